@@ -1,0 +1,1 @@
+//! The pure part of Skiff's API.

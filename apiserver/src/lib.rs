@@ -1,0 +1,1 @@
+//! The apiserver daemon of Skiff.

@@ -1,0 +1,3 @@
+//! Entry point of the apiserver daemon.
+
+fn main() {}

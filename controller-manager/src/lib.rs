@@ -1,0 +1,1 @@
+//! The controller-manager daemon of Skiff.

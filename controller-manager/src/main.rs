@@ -1,0 +1,3 @@
+//! Entry point of the controller-manager daemon.
+
+fn main() {}

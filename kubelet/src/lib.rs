@@ -1,0 +1,1 @@
+//! The kubelet daemon of Skiff.

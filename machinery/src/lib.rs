@@ -1,0 +1,1 @@
+//! What every daemon shares at run time.

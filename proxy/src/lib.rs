@@ -1,0 +1,1 @@
+//! The proxy daemon of Skiff.

@@ -1,0 +1,3 @@
+//! Entry point of the scheduler daemon.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The skiff tool.
+
+fn main() {}

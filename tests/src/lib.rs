@@ -1,0 +1,1 @@
+//! Programs and tests of the end-to-end suite.
