@@ -1,1 +1,13 @@
-//! The pure part of Skiff's API.
+//! The pure part of Skiff's API: what a Kubernetes object is and which rules it obeys.
+//!
+//! Nothing in this crate does I/O or knows an async runtime. The table of kinds ([`kinds`]) is the one
+//! description that routing, discovery, OpenAPI, storage keys, printing and generic controllers read.
+
+pub mod field;
+pub mod kind;
+pub mod kinds;
+pub mod object;
+pub mod status;
+
+/// The Kubernetes version Skiff speaks, as `/version` and the kubelet report it.
+pub const VERSION: &str = "v1.36.2+skiff";

@@ -1,0 +1,425 @@
+//! What a kind is: one row of the table that the whole API server is driven by, and the rules of its objects.
+//!
+//! A built-in kind implements [`Strategy`] on its `k8s-openapi` type, in one file below [`crate::kinds`];
+//! [`Typed`] turns that into the type-erased [`Rules`] which the request path uses. A custom kind brings
+//! its own [`Rules`], made from its schema. Counterpart of upstream's `rest.*Strategy`.
+
+use std::{borrow::Cow, sync::Arc};
+
+use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::field::{ErrorType, Errors, Path};
+
+/// Text that is static for built-in kinds and owned for custom ones.
+pub type Text = Cow<'static, str>;
+
+/// One kind: names, scope, subresources and rules.
+pub struct Kind {
+    /// API group, "" for the core group.
+    pub group: Text,
+    /// Version within the group, e.g. `v1`.
+    pub version: Text,
+    /// CamelCase name, e.g. `ConfigMap`.
+    pub kind: Text,
+    /// Resource name in paths, e.g. `configmaps`.
+    pub plural: Text,
+    /// Singular name, e.g. `configmap`.
+    pub singular: Text,
+    /// Short names, e.g. `cm`.
+    pub short_names: Vec<Text>,
+    /// Categories such as `all`.
+    pub categories: Vec<Text>,
+    /// Whether objects live in namespaces.
+    pub namespaced: bool,
+    /// What may be done with the resource itself, as discovery lists it.
+    pub verbs: &'static [&'static str],
+    /// The subresources, as discovery lists them.
+    pub subresources: Vec<Subresource>,
+    /// Where the `scale` subresource finds its numbers.
+    pub scale: Option<ScalePaths>,
+    /// Defaulting, validation, printing.
+    pub rules: Arc<dyn Rules>,
+}
+
+/// Every verb of an ordinary resource, in discovery's order.
+pub const ALL_VERBS: &[&str] =
+    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// A subresource as discovery describes it.
+#[derive(Debug, Clone)]
+pub struct Subresource {
+    /// `status`, `scale`, `log`, …
+    pub name: Text,
+    /// Group of the subresource's kind; `None` when it is the parent's own kind.
+    pub gvk: Option<(&'static str, &'static str, &'static str)>,
+    /// Verbs it answers to.
+    pub verbs: &'static [&'static str],
+}
+
+/// JSON paths (as key lists) behind the `scale` subresource.
+#[derive(Debug, Clone)]
+pub struct ScalePaths {
+    /// `.spec.replicas`
+    pub spec_replicas: Vec<String>,
+    /// `.status.replicas`
+    pub status_replicas: Vec<String>,
+    /// A label selector: an object (`.spec.selector`) or a string; `None` when the kind has none.
+    pub selector: Option<Vec<String>>,
+}
+
+impl Kind {
+    /// `v1` or `apps/v1`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_string()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// The prefix of the keys of this kind's objects in the store, with a trailing slash.
+    pub fn storage_prefix(&self) -> String {
+        if self.group.is_empty() {
+            format!("/registry/{}/", self.plural)
+        } else {
+            format!("/registry/{}/{}/", self.group, self.plural)
+        }
+    }
+
+    /// The subresource called `name`.
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
+        self.subresources.iter().find(|s| s.name == name)
+    }
+
+    /// Whether status is written through its own subresource.
+    pub fn has_status(&self) -> bool {
+        self.subresource("status").is_some()
+    }
+}
+
+/// Which part of an object a write is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// The object itself: everything but status.
+    Main,
+    /// The `status` subresource.
+    Status,
+    /// Another subresource that writes the object (`ephemeralcontainers`, `resize`, `finalize`, `approval`).
+    Other(&'a str),
+}
+
+/// Which names objects of a kind may bear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameRule {
+    /// RFC 1123 subdomain (most kinds).
+    Subdomain,
+    /// RFC 1123 label (namespaces, services).
+    Label,
+    /// RFC 1035 label.
+    Label1035,
+    /// Anything that can stand in a path (RBAC).
+    PathSegment,
+}
+
+/// A column of `kubectl get`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Column {
+    /// Heading.
+    pub name: Text,
+    /// `string`, `integer`, `number`, `boolean`, `date`.
+    #[serde(rename = "type")]
+    pub kind: Text,
+    /// `name` for the name column, else usually "".
+    pub format: Text,
+    /// What it shows.
+    pub description: Text,
+    /// 0 is always shown, higher ones with `-o wide`.
+    pub priority: i32,
+}
+
+/// A value that could not be read as the kind it should be. The text is what follows
+/// `… cannot be handled as a <Kind>: `.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct DecodeError(pub String);
+
+/// The rules of a kind's objects, whatever their type. Objects go in and out as JSON values.
+pub trait Rules: Send + Sync {
+    /// Reads the value as the kind and fills in the defaults.
+    fn default(&self, object: Value) -> Result<Value, DecodeError>;
+
+    /// Whether `metadata.generation` counts changes of the spec.
+    fn has_generation(&self) -> bool;
+
+    /// Which names are allowed.
+    fn name_rule(&self) -> NameRule;
+
+    /// Resets what a client may not set at creation (beyond status, which the path itself resets).
+    fn prepare_create(&self, object: &mut Value);
+
+    /// Carries over what an update may not touch (beyond what the path itself carries over).
+    fn prepare_update(&self, new: &mut Value, old: &Value, part: Part<'_>);
+
+    /// What is wrong with a new object (metadata is checked by the path).
+    fn validate(&self, object: &Value) -> Errors;
+
+    /// What is wrong with a changed object.
+    fn validate_update(&self, new: &Value, old: &Value, part: Part<'_>) -> Errors;
+
+    /// What is allowed but unwise: `Warning` headers of a create (`old` is `None`) or update.
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String>;
+
+    /// The columns of the printed table.
+    fn columns(&self) -> Vec<Column>;
+
+    /// One row of the printed table; as many cells as there are columns.
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value>;
+
+    /// The values of the fields that field selectors may name, besides `metadata.name` and
+    /// `metadata.namespace`. Always the same names in the same order.
+    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)>;
+
+    /// The grace period in seconds of a deletion: `None` when the kind is deleted at once.
+    /// `requested` is what the client asked for.
+    fn grace_period(&self, object: &Value, requested: Option<i64>) -> Option<i64>;
+
+    /// The OpenAPI schema.
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
+}
+
+/// The rules of a built-in kind, on its own type. Everything but the type has a sensible default.
+pub trait Strategy: Send + Sync + 'static {
+    /// The kind's type.
+    type Object: Serialize + DeserializeOwned + JsonSchema;
+
+    /// See [`Rules::has_generation`].
+    const HAS_GENERATION: bool = false;
+
+    /// See [`Rules::name_rule`].
+    const NAME_RULE: NameRule = NameRule::Subdomain;
+
+    /// Fills in defaults.
+    fn default(&self, _object: &mut Self::Object) {}
+
+    /// See [`Rules::prepare_create`].
+    fn prepare_create(&self, _object: &mut Self::Object) {}
+
+    /// See [`Rules::prepare_update`].
+    fn prepare_update(&self, _new: &mut Self::Object, _old: &Self::Object, _part: Part<'_>) {}
+
+    /// See [`Rules::validate`].
+    fn validate(&self, _object: &Self::Object, _errors: &mut Errors) {}
+
+    /// See [`Rules::validate_update`]; calls `validate` unless overridden.
+    fn validate_update(&self, new: &Self::Object, _old: &Self::Object, _part: Part<'_>, errors: &mut Errors) {
+        self.validate(new, errors);
+    }
+
+    /// See [`Rules::warnings`].
+    fn warnings(&self, _new: &Self::Object, _old: Option<&Self::Object>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// See [`Rules::columns`]. Name and age unless overridden.
+    fn columns(&self) -> Vec<Column> {
+        vec![Column::name(), Column::age()]
+    }
+
+    /// See [`Rules::cells`]: by default name and age.
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![cell::name(object), cell::age(object, now)]
+    }
+
+    /// See [`Rules::selectable_fields`].
+    fn selectable_fields(&self, _object: &Value) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// See [`Rules::grace_period`].
+    fn grace_period(&self, _object: &Value, _requested: Option<i64>) -> Option<i64> {
+        None
+    }
+}
+
+impl Column {
+    /// A column shown always.
+    pub fn new(name: &'static str, kind: &'static str, description: &'static str) -> Self {
+        Self {
+            name: name.into(),
+            kind: kind.into(),
+            format: "".into(),
+            description: description.into(),
+            priority: 0,
+        }
+    }
+
+    /// The same, shown only with `-o wide`.
+    pub fn wide(mut self) -> Self {
+        self.priority = 1;
+        self
+    }
+
+    /// The name column.
+    pub fn name() -> Self {
+        let mut column = Self::new("Name", "string", "Name must be unique within a namespace.");
+        column.format = "name".into();
+        column
+    }
+
+    /// The age column.
+    pub fn age() -> Self {
+        Self::new("Age", "string", "Time since the object was created.")
+    }
+}
+
+/// Cells that many kinds share.
+pub mod cell {
+    use jiff::Timestamp;
+    use serde_json::Value;
+
+    use crate::object::ObjectExt;
+
+    /// The object's name.
+    pub fn name(object: &Value) -> Value {
+        object.name().into()
+    }
+
+    /// Time since `metadata.creationTimestamp`, e.g. `5m10s`; `<unknown>` without one.
+    pub fn age(object: &Value, now: Timestamp) -> Value {
+        since(object.meta_str("creationTimestamp"), now)
+    }
+
+    /// Time since an RFC 3339 time stamp in kubectl's short form; `<unknown>` for anything else.
+    pub fn since(stamp: &str, now: Timestamp) -> Value {
+        match stamp.parse::<Timestamp>() {
+            Ok(t) => human_duration(now.as_second() - t.as_second()).into(),
+            Err(_) => "<unknown>".into(),
+        }
+    }
+
+    /// A duration in seconds with at most two units, as upstream's `duration.HumanDuration` prints it.
+    pub fn human_duration(seconds: i64) -> String {
+        const MINUTE: i64 = 60;
+        const HOUR: i64 = 60 * MINUTE;
+        const DAY: i64 = 24 * HOUR;
+        const YEAR: i64 = 365 * DAY;
+        let two = |big: i64, big_unit: char, small: i64, small_unit: char| {
+            if small == 0 {
+                format!("{big}{big_unit}")
+            } else {
+                format!("{big}{big_unit}{small}{small_unit}")
+            }
+        };
+        match seconds {
+            ..-1 => "<invalid>".into(),
+            -1..0 => "0s".into(),
+            s if s < 2 * MINUTE => format!("{s}s"),
+            s if s < 10 * MINUTE => two(s / MINUTE, 'm', s % MINUTE, 's'),
+            s if s < 3 * HOUR => format!("{}m", s / MINUTE),
+            s if s < 8 * HOUR => two(s / HOUR, 'h', s / MINUTE % 60, 'm'),
+            s if s < 2 * DAY => format!("{}h", s / HOUR),
+            s if s < 8 * DAY => two(s / DAY, 'd', s / HOUR % 24, 'h'),
+            s if s < 2 * YEAR => format!("{}d", s / DAY),
+            s if s < 8 * YEAR => two(s / YEAR, 'y', s / DAY % 365, 'd'),
+            s => format!("{}y", s / YEAR),
+        }
+    }
+}
+
+/// The [`Rules`] of a built-in kind.
+pub struct Typed<S>(pub S);
+
+impl<S: Strategy> Typed<S> {
+    /// Values that come here have passed `default` and thus decode; should one not, `validate` reports it.
+    fn decoded(object: &Value) -> Option<S::Object> {
+        S::Object::deserialize(object).ok()
+    }
+
+    fn undecodable() -> Errors {
+        let mut errors = Errors::default();
+        errors.plain(ErrorType::Internal, &Path::root(), "the object cannot be read as its kind");
+        errors
+    }
+
+    fn encode(typed: &S::Object, into: &mut Value) {
+        if let Ok(value) = serde_json::to_value(typed) {
+            *into = value;
+        }
+    }
+}
+
+impl<S: Strategy> Rules for Typed<S> {
+    fn default(&self, object: Value) -> Result<Value, DecodeError> {
+        let mut typed = S::Object::deserialize(object).map_err(|e| DecodeError(e.to_string()))?;
+        self.0.default(&mut typed);
+        serde_json::to_value(&typed).map_err(|e| DecodeError(e.to_string()))
+    }
+
+    fn has_generation(&self) -> bool {
+        S::HAS_GENERATION
+    }
+
+    fn name_rule(&self) -> NameRule {
+        S::NAME_RULE
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        if let Some(mut typed) = Self::decoded(object) {
+            self.0.prepare_create(&mut typed);
+            Self::encode(&typed, object);
+        }
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value, part: Part<'_>) {
+        if let (Some(mut typed), Some(old)) = (Self::decoded(new), Self::decoded(old)) {
+            self.0.prepare_update(&mut typed, &old, part);
+            Self::encode(&typed, new);
+        }
+    }
+
+    fn validate(&self, object: &Value) -> Errors {
+        let Some(typed) = Self::decoded(object) else { return Self::undecodable() };
+        let mut errors = Errors::default();
+        self.0.validate(&typed, &mut errors);
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, part: Part<'_>) -> Errors {
+        let (Some(new), Some(old)) = (Self::decoded(new), Self::decoded(old)) else {
+            return Self::undecodable();
+        };
+        let mut errors = Errors::default();
+        self.0.validate_update(&new, &old, part, &mut errors);
+        errors
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        match Self::decoded(new) {
+            Some(new) => self.0.warnings(&new, old.and_then(Self::decoded).as_ref()),
+            None => Vec::new(),
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        self.0.columns()
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        self.0.cells(object, now)
+    }
+
+    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+        self.0.selectable_fields(object)
+    }
+
+    fn grace_period(&self, object: &Value, requested: Option<i64>) -> Option<i64> {
+        self.0.grace_period(object, requested)
+    }
+
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        S::Object::json_schema(generator)
+    }
+}

@@ -1,0 +1,90 @@
+//! Views of an object that is a JSON value: its metadata, whatever its kind.
+
+use serde_json::{Map, Value, json};
+
+/// Read access to the metadata of a JSON object. Missing or wrongly typed fields read as empty.
+pub trait ObjectExt {
+    /// `metadata`, if it is an object.
+    fn metadata(&self) -> Option<&Map<String, Value>>;
+    /// `metadata`, made if missing.
+    fn metadata_mut(&mut self) -> &mut Map<String, Value>;
+    /// A string field of `metadata`.
+    fn meta_str(&self, field: &str) -> &str;
+    /// The string at `path`, "" when there is none.
+    fn str_at(&self, path: &[&str]) -> &str;
+    /// The value at `path`.
+    fn at(&self, path: &[&str]) -> Option<&Value>;
+
+    /// `metadata.name`.
+    fn name(&self) -> &str {
+        self.meta_str("name")
+    }
+    /// `metadata.namespace`.
+    fn namespace(&self) -> &str {
+        self.meta_str("namespace")
+    }
+    /// `metadata.uid`.
+    fn uid(&self) -> &str {
+        self.meta_str("uid")
+    }
+    /// `metadata.resourceVersion`.
+    fn resource_version(&self) -> &str {
+        self.meta_str("resourceVersion")
+    }
+    /// `metadata.generation`, 0 when missing.
+    fn generation(&self) -> i64 {
+        self.metadata().and_then(|m| m.get("generation")).and_then(Value::as_i64).unwrap_or(0)
+    }
+    /// True once a deletion has begun.
+    fn is_deleting(&self) -> bool {
+        !self.meta_str("deletionTimestamp").is_empty()
+    }
+    /// `metadata.finalizers`.
+    fn finalizers(&self) -> Vec<&str> {
+        self.metadata()
+            .and_then(|m| m.get("finalizers"))
+            .and_then(Value::as_array)
+            .map(|a| a.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default()
+    }
+    /// Sets a field of `metadata`.
+    fn set_meta(&mut self, field: &str, value: impl Into<Value>)
+    where
+        Self: Sized,
+    {
+        self.metadata_mut().insert(field.to_owned(), value.into());
+    }
+}
+
+impl ObjectExt for Value {
+    fn metadata(&self) -> Option<&Map<String, Value>> {
+        self.get("metadata").and_then(Value::as_object)
+    }
+
+    fn metadata_mut(&mut self) -> &mut Map<String, Value> {
+        if !self.is_object() {
+            *self = json!({});
+        }
+        let Value::Object(map) = self else { unreachable!("made an object above") };
+        let meta = map.entry("metadata").or_insert_with(|| json!({}));
+        if !meta.is_object() {
+            *meta = json!({});
+        }
+        match meta {
+            Value::Object(m) => m,
+            _ => unreachable!("made an object above"),
+        }
+    }
+
+    fn meta_str(&self, field: &str) -> &str {
+        self.metadata().and_then(|m| m.get(field)).and_then(Value::as_str).unwrap_or("")
+    }
+
+    fn str_at(&self, path: &[&str]) -> &str {
+        self.at(path).and_then(Value::as_str).unwrap_or("")
+    }
+
+    fn at(&self, path: &[&str]) -> Option<&Value> {
+        path.iter().try_fold(self, |v, p| v.get(p))
+    }
+}
