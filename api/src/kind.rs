@@ -38,6 +38,8 @@ pub struct Kind {
     pub verbs: &'static [&'static str],
     /// The subresources, as discovery lists them.
     pub subresources: Vec<Subresource>,
+    /// Whether a deletion answers with the object's last state instead of a `Status`.
+    pub returns_deleted: bool,
     /// Where the `scale` subresource finds its numbers.
     pub scale: Option<ScalePaths>,
     /// Defaulting, validation, printing.
@@ -186,6 +188,13 @@ pub trait Rules: Send + Sync {
     /// `requested` is what the client asked for.
     fn grace_period(&self, object: &Value, requested: Option<i64>) -> Option<i64>;
 
+    /// Whether something besides `metadata.finalizers` keeps an object whose deletion has begun
+    /// (`spec.finalizers` of a namespace).
+    fn holds_deletion(&self, object: &Value) -> bool;
+
+    /// What else changes when the deletion begins (a namespace's phase).
+    fn begin_deletion(&self, object: &mut Value);
+
     /// The OpenAPI schema.
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
 }
@@ -242,6 +251,14 @@ pub trait Strategy: Send + Sync + 'static {
     fn grace_period(&self, _object: &Value, _requested: Option<i64>) -> Option<i64> {
         None
     }
+
+    /// See [`Rules::holds_deletion`].
+    fn holds_deletion(&self, _object: &Value) -> bool {
+        false
+    }
+
+    /// See [`Rules::begin_deletion`].
+    fn begin_deletion(&self, _object: &mut Value) {}
 }
 
 impl Column {
@@ -417,6 +434,14 @@ impl<S: Strategy> Rules for Typed<S> {
 
     fn grace_period(&self, object: &Value, requested: Option<i64>) -> Option<i64> {
         self.0.grace_period(object, requested)
+    }
+
+    fn holds_deletion(&self, object: &Value) -> bool {
+        self.0.holds_deletion(object)
+    }
+
+    fn begin_deletion(&self, object: &mut Value) {
+        self.0.begin_deletion(object);
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {

@@ -31,6 +31,7 @@ fn row(
         namespaced,
         verbs: ALL_VERBS,
         subresources: Vec::new(),
+        returns_deleted: false,
         scale: None,
         rules: Arc::new(Typed(strategy)),
     }
