@@ -7,6 +7,7 @@ pub mod field;
 pub mod kind;
 pub mod kinds;
 pub mod object;
+pub mod quantity;
 pub mod status;
 
 /// The Kubernetes version Skiff speaks, as `/version` and the kubelet report it.
