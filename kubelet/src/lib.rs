@@ -1,1 +1,4 @@
 //! The kubelet daemon of Skiff.
+
+pub mod cni;
+pub mod netlink;

@@ -1,0 +1,328 @@
+//! What the runtime hands a CNI plugin: environment variables and a configuration on stdin.
+//!
+//! Both are checked here, completely and without touching the machine; everything behind
+//! this module may rely on them. Upstream: `containernetworking/cni` `pkg/skel`.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use ipnet::Ipv4Net;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::CniError;
+
+/// The versions of the specification whose results we can write, oldest first.
+pub const SUPPORTED_VERSIONS: [&str; 4] = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Wire a container.
+    Add,
+    /// Take the wires away; never fails for what is already gone.
+    Del,
+    /// Is the container still wired as ADD did it?
+    Check,
+    /// Which versions are spoken.
+    Version,
+    /// Would ADD work now?
+    Status,
+    /// Free everything that belongs to no attachment of the given list.
+    Gc,
+}
+
+/// The container that a command is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The runtime's name for the sandbox.
+    pub container_id: String,
+    /// The interface's name inside.
+    pub if_name: String,
+}
+
+impl Attachment {
+    /// The key under which state is kept.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.container_id, self.if_name)
+    }
+}
+
+/// The checked request.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What to do.
+    pub command: Command,
+    /// To whom; commands about the whole network (VERSION, STATUS, GC) have none.
+    pub attachment: Option<Attachment>,
+    /// Path of the container's network namespace; DEL may come without.
+    pub netns: Option<PathBuf>,
+    /// The network.
+    pub network: Network,
+}
+
+/// One plugin's part of a network configuration list, as the runtime completes it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    /// The version in which the answer is to be given.
+    #[serde(default)]
+    pub cni_version: String,
+    /// The network's name.
+    #[serde(default)]
+    pub name: String,
+    /// Name of the bridge on the node.
+    #[serde(default = "default_bridge")]
+    pub bridge: String,
+    /// The node's range of pod addresses.
+    #[serde(rename = "podCIDR")]
+    pub pod_cidr: Option<Ipv4Net>,
+    /// MTU of the pods' interfaces; the kernel's default without.
+    #[serde(default)]
+    pub mtu: u32,
+    /// Folder below which the state of the network is kept.
+    #[serde(default)]
+    pub data_dir: PathBuf,
+    /// What the runtime adds for this container.
+    #[serde(default)]
+    pub runtime_config: RuntimeConfig,
+    /// What ADD answered, given to CHECK and DEL.
+    pub prev_result: Option<Value>,
+    /// GC: everything else is to go.
+    #[serde(rename = "cni.dev/valid-attachments")]
+    pub valid_attachments: Option<Vec<ValidAttachment>>,
+}
+
+fn default_bridge() -> String {
+    "cni0".to_owned()
+}
+
+/// Per-container additions, one for each capability that the configuration list names.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeConfig {
+    /// Ports of the node that lead to the container.
+    #[serde(default)]
+    pub port_mappings: Vec<PortMapping>,
+}
+
+/// One host port.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PortMapping {
+    /// Port on the node; 0 stands for none.
+    pub host_port: u16,
+    /// Port in the pod.
+    pub container_port: u16,
+    /// tcp, udp or sctp.
+    pub protocol: String,
+    /// Only on this address of the node; empty or 0.0.0.0 for all.
+    #[serde(default, rename = "hostIP")]
+    pub host_ip: String,
+}
+
+/// An attachment that GC must leave alone.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ValidAttachment {
+    /// The runtime's name for the sandbox.
+    #[serde(rename = "containerID")]
+    pub container_id: String,
+    /// The interface's name inside.
+    pub ifname: String,
+}
+
+impl Network {
+    /// The range of pod addresses, which ADD cannot do without.
+    pub fn range(&self) -> Result<Ipv4Net, CniError> {
+        let invalid = |why: &str| CniError::new(CniError::INVALID_CONFIG, "podCIDR is unusable", why);
+        let range = self.pod_cidr.ok_or_else(|| invalid("the configuration has none"))?;
+        if range.prefix_len() > 30 {
+            return Err(invalid("it has no room for a gateway and a pod"));
+        }
+        Ok(range.trunc())
+    }
+
+    /// The bridge's address: the first one of the range.
+    pub fn gateway(&self) -> Result<Ipv4Addr, CniError> {
+        let range = self.range()?;
+        Ok(Ipv4Addr::from(u32::from(range.network()) + 1))
+    }
+}
+
+/// Reads and checks what the runtime says. `env` looks up an environment variable.
+pub fn parse(env: impl Fn(&str) -> Option<String>, stdin: &[u8]) -> Result<Request, CniError> {
+    let env_error = |details: String| {
+        CniError::new(CniError::INVALID_ENVIRONMENT, "the environment is not a CNI request", details)
+    };
+    let required = |name: &str| {
+        env(name).filter(|value| !value.is_empty()).ok_or_else(|| env_error(format!("{name} is not set")))
+    };
+    let command = match required("CNI_COMMAND")?.as_str() {
+        "ADD" => Command::Add,
+        "DEL" => Command::Del,
+        "CHECK" => Command::Check,
+        "VERSION" => Command::Version,
+        "STATUS" => Command::Status,
+        "GC" => Command::Gc,
+        other => return Err(env_error(format!("CNI_COMMAND {other:?} is not known"))),
+    };
+    let network: Network = serde_json::from_slice(stdin)
+        .map_err(|e| CniError::new(CniError::DECODING, "cannot decode the network configuration", e))?;
+    if command == Command::Version {
+        return Ok(Request { command, attachment: None, netns: None, network });
+    }
+    if !SUPPORTED_VERSIONS.contains(&network.cni_version.as_str()) {
+        return Err(CniError::new(
+            CniError::INCOMPATIBLE_VERSION,
+            format!("cniVersion {:?} is not supported", network.cni_version),
+            format!("supported are {}", SUPPORTED_VERSIONS.join(", ")),
+        ));
+    }
+    let too_new = match command {
+        Command::Check => network.cni_version == "0.3.1",
+        Command::Status | Command::Gc => network.cni_version != "1.1.0",
+        _ => false,
+    };
+    if too_new {
+        return Err(CniError::new(
+            CniError::INCOMPATIBLE_VERSION,
+            format!("cniVersion {:?} has no such command", network.cni_version),
+            required("CNI_COMMAND")?,
+        ));
+    }
+    check_network(&network)?;
+    let mut request = Request { command, attachment: None, netns: None, network };
+    if matches!(command, Command::Add | Command::Del | Command::Check) {
+        let container_id = required("CNI_CONTAINERID")?;
+        let if_name = required("CNI_IFNAME")?;
+        if !is_container_id(&container_id) {
+            return Err(env_error(format!("CNI_CONTAINERID {container_id:?} is malformed")));
+        }
+        if !is_interface_name(&if_name) {
+            return Err(env_error(format!("CNI_IFNAME {if_name:?} is not a name of an interface")));
+        }
+        request.attachment = Some(Attachment { container_id, if_name });
+        request.netns = match command {
+            Command::Del => env("CNI_NETNS").filter(|path| !path.is_empty()),
+            _ => Some(required("CNI_NETNS")?),
+        }
+        .map(PathBuf::from);
+    }
+    Ok(request)
+}
+
+fn check_network(network: &Network) -> Result<(), CniError> {
+    let invalid = |details: String| {
+        CniError::new(CniError::INVALID_CONFIG, "the network configuration is not valid", details)
+    };
+    if network.name.is_empty() {
+        return Err(invalid("name is empty".to_owned()));
+    }
+    if !is_interface_name(&network.bridge) {
+        return Err(invalid(format!("bridge {:?} is not a name of an interface", network.bridge)));
+    }
+    if !network.data_dir.is_absolute() {
+        return Err(invalid(format!("dataDir {:?} is not an absolute path", network.data_dir)));
+    }
+    for mapping in &network.runtime_config.port_mappings {
+        if !matches!(mapping.protocol.to_ascii_lowercase().as_str(), "tcp" | "udp" | "sctp") {
+            return Err(invalid(format!("protocol {:?} of a port mapping is not known", mapping.protocol)));
+        }
+        if mapping.container_port == 0 {
+            return Err(invalid("containerPort of a port mapping is 0".to_owned()));
+        }
+        let ip = &mapping.host_ip;
+        if !ip.is_empty() && ip.parse::<std::net::IpAddr>().is_err() {
+            return Err(invalid(format!("hostIP {ip:?} of a port mapping is not an address")));
+        }
+    }
+    Ok(())
+}
+
+fn is_container_id(id: &str) -> bool {
+    id.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+}
+
+fn is_interface_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() < 16
+        && name != "."
+        && name != ".."
+        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"{"cniVersion":"1.0.0","name":"pods","type":"skiff-cni","bridge":"cni0",
+        "podCIDR":"10.244.3.0/24","mtu":1450,"dataDir":"/var/lib/x",
+        "runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"TCP"}]}}"#;
+
+    fn ask(vars: &[(&str, &str)], stdin: &str) -> Result<Request, CniError> {
+        parse(|name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()), stdin.as_bytes())
+    }
+
+    const ADD: [(&str, &str); 4] = [
+        ("CNI_COMMAND", "ADD"),
+        ("CNI_CONTAINERID", "abc"),
+        ("CNI_IFNAME", "eth0"),
+        ("CNI_NETNS", "/var/run/netns/x"),
+    ];
+
+    #[test]
+    fn a_whole_request_is_read() {
+        let request = ask(&ADD, CONFIG).unwrap();
+        assert_eq!(request.command, Command::Add);
+        assert_eq!(request.attachment.unwrap().key(), "abc/eth0");
+        assert_eq!(request.network.gateway().unwrap(), Ipv4Addr::new(10, 244, 3, 1));
+        assert_eq!(request.network.mtu, 1450);
+        assert_eq!(request.network.runtime_config.port_mappings[0].host_port, 8080);
+    }
+
+    #[test]
+    fn bad_requests_get_the_code_of_the_specification() {
+        let with = |name: &str, value: &str| {
+            let mut vars = ADD;
+            for var in &mut vars {
+                if var.0 == name {
+                    var.1 = Box::leak(value.to_owned().into_boxed_str());
+                }
+            }
+            vars
+        };
+        let config = |from: &str, to: &str| CONFIG.replace(from, to);
+        type Case<'a> = (&'a str, [(&'a str, &'a str); 4], String, u32);
+        let cases: Vec<Case> = vec![
+            ("no command", with("CNI_COMMAND", ""), CONFIG.into(), 4),
+            ("odd command", with("CNI_COMMAND", "RUN"), CONFIG.into(), 4),
+            ("no netns", with("CNI_NETNS", ""), CONFIG.into(), 4),
+            ("id with a slash", with("CNI_CONTAINERID", "../x"), CONFIG.into(), 4),
+            ("long interface", with("CNI_IFNAME", "abcdefghijklmnop"), CONFIG.into(), 4),
+            ("no JSON", ADD, "{".into(), 6),
+            ("range is no range", ADD, config("10.244.3.0/24", "ten"), 6),
+            ("old version", ADD, config("1.0.0", "0.2.0"), 1),
+            ("GC before 1.1", with("CNI_COMMAND", "GC"), CONFIG.into(), 1),
+            ("relative folder", ADD, config("/var/lib/x", "x"), 7),
+            ("odd protocol", ADD, config("TCP", "icmp"), 7),
+        ];
+        for (what, vars, stdin, code) in cases {
+            assert_eq!(ask(&vars, &stdin).unwrap_err().code, code, "{what}");
+        }
+    }
+
+    #[test]
+    fn del_needs_no_namespace() {
+        let mut vars = ADD;
+        vars[0].1 = "DEL";
+        vars[3].1 = "";
+        assert_eq!(ask(&vars, CONFIG).unwrap().netns, None);
+    }
+
+    #[test]
+    fn a_range_without_room_is_refused() {
+        let request = ask(&ADD, &CONFIG.replace("10.244.3.0/24", "10.0.0.0/31")).unwrap();
+        assert_eq!(request.network.range().unwrap_err().code, CniError::INVALID_CONFIG);
+    }
+}

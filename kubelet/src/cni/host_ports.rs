@@ -1,0 +1,141 @@
+//! Host ports: ports of the node that lead to pods, as iptables rules.
+//!
+//! The rules of all pods are rendered from the address table and replaced in one transaction,
+//! so nothing of a pod that went away can stay behind. iptables is called only when a pod with
+//! host ports comes or goes. Upstream: the `portmap` plugin of `containernetworking/plugins`.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use super::CniError;
+use super::allocation::Table;
+use crate::netlink::set_sysctl;
+
+const PORTS: &str = "SKIFF-HOSTPORTS";
+const MASQUERADE: &str = "SKIFF-HOSTPORTS-MASQ";
+
+/// Where built-in chains lead into ours.
+const JUMPS: [(&str, &str); 3] = [
+    ("PREROUTING", "-m addrtype --dst-type LOCAL -j SKIFF-HOSTPORTS"),
+    ("OUTPUT", "-m addrtype --dst-type LOCAL -j SKIFF-HOSTPORTS"),
+    ("POSTROUTING", "-j SKIFF-HOSTPORTS-MASQ"),
+];
+
+/// The input of `iptables-restore --noflush` that makes our chains say what the table says;
+/// `jumps` are those missing.
+fn render(table: &Table, jumps: &[(&str, &str)]) -> String {
+    let mut text = format!("*nat\n:{PORTS} - [0:0]\n:{MASQUERADE} - [0:0]\n");
+    let mut line = |args: std::fmt::Arguments| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "-A {args}");
+    };
+    for (key, holding) in &table.holdings {
+        let ip = holding.ip;
+        let id: String = key.chars().take(12).collect();
+        for port in holding.ports.iter().filter(|port| port.host_port != 0) {
+            let protocol = port.protocol.to_ascii_lowercase();
+            let to = match port.host_ip.as_str() {
+                "" | "0.0.0.0" => String::new(),
+                host_ip => format!("-d {host_ip}/32 "),
+            };
+            line(format_args!(
+                "{PORTS} {to}-p {protocol} -m comment --comment \"host port of {id}\" -m {protocol} \
+                 --dport {} -j DNAT --to-destination {ip}:{}",
+                port.host_port, port.container_port,
+            ));
+            // The pod itself and the node's loopback would get an answer from nowhere.
+            for from in [format!("{ip}/32"), "127.0.0.0/8".to_owned()] {
+                line(format_args!(
+                    "{MASQUERADE} -s {from} -d {ip}/32 -p {protocol} -m {protocol} --dport {} -j MASQUERADE",
+                    port.container_port,
+                ));
+            }
+        }
+    }
+    for (chain, rule) in jumps {
+        line(format_args!("{chain} {rule}"));
+    }
+    text.push_str("COMMIT\n");
+    text
+}
+
+/// Makes the node's rules those of the table.
+pub fn apply(table: &Table, bridge: &str) -> Result<(), CniError> {
+    let failed = |details: String| {
+        CniError::new(CniError::HOST_PORTS, "cannot write the rules of host ports", details)
+    };
+    if table.has_ports() {
+        // Lets 127.0.0.1:PORT leave through the bridge once it is translated.
+        set_sysctl(&format!("ipv4/conf/{bridge}/route_localnet"), "1").map_err(|e| failed(e.to_string()))?;
+    }
+    let mut missing = Vec::new();
+    for jump in JUMPS {
+        let (chain, rule) = jump;
+        let there = Command::new("iptables")
+            .args(["-w", "5", "-t", "nat", "-C", chain])
+            .args(rule.split(' '))
+            .stderr(Stdio::null())
+            .status()
+            .map_err(|e| failed(format!("iptables: {e}")))?;
+        if !there.success() {
+            missing.push(jump);
+        }
+    }
+    let mut restore = Command::new("iptables-restore")
+        .args(["-w", "5", "--noflush"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| failed(format!("iptables-restore: {e}")))?;
+    if let Some(mut stdin) = restore.stdin.take() {
+        stdin.write_all(render(table, &missing).as_bytes()).map_err(|e| failed(e.to_string()))?;
+    }
+    let output = restore.wait_with_output().map_err(|e| failed(e.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::cni::PortMapping;
+    use crate::cni::allocation::Holding;
+
+    #[test]
+    fn each_port_is_translated_and_hairpins_are_masqueraded() {
+        let port = |host_port, host_ip: &str| PortMapping {
+            host_port,
+            container_port: 80,
+            protocol: "TCP".into(),
+            host_ip: host_ip.into(),
+        };
+        let mut table = Table::default();
+        table.holdings.insert(
+            "0123456789abcdef/eth0".into(),
+            Holding {
+                ip: Ipv4Addr::new(10, 244, 1, 9),
+                netns: PathBuf::new(),
+                ports: vec![port(8080, ""), port(8081, "192.0.2.1"), port(0, "")],
+            },
+        );
+        insta::assert_snapshot!(render(&table, &JUMPS[2..]), @r#"
+        *nat
+        :SKIFF-HOSTPORTS - [0:0]
+        :SKIFF-HOSTPORTS-MASQ - [0:0]
+        -A SKIFF-HOSTPORTS -p tcp -m comment --comment "host port of 0123456789ab" -m tcp --dport 8080 -j DNAT --to-destination 10.244.1.9:80
+        -A SKIFF-HOSTPORTS-MASQ -s 10.244.1.9/32 -d 10.244.1.9/32 -p tcp -m tcp --dport 80 -j MASQUERADE
+        -A SKIFF-HOSTPORTS-MASQ -s 127.0.0.0/8 -d 10.244.1.9/32 -p tcp -m tcp --dport 80 -j MASQUERADE
+        -A SKIFF-HOSTPORTS -d 192.0.2.1/32 -p tcp -m comment --comment "host port of 0123456789ab" -m tcp --dport 8081 -j DNAT --to-destination 10.244.1.9:80
+        -A SKIFF-HOSTPORTS-MASQ -s 10.244.1.9/32 -d 10.244.1.9/32 -p tcp -m tcp --dport 80 -j MASQUERADE
+        -A SKIFF-HOSTPORTS-MASQ -s 127.0.0.0/8 -d 10.244.1.9/32 -p tcp -m tcp --dport 80 -j MASQUERADE
+        -A POSTROUTING -j SKIFF-HOSTPORTS-MASQ
+        COMMIT
+        "#);
+    }
+}
