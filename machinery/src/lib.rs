@@ -1,1 +1,17 @@
-//! What every daemon shares at run time.
+//! What every daemon shares at run time: flags, logging, TLS, clients, tasks and
+//! shutdown, caches, work queues, events, leader election, health and metrics.
+//!
+//! Nothing here knows a single kind's rules. Upstream counterparts: client-go and
+//! component-base.
+
+pub mod args;
+pub mod cache;
+pub mod client;
+pub mod logging;
+pub mod metrics;
+pub mod pki;
+pub mod queue;
+pub mod tasks;
+pub mod tls;
+
+pub use tokio_util::sync::CancellationToken;

@@ -1,0 +1,186 @@
+//! The loop that fills a cache: LIST, then WATCH from there; after a lost connection WATCH
+//! from the last revision; LIST again when the server has forgotten it.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt as _;
+use kube::Resource;
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::core::{ListMeta, Request};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::{Selectors, Shared};
+use crate::client::Backoff;
+use crate::logging::chain;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A watch is opened anew at least so often (seconds).
+const WATCH_LIFE: u32 = 290;
+
+pub(super) struct Reflection<K> {
+    client: kube::Client,
+    url: String,
+    selectors: Selectors,
+    shared: Arc<Shared<K>>,
+}
+
+/// Where the loop goes on from.
+enum State {
+    List,
+    Watch(u64),
+}
+
+/// Why a watch ended.
+#[derive(Debug, thiserror::Error)]
+enum WatchEnd {
+    #[error("the server has forgotten revision {0}")]
+    Forgotten(u64),
+    #[error("the server is at revision {now}, before {seen} that was seen: its store started anew")]
+    Reset { seen: u64, now: u64 },
+    #[error("the server refuses the watch")]
+    Refused(#[source] Box<kube::core::Status>),
+    #[error("the connection is lost")]
+    Lost(#[source] kube::Error),
+}
+
+#[derive(Deserialize)]
+struct List<K> {
+    #[serde(default)]
+    metadata: ListMeta,
+    items: Option<Vec<K>>,
+}
+
+impl<K> Reflection<K>
+where
+    K: Resource + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
+{
+    pub(super) fn new(
+        client: kube::Client,
+        url: String,
+        selectors: Selectors,
+        shared: Arc<Shared<K>>,
+    ) -> Self {
+        Self { client, url, selectors, shared }
+    }
+
+    pub(super) async fn run(self) {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut state = State::List;
+        loop {
+            state = match state {
+                State::List => match self.list().await {
+                    Ok(revision) => State::Watch(revision),
+                    Err(error) => {
+                        self.pause(&mut backoff, "LIST", &error).await;
+                        State::List
+                    }
+                },
+                State::Watch(revision) => match self.watch(revision, &mut backoff).await {
+                    Ok(revision) => State::Watch(revision),
+                    Err((_, end @ (WatchEnd::Forgotten(_) | WatchEnd::Reset { .. }))) => {
+                        tracing::info!(url = self.url, reason = chain(&end), "Listing again");
+                        tokio::time::sleep(backoff.pause()).await;
+                        State::List
+                    }
+                    Err((_, end @ WatchEnd::Refused(_))) => {
+                        self.pause(&mut backoff, "WATCH", &end).await;
+                        State::List
+                    }
+                    Err((revision, end @ WatchEnd::Lost(_))) => {
+                        self.pause(&mut backoff, "WATCH", &end).await;
+                        State::Watch(revision)
+                    }
+                },
+            };
+        }
+    }
+
+    async fn pause(
+        &self,
+        backoff: &mut Backoff,
+        verb: &str,
+        error: &(dyn std::error::Error + Send + Sync + 'static),
+    ) {
+        tracing::debug!(verb, url = self.url, error = chain(error), "Trying again");
+        tokio::time::sleep(backoff.pause()).await;
+    }
+
+    async fn list(&self) -> Result<u64, kube::Error> {
+        let params = ListParams {
+            label_selector: self.selectors.labels.clone(),
+            field_selector: self.selectors.fields.clone(),
+            ..ListParams::default()
+        };
+        let request = Request::new(&self.url);
+        let request = if K::metadata_api() { request.list_metadata(&params) } else { request.list(&params) };
+        let list: List<K> = self.client.request(request.map_err(kube::Error::BuildRequest)?).await?;
+        let revision = list.metadata.resource_version.and_then(|text| text.parse().ok()).unwrap_or(0);
+        self.shared.replace(list.items.unwrap_or_default(), revision);
+        Ok(revision)
+    }
+
+    /// Follows the changes after a revision until the watch ends; returns the revision reached.
+    async fn watch(&self, from: u64, backoff: &mut Backoff) -> Result<u64, (u64, WatchEnd)> {
+        let params = WatchParams {
+            label_selector: self.selectors.labels.clone(),
+            field_selector: self.selectors.fields.clone(),
+            timeout: Some(WATCH_LIFE),
+            bookmarks: true,
+            send_initial_events: false,
+        };
+        let request = Request::new(&self.url);
+        let version = from.to_string();
+        let request = if K::metadata_api() {
+            request.watch_metadata(&params, &version)
+        } else {
+            request.watch(&params, &version)
+        };
+        let request = request.map_err(|error| (from, WatchEnd::Lost(kube::Error::BuildRequest(error))))?;
+        let events =
+            self.client.request_events::<K>(request).await.map_err(|error| (from, watch_end(error, from)))?;
+        let mut events = std::pin::pin!(events);
+        loop {
+            let reached = self.shared.progress.borrow().revision;
+            let event = events.try_next().await.map_err(|error| (reached, watch_end(error, reached)))?;
+            match event {
+                None if reached == from => {
+                    // A server that ends watches at once must not be asked in a tight loop.
+                    tokio::time::sleep(backoff.pause()).await;
+                    return Ok(reached);
+                }
+                None => return Ok(reached),
+                Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+                    self.shared.apply(object, false);
+                }
+                Some(WatchEvent::Deleted(object)) => self.shared.apply(object, true),
+                Some(WatchEvent::Bookmark(bookmark)) => {
+                    let now = bookmark.metadata.resource_version.parse().unwrap_or(reached);
+                    if now < reached {
+                        return Err((reached, WatchEnd::Reset { seen: reached, now }));
+                    }
+                    self.shared.bookmark(now);
+                }
+                Some(WatchEvent::Error(status)) => {
+                    return Err((reached, watch_end(kube::Error::Api(status), reached)));
+                }
+            }
+            backoff.reset();
+        }
+    }
+}
+
+/// What the end of a watch means for what to do next.
+fn watch_end(error: kube::Error, revision: u64) -> WatchEnd {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            410 => WatchEnd::Forgotten(revision),
+            429 | 500 | 502 | 503 => WatchEnd::Lost(kube::Error::Api(status)),
+            _ => WatchEnd::Refused(status),
+        },
+        error => WatchEnd::Lost(error),
+    }
+}

@@ -1,0 +1,238 @@
+//! Certificate authorities and the certificates they issue (ECDSA P-256).
+//!
+//! Private keys are written with mode 0600 and appear under their name only when complete.
+//! Upstream counterpart: kubeadm's `certs` phase.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
+
+/// Certificates begin to hold this long before they are made, for clocks that lag.
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// How long authorities hold.
+const AUTHORITY_LIFE: Duration = Duration::from_secs(3650 * DAY.as_secs());
+/// How long issued certificates hold unless the request says otherwise.
+const CERTIFICATE_LIFE: Duration = Duration::from_secs(3650 * DAY.as_secs());
+
+/// What went wrong with keys, certificates or their files.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// A certificate could not be made or read.
+    #[error("certificate is unusable")]
+    Certificate(#[from] rcgen::Error),
+    /// The certificate library writes one organization of a kind.
+    #[error("a certificate can name at most one group, not {}", .0.join(", "))]
+    TooManyGroups(Vec<String>),
+    /// A file could not be read or written.
+    #[error("cannot access {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A certificate and its private key, as PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// The certificate.
+    pub cert_pem: String,
+    /// Its private key (PKCS#8).
+    pub key_pem: String,
+}
+
+impl Issued {
+    /// Writes both files, the key readable only by its owner.
+    pub fn save(&self, cert: &Path, key: &Path) -> Result<(), PkiError> {
+        write_file(key, self.key_pem.as_bytes(), 0o600)?;
+        write_file(cert, self.cert_pem.as_bytes(), 0o644)
+    }
+}
+
+/// What a certificate is wanted for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IssueRequest {
+    /// The user, in Kubernetes' reading.
+    pub common_name: String,
+    /// The user's groups, in Kubernetes' reading; at most one.
+    pub organizations: Vec<String>,
+    /// Host names a server answers to.
+    pub dns: Vec<String>,
+    /// Addresses a server answers to.
+    pub ips: Vec<IpAddr>,
+    /// Whether a server may present it.
+    pub server: bool,
+    /// Whether a client may present it.
+    pub client: bool,
+    /// How long it holds; ten years if not said.
+    pub life: Option<Duration>,
+}
+
+impl IssueRequest {
+    /// A certificate for a client, identified by user and groups.
+    pub fn client(user: &str, groups: &[&str]) -> Self {
+        Self {
+            common_name: user.to_owned(),
+            organizations: groups.iter().map(|&group| group.to_owned()).collect(),
+            client: true,
+            ..Self::default()
+        }
+    }
+
+    /// A certificate for a server, reached by these names and addresses.
+    pub fn server(name: &str, dns: &[&str], ips: &[IpAddr]) -> Self {
+        Self {
+            common_name: name.to_owned(),
+            dns: dns.iter().map(|&host| host.to_owned()).collect(),
+            ips: ips.to_vec(),
+            server: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// A certificate authority with its key.
+pub struct Authority {
+    cert_pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// A new authority.
+    pub fn new(common_name: &str) -> Result<Self, PkiError> {
+        let key = KeyPair::generate()?;
+        let mut params = params(common_name, &[], AUTHORITY_LIFE);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![
+            KeyUsagePurpose::DigitalSignature,
+            KeyUsagePurpose::KeyEncipherment,
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::CrlSign,
+        ];
+        let cert_pem = params.self_signed(&key)?.pem();
+        Ok(Self { cert_pem, issuer: Issuer::new(params, key) })
+    }
+
+    /// Reads an authority from its PEM files.
+    pub fn load(cert: &Path, key: &Path) -> Result<Self, PkiError> {
+        let cert_pem = read_file(cert)?;
+        let key = KeyPair::from_pem(&read_file(key)?)?;
+        let issuer = Issuer::from_ca_cert_pem(&cert_pem, key)?;
+        Ok(Self { cert_pem, issuer })
+    }
+
+    /// Writes the authority to PEM files, the key readable only by its owner.
+    pub fn save(&self, cert: &Path, key: &Path) -> Result<(), PkiError> {
+        let issued = Issued { cert_pem: self.cert_pem.clone(), key_pem: self.issuer.key().serialize_pem() };
+        issued.save(cert, key)
+    }
+
+    /// Reads the authority from its files, or makes it and writes them if they are not there.
+    pub fn load_or_new(common_name: &str, cert: &Path, key: &Path) -> Result<Self, PkiError> {
+        if cert.exists() && key.exists() {
+            return Self::load(cert, key);
+        }
+        let authority = Self::new(common_name)?;
+        authority.save(cert, key)?;
+        Ok(authority)
+    }
+
+    /// The authority's own certificate.
+    pub fn cert_pem(&self) -> &str {
+        &self.cert_pem
+    }
+
+    /// Issues a certificate with a new key.
+    pub fn issue(&self, request: &IssueRequest) -> Result<Issued, PkiError> {
+        if request.organizations.len() > 1 {
+            return Err(PkiError::TooManyGroups(request.organizations.clone()));
+        }
+        let key = KeyPair::generate()?;
+        let mut params =
+            params(&request.common_name, &request.organizations, request.life.unwrap_or(CERTIFICATE_LIFE));
+        params.subject_alt_names = sans(&request.dns, &request.ips)?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+        if request.server {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        }
+        if request.client {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        }
+        params.use_authority_key_identifier_extension = true;
+        let cert_pem = params.signed_by(&key, &self.issuer)?.pem();
+        Ok(Issued { cert_pem, key_pem: key.serialize_pem() })
+    }
+}
+
+/// A server certificate that vouches for itself, for host names and addresses.
+pub fn self_signed(names: &[String]) -> Result<Issued, PkiError> {
+    let key = KeyPair::generate()?;
+    let mut params = params(names.first().map_or("localhost", String::as_str), &[], CERTIFICATE_LIFE);
+    let (ips, dns): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.parse::<IpAddr>().is_ok());
+    let ips: Vec<IpAddr> = ips.iter().filter_map(|ip| ip.parse().ok()).collect();
+    params.subject_alt_names = sans(&dns.into_iter().cloned().collect::<Vec<_>>(), &ips)?;
+    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    let cert_pem = params.self_signed(&key)?.pem();
+    Ok(Issued { cert_pem, key_pem: key.serialize_pem() })
+}
+
+fn params(common_name: &str, organizations: &[String], life: Duration) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    let mut name = DistinguishedName::new();
+    for organization in organizations {
+        name.push(DnType::OrganizationName, DnValue::Utf8String(organization.clone()));
+    }
+    name.push(DnType::CommonName, DnValue::Utf8String(common_name.to_owned()));
+    params.distinguished_name = name;
+    let now = std::time::SystemTime::now();
+    params.not_before = (now - CLOCK_SKEW).into();
+    params.not_after = (now + life).into();
+    params
+}
+
+fn sans(dns: &[String], ips: &[IpAddr]) -> Result<Vec<SanType>, PkiError> {
+    let mut all = Vec::with_capacity(dns.len() + ips.len());
+    for host in dns {
+        all.push(SanType::DnsName(host.as_str().try_into()?));
+    }
+    all.extend(ips.iter().map(|&ip| SanType::IpAddress(ip)));
+    Ok(all)
+}
+
+fn read_file(path: &Path) -> Result<String, PkiError> {
+    std::fs::read_to_string(path).map_err(|source| PkiError::File { path: path.to_owned(), source })
+}
+
+fn write_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), PkiError> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let written = (|| {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        match std::fs::remove_file(&part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
+        file.write_all(contents)?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)
+    })();
+    written.map_err(|source| PkiError::File { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests;

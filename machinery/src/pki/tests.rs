@@ -1,0 +1,32 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+
+#[test]
+fn keys_are_private_and_an_authority_survives_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = (dir.path().join("pki/ca.crt"), dir.path().join("pki/ca.key"));
+    let first = Authority::load_or_new("skiff-ca", &cert, &key).unwrap();
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    let second = Authority::load_or_new("skiff-ca", &cert, &key).unwrap();
+    assert_eq!(first.cert_pem(), second.cert_pem());
+    assert_eq!(std::fs::read_dir(dir.path().join("pki")).unwrap().count(), 2, "no partial files stay");
+}
+
+#[test]
+fn a_broken_authority_is_refused_with_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = (dir.path().join("ca.crt"), dir.path().join("ca.key"));
+    std::fs::write(&cert, "nonsense").unwrap();
+    let error = Authority::load(&cert, &key).err().unwrap();
+    assert!(error.to_string().contains("ca.key"), "{error}");
+    std::fs::write(&key, "nonsense").unwrap();
+    assert!(matches!(Authority::load(&cert, &key), Err(PkiError::Certificate(_))));
+}
+
+#[test]
+fn more_groups_than_a_certificate_holds_are_refused() {
+    let authority = Authority::new("ca").unwrap();
+    let error = authority.issue(&IssueRequest::client("jane", &["dev", "ops"])).unwrap_err();
+    assert_eq!(error.to_string(), "a certificate can name at most one group, not dev, ops");
+}

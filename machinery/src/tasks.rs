@@ -1,0 +1,203 @@
+//! The owner of all tasks of a process: starts them, cancels them together, joins them.
+//!
+//! Invariant: no task outlives `run_until_stopped` by more than the grace time, and a task
+//! that must not end stops the process when it does. Upstream counterpart: the stop
+//! channels and wait groups of each daemon's `Run`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use parking_lot::Mutex;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long tasks may take to end after the process was told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+type Finish = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Owner of the tasks of a process. Clones share the same tasks.
+#[derive(Clone, Default)]
+pub struct Tasks {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: CancellationToken,
+    tracker: TaskTracker,
+    failure: Mutex<Option<anyhow::Error>>,
+    at_end: Mutex<Vec<(&'static str, Finish)>>,
+}
+
+impl Tasks {
+    /// An owner with no tasks yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Cancelled when the process is to stop.
+    pub fn token(&self) -> CancellationToken {
+        self.shared.stop.clone()
+    }
+
+    /// A token of its own that is also cancelled when the process is to stop.
+    pub fn child(&self) -> CancellationToken {
+        self.shared.stop.child_token()
+    }
+
+    /// Tells all tasks to end, as SIGTERM does.
+    pub fn stop(&self) {
+        self.shared.stop.cancel();
+    }
+
+    /// Starts a task that lives as long as the process: if it ends earlier, with or
+    /// without an error or by a panic, the whole process stops with a failure.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.tracker.spawn(async move {
+            let end = std::panic::AssertUnwindSafe(task).catch_unwind().await;
+            let stopping = shared.stop.is_cancelled();
+            let error = match end {
+                Ok(Ok(())) if stopping => return,
+                Ok(Ok(())) => anyhow::anyhow!("task ended though nothing asked it to"),
+                Ok(Err(error)) => error,
+                Err(panic) => anyhow::anyhow!("task panicked: {}", panic_words(&*panic)),
+            };
+            shared.fail(error.context(name));
+        });
+    }
+
+    /// Starts a task that ends on its own, for one connection or one object. A panic in it
+    /// is logged and concerns nobody else.
+    pub fn spawn_scoped(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.shared.tracker.spawn(async move {
+            if let Err(panic) = std::panic::AssertUnwindSafe(task).catch_unwind().await {
+                tracing::error!(task = name, panic = panic_words(&*panic), "Task panicked");
+            }
+        });
+    }
+
+    /// Starts a task that may end on its own but whose panic stops the process.
+    pub(crate) fn spawn_finite(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.tracker.spawn(async move {
+            if let Err(panic) = std::panic::AssertUnwindSafe(task).catch_unwind().await {
+                shared.fail(anyhow::anyhow!("task panicked: {}", panic_words(&*panic)).context(name));
+            }
+        });
+    }
+
+    /// Has something done after all tasks have ended (or their grace time has), such as
+    /// giving back a lease that the tasks worked under.
+    pub fn at_end(&self, name: &'static str, finish: impl Future<Output = ()> + Send + 'static) {
+        self.shared.at_end.lock().push((name, Box::pin(finish)));
+    }
+
+    /// Waits for SIGTERM, SIGINT or the failure of a task; then cancels all tasks and joins
+    /// them. Returns the failure, if one was the cause.
+    pub async fn run_until_stopped(self) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stop = self.token();
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("Stopping on SIGTERM"),
+            _ = interrupt.recv() => tracing::info!("Stopping on SIGINT"),
+            () = stop.cancelled() => {}
+        }
+        self.stop_and_join(GRACE).await
+    }
+
+    /// Cancels all tasks, joins them for at most `grace`, and returns the first failure.
+    pub async fn stop_and_join(self, grace: Duration) -> anyhow::Result<()> {
+        let shared = self.shared;
+        shared.stop.cancel();
+        shared.tracker.close();
+        if tokio::time::timeout(grace, shared.tracker.wait()).await.is_err() {
+            tracing::warn!(left = shared.tracker.len(), "Some tasks did not end in time");
+        }
+        let finishes = std::mem::take(&mut *shared.at_end.lock());
+        for (name, finish) in finishes {
+            if tokio::time::timeout(grace, finish).await.is_err() {
+                tracing::warn!(name, "A last step did not end in time");
+            }
+        }
+        let failure = shared.failure.lock().take();
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+impl Shared {
+    fn fail(&self, error: anyhow::Error) {
+        tracing::error!(error = format!("{error:#}"), "Stopping because of a failed task");
+        self.failure.lock().get_or_insert(error);
+        self.stop.cancel();
+    }
+}
+
+/// What a panic said, as far as it said it in words.
+pub(crate) fn panic_words(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn end_of(tasks: Tasks) -> Option<String> {
+        tasks.token().cancelled().await;
+        tasks.stop_and_join(Duration::from_secs(1)).await.err().map(|error| format!("{error:#}"))
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_early_stops_the_process() {
+        let tasks = Tasks::new();
+        tasks.spawn("watcher", async { Ok(()) });
+        assert_eq!(end_of(tasks).await.as_deref(), Some("watcher: task ended though nothing asked it to"));
+    }
+
+    #[tokio::test]
+    async fn a_failed_or_panicked_task_stops_the_process_with_its_words() {
+        let tasks = Tasks::new();
+        tasks.spawn("watcher", async { anyhow::bail!("no ear") });
+        assert_eq!(end_of(tasks).await.as_deref(), Some("watcher: no ear"));
+
+        let tasks = Tasks::new();
+        tasks.spawn("watcher", async { panic!("{}", "ouch") });
+        assert_eq!(end_of(tasks).await.as_deref(), Some("watcher: task panicked: ouch"));
+    }
+
+    #[tokio::test]
+    async fn a_scoped_task_may_end_and_panic_alone() {
+        let tasks = Tasks::new();
+        tasks.spawn_scoped("connection", async {});
+        tasks.spawn_scoped("connection", async { panic!("ouch") });
+        tokio::task::yield_now().await;
+        assert!(!tasks.token().is_cancelled());
+        assert!(tasks.stop_and_join(Duration::from_secs(1)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn last_steps_come_after_the_tasks() {
+        let tasks = Tasks::new();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let (stop, first, last) = (tasks.token(), Arc::clone(&order), Arc::clone(&order));
+        tasks.at_end("release", async move { last.lock().push("release") });
+        tasks.spawn("worker", async move {
+            stop.cancelled().await;
+            tokio::task::yield_now().await;
+            first.lock().push("worker");
+            Ok(())
+        });
+        tasks.stop_and_join(Duration::from_secs(1)).await.unwrap();
+        assert_eq!(*order.lock(), ["worker", "release"]);
+    }
+}

@@ -1,0 +1,175 @@
+//! TLS set-up from PEM files, with ring as the only cryptography.
+//!
+//! Files are read once, when a configuration is made; connections share it. Upstream
+//! counterpart: component-base's `cert` options and client-go's `transport`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use crate::pki;
+
+/// Why a TLS configuration could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A PEM file is missing or holds nothing usable.
+    #[error("cannot use {}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// A file that should hold certificates holds none.
+    #[error("{} holds no certificate", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Key and certificate do not fit each other, or a certificate is malformed.
+    #[error("certificate or key is unusable")]
+    Unusable(#[from] rustls::Error),
+    /// Client certificates cannot be verified with the given authorities.
+    #[error("cannot verify client certificates with the authorities in {}", path.display())]
+    ClientAuthority {
+        /// The file with the authorities.
+        path: PathBuf,
+        /// What is wrong with them.
+        #[source]
+        source: rustls::server::VerifierBuilderError,
+    },
+    /// The self-signed certificate could not be made.
+    #[error("cannot make a self-signed certificate")]
+    SelfSigned(#[from] pki::PkiError),
+}
+
+/// Where a server's certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsSource {
+    /// A certificate made at start for these host names and addresses.
+    SelfSigned(Vec<String>),
+    /// PEM files.
+    Files {
+        /// Certificate, followed by intermediate ones.
+        cert: PathBuf,
+        /// Private key.
+        key: PathBuf,
+    },
+}
+
+impl TlsSource {
+    /// The files if both are given, else a self-signed certificate for `names`.
+    pub fn from_flags(cert: Option<PathBuf>, key: Option<PathBuf>, names: &[&str]) -> Self {
+        match (cert, key) {
+            (Some(cert), Some(key)) => Self::Files { cert, key },
+            _ => Self::SelfSigned(names.iter().map(|&name| name.to_owned()).collect()),
+        }
+    }
+}
+
+/// What a server wants to know of its clients' certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// They are not asked for.
+    Ignored,
+    /// Those presented must be signed by an authority in the file; none is fine.
+    Verified(PathBuf),
+    /// Every client must present one signed by an authority in the file.
+    Required(PathBuf),
+}
+
+/// Makes ring the process's cryptography for libraries that ask for a default.
+pub fn use_ring() {
+    // Fails only when a default is set already, which is then ring too: nothing else is linked.
+    let _already_set = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// A server's configuration. `alpn` names the protocols it speaks, best first, such as
+/// `["h2", "http/1.1"]`.
+pub fn server_config(
+    source: &TlsSource,
+    clients: &ClientCertificates,
+    alpn: &[&str],
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let (chain, key) = match source {
+        TlsSource::SelfSigned(names) => self_signed(names)?,
+        TlsSource::Files { cert, key } => (certificates(cert)?, private_key(key)?),
+    };
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = match clients {
+        ClientCertificates::Ignored => builder.with_no_client_auth(),
+        ClientCertificates::Verified(path) | ClientCertificates::Required(path) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path)?), provider());
+            let verifier = match clients {
+                ClientCertificates::Required(_) => verifier,
+                _ => verifier.allow_unauthenticated(),
+            };
+            let verifier = verifier
+                .build()
+                .map_err(|source| TlsError::ClientAuthority { path: path.clone(), source })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key)?;
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// A client's configuration: trusts the authorities in `ca`, and presents the certificate
+/// and key of `identity` when asked.
+pub fn client_config(ca: &Path, identity: Option<(&Path, &Path)>) -> Result<Arc<ClientConfig>, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(ca)?);
+    let config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => builder.with_client_auth_cert(certificates(cert)?, private_key(key)?)?,
+    };
+    Ok(Arc::new(config))
+}
+
+fn self_signed(names: &[String]) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let made = pki::self_signed(names)?;
+    let usable = "a certificate just made is well-formed PEM";
+    let cert = CertificateDer::from_pem_slice(made.cert_pem.as_bytes()).expect(usable);
+    let key = PrivateKeyDer::from_pem_slice(made.key_pem.as_bytes()).expect(usable);
+    Ok((vec![cert], key))
+}
+
+/// All certificates of a PEM file; at least one.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unusable = |source| TlsError::Pem { path: path.to_owned(), source };
+    let found = CertificateDer::pem_file_iter(path)
+        .map_err(unusable)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unusable)?;
+    if found.is_empty() {
+        return Err(TlsError::NoCertificate { path: path.to_owned() });
+    }
+    Ok(found)
+}
+
+/// The private key of a PEM file.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|source| TlsError::Pem { path: path.to_owned(), source })
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        store.add(certificate)?;
+    }
+    Ok(store)
+}
+
+#[cfg(test)]
+mod tests;
