@@ -11,11 +11,11 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let (answer, success) = kubelet::cni::run(|name| std::env::var(name).ok(), &stdin).await;
-    if let Some(answer) = answer {
-        if let Err(error) = writeln!(std::io::stdout(), "{answer}") {
-            eprintln!("cannot write the answer: {error}");
-            return ExitCode::FAILURE;
-        }
+    if let Some(answer) = answer
+        && let Err(error) = writeln!(std::io::stdout(), "{answer}")
+    {
+        eprintln!("cannot write the answer: {error}");
+        return ExitCode::FAILURE;
     }
     if success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
