@@ -8,6 +8,7 @@ pub mod kind;
 pub mod kinds;
 pub mod object;
 pub mod quantity;
+pub mod selector;
 pub mod status;
 
 /// The Kubernetes version Skiff speaks, as `/version` and the kubelet report it.
