@@ -159,6 +159,11 @@ pub trait Rules: Send + Sync {
     /// Which names are allowed.
     fn name_rule(&self) -> NameRule;
 
+    /// Whether a client may set the status at creation although the kind has a `status` subresource.
+    fn status_at_creation(&self) -> bool {
+        false
+    }
+
     /// Resets what a client may not set at creation (beyond status, which the path itself resets).
     fn prepare_create(&self, object: &mut Value);
 
@@ -209,6 +214,16 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// See [`Rules::name_rule`].
     const NAME_RULE: NameRule = NameRule::Subdomain;
+
+    /// Whether a client may set the status when it creates an object although the kind has a `status`
+    /// subresource.
+    const STATUS_AT_CREATION: bool = false;
+
+    /// Keeps in the value what its type would lose on reading (missing or empty).
+    fn before_reading(&self, _value: &mut Value) {}
+
+    /// Puts into the value what its type cannot write (fields that are always there, if only as `null`).
+    fn after_writing(&self, _value: &mut Value) {}
 
     /// Fills in defaults.
     fn default(&self, _object: &mut Self::Object) {}
@@ -361,18 +376,22 @@ impl<S: Strategy> Typed<S> {
         errors
     }
 
-    fn encode(typed: &S::Object, into: &mut Value) {
+    fn encode(&self, typed: &S::Object, into: &mut Value) {
         if let Ok(value) = serde_json::to_value(typed) {
             *into = value;
+            self.0.after_writing(into);
         }
     }
 }
 
 impl<S: Strategy> Rules for Typed<S> {
-    fn default(&self, object: Value) -> Result<Value, DecodeError> {
+    fn default(&self, mut object: Value) -> Result<Value, DecodeError> {
+        self.0.before_reading(&mut object);
         let mut typed = S::Object::deserialize(object).map_err(|e| DecodeError(e.to_string()))?;
         self.0.default(&mut typed);
-        serde_json::to_value(&typed).map_err(|e| DecodeError(e.to_string()))
+        let mut value = serde_json::to_value(&typed).map_err(|e| DecodeError(e.to_string()))?;
+        self.0.after_writing(&mut value);
+        Ok(value)
     }
 
     fn has_generation(&self) -> bool {
@@ -383,17 +402,21 @@ impl<S: Strategy> Rules for Typed<S> {
         S::NAME_RULE
     }
 
+    fn status_at_creation(&self) -> bool {
+        S::STATUS_AT_CREATION
+    }
+
     fn prepare_create(&self, object: &mut Value) {
         if let Some(mut typed) = Self::decoded(object) {
             self.0.prepare_create(&mut typed);
-            Self::encode(&typed, object);
+            self.encode(&typed, object);
         }
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value, part: Part<'_>) {
         if let (Some(mut typed), Some(old)) = (Self::decoded(new), Self::decoded(old)) {
             self.0.prepare_update(&mut typed, &old, part);
-            Self::encode(&typed, new);
+            self.encode(&typed, new);
         }
     }
 

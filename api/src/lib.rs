@@ -8,7 +8,9 @@ pub mod kind;
 pub mod kinds;
 pub mod object;
 pub mod quantity;
+pub mod selector;
 pub mod status;
+pub mod validation;
 
 /// The Kubernetes version Skiff speaks, as `/version` and the kubelet report it.
 pub const VERSION: &str = "v1.36.2+skiff";

@@ -7,10 +7,13 @@
 pub mod args;
 pub mod cache;
 pub mod client;
+pub mod events;
+pub mod leader;
 pub mod logging;
 pub mod metrics;
 pub mod pki;
 pub mod queue;
+pub mod serve;
 pub mod sysctl;
 pub mod tasks;
 pub mod tls;

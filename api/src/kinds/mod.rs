@@ -2,22 +2,98 @@
 
 use std::sync::Arc;
 
-use crate::kind::{ALL_VERBS, Kind, Strategy, Typed};
+use crate::kind::{ALL_VERBS, Kind, ScalePaths, Strategy, Subresource, Typed};
 
+pub mod cells;
 mod config_map;
+mod controller_revision;
+mod defaults;
+mod deployment;
+mod endpoint_slice;
+mod endpoints;
+mod event;
+mod lease;
+mod namespace;
+mod node;
+pub mod pod;
+mod replica_set;
+mod secret;
+mod service;
+mod service_account;
 
 /// Every built-in kind, in the order discovery lists them.
 pub fn builtin() -> Vec<Kind> {
-    vec![row("", "v1", "ConfigMap", "configmaps", &["cm"], true, config_map::ConfigMaps)]
+    vec![
+        kind("", "v1", "ConfigMap", "configmaps", config_map::ConfigMaps).short(&["cm"]),
+        kind("", "v1", "Endpoints", "endpoints", endpoints::EndpointsRules).short(&["ep"]),
+        kind("", "v1", "Event", "events", event::Events).short(&["ev"]),
+        kind("", "v1", "Namespace", "namespaces", namespace::Namespaces)
+            .cluster_wide()
+            .short(&["ns"])
+            .verbs(&["create", "delete", "get", "list", "patch", "update", "watch"])
+            .sub("finalize", &["update"])
+            .status(),
+        kind("", "v1", "Node", "nodes", node::Nodes)
+            .cluster_wide()
+            .short(&["no"])
+            .sub_of("proxy", ("", "v1", "NodeProxyOptions"), PROXY_VERBS)
+            .status(),
+        kind("", "v1", "Pod", "pods", pod::Pods)
+            .short(&["po"])
+            .categories(&["all"])
+            .returns_deleted()
+            .sub_of("attach", ("", "v1", "PodAttachOptions"), &["create", "get"])
+            .sub_of("binding", ("", "v1", "Binding"), &["create"])
+            .sub("ephemeralcontainers", STATUS_VERBS)
+            .sub_of("eviction", ("policy", "v1", "Eviction"), &["create"])
+            .sub_of("exec", ("", "v1", "PodExecOptions"), &["create", "get"])
+            .sub("log", &["get"])
+            .sub_of("portforward", ("", "v1", "PodPortForwardOptions"), &["create", "get"])
+            .sub_of("proxy", ("", "v1", "PodProxyOptions"), PROXY_VERBS)
+            .sub("resize", STATUS_VERBS)
+            .status(),
+        kind("", "v1", "Secret", "secrets", secret::Secrets),
+        kind("", "v1", "ServiceAccount", "serviceaccounts", service_account::ServiceAccounts)
+            .short(&["sa"])
+            .returns_deleted()
+            .sub_of("token", ("authentication.k8s.io", "v1", "TokenRequest"), &["create"]),
+        kind("", "v1", "Service", "services", service::Services)
+            .short(&["svc"])
+            .categories(&["all"])
+            .returns_deleted()
+            .sub_of("proxy", ("", "v1", "ServiceProxyOptions"), PROXY_VERBS)
+            .status(),
+        kind(
+            "apps",
+            "v1",
+            "ControllerRevision",
+            "controllerrevisions",
+            controller_revision::ControllerRevisions,
+        ),
+        kind("apps", "v1", "Deployment", "deployments", deployment::Deployments)
+            .short(&["deploy"])
+            .categories(&["all"])
+            .scale(".spec.selector")
+            .status(),
+        kind("apps", "v1", "ReplicaSet", "replicasets", replica_set::ReplicaSets)
+            .short(&["rs"])
+            .categories(&["all"])
+            .scale(".spec.selector")
+            .status(),
+        kind("coordination.k8s.io", "v1", "Lease", "leases", lease::Leases),
+        kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", endpoint_slice::EndpointSlices),
+    ]
 }
 
-fn row(
+const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
+const PROXY_VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
+
+/// A namespaced kind with every verb and no subresources.
+fn kind(
     group: &'static str,
     version: &'static str,
     kind: &'static str,
     plural: &'static str,
-    short_names: &[&'static str],
-    namespaced: bool,
     strategy: impl Strategy,
 ) -> Kind {
     Kind {
@@ -26,13 +102,81 @@ fn row(
         kind: kind.into(),
         plural: plural.into(),
         singular: kind.to_lowercase().into(),
-        short_names: short_names.iter().map(|s| (*s).into()).collect(),
+        short_names: Vec::new(),
         categories: Vec::new(),
-        namespaced,
+        namespaced: true,
         verbs: ALL_VERBS,
         subresources: Vec::new(),
         returns_deleted: false,
         scale: None,
         rules: Arc::new(Typed(strategy)),
+    }
+}
+
+impl Kind {
+    fn cluster_wide(mut self) -> Self {
+        self.namespaced = false;
+        self
+    }
+
+    fn short(mut self, names: &[&'static str]) -> Self {
+        self.short_names = names.iter().map(|n| (*n).into()).collect();
+        self
+    }
+
+    fn categories(mut self, names: &[&'static str]) -> Self {
+        self.categories = names.iter().map(|n| (*n).into()).collect();
+        self
+    }
+
+    fn verbs(mut self, verbs: &'static [&'static str]) -> Self {
+        self.verbs = verbs;
+        self
+    }
+
+    fn returns_deleted(mut self) -> Self {
+        self.returns_deleted = true;
+        self
+    }
+
+    /// A subresource that carries the kind itself.
+    fn sub(mut self, name: &'static str, verbs: &'static [&'static str]) -> Self {
+        self.subresources.push(Subresource { name: name.into(), gvk: None, verbs });
+        self
+    }
+
+    /// A subresource that carries another kind.
+    fn sub_of(
+        mut self,
+        name: &'static str,
+        gvk: (&'static str, &'static str, &'static str),
+        verbs: &'static [&'static str],
+    ) -> Self {
+        self.subresources.push(Subresource { name: name.into(), gvk: Some(gvk), verbs });
+        self
+    }
+
+    fn status(self) -> Self {
+        self.sub("status", STATUS_VERBS)
+    }
+
+    /// `scale`, on `spec.replicas` and `status.replicas`.
+    fn scale(mut self, selector: &str) -> Self {
+        let path = |p: &str| p.split('.').skip(1).map(str::to_owned).collect::<Vec<_>>();
+        self.scale = Some(ScalePaths {
+            spec_replicas: path(".spec.replicas"),
+            status_replicas: path(".status.replicas"),
+            selector: Some(path(selector)),
+        });
+        self.sub_of("scale", ("autoscaling", "v1", "Scale"), STATUS_VERBS)
+    }
+}
+
+/// Makes `spec.selector: {}` differ from none at all once it is read as a type.
+fn keep_empty_selector(value: &mut serde_json::Value) {
+    if let Some(selector) = value.pointer_mut("/spec/selector").and_then(serde_json::Value::as_object_mut)
+        && selector.is_empty()
+    {
+        selector.insert("matchLabels".into(), serde_json::Map::new().into());
     }
 }

@@ -10,9 +10,11 @@ mod config;
 mod error;
 mod host_ports;
 mod interface;
+mod loopback;
 mod result;
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -25,6 +27,11 @@ pub const PLUGIN_TYPE: &str = "skiff-cni";
 
 /// Reads a request and carries it out. Returns what to print and whether it is a success.
 pub async fn run(env: impl Fn(&str) -> Option<String>, stdin: &[u8]) -> (Option<Value>, bool) {
+    if let Some(version) = loopback::asked(stdin) {
+        let netns = env("CNI_NETNS").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let command = env("CNI_COMMAND").unwrap_or_default();
+        return finish(&version, loopback::run(&version, &command, netns.as_deref()));
+    }
     let request = config::parse(env, stdin);
     let version = match &request {
         Ok(request) => request.network.cni_version.clone(),
@@ -38,6 +45,10 @@ pub async fn run(env: impl Fn(&str) -> Option<String>, stdin: &[u8]) -> (Option<
         Ok(request) => execute(request).await,
         Err(error) => Err(error),
     };
+    finish(&version, outcome)
+}
+
+fn finish(version: &str, outcome: Result<Option<Value>, CniError>) -> (Option<Value>, bool) {
     match outcome {
         Ok(value) => (value, true),
         Err(error) => {

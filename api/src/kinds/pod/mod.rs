@@ -1,0 +1,266 @@
+//! Pod: containers that run together on one node.
+//!
+//! Owns the pod's own rules; [`defaults`] and validation are shared by every kind with a pod template.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus};
+use serde_json::Value;
+
+use crate::{
+    kind::{Column, Part, Strategy},
+    kinds::cells::{int, list},
+    object::ObjectExt,
+    quantity::Quantity,
+};
+
+mod columns;
+pub mod defaults;
+
+/// The rules of pods.
+pub struct Pods;
+
+impl Strategy for Pods {
+    type Object = Pod;
+
+    const HAS_GENERATION: bool = true;
+
+    fn default(&self, pod: &mut Pod) {
+        let spec = pod.spec.get_or_insert_default();
+        defaults::pod_spec(spec);
+        defaults::pod_only(spec);
+        pod.status.get_or_insert_default();
+    }
+
+    fn prepare_create(&self, pod: &mut Pod) {
+        let spec = pod.spec.get_or_insert_default();
+        let mut status = PodStatus {
+            phase: Some("Pending".into()),
+            qos_class: Some(qos_class(spec).into()),
+            ..PodStatus::default()
+        };
+        if spec.scheduling_gates.as_ref().is_some_and(|g| !g.is_empty()) {
+            status.conditions = Some(vec![PodCondition {
+                type_: "PodScheduled".into(),
+                status: "False".into(),
+                reason: Some("SchedulingGated".into()),
+                message: Some("Scheduling is blocked due to non-empty scheduling gates".into()),
+                ..PodCondition::default()
+            }]);
+        }
+        pod.status = Some(status);
+    }
+
+    fn prepare_update(&self, new: &mut Pod, old: &Pod, part: Part<'_>) {
+        match part {
+            Part::Main => {
+                if let (Some(new), Some(old)) = (&mut new.spec, &old.spec) {
+                    // These have subresources of their own.
+                    new.ephemeral_containers.clone_from(&old.ephemeral_containers);
+                }
+            }
+            Part::Status => {
+                new.metadata.deletion_timestamp.clone_from(&old.metadata.deletion_timestamp);
+                if let (Some(new), Some(old)) = (&mut new.status, &old.status)
+                    && new.qos_class.is_none()
+                {
+                    new.qos_class.clone_from(&old.qos_class);
+                }
+            }
+            Part::Other("ephemeralcontainers") => {
+                let ephemeral = new.spec.take().and_then(|s| s.ephemeral_containers);
+                new.spec.clone_from(&old.spec);
+                new.spec.get_or_insert_default().ephemeral_containers = ephemeral;
+                new.status.clone_from(&old.status);
+            }
+            Part::Other("resize") => {
+                let asked = new.spec.take().unwrap_or_default();
+                new.spec.clone_from(&old.spec);
+                if let Some(spec) = &mut new.spec {
+                    spec.resources = asked.resources;
+                    for (to, from) in [
+                        (Some(&mut spec.containers), Some(asked.containers)),
+                        (spec.init_containers.as_mut(), asked.init_containers),
+                    ] {
+                        for container in to.into_iter().flatten() {
+                            if let Some(from) = from.iter().flatten().find(|c| c.name == container.name) {
+                                container.resources.clone_from(&from.resources);
+                                container.resize_policy.clone_from(&from.resize_policy);
+                            }
+                        }
+                    }
+                }
+                new.status.clone_from(&old.status);
+            }
+            Part::Other(_) => {}
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns::columns()
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        columns::cells(object, now)
+    }
+
+    fn selectable_fields(&self, pod: &Value) -> Vec<(&'static str, String)> {
+        let text = |path: &[&str]| pod.str_at(path).to_owned();
+        let addresses: Vec<&str> =
+            list(pod, &["status", "podIPs"]).iter().map(|ip| ip.str_at(&["ip"])).collect();
+        let host_network = pod.at(&["spec", "hostNetwork"]).and_then(Value::as_bool).unwrap_or(false);
+        vec![
+            ("spec.nodeName", text(&["spec", "nodeName"])),
+            ("spec.restartPolicy", text(&["spec", "restartPolicy"])),
+            ("spec.schedulerName", text(&["spec", "schedulerName"])),
+            ("spec.serviceAccountName", text(&["spec", "serviceAccountName"])),
+            ("spec.hostNetwork", host_network.to_string()),
+            ("status.phase", text(&["status", "phase"])),
+            ("status.podIP", addresses.first().copied().unwrap_or_default().to_owned()),
+            ("status.podIPs", addresses.join(",")),
+            ("status.nominatedNodeName", text(&["status", "nominatedNodeName"])),
+        ]
+    }
+
+    fn grace_period(&self, pod: &Value, requested: Option<i64>) -> Option<i64> {
+        let phase = pod.str_at(&["status", "phase"]);
+        if pod.str_at(&["spec", "nodeName"]).is_empty() || phase == "Failed" || phase == "Succeeded" {
+            return Some(0);
+        }
+        let period = requested.unwrap_or_else(|| int(pod, &["spec", "terminationGracePeriodSeconds"]));
+        Some(if period < 0 { 1 } else { period })
+    }
+}
+
+/// The quality of service class that follows from the containers' requests and limits for cpu and memory.
+pub fn qos_class(spec: &PodSpec) -> &'static str {
+    const COUNTED: [&str; 2] = ["cpu", "memory"];
+    let mut requests: BTreeMap<&str, Quantity> = BTreeMap::new();
+    let mut limits: BTreeMap<&str, Quantity> = BTreeMap::new();
+    let mut guaranteed = true;
+    let pod_level = spec.resources.as_ref().filter(|r| r.requests.is_some() || r.limits.is_some());
+    let all: Vec<_> = match pod_level {
+        Some(resources) => vec![Some(resources)],
+        None => spec
+            .containers
+            .iter()
+            .chain(spec.init_containers.iter().flatten())
+            .map(|c| c.resources.as_ref())
+            .collect(),
+    };
+    for resources in all {
+        let add = |list: Option<&BTreeMap<String, _>>, sums: &mut BTreeMap<&str, Quantity>| {
+            let mut found = 0;
+            for name in COUNTED {
+                let amount = list.and_then(|l| l.get(name)).map(Quantity::of).unwrap_or_default();
+                if amount > Quantity::ZERO {
+                    *sums.entry(name).or_default() += amount;
+                    found += 1;
+                }
+            }
+            found
+        };
+        add(resources.and_then(|r| r.requests.as_ref()), &mut requests);
+        guaranteed &= add(resources.and_then(|r| r.limits.as_ref()), &mut limits) == COUNTED.len();
+    }
+    if requests.is_empty() && limits.is_empty() {
+        "BestEffort"
+    } else if guaranteed && requests == limits {
+        "Guaranteed"
+    } else {
+        "Burstable"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::kind::{Rules, Typed};
+
+    fn defaulted(spec: Value) -> Value {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec});
+        Typed(Pods).default(pod).unwrap()
+    }
+
+    #[test]
+    fn a_small_pod_gets_its_defaults() {
+        let pod = defaulted(json!({"containers": [{"name": "web", "image": "registry/web:2"}]}));
+        assert_eq!(
+            pod["spec"],
+            json!({
+                "containers": [{
+                    "name": "web", "image": "registry/web:2", "imagePullPolicy": "IfNotPresent", "resources": {},
+                    "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+                }],
+                "dnsPolicy": "ClusterFirst", "enableServiceLinks": true, "restartPolicy": "Always",
+                "schedulerName": "default-scheduler", "securityContext": {}, "terminationGracePeriodSeconds": 30,
+            })
+        );
+    }
+
+    #[test]
+    fn limits_become_requests_and_quantities_canonical() {
+        let pod = defaulted(json!({"containers": [{"name": "c", "image": "i:1",
+            "resources": {"limits": {"cpu": "2000m", "memory": "1024Mi"}, "requests": {"cpu": "0.1"}}}]}));
+        assert_eq!(
+            pod["spec"]["containers"][0]["resources"],
+            json!({"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "100m", "memory": "1Gi"}})
+        );
+    }
+
+    #[test]
+    fn host_network_opens_host_ports() {
+        let pod = defaulted(json!({"hostNetwork": true,
+            "containers": [{"name": "c", "image": "i:1", "ports": [{"containerPort": 80}]}]}));
+        assert_eq!(
+            pod["spec"]["containers"][0]["ports"],
+            json!([{"containerPort": 80, "hostPort": 80, "protocol": "TCP"}])
+        );
+    }
+
+    #[test]
+    fn a_volume_without_a_source_is_an_empty_folder() {
+        let pod = defaulted(json!({"containers": [], "volumes": [{"name": "v"}]}));
+        assert_eq!(pod["spec"]["volumes"], json!([{"name": "v", "emptyDir": {}}]));
+    }
+
+    #[test]
+    fn quality_of_service_follows_from_resources() {
+        let both = |cpu: &str, memory: &str| json!({"cpu": cpu, "memory": memory});
+        for (resources, class) in [
+            (json!([{}]), "BestEffort"),
+            (json!([{"requests": {"cpu": "0"}}]), "BestEffort"),
+            (json!([{"requests": {"nvidia.com/gpu": "1"}}]), "BestEffort"),
+            (json!([{"requests": {"cpu": "1"}}]), "Burstable"),
+            (json!([{"limits": both("1", "1Gi"), "requests": both("1", "1Gi")}]), "Guaranteed"),
+            (json!([{"limits": both("1", "1Gi"), "requests": both("1000m", "1024Mi")}]), "Guaranteed"),
+            (json!([{"limits": both("1", "1Gi"), "requests": both("500m", "1Gi")}]), "Burstable"),
+            (json!([{"limits": both("1", "1Gi"), "requests": both("1", "1Gi")}, {}]), "Burstable"),
+        ] {
+            let containers: Vec<Value> =
+                resources.as_array().unwrap().iter().map(|r| json!({"name": "c", "resources": r})).collect();
+            let spec: PodSpec = serde_json::from_value(json!({"containers": containers})).unwrap();
+            assert_eq!(qos_class(&spec), class, "{resources}");
+        }
+    }
+
+    #[test]
+    fn grace_ends_at_once_where_nothing_runs() {
+        let pod = |node: &str, phase: &str| json!({"spec": {"nodeName": node, "terminationGracePeriodSeconds": 30}, "status": {"phase": phase}});
+        for (pod, requested, expected) in [
+            (pod("n", "Running"), None, 30),
+            (pod("n", "Running"), Some(5), 5),
+            (pod("n", "Running"), Some(0), 0),
+            (pod("n", "Running"), Some(-7), 1),
+            (pod("", "Pending"), Some(5), 0),
+            (pod("n", "Succeeded"), None, 0),
+        ] {
+            assert_eq!(Pods.grace_period(&pod, requested), Some(expected), "{pod} {requested:?}");
+        }
+    }
+}

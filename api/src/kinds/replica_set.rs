@@ -1,0 +1,71 @@
+//! ReplicaSet: so many pods of one template.
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use serde_json::Value;
+
+use crate::{
+    kind::{Column, Strategy, cell},
+    kinds::{
+        cells::{self, int},
+        defaults::{absent_when_zero, set},
+        keep_empty_selector, pod,
+    },
+    object::ObjectExt,
+};
+
+/// The rules of ReplicaSets.
+pub struct ReplicaSets;
+
+impl Strategy for ReplicaSets {
+    type Object = ReplicaSet;
+
+    const HAS_GENERATION: bool = true;
+
+    fn before_reading(&self, value: &mut Value) {
+        keep_empty_selector(value);
+    }
+
+    fn default(&self, set_: &mut ReplicaSet) {
+        let spec = set_.spec.get_or_insert_default();
+        set(&mut spec.replicas, 1);
+        absent_when_zero(&mut spec.min_ready_seconds);
+        pod::defaults::pod_template(spec.template.get_or_insert_default());
+        set_.status.get_or_insert_default();
+    }
+
+    fn prepare_create(&self, set_: &mut ReplicaSet) {
+        set_.status = Some(Default::default());
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let [containers, images] = cells::template_columns();
+        vec![
+            Column::name(),
+            Column::new("Desired", "integer", "How many pods are wanted."),
+            Column::new("Current", "integer", "How many pods there are."),
+            Column::new("Ready", "integer", "How many pods are ready."),
+            Column::age(),
+            containers,
+            images,
+            Column::new("Selector", "string", "Which pods belong to the set.").wide(),
+        ]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![
+            cell::name(object),
+            int(object, &["spec", "replicas"]).into(),
+            int(object, &["status", "replicas"]).into(),
+            int(object, &["status", "readyReplicas"]).into(),
+            cell::age(object, now),
+            cells::container_names(object),
+            cells::container_images(object),
+            cells::selector(object.at(&["spec", "selector"])).into(),
+        ]
+    }
+
+    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+        vec![("status.replicas", int(object, &["status", "replicas"]).to_string())]
+    }
+}

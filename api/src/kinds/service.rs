@@ -1,0 +1,296 @@
+//! Service: one address for many pods.
+//!
+//! Addresses and node ports are handed out by the API server's allocators; here is what follows from the
+//! object alone.
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Service, ServiceSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use serde_json::Value;
+
+use crate::{
+    kind::{Column, NameRule, Part, Strategy, cell},
+    kinds::{
+        cells::{self, int, list},
+        defaults::{absent_when_zero, set, set_text},
+    },
+    object::ObjectExt,
+};
+
+/// The rules of services.
+pub struct Services;
+
+/// Whether the type comes with node ports.
+fn has_node_ports(spec: &ServiceSpec) -> bool {
+    match spec.type_.as_deref() {
+        Some("NodePort") => true,
+        Some("LoadBalancer") => spec.allocate_load_balancer_node_ports != Some(false),
+        _ => false,
+    }
+}
+
+fn is_external_name(spec: &ServiceSpec) -> bool {
+    spec.type_.as_deref() == Some("ExternalName")
+}
+
+impl Strategy for Services {
+    type Object = Service;
+
+    const NAME_RULE: NameRule = NameRule::Label;
+
+    fn default(&self, service: &mut Service) {
+        let spec = service.spec.get_or_insert_default();
+        set_text(&mut spec.session_affinity, "None");
+        match spec.session_affinity.as_deref() {
+            Some("None") => spec.session_affinity_config = None,
+            Some("ClientIP") => {
+                let config = spec.session_affinity_config.get_or_insert_default();
+                set(&mut config.client_ip.get_or_insert_default().timeout_seconds, 10800);
+            }
+            _ => {}
+        }
+        set_text(&mut spec.type_, "ClusterIP");
+        for text in [&mut spec.cluster_ip, &mut spec.external_name, &mut spec.load_balancer_ip] {
+            absent_when_zero(text);
+        }
+        absent_when_zero(&mut spec.publish_not_ready_addresses);
+        absent_when_zero(&mut spec.selector);
+        absent_when_zero(&mut spec.ports);
+        absent_when_zero(&mut spec.cluster_ips);
+        absent_when_zero(&mut spec.external_ips);
+        absent_when_zero(&mut spec.health_check_node_port);
+        for port in spec.ports.iter_mut().flatten() {
+            set_text(&mut port.protocol, "TCP");
+            absent_when_zero(&mut port.name);
+            absent_when_zero(&mut port.node_port);
+            let unset = match &port.target_port {
+                None | Some(IntOrString::Int(0)) => true,
+                Some(IntOrString::String(text)) => text.is_empty(),
+                Some(IntOrString::Int(_)) => false,
+            };
+            if unset {
+                port.target_port = Some(IntOrString::Int(port.port));
+            }
+        }
+        let kind = spec.type_.as_deref();
+        if matches!(kind, Some("NodePort" | "LoadBalancer")) {
+            set_text(&mut spec.external_traffic_policy, "Cluster");
+        }
+        if matches!(kind, Some("NodePort" | "LoadBalancer" | "ClusterIP")) {
+            set(&mut spec.internal_traffic_policy, "Cluster");
+        }
+        if kind == Some("LoadBalancer") {
+            set(&mut spec.allocate_load_balancer_node_ports, true);
+        }
+        service.status.get_or_insert_default().load_balancer.get_or_insert_default();
+    }
+
+    fn prepare_create(&self, service: &mut Service) {
+        service.status = Some(Default::default());
+        service.status.get_or_insert_default().load_balancer.get_or_insert_default();
+        let spec = service.spec.get_or_insert_default();
+        pair_addresses(spec);
+        families(spec);
+    }
+
+    fn prepare_update(&self, new: &mut Service, old: &Service, part: Part<'_>) {
+        if part != Part::Main {
+            return;
+        }
+        let (Some(new), Some(old)) = (&mut new.spec, &old.spec) else { return };
+        keep_allocated(new, old);
+        drop_what_the_type_has_not(new, old);
+        pair_addresses_on_update(new, old);
+        families(new);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            Column::name(),
+            Column::new("Type", "string", "How the service is reached."),
+            Column::new("Cluster-IP", "string", "The service's address inside the cluster."),
+            Column::new("External-IP", "string", "The service's addresses outside the cluster."),
+            Column::new("Port(s)", "string", "The service's ports, and node ports."),
+            Column::age(),
+            Column::new("Selector", "string", "Which pods take the traffic.").wide(),
+        ]
+    }
+
+    fn cells(&self, service: &Value, now: Timestamp) -> Vec<Value> {
+        let first = list(service, &["spec", "clusterIPs"]).first().and_then(Value::as_str);
+        let ports: Vec<String> = list(service, &["spec", "ports"])
+            .iter()
+            .map(|p| {
+                let (port, protocol) = (int(p, &["port"]), p.str_at(&["protocol"]));
+                match int(p, &["nodePort"]) {
+                    0 => format!("{port}/{protocol}"),
+                    node_port => format!("{port}:{node_port}/{protocol}"),
+                }
+            })
+            .collect();
+        let ports = if ports.is_empty() { "<none>".to_owned() } else { ports.join(",") };
+        vec![
+            cell::name(service),
+            service.str_at(&["spec", "type"]).into(),
+            first.unwrap_or("<none>").into(),
+            external(service).into(),
+            ports.into(),
+            cell::age(service, now),
+            cells::labels(service.at(&["spec", "selector"])).into(),
+        ]
+    }
+
+    fn selectable_fields(&self, service: &Value) -> Vec<(&'static str, String)> {
+        vec![
+            ("spec.clusterIP", service.str_at(&["spec", "clusterIP"]).to_owned()),
+            ("spec.type", service.str_at(&["spec", "type"]).to_owned()),
+        ]
+    }
+}
+
+/// `clusterIP` and the first of `clusterIPs` are one; whichever is given fills the other.
+fn pair_addresses(spec: &mut ServiceSpec) {
+    if is_external_name(spec) {
+        return;
+    }
+    // A list without the single field is left for validation to refuse, as upstream does.
+    if let (Some(ip), None) = (&spec.cluster_ip, &spec.cluster_ips) {
+        spec.cluster_ips = Some(vec![ip.clone()]);
+    }
+}
+
+/// The same on update: the field that the client changed wins over the one it left alone.
+fn pair_addresses_on_update(new: &mut ServiceSpec, old: &ServiceSpec) {
+    if is_external_name(new) {
+        return;
+    }
+    let ip_changed = new.cluster_ip != old.cluster_ip;
+    let list_changed = new.cluster_ips != old.cluster_ips;
+    if ip_changed && !list_changed {
+        new.cluster_ips = new.cluster_ip.clone().map(|ip| vec![ip]);
+    }
+    if new.cluster_ips.is_none() {
+        pair_addresses(new);
+    }
+}
+
+/// One IPv4 family for services that have an address, unless they say otherwise.
+fn families(spec: &mut ServiceSpec) {
+    if is_external_name(spec) {
+        return;
+    }
+    set(&mut spec.ip_family_policy, "SingleStack");
+    let v6 = spec.cluster_ips.iter().flatten().next().is_some_and(|ip| ip.contains(':'));
+    if spec.ip_families.as_ref().is_none_or(Vec::is_empty) {
+        spec.ip_families = Some(vec![if v6 { "IPv6" } else { "IPv4" }.into()]);
+    }
+}
+
+/// An update that leaves out what the server handed out keeps it.
+fn keep_allocated(new: &mut ServiceSpec, old: &ServiceSpec) {
+    if !is_external_name(new) && !is_external_name(old) {
+        if new.cluster_ip.is_none() {
+            new.cluster_ip.clone_from(&old.cluster_ip);
+            if new.cluster_ips.is_none() {
+                new.cluster_ips.clone_from(&old.cluster_ips);
+            }
+        }
+        if new.cluster_ips.is_none() && new.cluster_ip == old.cluster_ip {
+            new.cluster_ips.clone_from(&old.cluster_ips);
+        }
+        if new.ip_families.is_none() {
+            new.ip_families.clone_from(&old.ip_families);
+        }
+        if new.ip_family_policy.is_none() {
+            new.ip_family_policy.clone_from(&old.ip_family_policy);
+        }
+    }
+    if has_node_ports(new) && has_node_ports(old) {
+        let handed_out: Vec<_> = old.ports.iter().flatten().collect();
+        let taken: Vec<i32> = new.ports.iter().flatten().filter_map(|p| p.node_port).collect();
+        for port in new.ports.iter_mut().flatten().filter(|p| p.node_port.is_none()) {
+            let same = handed_out.iter().find(|o| o.port == port.port && o.protocol == port.protocol);
+            if let Some(number) = same.and_then(|o| o.node_port).filter(|n| !taken.contains(n)) {
+                port.node_port = Some(number);
+            }
+        }
+    }
+    if new.health_check_node_port.is_none() && needs_health_port(new) && needs_health_port(old) {
+        new.health_check_node_port = old.health_check_node_port;
+    }
+}
+
+fn needs_health_port(spec: &ServiceSpec) -> bool {
+    spec.type_.as_deref() == Some("LoadBalancer") && spec.external_traffic_policy.as_deref() == Some("Local")
+}
+
+/// A change of type takes along what only the old type had, where the client just left it standing.
+fn drop_what_the_type_has_not(new: &mut ServiceSpec, old: &ServiceSpec) {
+    if is_external_name(new) && !is_external_name(old) {
+        if new.cluster_ip == old.cluster_ip {
+            new.cluster_ip = None;
+        }
+        if new.cluster_ips == old.cluster_ips {
+            new.cluster_ips = None;
+        }
+        if new.ip_families == old.ip_families {
+            new.ip_families = None;
+        }
+        if new.ip_family_policy == old.ip_family_policy {
+            new.ip_family_policy = None;
+        }
+    }
+    if !has_node_ports(new) && has_node_ports(old) {
+        let left: Vec<i32> = old.ports.iter().flatten().filter_map(|p| p.node_port).collect();
+        for port in new.ports.iter_mut().flatten() {
+            if port.node_port.is_some_and(|n| left.contains(&n)) {
+                port.node_port = None;
+            }
+        }
+    }
+    if !needs_health_port(new) && needs_health_port(old) {
+        new.health_check_node_port = None;
+    }
+    let external = |s: &ServiceSpec| matches!(s.type_.as_deref(), Some("NodePort" | "LoadBalancer"));
+    if !external(new) && external(old) && new.external_ips.is_none() {
+        new.external_traffic_policy = None;
+    }
+    if is_external_name(new) && !is_external_name(old) {
+        new.internal_traffic_policy = None;
+    }
+    let balanced = |s: &ServiceSpec| s.type_.as_deref() == Some("LoadBalancer");
+    if !balanced(new) && balanced(old) {
+        if new.allocate_load_balancer_node_ports == old.allocate_load_balancer_node_ports {
+            new.allocate_load_balancer_node_ports = None;
+        }
+        if new.load_balancer_class == old.load_balancer_class {
+            new.load_balancer_class = None;
+        }
+    }
+}
+
+/// What the column `External-IP` shows.
+fn external(service: &Value) -> String {
+    let own: Vec<&str> = list(service, &["spec", "externalIPs"]).iter().filter_map(Value::as_str).collect();
+    match service.str_at(&["spec", "type"]) {
+        "ExternalName" => service.str_at(&["spec", "externalName"]).to_owned(),
+        "LoadBalancer" => {
+            let mut given: Vec<&str> = list(service, &["status", "loadBalancer", "ingress"])
+                .iter()
+                .map(|i| match i.str_at(&["ip"]) {
+                    "" => i.str_at(&["hostname"]),
+                    ip => ip,
+                })
+                .filter(|text| !text.is_empty())
+                .collect();
+            given.sort_unstable();
+            given.dedup();
+            given.extend(own);
+            if given.is_empty() { "<pending>".into() } else { given.join(",") }
+        }
+        _ if own.is_empty() => "<none>".into(),
+        _ => own.join(","),
+    }
+}

@@ -1,0 +1,69 @@
+use super::*;
+
+fn config() -> LeaderConfig {
+    LeaderConfig { identity: "me".into(), ..LeaderConfig::new("scheduler") }
+}
+
+fn time(seconds: i64) -> Option<MicroTime> {
+    Some(MicroTime(Timestamp::from_second(seconds).unwrap()))
+}
+
+fn lease(holder: &str, transitions: i32) -> LeaseSpec {
+    LeaseSpec {
+        holder_identity: Some(holder.into()),
+        lease_duration_seconds: Some(15),
+        acquire_time: time(100),
+        renew_time: time(110),
+        lease_transitions: Some(transitions),
+        ..LeaseSpec::default()
+    }
+}
+
+/// Decides about a lease that has looked so for some seconds, at second 200.
+fn decided(spec: Option<LeaseSpec>, seconds: u64, gone: bool) -> Decision {
+    let since = Instant::now();
+    let observed = spec.map(|spec| Observed { spec, since });
+    let wall_clock = Timestamp::from_second(200).unwrap();
+    decide(&config(), observed.as_ref(), gone, since + Duration::from_secs(seconds), wall_clock)
+}
+
+fn taken(acquired: i64, transitions: i32) -> Decision {
+    let times = LeaseSpec { acquire_time: time(acquired), renew_time: time(200), ..lease("me", transitions) };
+    Decision::Write(times)
+}
+
+#[test]
+fn decisions() {
+    let released = LeaseSpec { lease_duration_seconds: Some(1), ..lease("", 3) };
+    let short = LeaseSpec { lease_duration_seconds: Some(4), ..lease("other", 3) };
+    let cases = [
+        ("no lease", None, 0, false, taken(200, 0)),
+        ("an empty lease", Some(LeaseSpec::default()), 0, false, taken(200, 0)),
+        ("my own", Some(lease("me", 3)), 1, false, taken(100, 3)),
+        ("my own, late", Some(lease("me", 3)), 60, false, taken(100, 3)),
+        ("another's", Some(lease("other", 3)), 14, false, Decision::Wait),
+        ("another's, expired", Some(lease("other", 3)), 15, false, taken(200, 4)),
+        ("another's with its own duration", Some(short), 4, false, taken(200, 4)),
+        ("another's who is known to have ended", Some(lease("other", 3)), 0, true, taken(200, 4)),
+        ("a released one", Some(released), 0, false, taken(200, 4)),
+    ];
+    for (name, spec, seconds, gone, expected) in cases {
+        assert_eq!(decided(spec, seconds, gone), expected, "{name}");
+    }
+}
+
+#[test]
+fn only_a_process_of_this_machine_can_be_known_to_have_ended() {
+    let me = Process::current();
+    assert_eq!(Process::from_identity(&me.identity()), Some(me.clone()));
+    assert!(!me.is_gone());
+    let before_me = Process { started: "1".into(), ..me.clone() };
+    assert!(before_me.is_gone(), "another process had this id");
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let child_id = child.id();
+    child.wait().unwrap();
+    assert!(Process { pid: child_id, ..me.clone() }.is_gone());
+    assert!(!Process { machine: "elsewhere.1".into(), ..before_me }.is_gone());
+    let upstreams = Process::from_identity("vm_0a1b2c3d-0000-4000-8000-000000000000");
+    assert!(upstreams.is_none_or(|process| !process.is_gone()));
+}

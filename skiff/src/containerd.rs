@@ -1,0 +1,212 @@
+//! Each node's containerd: its configuration, its registry hosts, its images.
+//!
+//! Root, state, socket, runc's state and pod namespaces all lie in the node's
+//! folder, so that a machine's own containerd and other nodes are never met.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::cluster::{Cluster, Node, Registry};
+use crate::files;
+
+/// The image that holds a pod's namespaces.
+pub const PAUSE_IMAGE: &str = "skiff.local/pause:1";
+/// The namespace in which CRI keeps its images and containers.
+const CRI_NAMESPACE: &str = "k8s.io";
+/// Plugins that a node does not use and that take time to look around.
+const UNUSED: [&str; 7] = [
+    "io.containerd.snapshotter.v1.aufs",
+    "io.containerd.snapshotter.v1.blockfile",
+    "io.containerd.snapshotter.v1.btrfs",
+    "io.containerd.snapshotter.v1.devmapper",
+    "io.containerd.snapshotter.v1.zfs",
+    "io.containerd.internal.v1.opt",
+    "io.containerd.internal.v1.tracing",
+];
+
+/// The file that holds a node's containerd configuration.
+pub fn config_path(node: &Node) -> PathBuf {
+    node.dir.join("containerd/config.toml")
+}
+
+/// The folder with the node's CNI programs.
+pub fn cni_bin_dir(node: &Node) -> PathBuf {
+    node.dir.join("cni/bin")
+}
+
+/// The folder with the node's CNI configuration, written by the kubelet.
+pub fn cni_conf_dir(node: &Node) -> PathBuf {
+    node.dir.join("cni/net.d")
+}
+
+/// Renders a node's `config.toml`.
+pub fn render(cluster: &Cluster, node: &Node) -> String {
+    let state = node.containerd_state();
+    let unused = UNUSED.map(|plugin| format!("{plugin:?}")).join(", ");
+    // check_dir has refused paths that would need escaping.
+    format!(
+        r#"version = 2
+root = "{root}"
+state = "{state}"
+oom_score = 0
+disabled_plugins = [{unused}]
+
+[grpc]
+  address = "{socket}"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{PAUSE_IMAGE}"
+  restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{cni_bin}"
+    conf_dir = "{cni_conf}"
+
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "{snapshotter}"
+    default_runtime_name = "runc"
+
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        Root = "{runc}"
+        SystemdCgroup = false
+
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{registries}"
+"#,
+        root = node.containerd_root().display(),
+        state = state.display(),
+        socket = node.socket().display(),
+        cni_bin = cni_bin_dir(node).display(),
+        cni_conf = cni_conf_dir(node).display(),
+        snapshotter = cluster.snapshotter,
+        runc = state.join("runc").display(),
+        registries = node.registry_dir().display(),
+    )
+}
+
+/// Renders the `hosts.toml` of a registry.
+fn render_host(registry: &Registry) -> String {
+    format!("server = \"{0}\"\n\n[host.\"{0}\"]\n  capabilities = [\"pull\", \"resolve\"]\n", registry.url)
+}
+
+/// Writes the node's configuration of containerd.
+pub fn ensure_config(cluster: &Cluster, node: &Node) -> Result<()> {
+    for dir in [node.containerd_root(), node.containerd_state(), node.registry_dir(), node.dir.join("run")] {
+        files::make_dir(&dir)?;
+    }
+    for registry in &cluster.registries {
+        let dir = node.registry_dir().join(&registry.host);
+        files::make_dir(&dir)?;
+        files::ensure(&dir.join("hosts.toml"), render_host(registry).as_bytes(), 0o644)?;
+    }
+    files::ensure(&config_path(node), render(cluster, node).as_bytes(), 0o644)?;
+    Ok(())
+}
+
+/// Chooses the snapshotter: overlayfs if the file system below `dir` carries it, else native.
+pub fn choose_snapshotter(dir: &Path) -> Result<String> {
+    let probe =
+        tempfile::tempdir_in(dir).with_context(|| format!("cannot make a folder in {}", dir.display()))?;
+    let [lower, upper, work, merged] =
+        ["lower", "upper", "work", "merged"].map(|name| probe.path().join(name));
+    for part in [&lower, &upper, &work, &merged] {
+        files::make_dir(part)?;
+    }
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    let mounted = mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str()));
+    if mounted.is_err() {
+        return Ok("native".into());
+    }
+    umount2(&merged, MntFlags::MNT_DETACH).context("cannot take a probing mount away")?;
+    Ok("overlayfs".into())
+}
+
+fn ctr(node: &Node, args: &[&str]) -> Result<String> {
+    let output = Command::new("ctr")
+        .arg("--address")
+        .arg(node.socket())
+        .args(["--namespace", CRI_NAMESPACE])
+        .args(args)
+        .output()
+        .context("cannot start ctr")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{}", said.trim().trim_start_matches("ctr: "));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Loads an image archive into the node.
+pub fn import(cluster: &Cluster, node: &Node, archive: &Path) -> Result<()> {
+    let archive = archive.to_str().context("the path of an image must be plain text")?;
+    let result = ctr(node, &["images", "import", "--snapshotter", &cluster.snapshotter, archive]);
+    result.map(drop).with_context(|| format!("{} does not take {archive}", node.name))
+}
+
+/// Whether the node has an image of that name.
+pub fn has_image(node: &Node, name: &str) -> Result<bool> {
+    Ok(ctr(node, &["images", "list", "--quiet", &format!("name=={name}")])?.lines().any(|line| line == name))
+}
+
+/// The sockets of the node's shims, which containerd keeps outside of its state folder.
+pub fn shim_sockets(node: &Node) -> Vec<PathBuf> {
+    let tasks = node.containerd_state().join("io.containerd.runtime.v2.task").join(CRI_NAMESPACE);
+    let address = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("address")).ok();
+    let addresses = fs::read_dir(tasks).into_iter().flatten().flatten().filter_map(address);
+    let socket = |address: String| address.trim().strip_prefix("unix://").map(PathBuf::from);
+    let mut sockets: Vec<PathBuf> = addresses.filter_map(socket).collect();
+    sockets.sort();
+    sockets.dedup();
+    sockets
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::cluster::sample;
+
+    #[test]
+    fn everything_of_a_node_lies_in_its_folder() {
+        let cluster = sample(1);
+        let config = render(&cluster, &cluster.node(0));
+        let values = config
+            .lines()
+            .filter_map(|line| line.split_once(" = \""))
+            .filter(|(_, value)| value.starts_with('/'));
+        let outside: Vec<_> =
+            values.filter(|(_, value)| !value.starts_with("/var/lib/skiff/two/nodes/two-node-1/")).collect();
+        assert!(outside.is_empty(), "{outside:?}");
+        for line in [
+            "restrict_oom_score_adj = true",
+            "SystemdCgroup = false",
+            "sandbox_image = \"skiff.local/pause:1\"",
+        ] {
+            assert!(config.contains(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn sockets_of_shims_are_read_from_their_bundles() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cluster = sample(1);
+        cluster.dir = dir.path().to_path_buf();
+        let node = cluster.node(0);
+        assert!(shim_sockets(&node).is_empty());
+        let bundle = node.containerd_state().join("io.containerd.runtime.v2.task/k8s.io/abc");
+        fs::create_dir_all(&bundle).unwrap();
+        fs::write(bundle.join("address"), "unix:///run/containerd/s/1234").unwrap();
+        assert_eq!(shim_sockets(&node), [PathBuf::from("/run/containerd/s/1234")]);
+    }
+}

@@ -1,0 +1,257 @@
+//! The table of a cluster's daemons: which program runs where with which flags.
+//!
+//! Pure: the same description always gives the same table, so `up`, the
+//! supervisor, `status` and `logs` agree without talking to each other.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
+
+use crate::cluster::{Cluster, Node, Store};
+use crate::{containerd, pki};
+
+/// The supervisor's name in `status` and `logs`.
+pub const SUPERVISOR: &str = "supervisor";
+
+/// Something that should answer before a daemon is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// A TCP port, seen from the daemon's network namespace.
+    Tcp(SocketAddrV4),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+/// One daemon of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// `apiserver`, `node-1/kubelet`.
+    pub name: String,
+    /// The network namespace it runs in.
+    pub netns: String,
+    /// The program: a path, or a name to look for in `$PATH`.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Its log.
+    pub log: PathBuf,
+    /// What it needs; it is started after a while also without.
+    pub after: Vec<Awaited>,
+}
+
+impl Daemon {
+    /// The name of its record in the cluster's `run` folder.
+    pub fn record(&self) -> String {
+        format!("{}.json", self.name.replace('/', "."))
+    }
+}
+
+/// Flags with values; an empty value is left out.
+fn flags<const N: usize>(pairs: [(&str, String); N]) -> Vec<String> {
+    let set = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+    set.flat_map(|(flag, value)| [format!("--{flag}"), value]).collect()
+}
+
+fn show(path: PathBuf) -> String {
+    path.display().to_string()
+}
+
+/// The store as the API server's `--store` takes it.
+pub fn store_flag(cluster: &Cluster) -> String {
+    match &cluster.store {
+        Store::Etcd => "etcd:http://127.0.0.1:2379".into(),
+        Store::ExternalEtcd(urls) => format!("etcd:{}", urls.join(",")),
+        Store::File(None) => format!("file:{}", cluster.control_plane_dir().join("store.db").display()),
+        Store::File(Some(path)) => format!("file:{}", path.display()),
+        Store::Memory => "memory".into(),
+    }
+}
+
+struct Table<'a> {
+    cluster: &'a Cluster,
+    daemons: Vec<Daemon>,
+}
+
+impl Table<'_> {
+    fn add(&mut self, node: Option<&Node>, program: PathBuf, after: Vec<Awaited>, arguments: Vec<String>) {
+        let short = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.daemons.push(Daemon {
+            name: node.map_or(short.clone(), |node| format!("{}/{short}", node.name)),
+            netns: node.map_or(self.cluster.control_plane_netns(), |node| node.netns.clone()),
+            log: self.cluster.log_dir(node).join(format!("{short}.log")),
+            program,
+            arguments,
+            after,
+        });
+    }
+
+    fn ours(&mut self, node: Option<&Node>, program: &str, after: Vec<Awaited>, mut arguments: Vec<String>) {
+        let common =
+            flags([("cluster", self.cluster.name.clone()), ("v", self.cluster.verbosity.to_string())]);
+        arguments.splice(0..0, common);
+        self.add(node, self.cluster.bin_dir.join(program), after, arguments);
+    }
+}
+
+/// All daemons of a cluster, in the order in which they are started.
+pub fn table(cluster: &Cluster) -> Vec<Daemon> {
+    let mut table = Table { cluster, daemons: Vec::new() };
+    control_plane(cluster, &mut table);
+    for node in cluster.all_nodes() {
+        workers(cluster, &node, &mut table);
+    }
+    table.daemons
+}
+
+fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
+    let address = cluster.ranges.control_plane().to_string();
+    let answers = |ip: Ipv4Addr, port: u16| vec![Awaited::Tcp(SocketAddrV4::new(ip, port))];
+    let server = answers(cluster.ranges.control_plane(), 6443);
+    let ca = show(pki::pair(cluster, "ca").cert);
+    let serving = pki::pair(cluster, "apiserver");
+    let client = pki::pair(cluster, "apiserver-kubelet-client");
+    let (public, private) = pki::service_account_keys(cluster);
+
+    if cluster.store == Store::Etcd {
+        let peers = "http://127.0.0.1:2380";
+        let clients = "http://127.0.0.1:2379".to_owned();
+        let arguments = flags([
+            ("name", "skiff".into()),
+            ("data-dir", show(cluster.dir.join("etcd"))),
+            ("listen-client-urls", clients.clone()),
+            ("advertise-client-urls", clients),
+            ("listen-peer-urls", peers.into()),
+            ("initial-advertise-peer-urls", peers.into()),
+            ("initial-cluster", format!("skiff={peers}")),
+            ("logger", "zap".into()),
+        ]);
+        table.add(None, "etcd".into(), Vec::new(), arguments);
+    }
+    let store = if cluster.store == Store::Etcd { answers(Ipv4Addr::LOCALHOST, 2379) } else { Vec::new() };
+    let arguments = flags([
+        ("store", store_flag(cluster)),
+        ("bind-address", "0.0.0.0".into()),
+        ("secure-port", "6443".into()),
+        ("advertise-address", address),
+        ("tls-cert-file", show(serving.cert)),
+        ("tls-private-key-file", show(serving.key)),
+        ("client-ca-file", ca.clone()),
+        ("service-account-key-file", show(public)),
+        ("service-account-signing-key-file", show(private)),
+        ("service-account-issuer", "https://kubernetes.default.svc.cluster.local".into()),
+        ("service-cluster-ip-range", cluster.ranges.services.to_string()),
+        ("service-node-port-range", "30000-32767".into()),
+        ("kubelet-client-certificate", show(client.cert)),
+        ("kubelet-client-key", show(client.key)),
+        ("kubelet-certificate-authority", ca.clone()),
+    ]);
+    table.ours(None, "apiserver", store, arguments);
+    let mut arguments = flags([
+        ("kubeconfig", show(cluster.kubeconfig_of("scheduler"))),
+        ("bind-address", "127.0.0.1".into()),
+        ("secure-port", "10259".into()),
+    ]);
+    arguments.push("--leader-elect=true".into());
+    table.ours(None, "scheduler", server.clone(), arguments);
+    let mut arguments = flags([
+        ("kubeconfig", show(cluster.kubeconfig_of("controller-manager"))),
+        ("bind-address", "127.0.0.1".into()),
+        ("secure-port", "10257".into()),
+        ("cluster-cidr", cluster.ranges.pods.to_string()),
+        ("node-cidr-mask-size", "24".into()),
+        ("root-ca-file", ca),
+    ]);
+    arguments.push("--leader-elect=true".into());
+    table.ours(None, "controller-manager", server, arguments);
+}
+
+fn workers(cluster: &Cluster, node: &Node, table: &mut Table<'_>) {
+    let server = Awaited::Tcp(SocketAddrV4::new(cluster.ranges.control_plane(), 6443));
+    let config = flags([("config", show(containerd::config_path(node)))]);
+    table.add(Some(node), "containerd".into(), Vec::new(), config);
+
+    let serving = pki::pair(cluster, &format!("{}-server", pki::kubelet(node)));
+    let address = node.address.to_string();
+    let arguments = flags([
+        ("hostname-override", node.name.clone()),
+        ("node-ip", address.clone()),
+        ("kubeconfig", show(cluster.kubeconfig_of(&pki::kubelet(node)))),
+        ("root-dir", show(node.kubelet_dir())),
+        ("pod-log-dir", show(node.dir.join("logs/pods"))),
+        ("container-runtime-endpoint", format!("unix://{}", node.socket().display())),
+        ("client-ca-file", show(pki::pair(cluster, "ca").cert)),
+        ("tls-cert-file", show(serving.cert)),
+        ("tls-private-key-file", show(serving.key)),
+        ("address", address.clone()),
+        ("port", "10250".into()),
+        ("cluster-dns", cluster.ranges.dns().to_string()),
+        ("cluster-domain", "cluster.local".into()),
+        ("cluster-cidr", cluster.ranges.pods.to_string()),
+        ("cgroup-root", node.cgroup.clone()),
+        ("cni-conf-dir", show(containerd::cni_conf_dir(node))),
+        ("resolv-conf", "/etc/resolv.conf".into()),
+    ]);
+    table.ours(Some(node), "kubelet", vec![Awaited::Unix(node.socket()), server.clone()], arguments);
+    let arguments = flags([
+        ("hostname-override", node.name.clone()),
+        ("node-ip", address.clone()),
+        ("kubeconfig", show(cluster.kubeconfig_of("proxy"))),
+        ("cluster-cidr", cluster.ranges.pods.to_string()),
+        ("healthz-bind-address", format!("{address}:10256")),
+        ("metrics-bind-address", "127.0.0.1:10249".into()),
+    ]);
+    table.ours(Some(node), "proxy", vec![server], arguments);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::cluster::sample;
+    use crate::processes;
+
+    #[test]
+    fn a_cluster_of_two() {
+        let names: Vec<String> = table(&sample(2)).into_iter().map(|daemon| daemon.name).collect();
+        let expected = [
+            "etcd",
+            "apiserver",
+            "scheduler",
+            "controller-manager",
+            "two-node-1/containerd",
+            "two-node-1/kubelet",
+            "two-node-1/proxy",
+            "two-node-2/containerd",
+            "two-node-2/kubelet",
+            "two-node-2/proxy",
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn without_etcd_the_api_server_waits_for_nothing() {
+        let mut cluster = sample(1);
+        for (store, flag) in [
+            (Store::Memory, "memory"),
+            (Store::File(None), "file:/var/lib/skiff/two/control-plane/store.db"),
+            (Store::ExternalEtcd(vec!["http://192.0.2.7:2379".into()]), "etcd:http://192.0.2.7:2379"),
+        ] {
+            cluster.store = store;
+            let daemons = table(&cluster);
+            assert_eq!(daemons[0].name, "apiserver");
+            assert!(daemons[0].after.is_empty());
+            let at = daemons[0].arguments.iter().position(|argument| argument == "--store").unwrap();
+            assert_eq!(daemons[0].arguments[at + 1], flag);
+        }
+    }
+
+    #[test]
+    fn every_daemon_is_found_by_its_command_line() {
+        let cluster = sample(1);
+        for daemon in table(&cluster) {
+            let mut command = vec![daemon.program.display().to_string()];
+            command.extend(daemon.arguments);
+            assert!(processes::is_ours(&command, &cluster.name, &cluster.dir), "{}", daemon.name);
+            assert!(!processes::is_ours(&command, "other", "/elsewhere/two".as_ref()), "{}", daemon.name);
+        }
+    }
+}

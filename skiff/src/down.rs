@@ -1,0 +1,89 @@
+//! `skiff down` and `skiff stop`: take a cluster away, or only what runs of it.
+//!
+//! Works from what is there, not from what should be: after a kill of
+//! everything, after a reboot, or the second time, it finds what is left.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::args::ClusterArgs;
+use crate::cluster::{self, Cluster};
+use crate::{cgroups, containerd, files, firewall, kubeconfig, network, processes, registration, supervisor};
+
+/// Ends processes and removes all that does not outlive a boot.
+fn halt(cluster: &Cluster) -> Result<()> {
+    supervisor::stop(cluster)?;
+    let nodes = cluster.all_nodes();
+    let sockets: Vec<_> = nodes.iter().flat_map(containerd::shim_sockets).collect();
+    processes::kill_all(cluster)?;
+    sockets.iter().try_for_each(|socket| files::remove(socket))?;
+    processes::unmount_below(&cluster.dir)?;
+    firewall::remove(cluster)?;
+    network::remove(cluster)?;
+    cgroups::remove(cluster)?;
+    // containerd keeps here what described running containers: none runs any more.
+    for node in nodes {
+        files::remove_tree(&node.containerd_state())?;
+        files::remove_tree(&node.dir.join("run"))?;
+    }
+    files::remove_tree(&cluster.run_dir())
+}
+
+fn must_be_root() -> Result<()> {
+    anyhow::ensure!(nix::unistd::geteuid().is_root(), "stopping a cluster needs root: put sudo in front");
+    Ok(())
+}
+
+/// Stops the cluster and keeps its data.
+pub fn stop(flags: &ClusterArgs) -> Result<()> {
+    must_be_root()?;
+    let cluster = flags.existing()?;
+    halt(&cluster)?;
+    println!("Cluster {} is stopped; `skiff up --name {}` brings it back", cluster.name, cluster.name);
+    Ok(())
+}
+
+/// Removes the cluster. One that is not there is no failure.
+pub fn down(flags: &ClusterArgs) -> Result<()> {
+    cluster::check_name(&flags.name)?;
+    let dir = flags.dir();
+    let Some(cluster) = Cluster::load(&dir)? else {
+        println!("There is no cluster called {} in {}", flags.name, dir.display());
+        return Ok(());
+    };
+    must_be_root()?;
+    remove(&cluster)
+        .with_context(|| format!("something of {} is left: type skiff down again", cluster.name))?;
+    println!("Cluster {} is gone", cluster.name);
+    Ok(())
+}
+
+fn remove(cluster: &Cluster) -> Result<()> {
+    halt(cluster)?;
+    kubeconfig::remove(&cluster.kubeconfig, &cluster.context())?;
+    let lock = registration::lock()?;
+    empty(&cluster.dir)?;
+    registration::forget(&cluster.name, &cluster.dir, &lock)?;
+    files::remove_tree(&cluster.dir)?;
+    if let Some(root) = cluster.dir.parent() {
+        // Another cluster may lie there; then it stays.
+        let _ = std::fs::remove_dir(root);
+    }
+    Ok(())
+}
+
+/// Removes everything but the description, which says what else to remove should this be cut short.
+fn empty(dir: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot read {}", dir.display()))?;
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        match entry.file_name().to_str() {
+            Some("cluster.json") => {}
+            _ if is_dir => files::remove_tree(&entry.path())?,
+            _ => files::remove(&entry.path())?,
+        }
+    }
+    Ok(())
+}

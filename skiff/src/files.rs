@@ -1,0 +1,62 @@
+//! Files that are either the old ones or the new ones, never half of each.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// Makes a folder with everything above it.
+pub fn make_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))
+}
+
+/// Puts a file in place of whatever is there, in one step.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let parent = path.parent().with_context(|| format!("{} is no file", path.display()))?;
+    let name = path.file_name().with_context(|| format!("{} is no file", path.display()))?;
+    let draft = parent.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
+        file.write_all(content)?;
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        fs::rename(&draft, path)
+    };
+    write()
+        .inspect_err(|_| {
+            // The draft may not exist; the write's own error is the one to tell.
+            let _ = fs::remove_file(&draft);
+        })
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes a file unless it already has this content; says whether it wrote.
+pub fn ensure(path: &Path, content: &[u8], mode: u32) -> Result<bool> {
+    if fs::read(path).is_ok_and(|present| present == content) {
+        return Ok(false);
+    }
+    replace(path, content, mode)?;
+    Ok(true)
+}
+
+/// Removes a file; one that is not there is fine.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder with all that is in it; one that is not there is fine.
+pub fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

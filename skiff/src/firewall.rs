@@ -1,0 +1,119 @@
+//! The host's iptables rules for one cluster: one chain in `filter`, one in `nat`.
+//!
+//! Invariant: only chains with this cluster's name and the two jumps to them are
+//! touched. A cluster without outbound traffic gets no masquerade and a DROP.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cluster::Cluster;
+
+/// The jumps: table, built-in chain.
+const JUMPS: [(&str, &str); 2] = [("filter", "FORWARD"), ("nat", "POSTROUTING")];
+
+/// Renders the cluster's chains as input of `iptables-restore --noflush`.
+pub fn render(cluster: &Cluster) -> String {
+    let (chain, bridge, nodes) = (cluster.chain(), cluster.bridge(), cluster.ranges.nodes);
+    let mut filter = vec![format!("-A {chain} -i {bridge} -o {bridge} -j ACCEPT")];
+    let mut nat = Vec::new();
+    if cluster.outbound {
+        filter.push(format!("-A {chain} -i {bridge} -j ACCEPT"));
+        filter.push(format!("-A {chain} -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"));
+        nat.push(format!("-A {chain} -s {nodes} ! -o {bridge} -j MASQUERADE"));
+    } else {
+        filter.push(format!("-A {chain} -i {bridge} -j DROP"));
+    }
+    let table =
+        |name: &str, rules: &[String]| format!("*{name}\n:{chain} - [0:0]\n{}\nCOMMIT\n", rules.join("\n"));
+    table("filter", &filter) + &table("nat", &nat).replace("\n\n", "\n")
+}
+
+fn iptables(args: &[&str]) -> Result<Output> {
+    Command::new("iptables").arg("-w").args(args).output().context("cannot start iptables")
+}
+
+fn must(args: &[&str]) -> Result<()> {
+    let output = iptables(args)?;
+    if !output.status.success() {
+        bail!("iptables {} failed: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+fn has(args: &[&str]) -> Result<bool> {
+    Ok(iptables(args)?.status.success())
+}
+
+/// Puts the cluster's rules in place.
+pub fn ensure(cluster: &Cluster) -> Result<()> {
+    let mut restore = Command::new("iptables-restore")
+        .args(["-w", "--noflush"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start iptables-restore")?;
+    let mut stdin = restore.stdin.take().context("iptables-restore has no input")?;
+    stdin.write_all(render(cluster).as_bytes()).context("cannot hand rules to iptables-restore")?;
+    drop(stdin);
+    let output = restore.wait_with_output().context("cannot wait for iptables-restore")?;
+    if !output.status.success() {
+        bail!("iptables-restore failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let chain = cluster.chain();
+    for (table, from) in JUMPS {
+        if !has(&["-t", table, "-C", from, "-j", &chain])? {
+            must(&["-t", table, "-I", from, "-j", &chain])?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the cluster's rules away; rules that are not there are fine.
+pub fn remove(cluster: &Cluster) -> Result<()> {
+    let chain = cluster.chain();
+    for (table, from) in JUMPS {
+        while has(&["-t", table, "-C", from, "-j", &chain])? {
+            must(&["-t", table, "-D", from, "-j", &chain])?;
+        }
+        if has(&["-t", table, "-S", &chain])? {
+            must(&["-t", table, "-F", &chain])?;
+            must(&["-t", table, "-X", &chain])?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::sample;
+
+    #[test]
+    fn rules_with_and_without_outbound_traffic() {
+        let mut cluster = sample(2);
+        assert_eq!(
+            render(&cluster),
+            "*filter\n:SKIFF-1 - [0:0]\n\
+             -A SKIFF-1 -i skiff1 -o skiff1 -j ACCEPT\n\
+             -A SKIFF-1 -i skiff1 -j ACCEPT\n\
+             -A SKIFF-1 -o skiff1 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n\
+             COMMIT\n\
+             *nat\n:SKIFF-1 - [0:0]\n\
+             -A SKIFF-1 -s 10.60.1.0/24 ! -o skiff1 -j MASQUERADE\n\
+             COMMIT\n"
+        );
+        cluster.outbound = false;
+        assert_eq!(
+            render(&cluster),
+            "*filter\n:SKIFF-1 - [0:0]\n\
+             -A SKIFF-1 -i skiff1 -o skiff1 -j ACCEPT\n\
+             -A SKIFF-1 -i skiff1 -j DROP\n\
+             COMMIT\n\
+             *nat\n:SKIFF-1 - [0:0]\n\
+             COMMIT\n"
+        );
+    }
+}

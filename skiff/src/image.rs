@@ -1,0 +1,243 @@
+//! Container images made from a few files, without any builder or registry.
+//!
+//! An [`Image`] has one layer and is written as an archive that containerd, Docker
+//! and `skiff load` take, or as the blobs and the manifest that registries take.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+/// A file of an image.
+#[derive(Clone, Debug)]
+pub struct ImageFile {
+    /// Where it lies, without the leading slash.
+    pub path: String,
+    /// What is in it.
+    pub content: Vec<u8>,
+    /// Its permissions.
+    pub mode: u32,
+}
+
+/// What an image is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Recipe {
+    /// Its name with tag: `http-go:v1`.
+    pub name: String,
+    /// Its files.
+    pub files: Vec<ImageFile>,
+    /// The program and its first arguments.
+    pub entrypoint: Vec<String>,
+    /// Environment variables, `NAME=value`.
+    pub env: Vec<String>,
+}
+
+/// A finished image.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Its name with tag.
+    pub name: String,
+    /// The layer, a tar.
+    pub layer: Vec<u8>,
+    /// The configuration, JSON.
+    pub config: Vec<u8>,
+}
+
+/// The digest of a blob as registries write it.
+pub fn digest(blob: &[u8]) -> String {
+    let hex: String = Sha256::digest(blob).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// How Go and thus images call this machine's processor.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, content: &[u8], mode: u32) -> Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(mode);
+    header.set_mtime(0);
+    tar.append_data(&mut header, path, content).with_context(|| format!("cannot pack {path}"))
+}
+
+impl Recipe {
+    /// Makes the image. The same recipe always gives the same bytes.
+    pub fn build(&self) -> Result<Image> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for file in &self.files {
+            append(&mut tar, &file.path, &file.content, file.mode)?;
+        }
+        let layer = tar.into_inner().context("cannot pack a layer")?;
+        let config = json!({
+            "created": "1970-01-01T00:00:00Z",
+            "architecture": architecture(),
+            "os": "linux",
+            "config": {"Entrypoint": self.entrypoint, "Env": self.env, "WorkingDir": "/"},
+            "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
+            "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "skiff"}],
+        });
+        Ok(Image { name: self.name.clone(), layer, config: serde_json::to_vec(&config)? })
+    }
+}
+
+impl Image {
+    /// The image as an archive in the format of `docker save`.
+    pub fn archive(&self) -> Result<Vec<u8>> {
+        let config_name = format!("{}.json", digest(&self.config).trim_start_matches("sha256:"));
+        let manifest = json!([{"Config": config_name, "RepoTags": [self.name], "Layers": ["layer.tar"]}]);
+        let mut tar = tar::Builder::new(Vec::new());
+        append(&mut tar, "layer.tar", &self.layer, 0o644)?;
+        append(&mut tar, &config_name, &self.config, 0o644)?;
+        append(&mut tar, "manifest.json", &serde_json::to_vec(&manifest)?, 0o644)?;
+        tar.into_inner().context("cannot pack an image")
+    }
+
+    /// The manifest under which a registry lists the image, and its media type.
+    pub fn manifest(&self) -> Result<(&'static str, Vec<u8>)> {
+        const KIND: &str = "application/vnd.docker.distribution.manifest.v2+json";
+        let blob =
+            |kind: &str, blob: &[u8]| json!({"mediaType": kind, "size": blob.len(), "digest": digest(blob)});
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": KIND,
+            "config": blob("application/vnd.docker.container.image.v1+json", &self.config),
+            "layers": [blob("application/vnd.docker.image.rootfs.diff.tar", &self.layer)],
+        });
+        Ok((KIND, serde_json::to_vec(&manifest)?))
+    }
+}
+
+/// Says which images an archive holds; refuses a file that is no image archive.
+pub fn names_in(path: &Path) -> Result<Vec<String>> {
+    let shown = path.display();
+    let mut file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}"))?;
+    if !file.metadata().with_context(|| format!("cannot read {shown}"))?.is_file() {
+        bail!("{shown} is no image archive: it is not even a file");
+    }
+    let mut magic = [0; 2];
+    let packed =
+        file.read(&mut magic).with_context(|| format!("cannot read {shown}"))? == 2 && magic == [0x1f, 0x8b];
+    let file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}"))?;
+    let found = match packed {
+        true => index_of(flate2::read::GzDecoder::new(file)),
+        false => index_of(file),
+    };
+    match found {
+        Ok(Some(names)) => Ok(names),
+        Ok(None) => {
+            bail!("{shown} is a tar file but no image archive: neither manifest.json nor index.json is in it")
+        }
+        Err(_) => bail!(
+            "{shown} is no image archive: expected a tar file as `docker save` or `ctr images export` write it"
+        ),
+    }
+}
+
+/// The names in an archive; `None` if it is a tar of something else.
+fn index_of(archive: impl Read) -> Result<Option<Vec<String>>> {
+    let mut found = None;
+    let mut archive = tar::Archive::new(archive);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.to_string_lossy().into_owned();
+        let name = path.trim_start_matches("./");
+        if !matches!(name, "manifest.json" | "index.json") {
+            continue;
+        }
+        let mut text = String::new();
+        entry.read_to_string(&mut text)?;
+        let index: serde_json::Value = serde_json::from_str(&text)?;
+        let names: Vec<String> = match name {
+            "manifest.json" => index
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|image| image["RepoTags"].as_array())
+                .flatten()
+                .filter_map(|tag| tag.as_str().map(String::from))
+                .collect(),
+            _ => index["manifests"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|image| {
+                    image["annotations"]["io.containerd.image.name"].as_str().map(String::from)
+                })
+                .collect(),
+        };
+        let known: &mut Vec<String> = found.get_or_insert_default();
+        known.extend(names);
+        known.sort();
+        known.dedup();
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn image() -> Image {
+        let file = ImageFile { path: "bin/hello".into(), content: b"hello".to_vec(), mode: 0o755 };
+        let recipe = Recipe {
+            name: "hello:v1".into(),
+            files: vec![file],
+            entrypoint: vec!["/bin/hello".into()],
+            env: vec![],
+        };
+        recipe.build().unwrap()
+    }
+
+    #[test]
+    fn an_archive_names_its_image() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hello.tar");
+        std::fs::write(&path, image().archive().unwrap()).unwrap();
+        assert_eq!(names_in(&path).unwrap(), ["hello:v1"]);
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, &image().archive().unwrap()).unwrap();
+        std::fs::write(&path, packed.finish().unwrap()).unwrap();
+        assert_eq!(names_in(&path).unwrap(), ["hello:v1"]);
+    }
+
+    #[test]
+    fn the_manifest_points_at_config_and_layer() {
+        let image = image();
+        let (_, manifest) = image.manifest().unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        assert_eq!(manifest["layers"][0]["digest"], digest(&image.layer));
+        let config: serde_json::Value = serde_json::from_slice(&image.config).unwrap();
+        assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"]);
+        assert_eq!(manifest["config"]["digest"], digest(&image.config));
+    }
+
+    #[test]
+    fn other_files_are_refused_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let mut tar = tar::Builder::new(Vec::new());
+        append(&mut tar, "README", b"text", 0o644).unwrap();
+        let cases: [(Vec<u8>, &str); 4] = [
+            (b"no tar at all".to_vec(), "is no image archive"),
+            (vec![0x1f, 0x8b, 1, 2, 3], "is no image archive"),
+            (vec![7; 5000], "is no image archive"),
+            (tar.into_inner().unwrap(), "neither manifest.json nor index.json"),
+        ];
+        for (content, part) in cases {
+            std::fs::write(&path, content).unwrap();
+            let refusal = names_in(&path).unwrap_err().to_string();
+            assert!(refusal.contains(part), "{refusal}");
+        }
+        assert!(names_in(dir.path()).unwrap_err().to_string().contains("not even a file"));
+        assert!(names_in(&dir.path().join("nothing")).unwrap_err().to_string().contains("cannot read"));
+    }
+}

@@ -1,0 +1,42 @@
+//! `skiff load`: image archives into all nodes of a cluster.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::args::LoadArgs;
+use crate::cluster::Cluster;
+use crate::{containerd, image};
+
+/// Loads archives into every node, the nodes at the same time.
+pub fn into_all(cluster: &Cluster, archives: &[PathBuf]) -> Result<()> {
+    let nodes = cluster.all_nodes();
+    std::thread::scope(|scope| {
+        let load =
+            |node| move || archives.iter().try_for_each(|archive| containerd::import(cluster, node, archive));
+        let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(load(node))).collect();
+        let results: Vec<Result<()>> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect();
+        results.into_iter().collect()
+    })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    Ok(std::path::absolute(path)?)
+}
+
+/// Loads what the flags say.
+pub fn run(flags: &LoadArgs) -> Result<()> {
+    let cluster = flags.cluster.existing()?;
+    let mut names = Vec::new();
+    for archive in &flags.images {
+        names.extend(image::names_in(archive)?);
+    }
+    let archives: Vec<PathBuf> = flags.images.iter().map(|path| absolute(path)).collect::<Result<_>>()?;
+    into_all(&cluster, &archives)?;
+    let nodes: Vec<String> = cluster.all_nodes().into_iter().map(|node| node.name).collect();
+    println!("Loaded {} into {}", names.join(", "), nodes.join(", "));
+    Ok(())
+}

@@ -1,0 +1,342 @@
+//! The cluster's cables: a bridge on the host, a network namespace for the
+//! control plane and one for each node, a veth pair into each, and the host's
+//! routes to pods and services.
+//!
+//! `plan` is pure and says what `ip` is to do; running it again on what is
+//! there repairs what is missing and touches nothing else.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use ipnet::Ipv4Net;
+
+use crate::cluster::{Cluster, Node};
+
+/// Where named network namespaces are mounted.
+pub const NETNS_DIR: &str = "/run/netns";
+
+/// The path of a named network namespace.
+pub fn netns_path(name: &str) -> PathBuf {
+    Path::new(NETNS_DIR).join(name)
+}
+
+/// What of a cluster's network is there already.
+#[derive(Debug, Default)]
+pub struct Present {
+    /// Named network namespaces.
+    pub namespaces: BTreeSet<String>,
+    /// The host's interfaces.
+    pub links: BTreeSet<String>,
+}
+
+/// One call of `ip -batch`: in the host's namespace, or in the named one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The namespace; `None` is the host's.
+    pub netns: Option<String>,
+    /// One command on each line.
+    pub commands: String,
+}
+
+/// One end of a cable: a namespace, its address, the host's end.
+struct Port {
+    netns: String,
+    link: String,
+    address: Ipv4Addr,
+}
+
+fn ports(cluster: &Cluster) -> Vec<Port> {
+    let control_plane = Port {
+        netns: cluster.control_plane_netns(),
+        link: cluster.control_plane_link(),
+        address: cluster.ranges.control_plane(),
+    };
+    let node = |node: Node| Port { netns: node.netns, link: node.link, address: node.address };
+    std::iter::once(control_plane).chain(cluster.all_nodes().into_iter().map(node)).collect()
+}
+
+/// Says what `ip` has to do so that the cluster's network stands.
+pub fn plan(cluster: &Cluster, present: &Present) -> Vec<Batch> {
+    let bridge = cluster.bridge();
+    let prefix = cluster.ranges.nodes.prefix_len();
+    let gateway = cluster.ranges.gateway();
+    let mut host = String::new();
+    let mut inside = Vec::new();
+    // Writing to a String cannot fail.
+    macro_rules! say { ($to:expr, $($arg:tt)*) => { let _ = writeln!($to, $($arg)*); } }
+
+    if !present.links.contains(&bridge) {
+        say!(host, "link add {bridge} type bridge forward_delay 0 stp_state 0");
+    }
+    say!(host, "addr replace {gateway}/{prefix} dev {bridge}");
+    say!(host, "link set {bridge} up");
+    for port in ports(cluster) {
+        let Port { netns, link, address } = port;
+        if !present.namespaces.contains(&netns) {
+            say!(host, "netns add {netns}");
+        }
+        // A cable into a namespace that is gone went with it; one whose other end is missing is no cable.
+        let whole = present.namespaces.contains(&netns) && present.links.contains(&link);
+        if !whole {
+            say!(host, "link add {link} type veth peer name eth0 netns {netns}");
+        }
+        say!(host, "link set {link} master {bridge} up");
+        let mut commands = String::new();
+        say!(commands, "link set lo up");
+        say!(commands, "addr replace {address}/{prefix} dev eth0");
+        say!(commands, "link set eth0 up");
+        say!(commands, "route replace default via {gateway}");
+        inside.push(Batch { netns: Some(netns), commands });
+    }
+    // ClusterIPs are translated in the first node, which masquerades what comes from outside.
+    say!(host, "route replace {} via {}", cluster.ranges.services, cluster.ranges.node_address(0));
+    let mut batches = vec![Batch { netns: None, commands: host }];
+    batches.append(&mut inside);
+    batches
+}
+
+fn names_in(dir: &str) -> Result<BTreeSet<String>> {
+    match fs::read_dir(dir) {
+        Ok(entries) => {
+            let name =
+                |entry: std::io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+            entries.map(name).collect::<std::io::Result<_>>().with_context(|| format!("cannot read {dir}"))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(e) => Err(e).with_context(|| format!("cannot read {dir}")),
+    }
+}
+
+/// Looks at the namespaces and interfaces of this machine.
+pub fn observe() -> Result<Present> {
+    Ok(Present { namespaces: live_namespaces()?, links: names_in("/sys/class/net")? })
+}
+
+/// The names below `/run/netns` that have a namespace mounted on them.
+fn live_namespaces() -> Result<BTreeSet<String>> {
+    let mounted = crate::processes::mounts_below(Path::new(NETNS_DIR))?;
+    let mounted: BTreeSet<&Path> = mounted.iter().map(PathBuf::as_path).collect();
+    let mut names = names_in(NETNS_DIR)?;
+    names.retain(|name| mounted.contains(netns_path(name).as_path()));
+    Ok(names)
+}
+
+fn run(batch: &Batch) -> Result<()> {
+    let mut command = Command::new("ip");
+    if let Some(netns) = &batch.netns {
+        command.args(["-n", netns]);
+    }
+    command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot start ip")?;
+    let mut stdin = child.stdin.take().context("ip has no input")?;
+    stdin.write_all(batch.commands.as_bytes()).context("cannot tell ip what to do")?;
+    drop(stdin);
+    let output = child.wait_with_output().context("cannot wait for ip")?;
+    if !output.status.success() {
+        let place = batch.netns.as_deref().unwrap_or("the host");
+        bail!("ip failed in {place}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+/// Sets the cluster's network up, or repairs it.
+pub fn ensure(cluster: &Cluster) -> Result<()> {
+    let present = observe()?;
+    for port in ports(cluster) {
+        // A name left behind by a reboot or a kill has nothing mounted on it.
+        let stale = netns_path(&port.netns);
+        if !present.namespaces.contains(&port.netns) && stale.exists() {
+            fs::remove_file(&stale).with_context(|| format!("cannot remove {}", stale.display()))?;
+        }
+        // The host's end of a cable to a namespace that lost its name.
+        if !present.namespaces.contains(&port.netns) && present.links.contains(&port.link) {
+            delete_link(&port.link)?;
+        }
+    }
+    let mut batches = plan(cluster, &present).into_iter();
+    let (Some(host), inside) = (batches.next(), batches) else { return Ok(()) };
+    run(&host)?;
+    std::thread::scope(|scope| {
+        let calls: Vec<_> = inside.map(|batch| scope.spawn(move || run(&batch))).collect();
+        calls
+            .into_iter()
+            .try_for_each(|call| call.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    for netns in ports(cluster).into_iter().map(|port| port.netns) {
+        set_in_namespace(&netns, SETTINGS)?;
+    }
+    Ok(())
+}
+
+/// Nodes forward for their pods; the host's route to ClusterIPs makes node 1
+/// send packets back where they came from, which must not answer with redirects.
+const SETTINGS: &[(&str, &str)] = &[
+    ("net/ipv4/ip_forward", "1"),
+    ("net/ipv4/conf/all/send_redirects", "0"),
+    ("net/ipv4/conf/default/send_redirects", "0"),
+    ("net/ipv4/conf/eth0/send_redirects", "0"),
+    ("net/ipv4/conf/all/rp_filter", "0"),
+    ("net/ipv4/conf/default/rp_filter", "0"),
+    ("net/ipv4/conf/eth0/rp_filter", "0"),
+];
+
+fn write_setting(name: &str, value: &str) -> Result<()> {
+    let path = Path::new("/proc/sys").join(name);
+    if fs::read_to_string(&path).is_ok_and(|present| present.trim() == value) {
+        return Ok(());
+    }
+    fs::write(&path, value).with_context(|| format!("cannot set {} to {value}", path.display()))
+}
+
+fn set_in_namespace(netns: &str, settings: &'static [(&str, &str)]) -> Result<()> {
+    inside(netns, move || settings.iter().try_for_each(|(name, value)| write_setting(name, value)))?
+}
+
+/// Runs `work` on a thread of its own that stands in the network namespace.
+pub fn inside<T: Send + 'static>(netns: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let path = netns_path(netns);
+    let file = fs::File::open(&path).with_context(|| format!("the network namespace {netns} is gone"))?;
+    let thread = std::thread::spawn(move || {
+        // Only this thread changes its namespace, and it ends with the work.
+        nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET)?;
+        Ok::<T, nix::Error>(work())
+    });
+    let result = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    result.with_context(|| format!("cannot enter the network namespace {netns}"))
+}
+
+/// Leads the host's packets for a node's pods to that node.
+pub fn ensure_pod_route(pods: Ipv4Net, node: Ipv4Addr) -> Result<()> {
+    run(&Batch { netns: None, commands: format!("route replace {pods} via {node}\n") })
+}
+
+fn delete_link(link: &str) -> Result<()> {
+    run(&Batch { netns: None, commands: format!("link delete {link}\n") })
+}
+
+/// Takes the cluster's network away. Goes on after a failure and tells the first one.
+pub fn remove(cluster: &Cluster) -> Result<()> {
+    let mut result = Ok(());
+    let mut keep = |outcome: Result<()>| {
+        if result.is_ok() {
+            result = outcome;
+        }
+    };
+    let prefix = format!("skiff-{}-", cluster.name);
+    for name in names_in(NETNS_DIR)?.into_iter().filter(|name| belongs(name, &prefix)) {
+        let path = netns_path(&name);
+        // Several mounts may lie on top of each other after a kill in the middle.
+        while nix::mount::umount2(&path, nix::mount::MntFlags::MNT_DETACH).is_ok() {}
+        keep(fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display())));
+    }
+    // The kernel takes a veth pair away some time after its namespace; do not wait for it.
+    let link_prefix = format!("skiff{}-", cluster.ranges.index);
+    for link in names_in("/sys/class/net")?.into_iter().filter(|link| link.starts_with(&link_prefix)) {
+        let outcome = delete_link(&link);
+        if exists(&link) {
+            keep(outcome);
+        }
+    }
+    if exists(&cluster.bridge()) {
+        keep(delete_link(&cluster.bridge()));
+    }
+    result
+}
+
+/// `skiff-two-` also begins the namespaces of a cluster called `two-x`.
+fn belongs(netns: &str, prefix: &str) -> bool {
+    let Some(rest) = netns.strip_prefix(prefix) else { return false };
+    let number = rest.strip_prefix("node-");
+    rest == "control-plane" || number.is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()))
+}
+
+fn exists(link: &str) -> bool {
+    Path::new("/sys/class/net").join(link).exists()
+}
+
+/// The ranges that this machine's routes lead to.
+pub fn routed_ranges() -> Result<Vec<Ipv4Net>> {
+    let output = Command::new("ip")
+        .args(["-4", "route", "show", "table", "all"])
+        .output()
+        .context("cannot start ip")?;
+    if !output.status.success() {
+        bail!("ip route failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(crate::ranges::destinations(&String::from_utf8_lossy(&output.stdout)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::sample;
+
+    #[test]
+    fn from_nothing() {
+        let batches = plan(&sample(1), &Present::default());
+        assert_eq!(batches.len(), 3);
+        assert_eq!(
+            batches[0].commands,
+            "link add skiff1 type bridge forward_delay 0 stp_state 0\n\
+             addr replace 10.60.1.1/24 dev skiff1\n\
+             link set skiff1 up\n\
+             netns add skiff-two-control-plane\n\
+             link add skiff1-cp type veth peer name eth0 netns skiff-two-control-plane\n\
+             link set skiff1-cp master skiff1 up\n\
+             netns add skiff-two-node-1\n\
+             link add skiff1-n1 type veth peer name eth0 netns skiff-two-node-1\n\
+             link set skiff1-n1 master skiff1 up\n\
+             route replace 10.97.0.0/16 via 10.60.1.11\n"
+        );
+        assert_eq!(batches[2].netns.as_deref(), Some("skiff-two-node-1"));
+        assert_eq!(
+            batches[2].commands,
+            "link set lo up\naddr replace 10.60.1.11/24 dev eth0\nlink set eth0 up\nroute replace default via 10.60.1.1\n"
+        );
+    }
+
+    #[test]
+    fn what_stands_is_not_made_again() {
+        let all = ["skiff1", "skiff1-cp", "skiff1-n1"].map(String::from);
+        let spaces = ["skiff-two-control-plane", "skiff-two-node-1"].map(String::from);
+        let present = Present { namespaces: spaces.into(), links: all.into() };
+        let batches = plan(&sample(1), &present);
+        assert!(batches.iter().all(|batch| !batch.commands.contains(" add ")), "{batches:?}");
+    }
+
+    #[test]
+    fn a_lost_namespace_gets_a_new_cable() {
+        let links = ["skiff1", "skiff1-cp"].map(String::from);
+        let spaces = ["skiff-two-control-plane"].map(String::from);
+        let batches = plan(&sample(1), &Present { namespaces: spaces.into(), links: links.into() });
+        let adds: Vec<&str> = batches[0].commands.lines().filter(|line| line.contains(" add ")).collect();
+        assert_eq!(
+            adds,
+            [
+                "netns add skiff-two-node-1",
+                "link add skiff1-n1 type veth peer name eth0 netns skiff-two-node-1"
+            ]
+        );
+    }
+
+    #[test]
+    fn namespaces_of_a_longer_name_belong_to_another_cluster() {
+        let cases = [
+            ("skiff-two-control-plane", true),
+            ("skiff-two-node-12", true),
+            ("skiff-two-x-node-1", false),
+            ("skiff-two-x-control-plane", false),
+            ("skiff-two-node-", false),
+            ("skiff-tw", false),
+        ];
+        for (name, ours) in cases {
+            assert_eq!(belongs(name, "skiff-two-"), ours, "{name}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The cluster's certificates, keys and kubeconfigs, below `pki/`.
+//!
+//! What is there is kept, so that a cluster that comes back knows its daemons
+//! and its users' kubeconfigs stay good. Corresponds to kubeadm's phases
+//! `certs` and `kubeconfig`.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use machinery::pki::{Authority, IssueRequest};
+use rcgen::{KeyPair, PublicKeyData};
+
+use crate::cluster::{Cluster, Node};
+use crate::files;
+use crate::kubeconfig::{self, Identity};
+
+/// The kubeconfig of the person who runs the cluster.
+pub const ADMIN: &str = "admin";
+
+/// A certificate's file and its key's.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The certificate.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// The files of the certificate called `name`.
+pub fn pair(cluster: &Cluster, name: &str) -> Pair {
+    let dir = cluster.pki_dir();
+    Pair { cert: dir.join(format!("{name}.crt")), key: dir.join(format!("{name}.key")) }
+}
+
+/// The public and the private key that service account tokens are signed with.
+pub fn service_account_keys(cluster: &Cluster) -> (PathBuf, PathBuf) {
+    (cluster.pki_dir().join("sa.pub"), cluster.pki_dir().join("sa.key"))
+}
+
+/// The name of a node's certificates and kubeconfig.
+pub fn kubelet(node: &Node) -> String {
+    format!("kubelet-{}", node.name)
+}
+
+/// The servers' certificates: name and request.
+fn servers(cluster: &Cluster) -> Vec<(String, IssueRequest)> {
+    let ranges = &cluster.ranges;
+    let names = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "localhost",
+    ];
+    let addresses =
+        [ranges.control_plane(), ranges.kubernetes_service(), Ipv4Addr::LOCALHOST].map(IpAddr::V4);
+    let apiserver = IssueRequest::server("kube-apiserver", &names, &addresses);
+    let mut all = vec![("apiserver".to_owned(), apiserver)];
+    for node in cluster.all_nodes() {
+        let user = format!("system:node:{}", node.name);
+        let addresses = [IpAddr::V4(node.address), IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        let mut request = IssueRequest::server(&user, &[&node.name, "localhost"], &addresses);
+        request.organizations = vec!["system:nodes".into()];
+        all.push((format!("{}-server", kubelet(&node)), request));
+    }
+    all
+}
+
+/// The clients: name, user, groups.
+fn clients(cluster: &Cluster) -> Vec<(String, IssueRequest)> {
+    let client =
+        |name: &str, user: &str, groups: &[&str]| (name.to_owned(), IssueRequest::client(user, groups));
+    let mut all = vec![
+        client(ADMIN, "kubernetes-admin", &["system:masters"]),
+        client("scheduler", "system:kube-scheduler", &[]),
+        client("controller-manager", "system:kube-controller-manager", &[]),
+        client("proxy", "system:kube-proxy", &[]),
+    ];
+    for node in cluster.all_nodes() {
+        all.push(client(&kubelet(&node), &format!("system:node:{}", node.name), &["system:nodes"]));
+    }
+    all
+}
+
+fn issue(authority: &Authority, cluster: &Cluster, name: &str, request: &IssueRequest) -> Result<Pair> {
+    let files = pair(cluster, name);
+    if !(files.cert.exists() && files.key.exists()) {
+        let issued =
+            authority.issue(request).with_context(|| format!("cannot issue the certificate of {name}"))?;
+        files::replace(&files.key, issued.key_pem.as_bytes(), 0o600)?;
+        files::replace(&files.cert, issued.cert_pem.as_bytes(), 0o644)?;
+    }
+    Ok(files)
+}
+
+fn ensure_service_account_keys(cluster: &Cluster) -> Result<()> {
+    let (public, private) = service_account_keys(cluster);
+    if public.exists() && private.exists() {
+        return Ok(());
+    }
+    let key = KeyPair::generate().context("cannot make the key of service accounts")?;
+    files::replace(&private, key.serialize_pem().as_bytes(), 0o600)?;
+    files::replace(&public, public_pem(&key).as_bytes(), 0o644)
+}
+
+fn public_pem(key: &KeyPair) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(key.subject_public_key_info());
+    // Base64 is ASCII, so every 64 bytes are whole characters.
+    let lines: Vec<&str> =
+        (0..text.len()).step_by(64).map(|at| &text[at..(at + 64).min(text.len())]).collect();
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
+}
+
+/// Makes all certificates, keys and kubeconfigs that are not there yet.
+pub fn ensure(cluster: &Cluster) -> Result<()> {
+    files::make_dir(&cluster.pki_dir())?;
+    let ca = pair(cluster, "ca");
+    let authority =
+        Authority::load_or_new("kubernetes", &ca.cert, &ca.key).context("cannot use the cluster's CA")?;
+    for (name, request) in servers(cluster) {
+        issue(&authority, cluster, &name, &request)?;
+    }
+    issue(
+        &authority,
+        cluster,
+        "apiserver-kubelet-client",
+        &IssueRequest::client("kube-apiserver-kubelet-client", &["system:masters"]),
+    )?;
+    ensure_service_account_keys(cluster)?;
+    for (name, request) in clients(cluster) {
+        let files = issue(&authority, cluster, &name, &request)?;
+        let user = if name == ADMIN { cluster.context() } else { request.common_name };
+        let identity = read_identity(cluster, &files, &user)?;
+        files::ensure(&cluster.kubeconfig_of(&name), kubeconfig::render(&identity)?.as_bytes(), 0o600)?;
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn read_identity(cluster: &Cluster, files: &Pair, user: &str) -> Result<Identity> {
+    Ok(Identity {
+        context: cluster.context(),
+        user: user.to_owned(),
+        server: cluster.server(),
+        authority: read(&pair(cluster, "ca").cert)?,
+        cert: read(&files.cert)?,
+        key: read(&files.key)?,
+    })
+}
+
+/// What goes into the user's own kubeconfig.
+pub fn admin(cluster: &Cluster) -> Result<Identity> {
+    read_identity(cluster, &pair(cluster, ADMIN), &cluster.context())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::cluster::sample;
+
+    #[test]
+    fn what_is_there_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cluster = sample(1);
+        cluster.dir = dir.path().to_path_buf();
+        ensure(&cluster).unwrap();
+        let before = fs::read(cluster.kubeconfig_of(ADMIN)).unwrap();
+        cluster.nodes = 2;
+        ensure(&cluster).unwrap();
+        assert_eq!(fs::read(cluster.kubeconfig_of(ADMIN)).unwrap(), before);
+        assert!(cluster.kubeconfig_of("kubelet-two-node-2").exists());
+        let (public, _) = service_account_keys(&cluster);
+        assert!(fs::read_to_string(public).unwrap().lines().all(|line| line.len() <= 64));
+    }
+}

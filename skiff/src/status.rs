@@ -1,0 +1,129 @@
+//! `skiff status`: the daemons and nodes of a cluster.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::ListParams;
+
+use crate::args::ClusterArgs;
+use crate::cluster::Cluster;
+use crate::{daemons, pki, processes, supervisor};
+
+/// How long the API server may take to tell its nodes.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A time span as kubectl shows ages.
+fn age(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{}s", seconds.max(0)),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// Rows as columns that line up.
+fn columns(rows: &[Vec<String>]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let line = cells.collect::<Vec<_>>().join("   ");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+fn row(name: &str, record: Option<supervisor::Record>, now: jiff::Timestamp) -> Vec<String> {
+    match record {
+        Some(record) if processes::runs(record.process) => {
+            let uptime = age(now.as_second() - record.since.as_second());
+            vec![
+                name.into(),
+                "running".into(),
+                record.process.pid.to_string(),
+                uptime,
+                record.restarts.to_string(),
+            ]
+        }
+        Some(record) => {
+            vec![name.into(), "stopped".into(), "-".into(), "-".into(), record.restarts.to_string()]
+        }
+        None => vec![name.into(), "stopped".into(), "-".into(), "-".into(), "-".into()],
+    }
+}
+
+fn node_row(node: &Node) -> Vec<String> {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let ready = conditions.into_iter().flatten().find(|condition| condition.type_ == "Ready");
+    let state = match ready.map(|condition| condition.status.as_str()) {
+        Some("True") => "Ready",
+        Some("False") => "NotReady",
+        _ => "Unknown",
+    };
+    let (pods, address) = match supervisor::pod_route(node) {
+        Some((pods, address)) => (pods.to_string(), address.to_string()),
+        None => ("-".into(), "-".into()),
+    };
+    vec![node.metadata.name.clone().unwrap_or_default(), state.into(), address, pods]
+}
+
+async fn nodes(cluster: &Cluster) -> Result<Vec<Node>> {
+    let client = machinery::client::connect(&cluster.kubeconfig_of(pki::ADMIN), "skiff").await?;
+    Ok(Api::<Node>::all(client).list(&ListParams::default()).await?.items)
+}
+
+/// Shows the cluster; a supervisor that was killed is started again.
+pub async fn run(flags: &ClusterArgs) -> Result<()> {
+    let cluster = flags.existing()?;
+    let table = daemons::table(&cluster);
+    let records: Vec<_> = table.iter().map(|daemon| supervisor::record_of(&cluster, daemon)).collect();
+    let alive = records.iter().flatten().any(|record| processes::runs(record.process));
+    let lost = alive && supervisor::running(&cluster).is_none();
+    println!("Cluster {} in {}, API server {}\n", cluster.name, cluster.dir.display(), cluster.server());
+    let now = jiff::Timestamp::now();
+    let mut rows = vec![["DAEMON", "STATE", "PID", "UPTIME", "RESTARTS"].map(String::from).to_vec()];
+    rows.extend(table.iter().zip(records).map(|(daemon, record)| row(&daemon.name, record, now)));
+    rows.push(row(daemons::SUPERVISOR, supervisor::running(&cluster), now));
+    print!("{}", columns(&rows));
+    if lost {
+        match supervisor::ensure(&cluster) {
+            Ok(_) => println!("\nThe supervisor was gone and has been started again"),
+            Err(e) => println!("\nThe supervisor is gone: {e:#}"),
+        }
+    }
+    if !alive {
+        println!("\nNothing runs: `skiff up --name {}` brings the cluster back", cluster.name);
+        return Ok(());
+    }
+    match tokio::time::timeout(PATIENCE, nodes(&cluster)).await {
+        Ok(Ok(nodes)) => {
+            let mut rows = vec![["NODE", "STATE", "ADDRESS", "PODS"].map(String::from).to_vec()];
+            rows.extend(nodes.iter().map(node_row));
+            print!("\n{}", columns(&rows));
+        }
+        Ok(Err(e)) => println!("\nThe API server does not tell its nodes: {e:#}"),
+        Err(_) => println!("\nThe API server does not answer"),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_and_columns() {
+        assert_eq!([5, 119, 120, 7_199, 7_200, 172_800].map(age), ["5s", "119s", "2m", "119m", "2h", "2d"]);
+        let rows = [["A", "LONG"], ["abc", "x"]].map(|row| row.map(String::from).to_vec());
+        assert_eq!(columns(&rows), "A     LONG\nabc   x\n");
+    }
+}

@@ -1,0 +1,114 @@
+//! The supervisor: one process per cluster that starts its daemons, starts them
+//! again after a crash, bounds their logs and keeps the host's routes to pods.
+//!
+//! Invariant: a daemon runs at most once. What already runs (recorded with its
+//! start time) is adopted, so the supervisor may be killed and started again at
+//! any moment; its own end leaves the daemons running.
+
+mod keeper;
+mod log_files;
+mod record;
+mod routes;
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use machinery::tasks::Tasks;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::cluster::Cluster;
+use crate::processes::{self, Identity};
+use crate::{cgroups, daemons, files};
+
+pub use record::Record;
+pub use routes::pod_route;
+
+/// The supervisor's log.
+pub fn log_path(cluster: &Cluster) -> PathBuf {
+    cluster.log_dir(None).join("supervisor.log")
+}
+
+fn record_path(cluster: &Cluster) -> PathBuf {
+    cluster.run_dir().join("supervisor.json")
+}
+
+/// The supervisor of a cluster, if it runs.
+pub fn running(cluster: &Cluster) -> Option<Record> {
+    let record = record::read(&record_path(cluster))?;
+    processes::runs(record.process).then_some(record)
+}
+
+/// Starts the supervisor unless it runs; it outlives this process.
+pub fn ensure(cluster: &Cluster) -> Result<bool> {
+    if running(cluster).is_some() {
+        return Ok(false);
+    }
+    let program = std::env::current_exe().context("cannot find the skiff program")?;
+    let log = log_files::open(&log_path(cluster))?;
+    let error_log = log.try_clone().context("cannot share a log file")?;
+    let mut command = Command::new(program);
+    // The last slash makes the folder one that contains something, as in other daemons' paths.
+    command.args(["supervise", "--cluster", &cluster.name, "--dir"]).arg(cluster.dir.join(""));
+    command.arg0("skiff").current_dir("/").stdin(Stdio::null()).stdout(log).stderr(error_log);
+    command.spawn().context("cannot start the supervisor")?;
+    Ok(true)
+}
+
+/// The lock that only one supervisor of a cluster holds.
+fn sole(cluster: &Cluster) -> Result<Flock<OwnedFd>> {
+    let path = cluster.run_dir().join("supervisor.lock");
+    let file = fs::File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    match Flock::lock(OwnedFd::from(file), FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => bail!("another supervisor of {} runs", cluster.name),
+        Err((_, e)) => Err(e).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+/// Runs the supervisor of the cluster in `dir` until it is told to stop.
+pub async fn run(dir: &Path) -> Result<()> {
+    let cluster = Cluster::load(dir)?.with_context(|| format!("there is no cluster in {}", dir.display()))?;
+    // Away from the terminal; fails only for a process that leads a group already, which is as good.
+    let _ = nix::unistd::setsid();
+    let _sole = sole(&cluster)?;
+    cgroups::enter(&cluster)?;
+    let this = i32::try_from(std::process::id()).context("a process number beyond i32")?;
+    let process = processes::identity(this).context("cannot find this process in /proc")?;
+    Record::new(process, 0).write(&record_path(&cluster))?;
+
+    let tasks = Tasks::new();
+    for daemon in daemons::table(&cluster) {
+        if let Some(folder) = daemon.log.parent() {
+            files::make_dir(folder)?;
+        }
+        let record = cluster.run_dir().join(daemon.record());
+        let stop = tasks.token();
+        tasks.spawn("daemon", keeper::keep(daemon, record, stop));
+    }
+    tasks.spawn("logs", log_files::bound(cluster.clone(), tasks.token()));
+    routes::start(&cluster, &tasks).await?;
+    tasks.run_until_stopped().await
+}
+
+/// Stops the supervisor so that it starts nothing any more; the daemons go on.
+pub fn stop(cluster: &Cluster) -> Result<()> {
+    let Some(Record { process, .. }) = running(cluster) else { return Ok(()) };
+    processes::signal(process, nix::sys::signal::Signal::SIGKILL)?;
+    wait_gone(process);
+    Ok(())
+}
+
+fn wait_gone(process: Identity) {
+    while processes::runs(process) {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+/// A daemon's record: who it is, since when, how often it was started again.
+pub fn record_of(cluster: &Cluster, daemon: &daemons::Daemon) -> Option<Record> {
+    record::read(&cluster.run_dir().join(daemon.record()))
+}

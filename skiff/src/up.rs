@@ -1,0 +1,361 @@
+//! `skiff up`: from a name to a cluster whose nodes are Ready.
+//!
+//! Everything is checked before anything is touched. Each step makes what is
+//! missing and keeps what is there, so that `up` also repairs a cluster that was
+//! killed, or whose machine was started again.
+
+use std::net::ToSocketAddrs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::Node as ApiNode;
+use kube::Api;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{self, UpArgs};
+use crate::cluster::{self, Cluster, DEFAULT_NAME, DEFAULT_ROOT, Node, Store};
+use crate::image::{ImageFile, Recipe};
+use crate::progress::Progress;
+use crate::ranges::Ranges;
+use crate::{
+    containerd, daemons, files, firewall, image, kubeconfig, load, machine, network, nodes, pki,
+    registration, supervisor,
+};
+
+/// How long a cluster may take to come up.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often `up` looks at what it waits for.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// The cluster that the flags ask for, given the one that is there.
+fn describe(
+    flags: &UpArgs,
+    dir: PathBuf,
+    present: Option<Cluster>,
+    kubeconfig: PathBuf,
+    bin_dir: PathBuf,
+    ranges: impl FnOnce() -> Result<Ranges>,
+) -> Result<Cluster> {
+    let store = flags.store.clone().or_else(|| flags.etcd.clone());
+    let Some(mut cluster) = present else {
+        return Ok(Cluster {
+            name: flags.cluster.name.clone(),
+            dir,
+            nodes: flags.nodes.unwrap_or(1),
+            store: store.unwrap_or(Store::Etcd),
+            ranges: ranges()?,
+            outbound: !flags.no_outbound,
+            registries: flags.registry.clone(),
+            bin_dir,
+            kubeconfig,
+            snapshotter: String::new(),
+            verbosity: flags.verbosity.unwrap_or(2),
+        });
+    };
+    let name = &cluster.name;
+    if let Some(nodes) = flags.nodes.filter(|nodes| *nodes != cluster.nodes) {
+        bail!(
+            "the cluster {name} has {} node(s), not {nodes}: take it down first, or leave --nodes out",
+            cluster.nodes
+        );
+    }
+    if store.is_some_and(|store| store != cluster.store) {
+        bail!(
+            "the cluster {name} keeps its objects in another store: take it down first, or leave --store out"
+        );
+    }
+    for registry in &flags.registry {
+        cluster.registries.retain(|known| known.host != registry.host);
+        cluster.registries.push(registry.clone());
+    }
+    if flags.kubeconfig.is_some() {
+        cluster.kubeconfig = kubeconfig;
+    }
+    cluster.outbound &= !flags.no_outbound;
+    cluster.verbosity = flags.verbosity.unwrap_or(cluster.verbosity);
+    cluster.bin_dir = bin_dir;
+    Ok(cluster)
+}
+
+/// Fails if an etcd that is not ours does not answer.
+fn check_etcd(store: &Store) -> Result<()> {
+    let Store::ExternalEtcd(urls) = store else { return Ok(()) };
+    let answers = |url: &String| {
+        let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).trim_end_matches('/');
+        let addresses = host.to_socket_addrs().into_iter().flatten();
+        addresses
+            .into_iter()
+            .any(|address| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok())
+    };
+    if !urls.iter().any(answers) {
+        bail!("no etcd answers at {}", urls.join(", "));
+    }
+    Ok(())
+}
+
+fn choose_ranges(name: &str, root: &Path) -> Result<Ranges> {
+    let mut taken = network::routed_ranges()?;
+    for other in registration::known(root)?.iter().filter(|other| other.name != name) {
+        taken.extend([other.ranges.nodes, other.ranges.pods, other.ranges.services]);
+    }
+    Ranges::choose(u8::from(name != DEFAULT_NAME), &taken)
+}
+
+/// Checks everything and reserves name and addresses.
+fn prepare(flags: &UpArgs) -> Result<Cluster> {
+    let name = &flags.cluster.name;
+    cluster::check_name(name)?;
+    let dir = flags.cluster.dir();
+    cluster::check_dir(&dir, name)?;
+    flags.image.iter().try_for_each(|archive| image::names_in(archive).map(drop))?;
+    let variable = std::env::var("KUBECONFIG").ok();
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let kubeconfig = kubeconfig::path(flags.kubeconfig.as_deref(), variable.as_deref(), home.as_deref())?;
+    kubeconfig::check(&kubeconfig)?;
+    let present = Cluster::load(&dir)?;
+    let store =
+        flags.store.as_ref().or(flags.etcd.as_ref()).or(present.as_ref().map(|cluster| &cluster.store));
+    let store = store.cloned().unwrap_or(Store::Etcd);
+    let bin_dir = args::bin_dir()?;
+    machine::check(&machine::observe(&bin_dir)?, &store)?;
+    check_etcd(&store)?;
+
+    let lock = registration::lock()?;
+    let root = dir.parent().unwrap_or(Path::new(DEFAULT_ROOT)).to_path_buf();
+    let mut cluster =
+        describe(flags, dir.clone(), present, kubeconfig, bin_dir, || choose_ranges(name, &root))?;
+    registration::register(name, &dir)?;
+    files::make_dir(&dir)?;
+    if cluster.snapshotter.is_empty() {
+        cluster.snapshotter = containerd::choose_snapshotter(&dir)?;
+    }
+    cluster.save()?;
+    if cluster.outbound {
+        registration::switch_forwarding_on(&lock)?;
+    }
+    Ok(cluster)
+}
+
+/// Does independent things at the same time and returns the first failure.
+fn together(jobs: &[&(dyn Fn() -> Result<()> + Sync)]) -> Result<()> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = jobs.iter().map(|job| scope.spawn(job)).collect();
+        let results: Vec<Result<()>> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect();
+        results.into_iter().collect()
+    })
+}
+
+/// Writes the archive of the image that holds pods' namespaces.
+fn pause_archive(cluster: &Cluster) -> Result<PathBuf> {
+    let path = cluster.dir.join("pause.tar");
+    let program = machine::own_program(&cluster.bin_dir, "pause").context("the program pause is gone")?;
+    let content = std::fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
+    let recipe = Recipe {
+        name: containerd::PAUSE_IMAGE.into(),
+        files: vec![ImageFile { path: "pause".into(), content, mode: 0o755 }],
+        entrypoint: vec!["/pause".into()],
+        env: Vec::new(),
+    };
+    files::ensure(&path, &recipe.build()?.archive()?, 0o644)?;
+    Ok(path)
+}
+
+async fn until<F: Future<Output = Option<T>>, T>(mut look: impl FnMut() -> F) -> Option<T> {
+    let wait = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.ok()
+}
+
+/// Says what the daemons did while `up` waited in vain.
+fn complaint(cluster: &Cluster, what: &str) -> anyhow::Error {
+    let mut lines = vec![format!("{what} within {} s", PATIENCE.as_secs())];
+    for daemon in daemons::table(cluster) {
+        let record = supervisor::record_of(cluster, &daemon);
+        let state = match &record {
+            Some(record) if !crate::processes::runs(record.process) => "does not run".to_owned(),
+            Some(record) if record.restarts > 0 => format!("was started again {} times", record.restarts),
+            Some(_) => continue,
+            None => "was not started".to_owned(),
+        };
+        lines
+            .push(format!("  - {} {state}: skiff logs {} --name {}", daemon.name, daemon.name, cluster.name));
+    }
+    lines.push(format!("the cluster stays as it is; `skiff down --name {}` removes it", cluster.name));
+    anyhow::anyhow!(lines.join("\n"))
+}
+
+/// Whether the API says Ready, and the kubelet that runs now has said so itself:
+/// after a crash the API still holds what an earlier one said.
+fn is_ready(node: &ApiNode, kubelet_since: jiff::Timestamp) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let ready = conditions.into_iter().flatten().find(|condition| condition.type_ == "Ready");
+    ready.is_some_and(|ready| {
+        let heard = ready.last_heartbeat_time.as_ref().map(|time| time.0.as_second());
+        ready.status == "True" && heard.is_some_and(|heard| heard >= kubelet_since.as_second())
+    })
+}
+
+async fn wait_for_nodes(cluster: &Cluster, client: &kube::Client) -> Result<()> {
+    let api: Api<ApiNode> = Api::all(client.clone());
+    let kubelets: Vec<(Node, daemons::Daemon)> = cluster
+        .all_nodes()
+        .into_iter()
+        .filter_map(|node| {
+            let name = format!("{}/kubelet", node.name);
+            Some((node, daemons::table(cluster).into_iter().find(|daemon| daemon.name == name)?))
+        })
+        .collect();
+    for (node, kubelet) in &kubelets {
+        let ready = until(|| async {
+            let since = supervisor::record_of(cluster, kubelet)?.since;
+            // An API server that is just starting may refuse: look again.
+            let known = api.get_opt(&node.name).await.ok()??;
+            let route = supervisor::pod_route(&known)?;
+            is_ready(&known, since).then_some(route)
+        });
+        let (pods, address) =
+            ready.await.ok_or_else(|| complaint(cluster, &format!("{} did not become Ready", node.name)))?;
+        network::ensure_pod_route(pods, address)?;
+    }
+    Ok(())
+}
+
+async fn load_images(cluster: &Cluster, archives: &[PathBuf]) -> Result<()> {
+    for node in cluster.all_nodes() {
+        let socket = node.socket();
+        let up = until(|| async { tokio::net::UnixStream::connect(&socket).await.ok() });
+        up.await
+            .ok_or_else(|| complaint(cluster, &format!("containerd on {} did not come up", node.name)))?;
+    }
+    let (cluster, archives) = (cluster.clone(), archives.to_vec());
+    tokio::task::spawn_blocking(move || load::into_all(&cluster, &archives))
+        .await
+        .context("loading images broke off")?
+}
+
+/// Brings the cluster up.
+pub async fn run(flags: UpArgs) -> Result<()> {
+    let progress = Progress::default();
+    let step = progress.begin("Check this machine");
+    let cluster = prepare(&flags)?;
+    step.done();
+
+    let step = progress.begin("Certificates, network and files");
+    together(&[
+        &|| pki::ensure(&cluster),
+        &|| network::ensure(&cluster),
+        &|| nodes::ensure(&cluster),
+        &|| firewall::ensure(&cluster),
+    ])?;
+    let mut archives = vec![pause_archive(&cluster)?];
+    archives.extend(flags.image.iter().cloned());
+    step.done();
+
+    let step = progress.begin("Start the daemons");
+    supervisor::ensure(&cluster)?;
+    let client = machine_client(&cluster).await?;
+    let images = load_images(&cluster, &archives);
+    let stop = CancellationToken::new();
+    let server = tokio::time::timeout(PATIENCE, machinery::client::wait_ready(&client, &stop));
+    let (server, images) = tokio::join!(server, images);
+    if !matches!(server, Ok(true)) {
+        return Err(complaint(&cluster, "the API server did not become ready"));
+    }
+    images?;
+    kubeconfig::add(&cluster.kubeconfig, &pki::admin(&cluster)?)?;
+    step.done();
+
+    let count = cluster.nodes;
+    let what = if count == 1 { "Wait for the node".to_owned() } else { format!("Wait for {count} nodes") };
+    let step = progress.begin(&what);
+    wait_for_nodes(&cluster, &client).await?;
+    step.done();
+    farewell(&cluster, progress.elapsed());
+    Ok(())
+}
+
+async fn machine_client(cluster: &Cluster) -> Result<kube::Client> {
+    Ok(machinery::client::connect(&cluster.kubeconfig_of(pki::ADMIN), "skiff").await?)
+}
+
+fn farewell(cluster: &Cluster, seconds: f32) {
+    let name = if cluster.name == DEFAULT_NAME { String::new() } else { format!(" --name {}", cluster.name) };
+    let nodes = if cluster.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", cluster.nodes) };
+    println!(
+        "Cluster {} is up with {nodes} after {seconds:.1} s. The context {} is in {}.\n\n  kubectl get nodes\n  skiff status{name}\n  skiff down{name}",
+        cluster.name,
+        cluster.context(),
+        cluster.kubeconfig.display(),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Arguments, Verb};
+    use crate::cluster::sample;
+
+    fn flags(line: &str) -> UpArgs {
+        match Arguments::parse_from(line.split_whitespace()).verb {
+            Verb::Up(flags) => flags,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn asked(line: &str, present: Option<Cluster>) -> Result<Cluster> {
+        describe(&flags(line), "/d/two".into(), present, "/k".into(), "/b".into(), || Ok(Ranges::of(3)))
+    }
+
+    #[test]
+    fn a_new_cluster_is_what_the_flags_say() {
+        let cluster = asked("skiff up --name two --nodes 2 --store memory --no-outbound", None).unwrap();
+        assert_eq!(
+            (cluster.nodes, cluster.store, cluster.outbound, cluster.ranges.index),
+            (2, Store::Memory, false, 3)
+        );
+        assert_eq!(asked("skiff up", None).unwrap().nodes, 1);
+    }
+
+    #[test]
+    fn a_present_cluster_keeps_what_cannot_change() {
+        let cluster = asked("skiff up --name two --registry a:1=http://b", Some(sample(2))).unwrap();
+        assert_eq!((cluster.nodes, cluster.ranges.index, cluster.registries.len()), (2, 1, 1));
+        assert_eq!(cluster.kubeconfig, Path::new("/root/.kube/config"));
+        let refusal = asked("skiff up --name two --nodes 3", Some(sample(2))).unwrap_err().to_string();
+        assert!(refusal.contains("has 2 node(s), not 3"), "{refusal}");
+        assert!(asked("skiff up --name two --store file", Some(sample(2))).is_err());
+        assert!(asked("skiff up --name two --store etcd", Some(sample(2))).is_ok());
+    }
+
+    #[test]
+    fn ready_must_have_been_said_by_the_kubelet_that_runs() {
+        let node = |status: &str, heard: &str| -> ApiNode {
+            serde_json::from_value(serde_json::json!({"status": {"conditions": [
+                {"type": "Ready", "status": status, "lastHeartbeatTime": heard}]}}))
+            .unwrap()
+        };
+        let since: jiff::Timestamp = "2026-01-01T00:00:10.7Z".parse().unwrap();
+        let cases = [
+            (node("True", "2026-01-01T00:00:10Z"), true),
+            (node("True", "2026-01-01T00:00:09Z"), false),
+            (node("False", "2026-01-01T00:00:11Z"), false),
+            (ApiNode::default(), false),
+        ];
+        for (node, expected) in cases {
+            assert_eq!(is_ready(&node, since), expected, "{node:?}");
+        }
+    }
+}
