@@ -3,11 +3,15 @@
 //! Nothing in this crate does I/O or knows an async runtime. The table of kinds ([`kinds`]) is the one
 //! description that routing, discovery, OpenAPI, storage keys, printing and generic controllers read.
 
+pub mod apply;
 pub mod field;
+pub mod json;
 pub mod kind;
 pub mod kinds;
 pub mod object;
+pub mod patch;
 pub mod quantity;
+pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod validation;

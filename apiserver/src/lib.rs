@@ -1,1 +1,187 @@
-//! The apiserver daemon of Skiff.
+//! Skiff's API server: the only daemon that knows the store, and the only one that the others talk to.
+//!
+//! A request travels [`http`] → [`auth`] → [`verbs`] → [`admission`] → the kind's rules (`api::kinds`) →
+//! [`store`], and comes back to everybody who watches through the [`watch_cache`]. [`start`] runs a whole
+//! server inside any process; tests use it so.
+
+pub mod admission;
+pub mod allocate;
+pub mod args;
+pub mod auth;
+pub mod body;
+pub mod bootstrap;
+pub mod http;
+pub mod publish;
+pub mod query;
+pub mod registry;
+pub mod request;
+pub mod response;
+pub mod store;
+pub mod streams;
+pub mod verbs;
+pub mod watch_cache;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use api::kind::Kind;
+use machinery::{
+    tasks::Tasks,
+    tls::{self, ClientCertificates, TlsSource},
+};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    args::Config,
+    auth::Authenticator,
+    auth::service_account::TokenIssuer,
+    http::metrics::Metrics,
+    registry::Registry,
+    store::Store,
+    watch_cache::{CachedObject, FieldsFn, ResourceSpec, WatchCache},
+};
+
+/// Everything a request may need.
+pub struct Api {
+    /// The checked command line.
+    pub config: Config,
+    /// The table of kinds.
+    pub registry: Registry,
+    /// Where objects live.
+    pub store: Arc<dyn Store>,
+    /// What is read from.
+    pub cache: Arc<WatchCache>,
+    /// Who is who.
+    pub auth: Authenticator,
+    /// Counters.
+    pub metrics: Metrics,
+    /// How to talk to kubelets.
+    pub kubelet_tls: Option<Arc<rustls::ClientConfig>>,
+    /// Fires when the server stops.
+    pub stop: CancellationToken,
+    /// Owner of the work that outlives a request.
+    pub tasks: Tasks,
+    address: SocketAddr,
+    bootstrapped: AtomicBool,
+}
+
+impl Api {
+    /// The port the server listens on.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// An object of the cache by its kind's prefix and its key below that.
+    pub fn cached(&self, prefix: &str, key: &str) -> Option<Arc<CachedObject>> {
+        self.cache.resource(prefix)?.get(key)
+    }
+
+    /// Whether the server is on its way out.
+    pub fn stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Whether the cluster's first objects are there.
+    ///
+    /// # Errors
+    /// While they are not.
+    pub fn bootstrapped(&self) -> Result<(), String> {
+        if self.bootstrapped.load(Ordering::Acquire) { Ok(()) } else { Err("not finished".into()) }
+    }
+}
+
+/// Starts a server on `tasks` and returns once it listens.
+///
+/// # Errors
+/// When certificates, keys or the store cannot be used, or the port is taken.
+pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
+    let tls_config = serving_tls(&config)?;
+    let kubelet_tls = config
+        .kubelet
+        .as_ref()
+        .map(|k| {
+            let identity = k.identity.as_ref().map(|(c, k)| (c.as_path(), k.as_path()));
+            tls::client_config(&k.authority, identity)
+        })
+        .transpose()
+        .context("cannot set up TLS to kubelets")?;
+    let issuer = config
+        .service_account_keys
+        .as_ref()
+        .map(|(signing, trusted)| TokenIssuer::load(&config.issuer, signing, trusted))
+        .transpose()?;
+    let auth = Authenticator::new(config.token_file.as_deref(), issuer)?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}:{}", config.listen.0, config.listen.1))?;
+    let address = listener.local_addr()?;
+    let store = store::open(&config.store).await.context("cannot open the store")?;
+    let registry = Registry::builtin();
+    let specs: Vec<_> = registry.table().kinds().iter().map(resource_spec).collect();
+    let cache = WatchCache::load(store.clone(), specs).await.context("cannot read the store")?;
+    tasks.spawn("watch-cache", cache.clone().run(tasks.token()));
+    let api = Arc::new(Api {
+        config,
+        registry,
+        store,
+        cache,
+        auth,
+        metrics: Metrics::default(),
+        kubelet_tls,
+        stop: tasks.token(),
+        tasks: tasks.clone(),
+        address,
+        bootstrapped: AtomicBool::new(false),
+    });
+    tasks.spawn("https", http::serve(api.clone(), listener, tls_config, tasks.clone()));
+    let booting = api.clone();
+    tasks.spawn_scoped("bootstrap", async move { bootstrap_until_done(&booting).await });
+    info!(%address, version = api::VERSION, "serving");
+    Ok(api)
+}
+
+/// How the cache keeps a kind's objects.
+fn resource_spec(kind: &Arc<Kind>) -> ResourceSpec {
+    let rules = kind.rules.clone();
+    let has_fields = !rules.selectable_fields(&Value::Null).is_empty();
+    let fields: FieldsFn = Arc::new(move |bytes| {
+        // Only objects that decode are stored.
+        let object: Value = serde_json::from_slice(bytes).unwrap_or_default();
+        rules.selectable_fields(&object).into_iter().map(|(name, value)| (name.into(), value)).collect()
+    });
+    ResourceSpec { prefix: kind.storage_prefix(), fields: has_fields.then_some(fields) }
+}
+
+async fn bootstrap_until_done(api: &Arc<Api>) {
+    const PAUSE: Duration = Duration::from_millis(500);
+    while !api.stopping() {
+        match bootstrap::run(api).await {
+            Ok(()) => return api.bootstrapped.store(true, Ordering::Release),
+            Err(error) => warn!(%error, "cannot make the cluster's first objects yet"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn serving_tls(config: &Config) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    let clients = match &config.client_ca {
+        Some(path) => ClientCertificates::Verified(PathBuf::clone(path)),
+        None => ClientCertificates::Ignored,
+    };
+    let source = match &config.serving {
+        Some((cert, key)) => TlsSource::Files { cert: cert.clone(), key: key.clone() },
+        None => TlsSource::SelfSigned(vec!["localhost".into(), "127.0.0.1".into()]),
+    };
+    tls::server_config(&source, &clients, &["h2", "http/1.1"]).context("cannot set up TLS")
+}

@@ -1,3 +1,19 @@
-//! Entry point of the apiserver daemon.
+//! Entry point of the API server.
 
-fn main() {}
+use apiserver::args::Args;
+use clap::Parser as _;
+use machinery::tasks::Tasks;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    machinery::logging::init(args.common());
+    machinery::tls::use_ring();
+    let config = args.into_config()?;
+    let tasks = Tasks::new();
+    apiserver::start(config, &tasks).await?;
+    tasks.run_until_stopped().await
+}

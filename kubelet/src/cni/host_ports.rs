@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use super::CniError;
 use super::allocation::Table;
+use crate::netlink::set_sysctl;
 
 const PORTS: &str = "SKIFF-HOSTPORTS";
 const MASQUERADE: &str = "SKIFF-HOSTPORTS-MASQ";
@@ -66,8 +67,7 @@ pub fn apply(table: &Table, bridge: &str) -> Result<(), CniError> {
     };
     if table.has_ports() {
         // Lets 127.0.0.1:PORT leave through the bridge once it is translated.
-        machinery::sysctl::set(&format!("ipv4/conf/{bridge}/route_localnet"), "1")
-            .map_err(|e| failed(e.to_string()))?;
+        set_sysctl(&format!("ipv4/conf/{bridge}/route_localnet"), "1").map_err(|e| failed(e.to_string()))?;
     }
     let mut missing = Vec::new();
     for jump in JUMPS {

@@ -1,0 +1,48 @@
+//! Built-in admission: what the cluster adds to objects and what it does not let in, after defaulting and
+//! before validation. One list of checks, the same for every way an object is written.
+//!
+//! Counterpart of upstream's admission plugins NamespaceLifecycle, ServiceAccount, DefaultTolerationSeconds
+//! and Priority.
+
+mod namespace;
+mod pod;
+
+use api::{kind::Part, status::Status};
+use serde_json::Value;
+
+use crate::verbs::Ctx;
+
+/// Admits a new object.
+///
+/// # Errors
+/// 403 and 404.
+pub async fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
+    namespace::create(ctx).await?;
+    if is_pod(ctx) {
+        pod::create(ctx, object).await?;
+    }
+    Ok(())
+}
+
+/// Admits a change.
+///
+/// # Errors
+/// 403.
+pub async fn update(ctx: &Ctx, part: Part<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
+    if is_pod(ctx) && part == Part::Main {
+        pod::update(new, old);
+    }
+    Ok(())
+}
+
+/// Admits a deletion.
+///
+/// # Errors
+/// 403.
+pub fn delete(ctx: &Ctx, name: &str) -> Result<(), Status> {
+    namespace::delete(ctx, name)
+}
+
+fn is_pod(ctx: &Ctx) -> bool {
+    ctx.kind.group.is_empty() && ctx.kind.plural == "pods"
+}

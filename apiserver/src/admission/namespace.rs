@@ -1,0 +1,53 @@
+//! Objects are only made in namespaces that exist and are not on their way out; some namespaces stay.
+
+use api::{
+    object::ObjectExt as _,
+    status::{Cause, Status},
+};
+use serde_json::Value;
+
+use crate::verbs::{Ctx, loaded, store_failed};
+
+/// Namespaces that nobody may delete.
+const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
+
+/// Refuses creation in a namespace that is missing or terminating.
+///
+/// # Errors
+/// 404, 403.
+pub async fn create(ctx: &Ctx) -> Result<(), Status> {
+    let Some(name) = ctx.path.namespace.as_deref() else { return Ok(()) };
+    const PREFIX: &str = "/registry/namespaces/";
+    let namespace: Value = match ctx.api.cached(PREFIX, name) {
+        Some(object) => serde_json::from_slice(&object.json()).map_err(Status::internal)?,
+        // The cache may lag behind the creation of the namespace.
+        None => match ctx.api.store.get(&format!("{PREFIX}{name}")).await.map_err(store_failed)? {
+            Some(found) => loaded(&found.value, found.revision)?,
+            None => return Err(Status::not_found("namespaces", "", name)),
+        },
+    };
+    if !namespace.is_deleting() {
+        return Ok(());
+    }
+    let why = format!("unable to create new content in namespace {name} because it is being terminated");
+    let mut status = Status::forbidden(&ctx.kind.plural, &ctx.kind.group, ctx.name(), why);
+    if let Some(details) = &mut status.details {
+        details.causes.push(Cause {
+            reason: "NamespaceTerminating".into(),
+            message: format!("namespace {name} is being terminated"),
+            field: "metadata.namespace".into(),
+        });
+    }
+    Err(status)
+}
+
+/// Refuses the deletion of the namespaces every cluster has.
+///
+/// # Errors
+/// 403.
+pub fn delete(ctx: &Ctx, name: &str) -> Result<(), Status> {
+    if ctx.kind.group.is_empty() && ctx.kind.plural == "namespaces" && IMMORTAL.contains(&name) {
+        return Err(Status::forbidden("namespaces", "", name, "this namespace may not be deleted"));
+    }
+    Ok(())
+}

@@ -1,0 +1,372 @@
+//! Cluster addresses and node ports of services.
+//!
+//! An address is taken in the same transaction that writes the service, as a key of its own that must not
+//! exist: none is ever handed out twice, and a crash leaves nothing to repair. Cluster addresses are
+//! `IPAddress` objects (KEP-1880); node ports are keys below `/registry/skiff/nodeports/`.
+
+use std::{collections::BTreeSet, net::Ipv4Addr, ops::RangeInclusive};
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt as _,
+    status::Status,
+};
+use ipnet::Ipv4Net;
+use rand::RngExt as _;
+use serde_json::{Value, json};
+
+use crate::{
+    store::Op,
+    verbs::{Ctx, now, store_failed},
+};
+
+const ADDRESSES: &str = "/registry/networking.k8s.io/ipaddresses/";
+const NODE_PORTS: &str = "/registry/skiff/nodeports/";
+/// Random picks before the free ones are looked up.
+const RANDOM_TRIES: usize = 8;
+
+/// The ranges services draw from.
+#[derive(Debug, Clone)]
+pub struct Ranges {
+    /// `--service-cluster-ip-range`
+    pub addresses: Ipv4Net,
+    /// `--service-node-port-range`
+    pub node_ports: RangeInclusive<u16>,
+}
+
+impl Ranges {
+    /// The address of the `kubernetes` service: the first of the range.
+    pub fn first_address(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.addresses.network()) + 1)
+    }
+
+    fn contains(&self, ip: Ipv4Addr) -> bool {
+        self.addresses.contains(&ip) && ip != self.addresses.network() && ip != self.addresses.broadcast()
+    }
+
+    /// Addresses up to this offset are left to those who ask for one by hand (KEP-3070).
+    fn static_band(&self) -> u32 {
+        let size = self.size();
+        (size / 16).clamp(16, 256).min(size / 2)
+    }
+
+    fn size(&self) -> u32 {
+        u32::from(self.addresses.broadcast()) - u32::from(self.addresses.network())
+    }
+
+    fn random_address(&self) -> Ipv4Addr {
+        let (low, high) = (self.static_band().max(1), self.size().max(2));
+        let offset = if low < high { rand::rng().random_range(low..high) } else { 1 };
+        Ipv4Addr::from(u32::from(self.addresses.network()) + offset)
+    }
+}
+
+/// One thing a service takes.
+#[derive(Debug, Clone)]
+struct Claim {
+    what: What,
+    /// Asked for by name: no other will do.
+    requested: bool,
+    tries: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum What {
+    Address(Ipv4Addr),
+    /// A node port, and where the service shows it: an index into `spec.ports`, or `None` for
+    /// `healthCheckNodePort`.
+    Port(u16, Option<usize>),
+}
+
+/// What one write takes and gives back.
+#[derive(Debug, Default)]
+pub struct Allocation {
+    claims: Vec<Claim>,
+    releases: Vec<Op>,
+    owner: Option<(String, String)>,
+}
+
+impl Allocation {
+    /// Nothing.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// What writing `object` in the place of `old` takes and gives back. Chosen addresses are filled in.
+    ///
+    /// # Errors
+    /// 422 for an address outside its range.
+    pub async fn new(ctx: &Ctx, object: &mut Value, old: Option<&Value>) -> Result<Self, Status> {
+        if !is_service(ctx) {
+            return Ok(Self::none());
+        }
+        let mut this = Self {
+            owner: Some((object.namespace().to_owned(), object.name().to_owned())),
+            ..Self::default()
+        };
+        let (had_address, had_ports) = old.map_or((None, BTreeSet::new()), |o| (address_of(o), ports_of(o)));
+        this.claim_address(ctx, object, had_address)?;
+        this.claim_ports(ctx, object, &had_ports)?;
+        let (address, ports) = (address_of(object), ports_of(object));
+        if let Some(gone) = had_address.filter(|a| Some(*a) != address) {
+            this.release_key(ctx, format!("{ADDRESSES}{gone}")).await?;
+        }
+        for gone in had_ports.difference(&ports) {
+            this.release_key(ctx, format!("{NODE_PORTS}{gone}")).await?;
+        }
+        Ok(this)
+    }
+
+    /// Gives back all that `object` holds, because it goes away.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn release(&mut self, ctx: &Ctx, object: &Value) -> Result<(), Status> {
+        if !is_service(ctx) {
+            return Ok(());
+        }
+        self.claims.clear();
+        self.releases.clear();
+        if let Some(address) = address_of(object) {
+            self.release_key(ctx, format!("{ADDRESSES}{address}")).await?;
+        }
+        for port in ports_of(object) {
+            self.release_key(ctx, format!("{NODE_PORTS}{port}")).await?;
+        }
+        Ok(())
+    }
+
+    async fn release_key(&mut self, ctx: &Ctx, key: String) -> Result<(), Status> {
+        if let Some(found) = ctx.api.store.get(&key).await.map_err(store_failed)? {
+            self.releases.push(Op::delete(key, found.revision));
+        }
+        Ok(())
+    }
+
+    /// The operations that go into the service's transaction, claims first and in order.
+    pub fn ops(&self) -> Vec<Op> {
+        let (namespace, name) = self.owner.clone().unwrap_or_default();
+        let claims = self.claims.iter().map(|claim| match claim.what {
+            What::Address(ip) => {
+                Op::create(format!("{ADDRESSES}{ip}"), ip_address(ip, &namespace, &name).to_string())
+            }
+            What::Port(port, _) => Op::create(
+                format!("{NODE_PORTS}{port}"),
+                json!({"service": format!("{namespace}/{name}")}).to_string(),
+            ),
+        });
+        claims.chain(self.releases.iter().cloned()).collect()
+    }
+
+    /// Claim `index` of [`Self::ops`] was taken by another: picks again and fills in the new choice.
+    ///
+    /// # Errors
+    /// 422 when it was asked for by name, 500 when the range is full.
+    pub async fn taken(&mut self, ctx: &Ctx, index: usize, object: &mut Value) -> Result<(), Status> {
+        let Some(claim) = self.claims.get_mut(index) else {
+            // A release lost a race against another write of the same service.
+            return Err(Status::modified(&ctx.kind.plural, &ctx.kind.group, object.name()));
+        };
+        if claim.requested {
+            return Err(refuse(ctx, object, &claim.what, "provided", "is already allocated"));
+        }
+        claim.tries += 1;
+        let search = claim.tries > RANDOM_TRIES;
+        let ranges = &ctx.api.config.ranges;
+        claim.what = match &claim.what {
+            What::Address(_) if search => What::Address(free_address(ctx).await?),
+            What::Address(_) => What::Address(ranges.random_address()),
+            What::Port(_, at) if search => What::Port(free_port(ctx).await?, *at),
+            What::Port(_, at) => What::Port(rand::rng().random_range(ranges.node_ports.clone()), *at),
+        };
+        show(object, &claim.what);
+        Ok(())
+    }
+
+    fn claim_address(&mut self, ctx: &Ctx, object: &mut Value, had: Option<Ipv4Addr>) -> Result<(), Status> {
+        let kind = object.str_at(&["spec", "type"]);
+        if kind == "ExternalName" {
+            return Ok(());
+        }
+        let spec = &mut object["spec"];
+        if spec["ipFamilies"].as_array().is_none_or(Vec::is_empty) {
+            spec["ipFamilies"] = json!(["IPv4"]);
+        }
+        if spec["ipFamilyPolicy"].as_str().is_none_or(str::is_empty) {
+            spec["ipFamilyPolicy"] = json!("SingleStack");
+        }
+        let given = spec["clusterIP"].as_str().unwrap_or("").to_owned();
+        let given =
+            if given.is_empty() { spec["clusterIPs"][0].as_str().unwrap_or("").to_owned() } else { given };
+        if given == "None" {
+            spec["clusterIP"] = json!("None");
+            spec["clusterIPs"] = json!(["None"]);
+            return Ok(());
+        }
+        let ranges = &ctx.api.config.ranges;
+        let (ip, requested) = match given.parse() {
+            Ok(ip) => (ip, true),
+            // What does not parse was refused by validation.
+            Err(_) => (ranges.random_address(), false),
+        };
+        let what = What::Address(ip);
+        show(object, &what);
+        if had == Some(ip) {
+            return Ok(());
+        }
+        if !ranges.contains(ip) {
+            return Err(refuse(ctx, object, &what, "the provided", "is not in the valid range"));
+        }
+        self.claims.push(Claim { what, requested, tries: 0 });
+        Ok(())
+    }
+
+    fn claim_ports(&mut self, ctx: &Ctx, object: &mut Value, had: &BTreeSet<u16>) -> Result<(), Status> {
+        let range = ctx.api.config.ranges.node_ports.clone();
+        let kind = object.str_at(&["spec", "type"]).to_owned();
+        let local = object.str_at(&["spec", "externalTrafficPolicy"]) == "Local";
+        let allocates = object["spec"]["allocateLoadBalancerNodePorts"] != json!(false);
+        let mut wanted: Vec<(u16, Option<usize>)> = Vec::new();
+        let port_at = |v: &Value| v.as_u64().and_then(|n| u16::try_from(n).ok()).unwrap_or(0);
+        if kind == "NodePort" || kind == "LoadBalancer" {
+            for (i, port) in object["spec"]["ports"].as_array().into_iter().flatten().enumerate() {
+                let port = port_at(&port["nodePort"]);
+                if port != 0 || kind == "NodePort" || allocates {
+                    wanted.push((port, Some(i)));
+                }
+            }
+        }
+        if kind == "LoadBalancer" && local {
+            wanted.push((port_at(&object["spec"]["healthCheckNodePort"]), None));
+        }
+        let mut mine: BTreeSet<u16> = wanted.iter().map(|(p, _)| *p).filter(|p| *p != 0).collect();
+        let mut claimed = had.clone();
+        for (port, at) in wanted {
+            let requested = port != 0;
+            let mut port = port;
+            while !requested && (port == 0 || mine.contains(&port)) {
+                port = rand::rng().random_range(range.clone());
+            }
+            mine.insert(port);
+            let what = What::Port(port, at);
+            show(object, &what);
+            // TCP and UDP of one service may share a number.
+            if !claimed.insert(port) {
+                continue;
+            }
+            if !range.contains(&port) {
+                return Err(refuse(ctx, object, &what, "provided", "is not in the valid range"));
+            }
+            self.claims.push(Claim { what, requested, tries: 0 });
+        }
+        Ok(())
+    }
+}
+
+fn is_service(ctx: &Ctx) -> bool {
+    ctx.kind.group.is_empty() && ctx.kind.plural == "services"
+}
+
+fn address_of(service: &Value) -> Option<Ipv4Addr> {
+    (service.str_at(&["spec", "type"]) != "ExternalName")
+        .then(|| service.str_at(&["spec", "clusterIP"]).parse().ok())
+        .flatten()
+}
+
+fn ports_of(service: &Value) -> BTreeSet<u16> {
+    let number = |v: &Value| v.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| *n != 0);
+    let spec = &service["spec"];
+    let ports = spec["ports"].as_array().into_iter().flatten().filter_map(|p| number(&p["nodePort"]));
+    ports.chain(number(&spec["healthCheckNodePort"])).collect()
+}
+
+/// Writes a choice into the service.
+fn show(service: &mut Value, what: &What) {
+    let spec = &mut service["spec"];
+    match what {
+        What::Address(ip) => {
+            spec["clusterIP"] = json!(ip);
+            spec["clusterIPs"] = json!([ip]);
+        }
+        What::Port(port, Some(i)) => spec["ports"][*i]["nodePort"] = json!(port),
+        What::Port(port, None) => spec["healthCheckNodePort"] = json!(port),
+    }
+}
+
+fn refuse(ctx: &Ctx, service: &Value, what: &What, article: &str, why: &str) -> Status {
+    let ranges = &ctx.api.config.ranges;
+    let outside = why.contains("range");
+    let mut errors = Errors::default();
+    match what {
+        What::Address(ip) => {
+            let more = if outside {
+                format!("{article} IP ({ip}) {why}. The range of valid IPs is {}", ranges.addresses)
+            } else {
+                format!("{article} IP {why}")
+            };
+            errors.invalid(
+                &Path::new("spec.clusterIPs"),
+                [ip],
+                format!("failed to allocate IP {ip}: {more}"),
+            );
+        }
+        What::Port(port, at) => {
+            let path = match at {
+                Some(i) => Path::new("spec.ports").index(*i).child("nodePort"),
+                None => Path::new("spec.healthCheckNodePort"),
+            };
+            let (low, high) = (ranges.node_ports.start(), ranges.node_ports.end());
+            let more =
+                if outside { format!(". The range of valid ports is {low}-{high}") } else { String::new() };
+            errors.invalid(&path, port, format!("{article} port {why}{more}"));
+        }
+    }
+    ctx.invalid(service.name(), &errors)
+}
+
+fn ip_address(ip: Ipv4Addr, namespace: &str, name: &str) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IPAddress",
+        "metadata": {
+            "name": ip,
+            "uid": uuid::Uuid::new_v4().to_string(),
+            "creationTimestamp": now(),
+            "labels": {
+                "ipaddress.kubernetes.io/ip-family": "IPv4",
+                "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
+            },
+        },
+        "spec": {"parentRef": {"group": "", "resource": "services", "namespace": namespace, "name": name}},
+    })
+}
+
+/// The names below a prefix.
+async fn taken_below(ctx: &Ctx, prefix: &str) -> Result<BTreeSet<String>, Status> {
+    let loaded = ctx.api.store.load(prefix, None).await.map_err(store_failed)?;
+    Ok(loaded.items.iter().map(|kv| kv.key[prefix.len()..].to_owned()).collect())
+}
+
+async fn free_address(ctx: &Ctx) -> Result<Ipv4Addr, Status> {
+    let taken = taken_below(ctx, ADDRESSES).await?;
+    let ranges = &ctx.api.config.ranges;
+    let network = u32::from(ranges.addresses.network());
+    // The upper band first, then the one kept for requests by hand.
+    let band = ranges.static_band();
+    (band..ranges.size())
+        .chain(1..band)
+        .map(|offset| Ipv4Addr::from(network + offset))
+        .find(|ip| !taken.contains(&ip.to_string()))
+        .ok_or_else(|| Status::internal("failed to allocate a serviceIP: range is full"))
+}
+
+async fn free_port(ctx: &Ctx) -> Result<u16, Status> {
+    let taken = taken_below(ctx, NODE_PORTS).await?;
+    ctx.api
+        .config
+        .ranges
+        .node_ports
+        .clone()
+        .find(|port| !taken.contains(&port.to_string()))
+        .ok_or_else(|| Status::internal("failed to allocate a nodePort: range is full"))
+}

@@ -1,0 +1,147 @@
+//! The command line, and the checked [`Config`] it becomes before anything binds.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use anyhow::Context as _;
+use clap::Parser;
+use ipnet::Ipv4Net;
+use machinery::args::CommonArgs;
+
+use crate::{allocate::Ranges, store::StoreConfig};
+
+/// Skiff's API server.
+#[derive(Debug, Parser)]
+#[command(name = "apiserver", version = api::VERSION)]
+pub struct Args {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Where state is kept: `etcd:http://host:2379[,…]`, `file:PATH` or `memory`.
+    #[arg(long, default_value = "etcd:http://127.0.0.1:2379")]
+    store: String,
+    /// Address to listen on.
+    #[arg(long, default_value = "0.0.0.0")]
+    bind_address: IpAddr,
+    /// Port to listen on; 0 picks a free one.
+    #[arg(long, default_value_t = 6443)]
+    secure_port: u16,
+    /// Address under which members of the cluster reach this server; published as the endpoint of the
+    /// `kubernetes` service.
+    #[arg(long)]
+    advertise_address: Option<IpAddr>,
+    /// Serving certificate (PEM); self-signed when absent.
+    #[arg(long, requires = "tls_private_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// Its key (PEM).
+    #[arg(long, requires = "tls_cert_file")]
+    tls_private_key_file: Option<PathBuf>,
+    /// Authorities whose client certificates identify callers.
+    #[arg(long)]
+    client_ca_file: Option<PathBuf>,
+    /// Static bearer tokens: `token,user,uid[,"group,…"]` a line.
+    #[arg(long)]
+    token_auth_file: Option<PathBuf>,
+    /// Further public keys whose service account tokens are accepted.
+    #[arg(long)]
+    service_account_key_file: Vec<PathBuf>,
+    /// The P-256 key that signs service account tokens; without it none are issued.
+    #[arg(long)]
+    service_account_signing_key_file: Option<PathBuf>,
+    /// The issuer named in service account tokens.
+    #[arg(long, default_value = "https://kubernetes.default.svc.cluster.local")]
+    service_account_issuer: String,
+    /// Range of cluster addresses for services.
+    #[arg(long, default_value = "10.96.0.0/16")]
+    service_cluster_ip_range: Ipv4Net,
+    /// Range of node ports, both ends included.
+    #[arg(long, default_value = "30000-32767")]
+    service_node_port_range: String,
+    /// Client certificate shown to kubelets.
+    #[arg(long, requires = "kubelet_client_key")]
+    kubelet_client_certificate: Option<PathBuf>,
+    /// Its key.
+    #[arg(long)]
+    kubelet_client_key: Option<PathBuf>,
+    /// Authority of the kubelets' serving certificates.
+    #[arg(long)]
+    kubelet_certificate_authority: Option<PathBuf>,
+}
+
+/// How to talk to kubelets.
+#[derive(Debug, Clone)]
+pub struct KubeletTls {
+    /// Authority of their certificates.
+    pub authority: PathBuf,
+    /// Our client certificate and key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// Everything the server needs to know, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where state is kept.
+    pub store: StoreConfig,
+    /// Address and port to listen on.
+    pub listen: (IpAddr, u16),
+    /// The endpoint of the `kubernetes` service; none is published without it.
+    pub advertise: Option<IpAddr>,
+    /// Serving certificate and key.
+    pub serving: Option<(PathBuf, PathBuf)>,
+    /// Authorities of client certificates.
+    pub client_ca: Option<PathBuf>,
+    /// Static tokens.
+    pub token_file: Option<PathBuf>,
+    /// Signing key and further accepted keys of service account tokens.
+    pub service_account_keys: Option<(PathBuf, Vec<PathBuf>)>,
+    /// Their issuer.
+    pub issuer: String,
+    /// Ranges of cluster addresses and node ports.
+    pub ranges: Ranges,
+    /// How to talk to kubelets; without it logs and exec answer 501.
+    pub kubelet: Option<KubeletTls>,
+}
+
+impl Args {
+    /// The arguments every daemon has.
+    pub fn common(&self) -> &CommonArgs {
+        &self.common
+    }
+
+    /// Checks the arguments.
+    ///
+    /// # Errors
+    /// When one of them makes no sense.
+    pub fn into_config(self) -> anyhow::Result<Config> {
+        let (low, high) = self
+            .service_node_port_range
+            .split_once('-')
+            .and_then(|(a, b)| Some((a.trim().parse::<u16>().ok()?, b.trim().parse::<u16>().ok()?)))
+            .filter(|(a, b)| *a > 0 && a <= b)
+            .with_context(|| {
+                format!("--service-node-port-range {:?} is not LOW-HIGH", self.service_node_port_range)
+            })?;
+        anyhow::ensure!(
+            (12..=29).contains(&self.service_cluster_ip_range.prefix_len()),
+            "--service-cluster-ip-range {} must have a prefix of 12 to 29 bits",
+            self.service_cluster_ip_range
+        );
+        Ok(Config {
+            store: self.store.parse().with_context(|| format!("--store {:?}", self.store))?,
+            listen: (self.bind_address, self.secure_port),
+            advertise: self
+                .advertise_address
+                .or_else(|| Some(self.bind_address).filter(|a| !a.is_unspecified() && !a.is_loopback())),
+            serving: self.tls_cert_file.zip(self.tls_private_key_file),
+            client_ca: self.client_ca_file,
+            token_file: self.token_auth_file,
+            service_account_keys: self
+                .service_account_signing_key_file
+                .map(|signing| (signing, self.service_account_key_file)),
+            issuer: self.service_account_issuer,
+            ranges: Ranges { addresses: self.service_cluster_ip_range.trunc(), node_ports: low..=high },
+            kubelet: self.kubelet_certificate_authority.map(|authority| KubeletTls {
+                authority,
+                identity: self.kubelet_client_certificate.zip(self.kubelet_client_key),
+            }),
+        })
+    }
+}

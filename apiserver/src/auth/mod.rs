@@ -1,0 +1,92 @@
+//! Who is calling: client certificates and bearer tokens become a [`User`].
+//!
+//! Nobody is let in without one, health checks aside. Counterpart of upstream's
+//! `apiserver/pkg/authentication`.
+
+mod certificate;
+pub mod service_account;
+mod token_file;
+
+use std::path::Path;
+
+use api::status::Status;
+use http::{HeaderMap, header};
+use rustls_pki_types::CertificateDer;
+
+pub use certificate::from_certificate;
+use service_account::TokenIssuer;
+use token_file::TokenFile;
+
+/// An identified caller.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct User {
+    /// Name, e.g. `system:node:node-1`.
+    pub name: String,
+    /// A stable id, often empty.
+    pub uid: String,
+    /// Groups, `system:authenticated` among them.
+    pub groups: Vec<String>,
+}
+
+impl User {
+    fn new(name: String, uid: String, mut groups: Vec<String>) -> Self {
+        groups.push("system:authenticated".into());
+        Self { name, uid, groups }
+    }
+}
+
+/// Identifies callers.
+pub struct Authenticator {
+    tokens: Option<TokenFile>,
+    service_accounts: Option<TokenIssuer>,
+}
+
+impl Authenticator {
+    /// Reads the static token file, if one is configured.
+    ///
+    /// # Errors
+    /// When the file cannot be read or a line of it is malformed.
+    pub fn new(token_file: Option<&Path>, service_accounts: Option<TokenIssuer>) -> anyhow::Result<Self> {
+        Ok(Self { tokens: token_file.map(TokenFile::read).transpose()?, service_accounts })
+    }
+
+    /// The caller behind a request: its verified client certificate, else its bearer token.
+    ///
+    /// # Errors
+    /// 401.
+    pub fn identify(
+        &self,
+        certificate: Option<&CertificateDer<'_>>,
+        headers: &HeaderMap,
+    ) -> Result<User, Status> {
+        if let Some(user) = certificate.and_then(from_certificate) {
+            return Ok(user);
+        }
+        bearer(headers).and_then(|token| self.token(token)).ok_or_else(Status::unauthorized)
+    }
+
+    /// Whether this server issues service account tokens.
+    pub fn issues_tokens(&self) -> bool {
+        self.service_accounts.is_some()
+    }
+
+    /// The issuer of service account tokens.
+    pub fn issuer(&self) -> Option<&TokenIssuer> {
+        self.service_accounts.as_ref()
+    }
+
+    fn token(&self, token: &str) -> Option<User> {
+        if let Some(user) = self.tokens.as_ref().and_then(|t| t.find(token)) {
+            return Some(user);
+        }
+        self.service_accounts.as_ref().and_then(|s| s.verify(token)).map(|claims| claims.user())
+    }
+}
+
+/// The token of an `Authorization: Bearer` header, or of the WebSocket subprotocol that browsers use.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}

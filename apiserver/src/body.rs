@@ -1,0 +1,172 @@
+//! Request bodies: read within a limit, then decoded as an object of the kind the path names.
+
+use api::{kind::Kind, object::ObjectExt as _, status::Status};
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::Value;
+
+use crate::query::FieldValidation;
+
+/// The largest body that is read: 3 MiB, as upstream.
+pub const MAX_BODY: usize = 3 * 1024 * 1024;
+
+/// Reads a whole body.
+///
+/// # Errors
+/// 413 when it is larger than [`MAX_BODY`], 400 when the connection breaks.
+pub async fn read<B>(body: B) -> Result<Bytes, Status>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(e) if e.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(Status::too_large(format!("limit is {MAX_BODY}")))
+        }
+        Err(e) => Err(Status::bad_request(format!("cannot read the request body: {e}"))),
+    }
+}
+
+/// The media type of a body, without parameters; JSON when nothing is said.
+pub fn media_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let media = value.split(';').next().unwrap_or("").trim();
+    if media.is_empty() { "application/json" } else { media }
+}
+
+/// Parses a JSON or YAML body; duplicate fields are added to `problems`.
+///
+/// # Errors
+/// 415 for other media types, 400 for text that does not parse.
+pub fn parse(
+    media: &str,
+    bytes: &[u8],
+    expected: &str,
+    problems: Option<&mut Vec<String>>,
+) -> Result<Value, Status> {
+    let unreadable = |error: String| {
+        let shown = if bytes.is_empty() {
+            "<empty>".to_owned()
+        } else {
+            String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).into_owned()
+        };
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {expected}): couldn't get version/kind; json parse error: {error} ({shown})"
+        ))
+    };
+    match media {
+        "application/json" => {
+            let parsed =
+                api::json::parse(bytes, problems.is_some()).map_err(|e| unreadable(e.to_string()))?;
+            if let Some(problems) = problems {
+                problems.extend(parsed.duplicates);
+            }
+            Ok(parsed.value)
+        }
+        "application/yaml" => serde_yaml_ng::from_slice(bytes).map_err(|e| unreadable(e.to_string())),
+        other => Err(Status::unsupported_media_type(format!(
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml (got {other})"
+        ))),
+    }
+}
+
+/// An object and what was odd about its text.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The object, as sent.
+    pub object: Value,
+    /// Unknown and duplicate fields, when they are to be warned of.
+    pub warnings: Vec<String>,
+}
+
+/// Decodes the body of a create or update.
+///
+/// # Errors
+/// 400 and 415, with upstream's texts.
+pub fn object(
+    kind: &Kind,
+    media: &str,
+    bytes: &[u8],
+    validation: FieldValidation,
+) -> Result<Decoded, Status> {
+    let mut problems = Vec::new();
+    let collect = (validation != FieldValidation::Ignore).then_some(&mut problems);
+    let object = parse(media, bytes, &kind.kind, collect)?;
+    check_type(kind, &object)?;
+    let warnings = unknown_fields(kind, &object, validation, problems)?;
+    Ok(Decoded { object, warnings })
+}
+
+/// Refuses an object of another kind or version than the path names.
+fn check_type(kind: &Kind, object: &Value) -> Result<(), Status> {
+    if !object.is_object() {
+        let what = match object {
+            Value::Array(_) => "array",
+            Value::String(_) => "string",
+            Value::Number(_) => "number",
+            Value::Bool(_) => "bool",
+            _ => "null",
+        };
+        return Err(Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: json: cannot unmarshal {what} into Go value of type struct {{ APIVersion string; Kind string }}",
+            kind.kind
+        )));
+    }
+    let (version, named) = (object.str_at(&["apiVersion"]), object.str_at(&["kind"]));
+    let ours = kind.api_version();
+    if (version.is_empty() || version == ours) && (named.is_empty() || named == kind.kind) {
+        return Ok(());
+    }
+    let why = if !named.is_empty() && named != kind.kind {
+        format!(
+            "converting ({version}.{named}) to ({}.{}): unknown conversion",
+            internal_group(kind),
+            kind.kind
+        )
+    } else {
+        format!(
+            "no kind {:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+            kind.kind
+        )
+    };
+    let named = if named.is_empty() { &kind.kind } else { named };
+    Err(Status::bad_request(format!(
+        "{named} in version {version:?} cannot be handled as a {}: {why}",
+        kind.kind
+    )))
+}
+
+fn internal_group(kind: &Kind) -> &str {
+    if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or("") }
+}
+
+/// Finds the fields the kind does not have: warnings, or a refusal when `validation` is strict.
+///
+/// # Errors
+/// 400.
+pub fn unknown_fields(
+    kind: &Kind,
+    object: &Value,
+    validation: FieldValidation,
+    mut problems: Vec<String>,
+) -> Result<Vec<String>, Status> {
+    if validation == FieldValidation::Ignore {
+        return Ok(Vec::new());
+    }
+    let types = api::schema::Types::builtin();
+    if let Some(root) = types.root(&kind.group, &kind.version, &kind.kind) {
+        problems.extend(types.unknown_fields(object, root));
+    }
+    if validation == FieldValidation::Strict && !problems.is_empty() {
+        return Err(Status::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
+            kind.kind,
+            kind.version,
+            kind.kind,
+            problems.join(", ")
+        )));
+    }
+    Ok(problems)
+}

@@ -1,0 +1,85 @@
+//! What every cluster has from its first second on: the system namespaces, and the `kubernetes` service with
+//! this server as its endpoint.
+
+use std::{net::IpAddr, sync::Arc};
+
+use api::{kind::Part, object::ObjectExt as _, status::Status};
+use serde_json::{Value, json};
+
+use crate::{
+    Api, http,
+    verbs::{create::ensure, update},
+};
+
+const NAMESPACES: &[&str] = &["default", "kube-node-lease", "kube-public", "kube-system"];
+
+/// Makes what is missing.
+///
+/// # Errors
+/// When the store does not answer, or an object is refused.
+pub async fn run(api: &Arc<Api>) -> Result<(), Status> {
+    for name in NAMESPACES {
+        ensure(api, ("", "v1", "namespaces"), None, json!({"metadata": {"name": name}})).await?;
+    }
+    let port = api.port();
+    let service = json!({
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": api.config.ranges.first_address(),
+            "ports": [{"name": "https", "port": 443, "targetPort": port, "protocol": "TCP"}],
+        },
+    });
+    ensure(api, ("", "v1", "services"), Some("default"), service).await?;
+    if let Some(address) = api.config.advertise {
+        publish_endpoint(api, address, port).await?;
+    }
+    Ok(())
+}
+
+/// Publishes this server as the endpoint of the `kubernetes` service.
+async fn publish_endpoint(api: &Arc<Api>, address: IpAddr, port: u16) -> Result<(), Status> {
+    let endpoints = json!({
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{
+            "addresses": [{"ip": address}],
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        }],
+    });
+    put(api, ("", "v1", "endpoints"), endpoints).await?;
+    let slice = json!({
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": if address.is_ipv4() { "IPv4" } else { "IPv6" },
+        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    });
+    put(api, ("discovery.k8s.io", "v1", "endpointslices"), slice).await
+}
+
+/// Creates an object of the `default` namespace, or brings its content up to date.
+async fn put(api: &Arc<Api>, resource: (&str, &str, &str), object: Value) -> Result<(), Status> {
+    ensure(api, resource, Some("default"), object.clone()).await?;
+    let ctx = http::internal(api, resource, Some("default"), Some(object.name()))?;
+    let mut warnings = Vec::new();
+    update::write(&ctx, Part::Main, update::Expected::default(), &mut warnings, |current| {
+        let mut new = current.clone();
+        for (field, value) in object.as_object().into_iter().flatten().filter(|(f, _)| *f != "metadata") {
+            new[field] = value.clone();
+        }
+        ctx.kind.rules.default(new).map_err(Status::internal)
+    })
+    .await
+    .map(|_| ())
+}

@@ -1,0 +1,54 @@
+//! `/healthz`, `/livez` and `/readyz`: open to everybody, like upstream's defaults.
+
+use std::sync::Arc;
+
+use http::{Response, StatusCode};
+
+use crate::{
+    Api,
+    response::{self, Body},
+};
+
+/// Answers a health request; `None` when the path is none.
+pub async fn serve(api: &Arc<Api>, path: &str, query: &str) -> Option<Response<Body>> {
+    let mut parts = path.trim_start_matches('/').splitn(2, '/');
+    let endpoint = parts.next().filter(|e| matches!(*e, "healthz" | "livez" | "readyz"))?;
+    let only = parts.next().filter(|c| !c.is_empty());
+    let excluded: Vec<&str> = query.split('&').filter_map(|p| p.strip_prefix("exclude=")).collect();
+    let mut checks: Vec<(&str, Result<(), String>)> =
+        vec![("ping", Ok(())), ("etcd", api.store.healthy().await.map_err(|e| e.to_string()))];
+    if endpoint != "livez" {
+        checks.push(("poststarthook/bootstrap-controller", api.bootstrapped()));
+    }
+    if endpoint == "readyz" {
+        let stopping = api.stopping();
+        checks.push(("shutdown", if stopping { Err("process is shutting down".into()) } else { Ok(()) }));
+    }
+    if let Some(only) = only {
+        checks.retain(|(name, _)| *name == only);
+        if checks.is_empty() {
+            return Some(super::not_a_path());
+        }
+    }
+    let failed = checks.iter().any(|(name, result)| result.is_err() && !excluded.contains(name));
+    let verbose = failed || query.split('&').any(|p| p == "verbose" || p.starts_with("verbose="));
+    if !verbose {
+        return Some(response::text(StatusCode::OK, "ok"));
+    }
+    let mut out = String::new();
+    for (name, result) in &checks {
+        out.push_str(&match result {
+            _ if excluded.contains(name) => format!("[+]{name} excluded: ok\n"),
+            Ok(()) => format!("[+]{name} ok\n"),
+            // The reason stays in the log: this endpoint is open to everybody.
+            Err(reason) => {
+                tracing::warn!(check = name, %reason, "health check failed");
+                format!("[-]{name} failed: reason withheld\n")
+            }
+        });
+    }
+    let verdict = if failed { "failed" } else { "passed" };
+    out.push_str(&format!("{endpoint} check {verdict}\n"));
+    let code = if failed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
+    Some(response::text(code, out))
+}

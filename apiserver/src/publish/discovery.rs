@@ -1,0 +1,229 @@
+//! Discovery: which groups, versions and resources there are, in the plain and the aggregated form.
+//!
+//! Pure functions of the table of kinds. The aggregated form (KEP-3352) tells everything in two answers
+//! with an ETag, so that clients fetch it once.
+
+use std::sync::Arc;
+
+use api::kind::{Kind, Subresource};
+use serde_json::{Map, Value, json};
+
+/// `/api`
+pub fn core_versions(server: &str) -> Value {
+    json!({
+        "kind": "APIVersions",
+        "versions": ["v1"],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server}],
+    })
+}
+
+/// The groups of the table (the core group left out) with their versions, in the table's order.
+fn group_versions(kinds: &[Arc<Kind>]) -> Vec<(&str, Vec<&str>)> {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for kind in kinds.iter().filter(|k| !k.group.is_empty()) {
+        let (group, version) = (kind.group.as_ref(), kind.version.as_ref());
+        match groups.iter_mut().find(|(g, _)| *g == group) {
+            Some((_, versions)) if versions.contains(&version) => {}
+            Some((_, versions)) => versions.push(version),
+            None => groups.push((group, vec![version])),
+        }
+    }
+    for (_, versions) in &mut groups {
+        versions.sort_by_key(|v| std::cmp::Reverse(stability(v)));
+    }
+    groups
+}
+
+/// Orders versions as Kubernetes does: v2 before v1 before v1beta2 before v1alpha1.
+fn stability(version: &str) -> (u8, u32, u32) {
+    let parse = || {
+        let rest = version.strip_prefix('v')?;
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let major: u32 = rest[..end].parse().ok()?;
+        let rank =
+            |name: &str, rank: u8| rest[end..].strip_prefix(name).map(|n| (rank, n.parse().unwrap_or(0)));
+        let (rank, minor) =
+            if end == rest.len() { (3, 0) } else { rank("beta", 2).or_else(|| rank("alpha", 1))? };
+        Some((rank, major, minor))
+    };
+    parse().unwrap_or((0, 0, 0))
+}
+
+fn group_object(group: &str, versions: &[&str]) -> Value {
+    let version = |v: &str| json!({"groupVersion": format!("{group}/{v}"), "version": v});
+    json!({
+        "name": group,
+        "versions": versions.iter().map(|v| version(v)).collect::<Vec<_>>(),
+        "preferredVersion": version(versions.first().copied().unwrap_or_default()),
+    })
+}
+
+/// `/apis`
+pub fn groups(kinds: &[Arc<Kind>]) -> Value {
+    let groups: Vec<Value> = group_versions(kinds).iter().map(|(g, v)| group_object(g, v)).collect();
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+}
+
+/// `/apis/<group>`; `None` when it is not served.
+pub fn group(kinds: &[Arc<Kind>], wanted: &str) -> Option<Value> {
+    let all = group_versions(kinds);
+    let (group, versions) = all.iter().find(|(g, _)| *g == wanted)?;
+    let mut object = group_object(group, versions);
+    object["kind"] = json!("APIGroup");
+    object["apiVersion"] = json!("v1");
+    Some(object)
+}
+
+fn in_version<'a>(kinds: &'a [Arc<Kind>], group: &str, version: &str) -> Vec<&'a Arc<Kind>> {
+    let mut found: Vec<_> = kinds.iter().filter(|k| k.group == group && k.version == version).collect();
+    found.sort_by(|a, b| a.plural.cmp(&b.plural));
+    found
+}
+
+fn sorted(kind: &Kind) -> Vec<&Subresource> {
+    let mut all: Vec<_> = kind.subresources.iter().collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+/// `/api/v1` and `/apis/<group>/<version>`; `None` when it is not served.
+pub fn resources(kinds: &[Arc<Kind>], group: &str, version: &str) -> Option<Value> {
+    let found = in_version(kinds, group, version);
+    let api_version = found.first()?.api_version();
+    let mut resources = Vec::new();
+    for kind in found {
+        let mut entry = json!({
+            "name": kind.plural,
+            "singularName": kind.singular,
+            "namespaced": kind.namespaced,
+            "kind": kind.kind,
+            "verbs": kind.verbs,
+        });
+        if !kind.short_names.is_empty() {
+            entry["shortNames"] = json!(kind.short_names);
+        }
+        if !kind.categories.is_empty() {
+            entry["categories"] = json!(kind.categories);
+        }
+        resources.push(entry);
+        for sub in sorted(kind) {
+            let mut entry = json!({
+                "name": format!("{}/{}", kind.plural, sub.name),
+                "singularName": "",
+                "namespaced": kind.namespaced,
+                "kind": kind.kind,
+                "verbs": sub.verbs,
+            });
+            if let Some((group, version, name)) = sub.gvk {
+                entry["kind"] = json!(name);
+                if (group, version) != (kind.group.as_ref(), kind.version.as_ref()) {
+                    entry["group"] = json!(group);
+                    entry["version"] = json!(version);
+                }
+            }
+            resources.push(entry);
+        }
+    }
+    Some(json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": api_version,
+        "resources": resources,
+    }))
+}
+
+/// The aggregated form of `/api` (the core group) or of `/apis` (all others).
+pub fn aggregated(kinds: &[Arc<Kind>], core: bool) -> Value {
+    let groups = if core { vec![("", vec!["v1"])] } else { group_versions(kinds) };
+    let items: Vec<Value> = groups
+        .iter()
+        .map(|(group, versions)| {
+            let versions: Vec<Value> = versions
+                .iter()
+                .map(|version| {
+                    let resources: Vec<Value> = in_version(kinds, group, version)
+                        .into_iter()
+                        .map(|k| aggregated_resource(k))
+                        .collect();
+                    json!({"version": version, "freshness": "Current", "resources": resources})
+                })
+                .collect();
+            let mut metadata = Map::new();
+            if !group.is_empty() {
+                metadata.insert("name".into(), json!(group));
+            }
+            json!({"metadata": metadata, "versions": versions})
+        })
+        .collect();
+    json!({
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {},
+        "items": items,
+    })
+}
+
+fn aggregated_resource(kind: &Kind) -> Value {
+    let response_kind = |gvk: Option<(&str, &str, &str)>| {
+        let own = ("", "", kind.kind.as_ref());
+        let (group, version, name) =
+            gvk.map(|(g, v, k)| {
+                if (g, v) == (kind.group.as_ref(), kind.version.as_ref()) { ("", "", k) } else { (g, v, k) }
+            })
+            .unwrap_or(own);
+        json!({"group": group, "version": version, "kind": name})
+    };
+    let mut entry = json!({
+        "resource": kind.plural,
+        "responseKind": response_kind(None),
+        "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": kind.singular,
+        "verbs": kind.verbs,
+    });
+    if !kind.short_names.is_empty() {
+        entry["shortNames"] = json!(kind.short_names);
+    }
+    if !kind.categories.is_empty() {
+        entry["categories"] = json!(kind.categories);
+    }
+    let subresources: Vec<Value> = sorted(kind)
+        .into_iter()
+        .map(|sub| {
+            json!({
+                "subresource": sub.name,
+                "responseKind": response_kind(sub.gvk),
+                "verbs": sub.verbs,
+            })
+        })
+        .collect();
+    if !subresources.is_empty() {
+        entry["subresources"] = subresources.into();
+    }
+    entry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_ordered_by_stability() {
+        let mut versions = vec!["v1beta1", "v1", "v2", "v1alpha1", "v1beta2", "foo"];
+        versions.sort_by_key(|v| std::cmp::Reverse(stability(v)));
+        assert_eq!(versions, ["v2", "v1", "v1beta2", "v1beta1", "v1alpha1", "foo"]);
+    }
+
+    #[test]
+    fn both_forms_tell_of_the_same_resources() {
+        let kinds: Vec<Arc<Kind>> = api::kinds::builtin().into_iter().map(Arc::new).collect();
+        let plain = resources(&kinds, "", "v1").unwrap();
+        let names: Vec<&str> =
+            plain["resources"].as_array().unwrap().iter().filter_map(|r| r["name"].as_str()).collect();
+        assert!(names.contains(&"configmaps"));
+        let core = aggregated(&kinds, true);
+        let all = core["items"][0]["versions"][0]["resources"].as_array().unwrap();
+        assert!(all.iter().any(|r| r["resource"] == "configmaps" && r["scope"] == "Namespaced"));
+        assert!(resources(&kinds, "", "v9").is_none());
+        assert!(group(&kinds, "nope").is_none());
+    }
+}

@@ -1,0 +1,243 @@
+//! The query parameters of the API: list, get, create, update, patch and delete options.
+//!
+//! Counterpart of `meta.k8s.io/v1`'s `ListOptions`, `CreateOptions`, … as they arrive in the query string,
+//! with upstream's checks and messages.
+
+use api::{
+    field::{Errors, Path},
+    selector::{FieldSelector, LabelSelector},
+    status::Status,
+};
+
+/// How unknown and duplicate fields in a body are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FieldValidation {
+    /// Dropped silently.
+    Ignore,
+    /// Dropped, with a `Warning` header for each.
+    #[default]
+    Warn,
+    /// Refused.
+    Strict,
+}
+
+/// `resourceVersionMatch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionMatch {
+    /// The state at exactly that revision.
+    Exact,
+    /// The state at that revision or later.
+    NotOlderThan,
+}
+
+/// All parameters of one request. Those a verb does not know are ignored, as upstream does.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// `watch=true`.
+    pub watch: bool,
+    /// `labelSelector`, everything when absent.
+    pub labels: LabelSelector,
+    /// `fieldSelector`, everything when absent.
+    pub fields: FieldSelector,
+    /// `resourceVersion`, "" when absent.
+    pub resource_version: String,
+    /// `resourceVersionMatch`.
+    pub version_match: Option<VersionMatch>,
+    /// `limit`, 0 for none.
+    pub limit: usize,
+    /// `continue`, "" when absent.
+    pub continue_token: String,
+    /// `timeoutSeconds`.
+    pub timeout_seconds: Option<u64>,
+    /// `allowWatchBookmarks=true`.
+    pub bookmarks: bool,
+    /// `sendInitialEvents`.
+    pub send_initial_events: Option<bool>,
+    /// `dryRun=All`.
+    pub dry_run: bool,
+    /// `fieldManager`, "" when absent.
+    pub field_manager: String,
+    /// `fieldValidation`.
+    pub field_validation: FieldValidation,
+    /// `force` of an apply.
+    pub force: Option<bool>,
+    /// `gracePeriodSeconds`.
+    pub grace_period: Option<i64>,
+    /// `propagationPolicy`.
+    pub propagation: Option<String>,
+    /// `orphanDependents`.
+    pub orphan_dependents: Option<bool>,
+    /// `includeObject` of a table.
+    pub include_object: Option<String>,
+    /// `pretty=true`.
+    pub pretty: bool,
+    /// All pairs as they came, for subresources with parameters of their own.
+    pub pairs: Vec<(String, String)>,
+}
+
+fn decode(text: &str) -> String {
+    percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+/// Go's `strconv.ParseBool`, with everything else taken as true as query decoding upstream does.
+fn truth(value: &str) -> bool {
+    !matches!(value, "0" | "f" | "F" | "false" | "FALSE" | "False")
+}
+
+fn number(value: &str) -> Result<i64, Status> {
+    value
+        .parse()
+        .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {value:?}: invalid syntax")))
+}
+
+impl Query {
+    /// The options kind a message names, by HTTP method.
+    fn options_name(method: &http::Method) -> &'static str {
+        match *method {
+            http::Method::POST => "CreateOptions",
+            http::Method::PUT => "UpdateOptions",
+            http::Method::PATCH => "PatchOptions",
+            http::Method::DELETE => "DeleteOptions",
+            _ => "ListOptions",
+        }
+    }
+
+    /// Reads a query string.
+    ///
+    /// # Errors
+    /// 400 for what cannot be parsed, 422 for values that are not allowed.
+    pub fn parse(method: &http::Method, query: &str) -> Result<Self, Status> {
+        let mut q = Self::default();
+        let mut errors = Errors::default();
+        for pair in query.split('&').filter(|p| !p.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (key, value) = (decode(key), decode(value));
+            q.set(&key, &value, &mut errors)?;
+            q.pairs.push((key, value));
+        }
+        if errors.is_empty() {
+            Ok(q)
+        } else {
+            Err(Status::invalid_options(Self::options_name(method), &errors))
+        }
+    }
+
+    fn set(&mut self, key: &str, value: &str, errors: &mut Errors) -> Result<(), Status> {
+        match key {
+            "watch" => self.watch = truth(value),
+            "labelSelector" => self.labels = LabelSelector::parse(value).map_err(Status::bad_request)?,
+            "fieldSelector" => self.fields = FieldSelector::parse(value).map_err(Status::bad_request)?,
+            "resourceVersion" => self.resource_version = value.to_owned(),
+            "resourceVersionMatch" => {
+                self.version_match = match value {
+                    "" => None,
+                    "Exact" => Some(VersionMatch::Exact),
+                    "NotOlderThan" => Some(VersionMatch::NotOlderThan),
+                    _ => {
+                        let allowed = ["Exact", "NotOlderThan", ""];
+                        errors.not_supported(&Path::new("resourceVersionMatch"), value, &allowed);
+                        None
+                    }
+                }
+            }
+            "limit" => self.limit = usize::try_from(number(value)?).unwrap_or(0),
+            "continue" => self.continue_token = value.to_owned(),
+            "timeoutSeconds" => self.timeout_seconds = u64::try_from(number(value)?).ok(),
+            "allowWatchBookmarks" => self.bookmarks = truth(value),
+            "sendInitialEvents" => self.send_initial_events = Some(truth(value)),
+            "dryRun" => {
+                if value == "All" {
+                    self.dry_run = true;
+                } else if !value.is_empty() {
+                    errors.not_supported(&Path::new("dryRun"), [value], &["All"]);
+                }
+            }
+            "fieldManager" => {
+                if value.len() > 128 {
+                    errors.too_long(&Path::new("fieldManager"), 128);
+                }
+                self.field_manager = value.to_owned();
+            }
+            "fieldValidation" => {
+                self.field_validation = match value {
+                    "Ignore" => FieldValidation::Ignore,
+                    "" | "Warn" => FieldValidation::Warn,
+                    "Strict" => FieldValidation::Strict,
+                    _ => {
+                        let allowed = ["", "Ignore", "Strict", "Warn"];
+                        errors.not_supported(&Path::new("fieldValidation"), value, &allowed);
+                        FieldValidation::Warn
+                    }
+                }
+            }
+            "force" => self.force = Some(truth(value)),
+            "gracePeriodSeconds" => self.grace_period = Some(number(value)?),
+            "propagationPolicy" => self.propagation = Some(value.to_owned()),
+            "orphanDependents" => self.orphan_dependents = Some(truth(value)),
+            "includeObject" => self.include_object = Some(value.to_owned()),
+            "pretty" => self.pretty = truth(value) && !value.is_empty(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The value of a parameter that only one subresource knows.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    /// Checks the combination of list and watch options, with upstream's messages.
+    ///
+    /// # Errors
+    /// 422.
+    pub fn check_list(&self) -> Result<(), Status> {
+        let mut errors = Errors::default();
+        let at_match = Path::new("resourceVersionMatch");
+        if self.send_initial_events.is_some() {
+            if !self.watch {
+                errors.forbidden(&Path::new("sendInitialEvents"), "sendInitialEvents is forbidden for list");
+            } else if self.version_match != Some(VersionMatch::NotOlderThan) {
+                errors.forbidden(
+                    &at_match,
+                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                );
+            }
+        } else if let Some(wanted) = self.version_match {
+            if self.watch {
+                errors.forbidden(
+                    &at_match,
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                );
+            } else if self.resource_version.is_empty() {
+                errors.forbidden(
+                    &at_match,
+                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
+                );
+            } else if !self.continue_token.is_empty() {
+                errors.forbidden(&at_match, "resourceVersionMatch is forbidden when continue is provided");
+            } else if wanted == VersionMatch::Exact && self.resource_version == "0" {
+                errors.forbidden(
+                    &at_match,
+                    "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+                );
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(Status::invalid_options("ListOptions", &errors)) }
+    }
+
+    /// `resourceVersion` as a number: `None` when absent.
+    ///
+    /// # Errors
+    /// 400 when it is not a number.
+    pub fn revision(&self) -> Result<Option<u64>, Status> {
+        if self.resource_version.is_empty() {
+            return Ok(None);
+        }
+        self.resource_version.parse().map(Some).map_err(|_| {
+            let v = &self.resource_version;
+            Status::bad_request(format!(
+                "invalid resource version: resourceVersion: Invalid value: {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax"
+            ))
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! The table of kinds at run time: the built-in ones, and later custom ones that come and go.
+//!
+//! Readers take a snapshot ([`Table`]) and never see it change under them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use api::kind::Kind;
+use parking_lot::RwLock;
+
+/// One state of the table.
+pub struct Table {
+    kinds: Vec<Arc<Kind>>,
+    by_resource: HashMap<(String, String, String), Arc<Kind>>,
+}
+
+impl Table {
+    fn new(kinds: Vec<Arc<Kind>>) -> Self {
+        let by_resource = kinds
+            .iter()
+            .map(|k| ((k.group.to_string(), k.version.to_string(), k.plural.to_string()), k.clone()))
+            .collect();
+        Self { kinds, by_resource }
+    }
+
+    /// All kinds, in discovery's order.
+    pub fn kinds(&self) -> &[Arc<Kind>] {
+        &self.kinds
+    }
+
+    /// The kind behind `/apis/<group>/<version>/…/<resource>`.
+    pub fn find(&self, group: &str, version: &str, resource: &str) -> Option<&Arc<Kind>> {
+        self.by_resource.get(&(group.to_owned(), version.to_owned(), resource.to_owned()))
+    }
+
+    /// Whether the group version serves anything.
+    pub fn serves(&self, group: &str, version: &str) -> bool {
+        self.kinds.iter().any(|k| k.group == group && k.version == version)
+    }
+}
+
+/// The current table.
+pub struct Registry(RwLock<Arc<Table>>);
+
+impl Registry {
+    /// The table of the built-in kinds.
+    pub fn builtin() -> Self {
+        Self(RwLock::new(Arc::new(Table::new(api::kinds::builtin().into_iter().map(Arc::new).collect()))))
+    }
+
+    /// The table as it stands.
+    pub fn table(&self) -> Arc<Table> {
+        self.0.read().clone()
+    }
+}

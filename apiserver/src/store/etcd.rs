@@ -1,0 +1,378 @@
+//! The store in an etcd cluster.
+//!
+//! Invariant: a read is retried while members fail, a commit never is (its outcome may be
+//! unknown); the watch covers every key, ours or not, so that etcd's revision cannot move
+//! without the watch showing it. Upstream counterpart: `k8s.io/apiserver/pkg/storage/etcd3`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use etcd_client::{
+    Certificate, Client, Compare, CompareOp, ConnectOptions, Error, EventType, GetOptions, Identity,
+    KvClient, TlsOptions, Txn, TxnOp, TxnOpResponse, WatchClient, WatchOptions, WatchResponse, WatchStream,
+};
+
+use super::{
+    Batch, Change, ChangeStream, Committed, Expect, KeyValue, Loaded, Op, Revision, Store, StoreError,
+};
+
+const PAGE: i64 = 1000;
+/// How long one request may take, and how long reads are retried.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+const COMPACTION_INTERVAL: Duration = Duration::from_secs(300);
+/// A key that nobody writes: reading it costs etcd nothing but agreeing on the revision.
+const ABSENT: &str = "/registry/";
+/// Where API servers on one etcd agree on who compacts.
+const COMPACT_KEY: &str = "compact_rev_key";
+
+/// How to reach etcd.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EtcdConfig {
+    /// `http://host:port` or `https://host:port` of the members.
+    pub endpoints: Vec<String>,
+    /// PEM file with the CA of the members' certificates.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with our certificate.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file with its key.
+    pub key_file: Option<PathBuf>,
+    /// User name and password.
+    pub user: Option<(String, String)>,
+}
+
+/// The store in an etcd cluster.
+pub struct EtcdStore {
+    kv: KvClient,
+    watch: WatchClient,
+    compaction_interval: Duration,
+}
+
+impl EtcdStore {
+    /// Sets up the connection, which is made when it is needed. Only a user name makes this
+    /// talk to etcd.
+    pub async fn connect(config: &EtcdConfig) -> Result<Self, StoreError> {
+        let mut options = ConnectOptions::new()
+            .with_connect_timeout(Duration::from_secs(2))
+            .with_keep_alive(Duration::from_secs(10), Duration::from_secs(5))
+            .with_keep_alive_while_idle(true)
+            .with_require_leader(true)
+            .with_auto_token_refresh(true);
+        if let Some((name, password)) = &config.user {
+            options = options.with_user(name, password);
+        }
+        if config.endpoints.iter().any(|endpoint| endpoint.starts_with("https://")) {
+            options = options.with_tls(tls(config)?);
+        }
+        let connecting = Client::connect(&config.endpoints, Some(options));
+        let client =
+            tokio::time::timeout(TIMEOUT, connecting).await.map_err(|_| timed_out())?.map_err(failed)?;
+        Ok(Self {
+            kv: client.kv_client().max_decoding_message_size(usize::MAX),
+            watch: client.watch_client().max_decoding_message_size(usize::MAX),
+            compaction_interval: COMPACTION_INTERVAL,
+        })
+    }
+
+    /// How often history older than one such interval is dropped.
+    pub fn with_compaction_interval(mut self, interval: Duration) -> Self {
+        self.compaction_interval = interval;
+        self
+    }
+
+    /// Carries out a read; while members fail or elect, it is tried again.
+    async fn read<T, F>(&self, mut ask: impl FnMut(KvClient) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
+        let mut pause = Duration::from_millis(20);
+        loop {
+            let answer =
+                tokio::time::timeout_at(deadline, ask(self.kv.clone())).await.map_err(|_| timed_out())?;
+            match answer.map_err(failed) {
+                Err(StoreError::Unavailable(_)) if tokio::time::Instant::now() + pause < deadline => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_millis(500));
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Drops the history up to `keep_after`, if no other API server did so meanwhile.
+    /// Returns the state of the shared key for the next call: (its version, revision now).
+    async fn compact(&self, version: i64, keep_after: Revision) -> Result<(i64, Revision), Error> {
+        let mut kv = self.kv.clone();
+        let txn = Txn::new()
+            .when([Compare::version(COMPACT_KEY, CompareOp::Equal, version)])
+            .and_then([TxnOp::put(COMPACT_KEY, keep_after.to_string(), None)])
+            .or_else([TxnOp::get(COMPACT_KEY, None)]);
+        let response = kv.txn(txn).await?;
+        let now = response.header().map_or(0, |header| header.revision() as Revision);
+        if !response.succeeded() {
+            let version = response.op_responses().into_iter().find_map(|op| match op {
+                TxnOpResponse::Get(get) => get.kvs().first().map(|kv| kv.version()),
+                _ => None,
+            });
+            return Ok((version.unwrap_or(0), now));
+        }
+        if keep_after > 0 {
+            kv.compact(keep_after as i64, None).await?;
+            tracing::debug!(revision = keep_after, "Compacted etcd");
+        }
+        Ok((version + 1, now))
+    }
+}
+
+fn tls(config: &EtcdConfig) -> Result<TlsOptions, StoreError> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|e| StoreError::Refused(format!("{}: {e}", path.display())))
+    };
+    let mut tls = TlsOptions::new();
+    if let Some(ca) = &config.ca_file {
+        tls = tls.ca_certificate(Certificate::from_pem(read(ca)?));
+    }
+    if let (Some(cert), Some(key)) = (&config.cert_file, &config.key_file) {
+        tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
+    }
+    Ok(tls)
+}
+
+fn timed_out() -> StoreError {
+    StoreError::Unavailable(format!("etcd did not answer within {} s", TIMEOUT.as_secs()))
+}
+
+/// etcd tells some errors apart by their words only; they are part of its API
+/// (`rpctypes/error.go`).
+fn failed(error: Error) -> StoreError {
+    const INVALID_ARGUMENT: i32 = 3;
+    const PERMISSION_DENIED: i32 = 7;
+    const RESOURCE_EXHAUSTED: i32 = 8;
+    const OUT_OF_RANGE: i32 = 11;
+    const UNAUTHENTICATED: i32 = 16;
+    let Error::GRpcStatus(status) = &error else {
+        return StoreError::Unavailable(error.to_string());
+    };
+    let message = status.message();
+    match status.code() as i32 {
+        INVALID_ARGUMENT | RESOURCE_EXHAUSTED if message.contains("request is too large") => {
+            StoreError::TooLarge(message.to_owned())
+        }
+        INVALID_ARGUMENT if message.contains("too many operations in txn") => {
+            StoreError::TooLarge(message.to_owned())
+        }
+        RESOURCE_EXHAUSTED if message.contains("trying to send message larger than max") => {
+            StoreError::TooLarge(message.to_owned())
+        }
+        RESOURCE_EXHAUSTED if message.contains("database space exceeded") => {
+            StoreError::NoSpace(message.to_owned())
+        }
+        OUT_OF_RANGE => StoreError::Compacted { asked: 0, oldest: 0 },
+        INVALID_ARGUMENT | PERMISSION_DENIED | UNAUTHENTICATED => StoreError::Refused(message.to_owned()),
+        _ => StoreError::Unavailable(message.to_owned()),
+    }
+}
+
+fn key_value(kv: &etcd_client::KeyValue) -> Result<KeyValue, StoreError> {
+    let key = kv.key_str().map_err(|e| StoreError::Damaged(format!("a key is not text: {e}")))?;
+    Ok(KeyValue {
+        key: key.to_owned(),
+        value: Bytes::copy_from_slice(kv.value()),
+        revision: kv.mod_revision() as Revision,
+    })
+}
+
+fn revision_of(header: Option<&etcd_client::ResponseHeader>) -> Result<Revision, StoreError> {
+    let header = header.ok_or_else(|| StoreError::Unavailable("etcd answered without a header".into()))?;
+    Ok(header.revision() as Revision)
+}
+
+#[async_trait]
+impl Store for EtcdStore {
+    async fn commit(&self, ops: Vec<Op>) -> Result<Committed, StoreError> {
+        let when: Vec<Compare> = ops
+            .iter()
+            .map(|op| {
+                let revision = match op.expect {
+                    Expect::Absent => 0,
+                    Expect::Revision(revision) => revision as i64,
+                };
+                Compare::mod_revision(op.key.as_str(), CompareOp::Equal, revision)
+            })
+            .collect();
+        let otherwise: Vec<TxnOp> = ops.iter().map(|op| TxnOp::get(op.key.as_str(), None)).collect();
+        let expected: Vec<Expect> = ops.iter().map(|op| op.expect).collect();
+        let then: Vec<TxnOp> = ops
+            .into_iter()
+            .filter_map(|op| match (op.value, op.expect) {
+                (Some(value), _) => Some(TxnOp::put(op.key, value, None)),
+                (None, Expect::Revision(_)) => Some(TxnOp::delete(op.key, None)),
+                (None, Expect::Absent) => None,
+            })
+            .collect();
+        let mut kv = self.kv.clone();
+        let txn = kv.txn(Txn::new().when(when).and_then(then).or_else(otherwise));
+        let response = tokio::time::timeout(TIMEOUT, txn).await.map_err(|_| timed_out())?.map_err(failed)?;
+        if response.succeeded() {
+            return Ok(Committed::Done(revision_of(response.header())?));
+        }
+        for (index, (found, expect)) in response.op_responses().iter().zip(expected).enumerate() {
+            let TxnOpResponse::Get(found) = found else { continue };
+            let current = found.kvs().first().map(key_value).transpose()?;
+            let holds = match (&current, expect) {
+                (None, Expect::Absent) => true,
+                (Some(current), Expect::Revision(revision)) => current.revision == revision,
+                _ => false,
+            };
+            if !holds {
+                return Ok(Committed::Conflict { index, current });
+            }
+        }
+        Err(StoreError::Unavailable("etcd refused a transaction whose conditions hold".into()))
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError> {
+        let response = self.read(|mut kv| async move { kv.get(key, None).await }).await?;
+        response.kvs().first().map(key_value).transpose()
+    }
+
+    async fn load(&self, prefix: &str, at: Option<Revision>) -> Result<Loaded, StoreError> {
+        let mut end = prefix.as_bytes().to_vec();
+        // Prefixes end in a slash; the byte after it is what comes behind all their keys.
+        if let Some(last) = end.last_mut() {
+            *last += 1;
+        }
+        let mut loaded = Loaded { revision: at.unwrap_or(0), items: Vec::new() };
+        let mut from = prefix.as_bytes().to_vec();
+        loop {
+            let options = GetOptions::new()
+                .with_range(end.clone())
+                .with_limit(PAGE)
+                .with_revision(loaded.revision as i64);
+            let page = self
+                .read(|mut kv| {
+                    let (from, options) = (from.clone(), options.clone());
+                    async move { kv.get(from, Some(options)).await }
+                })
+                .await;
+            let page = match page {
+                Err(StoreError::Compacted { oldest, .. }) => {
+                    return Err(StoreError::Compacted { asked: loaded.revision, oldest });
+                }
+                page => page?,
+            };
+            if loaded.revision == 0 {
+                loaded.revision = revision_of(page.header())?;
+            }
+            loaded.items.reserve(page.count().max(0) as usize);
+            for kv in page.kvs() {
+                loaded.items.push(key_value(kv)?);
+            }
+            match page.kvs().last() {
+                Some(last) if page.more() => {
+                    from = last.key().to_vec();
+                    from.push(0);
+                }
+                _ => return Ok(loaded),
+            }
+        }
+    }
+
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        let options = GetOptions::new().with_count_only();
+        let ask = |mut kv: KvClient| {
+            let options = options.clone();
+            async move { kv.get(ABSENT, Some(options)).await }
+        };
+        revision_of(self.read(ask).await?.header())
+    }
+
+    async fn watch(&self, prefix: &str, after: Revision) -> Result<ChangeStream, StoreError> {
+        let options = WatchOptions::new().with_all_keys().with_start_revision(after as i64 + 1);
+        let mut client = self.watch.clone();
+        let opening = client.watch("", Some(options));
+        let stream =
+            tokio::time::timeout(TIMEOUT, opening).await.map_err(|_| timed_out())?.map_err(failed)?;
+        let watch = EtcdWatch { stream, prefix: prefix.to_owned(), position: after };
+        Ok(Box::pin(futures::stream::try_unfold(watch, |mut watch| async move {
+            let batch = watch.next().await?;
+            Ok(Some((batch, watch)))
+        })))
+    }
+
+    async fn healthy(&self) -> Result<(), StoreError> {
+        let mut kv = self.kv.clone();
+        let options = GetOptions::new().with_count_only();
+        let asking = kv.get(ABSENT, Some(options));
+        match tokio::time::timeout(HEALTH_TIMEOUT, asking).await {
+            Ok(answer) => answer.map(|_| ()).map_err(failed),
+            Err(_) => Err(StoreError::Unavailable("etcd does not answer".into())),
+        }
+    }
+
+    async fn upkeep(&self) {
+        let (mut version, mut keep_after) = (0, 0);
+        loop {
+            match self.compact(version, keep_after).await {
+                Ok(next) => (version, keep_after) = next,
+                Err(error) => tracing::warn!(%error, "Cannot compact etcd"),
+            }
+            tokio::time::sleep(self.compaction_interval).await;
+        }
+    }
+}
+
+struct EtcdWatch {
+    stream: WatchStream,
+    prefix: String,
+    position: Revision,
+}
+
+impl EtcdWatch {
+    async fn next(&mut self) -> Result<Batch, StoreError> {
+        loop {
+            let response = match self.stream.message().await {
+                Ok(Some(response)) => response,
+                Ok(None) => return Err(StoreError::Lost("etcd closed the watch".into())),
+                Err(error) => return Err(StoreError::Lost(error.to_string())),
+            };
+            if response.compact_revision() > 0 {
+                let oldest = response.compact_revision() as Revision;
+                return Err(StoreError::Compacted { asked: self.position, oldest });
+            }
+            if response.canceled() {
+                return Err(StoreError::Lost(response.cancel_reason().to_owned()));
+            }
+            if let Some(batch) = self.batch(&response)? {
+                return Ok(batch);
+            }
+        }
+    }
+
+    fn batch(&mut self, response: &WatchResponse) -> Result<Option<Batch>, StoreError> {
+        let mut changes = Vec::with_capacity(response.events().len());
+        for event in response.events() {
+            let Some(kv) = event.kv() else { continue };
+            let revision = kv.mod_revision() as Revision;
+            if revision < self.position {
+                return Err(StoreError::Lost(format!("etcd went back from {} to {revision}", self.position)));
+            }
+            self.position = revision;
+            if !kv.key().starts_with(self.prefix.as_bytes()) {
+                continue;
+            }
+            let KeyValue { key, value, revision } = key_value(kv)?;
+            changes.push(match event.event_type() {
+                EventType::Put => {
+                    Change::Put { key, value, revision, created: kv.create_revision() == kv.mod_revision() }
+                }
+                EventType::Delete => Change::Delete { key, revision },
+            });
+        }
+        let moved = !response.events().is_empty();
+        Ok(moved.then(|| Batch { revision: self.position, changes }))
+    }
+}

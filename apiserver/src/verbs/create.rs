@@ -1,0 +1,191 @@
+//! Create: decode, default, admit, validate, store.
+
+use std::sync::Arc;
+
+use api::{field::Errors, field::Path, kind::Part, object::ObjectExt as _, status::Status};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use rand::seq::IndexedRandom as _;
+use serde_json::Value;
+
+use super::{Ctx, now, store_failed, stored};
+use crate::{
+    admission, allocate, body,
+    response::{self, Body},
+    store::{Committed, Op},
+};
+
+/// The letters of generated names: no vowels and nothing that looks like something else, as upstream.
+const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+/// Letters of a generated suffix.
+const SUFFIX_LENGTH: usize = 5;
+/// The longest prefix that a generated suffix is put behind.
+const MAX_GENERATE_PREFIX: usize = 63 - SUFFIX_LENGTH;
+/// How often a generated name is tried again when it is taken.
+const GENERATE_TRIES: usize = 8;
+
+/// `POST` to a resource.
+///
+/// # Errors
+/// Whatever is wrong with the object, as a `Status`.
+pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
+    let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
+    let mut warnings = decoded.warnings;
+    let created = create_object(&ctx, decoded.object, &mut warnings).await?;
+    let mut response = ctx.answer(StatusCode::CREATED, &created);
+    response::warn(&mut response, &warnings);
+    Ok(response)
+}
+
+/// Creates one object; also used by the parts of the server that make objects themselves.
+///
+/// # Errors
+/// As [`create`].
+pub async fn create_object(
+    ctx: &Ctx,
+    mut object: Value,
+    warnings: &mut Vec<String>,
+) -> Result<Value, Status> {
+    let kind = &ctx.kind;
+    if !object.resource_version().is_empty() && object.resource_version() != "0" {
+        return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+    }
+    place(ctx, &mut object)?;
+    let mut object = kind.rules.default(object).map_err(|e| {
+        Status::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {e}",
+            kind.kind, kind.version, kind.kind
+        ))
+    })?;
+    let generate = object.name().is_empty() && !object.meta_str("generateName").is_empty();
+    stamp(ctx, &mut object);
+    kind.rules.prepare_create(&mut object);
+    let mut tries = if generate { GENERATE_TRIES } else { 1 };
+    loop {
+        if generate {
+            let name = generated(object.meta_str("generateName"));
+            object.set_meta("name", name);
+        }
+        match attempt(ctx, object.clone(), warnings).await {
+            Err(s) if s.reason == "AlreadyExists" && generate && tries > 1 => tries -= 1,
+            other => return other,
+        }
+    }
+}
+
+async fn attempt(ctx: &Ctx, mut object: Value, warnings: &mut Vec<String>) -> Result<Value, Status> {
+    let kind = &ctx.kind;
+    admission::create(ctx, &mut object).await?;
+    let mut errors = api::validation::object_meta(&object, kind.rules.name_rule(), kind.namespaced);
+    errors.0.extend(kind.rules.validate(&object).0);
+    if !errors.is_empty() {
+        return Err(ctx.invalid(object.name(), &errors));
+    }
+    warnings.extend(kind.rules.warnings(&object, None));
+    let mut allocation = allocate::Allocation::new(ctx, &mut object, None).await?;
+    loop {
+        object = track(ctx, object);
+        if ctx.query.dry_run {
+            if ctx.resource.get(&ctx.cache_key(object.name())).is_some() {
+                return Err(Status::already_exists(&kind.plural, &kind.group, object.name()));
+            }
+            return Ok(object);
+        }
+        let mut ops = vec![Op::create(ctx.key(object.name()), stored(&object)?)];
+        ops.extend(allocation.ops());
+        match ctx.api.store.commit(ops).await.map_err(store_failed)? {
+            Committed::Done(revision) => {
+                object.set_meta("resourceVersion", revision.to_string());
+                return Ok(object);
+            }
+            Committed::Conflict { index: 0, .. } => {
+                return Err(Status::already_exists(&kind.plural, &kind.group, object.name()));
+            }
+            // An address that seemed free was taken meanwhile: pick again.
+            Committed::Conflict { index, .. } => allocation.taken(ctx, index - 1, &mut object).await?,
+        }
+    }
+}
+
+fn track(ctx: &Ctx, object: Value) -> Value {
+    let kind = &ctx.kind;
+    let types = api::schema::Types::builtin();
+    let Some(root) = types.root(&kind.group, &kind.version, &kind.kind) else { return object };
+    api::apply::track_update(types, root, None, object, &super::update::tracking(ctx, Part::Main))
+}
+
+/// Puts the object into the namespace of the path.
+fn place(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
+    let given = object.namespace();
+    match &ctx.path.namespace {
+        Some(ns) if given.is_empty() => object.set_meta("namespace", ns.clone()),
+        Some(ns) if given != ns => {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        Some(_) => {}
+        None if ctx.kind.namespaced => {
+            return Err(Status::bad_request("an empty namespace may not be set during creation"));
+        }
+        None => {
+            object.metadata_mut().remove("namespace");
+        }
+    }
+    if object.name().is_empty() && object.meta_str("generateName").is_empty() {
+        let mut errors = Errors::default();
+        errors.required(&Path::new("metadata.name"), "name or generateName is required");
+        return Err(ctx.invalid("", &errors));
+    }
+    Ok(())
+}
+
+/// Fills in what the system decides about a new object.
+fn stamp(ctx: &Ctx, object: &mut Value) {
+    object.set_meta("uid", uuid::Uuid::new_v4().to_string());
+    object.set_meta("creationTimestamp", now());
+    let meta = object.metadata_mut();
+    for field in
+        ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"]
+    {
+        meta.remove(field);
+    }
+    if ctx.kind.rules.has_generation() {
+        meta.insert("generation".into(), 1.into());
+    }
+    if ctx.kind.has_status()
+        && let Some(map) = object.as_object_mut()
+        && map.contains_key("status")
+    {
+        map.insert("status".into(), serde_json::json!({}));
+    }
+}
+
+/// A name behind a prefix.
+fn generated(prefix: &str) -> String {
+    let mut end = prefix.len().min(MAX_GENERATE_PREFIX);
+    while !prefix.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut rng = rand::rng();
+    let suffix = (0..SUFFIX_LENGTH).filter_map(|_| SUFFIX_LETTERS.choose(&mut rng)).map(|b| char::from(*b));
+    prefix[..end].chars().chain(suffix).collect()
+}
+
+/// Creates an object that the server itself needs (bootstrap), as the system's own user.
+///
+/// # Errors
+/// As [`create`]; an object that exists already is fine.
+pub async fn ensure(
+    api: &Arc<crate::Api>,
+    resource: (&str, &str, &str),
+    namespace: Option<&str>,
+    object: Value,
+) -> Result<(), Status> {
+    let ctx = crate::http::internal(api, resource, namespace, None)?;
+    match create_object(&ctx, object, &mut Vec::new()).await {
+        Ok(_) => Ok(()),
+        Err(s) if s.reason == "AlreadyExists" => Ok(()),
+        Err(s) => Err(s),
+    }
+}

@@ -1,0 +1,311 @@
+//! Delete and deletecollection: grace periods, finalizers, propagation. Whether an object may go is decided
+//! here and nowhere else ([`is_finished`]).
+
+use api::{field::Errors, field::Path, kind::Kind, object::ObjectExt as _, status::Details, status::Status};
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use http::{Response, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Ctx, list, loaded, store_failed, stored};
+use crate::{
+    admission, allocate, body,
+    response::{self, Body},
+    store::{Committed, Op},
+};
+
+/// Deletions of a collection that are under way at a time.
+const PARALLEL: usize = 16;
+/// How often a deletion starts over when others write the object in between.
+const TRIES: usize = 100;
+
+/// `meta.k8s.io/v1 DeleteOptions`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeleteOptions {
+    /// Seconds the object is given; 0 is at once.
+    pub grace_period_seconds: Option<i64>,
+    /// What must hold of the object.
+    pub preconditions: Option<Preconditions>,
+    /// `Foreground`, `Background` or `Orphan`.
+    pub propagation_policy: Option<String>,
+    /// The older form of the same.
+    pub orphan_dependents: Option<bool>,
+    /// `["All"]`
+    pub dry_run: Option<Vec<String>>,
+    /// Deletes what cannot be decoded; never allowed here.
+    pub ignore_store_read_error_with_cluster_breaking_potential: Option<bool>,
+}
+
+/// What must hold of the object to be deleted.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Preconditions {
+    /// Its uid.
+    pub uid: Option<String>,
+    /// Its resource version.
+    pub resource_version: Option<String>,
+}
+
+impl DeleteOptions {
+    /// The options of a request: its body, then its query.
+    ///
+    /// # Errors
+    /// 400 for a malformed body, 422 for options that contradict each other.
+    pub fn of(ctx: &Ctx, bytes: &[u8]) -> Result<Self, Status> {
+        let mut options: Self = if bytes.is_empty() {
+            Self::default()
+        } else {
+            let value = body::parse(&ctx.media, bytes, "DeleteOptions", None)?;
+            serde_json::from_value(value).map_err(|e| Status::bad_request(e.to_string()))?
+        };
+        let query = &ctx.query;
+        options.grace_period_seconds = options.grace_period_seconds.or(query.grace_period);
+        options.propagation_policy = options.propagation_policy.or_else(|| query.propagation.clone());
+        options.orphan_dependents = options.orphan_dependents.or(query.orphan_dependents);
+        options.check()?;
+        Ok(options)
+    }
+
+    fn check(&self) -> Result<(), Status> {
+        let mut errors = Errors::default();
+        let at = Path::new("propagationPolicy");
+        if let Some(policy) = &self.propagation_policy {
+            if self.orphan_dependents.is_some() {
+                errors.invalid(&at, policy, "orphanDependents and deletionPropagation cannot be both set");
+            }
+            if !matches!(policy.as_str(), "Foreground" | "Background" | "Orphan" | "") {
+                errors.not_supported(&at, policy, &["Foreground", "Background", "Orphan", "nil"]);
+            }
+        }
+        for value in self.dry_run.iter().flatten().filter(|v| *v != "All") {
+            errors.not_supported(&Path::new("dryRun"), [value], &["All"]);
+        }
+        if self.ignore_store_read_error_with_cluster_breaking_potential == Some(true) {
+            errors.forbidden(
+                &Path::new("ignoreStoreReadErrorWithClusterBreakingPotential"),
+                "deleting objects that cannot be read is not supported",
+            );
+        }
+        if errors.is_empty() { Ok(()) } else { Err(Status::invalid_options("DeleteOptions", &errors)) }
+    }
+
+    fn is_dry_run(&self, ctx: &Ctx) -> bool {
+        ctx.query.dry_run || self.dry_run.as_ref().is_some_and(|d| !d.is_empty())
+    }
+
+    /// The finalizer through which the garbage collector is told what to do with dependents.
+    fn finalizer(&self) -> Option<&'static str> {
+        match (self.propagation_policy.as_deref(), self.orphan_dependents) {
+            (Some("Foreground"), _) => Some("foregroundDeletion"),
+            (Some("Orphan"), _) | (None, Some(true)) => Some("orphan"),
+            _ => None,
+        }
+    }
+}
+
+/// Whether an object whose deletion has begun may go now.
+pub fn is_finished(kind: &Kind, object: &Value) -> bool {
+    object.is_deleting()
+        && object.finalizers().is_empty()
+        && !kind.rules.holds_deletion(object)
+        && object
+            .metadata()
+            .and_then(|m| m.get("deletionGracePeriodSeconds"))
+            .and_then(Value::as_i64)
+            .unwrap_or(0)
+            == 0
+}
+
+/// What a deletion came to.
+pub enum Deleted {
+    /// The object is gone: its last state.
+    Gone(Value),
+    /// Its deletion has begun; the object as it is now.
+    Pending(Value),
+}
+
+/// `DELETE` of one object.
+///
+/// # Errors
+/// 400, 403, 404, 409, 422.
+pub async fn delete(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
+    let options = DeleteOptions::of(&ctx, &bytes)?;
+    Ok(match delete_object(&ctx, ctx.name(), &options).await? {
+        Deleted::Gone(object) if ctx.kind.returns_deleted => ctx.answer(StatusCode::OK, &object),
+        Deleted::Gone(object) => response::json(
+            StatusCode::OK,
+            &Status::success(Details {
+                name: ctx.name().into(),
+                group: ctx.kind.group.to_string(),
+                kind: ctx.kind.plural.to_string(),
+                uid: object.uid().into(),
+                ..Details::default()
+            }),
+        ),
+        Deleted::Pending(object) => {
+            let accepted = options.orphan_dependents == Some(false);
+            ctx.answer(if accepted { StatusCode::ACCEPTED } else { StatusCode::OK }, &object)
+        }
+    })
+}
+
+/// `DELETE` of a collection: what the selectors match at one revision.
+///
+/// # Errors
+/// As [`delete`]; objects that vanish meanwhile are fine.
+pub async fn delete_collection(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
+    let options = DeleteOptions::of(&ctx, &bytes)?;
+    let listed = list::select(&ctx).await?;
+    let deletions = listed.items.iter().map(|object| {
+        let (ctx, options) = (&ctx, &options);
+        async move {
+            let namespace = object.key().rsplit_once('/').map(|(ns, _)| ns.to_owned());
+            let name = object.key().rsplit('/').next().unwrap_or_default();
+            let one = ctx.in_namespace(namespace);
+            match delete_object(&one, name, options).await {
+                Err(s) if s.reason == "NotFound" => Ok(()),
+                Err(s) => Err(s),
+                Ok(_) => Ok(()),
+            }
+        }
+    });
+    let deletions: Vec<_> = deletions.collect();
+    futures::stream::iter(deletions).buffer_unordered(PARALLEL).try_collect::<Vec<()>>().await?;
+    list::respond(&ctx, &listed)
+}
+
+/// Deletes one object, or begins to.
+///
+/// # Errors
+/// As [`delete`].
+pub async fn delete_object(ctx: &Ctx, name: &str, options: &DeleteOptions) -> Result<Deleted, Status> {
+    let kind = &ctx.kind;
+    let not_found = || Status::not_found(&kind.plural, &kind.group, name);
+    let key = ctx.key(name);
+    admission::delete(ctx, name)?;
+    let mut found = ctx.api.store.get(&key).await.map_err(store_failed)?.ok_or_else(not_found)?;
+    for _ in 0..TRIES {
+        let old = loaded(&found.value, found.revision)?;
+        check_preconditions(kind, name, options, &old)?;
+        let mut new = old.clone();
+        begin(kind, options, &mut new);
+        if options.is_dry_run(ctx) {
+            return Ok(if is_finished(kind, &new) { Deleted::Gone(new) } else { Deleted::Pending(new) });
+        }
+        if new == old {
+            return Ok(Deleted::Pending(old));
+        }
+        let finished = is_finished(kind, &new);
+        let mut ops = if finished {
+            vec![Op::delete(key.clone(), found.revision)]
+        } else {
+            vec![Op::update(key.clone(), found.revision, stored(&new)?)]
+        };
+        if finished {
+            let mut allocation = allocate::Allocation::none();
+            allocation.release(ctx, &old).await?;
+            ops.extend(allocation.ops());
+        }
+        match ctx.api.store.commit(ops).await.map_err(store_failed)? {
+            Committed::Done(revision) => {
+                new.set_meta("resourceVersion", revision.to_string());
+                return Ok(if finished { Deleted::Gone(new) } else { Deleted::Pending(new) });
+            }
+            Committed::Conflict { .. } => {
+                found = ctx.api.store.get(&key).await.map_err(store_failed)?.ok_or_else(not_found)?;
+            }
+        }
+    }
+    Err(Status::modified(&kind.plural, &kind.group, name))
+}
+
+fn check_preconditions(
+    kind: &Kind,
+    name: &str,
+    options: &DeleteOptions,
+    object: &Value,
+) -> Result<(), Status> {
+    let Some(wanted) = &options.preconditions else { return Ok(()) };
+    if let Some(uid) = &wanted.uid
+        && uid != object.uid()
+    {
+        return Err(Status::conflict(
+            &kind.kind,
+            &kind.group,
+            name,
+            format!(
+                "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
+                object.uid()
+            ),
+        ));
+    }
+    if let Some(version) = &wanted.resource_version
+        && version != object.resource_version()
+    {
+        return Err(Status::conflict(
+            &kind.kind,
+            &kind.group,
+            name,
+            format!(
+                "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified",
+                object.resource_version()
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Turns an object into one whose deletion has begun (or has been hastened).
+fn begin(kind: &Kind, options: &DeleteOptions, object: &mut Value) {
+    let grace = kind.rules.grace_period(object, options.grace_period_seconds).unwrap_or(0).max(0);
+    let was_deleting = object.is_deleting();
+    if was_deleting {
+        let left = object
+            .metadata()
+            .and_then(|m| m.get("deletionGracePeriodSeconds"))
+            .and_then(Value::as_i64)
+            .unwrap_or(0);
+        // Only a shorter period that was asked for changes a deletion under way.
+        let asked = options.grace_period_seconds.is_some();
+        if !(asked && grace < left) {
+            return;
+        }
+    }
+    let deadline = Timestamp::now() + SignedDuration::from_secs(grace);
+    object.set_meta("deletionTimestamp", deadline.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    object.set_meta("deletionGracePeriodSeconds", grace);
+    if was_deleting {
+        return;
+    }
+    if let Some(finalizer) = options.finalizer() {
+        let mut all: Vec<Value> = object
+            .finalizers()
+            .into_iter()
+            .filter(|f| !matches!(*f, "orphan" | "foregroundDeletion"))
+            .map(Into::into)
+            .collect();
+        all.push(finalizer.into());
+        object.set_meta("finalizers", all);
+    } else if options.propagation_policy.as_deref() == Some("Background")
+        || options.orphan_dependents == Some(false)
+    {
+        let rest: Vec<Value> = object
+            .finalizers()
+            .into_iter()
+            .filter(|f| !matches!(*f, "orphan" | "foregroundDeletion"))
+            .map(Into::into)
+            .collect();
+        if rest.is_empty() {
+            object.metadata_mut().remove("finalizers");
+        } else {
+            object.set_meta("finalizers", rest);
+        }
+    }
+    if object.generation() > 0 {
+        object.set_meta("generation", object.generation() + 1);
+    }
+    kind.rules.begin_deletion(object);
+}

@@ -1,0 +1,293 @@
+//! List: the objects that match, in key order, all at one revision; in pages when asked.
+//!
+//! Objects are kept as the bytes that go on the wire, so a list joins bytes.
+
+use std::{sync::Arc, time::Duration};
+
+use api::status::{Cause, Status};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::{Response, StatusCode};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Ctx;
+use crate::{
+    publish::table,
+    query::{Query, VersionMatch},
+    response::{self, Body, Form},
+    store::Revision,
+    watch_cache::{CachedObject, Scope, Snapshot},
+};
+
+/// How long a request waits for a revision that lies ahead of the cache, as upstream.
+const WAIT_FOR_REVISION: Duration = Duration::from_secs(3);
+
+/// What a list came to.
+pub struct Listed {
+    /// The revision it is true for.
+    pub revision: Revision,
+    /// The objects that match.
+    pub items: Vec<Arc<CachedObject>>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<String>,
+    /// How many objects are left for later pages; `None` when selectors make that unknown.
+    pub remaining: Option<usize>,
+}
+
+/// A `continue` token: where to go on, and in which state.
+#[derive(Debug, Serialize, Deserialize)]
+struct Token {
+    v: String,
+    rv: Revision,
+    /// The last key of the page before.
+    start: String,
+}
+
+impl Token {
+    fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    fn decode(text: &str) -> Result<Self, Status> {
+        let invalid = |e: String| {
+            Status::bad_request(format!("invalid continue token: continue key is not valid: {e}"))
+        };
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|e| invalid(e.to_string()))?;
+        serde_json::from_slice(&bytes).map_err(|e| invalid(e.to_string()))
+    }
+}
+
+/// Waits until the cache is as fresh as the request wants it.
+///
+/// # Errors
+/// 400 for a malformed revision, 504 for one that lies too far ahead.
+pub async fn catch_up(ctx: &Ctx) -> Result<(), Status> {
+    match ctx.query.revision()? {
+        // Without a resource version a read sees all writes that were answered before it.
+        None => ctx.api.cache.fresh().await.map(|_| ()).map_err(super::store_failed),
+        Some(0) => Ok(()),
+        Some(revision) => wait_for(ctx, revision).await,
+    }
+}
+
+/// Waits until the cache stands at `revision` or later.
+///
+/// # Errors
+/// 504.
+pub async fn wait_for(ctx: &Ctx, revision: Revision) -> Result<(), Status> {
+    if ctx.api.cache.revision() >= revision {
+        return Ok(());
+    }
+    match tokio::time::timeout(WAIT_FOR_REVISION, ctx.api.cache.wait_for(revision)).await {
+        Ok(()) => Ok(()),
+        Err(_) => {
+            let current = ctx.api.cache.revision();
+            let mut status =
+                Status::timeout(format!("Too large resource version: {revision}, current: {current}"), 1);
+            if let Some(details) = &mut status.details {
+                details.causes = vec![Cause {
+                    reason: "ResourceVersionTooLarge".into(),
+                    message: "Too large resource version".into(),
+                    field: String::new(),
+                }];
+            }
+            Err(status)
+        }
+    }
+}
+
+/// `GET` of a collection.
+///
+/// # Errors
+/// 400, 410, 422, 504.
+pub async fn list(ctx: Ctx) -> Result<Response<Body>, Status> {
+    ctx.query.check_list()?;
+    let listed = select(&ctx).await?;
+    respond(&ctx, &listed)
+}
+
+/// The objects that a list (or a deletion of a collection) is about.
+///
+/// # Errors
+/// As [`list`].
+pub async fn select(ctx: &Ctx) -> Result<Listed, Status> {
+    let filter = Filter::new(ctx)?;
+    let token = match ctx.query.continue_token.as_str() {
+        "" => None,
+        text => Some(Token::decode(text)?),
+    };
+    let snapshot = match (&token, ctx.query.version_match, ctx.query.revision()?) {
+        (Some(token), _, _) => {
+            wait_for(ctx, token.rv).await?;
+            at(ctx, token.rv).await?.ok_or_else(|| expired_token(ctx, token))?
+        }
+        (None, Some(VersionMatch::Exact), Some(revision)) => {
+            wait_for(ctx, revision).await?;
+            at(ctx, revision).await?.ok_or_else(|| {
+                Status::expired(format!(
+                    "The provided resource version {revision} is too old to be listed exactly."
+                ))
+            })?
+        }
+        _ => {
+            catch_up(ctx).await?;
+            ctx.resource.snapshot()
+        }
+    };
+    let start = token.map(|t| t.start).unwrap_or_default();
+    let listed = page(&snapshot, &ctx.scope(), &start, &ctx.query, &filter);
+    if listed.next.is_some() {
+        ctx.resource.keep(&snapshot);
+    }
+    Ok(listed)
+}
+
+/// The resource as it was at a revision, if that is still known.
+async fn at(ctx: &Ctx, revision: Revision) -> Result<Option<Snapshot>, Status> {
+    ctx.api.cache.snapshot_at(&ctx.resource, revision).await.map_err(super::store_failed)
+}
+
+fn page(snapshot: &Snapshot, scope: &Scope, start: &str, query: &Query, filter: &Filter) -> Listed {
+    let mut items = Vec::new();
+    let mut next = None;
+    let mut remaining = None;
+    let mut objects = snapshot.objects.scan(scope, Some(start).filter(|s| !s.is_empty()));
+    for object in objects.by_ref() {
+        if !filter.matches(object) {
+            continue;
+        }
+        if query.limit > 0 && items.len() == query.limit {
+            let last: &Arc<CachedObject> = &items[items.len() - 1];
+            next = Some(
+                Token { v: "skiff/v1".into(), rv: snapshot.revision, start: last.key().to_owned() }.encode(),
+            );
+            remaining = filter.is_everything().then(|| 1 + objects.count());
+            break;
+        }
+        items.push(object.clone());
+    }
+    Listed { revision: snapshot.revision, items, next, remaining }
+}
+
+fn expired_token(ctx: &Ctx, token: &Token) -> Status {
+    // The client may go on with the present state if it accepts an inconsistent list.
+    let fresh = Token { v: token.v.clone(), rv: ctx.api.cache.revision(), start: token.start.clone() };
+    let mut status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    status.metadata.insert("continue".into(), fresh.encode().into());
+    status
+}
+
+/// Which objects a request is about: its selectors, and the name when the path has one.
+pub struct Filter {
+    labels: api::selector::LabelSelector,
+    fields: api::selector::FieldSelector,
+}
+
+impl Filter {
+    /// The filter of a request.
+    ///
+    /// # Errors
+    /// 400 for a field that cannot be selected on.
+    pub fn new(ctx: &Ctx) -> Result<Self, Status> {
+        let known = ctx.kind.rules.selectable_fields(&Value::Null);
+        for term in &ctx.query.fields.terms {
+            let field = term.field.as_str();
+            if matches!(field, "metadata.name" | "metadata.namespace")
+                || known.iter().any(|(k, _)| *k == field)
+            {
+                continue;
+            }
+            return Err(Status::bad_request(if known.is_empty() {
+                format!(
+                    "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                )
+            } else {
+                format!("field label not supported: {field}")
+            }));
+        }
+        Ok(Self { labels: ctx.query.labels.clone(), fields: ctx.query.fields.clone() })
+    }
+
+    /// Whether nothing is left out.
+    pub fn is_everything(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// Whether an object is meant.
+    pub fn matches(&self, object: &CachedObject) -> bool {
+        (self.labels.is_everything() || self.labels.matches(object))
+            && (self.fields.is_everything()
+                || self.fields.matches(|field| object.field(field).unwrap_or_default()))
+    }
+}
+
+/// The answer that carries a list.
+///
+/// # Errors
+/// 500 when a cached object cannot be read back (tables only).
+pub fn respond(ctx: &Ctx, listed: &Listed) -> Result<Response<Body>, Status> {
+    let mut meta = json!({"resourceVersion": listed.revision.to_string()});
+    if let Some(next) = &listed.next {
+        meta["continue"] = next.clone().into();
+        if let Some(remaining) = listed.remaining {
+            meta["remainingItemCount"] = remaining.into();
+        }
+    }
+    if ctx.accept.form == Form::Object && !ctx.accept.yaml && !ctx.query.pretty {
+        return Ok(response::json_bytes(StatusCode::OK, join(ctx, &meta, &listed.items)));
+    }
+    let values =
+        || listed.items.iter().map(|o| serde_json::from_slice::<Value>(&o.json()).map_err(Status::internal));
+    let whole = match ctx.accept.form {
+        Form::Object => json!({
+            "kind": format!("{}List", ctx.kind.kind),
+            "apiVersion": ctx.kind.api_version(),
+            "metadata": meta,
+            "items": values().collect::<Result<Vec<_>, _>>()?,
+        }),
+        Form::Metadata => json!({
+            "kind": "PartialObjectMetadataList",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": meta,
+            "items": values().map(|v| v.map(|v| table::partial(&v))).collect::<Result<Vec<_>, _>>()?,
+        }),
+        Form::Table => {
+            let now = Timestamp::now();
+            let include = ctx.query.include_object.as_deref();
+            let rows = values().map(|v| v.map(|v| table::row(&ctx.kind, &v, include, now)));
+            table::table(&ctx.kind, meta, rows.collect::<Result<Vec<_>, _>>()?)
+        }
+    };
+    if ctx.accept.yaml {
+        return Ok(response::yaml(StatusCode::OK, whole.to_string().as_bytes()));
+    }
+    if ctx.query.pretty {
+        let bytes = serde_json::to_vec_pretty(&whole).map_err(Status::internal)?;
+        return Ok(response::json_bytes(StatusCode::OK, bytes));
+    }
+    Ok(response::json(StatusCode::OK, &whole))
+}
+
+/// Joins the objects' bytes into a list.
+fn join(ctx: &Ctx, meta: &Value, items: &[Arc<CachedObject>]) -> Bytes {
+    let head = format!(
+        "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{meta},\"items\":[",
+        ctx.kind.kind,
+        ctx.kind.api_version()
+    );
+    let size = head.len() + 2 + items.iter().map(|o| o.json().len() + 1).sum::<usize>();
+    let mut out = BytesMut::with_capacity(size);
+    out.put_slice(head.as_bytes());
+    for (i, object) in items.iter().enumerate() {
+        if i > 0 {
+            out.put_u8(b',');
+        }
+        out.put_slice(&object.json());
+    }
+    out.put_slice(b"]}");
+    out.freeze()
+}

@@ -1,0 +1,173 @@
+//! What can be done with a resource: one file a verb, each generic over the kind.
+
+pub mod create;
+pub mod delete;
+pub mod list;
+pub mod pod;
+pub mod read;
+pub mod scale;
+pub mod token;
+pub mod update;
+pub mod watch;
+
+use std::sync::Arc;
+
+use api::{kind::Kind, object::ObjectExt as _, status::Status};
+use http::{Response, StatusCode};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    Api,
+    auth::User,
+    publish::table,
+    query::Query,
+    request::ResourcePath,
+    response::{self, Accept, Body, Form},
+    store::Revision,
+    watch_cache::{Resource, Scope},
+};
+
+/// One request to a resource, parsed and identified.
+pub struct Ctx {
+    /// The server.
+    pub api: Arc<Api>,
+    /// The caller.
+    pub user: User,
+    /// The kind the path names.
+    pub kind: Arc<Kind>,
+    /// Its objects in memory.
+    pub resource: Arc<Resource>,
+    /// The path.
+    pub path: ResourcePath,
+    /// The parameters.
+    pub query: Query,
+    /// The wanted representation.
+    pub accept: Accept,
+    /// The media type of the body.
+    pub media: String,
+    /// `User-Agent`, the default field manager's source.
+    pub user_agent: String,
+}
+
+impl Ctx {
+    /// The object's name in the path; only called for requests whose path has one.
+    pub fn name(&self) -> &str {
+        self.path.name.as_deref().unwrap_or("")
+    }
+
+    /// The store key of the object `name` in the request's namespace.
+    pub fn key(&self, name: &str) -> String {
+        self.kind.storage_prefix() + &self.cache_key(name)
+    }
+
+    /// The same, below the kind's prefix.
+    pub fn cache_key(&self, name: &str) -> String {
+        match &self.path.namespace {
+            Some(ns) => format!("{ns}/{name}"),
+            None => name.to_owned(),
+        }
+    }
+
+    /// The same request for an object in another namespace: the parts of a collection.
+    pub fn in_namespace(&self, namespace: Option<String>) -> Self {
+        Self {
+            api: self.api.clone(),
+            user: self.user.clone(),
+            kind: self.kind.clone(),
+            resource: self.resource.clone(),
+            path: ResourcePath { namespace, ..self.path.clone() },
+            query: self.query.clone(),
+            accept: self.accept,
+            media: self.media.clone(),
+            user_agent: self.user_agent.clone(),
+        }
+    }
+
+    /// What a list or watch at this path is about.
+    pub fn scope(&self) -> Scope {
+        match (&self.path.namespace, &self.path.name) {
+            (_, Some(name)) => Scope::Object(self.cache_key(name)),
+            (Some(namespace), None) => Scope::Namespace(namespace.clone()),
+            (None, None) => Scope::All,
+        }
+    }
+
+    /// 404 for the object in the path.
+    pub fn not_found(&self) -> Status {
+        Status::not_found(&self.kind.plural, &self.kind.group, self.name())
+    }
+
+    /// 422 for an object of this kind.
+    pub fn invalid(&self, name: &str, errors: &api::field::Errors) -> Status {
+        Status::invalid(&self.kind.kind, &self.kind.group, name, errors)
+    }
+
+    /// The name under which the caller's changes are recorded in `managedFields`.
+    pub fn field_manager(&self) -> &str {
+        if !self.query.field_manager.is_empty() {
+            return &self.query.field_manager;
+        }
+        let agent = self.user_agent.split('/').next().unwrap_or("");
+        if agent.is_empty() { "unknown" } else { agent }
+    }
+
+    /// The answer that carries one object, in the representation the caller wants.
+    pub fn answer(&self, code: StatusCode, object: &Value) -> Response<Body> {
+        let shaped;
+        let object = match self.accept.form {
+            Form::Object => object,
+            Form::Metadata => {
+                shaped = table::partial(object);
+                &shaped
+            }
+            Form::Table => {
+                let include = self.query.include_object.as_deref();
+                let rows = vec![table::row(&self.kind, object, include, Timestamp::now())];
+                let meta = serde_json::json!({"resourceVersion": object.resource_version()});
+                shaped = table::table(&self.kind, meta, rows);
+                &shaped
+            }
+        };
+        if self.accept.yaml {
+            return response::yaml(code, object.to_string().as_bytes());
+        }
+        if self.query.pretty {
+            return match serde_json::to_vec_pretty(object) {
+                Ok(bytes) => response::json_bytes(code, bytes),
+                Err(e) => response::status(&Status::internal(e)),
+            };
+        }
+        response::json(code, object)
+    }
+}
+
+/// The bytes that are stored for an object: everything but its resource version, which the store keeps.
+pub fn stored(object: &Value) -> Result<Vec<u8>, Status> {
+    // The field is removed by writing around it: the object is shared with the answer.
+    let mut object = object.clone();
+    object.metadata_mut().remove("resourceVersion");
+    serde_json::to_vec(&object).map_err(Status::internal)
+}
+
+/// Reads stored bytes back, with the revision that wrote them as resource version.
+pub fn loaded(bytes: &[u8], revision: Revision) -> Result<Value, Status> {
+    let mut object: Value = serde_json::from_slice(bytes).map_err(Status::internal)?;
+    object.set_meta("resourceVersion", revision.to_string());
+    Ok(object)
+}
+
+/// A store failure as the caller sees it.
+pub fn store_failed(e: crate::store::StoreError) -> Status {
+    use crate::store::StoreError;
+    match e {
+        StoreError::TooLarge(why) => Status::too_large(format!("etcdserver: request is too large ({why})")),
+        StoreError::Unavailable(_) | StoreError::Lost(_) => Status::unavailable(e.to_string()),
+        other => Status::internal(other),
+    }
+}
+
+/// Now, as objects carry it: RFC 3339 in whole seconds.
+pub fn now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

@@ -1,0 +1,104 @@
+//! Subresources that write pods in ways of their own: binding and eviction.
+
+use api::{kind::Part, object::ObjectExt as _, status::Status};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::{
+    Ctx,
+    delete::{self, DeleteOptions},
+    now,
+    update::{self, Expected},
+};
+use crate::{
+    body,
+    response::{self, Body},
+};
+
+fn created() -> Response<Body> {
+    let status = Status { status: "Success".into(), code: 201, ..Status::default() };
+    response::json(StatusCode::CREATED, &status)
+}
+
+/// `POST …/pods/<name>/binding`: puts a pod on a node, once.
+///
+/// # Errors
+/// 409 when the pod has a node or is being deleted, 422 for a binding without a target.
+pub async fn bind(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
+    let binding = body::parse(&ctx.media, &bytes, "Binding", None)?;
+    let name = ctx.path.name.clone().unwrap_or_else(|| binding.name().to_owned());
+    let mut ctx = ctx;
+    ctx.path.name = Some(name.clone());
+    let (node, kind) = (binding.str_at(&["target", "name"]), binding.str_at(&["target", "kind"]));
+    let mut errors = api::field::Errors::default();
+    if !kind.is_empty() && kind != "Node" {
+        errors.not_supported(&api::field::Path::new("target.kind"), kind, &["Node", "<empty>"]);
+    }
+    if node.is_empty() {
+        errors.required(&api::field::Path::new("target.name"), "");
+    }
+    if !errors.is_empty() {
+        return Err(Status::invalid("Binding", "", &name, &errors));
+    }
+    let conflict = |why: String| Status::conflict("pods/binding", "", &name, why);
+    let expected = Expected::of(&binding)?;
+    let annotations = binding.metadata().and_then(|m| m.get("annotations")).and_then(Value::as_object);
+    update::write(&ctx, Part::Other("binding"), expected, &mut Vec::new(), |pod| {
+        if pod.is_deleting() {
+            return Err(conflict(format!("pod {name} is being deleted, cannot be assigned to a host")));
+        }
+        let present = pod.str_at(&["spec", "nodeName"]);
+        if !present.is_empty() {
+            return Err(conflict(format!("pod {name} is already assigned to node {present:?}")));
+        }
+        if pod.at(&["spec", "schedulingGates"]).and_then(Value::as_array).is_some_and(|g| !g.is_empty()) {
+            return Err(conflict(format!("pod {name} has non-empty .spec.schedulingGates")));
+        }
+        let mut pod = pod.clone();
+        pod["spec"]["nodeName"] = node.into();
+        for (key, value) in annotations.into_iter().flatten() {
+            let meta = pod.metadata_mut();
+            let all = meta.entry("annotations").or_insert_with(|| json!({}));
+            all[key] = value.clone();
+        }
+        set_condition(&mut pod, "PodScheduled", "True");
+        Ok(pod)
+    })
+    .await?;
+    Ok(created())
+}
+
+/// Sets a condition of the status, with the time of its last transition.
+fn set_condition(object: &mut Value, kind: &str, value: &str) {
+    let conditions = &mut object["status"]["conditions"];
+    if !conditions.is_array() {
+        *conditions = json!([]);
+    }
+    let Some(list) = conditions.as_array_mut() else { return };
+    let fresh = json!({"type": kind, "status": value, "lastProbeTime": null, "lastTransitionTime": now()});
+    match list.iter_mut().find(|c| c["type"] == kind) {
+        Some(present) if present["status"] == value => {}
+        Some(present) => *present = fresh,
+        None => list.push(fresh),
+    }
+}
+
+/// `POST …/pods/<name>/eviction`: a deletion that disruption budgets may refuse.
+///
+/// # Errors
+/// 404, 429 while a budget does not allow it.
+pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
+    let eviction = body::parse(&ctx.media, &bytes, "Eviction", None)?;
+    if !eviction.name().is_empty() && eviction.name() != ctx.name() {
+        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let options: DeleteOptions = match eviction.get("deleteOptions") {
+        None | Some(Value::Null) => DeleteOptions::default(),
+        Some(options) => {
+            serde_json::from_value(options.clone()).map_err(|e| Status::bad_request(e.to_string()))?
+        }
+    };
+    delete::delete_object(&ctx, ctx.name(), &options).await?;
+    Ok(created())
+}

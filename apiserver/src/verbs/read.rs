@@ -1,0 +1,35 @@
+//! Get: one object, from the watch cache, as fresh as the caller asks.
+
+use std::sync::Arc;
+
+use api::status::Status;
+use http::{Response, StatusCode};
+use serde_json::Value;
+
+use super::{Ctx, list};
+use crate::{
+    response::{self, Body, Form},
+    watch_cache::CachedObject,
+};
+
+/// `GET` of one object (or of its `status`, which shows the same).
+///
+/// # Errors
+/// 404, and 400 or 504 for a resource version that cannot be served.
+pub async fn get(ctx: Ctx) -> Result<Response<Body>, Status> {
+    let object = find(&ctx).await?;
+    if ctx.accept.form == Form::Object && !ctx.accept.yaml && !ctx.query.pretty {
+        return Ok(response::json_bytes(StatusCode::OK, object.json()));
+    }
+    let value: Value = serde_json::from_slice(&object.json()).map_err(Status::internal)?;
+    Ok(ctx.answer(StatusCode::OK, &value))
+}
+
+/// The object in the request's path.
+///
+/// # Errors
+/// As [`get`].
+pub async fn find(ctx: &Ctx) -> Result<Arc<CachedObject>, Status> {
+    list::catch_up(ctx).await?;
+    ctx.resource.get(&ctx.cache_key(ctx.name())).ok_or_else(|| ctx.not_found())
+}

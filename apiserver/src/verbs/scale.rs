@@ -1,0 +1,136 @@
+//! The `scale` subresource: an `autoscaling/v1 Scale` view of any kind whose row says where the numbers are.
+
+use api::{
+    kind::{Part, ScalePaths},
+    object::ObjectExt as _,
+    patch::{self, PatchType},
+    schema::Types,
+    selector::LabelSelector,
+    status::Status,
+};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Ctx, read,
+    update::{self, Expected, Updated},
+};
+use crate::{
+    body,
+    request::Verb,
+    response::{self, Body},
+};
+
+fn get<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(object, |v, p| v.get(p))
+}
+
+fn set(object: &mut Value, path: &[String], value: Value) {
+    let mut at = object;
+    for key in path {
+        if !at.is_object() {
+            *at = Value::Object(Map::new());
+        }
+        let Value::Object(map) = at else { return };
+        at = map.entry(key.clone()).or_insert(Value::Null);
+    }
+    *at = value;
+}
+
+/// The scale of an object.
+fn view(paths: &ScalePaths, object: &Value) -> Value {
+    let mut meta = Map::new();
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = object.metadata().and_then(|m| m.get(field)) {
+            meta.insert(field.into(), value.clone());
+        }
+    }
+    let number = |path: &[String]| get(object, path).and_then(Value::as_i64).unwrap_or(0);
+    let mut status = json!({"replicas": number(&paths.status_replicas)});
+    if let Some(selector) = paths.selector.as_ref().and_then(|p| get(object, p)) {
+        let text = match selector {
+            Value::String(s) => s.clone(),
+            object => LabelSelector::from_value(Some(object)).map(|s| s.to_string()).unwrap_or_default(),
+        };
+        if !text.is_empty() {
+            status["selector"] = text.into();
+        }
+    }
+    let mut spec = Map::new();
+    match number(&paths.spec_replicas) {
+        0 => {}
+        n => {
+            spec.insert("replicas".into(), n.into());
+        }
+    }
+    json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": spec, "status": status})
+}
+
+/// Reads or changes a scale.
+///
+/// # Errors
+/// As the object's own get and update; 422 for a negative number.
+pub async fn serve(ctx: Ctx, verb: Verb, paths: &ScalePaths, bytes: Bytes) -> Result<Response<Body>, Status> {
+    let mut warnings = Vec::new();
+    let changed = match verb {
+        Verb::Get => {
+            let object = read::find(&ctx).await?;
+            let object: Value = serde_json::from_slice(&object.json()).map_err(Status::internal)?;
+            return Ok(response::json(StatusCode::OK, &view(paths, &object)));
+        }
+        Verb::Update => {
+            let scale = body::parse(&ctx.media, &bytes, "Scale", None)?;
+            if !scale.name().is_empty() && scale.name() != ctx.name() {
+                return Err(Status::bad_request(format!(
+                    "the name of the object ({}) does not match the name on the URL ({})",
+                    scale.name(),
+                    ctx.name()
+                )));
+            }
+            let expected = Expected::of(&scale)?;
+            update::write(&ctx, Part::Main, expected, &mut warnings, |current| {
+                scaled(&ctx, paths, current, &scale)
+            })
+            .await?
+        }
+        Verb::Patch => {
+            let Some(form) = PatchType::of(&ctx.media).filter(|t| *t != PatchType::Apply) else {
+                return Err(Status::unsupported_media_type(
+                    "a scale takes json, merge and strategic merge patches",
+                ));
+            };
+            let types = Types::builtin();
+            update::write(&ctx, Part::Main, Expected::default(), &mut warnings, |current| {
+                let scale = patch::apply_patch(form, types, None, &view(paths, current), &bytes)?;
+                scaled(&ctx, paths, current, &scale)
+            })
+            .await?
+        }
+        _ => return Err(Status::method_not_allowed()),
+    };
+    let (Updated::Object(object) | Updated::Gone(object)) = changed;
+    Ok(response::json(StatusCode::OK, &view(paths, &object)))
+}
+
+/// The object with the replicas of a scale.
+fn scaled(ctx: &Ctx, paths: &ScalePaths, current: &Value, scale: &Value) -> Result<Value, Status> {
+    let replicas = match scale.at(&["spec", "replicas"]) {
+        None | Some(Value::Null) => 0,
+        Some(value) => value.as_i64().filter(|n| i32::try_from(*n).is_ok()).ok_or_else(|| {
+            Status::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal {value} into Go struct field ScaleSpec.spec.replicas of type int32"))
+        })?,
+    };
+    if replicas < 0 {
+        let mut errors = api::field::Errors::default();
+        errors.invalid(
+            &api::field::Path::new("spec.replicas"),
+            replicas,
+            "must be greater than or equal to 0",
+        );
+        return Err(Status::invalid("Scale", "autoscaling", ctx.name(), &errors));
+    }
+    let mut object = current.clone();
+    set(&mut object, &paths.spec_replicas, replicas.into());
+    Ok(object)
+}

@@ -1,0 +1,449 @@
+//! Update and patch: one read-modify-write loop for every kind and every part of an object.
+
+use api::{
+    apply,
+    kind::Part,
+    object::ObjectExt as _,
+    patch::{self, PatchType},
+    schema::Types,
+    status::Status,
+};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Ctx, create, loaded, store_failed, stored};
+use crate::{
+    admission, allocate, body,
+    query::FieldValidation,
+    response::{self, Body},
+    store::{Committed, Op, Revision},
+};
+
+/// How often a patch is tried on a new state when others write in between, as upstream.
+const PATCH_TRIES: usize = 100;
+
+/// What an update came to.
+pub enum Updated {
+    /// The object as it is now.
+    Object(Value),
+    /// It was waiting for its last finalizer, and is gone now: its last state.
+    Gone(Value),
+}
+
+/// The part of the object that the request's subresource writes.
+pub fn part(ctx: &Ctx) -> Part<'_> {
+    match ctx.path.subresource.as_deref() {
+        None => Part::Main,
+        Some("status") => Part::Status,
+        Some(other) => Part::Other(other),
+    }
+}
+
+/// Whose changes `managedFields` records, and for which part.
+pub fn tracking<'a>(ctx: &'a Ctx, part: Part<'a>) -> apply::Options<'a> {
+    apply::Options {
+        manager: ctx.field_manager(),
+        force: ctx.query.force.unwrap_or(false),
+        subresource: match part {
+            Part::Main => "",
+            Part::Status => "status",
+            Part::Other(name) => name,
+        },
+        api_version: ctx.kind.api_version(),
+        now: Timestamp::now(),
+    }
+}
+
+/// `PUT` of an object or a subresource of it.
+///
+/// # Errors
+/// As upstream: 400, 404, 409, 422.
+pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
+    let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
+    let mut warnings = decoded.warnings;
+    let mut given = decoded.object;
+    check_address(&ctx, &mut given)?;
+    let given = default(&ctx, given)?;
+    let expected = Expected::of(&given)?;
+    let updated = write(&ctx, part(&ctx), expected, &mut warnings, |_| Ok(given.clone())).await?;
+    Ok(respond(&ctx, updated, &warnings))
+}
+
+/// `PATCH` of an object or a subresource of it, in any of the four forms.
+///
+/// # Errors
+/// As [`update`], and 415 for an unknown form.
+pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
+    let Some(patch_type) = PatchType::of(&ctx.media) else {
+        return Err(Status::unsupported_media_type(format!(
+            "the body of the request was in an unknown format - accepted media types include: {}",
+            PatchType::MEDIA_TYPES.join(", ")
+        )));
+    };
+    let mut warnings = Vec::new();
+    if ctx.query.force.is_some() && patch_type != PatchType::Apply {
+        let mut errors = api::field::Errors::default();
+        errors.forbidden(&api::field::Path::new("force"), "may not be specified for non-apply patch");
+        return Err(Status::invalid_options("PatchOptions", &errors));
+    }
+    if patch_type == PatchType::Apply {
+        return server_side_apply(ctx, &bytes).await;
+    }
+    let kind = ctx.kind.clone();
+    let types = Types::builtin();
+    let root = types.root(&kind.group, &kind.version, &kind.kind);
+    let validation = ctx.query.field_validation;
+    let mut found = Vec::new();
+    let updated = write(&ctx, part(&ctx), Expected::default(), &mut warnings, |current| {
+        let patched = patch::apply_patch(patch_type, types, root, current, &bytes)?;
+        found = body::unknown_fields(&kind, &patched, validation, Vec::new())?;
+        default(&ctx, patched)
+    })
+    .await?;
+    warnings.extend(found);
+    Ok(respond(&ctx, updated, &warnings))
+}
+
+async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Status> {
+    if ctx.query.field_manager.is_empty() {
+        let mut errors = api::field::Errors::default();
+        errors.required(&api::field::Path::new("fieldManager"), "is required for apply patch");
+        return Err(Status::invalid_options("PatchOptions", &errors));
+    }
+    // An apply body may be YAML; JSON is YAML.
+    let mut problems = Vec::new();
+    let collect = (ctx.query.field_validation != FieldValidation::Ignore).then_some(&mut problems);
+    let media = if bytes.first() == Some(&b'{') { "application/json" } else { "application/yaml" };
+    let mut config = body::parse(media, bytes, &ctx.kind.kind, collect)?;
+    let mut warnings = body::unknown_fields(&ctx.kind, &config, ctx.query.field_validation, problems)?;
+    check_address(&ctx, &mut config)?;
+    if config.metadata().is_some_and(|m| m.contains_key("managedFields")) {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    let types = Types::builtin();
+    let kind = ctx.kind.clone();
+    let Some(root) = types.root(&kind.group, &kind.version, &kind.kind) else {
+        return Err(Status::internal(format!("no schema for {}", kind.kind)));
+    };
+    let options = tracking(&ctx, part(&ctx));
+    let merge = |live: Option<&Value>| {
+        apply::apply(types, root, live, &config, &options)
+            .map_err(|c| c.into_status(&kind.plural, &kind.group, ctx.name()))
+    };
+    let expected = Expected::of(&config)?;
+    let exists = expected.uid.is_some() || !config.resource_version().is_empty();
+    let outcome = write_with(&ctx, part(&ctx), expected, &mut warnings, Tracking::Done, |current| {
+        default(&ctx, merge(Some(current))?)
+    })
+    .await;
+    match outcome {
+        Err(s) if s.reason == "NotFound" && part(&ctx) == Part::Main && !exists => {
+            let mut fresh = merge(None)?;
+            fresh.set_meta("name", ctx.name());
+            let created = create::create_object(&ctx, fresh, &mut warnings).await?;
+            let mut response = ctx.answer(StatusCode::CREATED, &created);
+            response::warn(&mut response, &warnings);
+            Ok(response)
+        }
+        Err(s) => Err(s),
+        Ok(updated) => Ok(respond(&ctx, updated, &warnings)),
+    }
+}
+
+fn respond(ctx: &Ctx, updated: Updated, warnings: &[String]) -> Response<Body> {
+    let (Updated::Object(object) | Updated::Gone(object)) = updated;
+    let mut response = ctx.answer(StatusCode::OK, &object);
+    response::warn(&mut response, warnings);
+    response
+}
+
+fn default(ctx: &Ctx, object: Value) -> Result<Value, Status> {
+    let kind = &ctx.kind;
+    kind.rules.default(object).map_err(|e| {
+        Status::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {e}",
+            kind.kind, kind.version, kind.kind
+        ))
+    })
+}
+
+/// The name and namespace of a body must be those of the path, or absent.
+fn check_address(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
+    let name = object.name();
+    if name.is_empty() {
+        object.set_meta("name", ctx.name());
+    } else if name != ctx.name() {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            ctx.name()
+        )));
+    }
+    match &ctx.path.namespace {
+        Some(ns) if object.namespace().is_empty() => object.set_meta("namespace", ns.clone()),
+        Some(ns) if object.namespace() != ns => {
+            return Err(Status::bad_request(format!(
+                "the namespace of the object ({}) does not match the namespace on the URL ({ns})",
+                object.namespace()
+            )));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What a write insists on.
+#[derive(Debug, Clone, Default)]
+pub struct Expected {
+    /// The object must be the one with this uid.
+    pub uid: Option<String>,
+    /// The object must not have changed since.
+    pub revision: Option<Revision>,
+}
+
+impl Expected {
+    /// What the metadata of a sent object insists on.
+    ///
+    /// # Errors
+    /// 400 for a resource version that is no number.
+    pub fn of(object: &Value) -> Result<Self, Status> {
+        let uid = Some(object.uid()).filter(|u| !u.is_empty()).map(str::to_owned);
+        let revision = match object.resource_version() {
+            "" | "0" => None,
+            v => Some(v.parse().map_err(|_| {
+                Status::bad_request(format!(
+                    "invalid resource version: resourceVersion: Invalid value: {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax"
+                ))
+            })?),
+        };
+        Ok(Self { uid, revision })
+    }
+}
+
+/// Whether `managedFields` are still to be kept up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Tracking {
+    /// The change is an ordinary update.
+    Update,
+    /// The change came with its own.
+    Done,
+}
+
+/// Changes an object: reads it, lets `change` make the new state from the present one, checks the result
+/// and stores it, again and again until nobody else wrote in between.
+///
+/// # Errors
+/// Those of `change`, and as [`update`].
+pub async fn write(
+    ctx: &Ctx,
+    part: Part<'_>,
+    expected: Expected,
+    warnings: &mut Vec<String>,
+    change: impl FnMut(&Value) -> Result<Value, Status> + Send,
+) -> Result<Updated, Status> {
+    write_with(ctx, part, expected, warnings, Tracking::Update, change).await
+}
+
+/// [`write`], for callers that keep `managedFields` themselves.
+///
+/// # Errors
+/// As [`write`].
+pub async fn write_with(
+    ctx: &Ctx,
+    part: Part<'_>,
+    expected: Expected,
+    warnings: &mut Vec<String>,
+    tracking: Tracking,
+    mut change: impl FnMut(&Value) -> Result<Value, Status> + Send,
+) -> Result<Updated, Status> {
+    let kind = &ctx.kind;
+    let mut current = Current::cached(ctx).await?;
+    for _ in 0..PATCH_TRIES {
+        let old = loaded(&current.bytes, current.revision)?;
+        let step = async {
+            if let Some(revision) = expected.revision
+                && revision != current.revision
+            {
+                return Err(Status::modified(&kind.plural, &kind.group, ctx.name()));
+            }
+            let new = change(&old)?;
+            next_state(ctx, part, &expected, tracking, &old, new).await
+        };
+        let mut new = match step.await {
+            // A refusal may come from a cache that lags: what the store holds decides.
+            Err(_) if !current.verified => {
+                current = Current::stored(ctx).await?;
+                continue;
+            }
+            other => other?,
+        };
+        let mut allocation = allocate::Allocation::new(ctx, &mut new, Some(&old)).await?;
+        warnings.extend(kind.rules.warnings(&new, Some(&old)));
+        if ctx.query.dry_run {
+            return Ok(Updated::Object(new));
+        }
+        let finished = super::delete::is_finished(kind, &new);
+        let bytes = stored(&new)?;
+        if !finished && bytes == current.bytes {
+            if current.verified {
+                return Ok(Updated::Object(old));
+            }
+            current = Current::stored(ctx).await?;
+            continue;
+        }
+        let key = ctx.key(ctx.name());
+        let first = if finished {
+            allocation.release(ctx, &new).await?;
+            Op::delete(key, current.revision)
+        } else {
+            Op::update(key, current.revision, bytes)
+        };
+        let mut ops = vec![first];
+        ops.extend(allocation.ops());
+        match ctx.api.store.commit(ops).await.map_err(store_failed)? {
+            Committed::Done(revision) => {
+                new.set_meta("resourceVersion", revision.to_string());
+                return Ok(if finished { Updated::Gone(new) } else { Updated::Object(new) });
+            }
+            Committed::Conflict { index: 0, current: Some(now) } => {
+                current = Current { bytes: now.value, revision: now.revision, verified: true };
+            }
+            Committed::Conflict { index: 0, current: None } => return Err(ctx.not_found()),
+            // An allocation was taken meanwhile: the next round picks another.
+            Committed::Conflict { .. } => {}
+        }
+    }
+    Err(Status::modified(&kind.plural, &kind.group, ctx.name()))
+}
+
+/// The present state of the object a write starts from.
+struct Current {
+    bytes: Bytes,
+    revision: Revision,
+    /// Read from the store, not from a cache that may lag.
+    verified: bool,
+}
+
+impl Current {
+    async fn cached(ctx: &Ctx) -> Result<Self, Status> {
+        match ctx.resource.get(&ctx.cache_key(ctx.name())) {
+            Some(object) => Ok(Self { bytes: object.stored(), revision: object.revision(), verified: false }),
+            None => Self::stored(ctx).await,
+        }
+    }
+
+    async fn stored(ctx: &Ctx) -> Result<Self, Status> {
+        let found = ctx.api.store.get(&ctx.key(ctx.name())).await.map_err(store_failed)?;
+        let found = found.ok_or_else(|| ctx.not_found())?;
+        Ok(Self { bytes: found.value, revision: found.revision, verified: true })
+    }
+}
+
+/// Makes the state that is to be stored from what the caller wants: fields he may not touch are carried
+/// over, the generation counts, admission and validation have their say.
+async fn next_state(
+    ctx: &Ctx,
+    part: Part<'_>,
+    expected: &Expected,
+    tracking: Tracking,
+    old: &Value,
+    mut new: Value,
+) -> Result<Value, Status> {
+    let kind = &ctx.kind;
+    if let Some(uid) = &expected.uid
+        && uid != old.uid()
+    {
+        return Err(Status::conflict(
+            &kind.plural,
+            &kind.group,
+            ctx.name(),
+            format!(
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                ctx.key(ctx.name()),
+                old.uid()
+            ),
+        ));
+    }
+    if new.name() != ctx.name() {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({}) does not match the name on the URL ({})",
+            new.name(),
+            ctx.name()
+        )));
+    }
+    if let Ok(Expected { revision: Some(sent), .. }) = Expected::of(&new)
+        && old.resource_version() != sent.to_string()
+    {
+        return Err(Status::modified(&kind.plural, &kind.group, ctx.name()));
+    }
+    carry_over(kind, part, &mut new, old);
+    new.set_meta("resourceVersion", old.resource_version());
+    kind.rules.prepare_update(&mut new, old, part);
+    if kind.rules.has_generation() && part != Part::Status && spec_changed(&new, old) {
+        new.set_meta("generation", old.generation() + 1);
+    }
+    admission::update(ctx, part, &mut new, old).await?;
+    let mut errors = api::validation::object_meta_update(&new, old);
+    errors.0.extend(kind.rules.validate_update(&new, old, part).0);
+    if !errors.is_empty() {
+        return Err(ctx.invalid(ctx.name(), &errors));
+    }
+    let types = Types::builtin();
+    if tracking == Tracking::Update
+        && let Some(root) = types.root(&kind.group, &kind.version, &kind.kind)
+    {
+        new = apply::track_update(types, root, Some(old), new, &self::tracking(ctx, part));
+    }
+    Ok(new)
+}
+
+/// Carries over what the written part does not include.
+fn carry_over(kind: &api::kind::Kind, part: Part<'_>, new: &mut Value, old: &Value) {
+    const SYSTEM: &[&str] = &[
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "selfLink",
+    ];
+    if part == Part::Status {
+        // A status write changes status, and of the metadata only what says who manages what.
+        let status = new.get("status").cloned();
+        let managed = new.metadata().and_then(|m| m.get("managedFields")).cloned();
+        *new = old.clone();
+        if let Some(map) = new.as_object_mut() {
+            match status {
+                Some(status) => map.insert("status".into(), status),
+                None => map.remove("status"),
+            };
+        }
+        if let Some(managed) = managed {
+            new.set_meta("managedFields", managed);
+        }
+    } else if kind.has_status()
+        && let Some(map) = new.as_object_mut()
+    {
+        match old.get("status") {
+            Some(status) => map.insert("status".into(), status.clone()),
+            None => map.remove("status"),
+        };
+    }
+    for field in SYSTEM {
+        match old.metadata().and_then(|m| m.get(*field)) {
+            Some(value) => new.set_meta(field, value.clone()),
+            None => {
+                new.metadata_mut().remove(*field);
+            }
+        }
+    }
+}
+
+/// Whether anything but metadata and status changed.
+fn spec_changed(new: &Value, old: &Value) -> bool {
+    let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return false };
+    let relevant = |k: &str| !matches!(k, "metadata" | "status" | "apiVersion" | "kind");
+    let count = |m: &serde_json::Map<String, Value>| m.keys().filter(|k| relevant(k)).count();
+    count(new) != count(old) || new.iter().any(|(k, v)| relevant(k) && old.get(k) != Some(v))
+}

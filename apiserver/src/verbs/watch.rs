@@ -1,0 +1,221 @@
+//! Watch: a stream of changes, from a revision on, or from the present state.
+
+use std::{sync::Arc, time::Duration};
+
+use api::{kind::Kind, object::ObjectExt as _, status::Status};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+use jiff::Timestamp;
+use rand::RngExt as _;
+use serde_json::{Value, json};
+
+use super::{Ctx, list};
+use crate::{
+    publish::table,
+    response::{self, Body, Form},
+    watch_cache::{CachedObject, Ended, WatchEvent, WatchFrom, Watcher},
+};
+
+/// How often a watcher that wants bookmarks gets one.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// The most events that are sent together.
+const TOGETHER: usize = 256;
+/// Upstream ends a watch without a timeout after 30 to 60 minutes.
+const MIN_TIMEOUT: u64 = 1800;
+
+/// `GET …?watch=true`.
+///
+/// # Errors
+/// 400, 422; an expired revision is reported inside the stream, as upstream does.
+pub async fn watch(ctx: Ctx) -> Result<Response<Body>, Status> {
+    let mut query = ctx.query.clone();
+    query.watch = true;
+    query.check_list()?;
+    let revision = ctx.query.revision().map_err(|s| {
+        let text = s.message.trim_start_matches("invalid resource version: ").to_owned();
+        Status { reason: String::new(), ..Status::failure(500, "", text) }
+    })?;
+    let filter = list::Filter::new(&ctx)?;
+    let initial = ctx.query.send_initial_events == Some(true);
+    let from = match revision {
+        // "The present state, then changes": the classic meaning of no version and of version 0.
+        None | Some(0) if ctx.query.send_initial_events != Some(false) => WatchFrom::Initial,
+        Some(revision) if initial => {
+            list::wait_for(&ctx, revision).await?;
+            WatchFrom::Initial
+        }
+        None | Some(0) => WatchFrom::Now,
+        Some(revision) => WatchFrom::Revision(revision),
+    };
+    if revision.is_none() {
+        ctx.api.cache.fresh().await.map_err(super::store_failed)?;
+    }
+    let keep: Option<crate::watch_cache::Filter> = if filter.is_everything() {
+        None
+    } else {
+        Some(Arc::new(move |object: &CachedObject| filter.matches(object)))
+    };
+    let watcher = ctx.resource.watch(from, ctx.scope(), keep);
+    let timeout =
+        ctx.query.timeout_seconds.unwrap_or_else(|| rand::rng().random_range(MIN_TIMEOUT..2 * MIN_TIMEOUT));
+    let frames = match watcher {
+        Ok(watcher) => {
+            let stream = Stream {
+                watcher,
+                render: Render::of(&ctx),
+                bookmarks: ctx.query.bookmarks,
+                end_mark: initial && ctx.query.bookmarks,
+                deadline: tokio::time::Instant::now() + Duration::from_secs(timeout),
+                stop: ctx.api.stop.clone(),
+                over: false,
+            };
+            futures::stream::unfold(stream, |mut s| async move { s.next().await.map(|bytes| (bytes, s)) })
+                .boxed()
+        }
+        Err(expired) => {
+            let text = format!("too old resource version: {} ({})", expired.asked, expired.oldest);
+            futures::stream::once(async { error_line(&Status::expired(text)) }).boxed()
+        }
+    };
+    let body = StreamBody::new(frames.map(|bytes| Ok(Frame::data(bytes)))).boxed_unsync();
+    let mut answer = Response::new(body);
+    *answer.status_mut() = StatusCode::OK;
+    answer.headers_mut().insert(http::header::CONTENT_TYPE, response::JSON);
+    Ok(answer)
+}
+
+fn error_line(status: &Status) -> Bytes {
+    format!("{}\n", json!({"type": "ERROR", "object": status})).into()
+}
+
+/// The last line of a watch that cannot go on: the client lists again.
+fn ended_line(why: Ended) -> Bytes {
+    error_line(&Status::expired(why.to_string()))
+}
+
+/// One watcher's stream of lines.
+struct Stream {
+    watcher: Watcher,
+    render: Render,
+    bookmarks: bool,
+    /// The initial events are ended by a bookmark of their own.
+    end_mark: bool,
+    deadline: tokio::time::Instant,
+    stop: tokio_util::sync::CancellationToken,
+    over: bool,
+}
+
+impl Stream {
+    /// The next bytes to send, `None` when the watch is over.
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.over {
+            return None;
+        }
+        let bookmark = tokio::time::sleep(BOOKMARK_EVERY);
+        let mut bookmark = std::pin::pin!(bookmark);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return None,
+                () = tokio::time::sleep_until(self.deadline) => return None,
+                events = self.watcher.next(TOGETHER) => match events {
+                    Ok(events) => {
+                        let bytes = self.render.events(&events, self.end_mark);
+                        if !bytes.is_empty() {
+                            return Some(bytes);
+                        }
+                    }
+                    Err(ended) => {
+                        self.over = true;
+                        return Some(ended_line(ended));
+                    }
+                },
+                () = &mut bookmark, if self.bookmarks => {
+                    bookmark.as_mut().reset(tokio::time::Instant::now() + BOOKMARK_EVERY);
+                    if let Some(revision) = self.watcher.bookmark() {
+                        return Some(self.render.bookmark(revision, false));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How events are put into words for one watcher.
+struct Render {
+    kind: Arc<Kind>,
+    form: Form,
+    include: Option<String>,
+    /// A table's columns are told once.
+    columns_told: bool,
+}
+
+impl Render {
+    fn of(ctx: &Ctx) -> Self {
+        Self {
+            kind: ctx.kind.clone(),
+            form: ctx.accept.form,
+            include: ctx.query.include_object.clone(),
+            columns_told: false,
+        }
+    }
+
+    /// The lines of some events; those that are due together are sent together.
+    fn events(&mut self, events: &[WatchEvent], end_mark: bool) -> Bytes {
+        if let [one] = events {
+            return self.event(one, end_mark);
+        }
+        let lines: Vec<Bytes> = events.iter().map(|e| self.event(e, end_mark)).collect();
+        lines.concat().into()
+    }
+
+    fn event(&mut self, event: &WatchEvent, end_mark: bool) -> Bytes {
+        match event {
+            WatchEvent::InitialEnd(revision) if end_mark => self.bookmark(*revision, true),
+            WatchEvent::InitialEnd(_) => Bytes::new(),
+            WatchEvent::Object { line, .. } if self.form == Form::Object => line.clone(),
+            WatchEvent::Object { verb, object, .. } => {
+                // Cached objects were parsed before they came here, so they parse.
+                let object: Value = serde_json::from_slice(&object.json()).unwrap_or_default();
+                let shaped = self.shape(&object);
+                format!("{}\n", json!({"type": verb.as_str(), "object": shaped})).into()
+            }
+        }
+    }
+
+    fn shape(&mut self, object: &Value) -> Value {
+        if self.form == Form::Metadata {
+            return table::partial(object);
+        }
+        let row = table::row(&self.kind, object, self.include.as_deref(), Timestamp::now());
+        let meta = json!({"resourceVersion": object.resource_version()});
+        let mut whole = table::table(&self.kind, meta, vec![row]);
+        if std::mem::replace(&mut self.columns_told, true) {
+            whole["columnDefinitions"] = Value::Array(Vec::new());
+        }
+        whole
+    }
+
+    fn bookmark(&mut self, revision: u64, initial_end: bool) -> Bytes {
+        let mut meta = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        if initial_end {
+            meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let mut object =
+            json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": meta});
+        match self.form {
+            Form::Object => {}
+            Form::Metadata => object = table::partial(&object),
+            Form::Table => {
+                let row = json!({"cells": [], "object": table::partial(&object)});
+                object =
+                    table::table(&self.kind, json!({"resourceVersion": revision.to_string()}), vec![row]);
+                object["columnDefinitions"] = Value::Array(Vec::new());
+            }
+        }
+        format!("{}\n", json!({"type": "BOOKMARK", "object": object})).into()
+    }
+}

@@ -1,0 +1,264 @@
+//! An object as the cache keeps it: its JSON as it goes on the wire, and what selectors ask for.
+//!
+//! Invariant: the JSON carries the object's revision as `metadata.resourceVersion`, and stands
+//! inside a ready watch event, so that GET, LIST and watch all hand out the same bytes.
+//! Upstream counterpart: `storeElement` and `cachingObject` of the cacher.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::scan::scan;
+use crate::store::Revision;
+
+/// What a watch event says happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// The object exists now, for this watcher.
+    Added,
+    /// It changed.
+    Modified,
+    /// It is gone, or does not match any more.
+    Deleted,
+}
+
+impl Verb {
+    /// As written in `type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verb::Added => "ADDED",
+            Verb::Modified => "MODIFIED",
+            Verb::Deleted => "DELETED",
+        }
+    }
+
+    fn head(self) -> &'static [u8] {
+        match self {
+            Verb::Added => br#"{"type":"ADDED","object":"#,
+            Verb::Modified => br#"{"type":"MODIFIED","object":"#,
+            Verb::Deleted => br#"{"type":"DELETED","object":"#,
+        }
+    }
+}
+
+const TAIL: &[u8] = b"}\n";
+const FIELD: &str = r#""resourceVersion":""#;
+
+/// The values of an object's selectable fields, besides `metadata.name` and
+/// `metadata.namespace`, by name.
+pub type Fields = Vec<(Cow<'static, str>, String)>;
+
+/// Reads the selectable fields out of an object's JSON.
+pub type FieldsFn = Arc<dyn Fn(&[u8]) -> Fields + Send + Sync>;
+
+/// One state of one object.
+pub struct CachedObject {
+    key: Box<str>,
+    revision: Revision,
+    frame: Bytes,
+    verb: Verb,
+    /// Where the digits of the resource version are in `frame`.
+    digits: u32,
+    labels: Box<[(Box<str>, Box<str>)]>,
+    fields: Box<[(Cow<'static, str>, String)]>,
+}
+
+impl CachedObject {
+    /// Makes the cached form of a stored value, or `None` if that is no JSON object with
+    /// metadata. `key` is the key below the resource's prefix.
+    pub(super) fn new(
+        key: &str,
+        value: &[u8],
+        revision: Revision,
+        verb: Verb,
+        fields: Option<&FieldsFn>,
+    ) -> Option<Self> {
+        let found = scan(value)?;
+        let number = itoa(revision);
+        let number = number.text();
+        let head = verb.head();
+        let mut frame =
+            Vec::with_capacity(head.len() + value.len() + FIELD.len() + number.len() + 2 + TAIL.len());
+        frame.extend_from_slice(head);
+        frame.extend_from_slice(&value[..found.metadata]);
+        frame.extend_from_slice(FIELD.as_bytes());
+        let digits = frame.len() as u32;
+        frame.extend_from_slice(number);
+        frame.extend_from_slice(if found.metadata_empty { b"\"" } else { b"\"," });
+        frame.extend_from_slice(&value[found.metadata..]);
+        frame.extend_from_slice(TAIL);
+        Some(Self {
+            key: key.into(),
+            revision,
+            frame: frame.into(),
+            verb,
+            digits,
+            labels: found.labels.into(),
+            fields: fields.map(|fields| fields(value).into()).unwrap_or_default(),
+        })
+    }
+
+    /// The key below the resource's prefix: `namespace/name`, or `name`.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The object's name.
+    pub fn name(&self) -> &str {
+        self.key.split_once('/').map_or(&*self.key, |(_, name)| name)
+    }
+
+    /// The object's namespace, empty if it has none.
+    pub fn namespace(&self) -> &str {
+        self.key.split_once('/').map_or("", |(namespace, _)| namespace)
+    }
+
+    /// The revision that wrote this state, its resource version.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The object's JSON with its resource version.
+    pub fn json(&self) -> Bytes {
+        self.frame.slice(self.verb.head().len()..self.frame.len() - TAIL.len())
+    }
+
+    /// A label's value.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        let at = self.labels.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
+        Some(&self.labels[at].1)
+    }
+
+    /// All labels, sorted by key.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.labels.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// A selectable field's value; `None` if the resource has no such field.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        match name {
+            "metadata.name" => Some(self.name()),
+            "metadata.namespace" => Some(self.namespace()),
+            _ => self.fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str()),
+        }
+    }
+
+    /// This state as a line of a watch. The bytes made when the object was cached are reused
+    /// if they say the same; others are made anew.
+    pub fn event(&self, verb: Verb) -> Bytes {
+        if verb == self.verb {
+            return self.frame.clone();
+        }
+        [verb.head(), &self.frame[self.verb.head().len()..]].concat().into()
+    }
+
+    /// The same state as the object's last one: deleted at `revision`.
+    pub(super) fn deleted_at(&self, revision: Revision) -> Self {
+        let (start, end) = (self.digits as usize, self.digits as usize + itoa(self.revision).text().len());
+        let head = Verb::Deleted.head();
+        let old_head = self.verb.head().len();
+        let mut frame = Vec::with_capacity(self.frame.len() + 20);
+        frame.extend_from_slice(head);
+        frame.extend_from_slice(&self.frame[old_head..start]);
+        frame.extend_from_slice(itoa(revision).text());
+        frame.extend_from_slice(&self.frame[end..]);
+        Self {
+            key: self.key.clone(),
+            revision,
+            frame: frame.into(),
+            verb: Verb::Deleted,
+            digits: (start - old_head + head.len()) as u32,
+            labels: self.labels.clone(),
+            fields: self.fields.clone(),
+        }
+    }
+
+    /// The value as the store has it, without the resource version.
+    pub fn stored(&self) -> Bytes {
+        let json = self.json();
+        let start = self.digits as usize - self.verb.head().len() - FIELD.len();
+        let mut end = start + FIELD.len() + itoa(self.revision).text().len() + 1;
+        if json.get(end) == Some(&b',') {
+            end += 1;
+        }
+        [&json[..start], &json[end..]].concat().into()
+    }
+
+    /// The bytes this object holds on to.
+    pub(super) fn size(&self) -> usize {
+        self.frame.len() + 128
+    }
+}
+
+impl std::fmt::Debug for CachedObject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}", self.key, self.revision)
+    }
+}
+
+/// A stored value as it goes on the wire: with its revision as `metadata.resourceVersion`.
+/// `None` if it is no JSON object with metadata.
+pub fn with_resource_version(value: &[u8], revision: Revision) -> Option<Bytes> {
+    CachedObject::new("", value, revision, Verb::Added, None).map(|object| object.json())
+}
+
+/// Decimal digits without a heap allocation.
+struct Digits([u8; 20], usize);
+
+impl Digits {
+    fn text(&self) -> &[u8] {
+        &self.0[self.1..]
+    }
+}
+
+fn itoa(mut number: u64) -> Digits {
+    let mut digits = Digits([0; 20], 20);
+    loop {
+        digits.1 -= 1;
+        digits.0[digits.1] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return digits;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(json: &str, revision: Revision) -> CachedObject {
+        CachedObject::new("ns/a", json.as_bytes(), revision, Verb::Modified, None).expect("is an object")
+    }
+
+    #[test]
+    fn carries_its_resource_version() {
+        let cached = object(r#"{"kind":"A","metadata":{"name":"a"},"spec":{}}"#, 42);
+        let json = r#"{"kind":"A","metadata":{"resourceVersion":"42","name":"a"},"spec":{}}"#;
+        assert_eq!(cached.json(), json);
+        assert_eq!(cached.event(Verb::Modified), format!("{{\"type\":\"MODIFIED\",\"object\":{json}}}\n"));
+        assert_eq!(cached.event(Verb::Added), format!("{{\"type\":\"ADDED\",\"object\":{json}}}\n"));
+        assert_eq!(cached.stored(), r#"{"kind":"A","metadata":{"name":"a"},"spec":{}}"#);
+        assert_eq!(object(r#"{"metadata":{}}"#, 7).json(), r#"{"metadata":{"resourceVersion":"7"}}"#);
+        assert_eq!(object(r#"{"metadata":{}}"#, 7).stored(), r#"{"metadata":{}}"#);
+        assert_eq!((cached.namespace(), cached.name()), ("ns", "a"));
+    }
+
+    #[test]
+    fn is_deleted_at_a_later_revision() {
+        let gone = object(r#"{"metadata":{"name":"a"}}"#, 99).deleted_at(1000);
+        assert_eq!(gone.json(), r#"{"metadata":{"resourceVersion":"1000","name":"a"}}"#);
+        assert_eq!(
+            gone.event(Verb::Deleted),
+            "{\"type\":\"DELETED\",\"object\":{\"metadata\":{\"resourceVersion\":\"1000\",\"name\":\"a\"}}}\n"
+        );
+        assert_eq!(gone.deleted_at(5).json(), r#"{"metadata":{"resourceVersion":"5","name":"a"}}"#);
+    }
+}
+
+impl api::selector::Labels for CachedObject {
+    fn label(&self, key: &str) -> Option<&str> {
+        CachedObject::label(self, key)
+    }
+}

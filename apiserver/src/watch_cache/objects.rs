@@ -1,0 +1,258 @@
+//! All objects of a resource in key order, as a value that is cheap to copy.
+//!
+//! Invariant: leaves are sorted, never empty and hold at most `LEAF` objects. A copy shares
+//! everything; a later change copies one leaf and the list of leaves. Home-made because lists
+//! walk contiguous leaves and the crates for persistent trees bring many dependencies.
+
+use std::sync::Arc;
+
+use super::object::CachedObject;
+
+const LEAF: usize = 128;
+
+type Leaf = Arc<Vec<Arc<CachedObject>>>;
+
+/// Which objects of a resource a list or watch is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    All,
+    /// Those of a namespace.
+    Namespace(String),
+    /// The one with this key (`namespace/name` or `name`).
+    Object(String),
+}
+
+impl Scope {
+    /// The least key that can be in scope.
+    fn first(&self) -> String {
+        match self {
+            Scope::All => String::new(),
+            Scope::Namespace(namespace) => format!("{namespace}/"),
+            Scope::Object(key) => key.clone(),
+        }
+    }
+
+    /// Whether an object is in scope.
+    pub fn contains(&self, object: &CachedObject) -> bool {
+        match self {
+            Scope::All => true,
+            Scope::Namespace(namespace) => object.namespace() == namespace,
+            Scope::Object(key) => object.key() == key,
+        }
+    }
+}
+
+/// Objects in key order. Cloning is cheap.
+#[derive(Clone, Default)]
+pub struct Objects {
+    leaves: Arc<Vec<Leaf>>,
+    count: usize,
+}
+
+impl Objects {
+    /// Takes objects in any order.
+    pub(super) fn from_unsorted(mut objects: Vec<Arc<CachedObject>>) -> Self {
+        objects.sort_by(|a, b| a.key().cmp(b.key()));
+        let count = objects.len();
+        let leaves = objects.chunks(LEAF).map(|chunk| Arc::new(chunk.to_vec())).collect();
+        Self { leaves: Arc::new(leaves), count }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The first leaf that may hold `key`, and the place in it.
+    fn find(&self, key: &str) -> (usize, Result<usize, usize>) {
+        let leaf = self.leaves.partition_point(|leaf| leaf.last().is_some_and(|last| last.key() < key));
+        let place = match self.leaves.get(leaf) {
+            Some(objects) => objects.binary_search_by(|object| object.key().cmp(key)),
+            None => Err(0),
+        };
+        (leaf, place)
+    }
+
+    /// The object with this key.
+    pub fn get(&self, key: &str) -> Option<&Arc<CachedObject>> {
+        let (leaf, place) = self.find(key);
+        let place = place.ok()?;
+        Some(&self.leaves[leaf][place])
+    }
+
+    /// Puts an object in its place; returns what had its key before.
+    pub(super) fn insert(&mut self, object: Arc<CachedObject>) -> Option<Arc<CachedObject>> {
+        let (mut leaf, mut place) = self.find(object.key());
+        let leaves = Arc::make_mut(&mut self.leaves);
+        if leaf == leaves.len() && leaf > 0 {
+            leaf -= 1;
+            place = Err(leaves[leaf].len());
+        }
+        let Some(objects) = leaves.get_mut(leaf).map(Arc::make_mut) else {
+            leaves.push(Arc::new(vec![object]));
+            self.count += 1;
+            return None;
+        };
+        match place {
+            Ok(place) => Some(std::mem::replace(&mut objects[place], object)),
+            Err(place) => {
+                objects.insert(place, object);
+                self.count += 1;
+                if objects.len() > LEAF {
+                    // Names that only grow fill their leaves.
+                    let half = if place == LEAF { LEAF } else { LEAF / 2 };
+                    let upper = objects.split_off(half);
+                    leaves.insert(leaf + 1, Arc::new(upper));
+                }
+                None
+            }
+        }
+    }
+
+    /// Takes an object out.
+    pub(super) fn remove(&mut self, key: &str) -> Option<Arc<CachedObject>> {
+        let (leaf, place) = self.find(key);
+        let place = place.ok()?;
+        let leaves = Arc::make_mut(&mut self.leaves);
+        let objects = Arc::make_mut(&mut leaves[leaf]);
+        let removed = objects.remove(place);
+        self.count -= 1;
+        if objects.is_empty() {
+            leaves.remove(leaf);
+        } else if objects.len() < LEAF / 4 && leaf + 1 < leaves.len() {
+            let next = leaves.remove(leaf + 1);
+            let objects = Arc::make_mut(&mut leaves[leaf]);
+            objects.extend(next.iter().cloned());
+            if objects.len() > LEAF {
+                let upper = objects.split_off(LEAF / 2);
+                leaves.insert(leaf + 1, Arc::new(upper));
+            }
+        }
+        Some(removed)
+    }
+
+    /// The objects in scope, in key order, behind the key `after`.
+    pub fn scan<'a>(
+        &'a self,
+        scope: &'a Scope,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = &'a Arc<CachedObject>> {
+        self.scan_from(self.position(scope, after)).take_while(|object| scope.contains(object))
+    }
+
+    /// Where a scan begins, for [`Self::scan_from`].
+    pub(super) fn position(&self, scope: &Scope, after: Option<&str>) -> (usize, usize) {
+        let first = scope.first();
+        let (leaf, place) = match after {
+            Some(after) if after >= first.as_str() => {
+                let (leaf, place) = self.find(after);
+                (leaf, place.map_or_else(|place| place, |place| place + 1))
+            }
+            _ => {
+                let (leaf, place) = self.find(&first);
+                (leaf, place.unwrap_or_else(|place| place))
+            }
+        };
+        (leaf, place)
+    }
+
+    /// All objects from a position on.
+    pub(super) fn scan_from(
+        &self,
+        (leaf, place): (usize, usize),
+    ) -> impl Iterator<Item = &Arc<CachedObject>> {
+        let leaves = self.leaves.get(leaf..).unwrap_or_default();
+        leaves.iter().enumerate().flat_map(move |(i, objects)| &objects[if i == 0 { place } else { 0 }..])
+    }
+
+    /// The next object at a position, which moves on.
+    pub(super) fn step(&self, position: &mut (usize, usize)) -> Option<&Arc<CachedObject>> {
+        loop {
+            let leaf = self.leaves.get(position.0)?;
+            if let Some(object) = leaf.get(position.1) {
+                position.1 += 1;
+                return Some(object);
+            }
+            *position = (position.0 + 1, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::super::object::Verb;
+    use super::*;
+
+    fn object(key: &str, revision: u64) -> Arc<CachedObject> {
+        let object = CachedObject::new(key, br#"{"metadata":{}}"#, revision, Verb::Added, None);
+        Arc::new(object.expect("is an object"))
+    }
+
+    fn keys<'a>(objects: impl Iterator<Item = &'a Arc<CachedObject>>) -> Vec<(String, u64)> {
+        objects.map(|o| (o.key().to_owned(), o.revision())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_as_a_sorted_map(steps in prop::collection::vec((0..3_u8, 0..6_u8, 0..400_u16), 1..2000)) {
+            let mut objects = Objects::default();
+            let mut model = BTreeMap::new();
+            let mut copy = None;
+            for (revision, (kind, namespace, name)) in steps.into_iter().enumerate() {
+                let (key, revision) = (format!("n{namespace}/{name:03}"), revision as u64);
+                if kind == 0 {
+                    prop_assert_eq!(objects.remove(&key).map(|o| o.revision()), model.remove(&key));
+                } else {
+                    let before = objects.insert(object(&key, revision)).map(|o| o.revision());
+                    prop_assert_eq!(before, model.insert(key.clone(), revision));
+                }
+                prop_assert_eq!(objects.len(), model.len());
+                prop_assert_eq!(objects.get(&key).map(|o| o.revision()), model.get(&key).copied());
+                if revision % 97 == 0 {
+                    copy = Some((objects.clone(), model.clone()));
+                }
+                prop_assert!(objects.leaves.iter().all(|leaf| !leaf.is_empty() && leaf.len() <= LEAF));
+            }
+            let all = |model: &BTreeMap<String, u64>| model.clone().into_iter().collect::<Vec<_>>();
+            prop_assert_eq!(keys(objects.scan(&Scope::All, None)), all(&model));
+            if let Some((objects, model)) = copy {
+                prop_assert_eq!(keys(objects.scan(&Scope::All, None)), all(&model));
+            }
+            for after in [None, Some("n2/"), Some("n2/100"), Some("n2/1005"), Some("n9"), Some("a")] {
+                let expected: Vec<_> = model
+                    .range::<str, _>("n2/".."n20")
+                    .filter(|(key, _)| after.is_none_or(|after| key.as_str() > after))
+                    .map(|(key, revision)| (key.clone(), *revision))
+                    .collect();
+                let scope = Scope::Namespace("n2".into());
+                prop_assert_eq!(keys(objects.scan(&scope, after)), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn steps_through_all() {
+        let mut objects = Objects::default();
+        for i in 0..1000 {
+            objects.insert(object(&format!("{i:04}"), i));
+        }
+        assert_eq!(objects.leaves.len(), 1000_usize.div_ceil(LEAF));
+        let mut position = objects.position(&Scope::All, Some("0499"));
+        let mut seen = 500;
+        while let Some(object) = objects.step(&mut position) {
+            assert_eq!(object.revision(), seen);
+            seen += 1;
+        }
+        assert_eq!(seen, 1000);
+    }
+}

@@ -1,0 +1,198 @@
+//! Finds the few bytes of a JSON object that the watch cache needs, without decoding the rest.
+//!
+//! Invariant: offsets point into the scanned bytes; whatever is not a JSON object with an
+//! object for `metadata` yields `None`. Upstream decodes every object completely here.
+
+use std::ops::Range;
+
+/// Where things are in an object's JSON.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Scan {
+    /// Offset just behind the brace that opens `metadata`.
+    pub metadata: usize,
+    /// `metadata` is `{}`.
+    pub metadata_empty: bool,
+    /// `metadata.labels`, sorted by key.
+    pub labels: Vec<(Box<str>, Box<str>)>,
+}
+
+/// Looks through an object's JSON up to the end of its metadata.
+pub(super) fn scan(json: &[u8]) -> Option<Scan> {
+    let mut cursor = Cursor { json, at: 0 };
+    let mut found = None;
+    cursor.members(|cursor, key| {
+        if &cursor.json[key] != b"metadata" {
+            cursor.skip_value()?;
+            return Some(true);
+        }
+        found = Some(cursor.metadata()?);
+        Some(false)
+    })?;
+    found
+}
+
+struct Cursor<'a> {
+    json: &'a [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn peek(&mut self) -> Option<u8> {
+        while matches!(self.json.get(self.at)?, b' ' | b'\t' | b'\r' | b'\n') {
+            self.at += 1;
+        }
+        self.json.get(self.at).copied()
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    /// The bytes between the quotes, still escaped.
+    fn string(&mut self) -> Option<Range<usize>> {
+        self.expect(b'"')?;
+        let start = self.at;
+        loop {
+            self.at += memchr::memchr2(b'"', b'\\', self.json.get(self.at..)?)?;
+            if self.json[self.at] == b'"' {
+                self.at += 1;
+                return Some(start..self.at - 1);
+            }
+            self.at += 2;
+        }
+    }
+
+    fn skip_value(&mut self) -> Option<()> {
+        let mut depth = 0;
+        loop {
+            match self.peek()? {
+                b'"' => {
+                    self.string()?;
+                }
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                b'}' | b']' => {
+                    depth -= 1;
+                    self.at += 1;
+                }
+                b',' | b':' => {
+                    self.at += 1;
+                    continue;
+                }
+                _ => {
+                    let rest = &self.json[self.at..];
+                    self.at +=
+                        rest.iter().position(|b| matches!(b, b',' | b':' | b'}' | b']' | b' ' | b'\n'))?;
+                }
+            }
+            if depth <= 0 {
+                return (depth == 0).then_some(());
+            }
+        }
+    }
+
+    /// Walks an object: `visit` gets each key and consumes its value; false ends the walk.
+    fn members(&mut self, mut visit: impl FnMut(&mut Self, Range<usize>) -> Option<bool>) -> Option<()> {
+        self.expect(b'{')?;
+        if self.peek()? == b'}' {
+            self.at += 1;
+            return Some(());
+        }
+        loop {
+            let key = self.string()?;
+            self.expect(b':')?;
+            if !visit(self, key)? {
+                return Some(());
+            }
+            match self.peek()? {
+                b',' => self.at += 1,
+                b'}' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    fn metadata(&mut self) -> Option<Scan> {
+        let mut labels = Vec::new();
+        self.peek()?;
+        let start = self.at + 1;
+        let mut empty = true;
+        self.members(|cursor, key| {
+            empty = false;
+            if &cursor.json[key] != b"labels" || cursor.peek()? != b'{' {
+                cursor.skip_value()?;
+                return Some(true);
+            }
+            cursor.members(|cursor, key| {
+                let value = cursor.string()?;
+                labels.push((text(&cursor.json[key])?, text(&cursor.json[value])?));
+                Some(true)
+            })?;
+            Some(true)
+        })?;
+        labels.sort_unstable();
+        Some(Scan { metadata: start, metadata_empty: empty, labels })
+    }
+}
+
+fn text(raw: &[u8]) -> Option<Box<str>> {
+    if !raw.contains(&b'\\') {
+        return Some(std::str::from_utf8(raw).ok()?.into());
+    }
+    let quoted = [b"\"", raw, b"\""].concat();
+    serde_json::from_slice::<String>(&quoted).ok().map(String::into_boxed_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(json: &str) -> Option<Vec<(String, String)>> {
+        let found = scan(json.as_bytes())?;
+        Some(found.labels.into_iter().map(|(k, v)| (k.into(), v.into())).collect())
+    }
+
+    #[test]
+    fn finds_metadata_wherever_it_stands() {
+        for (json, at) in [
+            (r#"{"metadata":{"name":"a"}}"#, 13),
+            (r#"{"kind":"X","metadata":{"name":"a"}}"#, 24),
+            (
+                r#"{ "data" : {"metadata":{"labels":{"a":"b"}}, "x":[1,-2.5e3,{"y":null}]} , "metadata" : {} }"#,
+                89,
+            ),
+            (r#"{"a":"\"metadata\":{","b":true,"metadata":{}}"#, 43),
+            (r#"{"n":12,"metadata":{"labels":null}}"#, 20),
+        ] {
+            let found = scan(json.as_bytes()).unwrap_or_else(|| panic!("{json}"));
+            assert_eq!(found.metadata, at, "{json}");
+            assert_eq!(&json[at - 1..at], "{", "{json}");
+            assert!(found.labels.is_empty(), "{json}");
+        }
+    }
+
+    #[test]
+    fn reads_labels() {
+        let json =
+            r#"{"metadata":{"annotations":{"x":"{\"labels\":1}"},"labels":{"b":"2","a":"1"},"name":"n"}}"#;
+        assert_eq!(labels(json), Some(vec![("a".into(), "1".into()), ("b".into(), "2".into())]));
+        assert_eq!(
+            labels(r#"{"metadata":{"labels":{"q\/r":"\u00e9"}}}"#),
+            Some(vec![("q/r".into(), "é".into())])
+        );
+    }
+
+    #[test]
+    fn refuses_what_is_no_object() {
+        for json in
+            ["", "1", "null", "[]", "{}", "k8s\0\n", r#"{"metadata":null}"#, r#"{"metadata":{"#, r#"{"a":}"#]
+        {
+            assert_eq!(scan(json.as_bytes()), None, "{json}");
+        }
+    }
+}
