@@ -21,6 +21,15 @@ pub struct ImageFile {
     pub mode: u32,
 }
 
+/// A symbolic link of an image.
+#[derive(Clone, Debug)]
+pub struct ImageLink {
+    /// Where it lies, without the leading slash.
+    pub path: String,
+    /// Where it leads.
+    pub target: String,
+}
+
 /// What an image is made of.
 #[derive(Clone, Debug, Default)]
 pub struct Recipe {
@@ -28,6 +37,8 @@ pub struct Recipe {
     pub name: String,
     /// Its files.
     pub files: Vec<ImageFile>,
+    /// Its symbolic links.
+    pub links: Vec<ImageLink>,
     /// The program and its first arguments.
     pub entrypoint: Vec<String>,
     /// Environment variables, `NAME=value`.
@@ -74,6 +85,15 @@ impl Recipe {
         let mut tar = tar::Builder::new(Vec::new());
         for file in &self.files {
             append(&mut tar, &file.path, &file.content, file.mode)?;
+        }
+        for link in &self.links {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_size(0);
+            header.set_mode(0o777);
+            header.set_mtime(0);
+            tar.append_link(&mut header, &link.path, &link.target)
+                .with_context(|| format!("cannot pack {}", link.path))?;
         }
         let layer = tar.into_inner().context("cannot pack a layer")?;
         let config = json!({
@@ -191,6 +211,7 @@ mod tests {
         let recipe = Recipe {
             name: "hello:v1".into(),
             files: vec![file],
+            links: vec![],
             entrypoint: vec!["/bin/hello".into()],
             env: vec![],
         };

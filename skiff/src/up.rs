@@ -157,6 +157,7 @@ fn pause_archive(cluster: &Cluster) -> Result<PathBuf> {
     let recipe = Recipe {
         name: containerd::PAUSE_IMAGE.into(),
         files: vec![ImageFile { path: "pause".into(), content, mode: 0o755 }],
+        links: Vec::new(),
         entrypoint: vec!["/pause".into()],
         env: Vec::new(),
     };

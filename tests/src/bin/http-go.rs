@@ -1,0 +1,71 @@
+//! The program of the test images `http-go:v1`, `v2`, `v3`: answers every request with
+//! `Welcome! VERSION` and the pod's name.
+//!
+//! VERSION comes from the environment, as does LINGER_MS: how long it still answers
+//! after SIGTERM, until the last client has heard that it is going.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, Signal};
+
+fn setting(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
+fn answer(stream: TcpStream, body: &str) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut request = BufReader::new(stream);
+    let mut line = String::new();
+    // The head ends with an empty line.
+    while request.read_line(&mut line)? > 2 {
+        line.clear();
+    }
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    request.get_mut().write_all(format!("{head}{body}").as_bytes())
+}
+
+fn serve(listener: &TcpListener, body: &'static str) {
+    for stream in listener.incoming().flatten() {
+        std::thread::spawn(move || {
+            if let Err(error) = answer(stream, body) {
+                eprintln!("http-go: {error}");
+            }
+        });
+    }
+}
+
+fn main() -> ExitCode {
+    let mut stop = SigSet::empty();
+    stop.add(Signal::SIGTERM);
+    stop.add(Signal::SIGINT);
+    if let Err(error) = stop.thread_block() {
+        eprintln!("http-go: {error}");
+        return ExitCode::FAILURE;
+    }
+    let version = setting("VERSION", "v1");
+    let port = setting("PORT", "8080");
+    let linger = Duration::from_millis(setting("LINGER_MS", "0").parse().unwrap_or(0));
+    let listener = match TcpListener::bind(format!("0.0.0.0:{port}")) {
+        Ok(listener) => listener,
+        Err(error) => {
+            eprintln!("http-go: cannot listen on {port}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("http-go {version} listens on {port}");
+    let body: &'static str =
+        Box::leak(format!("Welcome! {version}\n{}\n", setting("HOSTNAME", "")).into_boxed_str());
+    std::thread::spawn(move || serve(&listener, body));
+    match stop.wait() {
+        Ok(signal) => println!("http-go {version} stops on {signal}"),
+        Err(error) => eprintln!("http-go: {error}"),
+    }
+    std::thread::sleep(linger);
+    ExitCode::SUCCESS
+}
