@@ -130,14 +130,3 @@ pub fn in_namespace<T: Send>(path: &Path, work: impl AsyncFnOnce() -> T + Send) 
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
-
-/// Writes a network setting of the current thread's namespace unless it has the value already
-/// (where `/proc/sys` is read-only, what is right is enough).
-pub fn set_sysctl(path: &str, value: &str) -> std::io::Result<()> {
-    let file = format!("/proc/sys/net/{path}");
-    if std::fs::read_to_string(&file).is_ok_and(|now| now.trim() == value) {
-        return Ok(());
-    }
-    std::fs::write(&file, value)
-        .map_err(|e| std::io::Error::new(e.kind(), format!("cannot set {file} to {value}: {e}")))
-}

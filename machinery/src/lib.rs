@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod pki;
 pub mod queue;
 pub mod serve;
+pub mod sysctl;
 pub mod tasks;
 pub mod tls;
 

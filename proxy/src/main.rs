@@ -1,3 +1,17 @@
 //! Entry point of the proxy daemon.
 
-fn main() {}
+use clap::Parser as _;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> anyhow::Result<()> {
+    let args = proxy::args::Args::parse();
+    machinery::logging::init(&args.common);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if args.cleanup {
+        return runtime.block_on(proxy::cleanup());
+    }
+    let config = args.config()?;
+    runtime.block_on(proxy::run(config))
+}

@@ -10,7 +10,6 @@ use std::process::{Command, Stdio};
 
 use super::CniError;
 use super::allocation::Table;
-use crate::netlink::set_sysctl;
 
 const PORTS: &str = "SKIFF-HOSTPORTS";
 const MASQUERADE: &str = "SKIFF-HOSTPORTS-MASQ";
@@ -67,7 +66,8 @@ pub fn apply(table: &Table, bridge: &str) -> Result<(), CniError> {
     };
     if table.has_ports() {
         // Lets 127.0.0.1:PORT leave through the bridge once it is translated.
-        set_sysctl(&format!("ipv4/conf/{bridge}/route_localnet"), "1").map_err(|e| failed(e.to_string()))?;
+        machinery::sysctl::set(&format!("ipv4/conf/{bridge}/route_localnet"), "1")
+            .map_err(|e| failed(e.to_string()))?;
     }
     let mut missing = Vec::new();
     for jump in JUMPS {

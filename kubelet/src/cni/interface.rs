@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 
 use super::result::{Interface, Wired};
 use super::{Attachment, CniError, Network};
-use crate::netlink::{Link, Netlink, errno, in_namespace, set_sysctl};
+use crate::netlink::{Link, Netlink, errno, in_namespace};
 
 /// Name of the node's end of an attachment's pair.
 pub fn host_name(attachment: &Attachment) -> String {
@@ -68,7 +68,7 @@ pub async fn ensure_bridge(node: &Netlink, network: &Network) -> Result<Link, Cn
                 ("ipv4/conf/all/send_redirects".to_owned(), "0"),
                 (format!("ipv4/conf/{name}/send_redirects"), "0"),
             ] {
-                set_sysctl(&setting, value)
+                machinery::sysctl::set(&setting, value)
                     .map_err(|e| CniError::new(CniError::IO, "cannot prepare the node for forwarding", e))?;
             }
             find().await?.ok_or_else(|| {

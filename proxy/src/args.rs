@@ -1,0 +1,103 @@
+//! The proxy's flags, and the checked configuration made from them.
+//!
+//! Upstream counterpart: kube-proxy's flags of the same names.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use ipnet::Ipv4Net;
+use machinery::args::CommonArgs;
+
+use crate::render::Rules;
+
+/// Flags of the proxy.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "proxy", version, about = "Turns services and endpoints into iptables rules.")]
+pub struct Args {
+    /// Flags of every daemon.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// File with the API server's address and the proxy's credentials.
+    #[arg(long, value_name = "FILE", required_unless_present = "cleanup")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Name of the node, where it is not the host's name.
+    #[arg(long, value_name = "NODE")]
+    pub hostname_override: Option<String>,
+    /// The node's address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub node_ip: Option<IpAddr>,
+    /// Range of pod addresses; callers from elsewhere are masqueraded.
+    #[arg(long, value_name = "RANGE")]
+    pub cluster_cidr: Option<Ipv4Net>,
+    /// Masquerade all traffic to services.
+    #[arg(long)]
+    pub masquerade_all: bool,
+    /// Where health is asked for.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:10256")]
+    pub healthz_bind_address: SocketAddr,
+    /// Where metrics are read.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:10249")]
+    pub metrics_bind_address: SocketAddr,
+    /// Shortest time between two changes of the rules.
+    #[arg(long, value_name = "MILLISECONDS", default_value = "100")]
+    pub iptables_min_sync_period_ms: u64,
+    /// How often to look whether someone has flushed the rules.
+    #[arg(long, value_name = "SECONDS", default_value = "30")]
+    pub iptables_sync_period_s: u64,
+    /// Remove all rules of the proxy and end.
+    #[arg(long)]
+    pub cleanup: bool,
+}
+
+/// What the proxy runs with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Credentials for the API server.
+    pub kubeconfig: PathBuf,
+    /// What goes into the rules.
+    pub rules: Rules,
+    /// Where health is asked for.
+    pub healthz: SocketAddr,
+    /// Where metrics are read.
+    pub metrics: SocketAddr,
+    /// Shortest time between two changes of the rules.
+    pub min_sync_period: Duration,
+    /// How often to look whether someone has flushed the rules.
+    pub sync_period: Duration,
+}
+
+impl Args {
+    /// Checks the flags.
+    pub fn config(self) -> anyhow::Result<Config> {
+        let node = match self.hostname_override {
+            Some(node) => node,
+            None => nix::unistd::gethostname()?
+                .into_string()
+                .map_err(|name| anyhow::anyhow!("the host's name {name:?} cannot be a node's"))?,
+        };
+        anyhow::ensure!(!node.trim().is_empty(), "--hostname-override is empty");
+        anyhow::ensure!(self.iptables_sync_period_s > 0, "--iptables-sync-period-s must not be 0");
+        let node_ip: Option<Ipv4Addr> = match self.node_ip {
+            None => None,
+            Some(IpAddr::V4(ip)) => Some(ip),
+            Some(IpAddr::V6(ip)) => anyhow::bail!("--node-ip {ip}: only IPv4 is supported"),
+        };
+        Ok(Config {
+            kubeconfig: self.kubeconfig.ok_or_else(|| anyhow::anyhow!("--kubeconfig is missing"))?,
+            rules: Rules {
+                node: node.trim().to_lowercase(),
+                node_ip,
+                cluster_cidr: self.cluster_cidr.map(|range| range.trunc()),
+                masquerade_all: self.masquerade_all,
+                counters: false,
+                liberal_tcp: false,
+            },
+            healthz: self.healthz_bind_address,
+            metrics: self.metrics_bind_address,
+            min_sync_period: Duration::from_millis(self.iptables_min_sync_period_ms),
+            sync_period: Duration::from_secs(self.iptables_sync_period_s),
+        })
+    }
+}

@@ -1,0 +1,343 @@
+//! A set of iptables chains, and the text that turns one set into another.
+//!
+//! Rules are kept as `iptables-save` prints them. A restore names only chains that differ; it is
+//! one transaction per table, so packets never meet half of a change. Built-in chains are not
+//! ours: into them go jumps, each only when it is missing. Upstream: `pkg/proxy/iptables`,
+//! `pkg/util/iptables`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+/// The tables that we write to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Only watched for someone else's flush.
+    Mangle,
+    /// What is let through.
+    Filter,
+    /// Where it goes.
+    Nat,
+}
+
+impl Table {
+    /// All of them.
+    pub const ALL: [Table; 3] = [Table::Mangle, Table::Filter, Table::Nat];
+
+    /// As iptables writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Table::Mangle => "mangle",
+            Table::Filter => "filter",
+            Table::Nat => "nat",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Table> {
+        Table::ALL.into_iter().find(|table| table.name() == name)
+    }
+}
+
+/// Chains with their rules, without `-A CHAIN`.
+pub type Chains = BTreeMap<String, Vec<String>>;
+
+/// All chains of ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ruleset {
+    /// The chains of each table.
+    pub tables: BTreeMap<Table, Chains>,
+}
+
+/// Where a built-in chain leads into one of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Jump {
+    /// Its table.
+    pub table: Table,
+    /// The built-in chain.
+    pub from: &'static str,
+    /// Our chain.
+    pub to: &'static str,
+    /// What stands before the target.
+    pub matches: &'static str,
+}
+
+/// All jumps, in the order in which they stand at the top of each built-in chain.
+pub const JUMPS: [Jump; 14] = {
+    const fn jump(table: Table, from: &'static str, to: &'static str, matches: &'static str) -> Jump {
+        Jump { table, from, to, matches }
+    }
+    use Table::{Filter, Nat};
+    const FIREWALL: &str =
+        "-m conntrack --ctstate NEW -m comment --comment \"kubernetes load balancer firewall\" ";
+    const PORTALS: &str = "-m conntrack --ctstate NEW -m comment --comment \"kubernetes service portals\" ";
+    const OUTSIDE: &str =
+        "-m conntrack --ctstate NEW -m comment --comment \"kubernetes externally-visible service portals\" ";
+    [
+        jump(Filter, "INPUT", "KUBE-FIREWALL", ""),
+        jump(Filter, "INPUT", "KUBE-PROXY-FIREWALL", FIREWALL),
+        jump(
+            Filter,
+            "INPUT",
+            "KUBE-NODEPORTS",
+            "-m comment --comment \"kubernetes health check service ports\" ",
+        ),
+        jump(Filter, "INPUT", "KUBE-EXTERNAL-SERVICES", OUTSIDE),
+        jump(Filter, "FORWARD", "KUBE-PROXY-FIREWALL", FIREWALL),
+        jump(Filter, "FORWARD", "KUBE-FORWARD", "-m comment --comment \"kubernetes forwarding rules\" "),
+        jump(Filter, "FORWARD", "KUBE-SERVICES", PORTALS),
+        jump(Filter, "FORWARD", "KUBE-EXTERNAL-SERVICES", OUTSIDE),
+        jump(Filter, "OUTPUT", "KUBE-FIREWALL", ""),
+        jump(Filter, "OUTPUT", "KUBE-PROXY-FIREWALL", FIREWALL),
+        jump(Filter, "OUTPUT", "KUBE-SERVICES", PORTALS),
+        jump(Nat, "PREROUTING", "KUBE-SERVICES", "-m comment --comment \"kubernetes service portals\" "),
+        jump(Nat, "OUTPUT", "KUBE-SERVICES", "-m comment --comment \"kubernetes service portals\" "),
+        jump(
+            Nat,
+            "POSTROUTING",
+            "KUBE-POSTROUTING",
+            "-m comment --comment \"kubernetes postrouting rules\" ",
+        ),
+    ]
+};
+
+/// What the kernel has, as far as it is ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Names of our chains.
+    pub chains: BTreeMap<Table, BTreeSet<String>>,
+    /// The jumps that are there.
+    pub jumps: BTreeSet<Jump>,
+}
+
+/// Is this a chain that only the proxy makes?
+fn is_ours(chain: &str) -> bool {
+    const FIXED: [&str; 9] = [
+        "KUBE-SERVICES",
+        "KUBE-EXTERNAL-SERVICES",
+        "KUBE-NODEPORTS",
+        "KUBE-POSTROUTING",
+        "KUBE-MARK-MASQ",
+        "KUBE-FORWARD",
+        "KUBE-FIREWALL",
+        "KUBE-PROXY-FIREWALL",
+        "KUBE-PROXY-CANARY",
+    ];
+    const HASHED: [&str; 5] = ["KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-EXT-", "KUBE-FW-"];
+    FIXED.contains(&chain) || HASHED.iter().any(|prefix| chain.starts_with(prefix))
+}
+
+/// Reads the output of `iptables-save`.
+pub fn observe(saved: &str) -> Observed {
+    let mut observed = Observed::default();
+    let mut table = None;
+    for line in saved.lines() {
+        if let Some(name) = line.strip_prefix('*') {
+            table = Table::parse(name.trim());
+        }
+        let Some(table) = table else { continue };
+        if let Some(chain) = line.strip_prefix(':').and_then(|line| line.split(' ').next()) {
+            if is_ours(chain) {
+                observed.chains.entry(table).or_default().insert(chain.to_owned());
+            }
+        } else if let Some((from, rule)) = line.strip_prefix("-A ").and_then(|rule| rule.split_once(' ')) {
+            let found = JUMPS.iter().find(|jump| {
+                jump.table == table && jump.from == from && rule.ends_with(&format!("-j {}", jump.to))
+            });
+            observed.jumps.extend(found);
+        }
+    }
+    observed
+}
+
+impl Ruleset {
+    /// A chain, made empty when it is not there yet.
+    pub fn chain(&mut self, table: Table, name: &str) -> &mut Vec<String> {
+        let chains = self.tables.entry(table).or_default();
+        // Looked up first so that a name is only copied once.
+        if !chains.contains_key(name) {
+            chains.insert(name.to_owned(), Vec::new());
+        }
+        chains.entry(name.to_owned()).or_default()
+    }
+
+    /// Rules of a table.
+    pub fn count(&self, table: Table) -> usize {
+        self.tables.get(&table).map_or(0, |chains| chains.values().map(Vec::len).sum())
+    }
+
+    /// The restore that leads from what we wrote last to this; none when nothing differs.
+    pub fn update_from(&self, last: &Ruleset) -> Option<String> {
+        let none = Chains::new();
+        let mut text = String::new();
+        for table in Table::ALL {
+            let (old, new) =
+                (last.tables.get(&table).unwrap_or(&none), self.tables.get(&table).unwrap_or(&none));
+            let changed: Vec<_> = new.iter().filter(|(name, rules)| old.get(*name) != Some(rules)).collect();
+            let stale: Vec<&String> = old.keys().filter(|name| !new.contains_key(*name)).collect();
+            write_table(&mut text, table, &changed, &stale, &[]);
+        }
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// The restore that leads from anything to this.
+    pub fn replace(&self, observed: &Observed) -> String {
+        let (no_chains, no_names) = (Chains::new(), BTreeSet::new());
+        let mut text = String::new();
+        for table in Table::ALL {
+            let new = self.tables.get(&table).unwrap_or(&no_chains);
+            let there = observed.chains.get(&table).unwrap_or(&no_names);
+            let stale: Vec<&String> = there.iter().filter(|name| !new.contains_key(*name)).collect();
+            let missing: Vec<&Jump> = JUMPS
+                .iter()
+                .filter(|jump| jump.table == table && new.contains_key(jump.to))
+                .filter(|jump| !observed.jumps.contains(jump))
+                .collect();
+            write_table(&mut text, table, &new.iter().collect::<Vec<_>>(), &stale, &missing);
+        }
+        text
+    }
+
+    /// The restore that takes away everything of ours; none when there is nothing.
+    pub fn remove(observed: &Observed) -> Option<String> {
+        let mut text = String::new();
+        for table in Table::ALL {
+            let chains: Vec<&String> = observed.chains.get(&table).into_iter().flatten().collect();
+            let jumps: Vec<&Jump> = observed.jumps.iter().filter(|jump| jump.table == table).collect();
+            if chains.is_empty() && jumps.is_empty() {
+                continue;
+            }
+            begin_table(&mut text, table, chains.iter().copied());
+            for jump in jumps {
+                line(&mut text, format_args!("-D {} {}-j {}", jump.from, jump.matches, jump.to));
+            }
+            for chain in chains {
+                line(&mut text, format_args!("-X {chain}"));
+            }
+            text.push_str("COMMIT\n");
+        }
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// All rules in the order of `iptables-save`, for people and tests.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for (table, chains) in &self.tables {
+            write_table(&mut text, *table, &chains.iter().collect::<Vec<_>>(), &[], &[]);
+        }
+        text
+    }
+}
+
+fn line(text: &mut String, args: std::fmt::Arguments) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{args}");
+}
+
+/// Naming a chain flushes it, or makes it.
+fn begin_table<'a>(text: &mut String, table: Table, chains: impl Iterator<Item = &'a String>) {
+    line(text, format_args!("*{}", table.name()));
+    for chain in chains {
+        line(text, format_args!(":{chain} - [0:0]"));
+    }
+}
+
+fn write_table(
+    text: &mut String,
+    table: Table,
+    changed: &[(&String, &Vec<String>)],
+    stale: &[&String],
+    missing: &[&Jump],
+) {
+    if changed.is_empty() && stale.is_empty() && missing.is_empty() {
+        return;
+    }
+    let names = changed.iter().map(|(name, _)| *name).chain(stale.iter().copied());
+    begin_table(text, table, names);
+    for (name, rules) in changed {
+        for rule in *rules {
+            line(text, format_args!("-A {name} {rule}"));
+        }
+    }
+    // Each goes to the top, so the first comes last.
+    for jump in missing.iter().rev() {
+        line(text, format_args!("-I {} {}-j {}", jump.from, jump.matches, jump.to));
+    }
+    for name in stale {
+        line(text, format_args!("-X {name}"));
+    }
+    text.push_str("COMMIT\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ruleset(chains: &[(Table, &str, &[&str])]) -> Ruleset {
+        let mut ruleset = Ruleset::default();
+        for (table, name, rules) in chains {
+            ruleset.chain(*table, name).extend(rules.iter().map(|rule| (*rule).to_owned()));
+        }
+        ruleset
+    }
+
+    #[test]
+    fn an_update_names_only_chains_that_differ() {
+        let old = ruleset(&[
+            (Table::Nat, "KUBE-SERVICES", &["-j KUBE-SVC-A"]),
+            (Table::Nat, "KUBE-SVC-A", &["-j KUBE-SEP-A"]),
+            (Table::Nat, "KUBE-SEP-A", &["-j DNAT"]),
+            (Table::Filter, "KUBE-FORWARD", &["-j ACCEPT"]),
+        ]);
+        let new = ruleset(&[
+            (Table::Nat, "KUBE-SERVICES", &["-j KUBE-SVC-A"]),
+            (Table::Nat, "KUBE-SVC-A", &["-j KUBE-SEP-B"]),
+            (Table::Nat, "KUBE-SEP-B", &["-j DNAT"]),
+            (Table::Filter, "KUBE-FORWARD", &["-j ACCEPT"]),
+        ]);
+        insta::assert_snapshot!(new.update_from(&old).unwrap(), @r"
+        *nat
+        :KUBE-SEP-B - [0:0]
+        :KUBE-SVC-A - [0:0]
+        :KUBE-SEP-A - [0:0]
+        -A KUBE-SEP-B -j DNAT
+        -A KUBE-SVC-A -j KUBE-SEP-B
+        -X KUBE-SEP-A
+        COMMIT
+        ");
+        assert_eq!(new.update_from(&new), None);
+    }
+
+    #[test]
+    fn from_anything_to_ours_and_away_again() {
+        let saved = r#"# Generated by iptables-save
+*nat
+:PREROUTING ACCEPT [0:0]
+:KUBE-SEP-OLD - [0:0]
+:KUBE-SERVICES - [0:0]
+:KUBE-KUBELET-CANARY - [0:0]
+-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A OUTPUT -j DOCKER
+COMMIT
+"#;
+        let observed = observe(saved);
+        let wanted = ruleset(&[(Table::Nat, "KUBE-SERVICES", &["-j KUBE-NODEPORTS"])]);
+        insta::assert_snapshot!(wanted.replace(&observed), @r#"
+        *nat
+        :KUBE-SERVICES - [0:0]
+        :KUBE-SEP-OLD - [0:0]
+        -A KUBE-SERVICES -j KUBE-NODEPORTS
+        -I OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+        -X KUBE-SEP-OLD
+        COMMIT
+        "#);
+        insta::assert_snapshot!(Ruleset::remove(&observed).unwrap(), @r#"
+        *nat
+        :KUBE-SEP-OLD - [0:0]
+        :KUBE-SERVICES - [0:0]
+        -D PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+        -X KUBE-SEP-OLD
+        -X KUBE-SERVICES
+        COMMIT
+        "#);
+        assert_eq!(Ruleset::remove(&Observed::default()), None);
+    }
+}

@@ -1,0 +1,366 @@
+//! Rules in the real kernel: one node, pods, and a neighbour, each a network namespace.
+#![allow(clippy::unwrap_used)]
+
+mod fixture;
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use fixture::{ports, rules};
+use proxy::metrics::Metrics;
+use proxy::render::render;
+use proxy::sync::Syncer;
+
+/// Needs root; says so and skips without.
+macro_rules! need_root {
+    () => {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: network namespaces need root");
+            return;
+        }
+    };
+}
+
+/// A network namespace that is removed with this value.
+struct Namespace(String);
+
+impl Namespace {
+    fn new(role: &str) -> Namespace {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name =
+            format!("proxytest-{}-{}-{role}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        sh(&format!("ip netns add {name}"));
+        let namespace = Namespace(name);
+        namespace.sh("ip link set lo up");
+        namespace
+    }
+
+    fn path(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.0)
+    }
+
+    fn sh(&self, command: &str) -> String {
+        sh(&format!("nsenter --net={} {command}", self.path().display()))
+    }
+
+    /// Runs `work` on a thread inside.
+    fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let file = File::open(self.path()).unwrap();
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                nix::sched::setns(file.as_fd(), nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+                work()
+            });
+            thread.join().unwrap()
+        })
+    }
+
+    /// Runs `work` inside, on a thread with a runtime.
+    fn run_async<T: Send>(&self, work: impl AsyncFnOnce() -> T + Send) -> T {
+        self.run(|| {
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work())
+        })
+    }
+
+    /// Answers TCP and UDP with its own name and the caller's address.
+    fn serve(&self, port: u16, name: String) {
+        let (tcp, udp) = self.run(|| {
+            (TcpListener::bind(("0.0.0.0", port)).unwrap(), UdpSocket::bind(("0.0.0.0", port)).unwrap())
+        });
+        let udp_name = name.clone();
+        std::thread::spawn(move || {
+            for stream in tcp.incoming() {
+                let mut stream = stream.unwrap();
+                let from = stream.peer_addr().unwrap().ip();
+                let _ = write!(stream, "{name} {from}");
+            }
+        });
+        std::thread::spawn(move || {
+            let mut buffer = [0; 64];
+            while let Ok((_, from)) = udp.recv_from(&mut buffer) {
+                let _ = udp.send_to(format!("{udp_name} {}", from.ip()).as_bytes(), from);
+            }
+        });
+    }
+
+    /// Who answers, and whom it saw.
+    fn ask(&self, ip: [u8; 4], port: u16) -> std::io::Result<(String, Ipv4Addr)> {
+        self.run(move || {
+            let mut stream =
+                TcpStream::connect_timeout(&SocketAddr::from((ip, port)), Duration::from_secs(3))?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            let (name, from) = text.split_once(' ').unwrap();
+            Ok((name.to_owned(), from.parse().unwrap()))
+        })
+    }
+
+    /// Who answers, asked many times.
+    fn survey(&self, ip: [u8; 4], port: u16) -> HashMap<String, usize> {
+        let mut found = HashMap::new();
+        for _ in 0..40 {
+            *found.entry(self.ask(ip, port).unwrap().0).or_default() += 1;
+        }
+        found
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+fn sh(command: &str) -> String {
+    let output = Command::new("sh").args(["-c", command]).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A node 192.0.2.1 with two pods, 10.244.1.2 and .3, and a neighbour 192.0.2.9 outside.
+struct Net {
+    node: Namespace,
+    pods: Vec<Namespace>,
+    outside: Namespace,
+}
+
+const NODE: [u8; 4] = [192, 0, 2, 1];
+
+impl Net {
+    fn new() -> Net {
+        let net = Net {
+            node: Namespace::new("node"),
+            pods: (0..2).map(|_| Namespace::new("pod")).collect(),
+            outside: Namespace::new("outside"),
+        };
+        let node = &net.node;
+        node.sh("sysctl -qw net.ipv4.ip_forward=1");
+        let ends = net.pods.iter().enumerate().map(|(n, pod)| {
+            (pod, format!("pod{n}"), "10.244.1.1/32".to_owned(), format!("10.244.1.{}", n + 2))
+        });
+        for (pod, link, gateway, ip) in ends {
+            node.sh(&format!("ip link add {link} type veth peer name eth0 netns {}", pod.0));
+            node.sh(&format!("ip addr add {gateway} dev {link}"));
+            node.sh(&format!("ip link set {link} up"));
+            node.sh(&format!("ip route add {ip} dev {link}"));
+            pod.sh(&format!("ip addr add {ip}/32 dev eth0"));
+            pod.sh("ip link set eth0 up");
+            pod.sh("ip route add 10.244.1.1 dev eth0");
+            pod.sh("ip route add default via 10.244.1.1");
+            pod.serve(8080, ip.clone());
+        }
+        let outside = &net.outside;
+        node.sh(&format!("ip link add up0 type veth peer name eth0 netns {}", outside.0));
+        node.sh("ip addr add 192.0.2.1/24 dev up0");
+        node.sh("ip link set up0 up");
+        outside.sh("ip addr add 192.0.2.9/24 dev eth0");
+        outside.sh("ip link set eth0 up");
+        outside.sh("ip route add 10.96.0.0/16 via 192.0.2.1");
+        // What comes from the neighbour and goes nowhere leaves towards it again; redirects about
+        // that would use up what the kernel allows in errors to one address.
+        node.sh("sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.up0.send_redirects=0");
+        // A node sends what it has no other route for to its gateway.
+        node.sh("ip route add default via 192.0.2.9");
+        net
+    }
+
+    fn saved(&self) -> String {
+        self.node.sh("iptables-save")
+    }
+}
+
+fn syncer() -> Syncer {
+    Syncer::new(rules(), Metrics::new(&mut machinery::metrics::registry()))
+}
+
+const TWO: &str = "addressType: IPv4
+ports: [{name: '', port: 8080, protocol: TCP}]
+endpoints: [{addresses: [10.244.1.2], nodeName: here}, {addresses: [10.244.1.3], nodeName: here}]
+service: ";
+
+#[test]
+fn services_answer_from_everywhere_and_vanish() {
+    need_root!();
+    let net = Net::new();
+    let yaml = format!(
+        "metadata: {{namespace: shop, name: web}}
+spec: {{type: NodePort, clusterIP: 10.96.0.20, ports: [{{port: 80, nodePort: 30080}}]}}
+---
+{TWO}web
+---
+metadata: {{namespace: shop, name: sticky}}
+spec: {{clusterIP: 10.96.0.21, sessionAffinity: ClientIP, ports: [{{port: 80}}]}}
+---
+{TWO}sticky
+---
+metadata: {{namespace: shop, name: empty}}
+spec: {{type: NodePort, clusterIP: 10.96.0.22, ports: [{{port: 80, nodePort: 30082}}]}}
+---
+metadata: {{namespace: shop, name: kept}}
+spec: {{type: NodePort, clusterIP: 10.96.0.23, externalTrafficPolicy: Local, ports: [{{port: 80, nodePort: 30083}}]}}
+---
+{TWO}kept"
+    );
+    let before = net.saved();
+    net.node.run_async(async || syncer().sync(&ports(&yaml), None).await).unwrap();
+
+    // What the kernel says it has is what was rendered, letter for letter.
+    let saved = net.saved();
+    let rendered = render(&ports(&yaml), None, &rules()).text();
+    let (saved_rules, rendered_rules): (HashSet<&str>, HashSet<&str>) =
+        (saved.lines().collect(), rendered.lines().filter(|line| line.starts_with("-A")).collect());
+    let missing: Vec<_> = rendered_rules.difference(&saved_rules).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+
+    let (web, pod_ips) = ([10, 96, 0, 20], ["10.244.1.2", "10.244.1.3"]);
+    for (who, from) in [("pod", &net.pods[0]), ("node", &net.node), ("outside", &net.outside)] {
+        let survey = from.survey(web, 80);
+        assert!(pod_ips.iter().all(|ip| survey.contains_key(*ip)), "spread for {who}: {survey:?}");
+    }
+    let survey = net.outside.survey(NODE, 30080);
+    assert_eq!(survey.len(), 2, "{survey:?}");
+    assert_eq!(net.node.survey([127, 0, 0, 1], 30080).len(), 2, "NodePort on 127.0.0.1");
+
+    // Who is seen: pods keep their address, except where a pod reaches itself; others do not.
+    for _ in 0..20 {
+        let (name, seen) = net.pods[0].ask(web, 80).unwrap();
+        let masqueraded = name == "10.244.1.2";
+        assert_eq!(seen == Ipv4Addr::new(10, 244, 1, 2), !masqueraded, "{name} saw {seen}");
+    }
+    assert_ne!(net.outside.ask(NODE, 30080).unwrap().1, Ipv4Addr::new(192, 0, 2, 9));
+    assert_eq!(net.outside.ask(NODE, 30083).unwrap().1, Ipv4Addr::new(192, 0, 2, 9), "policy Local");
+
+    assert_eq!(net.pods[0].survey([10, 96, 0, 21], 80).len(), 1, "a sticky client stays");
+
+    for (from, ip, port) in [
+        (&net.pods[0], [10, 96, 0, 22], 80),
+        (&net.node, [10, 96, 0, 22], 80),
+        (&net.outside, [10, 96, 0, 22], 80),
+        (&net.outside, NODE, 30082),
+    ] {
+        let error = from.ask(ip, port).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{} to {ip:?}:{port}", from.0);
+    }
+
+    net.node.run_async(async || proxy::cleanup().await).unwrap();
+    let after = net.saved();
+    assert!(!after.contains("KUBE-"), "{after}");
+    let rules_of = |saved: &str| saved.lines().filter(|line| line.starts_with("-A")).count();
+    assert_eq!(rules_of(&after), rules_of(&before));
+    net.node.run_async(async || proxy::cleanup().await).unwrap();
+}
+
+#[test]
+fn changes_touch_what_changed_and_survive_a_flush() {
+    need_root!();
+    let net = Net::new();
+    let service = |name: &str, last: u8| {
+        format!(
+            "metadata: {{namespace: shop, name: {name}}}\nspec: {{clusterIP: 10.96.0.{last}, ports: [{{port: 80}}]}}"
+        )
+    };
+    let both = format!("{}\n---\n{TWO}web\n---\n{}\n---\n{TWO}more", service("web", 20), service("more", 21));
+    let one = format!(
+        "{}\n---\n{}",
+        service("web", 20),
+        TWO.replace(", {addresses: [10.244.1.3], nodeName: here}", "") + "web"
+    );
+    net.node.run_async(async || {
+        let mut syncer = syncer();
+        syncer.sync(&ports(&both), None).await.unwrap();
+        // A rule that someone added to a chain of another service stays: that chain is not touched.
+        let chain = proxy::names::cluster("shop/web", proxy::services::Protocol::Tcp);
+        sh(&format!("iptables -t nat -A {chain} -m comment --comment mine -j RETURN"));
+        syncer.sync(&ports(&both), None).await.unwrap();
+        assert!(sh("iptables-save -t nat").contains("mine"), "nothing changed, nothing was called");
+        syncer.sync(&ports(&one), None).await.unwrap();
+        let saved = sh("iptables-save -t nat");
+        assert!(!saved.contains("mine") && !saved.contains("shop/more"), "{saved}");
+        assert!(!saved.contains("10.244.1.3"), "{saved}");
+    });
+    assert_eq!(net.pods[1].survey([10, 96, 0, 20], 80).len(), 1);
+
+    // A proxy that starts again finds the rules of the last one and makes them its own.
+    net.node.run_async(async || {
+        let mut again = syncer();
+        again.sync(&ports(&both), None).await.unwrap();
+        assert!(proxy::iptables::canary_lives().await.unwrap());
+        sh("iptables -t nat -F && iptables -t nat -X && iptables -F && iptables -X");
+        assert!(!proxy::iptables::canary_lives().await.unwrap());
+        again.forget();
+        again.sync(&ports(&both), None).await.unwrap();
+    });
+    let jumps = net.saved().lines().filter(|line| line.starts_with("-A PREROUTING")).count();
+    assert_eq!(jumps, 1);
+    assert_eq!(net.pods[0].survey([10, 96, 0, 21], 80).len(), 2);
+}
+
+#[test]
+fn udp_clients_follow_their_service() {
+    need_root!();
+    let net = Net::new();
+    let yaml = |ip: &str| {
+        format!(
+            "metadata: {{namespace: shop, name: dns}}
+spec: {{clusterIP: 10.96.0.20, ports: [{{port: 53, protocol: UDP}}]}}
+---
+addressType: IPv4
+service: dns
+ports: [{{name: '', port: 8080, protocol: UDP}}]
+endpoints: [{{addresses: [{ip}], nodeName: here}}]"
+        )
+    };
+    let client = net.outside.run(|| {
+        let client = UdpSocket::bind(("0.0.0.0", 5555)).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+        client
+    });
+    let ask = || {
+        let mut buffer = [0; 64];
+        client.send_to(b"who", ("10.96.0.20", 53)).unwrap();
+        let length = client.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).split(' ').next().unwrap().to_owned()
+    };
+    net.node.run_async(async || {
+        let mut syncer = syncer();
+        syncer.sync(&ports(&yaml("10.244.1.2")), None).await.unwrap();
+        assert_eq!(ask(), "10.244.1.2");
+        // The same client port goes on to the new endpoint, though its connection was tracked.
+        syncer.sync(&ports(&yaml("10.244.1.3")), None).await.unwrap();
+        assert_eq!(ask(), "10.244.1.3");
+    });
+}
+
+#[test]
+fn counters_come_count_and_go() {
+    need_root!();
+    let node = Namespace::new("node");
+    node.run(|| {
+        let mut netfilter = proxy::netfilter::Netfilter::open().unwrap();
+        match netfilter.add_counter("proxytest") {
+            Ok(()) => {}
+            Err(error) => {
+                eprintln!("skipped: the kernel has no named counters: {error}");
+                return;
+            }
+        }
+        netfilter.add_counter("proxytest").unwrap();
+        sh("iptables -A OUTPUT -d 127.0.0.1 -p udp -m nfacct --nfacct-name proxytest -j ACCEPT");
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..3 {
+            socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+        }
+        assert_eq!(netfilter.counter("proxytest").unwrap(), 3);
+        sh("iptables -F OUTPUT");
+        netfilter.delete_counter("proxytest").unwrap();
+        netfilter.delete_counter("proxytest").unwrap();
+        assert!(netfilter.counter("proxytest").is_err());
+    });
+}
