@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 #![allow(missing_docs)]
 pub struct Parsed {
     pub value: serde_json::Value,
@@ -5,4 +6,243 @@ pub struct Parsed {
 }
 pub fn parse(b: &[u8], _: bool) -> Result<Parsed, serde_json::Error> {
     Ok(Parsed { value: serde_json::from_slice(b)?, duplicates: vec![] })
+=======
+//! Reads request bodies: JSON into values, with the mistakes that field validation reports found on the way.
+//!
+//! Nesting is limited (the parser recurses), so no body can exhaust the stack. Unknown and duplicate fields
+//! come in the order of the text, as upstream's strict decoder gives them.
+
+use std::fmt;
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use crate::schema::{Node, TypeRef, Types, push_index, push_name};
+
+/// At most so many mistakes are listed.
+const MAX_PROBLEMS: usize = 100;
+
+/// A text that is no JSON; says so in the words of Go's decoder where they are short.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ParseError(String);
+
+/// Reads a value. Of a field given twice the last counts.
+pub fn parse(bytes: &[u8]) -> Result<Value, ParseError> {
+    serde_json::from_slice(bytes).map_err(|e| explain(bytes, &e))
+}
+
+/// Reads a value and lists its duplicate fields and, when the type is given, those that it does not have,
+/// as `duplicate field "a.b"` and `unknown field "a.b"`.
+pub fn parse_strict(
+    bytes: &[u8],
+    expected: Option<(&Types, TypeRef)>,
+) -> Result<(Value, Vec<String>), ParseError> {
+    let mut problems = Problems { path: String::new(), found: Vec::new() };
+    let seed = Checked { types: expected.map(|e| e.0), ty: expected.map(|e| e.1), problems: &mut problems };
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = seed
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value))
+        .map_err(|e| explain(bytes, &e))?;
+    Ok((value, problems.found))
+}
+
+fn explain(bytes: &[u8], error: &serde_json::Error) -> ParseError {
+    if error.is_eof() {
+        return ParseError("unexpected end of JSON input".into());
+    }
+    let line = bytes.split(|b| *b == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let rest = String::from_utf8_lossy(&line[error.column().saturating_sub(1).min(line.len())..]);
+    let text = error.to_string();
+    // serde_json ends its texts with the position.
+    let reason = text.split(" at line ").next().unwrap_or(&text);
+    ParseError(match rest.chars().next() {
+        Some(c) if error.is_syntax() => format!("invalid character {c:?} in JSON: {reason}"),
+        _ => format!("invalid JSON: {text}"),
+    })
+}
+
+struct Problems {
+    path: String,
+    found: Vec<String>,
+}
+
+impl Problems {
+    fn add(&mut self, what: &str) {
+        if self.found.len() < MAX_PROBLEMS {
+            self.found.push(format!("{what} field {:?}", self.path));
+        }
+    }
+}
+
+/// Reads one value of a type that may be known.
+struct Checked<'a> {
+    types: Option<&'a Types>,
+    ty: Option<TypeRef>,
+    problems: &'a mut Problems,
+}
+
+impl<'de> DeserializeSeed<'de> for Checked<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Checked<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
+        Ok(v.into())
+    }
+
+    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
+        Ok(v.into())
+    }
+
+    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
+        Ok(v.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<Value, E> {
+        Number::from_f64(v).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+    }
+
+    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
+        Ok(v.into())
+    }
+
+    fn visit_string<E>(self, v: String) -> Result<Value, E> {
+        Ok(v.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Value::deserialize(deserializer).map_err(D::Error::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let node = self.types.zip(self.ty).map(|(types, ty)| types.node(ty));
+        let item = match node {
+            Some(Node::List { item, .. }) => Some(*item),
+            _ => None,
+        };
+        let length = self.problems.path.len();
+        let mut items = Vec::new();
+        loop {
+            push_index(&mut self.problems.path, items.len());
+            let seed = Checked { types: self.types, ty: item, problems: &mut *self.problems };
+            let next = seq.next_element_seed(seed)?;
+            self.problems.path.truncate(length);
+            match next {
+                Some(value) => items.push(value),
+                None => return Ok(Value::Array(items)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let node = self.types.zip(self.ty).map(|(types, ty)| types.node(ty));
+        let length = self.problems.path.len();
+        let mut map = Map::new();
+        while let Some(name) = access.next_key::<String>()? {
+            push_name(&mut self.problems.path, &name);
+            let ty = match node {
+                Some(Node::Object(object)) => {
+                    let field = object.fields.get(name.as_str());
+                    if field.is_none() && !object.open {
+                        self.problems.add("unknown");
+                    }
+                    field.map(|f| f.ty)
+                }
+                Some(Node::Map { value, .. }) => Some(*value),
+                _ => None,
+            };
+            if map.contains_key(&name) {
+                self.problems.add("duplicate");
+            }
+            let seed = Checked { types: self.types, ty, problems: &mut *self.problems };
+            let value = access.next_value_seed(seed)?;
+            self.problems.path.truncate(length);
+            map.insert(name, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn mistakes_come_in_the_order_of_the_text() {
+        let types = Types::builtin();
+        let root = types.root("", "v1", "Pod").unwrap();
+        let body = br#"{"zzz": 1, "metadata": {"labels": {"a": "1", "a": "2"}, "name": "x", "name": "y"},
+            "spec": {"containers": [{}, {"nam": 1, "name": "a", "name": "b"}]}, "aaa": {"b": 1, "b": 2}}"#;
+        let (value, problems) = parse_strict(body, Some((types, root))).unwrap();
+        assert_eq!(
+            problems,
+            [
+                "unknown field \"zzz\"",
+                "duplicate field \"metadata.labels.a\"",
+                "duplicate field \"metadata.name\"",
+                "unknown field \"spec.containers[1].nam\"",
+                "duplicate field \"spec.containers[1].name\"",
+                "unknown field \"aaa\"",
+                "duplicate field \"aaa.b\"",
+            ]
+        );
+        assert_eq!(value["metadata"]["name"], "y");
+        assert_eq!(value, parse(body).unwrap());
+    }
+
+    #[test]
+    fn broken_bodies_are_refused() {
+        let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
+        for (body, start) in [
+            (&b"{\"apiVersion\":"[..], "unexpected end of JSON input"),
+            (b"", "unexpected end of JSON input"),
+            (b"{a: 1}", "invalid character 'a' in JSON"),
+            (b"{\"a\": 1} x", "invalid character 'x' in JSON"),
+            (&deep, "invalid character '[' in JSON: recursion limit exceeded"),
+        ] {
+            let error = parse(body).unwrap_err();
+            assert!(error.to_string().starts_with(start), "{error}");
+            assert!(parse_strict(body, None).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn both_ways_of_reading_agree(value in crate::schema::tests::any_json()) {
+            let text = serde_json::to_vec(&value).unwrap();
+            let (strict, problems) = parse_strict(&text, None).unwrap();
+            prop_assert_eq!(&strict, &parse(&text).unwrap());
+            prop_assert!(problems.is_empty());
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64), text in "[\\[\\]{}\",:a0-9.e-]{0,32}") {
+            let _ = parse(&bytes);
+            prop_assert_eq!(parse(text.as_bytes()).is_ok(), parse_strict(text.as_bytes(), None).is_ok());
+        }
+    }
+>>>>>>> 896e21e (Know every type: the tree of fields, unknown and wrongly typed ones, duplicate names)
 }

@@ -200,7 +200,7 @@ pub trait Rules: Send + Sync {
     /// What else changes when the deletion begins (a namespace's phase).
     fn begin_deletion(&self, object: &mut Value);
 
-    /// The OpenAPI schema.
+    /// The OpenAPI schema: for a type that has a name, a reference to it in the generator's definitions.
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
 }
 
@@ -468,6 +468,6 @@ impl<S: Strategy> Rules for Typed<S> {
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
-        S::Object::json_schema(generator)
+        generator.subschema_for::<S::Object>()
     }
 }
