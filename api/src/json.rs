@@ -1,12 +1,3 @@
-<<<<<<< HEAD
-#![allow(missing_docs)]
-pub struct Parsed {
-    pub value: serde_json::Value,
-    pub duplicates: Vec<String>,
-}
-pub fn parse(b: &[u8], _: bool) -> Result<Parsed, serde_json::Error> {
-    Ok(Parsed { value: serde_json::from_slice(b)?, duplicates: vec![] })
-=======
 //! Reads request bodies: JSON into values, with the mistakes that field validation reports found on the way.
 //!
 //! Nesting is limited (the parser recurses), so no body can exhaust the stack. Unknown and duplicate fields
@@ -244,5 +235,4 @@ mod tests {
             prop_assert_eq!(parse(text.as_bytes()).is_ok(), parse_strict(text.as_bytes(), None).is_ok());
         }
     }
->>>>>>> 896e21e (Know every type: the tree of fields, unknown and wrongly typed ones, duplicate names)
 }

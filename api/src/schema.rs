@@ -1,20 +1,3 @@
-<<<<<<< HEAD
-#![allow(missing_docs)]
-pub struct Types;
-#[derive(Clone, Copy)]
-pub struct TypeRef;
-impl Types {
-    pub fn builtin() -> &'static Types {
-        &Types
-    }
-    pub fn root(&self, _: &str, _: &str, _: &str) -> Option<TypeRef> {
-        Some(TypeRef)
-    }
-    pub fn unknown_fields(&self, _: &serde_json::Value, _: TypeRef) -> Vec<String> {
-        vec![]
-    }
-}
-=======
 //! The tree of types behind every kind: which fields an object has, of what type, and how lists merge.
 //!
 //! Built once from the OpenAPI schemas of all kinds and the list facts, it answers what typed Go structs
@@ -282,4 +265,3 @@ pub fn schema_generator() -> SchemaGenerator {
 
 #[cfg(test)]
 pub(crate) mod tests;
->>>>>>> 896e21e (Know every type: the tree of fields, unknown and wrongly typed ones, duplicate names)

@@ -1,6 +1,6 @@
 //! Request bodies: read within a limit, then decoded as an object of the kind the path names.
 
-use api::{kind::Kind, object::ObjectExt as _, status::Status};
+use api::{json::ParseError, kind::Kind, object::ObjectExt as _, schema::Types, status::Status};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -36,15 +36,37 @@ pub fn media_type(headers: &HeaderMap) -> &str {
     if media.is_empty() { "application/json" } else { media }
 }
 
-/// Parses a JSON or YAML body; duplicate fields are added to `problems`.
+/// Parses a JSON or YAML body.
 ///
 /// # Errors
 /// 415 for other media types, 400 for text that does not parse.
-pub fn parse(
+pub fn parse(media: &str, bytes: &[u8], expected: &str) -> Result<Value, Status> {
+    parse_with(media, bytes, expected, api::json::parse, |_| {})
+}
+
+/// Parses a body as an object of a kind; its unknown and duplicate fields are added to `problems`.
+fn parse_as(kind: &Kind, media: &str, bytes: &[u8], problems: &mut Vec<String>) -> Result<Value, Status> {
+    let types = Types::builtin();
+    let root = types.root(&kind.group, &kind.version, &kind.kind).map(|root| (types, root));
+    let mut found = Vec::new();
+    let json = |bytes: &[u8]| {
+        let (value, strange) = api::json::parse_strict(bytes, root)?;
+        found = strange;
+        Ok(value)
+    };
+    let mut strange = Vec::new();
+    let value = parse_with(media, bytes, &kind.kind, json, |value| strange = unknown_in(kind, value))?;
+    problems.append(&mut found);
+    problems.append(&mut strange);
+    Ok(value)
+}
+
+fn parse_with(
     media: &str,
     bytes: &[u8],
     expected: &str,
-    problems: Option<&mut Vec<String>>,
+    json: impl FnOnce(&[u8]) -> Result<Value, ParseError>,
+    yaml: impl FnOnce(&Value),
 ) -> Result<Value, Status> {
     let unreadable = |error: String| {
         let shown = if bytes.is_empty() {
@@ -57,15 +79,12 @@ pub fn parse(
         ))
     };
     match media {
-        "application/json" => {
-            let parsed =
-                api::json::parse(bytes, problems.is_some()).map_err(|e| unreadable(e.to_string()))?;
-            if let Some(problems) = problems {
-                problems.extend(parsed.duplicates);
-            }
-            Ok(parsed.value)
+        "application/json" => json(bytes).map_err(|e| unreadable(e.to_string())),
+        "application/yaml" => {
+            let value = serde_yaml_ng::from_slice(bytes).map_err(|e| unreadable(e.to_string()))?;
+            yaml(&value);
+            Ok(value)
         }
-        "application/yaml" => serde_yaml_ng::from_slice(bytes).map_err(|e| unreadable(e.to_string())),
         other => Err(Status::unsupported_media_type(format!(
             "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml (got {other})"
         ))),
@@ -92,11 +111,32 @@ pub fn object(
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
     let mut problems = Vec::new();
-    let collect = (validation != FieldValidation::Ignore).then_some(&mut problems);
-    let object = parse(media, bytes, &kind.kind, collect)?;
+    let object = if validation == FieldValidation::Ignore {
+        parse(media, bytes, &kind.kind)?
+    } else {
+        parse_as(kind, media, bytes, &mut problems)?
+    };
     check_type(kind, &object)?;
-    let warnings = unknown_fields(kind, &object, validation, problems)?;
+    let warnings = judge(kind, validation, problems)?;
     Ok(Decoded { object, warnings })
+}
+
+/// Reads a value as an object of a kind and fills in the defaults.
+///
+/// # Errors
+/// 400 when a field has the wrong type.
+pub fn read_as(kind: &Kind, mut object: Value) -> Result<Value, Status> {
+    let refused = |why: &dyn std::fmt::Display| {
+        Status::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {why}",
+            kind.kind, kind.version, kind.kind
+        ))
+    };
+    let types = Types::builtin();
+    if let Some(root) = types.root(&kind.group, &kind.version, &kind.kind) {
+        types.conform(&mut object, root).map_err(|e| refused(&e))?;
+    }
+    kind.rules.default(object).map_err(|e| refused(&e))
 }
 
 /// Refuses an object of another kind or version than the path names.
@@ -142,6 +182,13 @@ fn internal_group(kind: &Kind) -> &str {
     if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or("") }
 }
 
+fn unknown_in(kind: &Kind, object: &Value) -> Vec<String> {
+    let types = Types::builtin();
+    let root = types.root(&kind.group, &kind.version, &kind.kind);
+    let paths = root.map(|root| types.unknown_fields(object, root)).unwrap_or_default();
+    paths.into_iter().map(|path| format!("unknown field {path:?}")).collect()
+}
+
 /// Finds the fields the kind does not have: warnings, or a refusal when `validation` is strict.
 ///
 /// # Errors
@@ -150,15 +197,15 @@ pub fn unknown_fields(
     kind: &Kind,
     object: &Value,
     validation: FieldValidation,
-    mut problems: Vec<String>,
 ) -> Result<Vec<String>, Status> {
     if validation == FieldValidation::Ignore {
         return Ok(Vec::new());
     }
-    let types = api::schema::Types::builtin();
-    if let Some(root) = types.root(&kind.group, &kind.version, &kind.kind) {
-        problems.extend(types.unknown_fields(object, root));
-    }
+    judge(kind, validation, unknown_in(kind, object))
+}
+
+/// What is strange about a body is a refusal when `validation` is strict, else a warning.
+fn judge(kind: &Kind, validation: FieldValidation, problems: Vec<String>) -> Result<Vec<String>, Status> {
     if validation == FieldValidation::Strict && !problems.is_empty() {
         return Err(Status::bad_request(format!(
             "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",

@@ -51,12 +51,7 @@ pub async fn create_object(
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
     }
     place(ctx, &mut object)?;
-    let mut object = kind.rules.default(object).map_err(|e| {
-        Status::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: {e}",
-            kind.kind, kind.version, kind.kind
-        ))
-    })?;
+    let mut object = body::read_as(kind, object)?;
     let generate = object.name().is_empty() && !object.meta_str("generateName").is_empty();
     stamp(ctx, &mut object);
     kind.rules.prepare_create(&mut object);

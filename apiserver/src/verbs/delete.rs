@@ -58,7 +58,7 @@ impl DeleteOptions {
         let mut options: Self = if bytes.is_empty() {
             Self::default()
         } else {
-            let value = body::parse(&ctx.media, bytes, "DeleteOptions", None)?;
+            let value = body::parse(&ctx.media, bytes, "DeleteOptions")?;
             serde_json::from_value(value).map_err(|e| Status::bad_request(e.to_string()))?
         };
         let query = &ctx.query;

@@ -26,7 +26,7 @@ fn created() -> Response<Body> {
 /// # Errors
 /// 409 when the pod has a node or is being deleted, 422 for a binding without a target.
 pub async fn bind(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
-    let binding = body::parse(&ctx.media, &bytes, "Binding", None)?;
+    let binding = body::parse(&ctx.media, &bytes, "Binding")?;
     let name = ctx.path.name.clone().unwrap_or_else(|| binding.name().to_owned());
     let mut ctx = ctx;
     ctx.path.name = Some(name.clone());
@@ -89,7 +89,7 @@ fn set_condition(object: &mut Value, kind: &str, value: &str) {
 /// # Errors
 /// 404, 429 while a budget does not allow it.
 pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
-    let eviction = body::parse(&ctx.media, &bytes, "Eviction", None)?;
+    let eviction = body::parse(&ctx.media, &bytes, "Eviction")?;
     if !eviction.name().is_empty() && eviction.name() != ctx.name() {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }

@@ -80,7 +80,7 @@ pub async fn serve(ctx: Ctx, verb: Verb, paths: &ScalePaths, bytes: Bytes) -> Re
             return Ok(response::json(StatusCode::OK, &view(paths, &object)));
         }
         Verb::Update => {
-            let scale = body::parse(&ctx.media, &bytes, "Scale", None)?;
+            let scale = body::parse(&ctx.media, &bytes, "Scale")?;
             if !scale.name().is_empty() && scale.name() != ctx.name() {
                 return Err(Status::bad_request(format!(
                     "the name of the object ({}) does not match the name on the URL ({})",

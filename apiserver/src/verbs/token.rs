@@ -34,7 +34,7 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let Some(issuer) = ctx.api.auth.issuer() else {
         return Err(Status::failure(404, "NotFound", "this server issues no service account tokens"));
     };
-    let mut request = body::parse(&ctx.media, &bytes, "TokenRequest", None)?;
+    let mut request = body::parse(&ctx.media, &bytes, "TokenRequest")?;
     let seconds = match request.at(&["spec", "expirationSeconds"]) {
         None | Some(Value::Null) => DEFAULT_SECONDS,
         Some(value) => value.as_i64().unwrap_or(0),

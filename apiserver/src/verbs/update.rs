@@ -16,7 +16,6 @@ use serde_json::Value;
 use super::{Ctx, create, loaded, store_failed, stored};
 use crate::{
     admission, allocate, body,
-    query::FieldValidation,
     response::{self, Body},
     store::{Committed, Op, Revision},
 };
@@ -65,7 +64,7 @@ pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let mut warnings = decoded.warnings;
     let mut given = decoded.object;
     check_address(&ctx, &mut given)?;
-    let given = default(&ctx, given)?;
+    let given = body::read_as(&ctx.kind, given)?;
     let expected = Expected::of(&given)?;
     let updated = write(&ctx, part(&ctx), expected, &mut warnings, |_| Ok(given.clone())).await?;
     Ok(respond(&ctx, updated, &warnings))
@@ -98,8 +97,8 @@ pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let mut found = Vec::new();
     let updated = write(&ctx, part(&ctx), Expected::default(), &mut warnings, |current| {
         let patched = patch::apply_patch(patch_type, types, root, current, &bytes)?;
-        found = body::unknown_fields(&kind, &patched, validation, Vec::new())?;
-        default(&ctx, patched)
+        found = body::unknown_fields(&kind, &patched, validation)?;
+        body::read_as(&ctx.kind, patched)
     })
     .await?;
     warnings.extend(found);
@@ -113,11 +112,9 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
         return Err(Status::invalid_options("PatchOptions", &errors));
     }
     // An apply body may be YAML; JSON is YAML.
-    let mut problems = Vec::new();
-    let collect = (ctx.query.field_validation != FieldValidation::Ignore).then_some(&mut problems);
     let media = if bytes.first() == Some(&b'{') { "application/json" } else { "application/yaml" };
-    let mut config = body::parse(media, bytes, &ctx.kind.kind, collect)?;
-    let mut warnings = body::unknown_fields(&ctx.kind, &config, ctx.query.field_validation, problems)?;
+    let body::Decoded { object: mut config, mut warnings } =
+        body::object(&ctx.kind, media, bytes, ctx.query.field_validation)?;
     check_address(&ctx, &mut config)?;
     if config.metadata().is_some_and(|m| m.contains_key("managedFields")) {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
@@ -135,7 +132,7 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
     let expected = Expected::of(&config)?;
     let exists = expected.uid.is_some() || !config.resource_version().is_empty();
     let outcome = write_with(&ctx, part(&ctx), expected, &mut warnings, Tracking::Done, |current| {
-        default(&ctx, merge(Some(current))?)
+        body::read_as(&ctx.kind, merge(Some(current))?)
     })
     .await;
     match outcome {
@@ -157,16 +154,6 @@ fn respond(ctx: &Ctx, updated: Updated, warnings: &[String]) -> Response<Body> {
     let mut response = ctx.answer(StatusCode::OK, &object);
     response::warn(&mut response, warnings);
     response
-}
-
-fn default(ctx: &Ctx, object: Value) -> Result<Value, Status> {
-    let kind = &ctx.kind;
-    kind.rules.default(object).map_err(|e| {
-        Status::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: {e}",
-            kind.kind, kind.version, kind.kind
-        ))
-    })
 }
 
 /// The name and namespace of a body must be those of the path, or absent.
