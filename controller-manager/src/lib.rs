@@ -1,1 +1,104 @@
-//! The controller-manager daemon of Skiff.
+//! Skiff's controllers, one module each, all of the same form: observe caches,
+//! plan (pure), act, wait until the caches show it. `frame` is that form; the
+//! other modules are what the controllers know. Nothing is kept here that could
+//! not be read from the API again. Upstream: `kube-controller-manager`.
+
+pub mod args;
+mod caches;
+mod deployment;
+mod discovery;
+mod endpoints;
+mod frame;
+mod garbage;
+mod namespace;
+mod namespace_defaults;
+mod node_ipam;
+mod node_lifecycle;
+mod owners;
+mod pod_gc;
+mod pods;
+mod replicaset;
+mod selector;
+
+use machinery::events::Recorder;
+use machinery::leader::{self, LeaderConfig};
+use machinery::queue::Queue;
+use machinery::serve::{self, Health};
+use machinery::tasks::Tasks;
+use tracing::info;
+
+use args::Config;
+use caches::Caches;
+use frame::{Actor, Controller, Key, Metrics, queue};
+
+/// The name of the lease, and of the process in the API server's logs.
+pub const NAME: &str = "kube-controller-manager";
+
+/// Serves health and metrics, waits to become the leader, then starts all controllers.
+pub async fn run(config: Config, client: kube::Client, tasks: &Tasks) -> anyhow::Result<()> {
+    let mut registry = machinery::metrics::registry();
+    let metrics = Metrics::register(&mut registry);
+    serve::spawn(tasks, config.listen, &config.tls, registry, Health::new()).await?;
+    let owner = tasks.clone();
+    tasks.spawn_scoped("controllers", async move {
+        let ready = machinery::client::wait_ready(&client, &owner.token()).await;
+        let leads = ready
+            && (!config.leader_elect || leader::lead(client.clone(), LeaderConfig::new(NAME), &owner).await);
+        if leads {
+            start(&config, &client, &owner, &metrics).await;
+        }
+    });
+    Ok(())
+}
+
+/// What starting a controller takes.
+struct Start<'a> {
+    client: &'a kube::Client,
+    tasks: &'a Tasks,
+    caches: &'a Caches,
+    metrics: &'a Metrics,
+}
+
+impl Start<'_> {
+    /// An actor that tells its events in the name of a component.
+    fn actor(&self, component: &str) -> Actor {
+        let recorder = Recorder::new(self.client.clone(), component, None, self.tasks);
+        Actor::new(self.client.clone(), recorder, self.caches.watched())
+    }
+
+    fn controller<C: Controller>(&self, component: &str, make: impl FnOnce(&Caches, &Queue<Key>) -> C) {
+        let keys = queue();
+        let controller = make(self.caches, &keys);
+        frame::run(self.tasks, controller, self.actor(component), keys, self.metrics);
+    }
+}
+
+async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &Metrics) {
+    let caches = Caches::start(client, tasks);
+    let stop = tasks.token();
+    if stop.run_until_cancelled(caches.wait_synced()).await.is_none() {
+        return;
+    }
+    let start = Start { client, tasks, caches: &caches, metrics };
+    start.controller("deployment-controller", deployment::Deployments::new);
+    start.controller("replicaset-controller", replicaset::ReplicaSets::new);
+    start.controller("endpoint-controller", endpoints::LegacyEndpoints::new);
+    start.controller("endpoint-slice-controller", endpoints::ServiceSlices::new);
+    start.controller("endpoint-slice-mirroring-controller", endpoints::MirroredSlices::new);
+    start.controller("serviceaccount-controller", |caches, keys| {
+        namespace_defaults::NamespaceDefaults::new(caches, keys, config.root_ca.clone())
+    });
+    start.controller("node-controller", |caches, keys| {
+        node_lifecycle::Health::new(caches, keys, config.node_grace)
+    });
+    start.controller("taint-eviction-controller", node_lifecycle::Eviction::new);
+    start.controller("pod-garbage-collector", pod_gc::PodGc::new);
+    if let Some((cluster, prefix)) = config.node_ranges {
+        start.controller("cidrAllocator", |caches, keys| {
+            node_ipam::NodeIpam::new(caches, keys, cluster, prefix)
+        });
+    }
+    namespace::start(tasks, client.clone(), start.actor("namespace-controller"), &caches, metrics);
+    garbage::start(tasks, client.clone(), start.actor("garbage-collector-controller"), &caches, metrics);
+    info!("all controllers are running");
+}

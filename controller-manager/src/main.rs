@@ -1,3 +1,20 @@
 //! Entry point of the controller-manager daemon.
 
-fn main() {}
+use clap::Parser;
+use controller_manager::args::Args;
+use machinery::tasks::Tasks;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    machinery::logging::init(&args.common);
+    let kubeconfig = args.client.kubeconfig.clone();
+    let config = args.into_config()?;
+    let client = machinery::client::connect(&kubeconfig, controller_manager::NAME).await?;
+    let tasks = Tasks::new();
+    controller_manager::run(config, client, &tasks).await?;
+    tasks.run_until_stopped().await
+}

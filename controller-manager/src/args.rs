@@ -1,0 +1,198 @@
+//! The flags of the controller manager, and the configuration they make: read
+//! and checked completely before anything starts.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{ArgAction, Parser};
+use ipnet::IpNet;
+use machinery::args::{ClientArgs, CommonArgs};
+use machinery::tls::TlsSource;
+
+/// Runs the loops that bring the cluster to the state its objects ask for.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "controller-manager", version)]
+pub struct Args {
+    /// Flags of every daemon.
+    #[command(flatten)]
+    pub common: CommonArgs,
+
+    /// How to reach the API server.
+    #[command(flatten)]
+    pub client: ClientArgs,
+
+    /// Address for health and metrics.
+    #[arg(long, default_value = "127.0.0.1")]
+    bind_address: IpAddr,
+
+    /// Port for health and metrics.
+    #[arg(long, default_value_t = 10257)]
+    secure_port: u16,
+
+    /// Certificate for health and metrics; a self-signed one is made without it.
+    #[arg(long, value_name = "FILE")]
+    tls_cert_file: Option<PathBuf>,
+
+    /// Key of the certificate.
+    #[arg(long, value_name = "FILE")]
+    tls_private_key_file: Option<PathBuf>,
+
+    /// Whether to work only while holding the Lease `kube-controller-manager`.
+    #[arg(long, action = ArgAction::Set, default_value_t = true, num_args = 0..=1, default_missing_value = "true")]
+    leader_elect: bool,
+
+    /// Range of all pods' addresses; every node is given a part of it.
+    #[arg(long, value_name = "CIDR")]
+    cluster_cidr: Option<IpNet>,
+
+    /// Length of the prefix of a node's range; 24 for IPv4 and 64 for IPv6 unless given.
+    #[arg(long, value_name = "BITS")]
+    node_cidr_mask_size: Option<u8>,
+
+    /// Certificate authority to publish in every namespace.
+    #[arg(long, value_name = "FILE")]
+    root_ca_file: Option<PathBuf>,
+
+    /// Upstream's pause between looks at the nodes; accepted, but nodes are looked at when they are due.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    node_monitor_period: Duration,
+
+    /// How long a node may be silent before it counts as lost.
+    #[arg(long, value_name = "TIME", default_value = "50s", value_parser = duration)]
+    node_monitor_grace_period: Duration,
+}
+
+/// What the controller manager is to do.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where health and metrics are served.
+    pub listen: SocketAddr,
+    /// With which certificate.
+    pub tls: TlsSource,
+    /// Whether to work only as the leader.
+    pub leader_elect: bool,
+    /// All pods' addresses and the prefix length of a node's part; nodes get none without.
+    pub node_ranges: Option<(IpNet, u8)>,
+    /// The certificate authority to publish.
+    pub root_ca: Option<Arc<str>>,
+    /// How long a node may be silent.
+    pub node_grace: Duration,
+}
+
+impl Args {
+    /// Checks the flags and reads the files they name.
+    pub fn into_config(self) -> anyhow::Result<Config> {
+        let root_ca = match &self.root_ca_file {
+            Some(file) => {
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("--root-ca-file {}", file.display()))?;
+                if !text.contains("-----BEGIN CERTIFICATE-----") {
+                    bail!("--root-ca-file {}: there is no PEM certificate in it", file.display());
+                }
+                Some(Arc::from(text))
+            }
+            None => None,
+        };
+        if self.node_monitor_grace_period < self.node_monitor_period {
+            bail!("--node-monitor-grace-period must not be shorter than --node-monitor-period");
+        }
+        Ok(Config {
+            listen: SocketAddr::new(self.bind_address, self.secure_port),
+            tls: TlsSource::from_flags(
+                self.tls_cert_file,
+                self.tls_private_key_file,
+                &["localhost", "controller-manager"],
+            ),
+            leader_elect: self.leader_elect,
+            node_ranges: self
+                .cluster_cidr
+                .map(|cidr| node_ranges(cidr, self.node_cidr_mask_size))
+                .transpose()?,
+            root_ca,
+            node_grace: self.node_monitor_grace_period,
+        })
+    }
+}
+
+fn node_ranges(cluster: IpNet, prefix: Option<u8>) -> anyhow::Result<(IpNet, u8)> {
+    let prefix = prefix.unwrap_or(if matches!(cluster, IpNet::V4(_)) { 24 } else { 64 });
+    if prefix < cluster.prefix_len() || prefix > cluster.max_prefix_len() {
+        bail!("--node-cidr-mask-size {prefix} does not fit into --cluster-cidr {cluster}");
+    }
+    Ok((cluster.trunc(), prefix))
+}
+
+/// A duration in Go's notation, such as `40s`, `1m30s` or `500ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration such as 40s, 1m30s or 500ms");
+    let (mut rest, mut total) = (text, Duration::ZERO);
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let (number, tail) = rest.split_at(digits);
+        let letters = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(letters);
+        let seconds = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(wrong()),
+        };
+        let number: f64 = number.parse().map_err(|_| wrong())?;
+        total += Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;
+        rest = tail;
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(flags: &[&str]) -> Result<Config, String> {
+        let all = ["controller-manager", "--kubeconfig", "k"].iter().chain(flags);
+        Args::try_parse_from(all)
+            .map_err(|error| error.to_string())?
+            .into_config()
+            .map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn flags_become_a_configuration() {
+        let config = config(&[
+            "--cluster-cidr",
+            "10.244.1.2/16",
+            "--node-monitor-grace-period=1m30s",
+            "--leader-elect=false",
+        ])
+        .unwrap();
+        assert_eq!(config.node_ranges, Some(("10.244.0.0/16".parse().unwrap(), 24)));
+        assert_eq!(config.node_grace, Duration::from_secs(90));
+        assert!(!config.leader_elect);
+        assert_eq!(config.listen.port(), 10257);
+    }
+
+    #[test]
+    fn wrong_flags_are_refused_in_words() {
+        let cases: [(&[&str], &str); 5] = [
+            (
+                &["--cluster-cidr", "10.244.0.0/16", "--node-cidr-mask-size", "8"],
+                "does not fit into --cluster-cidr",
+            ),
+            (&["--cluster-cidr", "nonsense"], "--cluster-cidr"),
+            (&["--node-monitor-grace-period", "5 apples"], "is no duration"),
+            (&["--node-monitor-grace-period", "1s"], "must not be shorter"),
+            (&["--root-ca-file", "/does/not/exist"], "--root-ca-file /does/not/exist"),
+        ];
+        for (flags, words) in cases {
+            let error = config(flags).unwrap_err();
+            assert!(error.contains(words), "{flags:?}: {error}");
+        }
+    }
+}

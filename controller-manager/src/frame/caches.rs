@@ -1,0 +1,139 @@
+//! Caches as the frame sees them: something to wait for after writing, and
+//! indexes that answer "whose?" and "on which node?" without a walk over all.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use k8s_openapi::Metadata;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use machinery::cache::{Cache, Change};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+
+use super::act::Doomed;
+use super::plan::Kind;
+
+/// What a cache can be waited for.
+#[async_trait]
+pub trait Watched: Send + Sync {
+    /// What it holds.
+    fn kind(&self) -> &Kind;
+    /// Returns once it stands at the revision and has seen the doomed go.
+    async fn seen(&self, revision: Option<u64>, doomed: Vec<Doomed>);
+}
+
+/// A type that the frame can cache.
+pub trait Cached:
+    k8s_openapi::Resource
+    + Metadata<Ty = ObjectMeta>
+    + DeserializeOwned
+    + Clone
+    + std::fmt::Debug
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Cached for K where
+    K: k8s_openapi::Resource
+        + Metadata<Ty = ObjectMeta>
+        + DeserializeOwned
+        + Clone
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+struct WatchedCache<K: kube::Resource> {
+    kind: Kind,
+    cache: Cache<K>,
+}
+
+/// The cache as something to wait for.
+pub fn watched<K>(cache: &Cache<K>) -> Arc<dyn Watched>
+where
+    K: Cached + kube::Resource,
+{
+    Arc::new(WatchedCache { kind: Kind::of::<K>(), cache: cache.clone() })
+}
+
+#[async_trait]
+impl<K> Watched for WatchedCache<K>
+where
+    K: Cached + kube::Resource,
+{
+    fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    async fn seen(&self, revision: Option<u64>, mut doomed: Vec<Doomed>) {
+        if let Some(revision) = revision {
+            self.cache.wait_for(revision).await;
+        }
+        let mut changes = self.cache.subscribe();
+        loop {
+            doomed.retain(|doomed| {
+                let namespace = Some(doomed.namespace.as_str()).filter(|namespace| !namespace.is_empty());
+                self.cache.get(namespace, &doomed.name).is_some_and(|object| {
+                    let meta = Metadata::metadata(&*object);
+                    meta.uid.as_deref() == Some(&*doomed.uid) && meta.deletion_timestamp.is_none()
+                })
+            });
+            if doomed.is_empty() {
+                return;
+            }
+            changes.changed().await;
+        }
+    }
+}
+
+/// Objects of one kind under one key.
+type Bucket<K> = BTreeMap<(String, String), Arc<K>>;
+
+/// Objects of a cache by some property, for example by their owner.
+pub struct Index<K> {
+    buckets: Arc<Mutex<HashMap<String, Bucket<K>>>>,
+}
+
+impl<K> Clone for Index<K> {
+    fn clone(&self) -> Self {
+        Index { buckets: Arc::clone(&self.buckets) }
+    }
+}
+
+impl<K: Cached + kube::Resource> Index<K> {
+    /// Follows the cache; `key` says where an object belongs, if anywhere.
+    pub fn follow(cache: &Cache<K>, key: fn(&K) -> Option<String>) -> Self {
+        let index = Index { buckets: Arc::default() };
+        let buckets: Arc<Mutex<HashMap<String, Bucket<K>>>> = Arc::clone(&index.buckets);
+        cache.on_change(move |change: &Change<K>| {
+            let mut buckets = buckets.lock();
+            if let Some((old, place)) = change.old.as_deref().and_then(|old| Some((old, key(old)?)))
+                && let Some(bucket) = buckets.get_mut(&place)
+            {
+                bucket.remove(&identity(old));
+                if bucket.is_empty() {
+                    buckets.remove(&place);
+                }
+            }
+            if let Some((new, place)) = change.new.as_ref().and_then(|new| Some((new, key(new)?))) {
+                buckets.entry(place).or_default().insert(identity(&**new), Arc::clone(new));
+            }
+        });
+        index
+    }
+
+    /// What belongs there, by namespace and name.
+    pub fn get(&self, key: &str) -> Vec<Arc<K>> {
+        self.buckets.lock().get(key).map(|bucket| bucket.values().cloned().collect()).unwrap_or_default()
+    }
+}
+
+fn identity<K: Cached>(object: &K) -> (String, String) {
+    let meta = Metadata::metadata(object);
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}

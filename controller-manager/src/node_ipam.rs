@@ -1,0 +1,160 @@
+//! Gives every node a range of pod addresses of its own out of the cluster's,
+//! never one range twice: what is taken is read from the nodes each time.
+//! Also tells that a node has been registered. Upstream: `pkg/controller/nodeipam`.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::Node;
+use machinery::queue::Queue;
+
+use crate::caches::Caches;
+use crate::frame::{Action, Controller, Key, Plan, Timestamp, reference};
+use crate::owners;
+
+/// The controller.
+pub struct NodeIpam {
+    caches: Caches,
+    cluster: IpNet,
+    prefix: u8,
+}
+
+impl NodeIpam {
+    /// Sees to it that changes reach the queue.
+    pub fn new(caches: &Caches, queue: &Queue<Key>, cluster: IpNet, prefix: u8) -> Self {
+        let (keys, nodes) = (queue.clone(), caches.nodes.clone());
+        caches.nodes.on_change(move |change| match &change.new {
+            Some(node) => keys.add(Key::of(&node.metadata)),
+            // A range has come free, perhaps for a node that found none.
+            None => nodes.list().iter().for_each(|node| keys.add(Key::of(&node.metadata))),
+        });
+        NodeIpam { caches: caches.clone(), cluster, prefix }
+    }
+}
+
+impl Controller for NodeIpam {
+    type Snapshot = Snapshot;
+
+    const NAME: &'static str = "node_ipam_controller";
+
+    /// One node after the other, so that no two are given the same range.
+    const WORKERS: usize = 1;
+
+    fn observe(&self, key: &Key) -> Option<Snapshot> {
+        let node = self.caches.nodes.get(None, &key.name)?;
+        let nodes = self.caches.nodes.list();
+        let taken = nodes.iter().flat_map(|node| ranges(node).collect::<Vec<_>>()).collect();
+        Some(Snapshot { node, taken, cluster: self.cluster, prefix: self.prefix })
+    }
+
+    fn plan(&self, snapshot: &Snapshot, _now: Timestamp) -> Plan {
+        plan(snapshot)
+    }
+}
+
+/// All that a plan for one node looks at.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The node.
+    pub node: Arc<Node>,
+    /// The ranges that nodes have.
+    pub taken: BTreeSet<IpNet>,
+    /// The cluster's range.
+    pub cluster: IpNet,
+    /// The length of a node's prefix.
+    pub prefix: u8,
+}
+
+/// The ranges a node has.
+pub fn ranges(node: &Node) -> impl Iterator<Item = IpNet> + '_ {
+    let spec = node.spec.iter();
+    spec.flat_map(|spec| spec.pod_cidr.iter().chain(spec.pod_cidrs.iter().flatten()))
+        .filter_map(|cidr| cidr.parse().ok())
+}
+
+/// Gives the node a range if it has none.
+pub fn plan(snapshot: &Snapshot) -> Plan {
+    let node = &*snapshot.node;
+    let mut plan = Plan::default();
+    let has_one = node.spec.as_ref().is_some_and(|spec| spec.pod_cidr.is_some());
+    if has_one || node.metadata.deletion_timestamp.is_some() {
+        return plan;
+    }
+    let name = owners::name(&node.metadata);
+    match free(snapshot) {
+        Some(range) => {
+            let mut given = node.clone();
+            let spec = given.spec.get_or_insert_default();
+            spec.pod_cidr = Some(range.to_string());
+            spec.pod_cidrs = Some(vec![range.to_string()]);
+            plan.actions.extend(Action::change(node, &given, None));
+        }
+        None => plan.actions.push(Action::Tell {
+            about: reference(node),
+            warning: false,
+            reason: "CIDRNotAvailable",
+            message: format!("Node {name} status is now: CIDRNotAvailable"),
+        }),
+    }
+    plan
+}
+
+/// The first range of the node size that overlaps none that is taken.
+fn free(snapshot: &Snapshot) -> Option<IpNet> {
+    let mut ranges = snapshot.cluster.subnets(snapshot.prefix).ok()?;
+    ranges.find(|range| !snapshot.taken.iter().any(|taken| overlap(taken, range)))
+}
+
+fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    let first = |net: &IpNet| -> IpAddr { net.network() };
+    a.contains(&first(b)) || b.contains(&first(a))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn node(cidr: Option<&str>) -> Arc<Node> {
+        let node =
+            json!({"metadata": {"name": "n", "uid": "u", "resourceVersion": "7"}, "spec": {"podCIDR": cidr}});
+        Arc::new(serde_json::from_value(node).unwrap())
+    }
+
+    fn given(taken: &[&str], prefix: u8) -> Option<String> {
+        let taken = taken.iter().map(|cidr| cidr.parse().unwrap()).collect();
+        let snapshot =
+            Snapshot { node: node(None), taken, cluster: "10.244.0.0/16".parse().unwrap(), prefix };
+        plan(&snapshot).actions.into_iter().find_map(|action| match action {
+            Action::Patch { body, .. } => body["spec"]["podCIDR"].as_str().map(str::to_owned),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn the_first_free_range_is_given() {
+        let cases: [(&[&str], u8, Option<&str>); 5] = [
+            (&[], 24, Some("10.244.0.0/24")),
+            (&["10.244.0.0/24", "10.244.1.0/24"], 24, Some("10.244.2.0/24")),
+            (&["10.244.0.0/24", "10.244.2.0/24"], 24, Some("10.244.1.0/24")),
+            (&["10.244.0.0/23"], 24, Some("10.244.2.0/24")),
+            (&["10.244.0.0/17", "10.244.200.0/24"], 17, None),
+        ];
+        for (taken, prefix, expected) in cases {
+            assert_eq!(given(taken, prefix).as_deref(), expected, "{taken:?} /{prefix}");
+        }
+    }
+
+    #[test]
+    fn a_node_with_a_range_keeps_it() {
+        let snapshot = Snapshot {
+            node: node(Some("10.244.9.0/24")),
+            taken: BTreeSet::new(),
+            cluster: "10.244.0.0/16".parse().unwrap(),
+            prefix: 24,
+        };
+        assert_eq!(plan(&snapshot), Plan::default());
+    }
+}

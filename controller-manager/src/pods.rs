@@ -1,0 +1,58 @@
+//! Facts about a pod that several controllers judge by: active, ready,
+//! available. Upstream: `k8s.io/kubernetes/pkg/api/v1/pod`.
+
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
+
+use crate::frame::{Timestamp, plus_seconds};
+
+/// The phase word.
+pub fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}
+
+/// Whether the pod has run to its end.
+pub fn is_finished(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+/// Whether it has been asked to go.
+pub fn is_terminating(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+/// Whether it counts as a replica.
+pub fn is_active(pod: &Pod) -> bool {
+    !is_finished(pod) && !is_terminating(pod)
+}
+
+/// A condition by its type.
+pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
+    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
+}
+
+/// Whether its Ready condition is True.
+pub fn is_ready(pod: &Pod) -> bool {
+    condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
+}
+
+/// Since when it is ready; `None` when it is not.
+pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    let ready = condition(pod, "Ready").filter(|ready| ready.status == "True")?;
+    ready.last_transition_time.as_ref().map(|time| time.0)
+}
+
+/// From when on a ready pod counts as available; `None` when it is not ready.
+pub fn available_from(pod: &Pod, min_ready_seconds: i32) -> Option<Timestamp> {
+    if !is_ready(pod) {
+        return None;
+    }
+    if min_ready_seconds <= 0 {
+        return Some(Timestamp::MIN);
+    }
+    Some(plus_seconds(ready_since(pod)?, i64::from(min_ready_seconds)))
+}
+
+/// The node it is bound to; empty while it is not.
+pub fn node_name(pod: &Pod) -> &str {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
+}
