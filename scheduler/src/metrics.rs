@@ -1,0 +1,146 @@
+//! The scheduler's metrics, by upstream's names.
+
+use std::time::Duration;
+
+use machinery::metrics::Registry;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+
+use crate::NAME;
+use crate::queue::Counts;
+
+/// How a try to place a pod ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Scheduled,
+    Unschedulable,
+    Error,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Attempt {
+    profile: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InQueue {
+    queue: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Attempts {
+    attempts: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InCache {
+    r#type: &'static str,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    attempts: Family<Attempt, Counter>,
+    attempt_duration: Family<Attempt, Histogram>,
+    algorithm_duration: Histogram,
+    pending: Family<InQueue, Gauge>,
+    sli_duration: Family<Attempts, Histogram>,
+    attempts_until_scheduled: Histogram,
+    cache_size: Family<InCache, Gauge>,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let short = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
+        let long = || Histogram::new(exponential_buckets(0.01, 2.0, 20));
+        let metrics = Self {
+            attempts: Family::default(),
+            attempt_duration: Family::new_with_constructor(short),
+            algorithm_duration: short(),
+            pending: Family::default(),
+            sli_duration: Family::new_with_constructor(long),
+            attempts_until_scheduled: Histogram::new(exponential_buckets(1.0, 2.0, 5)),
+            cache_size: Family::default(),
+        };
+        registry.register(
+            "scheduler_schedule_attempts",
+            "Number of attempts to schedule pods, by the result",
+            metrics.attempts.clone(),
+        );
+        registry.register(
+            "scheduler_scheduling_attempt_duration_seconds",
+            "Scheduling attempt latency in seconds (scheduling algorithm and binding)",
+            metrics.attempt_duration.clone(),
+        );
+        registry.register(
+            "scheduler_scheduling_algorithm_duration_seconds",
+            "Scheduling algorithm latency in seconds",
+            metrics.algorithm_duration.clone(),
+        );
+        registry.register(
+            "scheduler_pending_pods",
+            "Number of pending pods, by the queue",
+            metrics.pending.clone(),
+        );
+        registry.register(
+            "scheduler_pod_scheduling_sli_duration_seconds",
+            "Time from a pod's first wait to its binding",
+            metrics.sli_duration.clone(),
+        );
+        registry.register(
+            "scheduler_pod_scheduling_attempts",
+            "Number of attempts until a pod is scheduled",
+            metrics.attempts_until_scheduled.clone(),
+        );
+        registry.register(
+            "scheduler_scheduler_cache_size",
+            "Number of nodes, pods and assumed pods in the scheduler's view",
+            metrics.cache_size.clone(),
+        );
+        metrics
+    }
+
+    pub(crate) fn decided(&self, took: Duration) {
+        self.algorithm_duration.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn attempted(&self, outcome: Outcome, took: Duration) {
+        let result = match outcome {
+            Outcome::Scheduled => "scheduled",
+            Outcome::Unschedulable => "unschedulable",
+            Outcome::Error => "error",
+        };
+        let labels = Attempt { profile: NAME, result };
+        self.attempts.get_or_create(&labels).inc();
+        self.attempt_duration.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn scheduled(&self, attempts: u32, waited: Duration) {
+        self.attempts_until_scheduled.observe(f64::from(attempts));
+        // Upstream counts fifteen and more as one, which bounds the number of series.
+        let labels = Attempts { attempts: attempts.min(15) };
+        self.sli_duration.get_or_create(&labels).observe(waited.as_secs_f64());
+    }
+
+    pub(crate) fn sizes(&self, queue: Counts, gated: usize, (nodes, pods, assumed): (usize, usize, usize)) {
+        let queues = [
+            ("active", queue.active),
+            ("backoff", queue.backoff),
+            ("unschedulable", queue.unschedulable),
+            ("gated", gated),
+        ];
+        for (queue, size) in queues {
+            self.pending.get_or_create(&InQueue { queue }).set(gauge(size));
+        }
+        for (kind, size) in [("nodes", nodes), ("pods", pods), ("assumed_pods", assumed)] {
+            self.cache_size.get_or_create(&InCache { r#type: kind }).set(gauge(size));
+        }
+    }
+}
+
+fn gauge(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}

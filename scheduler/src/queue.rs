@@ -1,0 +1,239 @@
+//! The pods that wait for a node: who is next, who has to wait, and what would help whom.
+//!
+//! By priority, then by age. A pod that fits nowhere waits until something changes about what
+//! kept it out; one whose binding failed waits for its back-off. Pure: told the time. Upstream
+//! counterpart: the scheduler's `backend/queue`.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::cluster::{Needs, NodeChange};
+use crate::filters::Filter;
+
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+
+/// Something that may let a pod fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relief {
+    /// A node is new or has changed.
+    Node(NodeChange),
+    /// A pod has left its node.
+    PodGone,
+}
+
+impl Relief {
+    fn helps(self, against: Filter) -> bool {
+        match (self, against) {
+            (Self::Node(change), Filter::Unschedulable | Filter::Taints) => change.taints,
+            (Self::Node(change), Filter::Affinity) => change.labels,
+            (Self::Node(change), Filter::Resources) => change.allocatable,
+            (Self::Node(_), Filter::Ports) => false,
+            (Self::PodGone, filter) => matches!(filter, Filter::Ports | Filter::Resources),
+        }
+    }
+}
+
+/// A pod whose turn it is.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    /// The pod's uid.
+    pub uid: String,
+    /// The pod as last seen.
+    pub pod: Arc<Pod>,
+    /// What placing it depends on.
+    pub needs: Arc<Needs>,
+    /// How often it was tried, with this time.
+    pub attempts: u32,
+    /// When it began to wait.
+    pub since: Instant,
+}
+
+/// How many pods wait in which way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// To be tried now, or being bound.
+    pub active: usize,
+    /// To be tried after a pause.
+    pub backoff: usize,
+    /// To be tried when something changes.
+    pub unschedulable: usize,
+}
+
+type Order = (Reverse<i32>, Option<Timestamp>, u64);
+
+#[derive(Debug)]
+struct Entry {
+    pod: Arc<Pod>,
+    needs: Arc<Needs>,
+    order: Order,
+    attempts: u32,
+    since: Instant,
+    tried: Instant,
+    state: State,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum State {
+    Active,
+    InHand,
+    Backoff(Instant),
+    Unschedulable(Vec<Filter>),
+}
+
+/// The waiting pods by uid.
+#[derive(Debug, Default)]
+pub struct Queue {
+    entries: HashMap<String, Entry>,
+    active: BTreeSet<(Order, String)>,
+    backoff: BTreeSet<(Instant, String)>,
+    unschedulable: BTreeSet<String>,
+    added: u64,
+}
+
+impl Queue {
+    /// Takes in a new or changed pod. A change of what it needs gives it another try.
+    pub fn put(&mut self, uid: &str, pod: &Arc<Pod>, now: Instant) {
+        let needs = Arc::new(Needs::of(pod));
+        if let Some(entry) = self.entries.get_mut(uid) {
+            entry.pod = Arc::clone(pod);
+            if *entry.needs != *needs {
+                entry.needs = needs;
+                if entry.state != State::InHand {
+                    self.shift(uid, State::Active);
+                }
+            }
+            return;
+        }
+        self.added += 1;
+        let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
+        let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let order = (Reverse(priority), created, self.added);
+        let entry = Entry {
+            pod: Arc::clone(pod),
+            needs,
+            order,
+            attempts: 0,
+            since: now,
+            tried: now,
+            state: State::InHand,
+        };
+        self.entries.insert(uid.to_owned(), entry);
+        self.shift(uid, State::Active);
+    }
+
+    /// Whether a pod waits here, or is in hand.
+    pub fn contains(&self, uid: &str) -> bool {
+        self.entries.contains_key(uid)
+    }
+
+    /// Forgets a pod: it has a node, or is gone, or is not ours.
+    pub fn remove(&mut self, uid: &str) {
+        if self.entries.contains_key(uid) {
+            self.shift(uid, State::InHand);
+            self.entries.remove(uid);
+        }
+    }
+
+    /// The next pod to try. It is in hand until its fate is told.
+    pub fn pop(&mut self, now: Instant) -> Option<Turn> {
+        let (_, uid) = self.active.first()?.clone();
+        self.shift(&uid, State::InHand);
+        let entry = self.entries.get_mut(&uid)?;
+        entry.attempts = entry.attempts.saturating_add(1);
+        entry.tried = now;
+        Some(Turn {
+            pod: Arc::clone(&entry.pod),
+            needs: Arc::clone(&entry.needs),
+            attempts: entry.attempts,
+            since: entry.since,
+            uid,
+        })
+    }
+
+    /// Tells that a pod in hand fits nowhere, because of these filters.
+    pub fn unfit(&mut self, uid: &str, filters: Vec<Filter>) {
+        self.shift(uid, State::Unschedulable(filters));
+    }
+
+    /// Tells that binding a pod in hand failed.
+    pub fn failed(&mut self, uid: &str, now: Instant) {
+        if let Some(entry) = self.entries.get(uid) {
+            let until = now + pause(entry.attempts);
+            self.shift(uid, State::Backoff(until));
+        }
+    }
+
+    /// Gives pods that a change may help another try: at once if a node changed, which is
+    /// rare, else not before their back-off has passed.
+    pub fn relieve(&mut self, relief: Relief, now: Instant) {
+        let mut moves = Vec::new();
+        for uid in &self.unschedulable {
+            let Some(Entry { state: State::Unschedulable(filters), tried, attempts, .. }) =
+                self.entries.get(uid)
+            else {
+                continue;
+            };
+            let no_node = filters.is_empty() && matches!(relief, Relief::Node(_));
+            if !no_node && !filters.iter().any(|&filter| relief.helps(filter)) {
+                continue;
+            }
+            let until = *tried + pause(*attempts);
+            let state = match relief {
+                Relief::PodGone if until > now => State::Backoff(until),
+                _ => State::Active,
+            };
+            moves.push((uid.clone(), state));
+        }
+        for (uid, state) in moves {
+            self.shift(&uid, state);
+        }
+    }
+
+    /// Ends the back-off of those who have waited long enough; returns when the next has.
+    pub fn ripen(&mut self, now: Instant) -> Option<Instant> {
+        while let Some((until, uid)) = self.backoff.first().cloned() {
+            if until > now {
+                return Some(until);
+            }
+            self.shift(&uid, State::Active);
+        }
+        None
+    }
+
+    /// How many pods wait in which way.
+    pub fn counts(&self) -> Counts {
+        let (backoff, unschedulable) = (self.backoff.len(), self.unschedulable.len());
+        Counts { active: self.entries.len() - backoff - unschedulable, backoff, unschedulable }
+    }
+
+    fn shift(&mut self, uid: &str, to: State) {
+        let Some(entry) = self.entries.get_mut(uid) else { return };
+        match &entry.state {
+            State::Active => drop(self.active.remove(&(entry.order, uid.to_owned()))),
+            State::Backoff(until) => drop(self.backoff.remove(&(*until, uid.to_owned()))),
+            State::Unschedulable(_) => drop(self.unschedulable.remove(uid)),
+            State::InHand => {}
+        }
+        match &to {
+            State::Active => drop(self.active.insert((entry.order, uid.to_owned()))),
+            State::Backoff(until) => drop(self.backoff.insert((*until, uid.to_owned()))),
+            State::Unschedulable(_) => drop(self.unschedulable.insert(uid.to_owned())),
+            State::InHand => {}
+        }
+        entry.state = to;
+    }
+}
+
+/// The pause after a number of tries.
+fn pause(attempts: u32) -> Duration {
+    FIRST_BACKOFF.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(LONGEST_BACKOFF)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! What a pod asks of a node: cpu, memory, local storage and other counted resources.
+//!
+//! Init containers run one after the other before the containers, sidecars (init containers
+//! that restart always) run from their start to the end; the larger sum counts, plus the
+//! runtime's overhead. Requests of the pod as a whole take precedence. Upstream counterpart:
+//! component-helpers' `resource.PodRequests`.
+
+use std::collections::BTreeMap;
+
+use api::quantity::Quantity;
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
+
+/// Amounts of resources by name: cpu in thousandths of a core, all else in whole units.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Amounts(BTreeMap<String, i64>);
+
+impl Amounts {
+    /// Reads a resource list as objects carry it.
+    pub fn of(list: &BTreeMap<String, Wire>) -> Self {
+        let amount = |name: &str, quantity: &Wire| {
+            let quantity = Quantity::of(quantity);
+            if name == "cpu" { quantity.milli_value() } else { quantity.value() }
+        };
+        Self(list.iter().map(|(name, quantity)| (name.clone(), amount(name, quantity))).collect())
+    }
+
+    /// The amount of one resource; none counts as zero.
+    pub fn get(&self, name: &str) -> i64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    /// All amounts, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.0.iter().map(|(name, &amount)| (name.as_str(), amount))
+    }
+
+    /// Adds other amounts to these.
+    pub fn add(&mut self, other: &Self) {
+        for (name, amount) in other.iter() {
+            let sum = self.get(name).saturating_add(amount);
+            self.set(name, sum);
+        }
+    }
+
+    /// Takes other amounts from these.
+    pub fn subtract(&mut self, other: &Self) {
+        for (name, amount) in other.iter() {
+            let rest = self.get(name).saturating_sub(amount);
+            self.set(name, rest);
+        }
+    }
+
+    fn raise_to(&mut self, other: &Self) {
+        for (name, amount) in other.iter() {
+            if amount > self.get(name) {
+                self.set(name, amount);
+            }
+        }
+    }
+
+    fn set(&mut self, name: &str, amount: i64) {
+        match self.0.get_mut(name) {
+            Some(known) => *known = amount,
+            None => {
+                self.0.insert(name.to_owned(), amount);
+            }
+        }
+    }
+}
+
+/// What a pod asks of its node.
+pub fn of_pod(spec: &PodSpec) -> Amounts {
+    let mut total = Amounts::default();
+    for container in &spec.containers {
+        total.add(&of_container(container));
+    }
+    let mut sidecars = Amounts::default();
+    let mut starting = Amounts::default();
+    for container in spec.init_containers.iter().flatten() {
+        let mut needed = of_container(container);
+        if is_sidecar(container) {
+            sidecars.add(&needed);
+            starting.raise_to(&sidecars);
+        } else {
+            needed.add(&sidecars);
+            starting.raise_to(&needed);
+        }
+    }
+    total.add(&sidecars);
+    total.raise_to(&starting);
+    let whole_pod = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+    for (name, amount) in whole_pod.map(Amounts::of).unwrap_or_default().iter() {
+        if matches!(name, "cpu" | "memory") || name.starts_with("hugepages-") {
+            total.set(name, amount);
+        }
+    }
+    if let Some(overhead) = &spec.overhead {
+        total.add(&Amounts::of(overhead));
+    }
+    total
+}
+
+/// Whether an init container goes on to run beside the containers.
+pub fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
+fn of_container(container: &Container) -> Amounts {
+    let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+    requests.map(Amounts::of).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn asked(spec: Value) -> Vec<(String, i64)> {
+        let spec: PodSpec = serde_json::from_value(spec).unwrap();
+        of_pod(&spec).iter().map(|(name, amount)| (name.to_owned(), amount)).collect()
+    }
+
+    fn container(cpu: &str) -> Value {
+        json!({"name": "c", "resources": {"requests": {"cpu": cpu}}})
+    }
+
+    fn sidecar(cpu: &str) -> Value {
+        json!({"name": "s", "restartPolicy": "Always", "resources": {"requests": {"cpu": cpu}}})
+    }
+
+    #[test]
+    fn cpu_arithmetic() {
+        let cases = [
+            ("containers add up", json!({"containers": [container("100m"), container("1")]}), 1100),
+            (
+                "one init container at a time",
+                json!({"containers": [container("1")], "initContainers": [container("2"), container("1500m")]}),
+                2000,
+            ),
+            (
+                "small init containers do not count",
+                json!({"containers": [container("1")], "initContainers": [container("500m")]}),
+                1000,
+            ),
+            (
+                "sidecars run beside the containers",
+                json!({"containers": [container("1")], "initContainers": [sidecar("200m"), sidecar("300m")]}),
+                1500,
+            ),
+            (
+                "and beside the init containers after them",
+                json!({"containers": [container("1")],
+                    "initContainers": [container("3"), sidecar("200m"), container("2900m"), sidecar("1")]}),
+                3100,
+            ),
+            (
+                "overhead comes on top",
+                json!({"containers": [container("1")], "overhead": {"cpu": "250m"}}),
+                1250,
+            ),
+            (
+                "the pod's own request takes precedence",
+                json!({"containers": [container("1")], "resources": {"requests": {"cpu": "2"}},
+                    "overhead": {"cpu": "250m"}}),
+                2250,
+            ),
+            ("a part of a thousandth is rounded up", json!({"containers": [container("0.0001")]}), 1),
+        ];
+        for (name, spec, expected) in cases {
+            assert_eq!(asked(spec), [("cpu".to_owned(), expected)], "{name}");
+        }
+    }
+
+    #[test]
+    fn other_resources_are_whole() {
+        let spec = json!({"containers": [{"name": "c", "resources": {"requests":
+            {"memory": "1Ki", "ephemeral-storage": "1k", "example.com/dongle": "2"}}}]});
+        let expected = [("ephemeral-storage", 1000), ("example.com/dongle", 2), ("memory", 1024)];
+        assert_eq!(asked(spec), expected.map(|(name, amount)| (name.to_owned(), amount)));
+    }
+}
