@@ -1,17 +1,36 @@
-#![allow(missing_docs)]
-use crate::{schema::*, status::Status};
+//! Patches: JSON patch, merge patch and strategic merge patch. (Server-side apply is [`crate::apply`].)
+//!
+//! Pure functions from a present state and a patch to the wanted state, which the caller then reads as its
+//! kind again. Refusals are those of upstream's `handlers/patch.go`.
+
+mod json;
+mod strategic;
+
 use serde_json::Value;
+
+use crate::{
+    json as text,
+    schema::{TypeRef, Types},
+    status::{Details, Status},
+};
+
+/// The forms of a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatchType {
+    /// A list of operations (RFC 6902).
     Json,
+    /// An object laid over the present one (RFC 7386).
     Merge,
+    /// The same with lists merged by key.
     Strategic,
+    /// A configuration to apply.
     Apply,
 }
+
 impl PatchType {
-    pub const MEDIA_TYPES: &'static [&'static str] = &[];
-    pub fn of(m: &str) -> Option<Self> {
-        Some(match m {
+    /// The form that a media type stands for.
+    pub fn of(media_type: &str) -> Option<Self> {
+        Some(match media_type {
             "application/json-patch+json" => Self::Json,
             "application/merge-patch+json" => Self::Merge,
             "application/strategic-merge-patch+json" => Self::Strategic,
@@ -20,14 +39,68 @@ impl PatchType {
         })
     }
 }
+
+/// The state that `patch` makes of `current`. `root` is the type of `current`; without one, strategic merge
+/// knows no merge keys.
+///
+/// # Errors
+/// 400 for a patch that cannot be read, 413 for one with too many operations, 415 for [`PatchType::Apply`],
+/// 422 for one that does not fit the object.
 pub fn apply_patch(
-    _t: PatchType,
-    _: &Types,
-    _: Option<TypeRef>,
-    c: &Value,
-    p: &[u8],
+    form: PatchType,
+    types: &Types,
+    root: Option<TypeRef>,
+    current: &Value,
+    patch: &[u8],
 ) -> Result<Value, Status> {
-    let mut v = c.clone();
-    json_patch::merge(&mut v, &serde_json::from_slice(p).map_err(|e| Status::bad_request(e.to_string()))?);
-    Ok(v)
+    let decoding = |e: &dyn std::fmt::Display| Status::bad_request(format!("error decoding patch: {e}"));
+    match form {
+        PatchType::Json => {
+            let Value::Array(operations) = text::parse(patch).map_err(|e| decoding(&e))? else {
+                return Err(decoding(&unfit(patch, "[]handlers.jsonPatchOp")));
+            };
+            json::apply(current, operations)
+        }
+        PatchType::Merge => {
+            let patch_value = text::parse(patch).map_err(|e| decoding(&e))?;
+            if !patch_value.is_object() {
+                return Err(decoding(&unfit(patch, "map[string]interface {}")));
+            }
+            let mut result = current.clone();
+            json_patch::merge(&mut result, &patch_value);
+            Ok(result)
+        }
+        PatchType::Strategic => {
+            let Value::Object(changes) =
+                text::parse(patch).map_err(|e| Status::bad_request(e.to_string()))?
+            else {
+                return Err(Status::bad_request(unfit(patch, "map[string]interface {}")));
+            };
+            strategic::apply(types, root, current, changes)
+        }
+        PatchType::Apply => Err(Status::unsupported_media_type("apply is not a patch of this resource")),
+    }
 }
+
+fn unfit(patch: &[u8], go: &str) -> String {
+    let what = match patch.iter().find(|b| !b.is_ascii_whitespace()) {
+        Some(b'{') => "object",
+        Some(b'[') => "array",
+        Some(b'"') => "string",
+        Some(b't' | b'f') => "bool",
+        Some(b'n') => "null",
+        _ => "number",
+    };
+    format!("json: cannot unmarshal {what} into Go value of type {go}")
+}
+
+/// 422 in the words that upstream has for every patch that does not fit.
+fn does_not_fit() -> Status {
+    let mut status =
+        Status::failure(422, "Invalid", "the server rejected our request due to an error in our request");
+    status.details = Some(Details::default());
+    status
+}
+
+#[cfg(test)]
+mod tests;

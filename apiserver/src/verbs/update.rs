@@ -76,10 +76,9 @@ pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
 /// As [`update`], and 415 for an unknown form.
 pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let Some(patch_type) = PatchType::of(&ctx.media) else {
-        return Err(Status::unsupported_media_type(format!(
-            "the body of the request was in an unknown format - accepted media types include: {}",
-            PatchType::MEDIA_TYPES.join(", ")
-        )));
+        let mut refusal = Status::unsupported_media_type("415: Unsupported Media Type");
+        refusal.details = Some(api::status::Details::default());
+        return Err(refusal);
     };
     let mut warnings = Vec::new();
     if ctx.query.force.is_some() && patch_type != PatchType::Apply {
