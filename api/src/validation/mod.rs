@@ -99,9 +99,6 @@ pub fn object_meta_update(new: &Value, old: &Value) -> Errors {
             );
         }
     }
-    if new.resource_version().is_empty() {
-        errors.invalid(&at.child("resourceVersion"), "", "must be specified for an update");
-    }
     if new.generation() < old.generation() {
         errors.invalid(&at.child("generation"), new.generation(), "must not be decremented");
     }

@@ -112,7 +112,6 @@ fn what_identifies_an_object_may_not_change() {
         said(&object_meta_update(&new, &old)),
         [
             "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{\"a.b/c\"}",
-            "metadata.resourceVersion: Invalid value: \"\": must be specified for an update",
             "metadata.generation: Invalid value: 3: must not be decremented",
             "metadata.uid: Invalid value: \"2\": field is immutable",
             "metadata.deletionTimestamp: Invalid value: null: field is immutable",

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus};
 use serde_json::Value;
 
 use crate::{
+    field::{Errors, Path},
     kind::{Column, Part, Strategy},
     kinds::cells::{int, list},
     object::ObjectExt,
@@ -17,6 +18,7 @@ use crate::{
 
 mod columns;
 pub mod defaults;
+pub mod validation;
 
 /// The rules of pods.
 pub struct Pods;
@@ -94,6 +96,30 @@ impl Strategy for Pods {
                 new.status.clone_from(&old.status);
             }
             Part::Other(_) => {}
+        }
+    }
+
+    fn validate(&self, pod: &Pod, errors: &mut Errors) {
+        let at = Path::new("spec");
+        let Some(spec) = &pod.spec else { return errors.required(&at.child("containers"), "") };
+        validation::spec(spec, &at, errors);
+        if spec.ephemeral_containers.as_ref().is_some_and(|c| !c.is_empty()) {
+            errors.forbidden(&at.child("ephemeralContainers"), "cannot be set on create");
+        }
+    }
+
+    fn validate_update(&self, new: &Pod, old: &Pod, part: Part<'_>, errors: &mut Errors) {
+        let at = Path::new("spec");
+        if part != Part::Status
+            && let Some(spec) = &new.spec
+        {
+            validation::spec(spec, &at, errors);
+        }
+        match part {
+            Part::Main => validation::update(new, old, errors),
+            Part::Other("ephemeralcontainers") => validation::ephemeral_update(new, old, errors),
+            Part::Other("resize") => validation::resize_update(new, old, errors),
+            Part::Status | Part::Other(_) => {}
         }
     }
 

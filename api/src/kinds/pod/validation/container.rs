@@ -1,0 +1,566 @@
+//! Containers of every sort: what each must have, what only some may.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, ContainerResizePolicy, EnvFromSource, EnvVar, EnvVarSource, EphemeralContainer,
+    ObjectFieldSelector, PodSpec, ResourceFieldSelector, VolumeDevice, VolumeMount,
+};
+
+use super::{
+    Around,
+    handler::{Purpose, lifecycle, probe},
+    one_of,
+    resources::{is_huge_page, requirements},
+    security,
+    volume::{descending_path, escapes},
+};
+use crate::{
+    field::{Errors, Path},
+    quantity::Quantity,
+    validation::{
+        config_key, dns_label, dns_subdomain, each, in_range, port_name, qualified_name, variable_name,
+    },
+};
+
+/// The main containers.
+pub fn containers(containers: &[Container], around: &Around<'_>, at: &Path, errors: &mut Errors) {
+    if containers.is_empty() {
+        errors.required(at, "");
+        return;
+    }
+    let mut names = BTreeSet::new();
+    for (i, c) in containers.iter().enumerate() {
+        let at = at.index(i);
+        common(c, around, &at, errors);
+        if !names.insert(&c.name) && !c.name.is_empty() {
+            errors.duplicate(&at.child("name"), &c.name);
+        }
+        hooks_and_probes(c, around.grace, &at, errors);
+        resize_policies(c.resize_policy.as_deref().unwrap_or_default(), &at.child("resizePolicy"), errors);
+        restart_policy(c, false, &at, errors);
+    }
+    host_ports(containers, at, errors);
+}
+
+fn hooks_and_probes(c: &Container, grace: i64, at: &Path, errors: &mut Errors) {
+    lifecycle(c.lifecycle.as_ref(), grace, &at.child("lifecycle"), errors);
+    probe(c.liveness_probe.as_ref(), Purpose::Liveness, grace, &at.child("livenessProbe"), errors);
+    probe(c.readiness_probe.as_ref(), Purpose::Readiness, grace, &at.child("readinessProbe"), errors);
+    probe(c.startup_probe.as_ref(), Purpose::Startup, grace, &at.child("startupProbe"), errors);
+}
+
+fn restart_policy(c: &Container, init: bool, at: &Path, errors: &mut Errors) {
+    const POLICIES: &[&str] = &["Always", "OnFailure", "Never"];
+    let rules = c.restart_policy_rules.as_deref().unwrap_or_default();
+    let at_policy = at.child("restartPolicy");
+    match c.restart_policy.as_deref() {
+        Some(policy) if !POLICIES.contains(&policy) => errors.not_supported(&at_policy, policy, POLICIES),
+        None if !rules.is_empty() => {
+            errors.required(&at_policy, "must specify restartPolicy when restart rules are used");
+        }
+        _ => {}
+    }
+    if init && c.restart_policy.as_deref() == Some("Always") && !rules.is_empty() {
+        errors.forbidden(&at.child("restartPolicyRules"), "restartPolicyRules are not allowed for sidecars");
+    }
+    let at = at.child("restartPolicyRules");
+    if rules.len() > 20 {
+        errors.too_many(&at, rules.len(), 20);
+    }
+    for (i, rule) in rules.iter().enumerate() {
+        let at = at.index(i);
+        if !["Restart", "RestartAllContainers"].contains(&rule.action.as_str()) {
+            errors.not_supported(&at.child("action"), &rule.action, &["Restart", "RestartAllContainers"]);
+        }
+        match &rule.exit_codes {
+            None => errors.required(&at.child("exitCodes"), "must be specified"),
+            Some(codes) => {
+                let at = at.child("exitCodes");
+                one_of(Some(&codes.operator), &["In", "NotIn"], &at.child("operator"), errors);
+                if codes.values.as_ref().is_none_or(Vec::is_empty) {
+                    errors.required(&at.child("values"), "must specify at least one value");
+                }
+            }
+        }
+    }
+}
+
+/// Init containers, sidecars among them.
+pub fn init_containers(spec: &PodSpec, around: &Around<'_>, at: &Path, errors: &mut Errors) {
+    let mut names: BTreeSet<&String> = spec.containers.iter().map(|c| &c.name).collect();
+    let all = spec.init_containers.as_deref().unwrap_or_default();
+    for (i, c) in all.iter().enumerate() {
+        let at = at.index(i);
+        common(c, around, &at, errors);
+        restart_policy(c, true, &at, errors);
+        if !names.insert(&c.name) {
+            errors.duplicate(&at.child("name"), &c.name);
+        }
+        host_ports(std::slice::from_ref(c), &at, errors);
+        if c.restart_policy.as_deref() == Some("Always") {
+            hooks_and_probes(c, around.grace, &at, errors);
+        } else {
+            for (field, is_set) in [
+                ("lifecycle", c.lifecycle.is_some()),
+                ("livenessProbe", c.liveness_probe.is_some()),
+                ("readinessProbe", c.readiness_probe.is_some()),
+                ("startupProbe", c.startup_probe.is_some()),
+            ] {
+                if is_set {
+                    let why = "may not be set for init containers without restartPolicy=Always";
+                    errors.forbidden(&at.child(field), why);
+                }
+            }
+        }
+        resize_policies(c.resize_policy.as_deref().unwrap_or_default(), &at.child("resizePolicy"), errors);
+    }
+}
+
+/// Ephemeral containers: only what debugging needs.
+pub fn ephemeral_containers(spec: &PodSpec, around: &Around<'_>, at: &Path, errors: &mut Errors) {
+    let fixed: BTreeSet<&String> =
+        spec.containers.iter().chain(spec.init_containers.iter().flatten()).map(|c| &c.name).collect();
+    let mut names = fixed.clone();
+    for (i, e) in spec.ephemeral_containers.iter().flatten().enumerate() {
+        let at = at.index(i);
+        common(&plain(e), around, &at, errors);
+        if !names.insert(&e.name) {
+            errors.duplicate(&at.child("name"), &e.name);
+        }
+        if let Some(target) = e.target_container_name.as_ref().filter(|t| !t.is_empty() && !fixed.contains(t))
+        {
+            errors.not_found(&at.child("targetContainerName"), target);
+        }
+        let resources = e.resources.as_ref();
+        for (field, is_set) in [
+            ("ports", e.ports.as_ref().is_some_and(|p| !p.is_empty())),
+            ("livenessProbe", e.liveness_probe.is_some()),
+            ("readinessProbe", e.readiness_probe.is_some()),
+            ("startupProbe", e.startup_probe.is_some()),
+            ("lifecycle", e.lifecycle.is_some()),
+            ("resources", resources.is_some_and(|r| r.limits.is_some() || r.requests.is_some())),
+            ("restartPolicy", e.restart_policy.is_some()),
+            ("resizePolicy", e.resize_policy.is_some()),
+        ] {
+            if is_set {
+                errors.forbidden(&at.child(field), "cannot be set for an Ephemeral Container");
+            }
+        }
+        for (j, mount) in e.volume_mounts.iter().flatten().enumerate() {
+            let at = at.child("volumeMounts").index(j);
+            for (field, value) in [("subPath", &mount.sub_path), ("subPathExpr", &mount.sub_path_expr)] {
+                if value.as_deref().is_some_and(|v| !v.is_empty()) {
+                    errors.forbidden(&at.child(field), "cannot be set for an Ephemeral Container");
+                }
+            }
+        }
+    }
+}
+
+/// The part of an ephemeral container that other containers have too.
+fn plain(e: &EphemeralContainer) -> Container {
+    Container {
+        name: e.name.clone(),
+        image: e.image.clone(),
+        image_pull_policy: e.image_pull_policy.clone(),
+        termination_message_policy: e.termination_message_policy.clone(),
+        env: e.env.clone(),
+        env_from: e.env_from.clone(),
+        volume_mounts: e.volume_mounts.clone(),
+        volume_devices: e.volume_devices.clone(),
+        security_context: e.security_context.clone(),
+        ..Container::default()
+    }
+}
+
+/// What every container is checked for.
+fn common(c: &Container, around: &Around<'_>, at: &Path, errors: &mut Errors) {
+    let name_at = at.child("name");
+    if c.name.is_empty() {
+        errors.required(&name_at, "");
+    } else {
+        each(errors, &name_at, &c.name, dns_label(&c.name));
+    }
+    let image = c.image.as_deref().unwrap_or_default();
+    if image.is_empty() {
+        errors.required(&at.child("image"), "");
+    } else if image.trim() != image {
+        errors.invalid(&at.child("image"), image, "must not have leading or trailing whitespace");
+    }
+    one_of(
+        c.termination_message_policy.as_deref(),
+        &["FallbackToLogsOnError", "File"],
+        &at.child("terminationMessagePolicy"),
+        errors,
+    );
+    ports(c.ports.as_deref().unwrap_or_default(), &at.child("ports"), errors);
+    for (i, variable) in c.env.iter().flatten().enumerate() {
+        env(variable, &at.child("env").index(i), errors);
+    }
+    for (i, source) in c.env_from.iter().flatten().enumerate() {
+        env_from(source, &at.child("envFrom").index(i), errors);
+    }
+    let devices = c.volume_devices.as_deref().unwrap_or_default();
+    mounts(c, devices, around, &at.child("volumeMounts"), errors);
+    volume_devices(c, devices, around, &at.child("volumeDevices"), errors);
+    one_of(
+        c.image_pull_policy.as_deref(),
+        &["Always", "IfNotPresent", "Never"],
+        &at.child("imagePullPolicy"),
+        errors,
+    );
+    if let Some(resources) = &c.resources {
+        requirements(resources, &around.claims, &at.child("resources"), errors);
+    }
+    security::container(c.security_context.as_ref(), &at.child("securityContext"), errors);
+}
+
+fn ports(ports: &[ContainerPort], at: &Path, errors: &mut Errors) {
+    let mut names = BTreeSet::new();
+    for (i, port) in ports.iter().enumerate() {
+        let at = at.index(i);
+        if let Some(name) = port.name.as_ref().filter(|n| !n.is_empty()) {
+            let wrong = port_name(name);
+            if !wrong.is_empty() {
+                each(errors, &at.child("name"), name, wrong);
+            } else if !names.insert(name) {
+                errors.duplicate(&at.child("name"), name);
+            }
+        }
+        if port.container_port == 0 {
+            errors.required(&at.child("containerPort"), "");
+        } else {
+            in_range(i64::from(port.container_port), 1, 65535, &at.child("containerPort"), errors);
+        }
+        if let Some(host) = port.host_port.filter(|p| *p != 0) {
+            in_range(i64::from(host), 1, 65535, &at.child("hostPort"), errors);
+        }
+        one_of(port.protocol.as_deref(), &["SCTP", "TCP", "UDP"], &at.child("protocol"), errors);
+    }
+}
+
+/// No two containers may take the same port of the host.
+fn host_ports(containers: &[Container], at: &Path, errors: &mut Errors) {
+    let mut taken = BTreeSet::new();
+    for (i, c) in containers.iter().enumerate() {
+        for (j, port) in c.ports.iter().flatten().enumerate() {
+            let Some(number) = port.host_port.filter(|p| *p != 0) else { continue };
+            let text = |field: &Option<String>| field.clone().unwrap_or_default();
+            let key = format!("{}/{}/{number}", text(&port.protocol), text(&port.host_ip));
+            if !taken.insert(key.clone()) {
+                errors.duplicate(&at.index(i).child("ports").index(j).child("hostPort"), key);
+            }
+        }
+    }
+}
+
+fn env(variable: &EnvVar, at: &Path, errors: &mut Errors) {
+    if variable.name.is_empty() {
+        errors.required(&at.child("name"), "");
+    } else {
+        each(errors, &at.child("name"), &variable.name, variable_name(&variable.name));
+    }
+    if let Some(from) = &variable.value_from {
+        let with_value = variable.value.as_deref().is_some_and(|v| !v.is_empty());
+        value_from(from, with_value, &at.child("valueFrom"), errors);
+    }
+}
+
+/// A named key of a ConfigMap or Secret.
+fn key_ref(name: &str, key: &str, at: &Path, errors: &mut Errors) {
+    if name.is_empty() {
+        errors.required(&at.child("name"), "");
+    }
+    if key.is_empty() {
+        errors.required(&at.child("key"), "");
+    } else {
+        each(errors, &at.child("key"), key, config_key(key));
+    }
+}
+
+fn value_from(from: &EnvVarSource, with_value: bool, at: &Path, errors: &mut Errors) {
+    const FIELDS: &[&str] = &[
+        "metadata.name",
+        "metadata.namespace",
+        "metadata.uid",
+        "spec.nodeName",
+        "spec.serviceAccountName",
+        "status.hostIP",
+        "status.hostIPs",
+        "status.podIP",
+        "status.podIPs",
+    ];
+    let mut sources = 0;
+    if let Some(field) = &from.field_ref {
+        sources += 1;
+        field_ref(field, FIELDS, &at.child("fieldRef"), errors);
+    }
+    if let Some(resource) = &from.resource_field_ref {
+        sources += 1;
+        resource_ref(resource, false, &at.child("resourceFieldRef"), errors);
+    }
+    if let Some(key) = &from.config_map_key_ref {
+        sources += 1;
+        key_ref(&key.name, &key.key, &at.child("configMapKeyRef"), errors);
+    }
+    if let Some(key) = &from.secret_key_ref {
+        sources += 1;
+        key_ref(&key.name, &key.key, &at.child("secretKeyRef"), errors);
+    }
+    if let Some(file) = &from.file_key_ref {
+        sources += 1;
+        let at = at.child("fileKeyRef");
+        for (field, value) in [("volumeName", &file.volume_name), ("path", &file.path), ("key", &file.key)] {
+            if value.is_empty() {
+                errors.required(&at.child(field), "");
+            }
+        }
+    }
+    if sources == 0 {
+        errors.invalid(
+            at,
+            "",
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+        );
+    } else if with_value {
+        errors.invalid(at, "", "may not be specified when `value` is not empty");
+    } else if sources > 1 {
+        errors.invalid(at, "", "may not have more than one field specified at a time");
+    }
+}
+
+/// A field of the pod, out of those that are `allowed`.
+pub fn field_ref(field: &ObjectFieldSelector, allowed: &[&str], at: &Path, errors: &mut Errors) {
+    const KNOWN: &[&str] = &[
+        "metadata.annotations",
+        "metadata.labels",
+        "metadata.name",
+        "metadata.namespace",
+        "metadata.uid",
+        "spec.nodeName",
+        "spec.restartPolicy",
+        "spec.serviceAccountName",
+        "spec.schedulerName",
+        "status.phase",
+        "status.hostIP",
+        "status.hostIPs",
+        "status.podIP",
+        "status.podIPs",
+    ];
+    let version = field.api_version.as_deref().unwrap_or_default();
+    let path = field.field_path.as_str();
+    let path_at = at.child("fieldPath");
+    if version.is_empty() {
+        errors.required(&at.child("apiVersion"), "");
+        return;
+    }
+    if path.is_empty() {
+        errors.required(&path_at, "");
+        return;
+    }
+    let mut refuse =
+        |why: String| errors.invalid(&path_at, path, format!("error converting fieldPath: {why}"));
+    if version != "v1" {
+        return refuse(format!("unsupported pod version: {version}"));
+    }
+    let subscript = path.strip_suffix("']").and_then(|p| p.split_once("['"));
+    match subscript {
+        Some(("metadata.annotations", key)) => {
+            each(errors, at, key, qualified_name(&key.to_lowercase()));
+        }
+        Some(("metadata.labels", key)) => each(errors, at, key, qualified_name(key)),
+        Some(_) => refuse(format!("field label does not support subscript: {path}")),
+        None if !KNOWN.contains(&path) => refuse(format!("field label not supported: {path}")),
+        None if !allowed.contains(&path) => errors.not_supported(&path_at, path, allowed),
+        None => {}
+    }
+}
+
+/// A request or limit of a container; in a volume the container must be named.
+pub fn resource_ref(r: &ResourceFieldSelector, in_volume: bool, at: &Path, errors: &mut Errors) {
+    const FIELDS: &[&str] = &[
+        "limits.cpu",
+        "limits.ephemeral-storage",
+        "limits.memory",
+        "requests.cpu",
+        "requests.ephemeral-storage",
+        "requests.memory",
+    ];
+    let named = r.container_name.as_deref().is_some_and(|n| !n.is_empty());
+    let huge = r.resource.split_once('.').is_some_and(|(_, name)| is_huge_page(name));
+    if in_volume && !named {
+        errors.required(&at.child("containerName"), "");
+    } else if r.resource.is_empty() {
+        errors.required(&at.child("resource"), "");
+    } else if !FIELDS.contains(&r.resource.as_str()) && !huge {
+        errors.not_supported(&at.child("resource"), &r.resource, FIELDS);
+    }
+    if let Some(divisor) = &r.divisor {
+        let divisor = Quantity::of(divisor);
+        let text = divisor.to_string();
+        let fine: &[&str] = if r.resource.ends_with(".cpu") {
+            &["1m", "1"]
+        } else {
+            &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"]
+        };
+        if !divisor.is_zero() && !fine.contains(&text.as_str()) {
+            let what = if r.resource.ends_with(".cpu") {
+                "only divisor's values 1m and 1 are supported with the cpu resource"
+            } else {
+                "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the memory resource"
+            };
+            errors.invalid(&at.child("divisor"), &r.resource, what);
+        }
+    }
+}
+
+fn env_from(source: &EnvFromSource, at: &Path, errors: &mut Errors) {
+    if let Some(prefix) = source.prefix.as_ref().filter(|p| !p.is_empty()) {
+        each(errors, &at.child("prefix"), prefix, variable_name(prefix));
+    }
+    let mut sources = 0;
+    let names = [
+        ("configMapRef", source.config_map_ref.as_ref().map(|r| &r.name)),
+        ("secretRef", source.secret_ref.as_ref().map(|r| &r.name)),
+    ];
+    for (field, name) in names {
+        let Some(name) = name else { continue };
+        sources += 1;
+        let at = at.child(field).child("name");
+        if name.is_empty() {
+            errors.required(&at, "");
+        } else {
+            each(errors, &at, name, dns_subdomain(name));
+        }
+    }
+    match sources {
+        0 => errors.invalid(at, "", "must specify one of: `configMapRef` or `secretRef`"),
+        1 => {}
+        _ => errors.invalid(at, "", "may not have more than one field specified at a time"),
+    }
+}
+
+fn mounts(c: &Container, devices: &[VolumeDevice], around: &Around<'_>, at: &Path, errors: &mut Errors) {
+    let mut paths = BTreeSet::new();
+    for (i, m) in c.volume_mounts.iter().flatten().enumerate() {
+        let at = at.index(i);
+        if m.name.is_empty() {
+            errors.required(&at.child("name"), "");
+        }
+        if !around.volumes.contains_key(m.name.as_str()) {
+            errors.not_found(&at.child("name"), &m.name);
+        }
+        if m.mount_path.is_empty() {
+            errors.required(&at.child("mountPath"), "");
+        }
+        if !paths.insert(&m.mount_path) {
+            errors.invalid(&at.child("mountPath"), &m.mount_path, "must be unique");
+        }
+        if devices.iter().any(|d| d.name == m.name) {
+            errors.invalid(&at.child("name"), &m.name, "must not already exist in volumeDevices");
+        }
+        if devices.iter().any(|d| d.device_path == m.mount_path) {
+            let words = "must not already exist as a path in volumeDevices";
+            errors.invalid(&at.child("mountPath"), &m.mount_path, words);
+        }
+        let sub_path = m.sub_path.as_deref().unwrap_or_default();
+        if !sub_path.is_empty() {
+            descending_path(sub_path, &at.child("subPath"), errors);
+        }
+        if let Some(expression) = m.sub_path_expr.as_ref().filter(|e| !e.is_empty()) {
+            let at = at.child("subPathExpr");
+            if !sub_path.is_empty() {
+                errors.invalid(&at, expression, "subPathExpr and subPath are mutually exclusive");
+            }
+            descending_path(expression, &at, errors);
+        }
+        propagation(m, c, &at, errors);
+    }
+}
+
+fn propagation(m: &VolumeMount, c: &Container, at: &Path, errors: &mut Errors) {
+    const MODES: &[&str] = &["Bidirectional", "HostToContainer", "None"];
+    if let Some(mode) = &m.mount_propagation {
+        let at = at.child("mountPropagation");
+        let privileged = c.security_context.as_ref().is_some_and(|s| s.privileged == Some(true));
+        if !MODES.contains(&mode.as_str()) {
+            errors.not_supported(&at, mode, MODES);
+        }
+        if mode == "Bidirectional" && !privileged {
+            let why = "Bidirectional mount propagation is available only to privileged containers";
+            errors.forbidden(&at, why);
+        }
+    }
+    if let Some(mode) = m.recursive_read_only.as_ref().filter(|m| *m != "Disabled") {
+        let at = at.child("recursiveReadOnly");
+        if !["Enabled", "IfPossible"].contains(&mode.as_str()) {
+            errors.not_supported(&at, mode, &["Disabled", "Enabled", "IfPossible"]);
+            return;
+        }
+        if m.read_only != Some(true) {
+            errors.forbidden(&at, "may only be specified when readOnly is true");
+        }
+        if m.mount_propagation.as_deref().is_some_and(|p| p != "None") {
+            let why = "may only be specified when mountPropagation is None or not specified";
+            errors.forbidden(&at, why);
+        }
+    }
+}
+
+fn volume_devices(
+    c: &Container,
+    devices: &[VolumeDevice],
+    around: &Around<'_>,
+    at: &Path,
+    errors: &mut Errors,
+) {
+    let (mut paths, mut names) = (BTreeSet::new(), BTreeSet::new());
+    for (i, d) in devices.iter().enumerate() {
+        let at = at.index(i);
+        if d.name.is_empty() {
+            errors.required(&at.child("name"), "");
+        }
+        if !names.insert(&d.name) {
+            errors.invalid(&at.child("name"), &d.name, "must be unique");
+        }
+        match around.volumes.get(d.name.as_str()) {
+            Some(false) => {
+                let words =
+                    "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
+                errors.invalid(&at.child("name"), &d.name, words);
+            }
+            Some(true) => {}
+            None => errors.not_found(&at.child("name"), &d.name),
+        }
+        if d.device_path.is_empty() {
+            errors.required(&at.child("devicePath"), "");
+        }
+        if !paths.insert(&d.device_path) {
+            errors.invalid(&at.child("devicePath"), &d.device_path, "must be unique");
+        }
+        if escapes(&d.device_path) {
+            let words = "can not contain backsteps ('..')";
+            errors.invalid(&at.child("devicePath"), &d.device_path, words);
+        }
+        if c.volume_mounts.iter().flatten().any(|m| m.name == d.name) {
+            errors.invalid(&at.child("name"), &d.name, "must not already exist in volumeMounts");
+        }
+        if c.volume_mounts.iter().flatten().any(|m| m.mount_path == d.device_path) {
+            let words = "must not already exist as a path in volumeMounts";
+            errors.invalid(&at.child("devicePath"), &d.device_path, words);
+        }
+    }
+}
+
+fn resize_policies(policies: &[ContainerResizePolicy], at: &Path, errors: &mut Errors) {
+    let mut seen = BTreeSet::new();
+    for (i, p) in policies.iter().enumerate() {
+        let at = at.index(i);
+        if !seen.insert(&p.resource_name) {
+            errors.duplicate(&at, &p.resource_name);
+        }
+        one_of(Some(&p.resource_name), &["cpu", "memory"], &at, errors);
+        one_of(Some(&p.restart_policy), &["NotRequired", "RestartContainer"], &at, errors);
+    }
+}

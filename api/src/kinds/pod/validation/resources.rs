@@ -1,0 +1,161 @@
+//! Requests and limits: names of resources, their amounts, how the two relate.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity as Wire};
+
+use crate::{
+    field::{Errors, Path},
+    quantity::Quantity,
+    validation::{NOT_NEGATIVE, each, qualified_name},
+};
+
+const STANDARD: &[&str] = &[
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+    "requests.cpu",
+    "requests.memory",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "storage",
+    "requests.storage",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+
+/// Whether the name is one of huge pages.
+pub fn is_huge_page(name: &str) -> bool {
+    name.starts_with("hugepages-")
+}
+
+/// Whether the name is Kubernetes' own: without a domain, or with one of `kubernetes.io`.
+pub fn is_native(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
+}
+
+/// Whether the name is that of a resource somebody else brought.
+pub fn is_extended(name: &str) -> bool {
+    !is_native(name)
+        && !name.starts_with("requests.")
+        && qualified_name(&format!("requests.{name}")).is_empty()
+}
+
+/// Whether more may be promised than there is.
+fn may_overcommit(name: &str) -> bool {
+    is_native(name) && !is_huge_page(name)
+}
+
+/// The name of a resource, anywhere.
+pub fn resource_name(name: &str, at: &Path, errors: &mut Errors) {
+    let wrong = qualified_name(name);
+    if wrong.is_empty() {
+        let known = STANDARD.contains(&name) || is_huge_page(name) || name.starts_with("requests.hugepages-");
+        if !name.contains('/') && !known {
+            errors.invalid(at, name, "must be a standard resource type or fully qualified");
+        }
+    } else {
+        each(errors, at, name, wrong);
+    }
+}
+
+fn container_resource_name(name: &str, at: &Path, errors: &mut Errors) {
+    resource_name(name, at, errors);
+    if !name.contains('/') {
+        if !["cpu", "memory", "ephemeral-storage"].contains(&name) && !is_huge_page(name) {
+            errors.invalid(at, name, "must be a standard resource for containers");
+        }
+    } else if !is_native(name) && !is_extended(name) {
+        errors.invalid(at, name, "doesn't follow extended resource name standard");
+    }
+}
+
+/// An amount that may not be negative, and whole where the resource is counted.
+pub fn amount(name: &str, wire: &Wire, at: &Path, errors: &mut Errors) {
+    let quantity = Quantity::of(wire);
+    if quantity.is_negative() {
+        errors.invalid(at, quantity.to_string(), NOT_NEGATIVE);
+    }
+    if is_extended(name) && !quantity.is_whole() {
+        errors.invalid(at, quantity.to_string(), "must be an integer");
+    }
+}
+
+/// The name and amount of a resource that a container asks for.
+pub fn container_resource(name: &str, wire: &Wire, at: &Path, errors: &mut Errors) {
+    container_resource_name(name, at, errors);
+    amount(name, wire, at, errors);
+}
+
+/// The requests and limits of a container.
+pub fn requirements(r: &ResourceRequirements, claims: &BTreeSet<&str>, at: &Path, errors: &mut Errors) {
+    let limits_at = at.child("limits");
+    let requests_at = at.child("requests");
+    let (mut plain, mut huge) = (false, false);
+    let mut count = |name: &str| {
+        plain |= name == "cpu" || name == "memory";
+        huge |= is_huge_page(name);
+    };
+    for (name, wire) in r.limits.iter().flatten() {
+        count(name);
+        let at = limits_at.key(name);
+        container_resource(name, wire, &at, errors);
+        huge_page_amount(name, wire, &at, errors);
+    }
+    for (name, wire) in r.requests.iter().flatten() {
+        count(name);
+        let at = requests_at.key(name);
+        container_resource(name, wire, &at, errors);
+        let request = Quantity::of(wire);
+        match r.limits.as_ref().and_then(|l| l.get(name)).map(Quantity::of) {
+            Some(limit) if request != limit && !may_overcommit(name) => errors.invalid(
+                &requests_at,
+                request.to_string(),
+                format!("must be equal to {name} limit of {limit}"),
+            ),
+            Some(limit) if request > limit => errors.invalid(
+                &requests_at,
+                request.to_string(),
+                format!("must be less than or equal to {name} limit of {limit}"),
+            ),
+            None if !may_overcommit(name) => {
+                errors.required(&limits_at, "Limit must be set for non overcommitable resources");
+            }
+            _ => {}
+        }
+        huge_page_amount(name, wire, &at, errors);
+    }
+    if huge && !plain {
+        errors.forbidden(at, "HugePages require cpu or memory");
+    }
+    let mut seen = BTreeSet::new();
+    for (i, claim) in r.claims.iter().flatten().enumerate() {
+        let at = at.child("claims").index(i);
+        if claim.name.is_empty() {
+            errors.required(&at.child("name"), "");
+        } else if !seen.insert((&claim.name, &claim.request)) {
+            errors.duplicate(&at, &claim.name);
+        } else if !claims.contains(claim.name.as_str()) {
+            errors.not_found(&at.child("name"), &claim.name);
+        }
+    }
+}
+
+/// Huge pages come in whole pages.
+fn huge_page_amount(name: &str, wire: &Wire, at: &Path, errors: &mut Errors) {
+    let Some(size) = name.strip_prefix("hugepages-").and_then(|s| s.parse::<Quantity>().ok()) else {
+        return;
+    };
+    if size > Quantity::ZERO && Quantity::of(wire).value() % size.value() != 0 {
+        errors.invalid(at, wire.0.clone(), "quantity must be a multiple of the page size");
+    }
+}

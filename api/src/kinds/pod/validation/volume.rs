@@ -1,0 +1,368 @@
+//! Volumes and where they come from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::{
+    DownwardAPIVolumeFile, KeyToPath, ProjectedVolumeSource, Volume, VolumeProjection,
+};
+
+use super::container::{field_ref, resource_ref};
+use crate::{
+    field::{Errors, Path},
+    kinds::claim_spec,
+    quantity::Quantity,
+    validation::{dns_label, dns_subdomain, each},
+};
+
+/// Whether a path climbs.
+pub fn escapes(path: &str) -> bool {
+    path.split('/').any(|part| part == "..")
+}
+
+/// A relative path that does not climb.
+pub fn descending_path(path: &str, at: &Path, errors: &mut Errors) {
+    if path.starts_with('/') {
+        errors.invalid(at, path, "must be a relative path");
+    }
+    if escapes(path) {
+        errors.invalid(at, path, "must not contain '..'");
+    }
+}
+
+/// The same, and it may not begin with `..`, which the node uses itself.
+fn file_path(path: &str, at: &Path, errors: &mut Errors) {
+    descending_path(path, at, errors);
+    if path.starts_with("..") && !path.starts_with("../") && path != ".." {
+        errors.invalid(at, path, "must not start with '..'");
+    }
+}
+
+fn mode(mode: Option<i32>, field: &str, at: &Path, errors: &mut Errors) {
+    if let Some(mode) = mode.filter(|m| !(0..=0o777).contains(m)) {
+        let words = "must be a number between 0 and 0777 (octal), both inclusive";
+        errors.invalid(&at.child(field), mode, words);
+    }
+}
+
+fn required(value: &str, field: &str, at: &Path, errors: &mut Errors) {
+    if value.is_empty() {
+        errors.required(&at.child(field), "");
+    }
+}
+
+/// Checks all volumes; returns those that are sound, with whether they are claims.
+pub fn volumes<'a>(volumes: &'a [Volume], at: &Path, errors: &mut Errors) -> BTreeMap<&'a str, bool> {
+    let mut sound = BTreeMap::new();
+    for (i, v) in volumes.iter().enumerate() {
+        let at = at.index(i);
+        let before = errors.0.len();
+        source(v, &at, errors);
+        if v.name.is_empty() {
+            errors.required(&at.child("name"), "");
+        } else {
+            each(errors, &at.child("name"), &v.name, dns_label(&v.name));
+        }
+        if sound.contains_key(v.name.as_str()) {
+            errors.duplicate(&at.child("name"), &v.name);
+        }
+        if errors.0.len() == before {
+            sound.insert(v.name.as_str(), v.persistent_volume_claim.is_some() || v.ephemeral.is_some());
+        }
+    }
+    sound
+}
+
+/// Whether this is the first source found; more than one is refused.
+fn first(found: &mut usize, field: &str, at: &Path, errors: &mut Errors) -> bool {
+    *found += 1;
+    if *found > 1 {
+        errors.forbidden(&at.child(field), "may not specify more than 1 volume type");
+    }
+    *found == 1
+}
+
+fn source(v: &Volume, at: &Path, errors: &mut Errors) {
+    let mut n = 0;
+    if let Some(e) = &v.empty_dir {
+        n += 1;
+        if e.size_limit.as_ref().is_some_and(|l| Quantity::of(l).is_negative()) {
+            let why = "SizeLimit field must be a valid resource quantity";
+            errors.forbidden(&at.child("emptyDir").child("sizeLimit"), why);
+        }
+    }
+    if let Some(h) = &v.host_path
+        && first(&mut n, "hostPath", at, errors)
+    {
+        host_path(&h.path, h.type_.as_deref(), &at.child("hostPath"), errors);
+    }
+    if let Some(g) = &v.git_repo
+        && first(&mut n, "gitRepo", at, errors)
+    {
+        let at = at.child("gitRepo");
+        required(&g.repository, "repository", &at, errors);
+        descending_path(g.directory.as_deref().unwrap_or_default(), &at.child("directory"), errors);
+    }
+    if let Some(s) = &v.secret
+        && first(&mut n, "secret", at, errors)
+    {
+        let at = at.child("secret");
+        required(s.secret_name.as_deref().unwrap_or_default(), "secretName", &at, errors);
+        mode(s.default_mode, "defaultMode", &at, errors);
+        items(s.items.as_deref().unwrap_or_default(), &at, errors);
+    }
+    if let Some(nfs) = &v.nfs
+        && first(&mut n, "nfs", at, errors)
+    {
+        let at = at.child("nfs");
+        required(&nfs.server, "server", &at, errors);
+        required(&nfs.path, "path", &at, errors);
+        if !nfs.path.starts_with('/') {
+            errors.invalid(&at.child("path"), &nfs.path, "must be an absolute path");
+        }
+    }
+    if let Some(i) = &v.iscsi
+        && first(&mut n, "iscsi", at, errors)
+    {
+        let at = at.child("iscsi");
+        required(&i.target_portal, "targetPortal", &at, errors);
+        required(&i.iqn, "iqn", &at, errors);
+        if !i.iqn.is_empty() && !["iqn.", "eui.", "naa."].iter().any(|p| i.iqn.starts_with(p)) {
+            errors.invalid(&at.child("iqn"), &i.iqn, "must be valid format");
+        }
+    }
+    if let Some(c) = &v.persistent_volume_claim
+        && first(&mut n, "persistentVolumeClaim", at, errors)
+    {
+        required(&c.claim_name, "claimName", &at.child("persistentVolumeClaim"), errors);
+    }
+    if let Some(d) = &v.downward_api
+        && first(&mut n, "downwardAPI", at, errors)
+    {
+        let at = at.child("downwardAPI");
+        mode(d.default_mode, "defaultMode", &at, errors);
+        for file in d.items.iter().flatten() {
+            downward_file(file, &at, errors);
+        }
+    }
+    if let Some(c) = &v.config_map
+        && first(&mut n, "configMap", at, errors)
+    {
+        let at = at.child("configMap");
+        required(&c.name, "name", &at, errors);
+        mode(c.default_mode, "defaultMode", &at, errors);
+        items(c.items.as_deref().unwrap_or_default(), &at, errors);
+    }
+    if let Some(p) = &v.projected
+        && first(&mut n, "projected", at, errors)
+    {
+        projected(p, &at.child("projected"), errors);
+    }
+    if let Some(c) = &v.csi
+        && first(&mut n, "csi", at, errors)
+    {
+        let at = at.child("csi");
+        required(&c.driver, "driver", &at, errors);
+        if c.node_publish_secret_ref.as_ref().is_some_and(|r| r.name.is_empty()) {
+            errors.required(&at.child("nodePublishSecretRef").child("name"), "");
+        }
+    }
+    if let Some(e) = &v.ephemeral
+        && first(&mut n, "ephemeral", at, errors)
+    {
+        let at = at.child("ephemeral").child("volumeClaimTemplate");
+        match &e.volume_claim_template {
+            None => errors.required(&at, ""),
+            Some(template) => claim_spec(&template.spec, &at.child("spec"), errors),
+        }
+    }
+    if let Some(i) = &v.image
+        && first(&mut n, "image", at, errors)
+    {
+        let at = at.child("image");
+        required(i.reference.as_deref().unwrap_or_default(), "reference", &at, errors);
+        super::one_of(
+            i.pull_policy.as_deref(),
+            &["Always", "IfNotPresent", "Never"],
+            &at.child("pullPolicy"),
+            errors,
+        );
+    }
+    for (field, is_set) in foreign(v) {
+        if is_set {
+            first(&mut n, field, at, errors);
+        }
+    }
+    if n == 0 {
+        errors.required(at, "must specify a volume type");
+    }
+}
+
+/// Storage of particular makers, which nothing here mounts; only that there is one is checked.
+fn foreign(v: &Volume) -> [(&'static str, bool); 15] {
+    [
+        ("gcePersistentDisk", v.gce_persistent_disk.is_some()),
+        ("awsElasticBlockStore", v.aws_elastic_block_store.is_some()),
+        ("glusterfs", v.glusterfs.is_some()),
+        ("rbd", v.rbd.is_some()),
+        ("cinder", v.cinder.is_some()),
+        ("cephfs", v.cephfs.is_some()),
+        ("flocker", v.flocker.is_some()),
+        ("fc", v.fc.is_some()),
+        ("flexVolume", v.flex_volume.is_some()),
+        ("azureFile", v.azure_file.is_some()),
+        ("vsphereVolume", v.vsphere_volume.is_some()),
+        ("quobyte", v.quobyte.is_some()),
+        ("azureDisk", v.azure_disk.is_some()),
+        ("storageos", v.storageos.is_some()),
+        ("scaleIO", v.scale_io.is_some()),
+    ]
+}
+
+/// A path on the node, and what must be there.
+pub fn host_path(path: &str, kind: Option<&str>, at: &Path, errors: &mut Errors) {
+    const TYPES: &[&str] = &[
+        "",
+        "BlockDevice",
+        "CharDevice",
+        "Directory",
+        "DirectoryOrCreate",
+        "File",
+        "FileOrCreate",
+        "Socket",
+    ];
+    if path.is_empty() {
+        errors.required(&at.child("path"), "");
+        return;
+    }
+    if escapes(path) {
+        errors.invalid(&at.child("path"), path, "must not contain '..'");
+    }
+    if let Some(kind) = kind.filter(|k| !TYPES.contains(k)) {
+        errors.not_supported(&at.child("type"), kind, TYPES);
+    }
+}
+
+fn items(items: &[KeyToPath], at: &Path, errors: &mut Errors) {
+    for (i, item) in items.iter().enumerate() {
+        let at = at.child("items").index(i);
+        required(&item.key, "key", &at, errors);
+        required(&item.path, "path", &at, errors);
+        file_path(&item.path, &at.child("path"), errors);
+        mode(item.mode, "mode", &at, errors);
+    }
+}
+
+fn downward_file(file: &DownwardAPIVolumeFile, at: &Path, errors: &mut Errors) {
+    const FIELDS: &[&str] =
+        &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+    required(&file.path, "path", at, errors);
+    file_path(&file.path, &at.child("path"), errors);
+    match (&file.field_ref, &file.resource_field_ref) {
+        (Some(field), resource) => {
+            field_ref(field, FIELDS, &at.child("fieldRef"), errors);
+            if resource.is_some() {
+                let words = "fieldRef and resourceFieldRef can not be specified simultaneously";
+                errors.invalid(at, "resource", words);
+            }
+        }
+        (None, Some(resource)) => resource_ref(resource, true, &at.child("resourceFieldRef"), errors),
+        (None, None) => errors.required(at, "one of fieldRef and resourceFieldRef is required"),
+    }
+    mode(file.mode, "mode", at, errors);
+}
+
+fn projected(p: &ProjectedVolumeSource, at: &Path, errors: &mut Errors) {
+    mode(p.default_mode, "defaultMode", at, errors);
+    let mut paths = BTreeSet::new();
+    for (i, projection) in p.sources.iter().flatten().enumerate() {
+        let at = at.child("sources").index(i);
+        project(projection, &mut paths, &at, errors);
+    }
+}
+
+fn project<'a>(p: &'a VolumeProjection, paths: &mut BTreeSet<&'a str>, at: &Path, errors: &mut Errors) {
+    let mut n = 0;
+    let mut first = |field: &str, errors: &mut Errors| {
+        n += 1;
+        if n > 1 {
+            errors.forbidden(&at.child(field), "may not specify more than 1 volume type");
+        }
+        n == 1
+    };
+    let mut used: Vec<(&'static str, &'a str)> = Vec::new();
+    if let Some(s) = &p.secret
+        && first("secret", errors)
+    {
+        let at = at.child("secret");
+        required(&s.name, "name", &at, errors);
+        let list = s.items.as_deref().unwrap_or_default();
+        items(list, &at, errors);
+        used.extend(list.iter().map(|item| ("secret", item.path.as_str())));
+    }
+    if let Some(c) = &p.config_map
+        && first("configMap", errors)
+    {
+        let at = at.child("configMap");
+        required(&c.name, "name", &at, errors);
+        let list = c.items.as_deref().unwrap_or_default();
+        items(list, &at, errors);
+        used.extend(list.iter().map(|item| ("configMap", item.path.as_str())));
+    }
+    if let Some(d) = &p.downward_api
+        && first("downwardAPI", errors)
+    {
+        for file in d.items.iter().flatten() {
+            downward_file(file, &at.child("downwardAPI"), errors);
+            used.push(("downwardAPI", &file.path));
+        }
+    }
+    if let Some(t) = &p.service_account_token
+        && first("serviceAccountToken", errors)
+    {
+        let at = at.child("serviceAccountToken");
+        let seconds = t.expiration_seconds.unwrap_or(3600);
+        if seconds < 600 {
+            let words = "may not specify a duration less than 10 minutes";
+            errors.invalid(&at.child("expirationSeconds"), seconds, words);
+        }
+        if seconds > 1 << 32 {
+            let words = "may not specify a duration larger than 2^32 seconds";
+            errors.invalid(&at.child("expirationSeconds"), seconds, words);
+        }
+        if t.path.is_empty() {
+            errors.required(&at.child("path"), "");
+        } else {
+            file_path(&t.path, &at.child("path"), errors);
+        }
+        used.push(("serviceAccountToken", &t.path));
+    }
+    if let Some(b) = &p.cluster_trust_bundle
+        && first("clusterTrustBundle", errors)
+    {
+        let at = at.child("clusterTrustBundle");
+        if b.name.is_none() && b.signer_name.is_none() {
+            errors.required(&at, "either name or signerName must be specified");
+        }
+        required(&b.path, "path", &at, errors);
+        used.push(("clusterTrustBundle", &b.path));
+    }
+    if let Some(c) = &p.pod_certificate
+        && first("podCertificate", errors)
+    {
+        let at = at.child("podCertificate");
+        required(&c.signer_name, "signerName", &at, errors);
+        each(errors, &at.child("signerName"), &c.signer_name, {
+            let (domain, _) = c.signer_name.split_once('/').unwrap_or((&c.signer_name, ""));
+            dns_subdomain(domain)
+        });
+    }
+    if n == 0 {
+        errors.required(at, "must specify at least one volume type");
+    }
+    for (field, path) in used {
+        if !path.is_empty() && !paths.insert(path) {
+            let words = format!("conflicting duplicate paths: {path}");
+            errors.invalid(&at.child(field), path, words);
+        }
+    }
+}
