@@ -1,93 +1,14 @@
 //! The CNI plugin as a runtime calls it, in network namespaces of the test's own.
 #![allow(clippy::unwrap_used)]
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+mod namespaces;
 
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Instant;
+
+use namespaces::{Namespace, address, call, need_root};
 use serde_json::{Value, json};
-
-/// Needs root; says so and skips without.
-macro_rules! need_root {
-    () => {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: network namespaces need root");
-            return;
-        }
-    };
-}
-
-/// A network namespace that is removed with this value.
-struct Namespace(String);
-
-impl Namespace {
-    fn new(role: &str) -> Namespace {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("cnitest-{}-{}-{role}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        sh(&format!("ip netns add {name}"));
-        Namespace(name)
-    }
-
-    fn path(&self) -> PathBuf {
-        Path::new("/run/netns").join(&self.0)
-    }
-
-    /// Runs a command inside and returns what it prints.
-    fn sh(&self, command: &str) -> String {
-        sh(&format!("nsenter --net={} {command}", self.path().display()))
-    }
-
-    /// Runs `work` on a thread inside.
-    fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let file = File::open(self.path()).unwrap();
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                nix::sched::setns(file.as_fd(), nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-                work()
-            });
-            thread.join().unwrap()
-        })
-    }
-
-    /// Answers each connection with `answer` and the caller's address, for as long as the test runs.
-    fn serve(&self, port: u16, answer: &'static str) {
-        let listener = self.run(move || TcpListener::bind(("0.0.0.0", port)).unwrap());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let from = stream.peer_addr().unwrap().ip();
-                let _ = write!(stream, "{answer} {from}");
-            }
-        });
-    }
-
-    fn ask(&self, ip: Ipv4Addr, port: u16) -> Result<String, std::io::Error> {
-        self.run(move || {
-            let to = SocketAddr::from((ip, port));
-            let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2))?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text)?;
-            Ok(text)
-        })
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
-    }
-}
-
-fn sh(command: &str) -> String {
-    let output = Command::new("sh").args(["-c", command]).output().unwrap();
-    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
 
 struct Node {
     namespace: Namespace,
@@ -110,33 +31,13 @@ impl Node {
         config
     }
 
-    /// Calls the plugin; the answer, or the error as the plugin printed it.
     fn call(&self, command: &str, id: &str, netns: &Path, config: &Value) -> Result<Value, Value> {
-        let mut child = Command::new("nsenter")
-            .arg(format!("--net={}", self.namespace.path().display()))
-            .arg(env!("CARGO_BIN_EXE_cni"))
-            .env("CNI_COMMAND", command)
-            .env("CNI_CONTAINERID", id)
-            .env("CNI_IFNAME", "eth0")
-            .env("CNI_NETNS", netns)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let answer = if output.stdout.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&output.stdout).unwrap()
-        };
-        if output.status.success() { Ok(answer) } else { Err(answer) }
+        call(&self.namespace, command, id, netns, config)
     }
 
     fn add(&self, pod: &Namespace, more: Value) -> Ipv4Addr {
         let answer = self.call("ADD", &pod.0, &pod.path(), &self.config(more)).unwrap();
-        let address = answer["ips"][0]["address"].as_str().unwrap();
-        address.strip_suffix("/24").unwrap().parse().unwrap()
+        address(&answer)
     }
 
     fn veths(&self) -> usize {
@@ -184,7 +85,7 @@ fn an_add_that_failed_leaves_nothing() {
     need_root!();
     let node = Node::new();
     let config = node.config(json!({}));
-    let error = node.call("ADD", "gone", Path::new("/run/netns/cnitest-no-such"), &config).unwrap_err();
+    let error = node.call("ADD", "gone", Path::new("/run/netns/podnet-no-such"), &config).unwrap_err();
     assert_eq!(error["code"], 5, "{error}");
     let text = std::fs::read_to_string(node.data.path().join("pods/addresses.json")).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["holdings"], json!({}));

@@ -5,25 +5,28 @@
 //! host ports comes or goes. Upstream: the `portmap` plugin of `containernetworking/plugins`.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 
 use super::CniError;
 use super::allocation::Table;
+use crate::iptables::{self, Jump};
 
 const PORTS: &str = "SKIFF-HOSTPORTS";
 const MASQUERADE: &str = "SKIFF-HOSTPORTS-MASQ";
 
 /// Where built-in chains lead into ours.
-const JUMPS: [(&str, &str); 3] = [
-    ("PREROUTING", "-m addrtype --dst-type LOCAL -j SKIFF-HOSTPORTS"),
-    ("OUTPUT", "-m addrtype --dst-type LOCAL -j SKIFF-HOSTPORTS"),
-    ("POSTROUTING", "-j SKIFF-HOSTPORTS-MASQ"),
+const JUMPS: [Jump; 3] = [
+    jump("PREROUTING", "-m addrtype --dst-type LOCAL -j SKIFF-HOSTPORTS"),
+    jump("OUTPUT", "-m addrtype --dst-type LOCAL -j SKIFF-HOSTPORTS"),
+    jump("POSTROUTING", "-j SKIFF-HOSTPORTS-MASQ"),
 ];
+
+const fn jump(from: &'static str, rule: &'static str) -> Jump {
+    Jump { table: "nat", from, rule }
+}
 
 /// The input of `iptables-restore --noflush` that makes our chains say what the table says;
 /// `jumps` are those missing.
-fn render(table: &Table, jumps: &[(&str, &str)]) -> String {
+fn render(table: &Table, jumps: &[Jump]) -> String {
     let mut text = format!("*nat\n:{PORTS} - [0:0]\n:{MASQUERADE} - [0:0]\n");
     let mut line = |args: std::fmt::Arguments| {
         // Writing to a string cannot fail.
@@ -52,8 +55,8 @@ fn render(table: &Table, jumps: &[(&str, &str)]) -> String {
             }
         }
     }
-    for (chain, rule) in jumps {
-        line(format_args!("{chain} {rule}"));
+    for jump in jumps {
+        line(format_args!("{} {}", jump.from, jump.rule));
     }
     text.push_str("COMMIT\n");
     text
@@ -61,41 +64,15 @@ fn render(table: &Table, jumps: &[(&str, &str)]) -> String {
 
 /// Makes the node's rules those of the table.
 pub fn apply(table: &Table, bridge: &str) -> Result<(), CniError> {
-    let failed = |details: String| {
-        CniError::new(CniError::HOST_PORTS, "cannot write the rules of host ports", details)
+    let failed = |source: std::io::Error| {
+        CniError::new(CniError::HOST_PORTS, "cannot write the rules of host ports", source)
     };
     if table.has_ports() {
         // Lets 127.0.0.1:PORT leave through the bridge once it is translated.
-        machinery::sysctl::set(&format!("ipv4/conf/{bridge}/route_localnet"), "1")
-            .map_err(|e| failed(e.to_string()))?;
+        machinery::sysctl::set(&format!("ipv4/conf/{bridge}/route_localnet"), "1").map_err(failed)?;
     }
-    let mut missing = Vec::new();
-    for jump in JUMPS {
-        let (chain, rule) = jump;
-        let there = Command::new("iptables")
-            .args(["-w", "5", "-t", "nat", "-C", chain])
-            .args(rule.split(' '))
-            .stderr(Stdio::null())
-            .status()
-            .map_err(|e| failed(format!("iptables: {e}")))?;
-        if !there.success() {
-            missing.push(jump);
-        }
-    }
-    let mut restore = Command::new("iptables-restore")
-        .args(["-w", "5", "--noflush"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| failed(format!("iptables-restore: {e}")))?;
-    if let Some(mut stdin) = restore.stdin.take() {
-        stdin.write_all(render(table, &missing).as_bytes()).map_err(|e| failed(e.to_string()))?;
-    }
-    let output = restore.wait_with_output().map_err(|e| failed(e.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
-    }
-    Ok(())
+    let missing = iptables::missing(&JUMPS).map_err(failed)?;
+    iptables::restore(&render(table, &missing)).map_err(failed)
 }
 
 #[cfg(test)]

@@ -1,0 +1,126 @@
+//! This node's part of the pod network: routes to other nodes' pods, the way out, and the
+//! configuration by which the container runtime finds the CNI plugin.
+//!
+//! Planned from the Node objects and this node's addresses, applied when the plan changes and
+//! looked after once a minute. The configuration is written last: it is what makes the runtime,
+//! and so the node, ready. Upstream: `flannel`, `kindnet`; kubelet's own network plugin of old.
+
+pub mod kernel;
+pub mod plan;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::Node;
+use machinery::CancellationToken;
+use machinery::cache::Cache;
+use machinery::client::Backoff;
+
+use crate::iptables;
+use crate::netlink::Netlink;
+use plan::{JUMPS, Peer, Plan};
+
+/// Name of the bridge that pods are plugged into.
+pub const BRIDGE: &str = "cni0";
+/// Name of the tunnel's device.
+pub const TUNNEL: &str = "skiff.1";
+/// Name of the configuration in the runtime's folder.
+const CONFLIST: &str = "10-skiff.conflist";
+/// How often to look whether all is as it was left.
+const LOOK_PERIOD: Duration = Duration::from_secs(60);
+
+/// What the network is made from, besides nodes.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This node's name.
+    pub node: String,
+    /// All pods' range.
+    pub cluster_cidr: Option<Ipv4Net>,
+    /// The folder in which the container runtime looks for network configurations.
+    pub conf_dir: PathBuf,
+    /// The folder in which the CNI plugin keeps who has which address.
+    pub data_dir: PathBuf,
+}
+
+/// Keeps this node's part of the network until stopped. Opens its sockets in the network
+/// namespace of the thread that it runs on, which is the process's.
+pub async fn run(config: Config, nodes: Cache<Node>, stop: CancellationToken) -> anyhow::Result<()> {
+    let kernel = Netlink::open().context("cannot open a netlink socket")?;
+    for (setting, value) in [
+        ("ipv4/ip_forward", "1"),
+        // Pods on one network segment are routed on purpose.
+        ("ipv4/conf/all/send_redirects", "0"),
+    ] {
+        machinery::sysctl::set(setting, value).context("cannot prepare the node for forwarding")?;
+    }
+    let mut changes = nodes.subscribe();
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+    let mut applied: Option<Plan> = None;
+    let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK_PERIOD, LOOK_PERIOD);
+    if stop.run_until_cancelled(nodes.wait_synced()).await.is_none() {
+        return Ok(());
+    }
+    loop {
+        let retry = match reconcile(&config, &kernel, &nodes, &mut applied).await {
+            Ok(()) => {
+                backoff.reset();
+                None
+            }
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "Cannot set up the pod network");
+                applied = None;
+                Some(backoff.pause())
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = changes.changed() => {}
+            () = tokio::time::sleep(retry.unwrap_or_default()), if retry.is_some() => {}
+            _ = look.tick() => applied = None,
+        }
+    }
+}
+
+async fn reconcile(
+    config: &Config,
+    kernel: &Netlink,
+    nodes: &Cache<Node>,
+    applied: &mut Option<Plan>,
+) -> anyhow::Result<()> {
+    let peers: Vec<Peer> = nodes.list().iter().filter_map(|node| Peer::of(node)).collect();
+    let uplinks = kernel::uplinks(kernel).await.context("cannot list this node's addresses")?;
+    let Some(plan) = plan::plan(&config.node, &peers, &uplinks) else { return Ok(()) };
+    if applied.as_ref() == Some(&plan) {
+        return Ok(());
+    }
+    kernel::apply(kernel, &plan).await.context("cannot set routes to other nodes")?;
+    let (for_rules, cluster_cidr) = (plan.clone(), config.cluster_cidr);
+    tokio::task::spawn_blocking(move || apply_rules(&for_rules, cluster_cidr))
+        .await?
+        .context("cannot write the rules for traffic of pods")?;
+    write_conflist(config, &plan).context("cannot write the network configuration")?;
+    tracing::debug!(pods = %plan.own.pods, routes = plan.routes.len(), "The pod network is set up");
+    *applied = Some(plan);
+    Ok(())
+}
+
+fn apply_rules(plan: &Plan, cluster_cidr: Option<Ipv4Net>) -> std::io::Result<()> {
+    let missing = iptables::missing(&JUMPS)?;
+    iptables::restore(&plan::rules(plan, cluster_cidr, &missing))
+}
+
+/// Writes the configuration list, whole or not at all, unless it says the same already.
+fn write_conflist(config: &Config, plan: &Plan) -> std::io::Result<()> {
+    let path = config.conf_dir.join(CONFLIST);
+    let text = plan::conflist(plan, &config.data_dir);
+    if std::fs::read_to_string(&path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&config.conf_dir)?;
+    // The runtime reads every file with an ending it knows; this is none.
+    let next = config.conf_dir.join(format!(".{CONFLIST}.new"));
+    std::fs::write(&next, text)?;
+    std::fs::rename(&next, path)
+}

@@ -1,0 +1,137 @@
+//! Three nodes, two on one network and one behind a router: their pods reach each other.
+#![allow(clippy::unwrap_used)]
+
+mod namespaces;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Node;
+use kubelet::node_network::{Config, run};
+use machinery::CancellationToken;
+use machinery::cache::Cache;
+use namespaces::{Namespace, address, call, need_root};
+use serde_json::{Value, json};
+
+struct Machine {
+    name: &'static str,
+    namespace: Namespace,
+    dir: tempfile::TempDir,
+}
+
+impl Machine {
+    /// A machine whose only cable leads to the router.
+    fn new(name: &'static str, router: &Namespace, address: &str, gateway: &str) -> Machine {
+        let namespace = Namespace::new(name);
+        namespace.sh("ip link set lo up");
+        router.sh(&format!("ip link add to-{name} type veth peer name eth0 netns {}", namespace.0));
+        router.sh(&format!("ip link set to-{name} up"));
+        namespace.sh(&format!("ip addr add {address} dev eth0"));
+        namespace.sh("ip link set eth0 up");
+        namespace.sh(&format!("ip route add default via {gateway}"));
+        Machine { name, namespace, dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// Runs the node's network until its configuration says `expected`, and returns it.
+    fn run_network(&self, nodes: &[Node], expected: impl Fn(&Value) -> bool + Send + Sync) -> Value {
+        let config = Config {
+            node: self.name.into(),
+            cluster_cidr: "10.244.0.0/16".parse().ok(),
+            conf_dir: self.dir.path().join("net.d"),
+            data_dir: self.dir.path().join("data"),
+        };
+        let path = config.conf_dir.join("10-skiff.conflist");
+        let nodes = Cache::fixed(nodes.to_vec());
+        let read = async || {
+            for _ in 0..500 {
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                if let Some(list) = serde_json::from_str::<Value>(&text).ok().filter(&expected) {
+                    return list;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("no configuration as expected");
+        };
+        self.namespace.run(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let stop = CancellationToken::new();
+                tokio::select! {
+                    list = read() => list,
+                    end = run(config, nodes, stop) => panic!("ended: {end:?}"),
+                }
+            })
+        })
+    }
+
+    /// Wires a pod by the configuration list, as a runtime does.
+    fn add_pod(&self, list: &Value) -> (Namespace, Ipv4Addr) {
+        let pod = Namespace::new("pod");
+        let mut config = list["plugins"][0].clone();
+        config["name"] = list["name"].clone();
+        config["cniVersion"] = list["cniVersion"].clone();
+        let answer = call(&self.namespace, "ADD", &pod.0, &pod.path(), &config).unwrap();
+        pod.serve(80, self.name);
+        (pod, address(&answer))
+    }
+}
+
+fn node(name: &str, ip: &str, pods: &str) -> Node {
+    serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "spec": {"podCIDR": pods},
+        "status": {"addresses": [{"type": "InternalIP", "address": ip}]},
+    }))
+    .unwrap()
+}
+
+#[test]
+fn pods_reach_pods_on_every_node_and_the_world() {
+    need_root!();
+    let router = Namespace::new("router");
+    router.sh("sysctl -qw net.ipv4.ip_forward=1");
+    let a = Machine::new("a", &router, "192.0.2.1/24", "192.0.2.254");
+    let b = Machine::new("b", &router, "192.0.2.2/24", "192.0.2.254");
+    let c = Machine::new("c", &router, "198.51.100.3/24", "198.51.100.254");
+    router.sh("ip link add lan type bridge");
+    router.sh("ip link set to-a master lan");
+    router.sh("ip link set to-b master lan");
+    router.sh("ip link set lan up");
+    router.sh("ip addr add 192.0.2.254/24 dev lan");
+    router.sh("ip addr add 198.51.100.254/24 dev to-c");
+    router.serve(80, "router");
+
+    let nodes = [
+        node("a", "192.0.2.1", "10.244.0.0/24"),
+        node("b", "192.0.2.2", "10.244.1.0/24"),
+        node("c", "198.51.100.3", "10.244.2.0/24"),
+    ];
+    // First the two neighbours, then the far node joins: pods get less room for the tunnel.
+    let mtu = |mtu: u32| move |list: &Value| list["plugins"][0]["mtu"] == mtu;
+    a.run_network(&nodes[..2], mtu(1500));
+    assert!(!a.namespace.sh("ip link").contains("skiff.1"));
+    let lists: Vec<Value> = [&a, &b, &c].map(|machine| machine.run_network(&nodes, mtu(1450))).into();
+
+    let (pod_a, ip_a) = a.add_pod(&lists[0]);
+    let (_pod_b, ip_b) = b.add_pod(&lists[1]);
+    let (pod_c, ip_c) = c.add_pod(&lists[2]);
+    assert_eq!(pod_a.ask(ip_b, 80).unwrap(), format!("b {ip_a}"), "to a neighbour, without NAT");
+    assert_eq!(pod_a.ask(ip_c, 80).unwrap(), format!("c {ip_a}"), "through the tunnel, without NAT");
+    assert_eq!(pod_c.ask(ip_b, 80).unwrap(), format!("b {ip_c}"));
+    let outside = Ipv4Addr::new(192, 0, 2, 254);
+    assert_eq!(pod_a.ask(outside, 80).unwrap(), "router 192.0.2.1", "masqueraded on the way out");
+    assert_eq!(a.namespace.ask(ip_b, 80).unwrap(), "b 192.0.2.1", "node to a pod elsewhere");
+    assert_eq!(a.namespace.ask(ip_c, 80).unwrap(), "c 10.244.0.0", "node to a far pod");
+
+    // The far node goes: its routes and the tunnel go too, what is someone else's stays.
+    a.namespace.sh("ip route add 203.0.113.0/24 via 192.0.2.254");
+    a.run_network(&nodes[..2], mtu(1500));
+    let routes = a.namespace.sh("ip route");
+    assert!(routes.contains("10.244.1.0/24") && routes.contains("203.0.113.0/24"), "{routes}");
+    assert!(!routes.contains("10.244.2.0/24"), "{routes}");
+    assert!(!a.namespace.sh("ip link").contains("skiff.1"));
+    let jumps =
+        a.namespace.sh("iptables-save").lines().filter(|line| line.starts_with("-A POSTROUTING")).count();
+    assert_eq!(jumps, 1, "the jump is there once");
+    assert_eq!(pod_a.ask(ip_b, 80).unwrap(), format!("b {ip_a}"));
+}
