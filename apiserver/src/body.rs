@@ -85,6 +85,11 @@ fn parse_with(
             yaml(&value);
             Ok(value)
         }
+        "application/vnd.kubernetes.protobuf" => api::protobuf::decode(bytes).map_err(|e| {
+            Status::bad_request(format!(
+                "the object provided is unrecognized (must be of type {expected}): couldn't get version/kind; {e}"
+            ))
+        }),
         other => Err(Status::unsupported_media_type(format!(
             "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf (got {other})"
         ))),
