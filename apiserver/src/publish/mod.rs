@@ -1,10 +1,12 @@
 //! What the server tells about itself: discovery, OpenAPI, version; and how objects are shown in tables.
 
 pub mod discovery;
+pub mod openapi;
 pub mod table;
 
 use std::sync::Arc;
 
+use api::status::Status;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -84,6 +86,28 @@ pub fn discovery<B>(api: &Arc<Api>, wanted: &Discovery, request: &Request<B>) ->
     };
     match document {
         Some(document) => response::json(StatusCode::OK, &document),
+        None => crate::http::not_a_path(),
+    }
+}
+
+/// Answers a request below `/openapi`.
+pub fn openapi<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Response<Body> {
+    let table = api.registry.table();
+    let kinds = table.kinds();
+    let document = match path.trim_end_matches('/') {
+        "/openapi/v2" => {
+            let accept = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
+            if !accept.contains("json") && !accept.contains("*/*") {
+                let only = "only the following media types are accepted: application/json";
+                return response::status(&Status::not_acceptable(only));
+            }
+            Some(openapi::v2(kinds))
+        }
+        "/openapi/v3" => Some(openapi::index(kinds)),
+        other => other.strip_prefix("/openapi/v3/").and_then(|name| openapi::v3(kinds, name)),
+    };
+    match document {
+        Some(document) => with_etag(request, "application/json", document.to_string().into_bytes()),
         None => crate::http::not_a_path(),
     }
 }

@@ -1,0 +1,350 @@
+//! OpenAPI v3 and v2 documents of everything that is served, made from the table of kinds.
+//!
+//! Documents are made when asked for and not kept: the index names them by a hash of what they are made from,
+//! and clients fetch a document once for each hash.
+
+use std::sync::Arc;
+
+use api::{VERSION, kind::Kind, schema::facts};
+use schemars::{SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+/// The document's name of a group version: `api/v1` or `apis/apps/v1`.
+fn document_name(kind: &Kind) -> String {
+    if kind.group.is_empty() {
+        format!("api/{}", kind.version)
+    } else {
+        format!("apis/{}/{}", kind.group, kind.version)
+    }
+}
+
+fn in_document<'a>(kinds: &'a [Arc<Kind>], name: &str) -> Vec<&'a Arc<Kind>> {
+    kinds.iter().filter(|k| document_name(k) == name).collect()
+}
+
+/// `/openapi/v3`: the documents there are.
+pub fn index(kinds: &[Arc<Kind>]) -> Value {
+    let mut paths = Map::new();
+    for kind in kinds {
+        let name = document_name(kind);
+        if !paths.contains_key(&name) {
+            let hash = hash(&in_document(kinds, &name));
+            let url = json!({"serverRelativeURL": format!("/openapi/v3/{name}?hash={hash}")});
+            paths.insert(name, url);
+        }
+    }
+    json!({"paths": paths})
+}
+
+/// A hash of what a document is made from. The schemas of built-in kinds only change with the version.
+fn hash(kinds: &[&Arc<Kind>]) -> String {
+    let mut state = Sha256::new();
+    state.update(VERSION);
+    for kind in kinds {
+        state.update(format!("{}/{}/{}\n", kind.group, kind.version, kind.plural));
+        if let Root { inline: Some(schema), .. } = root(kind, &mut generator(REFERENCES)) {
+            state.update(schema.to_string());
+        }
+    }
+    state.finalize().iter().take(16).map(|b| format!("{b:02X}")).collect()
+}
+
+/// `/openapi/v3/<name>`; `None` when nothing is served there.
+pub fn v3(kinds: &[Arc<Kind>], name: &str) -> Option<Value> {
+    let kinds = in_document(kinds, name);
+    if kinds.is_empty() {
+        return None;
+    }
+    let schemas = schemas(&kinds, REFERENCES);
+    let paths = paths(
+        &kinds,
+        &|schema| json!({"content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}}}),
+        false,
+    );
+    Some(json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": VERSION},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }))
+}
+
+/// `/openapi/v2`: everything in one document.
+pub fn v2(kinds: &[Arc<Kind>]) -> Value {
+    let kinds: Vec<_> = kinds.iter().collect();
+    let definitions = schemas(&kinds, "#/definitions/");
+    let paths = paths(&kinds, &|schema| json!({"schema": {"$ref": format!("#/definitions/{schema}")}}), true);
+    json!({
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": VERSION},
+        "paths": paths,
+        "definitions": definitions,
+    })
+}
+
+/// Where v3 documents keep their schemas.
+const REFERENCES: &str = "#/components/schemas/";
+
+fn generator(prefix: &str) -> SchemaGenerator {
+    let mut settings = SchemaSettings::openapi3();
+    settings.definitions_path = prefix.trim_matches(['#', '/']).to_owned().into();
+    settings.definitions_path.to_mut().insert(0, '/');
+    SchemaGenerator::new(settings)
+}
+
+/// A kind's schema: its name, and the schema itself where it is not among the generator's definitions.
+struct Root {
+    name: String,
+    inline: Option<Value>,
+}
+
+fn root(kind: &Kind, generator: &mut SchemaGenerator) -> Root {
+    let schema = kind.rules.schema(generator).to_value();
+    match schema.get("$ref").and_then(Value::as_str).and_then(|r| r.rsplit('/').next()) {
+        Some(name) => Root { name: name.to_owned(), inline: None },
+        None => {
+            // Custom kinds: `com.example.v1.Widget`.
+            let mut parts: Vec<&str> = kind.group.split('.').rev().collect();
+            parts.extend([kind.version.as_ref(), kind.kind.as_ref()]);
+            Root { name: parts.join("."), inline: Some(schema) }
+        }
+    }
+}
+
+/// The schemas of some kinds and all they refer to, with Kubernetes' extensions.
+fn schemas(kinds: &[&Arc<Kind>], prefix: &str) -> Map<String, Value> {
+    let mut generator = generator(prefix);
+    let mut all = Map::new();
+    let mut roots = Vec::new();
+    for kind in kinds {
+        let Root { name, inline } = root(kind, &mut generator);
+        all.insert(format!("{name}List"), list_schema(kind, prefix, &name, &mut generator));
+        if let Some(schema) = inline {
+            all.insert(name.clone(), schema);
+        }
+        roots.push((kind, name));
+    }
+    all.extend(generator.take_definitions(true));
+    for (kind, name) in roots {
+        all[&name]["x-kubernetes-group-version-kind"] =
+            json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
+    }
+    for (name, schema) in &mut all {
+        extend(name, schema);
+    }
+    all
+}
+
+fn list_schema(kind: &Kind, prefix: &str, name: &str, generator: &mut SchemaGenerator) -> Value {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+    let meta = generator.subschema_for::<ListMeta>().to_value();
+    json!({
+        "type": "object",
+        "description": format!("{}List is a list of {}.", kind.kind, kind.plural),
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": meta,
+            "items": {"type": "array", "items": {"$ref": format!("{prefix}{name}")}},
+        },
+        "required": ["items"],
+        "x-kubernetes-group-version-kind": [
+            {"group": kind.group, "version": kind.version, "kind": format!("{}List", kind.kind)}
+        ],
+    })
+}
+
+/// Adds to a schema what `k8s-openapi` leaves out: how lists and maps merge.
+fn extend(name: &str, schema: &mut Value) {
+    let own = facts(name, "*");
+    if !own.map_type.is_empty() {
+        schema["x-kubernetes-map-type"] = json!(own.map_type);
+    }
+    for (field, property) in schema["properties"].as_object_mut().into_iter().flatten() {
+        if let Some(reference) = property.get("$ref").cloned()
+            && let Some(object) = property.as_object_mut().filter(|o| o.len() > 1)
+        {
+            // Beside a reference nothing else counts in OpenAPI 3.0.
+            object.remove("$ref");
+            object.insert("allOf".into(), json!([{"$ref": reference}]));
+        }
+        let fact = facts(name, field);
+        let keys: Vec<&str> = fact.keys.split(',').filter(|k| !k.is_empty()).collect();
+        for (extension, value) in [
+            ("x-kubernetes-list-type", fact.list_type),
+            ("x-kubernetes-map-type", fact.map_type),
+            ("x-kubernetes-patch-strategy", fact.patch_strategy),
+            ("x-kubernetes-patch-merge-key", fact.merge_key),
+        ] {
+            if !value.is_empty() {
+                property[extension] = json!(value);
+            }
+        }
+        if !keys.is_empty() {
+            property["x-kubernetes-list-map-keys"] = json!(keys);
+        }
+    }
+    if schema.get("properties").is_some_and(Value::is_null)
+        && let Some(object) = schema.as_object_mut()
+    {
+        object.remove("properties");
+    }
+}
+
+/// A verb's HTTP method, upstream's name for the action, and the parameters of its query.
+fn operation(verb: &str) -> Option<(&'static str, &'static str, &'static [&'static str])> {
+    const LIST: &[&str] = &[
+        "allowWatchBookmarks",
+        "continue",
+        "fieldSelector",
+        "labelSelector",
+        "limit",
+        "resourceVersion",
+        "resourceVersionMatch",
+        "sendInitialEvents",
+        "timeoutSeconds",
+        "watch",
+    ];
+    const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
+    const PATCH: &[&str] = &["dryRun", "fieldManager", "fieldValidation", "force"];
+    const DELETE: &[&str] = &["dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy"];
+    Some(match verb {
+        "get" => ("get", "get", &[]),
+        "list" => ("get", "list", LIST),
+        "create" => ("post", "post", WRITE),
+        "update" => ("put", "put", WRITE),
+        "patch" => ("patch", "patch", PATCH),
+        "delete" => ("delete", "delete", DELETE),
+        "deletecollection" => ("delete", "deletecollection", DELETE),
+        _ => return None,
+    })
+}
+
+fn parameter(name: &str, place: &str, swagger: bool) -> Value {
+    let kind = match name {
+        "allowWatchBookmarks" | "sendInitialEvents" | "watch" | "force" | "orphanDependents" => "boolean",
+        "limit" | "timeoutSeconds" | "gracePeriodSeconds" => "integer",
+        _ => "string",
+    };
+    let mut parameter = json!({"name": name, "in": place});
+    if swagger {
+        parameter["type"] = json!(kind);
+        parameter["uniqueItems"] = json!(true);
+    } else {
+        parameter["schema"] = json!({"type": kind, "uniqueItems": true});
+    }
+    if place == "path" {
+        parameter["required"] = json!(true);
+    }
+    parameter
+}
+
+/// The paths of some kinds; `answer` describes an answer that carries the schema of a name.
+fn paths(kinds: &[&Arc<Kind>], answer: &dyn Fn(&str) -> Value, swagger: bool) -> Map<String, Value> {
+    let mut paths = Map::new();
+    for kind in kinds {
+        let base = format!("/{}/", document_name(kind));
+        let scoped = if kind.namespaced { format!("{base}namespaces/{{namespace}}/") } else { base.clone() };
+        let collection = format!("{scoped}{}", kind.plural);
+        let Root { name, .. } = root(kind, &mut generator(REFERENCES));
+        let mut add = |path: String, verb: &str, gvk: Value, schema: &str| {
+            let Some((method, action, query)) = operation(verb) else { return };
+            let mut described = answer(schema);
+            described["description"] = json!("OK");
+            let mut parameters: Vec<Value> = query.iter().map(|p| parameter(p, "query", swagger)).collect();
+            parameters.extend(
+                ["namespace", "name"]
+                    .iter()
+                    .filter(|p| path.contains(&format!("{{{p}}}")))
+                    .map(|p| parameter(p, "path", swagger)),
+            );
+            paths.entry(path).or_insert_with(|| json!({}))[method] = json!({
+                "operationId": "",
+                "parameters": parameters,
+                "responses": {"200": described},
+                "x-kubernetes-action": action,
+                "x-kubernetes-group-version-kind": gvk,
+            });
+        };
+        let gvk = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
+        for verb in kind.verbs {
+            let of_collection = matches!(*verb, "list" | "create" | "deletecollection");
+            let path = if of_collection { collection.clone() } else { format!("{collection}/{{name}}") };
+            let schema = if *verb == "list" { format!("{name}List") } else { name.clone() };
+            add(path, verb, gvk.clone(), &schema);
+        }
+        if kind.namespaced && kind.verbs.contains(&"list") {
+            add(format!("{base}{}", kind.plural), "list", gvk.clone(), &format!("{name}List"));
+        }
+        for sub in &kind.subresources {
+            let gvk = sub.gvk.map_or(gvk.clone(), |(g, v, k)| json!({"group": g, "version": v, "kind": k}));
+            for verb in sub.verbs {
+                add(format!("{collection}/{{name}}/{}", sub.name), verb, gvk.clone(), &name);
+            }
+        }
+    }
+    // Operation ids must differ: the method and the path make one.
+    for (path, item) in &mut paths {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            let words: String = path
+                .chars()
+                .filter(|c| !matches!(c, '{' | '}'))
+                .map(|c| if c.is_alphanumeric() { c } else { '_' })
+                .collect();
+            operation["operationId"] = json!(format!("{method}{words}"));
+        }
+    }
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds() -> Vec<Arc<Kind>> {
+        api::kinds::builtin().into_iter().map(Arc::new).collect()
+    }
+
+    /// All `$ref`s in a value.
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| match value.as_str() {
+                Some(text) if key == "$ref" => found.push(text),
+                _ => references(value, found),
+            }),
+            Value::Array(list) => list.iter().for_each(|v| references(v, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let kinds = kinds();
+        for name in index(&kinds)["paths"].as_object().unwrap().keys() {
+            let document = v3(&kinds, name).unwrap();
+            let mut found = Vec::new();
+            references(&document, &mut found);
+            assert!(!found.is_empty());
+            for reference in found {
+                assert!(document.pointer(&reference.replace('#', "")).is_some(), "{name}: {reference}");
+            }
+        }
+    }
+
+    #[test]
+    fn lists_say_how_they_merge() {
+        let document = v3(&kinds(), "api/v1").unwrap();
+        let schemas = &document["components"]["schemas"];
+        let containers = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
+        assert_eq!(containers["x-kubernetes-list-type"], "map");
+        assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
+        assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
+        let pod = &schemas["io.k8s.api.core.v1.Pod"];
+        assert_eq!(pod["x-kubernetes-group-version-kind"][0]["kind"], "Pod");
+        let patch = &document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"];
+        let parameters = patch["parameters"].as_array().unwrap();
+        assert!(parameters.iter().any(|p| p["name"] == "fieldValidation"));
+        assert!(v3(&kinds(), "apis/nope/v1").is_none());
+    }
+}
