@@ -134,4 +134,16 @@ fn pods_reach_pods_on_every_node_and_the_world() {
         a.namespace.sh("iptables-save").lines().filter(|line| line.starts_with("-A POSTROUTING")).count();
     assert_eq!(jumps, 1, "the jump is there once");
     assert_eq!(pod_a.ask(ip_b, 80).unwrap(), format!("b {ip_a}"));
+
+    // The node is given another range; the one it had goes to a neighbour.
+    let swapped = [node("a", "192.0.2.1", "10.244.7.0/24"), node("b", "192.0.2.2", "10.244.0.0/24")];
+    let list = a.run_network(&swapped, |list: &Value| list["plugins"][0]["podCIDR"] == "10.244.7.0/24");
+    let (pod, ip) = a.add_pod(&list);
+    assert_eq!(
+        pod.ask(Ipv4Addr::new(10, 244, 7, 1), 9).unwrap_err().kind(),
+        std::io::ErrorKind::ConnectionRefused
+    );
+    assert_eq!(ip, Ipv4Addr::new(10, 244, 7, 2));
+    let routes = a.namespace.sh("ip route get 10.244.0.2");
+    assert!(routes.contains("via 192.0.2.2"), "{routes}");
 }

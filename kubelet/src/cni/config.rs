@@ -106,18 +106,22 @@ pub struct RuntimeConfig {
     pub port_mappings: Vec<PortMapping>,
 }
 
-/// One host port.
+/// One host port. (containerd writes the names as Go has them, with a capital; plugins in Go do not
+/// notice.)
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
     /// Port on the node; 0 stands for none.
+    #[serde(alias = "HostPort")]
     pub host_port: u16,
     /// Port in the pod.
+    #[serde(alias = "ContainerPort")]
     pub container_port: u16,
     /// tcp, udp or sctp.
+    #[serde(alias = "Protocol")]
     pub protocol: String,
     /// Only on this address of the node; empty or 0.0.0.0 for all.
-    #[serde(default, rename = "hostIP")]
+    #[serde(default, rename = "hostIP", alias = "HostIP")]
     pub host_ip: String,
 }
 
@@ -279,6 +283,19 @@ mod tests {
         assert_eq!(request.network.gateway().unwrap(), Ipv4Addr::new(10, 244, 3, 1));
         assert_eq!(request.network.mtu, 1450);
         assert_eq!(request.network.runtime_config.port_mappings[0].host_port, 8080);
+    }
+
+    #[test]
+    fn port_mappings_are_read_as_runtimes_write_them() {
+        let capital: PortMapping = serde_json::from_str(
+            r#"{"HostPort":8080,"ContainerPort":80,"Protocol":"tcp","HostIP":"192.0.2.1"}"#,
+        )
+        .unwrap();
+        let small: PortMapping = serde_json::from_str(
+            r#"{"hostPort":8080,"containerPort":80,"protocol":"tcp","hostIP":"192.0.2.1"}"#,
+        )
+        .unwrap();
+        assert_eq!(capital, small);
     }
 
     #[test]

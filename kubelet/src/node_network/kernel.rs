@@ -55,6 +55,7 @@ pub async fn uplinks(kernel: &Netlink) -> Result<Vec<Uplink>, Error> {
 
 /// Makes the kernel's part of the network that of the plan.
 pub async fn apply(kernel: &Netlink, plan: &Plan) -> Result<(), Error> {
+    former_gateways(kernel, plan).await?;
     let tunnel = if plan.tunnel.is_empty() { None } else { Some(ensure_tunnel(kernel, plan).await?) };
     if let Some(index) = tunnel {
         tunnel_entries(kernel, index, &plan.tunnel).await?;
@@ -62,6 +63,26 @@ pub async fn apply(kernel: &Netlink, plan: &Plan) -> Result<(), Error> {
     routes(kernel, plan, tunnel).await?;
     if tunnel.is_none() {
         kernel.delete_link(TUNNEL).await?;
+    }
+    Ok(())
+}
+
+/// A node that was given another range must not keep the old one on its bridge: by now it may be
+/// another node's.
+async fn former_gateways(kernel: &Netlink, plan: &Plan) -> Result<(), Error> {
+    let Some(bridge) = kernel.find_link(BRIDGE).await? else { return Ok(()) };
+    let mut dump = kernel.address().get().set_link_index_filter(bridge.index).execute();
+    let mut former = Vec::new();
+    while let Some(message) = dump.try_next().await? {
+        let foreign = message.attributes.iter().any(|attribute| {
+            matches!(attribute, AddressAttribute::Local(IpAddr::V4(ip)) if !plan.own.pods.contains(ip))
+        });
+        if foreign {
+            former.push(message);
+        }
+    }
+    for message in former {
+        kernel.address().del(message).execute().await?;
     }
     Ok(())
 }
