@@ -6,7 +6,6 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde_json::Value;
 
 /// A place in an object, e.g. `spec.containers[0].name`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,9 +119,10 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// Renders a value as upstream's `field.Error` does: strings quoted as Go's `%q`, composites as JSON.
-fn quoted(value: &Value) -> String {
-    value.to_string()
+/// Renders a value as upstream's `field.Error` does: strings quoted as Go's `%q`, composites as JSON, the
+/// fields of a struct in their order.
+fn quoted(value: impl Serialize) -> String {
+    serde_json::to_string(&value).unwrap_or_default()
 }
 
 /// The errors found so far; rules push into it in the order upstream checks.
@@ -141,8 +141,7 @@ impl Errors {
 
     /// `Invalid value: <value>: <detail>`.
     pub fn invalid(&mut self, at: &Path, value: impl Serialize, detail: impl fmt::Display) {
-        let value = serde_json::to_value(value).unwrap_or(Value::Null);
-        self.push(ErrorType::Invalid, at, format!("Invalid value: {}: {detail}", quoted(&value)));
+        self.push(ErrorType::Invalid, at, format!("Invalid value: {}: {detail}", quoted(value)));
     }
 
     /// `Required value[: detail]`.
@@ -163,23 +162,20 @@ impl Errors {
 
     /// `Unsupported value: <value>: supported values: "A", "B"`, the allowed ones in the order given.
     pub fn not_supported(&mut self, at: &Path, value: impl Serialize, allowed: &[&str]) {
-        let value = serde_json::to_value(value).unwrap_or(Value::Null);
         let allowed = allowed.iter().map(|a| format!("{a:?}")).collect::<Vec<_>>().join(", ");
         let detail =
             if allowed.is_empty() { String::new() } else { format!(": supported values: {allowed}") };
-        self.push(ErrorType::NotSupported, at, format!("Unsupported value: {}{detail}", quoted(&value)));
+        self.push(ErrorType::NotSupported, at, format!("Unsupported value: {}{detail}", quoted(value)));
     }
 
     /// `Duplicate value: <value>`.
     pub fn duplicate(&mut self, at: &Path, value: impl Serialize) {
-        let value = serde_json::to_value(value).unwrap_or(Value::Null);
-        self.push(ErrorType::Duplicate, at, format!("Duplicate value: {}", quoted(&value)));
+        self.push(ErrorType::Duplicate, at, format!("Duplicate value: {}", quoted(value)));
     }
 
     /// `Not found: <value>`.
     pub fn not_found(&mut self, at: &Path, value: impl Serialize) {
-        let value = serde_json::to_value(value).unwrap_or(Value::Null);
-        self.push(ErrorType::NotFound, at, format!("Not found: {}", quoted(&value)));
+        self.push(ErrorType::NotFound, at, format!("Not found: {}", quoted(value)));
     }
 
     /// `Too long: may not be more than <max> bytes`.

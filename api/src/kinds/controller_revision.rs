@@ -5,9 +5,11 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde_json::Value;
 
 use crate::{
-    kind::{Column, Strategy, cell},
+    field::{Errors, Path},
+    kind::{Column, Part, Strategy, cell},
     kinds::cells::{int, list},
     object::ObjectExt,
+    validation::{immutable, not_negative},
 };
 
 /// The rules of ControllerRevisions.
@@ -15,6 +17,24 @@ pub struct ControllerRevisions;
 
 impl Strategy for ControllerRevisions {
     type Object = ControllerRevision;
+
+    fn validate(&self, revision: &ControllerRevision, errors: &mut Errors) {
+        if revision.data.is_none() {
+            errors.required(&Path::new("data"), "data is mandatory");
+        }
+        not_negative(Some(revision.revision), &Path::new("revision"), errors);
+    }
+
+    fn validate_update(
+        &self,
+        new: &ControllerRevision,
+        old: &ControllerRevision,
+        _part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        self.validate(new, errors);
+        immutable(&new.data, &old.data, &Path::new("data"), errors);
+    }
 
     fn columns(&self) -> Vec<Column> {
         vec![

@@ -2,19 +2,21 @@
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::apps::v1::{Deployment, RollingUpdateDeployment},
+    api::apps::v1::{Deployment, DeploymentStrategy, RollingUpdateDeployment},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use serde_json::Value;
 
 use crate::{
+    field::{Errors, Path},
     kind::{Column, Part, Strategy, cell},
     kinds::{
         cells::{self, int},
         defaults::{absent_when_zero, set, set_text},
-        keep_empty_selector, pod,
+        pod, workload,
     },
     object::ObjectExt,
+    validation::{at_most_100_percent, not_negative, number_or_percent, plain_number},
 };
 
 /// The rules of Deployments.
@@ -26,7 +28,7 @@ impl Strategy for Deployments {
     const HAS_GENERATION: bool = true;
 
     fn before_reading(&self, value: &mut Value) {
-        keep_empty_selector(value);
+        workload::keep_empty_selector(value);
     }
 
     fn default(&self, deployment: &mut Deployment) {
@@ -51,6 +53,50 @@ impl Strategy for Deployments {
     fn prepare_update(&self, new: &mut Deployment, old: &Deployment, part: Part<'_>) {
         if part == Part::Status {
             new.metadata.labels.clone_from(&old.metadata.labels);
+        }
+    }
+
+    fn validate(&self, deployment: &Deployment, errors: &mut Errors) {
+        let at = Path::new("spec");
+        let Some(spec) = &deployment.spec else { return errors.required(&at, "") };
+        not_negative(spec.replicas, &at.child("replicas"), errors);
+        workload::selector(&spec.selector, "deployment", &at.child("selector"), errors);
+        let template_at = at.child("template");
+        workload::template(Some(&spec.template), &spec.selector, "ReplicaSet", &template_at, errors);
+        strategy(spec.strategy.as_ref(), &at.child("strategy"), errors);
+        not_negative(spec.min_ready_seconds, &at.child("minReadySeconds"), errors);
+        not_negative(spec.revision_history_limit, &at.child("revisionHistoryLimit"), errors);
+        if let Some(deadline) = spec.progress_deadline_seconds {
+            let at = at.child("progressDeadlineSeconds");
+            not_negative(Some(deadline), &at, errors);
+            if deadline <= spec.min_ready_seconds.unwrap_or(0) {
+                errors.invalid(&at, deadline, "must be greater than minReadySeconds");
+            }
+        }
+    }
+
+    fn validate_update(&self, new: &Deployment, old: &Deployment, part: Part<'_>, errors: &mut Errors) {
+        if part == Part::Status {
+            let Some(status) = &new.status else { return };
+            let n = |count: Option<i32>| count.unwrap_or(0);
+            let whole = Some(("status.replicas", n(status.replicas)));
+            let ready = n(status.ready_replicas);
+            workload::counts(
+                &[
+                    ("replicas", n(status.replicas), None),
+                    ("updatedReplicas", n(status.updated_replicas), whole),
+                    ("readyReplicas", ready, whole),
+                    ("availableReplicas", n(status.available_replicas), whole),
+                    ("unavailableReplicas", n(status.unavailable_replicas), None),
+                    ("availableReplicas", n(status.available_replicas), Some(("readyReplicas", ready))),
+                ],
+                errors,
+            );
+            return;
+        }
+        self.validate(new, errors);
+        if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
+            workload::same_selector(&new.selector, &old.selector, errors);
         }
     }
 
@@ -81,5 +127,126 @@ impl Strategy for Deployments {
             cells::container_images(object),
             cells::selector(object.at(&["spec", "selector"])).into(),
         ]
+    }
+}
+
+/// How the Deployment goes from one version to the next.
+fn strategy(strategy: Option<&DeploymentStrategy>, at: &Path, errors: &mut Errors) {
+    const TYPES: &[&str] = &["Recreate", "RollingUpdate"];
+    let rolling = strategy.and_then(|s| s.rolling_update.as_ref());
+    let rolling_at = at.child("rollingUpdate");
+    match strategy.and_then(|s| s.type_.as_deref()).unwrap_or_default() {
+        "Recreate" => {
+            if rolling.is_some() {
+                let why = "may not be specified when strategy `type` is 'Recreate'";
+                errors.forbidden(&rolling_at, why);
+            }
+        }
+        "RollingUpdate" => {
+            let Some(rolling) = rolling else { return };
+            let unavailable_at = rolling_at.child("maxUnavailable");
+            let zero = IntOrString::Int(0);
+            let unavailable = rolling.max_unavailable.as_ref().unwrap_or(&zero);
+            let surge = rolling.max_surge.as_ref().unwrap_or(&zero);
+            number_or_percent(unavailable, &unavailable_at, errors);
+            number_or_percent(surge, &rolling_at.child("maxSurge"), errors);
+            if plain_number(unavailable) == 0 && plain_number(surge) == 0 {
+                errors.invalid(&unavailable_at, unavailable, "may not be 0 when `maxSurge` is 0");
+            }
+            at_most_100_percent(unavailable, &unavailable_at, errors);
+        }
+        other => errors.not_supported(&at.child("type"), other, TYPES),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::kind::{Rules, Typed};
+
+    fn deployment(change: &Value) -> Value {
+        let mut spec = json!({
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}},
+                         "spec": {"containers": [{"name": "web", "image": "web:1"}]}},
+        });
+        json_patch::merge(&mut spec, change);
+        let raw =
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec});
+        Typed(Deployments).default(raw).unwrap()
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (change, expected) in [
+            (json!({}), vec![]),
+            (
+                json!({"selector": null}),
+                vec![
+                    "spec.selector: Required value",
+                    "spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`",
+                ],
+            ),
+            (
+                json!({"selector": {"matchLabels": {"app": null}}}),
+                vec!["spec.selector: Invalid value: {}: empty selector is invalid for deployment"],
+            ),
+            (
+                json!({"template": {"metadata": {"labels": null}}}),
+                vec![
+                    "spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`",
+                ],
+            ),
+            (
+                json!({"template": {"spec": {"restartPolicy": "OnFailure", "activeDeadlineSeconds": 5}}}),
+                vec![
+                    "spec.template.spec.restartPolicy: Unsupported value: \"OnFailure\": supported values: \"Always\"",
+                    "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in ReplicaSet is not Supported",
+                ],
+            ),
+            (
+                json!({"strategy": {"type": "Slow"}}),
+                vec![
+                    "spec.strategy.type: Unsupported value: \"Slow\": supported values: \"Recreate\", \"RollingUpdate\"",
+                ],
+            ),
+            (
+                json!({"strategy": {"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": 0}}}),
+                vec![
+                    "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0",
+                ],
+            ),
+            (
+                json!({"minReadySeconds": 600}),
+                vec![
+                    "spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds",
+                ],
+            ),
+        ] {
+            let errors = Typed(Deployments).validate(&deployment(&change));
+            let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+            assert_eq!(said, expected, "{change}");
+        }
+    }
+
+    #[test]
+    fn the_selector_stays_and_the_status_adds_up() {
+        let old = deployment(&json!({}));
+        let new = deployment(&json!({"selector": {"matchLabels": {"app": "web", "tier": "front"}},
+            "template": {"metadata": {"labels": {"tier": "front"}}}}));
+        let errors = Typed(Deployments).validate_update(&new, &old, Part::Main);
+        assert_eq!(errors.0.len(), 1);
+        assert_eq!(errors.0[0].field, "spec.selector");
+        let mut status = old.clone();
+        status["status"] = json!({"replicas": 1, "readyReplicas": 2, "observedGeneration": 1});
+        let errors = Typed(Deployments).validate_update(&status, &old, Part::Status);
+        assert_eq!(
+            errors.0[0].to_string(),
+            "status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas"
+        );
     }
 }

@@ -1,16 +1,20 @@
 //! EndpointSlice: some of the addresses behind a service.
 
+use std::{collections::BTreeSet, net::IpAddr};
+
 use jiff::Timestamp;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use serde_json::Value;
 
 use crate::{
+    field::{Errors, Path},
     kind::{Column, Part, Strategy, cell},
     kinds::{
         cells::{first_three, list},
         defaults::{absent_when_zero, set},
     },
     object::ObjectExt,
+    validation::{dns_label, dns_subdomain, each, immutable, in_range, not_special_ip, qualified_name},
 };
 
 /// The rules of EndpointSlices.
@@ -40,6 +44,65 @@ impl Strategy for EndpointSlices {
             || new.address_type != old.address_type
             || new.metadata.labels != old.metadata.labels;
         new.metadata.generation = Some(generation + i64::from(changed));
+    }
+
+    fn validate(&self, slice: &EndpointSlice, errors: &mut Errors) {
+        const TYPES: &[&str] = &["FQDN", "IPv4", "IPv6"];
+        const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+        const MOST: usize = 1000;
+        const MOST_PORTS: usize = 20_000;
+        let at = Path::new("addressType");
+        match slice.address_type.as_str() {
+            "" => errors.required(&at, ""),
+            known if TYPES.contains(&known) => {}
+            other => errors.not_supported(&at, other, TYPES),
+        }
+        let at = Path::new("endpoints");
+        let all = slice.endpoints.as_deref().unwrap_or_default();
+        if all.len() > MOST {
+            errors.too_many(&at, all.len(), MOST);
+        } else {
+            for (i, one) in all.iter().enumerate() {
+                endpoint(one, &slice.address_type, &at.index(i), errors);
+            }
+        }
+        let at = Path::new("ports");
+        let ports = slice.ports.as_deref().unwrap_or_default();
+        if ports.len() > MOST_PORTS {
+            return errors.too_many(&at, ports.len(), MOST_PORTS);
+        }
+        let mut names = BTreeSet::new();
+        for (i, port) in ports.iter().enumerate() {
+            let at = at.index(i);
+            let name = port.name.as_deref().unwrap_or_default();
+            if !name.is_empty() {
+                each(errors, &at.child("name"), name, dns_label(name));
+            }
+            if !names.insert(name) {
+                errors.duplicate(&at.child("name"), name);
+            }
+            let protocol = port.protocol.as_deref().unwrap_or_default();
+            if !PROTOCOLS.contains(&protocol) {
+                errors.not_supported(&at.child("protocol"), protocol, PROTOCOLS);
+            }
+            if let Some(number) = port.port {
+                in_range(i64::from(number), 1, 65535, &at.child("port"), errors);
+            }
+            if let Some(protocol) = &port.app_protocol {
+                each(errors, &at.child("appProtocol"), protocol, qualified_name(protocol));
+            }
+        }
+    }
+
+    fn validate_update(
+        &self,
+        new: &EndpointSlice,
+        old: &EndpointSlice,
+        _part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        self.validate(new, errors);
+        immutable(&new.address_type, &old.address_type, &Path::new("addressType"), errors);
     }
 
     fn after_writing(&self, value: &mut Value) {
@@ -85,5 +148,79 @@ impl Strategy for EndpointSlices {
             unset(addresses),
             cell::age(slice, now),
         ]
+    }
+}
+
+fn endpoint(endpoint: &Endpoint, address_type: &str, at: &Path, errors: &mut Errors) {
+    const MOST: usize = 100;
+    let list_at = at.child("addresses");
+    if endpoint.addresses.is_empty() {
+        errors.required(&list_at, "must contain at least 1 address");
+    } else if endpoint.addresses.len() > MOST {
+        errors.too_many(&list_at, endpoint.addresses.len(), MOST);
+    }
+    for (i, address) in endpoint.addresses.iter().enumerate() {
+        let at = list_at.index(i);
+        let wrong = match (address_type, address.parse::<IpAddr>()) {
+            ("FQDN", _) => dns_subdomain(address),
+            ("IPv4", Ok(IpAddr::V4(_))) | ("IPv6", Ok(IpAddr::V6(_))) => not_special_ip(address),
+            ("IPv4", _) => vec!["must be a valid IPv4 address".into()],
+            ("IPv6", _) => vec!["must be a valid IPv6 address".into()],
+            _ => Vec::new(),
+        };
+        each(errors, &at, address, wrong);
+    }
+    if let Some(node) = &endpoint.node_name {
+        each(errors, &at.child("nodeName"), node, dns_subdomain(node));
+    }
+    if let Some(name) = &endpoint.hostname {
+        each(errors, &at.child("hostname"), name, dns_label(name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::kind::{Rules, Typed};
+
+    fn slice(fields: Value) -> Value {
+        let mut slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": "s", "generation": 1}, "addressType": "IPv4", "endpoints": []});
+        json_patch::merge(&mut slice, &fields);
+        Typed(EndpointSlices).default(slice).unwrap()
+    }
+
+    #[test]
+    fn addresses_are_of_the_slices_type() {
+        let errors = Typed(EndpointSlices).validate(&slice(json!({
+            "endpoints": [{"addresses": ["10.0.0.1"]}, {"addresses": ["fd00::1"]}, {"addresses": []}, {"addresses": ["127.0.0.1"]}],
+            "ports": [{"port": 80}, {"port": 0, "name": "x", "protocol": "GRE"}, {}]})));
+        let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "endpoints[1].addresses[0]: Invalid value: \"fd00::1\": must be a valid IPv4 address",
+                "endpoints[2].addresses: Required value: must contain at least 1 address",
+                "endpoints[3].addresses[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+                "ports[1].protocol: Unsupported value: \"GRE\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+                "ports[1].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+                "ports[2].name: Duplicate value: \"\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_change_but_of_annotations_counts() {
+        let old = slice(json!({}));
+        let mut same = slice(json!({"metadata": {"annotations": {"a": "b"}}}));
+        Typed(EndpointSlices).prepare_update(&mut same, &old, Part::Main);
+        assert_eq!(same["metadata"]["generation"], 1);
+        let mut more = slice(json!({"endpoints": [{"addresses": ["10.0.0.1"]}]}));
+        Typed(EndpointSlices).prepare_update(&mut more, &old, Part::Main);
+        assert_eq!(more["metadata"]["generation"], 2);
     }
 }

@@ -1,16 +1,18 @@
 //! Endpoints: the addresses behind a service, in the old form.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Endpoints;
+use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, Endpoints};
 use serde_json::Value;
 
 use crate::{
+    field::{Errors, Path},
     kind::{Column, Strategy, cell},
     kinds::{
         cells::{first_three, int, list},
         defaults::{absent_when_zero, set_text},
     },
     object::ObjectExt,
+    validation::{dns_label, dns_subdomain, each, in_range, ip, not_special_ip, qualified_name},
 };
 
 /// The rules of Endpoints.
@@ -32,6 +34,26 @@ impl Strategy for EndpointsRules {
         }
     }
 
+    fn validate(&self, endpoints: &Endpoints, errors: &mut Errors) {
+        for (i, subset) in endpoints.subsets.iter().flatten().enumerate() {
+            let at = Path::new("subsets").index(i);
+            let ready = subset.addresses.as_deref().unwrap_or_default();
+            let other = subset.not_ready_addresses.as_deref().unwrap_or_default();
+            if ready.is_empty() && other.is_empty() {
+                errors.required(&at, "must specify `addresses` or `notReadyAddresses`");
+            }
+            for (field, list) in [("addresses", ready), ("notReadyAddresses", other)] {
+                for (i, one) in list.iter().enumerate() {
+                    address(one, &at.child(field).index(i), errors);
+                }
+            }
+            let ports = subset.ports.as_deref().unwrap_or_default();
+            for (i, one) in ports.iter().enumerate() {
+                port(one, ports.len() > 1, &at.child("ports").index(i), errors);
+            }
+        }
+    }
+
     fn warnings(&self, _new: &Endpoints, _old: Option<&Endpoints>) -> Vec<String> {
         vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".into()]
     }
@@ -46,6 +68,34 @@ impl Strategy for EndpointsRules {
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         vec![cell::name(object), addresses(object).into(), cell::age(object, now)]
+    }
+}
+
+fn address(address: &EndpointAddress, at: &Path, errors: &mut Errors) {
+    each(errors, &at.child("ip"), &address.ip, ip(&address.ip));
+    if let Some(name) = address.hostname.as_ref().filter(|h| !h.is_empty()) {
+        each(errors, &at.child("hostname"), name, dns_label(name));
+    }
+    if let Some(node) = &address.node_name {
+        each(errors, &at.child("nodeName"), node, dns_subdomain(node));
+    }
+    each(errors, &at.child("ip"), &address.ip, not_special_ip(&address.ip));
+}
+
+fn port(port: &EndpointPort, needs_name: bool, at: &Path, errors: &mut Errors) {
+    const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+    match port.name.as_ref().filter(|n| !n.is_empty()) {
+        None if needs_name => errors.required(&at.child("name"), ""),
+        None => {}
+        Some(name) => each(errors, &at.child("name"), name, dns_label(name)),
+    }
+    in_range(i64::from(port.port), 1, 65535, &at.child("port"), errors);
+    let protocol = port.protocol.as_deref().unwrap_or_default();
+    if !PROTOCOLS.contains(&protocol) {
+        errors.not_supported(&at.child("protocol"), protocol, PROTOCOLS);
+    }
+    if let Some(protocol) = &port.app_protocol {
+        each(errors, &at.child("appProtocol"), protocol, qualified_name(protocol));
     }
 }
 

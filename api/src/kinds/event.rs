@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::Event;
 use serde_json::Value;
 
 use crate::{
+    field::{Errors, Path},
     kind::{Column, Strategy, cell},
     kinds::{cells::int, defaults::set},
     object::ObjectExt,
@@ -20,6 +21,16 @@ impl Strategy for Events {
         set(&mut event.reporting_component, "");
         set(&mut event.reporting_instance, "");
         event.source.get_or_insert_default();
+    }
+
+    fn validate(&self, event: &Event, errors: &mut Errors) {
+        let own = event.metadata.namespace.as_deref().unwrap_or_default();
+        let involved = event.involved_object.namespace.as_deref().unwrap_or_default();
+        let agree = if involved.is_empty() { matches!(own, "" | "default") } else { own == involved };
+        if !agree {
+            let at = Path::new("involvedObject.namespace");
+            errors.invalid(&at, involved, "does not match event.namespace");
+        }
     }
 
     fn after_writing(&self, value: &mut Value) {

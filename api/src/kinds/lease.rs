@@ -5,8 +5,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use serde_json::Value;
 
 use crate::{
+    field::{Errors, Path},
     kind::{Column, Strategy, cell},
     object::ObjectExt,
+    validation::not_negative,
 };
 
 /// The rules of leases.
@@ -17,6 +19,19 @@ impl Strategy for Leases {
 
     fn default(&self, lease: &mut Lease) {
         lease.spec.get_or_insert_default();
+    }
+
+    fn validate(&self, lease: &Lease, errors: &mut Errors) {
+        let Some(spec) = &lease.spec else { return };
+        let at = Path::new("spec");
+        if let Some(seconds) = spec.lease_duration_seconds.filter(|s| *s <= 0) {
+            errors.invalid(&at.child("leaseDurationSeconds"), seconds, "must be greater than 0");
+        }
+        not_negative(spec.lease_transitions, &at.child("leaseTransitions"), errors);
+        if spec.preferred_holder.as_deref().is_some_and(|h| !h.is_empty()) && spec.strategy.is_none() {
+            let why = "may only be specified when `strategy` is defined";
+            errors.forbidden(&at.child("preferredHolder"), why);
+        }
     }
 
     fn columns(&self) -> Vec<Column> {

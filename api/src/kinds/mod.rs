@@ -20,6 +20,7 @@ mod replica_set;
 mod secret;
 mod service;
 mod service_account;
+mod workload;
 
 /// Every built-in kind, in the order discovery lists them.
 pub fn builtin() -> Vec<Kind> {
@@ -169,15 +170,6 @@ impl Kind {
             selector: Some(path(selector)),
         });
         self.sub_of("scale", ("autoscaling", "v1", "Scale"), STATUS_VERBS)
-    }
-}
-
-/// Makes `spec.selector: {}` differ from none at all once it is read as a type.
-fn keep_empty_selector(value: &mut serde_json::Value) {
-    if let Some(selector) = value.pointer_mut("/spec/selector").and_then(serde_json::Value::as_object_mut)
-        && selector.is_empty()
-    {
-        selector.insert("matchLabels".into(), serde_json::Map::new().into());
     }
 }
 

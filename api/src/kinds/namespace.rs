@@ -5,9 +5,11 @@ use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
 use serde_json::{Value, json};
 
 use crate::{
+    field::{Errors, Path},
     kind::{Column, NameRule, Part, Strategy, cell},
     kinds::cells::list,
     object::ObjectExt,
+    validation::{each, qualified_name},
 };
 
 /// The finalizer behind which a namespace empties before it goes.
@@ -51,6 +53,38 @@ impl Strategy for Namespaces {
         match part {
             Part::Main | Part::Status => new.spec.clone_from(&old.spec),
             Part::Other(_) => new.status.clone_from(&old.status),
+        }
+    }
+
+    fn validate(&self, namespace: &Namespace, errors: &mut Errors) {
+        let finalizers = namespace.spec.as_ref().and_then(|s| s.finalizers.as_deref());
+        for (i, finalizer) in finalizers.unwrap_or_default().iter().enumerate() {
+            let at = Path::new("spec.finalizers").index(i);
+            let wrong = qualified_name(finalizer);
+            let known = finalizer.contains('/') || finalizer == FINALIZER;
+            if wrong.is_empty() && !known {
+                let words = "name is neither a standard finalizer name nor is it fully qualified";
+                errors.invalid(&at, finalizer, words);
+            }
+            each(errors, &at, finalizer, wrong);
+        }
+    }
+
+    fn validate_update(&self, new: &Namespace, old: &Namespace, part: Part<'_>, errors: &mut Errors) {
+        match part {
+            Part::Main => {}
+            Part::Other(_) => self.validate(new, errors),
+            Part::Status => {
+                let phase = new.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
+                let going = old.metadata.deletion_timestamp.is_some();
+                let at = Path::new("status.Phase");
+                if going && phase != "Terminating" {
+                    let words = "may only be 'Terminating' if `deletionTimestamp` is not empty";
+                    errors.invalid(&at, phase, words);
+                } else if !going && phase != "Active" {
+                    errors.invalid(&at, phase, "may only be 'Active' if `deletionTimestamp` is empty");
+                }
+            }
         }
     }
 

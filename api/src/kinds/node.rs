@@ -1,16 +1,21 @@
 //! Node: a machine that runs pods.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Node;
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{Node, NodeSpec};
 use serde_json::Value;
 
 use crate::{
+    field::{Errors, Path},
     kind::{Column, Part, Strategy, cell},
     kinds::{
         cells::{list, text_or},
         defaults::{absent_when_zero, canonical},
+        pod::validation::taint_effect,
     },
     object::ObjectExt,
+    validation::{cidr, each, label_value, qualified_name},
 };
 
 /// The rules of nodes.
@@ -25,6 +30,17 @@ impl Strategy for Nodes {
         let spec = node.spec.get_or_insert_default();
         absent_when_zero(&mut spec.unschedulable);
         absent_when_zero(&mut spec.taints);
+        for text in [&mut spec.pod_cidr, &mut spec.provider_id] {
+            absent_when_zero(text);
+        }
+        absent_when_zero(&mut spec.pod_cidrs);
+        // The single range and the first of the list are one.
+        if let (Some(range), None) = (&spec.pod_cidr, &spec.pod_cidrs) {
+            spec.pod_cidrs = Some(vec![range.clone()]);
+        }
+        if let Some(first) = spec.pod_cidrs.as_ref().and_then(|l| l.first()) {
+            spec.pod_cidr = Some(first.clone());
+        }
         let status = node.status.get_or_insert_default();
         status.daemon_endpoints.get_or_insert_default().kubelet_endpoint.get_or_insert_default();
         status.node_info.get_or_insert_default();
@@ -41,6 +57,33 @@ impl Strategy for Nodes {
     fn prepare_update(&self, new: &mut Node, old: &Node, part: Part<'_>) {
         if part == Part::Status {
             new.spec.clone_from(&old.spec);
+        }
+    }
+
+    fn validate(&self, node: &Node, errors: &mut Errors) {
+        if let Some(spec) = &node.spec {
+            sound(spec, errors);
+        }
+    }
+
+    fn validate_update(&self, new: &Node, old: &Node, part: Part<'_>, errors: &mut Errors) {
+        let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
+        if part != Part::Main {
+            return;
+        }
+        let at = Path::new("spec");
+        sound(new, errors);
+        if old.pod_cidrs.is_some() && new.pod_cidrs != old.pod_cidrs {
+            let why = "node updates may not change podCIDR except from \"\" to valid";
+            errors.forbidden(&at.child("podCIDRs"), why);
+        }
+        if old.provider_id.is_some() && new.provider_id != old.provider_id {
+            let why = "node updates may not change providerID except from \"\" to valid";
+            errors.forbidden(&at.child("providerID"), why);
+        }
+        if new.external_id != old.external_id && old.external_id.is_some() {
+            let why = "node updates may only change labels, taints, or capacity (or configSource, if the DynamicKubeletConfig feature gate is enabled)";
+            errors.forbidden(&at, why);
         }
     }
 
@@ -87,6 +130,33 @@ impl Strategy for Nodes {
     }
 }
 
+/// Taints and address ranges.
+fn sound(spec: &NodeSpec, errors: &mut Errors) {
+    let at = Path::new("spec");
+    let mut seen = BTreeSet::new();
+    for (i, taint) in spec.taints.iter().flatten().enumerate() {
+        let at = at.child("taints").index(i);
+        each(errors, &at.child("key"), &taint.key, qualified_name(&taint.key));
+        if let Some(value) = &taint.value {
+            let wrong = label_value(value);
+            if !wrong.is_empty() {
+                errors.invalid(&at.child("value"), value, wrong.join(";"));
+            }
+        }
+        if taint.effect.is_empty() {
+            errors.required(&at.child("effect"), "");
+        } else {
+            taint_effect(&taint.effect, &at.child("effect"), errors);
+        }
+        if !seen.insert((&taint.key, &taint.effect)) {
+            errors.duplicate(&at, taint);
+        }
+    }
+    for (i, range) in spec.pod_cidrs.iter().flatten().enumerate() {
+        each(errors, &at.child("podCIDRs").index(i), range, cidr(range));
+    }
+}
+
 fn is_unschedulable(node: &Value) -> bool {
     node.at(&["spec", "unschedulable"]).and_then(Value::as_bool).unwrap_or(false)
 }
@@ -123,6 +193,31 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn taints_are_well_formed_and_ranges_stay() {
+        use crate::kind::{Rules, Typed};
+        let node = |spec: Value| {
+            let raw = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "spec": spec});
+            Typed(Nodes).default(raw).expect("a node that can be read")
+        };
+        let errors = Typed(Nodes).validate(&node(json!({"taints": [
+            {"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule", "value": "b"},
+            {"key": "", "effect": "Never"}]})));
+        let fields: Vec<&str> = errors.0.iter().map(|e| e.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            ["spec.taints[1]", "spec.taints[2].key", "spec.taints[2].key", "spec.taints[2].effect"]
+        );
+        let old = node(json!({"podCIDR": "10.244.0.0/24"}));
+        assert_eq!(old["spec"]["podCIDRs"], json!(["10.244.0.0/24"]));
+        let errors =
+            Typed(Nodes).validate_update(&node(json!({"podCIDR": "10.244.1.0/24"})), &old, Part::Main);
+        assert_eq!(
+            errors.0[0].to_string(),
+            "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid"
+        );
+    }
 
     #[test]
     fn state_and_roles_are_shown() {

@@ -5,13 +5,15 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use serde_json::Value;
 
 use crate::{
-    kind::{Column, Strategy, cell},
+    field::{Errors, Path},
+    kind::{Column, Part, Strategy, cell},
     kinds::{
         cells::{self, int},
         defaults::{absent_when_zero, set},
-        keep_empty_selector, pod,
+        pod, workload,
     },
     object::ObjectExt,
+    validation::not_negative,
 };
 
 /// The rules of ReplicaSets.
@@ -23,7 +25,7 @@ impl Strategy for ReplicaSets {
     const HAS_GENERATION: bool = true;
 
     fn before_reading(&self, value: &mut Value) {
-        keep_empty_selector(value);
+        workload::keep_empty_selector(value);
     }
 
     fn default(&self, set_: &mut ReplicaSet) {
@@ -36,6 +38,40 @@ impl Strategy for ReplicaSets {
 
     fn prepare_create(&self, set_: &mut ReplicaSet) {
         set_.status = Some(Default::default());
+    }
+
+    fn validate(&self, set_: &ReplicaSet, errors: &mut Errors) {
+        let at = Path::new("spec");
+        let Some(spec) = &set_.spec else { return errors.required(&at, "") };
+        not_negative(spec.replicas, &at.child("replicas"), errors);
+        not_negative(spec.min_ready_seconds, &at.child("minReadySeconds"), errors);
+        workload::selector(&spec.selector, "deployment", &at.child("selector"), errors);
+        let template = spec.template.as_ref();
+        workload::template(template, &spec.selector, "ReplicaSet", &at.child("template"), errors);
+    }
+
+    fn validate_update(&self, new: &ReplicaSet, old: &ReplicaSet, part: Part<'_>, errors: &mut Errors) {
+        if part == Part::Status {
+            let Some(status) = &new.status else { return };
+            let n = |count: Option<i32>| count.unwrap_or(0);
+            let whole = Some(("status.replicas", status.replicas));
+            let ready = n(status.ready_replicas);
+            workload::counts(
+                &[
+                    ("replicas", status.replicas, None),
+                    ("fullyLabeledReplicas", n(status.fully_labeled_replicas), whole),
+                    ("readyReplicas", ready, whole),
+                    ("availableReplicas", n(status.available_replicas), whole),
+                    ("availableReplicas", n(status.available_replicas), Some(("readyReplicas", ready))),
+                ],
+                errors,
+            );
+            return;
+        }
+        self.validate(new, errors);
+        if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
+            workload::same_selector(&new.selector, &old.selector, errors);
+        }
     }
 
     fn columns(&self) -> Vec<Column> {

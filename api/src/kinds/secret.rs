@@ -5,12 +5,15 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use serde_json::Value;
 
 use crate::{
+    field::{Errors, Path},
     kind::{Column, Part, Strategy, cell},
     kinds::{
         cells::size,
+        config_map::{LOCKED, MAX_SIZE},
         defaults::{absent_when_zero, set_text},
     },
     object::ObjectExt,
+    validation::{config_key, each, immutable},
 };
 
 /// The rules of secrets.
@@ -34,6 +37,32 @@ impl Strategy for Secrets {
         }
     }
 
+    fn validate(&self, secret: &Secret, errors: &mut Errors) {
+        let at = Path::new("data");
+        let mut size = 0;
+        for (key, value) in secret.data.iter().flatten() {
+            each(errors, &at.key(key), key, config_key(key));
+            size += value.0.len();
+        }
+        if size > MAX_SIZE {
+            errors.too_long(&at, MAX_SIZE);
+        }
+        by_type(secret, &at, errors);
+    }
+
+    fn validate_update(&self, new: &Secret, old: &Secret, _part: Part<'_>, errors: &mut Errors) {
+        immutable(&new.type_, &old.type_, &Path::new("type"), errors);
+        if old.immutable == Some(true) {
+            for (field, same) in [("immutable", new.immutable == Some(true)), ("data", new.data == old.data)]
+            {
+                if !same {
+                    errors.forbidden(&Path::new(field), LOCKED);
+                }
+            }
+        }
+        self.validate(new, errors);
+    }
+
     fn columns(&self) -> Vec<Column> {
         vec![
             Column::name(),
@@ -54,5 +83,95 @@ impl Strategy for Secrets {
 
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
         vec![("type", object.str_at(&["type"]).to_owned())]
+    }
+}
+
+/// What each type of secret must hold.
+fn by_type(secret: &Secret, at: &Path, errors: &mut Errors) {
+    let value = |key: &str| secret.data.as_ref().and_then(|d| d.get(key));
+    let need = |key: &str, errors: &mut Errors| {
+        if value(key).is_none() {
+            errors.required(&at.key(key), "");
+        }
+    };
+    let need_json = |key: &str, errors: &mut Errors| match value(key) {
+        None => errors.required(&at.key(key), ""),
+        Some(bytes) => {
+            if let Err(error) = serde_json::from_slice::<Value>(&bytes.0) {
+                errors.invalid(&at.key(key), "<secret contents redacted>", error);
+            }
+        }
+    };
+    match secret.type_.as_deref().unwrap_or_default() {
+        "kubernetes.io/service-account-token" => {
+            const NAME: &str = "kubernetes.io/service-account.name";
+            let named = secret
+                .metadata
+                .annotations
+                .as_ref()
+                .is_some_and(|a| a.get(NAME).is_some_and(|n| !n.is_empty()));
+            if !named {
+                errors.required(&Path::new("metadata.annotations").key(NAME), "");
+            }
+        }
+        "kubernetes.io/dockercfg" => need_json(".dockercfg", errors),
+        "kubernetes.io/dockerconfigjson" => need_json(".dockerconfigjson", errors),
+        "kubernetes.io/basic-auth" => {
+            if value("username").is_none() && value("password").is_none() {
+                need("username", errors);
+                need("password", errors);
+            }
+        }
+        "kubernetes.io/ssh-auth" => need("ssh-privatekey", errors),
+        "kubernetes.io/tls" => {
+            need("tls.crt", errors);
+            need("tls.key", errors);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::kind::{Rules, Typed};
+
+    fn secret(fields: Value) -> Value {
+        let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}});
+        json_patch::merge(&mut secret, &fields);
+        Typed(Secrets).default(secret).unwrap()
+    }
+
+    #[test]
+    fn text_becomes_data() {
+        let s = secret(json!({"stringData": {"a": "b"}, "data": {"a": "eA==", "c": "eA=="}}));
+        assert_eq!(s["data"], json!({"a": "Yg==", "c": "eA=="}));
+        assert_eq!(s["type"], "Opaque");
+        assert_eq!(s.get("stringData"), None);
+    }
+
+    #[test]
+    fn types_ask_for_their_keys() {
+        for (fields, expected) in [
+            (json!({"type": "kubernetes.io/ssh-auth"}), vec!["data[ssh-privatekey]: Required value"]),
+            (
+                json!({"type": "kubernetes.io/basic-auth"}),
+                vec!["data[username]: Required value", "data[password]: Required value"],
+            ),
+            (json!({"type": "kubernetes.io/basic-auth", "stringData": {"username": "u"}}), vec![]),
+            (
+                json!({"type": "kubernetes.io/service-account-token"}),
+                vec!["metadata.annotations[kubernetes.io/service-account.name]: Required value"],
+            ),
+            (json!({"type": "my/own"}), vec![]),
+        ] {
+            let errors = Typed(Secrets).validate(&secret(fields));
+            let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+            assert_eq!(said, expected);
+        }
     }
 }

@@ -11,6 +11,7 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use crate::{
+    field::Errors,
     kind::{Column, NameRule, Part, Strategy, cell},
     kinds::{
         cells::{self, int, list},
@@ -18,6 +19,8 @@ use crate::{
     },
     object::ObjectExt,
 };
+
+mod validation;
 
 /// The rules of services.
 pub struct Services;
@@ -27,6 +30,15 @@ fn has_node_ports(spec: &ServiceSpec) -> bool {
     match spec.type_.as_deref() {
         Some("NodePort") => true,
         Some("LoadBalancer") => spec.allocate_load_balancer_node_ports != Some(false),
+        _ => false,
+    }
+}
+
+/// Whether traffic may come from outside of the cluster.
+fn is_reached_from_outside(spec: &ServiceSpec) -> bool {
+    match spec.type_.as_deref() {
+        Some("NodePort" | "LoadBalancer") => true,
+        Some("ClusterIP") => spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty()),
         _ => false,
     }
 }
@@ -74,8 +86,9 @@ impl Strategy for Services {
                 port.target_port = Some(IntOrString::Int(port.port));
             }
         }
+        let outside = is_reached_from_outside(spec);
         let kind = spec.type_.as_deref();
-        if matches!(kind, Some("NodePort" | "LoadBalancer")) {
+        if outside {
             set_text(&mut spec.external_traffic_policy, "Cluster");
         }
         if matches!(kind, Some("NodePort" | "LoadBalancer" | "ClusterIP")) {
@@ -104,6 +117,20 @@ impl Strategy for Services {
         drop_what_the_type_has_not(new, old);
         pair_addresses_on_update(new, old);
         families(new);
+    }
+
+    fn validate(&self, service: &Service, errors: &mut Errors) {
+        if let Some(spec) = &service.spec {
+            validation::spec(spec, errors);
+        }
+    }
+
+    fn validate_update(&self, new: &Service, old: &Service, part: Part<'_>, errors: &mut Errors) {
+        if part == Part::Main
+            && let (Some(new), Some(old)) = (&new.spec, &old.spec)
+        {
+            validation::update(new, old, errors);
+        }
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -253,8 +280,7 @@ fn drop_what_the_type_has_not(new: &mut ServiceSpec, old: &ServiceSpec) {
     if !needs_health_port(new) && needs_health_port(old) {
         new.health_check_node_port = None;
     }
-    let external = |s: &ServiceSpec| matches!(s.type_.as_deref(), Some("NodePort" | "LoadBalancer"));
-    if !external(new) && external(old) && new.external_ips.is_none() {
+    if !is_reached_from_outside(new) && is_reached_from_outside(old) {
         new.external_traffic_policy = None;
     }
     if is_external_name(new) && !is_external_name(old) {

@@ -1,0 +1,86 @@
+//! What every controller of pods has: a selector, a template that it selects, counts of pods.
+//!
+//! Counterpart of the shared parts of upstream's `pkg/apis/apps/validation`.
+
+use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::LabelSelector};
+use serde_json::{Map, Value};
+
+use super::pod;
+use crate::{
+    field::{Errors, Path},
+    validation::{immutable, label_selector, not_negative, selects, selects_all},
+};
+
+/// Makes `spec.selector: {}` differ from none at all once it is read as a type.
+pub fn keep_empty_selector(value: &mut Value) {
+    if let Some(selector) = value.pointer_mut("/spec/selector").and_then(Value::as_object_mut)
+        && selector.is_empty()
+    {
+        selector.insert("matchLabels".into(), Map::new().into());
+    }
+}
+
+/// Whether there is a selector at all; see [`keep_empty_selector`].
+fn is_given(selector: &LabelSelector) -> bool {
+    selector.match_labels.is_some() || selector.match_expressions.is_some()
+}
+
+/// A selector that may be neither missing nor empty.
+pub fn selector(selector: &LabelSelector, kind: &str, at: &Path, errors: &mut Errors) {
+    if !is_given(selector) {
+        errors.required(at, "");
+        return;
+    }
+    label_selector(Some(selector), at, errors);
+    if selects_all(selector) {
+        errors.invalid(at, Map::new(), format!("empty selector is invalid for {kind}"));
+    }
+}
+
+/// A template whose pods the selector selects and that run for ever.
+pub fn template(
+    template: Option<&PodTemplateSpec>,
+    selector: &LabelSelector,
+    kind: &str,
+    at: &Path,
+    errors: &mut Errors,
+) {
+    let Some(template) = template else { return errors.required(at, "") };
+    let labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref());
+    let given = is_given(selector);
+    if !given || (!selects_all(selector) && !selects(selector, labels)) {
+        let why = "`selector` does not match template `labels`";
+        errors.invalid(&at.child("metadata.labels"), labels, why);
+    }
+    pod::validation::template(template, at, errors);
+    let Some(spec) = &template.spec else { return };
+    if let Some(policy) = spec.restart_policy.as_deref().filter(|p| *p != "Always") {
+        errors.not_supported(&at.child("spec.restartPolicy"), policy, &["Always"]);
+    }
+    if spec.active_deadline_seconds.is_some() {
+        let why = format!("activeDeadlineSeconds in {kind} is not Supported");
+        errors.forbidden(&at.child("spec.activeDeadlineSeconds"), &why);
+    }
+}
+
+/// A selector that stays as it was.
+pub fn same_selector(new: &LabelSelector, old: &LabelSelector, errors: &mut Errors) {
+    immutable(new, old, &Path::new("spec.selector"), errors);
+}
+
+/// The counts of a status: none negative, none above the one it is a part of.
+///
+/// `counts` lists name, value and the name and value of the whole, if it has one.
+pub fn counts(counts: &[(&str, i32, Option<(&str, i32)>)], errors: &mut Errors) {
+    let at = Path::new("status");
+    for (name, value, _) in counts {
+        not_negative(Some(*value), &at.child(name), errors);
+    }
+    for (name, value, whole) in counts {
+        if let Some((whole, most)) = whole
+            && value > most
+        {
+            errors.invalid(&at.child(name), value, format!("cannot be greater than {whole}"));
+        }
+    }
+}
