@@ -125,8 +125,7 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
     };
     let options = tracking(&ctx, part(&ctx));
     let merge = |live: Option<&Value>| {
-        apply::apply(types, root, live, &config, &options)
-            .map_err(|c| c.into_status(&kind.plural, &kind.group, ctx.name()))
+        apply::apply(types, root, live, &config, &options).map_err(Status::from)
     };
     let expected = Expected::of(&config)?;
     let exists = expected.uid.is_some() || !config.resource_version().is_empty();

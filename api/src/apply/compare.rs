@@ -1,0 +1,122 @@
+//! Which fields differ between two states of an object.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    Shape, member,
+    set::{Set, field_element, item_element},
+    shape, strip,
+};
+use crate::schema::{ListKind, TypeRef, Types};
+
+/// The fields that were added, removed, and given another value.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Comparison {
+    pub(super) added: Set,
+    pub(super) removed: Set,
+    pub(super) modified: Set,
+}
+
+/// Compares two states of an object of type `root`.
+pub(super) fn compare(types: &Types, root: TypeRef, old: &Value, new: &Value) -> Comparison {
+    let mut found = Comparison::default();
+    Walk { types }.values(Some(root), Some(old), Some(new), &mut found);
+    // Nobody manages what identifies the object or is the system's.
+    for set in [&mut found.added, &mut found.removed, &mut found.modified] {
+        strip(set);
+    }
+    found
+}
+
+struct Walk<'a> {
+    types: &'a Types,
+}
+
+impl Walk<'_> {
+    fn values(&self, ty: Option<TypeRef>, old: Option<&Value>, new: Option<&Value>, found: &mut Comparison) {
+        let hollow = |v: Option<&Value>| match v {
+            None | Some(Value::Null) => true,
+            Some(Value::Array(items)) => items.is_empty(),
+            Some(Value::Object(map)) => map.is_empty(),
+            _ => false,
+        };
+        if hollow(old) && hollow(new) {
+            return leaf(old, new, found);
+        }
+        match shape(self.types, ty, [old, new]) {
+            Shape::Leaf => return leaf(old, new, found),
+            Shape::Members(node) => {
+                let (old, new) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
+                for (name, value) in old.into_iter().flatten() {
+                    let new = new.and_then(|n| n.get(name));
+                    self.below(&field_element(name), member(node, name).0, Some(value), new, found);
+                }
+                for (name, value) in new.into_iter().flatten() {
+                    if old.is_none_or(|o| !o.contains_key(name)) {
+                        self.below(&field_element(name), member(node, name).0, None, Some(value), found);
+                    }
+                }
+            }
+            Shape::Items(item, kind) => self.items(item, kind, old, new, found),
+        }
+        found.added.member |= old.is_none();
+        found.removed.member |= new.is_none();
+    }
+
+    fn below(
+        &self,
+        element: &str,
+        ty: Option<TypeRef>,
+        old: Option<&Value>,
+        new: Option<&Value>,
+        found: &mut Comparison,
+    ) {
+        let mut inner = Comparison::default();
+        self.values(ty, old, new, &mut inner);
+        found.added.attach(element, inner.added);
+        found.removed.attach(element, inner.removed);
+        found.modified.attach(element, inner.modified);
+    }
+
+    fn items(
+        &self,
+        item: TypeRef,
+        kind: &ListKind,
+        old: Option<&Value>,
+        new: Option<&Value>,
+        found: &mut Comparison,
+    ) {
+        let mut places: BTreeMap<String, [Vec<&Value>; 2]> = BTreeMap::new();
+        for (side, list) in [old, new].into_iter().enumerate() {
+            for value in list.and_then(Value::as_array).into_iter().flatten() {
+                if let Some(element) = item_element(kind, value) {
+                    places.entry(element).or_default()[side].push(value);
+                }
+            }
+        }
+        for (element, [old, new]) in places {
+            if old.len() <= 1 && new.len() <= 1 {
+                self.below(&element, Some(item), old.first().copied(), new.first().copied(), found);
+            } else if old != new {
+                // Items given twice are owned together.
+                let changed = match (old.is_empty(), new.is_empty()) {
+                    (true, _) => &mut found.added,
+                    (_, true) => &mut found.removed,
+                    _ => &mut found.modified,
+                };
+                changed.attach(&element, Set::leaf());
+            }
+        }
+    }
+}
+
+fn leaf(old: Option<&Value>, new: Option<&Value>, found: &mut Comparison) {
+    match (old, new) {
+        (None, None) => {}
+        (None, Some(_)) => found.added.member = true,
+        (Some(_), None) => found.removed.member = true,
+        (Some(old), Some(new)) => found.modified.member |= old != new,
+    }
+}

@@ -1,0 +1,182 @@
+//! The entries of `metadata.managedFields`.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::set::Set;
+
+/// So many managers that update are told apart; older ones are put together.
+const MAX_UPDATERS: usize = 10;
+/// The manager that holds what older updaters owned.
+const ANCIENT: &str = "ancient-changes";
+
+/// How a manager writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Operation {
+    Apply,
+    Update,
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Apply => "Apply",
+            Self::Update => "Update",
+        }
+    }
+}
+
+/// A manager and what it owns.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Manager {
+    pub(super) name: String,
+    pub(super) operation: Operation,
+    pub(super) api_version: String,
+    pub(super) subresource: String,
+    pub(super) time: Option<String>,
+    pub(super) fields: Set,
+}
+
+impl Manager {
+    /// One who applies stays the same in another version; one who updates does not.
+    pub(super) fn is_same(&self, other: &Manager) -> bool {
+        self.name == other.name
+            && self.operation == other.operation
+            && self.subresource == other.subresource
+            && (self.operation == Operation::Apply || self.api_version == other.api_version)
+    }
+
+    /// As conflict messages name it.
+    pub(super) fn describe(&self) -> String {
+        let mut text = format!("{:?}", self.name);
+        if !self.subresource.is_empty() {
+            text.push_str(&format!(" with subresource {:?}", self.subresource));
+        }
+        if self.operation == Operation::Update {
+            text.push_str(&format!(" using {}", self.api_version));
+        }
+        text
+    }
+}
+
+/// All managers of an object.
+#[derive(Debug, Default)]
+pub(super) struct Managers(Vec<Manager>);
+
+impl Managers {
+    /// Reads `metadata.managedFields`; `None` when it makes no sense.
+    pub(super) fn decode(value: &Value) -> Option<Managers> {
+        let mut managers = Managers::default();
+        for entry in value.as_array()? {
+            let entry = entry.as_object()?;
+            let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or("");
+            if text("fieldsType") != "FieldsV1" {
+                return None;
+            }
+            let operation = match text("operation") {
+                "Apply" => Operation::Apply,
+                "Update" => Operation::Update,
+                _ => return None,
+            };
+            let empty = Value::Object(Map::new());
+            let fields = entry.get("fieldsV1").filter(|f| !f.is_null()).unwrap_or(&empty);
+            managers.0.push(Manager {
+                name: text("manager").to_owned(),
+                operation,
+                api_version: text("apiVersion").to_owned(),
+                subresource: text("subresource").to_owned(),
+                time: entry.get("time").and_then(Value::as_str).map(str::to_owned),
+                fields: Set::decode(fields)?,
+            });
+        }
+        Some(managers)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Manager> {
+        self.0.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Manager> {
+        self.0.iter_mut()
+    }
+
+    /// The entry of a manager, made when missing.
+    pub(super) fn entry(&mut self, manager: Manager) -> &mut Manager {
+        let place = self.0.iter().position(|m| m.is_same(&manager)).unwrap_or_else(|| {
+            self.0.push(manager);
+            self.0.len() - 1
+        });
+        &mut self.0[place]
+    }
+
+    pub(super) fn drop_empty(&mut self) {
+        self.0.retain(|m| !m.fields.is_empty());
+    }
+
+    /// Puts the oldest updaters together, by version, while there are too many.
+    pub(super) fn cap_updaters(&mut self) {
+        let mut updaters: Vec<usize> =
+            (0..self.0.len()).filter(|i| self.0[*i].operation == Operation::Update).collect();
+        if updaters.len() <= MAX_UPDATERS {
+            return;
+        }
+        updaters.sort_by(|a, b| {
+            let key = |i: &usize| (self.0[*i].time.clone().unwrap_or_default(), self.0[*i].name.clone());
+            key(a).cmp(&key(b))
+        });
+        let mut excess = updaters.len() - MAX_UPDATERS;
+        // Version → the entry that older ones of the version go into.
+        let mut buckets: HashMap<String, usize> = HashMap::new();
+        for i in updaters {
+            if excess == 0 {
+                break;
+            }
+            match buckets.get(&self.0[i].api_version) {
+                None => drop(buckets.insert(self.0[i].api_version.clone(), i)),
+                Some(&bucket) => {
+                    let fields = std::mem::take(&mut self.0[i].fields);
+                    let time = self.0[i].time.take();
+                    let bucket = &mut self.0[bucket];
+                    ANCIENT.clone_into(&mut bucket.name);
+                    bucket.subresource.clear();
+                    bucket.fields.union(fields);
+                    bucket.time = time;
+                    excess -= 1;
+                }
+            }
+        }
+        self.drop_empty();
+    }
+
+    /// The entries as they are written: those that apply first, then by time and name.
+    pub(super) fn encode(mut self) -> Value {
+        self.0.sort_by(|a, b| {
+            let key = |m: &Manager| {
+                (m.operation, m.time.clone(), m.name.clone(), m.api_version.clone(), m.subresource.clone())
+            };
+            key(a).cmp(&key(b))
+        });
+        let entry = |m: Manager| {
+            let mut map = Map::new();
+            let mut put = |name: &str, value: Value| drop(map.insert(name.to_owned(), value));
+            put("apiVersion", m.api_version.into());
+            put("fieldsType", "FieldsV1".into());
+            put("fieldsV1", m.fields.encode());
+            put("manager", m.name.into());
+            put("operation", m.operation.name().into());
+            if !m.subresource.is_empty() {
+                put("subresource", m.subresource.into());
+            }
+            if let Some(time) = m.time {
+                put("time", time.into());
+            }
+            Value::Object(map)
+        };
+        Value::Array(self.0.into_iter().map(entry).collect())
+    }
+}

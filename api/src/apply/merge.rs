@@ -1,0 +1,283 @@
+//! Lays a configuration over an object, and takes out of an object what nobody owns any more.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value};
+
+use super::{
+    Shape, member,
+    set::{Set, field_element, item_element},
+    shape,
+};
+use crate::schema::{ListKind, Node, Scalar, TypeRef, Types, push_index};
+
+/// `live` with everything that `config` says.
+pub(super) fn merge(types: &Types, root: TypeRef, live: &Value, config: &Value) -> Value {
+    merged(types, Some(root), Some(live), Some(config))
+}
+
+fn merged(types: &Types, ty: Option<TypeRef>, live: Option<&Value>, config: Option<&Value>) -> Value {
+    let (live, config) = match (live, config) {
+        (live, None) => return live.cloned().unwrap_or(Value::Null),
+        (None, Some(config)) => return config.clone(),
+        (Some(live), Some(config)) => (live, config),
+    };
+    match shape(types, ty, [Some(live), Some(config)]) {
+        Shape::Members(node) => {
+            let (Some(live), Some(config)) = (live.as_object(), config.as_object()) else {
+                return if config.is_null() { live.clone() } else { config.clone() };
+            };
+            let mut result = live.clone();
+            for (name, value) in config {
+                let value = merged(types, member(node, name).0, live.get(name), Some(value));
+                result.insert(name.clone(), value);
+            }
+            Value::Object(result)
+        }
+        Shape::Items(item, kind) => {
+            let (Some(live), Some(config)) = (live.as_array(), config.as_array()) else {
+                return if config.is_null() { live.clone() } else { config.clone() };
+            };
+            Value::Array(merge_lists(types, item, kind, live, config))
+        }
+        Shape::Leaf => config.clone(),
+    }
+}
+
+/// Items of the configuration stand in its order; items that only the object has stay before the shared item
+/// that they stood before.
+fn merge_lists(
+    types: &Types,
+    item: TypeRef,
+    kind: &ListKind,
+    live: &[Value],
+    config: &[Value],
+) -> Vec<Value> {
+    let elements = |list: &[Value]| -> Vec<String> {
+        list.iter().map(|v| item_element(kind, v).unwrap_or_default()).collect()
+    };
+    let (ours, theirs) = (elements(live), elements(config));
+    let mut in_live: HashMap<&str, &Value> = HashMap::new();
+    for (element, value) in ours.iter().zip(live) {
+        in_live.entry(element).or_insert(value);
+    }
+    let in_config: HashSet<&str> = theirs.iter().map(String::as_str).collect();
+    let mut shared = theirs.iter().map(String::as_str).filter(|e| in_live.contains_key(e));
+    let mut next_shared = shared.next();
+    let mut done: HashSet<&str> = HashSet::new();
+    let mut result = Vec::with_capacity(live.len().max(config.len()));
+    let (mut l, mut c) = (0, 0);
+    while l < live.len() || c < config.len() {
+        if l < live.len() {
+            let element = ours[l].as_str();
+            let at_config = theirs.get(c).map(String::as_str);
+            if !in_config.contains(element) {
+                result.push(live[l].clone());
+                l += 1;
+                continue;
+            }
+            if at_config != Some(element) && (done.contains(element) || next_shared != Some(element)) {
+                // Shared, but not the one whose turn it is: it comes where the configuration has it.
+                l += 1;
+                continue;
+            }
+            if at_config == Some(element) {
+                l += 1;
+            }
+        }
+        if c < config.len() {
+            let element = theirs[c].as_str();
+            result.push(merged(types, Some(item), in_live.get(element).copied(), Some(&config[c])));
+            done.insert(element);
+            if next_shared == Some(element) {
+                next_shared = shared.next();
+            }
+            c += 1;
+        }
+    }
+    result
+}
+
+/// The fields that a value sets.
+pub(super) fn field_set(types: &Types, root: TypeRef, value: &Value) -> Set {
+    fields_of(types, Some(root), value)
+}
+
+fn fields_of(types: &Types, ty: Option<TypeRef>, value: &Value) -> Set {
+    let mut set = Set::default();
+    match shape(types, ty, [Some(value), None]) {
+        Shape::Leaf => set.member = true,
+        Shape::Members(node) => {
+            for (name, value) in value.as_object().into_iter().flatten() {
+                let (ty, named) = member(node, name);
+                let mut child = fields_of(types, ty, value);
+                let hollow = value.is_null() || value.as_object().is_some_and(Map::is_empty);
+                child.member |= hollow || !named;
+                set.attach(&field_element(name), child);
+            }
+        }
+        Shape::Items(item, kind) => {
+            for value in value.as_array().into_iter().flatten() {
+                let Some(element) = item_element(kind, value) else { continue };
+                let mut child = fields_of(types, Some(item), value);
+                child.member = true;
+                set.attach(&element, child);
+            }
+        }
+    }
+    set
+}
+
+/// The set with every field by name that leads to a member made a member.
+fn with_named(types: &Types, ty: Option<TypeRef>, set: &Set) -> Set {
+    let node = ty.map(|ty| types.node(ty));
+    let mut result = Set { member: set.member, ..Set::default() };
+    for (element, child) in &set.children {
+        let (ty, named) = match (element.strip_prefix("f:"), node) {
+            (Some(name), node) => member(node, name),
+            (None, Some(Node::List { item, .. })) => (Some(*item), false),
+            _ => (None, false),
+        };
+        let mut child = with_named(types, ty, child);
+        child.member |= named && !child.children.is_empty();
+        result.children.insert(element.clone(), child);
+    }
+    result
+}
+
+/// Takes out of `merged` what the manager applied `before` and nobody in `owned` has now.
+pub(super) fn prune(types: &Types, root: TypeRef, merged: Value, before: &Set, owned: &Set) -> Value {
+    if before.is_empty() {
+        return merged;
+    }
+    let root = Some(root);
+    let named = |set: &Set| with_named(types, root, set);
+    let before = named(before);
+    let all = named(&fields_of(types, root, &merged));
+    let without = |set: &Set| removed(types, root, &merged, set).unwrap_or(Value::Null);
+
+    let mut kept = named(&fields_of(types, root, &without(&before)));
+    kept.union(named(owned));
+    let mut unowned = all.clone();
+    unowned.subtract(&kept);
+    let kept = named(&fields_of(types, root, &without(&unowned)));
+    // What was never applied stays, even if nobody owns it.
+    let mut gone = all;
+    gone.subtract(&kept);
+    without(&gone.intersection(&before))
+}
+
+/// The value without the members of `set`; `None` when nothing is left of a list or map.
+fn removed(types: &Types, ty: Option<TypeRef>, value: &Value, set: &Set) -> Option<Value> {
+    let below = |ty, value: &Value, element: &str| match set.children.get(element) {
+        None => Some(value.clone()),
+        Some(child) if child.member => None,
+        Some(child) => Some(removed(types, ty, value, child).unwrap_or(Value::Null)),
+    };
+    match shape(types, ty, [Some(value), None]) {
+        Shape::Leaf => Some(value.clone()),
+        Shape::Members(node) => {
+            let map = value.as_object()?;
+            let left: Map<String, Value> = map
+                .iter()
+                .filter_map(|(name, value)| {
+                    Some((name.clone(), below(member(node, name).0, value, &field_element(name))?))
+                })
+                .collect();
+            (!left.is_empty() || map.is_empty()).then_some(Value::Object(left))
+        }
+        Shape::Items(item, kind) => {
+            let items = value.as_array()?;
+            let left: Vec<Value> = items
+                .iter()
+                .filter_map(|value| below(Some(item), value, &item_element(kind, value)?))
+                .collect();
+            (!left.is_empty() || items.is_empty()).then_some(Value::Array(left))
+        }
+    }
+}
+
+/// Whether a configuration fits the type, so that every field of it can be owned.
+pub(super) fn check(types: &Types, root: TypeRef, config: &Value) -> Result<(), Vec<String>> {
+    let mut errors = Vec::new();
+    check_value(types, root, config, &mut String::new(), &mut errors);
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+fn check_value(types: &Types, ty: TypeRef, value: &Value, path: &mut String, errors: &mut Vec<String>) {
+    let length = path.len();
+    if value.is_null() {
+        return;
+    }
+    match types.node(ty) {
+        Node::Any => {}
+        Node::Scalar(scalar) => {
+            let fits = match scalar {
+                Scalar::Boolean => value.is_boolean(),
+                Scalar::Int32 | Scalar::Int64 | Scalar::Number => value.is_number(),
+                Scalar::IntOrString | Scalar::Quantity => value.is_number() || value.is_string(),
+                Scalar::String | Scalar::Bytes | Scalar::Time | Scalar::MicroTime => value.is_string(),
+            };
+            if !fits {
+                let wanted = match scalar {
+                    Scalar::Boolean => "boolean",
+                    Scalar::Int32 | Scalar::Int64 | Scalar::Number => "numeric (int or float)",
+                    _ => "string",
+                };
+                errors.push(format!("{path}: expected {wanted}, got {value}"));
+            }
+        }
+        node @ (Node::Object(_) | Node::Map { .. }) => {
+            let Some(map) = value.as_object() else {
+                errors.push(format!("{path}: expected map, got {value}"));
+                return;
+            };
+            for (name, value) in map {
+                path.push('.');
+                path.push_str(name);
+                match member(Some(node), name).0 {
+                    Some(ty) => check_value(types, ty, value, path, errors),
+                    None if matches!(node, Node::Object(o) if o.open) => {}
+                    None => errors.push(format!("{path}: field not declared in schema")),
+                }
+                path.truncate(length);
+            }
+        }
+        Node::List { item, kind } => {
+            let Some(items) = value.as_array() else {
+                errors.push(format!("{path}: expected list, got {value}"));
+                return;
+            };
+            let mut seen = HashSet::new();
+            for (i, value) in items.iter().enumerate() {
+                let element = item_element(kind, value);
+                match (&element, kind) {
+                    (_, ListKind::Atomic) => push_index(path, i),
+                    (Some(element), _) => {
+                        let shown =
+                            Set { children: [(element.as_str().into(), Set::leaf())].into(), member: false };
+                        let shown = shown.paths().concat();
+                        if !seen.insert(element.clone()) {
+                            errors.push(format!("{path}: duplicate entries for key {shown}"));
+                        }
+                        path.push_str(&shown);
+                    }
+                    (None, ListKind::Map(keys)) => {
+                        let keys: Vec<String> = keys.iter().map(|k| format!("{:?}", k.name)).collect();
+                        errors.push(format!(
+                            "{path}: element {i}: associative list with keys has an element that omits all key fields [{}] (and doesn't have default values for any key fields)",
+                            keys.join(" ")
+                        ));
+                        continue;
+                    }
+                    (None, ListKind::Set) => {
+                        errors.push(format!("{path}: element {i}: sets may not have a null element"));
+                        continue;
+                    }
+                }
+                check_value(types, *item, value, path, errors);
+                path.truncate(length);
+            }
+        }
+    }
+}

@@ -1,0 +1,329 @@
+#![allow(clippy::unwrap_used)]
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn options<'a>(manager: &'a str, second: i64) -> Options<'a> {
+    Options {
+        manager,
+        force: false,
+        subresource: "",
+        api_version: "v1".into(),
+        now: Timestamp::from_second(1_700_000_000 + second).unwrap(),
+    }
+}
+
+fn types(kind: &str) -> (&'static Types, TypeRef) {
+    let types = Types::builtin();
+    let group = if kind == "Deployment" { "apps" } else { "" };
+    (types, types.root(group, "v1", kind).unwrap())
+}
+
+/// `manager/operation[/subresource]: fields` of every entry.
+fn owners(object: &Value) -> Vec<String> {
+    let entry = |e: &Value| {
+        let text = |name: &str| e.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
+        let subresource = text("subresource");
+        let slash = if subresource.is_empty() { "" } else { "/" };
+        format!("{}/{}{slash}{subresource}: {}", text("manager"), text("operation"), e["fieldsV1"])
+    };
+    object["metadata"]["managedFields"].as_array().into_iter().flatten().map(entry).collect()
+}
+
+#[test]
+fn creators_own_what_they_wrote() {
+    let (types, root) = types("ConfigMap");
+    let object = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "1"},
+        "metadata": {"name": "x", "namespace": "y", "uid": "u", "creationTimestamp": "z", "labels": {"l": "1"}},
+    });
+    let created = track_update(types, root, None, object, &options("me", 0));
+    assert_eq!(
+        owners(&created),
+        [r#"me/Update: {"f:data":{".":{},"f:a":{}},"f:metadata":{"f:labels":{".":{},"f:l":{}}}}"#]
+    );
+    assert_eq!(created["metadata"]["managedFields"][0]["time"], "2023-11-14T22:13:20Z");
+    assert_eq!(created["metadata"]["managedFields"][0]["apiVersion"], "v1");
+}
+
+#[test]
+fn structs_and_lists_are_owned_as_upstream_owns_them() {
+    let (types, root) = types("Deployment");
+    let object = json!({
+        "metadata": {"name": "x"},
+        "spec": {
+            "replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "strategy": {"rollingUpdate": {"maxSurge": 1}},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [
+                {"name": "c", "resources": {}, "args": ["x"], "ports": [{"containerPort": 80, "protocol": "UDP"}]},
+            ]}},
+        },
+        "status": {},
+    });
+    let created = track_update(types, root, None, object, &options("", 0));
+    let expected = json!({"f:spec": {
+        "f:replicas": {}, "f:selector": {}, "f:strategy": {"f:rollingUpdate": {".": {}, "f:maxSurge": {}}},
+        "f:template": {"f:metadata": {"f:labels": {".": {}, "f:a": {}}}, "f:spec": {"f:containers": {
+            "k:{\"name\":\"c\"}": {
+                ".": {}, "f:name": {}, "f:resources": {}, "f:args": {},
+                "f:ports": {".": {}, "k:{\"containerPort\":80,\"protocol\":\"UDP\"}":
+                    {".": {}, "f:containerPort": {}, "f:protocol": {}}},
+            },
+        }}},
+    }});
+    assert_eq!(owners(&created), [format!("unknown/Update: {expected}")]);
+}
+
+#[test]
+fn updates_take_over_what_they_change() {
+    let (types, root) = types("ConfigMap");
+    let make = |data: Value, managed: Option<&Value>| {
+        let mut object = json!({"metadata": {"name": "x", "finalizers": ["f/a"]}, "data": data});
+        if let Some(managed) = managed {
+            object["metadata"]["managedFields"] = managed.clone();
+        }
+        object
+    };
+    let first = track_update(types, root, None, make(json!({"a": "1", "b": "1"}), None), &options("one", 0));
+    let managed = first["metadata"]["managedFields"].clone();
+
+    // A change by another manager, whether or not he sends the entries along.
+    for sent in [None, Some(&managed)] {
+        let new = make(json!({"a": "2", "c": "1"}), sent);
+        let second = track_update(types, root, Some(&first), new, &options("two", 5));
+        assert_eq!(
+            owners(&second),
+            [
+                r#"one/Update: {"f:data":{},"f:metadata":{"f:finalizers":{".":{},"v:\"f/a\"":{}}}}"#,
+                r#"two/Update: {"f:data":{"f:a":{},"f:c":{}}}"#,
+            ]
+        );
+        assert_eq!(second["metadata"]["managedFields"][1]["time"], "2023-11-14T22:13:25Z");
+    }
+
+    // Nothing changed: nothing is written anew, not even the time.
+    let same =
+        track_update(types, root, Some(&first), make(json!({"a": "1", "b": "1"}), None), &options("two", 9));
+    assert_eq!(same, first);
+
+    // One entry that is empty resets; without entries nobody is tracked.
+    let reset = track_update(
+        types,
+        root,
+        Some(&first),
+        make(json!({"a": "2"}), Some(&json!([{}]))),
+        &options("two", 9),
+    );
+    assert_eq!(reset["metadata"].get("managedFields"), None);
+    let untracked =
+        track_update(types, root, Some(&reset), make(json!({"a": "3"}), None), &options("two", 9));
+    assert_eq!(untracked["metadata"].get("managedFields"), None);
+}
+
+#[test]
+fn status_is_owned_through_its_subresource() {
+    let (types, root) = types("Pod");
+    let old = track_update(
+        types,
+        root,
+        None,
+        json!({"metadata": {"name": "x"}, "spec": {"nodeName": "n"}, "status": {"phase": "Pending"}}),
+        &options("user", 0),
+    );
+    assert_eq!(owners(&old), [r#"user/Update: {"f:spec":{"f:nodeName":{}}}"#]);
+    let mut new = old.clone();
+    new["status"]["phase"] = "Running".into();
+    new["status"]["conditions"] = json!([{"type": "Ready", "status": "True"}]);
+    let new = track_update(
+        types,
+        root,
+        Some(&old),
+        new,
+        &Options { subresource: "status", ..options("kubelet", 1) },
+    );
+    assert_eq!(
+        owners(&new)[1],
+        r#"kubelet/Update/status: {"f:status":{"f:conditions":{".":{},"k:{\"type\":\"Ready\"}":{".":{},"f:status":{},"f:type":{}}},"f:phase":{}}}"#
+    );
+}
+
+#[test]
+fn many_updaters_are_put_together() {
+    let (types, root) = types("ConfigMap");
+    let mut object =
+        track_update(types, root, None, json!({"metadata": {}, "data": {"k": "v"}}), &options("m00", 0));
+    for i in 1..15 {
+        let mut new = object.clone();
+        new["data"][format!("k{i}")] = "v".into();
+        object = track_update(types, root, Some(&object), new, &options(&format!("m{i:02}"), i));
+    }
+    let owners = owners(&object);
+    assert_eq!(owners.len(), 10);
+    assert!(
+        owners[0].starts_with("ancient-changes/Update: {\"f:data\":{\".\":{},\"f:k\":{},\"f:k1\":{}"),
+        "{owners:?}"
+    );
+}
+
+/// Applies one configuration after the other; each step says who, with force or not, what, and what comes of
+/// it: the data then, or the conflict.
+#[test]
+fn appliers_share_take_over_and_let_go() {
+    let (types, root) = types("ConfigMap");
+    let steps: [(&str, bool, Value, Result<Value, &str>); 9] = [
+        ("one", false, json!({"a": "1", "b": "1"}), Ok(json!({"a": "1", "b": "1"}))),
+        ("two", false, json!({"b": "1", "c": "1"}), Ok(json!({"a": "1", "b": "1", "c": "1"}))),
+        (
+            "two",
+            false,
+            json!({"b": "2"}),
+            Err("Apply failed with 1 conflict: conflict with \"one\": .data.b"),
+        ),
+        // Shared ownership: the field stays while one of them wants it.
+        ("one", false, json!({"a": "1"}), Ok(json!({"a": "1", "b": "1", "c": "1"}))),
+        ("two", false, json!({"b": "2"}), Ok(json!({"a": "1", "b": "2"}))),
+        (
+            "three",
+            false,
+            json!({"a": "3", "b": "3"}),
+            Err(
+                "Apply failed with 2 conflicts: conflicts with \"one\":\n- .data.a\nconflicts with \"two\":\n- .data.b",
+            ),
+        ),
+        ("three", true, json!({"a": "3", "b": "3"}), Ok(json!({"a": "3", "b": "3"}))),
+        ("one", false, json!({}), Ok(json!({"a": "3", "b": "3"}))),
+        ("three", false, json!({}), Ok(json!({}))),
+    ];
+    let mut live = None;
+    for (i, (manager, force, data, expected)) in steps.into_iter().enumerate() {
+        let config =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": data});
+        let options = Options { force, ..options(manager, i64::try_from(i).unwrap()) };
+        match (apply(types, root, live.as_ref(), &config, &options), expected) {
+            (Ok(mut object), Ok(data)) => {
+                types.conform(&mut object, root).unwrap();
+                assert_eq!(object.get("data").cloned().unwrap_or(json!({})), data, "step {i}");
+                live = Some(object);
+            }
+            (Err(refusal), Err(message)) => assert_eq!(Status::from(refusal).message, message, "step {i}"),
+            (got, _) => panic!("step {i}: {got:?}"),
+        }
+    }
+}
+
+#[test]
+fn list_items_are_merged_by_key() {
+    let (types, root) = types("Deployment");
+    let config = |containers: Value| json!({"metadata": {"name": "x"}, "spec": {"template": {"spec": {"containers": containers}}}});
+    let first = apply(
+        types,
+        root,
+        None,
+        &config(json!([{"name": "a", "image": "1"}, {"name": "b", "image": "1", "ports": [{"containerPort": 1}]}])),
+        &options("one", 0),
+    )
+    .unwrap();
+    let second = apply(
+        types,
+        root,
+        Some(&first),
+        &config(json!([{"name": "c", "image": "1"}, {"name": "b", "ports": [{"containerPort": 2}, {"containerPort": 1, "protocol": "UDP"}]}])),
+        &options("two", 1),
+    )
+    .unwrap();
+    let ports = json!([{"containerPort": 1}, {"containerPort": 2}, {"containerPort": 1, "protocol": "UDP"}]);
+    assert_eq!(
+        second["spec"]["template"]["spec"]["containers"],
+        json!([{"name": "a", "image": "1"}, {"name": "c", "image": "1"}, {"name": "b", "image": "1", "ports": ports}])
+    );
+    // What only the first applied goes when he drops it; the item that both have stays.
+    let third =
+        apply(types, root, Some(&second), &config(json!([{"name": "a", "image": "1"}])), &options("one", 2))
+            .unwrap();
+    assert_eq!(
+        third["spec"]["template"]["spec"]["containers"],
+        json!([{"name": "a", "image": "1"}, {"name": "c", "image": "1"},
+               {"name": "b", "ports": [{"containerPort": 2}, {"containerPort": 1, "protocol": "UDP"}]}])
+    );
+}
+
+#[test]
+fn what_was_there_before_is_owned_by_nobody_in_particular() {
+    let (types, root) = types("ConfigMap");
+    let live = json!({"metadata": {"name": "x"}, "data": {"a": "1"}});
+    let config = json!({"metadata": {"name": "x"}, "data": {"a": "2"}});
+    let refused = apply(types, root, Some(&live), &config, &options("me", 0)).unwrap_err();
+    assert_eq!(
+        Status::from(refused).message,
+        "Apply failed with 1 conflict: conflict with \"before-first-apply\" using v1: .data.a"
+    );
+    // Client-side apply hands over to kubectl's server-side apply what it applied itself.
+    let live = json!({"metadata": {"name": "x", "annotations": {LAST_APPLIED: "{\"data\":{\"a\":\"1\"}}"}}, "data": {"a": "1"}});
+    assert!(apply(types, root, Some(&live), &config, &options("me", 0)).is_err());
+    let taken = apply(types, root, Some(&live), &config, &options("kubectl", 0)).unwrap();
+    assert_eq!(taken["data"], json!({"a": "2"}));
+    assert_eq!(
+        taken["metadata"]["annotations"][LAST_APPLIED],
+        "{\"data\":{\"a\":\"2\"},\"metadata\":{\"name\":\"x\"}}\n"
+    );
+}
+
+#[test]
+fn configurations_that_do_not_fit_are_refused() {
+    let (types, root) = types("Pod");
+    let cases = [
+        (json!({"specc": 1}), ".specc: field not declared in schema"),
+        (json!({"spec": {"hostNetwork": "yes"}}), ".spec.hostNetwork: expected boolean, got \"yes\""),
+        (json!({"spec": {"containers": {}}}), ".spec.containers: expected list, got {}"),
+        (
+            json!({"spec": {"containers": [{"name": "a"}, {"name": "a"}]}}),
+            ".spec.containers: duplicate entries for key [name=\"a\"]",
+        ),
+        (
+            json!({"spec": {"containers": [{"image": "a"}]}}),
+            ".spec.containers: element 0: associative list with keys has an element that omits all key fields [\"name\"] (and doesn't have default values for any key fields)",
+        ),
+    ];
+    for (mut config, error) in cases {
+        config["apiVersion"] = "v1".into();
+        config["kind"] = "Pod".into();
+        config["metadata"] = json!({"name": "x", "namespace": "n"});
+        let refused = Status::from(apply(types, root, None, &config, &options("me", 0)).unwrap_err());
+        assert_eq!(
+            (refused.code, refused.message),
+            (500, format!("failed to create typed patch object (n/x; v1, Kind=Pod): {error}"))
+        );
+    }
+}
+
+#[test]
+fn applying_the_same_again_changes_nothing() {
+    let (types, root) = types("Pod");
+    let config = json!({"metadata": {"name": "x", "labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}], "tolerations": [{"key": "k"}]}});
+    let once = apply(types, root, None, &config, &options("me", 0)).unwrap();
+    assert_eq!(apply(types, root, Some(&once), &config, &options("me", 100)).unwrap(), once);
+}
+
+proptest! {
+    #[test]
+    fn no_value_panics(live in crate::schema::tests::any_json(), config in crate::schema::tests::any_json()) {
+        for kind in ["Pod", "ConfigMap"] {
+            let (types, root) = types(kind);
+            let _ = apply(types, root, Some(&live), &config, &options("a", 0));
+            if let Ok(once) = apply(types, root, None, &config, &options("a", 0)) {
+                let _ = apply(types, root, Some(&once), &live, &Options { force: true, ..options("b", 1) });
+            }
+            track_update(types, root, Some(&live), config.clone(), &options("a", 0));
+            track_update(types, root, None, config.clone(), &options("a", 0));
+        }
+    }
+
+    #[test]
+    fn sets_survive_writing(value in crate::schema::tests::any_json()) {
+        let (types, root) = types("Pod");
+        let set = merge::field_set(types, root, &value);
+        if !set.member {
+            prop_assert_eq!(&Set::decode(&set.encode()).unwrap(), &set);
+        }
+    }
+}
