@@ -143,13 +143,13 @@ pub fn track_update(
     if old.is_some() && managed.as_array().is_none_or(Vec::is_empty) {
         return new;
     }
-    let Comparison { mut added, removed, modified } = match old {
+    let Comparison { added: mut changed, mut removed, modified } = match old {
         Some(old) => compare(types, root, old, &new),
         None => compare(types, root, &skeleton::of(types, root), &new),
     };
-    added.union(modified);
-    let mut changed = added;
+    changed.union(modified);
     drop_reset(&mut changed, options);
+    drop_reset(&mut removed, options);
     if changed.is_empty() && removed.is_empty() {
         set_managed(&mut new, managed);
         return new;
@@ -238,9 +238,11 @@ fn merge_into(
     }
     merged = merge::prune(types, root, merged, &before, &owned);
 
-    let Comparison { mut added, removed, modified } = compare(types, root, &live_object, &merged);
-    added.union(modified);
-    let changed = added;
+    let Comparison { added: mut changed, mut removed, modified } =
+        compare(types, root, &live_object, &merged);
+    changed.union(modified);
+    drop_reset(&mut changed, options);
+    drop_reset(&mut removed, options);
     let identity = options.manager(Operation::Apply);
     let mut conflicts = Vec::new();
     for other in managers.iter_mut().filter(|m| !m.is_same(&identity)) {

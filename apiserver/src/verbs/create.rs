@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use api::{field::Errors, field::Path, kind::Part, object::ObjectExt as _, status::Status};
+use api::{field::Errors, field::Path, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use rand::seq::IndexedRandom as _;
 use serde_json::Value;
 
-use super::{Ctx, now, store_failed, stored};
+use super::{Ctx, now, store_failed, stored, update::Tracking};
 use crate::{
     admission, allocate, body,
     response::{self, Body},
@@ -31,7 +31,7 @@ const GENERATE_TRIES: usize = 8;
 pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
     let mut warnings = decoded.warnings;
-    let created = create_object(&ctx, decoded.object, &mut warnings).await?;
+    let created = create_object(&ctx, decoded.object, Tracking::Update, &mut warnings).await?;
     let mut response = ctx.answer(StatusCode::CREATED, &created);
     response::warn(&mut response, &warnings);
     Ok(response)
@@ -44,6 +44,7 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
 pub async fn create_object(
     ctx: &Ctx,
     mut object: Value,
+    tracking: Tracking,
     warnings: &mut Vec<String>,
 ) -> Result<Value, Status> {
     let kind = &ctx.kind;
@@ -52,6 +53,10 @@ pub async fn create_object(
     }
     place(ctx, &mut object)?;
     let mut object = body::read_as(kind, object)?;
+    // The creator manages what he wrote and its defaults, not what the server adds from here on.
+    if tracking == Tracking::Update {
+        object = track(ctx, object);
+    }
     let generate = object.name().is_empty() && !object.meta_str("generateName").is_empty();
     stamp(ctx, &mut object);
     kind.rules.prepare_create(&mut object);
@@ -79,7 +84,6 @@ async fn attempt(ctx: &Ctx, mut object: Value, warnings: &mut Vec<String>) -> Re
     warnings.extend(kind.rules.warnings(&object, None));
     let mut allocation = allocate::Allocation::new(ctx, &mut object, None).await?;
     loop {
-        object = track(ctx, object);
         if ctx.query.dry_run {
             if ctx.resource.get(&ctx.cache_key(object.name())).is_some() {
                 return Err(Status::already_exists(&kind.plural, &kind.group, object.name()));
@@ -106,7 +110,7 @@ fn track(ctx: &Ctx, object: Value) -> Value {
     let kind = &ctx.kind;
     let types = api::schema::Types::builtin();
     let Some(root) = types.root(&kind.group, &kind.version, &kind.kind) else { return object };
-    api::apply::track_update(types, root, None, object, &super::update::tracking(ctx, Part::Main))
+    api::apply::track_update(types, root, None, object, &super::update::tracking(ctx))
 }
 
 /// Puts the object into the namespace of the path.
@@ -178,7 +182,7 @@ pub async fn ensure(
     object: Value,
 ) -> Result<(), Status> {
     let ctx = crate::http::internal(api, resource, namespace, None)?;
-    match create_object(&ctx, object, &mut Vec::new()).await {
+    match create_object(&ctx, object, Tracking::Update, &mut Vec::new()).await {
         Ok(_) => Ok(()),
         Err(s) if s.reason == "AlreadyExists" => Ok(()),
         Err(s) => Err(s),

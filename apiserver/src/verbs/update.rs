@@ -41,15 +41,11 @@ pub fn part(ctx: &Ctx) -> Part<'_> {
 }
 
 /// Whose changes `managedFields` records, and for which part.
-pub fn tracking<'a>(ctx: &'a Ctx, part: Part<'a>) -> apply::Options<'a> {
+pub fn tracking(ctx: &Ctx) -> apply::Options<'_> {
     apply::Options {
         manager: ctx.field_manager(),
         force: ctx.query.force.unwrap_or(false),
-        subresource: match part {
-            Part::Main => "",
-            Part::Status => "status",
-            Part::Other(name) => name,
-        },
+        subresource: ctx.path.subresource.as_deref().unwrap_or(""),
         api_version: ctx.kind.api_version(),
         now: Timestamp::now(),
     }
@@ -123,10 +119,9 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
     let Some(root) = types.root(&kind.group, &kind.version, &kind.kind) else {
         return Err(Status::internal(format!("no schema for {}", kind.kind)));
     };
-    let options = tracking(&ctx, part(&ctx));
-    let merge = |live: Option<&Value>| {
-        apply::apply(types, root, live, &config, &options).map_err(Status::from)
-    };
+    let options = tracking(&ctx);
+    let merge =
+        |live: Option<&Value>| apply::apply(types, root, live, &config, &options).map_err(Status::from);
     let expected = Expected::of(&config)?;
     let exists = expected.uid.is_some() || !config.resource_version().is_empty();
     let outcome = write_with(&ctx, part(&ctx), expected, &mut warnings, Tracking::Done, |current| {
@@ -137,7 +132,7 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
         Err(s) if s.reason == "NotFound" && part(&ctx) == Part::Main && !exists => {
             let mut fresh = merge(None)?;
             fresh.set_meta("name", ctx.name());
-            let created = create::create_object(&ctx, fresh, &mut warnings).await?;
+            let created = create::create_object(&ctx, fresh, Tracking::Done, &mut warnings).await?;
             let mut response = ctx.answer(StatusCode::CREATED, &created);
             response::warn(&mut response, &warnings);
             Ok(response)
@@ -357,6 +352,13 @@ async fn next_state(
             ctx.name()
         )));
     }
+    // The writer manages what he changed, not what the server makes of it from here on.
+    let types = Types::builtin();
+    if tracking == Tracking::Update
+        && let Some(root) = types.root(&kind.group, &kind.version, &kind.kind)
+    {
+        new = apply::track_update(types, root, Some(old), new, &self::tracking(ctx));
+    }
     if let Ok(Expected { revision: Some(sent), .. }) = Expected::of(&new)
         && old.resource_version() != sent.to_string()
     {
@@ -373,12 +375,6 @@ async fn next_state(
     errors.0.extend(kind.rules.validate_update(&new, old, part).0);
     if !errors.is_empty() {
         return Err(ctx.invalid(ctx.name(), &errors));
-    }
-    let types = Types::builtin();
-    if tracking == Tracking::Update
-        && let Some(root) = types.root(&kind.group, &kind.version, &kind.kind)
-    {
-        new = apply::track_update(types, root, Some(old), new, &self::tracking(ctx, part));
     }
     Ok(new)
 }
