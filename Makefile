@@ -83,7 +83,8 @@ e2e-programs:
 
 e2e: e2e-programs ## Tests that type kubectl at real clusters
 	@if reason=$$(tests/ready); then \
-	  $(SUDO) env "PATH=$$PATH" "SKIFF_BIN_DIR=$(abspath $(DEBUG))" sh -c 'exec $(CARGO) test -p e2e -- --test-threads=1'; \
+	  $(CARGO) --config 'target."cfg(unix)".runner = "$(strip $(SUDO) env PATH=$(PATH):/usr/sbin:/sbin SKIFF_BIN_DIR=$(abspath $(DEBUG)))"' \
+	    test -p e2e -- --test-threads=1; \
 	else \
 	  echo "SKIPPED: end-to-end tests ($$reason)"; \
 	fi

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC, statfs};
 
 use crate::cluster::{Cluster, Node, Registry};
 use crate::files;
@@ -115,6 +116,15 @@ pub fn ensure_config(cluster: &Cluster, node: &Node) -> Result<()> {
 
 /// Chooses the snapshotter: overlayfs if the file system below `dir` carries it, else native.
 pub fn choose_snapshotter(dir: &Path) -> Result<String> {
+    let kind = statfs(dir).with_context(|| format!("cannot look at the file system of {}", dir.display()))?;
+    let known =
+        [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC].contains(&kind.filesystem_type());
+    let carries = known || mounts_overlay(dir)?;
+    Ok(if carries { "overlayfs".into() } else { "native".into() })
+}
+
+/// Tries it out, for file systems that we do not know; overlayfs itself is one that does not carry it.
+fn mounts_overlay(dir: &Path) -> Result<bool> {
     let probe =
         tempfile::tempdir_in(dir).with_context(|| format!("cannot make a folder in {}", dir.display()))?;
     let [lower, upper, work, merged] =
@@ -124,12 +134,11 @@ pub fn choose_snapshotter(dir: &Path) -> Result<String> {
     }
     let options =
         format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
-    let mounted = mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str()));
-    if mounted.is_err() {
-        return Ok("native".into());
+    if mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str())).is_err() {
+        return Ok(false);
     }
     umount2(&merged, MntFlags::MNT_DETACH).context("cannot take a probing mount away")?;
-    Ok("overlayfs".into())
+    Ok(true)
 }
 
 fn ctr(node: &Node, args: &[&str]) -> Result<String> {
@@ -152,11 +161,6 @@ pub fn import(cluster: &Cluster, node: &Node, archive: &Path) -> Result<()> {
     let archive = archive.to_str().context("the path of an image must be plain text")?;
     let result = ctr(node, &["images", "import", "--snapshotter", &cluster.snapshotter, archive]);
     result.map(drop).with_context(|| format!("{} does not take {archive}", node.name))
-}
-
-/// Whether the node has an image of that name.
-pub fn has_image(node: &Node, name: &str) -> Result<bool> {
-    Ok(ctr(node, &["images", "list", "--quiet", &format!("name=={name}")])?.lines().any(|line| line == name))
 }
 
 /// The sockets of the node's shims, which containerd keeps outside of its state folder.
