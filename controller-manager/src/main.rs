@@ -4,9 +4,6 @@ use clap::Parser;
 use controller_manager::args::Args;
 use machinery::tasks::Tasks;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();

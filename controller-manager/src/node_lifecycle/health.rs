@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, PodCondition, Taint};
+use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint};
 
 use crate::frame::{Action, Kind, Plan, Timestamp, api_time, reference};
 use crate::{owners, pods};
@@ -197,20 +197,21 @@ fn taint(node: &Node, judged: &Node, now: Timestamp) -> Option<Action> {
 }
 
 /// A pod on a node that does not answer is not ready, so that services leave it out.
-fn unready(pod: &Pod, now: Timestamp) -> Option<Action> {
-    let old = pod.status.clone()?;
-    let mut new = old.clone();
-    let ready: &mut PodCondition =
-        new.conditions.as_mut()?.iter_mut().find(|condition| condition.type_ == "Ready")?;
-    ready.status = "False".to_owned();
-    ready.last_transition_time = Some(api_time(now));
-    let mut action = Action::status(Kind::of::<Pod>(), &pod.metadata, &old, &new)?;
-    if let Action::Patch { told, .. } = &mut action {
-        *told = Some(crate::frame::Told {
-            about: reference(pod),
-            done: Some(("NodeNotReady", "Node is not ready".to_owned())),
-            failed: None,
-        });
+fn unready(pod: &Pod, now: Timestamp) -> Vec<Action> {
+    let (Some(old), mut new) = (pod.status.as_ref(), pod.status.clone().unwrap_or_default()) else {
+        return vec![];
+    };
+    let conditions = new.conditions.iter_mut().flatten();
+    for ready in conditions.filter(|condition| condition.type_ == "Ready") {
+        ready.status = "False".to_owned();
+        ready.last_transition_time = Some(api_time(now));
     }
-    Some(action)
+    let tell = Action::Tell {
+        about: reference(pod),
+        warning: true,
+        reason: "NodeNotReady",
+        message: "Node is not ready".to_owned(),
+    };
+    let write = Action::status(Kind::of::<Pod>(), &pod.metadata, old, &new);
+    write.map(|write| vec![tell, write]).unwrap_or_default()
 }

@@ -81,7 +81,8 @@ fn a_silent_node_becomes_unknown_and_its_pods_not_ready() {
             {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "timeAdded": added},
         ])
     );
-    assert_eq!(done[3]["Pod"]["status"]["conditions"][0]["status"], "False");
+    assert_eq!(done[3], "Node is not ready");
+    assert_eq!(done[4]["Pod"]["status"]["conditions"][0]["status"], "False");
 }
 
 #[test]
