@@ -1,0 +1,73 @@
+//! The three ways of deleting an owner.
+
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{DeleteParams, ListParams};
+use serde_json::json;
+
+use crate::harness::{Cluster, DEPLOYMENT, deployment};
+
+async fn counts(cluster: &Cluster) -> (usize, usize, usize) {
+    let all = ListParams::default();
+    (
+        cluster.api::<Deployment>().list(&all).await.unwrap().items.len(),
+        cluster.api::<ReplicaSet>().list(&all).await.unwrap().items.len(),
+        cluster.api::<Pod>().list(&all).await.unwrap().items.len(),
+    )
+}
+
+async fn until_counts(cluster: &Cluster, expected: (usize, usize, usize)) {
+    cluster
+        .until(async || {
+            let found = counts(cluster).await;
+            if found == expected { Ok(()) } else { Err(format!("{found:?}, not {expected:?}")) }
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dependents_go_in_the_background_or_first_or_stay() {
+    let cluster = Cluster::start().await;
+    cluster.node("n1").await;
+    cluster.hollow_kubelet("n1");
+    for params in [DeleteParams::background(), DeleteParams::foreground()] {
+        cluster.create(deployment("web", 2, "v1")).await;
+        until_counts(&cluster, (1, 1, 2)).await;
+        cluster.delete(DEPLOYMENT, "web", &params).await;
+        until_counts(&cluster, (0, 0, 0)).await;
+    }
+    cluster.create(deployment("web", 2, "v1")).await;
+    until_counts(&cluster, (1, 1, 2)).await;
+    cluster.delete(DEPLOYMENT, "web", &DeleteParams::orphan()).await;
+    until_counts(&cluster, (0, 1, 2)).await;
+    let set = cluster.api::<ReplicaSet>().list(&ListParams::default()).await.unwrap().items.remove(0);
+    assert_eq!(set.metadata.owner_references.unwrap_or_default(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_whose_owner_never_was_goes_and_one_with_another_owner_stays() {
+    let cluster = Cluster::start().await;
+    let map = |name: &str, owners: serde_json::Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "ownerReferences": owners}});
+    let owner = cluster.create(map("owner", json!([]))).await;
+    let reference =
+        |name: &str, uid: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid});
+    let real = reference("owner", owner.metadata.uid.as_deref().unwrap());
+    let never = reference("never", "11111111-2222-3333-4444-555555555555");
+    let stale = reference("owner", "99999999-2222-3333-4444-555555555555");
+    cluster.create(map("lost", json!([never]))).await;
+    cluster.create(map("stale", json!([stale]))).await;
+    cluster.create(map("half", json!([never, real]))).await;
+    let maps = cluster.api::<ConfigMap>();
+    cluster
+        .until(async || {
+            let found = maps.list(&ListParams::default()).await.unwrap().items;
+            let names: Vec<&str> = found.iter().filter_map(|map| map.metadata.name.as_deref()).collect();
+            let half = maps.get("half").await.unwrap().metadata.owner_references.unwrap_or_default();
+            if names == ["half", "kube-root-ca.crt", "owner"] && half.len() == 1 {
+                Ok(())
+            } else {
+                Err(format!("{names:?} {half:?}"))
+            }
+        })
+        .await;
+}

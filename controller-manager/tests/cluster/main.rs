@@ -1,0 +1,11 @@
+//! The controllers against the real API server on its memory store, over HTTPS,
+//! with kubelets that only claim that pods run.
+
+#![allow(clippy::unwrap_used)]
+
+mod deployments;
+mod garbage;
+mod harness;
+mod namespaces;
+mod nodes;
+mod services;
