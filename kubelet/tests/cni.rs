@@ -3,9 +3,9 @@
 
 mod namespaces;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use namespaces::{Namespace, address, call, need_root};
 use serde_json::{Value, json};
@@ -143,4 +143,47 @@ fn host_ports_lead_to_the_pod_from_everywhere() {
     assert!(outside.ask(uplink, 8080).is_err());
     let rules = node.namespace.sh("iptables-save -t nat");
     assert!(!rules.contains(&ip.to_string()), "{rules}");
+}
+
+#[test]
+fn a_udp_client_that_was_there_first_reaches_the_pod() {
+    need_root!();
+    let node = Node::new();
+    let outside = Namespace::new("outside");
+    node.namespace.sh(&format!("ip link add up0 type veth peer name eth0 netns {}", outside.0));
+    node.namespace.sh("ip addr add 192.0.2.1/24 dev up0");
+    node.namespace.sh("ip link set up0 up");
+    outside.sh("ip addr add 192.0.2.9/24 dev eth0");
+    outside.sh("ip link set eth0 up");
+    // Connections are tracked once some rule asks for it.
+    node.namespace.sh("iptables -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT");
+    let client = outside.run(|| UdpSocket::bind(("0.0.0.0", 5555)).unwrap());
+    client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let ask = || {
+        let mut buffer = [0; 16];
+        // An answer may be the refusal of what was sent before.
+        (0..5).find_map(|_| {
+            client.send_to(b"who", ("192.0.2.1", 8053)).ok()?;
+            client
+                .recv(&mut buffer)
+                .ok()
+                .map(|length| String::from_utf8_lossy(&buffer[..length]).into_owned())
+        })
+    };
+    assert_eq!(ask(), None);
+    let mappings = json!({"runtimeConfig": {"portMappings": [
+        {"hostPort": 8053, "containerPort": 53, "protocol": "udp"}]}});
+    for name in ["first", "second"] {
+        let pod = Namespace::new(name);
+        let server = pod.run(|| UdpSocket::bind(("0.0.0.0", 53)).unwrap());
+        std::thread::spawn(move || {
+            let mut buffer = [0; 16];
+            while let Ok((_, from)) = server.recv_from(&mut buffer) {
+                let _ = server.send_to(name.as_bytes(), from);
+            }
+        });
+        node.add(&pod, mappings.clone());
+        assert_eq!(ask().as_deref(), Some(name));
+        node.call("DEL", &pod.0, &pod.path(), &node.config(mappings.clone())).unwrap();
+    }
 }

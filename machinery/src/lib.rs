@@ -11,6 +11,7 @@ pub mod events;
 pub mod leader;
 pub mod logging;
 pub mod metrics;
+pub mod netfilter;
 pub mod pki;
 pub mod queue;
 pub mod serve;

@@ -7,9 +7,10 @@
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
+use machinery::netfilter::{Connection, Protocol};
+
 use crate::endpoints::choose;
-use crate::netfilter::Connection;
-use crate::services::{Protocol, ServicePort};
+use crate::services::ServicePort;
 
 type Address = (Ipv4Addr, u16);
 

@@ -72,8 +72,9 @@ fn hinted<'a>(port: &'a ServicePort, node: &str, zone: Option<&str>) -> Option<V
 mod tests {
     use std::net::Ipv4Addr;
 
+    use machinery::netfilter::Protocol;
+
     use super::*;
-    use crate::services::Protocol;
 
     /// `r` ready, `t` terminating but serving, `d` neither; upper case on this node.
     fn port(kinds: &str, internal_local: bool, external_local: bool) -> ServicePort {

@@ -3,9 +3,8 @@
 //! They are kube-proxy's: a prefix and 16 characters of the SHA-256 of what the chain is for, in
 //! base 32; iptables allows 28 characters. Upstream: `pkg/proxy/iptables` `servicePortChainName`.
 
+use machinery::netfilter::Protocol;
 use sha2::{Digest, Sha256};
-
-use crate::services::Protocol;
 
 fn hashed(prefix: &str, parts: &[&str]) -> String {
     let mut hash = Sha256::new();

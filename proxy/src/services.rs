@@ -11,6 +11,7 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Service, ServicePort as ApiPort};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use machinery::netfilter::Protocol;
 
 /// Objects of another proxy carry this label.
 pub const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
@@ -29,35 +30,8 @@ pub struct Snapshot {
     pub zone: Option<String>,
 }
 
-/// Transport protocol of a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Protocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
-}
-
-impl Protocol {
-    /// As iptables writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-            Protocol::Sctp => "sctp",
-        }
-    }
-
-    fn parse(name: Option<&str>) -> Option<Protocol> {
-        match name {
-            None | Some("TCP") => Some(Protocol::Tcp),
-            Some("UDP") => Some(Protocol::Udp),
-            Some("SCTP") => Some(Protocol::Sctp),
-            Some(_) => None,
-        }
-    }
+fn protocol(name: Option<&str>) -> Option<Protocol> {
+    name.map_or(Some(Protocol::Tcp), Protocol::parse)
 }
 
 /// One port of a service.
@@ -188,7 +162,7 @@ fn collect_slice<'a>(
     };
     for port in slice.ports.iter().flatten() {
         let Some(number) = port.port.and_then(|port| u16::try_from(port).ok()) else { continue };
-        let Some(protocol) = Protocol::parse(port.protocol.as_deref()) else { continue };
+        let Some(protocol) = protocol(port.protocol.as_deref()) else { continue };
         let key = (namespace.as_str(), service.as_str(), port.name.as_deref().unwrap_or_default(), protocol);
         let known = into.entry(key).or_default();
         for endpoint in slice.endpoints.iter().flatten() {
@@ -258,7 +232,7 @@ fn service_port(service: &Service, port: &ApiPort) -> Option<ServicePort> {
         name: full_name,
         namespace,
         service: name,
-        protocol: Protocol::parse(port.protocol.as_deref())?,
+        protocol: protocol(port.protocol.as_deref())?,
         cluster_ip,
         port: number(port.port)?,
         node_port: port.node_port.and_then(number),

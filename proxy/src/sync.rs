@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use machinery::cache::Cache;
 use machinery::client::Backoff;
+use machinery::netfilter::{Netfilter, Protocol};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -20,10 +21,9 @@ use crate::conntrack::UdpServices;
 use crate::health::{Health, ServiceHealth};
 use crate::iptables::{self, IptablesError};
 use crate::metrics::Metrics;
-use crate::netfilter::Netfilter;
 use crate::render::{Rules, render};
 use crate::ruleset::Ruleset;
-use crate::services::{Protocol, ServicePort, Snapshot, resolve};
+use crate::services::{ServicePort, Snapshot, resolve};
 
 /// However well all seems, everything is written anew after this time.
 const FULL_SYNC_PERIOD: Duration = Duration::from_secs(3600);

@@ -276,7 +276,7 @@ fn changes_touch_what_changed_and_survive_a_flush() {
         let mut syncer = syncer();
         syncer.sync(&ports(&both), None).await.unwrap();
         // A rule that someone added to a chain of another service stays: that chain is not touched.
-        let chain = proxy::names::cluster("shop/web", proxy::services::Protocol::Tcp);
+        let chain = proxy::names::cluster("shop/web", machinery::netfilter::Protocol::Tcp);
         sh(&format!("iptables -t nat -A {chain} -m comment --comment mine -j RETURN"));
         syncer.sync(&ports(&both), None).await.unwrap();
         assert!(sh("iptables-save -t nat").contains("mine"), "nothing changed, nothing was called");
@@ -343,7 +343,7 @@ fn counters_come_count_and_go() {
     need_root!();
     let node = Namespace::new("node");
     node.run(|| {
-        let mut netfilter = proxy::netfilter::Netfilter::open().unwrap();
+        let mut netfilter = machinery::netfilter::Netfilter::open().unwrap();
         match netfilter.add_counter("proxytest") {
             Ok(()) => {}
             Err(error) => {

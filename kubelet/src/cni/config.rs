@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
+use machinery::netfilter::Protocol;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -229,7 +230,7 @@ fn check_network(network: &Network) -> Result<(), CniError> {
         return Err(invalid(format!("dataDir {:?} is not an absolute path", network.data_dir)));
     }
     for mapping in &network.runtime_config.port_mappings {
-        if !matches!(mapping.protocol.to_ascii_lowercase().as_str(), "tcp" | "udp" | "sctp") {
+        if Protocol::parse(&mapping.protocol).is_none() {
             return Err(invalid(format!("protocol {:?} of a port mapping is not known", mapping.protocol)));
         }
         if mapping.container_port == 0 {

@@ -5,9 +5,13 @@
 //! host ports comes or goes. Upstream: the `portmap` plugin of `containernetworking/plugins`.
 
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+use machinery::netfilter::{Connection, Netfilter, Protocol};
 
 use super::CniError;
-use super::allocation::Table;
+use super::PortMapping;
+use super::allocation::{Holding, Table};
 use crate::iptables::{self, Jump};
 
 const PORTS: &str = "SKIFF-HOSTPORTS";
@@ -75,14 +79,59 @@ pub fn apply(table: &Table, bridge: &str) -> Result<(), CniError> {
     iptables::restore(&render(table, &missing)).map_err(failed)
 }
 
+/// Has the kernel forget UDP connections to a holding's ports that began before its rules were
+/// there (`locals` are the node's addresses) or that go to the holding itself, when it goes away:
+/// a client that keeps its port would otherwise keep its destination.
+pub fn forget_connections(holding: &Holding, locals: &[Ipv4Addr]) -> Result<(), CniError> {
+    let is_udp = |port: &PortMapping| Protocol::parse(&port.protocol) == Some(Protocol::Udp);
+    if !holding.ports.iter().any(is_udp) {
+        return Ok(());
+    }
+    let failed = |source: std::io::Error| {
+        CniError::new(CniError::HOST_PORTS, "cannot remove stale UDP connections", source)
+    };
+    let mut netfilter = Netfilter::open().map_err(failed)?;
+    for connection in netfilter.connections(Protocol::Udp).map_err(failed)? {
+        if holding.ports.iter().any(|port| is_udp(port) && is_stale(&connection, holding.ip, port, locals)) {
+            netfilter.forget(&connection).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_stale(connection: &Connection, ip: Ipv4Addr, port: &PortMapping, locals: &[Ipv4Addr]) -> bool {
+    let untranslated = connection.answered_by == connection.to && locals.contains(&connection.to.0);
+    let translated = connection.answered_by == (ip, port.container_port);
+    connection.to.1 == port.host_port && (untranslated || translated)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
     use std::path::PathBuf;
 
     use super::*;
-    use crate::cni::PortMapping;
-    use crate::cni::allocation::Holding;
+
+    #[test]
+    fn connections_of_before_and_of_the_pod_are_stale() {
+        let (node, pod) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(10, 244, 1, 9));
+        let upstream = Ipv4Addr::new(203, 0, 113, 53);
+        let port = PortMapping {
+            host_port: 53,
+            container_port: 5353,
+            protocol: "udp".into(),
+            host_ip: String::new(),
+        };
+        for (what, to, answered_by, stale) in [
+            ("before the pod was there", (node, 53), (node, 53), true),
+            ("the pod's", (node, 53), (pod, 5353), true),
+            ("another port", (node, 54), (node, 54), false),
+            ("through the node to elsewhere", (upstream, 53), (upstream, 53), false),
+            ("through a service", (node, 53), (upstream, 53), false),
+        ] {
+            let connection = Connection::made_up(Protocol::Udp, to, answered_by);
+            assert_eq!(is_stale(&connection, pod, &port, &[node]), stale, "{what}");
+        }
+    }
 
     #[test]
     fn each_port_is_translated_and_hairpins_are_masqueraded() {

@@ -49,6 +49,19 @@ pub fn connect() -> Result<Netlink, CniError> {
     Netlink::open().map_err(|e| CniError::new(CniError::NETLINK, "cannot open a netlink socket", e))
 }
 
+/// The node's own IPv4 addresses.
+pub async fn addresses(node: &Netlink) -> Result<Vec<Ipv4Addr>, CniError> {
+    let mut dump = node.address().get().execute();
+    let mut found = Vec::new();
+    while let Some(message) = dump.try_next().await.map_err(refused("cannot list the node's addresses"))? {
+        found.extend(message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Local(IpAddr::V4(ip)) => Some(*ip),
+            _ => None,
+        }));
+    }
+    Ok(found)
+}
+
 /// Sees to the bridge and its address; what is there already is left as it is.
 pub async fn ensure_bridge(node: &Netlink, network: &Network) -> Result<Link, CniError> {
     let name = &network.bridge;

@@ -22,6 +22,8 @@ use allocation::Allocations;
 pub use config::{Attachment, Command, Network, PortMapping, Request};
 pub use error::CniError;
 
+use crate::netlink::Netlink;
+
 /// The type (file name) of the plugin in configuration lists.
 pub const PLUGIN_TYPE: &str = "skiff-cni";
 
@@ -91,7 +93,7 @@ async fn add(network: &Network, attachment: &Attachment, netns: &std::path::Path
         let ip = all.take(&key, range, netns, ports.clone())?;
         let bridge = interface::ensure_bridge(&node, network).await;
         let ready = match (bridge, ports.is_empty()) {
-            (Ok(bridge), false) => host_ports::apply(&all.table, &network.bridge).map(|()| bridge),
+            (Ok(bridge), false) => open_ports(&node, &all, &key, network).await.map(|()| bridge),
             (bridge, _) => bridge,
         };
         match ready {
@@ -113,11 +115,23 @@ async fn add(network: &Network, attachment: &Attachment, netns: &std::path::Path
     }
 }
 
+/// Leads a new holding's host ports to it.
+async fn open_ports(node: &Netlink, all: &Allocations, key: &str, network: &Network) -> Result<(), CniError> {
+    host_ports::apply(&all.table, &network.bridge)?;
+    match all.table.holdings.get(key) {
+        Some(holding) => host_ports::forget_connections(holding, &interface::addresses(node).await?),
+        None => Ok(()),
+    }
+}
+
 async fn delete(network: &Network, attachment: &Attachment) -> Result<(), CniError> {
     interface::unwire(&interface::connect()?, attachment).await?;
     let mut all = Allocations::open(&network.data_dir, &network.name)?;
     match all.release(&attachment.key())? {
-        Some(held) if !held.ports.is_empty() => host_ports::apply(&all.table, &network.bridge),
+        Some(held) if !held.ports.is_empty() => {
+            host_ports::apply(&all.table, &network.bridge)?;
+            host_ports::forget_connections(&held, &[])
+        }
         _ => Ok(()),
     }
 }
@@ -158,13 +172,16 @@ async fn collect(network: &Network) -> Result<(), CniError> {
     let node = interface::connect()?;
     let mut all = Allocations::open(&network.data_dir, &network.name)?;
     let gone: Vec<String> = all.table.holdings.keys().filter(|key| !valid.contains(*key)).cloned().collect();
-    let mut ports = false;
+    let mut released = Vec::new();
     for key in gone {
         if let Some((container_id, if_name)) = key.rsplit_once('/') {
             let attachment = Attachment { container_id: container_id.into(), if_name: if_name.into() };
             interface::unwire(&node, &attachment).await?;
         }
-        ports |= all.release(&key)?.is_some_and(|holding| !holding.ports.is_empty());
+        released.extend(all.release(&key)?.filter(|holding| !holding.ports.is_empty()));
     }
-    if ports { host_ports::apply(&all.table, &network.bridge) } else { Ok(()) }
+    if !released.is_empty() {
+        host_ports::apply(&all.table, &network.bridge)?;
+    }
+    released.iter().try_for_each(|holding| host_ports::forget_connections(holding, &[]))
 }

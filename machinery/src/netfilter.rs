@@ -14,8 +14,6 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
 };
 
-use crate::services::Protocol;
-
 const CONNTRACK_GET: u16 = 1 << 8 | 1;
 const CONNTRACK_DELETE: u16 = 1 << 8 | 2;
 const COUNTER_NEW: u16 = 7 << 8;
@@ -32,6 +30,35 @@ const DONE: u16 = 3;
 const NESTED: u16 = 0x8000;
 const TYPE_MASK: u16 = 0x3fff;
 
+/// Transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl Protocol {
+    /// As iptables writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        }
+    }
+
+    /// Reads a name as the API or a container runtime writes it.
+    pub fn parse(name: &str) -> Option<Protocol> {
+        [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
+            .into_iter()
+            .find(|protocol| name.eq_ignore_ascii_case(protocol.name()))
+    }
+}
+
 /// A tracked connection: who called whom, and who answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
@@ -47,9 +74,8 @@ pub struct Connection {
     key: Vec<u8>,
 }
 
-#[cfg(test)]
 impl Connection {
-    /// One that no kernel knows.
+    /// One that no kernel knows, for tests of what reads connections.
     pub fn made_up(protocol: Protocol, to: (Ipv4Addr, u16), answered_by: (Ipv4Addr, u16)) -> Connection {
         Connection { protocol, from: (Ipv4Addr::new(192, 0, 2, 9), 5555), to, answered_by, key: Vec::new() }
     }
