@@ -10,6 +10,7 @@ pub mod args;
 pub mod auth;
 pub mod body;
 pub mod bootstrap;
+mod expire;
 pub mod http;
 pub mod publish;
 pub mod query;
@@ -145,6 +146,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
         bootstrapped: AtomicBool::new(false),
     });
     tasks.spawn("https", http::serve(api.clone(), listener, tls_config, tasks.clone()));
+    tasks.spawn_scoped("event-expiry", expire::run(api.clone()));
     let booting = api.clone();
     tasks.spawn_scoped("bootstrap", async move { bootstrap_until_done(&booting).await });
     info!(%address, version = api::VERSION, "serving");

@@ -1,0 +1,119 @@
+//! A whole API server on the memory store, inside the test's process, and a client that shows answers raw.
+
+#![allow(clippy::unwrap_used, dead_code, missing_docs)]
+
+use std::{net::Ipv4Addr, path::Path, time::Duration};
+
+use apiserver::{allocate::Ranges, args::Config};
+use http::Request;
+use machinery::tasks::Tasks;
+use serde_json::Value;
+
+pub struct Server {
+    pub client: kube::Client,
+    pub port: u16,
+    tasks: Tasks,
+    dir: tempfile::TempDir,
+}
+
+/// An answer, as it came.
+pub struct Answer {
+    pub code: u16,
+    pub body: Value,
+    pub warnings: Vec<String>,
+}
+
+pub fn config(dir: &Path) -> Config {
+    let tokens = dir.join("tokens.csv");
+    std::fs::write(&tokens, "secret,tester,1,\"system:masters\"\n").unwrap();
+    let key = dir.join("sa.key");
+    std::fs::write(&key, rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    Config {
+        store: "memory".parse().unwrap(),
+        listen: (Ipv4Addr::LOCALHOST.into(), 0),
+        advertise: None,
+        serving: None,
+        client_ca: None,
+        token_file: Some(tokens),
+        service_account_keys: Some((key, Vec::new())),
+        issuer: "https://kubernetes.default.svc.cluster.local".into(),
+        ranges: Ranges { addresses: "10.96.0.0/16".parse().unwrap(), node_ports: 30000..=30009 },
+        kubelet: None,
+    }
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        machinery::tls::use_ring();
+        let dir = tempfile::tempdir().unwrap();
+        let tasks = Tasks::new();
+        let api = apiserver::start(config(dir.path()), &tasks).await.unwrap();
+        while api.bootstrapped().is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let client = client(api.port(), Some("secret"));
+        let server = Self { client, port: api.port(), tasks, dir };
+        // Pods need the account that a controller makes.
+        let account = serde_json::json!({"metadata": {"name": "default"}});
+        server.send("POST", "/api/v1/namespaces/default/serviceaccounts", &account).await;
+        server
+    }
+
+    pub async fn stop(self) {
+        self.tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+    }
+
+    /// Sends a JSON body (or none, for `Null`).
+    pub async fn send(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let media = match method {
+            "PATCH" => "application/strategic-merge-patch+json",
+            _ => "application/json",
+        };
+        let bytes = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).unwrap() };
+        self.send_raw(method, path, &[("content-type", media)], bytes).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &Value::Null).await
+    }
+
+    pub async fn send_raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
+        send(&self.client, method, path, headers, body).await
+    }
+}
+
+pub fn client(port: u16, token: Option<&str>) -> kube::Client {
+    let mut config = kube::Config::new(format!("https://127.0.0.1:{port}").parse().unwrap());
+    config.accept_invalid_certs = true;
+    config.auth_info.token = token.map(|t| t.to_owned().into());
+    kube::Client::try_from(config).unwrap()
+}
+
+pub async fn send(
+    client: &kube::Client,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Answer {
+    use http_body_util::BodyExt as _;
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(kube::client::Body::from(body)).unwrap();
+    let response = client.send(request).await.unwrap();
+    let code = response.status().as_u16();
+    let warnings =
+        response.headers().get_all("warning").iter().map(|w| w.to_str().unwrap().to_owned()).collect();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let body = serde_json::from_slice(&bytes)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+    Answer { code, body, warnings }
+}
