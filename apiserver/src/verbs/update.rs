@@ -404,6 +404,8 @@ fn carry_over(kind: &api::kind::Kind, part: Part<'_>, new: &mut Value, old: &Val
             new.set_meta("managedFields", managed);
         }
     } else if kind.has_status()
+        // A binding also says in the status that the pod has found its node.
+        && part != Part::Other("binding")
         && let Some(map) = new.as_object_mut()
     {
         match old.get("status") {

@@ -91,6 +91,8 @@ impl Server {
 pub fn client(port: u16, token: Option<&str>) -> kube::Client {
     let mut config = kube::Config::new(format!("https://127.0.0.1:{port}").parse().unwrap());
     config.accept_invalid_certs = true;
+    // Refusals are what the tests are about.
+    config.default_retry = false;
     config.auth_info.token = token.map(|t| t.to_owned().into());
     kube::Client::try_from(config).unwrap()
 }
