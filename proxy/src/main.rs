@@ -2,9 +2,6 @@
 
 use clap::Parser as _;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> anyhow::Result<()> {
     let args = proxy::args::Args::parse();
     machinery::logging::init(&args.common);
