@@ -4,3 +4,4 @@ pub mod cni;
 pub mod iptables;
 pub mod netlink;
 pub mod node_network;
+pub mod streaming;

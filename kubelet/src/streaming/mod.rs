@@ -1,0 +1,148 @@
+//! The kubelet's server on port 10250: logs, exec, attach, port-forward, and what the kubelet
+//! knows of its pods and itself.
+//!
+//! Callers must present a certificate that the cluster's authority signed; only health is
+//! open to all. Sessions are prepared by the runtime, which gives an address that only this
+//! node can reach; the server joins it with the client's connection. Upstream counterpart:
+//! the kubelet's `server` package.
+
+mod channels;
+mod logs;
+mod routes;
+mod session;
+pub mod spdy;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use http::StatusCode;
+use k8s_cri::v1::{AttachRequest, ExecRequest, PortForwardRequest};
+use k8s_openapi::api::core::v1::Pod;
+use machinery::metrics::Registry;
+use machinery::serve::{self, Health};
+use machinery::tasks::Tasks;
+use machinery::tls::{self, ClientCertificates, TlsSource};
+use tokio::net::TcpListener;
+
+/// What the server asks the rest of the kubelet. Errors are the runtime's words.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// The pods of this node, with their latest status.
+    fn pods(&self) -> Vec<Arc<Pod>>;
+    /// One of them.
+    fn pod(&self, namespace: &str, name: &str) -> Option<Arc<Pod>>;
+    /// The running container of a pod by its name in the spec: its id.
+    async fn running(&self, pod: &Pod, container: &str) -> Result<Option<String>, String>;
+    /// The ready sandbox of a pod: its id.
+    async fn sandbox(&self, pod: &Pod) -> Result<Option<String>, String>;
+    /// A container by its id, whether it runs or not.
+    async fn container(&self, id: &str) -> Result<Found, String>;
+    /// Prepares an exec session; the answer is the runtime's streaming address.
+    async fn exec(&self, request: ExecRequest) -> Result<String, String>;
+    /// Prepares an attach session.
+    async fn attach(&self, request: AttachRequest) -> Result<String, String>;
+    /// Prepares a port-forward session.
+    async fn port_forward(&self, request: PortForwardRequest) -> Result<String, String>;
+}
+
+/// A container as the runtime knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Where its output is written.
+    pub log_path: PathBuf,
+    /// Whether its program runs.
+    pub running: bool,
+}
+
+/// Where and how the server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// The certificate it presents.
+    pub tls: TlsSource,
+    /// The authority that signs callers' certificates.
+    pub client_ca: PathBuf,
+}
+
+/// Starts the server. Returns the address it listens on.
+pub async fn spawn(
+    tasks: &Tasks,
+    config: &ServerConfig,
+    backend: Arc<dyn Backend>,
+    registry: Registry,
+    health: Health,
+) -> anyhow::Result<SocketAddr> {
+    let clients = ClientCertificates::Verified(config.client_ca.clone());
+    // Sessions are upgrades, which HTTP/2 does not have.
+    let tls = tls::server_config(&config.tls, &clients, &["http/1.1"])?;
+    let listener = TcpListener::bind(config.address)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.address))?;
+    let address = listener.local_addr().context("listening address")?;
+    let server = Arc::new(routes::Server { backend, registry, health, tasks: tasks.clone() });
+    let serving = serve::accept(listener, tls, tasks.clone(), move |peer, request| {
+        let server = Arc::clone(&server);
+        async move { server.answer(&peer, request).await }
+    });
+    tasks.spawn("kubelet server", serving);
+    Ok(address)
+}
+
+/// Why a request is not done: an HTTP status and words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    status: StatusCode,
+    words: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, words: impl Into<String>) -> Self {
+        Self { status, words: words.into() }
+    }
+
+    fn internal(words: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, words)
+    }
+}
+
+/// A request's parameters, decoded, in their order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn parse(query: Option<&str>) -> Self {
+        let decode = |text: &str| {
+            let text = text.replace('+', " ");
+            percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned()
+        };
+        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        Self(
+            pairs
+                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+                .map(|(key, value)| (decode(key), decode(value)))
+                .collect(),
+        )
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(known, value)| known == key && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn all(&self, key: &str) -> Vec<String> {
+        self.0.iter().filter(|(known, _)| known == key).map(|(_, value)| value.clone()).collect()
+    }
+
+    fn flag(&self, key: &str) -> bool {
+        matches!(self.get(key), Some("1" | "true" | "True" | "TRUE" | "t" | "T"))
+    }
+}
+
+#[cfg(test)]
+mod tests;
