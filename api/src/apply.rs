@@ -182,13 +182,15 @@ pub fn apply(
     options: &Options<'_>,
 ) -> Result<Value, Refusal> {
     merge::check(types, root, config).map_err(|errors| Refusal::Config(not_typed(config, &errors)))?;
-    let attempt = |force| merge_into(types, root, live, config, options, force);
+    let given = config;
+    let mut config = given.clone();
+    types.canonical_scalars(&mut config, root);
+    let attempt = |force| merge_into(types, root, live, &config, options, force);
     let mut result = match attempt(options.force) {
         // What client-side apply owned goes over to kubectl's server-side apply without a conflict.
         Err(Refusal::Conflicts(conflicts)) if options.manager == "kubectl" => {
             let allowed = live.map(|live| applied_by_client(types, root, live)).unwrap_or_default();
-            let rest: Vec<Conflict> =
-                conflicts.into_iter().filter(|c| !allowed.iter().any(|a| *a == c.field)).collect();
+            let rest: Vec<Conflict> = conflicts.into_iter().filter(|c| !allowed.contains(&c.field)).collect();
             if !rest.is_empty() {
                 return Err(Refusal::Conflicts(rest));
             }
@@ -197,7 +199,7 @@ pub fn apply(
         other => other?,
     };
     if options.manager == "kubectl" && live.is_some_and(|l| last_applied(l).is_some()) {
-        record_last_applied(&mut result, config);
+        record_last_applied(&mut result, given);
     }
     Ok(result)
 }
@@ -271,6 +273,29 @@ fn merge_into(
     Ok(result)
 }
 
+/// Takes back new times of entries when nothing but they would change.
+pub fn keep_times(old: &Value, new: &mut Value) {
+    let (Some(old_object), Some(new_object)) = (old.as_object(), new.as_object()) else { return };
+    let (Some(before), Some(after)) = (old.metadata(), new.metadata()) else { return };
+    let same_but = |name: &str, a: &serde_json::Map<String, Value>, b: &serde_json::Map<String, Value>| {
+        a.len() == b.len() && a.iter().all(|(k, v)| k == name || b.get(k) == Some(v))
+    };
+    let entries = |m: &'_ serde_json::Map<String, Value>| -> Vec<Value> {
+        let mut entries = m.get("managedFields").and_then(Value::as_array).cloned().unwrap_or_default();
+        for entry in entries.iter_mut().filter_map(Value::as_object_mut) {
+            entry.remove("time");
+        }
+        entries
+    };
+    if same_but("metadata", old_object, new_object)
+        && same_but("managedFields", before, after)
+        && entries(before) == entries(after)
+    {
+        let managed = before.get("managedFields").cloned().unwrap_or(Value::Null);
+        set_managed(new, managed);
+    }
+}
+
 fn set_managed(object: &mut Value, managed: Value) {
     let Some(Value::Object(metadata)) = object.get_mut("metadata") else { return };
     if managed.as_array().is_none_or(Vec::is_empty) {
@@ -331,9 +356,12 @@ fn applied_by_client(types: &Types, root: TypeRef, live: &Value) -> Vec<String> 
     let Some(applied) = last_applied(live).and_then(|text| crate::json::parse(text.as_bytes()).ok()) else {
         return Vec::new();
     };
+    let mut applied = applied;
+    types.canonical_scalars(&mut applied, root);
     let mut fields = merge::field_set(types, root, &applied);
-    let Comparison { modified, .. } = compare(types, root, live, &applied);
+    let Comparison { modified, added, .. } = compare(types, root, live, &applied);
     fields.subtract(&modified);
+    fields.subtract(&added);
     fields.paths()
 }
 

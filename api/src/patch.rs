@@ -9,6 +9,7 @@ mod strategic;
 use serde_json::Value;
 
 use crate::{
+    field::{Errors, Path},
     json as text,
     schema::{TypeRef, Types},
     status::{Details, Status},
@@ -80,6 +81,17 @@ pub fn apply_patch(
         }
         PatchType::Apply => Err(Status::unsupported_media_type("apply is not a patch of this resource")),
     }
+}
+
+/// The refusal of a patch whose outcome cannot be read as the object's kind.
+pub fn unreadable(form: PatchType, patched: &Value, patch: &[u8], why: &str) -> Status {
+    let shown = match form {
+        PatchType::Strategic => text::parse(patch).map(|p| strategic::go_value(&p)).unwrap_or_default(),
+        _ => patched.to_string(),
+    };
+    let mut errors = Errors::default();
+    errors.invalid(&Path::new("patch"), shown, why);
+    Status::invalid("", "", "", &errors)
 }
 
 fn unfit(patch: &[u8], go: &str) -> String {

@@ -130,18 +130,25 @@ pub fn object(
 ///
 /// # Errors
 /// 400 when a field has the wrong type.
-pub fn read_as(kind: &Kind, mut object: Value) -> Result<Value, Status> {
-    let refused = |why: &dyn std::fmt::Display| {
+pub fn read_as(kind: &Kind, object: Value) -> Result<Value, Status> {
+    try_read(kind, object).map_err(|why| {
         Status::bad_request(format!(
             "{} in version {:?} cannot be handled as a {}: {why}",
             kind.kind, kind.version, kind.kind
         ))
-    };
+    })
+}
+
+/// [`read_as`], for callers that word the refusal themselves.
+///
+/// # Errors
+/// Which field has the wrong type.
+pub fn try_read(kind: &Kind, mut object: Value) -> Result<Value, String> {
     let types = Types::builtin();
     if let Some(root) = types.root(&kind.group, &kind.version, &kind.kind) {
-        types.conform(&mut object, root).map_err(|e| refused(&e))?;
+        types.conform(&mut object, root)?;
     }
-    kind.rules.default(object).map_err(|e| refused(&e))
+    kind.rules.default(object).map_err(|e| e.to_string())
 }
 
 /// Refuses an object of another kind or version than the path names.

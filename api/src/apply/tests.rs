@@ -299,9 +299,20 @@ fn configurations_that_do_not_fit_are_refused() {
 #[test]
 fn applying_the_same_again_changes_nothing() {
     let (types, root) = types("Pod");
-    let config = json!({"metadata": {"name": "x", "labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}], "tolerations": [{"key": "k"}]}});
+    let config = json!({"metadata": {"name": "x", "labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}], "tolerations": [{"key": "k"}],
+        "resources": {"limits": {"cpu": 0.5}}}});
     let once = apply(types, root, None, &config, &options("me", 0)).unwrap();
     assert_eq!(apply(types, root, Some(&once), &config, &options("me", 100)).unwrap(), once);
+
+    let mut later = once.clone();
+    later["metadata"]["managedFields"][0]["time"] = "2030-01-01T00:00:00Z".into();
+    keep_times(&once, &mut later);
+    assert_eq!(later, once);
+    later["metadata"]["managedFields"][0]["time"] = "2030-01-01T00:00:00Z".into();
+    later["metadata"]["labels"]["a"] = "c".into();
+    let changed = later.clone();
+    keep_times(&once, &mut later);
+    assert_eq!(later, changed);
 }
 
 proptest! {

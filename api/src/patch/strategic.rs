@@ -416,7 +416,7 @@ fn bad_directive(directive: &str, object: &Object) -> Mistake {
 }
 
 /// A value as Go's `%v` prints it.
-fn go_value(value: &Value) -> String {
+pub(super) fn go_value(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".into(),
         Value::String(s) => s.clone(),

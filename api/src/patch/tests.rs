@@ -221,6 +221,16 @@ fn patches_that_do_not_fit_are_refused() {
     );
 }
 
+#[test]
+fn outcomes_that_cannot_be_read_are_shown() {
+    let patch = br#"{"spec":{"replicas":"x"}}"#;
+    let refused = unreadable(PatchType::Strategic, &json!({}), patch, "no");
+    assert_eq!((refused.code, refused.reason.as_str()), (422, "Invalid"));
+    assert_eq!(refused.message, " \"\" is invalid: patch: Invalid value: \"map[spec:map[replicas:x]]\": no");
+    let refused = unreadable(PatchType::Merge, &json!({"a": 1}), patch, "no");
+    assert_eq!(refused.message, " \"\" is invalid: patch: Invalid value: \"{\\\"a\\\":1}\": no");
+}
+
 proptest! {
     #[test]
     fn no_patch_panics(current in crate::schema::tests::any_json(), patch in crate::schema::tests::any_json()) {

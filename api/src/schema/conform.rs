@@ -19,6 +19,32 @@ impl Types {
         self.walk(value, root, "", &mut Vec::new())
     }
 
+    /// Brings the scalars of a value that have several forms (quantities, moments) into the one in which
+    /// objects are kept, and leaves everything else as it is.
+    pub fn canonical_scalars(&self, value: &mut Value, ty: TypeRef) {
+        match (self.node(ty), value) {
+            (Node::Scalar(Scalar::Quantity | Scalar::Time | Scalar::MicroTime), Value::Null) => {}
+            (Node::Scalar(scalar @ (Scalar::Quantity | Scalar::Time | Scalar::MicroTime)), value) => {
+                // A value that is none is found when the object is read.
+                let _unreadable = conform_scalar(value, *scalar);
+            }
+            (Node::List { item, .. }, Value::Array(items)) => {
+                items.iter_mut().for_each(|v| self.canonical_scalars(v, *item));
+            }
+            (Node::Map { value, .. }, Value::Object(map)) => {
+                map.values_mut().for_each(|v| self.canonical_scalars(v, *value));
+            }
+            (Node::Object(object), Value::Object(map)) => {
+                for (name, member) in map {
+                    if let Some(field) = object.fields.get(name.as_str()) {
+                        self.canonical_scalars(member, field.ty);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// `owner` is the innermost object type, `fields` the names that led here.
     fn walk<'a>(
         &'a self,

@@ -93,7 +93,12 @@ pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let updated = write(&ctx, part(&ctx), Expected::default(), &mut warnings, |current| {
         let patched = patch::apply_patch(patch_type, types, root, current, &bytes)?;
         found = body::unknown_fields(&kind, &patched, validation)?;
-        body::read_as(&ctx.kind, patched)
+        body::try_read(&ctx.kind, patched).map_err(|why| {
+            match patch::apply_patch(patch_type, types, root, current, &bytes) {
+                Ok(patched) => patch::unreadable(patch_type, &patched, &bytes, &why),
+                Err(refusal) => refusal,
+            }
+        })
     })
     .await?;
     warnings.extend(found);
@@ -375,6 +380,9 @@ async fn next_state(
     errors.0.extend(kind.rules.validate_update(&new, old, part).0);
     if !errors.is_empty() {
         return Err(ctx.invalid(ctx.name(), &errors));
+    }
+    if tracking == Tracking::Done {
+        apply::keep_times(old, &mut new);
     }
     Ok(new)
 }
