@@ -116,11 +116,9 @@ fn by_type(secret: &Secret, at: &Path, errors: &mut Errors) {
         }
         "kubernetes.io/dockercfg" => need_json(".dockercfg", errors),
         "kubernetes.io/dockerconfigjson" => need_json(".dockerconfigjson", errors),
-        "kubernetes.io/basic-auth" => {
-            if value("username").is_none() && value("password").is_none() {
-                need("username", errors);
-                need("password", errors);
-            }
+        "kubernetes.io/basic-auth" if value("username").or(value("password")).is_none() => {
+            need("username", errors);
+            need("password", errors);
         }
         "kubernetes.io/ssh-auth" => need("ssh-privatekey", errors),
         "kubernetes.io/tls" => {

@@ -68,10 +68,11 @@ pub fn same_selector(new: &LabelSelector, old: &LabelSelector, errors: &mut Erro
     immutable(new, old, &Path::new("spec.selector"), errors);
 }
 
+/// Name and value of a count, and of the count that it is a part of.
+pub type Count<'a> = (&'a str, i32, Option<(&'a str, i32)>);
+
 /// The counts of a status: none negative, none above the one it is a part of.
-///
-/// `counts` lists name, value and the name and value of the whole, if it has one.
-pub fn counts(counts: &[(&str, i32, Option<(&str, i32)>)], errors: &mut Errors) {
+pub fn counts(counts: &[Count<'_>], errors: &mut Errors) {
     let at = Path::new("status");
     for (name, value, _) in counts {
         not_negative(Some(*value), &at.child(name), errors);
