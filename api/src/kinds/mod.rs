@@ -7,6 +7,7 @@ use crate::kind::{ALL_VERBS, Kind, ScalePaths, Strategy, Subresource, Typed};
 pub mod cells;
 mod config_map;
 mod controller_revision;
+mod daemon_set;
 mod defaults;
 mod deployment;
 mod endpoint_slice;
@@ -15,11 +16,16 @@ mod event;
 mod lease;
 mod namespace;
 mod node;
+mod persistent_volume;
+mod persistent_volume_claim;
 pub mod pod;
 mod replica_set;
 mod secret;
 mod service;
 mod service_account;
+mod stateful_set;
+#[cfg(test)]
+mod testing;
 mod workload;
 
 /// Every built-in kind, in the order discovery lists them.
@@ -38,6 +44,21 @@ pub fn builtin() -> Vec<Kind> {
             .cluster_wide()
             .short(&["no"])
             .sub_of("proxy", ("", "v1", "NodeProxyOptions"), PROXY_VERBS)
+            .status(),
+        kind(
+            "",
+            "v1",
+            "PersistentVolumeClaim",
+            "persistentvolumeclaims",
+            persistent_volume_claim::PersistentVolumeClaims,
+        )
+        .short(&["pvc"])
+        .returns_deleted()
+        .status(),
+        kind("", "v1", "PersistentVolume", "persistentvolumes", persistent_volume::PersistentVolumes)
+            .cluster_wide()
+            .short(&["pv"])
+            .returns_deleted()
             .status(),
         kind("", "v1", "Pod", "pods", pod::Pods)
             .short(&["po"])
@@ -71,6 +92,10 @@ pub fn builtin() -> Vec<Kind> {
             "controllerrevisions",
             controller_revision::ControllerRevisions,
         ),
+        kind("apps", "v1", "DaemonSet", "daemonsets", daemon_set::DaemonSets)
+            .short(&["ds"])
+            .categories(&["all"])
+            .status(),
         kind("apps", "v1", "Deployment", "deployments", deployment::Deployments)
             .short(&["deploy"])
             .categories(&["all"])
@@ -78,6 +103,11 @@ pub fn builtin() -> Vec<Kind> {
             .status(),
         kind("apps", "v1", "ReplicaSet", "replicasets", replica_set::ReplicaSets)
             .short(&["rs"])
+            .categories(&["all"])
+            .scale(".spec.selector")
+            .status(),
+        kind("apps", "v1", "StatefulSet", "statefulsets", stateful_set::StatefulSets)
+            .short(&["sts"])
             .categories(&["all"])
             .scale(".spec.selector")
             .status(),

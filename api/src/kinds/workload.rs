@@ -21,7 +21,7 @@ pub fn keep_empty_selector(value: &mut Value) {
 }
 
 /// Whether there is a selector at all; see [`keep_empty_selector`].
-fn is_given(selector: &LabelSelector) -> bool {
+pub fn is_given(selector: &LabelSelector) -> bool {
     selector.match_labels.is_some() || selector.match_expressions.is_some()
 }
 

@@ -23,6 +23,7 @@ mod volume;
 
 pub use placement::{node_selector, taint_effect, tolerations};
 pub use update::{ephemeral_update, resize_update, update};
+pub use volume::host_path;
 
 /// What containers need to know about the pod around them.
 struct Around<'a> {

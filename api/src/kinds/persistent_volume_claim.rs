@@ -1,0 +1,195 @@
+//! PersistentVolumeClaim: a wish for storage.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use serde_json::Value;
+
+use crate::{
+    field::{Errors, Path},
+    kind::{Column, Part, Strategy, cell},
+    kinds::{
+        cells::{list, text_or},
+        claim_spec,
+        defaults::set_text,
+        line_diff, pod,
+    },
+    object::ObjectExt,
+    quantity::Quantity,
+};
+
+/// The rules of claims.
+pub struct PersistentVolumeClaims;
+
+/// The defaults of a claim, on its own and in a StatefulSet.
+pub fn fill(claim: &mut PersistentVolumeClaim) {
+    pod::defaults::claim_spec(claim.spec.get_or_insert_default());
+    set_text(&mut claim.status.get_or_insert_default().phase, "Pending");
+}
+
+/// `RWO,ROX` for a list of access modes.
+pub fn access_modes(modes: &[Value]) -> String {
+    let all = [
+        ("ReadWriteOnce", "RWO"),
+        ("ReadOnlyMany", "ROX"),
+        ("ReadWriteMany", "RWX"),
+        ("ReadWriteOncePod", "RWOP"),
+    ];
+    let has = |mode: &str| modes.iter().any(|m| m.as_str() == Some(mode));
+    all.iter().filter(|(mode, _)| has(mode)).map(|(_, short)| *short).collect::<Vec<_>>().join(",")
+}
+
+impl Strategy for PersistentVolumeClaims {
+    type Object = PersistentVolumeClaim;
+
+    fn default(&self, claim: &mut PersistentVolumeClaim) {
+        fill(claim);
+    }
+
+    fn prepare_create(&self, claim: &mut PersistentVolumeClaim) {
+        claim.status = None;
+        set_text(&mut claim.status.get_or_insert_default().phase, "Pending");
+    }
+
+    fn validate(&self, claim: &PersistentVolumeClaim, errors: &mut Errors) {
+        if let Some(spec) = &claim.spec {
+            claim_spec(spec, &Path::new("spec"), errors);
+        }
+    }
+
+    fn validate_update(
+        &self,
+        new: &PersistentVolumeClaim,
+        old: &PersistentVolumeClaim,
+        part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        if part == Part::Status {
+            return;
+        }
+        self.validate(new, errors);
+        let (Some(new), Some(was)) = (&new.spec, &old.spec) else { return };
+        let bound = old.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
+        let mut rest = new.clone();
+        if was.volume_name.is_none() {
+            rest.volume_name = None;
+        }
+        if bound {
+            rest.volume_attributes_class_name.clone_from(&was.volume_attributes_class_name);
+            if let (Some(rest), Some(was)) = (&mut rest.resources, &was.resources) {
+                rest.requests.clone_from(&was.requests);
+            }
+        }
+        if rest != *was {
+            let text = |spec| serde_json::to_string_pretty(&spec).unwrap_or_default();
+            let why = format!(
+                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{}",
+                line_diff(&text(was.clone()), &text(rest))
+            );
+            errors.forbidden(&Path::new("spec"), &why);
+            return;
+        }
+        let size = |requests: Option<&k8s_openapi::api::core::v1::VolumeResourceRequirements>| {
+            requests.and_then(|r| r.requests.as_ref()?.get("storage")).map(Quantity::of)
+        };
+        let capacity =
+            old.status.as_ref().and_then(|s| s.capacity.as_ref()?.get("storage")).map(Quantity::of);
+        let (now, before) = (size(new.resources.as_ref()), size(was.resources.as_ref()));
+        if now < before && now < capacity {
+            let at = Path::new("spec.resources.requests.storage");
+            errors.forbidden(&at, "field can not be less than status.capacity");
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let text = |name, words| Column::new(name, "string", words);
+        vec![
+            Column::name(),
+            text("Status", "Whether the claim has its volume."),
+            text("Volume", "The volume that the claim has."),
+            text("Capacity", "What the volume holds."),
+            text("Access Modes", "How the volume may be mounted."),
+            text("StorageClass", "The class the volume must be of."),
+            text("VolumeAttributesClass", "The class of attributes the volume must have."),
+            Column::age(),
+            text("VolumeMode", "Whether the volume is a file system or a block device.").wide(),
+        ]
+    }
+
+    fn cells(&self, claim: &Value, now: Timestamp) -> Vec<Value> {
+        let volume = claim.str_at(&["spec", "volumeName"]);
+        let (capacity, modes) = if volume.is_empty() {
+            (String::new(), String::new())
+        } else {
+            (
+                claim.str_at(&["status", "capacity", "storage"]).to_owned(),
+                access_modes(list(claim, &["status", "accessModes"])),
+            )
+        };
+        let state = if claim.is_deleting() { "Terminating" } else { claim.str_at(&["status", "phase"]) };
+        vec![
+            cell::name(claim),
+            state.into(),
+            volume.into(),
+            capacity.into(),
+            modes.into(),
+            claim.str_at(&["spec", "storageClassName"]).into(),
+            text_or(claim, &["spec", "volumeAttributesClassName"], "<unset>"),
+            cell::age(claim, now),
+            text_or(claim, &["spec", "volumeMode"], "<unset>"),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::testing::{changed, made, wrong};
+
+    fn claim(change: &Value) -> Value {
+        let mut spec =
+            json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+        json_patch::merge(&mut spec, change);
+        let raw = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": spec});
+        made(PersistentVolumeClaims, raw)
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (change, expected) in [
+            (json!({}), vec![]),
+            (
+                json!({"accessModes": ["ReadWriteOncePod", "ReadOnlyMany"]}),
+                vec!["spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes"],
+            ),
+            (
+                json!({"volumeMode": "Tape"}),
+                vec![
+                    "spec.volumeMode: Unsupported value: \"Tape\": supported values: \"Block\", \"Filesystem\"",
+                ],
+            ),
+        ] {
+            assert_eq!(wrong(PersistentVolumeClaims, &claim(&change)), expected, "{change}");
+        }
+    }
+
+    #[test]
+    fn bound_claims_grow_and_do_not_shrink() {
+        let mut old = claim(&json!({}));
+        let bigger = claim(&json!({"resources": {"requests": {"storage": "2Gi"}}}));
+        assert!(
+            changed(PersistentVolumeClaims, &bigger, &old)[0]
+                .starts_with("spec: Forbidden: spec is immutable")
+        );
+        let bind = claim(&json!({"volumeName": "pv"}));
+        assert_eq!(changed(PersistentVolumeClaims, &bind, &old), Vec::<String>::new());
+        old["status"] = json!({"phase": "Bound", "capacity": {"storage": "1Gi"}});
+        assert_eq!(changed(PersistentVolumeClaims, &bigger, &old), Vec::<String>::new());
+        let smaller = claim(&json!({"resources": {"requests": {"storage": "5Mi"}}}));
+        assert_eq!(
+            changed(PersistentVolumeClaims, &smaller, &old),
+            ["spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"]
+        );
+    }
+}

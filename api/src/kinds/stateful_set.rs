@@ -1,0 +1,252 @@
+//! StatefulSet: pods with names and volumes of their own, one after the other.
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
+use serde_json::Value;
+
+use crate::{
+    field::{Errors, Path},
+    kind::{Column, Part, Strategy, cell},
+    kinds::{
+        cells::{self, int},
+        defaults::{absent_when_zero, set, set_text},
+        persistent_volume_claim, pod, workload,
+    },
+    validation::{at_most_100_percent, not_negative, number_or_percent},
+};
+
+/// The rules of StatefulSets.
+pub struct StatefulSets;
+
+impl Strategy for StatefulSets {
+    type Object = StatefulSet;
+
+    const HAS_GENERATION: bool = true;
+
+    fn before_reading(&self, value: &mut Value) {
+        workload::keep_empty_selector(value);
+        // The claims may leave out what they are.
+        let claims = value.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut);
+        for claim in claims.into_iter().flatten().filter_map(Value::as_object_mut) {
+            claim.entry("apiVersion").or_insert_with(|| "v1".into());
+            claim.entry("kind").or_insert_with(|| "PersistentVolumeClaim".into());
+        }
+    }
+
+    fn default(&self, stateful_set: &mut StatefulSet) {
+        let spec = stateful_set.spec.get_or_insert_default();
+        set_text(&mut spec.pod_management_policy, "OrderedReady");
+        let strategy = spec.update_strategy.get_or_insert_default();
+        set_text(&mut strategy.type_, "RollingUpdate");
+        if strategy.type_.as_deref() == Some("RollingUpdate") {
+            set(&mut strategy.rolling_update.get_or_insert_default().partition, 0);
+        }
+        let retention = spec.persistent_volume_claim_retention_policy.get_or_insert_default();
+        set_text(&mut retention.when_deleted, "Retain");
+        set_text(&mut retention.when_scaled, "Retain");
+        set(&mut spec.replicas, 1);
+        set(&mut spec.revision_history_limit, 10);
+        absent_when_zero(&mut spec.min_ready_seconds);
+        absent_when_zero(&mut spec.service_name);
+        absent_when_zero(&mut spec.volume_claim_templates);
+        for claim in spec.volume_claim_templates.iter_mut().flatten() {
+            persistent_volume_claim::fill(claim);
+        }
+        pod::defaults::pod_template(&mut spec.template);
+        set(&mut stateful_set.status.get_or_insert_default().available_replicas, 0);
+    }
+
+    fn prepare_create(&self, stateful_set: &mut StatefulSet) {
+        stateful_set.status = None;
+        set(&mut stateful_set.status.get_or_insert_default().available_replicas, 0);
+    }
+
+    fn validate(&self, stateful_set: &StatefulSet, errors: &mut Errors) {
+        let at = Path::new("spec");
+        let Some(spec) = &stateful_set.spec else { return errors.required(&at, "") };
+        let policy_at = at.child("podManagementPolicy");
+        match spec.pod_management_policy.as_deref().unwrap_or_default() {
+            "" => errors.required(&policy_at, ""),
+            "OrderedReady" | "Parallel" => {}
+            other => errors.invalid(&policy_at, other, "must be 'OrderedReady' or 'Parallel'"),
+        }
+        update_strategy(spec.update_strategy.as_ref(), &at.child("updateStrategy"), errors);
+        if let Some(retention) = &spec.persistent_volume_claim_retention_policy {
+            let at = at.child("persistentVolumeClaimRetentionPolicy");
+            for (field, policy) in
+                [("whenDeleted", &retention.when_deleted), ("whenScaled", &retention.when_scaled)]
+            {
+                let policy = policy.as_deref().unwrap_or_default();
+                if !["Delete", "Retain"].contains(&policy) {
+                    errors.not_supported(&at.child(field), policy, &["Delete", "Retain"]);
+                }
+            }
+        }
+        not_negative(spec.replicas, &at.child("replicas"), errors);
+        not_negative(spec.min_ready_seconds, &at.child("minReadySeconds"), errors);
+        let start = spec.ordinals.as_ref().and_then(|o| o.start);
+        not_negative(start, &at.child("ordinals.start"), errors);
+        workload::selector(&spec.selector, "statefulset", &at.child("selector"), errors);
+        let template_at = at.child("template");
+        workload::template(Some(&spec.template), &spec.selector, "StatefulSet", &template_at, errors);
+    }
+
+    fn validate_update(&self, new: &StatefulSet, old: &StatefulSet, part: Part<'_>, errors: &mut Errors) {
+        if part == Part::Status {
+            let Some(status) = &new.status else { return };
+            let n = |count: Option<i32>| count.unwrap_or(0);
+            let whole = Some(("status.replicas", status.replicas));
+            let ready = n(status.ready_replicas);
+            workload::counts(
+                &[
+                    ("replicas", status.replicas, None),
+                    ("readyReplicas", ready, whole),
+                    ("currentReplicas", n(status.current_replicas), whole),
+                    ("updatedReplicas", n(status.updated_replicas), whole),
+                    (
+                        "availableReplicas",
+                        n(status.available_replicas),
+                        Some(("status.readyReplicas", ready)),
+                    ),
+                ],
+                errors,
+            );
+            return;
+        }
+        self.validate(new, errors);
+        let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
+        let fixed = StatefulSetSpec {
+            replicas: old.replicas,
+            ordinals: old.ordinals.clone(),
+            template: old.template.clone(),
+            update_strategy: old.update_strategy.clone(),
+            revision_history_limit: old.revision_history_limit,
+            persistent_volume_claim_retention_policy: old.persistent_volume_claim_retention_policy.clone(),
+            min_ready_seconds: old.min_ready_seconds,
+            ..new.clone()
+        };
+        if fixed != *old {
+            let why = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+            errors.forbidden(&Path::new("spec"), why);
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let [containers, images] = cells::template_columns();
+        vec![
+            Column::name(),
+            Column::new("Ready", "string", "Pods that are ready, of those wanted."),
+            Column::age(),
+            containers,
+            images,
+        ]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let (ready, wanted) = (int(object, &["status", "readyReplicas"]), int(object, &["spec", "replicas"]));
+        vec![
+            cell::name(object),
+            format!("{ready}/{wanted}").into(),
+            cell::age(object, now),
+            cells::container_names(object),
+            cells::container_images(object),
+        ]
+    }
+}
+
+fn update_strategy(strategy: Option<&StatefulSetUpdateStrategy>, at: &Path, errors: &mut Errors) {
+    let rolling = strategy.and_then(|s| s.rolling_update.as_ref());
+    let rolling_at = at.child("rollingUpdate");
+    match strategy.and_then(|s| s.type_.as_deref()).unwrap_or_default() {
+        "" => errors.required(at, ""),
+        "OnDelete" => {
+            if rolling.is_some() {
+                let words = "only allowed for updateStrategy 'RollingUpdate'";
+                errors.invalid(&rolling_at, rolling, words);
+            }
+        }
+        "RollingUpdate" => {
+            let Some(rolling) = rolling else { return };
+            not_negative(rolling.partition, &rolling_at.child("partition"), errors);
+            if let Some(unavailable) = &rolling.max_unavailable {
+                number_or_percent(unavailable, &rolling_at.child("maxUnavailable"), errors);
+                at_most_100_percent(unavailable, &rolling_at.child("maxUnavailable"), errors);
+            }
+        }
+        _ => errors.invalid(at, strategy, "must be 'RollingUpdate' or 'OnDelete'"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::testing::{changed, made, wrong};
+
+    fn stateful_set(change: &Value) -> Value {
+        let mut spec = json!({
+            "serviceName": "db",
+            "selector": {"matchLabels": {"app": "db"}},
+            "template": {"metadata": {"labels": {"app": "db"}},
+                         "spec": {"containers": [{"name": "db", "image": "db:1"}]}},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {
+                "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1024Mi"}}}}],
+        });
+        json_patch::merge(&mut spec, change);
+        let raw =
+            json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "s"}, "spec": spec});
+        made(StatefulSets, raw)
+    }
+
+    #[test]
+    fn claims_are_filled_in() {
+        assert_eq!(
+            stateful_set(&json!({}))["spec"]["volumeClaimTemplates"],
+            json!([{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "volumeMode": "Filesystem"},
+                "status": {"phase": "Pending"}}])
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (change, expected) in [
+            (json!({}), vec![]),
+            (
+                json!({"updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 1}}}),
+                vec![
+                    "spec.updateStrategy.rollingUpdate: Invalid value: {\"partition\":1}: only allowed for updateStrategy 'RollingUpdate'",
+                ],
+            ),
+            (
+                json!({"persistentVolumeClaimRetentionPolicy": {"whenScaled": "Hide"}}),
+                vec![
+                    "spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: \"Hide\": supported values: \"Delete\", \"Retain\"",
+                ],
+            ),
+            (
+                json!({"selector": null, "replicas": -1}),
+                vec![
+                    "spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+                    "spec.selector: Required value",
+                    "spec.template.metadata.labels: Invalid value: {\"app\":\"db\"}: `selector` does not match template `labels`",
+                ],
+            ),
+        ] {
+            assert_eq!(wrong(StatefulSets, &stateful_set(&change)), expected, "{change}");
+        }
+    }
+
+    #[test]
+    fn some_of_the_spec_may_change() {
+        let old = stateful_set(&json!({}));
+        let free = stateful_set(&json!({"replicas": 5, "template": {"spec": {"hostNetwork": true}}}));
+        assert_eq!(changed(StatefulSets, &free, &old), Vec::<String>::new());
+        let fixed = stateful_set(&json!({"podManagementPolicy": "Parallel"}));
+        assert!(
+            changed(StatefulSets, &fixed, &old)[0]
+                .starts_with("spec: Forbidden: updates to statefulset spec")
+        );
+    }
+}
