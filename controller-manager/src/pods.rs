@@ -2,6 +2,7 @@
 //! available. Upstream: `k8s.io/kubernetes/pkg/api/v1/pod`.
 
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use machinery::cache::Change;
 
 use crate::frame::{Timestamp, plus_seconds};
 
@@ -55,4 +56,30 @@ pub fn available_from(pod: &Pod, min_ready_seconds: i32) -> Option<Timestamp> {
 /// The node it is bound to; empty while it is not.
 pub fn node_name(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
+}
+
+/// Whether a change is one that a keeper of replicas judges by.
+pub fn changed_for_owner(change: &Change<Pod>) -> bool {
+    let (Some(old), Some(new)) = (&change.old, &change.new) else { return true };
+    let differs = |a: &Pod, b: &Pod| {
+        phase(a) != phase(b)
+            || ready_since(a) != ready_since(b)
+            || is_ready(a) != is_ready(b)
+            || is_terminating(a) != is_terminating(b)
+            || a.metadata.labels != b.metadata.labels
+            || a.metadata.owner_references != b.metadata.owner_references
+            || a.metadata.uid != b.metadata.uid
+    };
+    differs(old, new)
+}
+
+/// Whether a change is one that services see: who may be reached where.
+pub fn changed_for_services(change: &Change<Pod>) -> bool {
+    let (Some(old), Some(new)) = (&change.old, &change.new) else { return true };
+    let ips = |pod: &Pod| pod.status.as_ref().and_then(|status| status.pod_ips.clone());
+    let name = |pod: &Pod| pod.spec.as_ref().map(|spec| (spec.hostname.clone(), spec.subdomain.clone()));
+    changed_for_owner(change)
+        || ips(old) != ips(new)
+        || name(old) != name(new)
+        || (node_name(old) != node_name(new) && ips(new).is_some())
 }

@@ -16,7 +16,7 @@ use machinery::queue::Queue;
 
 use crate::caches::{Caches, slice_key};
 use crate::frame::{Controller, Key, Plan, Timestamp};
-use crate::{owners, selector};
+use crate::{owners, pods, selector};
 
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
@@ -24,6 +24,9 @@ const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 fn follow_pods(caches: &Caches, queue: &Queue<Key>) {
     let (keys, services) = (queue.clone(), caches.services.clone());
     caches.pods.on_change(move |change| {
+        if !pods::changed_for_services(change) {
+            return;
+        }
         let labels = |pod: &Option<Arc<Pod>>| pod.as_ref().and_then(|pod| pod.metadata.labels.clone());
         let (old, new) = (labels(&change.old), labels(&change.new));
         for service in services.list_in(owners::namespace(&change.latest().metadata)) {

@@ -34,6 +34,8 @@ const REDISCOVER: Duration = Duration::from_secs(30);
 const UNKNOWN_KIND: Duration = Duration::from_secs(30);
 /// When to look again after a write that came too late.
 const SOON: Duration = Duration::from_millis(20);
+/// How long to wait for the first list of every kind.
+const SYNC_PATIENCE: Duration = Duration::from_secs(30);
 const WORKERS: usize = 8;
 /// How many vanished owners are remembered.
 const MOST_GONE: usize = 4096;
@@ -140,8 +142,12 @@ impl Collector {
                             watches.insert(served.kind.clone(), self.watch(&served.kind, &tasks));
                         }
                     }
-                    for watch in watches.values() {
-                        watch.wait_synced().await;
+                    // A kind that cannot be listed holds the others up no longer than this.
+                    let all = futures::future::join_all(watches.values().map(Metadatas::wait_synced));
+                    if tokio::time::timeout(SYNC_PATIENCE, all).await.is_err() {
+                        let late = watches.iter().filter(|(_, watch)| !watch.synced());
+                        let late: Vec<&str> = late.map(|(kind, _)| kind.plural.as_str()).collect();
+                        warn!(?late, "collecting garbage without knowing all kinds");
                     }
                     *self.served.lock() = served;
                     if !std::mem::replace(&mut working, true) {

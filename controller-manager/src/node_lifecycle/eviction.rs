@@ -20,7 +20,8 @@ pub struct Snapshot {
     pub node: Arc<Node>,
     /// Its pods.
     pub pods: Vec<Arc<Pod>>,
-    /// When a taint without a time of its own was first seen.
+    /// When each taint was first seen by this process: pods get their whole time
+    /// also after the controllers have been away.
     pub first_seen: HashMap<TaintName, Timestamp>,
 }
 
@@ -48,10 +49,7 @@ pub fn taint_name(taint: &Taint) -> TaintName {
 pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     let taints: Vec<(&Taint, Timestamp)> = evicting_taints(&snapshot.node)
-        .map(|taint| {
-            let seen = snapshot.first_seen.get(&taint_name(taint));
-            (taint, taint.time_added.as_ref().map(|time| time.0).or(seen.copied()).unwrap_or(now))
-        })
+        .map(|taint| (taint, snapshot.first_seen.get(&taint_name(taint)).copied().unwrap_or(now)))
         .collect();
     if taints.is_empty() {
         return plan;

@@ -126,7 +126,7 @@ impl Eviction {
         Eviction { caches: caches.clone(), first_seen: Mutex::default() }
     }
 
-    /// Remembers taints that carry no time of their own, and forgets those that are gone.
+    /// Remembers taints, and forgets those that are gone.
     fn first_seen(&self, node: &Node) -> HashMap<eviction::TaintName, Timestamp> {
         let name = owners::name(&node.metadata);
         let present: Vec<eviction::TaintName> =

@@ -27,6 +27,9 @@ impl ReplicaSets {
         caches.replica_sets.on_change(move |change| keys.add(Key::of(&change.latest().metadata)));
         let (keys, sets) = (queue.clone(), caches.replica_sets.clone());
         caches.pods.on_change(move |change| {
+            if !pods::changed_for_owner(change) {
+                return;
+            }
             for pod in change.old.iter().chain(&change.new) {
                 match owners::controller_of(&pod.metadata) {
                     Some(owner) if owner.kind == "ReplicaSet" => {
@@ -65,8 +68,10 @@ impl Controller for ReplicaSets {
             return None;
         }
         let pods = self.caches.pods_of(&key.namespace, owners::uid(&set.metadata));
+        let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
+        let too_many = pods.iter().filter(|pod| pods::is_active(pod)).count() > wanted;
         Some(plan::Snapshot {
-            pods_on_node: self.pods_on_node(&set),
+            pods_on_node: if too_many { self.pods_on_node(&set) } else { HashMap::new() },
             pods,
             set: plan::Set {
                 kind: Kind::of::<ReplicaSet>(),

@@ -40,7 +40,7 @@ pub struct Snapshot {
     /// Pods it controls, and unowned pods that its selector selects.
     pub pods: Vec<Arc<Pod>>,
     /// On each node, how many active pods of this set and its siblings (the
-    /// sets of the same owner) run there.
+    /// sets of the same owner) run there; only filled in when there are too many.
     pub pods_on_node: HashMap<String, usize>,
 }
 
