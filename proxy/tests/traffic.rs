@@ -364,3 +364,51 @@ fn counters_come_count_and_go() {
         assert!(netfilter.counter("proxytest").is_err());
     });
 }
+
+#[test]
+fn load_balancers_learn_which_nodes_have_endpoints() {
+    need_root!();
+    let yaml = |endpoints: &str| {
+        format!(
+            "metadata: {{namespace: shop, name: front}}
+spec: {{type: LoadBalancer, clusterIP: 10.96.0.20, externalTrafficPolicy: Local, healthCheckNodePort: 31000,
+  ports: [{{port: 80, nodePort: 30080}}]}}
+---
+addressType: IPv4
+service: front
+ports: [{{name: '', port: 8080, protocol: TCP}}]
+endpoints: [{endpoints}]"
+        )
+    };
+    let here = "{addresses: [10.244.1.2], nodeName: here}";
+    let there = "{addresses: [10.244.1.3], nodeName: there}";
+    async fn ask() -> std::io::Result<String> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect("127.0.0.1:31000").await?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        Ok(text)
+    }
+    Namespace::new("node").run_async(async || {
+        let tasks = machinery::tasks::Tasks::new();
+        let health = proxy::health::Health::new(Duration::from_secs(60));
+        let mut services = proxy::health::ServiceHealth::new(health.clone(), tasks.clone());
+        health.synced();
+        services.update(&ports(&yaml(&format!("{here}, {there}"))));
+        let answer = ask().await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"localEndpoints\":1"), "{answer}");
+        services.update(&ports(&yaml(there)));
+        let answer = ask().await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\"localEndpoints\":0"), "{answer}");
+        services.update(&[]);
+        tokio::time::timeout(Duration::from_secs(5), async {
+            while ask().await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect("the port is closed once nobody asks for it");
+        tasks.stop_and_join(Duration::from_secs(1)).await.unwrap();
+    });
+}
