@@ -7,23 +7,28 @@ use crate::kind::{ALL_VERBS, Kind, ScalePaths, Strategy, Subresource, Typed};
 pub mod cells;
 mod config_map;
 mod controller_revision;
+mod cron_job;
 mod daemon_set;
 mod defaults;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod job;
 mod lease;
 mod namespace;
 mod node;
 mod persistent_volume;
 mod persistent_volume_claim;
 pub mod pod;
+mod pod_template;
 mod replica_set;
+mod replication_controller;
 mod secret;
 mod service;
 mod service_account;
 mod stateful_set;
+mod storage_class;
 #[cfg(test)]
 mod testing;
 mod workload;
@@ -74,6 +79,18 @@ pub fn builtin() -> Vec<Kind> {
             .sub_of("proxy", ("", "v1", "PodProxyOptions"), PROXY_VERBS)
             .sub("resize", STATUS_VERBS)
             .status(),
+        kind("", "v1", "PodTemplate", "podtemplates", pod_template::PodTemplates).returns_deleted(),
+        kind(
+            "",
+            "v1",
+            "ReplicationController",
+            "replicationcontrollers",
+            replication_controller::ReplicationControllers,
+        )
+        .short(&["rc"])
+        .categories(&["all"])
+        .scale(".spec.selector")
+        .status(),
         kind("", "v1", "Secret", "secrets", secret::Secrets),
         kind("", "v1", "ServiceAccount", "serviceaccounts", service_account::ServiceAccounts)
             .short(&["sa"])
@@ -111,8 +128,16 @@ pub fn builtin() -> Vec<Kind> {
             .categories(&["all"])
             .scale(".spec.selector")
             .status(),
+        kind("batch", "v1", "CronJob", "cronjobs", cron_job::CronJobs)
+            .short(&["cj"])
+            .categories(&["all"])
+            .status(),
+        kind("batch", "v1", "Job", "jobs", job::Jobs).categories(&["all"]).status(),
         kind("coordination.k8s.io", "v1", "Lease", "leases", lease::Leases),
         kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", endpoint_slice::EndpointSlices),
+        kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", storage_class::StorageClasses)
+            .cluster_wide()
+            .short(&["sc"]),
     ]
 }
 

@@ -1,0 +1,132 @@
+//! ReplicationController: what ReplicaSets came from; its selector is a plain map.
+
+use jiff::Timestamp;
+use k8s_openapi::{api::core::v1::ReplicationController, apimachinery::pkg::apis::meta::v1::LabelSelector};
+use serde_json::Value;
+
+use crate::{
+    field::{Errors, Path},
+    kind::{Column, Part, Strategy, cell},
+    kinds::{
+        cells::{self, int},
+        defaults::{absent_when_zero, set},
+        pod, workload,
+    },
+    object::ObjectExt,
+    validation::not_negative,
+};
+
+/// The rules of ReplicationControllers.
+pub struct ReplicationControllers;
+
+impl Strategy for ReplicationControllers {
+    type Object = ReplicationController;
+
+    const HAS_GENERATION: bool = true;
+
+    fn default(&self, controller: &mut ReplicationController) {
+        let spec = controller.spec.get_or_insert_default();
+        let labels = spec.template.as_ref().and_then(|t| t.metadata.as_ref()?.labels.clone());
+        absent_when_zero(&mut spec.selector);
+        absent_when_zero(&mut controller.metadata.labels);
+        if let Some(labels) = labels.filter(|l| !l.is_empty()) {
+            set(&mut spec.selector, labels.clone());
+            set(&mut controller.metadata.labels, labels);
+        }
+        set(&mut spec.replicas, 1);
+        absent_when_zero(&mut spec.min_ready_seconds);
+        if let Some(template) = &mut spec.template {
+            pod::defaults::pod_template(template);
+        }
+        controller.status.get_or_insert_default();
+    }
+
+    fn prepare_create(&self, controller: &mut ReplicationController) {
+        controller.status = Some(Default::default());
+    }
+
+    fn validate(&self, controller: &ReplicationController, errors: &mut Errors) {
+        let at = Path::new("spec");
+        let Some(spec) = &controller.spec else { return errors.required(&at, "") };
+        not_negative(spec.min_ready_seconds, &at.child("minReadySeconds"), errors);
+        if spec.selector.is_none() {
+            errors.required(&at.child("selector"), "");
+        }
+        not_negative(spec.replicas, &at.child("replicas"), errors);
+        let selector = LabelSelector {
+            match_labels: Some(spec.selector.clone().unwrap_or_default()),
+            ..Default::default()
+        };
+        let template = spec.template.as_ref();
+        workload::template(template, &selector, "ReplicationController", &at.child("template"), errors);
+    }
+
+    fn validate_update(
+        &self,
+        new: &ReplicationController,
+        _old: &ReplicationController,
+        part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        if part != Part::Status {
+            self.validate(new, errors);
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let [containers, images] = cells::template_columns();
+        vec![
+            Column::name(),
+            Column::new("Desired", "integer", "How many pods are wanted."),
+            Column::new("Current", "integer", "How many pods there are."),
+            Column::new("Ready", "integer", "How many pods are ready."),
+            Column::age(),
+            containers,
+            images,
+            Column::new("Selector", "string", "Which pods belong to the controller.").wide(),
+        ]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![
+            cell::name(object),
+            int(object, &["spec", "replicas"]).into(),
+            int(object, &["status", "replicas"]).into(),
+            int(object, &["status", "readyReplicas"]).into(),
+            cell::age(object, now),
+            cells::container_names(object),
+            cells::container_images(object),
+            cells::labels(object.at(&["spec", "selector"])).into(),
+        ]
+    }
+
+    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+        vec![("status.replicas", int(object, &["status", "replicas"]).to_string())]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::testing::{made, wrong};
+
+    #[test]
+    fn labels_and_selector_come_from_the_template() {
+        let spec = json!({"template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}});
+        let raw = json!({"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "r"}, "spec": spec});
+        let made = made(ReplicationControllers, raw);
+        assert_eq!(made["spec"]["selector"], json!({"a": "b"}));
+        assert_eq!(made["metadata"]["labels"], json!({"a": "b"}));
+        assert_eq!(wrong(ReplicationControllers, &made), Vec::<String>::new());
+        let mut other = made;
+        other["spec"]["selector"] = json!({"a": "c"});
+        assert_eq!(
+            wrong(ReplicationControllers, &other),
+            [
+                "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`"
+            ]
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! StorageClass: how volumes of a kind are made.
+
+use jiff::Timestamp;
+use k8s_openapi::api::storage::v1::StorageClass;
+use serde_json::Value;
+
+use crate::{
+    field::{Errors, Path},
+    kind::{Column, Part, Strategy, cell},
+    kinds::defaults::{absent_when_zero, set_text},
+    object::ObjectExt,
+    validation::{each, immutable, qualified_name},
+};
+
+/// The annotation of the class that claims get when they name none.
+const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
+
+/// The rules of StorageClasses.
+pub struct StorageClasses;
+
+impl Strategy for StorageClasses {
+    type Object = StorageClass;
+
+    fn default(&self, class: &mut StorageClass) {
+        set_text(&mut class.reclaim_policy, "Delete");
+        set_text(&mut class.volume_binding_mode, "Immediate");
+        absent_when_zero(&mut class.parameters);
+    }
+
+    fn validate(&self, class: &StorageClass, errors: &mut Errors) {
+        let at = Path::new("provisioner");
+        if class.provisioner.is_empty() {
+            errors.required(&at, "");
+        } else {
+            each(errors, &at, &class.provisioner, qualified_name(&class.provisioner.to_lowercase()));
+        }
+        for (field, value, allowed) in [
+            ("reclaimPolicy", &class.reclaim_policy, ["Delete", "Retain"]),
+            ("volumeBindingMode", &class.volume_binding_mode, ["Immediate", "WaitForFirstConsumer"]),
+        ] {
+            let value = value.as_deref().unwrap_or_default();
+            if !allowed.contains(&value) {
+                errors.not_supported(&Path::new(field), value, &allowed);
+            }
+        }
+    }
+
+    fn validate_update(&self, new: &StorageClass, old: &StorageClass, _part: Part<'_>, errors: &mut Errors) {
+        for (field, same) in [
+            ("parameters", new.parameters == old.parameters),
+            ("provisioner", new.provisioner == old.provisioner),
+            ("reclaimPolicy", new.reclaim_policy == old.reclaim_policy),
+        ] {
+            if !same {
+                errors.forbidden(&Path::new(field), &format!("updates to {field} are forbidden."));
+            }
+        }
+        let at = Path::new("volumeBindingMode");
+        immutable(&new.volume_binding_mode, &old.volume_binding_mode, &at, errors);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let text = |name, words| Column::new(name, "string", words);
+        vec![
+            Column::name(),
+            text("Provisioner", "What makes the volumes."),
+            text("ReclaimPolicy", "What becomes of a volume when its claim goes."),
+            text("VolumeBindingMode", "When a volume is made for a claim."),
+            text("AllowVolumeExpansion", "Whether volumes may grow."),
+            Column::age(),
+        ]
+    }
+
+    fn cells(&self, class: &Value, now: Timestamp) -> Vec<Value> {
+        let is_default = class.str_at(&["metadata", "annotations", DEFAULT]) == "true";
+        let name = if is_default { format!("{} (default)", class.name()) } else { class.name().to_owned() };
+        vec![
+            name.into(),
+            class.str_at(&["provisioner"]).into(),
+            class.str_at(&["reclaimPolicy"]).into(),
+            class.str_at(&["volumeBindingMode"]).into(),
+            class.at(&["allowVolumeExpansion"]).cloned().unwrap_or(Value::Bool(false)),
+            cell::age(class, now),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::testing::{changed, made, wrong};
+
+    #[test]
+    fn a_class_stays_what_it_is() {
+        let class = |fields: Value| {
+            let mut raw = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+                "metadata": {"name": "fast"}, "provisioner": "disk.example.org"});
+            json_patch::merge(&mut raw, &fields);
+            made(StorageClasses, raw)
+        };
+        let old = class(json!({}));
+        assert_eq!(wrong(StorageClasses, &old), Vec::<String>::new());
+        assert_eq!(wrong(StorageClasses, &class(json!({"provisioner": "a b"}))).len(), 1);
+        assert_eq!(
+            changed(
+                StorageClasses,
+                &class(json!({"parameters": {"a": "b"}, "volumeBindingMode": "WaitForFirstConsumer"})),
+                &old
+            ),
+            [
+                "parameters: Forbidden: updates to parameters are forbidden.",
+                "volumeBindingMode: Invalid value: \"WaitForFirstConsumer\": field is immutable",
+            ]
+        );
+    }
+}
