@@ -32,9 +32,9 @@ pub fn init(args: &CommonArgs) {
 
 fn directives(verbosity: u8) -> &'static str {
     match verbosity {
-        0..=2 => "info,kube_client=warn,hyper=warn,tower=warn",
+        0..=2 => "info,kube_client=error,hyper=warn,tower=warn",
         3..=4 => {
-            "debug,kube_client=info,hyper=info,hyper_util=info,tower=info,rustls=info,h2=info,tonic=info"
+            "debug,kube_client=error,hyper=info,hyper_util=info,tower=info,rustls=info,h2=info,tonic=info"
         }
         _ => "trace,hyper=debug,hyper_util=debug,rustls=debug,h2=debug",
     }

@@ -32,6 +32,8 @@ pub(super) struct Reflection<K> {
 enum State {
     List,
     Watch(u64),
+    /// After a lost connection: another server, or another store behind it, may answer now.
+    Resume(u64),
 }
 
 /// Why a watch ended.
@@ -92,7 +94,19 @@ where
                     }
                     Err((revision, end @ WatchEnd::Lost(_))) => {
                         self.pause(&mut backoff, "WATCH", &end).await;
-                        State::Watch(revision)
+                        State::Resume(revision)
+                    }
+                },
+                State::Resume(seen) => match self.request_list(Some(1)).await {
+                    Ok((_, now)) if now < seen => {
+                        let end = WatchEnd::Reset { seen, now };
+                        tracing::info!(url = self.url, reason = chain(&end), "Listing again");
+                        State::List
+                    }
+                    Ok(_) => State::Watch(seen),
+                    Err(error) => {
+                        self.pause(&mut backoff, "LIST", &error).await;
+                        State::Resume(seen)
                     }
                 },
             };
@@ -110,17 +124,24 @@ where
     }
 
     async fn list(&self) -> Result<u64, kube::Error> {
+        let (items, revision) = self.request_list(None).await?;
+        self.shared.replace(items, revision);
+        Ok(revision)
+    }
+
+    /// The objects, at most `limit` of them, and the revision at which they were read.
+    async fn request_list(&self, limit: Option<u32>) -> Result<(Vec<K>, u64), kube::Error> {
         let params = ListParams {
             label_selector: self.selectors.labels.clone(),
             field_selector: self.selectors.fields.clone(),
+            limit,
             ..ListParams::default()
         };
         let request = Request::new(&self.url);
         let request = if K::metadata_api() { request.list_metadata(&params) } else { request.list(&params) };
         let list: List<K> = self.client.request(request.map_err(kube::Error::BuildRequest)?).await?;
         let revision = list.metadata.resource_version.and_then(|text| text.parse().ok()).unwrap_or(0);
-        self.shared.replace(list.items.unwrap_or_default(), revision);
-        Ok(revision)
+        Ok((list.items.unwrap_or_default(), revision))
     }
 
     /// Follows the changes after a revision until the watch ends; returns the revision reached.

@@ -183,7 +183,7 @@ async fn resumes_after_a_lost_connection_and_takes_no_event_twice() {
     let (first, one) = stream();
     let (second, two) = stream();
     let refused = Answer::Whole(503, json!({"kind": "Status", "code": 503, "reason": "ServiceUnavailable"}));
-    let server = Server::start(vec![list(5, &[]), one, refused, two]).await;
+    let server = Server::start(vec![list(5, &[]), one, refused, list(7, &[]), two]).await;
     let told = server.changes();
     first.send(event("ADDED", object("a", 6))).unwrap();
     server.reaches(6).await;
@@ -192,7 +192,21 @@ async fn resumes_after_a_lost_connection_and_takes_no_event_twice() {
     second.send(event("MODIFIED", object("a", 9))).unwrap();
     server.reaches(9).await;
     assert_eq!(*told.lock(), ["- a@6", "a@6 a@9"]);
-    assert_eq!(server.asked(), ["list", "5", "6", "6"]);
+    assert_eq!(server.asked(), ["list", "5", "6", "list", "6"]);
+}
+
+#[tokio::test]
+async fn a_lost_connection_may_end_at_a_store_that_started_anew() {
+    let (first, one) = stream();
+    let (_second, two) = stream();
+    let refused = Answer::Whole(503, json!({"kind": "Status", "code": 503, "reason": "ServiceUnavailable"}));
+    let anew = || list(2, &[object("z", 1)]);
+    let server = Server::start(vec![list(5, &[object("a", 4)]), one, refused, anew(), anew(), two]).await;
+    server.reaches(5).await;
+    let mut changes = server.cache.subscribe();
+    drop(first);
+    tokio::time::timeout(Duration::from_secs(5), changes.changed()).await.unwrap();
+    assert_eq!((server.contents(), server.cache.revision()), (vec!["z@1".to_owned()], 2));
 }
 
 #[tokio::test]
