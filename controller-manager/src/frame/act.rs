@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
-use kube::core::params::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::core::params::{
+    DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
+};
 use kube::core::{Request, Status};
+use machinery::client::Backoff;
 use machinery::events::{EventType, Recorder};
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,6 +22,9 @@ use super::plan::{Action, Failure, Kind, Outcome, Propagation, Told};
 
 /// Requests under way at once for one plan.
 const SIDE_BY_SIDE: usize = 32;
+
+/// How long to wait for a cache to show what was listed after a write without answer.
+const IN_DOUBT: Duration = Duration::from_secs(5);
 
 /// Carries out the plans of one controller.
 #[derive(Clone)]
@@ -37,8 +43,15 @@ struct Written {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct WrittenMeta {
+    namespace: String,
     name: String,
     resource_version: String,
+}
+
+/// Metadata of all objects of a kind in a namespace.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    items: Vec<Written>,
 }
 
 /// One object that has to vanish from a cache, or be seen going.
@@ -49,11 +62,21 @@ pub struct Doomed {
     pub uid: String,
 }
 
+/// One object that has to appear in a cache.
+#[derive(Clone, Debug)]
+pub struct Created {
+    pub namespace: String,
+    pub name: String,
+    pub revision: u64,
+}
+
 /// What was written and has to be seen before the next plan.
 #[derive(Default)]
 struct Wake {
     revisions: Vec<(Kind, u64)>,
     doomed: Vec<(Kind, Doomed)>,
+    /// Where something may have been created though no answer said so.
+    doubtful: Option<(Kind, String)>,
 }
 
 impl Wake {
@@ -132,6 +155,9 @@ impl Actor {
             while let Some(result) = results.next().await {
                 outcome.created += usize::from(result.is_ok());
                 failed = self.settle(wake, kind, result, told).or(failed);
+            }
+            if failed.as_ref().is_some_and(Failure::is_doubtful) {
+                wake.doubtful = Some((kind.clone(), namespace.to_owned()));
             }
             if failed.is_some() {
                 return failed;
@@ -259,8 +285,40 @@ impl Actor {
         }
     }
 
+    /// What exists of a kind, by the API server's word; asks until there is an answer.
+    async fn ask(&self, kind: &Kind, namespace: &str) -> Vec<Created> {
+        let mut pauses = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+        loop {
+            let request = Request::new(kind.path(namespace)).list_metadata(&ListParams::default());
+            let listed = match request {
+                Ok(request) => self.client.request::<Listed>(request).await,
+                Err(error) => Err(kube::Error::BuildRequest(error)),
+            };
+            match listed {
+                Ok(listed) => {
+                    let created = |item: Written| {
+                        let WrittenMeta { namespace, name, resource_version } = item.metadata;
+                        Some(Created { namespace, name, revision: resource_version.parse().ok()? })
+                    };
+                    return listed.items.into_iter().filter_map(created).collect();
+                }
+                Err(error) => debug!(%error, kind = kind.kind, "cannot ask what there is"),
+            }
+            tokio::time::sleep(pauses.pause()).await;
+        }
+    }
+
     /// Waits until the caches show what was written.
     async fn wait(&self, wake: Wake) {
+        if let Some((kind, namespace)) = &wake.doubtful
+            && let Some(cache) = self.caches.iter().find(|cache| cache.kind() == kind)
+        {
+            let present = self.ask(kind, namespace).await;
+            // What has gone since it was listed never shows: so not for ever.
+            if tokio::time::timeout(IN_DOUBT, cache.shows(present)).await.is_err() {
+                debug!(kind = kind.kind, "the cache does not show all that was listed");
+            }
+        }
         for cache in self.caches.iter() {
             let kind = cache.kind();
             let revision =

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::Metadata;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use machinery::cache::{Cache, Change};
+use machinery::cache::{Cache, Change, revision_of};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
-use super::act::Doomed;
+use super::act::{Created, Doomed};
 use super::plan::Kind;
 
 /// What a cache can be waited for.
@@ -21,6 +21,8 @@ pub trait Watched: Send + Sync {
     fn kind(&self) -> &Kind;
     /// Returns once it stands at the revision and has seen the doomed go.
     async fn seen(&self, revision: Option<u64>, doomed: Vec<Doomed>);
+    /// Returns once it shows all of these, or later states of them.
+    async fn shows(&self, created: Vec<Created>);
 }
 
 /// A type that the frame can cache.
@@ -84,6 +86,20 @@ where
                 })
             });
             if doomed.is_empty() {
+                return;
+            }
+            changes.changed().await;
+        }
+    }
+
+    async fn shows(&self, mut created: Vec<Created>) {
+        let mut changes = self.cache.subscribe();
+        loop {
+            created.retain(|created| {
+                let object = self.cache.get(Some(&created.namespace), &created.name);
+                object.is_none_or(|object| revision_of(&*object) < Some(created.revision))
+            });
+            if created.is_empty() {
                 return;
             }
             changes.changed().await;

@@ -250,6 +250,11 @@ impl Failure {
         self.reason == "Conflict" || self.reason == "NotFound" || self.namespace_terminating
     }
 
+    /// The write may have been done all the same: there was no answer, or none to go by.
+    pub fn is_doubtful(&self) -> bool {
+        self.code == 0 || self.code >= 500
+    }
+
     /// A created name is taken.
     pub fn is_already_exists(&self) -> bool {
         self.reason == "AlreadyExists"
