@@ -14,14 +14,18 @@ mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod ingress;
+mod ingress_class;
 mod job;
 mod lease;
 mod namespace;
+mod network_policy;
 mod node;
 mod persistent_volume;
 mod persistent_volume_claim;
 pub mod pod;
 mod pod_template;
+mod rbac;
 mod replica_set;
 mod replication_controller;
 mod secret;
@@ -135,12 +139,23 @@ pub fn builtin() -> Vec<Kind> {
         kind("batch", "v1", "Job", "jobs", job::Jobs).categories(&["all"]).status(),
         kind("coordination.k8s.io", "v1", "Lease", "leases", lease::Leases),
         kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", endpoint_slice::EndpointSlices),
+        kind("networking.k8s.io", "v1", "IngressClass", "ingressclasses", ingress_class::IngressClasses)
+            .cluster_wide(),
+        kind("networking.k8s.io", "v1", "Ingress", "ingresses", ingress::Ingresses).short(&["ing"]).status(),
+        kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", network_policy::NetworkPolicies)
+            .short(&["netpol"]),
+        kind(RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", rbac::ClusterRoleBindings)
+            .cluster_wide(),
+        kind(RBAC, "v1", "ClusterRole", "clusterroles", rbac::ClusterRoles).cluster_wide(),
+        kind(RBAC, "v1", "RoleBinding", "rolebindings", rbac::RoleBindings),
+        kind(RBAC, "v1", "Role", "roles", rbac::Roles),
         kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", storage_class::StorageClasses)
             .cluster_wide()
             .short(&["sc"]),
     ]
 }
 
+const RBAC: &str = "rbac.authorization.k8s.io";
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 const PROXY_VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
 

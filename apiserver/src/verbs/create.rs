@@ -59,14 +59,16 @@ pub async fn create_object(
     }
     let generate = object.name().is_empty() && !object.meta_str("generateName").is_empty();
     stamp(ctx, &mut object);
-    kind.rules.prepare_create(&mut object);
     let mut tries = if generate { GENERATE_TRIES } else { 1 };
     loop {
         if generate {
             let name = generated(object.meta_str("generateName"));
             object.set_meta("name", name);
         }
-        match attempt(ctx, object.clone(), warnings).await {
+        // Some kinds' rules write the name into the object, so it comes first.
+        let mut prepared = object.clone();
+        kind.rules.prepare_create(&mut prepared);
+        match attempt(ctx, prepared, warnings).await {
             Err(s) if s.reason == "AlreadyExists" && generate && tries > 1 => tries -= 1,
             other => return other,
         }
