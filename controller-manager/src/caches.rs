@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Namespace, Node, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
+};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use machinery::cache::{Cache, Selectors};
@@ -22,6 +24,7 @@ const NODE_LEASES: &str = "kube-node-lease";
 pub struct Caches {
     pub deployments: Cache<Deployment>,
     pub replica_sets: Cache<ReplicaSet>,
+    pub replication_controllers: Cache<ReplicationController>,
     pub pods: Cache<Pod>,
     pub pods_by_owner: Index<Pod>,
     pub pods_by_node: Index<Pod>,
@@ -45,6 +48,7 @@ impl Caches {
         Caches {
             deployments: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
             replica_sets: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
+            replication_controllers: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
             pods_by_owner: Index::follow(&pods, |pod: &Pod| Some(pod_owner(pod))),
             pods_by_node: Index::follow(&pods, |pod: &Pod| {
                 Some(pods::node_name(pod).to_owned()).filter(|node| !node.is_empty())
@@ -67,6 +71,7 @@ impl Caches {
         tokio::join!(
             self.deployments.wait_synced(),
             self.replica_sets.wait_synced(),
+            self.replication_controllers.wait_synced(),
             self.pods.wait_synced(),
             self.services.wait_synced(),
             self.endpoints.wait_synced(),
@@ -84,6 +89,7 @@ impl Caches {
         Arc::new([
             watched(&self.deployments),
             watched(&self.replica_sets),
+            watched(&self.replication_controllers),
             watched(&self.pods),
             watched(&self.services),
             watched(&self.endpoints),

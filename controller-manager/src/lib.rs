@@ -81,7 +81,12 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
     }
     let start = Start { client, tasks, caches: &caches, metrics };
     start.controller("deployment-controller", deployment::Deployments::new);
-    start.controller("replicaset-controller", replicaset::ReplicaSets::new);
+    start.controller("replicaset-controller", |caches, keys| {
+        replicaset::Replicas::new(caches, &caches.replica_sets, keys)
+    });
+    start.controller("replication-controller", |caches, keys| {
+        replicaset::Replicas::new(caches, &caches.replication_controllers, keys)
+    });
     start.controller("endpoint-controller", endpoints::LegacyEndpoints::new);
     start.controller("endpoint-slice-controller", endpoints::ServiceSlices::new);
     start.controller("endpoint-slice-mirroring-controller", endpoints::MirroredSlices::new);

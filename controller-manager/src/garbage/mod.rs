@@ -78,6 +78,7 @@ fn feed_all(collector: &Arc<Collector>, caches: &Caches) -> Vec<Kind> {
     vec![
         feed(collector, &caches.deployments),
         feed(collector, &caches.replica_sets),
+        feed(collector, &caches.replication_controllers),
         feed(collector, &caches.pods),
         feed(collector, &caches.services),
         feed(collector, &caches.endpoints),

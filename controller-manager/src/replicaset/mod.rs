@@ -1,4 +1,5 @@
-//! ReplicaSets: as many pods as wanted. Upstream: `pkg/controller/replicaset`.
+//! ReplicaSets and ReplicationControllers: as many pods as wanted. One
+//! controller serves both. Upstream: `pkg/controller/{replicaset,replication}`.
 
 pub mod plan;
 mod rank;
@@ -6,83 +7,140 @@ mod rank;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::Metadata;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use machinery::cache::Cache;
 use machinery::queue::Queue;
 
 use crate::caches::Caches;
-use crate::frame::{Controller, Key, Kind, Outcome, Plan, Timestamp};
+use crate::frame::{Cached, Controller, Key, Kind, Outcome, Plan, Timestamp, to_value};
 use crate::{owners, pods, selector};
 
-/// The controller.
-pub struct ReplicaSets {
-    caches: Caches,
+/// A kind that keeps a count of equal pods.
+pub trait Replicating: Cached + kube::Resource<DynamicType = ()> {
+    /// The controller's name in logs and metrics.
+    const CONTROLLER: &'static str;
+
+    /// What all such kinds have in common; `None` when it keeps no pods.
+    fn set(&self) -> Option<plan::Set>;
 }
 
-impl ReplicaSets {
+impl Replicating for ReplicaSet {
+    const CONTROLLER: &'static str = "replicaset";
+
+    fn set(&self) -> Option<plan::Set> {
+        let spec = self.spec.as_ref()?;
+        Some(plan::Set {
+            kind: Kind::of::<ReplicaSet>(),
+            replicas: spec.replicas.unwrap_or(1),
+            min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
+            selector: spec.selector.clone(),
+            template: spec.template.clone().unwrap_or_default(),
+            status: self.status.clone().unwrap_or_default(),
+            meta: self.metadata.clone(),
+        })
+    }
+}
+
+impl Replicating for ReplicationController {
+    const CONTROLLER: &'static str = "replicationmanager";
+
+    fn set(&self) -> Option<plan::Set> {
+        let spec = self.spec.as_ref()?;
+        Some(plan::Set {
+            kind: Kind::of::<ReplicationController>(),
+            replicas: spec.replicas.unwrap_or(1),
+            min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
+            selector: LabelSelector { match_labels: spec.selector.clone(), match_expressions: None },
+            template: spec.template.clone().unwrap_or_default(),
+            status: self.status.as_ref().map(common_status).unwrap_or_default(),
+            meta: self.metadata.clone(),
+        })
+    }
+}
+
+/// The two kinds' statuses have the same fields under the same names.
+fn common_status(status: &k8s_openapi::api::core::v1::ReplicationControllerStatus) -> ReplicaSetStatus {
+    serde_json::from_value(to_value(status)).unwrap_or_default()
+}
+
+/// The controller of one such kind.
+pub struct Replicas<K: Replicating> {
+    caches: Caches,
+    sets: Cache<K>,
+}
+
+impl<K: Replicating> Replicas<K> {
     /// Sees to it that changes reach the queue.
-    pub fn new(caches: &Caches, queue: &Queue<Key>) -> Self {
+    pub fn new(caches: &Caches, sets: &Cache<K>, queue: &Queue<Key>) -> Self {
         let keys = queue.clone();
-        caches.replica_sets.on_change(move |change| keys.add(Key::of(&change.latest().metadata)));
-        let (keys, sets) = (queue.clone(), caches.replica_sets.clone());
+        sets.on_change(move |change| keys.add(Key::of(Metadata::metadata(&**change.latest()))));
+        let (keys, known) = (queue.clone(), sets.clone());
         caches.pods.on_change(move |change| {
             if !pods::changed_for_owner(change) {
                 return;
             }
             for pod in change.old.iter().chain(&change.new) {
+                let namespace = owners::namespace(&pod.metadata);
                 match owners::controller_of(&pod.metadata) {
-                    Some(owner) if owner.kind == "ReplicaSet" => {
-                        keys.add(Key::new(owners::namespace(&pod.metadata), &owner.name));
-                    }
+                    Some(owner) if owner.kind == K::KIND => keys.add(Key::new(namespace, &owner.name)),
                     Some(_) => {}
-                    None => suitors(&sets.list_in(owners::namespace(&pod.metadata)), pod)
-                        .for_each(|key| keys.add(key)),
+                    None => suitors(&known.list_in(namespace), pod).for_each(|key| keys.add(key)),
                 }
             }
         });
-        ReplicaSets { caches: caches.clone() }
+        Replicas { caches: caches.clone(), sets: sets.clone() }
+    }
+
+    /// Active pods of the set and of the sets of the same owner, by node.
+    fn pods_on_node(&self, set: &plan::Set) -> HashMap<String, usize> {
+        let owner = owners::controller_of(&set.meta).map(|owner| owner.uid.as_str());
+        let family = self.sets.list_in(owners::namespace(&set.meta));
+        let mut count = HashMap::new();
+        for other in &family {
+            let meta = Metadata::metadata(&**other);
+            let sibling =
+                owner.is_some() && owners::controller_of(meta).map(|owner| owner.uid.as_str()) == owner;
+            if !sibling && meta.uid != set.meta.uid {
+                continue;
+            }
+            for pod in self.caches.pods_by_owner.get(owners::uid(meta)) {
+                if pods::is_active(&pod) {
+                    *count.entry(pods::node_name(&pod).to_owned()).or_default() += 1;
+                }
+            }
+        }
+        count
     }
 }
 
 /// The sets that would take in a pod without owner.
-fn suitors<'a>(sets: &'a [std::sync::Arc<ReplicaSet>], pod: &'a Pod) -> impl Iterator<Item = Key> + 'a {
-    sets.iter()
-        .filter(|set| {
-            set.spec
-                .as_ref()
-                .is_some_and(|spec| selector::matches(&spec.selector, pod.metadata.labels.as_ref()))
-        })
-        .map(|set| Key::of(&set.metadata))
+fn suitors<'a, K: Replicating>(sets: &'a [Arc<K>], pod: &'a Pod) -> impl Iterator<Item = Key> + 'a {
+    let would = |set: &plan::Set| {
+        !selector::is_empty(&set.selector) && selector::matches(&set.selector, pod.metadata.labels.as_ref())
+    };
+    sets.iter().filter_map(|set| set.set()).filter(would).map(|set| Key::of(&set.meta))
 }
 
-impl Controller for ReplicaSets {
+impl<K: Replicating> Controller for Replicas<K> {
     type Snapshot = plan::Snapshot;
 
-    const NAME: &'static str = "replicaset";
+    const NAME: &'static str = K::CONTROLLER;
 
     fn observe(&self, key: &Key) -> Option<plan::Snapshot> {
-        let set = self.caches.replica_sets.get(Some(&key.namespace), &key.name)?;
-        let spec = set.spec.as_ref()?;
-        if selector::is_empty(&spec.selector) {
+        let set = self.sets.get(Some(&key.namespace), &key.name)?.set()?;
+        if selector::is_empty(&set.selector) {
             return None;
         }
-        let pods = self.caches.pods_of(&key.namespace, owners::uid(&set.metadata));
-        let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
+        let pods = self.caches.pods_of(&key.namespace, owners::uid(&set.meta));
+        let wanted = usize::try_from(set.replicas).unwrap_or(0);
         let too_many = pods.iter().filter(|pod| pods::is_active(pod)).count() > wanted;
-        Some(plan::Snapshot {
-            pods_on_node: if too_many { self.pods_on_node(&set) } else { HashMap::new() },
-            pods,
-            set: plan::Set {
-                kind: Kind::of::<ReplicaSet>(),
-                replicas: spec.replicas.unwrap_or(1),
-                min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
-                selector: spec.selector.clone(),
-                template: spec.template.clone().unwrap_or_default(),
-                status: set.status.clone().unwrap_or_default(),
-                meta: set.metadata.clone(),
-            },
-        })
+        let pods_on_node = if too_many { self.pods_on_node(&set) } else { HashMap::new() };
+        Some(plan::Snapshot { set, pods, pods_on_node })
     }
 
     fn plan(&self, snapshot: &plan::Snapshot, _now: Timestamp) -> Plan {
@@ -93,27 +151,5 @@ impl Controller for ReplicaSets {
         let status = plan::status(snapshot, outcome, now);
         let actions = plan::write_status(&snapshot.set, &status).into_iter().collect();
         Plan { actions, requeue_after: plan::next_available(snapshot, now) }
-    }
-}
-
-impl ReplicaSets {
-    /// Active pods of the set and of the sets of the same owner, by node.
-    fn pods_on_node(&self, set: &ReplicaSet) -> HashMap<String, usize> {
-        let owner = owners::controller_of(&set.metadata).map(|owner| owner.uid.as_str());
-        let family = self.caches.replica_sets.list_in(owners::namespace(&set.metadata));
-        let is_related = |other: &&std::sync::Arc<ReplicaSet>| {
-            other.metadata.uid == set.metadata.uid
-                || (owner.is_some()
-                    && owners::controller_of(&other.metadata).map(|owner| owner.uid.as_str()) == owner)
-        };
-        let mut count = HashMap::new();
-        for related in family.iter().filter(is_related) {
-            for pod in self.caches.pods_by_owner.get(owners::uid(&related.metadata)) {
-                if pods::is_active(&pod) {
-                    *count.entry(pods::node_name(&pod).to_owned()).or_default() += 1;
-                }
-            }
-        }
-        count
     }
 }

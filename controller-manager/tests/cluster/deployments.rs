@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
@@ -134,4 +134,30 @@ async fn nothing_is_created_twice_when_controllers_change_in_the_middle() {
         .await;
     assert_eq!(count().await, COUNT);
     second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replication_controller_keeps_its_count_too() {
+    let cluster = Cluster::start().await;
+    cluster.node("n1").await;
+    cluster.hollow_kubelet("n1");
+    let template = json!({"metadata": {"labels": {"app": "rc"}}, "spec": {"containers": [{"name": "c", "image": "v1"}]}});
+    let spec = json!({"replicas": 2, "selector": {"app": "rc"}, "template": template});
+    let rc = json!({"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "rc"}, "spec": spec});
+    cluster.create(rc).await;
+    let controllers = cluster.api::<ReplicationController>();
+    cluster
+        .until(async || {
+            let status = controllers.get("rc").await.unwrap().status.unwrap_or_default();
+            if status.available_replicas == Some(2) { Ok(()) } else { Err(format!("{status:?}")) }
+        })
+        .await;
+    cluster.patch(("v1", "ReplicationController"), "rc", json!({"spec": {"replicas": 1}})).await;
+    let pods = cluster.api::<Pod>();
+    cluster
+        .until(async || match pods.list(&ListParams::default()).await.unwrap().items.len() {
+            1 => Ok(()),
+            other => Err(other.to_string()),
+        })
+        .await;
 }
