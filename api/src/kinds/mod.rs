@@ -18,16 +18,21 @@ mod ingress;
 mod ingress_class;
 mod job;
 mod lease;
+mod limit_range;
 mod namespace;
 mod network_policy;
 mod node;
 mod persistent_volume;
 mod persistent_volume_claim;
 pub mod pod;
+mod pod_disruption_budget;
 mod pod_template;
+mod priority_class;
 mod rbac;
 mod replica_set;
 mod replication_controller;
+mod resource_quota;
+mod runtime_class;
 mod secret;
 mod service;
 mod service_account;
@@ -43,6 +48,7 @@ pub fn builtin() -> Vec<Kind> {
         kind("", "v1", "ConfigMap", "configmaps", config_map::ConfigMaps).short(&["cm"]),
         kind("", "v1", "Endpoints", "endpoints", endpoints::EndpointsRules).short(&["ep"]),
         kind("", "v1", "Event", "events", event::Events).short(&["ev"]),
+        kind("", "v1", "LimitRange", "limitranges", limit_range::LimitRanges).short(&["limits"]),
         kind("", "v1", "Namespace", "namespaces", namespace::Namespaces)
             .cluster_wide()
             .short(&["ns"])
@@ -95,6 +101,10 @@ pub fn builtin() -> Vec<Kind> {
         .categories(&["all"])
         .scale(".spec.selector")
         .status(),
+        kind("", "v1", "ResourceQuota", "resourcequotas", resource_quota::ResourceQuotas)
+            .short(&["quota"])
+            .returns_deleted()
+            .status(),
         kind("", "v1", "Secret", "secrets", secret::Secrets),
         kind("", "v1", "ServiceAccount", "serviceaccounts", service_account::ServiceAccounts)
             .short(&["sa"])
@@ -144,11 +154,25 @@ pub fn builtin() -> Vec<Kind> {
         kind("networking.k8s.io", "v1", "Ingress", "ingresses", ingress::Ingresses).short(&["ing"]).status(),
         kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", network_policy::NetworkPolicies)
             .short(&["netpol"]),
+        kind("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", runtime_class::RuntimeClasses)
+            .cluster_wide(),
+        kind(
+            "policy",
+            "v1",
+            "PodDisruptionBudget",
+            "poddisruptionbudgets",
+            pod_disruption_budget::PodDisruptionBudgets,
+        )
+        .short(&["pdb"])
+        .status(),
         kind(RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", rbac::ClusterRoleBindings)
             .cluster_wide(),
         kind(RBAC, "v1", "ClusterRole", "clusterroles", rbac::ClusterRoles).cluster_wide(),
         kind(RBAC, "v1", "RoleBinding", "rolebindings", rbac::RoleBindings),
         kind(RBAC, "v1", "Role", "roles", rbac::Roles),
+        kind("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", priority_class::PriorityClasses)
+            .cluster_wide()
+            .short(&["pc"]),
         kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", storage_class::StorageClasses)
             .cluster_wide()
             .short(&["sc"]),

@@ -1,0 +1,235 @@
+//! ResourceQuota: how much of everything a namespace may use.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ResourceQuota;
+use serde_json::Value;
+
+use crate::{
+    field::{Errors, Path},
+    kind::{Column, Part, Strategy, cell},
+    kinds::{
+        defaults::{absent_when_zero, canonical_list},
+        pod::validation::resources::{is_extended, is_huge_page},
+    },
+    object::ObjectExt,
+    quantity::Quantity,
+    validation::{NOT_NEGATIVE, each, qualified_name},
+};
+
+/// Resources that quotas know by name, besides counts of kinds.
+const KNOWN: &[&str] = &[
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+    "requests.cpu",
+    "requests.memory",
+    "requests.storage",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+
+/// Resources that come in whole numbers.
+const WHOLE: &[&str] = &[
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+
+const SCOPES: &[&str] = &[
+    "BestEffort",
+    "CrossNamespacePodAffinity",
+    "NotBestEffort",
+    "NotTerminating",
+    "PriorityClass",
+    "Terminating",
+    "VolumeAttributesClass",
+];
+
+/// The rules of quotas.
+pub struct ResourceQuotas;
+
+impl Strategy for ResourceQuotas {
+    type Object = ResourceQuota;
+
+    fn default(&self, quota: &mut ResourceQuota) {
+        let spec = quota.spec.get_or_insert_default();
+        canonical_list(&mut spec.hard);
+        absent_when_zero(&mut spec.scopes);
+        let status = quota.status.get_or_insert_default();
+        canonical_list(&mut status.hard);
+        canonical_list(&mut status.used);
+    }
+
+    fn prepare_create(&self, quota: &mut ResourceQuota) {
+        quota.status = Some(Default::default());
+    }
+
+    fn validate(&self, quota: &ResourceQuota, errors: &mut Errors) {
+        let at = Path::new("spec");
+        let Some(spec) = &quota.spec else { return };
+        for (name, wire) in spec.hard.iter().flatten() {
+            let at = at.child("hard").key(name);
+            let amount = Quantity::of(wire);
+            resource(name, &at, errors);
+            if amount.is_negative() {
+                errors.invalid(&at, amount.to_string(), NOT_NEGATIVE);
+            }
+            if (WHOLE.contains(&name.as_str()) || name.starts_with("count/")) && !amount.is_whole() {
+                errors.invalid(&at, amount.to_string(), "must be an integer");
+            }
+        }
+        let scopes = spec.scopes.as_deref().unwrap_or_default();
+        let scopes_at = at.child("scopes");
+        let set: BTreeSet<&str> = scopes.iter().map(String::as_str).collect();
+        for scope in scopes.iter().filter(|s| !SCOPES.contains(&s.as_str())) {
+            errors.invalid(&scopes_at, scope, "unsupported scope");
+        }
+        for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
+            if set.contains(one) && set.contains(other) {
+                errors.invalid(&scopes_at, scopes, "conflicting scopes");
+            }
+        }
+        let terms = spec.scope_selector.as_ref().and_then(|s| s.match_expressions.as_deref());
+        for (i, term) in terms.unwrap_or_default().iter().enumerate() {
+            let at = at.child("scopeSelector.matchExpressions").index(i);
+            if !SCOPES.contains(&term.scope_name.as_str()) {
+                errors.invalid(&at.child("scopeName"), &term.scope_name, "unsupported scope");
+            }
+            let some = term.values.as_ref().is_some_and(|v| !v.is_empty());
+            match (term.operator.as_str(), some) {
+                ("In" | "NotIn", false) => {
+                    let why =
+                        "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
+                    errors.required(&at.child("values"), why);
+                }
+                ("Exists" | "DoesNotExist", true) => {
+                    let words =
+                        "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
+                    errors.invalid(&at.child("values"), &term.values, words);
+                }
+                ("In" | "NotIn" | "Exists" | "DoesNotExist", _) => {}
+                (other, _) => errors.invalid(&at.child("operator"), other, "not a valid selector operator"),
+            }
+        }
+    }
+
+    fn validate_update(&self, new: &ResourceQuota, old: &ResourceQuota, part: Part<'_>, errors: &mut Errors) {
+        if part == Part::Status {
+            return;
+        }
+        self.validate(new, errors);
+        let scopes = |q: &ResourceQuota| {
+            let list = q.spec.as_ref().and_then(|s| s.scopes.clone()).unwrap_or_default();
+            list.into_iter().collect::<BTreeSet<_>>()
+        };
+        if scopes(new) != scopes(old) {
+            errors.invalid(&Path::new("spec.scopes"), scopes(new), "field is immutable");
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            Column::name(),
+            Column::new("Request", "string", "What is used of everything, of what may be."),
+            Column::new("Limit", "string", "What is used of limits, of what may be."),
+            Column::age(),
+        ]
+    }
+
+    fn cells(&self, quota: &Value, now: Timestamp) -> Vec<Value> {
+        let hard = quota.at(&["status", "hard"]).and_then(Value::as_object);
+        let shown = |limits: bool| {
+            let of_sort = hard.into_iter().flatten().filter(|(name, _)| name.starts_with("limits") == limits);
+            let mut terms: Vec<String> = of_sort
+                .map(|(name, most)| {
+                    let used = quota.at(&["status", "used", name]).and_then(Value::as_str).unwrap_or("0");
+                    format!("{name}: {used}/{}", most.as_str().unwrap_or_default())
+                })
+                .collect();
+            terms.sort();
+            terms.join(", ")
+        };
+        vec![cell::name(quota), shown(false).into(), shown(true).into(), cell::age(quota, now)]
+    }
+}
+
+/// The name of something that quotas can count.
+fn resource(name: &str, at: &Path, errors: &mut Errors) {
+    each(errors, at, name, qualified_name(name));
+    if name.contains('/') {
+        let counted = name.starts_with("count/") || name.contains("kubernetes.io/");
+        let asked = name.strip_prefix("requests.").is_some_and(is_extended);
+        if !counted && !asked {
+            errors.invalid(at, name, "must be a standard resource for quota");
+        }
+    } else if !KNOWN.contains(&name) && !is_huge_page(name) && !name.starts_with("requests.hugepages-") {
+        errors.invalid(at, name, "must be a standard resource for quota");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::testing::{made, wrong};
+
+    #[test]
+    fn quotas_count_what_they_know() {
+        let quota = |spec: Value| {
+            made(
+                ResourceQuotas,
+                json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": spec}),
+            )
+        };
+        for (spec, expected) in [
+            (
+                json!({"hard": {"count/deployments.apps": "3", "requests.cpu": "2", "requests.example.com/gpu": "1"}}),
+                vec![],
+            ),
+            (
+                json!({"hard": {"pods": "1500m"}}),
+                vec!["spec.hard[pods]: Invalid value: \"1500m\": must be an integer"],
+            ),
+            (
+                json!({"hard": {"gpus": "1"}}),
+                vec!["spec.hard[gpus]: Invalid value: \"gpus\": must be a standard resource for quota"],
+            ),
+            (
+                json!({"scopes": ["Terminating", "NotTerminating"]}),
+                vec!["spec.scopes: Invalid value: [\"Terminating\",\"NotTerminating\"]: conflicting scopes"],
+            ),
+        ] {
+            assert_eq!(wrong(ResourceQuotas, &quota(spec.clone())), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn use_is_shown_beside_the_limit() {
+        let cells = ResourceQuotas.cells(
+            &json!({"metadata": {"name": "q"}, "status": {
+                "hard": {"pods": "10", "limits.cpu": "4", "cpu": "2"}, "used": {"pods": "3", "limits.cpu": "1", "cpu": "0"}}}),
+            Timestamp::UNIX_EPOCH,
+        );
+        assert_eq!((&cells[1], &cells[2]), (&json!("cpu: 0/2, pods: 3/10"), &json!("limits.cpu: 1/4")));
+    }
+}
