@@ -197,8 +197,8 @@ impl Log {
         while index < live.len() {
             let of_revision = live[index..].iter().take_while(|(r, _)| *r == live[index].0).count();
             frame.commit(live[index].0, of_revision);
-            for i in index..index + of_revision {
-                frame.put(live[i].1.as_ref(), &read(i)?);
+            for (i, (_, key)) in live.iter().enumerate().skip(index).take(of_revision) {
+                frame.put(key.as_ref(), &read(i)?);
             }
             index += of_revision;
             if frame.bytes.len() > FRAME_SIZE {

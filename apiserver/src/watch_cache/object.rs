@@ -224,6 +224,12 @@ fn itoa(mut number: u64) -> Digits {
     }
 }
 
+impl api::selector::Labels for CachedObject {
+    fn label(&self, key: &str) -> Option<&str> {
+        CachedObject::label(self, key)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,11 +260,5 @@ mod tests {
             "{\"type\":\"DELETED\",\"object\":{\"metadata\":{\"resourceVersion\":\"1000\",\"name\":\"a\"}}}\n"
         );
         assert_eq!(gone.deleted_at(5).json(), r#"{"metadata":{"resourceVersion":"5","name":"a"}}"#);
-    }
-}
-
-impl api::selector::Labels for CachedObject {
-    fn label(&self, key: &str) -> Option<&str> {
-        CachedObject::label(self, key)
     }
 }

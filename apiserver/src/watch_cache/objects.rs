@@ -230,7 +230,7 @@ mod tests {
             }
             for after in [None, Some("n2/"), Some("n2/100"), Some("n2/1005"), Some("n9"), Some("a")] {
                 let expected: Vec<_> = model
-                    .range::<str, _>("n2/".."n20")
+                    .range::<str, _>((std::ops::Bound::Included("n2/"), std::ops::Bound::Excluded("n20")))
                     .filter(|(key, _)| after.is_none_or(|after| key.as_str() > after))
                     .map(|(key, revision)| (key.clone(), *revision))
                     .collect();
