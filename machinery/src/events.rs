@@ -22,7 +22,7 @@ use crate::logging::chain;
 use crate::tasks::Tasks;
 
 /// How many events may wait to be written.
-const CAPACITY: usize = 1000;
+const CAPACITY: usize = 4096;
 /// How often writing one event is tried.
 const TRIES: usize = 12;
 
