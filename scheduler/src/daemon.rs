@@ -33,10 +33,17 @@ const IN_FLIGHT: usize = 48;
 /// Runs the scheduler until it is told to stop.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let tasks = Tasks::new();
+    start(config, &tasks).await?;
+    tasks.run_until_stopped().await
+}
+
+/// Starts the scheduler on `tasks`; it begins to work when the API server is ready and, if
+/// so configured, when it leads.
+pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     let client = client::connect(&config.kubeconfig, "skiff-scheduler").await?;
     let mut registry = registry();
     let metrics = Metrics::new(&mut registry);
-    serve::spawn(&tasks, config.address, &config.tls, registry, Health::new()).await?;
+    serve::spawn(tasks, config.address, &config.tls, registry, Health::new()).await?;
     let worker = tasks.clone();
     tasks.spawn("scheduler", async move {
         let tasks = worker;
@@ -53,7 +60,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let scheduler = Scheduler::new(client, recorder, metrics);
         stop.run_until_cancelled(scheduler.run(&tasks)).await.unwrap_or(Ok(()))
     });
-    tasks.run_until_stopped().await
+    Ok(())
 }
 
 /// What the caches tell.

@@ -15,7 +15,7 @@ pub mod requests;
 mod verdict;
 
 pub use args::{Args, Config};
-pub use daemon::run;
+pub use daemon::{run, start};
 
 /// The profile's name, which pods ask for in `schedulerName` and events carry.
 pub const NAME: &str = "default-scheduler";

@@ -1,0 +1,302 @@
+//! The scheduler against the real API server on its memory store, over HTTPS. Nodes are only
+//! objects; nothing runs on them.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Event, Node, Pod, ServiceAccount};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use machinery::tasks::Tasks;
+use machinery::tls::TlsSource;
+use serde_json::{Value, json};
+
+/// How long a condition may take to become true.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Lab {
+    dir: tempfile::TempDir,
+    client: kube::Client,
+    tasks: Tasks,
+    schedulers: Vec<Tasks>,
+}
+
+impl Lab {
+    /// An API server without a scheduler.
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = dir.path().join("tokens.csv");
+        std::fs::write(&tokens, "secret,tester,1,\"system:masters\"\n").unwrap();
+        let tasks = Tasks::new();
+        let config = apiserver::args::Config {
+            store: "memory".parse().unwrap(),
+            listen: (Ipv4Addr::LOCALHOST.into(), 0),
+            advertise: None,
+            serving: None,
+            client_ca: None,
+            token_file: Some(tokens),
+            service_account_keys: None,
+            issuer: "https://kubernetes.default.svc.cluster.local".into(),
+            ranges: apiserver::allocate::Ranges {
+                addresses: "10.96.0.0/16".parse().unwrap(),
+                node_ports: 30000..=32767,
+            },
+            kubelet: None,
+        };
+        let port = apiserver::start(config, &tasks).await.unwrap().port();
+        let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "lab",
+            "clusters": [{"name": "lab", "cluster":
+                {"server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
+            "users": [{"name": "lab", "user": {"token": "secret"}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}]});
+        let path = dir.path().join("kubeconfig");
+        std::fs::write(&path, kubeconfig.to_string()).unwrap();
+        let client = machinery::client::connect(&path, "test").await.unwrap();
+        assert!(machinery::client::wait_ready(&client, &tasks.token()).await);
+        let lab = Self { dir, client, tasks, schedulers: Vec::new() };
+        lab.create::<ServiceAccount>(json!({"metadata": {"name": "default"}})).await;
+        lab
+    }
+
+    async fn with_scheduler() -> Self {
+        let mut lab = Self::new().await;
+        lab.start_scheduler(false).await;
+        lab
+    }
+
+    async fn start_scheduler(&mut self, leader_elect: bool) {
+        let config = scheduler::Config {
+            kubeconfig: self.dir.path().join("kubeconfig"),
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tls: TlsSource::SelfSigned(vec!["localhost".into()]),
+            leader_elect,
+        };
+        let tasks = Tasks::new();
+        scheduler::start(config, &tasks).await.unwrap();
+        self.schedulers.push(tasks);
+    }
+
+    async fn end(self) {
+        for tasks in self.schedulers.into_iter().chain([self.tasks]) {
+            tasks.stop_and_join(Duration::from_secs(10)).await.unwrap();
+        }
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), "default")
+    }
+
+    async fn create<K>(&self, object: Value)
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+            + serde::Serialize
+            + serde::de::DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        let object = serde_json::from_value(object).unwrap();
+        self.api::<K>().create(&PostParams::default(), &object).await.unwrap();
+    }
+
+    async fn node(&self, name: &str, cpu: &str) {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let node = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+        nodes.create(&PostParams::default(), &node).await.unwrap();
+        let status = json!({"status": {"allocatable": {"cpu": cpu, "pods": "110"},
+            "conditions": [{"type": "Ready", "status": "True"}]}});
+        nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    }
+
+    async fn pod(&self, name: &str, spec: Value) {
+        let mut pod =
+            json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        for (key, value) in spec.as_object().unwrap() {
+            pod["spec"][key] = value.clone();
+        }
+        self.create::<Pod>(pod).await;
+    }
+
+    async fn wait<T>(&self, what: &str, mut holds: impl AsyncFnMut() -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            if let Some(found) = holds().await {
+                return found;
+            }
+            assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn pods(&self) -> Vec<Pod> {
+        self.api::<Pod>().list(&ListParams::default()).await.unwrap().items
+    }
+
+    /// How many pods each node has; those without one count under the empty name.
+    async fn spread(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for pod in self.pods().await {
+            *counts.entry(pod.spec.unwrap().node_name.unwrap_or_default()).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    async fn node_of(&self, pod: &str) -> String {
+        self.wait(&format!("{pod} has a node"), async || {
+            self.api::<Pod>().get(pod).await.unwrap().spec?.node_name
+        })
+        .await
+    }
+
+    /// Status, reason and message of a pod's PodScheduled condition.
+    async fn condition(&self, pod: &str) -> Option<(String, String, String)> {
+        let conditions = self.api::<Pod>().get(pod).await.unwrap().status?.conditions?;
+        let scheduled = conditions.into_iter().find(|condition| condition.type_ == "PodScheduled")?;
+        Some((scheduled.status, scheduled.reason.unwrap_or_default(), scheduled.message.unwrap_or_default()))
+    }
+
+    async fn refusal(&self, pod: &str, words: &str) {
+        let expected = Some(("False".to_owned(), "Unschedulable".to_owned(), words.to_owned()));
+        self.wait(words, async || (self.condition(pod).await == expected).then_some(())).await;
+    }
+}
+
+fn cpu(amount: &str) -> Value {
+    json!({"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": amount}}}]})
+}
+
+fn nowhere(count: usize, reason: &str, outlook: &str) -> String {
+    format!(
+        "0/{count} nodes are available: {count} {reason}. no new claims to deallocate, preemption: \
+         0/{count} nodes are available: {count} {outlook}."
+    )
+}
+
+const HOPELESS: &str = "Preemption is not helpful for scheduling";
+const FULL: &str = "No preemption victims found for incoming pod";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_are_spread_and_told_of() {
+    let lab = Lab::with_scheduler().await;
+    lab.node("node-1", "4").await;
+    lab.node("node-2", "4").await;
+    for number in 0..6 {
+        lab.pod(&format!("web-{number}"), cpu("100m")).await;
+    }
+    for number in 0..6 {
+        lab.node_of(&format!("web-{number}")).await;
+    }
+    assert_eq!(lab.spread().await, [("node-1".to_owned(), 3), ("node-2".to_owned(), 3)].into());
+    assert_eq!(lab.condition("web-0").await.unwrap().0, "True");
+    let node = lab.node_of("web-0").await;
+    let expected = format!("Successfully assigned default/web-0 to {node}");
+    let event = lab
+        .wait("an event", async || {
+            let events = lab.api::<Event>().list(&ListParams::default()).await.unwrap();
+            events.items.into_iter().find(|event| event.involved_object.name.as_deref() == Some("web-0"))
+        })
+        .await;
+    assert_eq!(event.message.as_deref(), Some(expected.as_str()));
+    assert_eq!((event.reason.as_deref(), event.type_.as_deref()), (Some("Scheduled"), Some("Normal")));
+    assert_eq!(event.source.unwrap().component.as_deref(), Some("default-scheduler"));
+    lab.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_fits_nowhere_says_why_and_is_placed_when_that_changes() {
+    let lab = Lab::with_scheduler().await;
+    lab.pod("early", json!({})).await;
+    lab.refusal("early", "no nodes available to schedule pods").await;
+    lab.node("node-1", "1").await;
+    assert_eq!(lab.node_of("early").await, "node-1");
+
+    lab.pod("picky", json!({"nodeSelector": {"disk": "ssd"}})).await;
+    lab.refusal("picky", &nowhere(1, "node(s) didn't match Pod's node affinity/selector", HOPELESS)).await;
+    let nodes: Api<Node> = Api::all(lab.client.clone());
+    let label = json!({"metadata": {"labels": {"disk": "ssd"}}});
+    nodes.patch("node-1", &PatchParams::default(), &Patch::Merge(label)).await.unwrap();
+    assert_eq!(lab.node_of("picky").await, "node-1");
+
+    lab.pod("first", cpu("800m")).await;
+    lab.node_of("first").await;
+    lab.pod("second", cpu("800m")).await;
+    lab.refusal("second", &nowhere(1, "Insufficient cpu", FULL)).await;
+    lab.api::<Pod>().delete("first", &DeleteParams::default().grace_period(0)).await.unwrap();
+    assert_eq!(lab.node_of("second").await, "node-1");
+
+    lab.pod("third", cpu("2")).await;
+    lab.refusal("third", &nowhere(1, "Insufficient cpu", HOPELESS)).await;
+    lab.node("node-2", "4").await;
+    assert_eq!(lab.node_of("third").await, "node-2");
+    lab.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_pods_at_once_never_overfill_a_node() {
+    let mut lab = Lab::new().await;
+    lab.node("node-1", "2").await;
+    lab.node("node-2", "1").await;
+    for number in 0..40 {
+        lab.pod(&format!("pod-{number}"), cpu("100m")).await;
+    }
+    lab.start_scheduler(false).await;
+    let expected = [(String::new(), 10), ("node-1".to_owned(), 20), ("node-2".to_owned(), 10)].into();
+    lab.wait("all that fits is placed", async || (lab.spread().await == expected).then_some(())).await;
+    for pod in lab.pods().await.iter().filter(|pod| pod.spec.as_ref().unwrap().node_name.is_none()) {
+        lab.refusal(pod.metadata.name.as_deref().unwrap(), &nowhere(2, "Insufficient cpu", FULL)).await;
+    }
+    assert_eq!(lab.spread().await, expected);
+    lab.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gates_and_other_schedulers_are_respected_and_importance_counts() {
+    let mut lab = Lab::new().await;
+    lab.node("node-1", "1").await;
+    lab.pod("gated", json!({"schedulingGates": [{"name": "example.com/wait"}]})).await;
+    lab.pod("foreign", json!({"schedulerName": "mine"})).await;
+    lab.pod("older", cpu("600m")).await;
+    let mut important = cpu("600m");
+    important["priority"] = json!(1000);
+    lab.pod("important", important).await;
+    lab.start_scheduler(false).await;
+    assert_eq!(lab.node_of("important").await, "node-1");
+    lab.refusal("older", &nowhere(1, "Insufficient cpu", FULL)).await;
+    assert_eq!(lab.spread().await, [(String::new(), 3), ("node-1".to_owned(), 1)].into());
+    let gateless = json!({"spec": {"schedulingGates": null}});
+    lab.api::<Pod>().patch("gated", &PatchParams::default(), &Patch::Merge(gateless)).await.unwrap();
+    assert_eq!(lab.node_of("gated").await, "node-1");
+    assert_eq!(lab.condition("foreign").await, None);
+    lab.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_stops_hands_over() {
+    let mut lab = Lab::new().await;
+    lab.node("node-1", "1").await;
+    lab.start_scheduler(true).await;
+    let leases: Api<Lease> = Api::namespaced(lab.client.clone(), "kube-system");
+    let holder = async || {
+        leases
+            .get_opt("kube-scheduler")
+            .await
+            .unwrap()?
+            .spec?
+            .holder_identity
+            .filter(|holder| !holder.is_empty())
+    };
+    lab.wait("the first leads", holder).await;
+    lab.schedulers.remove(0).stop_and_join(Duration::from_secs(10)).await.unwrap();
+    assert_eq!(holder().await, None, "the lease was given back");
+    lab.pod("waits", json!({})).await;
+    lab.start_scheduler(true).await;
+    assert_eq!(lab.node_of("waits").await, "node-1");
+    let transitions = leases.get("kube-scheduler").await.unwrap().spec.unwrap().lease_transitions;
+    assert_eq!(transitions, Some(1));
+    lab.end().await;
+}
