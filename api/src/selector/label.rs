@@ -2,11 +2,13 @@
 //!
 //! Counterpart of upstream's `labels.Selector` and `metav1.LabelSelectorAsSelector`.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use crate::validation;
 
 /// How a requirement compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,90 +260,12 @@ impl fmt::Display for Requirement {
 }
 
 fn key_error(at: &str, key: &str) -> Option<String> {
-    let errors = qualified_name_errors(key);
+    let errors = validation::qualified_name(key);
     (!errors.is_empty()).then(|| format!("{at}: Invalid value: {key:?}: {}", errors.join("; ")))
 }
 
-const NAME: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
-                    alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for \
-                    validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-
-fn is_name(text: &str) -> bool {
-    let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = text.as_bytes();
-    edge(bytes.first())
-        && edge(bytes.last())
-        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-}
-
-fn is_subdomain(text: &str) -> bool {
-    text.split('.').all(|label| {
-        let bytes = label.as_bytes();
-        let word = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        bytes.first().is_some_and(word)
-            && bytes.last().is_some_and(word)
-            && bytes.iter().all(|b| word(b) || *b == b'-')
-    })
-}
-
-/// What keeps `key` from being a label key.
-fn qualified_name_errors(key: &str) -> Vec<Cow<'static, str>> {
-    let mut errors: Vec<Cow<'static, str>> = Vec::new();
-    let parts: Vec<&str> = key.split('/').collect();
-    let name = match parts.as_slice() {
-        [name] => *name,
-        [prefix, name] => {
-            if prefix.is_empty() {
-                errors.push("prefix part must be non-empty".into());
-            } else {
-                if prefix.len() > 253 {
-                    errors.push("prefix part must be no more than 253 bytes".into());
-                }
-                if !is_subdomain(prefix) {
-                    errors.push(
-                        "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
-                         characters, '-' or '.', and must start and end with an alphanumeric character (e.g. \
-                         'example.com', regex used for validation is \
-                         '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-                            .into(),
-                    );
-                }
-            }
-            *name
-        }
-        _ => {
-            return vec![
-                format!(
-                    "a qualified name {NAME} with an optional DNS subdomain prefix and '/' (e.g. \
-                     'example.com/MyName')"
-                )
-                .into(),
-            ];
-        }
-    };
-    if name.is_empty() {
-        errors.push("name part must be non-empty".into());
-    } else if name.len() > 63 {
-        errors.push("name part must be no more than 63 bytes".into());
-    }
-    if !is_name(name) {
-        errors.push(format!("name part {NAME}").into());
-    }
-    errors
-}
-
 fn value_error(value: &str) -> Option<String> {
-    let mut errors = Vec::new();
-    if value.len() > 63 {
-        errors.push("must be no more than 63 bytes");
-    }
-    if !value.is_empty() && !is_name(value) {
-        errors.push(
-            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and \
-             must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', \
-             regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
-        );
-    }
+    let errors = validation::label_value(value);
     (!errors.is_empty()).then(|| errors.join("; "))
 }
 

@@ -6,7 +6,7 @@ pub mod table;
 
 use std::sync::Arc;
 
-use api::status::Status;
+use api::{kind::Kind, status::Status};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -104,12 +104,37 @@ pub fn openapi<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Response<
             Some(openapi::v2(kinds))
         }
         "/openapi/v3" => Some(openapi::index(kinds)),
-        other => other.strip_prefix("/openapi/v3/").and_then(|name| openapi::v3(kinds, name)),
+        other => {
+            let name = other.strip_prefix("/openapi/v3/").unwrap_or("");
+            return open_api_document(kinds, name, request);
+        }
     };
     match document {
         Some(document) => with_etag(request, "application/json", document.to_string().into_bytes()),
         None => crate::http::not_a_path(),
     }
+}
+
+/// One OpenAPI v3 document. Under a URL with its hash it never changes; a former hash leads to the present one.
+fn open_api_document<B>(kinds: &[Arc<Kind>], name: &str, request: &Request<B>) -> Response<Body> {
+    let Some(hash) = openapi::document_hash(kinds, name) else { return crate::http::not_a_path() };
+    let asked =
+        request.uri().query().into_iter().flat_map(|q| q.split('&')).find_map(|p| p.strip_prefix("hash="));
+    if let Some(asked) = asked
+        && asked != hash
+        && let Ok(url) = HeaderValue::try_from(format!("/openapi/v3/{name}?hash={hash}"))
+    {
+        let mut response = Response::new(response::full(Vec::new()));
+        *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+        response.headers_mut().insert(header::LOCATION, url);
+        return response;
+    }
+    let Some(document) = openapi::v3(kinds, name) else { return crate::http::not_a_path() };
+    let mut response = with_etag(request, "application/json", document.to_string().into_bytes());
+    if asked.is_some() {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+    }
+    response
 }
 
 fn wants_aggregated<B>(request: &Request<B>) -> bool {

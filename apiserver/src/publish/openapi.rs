@@ -37,6 +37,12 @@ pub fn index(kinds: &[Arc<Kind>]) -> Value {
     json!({"paths": paths})
 }
 
+/// The hash in the URL of a document; `None` when nothing is served there.
+pub fn document_hash(kinds: &[Arc<Kind>], name: &str) -> Option<String> {
+    let kinds = in_document(kinds, name);
+    (!kinds.is_empty()).then(|| hash(&kinds))
+}
+
 /// A hash of what a document is made from. The schemas of built-in kinds only change with the version.
 fn hash(kinds: &[&Arc<Kind>]) -> String {
     let mut state = Sha256::new();

@@ -48,11 +48,11 @@ pub async fn create_object(
     warnings: &mut Vec<String>,
 ) -> Result<Value, Status> {
     let kind = &ctx.kind;
+    object = body::read_as(kind, object)?;
     if !object.resource_version().is_empty() && object.resource_version() != "0" {
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
     }
     place(ctx, &mut object)?;
-    let mut object = body::read_as(kind, object)?;
     // The creator manages what he wrote and its defaults, not what the server adds from here on.
     if tracking == Tracking::Update {
         object = track(ctx, object);

@@ -58,9 +58,8 @@ pub fn tracking(ctx: &Ctx) -> apply::Options<'_> {
 pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
     let mut warnings = decoded.warnings;
-    let mut given = decoded.object;
+    let mut given = body::read_as(&ctx.kind, decoded.object)?;
     check_address(&ctx, &mut given)?;
-    let given = body::read_as(&ctx.kind, given)?;
     let expected = Expected::of(&given)?;
     let updated = write(&ctx, part(&ctx), expected, &mut warnings, |_| Ok(given.clone())).await?;
     Ok(respond(&ctx, updated, &warnings))

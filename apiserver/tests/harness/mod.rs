@@ -21,6 +21,8 @@ pub struct Answer {
     pub code: u16,
     pub body: Value,
     pub warnings: Vec<String>,
+    pub location: Option<String>,
+    pub cache_control: Option<String>,
 }
 
 pub fn config(dir: &Path) -> Config {
@@ -114,8 +116,10 @@ pub async fn send(
     let code = response.status().as_u16();
     let warnings =
         response.headers().get_all("warning").iter().map(|w| w.to_str().unwrap().to_owned()).collect();
+    let header = |name| response.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
+    let (location, cache_control) = (header("location"), header("cache-control"));
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     let body = serde_json::from_slice(&bytes)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-    Answer { code, body, warnings }
+    Answer { code, body, warnings, location, cache_control }
 }

@@ -1,0 +1,198 @@
+//! Patches and server-side apply, as a client sees them over HTTPS.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod harness;
+
+use harness::{Answer, Server};
+use serde_json::{Value, json};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+const JSON: &str = "application/json-patch+json";
+const MERGE: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const APPLY: &str = "application/apply-patch+yaml";
+
+async fn patch(server: &Server, media: &str, path: &str, body: impl ToString) -> Answer {
+    server.send_raw("PATCH", path, &[("content-type", media)], body.to_string().into_bytes()).await
+}
+
+fn deployment(image: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {
+                "metadata": {"labels": {"a": "b"}},
+                "spec": {"containers": [{"name": "c", "image": image}]},
+            },
+        },
+    })
+}
+
+/// `manager/operation[/subresource]` of every entry of `managedFields`.
+fn managers(object: &Value) -> Vec<String> {
+    let entries = object["metadata"]["managedFields"].as_array().unwrap();
+    let text = |e: &Value, name: &str| e[name].as_str().unwrap_or("").to_owned();
+    entries
+        .iter()
+        .map(|e| {
+            let parts = [text(e, "manager"), text(e, "operation"), text(e, "subresource")];
+            parts.join("/").trim_end_matches('/').to_owned()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_three_forms_change_an_object() {
+    let server = Server::start().await;
+    let path = format!("{DEPLOYMENTS}/web");
+    assert_eq!(server.send("POST", DEPLOYMENTS, &deployment("x:1")).await.code, 201);
+
+    let add = json!({"spec": {"template": {"spec": {"containers": [{"name": "d", "image": "y"}]}}}});
+    let answer = patch(&server, STRATEGIC, &path, &add).await;
+    assert_eq!(answer.body["spec"]["template"]["spec"]["containers"].as_array().unwrap().len(), 2);
+    assert_eq!(answer.body["metadata"]["generation"], 2);
+
+    let answer = patch(&server, MERGE, &path, &add).await;
+    assert_eq!(answer.body["spec"]["template"]["spec"]["containers"].as_array().unwrap().len(), 1);
+
+    let operations = json!([{"op": "replace", "path": "/spec/replicas", "value": 4}]);
+    let answer = patch(&server, JSON, &path, operations).await;
+    assert_eq!((answer.code, &answer.body["spec"]["replicas"]), (200, &json!(4)));
+
+    // What changes nothing writes nothing.
+    let again = patch(&server, MERGE, &path, json!({"spec": {"replicas": 4}})).await;
+    assert_eq!(again.body["metadata"], answer.body["metadata"]);
+
+    let cases = [
+        (JSON, "[{\"op\":\"remove\",\"path\":\"/nope\"}]", 422, "Invalid"),
+        (JSON, "{}", 400, "BadRequest"),
+        (MERGE, "{\"spec\":{\"replicas\":\"x\"}}", 422, "Invalid"),
+        (MERGE, "{\"spec\":{\"replicas\":-1}}", 422, "Invalid"),
+        (STRATEGIC, "{", 400, "BadRequest"),
+        (STRATEGIC, "{\"metadata\":{\"name\":\"other\"}}", 400, "BadRequest"),
+        ("application/json", "{}", 415, "UnsupportedMediaType"),
+    ];
+    for (media, body, code, reason) in cases {
+        let answer = patch(&server, media, &path, body).await;
+        assert_eq!((answer.code, answer.body["reason"].as_str()), (code, Some(reason)), "{media} {body}");
+    }
+    let unknown = json!({"spec": {"foo": 1}});
+    let answer = patch(&server, MERGE, &path, &unknown).await;
+    assert_eq!(
+        (answer.code, answer.warnings.as_slice()),
+        (200, &["299 - \"unknown field \\\"spec.foo\\\"\"".to_owned()][..])
+    );
+    assert_eq!(patch(&server, MERGE, &format!("{path}?fieldValidation=Strict"), &unknown).await.code, 400);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn appliers_own_what_they_apply() {
+    let server = Server::start().await;
+    let path = |manager: &str| format!("{MAPS}/m?fieldManager={manager}");
+    let map = |data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": data});
+
+    // The first apply creates; YAML is welcome.
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata: {a: '1', b: '1'}\n";
+    let created = patch(&server, APPLY, &path("one"), yaml).await;
+    assert_eq!((created.code, managers(&created.body)), (201, vec!["one/Apply".to_owned()]));
+
+    let same = patch(&server, APPLY, &path("one"), yaml).await;
+    assert_eq!((same.code, &same.body), (200, &created.body));
+
+    let refused = patch(&server, APPLY, &path("two"), map(json!({"a": "2", "c": "1"}))).await;
+    assert_eq!((refused.code, refused.body["reason"].as_str()), (409, Some("Conflict")));
+    assert_eq!(refused.body["message"], "Apply failed with 1 conflict: conflict with \"one\": .data.a");
+    assert_eq!(
+        refused.body["details"]["causes"],
+        json!([{"reason": "FieldManagerConflict", "message": "conflict with \"one\"", "field": ".data.a"}])
+    );
+
+    let forced = format!("{}&force=true", path("two"));
+    let dry = patch(&server, APPLY, &format!("{forced}&dryRun=All"), map(json!({"a": "2", "c": "1"}))).await;
+    assert_eq!(dry.body["data"], json!({"a": "2", "b": "1", "c": "1"}));
+    assert_eq!(server.get(&format!("{MAPS}/m")).await.body, created.body);
+    let taken = patch(&server, APPLY, &forced, map(json!({"a": "2", "c": "1"}))).await;
+    assert_eq!(managers(&taken.body), ["one/Apply", "two/Apply"]);
+
+    // What nobody applies any more goes; what somebody updated stays.
+    let updated = patch(&server, MERGE, &path("editor"), json!({"data": {"d": "1"}})).await;
+    assert_eq!(managers(&updated.body), ["one/Apply", "two/Apply", "editor/Update"]);
+    let dropped = patch(&server, APPLY, &path("two"), map(json!({"a": "2"}))).await;
+    assert_eq!(dropped.body["data"], json!({"a": "2", "b": "1", "d": "1"}));
+
+    let nobody = patch(&server, APPLY, &format!("{MAPS}/m"), map(json!({}))).await;
+    assert_eq!(nobody.code, 422);
+    let managed =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "managedFields": []}});
+    let sent = patch(&server, APPLY, &path("one"), managed).await;
+    assert_eq!((sent.code, sent.body["message"].as_str()), (400, Some("metadata.managedFields must be nil")));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn parts_of_an_object_have_managers_of_their_own() {
+    let server = Server::start().await;
+    let path = format!("{DEPLOYMENTS}/web");
+    server.send("POST", &format!("{DEPLOYMENTS}?fieldManager=me"), &deployment("x:1")).await;
+    let status = json!({"status": {"observedGeneration": 1, "replicas": 1}});
+    patch(&server, MERGE, &format!("{path}/status?fieldManager=controller"), status).await;
+    let scale = json!({"spec": {"replicas": 3}});
+    assert_eq!(patch(&server, MERGE, &format!("{path}/scale?fieldManager=scaler"), scale).await.code, 200);
+    let object = server.get(&path).await.body;
+    let mut found = managers(&object);
+    found.sort();
+    assert_eq!(found, ["controller/Update/status", "me/Update", "scaler/Update/scale"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn bodies_are_read_by_type() {
+    let server = Server::start().await;
+    let cases = [
+        (
+            r#"{"data": {"a": 1}}"#,
+            "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
+        ),
+        (
+            r#"{"data": {"a": "1"}, "data": {"b": "1"}, "dada": {}}"#,
+            "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: duplicate field \"data\", unknown field \"dada\"",
+        ),
+    ];
+    for (body, message) in cases {
+        let headers = [("content-type", "application/json")];
+        let path = format!("{MAPS}?fieldValidation=Strict");
+        let answer = server.send_raw("POST", &path, &headers, body.as_bytes().to_vec()).await;
+        assert_eq!((answer.code, answer.body["message"].as_str()), (400, Some(message)));
+    }
+    // Go forgives nulls, and numbers for quantities.
+    let pod = json!({"metadata": {"name": "p", "labels": null}, "spec": {"nodeName": null, "containers": [
+        {"name": "c", "image": "x", "args": [null], "resources": {"limits": {"cpu": 0.5, "memory": 1024}}},
+    ]}});
+    let created = server.send("POST", "/api/v1/namespaces/default/pods", &pod).await;
+    assert_eq!(created.code, 201, "{}", created.body);
+    let container = &created.body["spec"]["containers"][0];
+    assert_eq!(container["args"], json!([""]));
+    assert_eq!(container["resources"]["limits"], json!({"cpu": "500m", "memory": "1024"}));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn open_api_documents_are_fetched_once() {
+    let server = Server::start().await;
+    let index = server.get("/openapi/v3").await.body;
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap();
+    let document = server.get(url).await;
+    let schema =
+        &document.body["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["volumes"];
+    assert_eq!(schema["x-kubernetes-patch-strategy"], "merge,retainKeys");
+    assert_eq!(schema["x-kubernetes-list-map-keys"], json!(["name"]));
+    let stale = url.split('=').next().unwrap();
+    let moved = server.get(&format!("{stale}=old")).await;
+    assert_eq!((moved.code, moved.location.as_deref()), (301, Some(url)));
+    assert_eq!(document.cache_control.as_deref(), Some("public, immutable"));
+    server.stop().await;
+}
