@@ -164,7 +164,7 @@ mod tests {
             (r#"{"kind":"X","metadata":{"name":"a"}}"#, 24),
             (
                 r#"{ "data" : {"metadata":{"labels":{"a":"b"}}, "x":[1,-2.5e3,{"y":null}]} , "metadata" : {} }"#,
-                89,
+                88,
             ),
             (r#"{"a":"\"metadata\":{","b":true,"metadata":{}}"#, 43),
             (r#"{"n":12,"metadata":{"labels":null}}"#, 20),
