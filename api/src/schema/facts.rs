@@ -45,6 +45,12 @@ pub fn facts(schema: &str, field: &str) -> Fact {
     TABLE.get(&(short(schema), field)).copied().unwrap_or_default()
 }
 
+/// The fields of a type about which there are facts.
+#[cfg(test)]
+pub(super) fn fields_of(schema: &str) -> impl Iterator<Item = &'static str> {
+    TABLE.keys().filter(move |(ty, _)| *ty == short(schema)).map(|(_, field)| *field)
+}
+
 /// Field defaults that list map keys rest on.
 pub fn key_default(schema: &str, field: &str) -> Option<&'static str> {
     match (short(schema), field) {

@@ -162,6 +162,28 @@ fn custom_kinds_bring_their_own_types() {
     );
 }
 
+#[test]
+fn every_kind_has_a_type_and_every_fact_a_field() {
+    let types = Types::builtin();
+    let mut generator = schema_generator();
+    for kind in kinds::builtin() {
+        let root = types.root(&kind.group, &kind.version, &kind.kind);
+        let Some(Node::Object(object)) = root.map(|r| types.node(r)) else {
+            panic!("{} has no type", kind.kind)
+        };
+        assert!(object.fields.contains_key("metadata"), "{}", kind.kind);
+        kind.rules.schema(&mut generator);
+    }
+    // Facts about types that no kind leads to are there for kinds to come; of the others each names a field.
+    let definitions = generator.take_definitions(false);
+    for (name, schema) in &definitions {
+        for field in facts::fields_of(name) {
+            let known = field == "*" || schema["properties"].get(field).is_some();
+            assert!(known, "{name} has no field {field}");
+        }
+    }
+}
+
 /// Any JSON, not too deep.
 pub(crate) fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
