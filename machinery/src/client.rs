@@ -113,8 +113,11 @@ pub async fn wait_ready(client: &kube::Client, stop: &CancellationToken) -> bool
         };
         match asked {
             Ok(()) => return true,
+            Err(error) if backoff.is_fresh() => {
+                tracing::info!(error = crate::logging::chain(&error), "Waiting for the API server");
+            }
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "API server is not ready")
+                tracing::debug!(error = crate::logging::chain(&error), "Waiting for the API server");
             }
         }
         tokio::select! {
@@ -148,6 +151,11 @@ impl Backoff {
         let pause = self.next;
         self.next = (pause * 2).min(self.longest);
         pause
+    }
+
+    /// Whether the next pause is the first one.
+    pub fn is_fresh(&self) -> bool {
+        self.next == self.first
     }
 
     /// Starts again with the first pause.

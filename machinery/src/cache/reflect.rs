@@ -45,7 +45,7 @@ enum WatchEnd {
     Reset { seen: u64, now: u64 },
     #[error("the server refuses the watch")]
     Refused(#[source] Box<kube::core::Status>),
-    #[error("the connection is lost")]
+    #[error("no answer")]
     Lost(#[source] kube::Error),
 }
 
@@ -77,7 +77,7 @@ where
                 State::List => match self.list().await {
                     Ok(revision) => State::Watch(revision),
                     Err(error) => {
-                        self.pause(&mut backoff, "LIST", &error).await;
+                        self.pause(&mut backoff, "LIST", &WatchEnd::Lost(error)).await;
                         State::List
                     }
                 },
@@ -105,7 +105,7 @@ where
                     }
                     Ok(_) => State::Watch(seen),
                     Err(error) => {
-                        self.pause(&mut backoff, "LIST", &error).await;
+                        self.pause(&mut backoff, "LIST", &WatchEnd::Lost(error)).await;
                         State::Resume(seen)
                     }
                 },
@@ -113,13 +113,18 @@ where
         }
     }
 
-    async fn pause(
-        &self,
-        backoff: &mut Backoff,
-        verb: &str,
-        error: &(dyn std::error::Error + Send + Sync + 'static),
-    ) {
-        tracing::debug!(verb, url = self.url, error = chain(error), "Trying again");
+    /// Waits before the next try. What will not pass by itself is said aloud each time, a lost
+    /// connection only when it is new.
+    async fn pause(&self, backoff: &mut Backoff, verb: &str, error: &WatchEnd) {
+        let words = chain(error);
+        let refused = !matches!(error, WatchEnd::Lost(kube::Error::Service(_) | kube::Error::HyperError(_)));
+        if refused {
+            tracing::warn!(verb, url = self.url, error = words, "Trying again");
+        } else if backoff.is_fresh() {
+            tracing::info!(verb, url = self.url, error = words, "Trying again");
+        } else {
+            tracing::debug!(verb, url = self.url, error = words, "Trying again");
+        }
         tokio::time::sleep(backoff.pause()).await;
     }
 
