@@ -8,6 +8,9 @@ pub mod cells;
 mod config_map;
 mod controller_revision;
 mod cron_job;
+mod csi_driver;
+mod csi_node;
+mod csi_storage_capacity;
 mod daemon_set;
 mod defaults;
 mod deployment;
@@ -16,6 +19,7 @@ mod endpoints;
 mod event;
 mod ingress;
 mod ingress_class;
+mod ip_address;
 mod job;
 mod lease;
 mod limit_range;
@@ -40,6 +44,8 @@ mod stateful_set;
 mod storage_class;
 #[cfg(test)]
 mod testing;
+mod volume_attachment;
+mod volume_attributes_class;
 mod workload;
 
 /// Every built-in kind, in the order discovery lists them.
@@ -173,9 +179,36 @@ pub fn builtin() -> Vec<Kind> {
         kind("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", priority_class::PriorityClasses)
             .cluster_wide()
             .short(&["pc"]),
+        kind("storage.k8s.io", "v1", "CSIDriver", "csidrivers", csi_driver::CsiDrivers).cluster_wide(),
+        kind("storage.k8s.io", "v1", "CSINode", "csinodes", csi_node::CsiNodes).cluster_wide(),
+        kind(
+            "storage.k8s.io",
+            "v1",
+            "CSIStorageCapacity",
+            "csistoragecapacities",
+            csi_storage_capacity::CsiStorageCapacities,
+        ),
         kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", storage_class::StorageClasses)
             .cluster_wide()
             .short(&["sc"]),
+        kind(
+            "storage.k8s.io",
+            "v1",
+            "VolumeAttachment",
+            "volumeattachments",
+            volume_attachment::VolumeAttachments,
+        )
+        .cluster_wide()
+        .status(),
+        kind(
+            "storage.k8s.io",
+            "v1",
+            "VolumeAttributesClass",
+            "volumeattributesclasses",
+            volume_attributes_class::VolumeAttributesClasses,
+        )
+        .cluster_wide()
+        .short(&["vac"]),
     ]
 }
 

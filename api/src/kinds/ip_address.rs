@@ -1,0 +1,103 @@
+//! IPAddress: an address that is taken, and by what.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use k8s_openapi::api::networking::v1::IPAddress;
+use serde_json::Value;
+
+use crate::{
+    field::{Errors, Path},
+    kind::{Column, NameRule, Part, Strategy, cell},
+    object::ObjectExt,
+    validation::immutable,
+};
+
+/// The rules of addresses.
+pub struct IpAddresses;
+
+impl Strategy for IpAddresses {
+    type Object = IPAddress;
+
+    // IPv6 addresses hold colons; what exactly is allowed is checked below.
+    const NAME_RULE: NameRule = NameRule::PathSegment;
+
+    fn validate(&self, address: &IPAddress, errors: &mut Errors) {
+        let name = address.metadata.name.as_deref().unwrap_or_default();
+        let at = Path::new("metadata.name");
+        match name.parse::<IpAddr>() {
+            Ok(ip) if ip.to_string() == name => {}
+            Ok(ip) => errors.invalid(&at, name, format!("must be in canonical form ({:?})", ip.to_string())),
+            Err(_) => {
+                errors.invalid(&at, name, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
+            }
+        }
+        let at = Path::new("spec.parentRef");
+        let parent = &address.spec.parent_ref;
+        if parent.resource.is_empty() && parent.name.is_empty() {
+            return errors.required(&at, "");
+        }
+        for (field, value) in [("resource", &parent.resource), ("name", &parent.name)] {
+            if value.is_empty() {
+                errors.required(&at.child(field), "");
+            }
+        }
+    }
+
+    fn validate_update(&self, new: &IPAddress, old: &IPAddress, _part: Part<'_>, errors: &mut Errors) {
+        immutable(&new.spec, &old.spec, &Path::new("spec"), errors);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![Column::name(), Column::new("ParentRef", "string", "What the address is for."), Column::age()]
+    }
+
+    fn cells(&self, address: &Value, now: Timestamp) -> Vec<Value> {
+        let part = |field: &str| address.str_at(&["spec", "parentRef", field]);
+        let mut parent = match part("group") {
+            "" => part("resource").to_owned(),
+            group => format!("{}.{group}", part("resource")),
+        };
+        for text in [part("namespace"), part("name")].into_iter().filter(|t| !t.is_empty()) {
+            parent.push('/');
+            parent.push_str(text);
+        }
+        vec![cell::name(address), parent.into(), cell::age(address, now)]
+    }
+
+    fn selectable_fields(&self, address: &Value) -> Vec<(&'static str, String)> {
+        let part = |field: &str| address.str_at(&["spec", "parentRef", field]).to_owned();
+        vec![
+            ("spec.parentRef.group", part("group")),
+            ("spec.parentRef.resource", part("resource")),
+            ("spec.parentRef.namespace", part("namespace")),
+            ("spec.parentRef.name", part("name")),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::testing::{made, wrong};
+
+    #[test]
+    fn the_name_is_the_address() {
+        let address = |name: &str| {
+            made(
+                IpAddresses,
+                json!({"apiVersion": "networking.k8s.io/v1", "kind": "IPAddress", "metadata": {"name": name},
+                "spec": {"parentRef": {"resource": "services", "namespace": "n", "name": "s"}}}),
+            )
+        };
+        assert_eq!(wrong(IpAddresses, &address("10.96.0.7")), Vec::<String>::new());
+        assert_eq!(
+            wrong(IpAddresses, &address("fd00:0::1")),
+            ["metadata.name: Invalid value: \"fd00:0::1\": must be in canonical form (\"fd00::1\")"]
+        );
+        let cells = IpAddresses.cells(&address("10.96.0.7"), Timestamp::UNIX_EPOCH);
+        assert_eq!(cells[1], "services/n/s");
+    }
+}
