@@ -158,6 +158,9 @@ pub fn builtin() -> Vec<Kind> {
         kind("networking.k8s.io", "v1", "IngressClass", "ingressclasses", ingress_class::IngressClasses)
             .cluster_wide(),
         kind("networking.k8s.io", "v1", "Ingress", "ingresses", ingress::Ingresses).short(&["ing"]).status(),
+        kind("networking.k8s.io", "v1", "IPAddress", "ipaddresses", ip_address::IpAddresses)
+            .cluster_wide()
+            .short(&["ip"]),
         kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", network_policy::NetworkPolicies)
             .short(&["netpol"]),
         kind("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", runtime_class::RuntimeClasses)
