@@ -293,6 +293,7 @@ impl Shared {
     /// Makes commits that are on disk visible. `offsets` are the places of their values.
     fn publish(&self, state: &mut State, count: usize, offsets: Option<Vec<u64>>) {
         let mut offsets = offsets.map(Vec::into_iter);
+        let mut waiters = Vec::with_capacity(count);
         for _ in 0..count {
             let Some(staged) = state.staged.pop_front() else { break };
             for (change, (key, before)) in staged.changes.iter().zip(&staged.undo) {
@@ -307,11 +308,15 @@ impl Shared {
                 }
             }
             state.durable = staged.revision;
-            // The waiter may have gone away; the commit stands.
-            let _ = staged.done.send(Ok(()));
+            waiters.push(staged.done);
             state.remember(Past { revision: staged.revision, changes: staged.changes, undo: staged.undo });
         }
+        // First the revision, then the answers: who has an answer must find it there.
         self.durable.send_replace(state.durable);
+        for waiter in waiters {
+            // The waiter may have gone away; the commit stands.
+            let _ = waiter.send(Ok(()));
+        }
     }
 
     /// Waits until the commit at `revision` is on disk or taken back.
