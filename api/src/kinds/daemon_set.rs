@@ -36,6 +36,10 @@ impl Strategy for DaemonSets {
         workload::keep_empty_selector(value);
     }
 
+    fn after_writing(&self, value: &mut Value) {
+        workload::drop_missing_selector(value);
+    }
+
     fn default(&self, daemon_set: &mut DaemonSet) {
         let spec = daemon_set.spec.get_or_insert_default();
         set(&mut spec.revision_history_limit, 10);
@@ -107,6 +111,14 @@ impl Strategy for DaemonSets {
         self.validate(new, errors);
         if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
             workload::same_selector(&new.selector, &old.selector, errors);
+        }
+    }
+
+    fn warnings(&self, new: &DaemonSet, old: Option<&DaemonSet>) -> Vec<String> {
+        let pods = new.spec.as_ref().and_then(|s| s.template.spec.as_ref());
+        match (pods, old) {
+            (Some(pods), None) => pod::warnings::warnings(pods, &Path::new("spec.template.spec")),
+            _ => Vec::new(),
         }
     }
 

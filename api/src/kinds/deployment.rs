@@ -31,6 +31,10 @@ impl Strategy for Deployments {
         workload::keep_empty_selector(value);
     }
 
+    fn after_writing(&self, value: &mut Value) {
+        workload::drop_missing_selector(value);
+    }
+
     fn default(&self, deployment: &mut Deployment) {
         let spec = deployment.spec.get_or_insert_default();
         set(&mut spec.replicas, 1);
@@ -97,6 +101,14 @@ impl Strategy for Deployments {
         self.validate(new, errors);
         if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
             workload::same_selector(&new.selector, &old.selector, errors);
+        }
+    }
+
+    fn warnings(&self, new: &Deployment, old: Option<&Deployment>) -> Vec<String> {
+        let pods = new.spec.as_ref().and_then(|s| s.template.spec.as_ref());
+        match (pods, old) {
+            (Some(pods), None) => pod::warnings::warnings(pods, &Path::new("spec.template.spec")),
+            _ => Vec::new(),
         }
     }
 

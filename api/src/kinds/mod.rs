@@ -364,3 +364,6 @@ fn claim_spec(
         errors.not_supported(&at.child("volumeMode"), mode, &["Block", "Filesystem"]);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,10 @@ impl Strategy for ReplicaSets {
         workload::keep_empty_selector(value);
     }
 
+    fn after_writing(&self, value: &mut Value) {
+        workload::drop_missing_selector(value);
+    }
+
     fn default(&self, set_: &mut ReplicaSet) {
         let spec = set_.spec.get_or_insert_default();
         set(&mut spec.replicas, 1);

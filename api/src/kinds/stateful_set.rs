@@ -33,6 +33,10 @@ impl Strategy for StatefulSets {
         }
     }
 
+    fn after_writing(&self, value: &mut Value) {
+        workload::drop_missing_selector(value);
+    }
+
     fn default(&self, stateful_set: &mut StatefulSet) {
         let spec = stateful_set.spec.get_or_insert_default();
         set_text(&mut spec.pod_management_policy, "OrderedReady");
@@ -128,6 +132,14 @@ impl Strategy for StatefulSets {
         if fixed != *old {
             let why = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
             errors.forbidden(&Path::new("spec"), why);
+        }
+    }
+
+    fn warnings(&self, new: &StatefulSet, old: Option<&StatefulSet>) -> Vec<String> {
+        let pods = new.spec.as_ref().and_then(|s| s.template.spec.as_ref());
+        match (pods, old) {
+            (Some(pods), None) => pod::warnings::warnings(pods, &Path::new("spec.template.spec")),
+            _ => Vec::new(),
         }
     }
 

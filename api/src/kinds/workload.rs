@@ -20,6 +20,14 @@ pub fn keep_empty_selector(value: &mut Value) {
     }
 }
 
+/// Takes away the empty selector that the type writes when there was none; see [`keep_empty_selector`].
+pub fn drop_missing_selector(value: &mut Value) {
+    let spec = value.get_mut("spec").and_then(Value::as_object_mut);
+    if let Some(spec) = spec.filter(|s| s.get("selector") == Some(&Value::Object(Map::new()))) {
+        spec.remove("selector");
+    }
+}
+
 /// Whether there is a selector at all; see [`keep_empty_selector`].
 pub fn is_given(selector: &LabelSelector) -> bool {
     selector.match_labels.is_some() || selector.match_expressions.is_some()

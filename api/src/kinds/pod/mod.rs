@@ -19,6 +19,7 @@ use crate::{
 mod columns;
 pub mod defaults;
 pub mod validation;
+pub mod warnings;
 
 /// The rules of pods.
 pub struct Pods;
@@ -120,6 +121,13 @@ impl Strategy for Pods {
             Part::Other("ephemeralcontainers") => validation::ephemeral_update(new, old, errors),
             Part::Other("resize") => validation::resize_update(new, old, errors),
             Part::Status | Part::Other(_) => {}
+        }
+    }
+
+    fn warnings(&self, new: &Pod, old: Option<&Pod>) -> Vec<String> {
+        match (&new.spec, old) {
+            (Some(spec), None) => warnings::warnings(spec, &Path::new("spec")),
+            _ => Vec::new(),
         }
     }
 
