@@ -158,13 +158,14 @@ fn failed(error: Error) -> StoreError {
     };
     let message = status.message();
     match status.code() as i32 {
-        INVALID_ARGUMENT | RESOURCE_EXHAUSTED if message.contains("request is too large") => {
+        INVALID_ARGUMENT if message.contains("request is too large") => {
             StoreError::TooLarge(message.to_owned())
         }
         INVALID_ARGUMENT if message.contains("too many operations in txn") => {
             StoreError::TooLarge(message.to_owned())
         }
-        RESOURCE_EXHAUSTED if message.contains("trying to send message larger than max") => {
+        // gRPC's own limit is a little higher than etcd's.
+        RESOURCE_EXHAUSTED if message.contains("message larger than max") => {
             StoreError::TooLarge(message.to_owned())
         }
         RESOURCE_EXHAUSTED if message.contains("database space exceeded") => {

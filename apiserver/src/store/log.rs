@@ -80,16 +80,14 @@ impl Log {
         let mut reader = io::BufReader::with_capacity(1 << 18, &*self.file);
         let mut magic = vec![0; MAGIC.len().min(size as usize)];
         reader.read_exact(&mut magic).map_err(|e| failed(&self.path, &e))?;
-        if magic.len() < MAGIC.len() {
-            // Created, but killed before the first line was on disk.
-            if !MAGIC.starts_with(&magic) && magic.iter().any(|&byte| byte != 0) {
+        if magic != MAGIC {
+            // Killed before the first line was on disk? Then there is nothing behind it.
+            let torn = magic.iter().zip(MAGIC).all(|(&found, &meant)| found == meant || found == 0);
+            if size > MAGIC.len() as u64 || !torn {
                 return Err(StoreError::Damaged(format!("{} is not a store", self.path.display())));
             }
             self.begin().map_err(|e| failed(&self.path, &e))?;
             return Ok(MAGIC.len() as u64);
-        }
-        if magic != MAGIC {
-            return Err(StoreError::Damaged(format!("{} is not a store", self.path.display())));
         }
         let mut offset = MAGIC.len() as u64;
         loop {

@@ -1,4 +1,6 @@
-//! One suite for all stores: what the rest of the server relies on.
+//! One suite for all stores, and what is special about each.
 #![allow(clippy::unwrap_used)]
 
-mod suite;
+pub mod etcd;
+mod file;
+pub mod suite;

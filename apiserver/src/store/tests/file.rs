@@ -1,0 +1,202 @@
+//! What the store's file must survive.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+
+use super::super::*;
+
+fn open(path: &Path) -> EmbeddedStore {
+    EmbeddedStore::open(path).unwrap()
+}
+
+async fn state(store: &EmbeddedStore) -> BTreeMap<String, (Bytes, Revision)> {
+    let loaded = store.load("", None).await.unwrap();
+    loaded.items.into_iter().map(|kv| (kv.key, (kv.value, kv.revision))).collect()
+}
+
+async fn put(store: &EmbeddedStore, key: &str, value: Vec<u8>) -> Revision {
+    let expect = match store.get(key).await.unwrap() {
+        Some(kv) => Expect::Revision(kv.revision),
+        None => Expect::Absent,
+    };
+    let op = Op { key: key.into(), expect, value: Some(value.into()) };
+    match store.commit(vec![op]).await.unwrap() {
+        Committed::Done(revision) => revision,
+        conflict => panic!("{conflict:?}"),
+    }
+}
+
+#[tokio::test]
+async fn cut_anywhere_it_opens_at_a_commit_that_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut states = vec![(0, BTreeMap::new(), 1)];
+    {
+        let store = open(&path);
+        for i in 0..12_u8 {
+            let revision = put(&store, &format!("/registry/{}", i % 5), vec![i + 1; 40]).await;
+            states.push((std::fs::metadata(&path).unwrap().len(), state(&store).await, revision));
+        }
+        let key = "/registry/0";
+        let revision = state(&store).await[key].1;
+        store.commit(vec![Op::delete(key, revision), Op::create("/registry/z", "z")]).await.unwrap();
+        states.push((
+            std::fs::metadata(&path).unwrap().len(),
+            state(&store).await,
+            store.revision().await.unwrap(),
+        ));
+    }
+    let whole = std::fs::read(&path).unwrap();
+    let copy = folder.path().join("copy");
+    for length in 0..=whole.len() {
+        // A torn end is either missing or something else than what was meant.
+        // The first line is on disk before anything else is written.
+        let most = if length < 16 { 16 } else { whole.len() };
+        for rest in [0, most - length] {
+            let mut bytes = whole[..length].to_vec();
+            bytes.resize(length + rest, 0);
+            std::fs::write(&copy, &bytes).unwrap();
+            let store = open(&copy);
+            let (_, expected, revision) = states.iter().rev().find(|s| s.0 <= length as u64).unwrap();
+            assert_eq!(&state(&store).await, expected, "cut at {length}");
+            assert_eq!(store.revision().await.unwrap(), *revision, "cut at {length}");
+            // And it goes on from there.
+            assert_eq!(put(&store, "/registry/new", b"new".to_vec()).await, revision + 1);
+            drop(store);
+            assert_eq!(state(&open(&copy)).await.len(), expected.len() + 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn refuses_a_file_with_damage_in_the_middle() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    {
+        let store = open(&path);
+        for i in 0..10_u8 {
+            put(&store, "/registry/a", vec![i; 100]).await;
+        }
+    }
+    let mut file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.seek(SeekFrom::Start(300)).unwrap();
+    file.write_all(b"?").unwrap();
+    drop(file);
+    let refused = EmbeddedStore::open(&path).err();
+    assert!(matches!(refused, Some(StoreError::Damaged(_))), "{refused:?}");
+    std::fs::write(&path, "something else entirely").unwrap();
+    assert!(matches!(EmbeddedStore::open(&path).err(), Some(StoreError::Damaged(_))));
+}
+
+#[tokio::test]
+async fn has_one_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = open(&path);
+    assert!(matches!(EmbeddedStore::open(&path).err(), Some(StoreError::Refused(_))));
+    drop(store);
+    open(&path);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stays_bounded_and_keeps_all_under_compaction() {
+    const LIMIT: u64 = 200_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut end = 1;
+    for round in 0..3 {
+        let store = Arc::new(EmbeddedStore::open_with(&path, LIMIT).unwrap());
+        assert_eq!(store.revision().await.unwrap(), end);
+        let mut watch = store.watch("/registry/", end).await.unwrap();
+        let writers = (0..4).map(|writer| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                for i in 0..250_u32 {
+                    put(&store, &format!("/registry/{writer}/{}", i % 20), vec![i as u8; 1000]).await;
+                    if i % 10 == 0 {
+                        // Values are read from whichever file holds them.
+                        let key = format!("/registry/{writer}/{}", i % 20);
+                        assert_eq!(store.get(&key).await.unwrap().unwrap().value, vec![i as u8; 1000]);
+                    }
+                }
+            })
+        });
+        futures::future::join_all(writers).await.into_iter().for_each(|end| end.unwrap());
+        let length = std::fs::metadata(&path).unwrap().len();
+        assert!(length < 2 * LIMIT, "{length} bytes in round {round}");
+        let mut seen = end;
+        end = store.revision().await.unwrap();
+        assert_eq!(end, 1 + 1000 * (round + 1));
+        while seen < end {
+            seen = watch.next().await.unwrap().unwrap().revision;
+        }
+        let all = state(&store).await;
+        drop(watch);
+        drop(store);
+        let again = EmbeddedStore::open_with(&path, LIMIT).unwrap();
+        assert_eq!(state(&again).await, all);
+        assert_eq!(all.len(), 80);
+    }
+}
+
+/// Not a test by itself: the process that `loses_nothing_answered_when_killed` kills.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_until_killed() {
+    let Some(path) = std::env::var_os("STORE_TEST_WRITE_TO") else { return };
+    let store = Arc::new(EmbeddedStore::open_with(Path::new(&path), 100_000).unwrap());
+    let writers = (0..4).map(|writer| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            for i in 0.. {
+                let revision = put(&store, &format!("/registry/{writer}"), format!("{i:0600}").into()).await;
+                // One write call, so that a kill tears no line.
+                std::io::stderr()
+                    .write_all(format!("\nanswered {writer} {i} {revision}\n").as_bytes())
+                    .unwrap();
+            }
+        })
+    });
+    futures::future::join_all(writers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn loses_nothing_answered_when_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut answered = BTreeMap::new();
+    for round in 0..5 {
+        let said = folder.path().join("said");
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["store::tests::file::writes_until_killed", "--exact", "--nocapture"])
+            .env("STORE_TEST_WRITE_TO", &path)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::fs::File::create(&said).unwrap())
+            .spawn()
+            .unwrap();
+        // Killed in the midst of work: as soon as it has answered enough.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while std::fs::metadata(&said).unwrap().len() < 4000 + 1777 * round {
+            assert!(std::time::Instant::now() < deadline, "the writer does not write");
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for line in std::fs::read_to_string(&said).unwrap().lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            if let ["answered", writer, _, revision] = words[..] {
+                answered.insert(writer.to_owned(), revision.parse::<Revision>().unwrap());
+            }
+        }
+        let store = open(&path);
+        for (writer, revision) in &answered {
+            let found = store.get(&format!("/registry/{writer}")).await.unwrap().unwrap();
+            assert!(found.revision >= *revision, "writer {writer}: {} after {revision}", found.revision);
+        }
+    }
+    assert_eq!(answered.len(), 4);
+}
