@@ -1,3 +1,13 @@
 //! Entry point of the kubelet daemon.
 
-fn main() {}
+use clap::Parser as _;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> anyhow::Result<()> {
+    let args = kubelet::args::Args::parse();
+    machinery::logging::init(&args.common);
+    kubelet::run(args.into_config()?).await
+}

@@ -1,0 +1,173 @@
+//! Which pods fit on the node. The scheduler has looked already, but two schedulers, a stale cache or a hand
+//! that sets `nodeName` can send a pod that does not fit; it then fails at once instead of pushing others.
+//! Corresponds to upstream's `lifecycle/predicate.go`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::quantity::Quantity;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use parking_lot::Mutex;
+
+use crate::pod;
+use crate::status::Ended;
+
+/// The pods that were let in and have not finished.
+#[derive(Default)]
+pub struct Admission {
+    admitted: Mutex<BTreeMap<String, Arc<Pod>>>,
+}
+
+impl Admission {
+    /// Lets a pod in that runs already.
+    pub fn keep(&self, pod: &Arc<Pod>) {
+        self.admitted.lock().insert(pod::uid(pod).to_owned(), Arc::clone(pod));
+    }
+
+    /// Lets a pod in if it fits beside the others; else says why not.
+    pub fn admit(&self, pod: &Arc<Pod>, node: Option<&Node>) -> Result<(), Ended> {
+        let mut admitted = self.admitted.lock();
+        let others: Vec<&Pod> =
+            admitted.iter().filter(|(uid, _)| *uid != pod::uid(pod)).map(|(_, pod)| pod.as_ref()).collect();
+        if let Some(node) = node {
+            check(pod, &others, node)?;
+        }
+        admitted.insert(pod::uid(pod).to_owned(), Arc::clone(pod));
+        Ok(())
+    }
+
+    /// A pod has finished or is gone.
+    pub fn release(&self, uid: &str) {
+        self.admitted.lock().remove(uid);
+    }
+}
+
+fn refusal(reason: &str, text: String) -> Ended {
+    Ended { reason: reason.to_owned(), message: format!("Pod was rejected: {text}") }
+}
+
+/// Whether a pod fits on a node beside the others there.
+pub fn check(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Ended> {
+    let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
+    let Some(allocatable) = allocatable else { return Ok(()) };
+    let room = |resource: &str| allocatable.get(resource).map(Quantity::of).unwrap_or_default();
+    let enough = |resource: &str, requested: i64, used: i64, capacity: i64| {
+        if requested == 0 || used + requested <= capacity {
+            return Ok(());
+        }
+        let text = format!(
+            "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
+        );
+        Err(refusal(&format!("OutOf{resource}"), text))
+    };
+    let count = i64::try_from(others.len()).unwrap_or(i64::MAX);
+    enough("pods", 1, count, room("pods").value())?;
+    let mut asked: Vec<&str> = vec!["cpu", "memory"];
+    let containers = pod::init_containers(pod).iter().chain(&pod::spec(pod).containers);
+    let lists = containers.filter_map(|c| c.resources.as_ref()?.requests.as_ref());
+    asked.extend(lists.flat_map(|list| list.keys()).map(String::as_str));
+    asked.sort_unstable();
+    asked.dedup();
+    for resource in asked {
+        let sum: Quantity = others.iter().map(|other| pod::pod_request(other, resource)).sum();
+        let own = pod::pod_request(pod, resource);
+        let units = |q: Quantity| if resource == "cpu" { q.milli_value() } else { q.value() };
+        enough(resource, units(own), units(sum), units(room(resource)))?;
+    }
+    if !selected(pod, node) {
+        let text = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
+        return Err(refusal("NodeAffinity", text.to_owned()));
+    }
+    let taken: Vec<Port> = others.iter().flat_map(|other| host_ports(other)).collect();
+    if host_ports(pod).iter().any(|port| taken.iter().any(|other| port.meets(other))) {
+        let text = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+        return Err(refusal("NodePorts", text.to_owned()));
+    }
+    Ok(())
+}
+
+fn selected(pod: &Pod, node: &Node) -> bool {
+    let labels = node.metadata.labels.as_ref();
+    let selector = pod::spec(pod).node_selector.iter().flatten();
+    selector.into_iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+}
+
+struct Port {
+    number: i32,
+    protocol: String,
+    address: String,
+}
+
+impl Port {
+    fn meets(&self, other: &Self) -> bool {
+        let everywhere = |address: &str| matches!(address, "" | "0.0.0.0" | "::");
+        self.number == other.number
+            && self.protocol == other.protocol
+            && (everywhere(&self.address) || everywhere(&other.address) || self.address == other.address)
+    }
+}
+
+fn host_ports(pod: &Pod) -> Vec<Port> {
+    let sidecars = pod::init_containers(pod).iter().filter(|c| pod::init_role(c) == pod::Role::Sidecar);
+    let ports = sidecars.chain(&pod::spec(pod).containers).flat_map(|c| c.ports.iter().flatten());
+    ports
+        .filter_map(|port| {
+            Some(Port {
+                number: port.host_port.filter(|number| *number > 0)?,
+                protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
+                address: port.host_ip.clone().unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(spec: Value) -> Pod {
+        let pod = json!({"metadata": {"name": "p", "namespace": "d", "uid": "u"}, "spec": spec});
+        serde_json::from_value(pod).expect("the test's pod is well-formed")
+    }
+
+    fn cpu(amount: &str) -> Pod {
+        pod(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": amount}}}]}))
+    }
+
+    fn port(number: i32, ip: &str) -> Pod {
+        let ports = json!([{"containerPort": 80, "hostPort": number, "hostIP": ip}]);
+        pod(json!({"containers": [{"name": "c", "ports": ports}]}))
+    }
+
+    #[test]
+    fn says_why_a_pod_does_not_fit() {
+        let node: Node = serde_json::from_value(json!({
+            "metadata": {"name": "n", "labels": {"disk": "ssd"}},
+            "status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "3"}},
+        }))
+        .expect("the test's node is well-formed");
+        let plain = || pod(json!({"containers": [{"name": "c"}]}));
+        let selecting = |disk: &str| pod(json!({"nodeSelector": {"disk": disk}, "containers": [{"name": "c"}]}));
+        let out = |text: &str| Some(format!("Pod was rejected: Node didn't have enough resource: {text}"));
+        for (new, others, reason, message) in [
+            (plain(), vec![], None, None),
+            (cpu("1"), vec![cpu("1")], None, None),
+            (cpu("1500m"), vec![cpu("1")], Some("OutOfcpu"), out("cpu, requested: 1500, used: 1000, capacity: 2000")),
+            (plain(), vec![plain(), plain(), plain()], Some("OutOfpods"), out("pods, requested: 1, used: 3, capacity: 3")),
+            (selecting("ssd"), vec![], None, None),
+            (selecting("hdd"), vec![], Some("NodeAffinity"), None),
+            (port(80, ""), vec![port(81, "")], None, None),
+            (port(80, ""), vec![port(80, "10.0.0.1")], Some("NodePorts"), None),
+            (port(80, "10.0.0.2"), vec![port(80, "10.0.0.1")], None, None),
+        ] {
+            let others: Vec<&Pod> = others.iter().collect();
+            let refused = check(&new, &others, &node).err();
+            assert_eq!(refused.as_ref().map(|r| r.reason.as_str()), reason);
+            if message.is_some() {
+                assert_eq!(refused.map(|r| r.message), message);
+            }
+        }
+    }
+}

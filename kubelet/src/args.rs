@@ -1,0 +1,187 @@
+//! The kubelet's flags and the configuration they become.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::Taint;
+use machinery::args::{ClientArgs, CommonArgs};
+use machinery::tls::TlsSource;
+
+/// Runs the pods of a node through a container runtime.
+#[derive(Debug, clap::Parser)]
+#[command(name = "kubelet", version = api::VERSION)]
+pub struct Args {
+    /// Flags of every daemon.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    #[command(flatten)]
+    client: ClientArgs,
+    /// The node's name; the host's name by default.
+    #[arg(long, value_name = "NAME")]
+    hostname_override: Option<String>,
+    /// The node's address, published as its InternalIP.
+    #[arg(long, value_name = "ADDRESS")]
+    node_ip: IpAddr,
+    /// Folder of all that the kubelet keeps.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet")]
+    root_dir: PathBuf,
+    /// Folder of the pods' logs.
+    #[arg(long, value_name = "DIR", default_value = "/var/log/pods")]
+    pod_log_dir: PathBuf,
+    /// The container runtime's socket.
+    #[arg(long, value_name = "URL", default_value = "unix:///run/containerd/containerd.sock")]
+    container_runtime_endpoint: String,
+    /// Authorities whose clients may ask for logs and sessions.
+    #[arg(long, value_name = "FILE")]
+    client_ca_file: PathBuf,
+    /// Serving certificate; self-signed when absent.
+    #[arg(long, value_name = "FILE", requires = "tls_private_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
+    tls_private_key_file: Option<PathBuf>,
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0")]
+    address: IpAddr,
+    /// Port to listen on.
+    #[arg(long, value_name = "PORT", default_value_t = 10250)]
+    port: u16,
+    /// Name servers of the cluster.
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    cluster_dns: Vec<IpAddr>,
+    /// The cluster's domain.
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    cluster_domain: String,
+    /// All pods' range; what leaves it is masqueraded.
+    #[arg(long, value_name = "CIDR")]
+    cluster_cidr: Option<Ipv4Net>,
+    /// The cgroup below which pods live.
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    cgroup_root: String,
+    /// How many pods the node takes.
+    #[arg(long, value_name = "N", default_value_t = 110)]
+    max_pods: u32,
+    /// Folder in which the runtime looks for network configurations; without it another network plugin is
+    /// in charge.
+    #[arg(long, value_name = "DIR")]
+    cni_conf_dir: Option<PathBuf>,
+    /// Labels the node is registered with: `key=value,…`.
+    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
+    node_labels: Vec<String>,
+    /// Taints the node is registered with: `key=value:effect,…`.
+    #[arg(long, value_name = "TAINTS", value_delimiter = ',')]
+    register_with_taints: Vec<String>,
+    /// The resolver configuration that pods inherit.
+    #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
+    resolv_conf: PathBuf,
+}
+
+/// What the kubelet needs to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The API server and the node's credentials.
+    pub kubeconfig: PathBuf,
+    /// The node's name.
+    pub node: String,
+    /// Its address.
+    pub node_ip: IpAddr,
+    /// Folder of all that the kubelet keeps.
+    pub root_dir: PathBuf,
+    /// Folder of the pods' logs.
+    pub log_dir: PathBuf,
+    /// The container runtime's socket.
+    pub runtime: String,
+    /// Authorities of clients.
+    pub client_ca: PathBuf,
+    /// The serving certificate.
+    pub tls: TlsSource,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Name servers of the cluster.
+    pub cluster_dns: Vec<IpAddr>,
+    /// The cluster's domain.
+    pub cluster_domain: String,
+    /// All pods' range.
+    pub cluster_cidr: Option<Ipv4Net>,
+    /// The cgroup below which pods live.
+    pub cgroup_root: String,
+    /// How many pods the node takes.
+    pub max_pods: u32,
+    /// Where network configurations are written, if that is ours to do.
+    pub cni_conf_dir: Option<PathBuf>,
+    /// Labels the node is registered with.
+    pub labels: BTreeMap<String, String>,
+    /// Taints the node is registered with.
+    pub taints: Vec<Taint>,
+    /// The resolver configuration that pods inherit.
+    pub resolver: PathBuf,
+}
+
+impl Args {
+    /// Checks the flags.
+    ///
+    /// # Errors
+    /// When one of them makes no sense.
+    pub fn into_config(self) -> anyhow::Result<Config> {
+        let node = match self.hostname_override {
+            Some(name) => name,
+            None => nix::unistd::gethostname()?.to_string_lossy().to_lowercase(),
+        };
+        let labels = self.node_labels.iter().map(|label| {
+            let (key, value) =
+                label.split_once('=').with_context(|| format!("--node-labels: {label:?} is not key=value"))?;
+            Ok((key.to_owned(), value.to_owned()))
+        });
+        Ok(Config {
+            kubeconfig: self.client.kubeconfig,
+            labels: labels.collect::<anyhow::Result<_>>()?,
+            taints: self.register_with_taints.iter().map(|t| taint(t)).collect::<anyhow::Result<_>>()?,
+            tls: TlsSource::from_flags(
+                self.tls_cert_file,
+                self.tls_private_key_file,
+                &[&node, &self.node_ip.to_string()],
+            ),
+            node,
+            node_ip: self.node_ip,
+            root_dir: self.root_dir,
+            log_dir: self.pod_log_dir,
+            runtime: self.container_runtime_endpoint,
+            client_ca: self.client_ca_file,
+            listen: SocketAddr::new(self.address, self.port),
+            cluster_dns: self.cluster_dns,
+            cluster_domain: self.cluster_domain,
+            cluster_cidr: self.cluster_cidr,
+            cgroup_root: self.cgroup_root,
+            max_pods: self.max_pods,
+            cni_conf_dir: self.cni_conf_dir,
+            resolver: self.resolv_conf,
+        })
+    }
+}
+
+/// Reads `key[=value]:effect`.
+fn taint(text: &str) -> anyhow::Result<Taint> {
+    let (what, effect) = text
+        .split_once(':')
+        .filter(|(_, effect)| matches!(*effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute"))
+        .with_context(|| format!("--register-with-taints: {text:?} is not key=value:effect"))?;
+    let (key, value) = what.split_once('=').map_or((what, None), |(key, value)| (key, Some(value.to_owned())));
+    Ok(Taint { key: key.to_owned(), value, effect: effect.to_owned(), time_added: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taints_are_read() {
+        let read = taint("dedicated=gpu:NoSchedule").unwrap();
+        assert_eq!((read.key.as_str(), read.value.as_deref()), ("dedicated", Some("gpu")));
+        assert_eq!(taint("bare:NoExecute").unwrap().value, None);
+        assert!(taint("a=b").is_err());
+        assert!(taint("a=b:Sometimes").is_err());
+    }
+}

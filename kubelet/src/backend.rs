@@ -1,0 +1,64 @@
+//! What the server on port 10250 asks of the rest of the kubelet.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use k8s_cri::v1::{AttachRequest, ContainerState, ExecRequest, PodSandboxState, PortForwardRequest};
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::cri::CriError;
+use crate::host::Host;
+use crate::labels;
+use crate::pod;
+use crate::streaming::{self, Found};
+
+/// The kubelet as its server sees it.
+pub struct Backend(pub Arc<Host>);
+
+fn words(error: CriError) -> String {
+    error.rpc()
+}
+
+#[async_trait]
+impl streaming::Backend for Backend {
+    fn pods(&self) -> Vec<Arc<Pod>> {
+        self.0.pods.list()
+    }
+
+    fn pod(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
+        self.0.pods.get(Some(namespace), name)
+    }
+
+    async fn running(&self, pod: &Pod, container: &str) -> Result<Option<String>, String> {
+        let all = self.0.runtime.list_containers(Some(pod::uid(pod))).await.map_err(words)?;
+        let found = all.into_iter().find(|c| {
+            c.state() == ContainerState::ContainerRunning
+                && c.labels.get(labels::CONTAINER_NAME).is_some_and(|name| name == container)
+        });
+        Ok(found.map(|c| c.id))
+    }
+
+    async fn sandbox(&self, pod: &Pod) -> Result<Option<String>, String> {
+        let all = self.0.runtime.list_sandboxes(Some(pod::uid(pod))).await.map_err(words)?;
+        Ok(all.into_iter().find(|s| s.state() == PodSandboxState::SandboxReady).map(|s| s.id))
+    }
+
+    async fn container(&self, id: &str) -> Result<Found, String> {
+        let detail = self.0.runtime.container_status(id).await.map_err(words)?;
+        let running = detail.status.state() == ContainerState::ContainerRunning;
+        Ok(Found { log_path: PathBuf::from(detail.status.log_path), running })
+    }
+
+    async fn exec(&self, request: ExecRequest) -> Result<String, String> {
+        self.0.runtime.exec(request).await.map_err(words)
+    }
+
+    async fn attach(&self, request: AttachRequest) -> Result<String, String> {
+        self.0.runtime.attach(request).await.map_err(words)
+    }
+
+    async fn port_forward(&self, request: PortForwardRequest) -> Result<String, String> {
+        self.0.runtime.port_forward(request).await.map_err(words)
+    }
+}

@@ -1,0 +1,82 @@
+//! How long a crashing container or an image that cannot be pulled has to wait: 10 s, doubling to 5 min,
+//! forgotten after 10 min of peace. Corresponds to upstream's `client-go/util/flowcontrol.Backoff`.
+
+use jiff::{SignedDuration, Timestamp};
+
+const FIRST: SignedDuration = SignedDuration::from_secs(10);
+const LONGEST: SignedDuration = SignedDuration::from_secs(300);
+const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_secs(600);
+
+/// The wait in force for one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    delay: SignedDuration,
+    /// When the wait was last made longer.
+    updated: Timestamp,
+}
+
+impl Backoff {
+    /// The wait after another try at `now`, which followed a failure at `failed`.
+    pub fn after(previous: Option<Self>, failed: Timestamp, now: Timestamp) -> Self {
+        let delay = match previous {
+            Some(previous) if !previous.forgotten(failed) => (previous.delay * 2).min(LONGEST),
+            _ => FIRST,
+        };
+        Self { delay, updated: now }
+    }
+
+    fn forgotten(&self, failed: Timestamp) -> bool {
+        failed.duration_since(self.updated) > FORGOTTEN_AFTER
+    }
+
+    /// When the next try may follow a failure at `failed`.
+    pub fn due(&self, failed: Timestamp) -> Timestamp {
+        if self.forgotten(failed) { failed } else { failed + self.delay }
+    }
+
+    /// The wait.
+    pub fn delay(&self) -> SignedDuration {
+        self.delay
+    }
+}
+
+/// A duration in whole seconds as Go prints it: `10s`, `1m20s`, `5m0s`.
+pub fn go_seconds(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs();
+    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{rest}s"),
+        (0, _) => format!("{minutes}m{rest}s"),
+        _ => format!("{hours}h{minutes}m{rest}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a small number of seconds is a time")
+    }
+
+    #[test]
+    fn doubles_to_five_minutes_and_forgets_after_ten() {
+        let mut backoff = Backoff::after(None, at(0), at(0));
+        let mut delays = vec![backoff.delay().as_secs()];
+        for step in 1..7 {
+            backoff = Backoff::after(Some(backoff), at(step), at(step));
+            delays.push(backoff.delay().as_secs());
+        }
+        assert_eq!(delays, [10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(backoff.due(at(606)), at(906));
+        assert_eq!(backoff.due(at(607)), at(607));
+        assert_eq!(Backoff::after(Some(backoff), at(607), at(607)).delay().as_secs(), 10);
+    }
+
+    #[test]
+    fn prints_like_go() {
+        for (seconds, text) in [(0, "0s"), (10, "10s"), (80, "1m20s"), (300, "5m0s"), (3600, "1h0m0s")] {
+            assert_eq!(go_seconds(SignedDuration::from_secs(seconds)), text);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! CRI v1 over the runtime's unix socket. The connection is made lazily and again after the runtime went
+//! away, so a restart of the runtime shows as failing calls and heals by itself.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hyper_util::rt::TokioIo;
+use k8s_cri::v1::image_service_client::ImageServiceClient;
+use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
+use k8s_cri::v1::{
+    AttachRequest, AuthConfig, Container, ContainerConfig, ContainerEventResponse, ContainerFilter,
+    ContainerStatusRequest, CreateContainerRequest, ExecRequest, ExecSyncRequest, ExecSyncResponse,
+    GetEventsRequest, Image, ImageSpec, ImageStatusRequest, ListContainersRequest, ListImagesRequest,
+    ListPodSandboxRequest, PodSandbox, PodSandboxConfig, PodSandboxFilter,
+    PodSandboxStatusRequest, PortForwardRequest, PullImageRequest, RemoveContainerRequest,
+    RemoveImageRequest, RemovePodSandboxRequest, ReopenContainerLogRequest, RunPodSandboxRequest,
+    RuntimeCondition, StartContainerRequest, StatusRequest, StopContainerRequest, StopPodSandboxRequest,
+    VersionRequest,
+};
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use super::{ContainerDetail, CriError, CriResult, Runtime, RuntimeVersion, SandboxDetail};
+use crate::labels;
+
+/// How long an ordinary call may take.
+const CALL: Duration = Duration::from_secs(120);
+/// How long making a sandbox may take.
+const SANDBOX: Duration = Duration::from_secs(240);
+/// Images may be large and networks slow.
+const PULL: Duration = Duration::from_secs(60 * 60);
+/// containerd lists thousands of containers in one message.
+const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// A connection to the runtime.
+#[derive(Clone)]
+pub struct Client {
+    channel: Channel,
+}
+
+impl Client {
+    /// Prepares a connection to `endpoint` (`unix:///run/…sock` or a plain path); nothing is opened yet.
+    pub fn new(endpoint: &str) -> Result<Self, tonic::transport::Error> {
+        let path = PathBuf::from(endpoint.strip_prefix("unix://").unwrap_or(endpoint));
+        let connector = tower::service_fn(move |_: Uri| {
+            let path = path.clone();
+            async move { Ok::<_, std::io::Error>(TokioIo::new(UnixStream::connect(path).await?)) }
+        });
+        // The URI is only a placeholder: the connector above decides where to go.
+        let channel = Endpoint::try_from("http://runtime.invalid")?.connect_with_connector_lazy(connector);
+        Ok(Self { channel })
+    }
+
+    fn runtime(&self) -> RuntimeServiceClient<Channel> {
+        RuntimeServiceClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_MESSAGE)
+    }
+
+    fn images(&self) -> ImageServiceClient<Channel> {
+        ImageServiceClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_MESSAGE)
+    }
+
+    /// The runtime's stream of container events; refused as unimplemented by older runtimes.
+    pub async fn events(&self) -> CriResult<tonic::Streaming<ContainerEventResponse>> {
+        Ok(self.runtime().get_container_events(GetEventsRequest {}).await?.into_inner())
+    }
+}
+
+/// One call with a time limit of its own.
+async fn limited<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> CriResult<T> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => Ok(answer?.into_inner()),
+        Err(_) => Err(CriError {
+            code: tonic::Code::DeadlineExceeded,
+            message: "context deadline exceeded".to_owned(),
+        }),
+    }
+}
+
+fn of_pod(pod_uid: &str) -> std::collections::HashMap<String, String> {
+    [(labels::POD_UID.to_owned(), pod_uid.to_owned())].into()
+}
+
+fn missing(what: &str) -> CriError {
+    CriError { code: tonic::Code::Internal, message: format!("the runtime answered without {what}") }
+}
+
+/// The process id in containerd's and CRI-O's verbose answer.
+fn pid_of(info: &std::collections::HashMap<String, String>) -> Option<i32> {
+    #[derive(serde::Deserialize)]
+    struct Info {
+        pid: Option<i32>,
+    }
+    let info: Info = serde_json::from_str(info.get("info")?).ok()?;
+    info.pid.filter(|pid| *pid > 0)
+}
+
+#[async_trait]
+impl Runtime for Client {
+    async fn version(&self) -> CriResult<RuntimeVersion> {
+        let request = VersionRequest { version: "v1".to_owned() };
+        let answer = limited(CALL, self.runtime().version(request)).await?;
+        // Debian's builds say `1.6.20~ds1`: what follows is no part of the version.
+        let version = answer.runtime_version.trim_start_matches('v');
+        let version = version.split('~').next().unwrap_or(version).to_owned();
+        Ok(RuntimeVersion { name: answer.runtime_name, version })
+    }
+
+    async fn conditions(&self) -> CriResult<Vec<RuntimeCondition>> {
+        let answer = limited(CALL, self.runtime().status(StatusRequest { verbose: false })).await?;
+        Ok(answer.status.ok_or_else(|| missing("a status"))?.conditions)
+    }
+
+    async fn list_sandboxes(&self, pod_uid: Option<&str>) -> CriResult<Vec<PodSandbox>> {
+        let filter = pod_uid
+            .map(|uid| PodSandboxFilter { label_selector: of_pod(uid), ..PodSandboxFilter::default() });
+        Ok(limited(CALL, self.runtime().list_pod_sandbox(ListPodSandboxRequest { filter })).await?.items)
+    }
+
+    async fn sandbox_status(&self, id: &str) -> CriResult<SandboxDetail> {
+        let request = PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: true };
+        let answer = limited(CALL, self.runtime().pod_sandbox_status(request)).await?;
+        let pid = pid_of(&answer.info);
+        Ok(SandboxDetail { status: answer.status.ok_or_else(|| missing("a sandbox status"))?, pid })
+    }
+
+    async fn run_sandbox(&self, config: PodSandboxConfig, handler: &str) -> CriResult<String> {
+        let request = RunPodSandboxRequest { config: Some(config), runtime_handler: handler.to_owned() };
+        Ok(limited(SANDBOX, self.runtime().run_pod_sandbox(request)).await?.pod_sandbox_id)
+    }
+
+    async fn stop_sandbox(&self, id: &str) -> CriResult<()> {
+        let request = StopPodSandboxRequest { pod_sandbox_id: id.to_owned() };
+        limited(SANDBOX, self.runtime().stop_pod_sandbox(request)).await.map(drop)
+    }
+
+    async fn remove_sandbox(&self, id: &str) -> CriResult<()> {
+        let request = RemovePodSandboxRequest { pod_sandbox_id: id.to_owned() };
+        limited(SANDBOX, self.runtime().remove_pod_sandbox(request)).await.map(drop)
+    }
+
+    async fn list_containers(&self, pod_uid: Option<&str>) -> CriResult<Vec<Container>> {
+        let filter =
+            pod_uid.map(|uid| ContainerFilter { label_selector: of_pod(uid), ..ContainerFilter::default() });
+        Ok(limited(CALL, self.runtime().list_containers(ListContainersRequest { filter })).await?.containers)
+    }
+
+    async fn container_status(&self, id: &str) -> CriResult<ContainerDetail> {
+        let request = ContainerStatusRequest { container_id: id.to_owned(), verbose: true };
+        let answer = limited(CALL, self.runtime().container_status(request)).await?;
+        let pid = pid_of(&answer.info);
+        Ok(ContainerDetail { status: answer.status.ok_or_else(|| missing("a container status"))?, pid })
+    }
+
+    async fn create_container(
+        &self,
+        sandbox: &str,
+        config: ContainerConfig,
+        sandbox_config: PodSandboxConfig,
+    ) -> CriResult<String> {
+        let request = CreateContainerRequest {
+            pod_sandbox_id: sandbox.to_owned(),
+            config: Some(config),
+            sandbox_config: Some(sandbox_config),
+        };
+        Ok(limited(CALL, self.runtime().create_container(request)).await?.container_id)
+    }
+
+    async fn start_container(&self, id: &str) -> CriResult<()> {
+        let request = StartContainerRequest { container_id: id.to_owned() };
+        limited(CALL, self.runtime().start_container(request)).await.map(drop)
+    }
+
+    async fn stop_container(&self, id: &str, grace: Duration) -> CriResult<()> {
+        let timeout = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
+        let request = StopContainerRequest { container_id: id.to_owned(), timeout };
+        limited(CALL.saturating_add(grace), self.runtime().stop_container(request)).await.map(drop)
+    }
+
+    async fn remove_container(&self, id: &str) -> CriResult<()> {
+        let request = RemoveContainerRequest { container_id: id.to_owned() };
+        limited(CALL, self.runtime().remove_container(request)).await.map(drop)
+    }
+
+    async fn exec_sync(&self, id: &str, command: &[String], timeout: Duration) -> CriResult<ExecSyncResponse> {
+        let request = ExecSyncRequest {
+            container_id: id.to_owned(),
+            cmd: command.to_vec(),
+            timeout: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        };
+        limited(CALL.saturating_add(timeout), self.runtime().exec_sync(request)).await
+    }
+
+    async fn exec(&self, request: ExecRequest) -> CriResult<String> {
+        Ok(limited(CALL, self.runtime().exec(request)).await?.url)
+    }
+
+    async fn attach(&self, request: AttachRequest) -> CriResult<String> {
+        Ok(limited(CALL, self.runtime().attach(request)).await?.url)
+    }
+
+    async fn port_forward(&self, request: PortForwardRequest) -> CriResult<String> {
+        Ok(limited(CALL, self.runtime().port_forward(request)).await?.url)
+    }
+
+    async fn reopen_log(&self, id: &str) -> CriResult<()> {
+        let request = ReopenContainerLogRequest { container_id: id.to_owned() };
+        limited(CALL, self.runtime().reopen_container_log(request)).await.map(drop)
+    }
+
+    async fn image_status(&self, image: &str) -> CriResult<Option<Image>> {
+        let request = ImageStatusRequest { image: Some(spec(image)), verbose: false };
+        Ok(limited(CALL, self.images().image_status(request)).await?.image)
+    }
+
+    async fn list_images(&self) -> CriResult<Vec<Image>> {
+        Ok(limited(CALL, self.images().list_images(ListImagesRequest { filter: None })).await?.images)
+    }
+
+    async fn pull_image(&self, image: &str, auth: Option<AuthConfig>) -> CriResult<String> {
+        let request = PullImageRequest { image: Some(spec(image)), auth, sandbox_config: None };
+        Ok(limited(PULL, self.images().pull_image(request)).await?.image_ref)
+    }
+
+    async fn remove_image(&self, image: &str) -> CriResult<()> {
+        let request = RemoveImageRequest { image: Some(spec(image)) };
+        limited(CALL, self.images().remove_image(request)).await.map(drop)
+    }
+}
+
+fn spec(image: &str) -> ImageSpec {
+    ImageSpec { image: image.to_owned(), ..ImageSpec::default() }
+}

@@ -1,0 +1,153 @@
+//! The kubelet put together: runtime, caches, node, network, server, pods; in the order in which they need
+//! each other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use kube::Api;
+use machinery::cache::{Cache, Selectors};
+use machinery::client;
+use machinery::events::Recorder;
+use machinery::metrics;
+use machinery::serve::Health;
+use machinery::tasks::Tasks;
+use parking_lot::RwLock;
+
+use crate::admission::Admission;
+use crate::args::Config;
+use crate::backend::Backend;
+use crate::cgroups::Cgroups;
+use crate::cri::{self, Runtime, RuntimeVersion};
+use crate::downward::NodeFacts;
+use crate::host::{Host, Places};
+use crate::images::Images;
+use crate::node::{NodeKeeper, machine};
+use crate::node_network;
+use crate::objects::Objects;
+use crate::pods::Pods;
+use crate::streaming::{self, ServerConfig};
+use crate::volumes::Volumes;
+use crate::worker::Notes;
+
+/// How often a runtime that does not answer yet is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Runs the kubelet until it is told to stop.
+///
+/// # Errors
+/// When its folders, certificates or ports cannot be used, or a part of it fails.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let tasks = Tasks::new();
+    let stop = tasks.token();
+    let started = tokio::select! {
+        started = start(config, &tasks) => started,
+        () = stop.cancelled() => Ok(()),
+    };
+    if let Err(error) = started {
+        tasks.stop();
+        return Err(error);
+    }
+    tasks.run_until_stopped().await
+}
+
+async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    for dir in [&config.root_dir, &config.log_dir] {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    }
+    let client = client::connect(&config.kubeconfig, "kubelet").await?;
+    let runtime: Arc<dyn Runtime> = Arc::new(cri::Client::new(&config.runtime).context("container runtime endpoint")?);
+    let version = wait_for(&*runtime).await;
+    client::wait_ready(&client, &tasks.token()).await;
+
+    let nodes = Cache::<Node>::start(Api::all(client.clone()), Selectors::all(), tasks);
+    let mine = Selectors::fields(format!("spec.nodeName={}", config.node));
+    let pods = Cache::<Pod>::start(Api::all(client.clone()), mine, tasks);
+    let services = Cache::<Service>::start(Api::all(client.clone()), Selectors::all(), tasks);
+    let resources = machine::resources(config.max_pods, &config.root_dir);
+    let recorder = Recorder::new(client.clone(), "kubelet", Some(&config.node), tasks);
+    let keeper = NodeKeeper::new(
+        config.clone(),
+        client.clone(),
+        runtime.clone(),
+        version.clone(),
+        resources.clone(),
+        recorder.clone(),
+    );
+    keeper.spawn(tasks);
+    if let Some(conf_dir) = config.cni_conf_dir.clone() {
+        let network = node_network::Config {
+            node: config.node.clone(),
+            cluster_cidr: config.cluster_cidr,
+            conf_dir,
+            data_dir: config.root_dir.join("cni"),
+        };
+        tasks.spawn("node network", node_network::run(network, nodes.clone(), tasks.token()));
+    }
+
+    let objects = Arc::new(Objects::new(client.clone()));
+    let host = Arc::new(Host {
+        places: Places {
+            root: config.root_dir.clone(),
+            logs: config.log_dir.clone(),
+            cgroup_root: config.cgroup_root.clone(),
+            cluster_dns: config.cluster_dns.iter().map(ToString::to_string).collect(),
+            cluster_domain: config.cluster_domain.clone(),
+            resolver: config.resolver.clone(),
+        },
+        memory: i64::try_from(machine::memory_kib() * 1024).unwrap_or(i64::MAX),
+        images: Images::new(runtime.clone(), objects.clone()),
+        runtime,
+        runtime_name: version.name,
+        volumes: Volumes::new(&config.root_dir, objects.clone()),
+        objects,
+        cgroups: Cgroups::detect(),
+        admission: Admission::default(),
+        pods,
+        services,
+        nodes,
+        node_name: config.node.clone(),
+        node: RwLock::new(NodeFacts {
+            host_ips: vec![config.node_ip.to_string()],
+            allocatable: resources.allocatable,
+        }),
+        client,
+        notes: Notes::new(recorder),
+        tasks: tasks.clone(),
+    });
+    let server =
+        ServerConfig { address: config.listen, tls: config.tls.clone(), client_ca: config.client_ca.clone() };
+    let backend = Arc::new(Backend(host.clone()));
+    streaming::spawn(tasks, &server, backend, metrics::registry(), Health::new()).await?;
+    // Variables for services are part of a pod's start, its fit is judged by the node's own object.
+    host.services.wait_synced().await;
+    host.nodes.wait_synced().await;
+    start_pods(&host).await;
+    Ok(())
+}
+
+/// Waits until the runtime says what it is.
+async fn wait_for(runtime: &dyn Runtime) -> RuntimeVersion {
+    let mut told = false;
+    loop {
+        match runtime.version().await {
+            Ok(version) => return version,
+            Err(error) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::info!(%error, "Waiting for the container runtime");
+                }
+            }
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+/// Starts the pods' workers, as soon as the runtime says what is left of earlier ones.
+async fn start_pods(host: &Arc<Host>) {
+    while let Err(error) = Pods::start(host.clone()).await {
+        tracing::warn!(%error, "Cannot ask the runtime what runs");
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}

@@ -1,0 +1,100 @@
+//! What all pod workers of a node share: the runtime, the API, and what the node knows of itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use k8s_cri::v1::DnsConfig;
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use machinery::cache::Cache;
+use machinery::tasks::Tasks;
+use parking_lot::RwLock;
+
+use crate::admission::Admission;
+use crate::cgroups::Cgroups;
+use crate::cri::Runtime;
+use crate::downward::NodeFacts;
+use crate::images::Images;
+use crate::objects::Objects;
+use crate::status::Ended;
+use crate::volumes::Volumes;
+use crate::worker::Notes;
+
+/// Folders and names, from the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// Folder of all that the kubelet keeps.
+    pub root: PathBuf,
+    /// Folder of the pods' logs.
+    pub logs: PathBuf,
+    /// The node's cgroup.
+    pub cgroup_root: String,
+    /// Name servers of the cluster.
+    pub cluster_dns: Vec<String>,
+    /// The cluster's domain.
+    pub cluster_domain: String,
+    /// The node's own resolver.
+    pub resolver: PathBuf,
+}
+
+impl Places {
+    /// The node's own resolver; read anew each time, since it changes under us.
+    pub fn node_dns(&self) -> DnsConfig {
+        match std::fs::read_to_string(&self.resolver) {
+            Ok(text) => crate::dns::parse(&text),
+            Err(error) => {
+                tracing::warn!(path = %self.resolver.display(), %error, "Cannot read the node's resolver");
+                DnsConfig::default()
+            }
+        }
+    }
+}
+
+/// What all pod workers share.
+pub struct Host {
+    /// Folders and names.
+    pub places: Places,
+    /// The node's memory in bytes.
+    pub memory: i64,
+    /// The container runtime.
+    pub runtime: Arc<dyn Runtime>,
+    /// The runtime's name, for container ids.
+    pub runtime_name: String,
+    /// The node's images.
+    pub images: Images,
+    /// The pods' volumes.
+    pub volumes: Volumes,
+    /// ConfigMaps, Secrets and tokens.
+    pub objects: Arc<Objects>,
+    /// The cgroups above containers.
+    pub cgroups: Cgroups,
+    /// Who may run here.
+    pub admission: Admission,
+    /// The pods of this node as the API has them.
+    pub pods: Cache<Pod>,
+    /// All services.
+    pub services: Cache<Service>,
+    /// All nodes.
+    pub nodes: Cache<Node>,
+    /// This node's name.
+    pub node_name: String,
+    /// What pods may learn of the node.
+    pub node: RwLock<NodeFacts>,
+    /// The API.
+    pub client: kube::Client,
+    /// Events.
+    pub notes: Notes,
+    /// Owner of the workers.
+    pub tasks: Tasks,
+}
+
+impl Host {
+    /// Lets a pod run here if it fits beside the others; else says why not.
+    pub fn admit(&self, pod: &Arc<Pod>) -> Result<(), Ended> {
+        self.admission.admit(pod, self.nodes.get(None, &self.node_name).as_deref())
+    }
+
+    /// What pods may learn of the node now.
+    pub fn node_facts(&self) -> NodeFacts {
+        self.node.read().clone()
+    }
+}

@@ -1,0 +1,216 @@
+//! Images of containers: whether to pull, with whose credentials, and how long to wait after a failure.
+//! One image is pulled by one container at a time. Corresponds to upstream's `pkg/kubelet/images`.
+
+mod credentials;
+pub mod reference;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_cri::v1::Image;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use machinery::events::EventType::{Normal, Warning};
+use parking_lot::Mutex;
+
+use crate::backoff::Backoff;
+use crate::cri::{CriResult, Runtime};
+use crate::objects::Objects;
+use crate::plan::{Hold, Waiting};
+use crate::pod::{self, Role};
+use crate::worker::Notes;
+
+/// How long the first refusal is shown before the wait is.
+const SHOWN: SignedDuration = SignedDuration::from_secs(1);
+/// When to look again for an image that must already be there.
+const NEVER_PULLED: SignedDuration = SignedDuration::from_secs(10);
+
+/// A pull that failed.
+#[derive(Debug, Clone)]
+struct Failure {
+    backoff: Backoff,
+    at: Timestamp,
+    message: String,
+    shown: bool,
+}
+
+/// The images of the node.
+pub struct Images {
+    runtime: Arc<dyn Runtime>,
+    objects: Arc<Objects>,
+    /// By pod and image: another pod may have better credentials.
+    failures: Mutex<HashMap<(String, String), Failure>>,
+    pulls: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Images {
+    /// The images that this runtime keeps.
+    pub fn new(runtime: Arc<dyn Runtime>, objects: Arc<Objects>) -> Self {
+        Self { runtime, objects, failures: Mutex::default(), pulls: Mutex::default() }
+    }
+
+    /// Forgets the failures of a pod.
+    pub fn forget(&self, pod_uid: &str) {
+        self.failures.lock().retain(|(uid, _), _| uid != pod_uid);
+    }
+
+    /// Makes sure that the image of a container is on the node.
+    pub async fn ensure(
+        &self,
+        pod: &Pod,
+        container: &Container,
+        role: Role,
+        notes: &Notes,
+    ) -> Result<Image, Hold> {
+        let asked = container.image.as_deref().unwrap_or_default();
+        let now = Timestamp::now();
+        let name = reference::normalize(asked).map_err(|error| {
+            let message = format!(
+                "Failed to apply default image tag {asked:?}: couldn't parse image name {asked:?}: {error}"
+            );
+            notes.container(pod, container, role, Warning, "InspectFailed", message.clone());
+            hold("InvalidImageName", message, now + NEVER_PULLED)
+        })?;
+        let policy = container.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
+        let present = self.present(&name).await.map_err(|error| {
+            let message = format!("Failed to inspect image {asked:?}: {error}");
+            notes.container(pod, container, role, Warning, "InspectFailed", message.clone());
+            hold("ImageInspectError", message, now + NEVER_PULLED)
+        })?;
+        match (present, policy) {
+            (None, "Never") => {
+                let message = format!("Container image {asked:?} is not present with pull policy of Never");
+                notes.container(pod, container, role, Warning, "ErrImageNeverPull", message.clone());
+                Err(hold("ErrImageNeverPull", message, now + NEVER_PULLED))
+            }
+            (Some(image), "Never" | "IfNotPresent") => {
+                let message =
+                    format!("Container image {asked:?} already present on machine and can be accessed by the pod");
+                notes.container(pod, container, role, Normal, "Pulled", message);
+                Ok(image)
+            }
+            _ => self.pull(pod, container, role, &name, notes).await,
+        }
+    }
+
+    async fn present(&self, name: &str) -> CriResult<Option<Image>> {
+        self.runtime.image_status(name).await
+    }
+
+    async fn pull(
+        &self,
+        pod: &Pod,
+        container: &Container,
+        role: Role,
+        name: &str,
+        notes: &Notes,
+    ) -> Result<Image, Hold> {
+        let asked = container.image.as_deref().unwrap_or_default();
+        let key = (pod::uid(pod).to_owned(), name.to_owned());
+        let now = Timestamp::now();
+        if let Some(failure) = self.failures.lock().get_mut(&key) {
+            let due = failure.backoff.due(failure.at);
+            if due > now {
+                if !failure.shown {
+                    failure.shown = true;
+                    let message = format!("Back-off pulling image {asked:?}");
+                    notes.container(pod, container, role, Normal, "BackOff", message);
+                }
+                let message = format!("Back-off pulling image {asked:?}: ErrImagePull: {}", failure.message);
+                return Err(hold("ImagePullBackOff", message, due));
+            }
+        }
+        notes.container(pod, container, role, Normal, "Pulling", format!("Pulling image {asked:?}"));
+        let began = Instant::now();
+        let turn = Arc::clone(self.pulls.lock().entry(name.to_owned()).or_default());
+        let (pulled, took) = {
+            let _turn = turn.lock().await;
+            let own = Instant::now();
+            let policy = container.image_pull_policy.as_deref();
+            // Somebody else may have pulled it while this container waited for its turn.
+            let there = match policy {
+                Some("Always") => None,
+                _ => self.present(name).await.ok().flatten(),
+            };
+            let pulled = match there {
+                Some(image) => Ok(image),
+                None => self.fetch(pod, name).await,
+            };
+            (pulled, own.elapsed())
+        };
+        self.pulls.lock().retain(|_, turn| Arc::strong_count(turn) > 1);
+        match pulled {
+            Ok(image) => {
+                self.failures.lock().remove(&key);
+                let message = format!(
+                    "Successfully pulled image {asked:?} in {} ({} including waiting). Image size: {} bytes.",
+                    go_millis(took),
+                    go_millis(began.elapsed()),
+                    image.size
+                );
+                notes.container(pod, container, role, Normal, "Pulled", message);
+                Ok(image)
+            }
+            Err(message) => {
+                let failed = Timestamp::now();
+                let before = self.failures.lock().remove(&key).map(|failure| failure.backoff);
+                let backoff = Backoff::after(before, failed, failed);
+                let failure = Failure { backoff, at: failed, message: message.clone(), shown: false };
+                self.failures.lock().insert(key, failure);
+                let text = format!("Failed to pull image {asked:?}: {message}");
+                notes.container(pod, container, role, Warning, "Failed", text);
+                Err(hold("ErrImagePull", message, failed + SHOWN))
+            }
+        }
+    }
+
+    /// Pulls with each of the pod's credentials for that registry, or with none.
+    async fn fetch(&self, pod: &Pod, name: &str) -> Result<Image, String> {
+        let mut credentials = credentials::of_pod(&self.objects, pod, name).await;
+        let last = credentials.pop();
+        for auth in credentials {
+            match self.runtime.pull_image(name, Some(auth)).await {
+                Ok(_) => return self.pulled(name).await,
+                Err(error) => tracing::debug!(name, %error, "Trying the next credentials"),
+            }
+        }
+        self.runtime.pull_image(name, last).await.map_err(|error| error.message)?;
+        self.pulled(name).await
+    }
+
+    async fn pulled(&self, name: &str) -> Result<Image, String> {
+        let image = self.present(name).await.map_err(|error| error.message)?;
+        image.ok_or_else(|| format!("image {name:?} is gone again"))
+    }
+}
+
+fn hold(reason: &str, message: String, until: Timestamp) -> Hold {
+    Hold { waiting: Waiting { reason: reason.to_owned(), message }, until }
+}
+
+/// A duration as Go prints it, cut to milliseconds.
+fn go_millis(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis < 1000 {
+        return if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") };
+    }
+    let (minutes, rest) = (millis / 60_000, millis % 60_000);
+    let seconds = format!("{}.{:03}", rest / 1000, rest % 1000);
+    let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
+    if minutes > 0 { format!("{minutes}m{seconds}s") } else { format!("{seconds}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_in_go() {
+        for (millis, text) in
+            [(0, "0s"), (7, "7ms"), (1000, "1s"), (1250, "1.25s"), (61_005, "1m1.005s"), (120_000, "2m0s")]
+        {
+            assert_eq!(go_millis(Duration::from_millis(millis)), text);
+        }
+    }
+}

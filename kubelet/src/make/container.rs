@@ -1,0 +1,246 @@
+//! The configuration of one container.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use k8s_cri::v1::{
+    Capability, ContainerConfig, ContainerMetadata, ImageSpec, Int64Value, KeyValue, LinuxContainerConfig,
+    LinuxContainerSecurityContext, Mount, MountPropagation,
+};
+use k8s_openapi::api::core::v1::{Container, Pod};
+
+use super::{env, names, resources, sandbox};
+use crate::labels;
+use crate::pod::{self, Role};
+
+/// Paths of /proc that ordinary containers do not see.
+const MASKED: [&str; 11] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+];
+/// Paths of /proc that ordinary containers cannot write to.
+const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Where a volume of the pod can be mounted from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumePath {
+    /// On the node.
+    pub path: PathBuf,
+    /// The kind of volume cannot be written to.
+    pub read_only: bool,
+}
+
+/// What the kubelet prepared for a container.
+#[derive(Debug, Clone)]
+pub struct Prepared<'a> {
+    /// Its environment.
+    pub env: Vec<(String, String)>,
+    /// Its volumes and files of the kubelet's own.
+    pub mounts: Vec<Mount>,
+    /// The image by content.
+    pub image: String,
+    /// The user that the image runs as, as far as it is a number.
+    pub image_user: Option<i64>,
+    /// The name of the user that the image runs as, when it is none.
+    pub image_username: &'a str,
+    /// Memory of the node.
+    pub node_memory: i64,
+}
+
+/// The configuration of a container; on refusal a sentence for its status.
+pub fn config(
+    pod: &Pod,
+    container: &Container,
+    role: Role,
+    attempt: u32,
+    prepared: Prepared<'_>,
+) -> Result<ContainerConfig, String> {
+    run_as_non_root(pod, container, prepared.image_user, prepared.image_username)?;
+    let lookup = |name: &str| env::lookup(&prepared.env, name);
+    let expand = |list: &Option<Vec<String>>| -> Vec<String> {
+        list.iter().flatten().map(|text| env::expand(text, lookup)).collect()
+    };
+    Ok(ContainerConfig {
+        metadata: Some(ContainerMetadata { name: container.name.clone(), attempt }),
+        image: Some(ImageSpec {
+            image: prepared.image.clone(),
+            user_specified_image: container.image.clone().unwrap_or_default(),
+            ..ImageSpec::default()
+        }),
+        command: expand(&container.command),
+        args: expand(&container.args),
+        working_dir: container.working_dir.clone().unwrap_or_default(),
+        envs: prepared.env.iter().map(|(key, value)| KeyValue { key: key.clone(), value: value.clone() }).collect(),
+        mounts: prepared.mounts.clone(),
+        labels: container_labels(pod, container),
+        annotations: annotations(pod, container, attempt),
+        log_path: names::log_path(&container.name, attempt),
+        stdin: container.stdin.unwrap_or(false),
+        stdin_once: container.stdin_once.unwrap_or(false),
+        tty: container.tty.unwrap_or(false),
+        linux: Some(LinuxContainerConfig {
+            resources: Some(resources::of_container(pod, container, role, prepared.node_memory)),
+            security_context: Some(security(pod, container, prepared.image_user, prepared.image_username)),
+        }),
+        ..ContainerConfig::default()
+    })
+}
+
+fn container_labels(pod: &Pod, container: &Container) -> HashMap<String, String> {
+    [
+        (labels::CONTAINER_NAME, container.name.as_str()),
+        (labels::POD_NAME, pod::name(pod)),
+        (labels::POD_NAMESPACE, pod::namespace(pod)),
+        (labels::POD_UID, pod::uid(pod)),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
+}
+
+fn annotations(pod: &Pod, container: &Container, attempt: u32) -> HashMap<String, String> {
+    let path = container.termination_message_path.clone().unwrap_or_default();
+    let policy = container.termination_message_policy.clone().unwrap_or_default();
+    let grace = pod::spec(pod).termination_grace_period_seconds.unwrap_or(30);
+    let mut all: HashMap<String, String> = [
+        (labels::CONTAINER_HASH, pod::container_hash(container)),
+        (labels::RESTART_COUNT, attempt.to_string()),
+        (labels::TERMINATION_MESSAGE_PATH, path),
+        (labels::TERMINATION_MESSAGE_POLICY, policy),
+        (labels::GRACE_PERIOD, grace.to_string()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into();
+    if let Some(ports) = container.ports.as_ref().and_then(|ports| serde_json::to_string(ports).ok()) {
+        all.insert(labels::CONTAINER_PORTS.to_owned(), ports);
+    }
+    all
+}
+
+/// The user that a container runs as by its spec.
+pub fn run_as_user(pod: &Pod, container: &Container) -> Option<i64> {
+    let of_container = container.security_context.as_ref().and_then(|c| c.run_as_user);
+    of_container.or_else(|| pod::spec(pod).security_context.as_ref().and_then(|c| c.run_as_user))
+}
+
+fn run_as_non_root(
+    pod: &Pod,
+    container: &Container,
+    image_user: Option<i64>,
+    image_username: &str,
+) -> Result<(), String> {
+    let own = container.security_context.as_ref().and_then(|c| c.run_as_non_root);
+    let of_pod = || pod::spec(pod).security_context.as_ref().and_then(|c| c.run_as_non_root);
+    if !own.or_else(of_pod).unwrap_or(false) {
+        return Ok(());
+    }
+    let who = format!("(pod: \"{}\", container: {})", pod::described(pod), container.name);
+    match (run_as_user(pod, container), image_user) {
+        (Some(0), _) => Err(format!("container's runAsUser breaks non-root policy {who}")),
+        (Some(_), _) => Ok(()),
+        (None, Some(0)) => {
+            Err(format!("container has runAsNonRoot and image will run as root {who}"))
+        }
+        (None, None) if !image_username.is_empty() => Err(format!(
+            "container has runAsNonRoot and image has non-numeric user ({image_username}), cannot verify user is non-root {who}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn security(
+    pod: &Pod,
+    container: &Container,
+    image_user: Option<i64>,
+    image_username: &str,
+) -> LinuxContainerSecurityContext {
+    let own = container.security_context.clone().unwrap_or_default();
+    let of_pod = pod::spec(pod).security_context.clone().unwrap_or_default();
+    let privileged = own.privileged.unwrap_or(false);
+    let value = |id: Option<i64>| id.map(|value| Int64Value { value });
+    let user = run_as_user(pod, container);
+    let group = own.run_as_group.or(of_pod.run_as_group);
+    let (user, username) = match (user, image_user, image_username) {
+        (Some(user), _, _) => (Some(user), ""),
+        (None, Some(user), _) => (Some(user), ""),
+        (None, None, name) => (None, name),
+    };
+    let capabilities = own.capabilities.unwrap_or_default();
+    let unmasked = privileged || own.proc_mount.as_deref() == Some("Unmasked");
+    let paths = |paths: &[&str]| -> Vec<String> {
+        if unmasked { Vec::new() } else { paths.iter().map(|path| (*path).to_owned()).collect() }
+    };
+    LinuxContainerSecurityContext {
+        capabilities: Some(Capability {
+            add_capabilities: capabilities.add.unwrap_or_default(),
+            drop_capabilities: capabilities.drop.unwrap_or_default(),
+            add_ambient_capabilities: Vec::new(),
+        }),
+        privileged,
+        namespace_options: Some(sandbox::namespaces(pod)),
+        run_as_user: value(user),
+        run_as_username: username.to_owned(),
+        run_as_group: value(group),
+        readonly_rootfs: own.read_only_root_filesystem.unwrap_or(false),
+        supplemental_groups: sandbox::supplemental_groups(pod),
+        no_new_privs: own.allow_privilege_escalation == Some(false),
+        masked_paths: paths(&MASKED),
+        readonly_paths: paths(&READ_ONLY),
+        seccomp: Some(match privileged {
+            true => sandbox::seccomp(None),
+            false => sandbox::seccomp(own.seccomp_profile.as_ref().or(of_pod.seccomp_profile.as_ref())),
+        }),
+        ..LinuxContainerSecurityContext::default()
+    }
+}
+
+/// The mounts of a container's volumes; `sub_path` resolves a path inside a volume and makes sure that it
+/// does not lead out of it.
+pub fn mounts(
+    container: &Container,
+    volumes: &BTreeMap<String, VolumePath>,
+    env: &[(String, String)],
+    sub_path: impl Fn(&VolumePath, &str) -> Result<PathBuf, String>,
+) -> Result<Vec<Mount>, String> {
+    let mut mounts = Vec::new();
+    for mount in container.volume_mounts.iter().flatten() {
+        let volume = volumes
+            .get(&mount.name)
+            .ok_or_else(|| format!("cannot find volume {:?} to mount into container {:?}", mount.name, container.name))?;
+        let sub = match (&mount.sub_path, &mount.sub_path_expr) {
+            (Some(path), _) if !path.is_empty() => Some(path.clone()),
+            (_, Some(path)) if !path.is_empty() => Some(env::expand(path, |name| env::lookup(env, name))),
+            _ => None,
+        };
+        let host_path = match sub {
+            Some(path) => sub_path(volume, &path)?,
+            None => volume.path.clone(),
+        };
+        let propagation = match mount.mount_propagation.as_deref() {
+            Some("HostToContainer") => MountPropagation::PropagationHostToContainer,
+            Some("Bidirectional") => MountPropagation::PropagationBidirectional,
+            _ => MountPropagation::PropagationPrivate,
+        };
+        let container_path = match mount.mount_path.starts_with('/') {
+            true => mount.mount_path.clone(),
+            false => format!("/{}", mount.mount_path),
+        };
+        mounts.push(Mount {
+            container_path,
+            host_path: host_path.to_string_lossy().into_owned(),
+            readonly: mount.read_only.unwrap_or(false) || volume.read_only,
+            propagation: propagation as i32,
+            ..Mount::default()
+        });
+    }
+    Ok(mounts)
+}

@@ -1,0 +1,228 @@
+//! The environment of a container: literals, references, whole ConfigMaps and Secrets, the addresses of
+//! services; and `$(NAME)` in it, in commands and in arguments. Corresponds to upstream's
+//! `makeEnvironmentVariables`, `envvars` and `third_party/forked/golang/expansion`.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Container, Pod, Service};
+
+use super::super::downward::{self, NodeFacts};
+use crate::pod;
+
+/// The ConfigMaps and Secrets that a container's environment draws on, as far as they exist.
+#[derive(Debug, Clone, Default)]
+pub struct Objects {
+    /// Data of ConfigMaps by name.
+    pub config_maps: BTreeMap<String, BTreeMap<String, String>>,
+    /// Data of Secrets by name.
+    pub secrets: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// Which ConfigMaps and Secrets a container's environment draws on.
+pub fn references(container: &Container) -> (Vec<&str>, Vec<&str>) {
+    let (mut maps, mut secrets) = (Vec::new(), Vec::new());
+    for source in container.env_from.iter().flatten() {
+        maps.extend(source.config_map_ref.as_ref().map(|r| r.name.as_str()));
+        secrets.extend(source.secret_ref.as_ref().map(|r| r.name.as_str()));
+    }
+    for from in container.env.iter().flatten().filter_map(|var| var.value_from.as_ref()) {
+        maps.extend(from.config_map_key_ref.as_ref().map(|r| r.name.as_str()));
+        secrets.extend(from.secret_key_ref.as_ref().map(|r| r.name.as_str()));
+    }
+    for list in [&mut maps, &mut secrets] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    (maps, secrets)
+}
+
+/// Replaces `$(NAME)` by its value; unknown names stay as they are and `$$` is a dollar.
+pub fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+            continue;
+        }
+        let name = rest.strip_prefix('(').and_then(|r| r.split_once(')'));
+        match name {
+            Some((name, after)) => {
+                match value(name) {
+                    Some(value) => out.push_str(&value),
+                    None => out.push_str(&format!("$({name})")),
+                }
+                rest = after;
+            }
+            None => out.push('$'),
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Whatever an environment is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The pod.
+    pub pod: &'a Pod,
+    /// Its addresses.
+    pub pod_ips: &'a [String],
+    /// What is known of the node.
+    pub node: &'a NodeFacts,
+    /// The services that the pod is told about.
+    pub services: &'a [(String, String)],
+    /// ConfigMaps and Secrets.
+    pub objects: &'a Objects,
+}
+
+/// The variables of a container in the order they are set; on refusal a sentence for its status.
+pub fn variables(container: &Container, input: &Input<'_>) -> Result<Vec<(String, String)>, String> {
+    let mut set: Vec<(String, String)> = Vec::new();
+    for source in container.env_from.iter().flatten() {
+        let prefix = source.prefix.as_deref().unwrap_or_default();
+        let data = if let Some(reference) = &source.config_map_ref {
+            whole(&input.objects.config_maps, "configmap", &reference.name, reference.optional)?
+        } else if let Some(reference) = &source.secret_ref {
+            whole(&input.objects.secrets, "secret", &reference.name, reference.optional)?
+        } else {
+            None
+        };
+        for (key, value) in data.into_iter().flatten() {
+            put(&mut set, format!("{prefix}{key}"), value.clone());
+        }
+    }
+    for var in container.env.iter().flatten() {
+        let value = match (&var.value_from, &var.value) {
+            (Some(_), _) => reference(container, var, input)?,
+            (None, text) => {
+                let lookup = |name: &str| lookup(&set, name).or_else(|| lookup_in(input.services, name));
+                Some(expand(text.as_deref().unwrap_or_default(), lookup))
+            }
+        };
+        if let Some(value) = value {
+            put(&mut set, var.name.clone(), value);
+        }
+    }
+    for (name, value) in input.services {
+        if lookup(&set, name).is_none() {
+            set.push((name.clone(), value.clone()));
+        }
+    }
+    Ok(set)
+}
+
+fn put(set: &mut Vec<(String, String)>, name: String, value: String) {
+    match set.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, old)) => *old = value,
+        None => set.push((name, value)),
+    }
+}
+
+/// The value of a variable that is set.
+pub fn lookup(set: &[(String, String)], name: &str) -> Option<String> {
+    lookup_in(set, name)
+}
+
+fn lookup_in(set: &[(String, String)], name: &str) -> Option<String> {
+    set.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+}
+
+type Data = BTreeMap<String, String>;
+
+fn whole<'a>(
+    objects: &'a BTreeMap<String, Data>,
+    kind: &str,
+    name: &str,
+    optional: Option<bool>,
+) -> Result<Option<&'a Data>, String> {
+    match objects.get(name) {
+        None if optional != Some(true) => Err(format!("{kind} {name:?} not found")),
+        found => Ok(found),
+    }
+}
+
+fn reference(
+    container: &Container,
+    var: &k8s_openapi::api::core::v1::EnvVar,
+    input: &Input<'_>,
+) -> Result<Option<String>, String> {
+    let Some(from) = &var.value_from else { return Ok(None) };
+    if let Some(field) = &from.field_ref {
+        return downward::field(input.pod, input.pod_ips, input.node, &field.field_path).map(Some);
+    }
+    if let Some(resource) = &from.resource_field_ref {
+        let name = resource.container_name.as_deref().filter(|name| !name.is_empty());
+        let of = match name {
+            Some(name) => pod::container(input.pod, name)
+                .map(|(container, _)| container)
+                .ok_or_else(|| format!("container {name} not found"))?,
+            None => container,
+        };
+        return downward::resource(of, input.node, &resource.resource, resource.divisor.as_ref()).map(Some);
+    }
+    let key = |objects: &BTreeMap<String, Data>, kind: &str, word: &str, name: &str, key: &str, optional: Option<bool>| {
+        let Some(data) = whole(objects, kind, name, optional)? else { return Ok(None) };
+        match data.get(key) {
+            Some(value) => Ok(Some(value.clone())),
+            None if optional == Some(true) => Ok(None),
+            None => Err(format!("couldn't find key {key} in {word} {}/{name}", pod::namespace(input.pod))),
+        }
+    };
+    if let Some(r) = &from.config_map_key_ref {
+        return key(&input.objects.config_maps, "configmap", "ConfigMap", &r.name, &r.key, r.optional);
+    }
+    if let Some(r) = &from.secret_key_ref {
+        return key(&input.objects.secrets, "secret", "Secret", &r.name, &r.key, r.optional);
+    }
+    Ok(None)
+}
+
+/// The variables that tell a pod of services: always of the API server, and of those in its own namespace
+/// when it wants links.
+pub fn services<'a>(pod: &Pod, services: impl IntoIterator<Item = &'a Service>) -> Vec<(String, String)> {
+    let links = pod::spec(pod).enable_service_links.unwrap_or(true);
+    let mut told: BTreeMap<&str, &Service> = BTreeMap::new();
+    for service in services {
+        let name = service.metadata.name.as_deref().unwrap_or_default();
+        let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+        let api_server = namespace == "default" && name == "kubernetes";
+        let own = links && namespace == pod::namespace(pod);
+        if own || (api_server && !told.contains_key(name)) {
+            told.insert(name, service);
+        }
+    }
+    let mut set = Vec::new();
+    for (name, service) in told {
+        let Some(spec) = &service.spec else { continue };
+        let ip = spec.cluster_ip.as_deref().filter(|ip| !matches!(*ip, "" | "None"));
+        let Some((ip, ports)) = ip.zip(spec.ports.as_deref().filter(|ports| !ports.is_empty())) else {
+            continue;
+        };
+        let name = name.to_uppercase().replace('-', "_");
+        let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+        let mut add = |suffix: String, value: String| set.push((format!("{name}_{suffix}"), value));
+        add("SERVICE_HOST".to_owned(), ip.to_owned());
+        add("SERVICE_PORT".to_owned(), ports[0].port.to_string());
+        for port in ports.iter().filter(|port| port.name.as_deref().is_some_and(|n| !n.is_empty())) {
+            let port_name = port.name.as_deref().unwrap_or_default().to_uppercase().replace('-', "_");
+            add(format!("SERVICE_PORT_{port_name}"), port.port.to_string());
+        }
+        for (index, port) in ports.iter().enumerate() {
+            let protocol = port.protocol.as_deref().unwrap_or("TCP");
+            let url = format!("{}://{host}:{}", protocol.to_lowercase(), port.port);
+            if index == 0 {
+                add("PORT".to_owned(), url.clone());
+            }
+            let prefix = format!("PORT_{}_{}", port.port, protocol.to_uppercase());
+            add(prefix.clone(), url);
+            add(format!("{prefix}_PROTO"), protocol.to_lowercase());
+            add(format!("{prefix}_PORT"), port.port.to_string());
+            add(format!("{prefix}_ADDR"), ip.to_owned());
+        }
+    }
+    set
+}

@@ -1,0 +1,61 @@
+//! Where the things of a pod lie on the node, and what the pod is called inside. The folders are laid out
+//! as upstream's, since logs and volumes are looked for there by people and by other programs.
+
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::pod::{self, Qos};
+
+/// The longest host name.
+const HOSTNAME_MAX: usize = 63;
+
+/// The folder of a pod's logs.
+pub fn log_dir(root: &Path, pod: &Pod) -> PathBuf {
+    root.join(format!("{}_{}_{}", pod::namespace(pod), pod::name(pod), pod::uid(pod)))
+}
+
+/// A container's log, below the pod's log folder.
+pub fn log_path(container: &str, attempt: u32) -> String {
+    format!("{container}/{attempt}.log")
+}
+
+/// The folder of all that the kubelet keeps for a pod.
+pub fn pod_dir(root: &Path, uid: &str) -> PathBuf {
+    root.join("pods").join(uid)
+}
+
+/// Where a volume lies; `plugin` is the kind of volume.
+pub fn volume_dir(root: &Path, uid: &str, plugin: &str, name: &str) -> PathBuf {
+    pod_dir(root, uid).join("volumes").join(format!("kubernetes.io~{plugin}")).join(name)
+}
+
+/// The cgroup above the pods of a class: `kubepods[/QOS]` below the node's.
+pub fn qos_cgroup(root: &str, qos: Qos) -> String {
+    let class = match qos {
+        Qos::Guaranteed => "",
+        Qos::Burstable => "/burstable",
+        Qos::BestEffort => "/besteffort",
+    };
+    format!("{}/kubepods{class}", root.trim_end_matches('/'))
+}
+
+/// The cgroup of a pod.
+pub fn cgroup(root: &str, qos: Qos, uid: &str) -> String {
+    format!("{}/pod{uid}", qos_cgroup(root, qos))
+}
+
+/// The pod's host name: what it asks for or its own name, cut to what the kernel takes.
+pub fn hostname(pod: &Pod) -> String {
+    let spec = pod::spec(pod);
+    let asked = spec.hostname_override.as_deref().or(spec.hostname.as_deref());
+    let name = asked.filter(|name| !name.is_empty()).unwrap_or(pod::name(pod));
+    let cut: String = name.chars().take(HOSTNAME_MAX).collect();
+    cut.trim_end_matches(['-', '.']).to_owned()
+}
+
+/// The pod's domain, when it belongs to a subdomain.
+pub fn domain(pod: &Pod, cluster_domain: &str) -> Option<String> {
+    let subdomain = pod::spec(pod).subdomain.as_deref().filter(|name| !name.is_empty())?;
+    Some(format!("{subdomain}.{}.svc.{cluster_domain}", pod::namespace(pod)))
+}

@@ -1,0 +1,166 @@
+//! The configuration of a pod's sandbox.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use k8s_cri::v1::{
+    DnsConfig, Int64Value, LinuxPodSandboxConfig, LinuxSandboxSecurityContext, NamespaceMode,
+    NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol, SecurityProfile,
+    security_profile::ProfileType,
+};
+use k8s_openapi::api::core::v1::{Pod, SeccompProfile};
+
+use super::{names, resources};
+use crate::labels;
+use crate::pod;
+
+/// What the node adds to a pod's spec.
+#[derive(Debug, Clone, Copy)]
+pub struct Around<'a> {
+    /// Folder of all pods' logs.
+    pub log_root: &'a Path,
+    /// The node's cgroup.
+    pub cgroup_root: &'a str,
+    /// The pod's resolver.
+    pub dns: &'a DnsConfig,
+    /// The cluster's domain.
+    pub cluster_domain: &'a str,
+}
+
+/// The configuration of the pod's sandbox.
+pub fn config(pod: &Pod, attempt: u32, around: &Around<'_>) -> PodSandboxConfig {
+    let host_network = pod::host_network(pod);
+    let limits = resources::of_pod(pod);
+    PodSandboxConfig {
+        metadata: Some(PodSandboxMetadata {
+            name: pod::name(pod).to_owned(),
+            uid: pod::uid(pod).to_owned(),
+            namespace: pod::namespace(pod).to_owned(),
+            attempt,
+        }),
+        hostname: if host_network { String::new() } else { hostname(pod, around.cluster_domain) },
+        log_directory: names::log_dir(around.log_root, pod).to_string_lossy().into_owned(),
+        dns_config: Some(around.dns.clone()),
+        port_mappings: if host_network { Vec::new() } else { port_mappings(pod) },
+        labels: pod_labels(pod),
+        annotations: annotations(pod),
+        linux: Some(LinuxPodSandboxConfig {
+            cgroup_parent: names::cgroup(around.cgroup_root, pod::qos(pod), pod::uid(pod)),
+            security_context: Some(security(pod)),
+            sysctls: sysctls(pod),
+            overhead: None,
+            resources: Some(k8s_cri::v1::LinuxContainerResources {
+                cpu_period: resources::PERIOD,
+                cpu_quota: limits.quota,
+                cpu_shares: limits.shares,
+                memory_limit_in_bytes: limits.memory,
+                ..k8s_cri::v1::LinuxContainerResources::default()
+            }),
+        }),
+        windows: None,
+    }
+}
+
+fn hostname(pod: &Pod, cluster_domain: &str) -> String {
+    let name = names::hostname(pod);
+    match names::domain(pod, cluster_domain) {
+        Some(domain) if pod::spec(pod).set_hostname_as_fqdn == Some(true) => format!("{name}.{domain}"),
+        _ => name,
+    }
+}
+
+fn pod_labels(pod: &Pod) -> HashMap<String, String> {
+    let own = pod.metadata.labels.iter().flatten().map(|(key, value)| (key.clone(), value.clone()));
+    let ours = [
+        (labels::POD_NAME, pod::name(pod)),
+        (labels::POD_NAMESPACE, pod::namespace(pod)),
+        (labels::POD_UID, pod::uid(pod)),
+    ];
+    own.chain(ours.map(|(key, value)| (key.to_owned(), value.to_owned()))).collect()
+}
+
+fn annotations(pod: &Pod) -> HashMap<String, String> {
+    let own = pod.metadata.annotations.iter().flatten().map(|(key, value)| (key.clone(), value.clone()));
+    let source = (labels::CONFIG_SOURCE.to_owned(), "api".to_owned());
+    own.chain([source]).collect()
+}
+
+fn sysctls(pod: &Pod) -> HashMap<String, String> {
+    let context = pod::spec(pod).security_context.as_ref();
+    let sysctls = context.and_then(|c| c.sysctls.as_ref()).into_iter().flatten();
+    sysctls.map(|sysctl| (sysctl.name.replace('/', "."), sysctl.value.clone())).collect()
+}
+
+fn port_mappings(pod: &Pod) -> Vec<PortMapping> {
+    let containers = pod::init_containers(pod).iter().chain(&pod::spec(pod).containers);
+    let ports = containers.flat_map(|c| c.ports.iter().flatten()).filter(|port| port.host_port.is_some());
+    ports
+        .map(|port| PortMapping {
+            protocol: match port.protocol.as_deref() {
+                Some("UDP") => Protocol::Udp,
+                Some("SCTP") => Protocol::Sctp,
+                _ => Protocol::Tcp,
+            } as i32,
+            container_port: port.container_port,
+            host_port: port.host_port.unwrap_or(0),
+            host_ip: port.host_ip.clone().unwrap_or_default(),
+        })
+        .collect()
+}
+
+/// Which namespaces the pod's containers live in.
+pub(super) fn namespaces(pod: &Pod) -> NamespaceOption {
+    let spec = pod::spec(pod);
+    let of = |host: Option<bool>| if host == Some(true) { NamespaceMode::Node } else { NamespaceMode::Pod };
+    let pid = match (spec.host_pid, spec.share_process_namespace) {
+        (Some(true), _) => NamespaceMode::Node,
+        (_, Some(true)) => NamespaceMode::Pod,
+        _ => NamespaceMode::Container,
+    };
+    NamespaceOption {
+        network: of(spec.host_network) as i32,
+        pid: pid as i32,
+        ipc: of(spec.host_ipc) as i32,
+        ..NamespaceOption::default()
+    }
+}
+
+/// The profile that filters system calls. Without one there is no filter, as upstream's default is.
+pub(super) fn seccomp(profile: Option<&SeccompProfile>) -> SecurityProfile {
+    let (kind, path) = match profile.map(|p| (p.type_.as_str(), p.localhost_profile.as_deref())) {
+        Some(("RuntimeDefault", _)) => (ProfileType::RuntimeDefault, ""),
+        Some(("Localhost", Some(path))) => (ProfileType::Localhost, path),
+        _ => (ProfileType::Unconfined, ""),
+    };
+    SecurityProfile { profile_type: kind as i32, localhost_ref: path.to_owned() }
+}
+
+fn security(pod: &Pod) -> LinuxSandboxSecurityContext {
+    let context = pod::spec(pod).security_context.clone().unwrap_or_default();
+    let value = |id: Option<i64>| id.map(|value| Int64Value { value });
+    let containers = pod::init_containers(pod).iter().chain(&pod::spec(pod).containers);
+    let privileged = containers
+        .filter_map(|c| c.security_context.as_ref())
+        .any(|context| context.privileged.unwrap_or(false));
+    LinuxSandboxSecurityContext {
+        namespace_options: Some(namespaces(pod)),
+        run_as_user: value(context.run_as_user),
+        // A group without a user is refused by the runtime.
+        run_as_group: value(context.run_as_group.filter(|_| context.run_as_user.is_some())),
+        supplemental_groups: supplemental_groups(pod),
+        privileged,
+        seccomp: Some(SecurityProfile {
+            profile_type: ProfileType::RuntimeDefault as i32,
+            localhost_ref: String::new(),
+        }),
+        ..LinuxSandboxSecurityContext::default()
+    }
+}
+
+/// The groups that every process of the pod belongs to besides its own.
+pub(super) fn supplemental_groups(pod: &Pod) -> Vec<i64> {
+    let Some(context) = pod::spec(pod).security_context.as_ref() else { return Vec::new() };
+    let mut groups: Vec<i64> = context.fs_group.into_iter().collect();
+    groups.extend(context.supplemental_groups.iter().flatten().copied());
+    groups
+}

@@ -1,0 +1,113 @@
+//! What the machine is: processors, memory, disk, kernel, identity. Read from `/proc`, `/sys` and `/etc`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use k8s_openapi::api::core::v1::NodeSystemInfo;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use crate::cri::RuntimeVersion;
+
+/// Memory that pods may not use, so that the node itself keeps going: upstream's eviction threshold.
+const RESERVED_KIB: u64 = 100 * 1024;
+/// The share of the disk that pods may not use, in percent: upstream's eviction threshold.
+const RESERVED_DISK_PERCENT: u64 = 10;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+/// The machine's memory in KiB.
+pub fn memory_kib() -> u64 {
+    let text = read("/proc/meminfo");
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    total.and_then(|t| t.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// What the node has, and what pods may use of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resources {
+    /// All of it.
+    pub capacity: BTreeMap<String, Quantity>,
+    /// What is left for pods.
+    pub allocatable: BTreeMap<String, Quantity>,
+}
+
+/// The node's resources; `disk` is a folder on the disk that pods write to.
+pub fn resources(max_pods: u32, disk: &Path) -> Resources {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = memory_kib();
+    let bytes = nix::sys::statvfs::statvfs(disk).map_or(0, |s| s.blocks() * s.fragment_size());
+    let mut capacity = BTreeMap::from([
+        ("cpu".to_owned(), Quantity(cpus.to_string())),
+        ("memory".to_owned(), Quantity(format!("{memory}Ki"))),
+        ("pods".to_owned(), Quantity(max_pods.to_string())),
+        ("ephemeral-storage".to_owned(), Quantity(format!("{}Ki", bytes / 1024))),
+    ]);
+    for size in ["hugepages-1Gi", "hugepages-2Mi"] {
+        capacity.insert(size.to_owned(), Quantity("0".to_owned()));
+    }
+    let mut allocatable = capacity.clone();
+    let left = memory.saturating_sub(RESERVED_KIB);
+    allocatable.insert("memory".to_owned(), Quantity(format!("{left}Ki")));
+    let left = bytes / 100 * (100 - RESERVED_DISK_PERCENT);
+    allocatable.insert("ephemeral-storage".to_owned(), Quantity(left.to_string()));
+    Resources { capacity, allocatable }
+}
+
+/// The processor architecture as Kubernetes names it.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// What the node says of itself.
+pub fn info(runtime: &RuntimeVersion) -> NodeSystemInfo {
+    let release = read("/etc/os-release");
+    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    NodeSystemInfo {
+        architecture: architecture().to_owned(),
+        boot_id: read("/proc/sys/kernel/random/boot_id"),
+        container_runtime_version: format!("{}://{}", runtime.name, runtime.version),
+        kernel_version: read("/proc/sys/kernel/osrelease"),
+        kube_proxy_version: String::new(),
+        kubelet_version: api::VERSION.to_owned(),
+        machine_id: read("/etc/machine-id"),
+        operating_system: std::env::consts::OS.to_owned(),
+        os_image: name.unwrap_or("Linux").trim_matches('"').to_owned(),
+        system_uuid: read("/sys/class/dmi/id/product_uuid"),
+        swap: None,
+    }
+}
+
+/// How much the machine is under pressure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pressure {
+    /// Less memory is free than pods must leave.
+    pub memory: bool,
+    /// Less disk is free than pods must leave.
+    pub disk: bool,
+    /// Hardly a process id is free.
+    pub pids: bool,
+}
+
+/// Looks how much is free.
+pub fn pressure(disk: &Path) -> Pressure {
+    let text = read("/proc/meminfo");
+    let available = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let available = available.and_then(|t| t.split_whitespace().next()?.parse::<u64>().ok());
+    let full = nix::sys::statvfs::statvfs(disk)
+        .is_ok_and(|s| s.blocks_available() * 100 < s.blocks() * RESERVED_DISK_PERCENT / 2);
+    let load = read("/proc/loadavg");
+    let processes = load.split_whitespace().nth(3).and_then(|p| p.split('/').nth(1)?.parse::<u64>().ok());
+    let most = read("/proc/sys/kernel/pid_max").parse::<u64>().ok();
+    Pressure {
+        memory: available.is_some_and(|kib| kib < RESERVED_KIB),
+        disk: full,
+        pids: processes.zip(most).is_some_and(|(now, most)| now * 10 > most * 9),
+    }
+}

@@ -1,0 +1,224 @@
+//! Readings of a pod's spec that several parts of the kubelet share: which container is what, which restart
+//! policy holds, the quality of service. Pure.
+
+use std::collections::BTreeMap;
+
+use api::quantity::Quantity;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
+use sha2::{Digest, Sha256};
+
+/// The role a container plays in its pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Runs to its end before the next one starts.
+    Init,
+    /// An init container that keeps running (`restartPolicy: Always`).
+    Sidecar,
+    /// One of the pod's own containers.
+    Main,
+}
+
+/// When a container that ended is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// Whatever it answered.
+    Always,
+    /// When it answered something else than 0.
+    OnFailure,
+    /// Not at all.
+    Never,
+}
+
+impl RestartPolicy {
+    fn parse(text: &str) -> Self {
+        match text {
+            "Never" => Self::Never,
+            "OnFailure" => Self::OnFailure,
+            _ => Self::Always,
+        }
+    }
+
+    /// Whether a container that answered `exit_code` is started again.
+    pub fn restarts(self, exit_code: i32) -> bool {
+        match self {
+            Self::Always => true,
+            Self::OnFailure => exit_code != 0,
+            Self::Never => false,
+        }
+    }
+}
+
+/// A pod's quality of service, from its requests and limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Qos {
+    /// Limits on cpu and memory everywhere, equal to the requests.
+    Guaranteed,
+    /// Some request or limit.
+    Burstable,
+    /// None.
+    BestEffort,
+}
+
+impl Qos {
+    /// The word in the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Guaranteed => "Guaranteed",
+            Self::Burstable => "Burstable",
+            Self::BestEffort => "BestEffort",
+        }
+    }
+}
+
+static NO_SPEC: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
+
+/// The pod's spec; a pod without one is like an empty one.
+pub fn spec(pod: &Pod) -> &PodSpec {
+    pod.spec.as_ref().unwrap_or(&NO_SPEC)
+}
+
+/// The pod's uid.
+pub fn uid(pod: &Pod) -> &str {
+    pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+/// The pod's namespace.
+pub fn namespace(pod: &Pod) -> &str {
+    pod.metadata.namespace.as_deref().unwrap_or("default")
+}
+
+/// The pod's name.
+pub fn name(pod: &Pod) -> &str {
+    pod.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// `NAME_NAMESPACE(UID)`, as messages call a pod.
+pub fn described(pod: &Pod) -> String {
+    format!("{}_{}({})", name(pod), namespace(pod), uid(pod))
+}
+
+/// The pod's init containers, sidecars among them.
+pub fn init_containers(pod: &Pod) -> &[Container] {
+    spec(pod).init_containers.as_deref().unwrap_or_default()
+}
+
+/// The role of an init container.
+pub fn init_role(container: &Container) -> Role {
+    if container.restart_policy.as_deref() == Some("Always") { Role::Sidecar } else { Role::Init }
+}
+
+/// A container by name, with its role.
+pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<(&'a Container, Role)> {
+    let init = init_containers(pod).iter().map(|c| (c, init_role(c)));
+    let main = spec(pod).containers.iter().map(|c| (c, Role::Main));
+    init.chain(main).find(|(c, _)| c.name == name)
+}
+
+/// The restart policy that holds for a container.
+pub fn restart_policy(pod: &Pod, container: &Container, role: Role) -> RestartPolicy {
+    let of_pod = || RestartPolicy::parse(spec(pod).restart_policy.as_deref().unwrap_or("Always"));
+    match (&container.restart_policy, role) {
+        (Some(policy), _) => RestartPolicy::parse(policy),
+        // An init container that did its work is never run again: `Always` means `OnFailure` to it.
+        (None, Role::Init) if of_pod() == RestartPolicy::Always => RestartPolicy::OnFailure,
+        (None, _) => of_pod(),
+    }
+}
+
+/// Whether the pod lives on the host's network.
+pub fn host_network(pod: &Pod) -> bool {
+    spec(pod).host_network.unwrap_or(false)
+}
+
+/// Where events about a container point to.
+pub fn field_path(name: &str, role: Role) -> String {
+    match role {
+        Role::Main => format!("spec.containers{{{name}}}"),
+        Role::Init | Role::Sidecar => format!("spec.initContainers{{{name}}}"),
+    }
+}
+
+/// Hash of what demands a new container when it changes: the image, since nothing else may change in place.
+pub fn container_hash(container: &Container) -> String {
+    let mut hash = Sha256::new();
+    hash.update(container.name.as_bytes());
+    hash.update([0]);
+    hash.update(container.image.as_deref().unwrap_or_default().as_bytes());
+    hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Seconds between asking the pod to stop and killing it, with what the deletion demands.
+pub fn grace_period(pod: &Pod) -> i64 {
+    let asked = pod.metadata.deletion_grace_period_seconds;
+    asked.or(spec(pod).termination_grace_period_seconds).unwrap_or(30).max(0)
+}
+
+fn amount(list: Option<&BTreeMap<String, Wire>>, resource: &str) -> Option<Quantity> {
+    list.and_then(|list| list.get(resource)).map(Quantity::of).filter(|q| !q.is_zero())
+}
+
+/// What a container asks for; a limit without a request counts as one.
+pub fn request(container: &Container, resource: &str) -> Option<Quantity> {
+    let resources = container.resources.as_ref()?;
+    amount(resources.requests.as_ref(), resource).or_else(|| amount(resources.limits.as_ref(), resource))
+}
+
+/// What a container may use at most.
+pub fn limit(container: &Container, resource: &str) -> Option<Quantity> {
+    amount(container.resources.as_ref()?.limits.as_ref(), resource)
+}
+
+/// The pod's quality of service.
+pub fn qos(pod: &Pod) -> Qos {
+    let mut any = false;
+    let mut guaranteed = true;
+    for container in init_containers(pod).iter().chain(&spec(pod).containers) {
+        for resource in ["cpu", "memory"] {
+            let (request, limit) = (request(container, resource), limit(container, resource));
+            any |= request.is_some() || limit.is_some();
+            guaranteed &= limit.is_some() && request == limit;
+        }
+    }
+    match (any, guaranteed) {
+        (false, _) => Qos::BestEffort,
+        (true, true) => Qos::Guaranteed,
+        (true, false) => Qos::Burstable,
+    }
+}
+
+/// What the whole pod asks for of one resource: the sum of its containers and sidecars, or what the
+/// greediest init container needs while the sidecars before it run.
+pub fn pod_request(pod: &Pod, resource: &str) -> Quantity {
+    total(pod, |container| request(container, resource))
+}
+
+/// The pod's limit of one resource; none when some container has none.
+pub fn pod_limit(pod: &Pod, resource: &str) -> Option<Quantity> {
+    let limited = init_containers(pod).iter().chain(&spec(pod).containers);
+    let all = limited.fold(true, |all, container| all && limit(container, resource).is_some());
+    all.then(|| total(pod, |container| limit(container, resource)))
+}
+
+fn total(pod: &Pod, of: impl Fn(&Container) -> Option<Quantity>) -> Quantity {
+    let nothing = Quantity::default;
+    let mut sidecars = nothing();
+    let mut peak = nothing();
+    for container in init_containers(pod) {
+        let own = of(container).unwrap_or_else(nothing);
+        if init_role(container) == Role::Sidecar {
+            sidecars += own;
+            peak = peak.max(sidecars);
+        } else {
+            peak = peak.max(sidecars + own);
+        }
+    }
+    let main: Quantity = spec(pod).containers.iter().filter_map(of).sum();
+    peak.max(main + sidecars)
+}
+
+/// Whether the API already calls the pod finished; such a pod never runs again.
+pub fn finished(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}

@@ -1,0 +1,144 @@
+//! The pods of this node: a worker for each, also for what is left of pods that the API has forgotten.
+//!
+//! Nothing is done for leftovers before the pods of the API are known: what looks like a leftover may be a
+//! running pod. Corresponds to upstream's `pod_workers.go` and `kubelet_pods.go` (`HandlePodCleanups`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::cri::CriResult;
+use crate::host::Host;
+use crate::labels;
+use crate::pod::{self, Qos};
+use crate::worker::{Subject, Worker};
+
+/// The workers, by pod uid.
+pub struct Pods {
+    host: Arc<Host>,
+    workers: Mutex<HashMap<String, Arc<Notify>>>,
+}
+
+impl Pods {
+    /// Starts a worker for every pod of the API, now and as they come, and clears what is left of others.
+    ///
+    /// # Errors
+    /// When the runtime cannot be asked what is left.
+    pub async fn start(host: Arc<Host>) -> CriResult<Arc<Self>> {
+        host.pods.wait_synced().await;
+        let this = Arc::new(Self { host, workers: Mutex::default() });
+        this.adopt_leftovers().await?;
+        let manager = Arc::clone(&this);
+        this.host.pods.on_change(move |change| {
+            let pod = change.latest();
+            let gone = change.new.is_none();
+            // A pod replaced by another of the same name is gone, too.
+            if let Some(old) = change.old.as_ref().filter(|old| pod::uid(old) != pod::uid(pod)) {
+                manager.wake(pod::uid(old));
+            }
+            match gone {
+                true => manager.wake(pod::uid(pod)),
+                false => manager.work(subject(pod)),
+            }
+        });
+        Ok(this)
+    }
+
+    /// Wakes the worker of a pod, if it has one.
+    fn wake(&self, uid: &str) {
+        if let Some(wake) = self.workers.lock().get(uid) {
+            wake.notify_one();
+        }
+    }
+
+    /// Wakes the worker of a pod, or starts one.
+    fn work(self: &Arc<Self>, subject: Subject) {
+        let mut workers = self.workers.lock();
+        if let Some(wake) = workers.get(&subject.uid) {
+            return wake.notify_one();
+        }
+        let wake = Arc::new(Notify::new());
+        workers.insert(subject.uid.clone(), Arc::clone(&wake));
+        drop(workers);
+        let this = Arc::clone(self);
+        let worker = Worker::new(Arc::clone(&self.host), subject.clone(), wake);
+        self.host.tasks.spawn_scoped("pod", async move {
+            worker.run().await;
+            this.workers.lock().remove(&subject.uid);
+            // It may have been ending while its pod was asked for again.
+            let present = this.host.pods.get(Some(&subject.namespace), &subject.name);
+            if !this.host.tasks.token().is_cancelled() && present.is_some_and(|p| pod::uid(&p) == subject.uid) {
+                this.work(subject);
+            }
+        });
+    }
+
+    /// Starts workers for pods that are only left in the runtime, and removes what is left on disk and in
+    /// cgroups of pods that nobody knows.
+    async fn adopt_leftovers(self: &Arc<Self>) -> CriResult<()> {
+        let mut known: Vec<String> = self.host.pods.list().iter().map(|p| pod::uid(p).to_owned()).collect();
+        for sandbox in self.host.runtime.list_sandboxes(None).await? {
+            let label = |name: &str| sandbox.labels.get(name).cloned().unwrap_or_default();
+            let subject = Subject {
+                namespace: label(labels::POD_NAMESPACE),
+                name: label(labels::POD_NAME),
+                uid: label(labels::POD_UID),
+            };
+            if subject.uid.is_empty() || known.contains(&subject.uid) {
+                continue;
+            }
+            tracing::info!(pod = subject.name, uid = subject.uid, "Clearing what is left of a pod");
+            known.push(subject.uid.clone());
+            self.work(subject);
+        }
+        for uid in self.host.volumes.kept().into_iter().filter(|uid| !known.contains(uid)) {
+            if let Err(error) = self.host.volumes.tear_down(&uid) {
+                tracing::warn!(uid, %error, "Cannot remove the volumes of a forgotten pod");
+            }
+        }
+        self.remove_cgroups(&known);
+        self.remove_logs(&known);
+        Ok(())
+    }
+
+    fn remove_cgroups(&self, known: &[String]) {
+        let root = &self.host.places.cgroup_root;
+        for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
+            let parent = crate::make::names::qos_cgroup(root, qos);
+            for child in self.host.cgroups.children(&parent) {
+                let Some(uid) = child.strip_prefix("pod") else { continue };
+                if !known.iter().any(|k| k == uid)
+                    && let Err(error) = self.host.cgroups.remove(&format!("{parent}/{child}"))
+                {
+                    tracing::warn!(uid, %error, "Cannot remove the cgroup of a forgotten pod");
+                }
+            }
+        }
+    }
+
+    fn remove_logs(&self, known: &[String]) {
+        let entries = std::fs::read_dir(&self.host.places.logs).into_iter().flatten().flatten();
+        for entry in entries {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // NAMESPACE_NAME_UID
+            let Some(uid) = name.rsplit('_').next().filter(|_| name.matches('_').count() == 2) else { continue };
+            if !known.iter().any(|k| k == uid)
+                && let Err(error) = std::fs::remove_dir_all(entry.path())
+            {
+                tracing::warn!(uid, %error, "Cannot remove the logs of a forgotten pod");
+            }
+        }
+    }
+}
+
+fn subject(pod: &Pod) -> Subject {
+    Subject {
+        namespace: pod.namespace().unwrap_or_default(),
+        name: pod.name_any(),
+        uid: pod::uid(pod).to_owned(),
+    }
+}

@@ -1,0 +1,93 @@
+//! Asks a container once, in the way its probe describes. Corresponds to upstream's `prober.runProbe`.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container, Probe};
+
+use super::gauge::{Outcome, Timing};
+use super::{grpc, http};
+use crate::cri::{CriResult, Runtime};
+use crate::make::env;
+
+/// What servers are told about who asks.
+const AGENT: &str = "kube-probe/1.36";
+/// The most of a command's output that is told.
+const OUTPUT: usize = 10 * 1024;
+
+/// Where a container is found.
+#[derive(Debug, Clone)]
+pub struct Place<'a> {
+    /// The runtime's id.
+    pub id: &'a str,
+    /// The pod's address.
+    pub pod_ip: &'a str,
+    /// Its spec.
+    pub container: &'a Container,
+}
+
+/// Asks once.
+pub async fn ask(runtime: &dyn Runtime, place: &Place<'_>, probe: &Probe) -> Outcome {
+    let limit = Timing::of(probe).timeout;
+    let unclear = |error: String| Outcome::Unclear { state: "unknown", error };
+    if let Some(exec) = &probe.exec {
+        let command = command(place.container, exec.command.as_deref().unwrap_or_default());
+        return ran(&command, runtime.exec_sync(place.id, &command, limit).await);
+    }
+    if let Some(action) = &probe.http_get {
+        return match http::Request::of(action, place.container, place.pod_ip, AGENT) {
+            Ok(request) => http::probe(&request, limit).await,
+            Err(error) => unclear(error),
+        };
+    }
+    if let Some(socket) = &probe.tcp_socket {
+        let port = match http::port(&socket.port, place.container) {
+            Ok(port) => port,
+            Err(error) => return unclear(error),
+        };
+        let host = socket.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(place.pod_ip);
+        return connect(host, port, limit).await;
+    }
+    if let Some(action) = &probe.grpc {
+        let service = action.service.as_deref().unwrap_or_default();
+        return match u16::try_from(action.port) {
+            Ok(port) => grpc::probe(place.pod_ip, port, service, limit, AGENT).await,
+            Err(_) => unclear(format!("invalid port number: {}", action.port)),
+        };
+    }
+    unclear(format!("missing probe handler for container {}", place.container.name))
+}
+
+async fn connect(host: &str, port: u16, limit: Duration) -> Outcome {
+    match tokio::time::timeout(limit, http::dial(host, port)).await {
+        Ok(Ok(_)) => Outcome::Good,
+        Ok(Err(error)) => Outcome::Bad(error),
+        Err(_) => Outcome::Bad(format!("dial tcp {}: i/o timeout", http::authority(host, port))),
+    }
+}
+
+/// A command with the literal variables of the container's spec put in.
+fn command(container: &Container, words: &[String]) -> Vec<String> {
+    let value = |name: &str| {
+        let variables = container.env.iter().flatten().filter(|var| var.value_from.is_none());
+        let found = variables.rev().find(|var| var.name == name)?;
+        Some(found.value.clone().unwrap_or_default())
+    };
+    words.iter().map(|word| env::expand(word, value)).collect()
+}
+
+/// What the end of a command means.
+fn ran(command: &[String], answer: CriResult<k8s_cri::v1::ExecSyncResponse>) -> Outcome {
+    match answer {
+        Ok(answer) if answer.exit_code == 0 => Outcome::Good,
+        Ok(answer) => {
+            let mut output = answer.stdout;
+            output.extend_from_slice(&answer.stderr);
+            output.truncate(OUTPUT);
+            Outcome::Bad(String::from_utf8_lossy(&output).into_owned())
+        }
+        Err(error) if error.code == tonic::Code::DeadlineExceeded => {
+            Outcome::Bad(format!("command {:?} timed out", command.join(" ")))
+        }
+        Err(error) => Outcome::Unclear { state: "unknown", error: error.rpc() },
+    }
+}

@@ -1,0 +1,201 @@
+//! The statuses of a pod's containers, in the order of the spec.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+    ContainerStatus, ResourceRequirements, VolumeMountStatus,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::Facts;
+use crate::plan;
+use crate::pod::{self, Role};
+use crate::view::{ContainerView, State, seconds};
+
+/// Amounts of resources, by name.
+pub(super) type Amounts = BTreeMap<String, Quantity>;
+
+/// The statuses of the init containers or of the others.
+pub(super) fn statuses(facts: &Facts<'_>, init: bool) -> Vec<ContainerStatus> {
+    let spec = pod::spec(facts.pod);
+    if !init {
+        return spec.containers.iter().map(|c| status(facts, c, Role::Main)).collect();
+    }
+    pod::init_containers(facts.pod).iter().map(|c| status(facts, c, pod::init_role(c))).collect()
+}
+
+fn status(facts: &Facts<'_>, container: &Container, role: Role) -> ContainerStatus {
+    let old = old_status(facts, &container.name);
+    let mut of_name = facts.view.of_name(&container.name);
+    let Some(view) = of_name.next() else { return without_container(facts, container, role, old) };
+    let (mut state, ready, started) = living(facts, container, role, view);
+    let mut last_state = of_name
+        .find(|c| c.state == State::Exited)
+        .map(|before| terminated(facts, before))
+        .or_else(|| old.filter(|o| o.restart_count > 0).and_then(|o| o.last_state.clone()))
+        .unwrap_or_default();
+    let waits = facts.waiting.get(&container.name).filter(|_| view.state != State::Running && !facts.over);
+    if let Some(waiting) = waits {
+        if state.terminated.is_some() {
+            last_state = state;
+        }
+        state = waiting_state(&waiting.reason, &waiting.message);
+    }
+    ContainerStatus {
+        name: container.name.clone(),
+        state: Some(state),
+        last_state: Some(last_state),
+        ready,
+        started: Some(started),
+        restart_count: i32::try_from(view.attempt).unwrap_or(i32::MAX),
+        image: view.image.clone(),
+        image_id: view.image_ref.clone(),
+        container_id: Some(full_id(facts, view)),
+        resources: Some(resources(container)),
+        allocated_resources: allocated(container),
+        volume_mounts: mounts(container),
+        ..ContainerStatus::default()
+    }
+}
+
+fn old_status<'a>(facts: &Facts<'a>, name: &str) -> Option<&'a ContainerStatus> {
+    let status = facts.pod.status.as_ref()?;
+    let lists = [&status.init_container_statuses, &status.container_statuses];
+    lists.into_iter().flatten().flatten().find(|c| c.name == name)
+}
+
+/// The status of a container that the runtime does not hold.
+fn without_container(
+    facts: &Facts<'_>,
+    container: &Container,
+    role: Role,
+    old: Option<&ContainerStatus>,
+) -> ContainerStatus {
+    let old_state = |o: &ContainerStatus| o.state.clone().unwrap_or_default();
+    // What has ended stays ended, even when the runtime has forgotten it.
+    if let Some(old) = old.filter(|o| old_state(o).terminated.is_some()) {
+        return ContainerStatus { volume_mounts: mounts(container), ..old.clone() };
+    }
+    let mut restart_count = 0;
+    let mut last_state = ContainerState::default();
+    let mut state = match facts.waiting.get(&container.name) {
+        Some(waiting) => waiting_state(&waiting.reason, &waiting.message),
+        None => waiting_state(first_reason(facts, role), ""),
+    };
+    if let Some(old) = old {
+        restart_count = old.restart_count;
+        last_state = old.last_state.clone().unwrap_or_default();
+        if let Some(running) = old_state(old).running {
+            let lost = ContainerState {
+                terminated: Some(ContainerStateTerminated {
+                    exit_code: 137,
+                    reason: Some("ContainerStatusUnknown".to_owned()),
+                    message: Some("The container could not be located when the pod was terminated".to_owned()),
+                    started_at: running.started_at,
+                    container_id: old.container_id.clone(),
+                    ..ContainerStateTerminated::default()
+                }),
+                ..ContainerState::default()
+            };
+            if facts.over {
+                state = lost;
+            } else {
+                last_state = lost;
+            }
+        }
+    }
+    ContainerStatus {
+        name: container.name.clone(),
+        state: Some(state),
+        last_state: Some(last_state),
+        started: Some(false),
+        restart_count,
+        image: container.image.clone().unwrap_or_default(),
+        volume_mounts: mounts(container),
+        ..ContainerStatus::default()
+    }
+}
+
+fn first_reason(facts: &Facts<'_>, role: Role) -> &'static str {
+    let has_init = !pod::init_containers(facts.pod).is_empty();
+    if role == Role::Main && has_init { "PodInitializing" } else { "ContainerCreating" }
+}
+
+/// State, readiness and whether it counts as started, of a container that the runtime holds.
+fn living(
+    facts: &Facts<'_>,
+    container: &Container,
+    role: Role,
+    view: &ContainerView,
+) -> (ContainerState, bool, bool) {
+    match view.state {
+        State::Running => {
+            let health = facts.health.get(&view.id);
+            let started = match role {
+                Role::Init => false,
+                _ => plan::started(container, health),
+            };
+            let ready = match (role, &container.readiness_probe) {
+                (Role::Init, _) => false,
+                (_, None) => started,
+                (_, Some(_)) => started && health.is_some_and(|h| h.ready),
+            };
+            let running = ContainerStateRunning { started_at: Some(Time(seconds(view.started))) };
+            (ContainerState { running: Some(running), ..ContainerState::default() }, ready, started)
+        }
+        State::Exited => (terminated(facts, view), role == Role::Init && view.exit_code == 0, false),
+        State::Created | State::Unknown => (waiting_state(first_reason(facts, role), ""), false, false),
+    }
+}
+
+fn terminated(facts: &Facts<'_>, view: &ContainerView) -> ContainerState {
+    let reason = match (view.reason.as_str(), view.exit_code) {
+        ("", 0) => "Completed".to_owned(),
+        ("", _) => "Error".to_owned(),
+        (reason, _) => reason.to_owned(),
+    };
+    let terminated = ContainerStateTerminated {
+        exit_code: view.exit_code,
+        signal: None,
+        reason: Some(reason),
+        message: Some(view.message.clone()).filter(|m| !m.is_empty()),
+        started_at: Some(Time(seconds(view.started))),
+        finished_at: Some(Time(seconds(view.finished))),
+        container_id: Some(full_id(facts, view)),
+    };
+    ContainerState { terminated: Some(terminated), ..ContainerState::default() }
+}
+
+fn waiting_state(reason: &str, message: &str) -> ContainerState {
+    let text = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
+    let waiting = ContainerStateWaiting { reason: text(reason), message: text(message) };
+    ContainerState { waiting: Some(waiting), ..ContainerState::default() }
+}
+
+fn full_id(facts: &Facts<'_>, view: &ContainerView) -> String {
+    format!("{}://{}", facts.runtime, view.id)
+}
+
+fn resources(container: &Container) -> ResourceRequirements {
+    container.resources.clone().unwrap_or_default()
+}
+
+fn allocated(container: &Container) -> Option<Amounts> {
+    container.resources.as_ref()?.requests.clone().filter(|amounts| !amounts.is_empty())
+}
+
+fn mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {
+    let mounts = container.volume_mounts.as_ref()?.iter().map(|mount| {
+        let read_only = mount.read_only.filter(|read_only| *read_only);
+        VolumeMountStatus {
+            name: mount.name.clone(),
+            mount_path: mount.mount_path.clone(),
+            read_only,
+            recursive_read_only: read_only.map(|_| "Disabled".to_owned()),
+            ..VolumeMountStatus::default()
+        }
+    });
+    Some(mounts.collect())
+}

@@ -1,0 +1,152 @@
+//! The files of volumes that follow objects of the API: which keys, under which paths, with which modes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{KeyToPath, Pod, ProjectedVolumeSource};
+
+use super::Around;
+use crate::downward;
+use crate::objects::Objects;
+use crate::pod;
+
+/// One file of a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct File {
+    /// What is in it.
+    pub(super) bytes: Vec<u8>,
+    /// Who may do what.
+    pub(super) mode: u32,
+}
+
+/// The files of a volume by their path in it.
+pub(super) type Files = BTreeMap<String, File>;
+
+/// Asks for all that a volume is made of.
+pub(super) async fn collect(
+    objects: &Objects,
+    pod: &Pod,
+    source: &ProjectedVolumeSource,
+    around: Around<'_>,
+    age: Duration,
+) -> Result<Files, String> {
+    let namespace = pod::namespace(pod);
+    let default_mode = source.default_mode.unwrap_or(0o644);
+    let mut files = Files::new();
+    for source in source.sources.iter().flatten() {
+        if let Some(map) = &source.config_map {
+            let found = objects.config_map(namespace, &map.name, age).await.map_err(|e| e.to_string())?;
+            let optional = map.optional.unwrap_or(false);
+            let Some(found) = found else {
+                missing("configmap", &map.name, optional)?;
+                continue;
+            };
+            let text = found.data.iter().flatten().map(|(k, v)| (k.clone(), v.as_bytes().to_vec()));
+            let bytes = found.binary_data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone()));
+            let data = text.chain(bytes).collect();
+            select(&data, map.items.as_deref(), "config", optional, default_mode, &mut files)?;
+        }
+        if let Some(secret) = &source.secret {
+            let found = objects.secret(namespace, &secret.name, age).await.map_err(|e| e.to_string())?;
+            let optional = secret.optional.unwrap_or(false);
+            let Some(found) = found else {
+                missing("secret", &secret.name, optional)?;
+                continue;
+            };
+            let data = found.data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone())).collect();
+            select(&data, secret.items.as_deref(), "secret", optional, default_mode, &mut files)?;
+        }
+        if let Some(downward) = &source.downward_api {
+            for item in downward.items.iter().flatten() {
+                let text = if let Some(field) = &item.field_ref {
+                    downward::field(pod, around.pod_ips, around.node, &field.field_path)?
+                } else if let Some(resource) = &item.resource_field_ref {
+                    let name = resource.container_name.as_deref().unwrap_or_default();
+                    let (container, _) = pod::container(pod, name)
+                        .ok_or_else(|| format!("container {name:?} not found"))?;
+                    downward::resource(container, around.node, &resource.resource, resource.divisor.as_ref())?
+                } else {
+                    continue;
+                };
+                put(&mut files, &item.path, text.into_bytes(), item.mode.unwrap_or(default_mode))?;
+            }
+        }
+        if let Some(token) = &source.service_account_token {
+            let seconds = token.expiration_seconds.unwrap_or(3600);
+            let text = objects.token(pod, token.audience.as_deref(), seconds).await;
+            let text = text.map_err(|e| format!("failed to fetch token: {e}"))?;
+            put(&mut files, &token.path, text.into_bytes(), default_mode)?;
+        }
+    }
+    Ok(files)
+}
+
+fn missing(kind: &str, name: &str, optional: bool) -> Result<(), String> {
+    if optional { Ok(()) } else { Err(format!("{kind} {name:?} not found")) }
+}
+
+/// Picks the asked-for keys of an object, or all of them.
+fn select(
+    data: &BTreeMap<String, Vec<u8>>,
+    items: Option<&[KeyToPath]>,
+    word: &str,
+    optional: bool,
+    default_mode: i32,
+    files: &mut Files,
+) -> Result<(), String> {
+    let Some(items) = items.filter(|items| !items.is_empty()) else {
+        for (key, bytes) in data {
+            put(files, key, bytes.clone(), default_mode)?;
+        }
+        return Ok(());
+    };
+    for item in items {
+        match data.get(&item.key) {
+            Some(bytes) => put(files, &item.path, bytes.clone(), item.mode.unwrap_or(default_mode))?,
+            None if optional => {}
+            None => return Err(format!("references non-existent {word} key: {}", item.key)),
+        }
+    }
+    Ok(())
+}
+
+fn put(files: &mut Files, path: &str, bytes: Vec<u8>, mode: i32) -> Result<(), String> {
+    let stays_inside = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if !stays_inside || path.starts_with("..") {
+        return Err(format!("invalid path {path:?}: it must be relative and stay inside the volume"));
+    }
+    files.insert(path.to_owned(), File { bytes, mode: u32::try_from(mode).unwrap_or(0o644) & 0o777 });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picked(items: &[(&str, &str, Option<i32>)], optional: bool) -> Result<Vec<(String, u32)>, String> {
+        let data = BTreeMap::from([("a".to_owned(), b"1".to_vec()), ("b".to_owned(), b"2".to_vec())]);
+        let items: Vec<KeyToPath> = items
+            .iter()
+            .map(|(key, path, mode)| KeyToPath {
+                key: (*key).to_owned(),
+                path: (*path).to_owned(),
+                mode: *mode,
+            })
+            .collect();
+        let mut files = Files::new();
+        select(&data, Some(&items), "config", optional, 0o644, &mut files)?;
+        Ok(files.into_iter().map(|(path, file)| (path, file.mode)).collect())
+    }
+
+    #[test]
+    fn keys_modes_and_paths() {
+        let all = |names: &[(&str, u32)]| Ok(names.iter().map(|(n, m)| ((*n).to_owned(), *m)).collect());
+        assert_eq!(picked(&[], false), all(&[("a", 0o644), ("b", 0o644)]));
+        assert_eq!(picked(&[("a", "x/y", Some(0o400))], false), all(&[("x/y", 0o400)]));
+        assert_eq!(picked(&[("c", "x", None)], true), all(&[]));
+        assert_eq!(picked(&[("c", "x", None)], false), Err("references non-existent config key: c".to_owned()));
+        for path in ["../x", "/x", "x/../y", "..x", ""] {
+            assert!(picked(&[("a", path, None)], false).is_err(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Carries out the steps of a plan. A step that fails says when to try again; the plan after it looks at
+//! what became of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use machinery::events::EventType::{Normal, Warning};
+
+use super::{PAUSE, Worker, hooks};
+use crate::dns;
+use crate::make::{names, resources, sandbox};
+use crate::plan::{Hold, Step, Stop, Waiting};
+use crate::pod::{self, Role};
+use crate::view::PodView;
+use crate::volumes::Around;
+
+/// The longest wait between two tries to make volumes or a sandbox.
+const LONGEST: SignedDuration = SignedDuration::from_secs(20);
+
+impl Worker {
+    /// Carries out steps in order; on failure answers when to try again.
+    pub(super) async fn carry_out(
+        &mut self,
+        pod: &Arc<Pod>,
+        view: &PodView,
+        steps: &[Step],
+    ) -> Result<(), Timestamp> {
+        let mut retry: Option<Timestamp> = None;
+        for step in steps {
+            let building = matches!(step, Step::MakeSandbox { .. } | Step::Start { .. });
+            if building && self.no_longer_wanted() {
+                return Ok(());
+            }
+            let (done, goes_on) = match step {
+                Step::MakeSandbox { attempt } => (self.make_sandbox(pod, *attempt).await, false),
+                Step::Start { name, role, attempt, after_end } => {
+                    let started = self.start(pod, view, name, *role, *attempt, *after_end).await;
+                    (started, *role == Role::Main)
+                }
+                Step::Stop(stops) => (self.stop(pod, stops).await, false),
+                Step::StopSandbox { id } => (self.asked(self.host.runtime.stop_sandbox(id).await), false),
+                Step::RemoveContainer { id } => {
+                    let removed = self.asked(self.host.runtime.remove_container(id).await);
+                    self.remove_log(view, id);
+                    (removed, true)
+                }
+                Step::RemoveSandbox { id } => (self.asked(self.host.runtime.remove_sandbox(id).await), true),
+            };
+            match done {
+                Ok(()) => {}
+                Err(until) if goes_on => retry = Some(retry.map_or(until, |other| other.min(until))),
+                Err(until) => return Err(until),
+            }
+        }
+        // Something may have been done all the same; the next look tells.
+        match retry {
+            Some(until) if steps.len() == 1 => Err(until),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the runtime answered; that something is not there any more is as good as done.
+    fn asked(&self, answer: crate::cri::CriResult<()>) -> Result<(), Timestamp> {
+        match answer {
+            Err(error) if !error.not_found() => {
+                tracing::warn!(pod = self.subject.name, %error, "The runtime refused a step");
+                Err(Timestamp::now() + PAUSE)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the pod is to end, so that nothing new is begun for it.
+    pub(super) fn no_longer_wanted(&self) -> bool {
+        self.current().is_none_or(|pod| pod.metadata.deletion_timestamp.is_some())
+    }
+
+    /// Runs until done or until the pod is to end.
+    pub(super) async fn unless_unwanted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let unwanted = async {
+            while !self.no_longer_wanted() {
+                self.wake.notified().await;
+            }
+        };
+        tokio::select! {
+            done = work => Some(done),
+            () = unwanted => None,
+        }
+    }
+
+    fn remove_log(&self, view: &PodView, id: &str) {
+        let Some(path) = view.by_id(id).map(|c| c.log_path.as_str()).filter(|path| !path.is_empty()) else {
+            return;
+        };
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path, %error, "Cannot remove the log of a container");
+            }
+            _ => {}
+        }
+    }
+
+    async fn make_sandbox(&mut self, pod: &Arc<Pod>, attempt: u32) -> Result<(), Timestamp> {
+        let node = self.host.node_facts();
+        let around = Around { pod_ips: &[], node: &node };
+        let Some(set_up) = self.unless_unwanted(self.host.volumes.set_up(pod, around)).await else {
+            return Ok(());
+        };
+        match set_up {
+            Ok(mounts) => {
+                self.mounts = Some(mounts);
+                self.refreshed = std::time::Instant::now();
+            }
+            Err(error) => {
+                self.host.notes.pod(pod, Warning, "FailedMount", error.to_string());
+                return Err(self.hold_sandbox());
+            }
+        }
+        let made = match self.prepare_node(pod) {
+            Ok(()) => self.run_sandbox(pod, attempt).await,
+            Err(error) => Err(format!("cannot prepare the node: {error}")),
+        };
+        match made {
+            Ok(()) => {
+                self.holds.remove("");
+                Ok(())
+            }
+            Err(error) => {
+                let message = format!("Failed to create pod sandbox: {error}");
+                self.host.notes.pod(pod, Warning, "FailedCreatePodSandBox", message);
+                Err(self.hold_sandbox())
+            }
+        }
+    }
+
+    /// Holds the next try back, longer each time.
+    fn hold_sandbox(&mut self) -> Timestamp {
+        let now = Timestamp::now();
+        let tries = self.holds.get("").map_or(0, |hold| hold.waiting.message.len());
+        let shift = u32::try_from(tries).unwrap_or(u32::MAX).min(6);
+        let wait = SignedDuration::from_millis(500 << shift).min(LONGEST);
+        // One mark for each failed try; this wait is shown nowhere.
+        let waiting = Waiting { reason: String::new(), message: "x".repeat(tries + 1) };
+        self.holds.insert(String::new(), Hold { waiting, until: now + wait });
+        now + wait
+    }
+
+    /// The pod's cgroup and log folder.
+    fn prepare_node(&self, pod: &Pod) -> std::io::Result<()> {
+        let host = &self.host;
+        let path = names::cgroup(&host.places.cgroup_root, pod::qos(pod), pod::uid(pod));
+        host.cgroups.create(&path)?;
+        host.cgroups.limit(&path, &resources::of_pod(pod))?;
+        std::fs::create_dir_all(names::log_dir(&host.places.logs, pod))
+    }
+
+    pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32) -> k8s_cri::v1::PodSandboxConfig {
+        let places = &self.host.places;
+        let resolver =
+            dns::for_pod(pod, &places.node_dns(), &places.cluster_dns, &places.cluster_domain);
+        let around = sandbox::Around {
+            log_root: &places.logs,
+            cgroup_root: &places.cgroup_root,
+            dns: &resolver,
+            cluster_domain: &places.cluster_domain,
+        };
+        sandbox::config(pod, attempt, &around)
+    }
+
+    async fn run_sandbox(&self, pod: &Pod, attempt: u32) -> Result<(), String> {
+        let config = self.sandbox_config(pod, attempt);
+        self.host.runtime.run_sandbox(config, "").await.map(drop).map_err(|error| error.rpc())
+    }
+
+    /// Stops containers side by side: their hooks first, then the signal, then the kill.
+    async fn stop(&mut self, pod: &Arc<Pod>, stops: &[Stop]) -> Result<(), Timestamp> {
+        for stop in stops {
+            if let Some((container, role)) = pod::container(pod, &stop.name) {
+                self.host.notes.container(pod, container, role, Normal, "Killing", stop.message.clone());
+            }
+        }
+        let host = &self.host;
+        let all = join_all(stops.iter().map(|stop| async move {
+            let mut grace = u64::try_from(stop.grace).unwrap_or(0);
+            if let Some((container, role)) = pod::container(pod, &stop.name)
+                && grace > 0
+            {
+                grace = hooks::before_stop(host, pod, container, role, &stop.id, grace).await;
+            }
+            host.runtime.stop_container(&stop.id, Duration::from_secs(grace)).await
+        }));
+        // A second deletion may shorten the grace period; the stop is then asked for again.
+        let longest = stops.iter().map(|stop| stop.grace).max().unwrap_or(0);
+        let hurried = async {
+            loop {
+                self.wake.notified().await;
+                let ending = self.current().filter(|pod| pod.metadata.deletion_timestamp.is_some());
+                let grace = match (&ending, self.stopping_since) {
+                    (Some(pod), Some(_)) => pod::grace_period(pod),
+                    (Some(pod), None) => pod::grace_period(pod).max(1),
+                    (None, _) if self.current().is_none() => super::GRACE_OF_VANISHED,
+                    (None, _) => i64::MAX,
+                };
+                if grace < longest {
+                    return;
+                }
+            }
+        };
+        let answers = tokio::select! {
+            answers = all => answers,
+            () = hurried => {
+                self.stopping_since = None;
+                return Ok(());
+            }
+        };
+        answers.into_iter().map(|answer| self.asked(answer)).collect()
+    }
+}

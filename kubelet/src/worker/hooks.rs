@@ -1,0 +1,130 @@
+//! Hooks: what a container does, or is told, right after its start and right before its end.
+//! Corresponds to upstream's `lifecycle/handlers.go` and `executePreStopHook`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{Container, HTTPGetAction, LifecycleHandler, Pod};
+use machinery::events::EventType::Warning;
+
+use crate::cri::CriResult;
+use crate::host::Host;
+use crate::pod::{self, Role};
+use crate::probes::http;
+use crate::view;
+
+/// For how long a hook after the start may run.
+pub(super) const LONGEST: Duration = Duration::from_secs(60 * 60);
+/// Seconds that a program has to end in, however long its hook took.
+const LEAST: u64 = 2;
+/// How long a server has to answer.
+const ANSWER: Duration = Duration::from_secs(60);
+/// What servers are told about who asks.
+const AGENT: &str = "kube-lifecycle/1.36";
+
+/// Runs the hook before the end within the grace period; answers the seconds that are left of it.
+pub(super) async fn before_stop(
+    host: &Arc<Host>,
+    pod: &Pod,
+    container: &Container,
+    role: Role,
+    id: &str,
+    grace: u64,
+) -> u64 {
+    let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
+    let Some(hook) = hook else { return grace.max(LEAST) };
+    let began = Instant::now();
+    let limit = Duration::from_secs(grace);
+    let hooked = async {
+        let pod_ips = match needs_address(hook) {
+            true => addresses(host, pod).await.map_err(|error| error.message)?,
+            false => Vec::new(),
+        };
+        run(host, container, hook, id, &pod_ips, limit).await
+    };
+    let described = || pod::described(pod);
+    match tokio::time::timeout(limit, hooked).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::info!(pod = described(), container = container.name, error, "preStop hook failed");
+            host.notes.container(pod, container, role, Warning, "FailedPreStopHook", "PreStopHook failed");
+        }
+        Err(_) => {
+            tracing::info!(pod = described(), container = container.name, grace, "preStop hook did not end in time");
+        }
+    }
+    grace.saturating_sub(began.elapsed().as_secs()).max(LEAST)
+}
+
+fn needs_address(hook: &LifecycleHandler) -> bool {
+    hook.http_get.as_ref().is_some_and(|get| get.host.as_deref().is_none_or(str::is_empty))
+}
+
+/// The pod's addresses as the runtime knows them.
+async fn addresses(host: &Host, pod: &Pod) -> CriResult<Vec<String>> {
+    if pod::host_network(pod) {
+        return Ok(host.node_facts().host_ips);
+    }
+    let sandboxes = host.runtime.list_sandboxes(Some(pod::uid(pod))).await?;
+    let Some(ready) = sandboxes.iter().find(|sandbox| view::sandbox(sandbox).ready) else {
+        return Ok(Vec::new());
+    };
+    Ok(view::sandbox_ips(&host.runtime.sandbox_status(&ready.id).await?.status))
+}
+
+/// Runs a hook; on failure says why.
+pub(super) async fn run(
+    host: &Arc<Host>,
+    container: &Container,
+    hook: &LifecycleHandler,
+    id: &str,
+    pod_ips: &[String],
+    limit: Duration,
+) -> Result<(), String> {
+    if let Some(exec) = &hook.exec {
+        let command = exec.command.as_deref().unwrap_or_default();
+        let answer = host.runtime.exec_sync(id, command, limit).await.map_err(|error| error.rpc())?;
+        return match answer.exit_code {
+            0 => Ok(()),
+            code => {
+                let mut output = answer.stdout;
+                output.extend_from_slice(&answer.stderr);
+                let output = String::from_utf8_lossy(&output);
+                Err(format!("command '{}' exited with {code}: {output}", command.join(" ")))
+            }
+        };
+    }
+    if let Some(action) = &hook.http_get {
+        let pod_ip = pod_ips.first().map(String::as_str).unwrap_or_default();
+        return get(action, container, pod_ip, limit.min(ANSWER)).await;
+    }
+    if let Some(sleep) = &hook.sleep {
+        let asked = Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0));
+        tokio::time::sleep(asked.min(limit)).await;
+        return Ok(());
+    }
+    Err("invalid handler".to_owned())
+}
+
+/// Tells a server; whatever it answers, it has been told.
+async fn get(
+    action: &HTTPGetAction,
+    container: &Container,
+    pod_ip: &str,
+    limit: Duration,
+) -> Result<(), String> {
+    if pod_ip.is_empty() && action.host.as_deref().is_none_or(str::is_empty) {
+        return Err("failed to find networking container: the pod has no address".to_owned());
+    }
+    let mut request = http::Request::of(action, container, pod_ip, AGENT)?;
+    match http::get(&request, limit).await {
+        Ok(_) => Ok(()),
+        // Hooks were once sent without TLS whatever the scheme said; servers may still rely on it.
+        Err(error) if error.plain => {
+            request.https = false;
+            request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Authorization"));
+            http::get(&request, limit).await.map(drop).map_err(|error| error.text)
+        }
+        Err(error) => Err(error.text),
+    }
+}

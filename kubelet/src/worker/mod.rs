@@ -1,0 +1,488 @@
+//! One worker for each pod: it looks at the pod in the API and in the runtime, plans, acts, and looks again
+//! until nothing is left to do; then it waits for a change, the end of a program or the clock. It ends when
+//! the pod is gone from the API and nothing is left of it on the node.
+//! Corresponds to upstream's `pod_workers.go` and `syncPod`.
+
+mod execute;
+mod exits;
+mod hooks;
+mod notes;
+mod observe;
+mod start;
+mod status_writer;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use kube::Api;
+use kube::api::{DeleteParams, Preconditions};
+use machinery::events::EventType::{Normal, Warning};
+pub use notes::Notes;
+use tokio::sync::Notify;
+
+use crate::backoff::Backoff;
+use crate::cri::CriError;
+use crate::host::Host;
+use crate::make::container::VolumePath;
+use crate::make::names;
+use crate::plan::{self, Hold, Situation, Step, Waiting};
+use crate::pod;
+use crate::probes::Probes;
+use crate::status::{self, Ended, Facts};
+use crate::view::PodView;
+use crate::volumes;
+use exits::Exits;
+use observe::Observer;
+use status_writer::StatusWriter;
+
+/// How soon to look again when a program has ended and the runtime does not say so yet.
+const SOON: Duration = Duration::from_millis(10);
+/// For how long that is done.
+const SOON_FOR: Duration = Duration::from_secs(5);
+/// How often to look when the runtime does not tell process ids.
+const POLL: Duration = Duration::from_secs(1);
+/// How often files that follow the API are brought up to date.
+const REFRESH: Duration = Duration::from_secs(40);
+/// Pause after the runtime or the API refused something.
+const PAUSE: SignedDuration = SignedDuration::from_secs(1);
+/// Seconds to end in that a pod is left which vanished from the API.
+const GRACE_OF_VANISHED: i64 = 1;
+
+/// Which pod a worker is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// What to do after a turn.
+enum Next {
+    /// Look again at once.
+    Again,
+    /// Wait for a change, or until then.
+    Wait(Option<Timestamp>),
+    /// Nothing is left of the pod.
+    End,
+}
+
+/// Takes care of one pod.
+pub struct Worker {
+    host: Arc<Host>,
+    subject: Subject,
+    wake: Arc<Notify>,
+    seen: Timestamp,
+    observer: Observer,
+    exits: Exits,
+    /// Ended for the kernel, not yet for the runtime.
+    ending: BTreeMap<String, Instant>,
+    probes: Probes,
+    backoffs: BTreeMap<String, Backoff>,
+    /// Starts that failed; under the empty name the sandbox's.
+    holds: BTreeMap<String, Hold>,
+    mounts: Option<BTreeMap<String, VolumePath>>,
+    refreshed: Instant,
+    /// The last pod of the API, also when it is gone by now.
+    known: Option<Arc<Pod>>,
+    admitted: bool,
+    ended: Option<Ended>,
+    stopping_since: Option<Timestamp>,
+    /// The API was told that the pod may go.
+    deleted: bool,
+    swept: bool,
+    status: Option<PodStatus>,
+    writer: Option<StatusWriter>,
+    /// Waits of which an event told already.
+    told: BTreeMap<String, Waiting>,
+}
+
+impl Worker {
+    /// A worker for a pod, woken through `wake`.
+    pub fn new(host: Arc<Host>, subject: Subject, wake: Arc<Notify>) -> Self {
+        let probes = Probes::new(Arc::clone(&host), Arc::clone(&wake));
+        Self {
+            host,
+            subject,
+            wake,
+            seen: Timestamp::now(),
+            observer: Observer::default(),
+            exits: Exits::default(),
+            ending: BTreeMap::new(),
+            probes,
+            backoffs: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            mounts: None,
+            refreshed: Instant::now(),
+            known: None,
+            admitted: false,
+            ended: None,
+            stopping_since: None,
+            deleted: false,
+            swept: false,
+            status: None,
+            writer: None,
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Works until the pod is gone or the process stops.
+    pub async fn run(mut self) {
+        let stop = self.host.tasks.token();
+        loop {
+            let next = match self.turn().await {
+                Ok(next) => next,
+                Err(error) => {
+                    tracing::warn!(pod = self.subject.name, %error, "Cannot ask the runtime");
+                    Next::Wait(Some(Timestamp::now() + PAUSE))
+                }
+            };
+            match next {
+                Next::End => return,
+                Next::Again if !stop.is_cancelled() => tokio::task::yield_now().await,
+                Next::Again => return,
+                Next::Wait(until) => {
+                    if stop.run_until_cancelled(self.wait(until)).await.is_none() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The pod as the API has it now.
+    fn current(&self) -> Option<Arc<Pod>> {
+        let pod = self.host.pods.get(Some(&self.subject.namespace), &self.subject.name);
+        pod.filter(|pod| pod::uid(pod) == self.subject.uid)
+    }
+
+    async fn turn(&mut self) -> Result<Next, CriError> {
+        let view = self.observer.look(&*self.host.runtime, &self.subject.uid).await?;
+        self.watch_processes();
+        let current = self.current();
+        if let Some(pod) = &current {
+            self.known = Some(Arc::clone(pod));
+        }
+        Ok(match current {
+            None => self.leave(&view).await,
+            Some(pod) if pod.metadata.deletion_timestamp.is_some() => self.terminate(&pod, &view).await,
+            Some(pod) if pod::finished(&pod) || self.ended.is_some() => self.finish(&pod, &view).await,
+            Some(pod) => self.keep_running(&pod, &view).await,
+        })
+    }
+
+    fn watch_processes(&mut self) {
+        self.ending.retain(|id, since| self.observer.runs(id) && since.elapsed() < SOON_FOR);
+        for (id, pid) in self.observer.processes() {
+            if let Some(pid) = pid
+                && !self.exits.watch(id, pid)
+            {
+                // It ended before we could wait for it.
+                self.ending.entry(id.to_owned()).or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    /// Waits for something to change, or until then.
+    async fn wait(&mut self, until: Option<Timestamp>) {
+        let mut longest = until.map(|until| {
+            let left = until.duration_since(Timestamp::now());
+            Duration::try_from(left).unwrap_or(Duration::ZERO).max(Duration::from_millis(1))
+        });
+        let mut at_most = |limit: Duration| longest = Some(longest.map_or(limit, |l| l.min(limit)));
+        if !self.ending.is_empty() {
+            at_most(SOON);
+        } else if self.observer.processes().any(|(_, pid)| pid.is_none()) {
+            at_most(POLL);
+        }
+        if self.mounts.is_some() {
+            at_most(REFRESH.saturating_sub(self.refreshed.elapsed()).max(Duration::from_millis(1)));
+        }
+        let clock = async {
+            match longest {
+                Some(longest) => tokio::time::sleep(longest).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.wake.notified() => {}
+            id = self.exits.next() => {
+                self.ending.insert(id, Instant::now());
+            }
+            () = clock => {}
+        }
+    }
+
+    async fn keep_running(&mut self, pod: &Arc<Pod>, view: &PodView) -> Next {
+        let now = Timestamp::now();
+        if !self.admitted {
+            let began = pod.status.as_ref().is_some_and(|s| s.start_time.is_some());
+            if began || !view.is_empty() {
+                self.host.admission.keep(pod);
+            } else if let Err(refusal) = self.host.admit(pod) {
+                let text = refusal.message.trim_start_matches("Pod was rejected: ").to_owned();
+                self.host.notes.pod(pod, Warning, &refusal.reason, text);
+                self.ended = Some(refusal);
+                return self.finish(pod, view).await;
+            }
+            self.admitted = true;
+        }
+        if let Some(due) = self.deadline(pod).filter(|due| *due <= now) {
+            tracing::info!(pod = self.subject.name, %due, "Ending a pod that was active for too long");
+            let message = "Pod was active on the node longer than the specified deadline";
+            self.host.notes.pod(pod, Normal, "DeadlineExceeded", message);
+            self.ended = Some(Ended { reason: "DeadlineExceeded".to_owned(), message: message.to_owned() });
+            return self.finish(pod, view).await;
+        }
+        self.probes.keep(pod, view);
+        self.refresh_volumes(pod, view).await;
+        let health = self.probes.health();
+        let situation =
+            Situation { pod, view, backoffs: &self.backoffs, holds: &self.holds, health: &health, now };
+        let plan = plan::next_steps(&situation);
+        self.tell_waits(pod, &plan.waiting);
+        self.show(pod, view, &plan.waiting, false);
+        let deadline = self.deadline(pod);
+        if plan.steps.is_empty() {
+            return Next::Wait([plan.look_again, deadline].into_iter().flatten().min());
+        }
+        match self.carry_out(pod, view, &plan.steps).await {
+            Ok(()) => Next::Again,
+            Err(until) => Next::Wait([Some(until), plan.look_again, deadline].into_iter().flatten().min()),
+        }
+    }
+
+    fn deadline(&self, pod: &Pod) -> Option<Timestamp> {
+        let seconds = pod::spec(pod).active_deadline_seconds?;
+        let began = self.status.as_ref().or(pod.status.as_ref()).and_then(|s| s.start_time.clone());
+        Some(began.map_or(self.seen, |time| time.0) + SignedDuration::from_secs(seconds))
+    }
+
+    /// The pod has run to its end, or the node ended it: nothing of it may run; its dead stay for their logs.
+    async fn finish(&mut self, pod: &Arc<Pod>, view: &PodView) -> Next {
+        self.probes.stop();
+        let grace = pod::spec(pod).termination_grace_period_seconds.unwrap_or(30);
+        let plan = plan::stop_steps(Some(pod), view, grace);
+        self.show(pod, view, &BTreeMap::new(), plan.done);
+        if !plan.done {
+            return match self.carry_out(pod, view, &plan.steps).await {
+                Ok(()) => Next::Again,
+                Err(until) => Next::Wait(Some(until)),
+            };
+        }
+        self.host.admission.release(&self.subject.uid);
+        self.mounts = None;
+        if !self.swept {
+            self.swept = true;
+            self.remove_cgroup();
+        }
+        Next::Wait(None)
+    }
+
+    /// The pod is being deleted: it gets its grace period; when nothing of it runs the API may forget it.
+    async fn terminate(&mut self, pod: &Arc<Pod>, view: &PodView) -> Next {
+        let grace = self.grace_left(pod::grace_period(pod));
+        let plan = plan::stop_steps(Some(pod), view, grace);
+        if !plan.done {
+            self.probes.stop_liveness();
+            self.probes.keep(pod, view);
+            self.show(pod, view, &BTreeMap::new(), false);
+            return match self.carry_out(pod, view, &plan.steps).await {
+                Ok(()) => Next::Again,
+                Err(until) => Next::Wait(Some(until)),
+            };
+        }
+        self.probes.stop();
+        if !self.deleted {
+            self.show(pod, view, &BTreeMap::new(), true);
+            if let Some(writer) = &mut self.writer {
+                writer.flush().await;
+            }
+            if let Err(error) = self.delete_from_api().await {
+                tracing::warn!(pod = self.subject.name, %error, "Cannot delete the pod yet");
+                return Next::Wait(Some(Timestamp::now() + PAUSE));
+            }
+            self.deleted = true;
+        }
+        self.clear(view).await
+    }
+
+    async fn delete_from_api(&self) -> Result<(), kube::Error> {
+        let api: Api<Pod> = Api::namespaced(self.host.client.clone(), &self.subject.namespace);
+        let params = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(Preconditions { uid: Some(self.subject.uid.clone()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        match api.delete(&self.subject.name, &params).await {
+            Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// The pod is gone from the API: nothing of it may stay here.
+    async fn leave(&mut self, view: &PodView) -> Next {
+        self.probes.stop();
+        self.writer = None;
+        let grace = match self.stopping_since {
+            Some(_) => self.grace_left(self.known.as_deref().map_or(GRACE_OF_VANISHED, pod::grace_period)),
+            None => self.grace_left(GRACE_OF_VANISHED),
+        };
+        let known = self.known.clone();
+        let plan = plan::stop_steps(known.as_deref(), view, grace);
+        if !plan.done {
+            let nobody = Arc::new(Pod::default());
+            let pod = known.unwrap_or(nobody);
+            return match self.carry_out(&pod, view, &plan.steps).await {
+                Ok(()) => Next::Again,
+                Err(until) => Next::Wait(Some(until)),
+            };
+        }
+        if let next @ Next::Wait(Some(_)) = self.clear(view).await {
+            return next;
+        }
+        let uid = &self.subject.uid;
+        let logs = format!("{}_{}_{uid}", self.subject.namespace, self.subject.name);
+        for removed in [self.host.volumes.tear_down(uid), remove_dir(&self.host.places.logs.join(logs))] {
+            if let Err(error) = removed {
+                tracing::warn!(pod = self.subject.name, %error, "Cannot remove what is left of a pod");
+                return Next::Wait(Some(Timestamp::now() + PAUSE));
+            }
+        }
+        Next::End
+    }
+
+    /// Forgets all of the pod in the runtime and in cgroups. Nothing of it runs any more.
+    async fn clear(&mut self, view: &PodView) -> Next {
+        self.mounts = None;
+        self.host.admission.release(&self.subject.uid);
+        self.host.images.forget(&self.subject.uid);
+        self.host.objects.forget(&self.subject.uid);
+        let containers = view.containers.iter().map(|c| Step::RemoveContainer { id: c.id.clone() });
+        let sandboxes = view.sandboxes.iter().map(|s| Step::RemoveSandbox { id: s.id.clone() });
+        let steps: Vec<Step> = containers.chain(sandboxes).collect();
+        let pod = self.known.clone().unwrap_or_default();
+        if let Err(until) = self.carry_out(&pod, view, &steps).await {
+            return Next::Wait(Some(until));
+        }
+        self.remove_cgroup();
+        Next::Wait(None)
+    }
+
+    fn remove_cgroup(&self) {
+        for qos in [pod::Qos::Guaranteed, pod::Qos::Burstable, pod::Qos::BestEffort] {
+            let path = names::cgroup(&self.host.places.cgroup_root, qos, &self.subject.uid);
+            if let Err(error) = self.host.cgroups.remove(&path) {
+                tracing::info!(path, %error, "A pod's cgroup stays until the next cleaning");
+            }
+        }
+    }
+
+    /// What is left of a grace period that began when the worker first saw the end of the pod.
+    fn grace_left(&mut self, grace: i64) -> i64 {
+        let since = *self.stopping_since.get_or_insert_with(Timestamp::now);
+        (grace - Timestamp::now().duration_since(since).as_secs()).max(0)
+    }
+
+    /// Brings the files of volumes up to date when it is time.
+    async fn refresh_volumes(&mut self, pod: &Arc<Pod>, view: &PodView) {
+        if view.ready_sandbox().is_none() || !volumes::needs_refresh(pod) {
+            self.mounts = None;
+            return;
+        }
+        if self.mounts.is_some() && self.refreshed.elapsed() < REFRESH {
+            return;
+        }
+        self.refreshed = Instant::now();
+        let ips = self.pod_ips(pod, view);
+        let node = self.host.node_facts();
+        let around = volumes::Around { pod_ips: &ips, node: &node };
+        if self.mounts.is_none() {
+            // A kubelet that just started: the volumes are there, only their places are not known.
+            match self.host.volumes.set_up(pod, around).await {
+                Ok(mounts) => self.mounts = Some(mounts),
+                Err(error) => tracing::warn!(pod = self.subject.name, %error, "Cannot refresh volumes"),
+            }
+        } else if let Err(error) = self.host.volumes.refresh(pod, around).await {
+            tracing::warn!(pod = self.subject.name, %error, "Cannot refresh volumes");
+        }
+    }
+
+    fn pod_ips(&self, pod: &Pod, view: &PodView) -> Vec<String> {
+        match view.ready_sandbox() {
+            Some(_) if pod::host_network(pod) => self.host.node_facts().host_ips,
+            Some(sandbox) => sandbox.ips.clone(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Tells of a wait once, by an event.
+    fn tell_waits(&mut self, pod: &Pod, waiting: &BTreeMap<String, Waiting>) {
+        for (name, wait) in waiting.iter().filter(|(_, wait)| wait.reason == "CrashLoopBackOff") {
+            if self.told.get(name) == Some(wait) {
+                continue;
+            }
+            if let Some((container, role)) = pod::container(pod, name) {
+                let message =
+                    format!("Back-off restarting failed container {name} in pod {}", pod::described(pod));
+                self.host.notes.container(pod, container, role, Warning, "BackOff", message);
+            }
+        }
+        self.told = waiting.clone();
+    }
+
+    /// Renders the pod's status and hands it to the writer when it has changed.
+    fn show(&mut self, pod: &Arc<Pod>, view: &PodView, waiting: &BTreeMap<String, Waiting>, over: bool) {
+        let mut base = Pod::clone(pod);
+        let of_api = base.status.take().unwrap_or_default();
+        base.status = Some(match &self.status {
+            Some(own) => with_foreign_conditions(own.clone(), &of_api),
+            None => of_api.clone(),
+        });
+        let node = self.host.node_facts();
+        let health = self.probes.health();
+        let status = status::render(&Facts {
+            pod: &base,
+            view,
+            waiting,
+            health: &health,
+            host_ips: &node.host_ips,
+            runtime: &self.host.runtime_name,
+            ended: self.ended.as_ref(),
+            over,
+            seen: self.seen,
+            now: Timestamp::now(),
+        });
+        if self.status.as_ref() == Some(&status) {
+            return;
+        }
+        let subject = &self.subject;
+        let writer = self.writer.get_or_insert_with(|| {
+            StatusWriter::start(&self.host, &subject.namespace, &subject.name, &subject.uid, of_api)
+        });
+        writer.write(status.clone());
+        self.status = Some(status);
+    }
+}
+
+/// The kubelet's status with the conditions that others wrote meanwhile.
+fn with_foreign_conditions(mut own: PodStatus, of_api: &PodStatus) -> PodStatus {
+    let mine = |kind: &str| status::OWN_CONDITIONS.contains(&kind);
+    let mut conditions = own.conditions.take().unwrap_or_default();
+    conditions.retain(|condition| mine(&condition.type_));
+    conditions.extend(of_api.conditions.iter().flatten().filter(|c| !mine(&c.type_)).cloned());
+    own.conditions = Some(conditions);
+    own
+}
+
+fn remove_dir(path: &std::path::Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

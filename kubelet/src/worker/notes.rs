@@ -1,0 +1,39 @@
+//! Events about pods and their containers, by the kubelet.
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+use machinery::events::{EventType, Recorder, reference};
+
+use crate::pod::{self, Role};
+
+/// Records what happens to pods.
+#[derive(Debug, Clone)]
+pub struct Notes {
+    recorder: Recorder,
+}
+
+impl Notes {
+    /// Notes that go to a recorder.
+    pub fn new(recorder: Recorder) -> Self {
+        Self { recorder }
+    }
+
+    /// Something happened to a pod as a whole.
+    pub fn pod(&self, pod: &Pod, kind: EventType, reason: &str, message: impl Into<String>) {
+        self.recorder.event(pod, kind, reason, message);
+    }
+
+    /// Something happened to a container of a pod.
+    pub fn container(
+        &self,
+        pod: &Pod,
+        container: &Container,
+        role: Role,
+        kind: EventType,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
+        let mut about = reference(pod);
+        about.field_path = Some(pod::field_path(&container.name, role));
+        self.recorder.event_at(about, kind, reason, message);
+    }
+}

@@ -1,0 +1,239 @@
+//! Starts one container: image, environment, mounts, creation, start, hook.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_cri::v1::{Image, Mount};
+use k8s_openapi::api::core::v1::{Container, Pod};
+use machinery::events::EventType::{Normal, Warning};
+
+use super::{Worker, hooks};
+use crate::backoff::Backoff;
+use crate::dns;
+use crate::make::{container, env, names};
+use crate::plan::{Hold, Waiting};
+use crate::pod::{self, Role};
+use crate::view::{PodView, State};
+use crate::volumes::{Around, sub_path};
+
+/// When to look again for what a container's configuration lacks.
+const CONFIG_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// For how long a refusal to run is shown before the back-off is.
+const REFUSAL_SHOWN: SignedDuration = SignedDuration::from_secs(2);
+
+/// Why a container was not started, and when to try again.
+struct Failed {
+    reason: &'static str,
+    message: String,
+    again: SignedDuration,
+}
+
+impl Worker {
+    /// Starts a container; on failure notes why and answers when to try again.
+    pub(super) async fn start(
+        &mut self,
+        pod: &Arc<Pod>,
+        view: &PodView,
+        name: &str,
+        role: Role,
+        attempt: u32,
+        after_end: Option<Timestamp>,
+    ) -> Result<(), Timestamp> {
+        let Some((container, _)) = pod::container(pod, name) else { return Ok(()) };
+        let host = Arc::clone(&self.host);
+        let image = host.images.ensure(pod, container, role, &host.notes);
+        let image = match self.unless_unwanted(image).await {
+            None => return Ok(()),
+            Some(Ok(image)) => image,
+            Some(Err(hold)) => {
+                let told = self.holds.get(name).is_some_and(|old| old.waiting == hold.waiting);
+                if !told {
+                    let message = format!("Error: {}", hold.waiting.reason);
+                    host.notes.container(pod, container, role, Warning, "Failed", message);
+                }
+                let until = hold.until;
+                self.holds.insert(name.to_owned(), hold);
+                return Err(until);
+            }
+        };
+        let made = self.create_and_start(pod, view, container, role, attempt, &image).await;
+        if let Some(ended) = after_end {
+            let backoff = Backoff::after(self.backoffs.get(name).copied(), ended, Timestamp::now());
+            self.backoffs.insert(name.to_owned(), backoff);
+        }
+        match made {
+            Ok(id) => {
+                self.holds.remove(name);
+                self.after_start(pod, container, role, &id).await;
+                Ok(())
+            }
+            Err(failed) => {
+                let message = format!("Error: {}", failed.message);
+                host.notes.container(pod, container, role, Warning, "Failed", message);
+                let waiting = Waiting { reason: failed.reason.to_owned(), message: failed.message };
+                let until = Timestamp::now() + failed.again;
+                self.holds.insert(name.to_owned(), Hold { waiting, until });
+                // A container that was made and could not be started has ended: the next plan is about that.
+                if failed.reason == "RunContainerError" { Ok(()) } else { Err(until) }
+            }
+        }
+    }
+
+    async fn create_and_start(
+        &mut self,
+        pod: &Arc<Pod>,
+        view: &PodView,
+        container: &Container,
+        role: Role,
+        attempt: u32,
+        image: &Image,
+    ) -> Result<String, Failed> {
+        let host = Arc::clone(&self.host);
+        let config_error =
+            |message| Failed { reason: "CreateContainerConfigError", message, again: CONFIG_AGAIN };
+        let sandbox = view.ready_sandbox().ok_or_else(|| Failed {
+            reason: "CreateContainerError",
+            message: "the pod's sandbox is gone".to_owned(),
+            again: SignedDuration::ZERO,
+        })?;
+        let pod_ips = self.pod_ips(pod, view);
+        let node = host.node_facts();
+        let services: Vec<_> = host.services.list();
+        let services = env::services(pod, services.iter().map(AsRef::as_ref));
+        let objects = self.env_objects(pod, container).await.map_err(config_error)?;
+        let input =
+            env::Input { pod, pod_ips: &pod_ips, node: &node, services: &services, objects: &objects };
+        let env = env::variables(container, &input).map_err(config_error)?;
+        if self.mounts.is_none() {
+            let around = Around { pod_ips: &pod_ips, node: &node };
+            let mounts = host.volumes.set_up(pod, around).await.map_err(|e| config_error(e.to_string()))?;
+            self.mounts = Some(mounts);
+        }
+        let empty = BTreeMap::new();
+        let volumes = self.mounts.as_ref().unwrap_or(&empty);
+        let mut mounts =
+            container::mounts(container, volumes, &env, sub_path::resolve).map_err(config_error)?;
+        mounts.extend(self.own_files(pod, container, attempt, &pod_ips).map_err(|error| {
+            config_error(format!("cannot write the kubelet's files for the container: {error}"))
+        })?);
+        let user = image.uid.as_ref().map(|uid| uid.value);
+        let unnamed = user.is_none() && image.username.is_empty();
+        let prepared = container::Prepared {
+            env,
+            mounts,
+            image: image.id.clone(),
+            image_user: if unnamed { Some(0) } else { user },
+            image_username: &image.username,
+            node_memory: host.memory,
+        };
+        let config = container::config(pod, container, role, attempt, prepared).map_err(config_error)?;
+        let log = names::log_dir(&host.places.logs, pod).join(&container.name);
+        std::fs::create_dir_all(&log).map_err(|error| config_error(error.to_string()))?;
+
+        let sandbox_config = self.sandbox_config(pod, sandbox.attempt);
+        let id = host.runtime.create_container(&sandbox.id, config, sandbox_config).await.map_err(|error| {
+            Failed { reason: "CreateContainerError", message: error.message, again: CONFIG_AGAIN }
+        })?;
+        host.notes.container(pod, container, role, Normal, "Created", "Container created");
+        host.runtime.start_container(&id).await.map_err(|error| Failed {
+            reason: "RunContainerError",
+            message: error.message,
+            again: REFUSAL_SHOWN,
+        })?;
+        host.notes.container(pod, container, role, Normal, "Started", "Container started");
+        Ok(id)
+    }
+
+    /// The ConfigMaps and Secrets of the container's environment.
+    async fn env_objects(&self, pod: &Pod, container: &Container) -> Result<env::Objects, String> {
+        let (maps, secrets) = env::references(container);
+        let mut objects = env::Objects::default();
+        for name in maps {
+            let found = self.host.objects.config_map(pod::namespace(pod), name, Duration::ZERO).await;
+            if let Some(map) = found.map_err(|error| error.to_string())? {
+                objects.config_maps.insert(name.to_owned(), map.data.clone().unwrap_or_default());
+            }
+        }
+        for name in secrets {
+            let found = self.host.objects.secret(pod::namespace(pod), name, Duration::ZERO).await;
+            if let Some(secret) = found.map_err(|error| error.to_string())? {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let data = secret.data.iter().flatten().map(|(key, value)| (key.clone(), text(&value.0)));
+                objects.secrets.insert(name.to_owned(), data.collect());
+            }
+        }
+        Ok(objects)
+    }
+
+    /// `/etc/hosts` and the file for last words, unless a volume is mounted there.
+    fn own_files(
+        &self,
+        pod: &Pod,
+        container: &Container,
+        attempt: u32,
+        pod_ips: &[String],
+    ) -> std::io::Result<Vec<Mount>> {
+        let dir = names::pod_dir(&self.host.places.root, pod::uid(pod));
+        let taken = |path: &str| {
+            let mounts = container.volume_mounts.iter().flatten();
+            mounts.into_iter().any(|mount| mount.mount_path.trim_end_matches('/') == path)
+        };
+        let mount = |inside: &str, outside: &std::path::Path| Mount {
+            container_path: inside.to_owned(),
+            host_path: outside.to_string_lossy().into_owned(),
+            ..Mount::default()
+        };
+        let mut mounts = Vec::new();
+        if !taken("/etc/hosts") {
+            let path = dir.join("etc-hosts");
+            std::fs::create_dir_all(&dir)?;
+            let node_hosts = if pod::host_network(pod) {
+                Some(std::fs::read_to_string("/etc/hosts").unwrap_or_default())
+            } else {
+                None
+            };
+            let domain = names::domain(pod, &self.host.places.cluster_domain);
+            let hostname = names::hostname(pod);
+            let text =
+                dns::hosts_file(pod, pod_ips, &hostname, domain.as_deref(), node_hosts.as_deref());
+            std::fs::write(&path, text)?;
+            mounts.push(mount("/etc/hosts", &path));
+        }
+        let words = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
+        if !words.is_empty() && !taken(words) {
+            let dir = dir.join("containers").join(&container.name);
+            std::fs::create_dir_all(&dir)?;
+            let path = dir.join(attempt.to_string());
+            std::fs::write(&path, "")?;
+            // Whoever the program runs as may leave its last words.
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
+            mounts.push(mount(words, &path));
+        }
+        Ok(mounts)
+    }
+
+    /// Runs the hook that follows the start; a container whose hook fails is stopped.
+    async fn after_start(&mut self, pod: &Arc<Pod>, container: &Container, role: Role, id: &str) {
+        let Some(hook) = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()) else { return };
+        let host = Arc::clone(&self.host);
+        let pod_ips = match self.observer.look(&*host.runtime, pod::uid(pod)).await {
+            Ok(view) if view.by_id(id).is_some_and(|c| c.state == State::Running) => self.pod_ips(pod, &view),
+            _ => return,
+        };
+        let hooked = hooks::run(&host, container, hook, id, &pod_ips, hooks::LONGEST);
+        // A pod that is to end does not wait for the hook; its stop ends the container.
+        if let Some(Err(error)) = self.unless_unwanted(hooked).await {
+            tracing::info!(pod = pod::described(pod), container = container.name, error, "postStart hook failed");
+            host.notes.container(pod, container, role, Warning, "FailedPostStartHook", "PostStartHook failed");
+            host.notes.container(pod, container, role, Normal, "Killing", "FailedPostStartHook");
+            let grace = u64::try_from(pod::spec(pod).termination_grace_period_seconds.unwrap_or(30));
+            let grace = Duration::from_secs(grace.unwrap_or(0));
+            if let Err(error) = host.runtime.stop_container(id, grace).await {
+                tracing::warn!(pod = pod::described(pod), %error, "Cannot stop a container after its hook failed");
+            }
+        }
+    }
+}
