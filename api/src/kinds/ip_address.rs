@@ -48,11 +48,12 @@ impl Strategy for IpAddresses {
         immutable(&new.spec, &old.spec, &Path::new("spec"), errors);
     }
 
+    // No age: the real table has none either.
     fn columns(&self) -> Vec<Column> {
-        vec![Column::name(), Column::new("ParentRef", "string", "What the address is for."), Column::age()]
+        vec![Column::name(), Column::new("ParentRef", "string", "What the address is for.")]
     }
 
-    fn cells(&self, address: &Value, now: Timestamp) -> Vec<Value> {
+    fn cells(&self, address: &Value, _now: Timestamp) -> Vec<Value> {
         let part = |field: &str| address.str_at(&["spec", "parentRef", field]);
         let mut parent = match part("group") {
             "" => part("resource").to_owned(),
@@ -62,7 +63,7 @@ impl Strategy for IpAddresses {
             parent.push('/');
             parent.push_str(text);
         }
-        vec![cell::name(address), parent.into(), cell::age(address, now)]
+        vec![cell::name(address), parent.into()]
     }
 
     fn selectable_fields(&self, address: &Value) -> Vec<(&'static str, String)> {

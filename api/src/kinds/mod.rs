@@ -303,6 +303,16 @@ impl Kind {
     }
 }
 
+/// A value as the texts that are compared show it: one space for each level.
+fn shown(value: &impl serde::Serialize) -> String {
+    let mut bytes = Vec::new();
+    let format = serde_json::ser::PrettyFormatter::with_indent(b" ");
+    let mut writer = serde_json::Serializer::with_formatter(&mut bytes, format);
+    // Writing to memory fails for no value that came from JSON.
+    let _ = value.serialize(&mut writer);
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
 /// The lines of a text that another text changes, with three lines around them, as `diff -u` shows them.
 fn line_diff(old: &str, new: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());

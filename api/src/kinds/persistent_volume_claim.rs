@@ -1,7 +1,13 @@
 //! PersistentVolumeClaim: a wish for storage.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::{
+    api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec},
+    apimachinery::pkg::{api::resource::Quantity as Wire, apis::meta::v1::LabelSelector},
+};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
@@ -11,7 +17,7 @@ use crate::{
         cells::{list, text_or},
         claim_spec,
         defaults::set_text,
-        line_diff, pod,
+        line_diff, pod, shown,
     },
     object::ObjectExt,
     quantity::Quantity,
@@ -36,6 +42,48 @@ pub fn access_modes(modes: &[Value]) -> String {
     ];
     let has = |mode: &str| modes.iter().any(|m| m.as_str() == Some(mode));
     all.iter().filter(|(mode, _)| has(mode)).map(|(_, short)| *short).collect::<Vec<_>>().join(",")
+}
+
+/// A spec as upstream shows one that changed: every field, in its order there.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown<'a> {
+    access_modes: &'a Option<Vec<String>>,
+    selector: &'a Option<LabelSelector>,
+    resources: ShownResources<'a>,
+    volume_name: &'a str,
+    storage_class_name: &'a Option<String>,
+    volume_mode: &'a Option<String>,
+    data_source: Option<Value>,
+    data_source_ref: Option<Value>,
+    volume_attributes_class_name: &'a Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownResources<'a> {
+    limits: Option<&'a BTreeMap<String, Wire>>,
+    requests: Option<&'a BTreeMap<String, Wire>>,
+}
+
+impl<'a> From<&'a PersistentVolumeClaimSpec> for Shown<'a> {
+    fn from(spec: &'a PersistentVolumeClaimSpec) -> Self {
+        let resources = spec.resources.as_ref();
+        Self {
+            access_modes: &spec.access_modes,
+            selector: &spec.selector,
+            resources: ShownResources {
+                limits: resources.and_then(|r| r.limits.as_ref()),
+                requests: resources.and_then(|r| r.requests.as_ref()),
+            },
+            volume_name: spec.volume_name.as_deref().unwrap_or_default(),
+            storage_class_name: &spec.storage_class_name,
+            volume_mode: &spec.volume_mode,
+            data_source: spec.data_source.as_ref().and_then(|d| serde_json::to_value(d).ok()),
+            data_source_ref: spec.data_source_ref.as_ref().and_then(|d| serde_json::to_value(d).ok()),
+            volume_attributes_class_name: &spec.volume_attributes_class_name,
+        }
+    }
 }
 
 impl Strategy for PersistentVolumeClaims {
@@ -80,10 +128,9 @@ impl Strategy for PersistentVolumeClaims {
             }
         }
         if rest != *was {
-            let text = |spec| serde_json::to_string_pretty(&spec).unwrap_or_default();
             let why = format!(
                 "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{}",
-                line_diff(&text(was.clone()), &text(rest))
+                line_diff(&shown(&Shown::from(was)), &shown(&Shown::from(&rest)))
             );
             errors.forbidden(&Path::new("spec"), &why);
             return;

@@ -100,11 +100,8 @@ fn added_tolerations(new: &PodSpec, old: &PodSpec, at: &Path, errors: &mut Error
 
 /// Lines that differ between two specs, with those around them.
 fn difference(old: &PodSpec, new: &PodSpec) -> String {
-    let text = |spec: &PodSpec| {
-        let value = serde_json::to_value(spec).unwrap_or_default();
-        // Sorted keys keep equal fields on equal lines.
-        serde_json::to_string_pretty(&value).unwrap_or_default()
-    };
+    // Sorted keys keep equal fields on equal lines.
+    let text = |spec: &PodSpec| crate::kinds::shown(&serde_json::to_value(spec).unwrap_or_default());
     crate::kinds::line_diff(&text(old), &text(new))
 }
 
