@@ -26,13 +26,18 @@ pub struct Snapshot {
     pub pods: Vec<Arc<Pod>>,
     /// The object as it is.
     pub endpoints: Option<Arc<Endpoints>>,
+    /// Whether there was a service of this name that is gone now.
+    pub abandoned: bool,
 }
 
 /// What to do about the Endpoints object.
 pub fn plan(snapshot: &Snapshot) -> Plan {
     let mut plan = Plan::default();
     let Some(service) = &snapshot.service else {
-        plan.actions.extend(snapshot.endpoints.iter().map(|endpoints| Action::delete(&**endpoints, None)));
+        // Hand-made ones may be there before their service.
+        let goes = |endpoints: &&Arc<Endpoints>| snapshot.abandoned || is_ours(endpoints);
+        let going = snapshot.endpoints.iter().filter(goes);
+        plan.actions.extend(going.map(|endpoints| Action::delete(&**endpoints, None)));
         return plan;
     };
     let Some(spec) = service.spec.as_ref().filter(|spec| spec.selector.is_some()) else { return plan };
@@ -76,6 +81,11 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
         None => plan.actions.push(Action::create(&wanted)),
     }
     plan
+}
+
+fn is_ours(endpoints: &Endpoints) -> bool {
+    let labels = endpoints.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(backends::ENDPOINTS_MANAGED_BY)).is_some_and(|by| by == MANAGED_BY)
 }
 
 /// Addresses in an order, with whether each is ready.

@@ -9,10 +9,12 @@ mod slices;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use machinery::queue::Queue;
+use parking_lot::Mutex;
 
 use crate::caches::{Caches, slice_key};
 use crate::frame::{Controller, Key, Plan, Timestamp};
@@ -52,17 +54,26 @@ fn pods_behind(caches: &Caches, service: &Service) -> Vec<Arc<Pod>> {
 /// Keeps the Endpoints of services.
 pub struct LegacyEndpoints {
     caches: Caches,
+    /// Services that are gone and whose Endpoints have to follow.
+    abandoned: Arc<Mutex<HashSet<Key>>>,
 }
 
 impl LegacyEndpoints {
     /// Sees to it that changes reach the queue.
     pub fn new(caches: &Caches, queue: &Queue<Key>) -> Self {
-        let keys = queue.clone();
-        caches.services.on_change(move |change| keys.add(Key::of(&change.latest().metadata)));
+        let abandoned: Arc<Mutex<HashSet<Key>>> = Arc::default();
+        let (keys, gone) = (queue.clone(), Arc::clone(&abandoned));
+        caches.services.on_change(move |change| {
+            let key = Key::of(&change.latest().metadata);
+            if change.new.is_none() {
+                gone.lock().insert(key.clone());
+            }
+            keys.add(key);
+        });
         let keys = queue.clone();
         caches.endpoints.on_change(move |change| keys.add(Key::of(&change.latest().metadata)));
         follow_pods(caches, queue);
-        LegacyEndpoints { caches: caches.clone() }
+        LegacyEndpoints { caches: caches.clone(), abandoned }
     }
 }
 
@@ -74,11 +85,16 @@ impl Controller for LegacyEndpoints {
     fn observe(&self, key: &Key) -> Option<legacy::Snapshot> {
         let service = self.caches.services.get(Some(&key.namespace), &key.name);
         let endpoints = self.caches.endpoints.get(Some(&key.namespace), &key.name);
+        let mut abandoned = self.abandoned.lock();
+        if service.is_some() || endpoints.is_none() {
+            abandoned.remove(key);
+        }
         if service.is_none() && endpoints.is_none() {
             return None;
         }
+        let abandoned = abandoned.contains(key);
         let pods = service.as_ref().map(|service| pods_behind(&self.caches, service)).unwrap_or_default();
-        Some(legacy::Snapshot { service, pods, endpoints })
+        Some(legacy::Snapshot { service, pods, endpoints, abandoned })
     }
 
     fn plan(&self, snapshot: &legacy::Snapshot, _now: Timestamp) -> Plan {

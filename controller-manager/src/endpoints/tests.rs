@@ -167,7 +167,12 @@ fn services_that_have_no_slices_of_ours() {
 }
 
 fn endpoints_of(spec: &Value, pods: Vec<Arc<Pod>>) -> Value {
-    let plan = legacy::plan(&legacy::Snapshot { service: Some(service_of(spec)), pods, endpoints: None });
+    let plan = legacy::plan(&legacy::Snapshot {
+        service: Some(service_of(spec)),
+        pods,
+        endpoints: None,
+        abandoned: false,
+    });
     let [Action::Create { body, .. }] = plan.actions.as_slice() else { panic!("{plan:?}") };
     body.clone()
 }
@@ -226,11 +231,23 @@ fn endpoints_go_with_their_service_and_stay_when_nothing_changes() {
         serde_json::from_value(body).unwrap()
     };
     let present = Arc::new(present);
-    let snapshot = |service, pods| legacy::Snapshot { service, pods, endpoints: Some(Arc::clone(&present)) };
+    let snapshot = |service, pods| legacy::Snapshot {
+        service,
+        pods,
+        endpoints: Some(Arc::clone(&present)),
+        abandoned: false,
+    };
     let same = legacy::plan(&snapshot(Some(service_of(&json!({}))), vec![pod(1, true, false)]));
     assert!(same.actions.is_empty(), "{same:?}");
     let gone = legacy::plan(&snapshot(None, vec![]));
     assert!(matches!(gone.actions.as_slice(), [Action::Delete { .. }]));
+    let mut made: Endpoints = (*present).clone();
+    made.metadata.labels = None;
+    let mut early = snapshot(None, vec![]);
+    early.endpoints = Some(Arc::new(made));
+    assert!(legacy::plan(&early).actions.is_empty(), "hand-made ones may come before their service");
+    early.abandoned = true;
+    assert_eq!(legacy::plan(&early).actions.len(), 1);
 }
 
 #[test]

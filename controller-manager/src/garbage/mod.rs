@@ -49,7 +49,8 @@ struct Collector {
     graph: Mutex<Graph>,
     queue: Queue<Uid>,
     metrics: Metrics,
-    gone: Mutex<HashSet<Uid>>,
+    /// Owners that do not exist as seen from a namespace.
+    gone: Mutex<HashSet<(Uid, Arc<str>)>>,
     served: Mutex<Vec<Served>>,
 }
 
@@ -199,7 +200,12 @@ impl Collector {
             let decision = {
                 let (graph, gone) = (self.graph.lock(), self.gone.lock());
                 let Some(object) = graph.get(uid) else { return Ok(None) };
-                let decision = plan::decide(&graph, object, &gone, &alive);
+                let decision = plan::decide(
+                    &graph,
+                    object,
+                    |uid| gone.contains(&(uid.clone(), object.namespace.clone())),
+                    &alive,
+                );
                 match decision {
                     Decision::Ask(owners) => Err((owners, object.namespace.clone())),
                     Decision::Act(plan, next) => Ok((plan, next)),
@@ -210,7 +216,7 @@ impl Collector {
                     for owner in owners {
                         match self.exists(&owner, &namespace).await? {
                             Some(true) => drop(alive.insert(owner.uid)),
-                            Some(false) => self.remember_gone(owner.uid),
+                            Some(false) => self.remember_gone(owner.uid, &namespace),
                             None => return Ok(Some(UNKNOWN_KIND)),
                         }
                     }
@@ -227,12 +233,12 @@ impl Collector {
         }
     }
 
-    fn remember_gone(&self, uid: Uid) {
+    fn remember_gone(&self, uid: Uid, namespace: &Arc<str>) {
         let mut gone = self.gone.lock();
         if gone.len() >= MOST_GONE {
             gone.clear();
         }
-        gone.insert(uid);
+        gone.insert((uid, Arc::clone(namespace)));
     }
 
     /// Whether an owner exists, by the API server's word; `None` when its kind is unknown.

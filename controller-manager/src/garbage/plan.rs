@@ -20,8 +20,13 @@ pub enum Decision {
     Act(Plan, Vec<Uid>),
 }
 
-/// Decides about one object; `gone` are owners known not to exist, `alive` those known to.
-pub fn decide(graph: &Graph, object: &Object, gone: &HashSet<Uid>, alive: &HashSet<Uid>) -> Decision {
+/// Decides about one object; `is_gone` tells owners known not to exist, `alive` holds those known to.
+pub fn decide(
+    graph: &Graph,
+    object: &Object,
+    is_gone: impl Fn(&Uid) -> bool,
+    alive: &HashSet<Uid>,
+) -> Decision {
     if object.deleting {
         return if object.has_finalizer(FOREGROUND) {
             go_last(graph, object)
@@ -36,7 +41,7 @@ pub fn decide(graph: &Graph, object: &Object, gone: &HashSet<Uid>, alive: &HashS
         match graph.get(&owner.uid).filter(|found| is_in_reach(object, found)) {
             Some(found) if found.waits_for_dependents() => waiting.push(owner.uid.clone()),
             Some(_) => solid.push(owner.uid.clone()),
-            None if gone.contains(&owner.uid) => dangling.push(owner.uid.clone()),
+            None if is_gone(&owner.uid) => dangling.push(owner.uid.clone()),
             None if alive.contains(&owner.uid) => solid.push(owner.uid.clone()),
             None => unknown.push(owner.clone()),
         }

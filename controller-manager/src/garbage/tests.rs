@@ -43,12 +43,8 @@ fn graph(objects: Vec<Object>) -> Graph {
     graph
 }
 
-fn uids(names: &[&str]) -> HashSet<Uid> {
-    names.iter().map(|name| Uid::from(*name)).collect()
-}
-
 fn told(graph: &Graph, of: &str, gone: &[&str]) -> Vec<String> {
-    let decision = decide(graph, graph.get(of).unwrap(), &uids(gone), &HashSet::new());
+    let decision = decide(graph, graph.get(of).unwrap(), |uid| gone.contains(&&**uid), &HashSet::new());
     match decision {
         Decision::Ask(owners) => owners.iter().map(|owner| format!("ask {}", owner.name)).collect(),
         Decision::Act(plan, next) => {

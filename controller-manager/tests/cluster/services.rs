@@ -60,14 +60,14 @@ async fn endpoints_follow_pods() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hand_made_endpoints_reach_those_who_read_slices() {
     let cluster = Cluster::start().await;
-    cluster.create(service(json!(null))).await;
     let subsets = json!([{"addresses": [{"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}], "ports": [{"port": 80}]}]);
     cluster
         .create(
             json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "web"}, "subsets": subsets}),
         )
         .await;
+    cluster.create(service(json!(null))).await;
     until_counts(&cluster, [(2, 0), (2, 0)]).await;
-    cluster.delete(("v1", "Endpoints"), "web", &DeleteParams::default()).await;
+    cluster.delete(("v1", "Service"), "web", &DeleteParams::background()).await;
     until_counts(&cluster, [(0, 0), (0, 0)]).await;
 }
