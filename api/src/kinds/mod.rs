@@ -14,6 +14,7 @@ mod csi_storage_capacity;
 mod daemon_set;
 mod defaults;
 mod deployment;
+mod difference;
 mod endpoint_slice;
 mod endpoints;
 mod event;
@@ -300,78 +301,6 @@ impl Kind {
             selector: Some(path(selector)),
         });
         self.sub_of("scale", ("autoscaling", "v1", "Scale"), STATUS_VERBS)
-    }
-}
-
-/// A value as the texts that are compared show it: one space for each level.
-fn shown(value: &impl serde::Serialize) -> String {
-    let mut bytes = Vec::new();
-    let format = serde_json::ser::PrettyFormatter::with_indent(b" ");
-    let mut writer = serde_json::Serializer::with_formatter(&mut bytes, format);
-    // Writing to memory fails for no value that came from JSON.
-    let _ = value.serialize(&mut writer);
-    String::from_utf8(bytes).unwrap_or_default()
-}
-
-/// The lines of a text that another text changes, with three lines around them, as `diff -u` shows them.
-fn line_diff(old: &str, new: &str) -> String {
-    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
-    let head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-    let most = old.len().min(new.len()) - head;
-    let tail = old.iter().rev().zip(new.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
-    let start = head.saturating_sub(3);
-    let after = tail.min(3);
-    let end = |lines: &[&str]| lines.len() - tail + after;
-    let mut text =
-        format!("@@ -{},{} +{},{} @@\n", start + 1, end(&old) - start, start + 1, end(&new) - start);
-    let mut line = |sign: char, content: &str| {
-        text.push(sign);
-        text.push_str(content);
-        text.push('\n');
-    };
-    old[start..head].iter().for_each(|l| line(' ', l));
-    old[head..old.len() - tail].iter().for_each(|l| line('-', l));
-    new[head..new.len() - tail].iter().for_each(|l| line('+', l));
-    old[old.len() - tail..end(&old)].iter().for_each(|l| line(' ', l));
-    text
-}
-
-/// The spec of a claim, on its own and inside an ephemeral volume.
-fn claim_spec(
-    spec: &k8s_openapi::api::core::v1::PersistentVolumeClaimSpec,
-    at: &crate::field::Path,
-    errors: &mut crate::field::Errors,
-) {
-    use crate::quantity::Quantity;
-    const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
-    let modes = spec.access_modes.as_deref().unwrap_or_default();
-    if modes.is_empty() {
-        errors.required(&at.child("accessModes"), "at least 1 access mode is required");
-    }
-    crate::validation::label_selector(spec.selector.as_ref(), &at.child("selector"), errors);
-    for mode in modes.iter().filter(|m| !MODES.contains(&m.as_str())) {
-        errors.not_supported(&at.child("accessModes"), mode, MODES);
-    }
-    if modes.len() > 1 && modes.iter().any(|m| m == "ReadWriteOncePod") {
-        let why = "may not use ReadWriteOncePod with other access modes";
-        errors.forbidden(&at.child("accessModes"), why);
-    }
-    let storage_at = at.child("resources").key("storage");
-    match spec.resources.as_ref().and_then(|r| r.requests.as_ref()?.get("storage")).map(Quantity::of) {
-        None => errors.required(&storage_at, ""),
-        Some(size) if size <= Quantity::ZERO => {
-            errors.invalid(&storage_at, size.to_string(), "must be greater than zero");
-        }
-        Some(_) => {}
-    }
-    if let Some(class) = spec.storage_class_name.as_ref().filter(|c| !c.is_empty()) {
-        let wrong = crate::validation::dns_subdomain(class);
-        crate::validation::each(errors, &at.child("storageClassName"), class, wrong);
-    }
-    if let Some(mode) = &spec.volume_mode
-        && !["Block", "Filesystem"].contains(&mode.as_str())
-    {
-        errors.not_supported(&at.child("volumeMode"), mode, &["Block", "Filesystem"]);
     }
 }
 

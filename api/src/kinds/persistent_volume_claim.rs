@@ -15,12 +15,13 @@ use crate::{
     kind::{Column, Part, Strategy, cell},
     kinds::{
         cells::{list, text_or},
-        claim_spec,
         defaults::set_text,
-        line_diff, pod, shown,
+        difference::{line_diff, shown},
+        pod,
     },
     object::ObjectExt,
     quantity::Quantity,
+    validation::{dns_subdomain, each, label_selector},
 };
 
 /// The rules of claims.
@@ -184,6 +185,40 @@ impl Strategy for PersistentVolumeClaims {
             cell::age(claim, now),
             text_or(claim, &["spec", "volumeMode"], "<unset>"),
         ]
+    }
+}
+
+/// The spec of a claim, on its own and inside an ephemeral volume.
+pub fn claim_spec(spec: &PersistentVolumeClaimSpec, at: &Path, errors: &mut Errors) {
+    const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+    let modes = spec.access_modes.as_deref().unwrap_or_default();
+    if modes.is_empty() {
+        errors.required(&at.child("accessModes"), "at least 1 access mode is required");
+    }
+    label_selector(spec.selector.as_ref(), &at.child("selector"), errors);
+    for mode in modes.iter().filter(|m| !MODES.contains(&m.as_str())) {
+        errors.not_supported(&at.child("accessModes"), mode, MODES);
+    }
+    if modes.len() > 1 && modes.iter().any(|m| m == "ReadWriteOncePod") {
+        let why = "may not use ReadWriteOncePod with other access modes";
+        errors.forbidden(&at.child("accessModes"), why);
+    }
+    let storage_at = at.child("resources").key("storage");
+    match spec.resources.as_ref().and_then(|r| r.requests.as_ref()?.get("storage")).map(Quantity::of) {
+        None => errors.required(&storage_at, ""),
+        Some(size) if size <= Quantity::ZERO => {
+            errors.invalid(&storage_at, size.to_string(), "must be greater than zero");
+        }
+        Some(_) => {}
+    }
+    if let Some(class) = spec.storage_class_name.as_ref().filter(|c| !c.is_empty()) {
+        let wrong = dns_subdomain(class);
+        each(errors, &at.child("storageClassName"), class, wrong);
+    }
+    if let Some(mode) = &spec.volume_mode
+        && !["Block", "Filesystem"].contains(&mode.as_str())
+    {
+        errors.not_supported(&at.child("volumeMode"), mode, &["Block", "Filesystem"]);
     }
 }
 

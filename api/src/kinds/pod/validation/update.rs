@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
+    kinds::difference::{line_diff, shown},
     validation::between,
 };
 
@@ -101,8 +102,8 @@ fn added_tolerations(new: &PodSpec, old: &PodSpec, at: &Path, errors: &mut Error
 /// Lines that differ between two specs, with those around them.
 fn difference(old: &PodSpec, new: &PodSpec) -> String {
     // Sorted keys keep equal fields on equal lines.
-    let text = |spec: &PodSpec| crate::kinds::shown(&serde_json::to_value(spec).unwrap_or_default());
-    crate::kinds::line_diff(&text(old), &text(new))
+    let text = |spec: &PodSpec| shown(&serde_json::to_value(spec).unwrap_or_default());
+    line_diff(&text(old), &text(new))
 }
 
 /// What an update through `ephemeralcontainers` may do: add.

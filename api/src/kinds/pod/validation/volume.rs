@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 use super::container::{field_ref, resource_ref};
 use crate::{
     field::{Errors, Path},
-    kinds::claim_spec,
+    kinds::persistent_volume_claim::claim_spec,
     quantity::Quantity,
     validation::{dns_label, dns_subdomain, each},
 };

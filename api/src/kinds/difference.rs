@@ -1,0 +1,54 @@
+//! What changed of a value, in lines: for refusals of updates that touch what must stay.
+//!
+//! Counterpart of upstream's use of a unified diff in validation messages.
+
+use serde::Serialize;
+
+/// A value as the texts that are compared show it: one space for each level.
+pub fn shown(value: &impl Serialize) -> String {
+    let mut bytes = Vec::new();
+    let format = serde_json::ser::PrettyFormatter::with_indent(b" ");
+    let mut writer = serde_json::Serializer::with_formatter(&mut bytes, format);
+    // Writing to memory fails for no value that came from JSON.
+    let _ = value.serialize(&mut writer);
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// The lines of a text that another text changes, with three lines around them, as `diff -u` shows them.
+pub fn line_diff(old: &str, new: &str) -> String {
+    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
+    let head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+    let most = old.len().min(new.len()) - head;
+    let tail = old.iter().rev().zip(new.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
+    let start = head.saturating_sub(3);
+    let after = tail.min(3);
+    let end = |lines: &[&str]| lines.len() - tail + after;
+    let mut text =
+        format!("@@ -{},{} +{},{} @@\n", start + 1, end(&old) - start, start + 1, end(&new) - start);
+    let mut line = |sign: char, content: &str| {
+        text.push(sign);
+        text.push_str(content);
+        text.push('\n');
+    };
+    old[start..head].iter().for_each(|l| line(' ', l));
+    old[head..old.len() - tail].iter().for_each(|l| line('-', l));
+    new[head..new.len() - tail].iter().for_each(|l| line('+', l));
+    old[old.len() - tail..end(&old)].iter().for_each(|l| line(' ', l));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_changed_is_shown_with_three_lines_around() {
+        let old = "1\n2\n3\n4\n5\n6\n7\n8\n9";
+        assert_eq!(
+            line_diff(old, &old.replace('5', "x\ny")),
+            "@@ -2,7 +2,8 @@\n 2\n 3\n 4\n-5\n+x\n+y\n 6\n 7\n 8\n"
+        );
+        assert_eq!(line_diff("a\nb", "b"), "@@ -1,2 +1,1 @@\n-a\n b\n");
+        assert_eq!(line_diff("a", "a\na"), "@@ -1,1 +1,2 @@\n a\n+a\n");
+    }
+}
