@@ -9,6 +9,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use machinery::tasks::Tasks;
 use rustls_pki_types::ServerName;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -119,6 +120,7 @@ struct Kubelet {
     address: String,
     port: u16,
     connector: TlsConnector,
+    tasks: Tasks,
 }
 
 impl Kubelet {
@@ -147,6 +149,7 @@ impl Kubelet {
                 .ok_or_else(|| Status::internal(format!("node {name} has no address of type InternalIP")))?,
             port: port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p != 0).unwrap_or(10250),
             connector: TlsConnector::from(tls.clone()),
+            tasks: api.tasks.clone(),
         })
     }
 
@@ -167,7 +170,7 @@ impl Kubelet {
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|e| unreachable(&e))?;
         // Ends with the connection: when either side hangs up, or the answer's body is dropped.
-        tokio::spawn(async move {
+        self.tasks.spawn_scoped("kubelet connection", async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "connection to a kubelet ended");
             }
