@@ -122,6 +122,9 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
             ("listen-peer-urls", peers.into()),
             ("initial-advertise-peer-urls", peers.into()),
             ("initial-cluster", format!("skiff={peers}")),
+            // One member needs no patience with others: it elects itself sooner.
+            ("heartbeat-interval", "50".into()),
+            ("election-timeout", "250".into()),
             ("logger", "zap".into()),
         ]);
         table.add(None, "etcd".into(), Vec::new(), arguments);

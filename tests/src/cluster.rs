@@ -241,7 +241,10 @@ impl Cluster {
         for daemon in self.daemons().iter().map(String::as_str).chain([daemons::SUPERVISOR]) {
             let log = self.try_skiff(&["logs", daemon]);
             let text = String::from_utf8_lossy(&log.stdout).into_owned();
-            let lines: Vec<&str> = text.lines().collect();
+            let lines: Vec<&str> = text
+                .lines()
+                .filter(|line| !line.contains("level\":\"info") && !line.contains("level=info"))
+                .collect();
             eprintln!("--- {daemon}\n{}", lines[lines.len().saturating_sub(15)..].join("\n"));
         }
     }

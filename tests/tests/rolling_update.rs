@@ -127,8 +127,8 @@ fn updates_and_their_undoing() {
 
     // While paused nothing rolls; afterwards all changes roll at once.
     cluster.kubectl("rollout pause deployment/web").ok();
-    cluster.kubectl("set image deployment/web web=http-go:v3").ok();
     cluster.kubectl("set env deployment/web COLOUR=blue").ok();
+    cluster.kubectl("set image deployment/web web=http-go:v3").ok();
     eventually("the deployment has been looked at", 10, || {
         let deployment = cluster.json("get deployment web");
         let seen = deployment["status"]["observedGeneration"] == deployment["metadata"]["generation"];
@@ -139,7 +139,7 @@ fn updates_and_their_undoing() {
     cluster.kubectl("rollout resume deployment/web").ok();
     rolled_out(&cluster);
     // v3 with an environment of its own is a new revision.
-    assert_eq!(revisions(&cluster), [3, 4, 5, 6].map(|revision| revision));
+    assert_eq!(revisions(&cluster), [3, 4, 5, 6]);
     cluster.kubectl("rollout restart deployment/web").ok();
     rolled_out(&cluster);
     assert_eq!(*revisions(&cluster).last().unwrap(), 7);

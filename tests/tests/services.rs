@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use e2e::{Cluster, busybox, eventually, get, http_go};
+use e2e::{Cluster, eventually, get, http_go};
 
 const MANIFEST: &str = "
 apiVersion: apps/v1
@@ -40,7 +40,7 @@ spec:
 fn client(cluster: &Cluster, number: u8) -> String {
     format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: client-{number}}}\nspec:\n  nodeName: {}\n  \
-         terminationGracePeriodSeconds: 0\n  containers:\n  - {{name: client, image: 'busybox:test', command: [sleep, '3600']}}\n",
+         terminationGracePeriodSeconds: 0\n  containers:\n  - {{name: client, image: 'http-go:v1'}}\n",
         cluster.node(number)
     )
 }
@@ -87,7 +87,7 @@ fn settle(cluster: &Cluster, replicas: usize) {
 #[test]
 fn services_answer_everywhere_while_replicas_change() {
     let cluster = Cluster::up("svc", 2);
-    cluster.load(&[http_go("http-go:v1", "v1", 0), busybox("busybox:test")]);
+    cluster.load(&[http_go("http-go:v1", "v1", 0)]);
     cluster.apply(MANIFEST);
     for number in [1, 2] {
         cluster.apply(&client(&cluster, number));
@@ -97,7 +97,7 @@ fn services_answer_everywhere_while_replicas_change() {
     let service = cluster.json("get service web");
     let ip: Ipv4Addr = service["spec"]["clusterIP"].as_str().unwrap().parse().unwrap();
     let from_pod = |number: u8| {
-        let answer = cluster.kubectl(&format!("exec client-{number} -- wget -q -T 2 -O - http://{ip}/"));
+        let answer = cluster.kubectl(&format!("exec client-{number} -- /http-go get {ip}:80"));
         if answer.code == 0 { Ok(answer.out) } else { Err(answer.err) }
     };
     let everywhere = || {

@@ -2,9 +2,10 @@
 //! `Welcome! VERSION` and the pod's name.
 //!
 //! VERSION comes from the environment, as does LINGER_MS: how long it still answers
-//! after SIGTERM, until the last client has heard that it is going.
+//! after SIGTERM, until the last client has heard that it is going. `http-go get ADDRESS:PORT`
+//! is a client: it prints the body of the answer.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,7 +41,32 @@ fn serve(listener: &TcpListener, body: &'static str) {
     }
 }
 
+/// Asks a server and prints what it answers.
+fn get(address: &str) -> std::io::Result<()> {
+    let address = address.parse().map_err(std::io::Error::other)?;
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.write_all(format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
+    print!("{}", body.ok_or_else(|| std::io::Error::other(format!("no HTTP answer: {answer:?}")))?);
+    Ok(())
+}
+
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, verb, address] = arguments.as_slice()
+        && verb == "get"
+    {
+        return match get(address) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("http-go: {address}: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let mut stop = SigSet::empty();
     stop.add(Signal::SIGTERM);
     stop.add(Signal::SIGINT);
