@@ -155,6 +155,7 @@ fn stamp(ctx: &Ctx, object: &mut Value) {
         meta.insert("generation".into(), 1.into());
     }
     if ctx.kind.has_status()
+        && !ctx.kind.rules.status_at_creation()
         && let Some(map) = object.as_object_mut()
         && map.contains_key("status")
     {
