@@ -149,13 +149,24 @@ mod tests {
         }))
         .expect("the test's node is well-formed");
         let plain = || pod(json!({"containers": [{"name": "c"}]}));
-        let selecting = |disk: &str| pod(json!({"nodeSelector": {"disk": disk}, "containers": [{"name": "c"}]}));
+        let selecting =
+            |disk: &str| pod(json!({"nodeSelector": {"disk": disk}, "containers": [{"name": "c"}]}));
         let out = |text: &str| Some(format!("Pod was rejected: Node didn't have enough resource: {text}"));
         for (new, others, reason, message) in [
             (plain(), vec![], None, None),
             (cpu("1"), vec![cpu("1")], None, None),
-            (cpu("1500m"), vec![cpu("1")], Some("OutOfcpu"), out("cpu, requested: 1500, used: 1000, capacity: 2000")),
-            (plain(), vec![plain(), plain(), plain()], Some("OutOfpods"), out("pods, requested: 1, used: 3, capacity: 3")),
+            (
+                cpu("1500m"),
+                vec![cpu("1")],
+                Some("OutOfcpu"),
+                out("cpu, requested: 1500, used: 1000, capacity: 2000"),
+            ),
+            (
+                plain(),
+                vec![plain(), plain(), plain()],
+                Some("OutOfpods"),
+                out("pods, requested: 1, used: 3, capacity: 3"),
+            ),
             (selecting("ssd"), vec![], None, None),
             (selecting("hdd"), vec![], Some("NodeAffinity"), None),
             (port(80, ""), vec![port(81, "")], None, None),

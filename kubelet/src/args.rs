@@ -131,8 +131,9 @@ impl Args {
             None => nix::unistd::gethostname()?.to_string_lossy().to_lowercase(),
         };
         let labels = self.node_labels.iter().map(|label| {
-            let (key, value) =
-                label.split_once('=').with_context(|| format!("--node-labels: {label:?} is not key=value"))?;
+            let (key, value) = label
+                .split_once('=')
+                .with_context(|| format!("--node-labels: {label:?} is not key=value"))?;
             Ok((key.to_owned(), value.to_owned()))
         });
         Ok(Config {
@@ -168,7 +169,8 @@ fn taint(text: &str) -> anyhow::Result<Taint> {
         .split_once(':')
         .filter(|(_, effect)| matches!(*effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute"))
         .with_context(|| format!("--register-with-taints: {text:?} is not key=value:effect"))?;
-    let (key, value) = what.split_once('=').map_or((what, None), |(key, value)| (key, Some(value.to_owned())));
+    let (key, value) =
+        what.split_once('=').map_or((what, None), |(key, value)| (key, Some(value.to_owned())));
     Ok(Taint { key: key.to_owned(), value, effect: effect.to_owned(), time_added: None })
 }
 

@@ -57,7 +57,9 @@ impl Cgroups {
                 for part in Path::new(path.trim_start_matches('/')).components() {
                     for controller in ["cpuset", "cpu", "io", "memory", "pids", "hugetlb"] {
                         // A controller that the machine lacks is refused; limits then have no effect.
-                        if let Err(error) = fs::write(at.join("cgroup.subtree_control"), format!("+{controller}")) {
+                        if let Err(error) =
+                            fs::write(at.join("cgroup.subtree_control"), format!("+{controller}"))
+                        {
                             tracing::debug!(%error, controller, at = %at.display(), "Controller not available");
                         }
                     }
@@ -167,7 +169,8 @@ fn kill_all(dir: &Path) {
     let processes = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     for pid in processes.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0) {
         tracing::info!(pid, cgroup = %dir.display(), "Killing a process left in a pod's cgroup");
-        if let Err(error) = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL) {
+        if let Err(error) = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL)
+        {
             tracing::debug!(pid, %error, "The process is gone already");
         }
     }

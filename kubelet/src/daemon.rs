@@ -58,7 +58,8 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
     let client = client::connect(&config.kubeconfig, "kubelet").await?;
-    let runtime: Arc<dyn Runtime> = Arc::new(cri::Client::new(&config.runtime).context("container runtime endpoint")?);
+    let runtime: Arc<dyn Runtime> =
+        Arc::new(cri::Client::new(&config.runtime).context("container runtime endpoint")?);
     let version = wait_for(&*runtime).await;
     client::wait_ready(&client, &tasks.token()).await;
 

@@ -13,7 +13,9 @@ pub fn parse(text: &str) -> DnsConfig {
         let mut words = line.split_whitespace().take_while(|word| !word.starts_with(['#', ';']));
         match words.next() {
             Some("nameserver") => config.servers.extend(words.next().map(str::to_owned)),
-            Some("search" | "domain") => config.searches = words.map(|w| w.trim_end_matches('.').to_owned()).collect(),
+            Some("search" | "domain") => {
+                config.searches = words.map(|w| w.trim_end_matches('.').to_owned()).collect()
+            }
             Some("options") => config.options = words.map(str::to_owned).collect(),
             _ => {}
         }

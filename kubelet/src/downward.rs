@@ -54,7 +54,8 @@ fn subscript(path: &str) -> Option<(&str, &str)> {
 
 /// A map as lines of `key="value"`.
 fn map_as_text(map: Option<&BTreeMap<String, String>>) -> String {
-    let lines: Vec<String> = map.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
+    let lines: Vec<String> =
+        map.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
     lines.join("\n")
 }
 

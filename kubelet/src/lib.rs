@@ -2,8 +2,8 @@
 
 pub mod admission;
 pub mod args;
-pub mod backoff;
 mod backend;
+pub mod backoff;
 pub mod cgroups;
 pub mod cni;
 pub mod cri;

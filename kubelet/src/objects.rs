@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, ServiceAccount,
+};
 use kube::Api;
 use kube::api::PostParams;
 use parking_lot::Mutex;
@@ -41,12 +43,7 @@ pub struct Objects {
 impl Objects {
     /// Objects asked of this client.
     pub fn new(client: kube::Client) -> Self {
-        Self {
-            client,
-            config_maps: Mutex::default(),
-            secrets: Mutex::default(),
-            tokens: Mutex::default(),
-        }
+        Self { client, config_maps: Mutex::default(), secrets: Mutex::default(), tokens: Mutex::default() }
     }
 
     /// A ConfigMap, none when there is none.
@@ -86,7 +83,12 @@ impl Objects {
     }
 
     /// A token of the pod's service account, bound to the pod; replaced when four fifths of its life are over.
-    pub async fn token(&self, pod: &Pod, audience: Option<&str>, seconds: i64) -> Result<String, kube::Error> {
+    pub async fn token(
+        &self,
+        pod: &Pod,
+        audience: Option<&str>,
+        seconds: i64,
+    ) -> Result<String, kube::Error> {
         let key = (pod::uid(pod).to_owned(), audience.unwrap_or_default().to_owned(), seconds);
         let now = Timestamp::now();
         if let Some(token) = self.tokens.lock().get(&key).filter(|token| token.replace_at > now) {

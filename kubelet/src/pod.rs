@@ -195,8 +195,8 @@ pub fn pod_request(pod: &Pod, resource: &str) -> Quantity {
 
 /// The pod's limit of one resource; none when some container has none.
 pub fn pod_limit(pod: &Pod, resource: &str) -> Option<Quantity> {
-    let limited = init_containers(pod).iter().chain(&spec(pod).containers);
-    let all = limited.fold(true, |all, container| all && limit(container, resource).is_some());
+    let mut limited = init_containers(pod).iter().chain(&spec(pod).containers);
+    let all = limited.all(|container| limit(container, resource).is_some());
     all.then(|| total(pod, |container| limit(container, resource)))
 }
 

@@ -71,7 +71,8 @@ impl Pods {
             this.workers.lock().remove(&subject.uid);
             // It may have been ending while its pod was asked for again.
             let present = this.host.pods.get(Some(&subject.namespace), &subject.name);
-            if !this.host.tasks.token().is_cancelled() && present.is_some_and(|p| pod::uid(&p) == subject.uid) {
+            if !this.host.tasks.token().is_cancelled() && present.is_some_and(|p| pod::uid(&p) == subject.uid)
+            {
                 this.work(subject);
             }
         });
@@ -125,7 +126,9 @@ impl Pods {
         for entry in entries {
             let name = entry.file_name().to_string_lossy().into_owned();
             // NAMESPACE_NAME_UID
-            let Some(uid) = name.rsplit('_').next().filter(|_| name.matches('_').count() == 2) else { continue };
+            let Some(uid) = name.rsplit('_').next().filter(|_| name.matches('_').count() == 2) else {
+                continue;
+            };
             if !known.iter().any(|k| k == uid)
                 && let Err(error) = std::fs::remove_dir_all(entry.path())
             {

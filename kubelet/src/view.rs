@@ -3,7 +3,9 @@
 //! Corresponds to upstream's `kubecontainer.PodStatus`.
 
 use jiff::Timestamp;
-use k8s_cri::v1::{Container, ContainerState, ContainerStatus, PodSandbox, PodSandboxState, PodSandboxStatus};
+use k8s_cri::v1::{
+    Container, ContainerState, ContainerStatus, PodSandbox, PodSandboxState, PodSandboxStatus,
+};
 
 use crate::labels;
 

@@ -112,7 +112,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// Forgets a container.
     async fn remove_container(&self, id: &str) -> CriResult<()>;
     /// Runs a command in a container and collects what it writes.
-    async fn exec_sync(&self, id: &str, command: &[String], timeout: Duration) -> CriResult<ExecSyncResponse>;
+    async fn exec_sync(&self, id: &str, command: &[String], timeout: Duration)
+    -> CriResult<ExecSyncResponse>;
     /// Prepares an exec session; answers the runtime's streaming URL.
     async fn exec(&self, request: ExecRequest) -> CriResult<String>;
     /// Prepares an attach session; answers the runtime's streaming URL.

@@ -37,7 +37,9 @@ pub(super) async fn of_pod(objects: &Objects, pod: &Pod, image: &str) -> Vec<Aut
     for reference in pod::spec(pod).image_pull_secrets.iter().flatten() {
         match objects.secret(pod::namespace(pod), &reference.name, REFRESH_AGE).await {
             Ok(Some(secret)) => found.extend(matching(&secret, image)),
-            Ok(None) => tracing::info!(pod = pod::described(pod), secret = reference.name, "Pull secret not found"),
+            Ok(None) => {
+                tracing::info!(pod = pod::described(pod), secret = reference.name, "Pull secret not found")
+            }
             Err(error) => {
                 tracing::warn!(pod = pod::described(pod), secret = reference.name, %error, "Cannot read pull secret");
             }
@@ -47,7 +49,8 @@ pub(super) async fn of_pod(objects: &Objects, pod: &Pod, image: &str) -> Vec<Aut
 }
 
 fn matching(secret: &Secret, image: &str) -> Vec<AuthConfig> {
-    let data = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
+    let data =
+        |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
     let entries = if let Some(json) = data(".dockerconfigjson") {
         serde_json::from_slice::<Config>(json).map(|config| config.auths)
     } else if let Some(json) = data(".dockercfg") {

@@ -85,8 +85,9 @@ impl Images {
                 Err(hold("ErrImageNeverPull", message, now + NEVER_PULLED))
             }
             (Some(image), "Never" | "IfNotPresent") => {
-                let message =
-                    format!("Container image {asked:?} already present on machine and can be accessed by the pod");
+                let message = format!(
+                    "Container image {asked:?} already present on machine and can be accessed by the pod"
+                );
                 notes.container(pod, container, role, Normal, "Pulled", message);
                 Ok(image)
             }

@@ -9,9 +9,7 @@ pub fn normalize(name: &str) -> Result<String, String> {
         return Err(FORMAT.to_owned());
     }
     if name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(format!(
-            "invalid repository name ({name}), cannot specify 64-byte hexadecimal strings"
-        ));
+        return Err(format!("invalid repository name ({name}), cannot specify 64-byte hexadecimal strings"));
     }
     let (domain, rest) = split_domain(name);
     let (rest, digest) = match rest.split_once('@') {
@@ -31,9 +29,7 @@ pub fn normalize(name: &str) -> Result<String, String> {
     let good_tag = tag.is_none_or(|tag| {
         let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         let mut bytes = tag.bytes();
-        tag.len() <= 128
-            && bytes.next().is_some_and(word)
-            && bytes.all(|b| word(b) || b == b'.' || b == b'-')
+        tag.len() <= 128 && bytes.next().is_some_and(word) && bytes.all(|b| word(b) || b == b'.' || b == b'-')
     });
     let good_digest = digest.is_none_or(|digest| {
         digest.split_once(':').is_some_and(|(algorithm, hex)| {

@@ -28,8 +28,7 @@ const MASKED: [&str; 11] = [
     "/sys/firmware",
 ];
 /// Paths of /proc that ordinary containers cannot write to.
-const READ_ONLY: [&str; 5] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Where a volume of the pod can be mounted from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +79,11 @@ pub fn config(
         command: expand(&container.command),
         args: expand(&container.args),
         working_dir: container.working_dir.clone().unwrap_or_default(),
-        envs: prepared.env.iter().map(|(key, value)| KeyValue { key: key.clone(), value: value.clone() }).collect(),
+        envs: prepared
+            .env
+            .iter()
+            .map(|(key, value)| KeyValue { key: key.clone(), value: value.clone() })
+            .collect(),
         mounts: prepared.mounts.clone(),
         labels: container_labels(pod, container),
         annotations: annotations(pod, container, attempt),
@@ -147,9 +150,7 @@ fn run_as_non_root(
     match (run_as_user(pod, container), image_user) {
         (Some(0), _) => Err(format!("container's runAsUser breaks non-root policy {who}")),
         (Some(_), _) => Ok(()),
-        (None, Some(0)) => {
-            Err(format!("container has runAsNonRoot and image will run as root {who}"))
-        }
+        (None, Some(0)) => Err(format!("container has runAsNonRoot and image will run as root {who}")),
         (None, None) if !image_username.is_empty() => Err(format!(
             "container has runAsNonRoot and image has non-numeric user ({image_username}), cannot verify user is non-root {who}"
         )),
@@ -213,9 +214,9 @@ pub fn mounts(
 ) -> Result<Vec<Mount>, String> {
     let mut mounts = Vec::new();
     for mount in container.volume_mounts.iter().flatten() {
-        let volume = volumes
-            .get(&mount.name)
-            .ok_or_else(|| format!("cannot find volume {:?} to mount into container {:?}", mount.name, container.name))?;
+        let volume = volumes.get(&mount.name).ok_or_else(|| {
+            format!("cannot find volume {:?} to mount into container {:?}", mount.name, container.name)
+        })?;
         let sub = match (&mount.sub_path, &mount.sub_path_expr) {
             (Some(path), _) if !path.is_empty() => Some(path.clone()),
             (_, Some(path)) if !path.is_empty() => Some(env::expand(path, |name| env::lookup(env, name))),

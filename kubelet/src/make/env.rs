@@ -164,7 +164,12 @@ fn reference(
         };
         return downward::resource(of, input.node, &resource.resource, resource.divisor.as_ref()).map(Some);
     }
-    let key = |objects: &BTreeMap<String, Data>, kind: &str, word: &str, name: &str, key: &str, optional: Option<bool>| {
+    let key = |objects: &BTreeMap<String, Data>,
+               kind: &str,
+               word: &str,
+               name: &str,
+               key: &str,
+               optional: Option<bool>| {
         let Some(data) = whole(objects, kind, name, optional)? else { return Ok(None) };
         match data.get(key) {
             Some(value) => Ok(Some(value.clone())),

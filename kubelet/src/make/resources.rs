@@ -26,7 +26,12 @@ pub fn weight(shares: i64) -> i64 {
 }
 
 /// What a container may use.
-pub fn of_container(pod: &Pod, container: &Container, role: Role, node_memory: i64) -> LinuxContainerResources {
+pub fn of_container(
+    pod: &Pod,
+    container: &Container,
+    role: Role,
+    node_memory: i64,
+) -> LinuxContainerResources {
     let cpu_limit = pod::limit(container, "cpu");
     let memory_limit = pod::limit(container, "memory").map_or(0, |limit| limit.value());
     LinuxContainerResources {

@@ -122,7 +122,10 @@ impl NodeKeeper {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(answer)) if answer.reason == "AlreadyExists" => {
                 let patch = json!({"metadata": {"labels": labels}});
-                self.api().patch(&self.config.node, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+                self.api()
+                    .patch(&self.config.node, &PatchParams::default(), &Patch::Merge(patch))
+                    .await
+                    .map(drop)
             }
             Err(error) => Err(error),
         }

@@ -41,12 +41,30 @@ pub fn render(o: &Observed<'_>) -> NodeStatus {
     let address = |kind: &str, address: String| NodeAddress { type_: kind.to_owned(), address };
     let p = o.pressure;
     let table = [
-        ("MemoryPressure", p.memory, "KubeletHasSufficientMemory", "kubelet has sufficient memory available",
-         "KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
-        ("DiskPressure", p.disk, "KubeletHasNoDiskPressure", "kubelet has no disk pressure",
-         "KubeletHasDiskPressure", "kubelet has disk pressure"),
-        ("PIDPressure", p.pids, "KubeletHasSufficientPID", "kubelet has sufficient PID available",
-         "KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+        (
+            "MemoryPressure",
+            p.memory,
+            "KubeletHasSufficientMemory",
+            "kubelet has sufficient memory available",
+            "KubeletHasInsufficientMemory",
+            "kubelet has insufficient memory available",
+        ),
+        (
+            "DiskPressure",
+            p.disk,
+            "KubeletHasNoDiskPressure",
+            "kubelet has no disk pressure",
+            "KubeletHasDiskPressure",
+            "kubelet has disk pressure",
+        ),
+        (
+            "PIDPressure",
+            p.pids,
+            "KubeletHasSufficientPID",
+            "kubelet has sufficient PID available",
+            "KubeletHasInsufficientPID",
+            "kubelet has insufficient PID available",
+        ),
     ];
     let mut conditions: Vec<NodeCondition> = table
         .into_iter()
@@ -96,7 +114,8 @@ fn unready(runtime: &Result<Vec<RuntimeCondition>, String>) -> Option<String> {
         Ok(conditions) => conditions,
         Err(error) => return Some(format!("container runtime is down: {error}")),
     };
-    for (kind, what) in [("RuntimeReady", "container runtime"), ("NetworkReady", "container runtime network")] {
+    for (kind, what) in [("RuntimeReady", "container runtime"), ("NetworkReady", "container runtime network")]
+    {
         match conditions.iter().find(|c| c.r#type == kind) {
             Some(c) if c.status => {}
             Some(c) => {

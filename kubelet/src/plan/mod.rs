@@ -281,9 +281,7 @@ fn init_lets_pass(
     let role = pod::init_role(container);
     if role == Role::Sidecar {
         keep_up(s, container, role, view, plan);
-        let up = view.is_some_and(|c| {
-            c.state == State::Running && started(container, s.health.get(&c.id))
-        });
+        let up = view.is_some_and(|c| c.state == State::Running && started(container, s.health.get(&c.id)));
         return up || main_began;
     }
     if main_began {
@@ -409,7 +407,8 @@ fn stop_for_restart(s: &Situation<'_>, view: &ContainerView, message: &str) -> S
 
 /// The pod's work is done: stops what is left, keeping the dead for their logs.
 fn wind_up(s: &Situation<'_>, plan: &mut Plan) {
-    let rest = stop_steps(Some(s.pod), s.view, pod::spec(s.pod).termination_grace_period_seconds.unwrap_or(30));
+    let rest =
+        stop_steps(Some(s.pod), s.view, pod::spec(s.pod).termination_grace_period_seconds.unwrap_or(30));
     plan.steps.extend(rest.steps);
     plan.done = plan.steps.is_empty();
 }

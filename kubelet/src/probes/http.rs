@@ -88,7 +88,10 @@ pub fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
             }
         }
     };
-    u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| format!("invalid port number: {number}"))
+    u16::try_from(number)
+        .ok()
+        .filter(|port| *port > 0)
+        .ok_or_else(|| format!("invalid port number: {number}"))
 }
 
 /// A host and a port as one word.
@@ -131,7 +134,9 @@ impl Request {
         let location = location.split('#').next().unwrap_or_default();
         let absolute = match location.strip_prefix("//") {
             Some(rest) => Some((self.https, rest)),
-            None => location.split_once("://").map(|(scheme, rest)| (scheme.eq_ignore_ascii_case("https"), rest)),
+            None => {
+                location.split_once("://").map(|(scheme, rest)| (scheme.eq_ignore_ascii_case("https"), rest))
+            }
         };
         if let Some((https, rest)) = absolute {
             let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -165,8 +170,7 @@ impl Request {
             (true, 443) => authority.strip_suffix(":443"),
             _ => None,
         };
-        let defaults =
-            [(HOST, standard.unwrap_or(&authority)), (ACCEPT, "*/*"), (USER_AGENT, self.agent)];
+        let defaults = [(HOST, standard.unwrap_or(&authority)), (ACCEPT, "*/*"), (USER_AGENT, self.agent)];
         for (name, default) in defaults {
             match headers.get(&name).map(HeaderValue::is_empty) {
                 None => {
@@ -260,10 +264,9 @@ async fn fetch(request: &Request, deadline: tokio::time::Instant) -> Result<Answ
         Err(error) => {
             let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
             Err(match of_tls {
-                Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => Failed {
-                    text: "http: server gave HTTP response to HTTPS client".to_owned(),
-                    plain: true,
-                },
+                Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+                    Failed { text: "http: server gave HTTP response to HTTPS client".to_owned(), plain: true }
+                }
                 Some(error) => Failed::new(format!("tls: {error}")),
                 None => Failed::new(broken(&error, &ends)),
             })
@@ -304,7 +307,8 @@ async fn exchange(
         let status = answer.status().as_u16();
         let body = tokio::time::timeout_at(deadline, read(answer.into_body())).await;
         let body = body.unwrap_or_else(|_| {
-            let text = "context deadline exceeded (Client.Timeout or context cancellation while reading body)";
+            let text =
+                "context deadline exceeded (Client.Timeout or context cancellation while reading body)";
             Err(text.to_owned())
         });
         Ok(Answer { status, body, location })

@@ -132,7 +132,9 @@ impl Probes {
 }
 
 fn has_probes(container: &Container) -> bool {
-    [&container.startup_probe, &container.readiness_probe, &container.liveness_probe].iter().any(|p| p.is_some())
+    [&container.startup_probe, &container.readiness_probe, &container.liveness_probe]
+        .iter()
+        .any(|p| p.is_some())
 }
 
 /// The health to begin with. What the API says of this very container comes from a kubelet before this one,

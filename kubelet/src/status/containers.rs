@@ -92,7 +92,9 @@ fn without_container(
                 terminated: Some(ContainerStateTerminated {
                     exit_code: 137,
                     reason: Some("ContainerStatusUnknown".to_owned()),
-                    message: Some("The container could not be located when the pod was terminated".to_owned()),
+                    message: Some(
+                        "The container could not be located when the pod was terminated".to_owned(),
+                    ),
                     started_at: running.started_at,
                     container_id: old.container_id.clone(),
                     ..ContainerStateTerminated::default()

@@ -165,8 +165,7 @@ fn phase(facts: &Facts<'_>, init: &[ContainerStatus], main: &[ContainerStatus]) 
         match (exit, last_end(status)) {
             (Some(0), _) => {}
             (Some(_), _) => {
-                init_failed |=
-                    pod::restart_policy(facts.pod, container, Role::Init) == RestartPolicy::Never;
+                init_failed |= pod::restart_policy(facts.pod, container, Role::Init) == RestartPolicy::Never;
             }
             (None, Some(_)) if now.waiting.is_some() => {}
             (None, _) => initializing += 1,

@@ -133,7 +133,8 @@ impl Volumes {
         let name = found.spec.and_then(|spec| spec.volume_name).filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| format!("PVC {}/{claim} is not bound", pod::namespace(pod)))?;
         let volume = self.objects.volume(&name).await.map_err(|e| e.to_string())?;
-        let spec = volume.and_then(|v| v.spec).ok_or_else(|| format!("persistentvolume {name:?} not found"))?;
+        let spec =
+            volume.and_then(|v| v.spec).ok_or_else(|| format!("persistentvolume {name:?} not found"))?;
         if let Some(source) = spec.host_path {
             let path = PathBuf::from(&source.path);
             disk::host_path(&path, source.type_.as_deref().unwrap_or_default())?;

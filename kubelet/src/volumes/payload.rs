@@ -62,8 +62,8 @@ pub(super) async fn collect(
                     downward::field(pod, around.pod_ips, around.node, &field.field_path)?
                 } else if let Some(resource) = &item.resource_field_ref {
                     let name = resource.container_name.as_deref().unwrap_or_default();
-                    let (container, _) = pod::container(pod, name)
-                        .ok_or_else(|| format!("container {name:?} not found"))?;
+                    let (container, _) =
+                        pod::container(pod, name).ok_or_else(|| format!("container {name:?} not found"))?;
                     downward::resource(container, around.node, &resource.resource, resource.divisor.as_ref())?
                 } else {
                     continue;
@@ -144,7 +144,10 @@ mod tests {
         assert_eq!(picked(&[], false), all(&[("a", 0o644), ("b", 0o644)]));
         assert_eq!(picked(&[("a", "x/y", Some(0o400))], false), all(&[("x/y", 0o400)]));
         assert_eq!(picked(&[("c", "x", None)], true), all(&[]));
-        assert_eq!(picked(&[("c", "x", None)], false), Err("references non-existent config key: c".to_owned()));
+        assert_eq!(
+            picked(&[("c", "x", None)], false),
+            Err("references non-existent config key: c".to_owned())
+        );
         for path in ["../x", "/x", "x/../y", "..x", ""] {
             assert!(picked(&[("a", path, None)], false).is_err(), "{path}");
         }

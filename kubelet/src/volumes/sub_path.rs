@@ -8,7 +8,8 @@ use crate::make::container::VolumePath;
 
 /// The place on the node of a path inside a volume.
 pub fn resolve(volume: &VolumePath, sub: &str) -> Result<PathBuf, String> {
-    let plain = Path::new(sub).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let plain =
+        Path::new(sub).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if !plain {
         return Err(format!("subPath {sub:?} must be relative and must not contain '..'"));
     }

@@ -159,8 +159,7 @@ impl Worker {
 
     pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32) -> k8s_cri::v1::PodSandboxConfig {
         let places = &self.host.places;
-        let resolver =
-            dns::for_pod(pod, &places.node_dns(), &places.cluster_dns, &places.cluster_domain);
+        let resolver = dns::for_pod(pod, &places.node_dns(), &places.cluster_dns, &places.cluster_domain);
         let around = sandbox::Around {
             log_root: &places.logs,
             cgroup_root: &places.cgroup_root,
@@ -216,6 +215,6 @@ impl Worker {
                 return Ok(());
             }
         };
-        answers.into_iter().map(|answer| self.asked(answer)).collect()
+        answers.into_iter().try_for_each(|answer| self.asked(answer))
     }
 }

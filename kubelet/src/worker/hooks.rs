@@ -50,7 +50,12 @@ pub(super) async fn before_stop(
             host.notes.container(pod, container, role, Warning, "FailedPreStopHook", "PreStopHook failed");
         }
         Err(_) => {
-            tracing::info!(pod = described(), container = container.name, grace, "preStop hook did not end in time");
+            tracing::info!(
+                pod = described(),
+                container = container.name,
+                grace,
+                "preStop hook did not end in time"
+            );
         }
     }
     grace.saturating_sub(began.elapsed().as_secs()).max(LEAST)

@@ -316,7 +316,10 @@ impl Worker {
         let api: Api<Pod> = Api::namespaced(self.host.client.clone(), &self.subject.namespace);
         let params = DeleteParams {
             grace_period_seconds: Some(0),
-            preconditions: Some(Preconditions { uid: Some(self.subject.uid.clone()), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: Some(self.subject.uid.clone()),
+                resource_version: None,
+            }),
             ..DeleteParams::default()
         };
         match api.delete(&self.subject.name, &params).await {

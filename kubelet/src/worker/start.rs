@@ -134,9 +134,10 @@ impl Worker {
         std::fs::create_dir_all(&log).map_err(|error| config_error(error.to_string()))?;
 
         let sandbox_config = self.sandbox_config(pod, sandbox.attempt);
-        let id = host.runtime.create_container(&sandbox.id, config, sandbox_config).await.map_err(|error| {
-            Failed { reason: "CreateContainerError", message: error.message, again: CONFIG_AGAIN }
-        })?;
+        let id =
+            host.runtime.create_container(&sandbox.id, config, sandbox_config).await.map_err(|error| {
+                Failed { reason: "CreateContainerError", message: error.message, again: CONFIG_AGAIN }
+            })?;
         host.notes.container(pod, container, role, Normal, "Created", "Container created");
         host.runtime.start_container(&id).await.map_err(|error| Failed {
             reason: "RunContainerError",
@@ -197,8 +198,7 @@ impl Worker {
             };
             let domain = names::domain(pod, &self.host.places.cluster_domain);
             let hostname = names::hostname(pod);
-            let text =
-                dns::hosts_file(pod, pod_ips, &hostname, domain.as_deref(), node_hosts.as_deref());
+            let text = dns::hosts_file(pod, pod_ips, &hostname, domain.as_deref(), node_hosts.as_deref());
             std::fs::write(&path, text)?;
             mounts.push(mount("/etc/hosts", &path));
         }
@@ -226,8 +226,20 @@ impl Worker {
         let hooked = hooks::run(&host, container, hook, id, &pod_ips, hooks::LONGEST);
         // A pod that is to end does not wait for the hook; its stop ends the container.
         if let Some(Err(error)) = self.unless_unwanted(hooked).await {
-            tracing::info!(pod = pod::described(pod), container = container.name, error, "postStart hook failed");
-            host.notes.container(pod, container, role, Warning, "FailedPostStartHook", "PostStartHook failed");
+            tracing::info!(
+                pod = pod::described(pod),
+                container = container.name,
+                error,
+                "postStart hook failed"
+            );
+            host.notes.container(
+                pod,
+                container,
+                role,
+                Warning,
+                "FailedPostStartHook",
+                "PostStartHook failed",
+            );
             host.notes.container(pod, container, role, Normal, "Killing", "FailedPostStartHook");
             let grace = u64::try_from(pod::spec(pod).termination_grace_period_seconds.unwrap_or(30));
             let grace = Duration::from_secs(grace.unwrap_or(0));

@@ -82,7 +82,12 @@ async fn write_newest(
                     break;
                 }
                 Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {
-                    tracing::debug!(pod = name, uid, answer = answer.message, "The pod is gone, its status too");
+                    tracing::debug!(
+                        pod = name,
+                        uid,
+                        answer = answer.message,
+                        "The pod is gone, its status too"
+                    );
                     return;
                 }
                 Err(error) => {
