@@ -9,7 +9,7 @@ mod embedded;
 mod etcd;
 mod log;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::pin::Pin;
 
@@ -183,7 +183,9 @@ pub enum StoreError {
 /// A store with etcd's semantics.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Carries out all operations at one new revision, or none.
+    /// Carries out all operations at one new revision, or none. Operations of one commit
+    /// should be on different resources: a client that saw one of two changes of a resource
+    /// that share a revision cannot ask for the other.
     async fn commit(&self, ops: Vec<Op>) -> Result<Committed, StoreError>;
 
     /// Reads one key, linearizably.

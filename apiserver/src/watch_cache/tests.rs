@@ -1,6 +1,8 @@
 //! The cache against a store, seen from outside.
 #![allow(clippy::unwrap_used)]
 
+mod history;
+
 use super::*;
 use crate::store::{Committed, EmbeddedStore, Op};
 
@@ -98,4 +100,85 @@ async fn serves_lists_and_watches() {
     let snapshot = pods.snapshot();
     assert_eq!(snapshot.revision, e);
     assert_eq!(snapshot.objects.len(), 1);
+}
+
+#[tokio::test]
+async fn cuts_off_who_does_not_keep_up_and_forgets_what_is_old() {
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::memory());
+    let (cache, _stop) = started(Arc::clone(&store)).await;
+    let pods = cache.resource("/registry/pods/").unwrap();
+    let mut slow = pods.watch(WatchFrom::Now, Scope::All, None).unwrap();
+    let mut picky = pods
+        .watch(WatchFrom::Now, Scope::All, Some(Arc::new(|o: &CachedObject| o.name() == "none")))
+        .unwrap();
+    let first = commit(&*store, vec![Op::create("/registry/pods/x/a", labelled("1"))]).await;
+    let mut last = first;
+    for _ in 0..5000 {
+        last = commit(&*store, vec![Op::update("/registry/pods/x/a", last, labelled("1"))]).await;
+        if last % 500 == 0 {
+            cache.fresh().await.unwrap();
+        }
+    }
+    cache.fresh().await.unwrap();
+    assert_eq!(slow.next(1).await.unwrap_err(), Ended::TooSlow);
+    assert_eq!(slow.bookmark(), None);
+    assert_eq!(picky.bookmark(), Some(last));
+    let expired = pods.watch(WatchFrom::Revision(first), Scope::All, None).err().unwrap();
+    assert_eq!(expired, Expired { asked: first, oldest: expired.oldest });
+    let mut oldest = pods.watch(WatchFrom::Revision(expired.oldest), Scope::All, None).unwrap();
+    assert_eq!(told(&mut oldest, 1).await, [format!("MODIFIED x/a@{}", expired.oldest + 1)]);
+    // A resource where nothing happened has forgotten nothing.
+    let nodes = cache.resource("/registry/nodes/").unwrap();
+    assert!(nodes.watch(WatchFrom::Revision(first), Scope::All, None).is_ok());
+    commit(&*store, vec![Op::create("/registry/pods/x/none", labelled("1"))]).await;
+    assert_eq!(told(&mut picky, 1).await, [format!("ADDED x/none@{}", last + 1)]);
+}
+
+#[tokio::test]
+async fn resources_come_and_go() {
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::memory());
+    let key = "/registry/example.com/widgets/x/w";
+    let first = commit(&*store, vec![Op::create(key, labelled("1"))]).await;
+    let (cache, _stop) = started(Arc::clone(&store)).await;
+    let second = commit(&*store, vec![Op::update(key, first, labelled("2"))]).await;
+    cache.fresh().await.unwrap();
+    let widgets = cache.add(spec("/registry/example.com/widgets/"));
+    assert_eq!(widgets.get("x/w").unwrap().label("l"), Some("2"));
+    let mut watcher = widgets.watch(WatchFrom::Initial, Scope::All, None).unwrap();
+    assert_eq!(told(&mut watcher, 2).await, [format!("ADDED x/w@{second}"), format!("END {second}")]);
+    cache.remove("/registry/example.com/widgets/");
+    assert_eq!(watcher.next(1).await.unwrap_err(), Ended::Removed);
+    assert!(cache.resource("/registry/example.com/widgets/").is_none());
+    let widgets = cache.add(spec("/registry/example.com/widgets/"));
+    let json = widgets.get("x/w").unwrap().json();
+    assert_eq!(
+        json,
+        labelled("2").replace(r#"{"labels"#, &format!(r#"{{"resourceVersion":"{second}","labels"#))
+    );
+    commit(&*store, vec![Op::delete(key, second)]).await;
+    cache.fresh().await.unwrap();
+    assert!(widgets.get("x/w").is_none());
+}
+
+#[tokio::test]
+async fn watches_and_pages_go_on_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&path).unwrap());
+    let first = commit(&*store, vec![Op::create("/registry/pods/x/a", labelled("1"))]).await;
+    let second = commit(&*store, vec![Op::update("/registry/pods/x/a", first, labelled("2"))]).await;
+    let third = commit(&*store, vec![Op::delete("/registry/pods/x/a", second)]).await;
+    drop(store);
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&path).unwrap());
+    let (cache, _stop) = started(store).await;
+    cache.fresh().await.unwrap();
+    let pods = cache.resource("/registry/pods/").unwrap();
+    let mut watcher = pods.watch(WatchFrom::Revision(first), Scope::All, None).unwrap();
+    assert_eq!(
+        told(&mut watcher, 2).await,
+        [format!("MODIFIED x/a@{second}"), format!("DELETED x/a@{third}")]
+    );
+    let old = cache.snapshot_at(&pods, second).await.unwrap().unwrap();
+    assert_eq!((old.revision, old.objects.len()), (second, 1));
+    assert_eq!(cache.snapshot_at(&pods, third).await.unwrap().unwrap().objects.len(), 0);
 }

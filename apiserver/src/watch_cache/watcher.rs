@@ -285,7 +285,8 @@ impl Watcher {
             && self.backlog.is_empty()
             && inner.events.is_empty()
             && inner.ended.is_none();
-        idle.then(|| revision.max(self.seen))
+        // Ahead of `applied` a part of the last commit may still be on its way.
+        (idle && revision >= self.seen).then_some(revision)
     }
 }
 
