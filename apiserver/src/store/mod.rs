@@ -9,7 +9,7 @@ mod embedded;
 mod etcd;
 mod log;
 #[cfg(test)]
-pub mod tests;
+pub(crate) mod tests;
 
 use std::pin::Pin;
 

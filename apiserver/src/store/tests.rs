@@ -1,6 +1,6 @@
 //! One suite for all stores, and what is special about each.
 #![allow(clippy::unwrap_used)]
 
-pub mod etcd;
+pub(crate) mod etcd;
 mod file;
-pub mod suite;
+mod suite;

@@ -12,7 +12,7 @@ use super::super::*;
 use super::suite;
 
 /// An etcd of our own; killed when dropped.
-pub struct Etcd {
+pub(crate) struct Etcd {
     child: Child,
     folder: TempDir,
     ports: [u16; 2],
@@ -20,7 +20,7 @@ pub struct Etcd {
 
 impl Etcd {
     /// Starts one, or says why not and returns `None`.
-    pub async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (a, b) = (free(), free());
         let ports = [a.local_addr().unwrap().port(), b.local_addr().unwrap().port()];
@@ -38,20 +38,20 @@ impl Etcd {
         Some(etcd)
     }
 
-    pub fn config(&self) -> EtcdConfig {
+    pub(crate) fn config(&self) -> EtcdConfig {
         EtcdConfig { endpoints: vec![format!("http://127.0.0.1:{}", self.ports[0])], ..EtcdConfig::default() }
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.child = spawn(&self.folder, self.ports).unwrap();
     }
 
-    pub async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         let store = EtcdStore::connect(&self.config()).await.unwrap();
         for _ in 0..100 {
             if store.healthy().await.is_ok() {

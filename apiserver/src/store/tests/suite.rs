@@ -152,7 +152,7 @@ async fn counts_without_losing(store: Arc<dyn Store>) {
 }
 
 /// The whole suite, on an empty store.
-pub async fn run(store: Arc<dyn Store>) {
+pub(super) async fn run(store: Arc<dyn Store>) {
     store.healthy().await.unwrap();
     commits_compare_and_swap(&*store).await;
     loads_old_revisions_and_many_keys(&*store).await;
