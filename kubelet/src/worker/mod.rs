@@ -462,6 +462,12 @@ impl Worker {
             now: Timestamp::now(),
         });
         if self.status.as_ref() == Some(&status) {
+            // While the node was thought lost, its pods were marked unready: they are not.
+            if let Some(writer) = self.writer.as_ref().filter(|writer| writer.settled(pod))
+                && overwritten(&of_api, &status)
+            {
+                writer.write_over(status, of_api);
+            }
             return;
         }
         let subject = &self.subject;
@@ -471,6 +477,14 @@ impl Worker {
         writer.write(status.clone());
         self.status = Some(status);
     }
+}
+
+/// Whether somebody else changed a condition that is the kubelet's.
+fn overwritten(of_api: &PodStatus, own: &PodStatus) -> bool {
+    let value = |status: &PodStatus, kind: &str| {
+        status.conditions.iter().flatten().find(|c| c.type_ == kind).map(|c| c.status.clone())
+    };
+    status::OWN_CONDITIONS.iter().any(|kind| value(of_api, kind) != value(own, kind))
 }
 
 /// The kubelet's status with the conditions that others wrote meanwhile.

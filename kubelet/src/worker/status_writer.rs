@@ -8,6 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use machinery::cache::revision_of;
 use tokio::sync::watch;
 
 use crate::host::Host;
@@ -20,11 +21,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Default)]
 struct Progress {
     written: u64,
+    /// The pod's revision after the last write.
+    revision: u64,
+}
+
+/// A status to be written.
+#[derive(Debug, Clone)]
+struct Wish {
+    status: PodStatus,
+    /// What the API holds instead, when somebody else wrote over ours.
+    over: Option<PodStatus>,
 }
 
 /// The status of one pod on its way to the API.
 pub(super) struct StatusWriter {
-    wanted: watch::Sender<(u64, Option<PodStatus>)>,
+    wanted: watch::Sender<(u64, Option<Wish>)>,
     progress: watch::Receiver<Progress>,
 }
 
@@ -43,10 +54,26 @@ impl StatusWriter {
 
     /// Asks for a status.
     pub(super) fn write(&self, status: PodStatus) {
+        self.wish(Wish { status, over: None });
+    }
+
+    /// Asks for a status again where the API holds `present` instead, because somebody else wrote over it.
+    pub(super) fn write_over(&self, status: PodStatus, present: PodStatus) {
+        self.wish(Wish { status, over: Some(present) });
+    }
+
+    fn wish(&self, wish: Wish) {
         self.wanted.send_modify(|(count, wanted)| {
             *count += 1;
-            *wanted = Some(status);
+            *wanted = Some(wish);
         });
+    }
+
+    /// Whether all that was asked for is written, and `pod` is not older than that.
+    pub(super) fn settled(&self, pod: &Pod) -> bool {
+        let progress = self.progress.borrow();
+        progress.written == self.wanted.borrow().0
+            && revision_of(pod).is_some_and(|now| now >= progress.revision)
     }
 
     /// Waits until what was asked for last is written, or the pod is gone.
@@ -62,23 +89,25 @@ async fn write_newest(
     name: String,
     uid: String,
     mut known: PodStatus,
-    mut wishes: watch::Receiver<(u64, Option<PodStatus>)>,
+    mut wishes: watch::Receiver<(u64, Option<Wish>)>,
     report: watch::Sender<Progress>,
 ) {
     let mut pause = FIRST_PAUSE;
     while wishes.changed().await.is_ok() {
         loop {
             let (count, wanted) = wishes.borrow_and_update().clone();
-            let Some(wanted) = wanted else { break };
+            let Some(Wish { status: wanted, over }) = wanted else { break };
+            known = over.unwrap_or(known);
             let Some(patch) = patch::between(&uid, &known, &wanted) else {
                 report.send_modify(|progress| progress.written = count);
                 break;
             };
             match api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(&patch)).await {
-                Ok(_) => {
+                Ok(pod) => {
                     known = wanted;
                     pause = FIRST_PAUSE;
-                    report.send_modify(|progress| progress.written = count);
+                    let revision = revision_of(&pod).unwrap_or_default();
+                    report.send_replace(Progress { written: count, revision });
                     break;
                 }
                 Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {
