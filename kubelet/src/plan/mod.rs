@@ -241,6 +241,11 @@ fn run_in(s: &Situation<'_>, sandbox: &SandboxView, plan: &mut Plan) {
     let strays = s.view.sandboxes.iter().filter(|other| other.ready && other.id != sandbox.id);
     plan.steps.extend(strays.map(|stray| Step::StopSandbox { id: stray.id.clone() }));
     let here = |name: &str| s.view.of_name(name).find(|c| c.sandbox == sandbox.id);
+    // What did its work in a sandbox that was lost is not run again.
+    let here_or_done = |container: &Container| {
+        let before = s.view.newest(&container.name).filter(|before| ended_for_good(s, container, Some(before)));
+        here(&container.name).or(before)
+    };
     let main = &pod::spec(s.pod).containers;
     let main_began = main.iter().any(|c| here(&c.name).is_some());
 
@@ -248,7 +253,7 @@ fn run_in(s: &Situation<'_>, sandbox: &SandboxView, plan: &mut Plan) {
         wind_up(s, plan);
         return;
     }
-    if main_began && main.iter().all(|c| ended_for_good(s, c, here(&c.name))) {
+    if main_began && main.iter().all(|c| ended_for_good(s, c, here_or_done(c))) {
         wind_up(s, plan);
         return;
     }
@@ -258,7 +263,7 @@ fn run_in(s: &Situation<'_>, sandbox: &SandboxView, plan: &mut Plan) {
         }
     }
     for container in main {
-        keep_up(s, container, Role::Main, here(&container.name), plan);
+        keep_up(s, container, Role::Main, here_or_done(container), plan);
     }
 }
 

@@ -22,10 +22,12 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::cri::Runtime;
 use crate::host::Host;
 use crate::plan::{Health, HealthMap};
 use crate::pod::{self, Role};
 use crate::view::{ContainerView, PodView};
+use crate::worker::Notes;
 use check::Place;
 use gauge::{After, Gauge, Kind, Outcome, Timing};
 
@@ -91,7 +93,8 @@ impl Probes {
             view.ready_sandbox().and_then(|sandbox| sandbox.ips.first().cloned())
         };
         let task = Task {
-            host: Arc::clone(&self.host),
+            runtime: Arc::clone(&self.host.runtime),
+            notes: self.host.notes.clone(),
             wake: Arc::clone(&self.wake),
             pod: Arc::clone(pod),
             container: container.clone(),
@@ -158,7 +161,8 @@ fn first_health(pod: &Pod, container: &Container, id: &str) -> (Health, bool) {
 
 /// Asks one container.
 struct Task {
-    host: Arc<Host>,
+    runtime: Arc<dyn Runtime>,
+    notes: Notes,
     wake: Arc<Notify>,
     pod: Arc<Pod>,
     container: Container,
@@ -213,7 +217,7 @@ impl Task {
             let outcome = self.ask(probe).await;
             if let Some((reason, message)) = kind.event(&outcome) {
                 tracing::debug!(pod = pod::described(&self.pod), container = self.container.name, message);
-                self.host.notes.container(&self.pod, &self.container, self.role, Warning, reason, message);
+                self.notes.container(&self.pod, &self.container, self.role, Warning, reason, message);
             }
             let Some(good) = gauge.take(&outcome) else { continue };
             if self.judge(kind, good) == After::Ends {
@@ -239,12 +243,12 @@ impl Task {
 
     async fn ask(&self, probe: &Probe) -> Outcome {
         let place = Place { id: &self.id, pod_ip: &self.pod_ip, container: &self.container };
-        let mut outcome = check::ask(&*self.host.runtime, &place, probe).await;
+        let mut outcome = check::ask(&*self.runtime, &place, probe).await;
         for _ in 1..TRIES {
             if !matches!(outcome, Outcome::Unclear { .. }) {
                 break;
             }
-            outcome = check::ask(&*self.host.runtime, &place, probe).await;
+            outcome = check::ask(&*self.runtime, &place, probe).await;
         }
         outcome
     }
