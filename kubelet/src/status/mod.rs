@@ -70,9 +70,12 @@ pub fn render(facts: &Facts<'_>) -> PodStatus {
         Some(_) if facts.over => "Failed",
         _ => phase(facts, &init, &main),
     };
-    // A finished pod never goes back.
+    let over = |phase: &str| matches!(phase, "Succeeded" | "Failed");
     let phase = match old.phase.as_deref() {
-        Some(old @ ("Succeeded" | "Failed")) => old,
+        // A finished pod never goes back.
+        Some(old) if over(old) => old,
+        // It is not finished while anything of it runs, such as a sidecar that is being stopped.
+        before if over(phase) && facts.view.running().next().is_some() => before.unwrap_or("Pending"),
         _ => phase,
     };
     let conditions = conditions(facts, &old, phase, &init, &main);
