@@ -1,1 +1,374 @@
+//! A pod's spec → what the runtime is asked for.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use k8s_cri::v1::security_profile::ProfileType;
+use k8s_cri::v1::{DnsConfig, LinuxContainerResources, NamespaceMode};
+use k8s_openapi::api::core::v1::{Container, Pod, Service};
+use serde_json::{Value, json};
+
+use super::container::{Prepared, VolumePath};
+use super::{container, env, names, resources, sandbox};
+use crate::downward::NodeFacts;
+use crate::pod::{self, Qos, Role};
+
+fn pod(spec: &Value) -> Pod {
+    let metadata = json!({"name": "p", "namespace": "d", "uid": "u", "labels": {"app": "x"}});
+    serde_json::from_value(json!({"metadata": metadata, "spec": spec})).expect("the test's pod is well-formed")
+}
+
+fn only(pod: &Pod) -> &Container {
+    &pod::spec(pod).containers[0]
+}
+
+fn prepared(image_user: Option<i64>, image_username: &str) -> Prepared<'_> {
+    Prepared {
+        env: vec![("A".to_owned(), "1".to_owned())],
+        mounts: Vec::new(),
+        image: "sha256:1".to_owned(),
+        image_user,
+        image_username,
+        node_memory: 1 << 30,
+    }
+}
+
+#[test]
+fn resources_become_numbers_of_cgroups() {
+    let memory = 64 << 20;
+    for (case, resources, qos, expected) in [
+        ("nothing", json!({}), Qos::BestEffort, (2, 0, 0, 1000)),
+        ("requests", json!({"requests": {"cpu": "100m", "memory": "64Mi"}}), Qos::Burstable, (102, 0, 0, 938)),
+        ("a limit alone", json!({"limits": {"cpu": "1500m"}}), Qos::Burstable, (1536, 150_000, 0, 999)),
+        ("both", json!({"limits": {"cpu": "1", "memory": "64Mi"}}), Qos::Guaranteed, (1024, 100_000, memory, -997)),
+        ("little", json!({"limits": {"cpu": "1m"}}), Qos::Burstable, (2, 1000, 0, 999)),
+        ("all memory", json!({"requests": {"memory": "2Gi"}}), Qos::Burstable, (2, 0, 0, 3)),
+    ] {
+        let pod = pod(&json!({"containers": [{"name": "c", "resources": resources}]}));
+        assert_eq!(pod::qos(&pod), qos, "{case}");
+        let (shares, quota, memory, oom) = expected;
+        let got = resources::of_container(&pod, only(&pod), Role::Main, 1 << 30);
+        let expected = LinuxContainerResources {
+            cpu_period: 100_000,
+            cpu_shares: shares,
+            cpu_quota: quota,
+            memory_limit_in_bytes: memory,
+            memory_swap_limit_in_bytes: memory,
+            oom_score_adj: oom,
+            ..LinuxContainerResources::default()
+        };
+        assert_eq!(got, expected, "{case}");
+    }
+    assert_eq!([2, 1024, 262_144].map(resources::weight), [1, 39, 10_000]);
+}
+
+#[test]
+fn a_pods_limits_are_sums_or_what_its_beginning_needs() {
+    let ask = |cpu: &str| json!({"limits": {"cpu": cpu, "memory": "32Mi"}});
+    let container = |name: &str, cpu: &str| json!({"name": name, "resources": ask(cpu)});
+    let init = |cpu: &str| json!([container("i", cpu), {"name": "s", "restartPolicy": "Always", "resources": ask("500m")}]);
+    for (case, spec, expected) in [
+        ("sum", json!({"containers": [container("a", "1"), container("b", "2")]}), (3072, 300_000, 64 << 20)),
+        ("small beginning", json!({"initContainers": init("1"), "containers": [container("a", "1")]}), (1536, 150_000, 64 << 20)),
+        ("large beginning", json!({"initContainers": init("4"), "containers": [container("a", "1")]}), (4096, 400_000, 64 << 20)),
+        ("one without", json!({"containers": [container("a", "1"), {"name": "b"}]}), (1024, 0, 0)),
+        ("none", json!({"containers": [{"name": "b"}]}), (2, 0, 0)),
+    ] {
+        let limits = resources::of_pod(&pod(&spec));
+        assert_eq!((limits.shares, limits.quota, limits.memory), expected, "{case}");
+    }
+}
+
+#[test]
+fn things_lie_where_people_look_for_them() {
+    let plain = pod(&json!({"containers": []}));
+    assert_eq!(names::log_dir(Path::new("/var/log/pods"), &plain), PathBuf::from("/var/log/pods/d_p_u"));
+    assert_eq!(names::log_path("c", 3), "c/3.log");
+    let volume = names::volume_dir(Path::new("/k"), "u", "configmap", "v");
+    assert_eq!(volume, PathBuf::from("/k/pods/u/volumes/kubernetes.io~configmap/v"));
+    for (qos, expected) in [
+        (Qos::Guaranteed, "/n/kubepods/podu"),
+        (Qos::Burstable, "/n/kubepods/burstable/podu"),
+        (Qos::BestEffort, "/n/kubepods/besteffort/podu"),
+    ] {
+        assert_eq!(names::cgroup("/n", qos, "u"), expected);
+    }
+    for (spec, hostname, domain) in [
+        (json!({"containers": []}), "p", None),
+        (json!({"containers": [], "hostname": "h"}), "h", None),
+        (json!({"containers": [], "hostname": "h", "subdomain": "s"}), "h", Some("s.d.svc.cluster.local")),
+        (json!({"containers": [], "hostname": format!("{}-b", "a".repeat(62))}), &"a".repeat(62), None),
+    ] {
+        let pod = pod(&spec);
+        assert_eq!(names::hostname(&pod), hostname);
+        assert_eq!(names::domain(&pod, "cluster.local").as_deref(), domain);
+    }
+}
+
+fn made_sandbox(spec: &Value) -> k8s_cri::v1::PodSandboxConfig {
+    let dns = DnsConfig { servers: vec!["10.96.0.10".to_owned()], ..DnsConfig::default() };
+    let around = sandbox::Around {
+        log_root: Path::new("/logs"),
+        cgroup_root: "/n",
+        dns: &dns,
+        cluster_domain: "cluster.local",
+    };
+    sandbox::config(&pod(spec), 2, &around)
+}
+
+#[test]
+fn sandboxes() {
+    let plain = made_sandbox(&json!({"containers": [{"name": "c", "ports": [
+        {"containerPort": 80}, {"containerPort": 53, "hostPort": 5353, "protocol": "UDP", "hostIP": "192.0.2.1"},
+    ]}]}));
+    let metadata = plain.metadata.expect("a sandbox has a name");
+    assert_eq!((metadata.name.as_str(), metadata.uid.as_str(), metadata.attempt), ("p", "u", 2));
+    assert_eq!((plain.hostname.as_str(), plain.log_directory.as_str()), ("p", "/logs/d_p_u"));
+    assert_eq!(plain.labels["io.kubernetes.pod.uid"], "u");
+    assert_eq!(plain.labels["app"], "x");
+    let ports: Vec<_> = plain.port_mappings.iter().map(|p| (p.host_port, p.container_port, p.protocol)).collect();
+    assert_eq!(ports, [(5353, 53, k8s_cri::v1::Protocol::Udp as i32)], "only what the host gives away");
+    let linux = plain.linux.expect("a sandbox is Linux's");
+    assert_eq!(linux.cgroup_parent, "/n/kubepods/besteffort/podu");
+
+    let [of_node, of_pod, own] = [NamespaceMode::Node, NamespaceMode::Pod, NamespaceMode::Container].map(|m| m as i32);
+    for (spec, network, pid, ipc) in [
+        (json!({"containers": []}), of_pod, own, of_pod),
+        (json!({"containers": [], "hostNetwork": true}), of_node, own, of_pod),
+        (json!({"containers": [], "hostPID": true, "hostIPC": true}), of_pod, of_node, of_node),
+        (json!({"containers": [], "shareProcessNamespace": true}), of_pod, of_pod, of_pod),
+    ] {
+        let made = made_sandbox(&spec);
+        let context = made.linux.and_then(|linux| linux.security_context).expect("it has a context");
+        let namespaces = context.namespace_options.expect("it has namespaces");
+        assert_eq!((namespaces.network, namespaces.pid, namespaces.ipc), (network, pid, ipc), "{spec}");
+        assert_eq!(made.hostname.is_empty(), network == of_node, "the host's name is the host's");
+    }
+
+    let context = json!({"runAsGroup": 3, "fsGroup": 4, "supplementalGroups": [5], "sysctls": [{"name": "net/a", "value": "1"}]});
+    let made = made_sandbox(&json!({"containers": [{"name": "c", "securityContext": {"privileged": true}}],
+        "securityContext": context, "hostname": "h", "subdomain": "s", "setHostnameAsFQDN": true}));
+    assert_eq!(made.hostname, "h.s.d.svc.cluster.local");
+    let linux = made.linux.expect("a sandbox is Linux's");
+    assert_eq!(linux.sysctls["net.a"], "1");
+    let security = linux.security_context.expect("it has a context");
+    assert!(security.privileged, "what one container needs the sandbox has");
+    assert_eq!(security.run_as_group, None, "a group without a user is refused");
+    assert_eq!(security.supplemental_groups, [4, 5]);
+}
+
+#[test]
+fn containers() {
+    let pod = pod(&json!({"terminationGracePeriodSeconds": 7, "containers": [{
+        "name": "c", "image": "busybox", "command": ["echo", "$(A) $(B) $$(A)"], "args": ["$(A)"], "tty": true,
+        "terminationMessagePath": "/w", "terminationMessagePolicy": "File", "workingDir": "/x",
+    }]}));
+    let made = container::config(&pod, only(&pod), Role::Main, 3, prepared(Some(5), "")).expect("it is allowed");
+    let metadata = made.metadata.expect("a container has a name");
+    assert_eq!((metadata.name.as_str(), metadata.attempt), ("c", 3));
+    assert_eq!(made.command, ["echo", "1 $(B) $(A)"]);
+    assert_eq!(made.args, ["1"]);
+    assert_eq!((made.log_path.as_str(), made.working_dir.as_str(), made.tty), ("c/3.log", "/x", true));
+    assert_eq!(made.labels["io.kubernetes.container.name"], "c");
+    for (key, value) in [
+        ("io.kubernetes.container.restartCount", "3"),
+        ("io.kubernetes.container.hash", &pod::container_hash(only(&pod))),
+        ("io.kubernetes.container.terminationMessagePath", "/w"),
+        ("io.kubernetes.pod.terminationGracePeriod", "7"),
+    ] {
+        assert_eq!(made.annotations.get(key).map(String::as_str), Some(value), "{key}");
+    }
+    let image = made.image.expect("a container has an image");
+    assert_eq!((image.image.as_str(), image.user_specified_image.as_str()), ("sha256:1", "busybox"));
+    let security = made.linux.and_then(|linux| linux.security_context).expect("it has a context");
+    assert_eq!(security.run_as_user.map(|user| user.value), Some(5), "the image's user");
+    assert!(security.masked_paths.contains(&"/proc/kcore".to_owned()));
+    assert_eq!(security.seccomp.map(|s| s.profile_type), Some(ProfileType::Unconfined as i32));
+}
+
+#[test]
+fn security_contexts() {
+    let made = |of_pod: Value, own: Value| {
+        let pod = pod(&json!({"securityContext": of_pod, "containers": [{"name": "c", "securityContext": own}]}));
+        let made = container::config(&pod, only(&pod), Role::Main, 0, prepared(None, "nobody")).expect("it is allowed");
+        made.linux.and_then(|linux| linux.security_context).expect("it has a context")
+    };
+    let user = |s: &k8s_cri::v1::LinuxContainerSecurityContext| s.run_as_user.as_ref().map(|user| user.value);
+    let plain = made(json!({}), json!({}));
+    assert_eq!((user(&plain), plain.run_as_username.as_str(), plain.no_new_privs), (None, "nobody", false));
+    let both = made(json!({"runAsUser": 1, "runAsGroup": 2}), json!({"runAsUser": 3}));
+    assert_eq!((user(&both), both.run_as_username.as_str()), (Some(3), ""));
+    assert_eq!(both.run_as_group.map(|group| group.value), Some(2));
+    let strict = made(
+        json!({"seccompProfile": {"type": "RuntimeDefault"}}),
+        json!({"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+            "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]}}),
+    );
+    assert!(strict.no_new_privs && strict.readonly_rootfs);
+    assert_eq!(strict.seccomp.map(|s| s.profile_type), Some(ProfileType::RuntimeDefault as i32));
+    let capabilities = strict.capabilities.expect("capabilities are always told");
+    assert_eq!((&capabilities.add_capabilities[..], &capabilities.drop_capabilities[..]), (&["NET_ADMIN".to_owned()][..], &["ALL".to_owned()][..]));
+    let free = made(json!({"seccompProfile": {"type": "RuntimeDefault"}}), json!({"privileged": true}));
+    assert!(free.privileged && free.masked_paths.is_empty() && free.readonly_paths.is_empty());
+    assert_eq!(free.seccomp.map(|s| s.profile_type), Some(ProfileType::Unconfined as i32));
+}
+
+#[test]
+fn programs_that_must_not_be_root() {
+    let who = "(pod: \"p_d(u)\", container: c)";
+    for (own, image_user, image_username, refusal) in [
+        (json!({"runAsNonRoot": true}), Some(5), "", None),
+        (json!({"runAsNonRoot": true, "runAsUser": 5}), Some(0), "", None),
+        (json!({"runAsNonRoot": true}), Some(0), "", Some("container has runAsNonRoot and image will run as root")),
+        (json!({"runAsNonRoot": true, "runAsUser": 0}), Some(5), "", Some("container's runAsUser breaks non-root policy")),
+        (
+            json!({"runAsNonRoot": true}), None, "nobody",
+            Some("container has runAsNonRoot and image has non-numeric user (nobody), cannot verify user is non-root"),
+        ),
+        (json!({"runAsNonRoot": false}), Some(0), "", None),
+    ] {
+        let pod = pod(&json!({"securityContext": {"runAsNonRoot": true}, "containers": [{"name": "c", "securityContext": own}]}));
+        let made = container::config(&pod, only(&pod), Role::Main, 0, prepared(image_user, image_username));
+        assert_eq!(made.err(), refusal.map(|refusal| format!("{refusal} {who}")), "{own}");
+    }
+}
+
+#[test]
+fn volumes_are_mounted() {
+    let pod = pod(&json!({"containers": [{"name": "c", "volumeMounts": [
+        {"name": "v", "mountPath": "/v"},
+        {"name": "r", "mountPath": "r", "subPath": "x"},
+        {"name": "v", "mountPath": "/e", "subPathExpr": "$(A)/y", "readOnly": true},
+    ]}]}));
+    let volume = |path: &str, read_only| VolumePath { path: PathBuf::from(path), read_only };
+    let mut volumes: BTreeMap<String, VolumePath> =
+        [("v".to_owned(), volume("/host/v", false)), ("r".to_owned(), volume("/host/r", true))].into();
+    let env = [("A".to_owned(), "1".to_owned())];
+    let inside = |volume: &VolumePath, sub: &str| Ok(volume.path.join(sub));
+    let mounts = container::mounts(only(&pod), &volumes, &env, inside).expect("all volumes are there");
+    let short: Vec<_> = mounts.iter().map(|m| (m.container_path.as_str(), m.host_path.as_str(), m.readonly)).collect();
+    assert_eq!(short, [("/v", "/host/v", false), ("/r", "/host/r/x", true), ("/e", "/host/v/1/y", true)]);
+    volumes.remove("r");
+    let missing = container::mounts(only(&pod), &volumes, &env, inside);
+    assert_eq!(missing, Err("cannot find volume \"r\" to mount into container \"c\"".to_owned()));
+}
+
+#[test]
+fn expansion() {
+    let value = |name: &str| (name == "A").then(|| "1".to_owned());
+    for (text, expected) in [
+        ("$(A)", "1"),
+        ("$(A)$(A)", "11"),
+        ("$(B)", "$(B)"),
+        ("$$(A)", "$(A)"),
+        ("$$$(A)", "$1"),
+        ("$A", "$A"),
+        ("$(A", "$(A"),
+        ("a$", "a$"),
+        ("", ""),
+    ] {
+        assert_eq!(env::expand(text, value), expected, "{text}");
+    }
+}
+
+fn variables(container: Value, services: &[(String, String)]) -> Result<Vec<(String, String)>, String> {
+    let mut container = container;
+    container["name"] = json!("c");
+    let pod = pod(&json!({"nodeName": "n", "containers": [container]}));
+    let data = |key: &str| BTreeMap::from([("k".to_owned(), key.to_owned()), ("l".to_owned(), "2".to_owned())]);
+    let objects = env::Objects {
+        config_maps: [("m".to_owned(), data("of map"))].into(),
+        secrets: [("s".to_owned(), data("of secret"))].into(),
+    };
+    let node = NodeFacts {
+        host_ips: vec!["192.0.2.1".to_owned()],
+        allocatable: serde_json::from_value(json!({"cpu": "4"})).expect("amounts are well-formed"),
+    };
+    let pod_ips = ["10.0.0.2".to_owned()];
+    env::variables(only(&pod), &env::Input { pod: &pod, pod_ips: &pod_ips, node: &node, services, objects: &objects })
+}
+
+#[test]
+fn environments() {
+    let from = |value: Value| json!({"env": [{"name": "A", "valueFrom": value}]});
+    let a = |value: &str| Ok(vec![("A".to_owned(), value.to_owned())]);
+    let map = |name: &str, key: &str, optional: bool| {
+        from(json!({"configMapKeyRef": {"name": name, "key": key, "optional": optional}}))
+    };
+    for (container, expected) in [
+        (json!({"env": [{"name": "A", "value": "x"}]}), a("x")),
+        (json!({"env": [{"name": "A"}]}), a("")),
+        (map("m", "k", false), a("of map")),
+        (map("m", "x", false), Err("couldn't find key x in ConfigMap d/m".to_owned())),
+        (map("m", "x", true), Ok(vec![])),
+        (map("nope", "k", false), Err("configmap \"nope\" not found".to_owned())),
+        (map("nope", "k", true), Ok(vec![])),
+        (from(json!({"secretKeyRef": {"name": "s", "key": "k"}})), a("of secret")),
+        (from(json!({"secretKeyRef": {"name": "nope", "key": "k"}})), Err("secret \"nope\" not found".to_owned())),
+        (from(json!({"fieldRef": {"fieldPath": "metadata.labels['app']"}})), a("x")),
+        (from(json!({"fieldRef": {"fieldPath": "status.podIP"}})), a("10.0.0.2")),
+        (from(json!({"fieldRef": {"fieldPath": "status.hostIP"}})), a("192.0.2.1")),
+        (from(json!({"fieldRef": {"fieldPath": "spec.nodeName"}})), a("n")),
+        (from(json!({"resourceFieldRef": {"resource": "limits.cpu"}})), a("4")),
+        (from(json!({"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}})), a("4000")),
+        (from(json!({"resourceFieldRef": {"resource": "requests.cpu"}})), a("0")),
+    ] {
+        assert_eq!(variables(container.clone(), &[]), expected, "{container}");
+    }
+    let services = [("A".to_owned(), "of service".to_owned()), ("S".to_owned(), "9".to_owned())];
+    let container = json!({
+        "envFrom": [{"prefix": "P_", "configMapRef": {"name": "m"}}, {"secretRef": {"name": "nope", "optional": true}}],
+        "env": [{"name": "A", "value": "$(P_l)$(S)"}, {"name": "B", "value": "$(A)$(C)"}, {"name": "P_k", "value": "own"}],
+    });
+    let all: Vec<String> = variables(container, &services)
+        .expect("all that is needed is there")
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    assert_eq!(all, ["P_k=own", "P_l=2", "A=29", "B=29$(C)", "S=9"]);
+}
+
+#[test]
+fn services_are_told_of() {
+    let service = |namespace: &str, name: &str, ip: &str, ports: Value| -> Service {
+        let service = json!({"metadata": {"name": name, "namespace": namespace}, "spec": {"clusterIP": ip, "ports": ports}});
+        serde_json::from_value(service).expect("the test's service is well-formed")
+    };
+    let all = [
+        service("default", "kubernetes", "10.96.0.1", json!([{"name": "https", "port": 443}])),
+        service("d", "my-web", "10.96.0.2", json!([{"port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}])),
+        service("d", "headless", "None", json!([{"port": 80}])),
+        service("other", "far", "10.96.0.3", json!([{"port": 80}])),
+    ];
+    let told = |links: bool| {
+        let pod = pod(&json!({"enableServiceLinks": links, "containers": []}));
+        let told = env::services(&pod, &all);
+        told.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+    };
+    let kubernetes = [
+        "KUBERNETES_SERVICE_HOST=10.96.0.1",
+        "KUBERNETES_SERVICE_PORT=443",
+        "KUBERNETES_SERVICE_PORT_HTTPS=443",
+        "KUBERNETES_PORT=tcp://10.96.0.1:443",
+        "KUBERNETES_PORT_443_TCP=tcp://10.96.0.1:443",
+        "KUBERNETES_PORT_443_TCP_PROTO=tcp",
+        "KUBERNETES_PORT_443_TCP_PORT=443",
+        "KUBERNETES_PORT_443_TCP_ADDR=10.96.0.1",
+    ];
+    assert_eq!(told(false), kubernetes);
+    let web = [
+        "MY_WEB_SERVICE_HOST=10.96.0.2",
+        "MY_WEB_SERVICE_PORT=80",
+        "MY_WEB_SERVICE_PORT_DNS=53",
+        "MY_WEB_PORT=tcp://10.96.0.2:80",
+        "MY_WEB_PORT_80_TCP=tcp://10.96.0.2:80",
+        "MY_WEB_PORT_80_TCP_PROTO=tcp",
+        "MY_WEB_PORT_80_TCP_PORT=80",
+        "MY_WEB_PORT_80_TCP_ADDR=10.96.0.2",
+        "MY_WEB_PORT_53_UDP=udp://10.96.0.2:53",
+        "MY_WEB_PORT_53_UDP_PROTO=udp",
+        "MY_WEB_PORT_53_UDP_PORT=53",
+        "MY_WEB_PORT_53_UDP_ADDR=10.96.0.2",
+    ];
+    assert_eq!(told(true), [&kubernetes[..], &web].concat());
+}
