@@ -15,7 +15,8 @@ use crate::pod::{self, Qos, Role};
 
 fn pod(spec: &Value) -> Pod {
     let metadata = json!({"name": "p", "namespace": "d", "uid": "u", "labels": {"app": "x"}});
-    serde_json::from_value(json!({"metadata": metadata, "spec": spec})).expect("the test's pod is well-formed")
+    serde_json::from_value(json!({"metadata": metadata, "spec": spec}))
+        .expect("the test's pod is well-formed")
 }
 
 fn only(pod: &Pod) -> &Container {
@@ -38,9 +39,19 @@ fn resources_become_numbers_of_cgroups() {
     let memory = 64 << 20;
     for (case, resources, qos, expected) in [
         ("nothing", json!({}), Qos::BestEffort, (2, 0, 0, 1000)),
-        ("requests", json!({"requests": {"cpu": "100m", "memory": "64Mi"}}), Qos::Burstable, (102, 0, 0, 938)),
+        (
+            "requests",
+            json!({"requests": {"cpu": "100m", "memory": "64Mi"}}),
+            Qos::Burstable,
+            (102, 0, 0, 938),
+        ),
         ("a limit alone", json!({"limits": {"cpu": "1500m"}}), Qos::Burstable, (1536, 150_000, 0, 999)),
-        ("both", json!({"limits": {"cpu": "1", "memory": "64Mi"}}), Qos::Guaranteed, (1024, 100_000, memory, -997)),
+        (
+            "both",
+            json!({"limits": {"cpu": "1", "memory": "64Mi"}}),
+            Qos::Guaranteed,
+            (1024, 100_000, memory, -997),
+        ),
         ("little", json!({"limits": {"cpu": "1m"}}), Qos::Burstable, (2, 1000, 0, 999)),
         ("all memory", json!({"requests": {"memory": "2Gi"}}), Qos::Burstable, (2, 0, 0, 3)),
     ] {
@@ -69,8 +80,16 @@ fn a_pods_limits_are_sums_or_what_its_beginning_needs() {
     let init = |cpu: &str| json!([container("i", cpu), {"name": "s", "restartPolicy": "Always", "resources": ask("500m")}]);
     for (case, spec, expected) in [
         ("sum", json!({"containers": [container("a", "1"), container("b", "2")]}), (3072, 300_000, 64 << 20)),
-        ("small beginning", json!({"initContainers": init("1"), "containers": [container("a", "1")]}), (1536, 150_000, 64 << 20)),
-        ("large beginning", json!({"initContainers": init("4"), "containers": [container("a", "1")]}), (4096, 400_000, 64 << 20)),
+        (
+            "small beginning",
+            json!({"initContainers": init("1"), "containers": [container("a", "1")]}),
+            (1536, 150_000, 64 << 20),
+        ),
+        (
+            "large beginning",
+            json!({"initContainers": init("4"), "containers": [container("a", "1")]}),
+            (4096, 400_000, 64 << 20),
+        ),
         ("one without", json!({"containers": [container("a", "1"), {"name": "b"}]}), (1024, 0, 0)),
         ("none", json!({"containers": [{"name": "b"}]}), (2, 0, 0)),
     ] {
@@ -126,12 +145,14 @@ fn sandboxes() {
     assert_eq!((plain.hostname.as_str(), plain.log_directory.as_str()), ("p", "/logs/d_p_u"));
     assert_eq!(plain.labels["io.kubernetes.pod.uid"], "u");
     assert_eq!(plain.labels["app"], "x");
-    let ports: Vec<_> = plain.port_mappings.iter().map(|p| (p.host_port, p.container_port, p.protocol)).collect();
+    let ports: Vec<_> =
+        plain.port_mappings.iter().map(|p| (p.host_port, p.container_port, p.protocol)).collect();
     assert_eq!(ports, [(5353, 53, k8s_cri::v1::Protocol::Udp as i32)], "only what the host gives away");
     let linux = plain.linux.expect("a sandbox is Linux's");
     assert_eq!(linux.cgroup_parent, "/n/kubepods/besteffort/podu");
 
-    let [of_node, of_pod, own] = [NamespaceMode::Node, NamespaceMode::Pod, NamespaceMode::Container].map(|m| m as i32);
+    let [of_node, of_pod, own] =
+        [NamespaceMode::Node, NamespaceMode::Pod, NamespaceMode::Container].map(|m| m as i32);
     for (spec, network, pid, ipc) in [
         (json!({"containers": []}), of_pod, own, of_pod),
         (json!({"containers": [], "hostNetwork": true}), of_node, own, of_pod),
@@ -163,7 +184,8 @@ fn containers() {
         "name": "c", "image": "busybox", "command": ["echo", "$(A) $(B) $$(A)"], "args": ["$(A)"], "tty": true,
         "terminationMessagePath": "/w", "terminationMessagePolicy": "File", "workingDir": "/x",
     }]}));
-    let made = container::config(&pod, only(&pod), Role::Main, 3, prepared(Some(5), "")).expect("it is allowed");
+    let made =
+        container::config(&pod, only(&pod), Role::Main, 3, prepared(Some(5), "")).expect("it is allowed");
     let metadata = made.metadata.expect("a container has a name");
     assert_eq!((metadata.name.as_str(), metadata.attempt), ("c", 3));
     assert_eq!(made.command, ["echo", "1 $(B) $(A)"]);
@@ -189,8 +211,10 @@ fn containers() {
 #[test]
 fn security_contexts() {
     let made = |of_pod: Value, own: Value| {
-        let pod = pod(&json!({"securityContext": of_pod, "containers": [{"name": "c", "securityContext": own}]}));
-        let made = container::config(&pod, only(&pod), Role::Main, 0, prepared(None, "nobody")).expect("it is allowed");
+        let pod =
+            pod(&json!({"securityContext": of_pod, "containers": [{"name": "c", "securityContext": own}]}));
+        let made = container::config(&pod, only(&pod), Role::Main, 0, prepared(None, "nobody"))
+            .expect("it is allowed");
         made.linux.and_then(|linux| linux.security_context).expect("it has a context")
     };
     let user = |s: &k8s_cri::v1::LinuxContainerSecurityContext| s.run_as_user.as_ref().map(|user| user.value);
@@ -207,7 +231,10 @@ fn security_contexts() {
     assert!(strict.no_new_privs && strict.readonly_rootfs);
     assert_eq!(strict.seccomp.map(|s| s.profile_type), Some(ProfileType::RuntimeDefault as i32));
     let capabilities = strict.capabilities.expect("capabilities are always told");
-    assert_eq!((&capabilities.add_capabilities[..], &capabilities.drop_capabilities[..]), (&["NET_ADMIN".to_owned()][..], &["ALL".to_owned()][..]));
+    assert_eq!(
+        (&capabilities.add_capabilities[..], &capabilities.drop_capabilities[..]),
+        (&["NET_ADMIN".to_owned()][..], &["ALL".to_owned()][..])
+    );
     let free = made(json!({"seccompProfile": {"type": "RuntimeDefault"}}), json!({"privileged": true}));
     assert!(free.privileged && free.masked_paths.is_empty() && free.readonly_paths.is_empty());
     assert_eq!(free.seccomp.map(|s| s.profile_type), Some(ProfileType::Unconfined as i32));
@@ -219,15 +246,31 @@ fn programs_that_must_not_be_root() {
     for (own, image_user, image_username, refusal) in [
         (json!({"runAsNonRoot": true}), Some(5), "", None),
         (json!({"runAsNonRoot": true, "runAsUser": 5}), Some(0), "", None),
-        (json!({"runAsNonRoot": true}), Some(0), "", Some("container has runAsNonRoot and image will run as root")),
-        (json!({"runAsNonRoot": true, "runAsUser": 0}), Some(5), "", Some("container's runAsUser breaks non-root policy")),
         (
-            json!({"runAsNonRoot": true}), None, "nobody",
-            Some("container has runAsNonRoot and image has non-numeric user (nobody), cannot verify user is non-root"),
+            json!({"runAsNonRoot": true}),
+            Some(0),
+            "",
+            Some("container has runAsNonRoot and image will run as root"),
+        ),
+        (
+            json!({"runAsNonRoot": true, "runAsUser": 0}),
+            Some(5),
+            "",
+            Some("container's runAsUser breaks non-root policy"),
+        ),
+        (
+            json!({"runAsNonRoot": true}),
+            None,
+            "nobody",
+            Some(
+                "container has runAsNonRoot and image has non-numeric user (nobody), cannot verify user is non-root",
+            ),
         ),
         (json!({"runAsNonRoot": false}), Some(0), "", None),
     ] {
-        let pod = pod(&json!({"securityContext": {"runAsNonRoot": true}, "containers": [{"name": "c", "securityContext": own}]}));
+        let pod = pod(
+            &json!({"securityContext": {"runAsNonRoot": true}, "containers": [{"name": "c", "securityContext": own}]}),
+        );
         let made = container::config(&pod, only(&pod), Role::Main, 0, prepared(image_user, image_username));
         assert_eq!(made.err(), refusal.map(|refusal| format!("{refusal} {who}")), "{own}");
     }
@@ -246,7 +289,8 @@ fn volumes_are_mounted() {
     let env = [("A".to_owned(), "1".to_owned())];
     let inside = |volume: &VolumePath, sub: &str| Ok(volume.path.join(sub));
     let mounts = container::mounts(only(&pod), &volumes, &env, inside).expect("all volumes are there");
-    let short: Vec<_> = mounts.iter().map(|m| (m.container_path.as_str(), m.host_path.as_str(), m.readonly)).collect();
+    let short: Vec<_> =
+        mounts.iter().map(|m| (m.container_path.as_str(), m.host_path.as_str(), m.readonly)).collect();
     assert_eq!(short, [("/v", "/host/v", false), ("/r", "/host/r/x", true), ("/e", "/host/v/1/y", true)]);
     volumes.remove("r");
     let missing = container::mounts(only(&pod), &volumes, &env, inside);
@@ -275,7 +319,8 @@ fn variables(container: Value, services: &[(String, String)]) -> Result<Vec<(Str
     let mut container = container;
     container["name"] = json!("c");
     let pod = pod(&json!({"nodeName": "n", "containers": [container]}));
-    let data = |key: &str| BTreeMap::from([("k".to_owned(), key.to_owned()), ("l".to_owned(), "2".to_owned())]);
+    let data =
+        |key: &str| BTreeMap::from([("k".to_owned(), key.to_owned()), ("l".to_owned(), "2".to_owned())]);
     let objects = env::Objects {
         config_maps: [("m".to_owned(), data("of map"))].into(),
         secrets: [("s".to_owned(), data("of secret"))].into(),
@@ -285,7 +330,10 @@ fn variables(container: Value, services: &[(String, String)]) -> Result<Vec<(Str
         allocatable: serde_json::from_value(json!({"cpu": "4"})).expect("amounts are well-formed"),
     };
     let pod_ips = ["10.0.0.2".to_owned()];
-    env::variables(only(&pod), &env::Input { pod: &pod, pod_ips: &pod_ips, node: &node, services, objects: &objects })
+    env::variables(
+        only(&pod),
+        &env::Input { pod: &pod, pod_ips: &pod_ips, node: &node, services, objects: &objects },
+    )
 }
 
 #[test]
@@ -304,7 +352,10 @@ fn environments() {
         (map("nope", "k", false), Err("configmap \"nope\" not found".to_owned())),
         (map("nope", "k", true), Ok(vec![])),
         (from(json!({"secretKeyRef": {"name": "s", "key": "k"}})), a("of secret")),
-        (from(json!({"secretKeyRef": {"name": "nope", "key": "k"}})), Err("secret \"nope\" not found".to_owned())),
+        (
+            from(json!({"secretKeyRef": {"name": "nope", "key": "k"}})),
+            Err("secret \"nope\" not found".to_owned()),
+        ),
         (from(json!({"fieldRef": {"fieldPath": "metadata.labels['app']"}})), a("x")),
         (from(json!({"fieldRef": {"fieldPath": "status.podIP"}})), a("10.0.0.2")),
         (from(json!({"fieldRef": {"fieldPath": "status.hostIP"}})), a("192.0.2.1")),
@@ -336,7 +387,12 @@ fn services_are_told_of() {
     };
     let all = [
         service("default", "kubernetes", "10.96.0.1", json!([{"name": "https", "port": 443}])),
-        service("d", "my-web", "10.96.0.2", json!([{"port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}])),
+        service(
+            "d",
+            "my-web",
+            "10.96.0.2",
+            json!([{"port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]),
+        ),
         service("d", "headless", "None", json!([{"port": 80}])),
         service("other", "far", "10.96.0.3", json!([{"port": 80}])),
     ];

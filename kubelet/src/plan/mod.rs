@@ -243,7 +243,8 @@ fn run_in(s: &Situation<'_>, sandbox: &SandboxView, plan: &mut Plan) {
     let here = |name: &str| s.view.of_name(name).find(|c| c.sandbox == sandbox.id);
     // What did its work in a sandbox that was lost is not run again.
     let here_or_done = |container: &Container| {
-        let before = s.view.newest(&container.name).filter(|before| ended_for_good(s, container, Some(before)));
+        let before =
+            s.view.newest(&container.name).filter(|before| ended_for_good(s, container, Some(before)));
         here(&container.name).or(before)
     };
     let main = &pod::spec(s.pod).containers;

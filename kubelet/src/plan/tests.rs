@@ -189,7 +189,11 @@ fn an_init_container_that_may_not_fail_ends_the_pod() {
     check(
         &spec,
         &[
-            ("the sidecar goes", within(&[runs("s"), failed.clone()]), &["stop s0 in 30s: Stopping container s"]),
+            (
+                "the sidecar goes",
+                within(&[runs("s"), failed.clone()]),
+                &["stop s0 in 30s: Stopping container s"],
+            ),
             ("then the sandbox", within(&[ended("s", 0, 137), failed.clone()]), &["stop sandbox s0"]),
             ("then nothing", view(&[sandbox(0, false)], &[ended("s", 0, 137), failed]), &["done"]),
         ],
@@ -266,12 +270,12 @@ fn a_lost_sandbox_is_replaced_with_all_in_it() {
                 view(&[lost()], &[ended("a", 0, 137)]),
                 &["stop sandbox s0", "make sandbox 1"],
             ),
+            ("everything starts again", view(&[lost(), anew()], &[ended("a", 0, 137)]), &["start Main a1"]),
             (
-                "everything starts again",
-                view(&[lost(), anew()], &[ended("a", 0, 137)]),
-                &["start Main a1"],
+                "what is empty is forgotten",
+                view(&[lost(), anew()], &[]),
+                &["start Main a0", "remove sandbox s0"],
             ),
-            ("what is empty is forgotten", view(&[lost(), anew()], &[]), &["start Main a0", "remove sandbox s0"]),
         ],
     );
     let init = json!({"initContainers": [{"name": "i"}], "containers": [{"name": "a"}]});
@@ -375,7 +379,11 @@ fn a_pod_ends_in_order() {
         ("main containers side by side", all, vec![format!("stop {a}, {b}")]),
         ("the last sidecar", within(&sidecars()), vec![format!("stop {t}")]),
         ("the one before", within(&[runs("s"), ended("t", 0, 0)]), vec![format!("stop {s}")]),
-        ("the sandbox", within(&[ended("s", 0, 0), made("a", 0, State::Created)]), vec!["stop sandbox s0".to_owned()]),
+        (
+            "the sandbox",
+            within(&[ended("s", 0, 0), made("a", 0, State::Created)]),
+            vec!["stop sandbox s0".to_owned()],
+        ),
         ("nothing", view(&[sandbox(0, false)], &[ended("a", 0, 0)]), vec!["done".to_owned()]),
     ] {
         assert_eq!(short(&stop_steps(Some(&pod), &view, 9)), expected, "{case}");

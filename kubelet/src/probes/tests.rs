@@ -85,7 +85,11 @@ fn events_tell_what_is_wrong() {
         (Kind::Liveness, Outcome::Good, None),
         (Kind::Liveness, bad("x"), Some(("Unhealthy", "Liveness probe failed: x"))),
         (Kind::Readiness, Outcome::Odd("x".to_owned()), Some(("ProbeWarning", "Readiness probe warning: x"))),
-        (Kind::Startup, unclear, Some(("Unhealthy", "Startup probe errored and resulted in unknown state: no"))),
+        (
+            Kind::Startup,
+            unclear,
+            Some(("Unhealthy", "Startup probe errored and resulted in unknown state: no")),
+        ),
     ] {
         let event = kind.event(&outcome);
         assert_eq!(event.as_ref().map(|(reason, message)| (*reason, message.as_str())), expected);
@@ -97,7 +101,8 @@ fn times_have_defaults_and_least_values() {
     let seconds = Duration::from_secs;
     let timing = Timing::of(&probe(json!({})));
     assert_eq!(timing, Timing { delay: seconds(0), period: seconds(10), timeout: seconds(1) });
-    let timing = Timing::of(&probe(json!({"initialDelaySeconds": 5, "periodSeconds": 0, "timeoutSeconds": 3})));
+    let timing =
+        Timing::of(&probe(json!({"initialDelaySeconds": 5, "periodSeconds": 0, "timeoutSeconds": 3})));
     assert_eq!(timing, Timing { delay: seconds(5), period: seconds(1), timeout: seconds(3) });
     assert_eq!(timing.first(seconds(2)), seconds(3));
     assert_eq!(timing.first(seconds(9)), seconds(0));
@@ -154,7 +159,8 @@ async fn answer(
     starts: &AtomicUsize,
 ) -> Result<Response<Full<Bytes>>, ::http::Error> {
     let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("none");
-    let heard = format!("{} {} {} {}", header("host"), header("user-agent"), header("accept"), header("x-own"));
+    let heard =
+        format!("{} {} {} {}", header("host"), header("user-agent"), header("accept"), header("x-own"));
     let answer = Response::builder();
     let to = |location: &str| Response::builder().status(302).header("location", location);
     let answer = match request.uri().path() {
@@ -215,7 +221,8 @@ async fn http_servers_answer() {
     let heard = json!({"httpGet": {"path": "/heard", "port": port, "httpHeaders": headers}});
     assert_eq!(asked(heard).await, Outcome::Good);
     let secure = json!({"httpGet": {"path": "/ok", "port": port, "scheme": "HTTPS"}});
-    let text = format!("Get \"https://127.0.0.1:{port}/ok\": http: server gave HTTP response to HTTPS client");
+    let text =
+        format!("Get \"https://127.0.0.1:{port}/ok\": http: server gave HTTP response to HTTPS client");
     assert_eq!(asked(secure).await, bad(&text));
 }
 
@@ -236,7 +243,10 @@ async fn nobody_listens() {
     let text = "dial tcp 127.0.0.1:1: connect: connection refused";
     assert_eq!(asked(json!({"tcpSocket": {"port": "web"}})).await, bad(text), "a port by name");
     let error = "strconv.Atoi: parsing \"other\": invalid syntax".to_owned();
-    assert_eq!(asked(json!({"tcpSocket": {"port": "other"}})).await, Outcome::Unclear { state: "unknown", error });
+    assert_eq!(
+        asked(json!({"tcpSocket": {"port": "other"}})).await,
+        Outcome::Unclear { state: "unknown", error }
+    );
 }
 
 #[tokio::test]
@@ -260,7 +270,9 @@ async fn grpc_servers_answer() {
         ("none", bad("error: health rpc probe failed: rpc error: code = NotFound desc = unknown service")),
         (
             "old",
-            bad("error: this server does not implement the grpc health protocol (grpc.health.v1.Health): unknown service"),
+            bad(
+                "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): unknown service",
+            ),
         ),
     ] {
         assert_eq!(asked(json!({"grpc": {"port": port, "service": service}})).await, expected, "{service}");

@@ -52,7 +52,8 @@ struct Case {
 }
 
 fn view(ready: bool, containers: &[ContainerView]) -> PodView {
-    let sandbox = SandboxView { id: "s".to_owned(), ready, ips: vec!["10.0.0.2".to_owned()], ..SandboxView::default() };
+    let sandbox =
+        SandboxView { id: "s".to_owned(), ready, ips: vec!["10.0.0.2".to_owned()], ..SandboxView::default() };
     let mut view = PodView { sandboxes: vec![sandbox], containers: containers.to_vec() };
     view.sort();
     view
@@ -82,7 +83,12 @@ fn short(status: &PodStatus) -> Vec<String> {
     let reason = status.reason.as_ref().map(|reason| format!(" {reason}")).unwrap_or_default();
     let mut lines = vec![format!("{}{reason}", status.phase.as_deref().unwrap_or_default())];
     for condition in status.conditions.iter().flatten().filter(|c| c.status != "True" || c.reason.is_some()) {
-        let words = [Some(&condition.type_), Some(&condition.status), condition.reason.as_ref(), condition.message.as_ref()];
+        let words = [
+            Some(&condition.type_),
+            Some(&condition.status),
+            condition.reason.as_ref(),
+            condition.message.as_ref(),
+        ];
         lines.push(words.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" "));
     }
     let lists = [&status.init_container_statuses, &status.container_statuses];
@@ -142,11 +148,24 @@ fn one_container_from_its_beginning_to_its_end() {
     let always = spec("Always");
     let none = Case::default();
     let no_sandbox = ["PodReadyToStartContainers False", UNREADY[0], UNREADY[1]];
-    check("new", &always, &PodView::default(), &none, &lines("Pending", &no_sandbox, &["c0 waits ContainerCreating"]));
-    check("made", &always, &view(true, &[]), &none, &lines("Pending", &UNREADY, &["c0 waits ContainerCreating"]));
+    check(
+        "new",
+        &always,
+        &PodView::default(),
+        &none,
+        &lines("Pending", &no_sandbox, &["c0 waits ContainerCreating"]),
+    );
+    check(
+        "made",
+        &always,
+        &view(true, &[]),
+        &none,
+        &lines("Pending", &UNREADY, &["c0 waits ContainerCreating"]),
+    );
     check("runs", &always, &view(true, &[runs("c")]), &none, &["Running", "c0 runs ready started"]);
 
-    let pulling = Case { waiting: vec![("c", "ImagePullBackOff", "Back-off pulling image \"x\"")], ..Case::default() };
+    let pulling =
+        Case { waiting: vec![("c", "ImagePullBackOff", "Back-off pulling image \"x\"")], ..Case::default() };
     let words = "c0 waits ImagePullBackOff (Back-off pulling image \"x\")";
     check("no image", &always, &view(true, &[]), &pulling, &lines("Pending", &UNREADY, &[words]));
 
@@ -163,7 +182,13 @@ fn one_container_from_its_beginning_to_its_end() {
     let retried = lines("Running", &UNREADY, &["c0 Error 1"]);
     check("tried again", &spec("OnFailure"), &view(true, &[ended("c", 0, 1)]), &none, &retried);
     let killed = ContainerView { reason: "OOMKilled".to_owned(), ..ended("c", 0, 137) };
-    check("killed", &spec("Never"), &view(false, &[killed]), &over, &lines("Failed", &FAILED, &["c0 OOMKilled 137"]));
+    check(
+        "killed",
+        &spec("Never"),
+        &view(false, &[killed]),
+        &over,
+        &lines("Failed", &FAILED, &["c0 OOMKilled 137"]),
+    );
 }
 
 #[test]
@@ -183,9 +208,7 @@ fn two_containers_one_of_which_failed() {
 
 #[test]
 fn init_containers() {
-    let spec = |policy: &str| {
-        json!({"restartPolicy": policy, "initContainers": [{"name": "i"}, {"name": "j"}], "containers": [{"name": "c"}]})
-    };
+    let spec = |policy: &str| json!({"restartPolicy": policy, "initContainers": [{"name": "i"}, {"name": "j"}], "containers": [{"name": "c"}]});
     let incomplete = "Initialized False ContainersNotInitialized containers with incomplete status: [i j]";
     let second = "Initialized False ContainersNotInitialized containers with incomplete status: [j]";
     let none = Case::default();
@@ -193,12 +216,17 @@ fn init_containers() {
     let unstarted = "j0 waits ContainerCreating";
     let expected = lines("Pending", &[incomplete, UNREADY[0], UNREADY[1]], &["i0 runs", unstarted, waits]);
     check("the first runs", &spec("Always"), &view(true, &[runs("i")]), &none, &expected);
-    let expected = lines("Pending", &[second, UNREADY[0], UNREADY[1]], &["i0 Completed 0 ready", "j0 runs", waits]);
+    let expected =
+        lines("Pending", &[second, UNREADY[0], UNREADY[1]], &["i0 Completed 0 ready", "j0 runs", waits]);
     check("the second runs", &spec("Always"), &view(true, &[ended("i", 0, 0), runs("j")]), &none, &expected);
     let done = [ended("i", 0, 0), ended("j", 0, 0), runs("c")];
     let expected = ["Running", "i0 Completed 0 ready", "j0 Completed 0 ready", "c0 runs ready started"];
     check("both are done", &spec("Always"), &view(true, &done), &none, &expected);
-    let expected = lines("Pending", &[incomplete, UNREADY[0], UNREADY[1]], &["i4 Error 1 after Error 1", unstarted, waits]);
+    let expected = lines(
+        "Pending",
+        &[incomplete, UNREADY[0], UNREADY[1]],
+        &["i4 Error 1 after Error 1", unstarted, waits],
+    );
     let again = view(true, &[ended("i", 4, 1), ended("i", 3, 1)]);
     check("the first fails again and again", &spec("Always"), &again, &none, &expected);
     let conditions = [FAILED[0], incomplete, FAILED[1], FAILED[2]];
@@ -218,7 +246,8 @@ fn sidecars_count_for_readiness_and_hold_back_the_end() {
     let both = ["Running", "s0 runs ready started", "c0 runs ready started"];
     check("both run", &spec, &view(true, &[runs("s"), runs("c")]), &none, &both);
     let down = rendered(&spec, &view(true, &[ended("s", 0, 1), runs("c")]), &none);
-    let ready = down.conditions.iter().flatten().find(|c| c.type_ == "Ready").and_then(|c| c.message.as_deref());
+    let ready =
+        down.conditions.iter().flatten().find(|c| c.type_ == "Ready").and_then(|c| c.message.as_deref());
     assert_eq!(ready, Some("containers with unready status: [s]"));
     let running = Case { status: json!({"phase": "Running"}), ..Case::default() };
     let ending = rendered(&spec, &view(true, &[runs("s"), ended("c", 0, 0)]), &running);
@@ -238,8 +267,20 @@ fn probes_decide_readiness() {
         health: [("c0".to_owned(), Health { started, ready, failed: None })].into(),
         ..Case::default()
     };
-    check("not asked yet", &readiness, &up, &Case::default(), &lines("Running", &UNREADY, &["c0 runs started"]));
-    check("not ready", &readiness, &up, &health(true, false), &lines("Running", &UNREADY, &["c0 runs started"]));
+    check(
+        "not asked yet",
+        &readiness,
+        &up,
+        &Case::default(),
+        &lines("Running", &UNREADY, &["c0 runs started"]),
+    );
+    check(
+        "not ready",
+        &readiness,
+        &up,
+        &health(true, false),
+        &lines("Running", &UNREADY, &["c0 runs started"]),
+    );
     check("ready", &readiness, &up, &health(true, true), &["Running", "c0 runs ready started"]);
     check("starting", &startup, &up, &health(false, true), &lines("Running", &UNREADY, &["c0 runs"]));
     check("started", &startup, &up, &health(true, true), &["Running", "c0 runs ready started"]);
@@ -271,7 +312,13 @@ fn the_node_ends_or_refuses_a_pod() {
         over,
         ..Case::default()
     };
-    check("it still runs", &spec, &view(true, &[runs("c")]), &deadline(false), &["Running", "c0 runs ready started"]);
+    check(
+        "it still runs",
+        &spec,
+        &view(true, &[runs("c")]),
+        &deadline(false),
+        &["Running", "c0 runs ready started"],
+    );
     let expected = lines("Failed DeadlineExceeded", &FAILED, &["c0 Error 137"]);
     check("it has ended", &spec, &view(false, &[ended("c", 0, 137)]), &deadline(true), &expected);
     let refused = rendered(&spec, &PodView::default(), &deadline(true));
@@ -309,10 +356,9 @@ fn all_fields_of_a_running_pod() {
     }]});
     let transition = json!({"type": "Ready", "status": "True", "lastTransitionTime": "1970-01-01T00:00:07Z"});
     let case = Case { status: json!({"conditions": [transition]}), ..Case::default() };
-    let status = serde_json::to_value(rendered(&spec, &view(true, &[runs("c")]), &case)).expect("a status is JSON");
-    let condition = |kind: &str, since: &str| {
-        json!({"type": kind, "status": "True", "lastTransitionTime": since, "observedGeneration": 1})
-    };
+    let status =
+        serde_json::to_value(rendered(&spec, &view(true, &[runs("c")]), &case)).expect("a status is JSON");
+    let condition = |kind: &str, since: &str| json!({"type": kind, "status": "True", "lastTransitionTime": since, "observedGeneration": 1});
     let now = "1970-01-01T00:00:30Z";
     let expected = json!({
         "allocatedResources": amounts,
@@ -359,7 +405,8 @@ fn patches_only_what_changed() {
     let up = rendered(&spec, &view(true, &[runs("c")]), &Case::default());
     assert_eq!(patch::between("u", &up, &up), None);
     let mut down = up.clone();
-    let ready = down.conditions.iter_mut().flatten().find(|c| c.type_ == "Ready").expect("there is such a condition");
+    let ready =
+        down.conditions.iter_mut().flatten().find(|c| c.type_ == "Ready").expect("there is such a condition");
     ready.status = "False".to_owned();
     ready.reason = Some("ContainersNotReady".to_owned());
     down.pod_ips = Some(vec![PodIP { ip: "10.0.0.3".to_owned() }]);
