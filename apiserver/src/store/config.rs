@@ -72,3 +72,34 @@ pub async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
         StoreConfig::Memory => Arc::new(EmbeddedStore::memory()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_names_a_store() {
+        let etcd = |endpoints: &[&str]| {
+            let endpoints = endpoints.iter().map(|e| (*e).to_owned()).collect();
+            Ok(StoreConfig::Etcd(EtcdConfig { endpoints, ..EtcdConfig::default() }))
+        };
+        let unknown = |text: &str| Err(StoreConfigError::Unknown(text.into()));
+        let endpoint = |text: &str| Err(StoreConfigError::Endpoint(text.into()));
+        for (text, expected) in [
+            ("memory", Ok(StoreConfig::Memory)),
+            ("file:/var/lib/x", Ok(StoreConfig::File("/var/lib/x".into()))),
+            ("etcd:http://127.0.0.1:2379/", etcd(&["http://127.0.0.1:2379"])),
+            ("etcd:https://a:1,https://b:2", etcd(&["https://a:1", "https://b:2"])),
+            ("etcd:http://a:1,https://b:2", Err(StoreConfigError::MixedSchemes)),
+            ("etcd:127.0.0.1:2379", endpoint("127.0.0.1:2379")),
+            ("etcd:http://a:1,", endpoint("")),
+            ("etcd:http://a:1/x", endpoint("http://a:1/x")),
+            ("etcd:", unknown("etcd:")),
+            ("file:", unknown("file:")),
+            ("memory:", unknown("memory:")),
+            ("", unknown("")),
+        ] {
+            assert_eq!(text.parse::<StoreConfig>(), expected, "{text}");
+        }
+    }
+}

@@ -10,6 +10,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -18,6 +19,8 @@ use super::{Change, Revision, StoreError};
 const MAGIC: &[u8; 16] = b"skiff store v1\r\n";
 const FRAME: [u8; 4] = [0xf5, b'S', b'K', 0x1f];
 const HEAD: usize = 12;
+/// How long to wait for another owner of the file to let go.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
 const DELETED: u32 = u32::MAX;
 
 /// One key's part of a commit as the file holds it.
@@ -55,12 +58,20 @@ impl Log {
             .write(true)
             .open(&lock_path)
             .map_err(|e| failed(&lock_path, &e))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::Refused(format!("{} is in use by another process", path.display())));
+        let deadline = Instant::now() + LOCK_WAIT;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                // Whoever was just killed, or has just forked, lets go in a moment.
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let words = format!("{} is in use by another process", path.display());
+                    return Err(StoreError::Refused(words));
+                }
+                Err(TryLockError::Error(e)) => return Err(failed(&lock_path, &e)),
             }
-            Err(TryLockError::Error(e)) => return Err(failed(&lock_path, &e)),
         }
         let file = OpenOptions::new()
             .create(true)
