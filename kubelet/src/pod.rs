@@ -195,8 +195,8 @@ pub fn pod_request(pod: &Pod, resource: &str) -> Quantity {
 
 /// The pod's limit of one resource; none when some container has none.
 pub fn pod_limit(pod: &Pod, resource: &str) -> Option<Quantity> {
-    let mut limited = init_containers(pod).iter().chain(&spec(pod).containers);
-    let all = limited.all(|container| limit(container, resource).is_some());
+    let mut containers = init_containers(pod).iter().chain(&spec(pod).containers);
+    let all = containers.all(|container| limit(container, resource).is_some());
     all.then(|| total(pod, |container| limit(container, resource)))
 }
 

@@ -166,7 +166,7 @@ impl Runtime for Client {
             config: Some(config),
             sandbox_config: Some(sandbox_config),
         };
-        Ok(limited(CALL, self.runtime().create_container(request)).await?.container_id)
+        Ok(limited(CALL, Box::pin(self.runtime().create_container(request))).await?.container_id)
     }
 
     async fn start_container(&self, id: &str) -> CriResult<()> {
@@ -227,7 +227,7 @@ impl Runtime for Client {
 
     async fn pull_image(&self, image: &str, auth: Option<AuthConfig>) -> CriResult<String> {
         let request = PullImageRequest { image: Some(spec(image)), auth, sandbox_config: None };
-        Ok(limited(PULL, self.images().pull_image(request)).await?.image_ref)
+        Ok(limited(PULL, Box::pin(self.images().pull_image(request))).await?.image_ref)
     }
 
     async fn remove_image(&self, image: &str) -> CriResult<()> {

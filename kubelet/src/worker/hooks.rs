@@ -122,13 +122,13 @@ async fn get(
         return Err("failed to find networking container: the pod has no address".to_owned());
     }
     let mut request = http::Request::of(action, container, pod_ip, AGENT)?;
-    match http::get(&request, limit).await {
+    match Box::pin(http::get(&request, limit)).await {
         Ok(_) => Ok(()),
         // Hooks were once sent without TLS whatever the scheme said; servers may still rely on it.
         Err(error) if error.plain => {
             request.https = false;
             request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Authorization"));
-            http::get(&request, limit).await.map(drop).map_err(|error| error.text)
+            Box::pin(http::get(&request, limit)).await.map(drop).map_err(|error| error.text)
         }
         Err(error) => Err(error.text),
     }
