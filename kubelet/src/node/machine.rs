@@ -13,6 +13,8 @@ use crate::cri::RuntimeVersion;
 const RESERVED_KIB: u64 = 100 * 1024;
 /// The share of the disk that pods may not use, in percent: upstream's eviction threshold.
 const RESERVED_DISK_PERCENT: u64 = 10;
+/// So many free bytes are enough on any disk.
+const LITTLE_DISK: u64 = 1 << 30;
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
@@ -95,13 +97,19 @@ pub struct Pressure {
     pub pids: bool,
 }
 
+/// Whether a disk counts as full. A share of it alone would not do: what is little of a big disk is still
+/// plenty for a toy cluster.
+fn full(free: u64, size: u64) -> bool {
+    free < (size / 100 * RESERVED_DISK_PERCENT / 2).min(LITTLE_DISK)
+}
+
 /// Looks how much is free.
 pub fn pressure(disk: &Path) -> Pressure {
     let text = read("/proc/meminfo");
     let available = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let available = available.and_then(|t| t.split_whitespace().next()?.parse::<u64>().ok());
     let full = nix::sys::statvfs::statvfs(disk)
-        .is_ok_and(|s| s.blocks_available() * 100 < s.blocks() * RESERVED_DISK_PERCENT / 2);
+        .is_ok_and(|s| full(s.blocks_available() * s.fragment_size(), s.blocks() * s.fragment_size()));
     let load = read("/proc/loadavg");
     let processes = load.split_whitespace().nth(3).and_then(|p| p.split('/').nth(1)?.parse::<u64>().ok());
     let most = read("/proc/sys/kernel/pid_max").parse::<u64>().ok();
@@ -109,5 +117,19 @@ pub fn pressure(disk: &Path) -> Pressure {
         memory: available.is_some_and(|kib| kib < RESERVED_KIB),
         disk: full,
         pids: processes.zip(most).is_some_and(|(now, most)| now * 10 > most * 9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_full_by_share_and_by_amount() {
+        let gib = 1 << 30;
+        assert!(full(gib / 4, 10 * gib), "less than a twentieth of a small disk");
+        assert!(!full(gib, 10 * gib));
+        assert!(!full(2 * gib, 1000 * gib), "little of a big disk, but enough");
+        assert!(full(gib - 1, 1000 * gib));
     }
 }
