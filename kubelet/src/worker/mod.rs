@@ -42,6 +42,8 @@ use status_writer::StatusWriter;
 const SOON: Duration = Duration::from_millis(10);
 /// For how long that is done.
 const SOON_FOR: Duration = Duration::from_secs(5);
+/// How soon to look again when the runtime may yet say more about an end.
+const UNSETTLED: Duration = Duration::from_millis(300);
 /// How often to look when the runtime does not tell process ids.
 const POLL: Duration = Duration::from_secs(1);
 /// How often files that follow the API are brought up to date.
@@ -199,6 +201,9 @@ impl Worker {
             at_most(SOON);
         } else if self.observer.processes().any(|(_, pid)| pid.is_none()) {
             at_most(POLL);
+        }
+        if self.observer.unsettled() {
+            at_most(UNSETTLED);
         }
         if self.mounts.is_some() {
             at_most(REFRESH.saturating_sub(self.refreshed.elapsed()).max(Duration::from_millis(1)));

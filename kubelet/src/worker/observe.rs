@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
+use jiff::Timestamp;
 use k8s_cri::v1::ContainerStatus;
 
 use crate::cri::{CriResult, Runtime};
 use crate::labels;
 use crate::view::{self, ContainerView, PodView, SandboxView, State};
 
+/// For how long a killed program may turn out to have been killed for lack of memory: the runtime hears of
+/// that on another way than of the end.
+const CAUSE_KNOWN_AFTER: i64 = 2_000_000_000;
 /// The longest last words that are read.
 const WORDS: u64 = 4096;
 /// The most of a log that stands in for last words.
@@ -53,7 +57,10 @@ impl Observer {
         for container in &containers {
             let state = view::state(container);
             let known = self.containers.remove(&container.id);
-            let found = match known.filter(|known| known.state == state && state != State::Unknown) {
+            let settled = |known: &ContainerView| {
+                known.state == state && state != State::Unknown && !cause_may_change(known)
+            };
+            let found = match known.filter(settled) {
                 Some(known) => known,
                 None => match runtime.container_status(&container.id).await {
                     Ok(detail) => {
@@ -83,11 +90,25 @@ impl Observer {
         running.map(|c| (c.id.as_str(), c.pid)).chain(sandboxes.map(|(s, pid)| (s.id.as_str(), *pid)))
     }
 
+    /// Whether the runtime may yet say more about an end.
+    pub(super) fn unsettled(&self) -> bool {
+        self.containers.values().any(cause_may_change)
+    }
+
     /// Whether the runtime still says that this one runs.
     pub(super) fn runs(&self, id: &str) -> bool {
         self.containers.get(id).is_some_and(|c| c.state == State::Running)
             || self.sandboxes.get(id).is_some_and(|(s, _)| s.ready)
     }
+}
+
+/// Whether the runtime may yet say that this one was killed for lack of memory.
+fn cause_may_change(container: &ContainerView) -> bool {
+    let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+    container.state == State::Exited
+        && container.exit_code == 137
+        && container.reason != "OOMKilled"
+        && now - container.finished < CAUSE_KNOWN_AFTER
 }
 
 /// Adds what the program left behind as its last words to what the runtime says.
