@@ -61,8 +61,13 @@ pub struct Facts<'a> {
 pub fn render(facts: &Facts<'_>) -> PodStatus {
     let pod = facts.pod;
     let old = pod.status.clone().unwrap_or_default();
-    if facts.ended.is_some() && facts.view.is_empty() && old.container_statuses.is_none() {
+    let never_ran = facts.view.is_empty() && old.container_statuses.is_none();
+    if facts.ended.is_some() && never_ran {
         return refused(facts, old);
+    }
+    // Refused by the kubelet that ran before this one.
+    if pod::finished(pod) && never_ran {
+        return old;
     }
     let init = containers::statuses(facts, true);
     let main = containers::statuses(facts, false);

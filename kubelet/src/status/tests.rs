@@ -325,6 +325,9 @@ fn the_node_ends_or_refuses_a_pod() {
     assert_eq!(refused.message.as_deref(), Some("too long"));
     assert_eq!(refused.container_statuses, None, "it never got containers");
     check("refused", &spec, &PodView::default(), &deadline(true), &["Failed DeadlineExceeded"]);
+    let status = serde_json::to_value(&refused).expect("a status is JSON");
+    let restarted = rendered(&spec, &PodView::default(), &Case { status, over: true, ..Case::default() });
+    assert_eq!(restarted, refused, "also for a kubelet that was restarted");
 }
 
 #[test]
