@@ -172,12 +172,14 @@ impl Allocation {
         }
         claim.tries += 1;
         let search = claim.tries > RANDOM_TRIES;
+        // A commit names no key twice: what the service claims itself is taken, too.
+        let own = ports_of(object);
         let ranges = &ctx.api.config.ranges;
         claim.what = match &claim.what {
             What::Address(_) if search => What::Address(free_address(ctx).await?),
             What::Address(_) => What::Address(ranges.random_address()),
-            What::Port(_, at) if search => What::Port(free_port(ctx).await?, *at),
-            What::Port(_, at) => What::Port(rand::rng().random_range(ranges.node_ports.clone()), *at),
+            What::Port(_, at) if search => What::Port(free_port(ctx, &own).await?, *at),
+            What::Port(_, at) => What::Port(pick_port(&ranges.node_ports, &own)?, *at),
         };
         show(object, &claim.what);
         Ok(())
@@ -243,10 +245,7 @@ impl Allocation {
         let mut claimed = had.clone();
         for (port, at) in wanted {
             let requested = port != 0;
-            let mut port = port;
-            while !requested && (port == 0 || mine.contains(&port)) {
-                port = rand::rng().random_range(range.clone());
-            }
+            let port = if requested { port } else { pick_port(&range, &mine)? };
             mine.insert(port);
             let what = What::Port(port, at);
             show(object, &what);
@@ -360,13 +359,24 @@ async fn free_address(ctx: &Ctx) -> Result<Ipv4Addr, Status> {
         .ok_or_else(|| Status::internal("failed to allocate a serviceIP: range is full"))
 }
 
-async fn free_port(ctx: &Ctx) -> Result<u16, Status> {
+fn ports_are_full() -> Status {
+    Status::internal("failed to allocate a nodePort: range is full")
+}
+
+/// A port of the range that is not among `mine`: by chance, or the first one when chance does not find any.
+fn pick_port(range: &RangeInclusive<u16>, mine: &BTreeSet<u16>) -> Result<u16, Status> {
+    let mut rng = rand::rng();
+    let chance = (0..RANDOM_TRIES).map(|_| rng.random_range(range.clone())).find(|port| !mine.contains(port));
+    chance.or_else(|| range.clone().find(|port| !mine.contains(port))).ok_or_else(ports_are_full)
+}
+
+async fn free_port(ctx: &Ctx, mine: &BTreeSet<u16>) -> Result<u16, Status> {
     let taken = taken_below(ctx, NODE_PORTS).await?;
     ctx.api
         .config
         .ranges
         .node_ports
         .clone()
-        .find(|port| !taken.contains(&port.to_string()))
-        .ok_or_else(|| Status::internal("failed to allocate a nodePort: range is full"))
+        .find(|port| !taken.contains(&port.to_string()) && !mine.contains(port))
+        .ok_or_else(ports_are_full)
 }

@@ -42,6 +42,10 @@ async fn callers_are_identified() {
     assert_eq!(issued.code, 201);
     let account = client(server.port, issued.body["status"]["token"].as_str());
     assert_eq!(send(&account, "GET", MAPS, &[], Vec::new()).await.code, 200);
+    // It dies with the account.
+    server.send("DELETE", "/api/v1/namespaces/default/serviceaccounts/default", &Value::Null).await;
+    server.get("/api/v1/namespaces/default/serviceaccounts").await;
+    assert_eq!(send(&account, "GET", MAPS, &[], Vec::new()).await.code, 401);
     server.stop().await;
 }
 
@@ -178,6 +182,15 @@ async fn pods_are_deleted_gracefully() {
     server.send("DELETE", &format!("{PODS}/p"), &json!({"gracePeriodSeconds": 0})).await;
     assert_eq!(server.get(&format!("{PODS}/p")).await.code, 404);
 
+    // Neither a huge grace period nor an endless watch harms the server.
+    let mut patient = pod("patient");
+    patient["spec"]["terminationGracePeriodSeconds"] = json!(999_999_999_999_i64);
+    patient["spec"]["nodeName"] = json!("n1");
+    server.send("POST", PODS, &patient).await;
+    assert_eq!(server.send("DELETE", &format!("{PODS}/patient"), &Value::Null).await.code, 200);
+    let endless = format!("{PODS}?watch=true&timeoutSeconds=9223372036854775807");
+    assert_eq!(events(&server, &endless, 1).await.len(), 1);
+
     // A pod without a node goes at once.
     server.send("POST", PODS, &pod("q")).await;
     server.send("DELETE", &format!("{PODS}/q"), &Value::Null).await;
@@ -264,6 +277,17 @@ async fn no_address_is_handed_out_twice() {
     assert!(same.body["message"].as_str().unwrap().contains("already allocated"), "{}", same.body);
     let outside = server.send("POST", SERVICES, &service("t", json!({"clusterIP": "10.1.2.3"}))).await;
     assert!(outside.body["message"].as_str().unwrap().contains("10.96.0.0/16"), "{}", outside.body);
+
+    let own = server.get(&format!("{SERVICES}/s0")).await.body["spec"]["ports"][0]["nodePort"].as_u64();
+    let other = ports.iter().find(|port| Some(**port) != own).unwrap();
+    let steal = json!({"spec": {"ports": [{"port": 80, "nodePort": other}]}});
+    let stolen = server.send("PATCH", &format!("{SERVICES}/s0"), &steal).await;
+    assert_eq!(stolen.code, 422, "{}", stolen.body);
+    assert!(stolen.body["message"].as_str().unwrap().contains("provided port is already allocated"));
+    // More ports than the range has.
+    let many: Vec<Value> = (0..11).map(|i| json!({"name": format!("p{i}"), "port": 80 + i})).collect();
+    let greedy = service("greedy", json!({"type": "NodePort", "ports": many}));
+    assert_eq!(server.send("POST", SERVICES, &greedy).await.code, 500);
 
     // What a service gives back is free again.
     let s0 = server.get(&format!("{SERVICES}/s0")).await.body;

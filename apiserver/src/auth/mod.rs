@@ -9,13 +9,15 @@ mod token_file;
 
 use std::path::Path;
 
-use api::status::Status;
+use api::{object::ObjectExt as _, status::Status};
 use http::{HeaderMap, header};
 use rustls_pki_types::CertificateDer;
 
 pub use certificate::from_certificate;
-use service_account::TokenIssuer;
+use service_account::{Bound, ObjectRef, TokenIssuer};
 use token_file::TokenFile;
+
+use crate::watch_cache::WatchCache;
 
 /// An identified caller.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,11 +60,12 @@ impl Authenticator {
         &self,
         certificate: Option<&CertificateDer<'_>>,
         headers: &HeaderMap,
+        cache: &WatchCache,
     ) -> Result<User, Status> {
         if let Some(user) = certificate.and_then(from_certificate) {
             return Ok(user);
         }
-        bearer(headers).and_then(|token| self.token(token)).ok_or_else(Status::unauthorized)
+        bearer(headers).and_then(|token| self.token(token, cache)).ok_or_else(Status::unauthorized)
     }
 
     /// Whether this server issues service account tokens.
@@ -75,15 +78,28 @@ impl Authenticator {
         self.service_accounts.as_ref()
     }
 
-    fn token(&self, token: &str) -> Option<User> {
+    fn token(&self, token: &str, cache: &WatchCache) -> Option<User> {
         if let Some(user) = self.tokens.as_ref().and_then(|t| t.find(token)) {
             return Some(user);
         }
-        self.service_accounts.as_ref().and_then(|s| s.verify(token)).map(|claims| claims.user())
+        let claims = self.service_accounts.as_ref()?.verify(token)?;
+        lives(&claims.bound, cache).then(|| claims.user())
     }
 }
 
-/// The token of an `Authorization: Bearer` header, or of the WebSocket subprotocol that browsers use.
+/// Whether what a token is bound to is still there: a token dies with its account and its pod.
+fn lives(bound: &Bound, cache: &WatchCache) -> bool {
+    let is_there = |prefix: &str, object: &ObjectRef| {
+        let found =
+            cache.resource(prefix).and_then(|r| r.get(&format!("{}/{}", bound.namespace, object.name)));
+        let value = found.and_then(|o| serde_json::from_slice::<serde_json::Value>(&o.json()).ok());
+        value.is_some_and(|v| v.uid() == object.uid)
+    };
+    is_there("/registry/serviceaccounts/", &bound.serviceaccount)
+        && bound.pod.as_ref().is_none_or(|pod| is_there("/registry/pods/", pod))
+}
+
+/// The token of an `Authorization: Bearer` header.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;

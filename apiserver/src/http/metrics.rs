@@ -40,7 +40,10 @@ impl Labels {
     pub fn of<B>(request: &Request<B>) -> Self {
         let watch = request.uri().query().is_some_and(|q| q.contains("watch=true") || q.contains("watch=1"));
         let other = |method: &Method| Self {
-            verb: method.as_str().to_owned(),
+            verb: match method.as_str() {
+                known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE") => known.to_owned(),
+                _ => "OTHER".to_owned(),
+            },
             group: String::new(),
             version: String::new(),
             resource: String::new(),
@@ -102,7 +105,14 @@ impl Metrics {
     /// Counts an answered request.
     pub fn observe(&self, labels: Labels, code: StatusCode, took: Duration) {
         // Unknown resources would let callers grow the label set without bound.
-        let known = code != StatusCode::NOT_FOUND || labels.resource.is_empty();
+        let looked_up = !matches!(
+            code,
+            StatusCode::NOT_FOUND
+                | StatusCode::UNAUTHORIZED
+                | StatusCode::URI_TOO_LONG
+                | StatusCode::METHOD_NOT_ALLOWED
+        );
+        let known = looked_up || labels.resource.is_empty();
         let labels = if known {
             labels
         } else {

@@ -55,7 +55,7 @@ async fn route(
     if let Some(response) = health::serve(&api, &path, request.uri().query().unwrap_or("")).await {
         return Ok(response);
     }
-    let user = api.auth.identify(certificate, request.headers())?;
+    let user = api.auth.identify(certificate, request.headers(), &api.cache)?;
     if path.len() > MAX_PATH || request.uri().query().is_some_and(|q| q.len() > MAX_QUERY) {
         return Err(Status::failure(414, "RequestURITooLong", "the request URI is too long"));
     }

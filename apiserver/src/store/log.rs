@@ -7,7 +7,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -78,6 +78,7 @@ impl Log {
             .truncate(false)
             .read(true)
             .write(true)
+            .mode(OURS_ALONE)
             .open(path)
             .map_err(|e| failed(path, &e))?;
         let size = file.metadata().map_err(|e| failed(path, &e))?.len();
@@ -197,7 +198,13 @@ impl Log {
     ) -> io::Result<Vec<u64>> {
         const FRAME_SIZE: usize = 1 << 20;
         let path = self.path.with_added_extension("compact");
-        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .mode(OURS_ALONE)
+            .open(&path)?;
         file.write_all_at(MAGIC, 0)?;
         let mut length = MAGIC.len() as u64;
         let mut offsets = Vec::with_capacity(live.len());
@@ -348,3 +355,6 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 fn failed(path: &Path, error: &io::Error) -> StoreError {
     StoreError::Damaged(format!("{}: {error}", path.display()))
 }
+
+/// The mode of the file: all Secrets of the cluster are in it.
+const OURS_ALONE: u32 = 0o600;

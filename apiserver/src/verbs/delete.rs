@@ -274,7 +274,8 @@ fn begin(kind: &Kind, options: &DeleteOptions, object: &mut Value) {
             return;
         }
     }
-    let deadline = Timestamp::now() + SignedDuration::from_secs(grace);
+    // A grace period beyond the end of time lasts until then.
+    let deadline = Timestamp::now().checked_add(SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX);
     object.set_meta("deletionTimestamp", deadline.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     object.set_meta("deletionGracePeriodSeconds", grace);
     if was_deleting {

@@ -263,42 +263,65 @@ pub async fn write_with(
             other => other?,
         };
         let mut allocation = allocate::Allocation::new(ctx, &mut new, Some(&old)).await?;
-        warnings.extend(kind.rules.warnings(&new, Some(&old)));
-        if ctx.query.dry_run {
-            return Ok(Updated::Object(new));
-        }
         let finished = super::delete::is_finished(kind, &new);
-        let bytes = stored(&new)?;
-        if !finished && bytes == current.bytes {
+        if !finished && !ctx.query.dry_run && stored(&new)? == current.bytes {
             if current.verified {
+                warnings.extend(kind.rules.warnings(&new, Some(&old)));
                 return Ok(Updated::Object(old));
             }
             current = Current::stored(ctx).await?;
             continue;
         }
-        let key = ctx.key(ctx.name());
-        let first = if finished {
+        if finished {
             allocation.release(ctx, &new).await?;
-            Op::delete(key, current.revision)
+        }
+        let revision = match commit(ctx, &current, &mut new, finished, &mut allocation).await? {
+            Ok(revision) => revision,
+            Err(present) => {
+                current = present;
+                continue;
+            }
+        };
+        warnings.extend(kind.rules.warnings(&new, Some(&old)));
+        if let Some(revision) = revision {
+            new.set_meta("resourceVersion", revision.to_string());
+        }
+        return Ok(if finished { Updated::Gone(new) } else { Updated::Object(new) });
+    }
+    Err(Status::modified(&kind.plural, &kind.group, ctx.name()))
+}
+
+/// Stores a new state (or the object's end) with what it takes and gives back. Answers the revision, none for
+/// a dry run; or the present state, when somebody else wrote in between.
+async fn commit(
+    ctx: &Ctx,
+    current: &Current,
+    new: &mut Value,
+    finished: bool,
+    allocation: &mut allocate::Allocation,
+) -> Result<Result<Option<Revision>, Current>, Status> {
+    if ctx.query.dry_run {
+        return Ok(Ok(None));
+    }
+    let key = ctx.key(ctx.name());
+    loop {
+        let first = if finished {
+            Op::delete(key.clone(), current.revision)
         } else {
-            Op::update(key, current.revision, bytes)
+            Op::update(key.clone(), current.revision, stored(new)?)
         };
         let mut ops = vec![first];
         ops.extend(allocation.ops());
         match ctx.api.store.commit(ops).await.map_err(store_failed)? {
-            Committed::Done(revision) => {
-                new.set_meta("resourceVersion", revision.to_string());
-                return Ok(if finished { Updated::Gone(new) } else { Updated::Object(new) });
-            }
+            Committed::Done(revision) => return Ok(Ok(Some(revision))),
             Committed::Conflict { index: 0, current: Some(now) } => {
-                current = Current { bytes: now.value, revision: now.revision, verified: true };
+                return Ok(Err(Current { bytes: now.value, revision: now.revision, verified: true }));
             }
             Committed::Conflict { index: 0, current: None } => return Err(ctx.not_found()),
-            // An allocation was taken meanwhile: the next round picks another.
-            Committed::Conflict { .. } => {}
+            // An address that seemed free was taken meanwhile: pick again, or say so when it was asked for.
+            Committed::Conflict { index, .. } => allocation.taken(ctx, index - 1, new).await?,
         }
     }
-    Err(Status::modified(&kind.plural, &kind.group, ctx.name()))
 }
 
 /// The present state of the object a write starts from.

@@ -25,6 +25,8 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 const TOGETHER: usize = 256;
 /// Upstream ends a watch without a timeout after 30 to 60 minutes.
 const MIN_TIMEOUT: u64 = 1800;
+/// No watch lasts longer, whatever it asks for.
+const MAX_TIMEOUT: u64 = 365 * 24 * 3600;
 
 /// `GET …?watch=true`.
 ///
@@ -61,6 +63,7 @@ pub async fn watch(ctx: Ctx) -> Result<Response<Body>, Status> {
     let watcher = ctx.resource.watch(from, ctx.scope(), keep);
     let timeout =
         ctx.query.timeout_seconds.unwrap_or_else(|| rand::rng().random_range(MIN_TIMEOUT..2 * MIN_TIMEOUT));
+    let timeout = timeout.min(MAX_TIMEOUT);
     let frames = match watcher {
         Ok(watcher) => {
             let stream = Stream {
