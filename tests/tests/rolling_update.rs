@@ -22,7 +22,10 @@ spec:
     spec:
       terminationGracePeriodSeconds: 10
       containers:
-      - {name: web, image: 'http-go:v1', ports: [{containerPort: 8080}]}
+      - name: web
+        image: http-go:v1
+        ports: [{containerPort: 8080}]
+        readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}
 ---
 apiVersion: v1
 kind: Service
