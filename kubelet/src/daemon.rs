@@ -54,9 +54,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
 async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     let config = Arc::new(config);
-    for dir in [&config.root_dir, &config.log_dir] {
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    }
+    crate::volumes::make_private(&config.root_dir)
+        .with_context(|| format!("cannot make {}", config.root_dir.display()))?;
+    std::fs::create_dir_all(&config.log_dir)
+        .with_context(|| format!("cannot make {}", config.log_dir.display()))?;
     let client = client::connect(&config.kubeconfig, "kubelet").await?;
     let runtime: Arc<dyn Runtime> =
         Arc::new(cri::Client::new(&config.runtime).context("container runtime endpoint")?);

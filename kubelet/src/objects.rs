@@ -23,7 +23,7 @@ pub const REFRESH_AGE: Duration = Duration::from_secs(20);
 type Answers<K> = Mutex<HashMap<(String, String), (Instant, Option<Arc<K>>)>>;
 
 /// A token and when to replace it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Token {
     text: String,
     replace_at: Timestamp,

@@ -44,12 +44,18 @@ pub enum PkiError {
 }
 
 /// A certificate and its private key, as PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Issued {
     /// The certificate.
     pub cert_pem: String,
     /// Its private key (PKCS#8).
     pub key_pem: String,
+}
+
+impl std::fmt::Debug for Issued {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Issued").field("cert_pem", &self.cert_pem).finish_non_exhaustive()
+    }
 }
 
 impl Issued {

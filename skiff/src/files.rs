@@ -12,6 +12,13 @@ pub fn make_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))
 }
 
+/// Makes a folder that only its owner may enter, with everything above it.
+pub fn make_private_dir(path: &Path) -> Result<()> {
+    make_dir(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+        .with_context(|| format!("cannot close the folder {}", path.display()))
+}
+
 /// Puts a file in place of whatever is there, in one step.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let parent = path.parent().with_context(|| format!("{} is no file", path.display()))?;
@@ -58,5 +65,21 @@ pub fn remove_tree(path: &Path) -> Result<()> {
             Err(e).with_context(|| format!("cannot remove {}", path.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_folders_stay_private() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("a/pki");
+        make_dir(&dir).unwrap();
+        for _ in 0..2 {
+            make_private_dir(&dir).unwrap();
+            assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+        }
     }
 }

@@ -36,7 +36,8 @@ fn ensure_node(cluster: &Cluster, node: &Node) -> Result<()> {
 
 /// Makes all folders and configuration files of the cluster.
 pub fn ensure(cluster: &Cluster) -> Result<()> {
-    for dir in [cluster.control_plane_dir(), cluster.log_dir(None), cluster.run_dir()] {
+    files::make_private_dir(&cluster.control_plane_dir())?;
+    for dir in [cluster.log_dir(None), cluster.run_dir()] {
         files::make_dir(&dir)?;
     }
     cluster.all_nodes().iter().try_for_each(|node| ensure_node(cluster, node))

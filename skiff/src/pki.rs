@@ -116,7 +116,7 @@ fn public_pem(key: &KeyPair) -> String {
 
 /// Makes all certificates, keys and kubeconfigs that are not there yet.
 pub fn ensure(cluster: &Cluster) -> Result<()> {
-    files::make_dir(&cluster.pki_dir())?;
+    files::make_private_dir(&cluster.pki_dir())?;
     let ca = pair(cluster, "ca");
     let authority =
         Authority::load_or_new("kubernetes", &ca.cert, &ca.key).context("cannot use the cluster's CA")?;

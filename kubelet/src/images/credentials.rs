@@ -12,7 +12,7 @@ use super::reference;
 use crate::objects::{Objects, REFRESH_AGE};
 use crate::pod;
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 struct Entry {
     #[serde(default)]
     username: String,

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -35,8 +35,11 @@ pub(super) fn write(dir: &Path, files: &Files, group: Option<i64>) -> io::Result
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent)?;
         }
-        fs::write(&target, &file.bytes)?;
-        fs::set_permissions(&target, fs::Permissions::from_mode(file.mode))?;
+        // Nobody may read a secret between its making and its getting a mode.
+        let mut made = fs::OpenOptions::new().write(true).create_new(true).mode(file.mode).open(&target)?;
+        made.write_all(&file.bytes)?;
+        // The process' umask may have taken from the mode.
+        made.set_permissions(fs::Permissions::from_mode(file.mode))?;
     }
     disk::give_to_group(&fresh, group)?;
     let next = dir.join(NEXT);

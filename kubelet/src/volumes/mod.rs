@@ -8,6 +8,7 @@ mod payload;
 pub mod sub_path;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,12 @@ pub struct Around<'a> {
     pub node: &'a NodeFacts,
 }
 
+/// Makes a folder, with everything above it, that other users of the node may not look into.
+pub fn make_private(dir: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o750))
+}
+
 impl Volumes {
     /// Volumes below the kubelet's root folder.
     pub fn new(root: &Path, objects: Arc<Objects>) -> Self {
@@ -61,8 +68,10 @@ impl Volumes {
         around: Around<'_>,
     ) -> Result<BTreeMap<String, VolumePath>, MountError> {
         let mut paths = BTreeMap::new();
+        let dir = names::pod_dir(&self.root, pod::uid(pod));
         for volume in pod::spec(pod).volumes.iter().flatten() {
             let failed = |message| MountError { volume: volume.name.clone(), message };
+            make_private(&dir).map_err(|error| failed(error.to_string()))?;
             let path = self.volume(pod, volume, around, Duration::ZERO).await.map_err(failed)?;
             paths.insert(volume.name.clone(), path);
         }

@@ -190,7 +190,7 @@ impl Worker {
         let mut mounts = Vec::new();
         if !taken("/etc/hosts") {
             let path = dir.join("etc-hosts");
-            std::fs::create_dir_all(&dir)?;
+            crate::volumes::make_private(&dir)?;
             let node_hosts = if pod::host_network(pod) {
                 Some(std::fs::read_to_string("/etc/hosts").unwrap_or_default())
             } else {

@@ -30,3 +30,9 @@ fn more_groups_than_a_certificate_holds_are_refused() {
     let error = authority.issue(&IssueRequest::client("jane", &["dev", "ops"])).unwrap_err();
     assert_eq!(error.to_string(), "a certificate can name at most one group, not dev, ops");
 }
+
+#[test]
+fn keys_are_not_shown() {
+    let issued = Issued { cert_pem: "public".to_owned(), key_pem: "private".to_owned() };
+    assert_eq!(format!("{issued:?}"), r#"Issued { cert_pem: "public", .. }"#);
+}
