@@ -4,7 +4,7 @@
 //! and wait for the lock of other users. Upstream: `pkg/util/iptables`.
 
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// A jump from a built-in chain into one of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,14 +25,26 @@ pub fn missing(jumps: &[Jump]) -> std::io::Result<Vec<Jump>> {
             .args(["-w", "5", "-t", jump.table, "-C", jump.from])
             .args(jump.rule.split(' '))
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
+            .output()
             .map_err(named("iptables"))?;
-        if !found.success() {
+        if !is_there(&found)? {
             missing.push(*jump);
         }
     }
     Ok(missing)
+}
+
+/// What the answer to a check says: 1 that the rule is not there, 2 that not even the chain it jumps to is.
+/// All else is an error: that others hold the lock, say.
+fn is_there(answer: &Output) -> std::io::Result<bool> {
+    match answer.status.code() {
+        Some(0) => Ok(true),
+        Some(1 | 2) => Ok(false),
+        _ => {
+            let said = String::from_utf8_lossy(&answer.stderr);
+            Err(std::io::Error::other(format!("iptables: {}: {}", answer.status, said.trim())))
+        }
+    }
 }
 
 /// Applies the text of a restore, leaving what it does not name alone.
@@ -57,4 +69,26 @@ pub fn restore(text: &str) -> std::io::Result<()> {
 
 fn named(program: &'static str) -> impl Fn(std::io::Error) -> std::io::Error {
     move |error| std::io::Error::new(error.kind(), format!("{program}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    #[test]
+    fn not_every_failure_means_missing() {
+        let answer = |status| {
+            let status = ExitStatus::from_raw(status);
+            is_there(&Output { status, stdout: Vec::new(), stderr: b"xtables lock\n".to_vec() })
+        };
+        assert!(matches!(answer(0), Ok(true)));
+        assert!(matches!(answer(1 << 8), Ok(false)));
+        assert!(matches!(answer(2 << 8), Ok(false)), "before our chains are made");
+        let error = answer(4 << 8).expect_err("the lock is held by another");
+        assert_eq!(error.to_string(), "iptables: exit status: 4: xtables lock");
+        assert!(answer(9).is_err(), "killed");
+    }
 }

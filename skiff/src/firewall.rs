@@ -42,8 +42,14 @@ fn must(args: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Whether a rule or chain is there; only code 1 means that it is not.
 fn has(args: &[&str]) -> Result<bool> {
-    Ok(iptables(args)?.status.success())
+    let output = iptables(args)?;
+    match output.status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        _ => bail!("iptables {} failed: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim()),
+    }
 }
 
 /// Puts the cluster's rules in place.
@@ -75,13 +81,15 @@ pub fn ensure(cluster: &Cluster) -> Result<()> {
 pub fn remove(cluster: &Cluster) -> Result<()> {
     let chain = cluster.chain();
     for (table, from) in JUMPS {
+        // Asking for a jump to a chain that is not there is an error.
+        if !has(&["-t", table, "-S", &chain])? {
+            continue;
+        }
         while has(&["-t", table, "-C", from, "-j", &chain])? {
             must(&["-t", table, "-D", from, "-j", &chain])?;
         }
-        if has(&["-t", table, "-S", &chain])? {
-            must(&["-t", table, "-F", &chain])?;
-            must(&["-t", table, "-X", &chain])?;
-        }
+        must(&["-t", table, "-F", &chain])?;
+        must(&["-t", table, "-X", &chain])?;
     }
     Ok(())
 }

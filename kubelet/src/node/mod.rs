@@ -43,6 +43,8 @@ pub struct NodeKeeper {
     version: RuntimeVersion,
     resources: Resources,
     recorder: Recorder,
+    /// What the runtime said last.
+    images: Vec<k8s_cri::v1::Image>,
     /// What was written last, and when.
     written: Option<(NodeStatus, Timestamp)>,
     began: Timestamp,
@@ -59,7 +61,17 @@ impl NodeKeeper {
         recorder: Recorder,
     ) -> Self {
         let began = Timestamp::now();
-        Self { config, client, runtime, version, resources, recorder, written: None, began }
+        Self {
+            config,
+            client,
+            runtime,
+            version,
+            resources,
+            recorder,
+            images: Vec::new(),
+            written: None,
+            began,
+        }
     }
 
     /// Registers the node, then keeps status and heartbeat until stopped.
@@ -99,7 +111,7 @@ impl NodeKeeper {
         }
     }
 
-    async fn try_register(&self) -> Result<(), kube::Error> {
+    async fn try_register(&mut self) -> Result<(), kube::Error> {
         let labels = self.labels();
         let unready = Taint {
             key: "node.kubernetes.io/not-ready".to_owned(),
@@ -164,9 +176,12 @@ impl NodeKeeper {
         }
     }
 
-    async fn status(&self) -> NodeStatus {
+    async fn status(&mut self) -> NodeStatus {
         let conditions = self.runtime.conditions().await.map_err(|error| error.rpc());
-        let images = self.runtime.list_images().await.unwrap_or_default();
+        match self.runtime.list_images().await {
+            Ok(images) => self.images = images,
+            Err(error) => tracing::debug!(error = error.rpc(), "Cannot list images; the last list stays"),
+        }
         let before = self.written.as_ref().map(|(status, _)| status);
         render(&Observed {
             config: &self.config,
@@ -174,7 +189,7 @@ impl NodeKeeper {
             version: &self.version,
             runtime: &conditions,
             pressure: machine::pressure(&self.config.root_dir),
-            images: &images,
+            images: &self.images,
             before,
             now: Timestamp::now(),
         })

@@ -175,15 +175,27 @@ impl Server {
         query: &Query,
     ) -> Result<Response<Body>, Refusal> {
         let wish = Wish::of(request.headers(), Purpose::Ports)?;
+        let port = ports(query)?;
         let pod = self.pod(namespace, name)?;
         let sandbox = self.backend.sandbox(&pod).await.map_err(Refusal::internal)?;
         let sandbox = sandbox.ok_or_else(|| Refusal::internal(format!("pod not found ({name:?})")))?;
-        let listed = query.all("port").iter().flat_map(|ports| ports.split(',')).map(str::parse).collect();
-        let port = Result::<Vec<i32>, _>::unwrap_or_default(listed);
         let wanted = PortForwardRequest { pod_sandbox_id: sandbox, port };
         let url = self.backend.port_forward(wanted).await.map_err(Refusal::internal)?;
         session::begin(&self.tasks, request, wish, Purpose::Ports, &url).await
     }
+}
+
+/// The ports that a request names, if it names any: `port=80,443`, also several times.
+fn ports(query: &Query) -> Result<Vec<i32>, Refusal> {
+    let named = query.all("port");
+    named
+        .iter()
+        .flat_map(|ports| ports.split(','))
+        .map(|port| match port.parse::<u16>() {
+            Ok(number) if number > 0 => Ok(number.into()),
+            _ => Err(Refusal::new(StatusCode::BAD_REQUEST, format!("unable to parse {port:?} as a port"))),
+        })
+        .collect()
 }
 
 /// The streams that a request asks for, by the kubelet's names for them.
@@ -210,4 +222,19 @@ fn whole(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_numbers() {
+        let read = |query| ports(&Query::parse(Some(query))).map_err(|refusal| refusal.status);
+        assert_eq!(read(""), Ok(vec![]));
+        assert_eq!(read("port=80,443&port=8080"), Ok(vec![80, 443, 8080]));
+        for query in ["port=", "port=x", "port=80,", "port=0", "port=65536", "port=-1"] {
+            assert_eq!(read(query), Err(StatusCode::BAD_REQUEST), "{query}");
+        }
+    }
 }
