@@ -25,5 +25,3 @@ pub const CONTAINER_PORTS: &str = "io.kubernetes.container.ports";
 
 /// Where a pod's manifest came from (`api`, `file`).
 pub const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
-/// When the kubelet first saw the pod.
-pub const CONFIG_SEEN: &str = "kubernetes.io/config.seen";

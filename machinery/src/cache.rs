@@ -195,13 +195,6 @@ impl<K: Resource> Cache<K> {
         .await;
     }
 
-    /// Waits until the cache has seen a written object, as the API server returned it.
-    pub async fn wait_for_write(&self, written: &K) {
-        if let Some(revision) = revision_of(written) {
-            self.wait_for(revision).await;
-        }
-    }
-
     async fn wait_until(&self, reached: impl FnMut(&Progress) -> bool) {
         let ended = self.shared.progress.subscribe().wait_for(reached).await.is_err();
         debug_assert!(!ended, "this handle keeps the sender");

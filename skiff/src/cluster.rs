@@ -8,7 +8,6 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::files;
@@ -337,11 +336,6 @@ impl Cluster {
     pub fn save(&self) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(self)?;
         files::replace(&Self::file_in(&self.dir), &bytes, 0o600)
-    }
-
-    /// The range of the pods of the whole cluster.
-    pub fn pod_range(&self) -> Ipv4Net {
-        self.ranges.pods
     }
 }
 

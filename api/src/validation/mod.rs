@@ -4,7 +4,7 @@
 //! functions about fields push to [`Errors`] in upstream's order. Counterpart of
 //! `apimachinery/pkg/util/validation` and `apimachinery/pkg/api/validation`.
 
-use std::{collections::BTreeMap, fmt::Display, net::IpAddr};
+use std::{collections::BTreeMap, fmt::Display};
 
 use k8s_openapi::apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString};
 use serde_json::Value;
@@ -352,11 +352,6 @@ pub fn plain_number(value: &IntOrString) -> i64 {
 /// Each message about one text, as an error.
 pub fn each(errors: &mut Errors, at: &Path, value: &str, messages: Vec<String>) {
     push(errors, at, value, messages);
-}
-
-/// An IP address as upstream reads it: no leading zeros, no zone.
-pub fn parse_ip(text: &str) -> Option<IpAddr> {
-    text.parse().ok()
 }
 
 #[cfg(test)]

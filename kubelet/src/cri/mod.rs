@@ -34,11 +34,6 @@ impl CriError {
     pub fn not_found(&self) -> bool {
         self.code == tonic::Code::NotFound
     }
-
-    /// Whether the runtime does not know this call at all.
-    pub fn unimplemented(&self) -> bool {
-        self.code == tonic::Code::Unimplemented
-    }
 }
 
 impl From<tonic::Status> for CriError {
