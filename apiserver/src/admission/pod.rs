@@ -53,6 +53,8 @@ fn tolerations(pod: &mut Value) {
     pod["spec"]["tolerations"] = all.into();
 }
 
+/// Fills in the priority: that of the two classes every cluster has, else 0. PriorityClass objects are stored
+/// but not looked up yet.
 fn priority(pod: &mut Value) {
     let spec = &mut pod["spec"];
     if spec.get("priority").is_none() {

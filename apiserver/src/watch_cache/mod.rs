@@ -158,7 +158,7 @@ impl WatchCache {
         }
         let mut applied = self.applied.subscribe();
         // The sender is ours, so the wait cannot fail.
-        let _ = applied.wait_for(|applied| *applied >= revision).await;
+        let _reached = applied.wait_for(|applied| *applied >= revision).await;
     }
 
     /// Waits until the cache shows everything that was committed before this call. Returns
