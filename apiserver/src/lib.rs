@@ -48,6 +48,7 @@ use crate::{
     auth::Authenticator,
     auth::service_account::TokenIssuer,
     http::metrics::Metrics,
+    publish::documents::Documents,
     registry::Registry,
     store::Store,
     watch_cache::{CachedObject, FieldsFn, ResourceSpec, WatchCache},
@@ -59,6 +60,8 @@ pub struct Api {
     pub config: Config,
     /// The table of kinds.
     pub registry: Registry,
+    /// What is told about the table, ready to be sent.
+    pub documents: Documents,
     /// Where objects live.
     pub store: Arc<dyn Store>,
     /// What is read from.
@@ -135,6 +138,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
     let api = Arc::new(Api {
         config,
         registry,
+        documents: Documents::default(),
         store,
         cache,
         auth,

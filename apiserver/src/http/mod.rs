@@ -61,8 +61,8 @@ async fn route(
     }
     match request::parse(&path) {
         Target::Resource(target) => resource(api, user, target, request).await,
-        Target::Discovery(wanted) => Ok(publish::discovery(&api, &wanted, &request)),
-        Target::Other => Ok(other(&api, &path, &request)),
+        Target::Discovery(wanted) => Ok(publish::discovery(&api, &wanted, &request).await),
+        Target::Other => Ok(other(&api, &path, &request).await),
     }
 }
 
@@ -71,11 +71,13 @@ const MAX_PATH: usize = 4096;
 const MAX_QUERY: usize = 64 * 1024;
 
 /// What is neither health nor a resource.
-fn other<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Response<Body> {
+async fn other<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Response<Body> {
     match path {
         "/version" | "/version/" => response::json(StatusCode::OK, &publish::version()),
         "/metrics" => api.metrics.render(),
-        _ if path == "/openapi/v2" || path.starts_with("/openapi/v3") => publish::openapi(api, path, request),
+        _ if path == "/openapi/v2" || path.starts_with("/openapi/v3") => {
+            publish::openapi(api, path, request).await
+        }
         "/" => response::json(StatusCode::OK, &publish::root_paths(api)),
         _ => not_a_path(),
     }

@@ -1,6 +1,8 @@
 //! What the server tells about itself: discovery, OpenAPI, version; and how objects are shown in tables.
 
 pub mod discovery;
+pub mod documents;
+mod gnostic;
 pub mod openapi;
 pub mod table;
 
@@ -9,7 +11,8 @@ use std::sync::Arc;
 use api::{kind::Kind, status::Status};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+
+use documents::Document;
 
 use crate::{
     Api,
@@ -68,78 +71,111 @@ pub fn root_paths(api: &Arc<Api>) -> Value {
 }
 
 /// Answers a discovery request in the form its `Accept` header asks for.
-pub fn discovery<B>(api: &Arc<Api>, wanted: &Discovery, request: &Request<B>) -> Response<Body> {
+pub async fn discovery<B>(api: &Arc<Api>, wanted: &Discovery, request: &Request<B>) -> Response<Body> {
     let table = api.registry.table();
-    let kinds = table.kinds();
-    let document = match wanted {
-        Discovery::CoreVersions | Discovery::Groups if wants_aggregated(request) => {
-            let document = discovery::aggregated(kinds, *wanted == Discovery::CoreVersions);
-            return with_etag(request, AGGREGATED, document.to_string().into_bytes());
-        }
-        Discovery::CoreVersions => {
-            let host = api.config.advertise.map_or_else(|| "127.0.0.1".to_owned(), |a| a.to_string());
-            Some(discovery::core_versions(&format!("{host}:{}", api.port())))
-        }
-        Discovery::Groups => Some(discovery::groups(kinds)),
-        Discovery::Group(group) => discovery::group(kinds, group),
-        Discovery::Resources(group, version) => discovery::resources(kinds, group, version),
+    let aggregated = wants_aggregated(request);
+    let name = match wanted {
+        Discovery::CoreVersions if aggregated => "aggregated /api".to_owned(),
+        Discovery::Groups if aggregated => "aggregated /apis".to_owned(),
+        Discovery::CoreVersions => "/api".to_owned(),
+        Discovery::Groups => "/apis".to_owned(),
+        Discovery::Group(group) => format!("/apis/{group}"),
+        Discovery::Resources(group, version) => format!("resources of {group}/{version}"),
     };
-    match document {
-        Some(document) => response::json(StatusCode::OK, &document),
-        None => crate::http::not_a_path(),
-    }
+    let (wanted, address) = (wanted.clone(), server_address(api));
+    let make = move |kinds: &[Arc<Kind>]| {
+        let (media, document) = match &wanted {
+            Discovery::CoreVersions | Discovery::Groups if aggregated => {
+                (AGGREGATED, discovery::aggregated(kinds, wanted == Discovery::CoreVersions))
+            }
+            Discovery::CoreVersions => (JSON, discovery::core_versions(&address)),
+            Discovery::Groups => (JSON, discovery::groups(kinds)),
+            Discovery::Group(group) => (JSON, discovery::group(kinds, group)?),
+            Discovery::Resources(group, version) => (JSON, discovery::resources(kinds, group, version)?),
+        };
+        Some(Document::new(media, document.to_string().into_bytes()))
+    };
+    answer(api.documents.get(&table, &name, make).await, request)
 }
 
-/// What kubectl asks `/openapi/v2` for when version 3 does not know a kind.
+/// The address that `/api` tells clients.
+fn server_address(api: &Arc<Api>) -> String {
+    let host = api.config.advertise.map_or_else(|| "127.0.0.1".to_owned(), |a| a.to_string());
+    format!("{host}:{}", api.port())
+}
+
+fn answer<B>(document: Option<Arc<Document>>, request: &Request<B>) -> Response<Body> {
+    document.map_or_else(crate::http::not_a_path, |document| document.answer(request))
+}
+
+const JSON: &str = "application/json";
+/// The protobuf form of `/openapi/v2`, as the answer names it; requests write `v2@v1.0`.
 const OPENAPI_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-/// A `gnostic` document whose only field is `swagger: "2.0"`. Whoever reads this form is after a kind that
-/// version 3 has not shown it; it finds none here either and says so in its own words.
-const NAMELESS_DOCUMENT: &[u8] = b"\x0a\x032.0";
 
 /// Answers a request below `/openapi`.
-pub fn openapi<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Response<Body> {
+pub async fn openapi<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Response<Body> {
     let table = api.registry.table();
-    let kinds = table.kinds();
     let document = match path.trim_end_matches('/') {
-        "/openapi/v2" => {
-            let accept = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
-            if accept.contains("proto-openapi.spec.v2") {
-                return with_etag(request, OPENAPI_PROTOBUF, NAMELESS_DOCUMENT.to_vec());
-            }
-            if !accept.contains("json") && !accept.contains("*/*") {
-                let only = "only the following media types are accepted: application/json";
-                return response::status(&Status::not_acceptable(only));
-            }
-            Some(openapi::v2(kinds))
+        "/openapi/v2" if accepts(request, JSON) => {
+            let make =
+                |kinds: &[Arc<Kind>]| Some(Document::new(JSON, openapi::v2(kinds).to_string().into_bytes()));
+            api.documents.get(&table, "/openapi/v2", make).await
         }
-        "/openapi/v3" => Some(openapi::index(kinds)),
+        "/openapi/v2" if accepts(request, OPENAPI_PROTOBUF) => {
+            let make = |kinds: &[Arc<Kind>]| {
+                Some(Document::new(OPENAPI_PROTOBUF, gnostic::encode(&openapi::v2(kinds))))
+            };
+            api.documents.get(&table, "protobuf /openapi/v2", make).await
+        }
+        "/openapi/v2" => return not_acceptable(&[JSON, OPENAPI_PROTOBUF]),
+        _ if !accepts(request, JSON) => return not_acceptable(&[JSON]),
+        "/openapi/v3" => {
+            let versions = api.documents.versions(&table).await;
+            let make = move |_: &[Arc<Kind>]| {
+                let index = openapi::index(versions.iter().map(|(name, v)| (name.as_str(), v.hash())));
+                Some(Document::new(JSON, index.to_string().into_bytes()))
+            };
+            api.documents.get(&table, "/openapi/v3", make).await
+        }
         other => {
             let name = other.strip_prefix("/openapi/v3/").unwrap_or("");
-            return open_api_document(kinds, name, request);
+            return openapi_v3(api, name, request).await;
         }
     };
-    match document {
-        Some(document) => with_etag(request, "application/json", document.to_string().into_bytes()),
-        None => crate::http::not_a_path(),
-    }
+    answer(document, request)
+}
+
+/// Whether a request takes an answer of this media type.
+fn accepts<B>(request: &Request<B>, wanted: &str) -> bool {
+    let accept = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
+    accept.split(',').any(|media| match media.split(';').next().unwrap_or("").trim() {
+        "" | "*/*" | "application/*" => true,
+        "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" => wanted == OPENAPI_PROTOBUF,
+        media => media == wanted,
+    })
+}
+
+fn not_acceptable(served: &[&str]) -> Response<Body> {
+    let only = format!("only the following media types are accepted: {}", served.join(", "));
+    response::status(&Status::not_acceptable(only))
 }
 
 /// One OpenAPI v3 document. Under a URL with its hash it never changes; a former hash leads to the present one.
-fn open_api_document<B>(kinds: &[Arc<Kind>], name: &str, request: &Request<B>) -> Response<Body> {
-    let Some(hash) = openapi::document_hash(kinds, name) else { return crate::http::not_a_path() };
+async fn openapi_v3<B>(api: &Arc<Api>, name: &str, request: &Request<B>) -> Response<Body> {
+    let versions = api.documents.versions(&api.registry.table()).await;
+    let Some(version) = versions.get(name) else { return crate::http::not_a_path() };
     let asked =
         request.uri().query().into_iter().flat_map(|q| q.split('&')).find_map(|p| p.strip_prefix("hash="));
     if let Some(asked) = asked
-        && asked != hash
-        && let Ok(url) = HeaderValue::try_from(format!("/openapi/v3/{name}?hash={hash}"))
+        && asked != version.hash()
+        && let Ok(url) = HeaderValue::try_from(format!("/openapi/v3/{name}?hash={}", version.hash()))
     {
         let mut response = Response::new(response::full(Vec::new()));
         *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
         response.headers_mut().insert(header::LOCATION, url);
         return response;
     }
-    let Some(document) = openapi::v3(kinds, name) else { return crate::http::not_a_path() };
-    let mut response = with_etag(request, "application/json", document.to_string().into_bytes());
+    let mut response = answer(api.documents.of_version(name, version).await, request);
     if asked.is_some() {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
     }
@@ -154,25 +190,4 @@ fn wants_aggregated<B>(request: &Request<B>) -> bool {
         parts.next() == Some("application/json")
             && ["g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"].iter().all(|p| media.contains(p))
     })
-}
-
-/// A document with an ETag; 304 when the client has it already.
-pub fn with_etag<B>(request: &Request<B>, media: &'static str, bytes: Vec<u8>) -> Response<Body> {
-    let hash = Sha256::digest(&bytes).iter().map(|b| format!("{b:02X}")).collect::<String>();
-    let etag = format!("\"{hash}\"");
-    let known = request.headers().get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == etag.as_bytes());
-    let mut response = if known {
-        let mut response = Response::new(response::full(Vec::new()));
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
-    } else {
-        response::json_bytes(StatusCode::OK, bytes)
-    };
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
-    if let Ok(etag) = HeaderValue::from_str(&etag) {
-        headers.insert(header::ETAG, etag);
-    }
-    response
 }

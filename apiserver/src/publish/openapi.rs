@@ -1,7 +1,7 @@
 //! OpenAPI v3 and v2 documents of everything that is served, made from the table of kinds.
 //!
-//! Documents are made when asked for and not kept: the index names them by a hash of what they are made from,
-//! and clients fetch a document once for each hash.
+//! Pure functions of the table; [`super::documents`] keeps what they make. The index names documents by a hash
+//! of what they are made from, and clients fetch a document once for each hash.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 /// The document's name of a group version: `api/v1` or `apis/apps/v1`.
-fn document_name(kind: &Kind) -> String {
+pub fn document_name(kind: &Kind) -> String {
     if kind.group.is_empty() {
         format!("api/{}", kind.version)
     } else {
@@ -23,28 +23,19 @@ fn in_document<'a>(kinds: &'a [Arc<Kind>], name: &str) -> Vec<&'a Arc<Kind>> {
     kinds.iter().filter(|k| document_name(k) == name).collect()
 }
 
-/// `/openapi/v3`: the documents there are.
-pub fn index(kinds: &[Arc<Kind>]) -> Value {
-    let mut paths = Map::new();
-    for kind in kinds {
-        let name = document_name(kind);
-        if !paths.contains_key(&name) {
-            let hash = hash(&in_document(kinds, &name));
+/// `/openapi/v3`: the documents there are, with their hashes.
+pub fn index<'a>(documents: impl Iterator<Item = (&'a str, &'a str)>) -> Value {
+    let paths: Map<String, Value> = documents
+        .map(|(name, hash)| {
             let url = json!({"serverRelativeURL": format!("/openapi/v3/{name}?hash={hash}")});
-            paths.insert(name, url);
-        }
-    }
+            (name.to_owned(), url)
+        })
+        .collect();
     json!({"paths": paths})
 }
 
-/// The hash in the URL of a document; `None` when nothing is served there.
-pub fn document_hash(kinds: &[Arc<Kind>], name: &str) -> Option<String> {
-    let kinds = in_document(kinds, name);
-    (!kinds.is_empty()).then(|| hash(&kinds))
-}
-
 /// A hash of what a document is made from. The schemas of built-in kinds only change with the version.
-fn hash(kinds: &[&Arc<Kind>]) -> String {
+pub fn hash(kinds: &[Arc<Kind>]) -> String {
     let mut state = Sha256::new();
     state.update(VERSION);
     for kind in kinds {
@@ -137,7 +128,7 @@ fn schemas(kinds: &[&Arc<Kind>], prefix: &str) -> Map<String, Value> {
             json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
     }
     for (name, schema) in &mut all {
-        extend(name, schema);
+        extend(name, schema, prefix == REFERENCES);
     }
     all
 }
@@ -161,19 +152,27 @@ fn list_schema(kind: &Kind, prefix: &str, name: &str, generator: &mut SchemaGene
     })
 }
 
-/// Adds to a schema what `k8s-openapi` leaves out: how lists and maps merge.
-fn extend(name: &str, schema: &mut Value) {
+/// Adds to a schema what `k8s-openapi` leaves out: how lists and maps merge. `alone` says that references stand
+/// alone, as OpenAPI 3.0 has it; clients of version 2 look for them beside the description.
+fn extend(name: &str, schema: &mut Value, alone: bool) {
     let own = facts(name, "*");
     if !own.map_type.is_empty() {
         schema["x-kubernetes-map-type"] = json!(own.map_type);
     }
     for (field, property) in schema["properties"].as_object_mut().into_iter().flatten() {
-        if let Some(reference) = property.get("$ref").cloned()
+        if alone
+            && let Some(reference) = property.get("$ref").cloned()
             && let Some(object) = property.as_object_mut().filter(|o| o.len() > 1)
         {
-            // Beside a reference nothing else counts in OpenAPI 3.0.
             object.remove("$ref");
             object.insert("allOf".into(), json!([{"$ref": reference}]));
+        }
+        if !alone
+            && let Some(reference) = property.pointer("/allOf/0/$ref").cloned()
+            && let Some(object) = property.as_object_mut()
+        {
+            object.remove("allOf");
+            object.insert("$ref".into(), reference);
         }
         let fact = facts(name, field);
         let keys: Vec<&str> = fact.keys.split(',').filter(|k| !k.is_empty()).collect();
@@ -327,7 +326,8 @@ mod tests {
     #[test]
     fn every_reference_leads_somewhere() {
         let kinds = kinds();
-        for name in index(&kinds)["paths"].as_object().unwrap().keys() {
+        let names: std::collections::BTreeSet<String> = kinds.iter().map(|k| document_name(k)).collect();
+        for name in &names {
             let document = v3(&kinds, name).unwrap();
             let mut found = Vec::new();
             references(&document, &mut found);
@@ -336,6 +336,17 @@ mod tests {
                 assert!(document.pointer(&reference.replace('#', "")).is_some(), "{name}: {reference}");
             }
         }
+    }
+
+    #[test]
+    fn references_stand_where_clients_look_for_them() {
+        let v2 = v2(&kinds());
+        let spec = &v2["definitions"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"];
+        assert_eq!(spec["$ref"], "#/definitions/io.k8s.api.core.v1.PodSpec");
+        assert!(spec["description"].is_string());
+        let v3 = v3(&kinds(), "api/v1").unwrap();
+        let spec = &v3["components"]["schemas"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"];
+        assert_eq!(spec["allOf"][0]["$ref"], "#/components/schemas/io.k8s.api.core.v1.PodSpec");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
 
+pub mod raw;
+
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
 use apiserver::{allocate::Ranges, args::Config};

@@ -1,0 +1,327 @@
+//! Ready-made discovery and OpenAPI documents.
+//!
+//! Invariant: a document is made once for each state of the table of kinds, and an OpenAPI v3 document once for
+//! each set of kinds of its group version, however many clients ask. Large ones are kept compressed, which is how
+//! most clients want them; the rest get them unpacked.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{Read as _, Write as _},
+    sync::Arc,
+};
+
+use api::kind::Kind;
+use bytes::Bytes;
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
+
+use super::openapi;
+use crate::{
+    registry::Table,
+    response::{self, Body},
+};
+
+/// Documents from this size on are kept compressed.
+const COMPRESS_FROM: usize = 16 * 1024;
+
+/// A document that is ready to be sent.
+pub struct Document {
+    media: &'static str,
+    etag: HeaderValue,
+    content: Content,
+}
+
+enum Content {
+    Plain(Bytes),
+    Gzip(Bytes),
+}
+
+impl Document {
+    /// Takes the bytes of a document.
+    pub fn new(media: &'static str, bytes: Vec<u8>) -> Self {
+        let hash = Sha256::digest(&bytes).iter().map(|b| format!("{b:02X}")).collect::<String>();
+        let etag = HeaderValue::try_from(format!("\"{hash}\"")).unwrap_or(HeaderValue::from_static("\"\""));
+        let content = match compress(&bytes) {
+            Some(packed) => Content::Gzip(packed),
+            None => Content::Plain(bytes.into()),
+        };
+        Self { media, etag, content }
+    }
+
+    /// The answer to a request for it: 304 when the client has it already.
+    pub fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
+        let known = request.headers().get_all(header::IF_NONE_MATCH).iter().any(|tags| {
+            tags.as_bytes().split(|b| *b == b',').any(|tag| tag.trim_ascii() == self.etag.as_bytes())
+        });
+        let mut response = Response::new(response::full(Bytes::new()));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.media));
+        headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+        headers.insert(header::ETAG, self.etag.clone());
+        if known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return response;
+        }
+        let bytes = match &self.content {
+            Content::Plain(bytes) => bytes.clone(),
+            Content::Gzip(packed) if takes_gzip(request.headers()) => {
+                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                packed.clone()
+            }
+            Content::Gzip(packed) => {
+                let mut bytes = Vec::with_capacity(packed.len() * 8);
+                if let Err(error) = GzDecoder::new(&packed[..]).read_to_end(&mut bytes) {
+                    return response::status(&api::status::Status::internal(error));
+                }
+                bytes.into()
+            }
+        };
+        *response.body_mut() = response::full(bytes);
+        response
+    }
+}
+
+fn compress(bytes: &[u8]) -> Option<Bytes> {
+    if bytes.len() < COMPRESS_FROM {
+        return None;
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).ok()?;
+    let mut packed = encoder.finish().ok()?;
+    packed.shrink_to_fit();
+    Some(packed.into())
+}
+
+/// Whether a client says that it unpacks gzip.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok()).any(|encodings| {
+        encodings.split(',').any(|encoding| {
+            let mut parts = encoding.split(';').map(str::trim);
+            let refused = |p: &str| p.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0_f32));
+            parts.next() == Some("gzip") && !parts.any(refused)
+        })
+    })
+}
+
+/// The documents made so far.
+#[derive(Default)]
+pub struct Documents {
+    made: Mutex<Made>,
+    /// Held while one is made: who needs it too waits for it.
+    making: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Made {
+    /// The table that `by_name` is about.
+    table: Option<Arc<Table>>,
+    by_name: HashMap<String, Arc<Document>>,
+    /// The table that `versions` is about.
+    versions_of: Option<Arc<Table>>,
+    versions: Arc<BTreeMap<String, Arc<GroupVersion>>>,
+}
+
+/// What OpenAPI v3 tells of a group version.
+pub struct GroupVersion {
+    kinds: Vec<Arc<Kind>>,
+    hash: String,
+    document: Mutex<Option<Arc<Document>>>,
+}
+
+impl GroupVersion {
+    /// The hash in the document's URL.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+}
+
+impl Documents {
+    /// The document of this name for a state of the table, made when it is not there yet. What `make` does not
+    /// know is not there.
+    pub async fn get(
+        &self,
+        table: &Arc<Table>,
+        name: &str,
+        make: impl FnOnce(&[Arc<Kind>]) -> Option<Document> + Send + 'static,
+    ) -> Option<Arc<Document>> {
+        if let Some(document) = self.made.lock().find(table, name) {
+            return Some(document);
+        }
+        let _making = self.making.lock().await;
+        if let Some(document) = self.made.lock().find(table, name) {
+            return Some(document);
+        }
+        let of = table.clone();
+        let document = Arc::new(on_a_thread(move || make(of.kinds())).await??);
+        let mut made = self.made.lock();
+        made.begin(table);
+        made.by_name.insert(name.to_owned(), document.clone());
+        Some(document)
+    }
+
+    /// The group versions that OpenAPI v3 has documents of.
+    pub async fn versions(&self, table: &Arc<Table>) -> Arc<BTreeMap<String, Arc<GroupVersion>>> {
+        let of_table = |made: &Made| {
+            let same = made.versions_of.as_ref().is_some_and(|t| Arc::ptr_eq(t, table));
+            same.then(|| made.versions.clone())
+        };
+        if let Some(versions) = of_table(&self.made.lock()) {
+            return versions;
+        }
+        let _making = self.making.lock().await;
+        if let Some(versions) = of_table(&self.made.lock()) {
+            return versions;
+        }
+        let (of, before) = (table.clone(), self.made.lock().versions.clone());
+        let versions = on_a_thread(move || versions(of.kinds(), &before)).await.unwrap_or_default();
+        let versions = Arc::new(versions);
+        let mut made = self.made.lock();
+        made.versions_of = Some(table.clone());
+        made.versions = versions.clone();
+        versions
+    }
+
+    /// The OpenAPI v3 document of a group version.
+    pub async fn of_version(&self, name: &str, version: &Arc<GroupVersion>) -> Option<Arc<Document>> {
+        if let Some(document) = version.document.lock().clone() {
+            return Some(document);
+        }
+        let _making = self.making.lock().await;
+        if let Some(document) = version.document.lock().clone() {
+            return Some(document);
+        }
+        let (name, of) = (name.to_owned(), version.clone());
+        let made = on_a_thread(move || {
+            let document = openapi::v3(&of.kinds, &name)?;
+            Some(Arc::new(Document::new("application/json", document.to_string().into_bytes())))
+        });
+        let document = made.await??;
+        *version.document.lock() = Some(document.clone());
+        Some(document)
+    }
+}
+
+impl Made {
+    fn find(&self, table: &Arc<Table>, name: &str) -> Option<Arc<Document>> {
+        let same = self.table.as_ref().is_some_and(|t| Arc::ptr_eq(t, table));
+        if same { self.by_name.get(name).cloned() } else { None }
+    }
+
+    /// Forgets the documents of another table.
+    fn begin(&mut self, table: &Arc<Table>) {
+        if !self.table.as_ref().is_some_and(|t| Arc::ptr_eq(t, table)) {
+            self.table = Some(table.clone());
+            self.by_name.clear();
+        }
+    }
+}
+
+/// The group versions of a table; those whose kinds are the same as before are kept with what was made of them.
+fn versions(
+    kinds: &[Arc<Kind>],
+    before: &BTreeMap<String, Arc<GroupVersion>>,
+) -> BTreeMap<String, Arc<GroupVersion>> {
+    let mut by_name: BTreeMap<String, Vec<Arc<Kind>>> = BTreeMap::new();
+    for kind in kinds {
+        by_name.entry(openapi::document_name(kind)).or_default().push(kind.clone());
+    }
+    let same = |a: &[Arc<Kind>], b: &[Arc<Kind>]| {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+    };
+    by_name
+        .into_iter()
+        .map(|(name, kinds)| {
+            let version = match before.get(&name).filter(|old| same(&old.kinds, &kinds)) {
+                Some(old) => old.clone(),
+                None => {
+                    let hash = openapi::hash(&kinds);
+                    Arc::new(GroupVersion { kinds, hash, document: Mutex::default() })
+                }
+            };
+            (name, version)
+        })
+        .collect()
+}
+
+/// Does what takes many milliseconds away from the threads that serve requests.
+async fn on_a_thread<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    match tokio::task::spawn_blocking(make).await {
+        Ok(made) => Some(made),
+        Err(error) => {
+            tracing::error!(%error, "cannot make a document");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::registry::Registry;
+
+    fn request(headers: &[(&str, &str)]) -> Request<()> {
+        let request = headers.iter().fold(Request::builder(), |r, (name, value)| r.header(*name, *value));
+        request.body(()).unwrap()
+    }
+
+    async fn bytes(response: Response<Body>) -> Bytes {
+        response.into_body().collect().await.unwrap().to_bytes()
+    }
+
+    #[tokio::test]
+    async fn large_documents_go_out_as_the_client_takes_them() {
+        let text = "all work and no play ".repeat(2000);
+        let document = Document::new("text/plain", text.clone().into_bytes());
+        let packed = document.answer(&request(&[("accept-encoding", "br, gzip;q=0.5")]));
+        assert_eq!(packed.headers()["content-encoding"], "gzip");
+        let etag = packed.headers()["etag"].to_str().unwrap().to_owned();
+        let packed = bytes(packed).await;
+        assert!(packed.len() < text.len() / 10);
+        let mut unpacked = String::new();
+        GzDecoder::new(&packed[..]).read_to_string(&mut unpacked).unwrap();
+        assert_eq!(unpacked, text);
+        for headers in [&[][..], &[("accept-encoding", "gzip;q=0, identity")]] {
+            let plain = document.answer(&request(headers));
+            assert!(plain.headers().get("content-encoding").is_none());
+            assert_eq!(bytes(plain).await, text);
+        }
+        let again = document.answer(&request(&[("if-none-match", &format!("\"other\", {etag}"))]));
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+        assert!(bytes(again).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn each_is_made_once_for_a_table() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let documents = Documents::default();
+        let (one, other) = (Registry::builtin().table(), Registry::builtin().table());
+        for (table, expected) in [(&one, 1), (&one, 1), (&other, 2), (&one, 3)] {
+            let counter = made.clone();
+            let make = move |_: &[Arc<Kind>]| {
+                counter.fetch_add(1, Ordering::SeqCst);
+                Some(Document::new("text/plain", b"x".to_vec()))
+            };
+            documents.get(table, "x", make).await.unwrap();
+            assert_eq!(made.load(Ordering::SeqCst), expected);
+        }
+        assert!(documents.get(&one, "none", |_| None).await.is_none());
+    }
+
+    #[test]
+    fn group_versions_that_stay_keep_their_documents() {
+        let table = Registry::builtin().table();
+        let all: Vec<Arc<Kind>> = table.kinds().iter().filter(|k| k.version == "v1").cloned().collect();
+        let first = versions(&all, &BTreeMap::new());
+        let fewer: Vec<Arc<Kind>> = all.iter().filter(|k| k.plural != "deployments").cloned().collect();
+        let second = versions(&fewer, &first);
+        assert!(Arc::ptr_eq(&first["api/v1"], &second["api/v1"]));
+        assert!(!Arc::ptr_eq(&first["apis/apps/v1"], &second["apis/apps/v1"]));
+        assert_ne!(first["apis/apps/v1"].hash(), second["apis/apps/v1"].hash());
+    }
+}
