@@ -1,7 +1,5 @@
 //! Answers: bodies, media types, `Status` as a response.
 
-use std::convert::Infallible;
-
 use api::status::Status;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -9,15 +7,15 @@ use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The body of every answer.
-pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+/// The body of every answer. Only one that is passed on from elsewhere can break off.
+pub type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// JSON, the media type of nearly everything.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A body of ready-made bytes.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).boxed_unsync()
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// Ready-made JSON.

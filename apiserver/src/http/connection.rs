@@ -1,6 +1,6 @@
 //! Connections: TLS, HTTP/1.1 and HTTP/2, graceful end.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
@@ -9,6 +9,7 @@ use hyper_util::{
 };
 use machinery::tasks::Tasks;
 use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
@@ -40,9 +41,9 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 let (api, acceptor) = (api.clone(), acceptor.clone());
-                tasks.spawn_scoped("connection", connection(api, acceptor, stream));
+                tasks.spawn_scoped("connection", connection(api, acceptor, stream, address));
             }
             Err(error) => {
                 // Out of file descriptors, most likely: let some be closed.
@@ -53,7 +54,15 @@ pub async fn serve(
     }
 }
 
-async fn connection(api: Arc<Api>, acceptor: TlsAcceptor, stream: TcpStream) {
+/// Who is at the other end of a connection.
+pub struct Peer {
+    /// Its certificate, verified.
+    pub certificate: Option<CertificateDer<'static>>,
+    /// Where it calls from.
+    pub address: SocketAddr,
+}
+
+async fn connection(api: Arc<Api>, acceptor: TlsAcceptor, stream: TcpStream, address: SocketAddr) {
     // Answers are written whole: waiting for more to send only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "cannot set TCP_NODELAY");
@@ -63,16 +72,13 @@ async fn connection(api: Arc<Api>, acceptor: TlsAcceptor, stream: TcpStream) {
         Ok(Err(error)) => return debug!(%error, "TLS handshake failed"),
         Err(_) => return debug!("TLS handshake took too long"),
     };
-    let certificate = stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .and_then(|chain| chain.first())
-        .map(|c| Arc::new(c.clone().into_owned()));
+    let chain = stream.get_ref().1.peer_certificates();
+    let certificate = chain.and_then(|chain| chain.first()).map(|c| c.clone().into_owned());
+    let peer = Arc::new(Peer { certificate, address });
     let stop = api.stop.clone();
     let service = service_fn(move |request| {
-        let (api, certificate) = (api.clone(), certificate.clone());
-        async move { Ok::<_, Infallible>(Box::pin(handle(api, certificate, request)).await) }
+        let (api, peer) = (api.clone(), peer.clone());
+        async move { Ok::<_, Infallible>(Box::pin(handle(api, peer, request)).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

@@ -13,9 +13,8 @@ use api::status::Status;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use rustls_pki_types::CertificateDer;
 
-pub use connection::serve;
+pub use connection::{Peer, serve};
 
 use crate::{
     Api,
@@ -29,15 +28,11 @@ use crate::{
 };
 
 /// Answers one request. Refusals become `Status` bodies here and nowhere else.
-pub async fn handle(
-    api: Arc<Api>,
-    certificate: Option<Arc<CertificateDer<'static>>>,
-    request: Request<Incoming>,
-) -> Response<Body> {
+pub async fn handle(api: Arc<Api>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
     let started = Instant::now();
     let head = request.method() == Method::HEAD;
     let labels = metrics::Labels::of(&request);
-    let answered = route(api.clone(), certificate.as_deref(), request).await;
+    let answered = route(api.clone(), peer, request).await;
     let mut response = answered.unwrap_or_else(|status| response::status(&status));
     api.metrics.observe(labels, response.status(), started.elapsed());
     if head {
@@ -46,21 +41,17 @@ pub async fn handle(
     response
 }
 
-async fn route(
-    api: Arc<Api>,
-    certificate: Option<&CertificateDer<'static>>,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Status> {
+async fn route(api: Arc<Api>, peer: Arc<Peer>, request: Request<Incoming>) -> Result<Response<Body>, Status> {
     let path = request.uri().path().to_owned();
     if let Some(response) = health::serve(&api, &path, request.uri().query().unwrap_or("")).await {
         return Ok(response);
     }
-    let user = api.auth.identify(certificate, request.headers(), &api.cache)?;
+    let user = api.auth.identify(peer.certificate.as_ref(), request.headers(), &api.cache)?;
     if path.len() > MAX_PATH || request.uri().query().is_some_and(|q| q.len() > MAX_QUERY) {
         return Err(Status::failure(414, "RequestURITooLong", "the request URI is too long"));
     }
     match request::parse(&path) {
-        Target::Resource(target) => resource(api, user, target, request).await,
+        Target::Resource(target) => resource(api, user, peer, target, request).await,
         Target::Discovery(wanted) => Ok(publish::discovery(&api, &wanted, &request).await),
         Target::Other => Ok(other(&api, &path, &request).await),
     }
@@ -92,8 +83,9 @@ pub fn not_a_path() -> Response<Body> {
 async fn resource(
     api: Arc<Api>,
     user: User,
+    peer: Arc<Peer>,
     path: ResourcePath,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
     let table = api.registry.table();
     let Some(kind) = table.find(&path.group, &path.version, &path.resource).cloned() else {
@@ -112,13 +104,24 @@ async fn resource(
     if !fits {
         return Err(Status::no_such_resource());
     }
-    let query = Query::parse(request.method(), request.uri().query().unwrap_or(""))?;
-    let verb = Verb::of(request.method(), &path, query.watch).ok_or_else(Status::method_not_allowed)?;
+    let streaming = streams::is_stream(&kind, path.subresource.as_deref());
+    let proxied = streams::is_proxy(&kind, path.subresource.as_deref());
+    let query = match request.uri().query() {
+        Some(query) if !proxied => Query::parse(request.method(), query)?,
+        // What is passed on says nothing to us.
+        _ => Query::default(),
+    };
+    let verb = match Verb::of(request.method(), &path, query.watch) {
+        None if proxied => Verb::Get,
+        verb => verb.ok_or_else(Status::method_not_allowed)?,
+    };
+    if proxied {
+        request.extensions_mut().insert(peer);
+    }
     let headers = request.headers();
     let text =
         |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
     let resource = api.cache.resource(&kind.storage_prefix()).ok_or_else(Status::no_such_resource)?;
-    let streaming = streams::is_stream(&kind, path.subresource.as_deref());
     let ctx = Ctx {
         user,
         accept: if streaming { Accept::default() } else { response::negotiate(headers)? },

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
 
+pub mod namespace;
 pub mod raw;
 
 use std::{net::Ipv4Addr, path::Path, time::Duration};

@@ -1,0 +1,207 @@
+//! What the kubelet of a pod's node answers: log, exec, attach, port-forward.
+
+use api::{object::ObjectExt as _, status::Status};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use serde_json::Value;
+
+use super::backend::{Backend, Outgoing, through};
+use crate::{
+    Api,
+    request::Verb,
+    response::Body,
+    verbs::{Ctx, read},
+};
+
+/// The port of a kubelet that does not say which.
+const KUBELET_PORT: u16 = 10250;
+
+/// Answers such a request.
+///
+/// # Errors
+/// 400 without a clear container, 404 without a pod, 500 and 503 when the kubelet does not answer.
+pub async fn serve(ctx: Ctx, verb: Verb, request: Request<Incoming>) -> Result<Response<Body>, Status> {
+    let subresource = ctx.path.subresource.clone().unwrap_or_default();
+    if !matches!(verb, Verb::Get | Verb::Create) {
+        return Err(Status::method_not_allowed());
+    }
+    let pod = read::find(&ctx).await?;
+    let pod: Value = serde_json::from_slice(&pod.json()).map_err(Status::internal)?;
+    let target = path_on_kubelet(&ctx, &pod, &subresource)?;
+    let node = pod.str_at(&["spec", "nodeName"]);
+    if node.is_empty() {
+        return Err(Status::bad_request(format!("pod {} does not have a host assigned", pod.name())));
+    }
+    let kubelet = of_node(&ctx.api, node)?;
+    if subresource == "log" {
+        return get(&kubelet, &target).await;
+    }
+    if !request.headers().contains_key(header::UPGRADE) {
+        return Err(Status::bad_request("Upgrade request required"));
+    }
+    upgrade(&kubelet, &target, request).await
+}
+
+/// Path and query under which the kubelet knows the request.
+fn path_on_kubelet(ctx: &Ctx, pod: &Value, subresource: &str) -> Result<String, Status> {
+    let (namespace, name) = (pod.namespace(), pod.name());
+    let query = |leave_out: &[&str]| {
+        let encode = |s: &str| {
+            percent_encoding::utf8_percent_encode(s, percent_encoding::NON_ALPHANUMERIC).to_string()
+        };
+        let pairs = ctx.query.pairs.iter().filter(|(k, _)| !leave_out.contains(&k.as_str()));
+        pairs.map(|(k, v)| format!("{}={}", encode(k), encode(v))).collect::<Vec<_>>().join("&")
+    };
+    if subresource == "portforward" {
+        return Ok(format!("/portForward/{namespace}/{name}?{}", query(&[])));
+    }
+    let container = container(ctx, pod, subresource)?;
+    if subresource == "log" {
+        return Ok(format!("/containerLogs/{namespace}/{name}/{container}?{}", query(&["container"])));
+    }
+    // The kubelet's own names for the streams differ from the API's.
+    let mut pairs = Vec::new();
+    for (ours, theirs) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")] {
+        if ctx.query.get(ours).is_some_and(|v| matches!(v, "true" | "1")) {
+            pairs.push(format!("{theirs}=1"));
+        }
+    }
+    let rest = query(&["container", "stdin", "stdout", "stderr", "tty"]);
+    if !rest.is_empty() {
+        pairs.push(rest);
+    }
+    Ok(format!("/{subresource}/{namespace}/{name}/{container}?{}", pairs.join("&")))
+}
+
+/// The container meant: the one named, or the only one.
+fn container(ctx: &Ctx, pod: &Value, subresource: &str) -> Result<String, Status> {
+    let names = |list: &str| -> Vec<String> {
+        let all = pod["spec"][list].as_array().into_iter().flatten();
+        all.map(|c| c.str_at(&["name"]).to_owned()).collect()
+    };
+    let (main, init) = (names("containers"), names("initContainers"));
+    let ephemeral = names("ephemeralContainers");
+    match ctx.query.get("container").filter(|c| !c.is_empty()) {
+        Some(wanted) => {
+            if main.iter().chain(&init).chain(&ephemeral).any(|n| n == wanted) {
+                return Ok(wanted.to_owned());
+            }
+            Err(Status::bad_request(format!("container {wanted} is not valid for pod {}", pod.name())))
+        }
+        None if main.len() == 1 || subresource == "attach" => Ok(main.into_iter().next().unwrap_or_default()),
+        None => {
+            let mut text = format!(
+                "a container name must be specified for pod {}, choose one of: [{}]",
+                pod.name(),
+                main.join(" ")
+            );
+            if !init.is_empty() {
+                text.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
+            }
+            Err(Status::bad_request(text))
+        }
+    }
+}
+
+/// The kubelet of a node.
+///
+/// # Errors
+/// 404 without the node, 500 without its address, 501 when this server has no identity for kubelets.
+pub fn of_node(api: &Api, name: &str) -> Result<Backend, Status> {
+    let Some(tls) = &api.kubelet_tls else {
+        return Err(Status::failure(
+            501,
+            "NotImplemented",
+            "this server is not configured to talk to kubelets",
+        ));
+    };
+    let (address, port) = address_of_node(api, name)?;
+    Ok(Backend::new(api, address, port, Some(tls.clone())))
+}
+
+/// A node's address, and its kubelet's port.
+///
+/// # Errors
+/// 404 without the node, 500 without its address.
+pub fn address_of_node(api: &Api, name: &str) -> Result<(String, u16), Status> {
+    let node = api.cached("/registry/nodes/", name).ok_or_else(|| Status::not_found("nodes", "", name))?;
+    let node: Value = serde_json::from_slice(&node.json()).map_err(Status::internal)?;
+    let addresses = node.at(&["status", "addresses"]).and_then(Value::as_array);
+    let internal = addresses.into_iter().flatten().find(|a| a["type"] == "InternalIP");
+    let address = internal.map(|a| a.str_at(&["address"]).to_owned()).filter(|a| !a.is_empty());
+    let port = node.at(&["status", "daemonEndpoints", "kubeletEndpoint", "Port"]).and_then(Value::as_u64);
+    Ok((
+        address.ok_or_else(|| Status::internal(format!("node {name} has no address of type InternalIP")))?,
+        port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p != 0).unwrap_or(KUBELET_PORT),
+    ))
+}
+
+fn unreachable(why: String) -> Status {
+    Status::internal(format!("error dialing backend: {why}"))
+}
+
+fn onward(kubelet: &Backend, method: Method, target: &str) -> Result<Request<Outgoing>, Status> {
+    Request::builder()
+        .method(method)
+        .uri(target)
+        .header(header::HOST, kubelet.authority())
+        .body(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync())
+        .map_err(Status::internal)
+}
+
+/// A plain answer, streamed through.
+async fn get(kubelet: &Backend, target: &str) -> Result<Response<Body>, Status> {
+    let request = onward(kubelet, Method::GET, target)?;
+    let answer = kubelet.send(request).await.map_err(unreachable)?;
+    if answer.status() != StatusCode::OK {
+        return Err(refusal(answer).await);
+    }
+    let (parts, body) = answer.into_parts();
+    let mut response = Response::new(through(body));
+    if let Some(kind) = parts.headers.get(header::CONTENT_TYPE) {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
+    }
+    Ok(response)
+}
+
+/// Upgrades both connections and joins them.
+async fn upgrade(
+    kubelet: &Backend,
+    target: &str,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Status> {
+    let mut onward = onward(kubelet, request.method().clone(), target)?;
+    for (name, value) in request.headers() {
+        let passed = matches!(*name, header::CONNECTION | header::UPGRADE)
+            || name.as_str().starts_with("sec-websocket-")
+            || name.as_str().starts_with("x-stream-");
+        if passed {
+            onward.headers_mut().append(name, value.clone());
+        }
+    }
+    let answer = kubelet.send(onward).await.map_err(unreachable)?;
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(refusal(answer).await);
+    }
+    Ok(kubelet.join(hyper::upgrade::on(&mut request), answer))
+}
+
+/// What a kubelet's refusal means to the caller: its own `Status`, or its text.
+async fn refusal(answer: Response<Incoming>) -> Status {
+    let code = answer.status().as_u16();
+    let bytes = crate::body::read(answer.into_body()).await.unwrap_or_default();
+    if let Ok(status) = serde_json::from_slice::<Status>(&bytes)
+        && status.kind == "Status"
+        && status.code >= 400
+    {
+        return status;
+    }
+    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+    match code {
+        400 => Status::bad_request(text),
+        404 => Status::failure(404, "NotFound", text),
+        _ => Status::internal(text),
+    }
+}

@@ -1,0 +1,41 @@
+//! Subresources that somebody else answers: a node's kubelet (log, exec, attach, port-forward), or whatever
+//! listens in a pod, behind a service or on a node (proxy).
+//!
+//! The server finds the address, opens a connection and joins the two, byte for byte once they are upgraded.
+//! Upstream counterparts: `registry/core/pod/rest` and `apimachinery/pkg/util/proxy`.
+
+mod backend;
+mod kubelet;
+mod proxy;
+
+use api::{kind::Kind, status::Status};
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use crate::{request::Verb, response::Body, verbs::Ctx};
+
+/// Whether a subresource is answered by somebody else.
+pub fn is_stream(kind: &Kind, subresource: Option<&str>) -> bool {
+    is_proxy(kind, subresource)
+        || (kind.group.is_empty()
+            && kind.plural == "pods"
+            && matches!(subresource, Some("log" | "exec" | "attach" | "portforward")))
+}
+
+/// Whether a subresource passes requests on as they are: method, query and body are none of ours.
+pub fn is_proxy(kind: &Kind, subresource: Option<&str>) -> bool {
+    subresource == Some("proxy")
+        && kind.group.is_empty()
+        && matches!(kind.plural.as_ref(), "pods" | "services" | "nodes")
+}
+
+/// Answers such a request.
+///
+/// # Errors
+/// As [`kubelet::serve`] and [`proxy::serve`].
+pub async fn serve(ctx: Ctx, verb: Verb, request: Request<Incoming>) -> Result<Response<Body>, Status> {
+    if is_proxy(&ctx.kind, ctx.path.subresource.as_deref()) {
+        return proxy::serve(ctx, request).await;
+    }
+    kubelet::serve(ctx, verb, request).await
+}

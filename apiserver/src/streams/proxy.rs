@@ -1,0 +1,442 @@
+//! `proxy` of pods, services and nodes: a request passed on to whatever listens there, and its answer passed back.
+//!
+//! Names may carry scheme and port (`https:name:port`). What identifies the caller to us is not passed on, and
+//! redirects within the backend lead back through the proxy. HTML is passed on as it is: upstream rewrites the
+//! links in it, pages with relative links need nothing of the kind.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
+
+use api::{object::ObjectExt as _, status::Status};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use rand::seq::IndexedRandom as _;
+use rustls::ClientConfig;
+use serde_json::Value;
+
+use super::{
+    backend::{Backend, through},
+    kubelet,
+};
+use crate::{
+    Api,
+    http::Peer,
+    response::{self, Body},
+    verbs::{Ctx, store_failed},
+    watch_cache::Scope,
+};
+
+/// Answers a request to a `proxy` subresource.
+///
+/// # Errors
+/// 400 for a name or address that makes no sense, 404 for an object that is not there, 503 when nobody answers.
+pub async fn serve(ctx: Ctx, request: Request<Incoming>) -> Result<Response<Body>, Status> {
+    ctx.api.cache.fresh().await.map_err(store_failed)?;
+    let backend = find(&ctx)?;
+    let upgrade = request.headers().contains_key(header::UPGRADE);
+    let bare = ctx.path.rest.is_none();
+    if bare && !upgrade && matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(to_folder(&request));
+    }
+    pass(&ctx, &backend, request, upgrade).await
+}
+
+/// Relative links of a page only work below a path that ends in a slash.
+fn to_folder<B>(request: &Request<B>) -> Response<Body> {
+    let query = request.uri().query().map(|q| format!("?{q}")).unwrap_or_default();
+    let mut response = Response::new(response::full(Vec::new()));
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    if let Ok(folder) = HeaderValue::try_from(format!("{}/{query}", request.uri().path())) {
+        response.headers_mut().insert(header::LOCATION, folder);
+    }
+    response
+}
+
+/// A name as the path has it: `[scheme:]name[:port]`.
+#[derive(Debug, PartialEq, Eq)]
+struct Name<'a> {
+    tls: bool,
+    name: &'a str,
+    port: &'a str,
+}
+
+impl<'a> Name<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let (scheme, name, port) = match parts[..] {
+            [name] => ("", name, ""),
+            [name, port] => ("", name, port),
+            [scheme, name, port] => (scheme, name, port),
+            _ => return None,
+        };
+        let known = matches!(scheme, "" | "http" | "https");
+        (known && !name.is_empty()).then_some(Self { tls: scheme == "https", name, port })
+    }
+}
+
+fn find(ctx: &Ctx) -> Result<Backend, Status> {
+    let what = ctx.kind.singular.as_ref();
+    let name = Name::parse(ctx.name())
+        .ok_or_else(|| Status::bad_request(format!("invalid {what} request {:?}", ctx.name())))?;
+    match what {
+        "pod" => pod(ctx, &name),
+        "service" => service(ctx, &name),
+        _ => node(&ctx.api, &name),
+    }
+}
+
+static TRUSTING: LazyLock<Arc<ClientConfig>> = LazyLock::new(machinery::tls::trusting_client_config);
+
+fn backend(api: &Api, host: &str, port: u16, tls: bool) -> Backend {
+    Backend::new(api, host.to_owned(), port, tls.then(|| TRUSTING.clone()))
+}
+
+/// Refuses addresses of this machine and of networks' own affairs: they are not where pods live.
+fn check_address(address: &str) -> Result<(), Status> {
+    let proxyable = address.parse::<IpAddr>().is_ok_and(|ip| {
+        let link_local = match ip {
+            IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        };
+        !ip.is_loopback() && !ip.is_unspecified() && !ip.is_multicast() && !link_local
+    });
+    if proxyable { Ok(()) } else { Err(Status::bad_request("address not allowed")) }
+}
+
+fn port_number(text: &str) -> Result<u16, Status> {
+    text.parse().map_err(|_| unavailable(format!("address {text}: invalid port")))
+}
+
+fn unavailable(why: impl std::fmt::Display) -> Status {
+    Status::unavailable(format!("error trying to reach service: {why}"))
+}
+
+/// The pod's address; its first declared port where none is named.
+fn pod(ctx: &Ctx, name: &Name<'_>) -> Result<Backend, Status> {
+    let found = ctx.resource.get(&ctx.cache_key(name.name));
+    let pod = found.ok_or_else(|| Status::not_found("pods", "", name.name))?;
+    let pod: Value = serde_json::from_slice(&pod.json()).map_err(Status::internal)?;
+    let address = pod.str_at(&["status", "podIP"]);
+    check_address(address)?;
+    let declared = || {
+        let containers = pod.at(&["spec", "containers"]).and_then(Value::as_array);
+        let ports = containers.into_iter().flatten().filter_map(|c| c["ports"].as_array()?.first());
+        ports.filter_map(|p| u16::try_from(p["containerPort"].as_u64()?).ok()).next()
+    };
+    let port = match name.port {
+        "" => declared().unwrap_or(if name.tls { 443 } else { 80 }),
+        text => port_number(text)?,
+    };
+    Ok(backend(&ctx.api, address, port, name.tls))
+}
+
+/// The kubelet itself where its port or none is named, else a port of the node.
+fn node(api: &Api, name: &Name<'_>) -> Result<Backend, Status> {
+    let (address, kubelet_port) = kubelet::address_of_node(api, name.name)?;
+    let port = if name.port.is_empty() { kubelet_port } else { port_number(name.port)? };
+    if port == kubelet_port {
+        return kubelet::of_node(api, name.name);
+    }
+    check_address(&address)?;
+    Ok(backend(api, &address, port, name.tls))
+}
+
+/// One of the service's ready endpoints.
+fn service(ctx: &Ctx, name: &Name<'_>) -> Result<Backend, Status> {
+    let found = ctx.resource.get(&ctx.cache_key(name.name));
+    let service = found.ok_or_else(|| Status::not_found("services", "", name.name))?;
+    let service: Value = serde_json::from_slice(&service.json()).map_err(Status::internal)?;
+    let port = match name.port.parse::<i64>() {
+        Ok(number) => {
+            let ports = service.at(&["spec", "ports"]).and_then(Value::as_array);
+            let port = ports.into_iter().flatten().find(|p| p["port"].as_i64() == Some(number));
+            let port = port.ok_or_else(|| {
+                Status::unavailable(format!("no service port {number} found for service {:?}", name.name))
+            })?;
+            port.str_at(&["name"])
+        }
+        Err(_) => name.port,
+    };
+    let candidates = endpoints(ctx, name.name, port);
+    let (address, port) = candidates
+        .choose(&mut rand::rng())
+        .ok_or_else(|| Status::unavailable(format!("no endpoints available for service {:?}", name.name)))?;
+    Ok(backend(&ctx.api, address, *port, name.tls))
+}
+
+/// Addresses and ports behind a named port of a service. Only addresses of pods count: whoever may write
+/// EndpointSlices shall not send this server anywhere.
+fn endpoints(ctx: &Ctx, service: &str, port: &str) -> Vec<(String, u16)> {
+    let namespace = ctx.path.namespace.clone().unwrap_or_default();
+    let Some(slices) = ctx.api.cache.resource("/registry/discovery.k8s.io/endpointslices/") else {
+        return Vec::new();
+    };
+    let snapshot = slices.snapshot();
+    let mut found = Vec::new();
+    for slice in snapshot.objects.scan(&Scope::Namespace(namespace.clone()), None) {
+        let Ok(slice) = serde_json::from_slice::<Value>(&slice.json()) else { continue };
+        if slice.str_at(&["metadata", "labels", "kubernetes.io/service-name"]) != service {
+            continue;
+        }
+        let ports = slice["ports"].as_array().into_iter().flatten();
+        let number = ports.filter(|p| p.str_at(&["name"]) == port).find_map(|p| p["port"].as_u64());
+        let Some(number) = number.and_then(|p| u16::try_from(p).ok()) else { continue };
+        for endpoint in slice["endpoints"].as_array().into_iter().flatten() {
+            if endpoint["conditions"]["ready"] == false {
+                continue;
+            }
+            let Some(address) = endpoint["addresses"][0].as_str() else { continue };
+            if is_address_of_pod(&ctx.api, &namespace, &endpoint["targetRef"], address) {
+                found.push((address.to_owned(), number));
+            }
+        }
+    }
+    found
+}
+
+fn is_address_of_pod(api: &Api, namespace: &str, target: &Value, address: &str) -> bool {
+    if target.str_at(&["kind"]) != "Pod" || check_address(address).is_err() {
+        return false;
+    }
+    let key = format!("{namespace}/{}", target.str_at(&["name"]));
+    let pod = api.cached("/registry/pods/", &key);
+    let pod = pod.and_then(|pod| serde_json::from_slice::<Value>(&pod.json()).ok());
+    pod.is_some_and(|pod| {
+        let all = pod.at(&["status", "podIPs"]).and_then(Value::as_array);
+        pod.str_at(&["status", "podIP"]) == address
+            || all.into_iter().flatten().any(|ip| ip.str_at(&["ip"]) == address)
+    })
+}
+
+/// Headers that are about one connection only.
+static HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// What a backend may not say in this server's name.
+static CORS: [HeaderName; 6] = [
+    header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+    header::ACCESS_CONTROL_ALLOW_HEADERS,
+    header::ACCESS_CONTROL_ALLOW_METHODS,
+    header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    header::ACCESS_CONTROL_EXPOSE_HEADERS,
+    header::ACCESS_CONTROL_MAX_AGE,
+];
+
+/// The path of the request up to the backend's own, and that.
+fn split_path<'a>(path: &'a str, rest: Option<&str>) -> (&'a str, String) {
+    let rest = rest.unwrap_or("");
+    let prefix = path.strip_suffix(rest).unwrap_or(path).trim_end_matches('/');
+    (prefix, format!("/{rest}"))
+}
+
+async fn pass(
+    ctx: &Ctx,
+    backend: &Backend,
+    mut request: Request<Incoming>,
+    upgrade: bool,
+) -> Result<Response<Body>, Status> {
+    let client = upgrade.then(|| hyper::upgrade::on(&mut request));
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let (prefix, own_path) = split_path(&path, ctx.path.rest.as_deref());
+    let query = parts.uri.query().map(|q| format!("?{q}")).unwrap_or_default();
+    let mut onward = Request::builder()
+        .method(parts.method)
+        .uri(format!("{own_path}{query}"))
+        .body(body.boxed_unsync())
+        .map_err(|e| Status::bad_request(e.to_string()))?;
+    let host = parts.headers.get(header::HOST).cloned();
+    let host = host.or_else(|| HeaderValue::from_str(parts.uri.authority()?.as_str()).ok());
+    let peer = parts.extensions.get::<Arc<Peer>>();
+    *onward.headers_mut() = onward_headers(parts.headers, upgrade);
+    let set = |headers: &mut HeaderMap, name: HeaderName, value: String| {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    };
+    let headers = onward.headers_mut();
+    set(headers, HeaderName::from_static("x-forwarded-uri"), format!("{prefix}{own_path}"));
+    if let Some(address) = peer.map(|p| p.address.ip().to_string()) {
+        let name = HeaderName::from_static("x-forwarded-for");
+        let before = headers.get(&name).and_then(|v| v.to_str().ok()).map(|v| format!("{v}, "));
+        set(headers, name, format!("{}{address}", before.unwrap_or_default()));
+    }
+    let own_host = host.as_ref().and_then(|h| h.to_str().ok()).unwrap_or("").to_owned();
+    headers.insert(
+        header::HOST,
+        host.or_else(|| HeaderValue::try_from(backend.authority()).ok())
+            .unwrap_or(HeaderValue::from_static("")),
+    );
+    let mut answer = backend.send(onward).await.map_err(unavailable)?;
+    if let Some(location) = answer.headers().get(header::LOCATION).and_then(|l| l.to_str().ok()) {
+        let moved = relocate(location, prefix, &backend.authority(), &own_host);
+        set(answer.headers_mut(), header::LOCATION, moved);
+    }
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(client) = client
+    {
+        return Ok(backend.join(client, answer));
+    }
+    let (parts, body) = answer.into_parts();
+    let mut response = Response::new(through(body));
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = parts.headers;
+    for name in HOP_BY_HOP.iter().chain(&CORS) {
+        response.headers_mut().remove(name);
+    }
+    Ok(response)
+}
+
+/// The client's headers without those about its connection and those that say who it is to us.
+fn onward_headers(mut headers: HeaderMap, upgrade: bool) -> HeaderMap {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let kept = upgrade.then(|| headers.get(header::UPGRADE).cloned()).flatten();
+    for name in HOP_BY_HOP.iter().chain(&named) {
+        headers.remove(name);
+    }
+    headers.remove(header::AUTHORIZATION);
+    let impersonation: Vec<HeaderName> =
+        headers.keys().filter(|n| n.as_str().starts_with("impersonate-")).cloned().collect();
+    for name in impersonation {
+        headers.remove(name);
+    }
+    if let Some(protocol) = kept {
+        headers.insert(header::UPGRADE, protocol);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    }
+    headers
+}
+
+/// Where a redirect of the backend leads for the client: through the proxy, if it stays with the backend.
+fn relocate(location: &str, prefix: &str, backend: &str, own_host: &str) -> String {
+    let (base, rest) = match location.split_once("://") {
+        Some((scheme, rest)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            (Some((scheme, &rest[..end])), &rest[end..])
+        }
+        _ => match location.strip_prefix("//") {
+            Some(rest) => {
+                let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+                (Some(("", &rest[..end])), &rest[end..])
+            }
+            None => (None, location),
+        },
+    };
+    let host = base.map_or("", |(_, host)| host);
+    let elsewhere = !host.is_empty() && host != backend && host != own_host;
+    if elsewhere || !rest.starts_with('/') {
+        return location.to_owned();
+    }
+    let base = match base {
+        Some((scheme, host)) if host == own_host && !scheme.is_empty() => format!("{scheme}://{host}"),
+        _ => String::new(),
+    };
+    if rest.starts_with(prefix) { format!("{base}{rest}") } else { format!("{base}{prefix}{rest}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_carry_scheme_and_port() {
+        let name = |tls, name, port| Some(Name { tls, name, port });
+        for (text, expected) in [
+            ("web", name(false, "web", "")),
+            ("web:80", name(false, "web", "80")),
+            ("web:http", name(false, "web", "http")),
+            ("https:web:", name(true, "web", "")),
+            ("https:web:443", name(true, "web", "443")),
+            ("http:web:metrics", name(false, "web", "metrics")),
+            (":web:80", name(false, "web", "80")),
+            ("ftp:web:21", None),
+            ("a:b:c:d", None),
+            (":80", None),
+            ("", None),
+        ] {
+            assert_eq!(Name::parse(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_addresses_that_pods_can_have_are_reached() {
+        for address in ["10.1.2.3", "2001:db8::1", "203.0.113.1"] {
+            assert!(check_address(address).is_ok(), "{address}");
+        }
+        for address in
+            ["", "127.0.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "fe80::1"]
+        {
+            assert_eq!(check_address(address).unwrap_err().message, "address not allowed", "{address}");
+        }
+    }
+
+    #[test]
+    fn the_rest_of_the_path_is_the_backends() {
+        for (path, rest, expected) in [
+            ("/api/v1/nodes/n/proxy", None, ("/api/v1/nodes/n/proxy", "/")),
+            ("/api/v1/nodes/n/proxy/", Some(""), ("/api/v1/nodes/n/proxy", "/")),
+            ("/api/v1/nodes/n/proxy/a%2Fb/", Some("a%2Fb/"), ("/api/v1/nodes/n/proxy", "/a%2Fb/")),
+        ] {
+            assert_eq!(split_path(path, rest), (expected.0, expected.1.to_owned()));
+        }
+    }
+
+    #[test]
+    fn redirects_lead_through_the_proxy() {
+        let prefix = "/api/v1/namespaces/a/pods/p/proxy";
+        let through = format!("{prefix}/x?y=1");
+        let absolute = format!("https://skiff:6443{prefix}/x?y=1");
+        for (location, expected) in [
+            ("/x?y=1", through.as_str()),
+            ("http://10.0.0.1:80/x?y=1", &through),
+            ("//10.0.0.1:80/x?y=1", &through),
+            (&through, &through),
+            ("https://skiff:6443/x?y=1", &absolute),
+            ("x?y=1", "x?y=1"),
+            ("https://elsewhere/x", "https://elsewhere/x"),
+            ("?a=://b", "?a=://b"),
+        ] {
+            assert_eq!(relocate(location, prefix, "10.0.0.1:80", "skiff:6443"), expected, "{location}");
+        }
+    }
+
+    #[test]
+    fn what_identifies_the_caller_stays_here() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("authorization", "Bearer secret"),
+            ("impersonate-user", "root"),
+            ("connection", "Upgrade, X-Hop"),
+            ("upgrade", "websocket"),
+            ("x-hop", "1"),
+            ("cookie", "c=1"),
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let plain = onward_headers(headers.clone(), false);
+        assert_eq!(plain.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["cookie"]);
+        let upgrade = onward_headers(headers, true);
+        assert_eq!(
+            (&upgrade["connection"], &upgrade["upgrade"]),
+            (&"Upgrade".parse().unwrap(), &"websocket".parse().unwrap())
+        );
+    }
+}

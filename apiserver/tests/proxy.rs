@@ -1,0 +1,285 @@
+//! `proxy` of pods, services and nodes, against a backend that tells what it was asked.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod harness;
+
+use std::{convert::Infallible, sync::Arc};
+
+use bytes::Bytes;
+use harness::{Server, namespace, raw};
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use machinery::tls::{ClientCertificates, TlsSource, server_config};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+use tokio_rustls::TlsAcceptor;
+
+/// Tells what it was asked; redirects below `/old/`; echoes after an upgrade.
+async fn backend(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path = request.uri().to_string();
+    if let Some(rest) = path.strip_prefix("/old/") {
+        let response = Response::builder()
+            .status(302)
+            .header("location", format!("/new/{rest}"))
+            .header("access-control-allow-origin", "*");
+        return Ok(response.body(Full::default()).unwrap());
+    }
+    if request.headers().contains_key("upgrade") {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut stream = TokioIo::new(upgrade.await.unwrap());
+            let mut buffer = [0; 64];
+            loop {
+                match stream.read(&mut buffer).await.unwrap() {
+                    0 => break,
+                    n => stream.write_all(&buffer[..n].to_ascii_uppercase()).await.unwrap(),
+                }
+            }
+        });
+        let response =
+            Response::builder().status(101).header("connection", "upgrade").header("upgrade", "echo");
+        return Ok(response.body(Full::default()).unwrap());
+    }
+    let headers: serde_json::Map<String, Value> =
+        request.headers().iter().map(|(k, v)| (k.to_string(), v.to_str().unwrap().into())).collect();
+    let method = request.method().to_string();
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let told = json!({
+        "method": method, "path": path, "headers": headers, "body": String::from_utf8_lossy(&body),
+    });
+    let response =
+        Response::builder().status(203).header("x-backend", "yes").header("keep-alive", "timeout=5");
+    Ok(response.body(Full::from(told.to_string())).unwrap())
+}
+
+async fn listen(tls: bool) -> u16 {
+    let listener = TcpListener::bind((namespace::ADDRESS, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let source = TlsSource::SelfSigned(vec!["backend".into()]);
+    let config = server_config(&source, &ClientCertificates::Ignored, &["http/1.1"]).unwrap();
+    let acceptor = tls.then(|| TlsAcceptor::from(config));
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let _ended = match acceptor {
+                    Some(acceptor) => {
+                        let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
+                        http1::Builder::new()
+                            .serve_connection(stream, service_fn(backend))
+                            .with_upgrades()
+                            .await
+                    }
+                    None => {
+                        let stream = TokioIo::new(stream);
+                        http1::Builder::new()
+                            .serve_connection(stream, service_fn(backend))
+                            .with_upgrades()
+                            .await
+                    }
+                };
+            });
+        }
+    });
+    port
+}
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+
+/// A cluster with a pod that listens on two ports, and a service in front of it.
+async fn cluster(plain: u16, secure: u16) -> Arc<Server> {
+    let server = Server::start().await;
+    let ports = json!([{"containerPort": plain}, {"containerPort": secure}]);
+    let pod = json!({
+        "metadata": {"name": "p", "labels": {"app": "p"}},
+        "spec": {"containers": [{"name": "c", "image": "x", "ports": ports}]},
+    });
+    assert_eq!(server.send("POST", PODS, &pod).await.code, 201);
+    let ips = json!({"status": {"phase": "Running", "podIP": namespace::ADDRESS, "podIPs": [{"ip": namespace::ADDRESS}]}});
+    assert_eq!(server.send("PATCH", &format!("{PODS}/p/status"), &ips).await.code, 200);
+    let service = json!({
+        "metadata": {"name": "s"},
+        "spec": {"ports": [
+            {"name": "web", "port": 80, "targetPort": plain},
+            {"name": "tls", "port": 443, "targetPort": secure},
+            {"name": "none", "port": 99},
+        ]},
+    });
+    assert_eq!(server.send("POST", SERVICES, &service).await.code, 201);
+    let slice = |name: &str, port: &str, number: u16, ready: bool, target: Value| {
+        json!({
+            "metadata": {"name": name, "labels": {"kubernetes.io/service-name": "s"}},
+            "addressType": "IPv4",
+            "endpoints": [{
+                "addresses": [namespace::ADDRESS], "conditions": {"ready": ready}, "targetRef": target,
+            }],
+            "ports": [{"name": port, "port": number}],
+        })
+    };
+    let pod = json!({"kind": "Pod", "name": "p", "namespace": "default"});
+    for slice in [
+        slice("web", "web", plain, true, pod.clone()),
+        slice("tls", "tls", secure, true, pod.clone()),
+        // None of these is a way to the service: not ready, and not a pod's.
+        slice("unready", "none", plain, false, pod),
+        slice(
+            "strange",
+            "none",
+            plain,
+            true,
+            json!({"kind": "Pod", "name": "other", "namespace": "default"}),
+        ),
+    ] {
+        let path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+        assert_eq!(server.send("POST", path, &slice).await.code, 201);
+    }
+    Arc::new(server)
+}
+
+#[test]
+fn requests_are_passed_on_and_answers_back() {
+    namespace::run(|| async {
+        machinery::tls::use_ring();
+        let (plain, secure) = (listen(false).await, listen(true).await);
+        let server = cluster(plain, secure).await;
+        let mut client = raw::http1(server.port).await;
+        for (name, path, prefix) in [
+            (
+                "pod, first port",
+                format!("{PODS}/p/proxy/a%2Fb/?watch=true&limit=x"),
+                format!("{PODS}/p/proxy"),
+            ),
+            (
+                "pod, port",
+                format!("{PODS}/p:{plain}/proxy/a%2Fb/?watch=true&limit=x"),
+                format!("{PODS}/p:{plain}/proxy"),
+            ),
+            (
+                "pod, TLS",
+                format!("{PODS}/https:p:{secure}/proxy/a%2Fb/?watch=true&limit=x"),
+                format!("{PODS}/https:p:{secure}/proxy"),
+            ),
+            (
+                "service, name",
+                format!("{SERVICES}/s:web/proxy/a%2Fb/?watch=true&limit=x"),
+                format!("{SERVICES}/s:web/proxy"),
+            ),
+            (
+                "service, number",
+                format!("{SERVICES}/s:80/proxy/a%2Fb/?watch=true&limit=x"),
+                format!("{SERVICES}/s:80/proxy"),
+            ),
+            (
+                "service, TLS",
+                format!("{SERVICES}/https:s:tls/proxy/a%2Fb/?watch=true&limit=x"),
+                format!("{SERVICES}/https:s:tls/proxy"),
+            ),
+        ] {
+            for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+                let body = if matches!(method, "GET" | "OPTIONS") { "" } else { "hello" };
+                let headers = [("cookie", "c=1"), ("te", "trailers"), ("impersonate-user", "root")];
+                let request = raw::request(method, &path, &headers, body);
+                let answer = client.send_request(request).await.unwrap();
+                assert_eq!(answer.status(), 203, "{name} {method}");
+                assert_eq!(answer.headers()["x-backend"], "yes");
+                assert!(answer.headers().get("keep-alive").is_none());
+                let told: Value = serde_json::from_str(&raw::text(answer).await).unwrap();
+                assert_eq!((&told["method"], &told["body"]), (&json!(method), &json!(body)), "{name}");
+                assert_eq!(told["path"], "/a%2Fb/?watch=true&limit=x", "{name}");
+                let got = &told["headers"];
+                assert_eq!((&got["cookie"], &got["host"]), (&json!("c=1"), &json!("skiff:6443")));
+                assert_eq!(got["x-forwarded-uri"], format!("{prefix}/a%2Fb/"));
+                assert_eq!(got["x-forwarded-for"], "127.0.0.1");
+                for secret in ["authorization", "te", "impersonate-user"] {
+                    assert_eq!(got[secret], Value::Null, "{name}: {secret}");
+                }
+            }
+        }
+        let head =
+            client.send_request(raw::request("HEAD", &format!("{PODS}/p/proxy/x"), &[], "")).await.unwrap();
+        assert_eq!((head.status().as_u16(), raw::text(head).await), (203, String::new()));
+
+        let bare =
+            client.send_request(raw::request("GET", &format!("{PODS}/p/proxy?a=b"), &[], "")).await.unwrap();
+        assert_eq!(bare.status(), 301);
+        assert_eq!(bare.headers()["location"], format!("{PODS}/p/proxy/?a=b"));
+        raw::text(bare).await;
+        let moved = client
+            .send_request(raw::request("GET", &format!("{PODS}/p/proxy/old/x?y=1"), &[], ""))
+            .await
+            .unwrap();
+        assert_eq!(moved.status(), 302);
+        assert_eq!(moved.headers()["location"], format!("{PODS}/p/proxy/new/x?y=1"));
+        assert!(moved.headers().get("access-control-allow-origin").is_none());
+    });
+}
+
+#[test]
+fn upgraded_connections_are_joined() {
+    namespace::run(|| async {
+        machinery::tls::use_ring();
+        let (plain, secure) = (listen(false).await, listen(true).await);
+        let server = cluster(plain, secure).await;
+        for path in [format!("{PODS}/p/proxy/x"), format!("{SERVICES}/https:s:tls/proxy/x")] {
+            let mut client = raw::http1(server.port).await;
+            let headers = [("connection", "Upgrade"), ("upgrade", "echo")];
+            let mut answer = client.send_request(raw::request("GET", &path, &headers, "")).await.unwrap();
+            assert_eq!(answer.status(), 101, "{path}");
+            assert_eq!(answer.headers()["upgrade"], "echo");
+            let mut stream = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
+            for word in ["hello", "again"] {
+                stream.write_all(word.as_bytes()).await.unwrap();
+                let mut buffer = [0; 5];
+                stream.read_exact(&mut buffer).await.unwrap();
+                assert_eq!(buffer, word.to_uppercase().as_bytes());
+            }
+        }
+    });
+}
+
+#[test]
+fn what_cannot_be_reached_is_said() {
+    namespace::run(|| async {
+        machinery::tls::use_ring();
+        let plain = listen(false).await;
+        let closed = TcpListener::bind((namespace::ADDRESS, 0)).await.unwrap().local_addr().unwrap().port();
+        let server = cluster(plain, closed).await;
+        let lonely =
+            json!({"metadata": {"name": "lonely"}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+        server.send("POST", PODS, &lonely).await;
+        let address = namespace::ADDRESS;
+        for (path, code, message) in [
+            (format!("{PODS}/none/proxy/"), 404, "pods \"none\" not found".to_owned()),
+            (format!("{PODS}/lonely/proxy/"), 400, "address not allowed".to_owned()),
+            (format!("{PODS}/ftp:p:21/proxy/"), 400, "invalid pod request \"ftp:p:21\"".to_owned()),
+            (
+                format!("{PODS}/p:{closed}/proxy/"),
+                503,
+                format!(
+                    "error trying to reach service: dial tcp {address}:{closed}: connect: connection refused"
+                ),
+            ),
+            (format!("{SERVICES}/none:80/proxy/"), 404, "services \"none\" not found".to_owned()),
+            (format!("{SERVICES}/s:81/proxy/"), 503, "no service port 81 found for service \"s\"".to_owned()),
+            (format!("{SERVICES}/s:none/proxy/"), 503, "no endpoints available for service \"s\"".to_owned()),
+            (format!("{SERVICES}/s/proxy/"), 503, "no endpoints available for service \"s\"".to_owned()),
+            ("/api/v1/nodes/none/proxy/".to_owned(), 404, "nodes \"none\" not found".to_owned()),
+        ] {
+            let answer = server.get(&path).await;
+            assert_eq!(
+                (answer.code, answer.body["message"].as_str()),
+                (code, Some(message.as_str())),
+                "{path}"
+            );
+            assert_eq!(answer.body["kind"], "Status", "{path}");
+        }
+    });
+}
