@@ -11,7 +11,10 @@ mod merge;
 mod set;
 mod skeleton;
 
-use std::fmt::Write as _;
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -20,6 +23,7 @@ use crate::{
     object::ObjectExt,
     schema::{Node, TypeRef, Types},
     status::{Cause, Details, Status},
+    version::Versions,
 };
 use compare::{Comparison, compare};
 use managers::{Manager, Managers, Operation};
@@ -118,12 +122,12 @@ impl From<Refusal> for Status {
 
 /// Records in `new` who manages what after an ordinary create (`old` is `None`) or update.
 pub fn track_update(
-    types: &Types,
-    root: TypeRef,
+    versions: Versions<'_>,
     old: Option<&Value>,
     mut new: Value,
     options: &Options<'_>,
 ) -> Value {
+    let Versions { types, root, .. } = versions;
     let sent =
         new.as_object_mut().and_then(|o| o.get_mut("metadata")?.as_object_mut()?.remove("managedFields"));
     let live = old.and_then(|o| o.metadata()?.get("managedFields"));
@@ -155,10 +159,14 @@ pub fn track_update(
         return new;
     }
     let mut managers = Managers::decode(&managed).unwrap_or_default();
-    for other in managers.iter_mut() {
-        other.fields.subtract(&changed);
-        other.fields.subtract(&removed);
-    }
+    let empty = Value::Null;
+    let mut changes = Changes::new(versions, old.unwrap_or(&empty), &new, options, &changed, &removed);
+    managers.retain(|other| {
+        let Some((changed, removed)) = changes.at(&other.api_version) else { return false };
+        other.fields.subtract(changed);
+        other.fields.subtract(removed);
+        true
+    });
     if !changed.is_empty() {
         let me = managers.entry(options.manager(Operation::Update));
         me.fields.union(changed);
@@ -175,17 +183,17 @@ pub fn track_update(
 /// # Errors
 /// Conflicts with other managers unless forced; a configuration that does not fit the type.
 pub fn apply(
-    types: &Types,
-    root: TypeRef,
+    versions: Versions<'_>,
     live: Option<&Value>,
     config: &Value,
     options: &Options<'_>,
 ) -> Result<Value, Refusal> {
+    let Versions { types, root, .. } = versions;
     merge::check(types, root, config).map_err(|errors| Refusal::Config(not_typed(config, &errors)))?;
     let given = config;
     let mut config = given.clone();
     types.canonical_scalars(&mut config, root);
-    let attempt = |force| merge_into(types, root, live, &config, options, force);
+    let attempt = |force| merge_into(versions, live, &config, options, force);
     let mut result = match attempt(options.force) {
         // What client-side apply owned goes over to kubectl's server-side apply without a conflict.
         Err(Refusal::Conflicts(conflicts)) if options.manager == "kubectl" => {
@@ -205,13 +213,13 @@ pub fn apply(
 }
 
 fn merge_into(
-    types: &Types,
-    root: TypeRef,
+    versions: Versions<'_>,
     live: Option<&Value>,
     config: &Value,
     options: &Options<'_>,
     force: bool,
 ) -> Result<Value, Refusal> {
+    let Versions { types, root, .. } = versions;
     let empty = Value::Object(serde_json::Map::new());
     let managed = live.and_then(|l| l.metadata()?.get("managedFields")).unwrap_or(&Value::Null);
     let mut managers = Managers::decode(managed).unwrap_or_default();
@@ -232,13 +240,13 @@ fn merge_into(
     let mut wanted = merge::field_set(types, root, config);
     drop_reset(&mut wanted, options);
     let me = managers.entry(options.manager(Operation::Apply));
-    me.api_version.clone_from(&options.api_version);
     let before = std::mem::replace(&mut me.fields, wanted);
-    let mut owned = Set::default();
+    let version_before = std::mem::replace(&mut me.api_version, options.api_version.clone());
+    let mut owned: BTreeMap<&str, Set> = BTreeMap::new();
     for manager in managers.iter() {
-        owned.union(manager.fields.clone());
+        owned.entry(&manager.api_version).or_default().union(manager.fields.clone());
     }
-    merged = merge::prune(types, root, merged, &before, &owned);
+    merged = merge::prune(versions, merged, &version_before, &before, owned);
 
     let Comparison { added: mut changed, mut removed, modified } =
         compare(types, root, &live_object, &merged);
@@ -247,16 +255,22 @@ fn merge_into(
     drop_reset(&mut removed, options);
     let identity = options.manager(Operation::Apply);
     let mut conflicts = Vec::new();
-    for other in managers.iter_mut().filter(|m| !m.is_same(&identity)) {
-        let taken = other.fields.intersection(&changed);
+    let mut changes = Changes::new(versions, &live_object, &merged, options, &changed, &removed);
+    managers.retain(|other| {
+        if other.is_same(&identity) {
+            return true;
+        }
+        let Some((changed, removed)) = changes.at(&other.api_version) else { return false };
+        let taken = other.fields.intersection(changed);
         if !taken.is_empty() {
             let manager = other.describe();
             conflicts
                 .extend(taken.paths().into_iter().map(|field| Conflict { manager: manager.clone(), field }));
             other.fields.subtract(&taken);
         }
-        other.fields.subtract(&removed);
-    }
+        other.fields.subtract(removed);
+        true
+    });
     if !force && !conflicts.is_empty() {
         conflicts.sort_by(|a, b| a.manager.cmp(&b.manager));
         return Err(Refusal::Conflicts(conflicts));
@@ -271,6 +285,53 @@ fn merge_into(
     let mut result = if unchanged { live_object } else { merged };
     set_managed(&mut result, managers.encode());
     Ok(result)
+}
+
+/// What a write changes and removes, as each version names it.
+struct Changes<'a> {
+    versions: Versions<'a>,
+    old: &'a Value,
+    new: &'a Value,
+    options: &'a Options<'a>,
+    own: (&'a Set, &'a Set),
+    /// Other versions that were asked about; `None` for those that are not served.
+    others: HashMap<String, Option<(Set, Set)>>,
+}
+
+impl<'a> Changes<'a> {
+    fn new(
+        versions: Versions<'a>,
+        old: &'a Value,
+        new: &'a Value,
+        options: &'a Options<'a>,
+        changed: &'a Set,
+        removed: &'a Set,
+    ) -> Self {
+        Self { versions, old, new, options, own: (changed, removed), others: HashMap::new() }
+    }
+
+    /// The fields changed and removed in a version; `None` when it is not served.
+    fn at(&mut self, version: &str) -> Option<(&Set, &Set)> {
+        if version == self.options.api_version {
+            return Some(self.own);
+        }
+        if !self.others.contains_key(version) {
+            let found = self.compare_at(version);
+            self.others.insert(version.to_owned(), found);
+        }
+        self.others.get(version)?.as_ref().map(|(changed, removed)| (changed, removed))
+    }
+
+    fn compare_at(&self, version: &str) -> Option<(Set, Set)> {
+        let (types, root) = self.versions.object_type(version)?;
+        let seen = |object| self.versions.convert(object, self.versions.own, version);
+        let Comparison { added: mut changed, mut removed, modified } =
+            compare(types, root, seen(self.old)?.as_ref(), seen(self.new)?.as_ref());
+        changed.union(modified);
+        drop_reset(&mut changed, self.options);
+        drop_reset(&mut removed, self.options);
+        Some((changed, removed))
+    }
 }
 
 /// Takes back new times of entries when nothing but they would change.

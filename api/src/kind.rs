@@ -11,7 +11,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::field::{ErrorType, Errors, Path};
+use crate::{
+    field::{ErrorType, Errors, Path},
+    schema::Types,
+    version::{self, StoredAs},
+};
 
 /// Text that is static for built-in kinds and owned for custom ones.
 pub type Text = Cow<'static, str>;
@@ -42,6 +46,10 @@ pub struct Kind {
     pub returns_deleted: bool,
     /// Where the `scale` subresource finds its numbers.
     pub scale: Option<ScalePaths>,
+    /// Where the objects lie when another row of the same resource holds the stored form.
+    pub stored_as: Option<StoredAs>,
+    /// The types of a custom kind; those of all built-in kinds are in one tree.
+    pub types: Option<Arc<Types>>,
     /// Defaulting, validation, printing.
     pub rules: Arc<dyn Rules>,
 }
@@ -75,19 +83,17 @@ pub struct ScalePaths {
 impl Kind {
     /// `v1` or `apps/v1`.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.to_string()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
+        version::api_version(&self.group, &self.version)
     }
 
-    /// The prefix of the keys of this kind's objects in the store, with a trailing slash.
+    /// The prefix of the keys of this kind's objects in the store, with a trailing slash. Rows of one resource
+    /// have the same.
     pub fn storage_prefix(&self) -> String {
-        if self.group.is_empty() {
+        let group = self.stored_as.as_ref().map_or(&self.group, |stored| &stored.group);
+        if group.is_empty() {
             format!("/registry/{}/", self.plural)
         } else {
-            format!("/registry/{}/{}/", self.group, self.plural)
+            format!("/registry/{group}/{}/", self.plural)
         }
     }
 
@@ -187,7 +193,7 @@ pub trait Rules: Send + Sync {
 
     /// The values of the fields that field selectors may name, besides `metadata.name` and
     /// `metadata.namespace`. Always the same names in the same order.
-    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)>;
+    fn selectable_fields(&self, object: &Value) -> Vec<(Text, String)>;
 
     /// The grace period in seconds of a deletion: `None` when the kind is deleted at once.
     /// `requested` is what the client asked for.
@@ -451,8 +457,8 @@ impl<S: Strategy> Rules for Typed<S> {
         self.0.cells(object, now)
     }
 
-    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
-        self.0.selectable_fields(object)
+    fn selectable_fields(&self, object: &Value) -> Vec<(Text, String)> {
+        self.0.selectable_fields(object).into_iter().map(|(name, value)| (name.into(), value)).collect()
     }
 
     fn grace_period(&self, object: &Value, requested: Option<i64>) -> Option<i64> {

@@ -1,6 +1,6 @@
 //! Request bodies: read within a limit, then decoded as an object of the kind the path names.
 
-use api::{json::ParseError, kind::Kind, object::ObjectExt as _, schema::Types, status::Status};
+use api::{json::ParseError, kind::Kind, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -46,8 +46,7 @@ pub fn parse(media: &str, bytes: &[u8], expected: &str) -> Result<Value, Status>
 
 /// Parses a body as an object of a kind; its unknown and duplicate fields are added to `problems`.
 fn parse_as(kind: &Kind, media: &str, bytes: &[u8], problems: &mut Vec<String>) -> Result<Value, Status> {
-    let types = Types::builtin();
-    let root = types.root(&kind.group, &kind.version, &kind.kind).map(|root| (types, root));
+    let root = kind.object_type();
     let mut found = Vec::new();
     let json = |bytes: &[u8]| {
         let (value, strange) = api::json::parse_strict(bytes, root)?;
@@ -144,8 +143,7 @@ pub fn read_as(kind: &Kind, object: Value) -> Result<Value, Status> {
 /// # Errors
 /// Which field has the wrong type.
 pub fn try_read(kind: &Kind, mut object: Value) -> Result<Value, String> {
-    let types = Types::builtin();
-    if let Some(root) = types.root(&kind.group, &kind.version, &kind.kind) {
+    if let Some((types, root)) = kind.object_type() {
         types.conform(&mut object, root)?;
     }
     kind.rules.default(object).map_err(|e| e.to_string())
@@ -195,10 +193,8 @@ fn internal_group(kind: &Kind) -> &str {
 }
 
 fn unknown_in(kind: &Kind, object: &Value) -> Vec<String> {
-    let types = Types::builtin();
-    let root = types.root(&kind.group, &kind.version, &kind.kind);
-    let paths = root.map(|root| types.unknown_fields(object, root)).unwrap_or_default();
-    paths.into_iter().map(|path| format!("unknown field {path:?}")).collect()
+    let paths = kind.object_type().map(|(types, root)| types.unknown_fields(object, root));
+    paths.into_iter().flatten().map(|path| format!("unknown field {path:?}")).collect()
 }
 
 /// Finds the fields the kind does not have: warnings, or a refusal when `validation` is strict.

@@ -33,7 +33,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use api::kind::Kind;
+use api::{
+    kind::{Kind, Rules},
+    version::Conversion,
+};
 use machinery::{
     tasks::Tasks,
     tls::{self, ClientCertificates, TlsSource},
@@ -51,7 +54,7 @@ use crate::{
     publish::documents::Documents,
     registry::Registry,
     store::Store,
-    watch_cache::{CachedObject, FieldsFn, ResourceSpec, WatchCache},
+    watch_cache::{CachedObject, Fields, FieldsFn, ResourceSpec, WatchCache},
 };
 
 /// Everything a request may need.
@@ -132,7 +135,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
     let address = listener.local_addr()?;
     let store = store::open(&config.store).await.context("cannot open the store")?;
     let registry = Registry::builtin();
-    let specs: Vec<_> = registry.table().kinds().iter().map(resource_spec).collect();
+    let specs: Vec<_> = registry.table().resources().map(|rows| resource_spec(rows)).collect();
     let cache = WatchCache::load(store.clone(), specs).await.context("cannot read the store")?;
     tasks.spawn("watch-cache", cache.clone().run(tasks.token()));
     let api = Arc::new(Api {
@@ -157,16 +160,31 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
     Ok(api)
 }
 
-/// How the cache keeps a kind's objects.
-fn resource_spec(kind: &Arc<Kind>) -> ResourceSpec {
-    let rules = kind.rules.clone();
-    let has_fields = !rules.selectable_fields(&Value::Null).is_empty();
+/// How the cache keeps the objects of a resource, given all its versions.
+fn resource_spec(rows: &[Arc<Kind>]) -> ResourceSpec {
+    let prefix = rows.first().map(|kind| kind.storage_prefix()).unwrap_or_default();
+    // Fields have the stored form's names; versions with other fields say how theirs are called there.
+    let readers: Vec<Arc<dyn Rules>> = rows
+        .iter()
+        .filter(|kind| !matches!(&kind.stored_as, Some(s) if matches!(s.conversion, Conversion::Fields(_))))
+        .map(|kind| kind.rules.clone())
+        .filter(|rules| !rules.selectable_fields(&Value::Null).is_empty())
+        .collect();
+    if readers.is_empty() {
+        return ResourceSpec { prefix, fields: None };
+    }
     let fields: FieldsFn = Arc::new(move |bytes| {
         // Only objects that decode are stored.
         let object: Value = serde_json::from_slice(bytes).unwrap_or_default();
-        rules.selectable_fields(&object).into_iter().map(|(name, value)| (name.into(), value)).collect()
+        let mut fields: Fields = Vec::new();
+        for (name, value) in readers.iter().flat_map(|rules| rules.selectable_fields(&object)) {
+            if !fields.iter().any(|(known, _)| *known == name) {
+                fields.push((name, value));
+            }
+        }
+        fields
     });
-    ResourceSpec { prefix: kind.storage_prefix(), fields: has_fields.then_some(fields) }
+    ResourceSpec { prefix, fields: Some(fields) }
 }
 
 async fn bootstrap_until_done(api: &Arc<Api>) {

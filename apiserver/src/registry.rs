@@ -11,6 +11,7 @@ use parking_lot::RwLock;
 pub struct Table {
     kinds: Vec<Arc<Kind>>,
     by_resource: HashMap<(String, String, String), Arc<Kind>>,
+    by_prefix: HashMap<String, Arc<[Arc<Kind>]>>,
 }
 
 impl Table {
@@ -19,7 +20,22 @@ impl Table {
             .iter()
             .map(|k| ((k.group.to_string(), k.version.to_string(), k.plural.to_string()), k.clone()))
             .collect();
-        Self { kinds, by_resource }
+        let mut rows: HashMap<String, Vec<Arc<Kind>>> = HashMap::new();
+        for kind in &kinds {
+            rows.entry(kind.storage_prefix()).or_default().push(kind.clone());
+        }
+        let by_prefix = rows.into_iter().map(|(prefix, rows)| (prefix, rows.into())).collect();
+        Self { kinds, by_resource, by_prefix }
+    }
+
+    /// All rows of each resource: the versions it is served in.
+    pub fn resources(&self) -> impl Iterator<Item = &Arc<[Arc<Kind>]>> {
+        self.by_prefix.values()
+    }
+
+    /// All rows of the resource that `kind` is a row of.
+    pub fn versions(&self, kind: &Kind) -> Arc<[Arc<Kind>]> {
+        self.by_prefix.get(&kind.storage_prefix()).cloned().unwrap_or_default()
     }
 
     /// All kinds, in discovery's order.

@@ -4,10 +4,9 @@
 
 mod harness;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
-use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
-use harness::{Server, client, send};
+use harness::{Server, client, events, send};
 use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -298,14 +297,6 @@ async fn no_address_is_handed_out_twice() {
     server.send("DELETE", &format!("{SERVICES}/s1"), &Value::Null).await;
     assert_eq!(server.send("POST", SERVICES, &service("u", json!({"type": "NodePort"}))).await.code, 201);
     server.stop().await;
-}
-
-/// Reads events of a watch until there are `count`.
-async fn events(server: &Server, path: &str, count: usize) -> Vec<Value> {
-    let request = http::Request::get(path).body(Vec::new()).unwrap();
-    let lines = server.client.request_stream(request).await.unwrap().lines();
-    let read = lines.map_ok(|line| serde_json::from_str(&line).unwrap()).take(count).try_collect();
-    tokio::time::timeout(Duration::from_secs(10), read).await.expect("events in time").unwrap()
 }
 
 #[tokio::test]

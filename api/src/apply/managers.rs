@@ -101,8 +101,9 @@ impl Managers {
         self.0.iter()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Manager> {
-        self.0.iter_mut()
+    /// Lets `visit` change every entry and drop it.
+    pub(super) fn retain(&mut self, visit: impl FnMut(&mut Manager) -> bool) {
+        self.0.retain_mut(visit);
     }
 
     /// The entry of a manager, made when missing.

@@ -1,6 +1,9 @@
 //! Lays a configuration over an object, and takes out of an object what nobody owns any more.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, HashSet},
+};
 
 use serde_json::{Map, Value};
 
@@ -9,7 +12,10 @@ use super::{
     set::{Set, field_element, item_element},
     shape,
 };
-use crate::schema::{ListKind, Node, Scalar, TypeRef, Types, push_index};
+use crate::{
+    schema::{ListKind, Node, Scalar, TypeRef, Types, push_index},
+    version::Versions,
+};
 
 /// `live` with everything that `config` says.
 pub(super) fn merge(types: &Types, root: TypeRef, live: &Value, config: &Value) -> Value {
@@ -145,26 +151,57 @@ fn with_named(types: &Types, ty: Option<TypeRef>, set: &Set) -> Set {
     result
 }
 
-/// Takes out of `merged` what the manager applied `before` and nobody in `owned` has now.
-pub(super) fn prune(types: &Types, root: TypeRef, merged: Value, before: &Set, owned: &Set) -> Value {
+/// Takes out of `merged` what the manager applied `before` (in the version `applied`) and nobody in `owned`,
+/// which has fields by version, has now.
+pub(super) fn prune(
+    versions: Versions<'_>,
+    merged: Value,
+    applied: &str,
+    before: &Set,
+    mut owned: BTreeMap<&str, Set>,
+) -> Value {
     if before.is_empty() {
         return merged;
     }
-    let root = Some(root);
-    let named = |set: &Set| with_named(types, root, set);
-    let before = named(before);
-    let all = named(&fields_of(types, root, &merged));
-    let without = |set: &Set| removed(types, root, &merged, set).unwrap_or(Value::Null);
-
-    let mut kept = named(&fields_of(types, root, &without(&before)));
-    kept.union(named(owned));
-    let mut unowned = all.clone();
-    unowned.subtract(&kept);
-    let kept = named(&fields_of(types, root, &without(&unowned)));
+    let seen = versions.object_type(applied).zip(versions.convert(&merged, versions.own, applied));
+    // Nobody can tell any more what was applied in a version that is gone.
+    let Some(((types, root), all)) = seen else { return merged };
+    let (root, all) = (Some(root), all.as_ref());
+    let before = with_named(types, root, before);
+    let mut kept = removed(types, root, all, &before).unwrap_or(Value::Null);
+    let first = owned.remove_entry(applied).into_iter();
+    let versioned: Vec<(&str, Set)> = first.chain(owned).collect();
+    for (version, owned) in versioned {
+        if let Some(more) = add_owned(versions, (applied, all), &kept, version, &owned) {
+            kept = more;
+        }
+    }
     // What was never applied stays, even if nobody owns it.
-    let mut gone = all;
-    gone.subtract(&kept);
-    without(&gone.intersection(&before))
+    let named = |value: &Value| with_named(types, root, &fields_of(types, root, value));
+    let mut gone = named(all);
+    gone.subtract(&named(&kept));
+    let pruned = removed(types, root, all, &gone.intersection(&before)).unwrap_or(Value::Null);
+    versions.convert(&pruned, applied, versions.own).map_or(merged.clone(), Cow::into_owned)
+}
+
+/// Puts back into `kept` what `all` has and the managers of a version own; `None` when it is not served.
+fn add_owned(
+    versions: Versions<'_>,
+    (at, all): (&str, &Value),
+    kept: &Value,
+    version: &str,
+    owned: &Set,
+) -> Option<Value> {
+    let (types, root) = versions.object_type(version)?;
+    let root = Some(root);
+    let (all, kept) = (versions.convert(all, at, version)?, versions.convert(kept, at, version)?);
+    let named = |set: &Set| with_named(types, root, set);
+    let mut stays = named(&fields_of(types, root, &kept));
+    stays.union(named(owned));
+    let mut unowned = named(&fields_of(types, root, &all));
+    unowned.subtract(&stays);
+    let kept = removed(types, root, &all, &unowned).unwrap_or(Value::Null);
+    versions.convert(&kept, version, at).map(Cow::into_owned)
 }
 
 /// The value without the members of `set`; `None` when nothing is left of a list or map.

@@ -20,6 +20,10 @@ fn types(kind: &str) -> (&'static Types, TypeRef) {
     (types, types.root(group, "v1", kind).unwrap())
 }
 
+fn versions(types: &'static Types, root: TypeRef) -> Versions<'static> {
+    Versions { types, root, own: "v1", rows: &[] }
+}
+
 /// `manager/operation[/subresource]: fields` of every entry.
 fn owners(object: &Value) -> Vec<String> {
     let entry = |e: &Value| {
@@ -38,7 +42,7 @@ fn creators_own_what_they_wrote() {
         "apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "1"},
         "metadata": {"name": "x", "namespace": "y", "uid": "u", "creationTimestamp": "z", "labels": {"l": "1"}},
     });
-    let created = track_update(types, root, None, object, &options("me", 0));
+    let created = track_update(versions(types, root), None, object, &options("me", 0));
     assert_eq!(
         owners(&created),
         [r#"me/Update: {"f:data":{".":{},"f:a":{}},"f:metadata":{"f:labels":{".":{},"f:l":{}}}}"#]
@@ -60,7 +64,7 @@ fn structs_and_lists_are_owned_as_upstream_owns_them() {
         },
         "status": {},
     });
-    let created = track_update(types, root, None, object, &options("", 0));
+    let created = track_update(versions(types, root), None, object, &options("", 0));
     let expected = json!({"f:spec": {
         "f:replicas": {}, "f:selector": {}, "f:strategy": {"f:rollingUpdate": {".": {}, "f:maxSurge": {}}},
         "f:template": {"f:metadata": {"f:labels": {".": {}, "f:a": {}}}, "f:spec": {"f:containers": {
@@ -84,13 +88,18 @@ fn updates_take_over_what_they_change() {
         }
         object
     };
-    let first = track_update(types, root, None, make(json!({"a": "1", "b": "1"}), None), &options("one", 0));
+    let first = track_update(
+        versions(types, root),
+        None,
+        make(json!({"a": "1", "b": "1"}), None),
+        &options("one", 0),
+    );
     let managed = first["metadata"]["managedFields"].clone();
 
     // A change by another manager, whether or not he sends the entries along.
     for sent in [None, Some(&managed)] {
         let new = make(json!({"a": "2", "c": "1"}), sent);
-        let second = track_update(types, root, Some(&first), new, &options("two", 5));
+        let second = track_update(versions(types, root), Some(&first), new, &options("two", 5));
         assert_eq!(
             owners(&second),
             [
@@ -102,21 +111,24 @@ fn updates_take_over_what_they_change() {
     }
 
     // Nothing changed: nothing is written anew, not even the time.
-    let same =
-        track_update(types, root, Some(&first), make(json!({"a": "1", "b": "1"}), None), &options("two", 9));
+    let same = track_update(
+        versions(types, root),
+        Some(&first),
+        make(json!({"a": "1", "b": "1"}), None),
+        &options("two", 9),
+    );
     assert_eq!(same, first);
 
     // One entry that is empty resets; without entries nobody is tracked.
     let reset = track_update(
-        types,
-        root,
+        versions(types, root),
         Some(&first),
         make(json!({"a": "2"}), Some(&json!([{}]))),
         &options("two", 9),
     );
     assert_eq!(reset["metadata"].get("managedFields"), None);
     let untracked =
-        track_update(types, root, Some(&reset), make(json!({"a": "3"}), None), &options("two", 9));
+        track_update(versions(types, root), Some(&reset), make(json!({"a": "3"}), None), &options("two", 9));
     assert_eq!(untracked["metadata"].get("managedFields"), None);
 }
 
@@ -124,8 +136,7 @@ fn updates_take_over_what_they_change() {
 fn status_is_owned_through_its_subresource() {
     let (types, root) = types("Pod");
     let old = track_update(
-        types,
-        root,
+        versions(types, root),
         None,
         json!({"metadata": {"name": "x"}, "spec": {"nodeName": "n"}, "status": {"phase": "Pending"}}),
         &options("user", 0),
@@ -135,8 +146,7 @@ fn status_is_owned_through_its_subresource() {
     new["status"]["phase"] = "Running".into();
     new["status"]["conditions"] = json!([{"type": "Ready", "status": "True"}]);
     let new = track_update(
-        types,
-        root,
+        versions(types, root),
         Some(&old),
         new,
         &Options { subresource: "status", ..options("kubelet", 1) },
@@ -150,12 +160,16 @@ fn status_is_owned_through_its_subresource() {
 #[test]
 fn many_updaters_are_put_together() {
     let (types, root) = types("ConfigMap");
-    let mut object =
-        track_update(types, root, None, json!({"metadata": {}, "data": {"k": "v"}}), &options("m00", 0));
+    let mut object = track_update(
+        versions(types, root),
+        None,
+        json!({"metadata": {}, "data": {"k": "v"}}),
+        &options("m00", 0),
+    );
     for i in 1..15 {
         let mut new = object.clone();
         new["data"][format!("k{i}")] = "v".into();
-        object = track_update(types, root, Some(&object), new, &options(&format!("m{i:02}"), i));
+        object = track_update(versions(types, root), Some(&object), new, &options(&format!("m{i:02}"), i));
     }
     let owners = owners(&object);
     assert_eq!(owners.len(), 10);
@@ -199,7 +213,7 @@ fn appliers_share_take_over_and_let_go() {
         let config =
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": data});
         let options = Options { force, ..options(manager, i64::try_from(i).unwrap()) };
-        match (apply(types, root, live.as_ref(), &config, &options), expected) {
+        match (apply(versions(types, root), live.as_ref(), &config, &options), expected) {
             (Ok(mut object), Ok(data)) => {
                 types.conform(&mut object, root).unwrap();
                 assert_eq!(object.get("data").cloned().unwrap_or(json!({})), data, "step {i}");
@@ -215,18 +229,12 @@ fn appliers_share_take_over_and_let_go() {
 fn list_items_are_merged_by_key() {
     let (types, root) = types("Deployment");
     let config = |containers: Value| json!({"metadata": {"name": "x"}, "spec": {"template": {"spec": {"containers": containers}}}});
-    let first = apply(
-        types,
-        root,
-        None,
+    let first = apply(versions(types, root), None,
         &config(json!([{"name": "a", "image": "1"}, {"name": "b", "image": "1", "ports": [{"containerPort": 1}]}])),
         &options("one", 0),
     )
     .unwrap();
-    let second = apply(
-        types,
-        root,
-        Some(&first),
+    let second = apply(versions(types, root), Some(&first),
         &config(json!([{"name": "c", "image": "1"}, {"name": "b", "ports": [{"containerPort": 2}, {"containerPort": 1, "protocol": "UDP"}]}])),
         &options("two", 1),
     )
@@ -237,9 +245,13 @@ fn list_items_are_merged_by_key() {
         json!([{"name": "a", "image": "1"}, {"name": "c", "image": "1"}, {"name": "b", "image": "1", "ports": ports}])
     );
     // What only the first applied goes when he drops it; the item that both have stays.
-    let third =
-        apply(types, root, Some(&second), &config(json!([{"name": "a", "image": "1"}])), &options("one", 2))
-            .unwrap();
+    let third = apply(
+        versions(types, root),
+        Some(&second),
+        &config(json!([{"name": "a", "image": "1"}])),
+        &options("one", 2),
+    )
+    .unwrap();
     assert_eq!(
         third["spec"]["template"]["spec"]["containers"],
         json!([{"name": "a", "image": "1"}, {"name": "c", "image": "1"},
@@ -252,15 +264,15 @@ fn what_was_there_before_is_owned_by_nobody_in_particular() {
     let (types, root) = types("ConfigMap");
     let live = json!({"metadata": {"name": "x"}, "data": {"a": "1"}});
     let config = json!({"metadata": {"name": "x"}, "data": {"a": "2"}});
-    let refused = apply(types, root, Some(&live), &config, &options("me", 0)).unwrap_err();
+    let refused = apply(versions(types, root), Some(&live), &config, &options("me", 0)).unwrap_err();
     assert_eq!(
         Status::from(refused).message,
         "Apply failed with 1 conflict: conflict with \"before-first-apply\" using v1: .data.a"
     );
     // Client-side apply hands over to kubectl's server-side apply what it applied itself.
     let live = json!({"metadata": {"name": "x", "annotations": {LAST_APPLIED: "{\"data\":{\"a\":\"1\"}}"}}, "data": {"a": "1"}});
-    assert!(apply(types, root, Some(&live), &config, &options("me", 0)).is_err());
-    let taken = apply(types, root, Some(&live), &config, &options("kubectl", 0)).unwrap();
+    assert!(apply(versions(types, root), Some(&live), &config, &options("me", 0)).is_err());
+    let taken = apply(versions(types, root), Some(&live), &config, &options("kubectl", 0)).unwrap();
     assert_eq!(taken["data"], json!({"a": "2"}));
     assert_eq!(
         taken["metadata"]["annotations"][LAST_APPLIED],
@@ -288,7 +300,8 @@ fn configurations_that_do_not_fit_are_refused() {
         config["apiVersion"] = "v1".into();
         config["kind"] = "Pod".into();
         config["metadata"] = json!({"name": "x", "namespace": "n"});
-        let refused = Status::from(apply(types, root, None, &config, &options("me", 0)).unwrap_err());
+        let refused =
+            Status::from(apply(versions(types, root), None, &config, &options("me", 0)).unwrap_err());
         assert_eq!(
             (refused.code, refused.message),
             (500, format!("failed to create typed patch object (n/x; v1, Kind=Pod): {error}"))
@@ -301,8 +314,8 @@ fn applying_the_same_again_changes_nothing() {
     let (types, root) = types("Pod");
     let config = json!({"metadata": {"name": "x", "labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}], "tolerations": [{"key": "k"}],
         "resources": {"limits": {"cpu": 0.5}}}});
-    let once = apply(types, root, None, &config, &options("me", 0)).unwrap();
-    assert_eq!(apply(types, root, Some(&once), &config, &options("me", 100)).unwrap(), once);
+    let once = apply(versions(types, root), None, &config, &options("me", 0)).unwrap();
+    assert_eq!(apply(versions(types, root), Some(&once), &config, &options("me", 100)).unwrap(), once);
 
     let mut later = once.clone();
     later["metadata"]["managedFields"][0]["time"] = "2030-01-01T00:00:00Z".into();
@@ -320,12 +333,12 @@ proptest! {
     fn no_value_panics(live in crate::schema::tests::any_json(), config in crate::schema::tests::any_json()) {
         for kind in ["Pod", "ConfigMap"] {
             let (types, root) = types(kind);
-            let _ = apply(types, root, Some(&live), &config, &options("a", 0));
-            if let Ok(once) = apply(types, root, None, &config, &options("a", 0)) {
-                let _ = apply(types, root, Some(&once), &live, &Options { force: true, ..options("b", 1) });
+            let _ = apply(versions(types, root), Some(&live), &config, &options("a", 0));
+            if let Ok(once) = apply(versions(types, root), None, &config, &options("a", 0)) {
+                let _ = apply(versions(types, root), Some(&once), &live, &Options { force: true, ..options("b", 1) });
             }
-            track_update(types, root, Some(&live), config.clone(), &options("a", 0));
-            track_update(types, root, None, config.clone(), &options("a", 0));
+            track_update(versions(types, root), Some(&live), config.clone(), &options("a", 0));
+            track_update(versions(types, root), None, config.clone(), &options("a", 0));
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::kind::{ALL_VERBS, Kind, ScalePaths, Strategy, Subresource, Typed};
+use crate::{
+    kind::{ALL_VERBS, Kind, ScalePaths, Strategy, Subresource, Typed},
+    version::{Conversion, Convert, Converted, StoredAs, api_version},
+};
 
 pub mod cells;
 mod config_map;
@@ -18,6 +21,7 @@ mod difference;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod horizontal_pod_autoscaler;
 mod ingress;
 mod ingress_class;
 mod ip_address;
@@ -54,7 +58,7 @@ pub fn builtin() -> Vec<Kind> {
     vec![
         kind("", "v1", "ConfigMap", "configmaps", config_map::ConfigMaps).short(&["cm"]),
         kind("", "v1", "Endpoints", "endpoints", endpoints::EndpointsRules).short(&["ep"]),
-        kind("", "v1", "Event", "events", event::Events).short(&["ev"]),
+        kind("", "v1", "Event", "events", event::Events { strict: false }).short(&["ev"]),
         kind("", "v1", "LimitRange", "limitranges", limit_range::LimitRanges).short(&["limits"]),
         kind("", "v1", "Namespace", "namespaces", namespace::Namespaces)
             .cluster_wide()
@@ -149,6 +153,31 @@ pub fn builtin() -> Vec<Kind> {
             .categories(&["all"])
             .scale(".spec.selector")
             .status(),
+        kind(
+            "autoscaling",
+            "v2",
+            "HorizontalPodAutoscaler",
+            "horizontalpodautoscalers",
+            horizontal_pod_autoscaler::HorizontalPodAutoscalers,
+        )
+        .short(&["hpa"])
+        .categories(&["all"])
+        .status(),
+        kind(
+            "autoscaling",
+            "v1",
+            "HorizontalPodAutoscaler",
+            "horizontalpodautoscalers",
+            horizontal_pod_autoscaler::V1,
+        )
+        .short(&["hpa"])
+        .categories(&["all"])
+        .status()
+        .stored_as(
+            ("autoscaling", "v2"),
+            horizontal_pod_autoscaler::HorizontalPodAutoscalers,
+            horizontal_pod_autoscaler::ViaAnnotations,
+        ),
         kind("batch", "v1", "CronJob", "cronjobs", cron_job::CronJobs)
             .short(&["cj"])
             .categories(&["all"])
@@ -156,6 +185,11 @@ pub fn builtin() -> Vec<Kind> {
         kind("batch", "v1", "Job", "jobs", job::Jobs).categories(&["all"]).status(),
         kind("coordination.k8s.io", "v1", "Lease", "leases", lease::Leases),
         kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", endpoint_slice::EndpointSlices),
+        kind("events.k8s.io", "v1", "Event", "events", event::NewEvents).short(&["ev"]).stored_as(
+            ("", "v1"),
+            event::Events { strict: true },
+            event::Renamed,
+        ),
         kind("networking.k8s.io", "v1", "IngressClass", "ingressclasses", ingress_class::IngressClasses)
             .cluster_wide(),
         kind("networking.k8s.io", "v1", "Ingress", "ingresses", ingress::Ingresses).short(&["ing"]).status(),
@@ -241,11 +275,34 @@ fn kind(
         subresources: Vec::new(),
         returns_deleted: false,
         scale: None,
+        stored_as: None,
+        types: None,
         rules: Arc::new(Typed(strategy)),
     }
 }
 
 impl Kind {
+    /// Stores the objects as another version, whose rules are `hub`; the row's own strategy only reads and
+    /// defaults its type.
+    fn stored_as(
+        mut self,
+        (group, version): (&'static str, &'static str),
+        hub: impl Strategy,
+        convert: impl Convert + 'static,
+    ) -> Self {
+        let convert: Arc<dyn Convert> = Arc::new(convert);
+        self.rules = Arc::new(Converted {
+            own_version: self.api_version(),
+            own: self.rules,
+            hub_version: api_version(group, version),
+            hub: Arc::new(Typed(hub)),
+            convert: convert.clone(),
+        });
+        let conversion = Conversion::Fields(convert);
+        self.stored_as = Some(StoredAs { group: group.into(), version: version.into(), conversion });
+        self
+    }
+
     fn cluster_wide(mut self) -> Self {
         self.namespaced = false;
         self

@@ -19,15 +19,40 @@ fn rows_have_names_of_their_own() {
     let kinds = builtin();
     let mut seen = BTreeSet::new();
     for kind in &kinds {
-        assert!(seen.insert((kind.group.clone(), kind.plural.clone())), "{} comes twice", kind.plural);
+        let row = (kind.group.clone(), kind.version.clone(), kind.plural.clone());
+        assert!(seen.insert(row), "{} comes twice", kind.plural);
         assert_eq!(kind.singular, kind.kind.to_lowercase());
         assert_eq!(kind.scale.is_some(), kind.subresource("scale").is_some(), "{}", kind.kind);
     }
-    let mut words: Vec<_> = kinds.iter().flat_map(|k| &k.short_names).collect();
+    let stored = kinds.iter().filter(|k| k.is_stored_form());
+    let mut words: Vec<_> = stored.flat_map(|k| &k.short_names).collect();
     words.sort();
     let count = words.len();
     words.dedup();
     assert_eq!(words.len(), count, "a short name stands for two kinds");
+}
+
+#[test]
+fn versions_share_one_place_and_lose_nothing() {
+    let kinds = builtin();
+    for kind in kinds.iter().filter(|k| !k.is_stored_form()) {
+        let stored = kinds.iter().find(|k| k.is_stored_form() && k.storage_prefix() == kind.storage_prefix());
+        let stored = stored.unwrap_or_else(|| panic!("nothing stores {}", kind.kind));
+        assert_eq!(
+            (&kind.plural, kind.namespaced, &kind.short_names, kind.verbs),
+            (&stored.plural, stored.namespaced, &stored.short_names, stored.verbs)
+        );
+        let object = stored.rules.default(smallest(stored)).unwrap();
+        let seen = kind.own_form(object.clone());
+        assert_eq!(seen["apiVersion"], kind.api_version());
+        assert_eq!(kind.rules.default(seen.clone()).unwrap(), seen, "{}", kind.kind);
+        assert_eq!(kind.stored_form(seen), object, "{}", kind.kind);
+        let known = stored.rules.selectable_fields(&Value::Null);
+        for (label, _) in kind.rules.selectable_fields(&Value::Null) {
+            let name = kind.stored_field(&label);
+            assert!(name.is_none_or(|name| known.iter().any(|(known, _)| *known == name)), "{label}");
+        }
+    }
 }
 
 #[test]

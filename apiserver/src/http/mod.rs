@@ -127,6 +127,7 @@ async fn resource(
         accept: if streaming { Accept::default() } else { response::negotiate(headers)? },
         media: body::media_type(headers).to_owned(),
         user_agent: text(header::USER_AGENT),
+        versions: table.versions(&kind),
         api,
         kind,
         resource,
@@ -203,9 +204,10 @@ pub fn internal(
     namespace: Option<&str>,
     name: Option<&str>,
 ) -> Result<Ctx, Status> {
-    let kind =
-        api.registry.table().find(group, version, resource).cloned().ok_or_else(Status::no_such_resource)?;
+    let table = api.registry.table();
+    let kind = table.find(group, version, resource).cloned().ok_or_else(Status::no_such_resource)?;
     Ok(Ctx {
+        versions: table.versions(&kind),
         resource: api.cache.resource(&kind.storage_prefix()).ok_or_else(Status::no_such_resource)?,
         api: api.clone(),
         user: User {

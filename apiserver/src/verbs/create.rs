@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 use rand::seq::IndexedRandom as _;
 use serde_json::Value;
 
-use super::{Ctx, now, store_failed, stored, update::Tracking};
+use super::{Ctx, now, store_failed, update::Tracking};
 use crate::{
     admission, allocate, body,
     response::{self, Body},
@@ -92,7 +92,7 @@ async fn attempt(ctx: &Ctx, mut object: Value, warnings: &mut Vec<String>) -> Re
             }
             return Ok(object);
         }
-        let mut ops = vec![Op::create(ctx.key(object.name()), stored(&object)?)];
+        let mut ops = vec![Op::create(ctx.key(object.name()), ctx.stored(&object)?)];
         ops.extend(allocation.ops());
         match ctx.api.store.commit(ops).await.map_err(store_failed)? {
             Committed::Done(revision) => {
@@ -109,10 +109,9 @@ async fn attempt(ctx: &Ctx, mut object: Value, warnings: &mut Vec<String>) -> Re
 }
 
 fn track(ctx: &Ctx, object: Value) -> Value {
-    let kind = &ctx.kind;
-    let types = api::schema::Types::builtin();
-    let Some(root) = types.root(&kind.group, &kind.version, &kind.kind) else { return object };
-    api::apply::track_update(types, root, None, object, &super::update::tracking(ctx))
+    let options = super::update::tracking(ctx);
+    let Some(versions) = ctx.versions(&options.api_version) else { return object };
+    api::apply::track_update(versions, None, object, &options)
 }
 
 /// Puts the object into the namespace of the path.

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Ctx, list, loaded, store_failed, stored};
+use super::{Ctx, list, store_failed};
 use crate::{
     admission, allocate, body,
     response::{self, Body},
@@ -188,7 +188,7 @@ pub async fn delete_object(ctx: &Ctx, name: &str, options: &DeleteOptions) -> Re
     admission::delete(ctx, name)?;
     let mut found = ctx.api.store.get(&key).await.map_err(store_failed)?.ok_or_else(not_found)?;
     for _ in 0..TRIES {
-        let old = loaded(&found.value, found.revision)?;
+        let old = ctx.loaded(&found.value, found.revision)?;
         check_preconditions(kind, name, options, &old)?;
         let mut new = old.clone();
         begin(kind, options, &mut new);
@@ -202,7 +202,7 @@ pub async fn delete_object(ctx: &Ctx, name: &str, options: &DeleteOptions) -> Re
         let mut ops = if finished {
             vec![Op::delete(key.clone(), found.revision)]
         } else {
-            vec![Op::update(key.clone(), found.revision, stored(&new)?)]
+            vec![Op::update(key.clone(), found.revision, ctx.stored(&new)?)]
         };
         if finished {
             let mut allocation = allocate::Allocation::none();

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Ctx;
+use super::{Ctx, shown};
 use crate::{
     publish::table,
     query::{Query, VersionMatch},
@@ -193,23 +193,22 @@ impl Filter {
     /// # Errors
     /// 400 for a field that cannot be selected on.
     pub fn new(ctx: &Ctx) -> Result<Self, Status> {
-        let known = ctx.kind.rules.selectable_fields(&Value::Null);
-        for term in &ctx.query.fields.terms {
+        let mut fields = ctx.query.fields.clone();
+        for term in &mut fields.terms {
             let field = term.field.as_str();
-            if matches!(field, "metadata.name" | "metadata.namespace")
-                || known.iter().any(|(k, _)| *k == field)
-            {
-                continue;
-            }
-            return Err(Status::bad_request(if known.is_empty() {
-                format!(
-                    "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-                )
-            } else {
-                format!("field label not supported: {field}")
-            }));
+            let Some(stored) = ctx.kind.stored_field(field) else {
+                let none = ctx.kind.rules.selectable_fields(&Value::Null).is_empty();
+                return Err(Status::bad_request(if none {
+                    format!(
+                        "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                    )
+                } else {
+                    format!("field label not supported: {field}")
+                }));
+            };
+            term.field = stored.into_owned();
         }
-        Ok(Self { labels: ctx.query.labels.clone(), fields: ctx.query.fields.clone() })
+        Ok(Self { labels: ctx.query.labels.clone(), fields })
     }
 
     /// Whether nothing is left out.
@@ -238,10 +237,9 @@ pub fn respond(ctx: &Ctx, listed: &Listed) -> Result<Response<Body>, Status> {
         }
     }
     if ctx.accept.form == Form::Object && !ctx.accept.yaml && !ctx.query.pretty {
-        return Ok(response::json_bytes(StatusCode::OK, join(ctx, &meta, &listed.items)));
+        return Ok(response::json_bytes(StatusCode::OK, join(ctx, &meta, &listed.items)?));
     }
-    let values =
-        || listed.items.iter().map(|o| serde_json::from_slice::<Value>(&o.json()).map_err(Status::internal));
+    let values = || listed.items.iter().map(|object| ctx.value(object));
     let whole = match ctx.accept.form {
         Form::Object => json!({
             "kind": format!("{}List", ctx.kind.kind),
@@ -273,7 +271,7 @@ pub fn respond(ctx: &Ctx, listed: &Listed) -> Result<Response<Body>, Status> {
 }
 
 /// Joins the objects' bytes into a list.
-fn join(ctx: &Ctx, meta: &Value, items: &[Arc<CachedObject>]) -> Bytes {
+fn join(ctx: &Ctx, meta: &Value, items: &[Arc<CachedObject>]) -> Result<Bytes, Status> {
     let head = format!(
         "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{meta},\"items\":[",
         ctx.kind.kind,
@@ -286,8 +284,8 @@ fn join(ctx: &Ctx, meta: &Value, items: &[Arc<CachedObject>]) -> Bytes {
         if i > 0 {
             out.put_u8(b',');
         }
-        out.put_slice(&object.json());
+        out.put_slice(&shown(&ctx.kind, object)?);
     }
     out.put_slice(b"]}");
-    out.freeze()
+    Ok(out.freeze())
 }

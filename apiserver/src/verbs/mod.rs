@@ -12,7 +12,13 @@ pub mod watch;
 
 use std::sync::Arc;
 
-use api::{kind::Kind, object::ObjectExt as _, status::Status};
+use api::{
+    kind::Kind,
+    object::ObjectExt as _,
+    status::Status,
+    version::{Conversion, StoredAs, Versions},
+};
+use bytes::Bytes;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -25,7 +31,7 @@ use crate::{
     request::ResourcePath,
     response::{self, Accept, Body, Form},
     store::Revision,
-    watch_cache::{Resource, Scope},
+    watch_cache::{CachedObject, Resource, Scope},
 };
 
 /// One request to a resource, parsed and identified.
@@ -36,6 +42,8 @@ pub struct Ctx {
     pub user: User,
     /// The kind the path names.
     pub kind: Arc<Kind>,
+    /// All versions of it, this one included.
+    pub versions: Arc<[Arc<Kind>]>,
     /// Its objects in memory.
     pub resource: Arc<Resource>,
     /// The path.
@@ -75,6 +83,7 @@ impl Ctx {
             api: self.api.clone(),
             user: self.user.clone(),
             kind: self.kind.clone(),
+            versions: self.versions.clone(),
             resource: self.resource.clone(),
             path: ResourcePath { namespace, ..self.path.clone() },
             query: self.query.clone(),
@@ -91,6 +100,30 @@ impl Ctx {
             (Some(namespace), None) => Scope::Namespace(namespace.clone()),
             (None, None) => Scope::All,
         }
+    }
+
+    /// The types of the request's objects, in this and in the other versions.
+    pub fn versions<'a>(&'a self, own: &'a str) -> Option<Versions<'a>> {
+        let (types, root) = self.kind.object_type()?;
+        Some(Versions { types, root, own, rows: &self.versions })
+    }
+
+    /// The bytes that are stored for an object: its stored form, without its resource version, which the
+    /// store keeps.
+    pub fn stored(&self, object: &Value) -> Result<Vec<u8>, Status> {
+        let mut object = self.kind.stored_form(object.clone());
+        object.metadata_mut().remove("resourceVersion");
+        serde_json::to_vec(&object).map_err(Status::internal)
+    }
+
+    /// Reads stored bytes back, in the request's version.
+    pub fn loaded(&self, bytes: &[u8], revision: Revision) -> Result<Value, Status> {
+        Ok(self.kind.own_form(loaded(bytes, revision)?))
+    }
+
+    /// A cached object in the request's version.
+    pub fn value(&self, object: &CachedObject) -> Result<Value, Status> {
+        shown_value(&self.kind, object)
     }
 
     /// 404 for the object in the path.
@@ -142,12 +175,30 @@ impl Ctx {
     }
 }
 
-/// The bytes that are stored for an object: everything but its resource version, which the store keeps.
-pub fn stored(object: &Value) -> Result<Vec<u8>, Status> {
-    // The field is removed by writing around it: the object is shared with the answer.
-    let mut object = object.clone();
-    object.metadata_mut().remove("resourceVersion");
-    serde_json::to_vec(&object).map_err(Status::internal)
+/// A cached object in a version of its resource.
+///
+/// # Errors
+/// 500 when it cannot be read.
+pub fn shown_value(kind: &Kind, object: &CachedObject) -> Result<Value, Status> {
+    let value = serde_json::from_slice(&object.json()).map_err(Status::internal)?;
+    Ok(kind.own_form(value))
+}
+
+/// [`shown_value`] as JSON: as it lies in the cache when that is the stored version.
+///
+/// # Errors
+/// As [`shown_value`].
+pub fn shown(kind: &Kind, object: &CachedObject) -> Result<Bytes, Status> {
+    match &kind.stored_as {
+        None => return Ok(object.json()),
+        Some(StoredAs { conversion: Conversion::Rename, .. }) => {
+            if let Some(renamed) = object.renamed(&kind.api_version()) {
+                return Ok(renamed);
+            }
+        }
+        Some(_) => {}
+    }
+    serde_json::to_vec(&shown_value(kind, object)?).map(Bytes::from).map_err(Status::internal)
 }
 
 /// Reads stored bytes back, with the revision that wrote them as resource version.

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use api::status::Status;
 use http::{Response, StatusCode};
-use serde_json::Value;
 
-use super::{Ctx, list};
+use super::{Ctx, list, shown};
 use crate::{
     response::{self, Body, Form},
     watch_cache::CachedObject,
@@ -19,10 +18,9 @@ use crate::{
 pub async fn get(ctx: Ctx) -> Result<Response<Body>, Status> {
     let object = find(&ctx).await?;
     if ctx.accept.form == Form::Object && !ctx.accept.yaml && !ctx.query.pretty {
-        return Ok(response::json_bytes(StatusCode::OK, object.json()));
+        return Ok(response::json_bytes(StatusCode::OK, shown(&ctx.kind, &object)?));
     }
-    let value: Value = serde_json::from_slice(&object.json()).map_err(Status::internal)?;
-    Ok(ctx.answer(StatusCode::OK, &value))
+    Ok(ctx.answer(StatusCode::OK, &ctx.value(&object)?))
 }
 
 /// The object in the request's path.

@@ -76,8 +76,7 @@ pub async fn serve(ctx: Ctx, verb: Verb, paths: &ScalePaths, bytes: Bytes) -> Re
     let changed = match verb {
         Verb::Get => {
             let object = read::find(&ctx).await?;
-            let object: Value = serde_json::from_slice(&object.json()).map_err(Status::internal)?;
-            return Ok(response::json(StatusCode::OK, &view(paths, &object)));
+            return Ok(response::json(StatusCode::OK, &view(paths, &ctx.value(&object)?)));
         }
         Verb::Update => {
             let scale = body::parse(&ctx.media, &bytes, "Scale")?;

@@ -50,7 +50,7 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         return Err(Status::invalid("TokenRequest", "authentication.k8s.io", ctx.name(), &errors));
     }
     let account = read::find(&ctx).await?;
-    let account: Value = serde_json::from_slice(&account.json()).map_err(Status::internal)?;
+    let account = ctx.value(&account)?;
     let audiences: Vec<String> = request
         .at(&["spec", "audiences"])
         .and_then(Value::as_array)

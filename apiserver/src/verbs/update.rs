@@ -13,7 +13,7 @@ use http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Ctx, create, loaded, store_failed, stored};
+use super::{Ctx, create, store_failed};
 use crate::{
     admission, allocate, body,
     response::{self, Body},
@@ -85,8 +85,10 @@ pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         return server_side_apply(ctx, &bytes).await;
     }
     let kind = ctx.kind.clone();
-    let types = Types::builtin();
-    let root = types.root(&kind.group, &kind.version, &kind.kind);
+    let (types, root) = match kind.object_type() {
+        Some((types, root)) => (types, Some(root)),
+        None => (Types::builtin(), None),
+    };
     let validation = ctx.query.field_validation;
     let mut found = Vec::new();
     let updated = write(&ctx, part(&ctx), Expected::default(), &mut warnings, |current| {
@@ -118,14 +120,11 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
     if config.metadata().is_some_and(|m| m.contains_key("managedFields")) {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
-    let types = Types::builtin();
-    let kind = ctx.kind.clone();
-    let Some(root) = types.root(&kind.group, &kind.version, &kind.kind) else {
-        return Err(Status::internal(format!("no schema for {}", kind.kind)));
-    };
     let options = tracking(&ctx);
-    let merge =
-        |live: Option<&Value>| apply::apply(types, root, live, &config, &options).map_err(Status::from);
+    let Some(versions) = ctx.versions(&options.api_version) else {
+        return Err(Status::internal(format!("no schema for {}", ctx.kind.kind)));
+    };
+    let merge = |live: Option<&Value>| apply::apply(versions, live, &config, &options).map_err(Status::from);
     let expected = Expected::of(&config)?;
     let exists = expected.uid.is_some() || !config.resource_version().is_empty();
     let outcome = write_with(&ctx, part(&ctx), expected, &mut warnings, Tracking::Done, |current| {
@@ -244,7 +243,7 @@ pub async fn write_with(
     let kind = &ctx.kind;
     let mut current = Current::cached(ctx).await?;
     for _ in 0..PATCH_TRIES {
-        let old = loaded(&current.bytes, current.revision)?;
+        let old = ctx.loaded(&current.bytes, current.revision)?;
         let step = async {
             if let Some(revision) = expected.revision
                 && revision != current.revision
@@ -264,7 +263,7 @@ pub async fn write_with(
         };
         let mut allocation = allocate::Allocation::new(ctx, &mut new, Some(&old)).await?;
         let finished = super::delete::is_finished(kind, &new);
-        if !finished && !ctx.query.dry_run && stored(&new)? == current.bytes {
+        if !finished && !ctx.query.dry_run && ctx.stored(&new)? == current.bytes {
             if current.verified {
                 warnings.extend(kind.rules.warnings(&new, Some(&old)));
                 return Ok(Updated::Object(old));
@@ -308,7 +307,7 @@ async fn commit(
         let first = if finished {
             Op::delete(key.clone(), current.revision)
         } else {
-            Op::update(key.clone(), current.revision, stored(new)?)
+            Op::update(key.clone(), current.revision, ctx.stored(new)?)
         };
         let mut ops = vec![first];
         ops.extend(allocation.ops());
@@ -380,11 +379,11 @@ async fn next_state(
         )));
     }
     // The writer manages what he changed, not what the server makes of it from here on.
-    let types = Types::builtin();
+    let options = self::tracking(ctx);
     if tracking == Tracking::Update
-        && let Some(root) = types.root(&kind.group, &kind.version, &kind.kind)
+        && let Some(versions) = ctx.versions(&options.api_version)
     {
-        new = apply::track_update(types, root, Some(old), new, &self::tracking(ctx));
+        new = apply::track_update(versions, Some(old), new, &options);
     }
     if let Ok(Expected { revision: Some(sent), .. }) = Expected::of(&new)
         && old.resource_version() != sent.to_string()

@@ -12,11 +12,11 @@ use jiff::Timestamp;
 use rand::RngExt as _;
 use serde_json::{Value, json};
 
-use super::{Ctx, list};
+use super::{Ctx, list, shown, shown_value};
 use crate::{
     publish::table,
     response::{self, Body, Form},
-    watch_cache::{CachedObject, Ended, WatchEvent, WatchFrom, Watcher},
+    watch_cache::{CachedObject, Ended, TAIL, WatchEvent, WatchFrom, Watcher},
 };
 
 /// How often a watcher that wants bookmarks gets one.
@@ -179,10 +179,16 @@ impl Render {
         match event {
             WatchEvent::InitialEnd(revision) if end_mark => self.bookmark(*revision, true),
             WatchEvent::InitialEnd(_) => Bytes::new(),
-            WatchEvent::Object { line, .. } if self.form == Form::Object => line.clone(),
+            WatchEvent::Object { line, .. } if self.form == Form::Object && self.kind.is_stored_form() => {
+                line.clone()
+            }
+            WatchEvent::Object { verb, object, .. } if self.form == Form::Object => {
+                let bytes = shown(&self.kind, object).unwrap_or_default();
+                [verb.head(), &bytes, TAIL].concat().into()
+            }
             WatchEvent::Object { verb, object, .. } => {
                 // Cached objects were parsed before they came here, so they parse.
-                let object: Value = serde_json::from_slice(&object.json()).unwrap_or_default();
+                let object = shown_value(&self.kind, object).unwrap_or_default();
                 let shaped = self.shape(&object);
                 format!("{}\n", json!({"type": verb.as_str(), "object": shaped})).into()
             }

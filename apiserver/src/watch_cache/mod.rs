@@ -23,7 +23,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use object::{CachedObject, Fields, FieldsFn, Verb, with_resource_version};
+pub use object::{CachedObject, Fields, FieldsFn, TAIL, Verb, with_resource_version};
 pub use objects::{Objects, Scope};
 pub use resource::{Expired, Resource, ResourceSpec, Snapshot};
 pub use watcher::{Ended, Filter, WatchEvent, WatchFrom, Watcher};

@@ -8,6 +8,7 @@ pub mod raw;
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
 use apiserver::{allocate::Ranges, args::Config};
+use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
 use http::Request;
 use machinery::tasks::Tasks;
 use serde_json::Value;
@@ -125,4 +126,12 @@ pub async fn send(
     let body = serde_json::from_slice(&bytes)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
     Answer { code, body, warnings, location, cache_control }
+}
+
+/// Reads events of a watch until there are `count`.
+pub async fn events(server: &Server, path: &str, count: usize) -> Vec<Value> {
+    let request = http::Request::get(path).body(Vec::new()).unwrap();
+    let lines = server.client.request_stream(request).await.unwrap().lines();
+    let read = lines.map_ok(|line| serde_json::from_str(&line).unwrap()).take(count).try_collect();
+    tokio::time::timeout(Duration::from_secs(10), read).await.expect("events in time").unwrap()
 }
