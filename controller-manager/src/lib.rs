@@ -21,9 +21,9 @@ mod replicaset;
 mod selector;
 
 use machinery::events::Recorder;
-use machinery::leader::{self, LeaderConfig};
+use machinery::leader::{LeaderConfig, Leadership};
 use machinery::queue::Queue;
-use machinery::serve::{self, Health};
+use machinery::serve::{self, Gate, Health};
 use machinery::tasks::Tasks;
 use tracing::info;
 
@@ -38,14 +38,23 @@ pub const NAME: &str = "kube-controller-manager";
 pub async fn run(config: Config, client: kube::Client, tasks: &Tasks) -> anyhow::Result<()> {
     let mut registry = machinery::metrics::registry();
     let metrics = Metrics::register(&mut registry);
-    serve::spawn(tasks, config.listen, &config.tls, registry, Health::new()).await?;
+    let leadership = Leadership::new(LeaderConfig::new(NAME));
+    let synced = Gate::closed("the API server has not answered yet");
+    let (elected, filled) = (leadership.clone(), synced.clone());
+    let health = Health::new()
+        .live("leaderElection", move || elected.check())
+        .ready("informer-sync", move || filled.check());
+    serve::spawn(tasks, config.listen, &config.tls, registry, health).await?;
     let owner = tasks.clone();
     tasks.spawn_scoped("controllers", async move {
-        let ready = machinery::client::wait_ready(&client, &owner.token()).await;
-        let leads = ready
-            && (!config.leader_elect || leader::lead(client.clone(), LeaderConfig::new(NAME), &owner).await);
-        if leads {
-            start(&config, &client, &owner, &metrics).await;
+        if !machinery::client::wait_ready(&client, &owner.token()).await {
+            return;
+        }
+        // Whoever stands by is ready to take over.
+        synced.open();
+        if !config.leader_elect || leadership.lead(client.clone(), &owner).await {
+            synced.close("not all informers are synced");
+            start(&config, &client, &owner, &metrics, &synced).await;
         }
     });
     Ok(())
@@ -73,12 +82,13 @@ impl Start<'_> {
     }
 }
 
-async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &Metrics) {
+async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &Metrics, synced: &Gate) {
     let caches = Caches::start(client, tasks);
     let stop = tasks.token();
     if stop.run_until_cancelled(caches.wait_synced()).await.is_none() {
         return;
     }
+    synced.open();
     let start = Start { client, tasks, caches: &caches, metrics };
     start.controller("deployment-controller", deployment::Deployments::new);
     start.controller("replicaset-controller", |caches, keys| {

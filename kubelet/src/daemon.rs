@@ -11,7 +11,7 @@ use machinery::cache::{Cache, Selectors};
 use machinery::client;
 use machinery::events::Recorder;
 use machinery::metrics;
-use machinery::serve::Health;
+use machinery::serve::{Gate, Health};
 use machinery::tasks::Tasks;
 use parking_lot::RwLock;
 
@@ -78,6 +78,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         resources.clone(),
         recorder.clone(),
     );
+    let (pulse, working) = (keeper.pulse(), Gate::closed("the pods of this node are not known yet"));
     keeper.spawn(tasks);
     if let Some(conf_dir) = config.cni_conf_dir.clone() {
         let network = node_network::Config {
@@ -122,11 +123,15 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     let server =
         ServerConfig { address: config.listen, tls: config.tls.clone(), client_ca: config.client_ca.clone() };
     let backend = Arc::new(Backend(host.clone()));
-    streaming::spawn(tasks, &server, backend, metrics::registry(), Health::new()).await?;
+    let started = working.clone();
+    let health =
+        Health::new().live("syncloop", move || pulse.check()).ready("pod-workers", move || started.check());
+    streaming::spawn(tasks, &server, backend, metrics::registry(), health).await?;
     // Variables for services are part of a pod's start, its fit is judged by the node's own object.
     host.services.wait_synced().await;
     host.nodes.wait_synced().await;
     start_pods(&host).await;
+    working.open();
     Ok(())
 }
 

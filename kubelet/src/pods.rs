@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
+use machinery::tasks;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -16,6 +18,9 @@ use crate::host::Host;
 use crate::labels;
 use crate::pod::{self, Qos};
 use crate::worker::{Subject, Worker};
+
+/// How long a pod waits for another worker after one panicked over it.
+const AFTER_PANIC: Duration = Duration::from_secs(10);
 
 /// The workers, by pod uid.
 pub struct Pods {
@@ -67,12 +72,17 @@ impl Pods {
         let this = Arc::clone(self);
         let worker = Worker::new(Arc::clone(&self.host), subject.clone(), wake);
         self.host.tasks.spawn_scoped("pod", async move {
-            worker.run().await;
+            let stop = this.host.tasks.token();
+            let panicked = tasks::caught("pod", worker.run()).await.is_none();
+            if panicked {
+                // Its pod still needs somebody.
+                stop.run_until_cancelled(tokio::time::sleep(AFTER_PANIC)).await;
+            }
             this.workers.lock().remove(&subject.uid);
             // It may have been ending while its pod was asked for again.
             let present = this.host.pods.get(Some(&subject.namespace), &subject.name);
-            if !this.host.tasks.token().is_cancelled() && present.is_some_and(|p| pod::uid(&p) == subject.uid)
-            {
+            let wanted = panicked || present.is_some_and(|p| pod::uid(&p) == subject.uid);
+            if wanted && !stop.is_cancelled() {
                 this.work(subject);
             }
         });

@@ -5,12 +5,14 @@
 //! lease is expired when it has not changed for its duration as seen from here. Upstream
 //! counterpart: client-go's `tools/leaderelection`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Api, ObjectMeta, PostParams};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::client::Backoff;
@@ -48,22 +50,57 @@ impl LeaderConfig {
     }
 }
 
-/// Waits to become the leader; from then on holds the lease until the process stops, and
-/// stops the process if it cannot. Returns false if the process is to stop before that.
-pub async fn lead(client: kube::Client, config: LeaderConfig, tasks: &Tasks) -> bool {
-    let mut election = Election::new(client, config);
-    let stop = tasks.token();
-    if stop.run_until_cancelled(election.acquire()).await.is_none() {
-        return false;
+/// How long a leader may be silent beyond its lease before it counts as ill: long enough for one that
+/// cannot renew to have stopped by itself.
+const TOLERANCE: Duration = Duration::from_secs(20);
+
+/// The part that a process has in an election. Clones share it.
+#[derive(Clone)]
+pub struct Leadership {
+    config: LeaderConfig,
+    /// When the lease was last renewed, if this process leads.
+    renewed: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Leadership {
+    /// Not elected yet.
+    pub fn new(config: LeaderConfig) -> Self {
+        Self { config, renewed: Arc::default() }
     }
-    let held = std::sync::Arc::new(tokio::sync::Mutex::new(election));
-    let holder = std::sync::Arc::clone(&held);
-    tasks.spawn("leader election", async move {
-        let mut election = holder.lock().await;
-        stop.run_until_cancelled(election.hold()).await.unwrap_or(Ok(()))
-    });
-    tasks.at_end("leader election", async move { held.lock().await.release().await });
-    true
+
+    /// The health check `leaderElection`: fails in a process that still takes itself for the leader long after
+    /// its lease has run out. One that waits for its turn is well.
+    pub fn check(&self) -> Result<(), String> {
+        self.check_at(Instant::now())
+    }
+
+    fn check_at(&self, now: Instant) -> Result<(), String> {
+        let renewed = *self.renewed.lock();
+        match renewed {
+            Some(at) if now.duration_since(at) > self.config.lease_duration + TOLERANCE => {
+                Err(format!("failed election to renew leadership on lease {}", self.config.name))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits to become the leader; from then on holds the lease until the process stops, and
+    /// stops the process if it cannot. Returns false if the process is to stop before that.
+    pub async fn lead(&self, client: kube::Client, tasks: &Tasks) -> bool {
+        let mut election = Election::new(client, self.clone());
+        let stop = tasks.token();
+        if stop.run_until_cancelled(election.acquire()).await.is_none() {
+            return false;
+        }
+        let held = Arc::new(tokio::sync::Mutex::new(election));
+        let holder = Arc::clone(&held);
+        tasks.spawn("leader election", async move {
+            let mut election = holder.lock().await;
+            stop.run_until_cancelled(election.hold()).await.unwrap_or(Ok(()))
+        });
+        tasks.at_end("leader election", async move { held.lock().await.release().await });
+        true
+    }
 }
 
 /// What to do about the lease.
@@ -86,12 +123,22 @@ struct Election {
     api: Api<Lease>,
     config: LeaderConfig,
     observed: Option<Observed>,
-    leading: bool,
+    /// When the lease was last renewed, while it is ours.
+    renewed: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Election {
-    fn new(client: kube::Client, config: LeaderConfig) -> Self {
-        Self { api: Api::namespaced(client, &config.namespace), config, observed: None, leading: false }
+    fn new(client: kube::Client, leadership: Leadership) -> Self {
+        let Leadership { config, renewed } = leadership;
+        Self { api: Api::namespaced(client, &config.namespace), config, observed: None, renewed }
+    }
+
+    fn leading(&self) -> bool {
+        self.renewed.lock().is_some()
+    }
+
+    fn set_renewed(&self, at: Option<Instant>) {
+        *self.renewed.lock() = at;
     }
 
     async fn acquire(&mut self) {
@@ -108,7 +155,7 @@ impl Election {
             };
             tokio::time::sleep(pause).await;
         }
-        self.leading = true;
+        self.set_renewed(Some(Instant::now()));
         tracing::info!(lease = self.config.name, identity = self.config.identity, "Leading");
     }
 
@@ -119,14 +166,17 @@ impl Election {
             tokio::time::sleep(self.config.retry_period).await;
             let left = self.config.renew_deadline.saturating_sub(renewed.elapsed());
             match tokio::time::timeout(left, self.try_once()).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
+                Ok(Ok(true)) => {
+                    renewed = Instant::now();
+                    self.set_renewed(Some(renewed));
+                }
                 Ok(Ok(false)) => {
-                    self.leading = false;
+                    self.set_renewed(None);
                     anyhow::bail!("another instance leads");
                 }
                 Ok(Err(error)) => tracing::warn!(error = chain(&error), "Cannot renew the lease"),
                 Err(_) => {
-                    self.leading = false;
+                    self.set_renewed(None);
                     anyhow::bail!("could not renew the lease in time");
                 }
             }
@@ -160,7 +210,7 @@ impl Election {
                 Ok(true)
             }
             // Somebody was quicker: look again before saying that the lease is lost.
-            Err(kube::Error::Api(status)) if status.code == 409 && !self.leading => Ok(false),
+            Err(kube::Error::Api(status)) if status.code == 409 && !self.leading() => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -178,7 +228,7 @@ impl Election {
 
     /// Gives the lease back, so that another instance need not wait for its end.
     async fn release(&mut self) {
-        if !self.leading {
+        if !self.leading() {
             return;
         }
         let released = async {

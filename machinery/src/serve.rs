@@ -18,6 +18,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
@@ -196,6 +197,32 @@ impl Health {
     }
 }
 
+/// What a daemon still waits for, as a readiness check. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Gate(Arc<Mutex<Option<String>>>);
+
+impl Gate {
+    /// Closed, because of what `why` says.
+    pub fn closed(why: impl Into<String>) -> Self {
+        Self(Arc::new(Mutex::new(Some(why.into()))))
+    }
+
+    /// Closes it.
+    pub fn close(&self, why: impl Into<String>) {
+        *self.0.lock() = Some(why.into());
+    }
+
+    /// Opens it: nothing is waited for.
+    pub fn open(&self) {
+        *self.0.lock() = None;
+    }
+
+    /// The check: fails while the gate is closed, and says why.
+    pub fn check(&self) -> Result<(), String> {
+        self.0.lock().clone().map_or(Ok(()), Err)
+    }
+}
+
 /// Starts the server of health and metrics. Returns the address it listens on.
 pub async fn spawn(
     tasks: &Tasks,
@@ -271,6 +298,20 @@ mod tests {
             let expected = expected.map(|(status, body)| (status, body.to_owned()));
             assert_eq!(answer(path, query), expected, "{path}?{query}");
         }
+    }
+
+    #[test]
+    fn a_gate_says_what_is_waited_for() {
+        let gate = Gate::closed("the API server does not answer yet");
+        let shared = gate.clone();
+        let health = Health::new().ready("informer-sync", move || shared.check());
+        let ready = || health.answer("/readyz", None).map(|(status, _)| status.as_u16());
+        assert_eq!(ready(), Some(500));
+        assert_eq!(health.answer("/livez", None).map(|(status, _)| status.as_u16()), Some(200));
+        gate.open();
+        assert_eq!(ready(), Some(200));
+        gate.close("caches are being filled");
+        assert!(health.answer("/readyz", None).is_some_and(|(_, text)| text.contains("caches are being filled")));
     }
 
     #[tokio::test]

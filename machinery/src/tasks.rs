@@ -76,9 +76,7 @@ impl Tasks {
     /// is logged and concerns nobody else.
     pub fn spawn_scoped(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.shared.tracker.spawn(async move {
-            if let Err(panic) = std::panic::AssertUnwindSafe(task).catch_unwind().await {
-                tracing::error!(task = name, panic = panic_words(&*panic), "Task panicked");
-            }
+            caught(name, task).await;
         });
     }
 
@@ -139,6 +137,17 @@ impl Shared {
     }
 }
 
+/// Does work whose panic concerns nobody else: it is logged, and there is no result.
+pub async fn caught<T>(name: &'static str, work: impl Future<Output = T>) -> Option<T> {
+    match std::panic::AssertUnwindSafe(work).catch_unwind().await {
+        Ok(done) => Some(done),
+        Err(panic) => {
+            tracing::error!(task = name, panic = panic_words(&*panic), "Task panicked");
+            None
+        }
+    }
+}
+
 /// What a panic said, as far as it said it in words.
 pub(crate) fn panic_words(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
@@ -180,6 +189,8 @@ mod tests {
         let tasks = Tasks::new();
         tasks.spawn_scoped("connection", async {});
         tasks.spawn_scoped("connection", async { panic!("ouch") });
+        assert_eq!(caught("worker", async { 1 }).await, Some(1));
+        assert_eq!(caught("worker", async { panic!("ouch") }).await, None::<u8>);
         tokio::task::yield_now().await;
         assert!(!tasks.token().is_cancelled());
         assert!(tasks.stop_and_join(Duration::from_secs(1)).await.is_ok());

@@ -11,10 +11,10 @@ use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use machinery::cache::{Cache, Change, Selectors};
 use machinery::client;
 use machinery::events::{EventType, Recorder};
-use machinery::leader::{self, LeaderConfig};
+use machinery::leader::{LeaderConfig, Leadership};
 use machinery::logging::chain;
 use machinery::metrics::registry;
-use machinery::serve::{self, Health};
+use machinery::serve::{self, Gate, Health};
 use machinery::tasks::Tasks;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -43,7 +43,13 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     let client = client::connect(&config.kubeconfig, "skiff-scheduler").await?;
     let mut registry = registry();
     let metrics = Metrics::new(&mut registry);
-    serve::spawn(tasks, config.address, &config.tls, registry, Health::new()).await?;
+    let leadership = Leadership::new(LeaderConfig::new("kube-scheduler"));
+    let synced = Gate::closed("the API server has not answered yet");
+    let (elected, filled) = (leadership.clone(), synced.clone());
+    let health = Health::new()
+        .live("leaderElection", move || elected.check())
+        .ready("informer-sync", move || filled.check());
+    serve::spawn(tasks, config.address, &config.tls, registry, health).await?;
     let worker = tasks.clone();
     tasks.spawn("scheduler", async move {
         let tasks = worker;
@@ -51,14 +57,15 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         if !client::wait_ready(&client, &stop).await {
             return Ok(());
         }
-        if config.leader_elect
-            && !leader::lead(client.clone(), LeaderConfig::new("kube-scheduler"), &tasks).await
-        {
+        // Whoever stands by is ready to take over.
+        synced.open();
+        if config.leader_elect && !leadership.lead(client.clone(), &tasks).await {
             return Ok(());
         }
+        synced.close("not all informers are synced");
         let recorder = Recorder::new(client.clone(), NAME, None, &tasks);
         let scheduler = Scheduler::new(client, recorder, metrics);
-        stop.run_until_cancelled(scheduler.run(&tasks)).await.unwrap_or(Ok(()))
+        stop.run_until_cancelled(scheduler.run(&tasks, &synced)).await.unwrap_or(Ok(()))
     });
     Ok(())
 }
@@ -101,12 +108,13 @@ impl Scheduler {
         }
     }
 
-    async fn run(mut self, tasks: &Tasks) -> anyhow::Result<()> {
+    async fn run(mut self, tasks: &Tasks, synced: &Gate) -> anyhow::Result<()> {
         let nodes: Cache<Node> = Cache::start(Api::all(self.client.clone()), Selectors::all(), tasks);
         let unfinished = Selectors::fields("status.phase!=Succeeded,status.phase!=Failed");
         let pods: Cache<Pod> = Cache::start(Api::all(self.client.clone()), unfinished, tasks);
         nodes.wait_synced().await;
         pods.wait_synced().await;
+        synced.open();
         let (tell, mut news) = mpsc::unbounded_channel();
         let tell_too = tell.clone();
         // The channel is gone only when this future is.

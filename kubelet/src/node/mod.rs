@@ -6,6 +6,7 @@
 
 mod heartbeat;
 pub mod machine;
+mod pulse;
 mod render;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use machinery::events::{EventType, Recorder};
 use machinery::tasks::Tasks;
 use serde_json::json;
 
+pub use pulse::Pulse;
 pub use render::{Observed, render};
 
 use crate::args::Config;
@@ -43,6 +45,7 @@ pub struct NodeKeeper {
     version: RuntimeVersion,
     resources: Resources,
     recorder: Recorder,
+    pulse: Pulse,
     /// What the runtime said last.
     images: Vec<k8s_cri::v1::Image>,
     /// What was written last, and when.
@@ -68,10 +71,16 @@ impl NodeKeeper {
             version,
             resources,
             recorder,
+            pulse: Pulse::new(),
             images: Vec::new(),
             written: None,
             began,
         }
+    }
+
+    /// Beats each time the runtime answers.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Registers the node, then keeps status and heartbeat until stopped.
@@ -178,6 +187,9 @@ impl NodeKeeper {
 
     async fn status(&mut self) -> NodeStatus {
         let conditions = self.runtime.conditions().await.map_err(|error| error.rpc());
+        if conditions.is_ok() {
+            self.pulse.beat();
+        }
         match self.runtime.list_images().await {
             Ok(images) => self.images = images,
             Err(error) => tracing::debug!(error = error.rpc(), "Cannot list images; the last list stays"),

@@ -67,3 +67,17 @@ fn only_a_process_of_this_machine_can_be_known_to_have_ended() {
     let upstreams = Process::from_identity("vm_0a1b2c3d-0000-4000-8000-000000000000");
     assert!(upstreams.is_none_or(|process| !process.is_gone()));
 }
+
+#[test]
+fn only_a_leader_whose_lease_ran_out_is_ill() {
+    let leadership = Leadership::new(config());
+    let start = Instant::now();
+    let after = |seconds| leadership.check_at(start + Duration::from_secs(seconds));
+    assert_eq!(after(100), Ok(()), "who waits for its turn is well");
+    *leadership.renewed.lock() = Some(start);
+    assert_eq!(after(35), Ok(()), "it may still be about to stop by itself");
+    let words = "failed election to renew leadership on lease scheduler";
+    assert_eq!(after(36), Err(words.to_owned()));
+    *leadership.renewed.lock() = None;
+    assert_eq!(after(36), Ok(()), "it gave up");
+}

@@ -1,0 +1,61 @@
+//! The kubelet's own health: does the container runtime answer the loop that looks at the node? Without it no
+//! pod can be looked after. Corresponds to upstream's `syncloop` health check.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// How long the runtime may be silent: the longest that one of its answers is waited for, as upstream.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// When the runtime answered last. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Pulse(Arc<Mutex<Instant>>);
+
+impl Pulse {
+    /// As if it had answered now.
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    /// The runtime has answered.
+    pub fn beat(&self) {
+        *self.0.lock() = Instant::now();
+    }
+
+    /// The health check `syncloop`.
+    pub fn check(&self) -> Result<(), String> {
+        self.check_at(Instant::now())
+    }
+
+    fn check_at(&self, now: Instant) -> Result<(), String> {
+        let silent = now.duration_since(*self.0.lock());
+        if silent <= PATIENCE {
+            return Ok(());
+        }
+        Err(format!("the container runtime has not answered for {} s", silent.as_secs()))
+    }
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_runtime_makes_the_kubelet_ill_until_it_answers() {
+        let pulse = Pulse::new();
+        let after = |seconds| pulse.check_at(Instant::now() + Duration::from_secs(seconds));
+        assert_eq!(after(119), Ok(()));
+        *pulse.0.lock() = Instant::now();
+        assert_eq!(after(130), Err("the container runtime has not answered for 130 s".to_owned()));
+        pulse.beat();
+        assert_eq!(pulse.check(), Ok(()));
+    }
+}
