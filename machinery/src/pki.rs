@@ -14,6 +14,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
+use rustls::pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// Certificates begin to hold this long before they are made, for clocks that lag.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
@@ -214,6 +216,27 @@ fn sans(dns: &[String], ips: &[IpAddr]) -> Result<Vec<SanType>, PkiError> {
     }
     all.extend(ips.iter().map(|&ip| SanType::IpAddress(ip)));
     Ok(all)
+}
+
+/// Whom a client certificate names: its common name is a user, each organization a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The user.
+    pub user: String,
+    /// The user's groups.
+    pub groups: Vec<String>,
+}
+
+impl Subject {
+    /// Reads a certificate whose signature was verified already; none if it has no common name.
+    pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+        let subject = certificate.subject();
+        let user = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
+        let groups = subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned);
+        let groups = groups.collect();
+        (!user.is_empty()).then_some(Self { user, groups })
+    }
 }
 
 fn read_file(path: &Path) -> Result<String, PkiError> {

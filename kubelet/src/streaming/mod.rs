@@ -1,11 +1,12 @@
 //! The kubelet's server on port 10250: logs, exec, attach, port-forward, and what the kubelet
 //! knows of its pods and itself.
 //!
-//! Callers must present a certificate that the cluster's authority signed; only health is
-//! open to all. Sessions are prepared by the runtime, which gives an address that only this
+//! Callers must present a certificate that the cluster's authority signed and that names one who
+//! may call (`access`); only health is open to all. Sessions are prepared by the runtime, which gives an address that only this
 //! node can reach; the server joins it with the client's connection. Upstream counterpart:
 //! the kubelet's `server` package.
 
+mod access;
 mod channels;
 mod logs;
 mod routes;

@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::channels::Streams;
 use super::logs::{self, Options};
 use super::session::{self, Purpose, Wish};
-use super::{Backend, Query, Refusal};
+use super::{Backend, Query, Refusal, access};
 
 /// Body of an answer, whole or as it comes.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -46,11 +46,12 @@ impl Server {
     pub(super) async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
         let is_health =
             ["/healthz", "/livez", "/readyz"].iter().any(|path| request.uri().path().starts_with(path));
-        if peer.certificates.is_empty() && !is_health {
-            return refused(&Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized"));
-        }
         let target = format!("{} {}", request.method(), request.uri().path());
-        self.route(request).await.unwrap_or_else(|refusal| {
+        let answer = match access::check(peer, request.method(), request.uri().path()) {
+            Err(refusal) if !is_health => Err(refusal),
+            _ => self.route(request).await,
+        };
+        answer.unwrap_or_else(|refusal| {
             tracing::debug!(target, status = refusal.status.as_u16(), words = refusal.words, "Refused");
             refused(&refusal)
         })

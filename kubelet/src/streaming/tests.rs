@@ -110,8 +110,11 @@ impl Lab {
         authority.save(&at("ca.crt"), &at("ca.key")).unwrap();
         let server = authority.issue(&IssueRequest::server("kubelet", &["localhost"], &[])).unwrap();
         server.save(&at("server.crt"), &at("server.key")).unwrap();
-        let client = authority.issue(&IssueRequest::client("apiserver", &[])).unwrap();
-        client.save(&at("client.crt"), &at("client.key")).unwrap();
+        let callers = [("client", "kube-apiserver-kubelet-client"), ("node", "system:node:node-1")];
+        for (file, user) in callers {
+            let issued = authority.issue(&IssueRequest::client(user, &[])).unwrap();
+            issued.save(&at(&format!("{file}.crt")), &at(&format!("{file}.key"))).unwrap();
+        }
         std::fs::write(at("0.log"), "2026-01-02T03:04:05Z stdout F one\n2026-01-02T03:04:06Z stderr F two\n")
             .unwrap();
 
@@ -136,18 +139,19 @@ impl Lab {
         Self { dir, tasks, address, runtime }
     }
 
-    async fn connect(&self, known: bool) -> TlsStream<TcpStream> {
+    /// Connects with the certificate in the files of that name, or with none.
+    async fn connect(&self, caller: Option<&str>) -> TlsStream<TcpStream> {
         let at = |name: &str| self.dir.path().join(name);
-        let (cert, key) = (at("client.crt"), at("client.key"));
-        let identity = known.then_some((cert.as_path(), key.as_path()));
+        let files = caller.map(|caller| (at(&format!("{caller}.crt")), at(&format!("{caller}.key"))));
+        let identity = files.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
         let connector = TlsConnector::from(tls::client_config(&at("ca.crt"), identity).unwrap());
         let stream = TcpStream::connect(self.address).await.unwrap();
         connector.connect("localhost".try_into().unwrap(), stream).await.unwrap()
     }
 
     /// Status and body of a request, upgraded or not.
-    async fn get(&self, known: bool, path: &str, headers: &str) -> (u16, String) {
-        let mut stream = self.connect(known).await;
+    async fn get(&self, caller: Option<&str>, path: &str, headers: &str) -> (u16, String) {
+        let mut stream = self.connect(caller).await;
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
@@ -165,6 +169,9 @@ impl Lab {
     }
 }
 
+/// Who calls: the API server, or another node's kubelet.
+const SERVER: Option<&str> = Some("client");
+const NODE: Option<&str> = Some("node");
 const UPGRADE: &str = "upgrade: websocket\r\nsec-websocket-version: 13\r\n\
      sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: v5.channel.k8s.io, v4.channel.k8s.io\r\n";
 
@@ -175,54 +182,57 @@ async fn answers() {
     let negotiation = "unable to negotiate protocol: client supports [\"other\"], \
          server accepts [\"v5.channel.k8s.io\", \"v4.channel.k8s.io\"]";
     let cases = [
-        (false, "/healthz", "", 200, "ok"),
-        (false, "/pods", "", 401, "Unauthorized"),
-        (false, "/containerLogs/default/web/c", "", 401, "Unauthorized"),
-        (true, "/containerLogs/default/web/c", "", 200, "one\ntwo\n"),
+        (None, "/healthz", "", 200, "ok"),
+        (None, "/pods", "", 401, "Unauthorized"),
+        (NODE, "/healthz", "", 200, "ok"),
+        (NODE, "/pods", "", 403, "Forbidden (user=system:node:node-1, verb=get, resource=nodes, subresource=proxy)"),
+        (NODE, "/metrics", "", 403, "Forbidden (user=system:node:node-1, verb=get, resource=nodes, subresource=metrics)"),
+        (None, "/containerLogs/default/web/c", "", 401, "Unauthorized"),
+        (SERVER, "/containerLogs/default/web/c", "", 200, "one\ntwo\n"),
         (
-            true,
+            SERVER,
             "/containerLogs/default/web/c?tailLines=1&timestamps=true",
             "",
             200,
             "2026-01-02T03:04:06Z two\n",
         ),
-        (true, "/containerLogs/default/web/c?tailLines=-1", "", 400, "tailLines: Invalid value: \"-1\""),
-        (true, "/containerLogs/default/no/c", "", 404, "pod \"no\" not found\n"),
-        (true, "/containerLogs/default/web/no", "", 404, "container \"no\" not found in pod \"web\"\n"),
+        (SERVER, "/containerLogs/default/web/c?tailLines=-1", "", 400, "tailLines: Invalid value: \"-1\""),
+        (SERVER, "/containerLogs/default/no/c", "", 404, "pod \"no\" not found\n"),
+        (SERVER, "/containerLogs/default/web/no", "", 404, "container \"no\" not found in pod \"web\"\n"),
         (
-            true,
+            SERVER,
             "/exec/default/web/c?command=x&output=1",
             "",
             400,
             "unable to upgrade: missing upgrade headers in request",
         ),
         (
-            true,
+            SERVER,
             "/exec/default/web/c?command=x",
             UPGRADE,
             400,
             "you must specify at least 1 of stdin, stdout, stderr",
         ),
-        (true, "/exec/default/web/c?command=x&output=1", not_negotiated, 400, negotiation),
-        (true, "/exec/default/web/c?command=x&output=1", UPGRADE, 500, "the runtime says no"),
-        (true, "/exec/default/web/no?command=x&output=1", UPGRADE, 500, "container not found (\"no\")"),
+        (SERVER, "/exec/default/web/c?command=x&output=1", not_negotiated, 400, negotiation),
+        (SERVER, "/exec/default/web/c?command=x&output=1", UPGRADE, 500, "the runtime says no"),
+        (SERVER, "/exec/default/web/no?command=x&output=1", UPGRADE, 500, "container not found (\"no\")"),
         (
-            true,
+            SERVER,
             "/attach/default/web/c?output=1",
             UPGRADE,
             500,
             "the runtime refuses the stream: 404 Not Found no token",
         ),
-        (true, "/nowhere", "", 404, "404 page not found\n"),
+        (SERVER, "/nowhere", "", 404, "404 page not found\n"),
     ];
-    for (known, path, headers, status, body) in cases {
-        assert_eq!(lab.get(known, path, headers).await, (status, body.to_owned()), "{path}");
+    for (caller, path, headers, status, body) in cases {
+        assert_eq!(lab.get(caller, path, headers).await, (status, body.to_owned()), "{path}");
     }
-    let (status, pods) = lab.get(true, "/pods", "").await;
+    let (status, pods) = lab.get(SERVER, "/pods", "").await;
     assert!(status == 200 && pods.contains("\"kind\":\"PodList\"") && pods.contains("\"web\""), "{pods}");
-    assert!(lab.get(true, "/metrics", "").await.1.contains("process_cpu_seconds_total"));
+    assert!(lab.get(SERVER, "/metrics", "").await.1.contains("process_cpu_seconds_total"));
     lab.runtime.runs.store(false, Ordering::SeqCst);
-    let dead = lab.get(true, "/exec/default/web/c?command=x&output=1", UPGRADE).await;
+    let dead = lab.get(SERVER, "/exec/default/web/c?command=x&output=1", UPGRADE).await;
     assert_eq!(dead, (500, "container not found (\"c\")".to_owned()));
     lab.tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
 }
@@ -230,7 +240,7 @@ async fn answers() {
 #[tokio::test]
 async fn an_exec_session_over_websocket() {
     let lab = Lab::new().await;
-    let mut stream = lab.connect(true).await;
+    let mut stream = lab.connect(SERVER).await;
     let request = format!(
         "GET /exec/default/web/c?command=echo&command=a+b&output=1 HTTP/1.1\r\nhost: localhost\r\n\
          connection: Upgrade\r\n{UPGRADE}\r\n"

@@ -32,6 +32,21 @@ fn more_groups_than_a_certificate_holds_are_refused() {
 }
 
 #[test]
+fn a_certificate_names_user_and_groups() {
+    use rustls::pki_types::pem::PemObject as _;
+
+    let authority = Authority::new("ca").unwrap();
+    let subject = |user: &str, groups: &[&str]| {
+        let issued = authority.issue(&IssueRequest::client(user, groups)).unwrap();
+        Subject::of(&CertificateDer::from_pem_slice(issued.cert_pem.as_bytes()).unwrap())
+    };
+    let jane = Subject { user: "jane".to_owned(), groups: vec!["dev".to_owned()] };
+    assert_eq!(subject("jane", &["dev"]), Some(jane));
+    assert_eq!(subject("", &["dev"]), None);
+    assert_eq!(Subject::of(&CertificateDer::from(vec![0])), None);
+}
+
+#[test]
 fn keys_are_not_shown() {
     let issued = Issued { cert_pem: "public".to_owned(), key_pem: "private".to_owned() };
     assert_eq!(format!("{issued:?}"), r#"Issued { cert_pem: "public", .. }"#);

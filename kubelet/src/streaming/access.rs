@@ -1,0 +1,88 @@
+//! Who may call the kubelet's server: whoever is in `system:masters`, and the API server.
+//!
+//! Certificates of the cluster's authority name many others (nodes, schedulers, people), none of which has
+//! business here. Upstream asks the API server about each caller (SubjectAccessReview); the verbs and
+//! subresources of a refusal are those it asks about (`server/auth.go`).
+
+use http::{Method, StatusCode};
+use machinery::pki::Subject;
+use machinery::serve::Peer;
+
+use super::Refusal;
+
+/// The group that may do everything.
+const MASTERS: &str = "system:masters";
+/// The user as which the API server calls.
+const API_SERVER: &str = "kube-apiserver-kubelet-client";
+
+/// Lets a request pass, or says why not.
+pub(super) fn check(peer: &Peer, method: &Method, path: &str) -> Result<(), Refusal> {
+    let caller = peer.certificates.first().and_then(Subject::of);
+    let caller = caller.ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized"))?;
+    if may_call(&caller) {
+        return Ok(());
+    }
+    let (verb, subresource) = (verb(method), subresource(path));
+    let words = format!("Forbidden (user={}, verb={verb}, resource=nodes, subresource={subresource})", caller.user);
+    Err(Refusal::new(StatusCode::FORBIDDEN, words))
+}
+
+fn may_call(caller: &Subject) -> bool {
+    caller.user == API_SERVER || caller.groups.iter().any(|group| group == MASTERS)
+}
+
+fn verb(method: &Method) -> &'static str {
+    match method.as_str() {
+        "POST" => "create",
+        "GET" => "get",
+        "PUT" => "update",
+        "PATCH" => "patch",
+        "DELETE" => "delete",
+        _ => "",
+    }
+}
+
+fn subresource(path: &str) -> &'static str {
+    match path.trim_start_matches('/').split('/').next() {
+        Some("stats") => "stats",
+        Some("metrics") => "metrics",
+        Some("logs") => "log",
+        _ => "proxy",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_api_server_and_masters_may_call() {
+        let caller = |user: &str, groups: &[&str]| Subject {
+            user: user.to_owned(),
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        };
+        for (user, groups, may) in [
+            ("kubernetes-admin", &["system:masters"][..], true),
+            ("kube-apiserver-kubelet-client", &[], true),
+            ("system:node:node-1", &["system:nodes"], false),
+            ("system:kube-scheduler", &[], false),
+            ("jane", &["dev"], false),
+            ("system:masters", &[], false),
+        ] {
+            assert_eq!(may_call(&caller(user, groups)), may, "{user}");
+        }
+    }
+
+    #[test]
+    fn a_path_belongs_to_a_subresource() {
+        for (path, expected) in [
+            ("/metrics", "metrics"),
+            ("/metrics/resource", "metrics"),
+            ("/stats/summary", "stats"),
+            ("/statsx", "proxy"),
+            ("/pods", "proxy"),
+        ] {
+            assert_eq!(subresource(path), expected, "{path}");
+        }
+    }
+}
