@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use futures::TryStreamExt;
+use machinery::tasks::Tasks;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use rtnetlink::Handle;
@@ -17,16 +18,26 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 /// An open connection; ends with this value.
 pub struct Netlink {
     handle: Handle,
-    driver: tokio::task::JoinHandle<()>,
+    /// Owner of the one task that moves this connection's bytes.
+    tasks: Tasks,
 }
 
 impl Netlink {
     /// Opens a connection to the namespace of the current thread. Needs a tokio runtime.
     pub fn open() -> std::io::Result<Netlink> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
-        // Not a task of the process: it moves this connection's bytes and is aborted with it.
-        let driver = tokio::spawn(connection);
-        Ok(Netlink { handle, driver })
+        let tasks = Tasks::new();
+        let stop = tasks.token();
+        tasks.spawn("netlink", async move {
+            stop.run_until_cancelled(connection).await;
+            Ok(())
+        });
+        Ok(Netlink { handle, tasks })
+    }
+
+    /// Returns when the connection has broken, after which every request fails.
+    pub async fn broken(&self) {
+        self.tasks.token().cancelled().await;
     }
 
     /// Links.
@@ -71,7 +82,7 @@ impl Netlink {
 
 impl Drop for Netlink {
     fn drop(&mut self) {
-        self.driver.abort();
+        self.tasks.stop();
     }
 }
 

@@ -50,4 +50,27 @@ impl CniError {
     pub fn io(what: &str, path: &std::path::Path, source: &std::io::Error) -> CniError {
         CniError::new(Self::IO, format!("cannot {what} {}", path.display()), source)
     }
+
+    /// The same error, where taking away what had been made failed as well.
+    #[must_use]
+    pub fn with_leftovers(mut self, clean_up: &CniError) -> CniError {
+        self.details = format!("{}; and what was made by then is left: {clean_up}", self.details);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_clean_up_is_told_behind_what_went_wrong_first() {
+        let first = CniError::new(CniError::NETLINK, "cannot add eth0", "Operation not permitted");
+        let clean_up = CniError::new(CniError::IO, "cannot write addresses.json", "No space left on device");
+        let told = first.with_leftovers(&clean_up);
+        assert_eq!((told.code, told.msg.as_str()), (CniError::NETLINK, "cannot add eth0"));
+        let words = "Operation not permitted; and what was made by then is left: \
+                     cannot write addresses.json: No space left on device";
+        assert_eq!(told.details, words);
+    }
 }

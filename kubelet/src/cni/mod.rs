@@ -99,18 +99,21 @@ async fn add(network: &Network, attachment: &Attachment, netns: &std::path::Path
         match ready {
             Ok(bridge) => (ip, bridge),
             Err(error) => {
-                all.release(&key)?;
-                return Err(error);
+                return match all.release(&key) {
+                    Ok(_) => Err(error),
+                    Err(left) => Err(error.with_leftovers(&left)),
+                };
             }
         }
     };
     match interface::wire(&node, network, &bridge, attachment, netns, ip).await {
         Ok(wired) => Ok(result::render(&network.cni_version, netns, &wired)),
         Err(error) => {
-            // The runtime will call DEL too; should it not, at least nothing is lost. The first
-            // error is the one that says what is wrong.
-            let _ = delete(network, attachment).await;
-            Err(error)
+            // The runtime will call DEL too; should it not, at least nothing is lost.
+            match delete(network, attachment).await {
+                Ok(()) => Err(error),
+                Err(left) => Err(error.with_leftovers(&left)),
+            }
         }
     }
 }

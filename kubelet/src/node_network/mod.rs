@@ -76,6 +76,7 @@ pub async fn run(config: Config, nodes: Cache<Node>, stop: CancellationToken) ->
         };
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
+            () = kernel.broken() => anyhow::bail!("the netlink socket broke"),
             () = changes.changed() => {}
             () = tokio::time::sleep(retry.unwrap_or_default()), if retry.is_some() => {}
             _ = look.tick() => applied = None,
