@@ -5,17 +5,32 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
-use api::quantity::Quantity;
-use k8s_openapi::api::core::v1::EmptyDirVolumeSource;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-/// Makes an emptyDir; what is in it already stays.
-pub(super) fn empty_dir(dir: &Path, source: &EmptyDirVolumeSource, group: Option<i64>) -> io::Result<()> {
+/// Makes a folder that lives in memory and takes at most `size` bytes. One that is there stays as it is,
+/// also when it lies on disk: containers may look into it.
+pub(super) fn in_memory(dir: &Path, size: Option<i64>) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    if source.medium.as_deref() == Some("Memory") && !is_mount_point(dir)? {
-        let limit = source.size_limit.as_ref().map(|limit| Quantity::of(limit).value()).filter(|n| *n > 0);
-        let options = limit.map(|bytes| format!("size={bytes}"));
-        mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), options.as_deref())?;
+    if is_mount_point(dir)? || fs::read_dir(dir)?.next().is_some() {
+        return Ok(());
+    }
+    let size = size.map(|bytes| format!("size={bytes}"));
+    let options = |more: Option<&str>| {
+        let all: Vec<&str> = size.as_deref().into_iter().chain(more).collect();
+        all.join(",")
+    };
+    let tmpfs = |options: String| {
+        mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
+    };
+    // What lies in memory must not come to lie on a swap device; Linux before 6.4 cannot say so.
+    Ok(tmpfs(options(Some("noswap"))).or_else(|_| tmpfs(options(None)))?)
+}
+
+/// Makes an emptyDir, in memory if it has a size there; what is in it already stays.
+pub(super) fn empty_dir(dir: &Path, memory: Option<Option<i64>>, group: Option<i64>) -> io::Result<()> {
+    match memory {
+        Some(size) => in_memory(dir, size)?,
+        None => fs::create_dir_all(dir)?,
     }
     fs::set_permissions(dir, fs::Permissions::from_mode(0o777))?;
     give_to_group(dir, group)
@@ -52,7 +67,7 @@ fn is_mount_point(dir: &Path) -> io::Result<bool> {
 
 /// Unmounts everything below a folder, innermost first.
 pub(super) fn unmount_below(dir: &Path) -> io::Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo")?;
     let mut below: Vec<PathBuf> = mounts
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
@@ -93,6 +108,44 @@ pub(super) fn host_path(path: &Path, kind: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Runs on a thread with mounts of its own, which go with it; needs root.
+    fn with_own_mounts(work: impl FnOnce() + Send + 'static) {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: mounts need root");
+            return;
+        }
+        let thread = std::thread::spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).expect("root may");
+            let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+            mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("root may");
+            work();
+        });
+        thread.join().expect("the thread's own assertions hold");
+    }
+
+    #[test]
+    fn folders_in_memory_have_a_size_stay_and_go() {
+        with_own_mounts(|| {
+            let root = tempfile::tempdir().expect("the test has a temporary folder");
+            let dir = root.path().join("v");
+            in_memory(&dir, Some(1 << 20)).expect("tmpfs is there");
+            let kind = nix::sys::statfs::statfs(&dir).expect("it is there").filesystem_type();
+            assert_eq!(kind, nix::sys::statfs::TMPFS_MAGIC);
+            fs::write(dir.join("key"), "secret").expect("there is room");
+            assert!(fs::write(dir.join("much"), vec![1; 2 << 20]).is_err(), "more than its size");
+            in_memory(&dir, Some(1 << 20)).expect("again, as after a restart");
+            assert_eq!(fs::read_to_string(dir.join("key")).expect("nothing lies above it"), "secret");
+            unmount_below(root.path()).expect("it can go");
+            assert!(fs::read_dir(&dir).expect("the folder stays").next().is_none(), "nothing came to lie on disk");
+
+            let old = root.path().join("old");
+            fs::create_dir(&old).expect("there is room");
+            fs::write(old.join("key"), "secret").expect("there is room");
+            in_memory(&old, None).expect("one on disk is left alone");
+            assert_eq!(fs::read_to_string(old.join("key")).expect("it is not hidden"), "secret");
+        });
+    }
 
     #[test]
     fn host_paths_are_what_they_say() {

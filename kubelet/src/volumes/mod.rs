@@ -1,5 +1,6 @@
 //! The volumes of pods: made before a pod's sandbox, kept up to date while it runs, taken away after it.
-//! Everything lies below `ROOT/pods/UID/volumes`, so what is left of a pod is found by its uid alone.
+//! Everything lies below `ROOT/pods/UID/volumes`, so what is left of a pod is found by its uid alone. What may
+//! hold a secret lies in memory and never on disk.
 //! Corresponds to upstream's `volumemanager` and the plugins in `pkg/volume`.
 
 mod atomic_writer;
@@ -13,8 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, DownwardAPIProjection, Pod, ProjectedVolumeSource, SecretProjection, Volume,
+    ConfigMapProjection, DownwardAPIProjection, EmptyDirVolumeSource, Pod, ProjectedVolumeSource, SecretProjection, Volume,
     VolumeProjection,
 };
 
@@ -114,7 +116,7 @@ impl Volumes {
         let owner = pod::spec(pod).security_context.as_ref().and_then(|c| c.fs_group);
         if let Some(source) = &volume.empty_dir {
             let dir = dir("empty-dir");
-            disk::empty_dir(&dir, source, owner).map_err(|e| e.to_string())?;
+            disk::empty_dir(&dir, size_in_memory(pod, source, around.node), owner).map_err(|e| e.to_string())?;
             return Ok(VolumePath { path: dir, read_only: false });
         }
         if let Some(source) = &volume.host_path {
@@ -131,6 +133,9 @@ impl Volumes {
         };
         let files = payload::collect(&self.objects, pod, &projected, around, age).await?;
         let dir = dir(plugin);
+        if is_secret(plugin) {
+            disk::in_memory(&dir, None).map_err(|e| e.to_string())?;
+        }
         atomic_writer::write(&dir, &files, owner).map_err(|e| e.to_string())?;
         Ok(VolumePath { path: dir, read_only: true })
     }
@@ -153,6 +158,22 @@ impl Volumes {
         disk::host_path(Path::new(&local.path), "Directory")?;
         Ok(PathBuf::from(local.path))
     }
+}
+
+/// Whether the files of such a volume are kept in memory: whatever may hold a secret or a token.
+fn is_secret(plugin: &str) -> bool {
+    plugin != "configmap"
+}
+
+/// How much an emptyDir may take, if it lies in memory: what it, the pod and the node allow.
+fn size_in_memory(pod: &Pod, source: &EmptyDirVolumeSource, node: &NodeFacts) -> Option<Option<i64>> {
+    if source.medium.as_deref() != Some("Memory") {
+        return None;
+    }
+    let own = source.size_limit.as_ref().map(Quantity::of);
+    let of_node = node.allocatable.get("memory").map(Quantity::of);
+    let sizes = [own, pod::pod_limit(pod, "memory"), of_node].into_iter().flatten();
+    Some(sizes.map(|size| size.value()).filter(|bytes| *bytes > 0).min())
 }
 
 /// Whether the files of a volume follow objects of the API.
@@ -196,4 +217,41 @@ fn as_projected(volume: &Volume) -> Option<(&'static str, ProjectedVolumeSource)
     let projection = DownwardAPIProjection { items: source.items.clone() };
     let projection = VolumeProjection { downward_api: Some(projection), ..VolumeProjection::default() };
     Some(("downward-api", one(source.default_mode, projection)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_empty_dir_in_memory_is_as_large_as_all_allow() {
+        let node = NodeFacts {
+            allocatable: BTreeMap::from([("memory".to_owned(), Quantity::whole(1000).wire())]),
+            ..NodeFacts::default()
+        };
+        let size = |source: serde_json::Value, limits: serde_json::Value| {
+            let pod = json!({"spec": {"containers": [{"name": "c", "resources": {"limits": limits}}]}});
+            let pod: Pod = serde_json::from_value(pod).expect("the test's pod is one");
+            let source = serde_json::from_value(source).expect("the test's source is one");
+            size_in_memory(&pod, &source, &node)
+        };
+        assert_eq!(size(json!({}), json!({})), None, "on disk");
+        assert_eq!(size(json!({"medium": "Memory"}), json!({})), Some(Some(1000)));
+        assert_eq!(size(json!({"medium": "Memory"}), json!({"memory": "500"})), Some(Some(500)));
+        let limited = json!({"medium": "Memory", "sizeLimit": "200"});
+        assert_eq!(size(limited.clone(), json!({"memory": "500"})), Some(Some(200)));
+        assert_eq!(size(limited, json!({"memory": "100"})), Some(Some(100)));
+    }
+
+    #[test]
+    fn what_may_hold_a_secret_is_kept_in_memory() {
+        let plugin = |volume: serde_json::Value| {
+            let volume: Volume = serde_json::from_value(volume).expect("the test's volume is one");
+            as_projected(&volume).map(|(plugin, _)| is_secret(plugin))
+        };
+        assert_eq!(plugin(json!({"name": "v", "secret": {"secretName": "s"}})), Some(true));
+        assert_eq!(plugin(json!({"name": "v", "projected": {"sources": []}})), Some(true));
+        assert_eq!(plugin(json!({"name": "v", "configMap": {"name": "c"}})), Some(false));
+    }
 }
