@@ -77,19 +77,11 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         version.clone(),
         resources.clone(),
         recorder.clone(),
+        nodes.clone(),
     );
-    let (pulse, working) = (keeper.pulse(), Gate::closed("the pods of this node are not known yet"));
-    keeper.spawn(tasks);
-    if let Some(conf_dir) = config.cni_conf_dir.clone() {
-        let network = node_network::Config {
-            node: config.node.clone(),
-            cluster_cidr: config.cluster_cidr,
-            conf_dir,
-            data_dir: config.root_dir.join("cni"),
-        };
-        tasks.spawn("node network", node_network::run(network, nodes.clone(), tasks.token()));
-    }
-
+    let (pulse, registered) = (keeper.pulse(), keeper.registered());
+    let working = Gate::closed("the pods of this node are not known yet");
+    let is_ours = keeper.spawn(tasks);
     let objects = Arc::new(Objects::new(client.clone()));
     let host = Arc::new(Host {
         places: Places {
@@ -110,7 +102,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         admission: Admission::default(),
         pods,
         services,
-        nodes,
+        nodes: nodes.clone(),
         node_name: config.node.clone(),
         node: RwLock::new(NodeFacts {
             host_ips: vec![config.node_ip.to_string()],
@@ -124,9 +116,25 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         ServerConfig { address: config.listen, tls: config.tls.clone(), client_ca: config.client_ca.clone() };
     let backend = Arc::new(Backend(host.clone()));
     let started = working.clone();
-    let health =
-        Health::new().live("syncloop", move || pulse.check()).ready("pod-workers", move || started.check());
+    let health = Health::new()
+        .live("syncloop", move || pulse.check())
+        .ready("node-registration", move || registered.check())
+        .ready("pod-workers", move || started.check());
     streaming::spawn(tasks, &server, backend, metrics::registry(), health).await?;
+    // Nothing is done in the name of a node that another machine keeps alive. When the keeper has ended
+    // instead, the process is about to.
+    if is_ours.await.is_err() {
+        return Ok(());
+    }
+    if let Some(conf_dir) = config.cni_conf_dir.clone() {
+        let network = node_network::Config {
+            node: config.node.clone(),
+            cluster_cidr: config.cluster_cidr,
+            conf_dir,
+            data_dir: config.root_dir.join("cni"),
+        };
+        tasks.spawn("node network", node_network::run(network, nodes.clone(), tasks.token()));
+    }
     // Variables for services are part of a pod's start, its fit is judged by the node's own object.
     host.services.wait_synced().await;
     host.nodes.wait_synced().await;

@@ -311,7 +311,9 @@ mod tests {
         gate.open();
         assert_eq!(ready(), Some(200));
         gate.close("caches are being filled");
-        assert!(health.answer("/readyz", None).is_some_and(|(_, text)| text.contains("caches are being filled")));
+        assert!(
+            health.answer("/readyz", None).is_some_and(|(_, text)| text.contains("caches are being filled"))
+        );
     }
 
     #[tokio::test]

@@ -11,11 +11,16 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 
 /// How long a heartbeat counts, in seconds.
-const DURATION: i32 = 40;
+pub(super) const DURATION: i32 = 40;
 /// How often it is renewed.
 const RENEW: Duration = Duration::from_secs(10);
 /// How soon a failed renewal is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// The leases of all nodes.
+pub(super) fn leases(client: &kube::Client) -> Api<Lease> {
+    Api::namespaced(client.clone(), "kube-node-lease")
+}
 
 /// Renews the lease of a node.
 pub struct Heartbeat {
@@ -27,11 +32,7 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// The heartbeat of a node.
     pub fn new(client: kube::Client, node: &str) -> Self {
-        Self {
-            leases: Api::namespaced(client.clone(), "kube-node-lease"),
-            nodes: Api::all(client),
-            node: node.to_owned(),
-        }
+        Self { leases: leases(&client), nodes: Api::all(client), node: node.to_owned() }
     }
 
     /// Beats for ever.
@@ -48,7 +49,8 @@ impl Heartbeat {
         }
     }
 
-    async fn beat(&self) -> Result<(), kube::Error> {
+    /// Beats once.
+    pub(super) async fn beat(&self) -> Result<(), kube::Error> {
         let now = MicroTime(Timestamp::now());
         let patch = Patch::Merge(json!({"spec": {
             "holderIdentity": self.node, "leaseDurationSeconds": DURATION, "renewTime": now,

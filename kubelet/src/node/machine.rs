@@ -67,6 +67,16 @@ pub fn architecture() -> &'static str {
     }
 }
 
+/// The id that the operating system was installed with.
+pub fn id() -> String {
+    read("/etc/machine-id")
+}
+
+/// The id that the machine was built with.
+pub fn uuid() -> String {
+    read("/sys/class/dmi/id/product_uuid")
+}
+
 /// What the node says of itself.
 pub fn info(runtime: &RuntimeVersion) -> NodeSystemInfo {
     let release = read("/etc/os-release");
@@ -78,10 +88,10 @@ pub fn info(runtime: &RuntimeVersion) -> NodeSystemInfo {
         kernel_version: read("/proc/sys/kernel/osrelease"),
         kube_proxy_version: String::new(),
         kubelet_version: api::VERSION.to_owned(),
-        machine_id: read("/etc/machine-id"),
+        machine_id: id(),
         operating_system: std::env::consts::OS.to_owned(),
         os_image: name.unwrap_or("Linux").trim_matches('"').to_owned(),
-        system_uuid: read("/sys/class/dmi/id/product_uuid"),
+        system_uuid: uuid(),
         swap: None,
     }
 }

@@ -7,6 +7,7 @@
 mod heartbeat;
 pub mod machine;
 mod pulse;
+mod registration;
 mod render;
 
 use std::sync::Arc;
@@ -16,10 +17,15 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeSpec, NodeStatus, ObjectReference, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
+use machinery::cache::{Cache, revision_of};
+use machinery::client::Backoff;
 use machinery::events::{EventType, Recorder};
+use machinery::logging::chain;
+use machinery::serve::Gate;
 use machinery::tasks::Tasks;
 use serde_json::json;
+use tokio::sync::oneshot;
 
 pub use pulse::Pulse;
 pub use render::{Observed, render};
@@ -27,6 +33,7 @@ pub use render::{Observed, render};
 use crate::args::Config;
 use crate::cri::{Runtime, RuntimeVersion};
 use machine::Resources;
+use registration::{Held, Machine, Registration, RegistrationError};
 
 /// How often the node is looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -36,6 +43,8 @@ const LOOK_UNREADY: Duration = Duration::from_millis(100);
 const REPORT: SignedDuration = SignedDuration::from_secs(300);
 /// For how long the quick looks go on before they slow down to one a second.
 const HURRY: SignedDuration = SignedDuration::from_secs(30);
+/// The longest pause between tries to register the node.
+const REGISTER_AGAIN: Duration = Duration::from_secs(5);
 
 /// Keeps the node's object up to date.
 pub struct NodeKeeper {
@@ -46,6 +55,12 @@ pub struct NodeKeeper {
     resources: Resources,
     recorder: Recorder,
     pulse: Pulse,
+    registered: Gate,
+    nodes: Cache<Node>,
+    /// The revision at which the node's object was last known to be this machine's.
+    ours_at: u64,
+    /// Left from a registration that was refused: what it saw of the other holder.
+    registration: Option<Registration>,
     /// What the runtime said last.
     images: Vec<k8s_cri::v1::Image>,
     /// What was written last, and when.
@@ -62,6 +77,7 @@ impl NodeKeeper {
         version: RuntimeVersion,
         resources: Resources,
         recorder: Recorder,
+        nodes: Cache<Node>,
     ) -> Self {
         let began = Timestamp::now();
         Self {
@@ -72,6 +88,10 @@ impl NodeKeeper {
             resources,
             recorder,
             pulse: Pulse::new(),
+            registered: Gate::closed("the node is not registered yet"),
+            nodes,
+            ours_at: 0,
+            registration: None,
             images: Vec::new(),
             written: None,
             began,
@@ -83,54 +103,83 @@ impl NodeKeeper {
         self.pulse.clone()
     }
 
-    /// Registers the node, then keeps status and heartbeat until stopped.
-    pub fn spawn(mut self, tasks: &Tasks) {
-        let stop = tasks.token();
-        let lease = heartbeat::Heartbeat::new(self.client.clone(), &self.config.node);
-        let beating = stop.clone();
-        let tasks_of_lease = tasks.clone();
+    /// Open once the node is registered.
+    pub fn registered(&self) -> Gate {
+        self.registered.clone()
+    }
+
+    /// Registers the node, then keeps status and heartbeat until stopped. Tells when it is registered: before
+    /// that nothing may be done in the node's name.
+    pub fn spawn(mut self, tasks: &Tasks) -> oneshot::Receiver<()> {
+        let (tell, registered) = oneshot::channel();
+        let (stop, owner) = (tasks.token(), tasks.clone());
         tasks.spawn("node", async move {
-            if stop.run_until_cancelled(self.register()).await.is_none() {
+            if stop.run_until_cancelled(self.register_patiently()).await.is_none() {
                 return Ok(());
             }
+            self.registered.open();
+            // Nobody listens any more when the process is to stop.
+            tell.send(()).ok();
             self.note(EventType::Normal, "Starting", "Starting kubelet.");
-            tasks_of_lease.spawn("heartbeat", async move {
+            let lease = heartbeat::Heartbeat::new(self.client.clone(), &self.config.node);
+            let beating = stop.clone();
+            owner.spawn("heartbeat", async move {
                 beating.run_until_cancelled(lease.run()).await;
                 Ok(())
             });
-            stop.run_until_cancelled(self.keep()).await;
-            Ok(())
+            Ok(stop.run_until_cancelled(self.keep()).await.unwrap_or(Ok(()))?)
         });
+        registered
     }
 
     fn api(&self) -> Api<Node> {
         Api::all(self.client.clone())
     }
 
-    /// Creates the node's object, or brings the labels of the one that is there up to date.
-    async fn register(&mut self) {
-        let mut pause = LOOK_UNREADY;
-        loop {
-            match self.try_register().await {
-                Ok(()) => return,
-                Err(error) => tracing::warn!(%error, "Cannot register the node yet"),
+    /// Registers the node as soon as that can be done, also when another machine has it now.
+    async fn register_patiently(&mut self) {
+        let mut told = None;
+        while let Err(held) = self.register().await {
+            if told.as_ref() != Some(&held) {
+                tracing::error!("{held}");
+                self.note(EventType::Warning, "NodeNameTaken", &held.to_string());
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
+            self.registered.close(held.to_string());
+            told = Some(held);
+            tokio::time::sleep(REGISTER_AGAIN).await;
         }
     }
 
-    async fn try_register(&mut self) -> Result<(), kube::Error> {
-        let labels = self.labels();
+    /// Registers the node, unless another machine keeps it alive.
+    async fn register(&mut self) -> Result<(), Held> {
+        let mut registration = self.registration.take().unwrap_or_else(|| Registration::new(&self.client));
+        let mut backoff = Backoff::new(LOOK_UNREADY, REGISTER_AGAIN);
+        let registered = loop {
+            let node = self.node().await;
+            match registration.register(&node).await {
+                Ok(()) => break Ok(()),
+                Err(RegistrationError::Held(held)) => break Err(held),
+                Err(RegistrationError::Api(error)) => {
+                    tracing::warn!(error = chain(&error), "Cannot register the node yet");
+                }
+            }
+            tokio::time::sleep(backoff.pause()).await;
+        };
+        self.registration = registered.is_err().then_some(registration);
+        registered
+    }
+
+    /// The node's object as it is first made.
+    async fn node(&mut self) -> Node {
         let unready = Taint {
             key: "node.kubernetes.io/not-ready".to_owned(),
             effect: "NoSchedule".to_owned(),
             ..Taint::default()
         };
-        let node = Node {
+        Node {
             metadata: ObjectMeta {
                 name: Some(self.config.node.clone()),
-                labels: Some(labels.clone()),
+                labels: Some(self.labels()),
                 ..ObjectMeta::default()
             },
             spec: Some(NodeSpec {
@@ -138,17 +187,6 @@ impl NodeKeeper {
                 ..NodeSpec::default()
             }),
             status: Some(self.status().await),
-        };
-        match self.api().create(&PostParams::default(), &node).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(answer)) if answer.reason == "AlreadyExists" => {
-                let patch = json!({"metadata": {"labels": labels}});
-                self.api()
-                    .patch(&self.config.node, &PatchParams::default(), &Patch::Merge(patch))
-                    .await
-                    .map(drop)
-            }
-            Err(error) => Err(error),
         }
     }
 
@@ -165,13 +203,15 @@ impl NodeKeeper {
         labels
     }
 
-    async fn keep(&mut self) {
+    /// Keeps the status up to date; ends when another machine has taken the node over.
+    async fn keep(&mut self) -> Result<(), Held> {
         loop {
+            self.check_owner()?;
             if let Err(error) = self.report().await {
-                tracing::warn!(%error, "Cannot write the node's status");
+                tracing::warn!(error = chain(&error), "Cannot write the node's status");
                 if matches!(&error, kube::Error::Api(answer) if answer.code == 404) {
                     self.written = None;
-                    self.register().await;
+                    self.register().await?;
                 }
             }
             let ready = self.written.as_ref().is_some_and(|(status, _)| render::is_ready(status));
@@ -183,6 +223,17 @@ impl NodeKeeper {
             })
             .await;
         }
+    }
+
+    /// Fails when the node's object speaks of another machine since it last spoke of this one: while this one
+    /// was away, its name was given to another. Whoever comes second stops, and then waits for its turn.
+    fn check_owner(&self) -> Result<(), Held> {
+        let Some(node) = self.nodes.get(None, &self.config.node) else { return Ok(()) };
+        let own = Machine::own(&self.config.node_ip);
+        if revision_of(&*node).is_none_or(|revision| revision <= self.ours_at) {
+            return Ok(());
+        }
+        registration::check(&node, own)
     }
 
     async fn status(&mut self) -> NodeStatus {
@@ -213,6 +264,7 @@ impl NodeKeeper {
         if self.written.is_none() {
             // A kubelet that was started again goes on from what the API shows.
             let present = self.api().get(&self.config.node).await?;
+            self.ours_at = revision_of(&present).unwrap_or_default();
             self.written = present.status.map(|status| (status, Timestamp::UNIX_EPOCH));
         }
         let status = self.status().await;
@@ -223,7 +275,8 @@ impl NodeKeeper {
             return Ok(());
         }
         let patch = Patch::Strategic(json!({"status": status}));
-        self.api().patch_status(&self.config.node, &PatchParams::default(), &patch).await?;
+        let node = self.api().patch_status(&self.config.node, &PatchParams::default(), &patch).await?;
+        self.ours_at = revision_of(&node).unwrap_or_default();
         self.tell_changes(&status);
         self.written = Some((status, now));
         Ok(())

@@ -23,7 +23,8 @@ pub(super) fn check(peer: &Peer, method: &Method, path: &str) -> Result<(), Refu
         return Ok(());
     }
     let (verb, subresource) = (verb(method), subresource(path));
-    let words = format!("Forbidden (user={}, verb={verb}, resource=nodes, subresource={subresource})", caller.user);
+    let words =
+        format!("Forbidden (user={}, verb={verb}, resource=nodes, subresource={subresource})", caller.user);
     Err(Refusal::new(StatusCode::FORBIDDEN, words))
 }
 

@@ -185,8 +185,20 @@ async fn answers() {
         (None, "/healthz", "", 200, "ok"),
         (None, "/pods", "", 401, "Unauthorized"),
         (NODE, "/healthz", "", 200, "ok"),
-        (NODE, "/pods", "", 403, "Forbidden (user=system:node:node-1, verb=get, resource=nodes, subresource=proxy)"),
-        (NODE, "/metrics", "", 403, "Forbidden (user=system:node:node-1, verb=get, resource=nodes, subresource=metrics)"),
+        (
+            NODE,
+            "/pods",
+            "",
+            403,
+            "Forbidden (user=system:node:node-1, verb=get, resource=nodes, subresource=proxy)",
+        ),
+        (
+            NODE,
+            "/metrics",
+            "",
+            403,
+            "Forbidden (user=system:node:node-1, verb=get, resource=nodes, subresource=metrics)",
+        ),
         (None, "/containerLogs/default/web/c", "", 401, "Unauthorized"),
         (SERVER, "/containerLogs/default/web/c", "", 200, "one\ntwo\n"),
         (

@@ -19,9 +19,8 @@ pub(super) fn in_memory(dir: &Path, size: Option<i64>) -> io::Result<()> {
         let all: Vec<&str> = size.as_deref().into_iter().chain(more).collect();
         all.join(",")
     };
-    let tmpfs = |options: String| {
-        mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
-    };
+    let tmpfs =
+        |options: String| mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()));
     // What lies in memory must not come to lie on a swap device; Linux before 6.4 cannot say so.
     Ok(tmpfs(options(Some("noswap"))).or_else(|_| tmpfs(options(None)))?)
 }
@@ -137,7 +136,10 @@ mod tests {
             in_memory(&dir, Some(1 << 20)).expect("again, as after a restart");
             assert_eq!(fs::read_to_string(dir.join("key")).expect("nothing lies above it"), "secret");
             unmount_below(root.path()).expect("it can go");
-            assert!(fs::read_dir(&dir).expect("the folder stays").next().is_none(), "nothing came to lie on disk");
+            assert!(
+                fs::read_dir(&dir).expect("the folder stays").next().is_none(),
+                "nothing came to lie on disk"
+            );
 
             let old = root.path().join("old");
             fs::create_dir(&old).expect("there is room");

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, DownwardAPIProjection, EmptyDirVolumeSource, Pod, ProjectedVolumeSource, SecretProjection, Volume,
-    VolumeProjection,
+    ConfigMapProjection, DownwardAPIProjection, EmptyDirVolumeSource, Pod, ProjectedVolumeSource,
+    SecretProjection, Volume, VolumeProjection,
 };
 
 use crate::downward::NodeFacts;
@@ -116,7 +116,8 @@ impl Volumes {
         let owner = pod::spec(pod).security_context.as_ref().and_then(|c| c.fs_group);
         if let Some(source) = &volume.empty_dir {
             let dir = dir("empty-dir");
-            disk::empty_dir(&dir, size_in_memory(pod, source, around.node), owner).map_err(|e| e.to_string())?;
+            disk::empty_dir(&dir, size_in_memory(pod, source, around.node), owner)
+                .map_err(|e| e.to_string())?;
             return Ok(VolumePath { path: dir, read_only: false });
         }
         if let Some(source) = &volume.host_path {
