@@ -23,7 +23,7 @@ use crate::cri::{self, Runtime, RuntimeVersion};
 use crate::downward::NodeFacts;
 use crate::host::{Host, Places};
 use crate::images::Images;
-use crate::node::{NodeKeeper, machine};
+use crate::node::{self, NodeKeeper, machine};
 use crate::node_network;
 use crate::objects::Objects;
 use crate::pods::Pods;
@@ -70,19 +70,21 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     let services = Cache::<Service>::start(Api::all(client.clone()), Selectors::all(), tasks);
     let resources = machine::resources(config.max_pods, &config.root_dir);
     let recorder = Recorder::new(client.clone(), "kubelet", Some(&config.node), tasks);
-    let keeper = NodeKeeper::new(
-        config.clone(),
-        client.clone(),
-        runtime.clone(),
-        version.clone(),
-        resources.clone(),
-        recorder.clone(),
-        nodes.clone(),
-    );
+    let objects = Arc::new(Objects::new(client.clone()));
+    let images = Arc::new(Images::new(runtime.clone(), objects.clone()));
+    let keeper = NodeKeeper::new(node::Around {
+        config: config.clone(),
+        client: client.clone(),
+        runtime: runtime.clone(),
+        version: version.clone(),
+        resources: resources.clone(),
+        recorder: recorder.clone(),
+        nodes: nodes.clone(),
+        images: images.clone(),
+    });
     let (pulse, registered) = (keeper.pulse(), keeper.registered());
     let working = Gate::closed("the pods of this node are not known yet");
     let is_ours = keeper.spawn(tasks);
-    let objects = Arc::new(Objects::new(client.clone()));
     let host = Arc::new(Host {
         places: Places {
             root: config.root_dir.clone(),
@@ -93,7 +95,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
             resolver: config.resolver.clone(),
         },
         memory: i64::try_from(machine::memory_kib() * 1024).unwrap_or(i64::MAX),
-        images: Images::new(runtime.clone(), objects.clone()),
+        images,
         runtime,
         runtime_name: version.name,
         volumes: Volumes::new(&config.root_dir, objects.clone()),

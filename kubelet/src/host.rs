@@ -60,7 +60,7 @@ pub struct Host {
     /// The runtime's name, for container ids.
     pub runtime_name: String,
     /// The node's images.
-    pub images: Images,
+    pub images: Arc<Images>,
     /// The pods' volumes.
     pub volumes: Volumes,
     /// ConfigMaps, Secrets and tokens.

@@ -3,6 +3,8 @@
 //! Corresponds to upstream's `cri-client` and `k8s.io/cri-api`.
 
 mod client;
+#[cfg(test)]
+pub(crate) mod fake;
 
 use std::time::Duration;
 

@@ -35,6 +35,12 @@ struct Failure {
     shown: bool,
 }
 
+/// For how long a list of images holds when the kubelet itself changes nothing: others may load images, too.
+const LIST_AGE: Duration = Duration::from_secs(60);
+
+/// A list of images, and when it was asked for.
+type Listed = (Instant, Arc<Vec<Image>>);
+
 /// The images of the node.
 pub struct Images {
     runtime: Arc<dyn Runtime>,
@@ -42,12 +48,33 @@ pub struct Images {
     /// By pod and image: another pod may have better credentials.
     failures: Mutex<HashMap<(String, String), Failure>>,
     pulls: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// The last list, as long as no pull has changed it.
+    listed: Mutex<Option<Listed>>,
 }
 
 impl Images {
     /// The images that this runtime keeps.
     pub fn new(runtime: Arc<dyn Runtime>, objects: Arc<Objects>) -> Self {
-        Self { runtime, objects, failures: Mutex::default(), pulls: Mutex::default() }
+        Self {
+            runtime,
+            objects,
+            failures: Mutex::default(),
+            pulls: Mutex::default(),
+            listed: Mutex::default(),
+        }
+    }
+
+    /// All images on the node, asked for anew after a pull and once a minute.
+    pub async fn list(&self) -> CriResult<Arc<Vec<Image>>> {
+        if let Some((at, images)) = &*self.listed.lock()
+            && at.elapsed() < LIST_AGE
+        {
+            return Ok(Arc::clone(images));
+        }
+        let asked = Instant::now();
+        let images = Arc::new(self.runtime.list_images().await?);
+        *self.listed.lock() = Some((asked, Arc::clone(&images)));
+        Ok(images)
     }
 
     /// Forgets the failures of a pod.
@@ -181,6 +208,7 @@ impl Images {
     }
 
     async fn pulled(&self, name: &str) -> Result<Image, String> {
+        *self.listed.lock() = None;
         let image = self.present(name).await.map_err(|error| error.message)?;
         image.ok_or_else(|| format!("image {name:?} is gone again"))
     }

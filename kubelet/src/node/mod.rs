@@ -25,13 +25,14 @@ use machinery::logging::chain;
 use machinery::serve::Gate;
 use machinery::tasks::Tasks;
 use serde_json::json;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 pub use pulse::Pulse;
 pub use render::{Observed, render};
 
 use crate::args::Config;
 use crate::cri::{Runtime, RuntimeVersion};
+use crate::images::Images;
 use machine::Resources;
 use registration::{Held, Machine, Registration, RegistrationError};
 
@@ -46,55 +47,54 @@ const HURRY: SignedDuration = SignedDuration::from_secs(30);
 /// The longest pause between tries to register the node.
 const REGISTER_AGAIN: Duration = Duration::from_secs(5);
 
+/// What a keeper works with.
+pub struct Around {
+    /// The command line.
+    pub config: Arc<Config>,
+    /// The API.
+    pub client: kube::Client,
+    /// The container runtime.
+    pub runtime: Arc<dyn Runtime>,
+    /// Which one that is.
+    pub version: RuntimeVersion,
+    /// What the node has.
+    pub resources: Resources,
+    /// Events.
+    pub recorder: Recorder,
+    /// All nodes as the API has them.
+    pub nodes: Cache<Node>,
+    /// The node's images.
+    pub images: Arc<Images>,
+}
+
 /// Keeps the node's object up to date.
 pub struct NodeKeeper {
-    config: Arc<Config>,
-    client: kube::Client,
-    runtime: Arc<dyn Runtime>,
-    version: RuntimeVersion,
-    resources: Resources,
-    recorder: Recorder,
+    of: Around,
     pulse: Pulse,
     registered: Gate,
-    nodes: Cache<Node>,
     /// The revision at which the node's object was last known to be this machine's.
     ours_at: u64,
     /// Left from a registration that was refused: what it saw of the other holder.
     registration: Option<Registration>,
-    /// What the runtime said last.
-    images: Vec<k8s_cri::v1::Image>,
-    /// What was written last, and when.
+    /// The images as last seen.
+    listed: Arc<Vec<k8s_cri::v1::Image>>,
+    /// What the API holds as far as known, and when the kubelet last wrote it.
     written: Option<(NodeStatus, Timestamp)>,
     began: Timestamp,
 }
 
 impl NodeKeeper {
     /// A keeper of this node.
-    pub fn new(
-        config: Arc<Config>,
-        client: kube::Client,
-        runtime: Arc<dyn Runtime>,
-        version: RuntimeVersion,
-        resources: Resources,
-        recorder: Recorder,
-        nodes: Cache<Node>,
-    ) -> Self {
-        let began = Timestamp::now();
+    pub fn new(of: Around) -> Self {
         Self {
-            config,
-            client,
-            runtime,
-            version,
-            resources,
-            recorder,
+            of,
             pulse: Pulse::new(),
             registered: Gate::closed("the node is not registered yet"),
-            nodes,
             ours_at: 0,
             registration: None,
-            images: Vec::new(),
+            listed: Arc::default(),
             written: None,
-            began,
+            began: Timestamp::now(),
         }
     }
 
@@ -121,7 +121,7 @@ impl NodeKeeper {
             // Nobody listens any more when the process is to stop.
             tell.send(()).ok();
             self.note(EventType::Normal, "Starting", "Starting kubelet.");
-            let lease = heartbeat::Heartbeat::new(self.client.clone(), &self.config.node);
+            let lease = heartbeat::Heartbeat::new(self.of.client.clone(), &self.of.config.node);
             let beating = stop.clone();
             owner.spawn("heartbeat", async move {
                 beating.run_until_cancelled(lease.run()).await;
@@ -133,7 +133,7 @@ impl NodeKeeper {
     }
 
     fn api(&self) -> Api<Node> {
-        Api::all(self.client.clone())
+        Api::all(self.of.client.clone())
     }
 
     /// Registers the node as soon as that can be done, also when another machine has it now.
@@ -152,7 +152,7 @@ impl NodeKeeper {
 
     /// Registers the node, unless another machine keeps it alive.
     async fn register(&mut self) -> Result<(), Held> {
-        let mut registration = self.registration.take().unwrap_or_else(|| Registration::new(&self.client));
+        let mut registration = self.registration.take().unwrap_or_else(|| Registration::new(&self.of.client));
         let mut backoff = Backoff::new(LOOK_UNREADY, REGISTER_AGAIN);
         let registered = loop {
             let node = self.node().await;
@@ -178,12 +178,12 @@ impl NodeKeeper {
         };
         Node {
             metadata: ObjectMeta {
-                name: Some(self.config.node.clone()),
+                name: Some(self.of.config.node.clone()),
                 labels: Some(self.labels()),
                 ..ObjectMeta::default()
             },
             spec: Some(NodeSpec {
-                taints: Some(self.config.taints.iter().cloned().chain([unready]).collect()),
+                taints: Some(self.of.config.taints.iter().cloned().chain([unready]).collect()),
                 ..NodeSpec::default()
             }),
             status: Some(self.status().await),
@@ -195,18 +195,25 @@ impl NodeKeeper {
             ("beta.kubernetes.io/arch", machine::architecture()),
             ("beta.kubernetes.io/os", std::env::consts::OS),
             ("kubernetes.io/arch", machine::architecture()),
-            ("kubernetes.io/hostname", self.config.node.as_str()),
+            ("kubernetes.io/hostname", self.of.config.node.as_str()),
             ("kubernetes.io/os", std::env::consts::OS),
         ];
-        let mut labels = self.config.labels.clone();
+        let mut labels = self.of.config.labels.clone();
         labels.extend(own.map(|(key, value)| (key.to_owned(), value.to_owned())));
         labels
     }
 
     /// Keeps the status up to date; ends when another machine has taken the node over.
     async fn keep(&mut self) -> Result<(), Held> {
+        let (changed, own) = (Arc::new(Notify::new()), self.of.config.node.clone());
+        let tell = Arc::clone(&changed);
+        self.of.nodes.on_change(move |change| {
+            if change.latest().metadata.name.as_deref() == Some(&own) {
+                tell.notify_one();
+            }
+        });
         loop {
-            self.check_owner()?;
+            self.catch_up()?;
             if let Err(error) = self.report().await {
                 tracing::warn!(error = chain(&error), "Cannot write the node's status");
                 if matches!(&error, kube::Error::Api(answer) if answer.code == 404) {
@@ -216,43 +223,62 @@ impl NodeKeeper {
             }
             let ready = self.written.as_ref().is_some_and(|(status, _)| render::is_ready(status));
             let hurry = Timestamp::now().duration_since(self.began) < HURRY;
-            tokio::time::sleep(match (ready, hurry) {
+            let pause = tokio::time::sleep(match (ready, hurry) {
                 (true, _) => LOOK,
                 (false, true) => LOOK_UNREADY,
                 (false, false) => Duration::from_secs(1),
-            })
-            .await;
+            });
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = &mut pause => break,
+                    () = changed.notified() => {
+                        if self.news().is_some() {
+                            break;
+                        }
+                    }
+                }
+            }
         }
     }
 
-    /// Fails when the node's object speaks of another machine since it last spoke of this one: while this one
-    /// was away, its name was given to another. Whoever comes second stops, and then waits for its turn.
-    fn check_owner(&self) -> Result<(), Held> {
-        let Some(node) = self.nodes.get(None, &self.config.node) else { return Ok(()) };
-        let own = Machine::own(&self.config.node_ip);
-        if revision_of(&*node).is_none_or(|revision| revision <= self.ours_at) {
-            return Ok(());
+    /// The node's object if somebody else wrote it last.
+    fn news(&self) -> Option<(Arc<Node>, u64)> {
+        let node = self.of.nodes.get(None, &self.of.config.node)?;
+        let revision = revision_of(&*node)?;
+        (self.ours_at > 0 && revision > self.ours_at).then_some((node, revision))
+    }
+
+    /// Takes notice of what others wrote: while the node was thought lost, its conditions were made Unknown.
+    /// Fails when the object speaks of another machine since it last spoke of this one, whose name was given
+    /// away while it was gone. Whoever notices stops, and then waits for its turn.
+    fn catch_up(&mut self) -> Result<(), Held> {
+        let Some((node, revision)) = self.news() else { return Ok(()) };
+        registration::check(&node, Machine::own(&self.of.config.node_ip))?;
+        self.ours_at = revision;
+        if let (Some((written, _)), Some(status)) = (&mut self.written, &node.status) {
+            written.clone_from(status);
         }
-        registration::check(&node, own)
+        Ok(())
     }
 
     async fn status(&mut self) -> NodeStatus {
-        let conditions = self.runtime.conditions().await.map_err(|error| error.rpc());
+        let conditions = self.of.runtime.conditions().await.map_err(|error| error.rpc());
         if conditions.is_ok() {
             self.pulse.beat();
         }
-        match self.runtime.list_images().await {
-            Ok(images) => self.images = images,
+        match self.of.images.list().await {
+            Ok(images) => self.listed = images,
             Err(error) => tracing::debug!(error = error.rpc(), "Cannot list images; the last list stays"),
         }
         let before = self.written.as_ref().map(|(status, _)| status);
         render(&Observed {
-            config: &self.config,
-            resources: &self.resources,
-            version: &self.version,
+            config: &self.of.config,
+            resources: &self.of.resources,
+            version: &self.of.version,
             runtime: &conditions,
-            pressure: machine::pressure(&self.config.root_dir),
-            images: &self.images,
+            pressure: machine::pressure(&self.of.config.root_dir),
+            images: &self.listed,
             before,
             now: Timestamp::now(),
         })
@@ -263,7 +289,7 @@ impl NodeKeeper {
         let now = Timestamp::now();
         if self.written.is_none() {
             // A kubelet that was started again goes on from what the API shows.
-            let present = self.api().get(&self.config.node).await?;
+            let present = self.api().get(&self.of.config.node).await?;
             self.ours_at = revision_of(&present).unwrap_or_default();
             self.written = present.status.map(|status| (status, Timestamp::UNIX_EPOCH));
         }
@@ -275,7 +301,7 @@ impl NodeKeeper {
             return Ok(());
         }
         let patch = Patch::Strategic(json!({"status": status}));
-        let node = self.api().patch_status(&self.config.node, &PatchParams::default(), &patch).await?;
+        let node = self.api().patch_status(&self.of.config.node, &PatchParams::default(), &patch).await?;
         self.ours_at = revision_of(&node).unwrap_or_default();
         self.tell_changes(&status);
         self.written = Some((status, now));
@@ -292,7 +318,7 @@ impl NodeKeeper {
                 continue;
             }
             let Some(reason) = render::event_reason(condition) else { continue };
-            let message = format!("Node {} status is now: {reason}", self.config.node);
+            let message = format!("Node {} status is now: {reason}", self.of.config.node);
             self.note(EventType::Normal, reason, &message);
         }
     }
@@ -300,11 +326,14 @@ impl NodeKeeper {
     fn note(&self, kind: EventType, reason: &str, message: &str) {
         let about = ObjectReference {
             kind: Some("Node".to_owned()),
-            name: Some(self.config.node.clone()),
+            name: Some(self.of.config.node.clone()),
             // Upstream names the node here, too: its uid is not known before it is registered.
-            uid: Some(self.config.node.clone()),
+            uid: Some(self.of.config.node.clone()),
             ..ObjectReference::default()
         };
-        self.recorder.event_at(about, kind, reason, message);
+        self.of.recorder.event_at(about, kind, reason, message);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
-use clap::Parser as _;
 use machinery::tasks::Tasks;
 use serde_json::Value;
 
 use super::*;
+use crate::node::tests::api;
 
 fn machine(id: &str, uuid: &str, address: &str) -> Machine {
     Machine { id: id.into(), uuid: uuid.into(), address: address.into() }
@@ -59,26 +59,6 @@ fn node(address: &str) -> Node {
         },
     });
     serde_json::from_value(value).unwrap()
-}
-
-async fn api(tasks: &Tasks) -> kube::Client {
-    let dir = tempfile::tempdir().unwrap();
-    let tokens = dir.path().join("tokens.csv");
-    std::fs::write(&tokens, "secret,tester,1,\"system:masters\"\n").unwrap();
-    let flags =
-        ["apiserver", "--store=memory", "--bind-address=127.0.0.1", "--secure-port=0", "--token-auth-file"];
-    let args = apiserver::args::Args::parse_from(flags.into_iter().chain(tokens.to_str()));
-    let port = apiserver::start(args.into_config().unwrap(), tasks).await.unwrap().port();
-    let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "lab",
-        "clusters": [{"name": "lab", "cluster":
-            {"server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
-        "users": [{"name": "lab", "user": {"token": "secret"}}],
-        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}]});
-    let path = dir.path().join("kubeconfig");
-    std::fs::write(&path, kubeconfig.to_string()).unwrap();
-    let client = machinery::client::connect(&path, "test").await.unwrap();
-    assert!(machinery::client::wait_ready(&client, &tasks.token()).await);
-    client
 }
 
 #[tokio::test]

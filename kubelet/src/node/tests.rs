@@ -1,0 +1,97 @@
+//! The keeper against the real API server on its memory store, with a runtime that is none.
+
+use clap::Parser as _;
+
+use super::*;
+use crate::cri::fake::Fake;
+use crate::objects::Objects;
+
+/// An API server of the test's own.
+pub(super) async fn api(tasks: &Tasks) -> kube::Client {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = dir.path().join("tokens.csv");
+    std::fs::write(&tokens, "secret,tester,1,\"system:masters\"\n").unwrap();
+    let flags =
+        ["apiserver", "--store=memory", "--bind-address=127.0.0.1", "--secure-port=0", "--token-auth-file"];
+    let args = apiserver::args::Args::parse_from(flags.into_iter().chain(tokens.to_str()));
+    let port = apiserver::start(args.into_config().unwrap(), tasks).await.unwrap().port();
+    let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "lab",
+        "clusters": [{"name": "lab", "cluster":
+            {"server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
+        "users": [{"name": "lab", "user": {"token": "secret"}}],
+        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}]});
+    let path = dir.path().join("kubeconfig");
+    std::fs::write(&path, kubeconfig.to_string()).unwrap();
+    let client = machinery::client::connect(&path, "test").await.unwrap();
+    assert!(machinery::client::wait_ready(&client, &tasks.token()).await);
+    client
+}
+
+fn config(address: &str) -> Arc<Config> {
+    let flags = [
+        "kubelet",
+        "--hostname-override=node-1",
+        "--kubeconfig=none",
+        "--client-ca-file=none",
+        "--root-dir=/tmp",
+    ];
+    let address = format!("--node-ip={address}");
+    let args = crate::args::Args::parse_from(flags.into_iter().chain([address.as_str()]));
+    Arc::new(args.into_config().unwrap())
+}
+
+fn keeper(client: &kube::Client, tasks: &Tasks, address: &str) -> NodeKeeper {
+    let runtime = Arc::new(Fake::default());
+    NodeKeeper::new(Around {
+        config: config(address),
+        client: client.clone(),
+        runtime: runtime.clone(),
+        version: RuntimeVersion::default(),
+        resources: machine::resources(110, std::path::Path::new("/tmp")),
+        recorder: Recorder::new(client.clone(), "kubelet", Some("node-1"), tasks),
+        nodes: Cache::start(Api::all(client.clone()), machinery::cache::Selectors::all(), tasks),
+        images: Arc::new(Images::new(runtime, Arc::new(Objects::new(client.clone())))),
+    })
+}
+
+/// Waits until the node's condition Ready is of that status; long before the next regular look is due.
+async fn ready(nodes: &Api<Node>, status: &str) {
+    for _ in 0..400 {
+        let node = nodes.get_opt("node-1").await.unwrap().and_then(|node| node.status);
+        let conditions = node.and_then(|status| status.conditions).unwrap_or_default();
+        if conditions.iter().any(|c| c.type_ == "Ready" && c.status == status) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("Ready did not become {status}");
+}
+
+#[tokio::test]
+async fn a_node_that_was_thought_lost_says_at_once_that_it_is_not() {
+    let tasks = Tasks::new();
+    let client = api(&tasks).await;
+    let nodes: Api<Node> = Api::all(client.clone());
+    keeper(&client, &tasks, "192.0.2.1").spawn(&tasks).await.unwrap();
+    ready(&nodes, "True").await;
+    let lost = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
+    nodes.patch_status("node-1", &PatchParams::default(), &Patch::Strategic(lost)).await.unwrap();
+    ready(&nodes, "True").await;
+    tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_kubelet_whose_name_was_given_away_stops() {
+    let tasks = Tasks::new();
+    let client = api(&tasks).await;
+    let nodes: Api<Node> = Api::all(client.clone());
+    let first = Tasks::new();
+    keeper(&client, &first, "192.0.2.1").spawn(&first).await.unwrap();
+    ready(&nodes, "True").await;
+    let other = json!({"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.2"}]}});
+    nodes.patch_status("node-1", &PatchParams::default(), &Patch::Merge(other)).await.unwrap();
+    first.token().cancelled().await;
+    let error = first.stop_and_join(Duration::from_secs(5)).await.unwrap_err();
+    assert!(format!("{error:#}").contains("kept alive by another machine, 192.0.2.2"), "{error:#}");
+    tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
