@@ -2,7 +2,7 @@
 //! each other.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
@@ -28,7 +28,7 @@ use crate::node_network;
 use crate::objects::Objects;
 use crate::pods::Pods;
 use crate::streaming::{self, ServerConfig};
-use crate::volumes::Volumes;
+use crate::volumes::{Rounds, Volumes};
 use crate::worker::Notes;
 
 /// How often a runtime that does not answer yet is asked again.
@@ -99,6 +99,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         runtime,
         runtime_name: version.name,
         volumes: Volumes::new(&config.root_dir, objects.clone()),
+        rounds: Rounds::begin(Instant::now()),
         objects,
         cgroups: Cgroups::detect(),
         admission: Admission::default(),

@@ -16,7 +16,7 @@ use crate::downward::NodeFacts;
 use crate::images::Images;
 use crate::objects::Objects;
 use crate::status::Ended;
-use crate::volumes::Volumes;
+use crate::volumes::{Rounds, Volumes};
 use crate::worker::Notes;
 
 /// Folders and names, from the command line.
@@ -63,6 +63,8 @@ pub struct Host {
     pub images: Arc<Images>,
     /// The pods' volumes.
     pub volumes: Volumes,
+    /// When volumes are brought up to date.
+    pub rounds: Rounds,
     /// ConfigMaps, Secrets and tokens.
     pub objects: Arc<Objects>,
     /// The cgroups above containers.

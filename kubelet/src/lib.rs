@@ -21,7 +21,6 @@ pub mod dns;
 pub mod downward;
 pub mod host;
 pub mod images;
-pub mod iptables;
 pub mod labels;
 pub mod make;
 pub mod netlink;

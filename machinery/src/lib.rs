@@ -8,6 +8,7 @@ pub mod args;
 pub mod cache;
 pub mod client;
 pub mod events;
+pub mod iptables;
 pub mod leader;
 pub mod logging;
 pub mod metrics;

@@ -1,6 +1,6 @@
-//! The kernel's netfilter by netlink: connections it tracks, and named counters.
+//! The kernel's netfilter by netlink: connections it tracks, named counters, and whether rules changed.
 //!
-//! Two of netfilter's subsystems in the little we need of them, so that no `conntrack` or `nfacct`
+//! Three of netfilter's subsystems in the little we need of them, so that no `conntrack` or `nfacct`
 //! program has to be installed and no list is parsed from text. rtnetlink and its relatives do
 //! not cover them. Calls block; a socket belongs to the namespace of the thread that opens it.
 //! Upstream: `vishvananda/netlink` `ConntrackTableList`, `pkg/proxy/util/nfacct`.
@@ -19,6 +19,7 @@ const CONNTRACK_DELETE: u16 = 1 << 8 | 2;
 const COUNTER_NEW: u16 = 7 << 8;
 const COUNTER_GET: u16 = 7 << 8 | 1;
 const COUNTER_DELETE: u16 = 7 << 8 | 3;
+const GENERATION_GET: u16 = 10 << 8 | 16;
 
 const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
@@ -146,6 +147,18 @@ impl Netfilter {
             Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => Ok(()),
             other => other,
         }
+    }
+
+    /// How often the rules of nftables have been changed, all tables together.
+    pub fn generation(&mut self) -> io::Result<u32> {
+        let mut generation = None;
+        self.call(GENERATION_GET, ACK, &[], |body| {
+            // NFTA_GEN_ID
+            let found =
+                attributes(body).find(|(kind, _)| *kind == 1).and_then(|(_, value)| value.try_into().ok());
+            generation = found.map(u32::from_be_bytes);
+        })?;
+        generation.ok_or_else(|| io::Error::other("the kernel told no generation"))
     }
 
     /// One request; `answer` is called with the attributes of each message that comes back.

@@ -9,7 +9,6 @@ pub mod conntrack;
 pub mod endpoints;
 pub mod health;
 pub mod http;
-pub mod iptables;
 pub mod metrics;
 pub mod names;
 pub mod render;
@@ -22,6 +21,7 @@ use std::sync::Arc;
 use ::http::StatusCode;
 use anyhow::Context as _;
 use machinery::cache::{Cache, Selectors};
+use machinery::iptables;
 use machinery::netfilter::Netfilter;
 use machinery::tasks::Tasks;
 
@@ -29,7 +29,7 @@ use args::Config;
 use health::{Health, ServiceHealth};
 use metrics::Metrics;
 use render::{INVALID_COUNTER, LOCALHOST_COUNTER};
-use ruleset::Ruleset;
+use ruleset::{Ruleset, observe};
 use services::{HEADLESS_LABEL, PROXY_NAME_LABEL};
 
 /// Runs the proxy until it is stopped. The rules stay, so that services outlive a restart.
@@ -105,9 +105,11 @@ fn serve(
 
 /// Removes all rules and counters of the proxy.
 pub async fn cleanup() -> anyhow::Result<()> {
-    if let Some(text) = Ruleset::remove(&iptables::save().await?) {
-        iptables::restore(&text).await?;
-    }
+    tokio::task::spawn_blocking(|| match Ruleset::remove(&observe(&iptables::save()?)) {
+        Some(text) => iptables::restore(&text),
+        None => Ok(()),
+    })
+    .await??;
     let counters = Netfilter::open().and_then(|mut netfilter| {
         netfilter.delete_counter(INVALID_COUNTER)?;
         netfilter.delete_counter(LOCALHOST_COUNTER)

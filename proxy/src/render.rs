@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 
 use crate::endpoints::{Choice, choose};
 use crate::names;
-use crate::ruleset::{Ruleset, Table};
+use crate::ruleset::{CANARY, Ruleset, Table};
 use crate::services::{Endpoint, ServicePort};
 
 /// What of the node and of the flags goes into the rules.
@@ -41,7 +41,7 @@ const MARK: &str = "0x4000";
 pub fn render(ports: &[ServicePort], zone: Option<&str>, rules: &Rules) -> Ruleset {
     let mut set = Ruleset::default();
     for table in Table::ALL {
-        set.chain(table, "KUBE-PROXY-CANARY");
+        set.chain(table, CANARY);
     }
     fixed_chains(&mut set, rules);
     for port in ports {

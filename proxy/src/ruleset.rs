@@ -37,6 +37,9 @@ impl Table {
     }
 }
 
+/// A chain that nothing leads to: when it is gone, someone has flushed the rules.
+pub const CANARY: &str = "KUBE-PROXY-CANARY";
+
 /// Chains with their rules, without `-A CHAIN`.
 pub type Chains = BTreeMap<String, Vec<String>>;
 
@@ -119,7 +122,7 @@ fn is_ours(chain: &str) -> bool {
         "KUBE-FORWARD",
         "KUBE-FIREWALL",
         "KUBE-PROXY-FIREWALL",
-        "KUBE-PROXY-CANARY",
+        CANARY,
     ];
     const HASHED: [&str; 5] = ["KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-EXT-", "KUBE-FW-"];
     FIXED.contains(&chain) || HASHED.iter().any(|prefix| chain.starts_with(prefix))

@@ -291,9 +291,9 @@ fn changes_touch_what_changed_and_survive_a_flush() {
     net.node.run_async(async || {
         let mut again = syncer();
         again.sync(&ports(&both), None).await.unwrap();
-        assert!(proxy::iptables::canary_lives().await.unwrap());
+        assert!(proxy::sync::canary::lives().unwrap());
         sh("iptables -t nat -F && iptables -t nat -X && iptables -F && iptables -X");
-        assert!(!proxy::iptables::canary_lives().await.unwrap());
+        assert!(!proxy::sync::canary::lives().unwrap());
         again.forget();
         again.sync(&ports(&both), None).await.unwrap();
     });

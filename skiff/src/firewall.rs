@@ -3,10 +3,8 @@
 //! Invariant: only chains with this cluster's name and the two jumps to them are
 //! touched. A cluster without outbound traffic gets no masquerade and a DROP.
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
-
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
+use machinery::iptables;
 
 use crate::cluster::Cluster;
 
@@ -30,48 +28,13 @@ pub fn render(cluster: &Cluster) -> String {
     table("filter", &filter) + &table("nat", &nat).replace("\n\n", "\n")
 }
 
-fn iptables(args: &[&str]) -> Result<Output> {
-    Command::new("iptables").arg("-w").args(args).output().context("cannot start iptables")
-}
-
-fn must(args: &[&str]) -> Result<()> {
-    let output = iptables(args)?;
-    if !output.status.success() {
-        bail!("iptables {} failed: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
-}
-
-/// Whether a rule or chain is there; only code 1 means that it is not.
-fn has(args: &[&str]) -> Result<bool> {
-    let output = iptables(args)?;
-    match output.status.code() {
-        Some(0) => Ok(true),
-        Some(1) => Ok(false),
-        _ => bail!("iptables {} failed: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim()),
-    }
-}
-
 /// Puts the cluster's rules in place.
 pub fn ensure(cluster: &Cluster) -> Result<()> {
-    let mut restore = Command::new("iptables-restore")
-        .args(["-w", "--noflush"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot start iptables-restore")?;
-    let mut stdin = restore.stdin.take().context("iptables-restore has no input")?;
-    stdin.write_all(render(cluster).as_bytes()).context("cannot hand rules to iptables-restore")?;
-    drop(stdin);
-    let output = restore.wait_with_output().context("cannot wait for iptables-restore")?;
-    if !output.status.success() {
-        bail!("iptables-restore failed: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
+    iptables::restore(&render(cluster))?;
     let chain = cluster.chain();
     for (table, from) in JUMPS {
-        if !has(&["-t", table, "-C", from, "-j", &chain])? {
-            must(&["-t", table, "-I", from, "-j", &chain])?;
+        if !iptables::has(&["-t", table, "-C", from, "-j", &chain])? {
+            iptables::command(&["-t", table, "-I", from, "-j", &chain])?;
         }
     }
     Ok(())
@@ -81,15 +44,14 @@ pub fn ensure(cluster: &Cluster) -> Result<()> {
 pub fn remove(cluster: &Cluster) -> Result<()> {
     let chain = cluster.chain();
     for (table, from) in JUMPS {
-        // Asking for a jump to a chain that is not there is an error.
-        if !has(&["-t", table, "-S", &chain])? {
+        if !iptables::has(&["-t", table, "-S", &chain])? {
             continue;
         }
-        while has(&["-t", table, "-C", from, "-j", &chain])? {
-            must(&["-t", table, "-D", from, "-j", &chain])?;
+        while iptables::has(&["-t", table, "-C", from, "-j", &chain])? {
+            iptables::command(&["-t", table, "-D", from, "-j", &chain])?;
         }
-        must(&["-t", table, "-F", &chain])?;
-        must(&["-t", table, "-X", &chain])?;
+        iptables::command(&["-t", table, "-F", &chain])?;
+        iptables::command(&["-t", table, "-X", &chain])?;
     }
     Ok(())
 }

@@ -7,12 +7,13 @@
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
+use machinery::iptables::{self, IptablesError, Jump};
+use machinery::logging::chain;
 use machinery::netfilter::{Connection, Netfilter, Protocol};
 
 use super::CniError;
 use super::PortMapping;
 use super::allocation::{Holding, Table};
-use crate::iptables::{self, Jump};
 
 const PORTS: &str = "SKIFF-HOSTPORTS";
 const MASQUERADE: &str = "SKIFF-HOSTPORTS-MASQ";
@@ -68,12 +69,13 @@ fn render(table: &Table, jumps: &[Jump]) -> String {
 
 /// Makes the node's rules those of the table.
 pub fn apply(table: &Table, bridge: &str) -> Result<(), CniError> {
-    let failed = |source: std::io::Error| {
-        CniError::new(CniError::HOST_PORTS, "cannot write the rules of host ports", source)
-    };
+    let refused =
+        |why: String| CniError::new(CniError::HOST_PORTS, "cannot write the rules of host ports", why);
+    let failed = |error: IptablesError| refused(chain(&error));
     if table.has_ports() {
         // Lets 127.0.0.1:PORT leave through the bridge once it is translated.
-        machinery::sysctl::set(&format!("ipv4/conf/{bridge}/route_localnet"), "1").map_err(failed)?;
+        machinery::sysctl::set(&format!("ipv4/conf/{bridge}/route_localnet"), "1")
+            .map_err(|error| refused(error.to_string()))?;
     }
     let missing = iptables::missing(&JUMPS).map_err(failed)?;
     iptables::restore(&render(table, &missing)).map_err(failed)

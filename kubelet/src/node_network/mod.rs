@@ -2,7 +2,7 @@
 //! configuration by which the container runtime finds the CNI plugin.
 //!
 //! Planned from the Node objects and this node's addresses, applied when the plan changes and
-//! looked after once a minute. The configuration is written last: it is what makes the runtime,
+//! looked after once a minute: routes by reading them, iptables only if anybody changed any rule. The configuration is written last: it is what makes the runtime,
 //! and so the node, ready. Upstream: `flannel`, `kindnet`; kubelet's own network plugin of old.
 
 pub mod kernel;
@@ -17,8 +17,8 @@ use k8s_openapi::api::core::v1::Node;
 use machinery::CancellationToken;
 use machinery::cache::Cache;
 use machinery::client::Backoff;
+use machinery::iptables::{self, IptablesError};
 
-use crate::iptables;
 use crate::netlink::Netlink;
 use plan::{JUMPS, Peer, Plan};
 
@@ -57,7 +57,7 @@ pub async fn run(config: Config, nodes: Cache<Node>, stop: CancellationToken) ->
     }
     let mut changes = nodes.subscribe();
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
-    let mut applied: Option<Plan> = None;
+    let mut applied = Applied::default();
     let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK_PERIOD, LOOK_PERIOD);
     if stop.run_until_cancelled(nodes.wait_synced()).await.is_none() {
         return Ok(());
@@ -70,7 +70,7 @@ pub async fn run(config: Config, nodes: Cache<Node>, stop: CancellationToken) ->
             }
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "Cannot set up the pod network");
-                applied = None;
+                applied = Applied::default();
                 Some(backoff.pause())
             }
         };
@@ -79,7 +79,27 @@ pub async fn run(config: Config, nodes: Cache<Node>, stop: CancellationToken) ->
             () = kernel.broken() => anyhow::bail!("the netlink socket broke"),
             () = changes.changed() => {}
             () = tokio::time::sleep(retry.unwrap_or_default()), if retry.is_some() => {}
-            _ = look.tick() => applied = None,
+            _ = look.tick() => applied.look_again(),
+        }
+    }
+}
+
+/// What is known to be in the kernel.
+#[derive(Default)]
+struct Applied {
+    /// The plan whose routes are there.
+    routes: Option<Plan>,
+    /// The plan whose rules are there.
+    rules: Option<Plan>,
+    watch: iptables::Watch,
+}
+
+impl Applied {
+    /// Somebody else may have changed something.
+    fn look_again(&mut self) {
+        self.routes = None;
+        if self.watch.changed() {
+            self.rules = None;
         }
     }
 }
@@ -88,26 +108,27 @@ async fn reconcile(
     config: &Config,
     kernel: &Netlink,
     nodes: &Cache<Node>,
-    applied: &mut Option<Plan>,
+    applied: &mut Applied,
 ) -> anyhow::Result<()> {
     let peers: Vec<Peer> = nodes.list().iter().filter_map(|node| Peer::of(node)).collect();
     let uplinks = kernel::uplinks(kernel).await.context("cannot list this node's addresses")?;
     let Some(plan) = plan::plan(&config.node, &peers, &uplinks) else { return Ok(()) };
-    if applied.as_ref() == Some(&plan) {
-        return Ok(());
+    if applied.routes.as_ref() != Some(&plan) {
+        kernel::apply(kernel, &plan).await.context("cannot set routes to other nodes")?;
+        applied.routes = Some(plan.clone());
     }
-    kernel::apply(kernel, &plan).await.context("cannot set routes to other nodes")?;
-    let (for_rules, cluster_cidr) = (plan.clone(), config.cluster_cidr);
-    tokio::task::spawn_blocking(move || apply_rules(&for_rules, cluster_cidr))
-        .await?
-        .context("cannot write the rules for traffic of pods")?;
-    write_conflist(config, &plan).context("cannot write the network configuration")?;
-    tracing::debug!(pods = %plan.own.pods, routes = plan.routes.len(), "The pod network is set up");
-    *applied = Some(plan);
-    Ok(())
+    if applied.rules.as_ref() != Some(&plan) {
+        let (for_rules, cluster_cidr) = (plan.clone(), config.cluster_cidr);
+        tokio::task::spawn_blocking(move || apply_rules(&for_rules, cluster_cidr))
+            .await?
+            .context("cannot write the rules for traffic of pods")?;
+        tracing::debug!(pods = %plan.own.pods, routes = plan.routes.len(), "The pod network is set up");
+        applied.rules = Some(plan.clone());
+    }
+    write_conflist(config, &plan).context("cannot write the network configuration")
 }
 
-fn apply_rules(plan: &Plan, cluster_cidr: Option<Ipv4Net>) -> std::io::Result<()> {
+fn apply_rules(plan: &Plan, cluster_cidr: Option<Ipv4Net>) -> Result<(), IptablesError> {
     let missing = iptables::missing(&JUMPS)?;
     iptables::restore(&plan::rules(plan, cluster_cidr, &missing))
 }

@@ -9,10 +9,10 @@ use std::path::Path;
 
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Node;
+use machinery::iptables::Jump;
 use serde_json::json;
 
 use crate::cni::PLUGIN_TYPE;
-use crate::iptables::Jump;
 
 /// What a tunnel's header takes of each packet.
 const TUNNEL_OVERHEAD: u32 = 50;

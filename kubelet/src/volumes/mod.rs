@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{
@@ -49,6 +49,35 @@ pub struct Around<'a> {
     pub pod_ips: &'a [String],
     /// What is known of the node.
     pub node: &'a NodeFacts,
+}
+
+/// How often files that follow the API are brought up to date.
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// When files are brought up to date: all pods' at the same moments, so that what several of them refer to is
+/// asked for once, and a node with little to do sleeps in between.
+#[derive(Debug, Clone, Copy)]
+pub struct Rounds {
+    began: Instant,
+}
+
+impl Rounds {
+    /// Rounds that begin now.
+    pub fn begin(began: Instant) -> Self {
+        Self { began }
+    }
+
+    /// Which round it is.
+    pub fn number(&self, now: Instant) -> u64 {
+        now.duration_since(self.began).as_secs() / REFRESH.as_secs()
+    }
+
+    /// How long it is until the next one.
+    pub fn until_next(&self, now: Instant) -> Duration {
+        let past = now.duration_since(self.began).as_millis() % REFRESH.as_millis();
+        // A part of a minute in milliseconds fits.
+        REFRESH - Duration::from_millis(past as u64)
+    }
 }
 
 /// Makes a folder, with everything above it, that other users of the node may not look into.
@@ -243,6 +272,20 @@ mod tests {
         let limited = json!({"medium": "Memory", "sizeLimit": "200"});
         assert_eq!(size(limited.clone(), json!({"memory": "500"})), Some(Some(200)));
         assert_eq!(size(limited, json!({"memory": "100"})), Some(Some(100)));
+    }
+
+    #[test]
+    fn all_pods_have_the_same_rounds() {
+        let began = Instant::now();
+        let rounds = Rounds::begin(began);
+        let at = |millis| {
+            let now = began + Duration::from_millis(millis);
+            (rounds.number(now), rounds.until_next(now).as_millis())
+        };
+        assert_eq!(at(0), (0, 60_000));
+        assert_eq!(at(59_999), (0, 1));
+        assert_eq!(at(60_000), (1, 60_000));
+        assert_eq!(at(150_500), (2, 29_500));
     }
 
     #[test]

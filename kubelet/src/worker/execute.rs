@@ -112,7 +112,7 @@ impl Worker {
         match set_up {
             Ok(mounts) => {
                 self.mounts = Some(mounts);
-                self.refreshed = std::time::Instant::now();
+                self.refreshed = self.host.rounds.number(std::time::Instant::now());
             }
             Err(error) => {
                 self.host.notes.pod(pod, Warning, "FailedMount", error.to_string());

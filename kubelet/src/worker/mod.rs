@@ -46,8 +46,6 @@ const SOON_FOR: Duration = Duration::from_secs(5);
 const UNSETTLED: Duration = Duration::from_millis(300);
 /// How often to look when the runtime does not tell process ids.
 const POLL: Duration = Duration::from_secs(1);
-/// How often files that follow the API are brought up to date.
-const REFRESH: Duration = Duration::from_secs(40);
 /// Pause after the runtime or the API refused something.
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 /// Seconds to end in that a pod is left which vanished from the API.
@@ -89,7 +87,8 @@ pub struct Worker {
     /// Starts that failed; under the empty name the sandbox's.
     holds: BTreeMap<String, Hold>,
     mounts: Option<BTreeMap<String, VolumePath>>,
-    refreshed: Instant,
+    /// The round in which the volumes were last brought up to date.
+    refreshed: u64,
     /// The last pod of the API, also when it is gone by now.
     known: Option<Arc<Pod>>,
     admitted: bool,
@@ -120,7 +119,7 @@ impl Worker {
             backoffs: BTreeMap::new(),
             holds: BTreeMap::new(),
             mounts: None,
-            refreshed: Instant::now(),
+            refreshed: 0,
             known: None,
             admitted: false,
             ended: None,
@@ -206,7 +205,7 @@ impl Worker {
             at_most(UNSETTLED);
         }
         if self.mounts.is_some() {
-            at_most(REFRESH.saturating_sub(self.refreshed.elapsed()).max(Duration::from_millis(1)));
+            at_most(self.host.rounds.until_next(Instant::now()));
         }
         let clock = async {
             match longest {
@@ -403,10 +402,11 @@ impl Worker {
             self.mounts = None;
             return;
         }
-        if self.mounts.is_some() && self.refreshed.elapsed() < REFRESH {
+        let round = self.host.rounds.number(Instant::now());
+        if self.mounts.is_some() && self.refreshed == round {
             return;
         }
-        self.refreshed = Instant::now();
+        self.refreshed = round;
         let ips = self.pod_ips(pod, view);
         let node = self.host.node_facts();
         let around = volumes::Around { pod_ips: &ips, node: &node };
