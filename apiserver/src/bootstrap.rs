@@ -1,14 +1,19 @@
-//! What every cluster has from its first second on: the system namespaces, and the `kubernetes` service with
-//! this server as its endpoint.
+//! What every cluster has from its first second on: the system namespaces and priority classes, the flow
+//! schemas, and the `kubernetes` service with its address range and this server as its endpoint.
 
 use std::{net::IpAddr, sync::Arc};
 
-use api::{kind::Part, object::ObjectExt as _, status::Status};
+use api::{
+    kind::Part,
+    kinds::{flow_control, priority_class},
+    object::ObjectExt as _,
+    status::Status,
+};
 use serde_json::{Value, json};
 
 use crate::{
     Api, http,
-    verbs::{create::ensure, update},
+    verbs::{create::ensure, now, update},
 };
 
 const NAMESPACES: &[&str] = &["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -21,6 +26,16 @@ pub async fn run(api: &Arc<Api>) -> Result<(), Status> {
     for name in NAMESPACES {
         ensure(api, ("", "v1", "namespaces"), None, json!({"metadata": {"name": name}})).await?;
     }
+    let (levels, schemas) = flow_control::bootstrap();
+    for (plural, objects) in [("prioritylevelconfigurations", levels), ("flowschemas", schemas)] {
+        for object in objects {
+            ensure(api, ("flowcontrol.apiserver.k8s.io", "v1", plural), None, object).await?;
+        }
+    }
+    for class in priority_class::bootstrap() {
+        ensure(api, ("scheduling.k8s.io", "v1", "priorityclasses"), None, class).await?;
+    }
+    service_range(api).await?;
     let port = api.port();
     let service = json!({
         "metadata": {
@@ -39,6 +54,30 @@ pub async fn run(api: &Arc<Api>) -> Result<(), Status> {
         publish_endpoint(api, address, port).await?;
     }
     Ok(())
+}
+
+/// Shows the range that services draw from.
+async fn service_range(api: &Arc<Api>) -> Result<(), Status> {
+    const RANGES: (&str, &str, &str) = ("networking.k8s.io", "v1", "servicecidrs");
+    let range = json!({
+        "metadata": {"name": "kubernetes", "finalizers": ["networking.k8s.io/service-cidr-finalizer"]},
+        "spec": {"cidrs": [api.config.ranges.addresses]},
+    });
+    ensure(api, RANGES, None, range).await?;
+    let mut ctx = http::internal(api, RANGES, None, Some("kubernetes"))?;
+    ctx.path.subresource = Some("status".into());
+    update::write(&ctx, Part::Status, update::Expected::default(), &mut Vec::new(), |current| {
+        let mut new = current.clone();
+        if new.at(&["status", "conditions"]).and_then(Value::as_array).is_none_or(Vec::is_empty) {
+            new["status"]["conditions"] = json!([{
+                "type": "Ready", "status": "True", "reason": "", "message": "Kubernetes Service CIDR is ready",
+                "lastTransitionTime": now(),
+            }]);
+        }
+        Ok(new)
+    })
+    .await
+    .map(|_| ())
 }
 
 /// Publishes this server as the endpoint of the `kubernetes` service.

@@ -11,6 +11,7 @@ pub mod auth;
 pub mod body;
 pub mod bootstrap;
 mod expire;
+mod flow_schemas;
 pub mod http;
 pub mod publish;
 pub mod query;
@@ -154,6 +155,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
     });
     tasks.spawn("https", http::serve(api.clone(), listener, tls_config, tasks.clone()));
     tasks.spawn_scoped("event-expiry", expire::run(api.clone()));
+    tasks.spawn_scoped("flow-schemas", flow_schemas::run(api.clone()));
     let booting = api.clone();
     tasks.spawn_scoped("bootstrap", async move { bootstrap_until_done(&booting).await });
     info!(%address, version = api::VERSION, "serving");

@@ -21,6 +21,7 @@ mod difference;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+pub mod flow_control;
 mod horizontal_pod_autoscaler;
 mod ingress;
 mod ingress_class;
@@ -36,7 +37,7 @@ mod persistent_volume_claim;
 pub mod pod;
 mod pod_disruption_budget;
 mod pod_template;
-mod priority_class;
+pub mod priority_class;
 mod rbac;
 mod replica_set;
 mod replication_controller;
@@ -45,6 +46,7 @@ mod runtime_class;
 mod secret;
 mod service;
 mod service_account;
+mod service_cidr;
 mod stateful_set;
 mod storage_class;
 #[cfg(test)]
@@ -190,6 +192,18 @@ pub fn builtin() -> Vec<Kind> {
             event::Events { strict: true },
             event::Renamed,
         ),
+        kind(FLOW_CONTROL, "v1", "FlowSchema", "flowschemas", flow_control::FlowSchemas)
+            .cluster_wide()
+            .status(),
+        kind(
+            FLOW_CONTROL,
+            "v1",
+            "PriorityLevelConfiguration",
+            "prioritylevelconfigurations",
+            flow_control::PriorityLevelConfigurations,
+        )
+        .cluster_wide()
+        .status(),
         kind("networking.k8s.io", "v1", "IngressClass", "ingressclasses", ingress_class::IngressClasses)
             .cluster_wide(),
         kind("networking.k8s.io", "v1", "Ingress", "ingresses", ingress::Ingresses).short(&["ing"]).status(),
@@ -198,6 +212,9 @@ pub fn builtin() -> Vec<Kind> {
             .short(&["ip"]),
         kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", network_policy::NetworkPolicies)
             .short(&["netpol"]),
+        kind("networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", service_cidr::ServiceCidrs)
+            .cluster_wide()
+            .status(),
         kind("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", runtime_class::RuntimeClasses)
             .cluster_wide(),
         kind(
@@ -250,6 +267,7 @@ pub fn builtin() -> Vec<Kind> {
     ]
 }
 
+const FLOW_CONTROL: &str = "flowcontrol.apiserver.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 const PROXY_VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];

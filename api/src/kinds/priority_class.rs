@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     field::{Errors, Path},
@@ -20,6 +20,19 @@ const HIGHEST: i32 = 1_000_000_000;
 /// The system's own classes, and their values.
 const SYSTEM: [(&str, i32); 2] =
     [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
+
+/// The classes every cluster has.
+pub fn bootstrap() -> Vec<Value> {
+    let meant = |name| match name {
+        "system-node-critical" => "must not be moved from their current node.",
+        _ => "must run in the cluster, but can be moved to another node if necessary.",
+    };
+    let class = |(name, value)| {
+        let description = format!("Used for system critical pods that {}", meant(name));
+        json!({"metadata": {"name": name}, "value": value, "description": description})
+    };
+    SYSTEM.into_iter().map(class).collect()
+}
 
 /// The rules of PriorityClasses.
 pub struct PriorityClasses;

@@ -1,0 +1,139 @@
+//! Says of each FlowSchema whether the priority level that it names exists (condition `Dangling`).
+//!
+//! Level-triggered: every change of either kind leads to a look at all of them. Upstream does this in the
+//! configuration controller of `apiserver/pkg/util/flowcontrol`.
+
+use std::sync::Arc;
+
+use api::{kind::Part, object::ObjectExt as _, status::Status};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    Api, http,
+    verbs::update,
+    watch_cache::{Ended, Resource, Scope, WatchFrom, Watcher},
+};
+
+const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+
+/// Keeps the conditions right until the server stops.
+pub async fn run(api: Arc<Api>) {
+    while !api.stopping() {
+        let prefix = |plural: &str| format!("/registry/{GROUP}/{plural}/");
+        let resource = |plural: &str| api.cache.resource(&prefix(plural));
+        let (Some(schemas), Some(levels)) =
+            (resource("flowschemas"), resource("prioritylevelconfigurations"))
+        else {
+            return;
+        };
+        tokio::select! {
+            () = api.stop.cancelled() => return,
+            // Whoever lost the thread begins again with all there is.
+            _lost = follow(&api, &schemas, &levels) => {}
+        }
+    }
+}
+
+async fn follow(api: &Arc<Api>, schemas: &Arc<Resource>, levels: &Arc<Resource>) -> Ended {
+    let from_here = |resource: &Arc<Resource>| -> Result<Watcher, Ended> {
+        resource.watch(WatchFrom::Initial, Scope::All, None).map_err(|_| Ended::Expired)
+    };
+    let (mut of_schemas, mut of_levels) = match (from_here(schemas), from_here(levels)) {
+        (Ok(schemas), Ok(levels)) => (schemas, levels),
+        (Err(ended), _) | (_, Err(ended)) => return ended,
+    };
+    loop {
+        let told = tokio::select! {
+            told = of_schemas.next(usize::MAX) => told,
+            told = of_levels.next(usize::MAX) => told,
+        };
+        if let Err(ended) = told {
+            return ended;
+        }
+        if let Err(error) = sweep(api, schemas, levels).await {
+            tracing::warn!(%error, "cannot write the status of a flow schema");
+        }
+    }
+}
+
+async fn sweep(api: &Arc<Api>, schemas: &Resource, levels: &Resource) -> Result<(), Status> {
+    for schema in schemas.snapshot().objects.scan(&Scope::All, None) {
+        let object: Value = serde_json::from_slice(&schema.json()).map_err(Status::internal)?;
+        let level = object.str_at(&["spec", "priorityLevelConfiguration", "name"]);
+        let Some(condition) = dangling(&object, levels.get(level).is_some(), Timestamp::now()) else {
+            continue;
+        };
+        let mut ctx = http::internal(api, (GROUP, "v1", "flowschemas"), None, Some(object.name()))?;
+        ctx.path.subresource = Some("status".into());
+        ctx.query.field_manager = "api-priority-and-fairness-config-consumer-v1".into();
+        let expected = update::Expected { uid: Some(object.uid().to_owned()), revision: None };
+        let written = update::write(&ctx, Part::Status, expected, &mut Vec::new(), |current| {
+            Ok(with_condition(current, &condition))
+        })
+        .await;
+        match written {
+            Ok(_) => {}
+            // It was deleted, or made anew: the next look is about that one.
+            Err(status) if matches!(status.code, 404 | 409) => {}
+            Err(status) => return Err(status),
+        }
+    }
+    Ok(())
+}
+
+/// The condition that the schema should have, if it has another.
+fn dangling(schema: &Value, exists: bool, at: Timestamp) -> Option<Value> {
+    let level = schema.str_at(&["spec", "priorityLevelConfiguration", "name"]);
+    let (status, reason, outcome) = if exists {
+        ("False", "Found", "and it exists")
+    } else {
+        ("True", "NotFound", "but there is no such object")
+    };
+    let message =
+        format!("This FlowSchema references the PriorityLevelConfiguration object named {level:?} {outcome}");
+    let present = schema.at(&["status", "conditions"]).and_then(Value::as_array);
+    let present = present.into_iter().flatten().find(|c| c["type"] == "Dangling");
+    if present.is_some_and(|c| c["status"] == status && c["message"] == message.as_str()) {
+        return None;
+    }
+    let since = match present {
+        Some(present) if present["status"] == status => present["lastTransitionTime"].clone(),
+        _ => at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into(),
+    };
+    Some(json!({
+        "type": "Dangling", "status": status, "reason": reason, "message": message, "lastTransitionTime": since,
+    }))
+}
+
+fn with_condition(schema: &Value, condition: &Value) -> Value {
+    let mut schema = schema.clone();
+    let all = schema.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let others = all.into_iter().filter(|c| c["type"] != condition["type"]);
+    schema["status"]["conditions"] = others.chain([condition.clone()]).collect();
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_is_written_when_it_says_something_else() {
+        let at = |second| Timestamp::from_second(second).unwrap_or_default();
+        let mut schema = json!({"spec": {"priorityLevelConfiguration": {"name": "l"}}, "status": {
+            "conditions": [{"type": "Other"}]}});
+        let missing = dangling(&schema, false, at(0)).expect("it has none yet");
+        assert_eq!((&missing["status"], &missing["reason"]), (&json!("True"), &json!("NotFound")));
+        schema = with_condition(&schema, &missing);
+        assert_eq!(schema["status"]["conditions"].as_array().map(Vec::len), Some(2));
+        assert_eq!(dangling(&schema, false, at(5)), None);
+        let found = dangling(&schema, true, at(5)).expect("the level is there now");
+        assert_eq!(found["lastTransitionTime"], "1970-01-01T00:00:05Z");
+        schema = with_condition(&schema, &found);
+        assert_eq!(schema["status"]["conditions"].as_array().map(Vec::len), Some(2));
+        schema["spec"]["priorityLevelConfiguration"]["name"] = json!("m");
+        let renamed = dangling(&schema, true, at(9)).expect("it names another level");
+        assert_eq!(renamed["lastTransitionTime"], "1970-01-01T00:00:05Z");
+    }
+}
