@@ -1,13 +1,13 @@
 //! The command line, and the checked [`Config`] it becomes before anything binds.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
 use ipnet::Ipv4Net;
 use machinery::args::CommonArgs;
 
-use crate::{allocate::Ranges, store::StoreConfig};
+use crate::{allocate::Ranges, http::priority::InFlight, store::StoreConfig};
 
 /// Skiff's API server.
 #[derive(Debug, Parser)]
@@ -55,6 +55,22 @@ pub struct Args {
     /// Range of node ports, both ends included.
     #[arg(long, default_value = "30000-32767")]
     service_node_port_range: String,
+    /// How many requests that change nothing are served at once; with fairness it adds to the seats of all
+    /// priority levels. 0 for any number.
+    #[arg(long, default_value_t = 400)]
+    max_requests_inflight: u32,
+    /// How many requests that change something are served at once; likewise.
+    #[arg(long, default_value_t = 200)]
+    max_mutating_requests_inflight: u32,
+    /// Serve requests by priority levels and flow schemas; without it the two limits above stand alone.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    enable_priority_and_fairness: bool,
+    /// How long a request may take; watches and streams have their own time.
+    #[arg(long, default_value = "1m0s", value_parser = duration)]
+    request_timeout: Duration,
+    /// How long the server goes on as before, but unready, when told to stop, so that load balancers see it.
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    shutdown_delay_duration: Duration,
     /// Client certificate shown to kubelets.
     #[arg(long, requires = "kubelet_client_key")]
     kubelet_client_certificate: Option<PathBuf>,
@@ -98,6 +114,18 @@ pub struct Config {
     pub ranges: Ranges,
     /// How to talk to kubelets; without it logs and exec answer 501.
     pub kubelet: Option<KubeletTls>,
+    /// How many requests are served at once.
+    pub in_flight: InFlight,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// How long the server goes on, unready, when told to stop.
+    pub shutdown_delay: Duration,
+}
+
+/// A duration as Go's flags have it.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = crate::http::parse_duration(text).map_err(|why| format!("{why} {text:?}"))?;
+    Ok(parsed.unwrap_or_default())
 }
 
 impl Args {
@@ -138,6 +166,13 @@ impl Args {
                 .map(|signing| (signing, self.service_account_key_file)),
             issuer: self.service_account_issuer,
             ranges: Ranges { addresses: self.service_cluster_ip_range.trunc(), node_ports: low..=high },
+            in_flight: InFlight {
+                reading: self.max_requests_inflight,
+                mutating: self.max_mutating_requests_inflight,
+                fair: self.enable_priority_and_fairness,
+            },
+            request_timeout: self.request_timeout,
+            shutdown_delay: self.shutdown_delay_duration,
             kubelet: self.kubelet_certificate_authority.map(|authority| KubeletTls {
                 authority,
                 identity: self.kubelet_client_certificate.zip(self.kubelet_client_key),

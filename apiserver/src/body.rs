@@ -23,7 +23,7 @@ where
     match Limited::new(body, MAX_BODY).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(e) if e.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(Status::too_large(format!("limit is {MAX_BODY}")))
+            Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}")))
         }
         Err(e) => Err(Status::bad_request(format!("cannot read the request body: {e}"))),
     }

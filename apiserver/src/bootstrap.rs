@@ -51,7 +51,13 @@ pub async fn run(api: &Arc<Api>) -> Result<(), Status> {
     });
     ensure(api, ("", "v1", "services"), Some("default"), service).await?;
     if let Some(address) = api.config.advertise {
-        publish_endpoint(api, address, port).await?;
+        match publish_endpoint(api, address, port).await {
+            // An address that nobody else can reach, such as a loopback one: the server serves all the same.
+            Err(refused) if refused.code == 422 => {
+                tracing::warn!(reason = refused.message, "cannot publish this server as an endpoint");
+            }
+            published => published?,
+        }
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Says of each FlowSchema whether the priority level that it names exists (condition `Dangling`).
+//! Has requests served by the cluster's FlowSchemas and priority levels, and says of each FlowSchema whether the
+//! level that it names exists (condition `Dangling`).
 //!
 //! Level-triggered: every change of either kind leads to a look at all of them. Upstream does this in the
 //! configuration controller of `apiserver/pkg/util/flowcontrol`.
@@ -51,9 +52,24 @@ async fn follow(api: &Arc<Api>, schemas: &Arc<Resource>, levels: &Arc<Resource>)
         if let Err(ended) = told {
             return ended;
         }
+        heed(api, schemas, levels);
         if let Err(error) = sweep(api, schemas, levels).await {
             tracing::warn!(%error, "cannot write the status of a flow schema");
         }
+    }
+}
+
+/// Serves by what there is from now on.
+fn heed(api: &Api, schemas: &Resource, levels: &Resource) {
+    let objects = |resource: &Resource| -> Vec<Value> {
+        let snapshot = resource.snapshot();
+        let all = snapshot.objects.scan(&Scope::All, None);
+        all.filter_map(|object| serde_json::from_slice(&object.json()).ok()).collect()
+    };
+    let (levels, schemas) = (objects(levels), objects(schemas));
+    // Before the cluster's first objects are there, the server goes by what they will be.
+    if !levels.is_empty() || !schemas.is_empty() {
+        api.priority.set(&levels, &schemas);
     }
 }
 

@@ -44,14 +44,14 @@ use machinery::{
 };
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
     args::Config,
     auth::Authenticator,
     auth::service_account::TokenIssuer,
-    http::metrics::Metrics,
+    http::{metrics::Metrics, priority::Priority},
     publish::documents::Documents,
     registry::Registry,
     store::Store,
@@ -76,12 +76,17 @@ pub struct Api {
     pub metrics: Metrics,
     /// How to talk to kubelets.
     pub kubelet_tls: Option<Arc<rustls::ClientConfig>>,
-    /// Fires when the server stops.
+    /// Who is served when there is much to do.
+    pub priority: Priority,
+    /// Fires when the server takes no more requests: what is under way is finished, watches and streams end.
     pub stop: CancellationToken,
+    /// Connections that are open.
+    pub connections: TaskTracker,
     /// Owner of the work that outlives a request.
     pub tasks: Tasks,
     address: SocketAddr,
     bootstrapped: AtomicBool,
+    shutting_down: AtomicBool,
 }
 
 impl Api {
@@ -95,9 +100,25 @@ impl Api {
         self.cache.resource(prefix)?.get(key)
     }
 
-    /// Whether the server is on its way out.
+    /// Whether the server takes no more requests.
     pub fn stopping(&self) -> bool {
         self.stop.is_cancelled()
+    }
+
+    /// Whether the server was told to stop, though it may still take requests.
+    pub fn shutting_down(&self) -> bool {
+        self.shutting_down.load(Ordering::Acquire) || self.stopping()
+    }
+
+    /// Readiness goes first; then no more requests are taken, and those under way are finished.
+    async fn shut_down(&self) {
+        self.shutting_down.store(true, Ordering::Release);
+        tokio::time::sleep(self.config.shutdown_delay).await;
+        self.stop.cancel();
+        self.connections.close();
+        if tokio::time::timeout(self.config.request_timeout, self.connections.wait()).await.is_err() {
+            warn!(open = self.connections.len(), "some requests did not finish in time");
+        }
     }
 
     /// Whether the cluster's first objects are there.
@@ -139,6 +160,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
     let specs: Vec<_> = registry.table().resources().map(|rows| resource_spec(rows)).collect();
     let cache = WatchCache::load(store.clone(), specs).await.context("cannot read the store")?;
     tasks.spawn("watch-cache", cache.clone().run(tasks.token()));
+    let priority = Priority::new(config.in_flight);
     let api = Arc::new(Api {
         config,
         registry,
@@ -148,11 +170,16 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
         auth,
         metrics: Metrics::default(),
         kubelet_tls,
-        stop: tasks.token(),
+        priority,
+        stop: tasks.child(),
+        connections: TaskTracker::new(),
         tasks: tasks.clone(),
         address,
         bootstrapped: AtomicBool::new(false),
+        shutting_down: AtomicBool::new(false),
     });
+    let stopping = api.clone();
+    tasks.before_stop("finish requests", async move { stopping.shut_down().await });
     tasks.spawn("https", http::serve(api.clone(), listener, tls_config, tasks.clone()));
     tasks.spawn_scoped("event-expiry", expire::run(api.clone()));
     tasks.spawn_scoped("flow-schemas", flow_schemas::run(api.clone()));

@@ -90,6 +90,13 @@ fn number(value: &str) -> Result<i64, Status> {
         .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {value:?}: invalid syntax")))
 }
 
+/// Whether a query asks for a watch.
+pub fn wants_watch(query: &str) -> bool {
+    // The last one counts, as it does when all of the query is read.
+    let watch = query.rsplit('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    watch.into_iter().find(|(key, _)| decode(key) == "watch").is_some_and(|(_, value)| truth(&decode(value)))
+}
+
 impl Query {
     /// The options kind a message names, by HTTP method.
     fn options_name(method: &http::Method) -> &'static str {
@@ -239,5 +246,31 @@ impl Query {
                 "invalid resource version: resourceVersion: Invalid value: {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax"
             ))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_is_found_as_the_whole_query_has_it() {
+        for query in [
+            "",
+            "watch=true",
+            "watch",
+            "watch=1&x=y",
+            "wat%63h=true",
+            "watch=false",
+            "watch=true&watch=0",
+            "labelSelector=watch%3Dtrue",
+            "labelSelector=watch=true",
+            "xwatch=true",
+            "rewatch=1&watch=f",
+        ] {
+            let parsed = Query::parse(&http::Method::GET, query).unwrap();
+            assert_eq!(wants_watch(query), parsed.watch, "{query}");
+        }
+        assert!(wants_watch("a=b&watch=true") && !wants_watch("labelSelector=watch=true"));
     }
 }

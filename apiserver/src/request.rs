@@ -145,6 +145,11 @@ impl Verb {
         }
     }
 
+    /// Whether it changes anything.
+    pub fn is_mutating(self) -> bool {
+        !matches!(self, Self::Get | Self::List | Self::Watch)
+    }
+
     /// The verb of a request; `None` for methods the API does not know.
     pub fn of(method: &Method, path: &ResourcePath, watch: bool) -> Option<Self> {
         let named = path.name.is_some();

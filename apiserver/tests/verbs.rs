@@ -4,7 +4,7 @@
 
 mod harness;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use harness::{Server, client, events, send};
 use serde_json::{Value, json};
@@ -45,6 +45,15 @@ async fn callers_are_identified() {
     server.send("DELETE", "/api/v1/namespaces/default/serviceaccounts/default", &Value::Null).await;
     server.get("/api/v1/namespaces/default/serviceaccounts").await;
     assert_eq!(send(&account, "GET", MAPS, &[], Vec::new()).await.code, 401);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_reaches_is_not_published_and_no_obstacle() {
+    // Started at all, it is ready.
+    let server = Server::start_with(|c| c.advertise = Some(Ipv4Addr::LOCALHOST.into())).await;
+    assert_eq!(server.get("/readyz").await.code, 200);
+    assert_eq!(server.get("/api/v1/namespaces/default/endpoints/kubernetes").await.code, 404);
     server.stop().await;
 }
 

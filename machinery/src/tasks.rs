@@ -31,6 +31,7 @@ struct Shared {
     stop: CancellationToken,
     tracker: TaskTracker,
     failure: Mutex<Option<anyhow::Error>>,
+    before_stop: Mutex<Vec<(&'static str, Finish)>>,
     at_end: Mutex<Vec<(&'static str, Finish)>>,
 }
 
@@ -90,6 +91,12 @@ impl Tasks {
         });
     }
 
+    /// Has something done when the process is told to stop, while all tasks still run, such as finishing requests.
+    /// It limits its own time. After a failure it comes too late and is cut short by the end of the tasks.
+    pub fn before_stop(&self, name: &'static str, finish: impl Future<Output = ()> + Send + 'static) {
+        self.shared.before_stop.lock().push((name, Box::pin(finish)));
+    }
+
     /// Has something done after all tasks have ended (or their grace time has), such as
     /// giving back a lease that the tasks worked under.
     pub fn at_end(&self, name: &'static str, finish: impl Future<Output = ()> + Send + 'static) {
@@ -110,9 +117,17 @@ impl Tasks {
         self.stop_and_join(GRACE).await
     }
 
-    /// Cancels all tasks, joins them for at most `grace`, and returns the first failure.
+    /// Does what is to be done before, cancels all tasks, joins them for at most `grace`, and returns the first failure.
     pub async fn stop_and_join(self, grace: Duration) -> anyhow::Result<()> {
         let shared = self.shared;
+        let before = std::mem::take(&mut *shared.before_stop.lock());
+        for (name, finish) in before {
+            tracing::debug!(name, "Stopping");
+            tokio::select! {
+                () = finish => {}
+                () = shared.stop.cancelled() => {}
+            }
+        }
         shared.stop.cancel();
         shared.tracker.close();
         if tokio::time::timeout(grace, shared.tracker.wait()).await.is_err() {
@@ -194,6 +209,32 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!tasks.token().is_cancelled());
         assert!(tasks.stop_and_join(Duration::from_secs(1)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn first_steps_come_while_the_tasks_run() {
+        let tasks = Tasks::new();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let (stop, first, last) = (tasks.token(), Arc::clone(&order), Arc::clone(&order));
+        let running = stop.clone();
+        tasks.before_stop("finish", async move {
+            tokio::task::yield_now().await;
+            assert!(!running.is_cancelled());
+            first.lock().push("finish");
+        });
+        tasks.spawn("worker", async move {
+            stop.cancelled().await;
+            last.lock().push("worker");
+            Ok(())
+        });
+        tasks.stop_and_join(Duration::from_secs(1)).await.unwrap();
+        assert_eq!(*order.lock(), ["finish", "worker"]);
+
+        // What failed is past saving.
+        let tasks = Tasks::new();
+        tasks.before_stop("finish", std::future::pending());
+        tasks.stop();
+        tasks.stop_and_join(Duration::from_secs(1)).await.unwrap();
     }
 
     #[tokio::test]

@@ -45,6 +45,9 @@ impl Lab {
                 node_ports: 30000..=32767,
             },
             kubelet: None,
+            in_flight: Default::default(),
+            request_timeout: Duration::from_secs(60),
+            shutdown_delay: Duration::ZERO,
         };
         let port = apiserver::start(config, &tasks).await.unwrap().port();
         let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "lab",

@@ -21,7 +21,7 @@ pub async fn serve(api: &Arc<Api>, path: &str, query: &str) -> Option<Response<B
         checks.push(("poststarthook/bootstrap-controller", api.bootstrapped()));
     }
     if endpoint == "readyz" {
-        let stopping = api.stopping();
+        let stopping = api.shutting_down();
         checks.push(("shutdown", if stopping { Err("process is shutting down".into()) } else { Ok(()) }));
     }
     if let Some(only) = only {

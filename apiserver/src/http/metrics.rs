@@ -2,15 +2,16 @@
 
 use std::{sync::atomic::AtomicI64, time::Duration};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
+use super::priority::{Priority, Refused};
 use crate::{
-    request::{self, Target, Verb},
+    request::{Target, Verb},
     response::{self, Body},
 };
 
@@ -37,9 +38,21 @@ struct Counted {
 impl Labels {
     /// Reads the labels off a request. Resources that are not served are counted without a name, so that
     /// nobody can make labels up.
-    pub fn of<B>(request: &Request<B>) -> Self {
-        let watch = request.uri().query().is_some_and(|q| q.contains("watch=true") || q.contains("watch=1"));
-        let other = |method: &Method| Self {
+    pub fn of(method: &Method, target: &Target, watch: bool) -> Self {
+        let resource = match target {
+            Target::Resource(path) => Verb::of(method, path, watch).map(|verb| (verb, path.clone())),
+            _ => None,
+        };
+        if let Some((verb, path)) = resource {
+            return Self {
+                verb: verb.as_str().to_ascii_uppercase(),
+                group: path.group,
+                version: path.version,
+                resource: path.resource,
+                subresource: path.subresource.unwrap_or_default(),
+            };
+        }
+        Self {
             verb: match method.as_str() {
                 known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE") => known.to_owned(),
                 _ => "OTHER".to_owned(),
@@ -48,23 +61,20 @@ impl Labels {
             version: String::new(),
             resource: String::new(),
             subresource: String::new(),
-        };
-        match request::parse(request.uri().path()) {
-            Target::Resource(path) => {
-                let Some(verb) = Verb::of(request.method(), &path, watch) else {
-                    return other(request.method());
-                };
-                Self {
-                    verb: verb.as_str().to_ascii_uppercase(),
-                    group: path.group,
-                    version: path.version,
-                    resource: path.resource,
-                    subresource: path.subresource.unwrap_or_default(),
-                }
-            }
-            _ => other(request.method()),
         }
     }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rejected {
+    flow_schema: String,
+    priority_level: String,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfLevel {
+    priority_level: String,
 }
 
 type Durations = Family<Labels, Histogram, fn() -> Histogram>;
@@ -74,6 +84,9 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<Counted, Counter>,
     durations: Durations,
+    rejected: Family<Rejected, Counter>,
+    executing: Family<OfLevel, Gauge>,
+    waiting: Family<OfLevel, Gauge>,
     /// Watches being served.
     pub watchers: Gauge<i64, AtomicI64>,
 }
@@ -90,6 +103,23 @@ impl Default for Metrics {
         let requests = Family::<Counted, Counter>::default();
         let durations: Durations = Family::new_with_constructor(buckets);
         let watchers = Gauge::default();
+        let rejected = Family::<Rejected, Counter>::default();
+        let (executing, waiting) = (Family::<OfLevel, Gauge>::default(), Family::<OfLevel, Gauge>::default());
+        registry.register(
+            "apiserver_flowcontrol_rejected_requests",
+            "Requests refused for want of seats",
+            rejected.clone(),
+        );
+        registry.register(
+            "apiserver_flowcontrol_current_executing_seats",
+            "Seats taken by requests that are served",
+            executing.clone(),
+        );
+        registry.register(
+            "apiserver_flowcontrol_current_inqueue_requests",
+            "Requests that wait for seats",
+            waiting.clone(),
+        );
         registry.register("apiserver_request", "Requests by verb, resource and code", requests.clone());
         registry.register(
             "apiserver_request_duration_seconds",
@@ -97,7 +127,7 @@ impl Default for Metrics {
             durations.clone(),
         );
         registry.register("apiserver_longrunning_requests", "Watches being served", watchers.clone());
-        Self { registry, requests, durations, watchers }
+        Self { registry, requests, durations, rejected, executing, waiting, watchers }
     }
 }
 
@@ -132,8 +162,21 @@ impl Metrics {
         self.requests.get_or_create(&counted).inc();
     }
 
+    /// Counts a request that was refused.
+    pub fn reject(&self, refused: &Refused) {
+        let Refused { schema, level, why } = refused;
+        let labels =
+            Rejected { flow_schema: schema.clone(), priority_level: level.clone(), reason: why.as_str() };
+        self.rejected.get_or_create(&labels).inc();
+    }
+
     /// `/metrics`.
-    pub fn render(&self) -> Response<Body> {
+    pub fn render(&self, priority: &Priority) -> Response<Body> {
+        for (level, taken, waiting) in priority.usage() {
+            let labels = OfLevel { priority_level: level };
+            self.executing.get_or_create(&labels).set(taken.into());
+            self.waiting.get_or_create(&labels).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        }
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {
             return response::text(StatusCode::INTERNAL_SERVER_ERROR, "cannot render metrics\n");

@@ -4,35 +4,47 @@
 //! everything; authorization will stand between authentication and the verb, in [`resource`].
 
 mod connection;
+mod deadline;
 mod health;
 pub mod metrics;
+pub mod priority;
 
-use std::{sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use api::status::Status;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use futures::FutureExt as _;
+use http::{HeaderName, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 pub use connection::{Peer, serve};
+pub use deadline::parse as parse_duration;
+use priority::{Admitted, Asked};
 
 use crate::{
     Api,
     auth::User,
     body, publish,
-    query::Query,
+    query::{self, Query},
     request::{self, ResourcePath, Target, Verb},
     response::{self, Accept, Body},
     streams,
     verbs::{self, Ctx},
+    watch_cache::Scope,
 };
 
 /// Answers one request. Refusals become `Status` bodies here and nowhere else.
 pub async fn handle(api: Arc<Api>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
     let started = Instant::now();
     let head = request.method() == Method::HEAD;
-    let labels = metrics::Labels::of(&request);
-    let answered = route(api.clone(), peer, request).await;
+    let target = request::parse(request.uri().path());
+    let watch = query::wants_watch(request.uri().query().unwrap_or(""));
+    let labels = metrics::Labels::of(request.method(), &target, watch);
+    let answering = AssertUnwindSafe(route(api.clone(), peer, target, request)).catch_unwind();
+    let answered = answering.await.unwrap_or_else(|_| {
+        // What panicked has said so in the log.
+        Err(Status::internal("the server stumbled over this request; its log says where"))
+    });
     let mut response = answered.unwrap_or_else(|status| response::status(&status));
     api.metrics.observe(labels, response.status(), started.elapsed());
     if head {
@@ -41,31 +53,65 @@ pub async fn handle(api: Arc<Api>, peer: Arc<Peer>, request: Request<Incoming>) 
     response
 }
 
-async fn route(api: Arc<Api>, peer: Arc<Peer>, request: Request<Incoming>) -> Result<Response<Body>, Status> {
-    let path = request.uri().path().to_owned();
-    if let Some(response) = health::serve(&api, &path, request.uri().query().unwrap_or("")).await {
+async fn route(
+    api: Arc<Api>,
+    peer: Arc<Peer>,
+    target: Target,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Status> {
+    let path = request.uri().path();
+    if let Some(response) = health::serve(&api, path, request.uri().query().unwrap_or("")).await {
         return Ok(response);
     }
     let user = api.auth.identify(peer.certificate.as_ref(), request.headers(), &api.cache)?;
     if path.len() > MAX_PATH || request.uri().query().is_some_and(|q| q.len() > MAX_QUERY) {
         return Err(Status::failure(414, "RequestURITooLong", "the request URI is too long"));
     }
-    match request::parse(&path) {
-        Target::Resource(target) => resource(api, user, peer, target, request).await,
-        Target::Discovery(wanted) => Ok(publish::discovery(&api, &wanted, &request).await),
-        Target::Other => Ok(other(&api, &path, &request).await),
+    let target = match target {
+        Target::Resource(target) => return resource(api, user, peer, target, request).await,
+        other => other,
+    };
+    let verb = request.method().as_str().to_ascii_lowercase();
+    let asked = Asked { user: &user, verb: &verb, path, resource: None };
+    let admitted = admit(&api, &asked, false, 1).await?;
+    let deadline = deadline::of(request.uri().query(), api.config.request_timeout)?;
+    let answering = async {
+        match target {
+            Target::Discovery(wanted) => publish::discovery(&api, &wanted, &request).await,
+            _ => other(&api, path, &request).await,
+        }
+    };
+    let answered = tokio::time::timeout(deadline, answering).await.map_err(|_| deadline::exceeded());
+    answered.map(|response| with_uids(response, &admitted))
+}
+
+/// Lets a request in when its turn comes.
+async fn admit(api: &Api, asked: &Asked<'_>, mutating: bool, width: u32) -> Result<Admitted, Status> {
+    api.priority.enter(asked, mutating, width).await.map_err(|refused| {
+        api.metrics.reject(&refused);
+        Status::too_many_requests("Too many requests, please try again later.", 1)
+    })
+}
+
+/// Tells the client which flow schema and level its request was served under.
+fn with_uids(mut response: Response<Body>, admitted: &Admitted) -> Response<Body> {
+    if let Some((schema, level)) = &admitted.uids {
+        let headers = response.headers_mut();
+        headers.insert(HeaderName::from_static("x-kubernetes-pf-flowschema-uid"), schema.clone());
+        headers.insert(HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid"), level.clone());
     }
+    response
 }
 
 /// The longest path and query that are looked at.
 const MAX_PATH: usize = 4096;
-const MAX_QUERY: usize = 64 * 1024;
+const MAX_QUERY: usize = 60 * 1024;
 
 /// What is neither health nor a resource.
 async fn other<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Response<Body> {
     match path {
         "/version" | "/version/" => response::json(StatusCode::OK, &publish::version()),
-        "/metrics" => api.metrics.render(),
+        "/metrics" => api.metrics.render(&api.priority),
         _ if path == "/openapi/v2" || path.starts_with("/openapi/v3") => {
             publish::openapi(api, path, request).await
         }
@@ -135,9 +181,33 @@ async fn resource(
         query,
     };
     if streaming {
+        // It takes as long as its ends like, and costs this server nothing but passing bytes on.
         return streams::serve(ctx, verb, request).await;
     }
-    dispatch(ctx, verb, request).await
+    let admitted = {
+        let path = request.uri().path();
+        let asked = Asked { user: &ctx.user, verb: verb.as_str(), path, resource: Some(&ctx.path) };
+        admit(&ctx.api, &asked, verb.is_mutating(), width(&ctx, verb)).await?
+    };
+    let deadline = deadline::of(request.uri().query(), ctx.api.config.request_timeout)?;
+    // A watch has its own; it is a request like others until its stream begins.
+    let answered = tokio::time::timeout(deadline, dispatch(ctx, verb, request)).await;
+    let response = answered.unwrap_or_else(|_| Err(deadline::exceeded()));
+    Ok(with_uids(response.unwrap_or_else(|status| response::status(&status)), &admitted))
+}
+
+/// How many seats a request takes: a list of many objects takes several, as upstream counts them.
+fn width(ctx: &Ctx, verb: Verb) -> u32 {
+    const OBJECTS_PER_SEAT: usize = 100;
+    const MOST: usize = 10;
+    if verb != Verb::List || matches!(ctx.scope(), Scope::Object(_)) {
+        return 1;
+    }
+    let snapshot = ctx.resource.snapshot();
+    let most = MOST * OBJECTS_PER_SEAT;
+    let most = if ctx.query.limit > 0 { most.min(ctx.query.limit) } else { most };
+    let objects = snapshot.objects.scan(&ctx.scope(), None).take(most).count();
+    u32::try_from(objects.div_ceil(OBJECTS_PER_SEAT).clamp(1, MOST)).unwrap_or(1)
 }
 
 async fn dispatch(ctx: Ctx, verb: Verb, request: Request<Incoming>) -> Result<Response<Body>, Status> {

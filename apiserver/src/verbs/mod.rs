@@ -212,7 +212,10 @@ pub fn loaded(bytes: &[u8], revision: Revision) -> Result<Value, Status> {
 pub fn store_failed(e: crate::store::StoreError) -> Status {
     use crate::store::StoreError;
     match e {
-        StoreError::TooLarge(why) => Status::too_large(format!("etcdserver: request is too large ({why})")),
+        StoreError::TooLarge(why) => {
+            tracing::debug!(why, "an object is too large for the store");
+            Status::too_large("Request entity too large: etcdserver: request is too large")
+        }
         StoreError::Unavailable(_) | StoreError::Lost(_) => Status::unavailable(e.to_string()),
         other => Status::internal(other),
     }

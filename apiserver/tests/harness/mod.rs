@@ -7,7 +7,7 @@ pub mod raw;
 
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
-use apiserver::{allocate::Ranges, args::Config};
+use apiserver::{allocate::Ranges, args::Config, http::priority::InFlight};
 use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
 use http::Request;
 use machinery::tasks::Tasks;
@@ -31,7 +31,13 @@ pub struct Answer {
 
 pub fn config(dir: &Path) -> Config {
     let tokens = dir.join("tokens.csv");
-    std::fs::write(&tokens, "secret,tester,1,\"system:masters\"\n").unwrap();
+    let lines = [
+        "secret,tester,1,\"system:masters\"",
+        "jane,jane,2",
+        "joe,joe,3",
+        "scheduler,system:kube-scheduler,4",
+    ];
+    std::fs::write(&tokens, lines.join("\n")).unwrap();
     let key = dir.join("sa.key");
     std::fs::write(&key, rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
     Config {
@@ -45,15 +51,25 @@ pub fn config(dir: &Path) -> Config {
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
         ranges: Ranges { addresses: "10.96.0.0/16".parse().unwrap(), node_ports: 30000..=30009 },
         kubelet: None,
+        in_flight: InFlight::default(),
+        request_timeout: Duration::from_secs(60),
+        shutdown_delay: Duration::ZERO,
     }
 }
 
 impl Server {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts a server whose configuration differs.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         machinery::tls::use_ring();
         let dir = tempfile::tempdir().unwrap();
         let tasks = Tasks::new();
-        let api = apiserver::start(config(dir.path()), &tasks).await.unwrap();
+        let mut config = config(dir.path());
+        change(&mut config);
+        let api = apiserver::start(config, &tasks).await.unwrap();
         while api.bootstrapped().is_err() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -63,6 +79,12 @@ impl Server {
         let account = serde_json::json!({"metadata": {"name": "default"}});
         server.send("POST", "/api/v1/namespaces/default/serviceaccounts", &account).await;
         server
+    }
+
+    /// Tells the server to stop and waits for its end, while `self` is still asked.
+    pub fn stopping(&self) -> impl Future<Output = ()> + 'static {
+        let tasks = self.tasks.clone();
+        async move { tasks.stop_and_join(Duration::from_secs(5)).await.unwrap() }
     }
 
     pub async fn stop(self) {

@@ -10,7 +10,10 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// A connection after the handshake.
@@ -66,4 +69,40 @@ pub fn request_as(
 
 pub async fn text(response: Response<Incoming>) -> String {
     String::from_utf8_lossy(&response.into_body().collect().await.unwrap().to_bytes()).into_owned()
+}
+
+/// A POST whose body is on its way, slowly.
+pub struct Slow {
+    stream: TlsStream<TcpStream>,
+    rest: Vec<u8>,
+}
+
+/// Begins a POST and leaves the last byte of its body for later.
+pub async fn slow(port: u16, token: &str, path: &str, body: &str) -> Slow {
+    let mut stream = tls(port, &["http/1.1"]).await;
+    let (first, rest) = body.as_bytes().split_at(body.len() - 1);
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: skiff\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), first].concat()).await.unwrap();
+    stream.flush().await.unwrap();
+    Slow { stream, rest: rest.to_vec() }
+}
+
+impl Slow {
+    /// Sends the rest and reads the whole answer, head and body.
+    pub async fn finish(mut self) -> String {
+        // A server that has given up does not take it.
+        let _refused = self.stream.write_all(&self.rest).await;
+        self.answer().await
+    }
+
+    /// Reads the answer without sending the rest.
+    pub async fn answer(mut self) -> String {
+        let mut text = Vec::new();
+        let _torn = self.stream.read_to_end(&mut text).await;
+        String::from_utf8_lossy(&text).into_owned()
+    }
 }

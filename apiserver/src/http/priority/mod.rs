@@ -1,0 +1,233 @@
+//! Priority and fairness: which requests are served when there are more than the server should carry at once.
+//!
+//! A request's FlowSchema names its priority level; the level's seats bound how many are served together, and its
+//! queue is fair between flows. Nobody else's flood keeps the daemons' own requests waiting. Upstream
+//! counterpart: `apiserver/pkg/util/flowcontrol`.
+
+mod schema;
+mod seats;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher as _,
+    sync::{Arc, atomic::AtomicU32, atomic::Ordering},
+    time::Duration,
+};
+
+use api::{kinds::flow_control, object::ObjectExt as _};
+use http::HeaderValue;
+use parking_lot::RwLock;
+use serde_json::Value;
+
+pub use schema::Asked;
+use schema::Schema;
+pub use seats::Refusal;
+use seats::{Limits, Queue, Seat, Seats};
+
+/// How many requests are served at once, as the flags have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InFlight {
+    /// Requests that change nothing; 0 for any number.
+    pub reading: u32,
+    /// Requests that do; 0 for any number.
+    pub mutating: u32,
+    /// Whether levels share the sum of both, or each is a limit of its own.
+    pub fair: bool,
+}
+
+impl Default for InFlight {
+    fn default() -> Self {
+        Self { reading: 400, mutating: 200, fair: true }
+    }
+}
+
+/// How long a request waits for a seat: a quarter of the time it may take altogether.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Who is served, and who waits.
+pub struct Priority {
+    limits: InFlight,
+    seats: Arc<Seats>,
+    table: RwLock<Arc<Table>>,
+    hasher: RandomState,
+    reading: Arc<AtomicU32>,
+    mutating: Arc<AtomicU32>,
+}
+
+/// Schemas in the order in which they are tried, each with its level.
+#[derive(Default)]
+struct Table {
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    schema: Schema,
+    /// `None` for the exempt.
+    place: Option<usize>,
+    /// The uids of schema and level, for the answer's headers.
+    uids: Option<(HeaderValue, HeaderValue)>,
+}
+
+/// A request that is being served; others may be once this is dropped.
+pub struct Admitted {
+    _held: Held,
+    /// The uids of schema and level.
+    pub uids: Option<(HeaderValue, HeaderValue)>,
+}
+
+enum Held {
+    Nothing,
+    Seat { _seat: Seat },
+    Count(Arc<AtomicU32>),
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Self::Count(counter) = self {
+            counter.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// A request that is not served: its schema, its level and why.
+#[derive(Debug)]
+pub struct Refused {
+    /// The schema's name, empty without fairness.
+    pub schema: String,
+    /// The level's name.
+    pub level: String,
+    /// What is in short supply.
+    pub why: Refusal,
+}
+
+impl Priority {
+    /// The levels and schemas that every cluster begins with.
+    pub fn new(limits: InFlight) -> Self {
+        let priority = Self {
+            limits,
+            seats: Arc::default(),
+            table: RwLock::default(),
+            hasher: RandomState::new(),
+            reading: Arc::default(),
+            mutating: Arc::default(),
+        };
+        let (levels, schemas) = flow_control::bootstrap();
+        priority.set(&levels, &schemas);
+        priority
+    }
+
+    /// Works by these objects from now on.
+    pub fn set(&self, levels: &[Value], schemas: &[Value]) {
+        let (mandatory_levels, mandatory_schemas) = flow_control::bootstrap();
+        let with_mandatory = |given: &[Value], mandatory: Vec<Value>| {
+            let mandatory = mandatory.into_iter().filter(|m| matches!(m.name(), "exempt" | "catch-all"));
+            let missing: Vec<Value> =
+                mandatory.filter(|m| !given.iter().any(|g| g.name() == m.name())).collect();
+            given.iter().cloned().chain(missing).collect::<Vec<Value>>()
+        };
+        let levels = with_mandatory(levels, mandatory_levels);
+        let schemas = with_mandatory(schemas, mandatory_schemas);
+        let limited = limits_of(&levels, self.limits.reading + self.limits.mutating);
+        let places = self.seats.set(limited.clone());
+        let place = |name: &str| limited.iter().position(|(n, _)| n == name).map(|i| places[i]);
+        let mut entries: Vec<Entry> = schemas
+            .iter()
+            .map(Schema::read)
+            .filter_map(|schema| {
+                // A schema whose level is not there is none.
+                let level = levels.iter().find(|l| l.name() == schema.level)?;
+                let header = |uid: &str| HeaderValue::from_str(uid).ok().filter(|u| !u.is_empty());
+                let uids = header(&schema.uid).zip(header(level.uid()));
+                Some(Entry { place: place(&schema.level), uids, schema })
+            })
+            .collect();
+        entries.sort_by(|a, b| a.schema.order().cmp(&b.schema.order()));
+        *self.table.write() = Arc::new(Table { entries });
+    }
+
+    /// Lets a request in, at once or when its turn comes. `width` is how many seats it takes.
+    ///
+    /// # Errors
+    /// When it is not served.
+    pub async fn enter(&self, asked: &Asked<'_>, mutating: bool, width: u32) -> Result<Admitted, Refused> {
+        if !self.limits.fair {
+            return self.count(asked, mutating);
+        }
+        let table = self.table.read().clone();
+        let Some((index, entry)) = table.entries.iter().enumerate().find(|(_, e)| e.schema.matches(asked))
+        else {
+            // Nobody is left out by the catch-all; a caller without groups might be.
+            return Ok(Admitted { _held: Held::Nothing, uids: None });
+        };
+        let uids = entry.uids.clone();
+        let Some(place) = entry.place else { return Ok(Admitted { _held: Held::Nothing, uids }) };
+        let flow = self.hasher.hash_one((index, entry.schema.distinguisher(asked)));
+        match self.seats.take(place, flow, width, PATIENCE).await {
+            Ok(seat) => Ok(Admitted { _held: Held::Seat { _seat: seat }, uids }),
+            Err(why) => {
+                let (schema, level) = (entry.schema.name.clone(), entry.schema.level.clone());
+                Err(Refused { schema, level, why })
+            }
+        }
+    }
+
+    /// Without fairness: one limit for those who read and one for those who write.
+    fn count(&self, asked: &Asked<'_>, mutating: bool) -> Result<Admitted, Refused> {
+        let (counter, limit, kind) = if mutating {
+            (&self.mutating, self.limits.mutating, "mutating")
+        } else {
+            (&self.reading, self.limits.reading, "readOnly")
+        };
+        let admitted = Admitted { _held: Held::Nothing, uids: None };
+        if limit == 0 || asked.user.groups.iter().any(|g| g == "system:masters") {
+            return Ok(admitted);
+        }
+        if counter.fetch_add(1, Ordering::AcqRel) >= limit {
+            counter.fetch_sub(1, Ordering::AcqRel);
+            return Err(Refused { schema: String::new(), level: kind.to_owned(), why: Refusal::NoSeat });
+        }
+        Ok(Admitted { _held: Held::Count(counter.clone()), uids: None })
+    }
+
+    /// Name, taken seats and waiting requests of each level.
+    pub fn usage(&self) -> Vec<(String, u32, usize)> {
+        self.seats.usage()
+    }
+}
+
+/// The limits of the levels that have any, from their shares of `total` seats.
+fn limits_of(levels: &[Value], total: u32) -> Vec<(String, Limits)> {
+    // No limit at all is more than anybody can use.
+    let total = if total == 0 { u64::from(u32::MAX / 4) } else { u64::from(total) };
+    let number = |spec: &Value, key: &str, default: u64| spec[key].as_u64().unwrap_or(default);
+    let limited: Vec<(&Value, &Value)> = levels
+        .iter()
+        .filter(|l| l["spec"]["type"] == "Limited")
+        .map(|l| (l, &l["spec"]["limited"]))
+        .collect();
+    let share = |spec: &Value| number(spec, "nominalConcurrencyShares", 30);
+    let all: u64 = limited.iter().map(|(_, spec)| share(spec)).sum::<u64>().max(1);
+    let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX / 4);
+    limited
+        .iter()
+        .map(|(level, spec)| {
+            let seats = (total * share(spec)).div_ceil(all);
+            let response = &spec["limitResponse"];
+            let queuing = &response["queuing"];
+            let length = number(queuing, "queueLengthLimit", 50) as usize;
+            let queue = (response["type"] == "Queue").then(|| Queue {
+                of_flow: (number(queuing, "handSize", 8) as usize).saturating_mul(length),
+                of_all: (number(queuing, "queues", 64) as usize).saturating_mul(length),
+            });
+            let limits = Limits {
+                seats: narrow(seats),
+                lendable: narrow((seats * number(spec, "lendablePercent", 0) + 50) / 100),
+                borrowing: spec["borrowingLimitPercent"].as_u64().map(|p| narrow((seats * p + 50) / 100)),
+                queue,
+            };
+            (level.name().to_owned(), limits)
+        })
+        .collect()
+}
