@@ -4,12 +4,14 @@
 //! description that routing, discovery, OpenAPI, storage keys, printing and generic controllers read.
 
 pub mod apply;
+pub mod cel;
 pub mod field;
 pub mod json;
 pub mod kind;
 pub mod kinds;
 pub mod object;
 pub mod patch;
+pub mod pattern;
 pub mod protobuf;
 pub mod quantity;
 pub mod schema;

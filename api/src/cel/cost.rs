@@ -1,0 +1,125 @@
+//! What the parts of an evaluation cost, as `cel-go` and Kubernetes count it.
+
+use super::{
+    ast::{How, Operator},
+    value::{Opaque, Value},
+};
+
+/// A name.
+pub(super) const NAME: u64 = 1;
+/// Making a list.
+pub(super) const LIST: u64 = 10;
+/// Making a map.
+pub(super) const MAP: u64 = 30;
+/// Adding an item to the list that a macro makes: a name, a list of one, an addition.
+pub(super) const APPEND: u64 = 2 + LIST;
+/// Adding an entry to the map that a macro makes: two names and a call.
+pub(super) const INSERT: u64 = 3;
+/// Going over a text, for each character.
+pub(super) const TRAVERSAL: f64 = 0.1;
+/// A regular expression, for each of its characters.
+pub(super) const REGEX: f64 = 0.25;
+/// The longest regular expression behind a named format.
+pub(super) const FORMAT_REGEX: u64 = 128;
+
+/// Before the first item of a macro.
+pub(super) fn fold_start(how: How) -> u64 {
+    match how {
+        How::All | How::Exists | How::ExistsOne => 0,
+        How::Map | How::Filter => LIST,
+        How::TransformMap | How::TransformMapEntry => MAP,
+    }
+}
+
+/// Finding out before each item whether to go on.
+pub(super) fn fold_check(how: How) -> u64 {
+    match how {
+        How::All => 2,
+        How::Exists => 3,
+        _ => 0,
+    }
+}
+
+/// After the last item.
+pub(super) fn fold_end(how: How) -> u64 {
+    if how == How::ExistsOne { 2 } else { 1 }
+}
+
+fn scaled(size: u64, factor: f64) -> u64 {
+    super::estimate::scale(size, factor)
+}
+
+pub(super) fn of_operator(operator: Operator, left: &Value<'_>, right: &Value<'_>) -> u64 {
+    let texts = matches!(left, Value::String(_) | Value::Bytes(_));
+    match operator {
+        Operator::Equal | Operator::NotEqual if matches!(left, Value::Opaque(_)) => 1,
+        Operator::Equal | Operator::NotEqual => scaled(left.size().min(right.size()), TRAVERSAL),
+        Operator::Less | Operator::LessEqual | Operator::Greater | Operator::GreaterEqual if texts => {
+            scaled(left.size().min(right.size()), TRAVERSAL)
+        }
+        Operator::Add if texts => scaled(left.size() + right.size(), TRAVERSAL),
+        Operator::In if matches!(right, Value::List(_)) => right.size(),
+        _ => 1,
+    }
+}
+
+pub(super) fn of_call(name: &str, args: &[Value<'_>], result: Option<&Value<'_>>) -> u64 {
+    let size = |at: usize| args.get(at).map_or(1, Value::size);
+    let text = |at: usize| scaled(size(at), TRAVERSAL);
+    match name {
+        "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => args.first().map_or(0, traversal),
+        "url" | "isURL" | "lowerAscii" | "upperAscii" | "substring" | "trim" => text(0),
+        "replace" | "split" => scaled(size(0), 2.0 * TRAVERSAL),
+        "join" => scaled(result.map_or(1, Value::size), 2.0 * TRAVERSAL),
+        "matches" | "find" | "findAll" => {
+            scaled(size(0) + 1, TRAVERSAL).saturating_mul(scaled(size(1), REGEX))
+        }
+        "validate" => scaled(size(1) + 1, TRAVERSAL).saturating_mul(scaled(FORMAT_REGEX, REGEX)),
+        "contains" => text(0).saturating_mul(text(1)),
+        "startsWith" | "endsWith" => text(1).max(1),
+        "cidr" | "isIP" | "isCIDR" | "quantity" | "isQuantity" | "semver" | "isSemver" => text(0),
+        "ip" if matches!(args, [Value::String(_)]) => text(0),
+        "ip.isCanonical" => scaled(size(0), 2.0 * TRAVERSAL),
+        "containsIP" | "containsCIDR" => contains(name, args),
+        "sets.contains" | "sets.intersects" => size(0).saturating_mul(size(1)).max(1),
+        "sets.equivalent" => size(0).saturating_mul(size(1)).saturating_mul(2).max(1),
+        "string" | "bytes" => match args {
+            [Value::String(_) | Value::Bytes(_)] => text(0),
+            _ => 1,
+        },
+        "format" | "strings.quote" => text(0).max(1),
+        _ => 1,
+    }
+}
+
+fn contains(name: &str, args: &[Value<'_>]) -> u64 {
+    let bytes = match args.first() {
+        Some(Value::Opaque(opaque)) => match &**opaque {
+            Opaque::Cidr(ipnet::IpNet::V6(_)) => 16,
+            _ => 4,
+        },
+        _ => 4,
+    };
+    let parse = match args.get(1) {
+        Some(text @ Value::String(_)) => scaled(text.size(), TRAVERSAL),
+        _ => 0,
+    };
+    let mask = if name == "containsCIDR" { scaled(bytes, TRAVERSAL) + 1 } else { 0 };
+    scaled(2 * bytes, TRAVERSAL) + mask + parse
+}
+
+/// Going through a value as a tree.
+fn traversal(value: &Value<'_>) -> u64 {
+    match value {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            clippy::cast_sign_loss,
+            reason = "sizes of requests are small"
+        )]
+        Value::String(_) | Value::Bytes(_) => (value.size() as f64 * TRAVERSAL) as u64,
+        Value::List(list) => list.iter().map(|item| traversal(&item)).sum(),
+        Value::Map(map) => map.entries().iter().map(|(k, v)| traversal(k) + traversal(v)).sum(),
+        _ => 1,
+    }
+}
