@@ -42,6 +42,8 @@ pub struct Kind {
     pub verbs: &'static [&'static str],
     /// The subresources, as discovery lists them.
     pub subresources: Vec<Subresource>,
+    /// Whether objects are answered as they come (reviews) or made when asked for, and never kept.
+    pub transient: bool,
     /// Whether a deletion answers with the object's last state instead of a `Status`.
     pub returns_deleted: bool,
     /// Where the `scale` subresource finds its numbers.

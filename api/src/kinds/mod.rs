@@ -8,6 +8,7 @@ use crate::{
 };
 
 pub mod cells;
+mod component_status;
 mod config_map;
 mod controller_revision;
 mod cron_job;
@@ -42,6 +43,7 @@ mod rbac;
 mod replica_set;
 mod replication_controller;
 mod resource_quota;
+mod review;
 mod runtime_class;
 mod secret;
 mod service;
@@ -58,6 +60,11 @@ mod workload;
 /// Every built-in kind, in the order discovery lists them.
 pub fn builtin() -> Vec<Kind> {
     vec![
+        kind("", "v1", "Binding", "bindings", review::Bindings).transient(&["create"]),
+        kind("", "v1", "ComponentStatus", "componentstatuses", component_status::ComponentStatuses)
+            .cluster_wide()
+            .short(&["cs"])
+            .transient(&["get", "list"]),
         kind("", "v1", "ConfigMap", "configmaps", config_map::ConfigMaps).short(&["cm"]),
         kind("", "v1", "Endpoints", "endpoints", endpoints::EndpointsRules).short(&["ep"]),
         kind("", "v1", "Event", "events", event::Events { strict: false }).short(&["ev"]),
@@ -155,6 +162,47 @@ pub fn builtin() -> Vec<Kind> {
             .categories(&["all"])
             .scale(".spec.selector")
             .status(),
+        kind(AUTHENTICATION, "v1", "SelfSubjectReview", "selfsubjectreviews", review::SelfSubjectReviews)
+            .cluster_wide()
+            .transient(&["create"]),
+        kind(AUTHENTICATION, "v1", "TokenReview", "tokenreviews", review::TokenReviews)
+            .cluster_wide()
+            .transient(&["create"]),
+        kind(
+            AUTHORIZATION,
+            "v1",
+            "LocalSubjectAccessReview",
+            "localsubjectaccessreviews",
+            review::LocalSubjectAccessReviews,
+        )
+        .transient(&["create"]),
+        kind(
+            AUTHORIZATION,
+            "v1",
+            "SelfSubjectAccessReview",
+            "selfsubjectaccessreviews",
+            review::SelfSubjectAccessReviews,
+        )
+        .cluster_wide()
+        .transient(&["create"]),
+        kind(
+            AUTHORIZATION,
+            "v1",
+            "SelfSubjectRulesReview",
+            "selfsubjectrulesreviews",
+            review::SelfSubjectRulesReviews,
+        )
+        .cluster_wide()
+        .transient(&["create"]),
+        kind(
+            AUTHORIZATION,
+            "v1",
+            "SubjectAccessReview",
+            "subjectaccessreviews",
+            review::SubjectAccessReviews,
+        )
+        .cluster_wide()
+        .transient(&["create"]),
         kind(
             "autoscaling",
             "v2",
@@ -267,6 +315,8 @@ pub fn builtin() -> Vec<Kind> {
     ]
 }
 
+const AUTHENTICATION: &str = "authentication.k8s.io";
+const AUTHORIZATION: &str = "authorization.k8s.io";
 const FLOW_CONTROL: &str = "flowcontrol.apiserver.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
@@ -291,6 +341,7 @@ fn kind(
         namespaced: true,
         verbs: ALL_VERBS,
         subresources: Vec::new(),
+        transient: false,
         returns_deleted: false,
         scale: None,
         stored_as: None,
@@ -339,6 +390,12 @@ impl Kind {
     fn verbs(mut self, verbs: &'static [&'static str]) -> Self {
         self.verbs = verbs;
         self
+    }
+
+    /// Never kept: only these verbs are served.
+    fn transient(mut self, verbs: &'static [&'static str]) -> Self {
+        self.transient = true;
+        self.verbs(verbs)
     }
 
     fn returns_deleted(mut self) -> Self {

@@ -3,11 +3,12 @@
 //! Nobody is let in without one, health checks aside. Counterpart of upstream's
 //! `apiserver/pkg/authentication`.
 
+pub mod authorize;
 mod certificate;
 pub mod service_account;
 mod token_file;
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use api::{object::ObjectExt as _, status::Status};
 use http::{HeaderMap, header};
@@ -28,12 +29,14 @@ pub struct User {
     pub uid: String,
     /// Groups, `system:authenticated` among them.
     pub groups: Vec<String>,
+    /// What else is known, such as the pod that a token was given to.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl User {
     fn new(name: String, uid: String, mut groups: Vec<String>) -> Self {
         groups.push("system:authenticated".into());
-        Self { name, uid, groups }
+        Self { name, uid, groups, extra: BTreeMap::new() }
     }
 }
 
@@ -66,6 +69,27 @@ impl Authenticator {
             return Ok(user);
         }
         bearer(headers).and_then(|token| self.token(token, cache)).ok_or_else(Status::unauthorized)
+    }
+
+    /// Whom a token identifies to those who `audiences` name (to this server when there are none), and to
+    /// which of them.
+    pub fn review(
+        &self,
+        token: &str,
+        audiences: &[String],
+        cache: &WatchCache,
+    ) -> Option<(User, Vec<String>)> {
+        let own: Vec<String> = self.service_accounts.iter().map(|i| i.issuer().to_owned()).collect();
+        let wanted = if audiences.is_empty() { own } else { audiences.to_vec() };
+        if let Some(user) = self.tokens.as_ref().and_then(|t| t.find(token)) {
+            return Some((user, wanted));
+        }
+        let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        let now = jiff::Timestamp::now().as_second();
+        let claims = self.service_accounts.as_ref()?.verify_for(token, &names, now)?;
+        let user = lives(&claims.bound, cache).then(|| claims.user())?;
+        let meant = wanted.into_iter().filter(|audience| claims.aud.contains(audience)).collect();
+        Some((user, meant))
     }
 
     /// Whether this server issues service account tokens.

@@ -68,11 +68,22 @@ impl Claims {
     /// The caller the token stands for.
     pub fn user(&self) -> User {
         let namespace = &self.bound.namespace;
-        User::new(
+        let mut user = User::new(
             self.sub.clone(),
             self.bound.serviceaccount.uid.clone(),
             vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")],
-        )
+        );
+        let mut also = |name: &str, value: String| {
+            user.extra.insert(format!("authentication.kubernetes.io/{name}"), vec![value]);
+        };
+        if !self.jti.is_empty() {
+            also("credential-id", format!("JTI={}", self.jti));
+        }
+        if let Some(pod) = &self.bound.pod {
+            also("pod-name", pod.name.clone());
+            also("pod-uid", pod.uid.clone());
+        }
+        user
     }
 }
 

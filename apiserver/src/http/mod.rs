@@ -1,7 +1,7 @@
 //! HTTPS: connections in, requests routed, answers out.
 //!
 //! A request goes: health (open to all) → authentication → path → kind → verb. Whoever is let in may do
-//! everything; authorization will stand between authentication and the verb, in [`resource`].
+//! everything; authorization stands between authentication and the verb ([`authorize`]).
 
 mod connection;
 mod deadline;
@@ -9,7 +9,7 @@ mod health;
 pub mod metrics;
 pub mod priority;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{borrow::Cow, collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use api::status::Status;
 use bytes::Bytes;
@@ -23,7 +23,10 @@ use priority::{Admitted, Asked};
 
 use crate::{
     Api,
-    auth::User,
+    auth::{
+        User,
+        authorize::{Action, authorize, refusal},
+    },
     body, publish,
     query::{self, Query},
     request::{self, ResourcePath, Target, Verb},
@@ -72,6 +75,10 @@ async fn route(
         other => other,
     };
     let verb = request.method().as_str().to_ascii_lowercase();
+    let action = Action::Path { verb: &verb, path };
+    if !authorize(&user, &action).allowed {
+        return Err(Status::forbidden("", "", "", refusal(&user, &action)));
+    }
     let asked = Asked { user: &user, verb: &verb, path, resource: None };
     let admitted = admit(&api, &asked, false, 1).await?;
     let deadline = deadline::of(request.uri().query(), api.config.request_timeout)?;
@@ -168,6 +175,7 @@ async fn resource(
     let text =
         |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
     let resource = api.cache.resource(&kind.storage_prefix()).ok_or_else(Status::no_such_resource)?;
+    permit(&user, verb, &path)?;
     let ctx = Ctx {
         user,
         accept: if streaming { Accept::default() } else { response::negotiate(headers)? },
@@ -194,6 +202,26 @@ async fn resource(
     let answered = tokio::time::timeout(deadline, dispatch(ctx, verb, request)).await;
     let response = answered.unwrap_or_else(|_| Err(deadline::exceeded()));
     Ok(with_uids(response.unwrap_or_else(|status| response::status(&status)), &admitted))
+}
+
+/// Refuses what the caller may not do.
+fn permit(user: &User, verb: Verb, path: &ResourcePath) -> Result<(), Status> {
+    let resource: Cow<'_, str> = match &path.subresource {
+        Some(subresource) => format!("{}/{subresource}", path.resource).into(),
+        None => path.resource.as_str().into(),
+    };
+    let name = path.name.as_deref().unwrap_or("");
+    let action = Action::Resource {
+        verb: verb.as_str(),
+        group: &path.group,
+        resource: &resource,
+        namespace: path.namespace.as_deref().unwrap_or(""),
+        name,
+    };
+    if authorize(user, &action).allowed {
+        return Ok(());
+    }
+    Err(Status::forbidden(&path.resource, &path.group, name, refusal(user, &action)))
 }
 
 /// How many seats a request takes: a list of many objects takes several, as upstream counts them.
@@ -225,6 +253,13 @@ async fn dispatch(ctx: Ctx, verb: Verb, request: Request<Incoming>) -> Result<Re
         || (verb == Verb::Create && ctx.path.subresource.is_none() && ctx.path.name.is_some())
     {
         return Err(Status::method_not_allowed());
+    }
+    if ctx.kind.transient && verb == Verb::Create {
+        let bytes = body::read(request.into_body()).await?;
+        return Box::pin(verbs::review::create(ctx, bytes)).await;
+    }
+    if ctx.kind.transient {
+        return Box::pin(verbs::component::serve(ctx)).await;
     }
     if matches!(verb, Verb::Get | Verb::List | Verb::Watch) {
         return Box::pin(read(ctx, verb)).await;
@@ -284,6 +319,7 @@ pub fn internal(
             name: "system:apiserver".into(),
             uid: String::new(),
             groups: vec!["system:masters".into(), "system:authenticated".into()],
+            extra: BTreeMap::new(),
         },
         kind,
         path: ResourcePath {

@@ -4,7 +4,7 @@
 //! The server finds the address, opens a connection and joins the two, byte for byte once they are upgraded.
 //! Upstream counterparts: `registry/core/pod/rest` and `apimachinery/pkg/util/proxy`.
 
-mod backend;
+pub mod backend;
 mod kubelet;
 mod proxy;
 

@@ -114,17 +114,27 @@ fn track(ctx: &Ctx, object: Value) -> Value {
     api::apply::track_update(versions, None, object, &options)
 }
 
-/// Puts the object into the namespace of the path.
-fn place(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
-    let given = object.namespace();
-    match &ctx.path.namespace {
-        Some(ns) if given.is_empty() => object.set_meta("namespace", ns.clone()),
-        Some(ns) if given != ns => {
+/// Puts an object into a namespace.
+///
+/// # Errors
+/// 400 when it says that it belongs into another one.
+pub fn put_into(namespace: &str, object: &mut Value) -> Result<(), Status> {
+    match object.namespace() {
+        "" => object.set_meta("namespace", namespace),
+        given if given != namespace => {
             return Err(Status::bad_request(
                 "the namespace of the provided object does not match the namespace sent on the request",
             ));
         }
-        Some(_) => {}
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Puts the object into the namespace of the path.
+fn place(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
+    match &ctx.path.namespace {
+        Some(namespace) => put_into(namespace, object)?,
         None if ctx.kind.namespaced => {
             return Err(Status::bad_request("an empty namespace may not be set during creation"));
         }

@@ -239,25 +239,36 @@ pub fn respond(ctx: &Ctx, listed: &Listed) -> Result<Response<Body>, Status> {
     if ctx.accept.form == Form::Object && !ctx.accept.yaml && !ctx.query.pretty {
         return Ok(response::json_bytes(StatusCode::OK, join(ctx, &meta, &listed.items)?));
     }
-    let values = || listed.items.iter().map(|object| ctx.value(object));
+    respond_with(ctx, &meta, listed.items.iter().map(|object| ctx.value(object)))
+}
+
+/// The answer that carries a list of these objects, in the representation the caller wants.
+///
+/// # Errors
+/// Those of the objects.
+pub fn respond_with(
+    ctx: &Ctx,
+    meta: &Value,
+    values: impl Iterator<Item = Result<Value, Status>>,
+) -> Result<Response<Body>, Status> {
     let whole = match ctx.accept.form {
         Form::Object => json!({
             "kind": format!("{}List", ctx.kind.kind),
             "apiVersion": ctx.kind.api_version(),
             "metadata": meta,
-            "items": values().collect::<Result<Vec<_>, _>>()?,
+            "items": values.collect::<Result<Vec<_>, _>>()?,
         }),
         Form::Metadata => json!({
             "kind": "PartialObjectMetadataList",
             "apiVersion": "meta.k8s.io/v1",
             "metadata": meta,
-            "items": values().map(|v| v.map(|v| table::partial(&v))).collect::<Result<Vec<_>, _>>()?,
+            "items": values.map(|v| v.map(|v| table::partial(&v))).collect::<Result<Vec<_>, _>>()?,
         }),
         Form::Table => {
             let now = Timestamp::now();
             let include = ctx.query.include_object.as_deref();
-            let rows = values().map(|v| v.map(|v| table::row(&ctx.kind, &v, include, now)));
-            table::table(&ctx.kind, meta, rows.collect::<Result<Vec<_>, _>>()?)
+            let rows = values.map(|v| v.map(|v| table::row(&ctx.kind, &v, include, now)));
+            table::table(&ctx.kind, meta.clone(), rows.collect::<Result<Vec<_>, _>>()?)
         }
     };
     if ctx.accept.yaml {

@@ -1,10 +1,12 @@
 //! What can be done with a resource: one file a verb, each generic over the kind.
 
+pub mod component;
 pub mod create;
 pub mod delete;
 pub mod list;
 pub mod pod;
 pub mod read;
+pub mod review;
 pub mod scale;
 pub mod token;
 pub mod update;
@@ -91,6 +93,18 @@ impl Ctx {
             media: self.media.clone(),
             user_agent: self.user_agent.clone(),
         }
+    }
+
+    /// The same request, to another resource.
+    ///
+    /// # Errors
+    /// 404 when that is not served.
+    pub fn of(self, group: &str, version: &str, plural: &str) -> Result<Self, Status> {
+        let table = self.api.registry.table();
+        let kind = table.find(group, version, plural).cloned().ok_or_else(Status::no_such_resource)?;
+        let resource =
+            self.api.cache.resource(&kind.storage_prefix()).ok_or_else(Status::no_such_resource)?;
+        Ok(Self { versions: table.versions(&kind), kind, resource, ..self })
     }
 
     /// What a list or watch at this path is about.

@@ -24,7 +24,7 @@ fn created() -> Response<Body> {
 /// `POST …/pods/<name>/binding`: puts a pod on a node, once.
 ///
 /// # Errors
-/// 409 when the pod has a node or is being deleted, 422 for a binding without a target.
+/// 409 when the pod has a node or is being deleted, 500 for a binding without a target.
 pub async fn bind(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let binding = body::parse(&ctx.media, &bytes, "Binding")?;
     let name = ctx.path.name.clone().unwrap_or_else(|| binding.name().to_owned());
@@ -38,8 +38,9 @@ pub async fn bind(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     if node.is_empty() {
         errors.required(&api::field::Path::new("target.name"), "");
     }
-    if !errors.is_empty() {
-        return Err(Status::invalid("Binding", "", &name, &errors));
+    if let Some(error) = errors.0.first() {
+        // Upstream does not make a Status of these itself.
+        return Err(Status::failure(500, "", error.to_string()));
     }
     let conflict = |why: String| Status::conflict("pods/binding", "", &name, why);
     let expected = Expected::of(&binding)?;

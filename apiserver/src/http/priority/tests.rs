@@ -7,7 +7,7 @@ use crate::{auth::User, request};
 
 fn user(name: &str, groups: &[&str]) -> User {
     let groups = groups.iter().chain(&["system:authenticated"]).map(|g| (*g).to_owned()).collect();
-    User { name: name.into(), uid: String::new(), groups }
+    User { name: name.into(), groups, ..User::default() }
 }
 
 /// Schema of a request: user, groups, verb, path.

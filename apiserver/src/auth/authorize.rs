@@ -1,0 +1,111 @@
+//! Who may do what. Every request and every access review asks here and nowhere else.
+//!
+//! There are no roles yet: whoever is identified may do everything, and nobody else anything but ask for the
+//! server's health. Counterpart of upstream's `apiserver/pkg/authorization/authorizer`.
+
+use serde_json::{Value, json};
+
+use super::User;
+
+/// What somebody wants to do, in RBAC's words.
+#[derive(Debug, Clone, Copy)]
+pub enum Action<'a> {
+    /// Something with a resource.
+    Resource {
+        /// `get`, `list`, `create`, …
+        verb: &'a str,
+        /// "" for the core group.
+        group: &'a str,
+        /// In the plural, with the subresource behind a slash.
+        resource: &'a str,
+        /// "" for what lies in no namespace, and for all namespaces.
+        namespace: &'a str,
+        /// "" for all objects.
+        name: &'a str,
+    },
+    /// Something with another path.
+    Path {
+        /// The HTTP method in lower case.
+        verb: &'a str,
+        /// The path.
+        path: &'a str,
+    },
+}
+
+/// The answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it may be done.
+    pub allowed: bool,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// Paths that are open to all.
+pub const OPEN_PATHS: &[&str] = &["/healthz", "/livez", "/readyz"];
+
+/// Whether `user` may do `action`.
+pub fn authorize(user: &User, action: &Action<'_>) -> Decision {
+    if is_identified(user) {
+        return Decision { allowed: true, reason: "whoever is identified may do everything" };
+    }
+    let open = matches!(action, Action::Path { path, .. } if OPEN_PATHS.contains(path));
+    Decision {
+        allowed: open,
+        reason: if open { "open to all" } else { "only identified callers are let in" },
+    }
+}
+
+/// What `user` may do in a namespace, as the status of a SelfSubjectRulesReview.
+pub fn rules(user: &User, _namespace: &str) -> Value {
+    let all = is_identified(user);
+    let resources = json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]);
+    let paths = if all { json!(["*"]) } else { json!(OPEN_PATHS) };
+    json!({
+        "incomplete": false,
+        "resourceRules": if all { resources } else { json!([]) },
+        "nonResourceRules": [{"verbs": [if all { "*" } else { "get" }], "nonResourceURLs": paths}],
+    })
+}
+
+/// The sentence in a refusal.
+pub fn refusal(user: &User, action: &Action<'_>) -> String {
+    match action {
+        Action::Path { verb, path } => format!("User {:?} cannot {verb} path {path:?}", user.name),
+        Action::Resource { verb, group, resource, namespace, .. } => {
+            let place = if namespace.is_empty() {
+                "at the cluster scope".to_owned()
+            } else {
+                format!("in the namespace {namespace:?}")
+            };
+            format!("User {:?} cannot {verb} resource {resource:?} in API group {group:?} {place}", user.name)
+        }
+    }
+}
+
+fn is_identified(user: &User) -> bool {
+    user.name != "system:anonymous" && !user.groups.iter().any(|g| g == "system:unauthenticated")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_may_ask_for_health_alone() {
+        let bob = User { name: "bob".into(), ..User::default() };
+        let nobody = User { groups: vec!["system:unauthenticated".into()], ..User::default() };
+        let pods = Action::Resource { verb: "get", group: "", resource: "pods", namespace: "a", name: "" };
+        let health = Action::Path { verb: "get", path: "/livez" };
+        for (user, action, allowed) in
+            [(&bob, pods, true), (&bob, health, true), (&nobody, pods, false), (&nobody, health, true)]
+        {
+            assert_eq!(authorize(user, &action).allowed, allowed, "{user:?} {action:?}");
+        }
+        assert_eq!(rules(&nobody, "a")["resourceRules"], json!([]));
+        assert_eq!(
+            refusal(&bob, &pods),
+            "User \"bob\" cannot get resource \"pods\" in API group \"\" in the namespace \"a\""
+        );
+    }
+}

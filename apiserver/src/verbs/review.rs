@@ -1,0 +1,130 @@
+//! Kinds that are answered and not kept: reviews of who somebody is and of what they may do, and bindings
+//! that are posted to a namespace instead of to their pod.
+
+use api::{object::ObjectExt as _, status::Status};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::{Ctx, now, pod};
+use crate::{
+    auth::{
+        User,
+        authorize::{self, Action},
+    },
+    body,
+    response::{self, Body},
+};
+
+/// `POST` of such an object: answers with the object and what there is to say to it.
+///
+/// # Errors
+/// 400 and 422 for a question that cannot be answered.
+pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
+    if ctx.kind.kind == "Binding" {
+        return pod::bind(ctx.of("", "v1", "pods")?, bytes).await;
+    }
+    let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
+    let mut review = body::read_as(&ctx.kind, decoded.object)?;
+    if let Some(namespace) = &ctx.path.namespace {
+        super::create::put_into(namespace, &mut review)?;
+    }
+    let errors = ctx.kind.rules.validate(&review);
+    if !errors.is_empty() {
+        return Err(ctx.invalid("", &errors));
+    }
+    review["status"] = answer(&ctx, &mut review)?;
+    let mut response = ctx.answer(StatusCode::CREATED, &review);
+    response::warn(&mut response, &decoded.warnings);
+    Ok(response)
+}
+
+fn answer(ctx: &Ctx, review: &mut Value) -> Result<Value, Status> {
+    Ok(match &*ctx.kind.kind {
+        "SelfSubjectReview" => {
+            review.set_meta("creationTimestamp", now());
+            json!({"userInfo": shown(&ctx.user)})
+        }
+        "TokenReview" => token(ctx, review)?,
+        "SelfSubjectRulesReview" => {
+            let namespace = review.str_at(&["spec", "namespace"]);
+            if namespace.is_empty() {
+                return Err(Status::bad_request("no namespace on request"));
+            }
+            authorize::rules(&ctx.user, namespace)
+        }
+        "SelfSubjectAccessReview" => access(&ctx.user, &review["spec"]),
+        _ => access(&subject(&review["spec"]), &review["spec"]),
+    })
+}
+
+/// A user as reviews show them.
+fn shown(user: &User) -> Value {
+    let mut shown = Map::new();
+    for (field, value) in [("username", json!(user.name)), ("uid", json!(user.uid))] {
+        if value != "" {
+            shown.insert(field.into(), value);
+        }
+    }
+    if !user.groups.is_empty() {
+        shown.insert("groups".into(), json!(user.groups));
+    }
+    if !user.extra.is_empty() {
+        shown.insert("extra".into(), json!(user.extra));
+    }
+    shown.into()
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn token(ctx: &Ctx, review: &Value) -> Result<Value, Status> {
+    let token = review.str_at(&["spec", "token"]);
+    if token.is_empty() {
+        return Err(Status::bad_request("token is required for TokenReview in authentication"));
+    }
+    let audiences = texts(&review["spec"]["audiences"]);
+    Ok(match ctx.api.auth.review(token, &audiences, &ctx.api.cache) {
+        None => json!({"user": {}, "error": "invalid bearer token"}),
+        Some((user, audiences)) => {
+            let mut status = json!({"authenticated": true, "user": shown(&user)});
+            if !audiences.is_empty() {
+                status["audiences"] = json!(audiences);
+            }
+            status
+        }
+    })
+}
+
+/// The user a SubjectAccessReview is about.
+fn subject(spec: &Value) -> User {
+    User {
+        name: spec.str_at(&["user"]).to_owned(),
+        uid: spec.str_at(&["uid"]).to_owned(),
+        groups: texts(&spec["groups"]),
+        ..User::default()
+    }
+}
+
+fn access(user: &User, spec: &Value) -> Value {
+    let part = |field| spec.str_at(&["resourceAttributes", field]);
+    let resource = match part("subresource") {
+        "" => part("resource").to_owned(),
+        subresource => format!("{}/{subresource}", part("resource")),
+    };
+    let action = if spec["nonResourceAttributes"].is_object() {
+        let part = |field| spec.str_at(&["nonResourceAttributes", field]);
+        Action::Path { verb: part("verb"), path: part("path") }
+    } else {
+        Action::Resource {
+            verb: part("verb"),
+            group: part("group"),
+            resource: &resource,
+            namespace: part("namespace"),
+            name: part("name"),
+        }
+    };
+    let decision = authorize::authorize(user, &action);
+    json!({"allowed": decision.allowed, "reason": decision.reason})
+}
