@@ -11,6 +11,7 @@ use crate::cri::CriError;
 use crate::host::Host;
 use crate::labels;
 use crate::pod;
+use crate::stats::{Sources, Summary};
 use crate::streaming::{self, Found};
 
 /// The kubelet as its server sees it.
@@ -48,6 +49,26 @@ impl streaming::Backend for Backend {
         let detail = self.0.runtime.container_status(id).await.map_err(words)?;
         let running = detail.status.state() == ContainerState::ContainerRunning;
         Ok(Found { log_path: PathBuf::from(detail.status.log_path), running })
+    }
+
+    async fn stats(&self, disks: bool) -> Result<Summary, String> {
+        let disk = match disks {
+            true => Some(self.0.runtime.disk().await.map_err(words)?),
+            false => None,
+        };
+        let host = Arc::clone(&self.0);
+        let read = tokio::task::spawn_blocking(move || {
+            host.stats.read(&Sources {
+                node: &host.node_name,
+                cgroup_root: &host.places.cgroup_root,
+                cgroups: &host.cgroups,
+                root: &host.places.root,
+                logs: &host.places.logs,
+                pods: &host.pods.list(),
+                disk: disk.as_ref(),
+            })
+        });
+        read.await.map_err(|error| error.to_string())
     }
 
     async fn exec(&self, request: ExecRequest) -> Result<String, String> {

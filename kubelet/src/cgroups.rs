@@ -40,6 +40,21 @@ impl Cgroups {
         }
     }
 
+    /// A file of a cgroup; `controller` is whose it is where each has a hierarchy of its own.
+    pub fn file(&self, controller: &str, path: &str, name: &str) -> PathBuf {
+        let path = path.trim_start_matches('/');
+        match self {
+            Self::V1(base) => base.join(controller).join(path).join(name),
+            Self::V2(base) => base.join(path).join(name),
+        }
+    }
+
+    /// The ids of the processes right in a cgroup.
+    pub fn processes(&self, path: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.file("memory", path, "cgroup.procs")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
     /// Makes a cgroup and hands the controllers down to it.
     pub fn create(&self, path: &str) -> io::Result<()> {
         match self {

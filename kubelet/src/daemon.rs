@@ -27,6 +27,7 @@ use crate::node::{self, NodeKeeper, machine};
 use crate::node_network;
 use crate::objects::Objects;
 use crate::pods::Pods;
+use crate::stats::Stats;
 use crate::streaming::{self, ServerConfig};
 use crate::volumes::{Rounds, Volumes};
 use crate::worker::Notes;
@@ -102,6 +103,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         rounds: Rounds::begin(Instant::now()),
         objects,
         cgroups: Cgroups::detect(),
+        stats: Stats::default(),
         admission: Admission::default(),
         pods,
         services,

@@ -15,6 +15,7 @@ use crate::cri::Runtime;
 use crate::downward::NodeFacts;
 use crate::images::Images;
 use crate::objects::Objects;
+use crate::stats::Stats;
 use crate::status::Ended;
 use crate::volumes::{Rounds, Volumes};
 use crate::worker::Notes;
@@ -69,6 +70,8 @@ pub struct Host {
     pub objects: Arc<Objects>,
     /// The cgroups above containers.
     pub cgroups: Cgroups,
+    /// What is used, for those who ask.
+    pub stats: Stats,
     /// Who may run here.
     pub admission: Admission,
     /// The pods of this node as the API has them.

@@ -31,6 +31,7 @@ pub mod plan;
 pub mod pod;
 mod pods;
 pub mod probes;
+mod stats;
 pub mod status;
 pub mod streaming;
 pub mod view;

@@ -12,16 +12,17 @@ use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use k8s_cri::v1::{
     AttachRequest, AuthConfig, Container, ContainerConfig, ContainerEventResponse, ContainerFilter,
     ContainerStatusRequest, CreateContainerRequest, ExecRequest, ExecSyncRequest, ExecSyncResponse,
-    GetEventsRequest, Image, ImageSpec, ImageStatusRequest, ListContainersRequest, ListImagesRequest,
-    ListPodSandboxRequest, PodSandbox, PodSandboxConfig, PodSandboxFilter, PodSandboxStatusRequest,
-    PortForwardRequest, PullImageRequest, RemoveContainerRequest, RemoveImageRequest,
-    RemovePodSandboxRequest, ReopenContainerLogRequest, RunPodSandboxRequest, RuntimeCondition,
-    StartContainerRequest, StatusRequest, StopContainerRequest, StopPodSandboxRequest, VersionRequest,
+    GetEventsRequest, Image, ImageFsInfoRequest, ImageSpec, ImageStatusRequest, ListContainerStatsRequest,
+    ListContainersRequest, ListImagesRequest, ListPodSandboxRequest, PodSandbox, PodSandboxConfig,
+    PodSandboxFilter, PodSandboxStatusRequest, PortForwardRequest, PullImageRequest, RemoveContainerRequest,
+    RemoveImageRequest, RemovePodSandboxRequest, ReopenContainerLogRequest, RunPodSandboxRequest,
+    RuntimeCondition, StartContainerRequest, StatusRequest, StopContainerRequest, StopPodSandboxRequest,
+    UInt64Value, VersionRequest,
 };
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use super::{ContainerDetail, CriError, CriResult, Runtime, RuntimeVersion, SandboxDetail};
+use super::{ContainerDetail, CriError, CriResult, Disk, Runtime, RuntimeVersion, SandboxDetail};
 use crate::labels;
 
 /// How long an ordinary call may take.
@@ -223,6 +224,25 @@ impl Runtime for Client {
 
     async fn list_images(&self) -> CriResult<Vec<Image>> {
         Ok(limited(CALL, self.images().list_images(ListImagesRequest { filter: None })).await?.images)
+    }
+
+    async fn disk(&self) -> CriResult<Disk> {
+        let (mut images, mut runtime) = (self.images(), self.runtime());
+        let (images, layers) = tokio::try_join!(
+            limited(CALL, images.image_fs_info(ImageFsInfoRequest {})),
+            limited(CALL, runtime.list_container_stats(ListContainerStatsRequest { filter: None })),
+        )?;
+        let bytes = |value: Option<UInt64Value>| value.map_or(0, |value| value.value);
+        let mut disk = Disk::default();
+        for fs in images.image_filesystems {
+            disk.used += bytes(fs.used_bytes);
+            disk.images = fs.fs_id.map(|id| PathBuf::from(id.mountpoint)).unwrap_or_default();
+        }
+        for container in layers.stats {
+            let used = container.writable_layer.map_or(0, |layer| bytes(layer.used_bytes));
+            disk.layers.insert(container.attributes.map(|a| a.id).unwrap_or_default(), used);
+        }
+        Ok(disk)
     }
 
     async fn pull_image(&self, image: &str, auth: Option<AuthConfig>) -> CriResult<String> {

@@ -9,13 +9,15 @@ use k8s_cri::v1::{
 };
 use parking_lot::Mutex;
 
-use super::{ContainerDetail, CriError, CriResult, Runtime, RuntimeVersion, SandboxDetail};
+use super::{ContainerDetail, CriError, CriResult, Disk, Runtime, RuntimeVersion, SandboxDetail};
 
 /// The runtime that is none.
 #[derive(Default)]
 pub(crate) struct Fake {
     /// Its images.
     pub(crate) images: Mutex<Vec<Image>>,
+    /// Its disk.
+    pub(crate) disk: Mutex<Disk>,
     /// Its containers.
     pub(crate) containers: Mutex<Vec<Container>>,
 }
@@ -119,6 +121,10 @@ impl Runtime for Fake {
 
     async fn list_images(&self) -> CriResult<Vec<Image>> {
         Ok(self.images.lock().clone())
+    }
+
+    async fn disk(&self) -> CriResult<Disk> {
+        Ok(self.disk.lock().clone())
     }
 
     async fn pull_image(&self, _image: &str, _auth: Option<AuthConfig>) -> CriResult<String> {

@@ -6,6 +6,8 @@ mod client;
 #[cfg(test)]
 pub(crate) mod fake;
 
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -63,6 +65,17 @@ pub struct SandboxDetail {
     pub status: PodSandboxStatus,
     /// The pause program, as seen from the runtime.
     pub pid: Option<i32>,
+}
+
+/// The runtime's disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Disk {
+    /// A folder on the file system that images lie on.
+    pub images: PathBuf,
+    /// Bytes that images take.
+    pub used: u64,
+    /// Bytes that each container has written beside its volumes, by its id.
+    pub layers: HashMap<String, u64>,
 }
 
 /// Which runtime it is.
@@ -123,6 +136,8 @@ pub trait Runtime: Send + Sync + 'static {
     async fn image_status(&self, image: &str) -> CriResult<Option<Image>>;
     /// All images on the node.
     async fn list_images(&self) -> CriResult<Vec<Image>>;
+    /// The disk that images and writable layers take.
+    async fn disk(&self) -> CriResult<Disk>;
     /// Fetches an image; answers its reference.
     async fn pull_image(&self, image: &str, auth: Option<AuthConfig>) -> CriResult<String>;
     /// Deletes an image.

@@ -28,6 +28,8 @@ use machinery::tasks::Tasks;
 use machinery::tls::{self, ClientCertificates, TlsSource};
 use tokio::net::TcpListener;
 
+use crate::stats::Summary;
+
 /// What the server asks the rest of the kubelet. Errors are the runtime's words.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
@@ -41,6 +43,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn sandbox(&self, pod: &Pod) -> Result<Option<String>, String>;
     /// A container by its id, whether it runs or not.
     async fn container(&self, id: &str) -> Result<Found, String>;
+    /// What the node and its pods use; disks only when they are asked for.
+    async fn stats(&self, disks: bool) -> Result<Summary, String>;
     /// Prepares an exec session; the answer is the runtime's streaming address.
     async fn exec(&self, request: ExecRequest) -> Result<String, String>;
     /// Prepares an attach session.

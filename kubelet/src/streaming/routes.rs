@@ -33,6 +33,7 @@ pub(super) fn empty() -> Body {
 
 /// How many parts of a log may wait for a slow reader.
 const PARTS: usize = 8;
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 pub(super) struct Server {
@@ -77,6 +78,8 @@ impl Server {
                 self.port_forward(request, namespace, pod, &query).await
             }
             ["pods"] if reads => self.pods(),
+            ["stats", "summary"] if reads => self.summary(query.flag("only_cpu_and_memory")).await,
+            ["metrics", "resource"] if reads => self.resource_metrics().await,
             _ => Ok(serve::respond(&self.registry, &self.health, &request).map(BodyExt::boxed_unsync)),
         }
     }
@@ -90,7 +93,19 @@ impl Server {
         let items = self.backend.pods().iter().map(|pod| (**pod).clone()).collect();
         let list = List::<Pod> { items, ..List::default() };
         let body = serde_json::to_vec(&list).map_err(|error| Refusal::internal(error.to_string()))?;
-        Ok(whole(StatusCode::OK, HeaderValue::from_static("application/json"), body.into()))
+        Ok(whole(StatusCode::OK, JSON, body.into()))
+    }
+
+    async fn summary(&self, only_cpu_and_memory: bool) -> Result<Response<Body>, Refusal> {
+        let summary = self.backend.stats(!only_cpu_and_memory).await.map_err(Refusal::internal)?;
+        let body = serde_json::to_vec(&summary).map_err(|error| Refusal::internal(error.to_string()))?;
+        Ok(whole(StatusCode::OK, JSON, body.into()))
+    }
+
+    async fn resource_metrics(&self) -> Result<Response<Body>, Refusal> {
+        let summary = self.backend.stats(false).await.map_err(Refusal::internal)?;
+        let content_type = HeaderValue::from_static(machinery::metrics::CONTENT_TYPE);
+        Ok(whole(StatusCode::OK, content_type, crate::stats::render(&summary).into()))
     }
 
     async fn log(
