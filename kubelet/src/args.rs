@@ -5,10 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use api::quantity::Quantity;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Taint;
 use machinery::args::{ClientArgs, CommonArgs};
 use machinery::tls::TlsSource;
+
+use crate::images::collect::Thresholds;
+use crate::log_rotation;
 
 /// Runs the pods of a node through a container runtime.
 #[derive(Debug, clap::Parser)]
@@ -74,6 +78,18 @@ pub struct Args {
     /// Taints the node is registered with: `key=value:effect,…`.
     #[arg(long, value_name = "TAINTS", value_delimiter = ',')]
     register_with_taints: Vec<String>,
+    /// How large a container's log may grow before it is rotated; a negative size is no limit.
+    #[arg(long, value_name = "SIZE", default_value = "10Mi", allow_hyphen_values = true)]
+    container_log_max_size: String,
+    /// How many log files a container may have.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    container_log_max_files: usize,
+    /// How full, in percent, the disk of images may become before unused ones are removed; 100 never removes any.
+    #[arg(long, value_name = "PERCENT", default_value_t = 85, value_parser = clap::value_parser!(u8).range(0..=100))]
+    image_gc_high_threshold: u8,
+    /// How full the disk may remain then.
+    #[arg(long, value_name = "PERCENT", default_value_t = 80, value_parser = clap::value_parser!(u8).range(0..=100))]
+    image_gc_low_threshold: u8,
     /// The resolver configuration that pods inherit.
     #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
     resolv_conf: PathBuf,
@@ -116,6 +132,10 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Taints the node is registered with.
     pub taints: Vec<Taint>,
+    /// How large logs may grow.
+    pub logs: log_rotation::Limits,
+    /// When unused images are removed.
+    pub image_gc: Thresholds,
     /// The resolver configuration that pods inherit.
     pub resolver: PathBuf,
 }
@@ -136,7 +156,29 @@ impl Args {
                 .with_context(|| format!("--node-labels: {label:?} is not key=value"))?;
             Ok((key.to_owned(), value.to_owned()))
         });
+        anyhow::ensure!(
+            self.container_log_max_files > 1,
+            "--container-log-max-files: {} is too few, it must be 2 or more",
+            self.container_log_max_files
+        );
+        anyhow::ensure!(
+            self.image_gc_low_threshold < self.image_gc_high_threshold,
+            "--image-gc-low-threshold {} must be below --image-gc-high-threshold {}",
+            self.image_gc_low_threshold,
+            self.image_gc_high_threshold
+        );
+        let log_size: Quantity = self.container_log_max_size.parse().map_err(|_| {
+            anyhow::anyhow!(
+                "--container-log-max-size: {:?} is no size such as 10Mi",
+                self.container_log_max_size
+            )
+        })?;
         Ok(Config {
+            logs: log_rotation::Limits {
+                size: u64::try_from(log_size.value()).ok(),
+                files: self.container_log_max_files,
+            },
+            image_gc: Thresholds { high: self.image_gc_high_threshold, low: self.image_gc_low_threshold },
             kubeconfig: self.client.kubeconfig,
             labels: labels.collect::<anyhow::Result<_>>()?,
             taints: self.register_with_taints.iter().map(|t| taint(t)).collect::<anyhow::Result<_>>()?,
@@ -177,6 +219,33 @@ fn taint(text: &str) -> anyhow::Result<Taint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_are_checked() {
+        use clap::Parser as _;
+
+        let config = |flags: &[&str]| {
+            let needed = ["kubelet", "--kubeconfig=k", "--client-ca-file=c", "--node-ip=192.0.2.1"];
+            let args = Args::try_parse_from(needed.iter().chain(flags)).map_err(|error| error.to_string())?;
+            args.into_config().map_err(|error| error.to_string())
+        };
+        let usual = config(&[]).unwrap();
+        assert_eq!(usual.logs, log_rotation::Limits { size: Some(10 << 20), files: 5 });
+        assert_eq!(usual.image_gc, Thresholds { high: 85, low: 80 });
+        assert_eq!(config(&["--container-log-max-size=-1"]).unwrap().logs.size, None);
+        for (flags, words) in [
+            (
+                &["--container-log-max-size=big"][..],
+                "--container-log-max-size: \"big\" is no size such as 10Mi",
+            ),
+            (&["--container-log-max-files=1"], "--container-log-max-files: 1 is too few"),
+            (&["--image-gc-low-threshold=90"], "must be below --image-gc-high-threshold 85"),
+            (&["--image-gc-high-threshold=101"], "101 is not in 0..=100"),
+        ] {
+            let error = config(flags).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+    }
 
     #[test]
     fn taints_are_read() {

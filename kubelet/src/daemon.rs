@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::Api;
 use machinery::cache::{Cache, Selectors};
 use machinery::client;
+use machinery::events::EventType::Warning;
 use machinery::events::Recorder;
 use machinery::metrics;
 use machinery::serve::{Gate, Health};
@@ -23,6 +24,8 @@ use crate::cri::{self, Runtime, RuntimeVersion};
 use crate::downward::NodeFacts;
 use crate::host::{Host, Places};
 use crate::images::Images;
+use crate::images::collect::{self, Collector};
+use crate::log_rotation;
 use crate::node::{self, NodeKeeper, machine};
 use crate::node_network;
 use crate::objects::Objects;
@@ -70,7 +73,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     let pods = Cache::<Pod>::start(Api::all(client.clone()), mine, tasks);
     let services = Cache::<Service>::start(Api::all(client.clone()), Selectors::all(), tasks);
     let resources = machine::resources(config.max_pods, &config.root_dir);
-    let recorder = Recorder::new(client.clone(), "kubelet", Some(&config.node), tasks);
+    let notes = Notes::new(Recorder::new(client.clone(), "kubelet", Some(&config.node), tasks));
     let objects = Arc::new(Objects::new(client.clone()));
     let images = Arc::new(Images::new(runtime.clone(), objects.clone()));
     let keeper = NodeKeeper::new(node::Around {
@@ -79,7 +82,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         runtime: runtime.clone(),
         version: version.clone(),
         resources: resources.clone(),
-        recorder: recorder.clone(),
+        notes: notes.clone(),
         nodes: nodes.clone(),
         images: images.clone(),
     });
@@ -114,7 +117,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
             allocatable: resources.allocatable,
         }),
         client,
-        notes: Notes::new(recorder),
+        notes,
         tasks: tasks.clone(),
     });
     let server =
@@ -145,7 +148,37 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     host.nodes.wait_synced().await;
     start_pods(&host).await;
     working.open();
+    keep_disk_free(&config, &host, tasks);
     Ok(())
+}
+
+/// Rotates logs and removes unused images for as long as the kubelet runs.
+fn keep_disk_free(config: &Config, host: &Arc<Host>, tasks: &Tasks) {
+    let (logs, limits, stop) = (host.clone(), config.logs, tasks.token());
+    tasks.spawn("log rotation", async move {
+        while stop.run_until_cancelled(tokio::time::sleep(log_rotation::LOOK)).await.is_some() {
+            log_rotation::look(&*logs.runtime, &logs.places.logs, &logs.pods.list(), limits).await;
+        }
+        Ok(())
+    });
+    let (kept, stop) = (host.clone(), tasks.token());
+    let mut collector = Collector::new(host.runtime.clone(), host.images.clone(), config.image_gc);
+    tasks.spawn("image garbage collection", async move {
+        while stop.run_until_cancelled(tokio::time::sleep(collect::LOOK)).await.is_some() {
+            match collector.collect(Instant::now()).await {
+                Ok(None) => {}
+                Ok(Some((wanted, freed))) => {
+                    let message = format!(
+                        "Failed to garbage collect required amount of images. \
+                         Attempted to free {wanted} bytes, but only found {freed} bytes eligible to free."
+                    );
+                    kept.notes.node(&kept.node_name, Warning, "FreeDiskSpaceFailed", message);
+                }
+                Err(error) => tracing::warn!(%error, "Cannot look for unused images"),
+            }
+        }
+        Ok(())
+    });
 }
 
 /// Waits until the runtime says what it is.

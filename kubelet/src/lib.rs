@@ -22,6 +22,7 @@ pub mod downward;
 pub mod host;
 pub mod images;
 pub mod labels;
+mod log_rotation;
 pub mod make;
 pub mod netlink;
 pub mod node;

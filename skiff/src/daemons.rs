@@ -192,6 +192,8 @@ fn workers(cluster: &Cluster, node: &Node, table: &mut Table<'_>) {
         ("cgroup-root", node.cgroup.clone()),
         ("cni-conf-dir", show(containerd::cni_conf_dir(node))),
         ("resolv-conf", "/etc/resolv.conf".into()),
+        // The disk is the machine's, and images that were loaded by hand come from nowhere again.
+        ("image-gc-high-threshold", "100".into()),
     ]);
     table.ours(Some(node), "kubelet", vec![Awaited::Unix(node.socket()), server.clone()], arguments);
     let arguments = flags([

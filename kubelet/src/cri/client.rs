@@ -99,6 +99,12 @@ fn pid_of(info: &std::collections::HashMap<String, String>) -> Option<i32> {
     info.pid.filter(|pid| *pid > 0)
 }
 
+/// The image of sandboxes in containerd's verbose answer.
+fn sandbox_image_of(info: &std::collections::HashMap<String, String>) -> Option<String> {
+    let config: serde_json::Value = serde_json::from_str(info.get("config")?).ok()?;
+    config["sandboxImage"].as_str().map(str::to_owned)
+}
+
 #[async_trait]
 impl Runtime for Client {
     async fn version(&self) -> CriResult<RuntimeVersion> {
@@ -224,6 +230,11 @@ impl Runtime for Client {
 
     async fn list_images(&self) -> CriResult<Vec<Image>> {
         Ok(limited(CALL, self.images().list_images(ListImagesRequest { filter: None })).await?.images)
+    }
+
+    async fn sandbox_image(&self) -> CriResult<Option<String>> {
+        let answer = limited(CALL, self.runtime().status(StatusRequest { verbose: true })).await?;
+        Ok(sandbox_image_of(&answer.info))
     }
 
     async fn disk(&self) -> CriResult<Disk> {

@@ -1,5 +1,6 @@
 //! A runtime for tests: it is well, has images, and runs nothing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +17,8 @@ use super::{ContainerDetail, CriError, CriResult, Disk, Runtime, RuntimeVersion,
 pub(crate) struct Fake {
     /// Its images.
     pub(crate) images: Mutex<Vec<Image>>,
+    /// Whether it refuses to begin logs anew.
+    pub(crate) refuse_logs: AtomicBool,
     /// Its disk.
     pub(crate) disk: Mutex<Disk>,
     /// Its containers.
@@ -112,7 +115,7 @@ impl Runtime for Fake {
     }
 
     async fn reopen_log(&self, _id: &str) -> CriResult<()> {
-        refused()
+        if self.refuse_logs.load(Ordering::SeqCst) { refused() } else { Ok(()) }
     }
 
     async fn image_status(&self, image: &str) -> CriResult<Option<Image>> {
@@ -121,6 +124,10 @@ impl Runtime for Fake {
 
     async fn list_images(&self) -> CriResult<Vec<Image>> {
         Ok(self.images.lock().clone())
+    }
+
+    async fn sandbox_image(&self) -> CriResult<Option<String>> {
+        Ok(None)
     }
 
     async fn disk(&self) -> CriResult<Disk> {

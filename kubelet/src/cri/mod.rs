@@ -136,6 +136,8 @@ pub trait Runtime: Send + Sync + 'static {
     async fn image_status(&self, image: &str) -> CriResult<Option<Image>>;
     /// All images on the node.
     async fn list_images(&self) -> CriResult<Vec<Image>>;
+    /// The image that sandboxes are made of, if the runtime tells.
+    async fn sandbox_image(&self) -> CriResult<Option<String>>;
     /// The disk that images and writable layers take.
     async fn disk(&self) -> CriResult<Disk>;
     /// Fetches an image; answers its reference.

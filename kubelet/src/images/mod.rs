@@ -1,6 +1,7 @@
 //! Images of containers: whether to pull, with whose credentials, and how long to wait after a failure.
 //! One image is pulled by one container at a time. Corresponds to upstream's `pkg/kubelet/images`.
 
+pub mod collect;
 mod credentials;
 pub mod reference;
 
@@ -120,6 +121,12 @@ impl Images {
             }
             _ => self.pull(pod, container, role, &name, notes).await,
         }
+    }
+
+    /// Deletes an image.
+    async fn remove(&self, id: &str) -> CriResult<()> {
+        *self.listed.lock() = None;
+        self.runtime.remove_image(id).await
     }
 
     async fn present(&self, name: &str) -> CriResult<Option<Image>> {

@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeSpec, NodeStatus, ObjectReference, Taint};
+use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeSpec, NodeStatus, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use machinery::cache::{Cache, revision_of};
 use machinery::client::Backoff;
-use machinery::events::{EventType, Recorder};
+use machinery::events::EventType;
 use machinery::logging::chain;
 use machinery::serve::Gate;
 use machinery::tasks::Tasks;
@@ -33,6 +33,7 @@ pub use render::{Observed, render};
 use crate::args::Config;
 use crate::cri::{Runtime, RuntimeVersion};
 use crate::images::Images;
+use crate::worker::Notes;
 use machine::Resources;
 use registration::{Held, Machine, Registration, RegistrationError};
 
@@ -60,7 +61,7 @@ pub struct Around {
     /// What the node has.
     pub resources: Resources,
     /// Events.
-    pub recorder: Recorder,
+    pub notes: Notes,
     /// All nodes as the API has them.
     pub nodes: Cache<Node>,
     /// The node's images.
@@ -324,14 +325,7 @@ impl NodeKeeper {
     }
 
     fn note(&self, kind: EventType, reason: &str, message: &str) {
-        let about = ObjectReference {
-            kind: Some("Node".to_owned()),
-            name: Some(self.of.config.node.clone()),
-            // Upstream names the node here, too: its uid is not known before it is registered.
-            uid: Some(self.of.config.node.clone()),
-            ..ObjectReference::default()
-        };
-        self.of.recorder.event_at(about, kind, reason, message);
+        self.of.notes.node(&self.of.config.node, kind, reason, message);
     }
 }
 

@@ -48,7 +48,7 @@ fn keeper(client: &kube::Client, tasks: &Tasks, address: &str) -> NodeKeeper {
         runtime: runtime.clone(),
         version: RuntimeVersion::default(),
         resources: machine::resources(110, std::path::Path::new("/tmp")),
-        recorder: Recorder::new(client.clone(), "kubelet", Some("node-1"), tasks),
+        notes: Notes::new(machinery::events::Recorder::new(client.clone(), "kubelet", Some("node-1"), tasks)),
         nodes: Cache::start(Api::all(client.clone()), machinery::cache::Selectors::all(), tasks),
         images: Arc::new(Images::new(runtime, Arc::new(Objects::new(client.clone())))),
     })

@@ -11,6 +11,7 @@ use machinery::events::EventType::{Normal, Warning};
 
 use super::{PAUSE, Worker, hooks};
 use crate::dns;
+use crate::log_rotation;
 use crate::make::{names, resources, sandbox};
 use crate::plan::{Hold, Step, Stop, Waiting};
 use crate::pod::{self, Role};
@@ -95,11 +96,8 @@ impl Worker {
         let Some(path) = view.by_id(id).map(|c| c.log_path.as_str()).filter(|path| !path.is_empty()) else {
             return;
         };
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(path, %error, "Cannot remove the log of a container");
-            }
-            _ => {}
+        if let Err(error) = log_rotation::remove(std::path::Path::new(path)) {
+            tracing::warn!(path, %error, "Cannot remove the log of a container");
         }
     }
 

@@ -1,6 +1,6 @@
-//! Events about pods and their containers, by the kubelet.
+//! Events about the node, its pods and their containers, by the kubelet.
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod};
 use machinery::events::{EventType, Recorder, reference};
 
 use crate::pod::{self, Role};
@@ -15,6 +15,18 @@ impl Notes {
     /// Notes that go to a recorder.
     pub fn new(recorder: Recorder) -> Self {
         Self { recorder }
+    }
+
+    /// Something happened to the node.
+    pub fn node(&self, name: &str, kind: EventType, reason: &str, message: impl Into<String>) {
+        let about = ObjectReference {
+            kind: Some("Node".to_owned()),
+            name: Some(name.to_owned()),
+            // Upstream names the node here, too: its uid is not known before it is registered.
+            uid: Some(name.to_owned()),
+            ..ObjectReference::default()
+        };
+        self.recorder.event_at(about, kind, reason, message);
     }
 
     /// Something happened to a pod as a whole.
