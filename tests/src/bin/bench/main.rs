@@ -1,13 +1,15 @@
-//! `make bench`: measures a cluster on this machine and prints what it found.
+//! `make bench`: measures clusters and the API server on this machine and prints what it found.
 //!
-//! Nothing is asserted: numbers depend on the machine. Times are taken by a
+//! Nothing is asserted: numbers depend on the machine. Times in clusters are taken by a
 //! watcher of the API, as a client sees them.
 
 // A measurement that cannot go on says why and ends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod api;
 mod idle;
 mod pods;
+mod process;
 mod rollout;
 mod watcher;
 
@@ -46,8 +48,8 @@ fn up_times(runs: usize) -> Vec<Duration> {
     (0..runs).map(measure).collect()
 }
 
-fn main() {
-    let quick = std::env::args().any(|argument| argument == "--quick");
+/// Measures whole clusters of two nodes.
+fn measure_clusters(quick: bool) {
     let (ups, starts, idle) = if quick { (1, 3, 10) } else { (5, 20, 60) };
     report("skiff up --nodes 2 until both are Ready", up_times(ups));
 
@@ -64,4 +66,27 @@ fn main() {
     });
     println!("the same daemons after that work:");
     idle::measure(&cluster, Duration::from_secs(idle));
+}
+
+/// `bench [cluster|api] [--quick]`; both without a word. `bench floor PORT CERT KEY CA` is the server that
+/// the API server is compared with.
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, port, cert, key, authority] = arguments.as_slice()
+        && word == "floor"
+    {
+        let files = [cert, key, authority].map(Into::into);
+        return api::serve_floor(port.parse().expect("a port"), files);
+    }
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let wanted = |what| {
+        let named = |argument: &String| !argument.starts_with("--");
+        !arguments.iter().any(named) || arguments.iter().any(|argument| argument == what)
+    };
+    if wanted("cluster") {
+        measure_clusters(quick);
+    }
+    if wanted("api") {
+        api::measure(if quick { api::QUICK } else { api::FULL });
+    }
 }

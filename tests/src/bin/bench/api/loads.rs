@@ -1,0 +1,215 @@
+//! The loads: which requests are sent, and what is printed about them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::Method;
+use serde_json::json;
+
+use super::Scope;
+use super::client::{Client, Figures, crowd};
+use super::server::Server;
+use crate::process::{cpu, resident};
+
+/// The size of the floor's list, about that of a thousand pods.
+pub const LIST_BYTES: usize = 4 << 20;
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
+const ANY: usize = usize::MAX;
+
+/// A ConfigMap of about 1 KiB.
+pub fn config_map(name: &str, number: usize) -> Bytes {
+    let data = format!("{number:0>900}");
+    let map =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"key": data}});
+    Bytes::from(map.to_string())
+}
+
+/// A pod as deployments make them: about 4 KB once it is stored.
+fn pod(name: &str) -> Bytes {
+    let variable =
+        |number: usize| json!({"name": format!("SETTING_{number}"), "value": format!("value-{number}")});
+    let probe = json!({"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 5});
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": "web", "tier": "front", "bench": "pods"}},
+        "spec": {
+            "nodeSelector": {"bench": "nowhere"},
+            "containers": [{
+                "name": "web", "image": "registry.example/web:v1",
+                "ports": [{"name": "http", "containerPort": 8080}],
+                "env": (0..12).map(variable).collect::<Vec<_>>(),
+                "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+                "livenessProbe": probe, "readinessProbe": probe,
+                "volumeMounts": [{"name": "config", "mountPath": "/etc/web"}],
+            }],
+            "volumes": [{"name": "config", "configMap": {"name": "web"}}],
+        },
+    });
+    Bytes::from(pod.to_string())
+}
+
+/// All loads on one server.
+pub struct Bench<'a> {
+    server: &'a Server,
+    scope: Scope,
+    pods: usize,
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:.3} ms", time.as_secs_f64() * 1e3)
+}
+
+impl<'a> Bench<'a> {
+    /// Loads for a server on which nothing is yet.
+    pub fn new(server: &'a Server, scope: Scope) -> Self {
+        Self { server, scope, pods: 0 }
+    }
+
+    /// Runs all of them and prints what they find.
+    pub async fn run(mut self) {
+        if !self.server.is_floor() {
+            println!(
+                "  {:<46} {:.0} ms",
+                "from start to ready",
+                self.server.ready_after().as_secs_f64() * 1e3
+            );
+        }
+        self.memory("memory after start");
+        for &clients in self.scope.clients {
+            self.creates(clients).await;
+        }
+        for &clients in self.scope.clients {
+            self.gets(clients).await;
+        }
+        for &watchers in self.scope.watchers {
+            self.watches(watchers).await;
+        }
+        if self.server.is_floor() {
+            self.lists(1_000, "").await;
+            return self.memory("memory after that");
+        }
+        // Without a controller manager nobody else makes the account that pods need.
+        let account = json!({"metadata": {"name": "default"}}).to_string();
+        Client::connect(self.server).await.whole(&Method::POST, ACCOUNTS, account.into()).await;
+        self.pod_creates().await;
+        for &pods in self.scope.pods {
+            self.fill(pods).await;
+            self.lists(pods, "").await;
+            self.lists(pods, "?resourceVersion=0").await;
+            self.memory(&format!("memory with {} pods, after that", self.pods));
+        }
+    }
+
+    fn memory(&self, when: &str) {
+        println!("  {when:<46} {:.1} MB", resident(self.server.pid()));
+    }
+
+    fn print(&self, what: &str, figures: &Figures) {
+        println!(
+            "  {what:<46} {:>10} of cpu each {:>9.0}/s   p50 {:>10}   p99 {:>10}",
+            ms(figures.cpu_each()),
+            figures.rate(),
+            ms(figures.within(0.5)),
+            ms(figures.within(0.99)),
+        );
+    }
+
+    async fn creates(&self, clients: usize) {
+        let request = move |client: usize, count: usize| {
+            let name = format!("map-{clients}-{client}-{count}");
+            (MAPS.to_owned(), config_map(&name, count))
+        };
+        let figures = crowd(self.server, clients, self.scope.span, ANY, Method::POST, request).await;
+        self.print(&format!("create a ConfigMap of 1 KiB, {clients} clients"), &figures);
+    }
+
+    async fn gets(&self, clients: usize) {
+        let first = self.scope.clients[0];
+        let path = format!("{MAPS}/map-{first}-0-0");
+        let request = move |_: usize, _: usize| (path.clone(), Bytes::new());
+        let figures = crowd(self.server, clients, self.scope.span, ANY, Method::GET, request).await;
+        self.print(&format!("get a ConfigMap of 1 KiB, {clients} clients"), &figures);
+    }
+
+    async fn pod_creates(&mut self) {
+        let request = |client: usize, count: usize| (PODS.to_owned(), pod(&format!("pod-{client}-{count}")));
+        let most = self.scope.pods[0];
+        let figures = crowd(self.server, 16, self.scope.span, most, Method::POST, request).await;
+        self.pods = figures.operations;
+        self.print("create a pod, 16 clients", &figures);
+    }
+
+    /// Creates pods until there are so many.
+    async fn fill(&mut self, wanted: usize) {
+        let missing = wanted.saturating_sub(self.pods);
+        let before = self.pods;
+        let request = move |client: usize, count: usize| {
+            (PODS.to_owned(), pod(&format!("fill-{before}-{client}-{count}")))
+        };
+        let long = Duration::from_secs(600);
+        let figures = crowd(self.server, 16, long, missing, Method::POST, request).await;
+        self.pods += figures.operations;
+    }
+
+    async fn lists(&self, pods: usize, query: &'static str) {
+        let path = format!("{PODS}{query}");
+        let request = move |_: usize, _: usize| (path.clone(), Bytes::new());
+        let clients = if pods > 1_000 { 4 } else { 16 };
+        let figures = crowd(self.server, clients, self.scope.span, ANY, Method::GET, request).await;
+        let size = figures.size as f64 / f64::from(1 << 20);
+        self.print(&format!("list {pods} pods{query} ({size:.1} MB)"), &figures);
+    }
+
+    /// One client changes an object again and again; many follow it.
+    async fn watches(&self, watchers: usize) {
+        let name = format!("watched-{watchers}");
+        let mut writer = Client::connect(self.server).await;
+        writer.whole(&Method::POST, MAPS, config_map(&name, 0)).await;
+        let received = Arc::new(AtomicUsize::new(0));
+        let path = format!("{MAPS}?watch=true&fieldSelector=metadata.name%3D{name}");
+        let mut following = Vec::new();
+        for _ in 0..watchers {
+            let mut client = Client::connect(self.server).await;
+            let mut events = client.send(&Method::GET, &path, Bytes::new()).await.into_body();
+            let received = Arc::clone(&received);
+            following.push(tokio::spawn(async move {
+                let _connection = client;
+                while let Some(Ok(frame)) = events.frame().await {
+                    let lines = frame.data_ref().map_or(0, |data| memchr::memchr_iter(b'\n', data).count());
+                    received.fetch_add(lines, Ordering::Relaxed);
+                }
+            }));
+        }
+        // What each watcher is told at first is none of the events that count.
+        let settled = |count: usize| count >= watchers || self.server.is_floor();
+        while !settled(received.load(Ordering::Relaxed)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        received.store(0, Ordering::Relaxed);
+        let (began, before) = (Instant::now(), cpu(self.server.pid()));
+        let mut writes = 0;
+        let object = format!("{MAPS}/{name}");
+        while began.elapsed() < self.scope.span {
+            writes += 1;
+            writer.whole(&Method::PUT, &object, config_map(&name, writes)).await;
+            // A writer waits for its readers: what is measured is their delivery, not what is left out.
+            while received.load(Ordering::Relaxed) < writes * watchers {
+                tokio::task::yield_now().await;
+            }
+        }
+        let (elapsed, used) = (began.elapsed(), cpu(self.server.pid()) - before);
+        let events = (writes * watchers) as f64;
+        following.iter().for_each(tokio::task::JoinHandle::abort);
+        println!(
+            "  {:<46} {:>10} of cpu each {:>9.0}/s   {writes} writes included",
+            format!("watch event to {watchers} watchers"),
+            ms(used.div_f64(events)),
+            events / elapsed.as_secs_f64(),
+        );
+    }
+}
