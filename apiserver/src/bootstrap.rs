@@ -9,6 +9,7 @@ use api::{
     object::ObjectExt as _,
     status::Status,
 };
+use futures::{future::try_join_all, try_join};
 use serde_json::{Value, json};
 
 use crate::{
@@ -23,19 +24,20 @@ const NAMESPACES: &[&str] = &["default", "kube-node-lease", "kube-public", "kube
 /// # Errors
 /// When the store does not answer, or an object is refused.
 pub async fn run(api: &Arc<Api>) -> Result<(), Status> {
-    for name in NAMESPACES {
-        ensure(api, ("", "v1", "namespaces"), None, json!({"metadata": {"name": name}})).await?;
-    }
+    let namespaces = NAMESPACES.iter().map(|name| json!({"metadata": {"name": name}})).collect();
     let (levels, schemas) = flow_control::bootstrap();
-    for (plural, objects) in [("prioritylevelconfigurations", levels), ("flowschemas", schemas)] {
-        for object in objects {
-            ensure(api, ("flowcontrol.apiserver.k8s.io", "v1", plural), None, object).await?;
-        }
-    }
-    for class in priority_class::bootstrap() {
-        ensure(api, ("scheduling.k8s.io", "v1", "priorityclasses"), None, class).await?;
-    }
-    service_range(api).await?;
+    const FLOW_CONTROL: &str = "flowcontrol.apiserver.k8s.io";
+    let cluster_wide = [
+        (("", "v1", "namespaces"), namespaces),
+        ((FLOW_CONTROL, "v1", "prioritylevelconfigurations"), levels),
+        ((FLOW_CONTROL, "v1", "flowschemas"), schemas),
+        (("scheduling.k8s.io", "v1", "priorityclasses"), priority_class::bootstrap()),
+    ];
+    let of_kind = |(resource, objects): (_, Vec<Value>)| {
+        objects.into_iter().map(move |object| ensure(api, resource, None, object))
+    };
+    // The store takes what comes together in one go.
+    try_join!(try_join_all(cluster_wide.into_iter().flat_map(of_kind)), service_range(api))?;
     let port = api.port();
     let service = json!({
         "metadata": {
@@ -49,17 +51,18 @@ pub async fn run(api: &Arc<Api>) -> Result<(), Status> {
             "ports": [{"name": "https", "port": 443, "targetPort": port, "protocol": "TCP"}],
         },
     });
-    ensure(api, ("", "v1", "services"), Some("default"), service).await?;
-    if let Some(address) = api.config.advertise {
+    let endpoint = async {
+        let Some(address) = api.config.advertise else { return Ok(()) };
         match publish_endpoint(api, address, port).await {
             // An address that nobody else can reach, such as a loopback one: the server serves all the same.
             Err(refused) if refused.code == 422 => {
                 tracing::warn!(reason = refused.message, "cannot publish this server as an endpoint");
+                Ok(())
             }
-            published => published?,
+            published => published,
         }
-    }
-    Ok(())
+    };
+    try_join!(ensure(api, ("", "v1", "services"), Some("default"), service), endpoint).map(|_| ())
 }
 
 /// Shows the range that services draw from.
@@ -99,7 +102,6 @@ async fn publish_endpoint(api: &Arc<Api>, address: IpAddr, port: u16) -> Result<
             "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
         }],
     });
-    put(api, ("", "v1", "endpoints"), endpoints).await?;
     let slice = json!({
         "metadata": {
             "name": "kubernetes",
@@ -110,7 +112,8 @@ async fn publish_endpoint(api: &Arc<Api>, address: IpAddr, port: u16) -> Result<
         "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     });
-    put(api, ("discovery.k8s.io", "v1", "endpointslices"), slice).await
+    let slices = ("discovery.k8s.io", "v1", "endpointslices");
+    try_join!(put(api, ("", "v1", "endpoints"), endpoints), put(api, slices, slice)).map(|_| ())
 }
 
 /// Creates an object of the `default` namespace, or brings its content up to date.

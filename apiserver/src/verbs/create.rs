@@ -194,6 +194,9 @@ pub async fn ensure(
     object: Value,
 ) -> Result<(), Status> {
     let ctx = crate::http::internal(api, resource, namespace, None)?;
+    if ctx.resource.get(&ctx.cache_key(object.name())).is_some() {
+        return Ok(());
+    }
     match create_object(&ctx, object, Tracking::Update, &mut Vec::new()).await {
         Ok(_) => Ok(()),
         Err(s) if s.reason == "AlreadyExists" => Ok(()),

@@ -2,12 +2,20 @@
 //!
 //! Objects are kept as the bytes that go on the wire, so a list joins bytes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use api::status::{Cause, Status};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, header};
+use http_body::SizeHint;
+use http_body_util::BodyExt as _;
+use hyper::body::Frame;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -237,7 +245,7 @@ pub fn respond(ctx: &Ctx, listed: &Listed) -> Result<Response<Body>, Status> {
         }
     }
     if ctx.accept.form == Form::Object && !ctx.accept.yaml && !ctx.query.pretty {
-        return Ok(response::json_bytes(StatusCode::OK, join(ctx, &meta, &listed.items)?));
+        return joined(ctx, &meta, &listed.items);
     }
     respond_with(ctx, &meta, listed.items.iter().map(|object| ctx.value(object)))
 }
@@ -281,22 +289,88 @@ pub fn respond_with(
     Ok(response::json(StatusCode::OK, &whole))
 }
 
-/// Joins the objects' bytes into a list.
-fn join(ctx: &Ctx, meta: &Value, items: &[Arc<CachedObject>]) -> Result<Bytes, Status> {
+/// The answer that joins the objects' bytes into a list while it is sent: however long the list, little
+/// more than one piece of it is copied at a time.
+fn joined(ctx: &Ctx, meta: &Value, items: &[Arc<CachedObject>]) -> Result<Response<Body>, Status> {
     let head = format!(
         "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{meta},\"items\":[",
         ctx.kind.kind,
         ctx.kind.api_version()
     );
-    let size = head.len() + 2 + items.iter().map(|o| o.json().len() + 1).sum::<usize>();
-    let mut out = BytesMut::with_capacity(size);
-    out.put_slice(head.as_bytes());
-    for (i, object) in items.iter().enumerate() {
-        if i > 0 {
-            out.put_u8(b',');
+    let items: Vec<Bytes> = items.iter().map(|object| shown(&ctx.kind, object)).collect::<Result<_, _>>()?;
+    let size = head.len() + 2 + items.iter().map(Bytes::len).sum::<usize>() + items.len().saturating_sub(1);
+    let body = Joined { head: Some(head), items: items.into_iter(), left: size };
+    let mut answer = Response::new(body.boxed_unsync());
+    answer.headers_mut().insert(header::CONTENT_TYPE, response::JSON);
+    Ok(answer)
+}
+
+/// Bytes of a list that are copied together.
+const PIECE: usize = 64 * 1024;
+
+/// The body of a list.
+struct Joined {
+    head: Option<String>,
+    items: std::vec::IntoIter<Bytes>,
+    /// Bytes not sent yet.
+    left: usize,
+}
+
+impl http_body::Body for Joined {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
         }
-        out.put_slice(&shown(&ctx.kind, object)?);
+        let mut piece = BytesMut::with_capacity(self.left.min(PIECE + PIECE / 4));
+        let mut first = false;
+        if let Some(head) = self.head.take() {
+            piece.put_slice(head.as_bytes());
+            first = true;
+        }
+        while piece.len() < PIECE {
+            let Some(item) = self.items.next() else {
+                piece.put_slice(b"]}");
+                break;
+            };
+            if !std::mem::take(&mut first) {
+                piece.put_u8(b',');
+            }
+            piece.put_slice(&item);
+        }
+        self.left -= piece.len();
+        Poll::Ready(Some(Ok(Frame::data(piece.freeze()))))
     }
-    out.put_slice(b"]}");
-    Ok(out.freeze())
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body::Body as _;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_list_is_as_long_as_it_says() {
+        for (items, length) in
+            [(0, 1), (1, 1), (2, 7), (100, 5_000), (3, 200_000), (1, PIECE), (2, PIECE - 6)]
+        {
+            let items = vec![Bytes::from("x".repeat(length)); items];
+            let text =
+                items.iter().map(|item| std::str::from_utf8(item).expect("is text")).collect::<Vec<_>>();
+            let whole = format!("{{[{}]}}", text.join(","));
+            let body = Joined { head: Some("{[".into()), items: items.into_iter(), left: whole.len() };
+            assert_eq!(body.size_hint().exact(), Some(whole.len() as u64));
+            assert_eq!(body.collect().await.expect("cannot fail").to_bytes(), whole);
+        }
+    }
 }
