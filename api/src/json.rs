@@ -5,7 +5,9 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::{Map, Number, Value};
 
 use crate::schema::{Node, TypeRef, Types, push_index, push_name};
@@ -21,6 +23,76 @@ pub struct ParseError(String);
 /// Reads a value. Of a field given twice the last counts.
 pub fn parse(bytes: &[u8]) -> Result<Value, ParseError> {
     serde_json::from_slice(bytes).map_err(|e| explain(bytes, &e))
+}
+
+/// Reads what stands at most `depth` objects deep, with `null` in place of all that lies deeper; lists do not
+/// count. For those who need a few fields of an object, this spares them the making of all others.
+pub fn shallow(bytes: &[u8], depth: usize) -> Result<Value, ParseError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    Shallow(depth).deserialize(&mut deserializer).map_err(|e| explain(bytes, &e))
+}
+
+/// Reads one value down to a depth.
+struct Shallow(usize);
+
+impl<'de> DeserializeSeed<'de> for Shallow {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Shallow {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut found = Vec::new();
+        while let Some(item) = items.next_element_seed(Shallow(self.0))? {
+            found.push(item);
+        }
+        Ok(found.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        if self.0 == 0 {
+            while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(Value::Null);
+        }
+        let mut found = Map::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            found.insert(name, fields.next_value_seed(Shallow(self.0 - 1))?);
+        }
+        Ok(found.into())
+    }
 }
 
 /// Reads a value and lists its duplicate fields and, when the type is given, those that it does not have,
@@ -180,6 +252,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn only_the_surface_is_read() {
+        let text =
+            br#"{"a": {"b": [{"c": 1, "d": {"e": [2]}}], "f": -3}, "g": null, "h": 0.5, "i": "\u00e9"}"#;
+        let cases = [
+            (1, r#"{"a": null, "g": null, "h": 0.5, "i": "\u00e9"}"#),
+            (2, r#"{"a": {"b": [null], "f": -3}, "g": null, "h": 0.5, "i": "\u00e9"}"#),
+            (3, r#"{"a": {"b": [{"c": 1, "d": null}], "f": -3}, "g": null, "h": 0.5, "i": "\u00e9"}"#),
+            (4, std::str::from_utf8(text).unwrap()),
+        ];
+        for (depth, expected) in cases {
+            assert_eq!(shallow(text, depth).unwrap(), parse(expected.as_bytes()).unwrap(), "{depth}");
+        }
+        assert!(shallow(br#"{"a": {"b": "#, 1).is_err());
+    }
 
     #[test]
     fn mistakes_come_in_the_order_of_the_text() {

@@ -189,6 +189,10 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
     Ok(api)
 }
 
+/// How deep in an object the values of selectable fields may lie whatever the fields' names say: a pod's
+/// `status.podIP` is its first `status.podIPs[*].ip`.
+const FIELD_DEPTH: usize = 3;
+
 /// How the cache keeps the objects of a resource, given all its versions.
 fn resource_spec(rows: &[Arc<Kind>]) -> ResourceSpec {
     let prefix = rows.first().map(|kind| kind.storage_prefix()).unwrap_or_default();
@@ -202,9 +206,11 @@ fn resource_spec(rows: &[Arc<Kind>]) -> ResourceSpec {
     if readers.is_empty() {
         return ResourceSpec { prefix, fields: None };
     }
+    let names = readers.iter().flat_map(|rules| rules.selectable_fields(&Value::Null));
+    let depth = names.map(|(name, _)| name.split('.').count()).max().unwrap_or(0).max(FIELD_DEPTH);
     let fields: FieldsFn = Arc::new(move |bytes| {
         // Only objects that decode are stored.
-        let object: Value = serde_json::from_slice(bytes).unwrap_or_default();
+        let object = api::json::shallow(bytes, depth).unwrap_or_default();
         let mut fields: Fields = Vec::new();
         for (name, value) in readers.iter().flat_map(|rules| rules.selectable_fields(&object)) {
             if !fields.iter().any(|(known, _)| *known == name) {

@@ -66,7 +66,7 @@ pub async fn create_object(
             object.set_meta("name", name);
         }
         // Some kinds' rules write the name into the object, so it comes first.
-        let mut prepared = object.clone();
+        let mut prepared = if generate { object.clone() } else { std::mem::take(&mut object) };
         kind.rules.prepare_create(&mut prepared);
         match attempt(ctx, prepared, warnings).await {
             Err(s) if s.reason == "AlreadyExists" && generate && tries > 1 => tries -= 1,

@@ -23,7 +23,8 @@ use api::{
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde_json::{Map, Value};
 
 use crate::{
     Api,
@@ -125,9 +126,14 @@ impl Ctx {
     /// The bytes that are stored for an object: its stored form, without its resource version, which the
     /// store keeps.
     pub fn stored(&self, object: &Value) -> Result<Vec<u8>, Status> {
-        let mut object = self.kind.stored_form(object.clone());
-        object.metadata_mut().remove("resourceVersion");
-        serde_json::to_vec(&object).map_err(Status::internal)
+        let converted;
+        let object = if self.kind.is_stored_form() {
+            object
+        } else {
+            converted = self.kind.stored_form(object.clone());
+            &converted
+        };
+        serde_json::to_vec(&Unversioned(object)).map_err(Status::internal)
     }
 
     /// Reads stored bytes back, in the request's version.
@@ -189,6 +195,31 @@ impl Ctx {
     }
 }
 
+/// An object, written without its resource version.
+struct Unversioned<'a>(&'a Value);
+
+impl Serialize for Unversioned<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(fields) = self.0.as_object() else { return self.0.serialize(serializer) };
+        let mut object = serializer.serialize_map(None)?;
+        for (name, value) in fields {
+            match value.as_object() {
+                Some(metadata) if name == "metadata" => object.serialize_entry(name, &Metadata(metadata))?,
+                _ => object.serialize_entry(name, value)?,
+            }
+        }
+        object.end()
+    }
+}
+
+struct Metadata<'a>(&'a Map<String, Value>);
+
+impl Serialize for Metadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().filter(|(name, _)| *name != "resourceVersion"))
+    }
+}
+
 /// A cached object in a version of its resource.
 ///
 /// # Errors
@@ -238,4 +269,25 @@ pub fn store_failed(e: crate::store::StoreError) -> Status {
 /// Now, as objects carry it: RFC 3339 in whole seconds.
 pub fn now() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_the_resource_version_of_the_object_itself_is_left_out() {
+        let object = json!({
+            "kind": "A",
+            "metadata": {"name": "a", "resourceVersion": "7"},
+            "spec": {"metadata": {"resourceVersion": "8"}},
+        });
+        let text = serde_json::to_value(Unversioned(&object)).unwrap();
+        let expected =
+            json!({"kind": "A", "metadata": {"name": "a"}, "spec": {"metadata": {"resourceVersion": "8"}}});
+        assert_eq!(text, expected);
+        assert_eq!(serde_json::to_value(Unversioned(&json!(["x"]))).unwrap(), json!(["x"]));
+    }
 }

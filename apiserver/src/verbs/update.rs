@@ -263,7 +263,8 @@ pub async fn write_with(
         };
         let mut allocation = allocate::Allocation::new(ctx, &mut new, Some(&old)).await?;
         let finished = super::delete::is_finished(kind, &new);
-        if !finished && !ctx.query.dry_run && ctx.stored(&new)? == current.bytes {
+        let bytes = ctx.stored(&new)?;
+        if !finished && !ctx.query.dry_run && bytes == current.bytes {
             if current.verified {
                 warnings.extend(kind.rules.warnings(&new, Some(&old)));
                 return Ok(Updated::Object(old));
@@ -274,7 +275,7 @@ pub async fn write_with(
         if finished {
             allocation.release(ctx, &new).await?;
         }
-        let revision = match commit(ctx, &current, &mut new, finished, &mut allocation).await? {
+        let revision = match commit(ctx, &current, &mut new, bytes, finished, &mut allocation).await? {
             Ok(revision) => revision,
             Err(present) => {
                 current = present;
@@ -290,12 +291,13 @@ pub async fn write_with(
     Err(Status::modified(&kind.plural, &kind.group, ctx.name()))
 }
 
-/// Stores a new state (or the object's end) with what it takes and gives back. Answers the revision, none for
+/// Stores a new state, given also as bytes, (or the object's end) with what it takes and gives back. Answers the revision, none for
 /// a dry run; or the present state, when somebody else wrote in between.
 async fn commit(
     ctx: &Ctx,
     current: &Current,
     new: &mut Value,
+    mut bytes: Vec<u8>,
     finished: bool,
     allocation: &mut allocate::Allocation,
 ) -> Result<Result<Option<Revision>, Current>, Status> {
@@ -307,7 +309,7 @@ async fn commit(
         let first = if finished {
             Op::delete(key.clone(), current.revision)
         } else {
-            Op::update(key.clone(), current.revision, ctx.stored(new)?)
+            Op::update(key.clone(), current.revision, bytes)
         };
         let mut ops = vec![first];
         ops.extend(allocation.ops());
@@ -320,6 +322,7 @@ async fn commit(
             // An address that seemed free was taken meanwhile: pick again, or say so when it was asked for.
             Committed::Conflict { index, .. } => allocation.taken(ctx, index - 1, new).await?,
         }
+        bytes = ctx.stored(new)?;
     }
 }
 
