@@ -87,6 +87,7 @@ e2e: e2e-programs ## Tests that type kubectl at real clusters
 	    test -p e2e -- --test-threads=1; \
 	else \
 	  echo "SKIPPED: end-to-end tests ($$reason)"; \
+	  [ -z "$$SKIFF_TEST_ALL" ]; \
 	fi
 
 bench: build run-packages ## Measure start-up, pods, roll-outs and idle daemons

@@ -182,8 +182,7 @@ mod tests {
     /// In a network namespace of the thread's own, which goes with it.
     #[test]
     fn rules_are_written_found_and_watched() {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: network namespaces need root");
+        if !crate::testing::may_run_as_root() {
             return;
         }
         let thread = std::thread::spawn(|| {

@@ -18,6 +18,7 @@ pub mod queue;
 pub mod serve;
 pub mod sysctl;
 pub mod tasks;
+pub mod testing;
 pub mod tls;
 
 pub use tokio_util::sync::CancellationToken;

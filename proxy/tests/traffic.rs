@@ -20,8 +20,7 @@ use proxy::sync::Syncer;
 /// Needs root; says so and skips without.
 macro_rules! need_root {
     () => {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: network namespaces need root");
+        if !machinery::testing::may_run_as_root() {
             return;
         }
     };
@@ -347,8 +346,7 @@ fn counters_come_count_and_go() {
         match netfilter.add_counter("proxytest") {
             Ok(()) => {}
             Err(error) => {
-                eprintln!("skipped: the kernel has no named counters: {error}");
-                return;
+                return machinery::testing::skip(&format!("the kernel has no named counters: {error}"));
             }
         }
         netfilter.add_counter("proxytest").unwrap();

@@ -12,12 +12,12 @@ where
 {
     let inside = std::thread::spawn(move || {
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-            return println!("SKIPPED: cannot make a network namespace: {error}");
+            return machinery::testing::skip(&format!("cannot make a network namespace: {error}"));
         }
         for arguments in ["link set lo up", &format!("address add {ADDRESS}/32 dev lo")] {
             let done = std::process::Command::new("ip").args(arguments.split(' ')).status();
             if !done.is_ok_and(|status| status.success()) {
-                return println!("SKIPPED: ip {arguments} failed");
+                return machinery::testing::skip(&format!("ip {arguments} failed"));
             }
         }
         // One thread: others would be in the namespace they are started from, but this is plain to see.

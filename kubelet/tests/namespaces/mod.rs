@@ -14,8 +14,7 @@ use serde_json::Value;
 /// Needs root; says so and skips without.
 macro_rules! need_root {
     () => {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: network namespaces need root");
+        if !machinery::testing::may_run_as_root() {
             return;
         }
     };

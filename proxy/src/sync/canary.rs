@@ -60,8 +60,7 @@ mod tests {
     /// In a network namespace of the thread's own, which goes with it.
     #[test]
     fn a_flush_is_noticed_once() {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: network namespaces need root");
+        if !machinery::testing::may_run_as_root() {
             return;
         }
         let thread = std::thread::spawn(|| {

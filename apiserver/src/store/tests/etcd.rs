@@ -29,7 +29,7 @@ impl Etcd {
         let child = match spawn(&folder, ports) {
             Ok(child) => child,
             Err(error) => {
-                println!("SKIPPED: cannot run etcd: {error}");
+                machinery::testing::skip(&format!("cannot run etcd: {error}"));
                 return None;
             }
         };
