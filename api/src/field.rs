@@ -135,7 +135,8 @@ impl Errors {
         self.0.is_empty()
     }
 
-    fn push(&mut self, kind: ErrorType, at: &Path, body: String) {
+    /// An error whose text is ready, with its kind's words in front.
+    pub fn push(&mut self, kind: ErrorType, at: &Path, body: String) {
         self.0.push(FieldError { kind, field: at.to_string(), body });
     }
 

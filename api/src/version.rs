@@ -69,14 +69,23 @@ impl Kind {
     /// that one's name, and the same fields.
     pub fn own_form(&self, mut object: Value) -> Value {
         let own = self.api_version();
-        if object.str_at(&["apiVersion"]) == own {
+        if object.str_at(&["apiVersion"]) == own && !self.is_custom() {
             return object;
         }
         if let Some(StoredAs { conversion: Conversion::Fields(convert), .. }) = &self.stored_as {
             convert.own_form(&mut object);
         }
         rename(&mut object, &own);
+        if self.is_custom() {
+            // The schema may have changed since: new defaults come in, what it dropped is no longer shown.
+            object = self.rules.default(object).unwrap_or_default();
+        }
         object
+    }
+
+    /// Whether a definition made this row, whose schema may change while there are objects.
+    pub fn is_custom(&self) -> bool {
+        self.types.is_some()
     }
 
     /// What the stored form calls a field that selectors of this row may name; `None` when they may not.

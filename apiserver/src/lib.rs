@@ -10,6 +10,7 @@ pub mod args;
 pub mod auth;
 pub mod body;
 pub mod bootstrap;
+pub mod custom;
 mod expire;
 mod flow_schemas;
 pub mod http;
@@ -51,19 +52,22 @@ use crate::{
     args::Config,
     auth::Authenticator,
     auth::service_account::TokenIssuer,
+    custom::Definitions,
     http::{metrics::Metrics, priority::Priority},
     publish::documents::Documents,
-    registry::Registry,
+    registry::{Registry, Table},
     store::Store,
-    watch_cache::{CachedObject, Fields, FieldsFn, ResourceSpec, WatchCache},
+    watch_cache::{CachedObject, Fields, FieldsFn, ReadFn, ResourceSpec, WatchCache},
 };
 
 /// Everything a request may need.
 pub struct Api {
     /// The checked command line.
     pub config: Config,
-    /// The table of kinds.
+    /// The table of kinds; [`Self::table`] shows it with the latest custom ones.
     pub registry: Registry,
+    /// What the custom kinds are made from.
+    pub definitions: Definitions,
     /// What is told about the table, ready to be sent.
     pub documents: Documents,
     /// Where objects live.
@@ -93,6 +97,12 @@ impl Api {
     /// The port the server listens on.
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// The table of kinds, custom ones as the cache of their definitions has them now.
+    pub fn table(&self) -> Arc<Table> {
+        self.definitions.refresh(&self.registry, &self.cache);
+        self.registry.table()
     }
 
     /// An object of the cache by its kind's prefix and its key below that.
@@ -163,6 +173,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
     let priority = Priority::new(config.in_flight);
     let api = Arc::new(Api {
         config,
+        definitions: Definitions::new(&cache),
         registry,
         documents: Documents::default(),
         store,
@@ -178,11 +189,14 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
         bootstrapped: AtomicBool::new(false),
         shutting_down: AtomicBool::new(false),
     });
+    // Custom kinds are served from the first request on.
+    api.table();
     let stopping = api.clone();
     tasks.before_stop("finish requests", async move { stopping.shut_down().await });
     tasks.spawn("https", http::serve(api.clone(), listener, tls_config, tasks.clone()));
     tasks.spawn_scoped("event-expiry", expire::run(api.clone()));
     tasks.spawn_scoped("flow-schemas", flow_schemas::run(api.clone()));
+    tasks.spawn_scoped("custom-kinds", custom::run(api.clone()));
     let booting = api.clone();
     tasks.spawn_scoped("bootstrap", async move { bootstrap_until_done(&booting).await });
     info!(%address, version = api::VERSION, "serving");
@@ -194,7 +208,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
 const FIELD_DEPTH: usize = 3;
 
 /// How the cache keeps the objects of a resource, given all its versions.
-fn resource_spec(rows: &[Arc<Kind>]) -> ResourceSpec {
+pub(crate) fn resource_spec(rows: &[Arc<Kind>]) -> ResourceSpec {
     let prefix = rows.first().map(|kind| kind.storage_prefix()).unwrap_or_default();
     // Fields have the stored form's names; versions with other fields say how theirs are called there.
     let readers: Vec<Arc<dyn Rules>> = rows
@@ -203,8 +217,16 @@ fn resource_spec(rows: &[Arc<Kind>]) -> ResourceSpec {
         .map(|kind| kind.rules.clone())
         .filter(|rules| !rules.selectable_fields(&Value::Null).is_empty())
         .collect();
+    let custom = rows.iter().find(|kind| kind.is_custom() && kind.is_stored_form()).cloned();
+    let read = custom.map(|kind| -> ReadFn {
+        Arc::new(move |bytes| {
+            let stored: Value = serde_json::from_slice(bytes).ok()?;
+            let shown = kind.own_form(stored.clone());
+            if shown == stored { None } else { serde_json::to_vec(&shown).ok() }
+        })
+    });
     if readers.is_empty() {
-        return ResourceSpec { prefix, fields: None };
+        return ResourceSpec { prefix, fields: None, read };
     }
     let names = readers.iter().flat_map(|rules| rules.selectable_fields(&Value::Null));
     let depth = names.map(|(name, _)| name.split('.').count()).max().unwrap_or(0).max(FIELD_DEPTH);
@@ -219,7 +241,7 @@ fn resource_spec(rows: &[Arc<Kind>]) -> ResourceSpec {
         }
         fields
     });
-    ResourceSpec { prefix, fields: Some(fields) }
+    ResourceSpec { prefix, fields: Some(fields), read }
 }
 
 async fn bootstrap_until_done(api: &Arc<Api>) {

@@ -1,4 +1,4 @@
-//! The table of kinds at run time: the built-in ones, and later custom ones that come and go.
+//! The table of kinds at run time: the built-in ones, and custom ones that come and go.
 //!
 //! Readers take a snapshot ([`Table`]) and never see it change under them.
 
@@ -55,16 +55,30 @@ impl Table {
 }
 
 /// The current table.
-pub struct Registry(RwLock<Arc<Table>>);
+pub struct Registry {
+    builtin: Vec<Arc<Kind>>,
+    table: RwLock<Arc<Table>>,
+}
 
 impl Registry {
     /// The table of the built-in kinds.
     pub fn builtin() -> Self {
-        Self(RwLock::new(Arc::new(Table::new(api::kinds::builtin().into_iter().map(Arc::new).collect()))))
+        let builtin: Vec<_> = api::kinds::builtin().into_iter().map(Arc::new).collect();
+        Self { table: RwLock::new(Arc::new(Table::new(builtin.clone()))), builtin }
     }
 
     /// The table as it stands.
     pub fn table(&self) -> Arc<Table> {
-        self.0.read().clone()
+        self.table.read().clone()
+    }
+
+    /// Replaces the custom kinds. What a built-in kind is already called stays that kind's.
+    pub fn set_custom(&self, kinds: impl Iterator<Item = Arc<Kind>>) {
+        let is_builtin = |kind: &Kind| {
+            self.builtin.iter().any(|known| known.group == kind.group && known.plural == kind.plural)
+        };
+        let custom = kinds.filter(|kind| !is_builtin(kind));
+        let table = Table::new(self.builtin.iter().cloned().chain(custom).collect());
+        *self.table.write() = Arc::new(table);
     }
 }

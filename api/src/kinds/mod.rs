@@ -15,6 +15,7 @@ mod cron_job;
 mod csi_driver;
 mod csi_node;
 mod csi_storage_capacity;
+pub mod custom_resource_definition;
 mod daemon_set;
 mod defaults;
 mod deployment;
@@ -136,6 +137,17 @@ pub fn builtin() -> Vec<Kind> {
             .returns_deleted()
             .sub_of("proxy", ("", "v1", "ServiceProxyOptions"), PROXY_VERBS)
             .status(),
+        kind(
+            "apiextensions.k8s.io",
+            "v1",
+            "CustomResourceDefinition",
+            "customresourcedefinitions",
+            custom_resource_definition::CustomResourceDefinitions,
+        )
+        .cluster_wide()
+        .short(&["crd", "crds"])
+        .categories(&["api-extensions"])
+        .status(),
         kind(
             "apps",
             "v1",

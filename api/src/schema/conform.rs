@@ -15,7 +15,22 @@ use crate::quantity::Quantity;
 impl Types {
     /// Brings a value into the form of a built-in type. On a mismatch the text is what follows
     /// `… cannot be handled as a <Kind>: `.
+    ///
+    /// Of a custom type that is only what every object has: the rest is checked by its schema.
     pub fn conform(&self, value: &mut Value, root: TypeRef) -> Result<(), String> {
+        if let (Node::Object(object), Value::Object(map)) = (self.node(root), &mut *value)
+            && object.name.is_empty()
+        {
+            for name in ["apiVersion", "kind", "metadata"] {
+                let Some(field) = object.fields.get(name) else { continue };
+                match map.get_mut(name) {
+                    Some(Value::Null) => drop(map.remove(name)),
+                    Some(member) => self.walk(member, field.ty, "", &mut vec![name])?,
+                    None => {}
+                }
+            }
+            return Ok(());
+        }
         self.walk(value, root, "", &mut Vec::new())
     }
 

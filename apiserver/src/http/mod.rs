@@ -27,7 +27,7 @@ use crate::{
         User,
         authorize::{Action, authorize, refusal},
     },
-    body, publish,
+    body, custom, publish,
     query::{self, Query},
     request::{self, ResourcePath, Target, Verb},
     response::{self, Accept, Body},
@@ -140,8 +140,8 @@ async fn resource(
     path: ResourcePath,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
-    let table = api.registry.table();
-    let Some(kind) = table.find(&path.group, &path.version, &path.resource).cloned() else {
+    let Some((table, kind)) = custom::find(&api, &path.group, &path.version, &path.resource).await else {
+        let table = api.table();
         return if table.serves(&path.group, &path.version) {
             Err(Status::no_such_resource())
         } else {
@@ -309,7 +309,7 @@ pub fn internal(
     namespace: Option<&str>,
     name: Option<&str>,
 ) -> Result<Ctx, Status> {
-    let table = api.registry.table();
+    let table = api.table();
     let kind = table.find(group, version, resource).cloned().ok_or_else(Status::no_such_resource)?;
     Ok(Ctx {
         versions: table.versions(&kind),

@@ -61,7 +61,7 @@ pub fn root_paths(api: &Arc<Api>) -> Value {
         "/version",
     ];
     let mut paths: Vec<String> = fixed.map(str::to_owned).to_vec();
-    for kind in api.registry.table().kinds().iter().filter(|k| !k.group.is_empty()) {
+    for kind in api.table().kinds().iter().filter(|k| !k.group.is_empty()) {
         paths.push(format!("/apis/{}", kind.group));
         paths.push(format!("/apis/{}/{}", kind.group, kind.version));
     }
@@ -72,7 +72,7 @@ pub fn root_paths(api: &Arc<Api>) -> Value {
 
 /// Answers a discovery request in the form its `Accept` header asks for.
 pub async fn discovery<B>(api: &Arc<Api>, wanted: &Discovery, request: &Request<B>) -> Response<Body> {
-    let table = api.registry.table();
+    let table = api.table();
     let aggregated = wants_aggregated(request);
     let name = match wanted {
         Discovery::CoreVersions if aggregated => "aggregated /api".to_owned(),
@@ -114,7 +114,7 @@ const OPENAPI_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.
 
 /// Answers a request below `/openapi`.
 pub async fn openapi<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Response<Body> {
-    let table = api.registry.table();
+    let table = api.table();
     let document = match path.trim_end_matches('/') {
         "/openapi/v2" if accepts(request, JSON) => {
             let make =
@@ -162,7 +162,7 @@ fn not_acceptable(served: &[&str]) -> Response<Body> {
 
 /// One OpenAPI v3 document. Under a URL with its hash it never changes; a former hash leads to the present one.
 async fn openapi_v3<B>(api: &Arc<Api>, name: &str, request: &Request<B>) -> Response<Body> {
-    let versions = api.documents.versions(&api.registry.table()).await;
+    let versions = api.documents.versions(&api.table()).await;
     let Some(version) = versions.get(name) else { return crate::http::not_a_path() };
     let asked =
         request.uri().query().into_iter().flat_map(|q| q.split('&')).find_map(|p| p.strip_prefix("hash="));

@@ -48,6 +48,10 @@ pub async fn create_object(
     warnings: &mut Vec<String>,
 ) -> Result<Value, Status> {
     let kind = &ctx.kind;
+    if !kind.verbs.contains(&"create") {
+        // An apply can come here, too.
+        return Err(Status::method_not_allowed());
+    }
     object = body::read_as(kind, object)?;
     if !object.resource_version().is_empty() && object.resource_version() != "0" {
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));

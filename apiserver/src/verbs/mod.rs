@@ -101,7 +101,7 @@ impl Ctx {
     /// # Errors
     /// 404 when that is not served.
     pub fn of(self, group: &str, version: &str, plural: &str) -> Result<Self, Status> {
-        let table = self.api.registry.table();
+        let table = self.api.table();
         let kind = table.find(group, version, plural).cloned().ok_or_else(Status::no_such_resource)?;
         let resource =
             self.api.cache.resource(&kind.storage_prefix()).ok_or_else(Status::no_such_resource)?;
@@ -236,7 +236,7 @@ pub fn shown_value(kind: &Kind, object: &CachedObject) -> Result<Value, Status> 
 pub fn shown(kind: &Kind, object: &CachedObject) -> Result<Bytes, Status> {
     match &kind.stored_as {
         None => return Ok(object.json()),
-        Some(StoredAs { conversion: Conversion::Rename, .. }) => {
+        Some(StoredAs { conversion: Conversion::Rename, .. }) if !kind.is_custom() => {
             if let Some(renamed) = object.renamed(&kind.api_version()) {
                 return Ok(renamed);
             }

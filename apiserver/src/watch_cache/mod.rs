@@ -23,7 +23,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use object::{CachedObject, Fields, FieldsFn, TAIL, Verb, with_resource_version};
+pub use object::{CachedObject, Fields, FieldsFn, ReadFn, TAIL, Verb, with_resource_version};
 pub use objects::{Objects, Scope};
 pub use resource::{Expired, Resource, ResourceSpec, Snapshot};
 pub use watcher::{Ended, Filter, WatchEvent, WatchFrom, Watcher};
@@ -127,17 +127,30 @@ impl WatchCache {
         resource
     }
 
+    /// Keeps a resource in another way from now on. Its watchers end: what they were told may be seen
+    /// differently now.
+    pub fn replace(&self, spec: ResourceSpec) {
+        let mut registry = self.registry.lock();
+        let prefix = spec.prefix.clone();
+        let Some(old) = registry.resources.get(&prefix).cloned() else {
+            drop(registry);
+            self.add(spec);
+            return;
+        };
+        let revision = self.revision().max(old.changed());
+        let new = Arc::new(Resource::new(spec, self.applied.subscribe(), revision, &old.items()));
+        registry.resources.insert(prefix.clone(), Arc::clone(&new));
+        self.resources.write().insert(prefix, new);
+        old.remove();
+    }
+
     /// Stops serving a resource and ends its watchers. Its objects stay in the store.
     pub fn remove(&self, prefix: &str) {
         let mut registry = self.registry.lock();
         let Some(resource) = registry.resources.remove(prefix) else { return };
         self.resources.write().remove(prefix);
         resource.remove();
-        for object in resource.snapshot().objects.scan(&Scope::All, None) {
-            let key = format!("{prefix}{}", object.key());
-            let item = KeyValue { key: key.clone(), value: object.stored(), revision: object.revision() };
-            registry.unclaimed.insert(key, item);
-        }
+        registry.unclaimed.extend(resource.items().into_iter().map(|item| (item.key.clone(), item)));
     }
 
     /// The resource with this prefix.

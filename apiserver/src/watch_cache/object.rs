@@ -54,6 +54,9 @@ pub type Fields = Vec<(Cow<'static, str>, String)>;
 /// Reads the selectable fields out of an object's JSON.
 pub type FieldsFn = Arc<dyn Fn(&[u8]) -> Fields + Send + Sync>;
 
+/// Shows a stored object as it is to be seen; `None` when that is as it is.
+pub type ReadFn = Arc<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync>;
+
 /// One state of one object.
 pub struct CachedObject {
     key: Box<str>,
@@ -64,6 +67,8 @@ pub struct CachedObject {
     digits: u32,
     labels: Box<[(Box<str>, Box<str>)]>,
     fields: Box<[(Cow<'static, str>, String)]>,
+    /// The stored bytes, where they are not what is seen.
+    stored: Option<Bytes>,
 }
 
 impl CachedObject {
@@ -98,7 +103,14 @@ impl CachedObject {
             digits,
             labels: found.labels.into(),
             fields: fields.map(|fields| fields(value).into()).unwrap_or_default(),
+            stored: None,
         })
+    }
+
+    /// The same state, stored as other bytes than those that are seen.
+    pub(super) fn stored_as(mut self, stored: &[u8]) -> Self {
+        self.stored = Some(Bytes::copy_from_slice(stored));
+        self
     }
 
     /// The key below the resource's prefix: `namespace/name`, or `name`.
@@ -180,11 +192,15 @@ impl CachedObject {
             digits: (start - old_head + head.len()) as u32,
             labels: self.labels.clone(),
             fields: self.fields.clone(),
+            stored: None,
         }
     }
 
     /// The value as the store has it, without the resource version.
     pub fn stored(&self) -> Bytes {
+        if let Some(stored) = &self.stored {
+            return stored.clone();
+        }
         let json = self.json();
         let start = self.digits as usize - self.verb.head().len() - FIELD.len();
         let mut end = start + FIELD.len() + itoa(self.revision).text().len() + 1;
@@ -196,7 +212,7 @@ impl CachedObject {
 
     /// The bytes this object holds on to.
     pub(super) fn size(&self) -> usize {
-        self.frame.len() + 128
+        self.frame.len() + self.stored.as_ref().map_or(0, Bytes::len) + 128
     }
 }
 

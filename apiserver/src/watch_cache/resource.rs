@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use super::object::{CachedObject, FieldsFn, Verb};
+use super::object::{CachedObject, FieldsFn, ReadFn, Verb};
 use super::objects::{Objects, Scope};
 use super::watcher::{Ended, Event, Filter, Queue, WatchFrom, Watcher};
 use crate::store::{Change, KeyValue, Revision};
@@ -29,6 +29,8 @@ pub struct ResourceSpec {
     pub prefix: String,
     /// Its selectable fields, if it has any besides name and namespace.
     pub fields: Option<FieldsFn>,
+    /// How stored objects are to be seen, if not as they are stored.
+    pub read: Option<ReadFn>,
 }
 
 /// All objects of a resource at one revision.
@@ -156,6 +158,22 @@ impl Resource {
     /// The revision up to which the whole registry has been applied.
     pub(super) fn applied(&self) -> Revision {
         *self.applied.borrow()
+    }
+
+    /// All objects as they are stored.
+    pub(super) fn items(&self) -> Vec<KeyValue> {
+        let objects = self.state.read().objects.clone();
+        let item = |object: &Arc<CachedObject>| KeyValue {
+            key: format!("{}{}", self.spec.prefix, object.key()),
+            value: object.stored(),
+            revision: object.revision(),
+        };
+        objects.scan(&Scope::All, None).map(item).collect()
+    }
+
+    /// The revision of the last change of the resource, or of the load.
+    pub fn changed(&self) -> Revision {
+        self.state.read().changed
     }
 
     /// The object with this key (`namespace/name` or `name`).
@@ -326,7 +344,10 @@ fn object(
     revision: Revision,
     verb: Verb,
 ) -> Option<Arc<CachedObject>> {
-    let object = CachedObject::new(key, value, revision, verb, spec.fields.as_ref());
+    let shown = spec.read.as_ref().and_then(|read| read(value));
+    let object =
+        CachedObject::new(key, shown.as_deref().unwrap_or(value), revision, verb, spec.fields.as_ref());
+    let object = object.map(|object| if shown.is_some() { object.stored_as(value) } else { object });
     if object.is_none() {
         tracing::warn!(prefix = spec.prefix, key, revision, "Ignored a stored value that is no object");
     }

@@ -7,7 +7,7 @@ use super::*;
 use crate::store::{Committed, EmbeddedStore, Op};
 
 fn spec(prefix: &str) -> ResourceSpec {
-    ResourceSpec { prefix: prefix.into(), fields: None }
+    ResourceSpec { prefix: prefix.into(), fields: None, read: None }
 }
 
 async fn started(store: Arc<dyn Store>) -> (Arc<WatchCache>, tokio_util::sync::DropGuard) {

@@ -1,0 +1,599 @@
+#![allow(clippy::unwrap_used)]
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{check, fill, kind, names, paths, schema::Schema};
+use crate::{field::Path, kind::Kind};
+
+/// A definition of widgets with one version, accepted.
+fn definition(schema: Value, version: Value) -> Value {
+    let mut versions =
+        json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}});
+    versions.as_object_mut().unwrap().extend(version.as_object().cloned().unwrap_or_default());
+    let names =
+        json!({"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"});
+    json!({
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [versions]},
+        "status": {"acceptedNames": names},
+    })
+}
+
+fn row(schema: Value, version: Value) -> Kind {
+    kind::rows(&definition(schema, version)).remove(0)
+}
+
+fn of_spec(spec: Value) -> Value {
+    json!({"type": "object", "properties": {"spec": spec, "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}})
+}
+
+fn object(spec: Value) -> Value {
+    json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": spec})
+}
+
+/// The errors of an object whose spec has the given schema.
+fn errors(schema: &Value, spec: Value) -> Vec<String> {
+    let kind = row(of_spec(schema.clone()), json!({}));
+    kind.rules.validate(&object(spec)).0.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn values_keep_to_their_schema() {
+    for (schema, value, expected) in [
+        (
+            json!({"type": "integer"}),
+            json!("x"),
+            "spec: Invalid value: \"string\": spec in body must be of type integer: \"string\"",
+        ),
+        (
+            json!({"type": "integer"}),
+            json!(1.5),
+            "spec: Invalid value: \"number\": spec in body must be of type integer: \"number\"",
+        ),
+        (
+            json!({"type": "string"}),
+            json!(null),
+            "spec: Invalid value: \"null\": spec in body must be of type string: \"null\"",
+        ),
+        (
+            json!({"x-kubernetes-int-or-string": true}),
+            json!(true),
+            "spec: Invalid value: \"boolean\": spec in body must be of type integer,string: \"boolean\"",
+        ),
+        (
+            json!({"type": "integer", "minimum": 1}),
+            json!(0),
+            "spec: Invalid value: 0: spec in body should be greater than or equal to 1",
+        ),
+        (
+            json!({"type": "integer", "minimum": 1, "exclusiveMinimum": true}),
+            json!(1),
+            "spec: Invalid value: 1: spec in body should be greater than 1",
+        ),
+        (
+            json!({"type": "integer", "maximum": 10}),
+            json!(11),
+            "spec: Invalid value: 11: spec in body should be less than or equal to 10",
+        ),
+        (
+            json!({"type": "integer", "multipleOf": 5}),
+            json!(7),
+            "spec: Invalid value: 7: spec in body should be a multiple of 5",
+        ),
+        (
+            json!({"type": "string", "pattern": "^a+$"}),
+            json!("b"),
+            "spec: Invalid value: \"b\": spec in body should match '^a+$'",
+        ),
+        (
+            json!({"type": "string", "minLength": 2}),
+            json!("b"),
+            "spec: Invalid value: \"b\": spec in body should be at least 2 chars long",
+        ),
+        (
+            json!({"type": "string", "maxLength": 1}),
+            json!("bb"),
+            "spec: Too long: may not be more than 1 bytes",
+        ),
+        (
+            json!({"type": "string", "enum": ["a", "b"]}),
+            json!("c"),
+            "spec: Unsupported value: \"c\": supported values: \"a\", \"b\"",
+        ),
+        (
+            json!({"type": "string", "format": "date-time"}),
+            json!("now"),
+            "spec: Invalid value: \"now\": spec in body must be of type date-time: \"now\"",
+        ),
+        (
+            json!({"type": "array", "maxItems": 1, "items": {"type": "integer"}}),
+            json!([1, 2]),
+            "spec: Too many: 2: must have at most 1 items",
+        ),
+        (
+            json!({"type": "array", "minItems": 1, "items": {"type": "integer"}}),
+            json!([]),
+            "spec: Invalid value: 0: spec in body should have at least 1 items",
+        ),
+        (
+            json!({"type": "array", "items": {"type": "integer"}}),
+            json!([1, "x"]),
+            "spec[1]: Invalid value: \"string\": spec[1] in body must be of type integer: \"string\"",
+        ),
+        (
+            json!({"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}}),
+            json!({}),
+            "spec.a: Required value",
+        ),
+        (
+            json!({"type": "object", "maxProperties": 1, "additionalProperties": {"type": "string"}}),
+            json!({"a": "1", "b": "2"}),
+            "spec: Too many: 2: must have at most 1 items",
+        ),
+        (
+            json!({"type": "object", "additionalProperties": {"type": "string"}}),
+            json!({"a": 1}),
+            "spec.a: Invalid value: \"integer\": spec.a in body must be of type string: \"integer\"",
+        ),
+        (
+            json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}}),
+            json!(["a", "b", "a"]),
+            "spec[2]: Duplicate value: \"a\"",
+        ),
+        (
+            json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": {"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}}}}),
+            json!([{"k": "a"}, {"k": "a"}]),
+            "spec[1]: Duplicate value: {\"k\":\"a\"}",
+        ),
+        (
+            json!({"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true}),
+            json!({"apiVersion": "v1"}),
+            "spec.kind: Required value",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "integer"}}, "not": {"required": ["a"]}}),
+            json!({"a": 1}),
+            "<nil>: Invalid value: \"\": \"spec\" must not validate the schema (not)",
+        ),
+    ] {
+        assert_eq!(errors(&schema, value.clone()), [expected], "{schema} {value}");
+    }
+}
+
+#[test]
+fn logic_is_told_with_its_closest_part() {
+    let schema = json!({
+        "type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+        "oneOf": [{"required": ["a"]}, {"required": ["b"]}],
+    });
+    assert!(errors(&schema, json!({"a": 1})).is_empty());
+    assert_eq!(
+        errors(&schema, json!({})),
+        [
+            "<nil>: Invalid value: \"\": \"spec\" must validate one and only one schema (oneOf). Found none valid",
+            "spec.a: Required value",
+        ]
+    );
+    assert_eq!(
+        errors(&schema, json!({"a": 1, "b": 1})),
+        [
+            "<nil>: Invalid value: \"\": \"spec\" must validate one and only one schema (oneOf). Found 2 valid alternatives"
+        ]
+    );
+    let schema = json!({"type": "integer", "anyOf": [{"minimum": 10}, {"maximum": 1}]});
+    assert!(errors(&schema, json!(0)).is_empty());
+    assert_eq!(errors(&schema, json!(5)).len(), 2);
+    let schema = json!({"type": "integer", "allOf": [{"minimum": 10}, {"maximum": 20}]});
+    assert_eq!(
+        errors(&schema, json!(5)),
+        [
+            "spec: Invalid value: 5: spec in body should be greater than or equal to 10",
+            "<nil>: Invalid value: \"\": \"spec\" must validate all the schemas (allOf)",
+        ]
+    );
+}
+
+#[test]
+fn objects_are_filled_and_pruned() {
+    let schema = of_spec(json!({
+        "type": "object",
+        "properties": {
+            "a": {"type": "string", "default": "x"},
+            "n": {"type": "string", "nullable": true, "default": "x"},
+            "o": {"type": "object", "default": {}, "properties": {"p": {"type": "integer", "default": 1}}},
+            "plain": {"type": "string"},
+            "list": {"type": "array", "items": {"type": "object", "properties": {"q": {"type": "boolean", "default": true}}}},
+            "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"r": {"type": "string"}}}},
+            "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"in": {"type": "object", "properties": {"s": {"type": "string"}}}}},
+        },
+    }));
+    let kind = row(schema, json!({}));
+    let filled = kind.rules.default(json!({
+        "metadata": {"name": "a", "labels": {"l": "v"}}, "other": 1,
+        "spec": {"n": null, "plain": null, "extra": 1, "list": [{}, {"q": false, "z": 1}],
+                 "map": {"k": {"r": "1", "z": 1}}, "open": {"any": 1, "in": {"s": "1", "z": 1}}},
+    }));
+    assert_eq!(
+        filled.unwrap(),
+        json!({
+            "apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a", "labels": {"l": "v"}},
+            "spec": {"a": "x", "n": null, "o": {"p": 1}, "list": [{"q": true}, {"q": false}],
+                     "map": {"k": {"r": "1"}}, "open": {"any": 1, "in": {"s": "1"}}},
+        })
+    );
+}
+
+#[test]
+fn what_was_wrong_before_may_stay() {
+    let schema = of_spec(json!({
+        "type": "object", "properties": {
+            "a": {"type": "string", "maxLength": 1},
+            "b": {"type": "string", "x-kubernetes-validations": [{"rule": "self.startsWith('b')"}]},
+            "parts": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+                      "items": {"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}, "v": {"type": "integer", "maximum": 1}}}},
+            "atoms": {"type": "array", "items": {"type": "integer", "maximum": 1}},
+        },
+    }));
+    let kind = row(schema, json!({}));
+    let old = object(json!({"a": "long", "b": "x", "parts": [{"k": "p", "v": 5}], "atoms": [5]}));
+    let tell = |spec: Value| -> Vec<String> {
+        let new = object(spec);
+        kind.rules
+            .validate_update(&new, &old, crate::kind::Part::Main)
+            .0
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    };
+    let same = json!({"a": "long", "b": "x", "parts": [{"k": "o"}, {"k": "p", "v": 5}], "atoms": [5]});
+    assert!(tell(same.clone()).is_empty());
+    let told = kind.rules.warnings(&object(same), Some(&old));
+    assert_eq!(told, ["spec.b: Invalid value: \"x\": failed rule: self.startsWith('b')"]);
+    assert_eq!(tell(json!({"a": "other", "b": "x"})), ["spec.a: Too long: may not be more than 1 bytes"]);
+    assert_eq!(tell(json!({"b": "y"})), ["spec.b: Invalid value: \"y\": failed rule: self.startsWith('b')"]);
+    assert_eq!(
+        tell(json!({"atoms": [5, 1]})),
+        ["spec.atoms[0]: Invalid value: 5: spec.atoms[0] in body should be less than or equal to 1"]
+    );
+}
+
+#[test]
+fn rules_hold_objects() {
+    let schema = json!({
+        "type": "object",
+        "x-kubernetes-validations": [{"rule": "self.metadata.name != 'bad'", "message": "no bad names"}],
+        "properties": {"spec": {
+            "type": "object",
+            "x-kubernetes-validations": [
+                {"rule": "self.min <= self.max", "messageExpression": "'%d is more than %d'.format([self.min, self.max])"},
+                {"rule": "!has(self.fixed) || self.fixed == oldSelf.fixed", "message": "fixed is immutable", "reason": "FieldValueForbidden", "fieldPath": ".fixed"},
+                {"rule": "oldSelf.hasValue() || self.max < 100", "optionalOldSelf": true, "message": "start small"},
+            ],
+            "properties": {"min": {"type": "integer"}, "max": {"type": "integer"}, "fixed": {"type": "string"}},
+        }},
+    });
+    let kind = row(schema, json!({}));
+    let tell = |new: &Value, old: Option<&Value>| -> Vec<String> {
+        let errors = match old {
+            None => kind.rules.validate(new),
+            Some(old) => kind.rules.validate_update(new, old, crate::kind::Part::Main),
+        };
+        errors.0.iter().map(ToString::to_string).collect()
+    };
+    let fine = object(json!({"min": 1, "max": 2, "fixed": "a"}));
+    assert!(tell(&fine, None).is_empty());
+    assert_eq!(tell(&object(json!({"min": 3, "max": 2})), None), ["spec: Invalid value: 3 is more than 2"]);
+    assert_eq!(tell(&object(json!({"min": 1, "max": 200})), None), ["spec: Invalid value: start small"]);
+    let changed = object(json!({"min": 1, "max": 200, "fixed": "b"}));
+    assert_eq!(tell(&changed, Some(&fine)), ["spec.fixed: Forbidden: fixed is immutable"]);
+    let mut bad = fine.clone();
+    bad["metadata"]["name"] = json!("bad");
+    assert_eq!(tell(&bad, None), ["<nil>: Invalid value: no bad names"]);
+    let missing = object(json!({"min": 3}));
+    assert_eq!(
+        tell(&missing, None)[0],
+        "spec: Invalid value: \"object\": no such key: max evaluating rule: self.min <= self.max"
+    );
+}
+
+#[test]
+fn expensive_rules_are_given_up() {
+    let schema = of_spec(json!({
+        "type": "object", "properties": {"large": {
+            "type": "array", "maxItems": 725, "items": {"type": "integer"},
+            "x-kubernetes-validations": [{"rule": "self.all(x, self.all(y, x == y))"}],
+        }},
+    }));
+    assert!(check::check(&schema, false, false, &Path::new("at")).is_empty());
+    let kind = row(schema, json!({}));
+    let told = kind.rules.validate(&object(json!({"large": vec![20; 725]})));
+    assert!(told.0[0].body.contains("call cost exceeds limit"), "{told:?}");
+    assert!(kind.rules.validate(&object(json!({"large": vec![20; 20]}))).is_empty());
+}
+
+fn schema_errors(schema: &Value) -> Vec<String> {
+    check::check(schema, false, false, &Path::new("at")).0.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn schemas_are_structural() {
+    for (schema, expected) in [
+        (json!({}), "at.type: Required value: must not be empty at the root"),
+        (json!({"type": "string"}), "at.type: Invalid value: \"string\": must be object at the root"),
+        (
+            json!({"type": "object", "properties": {"a": {}}}),
+            "at.properties[a].type: Required value: must not be empty for specified object fields",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "array"}}}),
+            "at.properties[a].items: Required value: must be specified",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "array", "items": {}}}}),
+            "at.properties[a].items.type: Required value: must not be empty for specified array items",
+        ),
+        (
+            json!({"type": "object", "additionalProperties": {"type": "string"}}),
+            "at.additionalProperties: Forbidden: must not be used at the root",
+        ),
+        (
+            json!({"type": "object", "anyOf": [{"properties": {"a": {"minimum": 1}}}]}),
+            "at.properties[a]: Required value: because it is defined in at.anyOf[0].properties[a]",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "integer", "anyOf": [{"type": "integer"}]}}}),
+            "at.properties[a].anyOf[0].type: Forbidden: must be empty to be structural",
+        ),
+        (
+            json!({"type": "object", "properties": {"metadata": {"type": "object", "properties": {"labels": {"type": "object"}}}}}),
+            "at.properties[metadata]: Forbidden: must not specify anything other than name and generateName, but metadata is implicitly specified",
+        ),
+        (
+            json!({"type": "object", "properties": {"kind": {"type": "integer"}}}),
+            "at.properties[kind].type: Invalid value: \"integer\": must be string",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "("}}}),
+            "at.properties[a].pattern: Invalid value: \"(\": must be a valid regular expression, but isn't: error parsing regexp: unclosed group",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "string", "default": 1}}}),
+            "at.properties[a].default: Invalid value: \"integer\": at.properties[a].default in body must be of type string: \"integer\"",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "object", "default": {"b": 1}}}}),
+            "at.properties[a].default: Invalid value: {\"b\":1}: must not have unknown fields",
+        ),
+        (
+            json!({"type": "object", "properties": {"metadata": {"type": "object", "properties": {"name": {"type": "string", "default": "x"}}}}}),
+            "at.properties[metadata].properties[name].default: Forbidden: must not be set in top-level metadata",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "set"}}}),
+            "at.properties[a].type: Unsupported value: \"set\": supported values: \"array\", \"boolean\", \"integer\", \"number\", \"object\", \"string\"",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "string"}}, "additionalProperties": {"type": "string"}}}}),
+            "at.properties[a].additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}, "uniqueItems": true}}}),
+            "at.properties[a].uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["x"]}}}),
+            "at.properties[a].items.type: Invalid value: \"string\": must be object if parent array's x-kubernetes-list-type is map",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "object", "properties": {"k": {"type": "string"}}}, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]}}}),
+            "at.properties[a].items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
+        ),
+        (
+            json!({"type": "object", "x-kubernetes-preserve-unknown-fields": false}),
+            "at.x-kubernetes-preserve-unknown-fields: Invalid value: false: must be true or undefined",
+        ),
+        (json!({"type": "object", "$ref": "x"}), "at.$ref: Forbidden: $ref is not supported"),
+        (
+            json!({"type": "object", "nullable": true}),
+            "at.nullable: Forbidden: nullable cannot be true at the root",
+        ),
+    ] {
+        assert_eq!(schema_errors(&schema), [expected], "{schema}");
+    }
+    let fine = json!({
+        "type": "object", "properties": {
+            "port": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]},
+            "size": {"x-kubernetes-int-or-string": true, "allOf": [{"anyOf": [{"type": "integer"}, {"type": "string"}]}, {"pattern": "^[0-9]+$"}]},
+            "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 5}}},
+        },
+    });
+    assert!(schema_errors(&fine).is_empty(), "{:?}", schema_errors(&fine));
+}
+
+#[test]
+fn rules_of_a_schema_are_checked() {
+    let of = |rule: Value| {
+        of_spec(
+            json!({"type": "object", "properties": {"x": {"type": "integer"}}, "x-kubernetes-validations": [rule]}),
+        )
+    };
+    let at = "at.properties[spec].x-kubernetes-validations[0]";
+    for (rule, field, part) in [
+        (
+            json!({"rule": "self.z == 100"}),
+            "rule",
+            "compilation failed: ERROR: <input>:1:5: undefined field 'z'",
+        ),
+        (json!({"rule": "self.x"}), "rule", "cel expression must evaluate to a bool"),
+        (json!({"rule": "self.x ="}), "rule", "Syntax error"),
+        (json!({"rule": " "}), "rule", "Required value: rule is not specified"),
+        (json!({"rule": "true", "message": " "}), "message", "message must be non-empty if specified"),
+        (
+            json!({"rule": "true\n&& true"}),
+            "message",
+            "message must be specified if rule contains line breaks",
+        ),
+        (
+            json!({"rule": "true", "messageExpression": "self.x"}),
+            "messageExpression",
+            "must evaluate to a string",
+        ),
+        (json!({"rule": "true", "reason": "Nope"}), "reason", "Unsupported value: \"Nope\""),
+        (json!({"rule": "true", "fieldPath": ".nope"}), "fieldPath", "fieldPath must be a valid path"),
+        (
+            json!({"rule": "true", "optionalOldSelf": true}),
+            "optionalOldSelf",
+            "may not be set if oldSelf is not used in rule",
+        ),
+    ] {
+        let told = schema_errors(&of(rule.clone()));
+        assert_eq!(told.len(), 1, "{rule}: {told:?}");
+        assert!(
+            told[0].starts_with(&format!("{at}.{field}: ")) && told[0].contains(part),
+            "{rule}: {told:?}"
+        );
+    }
+    assert!(schema_errors(&of(json!({"rule": "self.x > oldSelf.x", "fieldPath": ".x"}))).is_empty());
+    let list = of_spec(
+        json!({"type": "array", "items": {"type": "integer", "x-kubernetes-validations": [{"rule": "self > oldSelf"}]}}),
+    );
+    assert!(schema_errors(&list).iter().any(|e| e.contains(
+        "oldSelf cannot be used on the uncorrelatable portion of the schema within at.properties[spec]"
+    )));
+    let costly = of_spec(json!({"type": "object", "properties": {"x": {"type": "array", "items": {
+        "type": "array", "items": {"type": "string"}, "x-kubernetes-validations": [{"rule": "self.all(s, s == 'string constant')"}]}}}}));
+    let told = schema_errors(&costly);
+    assert!(told[0].contains("estimated rule cost exceeds budget by factor of more than 100x"), "{told:?}");
+    assert!(
+        told.last().unwrap().contains("estimated rule cost total for entire OpenAPIv3 schema exceeds budget"),
+        "{told:?}"
+    );
+    // What was accepted once is not judged by the cost of single rules again.
+    let again = check::check(&costly, false, true, &Path::new("at"));
+    assert!(again.0.iter().all(|e| !e.body.contains("estimated rule cost exceeds")), "{again:?}");
+}
+
+#[test]
+fn rows_are_made_from_a_definition() {
+    let version = json!({
+        "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n", "labelSelectorPath": ".status.s"}},
+        "additionalPrinterColumns": [
+            {"name": "N", "type": "integer", "jsonPath": ".spec.n"},
+            {"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status", "priority": 1},
+            {"name": "When", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+            {"name": "All", "type": "string", "jsonPath": ".spec.list"},
+        ],
+        "selectableFields": [{"jsonPath": ".spec.color"}, {"jsonPath": ".spec.n"}],
+        "deprecated": true,
+    });
+    let mut definition =
+        definition(of_spec(json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})), version);
+    definition["spec"]["versions"].as_array_mut().unwrap().push(json!({
+        "name": "v1beta1", "served": true, "storage": false, "schema": {"openAPIV3Schema": {"type": "object"}},
+    }));
+    let rows = kind::rows(&definition);
+    let [row, other] = rows.as_slice() else { panic!("two versions") };
+    assert!(row.is_stored_form() && !other.is_stored_form() && row.has_status() && !other.has_status());
+    assert_eq!(row.scale.as_ref().unwrap().selector, Some(vec!["status".into(), "s".into()]));
+    let object = json!({
+        "metadata": {"name": "a", "creationTimestamp": "2024-01-01T00:00:00Z"},
+        "spec": {"n": 3, "color": "red", "list": ["x", "y"]},
+        "status": {"conditions": [{"type": "Other", "status": "False"}, {"type": "Ready", "status": "True"}]},
+    });
+    let now = "2024-01-01T00:01:00Z".parse().unwrap();
+    assert_eq!(
+        row.rules.cells(&object, now),
+        [json!("a"), json!(3), json!("True"), json!("60s"), json!("[\"x\",\"y\"]")]
+    );
+    assert_eq!(row.rules.columns()[2].priority, 1);
+    assert_eq!(
+        row.rules.selectable_fields(&object),
+        [("spec.color".into(), "red".to_owned()), ("spec.n".into(), "3".to_owned())]
+    );
+    assert_eq!(row.rules.warnings(&object, None), ["example.com/v1 Widget is deprecated"]);
+    assert_eq!(other.rules.columns().iter().map(|c| c.name.to_string()).collect::<Vec<_>>(), ["Name", "Age"]);
+    assert_eq!(other.own_form(object)["apiVersion"], "example.com/v1beta1");
+    // What a webhook would have to convert is not served.
+    definition["spec"]["conversion"] = json!({"strategy": "Webhook"});
+    assert_eq!(kind::rows(&definition).len(), 1);
+}
+
+#[test]
+fn two_definitions_do_not_share_a_name() {
+    let first = definition(json!({"type": "object"}), json!({}));
+    let mut second = first.clone();
+    second["metadata"]["name"] = json!("gadgets.example.com");
+    second["spec"]["names"] = json!({"plural": "gadgets", "singular": "gadget", "kind": "Widget", "listKind": "GadgetList", "shortNames": ["widget"]});
+    second.as_object_mut().unwrap().remove("status");
+    let all = [first.clone(), second.clone()];
+    let status = names::status(&second, &all, "t").unwrap();
+    let told: Vec<String> = status["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| format!("{}={} {}: {}", c["type"], c["status"], c["reason"], c["message"]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "\"NamesAccepted\"=\"False\" \"KindConflict\": \"\\\"Widget\\\" is already in use\"",
+            "\"Established\"=\"False\" \"NotAccepted\": \"not all names are accepted\"",
+        ]
+    );
+    assert_eq!(
+        status["acceptedNames"],
+        json!({"plural": "gadgets", "singular": "gadget", "listKind": "GadgetList"})
+    );
+    // Alone it is established, and then there is nothing more to say.
+    let mut alone = second;
+    alone["status"] = names::status(&alone, &[], "t").unwrap();
+    assert!(names::holds(&alone, "Established") && names::holds(&alone, "NamesAccepted"));
+    assert_eq!(alone["status"]["acceptedNames"], alone["spec"]["names"]);
+    assert_eq!(names::status(&alone, &all, "later"), None);
+}
+
+#[test]
+fn paths_lead_to_values() {
+    let value = json!({"a": {"b.c": [{"n": 1, "s": "x"}, {"n": 2}]}, "d": {"e": 1}});
+    let find = |path: &str| -> Vec<Value> {
+        paths::JsonPath::parse(path).unwrap().find(&value).into_iter().cloned().collect()
+    };
+    assert_eq!(find(".a.b\\.c[0].n"), [json!(1)]);
+    assert_eq!(find(".a['b.c'][-1].n"), [json!(2)]);
+    assert_eq!(find(".a.b\\.c[*].n"), [json!(1), json!(2)]);
+    assert_eq!(find(".a.b\\.c[?(@.n>1)].n"), [json!(2)]);
+    assert_eq!(find(".a.b\\.c[?(@.s)].n"), [json!(1)]);
+    assert_eq!(find(".a.b\\.c[0:1].n"), [json!(1)]);
+    assert_eq!(find("..e"), [json!(1)]);
+    assert!(find(".nope.x").is_empty());
+    assert!(paths::JsonPath::parse(".a[").is_err() && paths::JsonPath::parse("a").is_err());
+}
+
+#[test]
+fn kinds_are_published_with_what_every_object_has() {
+    let kind = row(
+        of_spec(
+            json!({"type": "object", "properties": {"p": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}}}),
+        ),
+        json!({}),
+    );
+    let mut generator = crate::schema::schema_generator();
+    let schema = kind.rules.schema(&mut generator).to_value();
+    assert_eq!(schema["properties"]["kind"]["type"], "string");
+    assert!(schema["properties"]["metadata"]["$ref"].as_str().unwrap().ends_with("ObjectMeta"));
+    assert_eq!(schema["properties"]["spec"]["properties"]["p"], json!({"x-kubernetes-int-or-string": true}));
+}
+
+proptest! {
+    #[test]
+    fn no_schema_and_no_value_panics(schema in crate::schema::tests::any_json(), value in crate::schema::tests::any_json()) {
+        check::check(&schema, true, false, &Path::new("at"));
+        let mut filled = value.clone();
+        let read = Schema::read(&schema);
+        fill::drop_nulls(&mut filled, &read);
+        fill::defaults(&mut filled, &read);
+        fill::prune(&mut filled, &read, true);
+        let kind = row(schema, json!({}));
+        kind.rules.validate_update(&filled, &value, crate::kind::Part::Main);
+    }
+}
