@@ -9,8 +9,8 @@ use api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::Mutex;
 
-use crate::pod;
-use crate::status::Ended;
+use crate::pod_spec;
+use crate::pod_status::Ended;
 
 /// The pods that were let in and have not finished.
 #[derive(Default)]
@@ -21,18 +21,21 @@ pub struct Admission {
 impl Admission {
     /// Lets a pod in that runs already.
     pub fn keep(&self, pod: &Arc<Pod>) {
-        self.admitted.lock().insert(pod::uid(pod).to_owned(), Arc::clone(pod));
+        self.admitted.lock().insert(pod_spec::uid(pod).to_owned(), Arc::clone(pod));
     }
 
     /// Lets a pod in if it fits beside the others; else says why not.
     pub fn admit(&self, pod: &Arc<Pod>, node: Option<&Node>) -> Result<(), Ended> {
         let mut admitted = self.admitted.lock();
-        let others: Vec<&Pod> =
-            admitted.iter().filter(|(uid, _)| *uid != pod::uid(pod)).map(|(_, pod)| pod.as_ref()).collect();
+        let others: Vec<&Pod> = admitted
+            .iter()
+            .filter(|(uid, _)| *uid != pod_spec::uid(pod))
+            .map(|(_, pod)| pod.as_ref())
+            .collect();
         if let Some(node) = node {
             check(pod, &others, node)?;
         }
-        admitted.insert(pod::uid(pod).to_owned(), Arc::clone(pod));
+        admitted.insert(pod_spec::uid(pod).to_owned(), Arc::clone(pod));
         Ok(())
     }
 
@@ -63,14 +66,14 @@ pub fn check(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Ended> {
     let count = i64::try_from(others.len()).unwrap_or(i64::MAX);
     enough("pods", 1, count, room("pods").value())?;
     let mut asked: Vec<&str> = vec!["cpu", "memory"];
-    let containers = pod::init_containers(pod).iter().chain(&pod::spec(pod).containers);
+    let containers = pod_spec::init_containers(pod).iter().chain(&pod_spec::spec(pod).containers);
     let lists = containers.filter_map(|c| c.resources.as_ref()?.requests.as_ref());
     asked.extend(lists.flat_map(|list| list.keys()).map(String::as_str));
     asked.sort_unstable();
     asked.dedup();
     for resource in asked {
-        let sum: Quantity = others.iter().map(|other| pod::pod_request(other, resource)).sum();
-        let own = pod::pod_request(pod, resource);
+        let sum: Quantity = others.iter().map(|other| pod_spec::pod_request(other, resource)).sum();
+        let own = pod_spec::pod_request(pod, resource);
         let units = |q: Quantity| if resource == "cpu" { q.milli_value() } else { q.value() };
         enough(resource, units(own), units(sum), units(room(resource)))?;
     }
@@ -88,7 +91,7 @@ pub fn check(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Ended> {
 
 fn selected(pod: &Pod, node: &Node) -> bool {
     let labels = node.metadata.labels.as_ref();
-    let selector = pod::spec(pod).node_selector.iter().flatten();
+    let selector = pod_spec::spec(pod).node_selector.iter().flatten();
     selector.into_iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
 }
 
@@ -108,8 +111,9 @@ impl Port {
 }
 
 fn host_ports(pod: &Pod) -> Vec<Port> {
-    let sidecars = pod::init_containers(pod).iter().filter(|c| pod::init_role(c) == pod::Role::Sidecar);
-    let ports = sidecars.chain(&pod::spec(pod).containers).flat_map(|c| c.ports.iter().flatten());
+    let sidecars =
+        pod_spec::init_containers(pod).iter().filter(|c| pod_spec::init_role(c) == pod_spec::Role::Sidecar);
+    let ports = sidecars.chain(&pod_spec::spec(pod).containers).flat_map(|c| c.ports.iter().flatten());
     ports
         .filter_map(|port| {
             Some(Port {

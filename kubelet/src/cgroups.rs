@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::make::resources::{PERIOD, PodLimits, weight};
+use crate::runtime_config::resources::{PERIOD, PodLimits, weight};
 
 /// Controllers of v1 whose limits the kubelet sets or in which it finds processes.
 const V1: [&str; 9] =

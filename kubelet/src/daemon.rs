@@ -18,22 +18,22 @@ use parking_lot::RwLock;
 
 use crate::admission::Admission;
 use crate::args::Config;
-use crate::backend::Backend;
 use crate::cgroups::Cgroups;
 use crate::cri::{self, Runtime, RuntimeVersion};
 use crate::downward::NodeFacts;
-use crate::host::{Host, Places};
 use crate::images::Images;
 use crate::images::collect::{self, Collector};
+use crate::kubelet::{Kubelet, Places};
 use crate::log_rotation;
-use crate::node::{self, NodeKeeper, machine};
 use crate::node_network;
-use crate::objects::Objects;
-use crate::pods::Pods;
+use crate::node_status::{self, NodeKeeper, machine};
+use crate::pod_worker::Notes;
+use crate::pod_workers::PodWorkers;
+use crate::referenced_objects::Objects;
+use crate::server::backend::Backend;
+use crate::server::{self, ServerConfig};
 use crate::stats::Stats;
-use crate::streaming::{self, ServerConfig};
 use crate::volumes::{Rounds, Volumes};
-use crate::worker::Notes;
 
 /// How often a runtime that does not answer yet is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -76,7 +76,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     let notes = Notes::new(Recorder::new(client.clone(), "kubelet", Some(&config.node), tasks));
     let objects = Arc::new(Objects::new(client.clone()));
     let images = Arc::new(Images::new(runtime.clone(), objects.clone()));
-    let keeper = NodeKeeper::new(node::Around {
+    let keeper = NodeKeeper::new(node_status::Around {
         config: config.clone(),
         client: client.clone(),
         runtime: runtime.clone(),
@@ -89,7 +89,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     let (pulse, registered) = (keeper.pulse(), keeper.registered());
     let working = Gate::closed("the pods of this node are not known yet");
     let is_ours = keeper.spawn(tasks);
-    let host = Arc::new(Host {
+    let kubelet = Arc::new(Kubelet {
         places: Places {
             root: config.root_dir.clone(),
             logs: config.log_dir.clone(),
@@ -122,13 +122,13 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     });
     let server =
         ServerConfig { address: config.listen, tls: config.tls.clone(), client_ca: config.client_ca.clone() };
-    let backend = Arc::new(Backend(host.clone()));
+    let backend = Arc::new(Backend(kubelet.clone()));
     let started = working.clone();
     let health = Health::new()
         .live("syncloop", move || pulse.check())
         .ready("node-registration", move || registered.check())
         .ready("pod-workers", move || started.check());
-    streaming::spawn(tasks, &server, backend, metrics::registry(), health).await?;
+    server::spawn(tasks, &server, backend, metrics::registry(), health).await?;
     // Nothing is done in the name of a node that another machine keeps alive. When the keeper has ended
     // instead, the process is about to.
     if is_ours.await.is_err() {
@@ -144,25 +144,25 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         tasks.spawn("node network", node_network::run(network, nodes.clone(), tasks.token()));
     }
     // Variables for services are part of a pod's start, its fit is judged by the node's own object.
-    host.services.wait_synced().await;
-    host.nodes.wait_synced().await;
-    start_pods(&host).await;
+    kubelet.services.wait_synced().await;
+    kubelet.nodes.wait_synced().await;
+    start_pods(&kubelet).await;
     working.open();
-    keep_disk_free(&config, &host, tasks);
+    keep_disk_free(&config, &kubelet, tasks);
     Ok(())
 }
 
 /// Rotates logs and removes unused images for as long as the kubelet runs.
-fn keep_disk_free(config: &Config, host: &Arc<Host>, tasks: &Tasks) {
-    let (logs, limits, stop) = (host.clone(), config.logs, tasks.token());
+fn keep_disk_free(config: &Config, kubelet: &Arc<Kubelet>, tasks: &Tasks) {
+    let (logs, limits, stop) = (kubelet.clone(), config.logs, tasks.token());
     tasks.spawn("log rotation", async move {
         while stop.run_until_cancelled(tokio::time::sleep(log_rotation::LOOK)).await.is_some() {
             log_rotation::look(&*logs.runtime, &logs.places.logs, &logs.pods.list(), limits).await;
         }
         Ok(())
     });
-    let (kept, stop) = (host.clone(), tasks.token());
-    let mut collector = Collector::new(host.runtime.clone(), host.images.clone(), config.image_gc);
+    let (kept, stop) = (kubelet.clone(), tasks.token());
+    let mut collector = Collector::new(kubelet.runtime.clone(), kubelet.images.clone(), config.image_gc);
     tasks.spawn("image garbage collection", async move {
         while stop.run_until_cancelled(tokio::time::sleep(collect::LOOK)).await.is_some() {
             match collector.collect(Instant::now()).await {
@@ -198,8 +198,8 @@ async fn wait_for(runtime: &dyn Runtime) -> RuntimeVersion {
 }
 
 /// Starts the pods' workers, as soon as the runtime says what is left of earlier ones.
-async fn start_pods(host: &Arc<Host>) {
-    while let Err(error) = Pods::start(host.clone()).await {
+async fn start_pods(kubelet: &Arc<Kubelet>) {
+    while let Err(error) = PodWorkers::start(kubelet.clone()).await {
         tracing::warn!(%error, "Cannot ask the runtime what runs");
         tokio::time::sleep(ASK_AGAIN).await;
     }

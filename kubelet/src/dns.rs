@@ -4,7 +4,7 @@
 use k8s_cri::v1::DnsConfig;
 use k8s_openapi::api::core::v1::{HostAlias, Pod};
 
-use crate::pod;
+use crate::pod_spec;
 
 /// The node's own resolver, from its resolv.conf.
 pub fn parse(text: &str) -> DnsConfig {
@@ -25,18 +25,18 @@ pub fn parse(text: &str) -> DnsConfig {
 
 /// The pod's resolver.
 pub fn for_pod(pod: &Pod, node: &DnsConfig, cluster_dns: &[String], cluster_domain: &str) -> DnsConfig {
-    let spec = pod::spec(pod);
+    let spec = pod_spec::spec(pod);
     let policy = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
     let cluster_first = match policy {
         "ClusterFirstWithHostNet" => true,
-        "ClusterFirst" => !pod::host_network(pod),
+        "ClusterFirst" => !pod_spec::host_network(pod),
         _ => false,
     };
     let mut config = if policy == "None" {
         DnsConfig::default()
     } else if cluster_first && !cluster_dns.is_empty() {
         let own = [
-            format!("{}.svc.{cluster_domain}", pod::namespace(pod)),
+            format!("{}.svc.{cluster_domain}", pod_spec::namespace(pod)),
             format!("svc.{cluster_domain}"),
             cluster_domain.to_owned(),
         ];
@@ -96,7 +96,7 @@ pub fn hosts_file(
             text
         }
     };
-    let aliases: &[HostAlias] = pod::spec(pod).host_aliases.as_deref().unwrap_or_default();
+    let aliases: &[HostAlias] = pod_spec::spec(pod).host_aliases.as_deref().unwrap_or_default();
     if !aliases.is_empty() {
         text.push_str("\n# Entries added by HostAliases.\n");
         for alias in aliases {

@@ -7,7 +7,7 @@ use api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
-use crate::pod;
+use crate::pod_spec;
 
 /// What pods may learn of their node.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,7 +20,7 @@ pub struct NodeFacts {
 
 /// One field as text.
 pub fn field(pod: &Pod, pod_ips: &[String], node: &NodeFacts, path: &str) -> Result<String, String> {
-    let spec = pod::spec(pod);
+    let spec = pod_spec::spec(pod);
     let first = |list: &[String]| list.first().cloned().unwrap_or_default();
     if let Some((list, key)) = subscript(path) {
         let map = match list {
@@ -31,9 +31,9 @@ pub fn field(pod: &Pod, pod_ips: &[String], node: &NodeFacts, path: &str) -> Res
         return Ok(map.as_ref().and_then(|m| m.get(key)).cloned().unwrap_or_default());
     }
     Ok(match path {
-        "metadata.name" => pod::name(pod).to_owned(),
-        "metadata.namespace" => pod::namespace(pod).to_owned(),
-        "metadata.uid" => pod::uid(pod).to_owned(),
+        "metadata.name" => pod_spec::name(pod).to_owned(),
+        "metadata.namespace" => pod_spec::namespace(pod).to_owned(),
+        "metadata.uid" => pod_spec::uid(pod).to_owned(),
         "metadata.labels" => map_as_text(pod.metadata.labels.as_ref()),
         "metadata.annotations" => map_as_text(pod.metadata.annotations.as_ref()),
         "spec.nodeName" => spec.node_name.clone().unwrap_or_default(),
@@ -71,7 +71,7 @@ pub fn resource(
     let (list, name) = path.split_once('.').ok_or_else(unsupported)?;
     let of_node = || node.allocatable.get(name).map(Quantity::of);
     let amount = match list {
-        "limits" => pod::limit(container, name).or_else(of_node),
+        "limits" => pod_spec::limit(container, name).or_else(of_node),
         "requests" => {
             let requests = container.resources.as_ref().and_then(|r| r.requests.as_ref());
             requests.and_then(|r| r.get(name)).map(Quantity::of)

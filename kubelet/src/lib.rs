@@ -1,42 +1,47 @@
 //! The kubelet: runs the pods of one node, over CRI.
 //!
-//! `daemon` puts everything together. `pods` starts a `worker` for each pod of the node; the worker
-//! looks at the pod and its containers (`view`), asks `plan` for the next steps and carries them out
-//! with `cri`, `images`, `volumes` and `cgroups`. `make` says what the runtime is asked for, `status`
-//! what the API is told, `admission` which pods the node takes; like `plan` and `backoff` they are pure.
-//! `probes` watches running containers, `streaming` answers logs, exec, attach and port-forward.
-//! `node` keeps the Node object and its lease, `node_network` the routes to other nodes' pods. `cni`
-//! is the pod-network plugin, a program of its own (`bin/cni.rs`), as is `bin/pause.rs`.
-//! Begin with `plan`. Upstream: `cmd/kubelet`, `pkg/kubelet`.
+//! `daemon` puts everything together; `kubelet` is what its parts share. A map, in the order in which a pod
+//! meets it (begin with `plan`; it and what is marked * do no I/O):
+//!
+//! - `pod_workers` starts a `pod_worker` for each pod; `admission`* says whether the node takes it;
+//! - the worker reads the pod (`pod_spec`*) and what the runtime has of it (`runtime_state`*), asks `plan`* for
+//!   the next steps, and carries them out; `backoff`* says how long failures wait;
+//! - for that, `runtime_config`* makes what the runtime is asked for, with `dns`*, `downward`* and `labels`*;
+//!   `cri` asks it; `images`, `volumes` and `cgroups` prepare; `referenced_objects` gets what pods refer to;
+//! - `probes` watches running containers; `pod_status`* says what the API is told;
+//! - `node_status` keeps the Node and its lease; `node_network` the routes to other nodes' pods;
+//! - `server` answers on port 10250, with `stats`; `log_rotation` keeps logs small.
+//!
+//! `cni` is the pod-network plugin, a program of its own (`bin/cni.rs`), as is `bin/pause.rs`; `netlink` serves
+//! both. Upstream: `cmd/kubelet`, `pkg/kubelet`.
 
-pub mod admission;
+mod admission;
 pub mod args;
-mod backend;
-pub mod backoff;
-pub mod cgroups;
+mod backoff;
+mod cgroups;
 pub mod cni;
-pub mod cri;
+mod cri;
 mod daemon;
-pub mod dns;
-pub mod downward;
-pub mod host;
-pub mod images;
-pub mod labels;
+mod dns;
+mod downward;
+mod images;
+mod kubelet;
+mod labels;
 mod log_rotation;
-pub mod make;
-pub mod netlink;
-pub mod node;
+mod netlink;
 pub mod node_network;
-pub mod objects;
-pub mod plan;
-pub mod pod;
-mod pods;
-pub mod probes;
+mod node_status;
+mod plan;
+mod pod_spec;
+mod pod_status;
+mod pod_worker;
+mod pod_workers;
+mod probes;
+mod referenced_objects;
+mod runtime_config;
+mod runtime_state;
+mod server;
 mod stats;
-pub mod status;
-pub mod streaming;
-pub mod view;
-pub mod volumes;
-pub mod worker;
+mod volumes;
 
 pub use daemon::run;

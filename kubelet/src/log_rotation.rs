@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::cri::Runtime;
-use crate::make::names;
+use crate::runtime_config::names;
 
 /// How often logs are looked at.
 pub const LOOK: Duration = Duration::from_secs(10);

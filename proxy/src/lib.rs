@@ -5,10 +5,10 @@
 //! hands what changed to iptables. Upstream: `cmd/kube-proxy`, `pkg/proxy`.
 
 pub mod args;
-pub mod conntrack;
-pub mod endpoints;
+mod conntrack;
+mod endpoints;
 pub mod health;
-pub mod http;
+mod http;
 pub mod metrics;
 pub mod names;
 pub mod render;

@@ -6,25 +6,25 @@
 //! Corresponds to kind and minikube, with network namespaces for machines.
 
 pub mod args;
-pub mod cgroups;
+mod cgroups;
 pub mod cluster;
-pub mod containerd;
+mod containerd;
 pub mod daemons;
 pub mod down;
-pub mod files;
-pub mod firewall;
+mod files;
+mod firewall;
 pub mod image;
-pub mod kubeconfig;
+mod kubeconfig;
 pub mod load;
 pub mod logs;
-pub mod machine;
-pub mod network;
-pub mod nodes;
-pub mod pki;
+mod machine;
+mod network;
+mod nodes;
+mod pki;
 pub mod processes;
-pub mod progress;
-pub mod ranges;
-pub mod registration;
+mod progress;
+mod ranges;
+mod registration;
 pub mod status;
 pub mod supervisor;
 pub mod up;

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 pub use client::Client;
-pub use k8s_cri::v1;
 use k8s_cri::v1::{
     AttachRequest, AuthConfig, Container, ContainerConfig, ContainerStatus, ExecRequest, ExecSyncResponse,
     Image, PodSandbox, PodSandboxConfig, PodSandboxStatus, PortForwardRequest, RuntimeCondition,

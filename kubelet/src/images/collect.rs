@@ -202,7 +202,7 @@ mod tests {
             }),
             "default",
         );
-        let objects = Arc::new(crate::objects::Objects::new(client));
+        let objects = Arc::new(crate::referenced_objects::Objects::new(client));
         let images = Arc::new(Images::new(fake.clone(), objects));
         // Whatever disk this is, it is fuller than that, and emptying it is asked too much.
         let mut collector = Collector::new(fake.clone(), images, Thresholds { high: 0, low: 0 });

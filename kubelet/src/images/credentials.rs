@@ -9,8 +9,8 @@ use k8s_cri::v1::AuthConfig;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 
 use super::reference;
-use crate::objects::{Objects, REFRESH_AGE};
-use crate::pod;
+use crate::pod_spec;
+use crate::referenced_objects::{Objects, REFRESH_AGE};
 
 #[derive(Default, serde::Deserialize)]
 struct Entry {
@@ -34,14 +34,18 @@ struct Config {
 /// is no obstacle: the pull may succeed without it, and says so when not.
 pub(super) async fn of_pod(objects: &Objects, pod: &Pod, image: &str) -> Vec<AuthConfig> {
     let mut found = Vec::new();
-    for reference in pod::spec(pod).image_pull_secrets.iter().flatten() {
-        match objects.secret(pod::namespace(pod), &reference.name, REFRESH_AGE).await {
+    for reference in pod_spec::spec(pod).image_pull_secrets.iter().flatten() {
+        match objects.secret(pod_spec::namespace(pod), &reference.name, REFRESH_AGE).await {
             Ok(Some(secret)) => found.extend(matching(&secret, image)),
             Ok(None) => {
-                tracing::info!(pod = pod::described(pod), secret = reference.name, "Pull secret not found")
+                tracing::info!(
+                    pod = pod_spec::described(pod),
+                    secret = reference.name,
+                    "Pull secret not found"
+                )
             }
             Err(error) => {
-                tracing::warn!(pod = pod::described(pod), secret = reference.name, %error, "Cannot read pull secret");
+                tracing::warn!(pod = pod_spec::described(pod), secret = reference.name, %error, "Cannot read pull secret");
             }
         }
     }

@@ -17,10 +17,10 @@ use parking_lot::Mutex;
 
 use crate::backoff::Backoff;
 use crate::cri::{CriResult, Runtime};
-use crate::objects::Objects;
 use crate::plan::{Hold, Waiting};
-use crate::pod::{self, Role};
-use crate::worker::Notes;
+use crate::pod_spec::{self, Role};
+use crate::pod_worker::Notes;
+use crate::referenced_objects::Objects;
 
 /// How long the first refusal is shown before the wait is.
 const SHOWN: SignedDuration = SignedDuration::from_secs(1);
@@ -142,7 +142,7 @@ impl Images {
         notes: &Notes,
     ) -> Result<Image, Hold> {
         let asked = container.image.as_deref().unwrap_or_default();
-        let key = (pod::uid(pod).to_owned(), name.to_owned());
+        let key = (pod_spec::uid(pod).to_owned(), name.to_owned());
         let now = Timestamp::now();
         if let Some(failure) = self.failures.lock().get_mut(&key) {
             let due = failure.backoff.due(failure.at);

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::backoff::{Backoff, go_seconds};
-use crate::pod::{self, RestartPolicy, Role};
-use crate::view::{ContainerView, PodView, SandboxView, State};
+use crate::pod_spec::{self, RestartPolicy, Role};
+use crate::runtime_state::{ContainerView, PodView, SandboxView, State};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,7 +155,7 @@ pub fn next_steps(situation: &Situation<'_>) -> Plan {
 pub fn stop_steps(pod: Option<&Pod>, view: &PodView, grace: i64) -> Plan {
     let mut plan = Plan::default();
     let alive = |c: &&ContainerView| matches!(c.state, State::Running | State::Unknown);
-    let role = |c: &ContainerView| pod.and_then(|p| pod::container(p, &c.name)).map(|(_, role)| role);
+    let role = |c: &ContainerView| pod.and_then(|p| pod_spec::container(p, &c.name)).map(|(_, role)| role);
     let stop = |c: &ContainerView| Stop {
         id: c.id.clone(),
         name: c.name.clone(),
@@ -169,7 +169,7 @@ pub fn stop_steps(pod: Option<&Pod>, view: &PodView, grace: i64) -> Plan {
         return plan;
     }
     let last_sidecar = pod.and_then(|pod| {
-        let names = pod::init_containers(pod).iter().rev().map(|c| c.name.as_str());
+        let names = pod_spec::init_containers(pod).iter().rev().map(|c| c.name.as_str());
         names.filter_map(|name| view.of_name(name).find(|c| alive(c))).next()
     });
     if let Some(sidecar) = last_sidecar {
@@ -210,20 +210,21 @@ fn without_sandbox(s: &Situation<'_>, plan: &mut Plan) {
 
 /// Whether a pod that has no sandbox needs none any more.
 fn nothing_left_to_run(s: &Situation<'_>) -> bool {
-    let main = &pod::spec(s.pod).containers;
+    let main = &pod_spec::spec(s.pod).containers;
     let seen = |c: &&Container| s.view.newest(&c.name).is_some();
-    let init_gave_up = pod::init_containers(s.pod).iter().any(|c| gave_up(s, c));
+    let init_gave_up = pod_spec::init_containers(s.pod).iter().any(|c| gave_up(s, c));
     if init_gave_up {
         return true;
     }
     // With `Never`, whatever has not run by the time the sandbox is lost does not run any more.
     let never = main.iter().any(|c| {
-        pod::restart_policy(s.pod, c, Role::Main) == RestartPolicy::Never && s.view.newest(&c.name).is_some()
+        pod_spec::restart_policy(s.pod, c, Role::Main) == RestartPolicy::Never
+            && s.view.newest(&c.name).is_some()
     });
     main.iter().filter(seen).count() > 0
         && main.iter().all(|c| match s.view.newest(&c.name) {
             Some(dead) if dead.state == State::Exited => {
-                !pod::restart_policy(s.pod, c, Role::Main).restarts(dead.exit_code)
+                !pod_spec::restart_policy(s.pod, c, Role::Main).restarts(dead.exit_code)
             }
             Some(_) => false,
             None => never,
@@ -232,8 +233,8 @@ fn nothing_left_to_run(s: &Situation<'_>) -> bool {
 
 /// Whether a plain init container failed and may not try again.
 fn gave_up(s: &Situation<'_>, container: &Container) -> bool {
-    pod::init_role(container) == Role::Init
-        && pod::restart_policy(s.pod, container, Role::Init) == RestartPolicy::Never
+    pod_spec::init_role(container) == Role::Init
+        && pod_spec::restart_policy(s.pod, container, Role::Init) == RestartPolicy::Never
         && s.view.newest(&container.name).is_some_and(|c| c.state == State::Exited && c.exit_code != 0)
 }
 
@@ -247,10 +248,10 @@ fn run_in(s: &Situation<'_>, sandbox: &SandboxView, plan: &mut Plan) {
             s.view.newest(&container.name).filter(|before| ended_for_good(s, container, Some(before)));
         here(&container.name).or(before)
     };
-    let main = &pod::spec(s.pod).containers;
+    let main = &pod_spec::spec(s.pod).containers;
     let main_began = main.iter().any(|c| here(&c.name).is_some());
 
-    if pod::init_containers(s.pod).iter().any(|c| gave_up(s, c)) {
+    if pod_spec::init_containers(s.pod).iter().any(|c| gave_up(s, c)) {
         wind_up(s, plan);
         return;
     }
@@ -258,7 +259,7 @@ fn run_in(s: &Situation<'_>, sandbox: &SandboxView, plan: &mut Plan) {
         wind_up(s, plan);
         return;
     }
-    for container in pod::init_containers(s.pod) {
+    for container in pod_spec::init_containers(s.pod) {
         if !init_lets_pass(s, container, here(&container.name), main_began, plan) {
             return;
         }
@@ -270,9 +271,11 @@ fn run_in(s: &Situation<'_>, sandbox: &SandboxView, plan: &mut Plan) {
 
 /// Whether a main container has ended and is not started again.
 fn ended_for_good(s: &Situation<'_>, container: &Container, view: Option<&ContainerView>) -> bool {
-    let policy = pod::restart_policy(s.pod, container, Role::Main);
+    let policy = pod_spec::restart_policy(s.pod, container, Role::Main);
     view.is_some_and(|c| {
-        c.state == State::Exited && c.hash == pod::container_hash(container) && !policy.restarts(c.exit_code)
+        c.state == State::Exited
+            && c.hash == pod_spec::container_hash(container)
+            && !policy.restarts(c.exit_code)
     })
 }
 
@@ -284,7 +287,7 @@ fn init_lets_pass(
     main_began: bool,
     plan: &mut Plan,
 ) -> bool {
-    let role = pod::init_role(container);
+    let role = pod_spec::init_role(container);
     if role == Role::Sidecar {
         keep_up(s, container, role, view, plan);
         let up = view.is_some_and(|c| c.state == State::Running && started(container, s.health.get(&c.id)));
@@ -321,7 +324,7 @@ fn keep_up(
         }
         return;
     };
-    let changed = view.hash != pod::container_hash(container);
+    let changed = view.hash != pod_spec::container_hash(container);
     match view.state {
         State::Running => {
             let failed = s.health.get(&view.id).and_then(|health| health.failed);
@@ -345,7 +348,7 @@ fn keep_up(
             plan.steps.push(Step::Stop(vec![stop_for_restart(s, view, &message)]));
         }
         State::Exited => {
-            let policy = pod::restart_policy(s.pod, container, role);
+            let policy = pod_spec::restart_policy(s.pod, container, role);
             if !changed && !policy.restarts(view.exit_code) {
                 return;
             }
@@ -359,7 +362,7 @@ fn keep_up(
                     let message = format!(
                         "back-off {} restarting failed container={name} pod={}",
                         go_seconds(backoff.delay()),
-                        pod::described(s.pod)
+                        pod_spec::described(s.pod)
                     );
                     plan.waiting
                         .insert(name.clone(), Waiting { reason: "CrashLoopBackOff".to_owned(), message });
@@ -399,8 +402,8 @@ fn next_attempt(s: &Situation<'_>, name: &str) -> u32 {
 }
 
 fn stop_for_restart(s: &Situation<'_>, view: &ContainerView, message: &str) -> Stop {
-    let spec = pod::spec(s.pod);
-    let of_probe = pod::container(s.pod, &view.name).and_then(|(container, _)| {
+    let spec = pod_spec::spec(s.pod);
+    let of_probe = pod_spec::container(s.pod, &view.name).and_then(|(container, _)| {
         let probe = match s.health.get(&view.id)?.failed? {
             "startup" => container.startup_probe.as_ref(),
             _ => container.liveness_probe.as_ref(),
@@ -414,7 +417,7 @@ fn stop_for_restart(s: &Situation<'_>, view: &ContainerView, message: &str) -> S
 /// The pod's work is done: stops what is left, keeping the dead for their logs.
 fn wind_up(s: &Situation<'_>, plan: &mut Plan) {
     let rest =
-        stop_steps(Some(s.pod), s.view, pod::spec(s.pod).termination_grace_period_seconds.unwrap_or(30));
+        stop_steps(Some(s.pod), s.view, pod_spec::spec(s.pod).termination_grace_period_seconds.unwrap_or(30));
     plan.steps.extend(rest.steps);
     plan.done = plan.steps.is_empty();
 }

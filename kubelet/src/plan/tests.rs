@@ -23,7 +23,7 @@ fn pod(spec: &Value) -> Pod {
 
 fn hash(name: &str) -> String {
     let image = Some("i".to_owned());
-    pod::container_hash(&Container { name: name.to_owned(), image, ..Container::default() })
+    pod_spec::container_hash(&Container { name: name.to_owned(), image, ..Container::default() })
 }
 
 /// A sandbox with the id `s` and its number.

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Container, Probe};
 use super::gauge::{Outcome, Timing};
 use super::{grpc, http};
 use crate::cri::{CriResult, Runtime};
-use crate::make::env;
+use crate::runtime_config::env;
 
 /// What servers are told about who asks.
 const AGENT: &str = "kube-probe/1.36";

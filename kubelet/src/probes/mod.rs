@@ -23,11 +23,11 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::cri::Runtime;
-use crate::host::Host;
+use crate::kubelet::Kubelet;
 use crate::plan::{Health, HealthMap};
-use crate::pod::{self, Role};
-use crate::view::{ContainerView, PodView};
-use crate::worker::Notes;
+use crate::pod_spec::{self, Role};
+use crate::pod_worker::Notes;
+use crate::runtime_state::{ContainerView, PodView};
 use check::Place;
 use gauge::{After, Gauge, Kind, Outcome, Timing};
 
@@ -36,7 +36,7 @@ const TRIES: usize = 3;
 
 /// The probes of a pod's containers.
 pub struct Probes {
-    host: Arc<Host>,
+    kubelet: Arc<Kubelet>,
     wake: Arc<Notify>,
     watched: BTreeMap<String, Watched>,
     /// The pod is to end: only readiness is of interest any more.
@@ -52,8 +52,8 @@ struct Watched {
 
 impl Probes {
     /// Probes whose changes are told through `wake`.
-    pub fn new(host: Arc<Host>, wake: Arc<Notify>) -> Self {
-        Self { host, wake, watched: BTreeMap::new(), ending: false }
+    pub fn new(kubelet: Arc<Kubelet>, wake: Arc<Notify>) -> Self {
+        Self { kubelet, wake, watched: BTreeMap::new(), ending: false }
     }
 
     /// Starts the probes of containers that run and ends those of containers that do not any more.
@@ -63,7 +63,7 @@ impl Probes {
             if self.watched.contains_key(&running.id) {
                 continue;
             }
-            if let Some((container, role)) = pod::container(pod, &running.name)
+            if let Some((container, role)) = pod_spec::container(pod, &running.name)
                 && role != Role::Init
                 && has_probes(container)
             {
@@ -82,19 +82,19 @@ impl Probes {
     ) {
         let (health, known) = first_health(pod, container, &running.id);
         let health = Arc::new(Mutex::new(health));
-        let all = self.host.tasks.child();
+        let all = self.kubelet.tasks.child();
         let restarting = all.child_token();
         if self.ending {
             restarting.cancel();
         }
-        let pod_ip = if pod::host_network(pod) {
-            self.host.node_facts().host_ips.first().cloned()
+        let pod_ip = if pod_spec::host_network(pod) {
+            self.kubelet.node_facts().host_ips.first().cloned()
         } else {
             view.ready_sandbox().and_then(|sandbox| sandbox.ips.first().cloned())
         };
         let task = Task {
-            runtime: Arc::clone(&self.host.runtime),
-            notes: self.host.notes.clone(),
+            runtime: Arc::clone(&self.kubelet.runtime),
+            notes: self.kubelet.notes.clone(),
             wake: Arc::clone(&self.wake),
             pod: Arc::clone(pod),
             container: container.clone(),
@@ -107,7 +107,7 @@ impl Probes {
             restarting: restarting.clone(),
         };
         let stop = all.clone();
-        self.host.tasks.spawn_scoped("probes", async move {
+        self.kubelet.tasks.spawn_scoped("probes", async move {
             // Being stopped and having no more to ask are the same to us.
             stop.run_until_cancelled(task.run()).await;
         });
@@ -216,7 +216,11 @@ impl Task {
             clock.tick().await;
             let outcome = self.ask(probe).await;
             if let Some((reason, message)) = kind.event(&outcome) {
-                tracing::debug!(pod = pod::described(&self.pod), container = self.container.name, message);
+                tracing::debug!(
+                    pod = pod_spec::described(&self.pod),
+                    container = self.container.name,
+                    message
+                );
                 self.notes.container(&self.pod, &self.container, self.role, Warning, reason, message);
             }
             let Some(good) = gauge.take(&outcome) else { continue };

@@ -20,8 +20,8 @@ use parking_lot::Mutex;
 
 use crate::cgroups::Cgroups;
 use crate::cri::Disk;
-use crate::make::names;
-use crate::pod;
+use crate::pod_spec;
+use crate::runtime_config::names;
 pub use metrics::render;
 pub use summary::Summary;
 use summary::{
@@ -172,7 +172,7 @@ impl Reading<'_> {
 
     /// A pod with a cgroup of its own; one that has ended has none any more.
     fn pod(&self, pod: &Pod) -> Option<PodStats> {
-        let cgroup = names::cgroup(self.sources.cgroup_root, pod::qos(pod), pod::uid(pod));
+        let cgroup = names::cgroup(self.sources.cgroup_root, pod_spec::qos(pod), pod_spec::uid(pod));
         let usage = self.usage(&cgroup)?;
         let status = pod.status.as_ref()?;
         let below = self.sources.cgroups.children(&cgroup);
@@ -187,14 +187,14 @@ impl Reading<'_> {
         let disk = self.sources.disk.and_then(|_| self.disk_of(self.sources.root));
         Some(PodStats {
             pod_ref: PodReference {
-                name: pod::name(pod).to_owned(),
-                namespace: pod::namespace(pod).to_owned(),
-                uid: pod::uid(pod).to_owned(),
+                name: pod_spec::name(pod).to_owned(),
+                namespace: pod_spec::namespace(pod).to_owned(),
+                uid: pod_spec::uid(pod).to_owned(),
             },
             start_time: status.start_time.as_ref().map_or(self.time, |time| time.0),
             cpu: self.cpu(&cgroup, &usage),
             memory: usage.memory.as_ref().map(|memory| self.memory(memory)),
-            network: match pod::host_network(pod) {
+            network: match pod_spec::host_network(pod) {
                 true => None,
                 false => below.iter().find_map(|child| {
                     let procs = self.sources.cgroups.processes(&format!("{cgroup}/{child}"));

@@ -21,10 +21,10 @@ use k8s_openapi::api::core::v1::{
 };
 
 use crate::downward::NodeFacts;
-use crate::make::container::VolumePath;
-use crate::make::names;
-use crate::objects::{Objects, REFRESH_AGE};
-use crate::pod;
+use crate::pod_spec;
+use crate::referenced_objects::{Objects, REFRESH_AGE};
+use crate::runtime_config::container::VolumePath;
+use crate::runtime_config::names;
 
 /// A volume that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -99,8 +99,8 @@ impl Volumes {
         around: Around<'_>,
     ) -> Result<BTreeMap<String, VolumePath>, MountError> {
         let mut paths = BTreeMap::new();
-        let dir = names::pod_dir(&self.root, pod::uid(pod));
-        for volume in pod::spec(pod).volumes.iter().flatten() {
+        let dir = names::pod_dir(&self.root, pod_spec::uid(pod));
+        for volume in pod_spec::spec(pod).volumes.iter().flatten() {
             let failed = |message| MountError { volume: volume.name.clone(), message };
             make_private(&dir).map_err(|error| failed(error.to_string()))?;
             let path = self.volume(pod, volume, around, Duration::ZERO).await.map_err(failed)?;
@@ -111,7 +111,7 @@ impl Volumes {
 
     /// Brings the files of volumes that follow the API up to date.
     pub async fn refresh(&self, pod: &Pod, around: Around<'_>) -> Result<(), MountError> {
-        for volume in pod::spec(pod).volumes.iter().flatten().filter(|volume| follows(volume)) {
+        for volume in pod_spec::spec(pod).volumes.iter().flatten().filter(|volume| follows(volume)) {
             let failed = |message| MountError { volume: volume.name.clone(), message };
             self.volume(pod, volume, around, REFRESH_AGE).await.map_err(failed)?;
         }
@@ -141,8 +141,8 @@ impl Volumes {
         around: Around<'_>,
         age: Duration,
     ) -> Result<VolumePath, String> {
-        let dir = |plugin: &str| names::volume_dir(&self.root, pod::uid(pod), plugin, &volume.name);
-        let owner = pod::spec(pod).security_context.as_ref().and_then(|c| c.fs_group);
+        let dir = |plugin: &str| names::volume_dir(&self.root, pod_spec::uid(pod), plugin, &volume.name);
+        let owner = pod_spec::spec(pod).security_context.as_ref().and_then(|c| c.fs_group);
         if let Some(source) = &volume.empty_dir {
             let dir = dir("empty-dir");
             disk::empty_dir(&dir, size_in_memory(pod, source, around.node), owner)
@@ -172,10 +172,10 @@ impl Volumes {
 
     /// Where the volume behind a claim lies on this node.
     async fn claimed(&self, pod: &Pod, claim: &str) -> Result<PathBuf, String> {
-        let found = self.objects.claim(pod::namespace(pod), claim).await.map_err(|e| e.to_string())?;
+        let found = self.objects.claim(pod_spec::namespace(pod), claim).await.map_err(|e| e.to_string())?;
         let found = found.ok_or_else(|| format!("persistentvolumeclaim {claim:?} not found"))?;
         let name = found.spec.and_then(|spec| spec.volume_name).filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| format!("PVC {}/{claim} is not bound", pod::namespace(pod)))?;
+        let name = name.ok_or_else(|| format!("PVC {}/{claim} is not bound", pod_spec::namespace(pod)))?;
         let volume = self.objects.volume(&name).await.map_err(|e| e.to_string())?;
         let spec =
             volume.and_then(|v| v.spec).ok_or_else(|| format!("persistentvolume {name:?} not found"))?;
@@ -202,7 +202,7 @@ fn size_in_memory(pod: &Pod, source: &EmptyDirVolumeSource, node: &NodeFacts) ->
     }
     let own = source.size_limit.as_ref().map(Quantity::of);
     let of_node = node.allocatable.get("memory").map(Quantity::of);
-    let sizes = [own, pod::pod_limit(pod, "memory"), of_node].into_iter().flatten();
+    let sizes = [own, pod_spec::pod_limit(pod, "memory"), of_node].into_iter().flatten();
     Some(sizes.map(|size| size.value()).filter(|bytes| *bytes > 0).min())
 }
 
@@ -213,7 +213,7 @@ fn follows(volume: &Volume) -> bool {
 
 /// Whether a pod has volumes that follow objects of the API.
 pub fn needs_refresh(pod: &Pod) -> bool {
-    pod::spec(pod).volumes.iter().flatten().any(follows)
+    pod_spec::spec(pod).volumes.iter().flatten().any(follows)
 }
 
 /// ConfigMaps, Secrets and the downward API are projections of one source each.

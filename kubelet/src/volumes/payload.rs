@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::{KeyToPath, Pod, ProjectedVolumeSource};
 
 use super::Around;
 use crate::downward;
-use crate::objects::Objects;
-use crate::pod;
+use crate::pod_spec;
+use crate::referenced_objects::Objects;
 
 /// One file of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) async fn collect(
     around: Around<'_>,
     age: Duration,
 ) -> Result<Files, String> {
-    let namespace = pod::namespace(pod);
+    let namespace = pod_spec::namespace(pod);
     let default_mode = source.default_mode.unwrap_or(0o644);
     let mut files = Files::new();
     for source in source.sources.iter().flatten() {
@@ -62,8 +62,8 @@ pub(super) async fn collect(
                     downward::field(pod, around.pod_ips, around.node, &field.field_path)?
                 } else if let Some(resource) = &item.resource_field_ref {
                     let name = resource.container_name.as_deref().unwrap_or_default();
-                    let (container, _) =
-                        pod::container(pod, name).ok_or_else(|| format!("container {name:?} not found"))?;
+                    let (container, _) = pod_spec::container(pod, name)
+                        .ok_or_else(|| format!("container {name:?} not found"))?;
                     downward::resource(container, around.node, &resource.resource, resource.divisor.as_ref())?
                 } else {
                     continue;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use crate::make::container::VolumePath;
+use crate::runtime_config::container::VolumePath;
 
 /// The place on the node of a path inside a volume.
 pub fn resolve(volume: &VolumePath, sub: &str) -> Result<PathBuf, String> {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::plan::Health;
-use crate::view::{ContainerView, SandboxView, State};
+use crate::runtime_state::{ContainerView, SandboxView, State};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("a small number of seconds is a time")

@@ -25,14 +25,14 @@ use tokio::sync::Notify;
 
 use crate::backoff::Backoff;
 use crate::cri::CriError;
-use crate::host::Host;
-use crate::make::container::VolumePath;
-use crate::make::names;
+use crate::kubelet::Kubelet;
 use crate::plan::{self, Hold, Situation, Step, Waiting};
-use crate::pod;
+use crate::pod_spec;
+use crate::pod_status::{self, Ended, Facts};
 use crate::probes::Probes;
-use crate::status::{self, Ended, Facts};
-use crate::view::PodView;
+use crate::runtime_config::container::VolumePath;
+use crate::runtime_config::names;
+use crate::runtime_state::PodView;
 use crate::volumes;
 use exits::Exits;
 use observe::Observer;
@@ -74,7 +74,7 @@ enum Next {
 
 /// Takes care of one pod.
 pub struct Worker {
-    host: Arc<Host>,
+    kubelet: Arc<Kubelet>,
     subject: Subject,
     wake: Arc<Notify>,
     seen: Timestamp,
@@ -105,10 +105,10 @@ pub struct Worker {
 
 impl Worker {
     /// A worker for a pod, woken through `wake`.
-    pub fn new(host: Arc<Host>, subject: Subject, wake: Arc<Notify>) -> Self {
-        let probes = Probes::new(Arc::clone(&host), Arc::clone(&wake));
+    pub fn new(kubelet: Arc<Kubelet>, subject: Subject, wake: Arc<Notify>) -> Self {
+        let probes = Probes::new(Arc::clone(&kubelet), Arc::clone(&wake));
         Self {
-            host,
+            kubelet,
             subject,
             wake,
             seen: Timestamp::now(),
@@ -134,7 +134,7 @@ impl Worker {
 
     /// Works until the pod is gone or the process stops.
     pub async fn run(mut self) {
-        let stop = self.host.tasks.token();
+        let stop = self.kubelet.tasks.token();
         loop {
             let next = match self.turn().await {
                 Ok(next) => next,
@@ -158,12 +158,12 @@ impl Worker {
 
     /// The pod as the API has it now.
     fn current(&self) -> Option<Arc<Pod>> {
-        let pod = self.host.pods.get(Some(&self.subject.namespace), &self.subject.name);
-        pod.filter(|pod| pod::uid(pod) == self.subject.uid)
+        let pod = self.kubelet.pods.get(Some(&self.subject.namespace), &self.subject.name);
+        pod.filter(|pod| pod_spec::uid(pod) == self.subject.uid)
     }
 
     async fn turn(&mut self) -> Result<Next, CriError> {
-        let view = self.observer.look(&*self.host.runtime, &self.subject.uid).await?;
+        let view = self.observer.look(&*self.kubelet.runtime, &self.subject.uid).await?;
         self.watch_processes();
         let current = self.current();
         if let Some(pod) = &current {
@@ -172,7 +172,7 @@ impl Worker {
         Ok(match current {
             None => self.leave(&view).await,
             Some(pod) if pod.metadata.deletion_timestamp.is_some() => self.terminate(&pod, &view).await,
-            Some(pod) if pod::finished(&pod) || self.ended.is_some() => self.finish(&pod, &view).await,
+            Some(pod) if pod_spec::finished(&pod) || self.ended.is_some() => self.finish(&pod, &view).await,
             Some(pod) => self.keep_running(&pod, &view).await,
         })
     }
@@ -205,7 +205,7 @@ impl Worker {
             at_most(UNSETTLED);
         }
         if self.mounts.is_some() {
-            at_most(self.host.rounds.until_next(Instant::now()));
+            at_most(self.kubelet.rounds.until_next(Instant::now()));
         }
         let clock = async {
             match longest {
@@ -227,10 +227,10 @@ impl Worker {
         if !self.admitted {
             let began = pod.status.as_ref().is_some_and(|s| s.start_time.is_some());
             if began || !view.is_empty() {
-                self.host.admission.keep(pod);
-            } else if let Err(refusal) = self.host.admit(pod) {
+                self.kubelet.admission.keep(pod);
+            } else if let Err(refusal) = self.kubelet.admit(pod) {
                 let text = refusal.message.trim_start_matches("Pod was rejected: ").to_owned();
-                self.host.notes.pod(pod, Warning, &refusal.reason, text);
+                self.kubelet.notes.pod(pod, Warning, &refusal.reason, text);
                 self.ended = Some(refusal);
                 return self.finish(pod, view).await;
             }
@@ -239,7 +239,7 @@ impl Worker {
         if let Some(due) = self.deadline(pod).filter(|due| *due <= now) {
             tracing::info!(pod = self.subject.name, %due, "Ending a pod that was active for too long");
             let message = "Pod was active on the node longer than the specified deadline";
-            self.host.notes.pod(pod, Normal, "DeadlineExceeded", message);
+            self.kubelet.notes.pod(pod, Normal, "DeadlineExceeded", message);
             self.ended = Some(Ended { reason: "DeadlineExceeded".to_owned(), message: message.to_owned() });
             return self.finish(pod, view).await;
         }
@@ -262,7 +262,7 @@ impl Worker {
     }
 
     fn deadline(&self, pod: &Pod) -> Option<Timestamp> {
-        let seconds = pod::spec(pod).active_deadline_seconds?;
+        let seconds = pod_spec::spec(pod).active_deadline_seconds?;
         let began = self.status.as_ref().or(pod.status.as_ref()).and_then(|s| s.start_time.clone());
         Some(began.map_or(self.seen, |time| time.0) + SignedDuration::from_secs(seconds))
     }
@@ -270,7 +270,7 @@ impl Worker {
     /// The pod has run to its end, or the node ended it: nothing of it may run; its dead stay for their logs.
     async fn finish(&mut self, pod: &Arc<Pod>, view: &PodView) -> Next {
         self.probes.stop();
-        let grace = pod::spec(pod).termination_grace_period_seconds.unwrap_or(30);
+        let grace = pod_spec::spec(pod).termination_grace_period_seconds.unwrap_or(30);
         let plan = plan::stop_steps(Some(pod), view, grace);
         self.show(pod, view, &BTreeMap::new(), plan.done);
         if !plan.done {
@@ -279,7 +279,7 @@ impl Worker {
                 Err(until) => Next::Wait(Some(until)),
             };
         }
-        self.host.admission.release(&self.subject.uid);
+        self.kubelet.admission.release(&self.subject.uid);
         self.mounts = None;
         if !self.swept {
             self.swept = true;
@@ -290,7 +290,7 @@ impl Worker {
 
     /// The pod is being deleted: it gets its grace period; when nothing of it runs the API may forget it.
     async fn terminate(&mut self, pod: &Arc<Pod>, view: &PodView) -> Next {
-        let grace = self.grace_left(pod::grace_period(pod));
+        let grace = self.grace_left(pod_spec::grace_period(pod));
         let plan = plan::stop_steps(Some(pod), view, grace);
         if !plan.done {
             self.probes.stop_liveness();
@@ -317,7 +317,7 @@ impl Worker {
     }
 
     async fn delete_from_api(&self) -> Result<(), kube::Error> {
-        let api: Api<Pod> = Api::namespaced(self.host.client.clone(), &self.subject.namespace);
+        let api: Api<Pod> = Api::namespaced(self.kubelet.client.clone(), &self.subject.namespace);
         let params = DeleteParams {
             grace_period_seconds: Some(0),
             preconditions: Some(Preconditions {
@@ -337,7 +337,9 @@ impl Worker {
         self.probes.stop();
         self.writer = None;
         let grace = match self.stopping_since {
-            Some(_) => self.grace_left(self.known.as_deref().map_or(GRACE_OF_VANISHED, pod::grace_period)),
+            Some(_) => {
+                self.grace_left(self.known.as_deref().map_or(GRACE_OF_VANISHED, pod_spec::grace_period))
+            }
             None => self.grace_left(GRACE_OF_VANISHED),
         };
         let known = self.known.clone();
@@ -355,7 +357,8 @@ impl Worker {
         }
         let uid = &self.subject.uid;
         let logs = format!("{}_{}_{uid}", self.subject.namespace, self.subject.name);
-        for removed in [self.host.volumes.tear_down(uid), remove_dir(&self.host.places.logs.join(logs))] {
+        for removed in [self.kubelet.volumes.tear_down(uid), remove_dir(&self.kubelet.places.logs.join(logs))]
+        {
             if let Err(error) = removed {
                 tracing::warn!(pod = self.subject.name, %error, "Cannot remove what is left of a pod");
                 return Next::Wait(Some(Timestamp::now() + PAUSE));
@@ -367,9 +370,9 @@ impl Worker {
     /// Forgets all of the pod in the runtime and in cgroups. Nothing of it runs any more.
     async fn clear(&mut self, view: &PodView) -> Next {
         self.mounts = None;
-        self.host.admission.release(&self.subject.uid);
-        self.host.images.forget(&self.subject.uid);
-        self.host.objects.forget(&self.subject.uid);
+        self.kubelet.admission.release(&self.subject.uid);
+        self.kubelet.images.forget(&self.subject.uid);
+        self.kubelet.objects.forget(&self.subject.uid);
         let containers = view.containers.iter().map(|c| Step::RemoveContainer { id: c.id.clone() });
         let sandboxes = view.sandboxes.iter().map(|s| Step::RemoveSandbox { id: s.id.clone() });
         let steps: Vec<Step> = containers.chain(sandboxes).collect();
@@ -382,9 +385,9 @@ impl Worker {
     }
 
     fn remove_cgroup(&self) {
-        for qos in [pod::Qos::Guaranteed, pod::Qos::Burstable, pod::Qos::BestEffort] {
-            let path = names::cgroup(&self.host.places.cgroup_root, qos, &self.subject.uid);
-            if let Err(error) = self.host.cgroups.remove(&path) {
+        for qos in [pod_spec::Qos::Guaranteed, pod_spec::Qos::Burstable, pod_spec::Qos::BestEffort] {
+            let path = names::cgroup(&self.kubelet.places.cgroup_root, qos, &self.subject.uid);
+            if let Err(error) = self.kubelet.cgroups.remove(&path) {
                 tracing::info!(path, %error, "A pod's cgroup stays until the next cleaning");
             }
         }
@@ -402,28 +405,28 @@ impl Worker {
             self.mounts = None;
             return;
         }
-        let round = self.host.rounds.number(Instant::now());
+        let round = self.kubelet.rounds.number(Instant::now());
         if self.mounts.is_some() && self.refreshed == round {
             return;
         }
         self.refreshed = round;
         let ips = self.pod_ips(pod, view);
-        let node = self.host.node_facts();
+        let node = self.kubelet.node_facts();
         let around = volumes::Around { pod_ips: &ips, node: &node };
         if self.mounts.is_none() {
             // A kubelet that just started: the volumes are there, only their places are not known.
-            match self.host.volumes.set_up(pod, around).await {
+            match self.kubelet.volumes.set_up(pod, around).await {
                 Ok(mounts) => self.mounts = Some(mounts),
                 Err(error) => tracing::warn!(pod = self.subject.name, %error, "Cannot refresh volumes"),
             }
-        } else if let Err(error) = self.host.volumes.refresh(pod, around).await {
+        } else if let Err(error) = self.kubelet.volumes.refresh(pod, around).await {
             tracing::warn!(pod = self.subject.name, %error, "Cannot refresh volumes");
         }
     }
 
     fn pod_ips(&self, pod: &Pod, view: &PodView) -> Vec<String> {
         match view.ready_sandbox() {
-            Some(_) if pod::host_network(pod) => self.host.node_facts().host_ips,
+            Some(_) if pod_spec::host_network(pod) => self.kubelet.node_facts().host_ips,
             Some(sandbox) => sandbox.ips.clone(),
             None => Vec::new(),
         }
@@ -435,10 +438,12 @@ impl Worker {
             if self.told.get(name) == Some(wait) {
                 continue;
             }
-            if let Some((container, role)) = pod::container(pod, name) {
-                let message =
-                    format!("Back-off restarting failed container {name} in pod {}", pod::described(pod));
-                self.host.notes.container(pod, container, role, Warning, "BackOff", message);
+            if let Some((container, role)) = pod_spec::container(pod, name) {
+                let message = format!(
+                    "Back-off restarting failed container {name} in pod {}",
+                    pod_spec::described(pod)
+                );
+                self.kubelet.notes.container(pod, container, role, Warning, "BackOff", message);
             }
         }
         self.told = waiting.clone();
@@ -452,15 +457,15 @@ impl Worker {
             Some(own) => with_foreign_conditions(own.clone(), &of_api),
             None => of_api.clone(),
         });
-        let node = self.host.node_facts();
+        let node = self.kubelet.node_facts();
         let health = self.probes.health();
-        let status = status::render(&Facts {
+        let status = pod_status::render(&Facts {
             pod: &base,
             view,
             waiting,
             health: &health,
             host_ips: &node.host_ips,
-            runtime: &self.host.runtime_name,
+            runtime: &self.kubelet.runtime_name,
             ended: self.ended.as_ref(),
             over,
             seen: self.seen,
@@ -477,7 +482,7 @@ impl Worker {
         }
         let subject = &self.subject;
         let writer = self.writer.get_or_insert_with(|| {
-            StatusWriter::start(&self.host, &subject.namespace, &subject.name, &subject.uid, of_api)
+            StatusWriter::start(&self.kubelet, &subject.namespace, &subject.name, &subject.uid, of_api)
         });
         writer.write(status.clone());
         self.status = Some(status);
@@ -489,12 +494,12 @@ fn overwritten(of_api: &PodStatus, own: &PodStatus) -> bool {
     let value = |status: &PodStatus, kind: &str| {
         status.conditions.iter().flatten().find(|c| c.type_ == kind).map(|c| c.status.clone())
     };
-    status::OWN_CONDITIONS.iter().any(|kind| value(of_api, kind) != value(own, kind))
+    pod_status::OWN_CONDITIONS.iter().any(|kind| value(of_api, kind) != value(own, kind))
 }
 
 /// The kubelet's status with the conditions that others wrote meanwhile.
 fn with_foreign_conditions(mut own: PodStatus, of_api: &PodStatus) -> PodStatus {
-    let mine = |kind: &str| status::OWN_CONDITIONS.contains(&kind);
+    let mine = |kind: &str| pod_status::OWN_CONDITIONS.contains(&kind);
     let mut conditions = own.conditions.take().unwrap_or_default();
     conditions.retain(|condition| mine(&condition.type_));
     conditions.extend(of_api.conditions.iter().flatten().filter(|c| !mine(&c.type_)).cloned());

@@ -12,10 +12,10 @@ use machinery::events::EventType::{Normal, Warning};
 use super::{PAUSE, Worker, hooks};
 use crate::dns;
 use crate::log_rotation;
-use crate::make::{names, resources, sandbox};
 use crate::plan::{Hold, Step, Stop, Waiting};
-use crate::pod::{self, Role};
-use crate::view::PodView;
+use crate::pod_spec::{self, Role};
+use crate::runtime_config::{names, resources, sandbox};
+use crate::runtime_state::PodView;
 use crate::volumes::Around;
 
 /// The longest wait between two tries to make volumes or a sandbox.
@@ -42,13 +42,15 @@ impl Worker {
                     (started, *role == Role::Main)
                 }
                 Step::Stop(stops) => (self.stop(pod, stops).await, false),
-                Step::StopSandbox { id } => (self.asked(self.host.runtime.stop_sandbox(id).await), false),
+                Step::StopSandbox { id } => (self.asked(self.kubelet.runtime.stop_sandbox(id).await), false),
                 Step::RemoveContainer { id } => {
-                    let removed = self.asked(self.host.runtime.remove_container(id).await);
+                    let removed = self.asked(self.kubelet.runtime.remove_container(id).await);
                     self.remove_log(view, id);
                     (removed, true)
                 }
-                Step::RemoveSandbox { id } => (self.asked(self.host.runtime.remove_sandbox(id).await), true),
+                Step::RemoveSandbox { id } => {
+                    (self.asked(self.kubelet.runtime.remove_sandbox(id).await), true)
+                }
             };
             match done {
                 Ok(()) => {}
@@ -102,18 +104,18 @@ impl Worker {
     }
 
     async fn make_sandbox(&mut self, pod: &Arc<Pod>, attempt: u32) -> Result<(), Timestamp> {
-        let node = self.host.node_facts();
+        let node = self.kubelet.node_facts();
         let around = Around { pod_ips: &[], node: &node };
-        let Some(set_up) = self.unless_unwanted(self.host.volumes.set_up(pod, around)).await else {
+        let Some(set_up) = self.unless_unwanted(self.kubelet.volumes.set_up(pod, around)).await else {
             return Ok(());
         };
         match set_up {
             Ok(mounts) => {
                 self.mounts = Some(mounts);
-                self.refreshed = self.host.rounds.number(std::time::Instant::now());
+                self.refreshed = self.kubelet.rounds.number(std::time::Instant::now());
             }
             Err(error) => {
-                self.host.notes.pod(pod, Warning, "FailedMount", error.to_string());
+                self.kubelet.notes.pod(pod, Warning, "FailedMount", error.to_string());
                 return Err(self.hold_sandbox());
             }
         }
@@ -128,7 +130,7 @@ impl Worker {
             }
             Err(error) => {
                 let message = format!("Failed to create pod sandbox: {error}");
-                self.host.notes.pod(pod, Warning, "FailedCreatePodSandBox", message);
+                self.kubelet.notes.pod(pod, Warning, "FailedCreatePodSandBox", message);
                 Err(self.hold_sandbox())
             }
         }
@@ -148,15 +150,15 @@ impl Worker {
 
     /// The pod's cgroup and log folder.
     fn prepare_node(&self, pod: &Pod) -> std::io::Result<()> {
-        let host = &self.host;
-        let path = names::cgroup(&host.places.cgroup_root, pod::qos(pod), pod::uid(pod));
-        host.cgroups.create(&path)?;
-        host.cgroups.limit(&path, &resources::of_pod(pod))?;
-        std::fs::create_dir_all(names::log_dir(&host.places.logs, pod))
+        let kubelet = &self.kubelet;
+        let path = names::cgroup(&kubelet.places.cgroup_root, pod_spec::qos(pod), pod_spec::uid(pod));
+        kubelet.cgroups.create(&path)?;
+        kubelet.cgroups.limit(&path, &resources::of_pod(pod))?;
+        std::fs::create_dir_all(names::log_dir(&kubelet.places.logs, pod))
     }
 
     pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32) -> k8s_cri::v1::PodSandboxConfig {
-        let places = &self.host.places;
+        let places = &self.kubelet.places;
         let resolver = dns::for_pod(pod, &places.node_dns(), &places.cluster_dns, &places.cluster_domain);
         let around = sandbox::Around {
             log_root: &places.logs,
@@ -169,25 +171,25 @@ impl Worker {
 
     async fn run_sandbox(&self, pod: &Pod, attempt: u32) -> Result<(), String> {
         let config = self.sandbox_config(pod, attempt);
-        self.host.runtime.run_sandbox(config, "").await.map(drop).map_err(|error| error.rpc())
+        self.kubelet.runtime.run_sandbox(config, "").await.map(drop).map_err(|error| error.rpc())
     }
 
     /// Stops containers side by side: their hooks first, then the signal, then the kill.
     async fn stop(&mut self, pod: &Arc<Pod>, stops: &[Stop]) -> Result<(), Timestamp> {
         for stop in stops {
-            if let Some((container, role)) = pod::container(pod, &stop.name) {
-                self.host.notes.container(pod, container, role, Normal, "Killing", stop.message.clone());
+            if let Some((container, role)) = pod_spec::container(pod, &stop.name) {
+                self.kubelet.notes.container(pod, container, role, Normal, "Killing", stop.message.clone());
             }
         }
-        let host = &self.host;
+        let kubelet = &self.kubelet;
         let all = join_all(stops.iter().map(|stop| async move {
             let mut grace = u64::try_from(stop.grace).unwrap_or(0);
-            if let Some((container, role)) = pod::container(pod, &stop.name)
+            if let Some((container, role)) = pod_spec::container(pod, &stop.name)
                 && grace > 0
             {
-                grace = hooks::before_stop(host, pod, container, role, &stop.id, grace).await;
+                grace = hooks::before_stop(kubelet, pod, container, role, &stop.id, grace).await;
             }
-            host.runtime.stop_container(&stop.id, Duration::from_secs(grace)).await
+            kubelet.runtime.stop_container(&stop.id, Duration::from_secs(grace)).await
         }));
         // A second deletion may shorten the grace period; the stop is then asked for again.
         let longest = stops.iter().map(|stop| stop.grace).max().unwrap_or(0);
@@ -196,8 +198,8 @@ impl Worker {
                 self.wake.notified().await;
                 let ending = self.current().filter(|pod| pod.metadata.deletion_timestamp.is_some());
                 let grace = match (&ending, self.stopping_since) {
-                    (Some(pod), Some(_)) => pod::grace_period(pod),
-                    (Some(pod), None) => pod::grace_period(pod).max(1),
+                    (Some(pod), Some(_)) => pod_spec::grace_period(pod),
+                    (Some(pod), None) => pod_spec::grace_period(pod).max(1),
                     (None, _) if self.current().is_none() => super::GRACE_OF_VANISHED,
                     (None, _) => i64::MAX,
                 };

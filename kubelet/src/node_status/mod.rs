@@ -33,7 +33,7 @@ pub use render::{Observed, render};
 use crate::args::Config;
 use crate::cri::{Runtime, RuntimeVersion};
 use crate::images::Images;
-use crate::worker::Notes;
+use crate::pod_worker::Notes;
 use machine::Resources;
 use registration::{Held, Machine, Registration, RegistrationError};
 

@@ -2,7 +2,7 @@ use machinery::tasks::Tasks;
 use serde_json::Value;
 
 use super::*;
-use crate::node::tests::api;
+use crate::node_status::tests::api;
 
 fn machine(id: &str, uuid: &str, address: &str) -> Machine {
     Machine { id: id.into(), uuid: uuid.into(), address: address.into() }

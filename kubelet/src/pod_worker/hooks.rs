@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::{Container, HTTPGetAction, LifecycleHandler, Pod
 use machinery::events::EventType::Warning;
 
 use crate::cri::CriResult;
-use crate::host::Host;
-use crate::pod::{self, Role};
+use crate::kubelet::Kubelet;
+use crate::pod_spec::{self, Role};
 use crate::probes::http;
-use crate::view;
+use crate::runtime_state;
 
 /// For how long a hook after the start may run.
 pub(super) const LONGEST: Duration = Duration::from_secs(60 * 60);
@@ -24,7 +24,7 @@ const AGENT: &str = "kube-lifecycle/1.36";
 
 /// Runs the hook before the end within the grace period; answers the seconds that are left of it.
 pub(super) async fn before_stop(
-    host: &Arc<Host>,
+    kubelet: &Arc<Kubelet>,
     pod: &Pod,
     container: &Container,
     role: Role,
@@ -37,17 +37,17 @@ pub(super) async fn before_stop(
     let limit = Duration::from_secs(grace);
     let hooked = async {
         let pod_ips = match needs_address(hook) {
-            true => addresses(host, pod).await.map_err(|error| error.message)?,
+            true => addresses(kubelet, pod).await.map_err(|error| error.message)?,
             false => Vec::new(),
         };
-        run(host, container, hook, id, &pod_ips, limit).await
+        run(kubelet, container, hook, id, &pod_ips, limit).await
     };
-    let described = || pod::described(pod);
+    let described = || pod_spec::described(pod);
     match tokio::time::timeout(limit, hooked).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::info!(pod = described(), container = container.name, error, "preStop hook failed");
-            host.notes.container(pod, container, role, Warning, "FailedPreStopHook", "PreStopHook failed");
+            kubelet.notes.container(pod, container, role, Warning, "FailedPreStopHook", "PreStopHook failed");
         }
         Err(_) => {
             tracing::info!(
@@ -66,20 +66,20 @@ fn needs_address(hook: &LifecycleHandler) -> bool {
 }
 
 /// The pod's addresses as the runtime knows them.
-async fn addresses(host: &Host, pod: &Pod) -> CriResult<Vec<String>> {
-    if pod::host_network(pod) {
-        return Ok(host.node_facts().host_ips);
+async fn addresses(kubelet: &Kubelet, pod: &Pod) -> CriResult<Vec<String>> {
+    if pod_spec::host_network(pod) {
+        return Ok(kubelet.node_facts().host_ips);
     }
-    let sandboxes = host.runtime.list_sandboxes(Some(pod::uid(pod))).await?;
-    let Some(ready) = sandboxes.iter().find(|sandbox| view::sandbox(sandbox).ready) else {
+    let sandboxes = kubelet.runtime.list_sandboxes(Some(pod_spec::uid(pod))).await?;
+    let Some(ready) = sandboxes.iter().find(|sandbox| runtime_state::sandbox(sandbox).ready) else {
         return Ok(Vec::new());
     };
-    Ok(view::sandbox_ips(&host.runtime.sandbox_status(&ready.id).await?.status))
+    Ok(runtime_state::sandbox_ips(&kubelet.runtime.sandbox_status(&ready.id).await?.status))
 }
 
 /// Runs a hook; on failure says why.
 pub(super) async fn run(
-    host: &Arc<Host>,
+    kubelet: &Arc<Kubelet>,
     container: &Container,
     hook: &LifecycleHandler,
     id: &str,
@@ -88,7 +88,7 @@ pub(super) async fn run(
 ) -> Result<(), String> {
     if let Some(exec) = &hook.exec {
         let command = exec.command.as_deref().unwrap_or_default();
-        let answer = host.runtime.exec_sync(id, command, limit).await.map_err(|error| error.rpc())?;
+        let answer = kubelet.runtime.exec_sync(id, command, limit).await.map_err(|error| error.rpc())?;
         return match answer.exit_code {
             0 => Ok(()),
             code => {

@@ -15,7 +15,7 @@ use kube::Api;
 use kube::api::PostParams;
 use parking_lot::Mutex;
 
-use crate::pod;
+use crate::pod_spec;
 
 /// How old an answer a refresh may take.
 pub const REFRESH_AGE: Duration = Duration::from_secs(20);
@@ -89,12 +89,12 @@ impl Objects {
         audience: Option<&str>,
         seconds: i64,
     ) -> Result<String, kube::Error> {
-        let key = (pod::uid(pod).to_owned(), audience.unwrap_or_default().to_owned(), seconds);
+        let key = (pod_spec::uid(pod).to_owned(), audience.unwrap_or_default().to_owned(), seconds);
         let now = Timestamp::now();
         if let Some(token) = self.tokens.lock().get(&key).filter(|token| token.replace_at > now) {
             return Ok(token.text.clone());
         }
-        let account = pod::spec(pod).service_account_name.as_deref().unwrap_or("default");
+        let account = pod_spec::spec(pod).service_account_name.as_deref().unwrap_or("default");
         let request = TokenRequest {
             spec: Some(TokenRequestSpec {
                 audiences: audience.map(|audience| vec![audience.to_owned()]),
@@ -102,13 +102,13 @@ impl Objects {
                 bound_object_ref: Some(BoundObjectReference {
                     api_version: Some("v1".to_owned()),
                     kind: Some("Pod".to_owned()),
-                    name: Some(pod::name(pod).to_owned()),
-                    uid: Some(pod::uid(pod).to_owned()),
+                    name: Some(pod_spec::name(pod).to_owned()),
+                    uid: Some(pod_spec::uid(pod).to_owned()),
                 }),
             }),
             ..TokenRequest::default()
         };
-        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), pod::namespace(pod));
+        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), pod_spec::namespace(pod));
         let answer = api.create_token_request(account, &PostParams::default(), &request).await?;
         let status = answer.status.unwrap_or_default();
         let ends = status.expiration_timestamp.map_or(now, |time| time.0);

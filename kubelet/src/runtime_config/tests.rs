@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::container::{Prepared, VolumePath};
 use super::{container, env, names, resources, sandbox};
 use crate::downward::NodeFacts;
-use crate::pod::{self, Qos, Role};
+use crate::pod_spec::{self, Qos, Role};
 
 fn pod(spec: &Value) -> Pod {
     let metadata = json!({"name": "p", "namespace": "d", "uid": "u", "labels": {"app": "x"}});
@@ -20,7 +20,7 @@ fn pod(spec: &Value) -> Pod {
 }
 
 fn only(pod: &Pod) -> &Container {
-    &pod::spec(pod).containers[0]
+    &pod_spec::spec(pod).containers[0]
 }
 
 fn prepared(image_user: Option<i64>, image_username: &str) -> Prepared<'_> {
@@ -56,7 +56,7 @@ fn resources_become_numbers_of_cgroups() {
         ("all memory", json!({"requests": {"memory": "2Gi"}}), Qos::Burstable, (2, 0, 0, 3)),
     ] {
         let pod = pod(&json!({"containers": [{"name": "c", "resources": resources}]}));
-        assert_eq!(pod::qos(&pod), qos, "{case}");
+        assert_eq!(pod_spec::qos(&pod), qos, "{case}");
         let (shares, quota, memory, oom) = expected;
         let got = resources::of_container(&pod, only(&pod), Role::Main, 1 << 30);
         let expected = LinuxContainerResources {
@@ -194,7 +194,7 @@ fn containers() {
     assert_eq!(made.labels["io.kubernetes.container.name"], "c");
     for (key, value) in [
         ("io.kubernetes.container.restartCount", "3"),
-        ("io.kubernetes.container.hash", &pod::container_hash(only(&pod))),
+        ("io.kubernetes.container.hash", &pod_spec::container_hash(only(&pod))),
         ("io.kubernetes.container.terminationMessagePath", "/w"),
         ("io.kubernetes.pod.terminationGracePeriod", "7"),
     ] {

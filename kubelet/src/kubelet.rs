@@ -14,11 +14,11 @@ use crate::cgroups::Cgroups;
 use crate::cri::Runtime;
 use crate::downward::NodeFacts;
 use crate::images::Images;
-use crate::objects::Objects;
+use crate::pod_status::Ended;
+use crate::pod_worker::Notes;
+use crate::referenced_objects::Objects;
 use crate::stats::Stats;
-use crate::status::Ended;
 use crate::volumes::{Rounds, Volumes};
-use crate::worker::Notes;
 
 /// Folders and names, from the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Places {
 }
 
 /// What all pod workers share.
-pub struct Host {
+pub struct Kubelet {
     /// Folders and names.
     pub places: Places,
     /// The node's memory in bytes.
@@ -92,7 +92,7 @@ pub struct Host {
     pub tasks: Tasks,
 }
 
-impl Host {
+impl Kubelet {
     /// Lets a pod run here if it fits beside the others; else says why not.
     pub fn admit(&self, pod: &Arc<Pod>) -> Result<(), Ended> {
         self.admission.admit(pod, self.nodes.get(None, &self.node_name).as_deref())

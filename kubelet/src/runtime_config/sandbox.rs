@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{Pod, SeccompProfile};
 
 use super::{names, resources};
 use crate::labels;
-use crate::pod;
+use crate::pod_spec;
 
 /// What the node adds to a pod's spec.
 #[derive(Debug, Clone, Copy)]
@@ -29,13 +29,13 @@ pub struct Around<'a> {
 
 /// The configuration of the pod's sandbox.
 pub fn config(pod: &Pod, attempt: u32, around: &Around<'_>) -> PodSandboxConfig {
-    let host_network = pod::host_network(pod);
+    let host_network = pod_spec::host_network(pod);
     let limits = resources::of_pod(pod);
     PodSandboxConfig {
         metadata: Some(PodSandboxMetadata {
-            name: pod::name(pod).to_owned(),
-            uid: pod::uid(pod).to_owned(),
-            namespace: pod::namespace(pod).to_owned(),
+            name: pod_spec::name(pod).to_owned(),
+            uid: pod_spec::uid(pod).to_owned(),
+            namespace: pod_spec::namespace(pod).to_owned(),
             attempt,
         }),
         hostname: if host_network { String::new() } else { hostname(pod, around.cluster_domain) },
@@ -45,7 +45,7 @@ pub fn config(pod: &Pod, attempt: u32, around: &Around<'_>) -> PodSandboxConfig 
         labels: pod_labels(pod),
         annotations: annotations(pod),
         linux: Some(LinuxPodSandboxConfig {
-            cgroup_parent: names::cgroup(around.cgroup_root, pod::qos(pod), pod::uid(pod)),
+            cgroup_parent: names::cgroup(around.cgroup_root, pod_spec::qos(pod), pod_spec::uid(pod)),
             security_context: Some(security(pod)),
             sysctls: sysctls(pod),
             overhead: None,
@@ -64,7 +64,7 @@ pub fn config(pod: &Pod, attempt: u32, around: &Around<'_>) -> PodSandboxConfig 
 fn hostname(pod: &Pod, cluster_domain: &str) -> String {
     let name = names::hostname(pod);
     match names::domain(pod, cluster_domain) {
-        Some(domain) if pod::spec(pod).set_hostname_as_fqdn == Some(true) => format!("{name}.{domain}"),
+        Some(domain) if pod_spec::spec(pod).set_hostname_as_fqdn == Some(true) => format!("{name}.{domain}"),
         _ => name,
     }
 }
@@ -72,9 +72,9 @@ fn hostname(pod: &Pod, cluster_domain: &str) -> String {
 fn pod_labels(pod: &Pod) -> HashMap<String, String> {
     let own = pod.metadata.labels.iter().flatten().map(|(key, value)| (key.clone(), value.clone()));
     let ours = [
-        (labels::POD_NAME, pod::name(pod)),
-        (labels::POD_NAMESPACE, pod::namespace(pod)),
-        (labels::POD_UID, pod::uid(pod)),
+        (labels::POD_NAME, pod_spec::name(pod)),
+        (labels::POD_NAMESPACE, pod_spec::namespace(pod)),
+        (labels::POD_UID, pod_spec::uid(pod)),
     ];
     own.chain(ours.map(|(key, value)| (key.to_owned(), value.to_owned()))).collect()
 }
@@ -86,13 +86,13 @@ fn annotations(pod: &Pod) -> HashMap<String, String> {
 }
 
 fn sysctls(pod: &Pod) -> HashMap<String, String> {
-    let context = pod::spec(pod).security_context.as_ref();
+    let context = pod_spec::spec(pod).security_context.as_ref();
     let sysctls = context.and_then(|c| c.sysctls.as_ref()).into_iter().flatten();
     sysctls.map(|sysctl| (sysctl.name.replace('/', "."), sysctl.value.clone())).collect()
 }
 
 fn port_mappings(pod: &Pod) -> Vec<PortMapping> {
-    let containers = pod::init_containers(pod).iter().chain(&pod::spec(pod).containers);
+    let containers = pod_spec::init_containers(pod).iter().chain(&pod_spec::spec(pod).containers);
     let ports = containers.flat_map(|c| c.ports.iter().flatten()).filter(|port| port.host_port.is_some());
     ports
         .map(|port| PortMapping {
@@ -110,7 +110,7 @@ fn port_mappings(pod: &Pod) -> Vec<PortMapping> {
 
 /// Which namespaces the pod's containers live in.
 pub(super) fn namespaces(pod: &Pod) -> NamespaceOption {
-    let spec = pod::spec(pod);
+    let spec = pod_spec::spec(pod);
     let of = |host: Option<bool>| if host == Some(true) { NamespaceMode::Node } else { NamespaceMode::Pod };
     let pid = match (spec.host_pid, spec.share_process_namespace) {
         (Some(true), _) => NamespaceMode::Node,
@@ -136,9 +136,9 @@ pub(super) fn seccomp(profile: Option<&SeccompProfile>) -> SecurityProfile {
 }
 
 fn security(pod: &Pod) -> LinuxSandboxSecurityContext {
-    let context = pod::spec(pod).security_context.clone().unwrap_or_default();
+    let context = pod_spec::spec(pod).security_context.clone().unwrap_or_default();
     let value = |id: Option<i64>| id.map(|value| Int64Value { value });
-    let containers = pod::init_containers(pod).iter().chain(&pod::spec(pod).containers);
+    let containers = pod_spec::init_containers(pod).iter().chain(&pod_spec::spec(pod).containers);
     let privileged = containers
         .filter_map(|c| c.security_context.as_ref())
         .any(|context| context.privileged.unwrap_or(false));
@@ -159,7 +159,7 @@ fn security(pod: &Pod) -> LinuxSandboxSecurityContext {
 
 /// The groups that every process of the pod belongs to besides its own.
 pub(super) fn supplemental_groups(pod: &Pod) -> Vec<i64> {
-    let Some(context) = pod::spec(pod).security_context.as_ref() else { return Vec::new() };
+    let Some(context) = pod_spec::spec(pod).security_context.as_ref() else { return Vec::new() };
     let mut groups: Vec<i64> = context.fs_group.into_iter().collect();
     groups.extend(context.supplemental_groups.iter().flatten().copied());
     groups

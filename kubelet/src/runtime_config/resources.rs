@@ -5,7 +5,7 @@ use api::quantity::Quantity;
 use k8s_cri::v1::LinuxContainerResources;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use crate::pod::{self, Qos, Role};
+use crate::pod_spec::{self, Qos, Role};
 
 /// One accounting period of the cpu controller, in microseconds.
 pub const PERIOD: i64 = 100_000;
@@ -32,12 +32,12 @@ pub fn of_container(
     role: Role,
     node_memory: i64,
 ) -> LinuxContainerResources {
-    let cpu_limit = pod::limit(container, "cpu");
-    let memory_limit = pod::limit(container, "memory").map_or(0, |limit| limit.value());
+    let cpu_limit = pod_spec::limit(container, "cpu");
+    let memory_limit = pod_spec::limit(container, "memory").map_or(0, |limit| limit.value());
     LinuxContainerResources {
         cpu_period: PERIOD,
         cpu_quota: cpu_limit.as_ref().map_or(0, quota),
-        cpu_shares: pod::request(container, "cpu").as_ref().map_or(2, shares),
+        cpu_shares: pod_spec::request(container, "cpu").as_ref().map_or(2, shares),
         memory_limit_in_bytes: memory_limit,
         memory_swap_limit_in_bytes: memory_limit,
         oom_score_adj: oom_score_adj(pod, container, role, node_memory),
@@ -47,18 +47,18 @@ pub fn of_container(
 
 /// How readily the kernel kills a container when memory runs out: the less it asked for, the sooner.
 pub fn oom_score_adj(pod: &Pod, container: &Container, role: Role, node_memory: i64) -> i64 {
-    let critical = pod::spec(pod).priority.unwrap_or(0) >= 2_000_000_000;
-    match pod::qos(pod) {
+    let critical = pod_spec::spec(pod).priority.unwrap_or(0) >= 2_000_000_000;
+    match pod_spec::qos(pod) {
         _ if critical => -997,
         Qos::Guaranteed => -997,
         Qos::BestEffort => 1000,
         Qos::Burstable => {
-            let asked = pod::request(container, "memory").map_or(0, |request| request.value());
+            let asked = pod_spec::request(container, "memory").map_or(0, |request| request.value());
             let asked = match role {
                 // A sidecar must not go before the containers it serves.
                 Role::Sidecar => {
-                    let main = pod::spec(pod).containers.iter();
-                    let least = main.map(|c| pod::request(c, "memory").map_or(0, |q| q.value())).min();
+                    let main = pod_spec::spec(pod).containers.iter();
+                    let least = main.map(|c| pod_spec::request(c, "memory").map_or(0, |q| q.value())).min();
                     asked.max(least.unwrap_or(0))
                 }
                 _ => asked,
@@ -82,11 +82,11 @@ pub struct PodLimits {
 
 /// What a pod may use, by the sums over its containers.
 pub fn of_pod(pod: &Pod) -> PodLimits {
-    let best_effort = pod::qos(pod) == Qos::BestEffort;
-    let cpu = pod::pod_request(pod, "cpu");
+    let best_effort = pod_spec::qos(pod) == Qos::BestEffort;
+    let cpu = pod_spec::pod_request(pod, "cpu");
     PodLimits {
         shares: if best_effort || cpu.is_zero() { 2 } else { shares(&cpu) },
-        quota: pod::pod_limit(pod, "cpu").as_ref().map_or(0, quota),
-        memory: pod::pod_limit(pod, "memory").map_or(0, |limit| limit.value()),
+        quota: pod_spec::pod_limit(pod, "cpu").as_ref().map_or(0, quota),
+        memory: pod_spec::pod_limit(pod, "memory").map_or(0, |limit| limit.value()),
     }
 }

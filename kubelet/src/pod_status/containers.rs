@@ -11,19 +11,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Facts;
 use crate::plan;
-use crate::pod::{self, Role};
-use crate::view::{ContainerView, State, seconds};
+use crate::pod_spec::{self, Role};
+use crate::runtime_state::{ContainerView, State, seconds};
 
 /// Amounts of resources, by name.
 pub(super) type Amounts = BTreeMap<String, Quantity>;
 
 /// The statuses of the init containers or of the others.
 pub(super) fn statuses(facts: &Facts<'_>, init: bool) -> Vec<ContainerStatus> {
-    let spec = pod::spec(facts.pod);
+    let spec = pod_spec::spec(facts.pod);
     if !init {
         return spec.containers.iter().map(|c| status(facts, c, Role::Main)).collect();
     }
-    pod::init_containers(facts.pod).iter().map(|c| status(facts, c, pod::init_role(c))).collect()
+    pod_spec::init_containers(facts.pod).iter().map(|c| status(facts, c, pod_spec::init_role(c))).collect()
 }
 
 fn status(facts: &Facts<'_>, container: &Container, role: Role) -> ContainerStatus {
@@ -121,7 +121,7 @@ fn without_container(
 }
 
 fn first_reason(facts: &Facts<'_>, role: Role) -> &'static str {
-    let has_init = !pod::init_containers(facts.pod).is_empty();
+    let has_init = !pod_spec::init_containers(facts.pod).is_empty();
     if role == Role::Main && has_init { "PodInitializing" } else { "ContainerCreating" }
 }
 

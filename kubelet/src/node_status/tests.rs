@@ -4,7 +4,7 @@ use clap::Parser as _;
 
 use super::*;
 use crate::cri::fake::Fake;
-use crate::objects::Objects;
+use crate::referenced_objects::Objects;
 
 /// An API server of the test's own.
 pub(super) async fn api(tasks: &Tasks) -> kube::Client {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, Pod, Service};
 
 use super::super::downward::{self, NodeFacts};
-use crate::pod;
+use crate::pod_spec;
 
 /// The ConfigMaps and Secrets that a container's environment draws on, as far as they exist.
 #[derive(Debug, Clone, Default)]
@@ -157,7 +157,7 @@ fn reference(
     if let Some(resource) = &from.resource_field_ref {
         let name = resource.container_name.as_deref().filter(|name| !name.is_empty());
         let of = match name {
-            Some(name) => pod::container(input.pod, name)
+            Some(name) => pod_spec::container(input.pod, name)
                 .map(|(container, _)| container)
                 .ok_or_else(|| format!("container {name} not found"))?,
             None => container,
@@ -174,7 +174,9 @@ fn reference(
         match data.get(key) {
             Some(value) => Ok(Some(value.clone())),
             None if optional == Some(true) => Ok(None),
-            None => Err(format!("couldn't find key {key} in {word} {}/{name}", pod::namespace(input.pod))),
+            None => {
+                Err(format!("couldn't find key {key} in {word} {}/{name}", pod_spec::namespace(input.pod)))
+            }
         }
     };
     if let Some(r) = &from.config_map_key_ref {
@@ -189,13 +191,13 @@ fn reference(
 /// The variables that tell a pod of services: always of the API server, and of those in its own namespace
 /// when it wants links.
 pub fn services<'a>(pod: &Pod, services: impl IntoIterator<Item = &'a Service>) -> Vec<(String, String)> {
-    let links = pod::spec(pod).enable_service_links.unwrap_or(true);
+    let links = pod_spec::spec(pod).enable_service_links.unwrap_or(true);
     let mut told: BTreeMap<&str, &Service> = BTreeMap::new();
     for service in services {
         let name = service.metadata.name.as_deref().unwrap_or_default();
         let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
         let api_server = namespace == "default" && name == "kubernetes";
-        let own = links && namespace == pod::namespace(pod);
+        let own = links && namespace == pod_spec::namespace(pod);
         if own || (api_server && !told.contains_key(name)) {
             told.insert(name, service);
         }

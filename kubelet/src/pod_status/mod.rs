@@ -16,8 +16,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::plan::{HealthMap, Waiting};
-use crate::pod::{self, RestartPolicy, Role};
-use crate::view::PodView;
+use crate::pod_spec::{self, RestartPolicy, Role};
+use crate::runtime_state::PodView;
 
 /// The conditions that the kubelet writes; others belong to others.
 pub const OWN_CONDITIONS: [&str; 5] =
@@ -66,7 +66,7 @@ pub fn render(facts: &Facts<'_>) -> PodStatus {
         return refused(facts, old);
     }
     // Refused by the kubelet that ran before this one.
-    if pod::finished(pod) && never_ran {
+    if pod_spec::finished(pod) && never_ran {
         return old;
     }
     let init = containers::statuses(facts, true);
@@ -97,7 +97,7 @@ pub fn render(facts: &Facts<'_>) -> PodStatus {
         pod_ip,
         pod_ips,
         start_time: old.start_time.or(Some(Time(whole(facts.seen)))),
-        qos_class: Some(pod::qos(pod).word().to_owned()),
+        qos_class: Some(pod_spec::qos(pod).word().to_owned()),
         observed_generation: pod.metadata.generation,
         resources: Some(pod_resources(pod)),
         allocated_resources: non_empty(pod_requests(pod)),
@@ -113,7 +113,7 @@ fn refused(facts: &Facts<'_>, old: PodStatus) -> PodStatus {
         reason: Some(ended.reason),
         message: Some(ended.message),
         start_time: old.start_time.or(Some(Time(whole(facts.seen)))),
-        qos_class: Some(pod::qos(facts.pod).word().to_owned()),
+        qos_class: Some(pod_spec::qos(facts.pod).word().to_owned()),
         observed_generation: facts.pod.metadata.generation,
         ..old
     }
@@ -124,14 +124,14 @@ fn whole(time: Timestamp) -> Timestamp {
 }
 
 fn pod_requests(pod: &Pod) -> containers::Amounts {
-    let amounts = ["cpu", "memory"].map(|name| (name.to_owned(), pod::pod_request(pod, name)));
+    let amounts = ["cpu", "memory"].map(|name| (name.to_owned(), pod_spec::pod_request(pod, name)));
     amounts.into_iter().filter(|(_, q)| !q.is_zero()).map(|(name, q)| (name, q.wire())).collect()
 }
 
 fn pod_resources(pod: &Pod) -> ResourceRequirements {
     let limits = ["cpu", "memory"]
         .into_iter()
-        .filter_map(|name| Some((name.to_owned(), pod::pod_limit(pod, name)?.wire())))
+        .filter_map(|name| Some((name.to_owned(), pod_spec::pod_limit(pod, name)?.wire())))
         .collect();
     ResourceRequirements {
         requests: non_empty(pod_requests(pod)),
@@ -148,7 +148,7 @@ fn non_empty(amounts: containers::Amounts) -> Option<containers::Amounts> {
 fn addresses(facts: &Facts<'_>, old: &PodStatus) -> (Option<String>, Option<Vec<PodIP>>) {
     let newest = facts.view.sandboxes.first();
     let ips: &[String] = match newest {
-        Some(_) if pod::host_network(facts.pod) => facts.host_ips,
+        Some(_) if pod_spec::host_network(facts.pod) => facts.host_ips,
         Some(sandbox) if sandbox.ready => &sandbox.ips,
         _ => &[],
     };
@@ -160,10 +160,10 @@ fn phase(facts: &Facts<'_>, init: &[ContainerStatus], main: &[ContainerStatus]) 
     let state = |c: &ContainerStatus| c.state.clone().unwrap_or_default();
     let last_end = |c: &ContainerStatus| c.last_state.as_ref().and_then(|s| s.terminated.clone());
     let (mut initializing, mut init_failed) = (0, false);
-    for (container, status) in pod::init_containers(facts.pod).iter().zip(init) {
+    for (container, status) in pod_spec::init_containers(facts.pod).iter().zip(init) {
         let now = state(status);
         let exit = now.terminated.as_ref().map(|end| end.exit_code);
-        if pod::init_role(container) == Role::Sidecar {
+        if pod_spec::init_role(container) == Role::Sidecar {
             let came_up = now.terminated.is_some()
                 || last_end(status).is_some()
                 || (now.running.is_some() && status.started.unwrap_or(false));
@@ -173,7 +173,8 @@ fn phase(facts: &Facts<'_>, init: &[ContainerStatus], main: &[ContainerStatus]) 
         match (exit, last_end(status)) {
             (Some(0), _) => {}
             (Some(_), _) => {
-                init_failed |= pod::restart_policy(facts.pod, container, Role::Init) == RestartPolicy::Never;
+                init_failed |=
+                    pod_spec::restart_policy(facts.pod, container, Role::Init) == RestartPolicy::Never;
             }
             (None, Some(_)) if now.waiting.is_some() => {}
             (None, _) => initializing += 1,
@@ -208,8 +209,8 @@ fn phase(facts: &Facts<'_>, init: &[ContainerStatus], main: &[ContainerStatus]) 
         return "Running";
     }
     // Nothing runs, everything ran: finished, unless something is started again.
-    let restarts = pod::spec(facts.pod).containers.iter().zip(main).any(|(container, status)| {
-        let policy = pod::restart_policy(facts.pod, container, Role::Main);
+    let restarts = pod_spec::spec(facts.pod).containers.iter().zip(main).any(|(container, status)| {
+        let policy = pod_spec::restart_policy(facts.pod, container, Role::Main);
         let end = state(status).terminated.or_else(|| last_end(status));
         policy.restarts(end.map_or(1, |end| end.exit_code))
     });
@@ -234,12 +235,12 @@ fn conditions(
         _ => None,
     };
     let sandbox = facts.view.ready_sandbox();
-    let ready_to_start = sandbox.is_some_and(|s| pod::host_network(facts.pod) || !s.ips.is_empty());
+    let ready_to_start = sandbox.is_some_and(|s| pod_spec::host_network(facts.pod) || !s.ips.is_empty());
 
-    let incomplete: Vec<&str> = pod::init_containers(facts.pod)
+    let incomplete: Vec<&str> = pod_spec::init_containers(facts.pod)
         .iter()
         .zip(init)
-        .filter(|(container, status)| match pod::init_role(container) {
+        .filter(|(container, status)| match pod_spec::init_role(container) {
             Role::Sidecar => !status.started.unwrap_or(false),
             _ => !status.ready,
         })
@@ -255,8 +256,9 @@ fn conditions(
         (false, Some("ContainersNotInitialized".to_owned()), Some(message))
     };
 
-    let sidecars = pod::init_containers(facts.pod).iter().zip(init);
-    let sidecars = sidecars.filter(|(c, _)| pod::init_role(c) == Role::Sidecar).map(|(_, status)| status);
+    let sidecars = pod_spec::init_containers(facts.pod).iter().zip(init);
+    let sidecars =
+        sidecars.filter(|(c, _)| pod_spec::init_role(c) == Role::Sidecar).map(|(_, status)| status);
     let unready: Vec<&str> = sidecars.chain(main).filter(|c| !c.ready).map(|c| c.name.as_str()).collect();
     let containers_ready = if let Some(reason) = finished {
         (false, Some(reason.to_owned()), None)
@@ -267,7 +269,7 @@ fn conditions(
         (false, Some("ContainersNotReady".to_owned()), Some(message))
     };
 
-    let gates = pod::spec(facts.pod).readiness_gates.iter().flatten();
+    let gates = pod_spec::spec(facts.pod).readiness_gates.iter().flatten();
     let closed: Vec<String> = gates
         .filter(|gate| {
             let of_gate = |c: &&PodCondition| c.type_ == gate.condition_type;

@@ -10,7 +10,7 @@ use k8s_cri::v1::ContainerStatus;
 
 use crate::cri::{CriResult, Runtime};
 use crate::labels;
-use crate::view::{self, ContainerView, PodView, SandboxView, State};
+use crate::runtime_state::{self, ContainerView, PodView, SandboxView, State};
 
 /// For how long a killed program may turn out to have been killed for lack of memory: the runtime hears of
 /// that on another way than of the end.
@@ -35,7 +35,7 @@ impl Observer {
         let mut pod = PodView::default();
         let mut seen_sandboxes = BTreeMap::new();
         for sandbox in &sandboxes {
-            let mut found = view::sandbox(sandbox);
+            let mut found = runtime_state::sandbox(sandbox);
             let mut pid = None;
             match self.sandboxes.remove(&found.id) {
                 Some((known, known_pid)) if known.ready == found.ready => {
@@ -44,7 +44,7 @@ impl Observer {
                 }
                 _ if found.ready => {
                     let detail = runtime.sandbox_status(&found.id).await?;
-                    found.ips = view::sandbox_ips(&detail.status);
+                    found.ips = runtime_state::sandbox_ips(&detail.status);
                     pid = detail.pid;
                 }
                 _ => {}
@@ -55,7 +55,7 @@ impl Observer {
         self.sandboxes = seen_sandboxes;
         let mut seen = BTreeMap::new();
         for container in &containers {
-            let state = view::state(container);
+            let state = runtime_state::state(container);
             let known = self.containers.remove(&container.id);
             let settled = |known: &ContainerView| {
                 known.state == state && state != State::Unknown && !cause_may_change(known)
@@ -64,7 +64,7 @@ impl Observer {
                 Some(known) => known,
                 None => match runtime.container_status(&container.id).await {
                     Ok(detail) => {
-                        let mut found = view::container(container, &detail.status, detail.pid);
+                        let mut found = runtime_state::container(container, &detail.status, detail.pid);
                         if found.state == State::Exited {
                             last_words(&mut found, &detail.status);
                         }

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::pod::{self, Qos};
+use crate::pod_spec::{self, Qos};
 
 /// The longest host name.
 const HOSTNAME_MAX: usize = 63;
 
 /// The folder of a pod's logs.
 pub fn log_dir(root: &Path, pod: &Pod) -> PathBuf {
-    root.join(format!("{}_{}_{}", pod::namespace(pod), pod::name(pod), pod::uid(pod)))
+    root.join(format!("{}_{}_{}", pod_spec::namespace(pod), pod_spec::name(pod), pod_spec::uid(pod)))
 }
 
 /// A container's log, below the pod's log folder.
@@ -47,15 +47,15 @@ pub fn cgroup(root: &str, qos: Qos, uid: &str) -> String {
 
 /// The pod's host name: what it asks for or its own name, cut to what the kernel takes.
 pub fn hostname(pod: &Pod) -> String {
-    let spec = pod::spec(pod);
+    let spec = pod_spec::spec(pod);
     let asked = spec.hostname_override.as_deref().or(spec.hostname.as_deref());
-    let name = asked.filter(|name| !name.is_empty()).unwrap_or(pod::name(pod));
+    let name = asked.filter(|name| !name.is_empty()).unwrap_or(pod_spec::name(pod));
     let cut: String = name.chars().take(HOSTNAME_MAX).collect();
     cut.trim_end_matches(['-', '.']).to_owned()
 }
 
 /// The pod's domain, when it belongs to a subdomain.
 pub fn domain(pod: &Pod, cluster_domain: &str) -> Option<String> {
-    let subdomain = pod::spec(pod).subdomain.as_deref().filter(|name| !name.is_empty())?;
-    Some(format!("{subdomain}.{}.svc.{cluster_domain}", pod::namespace(pod)))
+    let subdomain = pod_spec::spec(pod).subdomain.as_deref().filter(|name| !name.is_empty())?;
+    Some(format!("{subdomain}.{}.svc.{cluster_domain}", pod_spec::namespace(pod)))
 }

@@ -8,21 +8,21 @@ use k8s_cri::v1::{AttachRequest, ContainerState, ExecRequest, PodSandboxState, P
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::cri::CriError;
-use crate::host::Host;
+use crate::kubelet::Kubelet;
 use crate::labels;
-use crate::pod;
+use crate::pod_spec;
+use crate::server::{self, Found};
 use crate::stats::{Sources, Summary};
-use crate::streaming::{self, Found};
 
 /// The kubelet as its server sees it.
-pub struct Backend(pub Arc<Host>);
+pub struct Backend(pub Arc<Kubelet>);
 
 fn words(error: CriError) -> String {
     error.rpc()
 }
 
 #[async_trait]
-impl streaming::Backend for Backend {
+impl server::Backend for Backend {
     fn pods(&self) -> Vec<Arc<Pod>> {
         self.0.pods.list()
     }
@@ -32,7 +32,7 @@ impl streaming::Backend for Backend {
     }
 
     async fn running(&self, pod: &Pod, container: &str) -> Result<Option<String>, String> {
-        let all = self.0.runtime.list_containers(Some(pod::uid(pod))).await.map_err(words)?;
+        let all = self.0.runtime.list_containers(Some(pod_spec::uid(pod))).await.map_err(words)?;
         let found = all.into_iter().find(|c| {
             c.state() == ContainerState::ContainerRunning
                 && c.labels.get(labels::CONTAINER_NAME).is_some_and(|name| name == container)
@@ -41,7 +41,7 @@ impl streaming::Backend for Backend {
     }
 
     async fn sandbox(&self, pod: &Pod) -> Result<Option<String>, String> {
-        let all = self.0.runtime.list_sandboxes(Some(pod::uid(pod))).await.map_err(words)?;
+        let all = self.0.runtime.list_sandboxes(Some(pod_spec::uid(pod))).await.map_err(words)?;
         Ok(all.into_iter().find(|s| s.state() == PodSandboxState::SandboxReady).map(|s| s.id))
     }
 
@@ -56,15 +56,15 @@ impl streaming::Backend for Backend {
             true => Some(self.0.runtime.disk().await.map_err(words)?),
             false => None,
         };
-        let host = Arc::clone(&self.0);
+        let kubelet = Arc::clone(&self.0);
         let read = tokio::task::spawn_blocking(move || {
-            host.stats.read(&Sources {
-                node: &host.node_name,
-                cgroup_root: &host.places.cgroup_root,
-                cgroups: &host.cgroups,
-                root: &host.places.root,
-                logs: &host.places.logs,
-                pods: &host.pods.list(),
+            kubelet.stats.read(&Sources {
+                node: &kubelet.node_name,
+                cgroup_root: &kubelet.places.cgroup_root,
+                cgroups: &kubelet.cgroups,
+                root: &kubelet.places.root,
+                logs: &kubelet.places.logs,
+                pods: &kubelet.pods.list(),
                 disk: disk.as_ref(),
             })
         });

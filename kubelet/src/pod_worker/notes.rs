@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod};
 use machinery::events::{EventType, Recorder, reference};
 
-use crate::pod::{self, Role};
+use crate::pod_spec::{self, Role};
 
 /// Records what happens to pods.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ impl Notes {
         message: impl Into<String>,
     ) {
         let mut about = reference(pod);
-        about.field_path = Some(pod::field_path(&container.name, role));
+        about.field_path = Some(pod_spec::field_path(&container.name, role));
         self.recorder.event_at(about, kind, reason, message);
     }
 }

@@ -7,6 +7,7 @@
 //! the kubelet's `server` package.
 
 mod access;
+pub mod backend;
 mod channels;
 mod logs;
 mod routes;

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{env, names, resources, sandbox};
 use crate::labels;
-use crate::pod::{self, Role};
+use crate::pod_spec::{self, Role};
 
 /// Paths of /proc that ordinary containers do not see.
 const MASKED: [&str; 11] = [
@@ -102,9 +102,9 @@ pub fn config(
 fn container_labels(pod: &Pod, container: &Container) -> HashMap<String, String> {
     [
         (labels::CONTAINER_NAME, container.name.as_str()),
-        (labels::POD_NAME, pod::name(pod)),
-        (labels::POD_NAMESPACE, pod::namespace(pod)),
-        (labels::POD_UID, pod::uid(pod)),
+        (labels::POD_NAME, pod_spec::name(pod)),
+        (labels::POD_NAMESPACE, pod_spec::namespace(pod)),
+        (labels::POD_UID, pod_spec::uid(pod)),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into()
@@ -113,9 +113,9 @@ fn container_labels(pod: &Pod, container: &Container) -> HashMap<String, String>
 fn annotations(pod: &Pod, container: &Container, attempt: u32) -> HashMap<String, String> {
     let path = container.termination_message_path.clone().unwrap_or_default();
     let policy = container.termination_message_policy.clone().unwrap_or_default();
-    let grace = pod::spec(pod).termination_grace_period_seconds.unwrap_or(30);
+    let grace = pod_spec::spec(pod).termination_grace_period_seconds.unwrap_or(30);
     let mut all: HashMap<String, String> = [
-        (labels::CONTAINER_HASH, pod::container_hash(container)),
+        (labels::CONTAINER_HASH, pod_spec::container_hash(container)),
         (labels::RESTART_COUNT, attempt.to_string()),
         (labels::TERMINATION_MESSAGE_PATH, path),
         (labels::TERMINATION_MESSAGE_POLICY, policy),
@@ -132,7 +132,7 @@ fn annotations(pod: &Pod, container: &Container, attempt: u32) -> HashMap<String
 /// The user that a container runs as by its spec.
 pub fn run_as_user(pod: &Pod, container: &Container) -> Option<i64> {
     let of_container = container.security_context.as_ref().and_then(|c| c.run_as_user);
-    of_container.or_else(|| pod::spec(pod).security_context.as_ref().and_then(|c| c.run_as_user))
+    of_container.or_else(|| pod_spec::spec(pod).security_context.as_ref().and_then(|c| c.run_as_user))
 }
 
 fn run_as_non_root(
@@ -142,11 +142,11 @@ fn run_as_non_root(
     image_username: &str,
 ) -> Result<(), String> {
     let own = container.security_context.as_ref().and_then(|c| c.run_as_non_root);
-    let of_pod = || pod::spec(pod).security_context.as_ref().and_then(|c| c.run_as_non_root);
+    let of_pod = || pod_spec::spec(pod).security_context.as_ref().and_then(|c| c.run_as_non_root);
     if !own.or_else(of_pod).unwrap_or(false) {
         return Ok(());
     }
-    let who = format!("(pod: \"{}\", container: {})", pod::described(pod), container.name);
+    let who = format!("(pod: \"{}\", container: {})", pod_spec::described(pod), container.name);
     match (run_as_user(pod, container), image_user) {
         (Some(0), _) => Err(format!("container's runAsUser breaks non-root policy {who}")),
         (Some(_), _) => Ok(()),
@@ -165,7 +165,7 @@ fn security(
     image_username: &str,
 ) -> LinuxContainerSecurityContext {
     let own = container.security_context.clone().unwrap_or_default();
-    let of_pod = pod::spec(pod).security_context.clone().unwrap_or_default();
+    let of_pod = pod_spec::spec(pod).security_context.clone().unwrap_or_default();
     let privileged = own.privileged.unwrap_or(false);
     let value = |id: Option<i64>| id.map(|value| Int64Value { value });
     let user = run_as_user(pod, container);

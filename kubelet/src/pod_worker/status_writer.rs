@@ -11,8 +11,8 @@ use kube::api::{Patch, PatchParams};
 use machinery::cache::revision_of;
 use tokio::sync::watch;
 
-use crate::host::Host;
-use crate::status::patch;
+use crate::kubelet::Kubelet;
+use crate::pod_status::patch;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -41,12 +41,18 @@ pub(super) struct StatusWriter {
 
 impl StatusWriter {
     /// Starts to write for a pod whose status in the API is `known`.
-    pub(super) fn start(host: &Arc<Host>, namespace: &str, name: &str, uid: &str, known: PodStatus) -> Self {
+    pub(super) fn start(
+        kubelet: &Arc<Kubelet>,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        known: PodStatus,
+    ) -> Self {
         let (wanted, wishes) = watch::channel((0, None));
         let (report, progress) = watch::channel(Progress::default());
-        let api = Api::namespaced(host.client.clone(), namespace);
-        let (name, uid, stop) = (name.to_owned(), uid.to_owned(), host.tasks.token());
-        host.tasks.spawn_scoped("pod status", async move {
+        let api = Api::namespaced(kubelet.client.clone(), namespace);
+        let (name, uid, stop) = (name.to_owned(), uid.to_owned(), kubelet.tasks.token());
+        kubelet.tasks.spawn_scoped("pod status", async move {
             stop.run_until_cancelled(write_newest(api, name, uid, known, wishes, report)).await;
         });
         Self { wanted, progress }

@@ -14,39 +14,39 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::cri::CriResult;
-use crate::host::Host;
+use crate::kubelet::Kubelet;
 use crate::labels;
-use crate::pod::{self, Qos};
-use crate::worker::{Subject, Worker};
+use crate::pod_spec::{self, Qos};
+use crate::pod_worker::{Subject, Worker};
 
 /// How long a pod waits for another worker after one panicked over it.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
 
 /// The workers, by pod uid.
-pub struct Pods {
-    host: Arc<Host>,
+pub struct PodWorkers {
+    kubelet: Arc<Kubelet>,
     workers: Mutex<HashMap<String, Arc<Notify>>>,
 }
 
-impl Pods {
+impl PodWorkers {
     /// Starts a worker for every pod of the API, now and as they come, and clears what is left of others.
     ///
     /// # Errors
     /// When the runtime cannot be asked what is left.
-    pub async fn start(host: Arc<Host>) -> CriResult<Arc<Self>> {
-        host.pods.wait_synced().await;
-        let this = Arc::new(Self { host, workers: Mutex::default() });
+    pub async fn start(kubelet: Arc<Kubelet>) -> CriResult<Arc<Self>> {
+        kubelet.pods.wait_synced().await;
+        let this = Arc::new(Self { kubelet, workers: Mutex::default() });
         this.adopt_leftovers().await?;
         let manager = Arc::clone(&this);
-        this.host.pods.on_change(move |change| {
+        this.kubelet.pods.on_change(move |change| {
             let pod = change.latest();
             let gone = change.new.is_none();
             // A pod replaced by another of the same name is gone, too.
-            if let Some(old) = change.old.as_ref().filter(|old| pod::uid(old) != pod::uid(pod)) {
-                manager.wake(pod::uid(old));
+            if let Some(old) = change.old.as_ref().filter(|old| pod_spec::uid(old) != pod_spec::uid(pod)) {
+                manager.wake(pod_spec::uid(old));
             }
             match gone {
-                true => manager.wake(pod::uid(pod)),
+                true => manager.wake(pod_spec::uid(pod)),
                 false => manager.work(subject(pod)),
             }
         });
@@ -70,9 +70,9 @@ impl Pods {
         workers.insert(subject.uid.clone(), Arc::clone(&wake));
         drop(workers);
         let this = Arc::clone(self);
-        let worker = Worker::new(Arc::clone(&self.host), subject.clone(), wake);
-        self.host.tasks.spawn_scoped("pod", async move {
-            let stop = this.host.tasks.token();
+        let worker = Worker::new(Arc::clone(&self.kubelet), subject.clone(), wake);
+        self.kubelet.tasks.spawn_scoped("pod", async move {
+            let stop = this.kubelet.tasks.token();
             let panicked = tasks::caught("pod", worker.run()).await.is_none();
             if panicked {
                 // Its pod still needs somebody.
@@ -80,8 +80,8 @@ impl Pods {
             }
             this.workers.lock().remove(&subject.uid);
             // It may have been ending while its pod was asked for again.
-            let present = this.host.pods.get(Some(&subject.namespace), &subject.name);
-            let wanted = panicked || present.is_some_and(|p| pod::uid(&p) == subject.uid);
+            let present = this.kubelet.pods.get(Some(&subject.namespace), &subject.name);
+            let wanted = panicked || present.is_some_and(|p| pod_spec::uid(&p) == subject.uid);
             if wanted && !stop.is_cancelled() {
                 this.work(subject);
             }
@@ -91,8 +91,9 @@ impl Pods {
     /// Starts workers for pods that are only left in the runtime, and removes what is left on disk and in
     /// cgroups of pods that nobody knows.
     async fn adopt_leftovers(self: &Arc<Self>) -> CriResult<()> {
-        let mut known: Vec<String> = self.host.pods.list().iter().map(|p| pod::uid(p).to_owned()).collect();
-        for sandbox in self.host.runtime.list_sandboxes(None).await? {
+        let mut known: Vec<String> =
+            self.kubelet.pods.list().iter().map(|p| pod_spec::uid(p).to_owned()).collect();
+        for sandbox in self.kubelet.runtime.list_sandboxes(None).await? {
             let label = |name: &str| sandbox.labels.get(name).cloned().unwrap_or_default();
             let subject = Subject {
                 namespace: label(labels::POD_NAMESPACE),
@@ -106,8 +107,8 @@ impl Pods {
             known.push(subject.uid.clone());
             self.work(subject);
         }
-        for uid in self.host.volumes.kept().into_iter().filter(|uid| !known.contains(uid)) {
-            if let Err(error) = self.host.volumes.tear_down(&uid) {
+        for uid in self.kubelet.volumes.kept().into_iter().filter(|uid| !known.contains(uid)) {
+            if let Err(error) = self.kubelet.volumes.tear_down(&uid) {
                 tracing::warn!(uid, %error, "Cannot remove the volumes of a forgotten pod");
             }
         }
@@ -117,13 +118,13 @@ impl Pods {
     }
 
     fn remove_cgroups(&self, known: &[String]) {
-        let root = &self.host.places.cgroup_root;
+        let root = &self.kubelet.places.cgroup_root;
         for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
-            let parent = crate::make::names::qos_cgroup(root, qos);
-            for child in self.host.cgroups.children(&parent) {
+            let parent = crate::runtime_config::names::qos_cgroup(root, qos);
+            for child in self.kubelet.cgroups.children(&parent) {
                 let Some(uid) = child.strip_prefix("pod") else { continue };
                 if !known.iter().any(|k| k == uid)
-                    && let Err(error) = self.host.cgroups.remove(&format!("{parent}/{child}"))
+                    && let Err(error) = self.kubelet.cgroups.remove(&format!("{parent}/{child}"))
                 {
                     tracing::warn!(uid, %error, "Cannot remove the cgroup of a forgotten pod");
                 }
@@ -132,7 +133,7 @@ impl Pods {
     }
 
     fn remove_logs(&self, known: &[String]) {
-        let entries = std::fs::read_dir(&self.host.places.logs).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(&self.kubelet.places.logs).into_iter().flatten().flatten();
         for entry in entries {
             let name = entry.file_name().to_string_lossy().into_owned();
             // NAMESPACE_NAME_UID
@@ -152,6 +153,6 @@ fn subject(pod: &Pod) -> Subject {
     Subject {
         namespace: pod.namespace().unwrap_or_default(),
         name: pod.name_any(),
-        uid: pod::uid(pod).to_owned(),
+        uid: pod_spec::uid(pod).to_owned(),
     }
 }

@@ -13,10 +13,10 @@ use machinery::events::EventType::{Normal, Warning};
 use super::{Worker, hooks};
 use crate::backoff::Backoff;
 use crate::dns;
-use crate::make::{container, env, names};
 use crate::plan::{Hold, Waiting};
-use crate::pod::{self, Role};
-use crate::view::{PodView, State};
+use crate::pod_spec::{self, Role};
+use crate::runtime_config::{container, env, names};
+use crate::runtime_state::{PodView, State};
 use crate::volumes::{Around, sub_path};
 
 /// When to look again for what a container's configuration lacks.
@@ -42,9 +42,9 @@ impl Worker {
         attempt: u32,
         after_end: Option<Timestamp>,
     ) -> Result<(), Timestamp> {
-        let Some((container, _)) = pod::container(pod, name) else { return Ok(()) };
-        let host = Arc::clone(&self.host);
-        let image = host.images.ensure(pod, container, role, &host.notes);
+        let Some((container, _)) = pod_spec::container(pod, name) else { return Ok(()) };
+        let kubelet = Arc::clone(&self.kubelet);
+        let image = kubelet.images.ensure(pod, container, role, &kubelet.notes);
         let image = match self.unless_unwanted(image).await {
             None => return Ok(()),
             Some(Ok(image)) => image,
@@ -52,7 +52,7 @@ impl Worker {
                 let told = self.holds.get(name).is_some_and(|old| old.waiting == hold.waiting);
                 if !told {
                     let message = format!("Error: {}", hold.waiting.reason);
-                    host.notes.container(pod, container, role, Warning, "Failed", message);
+                    kubelet.notes.container(pod, container, role, Warning, "Failed", message);
                 }
                 let until = hold.until;
                 self.holds.insert(name.to_owned(), hold);
@@ -72,7 +72,7 @@ impl Worker {
             }
             Err(failed) => {
                 let message = format!("Error: {}", failed.message);
-                host.notes.container(pod, container, role, Warning, "Failed", message);
+                kubelet.notes.container(pod, container, role, Warning, "Failed", message);
                 let waiting = Waiting { reason: failed.reason.to_owned(), message: failed.message };
                 let until = Timestamp::now() + failed.again;
                 self.holds.insert(name.to_owned(), Hold { waiting, until });
@@ -91,7 +91,7 @@ impl Worker {
         attempt: u32,
         image: &Image,
     ) -> Result<String, Failed> {
-        let host = Arc::clone(&self.host);
+        let kubelet = Arc::clone(&self.kubelet);
         let config_error =
             |message| Failed { reason: "CreateContainerConfigError", message, again: CONFIG_AGAIN };
         let sandbox = view.ready_sandbox().ok_or_else(|| Failed {
@@ -100,8 +100,8 @@ impl Worker {
             again: SignedDuration::ZERO,
         })?;
         let pod_ips = self.pod_ips(pod, view);
-        let node = host.node_facts();
-        let services: Vec<_> = host.services.list();
+        let node = kubelet.node_facts();
+        let services: Vec<_> = kubelet.services.list();
         let services = env::services(pod, services.iter().map(AsRef::as_ref));
         let objects = self.env_objects(pod, container).await.map_err(config_error)?;
         let input =
@@ -109,7 +109,8 @@ impl Worker {
         let env = env::variables(container, &input).map_err(config_error)?;
         if self.mounts.is_none() {
             let around = Around { pod_ips: &pod_ips, node: &node };
-            let mounts = host.volumes.set_up(pod, around).await.map_err(|e| config_error(e.to_string()))?;
+            let mounts =
+                kubelet.volumes.set_up(pod, around).await.map_err(|e| config_error(e.to_string()))?;
             self.mounts = Some(mounts);
         }
         let empty = BTreeMap::new();
@@ -127,24 +128,24 @@ impl Worker {
             image: image.id.clone(),
             image_user: if unnamed { Some(0) } else { user },
             image_username: &image.username,
-            node_memory: host.memory,
+            node_memory: kubelet.memory,
         };
         let config = container::config(pod, container, role, attempt, prepared).map_err(config_error)?;
-        let log = names::log_dir(&host.places.logs, pod).join(&container.name);
+        let log = names::log_dir(&kubelet.places.logs, pod).join(&container.name);
         std::fs::create_dir_all(&log).map_err(|error| config_error(error.to_string()))?;
 
         let sandbox_config = self.sandbox_config(pod, sandbox.attempt);
         let id =
-            host.runtime.create_container(&sandbox.id, config, sandbox_config).await.map_err(|error| {
+            kubelet.runtime.create_container(&sandbox.id, config, sandbox_config).await.map_err(|error| {
                 Failed { reason: "CreateContainerError", message: error.message, again: CONFIG_AGAIN }
             })?;
-        host.notes.container(pod, container, role, Normal, "Created", "Container created");
-        host.runtime.start_container(&id).await.map_err(|error| Failed {
+        kubelet.notes.container(pod, container, role, Normal, "Created", "Container created");
+        kubelet.runtime.start_container(&id).await.map_err(|error| Failed {
             reason: "RunContainerError",
             message: error.message,
             again: REFUSAL_SHOWN,
         })?;
-        host.notes.container(pod, container, role, Normal, "Started", "Container started");
+        kubelet.notes.container(pod, container, role, Normal, "Started", "Container started");
         Ok(id)
     }
 
@@ -153,13 +154,13 @@ impl Worker {
         let (maps, secrets) = env::references(container);
         let mut objects = env::Objects::default();
         for name in maps {
-            let found = self.host.objects.config_map(pod::namespace(pod), name, Duration::ZERO).await;
+            let found = self.kubelet.objects.config_map(pod_spec::namespace(pod), name, Duration::ZERO).await;
             if let Some(map) = found.map_err(|error| error.to_string())? {
                 objects.config_maps.insert(name.to_owned(), map.data.clone().unwrap_or_default());
             }
         }
         for name in secrets {
-            let found = self.host.objects.secret(pod::namespace(pod), name, Duration::ZERO).await;
+            let found = self.kubelet.objects.secret(pod_spec::namespace(pod), name, Duration::ZERO).await;
             if let Some(secret) = found.map_err(|error| error.to_string())? {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 let data = secret.data.iter().flatten().map(|(key, value)| (key.clone(), text(&value.0)));
@@ -177,7 +178,7 @@ impl Worker {
         attempt: u32,
         pod_ips: &[String],
     ) -> std::io::Result<Vec<Mount>> {
-        let dir = names::pod_dir(&self.host.places.root, pod::uid(pod));
+        let dir = names::pod_dir(&self.kubelet.places.root, pod_spec::uid(pod));
         let taken = |path: &str| {
             let mounts = container.volume_mounts.iter().flatten();
             mounts.into_iter().any(|mount| mount.mount_path.trim_end_matches('/') == path)
@@ -191,12 +192,12 @@ impl Worker {
         if !taken("/etc/hosts") {
             let path = dir.join("etc-hosts");
             crate::volumes::make_private(&dir)?;
-            let node_hosts = if pod::host_network(pod) {
+            let node_hosts = if pod_spec::host_network(pod) {
                 Some(std::fs::read_to_string("/etc/hosts").unwrap_or_default())
             } else {
                 None
             };
-            let domain = names::domain(pod, &self.host.places.cluster_domain);
+            let domain = names::domain(pod, &self.kubelet.places.cluster_domain);
             let hostname = names::hostname(pod);
             let text = dns::hosts_file(pod, pod_ips, &hostname, domain.as_deref(), node_hosts.as_deref());
             std::fs::write(&path, text)?;
@@ -218,21 +219,21 @@ impl Worker {
     /// Runs the hook that follows the start; a container whose hook fails is stopped.
     async fn after_start(&mut self, pod: &Arc<Pod>, container: &Container, role: Role, id: &str) {
         let Some(hook) = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()) else { return };
-        let host = Arc::clone(&self.host);
-        let pod_ips = match self.observer.look(&*host.runtime, pod::uid(pod)).await {
+        let kubelet = Arc::clone(&self.kubelet);
+        let pod_ips = match self.observer.look(&*kubelet.runtime, pod_spec::uid(pod)).await {
             Ok(view) if view.by_id(id).is_some_and(|c| c.state == State::Running) => self.pod_ips(pod, &view),
             _ => return,
         };
-        let hooked = hooks::run(&host, container, hook, id, &pod_ips, hooks::LONGEST);
+        let hooked = hooks::run(&kubelet, container, hook, id, &pod_ips, hooks::LONGEST);
         // A pod that is to end does not wait for the hook; its stop ends the container.
         if let Some(Err(error)) = self.unless_unwanted(hooked).await {
             tracing::info!(
-                pod = pod::described(pod),
+                pod = pod_spec::described(pod),
                 container = container.name,
                 error,
                 "postStart hook failed"
             );
-            host.notes.container(
+            kubelet.notes.container(
                 pod,
                 container,
                 role,
@@ -240,11 +241,11 @@ impl Worker {
                 "FailedPostStartHook",
                 "PostStartHook failed",
             );
-            host.notes.container(pod, container, role, Normal, "Killing", "FailedPostStartHook");
-            let grace = u64::try_from(pod::spec(pod).termination_grace_period_seconds.unwrap_or(30));
+            kubelet.notes.container(pod, container, role, Normal, "Killing", "FailedPostStartHook");
+            let grace = u64::try_from(pod_spec::spec(pod).termination_grace_period_seconds.unwrap_or(30));
             let grace = Duration::from_secs(grace.unwrap_or(0));
-            if let Err(error) = host.runtime.stop_container(id, grace).await {
-                tracing::warn!(pod = pod::described(pod), %error, "Cannot stop a container after its hook failed");
+            if let Err(error) = kubelet.runtime.stop_container(id, grace).await {
+                tracing::warn!(pod = pod_spec::described(pod), %error, "Cannot stop a container after its hook failed");
             }
         }
     }
