@@ -159,18 +159,17 @@ fn a_udp_client_that_was_there_first_reaches_the_pod() {
     node.namespace.sh("iptables -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT");
     let client = outside.run(|| UdpSocket::bind(("0.0.0.0", 5555)).unwrap());
     client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    let ask = || {
-        let mut buffer = [0; 16];
-        // An answer may be the refusal of what was sent before.
-        (0..5).find_map(|_| {
-            client.send_to(b"who", ("192.0.2.1", 8053)).ok()?;
-            client
-                .recv(&mut buffer)
-                .ok()
-                .map(|length| String::from_utf8_lossy(&buffer[..length]).into_owned())
+    let ask = |question: &str| {
+        let mut buffer = [0; 32];
+        // What comes may be the refusal of what was sent before, or a late answer to it.
+        (0..10).find_map(|_| {
+            client.send_to(question.as_bytes(), ("192.0.2.1", 8053)).ok()?;
+            let length = client.recv(&mut buffer).ok()?;
+            let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            answer.strip_prefix(question).map(str::to_owned)
         })
     };
-    assert_eq!(ask(), None);
+    assert_eq!(ask("nobody? "), None);
     let mappings = json!({"runtimeConfig": {"portMappings": [
         {"hostPort": 8053, "containerPort": 53, "protocol": "udp"}]}});
     for name in ["first", "second"] {
@@ -178,12 +177,12 @@ fn a_udp_client_that_was_there_first_reaches_the_pod() {
         let server = pod.run(|| UdpSocket::bind(("0.0.0.0", 53)).unwrap());
         std::thread::spawn(move || {
             let mut buffer = [0; 16];
-            while let Ok((_, from)) = server.recv_from(&mut buffer) {
-                let _ = server.send_to(name.as_bytes(), from);
+            while let Ok((length, from)) = server.recv_from(&mut buffer) {
+                let _ = server.send_to(&[&buffer[..length], name.as_bytes()].concat(), from);
             }
         });
         node.add(&pod, mappings.clone());
-        assert_eq!(ask().as_deref(), Some(name));
+        assert_eq!(ask(&format!("{name}? ")).as_deref(), Some(name));
         node.call("DEL", &pod.0, &pod.path(), &node.config(mappings.clone())).unwrap();
     }
 }
