@@ -121,6 +121,13 @@ pub enum Part<'a> {
     Other(&'a str),
 }
 
+impl Part<'_> {
+    /// Whether the write is about the status and nothing else.
+    pub fn is_of_status(self) -> bool {
+        matches!(self, Self::Status | Self::Other("approval"))
+    }
+}
+
 /// Which names objects of a kind may bear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameRule {

@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod allocate;
+mod api_services;
 pub mod args;
 pub mod auth;
 pub mod body;
@@ -197,6 +198,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
     tasks.spawn_scoped("event-expiry", expire::run(api.clone()));
     tasks.spawn_scoped("flow-schemas", flow_schemas::run(api.clone()));
     tasks.spawn_scoped("custom-kinds", custom::run(api.clone()));
+    tasks.spawn_scoped("api-services", api_services::run(api.clone()));
     let booting = api.clone();
     tasks.spawn_scoped("bootstrap", async move { bootstrap_until_done(&booting).await });
     info!(%address, version = api::VERSION, "serving");

@@ -165,3 +165,60 @@ async fn components_are_asked_when_somebody_asks() {
     assert_eq!(table["rows"][2]["cells"], json!(["etcd-0", "Healthy", "ok", ""]));
     server.stop().await;
 }
+
+const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+
+#[tokio::test]
+async fn certificates_are_asked_for_and_approved() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let server = Server::start().await;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+    let request = |name: &str, pem: &str| {
+        json!({"metadata": {"name": name}, "spec": {"request": STANDARD.encode(pem), "usages": ["client auth"],
+            "signerName": "example.com/s", "username": "somebody-else"}})
+    };
+    let made = server.send("POST", REQUESTS, &request("a", &pem)).await;
+    assert_eq!((made.code, &made.body["spec"]["username"]), (201, &json!("tester")));
+    let refused = server.send("POST", REQUESTS, &request("b", "hello")).await;
+    let cause = &refused.body["details"]["causes"][0];
+    assert_eq!((refused.code, &cause["field"]), (422, &json!("spec.request")));
+    assert!(cause["message"].as_str().unwrap().ends_with("PEM block type must be CERTIFICATE REQUEST"));
+
+    let approval = format!("{REQUESTS}/a/approval");
+    let mut approved = server.get(&approval).await.body;
+    approved["status"]["conditions"] = json!([{"type": "Approved", "status": "True", "reason": "ByHand"}]);
+    approved["spec"]["signerName"] = json!("example.com/other");
+    let answer = server.send("PUT", &approval, &approved).await;
+    assert_eq!((answer.code, &answer.body["spec"]["signerName"]), (200, &json!("example.com/s")));
+    assert!(answer.body["status"]["conditions"][0]["lastUpdateTime"].is_string());
+    let again = json!({"status": {"conditions": [{"type": "Denied", "status": "True"}]}});
+    assert_eq!(server.send("PATCH", &format!("{REQUESTS}/a/status"), &again).await.code, 422);
+    let table = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let table = server.send_raw("GET", REQUESTS, &table, Vec::new()).await.body;
+    assert_eq!(
+        table["rows"][0]["cells"].as_array().unwrap()[2..],
+        [json!("example.com/s"), json!("tester"), json!("<none>"), json!("Approved")]
+    );
+    let selected = server.get(&format!("{REQUESTS}?fieldSelector=spec.signerName%3Dexample.com/s")).await;
+    assert_eq!(selected.body["items"].as_array().map(Vec::len), Some(1));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_served_here_has_an_available_api_service() {
+    const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
+    let server = Server::start().await;
+    let found = |s: &Value| s["status"]["conditions"][0]["reason"] == "Local";
+    let apps = eventually(&server, &format!("{SERVICES}/v1.apps"), found).await;
+    assert_eq!(
+        apps["spec"],
+        json!({"group": "apps", "version": "v1", "groupPriorityMinimum": 17800, "versionPriority": 15})
+    );
+    server.send("DELETE", &format!("{SERVICES}/v1.apps"), &Value::Null).await;
+    let other =
+        |s: &Value| s["metadata"]["uid"].is_string() && s["metadata"]["uid"] != apps["metadata"]["uid"];
+    eventually(&server, &format!("{SERVICES}/v1.apps"), other).await;
+    server.stop().await;
+}

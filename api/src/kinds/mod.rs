@@ -7,7 +7,10 @@ use crate::{
     version::{Conversion, Convert, Converted, StoredAs, api_version},
 };
 
+mod admission_registration;
+mod api_service;
 pub mod cells;
+mod certificate_signing_request;
 mod component_status;
 mod config_map;
 mod controller_revision;
@@ -149,6 +152,65 @@ pub fn builtin() -> Vec<Kind> {
         .categories(&["api-extensions"])
         .status(),
         kind(
+            ADMISSION,
+            "v1",
+            "MutatingAdmissionPolicy",
+            "mutatingadmissionpolicies",
+            admission_registration::MutatingAdmissionPolicies,
+        )
+        .cluster_wide()
+        .categories(&["api-extensions"]),
+        kind(
+            ADMISSION,
+            "v1",
+            "MutatingAdmissionPolicyBinding",
+            "mutatingadmissionpolicybindings",
+            admission_registration::MutatingAdmissionPolicyBindings,
+        )
+        .cluster_wide()
+        .categories(&["api-extensions"]),
+        kind(
+            ADMISSION,
+            "v1",
+            "MutatingWebhookConfiguration",
+            "mutatingwebhookconfigurations",
+            admission_registration::MutatingWebhookConfigurations,
+        )
+        .cluster_wide()
+        .categories(&["api-extensions"]),
+        kind(
+            ADMISSION,
+            "v1",
+            "ValidatingAdmissionPolicy",
+            "validatingadmissionpolicies",
+            admission_registration::ValidatingAdmissionPolicies,
+        )
+        .cluster_wide()
+        .categories(&["api-extensions"])
+        .status(),
+        kind(
+            ADMISSION,
+            "v1",
+            "ValidatingAdmissionPolicyBinding",
+            "validatingadmissionpolicybindings",
+            admission_registration::ValidatingAdmissionPolicyBindings,
+        )
+        .cluster_wide()
+        .categories(&["api-extensions"]),
+        kind(
+            ADMISSION,
+            "v1",
+            "ValidatingWebhookConfiguration",
+            "validatingwebhookconfigurations",
+            admission_registration::ValidatingWebhookConfigurations,
+        )
+        .cluster_wide()
+        .categories(&["api-extensions"]),
+        kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", api_service::ApiServices)
+            .cluster_wide()
+            .categories(&["api-extensions"])
+            .status(),
+        kind(
             "apps",
             "v1",
             "ControllerRevision",
@@ -245,6 +307,17 @@ pub fn builtin() -> Vec<Kind> {
             .categories(&["all"])
             .status(),
         kind("batch", "v1", "Job", "jobs", job::Jobs).categories(&["all"]).status(),
+        kind(
+            "certificates.k8s.io",
+            "v1",
+            "CertificateSigningRequest",
+            "certificatesigningrequests",
+            certificate_signing_request::CertificateSigningRequests,
+        )
+        .cluster_wide()
+        .short(&["csr"])
+        .sub("approval", STATUS_VERBS)
+        .status(),
         kind("coordination.k8s.io", "v1", "Lease", "leases", lease::Leases),
         kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", endpoint_slice::EndpointSlices),
         kind("events.k8s.io", "v1", "Event", "events", event::NewEvents).short(&["ev"]).stored_as(
@@ -327,6 +400,7 @@ pub fn builtin() -> Vec<Kind> {
     ]
 }
 
+const ADMISSION: &str = "admissionregistration.k8s.io";
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
 const FLOW_CONTROL: &str = "flowcontrol.apiserver.k8s.io";

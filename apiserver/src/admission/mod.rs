@@ -2,15 +2,16 @@
 //! before validation. One list of checks, the same for every way an object is written.
 //!
 //! Counterpart of upstream's admission plugins NamespaceLifecycle, ServiceAccount, DefaultTolerationSeconds
-//! and Priority.
+//! and Priority, and of what strategies of single kinds need the caller or the clock for.
 
+mod certificate;
 mod namespace;
 mod pod;
 
 use api::{kind::Part, status::Status};
 use serde_json::Value;
 
-use crate::verbs::Ctx;
+use crate::{api_services, verbs::Ctx};
 
 /// Admits a new object.
 ///
@@ -21,6 +22,10 @@ pub async fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
     if is_pod(ctx) {
         pod::create(ctx, object).await?;
     }
+    if certificate::is_request(ctx) {
+        certificate::create(ctx, object)?;
+    }
+    api_services::admit(ctx, object);
     Ok(())
 }
 
@@ -31,6 +36,9 @@ pub async fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
 pub async fn update(ctx: &Ctx, part: Part<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
     if is_pod(ctx) && part == Part::Main {
         pod::update(new, old);
+    }
+    if certificate::is_request(ctx) && part.is_of_status() {
+        certificate::stamp(new, old);
     }
     Ok(())
 }

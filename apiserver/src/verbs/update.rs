@@ -402,7 +402,7 @@ async fn next_state(
     carry_over(kind, part, &mut new, old);
     new.set_meta("resourceVersion", old.resource_version());
     kind.rules.prepare_update(&mut new, old, part);
-    if kind.rules.has_generation() && part != Part::Status && spec_changed(kind, &new, old) {
+    if kind.rules.has_generation() && !part.is_of_status() && spec_changed(kind, &new, old) {
         new.set_meta("generation", old.generation() + 1);
     }
     admission::update(ctx, part, &mut new, old).await?;
@@ -427,7 +427,7 @@ fn carry_over(kind: &api::kind::Kind, part: Part<'_>, new: &mut Value, old: &Val
         "generation",
         "selfLink",
     ];
-    if part == Part::Status {
+    if part.is_of_status() {
         // A status write changes status, and of the metadata only what says who manages what.
         let status = new.get("status").cloned();
         let managed = new.metadata().and_then(|m| m.get("managedFields")).cloned();

@@ -15,7 +15,7 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, X509Certificate, X509CertificationRequest};
 
 /// Certificates begin to hold this long before they are made, for clocks that lag.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
@@ -261,6 +261,21 @@ fn write_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), PkiError> {
         std::fs::rename(&part, path)
     })();
     written.map_err(|source| PkiError::File { path: path.to_owned(), source })
+}
+
+/// Checks that a PEM text is a certificate request that is signed by the key it is about.
+///
+/// # Errors
+/// Why it is none, in upstream's words where it has some.
+pub fn check_request(pem: &[u8]) -> Result<(), String> {
+    let not_pem = || "PEM block type must be CERTIFICATE REQUEST".to_owned();
+    let (_, block) = x509_parser::pem::parse_x509_pem(pem).map_err(|_| not_pem())?;
+    if block.label != "CERTIFICATE REQUEST" {
+        return Err(not_pem());
+    }
+    let (_, request) = X509CertificationRequest::from_der(&block.contents)
+        .map_err(|e| format!("malformed certificate request: {e}"))?;
+    request.verify_signature().map_err(|e| format!("the signature of the certificate request is wrong: {e}"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,60 @@
+//! Who else has a say when objects are written: webhooks, and policies with the bindings that put them to use.
+//!
+//! Counterpart of upstream's `pkg/apis/admissionregistration`. Expressions are kept as text here.
+
+mod matching;
+mod policy;
+mod webhook;
+
+pub use policy::{
+    MutatingAdmissionPolicies, MutatingAdmissionPolicyBindings, ValidatingAdmissionPolicies,
+    ValidatingAdmissionPolicyBindings,
+};
+pub use webhook::{MutatingWebhookConfigurations, ValidatingWebhookConfigurations};
+
+use k8s_openapi::api::admissionregistration::v1::MatchCondition;
+
+use crate::{
+    field::{Errors, Path},
+    validation::{each, qualified_name},
+};
+
+const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
+const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
+const REINVOCATION_POLICIES: &[&str] = &["IfNeeded", "Never"];
+const MAX_CONDITIONS: usize = 64;
+
+/// A word that must be one of a few.
+fn one_of(value: Option<&str>, allowed: &[&str], at: &Path, errors: &mut Errors) {
+    if let Some(value) = value.filter(|v| !allowed.contains(v)) {
+        errors.not_supported(at, value, allowed);
+    }
+}
+
+/// Conditions under which a webhook or policy is asked at all.
+fn match_conditions(conditions: Option<&Vec<MatchCondition>>, at: &Path, errors: &mut Errors) {
+    let conditions = conditions.map(Vec::as_slice).unwrap_or_default();
+    if conditions.len() > MAX_CONDITIONS {
+        errors.too_many(at, conditions.len(), MAX_CONDITIONS);
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for (i, condition) in conditions.iter().enumerate() {
+        let at = at.index(i);
+        if condition.expression.trim().is_empty() {
+            errors.required(&at.child("expression"), "");
+        }
+        let name_at = at.child("name");
+        if condition.name.is_empty() {
+            errors.required(&name_at, "");
+            continue;
+        }
+        each(errors, &name_at, &condition.name, qualified_name(&condition.name));
+        if seen.contains(&condition.name.as_str()) {
+            errors.duplicate(&name_at, &condition.name);
+        }
+        seen.push(&condition.name);
+    }
+}
+
+#[cfg(test)]
+mod tests;

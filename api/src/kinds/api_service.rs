@@ -1,0 +1,177 @@
+//! APIService: who serves a group version, this server ("local") or another one behind a Service.
+
+use jiff::Timestamp;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, APIServiceSpec};
+use serde_json::Value;
+
+use crate::{
+    field::{Errors, Path},
+    kind::{Column, NameRule, Part, Strategy, cell},
+    kinds::{
+        cells::list,
+        defaults::{absent_when_zero, set},
+    },
+    object::ObjectExt,
+    validation::{between, dns_1035_label, dns_subdomain, each},
+};
+
+const MAX_GROUP_PRIORITY: i32 = 20_000;
+const MAX_VERSION_PRIORITY: i32 = 1000;
+
+/// The rules of APIServices.
+pub struct ApiServices;
+
+impl Strategy for ApiServices {
+    type Object = APIService;
+
+    // What exactly is allowed is checked below.
+    const NAME_RULE: NameRule = NameRule::PathSegment;
+
+    fn default(&self, service: &mut APIService) {
+        let spec = service.spec.get_or_insert_default();
+        absent_when_zero(&mut spec.insecure_skip_tls_verify);
+        if let Some(service) = &mut spec.service {
+            set(&mut service.port, 443);
+        }
+        service.status.get_or_insert_default();
+    }
+
+    fn validate(&self, service: &APIService, errors: &mut Errors) {
+        let name = service.metadata.name.as_deref().unwrap_or_default();
+        let none = APIServiceSpec::default();
+        spec(service.spec.as_ref().unwrap_or(&none), name, errors);
+    }
+
+    fn validate_update(&self, new: &APIService, _old: &APIService, part: Part<'_>, errors: &mut Errors) {
+        if part != Part::Status {
+            return self.validate(new, errors);
+        }
+        const STATES: &[&str] = &["True", "False", "Unknown"];
+        let given = new.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        for (i, condition) in given.enumerate().filter(|(_, c)| !STATES.contains(&c.status.as_str())) {
+            let at = Path::new("status.conditions").index(i).child("status");
+            errors.not_supported(&at, &condition.status, STATES);
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let text = |name, words| Column::new(name, "string", words);
+        vec![
+            Column::name(),
+            text("Service", "Who serves it."),
+            text("Available", "Whether it is served at present."),
+            Column::age(),
+        ]
+    }
+
+    fn cells(&self, service: &Value, now: Timestamp) -> Vec<Value> {
+        let of = |field| service.str_at(&["spec", "service", field]);
+        let remote = service.at(&["spec", "service"]).is_some_and(Value::is_object);
+        let behind = if remote { format!("{}/{}", of("namespace"), of("name")) } else { "Local".into() };
+        let conditions = list(service, &["status", "conditions"]);
+        let available = conditions.iter().find(|c| c.str_at(&["type"]) == "Available");
+        let available = match available.map(|c| (c.str_at(&["status"]), c.str_at(&["reason"]))) {
+            None => "Unknown".to_owned(),
+            Some(("True", _)) => "True".to_owned(),
+            Some((status, reason)) => format!("{status} ({reason})"),
+        };
+        vec![cell::name(service), behind.into(), available.into(), cell::age(service, now)]
+    }
+}
+
+fn spec(spec: &APIServiceSpec, name: &str, errors: &mut Errors) {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let (group, version) = (text(&spec.group), text(&spec.version));
+    let required = format!("{version}.{group}");
+    if name != required {
+        let why = format!("must be `spec.version+\".\"+spec.group`: {required:?}");
+        errors.invalid(&Path::new("metadata.name"), name, why);
+    }
+    let at = Path::new("spec");
+    let group_at = at.child("group");
+    if group.is_empty() && version != "v1" {
+        errors.required(&group_at, "only v1 may have an empty group and it better be legacy kube");
+    }
+    if !group.is_empty() {
+        each(errors, &group_at, &group, dns_subdomain(&group));
+    }
+    each(errors, &at.child("version"), &version, dns_1035_label(&version));
+    for (field, value, most) in [
+        ("groupPriorityMinimum", spec.group_priority_minimum, MAX_GROUP_PRIORITY),
+        ("versionPriority", spec.version_priority, MAX_VERSION_PRIORITY),
+    ] {
+        if value <= 0 || value > most {
+            errors.invalid(&at.child(field), value, format!("must be positive and less than {most}"));
+        }
+    }
+    let authority = spec.ca_bundle.as_ref().map_or(0, |b| b.0.len());
+    let insecure = spec.insecure_skip_tls_verify.unwrap_or(false);
+    let insecure_at = at.child("insecureSkipTLSVerify");
+    let Some(service) = &spec.service else {
+        if authority > 0 {
+            let why = "local APIServices may not have a caBundle";
+            errors.invalid(&at.child("caBundle"), format!("{authority} bytes"), why);
+        }
+        if insecure {
+            errors.invalid(&insecure_at, insecure, "local APIServices may not have insecureSkipTLSVerify");
+        }
+        return;
+    };
+    let service_at = at.child("service");
+    for (field, value) in [("namespace", text(&service.namespace)), ("name", text(&service.name))] {
+        if value.is_empty() {
+            errors.required(&service_at.child(field), "");
+        }
+    }
+    if let Some(port) = service.port.filter(|p| !(1..=65535).contains(p)) {
+        let why = format!("port is not valid: {}", between(1, 65535));
+        errors.invalid(&service_at.child("port"), port, why);
+    }
+    if insecure && authority > 0 {
+        errors.invalid(&insecure_at, insecure, "may not be true if caBundle is present");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::testing::{made, wrong};
+
+    #[test]
+    fn names_follow_from_group_and_version() {
+        let service = |name: &str, change: Value| {
+            let mut spec =
+                json!({"group": "a.b", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1});
+            json_patch::merge(&mut spec, &change);
+            made(ApiServices, json!({"metadata": {"name": name}, "spec": spec}))
+        };
+        for (name, change, expected) in [
+            ("v1.a.b", json!({}), vec![]),
+            ("v1.", json!({"group": null}), vec![]),
+            (
+                "x",
+                json!({}),
+                vec![
+                    "metadata.name: Invalid value: \"x\": must be `spec.version+\".\"+spec.group`: \"v1.a.b\"",
+                ],
+            ),
+            (
+                "v2.",
+                json!({"group": null, "version": "v2", "versionPriority": 1001, "insecureSkipTLSVerify": true}),
+                vec![
+                    "spec.group: Required value: only v1 may have an empty group and it better be legacy kube",
+                    "spec.versionPriority: Invalid value: 1001: must be positive and less than 1000",
+                    "spec.insecureSkipTLSVerify: Invalid value: true: local APIServices may not have insecureSkipTLSVerify",
+                ],
+            ),
+            ("v1.a.b", json!({"service": {"name": "s"}}), vec!["spec.service.namespace: Required value"]),
+        ] {
+            assert_eq!(wrong(ApiServices, &service(name, change.clone())), expected, "{name} {change}");
+        }
+        let remote = service("v1.a.b", json!({"service": {"name": "s", "namespace": "n"}}));
+        assert_eq!(remote["spec"]["service"]["port"], 443);
+        assert_eq!(ApiServices.cells(&remote, Timestamp::UNIX_EPOCH)[1..3], [json!("n/s"), json!("Unknown")]);
+    }
+}

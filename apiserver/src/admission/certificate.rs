@@ -1,0 +1,79 @@
+//! Requests for certificates: who asks is what authentication said, and the request must be signed by the key
+//! it is about. Upstream does this in the strategy and the validation of the kind.
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt as _,
+    status::Status,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use crate::verbs::{Ctx, now};
+
+/// Whether the request is about a CertificateSigningRequest.
+pub fn is_request(ctx: &Ctx) -> bool {
+    ctx.kind.group == "certificates.k8s.io" && ctx.kind.plural == "certificatesigningrequests"
+}
+
+/// Writes into a new request who asks.
+///
+/// # Errors
+/// 422 for what is no certificate request, or not signed by its own key.
+pub fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
+    let encoded = object.str_at(&["spec", "request"]);
+    let pem = STANDARD.decode(encoded).unwrap_or_default();
+    if let Err(why) = machinery::pki::check_request(&pem) {
+        let mut errors = Errors::default();
+        errors.invalid(&Path::new("spec.request"), encoded, why);
+        return Err(ctx.invalid(object.name(), &errors));
+    }
+    let user = &ctx.user;
+    let spec = &mut object["spec"];
+    for (field, value, is_set) in [
+        ("username", json!(user.name), !user.name.is_empty()),
+        ("uid", json!(user.uid), !user.uid.is_empty()),
+        ("groups", json!(user.groups), !user.groups.is_empty()),
+        ("extra", json!(user.extra), !user.extra.is_empty()),
+    ] {
+        if is_set {
+            spec[field] = value;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the conditions of a status the times they lack.
+pub fn stamp(new: &mut Value, old: &Value) {
+    let before = old.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let Some(conditions) = new.pointer_mut("/status/conditions").and_then(Value::as_array_mut) else {
+        return;
+    };
+    for condition in conditions.iter_mut().filter(|c| c.is_object()) {
+        if condition["lastUpdateTime"].is_null() {
+            condition["lastUpdateTime"] = json!(now());
+        }
+        if condition["lastTransitionTime"].is_null() {
+            let same = |c: &&Value| c["type"] == condition["type"] && c["status"] == condition["status"];
+            let since = before.iter().find(same).map(|c| c["lastTransitionTime"].clone());
+            condition["lastTransitionTime"] = since.filter(|t| !t.is_null()).unwrap_or_else(|| json!(now()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_that_stays_keeps_its_time() {
+        let old = json!({"status": {"conditions": [{"type": "Approved", "status": "True", "lastTransitionTime": "a"}]}});
+        let mut new = json!({"status": {"conditions": [
+            {"type": "Approved", "status": "True"}, {"type": "Failed", "status": "True", "lastUpdateTime": "b"}]}});
+        stamp(&mut new, &old);
+        let conditions = &new["status"]["conditions"];
+        assert_eq!(conditions[0]["lastTransitionTime"], "a");
+        assert_eq!(conditions[1]["lastUpdateTime"], "b");
+        assert!(conditions[1]["lastTransitionTime"].as_str().is_some_and(|t| t.ends_with('Z')));
+    }
+}

@@ -1,0 +1,156 @@
+//! The APIService objects of what this server serves itself: one for each group version, always available.
+//!
+//! Level-triggered: whenever the table of kinds or these objects change, what is missing is made, and what this
+//! server made for a version that is gone is removed. Upstream counterpart: the autoregister controller of
+//! kube-aggregator.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use api::{object::ObjectExt as _, status::Status};
+use serde_json::{Value, json};
+
+use crate::{
+    Api, http,
+    registry::Table,
+    verbs::{Ctx, create, delete, now},
+    watch_cache::{Resource, Scope, WatchFrom},
+};
+
+const GROUP: &str = "apiregistration.k8s.io";
+const API_SERVICES: (&str, &str, &str) = (GROUP, "v1", "apiservices");
+const PREFIX: &str = "/registry/apiregistration.k8s.io/apiservices/";
+/// Marks objects that come and go with the group version.
+const MANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
+/// How often the table of kinds is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// Priorities of groups, which order discovery; those of other groups are custom.
+const GROUPS: [(&str, i32); 19] = [
+    ("", 18_000),
+    ("apps", 17_800),
+    ("events.k8s.io", 17_750),
+    ("authentication.k8s.io", 17_700),
+    ("authorization.k8s.io", 17_600),
+    ("autoscaling", 17_500),
+    ("batch", 17_400),
+    ("certificates.k8s.io", 17_300),
+    ("networking.k8s.io", 17_200),
+    ("policy", 17_100),
+    ("rbac.authorization.k8s.io", 17_000),
+    ("storage.k8s.io", 16_800),
+    ("admissionregistration.k8s.io", 16_700),
+    ("apiextensions.k8s.io", 16_700),
+    ("scheduling.k8s.io", 16_600),
+    ("coordination.k8s.io", 16_500),
+    ("node.k8s.io", 16_300),
+    ("discovery.k8s.io", 16_200),
+    ("resource.k8s.io", 16_150),
+];
+const CUSTOM_GROUP: i32 = 1000;
+const CUSTOM_VERSION: i32 = 100;
+
+/// Keeps the objects right until the server stops.
+pub async fn run(api: Arc<Api>) {
+    let Some(resource) = api.cache.resource(PREFIX) else { return };
+    while !api.stopping() {
+        let table = api.registry.table();
+        if let Err(error) = sync(&api, &table, &resource).await {
+            tracing::warn!(%error, "cannot write the API services");
+        }
+        tokio::select! {
+            () = api.stop.cancelled() => return,
+            () = changed(&api, &table, &resource) => {}
+        }
+    }
+}
+
+/// Returns when the table is another one, or somebody wrote an API service.
+async fn changed(api: &Api, table: &Arc<Table>, resource: &Arc<Resource>) {
+    let Ok(mut watcher) = resource.watch(WatchFrom::Now, Scope::All, None) else { return };
+    loop {
+        tokio::select! {
+            // Whatever it tells, also that it ended: look again.
+            _told = watcher.next(usize::MAX) => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        if !Arc::ptr_eq(table, &api.registry.table()) {
+            return;
+        }
+    }
+}
+
+async fn sync(api: &Arc<Api>, table: &Table, resource: &Resource) -> Result<(), Status> {
+    api.cache.fresh().await.map_err(crate::verbs::store_failed)?;
+    let wanted = wanted(table);
+    for (name, object) in &wanted {
+        if resource.get(name).is_none() {
+            create::ensure(api, API_SERVICES, None, object.clone()).await?;
+        }
+    }
+    for object in resource.snapshot().objects.scan(&Scope::All, None) {
+        if object.label(MANAGED) == Some("true") && !wanted.contains_key(object.name()) {
+            let ctx = http::internal(api, API_SERVICES, None, Some(object.name()))?;
+            match delete::delete_object(&ctx, object.name(), &delete::DeleteOptions::default()).await {
+                Err(status) if status.code != 404 => return Err(status),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The objects that there should be, by name.
+fn wanted(table: &Table) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    for kind in table.kinds().iter().filter(|kind| kind.group != GROUP) {
+        let (group, version) = (&*kind.group, &*kind.version);
+        let known = GROUPS.iter().find(|(name, _)| *name == group).map(|(_, priority)| *priority);
+        let built_in = kind.types.is_none();
+        let group_priority = known.unwrap_or(if built_in { 16_100 } else { CUSTOM_GROUP });
+        let version_priority = match (group, version) {
+            ("", _) => 1,
+            (_, "v2") if built_in => 30,
+            _ if built_in => 15,
+            _ => CUSTOM_VERSION,
+        };
+        let mut spec = json!({
+            "version": version, "groupPriorityMinimum": group_priority, "versionPriority": version_priority,
+        });
+        if !group.is_empty() {
+            spec["group"] = json!(group);
+        }
+        let name = format!("{version}.{group}");
+        let managed = if built_in { "onstart" } else { "true" };
+        let object = json!({"metadata": {"name": name, "labels": {MANAGED: managed}}, "spec": spec});
+        found.insert(name, object);
+    }
+    found
+}
+
+/// A local API service is available from the beginning.
+pub fn admit(ctx: &Ctx, object: &mut Value) {
+    let is_one = ctx.kind.group == GROUP && ctx.kind.plural == "apiservices";
+    if is_one && object.at(&["spec", "service"]).is_none_or(Value::is_null) {
+        object["status"]["conditions"] = json!([{
+            "type": "Available", "status": "True", "reason": "Local", "lastTransitionTime": now(),
+            "message": "Local APIServices are always available",
+        }]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Registry;
+
+    #[test]
+    fn every_group_version_has_one() {
+        let all = wanted(&Registry::builtin().table());
+        assert_eq!(
+            all["v1."]["spec"],
+            json!({"version": "v1", "groupPriorityMinimum": 18_000, "versionPriority": 1})
+        );
+        assert_eq!(all["v2.autoscaling"]["spec"]["versionPriority"], 30);
+        assert_eq!(all["v1.apps"]["metadata"]["labels"][MANAGED], "onstart");
+        assert!(!all.contains_key("v1.apiregistration.k8s.io"));
+    }
+}
