@@ -46,6 +46,7 @@ pub mod priority_class;
 mod rbac;
 mod replica_set;
 mod replication_controller;
+mod resource;
 mod resource_quota;
 mod review;
 mod runtime_class;
@@ -364,6 +365,16 @@ pub fn builtin() -> Vec<Kind> {
         kind(RBAC, "v1", "ClusterRole", "clusterroles", rbac::ClusterRoles).cluster_wide(),
         kind(RBAC, "v1", "RoleBinding", "rolebindings", rbac::RoleBindings),
         kind(RBAC, "v1", "Role", "roles", rbac::Roles),
+        kind(DEVICES, "v1", "DeviceClass", "deviceclasses", resource::DeviceClasses).cluster_wide(),
+        kind(DEVICES, "v1", "ResourceClaim", "resourceclaims", resource::ResourceClaims).status(),
+        kind(
+            DEVICES,
+            "v1",
+            "ResourceClaimTemplate",
+            "resourceclaimtemplates",
+            resource::ResourceClaimTemplates,
+        ),
+        kind(DEVICES, "v1", "ResourceSlice", "resourceslices", resource::ResourceSlices).cluster_wide(),
         kind("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", priority_class::PriorityClasses)
             .cluster_wide()
             .short(&["pc"]),
@@ -403,6 +414,7 @@ pub fn builtin() -> Vec<Kind> {
 const ADMISSION: &str = "admissionregistration.k8s.io";
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
+const DEVICES: &str = "resource.k8s.io";
 const FLOW_CONTROL: &str = "flowcontrol.apiserver.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
