@@ -7,7 +7,11 @@ use clap::Parser;
 use ipnet::Ipv4Net;
 use machinery::args::CommonArgs;
 
-use crate::{allocate::Ranges, http::priority::InFlight, store::StoreConfig};
+use crate::{
+    allocate::Ranges,
+    http::priority::InFlight,
+    store::{EtcdAccess, StoreConfig},
+};
 
 /// Skiff's API server.
 #[derive(Debug, Parser)]
@@ -18,6 +22,24 @@ pub struct Args {
     /// Where state is kept: `etcd:http://host:2379[,…]`, `file:PATH` or `memory`.
     #[arg(long, default_value = "etcd:http://127.0.0.1:2379")]
     store: String,
+    /// Addresses of etcd's members, as `--store etcd:…` takes them.
+    #[arg(long, value_name = "URL,…", conflicts_with = "store")]
+    etcd_servers: Option<String>,
+    /// Authority of etcd's certificates (PEM).
+    #[arg(long)]
+    etcd_cafile: Option<PathBuf>,
+    /// Certificate shown to etcd (PEM).
+    #[arg(long, requires = "etcd_keyfile")]
+    etcd_certfile: Option<PathBuf>,
+    /// Its key (PEM).
+    #[arg(long, requires = "etcd_certfile")]
+    etcd_keyfile: Option<PathBuf>,
+    /// File with `NAME:PASSWORD` of a user of etcd.
+    #[arg(long)]
+    etcd_user_file: Option<PathBuf>,
+    /// How often etcd drops history that is older than this; 0 for never.
+    #[arg(long, default_value = "5m0s", value_parser = duration)]
+    etcd_compaction_interval: Duration,
     /// Address to listen on.
     #[arg(long, default_value = "0.0.0.0")]
     bind_address: IpAddr,
@@ -152,8 +174,20 @@ impl Args {
             "--service-cluster-ip-range {} must have a prefix of 12 to 29 bits",
             self.service_cluster_ip_range
         );
+        let store = self.etcd_servers.map_or(self.store, |servers| format!("etcd:{servers}"));
+        let mut store: StoreConfig = store
+            .parse::<StoreConfig>()
+            .with_context(|| format!("--store {store:?}"))?
+            .with_access(EtcdAccess {
+                ca_file: self.etcd_cafile,
+                identity: self.etcd_certfile.zip(self.etcd_keyfile),
+                user_file: self.etcd_user_file,
+            })?;
+        if let StoreConfig::Etcd(etcd) = &mut store {
+            etcd.compaction_interval = Some(self.etcd_compaction_interval);
+        }
         Ok(Config {
-            store: self.store.parse().with_context(|| format!("--store {:?}", self.store))?,
+            store,
             listen: (self.bind_address, self.secure_port),
             advertise: self
                 .advertise_address

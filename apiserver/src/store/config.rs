@@ -29,6 +29,15 @@ pub enum StoreConfigError {
     /// An etcd address that is no URL.
     #[error("`{0}` is not an etcd address: write http://HOST:PORT or https://HOST:PORT")]
     Endpoint(String),
+    /// Certificates or credentials for an etcd that is not the store.
+    #[error("--etcd-… flags are about etcd, but the store is another")]
+    NoEtcd,
+    /// Certificates for connections without TLS.
+    #[error("--etcd-cafile, --etcd-certfile and --etcd-keyfile need https:// addresses")]
+    NoTls,
+    /// A file with a name and a password that cannot be read.
+    #[error("{0}: cannot read it, or it is not NAME:PASSWORD")]
+    User(PathBuf),
     /// https and http side by side.
     #[error("etcd addresses must be all http or all https")]
     MixedSchemes,
@@ -64,6 +73,45 @@ impl FromStr for StoreConfig {
     }
 }
 
+/// How to show oneself to etcd, as the command line has it.
+#[derive(Clone, Debug, Default)]
+pub struct EtcdAccess {
+    /// PEM file with the CA of the members' certificates.
+    pub ca_file: Option<PathBuf>,
+    /// PEM files with our certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// File with `NAME:PASSWORD`.
+    pub user_file: Option<PathBuf>,
+}
+
+impl StoreConfig {
+    /// The same store, reached with these.
+    ///
+    /// # Errors
+    /// When they do not fit the store.
+    pub fn with_access(mut self, access: EtcdAccess) -> Result<Self, StoreConfigError> {
+        let EtcdAccess { ca_file, identity, user_file } = access;
+        let tls = ca_file.is_some() || identity.is_some();
+        let Self::Etcd(etcd) = &mut self else {
+            let any = tls || user_file.is_some();
+            return if any { Err(StoreConfigError::NoEtcd) } else { Ok(self) };
+        };
+        if tls && etcd.endpoints.iter().any(|e| !e.starts_with("https:")) {
+            return Err(StoreConfigError::NoTls);
+        }
+        etcd.ca_file = ca_file;
+        (etcd.cert_file, etcd.key_file) = identity.unzip();
+        if let Some(file) = user_file {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            let user =
+                text.trim_end_matches(['\n', '\r']).split_once(':').filter(|(name, _)| !name.is_empty());
+            let (name, password) = user.ok_or(StoreConfigError::User(file))?;
+            etcd.user = Some((name.to_owned(), password.to_owned()));
+        }
+        Ok(self)
+    }
+}
+
 /// Opens the store. An etcd that does not answer yet is no error, see [`Store::healthy`].
 pub async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match config {
@@ -76,6 +124,35 @@ pub async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn access_fits_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let user = folder.path().join("user");
+        std::fs::write(&user, "root:pass:word\n").unwrap();
+        let store = |text: &str| text.parse::<StoreConfig>().unwrap();
+        let access = |tls: bool, user_file: Option<&PathBuf>| EtcdAccess {
+            ca_file: tls.then(|| "ca.pem".into()),
+            identity: tls.then(|| ("a.pem".into(), "a.key".into())),
+            user_file: user_file.cloned(),
+        };
+        let Ok(StoreConfig::Etcd(etcd)) = store("etcd:https://a:1").with_access(access(true, Some(&user)))
+        else {
+            panic!("an etcd");
+        };
+        assert_eq!(etcd.user, Some(("root".into(), "pass:word".into())));
+        assert_eq!((etcd.ca_file, etcd.key_file), (Some("ca.pem".into()), Some("a.key".into())));
+        let refused = |text: &str, access| store(text).with_access(access).err();
+        assert_eq!(refused("memory", access(false, None)), None);
+        assert_eq!(refused("memory", access(true, None)), Some(StoreConfigError::NoEtcd));
+        assert_eq!(refused("file:/x", access(false, Some(&user))), Some(StoreConfigError::NoEtcd));
+        assert_eq!(refused("etcd:http://a:1", access(true, None)), Some(StoreConfigError::NoTls));
+        std::fs::write(&user, "nobody").unwrap();
+        assert_eq!(
+            refused("etcd:http://a:1", access(false, Some(&user))),
+            Some(StoreConfigError::User(user.clone()))
+        );
+    }
 
     #[test]
     fn reads_what_names_a_store() {

@@ -1,7 +1,7 @@
 //! The store in an etcd cluster.
 //!
-//! Invariant: a read is retried while members fail, a commit never is (its outcome may be
-//! unknown); the watch covers every key, ours or not, so that etcd's revision cannot move
+//! Invariant: a read is retried while members fail, a commit never is once it was sent (its outcome
+//! may be unknown); the watch covers every key, ours or not, so that etcd's revision cannot move
 //! without the watch showing it. Upstream counterpart: `k8s.io/apiserver/pkg/storage/etcd3`.
 
 use std::path::PathBuf;
@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use etcd_client::{
     Certificate, Client, Compare, CompareOp, ConnectOptions, Error, EventType, GetOptions, Identity,
-    KvClient, TlsOptions, Txn, TxnOp, TxnOpResponse, WatchClient, WatchOptions, WatchResponse, WatchStream,
+    KvClient, TlsOptions, Txn, TxnOp, TxnOpResponse, TxnResponse, WatchClient, WatchOptions, WatchResponse,
+    WatchStream,
 };
 
 use super::{
@@ -29,7 +30,7 @@ const ABSENT: &str = "/registry/";
 const COMPACT_KEY: &str = "compact_rev_key";
 
 /// How to reach etcd.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct EtcdConfig {
     /// `http://host:port` or `https://host:port` of the members.
     pub endpoints: Vec<String>,
@@ -41,6 +42,21 @@ pub struct EtcdConfig {
     pub key_file: Option<PathBuf>,
     /// User name and password.
     pub user: Option<(String, String)>,
+    /// How often history older than one such interval is dropped; every five minutes if `None`, never if zero.
+    pub compaction_interval: Option<Duration>,
+}
+
+impl std::fmt::Debug for EtcdConfig {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let user = self.user.as_ref().map(|(name, _)| name);
+        f.debug_struct("EtcdConfig")
+            .field("endpoints", &self.endpoints)
+            .field("ca_file", &self.ca_file)
+            .field("cert_file", &self.cert_file)
+            .field("user", &user)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The store in an etcd cluster.
@@ -72,14 +88,8 @@ impl EtcdStore {
         Ok(Self {
             kv: client.kv_client().max_decoding_message_size(usize::MAX),
             watch: client.watch_client().max_decoding_message_size(usize::MAX),
-            compaction_interval: COMPACTION_INTERVAL,
+            compaction_interval: config.compaction_interval.unwrap_or(COMPACTION_INTERVAL),
         })
-    }
-
-    /// How often history older than one such interval is dropped.
-    pub fn with_compaction_interval(mut self, interval: Duration) -> Self {
-        self.compaction_interval = interval;
-        self
     }
 
     /// Carries out a read; while members fail or elect, it is tried again.
@@ -102,15 +112,23 @@ impl EtcdStore {
         }
     }
 
+    /// Carries out a transaction once.
+    async fn txn(&self, txn: Txn) -> Result<TxnResponse, StoreError> {
+        let ask = || {
+            let (mut kv, txn) = (self.kv.clone(), txn.clone());
+            async move { kv.txn(txn).await }
+        };
+        once(TIMEOUT, ask).await
+    }
+
     /// Drops the history up to `keep_after`, if no other API server did so meanwhile.
     /// Returns the state of the shared key for the next call: (its version, revision now).
-    async fn compact(&self, version: i64, keep_after: Revision) -> Result<(i64, Revision), Error> {
-        let mut kv = self.kv.clone();
+    async fn compact(&self, version: i64, keep_after: Revision) -> Result<(i64, Revision), StoreError> {
         let txn = Txn::new()
             .when([Compare::version(COMPACT_KEY, CompareOp::Equal, version)])
             .and_then([TxnOp::put(COMPACT_KEY, keep_after.to_string(), None)])
             .or_else([TxnOp::get(COMPACT_KEY, None)]);
-        let response = kv.txn(txn).await?;
+        let response = self.txn(txn).await?;
         let now = response.header().map_or(0, |header| header.revision() as Revision);
         if !response.succeeded() {
             let version = response.op_responses().into_iter().find_map(|op| match op {
@@ -120,14 +138,18 @@ impl EtcdStore {
             return Ok((version.unwrap_or(0), now));
         }
         if keep_after > 0 {
-            kv.compact(keep_after as i64, None).await?;
+            let ask = || {
+                let mut kv = self.kv.clone();
+                async move { kv.compact(keep_after as i64, None).await }
+            };
+            once(TIMEOUT, ask).await?;
             tracing::debug!(revision = keep_after, "Compacted etcd");
         }
         Ok((version + 1, now))
     }
 }
 
-fn tls(config: &EtcdConfig) -> Result<TlsOptions, StoreError> {
+pub(super) fn tls(config: &EtcdConfig) -> Result<TlsOptions, StoreError> {
     let read = |path: &PathBuf| {
         std::fs::read(path).map_err(|e| StoreError::Refused(format!("{}: {e}", path.display())))
     };
@@ -141,8 +163,34 @@ fn tls(config: &EtcdConfig) -> Result<TlsOptions, StoreError> {
     Ok(tls)
 }
 
+/// Asks once. It is tried again only when the question cannot have left this machine: requests go to the members
+/// in turn, also to those that nobody can connect to.
+async fn once<T, F>(limit: Duration, mut ask: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let deadline = tokio::time::Instant::now() + limit;
+    loop {
+        match tokio::time::timeout_at(deadline, ask()).await.map_err(|_| timed_out())? {
+            Err(error) if was_not_sent(&error) && tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            answer => return answer.map_err(failed),
+        }
+    }
+}
+
+/// Whether there was no connection to send a request on.
+fn was_not_sent(error: &Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    if let Error::GRpcStatus(status) = error {
+        cause = Some(status);
+    }
+    std::iter::successors(cause, |error| error.source()).any(|error| error.is::<tonic::ConnectError>())
+}
+
 fn timed_out() -> StoreError {
-    StoreError::Unavailable(format!("etcd did not answer within {} s", TIMEOUT.as_secs()))
+    StoreError::Unavailable("etcd did not answer in time".into())
 }
 
 /// etcd tells some errors apart by their words only; they are part of its API
@@ -214,9 +262,8 @@ impl Store for EtcdStore {
                 (None, Expect::Absent) => None,
             })
             .collect();
-        let mut kv = self.kv.clone();
-        let txn = kv.txn(Txn::new().when(when).and_then(then).or_else(otherwise));
-        let response = tokio::time::timeout(TIMEOUT, txn).await.map_err(|_| timed_out())?.map_err(failed)?;
+        let txn = Txn::new().when(when).and_then(then).or_else(otherwise);
+        let response = self.txn(txn).await?;
         if response.succeeded() {
             return Ok(Committed::Done(revision_of(response.header())?));
         }
@@ -293,10 +340,11 @@ impl Store for EtcdStore {
 
     async fn watch(&self, prefix: &str, after: Revision) -> Result<ChangeStream, StoreError> {
         let options = WatchOptions::new().with_all_keys().with_start_revision(after as i64 + 1);
-        let mut client = self.watch.clone();
-        let opening = client.watch("", Some(options));
-        let stream =
-            tokio::time::timeout(TIMEOUT, opening).await.map_err(|_| timed_out())?.map_err(failed)?;
+        let open = || {
+            let (mut client, options) = (self.watch.clone(), options.clone());
+            async move { client.watch("", Some(options)).await }
+        };
+        let stream = once(TIMEOUT, open).await?;
         let watch = EtcdWatch { stream, prefix: prefix.to_owned(), position: after };
         Ok(Box::pin(futures::stream::try_unfold(watch, |mut watch| async move {
             let batch = watch.next().await?;
@@ -305,16 +353,17 @@ impl Store for EtcdStore {
     }
 
     async fn healthy(&self) -> Result<(), StoreError> {
-        let mut kv = self.kv.clone();
-        let options = GetOptions::new().with_count_only();
-        let asking = kv.get(ABSENT, Some(options));
-        match tokio::time::timeout(HEALTH_TIMEOUT, asking).await {
-            Ok(answer) => answer.map(|_| ()).map_err(failed),
-            Err(_) => Err(StoreError::Unavailable("etcd does not answer".into())),
-        }
+        let ask = || {
+            let mut kv = self.kv.clone();
+            async move { kv.get(ABSENT, Some(GetOptions::new().with_count_only())).await }
+        };
+        once(HEALTH_TIMEOUT, ask).await.map(|_| ())
     }
 
     async fn upkeep(&self) {
+        if self.compaction_interval.is_zero() {
+            return std::future::pending().await;
+        }
         let (mut version, mut keep_after) = (0, 0);
         loop {
             match self.compact(version, keep_after).await {

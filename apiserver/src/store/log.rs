@@ -194,49 +194,58 @@ impl Log {
         &mut self,
         live: &[(Revision, K)],
         revision: Revision,
-        mut read: impl FnMut(usize) -> io::Result<Bytes>,
+        read: impl FnMut(usize) -> io::Result<Bytes>,
     ) -> io::Result<Vec<u64>> {
-        const FRAME_SIZE: usize = 1 << 20;
         let path = self.path.with_added_extension("compact");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .read(true)
-            .write(true)
-            .mode(OURS_ALONE)
-            .open(&path)?;
-        file.write_all_at(MAGIC, 0)?;
-        let mut length = MAGIC.len() as u64;
-        let mut offsets = Vec::with_capacity(live.len());
-        let mut frame = Frame::new(length);
-        let mut index = 0;
-        while index < live.len() {
-            let of_revision = live[index..].iter().take_while(|(r, _)| *r == live[index].0).count();
-            frame.commit(live[index].0, of_revision);
-            for (i, (_, key)) in live.iter().enumerate().skip(index).take(of_revision) {
-                frame.put(key.as_ref(), &read(i)?);
-            }
-            index += of_revision;
-            if frame.bytes.len() > FRAME_SIZE {
-                let (bytes, places) = std::mem::replace(&mut frame, Frame::new(0)).finish();
-                file.write_all_at(&bytes, length)?;
-                length += bytes.len() as u64;
-                offsets.extend(places);
-                frame = Frame::new(length);
-            }
-        }
-        frame.commit(revision, 0);
-        let (bytes, places) = frame.finish();
-        file.write_all_at(&bytes, length)?;
-        length += bytes.len() as u64;
-        offsets.extend(places);
-        file.sync_all()?;
+        let (file, length, offsets) = write_anew(&path, live, revision, read).inspect_err(|_| {
+            // What is there of it takes room that may be short. If it cannot go, the next one replaces it.
+            let _ = std::fs::remove_file(&path);
+        })?;
         std::fs::rename(&path, &self.path)?;
         sync_folder(&self.path)?;
         self.file = Arc::new(file);
         self.length = length;
         Ok(offsets)
     }
+}
+
+/// Writes a file that holds only `live`: returns it with its length and the offsets of the values.
+fn write_anew<K: AsRef<str>>(
+    path: &Path,
+    live: &[(Revision, K)],
+    revision: Revision,
+    mut read: impl FnMut(usize) -> io::Result<Bytes>,
+) -> io::Result<(File, u64, Vec<u64>)> {
+    const FRAME_SIZE: usize = 1 << 20;
+    let file =
+        OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(OURS_ALONE).open(path)?;
+    file.write_all_at(MAGIC, 0)?;
+    let mut length = MAGIC.len() as u64;
+    let mut offsets = Vec::with_capacity(live.len());
+    let mut frame = Frame::new(length);
+    let mut index = 0;
+    while index < live.len() {
+        let of_revision = live[index..].iter().take_while(|(r, _)| *r == live[index].0).count();
+        frame.commit(live[index].0, of_revision);
+        for (i, (_, key)) in live.iter().enumerate().skip(index).take(of_revision) {
+            frame.put(key.as_ref(), &read(i)?);
+        }
+        index += of_revision;
+        if frame.bytes.len() > FRAME_SIZE {
+            let (bytes, places) = std::mem::replace(&mut frame, Frame::new(0)).finish();
+            file.write_all_at(&bytes, length)?;
+            length += bytes.len() as u64;
+            offsets.extend(places);
+            frame = Frame::new(length);
+        }
+    }
+    frame.commit(revision, 0);
+    let (bytes, places) = frame.finish();
+    file.write_all_at(&bytes, length)?;
+    length += bytes.len() as u64;
+    offsets.extend(places);
+    file.sync_all()?;
+    Ok((file, length, offsets))
 }
 
 /// Why an append failed.

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
 
-pub use config::{StoreConfig, StoreConfigError, open};
+pub use config::{EtcdAccess, StoreConfig, StoreConfigError, open};
 pub use embedded::EmbeddedStore;
 pub use etcd::{EtcdConfig, EtcdStore};
 

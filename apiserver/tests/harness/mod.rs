@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
 
+pub mod etcd;
 pub mod namespace;
 pub mod raw;
 
@@ -139,12 +140,12 @@ pub async fn send(
     }
     let request = request.body(kube::client::Body::from(body)).unwrap();
     let response = client.send(request).await.unwrap();
-    let code = response.status().as_u16();
-    let warnings =
-        response.headers().get_all("warning").iter().map(|w| w.to_str().unwrap().to_owned()).collect();
-    let header = |name| response.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
+    let (parts, body) = response.into_parts();
+    let code = parts.status.as_u16();
+    let warnings = parts.headers.get_all("warning").iter().map(|w| w.to_str().unwrap().to_owned()).collect();
+    let header = |name| parts.headers.get(name).map(|v| v.to_str().unwrap().to_owned());
     let (location, cache_control) = (header("location"), header("cache-control"));
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let bytes = body.collect().await.unwrap().to_bytes();
     let body = serde_json::from_slice(&bytes)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
     Answer { code, body, warnings, location, cache_control }

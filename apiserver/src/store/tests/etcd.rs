@@ -1,88 +1,22 @@
 //! The store in a real etcd, which each test starts for itself.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use tempfile::TempDir;
 
 use super::super::*;
 use super::suite;
 
-/// An etcd of our own; killed when dropped.
-pub(crate) struct Etcd {
-    child: Child,
-    folder: TempDir,
-    ports: [u16; 2],
-}
+#[path = "../../../tests/harness/etcd.rs"]
+mod process;
+
+pub(crate) use process::Etcd;
 
 impl Etcd {
-    /// Starts one, or says why not and returns `None`.
-    pub(crate) async fn start() -> Option<Self> {
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap();
-        let (a, b) = (free(), free());
-        let ports = [a.local_addr().unwrap().port(), b.local_addr().unwrap().port()];
-        drop((a, b));
-        let folder = tempfile::tempdir().unwrap();
-        let child = match spawn(&folder, ports) {
-            Ok(child) => child,
-            Err(error) => {
-                machinery::testing::skip(&format!("cannot run etcd: {error}"));
-                return None;
-            }
-        };
-        let etcd = Self { child, folder, ports };
-        etcd.ready().await;
-        Some(etcd)
-    }
-
     pub(crate) fn config(&self) -> EtcdConfig {
-        EtcdConfig { endpoints: vec![format!("http://127.0.0.1:{}", self.ports[0])], ..EtcdConfig::default() }
+        EtcdConfig { endpoints: vec![self.endpoint()], ..EtcdConfig::default() }
     }
-
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    pub(crate) fn restart(&mut self) {
-        self.child = spawn(&self.folder, self.ports).unwrap();
-    }
-
-    pub(crate) async fn ready(&self) {
-        let store = EtcdStore::connect(&self.config()).await.unwrap();
-        for _ in 0..100 {
-            if store.healthy().await.is_ok() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("etcd does not answer");
-    }
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(folder: &TempDir, [client, peer]: [u16; 2]) -> std::io::Result<Child> {
-    let (client, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
-    Command::new("etcd")
-        .args(["--name=test", "--logger=zap", "--log-outputs=/dev/null"])
-        .arg(format!("--data-dir={}", folder.path().join("data").display()))
-        .arg(format!("--listen-client-urls={client}"))
-        .arg(format!("--advertise-client-urls={client}"))
-        .arg(format!("--listen-peer-urls={peer}"))
-        .arg(format!("--initial-advertise-peer-urls={peer}"))
-        .arg(format!("--initial-cluster=test={peer}"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,8 +29,8 @@ async fn passes_the_suite() {
 async fn compacts_what_is_old_and_says_so() {
     let Some(etcd) = Etcd::start().await else { return };
     let interval = Duration::from_millis(300);
-    let connect =
-        || async { EtcdStore::connect(&etcd.config()).await.unwrap().with_compaction_interval(interval) };
+    let config = EtcdConfig { compaction_interval: Some(interval), ..etcd.config() };
+    let connect = || async { EtcdStore::connect(&config).await.unwrap() };
     let (store, other) = (connect().await, connect().await);
     let Committed::Done(first) = store.commit(vec![Op::create("/registry/x", "0")]).await.unwrap() else {
         panic!("the key is new")
@@ -160,4 +94,166 @@ async fn sees_writes_that_are_not_ours() {
     let batch = watch.next().await.unwrap().unwrap();
     assert_eq!(batch, Batch { revision: start + 1, changes: Vec::new() });
     assert_eq!(store.revision().await.unwrap(), start + 1);
+}
+
+async fn put(store: &EtcdStore, key: &str, value: impl Into<Bytes>) -> Result<Revision, StoreError> {
+    let expect = store.get(key).await?.map_or(Expect::Absent, |kv| Expect::Revision(kv.revision));
+    match store.commit(vec![Op { key: key.into(), expect, value: Some(value.into()) }]).await? {
+        Committed::Done(revision) => Ok(revision),
+        conflict => panic!("{conflict:?}"),
+    }
+}
+
+/// A CA and certificates for both ends, as files.
+fn certificates(folder: &std::path::Path) {
+    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+    let key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = ca.self_signed(&key).unwrap();
+    std::fs::write(folder.join("ca.pem"), certificate.pem()).unwrap();
+    let issuer = Issuer::new(ca, key);
+    for name in ["server", "client"] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        std::fs::write(folder.join(format!("{name}.pem")), params.signed_by(&key, &issuer).unwrap().pem())
+            .unwrap();
+        std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shows_certificates_and_passwords_to_an_etcd_that_wants_them() {
+    machinery::tls::use_ring();
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let file = |name: &str| folder.path().join(name);
+    let arguments: Vec<String> =
+        [("--cert-file", "server.pem"), ("--key-file", "server.key"), ("--trusted-ca-file", "ca.pem")]
+            .iter()
+            .map(|(flag, name)| format!("{flag}={}", file(name).display()))
+            .chain(["--client-cert-auth=true".into(), "--auth-token-ttl=1".into()])
+            .collect();
+    let Some(etcd) = Etcd::start_with(&arguments).await else { return };
+    let config = EtcdConfig {
+        ca_file: Some(file("ca.pem")),
+        cert_file: Some(file("client.pem")),
+        key_file: Some(file("client.key")),
+        ..etcd.config()
+    };
+    let stranger = EtcdConfig { cert_file: None, key_file: None, ..config.clone() };
+    let stranger = EtcdStore::connect(&stranger).await.unwrap();
+    assert!(stranger.healthy().await.is_err(), "without a certificate nobody is let in");
+    let store = EtcdStore::connect(&config).await.unwrap();
+    for _ in 0..100 {
+        if store.healthy().await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    put(&store, "/registry/x", "1").await.unwrap();
+
+    // From here on names and passwords count, and tokens live for a second.
+    let tls = super::super::etcd::tls(&config).unwrap();
+    let options = etcd_client::ConnectOptions::new().with_tls(tls);
+    let mut admin = etcd_client::Client::connect([etcd.endpoint()], Some(options)).await.unwrap();
+    admin.user_add("root", "secret:1", None).await.unwrap();
+    admin.user_grant_role("root", "root").await.unwrap();
+    admin.auth_enable().await.unwrap();
+    let with = |name: &str, password: &str| EtcdConfig {
+        user: Some((name.into(), password.into())),
+        ..config.clone()
+    };
+    let wrong = EtcdStore::connect(&with("root", "guess")).await.err();
+    assert!(matches!(wrong, Some(StoreError::Refused(_))), "{wrong:?}");
+    let store = EtcdStore::connect(&with("root", "secret:1")).await.unwrap();
+    let start = put(&store, "/registry/x", "2").await.unwrap();
+    let mut watch = store.watch("/registry/", start).await.unwrap();
+    for round in 0..3 {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let revision = put(&store, "/registry/x", round.to_string()).await.unwrap();
+        assert_eq!(watch.next().await.unwrap().unwrap().revision, revision);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn goes_on_when_a_member_dies() {
+    let Some(mut members) = Etcd::cluster(3, &[]).await else { return };
+    let endpoints = members.iter().map(Etcd::endpoint).collect();
+    let store = EtcdStore::connect(&EtcdConfig { endpoints, ..EtcdConfig::default() }).await.unwrap();
+    let mut written = put(&store, "/registry/x", "0").await.unwrap();
+    for (dead, member) in members.iter_mut().enumerate() {
+        member.kill();
+        // One of them was the leader: for a moment nobody decides, and a commit may fail with its outcome unknown.
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        let mut good = 0;
+        while good < 50 {
+            match put(&store, "/registry/x", format!("{dead} {good}")).await {
+                Ok(revision) => {
+                    assert!(revision > written);
+                    written = revision;
+                    good += 1;
+                }
+                Err(StoreError::Unavailable(why)) => {
+                    println!("{dead} {good}: {why}");
+                    good = 0;
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+            assert!(tokio::time::Instant::now() < deadline, "two of three are enough");
+        }
+        assert!(store.revision().await.unwrap() >= written);
+        for _ in 0..20 {
+            store.healthy().await.unwrap();
+        }
+        assert_eq!(store.load("/registry/", None).await.unwrap().items.len(), 1);
+        let mut watch = store.watch("/registry/", written - 1).await.unwrap();
+        assert_eq!(watch.next().await.unwrap().unwrap().revision, written);
+        member.restart();
+        member.ready().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn says_so_when_etcd_is_full_and_reads_on() {
+    const QUOTA: usize = 16 << 20;
+    let Some(etcd) = Etcd::start_with(&[format!("--quota-backend-bytes={QUOTA}")]).await else { return };
+    let store = EtcdStore::connect(&etcd.config()).await.unwrap();
+    let value = vec![b'x'; 1 << 20];
+    let mut full = None;
+    for i in 0..100 {
+        if let Err(error) = put(&store, &format!("/registry/{i}"), value.clone()).await {
+            full = Some((i, error));
+            break;
+        }
+    }
+    let (count, error) = full.expect("the quota is reached");
+    assert!(matches!(&error, StoreError::NoSpace(_)), "{error:?}");
+    let refused = store.commit(vec![Op::create("/registry/small", "x")]).await;
+    assert!(matches!(refused, Err(StoreError::NoSpace(_))), "{refused:?}");
+    // Nothing is lost, and reads and watches go on.
+    assert_eq!(store.load("/registry/", None).await.unwrap().items.len(), count);
+    assert!(store.healthy().await.is_ok());
+    let revision = store.revision().await.unwrap();
+    assert!(store.watch("/registry/", revision).await.is_ok());
+    // Room is made as etcd's operators do it: delete, compact, defragment, disarm.
+    let mut client = etcd_client::Client::connect([etcd.endpoint()], None).await.unwrap();
+    for i in 0..count {
+        client.delete(format!("/registry/{i}"), None).await.unwrap();
+    }
+    let revision = store.revision().await.unwrap();
+    client.compact(revision as i64, None).await.unwrap();
+    client.defragment().await.unwrap();
+    let alarms =
+        client.alarm(etcd_client::AlarmAction::Get, etcd_client::AlarmType::Nospace, None).await.unwrap();
+    let member = alarms.alarms()[0].member_id();
+    let mut disarm = etcd_client::AlarmOptions::new();
+    disarm.with_member(member);
+    client
+        .alarm(etcd_client::AlarmAction::Deactivate, etcd_client::AlarmType::Nospace, Some(disarm))
+        .await
+        .unwrap();
+    put(&store, "/registry/again", "x").await.unwrap();
 }

@@ -200,3 +200,67 @@ async fn loses_nothing_answered_when_killed() {
     }
     assert_eq!(answered.len(), 4);
 }
+
+/// Not a test by itself: the process that `refuses_writes_when_the_disk_is_full` limits.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_beyond_a_limit() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    const LIMIT: u64 = 300_000;
+    let Some(path) = std::env::var_os("STORE_TEST_LIMITED") else { return };
+    // SAFETY: no handler is installed, the signal is only ignored.
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.unwrap();
+    let limit = |limit: &str| {
+        let pid = format!("--pid={}", std::process::id());
+        let done = std::process::Command::new("prlimit").args([&pid, &format!("--fsize={limit}:")]).status();
+        assert!(done.unwrap().success());
+    };
+    limit(&LIMIT.to_string());
+    // Compaction is due below the limit, and its copy of what is live does not fit when all of it is.
+    let store = Arc::new(EmbeddedStore::open_with(Path::new(&path), 100_000).unwrap());
+    let start = store.revision().await.unwrap();
+    let mut watch = store.watch("/registry/", start).await.unwrap();
+    let mut kept = 0;
+    let refusal = loop {
+        let op = Op::create(format!("/registry/{kept}"), vec![b'x'; 10_000]);
+        match store.commit(vec![op]).await {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+        assert!(kept < 100, "the limit is reached");
+    };
+    assert!(matches!(refusal, StoreError::NoSpace(_)), "{refusal:?}");
+    // Everything answered is there, nothing else, and the store is fit.
+    assert!(kept > 20, "{kept}");
+    assert_eq!(store.load("/registry/", None).await.unwrap().items.len(), kept);
+    assert_eq!(store.revision().await.unwrap(), start + kept as Revision);
+    store.healthy().await.unwrap();
+    let left_over = Path::new(&path).with_added_extension("compact");
+    assert!(!left_over.exists(), "a compaction that failed leaves nothing");
+    // What is small still fits, and with room again everything does. No revision is missing or doubled.
+    put(&store, "/registry/small", b"x".to_vec()).await;
+    limit("unlimited");
+    let end = put(&store, "/registry/large", vec![b'y'; 20_000]).await;
+    assert_eq!(end, start + kept as Revision + 2);
+    let mut seen = start;
+    while seen < end {
+        let batch = watch.next().await.unwrap().unwrap();
+        assert_eq!(batch.changes.len() as Revision, batch.revision - seen);
+        seen = batch.revision;
+    }
+    let all = state(&store).await;
+    drop(watch);
+    drop(store);
+    assert_eq!(state(&open(Path::new(&path))).await, all);
+}
+
+#[test]
+fn refuses_writes_when_the_disk_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["store::tests::file::writes_beyond_a_limit", "--exact", "--nocapture"])
+        .env("STORE_TEST_LIMITED", folder.path().join("store"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success(), "{said}");
+}

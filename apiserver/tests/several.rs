@@ -1,0 +1,129 @@
+//! Several API servers on one etcd.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod harness;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use harness::{Server, etcd::Etcd, events};
+use serde_json::{Value, json};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+
+async fn two_servers(etcd: &Etcd) -> (Arc<Server>, Arc<Server>) {
+    let start = || Server::start_with(|c| c.store = format!("etcd:{}", etcd.endpoint()).parse().unwrap());
+    let (one, other) = tokio::join!(start(), start());
+    (Arc::new(one), Arc::new(other))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_answered_the_other_shows() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let (one, other) = two_servers(&etcd).await;
+    for i in 0..40 {
+        let (writer, reader) = if i % 2 == 0 { (&one, &other) } else { (&other, &one) };
+        let path = format!("{MAPS}/m{i}");
+        let made = writer.send("POST", MAPS, &json!({"metadata": {"name": format!("m{i}")}})).await;
+        assert_eq!(made.code, 201);
+        assert_eq!(reader.get(&path).await.body, made.body);
+        let listed = reader.get(MAPS).await.body;
+        let names: BTreeSet<_> = listed["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|m| m["metadata"]["name"].clone().to_string())
+            .collect();
+        assert!(names.contains(&format!("\"m{i}\"")), "{names:?}");
+        let data = json!({"data": {"k": i.to_string()}});
+        let changed = writer.send("PATCH", &path, &data).await;
+        assert_eq!(changed.code, 200);
+        assert_eq!(reader.get(&path).await.body["data"]["k"], i.to_string());
+        // Who works on what the other has changed meanwhile is told.
+        let stale = reader.send("PUT", &path, &made.body).await;
+        assert_eq!((stale.code, stale.body["reason"].as_str()), (409, Some("Conflict")));
+        if i % 4 == 0 {
+            assert_eq!(writer.send("DELETE", &path, &Value::Null).await.code, 200);
+            assert_eq!(reader.get(&path).await.code, 404);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_address_is_given_out_twice() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let (one, other) = two_servers(&etcd).await;
+    // Ten node ports for twenty who ask at once, on both servers.
+    let asks = (0..20).map(|i| {
+        let server = if i % 2 == 0 { one.clone() } else { other.clone() };
+        tokio::spawn(async move {
+            let service = json!({
+                "metadata": {"name": format!("s{i}")},
+                "spec": {"type": "NodePort", "ports": [{"port": 80}]},
+            });
+            server.send("POST", SERVICES, &service).await
+        })
+    });
+    let answers: Vec<_> = futures::future::join_all(asks).await.into_iter().map(Result::unwrap).collect();
+    let made: Vec<&Value> = answers.iter().filter(|a| a.code == 201).map(|a| &a.body).collect();
+    let ports: BTreeSet<i64> =
+        made.iter().map(|s| s["spec"]["ports"][0]["nodePort"].as_i64().unwrap()).collect();
+    let addresses: BTreeSet<&str> = made.iter().map(|s| s["spec"]["clusterIP"].as_str().unwrap()).collect();
+    assert_eq!((ports.len(), addresses.len()), (made.len(), made.len()), "{made:?}");
+    assert_eq!(ports, (30000..=30009).collect(), "all are used, none twice");
+    for refused in answers.iter().filter(|a| a.code != 201) {
+        assert!(refused.code >= 400 && refused.body["kind"] == "Status", "{}", refused.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_tell_the_same_story() {
+    const WRITERS: usize = 4;
+    const EACH: usize = 25;
+    let Some(etcd) = Etcd::start().await else { return };
+    let (one, other) = two_servers(&etcd).await;
+    let begin = one.get(MAPS).await.body["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let writers = (0..WRITERS).map(|w| {
+        let server = if w % 2 == 0 { one.clone() } else { other.clone() };
+        tokio::spawn(async move {
+            let path = format!("{MAPS}/w{w}");
+            assert_eq!(
+                server.send("POST", MAPS, &json!({"metadata": {"name": format!("w{w}")}})).await.code,
+                201
+            );
+            for i in 0..EACH {
+                let patch = json!({"data": {"i": i.to_string()}});
+                assert_eq!(server.send("PATCH", &path, &patch).await.code, 200);
+            }
+            assert_eq!(server.send("DELETE", &path, &Value::Null).await.code, 200);
+        })
+    });
+    futures::future::join_all(writers).await.into_iter().for_each(|w| w.unwrap());
+    let count = WRITERS * (EACH + 2);
+    let path = format!("{MAPS}?watch=true&resourceVersion={begin}");
+    let (first, second) = tokio::join!(events(&one, &path, count), events(&other, &path, count));
+    let told = |events: &[Value]| -> Vec<(String, u64, String)> {
+        let one = |e: &Value| {
+            let meta = &e["object"]["metadata"];
+            let revision = meta["resourceVersion"].as_str().unwrap().parse().unwrap();
+            (e["type"].as_str().unwrap().to_owned(), revision, meta["name"].as_str().unwrap().to_owned())
+        };
+        events.iter().map(one).collect()
+    };
+    let (first, second) = (told(&first), told(&second));
+    assert_eq!(first, second);
+    assert!(first.is_sorted_by(|a, b| a.1 < b.1), "in the order of revisions");
+    let mut lives: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (what, _, name) in &first {
+        lives.entry(name.as_str()).or_default().push(what.as_str());
+    }
+    for (name, life) in lives {
+        let expected: Vec<&str> =
+            ["ADDED"].into_iter().chain(std::iter::repeat_n("MODIFIED", EACH)).chain(["DELETED"]).collect();
+        assert_eq!(life, expected, "{name}");
+    }
+}
