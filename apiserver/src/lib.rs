@@ -192,8 +192,13 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
     });
     // Custom kinds are served from the first request on.
     api.table();
-    let stopping = api.clone();
-    tasks.before_stop("finish requests", async move { stopping.shut_down().await });
+    // Weak: the tasks' owner must not keep alive what owns it.
+    let stopping = Arc::downgrade(&api);
+    tasks.before_stop("finish requests", async move {
+        if let Some(api) = stopping.upgrade() {
+            api.shut_down().await;
+        }
+    });
     tasks.spawn("https", http::serve(api.clone(), listener, tls_config, tasks.clone()));
     tasks.spawn_scoped("event-expiry", expire::run(api.clone()));
     tasks.spawn_scoped("flow-schemas", flow_schemas::run(api.clone()));

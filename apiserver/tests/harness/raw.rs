@@ -18,11 +18,15 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// A connection after the handshake.
 pub async fn tls(port: u16, alpn: &[&str]) -> TlsStream<TcpStream> {
+    try_tls(port, alpn).await.unwrap()
+}
+
+async fn try_tls(port: u16, alpn: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
     let mut config = (*machinery::tls::trusting_client_config()).clone();
     config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let name = "localhost".try_into().unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 pub async fn http1(port: u16) -> http1::SendRequest<Full<Bytes>> {
@@ -105,4 +109,12 @@ impl Slow {
         let _torn = self.stream.read_to_end(&mut text).await;
         String::from_utf8_lossy(&text).into_owned()
     }
+}
+
+/// [`http1`], where nobody may listen.
+pub async fn try_http1(port: u16) -> Option<http1::SendRequest<Full<Bytes>>> {
+    let stream = try_tls(port, &["http/1.1"]).await.ok()?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+    tokio::spawn(connection);
+    Some(sender)
 }
