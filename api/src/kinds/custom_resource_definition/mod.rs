@@ -46,6 +46,8 @@ impl Strategy for CustomResourceDefinitions {
                 status[field] = empty;
             }
         }
+        let versions = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut);
+        versions.into_iter().flatten().filter_map(|v| v.get_mut("schema")).for_each(whole_bounds);
     }
 
     fn default(&self, definition: &mut Definition) {
@@ -151,6 +153,25 @@ impl Strategy for CustomResourceDefinitions {
             "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
         );
         object["status"]["conditions"] = conditions.list.into();
+    }
+}
+
+/// Bounds are floating point numbers, and whole ones are written without a fraction.
+fn whole_bounds(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value.as_f64().filter(|bound| bound.fract() == 0.0 && bound.abs() < 1e15) {
+                    #[expect(clippy::cast_possible_truncation, reason = "is whole and small enough")]
+                    Some(bound) if matches!(key.as_str(), "maximum" | "minimum" | "multipleOf") => {
+                        *value = (bound as i64).into();
+                    }
+                    _ => whole_bounds(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_bounds),
+        _ => {}
     }
 }
 

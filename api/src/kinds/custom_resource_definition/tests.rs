@@ -44,6 +44,16 @@ fn names_and_status_are_filled_in() {
 }
 
 #[test]
+fn schemas_come_back_as_they_were() {
+    let schema = json!({"type": "object", "properties": {"n": {
+        "type": "integer", "minimum": 1, "maximum": 2.5, "default": 2, "enum": [1, 2], "nullable": true,
+        "x-kubernetes-validations": [{"rule": "self > 0", "fieldPath": ".n", "optionalOldSelf": true}],
+    }}, "anyOf": [{"properties": {"n": {"multipleOf": 2}}}]});
+    let object = definition(|d| d["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = schema.clone());
+    assert_eq!(object["spec"]["versions"][0]["schema"]["openAPIV3Schema"], schema);
+}
+
+#[test]
 fn definitions_are_checked() {
     assert_eq!(errors(|_| {}), Vec::<String>::new());
     type Case<'a> = (&'a dyn Fn(&mut Value), &'a str);
