@@ -3,10 +3,14 @@
 //! The syntax of the `regex` crate is nearly the same; where it differs (`\d` is ASCII, `[` inside a class is
 //! a letter) a pattern is translated.
 
+use std::{cell::RefCell, collections::HashMap};
+
 use regex::{Regex, RegexBuilder};
 
 /// The most memory a compiled pattern may take.
 const MAX_SIZE: usize = 4 << 20;
+/// How many patterns a thread remembers.
+const MOST_KNOWN: usize = 64;
 
 /// Compiles a pattern; the error is a sentence about what is wrong with it.
 pub fn compile(pattern: &str) -> Result<Regex, String> {
@@ -15,6 +19,25 @@ pub fn compile(pattern: &str) -> Result<Regex, String> {
         // The last line holds the reason, the ones before show the place.
         text.lines().last().unwrap_or(&text).trim_start_matches("error: ").to_owned()
     })
+}
+
+/// [`compile`], remembering what this thread compiled last: rules match the same patterns over and over.
+pub fn cached(pattern: &str) -> Result<Regex, String> {
+    KNOWN.with_borrow_mut(|known| {
+        if let Some(regex) = known.get(pattern) {
+            return Ok(regex.clone());
+        }
+        let regex = compile(pattern)?;
+        if known.len() >= MOST_KNOWN {
+            known.clear();
+        }
+        known.insert(pattern.to_owned(), regex.clone());
+        Ok(regex)
+    })
+}
+
+thread_local! {
+    static KNOWN: RefCell<HashMap<String, Regex>> = RefCell::default();
 }
 
 fn translate(pattern: &str) -> String {

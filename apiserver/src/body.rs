@@ -1,6 +1,12 @@
 //! Request bodies: read within a limit, then decoded as an object of the kind the path names.
 
-use api::{json::ParseError, kind::Kind, object::ObjectExt as _, status::Status};
+use api::{
+    field::{Errors, Path},
+    json::ParseError,
+    kind::Kind,
+    object::ObjectExt as _,
+    status::Status,
+};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -169,6 +175,9 @@ fn check_type(kind: &Kind, object: &Value) -> Result<(), Status> {
     if (version.is_empty() || version == ours) && (named.is_empty() || named == kind.kind) {
         return Ok(());
     }
+    if kind.is_custom() {
+        return Err(not_custom(kind, object, version, named));
+    }
     let why = if !named.is_empty() && named != kind.kind {
         format!(
             "converting ({version}.{named}) to ({}.{}): unknown conversion",
@@ -186,6 +195,19 @@ fn check_type(kind: &Kind, object: &Value) -> Result<(), Status> {
         "{named} in version {version:?} cannot be handled as a {}: {why}",
         kind.kind
     )))
+}
+
+/// Upstream's refusals of objects that are not of a custom kind.
+fn not_custom(kind: &Kind, object: &Value, version: &str, named: &str) -> Status {
+    let ours = kind.api_version();
+    if !version.is_empty() && version != ours {
+        return Status::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({ours})"
+        ));
+    }
+    let mut errors = Errors::default();
+    errors.invalid(&Path::new("kind"), named, format!("must be {}", kind.kind));
+    Status::invalid(&kind.kind, &kind.group, object.name(), &errors)
 }
 
 fn internal_group(kind: &Kind) -> &str {

@@ -29,11 +29,11 @@ use crate::{
     http::internal,
     registry::{Registry, Table},
     resource_spec,
-    store::Revision,
+    store::Op,
     verbs::{
         Ctx,
         delete::{DeleteOptions, delete_object},
-        now,
+        now, store_failed,
         update::{self, Expected, Updated},
     },
     watch_cache::{CachedObject, Resource, Scope, WatchCache, WatchFrom},
@@ -83,11 +83,16 @@ impl Definitions {
         let mut present = HashMap::new();
         for object in resource.snapshot().objects.scan(&Scope::All, None) {
             let Some(definition) = read(object).filter(|d| names::holds(d, "Established")) else { continue };
+            let (group, plural) = resource_of(&definition);
+            if registry.is_builtin(group, plural) {
+                // What a built-in kind is called stays that kind's.
+                continue;
+            }
             let source = source(&definition);
             let known = made.remove(object.name()).filter(|made| made.source == source);
             let rows = known.unwrap_or_else(|| {
                 let rows: Vec<_> = kind::rows(&definition).into_iter().map(Arc::new).collect();
-                keep(cache, made_before(&definition), &rows);
+                keep(cache, &prefix_of(&definition), &rows);
                 Made { source, rows }
             });
             present.insert(object.name().to_owned(), rows);
@@ -107,20 +112,24 @@ impl Definitions {
     }
 }
 
+/// The group of a definition and the plural name it has got.
+fn resource_of(definition: &Value) -> (&str, &str) {
+    (definition.str_at(&["spec", "group"]), definition.str_at(&["status", "acceptedNames", "plural"]))
+}
+
 /// The prefix of a definition's objects.
-fn made_before(definition: &Value) -> String {
-    let (group, plural) =
-        (definition.str_at(&["spec", "group"]), definition.str_at(&["status", "acceptedNames", "plural"]));
+fn prefix_of(definition: &Value) -> String {
+    let (group, plural) = resource_of(definition);
     format!("/registry/{group}/{plural}/")
 }
 
 /// Has the cache keep a definition's objects as its rows say.
-fn keep(cache: &WatchCache, prefix: String, rows: &[Arc<Kind>]) {
+fn keep(cache: &WatchCache, prefix: &str, rows: &[Arc<Kind>]) {
     if rows.is_empty() {
         return;
     }
     let spec = resource_spec(rows);
-    if cache.resource(&prefix).is_some() { cache.replace(spec) } else { drop(cache.add(spec)) }
+    if cache.resource(prefix).is_some() { cache.replace(spec) } else { drop(cache.add(spec)) }
 }
 
 /// What of a definition its rows depend on.
@@ -273,17 +282,17 @@ async fn end(api: &Arc<Api>, definition: &Value) -> Result<bool, Status> {
 
 /// Deletes all objects of a definition; how many are left.
 async fn delete_all(api: &Arc<Api>, definition: &Value) -> Result<usize, Status> {
-    let (group, plural) =
-        (definition.str_at(&["spec", "group"]), definition.str_at(&["status", "acceptedNames", "plural"]));
-    api.cache.fresh().await.map_err(crate::verbs::store_failed)?;
+    let (group, plural) = resource_of(definition);
+    if plural.is_empty() || api.registry.is_builtin(group, plural) {
+        return Ok(0);
+    }
+    api.cache.fresh().await.map_err(store_failed)?;
     let table = api.table();
     let Some(kind) = table.kinds().iter().find(|k| k.group == group && k.plural == plural && k.is_custom())
     else {
-        // It was never served, or in no version that is served now: nothing that could be deleted.
-        return Ok(0);
+        return drop_unserved(api, &prefix_of(definition)).await;
     };
     let ctx = internal(api, (group, &kind.version, plural), None, None)?;
-    let last: Revision = api.cache.revision();
     for object in ctx.resource.snapshot().objects.scan(&Scope::All, None) {
         let namespace = kind.namespaced.then(|| object.namespace().to_owned());
         let one: Ctx = ctx.in_namespace(namespace);
@@ -292,7 +301,15 @@ async fn delete_all(api: &Arc<Api>, definition: &Value) -> Result<usize, Status>
             _ => {}
         }
     }
-    tracing::debug!(group, plural, last, "deleting the objects of a definition");
-    api.cache.fresh().await.map_err(crate::verbs::store_failed)?;
+    api.cache.fresh().await.map_err(store_failed)?;
     Ok(ctx.resource.snapshot().objects.len())
+}
+
+/// Removes objects that no version serves, so that nobody could take off their finalizers either.
+async fn drop_unserved(api: &Arc<Api>, prefix: &str) -> Result<usize, Status> {
+    let found = api.store.load(prefix, None).await.map_err(store_failed)?;
+    for item in found.items {
+        api.store.commit(vec![Op::delete(item.key, item.revision)]).await.map_err(store_failed)?;
+    }
+    Ok(0)
 }

@@ -72,12 +72,13 @@ impl Registry {
         self.table.read().clone()
     }
 
-    /// Replaces the custom kinds. What a built-in kind is already called stays that kind's.
-    pub fn set_custom(&self, kinds: impl Iterator<Item = Arc<Kind>>) {
-        let is_builtin = |kind: &Kind| {
-            self.builtin.iter().any(|known| known.group == kind.group && known.plural == kind.plural)
-        };
-        let custom = kinds.filter(|kind| !is_builtin(kind));
+    /// Whether a resource is built in.
+    pub fn is_builtin(&self, group: &str, plural: &str) -> bool {
+        self.builtin.iter().any(|known| known.group == group && known.plural == plural)
+    }
+
+    /// Replaces the custom kinds, none of which is a built-in one.
+    pub fn set_custom(&self, custom: impl Iterator<Item = Arc<Kind>>) {
         let table = Table::new(self.builtin.iter().cloned().chain(custom).collect());
         *self.table.write() = Arc::new(table);
     }

@@ -115,6 +115,7 @@ async fn a_kind_comes_and_is_served_like_a_built_in_one() {
     let published = &document["components"]["schemas"]["com.example.v1.Widget"];
     assert_eq!(published["properties"]["spec"]["properties"]["color"]["type"], "string");
     assert_eq!(published["x-kubernetes-group-version-kind"][0]["kind"], "Widget");
+    assert_eq!(published["x-kubernetes-selectable-fields"], json!([{"fieldPath": "spec.color"}]));
     let swagger = server.get("/openapi/v2").await.body;
     assert!(swagger["definitions"]["com.example.v1.Widget"].is_object());
 
@@ -424,6 +425,25 @@ async fn definitions_that_cannot_be_served_are_refused() {
 }
 
 #[tokio::test]
+async fn a_definition_does_not_take_a_built_in_kind() {
+    let server = Server::start().await;
+    let leases = json!({
+        "metadata": {"name": "leases.coordination.k8s.io", "annotations": {"api-approved.kubernetes.io": "unapproved, a test"}},
+        "spec": {"group": "coordination.k8s.io", "scope": "Namespaced", "names": {"plural": "leases", "kind": "Lease"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]},
+    });
+    let path = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let lease = json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "me"}});
+    assert_eq!(server.send("POST", path, &lease).await.code, 201);
+    define(&server, &leases).await;
+    assert_eq!(server.get(&format!("{path}/l")).await.body["spec"]["holderIdentity"], "me");
+    server.send("DELETE", &format!("{CRDS}/leases.coordination.k8s.io"), &Value::Null).await;
+    becomes(&server, &format!("{CRDS}/leases.coordination.k8s.io"), 404).await;
+    assert_eq!(server.get(&format!("{path}/l")).await.code, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn cluster_wide_kinds_and_free_ones_are_served() {
     let server = Server::start().await;
     let free = json!({
@@ -451,6 +471,34 @@ async fn cluster_wide_kinds_and_free_ones_are_served() {
             &json!({"kind": "Thing", "apiVersion": "example.org/v2", "metadata": {"name": "u"}}),
         )
         .await;
-    assert_eq!(wrong.code, 400);
+    assert_eq!(
+        (wrong.code, wrong.body["message"].as_str().unwrap()),
+        (
+            400,
+            "the API version in the data (example.org/v2) does not match the expected API version (example.org/v1alpha1)"
+        )
+    );
+    let wrong = server
+        .send(
+            "POST",
+            path,
+            &json!({"kind": "Thong", "apiVersion": "example.org/v1alpha1", "metadata": {"name": "u"}}),
+        )
+        .await;
+    assert_eq!(
+        wrong.body["message"],
+        "Thing.example.org \"u\" is invalid: kind: Invalid value: \"Thong\": must be Thing"
+    );
+
+    // What no version serves goes with the definition, too.
+    let definition = format!("{CRDS}/things.example.org");
+    let mut versions = free["spec"]["versions"].clone();
+    versions[0]["served"] = json!(false);
+    assert_eq!(merge(&server, &definition, &json!({"spec": {"versions": versions}})).await.code, 200);
+    assert_eq!(server.get(path).await.code, 404);
+    server.send("DELETE", &definition, &Value::Null).await;
+    becomes(&server, &definition, 404).await;
+    define(&server, &free).await;
+    assert_eq!(server.get(path).await.body["items"], json!([]));
     server.stop().await;
 }

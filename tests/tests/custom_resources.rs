@@ -65,8 +65,14 @@ fn a_kind_of_ones_own() {
 
     for (spec, text) in [
         ("cronSpec: daily", "spec.cronSpec: Invalid value: \"daily\": spec.cronSpec in body should match"),
-        ("replicas: 0", "spec.replicas: Invalid value: 0: spec.replicas in body should be greater than or equal to 1"),
-        ("replicas: many", "spec.replicas: Invalid value: \"string\": spec.replicas in body must be of type integer: \"string\""),
+        (
+            "replicas: 0",
+            "spec.replicas: Invalid value: 0: spec.replicas in body should be greater than or equal to 1",
+        ),
+        (
+            "replicas: many",
+            "spec.replicas: Invalid value: \"string\": spec.replicas in body must be of type integer: \"string\"",
+        ),
         ("replicas: 11", "spec: Invalid value: no more than ten"),
         ("replicaz: 1", "strict decoding error: unknown field \"spec.replicaz\""),
     ] {

@@ -278,6 +278,6 @@ impl Rules for CustomRules {
     fn begin_deletion(&self, _object: &mut Value) {}
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Described {
-        publish::described(&self.json, &self.schema, generator)
+        publish::described(&self.json, &self.schema, &self.selectable, generator)
     }
 }

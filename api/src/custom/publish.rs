@@ -5,12 +5,18 @@ use schemars::{Schema as Described, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::schema::Schema;
+use crate::kind::Text;
 
 const API_VERSION: &str = "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
 const KIND: &str = "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
 
 /// The schema with what every object has.
-pub fn described(json: &Value, schema: &Schema, generator: &mut SchemaGenerator) -> Described {
+pub fn described(
+    json: &Value,
+    schema: &Schema,
+    selectable: &[Text],
+    generator: &mut SchemaGenerator,
+) -> Described {
     let mut root = if schema.preserves() && schema.properties.is_empty() {
         // Nothing is known of its fields.
         let mut root = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
@@ -23,6 +29,10 @@ pub fn described(json: &Value, schema: &Schema, generator: &mut SchemaGenerator)
     };
     clean(&mut root);
     embed(&mut root, true, generator);
+    if !selectable.is_empty() {
+        let fields = selectable.iter().map(|path| json!({"fieldPath": path}));
+        root["x-kubernetes-selectable-fields"] = fields.collect();
+    }
     Described::try_from(root).unwrap_or_default()
 }
 

@@ -45,7 +45,7 @@ pub(super) fn call<'a>(name: &str, args: &[Value<'a>]) -> Option<Evaluated<'a>> 
 }
 
 fn regex(expression: &str) -> Result<regex::Regex, Failure> {
-    pattern::compile(expression).map_err(|e| Failure::error(format!("error parsing regexp: {e}")))
+    pattern::cached(expression).map_err(|e| Failure::error(format!("error parsing regexp: {e}")))
 }
 
 fn find_all<'a>(text: &str, expression: &str, limit: &[Value<'a>]) -> Evaluated<'a> {
