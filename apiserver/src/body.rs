@@ -42,12 +42,14 @@ pub fn media_type(headers: &HeaderMap) -> &str {
     if media.is_empty() { "application/json" } else { media }
 }
 
-/// Parses a JSON or YAML body.
+/// Parses a body that holds an object.
 ///
 /// # Errors
-/// 415 for other media types, 400 for text that does not parse.
+/// 415 for other media types, 400 for text that does not parse or is no object.
 pub fn parse(media: &str, bytes: &[u8], expected: &str) -> Result<Value, Status> {
-    parse_with(media, bytes, expected, api::json::parse, |_| {})
+    let value = parse_with(media, bytes, expected, api::json::parse, |_| {})?;
+    check_object(&value, expected)?;
+    Ok(value)
 }
 
 /// Parses a body as an object of a kind; its unknown and duplicate fields are added to `problems`.
@@ -155,21 +157,24 @@ pub fn try_read(kind: &Kind, mut object: Value) -> Result<Value, String> {
     kind.rules.default(object).map_err(|e| e.to_string())
 }
 
+/// Refuses what is no object.
+fn check_object(value: &Value, expected: &str) -> Result<(), Status> {
+    let what = match value {
+        Value::Object(_) => return Ok(()),
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        Value::Null => "null",
+    };
+    Err(Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {expected}): couldn't get version/kind; json parse error: json: cannot unmarshal {what} into Go value of type struct {{ APIVersion string; Kind string }}"
+    )))
+}
+
 /// Refuses an object of another kind or version than the path names.
 fn check_type(kind: &Kind, object: &Value) -> Result<(), Status> {
-    if !object.is_object() {
-        let what = match object {
-            Value::Array(_) => "array",
-            Value::String(_) => "string",
-            Value::Number(_) => "number",
-            Value::Bool(_) => "bool",
-            _ => "null",
-        };
-        return Err(Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: json: cannot unmarshal {what} into Go value of type struct {{ APIVersion string; Kind string }}",
-            kind.kind
-        )));
-    }
+    check_object(object, &kind.kind)?;
     let (version, named) = (object.str_at(&["apiVersion"]), object.str_at(&["kind"]));
     let ours = kind.api_version();
     if (version.is_empty() || version == ours) && (named.is_empty() || named == kind.kind) {

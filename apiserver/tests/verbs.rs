@@ -58,6 +58,28 @@ async fn an_address_that_nobody_reaches_is_not_published_and_no_obstacle() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_no_object_is_refused() {
+    let server = Server::start().await;
+    let token = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    server.send("POST", PODS, &pod("p")).await;
+    for path in [MAPS, token, &format!("{PODS}/p/binding"), &format!("{PODS}/p/eviction")] {
+        for body in [json!([{"op": "add"}]), json!("text"), json!(1)] {
+            let answer = server.send("POST", path, &body).await;
+            assert_eq!(
+                (answer.code, answer.body["reason"].as_str()),
+                (400, Some("BadRequest")),
+                "{path} {body}"
+            );
+        }
+    }
+    for spec in [json!([]), json!("x"), json!({"audiences": {}}), json!({"expirationSeconds": "soon"})] {
+        let answer = server.send("POST", token, &json!({"spec": spec})).await;
+        assert_eq!((answer.code, answer.body["reason"].as_str()), (400, Some("BadRequest")), "{spec}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn create_get_update_delete() {
     let server = Server::start().await;
     let created = server.send("POST", MAPS, &map("a", json!({"k": "1"}))).await;

@@ -8,6 +8,7 @@ use api::{
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::authentication::v1::TokenRequestSpec;
 use serde_json::{Value, json};
 
 use super::{Ctx, read, store_failed};
@@ -35,6 +36,12 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         return Err(Status::failure(404, "NotFound", "this server issues no service account tokens"));
     };
     let mut request = body::parse(&ctx.media, &bytes, "TokenRequest")?;
+    // Only a spec of the right form is worked on below.
+    serde_json::from_value::<Option<TokenRequestSpec>>(request["spec"].clone()).map_err(|why| {
+        Status::bad_request(format!(
+            "TokenRequest in version \"v1\" cannot be handled as a TokenRequest: {why}"
+        ))
+    })?;
     let seconds = match request.at(&["spec", "expirationSeconds"]) {
         None | Some(Value::Null) => DEFAULT_SECONDS,
         Some(value) => value.as_i64().unwrap_or(0),
