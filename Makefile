@@ -4,6 +4,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 NODES ?= 2
 NAME ?= skiff
+FUZZ_SECONDS ?= 60
 # Root is needed for network namespaces and containers.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KUBECONFIG,SKIFF_ROOT)
 KUBECONFIG_FLAG := $(if $(KUBECONFIG),,--kubeconfig $(HOME)/.kube/config)
@@ -18,7 +19,7 @@ RUN_PACKAGES := containerd runc iptables iproute2 conntrack etcd-server
 BUILD_PACKAGES := gcc libc6-dev protobuf-compiler libprotobuf-dev
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: help build build-packages run-packages install uninstall up down test check unit e2e e2e-programs bench
+.PHONY: help build build-packages run-packages install uninstall up down test check unit e2e e2e-programs fuzz bench
 
 help: ## Show what there is to make
 	@echo 'Skiff, a small Kubernetes.'
@@ -89,6 +90,9 @@ e2e: e2e-programs ## Tests that type kubectl at real clusters
 	  echo "SKIPPED: end-to-end tests ($$reason)"; \
 	  [ -z "$$SKIFF_TEST_ALL" ]; \
 	fi
+
+fuzz: ## Throw random input at what reads requests, FUZZ_SECONDS long
+	SKIFF_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p apiserver --test fuzz -- --nocapture --test-threads=1
 
 bench: build run-packages ## Measure start-up, pods, roll-outs and idle daemons
 	$(CARGO) rustc --release -p e2e --bin http-go $(STATIC)
