@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use api::{object::ObjectExt as _, status::Status};
+use api::{kinds::api_service::group_priority, object::ObjectExt as _, status::Status};
 use serde_json::{Value, json};
 
 use crate::{
@@ -23,29 +23,6 @@ const PREFIX: &str = "/registry/apiregistration.k8s.io/apiservices/";
 const MANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
 /// How often the table of kinds is looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// Priorities of groups, which order discovery; those of other groups are custom.
-const GROUPS: [(&str, i32); 19] = [
-    ("", 18_000),
-    ("apps", 17_800),
-    ("events.k8s.io", 17_750),
-    ("authentication.k8s.io", 17_700),
-    ("authorization.k8s.io", 17_600),
-    ("autoscaling", 17_500),
-    ("batch", 17_400),
-    ("certificates.k8s.io", 17_300),
-    ("networking.k8s.io", 17_200),
-    ("policy", 17_100),
-    ("rbac.authorization.k8s.io", 17_000),
-    ("storage.k8s.io", 16_800),
-    ("admissionregistration.k8s.io", 16_700),
-    ("apiextensions.k8s.io", 16_700),
-    ("scheduling.k8s.io", 16_600),
-    ("coordination.k8s.io", 16_500),
-    ("node.k8s.io", 16_300),
-    ("discovery.k8s.io", 16_200),
-    ("resource.k8s.io", 16_150),
-];
-const CUSTOM_GROUP: i32 = 1000;
 const CUSTOM_VERSION: i32 = 100;
 
 /// Keeps the objects right until the server stops.
@@ -103,9 +80,7 @@ fn wanted(table: &Table) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     for kind in table.kinds().iter().filter(|kind| kind.group != GROUP) {
         let (group, version) = (&*kind.group, &*kind.version);
-        let known = GROUPS.iter().find(|(name, _)| *name == group).map(|(_, priority)| *priority);
         let built_in = kind.types.is_none();
-        let group_priority = known.unwrap_or(if built_in { 16_100 } else { CUSTOM_GROUP });
         let version_priority = match (group, version) {
             ("", _) => 1,
             (_, "v2") if built_in => 30,
@@ -113,7 +88,7 @@ fn wanted(table: &Table) -> BTreeMap<String, Value> {
             _ => CUSTOM_VERSION,
         };
         let mut spec = json!({
-            "version": version, "groupPriorityMinimum": group_priority, "versionPriority": version_priority,
+            "version": version, "groupPriorityMinimum": group_priority(group), "versionPriority": version_priority,
         });
         if !group.is_empty() {
             spec["group"] = json!(group);

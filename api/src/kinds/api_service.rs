@@ -18,6 +18,38 @@ use crate::{
 const MAX_GROUP_PRIORITY: i32 = 20_000;
 const MAX_VERSION_PRIORITY: i32 = 1000;
 
+/// Priorities of groups, which order discovery.
+const GROUPS: [(&str, i32); 21] = [
+    ("apiregistration.k8s.io", 20_000),
+    ("", 18_000),
+    ("apps", 17_800),
+    ("events.k8s.io", 17_750),
+    ("authentication.k8s.io", 17_700),
+    ("authorization.k8s.io", 17_600),
+    ("autoscaling", 17_500),
+    ("batch", 17_400),
+    ("certificates.k8s.io", 17_300),
+    ("networking.k8s.io", 17_200),
+    ("policy", 17_100),
+    ("rbac.authorization.k8s.io", 17_000),
+    ("storage.k8s.io", 16_800),
+    ("admissionregistration.k8s.io", 16_700),
+    ("apiextensions.k8s.io", 16_700),
+    ("scheduling.k8s.io", 16_600),
+    ("coordination.k8s.io", 16_500),
+    ("node.k8s.io", 16_300),
+    ("discovery.k8s.io", 16_200),
+    ("resource.k8s.io", 16_150),
+    ("flowcontrol.apiserver.k8s.io", 16_100),
+];
+/// The priority of groups of custom kinds.
+const CUSTOM: i32 = 1000;
+
+/// The priority of a group: greater ones come first in discovery.
+pub fn group_priority(group: &str) -> i32 {
+    GROUPS.iter().find(|(name, _)| *name == group).map_or(CUSTOM, |(_, priority)| *priority)
+}
+
 /// The rules of APIServices.
 pub struct ApiServices;
 

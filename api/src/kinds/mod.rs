@@ -8,7 +8,7 @@ use crate::{
 };
 
 mod admission_registration;
-mod api_service;
+pub mod api_service;
 pub mod cells;
 mod certificate_signing_request;
 mod component_status;

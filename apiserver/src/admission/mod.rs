@@ -7,6 +7,7 @@
 mod certificate;
 mod namespace;
 mod pod;
+mod priority;
 
 use api::{kind::Part, status::Status};
 use serde_json::Value;
@@ -25,6 +26,7 @@ pub async fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
     if certificate::is_request(ctx) {
         certificate::create(ctx, object)?;
     }
+    priority::check_class(ctx, object)?;
     api_services::admit(ctx, object);
     Ok(())
 }
@@ -37,6 +39,7 @@ pub async fn update(ctx: &Ctx, part: Part<'_>, new: &mut Value, old: &Value) -> 
     if is_pod(ctx) && part == Part::Main {
         pod::update(new, old);
     }
+    priority::check_class(ctx, new)?;
     if certificate::is_request(ctx) && part.is_of_status() {
         certificate::stamp(new, old);
     }

@@ -5,6 +5,7 @@ use api::{object::ObjectExt as _, status::Status};
 use rand::seq::IndexedRandom as _;
 use serde_json::{Value, json};
 
+use super::priority;
 use crate::verbs::{Ctx, store_failed};
 
 /// Seconds a pod stays on a node that is not ready or not reachable, unless it says otherwise.
@@ -16,10 +17,10 @@ const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Completes a new pod.
 ///
 /// # Errors
-/// 403 when its service account does not exist.
+/// 403 when its service account or its priority class does not exist.
 pub async fn create(ctx: &Ctx, pod: &mut Value) -> Result<(), Status> {
     tolerations(pod);
-    priority(pod);
+    priority::apply(ctx, pod).await?;
     service_account(ctx, pod).await
 }
 
@@ -51,22 +52,6 @@ fn tolerations(pod: &mut Value) {
         }
     }
     pod["spec"]["tolerations"] = all.into();
-}
-
-/// Fills in the priority: that of the two classes every cluster has, else 0. PriorityClass objects are stored
-/// but not looked up yet.
-fn priority(pod: &mut Value) {
-    let spec = &mut pod["spec"];
-    if spec.get("priority").is_none() {
-        spec["priority"] = match spec["priorityClassName"].as_str() {
-            Some("system-node-critical") => json!(2_000_001_000),
-            Some("system-cluster-critical") => json!(2_000_000_000),
-            _ => json!(0),
-        };
-    }
-    if spec.get("preemptionPolicy").is_none() {
-        spec["preemptionPolicy"] = json!("PreemptLowerPriority");
-    }
 }
 
 async fn service_account(ctx: &Ctx, pod: &mut Value) -> Result<(), Status> {

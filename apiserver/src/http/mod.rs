@@ -282,7 +282,7 @@ async fn write(ctx: Ctx, verb: Verb, bytes: Bytes) -> Result<Response<Body>, Sta
     match (verb, subresource.as_deref()) {
         (_, Some("scale")) => scale(ctx, verb, bytes).await,
         (Verb::Create, Some("binding")) => verbs::pod::bind(ctx, bytes).await,
-        (Verb::Create, Some("eviction")) => verbs::pod::evict(ctx, bytes).await,
+        (Verb::Create, Some("eviction")) => verbs::eviction::evict(ctx, bytes).await,
         (Verb::Create, Some("token")) => verbs::token::create(ctx, bytes).await,
         (Verb::Create, None) => verbs::create::create(ctx, bytes).await,
         (Verb::Update, _) => verbs::update::update(ctx, bytes).await,

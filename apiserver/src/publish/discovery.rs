@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use api::kind::{Kind, Subresource};
+use api::{
+    kind::{Kind, Subresource},
+    kinds::api_service::group_priority,
+};
 use serde_json::{Map, Value, json};
 
 /// `/api`
@@ -17,7 +20,7 @@ pub fn core_versions(server: &str) -> Value {
     })
 }
 
-/// The groups of the table (the core group left out) with their versions, in the table's order.
+/// The groups of the table (the core group left out) with their versions, by their priority.
 fn group_versions(kinds: &[Arc<Kind>]) -> Vec<(&str, Vec<&str>)> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for kind in kinds.iter().filter(|k| !k.group.is_empty()) {
@@ -31,6 +34,7 @@ fn group_versions(kinds: &[Arc<Kind>]) -> Vec<(&str, Vec<&str>)> {
     for (_, versions) in &mut groups {
         versions.sort_by_key(|v| std::cmp::Reverse(stability(v)));
     }
+    groups.sort_by_key(|(group, _)| (std::cmp::Reverse(group_priority(group)), *group));
     groups
 }
 
@@ -211,6 +215,15 @@ mod tests {
         let mut versions = vec!["v1beta1", "v1", "v2", "v1alpha1", "v1beta2", "foo"];
         versions.sort_by_key(|v| std::cmp::Reverse(stability(v)));
         assert_eq!(versions, ["v2", "v1", "v1beta2", "v1beta1", "v1alpha1", "foo"]);
+    }
+
+    #[test]
+    fn groups_are_ordered_by_priority() {
+        let kinds: Vec<Arc<Kind>> = api::kinds::builtin().into_iter().map(Arc::new).collect();
+        let names: Vec<&str> = group_versions(&kinds).into_iter().map(|(group, _)| group).collect();
+        assert_eq!(names[..4], ["apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io"]);
+        assert_eq!(names.last(), Some(&"flowcontrol.apiserver.k8s.io"));
+        assert_eq!(names.len(), 20);
     }
 
     #[test]

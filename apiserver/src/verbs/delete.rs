@@ -92,7 +92,8 @@ impl DeleteOptions {
         if errors.is_empty() { Ok(()) } else { Err(Status::invalid_options("DeleteOptions", &errors)) }
     }
 
-    fn is_dry_run(&self, ctx: &Ctx) -> bool {
+    /// Whether nothing is to be stored.
+    pub fn is_dry_run(&self, ctx: &Ctx) -> bool {
         ctx.query.dry_run || self.dry_run.as_ref().is_some_and(|d| !d.is_empty())
     }
 

@@ -3,6 +3,7 @@
 pub mod component;
 pub mod create;
 pub mod delete;
+pub mod eviction;
 pub mod list;
 pub mod pod;
 pub mod read;

@@ -1,4 +1,4 @@
-//! Subresources that write pods in ways of their own: binding and eviction.
+//! `binding`: puts a pod on a node.
 
 use api::{kind::Part, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
@@ -6,9 +6,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    Ctx,
-    delete::{self, DeleteOptions},
-    now,
+    Ctx, now,
     update::{self, Expected},
 };
 use crate::{
@@ -84,24 +82,4 @@ fn set_condition(object: &mut Value, kind: &str, value: &str) {
         Some(present) => *present = fresh,
         None => list.push(fresh),
     }
-}
-
-/// `POST …/pods/<name>/eviction`: for now a deletion like any other. Disruption budgets are stored but have no
-/// controller that counts for them yet, so they do not hold an eviction back.
-///
-/// # Errors
-/// 400 for an eviction of another pod than the path names, 404.
-pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
-    let eviction = body::parse(&ctx.media, &bytes, "Eviction")?;
-    if !eviction.name().is_empty() && eviction.name() != ctx.name() {
-        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
-    }
-    let options: DeleteOptions = match eviction.get("deleteOptions") {
-        None | Some(Value::Null) => DeleteOptions::default(),
-        Some(options) => {
-            serde_json::from_value(options.clone()).map_err(|e| Status::bad_request(e.to_string()))?
-        }
-    };
-    delete::delete_object(&ctx, ctx.name(), &options).await?;
-    Ok(created())
 }

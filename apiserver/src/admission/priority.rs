@@ -1,0 +1,95 @@
+//! The priority of pods follows from their class: the one they name, else the default one, else none. At most one
+//! class is the default.
+
+use api::{object::ObjectExt as _, status::Status};
+use serde_json::{Value, json};
+
+use crate::{
+    verbs::{Ctx, loaded, store_failed},
+    watch_cache::Scope,
+};
+
+const CLASSES: &str = "/registry/scheduling.k8s.io/priorityclasses/";
+const DEFAULT_POLICY: &str = "PreemptLowerPriority";
+
+/// Fills in a new pod's priority.
+///
+/// # Errors
+/// 403 for a class that does not exist, and for numbers that are not the class's.
+pub async fn apply(ctx: &Ctx, pod: &mut Value) -> Result<(), Status> {
+    let forbidden = |why: String| Status::forbidden("pods", "", pod.name(), why);
+    let named = pod.str_at(&["spec", "priorityClassName"]);
+    let class = if named.is_empty() {
+        default_class(ctx, None)?
+    } else {
+        let why = format!("no PriorityClass with name {named} was found");
+        Some(find(ctx, named).await?.ok_or_else(|| forbidden(why))?)
+    };
+    let none = json!({"value": 0, "preemptionPolicy": DEFAULT_POLICY});
+    let chosen = class.as_ref().unwrap_or(&none);
+    let value = chosen.get("value").and_then(Value::as_i64).unwrap_or(0);
+    let given = pod.at(&["spec", "priority"]).and_then(Value::as_i64);
+    if let Some(given) = given.filter(|given| *given != value) {
+        return Err(forbidden(format!(
+            "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name"
+        )));
+    }
+    let policy = match chosen.str_at(&["preemptionPolicy"]) {
+        "" => DEFAULT_POLICY,
+        policy => policy,
+    };
+    let given = pod.str_at(&["spec", "preemptionPolicy"]);
+    if !given.is_empty() && given != policy {
+        return Err(forbidden(format!(
+            "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name"
+        )));
+    }
+    let spec = &mut pod["spec"];
+    if let Some(class) = &class {
+        spec["priorityClassName"] = json!(class.name());
+    }
+    spec["priority"] = json!(value);
+    spec["preemptionPolicy"] = json!(policy);
+    Ok(())
+}
+
+/// Refuses a second default class.
+///
+/// # Errors
+/// 403.
+pub fn check_class(ctx: &Ctx, class: &Value) -> Result<(), Status> {
+    let is_class = ctx.kind.group == "scheduling.k8s.io" && ctx.kind.plural == "priorityclasses";
+    if !is_class || class["globalDefault"] != json!(true) {
+        return Ok(());
+    }
+    let Some(other) = default_class(ctx, Some(class.name()))? else { return Ok(()) };
+    let why =
+        format!("PriorityClass {} is already marked as default. Only one default can exist", other.name());
+    Err(Status::forbidden(&ctx.kind.plural, &ctx.kind.group, class.name(), why))
+}
+
+async fn find(ctx: &Ctx, name: &str) -> Result<Option<Value>, Status> {
+    if let Some(class) = ctx.api.cached(CLASSES, name) {
+        return serde_json::from_slice(&class.json()).map(Some).map_err(Status::internal);
+    }
+    // The cache may lag behind the creation of the class.
+    let stored = ctx.api.store.get(&format!("{CLASSES}{name}")).await.map_err(store_failed)?;
+    stored.map(|found| loaded(&found.value, found.revision)).transpose()
+}
+
+/// The default class with the least value, one of them left out.
+fn default_class(ctx: &Ctx, but: Option<&str>) -> Result<Option<Value>, Status> {
+    let Some(classes) = ctx.api.cache.resource(CLASSES) else { return Ok(None) };
+    let mut found: Option<Value> = None;
+    for class in classes.snapshot().objects.scan(&Scope::All, None) {
+        if but == Some(class.name()) {
+            continue;
+        }
+        let class: Value = serde_json::from_slice(&class.json()).map_err(Status::internal)?;
+        let value = |class: &Value| class["value"].as_i64().unwrap_or(0);
+        if class["globalDefault"] == json!(true) && found.as_ref().is_none_or(|f| value(&class) < value(f)) {
+            found = Some(class);
+        }
+    }
+    Ok(found)
+}

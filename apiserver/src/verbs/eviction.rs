@@ -1,0 +1,291 @@
+//! `POST …/pods/<name>/eviction`: a deletion that disruption budgets may hold back.
+//!
+//! A budget counts an eviction before the pod is deleted, through its status, so that no two evictions use the
+//! same allowance. Counterpart of upstream's `pkg/registry/core/pod/storage/eviction.go`.
+
+use api::{
+    kind::Part,
+    object::ObjectExt as _,
+    selector::LabelSelector,
+    status::{Cause, Details, Status},
+};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Ctx,
+    delete::{self, DeleteOptions, Preconditions},
+    now, store_failed,
+    update::{self, Expected},
+};
+use crate::{
+    body,
+    http::internal,
+    response::{self, Body},
+    watch_cache::Scope,
+};
+
+const BUDGETS: (&str, &str, &str) = ("policy", "v1", "poddisruptionbudgets");
+/// Evictions that the budget's controller has not confirmed yet.
+const MAX_UNCONFIRMED: usize = 2000;
+/// When to come again while a budget's numbers are old, in seconds.
+const COME_AGAIN: u32 = 10;
+
+/// Evicts a pod.
+///
+/// # Errors
+/// 400 for an eviction of another pod than the path names, 404, 429 when a budget allows no disruption now, 500 when
+/// several budgets are about the pod.
+pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
+    let eviction = body::parse(&ctx.media, &bytes, "Eviction")?;
+    if !eviction.name().is_empty() && eviction.name() != ctx.name() {
+        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let mut options: DeleteOptions = match eviction.get("deleteOptions") {
+        None | Some(Value::Null) => DeleteOptions::default(),
+        Some(options) => {
+            serde_json::from_value(options.clone()).map_err(|e| Status::bad_request(e.to_string()))?
+        }
+    };
+    let dry_run = options.is_dry_run(&ctx);
+    let pod = pod(&ctx).await?;
+    if guarded(&pod) {
+        let held = budget_of(&ctx, &pod)?;
+        match verdict(held.as_ref(), &pod) {
+            Verdict::Free => {}
+            // Nobody may come to rely on the pod in between.
+            Verdict::FreeWhileUnhealthy => {
+                let preconditions = options.preconditions.get_or_insert_default();
+                preconditions.resource_version.get_or_insert_with(|| pod.resource_version().to_owned());
+            }
+            Verdict::Counted(budget) => count(&ctx, budget.name(), &pod, dry_run).await?,
+        }
+    }
+    let preconditions = options.preconditions.get_or_insert_with(Preconditions::default);
+    preconditions.uid.get_or_insert_with(|| pod.uid().to_owned());
+    if !dry_run && preconditions.resource_version.is_none() {
+        announce(&ctx, &pod).await?;
+    }
+    delete::delete_object(&ctx, ctx.name(), &options).await?;
+    let status = Status { status: "Success".into(), code: 201, ..Status::default() };
+    Ok(response::json(StatusCode::CREATED, &status))
+}
+
+async fn pod(ctx: &Ctx) -> Result<Value, Status> {
+    let found = ctx.api.store.get(&ctx.key(ctx.name())).await.map_err(store_failed)?;
+    let found = found.ok_or_else(|| ctx.not_found())?;
+    ctx.loaded(&found.value, found.revision)
+}
+
+/// Whether budgets are asked at all: not about pods that do no work, or none any more.
+fn guarded(pod: &Value) -> bool {
+    !pod.is_deleting() && !matches!(pod.str_at(&["status", "phase"]), "Succeeded" | "Failed" | "Pending")
+}
+
+/// The budget that is about a pod.
+fn budget_of(ctx: &Ctx, pod: &Value) -> Result<Option<Value>, Status> {
+    let Some(budgets) = ctx.api.cache.resource("/registry/policy/poddisruptionbudgets/") else {
+        return Ok(None);
+    };
+    let scope = Scope::Namespace(pod.namespace().to_owned());
+    let nothing = Map::new();
+    let labels = pod.metadata().and_then(|m| m.get("labels")).and_then(Value::as_object).unwrap_or(&nothing);
+    let mut found = Vec::new();
+    for object in budgets.snapshot().objects.scan(&scope, None) {
+        let budget: Value = serde_json::from_slice(&object.json()).map_err(Status::internal)?;
+        let selector = LabelSelector::from_value(budget.at(&["spec", "selector"]));
+        if selector.is_ok_and(|selector| selector.matches(labels)) {
+            found.push(budget);
+        }
+    }
+    if found.len() > 1 {
+        let why = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+        return Err(Status::failure(500, "", why));
+    }
+    Ok(found.pop())
+}
+
+/// What a budget has to say to the eviction of a pod.
+enum Verdict<'a> {
+    /// Nothing.
+    Free,
+    /// Nothing, as long as the pod stays unhealthy.
+    FreeWhileUnhealthy,
+    /// It must allow and count it.
+    Counted(&'a Value),
+}
+
+fn verdict<'a>(budget: Option<&'a Value>, pod: &Value) -> Verdict<'a> {
+    let Some(budget) = budget else { return Verdict::Free };
+    let conditions = pod.at(&["status", "conditions"]).and_then(Value::as_array);
+    let ready = conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
+    if ready {
+        return Verdict::Counted(budget);
+    }
+    let (healthy, desired) = (number(budget, "currentHealthy"), number(budget, "desiredHealthy"));
+    let always = budget.str_at(&["spec", "unhealthyPodEvictionPolicy"]) == "AlwaysAllow";
+    if always || (healthy >= desired && desired > 0) {
+        Verdict::FreeWhileUnhealthy
+    } else {
+        Verdict::Counted(budget)
+    }
+}
+
+fn number(budget: &Value, field: &str) -> i64 {
+    budget.at(&["status", field]).and_then(Value::as_i64).unwrap_or(0)
+}
+
+/// Has a budget count the eviction of a pod.
+async fn count(ctx: &Ctx, budget: &str, pod: &Value, dry_run: bool) -> Result<(), Status> {
+    let mut of_budget = internal(&ctx.api, BUDGETS, Some(pod.namespace()), Some(budget))?;
+    of_budget.path.subresource = Some("status".into());
+    of_budget.query.dry_run = dry_run;
+    let at = now();
+    update::write(&of_budget, Part::Status, Expected::default(), &mut Vec::new(), |current| {
+        counted(current, pod.name(), &at)
+    })
+    .await
+    .map(|_| ())
+}
+
+/// The budget with one disruption less.
+fn counted(budget: &Value, pod: &str, at: &str) -> Result<Value, Status> {
+    let name = budget.name();
+    if number(budget, "observedGeneration") < budget.generation() {
+        return Err(refused(
+            format!("The disruption budget {name} is still being processed by the server."),
+            Some(COME_AGAIN),
+        ));
+    }
+    let allowed = number(budget, "disruptionsAllowed");
+    let forbidden = |why: &str| Status::forbidden("poddisruptionbudget", "policy", name, why.to_owned());
+    if allowed < 0 {
+        return Err(forbidden("pdb disruptions allowed is negative"));
+    }
+    let unconfirmed = budget.at(&["status", "disruptedPods"]).and_then(Value::as_object);
+    if unconfirmed.is_some_and(|pods| pods.len() > MAX_UNCONFIRMED) {
+        return Err(forbidden(
+            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+        ));
+    }
+    if allowed == 0 {
+        let conditions = budget.at(&["status", "conditions"]).and_then(Value::as_array);
+        let failed = conditions.into_iter().flatten().find(|c| {
+            c["type"] == "DisruptionAllowed" && c["status"] == "False" && c["reason"] == "SyncFailed"
+        });
+        let why = match failed {
+            Some(condition) => format!(
+                "The disruption budget {name} does not allow evicting pods currently because it failed sync: {}",
+                condition.str_at(&["message"])
+            ),
+            None => format!(
+                "The disruption budget {name} needs {} healthy pods and has {} currently",
+                number(budget, "desiredHealthy"),
+                number(budget, "currentHealthy")
+            ),
+        };
+        return Err(refused(why, None));
+    }
+    let mut budget = budget.clone();
+    budget["status"]["disruptionsAllowed"] = json!(allowed - 1);
+    if !budget["status"]["disruptedPods"].is_object() {
+        budget["status"]["disruptedPods"] = json!({});
+    }
+    budget["status"]["disruptedPods"][pod] = json!(at);
+    if allowed == 1 {
+        used_up(&mut budget, at);
+    }
+    Ok(budget)
+}
+
+/// Says in a budget that it allows nothing more.
+fn used_up(budget: &mut Value, at: &str) {
+    let condition = json!({
+        "type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods", "message": "",
+        "lastTransitionTime": at, "observedGeneration": number(budget, "observedGeneration"),
+    });
+    let conditions =
+        budget.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let others = conditions.into_iter().filter(|c| c["type"] != "DisruptionAllowed");
+    budget["status"]["conditions"] = others.chain([condition]).collect();
+}
+
+fn refused(why: String, retry_after: Option<u32>) -> Status {
+    let mut status =
+        Status::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 0);
+    status.details = Some(Details {
+        causes: vec![Cause { reason: "DisruptionBudget".into(), message: why, field: String::new() }],
+        retry_after_seconds: retry_after,
+        ..Details::default()
+    });
+    status
+}
+
+/// Says in the pod's status why it goes.
+async fn announce(ctx: &Ctx, pod: &Value) -> Result<(), Status> {
+    let mut of_pod = internal(&ctx.api, ("", "v1", "pods"), Some(pod.namespace()), Some(pod.name()))?;
+    of_pod.path.subresource = Some("status".into());
+    let at = now();
+    let expected = Expected { uid: Some(pod.uid().to_owned()), revision: None };
+    let condition = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting", "lastProbeTime": null, "lastTransitionTime": at,
+    });
+    update::write(&of_pod, Part::Status, expected, &mut Vec::new(), |current| {
+        let mut new = current.clone();
+        let all =
+            current.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
+        let others = all.into_iter().filter(|c| c["type"] != "DisruptionTarget");
+        new["status"]["conditions"] = others.chain([condition.clone()]).collect();
+        Ok(new)
+    })
+    .await
+    .map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(status: Value) -> Value {
+        json!({"metadata": {"name": "b", "generation": 1}, "status": status})
+    }
+
+    #[test]
+    fn a_budget_counts_down_and_says_when_it_is_used_up() {
+        let full =
+            budget(json!({"observedGeneration": 1, "disruptionsAllowed": 2, "disruptedPods": {"a": "t"}}));
+        let once = counted(&full, "p", "now").expect("two are allowed");
+        assert_eq!(once["status"]["disruptionsAllowed"], 1);
+        assert_eq!(once["status"]["disruptedPods"], json!({"a": "t", "p": "now"}));
+        assert_eq!(once["status"].get("conditions"), None);
+        let twice = counted(&once, "q", "now").expect("one is allowed");
+        assert_eq!(twice["status"]["conditions"][0]["reason"], "InsufficientPods");
+        let refused = counted(&twice, "r", "now").expect_err("none is allowed");
+        let details = refused.details.expect("a cause");
+        assert_eq!((refused.code, details.retry_after_seconds), (429, None));
+        assert_eq!(
+            details.causes[0].message,
+            "The disruption budget b needs 0 healthy pods and has 0 currently"
+        );
+        let old =
+            counted(&budget(json!({"disruptionsAllowed": 5})), "p", "now").expect_err("the numbers are old");
+        assert_eq!(old.details.and_then(|d| d.retry_after_seconds), Some(COME_AGAIN));
+    }
+
+    #[test]
+    fn unhealthy_pods_go_where_nothing_gets_worse() {
+        let sick = json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}});
+        let well = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+        let enough = budget(json!({"currentHealthy": 2, "desiredHealthy": 2}));
+        let few = budget(json!({"currentHealthy": 1, "desiredHealthy": 2}));
+        let mut always = few.clone();
+        always["spec"] = json!({"unhealthyPodEvictionPolicy": "AlwaysAllow"});
+        assert!(matches!(verdict(None, &well), Verdict::Free));
+        assert!(matches!(verdict(Some(&enough), &well), Verdict::Counted(_)));
+        assert!(matches!(verdict(Some(&enough), &sick), Verdict::FreeWhileUnhealthy));
+        assert!(matches!(verdict(Some(&few), &sick), Verdict::Counted(_)));
+        assert!(matches!(verdict(Some(&always), &sick), Verdict::FreeWhileUnhealthy));
+    }
+}
