@@ -4,13 +4,21 @@
 
 mod harness;
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use harness::{Server, namespace, raw};
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    body::{Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use machinery::tls::{ClientCertificates, TlsSource, server_config};
 use serde_json::{Value, json};
@@ -20,15 +28,28 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// Tells what it was asked; redirects below `/old/`; echoes after an upgrade.
-async fn backend(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+type Told = UnsyncBoxBody<Bytes, Infallible>;
+
+fn full(bytes: impl Into<Bytes>) -> Told {
+    Full::new(bytes.into()).boxed_unsync()
+}
+
+/// Tells what it was asked; redirects below `/old/`; echoes after an upgrade; never ends at `/endless`.
+async fn backend(mut request: Request<Incoming>) -> Result<Response<Told>, Infallible> {
     let path = request.uri().to_string();
     if let Some(rest) = path.strip_prefix("/old/") {
         let response = Response::builder()
             .status(302)
             .header("location", format!("/new/{rest}"))
             .header("access-control-allow-origin", "*");
-        return Ok(response.body(Full::default()).unwrap());
+        return Ok(response.body(full("")).unwrap());
+    }
+    if path == "/endless" {
+        let frames = futures::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Some((Ok(Frame::data(Bytes::from("more"))), ()))
+        });
+        return Ok(Response::new(StreamBody::new(frames).boxed_unsync()));
     }
     if request.headers().contains_key("upgrade") {
         let upgrade = hyper::upgrade::on(&mut request);
@@ -44,7 +65,7 @@ async fn backend(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>
         });
         let response =
             Response::builder().status(101).header("connection", "upgrade").header("upgrade", "echo");
-        return Ok(response.body(Full::default()).unwrap());
+        return Ok(response.body(full("")).unwrap());
     }
     let headers: serde_json::Map<String, Value> =
         request.headers().iter().map(|(k, v)| (k.to_string(), v.to_str().unwrap().into())).collect();
@@ -55,7 +76,7 @@ async fn backend(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>
     });
     let response =
         Response::builder().status(203).header("x-backend", "yes").header("keep-alive", "timeout=5");
-    Ok(response.body(Full::from(told.to_string())).unwrap())
+    Ok(response.body(full(told.to_string())).unwrap())
 }
 
 async fn listen(tls: bool) -> u16 {
@@ -281,5 +302,23 @@ fn what_cannot_be_reached_is_said() {
             );
             assert_eq!(answer.body["kind"], "Status", "{path}");
         }
+    });
+}
+
+#[test]
+fn an_answer_without_end_does_not_hold_the_server_up() {
+    namespace::run(|| async {
+        machinery::tls::use_ring();
+        let plain = listen(false).await;
+        let server = cluster(plain, plain).await;
+        let mut client = raw::http1(server.port).await;
+        let request = raw::request("GET", &format!("{PODS}/p/proxy/endless"), &[], "");
+        let mut body = client.send_request(request).await.unwrap().into_body();
+        assert!(body.frame().await.unwrap().is_ok());
+        let started = Instant::now();
+        let reading = tokio::spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
+        server.stopping().await;
+        reading.await.unwrap();
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     });
 }

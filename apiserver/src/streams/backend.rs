@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt as _, BodyStream, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, client::conn::http1, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use machinery::tasks::Tasks;
@@ -24,6 +25,9 @@ use crate::{
 
 /// How long a connection may take to be there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an answer that is passed on may still take when the server stops.
+const LAST_MOMENTS: Duration = Duration::from_secs(3);
 
 /// The body of a request that is passed on.
 pub type Outgoing = UnsyncBoxBody<Bytes, hyper::Error>;
@@ -92,6 +96,17 @@ impl Backend {
         Ok(sender)
     }
 
+    /// A backend's body, streamed through. When the backend breaks off so does the answer; when the server stops it
+    /// has some moments to come to its end, which a log that is followed never does.
+    pub fn through(&self, body: Incoming) -> Body {
+        let stop = self.stop.clone();
+        let over = async move {
+            stop.cancelled_owned().await;
+            tokio::time::sleep(LAST_MOMENTS).await;
+        };
+        StreamBody::new(BodyStream::new(body).take_until(Box::pin(over))).boxed_unsync()
+    }
+
     /// The answer that tells the client of an upgrade; from then on both ends are joined until one hangs up.
     pub fn join(&self, client: OnUpgrade, mut answer: Response<Incoming>) -> Response<Body> {
         let mut response = Response::new(response::full(Bytes::new()));
@@ -122,9 +137,4 @@ fn in_gos_words(error: &std::io::Error) -> String {
         std::io::ErrorKind::TimedOut => "i/o timeout".into(),
         _ => error.to_string(),
     }
-}
-
-/// A backend's body, streamed through. When the backend breaks off so does the answer.
-pub fn through(body: Incoming) -> Body {
-    body.boxed_unsync()
 }

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use serde_json::Value;
 
-use super::backend::{Backend, Outgoing, through};
+use super::backend::{Backend, Outgoing};
 use crate::{
     Api,
     request::Verb,
@@ -159,7 +159,7 @@ async fn get(kubelet: &Backend, target: &str) -> Result<Response<Body>, Status> 
         return Err(refusal(answer).await);
     }
     let (parts, body) = answer.into_parts();
-    let mut response = Response::new(through(body));
+    let mut response = Response::new(kubelet.through(body));
     if let Some(kind) = parts.headers.get(header::CONTENT_TYPE) {
         response.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
     }

@@ -17,10 +17,7 @@ use rand::seq::IndexedRandom as _;
 use rustls::ClientConfig;
 use serde_json::Value;
 
-use super::{
-    backend::{Backend, through},
-    kubelet,
-};
+use super::{backend::Backend, kubelet};
 use crate::{
     Api,
     http::Peer,
@@ -290,7 +287,7 @@ async fn pass(
         return Ok(backend.join(client, answer));
     }
     let (parts, body) = answer.into_parts();
-    let mut response = Response::new(through(body));
+    let mut response = Response::new(backend.through(body));
     *response.status_mut() = parts.status;
     *response.headers_mut() = parts.headers;
     for name in HOP_BY_HOP.iter().chain(&CORS) {
