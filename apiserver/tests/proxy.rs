@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use apiserver::args::KubeletTls;
 use bytes::Bytes;
 use harness::{Server, namespace, raw};
 use http::{Request, Response};
@@ -80,11 +81,15 @@ async fn backend(mut request: Request<Incoming>) -> Result<Response<Told>, Infal
 }
 
 async fn listen(tls: bool) -> u16 {
+    let source = TlsSource::SelfSigned(vec!["backend".into()]);
+    listen_as(tls.then_some(&source)).await
+}
+
+async fn listen_as(certificate: Option<&TlsSource>) -> u16 {
     let listener = TcpListener::bind((namespace::ADDRESS, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let source = TlsSource::SelfSigned(vec!["backend".into()]);
-    let config = server_config(&source, &ClientCertificates::Ignored, &["http/1.1"]).unwrap();
-    let acceptor = tls.then(|| TlsAcceptor::from(config));
+    let config = |source| server_config(source, &ClientCertificates::Ignored, &["http/1.1"]).unwrap();
+    let acceptor = certificate.map(|source| TlsAcceptor::from(config(source)));
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
@@ -320,5 +325,76 @@ fn an_answer_without_end_does_not_hold_the_server_up() {
         server.stopping().await;
         reading.await.unwrap();
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    });
+}
+
+/// A kubelet's certificate for its address, and the authority that signed it, as files.
+fn kubelet_certificate(folder: &std::path::Path) -> TlsSource {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    let key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    std::fs::write(folder.join("ca.pem"), ca.self_signed(&key).unwrap().pem()).unwrap();
+    let issuer = Issuer::new(ca, key);
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec![namespace::ADDRESS.into()]).unwrap();
+    std::fs::write(folder.join("kubelet.pem"), params.signed_by(&key, &issuer).unwrap().pem()).unwrap();
+    std::fs::write(folder.join("kubelet.key"), key.serialize_pem()).unwrap();
+    TlsSource::Files { cert: folder.join("kubelet.pem"), key: folder.join("kubelet.key") }
+}
+
+#[test]
+fn the_kubelet_of_a_pods_node_answers_for_it() {
+    namespace::run(|| async {
+        machinery::tls::use_ring();
+        let folder = tempfile::tempdir().unwrap();
+        let source = kubelet_certificate(folder.path());
+        let port = listen_as(Some(&source)).await;
+        let authority = folder.path().join("ca.pem");
+        let server = Server::start_with(|c| c.kubelet = Some(KubeletTls { authority, identity: None })).await;
+        let node = json!({"metadata": {"name": "n"}});
+        assert_eq!(server.send("POST", "/api/v1/nodes", &node).await.code, 201);
+        let status = |port: u16| {
+            json!({"status": {
+                "addresses": [{"type": "InternalIP", "address": namespace::ADDRESS}],
+                "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+            }})
+        };
+        assert_eq!(server.send("PATCH", "/api/v1/nodes/n/status", &status(port)).await.code, 200);
+        let pod = json!({
+            "metadata": {"name": "p"},
+            "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "x"}]},
+        });
+        assert_eq!(server.send("POST", PODS, &pod).await.code, 201);
+
+        // A kubelet's answers are 200; this one's are not, which shows that it was asked, and what.
+        let log = server.get(&format!("{PODS}/p/log?container=c&tailLines=5")).await;
+        assert_eq!((log.code, log.body["reason"].as_str()), (500, Some("InternalError")));
+        let told = log.body["message"].as_str().unwrap();
+        assert!(told.contains("/containerLogs/default/p/c?tailLines=5"), "{told}");
+        let proxied = server.get("/api/v1/nodes/n/proxy/metrics?x=y").await;
+        assert_eq!((proxied.code, proxied.body["path"].as_str()), (203, Some("/metrics?x=y")));
+
+        let mut client = raw::http1(server.port).await;
+        let path = format!("{PODS}/p/exec?command=ls&stdin=true&stdout=true");
+        let plain = client.send_request(raw::request("GET", &path, &[], "")).await.unwrap();
+        assert_eq!(plain.status(), 400);
+        assert!(raw::text(plain).await.contains("Upgrade request required"));
+        client.ready().await.unwrap();
+        let headers = [("connection", "Upgrade"), ("upgrade", "echo")];
+        let mut answer = client.send_request(raw::request("GET", &path, &headers, "")).await.unwrap();
+        assert_eq!(answer.status(), 101);
+        let mut stream = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
+        stream.write_all(b"hello").await.unwrap();
+        let mut buffer = [0; 5];
+        stream.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"HELLO");
+
+        let closed = TcpListener::bind((namespace::ADDRESS, 0)).await.unwrap().local_addr().unwrap().port();
+        server.send("PATCH", "/api/v1/nodes/n/status", &status(closed)).await;
+        let log = server.get(&format!("{PODS}/p/log")).await;
+        let refused = format!("dial tcp {}:{closed}: connect: connection refused", namespace::ADDRESS);
+        let expected = format!("Internal error occurred: error dialing backend: {refused}");
+        assert_eq!((log.code, log.body["message"].as_str()), (500, Some(expected.as_str())));
     });
 }
