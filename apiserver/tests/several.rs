@@ -7,6 +7,7 @@ mod harness;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use harness::{Server, etcd::Etcd, events};
@@ -125,5 +126,40 @@ async fn both_tell_the_same_story() {
         let expected: Vec<&str> =
             ["ADDED"].into_iter().chain(std::iter::repeat_n("MODIFIED", EACH)).chain(["DELETED"]).collect();
         assert_eq!(life, expected, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_serve_the_same_custom_kinds() {
+    const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
+    let Some(etcd) = Etcd::start().await else { return };
+    let (one, other) = two_servers(&etcd).await;
+    let definition = json!({
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"spec": {"type": "object", "properties": {"a": {"type": "integer"}}}}}}}]},
+    });
+    assert_eq!(one.send("POST", CRDS, &definition).await.code, 201);
+    let path = format!("{CRDS}/widgets.example.com");
+    while !one.get(&path).await.body["status"]["conditions"].to_string().contains("InitialNamesAccepted") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Established is established everywhere, at the first attempt.
+    let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"a": 1}});
+    let made = other.send("POST", WIDGETS, &widget).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    assert_eq!(one.get(&format!("{WIDGETS}/w")).await.body["spec"]["a"], 1);
+    // A server that comes later knows the kind from its first request on.
+    let late = Server::start_with(|c| c.store = format!("etcd:{}", etcd.endpoint()).parse().unwrap()).await;
+    assert_eq!(late.get(&format!("{WIDGETS}/w")).await.code, 200);
+    late.stop().await;
+
+    assert_eq!(other.send("DELETE", &path, &Value::Null).await.code, 200);
+    for server in [&one, &other] {
+        while server.get(WIDGETS).await.code != 404 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
