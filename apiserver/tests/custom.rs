@@ -156,7 +156,9 @@ async fn a_kind_comes_and_is_served_like_a_built_in_one() {
     ] {
         let refused = server.send("POST", WIDGETS, &widget("b", spec)).await;
         assert_eq!(refused.code, 422, "{}", refused.body);
-        assert_eq!(refused.body["message"], format!("Widget.example.com \"b\" is invalid: {message}"));
+        let cause =
+            |c: &Value| format!("{}: {}", c["field"].as_str().unwrap(), c["message"].as_str().unwrap());
+        assert_eq!(cause(&refused.body["details"]["causes"][0]), message);
     }
 
     // Patches: merge and JSON, but not strategic; generation counts the spec.
@@ -324,9 +326,10 @@ async fn a_changed_schema_changes_what_is_seen() {
     let kept = merge(&server, &format!("{WIDGETS}/a"), &json!({"spec": {"replicas": 2}})).await;
     assert_eq!(kept.code, 200, "{}", kept.body);
     let refused = merge(&server, &format!("{WIDGETS}/a"), &json!({"spec": {"color": "blue"}})).await;
+    let cause = &refused.body["details"]["causes"][0];
     assert_eq!(
-        refused.body["message"],
-        "Widget.example.com \"a\" is invalid: spec.color: Too long: may not be more than 1 bytes"
+        (&cause["field"], &cause["message"]),
+        (&json!("spec.color"), &json!("Too long: may not be more than 1 bytes"))
     );
     server.stop().await;
 }

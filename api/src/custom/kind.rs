@@ -16,7 +16,7 @@ use super::{
     validate,
 };
 use crate::{
-    field::{Errors, Path},
+    field::{ErrorType, Errors, Path},
     kind::{ALL_VERBS, Column, DecodeError, Kind, NameRule, Part, Rules, ScalePaths, Subresource, Text},
     object::ObjectExt as _,
     schema::Types,
@@ -190,10 +190,24 @@ impl CustomRules {
         (errors, warnings)
     }
 
+    /// Rules are asked only about objects whose values have the right types and sizes.
     fn validated(&self, object: &Value, old: Option<&Value>) -> Errors {
+        const BLOCKING: &[ErrorType] = &[
+            ErrorType::NotSupported,
+            ErrorType::Required,
+            ErrorType::TooLong,
+            ErrorType::TooMany,
+            ErrorType::TypeInvalid,
+        ];
         let mut errors = self.check(object, old);
-        if errors.is_empty() {
-            errors = self.judge(object, old).0;
+        if self.nodes.is_none() {
+            return errors;
+        }
+        if errors.0.iter().any(|error| BLOCKING.contains(&error.kind)) {
+            let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            errors.invalid(&Path::new("<nil>"), "null", why);
+        } else {
+            errors.0.extend(self.judge(object, old).0.0);
         }
         errors
     }
