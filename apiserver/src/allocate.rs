@@ -298,7 +298,9 @@ fn refuse(ctx: &Ctx, service: &Value, what: &What, article: &str, why: &str) -> 
     let mut errors = Errors::default();
     match what {
         What::Address(ip) => {
-            let more = if outside {
+            let more = if !ranges.addresses.contains(ip) {
+                "the provided network does not match the current range".to_owned()
+            } else if outside {
                 format!("{article} IP ({ip}) {why}. The range of valid IPs is {}", ranges.addresses)
             } else {
                 format!("{article} IP {why}")

@@ -327,3 +327,33 @@ async fn budgets_hold_evictions_back() {
     assert_eq!(evict("b", "").await.code, 500);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn the_default_class_is_the_newest_one() {
+    const CLAIMS: &str = "/api/v1/namespaces/default/persistentvolumeclaims?dryRun=All";
+    const CLASSES: &str = "/apis/storage.k8s.io/v1/storageclasses";
+    let server = Server::start().await;
+    let claim = |class: Option<&str>| {
+        let mut spec =
+            json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+        if let Some(class) = class {
+            spec["storageClassName"] = json!(class);
+        }
+        json!({"metadata": {"name": "c"}, "spec": spec})
+    };
+    let chosen = |answer: &harness::Answer| answer.body["spec"]["storageClassName"].clone();
+    assert_eq!(chosen(&server.send("POST", CLAIMS, &claim(None)).await), Value::Null);
+    let class = json!({"metadata": {"name": "usual", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": "x.io/y"});
+    assert_eq!(server.send("POST", CLASSES, &class).await.code, 201);
+    server.get(CLASSES).await;
+    assert_eq!(chosen(&server.send("POST", CLAIMS, &claim(None)).await), "usual");
+    assert_eq!(chosen(&server.send("POST", CLAIMS, &claim(Some(""))).await), "");
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"runtimeClassName": "nope", "containers": [{"name": "c", "image": "x"}]}});
+    let refused = server.send("POST", "/api/v1/namespaces/default/pods", &pod).await;
+    assert_eq!(
+        (refused.code, refused.body["message"].as_str().unwrap()),
+        (403, "pods \"p\" is forbidden: pod rejected: RuntimeClass \"nope\" not found")
+    );
+    server.stop().await;
+}

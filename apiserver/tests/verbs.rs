@@ -306,7 +306,7 @@ async fn no_address_is_handed_out_twice() {
     assert_eq!(same.code, 422);
     assert!(same.body["message"].as_str().unwrap().contains("already allocated"), "{}", same.body);
     let outside = server.send("POST", SERVICES, &service("t", json!({"clusterIP": "10.1.2.3"}))).await;
-    assert!(outside.body["message"].as_str().unwrap().contains("10.96.0.0/16"), "{}", outside.body);
+    assert!(outside.body["message"].as_str().unwrap().ends_with("does not match the current range"));
 
     let own = server.get(&format!("{SERVICES}/s0")).await.body["spec"]["ports"][0]["nodePort"].as_u64();
     let other = ports.iter().find(|port| Some(**port) != own).unwrap();

@@ -5,9 +5,11 @@
 //! and Priority, and of what strategies of single kinds need the caller or the clock for.
 
 mod certificate;
+mod default_class;
 mod namespace;
 mod pod;
 mod priority;
+mod runtime_class;
 
 use api::{kind::Part, status::Status};
 use serde_json::Value;
@@ -26,6 +28,7 @@ pub async fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
     if certificate::is_request(ctx) {
         certificate::create(ctx, object)?;
     }
+    default_class::create(ctx, object)?;
     priority::check_class(ctx, object)?;
     api_services::admit(ctx, object);
     Ok(())

@@ -5,7 +5,7 @@ use api::{object::ObjectExt as _, status::Status};
 use rand::seq::IndexedRandom as _;
 use serde_json::{Value, json};
 
-use super::priority;
+use super::{priority, runtime_class};
 use crate::verbs::{Ctx, store_failed};
 
 /// Seconds a pod stays on a node that is not ready or not reachable, unless it says otherwise.
@@ -17,10 +17,11 @@ const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Completes a new pod.
 ///
 /// # Errors
-/// 403 when its service account or its priority class does not exist.
+/// 403 when its service account or a class that it names does not exist.
 pub async fn create(ctx: &Ctx, pod: &mut Value) -> Result<(), Status> {
     tolerations(pod);
     priority::apply(ctx, pod).await?;
+    runtime_class::apply(ctx, pod).await?;
     service_account(ctx, pod).await
 }
 

@@ -1,0 +1,66 @@
+//! Claims and Ingresses that name no class get the default one, if there is one: of several the newest.
+//!
+//! Counterpart of upstream's admission plugins DefaultStorageClass and DefaultIngressClass.
+
+use api::{object::ObjectExt as _, status::Status};
+use serde_json::{Value, json};
+
+use crate::{verbs::Ctx, watch_cache::Scope};
+
+/// A kind whose objects name a class.
+struct Classified {
+    group: &'static str,
+    plural: &'static str,
+    /// The field of the spec that names it, and the annotation that did once.
+    field: &'static str,
+    annotation: &'static str,
+    /// Where the classes are, and the annotation of the default one.
+    classes: &'static str,
+    default: &'static str,
+}
+
+const KINDS: [Classified; 2] = [
+    Classified {
+        group: "",
+        plural: "persistentvolumeclaims",
+        field: "storageClassName",
+        annotation: "volume.beta.kubernetes.io/storage-class",
+        classes: "/registry/storage.k8s.io/storageclasses/",
+        default: "storageclass.kubernetes.io/is-default-class",
+    },
+    Classified {
+        group: "networking.k8s.io",
+        plural: "ingresses",
+        field: "ingressClassName",
+        annotation: "kubernetes.io/ingress.class",
+        classes: "/registry/networking.k8s.io/ingressclasses/",
+        default: "ingressclass.kubernetes.io/is-default-class",
+    },
+];
+
+/// Completes a new object.
+///
+/// # Errors
+/// 500 for a class that cannot be read.
+pub fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
+    let Some(kind) = KINDS.iter().find(|k| k.group == ctx.kind.group && k.plural == ctx.kind.plural) else {
+        return Ok(());
+    };
+    let named = object.at(&["spec", kind.field]).is_some_and(|name| !name.is_null())
+        || object.at(&["metadata", "annotations", kind.annotation]).is_some();
+    let Some(classes) = ctx.api.cache.resource(kind.classes).filter(|_| !named) else { return Ok(()) };
+    let mut newest: Option<Value> = None;
+    for class in classes.snapshot().objects.scan(&Scope::All, None) {
+        let class: Value = serde_json::from_slice(&class.json()).map_err(Status::internal)?;
+        let made = |class: &Value| class.meta_str("creationTimestamp").to_owned();
+        let is_default = class.str_at(&["metadata", "annotations", kind.default]) == "true";
+        // Of those made in the same second the first by name.
+        if is_default && newest.as_ref().is_none_or(|n| made(&class) > made(n)) {
+            newest = Some(class);
+        }
+    }
+    if let Some(class) = newest {
+        object["spec"][kind.field] = json!(class.name());
+    }
+    Ok(())
+}
