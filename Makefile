@@ -29,8 +29,8 @@ help: ## Show what there is to make
 	@echo 'Variables: NODES=$(NODES) NAME=$(NAME) PREFIX=$(PREFIX)'
 
 build: build-packages ## Build everything, tuned for use
-	$(CARGO) build --release --workspace --exclude e2e
-	$(CARGO) rustc --release -p kubelet --bin pause $(STATIC)
+	$(CARGO) build --release --workspace --exclude e2e --exclude http-go --exclude pause
+	$(CARGO) rustc --release -p pause $(STATIC)
 	@install -D -m 755 $(RELEASE)/pause $(RELEASE)/static/pause
 
 install: build ## Install the programs below PREFIX
@@ -77,9 +77,9 @@ unit: ## Tests that need no cluster
 # Programs are built as for development: that spares a second build of all dependencies.
 e2e-programs:
 	$(CARGO) build --workspace
-	$(CARGO) rustc -p kubelet --bin pause $(STATIC)
+	$(CARGO) rustc -p pause $(STATIC)
 	@install -D -m 755 $(DEBUG)/pause $(DEBUG)/static/pause
-	$(CARGO) rustc -p e2e --bin http-go $(STATIC)
+	$(CARGO) rustc -p http-go $(STATIC)
 	@install -D -m 755 $(DEBUG)/http-go $(DEBUG)/static/http-go
 
 e2e: e2e-programs ## Tests that type kubectl at real clusters
@@ -95,7 +95,7 @@ fuzz: ## Throw random input at what reads requests, FUZZ_SECONDS long
 	SKIFF_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p apiserver --test fuzz -- --nocapture --test-threads=1
 
 bench: build run-packages ## Measure start-up, pods, roll-outs and idle daemons
-	$(CARGO) rustc --release -p e2e --bin http-go $(STATIC)
+	$(CARGO) rustc --release -p http-go $(STATIC)
 	@install -D -m 755 $(RELEASE)/http-go $(RELEASE)/static/http-go
 	$(CARGO) build --release -p e2e --bin bench
 	$(SUDO) env "PATH=$$PATH" "SKIFF_BIN_DIR=$(abspath $(RELEASE))" $(RELEASE)/bench

@@ -12,7 +12,7 @@
 //! - `node_status` keeps the Node and its lease; `node_network` the routes to other nodes' pods;
 //! - `server` answers on port 10250, with `stats`; `log_rotation` keeps logs small.
 //!
-//! `cni` is the pod-network plugin, a program of its own (`bin/cni.rs`), as is `bin/pause.rs`; `netlink` serves
+//! `cni` is the pod-network plugin, a program of its own (`bin/cni.rs`); `netlink` serves
 //! both. Upstream: `cmd/kubelet`, `pkg/kubelet`.
 
 mod admission;
