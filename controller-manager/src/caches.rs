@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Api;
 use machinery::cache::{Cache, Selectors};
 use machinery::tasks::Tasks;
@@ -37,6 +38,7 @@ pub struct Caches {
     pub leases: Cache<Lease>,
     pub accounts: Cache<ServiceAccount>,
     pub root_cas: Cache<ConfigMap>,
+    pub budgets: Cache<PodDisruptionBudget>,
 }
 
 impl Caches {
@@ -63,6 +65,7 @@ impl Caches {
             leases: Cache::start(Api::namespaced(client.clone(), NODE_LEASES), Selectors::all(), tasks),
             accounts: Cache::start(Api::all(client.clone()), named(namespace_defaults::ACCOUNT), tasks),
             root_cas: Cache::start(Api::all(client.clone()), named(namespace_defaults::ROOT_CA), tasks),
+            budgets: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
         }
     }
 
@@ -81,6 +84,7 @@ impl Caches {
             self.leases.wait_synced(),
             self.accounts.wait_synced(),
             self.root_cas.wait_synced(),
+            self.budgets.wait_synced(),
         );
     }
 
@@ -98,6 +102,7 @@ impl Caches {
             watched(&self.nodes),
             watched(&self.accounts),
             watched(&self.root_cas),
+            watched(&self.budgets),
         ])
     }
 

@@ -7,6 +7,7 @@ pub mod args;
 mod caches;
 mod deployment;
 mod discovery;
+mod disruption;
 mod endpoints;
 mod frame;
 mod garbage;
@@ -19,6 +20,7 @@ mod pod_gc;
 mod pods;
 mod replicaset;
 mod selector;
+mod shares;
 
 use machinery::events::Recorder;
 use machinery::leader::{LeaderConfig, Leadership};
@@ -107,6 +109,7 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
         node_lifecycle::Health::new(caches, keys, config.node_grace)
     });
     start.controller("taint-eviction-controller", node_lifecycle::Eviction::new);
+    start.controller("controllermanager", disruption::Disruption::new);
     start.controller("pod-garbage-collector", pod_gc::PodGc::new);
     if let Some((cluster, prefix)) = config.node_ranges {
         start.controller("cidrAllocator", |caches, keys| {

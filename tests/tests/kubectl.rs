@@ -83,7 +83,8 @@ fn objects(cluster: &Cluster) {
         assert_eq!(say(line).trim(), answer, "{line}");
     }
     assert_eq!(say("get cm settings -o jsonpath={.data}"), r#"{"a":"3","c":"4"}"#);
-    assert!(cluster.kubectl("label cm settings note=a note=b").refused().contains("can not be"));
+    let taken = cluster.kubectl("annotate cm settings note=y").refused();
+    assert!(taken.contains("--overwrite is false but found the following declared annotation(s): 'note' already has a value (x)"), "{taken}");
     assert!(say("explain deployment.spec.strategy --recursive").contains("maxSurge"));
     assert!(say("api-resources --api-group=apps").contains("statefulsets"));
     assert!(say("api-versions").contains("autoscaling/v2\n"));

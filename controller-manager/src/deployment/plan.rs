@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{hash, revisions, scaling};
 use crate::frame::{Action, Kind, Plan, Told, reference};
+use crate::shares::{self, Round};
 use crate::{owners, pods, selector};
 
 /// All that a plan for one Deployment looks at.
@@ -92,24 +93,13 @@ pub fn bounds(spec: &DeploymentSpec) -> Bounds {
         return Bounds { surge: 0, unavailable: 0 };
     }
     let rolling = spec.strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
-    let share = |value: Option<&IntOrString>, up: bool| match value {
-        None => 0,
-        Some(IntOrString::Int(number)) => *number,
-        Some(IntOrString::String(text)) => percent(text, replicas, up),
-    };
-    let surge = share(rolling.and_then(|rolling| rolling.max_surge.as_ref()), true);
-    let mut unavailable = share(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()), false);
+    let share = |value: Option<&IntOrString>, round| value.map_or(0, |v| shares::of(v, replicas, round));
+    let surge = share(rolling.and_then(|rolling| rolling.max_surge.as_ref()), Round::Up);
+    let mut unavailable = share(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()), Round::Down);
     if surge == 0 && unavailable == 0 {
         unavailable = 1;
     }
     Bounds { surge, unavailable: if replicas == 0 { 0 } else { unavailable.min(replicas) } }
-}
-
-fn percent(text: &str, of: i32, up: bool) -> i32 {
-    let share: i64 = text.strip_suffix('%').and_then(|number| number.parse().ok()).unwrap_or(0);
-    let product = share * i64::from(of);
-    let rounded = if up { (product + 99).div_euclid(100) } else { product.div_euclid(100) };
-    i32::try_from(rounded).unwrap_or(i32::MAX)
 }
 
 /// The wanted size of a set.

@@ -1,0 +1,130 @@
+//! PodDisruptionBudgets: how many pods of a budget may be evicted now. The API server's eviction counts
+//! down what is written here. Upstream: `pkg/controller/disruption`.
+
+pub mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use machinery::queue::Queue;
+
+use crate::caches::Caches;
+use crate::frame::{Controller, Key, Plan, Timestamp};
+use crate::{owners, pods, selector};
+
+/// The controller.
+pub struct Disruption {
+    caches: Caches,
+}
+
+impl Disruption {
+    /// Sees to it that changes reach the queue.
+    pub fn new(caches: &Caches, queue: &Queue<Key>) -> Self {
+        let keys = queue.clone();
+        caches.budgets.on_change(move |change| keys.add(Key::of(&change.latest().metadata)));
+        let (keys, budgets) = (queue.clone(), caches.budgets.clone());
+        caches.pods.on_change(move |change| {
+            if !pods::changed_for_owner(change) {
+                return;
+            }
+            for pod in change.old.iter().chain(&change.new) {
+                for budget in budgets.list_in(owners::namespace(&pod.metadata)) {
+                    if covers(&budget, pod) {
+                        keys.add(Key::of(&budget.metadata));
+                    }
+                }
+            }
+        });
+        let disruption = Self { caches: caches.clone() };
+        disruption.follow_sizes(queue);
+        disruption
+    }
+
+    /// A change of a wanted size changes what a budget makes of its pods.
+    fn follow_sizes(&self, queue: &Queue<Key>) {
+        let all_in = |queue: &Queue<Key>| {
+            let (keys, budgets) = (queue.clone(), self.caches.budgets.clone());
+            move |namespace: &str| {
+                budgets.list_in(namespace).iter().for_each(|budget| keys.add(Key::of(&budget.metadata)));
+            }
+        };
+        let look = all_in(queue);
+        self.caches.deployments.on_change(move |change| {
+            let size = |d: &Arc<_>| plan::size_of_deployment(d);
+            if change.old.as_ref().map(size) != change.new.as_ref().map(size) {
+                look(owners::namespace(&change.latest().metadata));
+            }
+        });
+        let look = all_in(queue);
+        self.caches.replica_sets.on_change(move |change| {
+            let size = |set: &Arc<_>| plan::size_of_set(set);
+            if change.old.as_ref().map(size) != change.new.as_ref().map(size) {
+                look(owners::namespace(&change.latest().metadata));
+            }
+        });
+        let look = all_in(queue);
+        self.caches.replication_controllers.on_change(move |change| {
+            let size = |rc: &Arc<_>| plan::size_of_rc(rc);
+            if change.old.as_ref().map(size) != change.new.as_ref().map(size) {
+                look(owners::namespace(&change.latest().metadata));
+            }
+        });
+    }
+
+    /// How many pods the controllers of these pods want, by the controller's uid.
+    fn sizes(&self, pods: &[Arc<Pod>]) -> BTreeMap<String, Result<i32, String>> {
+        let mut sizes = BTreeMap::new();
+        for pod in pods {
+            let Some(owner) = owners::controller_of(&pod.metadata) else { continue };
+            let namespace = Some(owners::namespace(&pod.metadata));
+            let (uid, size) = match owner.kind.as_str() {
+                "ReplicaSet" => match self.caches.replica_sets.get(namespace, &owner.name) {
+                    Some(set) => match owners::controller_of(&set.metadata) {
+                        Some(upper) if upper.kind == "Deployment" => {
+                            let deployment = self.caches.deployments.get(namespace, &upper.name);
+                            (upper.uid.clone(), deployment.map(|d| plan::size_of_deployment(&d)))
+                        }
+                        _ => (owner.uid.clone(), Some(plan::size_of_set(&set))),
+                    },
+                    None => (owner.uid.clone(), None),
+                },
+                "ReplicationController" => {
+                    let rc = self.caches.replication_controllers.get(namespace, &owner.name);
+                    (owner.uid.clone(), rc.map(|rc| plan::size_of_rc(&rc)))
+                }
+                _ => (owner.uid.clone(), None),
+            };
+            let unknown = || format!("found no scale of {} \"{}\"", owner.kind, owner.name);
+            sizes.insert(uid, size.ok_or_else(unknown));
+        }
+        sizes
+    }
+}
+
+/// Whether a budget is about a pod. A budget without selector is about none.
+fn covers(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
+    let wanted = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    wanted.is_some_and(|wanted| selector::matches(wanted, pod.metadata.labels.as_ref()))
+}
+
+impl Controller for Disruption {
+    type Snapshot = plan::Snapshot;
+
+    const NAME: &'static str = "disruption";
+
+    fn observe(&self, key: &Key) -> Option<plan::Snapshot> {
+        let budget = self.caches.budgets.get(Some(&key.namespace), &key.name)?;
+        let mut pods = self.caches.pods.list_in(&key.namespace);
+        pods.retain(|pod| covers(&budget, pod));
+        let sizes = self.sizes(&pods);
+        Some(plan::Snapshot { budget, pods, sizes })
+    }
+
+    fn plan(&self, snapshot: &plan::Snapshot, now: Timestamp) -> Plan {
+        plan::plan(snapshot, now)
+    }
+}
