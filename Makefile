@@ -82,9 +82,11 @@ e2e-programs:
 	$(CARGO) rustc -p http-go $(STATIC)
 	@install -D -m 755 $(DEBUG)/http-go $(DEBUG)/static/http-go
 
+E2E_ENV := PYTHONPATH=$(PYTHONPATH) $(if $(SKIFF_TEST_ALL),SKIFF_TEST_ALL=$(SKIFF_TEST_ALL))
+
 e2e: e2e-programs ## Tests that type kubectl at real clusters
 	@if reason=$$(tests/ready); then \
-	  $(CARGO) --config 'target."cfg(unix)".runner = "$(strip $(SUDO) env PATH=$(PATH):/usr/sbin:/sbin SKIFF_BIN_DIR=$(abspath $(DEBUG)))"' \
+	  $(CARGO) --config 'target."cfg(unix)".runner = "$(strip $(SUDO) env PATH=$(PATH):/usr/sbin:/sbin $(E2E_ENV) SKIFF_BIN_DIR=$(abspath $(DEBUG)))"' \
 	    test -p e2e -- --test-threads=1; \
 	else \
 	  echo "SKIPPED: end-to-end tests ($$reason)"; \
