@@ -15,7 +15,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release
 DEBUG := $(TARGET)/debug
 
-RUN_PACKAGES := containerd runc iptables iproute2 conntrack etcd-server
+RUN_PACKAGES := containerd runc iptables iproute2 etcd-server
 BUILD_PACKAGES := gcc libc6-dev protobuf-compiler libprotobuf-dev
 export DEBIAN_FRONTEND := noninteractive
 

@@ -328,6 +328,9 @@ impl Cluster {
             {
                 Ok(None)
             }
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+                Err(e).with_context(|| format!("cannot read {}: put sudo in front", path.display()))
+            }
             Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
         }
     }

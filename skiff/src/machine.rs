@@ -20,7 +20,7 @@ const fn program(name: &'static str, package: &'static str, purpose: &'static st
     Program { name, package, purpose }
 }
 
-const PROGRAMS: [Program; 9] = [
+const PROGRAMS: [Program; 8] = [
     program("containerd", "containerd", "runs the nodes' containers"),
     program("containerd-shim-runc-v2", "containerd", "holds containers for containerd"),
     program("ctr", "containerd", "loads images into containerd"),
@@ -29,7 +29,6 @@ const PROGRAMS: [Program; 9] = [
     program("nsenter", "util-linux", "starts daemons in network namespaces"),
     program("iptables", "iptables", "carries services"),
     program("iptables-restore", "iptables", "carries services"),
-    program("conntrack", "conntrack", "forgets connections to endpoints that are gone"),
 ];
 const ETCD: Program =
     program("etcd", "etcd-server", "keeps the cluster's objects; --store file or memory do without");
@@ -166,13 +165,13 @@ mod tests {
         assert!(missing(&complete(), &Store::Etcd).is_empty());
 
         let mut machine = complete();
-        for name in ["etcd", "runc", "conntrack"] {
+        for name in ["etcd", "runc", "ip"] {
             machine.programs.remove(name);
         }
         machine.cgroups = false;
         let list = missing(&machine, &Store::Etcd);
         assert_eq!(list.len(), 5, "{list:?}");
-        assert_eq!(list[4], "to install on Debian or Ubuntu: apt-get install conntrack etcd-server runc");
+        assert_eq!(list[4], "to install on Debian or Ubuntu: apt-get install etcd-server iproute2 runc");
         assert!(list[3].starts_with("cgroups"));
         assert!(!missing(&machine, &Store::Memory).iter().any(|line| line.contains("etcd")));
     }

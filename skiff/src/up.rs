@@ -4,7 +4,8 @@
 //! missing and keeps what is there, so that `up` also repairs a cluster that was
 //! killed, or whose machine was started again.
 
-use std::net::ToSocketAddrs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often `up` looks at what it waits for.
 const LOOK: Duration = Duration::from_millis(25);
+
+/// How long somebody else's etcd may take to answer.
+const ETCD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The cluster that the flags ask for, given the one that is there.
 fn describe(
@@ -78,15 +82,28 @@ fn describe(
     Ok(cluster)
 }
 
+/// Whether an etcd is at the other end.
+fn is_etcd(mut stream: TcpStream, host: &str) -> std::io::Result<bool> {
+    stream.set_read_timeout(Some(ETCD_PATIENCE))?;
+    stream.set_write_timeout(Some(ETCD_PATIENCE))?;
+    write!(stream, "GET /version HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(4096).read_to_string(&mut answer)?;
+    Ok(answer.contains("etcdserver"))
+}
+
 /// Fails if an etcd that is not ours does not answer.
 fn check_etcd(store: &Store) -> Result<()> {
     let Store::ExternalEtcd(urls) = store else { return Ok(()) };
     let answers = |url: &String| {
-        let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).trim_end_matches('/');
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        let host = rest.trim_end_matches('/');
         let addresses = host.to_socket_addrs().into_iter().flatten();
-        addresses
-            .into_iter()
-            .any(|address| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok())
+        addresses.into_iter().any(|address| {
+            let stream = TcpStream::connect_timeout(&address, ETCD_PATIENCE);
+            // What speaks TLS is only known to be there.
+            stream.is_ok_and(|stream| scheme == "https" || is_etcd(stream, host).unwrap_or(false))
+        })
     };
     if !urls.iter().any(answers) {
         bail!("no etcd answers at {}", urls.join(", "));
@@ -318,6 +335,28 @@ mod tests {
 
     fn asked(line: &str, present: Option<Cluster>) -> Result<Cluster> {
         describe(&flags(line), "/d/two".into(), present, "/k".into(), "/b".into(), || Ok(Ranges::of(3)))
+    }
+
+    #[test]
+    fn whatever_listens_is_no_etcd_yet() {
+        for (answer, is_one) in [
+            ("HTTP/1.0 200 OK\r\n\r\n{\"etcdserver\":\"3.5.0\",\"etcdcluster\":\"3.5.0\"}", true),
+            ("HTTP/1.0 404 Not Found\r\n\r\nno such page", false),
+            ("", false),
+        ] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap());
+            let server = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 1024];
+                let length = stream.read(&mut request).unwrap();
+                assert!(request[..length].starts_with(b"GET /version "));
+                stream.write_all(answer.as_bytes()).unwrap();
+            });
+            let checked = check_etcd(&Store::ExternalEtcd(vec![url]));
+            assert_eq!(checked.is_ok(), is_one, "{answer:?}: {checked:?}");
+            server.join().unwrap();
+        }
     }
 
     #[test]
