@@ -40,17 +40,6 @@ impl Backoff {
     }
 }
 
-/// A duration in whole seconds as Go prints it: `10s`, `1m20s`, `5m0s`.
-pub fn go_seconds(duration: SignedDuration) -> String {
-    let seconds = duration.as_secs();
-    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{rest}s"),
-        (0, _) => format!("{minutes}m{rest}s"),
-        _ => format!("{hours}h{minutes}m{rest}s"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,12 +60,5 @@ mod tests {
         assert_eq!(backoff.due(at(606)), at(906));
         assert_eq!(backoff.due(at(607)), at(607));
         assert_eq!(Backoff::after(Some(backoff), at(607), at(607)).delay().as_secs(), 10);
-    }
-
-    #[test]
-    fn prints_like_go() {
-        for (seconds, text) in [(0, "0s"), (10, "10s"), (80, "1m20s"), (300, "5m0s"), (3600, "1h0m0s")] {
-            assert_eq!(go_seconds(SignedDuration::from_secs(seconds)), text);
-        }
     }
 }

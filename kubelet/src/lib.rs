@@ -24,6 +24,7 @@ mod cri;
 mod daemon;
 mod dns;
 mod downward;
+mod go_duration;
 mod images;
 mod kubelet;
 mod labels;

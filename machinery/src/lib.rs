@@ -5,15 +5,18 @@
 //! component-base.
 
 pub mod args;
+pub mod backoff;
 pub mod cache;
 pub mod client;
 pub mod events;
+pub mod files;
 pub mod iptables;
 pub mod leader;
 pub mod logging;
 pub mod metrics;
 pub mod netfilter;
 pub mod pki;
+pub mod query;
 pub mod queue;
 pub mod serve;
 pub mod sysctl;

@@ -23,8 +23,10 @@ use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{self, Registry};
+use crate::query::Query;
 use crate::tasks::Tasks;
 use crate::tls::{self, ClientCertificates, TlsSource};
 
@@ -59,8 +61,25 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let stop = tasks.token();
     let acceptor = TlsAcceptor::from(tls);
+    let stop = tasks.token();
+    connections(listener, &tasks, &stop, move |stream, address| {
+        let (acceptor, handler) = (acceptor.clone(), handler.clone());
+        async move { connection(stream, address, acceptor, handler).await }
+    })
+    .await;
+    Ok(())
+}
+
+/// The accept loop: each connection is served by a task of its own, which ends with `stop`.
+pub async fn connections<Served>(
+    listener: TcpListener,
+    tasks: &Tasks,
+    stop: &CancellationToken,
+    serve: impl Fn(TcpStream, SocketAddr) -> Served,
+) where
+    Served: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
@@ -70,15 +89,13 @@ where
                 continue;
             }
         };
-        let (acceptor, handler, stop) = (acceptor.clone(), handler.clone(), stop.clone());
+        let (served, stop) = (serve(stream, address), stop.clone());
         tasks.spawn_scoped("connection", async move {
-            let served = stop.run_until_cancelled(connection(stream, address, acceptor, handler)).await;
-            if let Some(Err(error)) = served {
+            if let Some(Err(error)) = stop.run_until_cancelled(served).await {
                 tracing::debug!(%address, error = format!("{error:#}"), "Connection failed");
             }
         });
     }
-    Ok(())
 }
 
 async fn connection<H, Answer, B>(
@@ -159,13 +176,10 @@ impl Health {
         if !["healthz", "livez", "readyz"].contains(&endpoint) {
             return None;
         }
-        let parameters: Vec<_> = query
-            .unwrap_or_default()
-            .split('&')
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-            .collect();
-        let excluded = |name: &str| parameters.iter().any(|&(key, value)| key == "exclude" && value == name);
-        let verbose = parameters.iter().any(|&(key, _)| key == "verbose");
+        let query = Query::parse(query);
+        let excluded = query.all("exclude");
+        let excluded = |name: &str| excluded.iter().any(|one| one == name);
+        let verbose = query.has("verbose");
         let mut checks = self
             .checks
             .iter()

@@ -15,7 +15,7 @@ use machinery::tasks::Tasks;
 use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::http::{Answer, answer, not_found, serve};
+use crate::http::{Answer, answer, listen, not_found};
 use crate::services::ServicePort;
 
 /// What a service's health check says: namespace, name, ready endpoints on this node.
@@ -144,7 +144,7 @@ impl ServiceHealth {
             let (health, number, stop) = (self.health.clone(), *port, self.tasks.child());
             let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, number));
             let handler = Arc::new(move |_: &str| health.answer_service(number));
-            match serve(&self.tasks, address, stop.clone(), handler) {
+            match listen(&self.tasks, address, stop.clone(), handler) {
                 Ok(_) => {
                     self.listeners.insert(number, stop);
                 }

@@ -12,8 +12,9 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use machinery::CancellationToken;
+use machinery::serve;
 use machinery::tasks::Tasks;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 /// How long a request's head may take: whoever connects and says nothing is cut off.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,7 +40,7 @@ pub fn not_found() -> Answer {
 }
 
 /// Binds and serves until stopped. The error is that of binding.
-pub fn serve(
+pub fn listen(
     tasks: &Tasks,
     address: SocketAddr,
     stop: CancellationToken,
@@ -51,35 +52,20 @@ pub fn serve(
     let bound = listener.local_addr()?;
     let owner = tasks.clone();
     tasks.spawn_scoped("http", async move {
-        stop.run_until_cancelled(accept(listener, owner, stop.clone(), handler)).await;
+        serve::connections(listener, &owner, &stop, |stream, _| answer_all(stream, Arc::clone(&handler)))
+            .await;
     });
     Ok(bound)
 }
 
-async fn accept(listener: TcpListener, tasks: Tasks, stop: CancellationToken, handler: Handler) {
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Out of file descriptors, most likely: accepting again at once would spin.
-                tracing::warn!(%error, "Cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let (handler, stop) = (Arc::clone(&handler), stop.clone());
-        tasks.spawn_scoped("http connection", async move {
-            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-                let answer = handler(request.uri().path());
-                async move { Ok::<_, Infallible>(answer) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Some(Err(error)) = stop.run_until_cancelled(connection).await {
-                tracing::debug!(%error, "Connection ended");
-            }
-        });
-    }
+async fn answer_all(stream: TcpStream, handler: Handler) -> anyhow::Result<()> {
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let answer = handler(request.uri().path());
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    Ok(connection.await?)
 }

@@ -85,7 +85,7 @@ fn serve(
     registry: machinery::metrics::Registry,
 ) -> anyhow::Result<()> {
     let (health, stop) = (health.clone(), tasks.token());
-    http::serve(tasks, config.healthz, stop.clone(), Arc::new(move |path: &str| health.answer(path)))
+    http::listen(tasks, config.healthz, stop.clone(), Arc::new(move |path: &str| health.answer(path)))
         .with_context(|| format!("cannot listen for health on {}", config.healthz))?;
     let text = "text/plain; charset=utf-8";
     let handler = move |path: &str| match path {
@@ -98,7 +98,7 @@ fn serve(
         "/healthz" => http::answer(StatusCode::OK, text, "ok".to_owned()),
         _ => http::not_found(),
     };
-    http::serve(tasks, config.metrics, stop, Arc::new(handler))
+    http::listen(tasks, config.metrics, stop, Arc::new(handler))
         .with_context(|| format!("cannot listen for metrics on {}", config.metrics))?;
     Ok(())
 }

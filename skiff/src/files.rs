@@ -1,8 +1,7 @@
-//! Files that are either the old ones or the new ones, never half of each.
+//! Files and folders, with errors that name them.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -21,22 +20,7 @@ pub fn make_private_dir(path: &Path) -> Result<()> {
 
 /// Puts a file in place of whatever is there, in one step.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
-    let parent = path.parent().with_context(|| format!("{} is no file", path.display()))?;
-    let name = path.file_name().with_context(|| format!("{} is no file", path.display()))?;
-    let draft = parent.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let write = || -> std::io::Result<()> {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
-        file.write_all(content)?;
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        fs::rename(&draft, path)
-    };
-    write()
-        .inspect_err(|_| {
-            // The draft may not exist; the write's own error is the one to tell.
-            let _ = fs::remove_file(&draft);
-        })
-        .with_context(|| format!("cannot write {}", path.display()))
+    machinery::files::replace(path, content, mode).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes a file unless it already has this content; says whether it wrote.

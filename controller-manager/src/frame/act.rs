@@ -11,7 +11,7 @@ use kube::core::params::{
     DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
 };
 use kube::core::{Request, Status};
-use machinery::client::Backoff;
+use machinery::backoff::Backoff;
 use machinery::events::{EventType, Recorder};
 use serde::Deserialize;
 use serde_json::Value;

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
-use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -138,13 +137,9 @@ impl Allocations {
     /// Writes the table, whole or not at all. No fsync: what a power cut takes, it takes from the
     /// kernel's side (namespaces, interfaces) as well.
     pub fn save(&self) -> Result<(), CniError> {
-        let next = self.file.with_extension("json.new");
         let text = serde_json::to_vec_pretty(&self.table)
             .map_err(|e| CniError::new(CniError::IO, "cannot encode the addresses", e))?;
-        File::create(&next)
-            .and_then(|mut file| file.write_all(&text))
-            .and_then(|()| fs::rename(&next, &self.file))
-            .map_err(|e| CniError::io("write", &self.file, &e))
+        machinery::files::replace(&self.file, &text, 0o644).map_err(|e| CniError::io("write", &self.file, &e))
     }
 }
 

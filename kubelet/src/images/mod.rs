@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use crate::backoff::Backoff;
 use crate::cri::{CriResult, Runtime};
+use crate::go_duration;
 use crate::plan::{Hold, Waiting};
 use crate::pod_spec::{self, Role};
 use crate::pod_worker::Notes;
@@ -180,8 +181,8 @@ impl Images {
                 self.failures.lock().remove(&key);
                 let message = format!(
                     "Successfully pulled image {asked:?} in {} ({} including waiting). Image size: {} bytes.",
-                    go_millis(took),
-                    go_millis(began.elapsed()),
+                    go_duration::text(took),
+                    go_duration::text(began.elapsed()),
                     image.size
                 );
                 notes.container(pod, container, role, Normal, "Pulled", message);
@@ -223,30 +224,4 @@ impl Images {
 
 fn hold(reason: &str, message: String, until: Timestamp) -> Hold {
     Hold { waiting: Waiting { reason: reason.to_owned(), message }, until }
-}
-
-/// A duration as Go prints it, cut to milliseconds.
-fn go_millis(duration: Duration) -> String {
-    let millis = duration.as_millis();
-    if millis < 1000 {
-        return if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") };
-    }
-    let (minutes, rest) = (millis / 60_000, millis % 60_000);
-    let seconds = format!("{}.{:03}", rest / 1000, rest % 1000);
-    let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
-    if minutes > 0 { format!("{minutes}m{seconds}s") } else { format!("{seconds}s") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_read_as_in_go() {
-        for (millis, text) in
-            [(0, "0s"), (7, "7ms"), (1000, "1s"), (1250, "1.25s"), (61_005, "1m1.005s"), (120_000, "2m0s")]
-        {
-            assert_eq!(go_millis(Duration::from_millis(millis)), text);
-        }
-    }
 }

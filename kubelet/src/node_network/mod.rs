@@ -15,8 +15,8 @@ use anyhow::Context as _;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Node;
 use machinery::CancellationToken;
+use machinery::backoff::Backoff;
 use machinery::cache::Cache;
-use machinery::client::Backoff;
 use machinery::iptables::{self, IptablesError};
 
 use crate::netlink::Netlink;
@@ -141,8 +141,5 @@ fn write_conflist(config: &Config, plan: &Plan) -> std::io::Result<()> {
         return Ok(());
     }
     std::fs::create_dir_all(&config.conf_dir)?;
-    // The runtime reads every file with an ending it knows; this is none.
-    let next = config.conf_dir.join(format!(".{CONFLIST}.new"));
-    std::fs::write(&next, text)?;
-    std::fs::rename(&next, path)
+    machinery::files::replace(&path, text.as_bytes(), 0o644)
 }

@@ -18,8 +18,8 @@ use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeSpec, NodeStatus, Tain
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use machinery::backoff::Backoff;
 use machinery::cache::{Cache, revision_of};
-use machinery::client::Backoff;
 use machinery::events::EventType;
 use machinery::logging::chain;
 use machinery::serve::Gate;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use machinery::events::EventType::{Normal, Warning};
 
@@ -17,9 +17,6 @@ use crate::pod_spec::{self, Role};
 use crate::runtime_config::{names, resources, sandbox};
 use crate::runtime_state::PodView;
 use crate::volumes::Around;
-
-/// The longest wait between two tries to make volumes or a sandbox.
-const LONGEST: SignedDuration = SignedDuration::from_secs(20);
 
 impl Worker {
     /// Carries out steps in order; on failure answers when to try again.
@@ -126,6 +123,7 @@ impl Worker {
         match made {
             Ok(()) => {
                 self.holds.remove("");
+                self.sandbox_pauses.reset();
                 Ok(())
             }
             Err(error) => {
@@ -138,14 +136,10 @@ impl Worker {
 
     /// Holds the next try back, longer each time.
     fn hold_sandbox(&mut self) -> Timestamp {
-        let now = Timestamp::now();
-        let tries = self.holds.get("").map_or(0, |hold| hold.waiting.message.len());
-        let shift = u32::try_from(tries).unwrap_or(u32::MAX).min(6);
-        let wait = SignedDuration::from_millis(500 << shift).min(LONGEST);
-        // One mark for each failed try; this wait is shown nowhere.
-        let waiting = Waiting { reason: String::new(), message: "x".repeat(tries + 1) };
-        self.holds.insert(String::new(), Hold { waiting, until: now + wait });
-        now + wait
+        let until = Timestamp::now() + self.sandbox_pauses.pause();
+        // This wait is shown nowhere.
+        self.holds.insert(String::new(), Hold { waiting: Waiting::default(), until });
+        until
     }
 
     /// The pod's cgroup and log folder.
@@ -200,7 +194,7 @@ impl Worker {
                 let grace = match (&ending, self.stopping_since) {
                     (Some(pod), Some(_)) => pod_spec::grace_period(pod),
                     (Some(pod), None) => pod_spec::grace_period(pod).max(1),
-                    (None, _) if self.current().is_none() => super::GRACE_OF_VANISHED,
+                    (None, _) if self.current().is_none() => super::ending::GRACE_OF_VANISHED,
                     (None, _) => i64::MAX,
                 };
                 if grace < longest {

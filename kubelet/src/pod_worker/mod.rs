@@ -3,11 +3,13 @@
 //! the pod is gone from the API and nothing is left of it on the node.
 //! Corresponds to upstream's `pod_workers.go` and `syncPod`.
 
+mod ending;
 mod execute;
 mod exits;
 mod hooks;
 mod notes;
 mod observe;
+mod report;
 mod start;
 mod status_writer;
 
@@ -17,8 +19,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use kube::Api;
-use kube::api::{DeleteParams, Preconditions};
+use machinery::backoff::Backoff as Pauses;
 use machinery::events::EventType::{Normal, Warning};
 pub use notes::Notes;
 use tokio::sync::Notify;
@@ -26,12 +27,11 @@ use tokio::sync::Notify;
 use crate::backoff::Backoff;
 use crate::cri::CriError;
 use crate::kubelet::Kubelet;
-use crate::plan::{self, Hold, Situation, Step, Waiting};
+use crate::plan::{self, Hold, Situation, Waiting};
 use crate::pod_spec;
-use crate::pod_status::{self, Ended, Facts};
+use crate::pod_status::Ended;
 use crate::probes::Probes;
 use crate::runtime_config::container::VolumePath;
-use crate::runtime_config::names;
 use crate::runtime_state::PodView;
 use crate::volumes;
 use exits::Exits;
@@ -48,8 +48,6 @@ const UNSETTLED: Duration = Duration::from_millis(300);
 const POLL: Duration = Duration::from_secs(1);
 /// Pause after the runtime or the API refused something.
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
-/// Seconds to end in that a pod is left which vanished from the API.
-const GRACE_OF_VANISHED: i64 = 1;
 
 /// Which pod a worker is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +84,8 @@ pub struct Worker {
     backoffs: BTreeMap<String, Backoff>,
     /// Starts that failed; under the empty name the sandbox's.
     holds: BTreeMap<String, Hold>,
+    /// Pauses between tries to make volumes or a sandbox.
+    sandbox_pauses: Pauses,
     mounts: Option<BTreeMap<String, VolumePath>>,
     /// The round in which the volumes were last brought up to date.
     refreshed: u64,
@@ -118,6 +118,7 @@ impl Worker {
             probes,
             backoffs: BTreeMap::new(),
             holds: BTreeMap::new(),
+            sandbox_pauses: Pauses::new(Duration::from_millis(500), Duration::from_secs(20)),
             mounts: None,
             refreshed: 0,
             known: None,
@@ -267,138 +268,6 @@ impl Worker {
         Some(began.map_or(self.seen, |time| time.0) + SignedDuration::from_secs(seconds))
     }
 
-    /// The pod has run to its end, or the node ended it: nothing of it may run; its dead stay for their logs.
-    async fn finish(&mut self, pod: &Arc<Pod>, view: &PodView) -> Next {
-        self.probes.stop();
-        let grace = pod_spec::spec(pod).termination_grace_period_seconds.unwrap_or(30);
-        let plan = plan::stop_steps(Some(pod), view, grace);
-        self.show(pod, view, &BTreeMap::new(), plan.done);
-        if !plan.done {
-            return match self.carry_out(pod, view, &plan.steps).await {
-                Ok(()) => Next::Again,
-                Err(until) => Next::Wait(Some(until)),
-            };
-        }
-        self.kubelet.admission.release(&self.subject.uid);
-        self.mounts = None;
-        if !self.swept {
-            self.swept = true;
-            self.remove_cgroup();
-        }
-        Next::Wait(None)
-    }
-
-    /// The pod is being deleted: it gets its grace period; when nothing of it runs the API may forget it.
-    async fn terminate(&mut self, pod: &Arc<Pod>, view: &PodView) -> Next {
-        let grace = self.grace_left(pod_spec::grace_period(pod));
-        let plan = plan::stop_steps(Some(pod), view, grace);
-        if !plan.done {
-            self.probes.stop_liveness();
-            self.probes.keep(pod, view);
-            self.show(pod, view, &BTreeMap::new(), false);
-            return match self.carry_out(pod, view, &plan.steps).await {
-                Ok(()) => Next::Again,
-                Err(until) => Next::Wait(Some(until)),
-            };
-        }
-        self.probes.stop();
-        if !self.deleted {
-            self.show(pod, view, &BTreeMap::new(), true);
-            if let Some(writer) = &mut self.writer {
-                writer.flush().await;
-            }
-            if let Err(error) = self.delete_from_api().await {
-                tracing::warn!(pod = self.subject.name, %error, "Cannot delete the pod yet");
-                return Next::Wait(Some(Timestamp::now() + PAUSE));
-            }
-            self.deleted = true;
-        }
-        self.clear(view).await
-    }
-
-    async fn delete_from_api(&self) -> Result<(), kube::Error> {
-        let api: Api<Pod> = Api::namespaced(self.kubelet.client.clone(), &self.subject.namespace);
-        let params = DeleteParams {
-            grace_period_seconds: Some(0),
-            preconditions: Some(Preconditions {
-                uid: Some(self.subject.uid.clone()),
-                resource_version: None,
-            }),
-            ..DeleteParams::default()
-        };
-        match api.delete(&self.subject.name, &params).await {
-            Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => Ok(()),
-            other => other.map(drop),
-        }
-    }
-
-    /// The pod is gone from the API: nothing of it may stay here.
-    async fn leave(&mut self, view: &PodView) -> Next {
-        self.probes.stop();
-        self.writer = None;
-        let grace = match self.stopping_since {
-            Some(_) => {
-                self.grace_left(self.known.as_deref().map_or(GRACE_OF_VANISHED, pod_spec::grace_period))
-            }
-            None => self.grace_left(GRACE_OF_VANISHED),
-        };
-        let known = self.known.clone();
-        let plan = plan::stop_steps(known.as_deref(), view, grace);
-        if !plan.done {
-            let nobody = Arc::new(Pod::default());
-            let pod = known.unwrap_or(nobody);
-            return match self.carry_out(&pod, view, &plan.steps).await {
-                Ok(()) => Next::Again,
-                Err(until) => Next::Wait(Some(until)),
-            };
-        }
-        if let next @ Next::Wait(Some(_)) = self.clear(view).await {
-            return next;
-        }
-        let uid = &self.subject.uid;
-        let logs = format!("{}_{}_{uid}", self.subject.namespace, self.subject.name);
-        for removed in [self.kubelet.volumes.tear_down(uid), remove_dir(&self.kubelet.places.logs.join(logs))]
-        {
-            if let Err(error) = removed {
-                tracing::warn!(pod = self.subject.name, %error, "Cannot remove what is left of a pod");
-                return Next::Wait(Some(Timestamp::now() + PAUSE));
-            }
-        }
-        Next::End
-    }
-
-    /// Forgets all of the pod in the runtime and in cgroups. Nothing of it runs any more.
-    async fn clear(&mut self, view: &PodView) -> Next {
-        self.mounts = None;
-        self.kubelet.admission.release(&self.subject.uid);
-        self.kubelet.images.forget(&self.subject.uid);
-        self.kubelet.objects.forget(&self.subject.uid);
-        let containers = view.containers.iter().map(|c| Step::RemoveContainer { id: c.id.clone() });
-        let sandboxes = view.sandboxes.iter().map(|s| Step::RemoveSandbox { id: s.id.clone() });
-        let steps: Vec<Step> = containers.chain(sandboxes).collect();
-        let pod = self.known.clone().unwrap_or_default();
-        if let Err(until) = self.carry_out(&pod, view, &steps).await {
-            return Next::Wait(Some(until));
-        }
-        self.remove_cgroup();
-        Next::Wait(None)
-    }
-
-    fn remove_cgroup(&self) {
-        for qos in [pod_spec::Qos::Guaranteed, pod_spec::Qos::Burstable, pod_spec::Qos::BestEffort] {
-            let path = names::cgroup(&self.kubelet.places.cgroup_root, qos, &self.subject.uid);
-            if let Err(error) = self.kubelet.cgroups.remove(&path) {
-                tracing::info!(path, %error, "A pod's cgroup stays until the next cleaning");
-            }
-        }
-    }
-
-    /// What is left of a grace period that began when the worker first saw the end of the pod.
-    fn grace_left(&mut self, grace: i64) -> i64 {
-        let since = *self.stopping_since.get_or_insert_with(Timestamp::now);
-        (grace - Timestamp::now().duration_since(since).as_secs()).max(0)
-    }
-
     /// Brings the files of volumes up to date when it is time.
     async fn refresh_volumes(&mut self, pod: &Arc<Pod>, view: &PodView) {
         if view.ready_sandbox().is_none() || !volumes::needs_refresh(pod) {
@@ -430,86 +299,5 @@ impl Worker {
             Some(sandbox) => sandbox.ips.clone(),
             None => Vec::new(),
         }
-    }
-
-    /// Tells of a wait once, by an event.
-    fn tell_waits(&mut self, pod: &Pod, waiting: &BTreeMap<String, Waiting>) {
-        for (name, wait) in waiting.iter().filter(|(_, wait)| wait.reason == "CrashLoopBackOff") {
-            if self.told.get(name) == Some(wait) {
-                continue;
-            }
-            if let Some((container, role)) = pod_spec::container(pod, name) {
-                let message = format!(
-                    "Back-off restarting failed container {name} in pod {}",
-                    pod_spec::described(pod)
-                );
-                self.kubelet.notes.container(pod, container, role, Warning, "BackOff", message);
-            }
-        }
-        self.told = waiting.clone();
-    }
-
-    /// Renders the pod's status and hands it to the writer when it has changed.
-    fn show(&mut self, pod: &Arc<Pod>, view: &PodView, waiting: &BTreeMap<String, Waiting>, over: bool) {
-        let mut base = Pod::clone(pod);
-        let of_api = base.status.take().unwrap_or_default();
-        base.status = Some(match &self.status {
-            Some(own) => with_foreign_conditions(own.clone(), &of_api),
-            None => of_api.clone(),
-        });
-        let node = self.kubelet.node_facts();
-        let health = self.probes.health();
-        let status = pod_status::render(&Facts {
-            pod: &base,
-            view,
-            waiting,
-            health: &health,
-            host_ips: &node.host_ips,
-            runtime: &self.kubelet.runtime_name,
-            ended: self.ended.as_ref(),
-            over,
-            seen: self.seen,
-            now: Timestamp::now(),
-        });
-        if self.status.as_ref() == Some(&status) {
-            // While the node was thought lost, its pods were marked unready: they are not.
-            if let Some(writer) = self.writer.as_ref().filter(|writer| writer.settled(pod))
-                && overwritten(&of_api, &status)
-            {
-                writer.write_over(status, of_api);
-            }
-            return;
-        }
-        let subject = &self.subject;
-        let writer = self.writer.get_or_insert_with(|| {
-            StatusWriter::start(&self.kubelet, &subject.namespace, &subject.name, &subject.uid, of_api)
-        });
-        writer.write(status.clone());
-        self.status = Some(status);
-    }
-}
-
-/// Whether somebody else changed a condition that is the kubelet's.
-fn overwritten(of_api: &PodStatus, own: &PodStatus) -> bool {
-    let value = |status: &PodStatus, kind: &str| {
-        status.conditions.iter().flatten().find(|c| c.type_ == kind).map(|c| c.status.clone())
-    };
-    pod_status::OWN_CONDITIONS.iter().any(|kind| value(of_api, kind) != value(own, kind))
-}
-
-/// The kubelet's status with the conditions that others wrote meanwhile.
-fn with_foreign_conditions(mut own: PodStatus, of_api: &PodStatus) -> PodStatus {
-    let mine = |kind: &str| pod_status::OWN_CONDITIONS.contains(&kind);
-    let mut conditions = own.conditions.take().unwrap_or_default();
-    conditions.retain(|condition| mine(&condition.type_));
-    conditions.extend(of_api.conditions.iter().flatten().filter(|c| !mine(&c.type_)).cloned());
-    own.conditions = Some(conditions);
-    own
-}
-
-fn remove_dir(path: &std::path::Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use machinery::backoff::Backoff;
 use machinery::cache::revision_of;
 use tokio::sync::watch;
 
@@ -98,7 +99,7 @@ async fn write_newest(
     mut wishes: watch::Receiver<(u64, Option<Wish>)>,
     report: watch::Sender<Progress>,
 ) {
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     while wishes.changed().await.is_ok() {
         loop {
             let (count, wanted) = wishes.borrow_and_update().clone();
@@ -111,7 +112,7 @@ async fn write_newest(
             match api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(&patch)).await {
                 Ok(pod) => {
                     known = wanted;
-                    pause = FIRST_PAUSE;
+                    backoff.reset();
                     let revision = revision_of(&pod).unwrap_or_default();
                     report.send_replace(Progress { written: count, revision });
                     break;
@@ -127,8 +128,7 @@ async fn write_newest(
                 }
                 Err(error) => {
                     tracing::warn!(pod = name, %error, "Cannot write the pod's status yet");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    tokio::time::sleep(backoff.pause()).await;
                 }
             }
         }

@@ -24,6 +24,7 @@ use http::StatusCode;
 use k8s_cri::v1::{AttachRequest, ExecRequest, PortForwardRequest};
 use k8s_openapi::api::core::v1::Pod;
 use machinery::metrics::Registry;
+use machinery::query::Query;
 use machinery::serve::{self, Health};
 use machinery::tasks::Tasks;
 use machinery::tls::{self, ClientCertificates, TlsSource};
@@ -112,41 +113,6 @@ impl Refusal {
 
     fn internal(words: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, words)
-    }
-}
-
-/// A request's parameters, decoded, in their order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn parse(query: Option<&str>) -> Self {
-        let decode = |text: &str| {
-            let text = text.replace('+', " ");
-            percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned()
-        };
-        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-        Self(
-            pairs
-                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-                .map(|(key, value)| (decode(key), decode(value)))
-                .collect(),
-        )
-    }
-
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, value)| known == key && !value.is_empty())
-            .map(|(_, value)| value.as_str())
-    }
-
-    fn all(&self, key: &str) -> Vec<String> {
-        self.0.iter().filter(|(known, _)| known == key).map(|(_, value)| value.clone()).collect()
-    }
-
-    fn flag(&self, key: &str) -> bool {
-        matches!(self.get(key), Some("1" | "true" | "True" | "TRUE" | "t" | "T"))
     }
 }
 

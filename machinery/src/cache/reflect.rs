@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Selectors, Shared};
-use crate::client::Backoff;
+use crate::backoff::Backoff;
 use crate::logging::chain;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use correlate::{Correlator, Occurrence, Write};
 
-use crate::client::Backoff;
+use crate::backoff::Backoff;
 use crate::logging::chain;
 use crate::tasks::Tasks;
 

@@ -15,7 +15,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::client::Backoff;
+use crate::backoff::Backoff;
 use crate::logging::chain;
 use crate::tasks::Tasks;
 

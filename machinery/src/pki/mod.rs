@@ -3,10 +3,8 @@
 //! Private keys are written with mode 0600 and appear under their name only when complete.
 //! Upstream counterpart: kubeadm's `certs` phase.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -244,22 +242,8 @@ fn read_file(path: &Path) -> Result<String, PkiError> {
 }
 
 fn write_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), PkiError> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let written = (|| {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        match std::fs::remove_file(&part) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
-        file.write_all(contents)?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)
-    })();
+    let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let written = folder.and_then(|()| crate::files::replace_durably(path, contents, mode));
     written.map_err(|source| PkiError::File { path: path.to_owned(), source })
 }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use machinery::backoff::Backoff;
 use machinery::cache::Cache;
-use machinery::client::Backoff;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::args::Config;

@@ -1,0 +1,63 @@
+//! Files that are either the old ones or the new ones, never half of each.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Puts a file in place of whatever is there, in one step. A crash of the machine may bring the old one back.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    put(path, content, mode, false)
+}
+
+/// The same for what must not be lost: it is on the disk when this returns.
+pub fn replace_durably(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    put(path, content, mode, true)
+}
+
+fn put(path: &Path, content: &[u8], mode: u32, durably: bool) -> io::Result<()> {
+    static DRAFTS: AtomicU32 = AtomicU32::new(0);
+    let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "a file needs a folder and a name");
+    let (folder, name) = path.parent().zip(path.file_name()).ok_or_else(no_file)?;
+    let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+    // Its ending is none that programs look for.
+    let draft = folder.join(format!(".{}.{}.{number}", name.to_string_lossy(), std::process::id()));
+    let written = (|| {
+        // Nobody may read a secret between its making and its getting a mode.
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
+        file.write_all(content)?;
+        // The process' umask may have taken from the mode.
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        if durably {
+            file.sync_all()?;
+        }
+        fs::rename(&draft, path)
+    })();
+    if written.is_err() {
+        // The draft may not exist; the write's own error is the one to tell.
+        let _ = fs::remove_file(&draft);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_with_its_mode_and_nothing_stays_of_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        for (content, mode) in [("one", 0o644), ("two", 0o600), ("three", 0o666)] {
+            replace(&path, content.as_bytes(), mode).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
+        }
+        replace_durably(&path, b"four", 0o600).unwrap();
+        fs::create_dir(dir.path().join("folder")).unwrap();
+        replace(&dir.path().join("folder"), b"five", 0o600).unwrap_err();
+        assert_eq!(replace(Path::new("/"), b"", 0o600).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "no draft is left");
+    }
+}

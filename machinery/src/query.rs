@@ -1,0 +1,57 @@
+//! The parameters of a request.
+
+/// A request's parameters, decoded, in their order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads what follows the `?` of an address.
+    pub fn parse(query: Option<&str>) -> Self {
+        let decode = |text: &str| {
+            let text = text.replace('+', " ");
+            percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned()
+        };
+        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        Self(pairs.map(|(key, value)| (decode(key), decode(value))).collect())
+    }
+
+    /// The first value of a parameter that is not empty.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(known, value)| known == key && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a parameter.
+    pub fn all(&self, key: &str) -> Vec<String> {
+        self.0.iter().filter(|(known, _)| known == key).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// Whether a parameter is there, with or without a value.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == key)
+    }
+
+    /// Whether a parameter says yes.
+    pub fn flag(&self, key: &str) -> bool {
+        matches!(self.get(key), Some("1" | "true" | "True" | "TRUE" | "t" | "T"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded_in_their_order() {
+        let query =
+            Query::parse(Some("command=sh&command=-c&command=a+b%26c&tty=true&stdin=0&verbose&empty="));
+        assert_eq!(query.all("command"), ["sh", "-c", "a b&c"]);
+        assert_eq!((query.get("command"), query.get("empty"), query.get("none")), (Some("sh"), None, None));
+        assert_eq!((query.flag("tty"), query.flag("stdin"), query.flag("none")), (true, false, false));
+        assert_eq!((query.has("verbose"), query.has("none")), (true, false));
+        assert_eq!(Query::parse(None), Query::default());
+    }
+}
