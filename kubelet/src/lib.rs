@@ -5,8 +5,8 @@
 //!
 //! - `pod_workers` starts a `pod_worker` for each pod; `admission`* says whether the node takes it;
 //! - the worker reads the pod (`pod_spec`*) and what the runtime has of it (`runtime_state`*), asks `plan`* for
-//!   the next steps, and carries them out; `backoff`* says how long failures wait;
-//! - for that, `runtime_config`* makes what the runtime is asked for, with `dns`*, `downward`* and `labels`*;
+//!   the next steps, and carries them out; `backoff`* says how long failures wait, `go_duration`* writes it;
+//! - for that, `runtime_config`* makes what the runtime is asked for, with `dns`*, `downward`*, `labels`*;
 //!   `cri` asks it; `images`, `volumes` and `cgroups` prepare; `referenced_objects` gets what pods refer to;
 //! - `probes` watches running containers; `pod_status`* says what the API is told;
 //! - `node_status` keeps the Node and its lease; `node_network` the routes to other nodes' pods;
