@@ -87,6 +87,13 @@ fn refusals_are_kubernetes_own() {
     assert!(refusal.contains("cannot exec into a container in a completed pod"), "{refusal}");
 
     // After all this every daemon is the one that was started.
+    // Somebody reads the output who has read enough.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut shown = std::process::Command::new(e2e::bin_dir().join("skiff"));
+    shown.args(["status", "--name", cluster.name(), "--root"]).arg(cluster.root()).stdout(writer);
+    let left = String::from_utf8_lossy(&shown.output().unwrap().stderr).into_owned();
+    assert_eq!(left, "");
     let status = cluster.skiff(&["status"]);
     let restarted: Vec<&str> =
         status.lines().filter(|line| line.contains("running") && !line.trim_end().ends_with(" 0")).collect();
