@@ -58,12 +58,13 @@ impl Streams {
 
 type Socket<S> = WebSocketStream<S>;
 
-/// Joins a client and the runtime until the runtime is done or the client is gone.
+/// Joins a client and the runtime until the runtime is done, the client is gone, or it is over.
 pub(super) async fn join<C, R>(
     client: Socket<C>,
     runtime: R,
     streams: Streams,
     protocol: &str,
+    over: impl Future<Output = ()>,
 ) -> anyhow::Result<()>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -84,6 +85,7 @@ where
     tokio::select! {
         ended = outward => ended?,
         ended = inward => return ended,
+        () = over => {}
     }
     let bye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
     to_client.send(Message::Close(Some(bye))).await?;
@@ -189,7 +191,7 @@ mod tests {
         let client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
         let server = WebSocketStream::from_raw_socket(far, Role::Server, None).await;
         let (runtime, ours) = tokio::io::duplex(1 << 16);
-        let joined = tokio::task::spawn(join(server, ours, streams, protocol));
+        let joined = tokio::task::spawn(join(server, ours, streams, protocol, std::future::pending()));
         Session { client, runtime, joined }
     }
 

@@ -1,7 +1,9 @@
 //! Which path means what, and who may ask.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -33,6 +35,10 @@ pub(super) fn empty() -> Body {
 
 /// How many parts of a log may wait for a slow reader.
 const PARTS: usize = 8;
+/// How often the runtime is asked whether a container that somebody is attached to still runs.
+const ASK_RUNTIME: Duration = Duration::from_millis(500);
+/// How long the last output of a container may take to whoever is attached to it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -159,7 +165,8 @@ impl Server {
             stderr: streams.stderr && !streams.tty,
         };
         let url = self.backend.exec(wanted).await.map_err(Refusal::internal)?;
-        session::begin(&self.tasks, request, wish, Purpose::Command(streams), &url).await
+        let purpose = Purpose::Command(streams);
+        session::begin(&self.tasks, request, wish, purpose, &url, pending()).await
     }
 
     async fn attach(
@@ -170,17 +177,24 @@ impl Server {
         container: &str,
         query: &Query,
     ) -> Result<Response<Body>, Refusal> {
-        let streams = streams(query)?;
+        let mut streams = streams(query)?;
         let wish = Wish::of(request.headers(), Purpose::Command(streams))?;
+        let id = self.running(namespace, name, container).await?;
+        let pod = self.pod(namespace, name)?;
+        // Whether there is a terminal was settled when the container started; the runtime would
+        // close it, or wait for errors that never come, if it were told otherwise.
+        streams.stderr &= !streams.tty;
+        streams.tty = logs::has_terminal(&pod, container);
         let wanted = AttachRequest {
-            container_id: self.running(namespace, name, container).await?,
+            container_id: id.clone(),
             tty: streams.tty,
             stdin: streams.stdin,
             stdout: streams.stdout,
             stderr: streams.stderr && !streams.tty,
         };
         let url = self.backend.attach(wanted).await.map_err(Refusal::internal)?;
-        session::begin(&self.tasks, request, wish, Purpose::Command(streams), &url).await
+        let over = ended(Arc::clone(&self.backend), pod, container.to_owned(), id);
+        session::begin(&self.tasks, request, wish, Purpose::Command(streams), &url, over).await
     }
 
     async fn port_forward(
@@ -197,8 +211,20 @@ impl Server {
         let sandbox = sandbox.ok_or_else(|| Refusal::internal(format!("pod not found ({name:?})")))?;
         let wanted = PortForwardRequest { pod_sandbox_id: sandbox, port };
         let url = self.backend.port_forward(wanted).await.map_err(Refusal::internal)?;
-        session::begin(&self.tasks, request, wish, Purpose::Ports, &url).await
+        session::begin(&self.tasks, request, wish, Purpose::Ports, &url, pending()).await
     }
+}
+
+/// Ends a little after the container: what it said last has come through by then.
+async fn ended(backend: Arc<dyn Backend>, pod: Arc<Pod>, container: String, id: String) {
+    loop {
+        match backend.running(&pod, &container).await {
+            Ok(now) if now.as_ref() != Some(&id) => break,
+            // A runtime that does not answer says nothing about the container.
+            _ => tokio::time::sleep(ASK_RUNTIME).await,
+        }
+    }
+    tokio::time::sleep(LAST_WORDS).await;
 }
 
 /// The ports that a request names, if it names any: `port=80,443`, also several times.

@@ -77,13 +77,15 @@ impl Wish {
     }
 }
 
-/// Opens the runtime's side, then answers the client and joins the two in a task.
+/// Opens the runtime's side, then answers the client and joins the two in a task, until one of
+/// them goes or `over` says that there is nothing to talk about any more.
 pub(super) async fn begin(
     tasks: &Tasks,
     request: Request<Incoming>,
     wish: Wish,
     purpose: Purpose,
     url: &str,
+    over: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Response<super::routes::Body>, Refusal> {
     let wanted: Vec<&str> = match (&wish, purpose) {
         (Wish::Spdy { protocols }, _) => protocols.iter().map(String::as_str).collect(),
@@ -104,14 +106,14 @@ pub(super) async fn begin(
                 .map_err(|error| Refusal::internal(error.to_string()))?;
             headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
-            tasks.spawn_scoped("session", logged(websocket(client, runtime, purpose, protocol)));
+            tasks.spawn_scoped("session", logged(websocket(client, runtime, purpose, protocol, over)));
         }
         Wish::Spdy { .. } => {
             headers.insert(header::UPGRADE, HeaderValue::from_static(spdy::PROTOCOL));
             for value in chosen.get_all(STREAM_PROTOCOL) {
                 headers.append(STREAM_PROTOCOL, value.clone());
             }
-            tasks.spawn_scoped("session", logged(through(client, runtime)));
+            tasks.spawn_scoped("session", logged(through(client, runtime, over)));
         }
     }
     Ok(response)
@@ -125,9 +127,16 @@ async fn logged(session: impl Future<Output = anyhow::Result<()>>) {
 
 type Runtime = TokioIo<Upgraded>;
 
-async fn through(client: OnUpgrade, mut runtime: Runtime) -> anyhow::Result<()> {
+async fn through(
+    client: OnUpgrade,
+    mut runtime: Runtime,
+    over: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let mut client = TokioIo::new(client.await?);
-    tokio::io::copy_bidirectional(&mut client, &mut runtime).await?;
+    tokio::select! {
+        copied = tokio::io::copy_bidirectional(&mut client, &mut runtime) => copied.map(drop)?,
+        () = over => {}
+    }
     Ok(())
 }
 
@@ -136,11 +145,12 @@ async fn websocket(
     runtime: Runtime,
     purpose: Purpose,
     protocol: &'static str,
+    over: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let client = TokioIo::new(client.await?);
     let client = WebSocketStream::from_raw_socket(client, Role::Server, None).await;
     match purpose {
-        Purpose::Command(streams) => channels::join(client, runtime, streams, protocol).await,
+        Purpose::Command(streams) => channels::join(client, runtime, streams, protocol, over).await,
         Purpose::Ports => tunnel(client, runtime).await,
     }
 }

@@ -28,7 +28,7 @@ struct Runtime {
 impl Backend for Runtime {
     fn pods(&self) -> Vec<Arc<Pod>> {
         let pod = json!({"metadata": {"name": "web", "namespace": "default"},
-            "spec": {"containers": [{"name": "c"}]},
+            "spec": {"containers": [{"name": "c"}, {"name": "terminal", "tty": true}]},
             "status": {"containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": true,
                 "restartCount": 0, "containerID": "test://id-1", "state": {"running": {}}}]}});
         vec![Arc::new(serde_json::from_value(pod).unwrap())]
@@ -63,8 +63,9 @@ impl Backend for Runtime {
         Err("no stats".to_owned())
     }
 
-    async fn attach(&self, _request: AttachRequest) -> Result<String, String> {
-        Ok(format!("http://{}/gone", self.streaming))
+    async fn attach(&self, request: AttachRequest) -> Result<String, String> {
+        let place = if request.tty && !request.stderr { "attach/terminal" } else { "gone" };
+        Ok(format!("http://{}/{place}", self.streaming))
     }
 
     async fn port_forward(&self, _request: PortForwardRequest) -> Result<String, String> {
@@ -79,7 +80,8 @@ async fn play(stream: TcpStream) -> std::io::Result<()> {
     while !head.ends_with("\r\n\r\n") {
         stream.read_line(&mut head).await?;
     }
-    if !head.starts_with("POST /exec/token ") {
+    let attach = head.starts_with("POST /attach/terminal ");
+    if !attach && !head.starts_with("POST /exec/token ") {
         return stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\nno token\n").await;
     }
     assert!(
@@ -88,12 +90,17 @@ async fn play(stream: TcpStream) -> std::io::Result<()> {
     );
     let answer = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: SPDY/3.1\r\n\r\n";
     stream.write_all(answer.as_bytes()).await?;
-    for _ in ["error", "stdout"] {
+    for _ in 0..if attach { 3 } else { 2 } {
         let mut head = [0; 8];
         stream.read_exact(&mut head).await?;
         assert_eq!(head[..4], [0x80, 3, 0, 1]);
         let mut body = vec![0; usize::from(head[7])];
         stream.read_exact(&mut body).await?;
+    }
+    if attach {
+        // A runtime that never says that it is done.
+        stream.write_all(b"\0\0\0\x03\0\0\0\x04one\n").await?;
+        return stream.read_to_end(&mut Vec::new()).await.map(drop);
     }
     stream.write_all(b"\0\0\0\x03\x01\0\0\x04a b\n").await?;
     stream.write_all(b"\0\0\0\x01\x01\0\0\x02{}").await
@@ -253,14 +260,10 @@ async fn answers() {
     lab.tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
 }
 
-#[tokio::test]
-async fn an_exec_session_over_websocket() {
-    let lab = Lab::new().await;
+/// Begins a session.
+async fn session(lab: &Lab, path: &str) -> WebSocketStream<TlsStream<TcpStream>> {
     let mut stream = lab.connect(SERVER).await;
-    let request = format!(
-        "GET /exec/default/web/c?command=echo&command=a+b&output=1 HTTP/1.1\r\nhost: localhost\r\n\
-         connection: Upgrade\r\n{UPGRADE}\r\n"
-    );
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\n{UPGRADE}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -270,11 +273,31 @@ async fn an_exec_session_over_websocket() {
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     assert!(head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
     assert!(head.contains("sec-websocket-protocol: v5.channel.k8s.io\r\n"), "{head}");
-    let mut client = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
+    WebSocketStream::from_raw_socket(stream, Role::Client, None).await
+}
+
+#[tokio::test]
+async fn an_exec_session_over_websocket() {
+    let lab = Lab::new().await;
+    let mut client = session(&lab, "/exec/default/web/c?command=echo&command=a+b&output=1").await;
     let mut received = Vec::new();
     while let Some(Ok(Message::Binary(bytes))) = client.next().await {
         received.push(String::from_utf8(bytes.to_vec()).unwrap());
     }
     assert_eq!(received, ["\x01", "\x01a b\n", "\x03{}"]);
+    lab.tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
+
+/// What `kubectl run -it` asks for when its input is no terminal.
+#[tokio::test]
+async fn attaching_uses_the_containers_terminal_and_ends_with_the_container() {
+    let lab = Lab::new().await;
+    let mut client = session(&lab, "/attach/default/web/terminal?output=1&error=1&tty=false").await;
+    let mut received = Vec::new();
+    while let Some(Ok(Message::Binary(bytes))) = client.next().await {
+        received.push(String::from_utf8(bytes.to_vec()).unwrap());
+        lab.runtime.runs.store(received.len() < 2, Ordering::SeqCst);
+    }
+    assert_eq!(received, ["\x01", "\x01one\n"]);
     lab.tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
 }

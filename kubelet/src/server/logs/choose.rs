@@ -55,6 +55,16 @@ pub(in super::super) fn has_container(pod: &Pod, container: &str) -> bool {
     })
 }
 
+/// Whether the container of that name was started with a terminal.
+pub(in super::super) fn has_terminal(pod: &Pod, container: &str) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| {
+        let init = spec.init_containers.iter().flatten();
+        let usual = spec.containers.iter().chain(init).map(|known| (&known.name, known.tty));
+        let ephemeral = spec.ephemeral_containers.iter().flatten().map(|known| (&known.name, known.tty));
+        usual.chain(ephemeral).any(|(name, tty)| name == container && tty == Some(true))
+    })
+}
+
 fn status_of<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
     let status = pod.status.as_ref()?;
     let lists =

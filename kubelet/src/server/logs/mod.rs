@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::mpsc;
 
-pub(super) use choose::has_container;
+pub(super) use choose::{has_container, has_terminal};
 use line::Filter;
 
 use super::{Backend, Query, Refusal};
