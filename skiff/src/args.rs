@@ -57,8 +57,17 @@ impl ClusterArgs {
     pub fn existing(&self) -> anyhow::Result<Cluster> {
         crate::cluster::check_name(&self.name)?;
         let dir = self.dir();
-        let known = Cluster::load(&dir)?;
-        known.ok_or_else(|| anyhow::anyhow!("there is no cluster called {} in {}", self.name, dir.display()))
+        Cluster::load(&dir)?.ok_or_else(|| anyhow::anyhow!(self.missing()))
+    }
+
+    /// Says that the cluster is not there, and which ones are.
+    pub fn missing(&self) -> String {
+        let root = self.root.as_deref().unwrap_or(Path::new(crate::cluster::DEFAULT_ROOT));
+        match registration::names(root).as_slice() {
+            [] => format!("there is no cluster called {}, and no other one", self.name),
+            [other] => format!("there is no cluster called {}, but one called {other}", self.name),
+            others => format!("there is no cluster called {}; there are {}", self.name, others.join(", ")),
+        }
     }
 }
 
@@ -136,4 +145,26 @@ pub fn bin_dir() -> anyhow::Result<PathBuf> {
     }
     let program = std::env::current_exe()?;
     Ok(program.parent().unwrap_or(Path::new("/")).to_path_buf())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_missing_cluster_is_told_with_those_that_are_there() {
+        let root = tempfile::tempdir().unwrap();
+        let flags = ClusterArgs { name: "thre".into(), root: Some(root.path().into()) };
+        for name in ["aa-three", "aa-two"] {
+            let dir = root.path().join(name);
+            std::fs::create_dir(&dir).unwrap();
+            std::fs::write(dir.join("cluster.json"), "{}").unwrap();
+        }
+        std::fs::create_dir(root.path().join("no-cluster")).unwrap();
+        // This machine may have clusters of its own.
+        let told = flags.existing().unwrap_err().to_string();
+        assert!(told.starts_with("there is no cluster called thre; there are "), "{told}");
+        assert!(told.contains("aa-three, aa-two") && !told.contains("no-cluster"), "{told}");
+    }
 }

@@ -312,7 +312,8 @@ impl Cluster {
         }
     }
 
-    fn file_in(dir: &Path) -> PathBuf {
+    /// The description's file in a cluster's folder.
+    pub fn file_in(dir: &Path) -> PathBuf {
         dir.join("cluster.json")
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::args::ClusterArgs;
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, Store};
 use crate::{cgroups, containerd, files, firewall, kubeconfig, network, processes, registration, supervisor};
 
 /// Ends processes and removes all that does not outlive a boot.
@@ -40,8 +40,19 @@ pub fn stop(flags: &ClusterArgs) -> Result<()> {
     must_be_root()?;
     let cluster = flags.existing()?;
     halt(&cluster)?;
-    println!("Cluster {} is stopped; `skiff up --name {}` brings it back", cluster.name, cluster.name);
+    println!("{}", stopped(&cluster));
     Ok(())
+}
+
+/// What is left of a cluster that was stopped.
+fn stopped(cluster: &Cluster) -> String {
+    let name = &cluster.name;
+    match cluster.store {
+        Store::Memory => format!(
+            "Cluster {name} is stopped. Its objects were in memory and are gone; `skiff up --name {name}` brings it back empty"
+        ),
+        _ => format!("Cluster {name} is stopped; `skiff up --name {name}` brings it back"),
+    }
 }
 
 /// Removes the cluster. One that is not there is no failure.
@@ -49,7 +60,7 @@ pub fn down(flags: &ClusterArgs) -> Result<()> {
     cluster::check_name(&flags.name)?;
     let dir = flags.dir();
     let Some(cluster) = Cluster::load(&dir)? else {
-        println!("There is no cluster called {} in {}", flags.name, dir.display());
+        println!("Nothing to do: {}", flags.missing());
         return Ok(());
     };
     must_be_root()?;
@@ -86,4 +97,17 @@ fn empty(dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stopping_says_what_is_lost() {
+        let mut cluster = cluster::sample(1);
+        assert_eq!(stopped(&cluster), "Cluster two is stopped; `skiff up --name two` brings it back");
+        cluster.store = Store::Memory;
+        assert!(stopped(&cluster).contains("in memory and are gone"));
+    }
 }

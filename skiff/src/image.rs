@@ -146,27 +146,36 @@ pub fn names_in(path: &Path) -> Result<Vec<String>> {
     let packed =
         file.read(&mut magic).with_context(|| format!("cannot read {shown}"))? == 2 && magic == [0x1f, 0x8b];
     let file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}"))?;
+    let mut begun = false;
     let found = match packed {
-        true => index_of(flate2::read::GzDecoder::new(file)),
-        false => index_of(file),
+        true => index_of(flate2::read::GzDecoder::new(file), &mut begun),
+        false => index_of(file, &mut begun),
     };
     match found {
         Ok(Some(names)) => Ok(names),
         Ok(None) => {
             bail!("{shown} is a tar file but no image archive: neither manifest.json nor index.json is in it")
         }
+        Err(e) if begun => bail!("{shown} begins as a tar file but is damaged or cut off: {e:#}"),
         Err(_) => bail!(
             "{shown} is no image archive: expected a tar file as `docker save` or `ctr images export` write it"
         ),
     }
 }
 
-/// The names in an archive; `None` if it is a tar of something else.
-fn index_of(archive: impl Read) -> Result<Option<Vec<String>>> {
+/// The name as people type it: without what is the same for all of Docker's.
+fn familiar(name: &str) -> String {
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    name.strip_prefix("library/").unwrap_or(name).to_owned()
+}
+
+/// The names in an archive; `None` if it is a tar of something else. Notes whether it began as a tar.
+fn index_of(archive: impl Read, begun: &mut bool) -> Result<Option<Vec<String>>> {
     let mut found = None;
     let mut archive = tar::Archive::new(archive);
     for entry in archive.entries()? {
         let mut entry = entry?;
+        *begun = true;
         let path = entry.path()?.to_string_lossy().into_owned();
         let name = path.trim_start_matches("./");
         if !matches!(name, "manifest.json" | "index.json") {
@@ -182,15 +191,13 @@ fn index_of(archive: impl Read) -> Result<Option<Vec<String>>> {
                 .flatten()
                 .filter_map(|image| image["RepoTags"].as_array())
                 .flatten()
-                .filter_map(|tag| tag.as_str().map(String::from))
+                .filter_map(|tag| tag.as_str().map(familiar))
                 .collect(),
             _ => index["manifests"]
                 .as_array()
                 .into_iter()
                 .flatten()
-                .filter_map(|image| {
-                    image["annotations"]["io.containerd.image.name"].as_str().map(String::from)
-                })
+                .filter_map(|image| image["annotations"]["io.containerd.image.name"].as_str().map(familiar))
                 .collect(),
         };
         let known: &mut Vec<String> = found.get_or_insert_default();
@@ -228,6 +235,35 @@ mod tests {
         std::io::Write::write_all(&mut packed, &image().archive().unwrap()).unwrap();
         std::fs::write(&path, packed.finish().unwrap()).unwrap();
         assert_eq!(names_in(&path).unwrap(), ["hello:v1"]);
+    }
+
+    #[test]
+    fn all_kinds_of_archives_name_all_images_alike() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("two.tar");
+        let manifest = json!([{"RepoTags": ["nginx:alpine"]}, {"RepoTags": ["a/b:1", "localhost:5000/c:1"]}]);
+        let named = |name: &str| json!({"annotations": {"io.containerd.image.name": name}});
+        let index = json!({"manifests":
+            [named("docker.io/library/nginx:alpine"), named("docker.io/a/b:1"), named("localhost:5000/c:1")]});
+        let files = [("manifest.json", &manifest), ("index.json", &index)];
+        for wanted in [&files[..1], &files[1..], &files[..]] {
+            let mut tar = tar::Builder::new(Vec::new());
+            for (name, content) in wanted {
+                append(&mut tar, name, content.to_string().as_bytes(), 0o644).unwrap();
+            }
+            std::fs::write(&path, tar.into_inner().unwrap()).unwrap();
+            assert_eq!(names_in(&path).unwrap(), ["a/b:1", "localhost:5000/c:1", "nginx:alpine"]);
+        }
+    }
+
+    #[test]
+    fn an_archive_that_ends_early_is_called_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("half.tar");
+        let whole = image().archive().unwrap();
+        std::fs::write(&path, &whole[..700]).unwrap();
+        let refusal = names_in(&path).unwrap_err().to_string();
+        assert!(refusal.contains("damaged or cut off"), "{refusal}");
     }
 
     #[test]

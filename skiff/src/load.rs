@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::args::LoadArgs;
 use crate::cluster::Cluster;
-use crate::{containerd, image};
+use crate::{containerd, image, supervisor};
 
 /// Loads archives into every node, the nodes at the same time.
 pub fn into_all(cluster: &Cluster, archives: &[PathBuf]) -> Result<()> {
@@ -27,6 +27,13 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     Ok(std::path::absolute(path)?)
 }
 
+/// Fails if there is no containerd to load into.
+fn must_run(cluster: &Cluster) -> Result<()> {
+    let name = &cluster.name;
+    ensure!(supervisor::any_runs(cluster), "{name} is stopped: `skiff up --name {name}` brings it back");
+    Ok(())
+}
+
 /// Loads what the flags say.
 pub fn run(flags: &LoadArgs) -> Result<()> {
     let cluster = flags.cluster.existing()?;
@@ -34,9 +41,32 @@ pub fn run(flags: &LoadArgs) -> Result<()> {
     for archive in &flags.images {
         names.extend(image::names_in(archive)?);
     }
+    names.sort();
+    names.dedup();
+    must_run(&cluster)?;
     let archives: Vec<PathBuf> = flags.images.iter().map(|path| absolute(path)).collect::<Result<_>>()?;
     into_all(&cluster, &archives)?;
     let nodes: Vec<String> = cluster.all_nodes().into_iter().map(|node| node.name).collect();
     println!("Loaded {} into {}", names.join(", "), nodes.join(", "));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{cluster, daemons, processes};
+
+    #[test]
+    fn a_stopped_cluster_takes_no_images() {
+        let dir = tempfile::tempdir().unwrap();
+        let cluster = Cluster { dir: dir.path().into(), ..cluster::sample(1) };
+        let told = must_run(&cluster).unwrap_err().to_string();
+        assert_eq!(told, "two is stopped: `skiff up --name two` brings it back");
+        std::fs::create_dir(cluster.run_dir()).unwrap();
+        let this = processes::identity(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let daemon = daemons::table(&cluster).remove(0);
+        supervisor::Record::new(this, 0).write(&cluster.run_dir().join(daemon.record())).unwrap();
+        must_run(&cluster).unwrap();
+    }
 }

@@ -51,8 +51,8 @@ pub fn find(name: &str, root: Option<&Path>) -> PathBuf {
     }
 }
 
-/// All clusters of this machine: registered ones and those below `root`.
-pub fn known(root: &Path) -> Result<Vec<Cluster>> {
+/// The folders that may hold clusters: registered ones and those below `root`.
+fn candidates(root: &Path) -> Vec<PathBuf> {
     let mut dirs = Vec::new();
     for entry in fs::read_dir(DIR).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().ends_with(".cluster") {
@@ -64,8 +64,22 @@ pub fn known(root: &Path) -> Result<Vec<Cluster>> {
     }
     dirs.sort();
     dirs.dedup();
-    let loaded = dirs.iter().map(|dir| Cluster::load(dir));
-    loaded.filter_map(Result::transpose).collect()
+    dirs
+}
+
+/// All clusters of this machine: registered ones and those below `root`.
+pub fn known(root: &Path) -> Result<Vec<Cluster>> {
+    candidates(root).iter().map(|dir| Cluster::load(dir)).filter_map(Result::transpose).collect()
+}
+
+/// The names of all clusters, also of those that only root may look into.
+pub fn names(root: &Path) -> Vec<String> {
+    let clusters = candidates(root).into_iter().filter(|dir| Cluster::file_in(dir).exists());
+    let mut names: Vec<String> =
+        clusters.filter_map(|dir| Some(dir.file_name()?.to_string_lossy().into_owned())).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// Registers a cluster. Refuses a name that lives in another folder.

@@ -86,7 +86,7 @@ pub async fn run(flags: &ClusterArgs) -> Result<()> {
     let cluster = flags.existing()?;
     let table = daemons::table(&cluster);
     let records: Vec<_> = table.iter().map(|daemon| supervisor::record_of(&cluster, daemon)).collect();
-    let alive = records.iter().flatten().any(|record| processes::runs(record.process));
+    let alive = supervisor::any_runs(&cluster);
     let lost = alive && supervisor::running(&cluster).is_none();
     println!("Cluster {} in {}, API server {}\n", cluster.name, cluster.dir.display(), cluster.server());
     let now = jiff::Timestamp::now();

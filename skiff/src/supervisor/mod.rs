@@ -42,6 +42,12 @@ pub fn running(cluster: &Cluster) -> Option<Record> {
     processes::runs(record.process).then_some(record)
 }
 
+/// Whether any daemon of the cluster runs.
+pub fn any_runs(cluster: &Cluster) -> bool {
+    let records = daemons::table(cluster).into_iter().filter_map(|daemon| record_of(cluster, &daemon));
+    records.into_iter().any(|record| processes::runs(record.process))
+}
+
 /// Starts the supervisor unless it runs; it outlives this process.
 pub fn ensure(cluster: &Cluster) -> Result<bool> {
     if running(cluster).is_some() {
