@@ -91,6 +91,7 @@ pub struct Api {
     pub tasks: Tasks,
     address: SocketAddr,
     bootstrapped: AtomicBool,
+    been_ready: AtomicBool,
     shutting_down: AtomicBool,
 }
 
@@ -188,6 +189,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
         tasks: tasks.clone(),
         address,
         bootstrapped: AtomicBool::new(false),
+        been_ready: AtomicBool::new(false),
         shutting_down: AtomicBool::new(false),
     });
     // Custom kinds are served from the first request on.

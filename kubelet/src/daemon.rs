@@ -147,6 +147,12 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     kubelet.services.wait_synced().await;
     kubelet.nodes.wait_synced().await;
     start_pods(&kubelet).await;
+    tracing::info!(
+        version = api::VERSION,
+        node = config.node,
+        pods = kubelet.pods.list().len(),
+        "The kubelet looks after its pods"
+    );
     working.open();
     keep_disk_free(&config, &kubelet, tasks);
     Ok(())

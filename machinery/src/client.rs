@@ -116,7 +116,7 @@ pub async fn wait_ready(client: &kube::Client, stop: &CancellationToken) -> bool
         match asked {
             Ok(()) => return true,
             Err(error) if backoff.is_fresh() => {
-                tracing::info!(error = crate::logging::chain(&error), "Waiting for the API server");
+                tracing::info!(error = obstacle(&error), "Waiting for the API server");
             }
             Err(error) => {
                 tracing::debug!(error = crate::logging::chain(&error), "Waiting for the API server");
@@ -129,6 +129,17 @@ pub async fn wait_ready(client: &kube::Client, stop: &CancellationToken) -> bool
     }
 }
 
+/// Why the API server is not ready, in few words: of its answer only the checks that failed.
+fn obstacle(error: &kube::Error) -> String {
+    let kube::Error::Api(status) = error else { return crate::logging::chain(error) };
+    let failed: Vec<&str> =
+        status.message.lines().filter_map(|line| line.strip_prefix("[-]")?.split(' ').next()).collect();
+    match failed.is_empty() {
+        true => format!("it answers {}", status.code),
+        false => format!("it is not done with {}", failed.join(", ")),
+    }
+}
+
 async fn is_ready(client: &kube::Client) -> Result<(), kube::Error> {
     let request = Request::get("/readyz").body(Vec::new()).map_err(kube::Error::HttpError)?;
     client.request_text(request).await.map(drop)
@@ -137,6 +148,20 @@ async fn is_ready(client: &kube::Client) -> Result<(), kube::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_is_told_in_few_words() {
+        let refused = |message: &str| {
+            kube::Error::Api(Box::new(kube::core::Status {
+                message: message.into(),
+                code: 500,
+                ..Default::default()
+            }))
+        };
+        let answer = "[+]ping ok\n[-]etcd failed: reason withheld\n[-]x failed: reason withheld\nreadyz check failed\n";
+        assert_eq!(obstacle(&refused(answer)), "it is not done with etcd, x");
+        assert_eq!(obstacle(&refused("")), "it answers 500");
+    }
 
     #[tokio::test]
     async fn a_missing_kubeconfig_is_named() {

@@ -1,6 +1,7 @@
 //! `/healthz`, `/livez` and `/readyz`: open to everybody, like upstream's defaults.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::{Response, StatusCode};
 
@@ -23,6 +24,9 @@ pub async fn serve(api: &Arc<Api>, path: &str, query: &str) -> Option<Response<B
     if endpoint == "readyz" {
         let stopping = api.shutting_down();
         checks.push(("shutdown", if stopping { Err("process is shutting down".into()) } else { Ok(()) }));
+        if checks.iter().all(|(_, result)| result.is_ok()) {
+            api.been_ready.store(true, Ordering::Release);
+        }
     }
     if let Some(only) = only {
         checks.retain(|(name, _)| *name == only);
@@ -31,6 +35,8 @@ pub async fn serve(api: &Arc<Api>, path: &str, query: &str) -> Option<Response<B
         }
     }
     let failed = checks.iter().any(|(name, result)| result.is_err() && !excluded.contains(name));
+    // Whoever waits for a server that is starting asks again and again.
+    let starting = !api.been_ready.load(Ordering::Acquire);
     let verbose = failed || query.split('&').any(|p| p == "verbose" || p.starts_with("verbose="));
     if !verbose {
         return Some(response::text(StatusCode::OK, "ok"));
@@ -42,7 +48,11 @@ pub async fn serve(api: &Arc<Api>, path: &str, query: &str) -> Option<Response<B
             Ok(()) => format!("[+]{name} ok\n"),
             // The reason stays in the log: this endpoint is open to everybody.
             Err(reason) => {
-                tracing::warn!(check = name, %reason, "health check failed");
+                if starting {
+                    tracing::debug!(check = name, %reason, "not ready yet");
+                } else {
+                    tracing::warn!(check = name, %reason, "health check failed");
+                }
                 format!("[-]{name} failed: reason withheld\n")
             }
         });

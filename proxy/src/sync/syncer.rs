@@ -15,6 +15,7 @@ use crate::services::ServicePort;
 pub struct Syncer {
     rules: Rules,
     written: Option<Ruleset>,
+    told: bool,
     udp: UdpServices,
     metrics: Metrics,
 }
@@ -22,7 +23,7 @@ pub struct Syncer {
 impl Syncer {
     /// Knows nothing yet of what the kernel has.
     pub fn new(rules: Rules, metrics: Metrics) -> Syncer {
-        Syncer { rules, written: None, udp: UdpServices::default(), metrics }
+        Syncer { rules, written: None, told: false, udp: UdpServices::default(), metrics }
     }
 
     /// Distrusts what was written.
@@ -53,6 +54,13 @@ impl Syncer {
                 .inspect_err(|_| self.metrics.failed(full))?;
             let took = started.elapsed();
             self.metrics.synced(full, took.as_secs_f64(), &wanted);
+            if !std::mem::replace(&mut self.told, true) {
+                tracing::info!(
+                    node = self.rules.node,
+                    services = ports.len(),
+                    "The rules for services stand"
+                );
+            }
             tracing::debug!(?took, full, bytes = text.len(), services = ports.len(), "Wrote rules");
         }
         self.written = Some(wanted);
