@@ -40,6 +40,7 @@ pub fn stop(flags: &ClusterArgs) -> Result<()> {
     must_be_root()?;
     let cluster = flags.existing()?;
     halt(&cluster)?;
+    network::close(&cluster)?;
     println!("{}", stopped(&cluster));
     Ok(())
 }

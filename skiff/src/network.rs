@@ -145,8 +145,40 @@ fn run(batch: &Batch) -> Result<()> {
     Ok(())
 }
 
+/// After every other route, so that it only ever catches what has no way of its own.
+const LAST: u32 = 65_535;
+
+fn ranges(cluster: &Cluster) -> [Ipv4Net; 3] {
+    let ranges = &cluster.ranges;
+    [ranges.nodes, ranges.pods, ranges.services]
+}
+
+/// What `ip` has to do so that no packet for the cluster leaves the machine while nobody is there.
+fn closing(cluster: &Cluster) -> String {
+    let route = |range: Ipv4Net| format!("route replace unreachable {range} metric {LAST}\n");
+    ranges(cluster).into_iter().map(route).collect()
+}
+
+/// Takes back what [`closing`] did, given the unreachable ranges.
+fn opening(cluster: &Cluster, closed: &[Ipv4Net]) -> String {
+    let route = |range: &Ipv4Net| format!("route delete unreachable {range} metric {LAST}\n");
+    ranges(cluster).iter().filter(|range| closed.contains(range)).map(route).collect()
+}
+
+/// Answers for the addresses of a cluster that is stopped; they would go out by the default route.
+pub fn close(cluster: &Cluster) -> Result<()> {
+    run(&Batch { netns: None, commands: closing(cluster) })
+}
+
+fn open(cluster: &Cluster) -> Result<()> {
+    let metric = LAST.to_string();
+    let commands = opening(cluster, &routes(&["type", "unreachable", "metric", &metric])?);
+    if commands.is_empty() { Ok(()) } else { run(&Batch { netns: None, commands }) }
+}
+
 /// Sets the cluster's network up, or repairs it.
 pub fn ensure(cluster: &Cluster) -> Result<()> {
+    open(cluster)?;
     let present = observe()?;
     for port in ports(cluster) {
         // A name left behind by a reboot or a kill has nothing mounted on it.
@@ -235,6 +267,7 @@ pub fn remove(cluster: &Cluster) -> Result<()> {
         while nix::mount::umount2(&path, nix::mount::MntFlags::MNT_DETACH).is_ok() {}
         keep(fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display())));
     }
+    keep(open(cluster));
     // The kernel takes a veth pair away some time after its namespace; do not wait for it.
     let link_prefix = format!("skiff{}-", cluster.ranges.index);
     for link in names_in("/sys/class/net")?.into_iter().filter(|link| link.starts_with(&link_prefix)) {
@@ -262,8 +295,14 @@ fn exists(link: &str) -> bool {
 
 /// The ranges that this machine's routes lead to.
 pub fn routed_ranges() -> Result<Vec<Ipv4Net>> {
+    routes(&["table", "all"])
+}
+
+/// The ranges of the routes that `ip route show` selects.
+fn routes(selector: &[&str]) -> Result<Vec<Ipv4Net>> {
     let output = Command::new("ip")
-        .args(["-4", "route", "show", "table", "all"])
+        .args(["-4", "route", "show"])
+        .args(selector)
         .output()
         .context("cannot start ip")?;
     if !output.status.success() {
@@ -322,6 +361,20 @@ mod tests {
                 "netns add skiff-two-node-1",
                 "link add skiff1-n1 type veth peer name eth0 netns skiff-two-node-1"
             ]
+        );
+    }
+
+    #[test]
+    fn a_stopped_cluster_answers_nowhere_and_opening_takes_all_of_that_back() {
+        let cluster = sample(1);
+        let closed = "route replace unreachable 10.60.1.0/24 metric 65535\n\
+                      route replace unreachable 10.243.0.0/16 metric 65535\n\
+                      route replace unreachable 10.97.0.0/16 metric 65535\n";
+        assert_eq!(closing(&cluster), closed);
+        assert_eq!(opening(&cluster, &ranges(&cluster)), closed.replace("replace", "delete"));
+        assert_eq!(
+            opening(&cluster, &ranges(&Cluster { ranges: crate::ranges::Ranges::of(2), ..cluster.clone() })),
+            ""
         );
     }
 
