@@ -35,7 +35,7 @@ fn full(bytes: impl Into<Bytes>) -> Told {
     Full::new(bytes.into()).boxed_unsync()
 }
 
-/// Tells what it was asked; redirects below `/old/`; echoes after an upgrade; never ends at `/endless`.
+/// Tells what it was asked; redirects below `/old/`; refuses an upgrade or echoes after it; never ends at `/endless`.
 async fn backend(mut request: Request<Incoming>) -> Result<Response<Told>, Infallible> {
     let path = request.uri().to_string();
     if let Some(rest) = path.strip_prefix("/old/") {
@@ -51,6 +51,9 @@ async fn backend(mut request: Request<Incoming>) -> Result<Response<Told>, Infal
             Some((Ok(Frame::data(Bytes::from("more"))), ()))
         });
         return Ok(Response::new(StreamBody::new(frames).boxed_unsync()));
+    }
+    if request.headers().get("upgrade").is_some_and(|wanted| wanted == "refused") {
+        return Ok(Response::builder().status(500).body(full("container not found (\"c\")")).unwrap());
     }
     if request.headers().contains_key("upgrade") {
         let upgrade = hyper::upgrade::on(&mut request);
@@ -389,6 +392,15 @@ fn the_kubelet_of_a_pods_node_answers_for_it() {
         let mut buffer = [0; 5];
         stream.read_exact(&mut buffer).await.unwrap();
         assert_eq!(&buffer, b"HELLO");
+        let mut client = raw::http1(server.port).await;
+        let headers = [("connection", "Upgrade"), ("upgrade", "refused")];
+        let answer = client.send_request(raw::request("GET", &path, &headers, "")).await.unwrap();
+        assert_eq!(answer.status(), 500);
+        let told: Value = serde_json::from_str(&raw::text(answer).await).unwrap();
+        assert_eq!(
+            (&told["reason"], &told["message"]),
+            (&json!("InternalError"), &json!("container not found (\"c\")"))
+        );
 
         let closed = TcpListener::bind((namespace::ADDRESS, 0)).await.unwrap().local_addr().unwrap().port();
         server.send("PATCH", "/api/v1/nodes/n/status", &status(closed)).await;

@@ -156,7 +156,7 @@ async fn get(kubelet: &Backend, target: &str) -> Result<Response<Body>, Status> 
     let request = onward(kubelet, Method::GET, target)?;
     let answer = kubelet.send(request).await.map_err(unreachable)?;
     if answer.status() != StatusCode::OK {
-        return Err(refusal(answer).await);
+        return Err(refusal(answer, Status::internal).await);
     }
     let (parts, body) = answer.into_parts();
     let mut response = Response::new(kubelet.through(body));
@@ -183,13 +183,15 @@ async fn upgrade(
     }
     let answer = kubelet.send(onward).await.map_err(unreachable)?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(refusal(answer).await);
+        // Clients put words of their own before these.
+        return Err(refusal(answer, |text| Status::failure(500, "InternalError", text)).await);
     }
     Ok(kubelet.join(hyper::upgrade::on(&mut request), answer))
 }
 
-/// What a kubelet's refusal means to the caller: its own `Status`, or its text.
-async fn refusal(answer: Response<Incoming>) -> Status {
+/// What a kubelet's refusal means to the caller: its own `Status`, or its text; `failure` says how it
+/// tells of the kubelet's own trouble.
+async fn refusal(answer: Response<Incoming>, failure: impl FnOnce(String) -> Status) -> Status {
     let code = answer.status().as_u16();
     let bytes = crate::body::read(answer.into_body()).await.unwrap_or_default();
     if let Ok(status) = serde_json::from_slice::<Status>(&bytes)
@@ -202,6 +204,6 @@ async fn refusal(answer: Response<Incoming>) -> Status {
     match code {
         400 => Status::bad_request(text),
         404 => Status::failure(404, "NotFound", text),
-        _ => Status::internal(text),
+        _ => failure(text),
     }
 }

@@ -16,6 +16,9 @@ use crate::go_duration;
 use crate::pod_spec::{self, RestartPolicy, Role};
 use crate::runtime_state::{ContainerView, PodView, SandboxView, State};
 
+/// What is said of a pod that gets another sandbox.
+pub const SANDBOX_CHANGED: &str = "Pod sandbox changed, it will be killed and re-created.";
+
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -189,7 +192,7 @@ fn without_sandbox(s: &Situation<'_>, plan: &mut Plan) {
         .containers
         .iter()
         .filter(|c| matches!(c.state, State::Running | State::Unknown))
-        .map(|c| stop_for_restart(s, c, "Pod sandbox changed, it will be killed and re-created."))
+        .map(|c| stop_for_restart(s, c, SANDBOX_CHANGED))
         .collect();
     if !stranded.is_empty() {
         plan.steps.push(Step::Stop(stranded));

@@ -12,7 +12,7 @@ use machinery::events::EventType::{Normal, Warning};
 use super::{PAUSE, Worker, hooks};
 use crate::dns;
 use crate::log_rotation;
-use crate::plan::{Hold, Step, Stop, Waiting};
+use crate::plan::{Hold, SANDBOX_CHANGED, Step, Stop, Waiting};
 use crate::pod_spec::{self, Role};
 use crate::runtime_config::{names, resources, sandbox};
 use crate::runtime_state::PodView;
@@ -101,6 +101,9 @@ impl Worker {
     }
 
     async fn make_sandbox(&mut self, pod: &Arc<Pod>, attempt: u32) -> Result<(), Timestamp> {
+        if attempt > 0 {
+            self.kubelet.notes.pod(pod, Normal, "SandboxChanged", SANDBOX_CHANGED);
+        }
         let node = self.kubelet.node_facts();
         let around = Around { pod_ips: &[], node: &node };
         let Some(set_up) = self.unless_unwanted(self.kubelet.volumes.set_up(pod, around)).await else {
