@@ -174,6 +174,11 @@ impl Args {
             "--service-cluster-ip-range {} must have a prefix of 12 to 29 bits",
             self.service_cluster_ip_range
         );
+        anyhow::ensure!(!self.request_timeout.is_zero(), "--request-timeout must be longer than nothing");
+        anyhow::ensure!(
+            self.service_account_key_file.is_empty() || self.service_account_signing_key_file.is_some(),
+            "--service-account-key-file needs --service-account-signing-key-file"
+        );
         let store = self.etcd_servers.map_or(self.store, |servers| format!("etcd:{servers}"));
         let mut store: StoreConfig = store
             .parse::<StoreConfig>()

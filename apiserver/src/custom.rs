@@ -21,6 +21,7 @@ use api::{
     object::ObjectExt as _,
     status::Status,
 };
+use machinery::backoff::Backoff;
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -42,9 +43,11 @@ use crate::{
 const GROUP: &str = "apiextensions.k8s.io";
 const DEFINITIONS: (&str, &str, &str) = (GROUP, "v1", "customresourcedefinitions");
 const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
-/// When objects that do not go at once are looked at again.
+/// When objects that do not go at once, or what failed, are looked at again,
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
-/// How long to wait after something failed.
+/// and at last, after ever longer pauses.
+const LOOK_AGAIN_AT_LAST: Duration = Duration::from_secs(30);
+/// How long to wait for a write to be seen.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the custom kinds of the table were made from.
@@ -150,20 +153,23 @@ fn read(object: &CachedObject) -> Option<Value> {
 
 /// The kind of a path and the table it is in. Before it is said that there is none, the definitions are
 /// brought up to what the store has.
+///
+/// # Errors
+/// When the store does not answer: nobody may take that for a kind that is gone.
 pub async fn find(
     api: &Arc<Api>,
     group: &str,
     version: &str,
     plural: &str,
-) -> Option<(Arc<Table>, Arc<Kind>)> {
+) -> Result<Option<(Arc<Table>, Arc<Kind>)>, Status> {
     let table = api.table();
     if let Some(kind) = table.find(group, version, plural).cloned() {
-        return Some((table, kind));
+        return Ok(Some((table, kind)));
     }
-    api.cache.fresh().await.ok()?;
+    api.cache.fresh().await.map_err(store_failed)?;
     let table = api.table();
-    let kind = table.find(group, version, plural).cloned()?;
-    Some((table, kind))
+    let kind = table.find(group, version, plural).cloned();
+    Ok(kind.map(|kind| (table, kind)))
 }
 
 /// Follows the definitions until the server stops.
@@ -171,43 +177,54 @@ pub async fn run(api: Arc<Api>) {
     let Some(resource) = api.cache.resource(PREFIX) else { return };
     while !api.stopping() {
         let Ok(mut watcher) = resource.watch(WatchFrom::Initial, Scope::All, None) else { return };
+        let mut backoff = Backoff::new(LOOK_AGAIN, LOOK_AGAIN_AT_LAST);
         loop {
             api.table();
-            let wait = match settle(&api, &resource).await {
-                Ok(true) => Duration::MAX,
-                Ok(false) => LOOK_AGAIN,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot bring custom kinds in order yet");
-                    PAUSE
-                }
-            };
+            let wait = if settle(&api, &resource).await { Duration::MAX } else { backoff.pause() };
             tokio::select! {
                 () = api.stop.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
-                events = watcher.next(64) => if events.is_err() { break },
+                events = watcher.next(64) => {
+                    if events.is_err() {
+                        break;
+                    }
+                    backoff = Backoff::new(LOOK_AGAIN, LOOK_AGAIN_AT_LAST);
+                }
             }
         }
     }
 }
 
-/// Brings all definitions in order; false when some wait for their objects to go.
-async fn settle(api: &Arc<Api>, resource: &Resource) -> Result<bool, Status> {
+/// Brings all definitions in order; false when some wait for their objects to go, or could not be written.
+async fn settle(api: &Arc<Api>, resource: &Resource) -> bool {
     let mut done = true;
     let mut all: Vec<Value> =
         resource.snapshot().objects.scan(&Scope::All, None).filter_map(|object| read(object)).collect();
     // Who came first has the first claim to a name.
     all.sort_by_key(|d| (d.meta_str("creationTimestamp").to_owned(), d.name().to_owned()));
     for i in 0..all.len() {
-        if all[i].is_deleting() {
-            done &= end(api, &all[i]).await?;
-        } else if let Some(status) = names::status(&all[i], &all, &now()) {
-            let name = all[i].name().to_owned();
-            if write(api, &name, Part::Status, |d| d["status"] = status.clone(), &all[i]).await? {
-                all[i]["status"] = status;
-            }
+        let settled = settle_one(api, &mut all, i).await;
+        // One that cannot be brought in order does not hold up the others.
+        done &= settled.unwrap_or_else(|error| {
+            tracing::warn!(name = all[i].name(), %error, "cannot bring a custom kind in order yet");
+            false
+        });
+    }
+    done
+}
+
+/// Brings one definition in order, given all of them.
+async fn settle_one(api: &Arc<Api>, all: &mut [Value], i: usize) -> Result<bool, Status> {
+    if all[i].is_deleting() {
+        return end(api, &all[i]).await;
+    }
+    if let Some(status) = names::status(&all[i], all, &now()) {
+        let name = all[i].name().to_owned();
+        if write(api, &name, Part::Status, |d| d["status"] = status.clone(), &all[i]).await? {
+            all[i]["status"] = status;
         }
     }
-    Ok(done)
+    Ok(true)
 }
 
 /// Changes a definition that is still as it was seen; false when it is not, and will be looked at again.
@@ -294,6 +311,10 @@ async fn delete_all(api: &Arc<Api>, definition: &Value) -> Result<usize, Status>
     };
     let ctx = internal(api, (group, &kind.version, plural), None, None)?;
     for object in ctx.resource.snapshot().objects.scan(&Scope::All, None) {
+        // Its deletion has begun; what is left is for its finalizers' owners to do.
+        if read(object).is_some_and(|object| object.is_deleting()) {
+            continue;
+        }
         let namespace = kind.namespaced.then(|| object.namespace().to_owned());
         let one: Ctx = ctx.in_namespace(namespace);
         match delete_object(&one, object.name(), &DeleteOptions::default()).await {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node, Pod, ServiceAccount};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use machinery::tasks::Tasks;
 use machinery::tls::TlsSource;
@@ -264,8 +265,11 @@ async fn gates_and_other_schedulers_are_respected_and_importance_counts() {
     lab.pod("gated", json!({"schedulingGates": [{"name": "example.com/wait"}]})).await;
     lab.pod("foreign", json!({"schedulerName": "mine"})).await;
     lab.pod("older", cpu("600m")).await;
+    let class = json!({"metadata": {"name": "urgent"}, "value": 1000});
+    let classes: Api<PriorityClass> = Api::all(lab.client.clone());
+    classes.create(&PostParams::default(), &serde_json::from_value(class).unwrap()).await.unwrap();
     let mut important = cpu("600m");
-    important["priority"] = json!(1000);
+    important["priorityClassName"] = json!("urgent");
     lab.pod("important", important).await;
     lab.start_scheduler(false).await;
     assert_eq!(lab.node_of("important").await, "node-1");

@@ -11,6 +11,7 @@ use prometheus_client::{
 
 use super::priority::{Priority, Refused};
 use crate::{
+    registry::Table,
     request::{Target, Verb},
     response::{self, Body},
 };
@@ -36,8 +37,22 @@ struct Counted {
 }
 
 impl Labels {
-    /// Reads the labels off a request. Resources that are not served are counted without a name, so that
-    /// nobody can make labels up.
+    /// The same, without names that are not served: nobody can make labels up and so grow their set.
+    pub fn known_to(self, table: &Table) -> Self {
+        let kind = table.find(&self.group, &self.version, &self.resource);
+        if kind.is_some_and(|k| self.subresource.is_empty() || k.subresource(&self.subresource).is_some()) {
+            return self;
+        }
+        Self {
+            verb: self.verb,
+            group: String::new(),
+            version: String::new(),
+            resource: String::new(),
+            subresource: String::new(),
+        }
+    }
+
+    /// Reads the labels off a request.
     pub fn of(method: &Method, target: &Target, watch: bool) -> Self {
         let resource = match target {
             Target::Resource(path) => Verb::of(method, path, watch).map(|verb| (verb, path.clone())),
@@ -134,26 +149,6 @@ impl Default for Metrics {
 impl Metrics {
     /// Counts an answered request.
     pub fn observe(&self, labels: Labels, code: StatusCode, took: Duration) {
-        // Unknown resources would let callers grow the label set without bound.
-        let looked_up = !matches!(
-            code,
-            StatusCode::NOT_FOUND
-                | StatusCode::UNAUTHORIZED
-                | StatusCode::URI_TOO_LONG
-                | StatusCode::METHOD_NOT_ALLOWED
-        );
-        let known = looked_up || labels.resource.is_empty();
-        let labels = if known {
-            labels
-        } else {
-            Labels {
-                resource: String::new(),
-                group: String::new(),
-                version: String::new(),
-                subresource: String::new(),
-                verb: labels.verb,
-            }
-        };
         if labels.verb != "WATCH" {
             self.durations.get_or_create(&labels).observe(took.as_secs_f64());
         }
@@ -185,5 +180,25 @@ impl Metrics {
         let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{registry::Registry, request};
+
+    #[test]
+    fn nobody_makes_labels_up() {
+        let table = Registry::builtin().table();
+        let labels = |path: &str| {
+            let labels = Labels::of(&Method::GET, &request::parse(path), false).known_to(&table);
+            format!("{} {}/{}", labels.verb, labels.resource, labels.subresource)
+        };
+        assert_eq!(labels("/api/v1/namespaces/d/pods/x"), "GET pods/");
+        assert_eq!(labels("/api/v1/namespaces/d/pods/x/status"), "GET pods/status");
+        assert_eq!(labels("/api/v1/namespaces/d/pods/x/anything"), "GET /");
+        assert_eq!(labels("/apis/made/up/things"), "LIST /");
+        assert_eq!(labels("/healthz"), "GET /");
     }
 }

@@ -49,7 +49,7 @@ pub async fn handle(api: Arc<Api>, peer: Arc<Peer>, request: Request<Incoming>) 
         Err(Status::internal("the server stumbled over this request; its log says where"))
     });
     let mut response = answered.unwrap_or_else(|status| response::status(&status));
-    api.metrics.observe(labels, response.status(), started.elapsed());
+    api.metrics.observe(labels.known_to(&api.table()), response.status(), started.elapsed());
     if head {
         *response.body_mut() = response::full(Bytes::new());
     }
@@ -80,16 +80,16 @@ async fn route(
         return Err(Status::forbidden("", "", "", refusal(&user, &action)));
     }
     let asked = Asked { user: &user, verb: &verb, path, resource: None };
-    let admitted = admit(&api, &asked, false, 1).await?;
     let deadline = deadline::of(request.uri().query(), api.config.request_timeout)?;
     let answering = async {
-        match target {
+        let admitted = admit(&api, &asked, false, 1).await?;
+        let response = match target {
             Target::Discovery(wanted) => publish::discovery(&api, &wanted, &request).await,
             _ => other(&api, path, &request).await,
-        }
+        };
+        Ok(with_uids(response, &admitted))
     };
-    let answered = tokio::time::timeout(deadline, answering).await.map_err(|_| deadline::exceeded());
-    answered.map(|response| with_uids(response, &admitted))
+    tokio::time::timeout(deadline, answering).await.unwrap_or_else(|_| Err(deadline::exceeded()))
 }
 
 /// Lets a request in when its turn comes.
@@ -140,7 +140,7 @@ async fn resource(
     path: ResourcePath,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
-    let Some((table, kind)) = custom::find(&api, &path.group, &path.version, &path.resource).await else {
+    let Some((table, kind)) = custom::find(&api, &path.group, &path.version, &path.resource).await? else {
         let table = api.table();
         return if table.serves(&path.group, &path.version) {
             Err(Status::no_such_resource())
@@ -192,16 +192,18 @@ async fn resource(
         // It takes as long as its ends like, and costs this server nothing but passing bytes on.
         return streams::serve(ctx, verb, request).await;
     }
-    let admitted = {
-        let path = request.uri().path();
-        let asked = Asked { user: &ctx.user, verb: verb.as_str(), path, resource: Some(&ctx.path) };
-        admit(&ctx.api, &asked, verb.is_mutating(), width(&ctx, verb)).await?
-    };
+    // A watch has its own; it is a request like others until its stream begins. Waiting for a seat counts.
     let deadline = deadline::of(request.uri().query(), ctx.api.config.request_timeout)?;
-    // A watch has its own; it is a request like others until its stream begins.
-    let answered = tokio::time::timeout(deadline, dispatch(ctx, verb, request)).await;
-    let response = answered.unwrap_or_else(|_| Err(deadline::exceeded()));
-    Ok(with_uids(response.unwrap_or_else(|status| response::status(&status)), &admitted))
+    let answering = async {
+        let admitted = {
+            let path = request.uri().path();
+            let asked = Asked { user: &ctx.user, verb: verb.as_str(), path, resource: Some(&ctx.path) };
+            admit(&ctx.api, &asked, verb.is_mutating(), width(&ctx, verb)).await?
+        };
+        let response = dispatch(ctx, verb, request).await;
+        Ok(with_uids(response.unwrap_or_else(|status| response::status(&status)), &admitted))
+    };
+    tokio::time::timeout(deadline, answering).await.unwrap_or_else(|_| Err(deadline::exceeded()))
 }
 
 /// Refuses what the caller may not do.

@@ -175,7 +175,10 @@ impl Documents {
             return versions;
         }
         let (of, before) = (table.clone(), self.made.lock().versions.clone());
-        let versions = on_a_thread(move || versions(of.kinds(), &before)).await.unwrap_or_default();
+        let Some(versions) = on_a_thread(move || versions(of.kinds(), &before)).await else {
+            // What was there before is better than nothing, and the next one who asks tries again.
+            return self.made.lock().versions.clone();
+        };
         let versions = Arc::new(versions);
         let mut made = self.made.lock();
         made.versions_of = Some(table.clone());

@@ -43,7 +43,7 @@ impl Default for InFlight {
     }
 }
 
-/// How long a request waits for a seat: a quarter of the time it may take altogether.
+/// How long a request waits for a seat: a quarter of the time that requests may take by default.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Who is served, and who waits.
@@ -129,7 +129,7 @@ impl Priority {
         };
         let levels = with_mandatory(levels, mandatory_levels);
         let schemas = with_mandatory(schemas, mandatory_schemas);
-        let limited = limits_of(&levels, self.limits.reading + self.limits.mutating);
+        let limited = limits_of(&levels, self.limits.reading.saturating_add(self.limits.mutating));
         let places = self.seats.set(limited.clone());
         let place = |name: &str| limited.iter().position(|(n, _)| n == name).map(|i| places[i]);
         let mut entries: Vec<Entry> = schemas
