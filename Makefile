@@ -96,7 +96,7 @@ e2e: e2e-programs ## Tests that type kubectl at real clusters
 fuzz: ## Throw random input at what reads requests, FUZZ_SECONDS long
 	SKIFF_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p apiserver --test fuzz -- --nocapture --test-threads=1
 
-bench: build run-packages ## Measure start-up, pods, roll-outs and idle daemons
+bench: build run-packages ## Measure start-up, pods, roll-outs, idle daemons and the API server
 	$(CARGO) rustc --release -p http-go $(STATIC)
 	@install -D -m 755 $(RELEASE)/http-go $(RELEASE)/static/http-go
 	$(CARGO) build --release -p e2e --bin bench

@@ -172,6 +172,13 @@ mod tests {
     use crate::kinds::testing::{made, wrong};
 
     #[test]
+    fn every_group_of_the_table_has_its_place() {
+        for kind in crate::kinds::builtin() {
+            assert!(GROUPS.iter().any(|(group, _)| *group == kind.group), "{}", kind.group);
+        }
+    }
+
+    #[test]
     fn names_follow_from_group_and_version() {
         let service = |name: &str, change: Value| {
             let mut spec =

@@ -1,8 +1,8 @@
 //! Built-in admission: what the cluster adds to objects and what it does not let in, after defaulting and
 //! before validation. One list of checks, the same for every way an object is written.
 //!
-//! Counterpart of upstream's admission plugins NamespaceLifecycle, ServiceAccount, DefaultTolerationSeconds
-//! and Priority, and of what strategies of single kinds need the caller or the clock for.
+//! Counterpart of upstream's admission plugins NamespaceLifecycle, ServiceAccount, DefaultTolerationSeconds,
+//! Priority, DefaultStorageClass, DefaultIngressClass and RuntimeClass, and of what strategies of single kinds need the caller or the clock for.
 
 mod certificate;
 mod default_class;

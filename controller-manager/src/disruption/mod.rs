@@ -8,12 +8,14 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::Metadata;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use machinery::cache::Cache;
 use machinery::queue::Queue;
 
 use crate::caches::Caches;
-use crate::frame::{Controller, Key, Plan, Timestamp};
+use crate::frame::{Cached, Controller, Key, Plan, Timestamp};
 use crate::{owners, pods, selector};
 
 /// The controller.
@@ -39,40 +41,11 @@ impl Disruption {
                 }
             }
         });
-        let disruption = Self { caches: caches.clone() };
-        disruption.follow_sizes(queue);
-        disruption
-    }
-
-    /// A change of a wanted size changes what a budget makes of its pods.
-    fn follow_sizes(&self, queue: &Queue<Key>) {
-        let all_in = |queue: &Queue<Key>| {
-            let (keys, budgets) = (queue.clone(), self.caches.budgets.clone());
-            move |namespace: &str| {
-                budgets.list_in(namespace).iter().for_each(|budget| keys.add(Key::of(&budget.metadata)));
-            }
-        };
-        let look = all_in(queue);
-        self.caches.deployments.on_change(move |change| {
-            let size = |d: &Arc<_>| plan::size_of_deployment(d);
-            if change.old.as_ref().map(size) != change.new.as_ref().map(size) {
-                look(owners::namespace(&change.latest().metadata));
-            }
-        });
-        let look = all_in(queue);
-        self.caches.replica_sets.on_change(move |change| {
-            let size = |set: &Arc<_>| plan::size_of_set(set);
-            if change.old.as_ref().map(size) != change.new.as_ref().map(size) {
-                look(owners::namespace(&change.latest().metadata));
-            }
-        });
-        let look = all_in(queue);
-        self.caches.replication_controllers.on_change(move |change| {
-            let size = |rc: &Arc<_>| plan::size_of_rc(rc);
-            if change.old.as_ref().map(size) != change.new.as_ref().map(size) {
-                look(owners::namespace(&change.latest().metadata));
-            }
-        });
+        let budgets = &caches.budgets;
+        follow_size(&caches.deployments, plan::size_of_deployment, budgets, queue);
+        follow_size(&caches.replica_sets, plan::size_of_set, budgets, queue);
+        follow_size(&caches.replication_controllers, plan::size_of_rc, budgets, queue);
+        Self { caches: caches.clone() }
     }
 
     /// How many pods the controllers of these pods want, by the controller's uid.
@@ -103,6 +76,25 @@ impl Disruption {
         }
         sizes
     }
+}
+
+/// A change of a wanted size changes what the budgets of its namespace make of their pods.
+fn follow_size<K>(
+    cache: &Cache<K>,
+    size: fn(&K) -> i32,
+    budgets: &Cache<PodDisruptionBudget>,
+    keys: &Queue<Key>,
+) where
+    K: Cached + kube::Resource<DynamicType = ()>,
+{
+    let (budgets, keys) = (budgets.clone(), keys.clone());
+    cache.on_change(move |change| {
+        let size = |object: &Option<Arc<K>>| object.as_deref().map(size);
+        if size(&change.old) != size(&change.new) {
+            let namespace = owners::namespace(Metadata::metadata(&**change.latest()));
+            budgets.list_in(namespace).iter().for_each(|budget| keys.add(Key::of(&budget.metadata)));
+        }
+    });
 }
 
 /// Whether a budget is about a pod. A budget without selector is about none.
