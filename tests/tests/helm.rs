@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use e2e::{Cluster, http_go};
+use e2e::{Cluster, eventually, http_go};
 use serde_json::Value;
 
 /// Runs helm against a cluster, in its folder; it must succeed.
@@ -45,8 +45,12 @@ fn life_of_a_release(cluster: &Cluster, apply: &str) {
     assert_eq!(states, ["superseded", "superseded", "deployed"]);
     assert!(helm(cluster, "get manifest site").contains("kind: Deployment"));
     helm(cluster, "uninstall site --wait --timeout 90s");
-    let left = cluster.items("get all,serviceaccounts,secrets -l app.kubernetes.io/instance=site");
-    assert!(left.is_empty(), "{left:?}");
+    // Helm waits for what it made itself; pods go when their grace is over.
+    eventually("nothing is left of the release", 40, || {
+        let left = cluster.items("get all,serviceaccounts,secrets -l app.kubernetes.io/instance=site");
+        let names: Vec<&Value> = left.iter().map(|object| &object["metadata"]["name"]).collect();
+        if names.is_empty() { Ok(()) } else { Err(format!("{names:?}")) }
+    });
 }
 
 #[test]

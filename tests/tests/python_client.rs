@@ -57,13 +57,13 @@ assert names == [f"page-{number}" for number in range(7)], names
 deployment = client.V1Deployment(
     metadata=client.V1ObjectMeta(name="web"),
     spec=client.V1DeploymentSpec(
-        replicas=0, selector=client.V1LabelSelector(match_labels={"app": "web"}),
+        replicas=2, selector=client.V1LabelSelector(match_labels={"app": "web"}),
         template=client.V1PodTemplateSpec(
             metadata=client.V1ObjectMeta(labels={"app": "web"}),
-            spec=client.V1PodSpec(containers=[client.V1Container(name="web", image="none:v1")]))))
+            spec=client.V1PodSpec(containers=[client.V1Container(name="web", image="none:v1", image_pull_policy="Never")]))))
 apps.create_namespaced_deployment("default", deployment)
 scale = apps.read_namespaced_deployment_scale("web", "default")
-assert (scale.spec.replicas, scale.status.selector) == (0, "app=web"), scale
+assert (scale.spec.replicas, scale.status.selector) == (2, "app=web"), scale
 apps.patch_namespaced_deployment("web", "default", {"spec": {"template": {"spec": {"containers": [
     {"name": "web", "env": [{"name": "A", "value": "b"}]}]}}}})
 container = apps.read_namespaced_deployment("web", "default").spec.template.spec.containers[0]
