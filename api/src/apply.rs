@@ -45,6 +45,8 @@ pub struct Options<'a> {
     pub force: bool,
     /// The subresource written through, "" for the object itself.
     pub subresource: &'a str,
+    /// The fields of the metadata that cannot be written through `status`.
+    pub status_leaves: &'a [&'static str],
     /// The version of the object as it is written.
     pub api_version: String,
     /// The time of the write.
@@ -389,23 +391,24 @@ fn strip(set: &mut Set) {
 /// Nobody manages through one part of an object what belongs to another part.
 fn drop_reset(set: &mut Set, options: &Options<'_>) {
     match options.subresource {
-        "" => set.remove_below("f:status"),
-        "status" => set.keep_below("f:status"),
+        "" => set.remove_below(&["f:status"]),
+        "status" => {
+            set.keep_below(&["f:status", "f:metadata"]);
+            for field in options.status_leaves {
+                set.remove_below(&["f:metadata", &format!("f:{field}")]);
+            }
+        }
         _ => {}
     }
 }
 
 fn not_typed(config: &Value, errors: &[String]) -> String {
-    let (group_version, kind) = (config.str_at(&["apiVersion"]), config.str_at(&["kind"]));
+    let kind = crate::version::named(config);
     let what = match errors {
         [one] => one.clone(),
         many => format!("errors:\n{}", many.iter().map(|e| format!("  {e}\n")).collect::<String>()),
     };
-    format!(
-        "failed to create typed patch object ({}/{}; {group_version}, Kind={kind}): {what}",
-        config.namespace(),
-        config.name()
-    )
+    format!("failed to create typed patch object ({}/{}; {kind}): {what}", config.namespace(), config.name())
 }
 
 fn last_applied(live: &Value) -> Option<&str> {

@@ -46,6 +46,8 @@ pub struct Kind {
     pub transient: bool,
     /// Whether a deletion answers with the object's last state instead of a `Status`.
     pub returns_deleted: bool,
+    /// The fields of `metadata` that a write of the status leaves as they are.
+    pub status_leaves: &'static [&'static str],
     /// Where the `scale` subresource finds its numbers.
     pub scale: Option<ScalePaths>,
     /// Where the objects lie when another row of the same resource holds the stored form.

@@ -116,6 +116,13 @@ pub fn api_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
+/// The kind that an object says it is of, as Go prints it: `apps/v1, Kind=Deployment`, `/v1, Kind=Pod`.
+pub fn named(object: &Value) -> String {
+    let (version, kind) = (object.str_at(&["apiVersion"]), object.str_at(&["kind"]));
+    let slash = if version.contains('/') { "" } else { "/" };
+    format!("{slash}{version}, Kind={kind}")
+}
+
 fn rename(object: &mut Value, api_version: &str) {
     if let Some(map) = object.as_object_mut() {
         map.insert("apiVersion".into(), api_version.into());

@@ -133,6 +133,33 @@ pub fn object(
     Ok(Decoded { object, warnings })
 }
 
+/// Decodes the body of a server-side apply: YAML, which JSON is, of exactly the kind.
+///
+/// # Errors
+/// 400. What does not fit the type is found when it is merged.
+pub fn configuration(kind: &Kind, bytes: &[u8], validation: FieldValidation) -> Result<Decoded, Status> {
+    let unreadable = |error: String| Status::bad_request(format!("error decoding YAML: {error}"));
+    let (object, problems): (Value, Vec<String>) = if bytes.trim_ascii_start().first() == Some(&b'{') {
+        api::json::parse_strict(bytes, None).map_err(|e| unreadable(e.to_string()))?
+    } else {
+        (serde_yaml_ng::from_slice(bytes).map_err(|e| unreadable(e.to_string()))?, Vec::new())
+    };
+    if !object.is_object() && !object.is_null() {
+        return Err(unreadable(
+            "json: cannot unmarshal into Go value of type map[string]interface {}".into(),
+        ));
+    }
+    let (version, named) = (object.str_at(&["apiVersion"]), object.str_at(&["kind"]));
+    if version != kind.api_version() || named != kind.kind {
+        return Err(Status::bad_request(format!("invalid object type: {}", api::version::named(&object))));
+    }
+    if validation == FieldValidation::Strict && !problems.is_empty() {
+        return Err(Status::bad_request(format!("error strict decoding YAML: {}", problems.join(", "))));
+    }
+    let warned = validation == FieldValidation::Warn;
+    Ok(Decoded { object, warnings: if warned { problems } else { Vec::new() } })
+}
+
 /// Reads a value as an object of a kind and fills in the defaults.
 ///
 /// # Errors

@@ -21,14 +21,10 @@ pub enum FieldValidation {
     Strict,
 }
 
-/// `resourceVersionMatch`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VersionMatch {
-    /// The state at exactly that revision.
-    Exact,
-    /// The state at that revision or later.
-    NotOlderThan,
-}
+/// A `resourceVersionMatch`: the state at exactly that revision.
+pub const EXACT: &str = "Exact";
+/// A `resourceVersionMatch`: the state at that revision or later.
+pub const NOT_OLDER_THAN: &str = "NotOlderThan";
 
 /// All parameters of one request. Those a verb does not know are ignored, as upstream does.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +38,7 @@ pub struct Query {
     /// `resourceVersion`, "" when absent.
     pub resource_version: String,
     /// `resourceVersionMatch`.
-    pub version_match: Option<VersionMatch>,
+    pub version_match: Option<String>,
     /// `limit`, 0 for none.
     pub limit: usize,
     /// `continue`, "" when absent.
@@ -85,9 +81,29 @@ fn truth(value: &str) -> bool {
 }
 
 fn number(value: &str) -> Result<i64, Status> {
-    value
-        .parse()
-        .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {value:?}: invalid syntax")))
+    value.parse().map_err(|error: std::num::ParseIntError| {
+        let what = match error.kind() {
+            std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        Status::bad_request(format!("strconv.ParseInt: parsing {value:?}: {what}"))
+    })
+}
+
+/// A resource version as a number.
+///
+/// # Errors
+/// 400 when it is none, or too large for one.
+pub fn parse_revision(text: &str) -> Result<u64, Status> {
+    text.parse().map_err(|error: std::num::ParseIntError| {
+        let what = match error.kind() {
+            std::num::IntErrorKind::PosOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        Status::bad_request(format!(
+            "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: {what}"
+        ))
+    })
 }
 
 /// Whether a query asks for a watch.
@@ -136,16 +152,7 @@ impl Query {
             "fieldSelector" => self.fields = FieldSelector::parse(value).map_err(Status::bad_request)?,
             "resourceVersion" => self.resource_version = value.to_owned(),
             "resourceVersionMatch" => {
-                self.version_match = match value {
-                    "" => None,
-                    "Exact" => Some(VersionMatch::Exact),
-                    "NotOlderThan" => Some(VersionMatch::NotOlderThan),
-                    _ => {
-                        let allowed = ["Exact", "NotOlderThan", ""];
-                        errors.not_supported(&Path::new("resourceVersionMatch"), value, &allowed);
-                        None
-                    }
-                }
+                self.version_match = Some(value.to_owned()).filter(|v| !v.is_empty());
             }
             "limit" => self.limit = usize::try_from(number(value)?).unwrap_or(0),
             "continue" => self.continue_token = value.to_owned(),
@@ -160,9 +167,7 @@ impl Query {
                 }
             }
             "fieldManager" => {
-                if value.len() > 128 {
-                    errors.too_long(&Path::new("fieldManager"), 128);
-                }
+                api::validation::field_manager(value, &Path::new("fieldManager"), errors);
                 self.field_manager = value.to_owned();
             }
             "fieldValidation" => {
@@ -199,34 +204,46 @@ impl Query {
     /// 422.
     pub fn check_list(&self) -> Result<(), Status> {
         let mut errors = Errors::default();
-        let at_match = Path::new("resourceVersionMatch");
-        if self.send_initial_events.is_some() {
-            if !self.watch {
-                errors.forbidden(&Path::new("sendInitialEvents"), "sendInitialEvents is forbidden for list");
-            } else if self.version_match != Some(VersionMatch::NotOlderThan) {
-                errors.forbidden(
-                    &at_match,
-                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                );
+        let at = Path::new("resourceVersionMatch");
+        let initial = self.send_initial_events.is_some();
+        if self.watch {
+            if initial && self.version_match.as_deref() != Some(NOT_OLDER_THAN) {
+                let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+                errors.forbidden(&at, detail);
             }
-        } else if let Some(wanted) = self.version_match {
-            if self.watch {
-                errors.forbidden(
-                    &at_match,
-                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-                );
-            } else if self.resource_version.is_empty() {
-                errors.forbidden(
-                    &at_match,
-                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
-                );
-            } else if !self.continue_token.is_empty() {
-                errors.forbidden(&at_match, "resourceVersionMatch is forbidden when continue is provided");
-            } else if wanted == VersionMatch::Exact && self.resource_version == "0" {
-                errors.forbidden(
-                    &at_match,
-                    "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
-                );
+            if let Some(wanted) = &self.version_match {
+                if !initial {
+                    let detail =
+                        "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+                    errors.forbidden(&at, detail);
+                }
+                if wanted != NOT_OLDER_THAN {
+                    errors.not_supported(&at, wanted.as_str(), &[NOT_OLDER_THAN]);
+                }
+                if !self.continue_token.is_empty() {
+                    errors.forbidden(&at, "resourceVersionMatch is forbidden when continue is provided");
+                }
+            }
+        } else {
+            if let Some(wanted) = &self.version_match {
+                if self.resource_version.is_empty() {
+                    let detail = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+                    errors.forbidden(&at, detail);
+                }
+                if !self.continue_token.is_empty() {
+                    errors.forbidden(&at, "resourceVersionMatch is forbidden when continue is provided");
+                }
+                if wanted != EXACT && wanted != NOT_OLDER_THAN {
+                    errors.not_supported(&at, wanted.as_str(), &[EXACT, NOT_OLDER_THAN, ""]);
+                }
+                if wanted == EXACT && self.resource_version == "0" {
+                    let detail = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+                    errors.forbidden(&at, detail);
+                }
+            }
+            if initial {
+                let detail = "sendInitialEvents is forbidden for list";
+                errors.forbidden(&Path::new("sendInitialEvents"), detail);
             }
         }
         if errors.is_empty() { Ok(()) } else { Err(Status::invalid_options("ListOptions", &errors)) }
@@ -240,12 +257,7 @@ impl Query {
         if self.resource_version.is_empty() {
             return Ok(None);
         }
-        self.resource_version.parse().map(Some).map_err(|_| {
-            let v = &self.resource_version;
-            Status::bad_request(format!(
-                "invalid resource version: resourceVersion: Invalid value: {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax"
-            ))
-        })
+        parse_revision(&self.resource_version).map(Some)
     }
 }
 

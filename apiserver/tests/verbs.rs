@@ -266,6 +266,12 @@ async fn status_and_spec_have_writers_of_their_own() {
     assert_eq!(through_status["spec"]["replicas"], 1);
     assert_eq!(through_status["status"]["replicas"], 2);
     assert_eq!(through_status["metadata"]["generation"], 1);
+    // The status takes annotations along, and what a kind allows of the rest.
+    let marked =
+        json!({"metadata": {"annotations": {"x": "y"}, "labels": {"x": "y"}}, "spec": {"paused": true}});
+    let marked = server.send("PATCH", &format!("{path}/d/status"), &marked).await.body;
+    assert_eq!(marked["metadata"]["annotations"], json!({"x": "y"}));
+    assert_eq!((marked["metadata"].get("labels"), marked["spec"].get("paused")), (None, None));
     let scaled =
         server.send("PATCH", &format!("{path}/d/scale"), &json!({"spec": {"replicas": 5}})).await.body;
     assert_eq!((scaled["kind"].as_str(), scaled["spec"]["replicas"].as_i64()), (Some("Scale"), Some(5)));

@@ -88,13 +88,26 @@ impl Set {
     }
 
     /// Takes a place and all below it out.
-    pub(super) fn remove_below(&mut self, element: &str) {
-        self.children.remove(element);
+    pub(super) fn remove_below(&mut self, path: &[&str]) {
+        match path {
+            [] => {}
+            [element] => {
+                self.children.remove(*element);
+            }
+            [element, rest @ ..] => {
+                if let Some(child) = self.children.get_mut(*element) {
+                    child.remove_below(rest);
+                    if child.is_empty() {
+                        self.children.remove(*element);
+                    }
+                }
+            }
+        }
     }
 
-    /// Takes all but a place and what is below it out.
-    pub(super) fn keep_below(&mut self, element: &str) {
-        self.children.retain(|e, _| &**e == element);
+    /// Takes all but some places and what is below them out.
+    pub(super) fn keep_below(&mut self, elements: &[&str]) {
+        self.children.retain(|e, _| elements.contains(&&**e));
     }
 
     /// The places in the set as messages show them: `.spec.containers[name="c"].image`.

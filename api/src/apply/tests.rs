@@ -9,6 +9,7 @@ fn options<'a>(manager: &'a str, second: i64) -> Options<'a> {
         manager,
         force: false,
         subresource: "",
+        status_leaves: &[],
         api_version: "v1".into(),
         now: Timestamp::from_second(1_700_000_000 + second).unwrap(),
     }
@@ -154,6 +155,21 @@ fn status_is_owned_through_its_subresource() {
     assert_eq!(
         owners(&new)[1],
         r#"kubelet/Update/status: {"f:status":{"f:conditions":{".":{},"k:{\"type\":\"Ready\"}":{".":{},"f:status":{},"f:type":{}}},"f:phase":{}}}"#
+    );
+    // Metadata that can be written through the status is owned like it.
+    let mut marked = new.clone();
+    marked["metadata"]["annotations"] = json!({"a": "b"});
+    marked["metadata"]["labels"] = json!({"a": "b"});
+    marked["spec"]["nodeName"] = "other".into();
+    let marked = track_update(
+        versions(types, root),
+        Some(&new),
+        marked,
+        &Options { subresource: "status", status_leaves: &["labels"], ..options("tool", 2) },
+    );
+    assert_eq!(
+        owners(&marked)[2],
+        r#"tool/Update/status: {"f:metadata":{"f:annotations":{".":{},"f:a":{}}}}"#
     );
 }
 
@@ -304,7 +320,7 @@ fn configurations_that_do_not_fit_are_refused() {
             Status::from(apply(versions(types, root), None, &config, &options("me", 0)).unwrap_err());
         assert_eq!(
             (refused.code, refused.message),
-            (500, format!("failed to create typed patch object (n/x; v1, Kind=Pod): {error}"))
+            (500, format!("failed to create typed patch object (n/x; /v1, Kind=Pod): {error}"))
         );
     }
 }

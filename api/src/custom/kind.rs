@@ -18,6 +18,7 @@ use super::{
 use crate::{
     field::{ErrorType, Errors, Path},
     kind::{ALL_VERBS, Column, DecodeError, Kind, NameRule, Part, Rules, ScalePaths, Subresource, Text},
+    kinds::METADATA,
     object::ObjectExt as _,
     schema::Types,
     version::{Conversion, StoredAs, api_version},
@@ -77,6 +78,7 @@ fn row(definition: &Value, version: &Value, stored: &str) -> Kind {
         subresources,
         transient: false,
         returns_deleted: false,
+        status_leaves: METADATA,
         scale,
         stored_as: (name != stored).then(|| StoredAs {
             group: group.to_owned().into(),

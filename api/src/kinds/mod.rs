@@ -113,7 +113,7 @@ pub fn builtin() -> Vec<Kind> {
             .sub_of("portforward", ("", "v1", "PodPortForwardOptions"), &["create", "get"])
             .sub_of("proxy", ("", "v1", "PodProxyOptions"), PROXY_VERBS)
             .sub("resize", STATUS_VERBS)
-            .status(),
+            .status_without(&["ownerReferences"]),
         kind("", "v1", "PodTemplate", "podtemplates", pod_template::PodTemplates).returns_deleted(),
         kind(
             "",
@@ -151,7 +151,7 @@ pub fn builtin() -> Vec<Kind> {
         .cluster_wide()
         .short(&["crd", "crds"])
         .categories(&["api-extensions"])
-        .status(),
+        .status_without(METADATA),
         kind(
             ADMISSION,
             "v1",
@@ -188,7 +188,7 @@ pub fn builtin() -> Vec<Kind> {
         )
         .cluster_wide()
         .categories(&["api-extensions"])
-        .status(),
+        .status_without(METADATA),
         kind(
             ADMISSION,
             "v1",
@@ -210,7 +210,7 @@ pub fn builtin() -> Vec<Kind> {
         kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", api_service::ApiServices)
             .cluster_wide()
             .categories(&["api-extensions"])
-            .status(),
+            .status_without(METADATA),
         kind(
             "apps",
             "v1",
@@ -226,7 +226,7 @@ pub fn builtin() -> Vec<Kind> {
             .short(&["deploy"])
             .categories(&["all"])
             .scale(".spec.selector")
-            .status(),
+            .status_without(&["labels"]),
         kind("apps", "v1", "ReplicaSet", "replicasets", replica_set::ReplicaSets)
             .short(&["rs"])
             .categories(&["all"])
@@ -328,7 +328,7 @@ pub fn builtin() -> Vec<Kind> {
         ),
         kind(FLOW_CONTROL, "v1", "FlowSchema", "flowschemas", flow_control::FlowSchemas)
             .cluster_wide()
-            .status(),
+            .status_without(METADATA),
         kind(
             FLOW_CONTROL,
             "v1",
@@ -337,7 +337,7 @@ pub fn builtin() -> Vec<Kind> {
             flow_control::PriorityLevelConfigurations,
         )
         .cluster_wide()
-        .status(),
+        .status_without(METADATA),
         kind("networking.k8s.io", "v1", "IngressClass", "ingressclasses", ingress_class::IngressClasses)
             .cluster_wide(),
         kind("networking.k8s.io", "v1", "Ingress", "ingresses", ingress::Ingresses).short(&["ing"]).status(),
@@ -366,7 +366,8 @@ pub fn builtin() -> Vec<Kind> {
         kind(RBAC, "v1", "RoleBinding", "rolebindings", rbac::RoleBindings),
         kind(RBAC, "v1", "Role", "roles", rbac::Roles),
         kind(DEVICES, "v1", "DeviceClass", "deviceclasses", resource::DeviceClasses).cluster_wide(),
-        kind(DEVICES, "v1", "ResourceClaim", "resourceclaims", resource::ResourceClaims).status(),
+        kind(DEVICES, "v1", "ResourceClaim", "resourceclaims", resource::ResourceClaims)
+            .status_without(METADATA),
         kind(
             DEVICES,
             "v1",
@@ -398,7 +399,7 @@ pub fn builtin() -> Vec<Kind> {
             volume_attachment::VolumeAttachments,
         )
         .cluster_wide()
-        .status(),
+        .status_without(METADATA),
         kind(
             "storage.k8s.io",
             "v1",
@@ -417,6 +418,8 @@ const AUTHORIZATION: &str = "authorization.k8s.io";
 const DEVICES: &str = "resource.k8s.io";
 const FLOW_CONTROL: &str = "flowcontrol.apiserver.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
+/// What clients may write of the metadata.
+pub(crate) const METADATA: &[&str] = &["labels", "annotations", "finalizers", "ownerReferences"];
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 const PROXY_VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
 
@@ -441,6 +444,7 @@ fn kind(
         subresources: Vec::new(),
         transient: false,
         returns_deleted: false,
+        status_leaves: &[],
         scale: None,
         stored_as: None,
         types: None,
@@ -520,6 +524,12 @@ impl Kind {
 
     fn status(self) -> Self {
         self.sub("status", STATUS_VERBS)
+    }
+
+    /// `status`, through which some fields of the metadata cannot be written.
+    fn status_without(mut self, fields: &'static [&'static str]) -> Self {
+        self.status_leaves = fields;
+        self.status()
     }
 
     /// `scale`, on `spec.replicas` and `status.replicas`.

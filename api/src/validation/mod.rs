@@ -214,19 +214,26 @@ fn managers(object: &Value, at: &Path, errors: &mut Errors) {
         if !matches!(fields_type, "" | "FieldsV1") {
             errors.invalid(&at.child("fieldsType"), fields_type, "must be `FieldsV1`");
         }
-        let manager = entry.str_at(&["manager"]);
-        if manager.len() > 128 {
-            errors.too_long(&at.child("manager"), 128);
+        field_manager(entry.str_at(&["manager"]), &at.child("manager"), errors);
+        if entry.str_at(&["subresource"]).len() > MAX_SUBRESOURCE {
+            errors.too_long(&at.child("subresource"), MAX_SUBRESOURCE);
         }
-        for (i, c) in manager.chars().enumerate() {
-            if c.is_control() {
-                errors.invalid(
-                    &at.child("manager"),
-                    manager,
-                    format!("should only contain printable characters, found {i}: {c:?}"),
-                );
-            }
-        }
+    }
+}
+
+/// The longest name of a manager.
+const MAX_MANAGER: usize = 128;
+/// The longest name of a subresource in `managedFields`.
+const MAX_SUBRESOURCE: usize = 256;
+
+/// The name under which a client's changes are recorded.
+pub fn field_manager(name: &str, at: &Path, errors: &mut Errors) {
+    if name.len() > MAX_MANAGER {
+        errors.too_long(at, MAX_MANAGER);
+    }
+    for (i, c) in name.char_indices().filter(|(_, c)| c.is_control()) {
+        let detail = format!("invalid character U+{:04X} (at position {i})", u32::from(c));
+        errors.invalid(at, name, detail);
     }
 }
 

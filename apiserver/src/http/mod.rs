@@ -74,6 +74,9 @@ async fn route(
         Target::Resource(target) => return resource(api, user, peer, target, request).await,
         other => other,
     };
+    if matches!(target, Target::Discovery(_)) && !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(Status::method_not_allowed());
+    }
     let verb = request.method().as_str().to_ascii_lowercase();
     let action = Action::Path { verb: &verb, path };
     if !authorize(&user, &action).allowed {
@@ -168,6 +171,10 @@ async fn resource(
         None if proxied => Verb::Get,
         verb => verb.ok_or_else(Status::method_not_allowed)?,
     };
+    if kind.namespaced && path.namespace.is_none() && !matches!(verb, Verb::List | Verb::Watch) {
+        // All namespaces at once can be looked at, not changed.
+        return Err(Status::method_not_allowed());
+    }
     if proxied {
         request.extensions_mut().insert(peer);
     }

@@ -59,6 +59,7 @@ impl DeleteOptions {
             Self::default()
         } else {
             let value = body::parse(&ctx.media, bytes, "DeleteOptions")?;
+            check_type(ctx, &value)?;
             serde_json::from_value(value).map_err(|e| Status::bad_request(e.to_string()))?
         };
         let query = &ctx.query;
@@ -105,6 +106,22 @@ impl DeleteOptions {
             _ => None,
         }
     }
+}
+
+/// Options may name themselves as those of any version that has such, as clients of old do.
+fn check_type(ctx: &Ctx, value: &Value) -> Result<(), Status> {
+    let (version, kind) = (value.str_at(&["apiVersion"]), value.str_at(&["kind"]));
+    let known = matches!(version, "" | "v1" | "meta.k8s.io/v1")
+        || ctx.api.table().kinds().iter().any(|k| k.api_version() == version);
+    if matches!(kind, "" | "DeleteOptions") && known {
+        return Ok(());
+    }
+    if kind == "DeleteOptions" {
+        return Err(Status::bad_request(format!(
+            "no kind \"DeleteOptions\" is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        )));
+    }
+    Err(Status::bad_request("decoded object cannot be converted to DeleteOptions"))
 }
 
 /// Whether an object whose deletion has begun may go now.
@@ -158,6 +175,7 @@ pub async fn delete(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
 /// # Errors
 /// As [`delete`]; objects that vanish meanwhile are fine.
 pub async fn delete_collection(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
+    ctx.query.check_list()?;
     let options = DeleteOptions::of(&ctx, &bytes)?;
     let listed = list::select(&ctx).await?;
     let deletions = listed.items.iter().map(|object| {

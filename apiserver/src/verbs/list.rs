@@ -10,7 +10,10 @@ use std::{
 };
 
 use api::status::{Cause, Status};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _, alphabet,
+    engine::general_purpose::{GeneralPurpose, NO_PAD},
+};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{Response, StatusCode, header};
 use http_body::SizeHint;
@@ -23,7 +26,7 @@ use serde_json::{Value, json};
 use super::{Ctx, shown};
 use crate::{
     publish::table,
-    query::{Query, VersionMatch},
+    query::{self, Query},
     response::{self, Body, Form},
     store::Revision,
     watch_cache::{CachedObject, Scope, Snapshot},
@@ -31,6 +34,12 @@ use crate::{
 
 /// How long a request waits for a revision that lies ahead of the cache, as upstream.
 const WAIT_FOR_REVISION: Duration = Duration::from_secs(3);
+
+/// The form of a `continue` token. Bits behind the last byte say nothing, as to Go.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
+/// The version of its contents.
+const TOKEN_VERSION: &str = "skiff/v1";
 
 /// What a list came to.
 pub struct Listed {
@@ -45,7 +54,8 @@ pub struct Listed {
 }
 
 /// A `continue` token: where to go on, and in which state.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Token {
     v: String,
     rv: Revision,
@@ -55,15 +65,34 @@ struct Token {
 
 impl Token {
     fn encode(&self) -> String {
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+        BASE64.encode(serde_json::to_vec(self).unwrap_or_default())
     }
 
+    /// Reads what a client gives back, with the refusals that Go's readers have.
     fn decode(text: &str) -> Result<Self, Status> {
-        let invalid = |e: String| {
-            Status::bad_request(format!("invalid continue token: continue key is not valid: {e}"))
-        };
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|e| invalid(e.to_string()))?;
-        serde_json::from_slice(&bytes).map_err(|e| invalid(e.to_string()))
+        let invalid =
+            |e: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {e}"));
+        let strange = text.bytes().position(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')));
+        let strange = strange.or_else(|| (text.len() % 4 == 1).then(|| text.len() - 1));
+        if let Some(at) = strange {
+            return Err(invalid(&format!("illegal base64 data at input byte {at}")));
+        }
+        let bytes = BASE64.decode(text).map_err(|e| invalid(&e.to_string()))?;
+        match bytes.first() {
+            None => return Err(invalid("unexpected end of JSON input")),
+            Some(b'{') => {}
+            Some(other) => {
+                let c = char::from(*other);
+                let c = if c.is_control() { format!("\\u{other:04x}") } else { c.to_string() };
+                return Err(invalid(&format!("invalid character '{c}' looking for beginning of value")));
+            }
+        }
+        let token: Self = serde_json::from_slice(&bytes).map_err(|e| invalid(&e.to_string()))?;
+        if token.v != TOKEN_VERSION {
+            let text = format!("server does not recognize this encoded version {}", token.v);
+            return Err(invalid(&text));
+        }
+        Ok(token)
     }
 }
 
@@ -126,12 +155,15 @@ pub async fn select(ctx: &Ctx) -> Result<Listed, Status> {
         "" => None,
         text => Some(Token::decode(text)?),
     };
-    let snapshot = match (&token, ctx.query.version_match, ctx.query.revision()?) {
+    if token.is_some() && !matches!(ctx.query.resource_version.as_str(), "" | "0") {
+        return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+    }
+    let snapshot = match (&token, ctx.query.version_match.as_deref(), ctx.query.revision()?) {
         (Some(token), _, _) => {
             wait_for(ctx, token.rv).await?;
             at(ctx, token.rv).await?.ok_or_else(|| expired_token(ctx, token))?
         }
-        (None, Some(VersionMatch::Exact), Some(revision)) => {
+        (None, Some(query::EXACT), Some(revision)) => {
             wait_for(ctx, revision).await?;
             at(ctx, revision).await?.ok_or_else(|| {
                 Status::expired(format!(
@@ -169,7 +201,8 @@ fn page(snapshot: &Snapshot, scope: &Scope, start: &str, query: &Query, filter: 
         if query.limit > 0 && items.len() == query.limit {
             let last: &Arc<CachedObject> = &items[items.len() - 1];
             next = Some(
-                Token { v: "skiff/v1".into(), rv: snapshot.revision, start: last.key().to_owned() }.encode(),
+                Token { v: TOKEN_VERSION.into(), rv: snapshot.revision, start: last.key().to_owned() }
+                    .encode(),
             );
             remaining = filter.is_everything().then(|| 1 + objects.count());
             break;
@@ -358,6 +391,21 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
+
+    #[test]
+    fn strange_tokens_are_refused_in_upstreams_words() {
+        let token = Token { v: TOKEN_VERSION.into(), rv: 5, start: "a/b".into() };
+        assert_eq!(Token::decode(&token.encode()).expect("is a token").start, "a/b");
+        for (text, why) in [
+            ("!!!", "illegal base64 data at input byte 0"),
+            ("abcde", "illegal base64 data at input byte 4"),
+            ("garbage", "invalid character '\\u0081' looking for beginning of value"),
+            ("e30", "server does not recognize this encoded version "),
+        ] {
+            let refused = Token::decode(text).expect_err("is none").message;
+            assert_eq!(refused, format!("invalid continue token: continue key is not valid: {why}"));
+        }
+    }
 
     #[tokio::test]
     async fn a_list_is_as_long_as_it_says() {

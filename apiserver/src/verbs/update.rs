@@ -46,6 +46,7 @@ pub fn tracking(ctx: &Ctx) -> apply::Options<'_> {
         manager: ctx.field_manager(),
         force: ctx.query.force.unwrap_or(false),
         subresource: ctx.path.subresource.as_deref().unwrap_or(""),
+        status_leaves: ctx.kind.status_leaves,
         api_version: ctx.kind.api_version(),
         now: Timestamp::now(),
     }
@@ -59,6 +60,9 @@ pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
     let mut warnings = decoded.warnings;
     let mut given = body::read_as(&ctx.kind, decoded.object)?;
+    if given.name().is_empty() {
+        return Err(nameless(&ctx));
+    }
     check_address(&ctx, &mut given)?;
     let expected = Expected::of(&given)?;
     let updated = write(&ctx, part(&ctx), expected, &mut warnings, |_| Ok(given.clone())).await?;
@@ -118,11 +122,12 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
         errors.required(&api::field::Path::new("fieldManager"), "is required for apply patch");
         return Err(Status::invalid_options("PatchOptions", &errors));
     }
-    // An apply body may be YAML; JSON is YAML.
-    let media = if bytes.first() == Some(&b'{') { "application/json" } else { "application/yaml" };
     let body::Decoded { object: mut config, mut warnings } =
-        body::object(&ctx.kind, media, bytes, ctx.query.field_validation)?;
-    check_address(&ctx, &mut config)?;
+        body::configuration(&ctx.kind, bytes, ctx.query.field_validation)?;
+    let named = !config.name().is_empty();
+    if config.get("metadata").is_some_and(Value::is_object) {
+        check_address(&ctx, &mut config)?;
+    }
     if config.metadata().is_some_and(|m| m.contains_key("managedFields")) {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
@@ -139,8 +144,10 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
     .await;
     match outcome {
         Err(s) if s.reason == "NotFound" && part(&ctx) == Part::Main && !exists => {
-            let mut fresh = merge(None)?;
-            fresh.set_meta("name", ctx.name());
+            let fresh = merge(None)?;
+            if !named {
+                return Err(nameless(&ctx));
+            }
             let created = create::create_object(&ctx, fresh, Tracking::Done, &mut warnings).await?;
             let mut response = ctx.answer(StatusCode::CREATED, &created);
             response::warn(&mut response, &warnings);
@@ -158,6 +165,14 @@ fn respond(ctx: &Ctx, updated: Updated, warnings: &[String]) -> Response<Body> {
     response
 }
 
+/// The refusal of an object that does not say what it is called.
+fn nameless(ctx: &Ctx) -> Status {
+    Status::bad_request(format!(
+        "the name of the object ({} based on URL) was undeterminable: name must be provided",
+        ctx.name()
+    ))
+}
+
 /// The name and namespace of a body must be those of the path, or absent.
 fn check_address(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
     let name = object.name();
@@ -172,10 +187,12 @@ fn check_address(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
     match &ctx.path.namespace {
         Some(ns) if object.namespace().is_empty() => object.set_meta("namespace", ns.clone()),
         Some(ns) if object.namespace() != ns => {
-            return Err(Status::bad_request(format!(
-                "the namespace of the object ({}) does not match the namespace on the URL ({ns})",
-                object.namespace()
-            )));
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        None if !object.namespace().is_empty() => {
+            object.metadata_mut().remove("namespace");
         }
         _ => {}
     }
@@ -200,11 +217,7 @@ impl Expected {
         let uid = Some(object.uid()).filter(|u| !u.is_empty()).map(str::to_owned);
         let revision = match object.resource_version() {
             "" | "0" => None,
-            v => Some(v.parse().map_err(|_| {
-                Status::bad_request(format!(
-                    "invalid resource version: resourceVersion: Invalid value: {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax"
-                ))
-            })?),
+            v => Some(crate::query::parse_revision(v)?),
         };
         Ok(Self { uid, revision })
     }
@@ -380,13 +393,10 @@ async fn next_state(
             ),
         ));
     }
-    if new.name() != ctx.name() {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({}) does not match the name on the URL ({})",
-            new.name(),
-            ctx.name()
-        )));
+    if new.name().is_empty() {
+        return Err(nameless(ctx));
     }
+    check_address(ctx, &mut new)?;
     // The writer manages what he changed, not what the server makes of it from here on.
     let options = self::tracking(ctx);
     if tracking == Tracking::Update
@@ -419,28 +429,17 @@ async fn next_state(
 
 /// Carries over what the written part does not include.
 fn carry_over(kind: &api::kind::Kind, part: Part<'_>, new: &mut Value, old: &Value) {
-    const SYSTEM: &[&str] = &[
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generation",
-        "selfLink",
-    ];
     if part.is_of_status() {
-        // A status write changes status, and of the metadata only what says who manages what.
-        let status = new.get("status").cloned();
-        let managed = new.metadata().and_then(|m| m.get("managedFields")).cloned();
-        *new = old.clone();
-        if let Some(map) = new.as_object_mut() {
-            match status {
-                Some(status) => map.insert("status".into(), status),
-                None => map.remove("status"),
+        // A write of the status changes status and metadata, for some kinds without parts of the metadata.
+        let written = std::mem::replace(new, old.clone());
+        let (Some(map), Value::Object(mut written)) = (new.as_object_mut(), written) else { return };
+        for part in ["metadata", "status"] {
+            match written.remove(part) {
+                Some(value) => map.insert(part.into(), value),
+                None => map.remove(part),
             };
         }
-        if let Some(managed) = managed {
-            new.set_meta("managedFields", managed);
-        }
+        restore(kind.status_leaves, new, old);
     } else if kind.has_status()
         // A binding also says in the status that the pod has found its node.
         && part != Part::Other("binding")
@@ -451,7 +450,19 @@ fn carry_over(kind: &api::kind::Kind, part: Part<'_>, new: &mut Value, old: &Val
             None => map.remove("status"),
         };
     }
-    for field in SYSTEM {
+    restore(&["creationTimestamp", "generation", "selfLink"], new, old);
+    // What is said of these must be true, but need not be said.
+    for field in ["uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let lasts = field != "uid" && old.is_deleting();
+        if lasts || new.metadata().is_none_or(|m| m.get(field).is_none_or(|v| v.is_null() || v == "")) {
+            restore(&[field], new, old);
+        }
+    }
+}
+
+/// Gives fields of the metadata the values they had.
+fn restore(fields: &[&str], new: &mut Value, old: &Value) {
+    for field in fields {
         match old.metadata().and_then(|m| m.get(*field)) {
             Some(value) => new.set_meta(field, value.clone()),
             None => {

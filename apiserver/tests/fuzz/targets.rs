@@ -139,6 +139,7 @@ fn applied(input: &[u8]) -> String {
         manager: "fuzz",
         force: input.len().is_multiple_of(2),
         subresource: "",
+        status_leaves: &[],
         api_version: "v1".into(),
         now: Timestamp::UNIX_EPOCH,
     };

@@ -1,0 +1,206 @@
+//! Strange requests, and what upstream's server says to them.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod harness;
+
+use harness::Server;
+use serde_json::{Value, json};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const JSON: &str = "application/json";
+const MERGE: &str = "application/merge-patch+json";
+const APPLY: &str = "application/apply-patch+yaml";
+
+/// Sends each request and compares code and message.
+async fn refused(server: &Server, cases: &[(&str, &str, &str, &str, u16, &str)]) {
+    for (method, path, media, body, code, message) in cases {
+        let path = if path.starts_with('/') { (*path).to_owned() } else { format!("{MAPS}{}", &path[1..]) };
+        let answer = server.send_raw(method, &path, &[("content-type", media)], (*body).into()).await;
+        let told = (answer.code, answer.body["message"].as_str().unwrap_or_default());
+        assert_eq!(told, (*code, *message), "{method} {path} {body}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_has_the_address_of_its_request() {
+    let server = Server::start().await;
+    server.send("POST", MAPS, &json!({"metadata": {"name": "a"}})).await;
+    let undeterminable = "the name of the object (a based on URL) was undeterminable: name must be provided";
+    let elsewhere = "the namespace of the provided object does not match the namespace sent on the request";
+    let method = "the server does not allow this method on the requested resource";
+    refused(
+        &server,
+        &[
+            ("PUT", "./a", JSON, r#"{"metadata": {}}"#, 400, undeterminable),
+            ("PATCH", "./a", MERGE, r#"{"metadata": null}"#, 400, undeterminable),
+            ("PUT", "./a", JSON, r#"{"metadata": {"name": "a", "namespace": "b"}}"#, 400, elsewhere),
+            ("PATCH", "./a", MERGE, r#"{"metadata": {"namespace": "b"}}"#, 400, elsewhere),
+            (
+                "PATCH",
+                "./a",
+                MERGE,
+                r#"{"metadata": {"uid": "b"}}"#,
+                422,
+                "ConfigMap \"a\" is invalid: metadata.uid: Invalid value: \"b\": field is immutable",
+            ),
+            (
+                "PATCH",
+                "./a",
+                MERGE,
+                r#"{"metadata": {"deletionTimestamp": "2030-01-01T00:00:00Z"}}"#,
+                422,
+                "ConfigMap \"a\" is invalid: metadata.deletionTimestamp: Invalid value: \"2030-01-01T00:00:00Z\": field is immutable",
+            ),
+            // Every namespace at once can be looked at and no more.
+            ("POST", "/api/v1/configmaps", JSON, r#"{"metadata": {"name": "b", "namespace": "default"}}"#, 405, method),
+            ("DELETE", "/api/v1/configmaps", JSON, "", 405, method),
+            ("POST", "/api/v1", JSON, "{}", 405, method),
+            ("DELETE", "/apis", JSON, "", 405, method),
+        ],
+    )
+    .await;
+    assert_eq!(server.get(&format!("{MAPS}/a")).await.code, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_configuration_is_of_the_kind_it_is_applied_to() {
+    let server = Server::start().await;
+    let failed = "failed to create typed patch object (default/a; /v1, Kind=ConfigMap)";
+    refused(
+        &server,
+        &[
+            ("PATCH", "./a?fieldManager=m", APPLY, r#"{"metadata": {"name": "a"}}"#, 400, "invalid object type: /, Kind="),
+            (
+                "PATCH",
+                "./a?fieldManager=m",
+                APPLY,
+                "apiVersion: apps/v1\nkind: ConfigMap",
+                400,
+                "invalid object type: apps/v1, Kind=ConfigMap",
+            ),
+            (
+                "PATCH",
+                "./a?fieldManager=m",
+                APPLY,
+                r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": []}"#,
+                500,
+                "failed to create typed patch object (/; /v1, Kind=ConfigMap): .metadata: expected map, got []",
+            ),
+            (
+                "PATCH",
+                "./a?fieldManager=m&fieldValidation=Strict",
+                APPLY,
+                r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "dada": {}}"#,
+                500,
+                &format!("{failed}: .dada: field not declared in schema"),
+            ),
+            (
+                "PATCH",
+                "./a?fieldManager=m&fieldValidation=Strict",
+                APPLY,
+                r#"{"apiVersion": "v1", "kind": "ConfigMap", "kind": "ConfigMap"}"#,
+                400,
+                "error strict decoding YAML: duplicate field \"kind\"",
+            ),
+            (
+                "PATCH",
+                "./a?fieldManager=m",
+                APPLY,
+                r#"{"apiVersion": "v1", "kind": "ConfigMap"}"#,
+                400,
+                "the name of the object (a based on URL) was undeterminable: name must be provided",
+            ),
+            ("PATCH", "./a?fieldManager=m", APPLY, "{", 400, "error decoding YAML: unexpected end of JSON input"),
+        ],
+    )
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn options_are_checked_before_anything_happens() {
+    let server = Server::start().await;
+    let invalid = |what: &str, text: &str| format!("{what}.meta.k8s.io \"\" is invalid: {text}");
+    let unsupported = "resourceVersionMatch: Unsupported value: \"odd\": supported values: \"Exact\", \"NotOlderThan\", \"\"";
+    let no_version = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided";
+    let big = "99999999999999999999999";
+    let out_of_range = format!(
+        "invalid resource version: resourceVersion: Invalid value: \"{big}\": strconv.ParseUint: parsing \"{big}\": value out of range"
+    );
+    let too_big = format!("./?resourceVersion={big}");
+    refused(
+        &server,
+        &[
+            ("GET", "./?resourceVersionMatch=odd&resourceVersion=1", JSON, "", 422, &invalid("ListOptions", unsupported)),
+            (
+                "GET",
+                "./?resourceVersionMatch=odd",
+                JSON,
+                "",
+                422,
+                &invalid("ListOptions", &format!("[{no_version}, {unsupported}]")),
+            ),
+            (
+                "DELETE",
+                "./?resourceVersionMatch=Exact",
+                JSON,
+                "",
+                422,
+                &invalid("ListOptions", no_version),
+            ),
+            (
+                "GET",
+                "./?watch=1&sendInitialEvents=true&resourceVersionMatch=Exact",
+                JSON,
+                "",
+                422,
+                &invalid(
+                    "ListOptions",
+                    "[resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan, resourceVersionMatch: Unsupported value: \"Exact\": supported values: \"NotOlderThan\"]",
+                ),
+            ),
+            ("GET", &too_big, JSON, "", 400, &out_of_range),
+            ("GET", "./?continue=!!!", JSON, "", 400, "invalid continue token: continue key is not valid: illegal base64 data at input byte 0"),
+            (
+                "POST",
+                "./?fieldManager=%01",
+                JSON,
+                r#"{"metadata": {"name": "a"}}"#,
+                422,
+                &invalid("CreateOptions", "fieldManager: Invalid value: \"\\u0001\": invalid character U+0001 (at position 0)"),
+            ),
+            (
+                "DELETE",
+                "./a",
+                JSON,
+                r#"{"kind": "ConfigMap", "apiVersion": "v1"}"#,
+                400,
+                "decoded object cannot be converted to DeleteOptions",
+            ),
+            (
+                "DELETE",
+                "./a",
+                JSON,
+                r#"{"kind": "DeleteOptions", "apiVersion": "v9"}"#,
+                400,
+                "no kind \"DeleteOptions\" is registered for version \"v9\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+            ),
+        ],
+    )
+    .await;
+    for name in ["a", "b"] {
+        server.send("POST", MAPS, &json!({"metadata": {"name": name}})).await;
+    }
+    let page = server.get(&format!("{MAPS}?limit=1")).await.body;
+    let token = page["metadata"]["continue"].as_str().unwrap();
+    let both = server.get(&format!("{MAPS}?limit=1&resourceVersion=1&continue={token}")).await;
+    let why = "specifying resource version is not allowed when using continue";
+    assert_eq!((both.code, both.body["message"].as_str()), (400, Some(why)));
+    assert_eq!(server.get(&format!("{MAPS}?resourceVersion=0&continue={token}")).await.code, 200);
+    // Options may be of any group that has such.
+    let options: Value = json!({"kind": "DeleteOptions", "apiVersion": "apps/v1"});
+    assert_eq!(server.send("DELETE", &format!("{MAPS}/a"), &options).await.code, 200);
+    server.stop().await;
+}
