@@ -13,8 +13,8 @@ use futures::{future::try_join_all, try_join};
 use serde_json::{Value, json};
 
 use crate::{
-    Api, http,
-    verbs::{create::ensure, now, update},
+    Api,
+    verbs::{Ctx, create::ensure, now, update},
 };
 
 const NAMESPACES: &[&str] = &["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -73,8 +73,7 @@ async fn service_range(api: &Arc<Api>) -> Result<(), Status> {
         "spec": {"cidrs": [api.config.ranges.addresses]},
     });
     ensure(api, RANGES, None, range).await?;
-    let mut ctx = http::internal(api, RANGES, None, Some("kubernetes"))?;
-    ctx.path.subresource = Some("status".into());
+    let ctx = Ctx::internal(api, RANGES, None, Some("kubernetes"))?.at_status();
     update::write(&ctx, Part::Status, update::Expected::default(), &mut Vec::new(), |current| {
         let mut new = current.clone();
         if new.at(&["status", "conditions"]).and_then(Value::as_array).is_none_or(Vec::is_empty) {
@@ -119,7 +118,7 @@ async fn publish_endpoint(api: &Arc<Api>, address: IpAddr, port: u16) -> Result<
 /// Creates an object of the `default` namespace, or brings its content up to date.
 async fn put(api: &Arc<Api>, resource: (&str, &str, &str), object: Value) -> Result<(), Status> {
     ensure(api, resource, Some("default"), object.clone()).await?;
-    let ctx = http::internal(api, resource, Some("default"), Some(object.name()))?;
+    let ctx = Ctx::internal(api, resource, Some("default"), Some(object.name()))?;
     let mut warnings = Vec::new();
     update::write(&ctx, Part::Main, update::Expected::default(), &mut warnings, |current| {
         let mut new = current.clone();

@@ -6,14 +6,12 @@
 
 pub mod admission;
 pub mod allocate;
-mod api_services;
 pub mod args;
 pub mod auth;
 pub mod body;
 pub mod bootstrap;
+mod controllers;
 pub mod custom;
-mod expire;
-mod flow_schemas;
 pub mod http;
 pub mod publish;
 pub mod query;
@@ -36,15 +34,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use api::{
-    kind::{Kind, Rules},
-    version::Conversion,
-};
 use machinery::{
     tasks::Tasks,
     tls::{self, ClientCertificates, TlsSource},
 };
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -56,9 +49,9 @@ use crate::{
     custom::Definitions,
     http::{metrics::Metrics, priority::Priority},
     publish::documents::Documents,
-    registry::{Registry, Table},
+    registry::{Registry, Table, resource_spec},
     store::Store,
-    watch_cache::{CachedObject, Fields, FieldsFn, ReadFn, ResourceSpec, WatchCache},
+    watch_cache::{CachedObject, WatchCache},
 };
 
 /// Everything a request may need.
@@ -202,61 +195,16 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
         }
     });
     tasks.spawn("https", http::serve(api.clone(), listener, tls_config, tasks.clone()));
-    tasks.spawn_scoped("event-expiry", expire::run(api.clone()));
-    tasks.spawn_scoped("flow-schemas", flow_schemas::run(api.clone()));
-    tasks.spawn_scoped("custom-kinds", custom::run(api.clone()));
-    tasks.spawn_scoped("api-services", api_services::run(api.clone()));
-    let booting = api.clone();
-    tasks.spawn_scoped("bootstrap", async move { bootstrap_until_done(&booting).await });
+    controllers::start(&api, tasks);
+    tasks.spawn_finite("bootstrap", bootstrap_until_done(api.clone()));
     info!(%address, version = api::VERSION, "serving");
     Ok(api)
 }
 
-/// How deep in an object the values of selectable fields may lie whatever the fields' names say: a pod's
-/// `status.podIP` is its first `status.podIPs[*].ip`.
-const FIELD_DEPTH: usize = 3;
-
-/// How the cache keeps the objects of a resource, given all its versions.
-pub(crate) fn resource_spec(rows: &[Arc<Kind>]) -> ResourceSpec {
-    let prefix = rows.first().map(|kind| kind.storage_prefix()).unwrap_or_default();
-    // Fields have the stored form's names; versions with other fields say how theirs are called there.
-    let readers: Vec<Arc<dyn Rules>> = rows
-        .iter()
-        .filter(|kind| !matches!(&kind.stored_as, Some(s) if matches!(s.conversion, Conversion::Fields(_))))
-        .map(|kind| kind.rules.clone())
-        .filter(|rules| !rules.selectable_fields(&Value::Null).is_empty())
-        .collect();
-    let custom = rows.iter().find(|kind| kind.is_custom() && kind.is_stored_form()).cloned();
-    let read = custom.map(|kind| -> ReadFn {
-        Arc::new(move |bytes| {
-            let stored: Value = serde_json::from_slice(bytes).ok()?;
-            let shown = kind.own_form(stored.clone());
-            if shown == stored { None } else { serde_json::to_vec(&shown).ok() }
-        })
-    });
-    if readers.is_empty() {
-        return ResourceSpec { prefix, fields: None, read };
-    }
-    let names = readers.iter().flat_map(|rules| rules.selectable_fields(&Value::Null));
-    let depth = names.map(|(name, _)| name.split('.').count()).max().unwrap_or(0).max(FIELD_DEPTH);
-    let fields: FieldsFn = Arc::new(move |bytes| {
-        // Only objects that decode are stored.
-        let object = api::json::shallow(bytes, depth).unwrap_or_default();
-        let mut fields: Fields = Vec::new();
-        for (name, value) in readers.iter().flat_map(|rules| rules.selectable_fields(&object)) {
-            if !fields.iter().any(|(known, _)| *known == name) {
-                fields.push((name, value));
-            }
-        }
-        fields
-    });
-    ResourceSpec { prefix, fields: Some(fields), read }
-}
-
-async fn bootstrap_until_done(api: &Arc<Api>) {
+async fn bootstrap_until_done(api: Arc<Api>) {
     const PAUSE: Duration = Duration::from_millis(500);
     while !api.stopping() {
-        match bootstrap::run(api).await {
+        match bootstrap::run(&api).await {
             Ok(()) => return api.bootstrapped.store(true, Ordering::Release),
             Err(error) => warn!(%error, "cannot make the cluster's first objects yet"),
         }

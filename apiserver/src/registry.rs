@@ -4,8 +4,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use api::kind::Kind;
+use api::{
+    kind::{Kind, Rules},
+    version::Conversion,
+};
 use parking_lot::RwLock;
+use serde_json::Value;
+
+use crate::watch_cache::{Fields, FieldsFn, ReadFn, ResourceSpec};
 
 /// One state of the table.
 pub struct Table {
@@ -82,4 +88,45 @@ impl Registry {
         let table = Table::new(self.builtin.iter().cloned().chain(custom).collect());
         *self.table.write() = Arc::new(table);
     }
+}
+
+/// How deep in an object the values of selectable fields may lie whatever the fields' names say: a pod's
+/// `status.podIP` is its first `status.podIPs[*].ip`.
+const FIELD_DEPTH: usize = 3;
+
+/// How the cache keeps the objects of a resource, given all its versions.
+pub fn resource_spec(rows: &[Arc<Kind>]) -> ResourceSpec {
+    let prefix = rows.first().map(|kind| kind.storage_prefix()).unwrap_or_default();
+    // Fields have the stored form's names; versions with other fields say how theirs are called there.
+    let readers: Vec<Arc<dyn Rules>> = rows
+        .iter()
+        .filter(|kind| !matches!(&kind.stored_as, Some(s) if matches!(s.conversion, Conversion::Fields(_))))
+        .map(|kind| kind.rules.clone())
+        .filter(|rules| !rules.selectable_fields(&Value::Null).is_empty())
+        .collect();
+    let custom = rows.iter().find(|kind| kind.is_custom() && kind.is_stored_form()).cloned();
+    let read = custom.map(|kind| -> ReadFn {
+        Arc::new(move |bytes| {
+            let stored: Value = serde_json::from_slice(bytes).ok()?;
+            let shown = kind.own_form(stored.clone());
+            if shown == stored { None } else { serde_json::to_vec(&shown).ok() }
+        })
+    });
+    if readers.is_empty() {
+        return ResourceSpec { prefix, fields: None, read };
+    }
+    let names = readers.iter().flat_map(|rules| rules.selectable_fields(&Value::Null));
+    let depth = names.map(|(name, _)| name.split('.').count()).max().unwrap_or(0).max(FIELD_DEPTH);
+    let fields: FieldsFn = Arc::new(move |bytes| {
+        // Only objects that decode are stored.
+        let object = api::json::shallow(bytes, depth).unwrap_or_default();
+        let mut fields: Fields = Vec::new();
+        for (name, value) in readers.iter().flat_map(|rules| rules.selectable_fields(&object)) {
+            if !fields.iter().any(|(known, _)| *known == name) {
+                fields.push((name, value));
+            }
+        }
+        fields
+    });
+    ResourceSpec { prefix, fields: Some(fields), read }
 }

@@ -27,9 +27,8 @@ impl Netlink {
     pub fn open() -> std::io::Result<Netlink> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         let tasks = Tasks::new();
-        let stop = tasks.token();
-        tasks.spawn("netlink", async move {
-            stop.run_until_cancelled(connection).await;
+        tasks.spawn_loop("netlink", async move {
+            connection.await;
             Ok(())
         });
         Ok(Netlink { handle, tasks })

@@ -73,6 +73,17 @@ impl Tasks {
         });
     }
 
+    /// Starts a loop without an end, as [`Self::spawn`] does: it is cut off where it stands when the process is to
+    /// stop.
+    pub fn spawn_loop(
+        &self,
+        name: &'static str,
+        endless: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        let stop = self.token();
+        self.spawn(name, async move { stop.run_until_cancelled(endless).await.unwrap_or(Ok(())) });
+    }
+
     /// Starts a task that ends on its own, for one connection or one object. A panic in it
     /// is logged and concerns nobody else.
     pub fn spawn_scoped(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
@@ -82,7 +93,7 @@ impl Tasks {
     }
 
     /// Starts a task that may end on its own but whose panic stops the process.
-    pub(crate) fn spawn_finite(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn_finite(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let shared = Arc::clone(&self.shared);
         self.shared.tracker.spawn(async move {
             if let Err(panic) = std::panic::AssertUnwindSafe(task).catch_unwind().await {
@@ -186,6 +197,22 @@ mod tests {
         let tasks = Tasks::new();
         tasks.spawn("watcher", async { Ok(()) });
         assert_eq!(end_of(tasks).await.as_deref(), Some("watcher: task ended though nothing asked it to"));
+    }
+
+    #[tokio::test]
+    async fn a_loop_is_cut_off_and_does_not_end_by_itself() {
+        let tasks = Tasks::new();
+        tasks.spawn_loop("sweeper", async { Ok(()) });
+        assert_eq!(end_of(tasks).await.as_deref(), Some("sweeper: task ended though nothing asked it to"));
+
+        let tasks = Tasks::new();
+        tasks.spawn_loop("sweeper", async { panic!("ouch") });
+        assert_eq!(end_of(tasks).await.as_deref(), Some("sweeper: task panicked: ouch"));
+
+        let tasks = Tasks::new();
+        tasks.spawn_loop("sweeper", std::future::pending());
+        tasks.stop();
+        tasks.stop_and_join(Duration::from_secs(1)).await.unwrap();
     }
 
     #[tokio::test]

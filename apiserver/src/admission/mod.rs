@@ -4,6 +4,7 @@
 //! Counterpart of upstream's admission plugins NamespaceLifecycle, ServiceAccount, DefaultTolerationSeconds,
 //! Priority, DefaultStorageClass, DefaultIngressClass and RuntimeClass, and of what strategies of single kinds need the caller or the clock for.
 
+mod api_service;
 mod certificate;
 mod default_class;
 mod namespace;
@@ -14,7 +15,7 @@ mod runtime_class;
 use api::{kind::Part, status::Status};
 use serde_json::Value;
 
-use crate::{api_services, verbs::Ctx};
+use crate::verbs::Ctx;
 
 /// Admits a new object.
 ///
@@ -30,7 +31,7 @@ pub async fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
     }
     default_class::create(ctx, object)?;
     priority::check_class(ctx, object)?;
-    api_services::admit(ctx, object);
+    api_service::create(ctx, object);
     Ok(())
 }
 

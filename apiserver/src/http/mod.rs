@@ -9,7 +9,7 @@ mod health;
 pub mod metrics;
 pub mod priority;
 
-use std::{borrow::Cow, collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use api::status::Status;
 use bytes::Bytes;
@@ -306,42 +306,4 @@ async fn scale(ctx: Ctx, verb: Verb, bytes: Bytes) -> Result<Response<Body>, Sta
     let kind = ctx.kind.clone();
     let paths = kind.scale.as_ref().ok_or_else(Status::no_such_resource)?;
     verbs::scale::serve(ctx, verb, paths, bytes).await
-}
-
-/// A request of the server itself, as the system's own user.
-///
-/// # Errors
-/// When the resource is not served.
-pub fn internal(
-    api: &Arc<Api>,
-    (group, version, resource): (&str, &str, &str),
-    namespace: Option<&str>,
-    name: Option<&str>,
-) -> Result<Ctx, Status> {
-    let table = api.table();
-    let kind = table.find(group, version, resource).cloned().ok_or_else(Status::no_such_resource)?;
-    Ok(Ctx {
-        versions: table.versions(&kind),
-        resource: api.cache.resource(&kind.storage_prefix()).ok_or_else(Status::no_such_resource)?,
-        api: api.clone(),
-        user: User {
-            name: "system:apiserver".into(),
-            uid: String::new(),
-            groups: vec!["system:masters".into(), "system:authenticated".into()],
-            extra: BTreeMap::new(),
-        },
-        kind,
-        path: ResourcePath {
-            group: group.into(),
-            version: version.into(),
-            resource: resource.into(),
-            namespace: namespace.map(str::to_owned),
-            name: name.map(str::to_owned),
-            ..ResourcePath::default()
-        },
-        query: Query::default(),
-        accept: Accept::default(),
-        media: "application/json".into(),
-        user_agent: "apiserver".into(),
-    })
 }

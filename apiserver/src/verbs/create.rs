@@ -197,7 +197,7 @@ pub async fn ensure(
     namespace: Option<&str>,
     object: Value,
 ) -> Result<(), Status> {
-    let ctx = crate::http::internal(api, resource, namespace, None)?;
+    let ctx = Ctx::internal(api, resource, namespace, None)?;
     if ctx.resource.get(&ctx.cache_key(object.name())).is_some() {
         return Ok(());
     }

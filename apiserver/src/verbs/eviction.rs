@@ -21,7 +21,6 @@ use super::{
 };
 use crate::{
     body,
-    http::internal,
     response::{self, Body},
     watch_cache::Scope,
 };
@@ -138,8 +137,7 @@ fn number(budget: &Value, field: &str) -> i64 {
 
 /// Has a budget count the eviction of a pod.
 async fn count(ctx: &Ctx, budget: &str, pod: &Value, dry_run: bool) -> Result<(), Status> {
-    let mut of_budget = internal(&ctx.api, BUDGETS, Some(pod.namespace()), Some(budget))?;
-    of_budget.path.subresource = Some("status".into());
+    let mut of_budget = Ctx::internal(&ctx.api, BUDGETS, Some(pod.namespace()), Some(budget))?.at_status();
     of_budget.query.dry_run = dry_run;
     let at = now();
     update::write(&of_budget, Part::Status, Expected::default(), &mut Vec::new(), |current| {
@@ -224,8 +222,8 @@ fn refused(why: String, retry_after: Option<u32>) -> Status {
 
 /// Says in the pod's status why it goes.
 async fn announce(ctx: &Ctx, pod: &Value) -> Result<(), Status> {
-    let mut of_pod = internal(&ctx.api, ("", "v1", "pods"), Some(pod.namespace()), Some(pod.name()))?;
-    of_pod.path.subresource = Some("status".into());
+    let pods = ("", "v1", "pods");
+    let of_pod = Ctx::internal(&ctx.api, pods, Some(pod.namespace()), Some(pod.name()))?.at_status();
     let at = now();
     let expected = Expected { uid: Some(pod.uid().to_owned()), revision: None };
     let condition = json!({

@@ -13,7 +13,7 @@ pub mod token;
 pub mod update;
 pub mod watch;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use api::{
     kind::Kind,
@@ -63,6 +63,51 @@ pub struct Ctx {
 }
 
 impl Ctx {
+    /// A request of the server itself, as the system's own user.
+    ///
+    /// # Errors
+    /// When the resource is not served.
+    pub fn internal(
+        api: &Arc<Api>,
+        (group, version, resource): (&str, &str, &str),
+        namespace: Option<&str>,
+        name: Option<&str>,
+    ) -> Result<Self, Status> {
+        let table = api.table();
+        let kind = table.find(group, version, resource).cloned().ok_or_else(Status::no_such_resource)?;
+        Ok(Self {
+            versions: table.versions(&kind),
+            resource: api.cache.resource(&kind.storage_prefix()).ok_or_else(Status::no_such_resource)?,
+            api: api.clone(),
+            user: User {
+                name: "system:apiserver".into(),
+                uid: String::new(),
+                groups: vec!["system:masters".into(), "system:authenticated".into()],
+                extra: BTreeMap::new(),
+            },
+            kind,
+            path: ResourcePath {
+                group: group.into(),
+                version: version.into(),
+                resource: resource.into(),
+                namespace: namespace.map(str::to_owned),
+                name: name.map(str::to_owned),
+                ..ResourcePath::default()
+            },
+            query: Query::default(),
+            accept: Accept::default(),
+            media: "application/json".into(),
+            user_agent: "apiserver".into(),
+        })
+    }
+
+    /// The same request, to the object's status.
+    #[must_use]
+    pub fn at_status(mut self) -> Self {
+        self.path.subresource = Some("status".into());
+        self
+    }
+
     /// The object's name in the path; only called for requests whose path has one.
     pub fn name(&self) -> &str {
         self.path.name.as_deref().unwrap_or("")

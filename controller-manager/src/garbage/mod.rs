@@ -66,10 +66,9 @@ pub fn start(tasks: &Tasks, client: kube::Client, actor: Actor, caches: &Caches,
         served: Mutex::default(),
     });
     let fed = feed_all(&collector, caches);
-    let (owner, stop) = (tasks.clone(), tasks.token());
-    tasks.spawn("garbage_collector", async move {
-        let watching = Arc::clone(&collector).watch_the_rest(owner.clone(), fed);
-        stop.run_until_cancelled(watching).await;
+    let watching = collector.watch_the_rest(tasks.clone(), fed);
+    tasks.spawn_loop("garbage_collector", async move {
+        watching.await;
         Ok(())
     });
 }

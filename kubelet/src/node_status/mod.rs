@@ -123,9 +123,8 @@ impl NodeKeeper {
             tell.send(()).ok();
             self.note(EventType::Normal, "Starting", "Starting kubelet.");
             let lease = heartbeat::Heartbeat::new(self.of.client.clone(), &self.of.config.node);
-            let beating = stop.clone();
-            owner.spawn("heartbeat", async move {
-                beating.run_until_cancelled(lease.run()).await;
+            owner.spawn_loop("heartbeat", async move {
+                lease.run().await;
                 Ok(())
             });
             Ok(stop.run_until_cancelled(self.keep()).await.unwrap_or(Ok(()))?)

@@ -94,10 +94,7 @@ impl Leadership {
         }
         let held = Arc::new(tokio::sync::Mutex::new(election));
         let holder = Arc::clone(&held);
-        tasks.spawn("leader election", async move {
-            let mut election = holder.lock().await;
-            stop.run_until_cancelled(election.hold()).await.unwrap_or(Ok(()))
-        });
+        tasks.spawn_loop("leader election", async move { holder.lock().await.hold().await });
         tasks.at_end("leader election", async move { held.lock().await.release().await });
         true
     }

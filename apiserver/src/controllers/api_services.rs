@@ -4,16 +4,17 @@
 //! server made for a version that is gone is removed. Upstream counterpart: the autoregister controller of
 //! kube-aggregator.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
-use api::{kinds::api_service::group_priority, object::ObjectExt as _, status::Status};
+use api::{kinds::api_service::group_priority, status::Status};
 use serde_json::{Value, json};
 
+use super::Left;
 use crate::{
-    Api, http,
+    Api, custom,
     registry::Table,
-    verbs::{Ctx, create, delete, now},
-    watch_cache::{Resource, Scope, WatchFrom},
+    verbs::{Ctx, create, delete, store_failed},
+    watch_cache::Scope,
 };
 
 const GROUP: &str = "apiregistration.k8s.io";
@@ -21,58 +22,30 @@ const API_SERVICES: (&str, &str, &str) = (GROUP, "v1", "apiservices");
 const PREFIX: &str = "/registry/apiregistration.k8s.io/apiservices/";
 /// Marks objects that come and go with the group version.
 const MANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
-/// How often the table of kinds is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// What changes them, and what changes the table of kinds.
+pub const FOLLOWED: &[&str] = &[PREFIX, custom::PREFIX];
 const CUSTOM_VERSION: i32 = 100;
 
-/// Keeps the objects right until the server stops.
-pub async fn run(api: Arc<Api>) {
-    let Some(resource) = api.cache.resource(PREFIX) else { return };
-    while !api.stopping() {
-        let table = api.registry.table();
-        if let Err(error) = sync(&api, &table, &resource).await {
-            tracing::warn!(%error, "cannot write the API services");
-        }
-        tokio::select! {
-            () = api.stop.cancelled() => return,
-            () = changed(&api, &table, &resource) => {}
-        }
-    }
-}
-
-/// Returns when the table is another one, or somebody wrote an API service.
-async fn changed(api: &Api, table: &Arc<Table>, resource: &Arc<Resource>) {
-    let Ok(mut watcher) = resource.watch(WatchFrom::Now, Scope::All, None) else { return };
-    loop {
-        tokio::select! {
-            // Whatever it tells, also that it ended: look again.
-            _told = watcher.next(usize::MAX) => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        if !Arc::ptr_eq(table, &api.registry.table()) {
-            return;
-        }
-    }
-}
-
-async fn sync(api: &Arc<Api>, table: &Table, resource: &Resource) -> Result<(), Status> {
-    api.cache.fresh().await.map_err(crate::verbs::store_failed)?;
-    let wanted = wanted(table);
+/// Makes what is missing and removes what is too much.
+pub async fn look(api: Arc<Api>) -> Result<Left, Status> {
+    api.cache.fresh().await.map_err(store_failed)?;
+    let Some(resource) = api.cache.resource(PREFIX) else { return Ok(Left::Nothing) };
+    let wanted = wanted(&api.table());
     for (name, object) in &wanted {
         if resource.get(name).is_none() {
-            create::ensure(api, API_SERVICES, None, object.clone()).await?;
+            create::ensure(&api, API_SERVICES, None, object.clone()).await?;
         }
     }
     for object in resource.snapshot().objects.scan(&Scope::All, None) {
         if object.label(MANAGED) == Some("true") && !wanted.contains_key(object.name()) {
-            let ctx = http::internal(api, API_SERVICES, None, Some(object.name()))?;
+            let ctx = Ctx::internal(&api, API_SERVICES, None, Some(object.name()))?;
             match delete::delete_object(&ctx, object.name(), &delete::DeleteOptions::default()).await {
                 Err(status) if status.code != 404 => return Err(status),
                 _ => {}
             }
         }
     }
-    Ok(())
+    Ok(Left::Nothing)
 }
 
 /// The objects that there should be, by name.
@@ -99,17 +72,6 @@ fn wanted(table: &Table) -> BTreeMap<String, Value> {
         found.insert(name, object);
     }
     found
-}
-
-/// A local API service is available from the beginning.
-pub fn admit(ctx: &Ctx, object: &mut Value) {
-    let is_one = ctx.kind.group == GROUP && ctx.kind.plural == "apiservices";
-    if is_one && object.at(&["spec", "service"]).is_none_or(Value::is_null) {
-        object["status"]["conditions"] = json!([{
-            "type": "Available", "status": "True", "reason": "Local", "lastTransitionTime": now(),
-            "message": "Local APIServices are always available",
-        }]);
-    }
 }
 
 #[cfg(test)]

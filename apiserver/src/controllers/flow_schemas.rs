@@ -10,53 +10,28 @@ use api::{kind::Part, object::ObjectExt as _, status::Status};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::Left;
 use crate::{
-    Api, http,
-    verbs::update,
-    watch_cache::{Ended, Resource, Scope, WatchFrom, Watcher},
+    Api,
+    verbs::{Ctx, update},
+    watch_cache::{Resource, Scope},
 };
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+const SCHEMAS: &str = "/registry/flowcontrol.apiserver.k8s.io/flowschemas/";
+const LEVELS: &str = "/registry/flowcontrol.apiserver.k8s.io/prioritylevelconfigurations/";
 
-/// Keeps the conditions right until the server stops.
-pub async fn run(api: Arc<Api>) {
-    while !api.stopping() {
-        let prefix = |plural: &str| format!("/registry/{GROUP}/{plural}/");
-        let resource = |plural: &str| api.cache.resource(&prefix(plural));
-        let (Some(schemas), Some(levels)) =
-            (resource("flowschemas"), resource("prioritylevelconfigurations"))
-        else {
-            return;
-        };
-        tokio::select! {
-            () = api.stop.cancelled() => return,
-            // Whoever lost the thread begins again with all there is.
-            _lost = follow(&api, &schemas, &levels) => {}
-        }
-    }
-}
+/// What is looked at.
+pub const FOLLOWED: &[&str] = &[SCHEMAS, LEVELS];
 
-async fn follow(api: &Arc<Api>, schemas: &Arc<Resource>, levels: &Arc<Resource>) -> Ended {
-    let from_here = |resource: &Arc<Resource>| -> Result<Watcher, Ended> {
-        resource.watch(WatchFrom::Initial, Scope::All, None).map_err(|_| Ended::Expired)
+/// Has requests served by all there is, and sets the conditions.
+pub async fn look(api: Arc<Api>) -> Result<Left, Status> {
+    let (Some(schemas), Some(levels)) = (api.cache.resource(SCHEMAS), api.cache.resource(LEVELS)) else {
+        return Ok(Left::Nothing);
     };
-    let (mut of_schemas, mut of_levels) = match (from_here(schemas), from_here(levels)) {
-        (Ok(schemas), Ok(levels)) => (schemas, levels),
-        (Err(ended), _) | (_, Err(ended)) => return ended,
-    };
-    loop {
-        let told = tokio::select! {
-            told = of_schemas.next(usize::MAX) => told,
-            told = of_levels.next(usize::MAX) => told,
-        };
-        if let Err(ended) = told {
-            return ended;
-        }
-        heed(api, schemas, levels);
-        if let Err(error) = sweep(api, schemas, levels).await {
-            tracing::warn!(%error, "cannot write the status of a flow schema");
-        }
-    }
+    heed(&api, &schemas, &levels);
+    sweep(&api, &schemas, &levels).await?;
+    Ok(Left::Nothing)
 }
 
 /// Serves by what there is from now on.
@@ -80,8 +55,8 @@ async fn sweep(api: &Arc<Api>, schemas: &Resource, levels: &Resource) -> Result<
         let Some(condition) = dangling(&object, levels.get(level).is_some(), Timestamp::now()) else {
             continue;
         };
-        let mut ctx = http::internal(api, (GROUP, "v1", "flowschemas"), None, Some(object.name()))?;
-        ctx.path.subresource = Some("status".into());
+        let mut ctx =
+            Ctx::internal(api, (GROUP, "v1", "flowschemas"), None, Some(object.name()))?.at_status();
         ctx.query.field_manager = "api-priority-and-fairness-config-consumer-v1".into();
         let expected = update::Expected { uid: Some(object.uid().to_owned()), revision: None };
         let written = update::write(&ctx, Part::Status, expected, &mut Vec::new(), |current| {

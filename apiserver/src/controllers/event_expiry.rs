@@ -18,13 +18,10 @@ const TTL: i64 = 3600;
 const EVERY: Duration = Duration::from_secs(60);
 const EVENTS: &str = "/registry/events/";
 
-/// Removes old events until the server stops.
-pub async fn run(api: Arc<Api>) {
+/// Removes old events, for ever.
+pub async fn run(api: Arc<Api>) -> anyhow::Result<()> {
     loop {
-        tokio::select! {
-            () = api.stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
-        }
+        tokio::time::sleep(EVERY).await;
         if let Err(error) = sweep(&api, Timestamp::now().as_second()).await {
             tracing::warn!(%error, "cannot remove old events");
         }

@@ -1,0 +1,17 @@
+//! API services that this server answers itself are available. Upstream does this in the strategy of the kind.
+
+use api::object::ObjectExt as _;
+use serde_json::{Value, json};
+
+use crate::verbs::{Ctx, now};
+
+/// A local API service is available from the beginning.
+pub fn create(ctx: &Ctx, object: &mut Value) {
+    let is_one = ctx.kind.group == "apiregistration.k8s.io" && ctx.kind.plural == "apiservices";
+    if is_one && object.at(&["spec", "service"]).is_none_or(Value::is_null) {
+        object["status"]["conditions"] = json!([{
+            "type": "Available", "status": "True", "reason": "Local", "lastTransitionTime": now(),
+            "message": "Local APIServices are always available",
+        }]);
+    }
+}
