@@ -90,6 +90,11 @@ impl Kind {
         version::api_version(&self.group, &self.version)
     }
 
+    /// Whether a definition made this row, whose schema may change while there are objects.
+    pub fn is_custom(&self) -> bool {
+        self.types.is_some()
+    }
+
     /// The prefix of the keys of this kind's objects in the store, with a trailing slash. Rows of one resource
     /// have the same.
     pub fn storage_prefix(&self) -> String {

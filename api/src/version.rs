@@ -83,11 +83,6 @@ impl Kind {
         object
     }
 
-    /// Whether a definition made this row, whose schema may change while there are objects.
-    pub fn is_custom(&self) -> bool {
-        self.types.is_some()
-    }
-
     /// What the stored form calls a field that selectors of this row may name; `None` when they may not.
     pub fn stored_field(&self, label: &str) -> Option<Text> {
         if matches!(label, "metadata.name" | "metadata.namespace") {

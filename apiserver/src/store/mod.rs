@@ -7,7 +7,6 @@
 mod config;
 mod embedded;
 mod etcd;
-mod log;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -14,14 +14,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 
-use super::log::Log;
 use super::{
     Batch, Change, ChangeStream, Committed, Expect, KeyValue, Loaded, Op, Revision, Store, StoreError,
 };
 
+mod log;
 mod state;
 mod writer;
 
+use log::Log;
 use state::{Staged, State, record_size};
 use writer::{Shared, Writer};
 

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::super::log::Commit;
 use super::super::{Change, Revision, StoreError};
+use super::log::Commit;
 
 const HISTORY_COMMITS: usize = 4096;
 const HISTORY_BYTES: usize = 4 << 20;

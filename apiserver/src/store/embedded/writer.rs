@@ -7,8 +7,8 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-use super::super::log::{AppendError, Log};
 use super::super::{Change, Revision, StoreError};
+use super::log::{AppendError, Log};
 use super::state::{Past, Place, Slot, State, record_size, weight};
 
 const MAX_FRAME: usize = 8 << 20;

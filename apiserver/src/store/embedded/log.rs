@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Change, Revision, StoreError};
+use super::super::{Change, Revision, StoreError};
 
 const MAGIC: &[u8; 16] = b"skiff store v1\r\n";
 const FRAME: [u8; 4] = [0xf5, b'S', b'K', 0x1f];
