@@ -6,10 +6,12 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use kube::Api;
 use machinery::cache::{Cache, Selectors};
 use machinery::tasks::Tasks;
@@ -39,6 +41,9 @@ pub struct Caches {
     pub accounts: Cache<ServiceAccount>,
     pub root_cas: Cache<ConfigMap>,
     pub budgets: Cache<PodDisruptionBudget>,
+    pub claims: Cache<PersistentVolumeClaim>,
+    pub volumes: Cache<PersistentVolume>,
+    pub attributes_classes: Cache<VolumeAttributesClass>,
 }
 
 impl Caches {
@@ -66,6 +71,9 @@ impl Caches {
             accounts: Cache::start(Api::all(client.clone()), named(namespace_defaults::ACCOUNT), tasks),
             root_cas: Cache::start(Api::all(client.clone()), named(namespace_defaults::ROOT_CA), tasks),
             budgets: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
+            claims: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
+            volumes: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
+            attributes_classes: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
         }
     }
 
@@ -85,6 +93,9 @@ impl Caches {
             self.accounts.wait_synced(),
             self.root_cas.wait_synced(),
             self.budgets.wait_synced(),
+            self.claims.wait_synced(),
+            self.volumes.wait_synced(),
+            self.attributes_classes.wait_synced(),
         );
     }
 
@@ -103,6 +114,9 @@ impl Caches {
             watched(&self.accounts),
             watched(&self.root_cas),
             watched(&self.budgets),
+            watched(&self.claims),
+            watched(&self.volumes),
+            watched(&self.attributes_classes),
         ])
     }
 

@@ -18,10 +18,13 @@ mod node_lifecycle;
 mod owners;
 mod pod_gc;
 mod pods;
+mod protection;
 mod replicaset;
 mod selector;
 mod shares;
 
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use machinery::events::Recorder;
 use machinery::leader::{LeaderConfig, Leadership};
 use machinery::queue::Queue;
@@ -32,6 +35,7 @@ use tracing::info;
 use args::Config;
 use caches::Caches;
 use frame::{Actor, Controller, Key, Metrics, queue};
+use protection::Protection;
 
 /// The name of the lease, and of the process in the API server's logs.
 pub const NAME: &str = "kube-controller-manager";
@@ -111,6 +115,9 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
     start.controller("taint-eviction-controller", node_lifecycle::Eviction::new);
     start.controller("controllermanager", disruption::Disruption::new);
     start.controller("pod-garbage-collector", pod_gc::PodGc::new);
+    start.controller("pvc-protection-controller", Protection::<PersistentVolumeClaim>::new);
+    start.controller("pv-protection-controller", Protection::<PersistentVolume>::new);
+    start.controller("vac-protection-controller", Protection::<VolumeAttributesClass>::new);
     if let Some((cluster, prefix)) = config.node_ranges {
         start.controller("cidrAllocator", |caches, keys| {
             node_ipam::NodeIpam::new(caches, keys, cluster, prefix)

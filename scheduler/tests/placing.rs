@@ -115,6 +115,9 @@ impl Lab {
         let status = json!({"status": {"allocatable": {"cpu": cpu, "pods": "110"},
             "conditions": [{"type": "Ready", "status": "True"}]}});
         nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+        // A controller would take the taint of a new node off.
+        let taints = json!({"spec": {"taints": null}});
+        nodes.patch(name, &PatchParams::default(), &Patch::Merge(taints)).await.unwrap();
     }
 
     async fn pod(&self, name: &str, spec: Value) {

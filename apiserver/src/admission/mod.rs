@@ -2,11 +2,13 @@
 //! before validation. One list of checks, the same for every way an object is written.
 //!
 //! Counterpart of upstream's admission plugins NamespaceLifecycle, ServiceAccount, DefaultTolerationSeconds,
-//! Priority, DefaultStorageClass, DefaultIngressClass and RuntimeClass, and of what strategies of single kinds need the caller or the clock for.
+//! Priority, DefaultStorageClass, DefaultIngressClass, RuntimeClass, TaintNodesByCondition and
+//! StorageObjectInUseProtection, and of what strategies of single kinds need the caller or the clock for.
 
 mod api_service;
 mod certificate;
 mod default_class;
+mod guards;
 mod namespace;
 mod pod;
 mod priority;
@@ -30,6 +32,7 @@ pub async fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
         certificate::create(ctx, object)?;
     }
     default_class::create(ctx, object)?;
+    guards::create(ctx, object);
     priority::check_class(ctx, object)?;
     api_service::create(ctx, object);
     Ok(())

@@ -62,13 +62,13 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
     let mut judged = node.clone();
     if silent_from <= now {
         make_unknown(&mut judged, now);
-    } else if ready(node) != "Unknown" {
+    } else if ready(node) != Some("Unknown") {
         plan.look_again_at(silent_from, now);
     }
     let old = node.status.clone().unwrap_or_default();
     let new = judged.status.clone().unwrap_or_default();
     let status = Action::status(Kind::of::<Node>(), &node.metadata, &old, &new);
-    if status.is_some() && ready(node) == "True" {
+    if status.is_some() && is_ready(node) {
         plan.actions.push(Action::Tell {
             about: reference(node),
             warning: false,
@@ -79,7 +79,7 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
     plan.actions.extend(status);
     plan.actions.extend(taint(node, &judged, now));
     // A living kubelet speaks for its pods itself, ready or not.
-    if ready(&judged) == "Unknown" {
+    if ready(&judged) == Some("Unknown") {
         for pod in snapshot.pods.iter().filter(|pod| pods::is_ready(pod)) {
             plan.actions.extend(unready(pod, now));
         }
@@ -91,14 +91,14 @@ fn condition<'a>(node: &'a Node, kind: &str) -> Option<&'a NodeCondition> {
     node.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
 }
 
-/// The status of the Ready condition; a node that never said is Unknown.
-fn ready(node: &Node) -> &str {
-    condition(node, "Ready").map_or("Unknown", |ready| ready.status.as_str())
+/// The status of the Ready condition; `None` while a new node has not said.
+fn ready(node: &Node) -> Option<&str> {
+    condition(node, "Ready").map(|ready| ready.status.as_str())
 }
 
 /// Whether the node is known to be ready.
 pub fn is_ready(node: &Node) -> bool {
-    ready(node) == "True"
+    ready(node) == Some("True")
 }
 
 fn make_unknown(node: &mut Node, now: Timestamp) {
@@ -129,9 +129,11 @@ fn make_unknown(node: &mut Node, now: Timestamp) {
 fn wanted_taints(node: &Node) -> Vec<(&'static str, &'static str)> {
     let mut taints = Vec::new();
     match ready(node) {
-        "True" => {}
-        "False" => taints.extend([(NOT_READY, NO_SCHEDULE), (NOT_READY, NO_EXECUTE)]),
-        _ => taints.extend([(UNREACHABLE, NO_SCHEDULE), (UNREACHABLE, NO_EXECUTE)]),
+        Some("True") => {}
+        Some("False") => taints.extend([(NOT_READY, NO_SCHEDULE), (NOT_READY, NO_EXECUTE)]),
+        // As it was admitted.
+        None => taints.push((NOT_READY, NO_SCHEDULE)),
+        Some(_) => taints.extend([(UNREACHABLE, NO_SCHEDULE), (UNREACHABLE, NO_EXECUTE)]),
     }
     for (kind, key) in PRESSURES {
         if condition(node, kind).is_some_and(|condition| condition.status == "True") {

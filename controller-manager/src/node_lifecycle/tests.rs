@@ -103,6 +103,20 @@ fn a_living_but_unready_node_speaks_for_its_pods_itself() {
     assert!(done.iter().all(|action| action.get("Pod").is_none()), "{done:?}");
 }
 
+#[test]
+fn a_node_that_never_spoke_takes_no_pods_and_is_given_its_time() {
+    let admitted = json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]);
+    let mut silent = (*node("True", &admitted)).clone();
+    silent.status = None;
+    let silent = Arc::new(silent);
+    assert_eq!(judge(Arc::clone(&silent), 49), [] as [Value; 0]);
+    let done = judge(silent, 50);
+    assert_eq!(done[0]["Node"]["status"]["conditions"][3]["reason"], "NodeStatusNeverUpdated");
+    let taints = done[1]["Node"]["spec"]["taints"].as_array().unwrap();
+    let keys: Vec<&str> = taints.iter().map(|taint| taint["key"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["node.kubernetes.io/unreachable", "node.kubernetes.io/unreachable"]);
+}
+
 fn evictions(taints: &Value, tolerations: &Value, after: i64) -> (Vec<String>, Option<Duration>) {
     let node = node("True", taints);
     let first_seen: HashMap<_, _> =

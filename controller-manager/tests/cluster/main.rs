@@ -9,3 +9,4 @@ mod harness;
 mod namespaces;
 mod nodes;
 mod services;
+mod volumes;

@@ -1,0 +1,196 @@
+//! Claims, volumes and volume attributes classes that are in use outlive their deletion: each carries a
+//! finalizer from the start, which goes when it is to be deleted and nobody uses it any more.
+//! Upstream: `pkg/controller/volume/{pvcprotection,pvprotection,vacprotection}`.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use k8s_openapi::Metadata;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::VolumeAttributesClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use machinery::cache::Cache;
+use machinery::queue::Queue;
+use serde::Serialize;
+
+use crate::caches::Caches;
+use crate::frame::{Action, Cached, Controller, Key, Plan, Timestamp};
+use crate::{owners, pods};
+
+/// A kind that is protected.
+pub trait Protected: Cached + kube::Resource<DynamicType = ()> + Serialize {
+    /// The controller's name.
+    const NAME: &'static str;
+    /// What holds the object back.
+    const FINALIZER: &'static str;
+
+    /// Its cache.
+    fn cache(caches: &Caches) -> &Cache<Self>;
+    /// Whether somebody uses it.
+    fn is_used(&self, caches: &Caches) -> bool;
+    /// Adds the objects that may no longer be used after a change of others.
+    fn follow(caches: &Caches, keys: &Queue<Key>);
+}
+
+/// The controller of one kind.
+pub struct Protection<K> {
+    caches: Caches,
+    of: std::marker::PhantomData<fn() -> K>,
+}
+
+impl<K: Protected> Protection<K> {
+    /// Sees to it that changes reach the queue.
+    pub fn new(caches: &Caches, queue: &Queue<Key>) -> Self {
+        let keys = queue.clone();
+        K::cache(caches).on_change(move |change| {
+            if let Some(new) = &change.new {
+                keys.add(Key::of(Metadata::metadata(&**new)));
+            }
+        });
+        K::follow(caches, queue);
+        Self { caches: caches.clone(), of: std::marker::PhantomData }
+    }
+}
+
+/// An object, and whether it is in use; that is asked only when it is to go.
+pub struct Snapshot<K> {
+    object: Arc<K>,
+    used: bool,
+}
+
+impl<K: Protected> Controller for Protection<K> {
+    type Snapshot = Snapshot<K>;
+
+    const NAME: &'static str = K::NAME;
+
+    fn observe(&self, key: &Key) -> Option<Snapshot<K>> {
+        let namespace = Some(&*key.namespace).filter(|namespace| !namespace.is_empty());
+        let object = K::cache(&self.caches).get(namespace, &key.name)?;
+        let used = Metadata::metadata(&*object).deletion_timestamp.is_none() || object.is_used(&self.caches);
+        Some(Snapshot { object, used })
+    }
+
+    fn plan(&self, snapshot: &Snapshot<K>, _now: Timestamp) -> Plan {
+        plan(snapshot)
+    }
+}
+
+/// Puts the finalizer on what is to stay, takes it off what may go.
+fn plan<K: Protected>(snapshot: &Snapshot<K>) -> Plan {
+    let mut changed = (*snapshot.object).clone();
+    let meta: &mut ObjectMeta = Metadata::metadata_mut(&mut changed);
+    let finalizers = meta.finalizers.get_or_insert_default();
+    let held = finalizers.iter().any(|finalizer| finalizer == K::FINALIZER);
+    match (meta.deletion_timestamp.is_some(), held) {
+        (false, false) => finalizers.push(K::FINALIZER.to_owned()),
+        (true, true) if !snapshot.used => finalizers.retain(|finalizer| finalizer != K::FINALIZER),
+        _ => return Plan::default(),
+    }
+    if finalizers.is_empty() {
+        meta.finalizers = None;
+    }
+    Plan {
+        actions: Action::change(&*snapshot.object, &changed, None).into_iter().collect(),
+        ..Plan::default()
+    }
+}
+
+impl Protected for PersistentVolumeClaim {
+    const NAME: &'static str = "pvc_protection_controller";
+    const FINALIZER: &'static str = "kubernetes.io/pvc-protection";
+
+    fn cache(caches: &Caches) -> &Cache<Self> {
+        &caches.claims
+    }
+
+    fn is_used(&self, caches: &Caches) -> bool {
+        let namespace = owners::namespace(&self.metadata);
+        // A pod without a node can still be kept from starting.
+        let placed = |pod: &Arc<Pod>| !pods::node_name(pod).is_empty();
+        let pods = caches.pods.list_in(namespace);
+        pods.iter()
+            .filter(|pod| placed(pod))
+            .any(|pod| claims_of(pod).any(|c| c == owners::name(&self.metadata)))
+    }
+
+    fn follow(caches: &Caches, keys: &Queue<Key>) {
+        let keys = keys.clone();
+        caches.pods.on_change(move |change| {
+            if let (Some(gone), None) = (&change.old, &change.new) {
+                let namespace = owners::namespace(&gone.metadata);
+                claims_of(gone).for_each(|claim| keys.add(Key::new(namespace, &claim)));
+            }
+        });
+    }
+}
+
+/// The names of the claims that a pod mounts, its own ephemeral ones included.
+fn claims_of(pod: &Pod) -> impl Iterator<Item = String> + '_ {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => Some(claim.claim_name.clone()),
+        (None, Some(_)) => Some(format!("{}-{}", owners::name(&pod.metadata), volume.name)),
+        (None, None) => None,
+    })
+}
+
+impl Protected for PersistentVolume {
+    const NAME: &'static str = "pv_protection_controller";
+    const FINALIZER: &'static str = "kubernetes.io/pv-protection";
+
+    fn cache(caches: &Caches) -> &Cache<Self> {
+        &caches.volumes
+    }
+
+    fn is_used(&self, _caches: &Caches) -> bool {
+        self.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound")
+    }
+
+    fn follow(_caches: &Caches, _keys: &Queue<Key>) {}
+}
+
+impl Protected for VolumeAttributesClass {
+    const NAME: &'static str = "vac_protection_controller";
+    const FINALIZER: &'static str = "kubernetes.io/vac-protection";
+
+    fn cache(caches: &Caches) -> &Cache<Self> {
+        &caches.attributes_classes
+    }
+
+    fn is_used(&self, caches: &Caches) -> bool {
+        let name = owners::name(&self.metadata);
+        caches.claims.list().iter().any(|claim| classes_of_claim(claim).any(|class| class == name))
+            || caches.volumes.list().iter().any(|volume| class_of_volume(volume) == Some(name))
+    }
+
+    fn follow(caches: &Caches, keys: &Queue<Key>) {
+        let queue = keys.clone();
+        caches.claims.on_change(move |change| {
+            for class in change.old.iter().flat_map(|claim| classes_of_claim(claim)) {
+                queue.add(Key::cluster(class));
+            }
+        });
+        let queue = keys.clone();
+        caches.volumes.on_change(move |change| {
+            if let Some(class) = change.old.as_deref().and_then(class_of_volume) {
+                queue.add(Key::cluster(class));
+            }
+        });
+    }
+}
+
+/// The classes that a claim wants, has, or is being moved to.
+fn classes_of_claim(claim: &PersistentVolumeClaim) -> impl Iterator<Item = &str> {
+    let wanted = claim.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.as_deref());
+    let status = claim.status.as_ref();
+    let present = status.and_then(|status| status.current_volume_attributes_class_name.as_deref());
+    let next = status.and_then(|status| status.modify_volume_status.as_ref());
+    let next = next.and_then(|next| next.target_volume_attributes_class_name.as_deref());
+    [wanted, present, next].into_iter().flatten()
+}
+
+fn class_of_volume(volume: &PersistentVolume) -> Option<&str> {
+    volume.spec.as_ref()?.volume_attributes_class_name.as_deref()
+}
