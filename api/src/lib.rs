@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod cel;
+pub mod conditions;
 pub mod custom;
 pub mod field;
 pub mod json;

@@ -4,6 +4,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use api::{
+    conditions,
     kind::Part,
     kinds::{flow_control, priority_class},
     object::ObjectExt as _,
@@ -76,11 +77,9 @@ async fn service_range(api: &Arc<Api>) -> Result<(), Status> {
     let ctx = Ctx::internal(api, RANGES, None, Some("kubernetes"))?.at_status();
     update::write(&ctx, Part::Status, update::Expected::default(), &mut Vec::new(), |current| {
         let mut new = current.clone();
-        if new.at(&["status", "conditions"]).and_then(Value::as_array).is_none_or(Vec::is_empty) {
-            new["status"]["conditions"] = json!([{
-                "type": "Ready", "status": "True", "reason": "", "message": "Kubernetes Service CIDR is ready",
-                "lastTransitionTime": now(),
-            }]);
+        if conditions::of(&new).is_empty() {
+            let why = "Kubernetes Service CIDR is ready";
+            conditions::set_in(&mut new, conditions::told("Ready", true, "", why, &now()));
         }
         Ok(new)
     })

@@ -12,12 +12,7 @@ use std::{
     },
 };
 
-use api::{
-    custom::{kind, names},
-    kind::Kind,
-    object::ObjectExt as _,
-    status::Status,
-};
+use api::{conditions, custom::kind, kind::Kind, object::ObjectExt as _, status::Status};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -68,7 +63,9 @@ impl Definitions {
         }
         let mut present = HashMap::new();
         for object in resource.snapshot().objects.scan(&Scope::All, None) {
-            let Some(definition) = read(object).filter(|d| names::holds(d, "Established")) else { continue };
+            let Some(definition) = read(object).filter(|d| conditions::holds(d, "Established")) else {
+                continue;
+            };
             let (group, plural) = resource_of(&definition);
             if registry.is_builtin(group, plural) {
                 // What a built-in kind is called stays that kind's.
@@ -120,7 +117,7 @@ fn keep(cache: &WatchCache, prefix: &str, rows: &[Arc<Kind>]) {
 
 /// What of a definition its rows depend on.
 fn source(definition: &Value) -> Value {
-    let terminating = names::holds(definition, "Terminating");
+    let terminating = conditions::holds(definition, "Terminating");
     let names = definition.at(&["status", "acceptedNames"]).cloned().unwrap_or_default();
     Value::from(vec![
         definition.uid().into(),

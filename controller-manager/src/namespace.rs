@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::conditions;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, NamespaceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::Request;
@@ -108,28 +109,20 @@ fn conditions(old: &NamespaceStatus, content: &Content, now: Timestamp) -> Names
         ),
     ];
     let mut status = old.clone();
-    let conditions = status.conditions.get_or_insert_default();
+    let list = status.conditions.get_or_insert_default();
     for (kind, problem, (fine, well)) in told {
         let (state, reason, message) = match problem {
             Some((reason, message)) => ("True", reason, message),
             None => ("False", fine, well.to_owned()),
         };
-        let known = conditions.iter_mut().find(|condition| condition.type_ == kind);
-        let since = known
-            .as_ref()
-            .filter(|known| known.status == state)
-            .and_then(|known| known.last_transition_time.clone());
         let condition = NamespaceCondition {
             type_: kind.to_owned(),
             status: state.to_owned(),
             reason: Some(reason.to_owned()),
             message: Some(message),
-            last_transition_time: Some(since.unwrap_or_else(|| api_time(now))),
+            last_transition_time: Some(api_time(now)),
         };
-        match known {
-            Some(known) => *known = condition,
-            None => conditions.push(condition),
-        }
+        conditions::set(list, condition);
     }
     status
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::conditions;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 
 use machinery::queue::Queue;
@@ -151,16 +152,15 @@ fn fail(pod: &Pod, now: Timestamp) -> Option<Action> {
     let old = pod.status.clone().unwrap_or_default();
     let mut new = old.clone();
     new.phase = Some("Failed".to_owned());
-    let conditions = new.conditions.get_or_insert_default();
-    conditions.retain(|condition| condition.type_ != "DisruptionTarget");
-    conditions.push(PodCondition {
+    let condition = PodCondition {
         type_: "DisruptionTarget".to_owned(),
         status: "True".to_owned(),
         reason: Some("DeletionByPodGC".to_owned()),
         message: Some("PodGC: node no longer exists".to_owned()),
         last_transition_time: Some(api_time(now)),
         ..Default::default()
-    });
+    };
+    conditions::set(new.conditions.get_or_insert_default(), condition);
     Action::status(Kind::of::<Pod>(), &pod.metadata, &old, &new)
 }
 

@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 use super::{
     columns::{self, Printed},
-    fill, lists, names, publish,
+    fill, lists, publish,
     rules::Node,
     schema::Schema,
     validate,
 };
 use crate::{
+    conditions,
     field::{ErrorType, Errors, Path},
     kind::{ALL_VERBS, Column, DecodeError, Kind, NameRule, Part, Rules, ScalePaths, Subresource, Text},
     kinds::METADATA,
@@ -74,7 +75,7 @@ fn row(definition: &Value, version: &Value, stored: &str) -> Kind {
         short_names: list("shortNames"),
         categories: list("categories"),
         namespaced: definition.str_at(&["spec", "scope"]) == "Namespaced",
-        verbs: if names::holds(definition, "Terminating") { ENDING_VERBS } else { ALL_VERBS },
+        verbs: if conditions::holds(definition, "Terminating") { ENDING_VERBS } else { ALL_VERBS },
         subresources,
         transient: false,
         returns_deleted: false,

@@ -3,9 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::object::ObjectExt as _;
+use crate::{
+    conditions::{self, Condition as _},
+    object::ObjectExt as _,
+};
 
 /// The status that a definition should have, given all definitions; `None` when it has that already.
 pub fn status(definition: &Value, all: &[Value], now: &str) -> Option<Value> {
@@ -45,42 +48,35 @@ pub fn status(definition: &Value, all: &[Value], now: &str) -> Option<Value> {
         }
     }
     take(&mut names, "categories", wanted.get("categories"));
-    let mut conditions = Conditions::of(definition, now);
-    let established = conditions.is_true("Established");
+    let mut told = definition.clone();
+    told["status"]["acceptedNames"] = names.into();
+    let mut tell = |kind: &str, holds: bool, reason: &str, message: &str| {
+        conditions::set_in(&mut told, conditions::told(kind, holds, reason, message, now));
+    };
     match &conflict {
-        None => conditions.set("NamesAccepted", true, "NoConflicts", "no conflicts found"),
-        Some((reason, why)) => conditions.set("NamesAccepted", false, reason, why),
+        None => tell("NamesAccepted", true, "NoConflicts", "no conflicts found"),
+        Some((reason, why)) => tell("NamesAccepted", false, reason, why),
     }
-    match (established, &conflict) {
+    match (conditions::holds(definition, "Established"), &conflict) {
         (true, _) => {}
         (false, None) => {
-            conditions.set(
-                "Established",
-                true,
-                "InitialNamesAccepted",
-                "the initial names have been accepted",
-            );
+            tell("Established", true, "InitialNamesAccepted", "the initial names have been accepted");
         }
-        (false, Some(_)) => {
-            conditions.set("Established", false, "NotAccepted", "not all names are accepted");
-        }
+        (false, Some(_)) => tell("Established", false, "NotAccepted", "not all names are accepted"),
     }
-    conversion(definition, &mut conditions);
-    let mut status = definition.get("status").and_then(Value::as_object).cloned().unwrap_or_default();
-    status.insert("acceptedNames".into(), names.into());
-    status.insert("conditions".into(), conditions.list.into());
-    let status = Value::Object(status);
+    conversion(&mut told, now);
+    let status = told["status"].take();
     (definition.get("status") != Some(&status)).then_some(status)
 }
 
 /// Says when versions are to be converted by a webhook, which is not done.
-fn conversion(definition: &Value, conditions: &mut Conditions) {
+fn conversion(definition: &mut Value, now: &str) {
     const CONVERTIBLE: &str = "ConversionServed";
     if definition.str_at(&["spec", "conversion", "strategy"]) == "Webhook" {
         let why = "conversion webhooks are not supported yet: only the storage version is served";
-        conditions.set(CONVERTIBLE, false, "WebhookNotSupported", why);
-    } else {
-        conditions.list.retain(|c| c.str_at(&["type"]) != CONVERTIBLE);
+        conditions::set_in(definition, conditions::told(CONVERTIBLE, false, "WebhookNotSupported", why, now));
+    } else if let Some(list) = definition["status"]["conditions"].as_array_mut() {
+        list.retain(|condition| condition.kind() != CONVERTIBLE);
     }
 }
 
@@ -93,44 +89,4 @@ fn take(names: &mut Map<String, Value>, key: &str, wanted: Option<&Value>) {
         Some(value) => drop(names.insert(key.into(), value.clone())),
         None => drop(names.remove(key)),
     }
-}
-
-/// The conditions of a definition.
-pub struct Conditions {
-    /// The conditions, in the order they came.
-    pub list: Vec<Value>,
-    now: String,
-}
-
-impl Conditions {
-    /// Those a definition has.
-    pub fn of(definition: &Value, now: &str) -> Self {
-        let list = definition.at(&["status", "conditions"]).and_then(Value::as_array).cloned();
-        Self { list: list.unwrap_or_default(), now: now.to_owned() }
-    }
-
-    /// Whether a condition holds.
-    pub fn is_true(&self, kind: &str) -> bool {
-        self.list.iter().any(|c| c.str_at(&["type"]) == kind && c.str_at(&["status"]) == "True")
-    }
-
-    /// Sets a condition; its time changes only with its status.
-    pub fn set(&mut self, kind: &str, holds: bool, reason: &str, message: &str) {
-        let status = if holds { "True" } else { "False" };
-        let known = self.list.iter_mut().find(|c| c.str_at(&["type"]) == kind);
-        let since = known.as_ref().filter(|c| c.str_at(&["status"]) == status);
-        let since = since.map_or(self.now.as_str(), |c| c.str_at(&["lastTransitionTime"])).to_owned();
-        let condition = json!({
-            "type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since,
-        });
-        match known {
-            Some(known) => *known = condition,
-            None => self.list.push(condition),
-        }
-    }
-}
-
-/// Whether a definition's condition holds.
-pub fn holds(definition: &Value, kind: &str) -> bool {
-    Conditions::of(definition, "").is_true(kind)
 }

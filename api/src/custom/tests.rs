@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{check, fill, kind, names, paths, schema::Schema};
-use crate::{field::Path, kind::Kind};
+use crate::{conditions, field::Path, kind::Kind};
 
 /// A definition of widgets with one version, accepted.
 fn definition(schema: Value, version: Value) -> Value {
@@ -553,7 +553,7 @@ fn two_definitions_do_not_share_a_name() {
     // Alone it is established, and then there is nothing more to say.
     let mut alone = second;
     alone["status"] = names::status(&alone, &[], "t").unwrap();
-    assert!(names::holds(&alone, "Established") && names::holds(&alone, "NamesAccepted"));
+    assert!(conditions::holds(&alone, "Established") && conditions::holds(&alone, "NamesAccepted"));
     assert_eq!(alone["status"]["acceptedNames"], alone["spec"]["names"]);
     assert_eq!(names::status(&alone, &all, "later"), None);
 }

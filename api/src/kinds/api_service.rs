@@ -5,12 +5,10 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, A
 use serde_json::Value;
 
 use crate::{
+    conditions,
     field::{Errors, Path},
     kind::{Column, NameRule, Part, Strategy, cell},
-    kinds::{
-        cells::list,
-        defaults::{absent_when_zero, set},
-    },
+    kinds::defaults::{absent_when_zero, set},
     object::ObjectExt,
     validation::{between, dns_1035_label, dns_subdomain, each},
 };
@@ -100,8 +98,7 @@ impl Strategy for ApiServices {
         let of = |field| service.str_at(&["spec", "service", field]);
         let remote = service.at(&["spec", "service"]).is_some_and(Value::is_object);
         let behind = if remote { format!("{}/{}", of("namespace"), of("name")) } else { "Local".into() };
-        let conditions = list(service, &["status", "conditions"]);
-        let available = conditions.iter().find(|c| c.str_at(&["type"]) == "Available");
+        let available = conditions::find(service, "Available");
         let available = match available.map(|c| (c.str_at(&["status"]), c.str_at(&["reason"]))) {
             None => "Unknown".to_owned(),
             Some(("True", _)) => "True".to_owned(),

@@ -7,9 +7,10 @@ use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateS
 use serde_json::Value;
 
 use crate::{
+    conditions,
     field::{Errors, Path},
     kind::{Column, Part, Strategy, cell},
-    kinds::cells::{list, text_or},
+    kinds::cells::text_or,
     object::ObjectExt,
     validation::{dns_label, dns_subdomain, immutable},
 };
@@ -166,8 +167,7 @@ impl Strategy for CertificateSigningRequests {
 }
 
 fn condition(request: &Value) -> String {
-    let conditions = list(request, &["status", "conditions"]);
-    let has = |kind: &str| conditions.iter().any(|c| c.str_at(&["type"]) == kind);
+    let has = |kind: &str| conditions::find(request, kind).is_some();
     let mut said = match (has("Denied"), has("Approved")) {
         (true, _) => "Denied",
         (false, true) => "Approved",

@@ -11,10 +11,11 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use crate::{
+    conditions,
     field::{Errors, Path},
     kind::{Column, Part, Strategy, cell},
     kinds::{
-        cells::{self, int, list},
+        cells::{self, int},
         defaults::{set, set_text},
         pod,
     },
@@ -322,11 +323,7 @@ fn failure_rule(rule: &k8s_openapi::api::batch::v1::PodFailurePolicyRule, at: &P
 
 /// What the column `Status` shows.
 fn state(job: &Value) -> &'static str {
-    let has = |kind: &str| {
-        list(job, &["status", "conditions"])
-            .iter()
-            .any(|c| c.str_at(&["type"]) == kind && c.str_at(&["status"]) == "True")
-    };
+    let has = |kind: &str| conditions::holds(job, kind);
     if has("Complete") {
         "Complete"
     } else if has("Failed") {

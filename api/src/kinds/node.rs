@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Node, NodeSpec};
 use serde_json::Value;
 
 use crate::{
+    conditions,
     field::{Errors, Path},
     kind::{Column, Part, Strategy, cell},
     kinds::{
@@ -163,7 +164,7 @@ fn is_unschedulable(node: &Value) -> bool {
 
 /// `Ready`, `NotReady` or `Unknown`, and `SchedulingDisabled`.
 fn state(node: &Value) -> String {
-    let ready = list(node, &["status", "conditions"]).iter().find(|c| c.str_at(&["type"]) == "Ready");
+    let ready = conditions::find(node, "Ready");
     let ready = match ready.map(|c| c.str_at(&["status"])) {
         Some("True") => "Ready",
         Some(_) => "NotReady",

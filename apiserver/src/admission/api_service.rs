@@ -1,7 +1,7 @@
 //! API services that this server answers itself are available. Upstream does this in the strategy of the kind.
 
-use api::object::ObjectExt as _;
-use serde_json::{Value, json};
+use api::{conditions, object::ObjectExt as _};
+use serde_json::Value;
 
 use crate::verbs::{Ctx, now};
 
@@ -9,9 +9,7 @@ use crate::verbs::{Ctx, now};
 pub fn create(ctx: &Ctx, object: &mut Value) {
     let is_one = ctx.kind.group == "apiregistration.k8s.io" && ctx.kind.plural == "apiservices";
     if is_one && object.at(&["spec", "service"]).is_none_or(Value::is_null) {
-        object["status"]["conditions"] = json!([{
-            "type": "Available", "status": "True", "reason": "Local", "lastTransitionTime": now(),
-            "message": "Local APIServices are always available",
-        }]);
+        let why = "Local APIServices are always available";
+        conditions::set_in(object, conditions::told("Available", true, "Local", why, &now()));
     }
 }

@@ -7,8 +7,8 @@
 use std::{sync::Arc, time::Duration};
 
 use api::{
-    custom::names, kind::Part, kinds::custom_resource_definition::CLEANUP, object::ObjectExt as _,
-    status::Status,
+    conditions, custom::names, kind::Part, kinds::custom_resource_definition::CLEANUP,
+    object::ObjectExt as _, status::Status,
 };
 use serde_json::Value;
 
@@ -103,17 +103,14 @@ async fn end(api: &Arc<Api>, definition: &Value) -> Result<bool, Status> {
         return Ok(true);
     }
     let name = definition.name();
-    let told = |reason: &str, holds: bool, message: &str| {
-        let mut conditions = names::Conditions::of(definition, &now());
-        let before = conditions.list.clone();
-        conditions.set("Terminating", holds, reason, message);
-        (conditions.list != before).then_some(conditions.list)
-    };
     let left = delete_all(api, definition).await?;
     if left > 0 {
         let message = "CustomResource deletion is in progress";
-        if let Some(list) = told("InstanceDeletionInProgress", true, message) {
-            let change = |d: &mut Value| d["status"]["conditions"] = list.clone().into();
+        let told = conditions::told("Terminating", true, "InstanceDeletionInProgress", message, &now());
+        let told_already =
+            conditions::find(definition, "Terminating").is_some_and(|c| c["reason"] == told["reason"]);
+        if !told_already {
+            let change = |d: &mut Value| conditions::set_in(d, told.clone());
             write(api, name, Part::Status, change, definition).await?;
         }
         return Ok(false);

@@ -6,14 +6,13 @@
 
 use std::sync::Arc;
 
-use api::{kind::Part, object::ObjectExt as _, status::Status};
-use jiff::Timestamp;
-use serde_json::{Value, json};
+use api::{conditions, kind::Part, object::ObjectExt as _, status::Status};
+use serde_json::Value;
 
 use super::Left;
 use crate::{
     Api,
-    verbs::{Ctx, update},
+    verbs::{Ctx, now, update},
     watch_cache::{Resource, Scope},
 };
 
@@ -52,15 +51,17 @@ async fn sweep(api: &Arc<Api>, schemas: &Resource, levels: &Resource) -> Result<
     for schema in schemas.snapshot().objects.scan(&Scope::All, None) {
         let object: Value = serde_json::from_slice(&schema.json()).map_err(Status::internal)?;
         let level = object.str_at(&["spec", "priorityLevelConfiguration", "name"]);
-        let Some(condition) = dangling(&object, levels.get(level).is_some(), Timestamp::now()) else {
+        let exists = levels.get(level).is_some();
+        let now = now();
+        if told(&object, exists, &now) == object {
             continue;
-        };
+        }
         let mut ctx =
             Ctx::internal(api, (GROUP, "v1", "flowschemas"), None, Some(object.name()))?.at_status();
         ctx.query.field_manager = "api-priority-and-fairness-config-consumer-v1".into();
         let expected = update::Expected { uid: Some(object.uid().to_owned()), revision: None };
         let written = update::write(&ctx, Part::Status, expected, &mut Vec::new(), |current| {
-            Ok(with_condition(current, &condition))
+            Ok(told(current, exists, &now))
         })
         .await;
         match written {
@@ -73,58 +74,38 @@ async fn sweep(api: &Arc<Api>, schemas: &Resource, levels: &Resource) -> Result<
     Ok(())
 }
 
-/// The condition that the schema should have, if it has another.
-fn dangling(schema: &Value, exists: bool, at: Timestamp) -> Option<Value> {
+/// The schema with its condition.
+fn told(schema: &Value, exists: bool, now: &str) -> Value {
     let level = schema.str_at(&["spec", "priorityLevelConfiguration", "name"]);
-    let (status, reason, outcome) = if exists {
-        ("False", "Found", "and it exists")
-    } else {
-        ("True", "NotFound", "but there is no such object")
-    };
+    let (reason, outcome) =
+        if exists { ("Found", "and it exists") } else { ("NotFound", "but there is no such object") };
     let message =
         format!("This FlowSchema references the PriorityLevelConfiguration object named {level:?} {outcome}");
-    let present = schema.at(&["status", "conditions"]).and_then(Value::as_array);
-    let present = present.into_iter().flatten().find(|c| c["type"] == "Dangling");
-    if present.is_some_and(|c| c["status"] == status && c["message"] == message.as_str()) {
-        return None;
-    }
-    let since = match present {
-        Some(present) if present["status"] == status => present["lastTransitionTime"].clone(),
-        _ => at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into(),
-    };
-    Some(json!({
-        "type": "Dangling", "status": status, "reason": reason, "message": message, "lastTransitionTime": since,
-    }))
-}
-
-fn with_condition(schema: &Value, condition: &Value) -> Value {
     let mut schema = schema.clone();
-    let all = schema.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
-    let others = all.into_iter().filter(|c| c["type"] != condition["type"]);
-    schema["status"]["conditions"] = others.chain([condition.clone()]).collect();
+    conditions::set_in(&mut schema, conditions::told("Dangling", !exists, reason, &message, now));
     schema
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn a_condition_is_written_when_it_says_something_else() {
-        let at = |second| Timestamp::from_second(second).unwrap_or_default();
-        let mut schema = json!({"spec": {"priorityLevelConfiguration": {"name": "l"}}, "status": {
+        let schema = json!({"spec": {"priorityLevelConfiguration": {"name": "l"}}, "status": {
             "conditions": [{"type": "Other"}]}});
-        let missing = dangling(&schema, false, at(0)).expect("it has none yet");
-        assert_eq!((&missing["status"], &missing["reason"]), (&json!("True"), &json!("NotFound")));
-        schema = with_condition(&schema, &missing);
-        assert_eq!(schema["status"]["conditions"].as_array().map(Vec::len), Some(2));
-        assert_eq!(dangling(&schema, false, at(5)), None);
-        let found = dangling(&schema, true, at(5)).expect("the level is there now");
-        assert_eq!(found["lastTransitionTime"], "1970-01-01T00:00:05Z");
-        schema = with_condition(&schema, &found);
-        assert_eq!(schema["status"]["conditions"].as_array().map(Vec::len), Some(2));
-        schema["spec"]["priorityLevelConfiguration"]["name"] = json!("m");
-        let renamed = dangling(&schema, true, at(9)).expect("it names another level");
-        assert_eq!(renamed["lastTransitionTime"], "1970-01-01T00:00:05Z");
+        let missing = told(&schema, false, "0");
+        let condition = &missing["status"]["conditions"][1];
+        assert_eq!((&condition["status"], &condition["reason"]), (&json!("True"), &json!("NotFound")));
+        assert_eq!(told(&missing, false, "5"), missing);
+        let mut found = told(&missing, true, "5");
+        assert_eq!(found["status"]["conditions"][1]["lastTransitionTime"], "5");
+        assert_eq!(found["status"]["conditions"].as_array().map(Vec::len), Some(2));
+        found["spec"]["priorityLevelConfiguration"]["name"] = json!("m");
+        let renamed = told(&found, true, "9");
+        assert_ne!(renamed, found);
+        assert_eq!(renamed["status"]["conditions"][1]["lastTransitionTime"], "5");
     }
 }

@@ -4,6 +4,7 @@
 //! same allowance. Counterpart of upstream's `pkg/registry/core/pod/storage/eviction.go`.
 
 use api::{
+    conditions,
     kind::Part,
     object::ObjectExt as _,
     selector::LabelSelector,
@@ -117,9 +118,7 @@ enum Verdict<'a> {
 
 fn verdict<'a>(budget: Option<&'a Value>, pod: &Value) -> Verdict<'a> {
     let Some(budget) = budget else { return Verdict::Free };
-    let conditions = pod.at(&["status", "conditions"]).and_then(Value::as_array);
-    let ready = conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
-    if ready {
+    if conditions::holds(pod, "Ready") {
         return Verdict::Counted(budget);
     }
     let (healthy, desired) = (number(budget, "currentHealthy"), number(budget, "desiredHealthy"));
@@ -168,10 +167,8 @@ fn counted(budget: &Value, pod: &str, at: &str) -> Result<Value, Status> {
         ));
     }
     if allowed == 0 {
-        let conditions = budget.at(&["status", "conditions"]).and_then(Value::as_array);
-        let failed = conditions.into_iter().flatten().find(|c| {
-            c["type"] == "DisruptionAllowed" && c["status"] == "False" && c["reason"] == "SyncFailed"
-        });
+        let failed = conditions::find(budget, "DisruptionAllowed")
+            .filter(|c| c["status"] == "False" && c["reason"] == "SyncFailed");
         let why = match failed {
             Some(condition) => format!(
                 "The disruption budget {name} does not allow evicting pods currently because it failed sync: {}",
@@ -203,10 +200,7 @@ fn used_up(budget: &mut Value, at: &str) {
         "type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods", "message": "",
         "lastTransitionTime": at, "observedGeneration": number(budget, "observedGeneration"),
     });
-    let conditions =
-        budget.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
-    let others = conditions.into_iter().filter(|c| c["type"] != "DisruptionAllowed");
-    budget["status"]["conditions"] = others.chain([condition]).collect();
+    conditions::set_in(budget, condition);
 }
 
 fn refused(why: String, retry_after: Option<u32>) -> Status {
@@ -224,18 +218,14 @@ fn refused(why: String, retry_after: Option<u32>) -> Status {
 async fn announce(ctx: &Ctx, pod: &Value) -> Result<(), Status> {
     let pods = ("", "v1", "pods");
     let of_pod = Ctx::internal(&ctx.api, pods, Some(pod.namespace()), Some(pod.name()))?.at_status();
-    let at = now();
     let expected = Expected { uid: Some(pod.uid().to_owned()), revision: None };
     let condition = json!({
         "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
-        "message": "Eviction API: evicting", "lastProbeTime": null, "lastTransitionTime": at,
+        "message": "Eviction API: evicting", "lastProbeTime": null, "lastTransitionTime": now(),
     });
     update::write(&of_pod, Part::Status, expected, &mut Vec::new(), |current| {
         let mut new = current.clone();
-        let all =
-            current.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
-        let others = all.into_iter().filter(|c| c["type"] != "DisruptionTarget");
-        new["status"]["conditions"] = others.chain([condition.clone()]).collect();
+        conditions::set_in(&mut new, condition.clone());
         Ok(new)
     })
     .await

@@ -1,6 +1,6 @@
 //! `binding`: puts a pod on a node.
 
-use api::{kind::Part, object::ObjectExt as _, status::Status};
+use api::{conditions, kind::Part, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -62,24 +62,12 @@ pub async fn bind(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
             let all = meta.entry("annotations").or_insert_with(|| json!({}));
             all[key] = value.clone();
         }
-        set_condition(&mut pod, "PodScheduled", "True");
+        let scheduled = json!({
+            "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now(),
+        });
+        conditions::set_in(&mut pod, scheduled);
         Ok(pod)
     })
     .await?;
     Ok(created())
-}
-
-/// Sets a condition of the status, with the time of its last transition.
-fn set_condition(object: &mut Value, kind: &str, value: &str) {
-    let conditions = &mut object["status"]["conditions"];
-    if !conditions.is_array() {
-        *conditions = json!([]);
-    }
-    let Some(list) = conditions.as_array_mut() else { return };
-    let fresh = json!({"type": kind, "status": value, "lastProbeTime": null, "lastTransitionTime": now()});
-    match list.iter_mut().find(|c| c["type"] == kind) {
-        Some(present) if present["status"] == value => {}
-        Some(present) => *present = fresh,
-        None => list.push(fresh),
-    }
 }

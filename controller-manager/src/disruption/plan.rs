@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::conditions;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
@@ -156,21 +157,15 @@ fn set_condition(
     (value, reason, message): (&str, &str, String),
     now: Timestamp,
 ) {
-    let conditions = status.conditions.get_or_insert_default();
-    let before = conditions.iter().position(|condition| condition.type_ == CONDITION);
-    let since = before.map(|at| &conditions[at]).filter(|condition| condition.status == value);
     let condition = Condition {
-        last_transition_time: since.map_or_else(|| api_time(now), |c| c.last_transition_time.clone()),
+        last_transition_time: api_time(now),
         message,
         observed_generation: generation,
         reason: reason.to_owned(),
         status: value.to_owned(),
         type_: CONDITION.to_owned(),
     };
-    match before {
-        Some(at) => conditions[at] = condition,
-        None => conditions.push(condition),
-    }
+    conditions::set(status.conditions.get_or_insert_default(), condition);
 }
 
 /// Writes the status over the one that was looked at and no later one: an eviction may have counted down.

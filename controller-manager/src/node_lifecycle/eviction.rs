@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use api::conditions;
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint, Toleration};
 
 use crate::frame::{Action, Kind, Plan, Timestamp, api_time, plus_seconds, reference};
@@ -100,16 +101,15 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
 fn evict(pod: &Pod, now: Timestamp) -> Vec<Action> {
     let old = pod.status.clone().unwrap_or_default();
     let mut new = old.clone();
-    let conditions = new.conditions.get_or_insert_default();
-    conditions.retain(|condition| condition.type_ != "DisruptionTarget");
-    conditions.push(PodCondition {
+    let condition = PodCondition {
         type_: "DisruptionTarget".to_owned(),
         status: "True".to_owned(),
         reason: Some("DeletionByTaintManager".to_owned()),
         message: Some("Taint manager: deleting due to NoExecute taint".to_owned()),
         last_transition_time: Some(api_time(now)),
         ..Default::default()
-    });
+    };
+    conditions::set(new.conditions.get_or_insert_default(), condition);
     let meta = &pod.metadata;
     let tell = Action::Tell {
         about: reference(pod),

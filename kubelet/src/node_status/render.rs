@@ -1,5 +1,6 @@
 //! The node's status, from what was observed. No I/O.
 
+use api::conditions;
 use jiff::Timestamp;
 use k8s_cri::v1::{Image, RuntimeCondition};
 use k8s_openapi::api::core::v1::{
@@ -97,15 +98,15 @@ pub fn render(o: &Observed<'_>) -> NodeStatus {
 
 fn condition(o: &Observed<'_>, kind: &str, status: &str, reason: &str, message: String) -> NodeCondition {
     let before = o.before.and_then(|b| b.conditions.iter().flatten().find(|c| c.type_ == kind));
-    let since = before.filter(|b| b.status == status).and_then(|b| b.last_transition_time.clone());
-    NodeCondition {
+    let told = NodeCondition {
         type_: kind.to_owned(),
         status: status.to_owned(),
         reason: Some(reason.to_owned()),
         message: Some(message),
         last_heartbeat_time: Some(Time(o.now)),
-        last_transition_time: Some(since.unwrap_or(Time(o.now))),
-    }
+        last_transition_time: Some(Time(o.now)),
+    };
+    conditions::after(before, told)
 }
 
 /// Why the node cannot run pods, if it cannot.

@@ -9,6 +9,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use api::conditions;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus, ResourceRequirements,
@@ -300,16 +301,16 @@ fn conditions(
         .map(|(kind, (holds, reason, message))| {
             let status = if holds { "True" } else { "False" };
             let before = old.conditions.iter().flatten().find(|c| c.type_ == kind);
-            let since = before.filter(|c| c.status == status).and_then(|c| c.last_transition_time.clone());
-            PodCondition {
+            let told = PodCondition {
                 type_: kind.to_owned(),
                 status: status.to_owned(),
                 reason,
                 message,
-                last_transition_time: since.or(Some(Time(whole(facts.now)))),
+                last_transition_time: Some(Time(whole(facts.now))),
                 last_probe_time: None,
                 observed_generation: facts.pod.metadata.generation,
-            }
+            };
+            conditions::after(before, told)
         })
         .collect();
     let others = old.conditions.iter().flatten();

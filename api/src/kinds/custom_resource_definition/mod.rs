@@ -8,7 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Value, json};
 
 use crate::{
-    custom::names,
+    conditions,
     field::{Errors, Path},
     kind::{Column, Part, Strategy, cell},
     object::ObjectExt as _,
@@ -142,14 +142,9 @@ impl Strategy for CustomResourceDefinitions {
         }
         let now = object.meta_str("deletionTimestamp").to_owned();
         object.set_meta("finalizers", finalizers);
-        let mut conditions = names::Conditions::of(object, &now);
-        conditions.set(
-            "Terminating",
-            true,
-            "InstanceDeletionPending",
-            "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
-        );
-        object["status"]["conditions"] = conditions.list.into();
+        let why = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+        let told = conditions::told("Terminating", true, "InstanceDeletionPending", why, &now);
+        conditions::set_in(object, told);
     }
 }
 

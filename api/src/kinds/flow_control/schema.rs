@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use super::{BOOTSTRAP, MANDATORY, conditions};
 use crate::{
+    conditions,
     field::{Errors, Path},
     kind::{Column, Part, Strategy, cell},
     kinds::{
-        cells::{int, list, text_or},
+        cells::{int, text_or},
         defaults::set_number,
     },
     object::ObjectExt,
@@ -71,8 +72,7 @@ impl Strategy for FlowSchemas {
     }
 
     fn cells(&self, schema: &Value, now: Timestamp) -> Vec<Value> {
-        let conditions = list(schema, &["status", "conditions"]);
-        let dangling = conditions.iter().find(|c| c.str_at(&["type"]) == "Dangling");
+        let dangling = conditions::find(schema, "Dangling");
         vec![
             cell::name(schema),
             schema.str_at(&["spec", "priorityLevelConfiguration", "name"]).into(),

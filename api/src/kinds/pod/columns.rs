@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
+    conditions,
     kind::{Column, cell},
     kinds::cells::{int, list, text_or},
     object::ObjectExt,
@@ -39,14 +40,6 @@ fn last_end(status: &Value) -> Option<Timestamp> {
     status.str_at(&["lastState", "terminated", "finishedAt"]).parse().ok()
 }
 
-fn condition<'a>(pod: &'a Value, name: &str) -> Option<&'a Value> {
-    list(pod, &["status", "conditions"]).iter().find(|c| c.str_at(&["type"]) == name)
-}
-
-fn is_true(pod: &Value, name: &str) -> bool {
-    condition(pod, name).is_some_and(|c| c.str_at(&["status"]) == "True")
-}
-
 /// `Signal:9` or `ExitCode:1`, for a container that ended without a reason.
 fn end_without_reason(terminated: &Value) -> String {
     match int(terminated, &["signal"]) {
@@ -72,7 +65,7 @@ fn summarize(pod: &Value) -> Summary {
         restarts: 0,
         last_restart: None,
     };
-    if condition(pod, "PodScheduled").is_some_and(|c| c.str_at(&["reason"]) == "SchedulingGated") {
+    if conditions::find(pod, "PodScheduled").is_some_and(|c| c.str_at(&["reason"]) == "SchedulingGated") {
         s.reason = "SchedulingGated".into();
     }
 
@@ -110,7 +103,7 @@ fn summarize(pod: &Value) -> Summary {
         break;
     }
 
-    if !initializing || is_true(pod, "Initialized") {
+    if !initializing || conditions::holds(pod, "Initialized") {
         s.restarts = sidecar_restarts;
         s.last_restart = sidecar_last;
         let mut running = false;
@@ -134,7 +127,7 @@ fn summarize(pod: &Value) -> Summary {
             }
         }
         if s.reason == "Completed" && running {
-            s.reason = if is_true(pod, "Ready") { "Running" } else { "NotReady" }.into();
+            s.reason = if conditions::holds(pod, "Ready") { "Running" } else { "NotReady" }.into();
         }
     }
 
@@ -161,7 +154,7 @@ pub fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
     let gates: Value = if gates.is_empty() {
         "<none>".into()
     } else {
-        let open = gates.iter().filter(|g| is_true(pod, g.str_at(&["conditionType"]))).count();
+        let open = gates.iter().filter(|g| conditions::holds(pod, g.str_at(&["conditionType"]))).count();
         format!("{open}/{}", gates.len()).into()
     };
     let address = match list(pod, &["status", "podIPs"]).first() {
