@@ -13,8 +13,11 @@ mod process;
 mod rollout;
 mod watcher;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use api::{Load, StoreKind};
+use clap::{Parser, Subcommand};
 use e2e::{Cluster, busybox, http_go};
 
 /// Several measurements of one thing, in one line.
@@ -68,25 +71,46 @@ fn measure_clusters(quick: bool) {
     idle::measure(&cluster, Duration::from_secs(idle));
 }
 
-/// `bench [cluster|api] [--quick]`; both without a word. `bench floor PORT CERT KEY CA` is the server that
-/// the API server is compared with.
+/// Measures Skiff on this machine: clusters, and the API server beside a server that does nothing but answer.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Args {
+    /// What to measure; everything without a word.
+    #[command(subcommand)]
+    what: Option<What>,
+    /// Fewer rounds: minutes instead of a quarter of an hour.
+    #[arg(long, global = true)]
+    quick: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Start-up, pods, roll-outs and idle daemons of a cluster.
+    Cluster,
+    /// What requests cost the API server.
+    Api {
+        /// The stores behind it; all of them, and the floor, without a word.
+        #[arg(long, value_enum)]
+        store: Vec<StoreKind>,
+        /// The loads; all of them without a word.
+        #[arg(long, value_enum)]
+        load: Vec<Load>,
+    },
+    /// The server that the API server is compared with.
+    #[command(hide = true)]
+    Floor { port: u16, cert: PathBuf, key: PathBuf, authority: PathBuf },
+}
+
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [word, port, cert, key, authority] = arguments.as_slice()
-        && word == "floor"
-    {
-        let files = [cert, key, authority].map(Into::into);
-        return api::serve_floor(port.parse().expect("a port"), files);
-    }
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let wanted = |what| {
-        let named = |argument: &String| !argument.starts_with("--");
-        !arguments.iter().any(named) || arguments.iter().any(|argument| argument == what)
-    };
-    if wanted("cluster") {
-        measure_clusters(quick);
-    }
-    if wanted("api") {
-        api::measure(if quick { api::QUICK } else { api::FULL });
+    let args = Args::parse();
+    let scope = if args.quick { api::QUICK } else { api::FULL };
+    match args.what {
+        None => {
+            measure_clusters(args.quick);
+            api::measure(scope, &[], &[]);
+        }
+        Some(What::Cluster) => measure_clusters(args.quick),
+        Some(What::Api { store, load }) => api::measure(scope, &store, &load),
+        Some(What::Floor { port, cert, key, authority }) => api::serve_floor(port, [cert, key, authority]),
     }
 }

@@ -53,10 +53,26 @@ fn pod(name: &str) -> Bytes {
     Bytes::from(pod.to_string())
 }
 
-/// All loads on one server.
+/// One sort of load.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Load {
+    /// Creating ConfigMaps.
+    Create,
+    /// Reading one.
+    Get,
+    /// Following one that changes.
+    Watch,
+    /// Creating pods.
+    Pod,
+    /// Listing them.
+    List,
+}
+
+/// Loads on one server.
 pub struct Bench<'a> {
     server: &'a Server,
     scope: Scope,
+    loads: &'a [Load],
     pods: usize,
 }
 
@@ -66,11 +82,11 @@ fn ms(time: Duration) -> String {
 
 impl<'a> Bench<'a> {
     /// Loads for a server on which nothing is yet.
-    pub fn new(server: &'a Server, scope: Scope) -> Self {
-        Self { server, scope, pods: 0 }
+    pub fn new(server: &'a Server, scope: Scope, loads: &'a [Load]) -> Self {
+        Self { server, scope, loads, pods: 0 }
     }
 
-    /// Runs all of them and prints what they find.
+    /// Runs them one after the other and prints what they find.
     pub async fn run(mut self) {
         if !self.server.is_floor() {
             println!(
@@ -80,24 +96,33 @@ impl<'a> Bench<'a> {
             );
         }
         self.memory("memory after start");
-        for &clients in self.scope.clients {
+        let is_wanted = |load| self.loads.contains(&load);
+        let clients_of = |load| if is_wanted(load) { self.scope.clients } else { &[] };
+        for &clients in clients_of(Load::Create) {
             self.creates(clients).await;
         }
-        for &clients in self.scope.clients {
+        for &clients in clients_of(Load::Get) {
             self.gets(clients).await;
         }
-        for &watchers in self.scope.watchers {
+        for &watchers in self.scope.watchers.iter().filter(|_| is_wanted(Load::Watch)) {
             self.watches(watchers).await;
         }
         if self.server.is_floor() {
-            self.lists(1_000, "").await;
+            if is_wanted(Load::List) {
+                self.lists(1_000, "").await;
+            }
             return self.memory("memory after that");
         }
-        // Without a controller manager nobody else makes the account that pods need.
-        let account = json!({"metadata": {"name": "default"}}).to_string();
-        Client::connect(self.server).await.whole(&Method::POST, ACCOUNTS, account.into()).await;
-        self.pod_creates().await;
-        for &pods in self.scope.pods {
+        let (creates, lists) = (is_wanted(Load::Pod), is_wanted(Load::List));
+        if creates || lists {
+            // Without a controller manager nobody else makes the account that pods need.
+            let account = json!({"metadata": {"name": "default"}}).to_string();
+            Client::connect(self.server).await.whole(&Method::POST, ACCOUNTS, account.into()).await;
+        }
+        if creates {
+            self.pod_creates().await;
+        }
+        for &pods in self.scope.pods.iter().filter(|_| lists) {
             self.fill(pods).await;
             self.lists(pods, "").await;
             self.lists(pods, "?resourceVersion=0").await;
@@ -129,8 +154,9 @@ impl<'a> Bench<'a> {
     }
 
     async fn gets(&self, clients: usize) {
-        let first = self.scope.clients[0];
-        let path = format!("{MAPS}/map-{first}-0-0");
+        let path = format!("{MAPS}/read-{clients}");
+        let object = config_map(&format!("read-{clients}"), 0);
+        Client::connect(self.server).await.whole(&Method::POST, MAPS, object).await;
         let request = move |_: usize, _: usize| (path.clone(), Bytes::new());
         let figures = crowd(self.server, clients, self.scope.span, ANY, Method::GET, request).await;
         self.print(&format!("get a ConfigMap of 1 KiB, {clients} clients"), &figures);

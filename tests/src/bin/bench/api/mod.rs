@@ -11,9 +11,12 @@ mod server;
 
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 pub use floor::serve as serve_floor;
 use loads::Bench;
-use server::{Server, StoreKind};
+pub use loads::Load;
+use server::Server;
+pub use server::StoreKind;
 
 /// How much is measured.
 #[derive(Clone, Copy)]
@@ -40,12 +43,14 @@ pub const FULL: Scope = Scope {
 pub const QUICK: Scope =
     Scope { span: Duration::from_secs(2), clients: &[16], pods: &[1_000, 5_000], watchers: &[100] };
 
-/// Measures the floor and the API server on each store.
-pub fn measure(scope: Scope) {
+/// Measures the floor and the API server on each store, or only those that are named; so with the loads.
+pub fn measure(scope: Scope, stores: &[StoreKind], loads: &[Load]) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    for kind in [StoreKind::None, StoreKind::Memory, StoreKind::File, StoreKind::Etcd] {
+    let stores = if stores.is_empty() { StoreKind::value_variants() } else { stores };
+    let loads = if loads.is_empty() { Load::value_variants() } else { loads };
+    for &kind in stores {
         let server = Server::start(kind);
         println!("{}:", server.title());
-        runtime.block_on(Bench::new(&server, scope).run());
+        runtime.block_on(Bench::new(&server, scope, loads).run());
     }
 }

@@ -15,9 +15,10 @@ use rustls::ClientConfig;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What stands behind the server.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum StoreKind {
     /// Nothing: the floor.
+    #[value(name = "floor")]
     None,
     /// The API server in memory alone.
     Memory,
