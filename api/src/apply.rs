@@ -336,6 +336,17 @@ impl<'a> Changes<'a> {
     }
 }
 
+/// Lets `look` see an object without its `managedFields`: the rules of kinds say nothing about them, and reading
+/// them takes as long as reading all the rest.
+pub fn without_managers<T>(object: &mut Value, look: impl FnOnce(&mut Value) -> T) -> T {
+    let managed = object.metadata_mut().remove("managedFields");
+    let seen = look(object);
+    if let Some(managed) = managed {
+        object.set_meta("managedFields", managed);
+    }
+    seen
+}
+
 /// Takes back new times of entries when nothing but they would change.
 pub fn keep_times(old: &Value, new: &mut Value) {
     let (Some(old_object), Some(new_object)) = (old.as_object(), new.as_object()) else { return };

@@ -170,6 +170,15 @@ pub struct Column {
 #[error("{0}")]
 pub struct DecodeError(pub String);
 
+/// What validation finds in an object.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What is wrong with it.
+    pub errors: Errors,
+    /// What is allowed but unwise: `Warning` headers. None are looked for where something is wrong.
+    pub warnings: Vec<String>,
+}
+
 /// The rules of a kind's objects, whatever their type. Objects go in and out as JSON values.
 pub trait Rules: Send + Sync {
     /// Reads the value as the kind and fills in the defaults.
@@ -192,14 +201,11 @@ pub trait Rules: Send + Sync {
     /// Carries over what an update may not touch (beyond what the path itself carries over).
     fn prepare_update(&self, new: &mut Value, old: &Value, part: Part<'_>);
 
-    /// What is wrong with a new object (metadata is checked by the path).
-    fn validate(&self, object: &Value) -> Errors;
+    /// What is to be said about a new object (metadata is checked by the path).
+    fn validate(&self, object: &Value) -> Findings;
 
-    /// What is wrong with a changed object.
-    fn validate_update(&self, new: &Value, old: &Value, part: Part<'_>) -> Errors;
-
-    /// What is allowed but unwise: `Warning` headers of a create (`old` is `None`) or update.
-    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String>;
+    /// What is to be said about a changed object.
+    fn validate_update(&self, new: &Value, old: &Value, part: Part<'_>) -> Findings;
 
     /// The columns of the printed table.
     fn columns(&self) -> Vec<Column>;
@@ -264,7 +270,7 @@ pub trait Strategy: Send + Sync + 'static {
         self.validate(new, errors);
     }
 
-    /// See [`Rules::warnings`].
+    /// What is allowed but unwise about a new object (`old` is `None`) or a changed one.
     fn warnings(&self, _new: &Self::Object, _old: Option<&Self::Object>) -> Vec<String> {
         Vec::new()
     }
@@ -392,10 +398,15 @@ impl<S: Strategy> Typed<S> {
         S::Object::deserialize(object).ok()
     }
 
-    fn undecodable() -> Errors {
+    fn undecodable() -> Findings {
         let mut errors = Errors::default();
         errors.plain(ErrorType::Internal, &Path::root(), "the object cannot be read as its kind");
-        errors
+        Findings { errors, warnings: Vec::new() }
+    }
+
+    fn findings(&self, errors: Errors, new: &S::Object, old: Option<&S::Object>) -> Findings {
+        let warnings = if errors.is_empty() { self.0.warnings(new, old) } else { Vec::new() };
+        Findings { errors, warnings }
     }
 
     fn encode(&self, typed: &S::Object, into: &mut Value) {
@@ -442,27 +453,20 @@ impl<S: Strategy> Rules for Typed<S> {
         }
     }
 
-    fn validate(&self, object: &Value) -> Errors {
+    fn validate(&self, object: &Value) -> Findings {
         let Some(typed) = Self::decoded(object) else { return Self::undecodable() };
         let mut errors = Errors::default();
         self.0.validate(&typed, &mut errors);
-        errors
+        self.findings(errors, &typed, None)
     }
 
-    fn validate_update(&self, new: &Value, old: &Value, part: Part<'_>) -> Errors {
+    fn validate_update(&self, new: &Value, old: &Value, part: Part<'_>) -> Findings {
         let (Some(new), Some(old)) = (Self::decoded(new), Self::decoded(old)) else {
             return Self::undecodable();
         };
         let mut errors = Errors::default();
         self.0.validate_update(&new, &old, part, &mut errors);
-        errors
-    }
-
-    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        match Self::decoded(new) {
-            Some(new) => self.0.warnings(&new, old.and_then(Self::decoded).as_ref()),
-            None => Vec::new(),
-        }
+        self.findings(errors, &new, Some(&old))
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -11,8 +11,7 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::{
-    field::Errors,
-    kind::{Column, DecodeError, Kind, NameRule, Part, Rules, Text},
+    kind::{Column, DecodeError, Findings, Kind, NameRule, Part, Rules, Text},
     object::ObjectExt as _,
     schema::{TypeRef, Types},
 };
@@ -220,16 +219,12 @@ impl Rules for Converted {
         *new = self.back(stored);
     }
 
-    fn validate(&self, object: &Value) -> Errors {
+    fn validate(&self, object: &Value) -> Findings {
         self.hub.validate(&self.hub(object))
     }
 
-    fn validate_update(&self, new: &Value, old: &Value, part: Part<'_>) -> Errors {
+    fn validate_update(&self, new: &Value, old: &Value, part: Part<'_>) -> Findings {
         self.hub.validate_update(&self.hub(new), &self.hub(old), part)
-    }
-
-    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        self.hub.warnings(&self.hub(new), old.map(|old| self.hub(old)).as_ref())
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -18,7 +18,9 @@ use super::{
 use crate::{
     conditions,
     field::{ErrorType, Errors, Path},
-    kind::{ALL_VERBS, Column, DecodeError, Kind, NameRule, Part, Rules, ScalePaths, Subresource, Text},
+    kind::{
+        ALL_VERBS, Column, DecodeError, Findings, Kind, NameRule, Part, Rules, ScalePaths, Subresource, Text,
+    },
     kinds::METADATA,
     object::ObjectExt as _,
     schema::Types,
@@ -183,18 +185,8 @@ impl CustomRules {
         errors
     }
 
-    /// Errors and warnings of the CEL rules, which are asked only about what fits the schema.
-    fn judge(&self, object: &Value, old: Option<&Value>) -> (Errors, Vec<String>) {
-        let mut warnings = Vec::new();
-        let errors = match &self.nodes {
-            Some(node) => node.check(object, old, &mut warnings),
-            None => Errors::default(),
-        };
-        (errors, warnings)
-    }
-
-    /// Rules are asked only about objects whose values have the right types and sizes.
-    fn validated(&self, object: &Value, old: Option<&Value>) -> Errors {
+    /// CEL rules are asked only about objects whose values have the right types and sizes.
+    fn findings(&self, object: &Value, old: Option<&Value>) -> Findings {
         const BLOCKING: &[ErrorType] = &[
             ErrorType::NotSupported,
             ErrorType::Required,
@@ -203,16 +195,15 @@ impl CustomRules {
             ErrorType::TypeInvalid,
         ];
         let mut errors = self.check(object, old);
-        if self.nodes.is_none() {
-            return errors;
-        }
+        let mut warnings: Vec<String> = self.deprecation.clone().into_iter().collect();
+        let Some(node) = &self.nodes else { return Findings { errors, warnings } };
         if errors.0.iter().any(|error| BLOCKING.contains(&error.kind)) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
             errors.invalid(&Path::new("<nil>"), "null", why);
         } else {
-            errors.0.extend(self.judge(object, old).0.0);
+            errors.0.extend(node.check(object, old, &mut warnings).0);
         }
-        errors
+        Findings { errors, warnings }
     }
 
     fn value_at(object: &Value, path: &str) -> String {
@@ -256,20 +247,12 @@ impl Rules for CustomRules {
 
     fn prepare_update(&self, _new: &mut Value, _old: &Value, _part: Part<'_>) {}
 
-    fn validate(&self, object: &Value) -> Errors {
-        self.validated(object, None)
+    fn validate(&self, object: &Value) -> Findings {
+        self.findings(object, None)
     }
 
-    fn validate_update(&self, new: &Value, old: &Value, _part: Part<'_>) -> Errors {
-        self.validated(new, Some(old))
-    }
-
-    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        let mut warnings: Vec<String> = self.deprecation.clone().into_iter().collect();
-        if old.is_some() {
-            warnings.extend(self.judge(new, old).1);
-        }
-        warnings
+    fn validate_update(&self, new: &Value, old: &Value, _part: Part<'_>) -> Findings {
+        self.findings(new, Some(old))
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -34,7 +34,7 @@ fn object(spec: Value) -> Value {
 /// The errors of an object whose spec has the given schema.
 fn errors(schema: &Value, spec: Value) -> Vec<String> {
     let kind = row(of_spec(schema.clone()), json!({}));
-    kind.rules.validate(&object(spec)).0.iter().map(ToString::to_string).collect()
+    kind.rules.validate(&object(spec)).errors.0.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -240,6 +240,7 @@ fn what_was_wrong_before_may_stay() {
         let new = object(spec);
         kind.rules
             .validate_update(&new, &old, crate::kind::Part::Main)
+            .errors
             .0
             .iter()
             .map(ToString::to_string)
@@ -247,7 +248,7 @@ fn what_was_wrong_before_may_stay() {
     };
     let same = json!({"a": "long", "b": "x", "parts": [{"k": "o"}, {"k": "p", "v": 5}], "atoms": [5]});
     assert!(tell(same.clone()).is_empty());
-    let told = kind.rules.warnings(&object(same), Some(&old));
+    let told = kind.rules.validate_update(&object(same), &old, crate::kind::Part::Main).warnings;
     assert_eq!(told, ["spec.b: Invalid value: \"x\": failed rule: self.startsWith('b')"]);
     assert_eq!(
         tell(json!({"a": "other", "b": "x"})),
@@ -280,11 +281,11 @@ fn rules_hold_objects() {
     });
     let kind = row(schema, json!({}));
     let tell = |new: &Value, old: Option<&Value>| -> Vec<String> {
-        let errors = match old {
+        let found = match old {
             None => kind.rules.validate(new),
             Some(old) => kind.rules.validate_update(new, old, crate::kind::Part::Main),
         };
-        errors.0.iter().map(ToString::to_string).collect()
+        found.errors.0.iter().map(ToString::to_string).collect()
     };
     let fine = object(json!({"min": 1, "max": 2, "fixed": "a"}));
     assert!(tell(&fine, None).is_empty());
@@ -312,9 +313,9 @@ fn expensive_rules_are_given_up() {
     }));
     assert!(check::check(&schema, false, false, &Path::new("at")).is_empty());
     let kind = row(schema, json!({}));
-    let told = kind.rules.validate(&object(json!({"large": vec![20; 725]})));
+    let told = kind.rules.validate(&object(json!({"large": vec![20; 725]}))).errors;
     assert!(told.0[0].body.contains("call cost exceeds limit"), "{told:?}");
-    assert!(kind.rules.validate(&object(json!({"large": vec![20; 20]}))).is_empty());
+    assert!(kind.rules.validate(&object(json!({"large": vec![20; 20]}))).errors.is_empty());
 }
 
 fn schema_errors(schema: &Value) -> Vec<String> {
@@ -516,7 +517,7 @@ fn rows_are_made_from_a_definition() {
         row.rules.selectable_fields(&object),
         [("spec.color".into(), "red".to_owned()), ("spec.n".into(), "3".to_owned())]
     );
-    assert_eq!(row.rules.warnings(&object, None), ["example.com/v1 Widget is deprecated"]);
+    assert_eq!(row.rules.validate(&object).warnings, ["example.com/v1 Widget is deprecated"]);
     assert_eq!(other.rules.columns().iter().map(|c| c.name.to_string()).collect::<Vec<_>>(), ["Name", "Age"]);
     assert_eq!(other.own_form(object)["apiVersion"], "example.com/v1beta1");
     // What a webhook would have to convert is not served.

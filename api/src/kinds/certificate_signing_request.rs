@@ -295,15 +295,15 @@ mod tests {
         let mut approved = old.clone();
         approved["status"] =
             json!({"conditions": [{"type": "Approved", "status": "True"}], "certificate": "eA=="});
-        let refused = rules.validate_update(&approved, &old, Part::Status);
+        let refused = rules.validate_update(&approved, &old, Part::Status).errors;
         assert_eq!(
             texts(&refused),
             ["status.conditions: Forbidden: updates may not add a condition of type \"Approved\""]
         );
         rules.prepare_update(&mut approved, &old, Part::Other("approval"));
         assert_eq!(approved["status"].get("certificate"), None);
-        assert_eq!(texts(&rules.validate_update(&approved, &old, Part::Other("approval"))), [""; 0]);
-        let refused = rules.validate_update(&old, &approved, Part::Other("approval"));
+        assert_eq!(texts(&rules.validate_update(&approved, &old, Part::Other("approval")).errors), [""; 0]);
+        let refused = rules.validate_update(&old, &approved, Part::Other("approval")).errors;
         assert_eq!(
             texts(&refused),
             ["status.conditions: Forbidden: updates may not remove a condition of type \"Approved\""]
@@ -312,7 +312,7 @@ mod tests {
         let denied = json!({"type": "Denied", "status": "False"});
         both["status"]["conditions"].as_array_mut().unwrap().push(denied);
         assert_eq!(
-            texts(&rules.validate_update(&both, &approved, Part::Other("approval"))),
+            texts(&rules.validate_update(&both, &approved, Part::Other("approval")).errors),
             [
                 "status.conditions[1].status: Unsupported value: \"False\": supported values: \"True\"",
                 "status.conditions[1].type: Invalid value: \"Denied\": Approved and Denied conditions are mutually exclusive",

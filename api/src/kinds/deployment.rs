@@ -239,8 +239,8 @@ mod tests {
                 ],
             ),
         ] {
-            let errors = Typed(Deployments).validate(&deployment(&change));
-            let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+            let found = Typed(Deployments).validate(&deployment(&change));
+            let said: Vec<String> = found.errors.0.iter().map(ToString::to_string).collect();
             assert_eq!(said, expected, "{change}");
         }
     }
@@ -250,14 +250,14 @@ mod tests {
         let old = deployment(&json!({}));
         let new = deployment(&json!({"selector": {"matchLabels": {"app": "web", "tier": "front"}},
             "template": {"metadata": {"labels": {"tier": "front"}}}}));
-        let errors = Typed(Deployments).validate_update(&new, &old, Part::Main);
-        assert_eq!(errors.0.len(), 1);
-        assert_eq!(errors.0[0].field, "spec.selector");
+        let found = Typed(Deployments).validate_update(&new, &old, Part::Main);
+        assert_eq!(found.errors.0.len(), 1);
+        assert_eq!(found.errors.0[0].field, "spec.selector");
         let mut status = old.clone();
         status["status"] = json!({"replicas": 1, "readyReplicas": 2, "observedGeneration": 1});
-        let errors = Typed(Deployments).validate_update(&status, &old, Part::Status);
+        let found = Typed(Deployments).validate_update(&status, &old, Part::Status);
         assert_eq!(
-            errors.0[0].to_string(),
+            found.errors.0[0].to_string(),
             "status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas"
         );
     }

@@ -196,10 +196,10 @@ mod tests {
 
     #[test]
     fn addresses_are_of_the_slices_type() {
-        let errors = Typed(EndpointSlices).validate(&slice(json!({
+        let found = Typed(EndpointSlices).validate(&slice(json!({
             "endpoints": [{"addresses": ["10.0.0.1"]}, {"addresses": ["fd00::1"]}, {"addresses": []}, {"addresses": ["127.0.0.1"]}],
             "ports": [{"port": 80}, {"port": 0, "name": "x", "protocol": "GRE"}, {}]})));
-        let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        let said: Vec<String> = found.errors.0.iter().map(ToString::to_string).collect();
         assert_eq!(
             said,
             [

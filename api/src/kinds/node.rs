@@ -202,20 +202,20 @@ mod tests {
             let raw = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "spec": spec});
             Typed(Nodes).default(raw).expect("a node that can be read")
         };
-        let errors = Typed(Nodes).validate(&node(json!({"taints": [
+        let found = Typed(Nodes).validate(&node(json!({"taints": [
             {"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule", "value": "b"},
             {"key": "", "effect": "Never"}]})));
-        let fields: Vec<&str> = errors.0.iter().map(|e| e.field.as_str()).collect();
+        let fields: Vec<&str> = found.errors.0.iter().map(|e| e.field.as_str()).collect();
         assert_eq!(
             fields,
             ["spec.taints[1]", "spec.taints[2].key", "spec.taints[2].key", "spec.taints[2].effect"]
         );
         let old = node(json!({"podCIDR": "10.244.0.0/24"}));
         assert_eq!(old["spec"]["podCIDRs"], json!(["10.244.0.0/24"]));
-        let errors =
+        let found =
             Typed(Nodes).validate_update(&node(json!({"podCIDR": "10.244.1.0/24"})), &old, Part::Main);
         assert_eq!(
-            errors.0[0].to_string(),
+            found.errors.0[0].to_string(),
             "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid"
         );
     }

@@ -167,8 +167,8 @@ mod tests {
             ),
             (json!({"type": "my/own"}), vec![]),
         ] {
-            let errors = Typed(Secrets).validate(&secret(fields));
-            let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+            let found = Typed(Secrets).validate(&secret(fields));
+            let said: Vec<String> = found.errors.0.iter().map(ToString::to_string).collect();
             assert_eq!(said, expected);
         }
     }

@@ -15,7 +15,7 @@ pub fn made(strategy: impl Strategy, raw: Value) -> Value {
 
 /// What is wrong with a new object, without the long explanations of name forms.
 pub fn wrong(strategy: impl Strategy, object: &Value) -> Vec<String> {
-    texts(&Typed(strategy).validate(object))
+    texts(&Typed(strategy).validate(object).errors)
 }
 
 /// What is wrong with a change.
@@ -23,7 +23,7 @@ pub fn changed(strategy: impl Strategy, new: &Value, old: &Value) -> Vec<String>
     let rules = Typed(strategy);
     let mut new = new.clone();
     rules.prepare_update(&mut new, old, Part::Main);
-    texts(&rules.validate_update(&new, old, Part::Main))
+    texts(&rules.validate_update(&new, old, Part::Main).errors)
 }
 
 fn texts(errors: &crate::field::Errors) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{field::Errors, field::Path, object::ObjectExt as _, status::Status};
+use api::{apply, field::Errors, field::Path, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use rand::seq::IndexedRandom as _;
@@ -71,7 +71,7 @@ pub async fn create_object(
         }
         // Some kinds' rules write the name into the object, so it comes first.
         let mut prepared = if generate { object.clone() } else { std::mem::take(&mut object) };
-        kind.rules.prepare_create(&mut prepared);
+        apply::without_managers(&mut prepared, |object| kind.rules.prepare_create(object));
         match attempt(ctx, prepared, warnings).await {
             Err(s) if s.reason == "AlreadyExists" && generate && tries > 1 => tries -= 1,
             other => return other,
@@ -83,11 +83,12 @@ async fn attempt(ctx: &Ctx, mut object: Value, warnings: &mut Vec<String>) -> Re
     let kind = &ctx.kind;
     admission::create(ctx, &mut object).await?;
     let mut errors = api::validation::object_meta(&object, kind.rules.name_rule(), kind.namespaced);
-    errors.0.extend(kind.rules.validate(&object).0);
+    let findings = apply::without_managers(&mut object, |object| kind.rules.validate(object));
+    errors.0.extend(findings.errors.0);
     if !errors.is_empty() {
         return Err(ctx.invalid(object.name(), &errors));
     }
-    warnings.extend(kind.rules.warnings(&object, None));
+    warnings.extend(findings.warnings);
     let mut allocation = allocate::Allocation::new(ctx, &mut object, None).await?;
     loop {
         if ctx.query.dry_run {
@@ -115,7 +116,7 @@ async fn attempt(ctx: &Ctx, mut object: Value, warnings: &mut Vec<String>) -> Re
 fn track(ctx: &Ctx, object: Value) -> Value {
     let options = super::update::tracking(ctx);
     let Some(versions) = ctx.versions(&options.api_version) else { return object };
-    api::apply::track_update(versions, None, object, &options)
+    apply::track_update(versions, None, object, &options)
 }
 
 /// Puts an object into a namespace.

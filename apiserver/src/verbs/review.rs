@@ -29,7 +29,7 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     if let Some(namespace) = &ctx.path.namespace {
         super::create::put_into(namespace, &mut review)?;
     }
-    let errors = ctx.kind.rules.validate(&review);
+    let errors = ctx.kind.rules.validate(&review).errors;
     if !errors.is_empty() {
         return Err(ctx.invalid("", &errors));
     }

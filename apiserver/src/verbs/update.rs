@@ -262,7 +262,7 @@ pub async fn write_with(
     let kind = &ctx.kind;
     let mut current = Current::cached(ctx).await?;
     for _ in 0..PATCH_TRIES {
-        let old = ctx.loaded(&current.bytes, current.revision)?;
+        let mut old = ctx.loaded(&current.bytes, current.revision)?;
         let step = async {
             if let Some(revision) = expected.revision
                 && revision != current.revision
@@ -270,9 +270,9 @@ pub async fn write_with(
                 return Err(Status::modified(&kind.plural, &kind.group, ctx.name()));
             }
             let new = change(&old)?;
-            next_state(ctx, part, &expected, tracking, &old, new).await
+            next_state(ctx, part, &expected, tracking, &mut old, new).await
         };
-        let mut new = match step.await {
+        let (mut new, unwise) = match step.await {
             // A refusal may come from a cache that lags: what the store holds decides.
             Err(_) if !current.verified => {
                 current = Current::stored(ctx).await?;
@@ -285,7 +285,7 @@ pub async fn write_with(
         let bytes = ctx.stored(&new)?;
         if !finished && !ctx.query.dry_run && bytes == current.bytes {
             if current.verified {
-                warnings.extend(kind.rules.warnings(&new, Some(&old)));
+                warnings.extend(unwise);
                 return Ok(Updated::Object(old));
             }
             current = Current::stored(ctx).await?;
@@ -301,7 +301,7 @@ pub async fn write_with(
                 continue;
             }
         };
-        warnings.extend(kind.rules.warnings(&new, Some(&old)));
+        warnings.extend(unwise);
         if let Some(revision) = revision {
             new.set_meta("resourceVersion", revision.to_string());
         }
@@ -369,15 +369,16 @@ impl Current {
 }
 
 /// Makes the state that is to be stored from what the caller wants: fields he may not touch are carried
-/// over, the generation counts, admission and validation have their say.
+/// over, the generation counts, admission and validation have their say. Answers warnings, too. `old` is as it
+/// was when this ends well.
 async fn next_state(
     ctx: &Ctx,
     part: Part<'_>,
     expected: &Expected,
     tracking: Tracking,
-    old: &Value,
+    old: &mut Value,
     mut new: Value,
-) -> Result<Value, Status> {
+) -> Result<(Value, Vec<String>), Status> {
     let kind = &ctx.kind;
     if let Some(uid) = &expected.uid
         && uid != old.uid()
@@ -411,20 +412,25 @@ async fn next_state(
     }
     carry_over(kind, part, &mut new, old);
     new.set_meta("resourceVersion", old.resource_version());
-    kind.rules.prepare_update(&mut new, old, part);
+    apply::without_managers(&mut new, |new| {
+        apply::without_managers(old, |old| kind.rules.prepare_update(new, old, part));
+    });
     if kind.rules.has_generation() && !part.is_of_status() && spec_changed(kind, &new, old) {
         new.set_meta("generation", old.generation() + 1);
     }
     admission::update(ctx, part, &mut new, old).await?;
     let mut errors = api::validation::object_meta_update(&new, old);
-    errors.0.extend(kind.rules.validate_update(&new, old, part).0);
+    let findings = apply::without_managers(&mut new, |new| {
+        apply::without_managers(old, |old| kind.rules.validate_update(new, old, part))
+    });
+    errors.0.extend(findings.errors.0);
     if !errors.is_empty() {
         return Err(ctx.invalid(ctx.name(), &errors));
     }
     if tracking == Tracking::Done {
         apply::keep_times(old, &mut new);
     }
-    Ok(new)
+    Ok((new, findings.warnings))
 }
 
 /// Carries over what the written part does not include.

@@ -106,9 +106,8 @@ fn judged(mut new: Value) -> String {
         Err(why) => why,
         Ok(mut new) => {
             pod.rules.prepare_update(&mut new, &POD, Part::Main);
-            let mut errors = pod.rules.validate(&new);
-            errors.0.extend(pod.rules.validate_update(&new, &POD, Part::Main).0);
-            pod.rules.warnings(&new, Some(&POD));
+            let mut errors = pod.rules.validate(&new).errors;
+            errors.0.extend(pod.rules.validate_update(&new, &POD, Part::Main).errors.0);
             pod.rules.cells(&new, Timestamp::UNIX_EPOCH);
             errors.0.iter().map(|e| format!("{e}\n")).collect()
         }
@@ -214,8 +213,7 @@ fn objects(media: &str, input: &[u8]) -> String {
         Ok(mut object) => {
             kind.rules.prepare_create(&mut object);
             let mut errors = api::validation::object_meta(&object, kind.rules.name_rule(), kind.namespaced);
-            errors.0.extend(kind.rules.validate(&object).0);
-            kind.rules.warnings(&object, None);
+            errors.0.extend(kind.rules.validate(&object).errors.0);
             kind.rules.cells(&object, Timestamp::UNIX_EPOCH);
             kind.rules.selectable_fields(&object);
             errors.0.iter().map(|e| format!("{e}\n")).collect()

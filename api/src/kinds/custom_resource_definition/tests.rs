@@ -25,7 +25,7 @@ fn definition(change: impl Fn(&mut Value)) -> Value {
 }
 
 fn errors(change: impl Fn(&mut Value)) -> Vec<String> {
-    RULES.validate(&definition(change)).0.iter().map(ToString::to_string).collect()
+    RULES.validate(&definition(change)).errors.0.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn updates_keep_what_objects_rest_on() {
         let mut new = old.clone();
         change(&mut new);
         RULES.prepare_update(&mut new, &old, Part::Main);
-        RULES.validate_update(&new, &old, Part::Main).0.iter().map(ToString::to_string).collect()
+        RULES.validate_update(&new, &old, Part::Main).errors.0.iter().map(ToString::to_string).collect()
     };
     assert_eq!(
         update(&|d| d["spec"]["scope"] = json!("Cluster")),
@@ -199,7 +199,7 @@ fn updates_keep_what_objects_rest_on() {
     new["spec"]["versions"][0]["storage"] = json!(false);
     RULES.prepare_update(&mut new, &old, Part::Main);
     assert_eq!(new["status"]["storedVersions"], json!(["v1", "v2"]));
-    assert!(RULES.validate_update(&new, &old, Part::Main).is_empty());
+    assert!(RULES.validate_update(&new, &old, Part::Main).errors.is_empty());
 }
 
 #[test]

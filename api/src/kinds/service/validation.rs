@@ -352,7 +352,7 @@ mod tests {
     }
 
     fn wrong(spec: Value) -> Vec<String> {
-        Typed(Services).validate(&service(spec)).0.iter().map(ToString::to_string).collect()
+        Typed(Services).validate(&service(spec)).errors.0.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -439,8 +439,8 @@ mod tests {
             let raw = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec});
             let mut new = Typed(Services).default(raw).unwrap();
             Typed(Services).prepare_update(&mut new, old, Part::Main);
-            let errors = Typed(Services).validate_update(&new, old, Part::Main);
-            let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+            let found = Typed(Services).validate_update(&new, old, Part::Main);
+            let said: Vec<String> = found.errors.0.iter().map(ToString::to_string).collect();
             (new, said)
         };
         let (new, said) = update(&old, json!({"type": "NodePort", "ports": [{"port": 80}]}));
