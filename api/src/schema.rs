@@ -6,6 +6,7 @@
 
 mod build;
 mod conform;
+mod declare;
 mod facts;
 
 use std::{collections::BTreeMap, sync::LazyLock};

@@ -357,3 +357,64 @@ async fn the_default_class_is_the_newest_one() {
     );
     server.stop().await;
 }
+
+#[tokio::test]
+async fn policies_are_told_what_does_not_fit_the_kinds_they_name() {
+    let server = Server::start().await;
+    let definition = json!({
+        "metadata": {"name": "ships.example.org"},
+        "spec": {
+            "group": "example.org", "scope": "Namespaced", "names": {"plural": "ships", "kind": "Ship"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"masts": {"type": "integer"}}}}}],
+        },
+    });
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    assert_eq!(server.send("POST", definitions, &definition).await.code, 201);
+    let policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+    let policy = |name: &str, group: &str, plural: &str, expressions: [&str; 2]| {
+        let rule = json!({"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [plural]});
+        json!({"metadata": {"name": name}, "spec": {
+            "matchConstraints": {"resourceRules": [rule]},
+            "variables": [{"name": "meta", "expression": "object.metadata"}],
+            "validations": expressions.map(|expression| json!({"expression": expression})),
+        }})
+    };
+    let fine = [
+        "object.spec.replicas > 1 && variables.meta.name != ''",
+        "oldObject.metadata.creationTimestamp < timestamp('2030-01-01T00:00:00Z')",
+    ];
+    let wrong = ["object.spec.replicas > '1'", "variables.meta.nam == ''"];
+    let custom = ["object.masts > 2", "object.mast > 2"];
+    for (name, group, plural, expressions) in [
+        ("fine", "apps", "deployments", fine),
+        ("wrong", "apps", "deployments", wrong),
+        ("custom", "example.org", "ships", custom),
+    ] {
+        let made = server.send("POST", policies, &policy(name, group, plural, expressions)).await;
+        assert_eq!(made.code, 201, "{}", made.body);
+    }
+    let checked = async |name: &str| {
+        let is_checked =
+            |p: &Value| p["status"]["typeChecking"].is_object() && p["status"]["observedGeneration"] == 1;
+        let mut policy = eventually(&server, &format!("{policies}/{name}"), is_checked).await;
+        policy["status"]["typeChecking"].take()
+    };
+    assert_eq!(checked("fine").await, json!({}));
+    let marked = |kind: &str, at: usize, why: &str, text: &str| {
+        format!("{kind}: ERROR: <input>:1:{at}: {why}\n | {text}\n | {}^\n", ".".repeat(at - 1))
+    };
+    let overload = "found no matching overload for '_>_' applied to '(int, string)'";
+    assert_eq!(
+        checked("wrong").await["expressionWarnings"],
+        json!([
+            {"fieldRef": "spec.validations[0].expression", "warning": marked("apps/v1, Kind=Deployment", 22, overload, wrong[0])},
+            {"fieldRef": "spec.validations[1].expression", "warning": marked("apps/v1, Kind=Deployment", 15, "undefined field 'nam'", wrong[1])},
+        ])
+    );
+    assert_eq!(
+        checked("custom").await["expressionWarnings"],
+        json!([{"fieldRef": "spec.validations[1].expression", "warning": marked("example.org/v1, Kind=Ship", 7, "undefined field 'mast'", custom[1])}])
+    );
+    server.stop().await;
+}

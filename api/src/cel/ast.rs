@@ -14,6 +14,17 @@ pub(super) struct Expr {
     pub kind: Kind,
 }
 
+impl Expr {
+    /// `a.b.c` of a chain of names.
+    pub fn qualified(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Ident(name) => Some(name.clone()),
+            Kind::Select { of, field, optional: false } => Some(format!("{}.{field}", of.qualified()?)),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Kind {
     Literal(Literal),
@@ -50,6 +61,11 @@ pub(super) enum Kind {
     /// Items; those marked with `?` are left out when they are empty optionals.
     List(Vec<(Expr, bool)>),
     Map(Vec<(Expr, Expr, bool)>),
+    /// `Name{field: value}`; fields marked with `?` are left out when they are empty optionals.
+    Message {
+        name: String,
+        fields: Vec<(String, Expr, bool)>,
+    },
     Fold(Box<Fold>),
     /// `target.optMap(var, body)` and `target.optFlatMap(var, body)`.
     OptMap {

@@ -108,6 +108,7 @@ impl Checker {
                 }
                 Type::map(self.common(&keys), self.common(&values))
             }
+            Kind::Message { name, fields } => self.message(expr.at, name, fields),
             Kind::Fold(fold) => self.fold(expr.at, fold),
             Kind::OptMap { target, var, body, flat } => {
                 let of = match self.check(target) {
@@ -137,10 +138,14 @@ impl Checker {
     }
 
     fn select(&mut self, at: usize, of: &Expr, field: &str, optional: bool) -> Type {
-        if let Some(name) = qualified(of).map(|space| format!("{space}.{field}"))
-            && ["google.protobuf.Duration", "google.protobuf.Timestamp"].contains(&name.as_str())
-        {
-            return Type::Kind;
+        if let Some(name) = of.qualified().map(|space| format!("{space}.{field}")) {
+            if ["google.protobuf.Duration", "google.protobuf.Timestamp"].contains(&name.as_str()) {
+                return Type::Kind;
+            }
+            // A variable may have a name of several parts.
+            if let Some((_, ty)) = self.scope.iter().rev().find(|(n, _)| *n == name) {
+                return ty.clone();
+            }
         }
         let ty = self.check(of);
         let (inner, wrapped) = match &ty {
@@ -251,6 +256,36 @@ impl Checker {
         result
     }
 
+    /// What is made by a type's name and fields: of the object that is patched any, of a patch those it has.
+    fn message(&mut self, at: usize, name: &str, fields: &[(String, Expr, bool)]) -> Type {
+        let (root, rest) = name.split_once('.').unwrap_or((name, ""));
+        let found = self.scope.iter().find(|(n, ty)| n == root && matches!(ty, Type::Opaque(o) if o == n));
+        let Some((_, ty)) = found else {
+            return self.mistake(at, format!("undeclared reference to '{name}' (in container '')"));
+        };
+        let ty = if rest.is_empty() { ty.clone() } else { Type::Dyn };
+        for (field, value, _) in fields {
+            let given = self.check(value);
+            if root != library::JSON_PATCH {
+                continue;
+            }
+            match field.as_str() {
+                "value" => {}
+                "op" | "path" | "from" if matches!(given, Type::String | Type::Dyn) => {}
+                "op" | "path" | "from" => {
+                    let why = format!(
+                        "expected type of field '{field}' is 'string' but provided type is '{given}'"
+                    );
+                    self.mistake(value.at, why);
+                }
+                _ => {
+                    self.mistake(value.at, format!("undefined field '{field}'"));
+                }
+            }
+        }
+        ty
+    }
+
     fn fold(&mut self, at: usize, fold: &Fold) -> Type {
         let range = self.check(&fold.range);
         let (first, second) = match &range {
@@ -301,15 +336,6 @@ impl Checker {
                 _ => Type::map(Type::Dyn, Type::Dyn),
             },
         }
-    }
-}
-
-/// `a.b.c` of a chain of names.
-fn qualified(expr: &Expr) -> Option<String> {
-    match &expr.kind {
-        Kind::Ident(name) => Some(name.clone()),
-        Kind::Select { of, field, optional: false } => Some(format!("{}.{field}", qualified(of)?)),
-        _ => None,
     }
 }
 

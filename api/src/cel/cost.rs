@@ -9,6 +9,8 @@ use super::{
 pub(super) const NAME: u64 = 1;
 /// Making a list.
 pub(super) const LIST: u64 = 10;
+/// Making a message.
+pub(super) const MESSAGE: u64 = 40;
 /// Making a map.
 pub(super) const MAP: u64 = 30;
 /// Adding an item to the list that a macro makes: a name, a list of one, an addition.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::{
     ast::{Expr, Fold, How, Kind, Literal, Operator},
     cost::{
-        APPEND, FORMAT_REGEX, INSERT, LIST, MAP, NAME, REGEX, TRAVERSAL, fold_check, fold_end, fold_start,
+        APPEND, FORMAT_REGEX, INSERT, LIST, MAP, MESSAGE, NAME, REGEX, TRAVERSAL, fold_check, fold_end,
+        fold_start,
     },
     library,
     types::{Decl, Type},
@@ -184,6 +185,13 @@ impl Estimator<'_> {
                 }
                 let size = Range::fixed(entries.len() as u64);
                 Part { items: Some(sizes), ..Part::costing(cost).sized(size) }
+            }
+            Kind::Message { fields, .. } => {
+                let mut cost = Range::fixed(MESSAGE);
+                for (_, value, _) in fields {
+                    cost = cost.plus(self.part(value).cost);
+                }
+                Part::costing(cost)
             }
             Kind::Fold(fold) => self.fold(fold),
             Kind::OptMap { target, var, body, .. } => {

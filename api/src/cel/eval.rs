@@ -87,6 +87,7 @@ impl<'a> Run<'a> {
             Kind::Call { target, name, args } => self.call(target.as_deref(), name, args),
             Kind::List(items) => self.list(items),
             Kind::Map(entries) => self.map(entries),
+            Kind::Message { fields, .. } => self.message(fields),
             Kind::Fold(fold) => self.fold(fold),
             Kind::OptMap { target, var, body, flat } => self.opt_map(target, var, body, *flat),
         }
@@ -202,6 +203,21 @@ impl<'a> Run<'a> {
             }
         }
         self.pay(cost::MAP)?;
+        Ok(Value::Map(Map::made(entries)))
+    }
+
+    fn message(&mut self, fields: &'a [(String, Expr, bool)]) -> Evaluated<'a> {
+        let mut entries = Vec::with_capacity(fields.len());
+        for (name, value, optional) in fields {
+            match self.value(value)? {
+                Value::Optional(None) if *optional => {}
+                Value::Optional(Some(value)) if *optional => {
+                    entries.push((Value::text(name), (*value).clone()));
+                }
+                value => entries.push((Value::text(name), value)),
+            }
+        }
+        self.pay(cost::MESSAGE)?;
         Ok(Value::Map(Map::made(entries)))
     }
 

@@ -12,6 +12,17 @@ pub(super) const CIDR: &str = "net.CIDR";
 pub(super) const QUANTITY: &str = "kubernetes.Quantity";
 pub(super) const FORMAT: &str = "kubernetes.NamedFormat";
 pub(super) const SEMVER: &str = "kubernetes.Semver";
+/// What may be done by whom: for expressions of admission.
+pub const AUTHORIZER: &str = "kubernetes.authorization.Authorizer";
+const PATH_CHECK: &str = "kubernetes.authorization.PathCheck";
+const GROUP_CHECK: &str = "kubernetes.authorization.GroupCheck";
+/// Access to one resource.
+pub const RESOURCE_CHECK: &str = "kubernetes.authorization.ResourceCheck";
+const DECISION: &str = "kubernetes.authorization.Decision";
+/// One step of a patch that a mutation makes.
+pub const JSON_PATCH: &str = "JSONPatch";
+/// The object that a mutation applies.
+pub const OBJECT: &str = "Object";
 
 /// One way to call a function.
 #[derive(Debug)]
@@ -185,6 +196,22 @@ semver:isLessThan(semver) bool
 semver:compareTo(semver) int
 format.named(string) optional(format)
 format:validate(string) optional(list(string))
+authorizer:path(string) pathcheck
+authorizer:group(string) groupcheck
+authorizer:serviceAccount(string, string) authorizer
+pathcheck:check(string) decision
+groupcheck:resource(string) resourcecheck
+resourcecheck:subresource(string) resourcecheck
+resourcecheck:namespace(string) resourcecheck
+resourcecheck:name(string) resourcecheck
+resourcecheck:fieldSelector(string) resourcecheck
+resourcecheck:labelSelector(string) resourcecheck
+resourcecheck:check(string) decision
+decision:errored() bool
+decision:error() string
+decision:allowed() bool
+decision:reason() string
+jsonpatch.escapeKey(string) string
 sets.contains(list(A), list(A)) bool
 sets.equivalent(list(A), list(A)) bool
 sets.intersects(list(A), list(A)) bool
@@ -329,6 +356,11 @@ impl Reader<'_> {
             "quantity" => Type::Opaque(QUANTITY),
             "format" => Type::Opaque(FORMAT),
             "semver" => Type::Opaque(SEMVER),
+            "authorizer" => Type::Opaque(AUTHORIZER),
+            "pathcheck" => Type::Opaque(PATH_CHECK),
+            "groupcheck" => Type::Opaque(GROUP_CHECK),
+            "resourcecheck" => Type::Opaque(RESOURCE_CHECK),
+            "decision" => Type::Opaque(DECISION),
             "list" => Type::list(self.types()?.pop()?),
             "optional" => Type::optional(self.types()?.pop()?),
             "map" => {

@@ -22,6 +22,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::Value as Json;
 
+pub use library::{AUTHORIZER, JSON_PATCH, OBJECT, RESOURCE_CHECK};
 pub use types::{Decl, ListKind, MAX_REQUEST, Shape, escape};
 
 use ast::{Expr, Kind};
@@ -35,6 +36,8 @@ pub enum Wanted {
     Bool,
     /// Text.
     String,
+    /// Anything; what it comes to is asked of the program.
+    Anything,
 }
 
 /// A variable that an expression may use.
@@ -52,6 +55,7 @@ pub struct Variable<'a> {
 #[derive(Debug)]
 pub struct Program {
     root: Expr,
+    result: Type,
     names: BTreeSet<String>,
     max_cost: u64,
 }
@@ -121,7 +125,18 @@ impl Program {
         let max_cost = estimate::estimate(&root, &types, &sizes);
         let mut names = BTreeSet::new();
         collect_names(&root, &mut names);
-        Ok(Self { root, names, max_cost })
+        let result = found.clone();
+        Ok(Self { root, result, names, max_cost })
+    }
+
+    /// The name of the type that it comes to.
+    pub fn result(&self) -> String {
+        if self.result == Type::Null { "null_type".into() } else { self.result.to_string() }
+    }
+
+    /// The type that it comes to, as that of a variable.
+    pub fn decl(&self) -> Arc<Decl> {
+        self.result.decl()
     }
 
     /// The most it costs, by an estimate from the sizes that the schema allows.
@@ -201,6 +216,7 @@ fn collect_names(expr: &Expr, names: &mut BTreeSet<String>) {
         Kind::Conditional(a, b, c) => [a, b, c].into_iter().for_each(|e| each(e)),
         Kind::Call { target, args, .. } => target.iter().map(|t| &**t).chain(args).for_each(each),
         Kind::List(items) => items.iter().for_each(|(item, _)| each(item)),
+        Kind::Message { fields, .. } => fields.iter().for_each(|(_, value, _)| each(value)),
         Kind::Map(entries) => entries.iter().for_each(|(key, value, _)| {
             each(key);
             each(value);

@@ -340,10 +340,39 @@ impl Parser {
                 } else {
                     of = self.node(at, Kind::Select { of: of.into(), field, optional });
                 }
+            } else if let Some(name) = of.qualified()
+                && self.eat("{")
+            {
+                let fields = self.fields()?;
+                of = self.node(at, Kind::Message { name, fields });
             } else {
                 return Ok(of);
             }
         }
+    }
+
+    /// The fields of a message, behind its opening brace.
+    fn fields(&mut self) -> Result<Vec<(String, Expr, bool)>, Unreadable> {
+        let mut fields = Vec::new();
+        while !self.eat("}") {
+            let optional = self.eat("?");
+            let at = self.at();
+            let name = match self.advance() {
+                What::Ident(name) => name,
+                other => {
+                    let mut wrong = self.unexpected(&other);
+                    wrong.at = at;
+                    return Err(wrong);
+                }
+            };
+            self.expect(":")?;
+            fields.push((name, self.expression()?, optional));
+            if !self.eat(",") {
+                self.expect("}")?;
+                break;
+            }
+        }
+        Ok(fields)
     }
 
     fn member_call(&mut self, at: usize, target: Expr, name: String, args: Vec<Expr>) -> Parsed {

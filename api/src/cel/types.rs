@@ -66,8 +66,28 @@ impl Type {
             Shape::Timestamp => Self::Timestamp,
             Shape::List { item, .. } => Self::list(Self::of(item)),
             Shape::Map { value } => Self::map(Self::String, Self::of(value)),
+            Shape::Opaque(name) => Self::Opaque(name),
             Shape::Object { .. } => Self::Object(ObjectType(Arc::clone(decl))),
         }
+    }
+
+    /// The declaration of what is made by an expression of this type; what none can say is `dyn`.
+    pub fn decl(&self) -> Arc<Decl> {
+        let shape = match self {
+            Self::Object(object) => return Arc::clone(&object.0),
+            Self::Bool => Shape::Bool,
+            Self::Int => Shape::Int,
+            Self::Double => Shape::Double,
+            Self::String => Shape::String,
+            Self::Bytes => Shape::Bytes,
+            Self::Duration => Shape::Duration,
+            Self::Timestamp => Shape::Timestamp,
+            Self::Opaque(name) => Shape::Opaque(name),
+            Self::List(item) => Shape::List { item: item.decl(), kind: ListKind::Atomic },
+            Self::Map(key, value) if **key == Self::String => Shape::Map { value: value.decl() },
+            _ => Shape::Dyn,
+        };
+        Arc::new(Decl { shape, max_elements: MAX_REQUEST, min_size: 1 })
     }
 
     /// Whether a null may stand for a value of this type.
@@ -197,6 +217,8 @@ pub enum Shape {
         /// The values.
         value: Arc<Decl>,
     },
+    /// A type of a library that has no form in JSON, by its full name.
+    Opaque(&'static str),
     /// Named fields: by the name under which expressions know them, the name in JSON and the type.
     Object {
         /// The fields.

@@ -7,7 +7,7 @@ use crate::{
     version::{Conversion, Convert, Converted, StoredAs, api_version},
 };
 
-mod admission_registration;
+pub mod admission_registration;
 pub mod api_service;
 pub mod cells;
 mod certificate_signing_request;

@@ -8,6 +8,7 @@ mod api_services;
 mod custom_kinds;
 mod event_expiry;
 mod flow_schemas;
+mod policy_types;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,8 @@ pub fn start(api: &Arc<Api>, tasks: &Tasks) {
     tasks.spawn_loop("flow-schemas", follow(api.cache.clone(), flow_schemas::FOLLOWED, look));
     let look = (api.clone(), custom_kinds::look);
     tasks.spawn_loop("custom-kinds", follow(api.cache.clone(), custom_kinds::FOLLOWED, look));
+    let look = (api.clone(), policy_types::look);
+    tasks.spawn_loop("policy-types", follow(api.cache.clone(), policy_types::FOLLOWED, look));
     let look = (api.clone(), api_services::look);
     tasks.spawn_loop("api-services", follow(api.cache.clone(), api_services::FOLLOWED, look));
 }

@@ -37,6 +37,7 @@ pub(super) fn call<'a>(name: &str, args: &[Value<'a>]) -> Option<Evaluated<'a>> 
         ("split", [Value::String(separator), Value::Int(most)]) => Ok(split(text, separator, *most)),
         ("substring", [Value::Int(start)]) => substring(text, *start, None),
         ("substring", [Value::Int(start), Value::Int(end)]) => substring(text, *start, Some(*end)),
+        ("jsonpatch.escapeKey", []) => Ok(Value::text(text.replace('~', "~0").replace('/', "~1"))),
         ("strings.quote", []) => Ok(Value::text(quote(text))),
         ("format", [Value::List(list)]) => format_text(text, list),
         ("size", []) => Ok(Value::Int(text.chars().count() as i64)),

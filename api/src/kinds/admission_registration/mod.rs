@@ -1,17 +1,22 @@
 //! Who else has a say when objects are written: webhooks, and policies with the bindings that put them to use.
 //!
-//! Counterpart of upstream's `pkg/apis/admissionregistration`. Expressions are kept as text here.
+//! Counterpart of upstream's `pkg/apis/admissionregistration`. Expressions are compiled to see
+//! whether they can be, and kept as text.
 
+mod expressions;
 mod matching;
 mod policy;
+mod warnings;
 mod webhook;
 
 pub use policy::{
     MutatingAdmissionPolicies, MutatingAdmissionPolicyBindings, ValidatingAdmissionPolicies,
     ValidatingAdmissionPolicyBindings,
 };
+pub use warnings::{matched_resources, type_warnings};
 pub use webhook::{MutatingWebhookConfigurations, ValidatingWebhookConfigurations};
 
+use expressions::Environment;
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
 use crate::{
@@ -32,7 +37,12 @@ fn one_of(value: Option<&str>, allowed: &[&str], at: &Path, errors: &mut Errors)
 }
 
 /// Conditions under which a webhook or policy is asked at all.
-fn match_conditions(conditions: Option<&Vec<MatchCondition>>, at: &Path, errors: &mut Errors) {
+fn match_conditions(
+    conditions: Option<&Vec<MatchCondition>>,
+    environment: &Environment,
+    at: &Path,
+    errors: &mut Errors,
+) {
     let conditions = conditions.map(Vec::as_slice).unwrap_or_default();
     if conditions.len() > MAX_CONDITIONS {
         errors.too_many(at, conditions.len(), MAX_CONDITIONS);
@@ -40,8 +50,11 @@ fn match_conditions(conditions: Option<&Vec<MatchCondition>>, at: &Path, errors:
     let mut seen: Vec<&str> = Vec::new();
     for (i, condition) in conditions.iter().enumerate() {
         let at = at.index(i);
-        if condition.expression.trim().is_empty() {
+        let expression = condition.expression.trim();
+        if expression.is_empty() {
             errors.required(&at.child("expression"), "");
+        } else {
+            environment.check(expression, &["bool"], &at.child("expression"), errors);
         }
         let name_at = at.child("name");
         if condition.name.is_empty() {

@@ -1,5 +1,7 @@
 //! Admission policies: rules in expressions that the server evaluates itself, and the bindings that say where.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
     AuditAnnotation, MatchResources, MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, Mutation,
@@ -8,11 +10,14 @@ use k8s_openapi::api::admissionregistration::v1::{
 use serde_json::Value;
 
 use super::{
-    FAILURE_POLICIES, REINVOCATION_POLICIES, match_conditions,
+    FAILURE_POLICIES, REINVOCATION_POLICIES,
+    expressions::{Environment, any},
+    match_conditions,
     matching::{self, default_match},
     one_of,
 };
 use crate::{
+    cel::{self, Decl},
     field::{Errors, Path},
     kind::{Column, Part, Strategy, cell},
     kinds::{cells::list, defaults::set},
@@ -79,8 +84,10 @@ impl Strategy for ValidatingAdmissionPolicies {
             spec.match_constraints.as_ref(),
             errors,
         );
-        match_conditions(spec.match_conditions.as_ref(), &at.child("matchConditions"), errors);
-        variables(spec.variables.as_ref(), &at.child("variables"), errors);
+        let environments = Environments::of(&any(), spec.param_kind.is_some());
+        let conditions_at = at.child("matchConditions");
+        match_conditions(spec.match_conditions.as_ref(), &environments.conditions, &conditions_at, errors);
+        let environments = environments.with(spec.variables.as_deref(), &at.child("variables"), errors);
         let validations = spec.validations.as_deref().unwrap_or_default();
         let annotations = spec.audit_annotations.as_deref().unwrap_or_default();
         let annotations_at = at.child("auditAnnotations");
@@ -90,7 +97,7 @@ impl Strategy for ValidatingAdmissionPolicies {
             return errors.required(&annotations_at, why);
         }
         for (i, validation) in validations.iter().enumerate() {
-            self::validation(validation, &at.child("validations").index(i), errors);
+            self::validation(validation, &environments, &at.child("validations").index(i), errors);
         }
         if annotations.len() > MAX_AUDIT_ANNOTATIONS {
             let why = format!("must not have more than {MAX_AUDIT_ANNOTATIONS} auditAnnotations");
@@ -99,7 +106,7 @@ impl Strategy for ValidatingAdmissionPolicies {
         let name = policy.metadata.name.as_deref().unwrap_or_default();
         for (i, annotation) in annotations.iter().enumerate() {
             let at = annotations_at.index(i);
-            audit_annotation(annotation, name, &at, errors);
+            audit_annotation(annotation, name, &environments.rules, &at, errors);
             if annotations[..i].iter().any(|a| a.key == annotation.key) {
                 errors.duplicate(&at.child("key"), &annotation.key);
             }
@@ -148,14 +155,16 @@ impl Strategy for MutatingAdmissionPolicies {
             spec.match_constraints.as_ref(),
             errors,
         );
-        match_conditions(spec.match_conditions.as_ref(), &at.child("matchConditions"), errors);
-        variables(spec.variables.as_ref(), &at.child("variables"), errors);
+        let environments = Environments::of(&any(), spec.param_kind.is_some());
+        let conditions_at = at.child("matchConditions");
+        match_conditions(spec.match_conditions.as_ref(), &environments.conditions, &conditions_at, errors);
+        let environments = environments.with(spec.variables.as_deref(), &at.child("variables"), errors);
         let mutations = spec.mutations.as_deref().unwrap_or_default();
         if mutations.is_empty() {
             errors.required(&at.child("mutations"), "mutations must contain at least one item");
         }
         for (i, mutation) in mutations.iter().enumerate() {
-            self::mutation(mutation, &at.child("mutations").index(i), errors);
+            self::mutation(mutation, &environments.rules, &at.child("mutations").index(i), errors);
         }
         let again_at = at.child("reinvocationPolicy");
         one_of(spec.reinvocation_policy.as_deref(), REINVOCATION_POLICIES, &again_at, errors);
@@ -324,31 +333,82 @@ fn param_kind(params: &ParamKind, at: &Path, errors: &mut Errors) {
     }
 }
 
-fn variables(variables: Option<&Vec<Variable>>, at: &Path, errors: &mut Errors) {
-    for (i, variable) in variables.into_iter().flatten().enumerate() {
-        let at = at.index(i);
-        let name = variable.name.as_str();
-        let first = |c: char| c == '_' || c.is_ascii_alphabetic();
-        let is_name = name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit());
-        if name.trim().is_empty() {
-            errors.required(&at.child("name"), "name is not specified");
-        } else if !is_name || RESERVED.contains(&name) {
-            errors.invalid(&at.child("name"), name, "name is not a valid CEL identifier");
+/// The environments of a policy's expressions.
+pub struct Environments {
+    /// Of match conditions, which may name parameters in any case.
+    pub conditions: Environment,
+    /// Of rules, annotations and mutations.
+    pub rules: Environment,
+    /// Of messages, which may not ask who may do what.
+    pub messages: Environment,
+}
+
+impl Environments {
+    /// Those of a policy on objects of a type, with or without parameters.
+    pub fn of(object: &Arc<Decl>, params: bool) -> Self {
+        let plain = Environment::new(object);
+        Self {
+            conditions: plain.clone().with_params(true).with_authorizer(),
+            rules: plain.clone().with_params(params).with_authorizer(),
+            messages: plain.with_params(params),
         }
-        if variable.expression.trim().is_empty() {
-            errors.required(&at.child("expression"), "expression is not specified");
+    }
+
+    /// Those of a policy whose types are known.
+    pub fn typed(object: &Arc<Decl>, params: Option<&Arc<Decl>>) -> Self {
+        let mut environments = Self::of(object, false);
+        if let Some(params) = params {
+            environments.rules = environments.rules.with_param_type(params);
+        }
+        environments
+    }
+
+    /// Adds variables; each may use those before it.
+    pub fn with(self, variables: Option<&[Variable]>, at: &Path, errors: &mut Errors) -> Self {
+        let mut known = BTreeMap::new();
+        for (i, variable) in variables.unwrap_or_default().iter().enumerate() {
+            let at = at.index(i);
+            let name = variable.name.as_str();
+            let first = |c: char| c == '_' || c.is_ascii_alphabetic();
+            let is_name = name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit());
+            let is_name = is_name && !RESERVED.contains(&name);
+            if name.trim().is_empty() {
+                errors.required(&at.child("name"), "name is not specified");
+            } else if !is_name {
+                errors.invalid(&at.child("name"), name, "name is not a valid CEL identifier");
+            }
+            let expression_at = at.child("expression");
+            if variable.expression.trim().is_empty() {
+                errors.required(&expression_at, "expression is not specified");
+                continue;
+            }
+            let environment = self.rules.clone().with_variables(&known);
+            let decl = environment.check(&variable.expression, &[], &expression_at, errors);
+            if known.insert(name.to_owned(), (name.to_owned(), decl)).is_some() {
+                errors.duplicate(&at.child("name"), name);
+            }
+        }
+        Self {
+            conditions: self.conditions,
+            rules: self.rules.with_variables(&known),
+            messages: self.messages.with_variables(&known),
         }
     }
 }
 
-fn validation(validation: &Validation, at: &Path, errors: &mut Errors) {
+fn validation(validation: &Validation, environments: &Environments, at: &Path, errors: &mut Errors) {
+    let expression_at = at.child("expression");
     if validation.expression.trim().is_empty() {
-        errors.required(&at.child("expression"), "expression is not specified");
+        errors.required(&expression_at, "expression is not specified");
+    } else {
+        environments.rules.check(&validation.expression, &["bool"], &expression_at, errors);
     }
     let blank =
         |text: &Option<String>| text.as_ref().filter(|t| !t.is_empty() && t.trim().is_empty()).cloned();
     if let Some(text) = blank(&validation.message_expression) {
         errors.invalid(&at.child("messageExpression"), text, "must be non-empty if specified");
+    } else if let Some(text) = validation.message_expression.as_deref().filter(|text| !text.is_empty()) {
+        environments.messages.check(text, &["string"], &at.child("messageExpression"), errors);
     }
     let message = validation.message.as_deref().unwrap_or_default();
     if blank(&validation.message).is_some() {
@@ -359,7 +419,13 @@ fn validation(validation: &Validation, at: &Path, errors: &mut Errors) {
     one_of(validation.reason.as_deref(), REASONS, &at.child("reason"), errors);
 }
 
-fn audit_annotation(annotation: &AuditAnnotation, policy: &str, at: &Path, errors: &mut Errors) {
+fn audit_annotation(
+    annotation: &AuditAnnotation,
+    policy: &str,
+    environment: &Environment,
+    at: &Path,
+    errors: &mut Errors,
+) {
     let key_at = at.child("key");
     if policy.is_empty() {
         errors.invalid(&key_at, &annotation.key, "requires metadata.name be non-empty");
@@ -373,10 +439,12 @@ fn audit_annotation(annotation: &AuditAnnotation, policy: &str, at: &Path, error
         errors.required(&value_at, "valueExpression is not specified");
     } else if expression.len() > MAX_VALUE_EXPRESSION {
         errors.required(&value_at, &format!("must not exceed {MAX_VALUE_EXPRESSION} bytes in length"));
+    } else {
+        environment.check(&annotation.value_expression, &["string", "null_type"], &value_at, errors);
     }
 }
 
-fn mutation(mutation: &Mutation, at: &Path, errors: &mut Errors) {
+fn mutation(mutation: &Mutation, environment: &Environment, at: &Path, errors: &mut Errors) {
     let patch = ("JSONPatch", "jsonPatch", mutation.json_patch.as_ref().map(|p| &p.expression));
     let apply = (
         "ApplyConfiguration",
@@ -396,7 +464,12 @@ fn mutation(mutation: &Mutation, at: &Path, errors: &mut Errors) {
         Some(expression) if expression.as_deref().unwrap_or_default().trim().is_empty() => {
             errors.required(&wanted_at.child("expression"), "expression is not specified");
         }
-        Some(_) => {}
+        Some(expression) => {
+            let result = if kind == "JSONPatch" { "list(JSONPatch)" } else { cel::OBJECT };
+            let environment = environment.clone().with_patches();
+            let expression = expression.as_deref().unwrap_or_default();
+            environment.check(expression, &[result], &wanted_at.child("expression"), errors);
+        }
     }
     if other.2.is_some() {
         errors.forbidden(&at.child(other.1), &format!("must not be specified when patchType is {kind}"));

@@ -122,7 +122,7 @@ fn policies_match_something_and_say_something() {
         ),
         (
             json!({"validations": [{"expression": " ", "message": "a\nb", "reason": "Odd"}], "variables": [{"name": "if", "expression": ""}],
-                "auditAnnotations": [{"key": "k", "valueExpression": "x"}, {"key": "k", "valueExpression": ""}]}),
+                "auditAnnotations": [{"key": "k", "valueExpression": "'x'"}, {"key": "k", "valueExpression": ""}]}),
             vec![
                 "spec.variables[0].name: Invalid value: \"if\": name is not a valid CEL identifier",
                 "spec.variables[0].expression: Required value: expression is not specified",
@@ -150,6 +150,89 @@ fn policies_match_something_and_say_something() {
             "spec.mutations[1].patchType: Unsupported value: \"Odd\": supported values: \"ApplyConfiguration\", \"JSONPatch\"",
         ]
     );
+}
+
+#[test]
+fn expressions_are_compiled_with_what_their_place_knows() {
+    let undeclared = |name: &str, text: &str| {
+        format!(
+            "Invalid value: {text:?}: compilation failed: ERROR: <input>:1:1: undeclared reference to '{name}' (in container '')\n | {text}\n | ^"
+        )
+    };
+    let cases: Vec<(Value, Vec<String>)> = vec![
+        (
+            json!({
+                "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+                "matchConditions": [{"name": "m", "expression": "request.userInfo.username != 'x' && params.data.on == 'yes'"}],
+                "variables": [
+                    {"name": "names", "expression": "object.spec.containers.map(c, c.name)"},
+                    {"name": "many", "expression": "size(variables.names) > 3"},
+                ],
+                "validations": [
+                    {"expression": "!variables.many || namespaceObject.metadata.labels['big'] == 'true'", "messageExpression": "'no: ' + object.metadata.name"},
+                    {"expression": "authorizer.group('').resource('pods').namespace(request.namespace).check('get').allowed()"},
+                    {"expression": "authorizer.requestResource.check('update').allowed() || has(oldObject.spec)"},
+                ],
+                "auditAnnotations": [{"key": "k", "valueExpression": "null"}],
+            }),
+            vec![],
+        ),
+        (
+            json!({"validations": [{"expression": "params.x == 1"}]}),
+            vec![format!("spec.validations[0].expression: {}", undeclared("params", "params.x == 1"))],
+        ),
+        (
+            json!({"validations": [{"expression": "1 + 1", "messageExpression": "1"}], "auditAnnotations": [{"key": "k", "valueExpression": "1"}]}),
+            vec![
+                "spec.validations[0].expression: Invalid value: \"1 + 1\": must evaluate to bool but got int".to_owned(),
+                "spec.validations[0].messageExpression: Invalid value: \"1\": must evaluate to string but got int".to_owned(),
+                "spec.auditAnnotations[0].valueExpression: Invalid value: \"1\": must evaluate to one of [string null_type]".to_owned(),
+            ],
+        ),
+        (
+            json!({"variables": [{"name": "a", "expression": "b"}, {"name": "c", "expression": "variables.d"}]}),
+            vec![
+                format!("spec.variables[0].expression: {}", undeclared("b", "b")),
+                "spec.variables[1].expression: Invalid value: \"variables.d\": compilation failed: ERROR: <input>:1:10: undefined field 'd'\n | variables.d\n | .........^".to_owned(),
+            ],
+        ),
+        (
+            json!({"validations": [{"expression": "true", "messageExpression": "authorizer.path('/').check('get').reason()"}]}),
+            vec![format!(
+                "spec.validations[0].messageExpression: {}",
+                undeclared("authorizer", "authorizer.path('/').check('get').reason()")
+            )],
+        ),
+    ];
+    for (change, expected) in cases {
+        let mut spec =
+            json!({"matchConstraints": {"resourceRules": [rule()]}, "validations": [{"expression": "true"}]});
+        json_patch::merge(&mut spec, &change);
+        let policy = made(ValidatingAdmissionPolicies, json!({"metadata": {"name": "p"}, "spec": spec}));
+        assert_eq!(wrong(ValidatingAdmissionPolicies, &policy), expected, "{change}");
+    }
+    let mutation = |kind: &str, field: &str, expression: &str| {
+        let spec = json!({"matchConstraints": {"resourceRules": [rule()]}, "mutations": [{"patchType": kind, field: {"expression": expression}}]});
+        let policy = made(MutatingAdmissionPolicies, json!({"metadata": {"name": "p"}, "spec": spec}));
+        wrong(MutatingAdmissionPolicies, &policy).join("")
+    };
+    let apply = |expression| mutation("ApplyConfiguration", "applyConfiguration", expression);
+    let patch = |expression| mutation("JSONPatch", "jsonPatch", expression);
+    assert_eq!(
+        apply("Object{spec: Object.spec{replicas: object.spec.replicas + 1, ?paused: optional.of(true)}}"),
+        ""
+    );
+    assert_eq!(
+        patch("[JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('a/b'), value: 'c'}]"),
+        ""
+    );
+    assert!(apply("true").ends_with("must evaluate to Object but got bool"));
+    assert!(patch("[JSONPatch{operation: 'add'}]").contains("undefined field 'operation'"));
+    assert!(
+        patch("[JSONPatch{op: 1}]")
+            .contains("expected type of field 'op' is 'string' but provided type is 'int'")
+    );
+    assert!(apply("Other{}").contains("undeclared reference to 'Other'"));
 }
 
 #[test]

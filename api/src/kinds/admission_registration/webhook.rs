@@ -7,7 +7,11 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use serde_json::Value;
 
-use super::{FAILURE_POLICIES, MATCH_POLICIES, REINVOCATION_POLICIES, match_conditions, matching, one_of};
+use super::{
+    FAILURE_POLICIES, MATCH_POLICIES, REINVOCATION_POLICIES,
+    expressions::{Environment, any},
+    match_conditions, matching, one_of,
+};
 use crate::{
     field::{Errors, Path},
     kind::{Column, Strategy, cell},
@@ -159,7 +163,8 @@ fn webhook(hook: &MutatingWebhook, at: &Path, errors: &mut Errors) {
     let again_at = at.child("reinvocationPolicy");
     one_of(hook.reinvocation_policy.as_deref(), REINVOCATION_POLICIES, &again_at, errors);
     client(&hook.client_config, &at.child("clientConfig"), errors);
-    match_conditions(hook.match_conditions.as_ref(), &at.child("matchConditions"), errors);
+    let environment = Environment::new(&any()).with_authorizer();
+    match_conditions(hook.match_conditions.as_ref(), &environment, &at.child("matchConditions"), errors);
 }
 
 /// A domain of at least three parts.

@@ -1,0 +1,87 @@
+//! Says of each ValidatingAdmissionPolicy what is wrong with its expressions on the kinds that it names
+//! (`status.typeChecking`).
+//!
+//! Upstream does this in `validatingadmissionpolicystatus` of the controller manager, which would have to fetch every
+//! schema; here they are at hand.
+
+use std::sync::Arc;
+
+use api::{
+    cel::Decl,
+    kind::{Kind, Part},
+    kinds::admission_registration::{matched_resources, type_warnings},
+    object::ObjectExt as _,
+    status::Status,
+    version::named,
+};
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
+use serde_json::{Value, json};
+
+use super::Left;
+use crate::{
+    Api,
+    registry::Table,
+    verbs::{Ctx, update},
+    watch_cache::Scope,
+};
+
+const GROUP: &str = "admissionregistration.k8s.io";
+const POLICIES: &str = "/registry/admissionregistration.k8s.io/validatingadmissionpolicies/";
+const DEFINITIONS: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
+
+/// What is looked at.
+pub const FOLLOWED: &[&str] = &[POLICIES, DEFINITIONS];
+
+/// Sets the status of all policies.
+pub async fn look(api: Arc<Api>) -> Result<Left, Status> {
+    let Some(policies) = api.cache.resource(POLICIES) else { return Ok(Left::Nothing) };
+    let table = api.table();
+    for policy in policies.snapshot().objects.scan(&Scope::All, None) {
+        let object: Value = serde_json::from_slice(&policy.json()).map_err(Status::internal)?;
+        if told(&object, &table) == object {
+            continue;
+        }
+        let resource = (GROUP, "v1", "validatingadmissionpolicies");
+        let mut ctx = Ctx::internal(&api, resource, None, Some(object.name()))?.at_status();
+        ctx.query.field_manager = "validatingadmissionpolicy-status".into();
+        let expected = update::Expected { uid: Some(object.uid().to_owned()), revision: None };
+        let written =
+            update::write(&ctx, Part::Status, expected, &mut Vec::new(), |current| Ok(told(current, &table)))
+                .await;
+        match written {
+            Ok(_) => {}
+            // It was deleted, or made anew: the next look is about that one.
+            Err(status) if matches!(status.code, 404 | 409) => {}
+            Err(status) => return Err(status),
+        }
+    }
+    Ok(Left::Nothing)
+}
+
+/// The policy with its status.
+fn told(policy: &Value, table: &Table) -> Value {
+    let mut told = policy.clone();
+    let Ok(typed) = serde_json::from_value::<ValidatingAdmissionPolicy>(policy.clone()) else { return told };
+    let Some(spec) = typed.spec else { return told };
+    let kinds: Vec<(String, Arc<Decl>)> = matched_resources(&spec)
+        .iter()
+        .filter_map(|(group, version, plural)| described(table.find(group, version, plural)?))
+        .collect();
+    let params = spec.param_kind.as_ref().and_then(|params| {
+        let (version, kind) = (params.api_version.as_deref()?, params.kind.as_deref()?);
+        let found = table.kinds().iter().find(|k| k.api_version() == version && k.kind == kind)?;
+        described(found).map(|(_, decl)| decl)
+    });
+    let warnings = type_warnings(&spec, &kinds, params.as_ref());
+    let checked = if warnings.is_empty() { json!({}) } else { json!({"expressionWarnings": warnings}) };
+    told["status"]["observedGeneration"] = policy.generation().into();
+    told["status"]["typeChecking"] = checked;
+    told
+}
+
+/// A kind's name as Go prints it, and the type of its objects.
+fn described(kind: &Arc<Kind>) -> Option<(String, Arc<Decl>)> {
+    let (types, root) = kind.object_type()?;
+    let name = named(&json!({"apiVersion": kind.api_version(), "kind": kind.kind}));
+    Some((name, types.declared(root)))
+}
