@@ -7,6 +7,7 @@ pub mod apply;
 pub mod cel;
 pub mod conditions;
 pub mod custom;
+pub mod duration;
 pub mod field;
 pub mod json;
 pub mod kind;

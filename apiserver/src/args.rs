@@ -3,6 +3,7 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
+use api::duration;
 use clap::Parser;
 use ipnet::Ipv4Net;
 use machinery::args::CommonArgs;
@@ -38,7 +39,7 @@ pub struct Args {
     #[arg(long)]
     etcd_user_file: Option<PathBuf>,
     /// How often etcd drops history that is older than this; 0 for never.
-    #[arg(long, default_value = "5m0s", value_parser = duration)]
+    #[arg(long, default_value = "5m0s", value_parser = duration::parse_unsigned)]
     etcd_compaction_interval: Duration,
     /// Address to listen on.
     #[arg(long, default_value = "0.0.0.0")]
@@ -88,10 +89,10 @@ pub struct Args {
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     enable_priority_and_fairness: bool,
     /// How long a request may take; watches and streams have their own time.
-    #[arg(long, default_value = "1m0s", value_parser = duration)]
+    #[arg(long, default_value = "1m0s", value_parser = duration::parse_unsigned)]
     request_timeout: Duration,
     /// How long the server goes on as before, but unready, when told to stop, so that load balancers see it.
-    #[arg(long, default_value = "0s", value_parser = duration)]
+    #[arg(long, default_value = "0s", value_parser = duration::parse_unsigned)]
     shutdown_delay_duration: Duration,
     /// Client certificate shown to kubelets.
     #[arg(long, requires = "kubelet_client_key")]
@@ -142,12 +143,6 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How long the server goes on, unready, when told to stop.
     pub shutdown_delay: Duration,
-}
-
-/// A duration as Go's flags have it.
-fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = crate::http::parse_duration(text).map_err(|why| format!("{why} {text:?}"))?;
-    Ok(parsed.unwrap_or_default())
 }
 
 impl Args {

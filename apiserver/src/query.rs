@@ -8,6 +8,7 @@ use api::{
     selector::{FieldSelector, LabelSelector},
     status::Status,
 };
+use machinery::query;
 
 /// How unknown and duplicate fields in a body are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,12 +68,8 @@ pub struct Query {
     pub include_object: Option<String>,
     /// `pretty=true`.
     pub pretty: bool,
-    /// All pairs as they came, for subresources with parameters of their own.
-    pub pairs: Vec<(String, String)>,
-}
-
-fn decode(text: &str) -> String {
-    percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+    /// All of them as they came, for subresources with parameters of their own.
+    pub all: query::Query,
 }
 
 /// Go's `strconv.ParseBool`, with everything else taken as true as query decoding upstream does.
@@ -109,8 +106,7 @@ pub fn parse_revision(text: &str) -> Result<u64, Status> {
 /// Whether a query asks for a watch.
 pub fn wants_watch(query: &str) -> bool {
     // The last one counts, as it does when all of the query is read.
-    let watch = query.rsplit('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    watch.into_iter().find(|(key, _)| decode(key) == "watch").is_some_and(|(_, value)| truth(&decode(value)))
+    query::pairs(query).rfind(|(key, _)| key == "watch").is_some_and(|(_, value)| truth(&value))
 }
 
 impl Query {
@@ -132,12 +128,11 @@ impl Query {
     pub fn parse(method: &http::Method, query: &str) -> Result<Self, Status> {
         let mut q = Self::default();
         let mut errors = Errors::default();
-        for pair in query.split('&').filter(|p| !p.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (key, value) = (decode(key), decode(value));
-            q.set(&key, &value, &mut errors)?;
-            q.pairs.push((key, value));
+        let all = query::Query::parse(Some(query));
+        for (key, value) in all.iter() {
+            q.set(key, value, &mut errors)?;
         }
+        q.all = all;
         if errors.is_empty() {
             Ok(q)
         } else {
@@ -191,11 +186,6 @@ impl Query {
             _ => {}
         }
         Ok(())
-    }
-
-    /// The value of a parameter that only one subresource knows.
-    pub fn get(&self, key: &str) -> Option<&str> {
-        self.pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
     /// Checks the combination of list and watch options, with upstream's messages.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use api::duration;
 use clap::{ArgAction, Parser};
 use ipnet::IpNet;
 use machinery::args::{ClientArgs, CommonArgs};
@@ -57,11 +58,11 @@ pub struct Args {
     root_ca_file: Option<PathBuf>,
 
     /// Upstream's pause between looks at the nodes; accepted, but nodes are looked at when they are due.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse_unsigned)]
     node_monitor_period: Duration,
 
     /// How long a node may be silent before it counts as lost.
-    #[arg(long, value_name = "TIME", default_value = "50s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "50s", value_parser = duration::parse_unsigned)]
     node_monitor_grace_period: Duration,
 }
 
@@ -125,32 +126,6 @@ fn node_ranges(cluster: IpNet, prefix: Option<u8>) -> anyhow::Result<(IpNet, u8)
     Ok((cluster.trunc(), prefix))
 }
 
-/// A duration in Go's notation, such as `40s`, `1m30s` or `500ms`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration such as 40s, 1m30s or 500ms");
-    let (mut rest, mut total) = (text, Duration::ZERO);
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let (number, tail) = rest.split_at(digits);
-        let letters = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(letters);
-        let seconds = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(wrong()),
-        };
-        let number: f64 = number.parse().map_err(|_| wrong())?;
-        total += Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;
-        rest = tail;
-    }
-    Ok(total)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,7 +161,7 @@ mod tests {
                 "does not fit into --cluster-cidr",
             ),
             (&["--cluster-cidr", "nonsense"], "--cluster-cidr"),
-            (&["--node-monitor-grace-period", "5 apples"], "is no duration"),
+            (&["--node-monitor-grace-period", "5 apples"], "unknown unit \" apples\""),
             (&["--node-monitor-grace-period", "1s"], "must not be shorter"),
             (&["--root-ca-file", "/does/not/exist"], "--root-ca-file /does/not/exist"),
         ];

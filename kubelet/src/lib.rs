@@ -5,7 +5,7 @@
 //!
 //! - `pod_workers` starts a `pod_worker` for each pod; `admission`* says whether the node takes it;
 //! - the worker reads the pod (`pod_spec`*) and what the runtime has of it (`runtime_state`*), asks `plan`* for
-//!   the next steps, and carries them out; `backoff`* says how long failures wait, `go_duration`* writes it;
+//!   the next steps, and carries them out; `backoff`* says how long failures wait;
 //! - for that, `runtime_config`* makes what the runtime is asked for, with `dns`*, `downward`*, `labels`*;
 //!   `cri` asks it; `images`, `volumes` and `cgroups` prepare; `referenced_objects` gets what pods refer to;
 //! - `probes` watches running containers; `pod_status`* says what the API is told;
@@ -24,7 +24,6 @@ mod cri;
 mod daemon;
 mod dns;
 mod downward;
-mod go_duration;
 mod images;
 mod kubelet;
 mod labels;

@@ -171,11 +171,6 @@ impl Program {
     }
 }
 
-/// Whether a text is a duration, such as `1h30m`.
-pub fn is_duration(text: &str) -> bool {
-    functions::duration(text).is_some()
-}
-
 /// Whether a text is a URL with a scheme, or an absolute path.
 pub fn is_url(text: &str) -> bool {
     functions::url::Url::parse(text).is_some()

@@ -8,10 +8,10 @@ use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::{
-    functions::{duration, url::Url},
+    functions::url::Url,
     types::{Decl, ListKind, Shape},
 };
-use crate::quantity::Quantity;
+use crate::{duration, quantity::Quantity};
 
 /// A value.
 #[derive(Debug, Clone)]
@@ -271,7 +271,7 @@ impl<'a> Value<'a> {
     fn of_text(text: &'a str, shape: &Shape) -> Self {
         let read = match shape {
             Shape::Bytes => STANDARD.decode(text).ok().map(|bytes| Self::Bytes(bytes.into())),
-            Shape::Duration => duration(text).map(Self::Duration),
+            Shape::Duration => duration::parse(text).ok().map(Self::Duration),
             Shape::Timestamp => timestamp(text).map(Self::Timestamp),
             _ => None,
         };

@@ -5,14 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{Timestamp, civil::Date};
 
-use crate::{cel, validation};
+use crate::{cel, duration, validation};
 
 /// Whether a text has a format; `true` for formats nobody knows.
 pub fn fits(format: &str, text: &str) -> bool {
     match format.to_ascii_lowercase().replace('-', "").as_str() {
         "datetime" => text.parse::<Timestamp>().is_ok(),
         "date" => text.len() == 10 && text.parse::<Date>().is_ok(),
-        "duration" => cel::is_duration(text),
+        "duration" => duration::parse(text).is_ok(),
         "ipv4" => text.parse::<Ipv4Addr>().is_ok(),
         "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
         "ip" => text.parse::<IpAddr>().is_ok(),

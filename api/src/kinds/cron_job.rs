@@ -5,6 +5,7 @@ use k8s_openapi::api::batch::v1::CronJob;
 use serde_json::Value;
 
 use crate::{
+    duration,
     field::{Errors, Path},
     kind::{Column, Part, Strategy, cell},
     kinds::{
@@ -166,10 +167,10 @@ fn schedule(text: &str) -> Result<(), String> {
         return match word {
             "yearly" | "annually" | "monthly" | "weekly" | "daily" | "midnight" | "hourly" => Ok(()),
             _ => match word.strip_prefix("every ") {
-                Some(duration) if is_duration(duration) => Ok(()),
-                Some(duration) => Err(format!(
-                    "failed to parse duration @every {duration}: time: invalid duration {duration:?}"
-                )),
+                Some(text) => match duration::parse(text) {
+                    Ok(_) => Ok(()),
+                    Err(why) => Err(format!("failed to parse duration @every {text}: {why}")),
+                },
                 None => Err(format!("unrecognized descriptor: @{word}")),
             },
         };
@@ -185,20 +186,6 @@ fn schedule(text: &str) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// `1h30m`
-fn is_duration(text: &str) -> bool {
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let unit = ["ns", "us", "ms", "h", "m", "s"].iter().find(|u| rest[digits..].starts_with(**u));
-        match unit {
-            Some(unit) if digits > 0 => rest = &rest[digits + unit.len()..],
-            _ => return false,
-        }
-    }
-    !text.is_empty()
 }
 
 fn number(text: &str, names: &[&str]) -> Result<u32, String> {

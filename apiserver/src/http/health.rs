@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::{Response, StatusCode};
+use machinery::query::Query;
 
 use crate::{
     Api,
@@ -11,11 +12,13 @@ use crate::{
 };
 
 /// Answers a health request; `None` when the path is none.
-pub async fn serve(api: &Arc<Api>, path: &str, query: &str) -> Option<Response<Body>> {
+pub async fn serve(api: &Arc<Api>, path: &str, query: Option<&str>) -> Option<Response<Body>> {
     let mut parts = path.trim_start_matches('/').splitn(2, '/');
     let endpoint = parts.next().filter(|e| matches!(*e, "healthz" | "livez" | "readyz"))?;
     let only = parts.next().filter(|c| !c.is_empty());
-    let excluded: Vec<&str> = query.split('&').filter_map(|p| p.strip_prefix("exclude=")).collect();
+    let query = Query::parse(query);
+    let excluded = query.all("exclude");
+    let excluded = |name: &str| excluded.iter().any(|one| one == name);
     let mut checks: Vec<(&str, Result<(), String>)> =
         vec![("ping", Ok(())), ("etcd", api.store.healthy().await.map_err(|e| e.to_string()))];
     if endpoint != "livez" {
@@ -34,17 +37,16 @@ pub async fn serve(api: &Arc<Api>, path: &str, query: &str) -> Option<Response<B
             return Some(super::not_a_path());
         }
     }
-    let failed = checks.iter().any(|(name, result)| result.is_err() && !excluded.contains(name));
+    let failed = checks.iter().any(|(name, result)| result.is_err() && !excluded(name));
     // Whoever waits for a server that is starting asks again and again.
     let starting = !api.been_ready.load(Ordering::Acquire);
-    let verbose = failed || query.split('&').any(|p| p == "verbose" || p.starts_with("verbose="));
-    if !verbose {
+    if !failed && !query.has("verbose") {
         return Some(response::text(StatusCode::OK, "ok"));
     }
     let mut out = String::new();
     for (name, result) in &checks {
         out.push_str(&match result {
-            _ if excluded.contains(name) => format!("[+]{name} excluded: ok\n"),
+            _ if excluded(name) => format!("[+]{name} excluded: ok\n"),
             Ok(()) => format!("[+]{name} ok\n"),
             // The reason stays in the log: this endpoint is open to everybody.
             Err(reason) => {

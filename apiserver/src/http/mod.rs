@@ -18,7 +18,6 @@ use http::{HeaderName, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 pub use connection::{Peer, serve};
-pub use deadline::parse as parse_duration;
 use priority::{Admitted, Asked};
 
 use crate::{
@@ -63,7 +62,7 @@ async fn route(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
     let path = request.uri().path();
-    if let Some(response) = health::serve(&api, path, request.uri().query().unwrap_or("")).await {
+    if let Some(response) = health::serve(&api, path, request.uri().query()).await {
         return Ok(response);
     }
     let user = api.auth.identify(peer.certificate.as_ref(), request.headers(), &api.cache)?;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use api::{kind::Kind, status::Status};
 use http::{HeaderValue, Request, Response, StatusCode, header};
+use machinery::query::Query;
 use serde_json::{Value, json};
 
 use documents::Document;
@@ -164,8 +165,8 @@ fn not_acceptable(served: &[&str]) -> Response<Body> {
 async fn openapi_v3<B>(api: &Arc<Api>, name: &str, request: &Request<B>) -> Response<Body> {
     let versions = api.documents.versions(&api.table()).await;
     let Some(version) = versions.get(name) else { return crate::http::not_a_path() };
-    let asked =
-        request.uri().query().into_iter().flat_map(|q| q.split('&')).find_map(|p| p.strip_prefix("hash="));
+    let query = Query::parse(request.uri().query());
+    let asked = query.get("hash");
     if let Some(asked) = asked
         && asked != version.hash()
         && let Ok(url) = HeaderValue::try_from(format!("/openapi/v3/{name}?hash={}", version.hash()))

@@ -51,7 +51,7 @@ fn path_on_kubelet(ctx: &Ctx, pod: &Value, subresource: &str) -> Result<String, 
         let encode = |s: &str| {
             percent_encoding::utf8_percent_encode(s, percent_encoding::NON_ALPHANUMERIC).to_string()
         };
-        let pairs = ctx.query.pairs.iter().filter(|(k, _)| !leave_out.contains(&k.as_str()));
+        let pairs = ctx.query.all.iter().filter(|(k, _)| !leave_out.contains(k));
         pairs.map(|(k, v)| format!("{}={}", encode(k), encode(v))).collect::<Vec<_>>().join("&")
     };
     if subresource == "portforward" {
@@ -64,7 +64,7 @@ fn path_on_kubelet(ctx: &Ctx, pod: &Value, subresource: &str) -> Result<String, 
     // The kubelet's own names for the streams differ from the API's.
     let mut pairs = Vec::new();
     for (ours, theirs) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")] {
-        if ctx.query.get(ours).is_some_and(|v| matches!(v, "true" | "1")) {
+        if ctx.query.all.flag(ours) {
             pairs.push(format!("{theirs}=1"));
         }
     }
@@ -83,7 +83,7 @@ fn container(ctx: &Ctx, pod: &Value, subresource: &str) -> Result<String, Status
     };
     let (main, init) = (names("containers"), names("initContainers"));
     let ephemeral = names("ephemeralContainers");
-    match ctx.query.get("container").filter(|c| !c.is_empty()) {
+    match ctx.query.all.get("container") {
         Some(wanted) => {
             if main.iter().chain(&init).chain(&ephemeral).any(|n| n == wanted) {
                 return Ok(wanted.to_owned());

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_cri::v1::Image;
 use k8s_openapi::api::core::v1::{Container, Pod};
@@ -17,7 +18,6 @@ use parking_lot::Mutex;
 
 use crate::backoff::Backoff;
 use crate::cri::{CriResult, Runtime};
-use crate::go_duration;
 use crate::plan::{Hold, Waiting};
 use crate::pod_spec::{self, Role};
 use crate::pod_worker::Notes;
@@ -181,8 +181,8 @@ impl Images {
                 self.failures.lock().remove(&key);
                 let message = format!(
                     "Successfully pulled image {asked:?} in {} ({} including waiting). Image size: {} bytes.",
-                    go_duration::text(took),
-                    go_duration::text(began.elapsed()),
+                    duration::show(took),
+                    duration::show(began.elapsed()),
                     image.size
                 );
                 notes.container(pod, container, role, Normal, "Pulled", message);

@@ -8,11 +8,11 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use api::duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::backoff::Backoff;
-use crate::go_duration;
 use crate::pod_spec::{self, RestartPolicy, Role};
 use crate::runtime_state::{ContainerView, PodView, SandboxView, State};
 
@@ -365,7 +365,7 @@ fn keep_up(
                 Some((backoff, due)) if due > s.now => {
                     let message = format!(
                         "back-off {} restarting failed container={name} pod={}",
-                        go_duration::text(backoff.delay().unsigned_abs()),
+                        duration::show(backoff.delay().unsigned_abs()),
                         pod_spec::described(s.pod)
                     );
                     plan.waiting

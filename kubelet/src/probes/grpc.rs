@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use api::duration;
 use http::uri::PathAndQuery;
 
 use tonic::Code;
@@ -13,7 +14,6 @@ use tonic_prost::ProstCodec;
 use super::gauge::Outcome;
 use super::http::authority;
 use crate::cri::CriError;
-use crate::go_duration;
 
 /// Pause between two tries to connect.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -46,7 +46,7 @@ fn word(status: i32) -> String {
 /// Asks a server about one of its services; the empty name means the whole server.
 pub async fn probe(host: &str, port: u16, service: &str, limit: Duration, agent: &'static str) -> Outcome {
     let to = authority(host, port);
-    let within = go_duration::text(limit);
+    let within = duration::show(limit);
     let deadline = tokio::time::Instant::now() + limit;
     let endpoint = Endpoint::try_from(format!("http://{to}")).and_then(|e| e.user_agent(agent));
     let endpoint = match endpoint {

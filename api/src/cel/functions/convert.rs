@@ -8,7 +8,7 @@ use super::super::{
     eval::{Evaluated, Failure},
     value::{Opaque, Value, timestamp},
 };
-use super::time;
+use crate::duration;
 
 pub(super) fn call<'a>(name: &str, args: &[Value<'a>]) -> Option<Evaluated<'a>> {
     let [value] = args else { return None };
@@ -27,9 +27,7 @@ pub(super) fn call<'a>(name: &str, args: &[Value<'a>]) -> Option<Evaluated<'a>> 
         },
         "duration" => match value {
             Value::Duration(_) => Ok(value.clone()),
-            Value::String(text) => time::duration(text)
-                .map(Value::Duration)
-                .ok_or_else(|| Failure::error(format!("time: invalid duration {text:?}"))),
+            Value::String(text) => duration::parse(text).map(Value::Duration).map_err(Failure::error),
             Value::Int(nanos) => Ok(Value::Duration(SignedDuration::from_nanos(*nanos))),
             _ => return None,
         },

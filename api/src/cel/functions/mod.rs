@@ -21,7 +21,6 @@ use super::{
 };
 
 pub(super) use convert::shown;
-pub(super) use time::duration;
 
 /// Carries out a function.
 pub(super) fn call<'a>(name: &str, args: &[Value<'a>]) -> Evaluated<'a> {

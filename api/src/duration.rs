@@ -1,0 +1,152 @@
+//! Durations in Go's notation, such as `1h30m`: in flags, queries, schedules and CEL, and in messages that people
+//! know. Counterpart: `time.ParseDuration` and `Duration.String`.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+const UNITS: &[(&str, i128)] = &[
+    ("ns", 1),
+    ("us", 1_000),
+    ("µs", 1_000),
+    ("μs", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
+
+/// Reads a duration: `1h30m`, `-1.5s`, `100ms`, `0`.
+///
+/// # Errors
+/// In Go's words.
+pub fn parse(text: &str) -> Result<SignedDuration, String> {
+    let invalid = || format!("time: invalid duration {text:?}");
+    let (negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Ok(SignedDuration::ZERO);
+    }
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    let mut nanos: i128 = 0;
+    while !rest.is_empty() {
+        let (whole, tail) = digits(rest);
+        let (fraction, tail) = tail.strip_prefix('.').map_or(("", tail), digits);
+        if whole.is_empty() && fraction.is_empty() {
+            return Err(invalid());
+        }
+        let end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(end);
+        if unit.is_empty() {
+            return Err(format!("time: missing unit in duration {text:?}"));
+        }
+        let Some((_, size)) = UNITS.iter().find(|(name, _)| *name == unit) else {
+            return Err(format!("time: unknown unit {unit:?} in duration {text:?}"));
+        };
+        // 19 digits of nanoseconds are more than the longest duration has, and no sum of them is too much.
+        let whole = whole.trim_start_matches('0');
+        let whole: i128 = if whole.len() > 19 { return Err(invalid()) } else { whole.parse().unwrap_or(0) };
+        nanos += whole * size;
+        let mut weight = *size;
+        for digit in fraction.bytes() {
+            weight /= 10;
+            nanos += i128::from(digit - b'0') * weight;
+        }
+        rest = tail;
+    }
+    let nanos = i64::try_from(if negative { -nanos } else { nanos }).map_err(|_| invalid())?;
+    Ok(SignedDuration::from_nanos(nanos))
+}
+
+fn digits(text: &str) -> (&str, &str) {
+    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+/// Reads a duration that is not negative, as flags have it.
+///
+/// # Errors
+/// In Go's words, and for less than nothing.
+pub fn parse_unsigned(text: &str) -> Result<Duration, String> {
+    Duration::try_from(parse(text)?).map_err(|_| format!("duration {text:?} is negative"))
+}
+
+/// A duration, cut to milliseconds: `250ms`, `1.25s`, `5m0s`.
+pub fn show(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis < 1000 {
+        return if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") };
+    }
+    let (hours, minutes, rest) = (millis / 3_600_000, millis / 60_000 % 60, millis % 60_000);
+    let seconds = format!("{}.{:03}", rest / 1000, rest % 1000);
+    let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m{seconds}s"),
+        _ => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read() {
+        for (text, nanos) in [
+            ("0", 0),
+            ("+0", 0),
+            ("5s", 5_000_000_000),
+            ("1h30m", 5_400_000_000_000),
+            ("-1.5s", -1_500_000_000),
+            (".5ms", 500_000),
+            ("1.s", 1_000_000_000),
+            ("100µs2us3ns", 102_003),
+            ("0.0000000000000000000000001s", 0),
+            ("00000000000000000000000007ns", 7),
+            ("9223372036854775807ns", i64::MAX),
+            ("-9223372036854775808ns", i64::MIN),
+        ] {
+            assert_eq!(parse(text), Ok(SignedDuration::from_nanos(nanos)), "{text}");
+        }
+        for (text, why) in [
+            ("", "invalid duration \"\""),
+            ("-", "invalid duration \"-\""),
+            ("soon", "invalid duration \"soon\""),
+            (".s", "invalid duration \".s\""),
+            ("5", "missing unit in duration \"5\""),
+            ("1..s", "missing unit in duration \"1..s\""),
+            ("5d", "unknown unit \"d\" in duration \"5d\""),
+            ("1h 5m", "unknown unit \"h \" in duration \"1h 5m\""),
+            ("9223372036854775808ns", "invalid duration \"9223372036854775808ns\""),
+            (
+                "99999999999999999999999999999999999999999h",
+                "invalid duration \"99999999999999999999999999999999999999999h\"",
+            ),
+        ] {
+            assert_eq!(parse(text), Err(format!("time: {why}")));
+        }
+        assert_eq!(parse_unsigned("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_unsigned("-1s"), Err("duration \"-1s\" is negative".to_owned()));
+    }
+
+    #[test]
+    fn durations_read_as_in_go() {
+        for (millis, expected) in [
+            (0, "0s"),
+            (7, "7ms"),
+            (1000, "1s"),
+            (1250, "1.25s"),
+            (10_000, "10s"),
+            (61_005, "1m1.005s"),
+            (80_000, "1m20s"),
+            (300_000, "5m0s"),
+            (3_600_000, "1h0m0s"),
+        ] {
+            assert_eq!(show(Duration::from_millis(millis)), expected);
+        }
+    }
+}
