@@ -2,7 +2,9 @@
 //!
 //! An address is taken in the same transaction that writes the service, as a key of its own that must not
 //! exist: none is ever handed out twice, and a crash leaves nothing to repair. Cluster addresses are
-//! `IPAddress` objects (KEP-1880); node ports are keys below `/registry/skiff/nodeports/`.
+//! `IPAddress` objects (KEP-1880), drawn from all ServiceCIDRs that are ready; node ports are keys below `/registry/skiff/nodeports/`.
+
+mod ranges;
 
 use std::{collections::BTreeSet, net::Ipv4Addr, ops::RangeInclusive};
 
@@ -13,6 +15,7 @@ use api::{
 };
 use ipnet::Ipv4Net;
 use rand::RngExt as _;
+use ranges::Range;
 use serde_json::{Value, json};
 
 use crate::{
@@ -37,27 +40,7 @@ pub struct Ranges {
 impl Ranges {
     /// The address of the `kubernetes` service: the first of the range.
     pub fn first_address(&self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.addresses.network()) + 1)
-    }
-
-    fn contains(&self, ip: Ipv4Addr) -> bool {
-        self.addresses.contains(&ip) && ip != self.addresses.network() && ip != self.addresses.broadcast()
-    }
-
-    /// Addresses up to this offset are left to those who ask for one by hand (KEP-3070).
-    fn static_band(&self) -> u32 {
-        let size = self.size();
-        (size / 16).clamp(16, 256).min(size / 2)
-    }
-
-    fn size(&self) -> u32 {
-        u32::from(self.addresses.broadcast()) - u32::from(self.addresses.network())
-    }
-
-    fn random_address(&self) -> Ipv4Addr {
-        let (low, high) = (self.static_band().max(1), self.size().max(2));
-        let offset = if low < high { rand::rng().random_range(low..high) } else { 1 };
-        Ipv4Addr::from(u32::from(self.addresses.network()) + offset)
+        Range(self.addresses).first()
     }
 }
 
@@ -174,12 +157,11 @@ impl Allocation {
         let search = claim.tries > RANDOM_TRIES;
         // A commit names no key twice: what the service claims itself is taken, too.
         let own = ports_of(object);
-        let ranges = &ctx.api.config.ranges;
         claim.what = match &claim.what {
             What::Address(_) if search => What::Address(free_address(ctx).await?),
-            What::Address(_) => What::Address(ranges.random_address()),
+            What::Address(_) => What::Address(random_address(&ranges::ready(ctx))?),
             What::Port(_, at) if search => What::Port(free_port(ctx, &own).await?, *at),
-            What::Port(_, at) => What::Port(pick_port(&ranges.node_ports, &own)?, *at),
+            What::Port(_, at) => What::Port(pick_port(&ctx.api.config.ranges.node_ports, &own)?, *at),
         };
         show(object, &claim.what);
         Ok(())
@@ -205,18 +187,20 @@ impl Allocation {
             spec["clusterIPs"] = json!(["None"]);
             return Ok(());
         }
-        let ranges = &ctx.api.config.ranges;
-        let (ip, requested) = match given.parse() {
-            Ok(ip) => (ip, true),
+        let asked: Option<Ipv4Addr> = given.parse().ok();
+        if let Some(ip) = asked.filter(|ip| had == Some(*ip)) {
+            show(object, &What::Address(ip));
+            return Ok(());
+        }
+        let ranges = ranges::ready(ctx);
+        let (ip, requested) = match asked {
+            Some(ip) => (ip, true),
             // What does not parse was refused by validation.
-            Err(_) => (ranges.random_address(), false),
+            None => (random_address(&ranges)?, false),
         };
         let what = What::Address(ip);
         show(object, &what);
-        if had == Some(ip) {
-            return Ok(());
-        }
-        if !ranges.contains(ip) {
+        if !ranges.iter().any(|range| range.contains(ip)) {
             return Err(refuse(ctx, object, &what, "the provided", "is not in the valid range"));
         }
         self.claims.push(Claim { what, requested, tries: 0 });
@@ -298,12 +282,13 @@ fn refuse(ctx: &Ctx, service: &Value, what: &What, article: &str, why: &str) -> 
     let mut errors = Errors::default();
     match what {
         What::Address(ip) => {
-            let more = if !ranges.addresses.contains(ip) {
-                "the provided network does not match the current range".to_owned()
-            } else if outside {
-                format!("{article} IP ({ip}) {why}. The range of valid IPs is {}", ranges.addresses)
-            } else {
-                format!("{article} IP {why}")
+            let range = ranges::ready(ctx).into_iter().find(|range| range.0.contains(ip));
+            let more = match range {
+                None => "the provided network does not match the current range".to_owned(),
+                Some(Range(range)) if outside => {
+                    format!("{article} IP ({ip}) {why}. The range of valid IPs is {range}")
+                }
+                Some(_) => format!("{article} IP {why}"),
             };
             errors.invalid(
                 &Path::new("spec.clusterIPs"),
@@ -350,15 +335,17 @@ async fn taken_below(ctx: &Ctx, prefix: &str) -> Result<BTreeSet<String>, Status
 
 async fn free_address(ctx: &Ctx) -> Result<Ipv4Addr, Status> {
     let taken = taken_below(ctx, ADDRESSES).await?;
-    let ranges = &ctx.api.config.ranges;
-    let network = u32::from(ranges.addresses.network());
-    // The upper band first, then the one kept for requests by hand.
-    let band = ranges.static_band();
-    (band..ranges.size())
-        .chain(1..band)
-        .map(|offset| Ipv4Addr::from(network + offset))
-        .find(|ip| !taken.contains(&ip.to_string()))
-        .ok_or_else(|| Status::internal("failed to allocate a serviceIP: range is full"))
+    let mut all = ranges::ready(ctx).into_iter().flat_map(Range::all);
+    all.find(|ip| !taken.contains(&ip.to_string())).ok_or_else(addresses_are_full)
+}
+
+/// An address of the first range.
+fn random_address(ranges: &[Range]) -> Result<Ipv4Addr, Status> {
+    ranges.first().map(|range| range.random()).ok_or_else(addresses_are_full)
+}
+
+fn addresses_are_full() -> Status {
+    Status::internal("failed to allocate a serviceIP: range is full")
 }
 
 fn ports_are_full() -> Status {

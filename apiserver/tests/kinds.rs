@@ -418,3 +418,36 @@ async fn policies_are_told_what_does_not_fit_the_kinds_they_name() {
     );
     server.stop().await;
 }
+
+#[tokio::test]
+async fn services_draw_from_every_range_that_is_ready() {
+    let server = Server::start_with(|c| c.ranges.addresses = "10.96.0.0/29".parse().unwrap()).await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = |name: &str, ip: &str| json!({"metadata": {"name": name}, "spec": {"clusterIP": ip, "ports": [{"port": 80}]}});
+    let cidrs = "/apis/networking.k8s.io/v1/servicecidrs";
+    let more = json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["10.97.0.0/29"]}});
+    assert_eq!(server.send("POST", cidrs, &more).await.code, 201);
+    let refused = server.send("POST", services, &service("early", "10.97.0.3")).await;
+    assert_eq!(refused.code, 422, "nothing is drawn from a range before it is ready");
+    let ready = |status: &str| json!({"status": {"conditions": [{"type": "Ready", "status": status, "reason": "", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    assert_eq!(server.send("PATCH", &format!("{cidrs}/more/status"), &ready("True")).await.code, 200);
+    server.get(cidrs).await;
+    let asked = server.send("POST", services, &service("asked", "10.97.0.3")).await;
+    assert_eq!((asked.code, asked.body["spec"]["clusterIP"].as_str()), (201, Some("10.97.0.3")));
+    // The first range has five addresses left, the other one five.
+    let mut drawn = std::collections::BTreeSet::new();
+    for i in 0..10 {
+        let made = server.send("POST", services, &service(&format!("s{i}"), "")).await;
+        assert_eq!(made.code, 201, "{}", made.body);
+        drawn.insert(made.body["spec"]["clusterIP"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(drawn.iter().filter(|ip| ip.starts_with("10.97.0.")).count(), 5, "{drawn:?}");
+    let full = server.send("POST", services, &service("over", "")).await;
+    assert_eq!(full.code, 500);
+    assert!(full.body["message"].as_str().unwrap().ends_with("range is full"), "{}", full.body);
+    // A service keeps its address when the range is no longer ready.
+    assert_eq!(server.send("PATCH", &format!("{cidrs}/more/status"), &ready("False")).await.code, 200);
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    assert_eq!(server.send("PATCH", &format!("{services}/asked"), &label).await.code, 200);
+    server.stop().await;
+}

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
     ReplicationController, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use kube::Api;
@@ -44,6 +45,8 @@ pub struct Caches {
     pub claims: Cache<PersistentVolumeClaim>,
     pub volumes: Cache<PersistentVolume>,
     pub attributes_classes: Cache<VolumeAttributesClass>,
+    pub service_cidrs: Cache<ServiceCIDR>,
+    pub addresses: Cache<IPAddress>,
 }
 
 impl Caches {
@@ -74,6 +77,8 @@ impl Caches {
             claims: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
             volumes: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
             attributes_classes: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
+            service_cidrs: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
+            addresses: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
         }
     }
 
@@ -96,6 +101,8 @@ impl Caches {
             self.claims.wait_synced(),
             self.volumes.wait_synced(),
             self.attributes_classes.wait_synced(),
+            self.service_cidrs.wait_synced(),
+            self.addresses.wait_synced(),
         );
     }
 
@@ -117,6 +124,7 @@ impl Caches {
             watched(&self.claims),
             watched(&self.volumes),
             watched(&self.attributes_classes),
+            watched(&self.service_cidrs),
         ])
     }
 

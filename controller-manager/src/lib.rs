@@ -21,6 +21,7 @@ mod pods;
 mod protection;
 mod replicaset;
 mod selector;
+mod service_cidrs;
 mod shares;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
@@ -115,6 +116,7 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
     start.controller("taint-eviction-controller", node_lifecycle::Eviction::new);
     start.controller("controllermanager", disruption::Disruption::new);
     start.controller("pod-garbage-collector", pod_gc::PodGc::new);
+    start.controller("service-cidr-controller", service_cidrs::ServiceCidrs::new);
     start.controller("pvc-protection-controller", Protection::<PersistentVolumeClaim>::new);
     start.controller("pv-protection-controller", Protection::<PersistentVolume>::new);
     start.controller("vac-protection-controller", Protection::<VolumeAttributesClass>::new);
