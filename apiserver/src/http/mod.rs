@@ -43,16 +43,19 @@ pub async fn handle(api: Arc<Api>, peer: Arc<Peer>, request: Request<Incoming>) 
     let watch = query::wants_watch(request.uri().query().unwrap_or(""));
     let labels = metrics::Labels::of(request.method(), &target, watch);
     let answering = AssertUnwindSafe(route(api.clone(), peer, target, request)).catch_unwind();
-    let answered = answering.await.unwrap_or_else(|_| {
-        // What panicked has said so in the log.
-        Err(Status::internal("the server stumbled over this request; its log says where"))
-    });
+    // What panicked has said so in the log.
+    let answered = answering.await.unwrap_or_else(|_panicked| Err(stumbled()));
     let mut response = answered.unwrap_or_else(|status| response::status(&status));
     api.metrics.observe(labels.known_to(&api.table()), response.status(), started.elapsed());
     if head {
         *response.body_mut() = response::full(Bytes::new());
     }
     response
+}
+
+/// What is answered when something panicked.
+pub fn stumbled() -> Status {
+    Status::internal("the server stumbled over this request; its log says where")
 }
 
 async fn route(
@@ -86,8 +89,8 @@ async fn route(
     let answering = async {
         let admitted = admit(&api, &asked, false, 1).await?;
         let response = match target {
-            Target::Discovery(wanted) => publish::discovery(&api, &wanted, &request).await,
-            _ => other(&api, path, &request).await,
+            Target::Discovery(wanted) => publish::discovery(&api, &wanted, &request).await?,
+            _ => other(&api, path, &request).await?,
         };
         Ok(with_uids(response, &admitted))
     };
@@ -117,16 +120,16 @@ const MAX_PATH: usize = 4096;
 const MAX_QUERY: usize = 60 * 1024;
 
 /// What is neither health nor a resource.
-async fn other<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Response<Body> {
-    match path {
+async fn other<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Result<Response<Body>, Status> {
+    Ok(match path {
         "/version" | "/version/" => response::json(StatusCode::OK, &publish::version()),
         "/metrics" => api.metrics.render(&api.priority),
         _ if path == "/openapi/v2" || path.starts_with("/openapi/v3") => {
-            publish::openapi(api, path, request).await
+            publish::openapi(api, path, request).await?
         }
         "/" => response::json(StatusCode::OK, &publish::root_paths(api)),
         _ => not_a_path(),
-    }
+    })
 }
 
 /// Upstream's answer to paths outside the API.

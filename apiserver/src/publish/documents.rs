@@ -10,15 +10,17 @@ use std::{
     sync::Arc,
 };
 
-use api::kind::Kind;
+use api::{kind::Kind, status::Status};
 use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
 
 use super::openapi;
 use crate::{
+    http::stumbled,
     registry::Table,
     response::{self, Body},
 };
@@ -73,7 +75,7 @@ impl Document {
             Content::Gzip(packed) => {
                 let mut bytes = Vec::with_capacity(packed.len() * 8);
                 if let Err(error) = GzDecoder::new(&packed[..]).read_to_end(&mut bytes) {
-                    return response::status(&api::status::Status::internal(error));
+                    return response::status(&Status::internal(error));
                 }
                 bytes.into()
             }
@@ -105,29 +107,28 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The documents made so far.
+/// The documents made so far, each by the first who needs it while the others who do wait.
 #[derive(Default)]
-pub struct Documents {
-    made: Mutex<Made>,
-    /// Held while one is made: who needs it too waits for it.
-    making: tokio::sync::Mutex<()>,
-}
+pub struct Documents(Mutex<Made>);
 
+/// What was made for one table.
 #[derive(Default)]
 struct Made {
-    /// The table that `by_name` is about.
     table: Option<Arc<Table>>,
-    by_name: HashMap<String, Arc<Document>>,
-    /// The table that `versions` is about.
-    versions_of: Option<Arc<Table>>,
-    versions: Arc<BTreeMap<String, Arc<GroupVersion>>>,
+    by_name: HashMap<String, Arc<OnceCell<Option<Arc<Document>>>>>,
+    versions: Arc<OnceCell<Versions>>,
+    /// The group versions of the table before.
+    before: Versions,
 }
+
+/// The group versions that OpenAPI v3 has documents of, by their documents' names.
+pub type Versions = Arc<BTreeMap<String, Arc<GroupVersion>>>;
 
 /// What OpenAPI v3 tells of a group version.
 pub struct GroupVersion {
     kinds: Vec<Arc<Kind>>,
     hash: String,
-    document: Mutex<Option<Arc<Document>>>,
+    document: OnceCell<Option<Arc<Document>>>,
 }
 
 impl GroupVersion {
@@ -140,84 +141,70 @@ impl GroupVersion {
 impl Documents {
     /// The document of this name for a state of the table, made when it is not there yet. What `make` does not
     /// know is not there.
+    ///
+    /// # Errors
+    /// 500 when `make` panicked.
     pub async fn get(
         &self,
         table: &Arc<Table>,
         name: &str,
         make: impl FnOnce(&[Arc<Kind>]) -> Option<Document> + Send + 'static,
-    ) -> Option<Arc<Document>> {
-        if let Some(document) = self.made.lock().find(table, name) {
-            return Some(document);
-        }
-        let _making = self.making.lock().await;
-        if let Some(document) = self.made.lock().find(table, name) {
-            return Some(document);
-        }
+    ) -> Result<Option<Arc<Document>>, Status> {
+        let cell = self.0.lock().of(table).by_name.entry(name.to_owned()).or_default().clone();
         let of = table.clone();
-        let document = Arc::new(on_a_thread(move || make(of.kinds())).await??);
-        let mut made = self.made.lock();
-        made.begin(table);
-        made.by_name.insert(name.to_owned(), document.clone());
-        Some(document)
+        let make = || on_a_thread(move || make(of.kinds()).map(Arc::new));
+        let document = cell.get_or_try_init(make).await?.clone();
+        if document.is_none() {
+            // Names that clients think of are not kept.
+            self.0.lock().of(table).by_name.remove(name);
+        }
+        Ok(document)
     }
 
-    /// The group versions that OpenAPI v3 has documents of.
-    pub async fn versions(&self, table: &Arc<Table>) -> Arc<BTreeMap<String, Arc<GroupVersion>>> {
-        let of_table = |made: &Made| {
-            let same = made.versions_of.as_ref().is_some_and(|t| Arc::ptr_eq(t, table));
-            same.then(|| made.versions.clone())
+    /// The group versions of a table.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn versions(&self, table: &Arc<Table>) -> Result<Versions, Status> {
+        let (cell, before) = {
+            let mut made = self.0.lock();
+            let made = made.of(table);
+            (made.versions.clone(), made.before.clone())
         };
-        if let Some(versions) = of_table(&self.made.lock()) {
-            return versions;
-        }
-        let _making = self.making.lock().await;
-        if let Some(versions) = of_table(&self.made.lock()) {
-            return versions;
-        }
-        let (of, before) = (table.clone(), self.made.lock().versions.clone());
-        let Some(versions) = on_a_thread(move || versions(of.kinds(), &before)).await else {
-            // What was there before is better than nothing, and the next one who asks tries again.
-            return self.made.lock().versions.clone();
-        };
-        let versions = Arc::new(versions);
-        let mut made = self.made.lock();
-        made.versions_of = Some(table.clone());
-        made.versions = versions.clone();
-        versions
+        let of = table.clone();
+        let make = || on_a_thread(move || Arc::new(versions(of.kinds(), &before)));
+        cell.get_or_try_init(make).await.cloned()
     }
 
     /// The OpenAPI v3 document of a group version.
-    pub async fn of_version(&self, name: &str, version: &Arc<GroupVersion>) -> Option<Arc<Document>> {
-        if let Some(document) = version.document.lock().clone() {
-            return Some(document);
-        }
-        let _making = self.making.lock().await;
-        if let Some(document) = version.document.lock().clone() {
-            return Some(document);
-        }
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn of_version(
+        &self,
+        name: &str,
+        version: &Arc<GroupVersion>,
+    ) -> Result<Option<Arc<Document>>, Status> {
         let (name, of) = (name.to_owned(), version.clone());
-        let made = on_a_thread(move || {
+        let make = move || {
             let document = openapi::v3(&of.kinds, &name)?;
             Some(Arc::new(Document::new("application/json", document.to_string().into_bytes())))
-        });
-        let document = made.await??;
-        *version.document.lock() = Some(document.clone());
-        Some(document)
+        };
+        version.document.get_or_try_init(|| on_a_thread(make)).await.cloned()
     }
 }
 
 impl Made {
-    fn find(&self, table: &Arc<Table>, name: &str) -> Option<Arc<Document>> {
-        let same = self.table.as_ref().is_some_and(|t| Arc::ptr_eq(t, table));
-        if same { self.by_name.get(name).cloned() } else { None }
-    }
-
-    /// Forgets the documents of another table.
-    fn begin(&mut self, table: &Arc<Table>) {
+    /// What is made for a table; what was made for another one is forgotten.
+    fn of(&mut self, table: &Arc<Table>) -> &mut Self {
         if !self.table.as_ref().is_some_and(|t| Arc::ptr_eq(t, table)) {
-            self.table = Some(table.clone());
-            self.by_name.clear();
+            *self = Self {
+                table: Some(table.clone()),
+                before: self.versions.get().unwrap_or(&self.before).clone(),
+                ..Self::default()
+            };
         }
+        self
     }
 }
 
@@ -240,7 +227,7 @@ fn versions(
                 Some(old) => old.clone(),
                 None => {
                     let hash = openapi::hash(&kinds);
-                    Arc::new(GroupVersion { kinds, hash, document: Mutex::default() })
+                    Arc::new(GroupVersion { kinds, hash, document: OnceCell::new() })
                 }
             };
             (name, version)
@@ -249,14 +236,9 @@ fn versions(
 }
 
 /// Does what takes many milliseconds away from the threads that serve requests.
-async fn on_a_thread<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    match tokio::task::spawn_blocking(make).await {
-        Ok(made) => Some(made),
-        Err(error) => {
-            tracing::error!(%error, "cannot make a document");
-            None
-        }
-    }
+async fn on_a_thread<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    // What panicked has said so in the log.
+    tokio::task::spawn_blocking(make).await.map_err(|_panicked| stumbled())
 }
 
 #[cfg(test)]
@@ -310,10 +292,33 @@ mod tests {
                 counter.fetch_add(1, Ordering::SeqCst);
                 Some(Document::new("text/plain", b"x".to_vec()))
             };
-            documents.get(table, "x", make).await.unwrap();
+            documents.get(table, "x", make).await.unwrap().unwrap();
             assert_eq!(made.load(Ordering::SeqCst), expected);
         }
-        assert!(documents.get(&one, "none", |_| None).await.is_none());
+        assert!(documents.get(&one, "none", |_| None).await.unwrap().is_none());
+        assert_eq!(documents.0.lock().by_name.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_made_is_no_missing_one_and_holds_up_no_other() {
+        let documents = Documents::default();
+        let table = Registry::builtin().table();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let broken = documents.get(&table, "broken", move |_| {
+            wait.recv().unwrap();
+            panic!("a test")
+        });
+        let text = || Some(Document::new("text/plain", b"x".to_vec()));
+        let other = async {
+            let made = documents.get(&table, "other", move |_| text()).await;
+            go.send(()).unwrap();
+            made
+        };
+        let (broken, other) = tokio::join!(broken, other);
+        assert!(other.unwrap().is_some());
+        assert_eq!(broken.err().unwrap().code, 500);
+        // Who asks next has it tried again.
+        assert!(documents.get(&table, "broken", move |_| text()).await.unwrap().is_some());
     }
 
     #[test]

@@ -72,7 +72,14 @@ pub fn root_paths(api: &Arc<Api>) -> Value {
 }
 
 /// Answers a discovery request in the form its `Accept` header asks for.
-pub async fn discovery<B>(api: &Arc<Api>, wanted: &Discovery, request: &Request<B>) -> Response<Body> {
+///
+/// # Errors
+/// 500 when the document cannot be made.
+pub async fn discovery<B>(
+    api: &Arc<Api>,
+    wanted: &Discovery,
+    request: &Request<B>,
+) -> Result<Response<Body>, Status> {
     let table = api.table();
     let aggregated = wants_aggregated(request);
     let name = match wanted {
@@ -96,7 +103,7 @@ pub async fn discovery<B>(api: &Arc<Api>, wanted: &Discovery, request: &Request<
         };
         Some(Document::new(media, document.to_string().into_bytes()))
     };
-    answer(api.documents.get(&table, &name, make).await, request)
+    Ok(answer(api.documents.get(&table, &name, make).await?, request))
 }
 
 /// The address that `/api` tells clients.
@@ -114,36 +121,39 @@ const JSON: &str = "application/json";
 const OPENAPI_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// Answers a request below `/openapi`.
-pub async fn openapi<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Response<Body> {
+///
+/// # Errors
+/// 500 when the document cannot be made.
+pub async fn openapi<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Result<Response<Body>, Status> {
     let table = api.table();
     let document = match path.trim_end_matches('/') {
         "/openapi/v2" if accepts(request, JSON) => {
             let make =
                 |kinds: &[Arc<Kind>]| Some(Document::new(JSON, openapi::v2(kinds).to_string().into_bytes()));
-            api.documents.get(&table, "/openapi/v2", make).await
+            api.documents.get(&table, "/openapi/v2", make).await?
         }
         "/openapi/v2" if accepts(request, OPENAPI_PROTOBUF) => {
             let make = |kinds: &[Arc<Kind>]| {
                 Some(Document::new(OPENAPI_PROTOBUF, gnostic::encode(&openapi::v2(kinds))))
             };
-            api.documents.get(&table, "protobuf /openapi/v2", make).await
+            api.documents.get(&table, "protobuf /openapi/v2", make).await?
         }
-        "/openapi/v2" => return not_acceptable(&[JSON, OPENAPI_PROTOBUF]),
-        _ if !accepts(request, JSON) => return not_acceptable(&[JSON]),
+        "/openapi/v2" => return Err(not_acceptable(&[JSON, OPENAPI_PROTOBUF])),
+        _ if !accepts(request, JSON) => return Err(not_acceptable(&[JSON])),
         "/openapi/v3" => {
-            let versions = api.documents.versions(&table).await;
+            let versions = api.documents.versions(&table).await?;
             let make = move |_: &[Arc<Kind>]| {
                 let index = openapi::index(versions.iter().map(|(name, v)| (name.as_str(), v.hash())));
                 Some(Document::new(JSON, index.to_string().into_bytes()))
             };
-            api.documents.get(&table, "/openapi/v3", make).await
+            api.documents.get(&table, "/openapi/v3", make).await?
         }
         other => {
             let name = other.strip_prefix("/openapi/v3/").unwrap_or("");
             return openapi_v3(api, name, request).await;
         }
     };
-    answer(document, request)
+    Ok(answer(document, request))
 }
 
 /// Whether a request takes an answer of this media type.
@@ -156,15 +166,15 @@ fn accepts<B>(request: &Request<B>, wanted: &str) -> bool {
     })
 }
 
-fn not_acceptable(served: &[&str]) -> Response<Body> {
+fn not_acceptable(served: &[&str]) -> Status {
     let only = format!("only the following media types are accepted: {}", served.join(", "));
-    response::status(&Status::not_acceptable(only))
+    Status::not_acceptable(only)
 }
 
 /// One OpenAPI v3 document. Under a URL with its hash it never changes; a former hash leads to the present one.
-async fn openapi_v3<B>(api: &Arc<Api>, name: &str, request: &Request<B>) -> Response<Body> {
-    let versions = api.documents.versions(&api.table()).await;
-    let Some(version) = versions.get(name) else { return crate::http::not_a_path() };
+async fn openapi_v3<B>(api: &Arc<Api>, name: &str, request: &Request<B>) -> Result<Response<Body>, Status> {
+    let versions = api.documents.versions(&api.table()).await?;
+    let Some(version) = versions.get(name) else { return Ok(crate::http::not_a_path()) };
     let query = Query::parse(request.uri().query());
     let asked = query.get("hash");
     if let Some(asked) = asked
@@ -174,13 +184,13 @@ async fn openapi_v3<B>(api: &Arc<Api>, name: &str, request: &Request<B>) -> Resp
         let mut response = Response::new(response::full(Vec::new()));
         *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
         response.headers_mut().insert(header::LOCATION, url);
-        return response;
+        return Ok(response);
     }
-    let mut response = answer(api.documents.of_version(name, version).await, request);
+    let mut response = answer(api.documents.of_version(name, version).await?, request);
     if asked.is_some() {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
     }
-    response
+    Ok(response)
 }
 
 fn wants_aggregated<B>(request: &Request<B>) -> bool {
