@@ -20,6 +20,7 @@ use machinery::cache::{Cache, Selectors};
 use machinery::queue::Queue;
 use machinery::tasks::Tasks;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use crate::caches::Caches;
@@ -28,8 +29,10 @@ use crate::frame::{Actor, Cached, Kind, Metrics, failure, queue, run_queue};
 use graph::{Graph, Object, Owner, Uid};
 use plan::Decision;
 
-/// How often new kinds are looked for.
+/// How often new kinds are looked for though no definition has changed.
 const REDISCOVER: Duration = Duration::from_secs(30);
+/// What kinds come from and go with.
+const DEFINITIONS: &[&str] = &["customresourcedefinitions", "apiservices"];
 /// When to look again at an object whose owner's kind is unknown.
 const UNKNOWN_KIND: Duration = Duration::from_secs(30);
 /// When to look again after a write that came too late.
@@ -52,6 +55,10 @@ struct Collector {
     /// Owners that do not exist as seen from a namespace.
     gone: Mutex<HashSet<(Uid, Arc<str>)>>,
     served: Mutex<Vec<Served>>,
+    /// Told when kinds may have come or gone.
+    kinds_changed: Notify,
+    /// Objects with owners of a kind that nobody knew.
+    puzzling: Mutex<HashSet<Uid>>,
 }
 
 /// Starts the collector.
@@ -64,6 +71,8 @@ pub fn start(tasks: &Tasks, client: kube::Client, actor: Actor, caches: &Caches,
         metrics: metrics.clone(),
         gone: Mutex::default(),
         served: Mutex::default(),
+        kinds_changed: Notify::new(),
+        puzzling: Mutex::default(),
     });
     let fed = feed_all(&collector, caches);
     let watching = collector.watch_the_rest(tasks.clone(), fed);
@@ -85,6 +94,12 @@ fn feed_all(collector: &Arc<Collector>, caches: &Caches) -> Vec<Kind> {
         feed(collector, &caches.slices),
         feed(collector, &caches.namespaces),
         feed(collector, &caches.nodes),
+        feed(collector, &caches.budgets),
+        feed(collector, &caches.claims),
+        feed(collector, &caches.volumes),
+        feed(collector, &caches.attributes_classes),
+        feed(collector, &caches.service_cidrs),
+        feed(collector, &caches.addresses),
     ]
 }
 
@@ -151,12 +166,14 @@ impl Collector {
                         warn!(?late, "collecting garbage without knowing all kinds");
                     }
                     *self.served.lock() = served;
+                    self.puzzling.lock().drain().for_each(|uid| self.queue.add(uid));
                     if !std::mem::replace(&mut working, true) {
                         Arc::clone(&self).work(&tasks);
                     }
                 }
             }
-            tokio::time::sleep(if working { REDISCOVER } else { Duration::from_secs(1) }).await;
+            let pause = if working { REDISCOVER } else { Duration::from_secs(1) };
+            let _either = tokio::time::timeout(pause, self.kinds_changed.notified()).await;
         }
     }
 
@@ -167,7 +184,11 @@ impl Collector {
         let api = kube::Api::<DynamicObject>::all_with(self.client.clone(), &resource);
         let watch: Metadatas = Cache::start_metadata(api, Selectors::all(), tasks);
         let (collector, kind) = (Arc::clone(self), Arc::new(kind.clone()));
+        let defines = DEFINITIONS.contains(&kind.plural.as_str());
         watch.on_change(move |change| {
+            if defines {
+                collector.kinds_changed.notify_one();
+            }
             let meta = |object: &Option<Arc<PartialObjectMeta<DynamicObject>>>| {
                 object.as_deref().map(|object| object.metadata.clone())
             };
@@ -216,7 +237,10 @@ impl Collector {
                         match self.exists(&owner, &namespace).await? {
                             Some(true) => drop(alive.insert(owner.uid)),
                             Some(false) => self.remember_gone(owner.uid, &namespace),
-                            None => return Ok(Some(UNKNOWN_KIND)),
+                            None => {
+                                self.puzzling.lock().insert(uid.clone());
+                                return Ok(Some(UNKNOWN_KIND));
+                            }
                         }
                     }
                 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
@@ -70,4 +71,43 @@ async fn an_object_whose_owner_never_was_goes_and_one_with_another_owner_stays()
             }
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_a_kind_that_has_just_come_is_collected_at_once() {
+    let cluster = Cluster::start().await;
+    // The collector knows the kinds of the beginning.
+    cluster.create(deployment("web", 0, "v1")).await;
+    cluster.delete(DEPLOYMENT, "web", &DeleteParams::foreground()).await;
+    until_counts(&cluster, (0, 0, 0)).await;
+    let versions = json!([{"name": "v1", "served": true, "storage": true,
+        "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]);
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "ships.example.org"},
+        "spec": {"group": "example.org", "scope": "Namespaced", "versions": versions, "names": {"plural": "ships", "kind": "Ship"}}});
+    let definitions = kube::Api::<CustomResourceDefinition>::all(cluster.client.clone());
+    definitions.create(&Default::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
+    let ship = json!({"apiVersion": "example.org/v1", "kind": "Ship", "metadata": {"name": "s", "namespace": "default"}});
+    cluster
+        .until(async || {
+            let found =
+                cluster.client.request_text(http::Request::get("/apis/example.org/v1").body(vec![]).unwrap());
+            found.await.map(drop).map_err(|e| e.to_string())
+        })
+        .await;
+    let ship = cluster.create(ship).await;
+    let owner =
+        json!({"apiVersion": "example.org/v1", "kind": "Ship", "name": "s", "uid": ship.metadata.uid});
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cargo", "ownerReferences": [owner]}});
+    cluster.create(map).await;
+    let started = std::time::Instant::now();
+    cluster.delete(("example.org/v1", "Ship"), "s", &DeleteParams::background()).await;
+    let maps = cluster.api::<ConfigMap>();
+    cluster
+        .until(async || match maps.get_opt("cargo").await.unwrap() {
+            None => Ok(()),
+            Some(map) => Err(format!("{:?}", map.metadata)),
+        })
+        .await;
+    assert!(started.elapsed() < std::time::Duration::from_secs(10), "it took {:?}", started.elapsed());
 }
