@@ -4,7 +4,12 @@
 //! [`Typed`] turns that into the type-erased [`Rules`] which the request path uses. A custom kind brings
 //! its own [`Rules`], made from its schema. Counterpart of upstream's `rest.*Strategy`.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    cell::OnceCell,
+    ops::{Deref, DerefMut},
+    sync::{Arc, OnceLock},
+};
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -13,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     field::{ErrorType, Errors, Path},
-    schema::Types,
+    schema::{TypeRef, Types},
     version::{self, StoredAs},
 };
 
@@ -56,6 +61,8 @@ pub struct Kind {
     pub types: Option<Arc<Types>>,
     /// Defaulting, validation, printing.
     pub rules: Arc<dyn Rules>,
+    /// Which of the types is the objects', once somebody asked.
+    pub root: OnceLock<Option<TypeRef>>,
 }
 
 /// Every verb of an ordinary resource, in discovery's order.
@@ -235,7 +242,7 @@ pub trait Rules: Send + Sync {
 /// The rules of a built-in kind, on its own type. Everything but the type has a sensible default.
 pub trait Strategy: Send + Sync + 'static {
     /// The kind's type.
-    type Object: Serialize + DeserializeOwned + JsonSchema;
+    type Object: Serialize + DeserializeOwned + Default + JsonSchema;
 
     /// See [`Rules::has_generation`].
     const HAS_GENERATION: bool = false;
@@ -257,10 +264,10 @@ pub trait Strategy: Send + Sync + 'static {
     fn default(&self, _object: &mut Self::Object) {}
 
     /// See [`Rules::prepare_create`].
-    fn prepare_create(&self, _object: &mut Self::Object) {}
+    fn prepare_create(&self, _object: &mut Draft<Self::Object>) {}
 
     /// See [`Rules::prepare_update`].
-    fn prepare_update(&self, _new: &mut Self::Object, _old: &Self::Object, _part: Part<'_>) {}
+    fn prepare_update(&self, _new: &mut Draft<Self::Object>, _old: &Draft<Self::Object>, _part: Part<'_>) {}
 
     /// See [`Rules::validate`].
     fn validate(&self, _object: &Self::Object, _errors: &mut Errors) {}
@@ -389,6 +396,50 @@ pub mod cell {
     }
 }
 
+/// An object that is read as its type when somebody looks at it, and written back when he changed it: many kinds
+/// have nothing to prepare, and reading is what takes time.
+pub struct Draft<'a, T> {
+    value: &'a Value,
+    typed: OnceCell<Option<T>>,
+    /// What stands in for an object that cannot be read. It is never written.
+    unread: T,
+    changed: bool,
+}
+
+impl<'a, T: DeserializeOwned + Default> Draft<'a, T> {
+    fn of(value: &'a Value) -> Self {
+        Self { value, typed: OnceCell::new(), unread: T::default(), changed: false }
+    }
+
+    fn is_readable(&self) -> bool {
+        self.typed.get().is_none_or(Option::is_some)
+    }
+
+    /// The object, if it was changed.
+    fn finish(self) -> Option<T> {
+        self.typed.into_inner().flatten().filter(|_| self.changed)
+    }
+}
+
+impl<T: DeserializeOwned> Deref for Draft<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.typed.get_or_init(|| T::deserialize(self.value).ok()).as_ref().unwrap_or(&self.unread)
+    }
+}
+
+impl<T: DeserializeOwned> DerefMut for Draft<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        let _read = &**self;
+        self.changed = true;
+        match self.typed.get_mut() {
+            Some(Some(typed)) => typed,
+            _ => &mut self.unread,
+        }
+    }
+}
+
 /// The [`Rules`] of a built-in kind.
 pub struct Typed<S>(pub S);
 
@@ -440,16 +491,22 @@ impl<S: Strategy> Rules for Typed<S> {
     }
 
     fn prepare_create(&self, object: &mut Value) {
-        if let Some(mut typed) = Self::decoded(object) {
-            self.0.prepare_create(&mut typed);
-            self.encode(&typed, object);
+        let mut draft = Draft::<S::Object>::of(object);
+        // A status that the path has reset is to have what its type always writes.
+        if object.get("status").is_some() {
+            let _written_back: &mut S::Object = &mut draft;
+        }
+        self.0.prepare_create(&mut draft);
+        if let Some(prepared) = draft.finish() {
+            self.encode(&prepared, object);
         }
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value, part: Part<'_>) {
-        if let (Some(mut typed), Some(old)) = (Self::decoded(new), Self::decoded(old)) {
-            self.0.prepare_update(&mut typed, &old, part);
-            self.encode(&typed, new);
+        let (mut draft, old) = (Draft::of(new), Draft::of(old));
+        self.0.prepare_update(&mut draft, &old, part);
+        if let Some(prepared) = draft.finish().filter(|_| old.is_readable()) {
+            self.encode(&prepared, new);
         }
     }
 

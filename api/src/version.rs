@@ -101,7 +101,8 @@ impl Kind {
     /// The type of the kind's objects, if there is one.
     pub fn object_type(&self) -> Option<(&Types, TypeRef)> {
         let types = self.types.as_deref().unwrap_or_else(|| Types::builtin());
-        types.root(&self.group, &self.version, &self.kind).map(|root| (types, root))
+        let root = self.root.get_or_init(|| types.root(&self.group, &self.version, &self.kind));
+        root.map(|root| (types, root))
     }
 }
 

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{
     store::Op,
-    verbs::{Ctx, now, store_failed},
+    verbs::{Ctx, new_uid, now, store_failed},
 };
 
 const ADDRESSES: &str = "/registry/networking.k8s.io/ipaddresses/";
@@ -316,7 +316,7 @@ fn ip_address(ip: Ipv4Addr, namespace: &str, name: &str) -> Value {
         "kind": "IPAddress",
         "metadata": {
             "name": ip,
-            "uid": uuid::Uuid::new_v4().to_string(),
+            "uid": new_uid(),
             "creationTimestamp": now(),
             "labels": {
                 "ipaddress.kubernetes.io/ip-family": "IPv4",

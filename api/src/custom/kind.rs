@@ -2,7 +2,7 @@
 //!
 //! Objects go the way of built-in ones; where those have a type, these have a schema.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use schemars::{Schema as Described, SchemaGenerator};
@@ -90,6 +90,7 @@ fn row(definition: &Value, version: &Value, stored: &str) -> Kind {
         }),
         types: Some(Arc::new(types)),
         rules: Arc::new(rules),
+        root: OnceLock::new(),
     }
 }
 

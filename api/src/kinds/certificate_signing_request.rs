@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     conditions,
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::cells::text_or,
     object::ObjectExt,
     validation::{dns_label, dns_subdomain, immutable},
@@ -54,7 +54,7 @@ impl Strategy for CertificateSigningRequests {
         request.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, request: &mut CertificateSigningRequest) {
+    fn prepare_create(&self, request: &mut Draft<CertificateSigningRequest>) {
         // Who asks is what the server knows, not what he says.
         let spec = &mut request.spec;
         (spec.username, spec.uid, spec.groups, spec.extra) = (None, None, None, None);
@@ -62,8 +62,8 @@ impl Strategy for CertificateSigningRequests {
 
     fn prepare_update(
         &self,
-        new: &mut CertificateSigningRequest,
-        old: &CertificateSigningRequest,
+        new: &mut Draft<CertificateSigningRequest>,
+        old: &Draft<CertificateSigningRequest>,
         part: Part<'_>,
     ) {
         new.spec.clone_from(&old.spec);

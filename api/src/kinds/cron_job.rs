@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     duration,
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::{self, joined, list, text_or},
         defaults::{set, set_text},
@@ -39,7 +39,7 @@ impl Strategy for CronJobs {
         cron_job.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, cron_job: &mut CronJob) {
+    fn prepare_create(&self, cron_job: &mut Draft<CronJob>) {
         cron_job.status = Some(Default::default());
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::{self, int},
         defaults::{absent_when_zero, set, set_text},
@@ -55,12 +55,12 @@ impl Strategy for DaemonSets {
         daemon_set.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, daemon_set: &mut DaemonSet) {
+    fn prepare_create(&self, daemon_set: &mut Draft<DaemonSet>) {
         let annotations = daemon_set.metadata.annotations.get_or_insert_default();
         annotations.insert(TEMPLATE_GENERATION.into(), "1".into());
     }
 
-    fn prepare_update(&self, new: &mut DaemonSet, old: &DaemonSet, part: Part<'_>) {
+    fn prepare_update(&self, new: &mut Draft<DaemonSet>, old: &Draft<DaemonSet>, part: Part<'_>) {
         if part != Part::Main {
             return;
         }

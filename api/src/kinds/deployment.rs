@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::{self, int},
         defaults::{absent_when_zero, set, set_text},
@@ -54,7 +54,7 @@ impl Strategy for Deployments {
         deployment.status.get_or_insert_default();
     }
 
-    fn prepare_update(&self, new: &mut Deployment, old: &Deployment, part: Part<'_>) {
+    fn prepare_update(&self, new: &mut Draft<Deployment>, old: &Draft<Deployment>, part: Part<'_>) {
         if part == Part::Status {
             new.metadata.labels.clone_from(&old.metadata.labels);
         }

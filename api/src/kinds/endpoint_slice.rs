@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::{first_three, list},
         defaults::{absent_when_zero, set},
@@ -36,7 +36,7 @@ impl Strategy for EndpointSlices {
         }
     }
 
-    fn prepare_update(&self, new: &mut EndpointSlice, old: &EndpointSlice, _part: Part<'_>) {
+    fn prepare_update(&self, new: &mut Draft<EndpointSlice>, old: &Draft<EndpointSlice>, _part: Part<'_>) {
         // There is no spec: everything but metadata counts.
         let generation = old.metadata.generation.unwrap_or(0);
         let changed = new.endpoints != old.endpoints

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::{list, text_or},
         defaults::absent_when_zero,
@@ -33,7 +33,7 @@ impl Strategy for Ingresses {
         ingress.status.get_or_insert_default().load_balancer.get_or_insert_default();
     }
 
-    fn prepare_create(&self, ingress: &mut Ingress) {
+    fn prepare_create(&self, ingress: &mut Draft<Ingress>) {
         ingress.status = None;
         ingress.status.get_or_insert_default().load_balancer.get_or_insert_default();
     }

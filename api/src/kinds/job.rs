@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     conditions,
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::{self, int},
         defaults::{set, set_text},
@@ -61,10 +61,11 @@ impl Strategy for Jobs {
         job.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, job: &mut Job) {
+    fn prepare_create(&self, job: &mut Draft<Job>) {
         job.status = Some(Default::default());
         let uid = job.metadata.uid.clone().unwrap_or_default();
         let name = job.metadata.name.clone().unwrap_or_default();
+        let job = &mut **job;
         let spec = job.spec.get_or_insert_default();
         if spec.manual_selector != Some(true) {
             own_selector(spec, &name, &uid);

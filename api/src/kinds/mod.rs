@@ -1,6 +1,6 @@
 //! The table of built-in kinds: one file each with its rules, one line each here.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::{
     kind::{ALL_VERBS, Kind, ScalePaths, Strategy, Subresource, Typed},
@@ -449,6 +449,7 @@ fn kind(
         stored_as: None,
         types: None,
         rules: Arc::new(Typed(strategy)),
+        root: OnceLock::new(),
     }
 }
 

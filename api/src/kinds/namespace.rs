@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, NameRule, Part, Strategy, cell},
+    kind::{Column, Draft, NameRule, Part, Strategy, cell},
     kinds::cells::list,
     object::ObjectExt,
     validation::{each, qualified_name},
@@ -40,7 +40,7 @@ impl Strategy for Namespaces {
         }
     }
 
-    fn prepare_create(&self, namespace: &mut Namespace) {
+    fn prepare_create(&self, namespace: &mut Draft<Namespace>) {
         label(namespace);
         namespace.status = Some(NamespaceStatus { phase: Some("Active".into()), ..Default::default() });
         let finalizers = namespace.spec.get_or_insert_default().finalizers.get_or_insert_default();
@@ -49,7 +49,7 @@ impl Strategy for Namespaces {
         }
     }
 
-    fn prepare_update(&self, new: &mut Namespace, old: &Namespace, part: Part<'_>) {
+    fn prepare_update(&self, new: &mut Draft<Namespace>, old: &Draft<Namespace>, part: Part<'_>) {
         match part {
             Part::Main | Part::Status => new.spec.clone_from(&old.spec),
             Part::Other(_) => new.status.clone_from(&old.status),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     conditions,
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::{list, text_or},
         defaults::{absent_when_zero, canonical},
@@ -55,7 +55,7 @@ impl Strategy for Nodes {
         }
     }
 
-    fn prepare_update(&self, new: &mut Node, old: &Node, part: Part<'_>) {
+    fn prepare_update(&self, new: &mut Draft<Node>, old: &Draft<Node>, part: Part<'_>) {
         if part == Part::Status {
             new.spec.clone_from(&old.spec);
         }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     field::{ErrorType, Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::{list, text_or},
         defaults::{absent_when_zero, canonical_list, set, set_text},
@@ -53,7 +53,7 @@ impl Strategy for PersistentVolumes {
         set_text(&mut volume.status.get_or_insert_default().phase, "Pending");
     }
 
-    fn prepare_create(&self, volume: &mut PersistentVolume) {
+    fn prepare_create(&self, volume: &mut Draft<PersistentVolume>) {
         volume.status = None;
         set_text(&mut volume.status.get_or_insert_default().phase, "Pending");
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::{list, text_or},
         defaults::set_text,
@@ -94,7 +94,7 @@ impl Strategy for PersistentVolumeClaims {
         fill(claim);
     }
 
-    fn prepare_create(&self, claim: &mut PersistentVolumeClaim) {
+    fn prepare_create(&self, claim: &mut Draft<PersistentVolumeClaim>) {
         claim.status = None;
         set_text(&mut claim.status.get_or_insert_default().phase, "Pending");
     }

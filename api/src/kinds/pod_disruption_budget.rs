@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::cells::int,
     object::ObjectExt,
     validation::{at_most_100_percent, label_selector, number_or_percent},
@@ -48,7 +48,7 @@ impl Strategy for PodDisruptionBudgets {
         budget.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, budget: &mut PodDisruptionBudget) {
+    fn prepare_create(&self, budget: &mut Draft<PodDisruptionBudget>) {
         budget.status = Some(Default::default());
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::int,
         defaults::{absent_when_zero, set, set_text},
@@ -49,7 +49,7 @@ impl Strategy for PriorityClasses {
         absent_when_zero(&mut class.description);
     }
 
-    fn prepare_create(&self, class: &mut PriorityClass) {
+    fn prepare_create(&self, class: &mut Draft<PriorityClass>) {
         class.metadata.generation = Some(1);
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::{self, int},
         defaults::{absent_when_zero, set},
@@ -40,7 +40,7 @@ impl Strategy for ReplicaSets {
         set_.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, set_: &mut ReplicaSet) {
+    fn prepare_create(&self, set_: &mut Draft<ReplicaSet>) {
         set_.status = Some(Default::default());
     }
 

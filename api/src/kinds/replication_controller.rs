@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::{self, int},
         defaults::{absent_when_zero, set},
@@ -41,7 +41,7 @@ impl Strategy for ReplicationControllers {
         controller.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, controller: &mut ReplicationController) {
+    fn prepare_create(&self, controller: &mut Draft<ReplicationController>) {
         controller.status = Some(Default::default());
     }
 

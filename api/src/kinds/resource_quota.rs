@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         defaults::{absent_when_zero, canonical_list},
         pod::validation::resources::{is_extended, is_huge_page},
@@ -79,7 +79,7 @@ impl Strategy for ResourceQuotas {
         canonical_list(&mut status.used);
     }
 
-    fn prepare_create(&self, quota: &mut ResourceQuota) {
+    fn prepare_create(&self, quota: &mut Draft<ResourceQuota>) {
         quota.status = Some(Default::default());
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::size,
         config_map::{LOCKED, MAX_SIZE},
@@ -30,7 +30,7 @@ impl Strategy for Secrets {
         absent_when_zero(&mut secret.data);
     }
 
-    fn prepare_update(&self, new: &mut Secret, old: &Secret, _part: Part<'_>) {
+    fn prepare_update(&self, new: &mut Draft<Secret>, old: &Draft<Secret>, _part: Part<'_>) {
         // A type that is not spoken of stays as it is.
         if new.type_.as_deref().is_none_or(str::is_empty) {
             new.type_.clone_from(&old.type_);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::{self, int},
         defaults::{absent_when_zero, set, set_text},
@@ -60,7 +60,7 @@ impl Strategy for StatefulSets {
         set(&mut stateful_set.status.get_or_insert_default().available_replicas, 0);
     }
 
-    fn prepare_create(&self, stateful_set: &mut StatefulSet) {
+    fn prepare_create(&self, stateful_set: &mut Draft<StatefulSet>) {
         stateful_set.status = None;
         set(&mut stateful_set.status.get_or_insert_default().available_replicas, 0);
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     object::ObjectExt,
     validation::{dns_subdomain, each, immutable, qualified_name},
 };
@@ -21,7 +21,7 @@ impl Strategy for VolumeAttachments {
         attachment.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, attachment: &mut VolumeAttachment) {
+    fn prepare_create(&self, attachment: &mut Draft<VolumeAttachment>) {
         attachment.status = Some(Default::default());
     }
 

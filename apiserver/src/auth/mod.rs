@@ -10,9 +10,9 @@ mod token_file;
 
 use std::{collections::BTreeMap, path::Path};
 
-use api::{object::ObjectExt as _, status::Status};
+use api::status::Status;
 use http::{HeaderMap, header};
-use rustls_pki_types::CertificateDer;
+use serde::Deserialize;
 
 pub use certificate::from_certificate;
 use service_account::{Bound, ObjectRef, TokenIssuer};
@@ -55,18 +55,18 @@ impl Authenticator {
         Ok(Self { tokens: token_file.map(TokenFile::read).transpose()?, service_accounts })
     }
 
-    /// The caller behind a request: its verified client certificate, else its bearer token.
+    /// The caller behind a request: whom the connection's client certificate names, else its bearer token.
     ///
     /// # Errors
     /// 401.
     pub fn identify(
         &self,
-        certificate: Option<&CertificateDer<'_>>,
+        certified: Option<&User>,
         headers: &HeaderMap,
         cache: &WatchCache,
     ) -> Result<User, Status> {
-        if let Some(user) = certificate.and_then(from_certificate) {
-            return Ok(user);
+        if let Some(user) = certified {
+            return Ok(user.clone());
         }
         bearer(headers).and_then(|token| self.token(token, cache)).ok_or_else(Status::unauthorized)
     }
@@ -111,13 +111,24 @@ impl Authenticator {
     }
 }
 
+/// What is read of an object to see whether it is still the same.
+#[derive(Deserialize)]
+struct Identity {
+    metadata: IdentityMeta,
+}
+
+#[derive(Deserialize)]
+struct IdentityMeta {
+    uid: String,
+}
+
 /// Whether what a token is bound to is still there: a token dies with its account and its pod.
 fn lives(bound: &Bound, cache: &WatchCache) -> bool {
     let is_there = |prefix: &str, object: &ObjectRef| {
         let found =
             cache.resource(prefix).and_then(|r| r.get(&format!("{}/{}", bound.namespace, object.name)));
-        let value = found.and_then(|o| serde_json::from_slice::<serde_json::Value>(&o.json()).ok());
-        value.is_some_and(|v| v.uid() == object.uid)
+        let identity = found.and_then(|o| serde_json::from_slice::<Identity>(&o.json()).ok());
+        identity.is_some_and(|i| i.metadata.uid == object.uid)
     };
     is_there("/registry/serviceaccounts/", &bound.serviceaccount)
         && bound.pod.as_ref().is_none_or(|pod| is_there("/registry/pods/", pod))

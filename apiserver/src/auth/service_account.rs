@@ -3,10 +3,11 @@
 //!
 //! Written on `ring`, which TLS brings anyway: the JWT crates would bring a second cryptography library.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use parking_lot::Mutex;
 use ring::{
     rand::SystemRandom,
     signature::{
@@ -16,6 +17,7 @@ use ring::{
 };
 use rustls_pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, pem::PemObject as _};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo};
 
 use super::User;
@@ -93,7 +95,13 @@ pub struct TokenIssuer {
     key: EcdsaKeyPair,
     /// Public keys whose signatures are accepted: our own, and those of servers that issued before us.
     trusted: Vec<Vec<u8>>,
+    /// What tokens say whose signatures were found good, by the tokens' digests: clients show theirs with every
+    /// request, and checking a signature takes longer than most of them.
+    good: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
 }
+
+/// How many tokens are remembered.
+const MAX_REMEMBERED: usize = 4096;
 
 impl TokenIssuer {
     /// Reads the signing key (PKCS#8 PEM, P-256) and further public keys to accept.
@@ -107,7 +115,7 @@ impl TokenIssuer {
             trusted.push(public_key(path.as_ref())?);
         }
         trusted.dedup();
-        Ok(Self { issuer: issuer.to_owned(), key, trusted })
+        Ok(Self { issuer: issuer.to_owned(), key, trusted, good: Mutex::default() })
     }
 
     /// The issuer's name, also the default audience.
@@ -131,13 +139,35 @@ impl TokenIssuer {
     }
 
     /// The claims of a token that we trust, meant for us and alive.
-    pub fn verify(&self, token: &str) -> Option<Claims> {
+    pub fn verify(&self, token: &str) -> Option<Arc<Claims>> {
         let audience = [self.issuer.as_str()];
         self.verify_for(token, &audience, jiff::Timestamp::now().as_second())
     }
 
     /// The claims of a token that we trust, meant for one of `audiences` and alive at `now`.
-    pub fn verify_for(&self, token: &str, audiences: &[&str], now: i64) -> Option<Claims> {
+    pub fn verify_for(&self, token: &str, audiences: &[&str], now: i64) -> Option<Arc<Claims>> {
+        let claims = self.signed(token)?;
+        let alive = claims.nbf <= now && now < claims.exp;
+        let ours = claims.iss == self.issuer && claims.aud.iter().any(|a| audiences.contains(&a.as_str()));
+        (alive && ours).then_some(claims)
+    }
+
+    /// The claims of a token that bears a signature we trust.
+    fn signed(&self, token: &str) -> Option<Arc<Claims>> {
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        if let Some(claims) = self.good.lock().get(&digest) {
+            return Some(claims.clone());
+        }
+        let claims = Arc::new(self.check_signature(token)?);
+        let mut good = self.good.lock();
+        if good.len() >= MAX_REMEMBERED {
+            good.clear();
+        }
+        good.insert(digest, claims.clone());
+        Some(claims)
+    }
+
+    fn check_signature(&self, token: &str) -> Option<Claims> {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, body) = signed.split_once('.')?;
         let header: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
@@ -153,10 +183,7 @@ impl TokenIssuer {
         if !good {
             return None;
         }
-        let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).ok()?).ok()?;
-        let alive = claims.nbf <= now && now < claims.exp;
-        let ours = claims.iss == self.issuer && claims.aud.iter().any(|a| audiences.contains(&a.as_str()));
-        (alive && ours).then_some(claims)
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).ok()?).ok()
     }
 }
 
@@ -211,7 +238,10 @@ mod tests {
         let (ours, other) = (issuer(dir.path(), "a"), issuer(dir.path(), "b"));
         let token = ours.sign(&claims(100)).unwrap();
         let for_us = ["https://issuer"];
-        assert_eq!(ours.verify_for(&token, &for_us, 50), Some(claims(100)));
+        // The second time it is remembered; that makes it live no longer.
+        for _ in 0..2 {
+            assert_eq!(ours.verify_for(&token, &for_us, 50), Some(Arc::new(claims(100))));
+        }
         assert_eq!(ours.verify_for(&token, &for_us, 100), None, "expired");
         assert_eq!(ours.verify_for(&token, &["vault"], 50), None, "another audience");
         assert_eq!(other.verify_for(&token, &for_us, 50), None, "another key");

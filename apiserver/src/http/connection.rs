@@ -24,7 +24,6 @@ use machinery::tasks::Tasks;
 use nix::sys::socket::{setsockopt, sockopt};
 use parking_lot::Mutex;
 use rustls::ServerConfig;
-use rustls_pki_types::CertificateDer;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::Instant,
@@ -32,7 +31,12 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
-use crate::{Api, http::handle, response::Body};
+use crate::{
+    Api,
+    auth::{self, User},
+    http::handle,
+    response::Body,
+};
 
 /// A handshake must be done within this time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,8 +84,8 @@ pub async fn serve(
 
 /// Who is at the other end of a connection.
 pub struct Peer {
-    /// Its certificate, verified.
-    pub certificate: Option<CertificateDer<'static>>,
+    /// Whom its client certificate names, if it has shown one.
+    pub user: Option<User>,
     /// Where it calls from.
     pub address: SocketAddr,
 }
@@ -105,8 +109,8 @@ async fn connection(api: Arc<Api>, acceptor: TlsAcceptor, stream: TcpStream, add
         Err(_) => return debug!("TLS handshake took too long"),
     };
     let chain = stream.get_ref().1.peer_certificates();
-    let certificate = chain.and_then(|chain| chain.first()).map(|c| c.clone().into_owned());
-    let peer = Arc::new(Peer { certificate, address });
+    let user = chain.and_then(|chain| chain.first()).and_then(auth::from_certificate);
+    let peer = Arc::new(Peer { user, address });
     let stop = api.stop.clone();
     let activity = Activity::new();
     let watched = activity.clone();

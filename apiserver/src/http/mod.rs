@@ -68,7 +68,7 @@ async fn route(
     if let Some(response) = health::serve(&api, path, request.uri().query()).await {
         return Ok(response);
     }
-    let user = api.auth.identify(peer.certificate.as_ref(), request.headers(), &api.cache)?;
+    let user = api.auth.identify(peer.user.as_ref(), request.headers(), &api.cache)?;
     if path.len() > MAX_PATH || request.uri().query().is_some_and(|q| q.len() > MAX_QUERY) {
         return Err(Status::failure(414, "RequestURITooLong", "the request URI is too long"));
     }

@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 use rand::seq::IndexedRandom as _;
 use serde_json::Value;
 
-use super::{Ctx, now, store_failed, update::Tracking};
+use super::{Ctx, new_uid, now, store_failed, update::Tracking};
 use crate::{
     admission, allocate, body,
     response::{self, Body},
@@ -157,7 +157,7 @@ fn place(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
 
 /// Fills in what the system decides about a new object.
 fn stamp(ctx: &Ctx, object: &mut Value) {
-    object.set_meta("uid", uuid::Uuid::new_v4().to_string());
+    object.set_meta("uid", new_uid());
     object.set_meta("creationTimestamp", now());
     let meta = object.metadata_mut();
     for field in

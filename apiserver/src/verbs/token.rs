@@ -72,7 +72,7 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         exp: now.as_second() + lives,
         iat: now.as_second(),
         iss: issuer.issuer().to_owned(),
-        jti: uuid::Uuid::new_v4().to_string(),
+        jti: super::new_uid(),
         nbf: now.as_second(),
         sub: format!("system:serviceaccount:{}:{}", account.namespace(), account.name()),
         bound: Bound {

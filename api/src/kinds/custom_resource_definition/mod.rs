@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     conditions,
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     object::ObjectExt as _,
     validation::immutable,
 };
@@ -67,13 +67,13 @@ impl Strategy for CustomResourceDefinitions {
         definition.spec.preserve_unknown_fields.take_if(|preserve| !*preserve);
     }
 
-    fn prepare_create(&self, definition: &mut Definition) {
+    fn prepare_create(&self, definition: &mut Draft<Definition>) {
         let stored = storage_version(&definition.spec).map(|version| vec![version.name.clone()]);
         definition.status =
             Some(CustomResourceDefinitionStatus { stored_versions: stored, ..Default::default() });
     }
 
-    fn prepare_update(&self, new: &mut Definition, _old: &Definition, part: Part<'_>) {
+    fn prepare_update(&self, new: &mut Draft<Definition>, _old: &Draft<Definition>, part: Part<'_>) {
         if part == Part::Status {
             return;
         }

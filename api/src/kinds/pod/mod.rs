@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy},
+    kind::{Column, Draft, Part, Strategy},
     kinds::cells::{int, list},
     object::ObjectExt,
     quantity::Quantity,
@@ -36,7 +36,7 @@ impl Strategy for Pods {
         pod.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, pod: &mut Pod) {
+    fn prepare_create(&self, pod: &mut Draft<Pod>) {
         let spec = pod.spec.get_or_insert_default();
         let mut status = PodStatus {
             phase: Some("Pending".into()),
@@ -55,7 +55,7 @@ impl Strategy for Pods {
         pod.status = Some(status);
     }
 
-    fn prepare_update(&self, new: &mut Pod, old: &Pod, part: Part<'_>) {
+    fn prepare_update(&self, new: &mut Draft<Pod>, old: &Draft<Pod>, part: Part<'_>) {
         match part {
             Part::Main => {
                 if let (Some(new), Some(old)) = (&mut new.spec, &old.spec) {

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     field::Errors,
-    kind::{Column, NameRule, Part, Strategy, cell},
+    kind::{Column, Draft, NameRule, Part, Strategy, cell},
     kinds::{
         cells::{self, int, list},
         defaults::{absent_when_zero, set, set_text},
@@ -100,7 +100,7 @@ impl Strategy for Services {
         service.status.get_or_insert_default().load_balancer.get_or_insert_default();
     }
 
-    fn prepare_create(&self, service: &mut Service) {
+    fn prepare_create(&self, service: &mut Draft<Service>) {
         service.status = Some(Default::default());
         service.status.get_or_insert_default().load_balancer.get_or_insert_default();
         let spec = service.spec.get_or_insert_default();
@@ -108,7 +108,7 @@ impl Strategy for Services {
         families(spec);
     }
 
-    fn prepare_update(&self, new: &mut Service, old: &Service, part: Part<'_>) {
+    fn prepare_update(&self, new: &mut Draft<Service>, old: &Draft<Service>, part: Part<'_>) {
         if part != Part::Main {
             return;
         }
