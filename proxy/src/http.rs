@@ -2,22 +2,16 @@
 //!
 //! Plain HTTP as upstream; a handler maps a path to an answer and must be quick.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::body::Bytes;
 use machinery::CancellationToken;
 use machinery::serve;
 use machinery::tasks::Tasks;
-use tokio::net::{TcpListener, TcpStream};
-
-/// How long a request's head may take: whoever connects and says nothing is cut off.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+use tokio::net::TcpListener;
 
 /// An answer.
 pub type Answer = Response<Full<Bytes>>;
@@ -50,22 +44,11 @@ pub fn listen(
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     let bound = listener.local_addr()?;
-    let owner = tasks.clone();
-    tasks.spawn_scoped("http", async move {
-        serve::connections(listener, &owner, &stop, |stream, _| answer_all(stream, Arc::clone(&handler)))
-            .await;
+    let welcome: serve::Welcome<_> = Arc::new(move |_peer| {
+        let handler = Arc::clone(&handler);
+        Box::new(move |request| Box::pin(std::future::ready(handler(request.uri().path()))))
     });
+    let serving = serve::Server::new(listener, None, stop).run(tasks.clone(), welcome);
+    tasks.spawn_scoped("http", async move { drop(serving.await) });
     Ok(bound)
-}
-
-async fn answer_all(stream: TcpStream, handler: Handler) -> anyhow::Result<()> {
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let answer = handler(request.uri().path());
-        async move { Ok::<_, Infallible>(answer) }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    Ok(connection.await?)
 }

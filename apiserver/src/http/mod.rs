@@ -3,27 +3,31 @@
 //! A request goes: health (open to all) → authentication → path → kind → verb. Whoever is let in may do
 //! everything; authorization stands between authentication and the verb ([`authorize`]).
 
-mod connection;
 mod deadline;
 mod health;
 pub mod metrics;
 pub mod priority;
 
-use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{borrow::Cow, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use api::status::Status;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderName, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
+use machinery::{
+    serve::{Server, Welcome},
+    tasks::Tasks,
+};
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
 
-pub use connection::{Peer, serve};
 use priority::{Admitted, Asked};
 
 use crate::{
     Api,
     auth::{
-        User,
+        self, User,
         authorize::{Action, authorize, refusal},
     },
     body, custom, publish,
@@ -34,6 +38,36 @@ use crate::{
     verbs::{self, Ctx},
     watch_cache::Scope,
 };
+
+/// Who is at the other end of a connection.
+pub struct Peer {
+    /// Whom its client certificate names, if it has shown one.
+    pub user: Option<User>,
+    /// Where it calls from.
+    pub address: SocketAddr,
+}
+
+/// Accepts connections until the server stops, and answers their requests.
+///
+/// # Errors
+/// Never by itself: a connection that cannot be accepted is tried again.
+pub async fn serve(
+    api: Arc<Api>,
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    tasks: Tasks,
+) -> anyhow::Result<()> {
+    let (stop, open) = (api.stop.clone(), api.connections.clone());
+    let welcome: Welcome<Body> = Arc::new(move |caller| {
+        let user = caller.certificates.first().and_then(auth::from_certificate);
+        let (api, peer) = (api.clone(), Arc::new(Peer { user, address: caller.address }));
+        Box::new(move |request| Box::pin(handle(api.clone(), peer.clone(), request)))
+    });
+    Server { listener, tls: Some(tls), stop, open }.run(tasks.clone(), welcome).await?;
+    // What is under way is being finished.
+    tasks.token().cancelled().await;
+    Ok(())
+}
 
 /// Answers one request. Refusals become `Status` bodies here and nowhere else.
 pub async fn handle(api: Arc<Api>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {

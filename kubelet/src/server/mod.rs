@@ -91,11 +91,15 @@ pub async fn spawn(
         .with_context(|| format!("cannot listen on {}", config.address))?;
     let address = listener.local_addr().context("listening address")?;
     let server = Arc::new(routes::Server { backend, registry, health, tasks: tasks.clone() });
-    let serving = serve::accept(listener, tls, tasks.clone(), move |peer, request| {
-        let server = Arc::clone(&server);
-        async move { server.answer(&peer, request).await }
+    let welcome: serve::Welcome<_> = Arc::new(move |peer| {
+        let (server, peer) = (Arc::clone(&server), Arc::new(peer));
+        Box::new(move |request| {
+            let (server, peer) = (Arc::clone(&server), Arc::clone(&peer));
+            Box::pin(async move { server.answer(&peer, request).await })
+        })
     });
-    tasks.spawn("kubelet server", serving);
+    let connections = serve::Server::new(listener, Some(tls), tasks.token());
+    tasks.spawn("kubelet server", connections.run(tasks.clone(), welcome));
     Ok(address)
 }
 

@@ -1,0 +1,271 @@
+//! Connections: TLS, HTTP/1.1 and HTTP/2, their limits and their end.
+//!
+//! A connection is one scoped task. It ends when nothing happens on it for some time, when its other end takes
+//! nothing any more, or when the server stops: then what is under way is answered first, and HTTP/2 clients are
+//! told with GOAWAY; when the process stops it is cut off.
+
+use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, task::Poll, time::Duration};
+
+use anyhow::Context as _;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use nix::sys::socket::{setsockopt, sockopt};
+use parking_lot::Mutex;
+use rustls::{ServerConfig, pki_types::CertificateDer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::tasks::Tasks;
+
+/// A handshake must be done within this time.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection without requests is closed after this time; also one whose next request's head takes as long.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// Whoever takes nothing of what was sent for this long is gone, or as good as gone.
+const STALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// The most bytes of headers that are read.
+const MAX_HEADERS: u32 = 64 * 1024;
+/// Pause after the system refused a connection, such as when no more files may be opened.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Where it calls from.
+    pub address: SocketAddr,
+    /// The verified certificates it presented, its own first.
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
+/// What answers carry.
+pub trait Content:
+    Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + Send + 'static
+{
+}
+
+impl<B> Content for B where
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + Send + 'static
+{
+}
+
+/// Answers the requests of a connection.
+pub type Handler<B> = Box<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<B>> + Send + Sync>;
+/// What answers a peer's requests, asked once a connection.
+pub type Welcome<B> = Arc<dyn Fn(Peer) -> Handler<B> + Send + Sync>;
+
+/// A server that has its port.
+pub struct Server {
+    /// Where connections come in.
+    pub listener: TcpListener,
+    /// What is spoken on them; plain HTTP without.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Fires when no more connections are taken, and those that there are come to their end.
+    pub stop: CancellationToken,
+    /// The connections that are open.
+    pub open: TaskTracker,
+}
+
+impl Server {
+    /// A server that takes connections until `stop`.
+    pub fn new(listener: TcpListener, tls: Option<Arc<ServerConfig>>, stop: CancellationToken) -> Self {
+        Self { listener, tls, stop, open: TaskTracker::new() }
+    }
+
+    /// Accepts connections until the server stops. Those that there are then go on to their end.
+    ///
+    /// # Errors
+    /// Never: a connection that cannot be accepted is tried again.
+    pub async fn run<B: Content>(self, tasks: Tasks, welcome: Welcome<B>) -> anyhow::Result<()> {
+        let tls = self.tls.map(TlsAcceptor::from);
+        while let Some(accepted) = self.stop.run_until_cancelled(self.listener.accept()).await {
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "Cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let (stop, end) = (self.stop.clone(), tasks.token());
+            let connection = connection(stream, address, tls.clone(), stop, welcome.clone());
+            tasks.spawn_scoped(
+                "connection",
+                self.open.track_future(async move {
+                    if let Some(Err(error)) = end.run_until_cancelled(connection).await {
+                        tracing::debug!(%address, error = format!("{error:#}"), "Connection ended");
+                    }
+                }),
+            );
+        }
+        Ok(())
+    }
+}
+
+fn tune(stream: &TcpStream) -> anyhow::Result<()> {
+    // Answers are written whole: waiting for more to send only delays them.
+    stream.set_nodelay(true).context("TCP_NODELAY")?;
+    let stall = u32::try_from(STALL_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+    setsockopt(stream, sockopt::TcpUserTimeout, &stall).context("TCP_USER_TIMEOUT")
+}
+
+async fn connection<B: Content>(
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    stop: CancellationToken,
+    welcome: Welcome<B>,
+) -> anyhow::Result<()> {
+    tune(&stream)?;
+    let Some(tls) = tls else {
+        let peer = Peer { address, certificates: Vec::new() };
+        return answer(stream, welcome(peer), stop).await;
+    };
+    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream))
+        .await
+        .context("TLS handshake")?
+        .context("TLS handshake")?;
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let certificates = certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
+    answer(stream, welcome(Peer { address, certificates }), stop).await
+}
+
+/// Answers the requests of a connection.
+async fn answer<B: Content>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    handler: Handler<B>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let activity = Activity::new();
+    let watched = activity.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (answer, busy) = (handler(request), activity.begin());
+        async move { Ok::<_, Infallible>(answer.await.map(|body| Tracked { body, _busy: busy })) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE_TIMEOUT)
+        .max_buf_size(MAX_HEADERS as usize * 2);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(MAX_HEADERS)
+        .max_concurrent_streams(250)
+        .keep_alive_interval(Duration::from_secs(30));
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = async { tokio::select! { () = stop.cancelled() => {}, () = watched.idle(IDLE_TIMEOUT) => {} } } => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    ended.map_err(|error| anyhow::anyhow!(error))
+}
+
+/// What happens on a connection: how many requests are under way, and since when there is none.
+#[derive(Clone)]
+struct Activity(Arc<Mutex<State>>);
+
+struct State {
+    requests: usize,
+    since: Instant,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(State { requests: 0, since: Instant::now() })))
+    }
+
+    fn begin(&self) -> Busy {
+        self.0.lock().requests += 1;
+        Busy(self.0.clone())
+    }
+
+    /// Ends when nothing has been under way for `limit`.
+    async fn idle(&self, limit: Duration) {
+        loop {
+            let (busy, since) = {
+                let state = self.0.lock();
+                (state.requests > 0, state.since)
+            };
+            let quiet = if busy { Duration::ZERO } else { since.elapsed() };
+            let Some(left) = limit.checked_sub(quiet).filter(|left| !left.is_zero()) else { return };
+            tokio::time::sleep(left).await;
+        }
+    }
+}
+
+/// A request under way; its connection is not idle until this is dropped.
+struct Busy(Arc<Mutex<State>>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.requests -= 1;
+        state.since = Instant::now();
+    }
+}
+
+/// An answer's body; the request is over when it has been sent.
+struct Tracked<B> {
+    body: B,
+    _busy: Busy,
+}
+
+impl<B: Body + Unpin> Body for Tracked<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_connection_without_requests_is_idle() {
+        const LIMIT: Duration = Duration::from_millis(50);
+        let activity = Activity::new();
+        let (first, second) = (activity.begin(), activity.begin());
+        let watched = activity.clone();
+        let end = tokio::spawn(async move {
+            watched.idle(LIMIT).await;
+            Instant::now()
+        });
+        tokio::time::sleep(3 * LIMIT).await;
+        drop(first);
+        tokio::time::sleep(3 * LIMIT).await;
+        assert!(!end.is_finished(), "one request is still under way");
+        let over = Instant::now();
+        drop(second);
+        assert!(end.await.unwrap() - over >= LIMIT);
+    }
+}

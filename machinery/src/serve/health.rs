@@ -1,0 +1,196 @@
+//! Health: the checks behind `/healthz`, `/livez` and `/readyz`, and how they are told.
+//!
+//! Upstream counterpart: apiserver's `healthz`.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use parking_lot::Mutex;
+
+use crate::query::Query;
+
+type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// The checks behind `/healthz`, `/livez` and `/readyz`. Each answers at once.
+#[derive(Default)]
+pub struct Health {
+    checks: Vec<(String, bool, Check)>,
+}
+
+impl Health {
+    /// Only `ping`, which succeeds.
+    pub fn new() -> Self {
+        Self::default().live("ping", || Ok(()))
+    }
+
+    /// Adds a check without which the daemon is ill and should be started anew.
+    #[must_use]
+    pub fn live(
+        mut self,
+        name: &str,
+        check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.checks.push((name.to_owned(), true, Box::new(check)));
+        self
+    }
+
+    /// Adds a check without which the daemon is well but not ready to serve.
+    #[must_use]
+    pub fn ready(
+        mut self,
+        name: &str,
+        check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.checks.push((name.to_owned(), false, Box::new(check)));
+        self
+    }
+
+    /// Answers a request for a health path such as `/readyz?verbose` or `/livez/ping`;
+    /// none if it is no health path.
+    pub fn answer(&self, path: &str, query: Option<&str>) -> Option<(StatusCode, String)> {
+        let asked = Asked::parse(path, query)?;
+        let checks = self
+            .checks
+            .iter()
+            .filter(|(_, live, _)| *live || asked.endpoint == "readyz" || asked.one.is_some());
+        asked.report(checks.map(|(name, _, check)| (&**name, check())), |check, why| {
+            tracing::warn!(endpoint = asked.endpoint, check, why, "Health check failed");
+            why
+        })
+    }
+}
+
+/// A request for a health path.
+pub struct Asked<'a> {
+    /// `healthz`, `livez` or `readyz`.
+    pub endpoint: &'a str,
+    one: Option<&'a str>,
+    excluded: Vec<String>,
+    verbose: bool,
+}
+
+impl<'a> Asked<'a> {
+    /// Reads path and query; none if it is no health path.
+    pub fn parse(path: &'a str, query: Option<&str>) -> Option<Self> {
+        let mut parts = path.trim_matches('/').splitn(2, '/');
+        let endpoint = parts.next().filter(|e| ["healthz", "livez", "readyz"].contains(e))?;
+        let query = Query::parse(query);
+        Some(Self {
+            endpoint,
+            one: parts.next(),
+            excluded: query.all("exclude"),
+            verbose: query.has("verbose"),
+        })
+    }
+
+    /// The answer, given the results of all checks of the endpoint; none if the one that is asked for is not among
+    /// them. `told` makes of a check's name and failure what is said of it.
+    pub fn report<'c>(
+        &self,
+        results: impl Iterator<Item = (&'c str, Result<(), String>)>,
+        told: impl Fn(&str, String) -> String,
+    ) -> Option<(StatusCode, String)> {
+        let mut lines = String::new();
+        let (mut failed, mut found) = (false, self.one.is_none());
+        for (name, result) in results.filter(|(name, _)| self.one.is_none_or(|one| one == *name)) {
+            found = true;
+            lines += &match result {
+                _ if self.excluded.iter().any(|excluded| excluded == name) => {
+                    format!("[+]{name} excluded: ok\n")
+                }
+                Ok(()) => format!("[+]{name} ok\n"),
+                Err(why) => {
+                    failed = true;
+                    format!("[-]{name} failed: {}\n", told(name, why))
+                }
+            };
+        }
+        let endpoint = self.endpoint;
+        found.then(|| match (failed, self.verbose) {
+            (true, _) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{lines}{endpoint} check failed\n")),
+            (false, true) => (StatusCode::OK, format!("{lines}{endpoint} check passed\n")),
+            (false, false) => (StatusCode::OK, "ok".to_owned()),
+        })
+    }
+}
+
+/// What a daemon still waits for, as a readiness check. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Gate(Arc<Mutex<Option<String>>>);
+
+impl Gate {
+    /// Closed, because of what `why` says.
+    pub fn closed(why: impl Into<String>) -> Self {
+        Self(Arc::new(Mutex::new(Some(why.into()))))
+    }
+
+    /// Closes it.
+    pub fn close(&self, why: impl Into<String>) {
+        *self.0.lock() = Some(why.into());
+    }
+
+    /// Opens it: nothing is waited for.
+    pub fn open(&self) {
+        *self.0.lock() = None;
+    }
+
+    /// The check: fails while the gate is closed, and says why.
+    pub fn check(&self) -> Result<(), String> {
+        self.0.lock().clone().map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_answers() {
+        let health = Health::new()
+            .live("leaderElection", || Err("lost".into()))
+            .ready("caches", || Err("not filled".into()));
+        let answer = |path: &str, query: &str| {
+            health.answer(path, Some(query)).map(|(status, body)| (status.as_u16(), body))
+        };
+        let cases = [
+            ("/healthz", "exclude=leaderElection", Some((200, "ok"))),
+            (
+                "/livez",
+                "verbose&exclude=leaderElection",
+                Some((200, "[+]ping ok\n[+]leaderElection excluded: ok\nlivez check passed\n")),
+            ),
+            (
+                "/readyz",
+                "exclude=leaderElection",
+                Some((
+                    500,
+                    "[+]ping ok\n[+]leaderElection excluded: ok\n[-]caches failed: not filled\nreadyz check failed\n",
+                )),
+            ),
+            ("/livez", "", Some((500, "[+]ping ok\n[-]leaderElection failed: lost\nlivez check failed\n"))),
+            ("/livez/ping", "", Some((200, "ok"))),
+            ("/livez/none", "", None),
+            ("/other", "", None),
+        ];
+        for (path, query, expected) in cases {
+            let expected = expected.map(|(status, body)| (status, body.to_owned()));
+            assert_eq!(answer(path, query), expected, "{path}?{query}");
+        }
+    }
+
+    #[test]
+    fn a_gate_says_what_is_waited_for() {
+        let gate = Gate::closed("the API server does not answer yet");
+        let shared = gate.clone();
+        let health = Health::new().ready("informer-sync", move || shared.check());
+        let ready = || health.answer("/readyz", None).map(|(status, _)| status.as_u16());
+        assert_eq!(ready(), Some(500));
+        assert_eq!(health.answer("/livez", None).map(|(status, _)| status.as_u16()), Some(200));
+        gate.open();
+        assert_eq!(ready(), Some(200));
+        gate.close("caches are being filled");
+        assert!(
+            health.answer("/readyz", None).is_some_and(|(_, text)| text.contains("caches are being filled"))
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! HTTPS servers of daemons: health, readiness and metrics, and the connections below them.
+//!
+//! Upstream counterpart: apiserver's `healthz` and component-base's metrics handler.
+
+mod connections;
+mod health;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use tokio::net::TcpListener;
+
+pub use connections::{Content, Handler, Peer, Server, Welcome};
+pub use health::{Asked, Gate, Health};
+
+use crate::metrics::{self, Registry};
+use crate::tasks::Tasks;
+use crate::tls::{self, ClientCertificates, TlsSource};
+
+/// Starts the server of health and metrics. Returns the address it listens on.
+pub async fn spawn(
+    tasks: &Tasks,
+    address: SocketAddr,
+    source: &TlsSource,
+    registry: Registry,
+    health: Health,
+) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let bound = listener.local_addr().context("listening address")?;
+    let tls = tls::server_config(source, &ClientCertificates::Ignored, &["h2", "http/1.1"])?;
+    let endpoints = Arc::new((registry, health));
+    let welcome: Welcome<_> = Arc::new(move |_peer| {
+        let endpoints = endpoints.clone();
+        Box::new(move |request| Box::pin(std::future::ready(respond(&endpoints.0, &endpoints.1, &request))))
+    });
+    let server = Server::new(listener, Some(tls), tasks.token());
+    tasks.spawn("health server", server.run(tasks.clone(), welcome));
+    Ok(bound)
+}
+
+/// Answers a request for health or metrics.
+pub fn respond<B>(registry: &Registry, health: &Health, request: &Request<B>) -> Response<Full<Bytes>> {
+    const PLAIN: &str = "text/plain; charset=utf-8";
+    let uri = request.uri();
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "Method Not Allowed\n".to_owned());
+    }
+    if uri.path() == "/metrics" {
+        return text(StatusCode::OK, metrics::CONTENT_TYPE, metrics::text(registry));
+    }
+    match health.answer(uri.path(), uri.query()) {
+        Some((status, body)) => text(status, PLAIN, body),
+        None => text(StatusCode::NOT_FOUND, PLAIN, "404 page not found\n".to_owned()),
+    }
+}
+
+fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::pki::{Authority, IssueRequest};
+
+    #[tokio::test]
+    async fn a_daemon_answers_over_https() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let authority = Authority::new("ca").unwrap();
+        authority.save(&at("ca.crt"), &at("ca.key")).unwrap();
+        let server = authority.issue(&IssueRequest::server("daemon", &["localhost"], &[])).unwrap();
+        server.save(&at("tls.crt"), &at("tls.key")).unwrap();
+        let source = TlsSource::Files { cert: at("tls.crt"), key: at("tls.key") };
+        let tasks = Tasks::new();
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let address = spawn(&tasks, any_port, &source, metrics::registry(), Health::new()).await.unwrap();
+
+        let connector = tokio_rustls::TlsConnector::from(tls::client_config(&at("ca.crt"), None).unwrap());
+        for (path, status, words) in [
+            ("/readyz", "200 OK", "ok"),
+            ("/metrics", "200 OK", "process_cpu_seconds_total"),
+            ("/nowhere", "404 Not Found", "404 page not found"),
+        ] {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(words), "{answer}");
+        }
+        tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+    }
+}
