@@ -157,7 +157,8 @@ async fn write(port: u16, round: usize) {
             let _away = maps.delete(&format!("m{}", (i + 3) % 30), &DeleteParams::default()).await;
         }
         // In and out of a selector.
-        let patch = Patch::Merge(json!({"metadata": {"labels": {"even": (round % 2 == 0).to_string()}}}));
+        let patch =
+            Patch::Merge(json!({"metadata": {"labels": {"even": round.is_multiple_of(2).to_string()}}}));
         let _away = maps.patch(&format!("m{}", (i * 11) % 30), &PatchParams::default(), &patch).await;
     }
 }
