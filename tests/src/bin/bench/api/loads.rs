@@ -120,7 +120,8 @@ impl<'a> Bench<'a> {
             Client::connect(self.server).await.whole(&Method::POST, ACCOUNTS, account.into()).await;
         }
         if creates {
-            self.pod_creates().await;
+            // Lists come next, and their first is of so many.
+            self.pod_creates(if lists { self.scope.pods[0] } else { ANY }).await;
         }
         for &pods in self.scope.pods.iter().filter(|_| lists) {
             self.fill(pods).await;
@@ -162,9 +163,8 @@ impl<'a> Bench<'a> {
         self.print(&format!("get a ConfigMap of 1 KiB, {clients} clients"), &figures);
     }
 
-    async fn pod_creates(&mut self) {
+    async fn pod_creates(&mut self, most: usize) {
         let request = |client: usize, count: usize| (PODS.to_owned(), pod(&format!("pod-{client}-{count}")));
-        let most = self.scope.pods[0];
         let figures = crowd(self.server, 16, self.scope.span, most, Method::POST, request).await;
         self.pods = figures.operations;
         self.print("create a pod, 16 clients", &figures);
