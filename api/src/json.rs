@@ -26,16 +26,21 @@ pub fn parse(bytes: &[u8]) -> Result<Value, ParseError> {
 }
 
 /// Reads what stands at most `depth` objects deep, with `null` in place of all that lies deeper; lists do not
-/// count. For those who need a few fields of an object, this spares them the making of all others.
-pub fn shallow(bytes: &[u8], depth: usize) -> Result<Value, ParseError> {
+/// count, and with nothing of the outermost field `but`. For those who need a few fields of an object, this spares
+/// them the making of all others.
+pub fn shallow(bytes: &[u8], depth: usize, but: &str) -> Result<Value, ParseError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    Shallow(depth).deserialize(&mut deserializer).map_err(|e| explain(bytes, &e))
+    Shallow { depth, but }.deserialize(&mut deserializer).map_err(|e| explain(bytes, &e))
 }
 
 /// Reads one value down to a depth.
-struct Shallow(usize);
+struct Shallow<'a> {
+    depth: usize,
+    /// A field that is passed over; "" below the outermost object.
+    but: &'a str,
+}
 
-impl<'de> DeserializeSeed<'de> for Shallow {
+impl<'de> DeserializeSeed<'de> for Shallow<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -43,7 +48,7 @@ impl<'de> DeserializeSeed<'de> for Shallow {
     }
 }
 
-impl<'de> Visitor<'de> for Shallow {
+impl<'de> Visitor<'de> for Shallow<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,20 +81,24 @@ impl<'de> Visitor<'de> for Shallow {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut found = Vec::new();
-        while let Some(item) = items.next_element_seed(Shallow(self.0))? {
+        while let Some(item) = items.next_element_seed(Shallow { depth: self.depth, but: "" })? {
             found.push(item);
         }
         Ok(found.into())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
-        if self.0 == 0 {
+        if self.depth == 0 {
             while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
             return Ok(Value::Null);
         }
         let mut found = Map::new();
         while let Some(name) = fields.next_key::<String>()? {
-            found.insert(name, fields.next_value_seed(Shallow(self.0 - 1))?);
+            if name == self.but {
+                let _passed_over: IgnoredAny = fields.next_value()?;
+            } else {
+                found.insert(name, fields.next_value_seed(Shallow { depth: self.depth - 1, but: "" })?);
+            }
         }
         Ok(found.into())
     }
@@ -264,9 +273,12 @@ mod tests {
             (4, std::str::from_utf8(text).unwrap()),
         ];
         for (depth, expected) in cases {
-            assert_eq!(shallow(text, depth).unwrap(), parse(expected.as_bytes()).unwrap(), "{depth}");
+            assert_eq!(shallow(text, depth, "").unwrap(), parse(expected.as_bytes()).unwrap(), "{depth}");
         }
-        assert!(shallow(br#"{"a": {"b": "#, 1).is_err());
+        let without = r#"{"g": null, "h": 0.5, "i": "\u00e9"}"#;
+        assert_eq!(shallow(text, 3, "a").unwrap(), parse(without.as_bytes()).unwrap());
+        assert_eq!(shallow(text, 3, "b").unwrap(), shallow(text, 3, "").unwrap());
+        assert!(shallow(br#"{"a": {"b": "#, 1, "").is_err());
     }
 
     #[test]

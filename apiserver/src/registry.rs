@@ -118,8 +118,8 @@ pub fn resource_spec(rows: &[Arc<Kind>]) -> ResourceSpec {
     let names = readers.iter().flat_map(|rules| rules.selectable_fields(&Value::Null));
     let depth = names.map(|(name, _)| name.split('.').count()).max().unwrap_or(0).max(FIELD_DEPTH);
     let fields: FieldsFn = Arc::new(move |bytes| {
-        // Only objects that decode are stored.
-        let object = api::json::shallow(bytes, depth).unwrap_or_default();
+        // Only objects that decode are stored. No field of a kind's own is in the metadata, often half of the text.
+        let object = api::json::shallow(bytes, depth, "metadata").unwrap_or_default();
         let mut fields: Fields = Vec::new();
         for (name, value) in readers.iter().flat_map(|rules| rules.selectable_fields(&object)) {
             if !fields.iter().any(|(known, _)| *known == name) {

@@ -2,6 +2,7 @@
 //! class is the default.
 
 use api::{object::ObjectExt as _, status::Status};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -77,19 +78,27 @@ async fn find(ctx: &Ctx, name: &str) -> Result<Option<Value>, Status> {
     stored.map(|found| loaded(&found.value, found.revision)).transpose()
 }
 
+/// What decides between classes. Every new pod without a class asks all of them.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Rank {
+    #[serde(default)]
+    global_default: bool,
+    value: i64,
+}
+
 /// The default class with the least value, one of them left out.
 fn default_class(ctx: &Ctx, but: Option<&str>) -> Result<Option<Value>, Status> {
     let Some(classes) = ctx.api.cache.resource(CLASSES) else { return Ok(None) };
-    let mut found: Option<Value> = None;
+    let mut found = None;
     for class in classes.snapshot().objects.scan(&Scope::All, None) {
         if but == Some(class.name()) {
             continue;
         }
-        let class: Value = serde_json::from_slice(&class.json()).map_err(Status::internal)?;
-        let value = |class: &Value| class["value"].as_i64().unwrap_or(0);
-        if class["globalDefault"] == json!(true) && found.as_ref().is_none_or(|f| value(&class) < value(f)) {
-            found = Some(class);
+        let rank: Rank = serde_json::from_slice(&class.json()).map_err(Status::internal)?;
+        if rank.global_default && found.as_ref().is_none_or(|(least, _)| rank.value < *least) {
+            found = Some((rank.value, class.json()));
         }
     }
-    Ok(found)
+    found.map(|(_, json)| serde_json::from_slice(&json).map_err(Status::internal)).transpose()
 }
