@@ -137,7 +137,11 @@ pub fn object(
 ///
 /// # Errors
 /// 400. What does not fit the type is found when it is merged.
-pub fn configuration(kind: &Kind, bytes: &[u8], validation: FieldValidation) -> Result<Decoded, Status> {
+pub fn configuration(
+    (api_version, kind): (&str, &str),
+    bytes: &[u8],
+    validation: FieldValidation,
+) -> Result<Decoded, Status> {
     let unreadable = |error: String| Status::bad_request(format!("error decoding YAML: {error}"));
     let (object, problems): (Value, Vec<String>) = if bytes.trim_ascii_start().first() == Some(&b'{') {
         api::json::parse_strict(bytes, None).map_err(|e| unreadable(e.to_string()))?
@@ -150,7 +154,7 @@ pub fn configuration(kind: &Kind, bytes: &[u8], validation: FieldValidation) -> 
         ));
     }
     let (version, named) = (object.str_at(&["apiVersion"]), object.str_at(&["kind"]));
-    if version != kind.api_version() || named != kind.kind {
+    if version != api_version || named != kind {
         return Err(Status::bad_request(format!("invalid object type: {}", api::version::named(&object))));
     }
     if validation == FieldValidation::Strict && !problems.is_empty() {

@@ -86,11 +86,11 @@ pub struct Accept {
     pub yaml: bool,
 }
 
-/// Picks the first media type of an `Accept` header that we can serve.
+/// Picks the first media type of an `Accept` header that we can serve, for a kind with or without tables.
 ///
 /// # Errors
 /// 406 when there is none.
-pub fn negotiate(headers: &http::HeaderMap) -> Result<Accept, Status> {
+pub fn negotiate(headers: &http::HeaderMap, has_table: bool) -> Result<Accept, Status> {
     let Some(accept) = headers.get(header::ACCEPT) else { return Ok(Accept::default()) };
     let accept = accept.to_str().unwrap_or("");
     for media in accept.split(',') {
@@ -111,7 +111,7 @@ pub fn negotiate(headers: &http::HeaderMap) -> Result<Accept, Status> {
                 _ => {}
             }
         }
-        if supported {
+        if supported && (has_table || form != Form::Table) {
             return Ok(Accept { form, yaml });
         }
     }
@@ -144,7 +144,7 @@ mod tests {
         let ask = |accept: &str| {
             let mut headers = http::HeaderMap::new();
             headers.insert(header::ACCEPT, accept.parse().unwrap());
-            negotiate(&headers)
+            negotiate(&headers, true)
         };
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
         assert_eq!(ask(kubectl).unwrap().form, Form::Table);
@@ -154,5 +154,10 @@ mod tests {
         assert_eq!(ask(metadata).unwrap().form, Form::Metadata);
         assert!(ask("application/yaml").unwrap().yaml);
         assert_eq!(ask("image/png").unwrap_err().code, 406);
+        let mut table = http::HeaderMap::new();
+        table.insert(header::ACCEPT, "application/json;as=Table;v=v1;g=meta.k8s.io".parse().unwrap());
+        assert_eq!(negotiate(&table, false).unwrap_err().code, 406);
+        table.insert(header::ACCEPT, kubectl.parse().unwrap());
+        assert_eq!(negotiate(&table, false).unwrap(), Accept::default());
     }
 }

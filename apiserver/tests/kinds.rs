@@ -130,6 +130,25 @@ async fn tokens_are_reviewed_for_those_they_are_meant_for() {
         assert_eq!(answer.body["status"], json!({"user": {}, "error": "invalid bearer token"}));
     }
     assert_eq!(review(json!({"token": "secret"})).await.body["status"]["user"]["username"], "tester");
+    // A token dies with the secret or node that it is bound to.
+    let secrets = "/api/v1/namespaces/default/secrets";
+    for (kind, path) in [("Secret", secrets), ("Node", "/api/v1/nodes")] {
+        let made = server.send("POST", path, &json!({"metadata": {"name": "bound"}})).await;
+        let reference =
+            json!({"apiVersion": "v1", "kind": kind, "name": "bound", "uid": made.body["metadata"]["uid"]});
+        let request = json!({"spec": {"expirationSeconds": 600, "boundObjectRef": reference}});
+        let token =
+            server.send("POST", &format!("{account}/token"), &request).await.body["status"]["token"].take();
+        assert_eq!(review(json!({"token": token})).await.body["status"]["authenticated"], true, "{kind}");
+        server.send("DELETE", &format!("{path}/bound"), &Value::Null).await;
+        server.get(path).await;
+        assert_eq!(review(json!({"token": token})).await.body["status"].get("authenticated"), None, "{kind}");
+        let mut other = request.clone();
+        other["spec"]["boundObjectRef"]["kind"] = "ConfigMap".into();
+        let refused = server.send("POST", &format!("{account}/token"), &other).await;
+        let why = "cannot bind token for serviceaccount to object of type /v1, Kind=ConfigMap";
+        assert_eq!((refused.code, refused.body["message"].as_str()), (400, Some(why)));
+    }
     assert_eq!(review(json!({})).await.code, 400);
     server.stop().await;
 }

@@ -146,6 +146,20 @@ async fn parts_of_an_object_have_managers_of_their_own() {
     let mut found = managers(&object);
     found.sort();
     assert_eq!(found, ["controller/Update/status", "me/Update", "scaler/Update/scale"]);
+    // A scale can be applied, and is argued about like everything else.
+    let scale = |n: i32| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": n}});
+    let scaled =
+        async |query: &str, n| patch(&server, APPLY, &format!("{path}/scale{query}"), scale(n)).await;
+    assert_eq!(scaled("", 4).await.code, 422);
+    let refused = scaled("?fieldManager=hpa", 4).await;
+    assert_eq!(refused.code, 409);
+    assert_eq!(refused.body["details"]["causes"][0]["field"], ".spec.replicas");
+    let forced = scaled("?fieldManager=hpa&force=true", 4).await;
+    assert_eq!(
+        (forced.code, &forced.body["kind"], &forced.body["spec"]["replicas"]),
+        (200, &json!("Scale"), &json!(4))
+    );
+    assert!(managers(&server.get(&path).await.body).contains(&"hpa/Apply/scale".to_owned()));
     server.stop().await;
 }
 

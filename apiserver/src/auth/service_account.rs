@@ -55,6 +55,12 @@ pub struct Bound {
     /// The pod that asked, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<ObjectRef>,
+    /// A secret, if it is bound to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<ObjectRef>,
+    /// The node, if it is bound to one; of a pod's token where the pod ran when it asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<ObjectRef>,
 }
 
 /// Name and uid of an object.
@@ -84,6 +90,10 @@ impl Claims {
         if let Some(pod) = &self.bound.pod {
             also("pod-name", pod.name.clone());
             also("pod-uid", pod.uid.clone());
+        }
+        if let Some(node) = &self.bound.node {
+            also("node-name", node.name.clone());
+            also("node-uid", node.uid.clone());
         }
         user
     }
@@ -228,6 +238,8 @@ mod tests {
                 namespace: "a".into(),
                 serviceaccount: ObjectRef { name: "b".into(), uid: "u".into() },
                 pod: None,
+                secret: None,
+                node: None,
             },
         }
     }

@@ -219,9 +219,11 @@ async fn resource(
         |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
     let resource = api.cache.resource(&kind.storage_prefix()).ok_or_else(Status::no_such_resource)?;
     permit(&user, verb, &path)?;
+    // What is answered and never read again is not shown in tables.
+    let has_table = kind.verbs != ["create"];
     let ctx = Ctx {
         user,
-        accept: if streaming { Accept::default() } else { response::negotiate(headers)? },
+        accept: if streaming { Accept::default() } else { response::negotiate(headers, has_table)? },
         media: body::media_type(headers).to_owned(),
         user_agent: text(header::USER_AGENT),
         versions: table.versions(&kind),

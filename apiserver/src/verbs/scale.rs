@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Ctx, read,
-    update::{self, Expected, Updated},
+    update::{self, Expected, Tracking, Updated},
 };
 use crate::{
     body,
@@ -94,11 +94,14 @@ pub async fn serve(ctx: Ctx, verb: Verb, paths: &ScalePaths, bytes: Bytes) -> Re
             .await?
         }
         Verb::Patch => {
-            let Some(form) = PatchType::of(&ctx.media).filter(|t| *t != PatchType::Apply) else {
-                return Err(Status::unsupported_media_type(
-                    "a scale takes json, merge and strategic merge patches",
-                ));
+            let Some(form) = PatchType::of(&ctx.media) else {
+                return Err(Status::unsupported_media_type("415: Unsupported Media Type"));
             };
+            if form == PatchType::Apply {
+                let applied = apply(&ctx, paths, &bytes, &mut warnings).await?;
+                let (Updated::Object(object) | Updated::Gone(object)) = applied;
+                return Ok(response::json(StatusCode::OK, &view(paths, &object)));
+            }
             let types = Types::builtin();
             update::write(&ctx, Part::Main, Expected::default(), &mut warnings, |current| {
                 let scale = patch::apply_patch(form, types, None, &view(paths, current), &bytes)?;
@@ -110,6 +113,37 @@ pub async fn serve(ctx: Ctx, verb: Verb, paths: &ScalePaths, bytes: Bytes) -> Re
     };
     let (Updated::Object(object) | Updated::Gone(object)) = changed;
     Ok(response::json(StatusCode::OK, &view(paths, &object)))
+}
+
+/// Applies a scale: whoever applies it owns the number of the object that is scaled.
+async fn apply(
+    ctx: &Ctx,
+    paths: &ScalePaths,
+    bytes: &[u8],
+    warnings: &mut Vec<String>,
+) -> Result<Updated, Status> {
+    update::check_manager(ctx)?;
+    let config = body::configuration(("autoscaling/v1", "Scale"), bytes, ctx.query.field_validation)?;
+    warnings.extend(config.warnings);
+    let scale = config.object;
+    let options = update::tracking(ctx);
+    let versions = ctx.versions(&options.api_version);
+    let versions = versions.ok_or_else(|| Status::internal(format!("no schema for {}", ctx.kind.kind)))?;
+    let mut config = json!({
+        "apiVersion": ctx.kind.api_version(),
+        "kind": ctx.kind.kind,
+        "metadata": {"name": ctx.name(), "namespace": ctx.path.namespace},
+    });
+    if let Some(replicas) = scale.at(&["spec", "replicas"]) {
+        set(&mut config, &paths.spec_replicas, replicas.clone());
+    }
+    let expected = Expected::of(&scale)?;
+    update::write_with(ctx, Part::Main, expected, warnings, Tracking::Done, |current| {
+        scaled(ctx, paths, current, &scale)?;
+        let merged = api::apply::apply(versions, Some(current), &config, &options).map_err(Status::from)?;
+        body::read_as(&ctx.kind, merged)
+    })
+    .await
 }
 
 /// The object with the replicas of a scale.

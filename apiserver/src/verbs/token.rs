@@ -30,7 +30,7 @@ const EXTENDED_SECONDS: i64 = 365 * 24 * 3600;
 /// Issues a token for the service account in the path.
 ///
 /// # Errors
-/// 404 for the account or the pod, 409 for a pod with another uid, 422.
+/// 404 for the account or what the token is to be bound to, 409 for one with another uid, 422.
 pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let Some(issuer) = ctx.api.auth.issuer() else {
         return Err(Status::failure(404, "NotFound", "this server issues no service account tokens"));
@@ -64,8 +64,15 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         .map(|a| a.iter().filter_map(Value::as_str).map(str::to_owned).collect())
         .unwrap_or_default();
     let audiences = if audiences.is_empty() { vec![issuer.issuer().to_owned()] } else { audiences };
-    let pod = bound_pod(&ctx, &request).await?;
-    let lives = if seconds == POD_SECONDS && pod.is_some() { EXTENDED_SECONDS } else { seconds };
+    let mut bound = Bound {
+        namespace: account.namespace().to_owned(),
+        serviceaccount: ObjectRef { name: account.name().into(), uid: account.uid().into() },
+        pod: None,
+        secret: None,
+        node: None,
+    };
+    bind(&ctx, &request, &mut bound).await?;
+    let lives = if seconds == POD_SECONDS && bound.pod.is_some() { EXTENDED_SECONDS } else { seconds };
     let now = Timestamp::now();
     let claims = Claims {
         aud: audiences.clone(),
@@ -75,11 +82,7 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         jti: super::new_uid(),
         nbf: now.as_second(),
         sub: format!("system:serviceaccount:{}:{}", account.namespace(), account.name()),
-        bound: Bound {
-            namespace: account.namespace().to_owned(),
-            serviceaccount: ObjectRef { name: account.name().into(), uid: account.uid().into() },
-            pod,
-        },
+        bound,
     };
     let token = issuer.sign(&claims).map_err(Status::internal)?;
     let expires = now + SignedDuration::from_secs(seconds);
@@ -96,26 +99,28 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     Ok(response::json(StatusCode::CREATED, &request))
 }
 
-/// The pod that the token is to be bound to.
-async fn bound_pod(ctx: &Ctx, request: &Value) -> Result<Option<ObjectRef>, Status> {
+/// Fills in what the token is to be bound to.
+async fn bind(ctx: &Ctx, request: &Value, bound: &mut Bound) -> Result<(), Status> {
     let Some(reference) = request.at(&["spec", "boundObjectRef"]).filter(|r| !r.is_null()) else {
-        return Ok(None);
+        return Ok(());
     };
-    let (kind, name, uid) =
-        (reference.str_at(&["kind"]), reference.str_at(&["name"]), reference.str_at(&["uid"]));
-    if kind != "Pod" {
-        return Err(Status::bad_request(format!(
-            "cannot bind token for serviceaccount to object of type {kind}"
-        )));
-    }
-    let namespace = ctx.path.namespace.as_deref().unwrap_or_default();
-    let key = format!("/registry/pods/{namespace}/{name}");
-    let found = ctx.api.store.get(&key).await.map_err(store_failed)?;
-    let found = found.ok_or_else(|| Status::not_found("pods", "", name))?;
-    let pod: Value = serde_json::from_slice(&found.value).map_err(Status::internal)?;
-    if !uid.is_empty() && uid != pod.uid() {
+    let named = api::version::named(reference);
+    let (plural, namespace) = match named.as_str() {
+        "/v1, Kind=Pod" => ("pods", Some(bound.namespace.clone())),
+        "/v1, Kind=Secret" => ("secrets", Some(bound.namespace.clone())),
+        "/v1, Kind=Node" => ("nodes", None),
+        _ => {
+            return Err(Status::bad_request(format!(
+                "cannot bind token for serviceaccount to object of type {named}"
+            )));
+        }
+    };
+    let (name, uid) = (reference.str_at(&["name"]), reference.str_at(&["uid"]));
+    let object = stored(ctx, plural, namespace.as_deref(), name).await?;
+    let object = object.ok_or_else(|| Status::not_found(plural, "", name))?;
+    if !uid.is_empty() && uid != object.uid() {
         return Err(Status::conflict(
-            "pods",
+            plural,
             "",
             name,
             format!(
@@ -123,5 +128,31 @@ async fn bound_pod(ctx: &Ctx, request: &Value) -> Result<Option<ObjectRef>, Stat
             ),
         ));
     }
-    Ok(Some(ObjectRef { name: name.to_owned(), uid: pod.uid().to_owned() }))
+    let found = Some(ObjectRef { name: name.to_owned(), uid: object.uid().to_owned() });
+    match plural {
+        "secrets" => bound.secret = found,
+        "nodes" => bound.node = found,
+        _ => {
+            let node = object.str_at(&["spec", "nodeName"]);
+            let node = if node.is_empty() { None } else { stored(ctx, "nodes", None, node).await? };
+            bound.node = node.map(|node| ObjectRef { name: node.name().into(), uid: node.uid().into() });
+            bound.pod = found;
+        }
+    }
+    Ok(())
+}
+
+/// An object of the core group as the store has it.
+async fn stored(
+    ctx: &Ctx,
+    plural: &str,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<Option<Value>, Status> {
+    let key = match namespace {
+        Some(namespace) => format!("/registry/{plural}/{namespace}/{name}"),
+        None => format!("/registry/{plural}/{name}"),
+    };
+    let found = ctx.api.store.get(&key).await.map_err(store_failed)?;
+    found.map(|found| serde_json::from_slice(&found.value).map_err(Status::internal)).transpose()
 }

@@ -117,13 +117,9 @@ pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
 }
 
 async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Status> {
-    if ctx.query.field_manager.is_empty() {
-        let mut errors = api::field::Errors::default();
-        errors.required(&api::field::Path::new("fieldManager"), "is required for apply patch");
-        return Err(Status::invalid_options("PatchOptions", &errors));
-    }
+    check_manager(&ctx)?;
     let body::Decoded { object: mut config, mut warnings } =
-        body::configuration(&ctx.kind, bytes, ctx.query.field_validation)?;
+        body::configuration((&ctx.kind.api_version(), &ctx.kind.kind), bytes, ctx.query.field_validation)?;
     let named = !config.name().is_empty();
     if config.get("metadata").is_some_and(Value::is_object) {
         check_address(&ctx, &mut config)?;
@@ -156,6 +152,19 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
         Err(s) => Err(s),
         Ok(updated) => Ok(respond(&ctx, updated, &warnings)),
     }
+}
+
+/// Whoever applies must say who he is.
+///
+/// # Errors
+/// 422.
+pub fn check_manager(ctx: &Ctx) -> Result<(), Status> {
+    if ctx.query.field_manager.is_empty() {
+        let mut errors = api::field::Errors::default();
+        errors.required(&api::field::Path::new("fieldManager"), "is required for apply patch");
+        return Err(Status::invalid_options("PatchOptions", &errors));
+    }
+    Ok(())
 }
 
 fn respond(ctx: &Ctx, updated: Updated, warnings: &[String]) -> Response<Body> {
