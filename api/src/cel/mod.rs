@@ -23,7 +23,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::Value as Json;
 
 pub use library::{AUTHORIZER, JSON_PATCH, OBJECT, RESOURCE_CHECK};
-pub use types::{Decl, ListKind, MAX_REQUEST, Shape, escape};
+pub use types::{Decl, ListKind, MAX_REQUEST, RESERVED, Shape, escape};
 
 use ast::{Expr, Kind};
 use types::Type;

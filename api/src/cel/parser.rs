@@ -6,33 +6,13 @@ use super::{
     ast::{Expr, Fold, How, Kind, Literal, Operator},
     lexer::{self, Token, Unreadable, What},
     library,
+    types::RESERVED,
 };
 
 /// How deep expressions may be nested.
 const MAX_DEPTH: usize = 96;
 /// How long an expression may be, in bytes.
 const MAX_LENGTH: usize = 100_000;
-
-/// Names that cannot be used for anything.
-const RESERVED: &[&str] = &[
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 /// The tree of a text, and how many nodes it has.
 pub(super) fn parse(text: &str) -> Result<(Expr, usize), Unreadable> {

@@ -290,3 +290,16 @@ proptest::proptest! {
         let _ = run(&text);
     }
 }
+
+#[test]
+fn fields_called_like_a_reserved_word_have_another_name() {
+    for (field, name) in [
+        ("size", Some("size")),
+        ("in", Some("__in__")),
+        ("while", Some("__while__")),
+        ("void", Some("__void__")),
+        ("a b", None),
+    ] {
+        assert_eq!(super::escape(field).as_deref(), name, "{field}");
+    }
+}

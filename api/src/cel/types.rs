@@ -267,29 +267,34 @@ impl Decl {
     }
 }
 
+/// Words that are no names in expressions.
+pub const RESERVED: &[&str] = &[
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
 /// The name under which expressions know a field; `None` when they cannot name it.
 pub fn escape(name: &str) -> Option<String> {
-    const KEYWORDS: &[&str] = &[
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-    ];
-    if KEYWORDS.contains(&name) {
+    if RESERVED.contains(&name) {
         return Some(format!("__{name}__"));
     }
     let mut chars = name.chars();

@@ -29,30 +29,6 @@ const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
 const ACTIONS: &[&str] = &["Audit", "Deny", "Warn"];
 const MAX_AUDIT_ANNOTATIONS: usize = 20;
 const MAX_VALUE_EXPRESSION: usize = 5 * 1024;
-/// Words that are no names in expressions.
-const RESERVED: &[&str] = &[
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 /// The rules of ValidatingAdmissionPolicies.
 pub struct ValidatingAdmissionPolicies;
@@ -371,7 +347,7 @@ impl Environments {
             let name = variable.name.as_str();
             let first = |c: char| c == '_' || c.is_ascii_alphabetic();
             let is_name = name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit());
-            let is_name = is_name && !RESERVED.contains(&name);
+            let is_name = is_name && !cel::RESERVED.contains(&name);
             if name.trim().is_empty() {
                 errors.required(&at.child("name"), "name is not specified");
             } else if !is_name {
