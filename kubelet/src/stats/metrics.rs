@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::summary::{CpuStats, MemoryStats, Summary, SwapStats};
+use super::summary::{ComputeStats, Summary};
 
 /// A value and when it was read; what was always so has no time.
 type Sample = (f64, Option<Timestamp>);
@@ -71,17 +71,10 @@ impl Lines {
     }
 
     /// What pods, containers and nodes have in common.
-    fn used(
-        &mut self,
-        of: &str,
-        labels: &str,
-        cpu: Option<CpuStats>,
-        memory: Option<MemoryStats>,
-        swap: Option<SwapStats>,
-    ) {
-        let cpu = cpu.map(|cpu| (cpu.usage_core_nano_seconds as f64 / 1e9, Some(cpu.time)));
-        let memory = memory.map(|memory| (memory.working_set_bytes as f64, Some(memory.time)));
-        let swap = swap.map(|swap| (swap.swap_usage_bytes as f64, Some(swap.time)));
+    fn used(&mut self, of: &str, labels: &str, used: ComputeStats) {
+        let cpu = used.cpu.map(|cpu| (cpu.usage_core_nano_seconds as f64 / 1e9, Some(cpu.time)));
+        let memory = used.memory.map(|memory| (memory.working_set_bytes as f64, Some(memory.time)));
+        let swap = used.swap.map(|swap| (swap.swap_usage_bytes as f64, Some(swap.time)));
         self.add(format!("{of}_cpu_usage_seconds_total"), labels, cpu);
         self.add(format!("{of}_memory_working_set_bytes"), labels, memory);
         self.add(format!("{of}_swap_usage_bytes"), labels, swap);
@@ -96,15 +89,15 @@ pub fn render(summary: &Summary) -> String {
         for container in &pod.containers {
             let labels =
                 format!("{{container=\"{}\",namespace=\"{namespace}\",pod=\"{name}\"}}", container.name);
-            lines.used("container", &labels, container.cpu, container.memory, container.swap);
+            lines.used("container", &labels, container.compute);
             let started = container.start_time.as_millisecond() as f64 / 1e3;
             lines.add("container_start_time_seconds", &labels, Some((started, None)));
         }
         let labels = format!("{{namespace=\"{namespace}\",pod=\"{name}\"}}");
-        lines.used("pod", &labels, pod.cpu, pod.memory, pod.swap);
+        lines.used("pod", &labels, pod.compute);
     }
     let node = &summary.node;
-    lines.used("node", "", node.cpu, node.memory, node.swap);
+    lines.used("node", "", node.compute);
     lines.add("resource_scrape_error", "", Some((0.0, None)));
     let family = |[name, kind, help]: [&str; 3]| {
         let lines = lines.0.get(name)?;

@@ -25,8 +25,8 @@ use crate::runtime_config::names;
 pub use metrics::render;
 pub use summary::Summary;
 use summary::{
-    ContainerStats, CpuStats, FsStats, InterfaceStats, MemoryStats, NetworkStats, NodeStats, PodReference,
-    PodStats, ProcessStats, RlimitStats, RuntimeStats, SwapStats,
+    ComputeStats, ContainerStats, CpuStats, FsStats, InterfaceStats, MemoryStats, NetworkStats, NodeStats,
+    PodReference, PodStats, ProcessStats, RlimitStats, RuntimeStats, SwapStats,
 };
 use usage::{Interface, Memory, Usage};
 
@@ -89,6 +89,14 @@ impl Reading<'_> {
         Some(CpuStats { time: self.time, usage_nano_cores: rate, usage_core_nano_seconds: used })
     }
 
+    fn compute(&self, cgroup: &str, usage: &Usage) -> ComputeStats {
+        ComputeStats {
+            cpu: self.cpu(cgroup, usage),
+            memory: usage.memory.as_ref().map(|memory| self.memory(memory)),
+            swap: self.swap(usage.memory.as_ref()),
+        }
+    }
+
     fn memory(&self, memory: &Memory) -> MemoryStats {
         MemoryStats {
             time: self.time,
@@ -135,27 +143,24 @@ impl Reading<'_> {
 
     fn node(&self) -> NodeStats {
         let root = self.sources.cgroup_root;
-        let usage = self.usage(root).unwrap_or_default();
+        let mut usage = self.usage(root).unwrap_or_default();
         let meminfo = || std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let memory = usage.memory.unwrap_or_else(|| usage::machine_memory(&meminfo()));
+        usage.memory.get_or_insert_with(|| usage::machine_memory(&meminfo()));
         let fs = self.disk_of(self.sources.root);
         let booted = booted();
         let pods = format!("{}/kubepods", root.trim_end_matches('/'));
         let of_pods = self.usage(&pods).map(|usage| ContainerStats {
             name: "pods".to_owned(),
             start_time: booted,
-            cpu: self.cpu(&pods, &usage),
-            memory: usage.memory.as_ref().map(|memory| self.memory(memory)),
+            compute: self.compute(&pods, &usage),
             rootfs: None,
             logs: None,
-            swap: self.swap(usage.memory.as_ref()),
         });
         NodeStats {
             node_name: self.sources.node.to_owned(),
             system_containers: of_pods.into_iter().collect(),
             start_time: booted,
-            cpu: self.cpu(root, &usage),
-            memory: Some(self.memory(&memory)),
+            compute: self.compute(root, &usage),
             network: self.network("self"),
             fs,
             runtime: self.sources.disk.and_then(|disk| {
@@ -166,7 +171,6 @@ impl Reading<'_> {
                 })
             }),
             rlimit: rlimit(self.time),
-            swap: self.swap(Some(&memory)),
         }
     }
 
@@ -192,8 +196,7 @@ impl Reading<'_> {
                 uid: pod_spec::uid(pod).to_owned(),
             },
             start_time: status.start_time.as_ref().map_or(self.time, |time| time.0),
-            cpu: self.cpu(&cgroup, &usage),
-            memory: usage.memory.as_ref().map(|memory| self.memory(memory)),
+            compute: self.compute(&cgroup, &usage),
             network: match pod_spec::host_network(pod) {
                 true => None,
                 false => below.iter().find_map(|child| {
@@ -203,7 +206,6 @@ impl Reading<'_> {
             },
             ephemeral_storage: disk.map(|disk| FsStats { used_bytes: used, inodes_used: None, ..disk }),
             process_stats: usage.processes.map(|process_count| ProcessStats { process_count }),
-            swap: self.swap(usage.memory.as_ref()),
             containers,
         })
     }
@@ -226,11 +228,9 @@ impl Reading<'_> {
         Some(ContainerStats {
             name: status.name.clone(),
             start_time: running.started_at.as_ref().map_or(self.time, |time| time.0),
-            cpu: self.cpu(&cgroup, &usage),
-            memory: usage.memory.as_ref().map(|memory| self.memory(memory)),
+            compute: self.compute(&cgroup, &usage),
             rootfs: disk.and_then(|disk| Some(on_disk(*disk.layers.get(id)?, self.disk_of(&disk.images)?))),
             logs: disk.and_then(|_| Some(on_disk(size_of(&logs), self.disk_of(&logs)?))),
-            swap: self.swap(usage.memory.as_ref()),
         })
     }
 }

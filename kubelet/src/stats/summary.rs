@@ -22,12 +22,9 @@ pub struct NodeStats {
     pub system_containers: Vec<ContainerStats>,
     /// Since when it runs.
     pub start_time: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs, reason = "the type says it")]
-    pub cpu: Option<CpuStats>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs, reason = "the type says it")]
-    pub memory: Option<MemoryStats>,
+    /// What it computes with.
+    #[serde(flatten)]
+    pub compute: ComputeStats,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[allow(missing_docs, reason = "the type says it")]
     pub network: Option<NetworkStats>,
@@ -40,9 +37,6 @@ pub struct NodeStats {
     /// Process ids.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rlimit: Option<RlimitStats>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs, reason = "the type says it")]
-    pub swap: Option<SwapStats>,
 }
 
 /// What a pod uses.
@@ -55,12 +49,9 @@ pub struct PodStats {
     pub start_time: Timestamp,
     /// Its containers.
     pub containers: Vec<ContainerStats>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs, reason = "the type says it")]
-    pub cpu: Option<CpuStats>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs, reason = "the type says it")]
-    pub memory: Option<MemoryStats>,
+    /// What it computes with.
+    #[serde(flatten)]
+    pub compute: ComputeStats,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[allow(missing_docs, reason = "the type says it")]
     pub network: Option<NetworkStats>,
@@ -70,9 +61,6 @@ pub struct PodStats {
     /// Its processes.
     #[serde(rename = "process_stats", skip_serializing_if = "Option::is_none")]
     pub process_stats: Option<ProcessStats>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs, reason = "the type says it")]
-    pub swap: Option<SwapStats>,
 }
 
 /// Which pod.
@@ -94,18 +82,26 @@ pub struct ContainerStats {
     pub name: String,
     /// Since when it runs.
     pub start_time: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs, reason = "the type says it")]
-    pub cpu: Option<CpuStats>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs, reason = "the type says it")]
-    pub memory: Option<MemoryStats>,
+    /// What it computes with.
+    #[serde(flatten)]
+    pub compute: ComputeStats,
     /// What it wrote beside its volumes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootfs: Option<FsStats>,
     /// Its logs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logs: Option<FsStats>,
+}
+
+/// Processor time and memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ComputeStats {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[allow(missing_docs, reason = "the type says it")]
+    pub cpu: Option<CpuStats>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[allow(missing_docs, reason = "the type says it")]
+    pub memory: Option<MemoryStats>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[allow(missing_docs, reason = "the type says it")]
     pub swap: Option<SwapStats>,

@@ -79,7 +79,7 @@ fn a_summary_tells_of_what_runs() {
         *used -= 1_500_000_000;
     }
     let second = read(&stats, dir.path(), None);
-    let rate = second.pods[0].containers[0].cpu.unwrap().usage_nano_cores.unwrap();
+    let rate = second.pods[0].containers[0].compute.cpu.unwrap().usage_nano_cores.unwrap();
     assert!((700_000_000..=750_000_000).contains(&rate), "{rate}");
     assert_eq!(second.pods[0].ephemeral_storage, None, "disks were not asked for");
 }
@@ -89,18 +89,18 @@ fn the_same_as_metrics() {
     let dir = tempfile::tempdir().unwrap();
     let mut summary = read(&Stats::default(), dir.path(), None);
     let time: Timestamp = "2026-01-02T03:05:00Z".parse().unwrap();
-    summary.node.memory = None;
-    summary.node.swap = None;
-    summary.node.cpu =
+    summary.node.compute.memory = None;
+    summary.node.compute.swap = None;
+    summary.node.compute.cpu =
         Some(CpuStats { time, usage_nano_cores: None, usage_core_nano_seconds: 7_250_000_000 });
     let pod = &mut summary.pods[0];
-    for cpu in [&mut pod.cpu, &mut pod.containers[0].cpu] {
+    for cpu in [&mut pod.compute.cpu, &mut pod.containers[0].compute.cpu] {
         cpu.as_mut().unwrap().time = time;
     }
-    for memory in [&mut pod.memory, &mut pod.containers[0].memory] {
+    for memory in [&mut pod.compute.memory, &mut pod.containers[0].compute.memory] {
         memory.as_mut().unwrap().time = time;
     }
-    for swap in [&mut pod.swap, &mut pod.containers[0].swap] {
+    for swap in [&mut pod.compute.swap, &mut pod.containers[0].compute.swap] {
         swap.as_mut().unwrap().time = time;
     }
     insta::assert_snapshot!(render(&summary), @r#"
