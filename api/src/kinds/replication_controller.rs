@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy},
     kinds::{
         cells::{self, int},
         defaults::{absent_when_zero, set},
@@ -74,30 +74,12 @@ impl Strategy for ReplicationControllers {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let [containers, images] = cells::template_columns();
-        vec![
-            Column::name(),
-            Column::new("Desired", "integer", "How many pods are wanted."),
-            Column::new("Current", "integer", "How many pods there are."),
-            Column::new("Ready", "integer", "How many pods are ready."),
-            Column::age(),
-            containers,
-            images,
-            Column::new("Selector", "string", "Which pods belong to the controller.").wide(),
-        ]
+        workload::replica_columns("Which pods belong to the controller.")
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![
-            cell::name(object),
-            int(object, &["spec", "replicas"]).into(),
-            int(object, &["status", "replicas"]).into(),
-            int(object, &["status", "readyReplicas"]).into(),
-            cell::age(object, now),
-            cells::container_names(object),
-            cells::container_images(object),
-            cells::labels(object.at(&["spec", "selector"])).into(),
-        ]
+        let selector = cells::labels(object.at(&["spec", "selector"]));
+        workload::replica_cells(object, selector, now)
     }
 
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {

@@ -136,11 +136,7 @@ impl Strategy for StatefulSets {
     }
 
     fn warnings(&self, new: &StatefulSet, old: Option<&StatefulSet>) -> Vec<String> {
-        let pods = new.spec.as_ref().and_then(|s| s.template.spec.as_ref());
-        match (pods, old) {
-            (Some(pods), None) => pod::warnings::warnings(pods, &Path::new("spec.template.spec")),
-            _ => Vec::new(),
-        }
+        workload::warnings(new.spec.as_ref().map(|s| &s.template), old.is_none())
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -2,12 +2,17 @@
 //!
 //! Counterpart of the shared parts of upstream's `pkg/apis/apps/validation`.
 
+use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::LabelSelector};
 use serde_json::{Map, Value};
 
-use super::pod;
+use super::{
+    cells::{self, int},
+    pod,
+};
 use crate::{
     field::{Errors, Path},
+    kind::{Column, cell},
     validation::{immutable, label_selector, not_negative, selects, selects_all},
 };
 
@@ -92,4 +97,41 @@ pub fn counts(counts: &[Count<'_>], errors: &mut Errors) {
             errors.invalid(&at.child(name), value, format!("cannot be greater than {whole}"));
         }
     }
+}
+
+/// What is to be said of a template when it is new.
+pub fn warnings(template: Option<&PodTemplateSpec>, is_new: bool) -> Vec<String> {
+    match template.and_then(|template| template.spec.as_ref()) {
+        Some(pods) if is_new => pod::warnings::warnings(pods, &Path::new("spec.template.spec")),
+        _ => Vec::new(),
+    }
+}
+
+/// The columns of what keeps a number of pods.
+pub fn replica_columns(selector: &'static str) -> Vec<Column> {
+    let [containers, images] = cells::template_columns();
+    vec![
+        Column::name(),
+        Column::new("Desired", "integer", "How many pods are wanted."),
+        Column::new("Current", "integer", "How many pods there are."),
+        Column::new("Ready", "integer", "How many pods are ready."),
+        Column::age(),
+        containers,
+        images,
+        Column::new("Selector", "string", selector).wide(),
+    ]
+}
+
+/// What is in them, given the selector as it is shown.
+pub fn replica_cells(object: &Value, selector: String, now: Timestamp) -> Vec<Value> {
+    vec![
+        cell::name(object),
+        int(object, &["spec", "replicas"]).into(),
+        int(object, &["status", "replicas"]).into(),
+        int(object, &["status", "readyReplicas"]).into(),
+        cell::age(object, now),
+        cells::container_names(object),
+        cells::container_images(object),
+        selector.into(),
+    ]
 }
