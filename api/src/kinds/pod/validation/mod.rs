@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod container;
+mod env;
 mod handler;
 mod placement;
 pub mod resources;

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{
     DownwardAPIVolumeFile, KeyToPath, ProjectedVolumeSource, Volume, VolumeProjection,
 };
 
-use super::container::{field_ref, resource_ref};
+use super::env::{field_ref, resource_ref};
 use crate::{
     field::{Errors, Path},
     kinds::persistent_volume_claim::claim_spec,
