@@ -120,6 +120,19 @@ pub fn parse_strict(
     Ok((value, problems.found))
 }
 
+/// The keys that a map in the input has twice, of whatever form it is, as far as it can be read.
+pub fn doubled_keys<'de, D: Deserializer<'de>>(input: D) -> Vec<String> {
+    let mut problems = Problems { path: String::new(), found: Vec::new() };
+    let seed = Checked { types: None, ty: None, problems: &mut problems };
+    // What cannot be read is told by whoever wants the value.
+    let _unreadable = seed.deserialize(input);
+    let names = problems.found.iter().filter_map(|problem| {
+        let path: String = serde_json::from_str(problem.strip_prefix("duplicate field ")?).ok()?;
+        path.rsplit('.').next().map(str::to_owned)
+    });
+    names.collect()
+}
+
 fn explain(bytes: &[u8], error: &serde_json::Error) -> ParseError {
     if error.is_eof() {
         return ParseError("unexpected end of JSON input".into());

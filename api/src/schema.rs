@@ -191,6 +191,27 @@ impl Types {
         &self.nodes[ty.0 as usize]
     }
 
+    /// Drops the fields that the types do not have.
+    pub fn prune(&self, value: &mut Value, ty: TypeRef) {
+        match (self.node(ty), value) {
+            (Node::Object(object), Value::Object(map)) => {
+                map.retain(|name, _| object.open || object.fields.contains_key(name.as_str()));
+                for (name, value) in map {
+                    if let Some(field) = object.fields.get(name.as_str()) {
+                        self.prune(value, field.ty);
+                    }
+                }
+            }
+            (Node::Map { value: ty, .. }, Value::Object(map)) => {
+                map.values_mut().for_each(|value| self.prune(value, *ty));
+            }
+            (Node::List { item, .. }, Value::Array(items)) => {
+                items.iter_mut().for_each(|value| self.prune(value, *item));
+            }
+            _ => {}
+        }
+    }
+
     /// The type of the member `name` of an object or map type; `None` when nothing is known of it.
     pub fn member(&self, ty: TypeRef, name: &str) -> Option<TypeRef> {
         match self.node(ty) {

@@ -1,5 +1,7 @@
 //! Request bodies: read within a limit, then decoded as an object of the kind the path names.
 
+mod yaml;
+
 use api::{
     field::{Errors, Path},
     json::ParseError,
@@ -47,7 +49,7 @@ pub fn media_type(headers: &HeaderMap) -> &str {
 /// # Errors
 /// 415 for other media types, 400 for text that does not parse or is no object.
 pub fn parse(media: &str, bytes: &[u8], expected: &str) -> Result<Value, Status> {
-    let value = parse_with(media, bytes, expected, api::json::parse, |_| {})?;
+    let value = parse_with(media, bytes, expected, api::json::parse, |_, _| {})?;
     check_object(&value, expected)?;
     Ok(value)
 }
@@ -62,7 +64,10 @@ fn parse_as(kind: &Kind, media: &str, bytes: &[u8], problems: &mut Vec<String>) 
         Ok(value)
     };
     let mut strange = Vec::new();
-    let value = parse_with(media, bytes, &kind.kind, json, |value| strange = unknown_in(kind, value))?;
+    let value = parse_with(media, bytes, &kind.kind, json, |value, bytes| {
+        strange.extend(yaml::doubled_keys(bytes));
+        strange.extend(unknown_in(kind, value));
+    })?;
     problems.append(&mut found);
     problems.append(&mut strange);
     Ok(value)
@@ -73,7 +78,7 @@ fn parse_with(
     bytes: &[u8],
     expected: &str,
     json: impl FnOnce(&[u8]) -> Result<Value, ParseError>,
-    yaml: impl FnOnce(&Value),
+    yaml: impl FnOnce(&Value, &[u8]),
 ) -> Result<Value, Status> {
     let unreadable = |error: String| {
         let shown = if bytes.is_empty() {
@@ -89,7 +94,7 @@ fn parse_with(
         "application/json" => json(bytes).map_err(|e| unreadable(e.to_string())),
         "application/yaml" => {
             let value = serde_yaml_ng::from_slice(bytes).map_err(|e| unreadable(e.to_string()))?;
-            yaml(&value);
+            yaml(&value, bytes);
             Ok(value)
         }
         "application/vnd.kubernetes.protobuf" => api::protobuf::decode(bytes).map_err(|e| {
@@ -146,7 +151,9 @@ pub fn configuration(
     let (object, problems): (Value, Vec<String>) = if bytes.trim_ascii_start().first() == Some(&b'{') {
         api::json::parse_strict(bytes, None).map_err(|e| unreadable(e.to_string()))?
     } else {
-        (serde_yaml_ng::from_slice(bytes).map_err(|e| unreadable(e.to_string()))?, Vec::new())
+        let object = serde_yaml_ng::from_slice(bytes).map_err(|e| unreadable(e.to_string()))?;
+        let doubled = yaml::doubled_keys(bytes);
+        (object, doubled.map(|why| format!("error converting YAML to JSON: {why}")).into_iter().collect())
     };
     if !object.is_object() && !object.is_null() {
         return Err(unreadable(

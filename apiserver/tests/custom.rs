@@ -505,3 +505,49 @@ async fn cluster_wide_kinds_and_free_ones_are_served() {
     assert_eq!(server.get(path).await.body["items"], json!([]));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn metadata_has_the_fields_of_all_metadata_and_yaml_no_key_twice() {
+    let server = Server::start().await;
+    let mut free = widgets();
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let name = free["spec"]["versions"][0]["name"].clone();
+    free["spec"]["versions"] = json!([{"name": name, "served": true, "storage": true, "schema": schema}]);
+    define(&server, &free).await;
+    let path = format!("{WIDGETS}?fieldValidation=Warn");
+    let mut odd = widget("odd", json!({}));
+    odd["metadata"]["unknown"] = json!(1);
+    odd["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "y", "colour": "red"}]);
+    let made = server.send("POST", &path, &odd).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    assert!(
+        made.warnings.iter().any(|w| w.contains("unknown field \\\"metadata.unknown\\\"")),
+        "{:?}",
+        made.warnings
+    );
+    assert_eq!(made.body["metadata"].get("unknown"), None);
+    assert_eq!(made.body["metadata"]["ownerReferences"][0].get("colour"), None);
+    let twice = format!(
+        "apiVersion: {}\nkind: {}\nmetadata:\n  name: twice\nspec:\n  k: 1\n  k: 2\n",
+        odd["apiVersion"].as_str().unwrap(),
+        odd["kind"].as_str().unwrap()
+    );
+    let headers = [("content-type", "application/apply-patch+yaml")];
+    let path = format!("{WIDGETS}/twice?fieldManager=m&fieldValidation=Strict");
+    let refused = server.send_raw("PATCH", &path, &headers, twice.clone().into_bytes()).await;
+    let why = "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 7: key \"k\" already set in map";
+    assert_eq!((refused.code, refused.body["message"].as_str()), (400, Some(why)));
+    let headers = [("content-type", "application/yaml")];
+    let path = format!("{WIDGETS}?fieldValidation=Strict");
+    let refused = server.send_raw("POST", &path, &headers, twice.into_bytes()).await;
+    assert!(
+        refused.body["message"]
+            .as_str()
+            .unwrap()
+            .contains("strict decoding error: yaml: unmarshal errors:\n  line 7: key \"k\""),
+        "{}",
+        refused.body
+    );
+    server.stop().await;
+}

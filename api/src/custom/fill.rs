@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::schema::{Additional, Schema};
+use crate::schema::Types;
 
 /// Drops nulls of fields that cannot be null and have no default; those with one get it later.
 pub fn drop_nulls(value: &mut Value, schema: &Schema) {
@@ -90,6 +91,7 @@ pub fn prune(value: &mut Value, schema: &Schema, resource: bool) {
             for (name, value) in map {
                 // The metadata of a resource has a type of its own.
                 if resource && name == "metadata" {
+                    prune_metadata(value);
                     continue;
                 }
                 if let Some(schema) = schema.properties.get(name).or(schema.additional_schema()) {
@@ -103,6 +105,15 @@ pub fn prune(value: &mut Value, schema: &Schema, resource: bool) {
             }
         }
         _ => {}
+    }
+}
+
+/// Drops what the metadata of no object has.
+fn prune_metadata(metadata: &mut Value) {
+    let types = Types::builtin();
+    let any = types.root("", "v1", "ConfigMap");
+    if let Some(ty) = any.and_then(|root| types.member(root, "metadata")) {
+        types.prune(metadata, ty);
     }
 }
 
