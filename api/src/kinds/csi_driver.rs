@@ -9,7 +9,7 @@ use crate::{
     kind::{Column, Part, Strategy, cell},
     kinds::{cells::list, defaults::set},
     object::ObjectExt,
-    validation::immutable,
+    validation::{immutable, token_lifetime},
 };
 
 /// The rules of drivers.
@@ -47,14 +47,7 @@ impl Strategy for CsiDrivers {
                 errors.duplicate(&at.child("audience"), &request.audience);
             }
             if let Some(seconds) = request.expiration_seconds {
-                if seconds < 600 {
-                    let words = "may not specify a duration less than 10 minutes";
-                    errors.invalid(&at.child("expirationSeconds"), seconds, words);
-                }
-                if seconds > 1 << 32 {
-                    let words = "may not specify a duration larger than 2^32 seconds";
-                    errors.invalid(&at.child("expirationSeconds"), seconds, words);
-                }
+                token_lifetime(seconds, &at.child("expirationSeconds"), errors);
             }
         }
         if let Some(policy) = spec.fs_group_policy.as_deref().filter(|p| !POLICIES.contains(p)) {

@@ -303,6 +303,15 @@ pub fn not_negative(value: Option<impl Into<i64> + Copy>, at: &Path, errors: &mu
     }
 }
 
+/// How long a service account's token may be asked to live, in seconds.
+pub fn token_lifetime(seconds: i64, at: &Path, errors: &mut Errors) {
+    if seconds < 600 {
+        errors.invalid(at, seconds, "may not specify a duration less than 10 minutes");
+    } else if seconds > 1 << 32 {
+        errors.invalid(at, seconds, "may not specify a duration larger than 2^32 seconds");
+    }
+}
+
 /// A number that must lie between two others.
 pub fn in_range(value: i64, low: i64, high: i64, at: &Path, errors: &mut Errors) {
     if value < low || value > high {

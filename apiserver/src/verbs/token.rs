@@ -4,6 +4,7 @@ use api::{
     field::{Errors, Path},
     object::ObjectExt as _,
     status::Status,
+    validation::token_lifetime,
 };
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -19,9 +20,6 @@ use crate::{
 };
 
 const DEFAULT_SECONDS: i64 = 3600;
-/// Bounds of the lifetime that may be asked for, as upstream.
-const MIN_SECONDS: i64 = 600;
-const MAX_SECONDS: i64 = 1 << 32;
 /// Tokens mounted into pods ask for this odd lifetime and live a year, so that programs which never re-read
 /// the file go on working (upstream's `--service-account-extend-token-expiration`).
 const POD_SECONDS: i64 = 3607;
@@ -47,12 +45,7 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         Some(value) => value.as_i64().unwrap_or(0),
     };
     let mut errors = Errors::default();
-    let at = Path::new("spec.expirationSeconds");
-    if seconds < MIN_SECONDS {
-        errors.invalid(&at, seconds, "may not specify a duration less than 10 minutes");
-    } else if seconds > MAX_SECONDS {
-        errors.invalid(&at, seconds, "may not specify a duration larger than 2^32 seconds");
-    }
+    token_lifetime(seconds, &Path::new("spec.expirationSeconds"), &mut errors);
     if !errors.is_empty() {
         return Err(Status::invalid("TokenRequest", "authentication.k8s.io", ctx.name(), &errors));
     }

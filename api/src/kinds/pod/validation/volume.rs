@@ -11,7 +11,7 @@ use crate::{
     field::{Errors, Path},
     kinds::persistent_volume_claim::claim_spec,
     quantity::Quantity,
-    validation::{dns_label, dns_subdomain, each},
+    validation::{dns_label, dns_subdomain, each, token_lifetime},
 };
 
 /// Whether a path climbs.
@@ -321,14 +321,7 @@ fn project<'a>(p: &'a VolumeProjection, paths: &mut BTreeSet<&'a str>, at: &Path
     {
         let at = at.child("serviceAccountToken");
         let seconds = t.expiration_seconds.unwrap_or(3600);
-        if seconds < 600 {
-            let words = "may not specify a duration less than 10 minutes";
-            errors.invalid(&at.child("expirationSeconds"), seconds, words);
-        }
-        if seconds > 1 << 32 {
-            let words = "may not specify a duration larger than 2^32 seconds";
-            errors.invalid(&at.child("expirationSeconds"), seconds, words);
-        }
+        token_lifetime(seconds, &at.child("expirationSeconds"), errors);
         if t.path.is_empty() {
             errors.required(&at.child("path"), "");
         } else {
