@@ -18,8 +18,8 @@ use crate::{
     validation::{NOT_NEGATIVE, each, qualified_name},
 };
 
-/// Resources that quotas know by name, besides counts of kinds.
-const KNOWN: &[&str] = &[
+/// Resources that quotas know by name and that are amounts.
+const AMOUNTS: &[&str] = &[
     "cpu",
     "memory",
     "ephemeral-storage",
@@ -30,6 +30,10 @@ const KNOWN: &[&str] = &[
     "limits.cpu",
     "limits.memory",
     "limits.ephemeral-storage",
+];
+
+/// Resources that quotas know by name and that come in whole numbers.
+const COUNTS: &[&str] = &[
     "pods",
     "resourcequotas",
     "services",
@@ -41,18 +45,13 @@ const KNOWN: &[&str] = &[
     "services.loadbalancers",
 ];
 
-/// Resources that come in whole numbers.
-const WHOLE: &[&str] = &[
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-    "services.nodeports",
-    "services.loadbalancers",
-];
+/// Whether quotas know a resource by this name.
+pub fn is_known(resource: &str) -> bool {
+    AMOUNTS.contains(&resource)
+        || COUNTS.contains(&resource)
+        || is_huge_page(resource)
+        || resource.starts_with("requests.hugepages-")
+}
 
 const SCOPES: &[&str] = &[
     "BestEffort",
@@ -93,7 +92,7 @@ impl Strategy for ResourceQuotas {
             if amount.is_negative() {
                 errors.invalid(&at, amount.to_string(), NOT_NEGATIVE);
             }
-            if (WHOLE.contains(&name.as_str()) || name.starts_with("count/")) && !amount.is_whole() {
+            if (COUNTS.contains(&name.as_str()) || name.starts_with("count/")) && !amount.is_whole() {
                 errors.invalid(&at, amount.to_string(), "must be an integer");
             }
         }
@@ -181,7 +180,7 @@ fn resource(name: &str, at: &Path, errors: &mut Errors) {
         if !counted && !asked {
             errors.invalid(at, name, "must be a standard resource for quota");
         }
-    } else if !KNOWN.contains(&name) && !is_huge_page(name) && !name.starts_with("requests.hugepages-") {
+    } else if !is_known(name) {
         errors.invalid(at, name, "must be a standard resource for quota");
     }
 }

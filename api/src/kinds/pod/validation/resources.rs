@@ -6,32 +6,10 @@ use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::r
 
 use crate::{
     field::{Errors, Path},
+    kinds::resource_quota,
     quantity::Quantity,
     validation::{NOT_NEGATIVE, each, qualified_name},
 };
-
-const STANDARD: &[&str] = &[
-    "cpu",
-    "memory",
-    "ephemeral-storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-    "storage",
-    "requests.storage",
-    "services.nodeports",
-    "services.loadbalancers",
-];
 
 /// Whether the name is one of huge pages.
 pub fn is_huge_page(name: &str) -> bool {
@@ -59,7 +37,7 @@ fn may_overcommit(name: &str) -> bool {
 pub fn resource_name(name: &str, at: &Path, errors: &mut Errors) {
     let wrong = qualified_name(name);
     if wrong.is_empty() {
-        let known = STANDARD.contains(&name) || is_huge_page(name) || name.starts_with("requests.hugepages-");
+        let known = name == "storage" || resource_quota::is_known(name);
         if !name.contains('/') && !known {
             errors.invalid(at, name, "must be a standard resource type or fully qualified");
         }
