@@ -53,7 +53,7 @@ pub async fn run(config: Config, client: kube::Client, tasks: &Tasks) -> anyhow:
         .ready("informer-sync", move || filled.check());
     serve::spawn(tasks, config.listen, &config.tls, registry, health).await?;
     let owner = tasks.clone();
-    tasks.spawn_scoped("controllers", async move {
+    tasks.spawn_finite("controllers", async move {
         if !machinery::client::wait_ready(&client, &owner.token()).await {
             return;
         }

@@ -49,6 +49,6 @@ pub fn listen(
         Box::new(move |request| Box::pin(std::future::ready(handler(request.uri().path()))))
     });
     let serving = serve::Server::new(listener, None, stop).run(tasks.clone(), welcome);
-    tasks.spawn_scoped("http", async move { drop(serving.await) });
+    tasks.spawn_finite("http", async move { drop(serving.await) });
     Ok(bound)
 }
