@@ -87,6 +87,26 @@ async fn service_range(api: &Arc<Api>) -> Result<(), Status> {
     .map(|_| ())
 }
 
+/// Where the objects are that [`run`] makes, as prefixes and keys of the cache.
+pub fn places(api: &Api) -> Vec<(&'static str, String)> {
+    let names = |objects: Vec<Value>| objects.into_iter().map(|o| o.name().to_owned()).collect::<Vec<_>>();
+    let (levels, schemas) = flow_control::bootstrap();
+    let mut places: Vec<(&'static str, String)> = Vec::new();
+    let mut put = |prefix, names: Vec<String>| places.extend(names.into_iter().map(|name| (prefix, name)));
+    put("/registry/namespaces/", NAMESPACES.iter().map(|name| (*name).to_owned()).collect());
+    put("/registry/flowcontrol.apiserver.k8s.io/prioritylevelconfigurations/", names(levels));
+    put("/registry/flowcontrol.apiserver.k8s.io/flowschemas/", names(schemas));
+    put("/registry/scheduling.k8s.io/priorityclasses/", names(priority_class::bootstrap()));
+    put("/registry/networking.k8s.io/servicecidrs/", vec!["kubernetes".to_owned()]);
+    put("/registry/services/", vec!["default/kubernetes".to_owned()]);
+    // An address that nobody else can reach is not published.
+    if api.config.advertise.is_some_and(|address| !address.is_loopback()) {
+        put("/registry/endpoints/", vec!["default/kubernetes".to_owned()]);
+        put("/registry/discovery.k8s.io/endpointslices/", vec!["default/kubernetes".to_owned()]);
+    }
+    places
+}
+
 /// Publishes this server as the endpoint of the `kubernetes` service.
 async fn publish_endpoint(api: &Arc<Api>, address: IpAddr, port: u16) -> Result<(), Status> {
     let endpoints = json!({

@@ -33,6 +33,19 @@ async fn a_cluster_begins_with_its_levels_classes_and_range() {
     let range = server.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes").await.body;
     assert_eq!(range["spec"]["cidrs"], json!(["10.96.0.0/16"]));
     assert_eq!(range["status"]["conditions"][0]["status"], "True");
+    // What every cluster has comes back when somebody deletes it.
+    let service = "/api/v1/namespaces/default/services/kubernetes";
+    let uid = server.get(service).await.body["metadata"]["uid"].clone();
+    let schema = format!("{SCHEMAS}/probes");
+    for path in [service, &schema, "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical"] {
+        let gone = server.send("DELETE", path, &Value::Null).await;
+        assert!(gone.code == 200 || gone.code == 403, "{path}: {}", gone.body);
+        eventually(&server, path, |object| object["metadata"]["uid"].is_string()).await;
+    }
+    let again =
+        eventually(&server, service, |o| o["metadata"]["uid"].is_string() && o["metadata"]["uid"] != uid)
+            .await;
+    assert_eq!(again["spec"]["clusterIP"], "10.96.0.1");
     server.stop().await;
 }
 

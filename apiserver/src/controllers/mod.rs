@@ -7,6 +7,7 @@
 mod api_services;
 mod custom_kinds;
 mod event_expiry;
+mod first_objects;
 mod flow_schemas;
 mod policy_types;
 #[cfg(test)]
@@ -30,6 +31,8 @@ const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::
 /// Starts all of them.
 pub fn start(api: &Arc<Api>, tasks: &Tasks) {
     tasks.spawn_loop("event-expiry", event_expiry::run(api.clone()));
+    let look = (first_objects::subject(api), first_objects::look);
+    tasks.spawn_loop("first-objects", follow(api.cache.clone(), first_objects::FOLLOWED, look));
     let look = (api.clone(), flow_schemas::look);
     tasks.spawn_loop("flow-schemas", follow(api.cache.clone(), flow_schemas::FOLLOWED, look));
     let look = (api.clone(), custom_kinds::look);
