@@ -133,10 +133,16 @@ impl Cluster {
         text
     }
 
-    fn kubectl_with(&self, arguments: &[&str], input: Option<&[u8]>) -> Kubectl {
+    /// A kubectl that has not been started, for those who need more than what it says in the end.
+    pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("kubectl");
-        command.env("KUBECONFIG", self.kubeconfig()).env("HOME", self.root.path());
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env("KUBECONFIG", self.kubeconfig()).env("HOME", self.root.path()).args(arguments);
+        command
+    }
+
+    fn kubectl_with(&self, arguments: &[&str], input: Option<&[u8]>) -> Kubectl {
+        let mut command = self.kubectl_command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("kubectl can be started");
         let mut stdin = child.stdin.take().expect("stdin is piped");
         // kubectl may end before it has read everything.

@@ -2,6 +2,13 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::{
+    fs::Permissions,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    process::Stdio,
+};
+
 use e2e::{Cluster, eventually, http_go};
 
 const WEB: &str = "
@@ -134,7 +141,119 @@ fn manifests(cluster: &Cluster) {
     fed("apply -f -", &(labelled("keep") + &labelled("drop"))).ok();
     let pruned = fed("apply --prune -l set=s -f -", &labelled("keep")).ok();
     assert!(pruned.contains("configmap/drop pruned"), "{pruned}");
+    let forced = fed("replace --force -f -", &map("five")).ok();
+    assert!(forced.contains("configmap/m replaced"), "{forced}");
+    // Sets are what prunes in the future: a Secret keeps what belongs to one.
+    let set = |text: &str| {
+        let file = folder.join("set.yaml");
+        std::fs::write(&file, text).unwrap();
+        let path = file.to_string_lossy().into_owned();
+        let words = ["apply", "-n", "default", "--prune", "--applyset=parts", "-f", &path];
+        let output = cluster.kubectl_command(&words).env("KUBECTL_APPLYSET", "true").output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    set(&(labelled("one") + &labelled("two")));
+    let pruned = set(&labelled("one"));
+    assert!(pruned.contains("configmap/two pruned"), "{pruned}");
 }
+
+/// Programs that kubectl starts and fills in, subresources, and everything that `get` prints.
+fn editors_and_printers(cluster: &Cluster) {
+    let say = |line: &str| cluster.kubectl(line).ok();
+    let editor = cluster.root().join("editor");
+    std::fs::write(
+        &editor,
+        "#!/bin/sh\nsed -i 's/replicas: 0/replicas: 2/; s/  a: .*/  a: edited/' \"$1\"\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&editor, Permissions::from_mode(0o755)).unwrap();
+    let edit = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let output = cluster.kubectl_command(&words).env("EDITOR", &editor).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(edit("edit cm settings"), "configmap/settings edited");
+    assert_eq!(say("get cm settings -o jsonpath={.data.a}"), "edited");
+    assert_eq!(edit("edit deployment spare"), "deployment.apps/spare edited");
+    assert_eq!(say("get deployment spare -o jsonpath={.spec.replicas}"), "2");
+    assert_eq!(
+        say(r#"patch deployment spare --subresource=scale --type=merge -p {"spec":{"replicas":0}}"#).trim(),
+        "scale.autoscaling/spare patched"
+    );
+    assert!(say("get deployment spare --subresource=scale -o yaml").contains("kind: Scale"));
+    assert_eq!(
+        say("scale deployment spare --current-replicas=0 --replicas=0").trim(),
+        "deployment.apps/spare scaled"
+    );
+    for (line, part) in [
+        ("get cm settings -o kyaml", "kind: \"ConfigMap\""),
+        ("get cm settings -o jsonpath-as-json={.data}", "\"a\": \"edited\""),
+        ("get cm settings -o json --show-managed-fields", "\"managedFields\""),
+        ("get cm --show-labels --chunk-size=1", "LABELS"),
+        ("get deployment spare -o wide", "SELECTOR"),
+        ("get cm --sort-by=.metadata.name", "settings"),
+        ("get services --field-selector=metadata.name=plain", "plain"),
+        ("get all", "deployment.apps/spare"),
+        ("auth can-i --list", "*.*"),
+        ("cluster-info", "is running at"),
+        ("api-resources --verbs=list --namespaced -o name", "deployments.apps"),
+        (
+            "explain horizontalpodautoscaler.spec --recursive --api-version=autoscaling/v1",
+            "targetCPUUtilizationPercentage",
+        ),
+        ("describe ingress front", "example.org"),
+        ("describe role reader", "pods"),
+        ("describe quota small", "Resource "),
+        ("describe hpa spare", "Deployment/spare"),
+        ("describe namespace default", "kubernetes.io/metadata.name=default"),
+    ] {
+        let shown = say(line);
+        assert!(shown.contains(part), "{line}: {shown}");
+    }
+    for (line, answer) in [
+        ("wait --for=create cm/settings --timeout=5s", "configmap/settings condition met"),
+        ("wait --for=jsonpath={.data.a}=edited cm/settings --timeout=5s", "configmap/settings condition met"),
+        (
+            "set subject rolebinding/readers --user=eve",
+            "rolebinding.rbac.authorization.k8s.io/readers subjects updated",
+        ),
+        ("set selector service/plain app=other", "service/plain selector updated"),
+        (
+            "delete cm settings --dry-run=server",
+            "configmap \"settings\" deleted from default namespace (server dry run)",
+        ),
+        ("create job again --from=cronjob/nightly", "job.batch/again created"),
+        ("create service loadbalancer front --tcp=80:8080", "service/front created"),
+        ("create secret docker-registry pull --docker-username=a --docker-password=b", "secret/pull created"),
+    ] {
+        assert_eq!(say(line).trim(), answer, "{line}");
+    }
+    assert!(cluster.kubectl("top pods").refused().contains("Metrics API not available"));
+    assert!(
+        cluster.kubectl("get pods --field-selector=a=b").refused().contains("field label not supported: a")
+    );
+
+    // A watch shows what is there, and then what happens.
+    let words = ["get", "cm", "settings", "-w", "-o", "jsonpath={.data.a}{\"\\n\"}"];
+    let mut watch = cluster.kubectl_command(&words).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "edited");
+    say(r#"patch cm settings --type=merge -p {"data":{"a":"watched"}}"#);
+    assert_eq!(lines.next().unwrap().unwrap(), "watched");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+
+    cluster.apply(&format!(
+        "{{apiVersion: certificates.k8s.io/v1, kind: CertificateSigningRequest, metadata: {{name: me}}, spec: {{request: {REQUEST}, signerName: example.org/x, usages: [client auth]}}}}"
+    ));
+    assert!(say("get csr me").contains("Pending"));
+    assert!(say("certificate approve me").contains("me approved"));
+    assert!(cluster.kubectl("certificate deny me").refused().contains("is already Approved"));
+    assert!(say("describe csr me").contains("Common Name:    x"));
+}
+
+/// A request for a certificate of `CN=x`.
+const REQUEST: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIRk1HNENBUUF3RERFS01BZ0dBMVVFQXd3QmVEQlpNQk1HQnlxR1NNNDlBZ0VHQ0NxR1NNNDlBd0VIQTBJQQpCTHgxYkRzNlYzMmVKbG04S2dseHRLakh4L1JoUGdiMUphdWFVL3RKQmQydnFKZlRHMzV0TEt6THRIREZsWXp1CnUrWmNCdUE0anRqeWJZR2htQXB5RnRpZ0FEQUtCZ2dxaGtqT1BRUURBZ05IQURCRUFpQWlJVWFvNlZ2cWdkNmQKeTNCemZXeDlkMitVdVJ4MndPeFhFU3ZyVXAyZHhRSWdLYVBhUklyWnViaDJQaW1NQm03U3ZTYnhSZ1BDWG9iUgpzWEFqU0l1WkVUdz0KLS0tLS1FTkQgQ0VSVElGSUNBVEUgUkVRVUVTVC0tLS0tCg==";
 
 /// Pods on a node: run, look into, cordon, drain, delete in all ways.
 fn workloads(cluster: &Cluster) {
@@ -176,6 +295,12 @@ fn workloads(cluster: &Cluster) {
     say("delete replicaset -l app=web --cascade=foreground --timeout=60s");
     assert_eq!(owners("pods"), 0);
     say("delete all --all --timeout=60s");
+    eventually("pods find the API server again", 20, || {
+        match cluster.kubectl("get service kubernetes").code {
+            0 => Ok(()),
+            code => Err(format!("kubectl ends with {code}")),
+        }
+    });
     say("delete namespace team --timeout=60s");
     let left = cluster.items("get deployments,replicasets,pods");
     assert!(left.is_empty(), "{left:?}");
@@ -186,6 +311,7 @@ fn everyday_commands() {
     let cluster = Cluster::up("kubectl", 1);
     cluster.load(&[http_go("http-go:v1", "v1", 0), http_go("http-go:v2", "v2", 0)]);
     objects(&cluster);
+    editors_and_printers(&cluster);
     manifests(&cluster);
     workloads(&cluster);
 }
