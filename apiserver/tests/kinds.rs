@@ -143,6 +143,12 @@ async fn tokens_are_reviewed_for_those_they_are_meant_for() {
         assert_eq!(answer.body["status"], json!({"user": {}, "error": "invalid bearer token"}));
     }
     assert_eq!(review(json!({"token": "secret"})).await.body["status"]["user"]["username"], "tester");
+    // Others can check it without asking.
+    let said = server.get("/.well-known/openid-configuration").await;
+    assert_eq!(said.body["issuer"], "https://kubernetes.default.svc.cluster.local");
+    assert!(said.body["jwks_uri"].as_str().unwrap().ends_with("/openid/v1/jwks"), "{}", said.body);
+    assert_eq!(said.cache_control.as_deref(), Some("public, max-age=3600"));
+    assert_eq!(server.get("/openid/v1/jwks").await.body["keys"][0]["crv"], "P-256");
     // A token dies with the secret or node that it is bound to.
     let secrets = "/api/v1/namespaces/default/secrets";
     for (kind, path) in [("Secret", secrets), ("Node", "/api/v1/nodes")] {

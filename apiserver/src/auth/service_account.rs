@@ -138,7 +138,8 @@ impl TokenIssuer {
     /// # Errors
     /// Only when the system has no randomness.
     pub fn sign(&self, claims: &Claims) -> anyhow::Result<String> {
-        let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"ES256","typ":"JWT"}"#);
+        let kid = key_id(self.key.public_key().as_ref());
+        let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"ES256","kid":"{kid}","typ":"JWT"}}"#));
         let body = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims)?);
         let signed = format!("{header}.{body}");
         let signature = self
@@ -146,6 +147,19 @@ impl TokenIssuer {
             .sign(&SystemRandom::new(), signed.as_bytes())
             .map_err(|_| anyhow!("cannot sign a token"))?;
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+
+    /// The keys by which others can check our tokens, as a JSON Web Key Set.
+    pub fn key_set(&self) -> serde_json::Value {
+        let keys = self.trusted.iter().filter_map(|point| {
+            // An uncompressed point: a mark and the two coordinates.
+            let (x, y) = (point.get(1..33)?, point.get(33..65)?);
+            Some(serde_json::json!({
+                "use": "sig", "kty": "EC", "crv": "P-256", "alg": "ES256", "kid": key_id(point),
+                "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
+            }))
+        });
+        serde_json::json!({"keys": keys.collect::<Vec<_>>()})
     }
 
     /// The claims of a token that we trust, meant for us and alive.
@@ -195,6 +209,16 @@ impl TokenIssuer {
         }
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).ok()?).ok()
     }
+}
+
+/// What a key is called: the digest of its DER form, as upstream has it.
+fn key_id(point: &[u8]) -> String {
+    /// What DER says of every P-256 key before its point.
+    const P256: [u8; 26] = [
+        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+        0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+    ];
+    URL_SAFE_NO_PAD.encode(Sha256::digest([&P256[..], point].concat()))
 }
 
 fn signing_key(path: &Path) -> anyhow::Result<EcdsaKeyPair> {
@@ -259,5 +283,18 @@ mod tests {
         assert_eq!(other.verify_for(&token, &for_us, 50), None, "another key");
         assert_eq!(ours.verify_for(&format!("{token}x"), &for_us, 50), None, "tampered");
         assert_eq!(ours.verify_for("a.b.c", &for_us, 50), None);
+        // Others find the key that signed by its name.
+        let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+        let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
+        let key = ours.key_set()["keys"][0].clone();
+        assert_eq!(key["kid"], header["kid"]);
+        let point = [
+            &[4][..],
+            &["x", "y"].map(|c| URL_SAFE_NO_PAD.decode(key[c].as_str().unwrap()).unwrap()).concat(),
+        ];
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point.concat());
+        assert!(key.verify(signed.as_bytes(), &signature).is_ok());
     }
 }

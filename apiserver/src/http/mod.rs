@@ -161,6 +161,9 @@ async fn other<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Result<Re
         _ if path == "/openapi/v2" || path.starts_with("/openapi/v3") => {
             publish::openapi(api, path, request).await?
         }
+        "/.well-known/openid-configuration" | "/openid/v1/jwks" => {
+            publish::issuer(api, path).unwrap_or_else(not_a_path)
+        }
         "/" => response::json(StatusCode::OK, &publish::root_paths(api)),
         _ => not_a_path(),
     })

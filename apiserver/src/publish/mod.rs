@@ -50,6 +50,7 @@ pub fn version() -> Value {
 /// `/`: the paths there are.
 pub fn root_paths(api: &Arc<Api>) -> Value {
     let fixed = [
+        "/.well-known/openid-configuration",
         "/api",
         "/api/v1",
         "/apis",
@@ -58,6 +59,7 @@ pub fn root_paths(api: &Arc<Api>) -> Value {
         "/metrics",
         "/openapi/v2",
         "/openapi/v3",
+        "/openid/v1/jwks",
         "/readyz",
         "/version",
     ];
@@ -104,6 +106,29 @@ pub async fn discovery<B>(
         Some(Document::new(media, document.to_string().into_bytes()))
     };
     Ok(answer(api.documents.get(&table, &name, make).await?, request))
+}
+
+/// What others check our service account tokens by: `/.well-known/openid-configuration` and `/openid/v1/jwks`.
+/// `None` when this server issues none.
+pub fn issuer(api: &Arc<Api>, path: &str) -> Option<Response<Body>> {
+    let issuer = api.auth.issuer()?;
+    let (document, media) = if path == "/openid/v1/jwks" {
+        (issuer.key_set(), "application/jwk-set+json")
+    } else {
+        let document = json!({
+            "issuer": issuer.issuer(),
+            "jwks_uri": format!("https://{}/openid/v1/jwks", server_address(api)),
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+        });
+        (document, JSON)
+    };
+    let mut response = response::json(StatusCode::OK, &document);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    Some(response)
 }
 
 /// The address that `/api` tells clients.
