@@ -122,9 +122,11 @@ impl<'a> Bench<'a> {
         if creates {
             // Lists come next, and their first is of so many.
             self.pod_creates(if lists { self.scope.pods[0] } else { ANY }).await;
+            self.memory(&format!("memory with {} pods", self.pods));
         }
         for &pods in self.scope.pods.iter().filter(|_| lists) {
             self.fill(pods).await;
+            self.memory(&format!("memory with {} pods", self.pods));
             self.lists(pods, "").await;
             self.lists(pods, "?resourceVersion=0").await;
             self.memory(&format!("memory with {} pods, after that", self.pods));
