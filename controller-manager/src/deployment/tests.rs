@@ -112,6 +112,7 @@ impl World {
                     self.tell(Some(text));
                 }
                 Action::Tell { message, .. } => self.tell(Some(message)),
+                Action::CatchUp { .. } => panic!("deployments own what they look at"),
             }
         }
         self.report(&outcome);

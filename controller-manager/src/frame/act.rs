@@ -106,6 +106,7 @@ impl Actor {
                     self.recorder.event_at(about, event_type(warning), reason, message);
                     None
                 }
+                Action::CatchUp { kind, namespace } => self.catch_up(&kind, &namespace).await,
                 Action::Create { kind, namespace, body, count, told } => {
                     self.create(&mut wake, &mut outcome, &kind, &namespace, &body, count, told.as_ref()).await
                 }
@@ -308,16 +309,21 @@ impl Actor {
         }
     }
 
+    /// Waits until the cache shows all that there is of a kind.
+    async fn catch_up(&self, kind: &Kind, namespace: &str) -> Option<Failure> {
+        let cache = self.caches.iter().find(|cache| cache.kind() == kind)?;
+        let present = self.ask(kind, namespace).await;
+        // What has gone since it was listed never shows: so not for ever.
+        let shown = tokio::time::timeout(IN_DOUBT, cache.shows(present)).await;
+        shown.is_err().then(|| unsent(&NotShown))
+    }
+
     /// Waits until the caches show what was written.
     async fn wait(&self, wake: Wake) {
         if let Some((kind, namespace)) = &wake.doubtful
-            && let Some(cache) = self.caches.iter().find(|cache| cache.kind() == kind)
+            && let Some(failure) = self.catch_up(kind, namespace).await
         {
-            let present = self.ask(kind, namespace).await;
-            // What has gone since it was listed never shows: so not for ever.
-            if tokio::time::timeout(IN_DOUBT, cache.shows(present)).await.is_err() {
-                debug!(kind = kind.kind, "the cache does not show all that was listed");
-            }
+            debug!(kind = kind.kind, "{}", failure.message);
         }
         for cache in self.caches.iter() {
             let kind = cache.kind();
@@ -343,6 +349,10 @@ impl Actor {
         }
     }
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("the cache does not show all that was listed")]
+struct NotShown;
 
 fn event_type(warning: bool) -> EventType {
     if warning { EventType::Warning } else { EventType::Normal }

@@ -127,6 +127,14 @@ pub enum Action {
         /// What to tell about it.
         told: Option<Told>,
     },
+    /// Wait until the cache shows all that there is of a kind by now: for what must not rest on a world in which
+    /// others' writes are still missing. What follows from it is decided in the report.
+    CatchUp {
+        /// What.
+        kind: Kind,
+        /// Where; everywhere if empty.
+        namespace: String,
+    },
     /// Tell an Event and do nothing else.
     Tell {
         /// Whom it is about.

@@ -16,7 +16,7 @@ use machinery::queue::Queue;
 use serde::Serialize;
 
 use crate::caches::Caches;
-use crate::frame::{Action, Cached, Controller, Key, Plan, Timestamp};
+use crate::frame::{Action, Cached, Controller, Key, Kind, Outcome, Plan, Timestamp};
 use crate::{owners, pods};
 
 /// A kind that is protected.
@@ -28,6 +28,8 @@ pub trait Protected: Cached + kube::Resource<DynamicType = ()> + Serialize {
 
     /// Its cache.
     fn cache(caches: &Caches) -> &Cache<Self>;
+    /// What may use it, and where. Of all these none may be missing when it is let go.
+    fn users(&self) -> Vec<(Kind, String)>;
     /// Whether somebody uses it.
     fn is_used(&self, caches: &Caches) -> bool;
     /// Adds the objects that may no longer be used after a change of others.
@@ -75,26 +77,54 @@ impl<K: Protected> Controller for Protection<K> {
     fn plan(&self, snapshot: &Snapshot<K>, _now: Timestamp) -> Plan {
         plan(snapshot)
     }
+
+    fn report(&self, snapshot: &Snapshot<K>, outcome: &Outcome, _now: Timestamp) -> Plan {
+        if outcome.failure.is_some() { Plan::default() } else { let_go(snapshot) }
+    }
 }
 
-/// Puts the finalizer on what is to stay, takes it off what may go.
+/// Puts the finalizer on what is to stay; looks once more for users of what may go.
 fn plan<K: Protected>(snapshot: &Snapshot<K>) -> Plan {
-    let mut changed = (*snapshot.object).clone();
+    if may_go(snapshot) {
+        let catch_up = |(kind, namespace)| Action::CatchUp { kind, namespace };
+        return Plan {
+            actions: snapshot.object.users().into_iter().map(catch_up).collect(),
+            ..Plan::default()
+        };
+    }
+    let meta = Metadata::metadata(&*snapshot.object);
+    if meta.deletion_timestamp.is_some() || is_held::<K>(meta) {
+        return Plan::default();
+    }
+    change(&snapshot.object, |finalizers| finalizers.push(K::FINALIZER.to_owned()))
+}
+
+/// Takes the finalizer off what nobody uses.
+fn let_go<K: Protected>(snapshot: &Snapshot<K>) -> Plan {
+    if !may_go(snapshot) {
+        return Plan::default();
+    }
+    change(&snapshot.object, |finalizers| finalizers.retain(|finalizer| finalizer != K::FINALIZER))
+}
+
+fn is_held<K: Protected>(meta: &ObjectMeta) -> bool {
+    meta.finalizers.iter().flatten().any(|finalizer| finalizer == K::FINALIZER)
+}
+
+fn may_go<K: Protected>(snapshot: &Snapshot<K>) -> bool {
+    let meta = Metadata::metadata(&*snapshot.object);
+    meta.deletion_timestamp.is_some() && is_held::<K>(meta) && !snapshot.used
+}
+
+fn change<K: Protected>(object: &Arc<K>, edit: impl FnOnce(&mut Vec<String>)) -> Plan {
+    let mut changed = (**object).clone();
     let meta: &mut ObjectMeta = Metadata::metadata_mut(&mut changed);
     let finalizers = meta.finalizers.get_or_insert_default();
-    let held = finalizers.iter().any(|finalizer| finalizer == K::FINALIZER);
-    match (meta.deletion_timestamp.is_some(), held) {
-        (false, false) => finalizers.push(K::FINALIZER.to_owned()),
-        (true, true) if !snapshot.used => finalizers.retain(|finalizer| finalizer != K::FINALIZER),
-        _ => return Plan::default(),
-    }
+    edit(finalizers);
     if finalizers.is_empty() {
         meta.finalizers = None;
     }
-    Plan {
-        actions: Action::change(&*snapshot.object, &changed, None).into_iter().collect(),
-        ..Plan::default()
-    }
+    Plan { actions: Action::change(&**object, &changed, None).into_iter().collect(), ..Plan::default() }
 }
 
 impl Protected for PersistentVolumeClaim {
@@ -103,6 +133,10 @@ impl Protected for PersistentVolumeClaim {
 
     fn cache(caches: &Caches) -> &Cache<Self> {
         &caches.claims
+    }
+
+    fn users(&self) -> Vec<(Kind, String)> {
+        vec![(Kind::of::<Pod>(), owners::namespace(&self.metadata).to_owned())]
     }
 
     fn is_used(&self, caches: &Caches) -> bool {
@@ -144,6 +178,11 @@ impl Protected for PersistentVolume {
         &caches.volumes
     }
 
+    fn users(&self) -> Vec<(Kind, String)> {
+        // Its own phase says whether it is used.
+        Vec::new()
+    }
+
     fn is_used(&self, _caches: &Caches) -> bool {
         self.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound")
     }
@@ -157,6 +196,13 @@ impl Protected for VolumeAttributesClass {
 
     fn cache(caches: &Caches) -> &Cache<Self> {
         &caches.attributes_classes
+    }
+
+    fn users(&self) -> Vec<(Kind, String)> {
+        vec![
+            (Kind::of::<PersistentVolumeClaim>(), String::new()),
+            (Kind::of::<PersistentVolume>(), String::new()),
+        ]
     }
 
     fn is_used(&self, caches: &Caches) -> bool {

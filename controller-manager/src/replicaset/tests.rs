@@ -59,6 +59,7 @@ fn told(actions: &[Action]) -> Vec<String> {
             format!("owners of {name}: {}", body["metadata"]["ownerReferences"])
         }
         Action::Tell { message, .. } => message.clone(),
+        Action::CatchUp { kind, .. } => format!("all {}", kind.plural),
     };
     actions.iter().map(line).collect()
 }
