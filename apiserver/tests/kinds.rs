@@ -168,6 +168,18 @@ async fn tokens_are_reviewed_for_those_they_are_meant_for() {
         let why = "cannot bind token for serviceaccount to object of type /v1, Kind=ConfigMap";
         assert_eq!((refused.code, refused.body["message"].as_str()), (400, Some(why)));
     }
+    // No other account's pod lends a token its life and name.
+    let pods = "/api/v1/namespaces/default/pods";
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+    assert_eq!(server.send("POST", pods, &pod).await.code, 201);
+    assert_eq!(server.send("POST", accounts, &json!({"metadata": {"name": "robot"}})).await.code, 201);
+    let request = json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p"}}});
+    assert_eq!(server.send("POST", &format!("{account}/token"), &request).await.code, 201);
+    let refused = server.send("POST", &format!("{accounts}/robot/token"), &request).await;
+    let why =
+        "cannot bind token for serviceaccount \"robot\" to pod running with different serviceaccount name.";
+    assert_eq!((refused.code, refused.body["message"].as_str()), (400, Some(why)));
     assert_eq!(review(json!({})).await.code, 400);
     server.stop().await;
 }

@@ -28,7 +28,8 @@ const EXTENDED_SECONDS: i64 = 365 * 24 * 3600;
 /// Issues a token for the service account in the path.
 ///
 /// # Errors
-/// 404 for the account or what the token is to be bound to, 409 for one with another uid, 422.
+/// 404 for the account or what the token is to be bound to, 400 for a pod that runs as another account, 409 for
+/// an object with another uid, 422.
 pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let Some(issuer) = ctx.api.auth.issuer() else {
         return Err(Status::failure(404, "NotFound", "this server issues no service account tokens"));
@@ -111,6 +112,12 @@ async fn bind(ctx: &Ctx, request: &Value, bound: &mut Bound) -> Result<(), Statu
     let (name, uid) = (reference.str_at(&["name"]), reference.str_at(&["uid"]));
     let object = stored(ctx, plural, namespace.as_deref(), name).await?;
     let object = object.ok_or_else(|| Status::not_found(plural, "", name))?;
+    let account = &bound.serviceaccount.name;
+    if plural == "pods" && object.str_at(&["spec", "serviceAccountName"]) != account {
+        return Err(Status::bad_request(format!(
+            "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
+        )));
+    }
     if !uid.is_empty() && uid != object.uid() {
         return Err(Status::conflict(
             plural,
