@@ -66,6 +66,8 @@ pub struct Seats {
 #[derive(Default)]
 struct Level {
     name: String,
+    /// There is no such level any more; whoever is inside goes on.
+    removed: bool,
     limits: Limits,
     taken: u32,
     waiting: usize,
@@ -100,19 +102,20 @@ impl Seats {
         let mut levels = self.levels.lock();
         for level in levels.iter_mut().filter(|l| !wanted.iter().any(|(name, _)| *name == l.name)) {
             // Whoever is inside goes on; nobody is added.
+            level.removed = true;
             level.limits = Limits::default();
         }
         let places = wanted
             .into_iter()
             .map(|(name, limits)| {
-                let gone = |l: &Level| l.limits.seats == 0 && l.taken == 0 && l.waiting == 0;
-                let place =
-                    levels.iter().position(|l| l.name == name).or_else(|| levels.iter().position(gone));
+                let place = levels.iter().position(|l| l.name == name);
+                let place = place.or_else(|| levels.iter().position(Level::is_empty_place));
                 let place = place.unwrap_or_else(|| {
                     levels.push(Level::default());
                     levels.len() - 1
                 });
                 levels[place].name = name;
+                levels[place].removed = false;
                 levels[place].limits = limits;
                 place
             })
@@ -156,9 +159,10 @@ impl Seats {
         }
     }
 
-    /// Name, taken seats and waiting requests of each level.
+    /// Name, taken seats and waiting requests of each level, as long as it is there or somebody is inside.
     pub fn usage(&self) -> Vec<(String, u32, usize)> {
-        self.levels.lock().iter().map(|l| (l.name.clone(), l.taken, l.waiting)).collect()
+        let levels = self.levels.lock();
+        levels.iter().filter(|l| !l.is_empty_place()).map(|l| (l.name.clone(), l.taken, l.waiting)).collect()
     }
 }
 
@@ -188,6 +192,11 @@ impl Drop for Waiting<'_> {
 }
 
 impl Level {
+    /// Whether another level may have this place.
+    fn is_empty_place(&self) -> bool {
+        self.removed && self.taken == 0 && self.waiting == 0
+    }
+
     fn line_up(
         &mut self,
         flow: u64,
@@ -264,8 +273,10 @@ impl Level {
 
 fn may_take(levels: &[Level], level: usize, count: u32) -> bool {
     let own = &levels[level];
-    // A request that wants more than there are is served alone.
-    if own.taken == 0 || own.taken + count <= own.limits.seats {
+    // A request that wants more than there are is served alone. A level without a share has nothing but what it
+    // borrows: it may hold requests back for ever, and upstream means it to. One that was removed lets out who waits.
+    let alone = own.taken == 0 && (own.limits.seats > 0 || own.removed);
+    if alone || own.taken + count <= own.limits.seats {
         return true;
     }
     let over = own.taken + count - own.limits.seats;

@@ -189,6 +189,34 @@ async fn free_seats_are_lent_and_come_back() {
 }
 
 #[tokio::test]
+async fn a_level_without_a_share_lives_on_what_it_borrows() {
+    let seats = Arc::new(Seats::default());
+    let lender = Limits { seats: 1, lendable: 1, ..Limits::default() };
+    let jail = Limits { borrowing: Some(0), queue: queue(2, 2), ..Limits::default() };
+    let places = seats.set(vec![
+        level("lender", lender),
+        level("poor", Limits::default()),
+        level("jail", jail),
+        level("new", Limits { seats: 1, ..Limits::default() }),
+    ]);
+    assert_eq!(places, [0, 1, 2, 3], "each has a place of its own");
+    let borrowed = seats.take(1, 1, 1, LONG).await.unwrap();
+    assert_eq!(seats.take(1, 1, 1, LONG).await.err(), Some(Refusal::NoSeat), "one is all that is lent");
+    drop(borrowed);
+    let mut held = Box::pin(seats.take(2, 1, 1, LONG));
+    assert!(futures::poll!(&mut held).is_pending(), "it may not borrow");
+    // Once the level is removed, who waits is let out; then the place is another's.
+    assert_eq!(seats.set(vec![level("new", Limits { seats: 1, ..Limits::default() })]), [3]);
+    let out = held.await.unwrap();
+    let names = || seats.usage().into_iter().map(|(name, _, _)| name).collect::<Vec<_>>();
+    assert_eq!(names(), ["jail", "new"]);
+    drop(out);
+    assert_eq!(names(), ["new"]);
+    let two = ["new", "other", "third"].map(|name| level(name, Limits::default()));
+    assert_eq!(seats.set(two.into()), [3, 0, 1]);
+}
+
+#[tokio::test]
 async fn wide_requests_take_several_seats() {
     let seats = Arc::new(Seats::default());
     seats.set(vec![level("one", Limits { seats: 3, ..Limits::default() })]);
