@@ -352,6 +352,21 @@ async fn budgets_hold_evictions_back() {
     assert_eq!((early.code, &early.body["details"]["retryAfterSeconds"]), (429, &json!(10)));
     let counts = json!({"status": {"observedGeneration": 1, "disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2}});
     assert_eq!(server.send("PATCH", &format!("{BUDGETS}/web/status"), &counts).await.code, 200);
+    // What is refused is neither counted nor told to the pod.
+    let path = format!("{PODS}/a/eviction");
+    for (options, code) in [
+        (json!({"propagationPolicy": "Sideways"}), 422),
+        (json!({"dryRun": ["Some"]}), 422),
+        (json!({"preconditions": {"uid": "another"}}), 409),
+        (json!({"preconditions": {"resourceVersion": "1"}}), 409),
+    ] {
+        let eviction = json!({"metadata": {"name": "a"}, "deleteOptions": options});
+        assert_eq!(server.send("POST", &path, &eviction).await.code, code, "{options}");
+    }
+    let budget_status = server.get(&format!("{BUDGETS}/web")).await.body["status"].take();
+    assert_eq!(budget_status["disruptionsAllowed"], 1);
+    let conditions = server.get(&format!("{PODS}/a")).await.body["status"]["conditions"].take();
+    assert!(conditions.as_array().unwrap().iter().all(|c| c["type"] != "DisruptionTarget"), "{conditions}");
     assert_eq!(evict("a", "?dryRun=All").await.code, 201);
     assert_eq!(evict("a", "").await.code, 201);
     let gone = server.get(&format!("{PODS}/a")).await.body;

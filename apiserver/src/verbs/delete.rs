@@ -70,7 +70,11 @@ impl DeleteOptions {
         Ok(options)
     }
 
-    fn check(&self) -> Result<(), Status> {
+    /// Refuses options that say what is not known, or contradict each other.
+    ///
+    /// # Errors
+    /// 422.
+    pub fn check(&self) -> Result<(), Status> {
         let mut errors = Errors::default();
         let at = Path::new("propagationPolicy");
         if let Some(policy) = &self.propagation_policy {
@@ -241,7 +245,11 @@ pub async fn delete_object(ctx: &Ctx, name: &str, options: &DeleteOptions) -> Re
     Err(Status::modified(&kind.plural, &kind.group, name))
 }
 
-fn check_preconditions(
+/// Refuses to delete another object than is meant.
+///
+/// # Errors
+/// 409.
+pub fn check_preconditions(
     kind: &Kind,
     name: &str,
     options: &DeleteOptions,

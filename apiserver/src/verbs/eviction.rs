@@ -35,8 +35,8 @@ const COME_AGAIN: u32 = 10;
 /// Evicts a pod.
 ///
 /// # Errors
-/// 400 for an eviction of another pod than the path names, 404, 429 when a budget allows no disruption now, 500 when
-/// several budgets are about the pod.
+/// 400 for an eviction of another pod than the path names, 404, 409 when the pod is not the one meant, 422, 429 when
+/// a budget allows no disruption now, 500 when several budgets are about the pod.
 pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let eviction = body::parse(&ctx.media, &bytes, "Eviction")?;
     if !eviction.name().is_empty() && eviction.name() != ctx.name() {
@@ -48,8 +48,11 @@ pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
             serde_json::from_value(options.clone()).map_err(|e| Status::bad_request(e.to_string()))?
         }
     };
+    options.check()?;
     let dry_run = options.is_dry_run(&ctx);
     let pod = pod(&ctx).await?;
+    // Nothing is counted or told about a pod that is not the one meant.
+    delete::check_preconditions(&ctx.kind, ctx.name(), &options, &pod)?;
     if guarded(&pod) {
         let held = budget_of(&ctx, &pod)?;
         match verdict(held.as_ref(), &pod) {
