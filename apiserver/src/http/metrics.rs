@@ -1,18 +1,19 @@
 //! The server's metrics, under upstream's names.
 
-use std::{sync::atomic::AtomicI64, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use machinery::metrics::{CONTENT_TYPE, Registry, text};
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::Registry,
 };
 
 use super::priority::{Priority, Refused};
 use crate::{
     registry::Table,
-    request::{Target, Verb},
+    request::{ResourcePath, Target, Verb},
     response::{self, Body},
 };
 
@@ -52,20 +53,24 @@ impl Labels {
         }
     }
 
+    fn of_resource(verb: Verb, path: &ResourcePath) -> Self {
+        Self {
+            verb: verb.as_str().to_ascii_uppercase(),
+            group: path.group.clone(),
+            version: path.version.clone(),
+            resource: path.resource.clone(),
+            subresource: path.subresource.clone().unwrap_or_default(),
+        }
+    }
+
     /// Reads the labels off a request.
     pub fn of(method: &Method, target: &Target, watch: bool) -> Self {
         let resource = match target {
-            Target::Resource(path) => Verb::of(method, path, watch).map(|verb| (verb, path.clone())),
+            Target::Resource(path) => Verb::of(method, path, watch).map(|verb| (verb, path)),
             _ => None,
         };
         if let Some((verb, path)) = resource {
-            return Self {
-                verb: verb.as_str().to_ascii_uppercase(),
-                group: path.group,
-                version: path.version,
-                resource: path.resource,
-                subresource: path.subresource.unwrap_or_default(),
-            };
+            return Self::of_resource(verb, path);
         }
         Self {
             verb: match method.as_str() {
@@ -100,10 +105,34 @@ pub struct Metrics {
     requests: Family<Counted, Counter>,
     durations: Durations,
     rejected: Family<Rejected, Counter>,
-    executing: Family<OfLevel, Gauge>,
-    waiting: Family<OfLevel, Gauge>,
-    /// Watches being served.
-    pub watchers: Gauge<i64, AtomicI64>,
+    running: Family<Labels, Gauge>,
+}
+
+/// A watch or another stream that is being served; it counts as such until all its clones are dropped.
+#[derive(Clone)]
+pub struct Running {
+    _counted: Arc<CountedRunning>,
+}
+
+struct CountedRunning(Gauge);
+
+impl Drop for CountedRunning {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Running {
+    /// The response, whose body's end is that of the stream.
+    pub fn until_end_of(self, response: Response<Body>) -> Response<Body> {
+        response.map(|body| {
+            let with_running = move |frame| {
+                let _still = &self;
+                frame
+            };
+            body.map_frame(with_running).boxed_unsync()
+        })
+    }
 }
 
 fn buckets() -> Histogram {
@@ -114,26 +143,15 @@ fn buckets() -> Histogram {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::default();
+        let mut registry = machinery::metrics::registry();
         let requests = Family::<Counted, Counter>::default();
         let durations: Durations = Family::new_with_constructor(buckets);
-        let watchers = Gauge::default();
         let rejected = Family::<Rejected, Counter>::default();
-        let (executing, waiting) = (Family::<OfLevel, Gauge>::default(), Family::<OfLevel, Gauge>::default());
+        let running = Family::<Labels, Gauge>::default();
         registry.register(
             "apiserver_flowcontrol_rejected_requests",
             "Requests refused for want of seats",
             rejected.clone(),
-        );
-        registry.register(
-            "apiserver_flowcontrol_current_executing_seats",
-            "Seats taken by requests that are served",
-            executing.clone(),
-        );
-        registry.register(
-            "apiserver_flowcontrol_current_inqueue_requests",
-            "Requests that wait for seats",
-            waiting.clone(),
         );
         registry.register("apiserver_request", "Requests by verb, resource and code", requests.clone());
         registry.register(
@@ -141,8 +159,12 @@ impl Default for Metrics {
             "Time to answer by verb and resource",
             durations.clone(),
         );
-        registry.register("apiserver_longrunning_requests", "Watches being served", watchers.clone());
-        Self { registry, requests, durations, rejected, executing, waiting, watchers }
+        registry.register(
+            "apiserver_longrunning_requests",
+            "Watches and other streams being served",
+            running.clone(),
+        );
+        Self { registry, requests, durations, rejected, running }
     }
 }
 
@@ -165,28 +187,51 @@ impl Metrics {
         self.rejected.get_or_create(&labels).inc();
     }
 
+    /// Counts a request that lasts.
+    pub fn long_running(&self, verb: Verb, path: &ResourcePath) -> Running {
+        let gauge = self.running.get_or_create(&Labels::of_resource(verb, path)).clone();
+        gauge.inc();
+        Running { _counted: Arc::new(CountedRunning(gauge)) }
+    }
+
     /// `/metrics`.
     pub fn render(&self, priority: &Priority) -> Response<Body> {
-        for (level, taken, waiting) in priority.usage() {
-            let labels = OfLevel { priority_level: level };
-            self.executing.get_or_create(&labels).set(taken.into());
-            self.waiting.get_or_create(&labels).set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        }
-        let mut text = String::new();
-        if encode(&mut text, &self.registry).is_err() {
-            return response::text(StatusCode::INTERNAL_SERVER_ERROR, "cannot render metrics\n");
-        }
+        let text = text(&self.registry) + &text(&of_levels(priority));
         let mut response = response::text(StatusCode::OK, text);
-        let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         response
     }
 }
 
+/// What goes on in the priority levels that there are at this moment.
+fn of_levels(priority: &Priority) -> Registry {
+    let (executing, waiting) = (Family::<OfLevel, Gauge>::default(), Family::<OfLevel, Gauge>::default());
+    for (level, taken, waits) in priority.usage() {
+        let labels = OfLevel { priority_level: level };
+        executing.get_or_create(&labels).set(taken.into());
+        waiting.get_or_create(&labels).set(i64::try_from(waits).unwrap_or(i64::MAX));
+    }
+    let mut registry = Registry::default();
+    registry.register(
+        "apiserver_flowcontrol_current_executing_seats",
+        "Seats taken by requests that are served",
+        executing,
+    );
+    registry.register(
+        "apiserver_flowcontrol_current_inqueue_requests",
+        "Requests that wait for seats",
+        waiting,
+    );
+    registry
+}
+
 #[cfg(test)]
 mod tests {
+    use api::kinds::flow_control;
+    use bytes::Bytes;
+
     use super::*;
-    use crate::{registry::Registry, request};
+    use crate::{http::priority::InFlight, registry::Registry, request};
 
     #[test]
     fn nobody_makes_labels_up() {
@@ -200,5 +245,38 @@ mod tests {
         assert_eq!(labels("/api/v1/namespaces/d/pods/x/anything"), "GET /");
         assert_eq!(labels("/apis/made/up/things"), "LIST /");
         assert_eq!(labels("/healthz"), "GET /");
+    }
+
+    fn lines(metrics: &Metrics, priority: &Priority, name: &str) -> Vec<String> {
+        let body = metrics.render(priority).into_body().collect();
+        let bytes = futures::FutureExt::now_or_never(body).expect("it is there").expect("it is whole");
+        let text = String::from_utf8(bytes.to_bytes().to_vec()).expect("it is text");
+        text.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn what_lasts_is_counted_as_long_as_it_lasts() {
+        let (metrics, priority) = (Metrics::default(), Priority::new(InFlight::default()));
+        let Target::Resource(path) = request::parse("/api/v1/pods") else { panic!("a resource") };
+        let now = || lines(&metrics, &priority, "apiserver_longrunning_requests{");
+        assert_eq!(now(), [""; 0]);
+        let [one, other] = [(); 2].map(|()| metrics.long_running(Verb::Watch, &path));
+        let labels = r#"{verb="WATCH",group="",version="v1",resource="pods",subresource=""}"#;
+        let answer = one.until_end_of(response::text(StatusCode::OK, Bytes::from_static(b"x")));
+        assert_eq!(now(), [format!("apiserver_longrunning_requests{labels} 2")]);
+        drop((answer, other));
+        assert_eq!(now(), [format!("apiserver_longrunning_requests{labels} 0")]);
+    }
+
+    #[test]
+    fn a_level_that_went_is_not_told_of() {
+        let (metrics, priority) = (Metrics::default(), Priority::new(InFlight::default()));
+        let name = r#"apiserver_flowcontrol_current_executing_seats{priority_level="node-high"}"#;
+        assert_eq!(lines(&metrics, &priority, name), [format!("{name} 0")]);
+        let (levels, schemas) = flow_control::bootstrap();
+        let rest: Vec<_> = levels.into_iter().filter(|l| l["metadata"]["name"] != "node-high").collect();
+        priority.set(&rest, &schemas);
+        assert_eq!(lines(&metrics, &priority, name), [""; 0]);
+        assert_eq!(lines(&metrics, &priority, "process_open_fds ").len(), 1);
     }
 }

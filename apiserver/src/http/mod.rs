@@ -322,7 +322,10 @@ async fn read(ctx: Ctx, verb: Verb) -> Result<Response<Body>, Status> {
     match (verb, ctx.path.subresource.as_deref()) {
         (_, Some("scale")) => scale(ctx, Verb::Get, Bytes::new()).await,
         (Verb::List, None) => verbs::list::list(ctx).await,
-        (Verb::Watch, None) => verbs::watch::watch(ctx).await,
+        (Verb::Watch, None) => {
+            let running = ctx.api.metrics.long_running(verb, &ctx.path);
+            Ok(running.until_end_of(verbs::watch::watch(ctx).await?))
+        }
         _ => verbs::read::get(ctx).await,
     }
 }

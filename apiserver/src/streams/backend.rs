@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Api,
+    http::metrics::Running,
     response::{self, Body},
 };
 
@@ -39,12 +40,19 @@ pub struct Backend {
     tls: Option<Arc<ClientConfig>>,
     tasks: Tasks,
     stop: CancellationToken,
+    /// What counts the request that is passed on.
+    running: Option<Running>,
 }
 
 impl Backend {
     /// A backend behind TCP, or TLS with this configuration.
     pub fn new(api: &Api, host: String, port: u16, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { host, port, tls, tasks: api.tasks.clone(), stop: api.stop.clone() }
+        Self { host, port, tls, tasks: api.tasks.clone(), stop: api.stop.clone(), running: None }
+    }
+
+    /// The same; what is passed on counts as running until it is over.
+    pub fn counted(self, running: Running) -> Self {
+        Self { running: Some(running), ..self }
     }
 
     /// Host and port as a URL has them.
@@ -99,8 +107,9 @@ impl Backend {
     /// A backend's body, streamed through. When the backend breaks off so does the answer; when the server stops it
     /// has some moments to come to its end, which a log that is followed never does.
     pub fn through(&self, body: Incoming) -> Body {
-        let stop = self.stop.clone();
+        let (stop, running) = (self.stop.clone(), self.running.clone());
         let over = async move {
+            let _still = running;
             stop.cancelled_owned().await;
             tokio::time::sleep(LAST_MOMENTS).await;
         };
@@ -113,7 +122,9 @@ impl Backend {
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *response.headers_mut() = answer.headers().clone();
         let (backend, stop) = (hyper::upgrade::on(&mut answer), self.stop.clone());
+        let running = self.running.clone();
         self.tasks.spawn_scoped("stream", async move {
+            let _still = running;
             let (Ok(client), Ok(backend)) = tokio::join!(client, backend) else { return };
             let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
             tokio::select! {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::backend::{Backend, Outgoing};
 use crate::{
     Api,
+    http::metrics::Running,
     request::Verb,
     response::Body,
     verbs::{Ctx, read},
@@ -22,7 +23,12 @@ const KUBELET_PORT: u16 = 10250;
 ///
 /// # Errors
 /// 400 without a clear container, 404 without a pod, 500 and 503 when the kubelet does not answer.
-pub async fn serve(ctx: Ctx, verb: Verb, request: Request<Incoming>) -> Result<Response<Body>, Status> {
+pub async fn serve(
+    ctx: Ctx,
+    verb: Verb,
+    running: Running,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Status> {
     let subresource = ctx.path.subresource.clone().unwrap_or_default();
     if !matches!(verb, Verb::Get | Verb::Create) {
         return Err(Status::method_not_allowed());
@@ -34,7 +40,7 @@ pub async fn serve(ctx: Ctx, verb: Verb, request: Request<Incoming>) -> Result<R
     if node.is_empty() {
         return Err(Status::bad_request(format!("pod {} does not have a host assigned", pod.name())));
     }
-    let kubelet = of_node(&ctx.api, node)?;
+    let kubelet = of_node(&ctx.api, node)?.counted(running);
     if subresource == "log" {
         return get(&kubelet, &target).await;
     }

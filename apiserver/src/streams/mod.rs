@@ -34,8 +34,9 @@ pub fn is_proxy(kind: &Kind, subresource: Option<&str>) -> bool {
 /// # Errors
 /// As [`kubelet::serve`] and [`proxy::serve`].
 pub async fn serve(ctx: Ctx, verb: Verb, request: Request<Incoming>) -> Result<Response<Body>, Status> {
+    let running = ctx.api.metrics.long_running(verb, &ctx.path);
     if is_proxy(&ctx.kind, ctx.path.subresource.as_deref()) {
-        return proxy::serve(ctx, request).await;
+        return proxy::serve(ctx, running, request).await;
     }
-    kubelet::serve(ctx, verb, request).await
+    kubelet::serve(ctx, verb, running, request).await
 }

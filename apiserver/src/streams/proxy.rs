@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::{backend::Backend, kubelet};
 use crate::{
     Api,
-    http::Peer,
+    http::{Peer, metrics::Running},
     response::{self, Body},
     verbs::{Ctx, store_failed},
     watch_cache::Scope,
@@ -30,9 +30,9 @@ use crate::{
 ///
 /// # Errors
 /// 400 for a name or address that makes no sense, 404 for an object that is not there, 503 when nobody answers.
-pub async fn serve(ctx: Ctx, request: Request<Incoming>) -> Result<Response<Body>, Status> {
+pub async fn serve(ctx: Ctx, running: Running, request: Request<Incoming>) -> Result<Response<Body>, Status> {
     ctx.api.cache.fresh().await.map_err(store_failed)?;
-    let backend = find(&ctx)?;
+    let backend = find(&ctx)?.counted(running);
     let upgrade = request.headers().contains_key(header::UPGRADE);
     let bare = ctx.path.rest.is_none();
     if bare && !upgrade && matches!(*request.method(), Method::GET | Method::HEAD) {
