@@ -22,6 +22,8 @@ pub fn init(args: &CommonArgs) {
     let already_set = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would tell standard error that standard error takes nothing (a full disk), and panic.
+        .log_internal_errors(false)
         .event_format(Klog)
         .try_init()
         .is_err();
@@ -132,6 +134,23 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_stops_nobody() {
+        const INSIDE: &str = "SKIFF_TEST_LOGS_TO_FULL_DISK";
+        if std::env::var_os(INSIDE).is_some() {
+            init(&CommonArgs { cluster: "full".to_owned(), verbosity: 1 });
+            return tracing::error!("nobody hears this");
+        }
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "logging::tests::a_full_disk_stops_nobody"])
+            .env(INSIDE, "1")
+            .stdout(std::process::Stdio::null())
+            .stderr(full)
+            .status();
+        assert!(status.unwrap().success());
+    }
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot read the file")]

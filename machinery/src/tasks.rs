@@ -157,9 +157,10 @@ impl Tasks {
 
 impl Shared {
     fn fail(&self, error: anyhow::Error) {
-        tracing::error!(error = format!("{error:#}"), "Stopping because of a failed task");
+        let words = format!("{error:#}");
         self.failure.lock().get_or_insert(error);
         self.stop.cancel();
+        tracing::error!(error = words, "Stopping because of a failed task");
     }
 }
 

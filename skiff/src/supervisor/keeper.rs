@@ -120,7 +120,12 @@ async fn start(
         let status = child.wait().context("cannot wait for a daemon")?;
         anyhow::bail!("it ended at once with {status}");
     };
-    Record::new(process, restarts).write(record_path)?;
+    if let Err(error) = Record::new(process, restarts).write(record_path) {
+        // Without a record nobody would find it again, and start a second one beside it.
+        child.kill().context("cannot end a daemon that cannot be recorded")?;
+        child.wait().context("cannot wait for a daemon")?;
+        return Err(error);
+    }
     tracing::info!(daemon = daemon.name, pid, "Started");
     Ok(process)
 }
