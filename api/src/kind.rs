@@ -202,6 +202,11 @@ pub trait Rules: Send + Sync {
         false
     }
 
+    /// Whether an update of what is not there creates it.
+    fn creates_on_update(&self) -> bool {
+        false
+    }
+
     /// Resets what a client may not set at creation (beyond status, which the path itself resets).
     fn prepare_create(&self, object: &mut Value);
 
@@ -253,6 +258,9 @@ pub trait Strategy: Send + Sync + 'static {
     /// Whether a client may set the status when it creates an object although the kind has a `status`
     /// subresource.
     const STATUS_AT_CREATION: bool = false;
+
+    /// See [`Rules::creates_on_update`].
+    const CREATES_ON_UPDATE: bool = false;
 
     /// Keeps in the value what its type would lose on reading (missing or empty).
     fn before_reading(&self, _value: &mut Value) {}
@@ -488,6 +496,10 @@ impl<S: Strategy> Rules for Typed<S> {
 
     fn status_at_creation(&self) -> bool {
         S::STATUS_AT_CREATION
+    }
+
+    fn creates_on_update(&self) -> bool {
+        S::CREATES_ON_UPDATE
     }
 
     fn prepare_create(&self, object: &mut Value) {

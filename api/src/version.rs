@@ -208,6 +208,10 @@ impl Rules for Converted {
         self.hub.status_at_creation()
     }
 
+    fn creates_on_update(&self) -> bool {
+        self.hub.creates_on_update()
+    }
+
     fn prepare_create(&self, object: &mut Value) {
         let mut stored = self.hub(object);
         self.hub.prepare_create(&mut stored);

@@ -91,12 +91,8 @@ impl Allocation {
         this.claim_address(ctx, object, had_address)?;
         this.claim_ports(ctx, object, &had_ports)?;
         let (address, ports) = (address_of(object), ports_of(object));
-        if let Some(gone) = had_address.filter(|a| Some(*a) != address) {
-            this.release_key(ctx, format!("{ADDRESSES}{gone}")).await?;
-        }
-        for gone in had_ports.difference(&ports) {
-            this.release_key(ctx, format!("{NODE_PORTS}{gone}")).await?;
-        }
+        let gone = had_address.filter(|a| Some(*a) != address);
+        this.give_back(ctx, object, gone, had_ports.difference(&ports)).await?;
         Ok(this)
     }
 
@@ -110,18 +106,24 @@ impl Allocation {
         }
         self.claims.clear();
         self.releases.clear();
-        if let Some(address) = address_of(object) {
-            self.release_key(ctx, format!("{ADDRESSES}{address}")).await?;
-        }
-        for port in ports_of(object) {
-            self.release_key(ctx, format!("{NODE_PORTS}{port}")).await?;
-        }
-        Ok(())
+        self.give_back(ctx, object, address_of(object), &ports_of(object)).await
     }
 
-    async fn release_key(&mut self, ctx: &Ctx, key: String) -> Result<(), Status> {
-        if let Some(found) = ctx.api.store.get(&key).await.map_err(store_failed)? {
-            self.releases.push(Op::delete(key, found.revision));
+    /// Gives back what is the service's; what another one holds stays.
+    async fn give_back(
+        &mut self,
+        ctx: &Ctx,
+        service: &Value,
+        address: Option<Ipv4Addr>,
+        ports: impl IntoIterator<Item = &u16>,
+    ) -> Result<(), Status> {
+        let keys = address.map(|ip| format!("{ADDRESSES}{ip}")).into_iter();
+        for key in keys.chain(ports.into_iter().map(|port| format!("{NODE_PORTS}{port}"))) {
+            let Some(found) = ctx.api.store.get(&key).await.map_err(store_failed)? else { continue };
+            let holder: Value = serde_json::from_slice(&found.value).map_err(Status::internal)?;
+            if is_held_by(&holder, service) {
+                self.releases.push(Op::delete(key, found.revision));
+            }
         }
         Ok(())
     }
@@ -308,6 +310,14 @@ fn refuse(ctx: &Ctx, service: &Value, what: &What, article: &str, why: &str) -> 
         }
     }
     ctx.invalid(service.name(), &errors)
+}
+
+/// Whether what stands behind a taken address or port names this service.
+fn is_held_by(holder: &Value, service: &Value) -> bool {
+    let (namespace, name) = (service.namespace(), service.name());
+    let parent = |field: &str| holder.str_at(&["spec", "parentRef", field]);
+    holder.str_at(&["service"]) == format!("{namespace}/{name}")
+        || (parent("namespace") == namespace && parent("name") == name)
 }
 
 fn ip_address(ip: Ipv4Addr, namespace: &str, name: &str) -> Value {

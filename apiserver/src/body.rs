@@ -54,6 +54,23 @@ pub fn parse(media: &str, bytes: &[u8], expected: &str) -> Result<Value, Status>
     Ok(value)
 }
 
+/// Parses the body of a subresource that has a kind of its own, which the body names or leaves out.
+///
+/// # Errors
+/// As [`parse`], and 400 for an object of another kind.
+pub fn parse_kind(media: &str, bytes: &[u8], versions: &[&str], kind: &str) -> Result<Value, Status> {
+    let object = parse(media, bytes, kind)?;
+    let (version, named) = (object.str_at(&["apiVersion"]), object.str_at(&["kind"]));
+    if (version.is_empty() || versions.contains(&version)) && (named.is_empty() || named == kind) {
+        return Ok(object);
+    }
+    let named = if named.is_empty() { kind } else { named };
+    Err(Status::bad_request(format!(
+        "{named} in version {version:?} cannot be handled as a {kind}: converting ({version}.{named}) to ({}.{kind}): unknown conversion",
+        versions.first().unwrap_or(&"")
+    )))
+}
+
 /// Parses a body as an object of a kind; its unknown and duplicate fields are added to `problems`.
 fn parse_as(kind: &Kind, media: &str, bytes: &[u8], problems: &mut Vec<String>) -> Result<Value, Status> {
     let root = kind.object_type();

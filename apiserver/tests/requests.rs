@@ -204,3 +204,103 @@ async fn options_are_checked_before_anything_happens() {
     assert_eq!(server.send("DELETE", &format!("{MAPS}/a"), &options).await.code, 200);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn some_kinds_are_created_by_an_update() {
+    let server = Server::start().await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let lease = json!({"metadata": {"name": "a"}, "spec": {"holderIdentity": "me"}});
+    let made = server.send("PUT", &format!("{leases}/a"), &lease).await;
+    assert_eq!((made.code, &made.body["spec"]["holderIdentity"]), (201, &json!("me")));
+    assert_eq!(server.send("PUT", &format!("{leases}/a"), &lease).await.code, 200);
+    // Whoever means a certain lease does not mean a new one, and most kinds are made by POST only.
+    let certain = json!({"metadata": {"name": "b", "uid": "u"}});
+    assert_eq!(server.send("PUT", &format!("{leases}/b"), &certain).await.code, 404);
+    let map = json!({"metadata": {"name": "a"}});
+    assert_eq!(server.send("PUT", &format!("{MAPS}/a"), &map).await.code, 404);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_subresource_takes_its_own_kind_only() {
+    let server = Server::start().await;
+    let sets = "/apis/apps/v1/namespaces/default/replicasets";
+    let labels = json!({"a": "b"});
+    let template =
+        json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let set = json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "s"},
+        "spec": {"replicas": 3, "selector": {"matchLabels": labels}, "template": template},
+    });
+    assert_eq!(server.send("POST", sets, &set).await.code, 201);
+    let refused = server.send("PUT", &format!("{sets}/s/scale"), &set).await;
+    let why = "ReplicaSet in version \"apps/v1\" cannot be handled as a Scale: converting (apps/v1.ReplicaSet) to (autoscaling/v1.Scale): unknown conversion";
+    assert_eq!((refused.code, refused.body["message"].as_str()), (400, Some(why)));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_ends_gives_back_what_it_had_and_nothing_else() {
+    let server = Server::start().await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = |name: &str, port: i64, extra: Value| {
+        let mut metadata = json!({"name": name});
+        metadata.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        json!({
+            "metadata": metadata,
+            "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]},
+        })
+    };
+    let held = json!({"finalizers": ["a.example/b"]});
+    assert_eq!(server.send("POST", services, &service("a", 30_001, held)).await.code, 201);
+    assert_eq!(server.send("POST", services, &service("b", 30_002, json!({}))).await.code, 201);
+    server.send("DELETE", &format!("{services}/a"), &json!({})).await;
+    let going = server.get(&format!("{services}/a")).await.body;
+    let mut last = going.clone();
+    last["metadata"].as_object_mut().unwrap().remove("finalizers");
+    last["spec"]["ports"][0]["nodePort"] = json!(30_002);
+    server.send("PUT", &format!("{services}/a"), &last).await;
+    let free = server.send("POST", services, &service("c", 30_001, json!({}))).await.code;
+    let taken = server.send("POST", services, &service("d", 30_002, json!({}))).await.code;
+    let there = server.get(&format!("{services}/a")).await.code;
+    // Either the change was refused, and all is as it was, or the service is gone with its own port.
+    assert!(matches!((there, free, taken), (404, 201, 422) | (200, 422, 422)), "{there} {free} {taken}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_of_zero_seconds_goes_on() {
+    let server = Server::start().await;
+    let (path, map) = (format!("{MAPS}?watch=true&timeoutSeconds=0"), json!({"metadata": {"name": "a"}}));
+    let (events, _written) =
+        tokio::join!(harness::events(&server, &path, 1), server.send("POST", MAPS, &map));
+    assert_eq!(events[0]["object"]["metadata"]["name"], "a");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_revision_that_is_none_is_no_precondition_to_leave_out() {
+    let server = Server::start().await;
+    server.send("POST", MAPS, &json!({"metadata": {"name": "a"}})).await;
+    let patch = json!({"metadata": {"resourceVersion": "abc"}, "data": {"a": "b"}});
+    let refused = server.send("PATCH", &format!("{MAPS}/a"), &patch).await;
+    assert!((400..500).contains(&refused.code), "{}", refused.code);
+    assert!(server.get(&format!("{MAPS}/a")).await.body.get("data").is_none());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_at_a_revision_is_of_that_revision() {
+    let server = Server::start().await;
+    server.send("POST", MAPS, &json!({"metadata": {"name": "a"}})).await;
+    let then = server.get(MAPS).await.body["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    server.send("POST", MAPS, &json!({"metadata": {"name": "b"}})).await;
+    let count = async |query: String| {
+        let list = server.get(&format!("{MAPS}?resourceVersion={then}{query}")).await.body;
+        list["items"].as_array().unwrap().len()
+    };
+    assert_eq!(count("&limit=500".into()).await, 1);
+    assert_eq!(count("&limit=500&resourceVersionMatch=NotOlderThan".into()).await, 2);
+    assert_eq!(count(String::new()).await, 2);
+    server.stop().await;
+}

@@ -21,6 +21,8 @@ pub struct EndpointsRules;
 impl Strategy for EndpointsRules {
     type Object = Endpoints;
 
+    const CREATES_ON_UPDATE: bool = true;
+
     fn default(&self, endpoints: &mut Endpoints) {
         absent_when_zero(&mut endpoints.subsets);
         for subset in endpoints.subsets.iter_mut().flatten() {

@@ -89,6 +89,8 @@ impl Convert for Renamed {
 impl Strategy for NewEvents {
     type Object = new::Event;
 
+    const CREATES_ON_UPDATE: bool = true;
+
     fn default(&self, event: &mut new::Event) {
         event.deprecated_source.get_or_insert_default();
         event.regarding.get_or_insert_default();
@@ -106,6 +108,8 @@ impl Strategy for NewEvents {
 
 impl Strategy for Events {
     type Object = Event;
+
+    const CREATES_ON_UPDATE: bool = true;
 
     fn default(&self, event: &mut Event) {
         set(&mut event.reporting_component, "");

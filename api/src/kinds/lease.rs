@@ -17,6 +17,8 @@ pub struct Leases;
 impl Strategy for Leases {
     type Object = Lease;
 
+    const CREATES_ON_UPDATE: bool = true;
+
     fn default(&self, lease: &mut Lease) {
         lease.spec.get_or_insert_default();
     }

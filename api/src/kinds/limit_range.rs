@@ -25,6 +25,8 @@ type List = Option<BTreeMap<String, Wire>>;
 impl Strategy for LimitRanges {
     type Object = LimitRange;
 
+    const CREATES_ON_UPDATE: bool = true;
+
     fn default(&self, range: &mut LimitRange) {
         for item in &mut range.spec.get_or_insert_default().limits {
             for list in [

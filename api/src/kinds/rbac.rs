@@ -87,6 +87,8 @@ fn policy_rules(rules: Option<&Vec<PolicyRule>>, namespaced: bool, errors: &mut 
 
 impl Strategy for Roles {
     type Object = Role;
+
+    const CREATES_ON_UPDATE: bool = true;
     const NAME_RULE: NameRule = NameRule::PathSegment;
 
     fn default(&self, role: &mut Role) {
@@ -112,6 +114,8 @@ impl Strategy for Roles {
 
 impl Strategy for ClusterRoles {
     type Object = ClusterRole;
+
+    const CREATES_ON_UPDATE: bool = true;
     const NAME_RULE: NameRule = NameRule::PathSegment;
 
     fn default(&self, role: &mut ClusterRole) {
@@ -265,6 +269,8 @@ fn binding_cells(binding: &Value, now: Timestamp) -> Vec<Value> {
 
 impl Strategy for RoleBindings {
     type Object = RoleBinding;
+
+    const CREATES_ON_UPDATE: bool = true;
     const NAME_RULE: NameRule = NameRule::PathSegment;
 
     fn default(&self, b: &mut RoleBinding) {
@@ -291,6 +297,8 @@ impl Strategy for RoleBindings {
 
 impl Strategy for ClusterRoleBindings {
     type Object = ClusterRoleBinding;
+
+    const CREATES_ON_UPDATE: bool = true;
     const NAME_RULE: NameRule = NameRule::PathSegment;
 
     fn default(&self, b: &mut ClusterRoleBinding) {

@@ -21,6 +21,8 @@ pub struct RuntimeClasses;
 impl Strategy for RuntimeClasses {
     type Object = RuntimeClass;
 
+    const CREATES_ON_UPDATE: bool = true;
+
     fn default(&self, class: &mut RuntimeClass) {
         if let Some(overhead) = &mut class.overhead {
             canonical_list(&mut overhead.pod_fixed);

@@ -32,9 +32,14 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
     let mut warnings = decoded.warnings;
     let created = create_object(&ctx, decoded.object, Tracking::Update, &mut warnings).await?;
-    let mut response = ctx.answer(StatusCode::CREATED, &created);
-    response::warn(&mut response, &warnings);
-    Ok(response)
+    Ok(respond(&ctx, &created, &warnings))
+}
+
+/// The answer to whoever has created an object.
+pub fn respond(ctx: &Ctx, created: &Value, warnings: &[String]) -> Response<Body> {
+    let mut response = ctx.answer(StatusCode::CREATED, created);
+    response::warn(&mut response, warnings);
+    response
 }
 
 /// Creates one object; also used by the parts of the server that make objects themselves.

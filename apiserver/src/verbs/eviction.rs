@@ -38,7 +38,7 @@ const COME_AGAIN: u32 = 10;
 /// 400 for an eviction of another pod than the path names, 404, 409 when the pod is not the one meant, 422, 429 when
 /// a budget allows no disruption now, 500 when several budgets are about the pod.
 pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
-    let eviction = body::parse(&ctx.media, &bytes, "Eviction")?;
+    let eviction = body::parse_kind(&ctx.media, &bytes, &["policy/v1", "policy/v1beta1"], "Eviction")?;
     if !eviction.name().is_empty() && eviction.name() != ctx.name() {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }

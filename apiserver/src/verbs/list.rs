@@ -158,12 +158,17 @@ pub async fn select(ctx: &Ctx) -> Result<Listed, Status> {
     if token.is_some() && !matches!(ctx.query.resource_version.as_str(), "" | "0") {
         return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
     }
-    let snapshot = match (&token, ctx.query.version_match.as_deref(), ctx.query.revision()?) {
+    // With a limit and nothing said about the match, a revision means itself: pages have been read so for long.
+    let exact = match ctx.query.version_match.as_deref() {
+        Some(said) => said == query::EXACT,
+        None => ctx.query.limit > 0,
+    };
+    let snapshot = match (&token, exact, ctx.query.revision()?.filter(|revision| *revision > 0)) {
         (Some(token), _, _) => {
             wait_for(ctx, token.rv).await?;
             at(ctx, token.rv).await?.ok_or_else(|| expired_token(ctx, token))?
         }
-        (None, Some(query::EXACT), Some(revision)) => {
+        (None, true, Some(revision)) => {
             wait_for(ctx, revision).await?;
             at(ctx, revision).await?.ok_or_else(|| {
                 Status::expired(format!(

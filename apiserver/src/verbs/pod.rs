@@ -24,7 +24,7 @@ fn created() -> Response<Body> {
 /// # Errors
 /// 409 when the pod has a node or is being deleted, 500 for a binding without a target.
 pub async fn bind(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
-    let binding = body::parse(&ctx.media, &bytes, "Binding")?;
+    let binding = body::parse_kind(&ctx.media, &bytes, &["v1"], "Binding")?;
     let name = ctx.path.name.clone().unwrap_or_else(|| binding.name().to_owned());
     let mut ctx = ctx;
     ctx.path.name = Some(name.clone());

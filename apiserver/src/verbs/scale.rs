@@ -79,7 +79,7 @@ pub async fn serve(ctx: Ctx, verb: Verb, paths: &ScalePaths, bytes: Bytes) -> Re
             return Ok(response::json(StatusCode::OK, &view(paths, &ctx.value(&object)?)));
         }
         Verb::Update => {
-            let scale = body::parse(&ctx.media, &bytes, "Scale")?;
+            let scale = body::parse_kind(&ctx.media, &bytes, &["autoscaling/v1"], "Scale")?;
             if !scale.name().is_empty() && scale.name() != ctx.name() {
                 return Err(Status::bad_request(format!(
                     "the name of the object ({}) does not match the name on the URL ({})",

@@ -34,7 +34,7 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let Some(issuer) = ctx.api.auth.issuer() else {
         return Err(Status::failure(404, "NotFound", "this server issues no service account tokens"));
     };
-    let mut request = body::parse(&ctx.media, &bytes, "TokenRequest")?;
+    let mut request = body::parse_kind(&ctx.media, &bytes, &["authentication.k8s.io/v1"], "TokenRequest")?;
     // Only a spec of the right form is worked on below.
     serde_json::from_value::<Option<TokenRequestSpec>>(request["spec"].clone()).map_err(|why| {
         Status::bad_request(format!(

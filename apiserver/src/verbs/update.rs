@@ -65,8 +65,15 @@ pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     }
     check_address(&ctx, &mut given)?;
     let expected = Expected::of(&given)?;
-    let updated = write(&ctx, part(&ctx), expected, &mut warnings, |_| Ok(given.clone())).await?;
-    Ok(respond(&ctx, updated, &warnings))
+    let may_create = ctx.kind.rules.creates_on_update() && part(&ctx) == Part::Main && expected.uid.is_none();
+    match write(&ctx, part(&ctx), expected, &mut warnings, |_| Ok(given.clone())).await {
+        Err(refusal) if may_create && refusal.reason == "NotFound" => {
+            given.metadata_mut().remove("resourceVersion");
+            let created = create::create_object(&ctx, given, Tracking::Update, &mut warnings).await?;
+            Ok(create::respond(&ctx, &created, &warnings))
+        }
+        updated => Ok(respond(&ctx, updated?, &warnings)),
+    }
 }
 
 /// `PATCH` of an object or a subresource of it, in any of the four forms.
@@ -145,9 +152,7 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
                 return Err(nameless(&ctx));
             }
             let created = create::create_object(&ctx, fresh, Tracking::Done, &mut warnings).await?;
-            let mut response = ctx.answer(StatusCode::CREATED, &created);
-            response::warn(&mut response, &warnings);
-            Ok(response)
+            Ok(create::respond(&ctx, &created, &warnings))
         }
         Err(s) => Err(s),
         Ok(updated) => Ok(respond(&ctx, updated, &warnings)),
@@ -301,7 +306,7 @@ pub async fn write_with(
             continue;
         }
         if finished {
-            allocation.release(ctx, &new).await?;
+            allocation.release(ctx, &old).await?;
         }
         let revision = match commit(ctx, &current, &mut new, bytes, finished, &mut allocation).await? {
             Ok(revision) => revision,
@@ -414,7 +419,7 @@ async fn next_state(
     {
         new = apply::track_update(versions, Some(old), new, &options);
     }
-    if let Ok(Expected { revision: Some(sent), .. }) = Expected::of(&new)
+    if let Some(sent) = Expected::of(&new)?.revision
         && old.resource_version() != sent.to_string()
     {
         return Err(Status::modified(&kind.plural, &kind.group, ctx.name()));

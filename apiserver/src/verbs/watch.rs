@@ -61,8 +61,8 @@ pub async fn watch(ctx: Ctx) -> Result<Response<Body>, Status> {
         Some(Arc::new(move |object: &CachedObject| filter.matches(object)))
     };
     let watcher = ctx.resource.watch(from, ctx.scope(), keep);
-    let timeout =
-        ctx.query.timeout_seconds.unwrap_or_else(|| rand::rng().random_range(MIN_TIMEOUT..2 * MIN_TIMEOUT));
+    let asked = ctx.query.timeout_seconds.filter(|seconds| *seconds > 0);
+    let timeout = asked.unwrap_or_else(|| rand::rng().random_range(MIN_TIMEOUT..2 * MIN_TIMEOUT));
     let timeout = timeout.min(MAX_TIMEOUT);
     let frames = match watcher {
         Ok(watcher) => {
@@ -183,15 +183,18 @@ impl Render {
                 line.clone()
             }
             WatchEvent::Object { verb, object, .. } if self.form == Form::Object => {
-                let bytes = shown(&self.kind, object).unwrap_or_default();
-                [verb.head(), &bytes, TAIL].concat().into()
+                match shown(&self.kind, object) {
+                    Ok(bytes) => [verb.head(), &bytes, TAIL].concat().into(),
+                    Err(status) => error_line(&status),
+                }
             }
-            WatchEvent::Object { verb, object, .. } => {
-                // Cached objects were parsed before they came here, so they parse.
-                let object = shown_value(&self.kind, object).unwrap_or_default();
-                let shaped = self.shape(&object);
-                format!("{}\n", json!({"type": verb.as_str(), "object": shaped})).into()
-            }
+            WatchEvent::Object { verb, object, .. } => match shown_value(&self.kind, object) {
+                Ok(object) => {
+                    let shaped = self.shape(&object);
+                    format!("{}\n", json!({"type": verb.as_str(), "object": shaped})).into()
+                }
+                Err(status) => error_line(&status),
+            },
         }
     }
 

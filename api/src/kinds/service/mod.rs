@@ -50,6 +50,8 @@ fn is_external_name(spec: &ServiceSpec) -> bool {
 impl Strategy for Services {
     type Object = Service;
 
+    const CREATES_ON_UPDATE: bool = true;
+
     const NAME_RULE: NameRule = NameRule::Label;
 
     fn default(&self, service: &mut Service) {
