@@ -9,6 +9,7 @@ use api::{
     kinds::{flow_control, priority_class},
     object::ObjectExt as _,
     status::Status,
+    validation::not_special_ip,
 };
 use futures::{future::try_join_all, try_join};
 use serde_json::{Value, json};
@@ -53,14 +54,14 @@ pub async fn run(api: &Arc<Api>) -> Result<(), Status> {
         },
     });
     let endpoint = async {
-        let Some(address) = api.config.advertise else { return Ok(()) };
-        match publish_endpoint(api, address, port).await {
-            // An address that nobody else can reach, such as a loopback one: the server serves all the same.
-            Err(refused) if refused.code == 422 => {
-                tracing::warn!(reason = refused.message, "cannot publish this server as an endpoint");
+        match published_address(api.config.advertise) {
+            Some(Ok(address)) => publish_endpoint(api, address, port).await,
+            // The server serves all the same.
+            Some(Err(reason)) => {
+                tracing::warn!(reason, "cannot publish this server as an endpoint");
                 Ok(())
             }
-            published => published,
+            None => Ok(()),
         }
     };
     try_join!(ensure(api, ("", "v1", "services"), Some("default"), service), endpoint).map(|_| ())
@@ -99,12 +100,19 @@ pub fn places(api: &Api) -> Vec<(&'static str, String)> {
     put("/registry/scheduling.k8s.io/priorityclasses/", names(priority_class::bootstrap()));
     put("/registry/networking.k8s.io/servicecidrs/", vec!["kubernetes".to_owned()]);
     put("/registry/services/", vec!["default/kubernetes".to_owned()]);
-    // An address that nobody else can reach is not published.
-    if api.config.advertise.is_some_and(|address| !address.is_loopback()) {
+    if let Some(Ok(_)) = published_address(api.config.advertise) {
         put("/registry/endpoints/", vec!["default/kubernetes".to_owned()]);
         put("/registry/discovery.k8s.io/endpointslices/", vec!["default/kubernetes".to_owned()]);
     }
     places
+}
+
+/// The address under which others find this server, if it has one; why not when no endpoint may have that, such as a
+/// loopback address.
+fn published_address(advertised: Option<IpAddr>) -> Option<Result<IpAddr, String>> {
+    let address = advertised?;
+    let wrong = not_special_ip(&address.to_string());
+    Some(if wrong.is_empty() { Ok(address) } else { Err(format!("{address}: {}", wrong.join(", "))) })
 }
 
 /// Publishes this server as the endpoint of the `kubernetes` service.
@@ -148,4 +156,21 @@ async fn put(api: &Arc<Api>, resource: (&str, &str, &str), object: Value) -> Res
     })
     .await
     .map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_that_endpoints_may_have_are_published() {
+        let published = |address: &str| published_address(address.parse().ok());
+        for address in ["192.168.1.1", "10.0.0.1", "fd00::1"] {
+            assert_eq!(published(address).and_then(Result::ok), address.parse().ok());
+        }
+        for address in ["127.0.0.1", "::1", "169.254.1.1", "fe80::1", "0.0.0.0"] {
+            assert!(matches!(published(address), Some(Err(why)) if why.starts_with(address)), "{address}");
+        }
+        assert_eq!(published(""), None);
+    }
 }

@@ -50,11 +50,13 @@ async fn callers_are_identified() {
 
 #[tokio::test]
 async fn an_address_that_nobody_reaches_is_not_published_and_no_obstacle() {
-    // Started at all, it is ready.
-    let server = Server::start_with(|c| c.advertise = Some(Ipv4Addr::LOCALHOST.into())).await;
-    assert_eq!(server.get("/readyz").await.code, 200);
-    assert_eq!(server.get("/api/v1/namespaces/default/endpoints/kubernetes").await.code, 404);
-    server.stop().await;
+    for address in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(169, 254, 1, 1)] {
+        // Started at all, it is ready.
+        let server = Server::start_with(|c| c.advertise = Some(address.into())).await;
+        assert_eq!(server.get("/readyz").await.code, 200);
+        assert_eq!(server.get("/api/v1/namespaces/default/endpoints/kubernetes").await.code, 404);
+        server.stop().await;
+    }
 }
 
 #[tokio::test]
