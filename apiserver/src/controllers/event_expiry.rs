@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     Api,
     store::{Op, StoreError},
-    watch_cache::{CachedObject, Scope},
+    watch_cache::Scope,
 };
 
 /// How long an event stays after it was last seen, in seconds.
@@ -32,7 +32,8 @@ async fn sweep(api: &Arc<Api>, now: i64) -> Result<(), StoreError> {
     let Some(events) = api.cache.resource(EVENTS) else { return Ok(()) };
     let snapshot = events.snapshot();
     for event in snapshot.objects.scan(&Scope::All, None) {
-        if now.saturating_sub(last_seen(event)) > TTL {
+        let value: Value = serde_json::from_slice(&event.json()).unwrap_or_default();
+        if now.saturating_sub(last_seen(&value, now)) > TTL {
             let key = format!("{EVENTS}{}", event.key());
             // Somebody who wrote it meanwhile keeps it: a conflict is fine.
             api.store.commit(vec![Op::delete(key, event.revision())]).await?;
@@ -41,19 +42,47 @@ async fn sweep(api: &Arc<Api>, now: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// When an event was last seen, in Unix seconds; never (so: now) when it does not say.
-fn last_seen(event: &CachedObject) -> i64 {
-    let value: Value = serde_json::from_slice(&event.json()).unwrap_or_default();
+/// When an event was last seen, in Unix seconds; now when it does not say. Most of the times are what clients say: none
+/// that is still to come keeps an event.
+fn last_seen(event: &Value, now: i64) -> i64 {
     let stamps = [
-        value.str_at(&["series", "lastObservedTime"]),
-        value.str_at(&["lastTimestamp"]),
-        value.str_at(&["eventTime"]),
-        value.meta_str("creationTimestamp"),
+        event.str_at(&["series", "lastObservedTime"]),
+        event.str_at(&["lastTimestamp"]),
+        event.str_at(&["eventTime"]),
+        event.meta_str("creationTimestamp"),
     ];
     stamps
         .into_iter()
         .filter_map(|s| s.parse::<Timestamp>().ok())
         .map(Timestamp::as_second)
+        .filter(|seen| *seen <= now)
         .max()
-        .unwrap_or(i64::MAX)
+        .unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_event_was_last_seen_at_its_latest_time_that_is_past() {
+        let at = |time: &str| time.parse::<Timestamp>().map(Timestamp::as_second).ok();
+        let now = at("2026-01-01T10:00:00Z").expect("a time");
+        let made = json!({"creationTimestamp": "2026-01-01T08:00:00Z"});
+        for (event, seen) in [
+            (json!({"metadata": made}), "2026-01-01T08:00:00Z"),
+            (json!({"metadata": made, "lastTimestamp": "2026-01-01T09:30:00Z"}), "2026-01-01T09:30:00Z"),
+            (json!({"metadata": made, "lastTimestamp": "2099-01-01T00:00:00Z"}), "2026-01-01T08:00:00Z"),
+            (
+                json!({"metadata": made, "eventTime": "2026-01-01T09:00:00.5Z",
+                    "series": {"lastObservedTime": "2099-01-01T00:00:00Z"}}),
+                "2026-01-01T09:00:00Z",
+            ),
+            (json!({}), "2026-01-01T10:00:00Z"),
+        ] {
+            assert_eq!(Some(last_seen(&event, now)), at(seen), "{event}");
+        }
+    }
 }
