@@ -10,7 +10,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -144,23 +144,37 @@ impl Served {
     }
 }
 
-/// Makes, changes and deletes maps; refusals while the server is away do not matter.
-async fn write(port: u16, round: usize) {
+/// Makes, changes and deletes maps, and counts what was done. Returns how many requests found no server.
+async fn write(port: u16, round: usize, done: Arc<AtomicUsize>) -> usize {
     let maps: Api<ConfigMap> = Api::namespaced(client(port, Some("secret")), "default");
+    let mut away = 0;
+    let mut count = |result: Result<(), kube::Error>| match result {
+        Ok(()) => {
+            done.fetch_add(1, Ordering::SeqCst);
+        }
+        // It is there already, or not any more.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+        Err(_) => away += 1,
+    };
     for i in 0..30 {
         let map =
             json!({"metadata": {"name": format!("m{i}"), "labels": {"even": (i % 2 == 0).to_string()}}});
-        let _exists = maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await;
+        let map = serde_json::from_value(map).unwrap();
+        count(maps.create(&PostParams::default(), &map).await.map(drop));
         let patch = Patch::Merge(json!({"data": {"round": round.to_string(), "i": i.to_string()}}));
-        let _away = maps.patch(&format!("m{}", (i * 7 + round) % 30), &PatchParams::default(), &patch).await;
+        let name = format!("m{}", (i * 7 + round) % 30);
+        count(maps.patch(&name, &PatchParams::default(), &patch).await.map(drop));
         if i % 5 == round % 5 {
-            let _away = maps.delete(&format!("m{}", (i + 3) % 30), &DeleteParams::default()).await;
+            let name = format!("m{}", (i + 3) % 30);
+            count(maps.delete(&name, &DeleteParams::default()).await.map(drop));
         }
         // In and out of a selector.
         let patch =
             Patch::Merge(json!({"metadata": {"labels": {"even": round.is_multiple_of(2).to_string()}}}));
-        let _away = maps.patch(&format!("m{}", (i * 11) % 30), &PatchParams::default(), &patch).await;
+        let name = format!("m{}", (i * 11) % 30);
+        count(maps.patch(&name, &PatchParams::default(), &patch).await.map(drop));
     }
+    away
 }
 
 /// Writes more than is remembered of what happened.
@@ -192,8 +206,12 @@ async fn nothing_is_lost_or_told_twice_whatever_happens_to_the_server() {
     ]
     .map(|(name, config, labels)| (name, inform(port, config, signals.clone()), labels));
     for round in 0..3 {
-        let writing = tokio::spawn(write(port, round));
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        let done = Arc::new(AtomicUsize::new(0));
+        let writing = tokio::spawn(write(port, round, done.clone()));
+        // The server goes while they write.
+        while done.load(Ordering::SeqCst) < 20 && !writing.is_finished() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         // In one round they miss more than the server remembers, and are told to list again.
         let deaf = round == 1;
         signals.deaf.store(deaf, Ordering::SeqCst);
@@ -204,13 +222,17 @@ async fn nothing_is_lost_or_told_twice_whatever_happens_to_the_server() {
         server = Served::start(folder.path(), port).await;
         signals.deaf.store(false, Ordering::SeqCst);
         writing.await.unwrap();
-        write(port, round + 10).await;
+        assert!(done.load(Ordering::SeqCst) >= 20, "round {round}: hardly anything was written");
+        let after = Arc::new(AtomicUsize::new(0));
+        assert_eq!(write(port, round + 10, after.clone()).await, 0, "the server is there");
+        assert!(after.load(Ordering::SeqCst) >= 60, "round {round}: {after:?}");
     }
     let maps: Api<ConfigMap> = Api::namespaced(client(port, Some("secret")), "default");
     for (name, (held, task), labels) in informers {
         let listed = maps.list(&ListParams::default().labels(labels)).await.unwrap();
         let there: BTreeMap<String, u64> =
             listed.items.iter().map(|map| (map.metadata.name.clone().unwrap(), revision(map))).collect();
+        assert!(!there.is_empty(), "{name}");
         for _ in 0..500 {
             if task.is_finished() || held.lock().objects == there {
                 break;

@@ -51,7 +51,8 @@ async fn looks_again_after_changes_and_failures_and_not_without() {
     begins.recv().await.unwrap();
     // When all is in order it waits until something changes.
     end.send(Ok(Left::Nothing)).unwrap();
-    let idle = tokio::time::timeout(3 * LOOK_AGAIN.0, begins.recv()).await;
+    // After three looks the next pause would be four times the first one.
+    let idle = tokio::time::timeout(6 * LOOK_AGAIN.0, begins.recv()).await;
     assert!(idle.is_err(), "nothing changed");
     write("b").await;
     begins.recv().await.unwrap();
