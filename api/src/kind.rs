@@ -226,7 +226,8 @@ pub trait Rules: Send + Sync {
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value>;
 
     /// The values of the fields that field selectors may name, besides `metadata.name` and
-    /// `metadata.namespace`. Always the same names in the same order.
+    /// `metadata.namespace`. Always the same names in the same order. The object is cut: without its metadata, and
+    /// without what lies more than three objects deep, or as deep as the longest of the names says; lists do not count.
     fn selectable_fields(&self, object: &Value) -> Vec<(Text, String)>;
 
     /// The grace period in seconds of a deletion: `None` when the kind is deleted at once.

@@ -1,7 +1,8 @@
 //! HTTPS: connections in, requests routed, answers out.
 //!
-//! A request goes: health (open to all) → authentication → path → kind → verb. Whoever is let in may do
-//! everything; authorization stands between authentication and the verb ([`authorize`]).
+//! A request goes: health (open to all) → authentication → path → kind → authorization ([`authorize`]) → a seat of its
+//! priority level ([`priority`]) → verb. Whoever is let in may do everything. Streams that are only passed on take no
+//! seat, and a watch has one only until its stream begins.
 
 mod deadline;
 mod health;
