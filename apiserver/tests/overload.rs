@@ -124,8 +124,17 @@ async fn a_request_has_its_time() {
     let started = std::time::Instant::now();
     let answer = client.send_request(watch).await.unwrap();
     assert_eq!(answer.status(), 200);
+    let running =
+        "apiserver_longrunning_requests{verb=\"WATCH\",group=\"\",version=\"v1\",resource=\"configmaps\"";
+    assert_eq!(metric(&server, running).await, 1);
     raw::text(answer).await;
     assert!(started.elapsed().as_millis() > 1500, "{:?}", started.elapsed());
+    let over = async {
+        while metric(&server, running).await > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), over).await.expect("it is over");
     server.stop().await;
 }
 

@@ -257,6 +257,15 @@ fn upgraded_connections_are_joined() {
         machinery::tls::use_ring();
         let (plain, secure) = (listen(false).await, listen(true).await);
         let server = cluster(plain, secure).await;
+        // How many requests to proxies the server counts as running.
+        let running = async || -> usize {
+            let text = server.get("/metrics").await.body;
+            let lines = text.as_str().unwrap().lines();
+            let proxied = lines.filter(|l| {
+                l.starts_with("apiserver_longrunning_requests{") && l.contains("subresource=\"proxy\"")
+            });
+            proxied.map(|l| l.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum()
+        };
         for path in [format!("{PODS}/p/proxy/x"), format!("{SERVICES}/https:s:tls/proxy/x")] {
             let mut client = raw::http1(server.port).await;
             let headers = [("connection", "Upgrade"), ("upgrade", "echo")];
@@ -270,6 +279,14 @@ fn upgraded_connections_are_joined() {
                 stream.read_exact(&mut buffer).await.unwrap();
                 assert_eq!(buffer, word.to_uppercase().as_bytes());
             }
+            assert_eq!(running().await, 1, "{path}");
+            drop(stream);
+            let over = async {
+                while running().await > 0 {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), over).await.expect("it is over");
         }
     });
 }
