@@ -82,6 +82,13 @@ impl Start<'_> {
         Actor::new(self.client.clone(), recorder, self.caches.watched())
     }
 
+    /// An actor that waits for none of the caches, for those who keep their own picture of the world: a cache of
+    /// some objects of a kind never gets as far as a write to another one of them.
+    fn blind_actor(&self, component: &str) -> Actor {
+        let recorder = Recorder::new(self.client.clone(), component, None, self.tasks);
+        Actor::new(self.client.clone(), recorder, std::sync::Arc::new([]))
+    }
+
     fn controller<C: Controller>(&self, component: &str, make: impl FnOnce(&Caches, &Queue<Key>) -> C) {
         let keys = queue();
         let controller = make(self.caches, &keys);
@@ -126,6 +133,12 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
         });
     }
     namespace::start(tasks, client.clone(), start.actor("namespace-controller"), &caches, metrics);
-    garbage::start(tasks, client.clone(), start.actor("garbage-collector-controller"), &caches, metrics);
+    garbage::start(
+        tasks,
+        client.clone(),
+        start.blind_actor("garbage-collector-controller"),
+        &caches,
+        metrics,
+    );
     info!("all controllers are running");
 }

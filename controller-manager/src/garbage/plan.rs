@@ -55,6 +55,10 @@ pub fn decide(
         if !dangling.is_empty() {
             plan.actions.push(without_owners(object, &dangling));
         }
+    } else if !waiting.is_empty() && closes_a_circle(graph, object) {
+        // Each would wait for the other for ever, so this one no longer holds its owners up.
+        plan.actions.push(unblocked(object));
+        return Decision::Act(plan, vec![object.uid.clone()]);
     } else if !waiting.is_empty() && !graph.dependents(&object.uid).is_empty() {
         plan.actions.push(delete(object, Propagation::Foreground));
     } else if !waiting.is_empty() || !dangling.is_empty() {
@@ -68,6 +72,12 @@ pub fn decide(
         plan.actions.push(delete(object, propagation));
     }
     Decision::Act(plan, vec![])
+}
+
+/// Whether an object that holds its owners up would itself wait for one that waits already.
+fn closes_a_circle(graph: &Graph, object: &Object) -> bool {
+    object.owners.iter().any(|owner| owner.blocks == Some(true))
+        && graph.dependents(&object.uid).iter().any(|dependent| dependent.waits_for_dependents())
 }
 
 /// An owner is cluster-wide or in the object's own namespace.
@@ -130,6 +140,12 @@ fn patch(object: &Object, mut metadata: Value) -> Action {
 fn without_owners(object: &Object, uids: &[Uid]) -> Action {
     let kept = object.owners.iter().filter(|owner| !uids.contains(&owner.uid));
     let references: Vec<OwnerReference> = kept.map(reference).collect();
+    patch(object, json!({"ownerReferences": references}))
+}
+
+fn unblocked(object: &Object) -> Action {
+    let freed = |owner| OwnerReference { block_owner_deletion: Some(false), ..reference(owner) };
+    let references: Vec<OwnerReference> = object.owners.iter().map(freed).collect();
     patch(object, json!({"ownerReferences": references}))
 }
 

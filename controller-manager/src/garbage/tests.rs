@@ -125,6 +125,20 @@ fn fates() {
             vec!["delete a Foreground"],
         ),
         (
+            "foreground: a circle is opened",
+            vec![object("owner", &["a!"], &foreground), object("a", &["owner!"], &plain)],
+            "a",
+            vec![],
+            vec!["a owners [\"owner\"]", "look at a"],
+        ),
+        (
+            "foreground: and then goes as others do",
+            vec![object("owner", &["a!"], &foreground), object("a", &["owner"], &plain)],
+            "a",
+            vec![],
+            vec!["delete a Foreground"],
+        ),
+        (
             "foreground: nothing blocks any more",
             vec![owner(&foreground), object("a", &["owner"], &plain)],
             "owner",

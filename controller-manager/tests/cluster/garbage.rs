@@ -111,3 +111,25 @@ async fn what_belongs_to_a_kind_that_has_just_come_is_collected_at_once() {
         .await;
     assert!(started.elapsed() < std::time::Duration::from_secs(10), "it took {:?}", started.elapsed());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn owners_of_each_other_go_together() {
+    let cluster = Cluster::start().await;
+    let map = |name: &str, owners: serde_json::Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "ownerReferences": owners}});
+    let owned_by = |name: &str, uid: &str| json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid, "blockOwnerDeletion": true}]);
+    let one = cluster.create(map("one", json!([]))).await;
+    let other = cluster.create(map("other", owned_by("one", one.metadata.uid.as_deref().unwrap()))).await;
+    let maps = cluster.api::<ConfigMap>();
+    let circle =
+        json!({"metadata": {"ownerReferences": owned_by("other", other.metadata.uid.as_deref().unwrap())}});
+    maps.patch("one", &Default::default(), &kube::api::Patch::Merge(circle)).await.unwrap();
+    maps.delete("one", &DeleteParams::foreground()).await.unwrap();
+    cluster
+        .until(async || {
+            let left = maps.list(&ListParams::default()).await.unwrap().items;
+            let left: Vec<_> = left.into_iter().filter_map(|map| map.metadata.name).collect();
+            let ours = left.iter().any(|name| name == "one" || name == "other");
+            if ours { Err(format!("{left:?}")) } else { Ok(()) }
+        })
+        .await;
+}
