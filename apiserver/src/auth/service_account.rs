@@ -124,7 +124,6 @@ impl TokenIssuer {
         for path in also_trusted {
             trusted.push(public_key(path.as_ref())?);
         }
-        trusted.dedup();
         Ok(Self { issuer: issuer.to_owned(), key, trusted, good: Mutex::default() })
     }
 

@@ -93,13 +93,13 @@ async fn attempt(ctx: &Ctx, mut object: Value, warnings: &mut Vec<String>) -> Re
     if !errors.is_empty() {
         return Err(ctx.invalid(object.name(), &errors));
     }
-    warnings.extend(findings.warnings);
     let mut allocation = allocate::Allocation::new(ctx, &mut object, None).await?;
     loop {
         if ctx.query.dry_run {
             if ctx.resource.get(&ctx.cache_key(object.name())).is_some() {
                 return Err(Status::already_exists(&kind.plural, &kind.group, object.name()));
             }
+            warnings.extend(findings.warnings);
             return Ok(object);
         }
         let mut ops = vec![Op::create(ctx.key(object.name()), ctx.stored(&object)?)];
@@ -107,6 +107,7 @@ async fn attempt(ctx: &Ctx, mut object: Value, warnings: &mut Vec<String>) -> Re
         match ctx.api.store.commit(ops).await.map_err(store_failed)? {
             Committed::Done(revision) => {
                 object.set_meta("resourceVersion", revision.to_string());
+                warnings.extend(findings.warnings);
                 return Ok(object);
             }
             Committed::Conflict { index: 0, .. } => {

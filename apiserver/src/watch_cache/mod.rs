@@ -108,11 +108,6 @@ impl WatchCache {
         }
     }
 
-    /// The store behind this cache.
-    pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
-    }
-
     /// Adds a resource, or finds the one that is there.
     pub fn add(&self, spec: ResourceSpec) -> Arc<Resource> {
         let mut registry = self.registry.lock();
