@@ -122,7 +122,18 @@ fn schemas(kinds: &[&Arc<Kind>], prefix: &str) -> Map<String, Value> {
         }
         roots.push((kind, name));
     }
-    all.extend(generator.take_definitions(true));
+    for (name, mut schema) in generator.take_definitions(true) {
+        // Kubernetes' types let all metadata be missing; `k8s-openapi` has it always.
+        if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+            required.retain(|field| field != "metadata");
+            if required.is_empty()
+                && let Some(schema) = schema.as_object_mut()
+            {
+                schema.remove("required");
+            }
+        }
+        all.insert(name, schema);
+    }
     for (kind, name) in roots {
         all[&name]["x-kubernetes-group-version-kind"] =
             json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
@@ -336,6 +347,19 @@ mod tests {
                 assert!(document.pointer(&reference.replace('#', "")).is_some(), "{name}: {reference}");
             }
         }
+    }
+
+    #[test]
+    fn no_built_in_kind_demands_metadata() {
+        let document = v2(&kinds());
+        let mut required = 0;
+        for (name, schema) in document["definitions"].as_object().unwrap() {
+            let fields = schema.get("required").map(|r| r.as_array().unwrap().as_slice());
+            assert!(!fields.is_some_and(<[_]>::is_empty), "{name}");
+            assert!(!fields.into_iter().flatten().any(|f| f == "metadata"), "{name}");
+            required += usize::from(fields.is_some());
+        }
+        assert!(required > 50, "{required}");
     }
 
     #[test]
