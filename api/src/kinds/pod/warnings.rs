@@ -4,13 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::api::core::v1::{Container, NodeSelectorTerm, PodSpec};
 
 use crate::{field::Path, quantity::Quantity};
 
 /// The warnings about a pod's spec that stands at `at`.
 pub fn warnings(spec: &PodSpec, at: &Path) -> Vec<String> {
     let mut said = Vec::new();
+    placement(spec, at, &mut said);
     if spec.termination_grace_period_seconds.is_some_and(|s| s < 0) {
         said.push(format!(
             "{}: must be >= 0; negative values are invalid and will be treated as 1",
@@ -37,6 +38,66 @@ pub fn warnings(spec: &PodSpec, at: &Path) -> Vec<String> {
         }
     }
     said
+}
+
+/// What is to be said about a node's label that something else stands for today.
+fn deprecated_label(label: &str) -> Option<&'static str> {
+    Some(match label {
+        "beta.kubernetes.io/arch" => "deprecated since v1.14; use \"kubernetes.io/arch\" instead",
+        "beta.kubernetes.io/os" => "deprecated since v1.14; use \"kubernetes.io/os\" instead",
+        "failure-domain.beta.kubernetes.io/region" => {
+            "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead"
+        }
+        "failure-domain.beta.kubernetes.io/zone" => {
+            "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"
+        }
+        "beta.kubernetes.io/instance-type" => {
+            "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"
+        }
+        "app.kubernetes.io/created-by" => "deprecated since v1.9",
+        "scheduler.alpha.kubernetes.io/preferAvoidPods" => {
+            "deprecated since v1.22; use Taints and Tolerations instead"
+        }
+        "node-role.kubernetes.io/master" => "use \"node-role.kubernetes.io/control-plane\" instead",
+        _ => return None,
+    })
+}
+
+/// Deprecated labels of nodes where a pod says where it runs.
+fn placement(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
+    for label in spec.node_selector.iter().flatten().map(|(label, _)| label) {
+        if let Some(why) = deprecated_label(label) {
+            said.push(format!("{}: {why}", at.child("nodeSelector").key(label)));
+        }
+    }
+    if let Some(node) = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref()) {
+        let at = at.child("affinity").child("nodeAffinity");
+        let required = node.required_during_scheduling_ignored_during_execution.as_ref();
+        let terms = at.child("requiredDuringSchedulingIgnoredDuringExecution").child("nodeSelectorTerms");
+        for (i, one) in required.iter().flat_map(|selector| &selector.node_selector_terms).enumerate() {
+            term(one, &terms.index(i), said);
+        }
+        let preferred = node.preferred_during_scheduling_ignored_during_execution.as_deref();
+        let terms = at.child("preferredDuringSchedulingIgnoredDuringExecution");
+        for (i, one) in preferred.unwrap_or_default().iter().enumerate() {
+            term(&one.preference, &terms.index(i).child("preference"), said);
+        }
+    }
+    for (i, constraint) in spec.topology_spread_constraints.iter().flatten().enumerate() {
+        if let Some(why) = deprecated_label(&constraint.topology_key) {
+            let at = at.child("topologySpreadConstraints").index(i).child("topologyKey");
+            said.push(format!("{at}: {} is {why}", constraint.topology_key));
+        }
+    }
+}
+
+fn term(term: &NodeSelectorTerm, at: &Path, said: &mut Vec<String>) {
+    for (i, expression) in term.match_expressions.iter().flatten().enumerate() {
+        if let Some(why) = deprecated_label(&expression.key) {
+            let at = at.child("matchExpressions").index(i).child("key");
+            said.push(format!("{at}: {} is {why}", expression.key));
+        }
+    }
 }
 
 fn container(c: &Container, at: &Path, said: &mut Vec<String>) {
@@ -83,6 +144,30 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn deprecated_labels_of_nodes_are_named() {
+        let terms = json!([{"matchExpressions": [
+            {"key": "a", "operator": "Exists"}, {"key": "beta.kubernetes.io/arch", "operator": "Exists"}]}]);
+        let spec: PodSpec = serde_json::from_value(json!({
+            "containers": [],
+            "nodeSelector": {"beta.kubernetes.io/os": "linux", "kubernetes.io/os": "linux"},
+            "affinity": {"nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms},
+                "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": terms[0]}]}},
+            "topologySpreadConstraints": [{"maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule",
+                "topologyKey": "failure-domain.beta.kubernetes.io/zone"}]}))
+        .expect("a spec");
+        assert_eq!(
+            warnings(&spec, &Path::new("spec")),
+            [
+                "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
+                "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[1].key: beta.kubernetes.io/arch is deprecated since v1.14; use \"kubernetes.io/arch\" instead",
+                "spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].preference.matchExpressions[1].key: beta.kubernetes.io/arch is deprecated since v1.14; use \"kubernetes.io/arch\" instead",
+                "spec.topologySpreadConstraints[0].topologyKey: failure-domain.beta.kubernetes.io/zone is deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead",
+            ]
+        );
+    }
 
     #[test]
     fn what_is_unwise_is_said() {
