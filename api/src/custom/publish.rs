@@ -10,6 +10,8 @@ use crate::kind::Text;
 const API_VERSION: &str = "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
 const KIND: &str = "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
 
+const METADATA: &str = "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
+
 /// The schema with what every object has.
 pub fn described(
     json: &Value,
@@ -79,7 +81,11 @@ fn embed(schema: &mut Value, root: bool, generator: &mut SchemaGenerator) {
         if let Some(properties) = properties.as_object_mut() {
             properties.insert("apiVersion".into(), json!({"type": "string", "description": API_VERSION}));
             properties.insert("kind".into(), json!({"type": "string", "description": KIND}));
-            properties.insert("metadata".into(), generator.subschema_for::<ObjectMeta>().to_value());
+            let mut metadata = generator.subschema_for::<ObjectMeta>().to_value();
+            if root {
+                metadata["description"] = METADATA.into();
+            }
+            properties.insert("metadata".into(), metadata);
         }
     }
 }

@@ -144,9 +144,12 @@ fn schemas(kinds: &[&Arc<Kind>], prefix: &str) -> Map<String, Value> {
     all
 }
 
+const LIST_METADATA: &str = "Standard list metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
+
 fn list_schema(kind: &Kind, prefix: &str, name: &str, generator: &mut SchemaGenerator) -> Value {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
-    let meta = generator.subschema_for::<ListMeta>().to_value();
+    let mut meta = generator.subschema_for::<ListMeta>().to_value();
+    meta["description"] = LIST_METADATA.into();
     json!({
         "type": "object",
         "description": format!("{}List is a list of {}.", kind.kind, kind.plural),
