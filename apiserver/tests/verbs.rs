@@ -393,6 +393,10 @@ async fn namespaces_go_through_finalize() {
         (late.code, late.body["details"]["causes"][0]["reason"].as_str()),
         (403, Some("NamespaceTerminating"))
     );
+    assert_eq!(
+        late.body["message"],
+        "configmaps \"a\" is forbidden: unable to create new content in namespace n because it is being terminated"
+    );
     ending["spec"]["finalizers"] = json!([]);
     assert_eq!(server.send("PUT", "/api/v1/namespaces/n/finalize", &ending).await.code, 200);
     assert_eq!(server.get("/api/v1/namespaces/n").await.code, 404);

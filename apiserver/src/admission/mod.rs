@@ -24,7 +24,7 @@ use crate::verbs::Ctx;
 /// # Errors
 /// 403 and 404.
 pub async fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
-    namespace::create(ctx).await?;
+    namespace::create(ctx, object).await?;
     if is_pod(ctx) {
         pod::create(ctx, object).await?;
     }

@@ -15,7 +15,7 @@ const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
 ///
 /// # Errors
 /// 404, 403.
-pub async fn create(ctx: &Ctx) -> Result<(), Status> {
+pub async fn create(ctx: &Ctx, object: &Value) -> Result<(), Status> {
     let Some(name) = ctx.path.namespace.as_deref() else { return Ok(()) };
     const PREFIX: &str = "/registry/namespaces/";
     let namespace: Value = match ctx.api.cached(PREFIX, name) {
@@ -30,7 +30,7 @@ pub async fn create(ctx: &Ctx) -> Result<(), Status> {
         return Ok(());
     }
     let why = format!("unable to create new content in namespace {name} because it is being terminated");
-    let mut status = Status::forbidden(&ctx.kind.plural, &ctx.kind.group, ctx.name(), why);
+    let mut status = Status::forbidden(&ctx.kind.plural, &ctx.kind.group, object.name(), why);
     if let Some(details) = &mut status.details {
         details.causes.push(Cause {
             reason: "NamespaceTerminating".into(),
