@@ -61,6 +61,8 @@ pub struct Kind {
     pub types: Option<Arc<Types>>,
     /// Defaulting, validation, printing.
     pub rules: Arc<dyn Rules>,
+    /// What every request to the kind is told when it is deprecated.
+    pub deprecation: Option<Text>,
     /// Which of the types is the objects', once somebody asked.
     pub root: OnceLock<Option<TypeRef>>,
 }
@@ -197,6 +199,11 @@ pub trait Rules: Send + Sync {
     /// Which names are allowed.
     fn name_rule(&self) -> NameRule;
 
+    /// Whether finalizers may have names that are neither Kubernetes' own nor qualified by a domain.
+    fn takes_plain_finalizers(&self) -> bool {
+        false
+    }
+
     /// Whether a client may set the status at creation although the kind has a `status` subresource.
     fn status_at_creation(&self) -> bool {
         false
@@ -255,6 +262,9 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// See [`Rules::name_rule`].
     const NAME_RULE: NameRule = NameRule::Subdomain;
+
+    /// See [`Rules::takes_plain_finalizers`].
+    const PLAIN_FINALIZERS: bool = false;
 
     /// Whether a client may set the status when it creates an object although the kind has a `status`
     /// subresource.
@@ -493,6 +503,10 @@ impl<S: Strategy> Rules for Typed<S> {
 
     fn name_rule(&self) -> NameRule {
         S::NAME_RULE
+    }
+
+    fn takes_plain_finalizers(&self) -> bool {
+        S::PLAIN_FINALIZERS
     }
 
     fn status_at_creation(&self) -> bool {

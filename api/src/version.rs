@@ -204,6 +204,10 @@ impl Rules for Converted {
         self.hub.name_rule()
     }
 
+    fn takes_plain_finalizers(&self) -> bool {
+        self.hub.takes_plain_finalizers()
+    }
+
     fn status_at_creation(&self) -> bool {
         self.hub.status_at_creation()
     }

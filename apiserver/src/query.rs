@@ -66,8 +66,6 @@ pub struct Query {
     pub orphan_dependents: Option<bool>,
     /// `includeObject` of a table.
     pub include_object: Option<String>,
-    /// `pretty=true`.
-    pub pretty: bool,
     /// All of them as they came, for subresources with parameters of their own.
     pub all: query::Query,
 }
@@ -107,6 +105,12 @@ pub fn parse_revision(text: &str) -> Result<u64, Status> {
 pub fn wants_watch(query: &str) -> bool {
     // The last one counts, as it does when all of the query is read.
     query::pairs(query).rfind(|(key, _)| key == "watch").is_some_and(|(_, value)| truth(&value))
+}
+
+/// What a query says of `pretty`; `None` when nothing.
+pub fn pretty(query: &str) -> Option<bool> {
+    let (_, value) = query::pairs(query).find(|(key, _)| key == "pretty")?;
+    (!value.is_empty()).then(|| matches!(&*value, "1" | "t" | "T" | "true" | "TRUE" | "True"))
 }
 
 impl Query {
@@ -182,7 +186,6 @@ impl Query {
             "propagationPolicy" => self.propagation = Some(value.to_owned()),
             "orphanDependents" => self.orphan_dependents = Some(truth(value)),
             "includeObject" => self.include_object = Some(value.to_owned()),
-            "pretty" => self.pretty = truth(value) && !value.is_empty(),
             _ => {}
         }
         Ok(())

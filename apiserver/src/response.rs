@@ -1,11 +1,16 @@
 //! Answers: bodies, media types, `Status` as a response.
 
+mod pretty;
+mod yaml;
+
 use api::status::Status;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use serde::Serialize;
 use serde_json::Value;
+
+pub use pretty::{is_wanted as wants_pretty, prettified};
 
 /// The body of every answer. Only one that is passed on from elsewhere can break off.
 pub type Body = UnsyncBoxBody<Bytes, hyper::Error>;
@@ -78,53 +83,85 @@ pub enum Form {
 }
 
 /// What the `Accept` header asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accept {
     /// Representation.
     pub form: Form,
+    /// `meta.k8s.io/v1` or `meta.k8s.io/v1beta1`: the version of a table or of metadata alone.
+    pub api_version: &'static str,
     /// YAML instead of JSON.
     pub yaml: bool,
 }
 
-/// Picks the first media type of an `Accept` header that we can serve, for a kind with or without tables.
+/// The version of tables and of metadata alone that nearly everybody asks for.
+const META_V1: &str = "meta.k8s.io/v1";
+
+impl Default for Accept {
+    fn default() -> Self {
+        Self { form: Form::default(), api_version: META_V1, yaml: false }
+    }
+}
+
+/// Picks the media type of an `Accept` header that the client likes best of those we can serve, for a kind with or
+/// without tables.
 ///
 /// # Errors
 /// 406 when there is none.
 pub fn negotiate(headers: &http::HeaderMap, has_table: bool) -> Result<Accept, Status> {
     let Some(accept) = headers.get(header::ACCEPT) else { return Ok(Accept::default()) };
+    if accept == JSON {
+        return Ok(Accept::default());
+    }
     let accept = accept.to_str().unwrap_or("");
-    for media in accept.split(',') {
-        let mut parts = media.split(';').map(str::trim);
-        let yaml = match parts.next().unwrap_or("") {
-            "application/json" | "application/*" | "*/*" | "" => false,
-            "application/yaml" => true,
-            _ => continue,
-        };
-        let (mut form, mut supported) = (Form::Object, true);
-        for parameter in parts {
-            match parameter.split_once('=') {
-                Some(("as", "Table")) => form = Form::Table,
-                Some(("as", "PartialObjectMetadata" | "PartialObjectMetadataList")) => form = Form::Metadata,
-                Some(("as", _)) => supported = false,
-                Some(("v", version)) => supported &= version == "v1",
-                Some(("g", group)) => supported &= group == "meta.k8s.io",
-                _ => {}
-            }
-        }
-        if supported && (has_table || form != Form::Table) {
-            return Ok(Accept { form, yaml });
+    if !accept.contains("q=") && !accept.contains('*') {
+        // All are liked alike.
+        return accept.split(',').find_map(|media| servable(media, has_table)).ok_or_else(not_acceptable);
+    }
+    let mut medias: Vec<&str> = accept.split(',').collect();
+    // Of those liked alike, what is said exactly comes first.
+    let stars = |media: &str| media.matches('*').count();
+    medias.sort_by(|a, b| likes(b).total_cmp(&likes(a)).then(stars(a).cmp(&stars(b))));
+    medias.into_iter().find_map(|media| servable(media, has_table)).ok_or_else(not_acceptable)
+}
+
+/// How much the client likes a media type.
+fn likes(media: &str) -> f32 {
+    let mut parameters = media.split(';').skip(1).map(str::trim);
+    parameters.find_map(|p| p.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0)
+}
+
+/// What a media type means, if we can serve it.
+fn servable(media: &str, has_table: bool) -> Option<Accept> {
+    let mut parts = media.split(';').map(str::trim);
+    let yaml = match parts.next().unwrap_or("") {
+        "application/json" | "application/*" | "*/*" | "" => false,
+        "application/yaml" => true,
+        _ => return None,
+    };
+    let (mut form, mut version) = (Form::Object, "v1");
+    for parameter in parts {
+        match parameter.split_once('=') {
+            Some(("as", "Table")) => form = Form::Table,
+            Some(("as", "PartialObjectMetadata" | "PartialObjectMetadataList")) => form = Form::Metadata,
+            Some(("as", _)) => return None,
+            Some(("v", "v1")) => version = "v1",
+            Some(("v", "v1beta1")) => version = "v1beta1",
+            Some(("v", _)) => return None,
+            Some(("g", group)) if group != "meta.k8s.io" => return None,
+            _ => {}
         }
     }
-    Err(Status::not_acceptable(
-        "only the following media types are accepted: application/json, application/yaml",
-    ))
+    let api_version = if version == "v1" { META_V1 } else { "meta.k8s.io/v1beta1" };
+    (has_table || form != Form::Table).then_some(Accept { form, api_version, yaml })
+}
+
+fn not_acceptable() -> Status {
+    Status::not_acceptable("only the following media types are accepted: application/json, application/yaml")
 }
 
 /// An object in YAML, as `Accept: application/yaml` asks for.
 pub fn yaml(code: StatusCode, json: &[u8]) -> Response<Body> {
-    let rendered = serde_json::from_slice::<Value>(json)
-        .map_err(|e| e.to_string())
-        .and_then(|v| serde_yaml_ng::to_string(&v).map_err(|e| e.to_string()));
+    let rendered = serde_json::from_slice::<Value>(json).map(|value| yaml::document(&value));
     match rendered {
         Ok(text) => {
             let mut response = json_bytes(code, text);
@@ -138,6 +175,23 @@ pub fn yaml(code: StatusCode, json: &[u8]) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_client_likes_best_is_served() {
+        let ask = |accept: &str| {
+            let mut headers = http::HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            negotiate(&headers, true).unwrap()
+        };
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        assert_eq!(ask(&format!("*/*;q=0.5, {table}")).form, Form::Table);
+        assert_eq!(ask(&format!("*/*, {table}")).form, Form::Table);
+        assert_eq!(ask(&format!("{table};q=0.2, application/json;q=0.9")).form, Form::Object);
+        assert!(ask("application/json;q=0.1, application/yaml;q=0.2").yaml);
+        let old = ask("application/json;as=Table;v=v1beta1;g=meta.k8s.io");
+        assert_eq!((old.form, old.api_version), (Form::Table, "meta.k8s.io/v1beta1"));
+        assert_eq!(ask(table).api_version, "meta.k8s.io/v1");
+    }
 
     #[test]
     fn first_servable_media_type_wins() {

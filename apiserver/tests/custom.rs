@@ -350,7 +350,9 @@ async fn a_kind_goes_with_its_objects() {
     // The other waits for its finalizer, and nothing new may come.
     let held = becomes(&server, &format!("{WIDGETS}/held"), 200).await;
     assert!(held["metadata"]["deletionTimestamp"].is_string());
-    assert_eq!(server.send("POST", WIDGETS, &widget("late", json!({"color": "red"}))).await.code, 405);
+    let late = server.send("POST", WIDGETS, &widget("late", json!({"color": "red"}))).await;
+    let why = "create not allowed while custom resource definition is terminating";
+    assert_eq!((late.code, late.body["message"].as_str().unwrap()), (405, why));
     merge(&server, &format!("{WIDGETS}/held"), &json!({"metadata": {"finalizers": null}})).await;
     becomes(&server, &path, 404).await;
     assert_eq!(server.get(WIDGETS).await.code, 404);
@@ -460,7 +462,24 @@ async fn cluster_wide_kinds_and_free_ones_are_served() {
     let thing = json!({"kind": "Thing", "apiVersion": "example.org/v1alpha1", "metadata": {"name": "t"}, "any": {"thing": [1, null]}, "status": {"x": 1}});
     let made = server.send("POST", path, &thing).await;
     assert_eq!((made.code, &made.body["any"]), (201, &thing["any"]), "{}", made.body);
-    assert_eq!(made.warnings, ["299 - \"example.org/v1alpha1 Thing is deprecated\""]);
+    let deprecated = ["299 - \"example.org/v1alpha1 Thing is deprecated\""];
+    assert_eq!(made.warnings, deprecated);
+    for path in [path.to_owned(), format!("{path}/t"), format!("{path}/none")] {
+        assert_eq!(server.get(&path).await.warnings, deprecated, "{path}");
+    }
+    let unknown = server.get(&format!("{path}?fieldSelector=spec.color%3Dred")).await;
+    let told = (unknown.code, unknown.body["message"].as_str().unwrap());
+    assert_eq!(told, (400, "field label not supported: spec.color"));
+    // A finalizer that could be anybody's is taken, and spoken of when it is new.
+    let held = merge(&server, &format!("{path}/t"), &json!({"metadata": {"finalizers": ["hold"]}})).await;
+    assert_eq!((held.code, held.warnings.len()), (200, 2));
+    assert!(
+        held.warnings.iter().any(|w| w.contains("prefer a domain-qualified finalizer")),
+        "{:?}",
+        held.warnings
+    );
+    let let_go = merge(&server, &format!("{path}/t"), &json!({"metadata": {"finalizers": null}})).await;
+    assert_eq!((let_go.code, let_go.warnings.len()), (200, 1));
     // Without a subresource of its own, status is as the rest and counts.
     let changed = merge(&server, &format!("{path}/t"), &json!({"status": {"x": 2}})).await;
     assert_eq!(

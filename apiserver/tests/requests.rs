@@ -4,7 +4,7 @@
 
 mod harness;
 
-use harness::Server;
+use harness::{Server, raw};
 use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -302,5 +302,105 @@ async fn a_page_at_a_revision_is_of_that_revision() {
     assert_eq!(count("&limit=500".into()).await, 1);
     assert_eq!(count("&limit=500&resourceVersionMatch=NotOlderThan".into()).await, 2);
     assert_eq!(count(String::new()).await, 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn every_answer_has_a_name_and_is_not_for_others() {
+    let server = Server::start().await;
+    let mut client = raw::http1(server.port).await;
+    let mut names = std::collections::BTreeSet::new();
+    for path in [MAPS, "/apis", "/healthz", "/nowhere", "/api/v1/namespaces/default/configmaps/none"] {
+        let answer = client.send_request(raw::request("GET", path, &[], "")).await.unwrap();
+        assert_eq!(answer.headers()["cache-control"], "no-cache, private", "{path}");
+        let name = answer.headers()["audit-id"].to_str().unwrap().to_owned();
+        assert_eq!(name.len(), 36, "{name}");
+        assert!(names.insert(name), "{path}");
+        raw::text(answer).await;
+    }
+    let answer = client.send_request(raw::request("GET", MAPS, &[("audit-id", "mine")], "")).await.unwrap();
+    assert_eq!(answer.headers()["audit-id"], "mine");
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn curl_gets_lines_it_can_read() {
+    let server = Server::start().await;
+    server.send("POST", MAPS, &json!({"metadata": {"name": "a"}})).await;
+    let mut client = raw::http1(server.port).await;
+    for (path, agent, is_indented) in [
+        (format!("{MAPS}/a"), "curl/8.5.0", true),
+        (format!("{MAPS}/none"), "curl/8.5.0", true),
+        (MAPS.to_owned(), "curl/8.5.0", true),
+        ("/apis/apps/v1".to_owned(), "Mozilla/5.0", true),
+        (format!("{MAPS}/a?pretty=false"), "curl/8.5.0", false),
+        (format!("{MAPS}/a"), "kubectl/v1.36.0", false),
+        (format!("{MAPS}/a?pretty=true"), "kubectl/v1.36.0", true),
+    ] {
+        let request = raw::request("GET", &path, &[("user-agent", agent)], "");
+        let text = raw::text(client.send_request(request).await.unwrap()).await;
+        assert_eq!(text.starts_with("{\n  \""), is_indented, "{path} {agent}: {text}");
+        serde_json::from_str::<Value>(&text).unwrap();
+    }
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn built_in_kinds_are_not_asked_for_their_heads() {
+    let server = Server::start().await;
+    let mut client = raw::http1(server.port).await;
+    for (path, code) in [(MAPS, 405), ("/api/v1", 405), ("/apis/apps/v1", 405), ("/healthz", 200)] {
+        let answer = client.send_request(raw::request("HEAD", path, &[], "")).await.unwrap();
+        assert_eq!(answer.status(), code, "{path}");
+        raw::text(answer).await;
+    }
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_finalizer_of_a_core_kind_says_whose_it_is() {
+    let server = Server::start().await;
+    let map = json!({"metadata": {"name": "a", "finalizers": ["hold"]}});
+    let refused = server.send("POST", MAPS, &map).await;
+    let why = "ConfigMap \"a\" is invalid: metadata.finalizers[0]: Invalid value: \"hold\": name is neither a standard finalizer name nor is it fully qualified";
+    assert_eq!((refused.code, refused.body["message"].as_str().unwrap()), (422, why));
+    let map = json!({"metadata": {"name": "a", "finalizers": ["example.com/hold"]}});
+    assert_eq!(server.send("POST", MAPS, &map).await.code, 201);
+    let hold = br#"{"metadata": {"finalizers": ["hold"]}}"#;
+    let refused =
+        server.send_raw("PATCH", &format!("{MAPS}/a"), &[("content-type", MERGE)], hold.to_vec()).await;
+    assert_eq!((refused.code, refused.body["message"].as_str().unwrap()), (422, why));
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let lease = json!({"metadata": {"name": "a", "finalizers": ["hold"]}});
+    assert_eq!(server.send("POST", leases, &lease).await.code, 201);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_scale_is_shown_as_a_table() {
+    let server = Server::start().await;
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    let deployment = json!({"metadata": {"name": "web"}, "spec": {"replicas": 3, "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    assert_eq!(server.send("POST", deployments, &deployment).await.code, 201);
+    for version in ["v1", "v1beta1"] {
+        let accept = format!("*/*;q=0.5, application/json;as=Table;v={version};g=meta.k8s.io");
+        let path = format!("{deployments}/web/scale");
+        let table = server.send_raw("GET", &path, &[("accept", &accept)], Vec::new()).await.body;
+        assert_eq!(table["apiVersion"], format!("meta.k8s.io/{version}"));
+        let columns: Vec<_> = table["columnDefinitions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| c["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(columns, ["Name", "Desired", "Available", "Age"]);
+        let cells = table["rows"][0]["cells"].as_array().unwrap();
+        assert_eq!(cells[..3], [json!("web"), json!(3), json!(0)]);
+        assert_eq!(table["rows"][0]["object"]["apiVersion"], format!("meta.k8s.io/{version}"));
+    }
     server.stop().await;
 }

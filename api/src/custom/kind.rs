@@ -24,6 +24,7 @@ use crate::{
     kinds::METADATA,
     object::ObjectExt as _,
     schema::Types,
+    validation::finalizer_warnings,
     version::{Conversion, StoredAs, api_version},
 };
 
@@ -89,9 +90,19 @@ fn row(definition: &Value, version: &Value, stored: &str) -> Kind {
             conversion: Conversion::Rename,
         }),
         types: Some(Arc::new(types)),
+        deprecation: deprecation(version, &rules.name),
         rules: Arc::new(rules),
         root: OnceLock::new(),
     }
+}
+
+/// What requests to a version are told.
+fn deprecation(version: &Value, [group, name, kind]: &[String; 3]) -> Option<Text> {
+    let deprecated = version.get("deprecated") == Some(&Value::Bool(true));
+    deprecated.then(|| match version.str_at(&["deprecationWarning"]) {
+        "" => format!("{group}/{name} {kind} is deprecated").into(),
+        said => said.to_owned().into(),
+    })
 }
 
 fn scale_paths(scale: &Value) -> ScalePaths {
@@ -116,8 +127,6 @@ pub struct CustomRules {
     columns: Vec<Printed>,
     /// The fields that selectors may name, without their leading dot.
     selectable: Vec<Text>,
-    /// What requests to this version are told.
-    deprecation: Option<String>,
     name: [String; 3],
 }
 
@@ -134,11 +143,6 @@ impl CustomRules {
             definition.str_at(&["status", "acceptedNames", "kind"]),
         ]
         .map(str::to_owned);
-        let deprecated = version.get("deprecated") == Some(&Value::Bool(true));
-        let deprecation = deprecated.then(|| match version.str_at(&["deprecationWarning"]) {
-            "" => format!("{}/{} {} is deprecated", name[0], name[1], name[2]),
-            said => said.to_owned(),
-        });
         Self {
             nodes: Node::of_resource(&schema),
             has_status: version.at(&["subresources", "status"]).is_some_and(|s| !s.is_null()),
@@ -150,7 +154,6 @@ impl CustomRules {
                 .flatten()
                 .map(|field| field.str_at(&["jsonPath"]).trim_start_matches('.').to_owned().into())
                 .collect(),
-            deprecation,
             schema,
             json,
             name,
@@ -196,7 +199,7 @@ impl CustomRules {
             ErrorType::TypeInvalid,
         ];
         let mut errors = self.check(object, old);
-        let mut warnings: Vec<String> = self.deprecation.clone().into_iter().collect();
+        let mut warnings = finalizer_warnings(object, old);
         let Some(node) = &self.nodes else { return Findings { errors, warnings } };
         if errors.0.iter().any(|error| BLOCKING.contains(&error.kind)) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
@@ -235,6 +238,10 @@ impl Rules for CustomRules {
 
     fn name_rule(&self) -> NameRule {
         NameRule::Subdomain
+    }
+
+    fn takes_plain_finalizers(&self) -> bool {
+        true
     }
 
     fn prepare_create(&self, object: &mut Value) {

@@ -53,6 +53,7 @@ pub struct ApiServices;
 
 impl Strategy for ApiServices {
     type Object = APIService;
+    const PLAIN_FINALIZERS: bool = true;
 
     // What exactly is allowed is checked below.
     const NAME_RULE: NameRule = NameRule::PathSegment;

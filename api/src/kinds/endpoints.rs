@@ -56,10 +56,6 @@ impl Strategy for EndpointsRules {
         }
     }
 
-    fn warnings(&self, _new: &Endpoints, _old: Option<&Endpoints>) -> Vec<String> {
-        vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".into()]
-    }
-
     fn columns(&self) -> Vec<Column> {
         vec![
             Column::name(),

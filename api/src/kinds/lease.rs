@@ -16,6 +16,7 @@ pub struct Leases;
 
 impl Strategy for Leases {
     type Object = Lease;
+    const PLAIN_FINALIZERS: bool = true;
 
     const CREATES_ON_UPDATE: bool = true;
 

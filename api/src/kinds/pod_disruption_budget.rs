@@ -40,6 +40,7 @@ fn shown(spec: &PodDisruptionBudgetSpec) -> Shown<'_> {
 
 impl Strategy for PodDisruptionBudgets {
     type Object = PodDisruptionBudget;
+    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
 

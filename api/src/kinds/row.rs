@@ -34,6 +34,7 @@ impl Version {
             stored_as: None,
             types: None,
             rules: Arc::new(Typed(strategy)),
+            deprecation: None,
             root: OnceLock::new(),
         }
     }
@@ -85,6 +86,12 @@ impl Kind {
     pub(super) fn transient(mut self, verbs: &'static [&'static str]) -> Self {
         self.transient = true;
         self.verbs(verbs)
+    }
+
+    /// Deprecated: every request is told so.
+    pub(super) fn deprecated(mut self, warning: &'static str) -> Self {
+        self.deprecation = Some(warning.into());
+        self
     }
 
     pub(super) fn returns_deleted(mut self) -> Self {

@@ -41,9 +41,12 @@ fn core() -> Vec<Kind> {
         v1.kind("ComponentStatus", "componentstatuses", component_status::ComponentStatuses)
             .cluster_wide()
             .short(&["cs"])
+            .deprecated("v1 ComponentStatus is deprecated in v1.19+")
             .transient(&["get", "list"]),
         v1.kind("ConfigMap", "configmaps", config_map::ConfigMaps).short(&["cm"]),
-        v1.kind("Endpoints", "endpoints", endpoints::EndpointsRules).short(&["ep"]),
+        v1.kind("Endpoints", "endpoints", endpoints::EndpointsRules)
+            .short(&["ep"])
+            .deprecated("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
         v1.kind("Event", "events", event::Events { strict: false }).short(&["ev"]),
         v1.kind("LimitRange", "limitranges", limit_range::LimitRanges).short(&["limits"]),
         v1.kind("Namespace", "namespaces", namespace::Namespaces)

@@ -203,6 +203,37 @@ fn finalizers(finalizers: &[&str], at: &Path, errors: &mut Errors) {
     }
 }
 
+/// The finalizers that Kubernetes itself knows.
+const STANDARD_FINALIZERS: &[&str] = &["kubernetes", "orphan", "foregroundDeletion"];
+
+fn is_plain(finalizer: &str) -> bool {
+    !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer)
+}
+
+/// Refuses finalizers that could be anybody's, as most built-in kinds do.
+pub fn owned_finalizers(object: &Value, errors: &mut Errors) {
+    let at = Path::new("metadata.finalizers");
+    for (i, finalizer) in object.finalizers().into_iter().enumerate().filter(|(_, f)| is_plain(f)) {
+        let why = "name is neither a standard finalizer name nor is it fully qualified";
+        errors.invalid(&at.index(i), finalizer, why);
+    }
+}
+
+/// Warns of such finalizers that an object has got, as custom kinds do.
+pub fn finalizer_warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let known = old.map(ObjectExt::finalizers).unwrap_or_default();
+    let mut added: Vec<&str> =
+        new.finalizers().into_iter().filter(|f| is_plain(f) && !known.contains(f)).collect();
+    added.sort_unstable();
+    added.dedup();
+    let warning = |f| {
+        format!(
+            "metadata.finalizers: {f:?}: prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers"
+        )
+    };
+    added.into_iter().map(warning).collect()
+}
+
 fn managers(object: &Value, at: &Path, errors: &mut Errors) {
     for (i, entry) in list(object, &["metadata", "managedFields"]).iter().enumerate() {
         let at = at.index(i);

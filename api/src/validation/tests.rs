@@ -7,6 +7,28 @@ fn said(errors: &Errors) -> Vec<String> {
 }
 
 #[test]
+fn a_finalizer_says_whose_it_is() {
+    let object = |finalizers: &[&str]| json!({"metadata": {"finalizers": finalizers}});
+    let new = object(&["kubernetes", "orphan", "example.com/a", "hold", "example.com"]);
+    let mut errors = Errors::default();
+    owned_finalizers(&new, &mut errors);
+    assert_eq!(
+        said(&errors),
+        [
+            "metadata.finalizers[3]: Invalid value: \"hold\": name is neither a standard finalizer name nor is it fully qualified",
+            "metadata.finalizers[4]: Invalid value: \"example.com\": name is neither a standard finalizer name nor is it fully qualified",
+        ]
+    );
+    assert_eq!(
+        finalizer_warnings(&new, Some(&object(&["example.com"]))),
+        [
+            "metadata.finalizers: \"hold\": prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers"
+        ]
+    );
+    assert_eq!(finalizer_warnings(&new, None).len(), 2);
+}
+
+#[test]
 fn names_follow_their_rule() {
     use NameRule::{Label, Label1035, PathSegment, Subdomain};
     for (rule, text, prefix, fine) in [

@@ -11,10 +11,10 @@ pub mod priority;
 
 use std::{borrow::Cow, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
-use api::status::Status;
+use api::{kind::Kind, status::Status};
 use bytes::Bytes;
 use futures::FutureExt as _;
-use http::{HeaderName, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use machinery::{
     serve::{Server, Welcome},
@@ -33,7 +33,8 @@ use crate::{
     },
     body, custom, publish,
     query::{self, Query},
-    request::{self, ResourcePath, Target, Verb},
+    registry::Table,
+    request::{self, Discovery, ResourcePath, Target, Verb},
     response::{self, Accept, Body},
     streams,
     verbs::{self, Ctx},
@@ -75,6 +76,8 @@ pub async fn handle(api: Arc<Api>, peer: Arc<Peer>, request: Request<Incoming>) 
     let started = Instant::now();
     let head = request.method() == Method::HEAD;
     let target = request::parse(request.uri().path());
+    let pretty = !streams::is_passed_on(&target) && response::wants_pretty(&request);
+    let audit = audit_id(request.headers());
     let watch = query::wants_watch(request.uri().query().unwrap_or(""));
     let labels = metrics::Labels::of(request.method(), &target, watch);
     let answering = AssertUnwindSafe(route(api.clone(), peer, target, request)).catch_unwind();
@@ -82,10 +85,27 @@ pub async fn handle(api: Arc<Api>, peer: Arc<Peer>, request: Request<Incoming>) 
     let answered = answering.await.unwrap_or_else(|_panicked| Err(stumbled()));
     let mut response = answered.unwrap_or_else(|status| response::status(&status));
     api.metrics.observe(labels.known_to(&api.table()), response.status(), started.elapsed());
+    if pretty {
+        response = response::prettified(response).await;
+    }
     if head {
         *response.body_mut() = response::full(Bytes::new());
     }
+    let headers = response.headers_mut();
+    headers.entry(AUDIT_ID).or_insert(audit);
+    // What is shown to one caller is not for others.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     response
+}
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// The name of a request in all that is written of it: its client's, or a new one.
+fn audit_id(headers: &HeaderMap) -> HeaderValue {
+    if let Some(given) = headers.get(AUDIT_ID).filter(|id| !id.is_empty()) {
+        return given.clone();
+    }
+    HeaderValue::try_from(verbs::new_uid()).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// What is answered when something panicked.
@@ -111,8 +131,15 @@ async fn route(
         Target::Resource(target) => return resource(api, user, peer, target, request).await,
         other => other,
     };
-    if matches!(target, Target::Discovery(_)) && !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(Status::method_not_allowed());
+    if let Target::Discovery(wanted) = &target {
+        let allowed = match *request.method() {
+            Method::GET => true,
+            Method::HEAD => matches!(wanted, Discovery::Groups | Discovery::Group(_)),
+            _ => false,
+        };
+        if !allowed {
+            return Err(Status::method_not_allowed());
+        }
     }
     let verb = request.method().as_str().to_ascii_lowercase();
     let action = Action::Path { verb: &verb, path };
@@ -181,7 +208,7 @@ async fn resource(
     user: User,
     peer: Arc<Peer>,
     path: ResourcePath,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
     let Some((table, kind)) = custom::find(&api, &path.group, &path.version, &path.resource).await? else {
         let table = api.table();
@@ -200,6 +227,23 @@ async fn resource(
     if !fits {
         return Err(Status::no_such_resource());
     }
+    let deprecation = kind.deprecation.clone();
+    let answered = known(api, user, peer, path, request, (table, kind)).await;
+    let Some(warning) = deprecation else { return answered };
+    let mut response = answered.unwrap_or_else(|status| response::status(&status));
+    response::warn(&mut response, &[warning.into_owned()]);
+    Ok(response)
+}
+
+/// A request to a resource there is.
+async fn known(
+    api: Arc<Api>,
+    user: User,
+    peer: Arc<Peer>,
+    path: ResourcePath,
+    mut request: Request<Incoming>,
+    (table, kind): (Arc<Table>, Arc<Kind>),
+) -> Result<Response<Body>, Status> {
     let streaming = streams::is_stream(&kind, path.subresource.as_deref());
     let proxied = streams::is_proxy(&kind, path.subresource.as_deref());
     let query = match request.uri().query() {
@@ -211,6 +255,9 @@ async fn resource(
         None if proxied => Verb::Get,
         verb => verb.ok_or_else(Status::method_not_allowed)?,
     };
+    if request.method() == Method::HEAD && !proxied && !kind.is_custom() {
+        return Err(Status::method_not_allowed());
+    }
     if kind.namespaced && path.namespace.is_none() && !matches!(verb, Verb::List | Verb::Watch) {
         // All namespaces at once can be looked at, not changed.
         return Err(Status::method_not_allowed());
@@ -300,6 +347,14 @@ async fn dispatch(ctx: Ctx, verb: Verb, request: Request<Incoming>) -> Result<Re
         Verb::Watch => "get",
         other => other.as_str(),
     };
+    if verb == Verb::Create
+        && ctx.kind.is_custom()
+        && ctx.path.subresource.is_none()
+        && !allowed.contains(&plain)
+    {
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(Status { message: why.into(), ..Status::method_not_allowed() });
+    }
     if !allowed.contains(&plain)
         || (verb == Verb::Create && ctx.path.subresource.is_none() && ctx.path.name.is_some())
     {

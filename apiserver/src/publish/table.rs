@@ -1,36 +1,41 @@
 //! Other shapes of objects: the printed table that `kubectl get` shows, and metadata alone.
+//!
+//! `api_version` is that of `meta.k8s.io` which the client asks for.
 
-use api::{kind::Kind, object::ObjectExt as _};
+use api::{
+    kind::{Column, Kind},
+    object::ObjectExt as _,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The object's metadata alone (`PartialObjectMetadata`).
-pub fn partial(object: &Value) -> Value {
+pub fn partial(api_version: &str, object: &Value) -> Value {
     json!({
         "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": api_version,
         "metadata": object.metadata().cloned().unwrap_or_default(),
     })
 }
 
 /// One row. `include` is the `includeObject` parameter: `None`, `Metadata` (the default) or `Object`.
-pub fn row(kind: &Kind, object: &Value, include: Option<&str>, now: Timestamp) -> Value {
+pub fn row(api_version: &str, kind: &Kind, object: &Value, include: Option<&str>, now: Timestamp) -> Value {
     let mut row = json!({"cells": kind.rules.cells(object, now)});
     match include {
         Some("None") => {}
         Some("Object") => row["object"] = object.clone(),
-        _ => row["object"] = partial(object),
+        _ => row["object"] = partial(api_version, object),
     }
     row
 }
 
 /// A table of rows.
-pub fn table(kind: &Kind, meta: Value, rows: Vec<Value>) -> Value {
+pub fn table(api_version: &str, columns: &[Column], meta: Value, rows: Vec<Value>) -> Value {
     json!({
         "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": api_version,
         "metadata": meta,
-        "columnDefinitions": kind.rules.columns(),
+        "columnDefinitions": columns,
         "rows": rows,
     })
 }

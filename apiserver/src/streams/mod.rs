@@ -12,7 +12,11 @@ use api::{kind::Kind, status::Status};
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use crate::{request::Verb, response::Body, verbs::Ctx};
+use crate::{
+    request::{Target, Verb},
+    response::Body,
+    verbs::Ctx,
+};
 
 /// Whether a subresource is answered by somebody else.
 pub fn is_stream(kind: &Kind, subresource: Option<&str>) -> bool {
@@ -27,6 +31,12 @@ pub fn is_proxy(kind: &Kind, subresource: Option<&str>) -> bool {
     subresource == Some("proxy")
         && kind.group.is_empty()
         && matches!(kind.plural.as_ref(), "pods" | "services" | "nodes")
+}
+
+/// Whether what a path leads to answers in words of its own.
+pub fn is_passed_on(target: &Target) -> bool {
+    let Target::Resource(path) = target else { return false };
+    matches!(path.subresource.as_deref(), Some("proxy" | "log" | "exec" | "attach" | "portforward"))
 }
 
 /// Answers such a request.

@@ -10,14 +10,8 @@ use machinery::tls::trusting_client_config;
 use serde_json::{Value, json};
 
 use super::{Ctx, list};
-use crate::{
-    Api,
-    response::{self, Body},
-    streams::backend::Backend,
-};
+use crate::{Api, response::Body, streams::backend::Backend};
 
-/// What upstream says to everybody who asks.
-const DEPRECATED: &str = "v1 ComponentStatus is deprecated in v1.19+";
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The most of an answer that is looked at.
 const MOST: usize = 4096;
@@ -40,13 +34,11 @@ pub async fn serve(ctx: Ctx) -> Result<Response<Body>, Status> {
         let outcome = ctx.api.store.revision().await.map(|_| "ok".to_owned()).map_err(|e| e.to_string());
         found.push(component(&ctx.kind, STORE, outcome));
     }
-    let mut response = match (&ctx.path.name, found.first()) {
-        (Some(_), None) => return Err(ctx.not_found()),
-        (Some(_), Some(one)) => ctx.answer(StatusCode::OK, one),
-        (None, _) => list::respond_with(&ctx, &json!({"resourceVersion": ""}), found.into_iter().map(Ok))?,
-    };
-    response::warn(&mut response, &[DEPRECATED.to_owned()]);
-    Ok(response)
+    match (&ctx.path.name, found.first()) {
+        (Some(_), None) => Err(ctx.not_found()),
+        (Some(_), Some(one)) => Ok(ctx.answer(StatusCode::OK, one)),
+        (None, _) => list::respond_with(&ctx, &json!({"resourceVersion": ""}), found.into_iter().map(Ok)),
+    }
 }
 
 /// What is known of one component: what it said, or why it did not.

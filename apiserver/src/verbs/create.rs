@@ -88,6 +88,9 @@ async fn attempt(ctx: &Ctx, mut object: Value, warnings: &mut Vec<String>) -> Re
     let kind = &ctx.kind;
     admission::create(ctx, &mut object).await?;
     let mut errors = api::validation::object_meta(&object, kind.rules.name_rule(), kind.namespaced);
+    if !kind.rules.takes_plain_finalizers() {
+        api::validation::owned_finalizers(&object, &mut errors);
+    }
     let findings = apply::without_managers(&mut object, |object| kind.rules.validate(object));
     errors.0.extend(findings.errors.0);
     if !errors.is_empty() {

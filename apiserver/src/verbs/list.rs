@@ -244,7 +244,7 @@ impl Filter {
             let field = term.field.as_str();
             let Some(stored) = ctx.kind.stored_field(field) else {
                 let none = ctx.kind.rules.selectable_fields(&Value::Null).is_empty();
-                return Err(Status::bad_request(if none {
+                return Err(Status::bad_request(if none && !ctx.kind.is_custom() {
                     format!(
                         "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
                     )
@@ -282,7 +282,7 @@ pub fn respond(ctx: &Ctx, listed: &Listed) -> Result<Response<Body>, Status> {
             meta["remainingItemCount"] = remaining.into();
         }
     }
-    if ctx.accept.form == Form::Object && !ctx.accept.yaml && !ctx.query.pretty {
+    if ctx.accept.form == Form::Object && !ctx.accept.yaml {
         return joined(ctx, &meta, &listed.items);
     }
     respond_with(ctx, &meta, listed.items.iter().map(|object| ctx.value(object)))
@@ -297,6 +297,7 @@ pub fn respond_with(
     meta: &Value,
     values: impl Iterator<Item = Result<Value, Status>>,
 ) -> Result<Response<Body>, Status> {
+    let api_version = ctx.accept.api_version;
     let whole = match ctx.accept.form {
         Form::Object => json!({
             "kind": format!("{}List", ctx.kind.kind),
@@ -306,23 +307,24 @@ pub fn respond_with(
         }),
         Form::Metadata => json!({
             "kind": "PartialObjectMetadataList",
-            "apiVersion": "meta.k8s.io/v1",
+            "apiVersion": api_version,
             "metadata": meta,
-            "items": values.map(|v| v.map(|v| table::partial(&v))).collect::<Result<Vec<_>, _>>()?,
+            "items": values.map(|v| v.map(|v| table::partial(api_version, &v))).collect::<Result<Vec<_>, _>>()?,
         }),
         Form::Table => {
             let now = Timestamp::now();
             let include = ctx.query.include_object.as_deref();
-            let rows = values.map(|v| v.map(|v| table::row(&ctx.kind, &v, include, now)));
-            table::table(&ctx.kind, meta.clone(), rows.collect::<Result<Vec<_>, _>>()?)
+            let rows = values.map(|v| v.map(|v| table::row(api_version, &ctx.kind, &v, include, now)));
+            table::table(
+                api_version,
+                &ctx.kind.rules.columns(),
+                meta.clone(),
+                rows.collect::<Result<Vec<_>, _>>()?,
+            )
         }
     };
     if ctx.accept.yaml {
         return Ok(response::yaml(StatusCode::OK, whole.to_string().as_bytes()));
-    }
-    if ctx.query.pretty {
-        let bytes = serde_json::to_vec_pretty(&whole).map_err(Status::internal)?;
-        return Ok(response::json_bytes(StatusCode::OK, bytes));
     }
     Ok(response::json(StatusCode::OK, &whole))
 }

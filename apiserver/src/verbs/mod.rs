@@ -217,25 +217,20 @@ impl Ctx {
         let object = match self.accept.form {
             Form::Object => object,
             Form::Metadata => {
-                shaped = table::partial(object);
+                shaped = table::partial(self.accept.api_version, object);
                 &shaped
             }
             Form::Table => {
                 let include = self.query.include_object.as_deref();
-                let rows = vec![table::row(&self.kind, object, include, Timestamp::now())];
+                let version = self.accept.api_version;
+                let rows = vec![table::row(version, &self.kind, object, include, Timestamp::now())];
                 let meta = serde_json::json!({"resourceVersion": object.resource_version()});
-                shaped = table::table(&self.kind, meta, rows);
+                shaped = table::table(version, &self.kind.rules.columns(), meta, rows);
                 &shaped
             }
         };
         if self.accept.yaml {
             return response::yaml(code, object.to_string().as_bytes());
-        }
-        if self.query.pretty {
-            return match serde_json::to_vec_pretty(object) {
-                Ok(bytes) => response::json_bytes(code, bytes),
-                Err(e) => response::status(&Status::internal(e)),
-            };
         }
         response::json(code, object)
     }

@@ -17,7 +17,7 @@ use crate::{
 /// 404, and 400 or 504 for a resource version that cannot be served.
 pub async fn get(ctx: Ctx) -> Result<Response<Body>, Status> {
     let object = find(&ctx).await?;
-    if ctx.accept.form == Form::Object && !ctx.accept.yaml && !ctx.query.pretty {
+    if ctx.accept.form == Form::Object && !ctx.accept.yaml {
         return Ok(response::json_bytes(StatusCode::OK, shown(&ctx.kind, &object)?));
     }
     Ok(ctx.answer(StatusCode::OK, &ctx.value(&object)?))

@@ -1,7 +1,7 @@
 //! The `scale` subresource: an `autoscaling/v1 Scale` view of any kind whose row says where the numbers are.
 
 use api::{
-    kind::{Part, ScalePaths},
+    kind::{Column, Part, ScalePaths, cell},
     object::ObjectExt as _,
     patch::{self, PatchType},
     schema::Types,
@@ -10,6 +10,7 @@ use api::{
 };
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -18,8 +19,9 @@ use super::{
 };
 use crate::{
     body,
+    publish::table,
     request::Verb,
-    response::{self, Body},
+    response::{self, Body, Form},
 };
 
 fn get<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
@@ -67,6 +69,28 @@ fn view(paths: &ScalePaths, object: &Value) -> Value {
     json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": spec, "status": status})
 }
 
+/// A scale as `kubectl get` shows it.
+fn printed(ctx: &Ctx, scale: &Value) -> Value {
+    let columns = [
+        Column::name(),
+        Column::new("Desired", "integer", "The number of instances that is asked for."),
+        Column::new("Available", "integer", "The number of instances there are."),
+        Column::age(),
+    ];
+    let number = |part: &str| scale.at(&[part, "replicas"]).and_then(Value::as_i64).unwrap_or(0);
+    let cells =
+        json!([cell::name(scale), number("spec"), number("status"), cell::age(scale, Timestamp::now())]);
+    let version = ctx.accept.api_version;
+    let mut row = json!({"cells": cells});
+    match ctx.query.include_object.as_deref() {
+        Some("None") => {}
+        Some("Object") => row["object"] = scale.clone(),
+        _ => row["object"] = table::partial(version, scale),
+    }
+    let meta = json!({"resourceVersion": scale.resource_version()});
+    table::table(version, &columns, meta, vec![row])
+}
+
 /// Reads or changes a scale.
 ///
 /// # Errors
@@ -76,7 +100,9 @@ pub async fn serve(ctx: Ctx, verb: Verb, paths: &ScalePaths, bytes: Bytes) -> Re
     let changed = match verb {
         Verb::Get => {
             let object = read::find(&ctx).await?;
-            return Ok(response::json(StatusCode::OK, &view(paths, &ctx.value(&object)?)));
+            let scale = view(paths, &ctx.value(&object)?);
+            let shown = if ctx.accept.form == Form::Table { &printed(&ctx, &scale) } else { &scale };
+            return Ok(response::json(StatusCode::OK, shown));
         }
         Verb::Update => {
             let scale = body::parse_kind(&ctx.media, &bytes, &["autoscaling/v1"], "Scale")?;

@@ -434,6 +434,9 @@ async fn next_state(
     }
     admission::update(ctx, part, &mut new, old).await?;
     let mut errors = api::validation::object_meta_update(&new, old);
+    if !kind.rules.takes_plain_finalizers() {
+        api::validation::owned_finalizers(&new, &mut errors);
+    }
     let findings = apply::without_managers(&mut new, |new| {
         apply::without_managers(old, |old| kind.rules.validate_update(new, old, part))
     });

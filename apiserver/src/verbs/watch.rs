@@ -151,6 +151,7 @@ impl Stream {
 struct Render {
     kind: Arc<Kind>,
     form: Form,
+    api_version: &'static str,
     include: Option<String>,
     /// A table's columns are told once.
     columns_told: bool,
@@ -161,6 +162,7 @@ impl Render {
         Self {
             kind: ctx.kind.clone(),
             form: ctx.accept.form,
+            api_version: ctx.accept.api_version,
             include: ctx.query.include_object.clone(),
             columns_told: false,
         }
@@ -200,11 +202,11 @@ impl Render {
 
     fn shape(&mut self, object: &Value) -> Value {
         if self.form == Form::Metadata {
-            return table::partial(object);
+            return table::partial(self.api_version, object);
         }
-        let row = table::row(&self.kind, object, self.include.as_deref(), Timestamp::now());
+        let row = table::row(self.api_version, &self.kind, object, self.include.as_deref(), Timestamp::now());
         let meta = json!({"resourceVersion": object.resource_version()});
-        let mut whole = table::table(&self.kind, meta, vec![row]);
+        let mut whole = table::table(self.api_version, &self.kind.rules.columns(), meta, vec![row]);
         if std::mem::replace(&mut self.columns_told, true) {
             whole["columnDefinitions"] = Value::Array(Vec::new());
         }
@@ -220,11 +222,15 @@ impl Render {
             json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": meta});
         match self.form {
             Form::Object => {}
-            Form::Metadata => object = table::partial(&object),
+            Form::Metadata => object = table::partial(self.api_version, &object),
             Form::Table => {
-                let row = json!({"cells": [], "object": table::partial(&object)});
-                object =
-                    table::table(&self.kind, json!({"resourceVersion": revision.to_string()}), vec![row]);
+                let row = json!({"cells": [], "object": table::partial(self.api_version, &object)});
+                object = table::table(
+                    self.api_version,
+                    &self.kind.rules.columns(),
+                    json!({"resourceVersion": revision.to_string()}),
+                    vec![row],
+                );
                 object["columnDefinitions"] = Value::Array(Vec::new());
             }
         }

@@ -358,7 +358,8 @@ fn rows_are_made_from_a_definition() {
         row.rules.selectable_fields(&object),
         [("spec.color".into(), "red".to_owned()), ("spec.n".into(), "3".to_owned())]
     );
-    assert_eq!(row.rules.validate(&object).warnings, ["example.com/v1 Widget is deprecated"]);
+    assert_eq!(row.deprecation.as_deref(), Some("example.com/v1 Widget is deprecated"));
+    assert_eq!(other.deprecation, None);
     assert_eq!(other.rules.columns().iter().map(|c| c.name.to_string()).collect::<Vec<_>>(), ["Name", "Age"]);
     assert_eq!(other.own_form(object)["apiVersion"], "example.com/v1beta1");
     // What a webhook would have to convert is not served.
@@ -429,6 +430,8 @@ fn kinds_are_published_with_what_every_object_has() {
     let schema = kind.rules.schema(&mut generator).to_value();
     assert_eq!(schema["properties"]["kind"]["type"], "string");
     assert!(schema["properties"]["metadata"]["$ref"].as_str().unwrap().ends_with("ObjectMeta"));
+    let description = schema["properties"]["metadata"]["description"].as_str().unwrap();
+    assert!(description.starts_with("Standard object's metadata. More info: "), "{description}");
     assert_eq!(schema["properties"]["spec"]["properties"]["p"], json!({"x-kubernetes-int-or-string": true}));
 }
 

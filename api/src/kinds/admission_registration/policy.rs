@@ -41,6 +41,7 @@ pub struct MutatingAdmissionPolicyBindings;
 
 impl Strategy for ValidatingAdmissionPolicies {
     type Object = ValidatingAdmissionPolicy;
+    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
 
@@ -112,6 +113,7 @@ impl Strategy for ValidatingAdmissionPolicies {
 
 impl Strategy for MutatingAdmissionPolicies {
     type Object = MutatingAdmissionPolicy;
+    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
 
@@ -157,6 +159,7 @@ impl Strategy for MutatingAdmissionPolicies {
 
 impl Strategy for ValidatingAdmissionPolicyBindings {
     type Object = ValidatingAdmissionPolicyBinding;
+    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
 
@@ -197,6 +200,7 @@ impl Strategy for ValidatingAdmissionPolicyBindings {
 
 impl Strategy for MutatingAdmissionPolicyBindings {
     type Object = MutatingAdmissionPolicyBinding;
+    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
 

@@ -56,6 +56,7 @@ fn default_client(config: &mut WebhookClientConfig) {
 
 impl Strategy for ValidatingWebhookConfigurations {
     type Object = ValidatingWebhookConfiguration;
+    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
 
@@ -87,6 +88,7 @@ impl Strategy for ValidatingWebhookConfigurations {
 
 impl Strategy for MutatingWebhookConfigurations {
     type Object = MutatingWebhookConfiguration;
+    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
 

@@ -28,6 +28,7 @@ type Definition = CustomResourceDefinition;
 
 impl Strategy for CustomResourceDefinitions {
     type Object = Definition;
+    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
 
