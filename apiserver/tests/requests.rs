@@ -404,3 +404,35 @@ async fn a_scale_is_shown_as_a_table() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_name_selects_one_object() {
+    let server = Server::start().await;
+    server.send("POST", "/api/v1/namespaces", &json!({"metadata": {"name": "other"}})).await;
+    for namespace in ["default", "other"] {
+        for name in ["a", "b"] {
+            let path = format!("/api/v1/namespaces/{namespace}/configmaps");
+            assert_eq!(server.send("POST", &path, &json!({"metadata": {"name": name}})).await.code, 201);
+        }
+    }
+    let found = async |path: &str, selector: &str| {
+        let list = server.get(&format!("{path}?fieldSelector={selector}")).await.body;
+        let name = |object: &Value| {
+            let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+            format!("{}/{}", text("namespace"), text("name"))
+        };
+        list["items"].as_array().unwrap().iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(found(MAPS, "metadata.name%3Da").await, ["default/a"]);
+    assert_eq!(found(MAPS, "metadata.name%3Dnone").await, [""; 0]);
+    assert_eq!(found(MAPS, "metadata.name%3Da,metadata.namespace%3Dother").await, [""; 0]);
+    assert_eq!(found("/api/v1/configmaps", "metadata.name%3Da").await, ["default/a", "other/a"]);
+    assert_eq!(found("/api/v1/namespaces", "metadata.name%3Dother").await, ["/other"]);
+    let then = server.get(MAPS).await.body["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    server.send("POST", MAPS, &json!({"metadata": {"name": "c"}})).await;
+    server.send("PATCH", &format!("{MAPS}/a"), &json!({"data": {"x": "y"}})).await;
+    let watch = format!("{MAPS}?watch=true&fieldSelector=metadata.name%3Da&resourceVersion={then}");
+    let events = harness::events(&server, &watch, 1).await;
+    assert_eq!(events[0]["object"]["data"]["x"], "y", "{events:?}");
+    server.stop().await;
+}

@@ -156,7 +156,10 @@ impl Ctx {
 
     /// What a list or watch at this path is about.
     pub fn scope(&self) -> Scope {
-        match (&self.path.namespace, &self.path.name) {
+        // Who selects one name follows one object, however many there are beside it.
+        let named = || self.query.fields.required_value("metadata.name");
+        match (&self.path.namespace, self.path.name.as_deref().or_else(named)) {
+            (None, Some(_)) if self.kind.namespaced => Scope::All,
             (_, Some(name)) => Scope::Object(self.cache_key(name)),
             (Some(namespace), None) => Scope::Namespace(namespace.clone()),
             (None, None) => Scope::All,
