@@ -1,7 +1,8 @@
 //! The servers that are measured: a process each, with certificates and a store of its own.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -88,7 +89,7 @@ impl Server {
         let etcd_endpoint = format!("http://127.0.0.1:{}", free_port());
         let etcd = (kind == StoreKind::Etcd).then(|| start_etcd(dir.path(), &etcd_endpoint));
         if etcd.is_some() {
-            wait_for(etcd_endpoint.trim_start_matches("http://").parse().expect("an address"));
+            wait_for_etcd(etcd_endpoint.trim_start_matches("http://").parse().expect("an address"));
         }
         let store = match kind {
             StoreKind::None | StoreKind::Memory => "memory".to_owned(),
@@ -172,10 +173,18 @@ impl Server {
     }
 }
 
-fn wait_for(address: SocketAddr) {
+/// Waits until etcd has elected itself: how long that takes is not the API server's.
+fn wait_for_etcd(address: SocketAddr) {
+    let health = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
     let began = Instant::now();
-    while std::net::TcpStream::connect(address).is_err() {
-        assert!(began.elapsed() < PATIENCE, "nothing listens on {address}");
+    while !health().is_ok_and(|answer| answer.contains("\"health\":\"true\"")) {
+        assert!(began.elapsed() < PATIENCE, "no healthy etcd on {address}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
