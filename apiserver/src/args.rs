@@ -143,7 +143,12 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How long the server goes on, unready, when told to stop.
     pub shutdown_delay: Duration,
+    /// How long the server is listed as an endpoint after it was last heard of.
+    pub listed_for: Duration,
 }
+
+/// As upstream.
+const LISTED_FOR: Duration = Duration::from_secs(15);
 
 impl Args {
     /// The arguments every daemon has.
@@ -207,6 +212,7 @@ impl Args {
             },
             request_timeout: self.request_timeout,
             shutdown_delay: self.shutdown_delay_duration,
+            listed_for: LISTED_FOR,
             kubelet: self.kubelet_certificate_authority.map(|authority| KubeletTls {
                 authority,
                 identity: self.kubelet_client_certificate.zip(self.kubelet_client_key),

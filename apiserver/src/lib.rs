@@ -46,6 +46,7 @@ use crate::{
     args::Config,
     auth::Authenticator,
     auth::service_account::TokenIssuer,
+    controllers::servers::{self, Servers},
     custom::Definitions,
     http::{metrics::Metrics, priority::Priority},
     publish::documents::Documents,
@@ -76,6 +77,8 @@ pub struct Api {
     pub kubelet_tls: Option<Arc<rustls::ClientConfig>>,
     /// Who is served when there is much to do.
     pub priority: Priority,
+    /// This server among all that there are.
+    pub servers: Servers,
     /// Fires when the server takes no more requests: what is under way is finished, watches and streams end.
     pub stop: CancellationToken,
     /// Connections that are open.
@@ -115,9 +118,11 @@ impl Api {
         self.shutting_down.load(Ordering::Acquire) || self.stopping()
     }
 
-    /// Readiness goes first; then no more requests are taken, and those under way are finished.
-    async fn shut_down(&self) {
+    /// Readiness goes first, and the place among the servers; then no more requests are taken, and those under way are
+    /// finished.
+    async fn shut_down(self: &Arc<Self>) {
         self.shutting_down.store(true, Ordering::Release);
+        servers::leave(self).await;
         tokio::time::sleep(self.config.shutdown_delay).await;
         self.stop.cancel();
         self.connections.close();
@@ -166,6 +171,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
     let cache = WatchCache::load(store.clone(), specs).await.context("cannot read the store")?;
     tasks.spawn("watch-cache", cache.clone().run(tasks.token()));
     let priority = Priority::new(config.in_flight);
+    let servers = Servers::new(config.advertise, address.port(), config.listed_for);
     let api = Arc::new(Api {
         config,
         definitions: Definitions::new(&cache),
@@ -177,6 +183,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
         metrics: Metrics::default(),
         kubelet_tls,
         priority,
+        servers,
         stop: tasks.child(),
         connections: TaskTracker::new(),
         tasks: tasks.clone(),
@@ -205,7 +212,11 @@ async fn bootstrap_until_done(api: Arc<Api>) {
     const PAUSE: Duration = Duration::from_millis(500);
     while !api.stopping() {
         match bootstrap::run(&api).await {
-            Ok(()) => return api.bootstrapped.store(true, Ordering::Release),
+            Ok(()) => {
+                api.bootstrapped.store(true, Ordering::Release);
+                // What it writes needs the first namespaces.
+                return api.tasks.spawn_loop("servers", servers::run(api.clone()));
+            }
             Err(error) => warn!(%error, "cannot make the cluster's first objects yet"),
         }
         tokio::time::sleep(PAUSE).await;

@@ -10,8 +10,10 @@ use std::{
     time::Duration,
 };
 
+use apiserver::args::Config;
 use harness::{Server, etcd::Etcd, events};
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const SERVICES: &str = "/api/v1/namespaces/default/services";
@@ -161,5 +163,141 @@ async fn all_serve_the_same_custom_kinds() {
         while server.get(WIDGETS).await.code != 404 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+}
+
+const LISTED: &str = "/api/v1/namespaces/default/endpoints/kubernetes";
+const SLICE: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
+/// How long a server is listed that is not heard of any more.
+const LISTED_FOR: Duration = Duration::from_secs(2);
+
+/// The addresses of the `kubernetes` service, which its Endpoints and its slice agree on, and the revision of the list.
+async fn listed(server: &Server) -> (Vec<String>, String) {
+    loop {
+        let (endpoints, slice) = tokio::join!(server.get(LISTED), server.get(SLICE));
+        let texts = |value: Option<&Vec<Value>>, path: &str| -> Vec<String> {
+            let text = |item: &Value| item.pointer(path).unwrap().as_str().unwrap().to_owned();
+            value.into_iter().flatten().map(text).collect()
+        };
+        let addresses =
+            texts(endpoints.body.pointer("/subsets/0/addresses").and_then(Value::as_array), "/ip");
+        if addresses == texts(slice.body["endpoints"].as_array(), "/addresses/0") {
+            return (addresses, endpoints.body["metadata"]["resourceVersion"].as_str().unwrap().to_owned());
+        }
+    }
+}
+
+/// Waits until these addresses are listed, the first of them all the time.
+async fn becomes(server: &Server, addresses: &[&str]) -> String {
+    let in_time = async {
+        loop {
+            let (now, revision) = listed(server).await;
+            assert!(now.iter().any(|a| a == addresses[0]), "{now:?}");
+            if now == addresses {
+                return revision;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(10 * LISTED_FOR, in_time).await.expect("is listed in time")
+}
+
+/// A server at an address, in a runtime of its own, so that it can die without a word.
+async fn start_apart(store: String, address: [u8; 4], listen: ([u8; 4], u16)) -> (Server, Runtime) {
+    let runtime = Runtime::new().unwrap();
+    let change = move |c: &mut Config| {
+        c.store = store.parse().unwrap();
+        c.advertise = Some(address.into());
+        c.listen = (listen.0.into(), listen.1);
+        c.listed_for = LISTED_FOR;
+    };
+    let server = runtime.spawn(Server::start_with(change)).await.unwrap();
+    (server, runtime)
+}
+
+async fn kill((server, runtime): (Server, Runtime)) {
+    end(runtime).await;
+    drop(server);
+}
+
+async fn end(runtime: Runtime) {
+    tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(10))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_lists_the_servers_that_live() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let store = format!("etcd:{}", etcd.endpoint());
+    let (one, own_runtime) = start_apart(store.clone(), [10, 0, 0, 1], ([127, 0, 0, 1], 0)).await;
+    let port = one.port;
+    assert_eq!(listed(&one).await.0, ["10.0.0.1"]);
+    let start_other = || start_apart(store.clone(), [10, 0, 0, 2], ([127, 0, 0, 2], port));
+    let other = start_other().await;
+    let both = becomes(&one, &["10.0.0.1", "10.0.0.2"]).await;
+
+    // Whoever dies and is back in time was never away, and nobody writes what is as it should be.
+    kill(other).await;
+    let other = start_other().await;
+    let renewed = async || one.get(LEASES).await.body["items"].as_array().unwrap().clone();
+    let before = renewed().await;
+    assert_eq!(before.len(), 2, "{before:?}");
+    while renewed()
+        .await
+        .iter()
+        .zip(&before)
+        .any(|(now, then)| now["spec"]["renewTime"] == then["spec"]["renewTime"])
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(becomes(&one, &["10.0.0.1", "10.0.0.2"]).await, both);
+
+    kill(other).await;
+    becomes(&one, &["10.0.0.1"]).await;
+    assert_eq!(renewed().await.len(), 1);
+
+    // Whoever stops says so.
+    let (other, runtime) = start_other().await;
+    becomes(&one, &["10.0.0.1", "10.0.0.2"]).await;
+    runtime.spawn(other.stop()).await.unwrap();
+    assert_eq!(renewed().await.len(), 1);
+    becomes(&one, &["10.0.0.1"]).await;
+    end(runtime).await;
+
+    // The last one stays.
+    let visitor = Server::start_with(|c| c.store = store.parse().unwrap()).await;
+    own_runtime.spawn(one.stop()).await.unwrap();
+    assert_eq!(listed(&visitor).await.0, ["10.0.0.1"]);
+    assert_eq!(visitor.get(LEASES).await.body["items"], json!([]));
+    visitor.stop().await;
+    end(own_runtime).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_somebody_deletes_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    for store in ["memory".to_owned(), format!("file:{}", folder.path().join("store").display())] {
+        let server = Server::start_with(|c| {
+            c.store = store.parse().unwrap();
+            c.advertise = Some([10, 0, 0, 1].into());
+        })
+        .await;
+        let lease = server.get(LEASES).await.body["items"][0].clone();
+        assert_eq!(lease["spec"]["holderIdentity"], format!("10.0.0.1:{}", server.port));
+        assert_eq!(lease["metadata"]["labels"]["apiserver.kubernetes.io/identity"], "kube-apiserver");
+        let name = lease["metadata"]["name"].as_str().unwrap();
+        for path in [LISTED, SLICE, &format!("{LEASES}/{name}")] {
+            let uid = server.get(path).await.body["metadata"]["uid"].clone();
+            assert_eq!(server.send("DELETE", path, &Value::Null).await.code, 200);
+            loop {
+                let now = server.get(path).await;
+                if now.code == 200 && now.body["metadata"]["uid"] != uid {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        assert_eq!(listed(&server).await.0, ["10.0.0.1"]);
+        server.stop().await;
     }
 }

@@ -49,6 +49,7 @@ impl Lab {
             in_flight: Default::default(),
             request_timeout: Duration::from_secs(60),
             shutdown_delay: Duration::ZERO,
+            listed_for: Duration::from_secs(15),
         };
         let port = apiserver::start(config, &tasks).await.unwrap().port();
         let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "lab",

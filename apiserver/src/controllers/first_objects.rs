@@ -18,8 +18,6 @@ pub const FOLLOWED: &[&str] = &[
     "/registry/scheduling.k8s.io/priorityclasses/",
     "/registry/networking.k8s.io/servicecidrs/",
     "/registry/services/",
-    "/registry/endpoints/",
-    "/registry/discovery.k8s.io/endpointslices/",
 ];
 
 /// The server, and where the objects are.
@@ -27,7 +25,7 @@ pub type Subject = (Arc<Api>, Arc<[(&'static str, String)]>);
 
 /// Everything that a look takes.
 pub fn subject(api: &Arc<Api>) -> Subject {
-    (api.clone(), bootstrap::places(api).into())
+    (api.clone(), bootstrap::places().into())
 }
 
 /// Makes what is missing. At the start of the server somebody else does.

@@ -10,6 +10,7 @@ mod event_expiry;
 mod first_objects;
 mod flow_schemas;
 mod policy_types;
+pub mod servers;
 #[cfg(test)]
 mod tests;
 

@@ -55,6 +55,7 @@ pub fn config(dir: &Path) -> Config {
         in_flight: InFlight::default(),
         request_timeout: Duration::from_secs(60),
         shutdown_delay: Duration::ZERO,
+        listed_for: Duration::from_secs(15),
     }
 }
 
