@@ -140,7 +140,9 @@ impl Status {
     /// 403 with upstream's sentence about an object.
     pub fn forbidden(resource: &str, group: &str, name: &str, why: impl fmt::Display) -> Self {
         let what = qualified(resource, group);
-        let message = if name.is_empty() {
+        let message = if what.is_empty() {
+            format!("forbidden: {why}")
+        } else if name.is_empty() {
             format!("{what} is forbidden: {why}")
         } else {
             format!("{what} {name:?} is forbidden: {why}")

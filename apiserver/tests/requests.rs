@@ -436,3 +436,32 @@ async fn a_name_selects_one_object() {
     assert_eq!(events[0]["object"]["data"]["x"], "y", "{events:?}");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_caller_can_be_taken_for_somebody_else() {
+    const REVIEWS: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let server = Server::start().await;
+    let json_type = ("content-type", "application/json");
+    let ask = async |path: &str, headers: &[(&str, &str)]| {
+        server.send_raw("POST", path, &[&[json_type], headers].concat(), b"{}".to_vec()).await
+    };
+    let jane =
+        [("impersonate-user", "jane"), ("impersonate-group", "dev"), ("impersonate-extra-Scopes", "view")];
+    let answer = ask(REVIEWS, &jane).await;
+    let expected =
+        json!({"username": "jane", "groups": ["dev", "system:authenticated"], "extra": {"scopes": ["view"]}});
+    assert_eq!((answer.code, &answer.body["status"]["userInfo"]), (201, &expected), "{}", answer.body);
+    // What nobody may do is not done in nobody's name.
+    let nobody = [("impersonate-user", "system:anonymous")];
+    let answer = server.send_raw("GET", MAPS, &nobody, Vec::new()).await;
+    let why = "configmaps is forbidden: User \"system:anonymous\" cannot list resource \"configmaps\" in API group \"\" in the namespace \"default\"";
+    assert_eq!((answer.code, answer.body["message"].as_str().unwrap()), (403, why));
+    for path in ["/apis", "/metrics"] {
+        let answer = server.send_raw("GET", path, &nobody, Vec::new()).await;
+        let why = format!("forbidden: User \"system:anonymous\" cannot get path \"{path}\"");
+        assert_eq!((answer.code, answer.body["message"].as_str().unwrap()), (403, why.as_str()));
+    }
+    let answer = ask(REVIEWS, &[("impersonate-group", "system:masters")]).await;
+    assert_eq!((answer.code, answer.body["reason"].as_str()), (400, Some("BadRequest")));
+    server.stop().await;
+}

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::User;
+use super::{ANONYMOUS, User};
 
 /// What somebody wants to do, in RBAC's words.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +84,7 @@ pub fn refusal(user: &User, action: &Action<'_>) -> String {
 }
 
 fn is_identified(user: &User) -> bool {
-    user.name != "system:anonymous" && !user.groups.iter().any(|g| g == "system:unauthenticated")
+    user.name != ANONYMOUS && !user.groups.iter().any(|g| g == "system:unauthenticated")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub mod authorize;
 mod certificate;
+pub mod impersonation;
 pub mod service_account;
 mod token_file;
 
@@ -19,6 +20,9 @@ use service_account::{Bound, ObjectRef, TokenIssuer};
 use token_file::TokenFile;
 
 use crate::watch_cache::WatchCache;
+
+/// Who shows nothing.
+pub const ANONYMOUS: &str = "system:anonymous";
 
 /// An identified caller.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

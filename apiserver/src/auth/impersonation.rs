@@ -1,0 +1,253 @@
+//! Impersonation: a caller asks to be taken for somebody else (`kubectl --as`), with the headers `Impersonate-User`,
+//! `-Group`, `-Uid` and `-Extra-…`.
+//!
+//! Invariant: what comes behind sees the other user and none of these headers. Counterpart of upstream's
+//! `apiserver/pkg/endpoints/filters/impersonation`, without its constrained modes, which only roles tell apart.
+
+use std::fmt;
+
+use api::{
+    status::Status,
+    validation::{dns_label, dns_subdomain},
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+
+use super::{
+    User,
+    authorize::{Action, authorize, refusal},
+};
+
+const USER: &str = "impersonate-user";
+const GROUP: &str = "impersonate-group";
+const UID: &str = "impersonate-uid";
+const EXTRA: &str = "impersonate-extra-";
+
+const AUTHENTICATED: &str = "system:authenticated";
+const UNAUTHENTICATED: &str = "system:unauthenticated";
+
+/// Whom a request is to be taken for: its caller, or who its headers name, if the caller may ask for that.
+///
+/// # Errors
+/// 400 when the headers name no user, 403.
+pub fn act(caller: User, headers: &mut HeaderMap) -> Result<User, Status> {
+    let Some(wanted) = take(headers)? else { return Ok(caller) };
+    let account = service_account(&wanted.name);
+    let (resource, namespace, name) = match account {
+        Some((namespace, name)) => ("serviceaccounts", namespace, name),
+        None => ("users", "", wanted.name.as_str()),
+    };
+    const AUTHENTICATION: &str = "authentication.k8s.io";
+    check(&caller, "", resource, namespace, name)?;
+    if !wanted.uid.is_empty() {
+        check(&caller, AUTHENTICATION, "uids", "", &wanted.uid)?;
+    }
+    for group in &wanted.groups {
+        check(&caller, "", "groups", "", group)?;
+    }
+    for (key, values) in &wanted.extra {
+        for value in values {
+            check(&caller, AUTHENTICATION, &format!("userextras/{key}"), "", value)?;
+        }
+    }
+    let user = complete(wanted);
+    tracing::debug!(caller = caller.name, user = user.name, "impersonation");
+    Ok(user)
+}
+
+/// Takes the headers out. `None` when they ask for nothing.
+fn take(headers: &mut HeaderMap) -> Result<Option<User>, Status> {
+    let is_one = |name: &&HeaderName| {
+        let name = name.as_str();
+        matches!(name, USER | GROUP | UID) || name.starts_with(EXTRA)
+    };
+    let names: Vec<HeaderName> = headers.keys().filter(is_one).cloned().collect();
+    let mut wanted = User::default();
+    for name in &names {
+        let values: Vec<String> = headers.get_all(name).iter().map(text).collect();
+        headers.remove(name);
+        match name.as_str() {
+            // Of several the first one counts.
+            USER => wanted.name = values.into_iter().next().unwrap_or_default(),
+            UID => wanted.uid = values.into_iter().next().unwrap_or_default(),
+            GROUP => wanted.groups = values,
+            name => {
+                let key = name.strip_prefix(EXTRA).unwrap_or_default();
+                let decoded = percent_decode_str(key).decode_utf8();
+                let key = decoded.map_or_else(|_| key.to_owned(), std::borrow::Cow::into_owned);
+                wanted.extra.entry(key).or_default().extend(values);
+            }
+        }
+    }
+    if !wanted.name.is_empty() {
+        return Ok(Some(wanted));
+    }
+    if wanted == User::default() {
+        return Ok(None);
+    }
+    Err(Status::bad_request(format!("requested {} without impersonating a user name", InGo(&wanted))))
+}
+
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// Namespace and name of the service account that a user is.
+fn service_account(user: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+    (dns_label(namespace).is_empty() && dns_subdomain(name).is_empty()).then_some((namespace, name))
+}
+
+/// Refuses to take the caller for whom it may not impersonate.
+fn check(caller: &User, group: &str, resource: &str, namespace: &str, name: &str) -> Result<(), Status> {
+    let action = Action::Resource { verb: "impersonate", group, resource, namespace, name };
+    if authorize(caller, &action).allowed {
+        return Ok(());
+    }
+    let resource = resource.split('/').next().unwrap_or(resource);
+    Err(Status::forbidden(resource, group, name, refusal(caller, &action)))
+}
+
+/// Adds the groups that follow from who a user is.
+fn complete(mut user: User) -> User {
+    if user.groups.is_empty()
+        && let Some((namespace, _)) = service_account(&user.name)
+    {
+        user.groups = super::service_account::groups(namespace);
+    }
+    let group = if user.name == super::ANONYMOUS { UNAUTHENTICATED } else { AUTHENTICATED };
+    if !user.groups.iter().any(|g| g == group || g == UNAUTHENTICATED) {
+        user.groups.push(group.to_owned());
+    }
+    user
+}
+
+/// A user as upstream's refusal shows it.
+struct InGo<'a>(&'a User);
+
+impl fmt::Display for InGo<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |texts: &[String]| {
+            let texts: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
+            if texts.is_empty() {
+                "[]string(nil)".to_owned()
+            } else {
+                format!("[]string{{{}}}", texts.join(", "))
+            }
+        };
+        let User { name, uid, groups, extra } = self.0;
+        let entries: Vec<String> =
+            extra.iter().map(|(key, values)| format!("{key:?}:{}", list(values))).collect();
+        let extra =
+            if entries.is_empty() { "(nil)".to_owned() } else { format!("{{{}}}", entries.join(", ")) };
+        let groups = list(groups);
+        write!(
+            f,
+            "&user.DefaultInfo{{Name:{name:?}, UID:{uid:?}, Groups:{groups}, Extra:map[string][]string{extra}}}"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).expect("is a name"),
+                value.parse().expect("is a value"),
+            );
+        }
+        headers
+    }
+
+    fn jane() -> User {
+        User { name: "jane".into(), ..User::default() }
+    }
+
+    #[test]
+    fn groups_follow_from_who_somebody_is() {
+        let accounts = ["system:serviceaccounts", "system:serviceaccounts:web", AUTHENTICATED];
+        for (user, groups, expected) in [
+            ("bob", &[][..], &[AUTHENTICATED][..]),
+            ("bob", &["dev", "ops"], &["dev", "ops", AUTHENTICATED]),
+            ("bob", &[AUTHENTICATED], &[AUTHENTICATED]),
+            ("bob", &[UNAUTHENTICATED], &[UNAUTHENTICATED]),
+            ("system:anonymous", &[], &[UNAUTHENTICATED]),
+            ("system:anonymous", &["dev"], &["dev", UNAUTHENTICATED]),
+            ("system:serviceaccount:web:bot", &[], &accounts),
+            ("system:serviceaccount:web:bot", &["dev"], &["dev", AUTHENTICATED]),
+            ("system:serviceaccount:Web:bot", &[], &[AUTHENTICATED]),
+            ("system:serviceaccount:web", &[], &[AUTHENTICATED]),
+        ] {
+            let mut asked = headers(&[("Impersonate-User", user)]);
+            groups.iter().for_each(|group| {
+                asked.append(GROUP, group.parse().expect("is a value"));
+            });
+            let user = act(jane(), &mut asked).expect("may do so");
+            assert_eq!(user.groups, expected, "{}", user.name);
+            assert!(asked.is_empty());
+        }
+    }
+
+    #[test]
+    fn everything_of_a_user_can_be_asked_for_and_no_header_is_left() {
+        let mut asked = headers(&[
+            ("Accept", "x"),
+            ("Impersonate-User", "bob"),
+            ("Impersonate-User", "eve"),
+            ("Impersonate-Uid", "7"),
+            ("Impersonate-Extra-Scopes", "view"),
+            ("Impersonate-Extra-Scopes", "edit"),
+            ("Impersonate-Extra-acme.com%2fproject", "p"),
+        ]);
+        let user = act(jane(), &mut asked).expect("may do so");
+        assert_eq!((user.name.as_str(), user.uid.as_str()), ("bob", "7"));
+        let extra = [("acme.com/project", vec!["p"]), ("scopes", vec!["view", "edit"])];
+        let extra = extra.map(|(k, v)| (k.to_owned(), v.into_iter().map(str::to_owned).collect()));
+        assert_eq!(user.extra, extra.into());
+        assert_eq!(asked.keys().collect::<Vec<_>>(), ["accept"]);
+
+        assert_eq!(act(jane(), &mut headers(&[("Accept", "x"), ("Impersonate-User", "")])), Ok(jane()));
+    }
+
+    #[test]
+    fn a_user_must_be_named() {
+        for (asked, said) in [
+            (
+                ("Impersonate-Group", "dev"),
+                r#"UID:"", Groups:[]string{"dev"}, Extra:map[string][]string(nil)}"#,
+            ),
+            (("Impersonate-Uid", "1"), r#"UID:"1", Groups:[]string(nil), Extra:map[string][]string(nil)}"#),
+            (
+                ("Impersonate-Extra-a", "b"),
+                r#"UID:"", Groups:[]string(nil), Extra:map[string][]string{"a":[]string{"b"}}}"#,
+            ),
+        ] {
+            let refused = act(jane(), &mut headers(&[asked])).expect_err("names nobody");
+            let expected =
+                format!("requested &user.DefaultInfo{{Name:\"\", {said} without impersonating a user name");
+            assert_eq!((refused.code, refused.message), (400, expected));
+        }
+    }
+
+    #[test]
+    fn whoever_may_not_is_told_what() {
+        let nobody = || User { name: "system:anonymous".into(), ..User::default() };
+        for (user, expected) in [
+            (
+                "bob",
+                "users \"bob\" is forbidden: User \"system:anonymous\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
+            ),
+            (
+                "system:serviceaccount:web:bot",
+                "serviceaccounts \"bot\" is forbidden: User \"system:anonymous\" cannot impersonate resource \"serviceaccounts\" in API group \"\" in the namespace \"web\"",
+            ),
+        ] {
+            let refused = act(nobody(), &mut headers(&[(USER, user)])).expect_err("may do nothing");
+            assert_eq!((refused.code, refused.message.as_str()), (403, expected));
+        }
+    }
+}
