@@ -25,14 +25,31 @@ fn pod(name: &str) -> Value {
 async fn callers_are_identified() {
     let server = Server::start().await;
     let (nobody, wrong) = (client(server.port, None), client(server.port, Some("guess")));
-    for path in ["/api/v1/namespaces", "/apis", "/version", "/metrics", "/nope"] {
-        for stranger in [&nobody, &wrong] {
-            let answer = send(stranger, "GET", path, &[], Vec::new()).await;
-            assert_eq!((answer.code, answer.body["reason"].as_str()), (401, Some("Unauthorized")), "{path}");
-        }
+    for path in ["/api/v1/namespaces", "/apis", "/metrics", "/nope", "/livez/etcd", "/version"] {
+        let answer = send(&wrong, "GET", path, &[], Vec::new()).await;
+        assert_eq!((answer.code, answer.body["reason"].as_str()), (401, Some("Unauthorized")), "{path}");
     }
-    for path in ["/healthz", "/livez", "/readyz?verbose"] {
+    for (path, what) in [
+        ("/api/v1/namespaces", "list resource \"namespaces\" in API group \"\" at the cluster scope"),
+        ("/apis", "get path \"/apis\""),
+        ("/metrics", "get path \"/metrics\""),
+        ("/nope", "get path \"/nope\""),
+        ("/livez/etcd", "get path \"/livez/etcd\""),
+        ("/livez/", "get path \"/livez/\""),
+    ] {
+        let answer = send(&nobody, "GET", path, &[], Vec::new()).await;
+        assert_eq!((answer.code, answer.body["reason"].as_str()), (403, Some("Forbidden")), "{path}");
+        let message = answer.body["message"].as_str().unwrap();
+        assert!(
+            message.ends_with(&format!("forbidden: User \"system:anonymous\" cannot {what}")),
+            "{message}"
+        );
+    }
+    for path in ["/healthz", "/livez", "/readyz?verbose", "/version", "/version/"] {
         assert_eq!(send(&nobody, "GET", path, &[], Vec::new()).await.code, 200, "{path}");
+    }
+    for (path, code) in [("/livez/etcd", 200), ("/livez/none", 404), ("/livez/", 404)] {
+        assert_eq!(server.get(path).await.code, code, "{path}");
     }
     // A token that the server issued identifies its service account.
     let request = json!({"spec": {"expirationSeconds": 600}});

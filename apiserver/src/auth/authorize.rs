@@ -1,11 +1,11 @@
 //! Who may do what. Every request and every access review asks here and nowhere else.
 //!
 //! There are no roles yet: whoever is identified may do everything, and nobody else anything but ask for the
-//! server's health. Counterpart of upstream's `apiserver/pkg/authorization/authorizer`.
+//! server's health and version. Counterpart of upstream's `apiserver/pkg/authorization/authorizer`.
 
 use serde_json::{Value, json};
 
-use super::{ANONYMOUS, User};
+use super::{ANONYMOUS, UNAUTHENTICATED, User};
 
 /// What somebody wants to do, in RBAC's words.
 #[derive(Debug, Clone, Copy)]
@@ -41,15 +41,15 @@ pub struct Decision {
     pub reason: &'static str,
 }
 
-/// Paths that are open to all.
-pub const OPEN_PATHS: &[&str] = &["/healthz", "/livez", "/readyz"];
+/// What all may read, as upstream's role `system:public-info-viewer` has it.
+const OPEN_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/version/"];
 
 /// Whether `user` may do `action`.
 pub fn authorize(user: &User, action: &Action<'_>) -> Decision {
     if is_identified(user) {
         return Decision { allowed: true, reason: "whoever is identified may do everything" };
     }
-    let open = matches!(action, Action::Path { path, .. } if OPEN_PATHS.contains(path));
+    let open = matches!(action, Action::Path { verb: "get", path } if OPEN_PATHS.contains(path));
     Decision {
         allowed: open,
         reason: if open { "open to all" } else { "only identified callers are let in" },
@@ -84,7 +84,7 @@ pub fn refusal(user: &User, action: &Action<'_>) -> String {
 }
 
 fn is_identified(user: &User) -> bool {
-    user.name != ANONYMOUS && !user.groups.iter().any(|g| g == "system:unauthenticated")
+    user.name != ANONYMOUS && !user.groups.iter().any(|g| g == UNAUTHENTICATED)
 }
 
 #[cfg(test)]
@@ -92,14 +92,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_may_ask_for_health_alone() {
+    fn strangers_may_ask_for_health_and_version_alone() {
         let bob = User { name: "bob".into(), ..User::default() };
         let nobody = User { groups: vec!["system:unauthenticated".into()], ..User::default() };
         let pods = Action::Resource { verb: "get", group: "", resource: "pods", namespace: "a", name: "" };
-        let health = Action::Path { verb: "get", path: "/livez" };
-        for (user, action, allowed) in
-            [(&bob, pods, true), (&bob, health, true), (&nobody, pods, false), (&nobody, health, true)]
-        {
+        let path = |verb, path| Action::Path { verb, path };
+        for (user, action, allowed) in [
+            (&bob, pods, true),
+            (&bob, path("get", "/livez"), true),
+            (&bob, path("get", "/livez/etcd"), true),
+            (&nobody, pods, false),
+            (&nobody, path("get", "/livez"), true),
+            (&nobody, path("get", "/version/"), true),
+            (&nobody, path("get", "/livez/"), false),
+            (&nobody, path("get", "/livez/etcd"), false),
+            (&nobody, path("post", "/version"), false),
+        ] {
             assert_eq!(authorize(user, &action).allowed, allowed, "{user:?} {action:?}");
         }
         assert_eq!(rules(&nobody, "a")["resourceRules"], json!([]));

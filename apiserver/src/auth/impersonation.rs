@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use super::{
-    User,
+    ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User,
     authorize::{Action, authorize, refusal},
 };
 
@@ -22,9 +22,6 @@ const USER: &str = "impersonate-user";
 const GROUP: &str = "impersonate-group";
 const UID: &str = "impersonate-uid";
 const EXTRA: &str = "impersonate-extra-";
-
-const AUTHENTICATED: &str = "system:authenticated";
-const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 /// Whom a request is to be taken for: its caller, or who its headers name, if the caller may ask for that.
 ///
@@ -115,7 +112,7 @@ fn complete(mut user: User) -> User {
     {
         user.groups = super::service_account::groups(namespace);
     }
-    let group = if user.name == super::ANONYMOUS { UNAUTHENTICATED } else { AUTHENTICATED };
+    let group = if user.name == ANONYMOUS { UNAUTHENTICATED } else { AUTHENTICATED };
     if !user.groups.iter().any(|g| g == group || g == UNAUTHENTICATED) {
         user.groups.push(group.to_owned());
     }

@@ -1,7 +1,6 @@
 //! Who is calling: client certificates and bearer tokens become a [`User`].
 //!
-//! Nobody is let in without one, health checks aside. Counterpart of upstream's
-//! `apiserver/pkg/authentication`.
+//! Who shows neither is anonymous, and may ask for little. Counterpart of upstream's `apiserver/pkg/authentication`.
 
 pub mod authorize;
 mod certificate;
@@ -23,6 +22,9 @@ use crate::watch_cache::WatchCache;
 
 /// Who shows nothing.
 pub const ANONYMOUS: &str = "system:anonymous";
+/// The group of all who have shown who they are, and that of all others.
+const AUTHENTICATED: &str = "system:authenticated";
+const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 /// An identified caller.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,8 +41,12 @@ pub struct User {
 
 impl User {
     fn new(name: String, uid: String, mut groups: Vec<String>) -> Self {
-        groups.push("system:authenticated".into());
+        groups.push(AUTHENTICATED.into());
         Self { name, uid, groups, extra: BTreeMap::new() }
+    }
+
+    fn anonymous() -> Self {
+        Self { name: ANONYMOUS.into(), groups: vec![UNAUTHENTICATED.into()], ..Self::default() }
     }
 }
 
@@ -59,10 +65,11 @@ impl Authenticator {
         Ok(Self { tokens: token_file.map(TokenFile::read).transpose()?, service_accounts })
     }
 
-    /// The caller behind a request: whom the connection's client certificate names, else its bearer token.
+    /// The caller behind a request: whom the connection's client certificate names, else its bearer token; nobody in
+    /// particular when it shows none.
     ///
     /// # Errors
-    /// 401.
+    /// 401 for a token that we do not know.
     pub fn identify(
         &self,
         certified: Option<&User>,
@@ -72,7 +79,10 @@ impl Authenticator {
         if let Some(user) = certified {
             return Ok(user.clone());
         }
-        bearer(headers).and_then(|token| self.token(token, cache)).ok_or_else(Status::unauthorized)
+        match bearer(headers) {
+            Some(token) => self.token(token, cache).ok_or_else(Status::unauthorized),
+            None => Ok(User::anonymous()),
+        }
     }
 
     /// Whom a token identifies to those who `audiences` name (to this server when there are none), and to

@@ -1,7 +1,7 @@
 //! HTTPS: connections in, requests routed, answers out.
 //!
-//! A request goes: health (open to all) → authentication → impersonation → path → kind → authorization ([`authorize`]) → a seat of its
-//! priority level ([`priority`]) → verb. Whoever is let in may do everything. Streams that are only passed on take no
+//! A request goes: authentication → impersonation → path → kind → authorization ([`authorize`]) → a seat of its priority
+//! level ([`priority`]) → verb. Whoever is let in may do everything. Streams that are only passed on take no
 //! seat, and a watch has one only until its stream begins.
 
 mod deadline;
@@ -120,9 +120,6 @@ async fn route(
     target: Target,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
-    if let Some(response) = health::serve(&api, request.uri().path(), request.uri().query()).await {
-        return Ok(response);
-    }
     let user = api.auth.identify(peer.user.as_ref(), request.headers(), &api.cache)?;
     let user = impersonation::act(user, request.headers_mut())?;
     let path = request.uri().path();
@@ -147,6 +144,9 @@ async fn route(
     let action = Action::Path { verb: &verb, path };
     if !authorize(&user, &action).allowed {
         return Err(Status::forbidden("", "", "", refusal(&user, &action)));
+    }
+    if let Some(response) = health::serve(&api, path, request.uri().query()).await {
+        return Ok(response);
     }
     let asked = Asked { user: &user, verb: &verb, path, resource: None };
     let deadline = deadline::of(request.uri().query(), api.config.request_timeout)?;

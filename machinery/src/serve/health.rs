@@ -64,7 +64,8 @@ impl Health {
 pub struct Asked<'a> {
     /// `healthz`, `livez` or `readyz`.
     pub endpoint: &'a str,
-    one: Option<&'a str>,
+    /// The check that is asked for alone.
+    pub one: Option<&'a str>,
     excluded: Vec<String>,
     verbose: bool,
 }
@@ -72,7 +73,7 @@ pub struct Asked<'a> {
 impl<'a> Asked<'a> {
     /// Reads path and query; none if it is no health path.
     pub fn parse(path: &'a str, query: Option<&str>) -> Option<Self> {
-        let mut parts = path.trim_matches('/').splitn(2, '/');
+        let mut parts = path.strip_prefix('/')?.splitn(2, '/');
         let endpoint = parts.next().filter(|e| ["healthz", "livez", "readyz"].contains(e))?;
         let query = Query::parse(query);
         Some(Self {
@@ -87,13 +88,24 @@ impl<'a> Asked<'a> {
     /// them. `told` makes of a check's name and failure what is said of it.
     pub fn report<'c>(
         &self,
-        results: impl Iterator<Item = (&'c str, Result<(), String>)>,
+        mut results: impl Iterator<Item = (&'c str, Result<(), String>)>,
         told: impl Fn(&str, String) -> String,
     ) -> Option<(StatusCode, String)> {
+        if let Some(one) = self.one {
+            let (name, result) = results.find(|(name, _)| one == *name)?;
+            return Some(match result {
+                Ok(()) => (StatusCode::OK, "ok".to_owned()),
+                Err(why) => {
+                    let why = told(name, why);
+                    (StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {why}\n"))
+                }
+            });
+        }
         let mut lines = String::new();
-        let (mut failed, mut found) = (false, self.one.is_none());
-        for (name, result) in results.filter(|(name, _)| self.one.is_none_or(|one| one == *name)) {
-            found = true;
+        let mut unknown = self.excluded.clone();
+        let mut failed = false;
+        for (name, result) in results {
+            unknown.retain(|excluded| excluded != name);
             lines += &match result {
                 _ if self.excluded.iter().any(|excluded| excluded == name) => {
                     format!("[+]{name} excluded: ok\n")
@@ -105,8 +117,15 @@ impl<'a> Asked<'a> {
                 }
             };
         }
+        if !unknown.is_empty() {
+            unknown.sort_unstable();
+            unknown.dedup();
+            let names: Vec<String> = unknown.iter().map(|name| format!("{name:?}")).collect();
+            let names = names.join(",");
+            lines += &format!("warn: some health checks cannot be excluded: no matches for {names}\n");
+        }
         let endpoint = self.endpoint;
-        found.then(|| match (failed, self.verbose) {
+        Some(match (failed, self.verbose) {
             (true, _) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{lines}{endpoint} check failed\n")),
             (false, true) => (StatusCode::OK, format!("{lines}{endpoint} check passed\n")),
             (false, false) => (StatusCode::OK, "ok".to_owned()),
@@ -168,8 +187,19 @@ mod tests {
                 )),
             ),
             ("/livez", "", Some((500, "[+]ping ok\n[-]leaderElection failed: lost\nlivez check failed\n"))),
-            ("/livez/ping", "", Some((200, "ok"))),
+            ("/livez/ping", "verbose", Some((200, "ok"))),
+            ("/livez/leaderElection", "", Some((500, "internal server error: lost\n"))),
+            (
+                "/livez",
+                "verbose&exclude=leaderElection&exclude=b&exclude=a",
+                Some((
+                    200,
+                    "[+]ping ok\n[+]leaderElection excluded: ok\nwarn: some health checks cannot be excluded: no matches for \"a\",\"b\"\nlivez check passed\n",
+                )),
+            ),
             ("/livez/none", "", None),
+            ("/livez/", "", None),
+            ("//livez", "", None),
             ("/other", "", None),
         ];
         for (path, query, expected) in cases {
