@@ -34,10 +34,18 @@ pub fn index<'a>(documents: impl Iterator<Item = (&'a str, &'a str)>) -> Value {
     json!({"paths": paths})
 }
 
-/// A hash of what a document is made from. The schemas of built-in kinds only change with the version.
+/// A hash of the sources that the schemas of built-in kinds are made from, computed by `build.rs`: making all
+/// documents to hash them takes as long as a client's whole request.
+const SOURCES: &str = env!("SKIFF_OPENAPI_SOURCES");
+
+/// A hash of what a document is made from.
 pub fn hash(kinds: &[Arc<Kind>]) -> String {
+    hash_with(SOURCES, kinds)
+}
+
+fn hash_with(sources: &str, kinds: &[Arc<Kind>]) -> String {
     let mut state = Sha256::new();
-    state.update(VERSION);
+    state.update(format!("{VERSION} {sources}\n"));
     for kind in kinds {
         state.update(format!("{}/{}/{}\n", kind.group, kind.version, kind.plural));
         if let Root { inline: Some(schema), .. } = root(kind, &mut generator(REFERENCES)) {
@@ -335,6 +343,14 @@ mod tests {
             Value::Array(list) => list.iter().for_each(|v| references(v, found)),
             _ => {}
         }
+    }
+
+    #[test]
+    fn a_hash_follows_from_sources_and_kinds() {
+        let kinds = kinds();
+        assert_eq!(hash(&kinds), hash_with(SOURCES, &kinds));
+        assert_ne!(hash(&kinds), hash_with("others", &kinds));
+        assert_ne!(hash(&kinds), hash(&kinds[1..]));
     }
 
     #[test]
