@@ -2,10 +2,16 @@
 //!
 //! Counterpart of upstream's `isPrettyPrint`.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
 use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use hyper::body::Frame;
 
 use super::{Body, JSON};
 use crate::query;
@@ -27,20 +33,25 @@ pub fn is_wanted<B>(request: &Request<B>) -> bool {
     PEOPLE.iter().any(|known| agent.starts_with(known))
 }
 
-/// An answer with its JSON indented. What is not JSON, compressed, or has no end that is known stays as it is.
+/// An answer with its JSON indented. What is not JSON, compressed, or has no end that is known stays as it is. A large one is
+/// indented piece by piece while it is sent.
 pub async fn prettified(response: Response<Body>) -> Response<Body> {
     let headers = response.headers();
     let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|media| {
         let media = media.as_bytes();
         media == JSON.as_bytes() || media.starts_with(b"application/json;")
     });
-    let has_end = response.body().size_hint().exact().is_some();
-    if !is_json || !has_end || headers.contains_key(header::CONTENT_ENCODING) {
+    let size = response.body().size_hint().exact();
+    let Some(size) = size.filter(|_| is_json && !headers.contains_key(header::CONTENT_ENCODING)) else {
         return response;
-    }
+    };
     let (parts, body) = response.into_parts();
+    let body = Indented { body, indenter: Indenter::default() };
+    if size > AT_ONCE {
+        return Response::from_parts(parts, body.boxed_unsync());
+    }
     match body.collect().await {
-        Ok(whole) => Response::from_parts(parts, super::full(indented(&whole.to_bytes()))),
+        Ok(whole) => Response::from_parts(parts, super::full(whole.to_bytes())),
         Err(error) => {
             tracing::debug!(%error, "an answer broke off");
             Response::from_parts(parts, super::full(Bytes::new()))
@@ -48,52 +59,95 @@ pub async fn prettified(response: Response<Body>) -> Response<Body> {
     }
 }
 
-/// JSON text with a line for each field and item, as Go's `json.MarshalIndent` writes it.
-fn indented(json: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(json.len() * 2);
-    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
-    let line = |out: &mut Vec<u8>, depth: usize| {
-        out.push(b'\n');
-        out.extend(std::iter::repeat_n(b' ', 2 * depth));
-    };
-    let mut bytes = json.iter().copied().peekable();
-    while let Some(byte) = bytes.next() {
-        if in_text {
-            out.push(byte);
-            in_text = escaped || byte != b'"';
-            escaped = !escaped && byte == b'\\';
-            continue;
-        }
-        match byte {
-            b' ' | b'\n' | b'\r' | b'\t' => {}
-            b'{' | b'[' => {
+/// Answers up to this size are indented whole, and say how long they are.
+const AT_ONCE: u64 = 64 * 1024;
+
+/// A body whose JSON is indented as it passes.
+struct Indented {
+    body: Body,
+    indenter: Indenter,
+}
+
+impl http_body::Body for Indented {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let indenter = &mut self.indenter;
+        Poll::Ready(
+            frame.map(|frame| frame.map(|frame| frame.map_data(|json| indenter.indent(&json).into()))),
+        )
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}
+
+/// Writes JSON text with a line for each field and item, as Go's `json.MarshalIndent` does. The text may come in any pieces.
+#[derive(Default)]
+struct Indenter {
+    depth: usize,
+    in_text: bool,
+    /// The byte before was a backslash that says how to read the next one.
+    escaped: bool,
+    /// The byte before opened an object or a list, of which is not known yet whether anything is in it.
+    opened: bool,
+}
+
+impl Indenter {
+    fn indent(&mut self, json: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(json.len() * 2);
+        for byte in json.iter().copied() {
+            if self.in_text {
                 out.push(byte);
-                while bytes.next_if(u8::is_ascii_whitespace).is_some() {}
-                // Both closing brackets come two behind their opening ones.
-                if let Some(end) = bytes.next_if(|next| *next == byte + 2) {
-                    out.push(end);
-                } else {
-                    depth += 1;
-                    line(&mut out, depth);
+                self.in_text = self.escaped || byte != b'"';
+                self.escaped = !self.escaped && byte == b'\\';
+                continue;
+            }
+            if byte.is_ascii_whitespace() {
+                continue;
+            }
+            let was_opened = std::mem::take(&mut self.opened);
+            let is_end = matches!(byte, b'}' | b']');
+            if was_opened && !is_end {
+                self.depth += 1;
+                self.line(&mut out);
+            }
+            match byte {
+                b'{' | b'[' => {
+                    out.push(byte);
+                    self.opened = true;
+                }
+                _ if is_end => {
+                    if !was_opened {
+                        self.depth = self.depth.saturating_sub(1);
+                        self.line(&mut out);
+                    }
+                    out.push(byte);
+                }
+                b',' => {
+                    out.push(byte);
+                    self.line(&mut out);
+                }
+                b':' => out.extend(b": "),
+                _ => {
+                    self.in_text = byte == b'"';
+                    out.push(byte);
                 }
             }
-            b'}' | b']' => {
-                depth = depth.saturating_sub(1);
-                line(&mut out, depth);
-                out.push(byte);
-            }
-            b',' => {
-                out.push(byte);
-                line(&mut out, depth);
-            }
-            b':' => out.extend(b": "),
-            _ => {
-                in_text = byte == b'"';
-                out.push(byte);
-            }
         }
+        out
     }
-    out
+
+    fn line(&self, out: &mut Vec<u8>) {
+        out.push(b'\n');
+        out.extend(std::iter::repeat_n(b' ', 2 * self.depth));
+    }
 }
 
 #[cfg(test)]
@@ -111,7 +165,57 @@ mod tests {
         for text in [value.to_string(), expected.clone(), "{ \"a\" : [ ] }".into()] {
             let again: serde_json::Value = serde_json::from_str(&text).unwrap();
             let wanted = serde_json::to_string_pretty(&again).unwrap();
-            assert_eq!(String::from_utf8(indented(text.as_bytes())).unwrap(), wanted);
+            for piece in [1, 2, 3, 7, text.len()] {
+                let mut indenter = Indenter::default();
+                let pieces = text.as_bytes().chunks(piece).flat_map(|piece| indenter.indent(piece));
+                assert_eq!(String::from_utf8(pieces.collect()).unwrap(), wanted);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_is_indented_as_it_is_sent() {
+        let item = json!({"metadata": {"name": "a".repeat(1000)}});
+        for (items, is_at_once) in [(1, true), (200, false)] {
+            let list = json!({"kind": "List", "items": vec![item.clone(); items]});
+            let whole = list.to_string();
+            // Comes in pieces, and tells how long they are together.
+            let pieces: Vec<Bytes> = whole.as_bytes().chunks(10_000).map(Bytes::copy_from_slice).collect();
+            let body = Pieces { left: whole.len() as u64, pieces: pieces.into_iter() }.boxed_unsync();
+            let response = Response::builder().header("content-type", "application/json").body(body).unwrap();
+            let mut body = prettified(response).await.into_body();
+            assert_eq!(body.size_hint().exact().is_some(), is_at_once);
+            let (mut text, mut longest) = (Vec::new(), 0);
+            while let Some(frame) = body.frame().await {
+                let piece = frame.unwrap().into_data().unwrap();
+                longest = longest.max(piece.len());
+                text.extend_from_slice(&piece);
+            }
+            assert_eq!(String::from_utf8(text).unwrap(), serde_json::to_string_pretty(&list).unwrap());
+            assert!(longest < 30_000, "{longest}");
+        }
+    }
+
+    struct Pieces {
+        left: u64,
+        pieces: std::vec::IntoIter<Bytes>,
+    }
+
+    impl http_body::Body for Pieces {
+        type Data = Bytes;
+        type Error = hyper::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+            let piece = self.pieces.next();
+            self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+            Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+        }
+
+        fn size_hint(&self) -> http_body::SizeHint {
+            http_body::SizeHint::with_exact(self.left)
         }
     }
 
