@@ -197,15 +197,18 @@ impl Activity {
 
     /// Ends when nothing has been under way for `limit`.
     async fn idle(&self, limit: Duration) {
-        loop {
-            let (busy, since) = {
-                let state = self.0.lock();
-                (state.requests > 0, state.since)
-            };
-            let quiet = if busy { Duration::ZERO } else { since.elapsed() };
-            let Some(left) = limit.checked_sub(quiet).filter(|left| !left.is_zero()) else { return };
+        while let Some(left) = self.left(limit, Instant::now()) {
             tokio::time::sleep(left).await;
         }
+    }
+
+    /// How long after `now` to look again whether nothing has been under way for `limit`; `None` when that is so.
+    fn left(&self, limit: Duration, now: Instant) -> Option<Duration> {
+        let state = self.0.lock();
+        if state.requests > 0 {
+            return Some(limit);
+        }
+        limit.checked_sub(now.saturating_duration_since(state.since)).filter(|left| !left.is_zero())
     }
 }
 
@@ -250,22 +253,20 @@ impl<B: Body + Unpin> Body for Tracked<B> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn only_a_connection_without_requests_is_idle() {
-        const LIMIT: Duration = Duration::from_millis(50);
+    #[test]
+    fn only_a_connection_without_requests_is_idle() {
+        let second = Duration::from_secs(1);
         let activity = Activity::new();
-        let (first, second) = (activity.begin(), activity.begin());
-        let watched = activity.clone();
-        let end = tokio::spawn(async move {
-            watched.idle(LIMIT).await;
-            Instant::now()
-        });
-        tokio::time::sleep(3 * LIMIT).await;
+        let (first, other) = (activity.begin(), activity.begin());
+        let later = || Instant::now() + 100 * second;
+        assert_eq!(activity.left(second, later()), Some(second));
         drop(first);
-        tokio::time::sleep(3 * LIMIT).await;
-        assert!(!end.is_finished(), "one request is still under way");
+        assert_eq!(activity.left(second, later()), Some(second), "one request is still under way");
         let over = Instant::now();
-        drop(second);
-        assert!(end.await.unwrap() - over >= LIMIT);
+        drop(other);
+        assert!(activity.left(second, over).is_some(), "it has just ended");
+        assert_eq!(activity.left(second, later()), None);
+        let _third = activity.begin();
+        assert_eq!(activity.left(second, later()), Some(second));
     }
 }
