@@ -12,7 +12,13 @@ use std::{
     },
 };
 
-use api::{conditions, custom::kind, kind::Kind, object::ObjectExt as _, status::Status};
+use api::{
+    conditions,
+    custom::kind,
+    kind::{Kind, storage_prefix},
+    object::ObjectExt as _,
+    status::Status,
+};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -103,7 +109,7 @@ pub(crate) fn resource_of(definition: &Value) -> (&str, &str) {
 /// The prefix of a definition's objects.
 pub(crate) fn prefix_of(definition: &Value) -> String {
     let (group, plural) = resource_of(definition);
-    format!("/registry/{group}/{plural}/")
+    storage_prefix(group, plural)
 }
 
 /// Has the cache keep a definition's objects as its rows say.

@@ -441,5 +441,4 @@ impl<'a> Parser<'a> {
 }
 
 #[cfg(test)]
-#[path = "label_tests.rs"]
 mod tests;
