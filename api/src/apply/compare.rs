@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
-    Shape, member,
     set::{Set, field_element, item_element},
-    shape, strip,
+    shape::{Shape, member, shape},
+    unmanaged::strip,
 };
 use crate::schema::{ListKind, TypeRef, Types};
 

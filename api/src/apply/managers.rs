@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::set::Set;
+use crate::object::ObjectExt as _;
 
 /// So many managers that update are told apart; older ones are put together.
 const MAX_UPDATERS: usize = 10;
@@ -179,5 +180,49 @@ impl Managers {
             Value::Object(map)
         };
         Value::Array(self.0.into_iter().map(entry).collect())
+    }
+}
+
+/// Writes the entries into an object; none at all is no field.
+pub(super) fn set_managed(object: &mut Value, managed: Value) {
+    let Some(Value::Object(metadata)) = object.get_mut("metadata") else { return };
+    if managed.as_array().is_none_or(Vec::is_empty) {
+        metadata.remove("managedFields");
+    } else {
+        metadata.insert("managedFields".into(), managed);
+    }
+}
+
+/// Lets `look` see an object without its `managedFields`: the rules of kinds say nothing about them, and reading
+/// them takes as long as reading all the rest.
+pub fn without_managers<T>(object: &mut Value, look: impl FnOnce(&mut Value) -> T) -> T {
+    let managed = object.metadata_mut().remove("managedFields");
+    let seen = look(object);
+    if let Some(managed) = managed {
+        object.set_meta("managedFields", managed);
+    }
+    seen
+}
+
+/// Takes back new times of entries when nothing but they would change.
+pub fn keep_times(old: &Value, new: &mut Value) {
+    let (Some(old_object), Some(new_object)) = (old.as_object(), new.as_object()) else { return };
+    let (Some(before), Some(after)) = (old.metadata(), new.metadata()) else { return };
+    let same_but = |name: &str, a: &Map<String, Value>, b: &Map<String, Value>| {
+        a.len() == b.len() && a.iter().all(|(k, v)| k == name || b.get(k) == Some(v))
+    };
+    let entries = |m: &'_ Map<String, Value>| -> Vec<Value> {
+        let mut entries = m.get("managedFields").and_then(Value::as_array).cloned().unwrap_or_default();
+        for entry in entries.iter_mut().filter_map(Value::as_object_mut) {
+            entry.remove("time");
+        }
+        entries
+    };
+    if same_but("metadata", old_object, new_object)
+        && same_but("managedFields", before, after)
+        && entries(before) == entries(after)
+    {
+        let managed = before.get("managedFields").cloned().unwrap_or(Value::Null);
+        set_managed(new, managed);
     }
 }

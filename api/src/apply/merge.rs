@@ -8,9 +8,8 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    Shape, member,
     set::{Set, field_element, item_element},
-    shape,
+    shape::{Shape, member, shape},
 };
 use crate::{
     schema::{ListKind, Node, Scalar, TypeRef, Types, push_index},

@@ -2,7 +2,11 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::*;
+use super::{client_side::LAST_APPLIED, *};
+use crate::{
+    schema::{TypeRef, Types},
+    status::Status,
+};
 
 fn options<'a>(manager: &'a str, second: i64) -> Options<'a> {
     Options {
