@@ -5,9 +5,7 @@
 
 use std::fmt;
 
-use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use crate::schema::{Node, TypeRef, Types, push_index, push_name};
@@ -25,22 +23,26 @@ pub fn parse(bytes: &[u8]) -> Result<Value, ParseError> {
     serde_json::from_slice(bytes).map_err(|e| explain(bytes, &e))
 }
 
-/// Reads what stands at most `depth` objects deep, with `null` in place of all that lies deeper; lists do not
-/// count, and with nothing of the outermost field `but`. For those who need a few fields of an object, this spares
-/// them the making of all others.
+/// Reads what stands at most `depth` objects deep (lists do not count), with `null` in place of all that lies deeper,
+/// and without the outermost object's field `but`. Whoever needs a few fields of an object is spared the making of all
+/// others.
 pub fn shallow(bytes: &[u8], depth: usize, but: &str) -> Result<Value, ParseError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    Shallow { depth, but }.deserialize(&mut deserializer).map_err(|e| explain(bytes, &e))
+    Read(Shallow { depth, but }).deserialize(&mut deserializer).map_err(|e| explain(bytes, &e))
 }
 
-/// Reads one value down to a depth.
-struct Shallow<'a> {
-    depth: usize,
-    /// A field that is passed over; "" below the outermost object.
-    but: &'a str,
+/// How the members of a value are read.
+trait Reading<'de>: Sized {
+    /// Reads a list.
+    fn items<A: SeqAccess<'de>>(self, items: A) -> Result<Value, A::Error>;
+    /// Reads an object.
+    fn fields<A: MapAccess<'de>>(self, fields: A) -> Result<Value, A::Error>;
 }
 
-impl<'de> DeserializeSeed<'de> for Shallow<'_> {
+/// Reads one value: its members as `R` does.
+struct Read<R>(R);
+
+impl<'de, R: Reading<'de>> DeserializeSeed<'de> for Read<R> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -48,46 +50,67 @@ impl<'de> DeserializeSeed<'de> for Shallow<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Shallow<'_> {
+impl<'de, R: Reading<'de>> Visitor<'de> for Read<R> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
+        f.write_str("any JSON value")
+    }
+
+    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
+        Ok(v.into())
+    }
+
+    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
+        Ok(v.into())
+    }
+
+    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
+        Ok(v.into())
+    }
+
+    fn visit_f64<E: Error>(self, v: f64) -> Result<Value, E> {
+        Number::from_f64(v).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+    }
+
+    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
+        Ok(v.into())
+    }
+
+    fn visit_string<E>(self, v: String) -> Result<Value, E> {
+        Ok(v.into())
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Value, A::Error> {
+        self.0.items(items)
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Value, A::Error> {
+        self.0.fields(fields)
     }
+}
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
+/// Reads down to a depth.
+struct Shallow<'a> {
+    depth: usize,
+    /// A field that is passed over; "" below the outermost object.
+    but: &'a str,
+}
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+impl<'de> Reading<'de> for Shallow<'_> {
+    fn items<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut found = Vec::new();
-        while let Some(item) = items.next_element_seed(Shallow { depth: self.depth, but: "" })? {
+        while let Some(item) = items.next_element_seed(Read(Shallow { depth: self.depth, but: "" }))? {
             found.push(item);
         }
         Ok(found.into())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+    fn fields<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
         if self.depth == 0 {
             while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
             return Ok(Value::Null);
@@ -97,7 +120,8 @@ impl<'de> Visitor<'de> for Shallow<'_> {
             if name == self.but {
                 let _passed_over: IgnoredAny = fields.next_value()?;
             } else {
-                found.insert(name, fields.next_value_seed(Shallow { depth: self.depth - 1, but: "" })?);
+                let below = Shallow { depth: self.depth - 1, but: "" };
+                found.insert(name, fields.next_value_seed(Read(below))?);
             }
         }
         Ok(found.into())
@@ -111,9 +135,10 @@ pub fn parse_strict(
     expected: Option<(&Types, TypeRef)>,
 ) -> Result<(Value, Vec<String>), ParseError> {
     let mut problems = Problems { path: String::new(), found: Vec::new() };
-    let seed = Checked { types: expected.map(|e| e.0), ty: expected.map(|e| e.1), problems: &mut problems };
+    let checked =
+        Checked { types: expected.map(|e| e.0), ty: expected.map(|e| e.1), problems: &mut problems };
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = seed
+    let value = Read(checked)
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
         .map_err(|e| explain(bytes, &e))?;
@@ -123,9 +148,9 @@ pub fn parse_strict(
 /// The keys that a map in the input has twice, of whatever form it is, as far as it can be read.
 pub fn doubled_keys<'de, D: Deserializer<'de>>(input: D) -> Vec<String> {
     let mut problems = Problems { path: String::new(), found: Vec::new() };
-    let seed = Checked { types: None, ty: None, problems: &mut problems };
+    let checked = Checked { types: None, ty: None, problems: &mut problems };
     // What cannot be read is told by whoever wants the value.
-    let _unreadable = seed.deserialize(input);
+    let _unreadable = Read(checked).deserialize(input);
     let names = problems.found.iter().filter_map(|problem| {
         let path: String = serde_json::from_str(problem.strip_prefix("duplicate field ")?).ok()?;
         path.rsplit('.').next().map(str::to_owned)
@@ -161,65 +186,15 @@ impl Problems {
     }
 }
 
-/// Reads one value of a type that may be known.
+/// Reads what is of a type that may be known, and lists what is wrong with it.
 struct Checked<'a> {
     types: Option<&'a Types>,
     ty: Option<TypeRef>,
     problems: &'a mut Problems,
 }
 
-impl<'de> DeserializeSeed<'de> for Checked<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Checked<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
-        Ok(v.into())
-    }
-
-    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
-        Ok(v.into())
-    }
-
-    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
-        Ok(v.into())
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<Value, E> {
-        Number::from_f64(v).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
-    }
-
-    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
-        Ok(v.into())
-    }
-
-    fn visit_string<E>(self, v: String) -> Result<Value, E> {
-        Ok(v.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        Value::deserialize(deserializer).map_err(D::Error::custom)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+impl<'de> Reading<'de> for Checked<'_> {
+    fn items<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let node = self.types.zip(self.ty).map(|(types, ty)| types.node(ty));
         let item = match node {
             Some(Node::List { item, .. }) => Some(*item),
@@ -230,7 +205,7 @@ impl<'de> Visitor<'de> for Checked<'_> {
         loop {
             push_index(&mut self.problems.path, items.len());
             let seed = Checked { types: self.types, ty: item, problems: &mut *self.problems };
-            let next = seq.next_element_seed(seed)?;
+            let next = seq.next_element_seed(Read(seed))?;
             self.problems.path.truncate(length);
             match next {
                 Some(value) => items.push(value),
@@ -239,7 +214,7 @@ impl<'de> Visitor<'de> for Checked<'_> {
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+    fn fields<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let node = self.types.zip(self.ty).map(|(types, ty)| types.node(ty));
         let length = self.problems.path.len();
         let mut map = Map::new();
@@ -260,7 +235,7 @@ impl<'de> Visitor<'de> for Checked<'_> {
                 self.problems.add("duplicate");
             }
             let seed = Checked { types: self.types, ty, problems: &mut *self.problems };
-            let value = access.next_value_seed(seed)?;
+            let value = access.next_value_seed(Read(seed))?;
             self.problems.path.truncate(length);
             map.insert(name, value);
         }
