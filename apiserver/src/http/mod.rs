@@ -23,7 +23,7 @@ use machinery::{
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
-use priority::{Admitted, Asked};
+use priority::{Admitted, RequestDigest};
 
 use crate::{
     Api,
@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// Who is at the other end of a connection.
-pub struct Peer {
+pub struct Caller {
     /// Whom its client certificate names, if it has shown one.
     pub user: Option<User>,
     /// Where it calls from.
@@ -61,10 +61,11 @@ pub async fn serve(
     tasks: Tasks,
 ) -> anyhow::Result<()> {
     let (stop, open) = (api.stop.clone(), api.connections.clone());
-    let welcome: Welcome<Body> = Arc::new(move |caller| {
-        let user = caller.certificates.first().and_then(auth::from_certificate);
-        let (api, peer) = (api.clone(), Arc::new(Peer { user, address: caller.address }));
-        Box::new(move |request| Box::pin(handle(api.clone(), peer.clone(), request)))
+    let welcome: Welcome<Body> = Arc::new(move |peer| {
+        let user = peer.certificates.first().and_then(auth::from_certificate);
+        let caller = Arc::new(Caller { user, address: peer.address });
+        let api = api.clone();
+        Box::new(move |request| Box::pin(handle(api.clone(), caller.clone(), request)))
     });
     Server { listener, tls: Some(tls), stop, open }.run(tasks.clone(), welcome).await?;
     // What is under way is being finished.
@@ -73,7 +74,7 @@ pub async fn serve(
 }
 
 /// Answers one request. Refusals become `Status` bodies here and nowhere else.
-pub async fn handle(api: Arc<Api>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
+pub async fn handle(api: Arc<Api>, caller: Arc<Caller>, request: Request<Incoming>) -> Response<Body> {
     let started = Instant::now();
     let head = request.method() == Method::HEAD;
     let target = request::parse(request.uri().path());
@@ -81,7 +82,7 @@ pub async fn handle(api: Arc<Api>, peer: Arc<Peer>, request: Request<Incoming>) 
     let audit = audit_id(request.headers());
     let watch = query::wants_watch(request.uri().query().unwrap_or(""));
     let labels = metrics::Labels::of(request.method(), &target, watch);
-    let answering = AssertUnwindSafe(route(api.clone(), peer, target, request)).catch_unwind();
+    let answering = AssertUnwindSafe(route(api.clone(), caller, target, request)).catch_unwind();
     // What panicked has said so in the log.
     let answered = answering.await.unwrap_or_else(|_panicked| Err(stumbled()));
     let mut response = answered.unwrap_or_else(|status| response::status(&status));
@@ -116,18 +117,18 @@ pub fn stumbled() -> Status {
 
 async fn route(
     api: Arc<Api>,
-    peer: Arc<Peer>,
+    caller: Arc<Caller>,
     target: Target,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
-    let user = api.auth.identify(peer.user.as_ref(), request.headers(), &api.cache)?;
+    let user = api.auth.identify(caller.user.as_ref(), request.headers(), &api.cache)?;
     let user = impersonation::act(user, request.headers_mut())?;
     let path = request.uri().path();
     if path.len() > MAX_PATH || request.uri().query().is_some_and(|q| q.len() > MAX_QUERY) {
         return Err(Status::failure(414, "RequestURITooLong", "the request URI is too long"));
     }
     let target = match target {
-        Target::Resource(target) => return resource(api, user, peer, target, request).await,
+        Target::Resource(target) => return resource(api, user, caller, target, request).await,
         other => other,
     };
     if let Target::Discovery(wanted) = &target {
@@ -148,10 +149,10 @@ async fn route(
     if let Some(response) = health::serve(&api, path, request.uri().query()).await {
         return Ok(response);
     }
-    let asked = Asked { user: &user, verb: &verb, path, resource: None };
+    let digest = RequestDigest { user: &user, verb: &verb, path, resource: None };
     let deadline = deadline::of(request.uri().query(), api.config.request_timeout)?;
     let answering = async {
-        let admitted = admit(&api, &asked, false, 1).await?;
+        let admitted = admit(&api, &digest, false, 1).await?;
         let response = match target {
             Target::Discovery(wanted) => publish::discovery(&api, &wanted, &request).await?,
             _ => other(&api, path, &request).await?,
@@ -162,8 +163,8 @@ async fn route(
 }
 
 /// Lets a request in when its turn comes.
-async fn admit(api: &Api, asked: &Asked<'_>, mutating: bool, width: u32) -> Result<Admitted, Status> {
-    api.priority.enter(asked, mutating, width).await.map_err(|refused| {
+async fn admit(api: &Api, digest: &RequestDigest<'_>, mutating: bool, width: u32) -> Result<Admitted, Status> {
+    api.priority.enter(digest, mutating, width).await.map_err(|refused| {
         api.metrics.reject(&refused);
         Status::too_many_requests("Too many requests, please try again later.", 1)
     })
@@ -208,7 +209,7 @@ pub fn not_a_path() -> Response<Body> {
 async fn resource(
     api: Arc<Api>,
     user: User,
-    peer: Arc<Peer>,
+    caller: Arc<Caller>,
     path: ResourcePath,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
@@ -230,7 +231,7 @@ async fn resource(
         return Err(Status::no_such_resource());
     }
     let deprecation = kind.deprecation.clone();
-    let answered = known(api, user, peer, path, request, (table, kind)).await;
+    let answered = known(api, user, caller, path, request, (table, kind)).await;
     let Some(warning) = deprecation else { return answered };
     let mut response = answered.unwrap_or_else(|status| response::status(&status));
     response::warn(&mut response, &[warning.into_owned()]);
@@ -241,7 +242,7 @@ async fn resource(
 async fn known(
     api: Arc<Api>,
     user: User,
-    peer: Arc<Peer>,
+    caller: Arc<Caller>,
     path: ResourcePath,
     mut request: Request<Incoming>,
     (table, kind): (Arc<Table>, Arc<Kind>),
@@ -265,7 +266,7 @@ async fn known(
         return Err(Status::method_not_allowed());
     }
     if proxied {
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(caller);
     }
     let headers = request.headers();
     let text =
@@ -295,8 +296,8 @@ async fn known(
     let answering = async {
         let admitted = {
             let path = request.uri().path();
-            let asked = Asked { user: &ctx.user, verb: verb.as_str(), path, resource: Some(&ctx.path) };
-            admit(&ctx.api, &asked, verb.is_mutating(), width(&ctx, verb)).await?
+            let digest = RequestDigest { user: &ctx.user, verb: verb.as_str(), path, resource: Some(&ctx.path) };
+            admit(&ctx.api, &digest, verb.is_mutating(), width(&ctx, verb)).await?
         };
         let response = dispatch(ctx, verb, request).await;
         Ok(with_uids(response.unwrap_or_else(|status| response::status(&status)), &admitted))
@@ -392,7 +393,7 @@ async fn write(ctx: Ctx, verb: Verb, bytes: Bytes) -> Result<Response<Body>, Sta
     let subresource = ctx.path.subresource.clone();
     match (verb, subresource.as_deref()) {
         (_, Some("scale")) => scale(ctx, verb, bytes).await,
-        (Verb::Create, Some("binding")) => verbs::pod::bind(ctx, bytes).await,
+        (Verb::Create, Some("binding")) => verbs::binding::bind(ctx, bytes).await,
         (Verb::Create, Some("eviction")) => verbs::eviction::evict(ctx, bytes).await,
         (Verb::Create, Some("token")) => verbs::token::create(ctx, bytes).await,
         (Verb::Create, None) => verbs::create::create(ctx, bytes).await,

@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::{backend::Backend, kubelet};
 use crate::{
     Api,
-    http::{Peer, metrics::Running},
+    http::{Caller, metrics::Running},
     response::{self, Body},
     verbs::{Ctx, store_failed},
     watch_cache::Scope,
@@ -256,7 +256,7 @@ async fn pass(
         .map_err(|e| Status::bad_request(e.to_string()))?;
     let host = parts.headers.get(header::HOST).cloned();
     let host = host.or_else(|| HeaderValue::from_str(parts.uri.authority()?.as_str()).ok());
-    let peer = parts.extensions.get::<Arc<Peer>>();
+    let caller = parts.extensions.get::<Arc<Caller>>();
     *onward.headers_mut() = onward_headers(parts.headers, upgrade);
     let set = |headers: &mut HeaderMap, name: HeaderName, value: String| {
         if let Ok(value) = HeaderValue::try_from(value) {
@@ -265,7 +265,7 @@ async fn pass(
     };
     let headers = onward.headers_mut();
     set(headers, HeaderName::from_static("x-forwarded-uri"), format!("{prefix}{own_path}"));
-    if let Some(address) = peer.map(|p| p.address.ip().to_string()) {
+    if let Some(address) = caller.map(|caller| caller.address.ip().to_string()) {
         let name = HeaderName::from_static("x-forwarded-for");
         let before = headers.get(&name).and_then(|v| v.to_str().ok()).map(|v| format!("{v}, "));
         set(headers, name, format!("{}{address}", before.unwrap_or_default()));

@@ -11,18 +11,18 @@ use api::{
     status::{Cause, Details, Status},
 };
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::Response;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Ctx,
+    Ctx, created,
     delete::{self, DeleteOptions, Preconditions},
     now, store_failed,
     update::{self, Expected},
 };
 use crate::{
     body,
-    response::{self, Body},
+    response::Body,
     watch_cache::Scope,
 };
 
@@ -71,8 +71,7 @@ pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         announce(&ctx, &pod).await?;
     }
     delete::delete_object(&ctx, ctx.name(), &options).await?;
-    let status = Status { status: "Success".into(), code: 201, ..Status::default() };
-    Ok(response::json(StatusCode::CREATED, &status))
+    Ok(created())
 }
 
 async fn pod(ctx: &Ctx) -> Result<Value, Status> {

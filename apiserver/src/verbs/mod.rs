@@ -1,11 +1,11 @@
 //! What can be done with a resource: one file a verb, each generic over the kind.
 
+pub mod binding;
 pub mod component;
 pub mod create;
 pub mod delete;
 pub mod eviction;
 pub mod list;
-pub mod pod;
 pub mod read;
 pub mod review;
 pub mod scale;
@@ -295,6 +295,12 @@ pub fn loaded(bytes: &[u8], revision: Revision) -> Result<Value, Status> {
     let mut object: Value = serde_json::from_slice(bytes).map_err(Status::internal)?;
     object.set_meta("resourceVersion", revision.to_string());
     Ok(object)
+}
+
+/// The answer to whoever has posted what is no object of its own.
+fn created() -> Response<Body> {
+    let status = Status { status: "Success".into(), code: 201, ..Status::default() };
+    response::json(StatusCode::CREATED, &status)
 }
 
 /// A store failure as the caller sees it.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::{Ctx, now, pod};
+use super::{Ctx, binding, now};
 use crate::{
     auth::{
         User,
@@ -22,7 +22,7 @@ use crate::{
 /// 400 and 422 for a question that cannot be answered.
 pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     if ctx.kind.kind == "Binding" {
-        return pod::bind(ctx.of("", "v1", "pods")?, bytes).await;
+        return binding::bind(ctx.of("", "v1", "pods")?, bytes).await;
     }
     let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
     let mut review = body::read_as(&ctx.kind, decoded.object)?;

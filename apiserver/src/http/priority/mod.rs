@@ -21,7 +21,7 @@ use http::HeaderValue;
 use parking_lot::RwLock;
 use serde_json::Value;
 
-pub use schema::Asked;
+pub use schema::RequestDigest;
 use schema::Schema;
 pub use seats::Refusal;
 use seats::{Limits, Queue, Seat, Seats};
@@ -151,19 +151,24 @@ impl Priority {
     ///
     /// # Errors
     /// When it is not served.
-    pub async fn enter(&self, asked: &Asked<'_>, mutating: bool, width: u32) -> Result<Admitted, Refused> {
+    pub async fn enter(
+        &self,
+        request: &RequestDigest<'_>,
+        mutating: bool,
+        width: u32,
+    ) -> Result<Admitted, Refused> {
         if !self.limits.fair {
-            return self.count(asked, mutating);
+            return self.count(request, mutating);
         }
         let table = self.table.read().clone();
-        let Some((index, entry)) = table.entries.iter().enumerate().find(|(_, e)| e.schema.matches(asked))
+        let Some((index, entry)) = table.entries.iter().enumerate().find(|(_, e)| e.schema.matches(request))
         else {
             // Nobody is left out by the catch-all; a caller without groups might be.
             return Ok(Admitted { _held: Held::Nothing, uids: None });
         };
         let uids = entry.uids.clone();
         let Some(place) = entry.place else { return Ok(Admitted { _held: Held::Nothing, uids }) };
-        let flow = self.hasher.hash_one((index, entry.schema.distinguisher(asked)));
+        let flow = self.hasher.hash_one((index, entry.schema.distinguisher(request)));
         match self.seats.take(place, flow, width, PATIENCE).await {
             Ok(seat) => Ok(Admitted { _held: Held::Seat { _seat: seat }, uids }),
             Err(why) => {
@@ -174,14 +179,14 @@ impl Priority {
     }
 
     /// Without fairness: one limit for those who read and one for those who write.
-    fn count(&self, asked: &Asked<'_>, mutating: bool) -> Result<Admitted, Refused> {
+    fn count(&self, request: &RequestDigest<'_>, mutating: bool) -> Result<Admitted, Refused> {
         let (counter, limit, kind) = if mutating {
             (&self.mutating, self.limits.mutating, "mutating")
         } else {
             (&self.reading, self.limits.reading, "readOnly")
         };
         let admitted = Admitted { _held: Held::Nothing, uids: None };
-        if limit == 0 || asked.user.groups.iter().any(|g| g == "system:masters") {
+        if limit == 0 || request.user.groups.iter().any(|g| g == "system:masters") {
             return Ok(admitted);
         }
         if counter.fetch_add(1, Ordering::AcqRel) >= limit {

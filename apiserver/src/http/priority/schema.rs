@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{auth::User, request::ResourcePath};
 
 /// A request, as far as flow schemas ask about it.
-pub struct Asked<'a> {
+pub struct RequestDigest<'a> {
     /// The caller.
     pub user: &'a User,
     /// The verb, in RBAC's words; for other paths the method in small letters.
@@ -100,16 +100,16 @@ impl Schema {
     }
 
     /// Whether a request is one of this schema's.
-    pub fn matches(&self, asked: &Asked<'_>) -> bool {
-        self.rules.iter().any(|rule| rule.matches(asked))
+    pub fn matches(&self, request: &RequestDigest<'_>) -> bool {
+        self.rules.iter().any(|rule| rule.matches(request))
     }
 
     /// What tells the flow of a request from others of this schema.
-    pub fn distinguisher<'a>(&self, asked: &Asked<'a>) -> &'a str {
+    pub fn distinguisher<'a>(&self, request: &RequestDigest<'a>) -> &'a str {
         match self.flows {
             Flows::One => "",
-            Flows::ByUser => &asked.user.name,
-            Flows::ByNamespace => asked.resource.and_then(|r| r.namespace.as_deref()).unwrap_or(""),
+            Flows::ByUser => &request.user.name,
+            Flows::ByNamespace => request.resource.and_then(|r| r.namespace.as_deref()).unwrap_or(""),
         }
     }
 }
@@ -144,13 +144,13 @@ impl Rule {
         }
     }
 
-    fn matches(&self, asked: &Asked<'_>) -> bool {
-        if !self.subjects.iter().any(|subject| subject.is(asked.user)) {
+    fn matches(&self, request: &RequestDigest<'_>) -> bool {
+        if !self.subjects.iter().any(|subject| subject.is(request.user)) {
             return false;
         }
-        match asked.resource {
-            Some(path) => self.resources.iter().any(|rule| rule.matches(asked.verb, path)),
-            None => self.others.iter().any(|rule| rule.matches(asked.verb, asked.path)),
+        match request.resource {
+            Some(path) => self.resources.iter().any(|rule| rule.matches(request.verb, path)),
+            None => self.others.iter().any(|rule| rule.matches(request.verb, request.path)),
         }
     }
 }

@@ -17,10 +17,10 @@ fn schema_of(priority: &Priority, user: &User, verb: &str, path: &str) -> (Strin
         request::Target::Resource(path) => Some(path),
         _ => None,
     };
-    let asked = Asked { user, verb, path, resource };
+    let request = RequestDigest { user, verb, path, resource };
     let table = priority.table.read().clone();
-    let entry = table.entries.iter().find(|e| e.schema.matches(&asked)).unwrap();
-    (entry.schema.name.clone(), entry.schema.distinguisher(&asked).to_owned())
+    let entry = table.entries.iter().find(|e| e.schema.matches(&request)).unwrap();
+    (entry.schema.name.clone(), entry.schema.distinguisher(&request).to_owned())
 }
 
 #[test]
@@ -233,8 +233,8 @@ async fn without_fairness_reading_and_writing_are_counted_apart() {
     let priority = Priority::new(InFlight { reading: 2, mutating: 1, fair: false });
     let (jane, root) = (user("jane", &[]), user("root", &["system:masters"]));
     let enter = async |user, mutating| {
-        let asked = Asked { user, verb: "get", path: "/apis", resource: None };
-        priority.enter(&asked, mutating, 1).await
+        let request = RequestDigest { user, verb: "get", path: "/apis", resource: None };
+        priority.enter(&request, mutating, 1).await
     };
     let held = [enter(&jane, false).await.unwrap(), enter(&jane, false).await.unwrap()];
     assert_eq!(enter(&jane, false).await.err().unwrap().why, Refusal::NoSeat);

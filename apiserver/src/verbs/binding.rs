@@ -1,25 +1,17 @@
-//! `binding`: puts a pod on a node.
+//! `POST …/pods/<name>/binding`: puts a pod on a node.
 
 use api::{conditions, kind::Part, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::Response;
 use serde_json::{Value, json};
 
 use super::{
-    Ctx, now,
+    Ctx, created, now,
     update::{self, Expected},
 };
-use crate::{
-    body,
-    response::{self, Body},
-};
+use crate::{body, response::Body};
 
-fn created() -> Response<Body> {
-    let status = Status { status: "Success".into(), code: 201, ..Status::default() };
-    response::json(StatusCode::CREATED, &status)
-}
-
-/// `POST …/pods/<name>/binding`: puts a pod on a node, once.
+/// Puts a pod on a node, once.
 ///
 /// # Errors
 /// 409 when the pod has a node or is being deleted, 500 for a binding without a target.
