@@ -25,14 +25,13 @@ use serde_json::Value;
 use crate::{
     Api,
     registry::{Registry, Table, resource_spec},
+    resources::{CUSTOM_RESOURCE_DEFINITIONS, value},
     verbs::store_failed,
-    watch_cache::{CachedObject, Resource, Scope, WatchCache},
+    watch_cache::{Resource, Scope, WatchCache},
 };
 
-/// The resource of the definitions, and the prefix of their keys.
-pub const DEFINITIONS: (&str, &str, &str) = ("apiextensions.k8s.io", "v1", "customresourcedefinitions");
-/// See [`DEFINITIONS`].
-pub const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
+/// The prefix of the definitions' keys.
+pub const PREFIX: &str = CUSTOM_RESOURCE_DEFINITIONS.prefix;
 
 /// What the custom kinds of the table were made from.
 pub struct Definitions {
@@ -69,7 +68,7 @@ impl Definitions {
         }
         let mut present = HashMap::new();
         for object in resource.snapshot().objects.scan(&Scope::All, None) {
-            let Some(definition) = read(object).filter(|d| conditions::holds(d, "Established")) else {
+            let Some(definition) = value(object).ok().filter(|d| conditions::holds(d, "Established")) else {
                 continue;
             };
             let (group, plural) = resource_of(&definition);
@@ -131,10 +130,6 @@ fn source(definition: &Value) -> Value {
         names,
         terminating.into(),
     ])
-}
-
-pub(crate) fn read(object: &CachedObject) -> Option<Value> {
-    serde_json::from_slice(&object.json()).ok()
 }
 
 /// The kind of a path and the table it is in. Before it is said that there is none, the definitions are

@@ -17,6 +17,7 @@ pub mod publish;
 pub mod query;
 pub mod registry;
 pub mod request;
+pub mod resources;
 pub mod response;
 pub mod store;
 pub mod streams;
@@ -52,7 +53,7 @@ use crate::{
     publish::documents::Documents,
     registry::{Registry, Table, resource_spec},
     store::Store,
-    watch_cache::{CachedObject, WatchCache},
+    watch_cache::WatchCache,
 };
 
 /// Everything a request may need.
@@ -101,11 +102,6 @@ impl Api {
     pub fn table(&self) -> Arc<Table> {
         self.definitions.refresh(&self.registry, &self.cache);
         self.registry.table()
-    }
-
-    /// An object of the cache by its kind's prefix and its key below that.
-    pub fn cached(&self, prefix: &str, key: &str) -> Option<Arc<CachedObject>> {
-        self.cache.resource(prefix)?.get(key)
     }
 
     /// Whether the server takes no more requests.

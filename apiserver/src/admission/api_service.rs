@@ -3,12 +3,14 @@
 use api::{conditions, object::ObjectExt as _};
 use serde_json::Value;
 
-use crate::verbs::{Ctx, now};
+use crate::{
+    resources::API_SERVICES,
+    verbs::{Ctx, now},
+};
 
 /// A local API service is available from the beginning.
 pub fn create(ctx: &Ctx, object: &mut Value) {
-    let is_one = ctx.kind.group == "apiregistration.k8s.io" && ctx.kind.plural == "apiservices";
-    if is_one && object.at(&["spec", "service"]).is_none_or(Value::is_null) {
+    if API_SERVICES.is(&ctx.kind) && object.at(&["spec", "service"]).is_none_or(Value::is_null) {
         let why = "Local APIServices are always available";
         conditions::set_in(object, conditions::told("Available", true, "Local", why, &now()));
     }

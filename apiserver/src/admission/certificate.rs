@@ -11,11 +11,6 @@ use serde_json::{Value, json};
 
 use crate::verbs::{Ctx, now};
 
-/// Whether the request is about a CertificateSigningRequest.
-pub fn is_request(ctx: &Ctx) -> bool {
-    ctx.kind.group == "certificates.k8s.io" && ctx.kind.plural == "certificatesigningrequests"
-}
-
 /// Writes into a new request who asks.
 ///
 /// # Errors

@@ -5,35 +5,36 @@
 use api::{object::ObjectExt as _, status::Status};
 use serde_json::{Value, json};
 
-use crate::{verbs::Ctx, watch_cache::Scope};
+use crate::{
+    resources::{BuiltIn, INGRESS_CLASSES, INGRESSES, PERSISTENT_VOLUME_CLAIMS, STORAGE_CLASSES},
+    verbs::Ctx,
+    watch_cache::Scope,
+};
 
 /// A kind whose objects name a class.
 struct Classified {
-    group: &'static str,
-    plural: &'static str,
+    kind: BuiltIn,
     /// The field of the spec that names it, and the annotation that did once.
     field: &'static str,
     annotation: &'static str,
-    /// Where the classes are, and the annotation of the default one.
-    classes: &'static str,
+    /// The classes, and the annotation of the default one.
+    classes: BuiltIn,
     default: &'static str,
 }
 
 const KINDS: [Classified; 2] = [
     Classified {
-        group: "",
-        plural: "persistentvolumeclaims",
+        kind: PERSISTENT_VOLUME_CLAIMS,
         field: "storageClassName",
         annotation: "volume.beta.kubernetes.io/storage-class",
-        classes: "/registry/storage.k8s.io/storageclasses/",
+        classes: STORAGE_CLASSES,
         default: "storageclass.kubernetes.io/is-default-class",
     },
     Classified {
-        group: "networking.k8s.io",
-        plural: "ingresses",
+        kind: INGRESSES,
         field: "ingressClassName",
         annotation: "kubernetes.io/ingress.class",
-        classes: "/registry/networking.k8s.io/ingressclasses/",
+        classes: INGRESS_CLASSES,
         default: "ingressclass.kubernetes.io/is-default-class",
     },
 ];
@@ -43,15 +44,14 @@ const KINDS: [Classified; 2] = [
 /// # Errors
 /// 500 for a class that cannot be read.
 pub fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
-    let Some(kind) = KINDS.iter().find(|k| k.group == ctx.kind.group && k.plural == ctx.kind.plural) else {
-        return Ok(());
-    };
+    let Some(kind) = KINDS.iter().find(|k| k.kind.is(&ctx.kind)) else { return Ok(()) };
     let named = object.at(&["spec", kind.field]).is_some_and(|name| !name.is_null())
         || object.at(&["metadata", "annotations", kind.annotation]).is_some();
-    let Some(classes) = ctx.api.cache.resource(kind.classes).filter(|_| !named) else { return Ok(()) };
+    if named {
+        return Ok(());
+    }
     let mut newest: Option<Value> = None;
-    for class in classes.snapshot().objects.scan(&Scope::All, None) {
-        let class: Value = serde_json::from_slice(&class.json()).map_err(Status::internal)?;
+    for class in ctx.api.values(kind.classes, &Scope::All)? {
         let made = |class: &Value| class.meta_str("creationTimestamp").to_owned();
         let is_default = class.str_at(&["metadata", "annotations", kind.default]) == "true";
         // Of those made in the same second the first by name.

@@ -7,23 +7,30 @@
 use api::object::ObjectExt as _;
 use serde_json::{Value, json};
 
-use crate::verbs::Ctx;
+use crate::{
+    resources::{BuiltIn, NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, VOLUME_ATTRIBUTES_CLASSES},
+    verbs::Ctx,
+};
 
 /// The taint of a node that is not ready.
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
+/// The finalizers of what must not go while it is in use.
+const FINALIZERS: [(BuiltIn, &str); 3] = [
+    (PERSISTENT_VOLUME_CLAIMS, "kubernetes.io/pvc-protection"),
+    (PERSISTENT_VOLUMES, "kubernetes.io/pv-protection"),
+    (VOLUME_ATTRIBUTES_CLASSES, "kubernetes.io/vac-protection"),
+];
 
 /// Puts on a new object what guards it.
 pub fn create(ctx: &Ctx, object: &mut Value) {
-    let finalizer = match (&*ctx.kind.group, &*ctx.kind.plural) {
-        ("", "nodes") => return taint(object),
-        ("", "persistentvolumeclaims") => "kubernetes.io/pvc-protection",
-        ("", "persistentvolumes") => "kubernetes.io/pv-protection",
-        ("storage.k8s.io", "volumeattributesclasses") => "kubernetes.io/vac-protection",
-        _ => return,
-    };
+    if NODES.is(&ctx.kind) {
+        return taint(object);
+    }
+    let guarded = FINALIZERS.iter().find(|(resource, _)| resource.is(&ctx.kind));
+    let Some((_, finalizer)) = guarded else { return };
     let mut finalizers: Vec<Value> = object.finalizers().into_iter().map(Value::from).collect();
-    if !finalizers.iter().any(|present| present == finalizer) {
-        finalizers.push(finalizer.into());
+    if !finalizers.iter().any(|present| present == *finalizer) {
+        finalizers.push((*finalizer).into());
         object.set_meta("finalizers", finalizers);
     }
 }

@@ -17,7 +17,10 @@ mod runtime_class;
 use api::{kind::Part, status::Status};
 use serde_json::Value;
 
-use crate::verbs::Ctx;
+use crate::{
+    resources::{CERTIFICATE_SIGNING_REQUESTS, PODS},
+    verbs::Ctx,
+};
 
 /// Admits a new object.
 ///
@@ -25,10 +28,10 @@ use crate::verbs::Ctx;
 /// 403 and 404.
 pub async fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
     namespace::create(ctx, object).await?;
-    if is_pod(ctx) {
+    if PODS.is(&ctx.kind) {
         pod::create(ctx, object).await?;
     }
-    if certificate::is_request(ctx) {
+    if CERTIFICATE_SIGNING_REQUESTS.is(&ctx.kind) {
         certificate::create(ctx, object)?;
     }
     default_class::create(ctx, object)?;
@@ -43,11 +46,11 @@ pub async fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
 /// # Errors
 /// 403.
 pub async fn update(ctx: &Ctx, part: Part<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
-    if is_pod(ctx) && part == Part::Main {
+    if PODS.is(&ctx.kind) && part == Part::Main {
         pod::update(new, old);
     }
     priority::check_class(ctx, new)?;
-    if certificate::is_request(ctx) && part.is_of_status() {
+    if CERTIFICATE_SIGNING_REQUESTS.is(&ctx.kind) && part.is_of_status() {
         certificate::stamp(new, old);
     }
     Ok(())
@@ -59,8 +62,4 @@ pub async fn update(ctx: &Ctx, part: Part<'_>, new: &mut Value, old: &Value) -> 
 /// 403.
 pub fn delete(ctx: &Ctx, name: &str) -> Result<(), Status> {
     namespace::delete(ctx, name)
-}
-
-fn is_pod(ctx: &Ctx) -> bool {
-    ctx.kind.group.is_empty() && ctx.kind.plural == "pods"
 }

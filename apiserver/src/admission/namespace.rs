@@ -6,7 +6,7 @@ use api::{
 };
 use serde_json::Value;
 
-use crate::verbs::{Ctx, loaded, store_failed};
+use crate::{resources::NAMESPACES, verbs::Ctx};
 
 /// Namespaces that nobody may delete.
 const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
@@ -17,15 +17,8 @@ const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
 /// 404, 403.
 pub async fn create(ctx: &Ctx, object: &Value) -> Result<(), Status> {
     let Some(name) = ctx.path.namespace.as_deref() else { return Ok(()) };
-    const PREFIX: &str = "/registry/namespaces/";
-    let namespace: Value = match ctx.api.cached(PREFIX, name) {
-        Some(object) => serde_json::from_slice(&object.json()).map_err(Status::internal)?,
-        // The cache may lag behind the creation of the namespace.
-        None => match ctx.api.store.get(&format!("{PREFIX}{name}")).await.map_err(store_failed)? {
-            Some(found) => loaded(&found.value, found.revision)?,
-            None => return Err(Status::not_found("namespaces", "", name)),
-        },
-    };
+    let namespace = ctx.api.find(NAMESPACES, name).await?;
+    let namespace = namespace.ok_or_else(|| Status::not_found("namespaces", "", name))?;
     if !namespace.is_deleting() {
         return Ok(());
     }
@@ -46,7 +39,7 @@ pub async fn create(ctx: &Ctx, object: &Value) -> Result<(), Status> {
 /// # Errors
 /// 403.
 pub fn delete(ctx: &Ctx, name: &str) -> Result<(), Status> {
-    if ctx.kind.group.is_empty() && ctx.kind.plural == "namespaces" && IMMORTAL.contains(&name) {
+    if NAMESPACES.is(&ctx.kind) && IMMORTAL.contains(&name) {
         return Err(Status::forbidden("namespaces", "", name, "this namespace may not be deleted"));
     }
     Ok(())

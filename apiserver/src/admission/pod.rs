@@ -2,11 +2,13 @@
 //! they outlive their node, and their priority.
 
 use api::{object::ObjectExt as _, status::Status};
-use rand::seq::IndexedRandom as _;
 use serde_json::{Value, json};
 
 use super::{priority, runtime_class};
-use crate::verbs::{Ctx, store_failed};
+use crate::{
+    resources::SERVICE_ACCOUNTS,
+    verbs::{Ctx, create::generated},
+};
 
 /// Seconds a pod stays on a node that is not ready or not reachable, unless it says otherwise.
 const TOLERATION_SECONDS: i64 = 300;
@@ -66,21 +68,13 @@ async fn service_account(ctx: &Ctx, pod: &mut Value) -> Result<(), Status> {
     }
     let account = pod.str_at(&["spec", "serviceAccountName"]).to_owned();
     pod["spec"]["serviceAccount"] = json!(account);
-    let prefix = "/registry/serviceaccounts/";
-    let key = format!("{namespace}/{account}");
-    let found: Value = match ctx.api.cached(prefix, &key) {
-        Some(object) => serde_json::from_slice(&object.json()).map_err(Status::internal)?,
-        None => {
-            let stored = ctx.api.store.get(&format!("{prefix}{key}")).await.map_err(store_failed)?;
-            let stored = stored.ok_or_else(|| {
-                let why = format!(
-                    "error looking up service account {namespace}/{account}: serviceaccount {account:?} not found"
-                );
-                Status::forbidden("pods", "", pod.name(), why)
-            })?;
-            serde_json::from_slice(&stored.value).map_err(Status::internal)?
-        }
-    };
+    let found = ctx.api.find(SERVICE_ACCOUNTS, &format!("{namespace}/{account}")).await?;
+    let found = found.ok_or_else(|| {
+        let why = format!(
+            "error looking up service account {namespace}/{account}: serviceaccount {account:?} not found"
+        );
+        Status::forbidden("pods", "", pod.name(), why)
+    })?;
     let secrets = found.get("imagePullSecrets").and_then(Value::as_array).filter(|s| !s.is_empty());
     if let Some(secrets) = secrets
         && pod["spec"]["imagePullSecrets"].as_array().is_none_or(Vec::is_empty)
@@ -96,10 +90,7 @@ async fn service_account(ctx: &Ctx, pod: &mut Value) -> Result<(), Status> {
 
 /// Adds the volume with token, CA and namespace, and mounts it where containers have nothing yet.
 fn mount_token(pod: &mut Value) {
-    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let mut rng = rand::rng();
-    let suffix: String = (0..5).filter_map(|_| LETTERS.choose(&mut rng)).map(|b| char::from(*b)).collect();
-    let volume = format!("kube-api-access-{suffix}");
+    let volume = generated("kube-api-access-");
     let mount = json!({"name": volume, "readOnly": true, "mountPath": TOKEN_PATH});
     let mut used = false;
     for list in ["initContainers", "containers"] {

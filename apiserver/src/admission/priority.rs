@@ -5,12 +5,8 @@ use api::{object::ObjectExt as _, status::Status};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{
-    verbs::{Ctx, loaded, store_failed},
-    watch_cache::Scope,
-};
+use crate::{resources::PRIORITY_CLASSES, verbs::Ctx, watch_cache::Scope};
 
-const CLASSES: &str = "/registry/scheduling.k8s.io/priorityclasses/";
 const DEFAULT_POLICY: &str = "PreemptLowerPriority";
 
 /// Fills in a new pod's priority.
@@ -24,7 +20,7 @@ pub async fn apply(ctx: &Ctx, pod: &mut Value) -> Result<(), Status> {
         default_class(ctx, None)?
     } else {
         let why = format!("no PriorityClass with name {named} was found");
-        Some(find(ctx, named).await?.ok_or_else(|| forbidden(why))?)
+        Some(ctx.api.find(PRIORITY_CLASSES, named).await?.ok_or_else(|| forbidden(why))?)
     };
     let none = json!({"value": 0, "preemptionPolicy": DEFAULT_POLICY});
     let chosen = class.as_ref().unwrap_or(&none);
@@ -59,23 +55,13 @@ pub async fn apply(ctx: &Ctx, pod: &mut Value) -> Result<(), Status> {
 /// # Errors
 /// 403.
 pub fn check_class(ctx: &Ctx, class: &Value) -> Result<(), Status> {
-    let is_class = ctx.kind.group == "scheduling.k8s.io" && ctx.kind.plural == "priorityclasses";
-    if !is_class || class["globalDefault"] != json!(true) {
+    if !PRIORITY_CLASSES.is(&ctx.kind) || class["globalDefault"] != json!(true) {
         return Ok(());
     }
     let Some(other) = default_class(ctx, Some(class.name()))? else { return Ok(()) };
     let why =
         format!("PriorityClass {} is already marked as default. Only one default can exist", other.name());
     Err(Status::forbidden(&ctx.kind.plural, &ctx.kind.group, class.name(), why))
-}
-
-async fn find(ctx: &Ctx, name: &str) -> Result<Option<Value>, Status> {
-    if let Some(class) = ctx.api.cached(CLASSES, name) {
-        return serde_json::from_slice(&class.json()).map(Some).map_err(Status::internal);
-    }
-    // The cache may lag behind the creation of the class.
-    let stored = ctx.api.store.get(&format!("{CLASSES}{name}")).await.map_err(store_failed)?;
-    stored.map(|found| loaded(&found.value, found.revision)).transpose()
 }
 
 /// What decides between classes. Every new pod without a class asks all of them.
@@ -89,9 +75,8 @@ struct Rank {
 
 /// The default class with the least value, one of them left out.
 fn default_class(ctx: &Ctx, but: Option<&str>) -> Result<Option<Value>, Status> {
-    let Some(classes) = ctx.api.cache.resource(CLASSES) else { return Ok(None) };
     let mut found = None;
-    for class in classes.snapshot().objects.scan(&Scope::All, None) {
+    for class in ctx.api.objects(PRIORITY_CLASSES).scan(&Scope::All, None) {
         if but == Some(class.name()) {
             continue;
         }

@@ -5,9 +5,7 @@
 use api::{object::ObjectExt as _, status::Status};
 use serde_json::{Value, json};
 
-use crate::verbs::{Ctx, loaded, store_failed};
-
-const CLASSES: &str = "/registry/node.k8s.io/runtimeclasses/";
+use crate::{resources::RUNTIME_CLASSES, verbs::Ctx};
 
 /// Completes a new pod.
 ///
@@ -15,22 +13,13 @@ const CLASSES: &str = "/registry/node.k8s.io/runtimeclasses/";
 /// 403 for a class that does not exist, and for what contradicts it.
 pub async fn apply(ctx: &Ctx, pod: &mut Value) -> Result<(), Status> {
     let name = pod.str_at(&["spec", "runtimeClassName"]).to_owned();
-    let class = if name.is_empty() { None } else { Some(find(ctx, &name).await?) };
-    let class = match class {
-        Some(None) => Err(format!("pod rejected: RuntimeClass {name:?} not found")),
-        other => Ok(other.flatten()),
+    let class = if name.is_empty() { None } else { ctx.api.find(RUNTIME_CLASSES, &name).await? };
+    let outcome = if class.is_none() && !name.is_empty() {
+        Err(format!("pod rejected: RuntimeClass {name:?} not found"))
+    } else {
+        merge(class.as_ref(), pod)
     };
-    let outcome = class.and_then(|class| merge(class.as_ref(), pod));
     outcome.map_err(|why| Status::forbidden("pods", "", pod.name(), why))
-}
-
-async fn find(ctx: &Ctx, name: &str) -> Result<Option<Value>, Status> {
-    if let Some(class) = ctx.api.cached(CLASSES, name) {
-        return serde_json::from_slice(&class.json()).map(Some).map_err(Status::internal);
-    }
-    // The cache may lag behind the creation of the class.
-    let stored = ctx.api.store.get(&format!("{CLASSES}{name}")).await.map_err(store_failed)?;
-    stored.map(|found| loaded(&found.value, found.revision)).transpose()
 }
 
 /// Adds a class's part to a pod, or says what contradicts it.

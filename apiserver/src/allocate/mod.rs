@@ -19,11 +19,12 @@ use ranges::Range;
 use serde_json::{Value, json};
 
 use crate::{
+    resources::{IP_ADDRESSES, SERVICES},
     store::Op,
     verbs::{Ctx, new_uid, now, store_failed},
 };
 
-const ADDRESSES: &str = "/registry/networking.k8s.io/ipaddresses/";
+const ADDRESSES: &str = IP_ADDRESSES.prefix;
 const NODE_PORTS: &str = "/registry/skiff/nodeports/";
 /// Random picks before the free ones are looked up.
 const RANDOM_TRIES: usize = 8;
@@ -80,7 +81,7 @@ impl Allocation {
     /// # Errors
     /// 422 for an address outside its range.
     pub async fn new(ctx: &Ctx, object: &mut Value, old: Option<&Value>) -> Result<Self, Status> {
-        if !is_service(ctx) {
+        if !SERVICES.is(&ctx.kind) {
             return Ok(Self::none());
         }
         let mut this = Self {
@@ -101,7 +102,7 @@ impl Allocation {
     /// # Errors
     /// When the store does not answer.
     pub async fn release(&mut self, ctx: &Ctx, object: &Value) -> Result<(), Status> {
-        if !is_service(ctx) {
+        if !SERVICES.is(&ctx.kind) {
             return Ok(());
         }
         self.claims.clear();
@@ -153,7 +154,7 @@ impl Allocation {
             return Err(Status::modified(&ctx.kind.plural, &ctx.kind.group, object.name()));
         };
         if claim.requested {
-            return Err(refuse(ctx, object, &claim.what, "provided", "is already allocated"));
+            return Err(refuse(ctx, object, &claim.what, Denied::Taken));
         }
         claim.tries += 1;
         let search = claim.tries > RANDOM_TRIES;
@@ -203,7 +204,7 @@ impl Allocation {
         let what = What::Address(ip);
         show(object, &what);
         if !ranges.iter().any(|range| range.contains(ip)) {
-            return Err(refuse(ctx, object, &what, "the provided", "is not in the valid range"));
+            return Err(refuse(ctx, object, &what, Denied::OutOfRange));
         }
         self.claims.push(Claim { what, requested, tries: 0 });
         Ok(())
@@ -240,16 +241,12 @@ impl Allocation {
                 continue;
             }
             if !range.contains(&port) {
-                return Err(refuse(ctx, object, &what, "provided", "is not in the valid range"));
+                return Err(refuse(ctx, object, &what, Denied::OutOfRange));
             }
             self.claims.push(Claim { what, requested, tries: 0 });
         }
         Ok(())
     }
-}
-
-fn is_service(ctx: &Ctx) -> bool {
-    ctx.kind.group.is_empty() && ctx.kind.plural == "services"
 }
 
 fn address_of(service: &Value) -> Option<Ipv4Addr> {
@@ -278,35 +275,43 @@ fn show(service: &mut Value, what: &What) {
     }
 }
 
-fn refuse(ctx: &Ctx, service: &Value, what: &What, article: &str, why: &str) -> Status {
-    let ranges = &ctx.api.config.ranges;
-    let outside = why.contains("range");
+/// Why a service does not get what it asks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Denied {
+    Taken,
+    OutOfRange,
+}
+
+fn refuse(ctx: &Ctx, service: &Value, what: &What, why: Denied) -> Status {
     let mut errors = Errors::default();
     match what {
         What::Address(ip) => {
             let range = ranges::ready(ctx).into_iter().find(|range| range.0.contains(ip));
-            let more = match range {
-                None => "the provided network does not match the current range".to_owned(),
-                Some(Range(range)) if outside => {
-                    format!("{article} IP ({ip}) {why}. The range of valid IPs is {range}")
-                }
-                Some(_) => format!("{article} IP {why}"),
+            let more = match (range, why) {
+                (None, _) => "the provided network does not match the current range".to_owned(),
+                (Some(Range(range)), Denied::OutOfRange) => format!(
+                    "the provided IP ({ip}) is not in the valid range. The range of valid IPs is {range}"
+                ),
+                (Some(_), Denied::Taken) => "provided IP is already allocated".to_owned(),
             };
-            errors.invalid(
-                &Path::new("spec.clusterIPs"),
-                [ip],
-                format!("failed to allocate IP {ip}: {more}"),
-            );
+            let more = format!("failed to allocate IP {ip}: {more}");
+            errors.invalid(&Path::new("spec.clusterIPs"), [ip], more);
         }
         What::Port(port, at) => {
             let path = match at {
                 Some(i) => Path::new("spec.ports").index(*i).child("nodePort"),
                 None => Path::new("spec.healthCheckNodePort"),
             };
-            let (low, high) = (ranges.node_ports.start(), ranges.node_ports.end());
-            let more =
-                if outside { format!(". The range of valid ports is {low}-{high}") } else { String::new() };
-            errors.invalid(&path, port, format!("{article} port {why}{more}"));
+            let range = &ctx.api.config.ranges.node_ports;
+            let more = match why {
+                Denied::Taken => "provided port is already allocated".to_owned(),
+                Denied::OutOfRange => format!(
+                    "provided port is not in the valid range. The range of valid ports is {}-{}",
+                    range.start(),
+                    range.end()
+                ),
+            };
+            errors.invalid(&path, port, more);
         }
     }
     ctx.invalid(service.name(), &errors)

@@ -10,9 +10,12 @@ use ipnet::Ipv4Net;
 use rand::RngExt as _;
 use serde_json::Value;
 
-use crate::{verbs::Ctx, watch_cache::Scope};
+use crate::{
+    resources::{SERVICE_CIDRS, value},
+    verbs::Ctx,
+    watch_cache::Scope,
+};
 
-const SERVICE_CIDRS: &str = "/registry/networking.k8s.io/servicecidrs/";
 /// The ServiceCIDR of the command line's range.
 const DEFAULT: &str = "kubernetes";
 
@@ -61,12 +64,11 @@ impl Range {
 /// The ranges that a service may draw from now, that of the command line first.
 pub fn ready(ctx: &Ctx) -> Vec<Range> {
     let own = ctx.api.config.ranges.addresses;
-    let Some(known) = ctx.api.cache.resource(SERVICE_CIDRS) else { return vec![Range(own)] };
-    let snapshot = known.snapshot();
+    let known = ctx.api.objects(SERVICE_CIDRS);
     // Before the cluster's first objects are there, the range of the command line is ready.
     let mut ranges: Vec<Range> = known.get(DEFAULT).is_none().then_some(Range(own)).into_iter().collect();
-    for object in snapshot.objects.scan(&Scope::All, None) {
-        let Ok(object) = serde_json::from_slice::<Value>(&object.json()) else { continue };
+    for object in known.scan(&Scope::All, None) {
+        let Ok(object) = value(object) else { continue };
         if object.is_deleting() || !(conditions::holds(&object, "Ready") || object.name() == DEFAULT) {
             continue;
         }

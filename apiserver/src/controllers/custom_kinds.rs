@@ -15,7 +15,8 @@ use serde_json::Value;
 use super::Left;
 use crate::{
     Api,
-    custom::{DEFINITIONS, PREFIX, prefix_of, read, resource_of},
+    custom::{prefix_of, resource_of},
+    resources::{CUSTOM_RESOURCE_DEFINITIONS, value},
     store::{Committed, Op, Store, StoreError},
     verbs::{
         Ctx,
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// What is looked at.
-pub const FOLLOWED: &[&str] = &[PREFIX];
+pub const FOLLOWED: &[&str] = &[CUSTOM_RESOURCE_DEFINITIONS.prefix];
 /// How long to wait for a write to be seen.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -35,10 +36,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// written.
 pub async fn look(api: Arc<Api>) -> Result<Left, Status> {
     api.table();
-    let Some(resource) = api.cache.resource(PREFIX) else { return Ok(Left::Nothing) };
     let mut left = Left::Nothing;
-    let mut all: Vec<Value> =
-        resource.snapshot().objects.scan(&Scope::All, None).filter_map(|object| read(object)).collect();
+    let mut all = api.values(CUSTOM_RESOURCE_DEFINITIONS, &Scope::All)?;
     // Who came first has the first claim to a name.
     all.sort_by_key(|d| (d.meta_str("creationTimestamp").to_owned(), d.name().to_owned()));
     for i in 0..all.len() {
@@ -76,7 +75,7 @@ async fn write(
     change: impl Fn(&mut Value) + Send + Sync,
     seen: &Value,
 ) -> Result<bool, Status> {
-    let ctx = Ctx::internal(api, DEFINITIONS, None, Some(name))?;
+    let ctx = Ctx::internal(api, CUSTOM_RESOURCE_DEFINITIONS.names(), None, Some(name))?;
     let ctx = if part == Part::Status { ctx.at_status() } else { ctx };
     let expected = Expected::of(seen)?;
     let mut warnings = Vec::new();
@@ -148,7 +147,7 @@ async fn delete_all(api: &Arc<Api>, definition: &Value) -> Result<usize, Status>
     let ctx = Ctx::internal(api, (group, &kind.version, plural), None, None)?;
     for object in ctx.resource.snapshot().objects.scan(&Scope::All, None) {
         // Its deletion has begun; what is left is for its finalizers' owners to do.
-        if read(object).is_some_and(|object| object.is_deleting()) {
+        if value(object)?.is_deleting() {
             continue;
         }
         let namespace = kind.namespaced.then(|| object.namespace().to_owned());

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     Api,
+    resources::EVENTS,
     store::{Op, StoreError},
     watch_cache::Scope,
 };
@@ -16,7 +17,6 @@ use crate::{
 const TTL: i64 = 3600;
 /// How often old ones are looked for.
 const EVERY: Duration = Duration::from_secs(60);
-const EVENTS: &str = "/registry/events/";
 
 /// Removes old events, for ever.
 pub async fn run(api: Arc<Api>) -> anyhow::Result<()> {
@@ -29,12 +29,10 @@ pub async fn run(api: Arc<Api>) -> anyhow::Result<()> {
 }
 
 async fn sweep(api: &Arc<Api>, now: i64) -> Result<(), StoreError> {
-    let Some(events) = api.cache.resource(EVENTS) else { return Ok(()) };
-    let snapshot = events.snapshot();
-    for event in snapshot.objects.scan(&Scope::All, None) {
+    for event in api.objects(EVENTS).scan(&Scope::All, None) {
         let value: Value = serde_json::from_slice(&event.json()).unwrap_or_default();
         if now.saturating_sub(last_seen(&value, now)) > TTL {
-            let key = format!("{EVENTS}{}", event.key());
+            let key = format!("{}{}", EVENTS.prefix, event.key());
             // Somebody who wrote it meanwhile keeps it: a conflict is fine.
             api.store.commit(vec![Op::delete(key, event.revision())]).await?;
         }

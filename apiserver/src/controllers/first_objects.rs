@@ -30,7 +30,9 @@ pub fn subject(api: &Arc<Api>) -> Subject {
 
 /// Makes what is missing. At the start of the server somebody else does.
 pub async fn look((api, places): Subject) -> Result<Left, Status> {
-    let is_missing = |(prefix, key): &(&'static str, String)| api.cached(prefix, key).is_none();
+    let is_missing = |(prefix, key): &(&str, String)| {
+        api.cache.resource(prefix).is_none_or(|resource| resource.get(key).is_none())
+    };
     if api.bootstrapped().is_err() || api.shutting_down() || !places.iter().any(is_missing) {
         return Ok(Left::Nothing);
     }

@@ -6,77 +6,46 @@
 
 use std::sync::Arc;
 
-use api::{conditions, kind::Part, object::ObjectExt as _, status::Status};
+use api::{conditions, object::ObjectExt as _, status::Status};
 use serde_json::Value;
 
-use super::Left;
+use super::{Left, statuses::tell};
 use crate::{
     Api,
-    verbs::{Ctx, now, update},
-    watch_cache::{Resource, Scope},
+    resources::{FLOW_SCHEMAS, PRIORITY_LEVELS},
+    verbs::now,
+    watch_cache::Scope,
 };
 
-const GROUP: &str = "flowcontrol.apiserver.k8s.io";
-const SCHEMAS: &str = "/registry/flowcontrol.apiserver.k8s.io/flowschemas/";
-const LEVELS: &str = "/registry/flowcontrol.apiserver.k8s.io/prioritylevelconfigurations/";
-
 /// What is looked at.
-pub const FOLLOWED: &[&str] = &[SCHEMAS, LEVELS];
+pub const FOLLOWED: &[&str] = &[FLOW_SCHEMAS.prefix, PRIORITY_LEVELS.prefix];
 
 /// Has requests served by all there is, and sets the conditions.
 pub async fn look(api: Arc<Api>) -> Result<Left, Status> {
-    let (Some(schemas), Some(levels)) = (api.cache.resource(SCHEMAS), api.cache.resource(LEVELS)) else {
-        return Ok(Left::Nothing);
-    };
-    heed(&api, &schemas, &levels);
-    sweep(&api, &schemas, &levels).await?;
-    Ok(Left::Nothing)
-}
-
-/// Serves by what there is from now on.
-fn heed(api: &Api, schemas: &Resource, levels: &Resource) {
-    let objects = |resource: &Resource| -> Vec<Value> {
-        let snapshot = resource.snapshot();
-        let all = snapshot.objects.scan(&Scope::All, None);
-        all.filter_map(|object| serde_json::from_slice(&object.json()).ok()).collect()
-    };
-    let (levels, schemas) = (objects(levels), objects(schemas));
+    let schemas = api.values(FLOW_SCHEMAS, &Scope::All)?;
+    let levels = api.values(PRIORITY_LEVELS, &Scope::All)?;
     // Before the cluster's first objects are there, the server goes by what they will be.
     if !levels.is_empty() || !schemas.is_empty() {
         api.priority.set(&levels, &schemas);
     }
+    let now = now();
+    let manager = "api-priority-and-fairness-config-consumer-v1";
+    tell(&api, FLOW_SCHEMAS, manager, |schema| {
+        let exists = levels.iter().any(|level| level.name() == level_of(schema));
+        told(schema, exists, &now)
+    })
+    .await?;
+    Ok(Left::Nothing)
 }
 
-async fn sweep(api: &Arc<Api>, schemas: &Resource, levels: &Resource) -> Result<(), Status> {
-    for schema in schemas.snapshot().objects.scan(&Scope::All, None) {
-        let object: Value = serde_json::from_slice(&schema.json()).map_err(Status::internal)?;
-        let level = object.str_at(&["spec", "priorityLevelConfiguration", "name"]);
-        let exists = levels.get(level).is_some();
-        let now = now();
-        if told(&object, exists, &now) == object {
-            continue;
-        }
-        let mut ctx =
-            Ctx::internal(api, (GROUP, "v1", "flowschemas"), None, Some(object.name()))?.at_status();
-        ctx.query.field_manager = "api-priority-and-fairness-config-consumer-v1".into();
-        let expected = update::Expected { uid: Some(object.uid().to_owned()), revision: None };
-        let written = update::write(&ctx, Part::Status, expected, &mut Vec::new(), |current| {
-            Ok(told(current, exists, &now))
-        })
-        .await;
-        match written {
-            Ok(_) => {}
-            // It was deleted, or made anew: the next look is about that one.
-            Err(status) if matches!(status.code, 404 | 409) => {}
-            Err(status) => return Err(status),
-        }
-    }
-    Ok(())
+/// The level that a schema names.
+fn level_of(schema: &Value) -> &str {
+    schema.str_at(&["spec", "priorityLevelConfiguration", "name"])
 }
 
 /// The schema with its condition.
 fn told(schema: &Value, exists: bool, now: &str) -> Value {
-    let level = schema.str_at(&["spec", "priorityLevelConfiguration", "name"]);
+    let level = level_of(schema);
     let (reason, outcome) =
         if exists { ("Found", "and it exists") } else { ("NotFound", "but there is no such object") };
     let message =

@@ -11,6 +11,7 @@ mod first_objects;
 mod flow_schemas;
 mod policy_types;
 pub mod servers;
+mod statuses;
 #[cfg(test)]
 mod tests;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use api::{
     cel::Decl,
-    kind::{Kind, Part},
+    kind::Kind,
     kinds::admission_registration::{matched_resources, type_warnings},
     object::ObjectExt as _,
     status::Status,
@@ -17,44 +17,21 @@ use api::{
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use serde_json::{Value, json};
 
-use super::Left;
+use super::{Left, statuses::tell};
 use crate::{
     Api,
     registry::Table,
-    verbs::{Ctx, update},
-    watch_cache::Scope,
+    resources::{CUSTOM_RESOURCE_DEFINITIONS, VALIDATING_ADMISSION_POLICIES},
 };
 
-const GROUP: &str = "admissionregistration.k8s.io";
-const POLICIES: &str = "/registry/admissionregistration.k8s.io/validatingadmissionpolicies/";
-const DEFINITIONS: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
-
 /// What is looked at.
-pub const FOLLOWED: &[&str] = &[POLICIES, DEFINITIONS];
+pub const FOLLOWED: &[&str] = &[VALIDATING_ADMISSION_POLICIES.prefix, CUSTOM_RESOURCE_DEFINITIONS.prefix];
 
 /// Sets the status of all policies.
 pub async fn look(api: Arc<Api>) -> Result<Left, Status> {
-    let Some(policies) = api.cache.resource(POLICIES) else { return Ok(Left::Nothing) };
     let table = api.table();
-    for policy in policies.snapshot().objects.scan(&Scope::All, None) {
-        let object: Value = serde_json::from_slice(&policy.json()).map_err(Status::internal)?;
-        if told(&object, &table) == object {
-            continue;
-        }
-        let resource = (GROUP, "v1", "validatingadmissionpolicies");
-        let mut ctx = Ctx::internal(&api, resource, None, Some(object.name()))?.at_status();
-        ctx.query.field_manager = "validatingadmissionpolicy-status".into();
-        let expected = update::Expected { uid: Some(object.uid().to_owned()), revision: None };
-        let written =
-            update::write(&ctx, Part::Status, expected, &mut Vec::new(), |current| Ok(told(current, &table)))
-                .await;
-        match written {
-            Ok(_) => {}
-            // It was deleted, or made anew: the next look is about that one.
-            Err(status) if matches!(status.code, 404 | 409) => {}
-            Err(status) => return Err(status),
-        }
-    }
+    let manager = "validatingadmissionpolicy-status";
+    tell(&api, VALIDATING_ADMISSION_POLICIES, manager, |policy| told(policy, &table)).await?;
     Ok(Left::Nothing)
 }
 

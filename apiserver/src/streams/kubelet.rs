@@ -12,6 +12,7 @@ use crate::{
     Api,
     http::metrics::Running,
     request::Verb,
+    resources::{NODES, value},
     response::Body,
     verbs::{Ctx, read},
 };
@@ -34,7 +35,7 @@ pub async fn serve(
         return Err(Status::method_not_allowed());
     }
     let pod = read::find(&ctx).await?;
-    let pod: Value = serde_json::from_slice(&pod.json()).map_err(Status::internal)?;
+    let pod = value(&pod)?;
     let target = path_on_kubelet(&ctx, &pod, &subresource)?;
     let node = pod.str_at(&["spec", "nodeName"]);
     if node.is_empty() {
@@ -132,8 +133,8 @@ pub fn of_node(api: &Api, name: &str) -> Result<Backend, Status> {
 /// # Errors
 /// 404 without the node, 500 without its address.
 pub fn address_of_node(api: &Api, name: &str) -> Result<(String, u16), Status> {
-    let node = api.cached("/registry/nodes/", name).ok_or_else(|| Status::not_found("nodes", "", name))?;
-    let node: Value = serde_json::from_slice(&node.json()).map_err(Status::internal)?;
+    let node = api.cached(NODES, name).ok_or_else(|| Status::not_found("nodes", "", name))?;
+    let node = value(&node)?;
     let addresses = node.at(&["status", "addresses"]).and_then(Value::as_array);
     let internal = addresses.into_iter().flatten().find(|a| a["type"] == "InternalIP");
     let address = internal.map(|a| a.str_at(&["address"]).to_owned()).filter(|a| !a.is_empty());

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 
 use crate::{
     request::{Target, Verb},
+    resources::{NODES, PODS, SERVICES},
     response::Body,
     verbs::Ctx,
 };
@@ -21,16 +22,12 @@ use crate::{
 /// Whether a subresource is answered by somebody else.
 pub fn is_stream(kind: &Kind, subresource: Option<&str>) -> bool {
     is_proxy(kind, subresource)
-        || (kind.group.is_empty()
-            && kind.plural == "pods"
-            && matches!(subresource, Some("log" | "exec" | "attach" | "portforward")))
+        || (PODS.is(kind) && matches!(subresource, Some("log" | "exec" | "attach" | "portforward")))
 }
 
 /// Whether a subresource passes requests on as they are: method, query and body are none of ours.
 pub fn is_proxy(kind: &Kind, subresource: Option<&str>) -> bool {
-    subresource == Some("proxy")
-        && kind.group.is_empty()
-        && matches!(kind.plural.as_ref(), "pods" | "services" | "nodes")
+    subresource == Some("proxy") && [PODS, SERVICES, NODES].iter().any(|resource| resource.is(kind))
 }
 
 /// Whether what a path leads to answers in words of its own.

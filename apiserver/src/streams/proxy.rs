@@ -21,6 +21,7 @@ use super::{backend::Backend, kubelet};
 use crate::{
     Api,
     http::{Caller, metrics::Running},
+    resources::{ENDPOINT_SLICES, PODS, value},
     response::{self, Body},
     verbs::{Ctx, store_failed},
     watch_cache::Scope,
@@ -115,7 +116,7 @@ fn unavailable(why: impl std::fmt::Display) -> Status {
 fn pod(ctx: &Ctx, name: &Name<'_>) -> Result<Backend, Status> {
     let found = ctx.resource.get(&ctx.cache_key(name.name));
     let pod = found.ok_or_else(|| Status::not_found("pods", "", name.name))?;
-    let pod: Value = serde_json::from_slice(&pod.json()).map_err(Status::internal)?;
+    let pod = value(&pod)?;
     let address = pod.str_at(&["status", "podIP"]);
     check_address(address)?;
     let declared = || {
@@ -145,7 +146,7 @@ fn node(api: &Api, name: &Name<'_>) -> Result<Backend, Status> {
 fn service(ctx: &Ctx, name: &Name<'_>) -> Result<Backend, Status> {
     let found = ctx.resource.get(&ctx.cache_key(name.name));
     let service = found.ok_or_else(|| Status::not_found("services", "", name.name))?;
-    let service: Value = serde_json::from_slice(&service.json()).map_err(Status::internal)?;
+    let service = value(&service)?;
     let port = match name.port.parse::<i64>() {
         Ok(number) => {
             let ports = service.at(&["spec", "ports"]).and_then(Value::as_array);
@@ -157,7 +158,7 @@ fn service(ctx: &Ctx, name: &Name<'_>) -> Result<Backend, Status> {
         }
         Err(_) => name.port,
     };
-    let candidates = endpoints(ctx, name.name, port);
+    let candidates = endpoints(ctx, name.name, port)?;
     let (address, port) = candidates
         .choose(&mut rand::rng())
         .ok_or_else(|| Status::unavailable(format!("no endpoints available for service {:?}", name.name)))?;
@@ -166,15 +167,10 @@ fn service(ctx: &Ctx, name: &Name<'_>) -> Result<Backend, Status> {
 
 /// Addresses and ports behind a named port of a service. Only addresses of pods count: whoever may write
 /// EndpointSlices shall not send this server anywhere.
-fn endpoints(ctx: &Ctx, service: &str, port: &str) -> Vec<(String, u16)> {
+fn endpoints(ctx: &Ctx, service: &str, port: &str) -> Result<Vec<(String, u16)>, Status> {
     let namespace = ctx.path.namespace.clone().unwrap_or_default();
-    let Some(slices) = ctx.api.cache.resource("/registry/discovery.k8s.io/endpointslices/") else {
-        return Vec::new();
-    };
-    let snapshot = slices.snapshot();
     let mut found = Vec::new();
-    for slice in snapshot.objects.scan(&Scope::Namespace(namespace.clone()), None) {
-        let Ok(slice) = serde_json::from_slice::<Value>(&slice.json()) else { continue };
+    for slice in ctx.api.values(ENDPOINT_SLICES, &Scope::Namespace(namespace.clone()))? {
         if slice.str_at(&["metadata", "labels", "kubernetes.io/service-name"]) != service {
             continue;
         }
@@ -191,7 +187,7 @@ fn endpoints(ctx: &Ctx, service: &str, port: &str) -> Vec<(String, u16)> {
             }
         }
     }
-    found
+    Ok(found)
 }
 
 fn is_address_of_pod(api: &Api, namespace: &str, target: &Value, address: &str) -> bool {
@@ -199,8 +195,7 @@ fn is_address_of_pod(api: &Api, namespace: &str, target: &Value, address: &str) 
         return false;
     }
     let key = format!("{namespace}/{}", target.str_at(&["name"]));
-    let pod = api.cached("/registry/pods/", &key);
-    let pod = pod.and_then(|pod| serde_json::from_slice::<Value>(&pod.json()).ok());
+    let pod = api.cached(PODS, &key).and_then(|pod| value(&pod).ok());
     pod.is_some_and(|pod| {
         let all = pod.at(&["status", "podIPs"]).and_then(Value::as_array);
         pod.str_at(&["status", "podIP"]) == address

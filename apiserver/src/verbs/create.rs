@@ -186,8 +186,8 @@ fn stamp(ctx: &Ctx, object: &mut Value) {
     }
 }
 
-/// A name behind a prefix.
-fn generated(prefix: &str) -> String {
+/// A name that begins with a prefix and ends in letters by chance.
+pub fn generated(prefix: &str) -> String {
     let mut end = prefix.len().min(MAX_GENERATE_PREFIX);
     while !prefix.is_char_boundary(end) {
         end -= 1;

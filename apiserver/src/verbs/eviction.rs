@@ -17,16 +17,16 @@ use serde_json::{Map, Value, json};
 use super::{
     Ctx, created,
     delete::{self, DeleteOptions, Preconditions},
-    now, store_failed,
+    now,
     update::{self, Expected},
 };
 use crate::{
     body,
+    resources::{POD_DISRUPTION_BUDGETS, PODS},
     response::Body,
     watch_cache::Scope,
 };
 
-const BUDGETS: (&str, &str, &str) = ("policy", "v1", "poddisruptionbudgets");
 /// Evictions that the budget's controller has not confirmed yet.
 const MAX_UNCONFIRMED: usize = 2000;
 /// When to come again while a budget's numbers are old, in seconds.
@@ -50,7 +50,7 @@ pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     };
     options.check()?;
     let dry_run = options.is_dry_run(&ctx);
-    let pod = pod(&ctx).await?;
+    let pod = ctx.api.stored(PODS, &ctx.cache_key(ctx.name())).await?.ok_or_else(|| ctx.not_found())?;
     // Nothing is counted or told about a pod that is not the one meant.
     delete::check_preconditions(&ctx.kind, ctx.name(), &options, &pod)?;
     if guarded(&pod) {
@@ -74,12 +74,6 @@ pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     Ok(created())
 }
 
-async fn pod(ctx: &Ctx) -> Result<Value, Status> {
-    let found = ctx.api.store.get(&ctx.key(ctx.name())).await.map_err(store_failed)?;
-    let found = found.ok_or_else(|| ctx.not_found())?;
-    ctx.loaded(&found.value, found.revision)
-}
-
 /// Whether budgets are asked at all: not about pods that do no work, or none any more.
 fn guarded(pod: &Value) -> bool {
     !pod.is_deleting() && !matches!(pod.str_at(&["status", "phase"]), "Succeeded" | "Failed" | "Pending")
@@ -87,15 +81,11 @@ fn guarded(pod: &Value) -> bool {
 
 /// The budget that is about a pod.
 fn budget_of(ctx: &Ctx, pod: &Value) -> Result<Option<Value>, Status> {
-    let Some(budgets) = ctx.api.cache.resource("/registry/policy/poddisruptionbudgets/") else {
-        return Ok(None);
-    };
     let scope = Scope::Namespace(pod.namespace().to_owned());
     let nothing = Map::new();
     let labels = pod.metadata().and_then(|m| m.get("labels")).and_then(Value::as_object).unwrap_or(&nothing);
     let mut found = Vec::new();
-    for object in budgets.snapshot().objects.scan(&scope, None) {
-        let budget: Value = serde_json::from_slice(&object.json()).map_err(Status::internal)?;
+    for budget in ctx.api.values(POD_DISRUPTION_BUDGETS, &scope)? {
         let selector = LabelSelector::from_value(budget.at(&["spec", "selector"]));
         if selector.is_ok_and(|selector| selector.matches(labels)) {
             found.push(budget);
@@ -138,7 +128,9 @@ fn number(budget: &Value, field: &str) -> i64 {
 
 /// Has a budget count the eviction of a pod.
 async fn count(ctx: &Ctx, budget: &str, pod: &Value, dry_run: bool) -> Result<(), Status> {
-    let mut of_budget = Ctx::internal(&ctx.api, BUDGETS, Some(pod.namespace()), Some(budget))?.at_status();
+    let mut of_budget =
+        Ctx::internal(&ctx.api, POD_DISRUPTION_BUDGETS.names(), Some(pod.namespace()), Some(budget))?
+            .at_status();
     of_budget.query.dry_run = dry_run;
     let at = now();
     update::write(&of_budget, Part::Status, Expected::default(), &mut Vec::new(), |current| {
@@ -218,8 +210,7 @@ fn refused(why: String, retry_after: Option<u32>) -> Status {
 
 /// Says in the pod's status why it goes.
 async fn announce(ctx: &Ctx, pod: &Value) -> Result<(), Status> {
-    let pods = ("", "v1", "pods");
-    let of_pod = Ctx::internal(&ctx.api, pods, Some(pod.namespace()), Some(pod.name()))?.at_status();
+    let of_pod = Ctx::internal(&ctx.api, PODS.names(), Some(pod.namespace()), Some(pod.name()))?.at_status();
     let expected = Expected { uid: Some(pod.uid().to_owned()), revision: None };
     let condition = json!({
         "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",

@@ -12,10 +12,11 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::TokenRequestSpec;
 use serde_json::{Value, json};
 
-use super::{Ctx, read, store_failed};
+use super::{Ctx, read};
 use crate::{
     auth::service_account::{Bound, Claims, ObjectRef},
     body,
+    resources::{NODES, PODS, SECRETS},
     response::{self, Body},
 };
 
@@ -99,19 +100,20 @@ async fn bind(ctx: &Ctx, request: &Value, bound: &mut Bound) -> Result<(), Statu
         return Ok(());
     };
     let named = api::version::named(reference);
-    let (plural, namespace) = match named.as_str() {
-        "/v1, Kind=Pod" => ("pods", Some(bound.namespace.clone())),
-        "/v1, Kind=Secret" => ("secrets", Some(bound.namespace.clone())),
-        "/v1, Kind=Node" => ("nodes", None),
+    let (name, uid) = (reference.str_at(&["name"]), reference.str_at(&["uid"]));
+    let in_namespace = format!("{}/{name}", bound.namespace);
+    let (resource, key) = match named.as_str() {
+        "/v1, Kind=Pod" => (PODS, in_namespace),
+        "/v1, Kind=Secret" => (SECRETS, in_namespace),
+        "/v1, Kind=Node" => (NODES, name.to_owned()),
         _ => {
             return Err(Status::bad_request(format!(
                 "cannot bind token for serviceaccount to object of type {named}"
             )));
         }
     };
-    let (name, uid) = (reference.str_at(&["name"]), reference.str_at(&["uid"]));
-    let object = stored(ctx, plural, namespace.as_deref(), name).await?;
-    let object = object.ok_or_else(|| Status::not_found(plural, "", name))?;
+    let plural = resource.plural;
+    let object = ctx.api.stored(resource, &key).await?.ok_or_else(|| Status::not_found(plural, "", name))?;
     let account = &bound.serviceaccount.name;
     if plural == "pods" && object.str_at(&["spec", "serviceAccountName"]) != account {
         return Err(Status::bad_request(format!(
@@ -134,25 +136,10 @@ async fn bind(ctx: &Ctx, request: &Value, bound: &mut Bound) -> Result<(), Statu
         "nodes" => bound.node = found,
         _ => {
             let node = object.str_at(&["spec", "nodeName"]);
-            let node = if node.is_empty() { None } else { stored(ctx, "nodes", None, node).await? };
+            let node = if node.is_empty() { None } else { ctx.api.stored(NODES, node).await? };
             bound.node = node.map(|node| ObjectRef { name: node.name().into(), uid: node.uid().into() });
             bound.pod = found;
         }
     }
     Ok(())
-}
-
-/// An object of the core group as the store has it.
-async fn stored(
-    ctx: &Ctx,
-    plural: &str,
-    namespace: Option<&str>,
-    name: &str,
-) -> Result<Option<Value>, Status> {
-    let key = match namespace {
-        Some(namespace) => format!("/registry/{plural}/{namespace}/{name}"),
-        None => format!("/registry/{plural}/{name}"),
-    };
-    let found = ctx.api.store.get(&key).await.map_err(store_failed)?;
-    found.map(|found| serde_json::from_slice(&found.value).map_err(Status::internal)).transpose()
 }

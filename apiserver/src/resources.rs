@@ -1,0 +1,146 @@
+//! The built-in resources that the server itself reads and writes, and how it reads them.
+//!
+//! What clients ask for is found in the table of kinds ([`crate::registry`]); a test holds these names against it.
+
+use std::sync::Arc;
+
+use api::{kind::Kind, status::Status};
+use serde_json::Value;
+
+use crate::{
+    Api,
+    verbs::{loaded, store_failed},
+    watch_cache::{CachedObject, Objects, Scope},
+};
+
+/// A built-in resource.
+#[derive(Debug, Clone, Copy)]
+pub struct BuiltIn {
+    /// Its group, "" for the core group.
+    pub group: &'static str,
+    /// The version that is stored.
+    pub version: &'static str,
+    /// Its name in paths.
+    pub plural: &'static str,
+    /// What the keys of its objects begin with, in the store and in the cache.
+    pub prefix: &'static str,
+}
+
+impl BuiltIn {
+    /// Group, version and plural name.
+    pub fn names(self) -> (&'static str, &'static str, &'static str) {
+        (self.group, self.version, self.plural)
+    }
+
+    /// Whether a kind is that of the resource's objects.
+    pub fn is(self, kind: &Kind) -> bool {
+        kind.group == self.group && kind.plural == self.plural
+    }
+}
+
+macro_rules! built_in {
+    ($($name:ident: $plural:literal $(in $group:literal)?;)*) => {
+        $(pub const $name: BuiltIn = BuiltIn {
+            group: concat!($($group)?),
+            version: "v1",
+            plural: $plural,
+            prefix: concat!("/registry/", $($group, "/",)? $plural, "/"),
+        };)*
+
+        #[cfg(test)]
+        const ALL: &[BuiltIn] = &[$($name),*];
+    };
+}
+
+built_in! {
+    EVENTS: "events";
+    NAMESPACES: "namespaces";
+    NODES: "nodes";
+    PERSISTENT_VOLUMES: "persistentvolumes";
+    PERSISTENT_VOLUME_CLAIMS: "persistentvolumeclaims";
+    PODS: "pods";
+    SECRETS: "secrets";
+    SERVICES: "services";
+    SERVICE_ACCOUNTS: "serviceaccounts";
+    VALIDATING_ADMISSION_POLICIES: "validatingadmissionpolicies" in "admissionregistration.k8s.io";
+    CUSTOM_RESOURCE_DEFINITIONS: "customresourcedefinitions" in "apiextensions.k8s.io";
+    API_SERVICES: "apiservices" in "apiregistration.k8s.io";
+    CERTIFICATE_SIGNING_REQUESTS: "certificatesigningrequests" in "certificates.k8s.io";
+    ENDPOINT_SLICES: "endpointslices" in "discovery.k8s.io";
+    FLOW_SCHEMAS: "flowschemas" in "flowcontrol.apiserver.k8s.io";
+    PRIORITY_LEVELS: "prioritylevelconfigurations" in "flowcontrol.apiserver.k8s.io";
+    INGRESSES: "ingresses" in "networking.k8s.io";
+    INGRESS_CLASSES: "ingressclasses" in "networking.k8s.io";
+    IP_ADDRESSES: "ipaddresses" in "networking.k8s.io";
+    SERVICE_CIDRS: "servicecidrs" in "networking.k8s.io";
+    RUNTIME_CLASSES: "runtimeclasses" in "node.k8s.io";
+    POD_DISRUPTION_BUDGETS: "poddisruptionbudgets" in "policy";
+    PRIORITY_CLASSES: "priorityclasses" in "scheduling.k8s.io";
+    STORAGE_CLASSES: "storageclasses" in "storage.k8s.io";
+    VOLUME_ATTRIBUTES_CLASSES: "volumeattributesclasses" in "storage.k8s.io";
+}
+
+impl Api {
+    /// An object as the cache has it.
+    pub fn cached(&self, resource: BuiltIn, key: &str) -> Option<Arc<CachedObject>> {
+        self.cache.resource(resource.prefix)?.get(key)
+    }
+
+    /// All objects, as the cache has them.
+    pub fn objects(&self, resource: BuiltIn) -> Objects {
+        self.cache.resource(resource.prefix).map(|r| r.snapshot().objects).unwrap_or_default()
+    }
+
+    /// The objects in a scope, as the cache has them.
+    ///
+    /// # Errors
+    /// 500 for one that cannot be read.
+    pub fn values(&self, resource: BuiltIn, scope: &Scope) -> Result<Vec<Value>, Status> {
+        self.objects(resource).scan(scope, None).map(|object| value(object)).collect()
+    }
+
+    /// An object as the store has it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn stored(&self, resource: BuiltIn, key: &str) -> Result<Option<Value>, Status> {
+        let stored = self.store.get(&format!("{}{key}", resource.prefix)).await.map_err(store_failed)?;
+        stored.map(|found| loaded(&found.value, found.revision)).transpose()
+    }
+
+    /// An object as the cache has it, or the store: the cache may lag behind its creation.
+    ///
+    /// # Errors
+    /// As [`Self::stored`].
+    pub async fn find(&self, resource: BuiltIn, key: &str) -> Result<Option<Value>, Status> {
+        match self.cached(resource, key) {
+            Some(object) => value(&object).map(Some),
+            None => self.stored(resource, key).await,
+        }
+    }
+}
+
+/// An object as it lies in the cache.
+///
+/// # Errors
+/// 500 when it cannot be read.
+pub fn value(object: &CachedObject) -> Result<Value, Status> {
+    serde_json::from_slice(&object.json()).map_err(Status::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Registry;
+
+    #[test]
+    fn all_are_in_the_table() {
+        let table = Registry::builtin().table();
+        for resource in ALL {
+            let kind = table.find(resource.group, resource.version, resource.plural);
+            let kind = kind.unwrap_or_else(|| panic!("{resource:?}"));
+            assert!(resource.is(kind) && kind.is_stored_form(), "{resource:?}");
+            assert_eq!(kind.storage_prefix(), resource.prefix);
+        }
+    }
+}
