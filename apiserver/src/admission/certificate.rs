@@ -9,9 +9,9 @@ use api::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use crate::verbs::{Ctx, now};
+use crate::verbs::{Ctx, now, review::user_fields};
 
-/// Writes into a new request who asks.
+/// Writes into a new request who asks, whatever it says itself.
 ///
 /// # Errors
 /// 422 for what is no certificate request, or not signed by its own key.
@@ -23,17 +23,9 @@ pub fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
         errors.invalid(&Path::new("spec.request"), encoded, why);
         return Err(ctx.invalid(object.name(), &errors));
     }
-    let user = &ctx.user;
-    let spec = &mut object["spec"];
-    for (field, value, is_set) in [
-        ("username", json!(user.name), !user.name.is_empty()),
-        ("uid", json!(user.uid), !user.uid.is_empty()),
-        ("groups", json!(user.groups), !user.groups.is_empty()),
-        ("extra", json!(user.extra), !user.extra.is_empty()),
-    ] {
-        if is_set {
-            spec[field] = value;
-        }
+    if let Some(spec) = object["spec"].as_object_mut() {
+        spec.retain(|field, _| !["username", "uid", "groups", "extra"].contains(&field.as_str()));
+        spec.extend(user_fields(&ctx.user));
     }
     Ok(())
 }

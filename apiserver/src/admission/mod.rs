@@ -1,5 +1,5 @@
-//! Built-in admission: what the cluster adds to objects and what it does not let in, after defaulting and
-//! before validation. One list of checks, the same for every way an object is written.
+//! Built-in admission: what the cluster adds to objects and what it does not let in, after defaulting and before what
+//! kinds' own rules prepare and validate. One list of checks, the same for every way an object is written.
 //!
 //! Counterpart of upstream's admission plugins NamespaceLifecycle, ServiceAccount, DefaultTolerationSeconds,
 //! Priority, DefaultStorageClass, DefaultIngressClass, RuntimeClass, TaintNodesByCondition and
@@ -45,7 +45,7 @@ pub async fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
 ///
 /// # Errors
 /// 403.
-pub async fn update(ctx: &Ctx, part: Part<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
+pub fn update(ctx: &Ctx, part: Part<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
     if PODS.is(&ctx.kind) && part == Part::Main {
         pod::update(new, old);
     }

@@ -1,4 +1,4 @@
-//! Create: decode, default, admit, validate, store.
+//! Create: decode, default, admit, prepare, validate, store.
 
 use std::sync::Arc;
 
@@ -75,9 +75,8 @@ pub async fn create_object(
             object.set_meta("name", name);
         }
         // Some kinds' rules write the name into the object, so it comes first.
-        let mut prepared = if generate { object.clone() } else { std::mem::take(&mut object) };
-        apply::without_managers(&mut prepared, |object| kind.rules.prepare_create(object));
-        match attempt(ctx, prepared, warnings).await {
+        let named = if generate { object.clone() } else { std::mem::take(&mut object) };
+        match attempt(ctx, named, warnings).await {
             Err(s) if s.reason == "AlreadyExists" && generate && tries > 1 => tries -= 1,
             other => return other,
         }
@@ -87,6 +86,7 @@ pub async fn create_object(
 async fn attempt(ctx: &Ctx, mut object: Value, warnings: &mut Vec<String>) -> Result<Value, Status> {
     let kind = &ctx.kind;
     admission::create(ctx, &mut object).await?;
+    apply::without_managers(&mut object, |object| kind.rules.prepare_create(object));
     let mut errors = api::validation::object_meta(&object, kind.rules.name_rule(), kind.namespaced);
     if !kind.rules.takes_plain_finalizers() {
         api::validation::owned_finalizers(&object, &mut errors);

@@ -43,7 +43,7 @@ fn answer(ctx: &Ctx, review: &mut Value) -> Result<Value, Status> {
     Ok(match &*ctx.kind.kind {
         "SelfSubjectReview" => {
             review.set_meta("creationTimestamp", now());
-            json!({"userInfo": shown(&ctx.user)})
+            json!({"userInfo": user_fields(&ctx.user)})
         }
         "TokenReview" => token(ctx, review)?,
         "SelfSubjectRulesReview" => {
@@ -58,21 +58,16 @@ fn answer(ctx: &Ctx, review: &mut Value) -> Result<Value, Status> {
     })
 }
 
-/// A user as reviews show them.
-fn shown(user: &User) -> Value {
-    let mut shown = Map::new();
-    for (field, value) in [("username", json!(user.name)), ("uid", json!(user.uid))] {
-        if value != "" {
-            shown.insert(field.into(), value);
-        }
-    }
-    if !user.groups.is_empty() {
-        shown.insert("groups".into(), json!(user.groups));
-    }
-    if !user.extra.is_empty() {
-        shown.insert("extra".into(), json!(user.extra));
-    }
-    shown.into()
+/// A user as objects show them.
+pub fn user_fields(user: &User) -> Map<String, Value> {
+    let fields = [
+        ("username", json!(user.name), user.name.is_empty()),
+        ("uid", json!(user.uid), user.uid.is_empty()),
+        ("groups", json!(user.groups), user.groups.is_empty()),
+        ("extra", json!(user.extra), user.extra.is_empty()),
+    ];
+    let known = fields.into_iter().filter(|(_, _, is_empty)| !is_empty);
+    known.map(|(field, value, _)| (field.to_owned(), value)).collect()
 }
 
 fn texts(value: &Value) -> Vec<String> {
@@ -88,7 +83,7 @@ fn token(ctx: &Ctx, review: &Value) -> Result<Value, Status> {
     Ok(match ctx.api.auth.review(token, &audiences, &ctx.api.cache) {
         None => json!({"user": {}, "error": "invalid bearer token"}),
         Some((user, audiences)) => {
-            let mut status = json!({"authenticated": true, "user": shown(&user)});
+            let mut status = json!({"authenticated": true, "user": user_fields(&user)});
             if !audiences.is_empty() {
                 status["audiences"] = json!(audiences);
             }

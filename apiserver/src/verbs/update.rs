@@ -382,8 +382,8 @@ impl Current {
     }
 }
 
-/// Makes the state that is to be stored from what the caller wants: fields he may not touch are carried
-/// over, the generation counts, admission and validation have their say. Answers warnings, too. `old` is as it
+/// Makes the state that is to be stored from what the caller wants: it is admitted, what he may not touch is carried
+/// over, the generation counts, and validation has its say. Answers warnings, too. `old` is as it
 /// was when this ends well.
 async fn next_state(
     ctx: &Ctx,
@@ -424,6 +424,7 @@ async fn next_state(
     {
         return Err(Status::modified(&kind.plural, &kind.group, ctx.name()));
     }
+    admission::update(ctx, part, &mut new, old)?;
     carry_over(kind, part, &mut new, old);
     new.set_meta("resourceVersion", old.resource_version());
     apply::without_managers(&mut new, |new| {
@@ -432,7 +433,6 @@ async fn next_state(
     if kind.rules.has_generation() && !part.is_of_status() && spec_changed(kind, &new, old) {
         new.set_meta("generation", old.generation() + 1);
     }
-    admission::update(ctx, part, &mut new, old).await?;
     let mut errors = api::validation::object_meta_update(&new, old);
     if !kind.rules.takes_plain_finalizers() {
         api::validation::owned_finalizers(&new, &mut errors);
