@@ -47,6 +47,17 @@ pub trait ObjectExt {
             .map(|a| a.iter().filter_map(Value::as_str).collect())
             .unwrap_or_default()
     }
+    /// Sets `metadata.finalizers`; none at all is no field.
+    fn set_finalizers(&mut self, finalizers: Vec<String>)
+    where
+        Self: Sized,
+    {
+        if finalizers.is_empty() {
+            self.metadata_mut().remove("finalizers");
+        } else {
+            self.set_meta("finalizers", finalizers);
+        }
+    }
     /// Sets a field of `metadata`.
     fn set_meta(&mut self, field: &str, value: impl Into<Value>)
     where

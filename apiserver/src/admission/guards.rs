@@ -28,10 +28,10 @@ pub fn create(ctx: &Ctx, object: &mut Value) {
     }
     let guarded = FINALIZERS.iter().find(|(resource, _)| resource.is(&ctx.kind));
     let Some((_, finalizer)) = guarded else { return };
-    let mut finalizers: Vec<Value> = object.finalizers().into_iter().map(Value::from).collect();
-    if !finalizers.iter().any(|present| present == *finalizer) {
-        finalizers.push((*finalizer).into());
-        object.set_meta("finalizers", finalizers);
+    let present = object.finalizers();
+    if !present.contains(finalizer) {
+        let all = present.into_iter().chain([*finalizer]).map(str::to_owned).collect();
+        object.set_finalizers(all);
     }
 }
 

@@ -151,7 +151,7 @@ impl Allocation {
     pub async fn taken(&mut self, ctx: &Ctx, index: usize, object: &mut Value) -> Result<(), Status> {
         let Some(claim) = self.claims.get_mut(index) else {
             // A release lost a race against another write of the same service.
-            return Err(Status::modified(&ctx.kind.plural, &ctx.kind.group, object.name()));
+            return Err(ctx.modified(object.name()));
         };
         if claim.requested {
             return Err(refuse(ctx, object, &claim.what, Denied::Taken));

@@ -119,13 +119,8 @@ async fn end(api: &Arc<Api>, definition: &Value) -> Result<bool, Status> {
         name,
         Part::Main,
         |d| {
-            let rest: Vec<Value> =
-                d.finalizers().into_iter().filter(|f| *f != CLEANUP).map(Into::into).collect();
-            if rest.is_empty() {
-                d.metadata_mut().remove("finalizers");
-            } else {
-                d.set_meta("finalizers", rest);
-            }
+            let rest = d.finalizers().into_iter().filter(|f| *f != CLEANUP).map(str::to_owned);
+            d.set_finalizers(rest.collect());
         },
         definition,
     )

@@ -21,6 +21,9 @@ const PARALLEL: usize = 16;
 /// How often a deletion starts over when others write the object in between.
 const TRIES: usize = 100;
 
+/// The finalizers that tell the garbage collector what to do with dependents.
+const PROPAGATION: [&str; 2] = ["foregroundDeletion", "orphan"];
+
 /// `meta.k8s.io/v1 DeleteOptions`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -105,8 +108,8 @@ impl DeleteOptions {
     /// The finalizer through which the garbage collector is told what to do with dependents.
     fn finalizer(&self) -> Option<&'static str> {
         match (self.propagation_policy.as_deref(), self.orphan_dependents) {
-            (Some("Foreground"), _) => Some("foregroundDeletion"),
-            (Some("Orphan"), _) | (None, Some(true)) => Some("orphan"),
+            (Some("Foreground"), _) => Some(PROPAGATION[0]),
+            (Some("Orphan"), _) | (None, Some(true)) => Some(PROPAGATION[1]),
             _ => None,
         }
     }
@@ -242,7 +245,7 @@ pub async fn delete_object(ctx: &Ctx, name: &str, options: &DeleteOptions) -> Re
             }
         }
     }
-    Err(Status::modified(&kind.plural, &kind.group, name))
+    Err(ctx.modified(name))
 }
 
 /// Refuses to delete another object than is meant.
@@ -308,29 +311,13 @@ fn begin(kind: &Kind, options: &DeleteOptions, object: &mut Value) {
     if was_deleting {
         return;
     }
-    if let Some(finalizer) = options.finalizer() {
-        let mut all: Vec<Value> = object
-            .finalizers()
-            .into_iter()
-            .filter(|f| !matches!(*f, "orphan" | "foregroundDeletion"))
-            .map(Into::into)
-            .collect();
-        all.push(finalizer.into());
-        object.set_meta("finalizers", all);
-    } else if options.propagation_policy.as_deref() == Some("Background")
-        || options.orphan_dependents == Some(false)
-    {
-        let rest: Vec<Value> = object
-            .finalizers()
-            .into_iter()
-            .filter(|f| !matches!(*f, "orphan" | "foregroundDeletion"))
-            .map(Into::into)
-            .collect();
-        if rest.is_empty() {
-            object.metadata_mut().remove("finalizers");
-        } else {
-            object.set_meta("finalizers", rest);
-        }
+    let finalizer = options.finalizer();
+    let background = options.propagation_policy.as_deref() == Some("Background")
+        || options.orphan_dependents == Some(false);
+    if finalizer.is_some() || background {
+        let others = object.finalizers().into_iter().filter(|f| !PROPAGATION.contains(f));
+        let all: Vec<String> = others.chain(finalizer).map(str::to_owned).collect();
+        object.set_finalizers(all);
     }
     if object.generation() > 0 {
         object.set_meta("generation", object.generation() + 1);

@@ -200,6 +200,11 @@ impl Ctx {
         Status::not_found(&self.kind.plural, &self.kind.group, self.name())
     }
 
+    /// 409 for an object of this kind that others write.
+    pub fn modified(&self, name: &str) -> Status {
+        Status::modified(&self.kind.plural, &self.kind.group, name)
+    }
+
     /// 422 for an object of this kind.
     pub fn invalid(&self, name: &str, errors: &api::field::Errors) -> Status {
         Status::invalid(&self.kind.kind, &self.kind.group, name, errors)

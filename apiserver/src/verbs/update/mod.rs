@@ -1,0 +1,106 @@
+//! Update and patch: two ways to say what an object is to become, and one read-modify-write loop for every kind and every
+//! part of an object ([`write()`]).
+
+mod next_state;
+mod patch;
+mod write;
+
+use api::{apply, kind::Part, object::ObjectExt as _, status::Status};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Ctx, create};
+use crate::{
+    body,
+    response::{self, Body},
+};
+pub use patch::{check_manager, patch};
+pub use write::{Expected, Tracking, Updated, write, write_with};
+
+/// The part of the object that the request's subresource writes.
+pub fn part(ctx: &Ctx) -> Part<'_> {
+    match ctx.path.subresource.as_deref() {
+        None => Part::Main,
+        Some("status") => Part::Status,
+        Some(other) => Part::Other(other),
+    }
+}
+
+/// Whose changes `managedFields` records, and for which part.
+pub fn tracking(ctx: &Ctx) -> apply::Options<'_> {
+    apply::Options {
+        manager: ctx.field_manager(),
+        force: ctx.query.force.unwrap_or(false),
+        subresource: ctx.path.subresource.as_deref().unwrap_or(""),
+        status_leaves: ctx.kind.status_leaves,
+        api_version: ctx.kind.api_version(),
+        now: Timestamp::now(),
+    }
+}
+
+/// `PUT` of an object or a subresource of it.
+///
+/// # Errors
+/// As upstream: 400, 404, 409, 422.
+pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
+    let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
+    let mut warnings = decoded.warnings;
+    let mut given = body::read_as(&ctx.kind, decoded.object)?;
+    if given.name().is_empty() {
+        return Err(nameless(&ctx));
+    }
+    check_address(&ctx, &mut given)?;
+    let expected = Expected::of(&given)?;
+    let may_create = ctx.kind.rules.creates_on_update() && part(&ctx) == Part::Main && expected.uid.is_none();
+    match write(&ctx, part(&ctx), expected, &mut warnings, |_| Ok(given.clone())).await {
+        Err(refusal) if may_create && refusal.reason == "NotFound" => {
+            given.metadata_mut().remove("resourceVersion");
+            let created = create::create_object(&ctx, given, Tracking::Update, &mut warnings).await?;
+            Ok(create::respond(&ctx, &created, &warnings))
+        }
+        updated => Ok(respond(&ctx, updated?, &warnings)),
+    }
+}
+
+fn respond(ctx: &Ctx, updated: Updated, warnings: &[String]) -> Response<Body> {
+    let (Updated::Object(object) | Updated::Gone(object)) = updated;
+    let mut response = ctx.answer(StatusCode::OK, &object);
+    response::warn(&mut response, warnings);
+    response
+}
+
+/// The refusal of an object that does not say what it is called.
+fn nameless(ctx: &Ctx) -> Status {
+    Status::bad_request(format!(
+        "the name of the object ({} based on URL) was undeterminable: name must be provided",
+        ctx.name()
+    ))
+}
+
+/// The name and namespace of a body must be those of the path, or absent.
+fn check_address(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
+    let name = object.name();
+    if name.is_empty() {
+        object.set_meta("name", ctx.name());
+    } else if name != ctx.name() {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            ctx.name()
+        )));
+    }
+    match &ctx.path.namespace {
+        Some(ns) if object.namespace().is_empty() => object.set_meta("namespace", ns.clone()),
+        Some(ns) if object.namespace() != ns => {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        None if !object.namespace().is_empty() => {
+            object.metadata_mut().remove("namespace");
+        }
+        _ => {}
+    }
+    Ok(())
+}

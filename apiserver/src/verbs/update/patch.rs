@@ -1,0 +1,117 @@
+//! `PATCH`: the four forms in which a client says what is to change.
+
+use api::{
+    apply,
+    field::{Errors, Path},
+    kind::Part,
+    object::ObjectExt as _,
+    patch::{PatchType, apply_patch, unreadable},
+    schema::Types,
+    status::{Details, Status},
+};
+use bytes::Bytes;
+use http::Response;
+use serde_json::Value;
+
+use super::{Expected, Tracking, check_address, nameless, part, respond, tracking, write, write_with};
+use crate::{
+    body,
+    response::Body,
+    verbs::{Ctx, create},
+};
+
+/// `PATCH` of an object or a subresource of it, in any of the four forms.
+///
+/// # Errors
+/// As [`super::update`], and 415 for an unknown form.
+pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
+    let Some(patch_type) = PatchType::of(&ctx.media) else {
+        let mut refusal = Status::unsupported_media_type("415: Unsupported Media Type");
+        refusal.details = Some(Details::default());
+        return Err(refusal);
+    };
+    if ctx.kind.is_custom() && patch_type == PatchType::Strategic {
+        // Nobody said how lists of a custom kind merge for this form.
+        return Err(Status::unsupported_media_type(
+            "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+        ));
+    }
+    let mut warnings = Vec::new();
+    if ctx.query.force.is_some() && patch_type != PatchType::Apply {
+        let mut errors = Errors::default();
+        errors.forbidden(&Path::new("force"), "may not be specified for non-apply patch");
+        return Err(Status::invalid_options("PatchOptions", &errors));
+    }
+    if patch_type == PatchType::Apply {
+        return server_side_apply(ctx, &bytes).await;
+    }
+    let kind = ctx.kind.clone();
+    let (types, root) = match kind.object_type() {
+        Some((types, root)) => (types, Some(root)),
+        None => (Types::builtin(), None),
+    };
+    let validation = ctx.query.field_validation;
+    let mut found = Vec::new();
+    let updated = write(&ctx, part(&ctx), Expected::default(), &mut warnings, |current| {
+        let patched = apply_patch(patch_type, types, root, current, &bytes)?;
+        found = body::unknown_fields(&kind, &patched, validation)?;
+        body::try_read(&ctx.kind, patched).map_err(|why| {
+            match apply_patch(patch_type, types, root, current, &bytes) {
+                Ok(patched) => unreadable(patch_type, &patched, &bytes, &why),
+                Err(refusal) => refusal,
+            }
+        })
+    })
+    .await?;
+    warnings.extend(found);
+    Ok(respond(&ctx, updated, &warnings))
+}
+
+async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Status> {
+    check_manager(&ctx)?;
+    let body::Decoded { object: mut config, mut warnings } =
+        body::configuration((&ctx.kind.api_version(), &ctx.kind.kind), bytes, ctx.query.field_validation)?;
+    let named = !config.name().is_empty();
+    if config.get("metadata").is_some_and(Value::is_object) {
+        check_address(&ctx, &mut config)?;
+    }
+    if config.metadata().is_some_and(|m| m.contains_key("managedFields")) {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    let options = tracking(&ctx);
+    let Some(versions) = ctx.versions(&options.api_version) else {
+        return Err(Status::internal(format!("no schema for {}", ctx.kind.kind)));
+    };
+    let merge = |live: Option<&Value>| apply::apply(versions, live, &config, &options).map_err(Status::from);
+    let expected = Expected::of(&config)?;
+    let exists = expected.uid.is_some() || !config.resource_version().is_empty();
+    let outcome = write_with(&ctx, part(&ctx), expected, &mut warnings, Tracking::Done, |current| {
+        body::read_as(&ctx.kind, merge(Some(current))?)
+    })
+    .await;
+    match outcome {
+        Err(s) if s.reason == "NotFound" && part(&ctx) == Part::Main && !exists => {
+            let fresh = merge(None)?;
+            if !named {
+                return Err(nameless(&ctx));
+            }
+            let created = create::create_object(&ctx, fresh, Tracking::Done, &mut warnings).await?;
+            Ok(create::respond(&ctx, &created, &warnings))
+        }
+        Err(s) => Err(s),
+        Ok(updated) => Ok(respond(&ctx, updated, &warnings)),
+    }
+}
+
+/// Whoever applies must say who he is.
+///
+/// # Errors
+/// 422.
+pub fn check_manager(ctx: &Ctx) -> Result<(), Status> {
+    if ctx.query.field_manager.is_empty() {
+        let mut errors = Errors::default();
+        errors.required(&Path::new("fieldManager"), "is required for apply patch");
+        return Err(Status::invalid_options("PatchOptions", &errors));
+    }
+    Ok(())
+}

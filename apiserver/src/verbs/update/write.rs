@@ -1,0 +1,186 @@
+//! The loop that every change of an object goes through: read, make the new state, commit if nobody else wrote in between.
+
+use api::{kind::Part, object::ObjectExt as _, status::Status};
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::next_state::next_state;
+use crate::{
+    allocate, query,
+    store::{Committed, Op, Revision},
+    verbs::{Ctx, delete, store_failed},
+};
+
+/// How often a change is tried on a new state when others write in between, as upstream tries a patch.
+const TRIES: usize = 100;
+
+/// What an update came to.
+pub enum Updated {
+    /// The object as it is now.
+    Object(Value),
+    /// It was waiting for its last finalizer, and is gone now: its last state.
+    Gone(Value),
+}
+
+/// What a write insists on.
+#[derive(Debug, Clone, Default)]
+pub struct Expected {
+    /// The object must be the one with this uid.
+    pub uid: Option<String>,
+    /// The object must not have changed since.
+    pub revision: Option<Revision>,
+}
+
+impl Expected {
+    /// What the metadata of a sent object insists on.
+    ///
+    /// # Errors
+    /// 400 for a resource version that is no number.
+    pub fn of(object: &Value) -> Result<Self, Status> {
+        let uid = Some(object.uid()).filter(|u| !u.is_empty()).map(str::to_owned);
+        let revision = match object.resource_version() {
+            "" | "0" => None,
+            v => Some(query::parse_revision(v)?),
+        };
+        Ok(Self { uid, revision })
+    }
+}
+
+/// Whether `managedFields` are still to be kept up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Tracking {
+    /// The change is an ordinary update.
+    Update,
+    /// The change came with its own.
+    Done,
+}
+
+/// Changes an object: reads it, lets `change` make the new state from the present one, checks the result
+/// and stores it, again and again until nobody else wrote in between.
+///
+/// # Errors
+/// Those of `change`, and as [`super::update`].
+pub async fn write(
+    ctx: &Ctx,
+    part: Part<'_>,
+    expected: Expected,
+    warnings: &mut Vec<String>,
+    change: impl FnMut(&Value) -> Result<Value, Status> + Send,
+) -> Result<Updated, Status> {
+    write_with(ctx, part, expected, warnings, Tracking::Update, change).await
+}
+
+/// [`write`], for callers that keep `managedFields` themselves.
+///
+/// # Errors
+/// As [`write`].
+pub async fn write_with(
+    ctx: &Ctx,
+    part: Part<'_>,
+    expected: Expected,
+    warnings: &mut Vec<String>,
+    tracking: Tracking,
+    mut change: impl FnMut(&Value) -> Result<Value, Status> + Send,
+) -> Result<Updated, Status> {
+    let kind = &ctx.kind;
+    let mut current = Current::cached(ctx).await?;
+    for _ in 0..TRIES {
+        let mut old = ctx.loaded(&current.bytes, current.revision)?;
+        let is_expected = expected.revision.is_none_or(|revision| revision == current.revision);
+        let wanted = if is_expected { change(&old) } else { Err(ctx.modified(ctx.name())) };
+        let step = wanted.and_then(|new| next_state(ctx, part, &expected, tracking, &mut old, new));
+        let (mut new, unwise) = match step {
+            // A refusal may come from a cache that lags: what the store holds decides.
+            Err(_) if !current.verified => {
+                current = Current::stored(ctx).await?;
+                continue;
+            }
+            other => other?,
+        };
+        let mut allocation = allocate::Allocation::new(ctx, &mut new, Some(&old)).await?;
+        let finished = delete::is_finished(kind, &new);
+        let bytes = ctx.stored(&new)?;
+        if !finished && !ctx.query.dry_run && bytes == current.bytes {
+            if current.verified {
+                warnings.extend(unwise);
+                return Ok(Updated::Object(old));
+            }
+            current = Current::stored(ctx).await?;
+            continue;
+        }
+        if finished {
+            allocation.release(ctx, &old).await?;
+        }
+        let revision = match commit(ctx, &current, &mut new, bytes, finished, &mut allocation).await? {
+            Ok(revision) => revision,
+            Err(present) => {
+                current = present;
+                continue;
+            }
+        };
+        warnings.extend(unwise);
+        if let Some(revision) = revision {
+            new.set_meta("resourceVersion", revision.to_string());
+        }
+        return Ok(if finished { Updated::Gone(new) } else { Updated::Object(new) });
+    }
+    Err(ctx.modified(ctx.name()))
+}
+
+/// Stores a new state, given also as bytes, or the object's end, together with the addresses that it takes and gives back.
+/// Answers the revision, none for a dry run; or the present state, when somebody else wrote in between.
+async fn commit(
+    ctx: &Ctx,
+    current: &Current,
+    new: &mut Value,
+    mut bytes: Vec<u8>,
+    finished: bool,
+    allocation: &mut allocate::Allocation,
+) -> Result<Result<Option<Revision>, Current>, Status> {
+    if ctx.query.dry_run {
+        return Ok(Ok(None));
+    }
+    let key = ctx.key(ctx.name());
+    loop {
+        let first = if finished {
+            Op::delete(key.clone(), current.revision)
+        } else {
+            Op::update(key.clone(), current.revision, bytes)
+        };
+        let mut ops = vec![first];
+        ops.extend(allocation.ops());
+        match ctx.api.store.commit(ops).await.map_err(store_failed)? {
+            Committed::Done(revision) => return Ok(Ok(Some(revision))),
+            Committed::Conflict { index: 0, current: Some(now) } => {
+                return Ok(Err(Current { bytes: now.value, revision: now.revision, verified: true }));
+            }
+            Committed::Conflict { index: 0, current: None } => return Err(ctx.not_found()),
+            // An address that seemed free was taken meanwhile: pick again, or say so when it was asked for.
+            Committed::Conflict { index, .. } => allocation.taken(ctx, index - 1, new).await?,
+        }
+        bytes = ctx.stored(new)?;
+    }
+}
+
+/// The present state of the object a write starts from.
+struct Current {
+    bytes: Bytes,
+    revision: Revision,
+    /// Read from the store, not from a cache that may lag.
+    verified: bool,
+}
+
+impl Current {
+    async fn cached(ctx: &Ctx) -> Result<Self, Status> {
+        match ctx.resource.get(&ctx.cache_key(ctx.name())) {
+            Some(object) => Ok(Self { bytes: object.stored(), revision: object.revision(), verified: false }),
+            None => Self::stored(ctx).await,
+        }
+    }
+
+    async fn stored(ctx: &Ctx) -> Result<Self, Status> {
+        let found = ctx.api.store.get(&ctx.key(ctx.name())).await.map_err(store_failed)?;
+        let found = found.ok_or_else(|| ctx.not_found())?;
+        Ok(Self { bytes: found.value, revision: found.revision, verified: true })
+    }
+}
