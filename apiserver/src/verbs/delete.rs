@@ -21,8 +21,9 @@ const PARALLEL: usize = 16;
 /// How often a deletion starts over when others write the object in between.
 const TRIES: usize = 100;
 
-/// The finalizers that tell the garbage collector what to do with dependents.
-const PROPAGATION: [&str; 2] = ["foregroundDeletion", "orphan"];
+/// The finalizers by which the garbage collector is told what to do with dependents.
+const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
 
 /// `meta.k8s.io/v1 DeleteOptions`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -108,8 +109,8 @@ impl DeleteOptions {
     /// The finalizer through which the garbage collector is told what to do with dependents.
     fn finalizer(&self) -> Option<&'static str> {
         match (self.propagation_policy.as_deref(), self.orphan_dependents) {
-            (Some("Foreground"), _) => Some(PROPAGATION[0]),
-            (Some("Orphan"), _) | (None, Some(true)) => Some(PROPAGATION[1]),
+            (Some("Foreground"), _) => Some(FOREGROUND),
+            (Some("Orphan"), _) | (None, Some(true)) => Some(ORPHAN),
             _ => None,
         }
     }
@@ -136,12 +137,12 @@ pub fn is_finished(kind: &Kind, object: &Value) -> bool {
     object.is_deleting()
         && object.finalizers().is_empty()
         && !kind.rules.holds_deletion(object)
-        && object
-            .metadata()
-            .and_then(|m| m.get("deletionGracePeriodSeconds"))
-            .and_then(Value::as_i64)
-            .unwrap_or(0)
-            == 0
+        && grace_of(object) == 0
+}
+
+/// The seconds that an object whose deletion has begun is given.
+fn grace_of(object: &Value) -> i64 {
+    object.at(&["metadata", "deletionGracePeriodSeconds"]).and_then(Value::as_i64).unwrap_or(0)
 }
 
 /// What a deletion came to.
@@ -293,14 +294,9 @@ fn begin(kind: &Kind, options: &DeleteOptions, object: &mut Value) {
     let grace = kind.rules.grace_period(object, options.grace_period_seconds).unwrap_or(0).max(0);
     let was_deleting = object.is_deleting();
     if was_deleting {
-        let left = object
-            .metadata()
-            .and_then(|m| m.get("deletionGracePeriodSeconds"))
-            .and_then(Value::as_i64)
-            .unwrap_or(0);
         // Only a shorter period that was asked for changes a deletion under way.
         let asked = options.grace_period_seconds.is_some();
-        if !(asked && grace < left) {
+        if !(asked && grace < grace_of(object)) {
             return;
         }
     }
@@ -315,7 +311,7 @@ fn begin(kind: &Kind, options: &DeleteOptions, object: &mut Value) {
     let background = options.propagation_policy.as_deref() == Some("Background")
         || options.orphan_dependents == Some(false);
     if finalizer.is_some() || background {
-        let others = object.finalizers().into_iter().filter(|f| !PROPAGATION.contains(f));
+        let others = object.finalizers().into_iter().filter(|f| ![FOREGROUND, ORPHAN].contains(f));
         let all: Vec<String> = others.chain(finalizer).map(str::to_owned).collect();
         object.set_finalizers(all);
     }
