@@ -4,25 +4,11 @@
 
 mod harness;
 
-use std::time::Duration;
-
-use harness::Server;
+use harness::{Answer, Server};
 use serde_json::{Value, json};
 
 const SCHEMAS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas";
 const LEVELS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations";
-
-/// Asks until the answer is as wanted.
-async fn eventually(server: &Server, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    for _ in 0..1000 {
-        let body = server.get(path).await.body;
-        if wanted(&body) {
-            return body;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("{path} stays {}", server.get(path).await.body);
-}
 
 #[tokio::test]
 async fn a_cluster_begins_with_its_levels_classes_and_range() {
@@ -40,12 +26,14 @@ async fn a_cluster_begins_with_its_levels_classes_and_range() {
     for path in [service, &schema, "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical"] {
         let gone = server.send("DELETE", path, &Value::Null).await;
         assert!(gone.code == 200 || gone.code == 403, "{path}: {}", gone.body);
-        eventually(&server, path, |object| object["metadata"]["uid"].is_string()).await;
+        server.eventually(path, |answer| answer.body["metadata"]["uid"].is_string()).await;
     }
-    let again =
-        eventually(&server, service, |o| o["metadata"]["uid"].is_string() && o["metadata"]["uid"] != uid)
-            .await;
-    assert_eq!(again["spec"]["clusterIP"], "10.96.0.1");
+    let is_new = |answer: &Answer| {
+        let found = &answer.body["metadata"]["uid"];
+        found.is_string() && *found != uid
+    };
+    let again = server.eventually(service, is_new).await;
+    assert_eq!(again.body["spec"]["clusterIP"], "10.96.0.1");
     server.stop().await;
 }
 
@@ -56,16 +44,17 @@ async fn a_flow_schema_says_whether_its_level_is_there() {
         {"subjects": [{"kind": "User", "user": {"name": "bob"}}],
          "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["/x"]}]}]}});
     assert_eq!(server.send("POST", SCHEMAS, &schema).await.code, 201);
-    let dangling = |wanted: &'static str| move |s: &Value| s["status"]["conditions"][0]["status"] == wanted;
+    let dangling =
+        |wanted: &'static str| move |a: &Answer| a.body["status"]["conditions"][0]["status"] == wanted;
     let path = format!("{SCHEMAS}/s");
-    let told = eventually(&server, &path, dangling("True")).await;
+    let told = server.eventually(&path, dangling("True")).await.body;
     assert_eq!(told["status"]["conditions"][0]["reason"], "NotFound");
     let level = json!({"metadata": {"name": "l"},
         "spec": {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}});
     assert_eq!(server.send("POST", LEVELS, &level).await.code, 201);
-    eventually(&server, &path, dangling("False")).await;
+    server.eventually(&path, dangling("False")).await;
     server.send("DELETE", &format!("{LEVELS}/l"), &Value::Null).await;
-    eventually(&server, &path, dangling("True")).await;
+    server.eventually(&path, dangling("True")).await;
     server.stop().await;
 }
 
@@ -260,16 +249,18 @@ async fn certificates_are_asked_for_and_approved() {
 async fn what_is_served_here_has_an_available_api_service() {
     const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
     let server = Server::start().await;
-    let found = |s: &Value| s["status"]["conditions"][0]["reason"] == "Local";
-    let apps = eventually(&server, &format!("{SERVICES}/v1.apps"), found).await;
+    let found = |a: &Answer| a.body["status"]["conditions"][0]["reason"] == "Local";
+    let apps = server.eventually(&format!("{SERVICES}/v1.apps"), found).await.body;
     assert_eq!(
         apps["spec"],
         json!({"group": "apps", "version": "v1", "groupPriorityMinimum": 17800, "versionPriority": 15})
     );
     server.send("DELETE", &format!("{SERVICES}/v1.apps"), &Value::Null).await;
-    let other =
-        |s: &Value| s["metadata"]["uid"].is_string() && s["metadata"]["uid"] != apps["metadata"]["uid"];
-    eventually(&server, &format!("{SERVICES}/v1.apps"), other).await;
+    let other = |answer: &Answer| {
+        let found = &answer.body["metadata"]["uid"];
+        found.is_string() && *found != apps["metadata"]["uid"]
+    };
+    server.eventually(&format!("{SERVICES}/v1.apps"), other).await;
     server.stop().await;
 }
 
@@ -321,6 +312,21 @@ async fn pods_get_the_priority_of_their_class() {
             (403, format!("pods \"p\" is forbidden: {message}").as_str())
         );
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_pod_that_is_sent_without_what_the_server_computes_has_not_changed() {
+    let server = Server::start().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+    let made = server.send("POST", pods, &pod).await.body;
+    let mut sent = made.clone();
+    for field in ["priority", "preemptionPolicy"] {
+        sent["spec"].as_object_mut().unwrap().remove(field).unwrap();
+    }
+    let answer = server.send("PUT", &format!("{pods}/p"), &sent).await;
+    assert_eq!((answer.code, answer.body), (200, made));
     server.stop().await;
 }
 
@@ -460,9 +466,11 @@ async fn policies_are_told_what_does_not_fit_the_kinds_they_name() {
         assert_eq!(made.code, 201, "{}", made.body);
     }
     let checked = async |name: &str| {
-        let is_checked =
-            |p: &Value| p["status"]["typeChecking"].is_object() && p["status"]["observedGeneration"] == 1;
-        let mut policy = eventually(&server, &format!("{policies}/{name}"), is_checked).await;
+        let is_checked = |answer: &Answer| {
+            let status = &answer.body["status"];
+            status["typeChecking"].is_object() && status["observedGeneration"] == 1
+        };
+        let mut policy = server.eventually(&format!("{policies}/{name}"), is_checked).await.body;
         policy["status"]["typeChecking"].take()
     };
     assert_eq!(checked("fine").await, json!({}));

@@ -107,6 +107,18 @@ impl Server {
         self.send("GET", path, &Value::Null).await
     }
 
+    /// Asks until the answer is as wanted.
+    pub async fn eventually(&self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+        for _ in 0..1000 {
+            let answer = self.get(path).await;
+            if wanted(&answer) {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{path} stays {}", self.get(path).await.body);
+    }
+
     pub async fn send_raw(
         &self,
         method: &str,
