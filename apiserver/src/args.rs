@@ -8,11 +8,8 @@ use clap::Parser;
 use ipnet::Ipv4Net;
 use machinery::args::CommonArgs;
 
-use crate::{
-    allocate::Ranges,
-    http::priority::InFlight,
-    store::{EtcdAccess, StoreConfig},
-};
+use crate::store::{EtcdAccess, StoreConfig};
+pub use crate::{allocate::Ranges, http::priority::InFlight};
 
 /// Skiff's API server.
 #[derive(Debug, Parser)]

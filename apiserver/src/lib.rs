@@ -1,28 +1,28 @@
 //! Skiff's API server: the only daemon that knows the store, and the only one that the others talk to.
 //!
-//! A request travels [`http`] → [`auth`] → [`verbs`] → [`admission`] → the kind's rules (`api::kinds`) →
-//! [`store`], and comes back to everybody who watches through the [`watch_cache`]. [`start`] runs a whole
-//! server inside any process; tests use it so.
+//! A request travels `http` → `auth` → `verbs` → `admission` → the kind's rules (`api::kinds`) → [`store`], and comes
+//! back to everybody who watches through the `watch_cache`. [`start`] runs a whole server inside any process; tests
+//! use it so. What reads the bytes that callers send ([`request`], [`query`], [`body`]) is public for the fuzzer.
 
-pub mod admission;
-pub mod allocate;
+mod admission;
+mod allocate;
 pub mod args;
 pub mod auth;
 pub mod body;
-pub mod bootstrap;
+mod bootstrap;
 mod controllers;
-pub mod custom;
-pub mod http;
-pub mod publish;
+mod custom;
+mod http;
+mod publish;
 pub mod query;
-pub mod registry;
+mod registry;
 pub mod request;
-pub mod resources;
-pub mod response;
+mod resources;
+mod response;
 pub mod store;
-pub mod streams;
-pub mod verbs;
-pub mod watch_cache;
+mod streams;
+mod verbs;
+mod watch_cache;
 
 use std::{
     net::SocketAddr,
@@ -59,33 +59,33 @@ use crate::{
 /// Everything a request may need.
 pub struct Api {
     /// The checked command line.
-    pub config: Config,
+    pub(crate) config: Config,
     /// The table of kinds; [`Self::table`] shows it with the latest custom ones.
-    pub registry: Registry,
+    pub(crate) registry: Registry,
     /// What the custom kinds are made from.
-    pub definitions: Definitions,
+    pub(crate) definitions: Definitions,
     /// What is told about the table, ready to be sent.
-    pub documents: Documents,
+    pub(crate) documents: Documents,
     /// Where objects live.
-    pub store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     /// What is read from.
-    pub cache: Arc<WatchCache>,
+    pub(crate) cache: Arc<WatchCache>,
     /// Who is who.
-    pub auth: Authenticator,
+    pub(crate) auth: Authenticator,
     /// Counters.
-    pub metrics: Metrics,
+    pub(crate) metrics: Metrics,
     /// How to talk to kubelets.
-    pub kubelet_tls: Option<Arc<rustls::ClientConfig>>,
+    pub(crate) kubelet_tls: Option<Arc<rustls::ClientConfig>>,
     /// Who is served when there is much to do.
-    pub priority: Priority,
+    pub(crate) priority: Priority,
     /// This server among all that there are.
-    pub servers: Servers,
+    pub(crate) servers: Servers,
     /// Fires when the server takes no more requests: what is under way is finished, watches and streams end.
-    pub stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     /// Connections that are open.
-    pub connections: TaskTracker,
+    pub(crate) connections: TaskTracker,
     /// Owner of the work that outlives a request.
-    pub tasks: Tasks,
+    pub(crate) tasks: Tasks,
     address: SocketAddr,
     bootstrapped: AtomicBool,
     been_ready: AtomicBool,
@@ -99,18 +99,18 @@ impl Api {
     }
 
     /// The table of kinds, custom ones as the cache of their definitions has them now.
-    pub fn table(&self) -> Arc<Table> {
+    pub(crate) fn table(&self) -> Arc<Table> {
         self.definitions.refresh(&self.registry, &self.cache);
         self.registry.table()
     }
 
     /// Whether the server takes no more requests.
-    pub fn stopping(&self) -> bool {
+    pub(crate) fn stopping(&self) -> bool {
         self.stop.is_cancelled()
     }
 
     /// Whether the server was told to stop, though it may still take requests.
-    pub fn shutting_down(&self) -> bool {
+    pub(crate) fn shutting_down(&self) -> bool {
         self.shutting_down.load(Ordering::Acquire) || self.stopping()
     }
 

@@ -6,7 +6,7 @@ mod harness;
 
 use std::{sync::Arc, time::Duration};
 
-use apiserver::http::priority::InFlight;
+use apiserver::args::InFlight;
 use harness::{Server, raw};
 use serde_json::{Value, json};
 

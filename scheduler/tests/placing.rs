@@ -41,7 +41,7 @@ impl Lab {
             token_file: Some(tokens),
             service_account_keys: None,
             issuer: "https://kubernetes.default.svc.cluster.local".into(),
-            ranges: apiserver::allocate::Ranges {
+            ranges: apiserver::args::Ranges {
                 addresses: "10.96.0.0/16".parse().unwrap(),
                 node_ports: 30000..=32767,
             },

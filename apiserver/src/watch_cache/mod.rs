@@ -23,9 +23,9 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use object::{CachedObject, Fields, FieldsFn, ReadFn, TAIL, Verb, with_resource_version};
+pub use object::{CachedObject, Fields, FieldsFn, ReadFn, TAIL};
 pub use objects::{Objects, Scope};
-pub use resource::{Expired, Resource, ResourceSpec, Snapshot};
+pub use resource::{Resource, ResourceSpec, Snapshot};
 pub use watcher::{Ended, Filter, WatchEvent, WatchFrom, Watcher};
 
 use crate::store::{Batch, Change, ChangeStream, KeyValue, Revision, Store, StoreError};

@@ -222,12 +222,6 @@ impl std::fmt::Debug for CachedObject {
     }
 }
 
-/// A stored value as it goes on the wire: with its revision as `metadata.resourceVersion`.
-/// `None` if it is no JSON object with metadata.
-pub fn with_resource_version(value: &[u8], revision: Revision) -> Option<Bytes> {
-    CachedObject::new("", value, revision, Verb::Added, None).map(|object| object.json())
-}
-
 /// Decimal digits without a heap allocation.
 struct Digits([u8; 20], usize);
 

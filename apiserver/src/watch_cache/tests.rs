@@ -3,7 +3,7 @@
 
 mod history;
 
-use super::*;
+use super::{resource::Expired, *};
 use crate::store::{Committed, EmbeddedStore, Op};
 
 fn spec(prefix: &str) -> ResourceSpec {

@@ -8,7 +8,7 @@ pub mod raw;
 
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
-use apiserver::{allocate::Ranges, args::Config, http::priority::InFlight};
+use apiserver::args::{Config, InFlight, Ranges};
 use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
 use http::Request;
 use machinery::tasks::Tasks;

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 
-use super::super::*;
+use super::super::{object::Verb, *};
 use super::spec;
 use crate::store::tests::etcd::Etcd;
 use crate::store::{Committed, EmbeddedStore, EtcdStore, Expect, Loaded, Op};
