@@ -253,8 +253,6 @@ impl Rules for CustomRules {
         }
     }
 
-    fn prepare_update(&self, _new: &mut Value, _old: &Value, _part: Part<'_>) {}
-
     fn validate(&self, object: &Value) -> Findings {
         self.findings(object, None)
     }
@@ -274,16 +272,6 @@ impl Rules for CustomRules {
     fn selectable_fields(&self, object: &Value) -> Vec<(Text, String)> {
         self.selectable.iter().map(|path| (path.clone(), Self::value_at(object, path))).collect()
     }
-
-    fn grace_period(&self, _object: &Value, _requested: Option<i64>) -> Option<i64> {
-        None
-    }
-
-    fn holds_deletion(&self, _object: &Value) -> bool {
-        false
-    }
-
-    fn begin_deletion(&self, _object: &mut Value) {}
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Described {
         publish::described(&self.json, &self.schema, &self.selectable, generator)

@@ -81,10 +81,10 @@ pub trait Rules: Send + Sync {
     }
 
     /// Resets what a client may not set at creation (beyond status, which the path itself resets).
-    fn prepare_create(&self, object: &mut Value);
+    fn prepare_create(&self, _object: &mut Value) {}
 
     /// Carries over what an update may not touch (beyond what the path itself carries over).
-    fn prepare_update(&self, new: &mut Value, old: &Value, part: Part<'_>);
+    fn prepare_update(&self, _new: &mut Value, _old: &Value, _part: Part<'_>) {}
 
     /// What is to be said about a new object (metadata is checked by the path).
     fn validate(&self, object: &Value) -> Findings;
@@ -105,14 +105,18 @@ pub trait Rules: Send + Sync {
 
     /// The grace period in seconds of a deletion: `None` when the kind is deleted at once.
     /// `requested` is what the client asked for.
-    fn grace_period(&self, object: &Value, requested: Option<i64>) -> Option<i64>;
+    fn grace_period(&self, _object: &Value, _requested: Option<i64>) -> Option<i64> {
+        None
+    }
 
     /// Whether something besides `metadata.finalizers` keeps an object whose deletion has begun
     /// (`spec.finalizers` of a namespace).
-    fn holds_deletion(&self, object: &Value) -> bool;
+    fn holds_deletion(&self, _object: &Value) -> bool {
+        false
+    }
 
     /// What else changes when the deletion begins (a namespace's phase).
-    fn begin_deletion(&self, object: &mut Value);
+    fn begin_deletion(&self, _object: &mut Value) {}
 
     /// The OpenAPI schema: for a type that has a name, a reference to it in the generator's definitions.
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema;

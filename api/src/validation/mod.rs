@@ -42,7 +42,8 @@ pub fn name(rule: NameRule, name: &str, prefix: bool) -> Vec<String> {
     }
 }
 
-fn push(errors: &mut Errors, at: &Path, value: &str, messages: Vec<String>) {
+/// Each message about one text, as an error.
+pub fn each(errors: &mut Errors, at: &Path, value: &str, messages: Vec<String>) {
     for message in messages {
         errors.invalid(at, value, message);
     }
@@ -59,18 +60,18 @@ pub fn object_meta(object: &Value, rule: NameRule, namespaced: bool) -> Errors {
     let at = Path::new("metadata");
     let generate = object.meta_str("generateName");
     if !generate.is_empty() {
-        push(&mut errors, &at.child("generateName"), generate, name(rule, generate, true));
+        each(&mut errors, &at.child("generateName"), generate, name(rule, generate, true));
     }
     match object.name() {
         "" => errors.required(&at.child("name"), "name or generateName is required"),
-        given => push(&mut errors, &at.child("name"), given, name(rule, given, false)),
+        given => each(&mut errors, &at.child("name"), given, name(rule, given, false)),
     }
     let namespace = object.namespace();
     let namespace_at = at.child("namespace");
     if namespaced {
         match namespace {
             "" => errors.required(&namespace_at, ""),
-            given => push(&mut errors, &namespace_at, given, dns_label(given)),
+            given => each(&mut errors, &namespace_at, given, dns_label(given)),
         }
     } else if !namespace.is_empty() {
         errors.forbidden(&namespace_at, "not allowed on this type");
@@ -128,8 +129,8 @@ fn common_meta(object: &Value, at: &Path, errors: &mut Errors) {
 /// Keys and values of labels.
 pub fn labels<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>, at: &Path, errors: &mut Errors) {
     for (key, value) in labels {
-        push(errors, at, key, qualified_name(key));
-        push(errors, at, value, label_value(value));
+        each(errors, at, key, qualified_name(key));
+        each(errors, at, value, label_value(value));
     }
 }
 
@@ -151,7 +152,7 @@ pub fn annotations<'a>(
 ) {
     let mut size = 0;
     for (key, value) in annotations {
-        push(errors, at, key, qualified_name(&key.to_lowercase()));
+        each(errors, at, key, qualified_name(&key.to_lowercase()));
         size += key.len() + value.len();
     }
     if size > MAX_ANNOTATIONS {
@@ -196,7 +197,7 @@ fn owners(object: &Value, at: &Path, errors: &mut Errors) {
 
 fn finalizers(finalizers: &[&str], at: &Path, errors: &mut Errors) {
     for finalizer in finalizers {
-        push(errors, at, finalizer, qualified_name(finalizer));
+        each(errors, at, finalizer, qualified_name(finalizer));
     }
     if finalizers.contains(&"orphan") && finalizers.contains(&"foregroundDeletion") {
         errors.invalid(at, finalizers, "finalizer orphan and foregroundDeletion cannot be both set");
@@ -289,9 +290,9 @@ pub fn label_selector(selector: Option<&LabelSelector>, at: &Path, errors: &mut 
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
             other => errors.invalid(&at.child("operator"), other, "not a valid selector operator"),
         }
-        push(errors, &at.child("key"), &e.key, qualified_name(&e.key));
+        each(errors, &at.child("key"), &e.key, qualified_name(&e.key));
         for (i, value) in values.iter().enumerate() {
-            push(errors, &at.child("values").index(i), value, label_value(value));
+            each(errors, &at.child("values").index(i), value, label_value(value));
         }
     }
 }
@@ -366,7 +367,7 @@ pub fn immutable<T: PartialEq + serde::Serialize>(new: &T, old: &T, at: &Path, e
 pub fn port_number_or_name(port: &IntOrString, at: &Path, errors: &mut Errors) {
     match port {
         IntOrString::Int(number) => in_range(i64::from(*number), 1, 65535, at, errors),
-        IntOrString::String(text) => push(errors, at, text, port_name(text)),
+        IntOrString::String(text) => each(errors, at, text, port_name(text)),
     }
 }
 
@@ -374,7 +375,7 @@ pub fn port_number_or_name(port: &IntOrString, at: &Path, errors: &mut Errors) {
 pub fn number_or_percent(value: &IntOrString, at: &Path, errors: &mut Errors) {
     match value {
         IntOrString::Int(number) => not_negative(Some(*number), at, errors),
-        IntOrString::String(text) => push(errors, at, text, percent(text)),
+        IntOrString::String(text) => each(errors, at, text, percent(text)),
     }
 }
 
@@ -394,11 +395,6 @@ pub fn plain_number(value: &IntOrString) -> i64 {
         IntOrString::Int(number) => i64::from(*number),
         IntOrString::String(text) => text.trim_end_matches('%').parse().unwrap_or(0),
     }
-}
-
-/// Each message about one text, as an error.
-pub fn each(errors: &mut Errors, at: &Path, value: &str, messages: Vec<String>) {
-    push(errors, at, value, messages);
 }
 
 #[cfg(test)]

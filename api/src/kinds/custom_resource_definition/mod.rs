@@ -137,12 +137,10 @@ impl Strategy for CustomResourceDefinitions {
     }
 
     fn begin_deletion(&self, object: &mut Value) {
-        let mut finalizers: Vec<Value> = object.finalizers().into_iter().map(Into::into).collect();
-        if !finalizers.iter().any(|f| f == CLEANUP) {
-            finalizers.push(CLEANUP.into());
-        }
+        let missing = (!object.finalizers().contains(&CLEANUP)).then_some(CLEANUP);
+        let all = object.finalizers().into_iter().chain(missing).map(str::to_owned).collect();
+        object.set_finalizers(all);
         let now = object.meta_str("deletionTimestamp").to_owned();
-        object.set_meta("finalizers", finalizers);
         let why = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
         let told = conditions::told("Terminating", true, "InstanceDeletionPending", why, &now);
         conditions::set_in(object, told);
