@@ -14,7 +14,7 @@ pub mod kind;
 pub mod kinds;
 pub mod object;
 pub mod patch;
-pub mod pattern;
+mod pattern;
 pub mod protobuf;
 pub mod quantity;
 pub mod schema;

@@ -202,11 +202,6 @@ impl Quantity {
         Self { nanos: i128::from(units) * NANOS, format: Format::DecimalSi }
     }
 
-    /// A whole number of thousandths (`100` is `100m`).
-    pub fn milli(thousandths: i64) -> Self {
-        Self { nanos: i128::from(thousandths) * (NANOS / 1000), format: Format::DecimalSi }
-    }
-
     /// A number of bytes, written with binary suffixes.
     pub fn bytes(bytes: i64) -> Self {
         Self { nanos: i128::from(bytes) * NANOS, format: Format::BinarySi }
@@ -441,9 +436,9 @@ mod tests {
 
         #[test]
         fn order_is_that_of_the_numbers(a in -1_000_000i64..1_000_000, b in -1_000_000i64..1_000_000) {
-            prop_assert_eq!(Quantity::milli(a).cmp(&Quantity::milli(b)), a.cmp(&b));
-            prop_assert_eq!(Quantity::milli(a) + Quantity::milli(b), Quantity::milli(a + b));
-            prop_assert_eq!(Quantity::milli(a) - Quantity::milli(b), Quantity::milli(a - b));
+            prop_assert_eq!(Quantity::whole(a).cmp(&Quantity::whole(b)), a.cmp(&b));
+            prop_assert_eq!(Quantity::whole(a) + Quantity::whole(b), Quantity::whole(a + b));
+            prop_assert_eq!(Quantity::whole(a) - Quantity::whole(b), Quantity::whole(a - b));
         }
     }
 }

@@ -25,7 +25,7 @@ pub enum FieldValidation {
 /// A `resourceVersionMatch`: the state at exactly that revision.
 pub const EXACT: &str = "Exact";
 /// A `resourceVersionMatch`: the state at that revision or later.
-pub const NOT_OLDER_THAN: &str = "NotOlderThan";
+const NOT_OLDER_THAN: &str = "NotOlderThan";
 
 /// All parameters of one request. Those a verb does not know are ignored, as upstream does.
 #[derive(Debug, Clone, Default)]

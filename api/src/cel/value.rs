@@ -287,7 +287,7 @@ impl<'a> Value<'a> {
     }
 
     /// A field of an object by its name in JSON.
-    pub fn field_in_json(&self, name: &str) -> Option<Value<'a>> {
+    fn field_in_json(&self, name: &str) -> Option<Value<'a>> {
         let Self::Object(map, decl) = self else { return None };
         let Shape::Object { fields } = &decl.shape else { return None };
         let (_, decl) = fields.values().find(|(known, _)| known == name)?;

@@ -3,17 +3,17 @@
 //! Pure. `check` says whether a schema can be served, `kind` makes the rows of the table, and `fill`,
 //! `validate`, `lists` and `rules` are what happens to objects. Counterpart of `k8s.io/apiextensions-apiserver`.
 
-pub mod check;
+pub(crate) mod check;
 mod columns;
-pub mod fill;
+pub(crate) mod fill;
 mod formats;
 pub mod kind;
 mod lists;
 pub mod names;
-pub mod paths;
+pub(crate) mod paths;
 mod publish;
-pub mod rules;
-pub mod schema;
+pub(crate) mod rules;
+pub(crate) mod schema;
 mod structural;
 #[cfg(test)]
 mod tests;

@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// What one evaluation of a rule may cost.
-pub const CALL_LIMIT: u64 = 1_000_000;
+const CALL_LIMIT: u64 = 1_000_000;
 /// What all rules together may cost for one object.
-pub const BUDGET: i64 = 10_000_000;
+const BUDGET: i64 = 10_000_000;
 /// The longest message an expression may make.
 const MAX_MESSAGE: usize = 5 * 1024;
 

@@ -276,7 +276,7 @@ pub(crate) fn push_index(path: &mut String, i: usize) {
 }
 
 /// A generator whose references are those of OpenAPI v3.
-pub fn schema_generator() -> SchemaGenerator {
+pub(crate) fn schema_generator() -> SchemaGenerator {
     SchemaSettings::draft07()
         .with(|s| {
             s.definitions_path = "/components/schemas".into();

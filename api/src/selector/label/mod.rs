@@ -198,7 +198,7 @@ impl LabelSelector {
     }
 
     /// The selector that a `LabelSelector` object stands for; no object selects nothing, an empty one all.
-    pub fn from_label_selector(selector: Option<&meta::LabelSelector>) -> Result<Self, String> {
+    fn from_label_selector(selector: Option<&meta::LabelSelector>) -> Result<Self, String> {
         let Some(selector) = selector else { return Ok(Self::nothing()) };
         let mut requirements = Vec::new();
         for (key, value) in selector.match_labels.iter().flatten() {

@@ -17,7 +17,7 @@ pub fn is_huge_page(name: &str) -> bool {
 }
 
 /// Whether the name is Kubernetes' own: without a domain, or with one of `kubernetes.io`.
-pub fn is_native(name: &str) -> bool {
+fn is_native(name: &str) -> bool {
     !name.contains('/') || name.contains("kubernetes.io/")
 }
 
