@@ -64,7 +64,8 @@ struct Event {
 }
 
 struct World {
-    port: AtomicU16,
+    /// Of the servers, of which one or another may just be away.
+    ports: Vec<AtomicU16>,
     /// The newest revision that some answer has told of.
     known: AtomicU64,
     over: AtomicBool,
@@ -72,6 +73,11 @@ struct World {
 }
 
 impl World {
+    /// Of any of the servers.
+    fn port(&self) -> u16 {
+        self.ports[rand::random_range(0..self.ports.len())].load(Ordering::SeqCst)
+    }
+
     fn learn(&self, revision: u64) {
         self.known.fetch_max(revision, Ordering::SeqCst);
     }
@@ -112,9 +118,9 @@ impl Connection {
         media: &str,
         body: String,
     ) -> Option<(StatusCode, Value)> {
-        let port = self.world.port.load(Ordering::SeqCst);
-        if self.sender.as_ref().is_none_or(SendRequest::is_closed) {
-            self.sender = raw::try_http1(port).await;
+        // Now and then another server is asked.
+        if self.sender.as_ref().is_none_or(SendRequest::is_closed) || rand::random_ratio(1, 20) {
+            self.sender = raw::try_http1(self.world.port()).await;
         }
         let request = raw::request(method, path, &[("content-type", media)], body);
         let asking = async {
@@ -221,7 +227,7 @@ async fn watch(world: Arc<World>, mut from: u64, restart_at_random: Option<u64>)
     let mut events = Vec::new();
     let begin = from;
     loop {
-        let port = world.port.load(Ordering::SeqCst);
+        let port = world.port();
         // One watch of many begins again after a while, somewhere in the past.
         let seconds = if random.is_some() { "1" } else { "30" };
         let path = format!("{MAPS}?watch=true&resourceVersion={from}&timeoutSeconds={seconds}");
@@ -390,12 +396,13 @@ impl Restarts {
     }
 }
 
-async fn run(store: String, seed: u64, mut shake: impl AsyncFnMut()) {
+async fn run(store: String, count: usize, seed: u64, mut shake: impl AsyncFnMut()) {
     println!("seed {seed}");
-    let mut server = Restarts { folder: tempfile::tempdir().unwrap(), store, running: None };
-    let port = server.start().await;
+    let server = || Restarts { folder: tempfile::tempdir().unwrap(), store: store.clone(), running: None };
+    let mut servers: Vec<_> = std::iter::repeat_with(server).take(count).collect();
+    let ports = futures::future::join_all(servers.iter_mut().map(Restarts::start)).await;
     let world = Arc::new(World {
-        port: AtomicU16::new(port),
+        ports: ports.into_iter().map(AtomicU16::new).collect(),
         known: AtomicU64::new(0),
         over: AtomicBool::new(false),
         seen: Mutex::default(),
@@ -415,9 +422,10 @@ async fn run(store: String, seed: u64, mut shake: impl AsyncFnMut()) {
     let mut restarts = 0;
     while Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(random.random_range(100..600))).await;
-        server.stop(random.random_bool(0.5)).await;
+        let which = random.random_range(0..count);
+        servers[which].stop(random.random_bool(0.5)).await;
         shake().await;
-        world.port.store(server.start().await, Ordering::SeqCst);
+        world.ports[which].store(servers[which].start().await, Ordering::SeqCst);
         restarts += 1;
     }
     world.over.store(true, Ordering::SeqCst);
@@ -431,7 +439,9 @@ async fn run(store: String, seed: u64, mut shake: impl AsyncFnMut()) {
     for other in others {
         other.await.unwrap();
     }
-    server.stop(true).await;
+    for mut server in servers {
+        server.stop(true).await;
+    }
     let mut seen = std::mem::take(&mut *world.seen.lock());
     let longest = |s: &Seen| {
         if let Seen::Watched { from, events } = s { (*from == begin, events.len()) } else { (false, 0) }
@@ -464,14 +474,14 @@ fn seed() -> u64 {
 async fn on_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join("store");
-    run(format!("file:{}", path.display()), seed(), async || {}).await;
+    run(format!("file:{}", path.display()), 1, seed(), async || {}).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_etcd_that_is_killed_too() {
     let Some(mut etcd) = Etcd::start().await else { return };
     let mut round = 0;
-    run(format!("etcd:{}", etcd.endpoint()), seed(), async || {
+    run(format!("etcd:{}", etcd.endpoint()), 1, seed(), async || {
         round += 1;
         if round % 3 == 0 {
             etcd.kill();
@@ -480,4 +490,12 @@ async fn on_etcd_that_is_killed_too() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_several_servers_that_come_and_go() {
+    let Some(etcd) = Etcd::start().await else { return };
+    // For as long as the other one is away, a server is alone and reads without asking etcd.
+    let pause = async || tokio::time::sleep(Duration::from_millis(rand::random_range(0..300))).await;
+    run(format!("etcd:{}", etcd.endpoint()), 2, seed(), pause).await;
 }

@@ -112,10 +112,10 @@ impl StoreConfig {
     }
 }
 
-/// Opens the store. An etcd that does not answer yet is no error, see [`Store::healthy`].
+/// Opens the store for an API server. An etcd that does not answer yet is no error, see [`Store::healthy`].
 pub async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match config {
-        StoreConfig::Etcd(etcd) => Arc::new(EtcdStore::connect(etcd).await?),
+        StoreConfig::Etcd(etcd) => Arc::new(EtcdStore::connect(etcd).await?.for_a_server()),
         StoreConfig::File(path) => Arc::new(EmbeddedStore::open(path)?),
         StoreConfig::Memory => Arc::new(EmbeddedStore::memory()),
     })

@@ -4,6 +4,8 @@
 //! may be unknown); the watch covers every key, ours or not, so that etcd's revision cannot move
 //! without the watch showing it. Upstream counterpart: `k8s.io/apiserver/pkg/storage/etcd3`.
 
+pub(super) mod writers;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,9 +17,12 @@ use etcd_client::{
     WatchStream,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     Batch, Change, ChangeStream, Committed, Expect, KeyValue, Loaded, Op, Revision, Store, StoreError,
 };
+use writers::Writers;
 
 const PAGE: i64 = 1000;
 /// How long one request may take, and how long reads are retried.
@@ -61,9 +66,12 @@ impl std::fmt::Debug for EtcdConfig {
 
 /// The store in an etcd cluster.
 pub struct EtcdStore {
+    client: Client,
     kv: KvClient,
     watch: WatchClient,
     compaction_interval: Duration,
+    /// Those that commit, if this is one of them.
+    writers: Option<Writers>,
 }
 
 impl EtcdStore {
@@ -89,7 +97,16 @@ impl EtcdStore {
             kv: client.kv_client().max_decoding_message_size(usize::MAX),
             watch: client.watch_client().max_decoding_message_size(usize::MAX),
             compaction_interval: config.compaction_interval.unwrap_or(COMPACTION_INTERVAL),
+            writers: None,
+            client,
         })
+    }
+
+    /// The same store for an API server: one of those that know of each other, and read without asking etcd while they
+    /// are alone. It commits only while [`Store::upkeep`] runs.
+    pub fn for_a_server(mut self) -> Self {
+        self.writers = Some(Writers::new());
+        self
     }
 
     /// Carries out a read; while members fail or elect, it is tried again.
@@ -121,6 +138,48 @@ impl EtcdStore {
         once(TIMEOUT, ask).await
     }
 
+    /// Carries out a commit, unless a condition of ours does not hold (`None`).
+    async fn commit_if(
+        &self,
+        ops: &[Op],
+        condition: Option<Compare>,
+    ) -> Result<Option<Committed>, StoreError> {
+        let when = ops.iter().map(|op| {
+            let revision = match op.expect {
+                Expect::Absent => 0,
+                Expect::Revision(revision) => revision as i64,
+            };
+            Compare::mod_revision(op.key.as_str(), CompareOp::Equal, revision)
+        });
+        let then = ops.iter().filter_map(|op| match (&op.value, op.expect) {
+            (Some(value), _) => Some(TxnOp::put(op.key.as_str(), value.clone(), None)),
+            (None, Expect::Revision(_)) => Some(TxnOp::delete(op.key.as_str(), None)),
+            (None, Expect::Absent) => None,
+        });
+        let otherwise = ops.iter().map(|op| TxnOp::get(op.key.as_str(), None));
+        let txn = Txn::new()
+            .when(when.chain(condition).collect::<Vec<_>>())
+            .and_then(then.collect::<Vec<_>>())
+            .or_else(otherwise.collect::<Vec<_>>());
+        let response = self.txn(txn).await?;
+        if response.succeeded() {
+            return Ok(Some(Committed::Done(revision_of(response.header())?)));
+        }
+        for (index, (found, op)) in response.op_responses().iter().zip(ops).enumerate() {
+            let TxnOpResponse::Get(found) = found else { continue };
+            let current = found.kvs().first().map(key_value).transpose()?;
+            let holds = match (&current, op.expect) {
+                (None, Expect::Absent) => true,
+                (Some(current), Expect::Revision(revision)) => current.revision == revision,
+                _ => false,
+            };
+            if !holds {
+                return Ok(Some(Committed::Conflict { index, current }));
+            }
+        }
+        Ok(None)
+    }
+
     /// Drops the history up to `keep_after`, if no other API server did so meanwhile.
     /// Returns the state of the shared key for the next call: (its version, revision now).
     async fn compact(&self, version: i64, keep_after: Revision) -> Result<(i64, Revision), StoreError> {
@@ -146,6 +205,20 @@ impl EtcdStore {
             tracing::debug!(revision = keep_after, "Compacted etcd");
         }
         Ok((version + 1, now))
+    }
+
+    async fn keep_compact(&self) {
+        if self.compaction_interval.is_zero() {
+            return std::future::pending().await;
+        }
+        let (mut version, mut keep_after) = (0, 0);
+        loop {
+            match self.compact(version, keep_after).await {
+                Ok(next) => (version, keep_after) = next,
+                Err(error) => tracing::warn!(%error, "Cannot compact etcd"),
+            }
+            tokio::time::sleep(self.compaction_interval).await;
+        }
     }
 }
 
@@ -242,44 +315,24 @@ fn revision_of(header: Option<&etcd_client::ResponseHeader>) -> Result<Revision,
 #[async_trait]
 impl Store for EtcdStore {
     async fn commit(&self, ops: Vec<Op>) -> Result<Committed, StoreError> {
-        let when: Vec<Compare> = ops
-            .iter()
-            .map(|op| {
-                let revision = match op.expect {
-                    Expect::Absent => 0,
-                    Expect::Revision(revision) => revision as i64,
-                };
-                Compare::mod_revision(op.key.as_str(), CompareOp::Equal, revision)
-            })
-            .collect();
-        let otherwise: Vec<TxnOp> = ops.iter().map(|op| TxnOp::get(op.key.as_str(), None)).collect();
-        let expected: Vec<Expect> = ops.iter().map(|op| op.expect).collect();
-        let then: Vec<TxnOp> = ops
-            .into_iter()
-            .filter_map(|op| match (op.value, op.expect) {
-                (Some(value), _) => Some(TxnOp::put(op.key, value, None)),
-                (None, Expect::Revision(_)) => Some(TxnOp::delete(op.key, None)),
-                (None, Expect::Absent) => None,
-            })
-            .collect();
-        let txn = Txn::new().when(when).and_then(then).or_else(otherwise);
-        let response = self.txn(txn).await?;
-        if response.succeeded() {
-            return Ok(Committed::Done(revision_of(response.header())?));
-        }
-        for (index, (found, expect)) in response.op_responses().iter().zip(expected).enumerate() {
-            let TxnOpResponse::Get(found) = found else { continue };
-            let current = found.kvs().first().map(key_value).transpose()?;
-            let holds = match (&current, expect) {
-                (None, Expect::Absent) => true,
-                (Some(current), Expect::Revision(revision)) => current.revision == revision,
-                _ => false,
-            };
-            if !holds {
-                return Ok(Committed::Conflict { index, current });
+        let Some(writers) = &self.writers else {
+            let done = self.commit_if(&ops, None).await?;
+            return done
+                .ok_or_else(|| StoreError::Unavailable("etcd refused what it has no reason to".into()));
+        };
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
+        loop {
+            let entry = writers.entry(deadline).await?;
+            match self.commit_if(&ops, Some(entry.stands())).await? {
+                Some(committed) => {
+                    if let Committed::Done(revision) = committed {
+                        writers.wrote(revision);
+                    }
+                    return Ok(committed);
+                }
+                None => writers.lost(&entry),
             }
         }
-        Err(StoreError::Unavailable("etcd refused a transaction whose conditions hold".into()))
     }
 
     async fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError> {
@@ -338,6 +391,10 @@ impl Store for EtcdStore {
         revision_of(self.read(ask).await?.header())
     }
 
+    fn local_revision(&self) -> Option<Revision> {
+        self.writers.as_ref()?.alone()
+    }
+
     async fn watch(&self, prefix: &str, after: Revision) -> Result<ChangeStream, StoreError> {
         let options = WatchOptions::new().with_all_keys().with_start_revision(after as i64 + 1);
         let open = || {
@@ -360,18 +417,13 @@ impl Store for EtcdStore {
         once(HEALTH_TIMEOUT, ask).await.map(|_| ())
     }
 
-    async fn upkeep(&self) {
-        if self.compaction_interval.is_zero() {
-            return std::future::pending().await;
-        }
-        let (mut version, mut keep_after) = (0, 0);
-        loop {
-            match self.compact(version, keep_after).await {
-                Ok(next) => (version, keep_after) = next,
-                Err(error) => tracing::warn!(%error, "Cannot compact etcd"),
+    async fn upkeep(&self, stop: &CancellationToken) {
+        let keep_entry = async {
+            if let Some(writers) = &self.writers {
+                writers.keep(&self.client, stop).await;
             }
-            tokio::time::sleep(self.compaction_interval).await;
-        }
+        };
+        tokio::join!(keep_entry, stop.run_until_cancelled(self.keep_compact()));
     }
 }
 

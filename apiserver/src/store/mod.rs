@@ -15,6 +15,7 @@ use std::pin::Pin;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
+use tokio_util::sync::CancellationToken;
 
 pub use config::{EtcdAccess, StoreConfig, StoreConfigError, open};
 pub use embedded::EmbeddedStore;
@@ -210,8 +211,8 @@ pub trait Store: Send + Sync + 'static {
     /// Whether the store can serve reads and writes now.
     async fn healthy(&self) -> Result<(), StoreError>;
 
-    /// The store's own chores, such as compaction, until dropped.
-    async fn upkeep(&self) {
-        std::future::pending().await
+    /// The store's own chores, such as compaction, until told to stop.
+    async fn upkeep(&self, stop: &CancellationToken) {
+        stop.cancelled().await;
     }
 }

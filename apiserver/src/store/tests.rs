@@ -4,3 +4,4 @@
 pub(crate) mod etcd;
 mod file;
 mod suite;
+mod writers;

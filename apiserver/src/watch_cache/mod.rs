@@ -100,12 +100,15 @@ impl WatchCache {
 
     /// Follows the store until told to stop.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
-        tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            () = self.follow() => Ok(()),
-            () = self.store.upkeep() => Ok(()),
-            () = self.expire_snapshots() => Ok(()),
-        }
+        let follow = async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.follow() => {}
+                () = self.expire_snapshots() => {}
+            }
+        };
+        tokio::join!(follow, self.store.upkeep(&stop));
+        Ok(())
     }
 
     /// Adds a resource, or finds the one that is there.

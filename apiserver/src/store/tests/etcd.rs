@@ -46,10 +46,11 @@ async fn compacts_what_is_old_and_says_so() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
+    let stop = CancellationToken::new();
     tokio::select! {
         () = write => {}
-        () = store.upkeep() => unreachable!(),
-        () = other.upkeep() => unreachable!(),
+        () = store.upkeep(&stop) => unreachable!(),
+        () = other.upkeep(&stop) => unreachable!(),
     }
     let mut watch = store.watch("/registry/", first).await.unwrap();
     let end = watch.next().await.unwrap();
@@ -220,7 +221,8 @@ async fn goes_on_when_a_member_dies() {
 async fn says_so_when_etcd_is_full_and_reads_on() {
     const QUOTA: usize = 16 << 20;
     let Some(etcd) = Etcd::start_with(&[format!("--quota-backend-bytes={QUOTA}")]).await else { return };
-    let store = EtcdStore::connect(&etcd.config()).await.unwrap();
+    let connect = || async { EtcdStore::connect(&etcd.config()).await.unwrap() };
+    let store = connect().await;
     let value = vec![b'x'; 1 << 20];
     let mut full = None;
     for i in 0..100 {
@@ -233,6 +235,12 @@ async fn says_so_when_etcd_is_full_and_reads_on() {
     assert!(matches!(&error, StoreError::NoSpace(_)), "{error:?}");
     let refused = store.commit(vec![Op::create("/registry/small", "x")]).await;
     assert!(matches!(refused, Err(StoreError::NoSpace(_))), "{refused:?}");
+    let (server, stop) = (connect().await.for_a_server(), CancellationToken::new());
+    tokio::select! {
+        () = server.upkeep(&stop) => unreachable!(),
+        refused = server.commit(vec![Op::create("/registry/small", "x")]) =>
+            assert!(matches!(refused, Err(StoreError::NoSpace(_))), "{refused:?}"),
+    }
     // Nothing is lost, and reads and watches go on.
     assert_eq!(store.load("/registry/", None).await.unwrap().items.len(), count);
     assert!(store.healthy().await.is_ok());
