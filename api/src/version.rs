@@ -208,6 +208,10 @@ impl Rules for Converted {
         self.hub.takes_plain_finalizers()
     }
 
+    fn notes_grace(&self) -> bool {
+        self.hub.notes_grace()
+    }
+
     fn status_at_creation(&self) -> bool {
         self.hub.status_at_creation()
     }

@@ -70,6 +70,17 @@ pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
     }
 }
 
+/// Adds a `Warning` before those that there are.
+pub fn warn_first(response: &mut Response<Body>, warning: &str) {
+    let headers = response.headers_mut();
+    let others: Vec<HeaderValue> = headers.get_all(header::WARNING).iter().cloned().collect();
+    headers.remove(header::WARNING);
+    warn(response, &[warning.to_owned()]);
+    others.into_iter().for_each(|other| {
+        response.headers_mut().append(header::WARNING, other);
+    });
+}
+
 /// How the caller wants objects represented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Form {

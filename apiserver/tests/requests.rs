@@ -86,7 +86,7 @@ async fn a_configuration_is_of_the_kind_it_is_applied_to() {
                 APPLY,
                 r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": []}"#,
                 500,
-                "failed to create typed patch object (/; /v1, Kind=ConfigMap): .metadata: expected map, got []",
+                "failed to create typed patch object (/; /v1, Kind=ConfigMap): .metadata: expected map, got &{[]}",
             ),
             (
                 "PATCH",
@@ -351,7 +351,16 @@ async fn curl_gets_lines_it_can_read() {
 async fn built_in_kinds_are_not_asked_for_their_heads() {
     let server = Server::start().await;
     let mut client = raw::http1(server.port).await;
-    for (path, code) in [(MAPS, 405), ("/api/v1", 405), ("/apis/apps/v1", 405), ("/healthz", 200)] {
+    for (path, code) in [
+        (MAPS, 405),
+        ("/api", 405),
+        ("/api/v1", 405),
+        ("/apis/apps/v1", 405),
+        ("/version", 405),
+        ("/apis", 200),
+        ("/apis/apps", 200),
+        ("/healthz", 200),
+    ] {
         let answer = client.send_request(raw::request("HEAD", path, &[], "")).await.unwrap();
         assert_eq!(answer.status(), code, "{path}");
         raw::text(answer).await;
@@ -373,9 +382,37 @@ async fn a_finalizer_of_a_core_kind_says_whose_it_is() {
     let refused =
         server.send_raw("PATCH", &format!("{MAPS}/a"), &[("content-type", MERGE)], hold.to_vec()).await;
     assert_eq!((refused.code, refused.body["message"].as_str().unwrap()), (422, why));
-    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
-    let lease = json!({"metadata": {"name": "a", "finalizers": ["hold"]}});
-    assert_eq!(server.send("POST", leases, &lease).await.code, 201);
+    let held = json!({"name": "a", "namespace": "default", "finalizers": ["hold"]});
+    let involved = json!({"kind": "Pod", "name": "p", "namespace": "default"});
+    for (path, object, code) in [
+        ("/apis/coordination.k8s.io/v1/namespaces/default/leases", json!({"metadata": held}), 201),
+        (
+            "/apis/node.k8s.io/v1/runtimeclasses",
+            json!({"metadata": {"name": "a", "finalizers": ["hold"]}, "handler": "a"}),
+            201,
+        ),
+        ("/api/v1/namespaces/default/events", json!({"metadata": held, "involvedObject": involved}), 201),
+        (
+            "/apis/events.k8s.io/v1/namespaces/default/events",
+            json!({"metadata": {"name": "b", "finalizers": ["hold"]},
+            "regarding": involved, "eventTime": "2026-01-01T00:00:00.000000Z", "type": "Normal", "reason": "R", "action": "A",
+            "reportingController": "example.com/c", "reportingInstance": "i"}),
+            422,
+        ),
+        (
+            "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+            json!({"metadata": held, "addressType": "IPv4", "endpoints": []}),
+            422,
+        ),
+    ] {
+        let answer = server.send("POST", path, &object).await;
+        assert_eq!(answer.code, code, "{path}: {}", answer.body);
+        assert!(
+            code == 201 || answer.body.to_string().contains("neither a standard finalizer"),
+            "{}",
+            answer.body
+        );
+    }
     server.stop().await;
 }
 

@@ -36,6 +36,8 @@ async fn callers_are_identified() {
         ("/nope", "get path \"/nope\""),
         ("/livez/etcd", "get path \"/livez/etcd\""),
         ("/livez/", "get path \"/livez/\""),
+        ("/apis/none/v1/things", "list resource \"things\" in API group \"none\" at the cluster scope"),
+        ("/api/v1/pods?limit=x", "list resource \"pods\" in API group \"\" at the cluster scope"),
     ] {
         let answer = send(&nobody, "GET", path, &[], Vec::new()).await;
         assert_eq!((answer.code, answer.body["reason"].as_str()), (403, Some("Forbidden")), "{path}");
@@ -405,6 +407,7 @@ async fn namespaces_go_through_finalize() {
     server.send("DELETE", "/api/v1/namespaces/n", &Value::Null).await;
     let mut ending = server.get("/api/v1/namespaces/n").await.body;
     assert_eq!(ending["status"]["phase"], "Terminating");
+    assert!(ending["metadata"].get("deletionGracePeriodSeconds").is_none());
     let late = server.send("POST", "/api/v1/namespaces/n/configmaps", &map("a", json!({}))).await;
     assert_eq!(
         (late.code, late.body["details"]["causes"][0]["reason"].as_str()),

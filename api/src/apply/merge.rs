@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     set::{Set, field_element, item_element},
     shape::{Shape, member, shape},
+    words::{quoted, shown, type_of},
 };
 use crate::{
     schema::{ListKind, Node, Scalar, TypeRef, Types, push_index},
@@ -255,17 +256,19 @@ fn check_value(types: &Types, ty: TypeRef, value: &Value, path: &mut String, err
                 Scalar::String | Scalar::Bytes | Scalar::Time | Scalar::MicroTime => value.is_string(),
             };
             if !fits {
-                let wanted = match scalar {
-                    Scalar::Boolean => "boolean",
-                    Scalar::Int32 | Scalar::Int64 | Scalar::Number => "numeric (int or float)",
-                    _ => "string",
+                let words = match scalar {
+                    Scalar::Boolean => format!("boolean, got {}", shown(value)),
+                    Scalar::Int32 | Scalar::Int64 | Scalar::Number => {
+                        format!("numeric (int or float), got {}", type_of(value))
+                    }
+                    _ => format!("string, got {}", quoted(value)),
                 };
-                errors.push(format!("{path}: expected {wanted}, got {value}"));
+                errors.push(format!("{path}: expected {words}"));
             }
         }
         node @ (Node::Object(_) | Node::Map { .. }) => {
             let Some(map) = value.as_object() else {
-                errors.push(format!("{path}: expected map, got {value}"));
+                errors.push(format!("{path}: expected map, got {}", shown(value)));
                 return;
             };
             for (name, value) in map {
@@ -281,7 +284,7 @@ fn check_value(types: &Types, ty: TypeRef, value: &Value, path: &mut String, err
         }
         Node::List { item, kind } => {
             let Some(items) = value.as_array() else {
-                errors.push(format!("{path}: expected list, got {value}"));
+                errors.push(format!("{path}: expected list, got {}", shown(value)));
                 return;
             };
             let mut seen = HashSet::new();
@@ -298,17 +301,27 @@ fn check_value(types: &Types, ty: TypeRef, value: &Value, path: &mut String, err
                         }
                         path.push_str(&shown);
                     }
+                    (None, ListKind::Map(_)) if !value.is_object() => {
+                        let what = if value.is_null() { "a null element" } else { "non-map elements" };
+                        errors.push(format!(
+                            "{path}: element {i}: associative list with keys may not have {what}"
+                        ));
+                        return;
+                    }
                     (None, ListKind::Map(keys)) => {
                         let keys: Vec<String> = keys.iter().map(|k| format!("{:?}", k.name)).collect();
                         errors.push(format!(
                             "{path}: element {i}: associative list with keys has an element that omits all key fields [{}] (and doesn't have default values for any key fields)",
                             keys.join(" ")
                         ));
-                        continue;
+                        // Whoever cannot be named ends the list.
+                        return;
                     }
                     (None, ListKind::Set) => {
-                        errors.push(format!("{path}: element {i}: sets may not have a null element"));
-                        continue;
+                        errors.push(format!(
+                            "{path}: element {i}: associative list without keys has an element that's an explicit null"
+                        ));
+                        return;
                     }
                 }
                 check_value(types, *item, value, path, errors);

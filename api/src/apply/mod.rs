@@ -18,6 +18,7 @@ mod skeleton;
 mod tests;
 mod track;
 mod unmanaged;
+mod words;
 
 use std::collections::BTreeMap;
 

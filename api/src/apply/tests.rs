@@ -305,8 +305,20 @@ fn configurations_that_do_not_fit_are_refused() {
     let (types, root) = types("Pod");
     let cases = [
         (json!({"specc": 1}), ".specc: field not declared in schema"),
-        (json!({"spec": {"hostNetwork": "yes"}}), ".spec.hostNetwork: expected boolean, got \"yes\""),
-        (json!({"spec": {"containers": {}}}), ".spec.containers: expected list, got {}"),
+        (json!({"spec": {"hostNetwork": "yes"}}), ".spec.hostNetwork: expected boolean, got &{yes}"),
+        (json!({"spec": {"containers": {}}}), ".spec.containers: expected list, got &{map[]}"),
+        (
+            json!({"spec": {"containers": ["a"]}}),
+            ".spec.containers: element 0: associative list with keys may not have non-map elements",
+        ),
+        (
+            json!({"spec": {"nodeName": 5}}),
+            ".spec.nodeName: expected string, got &value.valueUnstructured{Value:5}",
+        ),
+        (
+            json!({"spec": {"priority": "high"}}),
+            ".spec.priority: expected numeric (int or float), got string",
+        ),
         (
             json!({"spec": {"containers": [{"name": "a"}, {"name": "a"}]}}),
             ".spec.containers: duplicate entries for key [name=\"a\"]",

@@ -70,6 +70,11 @@ pub trait Rules: Send + Sync {
         false
     }
 
+    /// Whether the beginning of a deletion is noted with its grace period and a new generation.
+    fn notes_grace(&self) -> bool {
+        true
+    }
+
     /// Whether a client may set the status at creation although the kind has a `status` subresource.
     fn status_at_creation(&self) -> bool {
         false

@@ -25,8 +25,8 @@ pub trait Strategy: Send + Sync + 'static {
     /// See [`Rules::name_rule`].
     const NAME_RULE: NameRule = NameRule::Subdomain;
 
-    /// See [`Rules::takes_plain_finalizers`].
-    const PLAIN_FINALIZERS: bool = false;
+    /// See [`Rules::notes_grace`].
+    const NOTES_GRACE: bool = true;
 
     /// Whether a client may set the status when it creates an object although the kind has a `status`
     /// subresource.
@@ -34,6 +34,11 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// See [`Rules::creates_on_update`].
     const CREATES_ON_UPDATE: bool = false;
+
+    /// See [`Rules::takes_plain_finalizers`].
+    fn takes_plain_finalizers(&self) -> bool {
+        false
+    }
 
     /// Keeps in the value what its type would lose on reading (missing or empty).
     fn before_reading(&self, _value: &mut Value) {}
@@ -183,7 +188,11 @@ impl<S: Strategy> Rules for Typed<S> {
     }
 
     fn takes_plain_finalizers(&self) -> bool {
-        S::PLAIN_FINALIZERS
+        self.0.takes_plain_finalizers()
+    }
+
+    fn notes_grace(&self) -> bool {
+        S::NOTES_GRACE
     }
 
     fn status_at_creation(&self) -> bool {

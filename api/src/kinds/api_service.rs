@@ -53,10 +53,13 @@ pub struct ApiServices;
 
 impl Strategy for ApiServices {
     type Object = APIService;
-    const PLAIN_FINALIZERS: bool = true;
 
     // What exactly is allowed is checked below.
     const NAME_RULE: NameRule = NameRule::PathSegment;
+
+    fn takes_plain_finalizers(&self) -> bool {
+        true
+    }
 
     fn default(&self, service: &mut APIService) {
         let spec = service.spec.get_or_insert_default();

@@ -111,6 +111,10 @@ impl Strategy for Events {
 
     const CREATES_ON_UPDATE: bool = true;
 
+    fn takes_plain_finalizers(&self) -> bool {
+        !self.strict
+    }
+
     fn default(&self, event: &mut Event) {
         set(&mut event.reporting_component, "");
         set(&mut event.reporting_instance, "");

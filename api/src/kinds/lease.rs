@@ -16,9 +16,12 @@ pub struct Leases;
 
 impl Strategy for Leases {
     type Object = Lease;
-    const PLAIN_FINALIZERS: bool = true;
 
     const CREATES_ON_UPDATE: bool = true;
+
+    fn takes_plain_finalizers(&self) -> bool {
+        true
+    }
 
     fn default(&self, lease: &mut Lease) {
         lease.spec.get_or_insert_default();

@@ -31,6 +31,8 @@ impl Strategy for Namespaces {
 
     const NAME_RULE: NameRule = NameRule::Label;
 
+    const NOTES_GRACE: bool = false;
+
     fn default(&self, namespace: &mut Namespace) {
         label(namespace);
         namespace.spec.get_or_insert_default();

@@ -40,9 +40,12 @@ fn shown(spec: &PodDisruptionBudgetSpec) -> Shown<'_> {
 
 impl Strategy for PodDisruptionBudgets {
     type Object = PodDisruptionBudget;
-    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
+
+    fn takes_plain_finalizers(&self) -> bool {
+        true
+    }
 
     fn default(&self, budget: &mut PodDisruptionBudget) {
         budget.spec.get_or_insert_default();

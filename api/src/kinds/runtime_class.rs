@@ -23,6 +23,10 @@ impl Strategy for RuntimeClasses {
 
     const CREATES_ON_UPDATE: bool = true;
 
+    fn takes_plain_finalizers(&self) -> bool {
+        true
+    }
+
     fn default(&self, class: &mut RuntimeClass) {
         if let Some(overhead) = &mut class.overhead {
             canonical_list(&mut overhead.pod_fixed);

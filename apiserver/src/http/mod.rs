@@ -128,20 +128,27 @@ async fn route(
         Target::Resource(target) => return resource::serve(api, user, caller, target, request).await,
         other => other,
     };
+    let verb = request.method().as_str().to_ascii_lowercase();
+    let action = Action::Path { verb: &verb, path };
+    if !authorize(&user, &action).allowed {
+        return Err(Status::forbidden("", "", "", refusal(&user, &action)));
+    }
     if let Target::Discovery(wanted) = &target {
         let allowed = match *request.method() {
             Method::GET => true,
-            Method::HEAD => matches!(wanted, Discovery::Groups | Discovery::Group(_)),
+            Method::HEAD => match wanted {
+                Discovery::Groups | Discovery::Group(_) => true,
+                Discovery::CoreVersions => false,
+                Discovery::Resources(group, version) => {
+                    let table = api.table();
+                    table.kinds().iter().any(|k| k.is_custom() && k.group == *group && k.version == *version)
+                }
+            },
             _ => false,
         };
         if !allowed {
             return Err(Status::method_not_allowed());
         }
-    }
-    let verb = request.method().as_str().to_ascii_lowercase();
-    let action = Action::Path { verb: &verb, path };
-    if !authorize(&user, &action).allowed {
-        return Err(Status::forbidden("", "", "", refusal(&user, &action)));
     }
     if let Some(response) = health::serve(&api, path, request.uri().query()).await {
         return Ok(response);
@@ -189,6 +196,9 @@ const MAX_QUERY: usize = 60 * 1024;
 /// What is neither health nor a resource.
 async fn other<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Result<Response<Body>, Status> {
     Ok(match path {
+        "/version" | "/version/" if request.method() != Method::GET => {
+            return Err(Status::method_not_allowed());
+        }
         "/version" | "/version/" => response::json(StatusCode::OK, &publish::version()),
         "/metrics" => api.metrics.render(&api.priority),
         _ if path == "/openapi/v2" || path.starts_with("/openapi/v3") => {

@@ -15,7 +15,7 @@ use crate::{
         authorize::{Action, authorize, refusal},
     },
     body, custom,
-    query::Query,
+    query::{self, Query},
     registry::Table,
     request::{ResourcePath, Verb},
     response::{self, Accept, Body},
@@ -35,6 +35,9 @@ pub async fn serve(
     path: ResourcePath,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
+    let is_passed_on = path.subresource.as_deref() == Some("proxy");
+    let watch = !is_passed_on && query::wants_watch(request.uri().query().unwrap_or(""));
+    permit(&user, Verb::of(request.method(), &path, watch).map_or("", Verb::as_str), &path)?;
     let Some((table, kind)) = custom::find(&api, &path.group, &path.version, &path.resource).await? else {
         let table = api.table();
         return if table.serves(&path.group, &path.version) {
@@ -56,7 +59,7 @@ pub async fn serve(
     let answered = known(api, user, caller, path, request, (table, kind)).await;
     let Some(warning) = deprecation else { return answered };
     let mut response = answered.unwrap_or_else(|status| response::status(&status));
-    response::warn(&mut response, &[warning.into_owned()]);
+    response::warn_first(&mut response, &warning);
     Ok(response)
 }
 
@@ -94,7 +97,6 @@ async fn known(
     let text =
         |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
     let resource = api.cache.resource(&kind.storage_prefix()).ok_or_else(Status::no_such_resource)?;
-    permit(&user, verb, &path)?;
     // What is answered and never read again is not shown in tables.
     let has_table = kind.verbs != ["create"];
     let ctx = Ctx {
@@ -129,14 +131,14 @@ async fn known(
 }
 
 /// Refuses what the caller may not do.
-fn permit(user: &User, verb: Verb, path: &ResourcePath) -> Result<(), Status> {
+fn permit(user: &User, verb: &str, path: &ResourcePath) -> Result<(), Status> {
     let resource: Cow<'_, str> = match &path.subresource {
         Some(subresource) => format!("{}/{subresource}", path.resource).into(),
         None => path.resource.as_str().into(),
     };
     let name = path.name.as_deref().unwrap_or("");
     let action = Action::Resource {
-        verb: verb.as_str(),
+        verb,
         group: &path.group,
         resource: &resource,
         namespace: path.namespace.as_deref().unwrap_or(""),
@@ -173,13 +175,8 @@ async fn dispatch(ctx: Ctx, verb: Verb, request: Request<Incoming>) -> Result<Re
         Verb::Watch => "get",
         other => other.as_str(),
     };
-    if verb == Verb::Create
-        && ctx.kind.is_custom()
-        && ctx.path.subresource.is_none()
-        && !allowed.contains(&plain)
-    {
-        let why = "create not allowed while custom resource definition is terminating";
-        return Err(Status { message: why.into(), ..Status::method_not_allowed() });
+    if verb == Verb::Create && ctx.path.subresource.is_none() && !allowed.contains(&plain) {
+        return Err(verbs::create::refused(&ctx.kind));
     }
     if !allowed.contains(&plain)
         || (verb == Verb::Create && ctx.path.subresource.is_none() && ctx.path.name.is_some())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{apply, field::Errors, field::Path, object::ObjectExt as _, status::Status};
+use api::{apply, field::Errors, field::Path, kind::Kind, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use rand::seq::IndexedRandom as _;
@@ -55,7 +55,7 @@ pub async fn create_object(
     let kind = &ctx.kind;
     if !kind.verbs.contains(&"create") {
         // An apply can come here, too.
-        return Err(Status::method_not_allowed());
+        return Err(refused(kind));
     }
     object = body::read_as(kind, object)?;
     if !object.resource_version().is_empty() && object.resource_version() != "0" {
@@ -81,6 +81,15 @@ pub async fn create_object(
             other => return other,
         }
     }
+}
+
+/// The refusal of new objects of a kind that takes none.
+pub fn refused(kind: &Kind) -> Status {
+    if !kind.is_custom() {
+        return Status::method_not_allowed();
+    }
+    let why = "create not allowed while custom resource definition is terminating";
+    Status { message: why.into(), ..Status::method_not_allowed() }
 }
 
 async fn attempt(ctx: &Ctx, mut object: Value, warnings: &mut Vec<String>) -> Result<Value, Status> {

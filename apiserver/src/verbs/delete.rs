@@ -303,7 +303,9 @@ fn begin(kind: &Kind, options: &DeleteOptions, object: &mut Value) {
     // A grace period beyond the end of time lasts until then.
     let deadline = Timestamp::now().checked_add(SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX);
     object.set_meta("deletionTimestamp", deadline.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
-    object.set_meta("deletionGracePeriodSeconds", grace);
+    if kind.rules.notes_grace() {
+        object.set_meta("deletionGracePeriodSeconds", grace);
+    }
     if was_deleting {
         return;
     }
@@ -315,7 +317,7 @@ fn begin(kind: &Kind, options: &DeleteOptions, object: &mut Value) {
         let all: Vec<String> = others.chain(finalizer).map(str::to_owned).collect();
         object.set_finalizers(all);
     }
-    if object.generation() > 0 {
+    if kind.rules.notes_grace() && object.generation() > 0 {
         object.set_meta("generation", object.generation() + 1);
     }
     kind.rules.begin_deletion(object);

@@ -95,12 +95,18 @@ async fn a_kind_goes_with_its_objects() {
     assert_eq!(server.send("DELETE", &path, &Value::Null).await.code, 200);
     let ending = wait_for(&server, "widgets.example.com", "Terminating").await;
     assert_eq!(ending["metadata"]["finalizers"], json!(["customresourcecleanup.apiextensions.k8s.io"]));
+    assert_eq!(ending["metadata"]["generation"], 1);
+    assert!(ending["metadata"].get("deletionGracePeriodSeconds").is_none());
     becomes(&server, &format!("{WIDGETS}/free"), 404).await;
     // The other waits for its finalizer, and nothing new may come.
     let held = becomes(&server, &format!("{WIDGETS}/held"), 200).await;
     assert!(held["metadata"]["deletionTimestamp"].is_string());
     let late = server.send("POST", WIDGETS, &widget("late", json!({"color": "red"}))).await;
     let why = "create not allowed while custom resource definition is terminating";
+    assert_eq!((late.code, late.body["message"].as_str().unwrap()), (405, why));
+    let late = widget("late", json!({"color": "red"})).to_string().into_bytes();
+    let apply = [("content-type", "application/apply-patch+yaml")];
+    let late = server.send_raw("PATCH", &format!("{WIDGETS}/late?fieldManager=me"), &apply, late).await;
     assert_eq!((late.code, late.body["message"].as_str().unwrap()), (405, why));
     merge(&server, &format!("{WIDGETS}/held"), &json!({"metadata": {"finalizers": null}})).await;
     becomes(&server, &path, 404).await;

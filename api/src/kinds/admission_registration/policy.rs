@@ -41,9 +41,12 @@ pub struct MutatingAdmissionPolicyBindings;
 
 impl Strategy for ValidatingAdmissionPolicies {
     type Object = ValidatingAdmissionPolicy;
-    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
+
+    fn takes_plain_finalizers(&self) -> bool {
+        true
+    }
 
     fn default(&self, policy: &mut ValidatingAdmissionPolicy) {
         let spec = policy.spec.get_or_insert_default();
@@ -113,9 +116,12 @@ impl Strategy for ValidatingAdmissionPolicies {
 
 impl Strategy for MutatingAdmissionPolicies {
     type Object = MutatingAdmissionPolicy;
-    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
+
+    fn takes_plain_finalizers(&self) -> bool {
+        true
+    }
 
     fn default(&self, policy: &mut MutatingAdmissionPolicy) {
         let spec = policy.spec.get_or_insert_default();
@@ -159,9 +165,12 @@ impl Strategy for MutatingAdmissionPolicies {
 
 impl Strategy for ValidatingAdmissionPolicyBindings {
     type Object = ValidatingAdmissionPolicyBinding;
-    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
+
+    fn takes_plain_finalizers(&self) -> bool {
+        true
+    }
 
     fn default(&self, binding: &mut ValidatingAdmissionPolicyBinding) {
         binding.spec.match_resources.iter_mut().for_each(default_match);
@@ -200,9 +209,12 @@ impl Strategy for ValidatingAdmissionPolicyBindings {
 
 impl Strategy for MutatingAdmissionPolicyBindings {
     type Object = MutatingAdmissionPolicyBinding;
-    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
+
+    fn takes_plain_finalizers(&self) -> bool {
+        true
+    }
 
     fn default(&self, binding: &mut MutatingAdmissionPolicyBinding) {
         let spec = binding.spec.get_or_insert_default();

@@ -56,9 +56,12 @@ fn default_client(config: &mut WebhookClientConfig) {
 
 impl Strategy for ValidatingWebhookConfigurations {
     type Object = ValidatingWebhookConfiguration;
-    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
+
+    fn takes_plain_finalizers(&self) -> bool {
+        true
+    }
 
     fn default(&self, configuration: &mut ValidatingWebhookConfiguration) {
         for hook in configuration.webhooks.iter_mut().flatten() {
@@ -88,9 +91,12 @@ impl Strategy for ValidatingWebhookConfigurations {
 
 impl Strategy for MutatingWebhookConfigurations {
     type Object = MutatingWebhookConfiguration;
-    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
+
+    fn takes_plain_finalizers(&self) -> bool {
+        true
+    }
 
     fn default(&self, configuration: &mut MutatingWebhookConfiguration) {
         for hook in configuration.webhooks.iter_mut().flatten() {

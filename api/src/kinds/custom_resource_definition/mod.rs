@@ -28,9 +28,14 @@ type Definition = CustomResourceDefinition;
 
 impl Strategy for CustomResourceDefinitions {
     type Object = Definition;
-    const PLAIN_FINALIZERS: bool = true;
 
     const HAS_GENERATION: bool = true;
+
+    const NOTES_GRACE: bool = false;
+
+    fn takes_plain_finalizers(&self) -> bool {
+        true
+    }
 
     fn after_writing(&self, value: &mut Value) {
         let Some(map) = value.as_object_mut() else { return };

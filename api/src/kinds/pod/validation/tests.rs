@@ -387,3 +387,22 @@ fn ephemeral_containers_only_come() {
         ["spec.ephemeralContainers: Forbidden: existing ephemeral containers \"debug\" may not be removed"]
     );
 }
+
+#[test]
+fn a_resize_keeps_the_quality_of_service() {
+    let resized = |requests: Value| {
+        let mut pod = pod(container(json!({"resources": {"requests": requests}})));
+        pod["status"] = json!({"qosClass": "Burstable"});
+        pod
+    };
+    let old = resized(json!({"cpu": "1"}));
+    let said = |new: &Value| -> Vec<String> {
+        let found = Typed(Pods).validate_update(new, &old, Part::Other("resize"));
+        found.errors.0.iter().map(ToString::to_string).collect()
+    };
+    assert!(said(&resized(json!({"cpu": "2"}))).is_empty());
+    assert_eq!(
+        said(&resized(json!({}))),
+        ["spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing"]
+    );
+}

@@ -133,14 +133,15 @@ pub fn ephemeral_update(new: &Pod, old: &Pod, errors: &mut Errors) {
 /// What an update through `resize` may do: change cpu and memory of containers that can run on.
 pub fn resize_update(new: &Pod, old: &Pod, errors: &mut Errors) {
     let at = Path::new("spec");
+    let status = new.status.as_ref();
     let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
     if !same_containers(new, old, &at, errors) {
         return;
     }
     if super::super::qos_class(new) != super::super::qos_class(old) {
         errors.invalid(
-            &Path::new("metadata"),
-            Value::Null,
+            &at,
+            status.and_then(|status| status.qos_class.as_deref()).unwrap_or_default(),
             "Pod QOS Class may not change as a result of resizing",
         );
     }
