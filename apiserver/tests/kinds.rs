@@ -261,6 +261,31 @@ async fn what_is_served_here_has_an_available_api_service() {
         found.is_string() && *found != apps["metadata"]["uid"]
     };
     server.eventually(&format!("{SERVICES}/v1.apps"), other).await;
+
+    // Whom nobody answers for is not available, and says so.
+    let remote = json!({"metadata": {"name": "v1beta1.metrics.k8s.io"}, "spec": {
+        "group": "metrics.k8s.io", "version": "v1beta1", "groupPriorityMinimum": 100, "versionPriority": 100,
+        "service": {"namespace": "kube-system", "name": "metrics-server"}, "insecureSkipTLSVerify": true}});
+    assert_eq!(server.get("/apis/metrics.k8s.io/v1beta1/nodes").await.code, 404);
+    assert_eq!(server.send("POST", SERVICES, &remote).await.code, 201);
+    let path = format!("{SERVICES}/v1beta1.metrics.k8s.io");
+    let told = async |reason: &str| {
+        let condition = |answer: &Answer| answer.body["status"]["conditions"][0].clone();
+        let found = server.eventually(&path, |answer| condition(answer)["reason"] == reason).await;
+        assert_eq!(condition(&found)["status"], "False");
+        condition(&found)["message"].as_str().unwrap().to_owned()
+    };
+    let missing = "service/metrics-server in \"kube-system\" is not present";
+    assert_eq!(told("ServiceNotFound").await, missing);
+    for path in ["/apis/metrics.k8s.io/v1beta1", "/apis/metrics.k8s.io/v1beta1/nodes"] {
+        let answer = server.get(path).await;
+        assert_eq!((answer.code, answer.body), (503, json!("service unavailable\n")), "{path}");
+    }
+    let service = json!({"metadata": {"name": "metrics-server"}, "spec": {"ports": [{"port": 80}]}});
+    assert_eq!(server.send("POST", "/api/v1/namespaces/kube-system/services", &service).await.code, 201);
+    told("ServicePortError").await;
+    server.send("DELETE", "/api/v1/namespaces/kube-system/services/metrics-server", &Value::Null).await;
+    told("ServiceNotFound").await;
     server.stop().await;
 }
 

@@ -7,14 +7,14 @@ use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use hyper::body::Incoming;
 
-use super::{Caller, admit, deadline, not_a_path, priority::RequestDigest, with_uids};
+use super::{Caller, admit, deadline, priority::RequestDigest, with_uids};
 use crate::{
     Api,
     auth::{
         User,
         authorize::{Action, authorize, refusal},
     },
-    body, custom,
+    body, custom, publish,
     query::{self, Query},
     registry::Table,
     request::{ResourcePath, Verb},
@@ -43,7 +43,7 @@ pub async fn serve(
         return if table.serves(&path.group, &path.version) {
             Err(Status::no_such_resource())
         } else {
-            Ok(not_a_path())
+            Ok(publish::not_served(&api, &path.group, &path.version))
         };
     };
     // A namespaced kind has no cluster-wide objects, only cluster-wide lists; others know no namespace.

@@ -18,6 +18,7 @@ use documents::Document;
 use crate::{
     Api,
     request::Discovery,
+    resources::{API_SERVICES, value},
     response::{self, Body},
 };
 
@@ -92,6 +93,10 @@ pub async fn discovery<B>(
         Discovery::Group(group) => format!("/apis/{group}"),
         Discovery::Resources(group, version) => format!("resources of {group}/{version}"),
     };
+    let unserved = match wanted {
+        Discovery::Resources(group, version) => Some((group.clone(), version.clone())),
+        _ => None,
+    };
     let (wanted, address) = (wanted.clone(), server_address(api));
     let make = move |kinds: &[Arc<Kind>]| {
         let (media, document) = match &wanted {
@@ -105,7 +110,21 @@ pub async fn discovery<B>(
         };
         Some(Document::new(media, document.to_string().into_bytes()))
     };
-    Ok(answer(api.documents.get(&table, &name, make).await?, request))
+    Ok(match (api.documents.get(&table, &name, make).await?, unserved) {
+        (None, Some((group, version))) => not_served(api, &group, &version),
+        (document, _) => answer(document, request),
+    })
+}
+
+/// The answer to a request in a group version that is not served here: 503 where an APIService says that another server
+/// has it, since none of those is passed anything on yet.
+pub fn not_served(api: &Arc<Api>, group: &str, version: &str) -> Response<Body> {
+    let service = api.cached(API_SERVICES, &format!("{version}.{group}"));
+    let service = service.and_then(|object| value(&object).ok());
+    if service.is_some_and(|service| service["spec"]["service"].is_object()) {
+        return response::text(StatusCode::SERVICE_UNAVAILABLE, "service unavailable\n");
+    }
+    crate::http::not_a_path()
 }
 
 /// What others check our service account tokens by: `/.well-known/openid-configuration` and `/openid/v1/jwks`.
