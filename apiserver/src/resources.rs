@@ -53,6 +53,7 @@ macro_rules! built_in {
 }
 
 built_in! {
+    ENDPOINTS: "endpoints";
     EVENTS: "events";
     NAMESPACES: "namespaces";
     NODES: "nodes";
@@ -66,6 +67,7 @@ built_in! {
     CUSTOM_RESOURCE_DEFINITIONS: "customresourcedefinitions" in "apiextensions.k8s.io";
     API_SERVICES: "apiservices" in "apiregistration.k8s.io";
     CERTIFICATE_SIGNING_REQUESTS: "certificatesigningrequests" in "certificates.k8s.io";
+    LEASES: "leases" in "coordination.k8s.io";
     ENDPOINT_SLICES: "endpointslices" in "discovery.k8s.io";
     FLOW_SCHEMAS: "flowschemas" in "flowcontrol.apiserver.k8s.io";
     PRIORITY_LEVELS: "prioritylevelconfigurations" in "flowcontrol.apiserver.k8s.io";

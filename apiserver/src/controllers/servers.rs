@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context as _;
 use api::{kind::Part, object::ObjectExt as _, status::Status, validation::not_special_ip};
 use futures::{FutureExt as _, future::select_all, try_join};
 use jiff::Timestamp;
@@ -25,6 +26,7 @@ use tokio::{
 
 use crate::{
     Api,
+    resources::{BuiltIn, ENDPOINT_SLICES, ENDPOINTS, LEASES, value},
     store::Revision,
     verbs::{
         Ctx, create, delete, store_failed,
@@ -33,11 +35,6 @@ use crate::{
     watch_cache::{CachedObject, Filter, Scope, WatchFrom, Watcher},
 };
 
-type Resource = (&'static str, &'static str, &'static str);
-
-const LEASES: Resource = ("coordination.k8s.io", "v1", "leases");
-const ENDPOINTS: Resource = ("", "v1", "endpoints");
-const SLICES: Resource = ("discovery.k8s.io", "v1", "endpointslices");
 /// Where the Leases are.
 const NAMESPACE: &str = "kube-system";
 /// The label by which they are known.
@@ -153,7 +150,7 @@ fn listed<'a>(leases: impl Iterator<Item = &'a Held>) -> Vec<SocketAddr> {
 
 /// Reads a Lease of a server; `None` for what names no address.
 fn held(object: &CachedObject) -> Option<Held> {
-    let lease: Value = serde_json::from_slice(&object.json()).ok()?;
+    let lease = value(object).ok()?;
     let seconds = lease.at(&["spec", "leaseDurationSeconds"]).and_then(Value::as_u64)?;
     Some(Held {
         name: object.name().to_owned(),
@@ -168,11 +165,10 @@ fn is_of_a_server(object: &CachedObject) -> bool {
 }
 
 /// The Leases of all servers, as the cache has them.
-fn leases(api: &Arc<Api>) -> Result<Vec<Held>, Status> {
-    let snapshot = Ctx::internal(api, LEASES, None, None)?.resource.snapshot();
-    let scope = Scope::Namespace(NAMESPACE.into());
-    let objects = snapshot.objects.scan(&scope, None);
-    Ok(objects.filter(|object| is_of_a_server(object)).filter_map(|object| held(object)).collect())
+fn leases(api: &Arc<Api>) -> Vec<Held> {
+    let (objects, scope) = (api.objects(LEASES), Scope::Namespace(NAMESPACE.into()));
+    let objects = objects.scan(&scope, None);
+    objects.filter(|object| is_of_a_server(object)).filter_map(|object| held(object)).collect()
 }
 
 /// Keeps this server's Lease and the list, for ever.
@@ -212,11 +208,11 @@ fn watch(api: &Arc<Api>) -> anyhow::Result<Vec<Watcher>> {
     let all = [
         (LEASES, Scope::Namespace(NAMESPACE.into()), Some(servers)),
         (ENDPOINTS, own("default"), None),
-        (SLICES, own("default"), None),
+        (ENDPOINT_SLICES, own("default"), None),
     ];
     all.into_iter()
         .map(|(resource, scope, filter)| {
-            let resource = Ctx::internal(api, resource, None, None)?.resource;
+            let resource = api.cache.resource(resource.prefix).context("is not cached")?;
             Ok(resource.watch(WatchFrom::Now, scope, filter)?)
         })
         .collect()
@@ -236,7 +232,7 @@ pub async fn look(api: &Arc<Api>) -> Result<Option<Instant>, Status> {
         return Ok(None);
     }
     let now = Instant::now();
-    let is_there = leases(api)?.iter().any(|lease| lease.name == name);
+    let is_there = leases(api).iter().any(|lease| lease.name == name);
     let age = state.renewed.map(|renewed| now - renewed);
     let mut renewed = state.renewed.filter(|_| is_there && age < Some(servers.every()));
     if renewed.is_none() {
@@ -244,7 +240,7 @@ pub async fn look(api: &Arc<Api>) -> Result<Option<Instant>, Status> {
         renewed = Some(now);
         state.renewed = renewed;
     }
-    let all = leases(api)?;
+    let all = leases(api);
     let others: Vec<&Held> = all.iter().filter(|lease| lease.name != name).collect();
     let was_away = age.is_none_or(|age| age > servers.lasts);
     let (gone, next) = state.judge(&others, was_away, Instant::now());
@@ -266,7 +262,7 @@ pub async fn leave(api: &Arc<Api>) {
         }
         let name = lease_name(own);
         remove(api, &name, None).await?;
-        let left = listed(leases(api)?.iter().filter(|lease| lease.name != name));
+        let left = listed(leases(api).iter().filter(|lease| lease.name != name));
         if left.is_empty() { Ok(()) } else { publish(api, &left).await }
     };
     match timeout(LEAVE_WITHIN, leaving).await {
@@ -277,7 +273,7 @@ pub async fn leave(api: &Arc<Api>) {
 }
 
 async fn renew(api: &Arc<Api>, own: SocketAddr, name: &str) -> Result<(), Status> {
-    let ctx = Ctx::internal(api, LEASES, Some(NAMESPACE), Some(name))?;
+    let ctx = Ctx::internal(api, LEASES.names(), Some(NAMESPACE), Some(name))?;
     let now = json!(MicroTime(Timestamp::now()));
     let spec = json!({
         "holderIdentity": own.to_string(),
@@ -297,7 +293,7 @@ async fn renew(api: &Arc<Api>, own: SocketAddr, name: &str) -> Result<(), Status
                 "metadata": {"name": name, "namespace": NAMESPACE, "labels": {IDENTITY.0: IDENTITY.1}},
                 "spec": spec,
             });
-            create::ensure(api, LEASES, Some(NAMESPACE), lease).await?;
+            create::ensure(api, LEASES.names(), Some(NAMESPACE), lease).await?;
         }
         written => {
             written?;
@@ -309,7 +305,7 @@ async fn renew(api: &Arc<Api>, own: SocketAddr, name: &str) -> Result<(), Status
 
 /// Removes a Lease; at that revision alone, if one is given.
 async fn remove(api: &Arc<Api>, name: &str, revision: Option<Revision>) -> Result<(), Status> {
-    let ctx = Ctx::internal(api, LEASES, Some(NAMESPACE), Some(name))?;
+    let ctx = Ctx::internal(api, LEASES.names(), Some(NAMESPACE), Some(name))?;
     let preconditions =
         delete::Preconditions { resource_version: revision.map(|r| r.to_string()), uid: None };
     let options = delete::DeleteOptions { preconditions: Some(preconditions), ..Default::default() };
@@ -337,12 +333,12 @@ async fn publish(api: &Arc<Api>, addresses: &[SocketAddr]) -> Result<(), Status>
         "endpoints": ips().map(endpoint).collect::<Vec<_>>(),
         "ports": ports,
     });
-    try_join!(put(api, ENDPOINTS, endpoints), put(api, SLICES, slice)).map(|_| ())
+    try_join!(put(api, ENDPOINTS, endpoints), put(api, ENDPOINT_SLICES, slice)).map(|_| ())
 }
 
 /// Creates an object of the `default` namespace, or brings its content up to date.
-async fn put(api: &Arc<Api>, resource: Resource, object: Value) -> Result<(), Status> {
-    let ctx = Ctx::internal(api, resource, Some("default"), Some(SERVICE))?;
+async fn put(api: &Arc<Api>, resource: BuiltIn, object: Value) -> Result<(), Status> {
+    let ctx = Ctx::internal(api, resource.names(), Some("default"), Some(SERVICE))?;
     let wanted = ctx.kind.rules.default(object.clone()).map_err(Status::internal)?;
     let content = || wanted.as_object().into_iter().flatten().filter(|(field, _)| *field != "metadata");
     if let Some(present) = ctx.resource.get(&ctx.cache_key(SERVICE)) {
@@ -357,7 +353,9 @@ async fn put(api: &Arc<Api>, resource: Resource, object: Value) -> Result<(), St
         Ok(new)
     };
     match update::write(&ctx, Part::Main, Expected::default(), &mut Vec::new(), change).await {
-        Err(status) if status.code == 404 => create::ensure(api, resource, Some("default"), object).await,
+        Err(status) if status.code == 404 => {
+            create::ensure(api, resource.names(), Some("default"), object).await
+        }
         written => written.map(|_| ()),
     }
 }
