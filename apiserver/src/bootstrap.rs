@@ -15,8 +15,10 @@ use serde_json::{Value, json};
 
 use crate::{
     Api,
+    context::Ctx,
     controllers::servers,
-    verbs::{Ctx, create::ensure, now, update},
+    stamp::now,
+    verbs::{create::ensure, update},
 };
 
 const NAMESPACES: &[&str] = &["default", "kube-node-lease", "kube-public", "kube-system"];

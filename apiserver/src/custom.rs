@@ -24,9 +24,9 @@ use serde_json::Value;
 
 use crate::{
     Api,
+    forms::value,
     registry::{Registry, Table, resource_spec},
-    resources::{CUSTOM_RESOURCE_DEFINITIONS, value},
-    verbs::store_failed,
+    resources::CUSTOM_RESOURCE_DEFINITIONS,
     watch_cache::{Resource, Scope, WatchCache},
 };
 
@@ -147,7 +147,7 @@ pub async fn find(
     if let Some(kind) = table.find(group, version, plural).cloned() {
         return Ok(Some((table, kind)));
     }
-    api.cache.fresh().await.map_err(store_failed)?;
+    api.cache.fresh().await?;
     let table = api.table();
     let kind = table.find(group, version, plural).cloned();
     Ok(kind.map(|kind| (table, kind)))

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     Api,
-    verbs::{loaded, store_failed},
+    forms::{loaded, value},
     watch_cache::{CachedObject, Objects, Scope},
 };
 
@@ -106,7 +106,7 @@ impl Api {
     /// # Errors
     /// When the store does not answer.
     pub async fn stored(&self, resource: BuiltIn, key: &str) -> Result<Option<Value>, Status> {
-        let stored = self.store.get(&format!("{}{key}", resource.prefix)).await.map_err(store_failed)?;
+        let stored = self.store.get(&format!("{}{key}", resource.prefix)).await?;
         stored.map(|found| loaded(&found.value, found.revision)).transpose()
     }
 
@@ -120,14 +120,6 @@ impl Api {
             None => self.stored(resource, key).await,
         }
     }
-}
-
-/// An object as it lies in the cache.
-///
-/// # Errors
-/// 500 when it cannot be read.
-pub fn value(object: &CachedObject) -> Result<Value, Status> {
-    serde_json::from_slice(&object.json()).map_err(Status::internal)
 }
 
 #[cfg(test)]

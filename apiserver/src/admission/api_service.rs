@@ -3,10 +3,7 @@
 use api::{conditions, object::ObjectExt as _};
 use serde_json::Value;
 
-use crate::{
-    resources::API_SERVICES,
-    verbs::{Ctx, now},
-};
+use crate::{context::Ctx, resources::API_SERVICES, stamp::now};
 
 /// A local API service is available from the beginning.
 pub fn create(ctx: &Ctx, object: &mut Value) {

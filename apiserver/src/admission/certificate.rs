@@ -9,7 +9,7 @@ use api::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use crate::verbs::{Ctx, now, review::user_fields};
+use crate::{context::Ctx, stamp::now};
 
 /// Writes into a new request who asks, whatever it says itself.
 ///
@@ -25,7 +25,7 @@ pub fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
     }
     if let Some(spec) = object["spec"].as_object_mut() {
         spec.retain(|field, _| !["username", "uid", "groups", "extra"].contains(&field.as_str()));
-        spec.extend(user_fields(&ctx.user));
+        spec.extend(ctx.user.fields());
     }
     Ok(())
 }

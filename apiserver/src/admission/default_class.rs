@@ -6,8 +6,8 @@ use api::{object::ObjectExt as _, status::Status};
 use serde_json::{Value, json};
 
 use crate::{
+    context::Ctx,
     resources::{BuiltIn, INGRESS_CLASSES, INGRESSES, PERSISTENT_VOLUME_CLAIMS, STORAGE_CLASSES},
-    verbs::Ctx,
     watch_cache::Scope,
 };
 

@@ -8,8 +8,8 @@ use api::object::ObjectExt as _;
 use serde_json::{Value, json};
 
 use crate::{
+    context::Ctx,
     resources::{BuiltIn, NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, VOLUME_ATTRIBUTES_CLASSES},
-    verbs::Ctx,
 };
 
 /// The taint of a node that is not ready.

@@ -18,8 +18,8 @@ use api::{kind::Part, status::Status};
 use serde_json::Value;
 
 use crate::{
+    context::Ctx,
     resources::{CERTIFICATE_SIGNING_REQUESTS, PODS},
-    verbs::Ctx,
 };
 
 /// Admits a new object.

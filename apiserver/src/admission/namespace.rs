@@ -6,7 +6,7 @@ use api::{
 };
 use serde_json::Value;
 
-use crate::{resources::NAMESPACES, verbs::Ctx};
+use crate::{context::Ctx, resources::NAMESPACES};
 
 /// Namespaces that nobody may delete.
 const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];

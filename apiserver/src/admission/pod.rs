@@ -5,10 +5,7 @@ use api::{object::ObjectExt as _, status::Status};
 use serde_json::{Value, json};
 
 use super::{priority, runtime_class};
-use crate::{
-    resources::SERVICE_ACCOUNTS,
-    verbs::{Ctx, create::generated},
-};
+use crate::{context::Ctx, resources::SERVICE_ACCOUNTS, stamp::generated};
 
 /// Seconds a pod stays on a node that is not ready or not reachable, unless it says otherwise.
 const TOLERATION_SECONDS: i64 = 300;

@@ -5,7 +5,7 @@ use api::{object::ObjectExt as _, status::Status};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{resources::PRIORITY_CLASSES, verbs::Ctx, watch_cache::Scope};
+use crate::{context::Ctx, resources::PRIORITY_CLASSES, watch_cache::Scope};
 
 const DEFAULT_POLICY: &str = "PreemptLowerPriority";
 

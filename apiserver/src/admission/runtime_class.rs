@@ -5,7 +5,7 @@
 use api::{object::ObjectExt as _, status::Status};
 use serde_json::{Value, json};
 
-use crate::{resources::RUNTIME_CLASSES, verbs::Ctx};
+use crate::{context::Ctx, resources::RUNTIME_CLASSES};
 
 /// Completes a new pod.
 ///

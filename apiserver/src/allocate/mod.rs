@@ -19,9 +19,10 @@ use ranges::Range;
 use serde_json::{Value, json};
 
 use crate::{
+    context::Ctx,
     resources::{IP_ADDRESSES, SERVICES},
+    stamp::{new_uid, now},
     store::Op,
-    verbs::{Ctx, new_uid, now, store_failed},
 };
 
 const ADDRESSES: &str = IP_ADDRESSES.prefix;
@@ -120,7 +121,7 @@ impl Allocation {
     ) -> Result<(), Status> {
         let keys = address.map(|ip| format!("{ADDRESSES}{ip}")).into_iter();
         for key in keys.chain(ports.into_iter().map(|port| format!("{NODE_PORTS}{port}"))) {
-            let Some(found) = ctx.api.store.get(&key).await.map_err(store_failed)? else { continue };
+            let Some(found) = ctx.api.store.get(&key).await? else { continue };
             let holder: Value = serde_json::from_slice(&found.value).map_err(Status::internal)?;
             if is_held_by(&holder, service) {
                 self.releases.push(Op::delete(key, found.revision));
@@ -344,7 +345,7 @@ fn ip_address(ip: Ipv4Addr, namespace: &str, name: &str) -> Value {
 
 /// The names below a prefix.
 async fn taken_below(ctx: &Ctx, prefix: &str) -> Result<BTreeSet<String>, Status> {
-    let loaded = ctx.api.store.load(prefix, None).await.map_err(store_failed)?;
+    let loaded = ctx.api.store.load(prefix, None).await?;
     Ok(loaded.items.iter().map(|kv| kv.key[prefix.len()..].to_owned()).collect())
 }
 

@@ -10,11 +10,7 @@ use ipnet::Ipv4Net;
 use rand::RngExt as _;
 use serde_json::Value;
 
-use crate::{
-    resources::{SERVICE_CIDRS, value},
-    verbs::Ctx,
-    watch_cache::Scope,
-};
+use crate::{context::Ctx, forms::value, resources::SERVICE_CIDRS, watch_cache::Scope};
 
 /// The ServiceCIDR of the command line's range.
 const DEFAULT: &str = "kubernetes";

@@ -21,6 +21,7 @@ pub enum Action<'a> {
         /// "" for what lies in no namespace, and for all namespaces.
         namespace: &'a str,
         /// "" for all objects.
+        #[expect(dead_code, reason = "only roles tell objects of a resource apart")]
         name: &'a str,
     },
     /// Something with another path.

@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, path::Path};
 use api::status::Status;
 use http::{HeaderMap, header};
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 pub use certificate::from_certificate;
 use service_account::{Bound, ObjectRef, TokenIssuer};
@@ -43,6 +44,18 @@ impl User {
     fn new(name: String, uid: String, mut groups: Vec<String>) -> Self {
         groups.push(AUTHENTICATED.into());
         Self { name, uid, groups, extra: BTreeMap::new() }
+    }
+
+    /// What objects show of a user.
+    pub fn fields(&self) -> Map<String, Value> {
+        let fields = [
+            ("username", json!(self.name), self.name.is_empty()),
+            ("uid", json!(self.uid), self.uid.is_empty()),
+            ("groups", json!(self.groups), self.groups.is_empty()),
+            ("extra", json!(self.extra), self.extra.is_empty()),
+        ];
+        let known = fields.into_iter().filter(|(_, _, is_empty)| !is_empty);
+        known.map(|(field, value, _)| (field.to_owned(), value)).collect()
     }
 
     fn anonymous() -> Self {

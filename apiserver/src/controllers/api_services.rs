@@ -13,9 +13,12 @@ use serde_json::{Value, json};
 use super::{Left, statuses::tell};
 use crate::{
     Api,
+    context::Ctx,
+    forms::value,
     registry::Table,
-    resources::{API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS, SERVICES, value},
-    verbs::{Ctx, create, delete, now, store_failed},
+    resources::{API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS, SERVICES},
+    stamp::now,
+    verbs::{create, delete},
     watch_cache::Scope,
 };
 
@@ -29,7 +32,7 @@ const CUSTOM_VERSION: i32 = 100;
 
 /// Makes what is missing and removes what is too much.
 pub async fn look(api: Arc<Api>) -> Result<Left, Status> {
-    api.cache.fresh().await.map_err(store_failed)?;
+    api.cache.fresh().await?;
     let wanted = wanted(&api.table());
     for (name, object) in &wanted {
         if api.cached(API_SERVICES, name).is_none() {

@@ -15,13 +15,14 @@ use serde_json::Value;
 use super::Left;
 use crate::{
     Api,
+    context::Ctx,
     custom::{prefix_of, resource_of},
-    resources::{CUSTOM_RESOURCE_DEFINITIONS, value},
+    forms::value,
+    resources::CUSTOM_RESOURCE_DEFINITIONS,
+    stamp::now,
     store::{Committed, Op, Store, StoreError},
     verbs::{
-        Ctx,
         delete::{DeleteOptions, delete_object},
-        now, store_failed,
         update::{self, Expected, Updated},
     },
     watch_cache::Scope,
@@ -133,11 +134,11 @@ async fn delete_all(api: &Arc<Api>, definition: &Value) -> Result<usize, Status>
     if plural.is_empty() || api.registry.is_builtin(group, plural) {
         return Ok(0);
     }
-    api.cache.fresh().await.map_err(store_failed)?;
+    api.cache.fresh().await?;
     let table = api.table();
     let Some(kind) = table.kinds().iter().find(|k| k.group == group && k.plural == plural && k.is_custom())
     else {
-        return drop_unserved(&*api.store, &prefix_of(definition)).await.map_err(store_failed);
+        return Ok(drop_unserved(&*api.store, &prefix_of(definition)).await?);
     };
     let ctx = Ctx::internal(api, (group, &kind.version, plural), None, None)?;
     for object in ctx.resource.snapshot().objects.scan(&Scope::All, None) {
@@ -152,7 +153,7 @@ async fn delete_all(api: &Arc<Api>, definition: &Value) -> Result<usize, Status>
             _ => {}
         }
     }
-    api.cache.fresh().await.map_err(store_failed)?;
+    api.cache.fresh().await?;
     Ok(ctx.resource.snapshot().objects.len())
 }
 

@@ -13,7 +13,7 @@ use super::{Left, statuses::tell};
 use crate::{
     Api,
     resources::{FLOW_SCHEMAS, PRIORITY_LEVELS},
-    verbs::now,
+    stamp::now,
     watch_cache::Scope,
 };
 

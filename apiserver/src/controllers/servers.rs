@@ -26,10 +26,12 @@ use tokio::{
 
 use crate::{
     Api,
-    resources::{BuiltIn, ENDPOINT_SLICES, ENDPOINTS, LEASES, value},
+    context::Ctx,
+    forms::value,
+    resources::{BuiltIn, ENDPOINT_SLICES, ENDPOINTS, LEASES},
     store::Revision,
     verbs::{
-        Ctx, create, delete, store_failed,
+        create, delete,
         update::{self, Expected},
     },
     watch_cache::{CachedObject, Filter, Scope, WatchFrom, Watcher},
@@ -300,7 +302,8 @@ async fn renew(api: &Arc<Api>, own: SocketAddr, name: &str) -> Result<(), Status
         }
     }
     // What is seen from here on is no older than this.
-    api.cache.fresh().await.map_err(store_failed).map(|_| ())
+    api.cache.fresh().await?;
+    Ok(())
 }
 
 /// Removes a Lease; at that revision alone, if one is given.

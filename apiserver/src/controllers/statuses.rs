@@ -5,12 +5,7 @@ use std::sync::Arc;
 use api::{kind::Part, object::ObjectExt as _, status::Status};
 use serde_json::Value;
 
-use crate::{
-    Api,
-    resources::BuiltIn,
-    verbs::{Ctx, update},
-    watch_cache::Scope,
-};
+use crate::{Api, context::Ctx, resources::BuiltIn, verbs::update, watch_cache::Scope};
 
 /// Gives all objects of a resource the status that `told` gives them, in the name of a field manager. What has that
 /// status already is not written.

@@ -36,7 +36,7 @@ use crate::{
     publish, query,
     request::{self, Discovery, Target},
     response::{self, Body},
-    streams, verbs,
+    stamp, streams,
 };
 
 /// Who is at the other end of a connection.
@@ -104,7 +104,7 @@ fn audit_id(headers: &HeaderMap) -> HeaderValue {
     if let Some(given) = headers.get(AUDIT_ID).filter(|id| !id.is_empty()) {
         return given.clone();
     }
-    HeaderValue::try_from(verbs::new_uid()).unwrap_or(HeaderValue::from_static(""))
+    HeaderValue::try_from(stamp::new_uid()).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// What is answered when something panicked.

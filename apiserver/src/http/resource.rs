@@ -14,13 +14,14 @@ use crate::{
         User,
         authorize::{Action, authorize, refusal},
     },
-    body, custom, publish,
+    body,
+    context::Ctx,
+    custom, publish,
     query::{self, Query},
     registry::Table,
     request::{ResourcePath, Verb},
     response::{self, Accept, Body},
-    streams,
-    verbs::{self, Ctx},
+    streams, verbs,
     watch_cache::Scope,
 };
 

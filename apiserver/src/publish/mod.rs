@@ -17,8 +17,9 @@ use documents::Document;
 
 use crate::{
     Api,
+    forms::value,
     request::Discovery,
-    resources::{API_SERVICES, value},
+    resources::API_SERVICES,
     response::{self, Body},
 };
 

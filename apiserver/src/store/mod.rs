@@ -12,6 +12,7 @@ pub(crate) mod tests;
 
 use std::pin::Pin;
 
+use api::status::Status;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
@@ -178,6 +179,20 @@ pub enum StoreError {
     /// The store's file cannot be trusted.
     #[error("store is damaged: {0}")]
     Damaged(String),
+}
+
+/// A failure as the caller sees it.
+impl From<StoreError> for Status {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::TooLarge(why) => {
+                tracing::debug!(why, "an object is too large for the store");
+                Self::too_large("Request entity too large: etcdserver: request is too large")
+            }
+            StoreError::Unavailable(_) | StoreError::Lost(_) => Self::unavailable(error.to_string()),
+            other => Self::internal(other),
+        }
+    }
 }
 
 /// A store with etcd's semantics.

@@ -9,12 +9,8 @@ use serde_json::Value;
 
 use super::backend::{Backend, Outgoing};
 use crate::{
-    Api,
-    http::metrics::Running,
-    request::Verb,
-    resources::{NODES, value},
-    response::Body,
-    verbs::{Ctx, read},
+    Api, context::Ctx, forms::value, http::metrics::Running, request::Verb, resources::NODES, response::Body,
+    verbs::read,
 };
 
 /// The port of a kubelet that does not say which.

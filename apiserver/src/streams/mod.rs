@@ -13,10 +13,10 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use crate::{
+    context::Ctx,
     request::{Target, Verb},
     resources::{NODES, PODS, SERVICES},
     response::Body,
-    verbs::Ctx,
 };
 
 /// Whether a subresource is answered by somebody else.

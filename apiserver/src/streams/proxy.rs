@@ -20,10 +20,11 @@ use serde_json::Value;
 use super::{backend::Backend, kubelet};
 use crate::{
     Api,
+    context::Ctx,
+    forms::value,
     http::{Caller, metrics::Running},
-    resources::{ENDPOINT_SLICES, PODS, value},
+    resources::{ENDPOINT_SLICES, PODS},
     response::{self, Body},
-    verbs::{Ctx, store_failed},
     watch_cache::Scope,
 };
 
@@ -32,7 +33,7 @@ use crate::{
 /// # Errors
 /// 400 for a name or address that makes no sense, 404 for an object that is not there, 503 when nobody answers.
 pub async fn serve(ctx: Ctx, running: Running, request: Request<Incoming>) -> Result<Response<Body>, Status> {
-    ctx.api.cache.fresh().await.map_err(store_failed)?;
+    ctx.api.cache.fresh().await?;
     let backend = find(&ctx)?.counted(running);
     let upgrade = request.headers().contains_key(header::UPGRADE);
     let bare = ctx.path.rest.is_none();

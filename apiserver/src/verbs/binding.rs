@@ -6,10 +6,10 @@ use http::Response;
 use serde_json::{Value, json};
 
 use super::{
-    Ctx, created, now,
+    created,
     update::{self, Expected},
 };
-use crate::{body, response::Body};
+use crate::{body, context::Ctx, response::Body, stamp::now};
 
 /// Puts a pod on a node, once.
 ///

@@ -9,8 +9,8 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use machinery::tls::trusting_client_config;
 use serde_json::{Value, json};
 
-use super::{Ctx, list};
-use crate::{Api, response::Body, streams::backend::Backend};
+use super::list;
+use crate::{Api, context::Ctx, response::Body, streams::backend::Backend};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The most of an answer that is looked at.

@@ -5,22 +5,17 @@ use std::sync::Arc;
 use api::{apply, field::Errors, field::Path, kind::Kind, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use rand::seq::IndexedRandom as _;
 use serde_json::Value;
 
-use super::{Ctx, new_uid, now, store_failed, update::Tracking};
+use super::update::Tracking;
 use crate::{
     admission, allocate, body,
+    context::Ctx,
     response::{self, Body},
+    stamp::{generated, new_uid, now},
     store::{Committed, Op},
 };
 
-/// The letters of generated names: no vowels and nothing that looks like something else, as upstream.
-const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-/// Letters of a generated suffix.
-const SUFFIX_LENGTH: usize = 5;
-/// The longest prefix that a generated suffix is put behind.
-const MAX_GENERATE_PREFIX: usize = 63 - SUFFIX_LENGTH;
 /// How often a generated name is tried again when it is taken.
 const GENERATE_TRIES: usize = 8;
 
@@ -116,7 +111,7 @@ async fn attempt(ctx: &Ctx, mut object: Value, warnings: &mut Vec<String>) -> Re
         }
         let mut ops = vec![Op::create(ctx.key(object.name()), ctx.stored(&object)?)];
         ops.extend(allocation.ops());
-        match ctx.api.store.commit(ops).await.map_err(store_failed)? {
+        match ctx.api.store.commit(ops).await? {
             Committed::Done(revision) => {
                 object.set_meta("resourceVersion", revision.to_string());
                 warnings.extend(findings.warnings);
@@ -193,17 +188,6 @@ fn stamp(ctx: &Ctx, object: &mut Value) {
     {
         map.insert("status".into(), serde_json::json!({}));
     }
-}
-
-/// A name that begins with a prefix and ends in letters by chance.
-pub fn generated(prefix: &str) -> String {
-    let mut end = prefix.len().min(MAX_GENERATE_PREFIX);
-    while !prefix.is_char_boundary(end) {
-        end -= 1;
-    }
-    let mut rng = rand::rng();
-    let suffix = (0..SUFFIX_LENGTH).filter_map(|_| SUFFIX_LETTERS.choose(&mut rng)).map(|b| char::from(*b));
-    prefix[..end].chars().chain(suffix).collect()
 }
 
 /// Creates an object that the server itself needs (bootstrap), as the system's own user.

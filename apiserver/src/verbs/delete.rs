@@ -9,9 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Ctx, list, store_failed};
+use super::list;
 use crate::{
     admission, allocate, body,
+    context::Ctx,
     response::{self, Body},
     store::{Committed, Op},
 };
@@ -213,7 +214,7 @@ pub async fn delete_object(ctx: &Ctx, name: &str, options: &DeleteOptions) -> Re
     let not_found = || Status::not_found(&kind.plural, &kind.group, name);
     let key = ctx.key(name);
     admission::delete(ctx, name)?;
-    let mut found = ctx.api.store.get(&key).await.map_err(store_failed)?.ok_or_else(not_found)?;
+    let mut found = ctx.api.store.get(&key).await?.ok_or_else(not_found)?;
     for _ in 0..TRIES {
         let old = ctx.loaded(&found.value, found.revision)?;
         check_preconditions(kind, name, options, &old)?;
@@ -236,13 +237,13 @@ pub async fn delete_object(ctx: &Ctx, name: &str, options: &DeleteOptions) -> Re
             allocation.release(ctx, &old).await?;
             ops.extend(allocation.ops());
         }
-        match ctx.api.store.commit(ops).await.map_err(store_failed)? {
+        match ctx.api.store.commit(ops).await? {
             Committed::Done(revision) => {
                 new.set_meta("resourceVersion", revision.to_string());
                 return Ok(if finished { Deleted::Gone(new) } else { Deleted::Pending(new) });
             }
             Committed::Conflict { .. } => {
-                found = ctx.api.store.get(&key).await.map_err(store_failed)?.ok_or_else(not_found)?;
+                found = ctx.api.store.get(&key).await?.ok_or_else(not_found)?;
             }
         }
     }

@@ -15,15 +15,16 @@ use http::Response;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Ctx, created,
+    created,
     delete::{self, DeleteOptions, Preconditions},
-    now,
     update::{self, Expected},
 };
 use crate::{
     body,
+    context::Ctx,
     resources::{POD_DISRUPTION_BUDGETS, PODS},
     response::Body,
+    stamp::now,
     watch_cache::Scope,
 };
 

@@ -23,8 +23,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Ctx, shown};
 use crate::{
+    context::Ctx,
+    forms::shown,
     publish::table,
     query::{self, Query},
     response::{self, Body, Form},
@@ -103,7 +104,10 @@ impl Token {
 pub async fn catch_up(ctx: &Ctx) -> Result<(), Status> {
     match ctx.query.revision()? {
         // Without a resource version a read sees all writes that were answered before it.
-        None => ctx.api.cache.fresh().await.map(|_| ()).map_err(super::store_failed),
+        None => {
+            ctx.api.cache.fresh().await?;
+            Ok(())
+        }
         Some(0) => Ok(()),
         Some(revision) => wait_for(ctx, revision).await,
     }
@@ -191,7 +195,7 @@ pub async fn select(ctx: &Ctx) -> Result<Listed, Status> {
 
 /// The resource as it was at a revision, if that is still known.
 async fn at(ctx: &Ctx, revision: Revision) -> Result<Option<Snapshot>, Status> {
-    ctx.api.cache.snapshot_at(&ctx.resource, revision).await.map_err(super::store_failed)
+    Ok(ctx.api.cache.snapshot_at(&ctx.resource, revision).await?)
 }
 
 fn page(snapshot: &Snapshot, scope: &Scope, start: &str, query: &Query, filter: &Filter) -> Listed {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use api::status::Status;
 use http::{Response, StatusCode};
 
-use super::{Ctx, list, shown};
+use super::list;
 use crate::{
+    context::Ctx,
+    forms::shown,
     response::{self, Body, Form},
     watch_cache::CachedObject,
 };

@@ -4,16 +4,18 @@
 use api::{object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Ctx, binding, now};
+use super::binding;
 use crate::{
     auth::{
         User,
         authorize::{self, Action},
     },
     body,
+    context::Ctx,
     response::{self, Body},
+    stamp::now,
 };
 
 /// `POST` of such an object: answers with the object and what there is to say to it.
@@ -43,7 +45,7 @@ fn answer(ctx: &Ctx, review: &mut Value) -> Result<Value, Status> {
     Ok(match &*ctx.kind.kind {
         "SelfSubjectReview" => {
             review.set_meta("creationTimestamp", now());
-            json!({"userInfo": user_fields(&ctx.user)})
+            json!({"userInfo": ctx.user.fields()})
         }
         "TokenReview" => token(ctx, review)?,
         "SelfSubjectRulesReview" => {
@@ -56,18 +58,6 @@ fn answer(ctx: &Ctx, review: &mut Value) -> Result<Value, Status> {
         "SelfSubjectAccessReview" => access(&ctx.user, &review["spec"]),
         _ => access(&subject(&review["spec"]), &review["spec"]),
     })
-}
-
-/// A user as objects show them.
-pub fn user_fields(user: &User) -> Map<String, Value> {
-    let fields = [
-        ("username", json!(user.name), user.name.is_empty()),
-        ("uid", json!(user.uid), user.uid.is_empty()),
-        ("groups", json!(user.groups), user.groups.is_empty()),
-        ("extra", json!(user.extra), user.extra.is_empty()),
-    ];
-    let known = fields.into_iter().filter(|(_, _, is_empty)| !is_empty);
-    known.map(|(field, value, _)| (field.to_owned(), value)).collect()
 }
 
 fn texts(value: &Value) -> Vec<String> {
@@ -83,7 +73,7 @@ fn token(ctx: &Ctx, review: &Value) -> Result<Value, Status> {
     Ok(match ctx.api.auth.review(token, &audiences, &ctx.api.cache) {
         None => json!({"user": {}, "error": "invalid bearer token"}),
         Some((user, audiences)) => {
-            let mut status = json!({"authenticated": true, "user": user_fields(&user)});
+            let mut status = json!({"authenticated": true, "user": user.fields()});
             if !audiences.is_empty() {
                 status["audiences"] = json!(audiences);
             }

@@ -14,11 +14,12 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Ctx, read,
+    read,
     update::{self, Expected, Tracking, Updated},
 };
 use crate::{
     body,
+    context::Ctx,
     publish::table,
     request::Verb,
     response::{self, Body, Form},

@@ -12,12 +12,14 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::TokenRequestSpec;
 use serde_json::{Value, json};
 
-use super::{Ctx, read};
+use super::read;
 use crate::{
     auth::service_account::{Bound, Claims, ObjectRef},
     body,
+    context::Ctx,
     resources::{NODES, PODS, SECRETS},
     response::{self, Body},
+    stamp,
 };
 
 const DEFAULT_SECONDS: i64 = 3600;
@@ -74,7 +76,7 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         exp: now.as_second() + lives,
         iat: now.as_second(),
         iss: issuer.issuer().to_owned(),
-        jti: super::new_uid(),
+        jti: stamp::new_uid(),
         nbf: now.as_second(),
         sub: format!("system:serviceaccount:{}:{}", account.namespace(), account.name()),
         bound,
@@ -84,7 +86,7 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     request["kind"] = json!("TokenRequest");
     request["apiVersion"] = json!("authentication.k8s.io/v1");
     request["metadata"] =
-        json!({"name": account.name(), "namespace": account.namespace(), "creationTimestamp": super::now()});
+        json!({"name": account.name(), "namespace": account.namespace(), "creationTimestamp": stamp::now()});
     request["spec"]["audiences"] = json!(audiences);
     request["spec"]["expirationSeconds"] = json!(seconds);
     request["status"] = json!({

@@ -12,8 +12,10 @@ use jiff::Timestamp;
 use rand::RngExt as _;
 use serde_json::{Value, json};
 
-use super::{Ctx, list, shown, shown_value};
+use super::list;
 use crate::{
+    context::Ctx,
+    forms::{shown, shown_value},
     publish::table,
     response::{self, Body, Form},
     watch_cache::{CachedObject, Ended, TAIL, WatchEvent, WatchFrom, Watcher},
@@ -53,7 +55,7 @@ pub async fn watch(ctx: Ctx) -> Result<Response<Body>, Status> {
         Some(revision) => WatchFrom::Revision(revision),
     };
     if revision.is_none() {
-        ctx.api.cache.fresh().await.map_err(super::store_failed)?;
+        ctx.api.cache.fresh().await?;
     }
     let keep: Option<crate::watch_cache::Filter> = if filter.is_everything() {
         None

@@ -11,9 +11,10 @@ use http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Ctx, create};
+use super::create;
 use crate::{
     body,
+    context::Ctx,
     response::{self, Body},
 };
 pub use patch::{check_manager, patch};

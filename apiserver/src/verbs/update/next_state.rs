@@ -9,7 +9,7 @@ use api::{
 use serde_json::{Map, Value};
 
 use super::{Expected, Tracking, check_address, nameless, tracking};
-use crate::{admission, verbs::Ctx};
+use crate::{admission, context::Ctx};
 
 /// Makes the state that is to be stored from what the caller wants: it is admitted, what he may not touch is carried
 /// over, the generation counts, and validation has its say. Answers warnings, too. `old` is as it

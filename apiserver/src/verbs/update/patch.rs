@@ -14,11 +14,7 @@ use http::Response;
 use serde_json::Value;
 
 use super::{Expected, Tracking, check_address, nameless, part, respond, tracking, write, write_with};
-use crate::{
-    body,
-    response::Body,
-    verbs::{Ctx, create},
-};
+use crate::{body, context::Ctx, response::Body, verbs::create};
 
 /// `PATCH` of an object or a subresource of it, in any of the four forms.
 ///

@@ -6,9 +6,11 @@ use serde_json::Value;
 
 use super::next_state::next_state;
 use crate::{
-    allocate, query,
+    allocate,
+    context::Ctx,
+    query,
     store::{Committed, Op, Revision},
-    verbs::{Ctx, delete, store_failed},
+    verbs::delete,
 };
 
 /// How often a change is tried on a new state when others write in between, as upstream tries a patch.
@@ -149,7 +151,7 @@ async fn commit(
         };
         let mut ops = vec![first];
         ops.extend(allocation.ops());
-        match ctx.api.store.commit(ops).await.map_err(store_failed)? {
+        match ctx.api.store.commit(ops).await? {
             Committed::Done(revision) => return Ok(Ok(Some(revision))),
             Committed::Conflict { index: 0, current: Some(now) } => {
                 return Ok(Err(Current { bytes: now.value, revision: now.revision, verified: true }));
@@ -179,7 +181,7 @@ impl Current {
     }
 
     async fn stored(ctx: &Ctx) -> Result<Self, Status> {
-        let found = ctx.api.store.get(&ctx.key(ctx.name())).await.map_err(store_failed)?;
+        let found = ctx.api.store.get(&ctx.key(ctx.name())).await?;
         let found = found.ok_or_else(|| ctx.not_found())?;
         Ok(Self { bytes: found.value, revision: found.revision, verified: true })
     }

@@ -1,0 +1,219 @@
+//! What a verb is given: one request to a resource, identified, and what it needs of the server.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use api::{kind::Kind, object::ObjectExt as _, status::Status, version::Versions};
+use http::{Response, StatusCode};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    Api,
+    auth::User,
+    forms,
+    publish::table,
+    query::Query,
+    request::ResourcePath,
+    response::{self, Accept, Body, Form},
+    store::Revision,
+    watch_cache::{CachedObject, Resource, Scope},
+};
+
+/// One request to a resource, parsed and identified.
+pub struct Ctx {
+    /// The server.
+    pub api: Arc<Api>,
+    /// The caller.
+    pub user: User,
+    /// The kind the path names.
+    pub kind: Arc<Kind>,
+    /// All versions of it, this one included.
+    pub versions: Arc<[Arc<Kind>]>,
+    /// Its objects in memory.
+    pub resource: Arc<Resource>,
+    /// The path.
+    pub path: ResourcePath,
+    /// The parameters.
+    pub query: Query,
+    /// The wanted representation.
+    pub accept: Accept,
+    /// The media type of the body.
+    pub media: String,
+    /// `User-Agent`, the default field manager's source.
+    pub user_agent: String,
+}
+
+impl Ctx {
+    /// A request of the server itself, as the system's own user.
+    ///
+    /// # Errors
+    /// When the resource is not served.
+    pub fn internal(
+        api: &Arc<Api>,
+        (group, version, resource): (&str, &str, &str),
+        namespace: Option<&str>,
+        name: Option<&str>,
+    ) -> Result<Self, Status> {
+        let table = api.table();
+        let kind = table.find(group, version, resource).cloned().ok_or_else(Status::no_such_resource)?;
+        Ok(Self {
+            versions: table.versions(&kind),
+            resource: api.cache.resource(&kind.storage_prefix()).ok_or_else(Status::no_such_resource)?,
+            api: api.clone(),
+            user: User {
+                name: "system:apiserver".into(),
+                uid: String::new(),
+                groups: vec!["system:masters".into(), "system:authenticated".into()],
+                extra: BTreeMap::new(),
+            },
+            kind,
+            path: ResourcePath {
+                group: group.into(),
+                version: version.into(),
+                resource: resource.into(),
+                namespace: namespace.map(str::to_owned),
+                name: name.map(str::to_owned),
+                ..ResourcePath::default()
+            },
+            query: Query::default(),
+            accept: Accept::default(),
+            media: "application/json".into(),
+            user_agent: "apiserver".into(),
+        })
+    }
+
+    /// The same request, to the object's status.
+    #[must_use]
+    pub fn at_status(mut self) -> Self {
+        self.path.subresource = Some("status".into());
+        self
+    }
+
+    /// The object's name in the path; only called for requests whose path has one.
+    pub fn name(&self) -> &str {
+        self.path.name.as_deref().unwrap_or("")
+    }
+
+    /// The store key of the object `name` in the request's namespace.
+    pub fn key(&self, name: &str) -> String {
+        self.kind.storage_prefix() + &self.cache_key(name)
+    }
+
+    /// The same, below the kind's prefix.
+    pub fn cache_key(&self, name: &str) -> String {
+        match &self.path.namespace {
+            Some(ns) => format!("{ns}/{name}"),
+            None => name.to_owned(),
+        }
+    }
+
+    /// The same request for an object in another namespace: the parts of a collection.
+    pub fn in_namespace(&self, namespace: Option<String>) -> Self {
+        Self {
+            api: self.api.clone(),
+            user: self.user.clone(),
+            kind: self.kind.clone(),
+            versions: self.versions.clone(),
+            resource: self.resource.clone(),
+            path: ResourcePath { namespace, ..self.path.clone() },
+            query: self.query.clone(),
+            accept: self.accept,
+            media: self.media.clone(),
+            user_agent: self.user_agent.clone(),
+        }
+    }
+
+    /// The same request, to another resource.
+    ///
+    /// # Errors
+    /// 404 when that is not served.
+    pub fn of(self, group: &str, version: &str, plural: &str) -> Result<Self, Status> {
+        let table = self.api.table();
+        let kind = table.find(group, version, plural).cloned().ok_or_else(Status::no_such_resource)?;
+        let resource =
+            self.api.cache.resource(&kind.storage_prefix()).ok_or_else(Status::no_such_resource)?;
+        Ok(Self { versions: table.versions(&kind), kind, resource, ..self })
+    }
+
+    /// What a list or watch at this path is about.
+    pub fn scope(&self) -> Scope {
+        // Who selects one name follows one object, however many there are beside it.
+        let named = || self.query.fields.required_value("metadata.name");
+        match (&self.path.namespace, self.path.name.as_deref().or_else(named)) {
+            (None, Some(_)) if self.kind.namespaced => Scope::All,
+            (_, Some(name)) => Scope::Object(self.cache_key(name)),
+            (Some(namespace), None) => Scope::Namespace(namespace.clone()),
+            (None, None) => Scope::All,
+        }
+    }
+
+    /// The types of the request's objects, in this and in the other versions.
+    pub fn versions<'a>(&'a self, own: &'a str) -> Option<Versions<'a>> {
+        let (types, root) = self.kind.object_type()?;
+        Some(Versions { types, root, own, rows: &self.versions })
+    }
+
+    /// The bytes that are stored for an object: its stored form, without its resource version, which the
+    /// store keeps.
+    pub fn stored(&self, object: &Value) -> Result<Vec<u8>, Status> {
+        forms::stored(&self.kind, object)
+    }
+
+    /// Reads stored bytes back, in the request's version.
+    pub fn loaded(&self, bytes: &[u8], revision: Revision) -> Result<Value, Status> {
+        Ok(self.kind.own_form(forms::loaded(bytes, revision)?))
+    }
+
+    /// A cached object in the request's version.
+    pub fn value(&self, object: &CachedObject) -> Result<Value, Status> {
+        forms::shown_value(&self.kind, object)
+    }
+
+    /// 404 for the object in the path.
+    pub fn not_found(&self) -> Status {
+        Status::not_found(&self.kind.plural, &self.kind.group, self.name())
+    }
+
+    /// 409 for an object of this kind that others write.
+    pub fn modified(&self, name: &str) -> Status {
+        Status::modified(&self.kind.plural, &self.kind.group, name)
+    }
+
+    /// 422 for an object of this kind.
+    pub fn invalid(&self, name: &str, errors: &api::field::Errors) -> Status {
+        Status::invalid(&self.kind.kind, &self.kind.group, name, errors)
+    }
+
+    /// The name under which the caller's changes are recorded in `managedFields`.
+    pub fn field_manager(&self) -> &str {
+        if !self.query.field_manager.is_empty() {
+            return &self.query.field_manager;
+        }
+        let agent = self.user_agent.split('/').next().unwrap_or("");
+        if agent.is_empty() { "unknown" } else { agent }
+    }
+
+    /// The answer that carries one object, in the representation the caller wants.
+    pub fn answer(&self, code: StatusCode, object: &Value) -> Response<Body> {
+        let shaped;
+        let object = match self.accept.form {
+            Form::Object => object,
+            Form::Metadata => {
+                shaped = table::partial(self.accept.api_version, object);
+                &shaped
+            }
+            Form::Table => {
+                let include = self.query.include_object.as_deref();
+                let version = self.accept.api_version;
+                let rows = vec![table::row(version, &self.kind, object, include, Timestamp::now())];
+                let meta = serde_json::json!({"resourceVersion": object.resource_version()});
+                shaped = table::table(version, &self.kind.rules.columns(), meta, rows);
+                &shaped
+            }
+        };
+        if self.accept.yaml {
+            return response::yaml(code, object.to_string().as_bytes());
+        }
+        response::json(code, object)
+    }
+}
