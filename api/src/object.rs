@@ -23,6 +23,13 @@ pub trait ObjectExt {
     fn namespace(&self) -> &str {
         self.meta_str("namespace")
     }
+    /// What tells the object from others of its resource: `namespace/name`, or `name`.
+    fn key(&self) -> String {
+        match self.namespace() {
+            "" => self.name().to_owned(),
+            namespace => format!("{namespace}/{}", self.name()),
+        }
+    }
     /// `metadata.uid`.
     fn uid(&self) -> &str {
         self.meta_str("uid")

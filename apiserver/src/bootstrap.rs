@@ -17,31 +17,25 @@ use crate::{
     Api,
     context::Ctx,
     controllers::servers,
+    resources::{
+        BuiltIn, FLOW_SCHEMAS, NAMESPACES, PRIORITY_CLASSES, PRIORITY_LEVELS, SERVICE_CIDRS, SERVICES,
+    },
     stamp::now,
-    verbs::{create::ensure, update},
+    verbs::{
+        create::ensure,
+        update::{self, Expected},
+    },
 };
 
-const NAMESPACES: &[&str] = &["default", "kube-node-lease", "kube-public", "kube-system"];
-
-/// Makes what is missing.
-///
-/// # Errors
-/// When the store does not answer, or an object is refused.
-pub async fn run(api: &Arc<Api>) -> Result<(), Status> {
-    let namespaces = NAMESPACES.iter().map(|name| json!({"metadata": {"name": name}})).collect();
+/// The objects that every cluster has.
+pub fn objects(api: &Api) -> Vec<(BuiltIn, Value)> {
+    let namespaces = ["default", "kube-node-lease", "kube-public", "kube-system"];
+    let namespaces = namespaces.iter().map(|name| json!({"metadata": {"name": name}})).collect();
     let (levels, schemas) = flow_control::bootstrap();
-    const FLOW_CONTROL: &str = "flowcontrol.apiserver.k8s.io";
-    let cluster_wide = [
-        (("", "v1", "namespaces"), namespaces),
-        ((FLOW_CONTROL, "v1", "prioritylevelconfigurations"), levels),
-        ((FLOW_CONTROL, "v1", "flowschemas"), schemas),
-        (("scheduling.k8s.io", "v1", "priorityclasses"), priority_class::bootstrap()),
-    ];
-    let of_kind = |(resource, objects): (_, Vec<Value>)| {
-        objects.into_iter().map(move |object| ensure(api, resource, None, object))
-    };
-    // The store takes what comes together in one go.
-    try_join!(try_join_all(cluster_wide.into_iter().flat_map(of_kind)), service_range(api))?;
+    let range = json!({
+        "metadata": {"name": "kubernetes", "finalizers": ["networking.k8s.io/service-cidr-finalizer"]},
+        "spec": {"cidrs": [api.config.ranges.addresses]},
+    });
     let service = json!({
         "metadata": {
             "name": "kubernetes",
@@ -54,19 +48,37 @@ pub async fn run(api: &Arc<Api>) -> Result<(), Status> {
             "ports": [{"name": "https", "port": 443, "targetPort": api.port(), "protocol": "TCP"}],
         },
     });
-    try_join!(ensure(api, ("", "v1", "services"), Some("default"), service), servers::look(api)).map(|_| ())
+    let all: [(BuiltIn, Vec<Value>); 6] = [
+        (NAMESPACES, namespaces),
+        (PRIORITY_LEVELS, levels),
+        (FLOW_SCHEMAS, schemas),
+        (PRIORITY_CLASSES, priority_class::bootstrap()),
+        (SERVICE_CIDRS, vec![range]),
+        (SERVICES, vec![service]),
+    ];
+    all.into_iter()
+        .flat_map(|(resource, all)| all.into_iter().map(move |object| (resource, object)))
+        .collect()
 }
 
-/// Shows the range that services draw from.
-async fn service_range(api: &Arc<Api>) -> Result<(), Status> {
-    const RANGES: (&str, &str, &str) = ("networking.k8s.io", "v1", "servicecidrs");
-    let range = json!({
-        "metadata": {"name": "kubernetes", "finalizers": ["networking.k8s.io/service-cidr-finalizer"]},
-        "spec": {"cidrs": [api.config.ranges.addresses]},
-    });
-    ensure(api, RANGES, None, range).await?;
-    let ctx = Ctx::internal(api, RANGES, None, Some("kubernetes"))?.at_status();
-    update::write(&ctx, Part::Status, update::Expected::default(), &mut Vec::new(), |current| {
+/// Makes what is missing.
+///
+/// # Errors
+/// When the store does not answer, or an object is refused.
+pub async fn run(api: &Arc<Api>) -> Result<(), Status> {
+    let is_cluster_wide = |(_, object): &(BuiltIn, Value)| object.namespace().is_empty();
+    let (cluster_wide, others): (Vec<_>, Vec<_>) = objects(api).into_iter().partition(is_cluster_wide);
+    // The store takes what comes together in one go.
+    let ensure_all =
+        |all: Vec<_>| try_join_all(all.into_iter().map(|(resource, object)| ensure(api, resource, object)));
+    ensure_all(cluster_wide).await?;
+    try_join!(ensure_all(others), ready_range(api), servers::look(api)).map(|_| ())
+}
+
+/// Says that the range that services draw from is ready.
+async fn ready_range(api: &Arc<Api>) -> Result<(), Status> {
+    let ctx = Ctx::internal(api, SERVICE_CIDRS, None, Some("kubernetes"))?.at_status();
+    update::write(&ctx, Part::Status, Expected::default(), |current| {
         let mut new = current.clone();
         if conditions::of(&new).is_empty() {
             let why = "Kubernetes Service CIDR is ready";
@@ -76,19 +88,4 @@ async fn service_range(api: &Arc<Api>) -> Result<(), Status> {
     })
     .await
     .map(|_| ())
-}
-
-/// Where the objects are that [`run`] makes, as prefixes and keys of the cache.
-pub fn places() -> Vec<(&'static str, String)> {
-    let names = |objects: Vec<Value>| objects.into_iter().map(|o| o.name().to_owned()).collect::<Vec<_>>();
-    let (levels, schemas) = flow_control::bootstrap();
-    let mut places: Vec<(&'static str, String)> = Vec::new();
-    let mut put = |prefix, names: Vec<String>| places.extend(names.into_iter().map(|name| (prefix, name)));
-    put("/registry/namespaces/", NAMESPACES.iter().map(|name| (*name).to_owned()).collect());
-    put("/registry/flowcontrol.apiserver.k8s.io/prioritylevelconfigurations/", names(levels));
-    put("/registry/flowcontrol.apiserver.k8s.io/flowschemas/", names(schemas));
-    put("/registry/scheduling.k8s.io/priorityclasses/", names(priority_class::bootstrap()));
-    put("/registry/networking.k8s.io/servicecidrs/", vec!["kubernetes".to_owned()]);
-    put("/registry/services/", vec!["default/kubernetes".to_owned()]);
-    places
 }

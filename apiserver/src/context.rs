@@ -1,6 +1,6 @@
 //! What a verb is given: one request to a resource, identified, and what it needs of the server.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use api::{kind::Kind, object::ObjectExt as _, status::Status, version::Versions};
 use http::{Response, StatusCode};
@@ -13,7 +13,9 @@ use crate::{
     forms,
     publish::table,
     query::Query,
+    registry::Table,
     request::ResourcePath,
+    resources::BuiltIn,
     response::{self, Accept, Body, Form},
     store::Revision,
     watch_cache::{CachedObject, Resource, Scope},
@@ -50,27 +52,39 @@ impl Ctx {
     /// When the resource is not served.
     pub fn internal(
         api: &Arc<Api>,
-        (group, version, resource): (&str, &str, &str),
+        resource: BuiltIn,
         namespace: Option<&str>,
         name: Option<&str>,
     ) -> Result<Self, Status> {
         let table = api.table();
-        let kind = table.find(group, version, resource).cloned().ok_or_else(Status::no_such_resource)?;
+        Self::internal_to(api, &table, resource.row(&table)?, namespace, name)
+    }
+
+    /// The same, to any kind of the table.
+    ///
+    /// # Errors
+    /// When it is not served any more.
+    pub fn internal_to(
+        api: &Arc<Api>,
+        table: &Table,
+        kind: &Arc<Kind>,
+        namespace: Option<&str>,
+        name: Option<&str>,
+    ) -> Result<Self, Status> {
         Ok(Self {
-            versions: table.versions(&kind),
-            resource: api.cache.resource(&kind.storage_prefix()).ok_or_else(Status::no_such_resource)?,
             api: api.clone(),
             user: User {
                 name: "system:apiserver".into(),
-                uid: String::new(),
                 groups: vec!["system:masters".into(), "system:authenticated".into()],
-                extra: BTreeMap::new(),
+                ..User::default()
             },
-            kind,
+            kind: kind.clone(),
+            versions: table.versions(kind),
+            resource: api.cache.resource(&kind.storage_prefix()).ok_or_else(Status::no_such_resource)?,
             path: ResourcePath {
-                group: group.into(),
-                version: version.into(),
-                resource: resource.into(),
+                group: kind.group.to_string(),
+                version: kind.version.to_string(),
+                resource: kind.plural.to_string(),
                 namespace: namespace.map(str::to_owned),
                 name: name.map(str::to_owned),
                 ..ResourcePath::default()
@@ -127,12 +141,9 @@ impl Ctx {
     ///
     /// # Errors
     /// 404 when that is not served.
-    pub fn of(self, group: &str, version: &str, plural: &str) -> Result<Self, Status> {
-        let table = self.api.table();
-        let kind = table.find(group, version, plural).cloned().ok_or_else(Status::no_such_resource)?;
-        let resource =
-            self.api.cache.resource(&kind.storage_prefix()).ok_or_else(Status::no_such_resource)?;
-        Ok(Self { versions: table.versions(&kind), kind, resource, ..self })
+    pub fn of(self, resource: BuiltIn) -> Result<Self, Status> {
+        let other = Self::internal(&self.api, resource, None, None)?;
+        Ok(Self { kind: other.kind, versions: other.versions, resource: other.resource, ..self })
     }
 
     /// What a list or watch at this path is about.

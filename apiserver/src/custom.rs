@@ -30,9 +30,6 @@ use crate::{
     watch_cache::{Resource, Scope, WatchCache},
 };
 
-/// The prefix of the definitions' keys.
-pub const PREFIX: &str = CUSTOM_RESOURCE_DEFINITIONS.prefix;
-
 /// What the custom kinds of the table were made from.
 pub struct Definitions {
     resource: Option<Arc<Resource>>,
@@ -51,7 +48,11 @@ struct Made {
 impl Definitions {
     /// Nothing made yet.
     pub fn new(cache: &WatchCache) -> Self {
-        Self { resource: cache.resource(PREFIX), shown: AtomicU64::new(0), made: Mutex::default() }
+        Self {
+            resource: cache.resource(CUSTOM_RESOURCE_DEFINITIONS.prefix),
+            shown: AtomicU64::new(0),
+            made: Mutex::default(),
+        }
     }
 
     /// Brings the table up to the definitions in the cache.

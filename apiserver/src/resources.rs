@@ -10,11 +10,12 @@ use serde_json::Value;
 use crate::{
     Api,
     forms::{loaded, value},
+    registry::Table,
     watch_cache::{CachedObject, Objects, Scope},
 };
 
 /// A built-in resource.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BuiltIn {
     /// Its group, "" for the core group.
     pub group: &'static str,
@@ -27,9 +28,9 @@ pub struct BuiltIn {
 }
 
 impl BuiltIn {
-    /// Group, version and plural name.
-    pub fn names(self) -> (&'static str, &'static str, &'static str) {
-        (self.group, self.version, self.plural)
+    /// Its row in the table.
+    pub fn row(self, table: &Table) -> Result<&Arc<Kind>, Status> {
+        table.find(self.group, self.version, self.plural).ok_or_else(Status::no_such_resource)
     }
 
     /// Whether a kind is that of the resource's objects.
@@ -131,8 +132,7 @@ mod tests {
     fn all_are_in_the_table() {
         let table = Registry::builtin().table();
         for resource in ALL {
-            let kind = table.find(resource.group, resource.version, resource.plural);
-            let kind = kind.unwrap_or_else(|| panic!("{resource:?}"));
+            let kind = resource.row(&table).unwrap_or_else(|_| panic!("{resource:?}"));
             assert!(resource.is(kind) && kind.is_stored_form(), "{resource:?}");
             assert_eq!(kind.storage_prefix(), resource.prefix);
         }

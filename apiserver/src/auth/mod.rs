@@ -19,7 +19,10 @@ pub use certificate::from_certificate;
 use service_account::{Bound, ObjectRef, TokenIssuer};
 use token_file::TokenFile;
 
-use crate::watch_cache::WatchCache;
+use crate::{
+    resources::{BuiltIn, NODES, PODS, SECRETS, SERVICE_ACCOUNTS},
+    watch_cache::WatchCache,
+};
 
 /// Who shows nothing.
 pub const ANONYMOUS: &str = "system:anonymous";
@@ -151,20 +154,20 @@ struct IdentityMeta {
 
 /// Whether what a token is bound to is still there: a token dies with its account, and with its pod, secret or node.
 fn lives(bound: &Bound, cache: &WatchCache) -> bool {
-    let is_at = |prefix: &str, key: &str, object: &ObjectRef| {
-        let found = cache.resource(prefix).and_then(|r| r.get(key));
+    let is_at = |resource: BuiltIn, key: &str, object: &ObjectRef| {
+        let found = cache.resource(resource.prefix).and_then(|r| r.get(key));
         let identity = found.and_then(|o| serde_json::from_slice::<Identity>(&o.json()).ok());
         identity.is_some_and(|i| i.metadata.uid == object.uid)
     };
-    let is_there = |prefix: &str, object: &ObjectRef| {
-        is_at(prefix, &format!("{}/{}", bound.namespace, object.name), object)
+    let is_there = |resource: BuiltIn, object: &ObjectRef| {
+        is_at(resource, &format!("{}/{}", bound.namespace, object.name), object)
     };
     // A pod's token only says where the pod ran.
     let node = bound.node.as_ref().filter(|_| bound.pod.is_none());
-    is_there("/registry/serviceaccounts/", &bound.serviceaccount)
-        && bound.pod.as_ref().is_none_or(|pod| is_there("/registry/pods/", pod))
-        && bound.secret.as_ref().is_none_or(|secret| is_there("/registry/secrets/", secret))
-        && node.is_none_or(|node| is_at("/registry/nodes/", &node.name, node))
+    is_there(SERVICE_ACCOUNTS, &bound.serviceaccount)
+        && bound.pod.as_ref().is_none_or(|pod| is_there(PODS, pod))
+        && bound.secret.as_ref().is_none_or(|secret| is_there(SECRETS, secret))
+        && node.is_none_or(|node| is_at(NODES, &node.name, node))
 }
 
 /// The token of an `Authorization: Bearer` header.

@@ -16,7 +16,7 @@ use crate::{
     context::Ctx,
     forms::value,
     registry::Table,
-    resources::{API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS, SERVICES},
+    resources::{API_SERVICES, BuiltIn, CUSTOM_RESOURCE_DEFINITIONS, SERVICES},
     stamp::now,
     verbs::{create, delete},
     watch_cache::Scope,
@@ -27,7 +27,7 @@ const MANAGER: &str = "kube-apiserver";
 /// Marks objects that come and go with the group version.
 const MANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
 /// What changes them, and what changes the table of kinds.
-pub const FOLLOWED: &[&str] = &[API_SERVICES.prefix, SERVICES.prefix, CUSTOM_RESOURCE_DEFINITIONS.prefix];
+pub const FOLLOWED: [BuiltIn; 3] = [API_SERVICES, SERVICES, CUSTOM_RESOURCE_DEFINITIONS];
 const CUSTOM_VERSION: i32 = 100;
 
 /// Makes what is missing and removes what is too much.
@@ -36,12 +36,12 @@ pub async fn look(api: Arc<Api>) -> Result<Left, Status> {
     let wanted = wanted(&api.table());
     for (name, object) in &wanted {
         if api.cached(API_SERVICES, name).is_none() {
-            create::ensure(&api, API_SERVICES.names(), None, object.clone()).await?;
+            create::ensure(&api, API_SERVICES, object.clone()).await?;
         }
     }
     for object in api.objects(API_SERVICES).scan(&Scope::All, None) {
         if object.label(MANAGED) == Some("true") && !wanted.contains_key(object.name()) {
-            let ctx = Ctx::internal(&api, API_SERVICES.names(), None, Some(object.name()))?;
+            let ctx = Ctx::internal(&api, API_SERVICES, None, Some(object.name()))?;
             match delete::delete_object(&ctx, object.name(), &delete::DeleteOptions::default()).await {
                 Err(status) if status.code != 404 => return Err(status),
                 _ => {}

@@ -18,18 +18,18 @@ use crate::{
     context::Ctx,
     custom::{prefix_of, resource_of},
     forms::value,
-    resources::CUSTOM_RESOURCE_DEFINITIONS,
+    resources::{BuiltIn, CUSTOM_RESOURCE_DEFINITIONS},
     stamp::now,
     store::{Committed, Op, Store, StoreError},
     verbs::{
         delete::{DeleteOptions, delete_object},
-        update::{self, Expected, Updated},
+        update::{self, Expected},
     },
     watch_cache::Scope,
 };
 
 /// What is looked at.
-pub const FOLLOWED: &[&str] = &[CUSTOM_RESOURCE_DEFINITIONS.prefix];
+pub const FOLLOWED: [BuiltIn; 1] = [CUSTOM_RESOURCE_DEFINITIONS];
 /// How long to wait for a write to be seen.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -76,17 +76,16 @@ async fn write(
     change: impl Fn(&mut Value) + Send + Sync,
     seen: &Value,
 ) -> Result<bool, Status> {
-    let ctx = Ctx::internal(api, CUSTOM_RESOURCE_DEFINITIONS.names(), None, Some(name))?;
+    let ctx = Ctx::internal(api, CUSTOM_RESOURCE_DEFINITIONS, None, Some(name))?;
     let ctx = if part == Part::Status { ctx.at_status() } else { ctx };
     let expected = Expected::of(seen)?;
-    let mut warnings = Vec::new();
-    let changed = update::write(&ctx, part, expected, &mut warnings, |current| {
+    let changed = update::write(&ctx, part, expected, |current| {
         let mut new = current.clone();
         change(&mut new);
         Ok(new)
     });
     let revision = match changed.await {
-        Ok(Updated::Object(object) | Updated::Gone(object)) => object.resource_version().parse(),
+        Ok(written) => written.object.resource_version().parse(),
         Err(status) if matches!(status.reason.as_str(), "NotFound" | "Conflict") => return Ok(false),
         Err(status) => return Err(status),
     };
@@ -140,7 +139,7 @@ async fn delete_all(api: &Arc<Api>, definition: &Value) -> Result<usize, Status>
     else {
         return Ok(drop_unserved(&*api.store, &prefix_of(definition)).await?);
     };
-    let ctx = Ctx::internal(api, (group, &kind.version, plural), None, None)?;
+    let ctx = Ctx::internal_to(api, &table, kind, None, None)?;
     for object in ctx.resource.snapshot().objects.scan(&Scope::All, None) {
         // Its deletion has begun; what is left is for its finalizers' owners to do.
         if value(object)?.is_deleting() {

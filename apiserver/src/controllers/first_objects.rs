@@ -5,34 +5,22 @@
 
 use std::sync::Arc;
 
-use api::status::Status;
+use api::{object::ObjectExt as _, status::Status};
 
 use super::Left;
-use crate::{Api, bootstrap};
+use crate::{Api, bootstrap, resources::BuiltIn};
 
-/// What is looked at.
-pub const FOLLOWED: &[&str] = &[
-    "/registry/namespaces/",
-    "/registry/flowcontrol.apiserver.k8s.io/prioritylevelconfigurations/",
-    "/registry/flowcontrol.apiserver.k8s.io/flowschemas/",
-    "/registry/scheduling.k8s.io/priorityclasses/",
-    "/registry/networking.k8s.io/servicecidrs/",
-    "/registry/services/",
-];
+/// Where objects are: resources and keys.
+pub type Places = Arc<[(BuiltIn, String)]>;
 
-/// The server, and where the objects are.
-pub type Subject = (Arc<Api>, Arc<[(&'static str, String)]>);
-
-/// Everything that a look takes.
-pub fn subject(api: &Arc<Api>) -> Subject {
-    (api.clone(), bootstrap::places().into())
+/// Where the objects are that every cluster has.
+pub fn places(api: &Api) -> Places {
+    bootstrap::objects(api).into_iter().map(|(resource, object)| (resource, object.key())).collect()
 }
 
 /// Makes what is missing. At the start of the server somebody else does.
-pub async fn look((api, places): Subject) -> Result<Left, Status> {
-    let is_missing = |(prefix, key): &(&str, String)| {
-        api.cache.resource(prefix).is_none_or(|resource| resource.get(key).is_none())
-    };
+pub async fn look((api, places): (Arc<Api>, Places)) -> Result<Left, Status> {
+    let is_missing = |(resource, key): &(BuiltIn, String)| api.cached(*resource, key).is_none();
     if api.bootstrapped().is_err() || api.shutting_down() || !places.iter().any(is_missing) {
         return Ok(Left::Nothing);
     }

@@ -12,13 +12,13 @@ use serde_json::Value;
 use super::{Left, statuses::tell};
 use crate::{
     Api,
-    resources::{FLOW_SCHEMAS, PRIORITY_LEVELS},
+    resources::{BuiltIn, FLOW_SCHEMAS, PRIORITY_LEVELS},
     stamp::now,
     watch_cache::Scope,
 };
 
 /// What is looked at.
-pub const FOLLOWED: &[&str] = &[FLOW_SCHEMAS.prefix, PRIORITY_LEVELS.prefix];
+pub const FOLLOWED: [BuiltIn; 2] = [FLOW_SCHEMAS, PRIORITY_LEVELS];
 
 /// Has requests served by all there is, and sets the conditions.
 pub async fn look(api: Arc<Api>) -> Result<Left, Status> {

@@ -15,7 +15,7 @@ mod statuses;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use api::status::Status;
@@ -24,6 +24,7 @@ use machinery::{backoff::Backoff, tasks::Tasks};
 
 use crate::{
     Api,
+    resources::BuiltIn,
     watch_cache::{Resource, Scope, WatchCache, WatchFrom},
 };
 
@@ -33,8 +34,10 @@ const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::
 /// Starts all of them.
 pub fn start(api: &Arc<Api>, tasks: &Tasks) {
     tasks.spawn_loop("event-expiry", event_expiry::run(api.clone()));
-    let look = (first_objects::subject(api), first_objects::look);
-    tasks.spawn_loop("first-objects", follow(api.cache.clone(), first_objects::FOLLOWED, look));
+    let places = first_objects::places(api);
+    let followed: BTreeSet<_> = places.iter().map(|(resource, _)| *resource).collect();
+    let look = ((api.clone(), places), first_objects::look);
+    tasks.spawn_loop("first-objects", follow(api.cache.clone(), followed, look));
     let look = (api.clone(), flow_schemas::look);
     tasks.spawn_loop("flow-schemas", follow(api.cache.clone(), flow_schemas::FOLLOWED, look));
     let look = (api.clone(), custom_kinds::look);
@@ -51,21 +54,26 @@ enum Left {
     Something,
 }
 
-/// Looks now, and again whenever an object below one of the prefixes has changed, for ever. After a look that failed or left
-/// something to do comes another one, though nothing changes, after ever longer pauses.
+/// What the cache has of a resource.
+fn cached(cache: &WatchCache, BuiltIn { prefix, .. }: BuiltIn) -> anyhow::Result<Arc<Resource>> {
+    cache.resource(prefix).with_context(|| format!("{prefix} is not cached"))
+}
+
+/// Looks now, and again whenever an object of one of the resources has changed, for ever. After a look that failed or
+/// left something to do comes another one, though nothing changes, after ever longer pauses.
 ///
 /// # Errors
 /// When there is no such resource.
 async fn follow<S: Clone, Looking>(
     cache: Arc<WatchCache>,
-    prefixes: &[&str],
+    resources: impl IntoIterator<Item = BuiltIn>,
     (subject, look): (S, impl Fn(S) -> Looking),
 ) -> anyhow::Result<()>
 where
     Looking: Future<Output = Result<Left, Status>>,
 {
-    let resource = |prefix: &&str| cache.resource(prefix).with_context(|| format!("{prefix} is not cached"));
-    let resources = prefixes.iter().map(resource).collect::<anyhow::Result<Vec<_>>>()?;
+    let resources = resources.into_iter().map(|resource| cached(&cache, resource));
+    let resources = resources.collect::<anyhow::Result<Vec<_>>>()?;
     let (first, longest) = LOOK_AGAIN;
     let mut backoff = Backoff::new(first, longest);
     loop {
@@ -76,6 +84,7 @@ where
             Ok(Left::Nothing) => Duration::MAX,
             Ok(Left::Something) => backoff.pause(),
             Err(error) => {
+                let prefixes: Vec<_> = resources.iter().map(|resource| &resource.spec().prefix).collect();
                 tracing::warn!(?prefixes, %error, "cannot bring everything in order yet");
                 backoff.pause()
             }

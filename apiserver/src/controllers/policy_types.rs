@@ -21,11 +21,11 @@ use super::{Left, statuses::tell};
 use crate::{
     Api,
     registry::Table,
-    resources::{CUSTOM_RESOURCE_DEFINITIONS, VALIDATING_ADMISSION_POLICIES},
+    resources::{BuiltIn, CUSTOM_RESOURCE_DEFINITIONS, VALIDATING_ADMISSION_POLICIES},
 };
 
 /// What is looked at.
-pub const FOLLOWED: &[&str] = &[VALIDATING_ADMISSION_POLICIES.prefix, CUSTOM_RESOURCE_DEFINITIONS.prefix];
+pub const FOLLOWED: [BuiltIn; 2] = [VALIDATING_ADMISSION_POLICIES, CUSTOM_RESOURCE_DEFINITIONS];
 
 /// Sets the status of all policies.
 pub async fn look(api: Arc<Api>) -> Result<Left, Status> {

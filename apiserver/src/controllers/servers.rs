@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use api::{kind::Part, object::ObjectExt as _, status::Status, validation::not_special_ip};
 use futures::{FutureExt as _, future::select_all, try_join};
 use jiff::Timestamp;
@@ -24,6 +23,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
+use super::cached;
 use crate::{
     Api,
     context::Ctx,
@@ -167,10 +167,9 @@ fn is_of_a_server(object: &CachedObject) -> bool {
 }
 
 /// The Leases of all servers, as the cache has them.
-fn leases(api: &Arc<Api>) -> Vec<Held> {
+fn leases(api: &Api) -> Vec<Held> {
     let (objects, scope) = (api.objects(LEASES), Scope::Namespace(NAMESPACE.into()));
-    let objects = objects.scan(&scope, None);
-    objects.filter(|object| is_of_a_server(object)).filter_map(|object| held(object)).collect()
+    objects.scan(&scope, None).filter(|object| is_of_a_server(object)).filter_map(|o| held(o)).collect()
 }
 
 /// Keeps this server's Lease and the list, for ever.
@@ -214,7 +213,7 @@ fn watch(api: &Arc<Api>) -> anyhow::Result<Vec<Watcher>> {
     ];
     all.into_iter()
         .map(|(resource, scope, filter)| {
-            let resource = api.cache.resource(resource.prefix).context("is not cached")?;
+            let resource = cached(&api.cache, resource)?;
             Ok(resource.watch(WatchFrom::Now, scope, filter)?)
         })
         .collect()
@@ -275,7 +274,7 @@ pub async fn leave(api: &Arc<Api>) {
 }
 
 async fn renew(api: &Arc<Api>, own: SocketAddr, name: &str) -> Result<(), Status> {
-    let ctx = Ctx::internal(api, LEASES.names(), Some(NAMESPACE), Some(name))?;
+    let ctx = Ctx::internal(api, LEASES, Some(NAMESPACE), Some(name))?;
     let now = json!(MicroTime(Timestamp::now()));
     let spec = json!({
         "holderIdentity": own.to_string(),
@@ -289,13 +288,13 @@ async fn renew(api: &Arc<Api>, own: SocketAddr, name: &str) -> Result<(), Status
         }
         Ok(new)
     };
-    match update::write(&ctx, Part::Main, Expected::default(), &mut Vec::new(), put).await {
+    match update::write(&ctx, Part::Main, Expected::default(), put).await {
         Err(status) if status.code == 404 => {
             let lease = json!({
                 "metadata": {"name": name, "namespace": NAMESPACE, "labels": {IDENTITY.0: IDENTITY.1}},
                 "spec": spec,
             });
-            create::ensure(api, LEASES.names(), Some(NAMESPACE), lease).await?;
+            create::ensure(api, LEASES, lease).await?;
         }
         written => {
             written?;
@@ -308,7 +307,7 @@ async fn renew(api: &Arc<Api>, own: SocketAddr, name: &str) -> Result<(), Status
 
 /// Removes a Lease; at that revision alone, if one is given.
 async fn remove(api: &Arc<Api>, name: &str, revision: Option<Revision>) -> Result<(), Status> {
-    let ctx = Ctx::internal(api, LEASES.names(), Some(NAMESPACE), Some(name))?;
+    let ctx = Ctx::internal(api, LEASES, Some(NAMESPACE), Some(name))?;
     let preconditions =
         delete::Preconditions { resource_version: revision.map(|r| r.to_string()), uid: None };
     let options = delete::DeleteOptions { preconditions: Some(preconditions), ..Default::default() };
@@ -341,7 +340,7 @@ async fn publish(api: &Arc<Api>, addresses: &[SocketAddr]) -> Result<(), Status>
 
 /// Creates an object of the `default` namespace, or brings its content up to date.
 async fn put(api: &Arc<Api>, resource: BuiltIn, object: Value) -> Result<(), Status> {
-    let ctx = Ctx::internal(api, resource.names(), Some("default"), Some(SERVICE))?;
+    let ctx = Ctx::internal(api, resource, Some("default"), Some(SERVICE))?;
     let wanted = ctx.kind.rules.default(object.clone()).map_err(Status::internal)?;
     let content = || wanted.as_object().into_iter().flatten().filter(|(field, _)| *field != "metadata");
     if let Some(present) = ctx.resource.get(&ctx.cache_key(SERVICE)) {
@@ -355,10 +354,8 @@ async fn put(api: &Arc<Api>, resource: BuiltIn, object: Value) -> Result<(), Sta
         content().for_each(|(field, value)| new[field] = value.clone());
         Ok(new)
     };
-    match update::write(&ctx, Part::Main, Expected::default(), &mut Vec::new(), change).await {
-        Err(status) if status.code == 404 => {
-            create::ensure(api, resource.names(), Some("default"), object).await
-        }
+    match update::write(&ctx, Part::Main, Expected::default(), change).await {
+        Err(status) if status.code == 404 => create::ensure(api, resource, object).await,
         written => written.map(|_| ()),
     }
 }

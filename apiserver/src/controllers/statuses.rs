@@ -19,11 +19,10 @@ pub async fn tell(
         if told(&object) == object {
             continue;
         }
-        let mut ctx = Ctx::internal(api, resource.names(), None, Some(object.name()))?.at_status();
+        let mut ctx = Ctx::internal(api, resource, None, Some(object.name()))?.at_status();
         ctx.query.field_manager = manager.into();
         let expected = update::Expected { uid: Some(object.uid().to_owned()), revision: None };
-        let mut warnings = Vec::new();
-        let written = update::write(&ctx, Part::Status, expected, &mut warnings, |current| Ok(told(current)));
+        let written = update::write(&ctx, Part::Status, expected, |current| Ok(told(current)));
         match written.await {
             Ok(_) => {}
             // It was deleted, or made anew: the next look is about that one.

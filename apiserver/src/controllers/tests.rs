@@ -6,11 +6,10 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::*;
 use crate::{
+    resources::PODS,
     store::{ChangeStream, Committed, EmbeddedStore, KeyValue, Loaded, Op, Revision, Store, StoreError},
     watch_cache::ResourceSpec,
 };
-
-const PODS: &str = "/registry/pods/";
 
 /// A loop whose looks tell when they begin and end as the test says.
 struct Looks {
@@ -27,15 +26,15 @@ async fn look(looks: Arc<Looks>) -> Result<Left, Status> {
 async fn looks_again_after_changes_and_failures_and_not_without() {
     let tasks = Tasks::new();
     let store = Arc::new(EmbeddedStore::memory());
-    let spec = ResourceSpec { prefix: PODS.into(), fields: None, read: None };
+    let spec = ResourceSpec { prefix: PODS.prefix.into(), fields: None, read: None };
     let cache = WatchCache::load(store.clone(), [spec]).await.unwrap();
     tasks.spawn("watch-cache", cache.clone().run(tasks.token()));
     let (begun, mut begins) = mpsc::unbounded_channel();
     let (end, ends) = mpsc::unbounded_channel();
     let looks = Arc::new(Looks { begun, ends: Mutex::new(ends) });
-    tasks.spawn_loop("test", follow(cache.clone(), &[PODS], (looks, look)));
+    tasks.spawn_loop("test", follow(cache.clone(), [PODS], (looks, look)));
     let write = async |name: &str| {
-        store.commit(vec![Op::create(format!("{PODS}{name}"), r#"{"metadata":{}}"#)]).await.unwrap();
+        store.commit(vec![Op::create(format!("{}{name}", PODS.prefix), r#"{"metadata":{}}"#)]).await.unwrap();
         cache.fresh().await.unwrap();
     };
 
@@ -63,7 +62,7 @@ async fn looks_again_after_changes_and_failures_and_not_without() {
 #[tokio::test]
 async fn a_loop_over_nothing_ends_the_process() {
     let cache = WatchCache::load(Arc::new(EmbeddedStore::memory()), []).await.unwrap();
-    let error = follow(cache, &[PODS], ((), async |()| Ok(Left::Nothing))).await.unwrap_err();
+    let error = follow(cache, [PODS], ((), async |()| Ok(Left::Nothing))).await.unwrap_err();
     assert_eq!(error.to_string(), "/registry/pods/ is not cached");
 }
 
@@ -104,10 +103,13 @@ impl Store for Contended {
 async fn what_is_written_while_it_is_dropped_is_left() {
     let store = Contended(EmbeddedStore::memory(), Mutex::new(1));
     store
-        .commit(vec![Op::create(format!("{PODS}a"), "{}"), Op::create(format!("{PODS}b"), "{}")])
+        .commit(vec![
+            Op::create(format!("{}a", PODS.prefix), "{}"),
+            Op::create(format!("{}b", PODS.prefix), "{}"),
+        ])
         .await
         .unwrap();
-    assert_eq!(custom_kinds::drop_unserved(&store, PODS).await.unwrap(), 2);
-    assert_eq!(custom_kinds::drop_unserved(&store, PODS).await.unwrap(), 0);
-    assert_eq!(store.load(PODS, None).await.unwrap().items, []);
+    assert_eq!(custom_kinds::drop_unserved(&store, PODS.prefix).await.unwrap(), 2);
+    assert_eq!(custom_kinds::drop_unserved(&store, PODS.prefix).await.unwrap(), 0);
+    assert_eq!(store.load(PODS.prefix, None).await.unwrap().items, []);
 }

@@ -36,7 +36,7 @@ pub async fn bind(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let expected = Expected::of(&binding)?;
     let annotations = binding.metadata().and_then(|m| m.get("annotations")).and_then(Value::as_object);
     let tracking = update::Tracking::Done;
-    update::write_with(&ctx, Part::Other("binding"), expected, &mut Vec::new(), tracking, |pod| {
+    update::write_with(&ctx, Part::Other("binding"), expected, tracking, |pod| {
         if pod.is_deleting() {
             return Err(conflict(format!("pod {name} is being deleted, cannot be assigned to a host")));
         }

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::Value;
 
-use super::update::Tracking;
+use super::update::{Tracking, Written};
 use crate::{
     admission, allocate, body,
     context::Ctx,
-    response::{self, Body},
+    resources::BuiltIn,
+    response::Body,
     stamp::{generated, new_uid, now},
     store::{Committed, Op},
 };
@@ -25,28 +26,15 @@ const GENERATE_TRIES: usize = 8;
 /// Whatever is wrong with the object, as a `Status`.
 pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
-    let mut warnings = decoded.warnings;
-    let created = create_object(&ctx, decoded.object, Tracking::Update, &mut warnings).await?;
-    Ok(respond(&ctx, &created, &warnings))
-}
-
-/// The answer to whoever has created an object.
-pub fn respond(ctx: &Ctx, created: &Value, warnings: &[String]) -> Response<Body> {
-    let mut response = ctx.answer(StatusCode::CREATED, created);
-    response::warn(&mut response, warnings);
-    response
+    let created = create_object(&ctx, decoded.object, Tracking::Update).await?;
+    Ok(created.answer(&ctx, StatusCode::CREATED, decoded.warnings))
 }
 
 /// Creates one object; also used by the parts of the server that make objects themselves.
 ///
 /// # Errors
 /// As [`create`].
-pub async fn create_object(
-    ctx: &Ctx,
-    mut object: Value,
-    tracking: Tracking,
-    warnings: &mut Vec<String>,
-) -> Result<Value, Status> {
+pub async fn create_object(ctx: &Ctx, mut object: Value, tracking: Tracking) -> Result<Written, Status> {
     let kind = &ctx.kind;
     if !kind.verbs.contains(&"create") {
         // An apply can come here, too.
@@ -71,7 +59,7 @@ pub async fn create_object(
         }
         // Some kinds' rules write the name into the object, so it comes first.
         let named = if generate { object.clone() } else { std::mem::take(&mut object) };
-        match attempt(ctx, named, warnings).await {
+        match attempt(ctx, named).await {
             Err(s) if s.reason == "AlreadyExists" && generate && tries > 1 => tries -= 1,
             other => return other,
         }
@@ -87,7 +75,7 @@ pub fn refused(kind: &Kind) -> Status {
     Status { message: why.into(), ..Status::method_not_allowed() }
 }
 
-async fn attempt(ctx: &Ctx, mut object: Value, warnings: &mut Vec<String>) -> Result<Value, Status> {
+async fn attempt(ctx: &Ctx, mut object: Value) -> Result<Written, Status> {
     let kind = &ctx.kind;
     admission::create(ctx, &mut object).await?;
     apply::without_managers(&mut object, |object| kind.rules.prepare_create(object));
@@ -106,16 +94,14 @@ async fn attempt(ctx: &Ctx, mut object: Value, warnings: &mut Vec<String>) -> Re
             if ctx.resource.get(&ctx.cache_key(object.name())).is_some() {
                 return Err(Status::already_exists(&kind.plural, &kind.group, object.name()));
             }
-            warnings.extend(findings.warnings);
-            return Ok(object);
+            return Ok(Written { object, warnings: findings.warnings });
         }
         let mut ops = vec![Op::create(ctx.key(object.name()), ctx.stored(&object)?)];
         ops.extend(allocation.ops());
         match ctx.api.store.commit(ops).await? {
             Committed::Done(revision) => {
                 object.set_meta("resourceVersion", revision.to_string());
-                warnings.extend(findings.warnings);
-                return Ok(object);
+                return Ok(Written { object, warnings: findings.warnings });
             }
             Committed::Conflict { index: 0, .. } => {
                 return Err(Status::already_exists(&kind.plural, &kind.group, object.name()));
@@ -190,23 +176,18 @@ fn stamp(ctx: &Ctx, object: &mut Value) {
     }
 }
 
-/// Creates an object that the server itself needs (bootstrap), as the system's own user.
+/// Creates an object that the server itself needs, as the system's own user.
 ///
 /// # Errors
 /// As [`create`]; an object that exists already is fine.
-pub async fn ensure(
-    api: &Arc<crate::Api>,
-    resource: (&str, &str, &str),
-    namespace: Option<&str>,
-    object: Value,
-) -> Result<(), Status> {
+pub async fn ensure(api: &Arc<crate::Api>, resource: BuiltIn, object: Value) -> Result<(), Status> {
+    let namespace = Some(object.namespace()).filter(|namespace| !namespace.is_empty());
     let ctx = Ctx::internal(api, resource, namespace, None)?;
     if ctx.resource.get(&ctx.cache_key(object.name())).is_some() {
         return Ok(());
     }
-    match create_object(&ctx, object, Tracking::Update, &mut Vec::new()).await {
-        Ok(_) => Ok(()),
-        Err(s) if s.reason == "AlreadyExists" => Ok(()),
-        Err(s) => Err(s),
+    match create_object(&ctx, object, Tracking::Update).await {
+        Err(refusal) if refusal.reason != "AlreadyExists" => Err(refusal),
+        _ => Ok(()),
     }
 }

@@ -130,15 +130,12 @@ fn number(budget: &Value, field: &str) -> i64 {
 /// Has a budget count the eviction of a pod.
 async fn count(ctx: &Ctx, budget: &str, pod: &Value, dry_run: bool) -> Result<(), Status> {
     let mut of_budget =
-        Ctx::internal(&ctx.api, POD_DISRUPTION_BUDGETS.names(), Some(pod.namespace()), Some(budget))?
-            .at_status();
+        Ctx::internal(&ctx.api, POD_DISRUPTION_BUDGETS, Some(pod.namespace()), Some(budget))?.at_status();
     of_budget.query.dry_run = dry_run;
     let at = now();
-    update::write(&of_budget, Part::Status, Expected::default(), &mut Vec::new(), |current| {
-        counted(current, pod.name(), &at)
-    })
-    .await
-    .map(|_| ())
+    update::write(&of_budget, Part::Status, Expected::default(), |current| counted(current, pod.name(), &at))
+        .await
+        .map(|_| ())
 }
 
 /// The budget with one disruption less.
@@ -211,13 +208,13 @@ fn refused(why: String, retry_after: Option<u32>) -> Status {
 
 /// Says in the pod's status why it goes.
 async fn announce(ctx: &Ctx, pod: &Value) -> Result<(), Status> {
-    let of_pod = Ctx::internal(&ctx.api, PODS.names(), Some(pod.namespace()), Some(pod.name()))?.at_status();
+    let of_pod = Ctx::internal(&ctx.api, PODS, Some(pod.namespace()), Some(pod.name()))?.at_status();
     let expected = Expected { uid: Some(pod.uid().to_owned()), revision: None };
     let condition = json!({
         "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
         "message": "Eviction API: evicting", "lastProbeTime": null, "lastTransitionTime": now(),
     });
-    update::write(&of_pod, Part::Status, expected, &mut Vec::new(), |current| {
+    update::write(&of_pod, Part::Status, expected, |current| {
         let mut new = current.clone();
         conditions::set_in(&mut new, condition.clone());
         Ok(new)

@@ -14,6 +14,7 @@ use crate::{
     },
     body,
     context::Ctx,
+    resources::PODS,
     response::{self, Body},
     stamp::now,
 };
@@ -24,7 +25,7 @@ use crate::{
 /// 400 and 422 for a question that cannot be answered.
 pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     if ctx.kind.kind == "Binding" {
-        return binding::bind(ctx.of("", "v1", "pods")?, bytes).await;
+        return binding::bind(ctx.of(PODS)?, bytes).await;
     }
     let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
     let mut review = body::read_as(&ctx.kind, decoded.object)?;

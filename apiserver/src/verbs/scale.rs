@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     read,
-    update::{self, Expected, Tracking, Updated},
+    update::{self, Expected, Tracking, Written},
 };
 use crate::{
     body,
@@ -97,8 +97,7 @@ fn printed(ctx: &Ctx, scale: &Value) -> Value {
 /// # Errors
 /// As the object's own get and update; 422 for a negative number.
 pub async fn serve(ctx: Ctx, verb: Verb, paths: &ScalePaths, bytes: Bytes) -> Result<Response<Body>, Status> {
-    let mut warnings = Vec::new();
-    let changed = match verb {
+    let written = match verb {
         Verb::Get => {
             let object = read::find(&ctx).await?;
             let scale = view(paths, &ctx.value(&object)?);
@@ -115,22 +114,18 @@ pub async fn serve(ctx: Ctx, verb: Verb, paths: &ScalePaths, bytes: Bytes) -> Re
                 )));
             }
             let expected = Expected::of(&scale)?;
-            update::write(&ctx, Part::Main, expected, &mut warnings, |current| {
-                scaled(&ctx, paths, current, &scale)
-            })
-            .await?
+            update::write(&ctx, Part::Main, expected, |current| scaled(&ctx, paths, current, &scale)).await?
         }
         Verb::Patch => {
             let Some(form) = PatchType::of(&ctx.media) else {
                 return Err(Status::unsupported_media_type("415: Unsupported Media Type"));
             };
             if form == PatchType::Apply {
-                let applied = apply(&ctx, paths, &bytes, &mut warnings).await?;
-                let (Updated::Object(object) | Updated::Gone(object)) = applied;
-                return Ok(response::json(StatusCode::OK, &view(paths, &object)));
+                let written = apply(&ctx, paths, &bytes).await?;
+                return Ok(response::json(StatusCode::OK, &view(paths, &written.object)));
             }
             let types = Types::builtin();
-            update::write(&ctx, Part::Main, Expected::default(), &mut warnings, |current| {
+            update::write(&ctx, Part::Main, Expected::default(), |current| {
                 let scale = patch::apply_patch(form, types, None, &view(paths, current), &bytes)?;
                 scaled(&ctx, paths, current, &scale)
             })
@@ -138,21 +133,13 @@ pub async fn serve(ctx: Ctx, verb: Verb, paths: &ScalePaths, bytes: Bytes) -> Re
         }
         _ => return Err(Status::method_not_allowed()),
     };
-    let (Updated::Object(object) | Updated::Gone(object)) = changed;
-    Ok(response::json(StatusCode::OK, &view(paths, &object)))
+    Ok(response::json(StatusCode::OK, &view(paths, &written.object)))
 }
 
 /// Applies a scale: whoever applies it owns the number of the object that is scaled.
-async fn apply(
-    ctx: &Ctx,
-    paths: &ScalePaths,
-    bytes: &[u8],
-    warnings: &mut Vec<String>,
-) -> Result<Updated, Status> {
+async fn apply(ctx: &Ctx, paths: &ScalePaths, bytes: &[u8]) -> Result<Written, Status> {
     update::check_manager(ctx)?;
-    let config = body::configuration(("autoscaling/v1", "Scale"), bytes, ctx.query.field_validation)?;
-    warnings.extend(config.warnings);
-    let scale = config.object;
+    let scale = body::configuration(("autoscaling/v1", "Scale"), bytes, ctx.query.field_validation)?.object;
     let options = update::tracking(ctx);
     let versions = ctx.versions(&options.api_version);
     let versions = versions.ok_or_else(|| Status::internal(format!("no schema for {}", ctx.kind.kind)))?;
@@ -165,7 +152,7 @@ async fn apply(
         set(&mut config, &paths.spec_replicas, replicas.clone());
     }
     let expected = Expected::of(&scale)?;
-    update::write_with(ctx, Part::Main, expected, warnings, Tracking::Done, |current| {
+    update::write_with(ctx, Part::Main, expected, Tracking::Done, |current| {
         scaled(ctx, paths, current, &scale)?;
         let merged = api::apply::apply(versions, Some(current), &config, &options).map_err(Status::from)?;
         body::read_as(&ctx.kind, merged)

@@ -12,13 +12,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::create;
-use crate::{
-    body,
-    context::Ctx,
-    response::{self, Body},
-};
+use crate::{body, context::Ctx, response::Body};
 pub use patch::{check_manager, patch};
-pub use write::{Expected, Tracking, Updated, write, write_with};
+pub use write::{Expected, Tracking, Written, write, write_with};
 
 /// The part of the object that the request's subresource writes.
 pub fn part(ctx: &Ctx) -> Part<'_> {
@@ -47,7 +43,6 @@ pub fn tracking(ctx: &Ctx) -> apply::Options<'_> {
 /// As upstream: 400, 404, 409, 422.
 pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
-    let mut warnings = decoded.warnings;
     let mut given = body::read_as(&ctx.kind, decoded.object)?;
     if given.name().is_empty() {
         return Err(nameless(&ctx));
@@ -55,21 +50,14 @@ pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     check_address(&ctx, &mut given)?;
     let expected = Expected::of(&given)?;
     let may_create = ctx.kind.rules.creates_on_update() && part(&ctx) == Part::Main && expected.uid.is_none();
-    match write(&ctx, part(&ctx), expected, &mut warnings, |_| Ok(given.clone())).await {
+    let (code, written) = match write(&ctx, part(&ctx), expected, |_| Ok(given.clone())).await {
         Err(refusal) if may_create && refusal.reason == "NotFound" => {
             given.metadata_mut().remove("resourceVersion");
-            let created = create::create_object(&ctx, given, Tracking::Update, &mut warnings).await?;
-            Ok(create::respond(&ctx, &created, &warnings))
+            (StatusCode::CREATED, create::create_object(&ctx, given, Tracking::Update).await?)
         }
-        updated => Ok(respond(&ctx, updated?, &warnings)),
-    }
-}
-
-fn respond(ctx: &Ctx, updated: Updated, warnings: &[String]) -> Response<Body> {
-    let (Updated::Object(object) | Updated::Gone(object)) = updated;
-    let mut response = ctx.answer(StatusCode::OK, &object);
-    response::warn(&mut response, warnings);
-    response
+        written => (StatusCode::OK, written?),
+    };
+    Ok(written.answer(&ctx, code, decoded.warnings))
 }
 
 /// The refusal of an object that does not say what it is called.

@@ -10,10 +10,10 @@ use api::{
     status::{Details, Status},
 };
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
 use serde_json::Value;
 
-use super::{Expected, Tracking, check_address, nameless, part, respond, tracking, write, write_with};
+use super::{Expected, Tracking, check_address, nameless, part, tracking, write, write_with};
 use crate::{body, context::Ctx, response::Body, verbs::create};
 
 /// `PATCH` of an object or a subresource of it, in any of the four forms.
@@ -32,7 +32,6 @@ pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
             "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
         ));
     }
-    let mut warnings = Vec::new();
     if ctx.query.force.is_some() && patch_type != PatchType::Apply {
         let mut errors = Errors::default();
         errors.forbidden(&Path::new("force"), "may not be specified for non-apply patch");
@@ -48,7 +47,7 @@ pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     };
     let validation = ctx.query.field_validation;
     let mut found = Vec::new();
-    let updated = write(&ctx, part(&ctx), Expected::default(), &mut warnings, |current| {
+    let mut written = write(&ctx, part(&ctx), Expected::default(), |current| {
         let patched = apply_patch(patch_type, types, root, current, &bytes)?;
         found = body::unknown_fields(&kind, &patched, validation)?;
         body::try_read(&ctx.kind, patched).map_err(|why| {
@@ -59,13 +58,13 @@ pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         })
     })
     .await?;
-    warnings.extend(found);
-    Ok(respond(&ctx, updated, &warnings))
+    written.warnings.extend(found);
+    Ok(written.answer(&ctx, StatusCode::OK, Vec::new()))
 }
 
 async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Status> {
     check_manager(&ctx)?;
-    let body::Decoded { object: mut config, mut warnings } =
+    let body::Decoded { object: mut config, warnings } =
         body::configuration((&ctx.kind.api_version(), &ctx.kind.kind), bytes, ctx.query.field_validation)?;
     let named = !config.name().is_empty();
     if config.get("metadata").is_some_and(Value::is_object) {
@@ -81,22 +80,18 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
     let merge = |live: Option<&Value>| apply::apply(versions, live, &config, &options).map_err(Status::from);
     let expected = Expected::of(&config)?;
     let exists = expected.uid.is_some() || !config.resource_version().is_empty();
-    let outcome = write_with(&ctx, part(&ctx), expected, &mut warnings, Tracking::Done, |current| {
-        body::read_as(&ctx.kind, merge(Some(current))?)
-    })
-    .await;
-    match outcome {
+    let change = |current: &Value| body::read_as(&ctx.kind, merge(Some(current))?);
+    let (code, written) = match write_with(&ctx, part(&ctx), expected, Tracking::Done, change).await {
         Err(s) if s.reason == "NotFound" && part(&ctx) == Part::Main && !exists => {
             let fresh = merge(None)?;
             if !named {
                 return Err(nameless(&ctx));
             }
-            let created = create::create_object(&ctx, fresh, Tracking::Done, &mut warnings).await?;
-            Ok(create::respond(&ctx, &created, &warnings))
+            (StatusCode::CREATED, create::create_object(&ctx, fresh, Tracking::Done).await?)
         }
-        Err(s) => Err(s),
-        Ok(updated) => Ok(respond(&ctx, updated, &warnings)),
-    }
+        written => (StatusCode::OK, written?),
+    };
+    Ok(written.answer(&ctx, code, warnings))
 }
 
 /// Whoever applies must say who he is.

@@ -2,6 +2,7 @@
 
 use api::{kind::Part, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
+use http::{Response, StatusCode};
 use serde_json::Value;
 
 use super::next_state::next_state;
@@ -9,6 +10,7 @@ use crate::{
     allocate,
     context::Ctx,
     query,
+    response::{self, Body},
     store::{Committed, Op, Revision},
     verbs::delete,
 };
@@ -16,12 +18,23 @@ use crate::{
 /// How often a change is tried on a new state when others write in between, as upstream tries a patch.
 const TRIES: usize = 100;
 
-/// What an update came to.
-pub enum Updated {
-    /// The object as it is now.
-    Object(Value),
-    /// It was waiting for its last finalizer, and is gone now: its last state.
-    Gone(Value),
+/// What a write came to.
+#[derive(Debug)]
+pub struct Written {
+    /// The object as it is now; or its last state, if it was waiting for its last finalizer and is gone now.
+    pub object: Value,
+    /// What was allowed but unwise.
+    pub warnings: Vec<String>,
+}
+
+impl Written {
+    /// The answer to whoever asked for the write, with what there is to warn of besides.
+    pub fn answer(self, ctx: &Ctx, code: StatusCode, mut warnings: Vec<String>) -> Response<Body> {
+        warnings.extend(self.warnings);
+        let mut response = ctx.answer(code, &self.object);
+        response::warn(&mut response, &warnings);
+        response
+    }
 }
 
 /// What a write insists on.
@@ -66,10 +79,9 @@ pub async fn write(
     ctx: &Ctx,
     part: Part<'_>,
     expected: Expected,
-    warnings: &mut Vec<String>,
     change: impl FnMut(&Value) -> Result<Value, Status> + Send,
-) -> Result<Updated, Status> {
-    write_with(ctx, part, expected, warnings, Tracking::Update, change).await
+) -> Result<Written, Status> {
+    write_with(ctx, part, expected, Tracking::Update, change).await
 }
 
 /// [`write`], for callers that keep `managedFields` themselves.
@@ -80,10 +92,9 @@ pub async fn write_with(
     ctx: &Ctx,
     part: Part<'_>,
     expected: Expected,
-    warnings: &mut Vec<String>,
     tracking: Tracking,
     mut change: impl FnMut(&Value) -> Result<Value, Status> + Send,
-) -> Result<Updated, Status> {
+) -> Result<Written, Status> {
     let kind = &ctx.kind;
     let mut current = Current::cached(ctx).await?;
     for _ in 0..TRIES {
@@ -91,7 +102,7 @@ pub async fn write_with(
         let is_expected = expected.revision.is_none_or(|revision| revision == current.revision);
         let wanted = if is_expected { change(&old) } else { Err(ctx.modified(ctx.name())) };
         let step = wanted.and_then(|new| next_state(ctx, part, &expected, tracking, &mut old, new));
-        let (mut new, unwise) = match step {
+        let (mut new, warnings) = match step {
             // A refusal may come from a cache that lags: what the store holds decides.
             Err(_) if !current.verified => {
                 current = Current::stored(ctx).await?;
@@ -104,8 +115,7 @@ pub async fn write_with(
         let bytes = ctx.stored(&new)?;
         if !finished && !ctx.query.dry_run && bytes == current.bytes {
             if current.verified {
-                warnings.extend(unwise);
-                return Ok(Updated::Object(old));
+                return Ok(Written { object: old, warnings });
             }
             current = Current::stored(ctx).await?;
             continue;
@@ -120,11 +130,10 @@ pub async fn write_with(
                 continue;
             }
         };
-        warnings.extend(unwise);
         if let Some(revision) = revision {
             new.set_meta("resourceVersion", revision.to_string());
         }
-        return Ok(if finished { Updated::Gone(new) } else { Updated::Object(new) });
+        return Ok(Written { object: new, warnings });
     }
     Err(ctx.modified(ctx.name()))
 }
