@@ -18,6 +18,13 @@ pub type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 /// JSON, the media type of nearly everything.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// And of the rest.
+pub const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
+
+/// What an answer carries beside it when it comes to an end, though nobody knows yet how long it is: a watch does not.
+#[derive(Clone, Copy)]
+pub struct HasEnd;
+
 /// A body of ready-made bytes.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
@@ -170,13 +177,18 @@ fn not_acceptable() -> Status {
     Status::not_acceptable("only the following media types are accepted: application/json, application/yaml")
 }
 
+/// A value in YAML.
+pub fn yaml_text(value: &Value) -> String {
+    yaml::document(value)
+}
+
 /// An object in YAML, as `Accept: application/yaml` asks for.
 pub fn yaml(code: StatusCode, json: &[u8]) -> Response<Body> {
     let rendered = serde_json::from_slice::<Value>(json).map(|value| yaml::document(&value));
     match rendered {
         Ok(text) => {
             let mut response = json_bytes(code, text);
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
+            response.headers_mut().insert(header::CONTENT_TYPE, YAML);
             response
         }
         Err(e) => status(&Status::internal(e)),

@@ -502,3 +502,48 @@ async fn a_caller_can_be_taken_for_somebody_else() {
     assert_eq!((answer.code, answer.body["reason"].as_str()), (400, Some("BadRequest")));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_lists_are_whole_in_every_form() {
+    const COUNT: usize = 600;
+    let server = Server::start().await;
+    let names: Vec<String> = (0..COUNT).map(|i| format!("m{i:03}")).collect();
+    for name in &names {
+        let made = server.send("POST", MAPS, &json!({"metadata": {"name": name}})).await;
+        assert_eq!(made.code, 201);
+    }
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let metadata = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+    for (accept, list, kind, name) in [
+        (table, "rows", "Table", "/object/metadata/name"),
+        (metadata, "items", "PartialObjectMetadataList", "/metadata/name"),
+        ("application/json", "items", "ConfigMapList", "/metadata/name"),
+    ] {
+        for agent in ["kubectl/v1.36.0", "curl/8.5.0"] {
+            for (limit, count) in [("", COUNT), ("?limit=10", 10)] {
+                let headers = [("accept", accept), ("user-agent", agent)];
+                let whole =
+                    server.send_raw("GET", &format!("{MAPS}{limit}"), &headers, Vec::new()).await.body;
+                assert_eq!(whole["kind"], kind, "{accept}");
+                assert!(whole["metadata"]["resourceVersion"].is_string(), "{accept}");
+                let listed = whole[list]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|item| item.pointer(name).unwrap().as_str().unwrap());
+                assert_eq!(listed.collect::<Vec<_>>(), names[..count], "{accept} {agent} {limit}");
+            }
+        }
+    }
+    let yaml = server.send_raw("GET", MAPS, &[("accept", "application/yaml")], Vec::new()).await.body;
+    let lines: Vec<&str> = yaml.as_str().unwrap().lines().collect();
+    assert_eq!(lines[..3], ["apiVersion: v1", "items:", "- apiVersion: v1"]);
+    assert_eq!(lines.iter().filter(|line| line.starts_with("    name: m")).count(), COUNT);
+    assert_eq!(lines[lines.len() - 3..lines.len() - 1], ["kind: ConfigMapList", "metadata:"]);
+    let mut client = raw::http1(server.port).await;
+    let request = raw::request("GET", MAPS, &[("accept", table), ("user-agent", "curl/8.5.0")], "");
+    let text = raw::text(client.send_request(request).await.unwrap()).await;
+    assert!(text.starts_with("{\n  \"apiVersion\""), "{}", &text[..100]);
+    drop(client);
+    server.stop().await;
+}

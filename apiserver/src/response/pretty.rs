@@ -13,7 +13,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Frame;
 
-use super::{Body, JSON};
+use super::{Body, HasEnd, JSON};
 use crate::query;
 
 /// Clients behind which sits a person.
@@ -33,7 +33,7 @@ pub fn is_wanted<B>(request: &Request<B>) -> bool {
     PEOPLE.iter().any(|known| agent.starts_with(known))
 }
 
-/// An answer with its JSON indented. What is not JSON, compressed, or has no end that is known stays as it is. A large one is
+/// An answer with its JSON indented. What is not JSON, compressed, or has no end stays as it is. A large one is
 /// indented piece by piece while it is sent.
 pub async fn prettified(response: Response<Body>) -> Response<Body> {
     let headers = response.headers();
@@ -42,12 +42,13 @@ pub async fn prettified(response: Response<Body>) -> Response<Body> {
         media == JSON.as_bytes() || media.starts_with(b"application/json;")
     });
     let size = response.body().size_hint().exact();
-    let Some(size) = size.filter(|_| is_json && !headers.contains_key(header::CONTENT_ENCODING)) else {
+    let has_end = size.is_some() || response.extensions().get::<HasEnd>().is_some();
+    if !is_json || !has_end || headers.contains_key(header::CONTENT_ENCODING) {
         return response;
-    };
+    }
     let (parts, body) = response.into_parts();
     let body = Indented { body, indenter: Indenter::default() };
-    if size > AT_ONCE {
+    if size.is_none_or(|size| size > AT_ONCE) {
         return Response::from_parts(parts, body.boxed_unsync());
     }
     match body.collect().await {

@@ -2,30 +2,24 @@
 //!
 //! Objects are kept as the bytes that go on the wire, so a list joins bytes.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use api::status::{Cause, Status};
 use base64::{
     Engine as _, alphabet,
     engine::general_purpose::{GeneralPurpose, NO_PAD},
 };
-use bytes::{BufMut as _, Bytes, BytesMut};
-use http::{Response, StatusCode, header};
-use http_body::SizeHint;
+use bytes::Bytes;
+use http::{Response, header};
 use http_body_util::BodyExt as _;
-use hyper::body::Frame;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::joined::Joined;
 use crate::{
     context::Ctx,
-    forms::shown,
+    forms::{shown, shown_value},
     publish::table,
     query::{self, Query},
     response::{self, Body, Form},
@@ -289,118 +283,96 @@ pub fn respond(ctx: &Ctx, listed: &Listed) -> Result<Response<Body>, Status> {
     if ctx.accept.form == Form::Object && !ctx.accept.yaml {
         return joined(ctx, &meta, &listed.items);
     }
-    respond_with(ctx, &meta, listed.items.iter().map(|object| ctx.value(object)))
+    let (kind, items) = (ctx.kind.clone(), listed.items.clone());
+    respond_with(ctx, &meta, items.into_iter().map(move |object| shown_value(&kind, &object)))
 }
 
-/// The answer that carries a list of these objects, in the representation the caller wants.
+/// Lists of up to so many objects are made whole, and say how long they are.
+const AT_ONCE: usize = 500;
+
+/// The answer that carries a list of these objects, in the representation the caller wants. The objects of a long list are
+/// made while it is sent.
 ///
 /// # Errors
 /// Those of the objects.
 pub fn respond_with(
     ctx: &Ctx,
     meta: &Value,
-    values: impl Iterator<Item = Result<Value, Status>>,
+    values: impl ExactSizeIterator<Item = Result<Value, Status>> + Unpin + Send + 'static,
 ) -> Result<Response<Body>, Status> {
-    let api_version = ctx.accept.api_version;
-    let whole = match ctx.accept.form {
-        Form::Object => json!({
-            "kind": format!("{}List", ctx.kind.kind),
-            "apiVersion": ctx.kind.api_version(),
-            "metadata": meta,
-            "items": values.collect::<Result<Vec<_>, _>>()?,
-        }),
-        Form::Metadata => json!({
-            "kind": "PartialObjectMetadataList",
-            "apiVersion": api_version,
-            "metadata": meta,
-            "items": values.map(|v| v.map(|v| table::partial(api_version, &v))).collect::<Result<Vec<_>, _>>()?,
-        }),
+    let (api_version, is_yaml, form) = (ctx.accept.api_version, ctx.accept.yaml, ctx.accept.form);
+    let (list, empty) = match form {
+        Form::Object => ("items", head(&format!("{}List", ctx.kind.kind), &ctx.kind.api_version(), meta)),
+        Form::Metadata => ("items", head("PartialObjectMetadataList", api_version, meta)),
         Form::Table => {
-            let now = Timestamp::now();
-            let include = ctx.query.include_object.as_deref();
-            let rows = values.map(|v| v.map(|v| table::row(api_version, &ctx.kind, &v, include, now)));
-            table::table(
-                api_version,
-                &ctx.kind.rules.columns(),
-                meta.clone(),
-                rows.collect::<Result<Vec<_>, _>>()?,
-            )
+            ("rows", table::table(api_version, &ctx.kind.rules.columns(), meta.clone(), Vec::new()))
         }
     };
-    if ctx.accept.yaml {
-        return Ok(response::yaml(StatusCode::OK, whole.to_string().as_bytes()));
-    }
-    Ok(response::json(StatusCode::OK, &whole))
+    let count = values.len();
+    let (head, separator, tail) = around(&empty, list, is_yaml && count > 0, is_yaml);
+    let (kind, include, now) = (ctx.kind.clone(), ctx.query.include_object.clone(), Timestamp::now());
+    let shaped = move |value: Value| match form {
+        Form::Object => value,
+        Form::Metadata => table::partial(api_version, &value),
+        Form::Table => table::row(api_version, &kind, &value, include.as_deref(), now),
+    };
+    let text = move |value: Value| {
+        let item = shaped(value);
+        if is_yaml { response::yaml_text(&Value::Array(vec![item])) } else { item.to_string() }
+    };
+    let items = values.map(move |value| value.map(|value| Bytes::from(text(value))));
+    let body = Joined::new(head, items, separator, tail);
+    let mut answer = if count > AT_ONCE {
+        let mut answer = Response::new(body.boxed_unsync());
+        answer.extensions_mut().insert(response::HasEnd);
+        answer
+    } else {
+        Response::new(response::full(body.whole()?))
+    };
+    let media = if is_yaml { response::YAML } else { response::JSON };
+    answer.headers_mut().insert(header::CONTENT_TYPE, media);
+    Ok(answer)
 }
 
-/// The answer that joins the objects' bytes into a list while it is sent: however long the list, little
-/// more than one piece of it is copied at a time.
+/// A list with nothing in it.
+fn head(kind: &str, api_version: &str, meta: &Value) -> Value {
+    json!({"kind": kind, "apiVersion": api_version, "metadata": meta, "items": []})
+}
+
+/// What comes before, between and behind the items of a list, given the list without them.
+fn around(empty: &Value, list: &str, has_items: bool, is_yaml: bool) -> (String, &'static str, String) {
+    let (text, mark, begun) = if is_yaml {
+        let begun = if has_items { format!("\n{list}:\n") } else { format!("\n{list}: []\n") };
+        (response::yaml_text(empty), format!("\n{list}: []\n"), begun)
+    } else {
+        (empty.to_string(), format!("\"{list}\":[]"), format!("\"{list}\":["))
+    };
+    // Nothing that stands behind the list looks like it.
+    let at = text.rfind(&mark).unwrap_or(text.len());
+    let (before, behind) = (&text[..at], text.get(at + mark.len()..).unwrap_or_default());
+    let closing = if is_yaml { "" } else { "]" };
+    (format!("{before}{begun}"), if is_yaml { "" } else { "," }, format!("{closing}{behind}"))
+}
+
+/// The answer that joins the objects' bytes into a list.
 fn joined(ctx: &Ctx, meta: &Value, items: &[Arc<CachedObject>]) -> Result<Response<Body>, Status> {
+    const TAIL: &str = "]}";
     let head = format!(
         "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{meta},\"items\":[",
         ctx.kind.kind,
         ctx.kind.api_version()
     );
     let items: Vec<Bytes> = items.iter().map(|object| shown(&ctx.kind, object)).collect::<Result<_, _>>()?;
-    let size = head.len() + 2 + items.iter().map(Bytes::len).sum::<usize>() + items.len().saturating_sub(1);
-    let body = Joined { head: Some(head), items: items.into_iter(), left: size };
+    let between = items.len().saturating_sub(1);
+    let size = head.len() + items.iter().map(Bytes::len).sum::<usize>() + between + TAIL.len();
+    let body = Joined::new(head, items.into_iter().map(Ok), ",", TAIL.into()).sized(size);
     let mut answer = Response::new(body.boxed_unsync());
     answer.headers_mut().insert(header::CONTENT_TYPE, response::JSON);
     Ok(answer)
 }
 
-/// Bytes of a list that are copied together.
-const PIECE: usize = 64 * 1024;
-
-/// The body of a list.
-struct Joined {
-    head: Option<String>,
-    items: std::vec::IntoIter<Bytes>,
-    /// Bytes not sent yet.
-    left: usize,
-}
-
-impl http_body::Body for Joined {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if self.left == 0 {
-            return Poll::Ready(None);
-        }
-        let mut piece = BytesMut::with_capacity(self.left.min(PIECE + PIECE / 4));
-        let mut first = false;
-        if let Some(head) = self.head.take() {
-            piece.put_slice(head.as_bytes());
-            first = true;
-        }
-        while piece.len() < PIECE {
-            let Some(item) = self.items.next() else {
-                piece.put_slice(b"]}");
-                break;
-            };
-            if !std::mem::take(&mut first) {
-                piece.put_u8(b',');
-            }
-            piece.put_slice(&item);
-        }
-        self.left -= piece.len();
-        Poll::Ready(Some(Ok(Frame::data(piece.freeze()))))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left as u64)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use http_body::Body as _;
-    use http_body_util::BodyExt as _;
-
     use super::*;
 
     #[test]
@@ -418,18 +390,18 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_list_is_as_long_as_it_says() {
-        for (items, length) in
-            [(0, 1), (1, 1), (2, 7), (100, 5_000), (3, 200_000), (1, PIECE), (2, PIECE - 6)]
+    #[test]
+    fn items_stand_where_the_list_is() {
+        let empty = head("AList", "v1", &json!({"continue": "\"items\":[]", "resourceVersion": "7"}));
+        for (is_yaml, items) in
+            [(false, &["1", "2"][..]), (false, &[]), (true, &["- 1\n", "- 2\n"]), (true, &[])]
         {
-            let items = vec![Bytes::from("x".repeat(length)); items];
-            let text =
-                items.iter().map(|item| std::str::from_utf8(item).expect("is text")).collect::<Vec<_>>();
-            let whole = format!("{{[{}]}}", text.join(","));
-            let body = Joined { head: Some("{[".into()), items: items.into_iter(), left: whole.len() };
-            assert_eq!(body.size_hint().exact(), Some(whole.len() as u64));
-            assert_eq!(body.collect().await.expect("cannot fail").to_bytes(), whole);
+            let (before, between, behind) = around(&empty, "items", !items.is_empty(), is_yaml);
+            let text = format!("{before}{}{behind}", items.join(between));
+            let mut whole = empty.clone();
+            whole["items"] = json!(if items.is_empty() { vec![] } else { vec![1, 2] });
+            let expected = if is_yaml { response::yaml_text(&whole) } else { whole.to_string() };
+            assert_eq!(text, expected);
         }
     }
 }

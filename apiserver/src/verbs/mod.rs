@@ -5,6 +5,7 @@ pub mod component;
 pub mod create;
 pub mod delete;
 pub mod eviction;
+mod joined;
 pub mod list;
 pub mod read;
 pub mod review;
