@@ -46,6 +46,11 @@ pub fn json(code: StatusCode, value: &impl Serialize) -> Response<Body> {
     }
 }
 
+/// A value as JSON with a line for each field, for whomever.
+pub fn indented(value: &Value) -> Response<Body> {
+    json_bytes(StatusCode::OK, format!("{value:#}"))
+}
+
 /// Plain text.
 pub fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(full(text));

@@ -336,6 +336,7 @@ async fn curl_gets_lines_it_can_read() {
         ("/apis/apps/v1".to_owned(), "Mozilla/5.0", true),
         (format!("{MAPS}/a?pretty=false"), "curl/8.5.0", false),
         (format!("{MAPS}/a"), "kubectl/v1.36.0", false),
+        ("/version".to_owned(), "kubectl/v1.36.0", true),
         (format!("{MAPS}/a?pretty=true"), "kubectl/v1.36.0", true),
     ] {
         let request = raw::request("GET", &path, &[("user-agent", agent)], "");

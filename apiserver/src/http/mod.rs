@@ -199,7 +199,7 @@ async fn other<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Result<Re
         "/version" | "/version/" if request.method() != Method::GET => {
             return Err(Status::method_not_allowed());
         }
-        "/version" | "/version/" => response::json(StatusCode::OK, &publish::version()),
+        "/version" | "/version/" => response::indented(&publish::version()),
         "/metrics" => api.metrics.render(&api.priority),
         _ if path == "/openapi/v2" || path.starts_with("/openapi/v3") => {
             publish::openapi(api, path, request).await?
@@ -207,7 +207,7 @@ async fn other<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Result<Re
         "/.well-known/openid-configuration" | "/openid/v1/jwks" => {
             publish::issuer(api, path).unwrap_or_else(not_a_path)
         }
-        "/" => response::json(StatusCode::OK, &publish::root_paths(api)),
+        "/" => response::indented(&publish::root_paths(api)),
         _ => not_a_path(),
     })
 }
