@@ -1,6 +1,11 @@
 //! The command line, and the checked [`Config`] it becomes before anything binds.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    ops::RangeInclusive,
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use api::duration;
@@ -9,7 +14,6 @@ use ipnet::Ipv4Net;
 use machinery::args::CommonArgs;
 
 use crate::store::{EtcdAccess, StoreConfig};
-pub use crate::{allocate::Ranges, http::priority::InFlight};
 
 /// Skiff's API server.
 #[derive(Debug, Parser)]
@@ -109,6 +113,39 @@ pub struct KubeletTls {
     pub authority: PathBuf,
     /// Our client certificate and key.
     pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// The ranges services draw from.
+#[derive(Debug, Clone)]
+pub struct Ranges {
+    /// `--service-cluster-ip-range`
+    pub addresses: Ipv4Net,
+    /// `--service-node-port-range`
+    pub node_ports: RangeInclusive<u16>,
+}
+
+impl Ranges {
+    /// The address of the `kubernetes` service: the first of the range.
+    pub fn first_address(&self) -> Ipv4Addr {
+        self.addresses.hosts().next().unwrap_or(self.addresses.addr())
+    }
+}
+
+/// How many requests are served at once, as the flags have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InFlight {
+    /// Requests that change nothing; 0 for any number.
+    pub reading: u32,
+    /// Requests that do; 0 for any number.
+    pub mutating: u32,
+    /// Whether levels share the sum of both, or each is a limit of its own.
+    pub fair: bool,
+}
+
+impl Default for InFlight {
+    fn default() -> Self {
+        Self { reading: 400, mutating: 200, fair: true }
+    }
 }
 
 /// Everything the server needs to know, checked.

@@ -13,7 +13,6 @@ use api::{
     object::ObjectExt as _,
     status::Status,
 };
-use ipnet::Ipv4Net;
 use rand::RngExt as _;
 use ranges::Range;
 use serde_json::{Value, json};
@@ -29,22 +28,6 @@ const ADDRESSES: &str = IP_ADDRESSES.prefix;
 const NODE_PORTS: &str = "/registry/skiff/nodeports/";
 /// Random picks before the free ones are looked up.
 const RANDOM_TRIES: usize = 8;
-
-/// The ranges services draw from.
-#[derive(Debug, Clone)]
-pub struct Ranges {
-    /// `--service-cluster-ip-range`
-    pub addresses: Ipv4Net,
-    /// `--service-node-port-range`
-    pub node_ports: RangeInclusive<u16>,
-}
-
-impl Ranges {
-    /// The address of the `kubernetes` service: the first of the range.
-    pub fn first_address(&self) -> Ipv4Addr {
-        Range(self.addresses).first()
-    }
-}
 
 /// One thing a service takes.
 #[derive(Debug, Clone)]

@@ -20,11 +20,6 @@ const DEFAULT: &str = "kubernetes";
 pub struct Range(pub Ipv4Net);
 
 impl Range {
-    /// The first address.
-    pub fn first(self) -> Ipv4Addr {
-        self.at(1)
-    }
-
     /// Whether a service can have the address.
     pub fn contains(self, ip: Ipv4Addr) -> bool {
         self.0.contains(&ip) && ip != self.0.network() && ip != self.0.broadcast()

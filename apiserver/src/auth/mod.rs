@@ -8,7 +8,7 @@ pub mod impersonation;
 pub mod service_account;
 mod token_file;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use api::status::Status;
 use http::{HeaderMap, header};
@@ -64,6 +64,14 @@ impl User {
     fn anonymous() -> Self {
         Self { name: ANONYMOUS.into(), groups: vec![UNAUTHENTICATED.into()], ..Self::default() }
     }
+}
+
+/// Who is at the other end of a connection.
+pub struct Caller {
+    /// Whom its client certificate names, if it has shown one.
+    pub user: Option<User>,
+    /// Where it calls from.
+    pub address: SocketAddr,
 }
 
 /// Identifies callers.

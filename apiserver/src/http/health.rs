@@ -37,5 +37,5 @@ pub async fn serve(api: &Arc<Api>, path: &str, query: Option<&str>) -> Option<Re
         // All checks together are open to everybody, and the reason stays in the log.
         if asked.one.is_some() { reason } else { "reason withheld".to_owned() }
     });
-    Some(answer.map_or_else(super::not_a_path, |(code, text)| response::text(code, text)))
+    Some(answer.map_or_else(response::not_a_path, |(code, text)| response::text(code, text)))
 }

@@ -231,7 +231,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{http::priority::InFlight, registry::Registry, request};
+    use crate::{args::InFlight, registry::Registry, request};
 
     #[test]
     fn nobody_makes_labels_up() {

@@ -10,12 +10,12 @@ pub mod metrics;
 pub mod priority;
 mod resource;
 
-use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use api::status::Status;
 use bytes::Bytes;
 use futures::FutureExt as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 use machinery::{
     serve::{Server, Welcome},
@@ -29,7 +29,7 @@ use priority::{Admitted, RequestDigest};
 use crate::{
     Api,
     auth::{
-        self, User,
+        self, Caller,
         authorize::{Action, authorize, refusal},
         impersonation,
     },
@@ -38,14 +38,6 @@ use crate::{
     response::{self, Body},
     stamp, streams,
 };
-
-/// Who is at the other end of a connection.
-pub struct Caller {
-    /// Whom its client certificate names, if it has shown one.
-    pub user: Option<User>,
-    /// Where it calls from.
-    pub address: SocketAddr,
-}
 
 /// Accepts connections until the server stops, and answers their requests.
 ///
@@ -81,7 +73,7 @@ pub async fn handle(api: Arc<Api>, caller: Arc<Caller>, request: Request<Incomin
     let labels = metrics::Labels::of(request.method(), &target, watch);
     let answering = AssertUnwindSafe(route(api.clone(), caller, target, request)).catch_unwind();
     // What panicked has said so in the log.
-    let answered = answering.await.unwrap_or_else(|_panicked| Err(stumbled()));
+    let answered = answering.await.unwrap_or_else(|_panicked| Err(response::stumbled()));
     let mut response = answered.unwrap_or_else(|status| response::status(&status));
     api.metrics.observe(labels.known_to(&api.table()), response.status(), started.elapsed());
     if pretty {
@@ -105,11 +97,6 @@ fn audit_id(headers: &HeaderMap) -> HeaderValue {
         return given.clone();
     }
     HeaderValue::try_from(stamp::new_uid()).unwrap_or(HeaderValue::from_static(""))
-}
-
-/// What is answered when something panicked.
-pub fn stumbled() -> Status {
-    Status::internal("the server stumbled over this request; its log says where")
 }
 
 async fn route(
@@ -205,14 +192,9 @@ async fn other<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Result<Re
             publish::openapi(api, path, request).await?
         }
         "/.well-known/openid-configuration" | "/openid/v1/jwks" => {
-            publish::issuer(api, path).unwrap_or_else(not_a_path)
+            publish::issuer(api, path).unwrap_or_else(response::not_a_path)
         }
         "/" => response::indented(&publish::root_paths(api)),
-        _ => not_a_path(),
+        _ => response::not_a_path(),
     })
-}
-
-/// Upstream's answer to paths outside the API.
-pub fn not_a_path() -> Response<Body> {
-    response::text(StatusCode::NOT_FOUND, "404 page not found\n")
 }

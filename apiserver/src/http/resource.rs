@@ -7,11 +7,11 @@ use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use hyper::body::Incoming;
 
-use super::{Caller, admit, deadline, priority::RequestDigest, with_uids};
+use super::{admit, deadline, priority::RequestDigest, with_uids};
 use crate::{
     Api,
     auth::{
-        User,
+        Caller, User,
         authorize::{Action, authorize, refusal},
     },
     body,

@@ -20,9 +20,8 @@ use tokio::sync::OnceCell;
 
 use super::openapi;
 use crate::{
-    http::stumbled,
     registry::Table,
-    response::{self, Body},
+    response::{self, Body, stumbled},
 };
 
 /// Documents from this size on are kept compressed.
@@ -128,7 +127,7 @@ pub type Versions = Arc<BTreeMap<String, Arc<GroupVersion>>>;
 pub struct GroupVersion {
     kinds: Vec<Arc<Kind>>,
     hash: String,
-    document: OnceCell<Option<Arc<Document>>>,
+    document: OnceCell<Arc<Document>>,
 }
 
 impl GroupVersion {
@@ -180,15 +179,11 @@ impl Documents {
     ///
     /// # Errors
     /// As [`Self::get`].
-    pub async fn of_version(
-        &self,
-        name: &str,
-        version: &Arc<GroupVersion>,
-    ) -> Result<Option<Arc<Document>>, Status> {
-        let (name, of) = (name.to_owned(), version.clone());
+    pub async fn of_version(&self, version: &Arc<GroupVersion>) -> Result<Arc<Document>, Status> {
+        let of = version.clone();
         let make = move || {
-            let document = openapi::v3(&of.kinds, &name)?;
-            Some(Arc::new(Document::new("application/json", document.to_string().into_bytes())))
+            let document = openapi::v3(&of.kinds).to_string();
+            Arc::new(Document::new("application/json", document.into_bytes()))
         };
         version.document.get_or_try_init(|| on_a_thread(make)).await.cloned()
     }

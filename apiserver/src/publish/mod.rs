@@ -125,7 +125,7 @@ pub fn not_served(api: &Arc<Api>, group: &str, version: &str) -> Response<Body> 
     if service.is_some_and(|service| service["spec"]["service"].is_object()) {
         return response::text(StatusCode::SERVICE_UNAVAILABLE, "service unavailable\n");
     }
-    crate::http::not_a_path()
+    response::not_a_path()
 }
 
 /// What others check our service account tokens by: `/.well-known/openid-configuration` and `/openid/v1/jwks`.
@@ -158,7 +158,7 @@ fn server_address(api: &Arc<Api>) -> String {
 }
 
 fn answer<B>(document: Option<Arc<Document>>, request: &Request<B>) -> Response<Body> {
-    document.map_or_else(crate::http::not_a_path, |document| document.answer(request))
+    document.map_or_else(response::not_a_path, |document| document.answer(request))
 }
 
 const JSON: &str = "application/json";
@@ -219,7 +219,7 @@ fn not_acceptable(served: &[&str]) -> Status {
 /// One OpenAPI v3 document. Under a URL with its hash it never changes; a former hash leads to the present one.
 async fn openapi_v3<B>(api: &Arc<Api>, name: &str, request: &Request<B>) -> Result<Response<Body>, Status> {
     let versions = api.documents.versions(&api.table()).await?;
-    let Some(version) = versions.get(name) else { return Ok(crate::http::not_a_path()) };
+    let Some(version) = versions.get(name) else { return Ok(response::not_a_path()) };
     let query = Query::parse(request.uri().query());
     let asked = query.get("hash");
     if let Some(asked) = asked
@@ -231,7 +231,7 @@ async fn openapi_v3<B>(api: &Arc<Api>, name: &str, request: &Request<B>) -> Resu
         response.headers_mut().insert(header::LOCATION, url);
         return Ok(response);
     }
-    let mut response = answer(api.documents.of_version(name, version).await?, request);
+    let mut response = api.documents.of_version(version).await?.answer(request);
     if asked.is_some() {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
     }

@@ -19,10 +19,6 @@ pub fn document_name(kind: &Kind) -> String {
     }
 }
 
-fn in_document<'a>(kinds: &'a [Arc<Kind>], name: &str) -> Vec<&'a Arc<Kind>> {
-    kinds.iter().filter(|k| document_name(k) == name).collect()
-}
-
 /// `/openapi/v3`: the documents there are, with their hashes.
 pub fn index<'a>(documents: impl Iterator<Item = (&'a str, &'a str)>) -> Value {
     let paths: Map<String, Value> = documents
@@ -55,31 +51,26 @@ fn hash_with(sources: &str, kinds: &[Arc<Kind>]) -> String {
     state.finalize().iter().take(16).map(|b| format!("{b:02X}")).collect()
 }
 
-/// `/openapi/v3/<name>`; `None` when nothing is served there.
-pub fn v3(kinds: &[Arc<Kind>], name: &str) -> Option<Value> {
-    let kinds = in_document(kinds, name);
-    if kinds.is_empty() {
-        return None;
-    }
-    let schemas = schemas(&kinds, REFERENCES);
+/// The v3 document of the kinds of a group version.
+pub fn v3(kinds: &[Arc<Kind>]) -> Value {
+    let schemas = schemas(kinds, REFERENCES);
     let paths = paths(
-        &kinds,
+        kinds,
         &|schema| json!({"content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}}}),
         false,
     );
-    Some(json!({
+    json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": VERSION},
         "paths": paths,
         "components": {"schemas": schemas},
-    }))
+    })
 }
 
 /// `/openapi/v2`: everything in one document.
 pub fn v2(kinds: &[Arc<Kind>]) -> Value {
-    let kinds: Vec<_> = kinds.iter().collect();
-    let definitions = schemas(&kinds, "#/definitions/");
-    let paths = paths(&kinds, &|schema| json!({"schema": {"$ref": format!("#/definitions/{schema}")}}), true);
+    let definitions = schemas(kinds, "#/definitions/");
+    let paths = paths(kinds, &|schema| json!({"schema": {"$ref": format!("#/definitions/{schema}")}}), true);
     json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": VERSION},
@@ -118,7 +109,7 @@ fn root(kind: &Kind, generator: &mut SchemaGenerator) -> Root {
 }
 
 /// The schemas of some kinds and all they refer to, with Kubernetes' extensions.
-fn schemas(kinds: &[&Arc<Kind>], prefix: &str) -> Map<String, Value> {
+fn schemas(kinds: &[Arc<Kind>], prefix: &str) -> Map<String, Value> {
     let mut generator = generator(prefix);
     let mut all = Map::new();
     let mut roots = Vec::new();
@@ -268,7 +259,7 @@ fn parameter(name: &str, place: &str, swagger: bool) -> Value {
 }
 
 /// The paths of some kinds; `answer` describes an answer that carries the schema of a name.
-fn paths(kinds: &[&Arc<Kind>], answer: &dyn Fn(&str) -> Value, swagger: bool) -> Map<String, Value> {
+fn paths(kinds: &[Arc<Kind>], answer: &dyn Fn(&str) -> Value, swagger: bool) -> Map<String, Value> {
     let mut paths = Map::new();
     for kind in kinds {
         let base = format!("/{}/", document_name(kind));
@@ -333,6 +324,10 @@ mod tests {
         api::kinds::builtin().into_iter().map(Arc::new).collect()
     }
 
+    fn of_version(name: &str) -> Value {
+        v3(&kinds().into_iter().filter(|kind| document_name(kind) == name).collect::<Vec<_>>())
+    }
+
     /// All `$ref`s in a value.
     fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         match value {
@@ -355,10 +350,9 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere() {
-        let kinds = kinds();
-        let names: std::collections::BTreeSet<String> = kinds.iter().map(|k| document_name(k)).collect();
+        let names: std::collections::BTreeSet<String> = kinds().iter().map(|k| document_name(k)).collect();
         for name in &names {
-            let document = v3(&kinds, name).unwrap();
+            let document = of_version(name);
             let mut found = Vec::new();
             references(&document, &mut found);
             assert!(!found.is_empty());
@@ -387,14 +381,14 @@ mod tests {
         let spec = &v2["definitions"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"];
         assert_eq!(spec["$ref"], "#/definitions/io.k8s.api.core.v1.PodSpec");
         assert!(spec["description"].is_string());
-        let v3 = v3(&kinds(), "api/v1").unwrap();
+        let v3 = of_version("api/v1");
         let spec = &v3["components"]["schemas"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"];
         assert_eq!(spec["allOf"][0]["$ref"], "#/components/schemas/io.k8s.api.core.v1.PodSpec");
     }
 
     #[test]
     fn lists_say_how_they_merge() {
-        let document = v3(&kinds(), "api/v1").unwrap();
+        let document = of_version("api/v1");
         let schemas = &document["components"]["schemas"];
         let containers = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
         assert_eq!(containers["x-kubernetes-list-type"], "map");
@@ -405,6 +399,5 @@ mod tests {
         let patch = &document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"];
         let parameters = patch["parameters"].as_array().unwrap();
         assert!(parameters.iter().any(|p| p["name"] == "fieldValidation"));
-        assert!(v3(&kinds(), "apis/nope/v1").is_none());
     }
 }

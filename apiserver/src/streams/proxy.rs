@@ -20,9 +20,10 @@ use serde_json::Value;
 use super::{backend::Backend, kubelet};
 use crate::{
     Api,
+    auth::Caller,
     context::Ctx,
     forms::value,
-    http::{Caller, metrics::Running},
+    http::metrics::Running,
     resources::{ENDPOINT_SLICES, PODS},
     response::{self, Body},
     watch_cache::Scope,

@@ -21,27 +21,12 @@ use http::HeaderValue;
 use parking_lot::RwLock;
 use serde_json::Value;
 
+use crate::args::InFlight;
+
 pub use schema::RequestDigest;
 use schema::Schema;
 pub use seats::Refusal;
 use seats::{Limits, Queue, Seat, Seats};
-
-/// How many requests are served at once, as the flags have it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InFlight {
-    /// Requests that change nothing; 0 for any number.
-    pub reading: u32,
-    /// Requests that do; 0 for any number.
-    pub mutating: u32,
-    /// Whether levels share the sum of both, or each is a limit of its own.
-    pub fair: bool,
-}
-
-impl Default for InFlight {
-    fn default() -> Self {
-        Self { reading: 400, mutating: 200, fair: true }
-    }
-}
 
 /// How long a request waits for a seat: a quarter of the time that requests may take by default.
 const PATIENCE: Duration = Duration::from_secs(15);

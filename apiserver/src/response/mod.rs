@@ -72,6 +72,16 @@ pub fn status(status: &Status) -> Response<Body> {
     response
 }
 
+/// What is answered when something panicked.
+pub fn stumbled() -> Status {
+    Status::internal("the server stumbled over this request; its log says where")
+}
+
+/// Upstream's answer to paths outside the API.
+pub fn not_a_path() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
 /// Adds a `Warning` header for each text (RFC 7234, code 299).
 pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
     for text in warnings {
