@@ -24,6 +24,19 @@ pub(super) const REGEX: f64 = 0.25;
 /// The longest regular expression behind a named format.
 pub(super) const FORMAT_REGEX: u64 = 128;
 
+/// A size times a factor, rounded up.
+pub(super) fn scale(size: u64, factor: f64) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "casts from floating point saturate"
+    )]
+    {
+        (size as f64 * factor).ceil() as u64
+    }
+}
+
 /// Before the first item of a macro.
 pub(super) fn fold_start(how: How) -> u64 {
     match how {
@@ -47,19 +60,15 @@ pub(super) fn fold_end(how: How) -> u64 {
     if how == How::ExistsOne { 2 } else { 1 }
 }
 
-fn scaled(size: u64, factor: f64) -> u64 {
-    super::estimate::scale(size, factor)
-}
-
 pub(super) fn of_operator(operator: Operator, left: &Value<'_>, right: &Value<'_>) -> u64 {
     let texts = matches!(left, Value::String(_) | Value::Bytes(_));
     match operator {
         Operator::Equal | Operator::NotEqual if matches!(left, Value::Opaque(_)) => 1,
-        Operator::Equal | Operator::NotEqual => scaled(left.size().min(right.size()), TRAVERSAL),
+        Operator::Equal | Operator::NotEqual => scale(left.size().min(right.size()), TRAVERSAL),
         Operator::Less | Operator::LessEqual | Operator::Greater | Operator::GreaterEqual if texts => {
-            scaled(left.size().min(right.size()), TRAVERSAL)
+            scale(left.size().min(right.size()), TRAVERSAL)
         }
-        Operator::Add if texts => scaled(left.size() + right.size(), TRAVERSAL),
+        Operator::Add if texts => scale(left.size() + right.size(), TRAVERSAL),
         Operator::In if matches!(right, Value::List(_)) => right.size(),
         _ => 1,
     }
@@ -67,21 +76,19 @@ pub(super) fn of_operator(operator: Operator, left: &Value<'_>, right: &Value<'_
 
 pub(super) fn of_call(name: &str, args: &[Value<'_>], result: Option<&Value<'_>>) -> u64 {
     let size = |at: usize| args.get(at).map_or(1, Value::size);
-    let text = |at: usize| scaled(size(at), TRAVERSAL);
+    let text = |at: usize| scale(size(at), TRAVERSAL);
     match name {
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => args.first().map_or(0, traversal),
         "url" | "isURL" | "lowerAscii" | "upperAscii" | "substring" | "trim" => text(0),
-        "replace" | "split" => scaled(size(0), 2.0 * TRAVERSAL),
-        "join" => scaled(result.map_or(1, Value::size), 2.0 * TRAVERSAL),
-        "matches" | "find" | "findAll" => {
-            scaled(size(0) + 1, TRAVERSAL).saturating_mul(scaled(size(1), REGEX))
-        }
-        "validate" => scaled(size(1) + 1, TRAVERSAL).saturating_mul(scaled(FORMAT_REGEX, REGEX)),
+        "replace" | "split" => scale(size(0), 2.0 * TRAVERSAL),
+        "join" => scale(result.map_or(1, Value::size), 2.0 * TRAVERSAL),
+        "matches" | "find" | "findAll" => scale(size(0) + 1, TRAVERSAL).saturating_mul(scale(size(1), REGEX)),
+        "validate" => scale(size(1) + 1, TRAVERSAL).saturating_mul(scale(FORMAT_REGEX, REGEX)),
         "contains" => text(0).saturating_mul(text(1)),
         "startsWith" | "endsWith" => text(1).max(1),
         "cidr" | "isIP" | "isCIDR" | "quantity" | "isQuantity" | "semver" | "isSemver" => text(0),
         "ip" if matches!(args, [Value::String(_)]) => text(0),
-        "ip.isCanonical" => scaled(size(0), 2.0 * TRAVERSAL),
+        "ip.isCanonical" => scale(size(0), 2.0 * TRAVERSAL),
         "containsIP" | "containsCIDR" => contains(name, args),
         "sets.contains" | "sets.intersects" => size(0).saturating_mul(size(1)).max(1),
         "sets.equivalent" => size(0).saturating_mul(size(1)).saturating_mul(2).max(1),
@@ -103,11 +110,11 @@ fn contains(name: &str, args: &[Value<'_>]) -> u64 {
         _ => 4,
     };
     let parse = match args.get(1) {
-        Some(text @ Value::String(_)) => scaled(text.size(), TRAVERSAL),
+        Some(text @ Value::String(_)) => scale(text.size(), TRAVERSAL),
         _ => 0,
     };
-    let mask = if name == "containsCIDR" { scaled(bytes, TRAVERSAL) + 1 } else { 0 };
-    scaled(2 * bytes, TRAVERSAL) + mask + parse
+    let mask = if name == "containsCIDR" { scale(bytes, TRAVERSAL) + 1 } else { 0 };
+    scale(2 * bytes, TRAVERSAL) + mask + parse
 }
 
 /// Going through a value as a tree.

@@ -9,7 +9,7 @@ use super::{
     ast::{Expr, Fold, How, Kind, Literal, Operator},
     cost::{
         APPEND, FORMAT_REGEX, INSERT, LIST, MAP, MESSAGE, NAME, REGEX, TRAVERSAL, fold_check, fold_end,
-        fold_start,
+        fold_start, scale,
     },
     library,
     types::{Decl, Type},
@@ -20,19 +20,6 @@ use super::{
 pub(super) struct Range {
     pub min: u64,
     pub max: u64,
-}
-
-/// A size times a factor, rounded up.
-pub(super) fn scale(size: u64, factor: f64) -> u64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "casts from floating point saturate"
-    )]
-    {
-        (size as f64 * factor).ceil() as u64
-    }
 }
 
 impl Range {

@@ -7,29 +7,8 @@ use super::{
     ast::{Expr, Fold, How, Kind, Literal, Operator},
     check::TYPE_NAMES,
     cost, functions,
-    value::{List, Map, Value},
+    value::{Evaluated, Failure, List, Map, Value},
 };
-
-/// Why an expression has no value.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Failure {
-    /// It costs more than it may.
-    Cost,
-    /// In `cel-go`'s words.
-    Error(String),
-}
-
-impl Failure {
-    pub fn error(text: impl Into<String>) -> Self {
-        Self::Error(text.into())
-    }
-
-    pub fn no_overload() -> Self {
-        Self::error("no such overload")
-    }
-}
-
-pub(super) type Evaluated<'a> = Result<Value<'a>, Failure>;
 
 /// One evaluation.
 pub(super) struct Run<'a> {

@@ -27,7 +27,7 @@ pub use types::{Decl, ListKind, MAX_REQUEST, RESERVED, Shape, escape};
 
 use ast::{Expr, Kind};
 use types::Type;
-use value::Value;
+use value::{Failure, Value};
 
 /// What an expression must come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,8 +164,8 @@ impl Program {
             Ok(Value::Bool(b)) => Ok(Answer::Bool(b)),
             Ok(Value::String(text)) => Ok(Answer::String(text.into_owned())),
             Ok(other) => Ok(Answer::Other(functions::shown(&other))),
-            Err(eval::Failure::Cost) => Err(EvalError::TooExpensive),
-            Err(eval::Failure::Error(why)) => Err(EvalError::Failed(why)),
+            Err(Failure::Cost) => Err(EvalError::TooExpensive),
+            Err(Failure::Error(why)) => Err(EvalError::Failed(why)),
         };
         (result, run.cost)
     }

@@ -35,6 +35,27 @@ pub(super) enum Value<'a> {
     Opaque(Rc<Opaque>),
 }
 
+/// Why an expression has no value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Failure {
+    /// It costs more than it may.
+    Cost,
+    /// In `cel-go`'s words.
+    Error(String),
+}
+
+impl Failure {
+    pub fn error(text: impl Into<String>) -> Self {
+        Self::Error(text.into())
+    }
+
+    pub fn no_overload() -> Self {
+        Self::error("no such overload")
+    }
+}
+
+pub(super) type Evaluated<'a> = Result<Value<'a>, Failure>;
+
 /// Values of the libraries' own types.
 #[derive(Debug, PartialEq)]
 pub(super) enum Opaque {

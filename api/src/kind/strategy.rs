@@ -58,9 +58,11 @@ pub trait Strategy: Send + Sync + 'static {
     /// See [`Rules::validate`].
     fn validate(&self, _object: &Self::Object, _errors: &mut Errors) {}
 
-    /// See [`Rules::validate_update`]; calls `validate` unless overridden.
-    fn validate_update(&self, new: &Self::Object, _old: &Self::Object, _part: Part<'_>, errors: &mut Errors) {
-        self.validate(new, errors);
+    /// See [`Rules::validate_update`]: as a new object, but for the status, of which everything is taken.
+    fn validate_update(&self, new: &Self::Object, _old: &Self::Object, part: Part<'_>, errors: &mut Errors) {
+        if part != Part::Status {
+            self.validate(new, errors);
+        }
     }
 
     /// What is allowed but unwise about a new object (`old` is `None`) or a changed one.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     duration,
     field::{Errors, Path},
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Strategy, cell},
     kinds::{
         cells::{self, joined, list, text_or},
         defaults::{set, set_text},
@@ -83,12 +83,6 @@ impl Strategy for CronJobs {
         if name.len() > LONGEST_NAME {
             let words = format!("must be no more than {LONGEST_NAME} characters");
             errors.invalid(&Path::new("metadata.name"), name, words);
-        }
-    }
-
-    fn validate_update(&self, new: &CronJob, _old: &CronJob, part: Part<'_>, errors: &mut Errors) {
-        if part != Part::Status {
-            self.validate(new, errors);
         }
     }
 

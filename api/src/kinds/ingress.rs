@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Strategy, cell},
     kinds::{
         cells::{list, text_or},
         defaults::absent_when_zero,
@@ -77,12 +77,6 @@ impl Strategy for Ingresses {
                     http_path(path, &at.index(i), errors);
                 }
             }
-        }
-    }
-
-    fn validate_update(&self, new: &Ingress, _old: &Ingress, part: Part<'_>, errors: &mut Errors) {
-        if part != Part::Status {
-            self.validate(new, errors);
         }
     }
 

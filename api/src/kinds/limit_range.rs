@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     field::{Errors, Path},
     kind::{Column, Strategy, cell},
-    kinds::{defaults::canonical_list, pod::validation::resources::resource_name},
+    kinds::{defaults::canonical_list, resource_names::resource_name},
     object::ObjectExt,
     quantity::Quantity,
 };

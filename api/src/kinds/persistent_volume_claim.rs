@@ -15,9 +15,8 @@ use crate::{
     kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::{list, text_or},
-        defaults::set_text,
+        defaults::{absent_when_zero, canonical_list, set_text},
         difference::{line_diff, shown},
-        pod,
     },
     object::ObjectExt,
     quantity::Quantity,
@@ -29,8 +28,18 @@ pub struct PersistentVolumeClaims;
 
 /// The defaults of a claim, on its own and in a StatefulSet.
 pub fn fill(claim: &mut PersistentVolumeClaim) {
-    pod::defaults::claim_spec(claim.spec.get_or_insert_default());
+    fill_spec(claim.spec.get_or_insert_default());
     set_text(&mut claim.status.get_or_insert_default().phase, "Pending");
+}
+
+/// The defaults of a claim's spec, on its own and inside an ephemeral volume.
+pub fn fill_spec(spec: &mut PersistentVolumeClaimSpec) {
+    set_text(&mut spec.volume_mode, "Filesystem");
+    absent_when_zero(&mut spec.volume_name);
+    let resources = spec.resources.get_or_insert_default();
+    canonical_list(&mut resources.limits);
+    canonical_list(&mut resources.requests);
+    absent_when_zero(&mut spec.access_modes);
 }
 
 /// `RWO,ROX` for a list of access modes.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Strategy, cell},
     kinds::cells::int,
     object::ObjectExt,
     validation::{at_most_100_percent, label_selector, number_or_percent},
@@ -76,18 +76,6 @@ impl Strategy for PodDisruptionBudgets {
         if let Some(policy) = spec.unhealthy_pod_eviction_policy.as_deref().filter(|p| !POLICIES.contains(p))
         {
             errors.not_supported(&at.child("unhealthyPodEvictionPolicy"), policy, POLICIES);
-        }
-    }
-
-    fn validate_update(
-        &self,
-        new: &PodDisruptionBudget,
-        _old: &PodDisruptionBudget,
-        part: Part<'_>,
-        errors: &mut Errors,
-    ) {
-        if part != Part::Status {
-            self.validate(new, errors);
         }
     }
 

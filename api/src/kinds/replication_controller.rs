@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Draft, Part, Strategy},
+    kind::{Column, Draft, Strategy},
     kinds::{
         cells::{self, int},
         defaults::{absent_when_zero, set},
@@ -59,18 +59,6 @@ impl Strategy for ReplicationControllers {
         };
         let template = spec.template.as_ref();
         workload::template(template, &selector, "ReplicationController", &at.child("template"), errors);
-    }
-
-    fn validate_update(
-        &self,
-        new: &ReplicationController,
-        _old: &ReplicationController,
-        part: Part<'_>,
-        errors: &mut Errors,
-    ) {
-        if part != Part::Status {
-            self.validate(new, errors);
-        }
     }
 
     fn columns(&self) -> Vec<Column> {

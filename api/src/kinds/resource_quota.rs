@@ -11,47 +11,12 @@ use crate::{
     kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         defaults::{absent_when_zero, canonical_list},
-        pod::validation::resources::{is_extended, is_huge_page},
+        resource_names::{COUNTS, is_extended, is_known},
     },
     object::ObjectExt,
     quantity::Quantity,
     validation::{NOT_NEGATIVE, each, qualified_name},
 };
-
-/// Resources that quotas know by name and that are amounts.
-const AMOUNTS: &[&str] = &[
-    "cpu",
-    "memory",
-    "ephemeral-storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.storage",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-];
-
-/// Resources that quotas know by name and that come in whole numbers.
-const COUNTS: &[&str] = &[
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-    "services.nodeports",
-    "services.loadbalancers",
-];
-
-/// Whether quotas know a resource by this name.
-pub fn is_known(resource: &str) -> bool {
-    AMOUNTS.contains(&resource)
-        || COUNTS.contains(&resource)
-        || is_huge_page(resource)
-        || resource.starts_with("requests.hugepages-")
-}
 
 const SCOPES: &[&str] = &[
     "BestEffort",

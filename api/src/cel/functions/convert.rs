@@ -4,10 +4,7 @@ use std::borrow::Cow;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::{
-    eval::{Evaluated, Failure},
-    value::{Opaque, Value, timestamp},
-};
+use super::super::value::{Evaluated, Failure, Opaque, Value, timestamp};
 use crate::duration;
 
 pub(super) fn call<'a>(name: &str, args: &[Value<'a>]) -> Option<Evaluated<'a>> {

@@ -3,10 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{Timestamp, civil::Date};
 
-use super::super::{
-    eval::Evaluated,
-    value::{List, Value},
-};
+use super::super::value::{Evaluated, List, Value};
 use super::url::Url;
 use crate::{kind::NameRule, validation};
 

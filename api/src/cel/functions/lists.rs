@@ -4,8 +4,7 @@ use std::cmp::Ordering;
 
 use super::super::{
     ast::Operator,
-    eval::{Evaluated, Failure},
-    value::{List, Value},
+    value::{Evaluated, Failure, List, Value},
 };
 use super::{arithmetic, compare};
 

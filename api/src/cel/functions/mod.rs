@@ -16,8 +16,7 @@ use std::cmp::Ordering;
 
 use super::{
     ast::Operator,
-    eval::{Evaluated, Failure},
-    value::{Opaque, Value, compare_numbers},
+    value::{Evaluated, Failure, Opaque, Value, compare_numbers},
 };
 
 pub(super) use convert::shown;

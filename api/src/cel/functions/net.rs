@@ -5,9 +5,8 @@ use std::{cmp::Ordering, net::IpAddr, rc::Rc};
 use ipnet::IpNet;
 
 use super::super::{
-    eval::{Evaluated, Failure},
     library::FORMATS,
-    value::{Opaque, Value},
+    value::{Evaluated, Failure, Opaque, Value},
 };
 use super::{semver, url::Url};
 use crate::quantity::Quantity;

@@ -2,10 +2,7 @@
 
 use std::{cmp::Ordering, rc::Rc};
 
-use super::super::{
-    eval::Evaluated,
-    value::{Opaque, Value},
-};
+use super::super::value::{Evaluated, Opaque, Value};
 
 #[derive(Debug, PartialEq)]
 pub(in super::super) struct Version {

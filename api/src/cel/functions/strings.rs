@@ -1,9 +1,6 @@
 //! Texts: CEL's own functions, the strings extension (version 2), and Kubernetes' regular expressions.
 
-use super::super::{
-    eval::{Evaluated, Failure},
-    value::{List, Value},
-};
+use super::super::value::{Evaluated, Failure, List, Value};
 use super::convert::{go_double, shown};
 use crate::pattern;
 

@@ -7,8 +7,7 @@ use jiff::{
 
 use super::super::{
     ast::Operator,
-    eval::{Evaluated, Failure},
-    value::Value,
+    value::{Evaluated, Failure, Value},
 };
 
 pub(super) fn call<'a>(name: &str, args: &[Value<'a>]) -> Option<Evaluated<'a>> {

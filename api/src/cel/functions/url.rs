@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{
-    eval::Evaluated,
-    value::{List, Map, Value},
-};
+use super::super::value::{Evaluated, List, Map, Value};
 
 #[derive(Debug, PartialEq)]
 pub(in super::super) struct Url {

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     cel::{self, Decl},
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Strategy, cell},
     kinds::{cells::list, defaults::set},
     object::ObjectExt,
     validation::{dns_1035_label, dns_subdomain, each, label_selector, path_segment, qualified_name},
@@ -90,18 +90,6 @@ impl Strategy for ValidatingAdmissionPolicies {
             if annotations[..i].iter().any(|a| a.key == annotation.key) {
                 errors.duplicate(&at.child("key"), &annotation.key);
             }
-        }
-    }
-
-    fn validate_update(
-        &self,
-        new: &ValidatingAdmissionPolicy,
-        _old: &ValidatingAdmissionPolicy,
-        part: Part<'_>,
-        errors: &mut Errors,
-    ) {
-        if part != Part::Status {
-            self.validate(new, errors);
         }
     }
 

@@ -4,12 +4,15 @@
 
 use k8s_openapi::api::core::v1::{
     Container, DownwardAPIVolumeFile, EnvVar, EphemeralContainer, HTTPGetAction, Lifecycle,
-    ObjectFieldSelector, PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec, Probe, ResourceFieldSelector,
-    ResourceRequirements, Volume, VolumeProjection,
+    ObjectFieldSelector, PodSpec, PodTemplateSpec, Probe, ResourceFieldSelector, ResourceRequirements,
+    Volume, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
-use crate::kinds::defaults::{absent_when_zero, canonical, canonical_list, set, set_number, set_text};
+use crate::kinds::{
+    defaults::{absent_when_zero, canonical, canonical_list, set, set_number, set_text},
+    persistent_volume_claim,
+};
 
 /// The defaults of a pod template: those of its pods but for what only a pod itself gets.
 pub fn pod_template(template: &mut PodTemplateSpec) {
@@ -258,16 +261,6 @@ fn projection(source: &mut VolumeProjection) {
     }
 }
 
-/// The defaults of a claim's spec, on its own and inside an ephemeral volume.
-pub fn claim_spec(spec: &mut PersistentVolumeClaimSpec) {
-    set_text(&mut spec.volume_mode, "Filesystem");
-    absent_when_zero(&mut spec.volume_name);
-    let resources = spec.resources.get_or_insert_default();
-    canonical_list(&mut resources.limits);
-    canonical_list(&mut resources.requests);
-    absent_when_zero(&mut spec.access_modes);
-}
-
 fn pod_volume(v: &mut Volume) {
     let named = v.name.clone();
     if *v == (Volume { name: named, ..Volume::default() }) {
@@ -324,7 +317,7 @@ fn pod_volume(v: &mut Volume) {
     }
     if let Some(template) = v.ephemeral.as_mut().and_then(|e| e.volume_claim_template.as_mut()) {
         set(&mut template.metadata, k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta::default());
-        claim_spec(&mut template.spec);
+        persistent_volume_claim::fill_spec(&mut template.spec);
     }
 }
 

@@ -4,9 +4,9 @@ use k8s_openapi::api::core::v1::{
     EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector,
 };
 
-use super::resources::is_huge_page;
 use crate::{
     field::{Errors, Path},
+    kinds::resource_names::is_huge_page,
     quantity::Quantity,
     validation::{config_key, dns_subdomain, each, qualified_name, variable_name},
 };

@@ -6,45 +6,10 @@ use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::r
 
 use crate::{
     field::{Errors, Path},
-    kinds::resource_quota,
+    kinds::resource_names::{is_extended, is_huge_page, is_native, may_overcommit, resource_name},
     quantity::Quantity,
-    validation::{NOT_NEGATIVE, each, qualified_name},
+    validation::NOT_NEGATIVE,
 };
-
-/// Whether the name is one of huge pages.
-pub fn is_huge_page(name: &str) -> bool {
-    name.starts_with("hugepages-")
-}
-
-/// Whether the name is Kubernetes' own: without a domain, or with one of `kubernetes.io`.
-fn is_native(name: &str) -> bool {
-    !name.contains('/') || name.contains("kubernetes.io/")
-}
-
-/// Whether the name is that of a resource somebody else brought.
-pub fn is_extended(name: &str) -> bool {
-    !is_native(name)
-        && !name.starts_with("requests.")
-        && qualified_name(&format!("requests.{name}")).is_empty()
-}
-
-/// Whether more may be promised than there is.
-fn may_overcommit(name: &str) -> bool {
-    is_native(name) && !is_huge_page(name)
-}
-
-/// The name of a resource, anywhere.
-pub fn resource_name(name: &str, at: &Path, errors: &mut Errors) {
-    let wrong = qualified_name(name);
-    if wrong.is_empty() {
-        let known = name == "storage" || resource_quota::is_known(name);
-        if !name.contains('/') && !known {
-            errors.invalid(at, name, "must be a standard resource type or fully qualified");
-        }
-    } else {
-        each(errors, at, name, wrong);
-    }
-}
 
 fn container_resource_name(name: &str, at: &Path, errors: &mut Errors) {
     resource_name(name, at, errors);
