@@ -21,7 +21,6 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod validation;
-pub mod version;
 
 /// The Kubernetes version Skiff speaks, as `/version` and the kubelet report it.
 pub const VERSION: &str = "v1.36.2+skiff";

@@ -1,4 +1,4 @@
-//! Views of an object that is a JSON value: its metadata, whatever its kind.
+//! Views of an object that is a JSON value: its metadata and its type, whatever its kind.
 
 use serde_json::{Map, Value, json};
 
@@ -105,4 +105,16 @@ impl ObjectExt for Value {
     fn at(&self, path: &[&str]) -> Option<&Value> {
         path.iter().try_fold(self, |v, p| v.get(p))
     }
+}
+
+/// `v1` or `apps/v1`.
+pub fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
+/// The kind that an object says it is of, as Go prints it: `apps/v1, Kind=Deployment`, `/v1, Kind=Pod`.
+pub fn named(object: &Value) -> String {
+    let (version, kind) = (object.str_at(&["apiVersion"]), object.str_at(&["kind"]));
+    let slash = if version.contains('/') { "" } else { "/" };
+    format!("{slash}{version}, Kind={kind}")
 }

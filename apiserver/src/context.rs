@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use api::{kind::Kind, object::ObjectExt as _, status::Status, version::Versions};
+use api::{
+    kind::{Kind, version::Versions},
+    object::ObjectExt as _,
+    status::Status,
+};
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;

@@ -1,10 +1,12 @@
 //! The forms of an object: the bytes that the store keeps, those that lie in the cache, and a version that is shown.
 
 use api::{
-    kind::Kind,
+    kind::{
+        Kind,
+        version::{Conversion, StoredAs},
+    },
     object::ObjectExt as _,
     status::Status,
-    version::{Conversion, StoredAs},
 };
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};

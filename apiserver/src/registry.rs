@@ -4,10 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use api::{
-    kind::{Kind, Rules},
-    version::Conversion,
-};
+use api::kind::{Kind, Rules, version::Conversion};
 use parking_lot::RwLock;
 use serde_json::Value;
 

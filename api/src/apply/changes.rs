@@ -12,8 +12,8 @@ use super::{
     unmanaged::drop_reset,
 };
 use crate::{
+    kind::version::Versions,
     schema::{TypeRef, Types},
-    version::Versions,
 };
 
 /// The fields that a write changes and those that it removes.

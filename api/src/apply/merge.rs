@@ -13,8 +13,8 @@ use super::{
     words::{quoted, shown, type_of},
 };
 use crate::{
+    kind::version::Versions,
     schema::{ListKind, Node, Scalar, TypeRef, Types, push_index},
-    version::Versions,
 };
 
 /// `live` with everything that `config` says.

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::{object::ObjectExt as _, version::Versions};
+use crate::{kind::version::Versions, object::ObjectExt as _};
 use changes::Changes;
 use managers::{Manager, Managers, Operation, set_managed};
 pub use managers::{keep_times, without_managers};

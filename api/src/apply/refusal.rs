@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::{
-    object::ObjectExt as _,
+    object::{ObjectExt as _, named},
     status::{Cause, Details, Status},
 };
 
@@ -64,7 +64,7 @@ impl From<Refusal> for Status {
 impl Refusal {
     /// A configuration that does not fit the type of its objects, with everything that is wrong.
     pub(super) fn of_config(config: &Value, errors: &[String]) -> Self {
-        let kind = crate::version::named(config);
+        let kind = named(config);
         let what = match errors {
             [one] => one.clone(),
             many => format!("errors:\n{}", many.iter().map(|e| format!("  {e}\n")).collect::<String>()),

@@ -7,7 +7,7 @@ use super::{
     changes::Changes,
     managers::{Managers, Operation, set_managed},
 };
-use crate::{object::ObjectExt as _, version::Versions};
+use crate::{kind::version::Versions, object::ObjectExt as _};
 
 /// Records in `new` who manages what after an ordinary create (`old` is `None`) or update.
 pub fn track_update(

@@ -20,12 +20,12 @@ use crate::{
     field::{ErrorType, Errors, Path},
     kind::{
         ALL_VERBS, Column, DecodeError, Findings, Kind, NameRule, Part, Rules, ScalePaths, Subresource, Text,
+        version::{Conversion, StoredAs},
     },
     kinds::METADATA,
-    object::ObjectExt as _,
+    object::{ObjectExt as _, api_version},
     schema::Types,
     validation::finalizer_warnings,
-    version::{Conversion, StoredAs, api_version},
 };
 
 /// Nothing is created any more while a definition goes.

@@ -8,6 +8,7 @@ pub mod cell;
 mod column;
 mod rules;
 mod strategy;
+pub mod version;
 
 use std::{
     borrow::Cow,
@@ -15,12 +16,13 @@ use std::{
 };
 
 use crate::{
+    object::api_version,
     schema::{TypeRef, Types},
-    version::{self, StoredAs},
 };
 pub use column::Column;
 pub use rules::{DecodeError, Findings, NameRule, Part, Rules};
 pub use strategy::{Draft, Strategy, Typed};
+use version::StoredAs;
 
 /// Text that is static for built-in kinds and owned for custom ones.
 pub type Text = Cow<'static, str>;
@@ -96,7 +98,7 @@ pub struct ScalePaths {
 impl Kind {
     /// `v1` or `apps/v1`.
     pub fn api_version(&self) -> String {
-        version::api_version(&self.group, &self.version)
+        api_version(&self.group, &self.version)
     }
 
     /// Whether a definition made this row, whose schema may change while there are objects.

@@ -6,14 +6,13 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy, cell, version::Convert},
     kinds::{
         cells::int,
         defaults::{absent_when_zero, set},
     },
     object::ObjectExt,
     validation::{each, immutable, qualified_name},
-    version::Convert,
 };
 
 /// The most characters of a reporting instance, an action and a reason.

@@ -58,7 +58,26 @@ mod volume_attachment;
 mod volume_attributes_class;
 mod workload;
 
+use std::sync::LazyLock;
+
+use schemars::SchemaGenerator;
+
+use crate::schema::Types;
 pub use table::builtin;
+
+impl Types {
+    /// The types of all built-in kinds.
+    pub fn builtin() -> &'static Self {
+        static BUILTIN: LazyLock<Types> = LazyLock::new(|| {
+            let kinds = builtin();
+            Types::of(kinds.iter().map(|kind| {
+                let schema = |generator: &mut SchemaGenerator| kind.rules.schema(generator);
+                ([&*kind.group, &*kind.version, &*kind.kind], schema)
+            }))
+        });
+        &BUILTIN
+    }
+}
 
 /// What clients may write of the metadata.
 pub(crate) const METADATA: &[&str] = &["labels", "annotations", "finalizers", "ownerReferences"];

@@ -3,8 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::{
-    kind::{ALL_VERBS, Kind, ScalePaths, Strategy, Subresource, Typed},
-    version::{Conversion, Convert, Converted, StoredAs, api_version},
+    kind::{
+        ALL_VERBS, Kind, ScalePaths, Strategy, Subresource, Typed,
+        version::{Conversion, Convert, Converted, StoredAs},
+    },
+    object::api_version,
 };
 
 pub(super) const STATUS_VERBS: &[&str] = &["get", "patch", "update"];

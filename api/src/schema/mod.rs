@@ -9,14 +9,12 @@ mod conform;
 mod declare;
 mod facts;
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::collections::BTreeMap;
 
-use schemars::{SchemaGenerator, generate::SchemaSettings};
+use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::Value;
 
 pub use facts::{Fact, facts};
-
-use crate::{kind::Kind, kinds};
 
 /// A type in a [`Types`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,30 +136,22 @@ pub struct Key {
 }
 
 impl Types {
-    /// The types of all built-in kinds.
-    pub fn builtin() -> &'static Types {
-        static BUILTIN: LazyLock<Types> = LazyLock::new(|| Types::of(kinds::builtin().iter()));
-        &BUILTIN
-    }
-
-    /// The types of the given kinds, by the schemas that their rules give.
-    pub fn of<'a>(kinds: impl Iterator<Item = &'a Kind>) -> Self {
+    /// The types of kinds, by their groups, versions, names and schemas.
+    pub(crate) fn of<'a, S>(kinds: impl Iterator<Item = ([&'a str; 3], S)>) -> Self
+    where
+        S: FnOnce(&mut SchemaGenerator) -> Schema,
+    {
         let mut generator = schema_generator();
-        let roots: Vec<(&Kind, Value)> =
-            kinds.map(|k| (k, k.rules.schema(&mut generator).to_value())).collect();
+        let schemas: Vec<_> =
+            kinds.map(|(names, schema)| (names.map(Into::into), schema(&mut generator).to_value())).collect();
         let definitions = generator.take_definitions(false);
         let mut builder = build::Builder::builtin(&definitions);
-        let mut refs: Vec<_> = roots
+        let mut roots: Vec<_> = schemas
             .iter()
-            .map(|(k, schema)| {
-                (
-                    [k.group.as_ref().into(), k.version.as_ref().into(), k.kind.as_ref().into()],
-                    builder.add(schema),
-                )
-            })
+            .map(|(names, schema)| (<[Box<str>; 3]>::clone(names), builder.add(schema)))
             .collect();
-        refs.sort_by(|a, b| a.0.cmp(&b.0));
-        Self { nodes: builder.finish(), roots: refs }
+        roots.sort_by(|a, b| a.0.cmp(&b.0));
+        Self { nodes: builder.finish(), roots }
     }
 
     /// The types of one custom kind, by the structural schema of its version. The object's own

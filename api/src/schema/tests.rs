@@ -166,7 +166,7 @@ fn custom_kinds_bring_their_own_types() {
 fn every_kind_has_a_type_and_every_fact_a_field() {
     let types = Types::builtin();
     let mut generator = schema_generator();
-    for kind in kinds::builtin() {
+    for kind in crate::kinds::builtin() {
         let root = types.root(&kind.group, &kind.version, &kind.kind);
         let Some(Node::Object(object)) = root.map(|r| types.node(r)) else {
             panic!("{} has no type", kind.kind)

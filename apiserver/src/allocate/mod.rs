@@ -2,7 +2,8 @@
 //!
 //! An address is taken in the same transaction that writes the service, as a key of its own that must not
 //! exist: none is ever handed out twice, and a crash leaves nothing to repair. Cluster addresses are
-//! `IPAddress` objects (KEP-1880), drawn from all ServiceCIDRs that are ready; node ports are keys below `/registry/skiff/nodeports/`.
+//! `IPAddress` objects (KEP-1880), drawn from all ServiceCIDRs that are ready; node ports are keys below
+//! `/registry/skiff/nodeports/`.
 
 mod ranges;
 

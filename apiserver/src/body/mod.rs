@@ -179,7 +179,7 @@ pub fn configuration(
     }
     let (version, named) = (object.str_at(&["apiVersion"]), object.str_at(&["kind"]));
     if version != api_version || named != kind {
-        return Err(Status::bad_request(format!("invalid object type: {}", api::version::named(&object))));
+        return Err(Status::bad_request(format!("invalid object type: {}", api::object::named(&object))));
     }
     if validation == FieldValidation::Strict && !problems.is_empty() {
         return Err(Status::bad_request(format!("error strict decoding YAML: {}", problems.join(", "))));

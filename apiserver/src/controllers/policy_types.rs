@@ -10,9 +10,8 @@ use api::{
     cel::Decl,
     kind::Kind,
     kinds::admission_registration::{matched_resources, type_warnings},
-    object::ObjectExt as _,
+    object::{ObjectExt as _, named},
     status::Status,
-    version::named,
 };
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! HTTPS: connections in, requests routed, answers out.
 //!
-//! A request goes: authentication → impersonation → path → kind → authorization ([`authorize`]) → a seat of its priority
-//! level ([`priority`]) → verb. Whoever is let in may do everything. Streams that are only passed on take no
+//! A request goes: authentication → impersonation → path → authorization ([`authorize`]) → kind → a seat of its
+//! priority level ([`priority`]) → verb. Whoever is let in may do everything. Streams that are only passed on take no
 //! seat, and a watch has one only until its stream begins.
 
 mod deadline;

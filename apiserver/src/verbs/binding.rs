@@ -6,7 +6,7 @@ use http::Response;
 use serde_json::{Value, json};
 
 use super::{
-    created,
+    Tracking, created,
     update::{self, Expected},
 };
 use crate::{body, context::Ctx, response::Body, stamp::now};
@@ -35,7 +35,7 @@ pub async fn bind(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let conflict = |why: String| Status::conflict("pods/binding", "", &name, why);
     let expected = Expected::of(&binding)?;
     let annotations = binding.metadata().and_then(|m| m.get("annotations")).and_then(Value::as_object);
-    let tracking = update::Tracking::Done;
+    let tracking = Tracking::Done;
     update::write_with(&ctx, Part::Other("binding"), expected, tracking, |pod| {
         if pod.is_deleting() {
             return Err(conflict(format!("pod {name} is being deleted, cannot be assigned to a host")));

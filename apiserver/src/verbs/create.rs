@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::Value;
 
-use super::update::{Tracking, Written};
+use super::{Tracking, Written, apply_options};
 use crate::{
     admission, allocate, body,
     context::Ctx,
@@ -113,7 +113,7 @@ async fn attempt(ctx: &Ctx, mut object: Value) -> Result<Written, Status> {
 }
 
 fn track(ctx: &Ctx, object: Value) -> Value {
-    let options = super::update::tracking(ctx);
+    let options = apply_options(ctx);
     let Some(versions) = ctx.versions(&options.api_version) else { return object };
     apply::track_update(versions, None, object, &options)
 }

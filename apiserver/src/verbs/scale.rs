@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
-    read,
-    update::{self, Expected, Tracking, Written},
+    Tracking, Written, apply_options, read,
+    update::{self, Expected},
 };
 use crate::{
     body,
@@ -140,7 +140,7 @@ pub async fn serve(ctx: Ctx, verb: Verb, paths: &ScalePaths, bytes: Bytes) -> Re
 async fn apply(ctx: &Ctx, paths: &ScalePaths, bytes: &[u8]) -> Result<Written, Status> {
     update::check_manager(ctx)?;
     let scale = body::configuration(("autoscaling/v1", "Scale"), bytes, ctx.query.field_validation)?.object;
-    let options = update::tracking(ctx);
+    let options = apply_options(ctx);
     let versions = ctx.versions(&options.api_version);
     let versions = versions.ok_or_else(|| Status::internal(format!("no schema for {}", ctx.kind.kind)))?;
     let mut config = json!({

@@ -101,7 +101,7 @@ async fn bind(ctx: &Ctx, request: &Value, bound: &mut Bound) -> Result<(), Statu
     let Some(reference) = request.at(&["spec", "boundObjectRef"]).filter(|r| !r.is_null()) else {
         return Ok(());
     };
-    let named = api::version::named(reference);
+    let named = api::object::named(reference);
     let (name, uid) = (reference.str_at(&["name"]), reference.str_at(&["uid"]));
     let in_namespace = format!("{}/{name}", bound.namespace);
     let (resource, key) = match named.as_str() {

@@ -5,12 +5,11 @@ use std::sync::LazyLock;
 use api::{
     apply::{self, Options},
     cel::{Program, Wanted},
-    kind::{Kind, Part},
+    kind::{Kind, Part, version::Versions},
     patch::{PatchType, apply_patch},
     quantity::Quantity,
     schema::Types,
     selector::{FieldSelector, LabelSelector},
-    version::Versions,
 };
 use apiserver::{
     body,

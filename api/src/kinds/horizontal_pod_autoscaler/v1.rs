@@ -6,7 +6,10 @@
 use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
 use serde_json::{Map, Value, json};
 
-use crate::{kind::Strategy, object::ObjectExt, version::Convert};
+use crate::{
+    kind::{Strategy, version::Convert},
+    object::ObjectExt,
+};
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";

@@ -1,20 +1,19 @@
-//! Update and patch: two ways to say what an object is to become, and one read-modify-write loop for every kind and every
-//! part of an object ([`write()`]).
+//! Update and patch: two ways to say what an object is to become, and one read-modify-write loop for every kind and
+//! every part of an object ([`write()`]).
 
 mod next_state;
 mod patch;
 mod write;
 
-use api::{apply, kind::Part, object::ObjectExt as _, status::Status};
+use api::{kind::Part, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use jiff::Timestamp;
 use serde_json::Value;
 
-use super::create;
+use super::{Tracking, create};
 use crate::{body, context::Ctx, response::Body};
 pub use patch::{check_manager, patch};
-pub use write::{Expected, Tracking, Written, write, write_with};
+pub use write::{Expected, write, write_with};
 
 /// The part of the object that the request's subresource writes.
 pub fn part(ctx: &Ctx) -> Part<'_> {
@@ -22,18 +21,6 @@ pub fn part(ctx: &Ctx) -> Part<'_> {
         None => Part::Main,
         Some("status") => Part::Status,
         Some(other) => Part::Other(other),
-    }
-}
-
-/// Whose changes `managedFields` records, and for which part.
-pub fn tracking(ctx: &Ctx) -> apply::Options<'_> {
-    apply::Options {
-        manager: ctx.field_manager(),
-        force: ctx.query.force.unwrap_or(false),
-        subresource: ctx.path.subresource.as_deref().unwrap_or(""),
-        status_leaves: ctx.kind.status_leaves,
-        api_version: ctx.kind.api_version(),
-        now: Timestamp::now(),
     }
 }
 

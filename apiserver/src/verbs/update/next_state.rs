@@ -8,8 +8,12 @@ use api::{
 };
 use serde_json::{Map, Value};
 
-use super::{Expected, Tracking, check_address, nameless, tracking};
-use crate::{admission, context::Ctx};
+use super::{Expected, check_address, nameless};
+use crate::{
+    admission,
+    context::Ctx,
+    verbs::{Tracking, apply_options},
+};
 
 /// Makes the state that is to be stored from what the caller wants: it is admitted, what he may not touch is carried
 /// over, the generation counts, and validation has its say. Answers warnings, too. `old` is as it
@@ -38,7 +42,7 @@ pub(super) fn next_state(
     }
     check_address(ctx, &mut new)?;
     // The writer manages what he changed, not what the server makes of it from here on.
-    let options = self::tracking(ctx);
+    let options = apply_options(ctx);
     if tracking == Tracking::Update
         && let Some(versions) = ctx.versions(&options.api_version)
     {

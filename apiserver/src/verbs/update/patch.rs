@@ -13,8 +13,13 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::Value;
 
-use super::{Expected, Tracking, check_address, nameless, part, tracking, write, write_with};
-use crate::{body, context::Ctx, response::Body, verbs::create};
+use super::{Expected, check_address, nameless, part, write, write_with};
+use crate::{
+    body,
+    context::Ctx,
+    response::Body,
+    verbs::{Tracking, apply_options, create},
+};
 
 /// `PATCH` of an object or a subresource of it, in any of the four forms.
 ///
@@ -73,7 +78,7 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
     if config.metadata().is_some_and(|m| m.contains_key("managedFields")) {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
-    let options = tracking(&ctx);
+    let options = apply_options(&ctx);
     let Some(versions) = ctx.versions(&options.api_version) else {
         return Err(Status::internal(format!("no schema for {}", ctx.kind.kind)));
     };

@@ -1,8 +1,8 @@
-//! The loop that every change of an object goes through: read, make the new state, commit if nobody else wrote in between.
+//! The loop that every change of an object goes through: read, make the new state, commit if nobody else wrote in
+//! between.
 
 use api::{kind::Part, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
-use http::{Response, StatusCode};
 use serde_json::Value;
 
 use super::next_state::next_state;
@@ -10,32 +10,12 @@ use crate::{
     allocate,
     context::Ctx,
     query,
-    response::{self, Body},
     store::{Committed, Op, Revision},
-    verbs::delete,
+    verbs::{Tracking, Written, delete},
 };
 
 /// How often a change is tried on a new state when others write in between, as upstream tries a patch.
 const TRIES: usize = 100;
-
-/// What a write came to.
-#[derive(Debug)]
-pub struct Written {
-    /// The object as it is now; or its last state, if it was waiting for its last finalizer and is gone now.
-    pub object: Value,
-    /// What was allowed but unwise.
-    pub warnings: Vec<String>,
-}
-
-impl Written {
-    /// The answer to whoever asked for the write, with what there is to warn of besides.
-    pub fn answer(self, ctx: &Ctx, code: StatusCode, mut warnings: Vec<String>) -> Response<Body> {
-        warnings.extend(self.warnings);
-        let mut response = ctx.answer(code, &self.object);
-        response::warn(&mut response, &warnings);
-        response
-    }
-}
 
 /// What a write insists on.
 #[derive(Debug, Clone, Default)]
@@ -59,15 +39,6 @@ impl Expected {
         };
         Ok(Self { uid, revision })
     }
-}
-
-/// Whether `managedFields` are still to be kept up.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Tracking {
-    /// The change is an ordinary update.
-    Update,
-    /// The change came with its own.
-    Done,
 }
 
 /// Changes an object: reads it, lets `change` make the new state from the present one, checks the result
@@ -138,8 +109,8 @@ pub async fn write_with(
     Err(ctx.modified(ctx.name()))
 }
 
-/// Stores a new state, given also as bytes, or the object's end, together with the addresses that it takes and gives back.
-/// Answers the revision, none for a dry run; or the present state, when somebody else wrote in between.
+/// Stores a new state, given also as bytes, or the object's end, together with the addresses that it takes and gives
+/// back. Answers the revision, none for a dry run; or the present state, when somebody else wrote in between.
 async fn commit(
     ctx: &Ctx,
     current: &Current,

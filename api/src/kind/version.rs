@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
+use super::{Column, DecodeError, Findings, Kind, NameRule, Part, Rules, Text};
 use crate::{
-    kind::{Column, DecodeError, Findings, Kind, NameRule, Part, Rules, Text},
-    object::ObjectExt as _,
+    object::{ObjectExt as _, api_version},
     schema::{TypeRef, Types},
 };
 
@@ -104,18 +104,6 @@ impl Kind {
         let root = self.root.get_or_init(|| types.root(&self.group, &self.version, &self.kind));
         root.map(|root| (types, root))
     }
-}
-
-/// `v1` or `apps/v1`.
-pub fn api_version(group: &str, version: &str) -> String {
-    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
-}
-
-/// The kind that an object says it is of, as Go prints it: `apps/v1, Kind=Deployment`, `/v1, Kind=Pod`.
-pub fn named(object: &Value) -> String {
-    let (version, kind) = (object.str_at(&["apiVersion"]), object.str_at(&["kind"]));
-    let slash = if version.contains('/') { "" } else { "/" };
-    format!("{slash}{version}, Kind={kind}")
 }
 
 fn rename(object: &mut Value, api_version: &str) {
