@@ -1,0 +1,9 @@
+//! What single kinds do beyond being stored.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod access;
+mod cluster;
+#[path = "../harness/mod.rs"]
+mod harness;
+mod pods;
