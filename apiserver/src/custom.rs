@@ -33,14 +33,14 @@ use crate::{
 /// What the custom kinds of the table were made from.
 pub struct Definitions {
     resource: Option<Arc<Resource>>,
-    /// The change of the definitions that the table shows.
+    /// The revision of the last change of a definition that the table shows.
     shown: AtomicU64,
     made: Mutex<HashMap<String, Made>>,
 }
 
 /// The rows of a definition.
 struct Made {
-    /// What they depend on; rows are made again when it changes.
+    /// What of the definition they depend on: they are made again when that changes.
     source: Value,
     rows: Vec<Arc<Kind>>,
 }

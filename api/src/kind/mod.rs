@@ -49,7 +49,8 @@ pub struct Kind {
     pub verbs: &'static [&'static str],
     /// The subresources, as discovery lists them.
     pub subresources: Vec<Subresource>,
-    /// Whether objects are answered as they come (reviews) or made when asked for, and never kept.
+    /// Whether objects are never kept: they are answered when they come (reviews), or made when somebody asks for them
+    /// (component statuses).
     pub transient: bool,
     /// Whether a deletion answers with the object's last state instead of a `Status`.
     pub returns_deleted: bool,
@@ -65,7 +66,7 @@ pub struct Kind {
     pub rules: Arc<dyn Rules>,
     /// What every request to the kind is told when it is deprecated.
     pub deprecation: Option<Text>,
-    /// Which of the types is the objects', once somebody asked.
+    /// The objects' type in that tree, once somebody asked for it.
     pub root: OnceLock<Option<TypeRef>>,
 }
 

@@ -104,8 +104,9 @@ pub trait Rules: Send + Sync {
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value>;
 
     /// The values of the fields that field selectors may name, besides `metadata.name` and
-    /// `metadata.namespace`. Always the same names in the same order. The object is cut: without its metadata, and
-    /// without what lies more than three objects deep, or as deep as the longest of the names says; lists do not count.
+    /// `metadata.namespace`: always the same names in the same order. The cache reads no more of an object for this than
+    /// what lies at most three objects deep (or as deep as the longest of the names says; lists do not count), and nothing
+    /// of its metadata.
     fn selectable_fields(&self, object: &Value) -> Vec<(Text, String)>;
 
     /// The grace period in seconds of a deletion: `None` when the kind is deleted at once.

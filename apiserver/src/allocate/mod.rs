@@ -56,18 +56,13 @@ pub struct Allocation {
 }
 
 impl Allocation {
-    /// Nothing.
-    pub fn none() -> Self {
-        Self::default()
-    }
-
     /// What writing `object` in the place of `old` takes and gives back. Chosen addresses are filled in.
     ///
     /// # Errors
     /// 422 for an address outside its range.
     pub async fn new(ctx: &Ctx, object: &mut Value, old: Option<&Value>) -> Result<Self, Status> {
         if !SERVICES.is(&ctx.kind) {
-            return Ok(Self::none());
+            return Ok(Self::default());
         }
         let mut this = Self {
             owner: Some((object.namespace().to_owned(), object.name().to_owned())),

@@ -233,7 +233,7 @@ pub async fn delete_object(ctx: &Ctx, name: &str, options: &DeleteOptions) -> Re
             vec![Op::update(key.clone(), found.revision, ctx.stored(&new)?)]
         };
         if finished {
-            let mut allocation = allocate::Allocation::none();
+            let mut allocation = allocate::Allocation::default();
             allocation.release(ctx, &old).await?;
             ops.extend(allocation.ops());
         }
