@@ -26,6 +26,7 @@ use crate::{
 };
 
 /// One request to a resource, parsed and identified.
+#[derive(Clone)]
 pub struct Ctx {
     /// The server.
     pub api: Arc<Api>,
@@ -126,19 +127,11 @@ impl Ctx {
     }
 
     /// The same request for an object in another namespace: the parts of a collection.
+    #[must_use]
     pub fn in_namespace(&self, namespace: Option<String>) -> Self {
-        Self {
-            api: self.api.clone(),
-            user: self.user.clone(),
-            kind: self.kind.clone(),
-            versions: self.versions.clone(),
-            resource: self.resource.clone(),
-            path: ResourcePath { namespace, ..self.path.clone() },
-            query: self.query.clone(),
-            accept: self.accept,
-            media: self.media.clone(),
-            user_agent: self.user_agent.clone(),
-        }
+        let mut other = self.clone();
+        other.path.namespace = namespace;
+        other
     }
 
     /// The same request, to another resource.
