@@ -191,6 +191,19 @@ impl Query {
         Ok(())
     }
 
+    /// Refuses what cannot be put into a table's rows.
+    ///
+    /// # Errors
+    /// 400.
+    pub fn check_table(&self) -> Result<(), Status> {
+        match self.include_object.as_deref() {
+            None | Some("" | "None" | "Metadata" | "Object") => Ok(()),
+            Some(other) => Err(Status::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty"
+            ))),
+        }
+    }
+
     /// Checks the combination of list and watch options, with upstream's messages.
     ///
     /// # Errors

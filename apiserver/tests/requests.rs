@@ -545,6 +545,13 @@ async fn long_lists_are_whole_in_every_form() {
     let request = raw::request("GET", MAPS, &[("accept", table), ("user-agent", "curl/8.5.0")], "");
     let text = raw::text(client.send_request(request).await.unwrap()).await;
     assert!(text.starts_with("{\n  \"apiVersion\""), "{}", &text[..100]);
+    let refused =
+        server.send_raw("GET", &format!("{MAPS}?includeObject=All"), &[("accept", table)], Vec::new()).await;
+    let why = "Unable to convert to Table as requested: includeObject: Invalid value: \"All\": must be 'Metadata', 'Object', 'None', or empty";
+    assert_eq!((refused.code, refused.body["message"].as_str().unwrap()), (400, why));
+    let watch = format!("{MAPS}?watch=true");
+    let refused = server.send_raw("GET", &watch, &[("accept", "application/yaml")], Vec::new()).await;
+    assert_eq!((refused.code, refused.body["reason"].as_str()), (406, Some("NotAcceptable")));
     drop(client);
     server.stop().await;
 }

@@ -20,7 +20,7 @@ use crate::{
     query::{self, Query},
     registry::Table,
     request::{ResourcePath, Verb},
-    response::{self, Accept, Body},
+    response::{self, Accept, Body, Form, Offer},
     streams, verbs,
     watch_cache::Scope,
 };
@@ -98,11 +98,14 @@ async fn known(
     let text =
         |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
     let resource = api.cache.resource(&kind.storage_prefix()).ok_or_else(Status::no_such_resource)?;
-    // What is answered and never read again is not shown in tables.
-    let has_table = kind.verbs != ["create"];
+    let offer = Offer { table: kind.verbs != ["create"], yaml: verb != Verb::Watch };
+    let accept = if streaming { Accept::default() } else { response::negotiate(headers, offer)? };
+    if accept.form == Form::Table {
+        query.check_table()?;
+    }
     let ctx = Ctx {
         user,
-        accept: if streaming { Accept::default() } else { response::negotiate(headers, has_table)? },
+        accept,
         media: body::media_type(headers).to_owned(),
         user_agent: text(header::USER_AGENT),
         versions: table.versions(&kind),

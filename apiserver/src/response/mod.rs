@@ -135,12 +135,20 @@ impl Default for Accept {
     }
 }
 
-/// Picks the media type of an `Accept` header that the client likes best of those we can serve, for a kind with or
-/// without tables.
+/// Which forms an answer may have besides JSON objects.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer {
+    /// What is answered and never read again is not shown in tables.
+    pub table: bool,
+    /// A watch is told in JSON.
+    pub yaml: bool,
+}
+
+/// Picks the media type of an `Accept` header that the client likes best of those we can serve.
 ///
 /// # Errors
 /// 406 when there is none.
-pub fn negotiate(headers: &http::HeaderMap, has_table: bool) -> Result<Accept, Status> {
+pub fn negotiate(headers: &http::HeaderMap, offer: Offer) -> Result<Accept, Status> {
     let Some(accept) = headers.get(header::ACCEPT) else { return Ok(Accept::default()) };
     if accept == JSON {
         return Ok(Accept::default());
@@ -148,13 +156,16 @@ pub fn negotiate(headers: &http::HeaderMap, has_table: bool) -> Result<Accept, S
     let accept = accept.to_str().unwrap_or("");
     if !accept.contains("q=") && !accept.contains('*') {
         // All are liked alike.
-        return accept.split(',').find_map(|media| servable(media, has_table)).ok_or_else(not_acceptable);
+        return accept
+            .split(',')
+            .find_map(|media| servable(media, offer))
+            .ok_or_else(|| not_acceptable(offer));
     }
     let mut medias: Vec<&str> = accept.split(',').collect();
     // Of those liked alike, what is said exactly comes first.
     let stars = |media: &str| media.matches('*').count();
     medias.sort_by(|a, b| likes(b).total_cmp(&likes(a)).then(stars(a).cmp(&stars(b))));
-    medias.into_iter().find_map(|media| servable(media, has_table)).ok_or_else(not_acceptable)
+    medias.into_iter().find_map(|media| servable(media, offer)).ok_or_else(|| not_acceptable(offer))
 }
 
 /// How much the client likes a media type.
@@ -164,11 +175,11 @@ fn likes(media: &str) -> f32 {
 }
 
 /// What a media type means, if we can serve it.
-fn servable(media: &str, has_table: bool) -> Option<Accept> {
+fn servable(media: &str, offer: Offer) -> Option<Accept> {
     let mut parts = media.split(';').map(str::trim);
     let yaml = match parts.next().unwrap_or("") {
         "application/json" | "application/*" | "*/*" | "" => false,
-        "application/yaml" => true,
+        "application/yaml" if offer.yaml => true,
         _ => return None,
     };
     let (mut form, mut version) = (Form::Object, "v1");
@@ -185,11 +196,13 @@ fn servable(media: &str, has_table: bool) -> Option<Accept> {
         }
     }
     let api_version = if version == "v1" { META_V1 } else { "meta.k8s.io/v1beta1" };
-    (has_table || form != Form::Table).then_some(Accept { form, api_version, yaml })
+    (offer.table || form != Form::Table).then_some(Accept { form, api_version, yaml })
 }
 
-fn not_acceptable() -> Status {
-    Status::not_acceptable("only the following media types are accepted: application/json, application/yaml")
+fn not_acceptable(offer: Offer) -> Status {
+    let medias =
+        if offer.yaml { "application/json, application/yaml" } else { "application/json;stream=watch" };
+    Status::not_acceptable(format!("only the following media types are accepted: {medias}"))
 }
 
 /// A value in YAML.
@@ -214,12 +227,29 @@ pub fn yaml(code: StatusCode, json: &[u8]) -> Response<Body> {
 mod tests {
     use super::*;
 
+    const ALL: Offer = Offer { table: true, yaml: true };
+
+    #[test]
+    fn a_watch_is_told_in_json() {
+        let ask = |accept: &str| {
+            let mut headers = http::HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            negotiate(&headers, Offer { yaml: false, ..ALL })
+        };
+        assert_eq!(ask("application/yaml, application/json;stream=watch").unwrap(), Accept::default());
+        let refused = ask("application/yaml").unwrap_err();
+        assert_eq!(
+            (refused.code, refused.message.as_str()),
+            (406, "only the following media types are accepted: application/json;stream=watch")
+        );
+    }
+
     #[test]
     fn what_the_client_likes_best_is_served() {
         let ask = |accept: &str| {
             let mut headers = http::HeaderMap::new();
             headers.insert(header::ACCEPT, accept.parse().unwrap());
-            negotiate(&headers, true).unwrap()
+            negotiate(&headers, ALL).unwrap()
         };
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
         assert_eq!(ask(&format!("*/*;q=0.5, {table}")).form, Form::Table);
@@ -236,7 +266,7 @@ mod tests {
         let ask = |accept: &str| {
             let mut headers = http::HeaderMap::new();
             headers.insert(header::ACCEPT, accept.parse().unwrap());
-            negotiate(&headers, true)
+            negotiate(&headers, ALL)
         };
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
         assert_eq!(ask(kubectl).unwrap().form, Form::Table);
@@ -248,8 +278,8 @@ mod tests {
         assert_eq!(ask("image/png").unwrap_err().code, 406);
         let mut table = http::HeaderMap::new();
         table.insert(header::ACCEPT, "application/json;as=Table;v=v1;g=meta.k8s.io".parse().unwrap());
-        assert_eq!(negotiate(&table, false).unwrap_err().code, 406);
+        assert_eq!(negotiate(&table, Offer { table: false, ..ALL }).unwrap_err().code, 406);
         table.insert(header::ACCEPT, kubectl.parse().unwrap());
-        assert_eq!(negotiate(&table, false).unwrap(), Accept::default());
+        assert_eq!(negotiate(&table, Offer { table: false, ..ALL }).unwrap(), Accept::default());
     }
 }
