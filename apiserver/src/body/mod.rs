@@ -2,6 +2,11 @@
 
 mod yaml;
 
+use std::{
+    pin::{Pin, pin},
+    time::Duration,
+};
+
 use api::{
     field::{Errors, Path},
     json::ParseError,
@@ -19,6 +24,10 @@ use crate::query::FieldValidation;
 /// The largest body that is read: 3 MiB, as upstream.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
 
+/// How much more of a body that is too large is taken before it is refused, and for how long: who still writes when an
+/// HTTP/2 stream is closed may not get to read why.
+const OVERFLOW: (usize, Duration) = (4 * MAX_BODY, Duration::from_secs(2));
+
 /// Reads a whole body.
 ///
 /// # Errors
@@ -28,12 +37,26 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    match Limited::new(body, MAX_BODY).collect().await {
+    let mut body = pin!(body);
+    match Limited::new(body.as_mut(), MAX_BODY).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(e) if e.downcast_ref::<LengthLimitError>().is_some() => {
+            let (most, time) = OVERFLOW;
+            // Whether it comes to its end does not matter.
+            let _in_time = tokio::time::timeout(time, discard(body, most)).await;
             Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}")))
         }
         Err(e) => Err(Status::bad_request(format!("cannot read the request body: {e}"))),
+    }
+}
+
+/// Takes up to so many bytes of a body.
+async fn discard<B: http_body::Body<Data = Bytes>>(mut body: Pin<&mut B>, most: usize) {
+    let mut left = most;
+    while left > 0
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
     }
 }
 
@@ -306,4 +329,34 @@ fn judge(kind: &Kind, validation: FieldValidation, problems: Vec<String>) -> Res
         )));
     }
     Ok(problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use futures::StreamExt as _;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_sends_too_much_may_finish_before_he_is_told() {
+        const CHUNK: usize = 64 * 1024;
+        for (chunks, code, taken) in [(10, None, 10), (60, Some(413), 60), (400, Some(413), 241)] {
+            let count = AtomicUsize::new(0);
+            let stream = futures::stream::iter(0..chunks).map(|_| {
+                count.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; CHUNK])))
+            });
+            let answer = read(StreamBody::new(stream)).await;
+            assert_eq!(answer.as_ref().err().map(|status| status.code), code);
+            assert!(answer.is_err() || answer.is_ok_and(|body| body.len() == chunks * CHUNK));
+            assert_eq!(count.into_inner(), taken, "{chunks}");
+        }
+    }
 }
