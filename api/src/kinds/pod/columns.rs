@@ -49,11 +49,6 @@ fn end_without_reason(terminated: &Value) -> String {
 }
 
 fn summarize(pod: &Value) -> Summary {
-    let init_specs = list(pod, &["spec", "initContainers"]);
-    let is_sidecar = |name: &str| {
-        init_specs.iter().any(|c| c.str_at(&["name"]) == name && c.str_at(&["restartPolicy"]) == "Always")
-    };
-    let sidecars = init_specs.iter().filter(|c| is_sidecar(c.str_at(&["name"]))).count();
     let phase = pod.str_at(&["status", "phase"]);
     let mut s = Summary {
         reason: match pod.str_at(&["status", "reason"]) {
@@ -61,76 +56,18 @@ fn summarize(pod: &Value) -> Summary {
             reason => reason.to_owned(),
         },
         ready: 0,
-        total: list(pod, &["spec", "containers"]).len() + sidecars,
+        total: list(pod, &["spec", "containers"]).len(),
         restarts: 0,
         last_restart: None,
     };
     if conditions::find(pod, "PodScheduled").is_some_and(|c| c.str_at(&["reason"]) == "SchedulingGated") {
         s.reason = "SchedulingGated".into();
     }
-
-    let (mut sidecar_restarts, mut sidecar_last) = (0, None);
-    let mut initializing = false;
-    for (i, status) in list(pod, &["status", "initContainerStatuses"]).iter().enumerate() {
-        let count = int(status, &["restartCount"]);
-        s.restarts += count;
-        s.last_restart = s.last_restart.max(last_end(status));
-        let sidecar = is_sidecar(status.str_at(&["name"]));
-        if sidecar {
-            sidecar_restarts += count;
-            sidecar_last = sidecar_last.max(last_end(status));
-        }
-        let waiting = status.str_at(&["state", "waiting", "reason"]);
-        let terminated = status.at(&["state", "terminated"]).filter(|t| t.is_object());
-        match terminated {
-            Some(t) if int(t, &["exitCode"]) == 0 => continue,
-            _ if sidecar && status.at(&["started"]) == Some(&Value::Bool(true)) => {
-                s.ready += usize::from(status.at(&["ready"]) == Some(&Value::Bool(true)));
-                continue;
-            }
-            Some(t) => {
-                s.reason = match t.str_at(&["reason"]) {
-                    "" => format!("Init:{}", end_without_reason(t)),
-                    reason => format!("Init:{reason}"),
-                };
-            }
-            None if !waiting.is_empty() && waiting != "PodInitializing" => {
-                s.reason = format!("Init:{waiting}");
-            }
-            None => s.reason = format!("Init:{i}/{}", init_specs.len()),
-        }
-        initializing = true;
-        break;
+    let (initialized, of_sidecars) = s.add_init_containers(pod);
+    if initialized || conditions::holds(pod, "Initialized") {
+        (s.restarts, s.last_restart) = of_sidecars;
+        s.add_containers(pod);
     }
-
-    if !initializing || conditions::holds(pod, "Initialized") {
-        s.restarts = sidecar_restarts;
-        s.last_restart = sidecar_last;
-        let mut running = false;
-        for status in list(pod, &["status", "containerStatuses"]).iter().rev() {
-            s.restarts += int(status, &["restartCount"]);
-            s.last_restart = s.last_restart.max(last_end(status));
-            let waiting = status.str_at(&["state", "waiting", "reason"]);
-            let terminated = status.at(&["state", "terminated"]).filter(|t| t.is_object());
-            if !waiting.is_empty() {
-                s.reason = waiting.to_owned();
-            } else if let Some(t) = terminated {
-                s.reason = match t.str_at(&["reason"]) {
-                    "" => end_without_reason(t),
-                    reason => reason.to_owned(),
-                };
-            } else if status.at(&["ready"]) == Some(&Value::Bool(true))
-                && status.at(&["state", "running"]).is_some_and(Value::is_object)
-            {
-                running = true;
-                s.ready += 1;
-            }
-        }
-        if s.reason == "Completed" && running {
-            s.reason = if conditions::holds(pod, "Ready") { "Running" } else { "NotReady" }.into();
-        }
-    }
-
     if pod.is_deleting() {
         if pod.str_at(&["status", "reason"]) == "NodeLost" {
             s.reason = "Unknown".into();
@@ -139,6 +76,77 @@ fn summarize(pod: &Value) -> Summary {
         }
     }
     s
+}
+
+fn terminated(status: &Value) -> Option<&Value> {
+    status.at(&["state", "terminated"]).filter(|t| t.is_object())
+}
+
+fn is_true(status: &Value, field: &str) -> bool {
+    status.at(&[field]) == Some(&Value::Bool(true))
+}
+
+impl Summary {
+    /// Adds init containers up to the first that is not through. Answers whether all are, and the restarts of sidecars
+    /// among them, which go on to count.
+    fn add_init_containers(&mut self, pod: &Value) -> (bool, (i64, Option<Timestamp>)) {
+        let specs = list(pod, &["spec", "initContainers"]);
+        let sidecars: Vec<&str> = specs
+            .iter()
+            .filter(|c| c.str_at(&["restartPolicy"]) == "Always")
+            .map(|c| c.str_at(&["name"]))
+            .collect();
+        self.total += sidecars.len();
+        let mut of_sidecars = (0, None);
+        for (i, status) in list(pod, &["status", "initContainerStatuses"]).iter().enumerate() {
+            let count = int(status, &["restartCount"]);
+            self.restarts += count;
+            self.last_restart = self.last_restart.max(last_end(status));
+            let is_sidecar = sidecars.contains(&status.str_at(&["name"]));
+            if is_sidecar {
+                of_sidecars = (of_sidecars.0 + count, of_sidecars.1.max(last_end(status)));
+            }
+            let waiting = status.str_at(&["state", "waiting", "reason"]);
+            self.reason = match terminated(status) {
+                Some(t) if int(t, &["exitCode"]) == 0 => continue,
+                _ if is_sidecar && is_true(status, "started") => {
+                    self.ready += usize::from(is_true(status, "ready"));
+                    continue;
+                }
+                Some(t) if t.str_at(&["reason"]).is_empty() => format!("Init:{}", end_without_reason(t)),
+                Some(t) => format!("Init:{}", t.str_at(&["reason"])),
+                None if !matches!(waiting, "" | "PodInitializing") => format!("Init:{waiting}"),
+                None => format!("Init:{i}/{}", specs.len()),
+            };
+            return (false, of_sidecars);
+        }
+        (true, of_sidecars)
+    }
+
+    fn add_containers(&mut self, pod: &Value) {
+        let mut running = false;
+        for status in list(pod, &["status", "containerStatuses"]).iter().rev() {
+            self.restarts += int(status, &["restartCount"]);
+            self.last_restart = self.last_restart.max(last_end(status));
+            let waiting = status.str_at(&["state", "waiting", "reason"]);
+            if !waiting.is_empty() {
+                self.reason = waiting.to_owned();
+            } else if let Some(t) = terminated(status) {
+                self.reason = match t.str_at(&["reason"]) {
+                    "" => end_without_reason(t),
+                    reason => reason.to_owned(),
+                };
+            } else if is_true(status, "ready")
+                && status.at(&["state", "running"]).is_some_and(Value::is_object)
+            {
+                running = true;
+                self.ready += 1;
+            }
+        }
+        if self.reason == "Completed" && running {
+            self.reason = if conditions::holds(pod, "Ready") { "Running" } else { "NotReady" }.into();
+        }
+    }
 }
 
 /// The cells of one pod.
