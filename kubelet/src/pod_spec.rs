@@ -1,10 +1,10 @@
 //! Readings of a pod's spec that several parts of the kubelet share: which container is what, which restart
 //! policy holds, the quality of service. Pure.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use api::quantity::Quantity;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use sha2::{Digest, Sha256};
 
@@ -17,6 +17,8 @@ pub enum Role {
     Sidecar,
     /// One of the pod's own containers.
     Main,
+    /// Put into a pod that runs, to look into it (`kubectl debug`).
+    Ephemeral,
 }
 
 /// When a container that ended is started again.
@@ -108,17 +110,33 @@ pub fn init_role(container: &Container) -> Role {
     if container.restart_policy.as_deref() == Some("Always") { Role::Sidecar } else { Role::Init }
 }
 
+/// The pod's ephemeral containers.
+pub fn ephemeral_containers(pod: &Pod) -> &[EphemeralContainer] {
+    spec(pod).ephemeral_containers.as_deref().unwrap_or_default()
+}
+
+/// An ephemeral container as the container that it is: it has the same fields, and its target besides.
+pub fn as_container(ephemeral: &EphemeralContainer) -> Container {
+    let fields = serde_json::to_value(ephemeral).and_then(serde_json::from_value);
+    fields.unwrap_or_else(|_| Container { name: ephemeral.name.clone(), ..Container::default() })
+}
+
 /// A container by name, with its role.
-pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<(&'a Container, Role)> {
+pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<(Cow<'a, Container>, Role)> {
     let init = init_containers(pod).iter().map(|c| (c, init_role(c)));
     let main = spec(pod).containers.iter().map(|c| (c, Role::Main));
-    init.chain(main).find(|(c, _)| c.name == name)
+    let found = init.chain(main).find(|(c, _)| c.name == name).map(|(c, role)| (Cow::Borrowed(c), role));
+    found.or_else(|| {
+        let ephemeral = ephemeral_containers(pod).iter().find(|c| c.name == name)?;
+        Some((Cow::Owned(as_container(ephemeral)), Role::Ephemeral))
+    })
 }
 
 /// The restart policy that holds for a container.
 pub fn restart_policy(pod: &Pod, container: &Container, role: Role) -> RestartPolicy {
     let of_pod = || RestartPolicy::parse(spec(pod).restart_policy.as_deref().unwrap_or("Always"));
     match (&container.restart_policy, role) {
+        (_, Role::Ephemeral) => RestartPolicy::Never,
         (Some(policy), _) => RestartPolicy::parse(policy),
         // An init container that did its work is never run again: `Always` means `OnFailure` to it.
         (None, Role::Init) if of_pod() == RestartPolicy::Always => RestartPolicy::OnFailure,
@@ -136,6 +154,7 @@ pub fn field_path(name: &str, role: Role) -> String {
     match role {
         Role::Main => format!("spec.containers{{{name}}}"),
         Role::Init | Role::Sidecar => format!("spec.initContainers{{{name}}}"),
+        Role::Ephemeral => format!("spec.ephemeralContainers{{{name}}}"),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     process::Stdio,
 };
 
-use e2e::{Cluster, eventually, http_go};
+use e2e::{Cluster, busybox, eventually, http_go};
 
 const WEB: &str = "
 apiVersion: apps/v1
@@ -272,6 +272,16 @@ fn workloads(cluster: &Cluster) {
         if events.contains("Started") { Ok(()) } else { Err(events) }
     });
 
+    say("debug single --image=busybox:v1 --target=single --container=look -- cat /proc/1/cmdline");
+    eventually("an ephemeral container has looked at the program beside it", 30, || {
+        let end = say(
+            "get pod single -o jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}",
+        );
+        if end == "0" { Ok(()) } else { Err(say("describe pod single")) }
+    });
+    assert!(say("logs single -c look").contains("http-go"));
+    assert_eq!(say("get pod single -o jsonpath={.status.containerStatuses[0].ready}"), "true");
+
     let node = cluster.node(1);
     assert_eq!(say(&format!("taint node {node} a=b:NoSchedule")).trim(), format!("node/{node} tainted"));
     assert_eq!(say(&format!("taint node {node} a-")).trim(), format!("node/{node} untainted"));
@@ -309,7 +319,7 @@ fn workloads(cluster: &Cluster) {
 #[test]
 fn everyday_commands() {
     let cluster = Cluster::up("kubectl", 1);
-    cluster.load(&[http_go("http-go:v1", "v1", 0), http_go("http-go:v2", "v2", 0)]);
+    cluster.load(&[http_go("http-go:v1", "v1", 0), http_go("http-go:v2", "v2", 0), busybox("busybox:v1")]);
     objects(&cluster);
     editors_and_printers(&cluster);
     manifests(&cluster);

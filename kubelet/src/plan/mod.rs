@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use api::duration;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerState, Pod};
 
 use crate::backoff::Backoff;
 use crate::pod_spec::{self, RestartPolicy, Role};
@@ -263,6 +263,12 @@ fn run_in(s: &Situation<'_>, sandbox: &SandboxView, plan: &mut Plan) {
         wind_up(s, plan);
         return;
     }
+    // These do not wait for init containers: a pod that cannot start is looked into, too. They run once.
+    for ephemeral in pod_spec::ephemeral_containers(s.pod) {
+        if s.view.newest(&ephemeral.name).is_none() && !has_ended(s, &ephemeral.name) {
+            keep_up(s, &pod_spec::as_container(ephemeral), Role::Ephemeral, None, plan);
+        }
+    }
     for container in pod_spec::init_containers(s.pod) {
         if !init_lets_pass(s, container, here(&container.name), main_began, plan) {
             return;
@@ -387,6 +393,13 @@ fn held(s: &Situation<'_>, name: &str, plan: &mut Plan) -> bool {
         return true;
     }
     false
+}
+
+/// Whether the API remembers the end of an ephemeral container.
+fn has_ended(s: &Situation<'_>, name: &str) -> bool {
+    let statuses = s.pod.status.as_ref().and_then(|status| status.ephemeral_container_statuses.as_ref());
+    let ended = |state: &ContainerState| state.terminated.is_some();
+    statuses.into_iter().flatten().any(|c| c.name == name && c.state.as_ref().is_some_and(ended))
 }
 
 /// The attempt after all that the runtime or, when the runtime lost them, the API remembers.

@@ -146,6 +146,32 @@ fn starts_containers_in_their_order() {
 }
 
 #[test]
+fn an_ephemeral_container_runs_once_and_waits_for_nobody() {
+    let spec = json!({
+        "initContainers": [{"name": "i"}],
+        "containers": [{"name": "a"}],
+        "ephemeralContainers": [{"name": "e", "image": "i"}],
+    });
+    let begun = [ended("i", 0, 0), runs("a")];
+    let with = |more: ContainerView| within(&[&begun[..], &[more]].concat());
+    check(
+        &spec,
+        &[
+            ("there is no sandbox", view(&[], &[]), &["make sandbox 0"]),
+            ("the pod hangs in its first init container", within(&[runs("i")]), &["start Ephemeral e0"]),
+            ("the pod runs", within(&begun), &["start Ephemeral e0"]),
+            ("it runs", with(runs("e")), &[]),
+            ("it failed", with(ended("e", 0, 1)), &[]),
+        ],
+    );
+    let over = json!({"ephemeralContainerStatuses": [{"name": "e", "image": "i", "imageID": "", "ready": false,
+        "restartCount": 0, "state": {"terminated": {"exitCode": 0}}}]});
+    let mut forgotten = pod(&spec);
+    forgotten.status = serde_json::from_value(over).expect("a status");
+    assert!(planned(&forgotten, &within(&begun), &Around::default()).is_empty(), "the runtime forgot it");
+}
+
+#[test]
 fn a_sidecar_with_a_startup_probe_lets_pass_once_it_has_started() {
     let pod = pod(&json!({
         "initContainers": [{"name": "s", "restartPolicy": "Always", "startupProbe": {"exec": {"command": ["x"]}}}],

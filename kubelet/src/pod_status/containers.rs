@@ -17,13 +17,22 @@ use crate::runtime_state::{ContainerView, State, seconds};
 /// Amounts of resources, by name.
 pub(super) type Amounts = BTreeMap<String, Quantity>;
 
-/// The statuses of the init containers or of the others.
-pub(super) fn statuses(facts: &Facts<'_>, init: bool) -> Vec<ContainerStatus> {
-    let spec = pod_spec::spec(facts.pod);
-    if !init {
-        return spec.containers.iter().map(|c| status(facts, c, Role::Main)).collect();
-    }
+/// The statuses of the pod's own containers.
+pub(super) fn of_main(facts: &Facts<'_>) -> Vec<ContainerStatus> {
+    pod_spec::spec(facts.pod).containers.iter().map(|c| status(facts, c, Role::Main)).collect()
+}
+
+/// The statuses of the init containers.
+pub(super) fn of_init(facts: &Facts<'_>) -> Vec<ContainerStatus> {
     pod_spec::init_containers(facts.pod).iter().map(|c| status(facts, c, pod_spec::init_role(c))).collect()
+}
+
+/// The statuses of the ephemeral containers.
+pub(super) fn of_ephemeral(facts: &Facts<'_>) -> Vec<ContainerStatus> {
+    let containers = pod_spec::ephemeral_containers(facts.pod).iter().map(pod_spec::as_container);
+    containers
+        .map(|c| ContainerStatus { started: None, ready: false, ..status(facts, &c, Role::Ephemeral) })
+        .collect()
 }
 
 fn status(facts: &Facts<'_>, container: &Container, role: Role) -> ContainerStatus {
@@ -62,7 +71,8 @@ fn status(facts: &Facts<'_>, container: &Container, role: Role) -> ContainerStat
 
 fn old_status<'a>(facts: &Facts<'a>, name: &str) -> Option<&'a ContainerStatus> {
     let status = facts.pod.status.as_ref()?;
-    let lists = [&status.init_container_statuses, &status.container_statuses];
+    let lists =
+        [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
     lists.into_iter().flatten().flatten().find(|c| c.name == name)
 }
 

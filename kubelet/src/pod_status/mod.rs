@@ -70,8 +70,8 @@ pub fn render(facts: &Facts<'_>) -> PodStatus {
     if pod_spec::finished(pod) && never_ran {
         return old;
     }
-    let init = containers::statuses(facts, true);
-    let main = containers::statuses(facts, false);
+    let (init, main) = (containers::of_init(facts), containers::of_main(facts));
+    let ephemeral = containers::of_ephemeral(facts);
     let phase = match facts.ended {
         Some(_) if facts.over => "Failed",
         _ => phase(facts, &init, &main),
@@ -93,6 +93,7 @@ pub fn render(facts: &Facts<'_>) -> PodStatus {
         conditions: Some(conditions),
         container_statuses: Some(main),
         init_container_statuses: (!init.is_empty()).then_some(init),
+        ephemeral_container_statuses: (!ephemeral.is_empty()).then_some(ephemeral),
         host_ip: facts.host_ips.first().cloned(),
         host_ips: Some(facts.host_ips.iter().map(|ip| HostIP { ip: ip.clone() }).collect()),
         pod_ip,

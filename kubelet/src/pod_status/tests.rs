@@ -91,7 +91,8 @@ fn short(status: &PodStatus) -> Vec<String> {
         ];
         lines.push(words.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" "));
     }
-    let lists = [&status.init_container_statuses, &status.container_statuses];
+    let lists =
+        [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
     for container in lists.into_iter().flatten().flatten() {
         let ready = if container.ready { " ready" } else { "" };
         let started = if container.started == Some(true) { " started" } else { "" };
@@ -123,6 +124,33 @@ fn state_of(state: Option<&k8s_openapi::api::core::v1::ContainerState>) -> Optio
 
 fn check(case: &str, spec: &Value, view: &PodView, around: &Case, expected: &[&str]) {
     assert_eq!(short(&rendered(spec, view, around)), expected, "{case}");
+}
+
+#[test]
+fn ephemeral_containers_are_shown_and_decide_nothing() {
+    let spec = json!({"containers": [{"name": "c"}], "ephemeralContainers": [{"name": "e", "image": "i"}]});
+    let around = Case::default();
+    check(
+        "it waits",
+        &spec,
+        &view(true, &[runs("c")]),
+        &around,
+        &["Running", "c0 runs ready started", "e0 waits ContainerCreating"],
+    );
+    check(
+        "it runs",
+        &spec,
+        &view(true, &[runs("c"), runs("e")]),
+        &around,
+        &["Running", "c0 runs ready started", "e0 runs"],
+    );
+    check(
+        "it failed",
+        &spec,
+        &view(true, &[runs("c"), ended("e", 0, 1)]),
+        &around,
+        &["Running", "c0 runs ready started", "e0 Error 1"],
+    );
 }
 
 const UNREADY: [&str; 2] = [

@@ -36,7 +36,7 @@ impl Worker {
                 Step::MakeSandbox { attempt } => (self.make_sandbox(pod, *attempt).await, false),
                 Step::Start { name, role, attempt, after_end } => {
                     let started = self.start(pod, view, name, *role, *attempt, *after_end).await;
-                    (started, *role == Role::Main)
+                    (started, matches!(role, Role::Main | Role::Ephemeral))
                 }
                 Step::Stop(stops) => (self.stop(pod, stops).await, false),
                 Step::StopSandbox { id } => (self.asked(self.kubelet.runtime.stop_sandbox(id).await), false),
@@ -175,7 +175,7 @@ impl Worker {
     async fn stop(&mut self, pod: &Arc<Pod>, stops: &[Stop]) -> Result<(), Timestamp> {
         for stop in stops {
             if let Some((container, role)) = pod_spec::container(pod, &stop.name) {
-                self.kubelet.notes.container(pod, container, role, Normal, "Killing", stop.message.clone());
+                self.kubelet.notes.container(pod, &container, role, Normal, "Killing", stop.message.clone());
             }
         }
         let kubelet = &self.kubelet;
@@ -184,7 +184,7 @@ impl Worker {
             if let Some((container, role)) = pod_spec::container(pod, &stop.name)
                 && grace > 0
             {
-                grace = hooks::before_stop(kubelet, pod, container, role, &stop.id, grace).await;
+                grace = hooks::before_stop(kubelet, pod, &container, role, &stop.id, grace).await;
             }
             kubelet.runtime.stop_container(&stop.id, Duration::from_secs(grace)).await
         }));

@@ -26,7 +26,7 @@ impl Worker {
                     "Back-off restarting failed container {name} in pod {}",
                     pod_spec::described(pod)
                 );
-                self.kubelet.notes.container(pod, container, role, Warning, "BackOff", message);
+                self.kubelet.notes.container(pod, &container, role, Warning, "BackOff", message);
             }
         }
         self.told = waiting.clone();

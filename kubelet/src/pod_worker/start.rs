@@ -44,7 +44,7 @@ impl Worker {
     ) -> Result<(), Timestamp> {
         let Some((container, _)) = pod_spec::container(pod, name) else { return Ok(()) };
         let kubelet = Arc::clone(&self.kubelet);
-        let image = kubelet.images.ensure(pod, container, role, &kubelet.notes);
+        let image = kubelet.images.ensure(pod, &container, role, &kubelet.notes);
         let image = match self.unless_unwanted(image).await {
             None => return Ok(()),
             Some(Ok(image)) => image,
@@ -52,14 +52,14 @@ impl Worker {
                 let told = self.holds.get(name).is_some_and(|old| old.waiting == hold.waiting);
                 if !told {
                     let message = format!("Error: {}", hold.waiting.reason);
-                    kubelet.notes.container(pod, container, role, Warning, "Failed", message);
+                    kubelet.notes.container(pod, &container, role, Warning, "Failed", message);
                 }
                 let until = hold.until;
                 self.holds.insert(name.to_owned(), hold);
                 return Err(until);
             }
         };
-        let made = self.create_and_start(pod, view, container, role, attempt, &image).await;
+        let made = self.create_and_start(pod, view, &container, role, attempt, &image).await;
         if let Some(ended) = after_end {
             let backoff = Backoff::after(self.backoffs.get(name).copied(), ended, Timestamp::now());
             self.backoffs.insert(name.to_owned(), backoff);
@@ -67,12 +67,12 @@ impl Worker {
         match made {
             Ok(id) => {
                 self.holds.remove(name);
-                self.after_start(pod, container, role, &id).await;
+                self.after_start(pod, &container, role, &id).await;
                 Ok(())
             }
             Err(failed) => {
                 let message = format!("Error: {}", failed.message);
-                kubelet.notes.container(pod, container, role, Warning, "Failed", message);
+                kubelet.notes.container(pod, &container, role, Warning, "Failed", message);
                 let waiting = Waiting { reason: failed.reason.to_owned(), message: failed.message };
                 let until = Timestamp::now() + failed.again;
                 self.holds.insert(name.to_owned(), Hold { waiting, until });
@@ -120,6 +120,7 @@ impl Worker {
         mounts.extend(self.own_files(pod, container, attempt, &pod_ips).map_err(|error| {
             config_error(format!("cannot write the kubelet's files for the container: {error}"))
         })?);
+        let target = target(pod, view, &container.name).map_err(config_error)?;
         let user = image.uid.as_ref().map(|uid| uid.value);
         let unnamed = user.is_none() && image.username.is_empty();
         let prepared = container::Prepared {
@@ -129,6 +130,7 @@ impl Worker {
             image_user: if unnamed { Some(0) } else { user },
             image_username: &image.username,
             node_memory: kubelet.memory,
+            target,
         };
         let config = container::config(pod, container, role, attempt, prepared).map_err(config_error)?;
         let log = names::log_dir(&kubelet.places.logs, pod).join(&container.name);
@@ -249,4 +251,13 @@ impl Worker {
             }
         }
     }
+}
+
+/// The id of the container that an ephemeral one is to look into.
+fn target(pod: &Pod, view: &PodView, name: &str) -> Result<Option<String>, String> {
+    let ephemeral = pod_spec::ephemeral_containers(pod).iter().find(|c| c.name == name);
+    let wanted = ephemeral.and_then(|c| c.target_container_name.as_deref()).filter(|name| !name.is_empty());
+    let Some(wanted) = wanted else { return Ok(None) };
+    let running = view.running().find(|c| c.name == wanted);
+    running.map(|c| Some(c.id.clone())).ok_or_else(|| format!("unable to find target container {wanted:?}"))
 }

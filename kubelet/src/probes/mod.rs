@@ -65,9 +65,9 @@ impl Probes {
             }
             if let Some((container, role)) = pod_spec::container(pod, &running.name)
                 && role != Role::Init
-                && has_probes(container)
+                && has_probes(&container)
             {
-                self.watch(pod, view, running, container, role);
+                self.watch(pod, view, running, &container, role);
             }
         }
     }

@@ -54,6 +54,8 @@ pub struct Prepared<'a> {
     pub image_username: &'a str,
     /// Memory of the node.
     pub node_memory: i64,
+    /// The runtime's id of the container whose processes it shall see.
+    pub target: Option<String>,
 }
 
 /// The configuration of a container; on refusal a sentence for its status.
@@ -93,7 +95,10 @@ pub fn config(
         tty: container.tty.unwrap_or(false),
         linux: Some(LinuxContainerConfig {
             resources: Some(resources::of_container(pod, container, role, prepared.node_memory)),
-            security_context: Some(security(pod, container, prepared.image_user, prepared.image_username)),
+            security_context: Some(LinuxContainerSecurityContext {
+                namespace_options: Some(sandbox::namespaces(pod, prepared.target)),
+                ..security(pod, container, prepared.image_user, prepared.image_username)
+            }),
         }),
         ..ContainerConfig::default()
     })
@@ -187,7 +192,6 @@ fn security(
             add_ambient_capabilities: Vec::new(),
         }),
         privileged,
-        namespace_options: Some(sandbox::namespaces(pod)),
         run_as_user: value(user),
         run_as_username: username.to_owned(),
         run_as_group: value(group),

@@ -2,7 +2,7 @@
 //! services; and `$(NAME)` in it, in commands and in arguments. Corresponds to upstream's
 //! `makeEnvironmentVariables`, `envvars` and `third_party/forked/golang/expansion`.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::api::core::v1::{Container, Pod, Service};
 
@@ -160,9 +160,9 @@ fn reference(
             Some(name) => pod_spec::container(input.pod, name)
                 .map(|(container, _)| container)
                 .ok_or_else(|| format!("container {name} not found"))?,
-            None => container,
+            None => Cow::Borrowed(container),
         };
-        return downward::resource(of, input.node, &resource.resource, resource.divisor.as_ref()).map(Some);
+        return downward::resource(&of, input.node, &resource.resource, resource.divisor.as_ref()).map(Some);
     }
     let key = |objects: &BTreeMap<String, Data>,
                kind: &str,

@@ -108,11 +108,12 @@ fn port_mappings(pod: &Pod) -> Vec<PortMapping> {
         .collect()
 }
 
-/// Which namespaces the pod's containers live in.
-pub(super) fn namespaces(pod: &Pod) -> NamespaceOption {
+/// Which namespaces a pod's containers live in; one with a target sees that container's processes.
+pub(super) fn namespaces(pod: &Pod, target: Option<String>) -> NamespaceOption {
     let spec = pod_spec::spec(pod);
     let of = |host: Option<bool>| if host == Some(true) { NamespaceMode::Node } else { NamespaceMode::Pod };
     let pid = match (spec.host_pid, spec.share_process_namespace) {
+        _ if target.is_some() => NamespaceMode::Target,
         (Some(true), _) => NamespaceMode::Node,
         (_, Some(true)) => NamespaceMode::Pod,
         _ => NamespaceMode::Container,
@@ -121,6 +122,7 @@ pub(super) fn namespaces(pod: &Pod) -> NamespaceOption {
         network: of(spec.host_network) as i32,
         pid: pid as i32,
         ipc: of(spec.host_ipc) as i32,
+        target_id: target.unwrap_or_default(),
         ..NamespaceOption::default()
     }
 }
@@ -143,7 +145,7 @@ fn security(pod: &Pod) -> LinuxSandboxSecurityContext {
         .filter_map(|c| c.security_context.as_ref())
         .any(|context| context.privileged.unwrap_or(false));
     LinuxSandboxSecurityContext {
-        namespace_options: Some(namespaces(pod)),
+        namespace_options: Some(namespaces(pod, None)),
         run_as_user: value(context.run_as_user),
         // A group without a user is refused by the runtime.
         run_as_group: value(context.run_as_group.filter(|_| context.run_as_user.is_some())),

@@ -31,6 +31,27 @@ fn prepared(image_user: Option<i64>, image_username: &str) -> Prepared<'_> {
         image_user,
         image_username,
         node_memory: 1 << 30,
+        target: None,
+    }
+}
+
+#[test]
+fn an_ephemeral_container_sees_the_processes_of_its_target() {
+    let pod = pod(&json!({"containers": [{"name": "c"}], "shareProcessNamespace": true,
+        "ephemeralContainers": [{"name": "e", "image": "i", "tty": true, "targetContainerName": "c"}]}));
+    let (container, role) = pod_spec::container(&pod, "e").expect("it is in the pod");
+    assert_eq!((role, container.image.as_deref(), container.tty), (Role::Ephemeral, Some("i"), Some(true)));
+    assert_eq!(pod_spec::field_path("e", role), "spec.ephemeralContainers{e}");
+    for (target, mode) in [(None, NamespaceMode::Pod), (Some("id"), NamespaceMode::Target)] {
+        let prepared = Prepared { target: target.map(str::to_owned), ..prepared(None, "") };
+        let made =
+            super::container::config(&pod, &container, role, 0, prepared).expect("nothing is wrong with it");
+        let context = made.linux.and_then(|linux| linux.security_context).expect("it has a context");
+        let namespaces = context.namespace_options.expect("it has namespaces");
+        assert_eq!(
+            (namespaces.pid, namespaces.target_id.as_str()),
+            (mode as i32, target.unwrap_or_default())
+        );
     }
 }
 

@@ -64,7 +64,12 @@ pub(super) async fn collect(
                     let name = resource.container_name.as_deref().unwrap_or_default();
                     let (container, _) = pod_spec::container(pod, name)
                         .ok_or_else(|| format!("container {name:?} not found"))?;
-                    downward::resource(container, around.node, &resource.resource, resource.divisor.as_ref())?
+                    downward::resource(
+                        &container,
+                        around.node,
+                        &resource.resource,
+                        resource.divisor.as_ref(),
+                    )?
                 } else {
                     continue;
                 };

@@ -6,6 +6,7 @@ use http::StatusCode;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
 use super::super::Refusal;
+use crate::pod_spec;
 
 /// The runtime's id of the container whose log is meant.
 pub(super) fn choose(pod: &Pod, container: &str, previous: bool) -> Result<String, Refusal> {
@@ -47,22 +48,12 @@ pub(super) fn choose(pod: &Pod, container: &str, previous: bool) -> Result<Strin
 
 /// Whether the pod's spec has a container of that name, of whichever sort.
 pub(in super::super) fn has_container(pod: &Pod, container: &str) -> bool {
-    pod.spec.as_ref().is_some_and(|spec| {
-        let init = spec.init_containers.iter().flatten();
-        let ephemeral = spec.ephemeral_containers.iter().flatten();
-        spec.containers.iter().chain(init).any(|known| known.name == container)
-            || ephemeral.into_iter().any(|known| known.name == container)
-    })
+    pod_spec::container(pod, container).is_some()
 }
 
 /// Whether the container of that name was started with a terminal.
 pub(in super::super) fn has_terminal(pod: &Pod, container: &str) -> bool {
-    pod.spec.as_ref().is_some_and(|spec| {
-        let init = spec.init_containers.iter().flatten();
-        let usual = spec.containers.iter().chain(init).map(|known| (&known.name, known.tty));
-        let ephemeral = spec.ephemeral_containers.iter().flatten().map(|known| (&known.name, known.tty));
-        usual.chain(ephemeral).any(|(name, tty)| name == container && tty == Some(true))
-    })
+    pod_spec::container(pod, container).is_some_and(|(container, _)| container.tty == Some(true))
 }
 
 fn status_of<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
