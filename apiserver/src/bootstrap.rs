@@ -78,13 +78,11 @@ pub async fn run(api: &Arc<Api>) -> Result<(), Status> {
 /// Says that the range that services draw from is ready.
 async fn ready_range(api: &Arc<Api>) -> Result<(), Status> {
     let ctx = Ctx::internal(api, SERVICE_CIDRS, None, Some("kubernetes"))?.at_status();
-    update::write(&ctx, Part::Status, Expected::default(), |current| {
-        let mut new = current.clone();
-        if conditions::of(&new).is_empty() {
+    update::edit(&ctx, Part::Status, Expected::default(), |range| {
+        if conditions::of(range).is_empty() {
             let why = "Kubernetes Service CIDR is ready";
-            conditions::set_in(&mut new, conditions::told("Ready", true, "", why, &now()));
+            conditions::set_in(range, conditions::told("Ready", true, "", why, &now()));
         }
-        Ok(new)
     })
     .await
     .map(|_| ())

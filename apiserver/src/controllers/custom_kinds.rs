@@ -79,12 +79,7 @@ async fn write(
     let ctx = Ctx::internal(api, CUSTOM_RESOURCE_DEFINITIONS, None, Some(name))?;
     let ctx = if part == Part::Status { ctx.at_status() } else { ctx };
     let expected = Expected::of(seen)?;
-    let changed = update::write(&ctx, part, expected, |current| {
-        let mut new = current.clone();
-        change(&mut new);
-        Ok(new)
-    });
-    let revision = match changed.await {
+    let revision = match update::edit(&ctx, part, expected, change).await {
         Ok(written) => written.object.resource_version().parse(),
         Err(status) if matches!(status.reason.as_str(), "NotFound" | "Conflict") => return Ok(false),
         Err(status) => return Err(status),

@@ -281,14 +281,12 @@ async fn renew(api: &Arc<Api>, own: SocketAddr, name: &str) -> Result<(), Status
         "leaseDurationSeconds": api.servers.lasts.as_secs().max(1),
         "renewTime": now,
     });
-    let put = |current: &Value| {
-        let mut new = current.clone();
+    let put = |lease: &mut Value| {
         for (field, value) in spec.as_object().into_iter().flatten() {
-            new["spec"][field] = value.clone();
+            lease["spec"][field] = value.clone();
         }
-        Ok(new)
     };
-    match update::write(&ctx, Part::Main, Expected::default(), put).await {
+    match update::edit(&ctx, Part::Main, Expected::default(), put).await {
         Err(status) if status.code == 404 => {
             let lease = json!({
                 "metadata": {"name": name, "namespace": NAMESPACE, "labels": {IDENTITY.0: IDENTITY.1}},
@@ -349,12 +347,8 @@ async fn put(api: &Arc<Api>, resource: BuiltIn, object: Value) -> Result<(), Sta
             return Ok(());
         }
     }
-    let change = |current: &Value| {
-        let mut new = current.clone();
-        content().for_each(|(field, value)| new[field] = value.clone());
-        Ok(new)
-    };
-    match update::write(&ctx, Part::Main, Expected::default(), change).await {
+    let change = |object: &mut Value| content().for_each(|(field, value)| object[field] = value.clone());
+    match update::edit(&ctx, Part::Main, Expected::default(), change).await {
         Err(status) if status.code == 404 => create::ensure(api, resource, object).await,
         written => written.map(|_| ()),
     }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What a request is counted under.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Labels {
     verb: String,
     group: String,
@@ -29,11 +29,8 @@ pub struct Labels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Counted {
-    verb: String,
-    group: String,
-    version: String,
-    resource: String,
-    subresource: String,
+    #[prometheus(flatten)]
+    labels: Labels,
     code: u16,
 }
 
@@ -44,13 +41,7 @@ impl Labels {
         if kind.is_some_and(|k| self.subresource.is_empty() || k.subresource(&self.subresource).is_some()) {
             return self;
         }
-        Self {
-            verb: self.verb,
-            group: String::new(),
-            version: String::new(),
-            resource: String::new(),
-            subresource: String::new(),
-        }
+        Self { verb: self.verb, ..Self::default() }
     }
 
     fn of_resource(verb: Verb, path: &ResourcePath) -> Self {
@@ -77,10 +68,7 @@ impl Labels {
                 known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE") => known.to_owned(),
                 _ => "OTHER".to_owned(),
             },
-            group: String::new(),
-            version: String::new(),
-            resource: String::new(),
-            subresource: String::new(),
+            ..Self::default()
         }
     }
 }
@@ -174,9 +162,7 @@ impl Metrics {
         if labels.verb != "WATCH" {
             self.durations.get_or_create(&labels).observe(took.as_secs_f64());
         }
-        let Labels { verb, group, version, resource, subresource } = labels;
-        let counted = Counted { verb, group, version, resource, subresource, code: code.as_u16() };
-        self.requests.get_or_create(&counted).inc();
+        self.requests.get_or_create(&Counted { labels, code: code.as_u16() }).inc();
     }
 
     /// Counts a request that was refused.
@@ -252,6 +238,18 @@ mod tests {
         let bytes = futures::FutureExt::now_or_never(body).expect("it is there").expect("it is whole");
         let text = String::from_utf8(bytes.to_bytes().to_vec()).expect("it is text");
         text.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn requests_are_counted_by_what_they_ask_for_and_their_code() {
+        let (metrics, priority) = (Metrics::default(), Priority::new(InFlight::default()));
+        let labels = Labels::of(&Method::GET, &request::parse("/api/v1/namespaces/d/pods/x/status"), false);
+        metrics.observe(labels, StatusCode::NOT_FOUND, Duration::ZERO);
+        let labels = r#"verb="GET",group="",version="v1",resource="pods",subresource="status""#;
+        assert_eq!(
+            lines(&metrics, &priority, "apiserver_request_total"),
+            [format!("apiserver_request_total{{{labels},code=\"404\"}} 1")]
+        );
     }
 
     #[test]

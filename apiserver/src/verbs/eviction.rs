@@ -214,13 +214,9 @@ async fn announce(ctx: &Ctx, pod: &Value) -> Result<(), Status> {
         "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
         "message": "Eviction API: evicting", "lastProbeTime": null, "lastTransitionTime": now(),
     });
-    update::write(&of_pod, Part::Status, expected, |current| {
-        let mut new = current.clone();
-        conditions::set_in(&mut new, condition.clone());
-        Ok(new)
-    })
-    .await
-    .map(|_| ())
+    update::edit(&of_pod, Part::Status, expected, |pod| conditions::set_in(pod, condition.clone()))
+        .await
+        .map(|_| ())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{Tracking, create};
 use crate::{body, context::Ctx, response::Body};
 pub use patch::{check_manager, patch};
-pub use write::{Expected, write, write_with};
+pub use write::{Expected, edit, write, write_with};
 
 /// The part of the object that the request's subresource writes.
 pub fn part(ctx: &Ctx) -> Part<'_> {

@@ -55,10 +55,28 @@ pub async fn write(
     write_with(ctx, part, expected, Tracking::Update, change).await
 }
 
-/// [`write`], for callers that keep `managedFields` themselves.
+/// [`write()`], for callers that change the present state in its place.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
+pub async fn edit(
+    ctx: &Ctx,
+    part: Part<'_>,
+    expected: Expected,
+    mut change: impl FnMut(&mut Value) + Send,
+) -> Result<Written, Status> {
+    let change = |current: &Value| {
+        let mut new = current.clone();
+        change(&mut new);
+        Ok(new)
+    };
+    write(ctx, part, expected, change).await
+}
+
+/// [`write()`], for callers that keep `managedFields` themselves.
+///
+/// # Errors
+/// As [`write()`].
 pub async fn write_with(
     ctx: &Ctx,
     part: Part<'_>,
