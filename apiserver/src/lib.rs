@@ -169,6 +169,12 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
     let specs: Vec<_> = registry.table().resources().map(|rows| resource_spec(rows)).collect();
     let cache = WatchCache::load(store.clone(), specs).await.context("cannot read the store")?;
     tasks.spawn("watch-cache", cache.clone().run(tasks.token()));
+    let (kept, stop) = (store.clone(), tasks.token());
+    // Not with the cache, which may be busy for seconds when it loads everything again.
+    tasks.spawn("store", async move {
+        kept.upkeep(&stop).await;
+        Ok(())
+    });
     let priority = Priority::new(config.in_flight);
     let servers = Servers::new(config.advertise, address.port(), config.listed_for);
     let api = Arc::new(Api {

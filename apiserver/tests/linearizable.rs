@@ -422,6 +422,8 @@ async fn run(store: String, count: usize, seed: u64, mut shake: impl AsyncFnMut(
     let mut restarts = 0;
     while Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(random.random_range(100..600))).await;
+        // Under the servers, too, while they work.
+        shake().await;
         let which = random.random_range(0..count);
         servers[which].stop(random.random_bool(0.5)).await;
         shake().await;

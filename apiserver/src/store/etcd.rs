@@ -7,6 +7,7 @@
 pub(super) mod writers;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,8 +17,7 @@ use etcd_client::{
     KvClient, TlsOptions, Txn, TxnOp, TxnOpResponse, TxnResponse, WatchClient, WatchOptions, WatchResponse,
     WatchStream,
 };
-
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Batch, Change, ChangeStream, Committed, Expect, KeyValue, Loaded, Op, Revision, Store, StoreError,
@@ -71,7 +71,8 @@ pub struct EtcdStore {
     watch: WatchClient,
     compaction_interval: Duration,
     /// Those that commit, if this is one of them.
-    writers: Option<Writers>,
+    writers: Option<Arc<Writers>>,
+    commits: TaskTracker,
 }
 
 impl EtcdStore {
@@ -98,6 +99,7 @@ impl EtcdStore {
             watch: client.watch_client().max_decoding_message_size(usize::MAX),
             compaction_interval: config.compaction_interval.unwrap_or(COMPACTION_INTERVAL),
             writers: None,
+            commits: TaskTracker::new(),
             client,
         })
     }
@@ -105,7 +107,7 @@ impl EtcdStore {
     /// The same store for an API server: one of those that know of each other, and read without asking etcd while they
     /// are alone. It commits only while [`Store::upkeep`] runs.
     pub fn for_a_server(mut self) -> Self {
-        self.writers = Some(Writers::new());
+        self.writers = Some(Arc::new(Writers::new()));
         self
     }
 
@@ -129,57 +131,6 @@ impl EtcdStore {
         }
     }
 
-    /// Carries out a transaction once.
-    async fn txn(&self, txn: Txn) -> Result<TxnResponse, StoreError> {
-        let ask = || {
-            let (mut kv, txn) = (self.kv.clone(), txn.clone());
-            async move { kv.txn(txn).await }
-        };
-        once(TIMEOUT, ask).await
-    }
-
-    /// Carries out a commit, unless a condition of ours does not hold (`None`).
-    async fn commit_if(
-        &self,
-        ops: &[Op],
-        condition: Option<Compare>,
-    ) -> Result<Option<Committed>, StoreError> {
-        let when = ops.iter().map(|op| {
-            let revision = match op.expect {
-                Expect::Absent => 0,
-                Expect::Revision(revision) => revision as i64,
-            };
-            Compare::mod_revision(op.key.as_str(), CompareOp::Equal, revision)
-        });
-        let then = ops.iter().filter_map(|op| match (&op.value, op.expect) {
-            (Some(value), _) => Some(TxnOp::put(op.key.as_str(), value.clone(), None)),
-            (None, Expect::Revision(_)) => Some(TxnOp::delete(op.key.as_str(), None)),
-            (None, Expect::Absent) => None,
-        });
-        let otherwise = ops.iter().map(|op| TxnOp::get(op.key.as_str(), None));
-        let txn = Txn::new()
-            .when(when.chain(condition).collect::<Vec<_>>())
-            .and_then(then.collect::<Vec<_>>())
-            .or_else(otherwise.collect::<Vec<_>>());
-        let response = self.txn(txn).await?;
-        if response.succeeded() {
-            return Ok(Some(Committed::Done(revision_of(response.header())?)));
-        }
-        for (index, (found, op)) in response.op_responses().iter().zip(ops).enumerate() {
-            let TxnOpResponse::Get(found) = found else { continue };
-            let current = found.kvs().first().map(key_value).transpose()?;
-            let holds = match (&current, op.expect) {
-                (None, Expect::Absent) => true,
-                (Some(current), Expect::Revision(revision)) => current.revision == revision,
-                _ => false,
-            };
-            if !holds {
-                return Ok(Some(Committed::Conflict { index, current }));
-            }
-        }
-        Ok(None)
-    }
-
     /// Drops the history up to `keep_after`, if no other API server did so meanwhile.
     /// Returns the state of the shared key for the next call: (its version, revision now).
     async fn compact(&self, version: i64, keep_after: Revision) -> Result<(i64, Revision), StoreError> {
@@ -187,7 +138,7 @@ impl EtcdStore {
             .when([Compare::version(COMPACT_KEY, CompareOp::Equal, version)])
             .and_then([TxnOp::put(COMPACT_KEY, keep_after.to_string(), None)])
             .or_else([TxnOp::get(COMPACT_KEY, None)]);
-        let response = self.txn(txn).await?;
+        let response = transact(&self.kv, txn).await?;
         let now = response.header().map_or(0, |header| header.revision() as Revision);
         if !response.succeeded() {
             let version = response.op_responses().into_iter().find_map(|op| match op {
@@ -220,6 +171,57 @@ impl EtcdStore {
             tokio::time::sleep(self.compaction_interval).await;
         }
     }
+}
+
+/// Carries out a transaction once.
+async fn transact(kv: &KvClient, txn: Txn) -> Result<TxnResponse, StoreError> {
+    let ask = || {
+        let (mut kv, txn) = (kv.clone(), txn.clone());
+        async move { kv.txn(txn).await }
+    };
+    once(TIMEOUT, ask).await
+}
+
+/// Carries out a commit, unless a condition of ours does not hold (`None`).
+async fn commit_if(
+    kv: KvClient,
+    ops: &[Op],
+    condition: Option<Compare>,
+) -> Result<Option<Committed>, StoreError> {
+    let when = ops.iter().map(|op| {
+        let revision = match op.expect {
+            Expect::Absent => 0,
+            Expect::Revision(revision) => revision as i64,
+        };
+        Compare::mod_revision(op.key.as_str(), CompareOp::Equal, revision)
+    });
+    let then = ops.iter().filter_map(|op| match (&op.value, op.expect) {
+        (Some(value), _) => Some(TxnOp::put(op.key.as_str(), value.clone(), None)),
+        (None, Expect::Revision(_)) => Some(TxnOp::delete(op.key.as_str(), None)),
+        (None, Expect::Absent) => None,
+    });
+    let otherwise = ops.iter().map(|op| TxnOp::get(op.key.as_str(), None));
+    let txn = Txn::new()
+        .when(when.chain(condition).collect::<Vec<_>>())
+        .and_then(then.collect::<Vec<_>>())
+        .or_else(otherwise.collect::<Vec<_>>());
+    let response = transact(&kv, txn).await?;
+    if response.succeeded() {
+        return Ok(Some(Committed::Done(revision_of(response.header())?)));
+    }
+    for (index, (found, op)) in response.op_responses().iter().zip(ops).enumerate() {
+        let TxnOpResponse::Get(found) = found else { continue };
+        let current = found.kvs().first().map(key_value).transpose()?;
+        let holds = match (&current, op.expect) {
+            (None, Expect::Absent) => true,
+            (Some(current), Expect::Revision(revision)) => current.revision == revision,
+            _ => false,
+        };
+        if !holds {
+            return Ok(Some(Committed::Conflict { index, current }));
+        }
+    }
+    Ok(None)
 }
 
 pub(super) fn tls(config: &EtcdConfig) -> Result<TlsOptions, StoreError> {
@@ -315,24 +317,33 @@ fn revision_of(header: Option<&etcd_client::ResponseHeader>) -> Result<Revision,
 #[async_trait]
 impl Store for EtcdStore {
     async fn commit(&self, ops: Vec<Op>) -> Result<Committed, StoreError> {
-        let Some(writers) = &self.writers else {
-            let done = self.commit_if(&ops, None).await?;
+        let kv = self.kv.clone();
+        let Some(writers) = self.writers.clone() else {
+            let done = commit_if(kv, &ops, None).await?;
             return done
                 .ok_or_else(|| StoreError::Unavailable("etcd refused what it has no reason to".into()));
         };
-        let deadline = tokio::time::Instant::now() + TIMEOUT;
-        loop {
-            let entry = writers.entry(deadline).await?;
-            match self.commit_if(&ops, Some(entry.stands())).await? {
-                Some(committed) => {
-                    if let Committed::Done(revision) = committed {
-                        writers.wrote(revision);
+        // It is carried on when nobody waits for it any more, so that its outcome gets known.
+        let carried_on = self.commits.spawn(async move {
+            let deadline = tokio::time::Instant::now() + TIMEOUT;
+            loop {
+                let commit = writers.begin(deadline).await?;
+                let committed = commit_if(kv.clone(), &ops, Some(commit.entry().stands())).await;
+                match committed {
+                    Ok(Some(Committed::Done(revision))) => commit.end(Some(revision)),
+                    Ok(Some(Committed::Conflict { .. })) => commit.end(None),
+                    Err(StoreError::TooLarge(_) | StoreError::NoSpace(_) | StoreError::Refused(_)) => {
+                        commit.end(None);
                     }
-                    return Ok(committed);
+                    // The entry does not stand, or nobody knows what happened.
+                    Ok(None) | Err(_) => drop(commit),
                 }
-                None => writers.lost(&entry),
+                if let Some(committed) = committed.transpose() {
+                    return committed;
+                }
             }
-        }
+        });
+        carried_on.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
 
     async fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError> {
@@ -402,7 +413,8 @@ impl Store for EtcdStore {
             async move { client.watch("", Some(options)).await }
         };
         let stream = once(TIMEOUT, open).await?;
-        let watch = EtcdWatch { stream, prefix: prefix.to_owned(), position: after };
+        let watch =
+            EtcdWatch { stream, prefix: prefix.to_owned(), position: after, writers: self.writers.clone() };
         Ok(Box::pin(futures::stream::try_unfold(watch, |mut watch| async move {
             let batch = watch.next().await?;
             Ok(Some((batch, watch)))
@@ -431,6 +443,7 @@ struct EtcdWatch {
     stream: WatchStream,
     prefix: String,
     position: Revision,
+    writers: Option<Arc<Writers>>,
 }
 
 impl EtcdWatch {
@@ -473,6 +486,9 @@ impl EtcdWatch {
                 }
                 EventType::Delete => Change::Delete { key, revision },
             });
+        }
+        if let Some(writers) = &self.writers {
+            writers.knows_of(self.position);
         }
         let moved = !response.events().is_empty();
         Ok(moved.then(|| Batch { revision: self.position, changes }))

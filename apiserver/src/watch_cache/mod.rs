@@ -100,14 +100,11 @@ impl WatchCache {
 
     /// Follows the store until told to stop.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
-        let follow = async {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = self.follow() => {}
-                () = self.expire_snapshots() => {}
-            }
-        };
-        tokio::join!(follow, self.store.upkeep(&stop));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.follow() => {}
+            () = self.expire_snapshots() => {}
+        }
         Ok(())
     }
 

@@ -111,15 +111,56 @@ async fn a_server_that_stood_still_neither_trusts_nor_writes() {
     let made = tokio::time::timeout(PATIENCE, create(&other.0, "/registry/b")).await.unwrap();
     assert_eq!(one.local_revision(), None);
     // It believes in its entry until etcd tells.
-    let late =
-        tokio::time::timeout(Duration::from_millis(500), one.commit(vec![Op::create("/registry/c", "x")]));
-    assert!(late.await.is_err(), "no commit without an entry");
+    let mut late = pin!(one.commit(vec![Op::create("/registry/c", "x")]));
+    let waits = tokio::time::timeout(Duration::from_millis(500), &mut late).await;
+    assert!(waits.is_err(), "no commit without an entry");
     assert_eq!(one.get("/registry/c").await.unwrap(), None);
     // It goes on as soon as it moves.
     tokio::select! {
         () = &mut upkeep => unreachable!(),
-        late = create(&one, "/registry/c") => assert!(late > made),
+        late = late => assert!(matches!(late, Ok(Committed::Done(revision)) if revision > made), "{late:?}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_outcome_nobody_heard_is_not_overlooked() {
+    let Some(mut etcd) = Etcd::start().await else { return };
+    let one = Running::start(&etcd).await;
+    create(&one.0, "/registry/a").await;
+    until(|| one.0.local_revision().is_some()).await;
+    // While it is under way, and when its caller goes away, others may see it before we hear of it.
+    etcd.kill();
+    let mut commit = Box::pin(one.0.commit(vec![Op::create("/registry/b", "x")]));
+    assert!(tokio::time::timeout(Duration::from_millis(50), &mut commit).await.is_err());
+    drop(commit);
+    assert_eq!(one.0.local_revision(), None);
+    etcd.restart();
+    until(|| one.0.local_revision().is_some()).await;
+    let found = one.0.load("/registry/", None).await.unwrap();
+    let newest = found.items.iter().map(|item| item.revision).max();
+    assert!(one.0.local_revision() >= newest, "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_nobody_keeps_hold_up_nobody() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let bare = EtcdStore::connect(&etcd.config()).await.unwrap();
+    for (name, value) in [("elsewhere/0", "0"), ("elsewhere/1", "what"), ("", "0")] {
+        bare.commit(vec![Op::create(format!("{ENTRIES}{name}"), value)]).await.unwrap();
+    }
+    let one = Running::start(&etcd).await;
+    create(&one.0, "/registry/a").await;
+    bare.commit(vec![Op::create(format!("{ENTRIES}late/2"), "0")]).await.unwrap();
+    create(&one.0, "/registry/b").await;
+    until(|| one.0.local_revision().is_some()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_etcd_with_several_members_nobody_is_alone() {
+    let Some(members) = Etcd::cluster(3, &[]).await else { return };
+    let one = Running::start(&members[0]).await;
+    create(&one.0, "/registry/a").await;
+    assert_eq!(one.0.local_revision(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
