@@ -20,6 +20,8 @@ pub struct Joined<I> {
     items: I,
     /// What stands between two items.
     separator: &'static str,
+    /// Whether an item has been sent, so that the separator stands before the next.
+    begun: bool,
     tail: Option<String>,
     /// Bytes not sent yet, where that is known.
     left: Option<usize>,
@@ -28,7 +30,7 @@ pub struct Joined<I> {
 impl<I: Iterator<Item = Result<Bytes, Status>>> Joined<I> {
     /// A list of items between a head and a tail.
     pub fn new(head: String, items: I, separator: &'static str, tail: String) -> Self {
-        Self { head: Some(head), items, separator, tail: Some(tail), left: None }
+        Self { head: Some(head), items, separator, begun: false, tail: Some(tail), left: None }
     }
 
     /// The same, of which it is known how long it is.
@@ -55,10 +57,8 @@ impl<I: Iterator<Item = Result<Bytes, Status>>> Joined<I> {
             return Ok(None);
         }
         let mut piece = BytesMut::with_capacity(self.left.unwrap_or(PIECE).min(PIECE + PIECE / 4));
-        let mut first = false;
         if let Some(head) = self.head.take() {
             piece.put_slice(head.as_bytes());
-            first = true;
         }
         while piece.len() < PIECE {
             let Some(item) = self.items.next() else {
@@ -66,7 +66,7 @@ impl<I: Iterator<Item = Result<Bytes, Status>>> Joined<I> {
                 break;
             };
             let item = item?;
-            if !std::mem::take(&mut first) {
+            if std::mem::replace(&mut self.begun, true) {
                 piece.put_slice(self.separator.as_bytes());
             }
             piece.put_slice(&item);
@@ -110,18 +110,20 @@ mod tests {
         for (items, length) in
             [(0, 1), (1, 1), (2, 7), (100, 5_000), (3, 200_000), (1, PIECE), (2, PIECE - 6)]
         {
-            let items = vec!["x".repeat(length); items];
-            let whole = format!("{{[{}]}}", items.join(","));
-            let list = || {
-                let items = items.clone().into_iter().map(|item| Ok(Bytes::from(item)));
-                Joined::new("{[".into(), items, ",", "]}".into())
-            };
-            let body = list().sized(whole.len());
-            assert_eq!(body.size_hint().exact(), Some(whole.len() as u64));
-            assert_eq!(body.collect().await.expect("cannot fail").to_bytes(), whole);
-            assert_eq!(list().size_hint().exact(), None);
-            assert_eq!(list().collect().await.expect("cannot fail").to_bytes(), whole);
-            assert_eq!(list().whole().expect("has no wrong item"), whole.as_bytes());
+            for head in ["{[".to_owned(), format!("{{{}[", "h".repeat(PIECE))] {
+                let items = vec!["x".repeat(length); items];
+                let whole = format!("{head}{}]}}", items.join(","));
+                let list = || {
+                    let items = items.clone().into_iter().map(|item| Ok(Bytes::from(item)));
+                    Joined::new(head.clone(), items, ",", "]}".into())
+                };
+                let body = list().sized(whole.len());
+                assert_eq!(body.size_hint().exact(), Some(whole.len() as u64));
+                assert_eq!(body.collect().await.expect("cannot fail").to_bytes(), whole);
+                assert_eq!(list().size_hint().exact(), None);
+                assert_eq!(list().collect().await.expect("cannot fail").to_bytes(), whole);
+                assert_eq!(list().whole().expect("has no wrong item"), whole.as_bytes());
+            }
         }
     }
 
