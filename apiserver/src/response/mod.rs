@@ -12,8 +12,12 @@ use serde_json::Value;
 
 pub use pretty::{is_wanted as wants_pretty, prettified};
 
-/// The body of every answer. Only one that is passed on from elsewhere can break off.
-pub type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+/// The body of every answer. One that is made while it is sent, or passed on from elsewhere, can break off: then the
+/// client is told so, by a connection or stream that is cut off.
+pub type Body = UnsyncBoxBody<Bytes, Broken>;
+
+/// Why a body broke off.
+pub type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 /// JSON, the media type of nearly everything.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -13,7 +13,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Frame;
 
-use super::{Body, HasEnd, JSON};
+use super::{Body, Broken, HasEnd, JSON};
 use crate::query;
 
 /// Clients behind which sits a person.
@@ -55,7 +55,7 @@ pub async fn prettified(response: Response<Body>) -> Response<Body> {
         Ok(whole) => Response::from_parts(parts, super::full(whole.to_bytes())),
         Err(error) => {
             tracing::debug!(%error, "an answer broke off");
-            Response::from_parts(parts, super::full(Bytes::new()))
+            super::status(&super::stumbled())
         }
     }
 }
@@ -71,12 +71,12 @@ struct Indented {
 
 impl http_body::Body for Indented {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         let indenter = &mut self.indenter;
         Poll::Ready(
@@ -204,12 +204,12 @@ mod tests {
 
     impl http_body::Body for Pieces {
         type Data = Bytes;
-        type Error = hyper::Error;
+        type Error = Broken;
 
         fn poll_frame(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
             let piece = self.pieces.next();
             self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
             Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))

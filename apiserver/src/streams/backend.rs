@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Api,
     http::metrics::Running,
-    response::{self, Body},
+    response::{self, Body, Broken},
 };
 
 /// How long a connection may take to be there.
@@ -113,6 +113,7 @@ impl Backend {
             stop.cancelled_owned().await;
             tokio::time::sleep(LAST_MOMENTS).await;
         };
+        let body = body.map_err(Broken::from);
         StreamBody::new(BodyStream::new(body).take_until(Box::pin(over))).boxed_unsync()
     }
 

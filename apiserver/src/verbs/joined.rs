@@ -11,6 +11,8 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body::SizeHint;
 use hyper::body::Frame;
 
+use crate::response::Broken;
+
 /// Bytes of a list that are copied together.
 const PIECE: usize = 64 * 1024;
 
@@ -65,7 +67,8 @@ impl<I: Iterator<Item = Result<Bytes, Status>>> Joined<I> {
                 piece.put_slice(self.tail.take().unwrap_or_default().as_bytes());
                 break;
             };
-            let item = item?;
+            // Nothing follows what cannot be made, nor the end of the list.
+            let item = item.inspect_err(|_| self.tail = None)?;
             if std::mem::replace(&mut self.begun, true) {
                 piece.put_slice(self.separator.as_bytes());
             }
@@ -78,19 +81,17 @@ impl<I: Iterator<Item = Result<Bytes, Status>>> Joined<I> {
 
 impl<I: Iterator<Item = Result<Bytes, Status>> + Unpin> http_body::Body for Joined<I> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let piece = self.piece().unwrap_or_else(|error| {
-            // Without its end nobody takes it for a list.
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let piece = self.piece().map_err(|error| {
             tracing::error!(%error, "a list broke off");
-            self.tail = None;
-            None
+            Broken::from(error)
         });
-        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+        Poll::Ready(piece.transpose().map(|piece| piece.map(Frame::data)))
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -100,10 +101,22 @@ impl<I: Iterator<Item = Result<Bytes, Status>> + Unpin> http_body::Body for Join
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use futures::{FutureExt as _, TryFutureExt as _};
+    use http::{Request, Response};
     use http_body::Body as _;
-    use http_body_util::BodyExt as _;
+    use http_body_util::{BodyExt as _, Empty};
+    use hyper::client::conn::{http1, http2};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use machinery::{
+        serve::{Server, Welcome},
+        tasks::Tasks,
+    };
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::response::Body;
 
     #[tokio::test]
     async fn a_list_is_as_long_as_it_says() {
@@ -127,15 +140,49 @@ mod tests {
         }
     }
 
+    fn with_a_wrong_item() -> Joined<impl Iterator<Item = Result<Bytes, Status>>> {
+        let items = [Ok(Bytes::from("x".repeat(2 * PIECE))), Err(Status::internal("a test")), Ok("y".into())];
+        Joined::new("[".into(), items.into_iter(), ",", "]".into())
+    }
+
     #[tokio::test]
     async fn a_list_with_a_wrong_item_has_no_end() {
-        let items = || {
-            let wrong = Err(Status::internal("a test"));
-            [Ok(Bytes::from("x".repeat(2 * PIECE))), wrong, Ok(Bytes::from("y"))].into_iter()
-        };
-        let list = || Joined::new("[".into(), items(), ",", "]".into());
-        assert_eq!(list().whole().expect_err("has a wrong item").code, 500);
-        let sent = list().collect().await.expect("ends").to_bytes();
-        assert_eq!(sent, format!("[{}", "x".repeat(2 * PIECE)));
+        assert_eq!(with_a_wrong_item().whole().expect_err("has a wrong item").code, 500);
+        let mut sent = with_a_wrong_item();
+        let piece = sent.frame().await.expect("is sent").expect("is whole").into_data().expect("is data");
+        assert_eq!(piece, format!("[{}", "x".repeat(2 * PIECE)));
+        let broken = sent.frame().await.expect("tells of the end").expect_err("is broken");
+        assert!(broken.to_string().contains("a test"), "{broken}");
+        assert!(sent.frame().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_client_is_told_of_a_list_that_broke_off() {
+        let tasks = Tasks::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("some port is free");
+        let address = listener.local_addr().expect("it listens");
+        let welcome: Welcome<Body> = Arc::new(|_| {
+            Box::new(|_| {
+                let answer = Response::new(with_a_wrong_item().boxed_unsync());
+                Box::pin(std::future::ready(answer))
+            })
+        });
+        tasks.spawn("server", Server::new(listener, None, tasks.token()).run(tasks.clone(), welcome));
+        let connect = async || TokioIo::new(TcpStream::connect(address).await.expect("it listens"));
+        let request = || Request::get("http://skiff/").body(Empty::<Bytes>::new()).expect("is a request");
+
+        let (mut client, connection) = http1::handshake(connect().await).await.expect("speaks HTTP/1.1");
+        tasks.spawn_scoped("client", connection.map(drop));
+        let answer = client.send_request(request()).await.expect("begins");
+        assert!(answer.into_body().collect().await.is_err(), "HTTP/1.1 told of a whole list");
+
+        let (mut client, connection) =
+            http2::handshake(TokioExecutor::new(), connect().await).await.expect("speaks HTTP/2");
+        tasks.spawn_scoped("client", connection.map(drop));
+        // The stream may be reset before its head was seen.
+        let answer = client.send_request(request()).and_then(|answer| answer.into_body().collect()).await;
+        assert!(answer.is_err(), "HTTP/2 told of a whole list");
+        drop(client);
+        tasks.stop_and_join(Duration::from_secs(5)).await.expect("nothing failed");
     }
 }
