@@ -2,13 +2,14 @@
 //!
 //! A request goes: authentication → impersonation → path → authorization ([`authorize`]) → kind → a seat of its
 //! priority level ([`priority`]) → verb. Whoever is let in may do everything. Streams that are only passed on take no
-//! seat, and a watch has one only until its stream begins.
+//! seat, and a watch has one only until its stream begins; a long list keeps it while it is made ([`while_sent`]).
 
 mod deadline;
 mod health;
 pub mod metrics;
 pub mod priority;
 mod resource;
+mod while_sent;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 

@@ -6,8 +6,9 @@ use api::{kind::Kind, status::Status};
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
-use super::{admit, deadline, priority::RequestDigest, with_uids};
+use super::{admit, deadline, priority::RequestDigest, while_sent, with_uids};
 use crate::{
     Api,
     auth::{
@@ -121,17 +122,19 @@ async fn known(
     }
     // A watch has its own; it is a request like others until its stream begins. Waiting for a seat counts.
     let deadline = deadline::of(request.uri().query(), ctx.api.config.request_timeout)?;
+    let (api, end) = (ctx.api.clone(), Instant::now() + deadline);
     let answering = async {
         let admitted = {
             let path = request.uri().path();
             let digest =
                 RequestDigest { user: &ctx.user, verb: verb.as_str(), path, resource: Some(&ctx.path) };
-            admit(&ctx.api, &digest, verb.is_mutating(), width(&ctx, verb)).await?
+            admit(&api, &digest, verb.is_mutating(), width(&ctx, verb)).await?
         };
         let response = dispatch(ctx, verb, request).await;
-        Ok(with_uids(response.unwrap_or_else(|status| response::status(&status)), &admitted))
+        let response = with_uids(response.unwrap_or_else(|status| response::status(&status)), &admitted);
+        Ok(while_sent::keep(&api.tasks, response, admitted, end))
     };
-    tokio::time::timeout(deadline, answering).await.unwrap_or_else(|_| Err(deadline::exceeded()))
+    tokio::time::timeout_at(end, answering).await.unwrap_or_else(|_| Err(deadline::exceeded()))
 }
 
 /// Refuses what the caller may not do.
