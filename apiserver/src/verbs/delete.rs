@@ -294,15 +294,22 @@ pub fn check_preconditions(
 fn begin(kind: &Kind, options: &DeleteOptions, object: &mut Value) {
     let grace = kind.rules.grace_period(object, options.grace_period_seconds).unwrap_or(0).max(0);
     let was_deleting = object.is_deleting();
+    let now = Timestamp::now();
+    let mut began = now;
     if was_deleting {
         // Only a shorter period that was asked for changes a deletion under way.
         let asked = options.grace_period_seconds.is_some();
         if !(asked && grace < grace_of(object)) {
             return;
         }
+        // It counts from when the deletion began.
+        let end = object.at(&["metadata", "deletionTimestamp"]).and_then(Value::as_str);
+        let end = end.and_then(|end| end.parse::<Timestamp>().ok());
+        let given = SignedDuration::from_secs(grace_of(object));
+        began = end.and_then(|end| end.checked_sub(given).ok()).map_or(now, |began| began.min(now));
     }
     // A grace period beyond the end of time lasts until then.
-    let deadline = Timestamp::now().checked_add(SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX);
+    let deadline = began.checked_add(SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX);
     object.set_meta("deletionTimestamp", deadline.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     if kind.rules.notes_grace() {
         object.set_meta("deletionGracePeriodSeconds", grace);
@@ -322,4 +329,36 @@ fn begin(kind: &Kind, options: &DeleteOptions, object: &mut Value) {
         object.set_meta("generation", object.generation() + 1);
     }
     kind.rules.begin_deletion(object);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{registry::Registry, resources::PODS};
+
+    #[test]
+    fn a_shorter_grace_period_counts_from_the_beginning_of_the_deletion() {
+        let table = Registry::builtin().table();
+        let kind = PODS.row(&table).expect("is a built-in kind");
+        let hastened = |given: i64, asked: i64| {
+            let mut pod = json!({
+                "metadata": {"deletionTimestamp": "2026-01-01T00:01:00Z", "deletionGracePeriodSeconds": given},
+                "spec": {"nodeName": "n"},
+            });
+            let options = DeleteOptions { grace_period_seconds: Some(asked), ..DeleteOptions::default() };
+            begin(kind, &options, &mut pod);
+            let metadata = &pod["metadata"];
+            (metadata["deletionTimestamp"].clone(), metadata["deletionGracePeriodSeconds"].clone())
+        };
+        for (given, asked, end, left) in [
+            (60, 5, "2026-01-01T00:00:05Z", 5),
+            (30, 0, "2026-01-01T00:00:30Z", 0),
+            (30, 30, "2026-01-01T00:01:00Z", 30),
+            (30, 60, "2026-01-01T00:01:00Z", 30),
+        ] {
+            assert_eq!(hastened(given, asked), (json!(end), json!(left)), "{given} {asked}");
+        }
+    }
 }
