@@ -26,6 +26,15 @@ pub struct ResourcePath {
     pub watch_prefix: bool,
 }
 
+impl ResourcePath {
+    /// The namespace that a request is in to those who permit it and find its place: a request to a namespace is in
+    /// that one.
+    pub fn place(&self) -> Option<&str> {
+        let own = || self.name.as_deref().filter(|_| self.resource == "namespaces");
+        self.namespace.as_deref().or_else(own)
+    }
+}
+
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -190,6 +199,19 @@ mod tests {
         let r = resource("/api/v1/namespaces/a/finalize");
         assert_eq!((r.namespace, r.resource.as_str()), (None, "namespaces"));
         assert_eq!((r.name.as_deref(), r.subresource.as_deref()), (Some("a"), Some("finalize")));
+
+        let places = [
+            ("/api/v1/namespaces", None),
+            ("/api/v1/namespaces/a", Some("a")),
+            ("/api/v1/namespaces/a/status", Some("a")),
+            ("/api/v1/namespaces/a/finalize", Some("a")),
+            ("/api/v1/watch/namespaces/a", Some("a")),
+            ("/api/v1/namespaces/a/pods/p", Some("a")),
+            ("/api/v1/nodes/a", None),
+        ];
+        for (path, place) in places {
+            assert_eq!(resource(path).place(), place, "{path}");
+        }
 
         let r = resource("/apis/apps/v1/namespaces/a/deployments");
         assert_eq!((r.group.as_str(), r.resource.as_str(), r.name), ("apps", "deployments", None));

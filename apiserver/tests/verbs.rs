@@ -36,6 +36,7 @@ async fn callers_are_identified() {
         ("/nope", "get path \"/nope\""),
         ("/livez/etcd", "get path \"/livez/etcd\""),
         ("/livez/", "get path \"/livez/\""),
+        ("/api/v1/namespaces/a", "get resource \"namespaces\" in API group \"\" in the namespace \"a\""),
         ("/apis/none/v1/things", "list resource \"things\" in API group \"none\" at the cluster scope"),
         ("/api/v1/pods?limit=x", "list resource \"pods\" in API group \"\" at the cluster scope"),
     ] {

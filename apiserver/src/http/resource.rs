@@ -148,7 +148,7 @@ fn permit(user: &User, verb: &str, path: &ResourcePath) -> Result<(), Status> {
         verb,
         group: &path.group,
         resource: &resource,
-        namespace: path.namespace.as_deref().unwrap_or(""),
+        namespace: path.place().unwrap_or(""),
         name,
     };
     if authorize(user, &action).allowed {

@@ -109,7 +109,7 @@ impl Schema {
         match self.flows {
             Flows::One => "",
             Flows::ByUser => &request.user.name,
-            Flows::ByNamespace => request.resource.and_then(|r| r.namespace.as_deref()).unwrap_or(""),
+            Flows::ByNamespace => request.resource.and_then(ResourcePath::place).unwrap_or(""),
         }
     }
 }
@@ -181,7 +181,7 @@ impl ResourceRule {
                         .is_some_and(|rest| rest == sub)
             }),
         };
-        let placed = match &path.namespace {
+        let placed = match path.place() {
             None => self.cluster,
             Some(namespace) => one_of(&self.namespaces, namespace),
         };

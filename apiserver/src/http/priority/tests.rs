@@ -48,6 +48,8 @@ fn requests_find_the_schema_that_upstream_finds() {
         (manager.clone(), "update", lease, "system-leader-election", "system:kube-controller-manager"),
         (manager.clone(), "delete", lease, "kube-controller-manager", "kube-system"),
         (manager.clone(), "create", pods, "kube-controller-manager", "a"),
+        (manager.clone(), "get", "/api/v1/namespaces/a", "kube-controller-manager", "a"),
+        (manager.clone(), "update", "/api/v1/namespaces/a/finalize", "kube-controller-manager", "a"),
         (manager, "list", "/api/v1/pods", "kube-controller-manager", ""),
         (account("kube-system"), "list", pods, "kube-system-service-accounts", "a"),
         (account("a"), "list", pods, "service-accounts", "system:serviceaccount:a:x"),
