@@ -26,6 +26,7 @@ use crate::{
     Api,
     forms::value,
     registry::{Registry, Table, resource_spec},
+    request::ResourcePath,
     resources::CUSTOM_RESOURCE_DEFINITIONS,
     watch_cache::{Resource, Scope, WatchCache},
 };
@@ -133,23 +134,22 @@ fn source(definition: &Value) -> Value {
     ])
 }
 
-/// The kind of a path and the table it is in. Before it is said that there is none, the definitions are
-/// brought up to what the store has.
+/// The kind of a path and the table it is in, if the server knows it already.
+pub fn find(api: &Arc<Api>, path: &ResourcePath) -> Option<(Arc<Table>, Arc<Kind>)> {
+    let table = api.table();
+    let kind = table.find(&path.group, &path.version, &path.resource).cloned()?;
+    Some((table, kind))
+}
+
+/// The same, after the definitions were brought up to what the store has. Only then may it be said that there is no
+/// such kind.
 ///
 /// # Errors
 /// When the store does not answer: nobody may take that for a kind that is gone.
-pub async fn find(
+pub async fn find_fresh(
     api: &Arc<Api>,
-    group: &str,
-    version: &str,
-    plural: &str,
+    path: &ResourcePath,
 ) -> Result<Option<(Arc<Table>, Arc<Kind>)>, Status> {
-    let table = api.table();
-    if let Some(kind) = table.find(group, version, plural).cloned() {
-        return Ok(Some((table, kind)));
-    }
     api.cache.fresh().await?;
-    let table = api.table();
-    let kind = table.find(group, version, plural).cloned();
-    Ok(kind.map(|kind| (table, kind)))
+    Ok(find(api, path))
 }

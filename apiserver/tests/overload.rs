@@ -59,6 +59,10 @@ async fn without_fairness_what_is_too_much_is_refused() {
     let status: Value = serde_json::from_str(refused.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     assert_eq!((&status["kind"], &status["reason"]), (&json!("Status"), &json!("TooManyRequests")));
     assert_eq!(status["message"], "Too many requests, please try again later.");
+    // So does who asks for what is not there: that takes a look at the store.
+    let nothing = raw::slow(server.port, "joe", "/apis/none/v1/things", "{}").await.finish().await;
+    assert!(nothing.starts_with("HTTP/1.1 429"), "{nothing}");
+    assert_eq!(ask(server.port, "joe", "/apis/none/v1/things").await.0, 404);
     // Reading has a limit of its own, and administrators have none.
     assert_eq!(ask(server.port, "jane", MAPS).await.0, 200);
     assert_eq!(server.send("POST", MAPS, &json!({"metadata": {"name": "c"}})).await.code, 201);

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use api::{kind::Kind, status::Status};
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -39,8 +39,13 @@ pub async fn serve(
 ) -> Result<Response<Body>, Status> {
     let is_passed_on = path.subresource.as_deref() == Some("proxy");
     let watch = !is_passed_on && query::wants_watch(request.uri().query().unwrap_or(""));
-    permit(&user, Verb::of(request.method(), &path, watch).map_or("", Verb::as_str), &path)?;
-    let Some((table, kind)) = custom::find(&api, &path.group, &path.version, &path.resource).await? else {
+    let verb = Verb::of(request.method(), &path, watch);
+    permit(&user, verb.map_or("", Verb::as_str), &path)?;
+    let found = match custom::find(&api, &path) {
+        None => seek(&api, &user, verb, &path, request.uri()).await?,
+        found => found,
+    };
+    let Some((table, kind)) = found else {
         let table = api.table();
         return if table.serves(&path.group, &path.version) {
             Err(Status::no_such_resource())
@@ -63,6 +68,24 @@ pub async fn serve(
     let mut response = answered.unwrap_or_else(|status| response::status(&status));
     response::warn_first(&mut response, &warning);
     Ok(response)
+}
+
+/// Looks in the store for a kind that the server does not know, when the request's turn comes and within its time.
+async fn seek(
+    api: &Arc<Api>,
+    user: &User,
+    verb: Option<Verb>,
+    path: &ResourcePath,
+    uri: &Uri,
+) -> Result<Option<(Arc<Table>, Arc<Kind>)>, Status> {
+    let deadline = deadline::of(uri.query(), api.config.request_timeout)?;
+    let verb_name = verb.map_or("", Verb::as_str);
+    let digest = RequestDigest { user, verb: verb_name, path: uri.path(), resource: Some(path) };
+    let seeking = async {
+        let _admitted = admit(api, &digest, verb.is_some_and(Verb::is_mutating), 1).await?;
+        custom::find_fresh(api, path).await
+    };
+    tokio::time::timeout(deadline, seeking).await.unwrap_or_else(|_| Err(deadline::exceeded()))
 }
 
 /// A request to a resource there is.
