@@ -110,21 +110,22 @@ async fn a_flood_from_one_client_starves_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_has_its_time() {
+    // The server's limit, or less where the client says so.
+    let patient = Server::start_with(|c| c.request_timeout = Duration::from_secs(600)).await;
     let server = Server::start_with(|c| c.request_timeout = Duration::from_secs(1)).await;
-    for (path, most) in [(MAPS.to_owned(), 3), (format!("{MAPS}?timeout=100ms"), 1)] {
-        let started = std::time::Instant::now();
+    for (server, path) in [(&server, MAPS.to_owned()), (&patient, format!("{MAPS}?timeout=100ms"))] {
         let slow = raw::slow(server.port, "jane", &path, &map("slow")).await;
-        let answer = slow.answer().await;
+        let answer = tokio::time::timeout(Duration::from_secs(60), slow.answer()).await.expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
         assert!(answer.contains("\"reason\":\"Timeout\""), "{answer}");
-        assert!(started.elapsed().as_secs() < most, "{:?}", started.elapsed());
     }
+    patient.stop().await;
     let wrong = server.get(&format!("{MAPS}?timeout=soon")).await;
     let text = "invalid timeout specified in the request URL - time: invalid duration \"soon\"";
     assert_eq!((wrong.code, wrong.body["message"].as_str()), (400, Some(text)));
     // A watch lasts longer than that.
     let mut client = raw::http1(server.port).await;
-    let watch = raw::request("GET", &format!("{MAPS}?watch=true&timeoutSeconds=2"), &[], "");
+    let watch = raw::request("GET", &format!("{MAPS}?watch=true&timeoutSeconds=4"), &[], "");
     let started = std::time::Instant::now();
     let answer = client.send_request(watch).await.unwrap();
     assert_eq!(answer.status(), 200);

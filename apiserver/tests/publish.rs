@@ -4,7 +4,7 @@
 
 mod harness;
 
-use std::{io::Read as _, time::Instant};
+use std::io::Read as _;
 
 use harness::{Server, raw};
 use http_body_util::BodyExt as _;
@@ -62,16 +62,6 @@ async fn openapi_v2_is_served_in_the_form_typed_clients_ask_for() {
     assert!(bytes.ends_with(b"\x0a\x032.0"));
     let has = |text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
     assert!(has("io.k8s.api.core.v1.PodSpec") && has("x-kubernetes-group-version-kind"));
-    // What was made once is only handed out.
-    let started = Instant::now();
-    for _ in 0..50 {
-        let request =
-            raw::request("GET", "/openapi/v2", &[("accept", GNOSTIC), ("accept-encoding", "gzip")], "");
-        let answer = client.send_request(request).await.unwrap();
-        assert_eq!(answer.status(), 200);
-        answer.into_body().collect().await.unwrap();
-    }
-    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
     for (path, accept) in [("/openapi/v2", "application/x-unknown"), ("/openapi/v3", "text/html")] {
         let answer = client.send_request(raw::request("GET", path, &[("accept", accept)], "")).await.unwrap();
         assert_eq!(answer.status(), 406, "{path}");
