@@ -39,10 +39,61 @@ impl Admission {
         Ok(())
     }
 
+    /// Lets a pod have what it asks for now, if there is room.
+    pub fn resize(&self, pod: &Arc<Pod>, node: Option<&Node>) -> Room {
+        let mut admitted = self.admitted.lock();
+        let others: Vec<&Pod> = admitted
+            .iter()
+            .filter(|(uid, _)| *uid != pod_spec::uid(pod))
+            .map(|(_, pod)| pod.as_ref())
+            .collect();
+        let room = node.map_or(Room::Enough, |node| room(pod, &others, node));
+        if room == Room::Enough {
+            admitted.insert(pod_spec::uid(pod).to_owned(), Arc::clone(pod));
+        }
+        room
+    }
+
     /// A pod has finished or is gone.
     pub fn release(&self, uid: &str) {
         self.admitted.lock().remove(uid);
     }
+}
+
+/// Whether there is room for a pod that grows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Room {
+    /// There is.
+    Enough,
+    /// Once others have gone; the text says what is lacking.
+    NotNow(String),
+    /// The node is too small.
+    Never(String),
+}
+
+/// Whether a pod that runs on a node may have what it asks for beside the others there.
+fn room(pod: &Pod, others: &[&Pod], node: &Node) -> Room {
+    let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
+    let Some(allocatable) = allocatable else { return Room::Enough };
+    for resource in ["cpu", "memory"] {
+        let units = |q: Quantity| if resource == "cpu" { q.milli_value() } else { q.value() };
+        let capacity = allocatable.get(resource).map_or(0, |q| units(Quantity::of(q)));
+        let requested = units(pod_spec::pod_request(pod, resource));
+        let used = units(others.iter().map(|other| pod_spec::pod_request(other, resource)).sum());
+        if requested > capacity {
+            let text = format!(
+                "Node didn't have enough capacity: {resource}, requested: {requested}, capacity: {capacity}"
+            );
+            return Room::Never(text);
+        }
+        if requested > 0 && used + requested > capacity {
+            let text = format!(
+                "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
+            );
+            return Room::NotNow(text);
+        }
+    }
+    Room::Enough
 }
 
 fn refusal(reason: &str, text: String) -> Ended {
@@ -143,6 +194,20 @@ mod tests {
     fn port(number: i32, ip: &str) -> Pod {
         let ports = json!([{"containerPort": 80, "hostPort": number, "hostIP": ip}]);
         pod(json!({"containers": [{"name": "c", "ports": ports}]}))
+    }
+
+    #[test]
+    fn says_whether_a_pod_may_grow() {
+        let node: Node = serde_json::from_value(json!({
+            "metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "2", "memory": "1Gi"}},
+        }))
+        .expect("the test's node is well-formed");
+        let other = cpu("1");
+        assert_eq!(room(&cpu("1"), &[&other], &node), Room::Enough);
+        let text = "Node didn't have enough resource: cpu, requested: 1500, used: 1000, capacity: 2000";
+        assert_eq!(room(&cpu("1500m"), &[&other], &node), Room::NotNow(text.to_owned()));
+        let text = "Node didn't have enough capacity: cpu, requested: 3000, capacity: 2000";
+        assert_eq!(room(&cpu("3"), &[&other], &node), Room::Never(text.to_owned()));
     }
 
     #[test]

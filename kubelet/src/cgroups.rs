@@ -104,15 +104,11 @@ impl Cgroups {
             Self::V1(base) => {
                 let cpu = base.join("cpu").join(path);
                 write(&cpu.join("cpu.shares"), &limits.shares.to_string())?;
-                if limits.quota > 0 {
-                    write(&cpu.join("cpu.cfs_period_us"), &PERIOD.to_string())?;
-                    write(&cpu.join("cpu.cfs_quota_us"), &limits.quota.to_string())?;
-                }
-                if limits.memory > 0 {
-                    let memory = base.join("memory").join(path).join("memory.limit_in_bytes");
-                    write(&memory, &limits.memory.to_string())?;
-                }
-                Ok(())
+                let or_none = |limit: i64| if limit > 0 { limit } else { -1 }.to_string();
+                write(&cpu.join("cpu.cfs_period_us"), &PERIOD.to_string())?;
+                write(&cpu.join("cpu.cfs_quota_us"), &or_none(limits.quota))?;
+                let memory = base.join("memory").join(path).join("memory.limit_in_bytes");
+                write(&memory, &or_none(limits.memory))
             }
         }
     }

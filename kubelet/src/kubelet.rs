@@ -9,7 +9,7 @@ use machinery::cache::Cache;
 use machinery::tasks::Tasks;
 use parking_lot::RwLock;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Room};
 use crate::cgroups::Cgroups;
 use crate::cri::Runtime;
 use crate::downward::NodeFacts;
@@ -96,6 +96,11 @@ impl Kubelet {
     /// Lets a pod run here if it fits beside the others; else says why not.
     pub fn admit(&self, pod: &Arc<Pod>) -> Result<(), Ended> {
         self.admission.admit(pod, self.nodes.get(None, &self.node_name).as_deref())
+    }
+
+    /// Whether a pod that runs here may have what it asks for now; from then on it has it.
+    pub fn resize(&self, pod: &Arc<Pod>) -> Room {
+        self.admission.resize(pod, self.nodes.get(None, &self.node_name).as_deref())
     }
 
     /// What pods may learn of the node now.

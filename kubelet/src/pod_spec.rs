@@ -158,12 +158,17 @@ pub fn field_path(name: &str, role: Role) -> String {
     }
 }
 
-/// Hash of what demands a new container when it changes: the image, since nothing else may change in place.
+/// Hash of what demands a new container when it changes: the image, and resources that say so. Nothing else may change.
 pub fn container_hash(container: &Container) -> String {
     let mut hash = Sha256::new();
     hash.update(container.name.as_bytes());
     hash.update([0]);
     hash.update(container.image.as_deref().unwrap_or_default().as_bytes());
+    let policies = container.resize_policy.iter().flatten();
+    for policy in policies.filter(|policy| policy.restart_policy == "RestartContainer") {
+        let amounts = [request(container, &policy.resource_name), limit(container, &policy.resource_name)];
+        hash.update(format!("{} {:?}", policy.resource_name, amounts.map(|q| q.map(|q| q.wire()))));
+    }
     hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 

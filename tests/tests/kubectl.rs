@@ -282,6 +282,32 @@ fn workloads(cluster: &Cluster) {
     assert!(say("logs single -c look").contains("http-go"));
     assert_eq!(say("get pod single -o jsonpath={.status.containerStatuses[0].ready}"), "true");
 
+    // More memory while it runs, as the program itself sees it.
+    let sized = "{apiVersion: v1, kind: Pod, metadata: {name: sized}, spec: {terminationGracePeriodSeconds: 0, \
+        containers: [{name: c, image: busybox:v1, command: [sleep, '1000'], \
+        resources: {limits: {cpu: 100m, memory: 40Mi}}}]}}";
+    cluster.apply(sized);
+    say("wait --for=condition=Ready pod/sized --timeout=60s");
+    say(
+        r#"patch pod sized --subresource=resize -p {"spec":{"containers":[{"name":"c","resources":{"limits":{"memory":"80Mi"},"requests":{"memory":"80Mi"}}}]}}"#,
+    );
+    eventually("the container may use more", 20, || {
+        let files = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max";
+        let limit =
+            cluster.kubectl_command(&["exec", "sized", "--", "sh", "-c", &format!("{files} 2>/dev/null")]);
+        let limit = { limit }.output().unwrap().stdout;
+        match String::from_utf8_lossy(&limit).trim() {
+            "83886080" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    });
+    assert_eq!(say("get pod sized -o jsonpath={.status.containerStatuses[0].restartCount}"), "0");
+    say(
+        r#"patch pod sized --subresource=resize -p {"spec":{"containers":[{"name":"c","resources":{"limits":{"cpu":"999"},"requests":{"cpu":"999"}}}]}}"#,
+    );
+    say("wait --for=condition=PodResizePending pod/sized --timeout=20s");
+    assert_eq!(say("get pod sized -o jsonpath={.status.containerStatuses[0].resources.limits.cpu}"), "100m");
+
     let node = cluster.node(1);
     assert_eq!(say(&format!("taint node {node} a=b:NoSchedule")).trim(), format!("node/{node} tainted"));
     assert_eq!(say(&format!("taint node {node} a-")).trim(), format!("node/{node} untainted"));

@@ -12,12 +12,12 @@ use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use k8s_cri::v1::{
     AttachRequest, AuthConfig, Container, ContainerConfig, ContainerFilter, ContainerStatusRequest,
     CreateContainerRequest, ExecRequest, ExecSyncRequest, ExecSyncResponse, Image, ImageFsInfoRequest,
-    ImageSpec, ImageStatusRequest, ListContainerStatsRequest, ListContainersRequest, ListImagesRequest,
-    ListPodSandboxRequest, PodSandbox, PodSandboxConfig, PodSandboxFilter, PodSandboxStatusRequest,
-    PortForwardRequest, PullImageRequest, RemoveContainerRequest, RemoveImageRequest,
-    RemovePodSandboxRequest, ReopenContainerLogRequest, RunPodSandboxRequest, RuntimeCondition,
-    StartContainerRequest, StatusRequest, StopContainerRequest, StopPodSandboxRequest, UInt64Value,
-    VersionRequest,
+    ImageSpec, ImageStatusRequest, LinuxContainerResources, ListContainerStatsRequest, ListContainersRequest,
+    ListImagesRequest, ListPodSandboxRequest, PodSandbox, PodSandboxConfig, PodSandboxFilter,
+    PodSandboxStatusRequest, PortForwardRequest, PullImageRequest, RemoveContainerRequest,
+    RemoveImageRequest, RemovePodSandboxRequest, ReopenContainerLogRequest, RunPodSandboxRequest,
+    RuntimeCondition, StartContainerRequest, StatusRequest, StopContainerRequest, StopPodSandboxRequest,
+    UInt64Value, UpdateContainerResourcesRequest, VersionRequest,
 };
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -180,6 +180,15 @@ impl Runtime for Client {
         let timeout = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
         let request = StopContainerRequest { container_id: id.to_owned(), timeout };
         limited(CALL.saturating_add(grace), self.runtime().stop_container(request)).await.map(drop)
+    }
+
+    async fn update_container(&self, id: &str, resources: LinuxContainerResources) -> CriResult<()> {
+        let request = UpdateContainerResourcesRequest {
+            container_id: id.to_owned(),
+            linux: Some(resources),
+            ..UpdateContainerResourcesRequest::default()
+        };
+        limited(CALL, self.runtime().update_container_resources(request)).await.map(drop)
     }
 
     async fn remove_container(&self, id: &str) -> CriResult<()> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_cri::v1::{
-    AttachRequest, AuthConfig, Container, ContainerConfig, ExecRequest, ExecSyncResponse, Image, PodSandbox,
-    PodSandboxConfig, PortForwardRequest, RuntimeCondition,
+    AttachRequest, AuthConfig, Container, ContainerConfig, ExecRequest, ExecSyncResponse, Image,
+    LinuxContainerResources, PodSandbox, PodSandboxConfig, PortForwardRequest, RuntimeCondition,
 };
 use parking_lot::Mutex;
 
@@ -82,6 +82,10 @@ impl Runtime for Fake {
     }
 
     async fn start_container(&self, _id: &str) -> CriResult<()> {
+        refused()
+    }
+
+    async fn update_container(&self, _id: &str, _resources: LinuxContainerResources) -> CriResult<()> {
         refused()
     }
 

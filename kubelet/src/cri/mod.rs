@@ -14,7 +14,8 @@ use async_trait::async_trait;
 pub use client::Client;
 use k8s_cri::v1::{
     AttachRequest, AuthConfig, Container, ContainerConfig, ContainerStatus, ExecRequest, ExecSyncResponse,
-    Image, PodSandbox, PodSandboxConfig, PodSandboxStatus, PortForwardRequest, RuntimeCondition,
+    Image, LinuxContainerResources, PodSandbox, PodSandboxConfig, PodSandboxStatus, PortForwardRequest,
+    RuntimeCondition,
 };
 
 /// A refusal of the runtime, or the impossibility to ask it.
@@ -120,6 +121,8 @@ pub trait Runtime: Send + Sync + 'static {
     async fn stop_container(&self, id: &str, grace: Duration) -> CriResult<()>;
     /// Forgets a container.
     async fn remove_container(&self, id: &str) -> CriResult<()>;
+    /// Changes what a running container may use.
+    async fn update_container(&self, id: &str, resources: LinuxContainerResources) -> CriResult<()>;
     /// Runs a command in a container and collects what it writes.
     async fn exec_sync(&self, id: &str, command: &[String], timeout: Duration)
     -> CriResult<ExecSyncResponse>;

@@ -52,6 +52,8 @@ fn status(facts: &Facts<'_>, container: &Container, role: Role) -> ContainerStat
         }
         state = waiting_state(&waiting.reason, &waiting.message);
     }
+    // What has not been resized shows what it has.
+    let kept = old.filter(|old| facts.unresized.is_some() && old.resources.is_some());
     ContainerStatus {
         name: container.name.clone(),
         state: Some(state),
@@ -62,8 +64,8 @@ fn status(facts: &Facts<'_>, container: &Container, role: Role) -> ContainerStat
         image: view.image.clone(),
         image_id: view.image_ref.clone(),
         container_id: Some(full_id(facts, view)),
-        resources: Some(resources(container)),
-        allocated_resources: allocated(container),
+        resources: kept.and_then(|old| old.resources.clone()).or_else(|| Some(resources(container))),
+        allocated_resources: kept.map_or_else(|| allocated(container), |old| old.allocated_resources.clone()),
         volume_mounts: mounts(container),
         ..ContainerStatus::default()
     }

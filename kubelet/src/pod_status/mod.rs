@@ -33,6 +33,26 @@ pub struct Ended {
     pub message: String,
 }
 
+/// Why running containers do not have the resources that their pod says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unresized {
+    /// The node has no room.
+    Pending {
+        /// `Deferred` or `Infeasible`.
+        reason: &'static str,
+        /// What is lacking.
+        message: String,
+    },
+    /// It was tried.
+    Failed {
+        /// What went wrong.
+        message: String,
+    },
+}
+
+/// The conditions about resizing, which are there only while there is something to say.
+const RESIZE_CONDITIONS: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
+
 /// All that a status is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
@@ -50,6 +70,8 @@ pub struct Facts<'a> {
     pub runtime: &'a str,
     /// Set when the node ended the pod.
     pub ended: Option<&'a Ended>,
+    /// Set when running containers do not have what the pod says.
+    pub unresized: Option<&'a Unresized>,
     /// The pod is to end and nothing of it runs any more.
     pub over: bool,
     /// When the kubelet first saw the pod.
@@ -297,8 +319,15 @@ fn conditions(
         ("ContainersReady", containers_ready),
         ("PodScheduled", (true, None, None)),
     ];
+    let resize = facts.unresized.map(|why| match why {
+        Unresized::Pending { reason, message } => ("PodResizePending", *reason, message),
+        Unresized::Failed { message } => ("PodResizeInProgress", "Error", message),
+    });
+    let resize =
+        resize.map(|(kind, reason, message)| (kind, (true, Some(reason.to_owned()), Some(message.clone()))));
     let mut all: Vec<PodCondition> = own
         .into_iter()
+        .chain(resize)
         .map(|(kind, (holds, reason, message))| {
             let status = if holds { "True" } else { "False" };
             let before = old.conditions.iter().flatten().find(|c| c.type_ == kind);
@@ -315,8 +344,10 @@ fn conditions(
         })
         .collect();
     let others = old.conditions.iter().flatten();
-    let others: Vec<PodCondition> =
-        others.filter(|c| !all.iter().any(|own| own.type_ == c.type_)).cloned().collect();
+    let is_own = |kind: &String| {
+        RESIZE_CONDITIONS.contains(&kind.as_str()) || all.iter().any(|own| own.type_ == *kind)
+    };
+    let others: Vec<PodCondition> = others.filter(|c| !is_own(&c.type_)).cloned().collect();
     all.extend(others);
     all
 }

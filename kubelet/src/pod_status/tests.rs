@@ -48,6 +48,7 @@ struct Case {
     waiting: Vec<(&'static str, &'static str, &'static str)>,
     health: HealthMap,
     ended: Option<Ended>,
+    unresized: Option<Unresized>,
     over: bool,
 }
 
@@ -72,6 +73,7 @@ fn rendered(spec: &Value, view: &PodView, case: &Case) -> PodStatus {
         host_ips: &["192.0.2.1".to_owned()],
         runtime: "containerd",
         ended: case.ended.as_ref(),
+        unresized: case.unresized.as_ref(),
         over: case.over,
         seen: at(5),
         now: at(30),
@@ -124,6 +126,32 @@ fn state_of(state: Option<&k8s_openapi::api::core::v1::ContainerState>) -> Optio
 
 fn check(case: &str, spec: &Value, view: &PodView, around: &Case, expected: &[&str]) {
     assert_eq!(short(&rendered(spec, view, around)), expected, "{case}");
+}
+
+#[test]
+fn a_resize_that_waits_is_told_and_shows_what_containers_have() {
+    let spec = json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "9"}}}]});
+    let before = json!({"requests": {"cpu": "1"}});
+    let status = json!({
+        "containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+            "resources": before, "allocatedResources": {"cpu": "1"}}],
+        "conditions": [{"type": "PodResizeInProgress", "status": "True"}],
+    });
+    let why = Unresized::Pending { reason: "Infeasible", message: "too small".to_owned() };
+    for (unresized, told, has) in [(Some(why), true, "1"), (None, false, "9")] {
+        let around = Case { status: status.clone(), unresized, ..Case::default() };
+        let shown = rendered(&spec, &view(true, &[runs("c")]), &around);
+        let conditions: Vec<_> = shown.conditions.iter().flatten().collect();
+        let of_resize: Vec<_> = conditions.iter().filter(|c| c.type_.starts_with("PodResize")).collect();
+        assert_eq!(of_resize.len(), usize::from(told), "{of_resize:?}");
+        assert!(of_resize.iter().all(|c| c.type_ == "PodResizePending" && c.status == "True"));
+        let container = &shown.container_statuses.as_ref().expect("there is one")[0];
+        let amounts = [
+            container.allocated_resources.as_ref(),
+            container.resources.as_ref().and_then(|resources| resources.requests.as_ref()),
+        ];
+        assert!(amounts.iter().all(|a| a.is_some_and(|a| a["cpu"].0 == has)), "{container:?}");
+    }
 }
 
 #[test]

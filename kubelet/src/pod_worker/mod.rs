@@ -10,6 +10,7 @@ mod hooks;
 mod notes;
 mod observe;
 mod report;
+mod resize;
 mod start;
 mod status_writer;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_cri::v1::LinuxContainerResources;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use machinery::backoff::Backoff as Pauses;
 use machinery::events::EventType::{Normal, Warning};
@@ -29,7 +31,7 @@ use crate::cri::CriError;
 use crate::kubelet::Kubelet;
 use crate::plan::{self, Hold, Situation, Waiting};
 use crate::pod_spec;
-use crate::pod_status::Ended;
+use crate::pod_status::{Ended, Unresized};
 use crate::probes::Probes;
 use crate::runtime_config::container::VolumePath;
 use crate::runtime_state::PodView;
@@ -86,6 +88,10 @@ pub struct Worker {
     holds: BTreeMap<String, Hold>,
     /// Pauses between tries to make volumes or a sandbox.
     sandbox_pauses: Pauses,
+    /// What the runtime was last told that running containers may use, by their ids.
+    sizes: BTreeMap<String, LinuxContainerResources>,
+    /// Why they do not have what the pod says.
+    unresized: Option<Unresized>,
     mounts: Option<BTreeMap<String, VolumePath>>,
     /// The round in which the volumes were last brought up to date.
     refreshed: u64,
@@ -119,6 +125,8 @@ impl Worker {
             backoffs: BTreeMap::new(),
             holds: BTreeMap::new(),
             sandbox_pauses: Pauses::new(Duration::from_millis(500), Duration::from_secs(20)),
+            sizes: BTreeMap::new(),
+            unresized: None,
             mounts: None,
             refreshed: 0,
             known: None,
@@ -246,6 +254,7 @@ impl Worker {
         }
         self.probes.keep(pod, view);
         self.refresh_volumes(pod, view).await;
+        let resize_again = self.resize(pod, view).await;
         let health = self.probes.health();
         let situation =
             Situation { pod, view, backoffs: &self.backoffs, holds: &self.holds, health: &health, now };
@@ -253,12 +262,13 @@ impl Worker {
         self.tell_waits(pod, &plan.waiting);
         self.show(pod, view, &plan.waiting, false);
         let deadline = self.deadline(pod);
+        let look_again = [plan.look_again, deadline, resize_again].into_iter().flatten().min();
         if plan.steps.is_empty() {
-            return Next::Wait([plan.look_again, deadline].into_iter().flatten().min());
+            return Next::Wait(look_again);
         }
         match self.carry_out(pod, view, &plan.steps).await {
             Ok(()) => Next::Again,
-            Err(until) => Next::Wait([Some(until), plan.look_again, deadline].into_iter().flatten().min()),
+            Err(until) => Next::Wait(look_again.into_iter().chain([until]).min()),
         }
     }
 

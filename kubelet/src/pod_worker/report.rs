@@ -56,6 +56,7 @@ impl Worker {
             host_ips: &node.host_ips,
             runtime: &self.kubelet.runtime_name,
             ended: self.ended.as_ref(),
+            unresized: self.unresized.as_ref(),
             over,
             seen: self.seen,
             now: Timestamp::now(),

@@ -10,7 +10,7 @@ use k8s_cri::v1::{Image, Mount};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use machinery::events::EventType::{Normal, Warning};
 
-use super::{Worker, hooks};
+use super::{Worker, hooks, resize::changeable};
 use crate::backoff::Backoff;
 use crate::dns;
 use crate::plan::{Hold, Waiting};
@@ -137,10 +137,12 @@ impl Worker {
         std::fs::create_dir_all(&log).map_err(|error| config_error(error.to_string()))?;
 
         let sandbox_config = self.sandbox_config(pod, sandbox.attempt);
+        let size = config.linux.as_ref().and_then(|linux| linux.resources.as_ref()).map(changeable);
         let id =
             kubelet.runtime.create_container(&sandbox.id, config, sandbox_config).await.map_err(|error| {
                 Failed { reason: "CreateContainerError", message: error.message, again: CONFIG_AGAIN }
             })?;
+        self.sizes.extend(size.map(|size| (id.clone(), size)));
         kubelet.notes.container(pod, container, role, Normal, "Created", "Container created");
         kubelet.runtime.start_container(&id).await.map_err(|error| Failed {
             reason: "RunContainerError",
