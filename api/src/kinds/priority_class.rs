@@ -34,6 +34,11 @@ pub fn bootstrap() -> Vec<Value> {
     SYSTEM.into_iter().map(class).collect()
 }
 
+/// Whether the class is one of the system's own.
+pub fn is_system(name: &str) -> bool {
+    SYSTEM.iter().any(|(known, _)| *known == name)
+}
+
 /// The rules of PriorityClasses.
 pub struct PriorityClasses;
 

@@ -61,5 +61,6 @@ pub fn update(ctx: &Ctx, part: Part<'_>, new: &mut Value, old: &Value) -> Result
 /// # Errors
 /// 403.
 pub fn delete(ctx: &Ctx, name: &str) -> Result<(), Status> {
-    namespace::delete(ctx, name)
+    namespace::delete(ctx, name)?;
+    priority::delete(ctx, name)
 }

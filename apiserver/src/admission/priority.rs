@@ -1,7 +1,7 @@
 //! The priority of pods follows from their class: the one they name, else the default one, else none. At most one
 //! class is the default.
 
-use api::{object::ObjectExt as _, status::Status};
+use api::{kinds::priority_class, object::ObjectExt as _, status::Status};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -47,6 +47,18 @@ pub async fn apply(ctx: &Ctx, pod: &mut Value) -> Result<(), Status> {
     }
     spec["priority"] = json!(value);
     spec["preemptionPolicy"] = json!(policy);
+    Ok(())
+}
+
+/// Refuses the deletion of the system's own classes.
+///
+/// # Errors
+/// 403.
+pub fn delete(ctx: &Ctx, name: &str) -> Result<(), Status> {
+    if PRIORITY_CLASSES.is(&ctx.kind) && priority_class::is_system(name) {
+        let why = "this is a system priority class and cannot be deleted";
+        return Err(Status::forbidden(PRIORITY_CLASSES.plural, PRIORITY_CLASSES.group, name, why));
+    }
     Ok(())
 }
 

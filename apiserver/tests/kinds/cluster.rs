@@ -20,9 +20,9 @@ async fn a_cluster_begins_with_its_levels_classes_and_range() {
     let service = "/api/v1/namespaces/default/services/kubernetes";
     let uid = server.get(service).await.body["metadata"]["uid"].clone();
     let schema = format!("{SCHEMAS}/probes");
-    for path in [service, &schema, "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical"] {
+    for path in [service, &schema] {
         let gone = server.send("DELETE", path, &Value::Null).await;
-        assert!(gone.code == 200 || gone.code == 403, "{path}: {}", gone.body);
+        assert_eq!(gone.code, 200, "{path}: {}", gone.body);
         server.eventually(path, |answer| answer.body["metadata"]["uid"].is_string()).await;
     }
     let is_new = |answer: &Answer| {
@@ -31,6 +31,22 @@ async fn a_cluster_begins_with_its_levels_classes_and_range() {
     };
     let again = server.eventually(service, is_new).await;
     assert_eq!(again.body["spec"]["clusterIP"], "10.96.0.1");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_systems_priority_classes_stay() {
+    let server = Server::start().await;
+    for name in ["system-node-critical", "system-cluster-critical"] {
+        let path = format!("/apis/scheduling.k8s.io/v1/priorityclasses/{name}");
+        server.eventually(&path, |answer| answer.code == 200).await;
+        let refused = server.send("DELETE", &path, &Value::Null).await;
+        let words = format!(
+            "priorityclasses.scheduling.k8s.io \"{name}\" is forbidden: this is a system priority class and cannot be deleted"
+        );
+        assert_eq!((refused.code, refused.body["message"].as_str()), (403, Some(words.as_str())));
+        assert_eq!(server.get(&path).await.code, 200);
+    }
     server.stop().await;
 }
 
