@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ResourceQuota;
+use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec, ScopedResourceSelectorRequirement};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
@@ -61,39 +62,8 @@ impl Strategy for ResourceQuotas {
                 errors.invalid(&at, amount.to_string(), "must be an integer");
             }
         }
-        let scopes = spec.scopes.as_deref().unwrap_or_default();
-        let scopes_at = at.child("scopes");
-        let set: BTreeSet<&str> = scopes.iter().map(String::as_str).collect();
-        for scope in scopes.iter().filter(|s| !SCOPES.contains(&s.as_str())) {
-            errors.invalid(&scopes_at, scope, "unsupported scope");
-        }
-        for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
-            if set.contains(one) && set.contains(other) {
-                errors.invalid(&scopes_at, scopes, "conflicting scopes");
-            }
-        }
-        let terms = spec.scope_selector.as_ref().and_then(|s| s.match_expressions.as_deref());
-        for (i, term) in terms.unwrap_or_default().iter().enumerate() {
-            let at = at.child("scopeSelector.matchExpressions").index(i);
-            if !SCOPES.contains(&term.scope_name.as_str()) {
-                errors.invalid(&at.child("scopeName"), &term.scope_name, "unsupported scope");
-            }
-            let some = term.values.as_ref().is_some_and(|v| !v.is_empty());
-            match (term.operator.as_str(), some) {
-                ("In" | "NotIn", false) => {
-                    let why =
-                        "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
-                    errors.required(&at.child("values"), why);
-                }
-                ("Exists" | "DoesNotExist", true) => {
-                    let words =
-                        "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
-                    errors.invalid(&at.child("values"), &term.values, words);
-                }
-                ("In" | "NotIn" | "Exists" | "DoesNotExist", _) => {}
-                (other, _) => errors.invalid(&at.child("operator"), other, "not a valid selector operator"),
-            }
-        }
+        scopes(spec, &at.child("scopes"), errors);
+        scope_selector(spec, &at.child("scopeSelector.matchExpressions"), errors);
     }
 
     fn validate_update(&self, new: &ResourceQuota, old: &ResourceQuota, part: Part<'_>, errors: &mut Errors) {
@@ -133,6 +103,107 @@ impl Strategy for ResourceQuotas {
             terms.join(", ")
         };
         vec![cell::name(quota), shown(false).into(), shown(true).into(), cell::age(quota, now)]
+    }
+}
+
+/// Whether a quota of the scope can count the resource. What the cluster does not know by name is let through.
+fn counts(scope: &str, resource: &str) -> bool {
+    const OF_PODS: &[&str] =
+        &["pods", "cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
+    const OF_CLAIMS: &[&str] = &["persistentvolumeclaims", "requests.storage"];
+    let counted = match scope {
+        "BestEffort" => &OF_PODS[..1],
+        "VolumeAttributesClass" => OF_CLAIMS,
+        _ if SCOPES.contains(&scope) => OF_PODS,
+        _ => return true,
+    };
+    !is_known(resource) || counted.contains(&resource)
+}
+
+/// The resources of a quota that one of its scopes cannot count.
+fn uncountable<'a>(spec: &'a ResourceQuotaSpec, scope: &'a str) -> impl Iterator<Item = &'a String> {
+    spec.hard.iter().flat_map(|hard| hard.keys()).filter(move |resource| !counts(scope, resource))
+}
+
+/// Scopes that no object has at the same time.
+fn conflicting(scopes: &BTreeSet<&str>) -> usize {
+    let pairs = [["BestEffort", "NotBestEffort"], ["Terminating", "NotTerminating"]];
+    pairs.iter().filter(|pair| pair.iter().all(|scope| scopes.contains(scope))).count()
+}
+
+fn scopes(spec: &ResourceQuotaSpec, at: &Path, errors: &mut Errors) {
+    let scopes = spec.scopes.as_deref().unwrap_or_default();
+    for scope in scopes {
+        if !SCOPES.contains(&scope.as_str()) {
+            errors.invalid(at, scopes, "unsupported scope");
+        }
+        for _ in uncountable(spec, scope) {
+            errors.invalid(at, scopes, "unsupported scope applied to resource");
+        }
+    }
+    for _ in 0..conflicting(&scopes.iter().map(String::as_str).collect()) {
+        errors.invalid(at, scopes, "conflicting scopes");
+    }
+}
+
+fn scope_selector(spec: &ResourceQuotaSpec, at: &Path, errors: &mut Errors) {
+    let terms = spec.scope_selector.as_ref().and_then(|s| s.match_expressions.as_deref()).unwrap_or_default();
+    for term in terms {
+        if !SCOPES.contains(&term.scope_name.as_str()) {
+            errors.invalid(&at.child("scopeName"), &term.scope_name, "unsupported scope");
+        }
+        for _ in uncountable(spec, &term.scope_name) {
+            errors.invalid(at, Shown::from(terms), "unsupported scope applied to resource");
+        }
+        let is_yes_or_no = !["PriorityClass", "VolumeAttributesClass"].contains(&term.scope_name.as_str());
+        if SCOPES.contains(&term.scope_name.as_str()) && is_yes_or_no && term.operator != "Exists" {
+            let words = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
+            errors.invalid(&at.child("operator"), &term.operator, words);
+        }
+        let some = term.values.as_ref().is_some_and(|v| !v.is_empty());
+        match (term.operator.as_str(), some) {
+            ("In" | "NotIn", false) => {
+                let why = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
+                errors.required(&at.child("values"), why);
+            }
+            ("Exists" | "DoesNotExist", true) => {
+                let words =
+                    "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
+                errors.invalid(&at.child("values"), &term.values, words);
+            }
+            ("In" | "NotIn" | "Exists" | "DoesNotExist", _) => {}
+            (other, _) => errors.invalid(&at.child("operator"), other, "not a valid selector operator"),
+        }
+    }
+    // Upstream shows the other list of scopes here.
+    for _ in 0..conflicting(&terms.iter().map(|term| term.scope_name.as_str()).collect()) {
+        errors.invalid(at, &spec.scopes, "conflicting scopes");
+    }
+}
+
+/// A selector of scopes as upstream shows one that is wrong.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown<'a> {
+    match_expressions: Vec<ShownTerm<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownTerm<'a> {
+    scope_name: &'a str,
+    operator: &'a str,
+    values: &'a Option<Vec<String>>,
+}
+
+impl<'a> From<&'a [ScopedResourceSelectorRequirement]> for Shown<'a> {
+    fn from(terms: &'a [ScopedResourceSelectorRequirement]) -> Self {
+        let shown = |term: &'a ScopedResourceSelectorRequirement| ShownTerm {
+            scope_name: &term.scope_name,
+            operator: &term.operator,
+            values: &term.values,
+        };
+        Self { match_expressions: terms.iter().map(shown).collect() }
     }
 }
 
@@ -181,6 +252,36 @@ mod tests {
             (
                 json!({"scopes": ["Terminating", "NotTerminating"]}),
                 vec!["spec.scopes: Invalid value: [\"Terminating\",\"NotTerminating\"]: conflicting scopes"],
+            ),
+            (
+                json!({"hard": {"cpu": "1", "pods": "1", "example.com/gpu": "1", "count/jobs.batch": "1"}, "scopes": ["BestEffort"]}),
+                vec![
+                    "spec.hard[example.com/gpu]: Invalid value: \"example.com/gpu\": must be a standard resource for quota",
+                    "spec.scopes: Invalid value: [\"BestEffort\"]: unsupported scope applied to resource",
+                ],
+            ),
+            (json!({"hard": {"requests.memory": "1", "pods": "1"}, "scopes": ["NotBestEffort"]}), vec![]),
+            (
+                json!({"hard": {"requests.storage": "1", "pods": "1"}, "scopes": ["VolumeAttributesClass"]}),
+                vec![
+                    "spec.scopes: Invalid value: [\"VolumeAttributesClass\"]: unsupported scope applied to resource",
+                ],
+            ),
+            (
+                json!({"hard": {"services": "1"}, "scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]}}),
+                vec![
+                    "spec.scopeSelector.matchExpressions: Invalid value: {\"MatchExpressions\":[{\"ScopeName\":\"PriorityClass\",\"Operator\":\"In\",\"Values\":[\"high\"]}]}: unsupported scope applied to resource",
+                ],
+            ),
+            (
+                json!({"hard": {"pods": "1"}, "scopeSelector": {"matchExpressions": [{"scopeName": "Terminating", "operator": "In", "values": ["a"]}]}}),
+                vec![
+                    "spec.scopeSelector.matchExpressions.operator: Invalid value: \"In\": must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity",
+                ],
+            ),
+            (
+                json!({"hard": {"pods": "1"}, "scopes": ["Often"]}),
+                vec!["spec.scopes: Invalid value: [\"Often\"]: unsupported scope"],
             ),
         ] {
             assert_eq!(wrong(ResourceQuotas, &quota(spec.clone())), expected, "{spec}");
