@@ -217,9 +217,15 @@ impl Status {
         Self::failure(406, "NotAcceptable", message)
     }
 
-    /// 422 with one cause for each field error.
+    /// 422 with one cause for each field error; the message says the same thing once.
     pub fn invalid(kind: &str, group: &str, name: &str, errors: &Errors) -> Self {
-        let texts: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        let mut texts: Vec<String> = Vec::new();
+        for error in &errors.0 {
+            let text = error.to_string();
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
         let list = match texts.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
@@ -276,5 +282,21 @@ impl Status {
         let mut s = Self::failure(504, "Timeout", format!("Timeout: {message}"));
         s.details = Some(Details { retry_after_seconds: Some(retry_after), ..Details::default() });
         s
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::field::Path;
+
+    #[test]
+    fn what_is_wrong_twice_is_said_once() {
+        let mut errors = Errors::default();
+        errors.required(&Path::new("spec.a"), "");
+        errors.required(&Path::new("spec.a"), "");
+        let status = Status::invalid("Thing", "", "x", &errors);
+        assert_eq!(status.message, "Thing \"x\" is invalid: spec.a: Required value");
+        assert_eq!(status.details.map(|details| details.causes.len()), Some(2));
     }
 }
