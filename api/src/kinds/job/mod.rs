@@ -23,6 +23,8 @@ use crate::{
     validation::{dns_subdomain, each, immutable, label_selector, not_negative, selects},
 };
 
+mod policies;
+
 const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 const NAME_LABEL: &str = "batch.kubernetes.io/job-name";
 const OLD_UID_LABEL: &str = "controller-uid";
@@ -233,21 +235,7 @@ pub fn validate_spec(spec: &JobSpec, at: &Path, errors: &mut Errors) {
         }
     }
     completion_mode(spec, at, errors);
-    if let Some(policy) = &spec.pod_failure_policy {
-        let at = at.child("podFailurePolicy.rules");
-        if policy.rules.len() > 20 {
-            errors.too_many(&at, policy.rules.len(), 20);
-        }
-        for (i, rule) in policy.rules.iter().enumerate() {
-            failure_rule(rule, &at.index(i), errors);
-        }
-    }
-    if let Some(policy) = spec.pod_replacement_policy.as_deref()
-        && !["Failed", "TerminatingOrFailed"].contains(&policy)
-    {
-        let at = at.child("podReplacementPolicy");
-        errors.not_supported(&at, policy, &["Failed", "TerminatingOrFailed"]);
-    }
+    policies::validate(spec, at, errors);
     let template_at = at.child("template");
     pod::validation::template(&spec.template, &template_at, errors);
     let policy = spec.template.spec.as_ref().and_then(|s| s.restart_policy.as_deref()).unwrap_or_default();
@@ -261,21 +249,16 @@ pub fn validate_spec(spec: &JobSpec, at: &Path, errors: &mut Errors) {
 }
 
 fn completion_mode(spec: &JobSpec, at: &Path, errors: &mut Errors) {
-    const MOST: i32 = 100_000;
     match spec.completion_mode.as_deref() {
-        Some("Indexed") => {
-            if spec.completions.is_none() {
-                errors.required(&at.child("completions"), "when completion mode is Indexed");
-            }
-            if let Some(n) = spec.parallelism.filter(|n| *n > MOST) {
-                let words = format!("must be less than or equal to {MOST} when completion mode is Indexed");
-                errors.invalid(&at.child("parallelism"), n, words);
-            }
-        }
+        Some("Indexed") => indexed(spec, at, errors),
         Some("NonIndexed") | None => {
-            if spec.backoff_limit_per_index.is_some() {
-                let at = at.child("backoffLimitPerIndex");
-                errors.invalid(&at, spec.backoff_limit_per_index, "requires indexed completion mode");
+            for (field, value) in [
+                ("backoffLimitPerIndex", spec.backoff_limit_per_index),
+                ("maxFailedIndexes", spec.max_failed_indexes),
+            ] {
+                if value.is_some() {
+                    errors.invalid(&at.child(field), value, "requires indexed completion mode");
+                }
             }
         }
         Some(other) => {
@@ -284,40 +267,38 @@ fn completion_mode(spec: &JobSpec, at: &Path, errors: &mut Errors) {
     }
 }
 
-fn failure_rule(rule: &k8s_openapi::api::batch::v1::PodFailurePolicyRule, at: &Path, errors: &mut Errors) {
-    const ACTIONS: &[&str] = &["Count", "FailIndex", "FailJob", "Ignore"];
-    const OPERATORS: &[&str] = &["In", "NotIn"];
-    if rule.action.is_empty() {
-        errors
-            .required(&at.child("action"), "valid values: \"Count\", \"FailIndex\", \"FailJob\", \"Ignore\"");
-    } else if !ACTIONS.contains(&rule.action.as_str()) {
-        errors.not_supported(&at.child("action"), &rule.action, ACTIONS);
+/// How much of everything a Job with indexes may have.
+fn indexed(spec: &JobSpec, at: &Path, errors: &mut Errors) {
+    const MOST: i32 = 100_000;
+    const MOST_OF_MANY: i32 = 10_000;
+    let (parallelism_at, failed_at) = (at.child("parallelism"), at.child("maxFailedIndexes"));
+    if spec.completions.is_none() {
+        errors.required(&at.child("completions"), "when completion mode is Indexed");
     }
-    let conditions = rule.on_pod_conditions.as_ref().is_some_and(|c| !c.is_empty());
-    match (&rule.on_exit_codes, conditions) {
-        (Some(_), true) => {
-            errors.invalid(at, rule, "specifying both OnExitCodes and OnPodConditions is not supported");
-        }
-        (None, false) => {
-            errors.invalid(at, rule, "specifying one of OnExitCodes and OnPodConditions is required");
-        }
-        _ => {}
+    if let Some(n) = spec.parallelism.filter(|n| *n > MOST) {
+        let words = format!("must be less than or equal to {MOST} when completion mode is Indexed");
+        errors.invalid(&parallelism_at, n, words);
     }
-    if let Some(codes) = &rule.on_exit_codes {
-        let at = at.child("onExitCodes");
-        if !OPERATORS.contains(&codes.operator.as_str()) {
-            errors.not_supported(&at.child("operator"), &codes.operator, OPERATORS);
-        }
-        if codes.values.is_empty() {
-            errors.invalid(&at.child("values"), &codes.values, "at least one value is required");
-        }
-        for (i, code) in codes.values.iter().enumerate() {
-            if *code == 0 && codes.operator == "In" {
-                errors.invalid(&at.child("values").index(i), code, "must not be 0 for the In operator");
-            }
-            if codes.values[..i].contains(code) {
-                errors.duplicate(&at.child("values").index(i), code);
-            }
+    if let (Some(failed), Some(completions)) = (spec.max_failed_indexes, spec.completions)
+        && failed > completions
+    {
+        errors.invalid(&failed_at, failed, "must be less than or equal to completions");
+    }
+    if let Some(failed) = spec.max_failed_indexes.filter(|n| *n > MOST) {
+        errors.invalid(&failed_at, failed, format!("must be less than or equal to {MOST}"));
+    }
+    if spec.completions.is_none_or(|n| n <= MOST) || spec.backoff_limit_per_index.is_none() {
+        return;
+    }
+    if spec.max_failed_indexes.is_none() {
+        errors.required(&failed_at, &format!("must be specified when completions is above {MOST}"));
+    }
+    for (at, value) in [(&parallelism_at, spec.parallelism), (&failed_at, spec.max_failed_indexes)] {
+        if let Some(n) = value.filter(|n| *n > MOST_OF_MANY) {
+            let words = format!(
+                "must be less than or equal to {MOST_OF_MANY} when completions are above {MOST} and used with backoff limit per index"
+            );
+            errors.invalid(at, n, words);
         }
     }
 }
@@ -343,72 +324,4 @@ fn state(job: &Value) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::kinds::testing::{changed, made, wrong};
-
-    fn job(change: &Value) -> Value {
-        let mut spec = json!({"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i:1"}]}}});
-        json_patch::merge(&mut spec, change);
-        made(
-            Jobs,
-            json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "uid": "u"}, "spec": spec}),
-        )
-    }
-
-    #[test]
-    fn a_job_owns_its_pods() {
-        let job = job(&json!({}));
-        assert_eq!(job["spec"]["selector"], json!({"matchLabels": {UID_LABEL: "u"}}));
-        assert_eq!(job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]);
-        assert_eq!(job["metadata"]["labels"][NAME_LABEL], "j");
-        assert_eq!((&job["spec"]["completions"], &job["spec"]["backoffLimit"]), (&json!(1), &json!(6)));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        for (change, expected) in [
-            (json!({}), vec![]),
-            (
-                json!({"completionMode": "Indexed", "completions": null, "parallelism": 2}),
-                vec!["spec.completions: Required value: when completion mode is Indexed"],
-            ),
-            (
-                json!({"maxFailedIndexes": 1}),
-                vec!["spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified"],
-            ),
-            (
-                json!({"podFailurePolicy": {"rules": [{"action": "Ignore"}]}, "template": {"spec": {"restartPolicy": "OnFailure"}}}),
-                vec![
-                    "spec.podFailurePolicy.rules[0]: Invalid value: {\"action\":\"Ignore\"}: specifying one of OnExitCodes and OnPodConditions is required",
-                    "spec.template.spec.restartPolicy: Invalid value: \"OnFailure\": only \"Never\" is supported when podFailurePolicy is specified",
-                ],
-            ),
-            (
-                json!({"selector": {"matchLabels": {"a": "b"}}}),
-                vec![
-                    "spec.template.metadata.labels: Invalid value: {\"batch.kubernetes.io/controller-uid\":\"u\",\"batch.kubernetes.io/job-name\":\"j\",\"controller-uid\":\"u\",\"job-name\":\"j\"}: `selector` does not match template `labels`",
-                    "spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"b\",\"batch.kubernetes.io/controller-uid\":\"u\"}}: `selector` not auto-generated",
-                ],
-            ),
-        ] {
-            assert_eq!(wrong(Jobs, &job(&change)), expected, "{change}");
-        }
-    }
-
-    #[test]
-    fn what_runs_stays_as_it_is() {
-        let old = job(&json!({}));
-        assert_eq!(
-            changed(Jobs, &job(&json!({"parallelism": 4, "completions": 1})), &old),
-            Vec::<String>::new()
-        );
-        let other = job(&json!({"template": {"spec": {"hostNetwork": true}}}));
-        assert!(changed(Jobs, &other, &old)[0].ends_with("field is immutable"));
-        let waiting = job(&json!({"suspend": true}));
-        let moved = job(&json!({"suspend": true, "template": {"spec": {"nodeSelector": {"a": "b"}}}}));
-        assert_eq!(changed(Jobs, &moved, &waiting), Vec::<String>::new());
-    }
-}
+mod tests;
