@@ -45,6 +45,8 @@ const IDENTITY: (&str, &str) = ("apiserver.kubernetes.io/identity", "kube-apiser
 const SERVICE: &str = "kubernetes";
 /// The pause after a failure.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// How long a server is listed at most after it was last heard of, whatever its Lease says.
+const LASTS_AT_MOST: Duration = Duration::from_secs(60);
 /// How long a server that stops tries to say so.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
@@ -87,7 +89,7 @@ impl Servers {
             }
             None => None,
         };
-        Self { own, lasts, state: Mutex::default() }
+        Self { own, lasts: lasts.min(LASTS_AT_MOST), state: Mutex::default() }
     }
 
     /// How often the Lease is renewed.
@@ -150,16 +152,17 @@ fn listed<'a>(leases: impl Iterator<Item = &'a Held>) -> Vec<SocketAddr> {
     addresses
 }
 
-/// Reads a Lease of a server; `None` for what names no address.
-fn held(object: &CachedObject) -> Option<Held> {
-    let lease = value(object).ok()?;
+/// Reads a Lease of a server; `None` for what no server can have written, whoever labelled it.
+fn held(name: &str, revision: Revision, lease: &Value) -> Option<Held> {
+    let address: SocketAddr = lease.str_at(&["spec", "holderIdentity"]).parse().ok()?;
+    // Without an IPv6 zone, which endpoints have not either.
+    let address = SocketAddr::new(publishable(address.ip()).ok()?, address.port());
+    if name != lease_name(address) || address.port() == 0 {
+        return None;
+    }
     let seconds = lease.at(&["spec", "leaseDurationSeconds"]).and_then(Value::as_u64)?;
-    Some(Held {
-        name: object.name().to_owned(),
-        revision: object.revision(),
-        address: lease.str_at(&["spec", "holderIdentity"]).parse().ok()?,
-        lasts: Duration::from_secs(seconds),
-    })
+    let lasts = Duration::from_secs(seconds).min(LASTS_AT_MOST);
+    Some(Held { name: name.to_owned(), revision, address, lasts })
 }
 
 fn is_of_a_server(object: &CachedObject) -> bool {
@@ -169,7 +172,8 @@ fn is_of_a_server(object: &CachedObject) -> bool {
 /// The Leases of all servers, as the cache has them.
 fn leases(api: &Api) -> Vec<Held> {
     let (objects, scope) = (api.objects(LEASES), Scope::Namespace(NAMESPACE.into()));
-    objects.scan(&scope, None).filter(|object| is_of_a_server(object)).filter_map(|o| held(o)).collect()
+    let read = |object: &Arc<CachedObject>| held(object.name(), object.revision(), &value(object).ok()?);
+    objects.scan(&scope, None).filter(|object| is_of_a_server(object)).filter_map(read).collect()
 }
 
 /// Keeps this server's Lease and the list, for ever.
@@ -374,6 +378,25 @@ mod tests {
         for address in ["127.0.0.1", "::1", "169.254.1.1", "fe80::1", "0.0.0.0"] {
             assert!(published(address).is_err_and(|why| why.starts_with(address)), "{address}");
         }
+    }
+
+    #[test]
+    fn a_lease_is_that_of_a_server_if_its_name_and_address_are() {
+        let name = |address: &str| lease_name(address.parse().expect("is an address"));
+        let of_its_own = |address: &str, seconds: i64| {
+            let spec = json!({"holderIdentity": address, "leaseDurationSeconds": seconds});
+            held(&name(address), 7, &json!({"spec": spec}))
+        };
+        assert_eq!(of_its_own("10.0.0.1:6443", 15), Some(lease("10.0.0.1:6443", 7)));
+        assert_eq!(of_its_own("[fd00::1]:6443", 15), Some(lease("[fd00::1]:6443", 7)));
+        assert_eq!(of_its_own("10.0.0.1:6443", 2_147_483_647).map(|held| held.lasts), Some(LASTS_AT_MOST));
+        assert_eq!(of_its_own("10.0.0.1:6443", -1), None);
+        for address in ["127.0.0.1:1", "169.254.1.1:6443", "0.0.0.0:6443", "10.0.0.1:0", "[fd00::1%7]:6443"] {
+            assert_eq!(of_its_own(address, 15), None, "{address}");
+        }
+        let spec = json!({"holderIdentity": "1.1.1.1:1", "leaseDurationSeconds": 15});
+        assert_eq!(held("mine", 7, &json!({"spec": spec})), None);
+        assert_eq!(held(&name("1.1.1.1:1"), 7, &json!({"spec": {"holderIdentity": "me"}})), None);
     }
 
     #[test]
