@@ -301,3 +301,28 @@ async fn a_list_that_somebody_deletes_comes_back() {
         server.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_slice_follows_its_first_address_and_keeps_its_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = async |address: std::net::IpAddr| {
+        Server::start_with(|c| {
+            c.store = format!("file:{}", folder.path().join("store").display()).parse().unwrap();
+            c.advertise = Some(address);
+        })
+        .await
+    };
+    let server = start("fd00::1".parse().unwrap()).await;
+    assert_eq!(server.get(SLICE).await.body["addressType"], "IPv6");
+    server.stop().await;
+
+    let server = start([10, 0, 0, 1].into()).await;
+    let slice = server.eventually(SLICE, |answer| answer.body["addressType"] == "IPv4").await;
+    assert_eq!(listed(&server).await.0, ["10.0.0.1"], "{}", slice.body);
+
+    let removed = json!({"metadata": {"labels": {"kubernetes.io/service-name": null}}});
+    assert_eq!(server.send("PATCH", SLICE, &removed).await.code, 200);
+    let label = "/metadata/labels/kubernetes.io~1service-name";
+    server.eventually(SLICE, |answer| answer.body.pointer(label).is_some_and(|l| l == "kubernetes")).await;
+    server.stop().await;
+}
