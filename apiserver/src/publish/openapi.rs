@@ -43,7 +43,8 @@ fn hash_with(sources: &str, kinds: &[Arc<Kind>]) -> String {
     let mut state = Sha256::new();
     state.update(format!("{VERSION} {sources}\n"));
     for kind in kinds {
-        state.update(format!("{}/{}/{}\n", kind.group, kind.version, kind.plural));
+        let Kind { group, version, kind: name, plural, namespaced, verbs, subresources, .. } = &**kind;
+        state.update(format!("{:?}\n", (group, version, name, plural, namespaced, verbs, subresources)));
         if let Root { inline: Some(schema), .. } = root(kind, &mut generator(REFERENCES)) {
             state.update(schema.to_string());
         }
@@ -318,6 +319,8 @@ fn paths(kinds: &[Arc<Kind>], answer: &dyn Fn(&str) -> Value, swagger: bool) -> 
 
 #[cfg(test)]
 mod tests {
+    use api::kind::Subresource;
+
     use super::*;
 
     fn kinds() -> Vec<Arc<Kind>> {
@@ -343,9 +346,45 @@ mod tests {
     #[test]
     fn a_hash_follows_from_sources_and_kinds() {
         let kinds = kinds();
-        assert_eq!(hash(&kinds), hash_with(SOURCES, &kinds));
+        assert_eq!(hash(&kinds), hash(&self::kinds()));
         assert_ne!(hash(&kinds), hash_with("others", &kinds));
         assert_ne!(hash(&kinds), hash(&kinds[1..]));
+    }
+
+    #[test]
+    fn a_hash_changes_with_all_that_documents_show() {
+        let with = |change: fn(&mut Kind)| {
+            let mut kinds = api::kinds::builtin();
+            change(&mut kinds[0]);
+            let kinds: Vec<Arc<Kind>> = kinds.into_iter().map(Arc::new).collect();
+            (hash(&kinds), v3(&kinds))
+        };
+        let changes: &[fn(&mut Kind)] = &[
+            |_| {},
+            |kind| kind.group = "example.com".into(),
+            |kind| kind.version = "v7".into(),
+            |kind| kind.kind = "Other".into(),
+            |kind| kind.plural = "others".into(),
+            |kind| kind.namespaced = !kind.namespaced,
+            |kind| kind.verbs = &["get"],
+            |kind| {
+                let scale = ("autoscaling", "v1", "Scale");
+                kind.subresources.push(Subresource {
+                    name: "scale".into(),
+                    gvk: Some(scale),
+                    verbs: &["get"],
+                });
+            },
+            |kind| kind.subresources.push(Subresource { name: "scale".into(), gvk: None, verbs: &["get"] }),
+            |kind| kind.subresources.push(Subresource { name: "scale".into(), gvk: None, verbs: &["patch"] }),
+        ];
+        let made: Vec<(String, Value)> = changes.iter().map(|change| with(*change)).collect();
+        for (i, (hash, document)) in made.iter().enumerate() {
+            for (other_hash, other) in &made[..i] {
+                assert_ne!(document, other, "change {i} shows");
+                assert_ne!(hash, other_hash, "change {i}");
+            }
+        }
     }
 
     #[test]
