@@ -23,11 +23,12 @@ const GROUP: &str = "impersonate-group";
 const UID: &str = "impersonate-uid";
 const EXTRA: &str = "impersonate-extra-";
 
-/// Whom a request is to be taken for: its caller, or who its headers name, if the caller may ask for that.
+/// Whom a request is to be taken for: its caller, or who its headers name, if the caller may ask for that. The log says
+/// so, with the request's `Audit-Id`.
 ///
 /// # Errors
 /// 400 when the headers name no user, 403.
-pub fn act(caller: User, headers: &mut HeaderMap) -> Result<User, Status> {
+pub fn act(caller: User, headers: &mut HeaderMap, audit: &HeaderValue) -> Result<User, Status> {
     let Some(wanted) = take(headers)? else { return Ok(caller) };
     let account = service_account(&wanted.name);
     let (resource, namespace, name) = match account {
@@ -48,7 +49,7 @@ pub fn act(caller: User, headers: &mut HeaderMap) -> Result<User, Status> {
         }
     }
     let user = complete(wanted);
-    tracing::debug!(caller = caller.name, user = user.name, "impersonation");
+    tracing::info!(caller = caller.name, user = user.name, ?audit, "impersonation");
     Ok(user)
 }
 
@@ -158,6 +159,10 @@ mod tests {
             );
         }
         headers
+    }
+
+    fn act(caller: User, headers: &mut HeaderMap) -> Result<User, Status> {
+        super::act(caller, headers, &HeaderValue::from_static("audit"))
     }
 
     fn jane() -> User {

@@ -72,7 +72,7 @@ pub async fn handle(api: Arc<Api>, caller: Arc<Caller>, request: Request<Incomin
     let audit = audit_id(request.headers());
     let watch = query::wants_watch(request.uri().query().unwrap_or(""));
     let labels = metrics::Labels::of(request.method(), &target, watch);
-    let answering = AssertUnwindSafe(route(api.clone(), caller, target, request)).catch_unwind();
+    let answering = AssertUnwindSafe(route(api.clone(), caller, target, request, &audit)).catch_unwind();
     // What panicked has said so in the log.
     let answered = answering.await.unwrap_or_else(|_panicked| Err(response::stumbled()));
     let mut response = answered.unwrap_or_else(|status| response::status(&status));
@@ -105,9 +105,10 @@ async fn route(
     caller: Arc<Caller>,
     target: Target,
     mut request: Request<Incoming>,
+    audit: &HeaderValue,
 ) -> Result<Response<Body>, Status> {
     let user = api.auth.identify(caller.user.as_ref(), request.headers(), &api.cache)?;
-    let user = impersonation::act(user, request.headers_mut())?;
+    let user = impersonation::act(user, request.headers_mut(), audit)?;
     let path = request.uri().path();
     if path.len() > MAX_PATH || request.uri().query().is_some_and(|q| q.len() > MAX_QUERY) {
         return Err(Status::failure(414, "RequestURITooLong", "the request URI is too long"));
