@@ -11,6 +11,7 @@ use tempfile::TempDir;
 /// A member of our own; killed when dropped.
 pub struct Etcd {
     child: Child,
+    name: String,
     /// Where its data is, as long as this is.
     _folder: TempDir,
     arguments: Vec<String>,
@@ -36,16 +37,41 @@ impl Etcd {
 
     /// Starts a cluster of so many members.
     pub async fn cluster(members: usize, arguments: &[String]) -> Option<Vec<Self>> {
+        // Between their choice and their use others may take the ports.
+        for _ in 0..5 {
+            let mut started = match Self::spawn_cluster(members, arguments) {
+                Ok(started) => started,
+                Err(error) => {
+                    machinery::testing::skip(&format!("cannot run etcd: {error}"));
+                    return None;
+                }
+            };
+            let mut all = true;
+            for member in &mut started {
+                all = all && member.comes_up().await;
+            }
+            if all {
+                return Some(started);
+            }
+        }
+        panic!("etcd ends again and again");
+    }
+
+    fn spawn_cluster(members: usize, arguments: &[String]) -> std::io::Result<Vec<Self>> {
         let ports = free_ports(2 * members);
         let peer = |i: usize| format!("http://127.0.0.1:{}", ports[2 * i + 1]);
-        let all: Vec<String> = (0..members).map(|i| format!("m{i}={}", peer(i))).collect();
+        // No other process has members of these names.
+        let names: Vec<String> =
+            (0..members).map(|i| format!("m{i}-{}-{}", std::process::id(), ports[0])).collect();
+        let all: Vec<String> =
+            names.iter().enumerate().map(|(i, name)| format!("{name}={}", peer(i))).collect();
         let secure = arguments.iter().any(|a| a.starts_with("--cert-file"));
         let mut started = Vec::new();
-        for i in 0..members {
+        for (i, name) in names.into_iter().enumerate() {
             let folder = tempfile::tempdir().unwrap();
             let client = format!("{}://127.0.0.1:{}", if secure { "https" } else { "http" }, ports[2 * i]);
             let mut own = vec![
-                format!("--name=m{i}"),
+                format!("--name={name}"),
                 "--logger=zap".into(),
                 "--log-outputs=/dev/null".into(),
                 format!("--data-dir={}", folder.path().join("data").display()),
@@ -56,19 +82,10 @@ impl Etcd {
                 format!("--initial-cluster={}", all.join(",")),
             ];
             own.extend(arguments.iter().cloned());
-            let child = match spawn(&own) {
-                Ok(child) => child,
-                Err(error) => {
-                    machinery::testing::skip(&format!("cannot run etcd: {error}"));
-                    return None;
-                }
-            };
-            started.push(Self { child, _folder: folder, arguments: own, secure, port: ports[2 * i] });
+            let child = spawn(&own)?;
+            started.push(Self { child, name, _folder: folder, arguments: own, secure, port: ports[2 * i] });
         }
-        for member in &started {
-            member.ready().await;
-        }
-        Some(started)
+        Ok(started)
     }
 
     /// Where clients find it.
@@ -86,22 +103,38 @@ impl Etcd {
     }
 
     /// Waits until it answers; with TLS, until it listens.
-    pub async fn ready(&self) {
+    pub async fn ready(&mut self) {
+        assert!(self.comes_up().await, "etcd ended");
+    }
+
+    /// Waits until it answers, or has ended: whether it is there.
+    async fn comes_up(&mut self) -> bool {
         for _ in 0..300 {
-            let answers = if self.secure {
-                tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok()
-            } else {
-                match etcd_client::Client::connect([self.endpoint()], None).await {
-                    Ok(mut client) => client.get("ready", None).await.is_ok(),
-                    Err(_) => false,
-                }
-            };
+            let answers = self.answers().await;
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
             if answers {
-                return;
+                return true;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("etcd does not answer");
+    }
+
+    /// Whether what answers at its port is this member, and serves; with TLS, whether something listens.
+    async fn answers(&self) -> bool {
+        if self.secure {
+            return tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok();
+        }
+        let Ok(mut client) = etcd_client::Client::connect([self.endpoint()], None).await else {
+            return false;
+        };
+        let members = match client.get("ready", None).await {
+            Ok(_) => client.member_list().await,
+            Err(_) => return false,
+        };
+        members.is_ok_and(|list| list.members().iter().any(|member| member.name() == self.name))
     }
 }
 
