@@ -41,8 +41,9 @@ pub struct Definitions {
 
 /// The rows of a definition.
 struct Made {
-    /// What of the definition they depend on: they are made again when that changes.
-    source: Value,
+    /// What of the definition its objects depend on, and whether it is being deleted: they are made again when that
+    /// changes.
+    source: (Value, bool),
     rows: Vec<Arc<Kind>>,
 }
 
@@ -79,13 +80,18 @@ impl Definitions {
                 continue;
             }
             let source = source(&definition);
-            let known = made.remove(object.name()).filter(|made| made.source == source);
-            let rows = known.unwrap_or_else(|| {
-                let rows: Vec<_> = kind::rows(&definition).into_iter().map(Arc::new).collect();
-                keep(cache, &prefix_of(&definition), &rows);
-                Made { source, rows }
-            });
-            present.insert(object.name().to_owned(), rows);
+            let made = match made.remove(object.name()) {
+                Some(known) if known.source == source => known,
+                known => {
+                    let rows: Vec<_> = kind::rows(&definition).into_iter().map(Arc::new).collect();
+                    // Who watches is told of what goes while a definition is being deleted.
+                    if known.is_none_or(|known| known.source.0 != source.0) {
+                        keep(cache, &prefix_of(&definition), &rows);
+                    }
+                    Made { source, rows }
+                }
+            };
+            present.insert(object.name().to_owned(), made);
         }
         let prefixes = |made: &HashMap<String, Made>| -> Vec<String> {
             made.values().filter_map(|m| m.rows.first()).map(|kind| kind.storage_prefix()).collect()
@@ -122,16 +128,11 @@ fn keep(cache: &WatchCache, prefix: &str, rows: &[Arc<Kind>]) {
     if cache.resource(prefix).is_some() { cache.replace(spec) } else { drop(cache.add(spec)) }
 }
 
-/// What of a definition its rows depend on.
-fn source(definition: &Value) -> Value {
-    let terminating = conditions::holds(definition, "Terminating");
+/// What of a definition its rows depend on; its objects only on the first of the two.
+fn source(definition: &Value) -> (Value, bool) {
     let names = definition.at(&["status", "acceptedNames"]).cloned().unwrap_or_default();
-    Value::from(vec![
-        definition.uid().into(),
-        definition.get("spec").cloned().unwrap_or_default(),
-        names,
-        terminating.into(),
-    ])
+    let shape = vec![definition.uid().into(), definition.get("spec").cloned().unwrap_or_default(), names];
+    (Value::from(shape), conditions::holds(definition, "Terminating"))
 }
 
 /// The kind of a path and the table it is in, if the server knows it already.

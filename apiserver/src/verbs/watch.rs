@@ -133,6 +133,8 @@ impl Stream {
                             return Some(bytes);
                         }
                     }
+                    // The kind has gone with all its objects, and the watcher was told of those.
+                    Err(Ended::Removed) => return None,
                     Err(ended) => {
                         self.over = true;
                         return Some(ended_line(ended));

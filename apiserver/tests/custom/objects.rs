@@ -166,6 +166,20 @@ async fn watchers_see_custom_objects() {
         });
     }
     assert_eq!(told, ["+a", "+b", "-a", "-b"]);
+
+    // When the definition goes, so do its objects, and a watcher is told of them to the end.
+    merge(&server, &format!("{WIDGETS}/a"), &json!({"metadata": {"finalizers": ["example.com/keep"]}})).await;
+    let all = server.get(WIDGETS).await.body["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let mut events = api.watch(&WatchParams::default(), &all).await.unwrap().boxed();
+    server.send("DELETE", &format!("{CRDS}/widgets.example.com"), &Value::Null).await;
+    match events.try_next().await.unwrap().unwrap() {
+        WatchEvent::Modified(o) => assert!(o.metadata.deletion_timestamp.is_some()),
+        other => panic!("{other:?}"),
+    }
+    merge(&server, &format!("{WIDGETS}/a"), &json!({"metadata": {"finalizers": null}})).await;
+    assert!(matches!(events.try_next().await.unwrap(), Some(WatchEvent::Deleted(_))));
+    assert!(events.try_next().await.unwrap().is_none(), "the watch ends without an error");
+    becomes(&server, WIDGETS, 404).await;
     server.stop().await;
 }
 
