@@ -21,7 +21,7 @@ pub struct Arguments {
 pub enum Verb {
     /// Bring a cluster up, or bring one that was stopped or killed back
     Up(UpArgs),
-    /// Stop a cluster and remove everything of it
+    /// Stop a cluster and remove everything of it, also from the kubeconfig that `up` put it into
     Down(ClusterArgs),
     /// Stop a cluster; the next `up` finds its data
     Stop(ClusterArgs),
