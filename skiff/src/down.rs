@@ -9,7 +9,9 @@ use anyhow::{Context, Result};
 
 use crate::args::ClusterArgs;
 use crate::cluster::{self, Cluster, Store};
-use crate::{cgroups, containerd, files, firewall, kubeconfig, network, processes, registration, supervisor};
+use crate::{
+    cgroups, cni_cache, containerd, files, firewall, kubeconfig, network, processes, registration, supervisor,
+};
 
 /// Ends processes and removes all that does not outlive a boot.
 fn halt(cluster: &Cluster) -> Result<()> {
@@ -73,6 +75,7 @@ pub fn down(flags: &ClusterArgs) -> Result<()> {
 
 fn remove(cluster: &Cluster) -> Result<()> {
     halt(cluster)?;
+    cni_cache::remove(cluster)?;
     kubeconfig::remove(&cluster.kubeconfig, &cluster.context())?;
     let lock = registration::lock()?;
     empty(&cluster.dir)?;

@@ -8,6 +8,7 @@
 pub mod args;
 mod cgroups;
 pub mod cluster;
+mod cni_cache;
 mod containerd;
 pub mod daemons;
 pub mod down;

@@ -19,6 +19,15 @@ fn names(dir: &str) -> BTreeSet<String> {
     entries.map(|entry| format!("{dir}/{}", entry.file_name().to_string_lossy())).collect()
 }
 
+/// What the machine's CNI cache has about sandboxes below `root`.
+fn remembered(root: &Path) -> BTreeSet<String> {
+    let root = root.display().to_string();
+    let mut files = names("/var/lib/cni/results");
+    files.retain(|file| std::fs::read_to_string(file).is_ok_and(|content| content.contains(&root)));
+    // The folder is in the text, so that `ours` finds it.
+    files.into_iter().map(|file| format!("{file} about a sandbox in {root}")).collect()
+}
+
 /// Everything on this machine that a cluster of this name may leave behind.
 fn traces(name: &str, root: &Path) -> BTreeSet<String> {
     let mut all = said("ip", "-o -4 route show");
@@ -29,6 +38,7 @@ fn traces(name: &str, root: &Path) -> BTreeSet<String> {
     all.extend(std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().map(String::from));
     all.extend(names("/run/skiff"));
     all.extend(names("/run/containerd/s"));
+    all.extend(remembered(root));
     for hierarchy in names("/sys/fs/cgroup") {
         all.extend(names(&format!("{hierarchy}/skiff")));
     }
@@ -86,6 +96,8 @@ fn down_leaves_nothing_also_after_a_kill_of_everything() {
     }
     cluster.kubectl("wait --for=condition=Ready pod/p1 pod/p2 --timeout=60s").ok();
     let bridge = cluster.description().bridge();
+    // Each pod has two: its own network and its loopback.
+    assert_eq!(remembered(&root).len(), 4);
     assert!(!ours(&traces(&name, &root), &name, &root).is_empty());
 
     // Everything is killed; `up` finds the data and starts the pods again.
