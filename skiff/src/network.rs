@@ -1,9 +1,9 @@
 //! The cluster's cables: a bridge on the host, a network namespace for the
-//! control plane and one for each node, a veth pair into each, and the host's
-//! routes to pods and services.
+//! control plane and one for each node, a veth pair into each, and the routes
+//! of host and control plane to pods and services.
 //!
-//! `plan` is pure and says what `ip` is to do; running it again on what is
-//! there repairs what is missing and touches nothing else.
+//! `plan` and `pod_routes` are pure and say what `ip` is to do; running it again
+//! on what is there repairs what is missing and touches nothing else.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -66,6 +66,9 @@ pub fn plan(cluster: &Cluster, present: &Present) -> Vec<Batch> {
     let bridge = cluster.bridge();
     let prefix = cluster.ranges.nodes.prefix_len();
     let gateway = cluster.ranges.gateway();
+    // ClusterIPs are translated in the first node, which masquerades what comes from outside.
+    let to_services =
+        format!("route replace {} via {}", cluster.ranges.services, cluster.ranges.node_address(0));
     let mut host = String::new();
     let mut inside = Vec::new();
     // Writing to a String cannot fail.
@@ -92,10 +95,13 @@ pub fn plan(cluster: &Cluster, present: &Present) -> Vec<Batch> {
         say!(commands, "addr replace {address}/{prefix} dev eth0");
         say!(commands, "link set eth0 up");
         say!(commands, "route replace default via {gateway}");
+        // It does not rely on the host to forward: that may be switched off.
+        if netns == cluster.control_plane_netns() {
+            say!(commands, "{to_services}");
+        }
         inside.push(Batch { netns: Some(netns), commands });
     }
-    // ClusterIPs are translated in the first node, which masquerades what comes from outside.
-    say!(host, "route replace {} via {}", cluster.ranges.services, cluster.ranges.node_address(0));
+    say!(host, "{to_services}");
     let mut batches = vec![Batch { netns: None, commands: host }];
     batches.append(&mut inside);
     batches
@@ -243,9 +249,31 @@ pub fn inside<T: Send + 'static>(netns: &str, work: impl FnOnce() -> T + Send + 
     result.with_context(|| format!("cannot enter the network namespace {netns}"))
 }
 
-/// Leads the host's packets for a node's pods to that node.
-pub fn ensure_pod_route(pods: Ipv4Net, node: Ipv4Addr) -> Result<()> {
-    run(&Batch { netns: None, commands: format!("route replace {pods} via {node}\n") })
+/// Where a node's pods are, and the address of that node.
+pub type PodRoute = (Ipv4Net, Ipv4Addr);
+
+/// What `ip` has to do in host and control plane so that `known` routes become the `wanted` ones.
+fn pod_routes(cluster: &Cluster, known: &[PodRoute], wanted: &[PodRoute]) -> Vec<Batch> {
+    let mut commands = String::new();
+    for (pods, node) in wanted.iter().filter(|route| !known.contains(route)) {
+        let _ = writeln!(commands, "route replace {pods} via {node}");
+    }
+    // A range that went to another node was led there above.
+    let lost = known.iter().filter(|(pods, _)| !wanted.iter().any(|(others, _)| others == pods));
+    for (pods, node) in lost {
+        // Made before it is deleted, which fails for what somebody has deleted already.
+        let _ = writeln!(commands, "route replace {pods} via {node}\nroute delete {pods} via {node}");
+    }
+    if commands.is_empty() {
+        return Vec::new();
+    }
+    let places = [None, Some(cluster.control_plane_netns())];
+    places.map(|netns| Batch { netns, commands: commands.clone() }).into()
+}
+
+/// Leads packets of host and control plane for the nodes' pods to those nodes, given the routes that stand.
+pub fn ensure_pod_routes(cluster: &Cluster, known: &[PodRoute], wanted: &[PodRoute]) -> Result<()> {
+    pod_routes(cluster, known, wanted).iter().try_for_each(run)
 }
 
 fn delete_link(link: &str) -> Result<()> {
@@ -333,11 +361,48 @@ mod tests {
              link set skiff1-n1 master skiff1 up\n\
              route replace 10.97.0.0/16 via 10.60.1.11\n"
         );
+        assert_eq!(batches[1].netns.as_deref(), Some("skiff-two-control-plane"));
+        assert!(
+            batches[1]
+                .commands
+                .ends_with("default via 10.60.1.1\nroute replace 10.97.0.0/16 via 10.60.1.11\n")
+        );
         assert_eq!(batches[2].netns.as_deref(), Some("skiff-two-node-1"));
         assert_eq!(
             batches[2].commands,
             "link set lo up\naddr replace 10.60.1.11/24 dev eth0\nlink set eth0 up\nroute replace default via 10.60.1.1\n"
         );
+    }
+
+    #[test]
+    fn host_and_control_plane_have_the_same_routes_to_pods() {
+        let cluster = sample(2);
+        let route = |range: u8, node: u8| {
+            (Ipv4Net::new_assert(Ipv4Addr::new(10, 243, range, 0), 24), cluster.ranges.node_address(node))
+        };
+        let (first, second) = (route(0, 0), route(1, 1));
+        let cases = [
+            (vec![], vec![], ""),
+            (vec![first], vec![first], ""),
+            (vec![], vec![first], "route replace 10.243.0.0/24 via 10.60.1.11\n"),
+            (vec![first], vec![first, second], "route replace 10.243.1.0/24 via 10.60.1.12\n"),
+            (vec![first], vec![route(0, 1)], "route replace 10.243.0.0/24 via 10.60.1.12\n"),
+            (
+                vec![first, second],
+                vec![second],
+                "route replace 10.243.0.0/24 via 10.60.1.11\nroute delete 10.243.0.0/24 via 10.60.1.11\n",
+            ),
+        ];
+        for (known, wanted, commands) in cases {
+            let batches = pod_routes(&cluster, &known, &wanted);
+            let places: Vec<_> = batches.iter().map(|batch| batch.netns.as_deref()).collect();
+            if commands.is_empty() {
+                assert!(batches.is_empty(), "{batches:?}");
+            } else {
+                assert_eq!(places, [None, Some("skiff-two-control-plane")]);
+            }
+            assert!(batches.iter().all(|batch| batch.commands == commands), "{batches:?}");
+        }
     }
 
     #[test]

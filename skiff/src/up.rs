@@ -241,9 +241,9 @@ async fn wait_for_nodes(cluster: &Cluster, client: &kube::Client) -> Result<()> 
             let route = supervisor::pod_route(&known)?;
             is_ready(&known, since).then_some(route)
         });
-        let (pods, address) =
+        let route =
             ready.await.ok_or_else(|| complaint(cluster, &format!("{} did not become Ready", node.name)))?;
-        network::ensure_pod_route(pods, address)?;
+        network::ensure_pod_routes(cluster, &[], &[route])?;
     }
     Ok(())
 }

@@ -115,6 +115,17 @@ fn services_answer_everywhere_while_replicas_change() {
     let address = SocketAddr::new(pod["status"]["podIP"].as_str().unwrap().parse().unwrap(), 8080);
     assert!(get(address).unwrap().starts_with("Welcome! v1"));
 
+    // The API server reaches them as well, on every node, whether this machine forwards or not.
+    let through =
+        |path: &str| cluster.kubectl(&format!("get --raw /api/v1/namespaces/default/{path}/proxy/"));
+    for number in [1, 2] {
+        assert!(through(&format!("pods/client-{number}:8080")).ok().starts_with("Welcome! v1"));
+    }
+    spread(&cluster, "through the API server", || {
+        let answer = through("services/web:80");
+        if answer.code == 0 { Ok(answer.out) } else { Err(answer.err) }
+    });
+
     settle(&cluster, 10);
     everywhere();
     settle(&cluster, 1);

@@ -1,5 +1,5 @@
 //! The supervisor: one process per cluster that starts its daemons, starts them
-//! again after a crash, bounds their logs and keeps the host's routes to pods.
+//! again after a crash, bounds their logs and keeps the routes to pods.
 //!
 //! Invariant: a daemon runs at most once. What already runs (recorded with its
 //! start time) is adopted, so the supervisor may be killed and started again at

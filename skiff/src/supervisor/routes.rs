@@ -1,19 +1,18 @@
-//! The host's routes to pods: each node's `podCIDR` leads to its InternalIP.
-
-use std::net::Ipv4Addr;
+//! The routes of host and control plane to pods: each node's `podCIDR` leads to
+//! its InternalIP, and those of nodes that are gone are taken away.
 
 use anyhow::Result;
-use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use machinery::cache::Cache;
 use machinery::tasks::Tasks;
 
 use crate::cluster::Cluster;
-use crate::{network, pki};
+use crate::network::{self, PodRoute};
+use crate::pki;
 
 /// Where a node's pods are and where it is itself, once both are known.
-pub fn pod_route(node: &Node) -> Option<(Ipv4Net, Ipv4Addr)> {
+pub fn pod_route(node: &Node) -> Option<PodRoute> {
     let pods = node.spec.as_ref()?.pod_cidr.as_ref()?.parse().ok()?;
     let addresses = node.status.as_ref()?.addresses.as_ref()?;
     let internal = addresses.iter().find(|address| address.type_ == "InternalIP")?;
@@ -23,7 +22,7 @@ pub fn pod_route(node: &Node) -> Option<(Ipv4Net, Ipv4Addr)> {
 /// Starts to follow the nodes.
 pub async fn start(cluster: &Cluster, tasks: &Tasks) -> Result<()> {
     let client = machinery::client::connect(&cluster.kubeconfig_of(pki::ADMIN), "skiff").await?;
-    let (stop, inner) = (tasks.token(), tasks.clone());
+    let (cluster, stop, inner) = (cluster.clone(), tasks.token(), tasks.clone());
     tasks.spawn("routes", async move {
         if !machinery::client::wait_ready(&client, &stop).await {
             return Ok(());
@@ -32,17 +31,12 @@ pub async fn start(cluster: &Cluster, tasks: &Tasks) -> Result<()> {
         let mut changes = nodes.subscribe();
         let mut known = Vec::new();
         while !stop.is_cancelled() {
-            let routes: Vec<_> = nodes.list().iter().filter_map(|node| pod_route(node)).collect();
-            for route in routes.iter().filter(|route| !known.contains(*route)) {
-                if let Err(e) = network::ensure_pod_route(route.0, route.1) {
-                    tracing::warn!(
-                        pods = route.0.to_string(),
-                        error = format!("{e:#}"),
-                        "Cannot set a route"
-                    );
-                }
+            let wanted: Vec<_> = nodes.list().iter().filter_map(|node| pod_route(node)).collect();
+            match network::ensure_pod_routes(&cluster, &known, &wanted) {
+                Ok(()) => known = wanted,
+                // What stands of it is made again with the next change of a node.
+                Err(e) => tracing::warn!(error = format!("{e:#}"), "Cannot set the routes to pods"),
             }
-            known = routes;
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = changes.changed() => {}
