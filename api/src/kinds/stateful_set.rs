@@ -12,7 +12,7 @@ use crate::{
         defaults::{absent_when_zero, set, set_text},
         persistent_volume_claim, pod, workload,
     },
-    validation::{at_most_100_percent, not_negative, number_or_percent},
+    validation::{at_most_100_percent, dns_label, each, not_negative, number_or_percent},
 };
 
 /// The rules of StatefulSets.
@@ -66,33 +66,7 @@ impl Strategy for StatefulSets {
     }
 
     fn validate(&self, stateful_set: &StatefulSet, errors: &mut Errors) {
-        let at = Path::new("spec");
-        let Some(spec) = &stateful_set.spec else { return errors.required(&at, "") };
-        let policy_at = at.child("podManagementPolicy");
-        match spec.pod_management_policy.as_deref().unwrap_or_default() {
-            "" => errors.required(&policy_at, ""),
-            "OrderedReady" | "Parallel" => {}
-            other => errors.invalid(&policy_at, other, "must be 'OrderedReady' or 'Parallel'"),
-        }
-        update_strategy(spec.update_strategy.as_ref(), &at.child("updateStrategy"), errors);
-        if let Some(retention) = &spec.persistent_volume_claim_retention_policy {
-            let at = at.child("persistentVolumeClaimRetentionPolicy");
-            for (field, policy) in
-                [("whenDeleted", &retention.when_deleted), ("whenScaled", &retention.when_scaled)]
-            {
-                let policy = policy.as_deref().unwrap_or_default();
-                if !["Delete", "Retain"].contains(&policy) {
-                    errors.not_supported(&at.child(field), policy, &["Delete", "Retain"]);
-                }
-            }
-        }
-        not_negative(spec.replicas, &at.child("replicas"), errors);
-        not_negative(spec.min_ready_seconds, &at.child("minReadySeconds"), errors);
-        let start = spec.ordinals.as_ref().and_then(|o| o.start);
-        not_negative(start, &at.child("ordinals.start"), errors);
-        workload::selector(&spec.selector, "statefulset", &at.child("selector"), errors);
-        let template_at = at.child("template");
-        workload::template(Some(&spec.template), &spec.selector, "StatefulSet", &template_at, errors);
+        validate_spec(stateful_set, true, errors);
     }
 
     fn validate_update(&self, new: &StatefulSet, old: &StatefulSet, part: Part<'_>, errors: &mut Errors) {
@@ -117,7 +91,7 @@ impl Strategy for StatefulSets {
             );
             return;
         }
-        self.validate(new, errors);
+        validate_spec(new, false, errors);
         let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
         let fixed = StatefulSetSpec {
             replicas: old.replicas,
@@ -159,6 +133,45 @@ impl Strategy for StatefulSets {
             cells::container_names(object),
             cells::container_images(object),
         ]
+    }
+}
+
+/// The spec of a StatefulSet. What cannot change is checked when it is made only, for older versions took it unread.
+fn validate_spec(stateful_set: &StatefulSet, is_new: bool, errors: &mut Errors) {
+    let at = Path::new("spec");
+    let Some(spec) = &stateful_set.spec else { return errors.required(&at, "") };
+    let policy_at = at.child("podManagementPolicy");
+    match spec.pod_management_policy.as_deref().unwrap_or_default() {
+        "" => errors.required(&policy_at, ""),
+        "OrderedReady" | "Parallel" => {}
+        other => errors.invalid(&policy_at, other, "must be 'OrderedReady' or 'Parallel'"),
+    }
+    update_strategy(spec.update_strategy.as_ref(), &at.child("updateStrategy"), errors);
+    if let Some(retention) = &spec.persistent_volume_claim_retention_policy {
+        let at = at.child("persistentVolumeClaimRetentionPolicy");
+        for (field, policy) in
+            [("whenDeleted", &retention.when_deleted), ("whenScaled", &retention.when_scaled)]
+        {
+            let policy = policy.as_deref().unwrap_or_default();
+            if !["Delete", "Retain"].contains(&policy) {
+                errors.not_supported(&at.child(field), policy, &["Delete", "Retain"]);
+            }
+        }
+    }
+    let claims = spec.volume_claim_templates.iter().flatten().filter_map(|claim| claim.spec.as_ref());
+    for (i, claim) in claims.enumerate().filter(|_| is_new) {
+        let at = at.child("volumeClaimTemplates").index(i).child("spec");
+        persistent_volume_claim::claim_spec(claim, &at, errors);
+    }
+    not_negative(spec.replicas, &at.child("replicas"), errors);
+    not_negative(spec.min_ready_seconds, &at.child("minReadySeconds"), errors);
+    let start = spec.ordinals.as_ref().and_then(|o| o.start);
+    not_negative(start, &at.child("ordinals.start"), errors);
+    workload::selector(&spec.selector, "statefulset", &at.child("selector"), errors);
+    let template_at = at.child("template");
+    workload::template(Some(&spec.template), &spec.selector, "StatefulSet", &template_at, errors);
+    if let Some(name) = spec.service_name.as_ref().filter(|name| is_new && !name.is_empty()) {
+        each(errors, &at.child("serviceName"), name, dns_label(name));
     }
 }
 
@@ -243,6 +256,31 @@ mod tests {
             ),
         ] {
             assert_eq!(wrong(StatefulSets, &stateful_set(&change)), expected, "{change}");
+        }
+    }
+
+    #[test]
+    fn what_pods_and_claims_are_made_from_can_work() {
+        let claims =
+            |spec: Value| json!({"volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": spec}]});
+        for (change, expected) in [
+            (
+                json!({"serviceName": "A B"}),
+                "spec.serviceName: Invalid value: \"A B\": a lowercase RFC 1123 label must consist",
+            ),
+            (
+                claims(json!({"accessModes": ["Sometimes"], "resources": {"requests": {"storage": "1"}}})),
+                "spec.volumeClaimTemplates[0].spec.accessModes: Unsupported value: \"Sometimes\": supported",
+            ),
+            (
+                claims(json!({"accessModes": ["ReadWriteOnce"]})),
+                "spec.volumeClaimTemplates[0].spec.resources[storage]: Required value",
+            ),
+        ] {
+            let made = stateful_set(&change);
+            let found = wrong(StatefulSets, &made);
+            assert!(found.len() == 1 && found[0].starts_with(expected), "{change}: {found:?}");
+            assert_eq!(changed(StatefulSets, &made, &made), Vec::<String>::new(), "one that is there stays");
         }
     }
 
