@@ -16,6 +16,7 @@ use crate::{
 mod container;
 mod env;
 mod handler;
+mod os;
 mod placement;
 pub mod resources;
 mod security;
@@ -114,7 +115,23 @@ pub fn spec(spec: &PodSpec, at: &Path, errors: &mut Errors) {
         &at.child("topologySpreadConstraints"),
         errors,
     );
+    host_users(spec, at, errors);
     names(spec, at, errors);
+    os::validate(spec, at, errors);
+}
+
+/// A pod with users of its own shares no other namespace with the host.
+fn host_users(spec: &PodSpec, at: &Path, errors: &mut Errors) {
+    if spec.host_users != Some(false) {
+        return;
+    }
+    for (field, is_shared) in
+        [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)]
+    {
+        if is_shared == Some(true) {
+            errors.forbidden(&at.child(field), "when `hostUsers` is false");
+        }
+    }
 }
 
 /// The names that a spec holds, its deadline, tolerations and aliases.
@@ -158,9 +175,6 @@ fn names(spec: &PodSpec, at: &Path, errors: &mut Errors) {
     }
     for (name, wire) in spec.overhead.iter().flatten() {
         resources::container_resource(name, wire, &at.child("overhead").key(name), errors);
-    }
-    if let Some(os) = &spec.os {
-        one_of(Some(&os.name), &["linux", "windows"], &at.child("os").child("name"), errors);
     }
 }
 

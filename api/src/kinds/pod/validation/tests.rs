@@ -406,3 +406,60 @@ fn a_resize_keeps_the_quality_of_service() {
         ["spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing"]
     );
 }
+
+#[test]
+fn users_of_its_own_go_with_no_other_namespace_of_the_host() {
+    check(vec![
+        (with(json!({"hostUsers": false})), &[]),
+        (with(json!({"hostUsers": true, "hostPID": true})), &[]),
+        (
+            with(json!({"hostUsers": false, "hostNetwork": true, "hostPID": true, "hostIPC": true})),
+            &[
+                "spec.hostNetwork: Forbidden: when `hostUsers` is false",
+                "spec.HostPID: Forbidden: when `hostUsers` is false",
+                "spec.HostIPC: Forbidden: when `hostUsers` is false",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn a_pod_asks_for_what_its_system_has() {
+    let windows = |mut spec: Value| {
+        spec["os"] = json!({"name": "windows"});
+        spec
+    };
+    let options = json!({"windowsOptions": {"runAsUserName": "me"}});
+    check(vec![
+        (windows(with(json!({"securityContext": options.clone()}))), &[]),
+        (
+            windows(with(json!({"hostPID": true, "securityContext": {"runAsUser": 1, "fsGroup": 1}}))),
+            &[
+                "spec.hostPID: Forbidden: cannot be set for a windows pod",
+                "spec.securityContext.fsGroup: Forbidden: cannot be set for a windows pod",
+                "spec.securityContext.runAsUser: Forbidden: cannot be set for a windows pod",
+            ],
+        ),
+        (
+            windows(container(
+                json!({"securityContext": {"privileged": true, "capabilities": {"add": ["NET_ADMIN"]}}}),
+            )),
+            &[
+                "spec.containers[0].securityContext.capabilities: Forbidden: cannot be set for a windows pod",
+                "spec.containers[0].securityContext.privileged: Forbidden: cannot be set for a windows pod",
+            ],
+        ),
+        (
+            with(json!({"os": {"name": "linux"}, "securityContext": options.clone(),
+                "initContainers": [{"name": "i", "image": "i:1", "securityContext": options}]})),
+            &[
+                "spec.securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux pod",
+                "spec.initContainers[0].securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux pod",
+            ],
+        ),
+        (
+            with(json!({"os": {"name": "plan9"}})),
+            &["spec.os: Unsupported value: \"plan9\": supported values: \"linux\", \"windows\""],
+        ),
+    ]);
+}
