@@ -8,12 +8,15 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::schema::{Node, TypeRef, Types, push_index, push_name};
+use crate::{
+    json_syntax,
+    schema::{Node, TypeRef, Types, push_index, push_name},
+};
 
 /// At most so many mistakes are listed.
 const MAX_PROBLEMS: usize = 100;
 
-/// A text that is no JSON; says so in the words of Go's decoder where they are short.
+/// A text that is no JSON; says so in the words of Go's decoder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ParseError(String);
@@ -158,19 +161,9 @@ pub fn doubled_keys<'de, D: Deserializer<'de>>(input: D) -> Vec<String> {
     names.collect()
 }
 
+/// Says what is wrong with a text that could not be read.
 fn explain(bytes: &[u8], error: &serde_json::Error) -> ParseError {
-    if error.is_eof() {
-        return ParseError("unexpected end of JSON input".into());
-    }
-    let line = bytes.split(|b| *b == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
-    let rest = String::from_utf8_lossy(&line[error.column().saturating_sub(1).min(line.len())..]);
-    let text = error.to_string();
-    // serde_json ends its texts with the position.
-    let reason = text.split(" at line ").next().unwrap_or(&text);
-    ParseError(match rest.chars().next() {
-        Some(c) if error.is_syntax() => format!("invalid character {c:?} in JSON: {reason}"),
-        _ => format!("invalid JSON: {text}"),
-    })
+    ParseError(json_syntax::mistake(bytes).unwrap_or_else(|| format!("invalid JSON: {error}")))
 }
 
 struct Problems {
@@ -298,9 +291,9 @@ mod tests {
         for (body, start) in [
             (&b"{\"apiVersion\":"[..], "unexpected end of JSON input"),
             (b"", "unexpected end of JSON input"),
-            (b"{a: 1}", "invalid character 'a' in JSON"),
-            (b"{\"a\": 1} x", "invalid character 'x' in JSON"),
-            (&deep, "invalid character '[' in JSON: recursion limit exceeded"),
+            (b"{a: 1}", "invalid character 'a' looking for beginning of object key string"),
+            (b"{\"a\": 1} x", "invalid character 'x' after top-level value"),
+            (&deep, "invalid JSON: recursion limit exceeded"),
         ] {
             let error = parse(body).unwrap_err();
             assert!(error.to_string().starts_with(start), "{error}");

@@ -10,6 +10,7 @@ pub mod custom;
 pub mod duration;
 pub mod field;
 pub mod json;
+mod json_syntax;
 pub mod kind;
 pub mod kinds;
 pub mod object;

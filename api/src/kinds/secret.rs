@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
+    json,
     kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::size,
@@ -86,6 +87,19 @@ impl Strategy for Secrets {
     }
 }
 
+/// Why a text is no JSON object, in the words of Go's decoder.
+fn no_object(text: &[u8]) -> Option<String> {
+    let found = match json::parse(text) {
+        Err(error) => return Some(error.to_string()),
+        Ok(Value::Object(_) | Value::Null) => return None,
+        Ok(Value::Array(_)) => "array",
+        Ok(Value::String(_)) => "string",
+        Ok(Value::Number(_)) => "number",
+        Ok(Value::Bool(_)) => "bool",
+    };
+    Some(format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"))
+}
+
 /// What each type of secret must hold.
 fn by_type(secret: &Secret, at: &Path, errors: &mut Errors) {
     let value = |key: &str| secret.data.as_ref().and_then(|d| d.get(key));
@@ -97,8 +111,8 @@ fn by_type(secret: &Secret, at: &Path, errors: &mut Errors) {
     let need_json = |key: &str, errors: &mut Errors| match value(key) {
         None => errors.required(&at.key(key), ""),
         Some(bytes) => {
-            if let Err(error) = serde_json::from_slice::<Value>(&bytes.0) {
-                errors.invalid(&at.key(key), "<secret contents redacted>", error);
+            if let Some(why) = no_object(&bytes.0) {
+                errors.invalid(&at.key(key), "<secret contents redacted>", why);
             }
         }
     };
@@ -154,6 +168,7 @@ mod tests {
 
     #[test]
     fn types_ask_for_their_keys() {
+        let docker = |text: &str| json!({"type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": text}});
         for (fields, expected) in [
             (json!({"type": "kubernetes.io/ssh-auth"}), vec!["data[ssh-privatekey]: Required value"]),
             (
@@ -166,6 +181,19 @@ mod tests {
                 vec!["metadata.annotations[kubernetes.io/service-account.name]: Required value"],
             ),
             (json!({"type": "my/own"}), vec![]),
+            (docker("{}"), vec![]),
+            (
+                docker("{oops"),
+                vec![
+                    "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": invalid character 'o' looking for beginning of object key string",
+                ],
+            ),
+            (
+                docker("[]"),
+                vec![
+                    "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": json: cannot unmarshal array into Go value of type map[string]interface {}",
+                ],
+            ),
         ] {
             let found = Typed(Secrets).validate(&secret(fields));
             let said: Vec<String> = found.errors.0.iter().map(ToString::to_string).collect();
