@@ -27,11 +27,7 @@ impl Admission {
     /// Lets a pod in if it fits beside the others; else says why not.
     pub fn admit(&self, pod: &Arc<Pod>, node: Option<&Node>) -> Result<(), Ended> {
         let mut admitted = self.admitted.lock();
-        let others: Vec<&Pod> = admitted
-            .iter()
-            .filter(|(uid, _)| *uid != pod_spec::uid(pod))
-            .map(|(_, pod)| pod.as_ref())
-            .collect();
+        let others = others(&admitted, pod);
         if let Some(node) = node {
             check(pod, &others, node)?;
         }
@@ -42,11 +38,7 @@ impl Admission {
     /// Lets a pod have what it asks for now, if there is room.
     pub fn resize(&self, pod: &Arc<Pod>, node: Option<&Node>) -> Room {
         let mut admitted = self.admitted.lock();
-        let others: Vec<&Pod> = admitted
-            .iter()
-            .filter(|(uid, _)| *uid != pod_spec::uid(pod))
-            .map(|(_, pod)| pod.as_ref())
-            .collect();
+        let others = others(&admitted, pod);
         let room = node.map_or(Room::Enough, |node| room(pod, &others, node));
         if room == Room::Enough {
             admitted.insert(pod_spec::uid(pod).to_owned(), Arc::clone(pod));
@@ -58,6 +50,11 @@ impl Admission {
     pub fn release(&self, uid: &str) {
         self.admitted.lock().remove(uid);
     }
+}
+
+fn others<'a>(admitted: &'a BTreeMap<String, Arc<Pod>>, pod: &Pod) -> Vec<&'a Pod> {
+    let others = admitted.iter().filter(|(uid, _)| *uid != pod_spec::uid(pod));
+    others.map(|(_, pod)| pod.as_ref()).collect()
 }
 
 /// Whether there is room for a pod that grows.
