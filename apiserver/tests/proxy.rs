@@ -392,6 +392,8 @@ fn the_kubelet_of_a_pods_node_answers_for_it() {
         assert_eq!((log.code, log.body["reason"].as_str()), (500, Some("InternalError")));
         let told = log.body["message"].as_str().unwrap();
         assert!(told.contains("/containerLogs/default/p/c?tailLines=5"), "{told}");
+        let log = server.get(&format!("{PODS}/p/log?tailLines=-1")).await;
+        assert_eq!((log.code, log.body["reason"].as_str()), (422, Some("Invalid")));
         let proxied = server.get("/api/v1/nodes/n/proxy/metrics?x=y").await;
         assert_eq!((proxied.code, proxied.body["path"].as_str()), (203, Some("/metrics?x=y")));
 

@@ -1,6 +1,6 @@
 //! What the kubelet of a pod's node answers: log, exec, attach, port-forward.
 
-use api::{object::ObjectExt as _, status::Status};
+use api::{kinds::pod::log_options, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
@@ -29,6 +29,10 @@ pub async fn serve(
     let subresource = ctx.path.subresource.clone().unwrap_or_default();
     if !matches!(verb, Verb::Get | Verb::Create) {
         return Err(Status::method_not_allowed());
+    }
+    if subresource == "log" {
+        let name = ctx.path.name.as_deref().unwrap_or_default();
+        log_options::check(name, |option| ctx.query.all.get(option))?;
     }
     let pod = read::find(&ctx).await?;
     let pod = value(&pod)?;

@@ -18,6 +18,7 @@ use crate::{
 
 mod columns;
 pub mod defaults;
+pub mod log_options;
 pub mod validation;
 pub mod warnings;
 
