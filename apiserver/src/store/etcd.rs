@@ -4,6 +4,7 @@
 //! may be unknown); the watch covers every key, ours or not, so that etcd's revision cannot move
 //! without the watch showing it. Upstream counterpart: `k8s.io/apiserver/pkg/storage/etcd3`.
 
+mod carried_on;
 pub(super) mod writers;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Batch, Change, ChangeStream, Committed, Expect, KeyValue, Loaded, Op, Revision, Store, StoreError,
 };
+use carried_on::CarriedOn;
 use writers::Writers;
 
 const PAGE: i64 = 1000;
@@ -324,7 +326,7 @@ impl Store for EtcdStore {
                 .ok_or_else(|| StoreError::Unavailable("etcd refused what it has no reason to".into()));
         };
         // It is carried on when nobody waits for it any more, so that its outcome gets known.
-        let carried_on = self.commits.spawn(async move {
+        let committing = async move {
             let deadline = tokio::time::Instant::now() + TIMEOUT;
             loop {
                 let commit = writers.begin(deadline).await?;
@@ -342,8 +344,8 @@ impl Store for EtcdStore {
                     return committed;
                 }
             }
-        });
-        carried_on.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
+        };
+        CarriedOn::new(&self.commits, committing).await
     }
 
     async fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError> {
