@@ -254,16 +254,14 @@ pub type PodRoute = (Ipv4Net, Ipv4Addr);
 
 /// What `ip` has to do in host and control plane so that `known` routes become the `wanted` ones.
 fn pod_routes(cluster: &Cluster, known: &[PodRoute], wanted: &[PodRoute]) -> Vec<Batch> {
-    let mut commands = String::new();
-    for (pods, node) in wanted.iter().filter(|route| !known.contains(route)) {
-        let _ = writeln!(commands, "route replace {pods} via {node}");
-    }
-    // A range that went to another node was led there above.
+    let new = wanted.iter().filter(|route| !known.contains(route));
+    let new = new.map(|(pods, node)| format!("route replace {pods} via {node}\n"));
+    // A range that went to another node is led there by the new routes.
     let lost = known.iter().filter(|(pods, _)| !wanted.iter().any(|(others, _)| others == pods));
-    for (pods, node) in lost {
-        // Made before it is deleted, which fails for what somebody has deleted already.
-        let _ = writeln!(commands, "route replace {pods} via {node}\nroute delete {pods} via {node}");
-    }
+    // Made before it is deleted, which fails for what somebody has deleted already.
+    let lost =
+        lost.map(|(pods, node)| format!("route replace {pods} via {node}\nroute delete {pods} via {node}\n"));
+    let commands: String = new.chain(lost).collect();
     if commands.is_empty() {
         return Vec::new();
     }

@@ -146,6 +146,30 @@ fn starts_containers_in_their_order() {
 }
 
 #[test]
+fn a_resize_restarts_where_its_policy_demands_it() {
+    let with = |cpu: &str, policy: &str| {
+        pod(&json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": cpu}},
+            "resizePolicy": [{"resourceName": "cpu", "restartPolicy": policy}]}]}))
+    };
+    for (policy, expected) in [
+        ("NotRequired", vec![]),
+        ("RestartContainer", vec!["stop a0 in 30s: Container a definition changed, will be restarted"]),
+    ] {
+        let before = pod_spec::container_hash(&pod_spec::spec(&with("1", policy)).containers[0]);
+        let running = ContainerView { hash: before, ..runs("a") };
+        assert!(
+            planned(&with("1", policy), &within(std::slice::from_ref(&running)), &Around::default())
+                .is_empty()
+        );
+        assert_eq!(
+            planned(&with("2", policy), &within(&[running]), &Around::default()),
+            expected,
+            "{policy}"
+        );
+    }
+}
+
+#[test]
 fn an_ephemeral_container_runs_once_and_waits_for_nobody() {
     let spec = json!({
         "initContainers": [{"name": "i"}],

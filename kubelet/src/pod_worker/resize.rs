@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_cri::v1::LinuxContainerResources;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::Worker;
 use crate::admission::Room;
@@ -24,19 +24,35 @@ pub(super) fn changeable(resources: &LinuxContainerResources) -> LinuxContainerR
     LinuxContainerResources { oom_score_adj: 0, ..resources.clone() }
 }
 
+/// Whether the pod's status says that a container has the resources of its spec.
+fn is_shown(pod: &Pod, container: &Container) -> bool {
+    let status = pod.status.as_ref();
+    let lists = status.map(|s| [&s.container_statuses, &s.init_container_statuses]);
+    let mut statuses = lists.into_iter().flatten().flatten().flatten();
+    let shown = statuses.find(|c| c.name == container.name).and_then(|c| c.resources.as_ref());
+    shown.is_some_and(|shown| *shown == container.resources.clone().unwrap_or_default())
+}
+
 impl Worker {
     /// Resizes what has to be; on failure notes why and answers when to try again.
     pub(super) async fn resize(&mut self, pod: &Arc<Pod>, view: &PodView) -> Option<Timestamp> {
         self.sizes.retain(|id, _| view.by_id(id).is_some());
-        let memory = self.kubelet.memory;
-        let wanted = view.running().filter_map(|running| {
-            let (container, role) = pod_spec::container(pod, &running.name)?;
+        let mut wanted = Vec::new();
+        for running in view.running() {
+            let Some((container, role)) = pod_spec::container(pod, &running.name) else { continue };
             let resized = matches!(role, Role::Main | Role::Sidecar)
                 && running.hash == pod_spec::container_hash(&container);
-            let size = changeable(&resources::of_container(pod, &container, role, memory));
-            (resized && self.sizes.get(&running.id) != Some(&size)).then(|| (running.id.clone(), size))
-        });
-        let wanted: Vec<(String, LinuxContainerResources)> = wanted.collect();
+            let size = changeable(&resources::of_container(pod, &container, role, self.kubelet.memory));
+            if !resized || self.sizes.get(&running.id) == Some(&size) {
+                continue;
+            }
+            // A kubelet that just started believes what the one before it told the API.
+            if !self.sizes.contains_key(&running.id) && is_shown(pod, &container) {
+                self.sizes.insert(running.id.clone(), size);
+                continue;
+            }
+            wanted.push((running.id.clone(), size));
+        }
         if wanted.is_empty() {
             self.unresized = None;
             return None;
@@ -67,5 +83,30 @@ impl Worker {
             self.sizes.insert(id, size);
         }
         before.or_else(|_| limit()).map_err(|error| failed(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_api_shows_of_a_container_is_compared_with_its_spec() {
+        for (spec, shown, same) in [
+            (json!({"limits": {"cpu": "1"}}), json!({"limits": {"cpu": "1"}}), true),
+            (json!({"limits": {"cpu": "2"}}), json!({"limits": {"cpu": "1"}}), false),
+            (json!({}), json!({}), true),
+            (json!({}), json!(null), false),
+        ] {
+            let pod: Pod = serde_json::from_value(json!({
+                "spec": {"containers": [{"name": "c", "resources": spec}]},
+                "status": {"containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true,
+                    "restartCount": 0, "resources": shown}]},
+            }))
+            .expect("the test's pod is well-formed");
+            assert_eq!(is_shown(&pod, &pod_spec::spec(&pod).containers[0]), same, "{spec} {shown}");
+        }
     }
 }
