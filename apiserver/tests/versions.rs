@@ -29,6 +29,39 @@ fn autoscaler(name: &str) -> Value {
         "spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}}})
 }
 
+/// Makes, changes, replaces and patches an object; each answer is what a read shows.
+async fn is_answered_as_it_is_read(server: &Server, path: &str, object: &Value) {
+    let one = format!("{path}/{}", object["metadata"]["name"].as_str().unwrap());
+    let merge = [("content-type", "application/merge-patch+json")];
+    let labelled = |value: &str| json!({"metadata": {"labels": {"a": value}}}).to_string().into_bytes();
+    let made = server.send("POST", path, object).await;
+    assert_eq!((made.code, &made.body), (201, &server.get(&one).await.body), "{path}");
+    let patched = server.send_raw("PATCH", &one, &merge, labelled("b")).await;
+    assert_eq!((patched.code, &patched.body), (200, &server.get(&one).await.body), "{path}");
+    assert_ne!(patched.body["metadata"]["resourceVersion"], made.body["metadata"]["resourceVersion"]);
+    let replaced = server.send("PUT", &one, &made.body).await;
+    assert_eq!(replaced.code, 409, "{path}");
+    let replaced = server.send("PUT", &one, &patched.body).await;
+    assert_eq!((replaced.code, &replaced.body), (200, &patched.body), "nothing changed: {path}");
+    let tried = server.send_raw("PATCH", &format!("{one}?dryRun=All"), &merge, labelled("c")).await;
+    assert_eq!((tried.code, &tried.body["metadata"]["labels"]["a"]), (200, &json!("c")), "{path}");
+    let table = server.send_raw("PATCH", &one, &[merge[0], ("accept", TABLE)], labelled("d")).await;
+    assert_eq!((table.code, &table.body["kind"]), (200, &json!("Table")), "{path}");
+    let yaml =
+        server.send_raw("PATCH", &one, &[merge[0], ("accept", "application/yaml")], labelled("e")).await;
+    let text = yaml.body.as_str().unwrap();
+    assert!(text.contains("apiVersion: "), "{path}: {text}");
+}
+
+#[tokio::test]
+async fn a_write_is_answered_as_it_is_read() {
+    let server = Server::start().await;
+    is_answered_as_it_is_read(&server, V2, &autoscaler("new")).await;
+    is_answered_as_it_is_read(&server, V1, &autoscaler("old")).await;
+    is_answered_as_it_is_read(&server, OLD_EVENTS, &old_event("old")).await;
+    is_answered_as_it_is_read(&server, NEW_EVENTS, &new_event("new")).await;
+}
+
 async fn apply(server: &Server, path: &str, manager: &str, config: &Value) -> harness::Answer {
     let media = [("content-type", "application/apply-patch+yaml")];
     let path = format!("{path}?fieldManager={manager}");

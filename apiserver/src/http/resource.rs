@@ -141,7 +141,7 @@ async fn known(
     };
     if streaming {
         // It takes as long as its ends like, and costs this server nothing but passing bytes on.
-        return streams::serve(ctx, verb, request).await;
+        return Box::pin(streams::serve(ctx, verb, request)).await;
     }
     // A watch has its own; it is a request like others until its stream begins. Waiting for a seat counts.
     let deadline = deadline::of(request.uri().query(), ctx.api.config.request_timeout)?;
@@ -258,5 +258,5 @@ async fn write(ctx: Ctx, verb: Verb, bytes: Bytes) -> Result<Response<Body>, Sta
 async fn scale(ctx: Ctx, verb: Verb, bytes: Bytes) -> Result<Response<Body>, Status> {
     let kind = ctx.kind.clone();
     let paths = kind.scale.as_ref().ok_or_else(Status::no_such_resource)?;
-    verbs::scale::serve(ctx, verb, paths, bytes).await
+    Box::pin(verbs::scale::serve(ctx, verb, paths, bytes)).await
 }

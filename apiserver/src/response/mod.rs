@@ -130,6 +130,13 @@ pub struct Accept {
     pub yaml: bool,
 }
 
+impl Accept {
+    /// Whether objects are wanted as they lie in the cache.
+    pub fn plain(&self) -> bool {
+        self.form == Form::Object && !self.yaml
+    }
+}
+
 /// The version of tables and of metadata alone that nearly everybody asks for.
 const META_V1: &str = "meta.k8s.io/v1";
 

@@ -5,6 +5,7 @@
 //! without the watch showing it. Upstream counterpart: `k8s.io/apiserver/pkg/storage/etcd3`.
 
 mod carried_on;
+pub(super) mod connection;
 pub(super) mod writers;
 
 use std::path::PathBuf;
@@ -14,9 +15,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use etcd_client::{
-    Certificate, Client, Compare, CompareOp, ConnectOptions, Error, EventType, GetOptions, Identity,
-    KvClient, TlsOptions, Txn, TxnOp, TxnOpResponse, TxnResponse, WatchClient, WatchOptions, WatchResponse,
-    WatchStream,
+    Client, Compare, CompareOp, ConnectOptions, Error, EventType, GetOptions, KvClient, Txn, TxnOp,
+    TxnOpResponse, TxnResponse, WatchClient, WatchOptions, WatchResponse, WatchStream,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -81,19 +81,11 @@ impl EtcdStore {
     /// Sets up the connection, which is made when it is needed. Only a user name makes this
     /// talk to etcd.
     pub async fn connect(config: &EtcdConfig) -> Result<Self, StoreError> {
-        let mut options = ConnectOptions::new()
-            .with_connect_timeout(Duration::from_secs(2))
-            .with_keep_alive(Duration::from_secs(10), Duration::from_secs(5))
-            .with_keep_alive_while_idle(true)
-            .with_require_leader(true)
-            .with_auto_token_refresh(true);
+        let mut options = ConnectOptions::new().with_require_leader(true).with_auto_token_refresh(true);
         if let Some((name, password)) = &config.user {
             options = options.with_user(name, password);
         }
-        if config.endpoints.iter().any(|endpoint| endpoint.starts_with("https://")) {
-            options = options.with_tls(tls(config)?);
-        }
-        let connecting = Client::connect(&config.endpoints, Some(options));
+        let connecting = Client::from_channel(connection::channel(config)?, Some(options));
         let client =
             tokio::time::timeout(TIMEOUT, connecting).await.map_err(|_| timed_out())?.map_err(failed)?;
         Ok(Self {
@@ -136,10 +128,12 @@ impl EtcdStore {
     /// Drops the history up to `keep_after`, if no other API server did so meanwhile.
     /// Returns the state of the shared key for the next call: (its version, revision now).
     async fn compact(&self, version: i64, keep_after: Revision) -> Result<(i64, Revision), StoreError> {
-        let txn = Txn::new()
-            .when([Compare::version(COMPACT_KEY, CompareOp::Equal, version)])
-            .and_then([TxnOp::put(COMPACT_KEY, keep_after.to_string(), None)])
-            .or_else([TxnOp::get(COMPACT_KEY, None)]);
+        let txn = || {
+            Txn::new()
+                .when([Compare::version(COMPACT_KEY, CompareOp::Equal, version)])
+                .and_then([TxnOp::put(COMPACT_KEY, keep_after.to_string(), None)])
+                .or_else([TxnOp::get(COMPACT_KEY, None)])
+        };
         let response = transact(&self.kv, txn).await?;
         let now = response.header().map_or(0, |header| header.revision() as Revision);
         if !response.succeeded() {
@@ -176,9 +170,9 @@ impl EtcdStore {
 }
 
 /// Carries out a transaction once.
-async fn transact(kv: &KvClient, txn: Txn) -> Result<TxnResponse, StoreError> {
+async fn transact(kv: &KvClient, txn: impl Fn() -> Txn) -> Result<TxnResponse, StoreError> {
     let ask = || {
-        let (mut kv, txn) = (kv.clone(), txn.clone());
+        let (mut kv, txn) = (kv.clone(), txn());
         async move { kv.txn(txn).await }
     };
     once(TIMEOUT, ask).await
@@ -190,23 +184,25 @@ async fn commit_if(
     ops: &[Op],
     condition: Option<Compare>,
 ) -> Result<Option<Committed>, StoreError> {
-    let when = ops.iter().map(|op| {
-        let revision = match op.expect {
-            Expect::Absent => 0,
-            Expect::Revision(revision) => revision as i64,
-        };
-        Compare::mod_revision(op.key.as_str(), CompareOp::Equal, revision)
-    });
-    let then = ops.iter().filter_map(|op| match (&op.value, op.expect) {
-        (Some(value), _) => Some(TxnOp::put(op.key.as_str(), value.clone(), None)),
-        (None, Expect::Revision(_)) => Some(TxnOp::delete(op.key.as_str(), None)),
-        (None, Expect::Absent) => None,
-    });
-    let otherwise = ops.iter().map(|op| TxnOp::get(op.key.as_str(), None));
-    let txn = Txn::new()
-        .when(when.chain(condition).collect::<Vec<_>>())
-        .and_then(then.collect::<Vec<_>>())
-        .or_else(otherwise.collect::<Vec<_>>());
+    let txn = || {
+        let when = ops.iter().map(|op| {
+            let revision = match op.expect {
+                Expect::Absent => 0,
+                Expect::Revision(revision) => revision as i64,
+            };
+            Compare::mod_revision(op.key.as_str(), CompareOp::Equal, revision)
+        });
+        let then = ops.iter().filter_map(|op| match (&op.value, op.expect) {
+            (Some(value), _) => Some(TxnOp::put(op.key.as_str(), value.clone(), None)),
+            (None, Expect::Revision(_)) => Some(TxnOp::delete(op.key.as_str(), None)),
+            (None, Expect::Absent) => None,
+        });
+        let otherwise = ops.iter().map(|op| TxnOp::get(op.key.as_str(), None));
+        Txn::new()
+            .when(when.chain(condition.clone()).collect::<Vec<_>>())
+            .and_then(then.collect::<Vec<_>>())
+            .or_else(otherwise.collect::<Vec<_>>())
+    };
     let response = transact(&kv, txn).await?;
     if response.succeeded() {
         return Ok(Some(Committed::Done(revision_of(response.header())?)));
@@ -224,20 +220,6 @@ async fn commit_if(
         }
     }
     Ok(None)
-}
-
-pub(super) fn tls(config: &EtcdConfig) -> Result<TlsOptions, StoreError> {
-    let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|e| StoreError::Refused(format!("{}: {e}", path.display())))
-    };
-    let mut tls = TlsOptions::new();
-    if let Some(ca) = &config.ca_file {
-        tls = tls.ca_certificate(Certificate::from_pem(read(ca)?));
-    }
-    if let (Some(cert), Some(key)) = (&config.cert_file, &config.key_file) {
-        tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
-    }
-    Ok(tls)
 }
 
 /// Asks once. It is tried again only when the question cannot have left this machine: requests go to the members

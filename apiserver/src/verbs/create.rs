@@ -94,14 +94,14 @@ async fn attempt(ctx: &Ctx, mut object: Value) -> Result<Written, Status> {
             if ctx.resource.get(&ctx.cache_key(object.name())).is_some() {
                 return Err(Status::already_exists(&kind.plural, &kind.group, object.name()));
             }
-            return Ok(Written { object, warnings: findings.warnings });
+            return Ok(Written::unstored(object, findings.warnings));
         }
-        let mut ops = vec![Op::create(ctx.key(object.name()), ctx.stored(&object)?)];
+        let bytes = Bytes::from(ctx.stored(&object)?);
+        let mut ops = vec![Op::create(ctx.key(object.name()), bytes.clone())];
         ops.extend(allocation.ops());
         match ctx.api.store.commit(ops).await? {
             Committed::Done(revision) => {
-                object.set_meta("resourceVersion", revision.to_string());
-                return Ok(Written { object, warnings: findings.warnings });
+                return Ok(Written::stored(object, bytes, revision, findings.warnings));
             }
             Committed::Conflict { index: 0, .. } => {
                 return Err(Status::already_exists(&kind.plural, &kind.group, object.name()));

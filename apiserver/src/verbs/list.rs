@@ -280,7 +280,7 @@ pub fn respond(ctx: &Ctx, listed: &Listed) -> Result<Response<Body>, Status> {
             meta["remainingItemCount"] = remaining.into();
         }
     }
-    if ctx.accept.form == Form::Object && !ctx.accept.yaml {
+    if ctx.accept.plain() {
         return joined(ctx, &meta, &listed.items);
     }
     let (kind, items) = (ctx.kind.clone(), listed.items.clone());

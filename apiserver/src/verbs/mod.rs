@@ -14,7 +14,8 @@ pub mod token;
 pub mod update;
 pub mod watch;
 
-use api::{apply, status::Status};
+use api::{apply, object::ObjectExt as _, status::Status};
+use bytes::Bytes;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -22,6 +23,8 @@ use serde_json::Value;
 use crate::{
     context::Ctx,
     response::{self, Body},
+    store::Revision,
+    watch_cache::shown_at,
 };
 
 /// What a write came to.
@@ -29,15 +32,34 @@ use crate::{
 pub struct Written {
     /// The object as it is now; or its last state, if it was waiting for its last finalizer and is gone now.
     pub object: Value,
+    /// The bytes it is stored as and their revision, unless nothing was stored.
+    stored: Option<(Bytes, Revision)>,
     /// What was allowed but unwise.
     pub warnings: Vec<String>,
 }
 
 impl Written {
+    /// An object that nothing had to be stored for.
+    fn unstored(object: Value, warnings: Vec<String>) -> Self {
+        Self { object, stored: None, warnings }
+    }
+
+    /// An object that was stored as these bytes.
+    fn stored(mut object: Value, bytes: Bytes, revision: Revision, warnings: Vec<String>) -> Self {
+        object.set_meta("resourceVersion", revision.to_string());
+        Self { object, stored: Some((bytes, revision)), warnings }
+    }
+
     /// The answer to whoever asked for the write, with what there is to warn of besides.
     pub fn answer(self, ctx: &Ctx, code: StatusCode, mut warnings: Vec<String>) -> Response<Body> {
         warnings.extend(self.warnings);
-        let mut response = ctx.answer(code, &self.object);
+        // Written once already, unless another form or version of it is asked for.
+        let stored = self.stored.filter(|_| ctx.accept.plain() && ctx.kind.is_stored_form());
+        let shown = stored.and_then(|(bytes, revision)| shown_at(&bytes, revision));
+        let mut response = match shown {
+            Some(bytes) => response::json_bytes(code, bytes),
+            None => ctx.answer(code, &self.object),
+        };
         response::warn(&mut response, &warnings);
         response
     }

@@ -9,7 +9,7 @@ use super::list;
 use crate::{
     context::Ctx,
     forms::shown,
-    response::{self, Body, Form},
+    response::{self, Body},
     watch_cache::CachedObject,
 };
 
@@ -19,7 +19,7 @@ use crate::{
 /// 404, and 400 or 504 for a resource version that cannot be served.
 pub async fn get(ctx: Ctx) -> Result<Response<Body>, Status> {
     let object = find(&ctx).await?;
-    if ctx.accept.form == Form::Object && !ctx.accept.yaml {
+    if ctx.accept.plain() {
         return Ok(response::json_bytes(StatusCode::OK, shown(&ctx.kind, &object)?));
     }
     Ok(ctx.answer(StatusCode::OK, &ctx.value(&object)?))

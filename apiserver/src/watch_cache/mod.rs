@@ -23,7 +23,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use object::{CachedObject, Fields, FieldsFn, ReadFn, TAIL};
+pub use object::{CachedObject, Fields, FieldsFn, ReadFn, TAIL, shown_at};
 pub use objects::{Objects, Scope};
 pub use resource::{Resource, ResourceSpec, Snapshot};
 pub use watcher::{Ended, Filter, WatchEvent, WatchFrom, Watcher};

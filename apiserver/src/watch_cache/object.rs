@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::scan::{api_version, scan};
+use super::scan::{Scan, api_version, scan};
 use crate::store::Revision;
 
 /// What a watch event says happened.
@@ -82,25 +82,13 @@ impl CachedObject {
         fields: Option<&FieldsFn>,
     ) -> Option<Self> {
         let found = scan(value)?;
-        let number = itoa(revision);
-        let number = number.text();
-        let head = verb.head();
-        let mut frame =
-            Vec::with_capacity(head.len() + value.len() + FIELD.len() + number.len() + 2 + TAIL.len());
-        frame.extend_from_slice(head);
-        frame.extend_from_slice(&value[..found.metadata]);
-        frame.extend_from_slice(FIELD.as_bytes());
-        let digits = frame.len() as u32;
-        frame.extend_from_slice(number);
-        frame.extend_from_slice(if found.metadata_empty { b"\"" } else { b"\"," });
-        frame.extend_from_slice(&value[found.metadata..]);
-        frame.extend_from_slice(TAIL);
+        let (frame, digits) = framed(verb.head(), value, &found, revision, TAIL);
         Some(Self {
             key: key.into(),
             revision,
             frame: frame.into(),
             verb,
-            digits,
+            digits: digits as u32,
             labels: found.labels.into(),
             fields: fields.map(|fields| fields(value).into()).unwrap_or_default(),
             stored: None,
@@ -214,6 +202,29 @@ impl CachedObject {
     pub(super) fn size(&self) -> usize {
         self.frame.len() + self.stored.as_ref().map_or(0, Bytes::len) + 128
     }
+}
+
+/// A stored value as it is shown: with the revision that wrote it as its resource version. `None` if it is no JSON object
+/// with metadata.
+pub fn shown_at(value: &[u8], revision: Revision) -> Option<Vec<u8>> {
+    Some(framed(b"", value, &scan(value)?, revision, b"").0)
+}
+
+/// A stored value with its resource version, between a head and a tail; and where the version's digits are.
+fn framed(head: &[u8], value: &[u8], found: &Scan, revision: Revision, tail: &[u8]) -> (Vec<u8>, usize) {
+    let number = itoa(revision);
+    let number = number.text();
+    let mut frame =
+        Vec::with_capacity(head.len() + value.len() + FIELD.len() + number.len() + 2 + tail.len());
+    frame.extend_from_slice(head);
+    frame.extend_from_slice(&value[..found.metadata]);
+    frame.extend_from_slice(FIELD.as_bytes());
+    let digits = frame.len();
+    frame.extend_from_slice(number);
+    frame.extend_from_slice(if found.metadata_empty { b"\"" } else { b"\"," });
+    frame.extend_from_slice(&value[found.metadata..]);
+    frame.extend_from_slice(tail);
+    (frame, digits)
 }
 
 impl std::fmt::Debug for CachedObject {

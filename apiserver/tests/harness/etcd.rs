@@ -93,6 +93,13 @@ impl Etcd {
         format!("{}://127.0.0.1:{}", if self.secure { "https" } else { "http" }, self.port)
     }
 
+    /// Has it stand still: its connections stay, and nothing is answered.
+    pub fn halt(&self) {
+        use nix::{sys::signal, unistd::Pid};
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        signal::kill(pid, signal::Signal::SIGSTOP).unwrap();
+    }
+
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

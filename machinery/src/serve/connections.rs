@@ -98,7 +98,8 @@ impl Server {
                 }
             };
             let (stop, end) = (self.stop.clone(), tasks.token());
-            let connection = connection(stream, address, tls.clone(), stop, welcome.clone());
+            // Boxed: what wraps a future holds it twice, and there are many connections.
+            let connection = Box::pin(connection(stream, address, tls.clone(), stop, welcome.clone()));
             tasks.spawn_scoped(
                 "connection",
                 self.open.track_future(async move {

@@ -157,7 +157,7 @@ async fn shows_certificates_and_passwords_to_an_etcd_that_wants_them() {
     put(&store, "/registry/x", "1").await.unwrap();
 
     // From here on names and passwords count, and tokens live for a second.
-    let tls = super::super::etcd::tls(&config).unwrap();
+    let tls = super::super::etcd::connection::tls(&config).unwrap();
     let options = etcd_client::ConnectOptions::new().with_tls(tls);
     let mut admin = etcd_client::Client::connect([etcd.endpoint()], Some(options)).await.unwrap();
     admin.user_add("root", "secret:1", None).await.unwrap();

@@ -129,10 +129,11 @@ async fn a_commit_whose_outcome_nobody_heard_is_not_overlooked() {
     create(&one.0, "/registry/a").await;
     until(|| one.0.local_revision().is_some()).await;
     // While it is under way, and when its caller goes away, others may see it before we hear of it.
-    etcd.kill();
+    etcd.halt();
     let mut commit = Box::pin(one.0.commit(vec![Op::create("/registry/b", "x")]));
     assert!(tokio::time::timeout(Duration::from_millis(50), &mut commit).await.is_err());
     drop(commit);
+    etcd.kill();
     assert_eq!(one.0.local_revision(), None);
     etcd.restart();
     until(|| one.0.local_revision().is_some()).await;

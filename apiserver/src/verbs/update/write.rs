@@ -104,7 +104,7 @@ pub async fn write_with(
         let bytes = ctx.stored(&new)?;
         if !finished && !ctx.query.dry_run && bytes == current.bytes {
             if current.verified {
-                return Ok(Written { object: old, warnings });
+                return Ok(Written::unstored(old, warnings));
             }
             current = Current::stored(ctx).await?;
             continue;
@@ -112,45 +112,38 @@ pub async fn write_with(
         if finished {
             allocation.release(ctx, &old).await?;
         }
-        let revision = match commit(ctx, &current, &mut new, bytes, finished, &mut allocation).await? {
-            Ok(revision) => revision,
-            Err(present) => {
-                current = present;
-                continue;
-            }
-        };
-        if let Some(revision) = revision {
-            new.set_meta("resourceVersion", revision.to_string());
+        if ctx.query.dry_run {
+            return Ok(Written::unstored(new, warnings));
         }
-        return Ok(Written { object: new, warnings });
+        match commit(ctx, &current, &mut new, bytes.into(), finished, &mut allocation).await? {
+            Ok((bytes, revision)) => return Ok(Written::stored(new, bytes, revision, warnings)),
+            Err(present) => current = present,
+        }
     }
     Err(ctx.modified(ctx.name()))
 }
 
 /// Stores a new state, given also as bytes, or the object's end, together with the addresses that it takes and gives
-/// back. Answers the revision, none for a dry run; or the present state, when somebody else wrote in between.
+/// back. Answers what was stored and its revision; or the present state, when somebody else wrote in between.
 async fn commit(
     ctx: &Ctx,
     current: &Current,
     new: &mut Value,
-    mut bytes: Vec<u8>,
+    mut bytes: Bytes,
     finished: bool,
     allocation: &mut allocate::Allocation,
-) -> Result<Result<Option<Revision>, Current>, Status> {
-    if ctx.query.dry_run {
-        return Ok(Ok(None));
-    }
+) -> Result<Result<(Bytes, Revision), Current>, Status> {
     let key = ctx.key(ctx.name());
     loop {
         let first = if finished {
             Op::delete(key.clone(), current.revision)
         } else {
-            Op::update(key.clone(), current.revision, bytes)
+            Op::update(key.clone(), current.revision, bytes.clone())
         };
         let mut ops = vec![first];
         ops.extend(allocation.ops());
         match ctx.api.store.commit(ops).await? {
-            Committed::Done(revision) => return Ok(Ok(Some(revision))),
+            Committed::Done(revision) => return Ok(Ok((bytes, revision))),
             Committed::Conflict { index: 0, current: Some(now) } => {
                 return Ok(Err(Current { bytes: now.value, revision: now.revision, verified: true }));
             }
@@ -158,7 +151,7 @@ async fn commit(
             // An address that seemed free was taken meanwhile: pick again, or say so when it was asked for.
             Committed::Conflict { index, .. } => allocation.taken(ctx, index - 1, new).await?,
         }
-        bytes = ctx.stored(new)?;
+        bytes = ctx.stored(new)?.into();
     }
 }
 
