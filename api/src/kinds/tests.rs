@@ -1,17 +1,159 @@
 //! What holds for every row of the table.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::builtin;
-use crate::kind::{Kind, Part};
+use crate::{
+    kind::{Column, Kind, Part},
+    object::api_version,
+};
 
 fn smallest(kind: &Kind) -> Value {
     json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": "x"}})
+}
+
+/// Everything that discovery and `kubectl get` say about kinds, some lines for each.
+#[test]
+fn the_table_of_kinds_is_what_it_was() {
+    insta::assert_snapshot!(builtin().iter().map(described).collect::<Vec<_>>().join("\n"));
+}
+
+fn described(kind: &Kind) -> String {
+    let scope = if kind.namespaced { "namespaced" } else { "of the cluster" };
+    let mut lines =
+        format!("{} {}, {} {}, {scope}", kind.api_version(), kind.kind, kind.plural, kind.singular);
+    let mut line = |name: &str, words: String| {
+        if !words.is_empty() {
+            lines.push_str(&format!("\n  {name}: {words}"));
+        }
+    };
+    line("short names", kind.short_names.join(" "));
+    line("categories", kind.categories.join(" "));
+    line("verbs", kind.verbs.join(" "));
+    for part in &kind.subresources {
+        let carried =
+            part.gvk.map(|(group, version, kind)| format!("{} {kind}: ", api_version(group, version)));
+        line(&part.name, carried.unwrap_or_default() + &part.verbs.join(" "));
+    }
+    line("deprecation", kind.deprecation.clone().unwrap_or_default().into_owned());
+    let column = |c: Column| format!("{}{}", c.name, if c.priority > 0 { " (wide)" } else { "" });
+    line("columns", kind.rules.columns().into_iter().map(column).collect::<Vec<_>>().join(", "));
+    lines
+}
+
+#[test]
+fn field_selectors_see_every_field_that_may_be_selected() {
+    let cases = [
+        (
+            ("v1", "Pod"),
+            json!({
+                "spec": {"nodeName": "n1", "restartPolicy": "Never", "schedulerName": "own", "serviceAccountName": "robot",
+                    "hostNetwork": true},
+                "status": {"phase": "Running", "podIP": "10.0.0.9", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}],
+                    "nominatedNodeName": "n2"},
+            }),
+            "spec.nodeName=n1 spec.restartPolicy=Never spec.schedulerName=own spec.serviceAccountName=robot \
+             spec.hostNetwork=true status.phase=Running status.podIP=10.0.0.1 status.podIPs=10.0.0.1,fd00::1 \
+             status.nominatedNodeName=n2",
+        ),
+        (
+            ("v1", "Pod"),
+            json!({}),
+            "spec.nodeName= spec.restartPolicy= spec.schedulerName= spec.serviceAccountName= spec.hostNetwork=false \
+             status.phase= status.podIP= status.podIPs= status.nominatedNodeName=",
+        ),
+        (("v1", "Node"), json!({"spec": {"unschedulable": true}}), "spec.unschedulable=true"),
+        (("v1", "Node"), json!({}), "spec.unschedulable=false"),
+        (
+            ("v1", "Service"),
+            json!({"spec": {"clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7"], "type": "NodePort"}}),
+            "spec.clusterIP=10.96.0.7 spec.type=NodePort",
+        ),
+        (("v1", "Secret"), json!({"type": "kubernetes.io/tls"}), "type=kubernetes.io/tls"),
+        (("v1", "Namespace"), json!({"status": {"phase": "Terminating"}}), "status.phase=Terminating"),
+        (("v1", "ReplicationController"), json!({"status": {"replicas": 3}}), "status.replicas=3"),
+        (("v1", "ReplicationController"), json!({}), "status.replicas=0"),
+        (
+            ("apps/v1", "ReplicaSet"),
+            json!({"spec": {"replicas": 5}, "status": {"replicas": 3}}),
+            "status.replicas=3",
+        ),
+        (("apps/v1", "ReplicaSet"), json!({}), "status.replicas=0"),
+        (("batch/v1", "Job"), json!({"status": {"succeeded": 2, "failed": 1}}), "status.successful=2"),
+        (("batch/v1", "Job"), json!({}), "status.successful=0"),
+        (
+            ("certificates.k8s.io/v1", "CertificateSigningRequest"),
+            json!({"spec": {"signerName": "example.com/s"}}),
+            "spec.signerName=example.com/s",
+        ),
+        (
+            ("networking.k8s.io/v1", "IPAddress"),
+            json!({"spec": {"parentRef": {"group": "g", "resource": "services", "namespace": "ns", "name": "s"}}}),
+            "spec.parentRef.group=g spec.parentRef.resource=services spec.parentRef.namespace=ns spec.parentRef.name=s",
+        ),
+        (
+            ("resource.k8s.io/v1", "ResourceSlice"),
+            json!({"spec": {"nodeName": "n", "driver": "gpu.example.com"}}),
+            "spec.nodeName=n spec.driver=gpu.example.com",
+        ),
+        (
+            ("v1", "Event"),
+            json!({
+                "involvedObject": {"kind": "Pod", "namespace": "ns", "name": "p", "uid": "u", "apiVersion": "v1",
+                    "resourceVersion": "7", "fieldPath": "spec.containers{c}"},
+                "reason": "Pulled", "reportingComponent": "kubelet", "source": {"component": "old"}, "type": "Normal",
+            }),
+            "involvedObject.kind=Pod involvedObject.namespace=ns involvedObject.name=p involvedObject.uid=u \
+             involvedObject.apiVersion=v1 involvedObject.resourceVersion=7 involvedObject.fieldPath=spec.containers{c} \
+             reason=Pulled reportingComponent=kubelet source=old type=Normal",
+        ),
+        (
+            ("v1", "Event"),
+            json!({"reportingComponent": "kubelet"}),
+            "involvedObject.kind= involvedObject.namespace= involvedObject.name= involvedObject.uid= \
+             involvedObject.apiVersion= involvedObject.resourceVersion= involvedObject.fieldPath= \
+             reason= reportingComponent=kubelet source=kubelet type=",
+        ),
+        (
+            ("events.k8s.io/v1", "Event"),
+            json!({
+                "regarding": {"kind": "Pod", "namespace": "ns", "name": "p", "uid": "u", "apiVersion": "v1",
+                    "resourceVersion": "7", "fieldPath": "f"},
+                "reason": "Pulled", "reportingController": "kubelet", "type": "Normal",
+            }),
+            "regarding.kind=Pod regarding.namespace=ns regarding.name=p regarding.uid=u regarding.apiVersion=v1 \
+             regarding.resourceVersion=7 regarding.fieldPath=f reason=Pulled reportingController=kubelet type=Normal",
+        ),
+    ];
+    let kinds = builtin();
+    for ((version, name), object, expected) in &cases {
+        let kind = kinds.iter().find(|k| k.api_version() == *version && k.kind == *name).unwrap();
+        let stored =
+            kinds.iter().find(|k| k.is_stored_form() && k.storage_prefix() == kind.storage_prefix()).unwrap();
+        let mut whole = smallest(kind);
+        whole.as_object_mut().unwrap().extend(object.as_object().unwrap().clone());
+        let seen: BTreeMap<_, _> =
+            stored.rules.selectable_fields(&kind.stored_form(whole)).into_iter().collect();
+        let expected: Vec<_> = expected.split(' ').map(|pair| pair.split_once('=').unwrap()).collect();
+        for (label, value) in &expected {
+            let field = kind.stored_field(label).unwrap_or_else(|| panic!("{version} {name} has no {label}"));
+            assert_eq!(seen[&field], *value, "{version} {name}: {label}");
+        }
+        if kind.is_stored_form() {
+            assert_eq!(seen.len(), expected.len(), "{version} {name}: {seen:?}");
+        }
+    }
+    for kind in kinds.iter().filter(|k| !k.rules.selectable_fields(&Value::Null).is_empty()) {
+        let row = (kind.api_version(), kind.kind.to_string());
+        let tried =
+            cases.iter().any(|((version, name), ..)| (*version, *name) == (row.0.as_str(), row.1.as_str()));
+        assert!(tried, "{row:?} has selectable fields that nothing tries");
+    }
 }
 
 #[test]
