@@ -20,10 +20,15 @@ pub fn wrong(strategy: impl Strategy, object: &Value) -> Vec<String> {
 
 /// What is wrong with a change.
 pub fn changed(strategy: impl Strategy, new: &Value, old: &Value) -> Vec<String> {
+    changed_in(strategy, Part::Main, new, old)
+}
+
+/// What is wrong with a change through a subresource.
+pub fn changed_in(strategy: impl Strategy, part: Part<'_>, new: &Value, old: &Value) -> Vec<String> {
     let rules = Typed(strategy);
     let mut new = new.clone();
-    rules.prepare_update(&mut new, old, Part::Main);
-    texts(&rules.validate_update(&new, old, Part::Main).errors)
+    rules.prepare_update(&mut new, old, part);
+    texts(&rules.validate_update(&new, old, part).errors)
 }
 
 fn texts(errors: &crate::field::Errors) -> Vec<String> {

@@ -108,6 +108,11 @@ impl Strategy for Pods {
         if spec.ephemeral_containers.as_ref().is_some_and(|c| !c.is_empty()) {
             errors.forbidden(&at.child("ephemeralContainers"), "cannot be set on create");
         }
+        let named = spec.node_name.as_ref().is_some_and(|name| !name.is_empty());
+        if named && spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
+            let why = "cannot be set until all schedulingGates have been cleared";
+            errors.forbidden(&at.child("nodeName"), why);
+        }
     }
 
     fn validate_update(&self, new: &Pod, old: &Pod, part: Part<'_>, errors: &mut Errors) {

@@ -15,16 +15,19 @@ use crate::{
 
 mod container;
 mod env;
+mod gated;
 mod handler;
 mod os;
 mod placement;
+mod resize;
 pub mod resources;
 mod security;
 mod update;
 mod volume;
 
 pub use placement::{node_selector, taint_effect, tolerations};
-pub use update::{ephemeral_update, resize_update, update};
+pub use resize::resize_update;
+pub use update::{ephemeral_update, update};
 pub use volume::host_path;
 
 /// What containers need to know about the pod around them.

@@ -389,25 +389,6 @@ fn ephemeral_containers_only_come() {
 }
 
 #[test]
-fn a_resize_keeps_the_quality_of_service() {
-    let resized = |requests: Value| {
-        let mut pod = pod(container(json!({"resources": {"requests": requests}})));
-        pod["status"] = json!({"qosClass": "Burstable"});
-        pod
-    };
-    let old = resized(json!({"cpu": "1"}));
-    let said = |new: &Value| -> Vec<String> {
-        let found = Typed(Pods).validate_update(new, &old, Part::Other("resize"));
-        found.errors.0.iter().map(ToString::to_string).collect()
-    };
-    assert!(said(&resized(json!({"cpu": "2"}))).is_empty());
-    assert_eq!(
-        said(&resized(json!({}))),
-        ["spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing"]
-    );
-}
-
-#[test]
 fn users_of_its_own_go_with_no_other_namespace_of_the_host() {
     check(vec![
         (with(json!({"hostUsers": false})), &[]),

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Toleration};
 use serde_json::Value;
 
+use super::gated;
 use crate::{
     field::{Errors, Path},
     kinds::difference::{line_diff, shown},
@@ -17,14 +18,13 @@ pub fn update(new: &Pod, old: &Pod, errors: &mut Errors) {
         return;
     }
     deadline(new, old, &at.child("activeDeadlineSeconds"), errors);
+    added_tolerations(new, old, &at.child("tolerations"), errors);
     let gates_at = at.child("schedulingGates");
     let had = old.scheduling_gates.as_deref().unwrap_or_default();
     for gate in new.scheduling_gates.iter().flatten().filter(|g| !had.contains(g)) {
         let why = format!("only deletion is allowed, but found new scheduling gate '{}'", gate.name);
         errors.forbidden(&gates_at, &why);
     }
-    let gated = !had.is_empty();
-    added_tolerations(new, old, &at.child("tolerations"), errors);
 
     // What may change is taken from the old spec; the rest must be equal.
     let mut rest = new.clone();
@@ -44,9 +44,9 @@ pub fn update(new: &Pod, old: &Pod, errors: &mut Errors) {
     {
         rest.termination_grace_period_seconds = old.termination_grace_period_seconds;
     }
-    if gated {
-        rest.node_selector.clone_from(&old.node_selector);
-        rest.affinity.clone_from(&old.affinity);
+    if !had.is_empty() {
+        gated::update(new, old, &at, errors);
+        gated::keep(&mut rest, old);
     }
     if rest != *old {
         let why = format!(
@@ -55,6 +55,17 @@ pub fn update(new: &Pod, old: &Pod, errors: &mut Errors) {
         );
         errors.forbidden(&at, &why);
     }
+}
+
+/// Whether a static pod's mirror: what runs is not what the API server keeps.
+pub(super) fn is_mirror(pod: &Pod) -> bool {
+    pod.metadata.annotations.as_ref().is_some_and(|notes| notes.contains_key("kubernetes.io/config.mirror"))
+}
+
+/// Refuses the whole change for one reason, whatever else is wrong with it.
+pub(super) fn refuse(why: &str, errors: &mut Errors) {
+    errors.0.clear();
+    errors.forbidden(&Path::new("[]"), why);
 }
 
 fn same_containers(new: &PodSpec, old: &PodSpec, at: &Path, errors: &mut Errors) -> bool {
@@ -108,6 +119,9 @@ fn difference(old: &PodSpec, new: &PodSpec) -> String {
 
 /// What an update through `ephemeralcontainers` may do: add.
 pub fn ephemeral_update(new: &Pod, old: &Pod, errors: &mut Errors) {
+    if is_mirror(old) {
+        return refuse("static pods do not support ephemeral containers", errors);
+    }
     let at = Path::new("spec.ephemeralContainers");
     let list = |pod: &Pod| pod.spec.as_ref().and_then(|s| s.ephemeral_containers.clone()).unwrap_or_default();
     let (now, before) = (list(new), list(old));
@@ -127,22 +141,5 @@ pub fn ephemeral_update(new: &Pod, old: &Pod, errors: &mut Errors) {
             }
             Some(_) => {}
         }
-    }
-}
-
-/// What an update through `resize` may do: change cpu and memory of containers that can run on.
-pub fn resize_update(new: &Pod, old: &Pod, errors: &mut Errors) {
-    let at = Path::new("spec");
-    let status = new.status.as_ref();
-    let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
-    if !same_containers(new, old, &at, errors) {
-        return;
-    }
-    if super::super::qos_class(new) != super::super::qos_class(old) {
-        errors.invalid(
-            &at,
-            status.and_then(|status| status.qos_class.as_deref()).unwrap_or_default(),
-            "Pod QOS Class may not change as a result of resizing",
-        );
     }
 }

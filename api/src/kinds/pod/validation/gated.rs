@@ -1,0 +1,147 @@
+//! What may change of a pod that waits at its scheduling gates: where it may run can be narrowed, not widened.
+//!
+//! Counterpart of the part about gated pods in upstream's `ValidatePodUpdate`.
+
+use k8s_openapi::api::core::v1::{NodeAffinity, NodeSelectorTerm, PodSpec};
+
+use crate::field::{Errors, Path};
+
+/// What a change of where the pod may run does beyond narrowing it.
+pub fn update(new: &PodSpec, old: &PodSpec, at: &Path, errors: &mut Errors) {
+    let now = new.node_selector.clone().unwrap_or_default();
+    if old.node_selector.iter().flatten().any(|(key, value)| now.get(key) != Some(value)) {
+        let why = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+        errors.invalid(&at.child("nodeSelector"), now, why);
+    }
+    let (now, before) = (terms(new), terms(old));
+    if before.is_empty() {
+        return;
+    }
+    let at =
+        at.child("affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms");
+    if before.len() != now.len() {
+        let now = Some(now).filter(|now| !now.is_empty());
+        errors.invalid(&at, now, "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
+        return;
+    }
+    for (i, (term, was)) in now.iter().zip(before).enumerate() {
+        if !only_adds(term, was) {
+            errors.invalid(&at.index(i), term, "only additions are allowed (no mutations or deletions)");
+        }
+    }
+}
+
+/// Takes what [`update`] judges from the old spec, so that the rest can be compared.
+pub fn keep(rest: &mut PodSpec, old: &PodSpec) {
+    rest.node_selector.clone_from(&old.node_selector);
+    let affinity = node_affinity(old).cloned();
+    if rest.affinity.is_some() || affinity.is_some() {
+        rest.affinity.get_or_insert_default().node_affinity = affinity;
+    }
+    if old.affinity.is_none() && rest.affinity.as_ref().is_some_and(|a| *a == Default::default()) {
+        rest.affinity = None;
+    }
+}
+
+fn node_affinity(spec: &PodSpec) -> Option<&NodeAffinity> {
+    spec.affinity.as_ref()?.node_affinity.as_ref()
+}
+
+/// The alternatives of which a node must fulfil one.
+fn terms(spec: &PodSpec) -> &[NodeSelectorTerm] {
+    let required =
+        node_affinity(spec).and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
+    required.map_or(&[], |selector| &selector.node_selector_terms)
+}
+
+/// Whether a term begins with all that it was, and was not empty, which selects nothing.
+fn only_adds(new: &NodeSelectorTerm, old: &NodeSelectorTerm) -> bool {
+    let list = |term: &NodeSelectorTerm| {
+        (term.match_expressions.clone().unwrap_or_default(), term.match_fields.clone().unwrap_or_default())
+    };
+    let ((expressions, fields), (old_expressions, old_fields)) = (list(new), list(old));
+    if old_expressions.is_empty() && old_fields.is_empty() {
+        return expressions.is_empty() && fields.is_empty();
+    }
+    expressions.starts_with(&old_expressions) && fields.starts_with(&old_fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::kinds::{
+        pod::Pods,
+        testing::{changed, made, wrong},
+    };
+
+    fn pod(spec: &Value) -> Value {
+        let mut whole =
+            json!({"containers": [{"name": "c", "image": "i"}], "schedulingGates": [{"name": "g"}]});
+        json_patch::merge(&mut whole, spec);
+        made(Pods, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": whole}))
+    }
+
+    fn affinity(terms: Value) -> Value {
+        json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}})
+    }
+
+    #[test]
+    fn gates_come_before_a_node_and_only_go() {
+        assert_eq!(
+            wrong(Pods, &pod(&json!({"nodeName": "n"}))),
+            ["spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared"]
+        );
+        let open = pod(&json!({"schedulingGates": null}));
+        assert_eq!(changed(Pods, &open, &pod(&json!({}))), Vec::<String>::new());
+        let other = pod(&json!({"schedulingGates": [{"name": "h"}]}));
+        assert_eq!(
+            changed(Pods, &other, &pod(&json!({}))),
+            ["spec.schedulingGates: Forbidden: only deletion is allowed, but found new scheduling gate 'h'"]
+        );
+    }
+
+    #[test]
+    fn where_a_gated_pod_may_run_is_only_narrowed() {
+        let term = |key: &str| json!({"key": key, "operator": "Exists"});
+        let terms_at =
+            "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+        let one = affinity(json!([{"matchExpressions": [term("a")]}]));
+        for (old, new, expected) in [
+            (json!({}), json!({"nodeSelector": {"a": "b"}}), None),
+            (json!({"nodeSelector": {"a": "b"}}), json!({"nodeSelector": {"a": "b", "c": "d"}}), None),
+            (
+                json!({"nodeSelector": {"a": "b"}}),
+                json!({"nodeSelector": {"a": "c"}}),
+                Some("spec.nodeSelector: Invalid value: {\"a\":\"c\"}: only additions to spec.nodeSelector are allowed (no mutations or deletions)".to_owned()),
+            ),
+            (json!({}), one.clone(), None),
+            (one.clone(), affinity(json!([{"matchExpressions": [term("a"), term("b")]}])), None),
+            (
+                one.clone(),
+                affinity(json!([{"matchExpressions": [term("b")]}])),
+                Some(format!("{terms_at}[0]: Invalid value: {{\"matchExpressions\":[{{\"key\":\"b\",\"operator\":\"Exists\"}}]}}: only additions are allowed (no mutations or deletions)")),
+            ),
+            (
+                one,
+                json!({}),
+                Some(format!("{terms_at}: Invalid value: null: no additions/deletions to non-empty NodeSelectorTerms list are allowed")),
+            ),
+        ] {
+            let said = changed(Pods, &pod(&new), &pod(&old));
+            assert_eq!(said, expected.into_iter().collect::<Vec<_>>(), "{old} {new}");
+        }
+        let near = json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]}}});
+        let said = changed(Pods, &pod(&near), &pod(&json!({})));
+        assert!(
+            said.len() == 1 && said[0].starts_with("spec: Forbidden: pod updates may not change"),
+            "{said:?}"
+        );
+        let old = pod(&json!({"schedulingGates": null}));
+        let said = changed(Pods, &pod(&json!({"schedulingGates": null, "nodeSelector": {"a": "b"}})), &old);
+        assert!(
+            said.len() == 1 && said[0].starts_with("spec: Forbidden: pod updates may not change"),
+            "{said:?}"
+        );
+    }
+}

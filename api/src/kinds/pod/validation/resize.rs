@@ -1,0 +1,230 @@
+//! What an update through `resize` may do: change cpu and memory of containers that can run on.
+//!
+//! Counterpart of upstream's `ValidatePodResize`.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{Container, Pod, ResourceRequirements},
+    apimachinery::pkg::api::resource::Quantity as Wire,
+};
+
+use super::update::{is_mirror, refuse};
+use crate::{
+    field::{Errors, Path},
+    kinds::pod::qos_class,
+};
+
+type Amounts = Option<BTreeMap<String, Wire>>;
+
+/// What is wrong with a change of a pod's resources.
+pub fn resize_update(new: &Pod, old: &Pod, errors: &mut Errors) {
+    let at = Path::new("spec");
+    let (Some(new_spec), Some(old_spec)) = (&new.spec, &old.spec) else { return };
+    if is_mirror(old) {
+        return refuse("static pods cannot be resized", errors);
+    }
+    if old_spec.os.as_ref().is_some_and(|os| os.name == "windows") {
+        return refuse("windows pods cannot be resized", errors);
+    }
+    if qos_class(new_spec) != qos_class(old_spec) {
+        let class = new.status.as_ref().and_then(|status| status.qos_class.as_deref()).unwrap_or_default();
+        errors.invalid(&at, class, "Pod QOS Class may not change as a result of resizing");
+    }
+    if !runs_where_resizes_are_known(old) {
+        errors.forbidden(&at, "Pod running on node without support for resize");
+    }
+    let none = ResourceRequirements::default();
+    let of = |resources: &Option<ResourceRequirements>| resources.clone().unwrap_or_else(|| none.clone());
+    let (whole, whole_was) = (of(&new_spec.resources), of(&old_spec.resources));
+    nothing_removed(&whole, &whole_was, &at.child("resources"), errors);
+    let pairs = |now: &[Container], was: &[Container]| -> Vec<_> {
+        now.iter().cloned().zip(was.iter().cloned()).enumerate().collect()
+    };
+    let inits = |list: &Option<Vec<Container>>| list.clone().unwrap_or_default();
+    let inits = pairs(&inits(&new_spec.init_containers), &inits(&old_spec.init_containers));
+    let containers = pairs(&new_spec.containers, &old_spec.containers);
+    for (i, (now, was)) in inits.iter().filter(|(_, (_, was))| is_sidecar(was)) {
+        let at = at.child("initContainers").index(*i).child("resources");
+        nothing_removed(&of(&now.resources), &of(&was.resources), &at, errors);
+    }
+    for (i, (now, was)) in &containers {
+        let at = at.child("containers").index(*i).child("resources");
+        nothing_removed(&of(&now.resources), &of(&was.resources), &at, errors);
+    }
+    let same = |(now, was): &(Container, Container)| {
+        let rest = Container {
+            resources: Some(without_change(&of(&now.resources), &of(&was.resources))),
+            ..now.clone()
+        };
+        rest == Container { resources: Some(of(&was.resources)), ..was.clone() }
+    };
+    for _ in containers.iter().filter(|(_, pair)| !same(pair)) {
+        errors.forbidden(&at, "only cpu and memory resources are mutable");
+    }
+    for (_, pair) in &inits {
+        if !is_sidecar(&pair.1) && pair.0 != pair.1 {
+            errors.forbidden(&at, "resources for non-sidecar init containers are immutable");
+        } else if is_sidecar(&pair.1) && !same(pair) {
+            errors.forbidden(&at, "only cpu and memory resources for sidecar containers are mutable");
+        }
+    }
+    if errors.is_empty() && without_change(&whole, &whole_was) != whole_was {
+        errors.forbidden(&at, "only cpu and memory resources are mutable");
+    }
+}
+
+/// Whether the node's kubelet tells what its containers have, which those that cannot resize do not.
+fn runs_where_resizes_are_known(pod: &Pod) -> bool {
+    let statuses =
+        pod.status.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+    let is_running = |state: &k8s_openapi::api::core::v1::ContainerState| state.running.is_some();
+    let running = statuses.iter().find(|status| status.state.as_ref().is_some_and(is_running));
+    running.is_none_or(|status| status.resources.is_some())
+}
+
+fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
+fn nothing_removed(new: &ResourceRequirements, old: &ResourceRequirements, at: &Path, errors: &mut Errors) {
+    let removes = |new: &Amounts, old: &Amounts| {
+        let stays = |name| new.as_ref().is_some_and(|new| new.contains_key(name));
+        !old.iter().flat_map(BTreeMap::keys).all(stays)
+    };
+    if removes(&new.requests, &old.requests) {
+        errors.forbidden(&at.child("requests"), "resource requests cannot be removed");
+    }
+    if removes(&new.limits, &old.limits) {
+        errors.forbidden(&at.child("limits"), "resource limits cannot be removed");
+    }
+}
+
+/// The new resources with cpu and memory as they were: equal to the old ones unless something else changed.
+fn without_change(new: &ResourceRequirements, old: &ResourceRequirements) -> ResourceRequirements {
+    let kept = |new: &Amounts, old: &Amounts| -> Amounts {
+        let mut amounts = new.clone().unwrap_or_default();
+        for name in ["cpu", "memory"] {
+            match old.as_ref().and_then(|old| old.get(name)) {
+                Some(amount) => amounts.insert(name.to_owned(), amount.clone()),
+                None => amounts.remove(name),
+            };
+        }
+        // None and an empty map ask for the same.
+        if amounts.is_empty() { old.clone().filter(BTreeMap::is_empty) } else { Some(amounts) }
+    };
+    ResourceRequirements {
+        requests: kept(&new.requests, &old.requests),
+        limits: kept(&new.limits, &old.limits),
+        claims: new.claims.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::{
+        kind::Part,
+        kinds::{
+            pod::Pods,
+            testing::{changed_in, made},
+        },
+    };
+
+    /// A pod with a container, a sidecar and an init container.
+    fn pod(resources: &Value) -> Value {
+        let container = |name: &str| json!({"name": name, "image": "i", "resources": resources[name]});
+        let mut sidecar = container("side");
+        sidecar["restartPolicy"] = "Always".into();
+        let mut web = container("web");
+        web["resizePolicy"] = resources["policy"].clone();
+        let spec = json!({"initContainers": [container("init"), sidecar], "containers": [web], "os": resources["os"]});
+        made(Pods, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}))
+    }
+
+    fn resized(new: &Value, old: &Value) -> Vec<String> {
+        changed_in(Pods, Part::Other("resize"), new, old)
+    }
+
+    #[test]
+    fn a_resize_changes_cpu_and_memory_and_removes_nothing() {
+        let asked = |cpu: &str| json!({"requests": {"cpu": cpu, "ephemeral-storage": "1Gi"}});
+        let old = json!({"web": asked("1"), "side": asked("1"), "init": asked("1")});
+        for (change, expected) in [
+            (json!({"web": asked("2"), "side": asked("2")}), vec![]),
+            (
+                json!({"web": {"requests": {"memory": "1Gi"}, "limits": {"cpu": "4", "memory": "2Gi"}}}),
+                vec![],
+            ),
+            (
+                json!({"web": {"requests": {"cpu": null}}}),
+                vec!["spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed"],
+            ),
+            (
+                json!({"side": {"requests": {"cpu": null}}}),
+                vec![
+                    "spec.initContainers[1].resources.requests: Forbidden: resource requests cannot be removed",
+                ],
+            ),
+            (
+                json!({"web": {"requests": {"ephemeral-storage": "2Gi"}}}),
+                vec!["spec: Forbidden: only cpu and memory resources are mutable"],
+            ),
+            (
+                json!({"side": {"requests": {"ephemeral-storage": "2Gi"}}}),
+                vec!["spec: Forbidden: only cpu and memory resources for sidecar containers are mutable"],
+            ),
+            (
+                json!({"init": asked("2")}),
+                vec!["spec: Forbidden: resources for non-sidecar init containers are immutable"],
+            ),
+            (
+                json!({"policy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]}),
+                vec!["spec: Forbidden: only cpu and memory resources are mutable"],
+            ),
+        ] {
+            let mut new = old.clone();
+            json_patch::merge(&mut new, &change);
+            assert_eq!(resized(&pod(&new), &pod(&old)), expected, "{change}");
+        }
+        let limited = json!({"web": {"limits": {"cpu": "1"}}});
+        assert_eq!(
+            resized(&pod(&json!({"web": {"requests": {"cpu": "1"}}})), &pod(&limited)),
+            ["spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed"]
+        );
+    }
+
+    #[test]
+    fn a_resize_keeps_the_quality_of_service() {
+        let old = pod(&json!({"web": {"requests": {"cpu": "1"}}}));
+        assert_eq!(
+            resized(&pod(&json!({})), &old),
+            [
+                "spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing",
+                "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed",
+            ]
+        );
+    }
+
+    #[test]
+    fn some_pods_are_not_resized() {
+        let (old, new) =
+            (json!({"web": {"requests": {"cpu": "1"}}}), json!({"web": {"requests": {"cpu": "2"}}}));
+        let mut mirror = pod(&old);
+        mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "hash"});
+        assert_eq!(resized(&pod(&new), &mirror), ["[]: Forbidden: static pods cannot be resized"]);
+        let mut windows = pod(&old);
+        windows["spec"]["os"] = json!({"name": "windows"});
+        assert_eq!(resized(&pod(&new), &windows), ["[]: Forbidden: windows pods cannot be resized"]);
+        let mut running = pod(&old);
+        let status = json!({"name": "web", "image": "i", "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}});
+        running["status"]["containerStatuses"] = json!([status]);
+        assert_eq!(
+            resized(&pod(&new), &running),
+            ["spec: Forbidden: Pod running on node without support for resize"]
+        );
+        running["status"]["containerStatuses"][0]["resources"] = json!({});
+        assert_eq!(resized(&pod(&new), &running), Vec::<String>::new());
+    }
+}
