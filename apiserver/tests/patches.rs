@@ -164,6 +164,88 @@ async fn parts_of_an_object_have_managers_of_their_own() {
 }
 
 #[tokio::test]
+async fn two_appliers_share_finalizers() {
+    let server = Server::start().await;
+    let apply = async |who: &str, finalizers: Value| {
+        let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "finalizers": finalizers}});
+        let answer = patch(&server, APPLY, &format!("{MAPS}/m?fieldManager={who}"), config).await;
+        assert!(matches!(answer.code, 200 | 201), "{}", answer.body);
+        answer.body["metadata"]["finalizers"].clone()
+    };
+    assert_eq!(apply("one", json!(["x.io/a", "x.io/b"])).await, json!(["x.io/a", "x.io/b"]));
+    assert_eq!(apply("two", json!(["x.io/b", "x.io/c"])).await, json!(["x.io/a", "x.io/b", "x.io/c"]));
+    // One of them wants it still.
+    assert_eq!(apply("one", json!(["x.io/a"])).await, json!(["x.io/a", "x.io/b", "x.io/c"]));
+    assert_eq!(apply("two", json!(["x.io/c"])).await, json!(["x.io/a", "x.io/c"]));
+    // What holds a deletion lets go with the last who applied it.
+    let deleted = server.send("DELETE", &format!("{MAPS}/m"), &Value::Null).await;
+    assert!(deleted.body["metadata"]["deletionTimestamp"].is_string(), "{}", deleted.body);
+    assert_eq!(apply("one", json!([])).await, json!(["x.io/c"]));
+    apply("two", json!([])).await;
+    assert_eq!(server.get(&format!("{MAPS}/m")).await.code, 404);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn only_who_applies_may_force() {
+    let server = Server::start().await;
+    server.send("POST", MAPS, &json!({"metadata": {"name": "m"}})).await;
+    let before = server.get(&format!("{MAPS}/m")).await.body;
+    for force in ["true", "false"] {
+        let path = format!("{MAPS}/m?fieldManager=me&force={force}");
+        for (media, body) in [
+            (JSON, json!([{"op": "add", "path": "/data", "value": {"a": "1"}}])),
+            (MERGE, json!({"data": {"a": "1"}})),
+            (STRATEGIC, json!({"data": {"a": "1"}})),
+        ] {
+            let refused = patch(&server, media, &path, body).await;
+            assert_eq!(
+                (refused.code, refused.body["reason"].as_str()),
+                (422, Some("Invalid")),
+                "{media} {force}"
+            );
+            assert_eq!(
+                refused.body["message"],
+                "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch"
+            );
+            assert_eq!(refused.body["details"]["causes"][0]["field"], "force");
+        }
+    }
+    assert_eq!(server.get(&format!("{MAPS}/m")).await.body, before);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_applies_a_status_owns_the_status() {
+    let server = Server::start().await;
+    let path = format!("{DEPLOYMENTS}/web");
+    server.send("POST", &format!("{DEPLOYMENTS}?fieldManager=me"), &deployment("x:1")).await;
+    let config = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "labels": {"l": "1"}},
+        "spec": {"replicas": 7}, "status": {"observedGeneration": 1, "replicas": 2},
+    });
+    let applied = patch(&server, APPLY, &format!("{path}/status?fieldManager=doctor"), &config).await;
+    assert_eq!(applied.code, 200, "{}", applied.body);
+    assert_eq!(
+        (&applied.body["spec"]["replicas"], &applied.body["status"]["replicas"]),
+        (&json!(1), &json!(2))
+    );
+    assert_eq!(applied.body["metadata"]["labels"], Value::Null);
+    let entries = applied.body["metadata"]["managedFields"].as_array().unwrap();
+    let own = entries.iter().find(|entry| entry["manager"] == "doctor").unwrap();
+    assert_eq!((&own["operation"], &own["subresource"]), (&json!("Apply"), &json!("status")));
+    assert_eq!(own["fieldsV1"], json!({"f:status": {"f:observedGeneration": {}, "f:replicas": {}}}));
+    // Who says nothing of a field any more gives it back; the spec's owner is not asked.
+    let less = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "status": {"replicas": 2}});
+    let applied = patch(&server, APPLY, &format!("{path}/status?fieldManager=doctor"), &less).await;
+    assert_eq!(applied.body["status"], json!({"replicas": 2}));
+    // The status of what is not there is not made.
+    let missing = format!("{DEPLOYMENTS}/none/status?fieldManager=doctor");
+    assert_eq!(patch(&server, APPLY, &missing, &less.to_string().replace("web", "none")).await.code, 404);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn bodies_are_read_by_type() {
     let server = Server::start().await;
     let cases = [

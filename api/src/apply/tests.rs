@@ -245,6 +245,91 @@ fn appliers_share_take_over_and_let_go() {
     }
 }
 
+/// Who applies which items of a set, the items that there are then, and who has which of them.
+type SetStep<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a [(&'a str, &'a str)]);
+
+#[test]
+fn items_of_a_set_stay_while_somebody_applies_them() {
+    let schema = json!({"type": "object", "properties": {"metadata": {"type": "object"}, "tags": {
+        "type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}}}});
+    let custom = Types::custom("x.io", "v1", "Thing", &schema);
+    let thing = custom.root("x.io", "v1", "Thing").unwrap();
+    let (builtin, map) = types("ConfigMap");
+    let steps: [SetStep<'_>; 8] = [
+        ("one", &["x/a", "x/b"], &["x/a", "x/b"], &[("one", "ab")]),
+        ("two", &["x/b", "x/c"], &["x/a", "x/b", "x/c"], &[("one", "ab"), ("two", "bc")]),
+        ("one", &["x/a"], &["x/a", "x/b", "x/c"], &[("one", "a"), ("two", "bc")]),
+        ("two", &["x/c"], &["x/a", "x/c"], &[("one", "a"), ("two", "c")]),
+        // The order is that of who applies last.
+        ("two", &["x/c", "x/a"], &["x/c", "x/a"], &[("one", "a"), ("two", "ac")]),
+        ("one", &[], &["x/c", "x/a"], &[("two", "ac")]),
+        ("two", &["x/c"], &["x/c"], &[("two", "c")]),
+        ("two", &[], &[], &[]),
+    ];
+    for (types, root, api_version, kind, at) in [
+        (builtin, map, "v1", "ConfigMap", "/metadata/finalizers"),
+        (&custom, thing, "x.io/v1", "Thing", "/tags"),
+    ] {
+        let versions = Versions { types, root, own: api_version, rows: &[] };
+        let mut live: Option<Value> = None;
+        for (i, (manager, applied, items, owned)) in steps.into_iter().enumerate() {
+            let mut config = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}});
+            if !applied.is_empty() {
+                let list =
+                    if at == "/tags" { &mut config["tags"] } else { &mut config["metadata"]["finalizers"] };
+                *list = json!(applied);
+            }
+            let options =
+                Options { api_version: api_version.into(), ..options(manager, i64::try_from(i).unwrap()) };
+            let object = apply(versions, live.as_ref(), &config, &options).unwrap();
+            let left: Vec<&str> = object
+                .pointer(at)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            assert_eq!(left, items, "{kind}, step {i}");
+            let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+            let found: Vec<(&str, String)> = entries
+                .map(|entry| {
+                    let mut fields = &entry["fieldsV1"];
+                    for name in at.split('/').skip(1) {
+                        fields = &fields[format!("f:{name}")];
+                    }
+                    let names = fields.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+                    let letters = names.filter_map(|name| name.strip_prefix("v:\"x/")?.chars().next());
+                    (entry["manager"].as_str().unwrap(), letters.collect())
+                })
+                .filter(|(_, letters): &(_, String)| !letters.is_empty())
+                .collect();
+            let found: Vec<(&str, &str)> = found.iter().map(|(who, what)| (*who, what.as_str())).collect();
+            assert_eq!(found, owned, "{kind}, step {i}: {:?}", owners(&object));
+            live = Some(object);
+        }
+    }
+}
+
+#[test]
+fn what_is_applied_to_the_status_owns_nothing_else() {
+    let (types, root) = types("Pod");
+    let live = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": {"nodeName": "n"},
+        "status": {"phase": "Pending"}});
+    let live = track_update(versions(types, root), None, live, &options("user", 0));
+    let config = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "labels": {"l": "1"}},
+        "spec": {"nodeName": "other"}, "status": {"message": "well", "phase": "Pending"}});
+    let options = Options { subresource: "status", status_leaves: &["labels"], ..options("doctor", 1) };
+    let applied = apply(versions(types, root), Some(&live), &config, &options).unwrap();
+    assert_eq!(
+        owners(&applied),
+        [
+            r#"doctor/Apply/status: {"f:status":{"f:message":{},"f:phase":{}}}"#,
+            r#"user/Update: {"f:spec":{"f:nodeName":{}}}"#,
+        ]
+    );
+    assert_eq!(applied["status"], json!({"message": "well", "phase": "Pending"}));
+}
+
 #[test]
 fn list_items_are_merged_by_key() {
     let (types, root) = types("Deployment");
