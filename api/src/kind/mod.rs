@@ -20,7 +20,7 @@ use crate::{
     schema::{TypeRef, Types},
 };
 pub use column::Column;
-pub use rules::{DecodeError, Findings, NameRule, Part, Rules};
+pub use rules::{DecodeError, Dependents, Findings, NameRule, Part, Rules};
 pub use strategy::{Draft, Strategy, Typed};
 use version::StoredAs;
 

@@ -54,6 +54,17 @@ pub struct Findings {
     pub warnings: Vec<String>,
 }
 
+/// What becomes of an object's dependents when the one who deletes it does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dependents {
+    /// The garbage collector deletes them afterwards.
+    Collected,
+    /// They stay.
+    Orphaned,
+    /// Nothing can depend on the kind, whatever the one who deletes it says.
+    None,
+}
+
 /// The rules of a kind's objects, whatever their type. Objects go in and out as JSON values.
 pub trait Rules: Send + Sync {
     /// Reads the value as the kind and fills in the defaults.
@@ -123,6 +134,16 @@ pub trait Rules: Send + Sync {
 
     /// What else changes when the deletion begins (a namespace's phase).
     fn begin_deletion(&self, _object: &mut Value) {}
+
+    /// What becomes of dependents by default.
+    fn dependents(&self) -> Dependents {
+        Dependents::Collected
+    }
+
+    /// What a deletion that says nothing of dependents is warned of.
+    fn deletion_warning(&self) -> Option<&'static str> {
+        None
+    }
 
     /// The OpenAPI schema: for a type that has a name, a reference to it in the generator's definitions.
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema;

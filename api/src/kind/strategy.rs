@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Column, DecodeError, Findings, NameRule, Part, Rules, Text, cell};
+use super::{Column, DecodeError, Dependents, Findings, NameRule, Part, Rules, Text, cell};
 use crate::field::{ErrorType, Errors, Path};
 
 /// The rules of a built-in kind, on its own type. Everything but the type has a sensible default.
@@ -27,6 +27,12 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// See [`Rules::notes_grace`].
     const NOTES_GRACE: bool = true;
+
+    /// See [`Rules::dependents`].
+    const DEPENDENTS: Dependents = Dependents::Collected;
+
+    /// See [`Rules::deletion_warning`].
+    const DELETION_WARNING: Option<&'static str> = None;
 
     /// Whether a client may set the status when it creates an object although the kind has a `status`
     /// subresource.
@@ -263,6 +269,14 @@ impl<S: Strategy> Rules for Typed<S> {
 
     fn begin_deletion(&self, object: &mut Value) {
         self.0.begin_deletion(object);
+    }
+
+    fn dependents(&self) -> Dependents {
+        S::DEPENDENTS
+    }
+
+    fn deletion_warning(&self) -> Option<&'static str> {
+        S::DELETION_WARNING
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {

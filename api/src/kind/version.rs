@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
-use super::{Column, DecodeError, Findings, Kind, NameRule, Part, Rules, Text};
+use super::{Column, DecodeError, Dependents, Findings, Kind, NameRule, Part, Rules, Text};
 use crate::{
     object::{ObjectExt as _, api_version},
     schema::{TypeRef, Types},
@@ -252,6 +252,14 @@ impl Rules for Converted {
         let mut stored = self.hub(object);
         self.hub.begin_deletion(&mut stored);
         *object = self.back(stored);
+    }
+
+    fn dependents(&self) -> Dependents {
+        self.hub.dependents()
+    }
+
+    fn deletion_warning(&self) -> Option<&'static str> {
+        self.hub.deletion_warning()
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Part, Strategy, cell, version::Convert},
+    kind::{Column, Dependents, Part, Strategy, cell, version::Convert},
     kinds::{
         cells::int,
         defaults::{absent_when_zero, set},
@@ -89,6 +89,7 @@ impl Strategy for NewEvents {
     type Object = new::Event;
 
     const CREATES_ON_UPDATE: bool = true;
+    const DEPENDENTS: Dependents = Dependents::None;
 
     fn default(&self, event: &mut new::Event) {
         event.deprecated_source.get_or_insert_default();
@@ -109,6 +110,7 @@ impl Strategy for Events {
     type Object = Event;
 
     const CREATES_ON_UPDATE: bool = true;
+    const DEPENDENTS: Dependents = Dependents::None;
 
     fn takes_plain_finalizers(&self) -> bool {
         !self.strict

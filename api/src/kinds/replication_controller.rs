@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Draft, Strategy},
+    kind::{Column, Dependents, Draft, Strategy},
     kinds::{
         cells::{self, int},
         defaults::{absent_when_zero, set},
@@ -23,6 +23,7 @@ impl Strategy for ReplicationControllers {
     type Object = ReplicationController;
 
     const HAS_GENERATION: bool = true;
+    const DEPENDENTS: Dependents = Dependents::Orphaned;
 
     fn default(&self, controller: &mut ReplicationController) {
         let spec = controller.spec.get_or_insert_default();

@@ -1,7 +1,12 @@
 //! Delete and deletecollection: grace periods, finalizers, propagation. Whether an object may go is decided
 //! here and nowhere else ([`is_finished`]).
 
-use api::{field::Errors, field::Path, kind::Kind, object::ObjectExt as _, status::Details, status::Status};
+use api::{
+    field::{Errors, Path},
+    kind::{Dependents, Kind},
+    object::ObjectExt as _,
+    status::{Details, Status},
+};
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::{Response, StatusCode};
@@ -107,13 +112,30 @@ impl DeleteOptions {
         ctx.query.dry_run || self.dry_run.as_ref().is_some_and(|d| !d.is_empty())
     }
 
-    /// The finalizer through which the garbage collector is told what to do with dependents.
-    fn finalizer(&self) -> Option<&'static str> {
-        match (self.propagation_policy.as_deref(), self.orphan_dependents) {
-            (Some("Foreground"), _) => Some(FOREGROUND),
-            (Some("Orphan"), _) | (None, Some(true)) => Some(ORPHAN),
-            _ => None,
+    /// The finalizer through which the garbage collector is told what to do with dependents: as asked for, else as
+    /// the object already says, else as its kind has it.
+    fn finalizer(&self, kind: &Kind, object: &Value) -> Option<&'static str> {
+        let default = match kind.rules.dependents() {
+            Dependents::None => return None,
+            Dependents::Orphaned => Some(ORPHAN),
+            Dependents::Collected => None,
+        };
+        match (self.orphan_dependents, self.propagation_policy.as_deref()) {
+            (Some(orphan), _) => orphan.then_some(ORPHAN),
+            (None, Some("Foreground")) => Some(FOREGROUND),
+            (None, Some("Orphan")) => Some(ORPHAN),
+            (None, Some("Background")) => None,
+            _ => {
+                let present = object.finalizers();
+                [ORPHAN, FOREGROUND].into_iter().find(|f| present.contains(f)).or(default)
+            }
         }
+    }
+
+    /// What the caller is warned of who does not say what becomes of dependents.
+    fn warning(&self, kind: &Kind) -> Option<&'static str> {
+        let says = self.propagation_policy.is_some() || self.orphan_dependents.is_some();
+        kind.rules.deletion_warning().filter(|_| !says)
     }
 }
 
@@ -160,6 +182,19 @@ pub enum Deleted {
 /// 400, 403, 404, 409, 422.
 pub async fn delete(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let options = DeleteOptions::of(&ctx, &bytes)?;
+    let warning = options.warning(&ctx.kind);
+    warned(warning, delete_one(ctx, options).await)
+}
+
+/// The answer with the warning, whatever came of the deletion.
+fn warned(warning: Option<&str>, answered: Result<Response<Body>, Status>) -> Result<Response<Body>, Status> {
+    let Some(warning) = warning else { return answered };
+    let mut response = answered.unwrap_or_else(|status| response::status(&status));
+    response::warn(&mut response, &[warning.to_owned()]);
+    Ok(response)
+}
+
+async fn delete_one(ctx: Ctx, options: DeleteOptions) -> Result<Response<Body>, Status> {
     Ok(match delete_object(&ctx, ctx.name(), &options).await? {
         Deleted::Gone(object) if ctx.kind.returns_deleted => ctx.answer(StatusCode::OK, &object),
         Deleted::Gone(object) => response::json(
@@ -186,6 +221,11 @@ pub async fn delete(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
 pub async fn delete_collection(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     ctx.query.check_list()?;
     let options = DeleteOptions::of(&ctx, &bytes)?;
+    let warning = options.warning(&ctx.kind);
+    warned(warning, delete_selected(ctx, options).await)
+}
+
+async fn delete_selected(ctx: Ctx, options: DeleteOptions) -> Result<Response<Body>, Status> {
     let listed = list::select(&ctx).await?;
     let deletions = listed.items.iter().map(|object| {
         let (ctx, options) = (&ctx, &options);
@@ -290,45 +330,56 @@ pub fn check_preconditions(
     Ok(())
 }
 
-/// Turns an object into one whose deletion has begun (or has been hastened).
+/// Turns an object into one whose deletion has begun (or has been hastened, or treats dependents otherwise).
 fn begin(kind: &Kind, options: &DeleteOptions, object: &mut Value) {
-    let grace = kind.rules.grace_period(object, options.grace_period_seconds).unwrap_or(0).max(0);
-    let was_deleting = object.is_deleting();
-    let now = Timestamp::now();
-    let mut began = now;
-    if was_deleting {
-        // Only a shorter period that was asked for changes a deletion under way.
-        let asked = options.grace_period_seconds.is_some();
-        if !(asked && grace < grace_of(object)) {
+    let period = kind.rules.grace_period(object, options.grace_period_seconds);
+    let grace = period.unwrap_or(0).max(0);
+    if !object.is_deleting() {
+        end_after(kind, grace, Timestamp::now(), object);
+        if kind.rules.notes_grace() && object.generation() > 0 {
+            object.set_meta("generation", object.generation() + 1);
+        }
+        kind.rules.begin_deletion(object);
+    } else if period.is_some() {
+        // Only a shorter period that was asked for changes the deletion of what is given one.
+        if options.grace_period_seconds.is_none() || grace >= grace_of(object) {
             return;
         }
-        // It counts from when the deletion began.
-        let end = object.at(&["metadata", "deletionTimestamp"]).and_then(Value::as_str);
-        let end = end.and_then(|end| end.parse::<Timestamp>().ok());
-        let given = SignedDuration::from_secs(grace_of(object));
-        began = end.and_then(|end| end.checked_sub(given).ok()).map_or(now, |began| began.min(now));
+        end_after(kind, grace, began(object), object);
+    } else if kind.rules.holds_deletion(object) {
+        return;
     }
+    tell_collector(options.finalizer(kind, object), object);
+}
+
+/// When the deletion under way began: its grace period counts from then.
+fn began(object: &Value) -> Timestamp {
+    let now = Timestamp::now();
+    let end = object.at(&["metadata", "deletionTimestamp"]).and_then(Value::as_str);
+    let end = end.and_then(|end| end.parse::<Timestamp>().ok());
+    let given = SignedDuration::from_secs(grace_of(object));
+    end.and_then(|end| end.checked_sub(given).ok()).map_or(now, |began| began.min(now))
+}
+
+/// Notes that the object ends so many seconds after its deletion began.
+fn end_after(kind: &Kind, grace: i64, began: Timestamp, object: &mut Value) {
     // A grace period beyond the end of time lasts until then.
     let deadline = began.checked_add(SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX);
     object.set_meta("deletionTimestamp", deadline.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     if kind.rules.notes_grace() {
         object.set_meta("deletionGracePeriodSeconds", grace);
     }
-    if was_deleting {
-        return;
-    }
-    let finalizer = options.finalizer();
-    let background = options.propagation_policy.as_deref() == Some("Background")
-        || options.orphan_dependents == Some(false);
-    if finalizer.is_some() || background {
-        let others = object.finalizers().into_iter().filter(|f| ![FOREGROUND, ORPHAN].contains(f));
-        let all: Vec<String> = others.chain(finalizer).map(str::to_owned).collect();
+}
+
+/// Leaves the object with this one, or none, of the garbage collector's finalizers.
+fn tell_collector(finalizer: Option<&'static str>, object: &mut Value) {
+    let present = object.finalizers();
+    let (told, others): (Vec<&str>, Vec<&str>) =
+        present.into_iter().partition(|f| [FOREGROUND, ORPHAN].contains(f));
+    if told != finalizer.as_slice() {
+        let all = others.into_iter().chain(finalizer).map(str::to_owned).collect();
         object.set_finalizers(all);
     }
-    if kind.rules.notes_grace() && object.generation() > 0 {
-        object.set_meta("generation", object.generation() + 1);
-    }
-    kind.rules.begin_deletion(object);
 }
 
 #[cfg(test)]

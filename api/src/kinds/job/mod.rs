@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     conditions,
     field::{Errors, Path},
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Dependents, Draft, Part, Strategy, cell},
     kinds::{
         cells::{self, int},
         defaults::{set, set_text},
@@ -57,6 +57,10 @@ impl Strategy for Jobs {
     type Object = Job;
 
     const HAS_GENERATION: bool = true;
+    const DEPENDENTS: Dependents = Dependents::Orphaned;
+    const DELETION_WARNING: Option<&'static str> = Some(
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",
+    );
 
     fn default(&self, job: &mut Job) {
         fill(job.spec.get_or_insert_default());
