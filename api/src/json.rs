@@ -16,6 +16,19 @@ use crate::{
 /// At most so many mistakes are listed.
 const MAX_PROBLEMS: usize = 100;
 
+/// How deep objects may be nested, so that what is stored can be read again: `serde_json` reads 127 levels.
+pub const MAX_DEPTH: usize = 120;
+
+/// Whether a value is nested at most `depth` levels deep.
+pub fn is_within(depth: usize, value: &Value) -> bool {
+    let below = |part: &Value| depth > 0 && is_within(depth - 1, part);
+    match value {
+        Value::Array(items) => depth > 0 && items.iter().all(below),
+        Value::Object(map) => depth > 0 && map.values().all(below),
+        _ => true,
+    }
+}
+
 /// A text that is no JSON; says so in the words of Go's decoder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

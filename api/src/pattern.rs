@@ -58,11 +58,14 @@ fn translate(pattern: &str) -> String {
                 Some('b') if !class => out.push_str(r"(?-u:\b)"),
                 Some('B') if !class => out.push_str(r"(?-u:\B)"),
                 Some('Q') if !class => {
-                    let rest: String = chars.by_ref().collect();
-                    let (literal, tail) = rest.split_once("\\E").unwrap_or((&rest, ""));
-                    out.push_str(&regex::escape(literal));
-                    out.push_str(&translate(tail));
-                    return out;
+                    let mut literal = String::new();
+                    while let Some(c) = chars.next() {
+                        if c == '\\' && chars.next_if_eq(&'E').is_some() {
+                            break;
+                        }
+                        literal.push(c);
+                    }
+                    out.push_str(&regex::escape(&literal));
                 }
                 Some(other) => {
                     out.push('\\');
@@ -130,11 +133,13 @@ mod tests {
             (r"\bfoo\b", "a foo b", true),
             (r"(?i)ABC", "xabc", true),
             (r"^\Qa.b\E+$", "a.bb", true),
+            (r"^\Qa\\E[0]\Q.", "a\\0.", true),
             (r"^\pL+$", "äb", true),
             (r"^(\d+(\.\d+)?%)$", "12.5%", true),
         ] {
             assert_eq!(compile(pattern).unwrap().is_match(text), expected, "{pattern} on {text}");
         }
+        assert!(compile(&r"\Q.\E".repeat(20_000)).unwrap().is_match(&".".repeat(20_000)));
         assert!(compile("(").is_err());
         assert!(compile("[a").is_err());
     }

@@ -1,6 +1,7 @@
 //! The forms of an object: the bytes that the store keeps, those that lie in the cache, and a version that is shown.
 
 use api::{
+    json::{MAX_DEPTH, is_within},
     kind::{
         Kind,
         version::{Conversion, StoredAs},
@@ -17,8 +18,11 @@ use crate::{store::Revision, watch_cache::CachedObject};
 /// The bytes that are stored for an object: its stored form, without its resource version, which the store keeps.
 ///
 /// # Errors
-/// 500 when it cannot be written.
+/// 400 when it is nested so deep that it could not be read again; 500 when it cannot be written.
 pub fn stored(kind: &Kind, object: &Value) -> Result<Vec<u8>, Status> {
+    if !is_within(MAX_DEPTH, object) {
+        return Err(Status::bad_request(format!("the object is nested deeper than {MAX_DEPTH} levels")));
+    }
     let converted;
     let object = if kind.is_stored_form() {
         object
@@ -100,6 +104,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_stored() {
+        let table = crate::registry::Registry::builtin().table();
+        let kind = crate::resources::NAMESPACES.row(&table).unwrap();
+        let nested = |levels: usize| (0..levels).fold(json!({}), |value, _| json!([value]));
+        let bytes = stored(kind, &nested(MAX_DEPTH - 1)).unwrap();
+        assert!(serde_json::from_slice::<Value>(&bytes).is_ok());
+        assert_eq!(stored(kind, &nested(MAX_DEPTH)).unwrap_err().code, 400);
+    }
 
     #[test]
     fn only_the_resource_version_of_the_object_itself_is_left_out() {

@@ -11,6 +11,8 @@ pub(super) struct Expr {
     pub id: usize,
     /// Where messages point: offset in characters.
     pub at: usize,
+    /// How many nodes stand above each other here, at most.
+    pub height: usize,
     pub kind: Kind,
 }
 
@@ -74,6 +76,27 @@ pub(super) enum Kind {
         body: Box<Expr>,
         flat: bool,
     },
+}
+
+impl Kind {
+    /// The nodes right below this one.
+    pub fn parts(&self) -> Vec<&Expr> {
+        match self {
+            Self::Literal(_) | Self::Ident(_) => Vec::new(),
+            Self::Select { of, .. } | Self::Has { of, .. } | Self::Not(of) | Self::Negate(of) => vec![of],
+            Self::Index { of: a, key: b, .. }
+            | Self::Binary(_, a, b)
+            | Self::And(a, b)
+            | Self::Or(a, b)
+            | Self::OptMap { target: a, body: b, .. } => vec![a, b],
+            Self::Conditional(a, b, c) => vec![a, b, c],
+            Self::Call { target, args, .. } => target.as_deref().into_iter().chain(args).collect(),
+            Self::List(items) => items.iter().map(|(item, _)| item).collect(),
+            Self::Map(entries) => entries.iter().flat_map(|(key, value, _)| [key, value]).collect(),
+            Self::Message { fields, .. } => fields.iter().map(|(_, value, _)| value).collect(),
+            Self::Fold(fold) => [&fold.range].into_iter().chain(&fold.filter).chain(&fold.body).collect(),
+        }
+    }
 }
 
 /// A macro that goes through a list or a map.

@@ -195,30 +195,8 @@ fn marked(text: &str, at: usize, why: &str) -> String {
 
 /// All names that an expression mentions.
 fn collect_names(expr: &Expr, names: &mut BTreeSet<String>) {
-    let mut each = |expr: &Expr| collect_names(expr, names);
-    match &expr.kind {
-        Kind::Literal(_) => {}
-        Kind::Ident(name) => drop(names.insert(name.clone())),
-        Kind::Select { of, .. } | Kind::Has { of, .. } | Kind::Not(of) | Kind::Negate(of) => each(of),
-        Kind::Index { of: a, key: b, .. }
-        | Kind::Binary(_, a, b)
-        | Kind::And(a, b)
-        | Kind::Or(a, b)
-        | Kind::OptMap { target: a, body: b, .. } => {
-            each(a);
-            each(b);
-        }
-        Kind::Conditional(a, b, c) => [a, b, c].into_iter().for_each(|e| each(e)),
-        Kind::Call { target, args, .. } => target.iter().map(|t| &**t).chain(args).for_each(each),
-        Kind::List(items) => items.iter().for_each(|(item, _)| each(item)),
-        Kind::Message { fields, .. } => fields.iter().for_each(|(_, value, _)| each(value)),
-        Kind::Map(entries) => entries.iter().for_each(|(key, value, _)| {
-            each(key);
-            each(value);
-        }),
-        Kind::Fold(fold) => {
-            each(&fold.range);
-            fold.filter.iter().chain(&fold.body).for_each(each);
-        }
+    if let Kind::Ident(name) = &expr.kind {
+        names.insert(name.clone());
     }
+    expr.kind.parts().into_iter().for_each(|part| collect_names(part, names));
 }

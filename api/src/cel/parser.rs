@@ -1,6 +1,7 @@
 //! Reads an expression into its tree. Macros are recognised here, by name and number of arguments.
 //!
-//! Depth and length are limited, so that no expression can exhaust the stack.
+//! Length, nesting and the height of the tree (which grows with every link of a chain such as `a + b + c`) are limited, so
+//! that no expression can exhaust the stack, here or where the tree is walked.
 
 use super::{
     ast::{Expr, Fold, How, Kind, Literal, Operator},
@@ -11,6 +12,8 @@ use super::{
 
 /// How deep expressions may be nested.
 const MAX_DEPTH: usize = 96;
+/// How high the tree may be.
+const MAX_HEIGHT: usize = 120;
 /// How long an expression may be, in bytes.
 const MAX_LENGTH: usize = 100_000;
 
@@ -86,16 +89,19 @@ impl Parser {
         }
     }
 
-    fn node(&mut self, at: usize, kind: Kind) -> Expr {
+    fn node(&mut self, at: usize, kind: Kind) -> Parsed {
+        let height = 1 + kind.parts().iter().map(|part| part.height).max().unwrap_or(0);
+        if height > MAX_HEIGHT {
+            return Err(too_deep(at, MAX_HEIGHT));
+        }
         self.nodes += 1;
-        Expr { id: self.nodes - 1, at, kind }
+        Ok(Expr { id: self.nodes - 1, at, height, kind })
     }
 
     fn expression(&mut self) -> Parsed {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            let why = format!("expression recursion limit exceeded: {MAX_DEPTH}");
-            return Err(Unreadable { at: self.at(), why });
+            return Err(too_deep(self.at(), MAX_DEPTH));
         }
         let condition = self.or()?;
         let at = self.at();
@@ -103,7 +109,7 @@ impl Parser {
             let yes = self.or()?;
             self.expect(":")?;
             let no = self.expression()?;
-            self.node(at, Kind::Conditional(condition.into(), yes.into(), no.into()))
+            self.node(at, Kind::Conditional(condition.into(), yes.into(), no.into()))?
         } else {
             condition
         };
@@ -112,27 +118,44 @@ impl Parser {
     }
 
     fn or(&mut self) -> Parsed {
-        let mut left = self.and()?;
-        loop {
-            let at = self.at();
-            if !self.eat("||") {
-                return Ok(left);
-            }
-            let right = self.and()?;
-            left = self.node(at, Kind::Or(left.into(), right.into()));
-        }
+        self.logical("||", Self::and, Kind::Or)
     }
 
     fn and(&mut self) -> Parsed {
-        let mut left = self.relation()?;
+        self.logical("&&", Self::relation, Kind::And)
+    }
+
+    /// A chain in which only the order of the operands matters: as low a tree as can be, so that long ones are fine.
+    fn logical(
+        &mut self,
+        sign: &str,
+        part: fn(&mut Self) -> Parsed,
+        join: fn(Box<Expr>, Box<Expr>) -> Kind,
+    ) -> Parsed {
+        let mut last = part(self)?;
+        // Each with the sign behind it.
+        let mut before = Vec::new();
         loop {
             let at = self.at();
-            if !self.eat("&&") {
-                return Ok(left);
+            if !self.eat(sign) {
+                break;
             }
-            let right = self.relation()?;
-            left = self.node(at, Kind::And(left.into(), right.into()));
+            before.push((std::mem::replace(&mut last, part(self)?), at));
         }
+        while !before.is_empty() {
+            let mut joined = Vec::with_capacity(before.len().div_ceil(2));
+            let mut rest = before.into_iter();
+            while let Some((left, at)) = rest.next() {
+                match rest.next() {
+                    Some((right, next)) => {
+                        joined.push((self.node(at, join(left.into(), right.into()))?, next))
+                    }
+                    None => last = self.node(at, join(left.into(), last.into()))?,
+                }
+            }
+            before = joined;
+        }
+        Ok(last)
     }
 
     fn binary(&mut self, known: &[(&str, Operator)], part: fn(&mut Self) -> Parsed) -> Parsed {
@@ -142,7 +165,7 @@ impl Parser {
             let Some((_, operator)) = known.iter().find(|(sign, _)| self.is(sign)) else { return Ok(left) };
             self.advance();
             let right = part(self)?;
-            left = self.node(at, Kind::Binary(*operator, left.into(), right.into()));
+            left = self.node(at, Kind::Binary(*operator, left.into(), right.into()))?;
         }
     }
 
@@ -172,29 +195,28 @@ impl Parser {
         let at = self.at();
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            let why = format!("expression recursion limit exceeded: {MAX_DEPTH}");
-            return Err(Unreadable { at, why });
+            return Err(too_deep(at, MAX_DEPTH));
         }
         let expr = if self.eat("!") {
             let of = self.unary()?;
-            self.node(at, Kind::Not(of.into()))
+            self.node(at, Kind::Not(of.into()))?
         } else if self.eat("-") {
             match self.peek() {
                 What::Literal(Literal::Int(n)) => {
                     let n = *n;
                     self.advance();
-                    let literal = self.node(at, Kind::Literal(Literal::Int(n.wrapping_neg())));
+                    let literal = self.node(at, Kind::Literal(Literal::Int(n.wrapping_neg())))?;
                     self.members(literal)?
                 }
                 What::Literal(Literal::Double(n)) => {
                     let n = *n;
                     self.advance();
-                    let literal = self.node(at, Kind::Literal(Literal::Double(-n)));
+                    let literal = self.node(at, Kind::Literal(Literal::Double(-n)))?;
                     self.members(literal)?
                 }
                 _ => {
                     let of = self.unary()?;
-                    self.node(at, Kind::Negate(of.into()))
+                    self.node(at, Kind::Negate(of.into()))?
                 }
             }
         } else {
@@ -211,7 +233,7 @@ impl Parser {
             What::Literal(Literal::Int(i64::MIN)) => {
                 Err(Unreadable { at, why: "invalid int literal".into() })
             }
-            What::Literal(literal) => Ok(self.node(at, Kind::Literal(literal))),
+            What::Literal(literal) => self.node(at, Kind::Literal(literal)),
             What::Ident(name) => self.name(at, name),
             What::Sign("(") => {
                 let inner = self.expression()?;
@@ -238,7 +260,7 @@ impl Parser {
         }
         let open = self.at();
         if !self.eat("(") {
-            return Ok(self.node(at, Kind::Ident(name)));
+            return self.node(at, Kind::Ident(name));
         }
         let mut args = self.arguments(")")?;
         if name == "has" {
@@ -248,9 +270,9 @@ impl Parser {
             else {
                 return Err(Unreadable { at: open, why: why.into() });
             };
-            return Ok(self.node(open, Kind::Has { of, field }));
+            return self.node(open, Kind::Has { of, field });
         }
-        Ok(self.node(open, Kind::Call { target: None, name, args }))
+        self.node(open, Kind::Call { target: None, name, args })
     }
 
     fn arguments(&mut self, end: &str) -> Result<Vec<Expr>, Unreadable> {
@@ -275,7 +297,7 @@ impl Parser {
                 break;
             }
         }
-        Ok(self.node(at, Kind::List(items)))
+        self.node(at, Kind::List(items))
     }
 
     fn map(&mut self, at: usize) -> Parsed {
@@ -290,7 +312,7 @@ impl Parser {
                 break;
             }
         }
-        Ok(self.node(at, Kind::Map(entries)))
+        self.node(at, Kind::Map(entries))
     }
 
     /// What follows a primary: fields, indexes, calls.
@@ -301,7 +323,7 @@ impl Parser {
                 let optional = self.eat("?");
                 let key = self.expression()?;
                 self.expect("]")?;
-                of = self.node(at, Kind::Index { of: of.into(), key: key.into(), optional });
+                of = self.node(at, Kind::Index { of: of.into(), key: key.into(), optional })?;
             } else if self.eat(".") {
                 let optional = self.eat("?");
                 let name_at = self.at();
@@ -318,13 +340,13 @@ impl Parser {
                     let args = self.arguments(")")?;
                     of = self.member_call(open, of, field, args)?;
                 } else {
-                    of = self.node(at, Kind::Select { of: of.into(), field, optional });
+                    of = self.node(at, Kind::Select { of: of.into(), field, optional })?;
                 }
             } else if let Some(name) = of.qualified()
                 && self.eat("{")
             {
                 let fields = self.fields()?;
-                of = self.node(at, Kind::Message { name, fields });
+                of = self.node(at, Kind::Message { name, fields })?;
             } else {
                 return Ok(of);
             }
@@ -360,7 +382,7 @@ impl Parser {
             && library::has_function(&format!("{space}.{name}"))
         {
             let name = format!("{space}.{name}");
-            return Ok(self.node(at, Kind::Call { target: None, name, args }));
+            return self.node(at, Kind::Call { target: None, name, args });
         }
         let known = match (name.as_str(), args.len()) {
             ("all", 2 | 3) => Some((How::All, args.len() - 1)),
@@ -376,7 +398,7 @@ impl Parser {
         };
         match known {
             Some((how, vars)) => self.fold(at, target, how, vars, args),
-            None => Ok(self.node(at, Kind::Call { target: Some(target.into()), name, args })),
+            None => self.node(at, Kind::Call { target: Some(target.into()), name, args }),
         }
     }
 
@@ -390,14 +412,18 @@ impl Parser {
             How::Map | How::TransformMap | How::TransformMapEntry => (rest.pop(), last),
         };
         let fold = Fold { how, range, vars: names, filter, body };
-        Ok(self.node(at, Kind::Fold(fold.into())))
+        self.node(at, Kind::Fold(fold.into()))
     }
 
     fn opt_map(&mut self, at: usize, target: Expr, flat: bool, mut args: Vec<Expr>) -> Parsed {
         let body = args.remove(1);
         let var = variable(args.remove(0))?;
-        Ok(self.node(at, Kind::OptMap { target: target.into(), var, body: body.into(), flat }))
+        self.node(at, Kind::OptMap { target: target.into(), var, body: body.into(), flat })
     }
+}
+
+fn too_deep(at: usize, limit: usize) -> Unreadable {
+    Unreadable { at, why: format!("expression recursion limit exceeded: {limit}") }
 }
 
 /// A macro's variable must be a plain name.

@@ -208,6 +208,29 @@ fn what_does_not_fit_is_found_before() {
     assert!(run(&deep).unwrap_err().contains("recursion limit"));
     let deep = "!".repeat(5000) + "true";
     assert!(run(&deep).unwrap_err().contains("recursion limit"));
+    // Links of a chain stand above each other, too.
+    for (first, link, test) in [
+        ("1", "+1", " > 0"),
+        ("self.i", "*1", " >= 0"),
+        ("'a'", ".lowerAscii()", " == 'a'"),
+        ("[1]", ".filter(x, true)", " == [1]"),
+        ("true ? true : false", " ? true : false", ""),
+    ] {
+        let chain = |links: usize| format!("{first}{}{test}", link.repeat(links));
+        run(&chain(90)).unwrap_or_else(|why| panic!("{link}: {why}"));
+        let told = run(&chain(5000)).unwrap_err();
+        assert!(told.contains("recursion limit"), "{link}: {told}");
+        // Where it is just allowed, a thread's stack holds it.
+        let highest = (90..150).rev().map(chain).find(|text| run(text).is_ok()).unwrap();
+        let on_thread = std::thread::Builder::new().stack_size(2 << 20);
+        on_thread.spawn(move || run(&highest).map(drop).unwrap()).unwrap().join().unwrap();
+    }
+    for (first, link, last) in [("true", "&&true", "&&false"), ("false", "||false", "||true")] {
+        let chain = |links: usize| run(&format!("{first}{}{last}", link.repeat(links)));
+        for links in [0, 1, 2, 3, 6, 7, 5000] {
+            assert_eq!(chain(links), Ok(last == "||true"), "{link} {links} times");
+        }
+    }
     let placed = run("true &&\n  self.nope").unwrap_err();
     assert!(
         placed.starts_with("ERROR: <input>:2:7: undefined field 'nope'\n |   self.nope\n | ......^"),

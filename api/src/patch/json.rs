@@ -5,14 +5,15 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::does_not_fit;
-use crate::status::Status;
+use crate::{
+    json::{MAX_DEPTH, is_within},
+    status::Status,
+};
 
 /// At most so many operations, as upstream.
 const MAX_OPERATIONS: usize = 10_000;
 /// At most so many bytes may be added by copies: the size of the largest body.
 const MAX_COPIED: usize = 3 * 1024 * 1024;
-/// No deeper than what can be read again.
-const MAX_DEPTH: usize = 120;
 
 pub(super) fn apply(current: &Value, operations: Vec<Value>) -> Result<Value, Status> {
     if operations.len() > MAX_OPERATIONS {
@@ -44,18 +45,23 @@ pub(super) fn apply(current: &Value, operations: Vec<Value>) -> Result<Value, St
                 return Err(does_not_fit());
             }
         }
+        if is_too_deep(&operation, &result) {
+            return Err(does_not_fit());
+        }
         patch_unsafe(&mut result, std::slice::from_ref(&operation)).map_err(|_| does_not_fit())?;
-    }
-    if copied > 0 && !shallower(&result, MAX_DEPTH) {
-        return Err(does_not_fit());
     }
     Ok(result)
 }
 
-fn shallower(value: &Value, depth: usize) -> bool {
-    match value {
-        Value::Array(items) => depth > 0 && items.iter().all(|v| shallower(v, depth - 1)),
-        Value::Object(map) => depth > 0 && map.values().all(|v| shallower(v, depth - 1)),
-        _ => true,
-    }
+/// Whether what an operation puts in comes to lie deeper than anything may.
+fn is_too_deep(operation: &PatchOperation, document: &Value) -> bool {
+    let (path, value) = match operation {
+        PatchOperation::Add(op) => (&op.path, Some(&op.value)),
+        PatchOperation::Replace(op) => (&op.path, Some(&op.value)),
+        PatchOperation::Copy(op) => (&op.path, document.pointer(op.from.as_str())),
+        PatchOperation::Move(op) => (&op.path, document.pointer(op.from.as_str())),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => return false,
+    };
+    let left = MAX_DEPTH.checked_sub(path.tokens().count());
+    value.is_some_and(|value| left.is_none_or(|left| !is_within(left, value)))
 }

@@ -193,7 +193,21 @@ fn patches_that_do_not_fit_are_refused() {
     };
     let doubling = copies(&|i| format!("x{i}"), 40);
     let nesting = copies(&|_| "x".into(), 200);
+    let deep = |op: &str, levels: usize| {
+        let value = (0..levels).fold(json!({}), |value, _| json!({"x": value}));
+        json!({"op": op, "path": "/metadata/x", "value": value})
+    };
+    let deeper = json!([deep("add", 70), {"op": "add", "path": format!("/metadata{}", "/x".repeat(71)), "value": deep("add", 60)["value"]}]).to_string();
+    let replaced = json!([deep("add", 1), deep("replace", 118)]).to_string();
+    let moved = json!([deep("add", 70), {"op": "copy", "from": "/metadata/x", "path": "/metadata/y"},
+        {"op": "move", "from": "/metadata/y", "path": format!("/metadata{}", "/x".repeat(71))}])
+    .to_string();
+    let just = json!([deep("add", 117)]).to_string();
+    assert!(apply_patch(PatchType::Json, types, None, &pod(), just.as_bytes()).is_ok());
     let cases = [
+        (PatchType::Json, deeper.as_str(), 422),
+        (PatchType::Json, &replaced, 422),
+        (PatchType::Json, &moved, 422),
         (PatchType::Json, "[{\"op\":\"remove\",\"path\":\"/no\"}]", 422),
         (PatchType::Json, "[{\"op\":\"jump\",\"path\":\"/no\"}]", 422),
         (PatchType::Json, "[{\"op\":\"test\",\"path\":\"/metadata/name\",\"value\":\"q\"}]", 422),

@@ -180,7 +180,7 @@ async fn transact(kv: &KvClient, txn: impl Fn() -> Txn) -> Result<TxnResponse, S
 
 /// Carries out a commit, unless a condition of ours does not hold (`None`).
 async fn commit_if(
-    kv: KvClient,
+    kv: &KvClient,
     ops: &[Op],
     condition: Option<Compare>,
 ) -> Result<Option<Committed>, StoreError> {
@@ -203,7 +203,7 @@ async fn commit_if(
             .and_then(then.collect::<Vec<_>>())
             .or_else(otherwise.collect::<Vec<_>>())
     };
-    let response = transact(&kv, txn).await?;
+    let response = transact(kv, txn).await?;
     if response.succeeded() {
         return Ok(Some(Committed::Done(revision_of(response.header())?)));
     }
@@ -301,18 +301,18 @@ fn revision_of(header: Option<&etcd_client::ResponseHeader>) -> Result<Revision,
 #[async_trait]
 impl Store for EtcdStore {
     async fn commit(&self, ops: Vec<Op>) -> Result<Committed, StoreError> {
-        let kv = self.kv.clone();
-        let Some(writers) = self.writers.clone() else {
-            let done = commit_if(kv, &ops, None).await?;
+        let Some(writers) = &self.writers else {
+            let done = commit_if(&self.kv, &ops, None).await?;
             return done
                 .ok_or_else(|| StoreError::Unavailable("etcd refused what it has no reason to".into()));
         };
-        // It is carried on when nobody waits for it any more, so that its outcome gets known.
-        let committing = async move {
-            let deadline = tokio::time::Instant::now() + TIMEOUT;
-            loop {
-                let commit = writers.begin(deadline).await?;
-                let committed = commit_if(kv.clone(), &ops, Some(commit.entry().stands())).await;
+        let (ops, deadline): (Arc<[Op]>, _) = (ops.into(), tokio::time::Instant::now() + TIMEOUT);
+        loop {
+            let commit = writers.begin(deadline).await?;
+            let (kv, ops) = (self.kv.clone(), Arc::clone(&ops));
+            // It is carried on when nobody waits for it any more, so that its outcome gets known.
+            let committing = CarriedOn::new(&self.commits, async move {
+                let committed = commit_if(&kv, &ops, Some(commit.entry().stands())).await;
                 match committed {
                     Ok(Some(Committed::Done(revision))) => commit.end(Some(revision)),
                     Ok(Some(Committed::Conflict { .. })) => commit.end(None),
@@ -322,12 +322,12 @@ impl Store for EtcdStore {
                     // The entry does not stand, or nobody knows what happened.
                     Ok(None) | Err(_) => drop(commit),
                 }
-                if let Some(committed) = committed.transpose() {
-                    return committed;
-                }
+                committed
+            });
+            if let Some(committed) = committing.await? {
+                return Ok(committed);
             }
-        };
-        CarriedOn::new(&self.commits, committing).await
+        }
     }
 
     async fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError> {
@@ -420,6 +420,8 @@ impl Store for EtcdStore {
             }
         };
         tokio::join!(keep_entry, stop.run_until_cancelled(self.keep_compact()));
+        self.commits.close();
+        self.commits.wait().await;
     }
 }
 

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::joined::Joined;
 use crate::{
     context::Ctx,
-    forms::{shown, shown_value},
+    forms::shown_value,
     publish::table,
     query::{self, Query},
     response::{self, Body, Form},
@@ -280,8 +280,8 @@ pub fn respond(ctx: &Ctx, listed: &Listed) -> Result<Response<Body>, Status> {
             meta["remainingItemCount"] = remaining.into();
         }
     }
-    if ctx.accept.plain() {
-        return joined(ctx, &meta, &listed.items);
+    if ctx.accept.plain() && ctx.kind.is_stored_form() {
+        return Ok(joined(ctx, &meta, &listed.items));
     }
     let (kind, items) = (ctx.kind.clone(), listed.items.clone());
     respond_with(ctx, &meta, items.into_iter().map(move |object| shown_value(&kind, &object)))
@@ -354,21 +354,21 @@ fn around(empty: &Value, list: &str, has_items: bool, is_yaml: bool) -> (String,
     (format!("{before}{begun}"), if is_yaml { "" } else { "," }, format!("{closing}{behind}"))
 }
 
-/// The answer that joins the objects' bytes into a list.
-fn joined(ctx: &Ctx, meta: &Value, items: &[Arc<CachedObject>]) -> Result<Response<Body>, Status> {
+/// The answer that joins the objects' bytes into a list, as they lie in the cache.
+fn joined(ctx: &Ctx, meta: &Value, items: &[Arc<CachedObject>]) -> Response<Body> {
     const TAIL: &str = "]}";
     let head = format!(
         "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{meta},\"items\":[",
         ctx.kind.kind,
         ctx.kind.api_version()
     );
-    let items: Vec<Bytes> = items.iter().map(|object| shown(&ctx.kind, object)).collect::<Result<_, _>>()?;
+    let items: Vec<Bytes> = items.iter().map(|object| object.json()).collect();
     let between = items.len().saturating_sub(1);
     let size = head.len() + items.iter().map(Bytes::len).sum::<usize>() + between + TAIL.len();
     let body = Joined::new(head, items.into_iter().map(Ok), ",", TAIL.into()).sized(size);
     let mut answer = Response::new(body.boxed_unsync());
     answer.headers_mut().insert(header::CONTENT_TYPE, response::JSON);
-    Ok(answer)
+    answer
 }
 
 #[cfg(test)]

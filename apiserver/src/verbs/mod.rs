@@ -32,7 +32,7 @@ use crate::{
 pub struct Written {
     /// The object as it is now; or its last state, if it was waiting for its last finalizer and is gone now.
     pub object: Value,
-    /// The bytes it is stored as and their revision, unless nothing was stored.
+    /// The bytes it is stored as, or would be if it were not gone now, and the revision of the write, if there was one.
     stored: Option<(Bytes, Revision)>,
     /// What was allowed but unwise.
     pub warnings: Vec<String>,

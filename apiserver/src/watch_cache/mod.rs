@@ -223,9 +223,7 @@ impl WatchCache {
         match self.store.load(&resource.spec().prefix, Some(revision)).await {
             Ok(loaded) => {
                 let objects = resource::decode(resource.spec(), &loaded.items);
-                let snapshot = Snapshot { revision, objects };
-                resource.keep(&snapshot);
-                Ok(Some(snapshot))
+                Ok(Some(Snapshot { revision, objects }))
             }
             Err(StoreError::Compacted { .. }) => Ok(None),
             Err(error) => Err(error),

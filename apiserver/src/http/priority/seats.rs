@@ -183,7 +183,10 @@ impl Drop for Waiting<'_> {
             return;
         }
         let mut levels = self.seats.levels.lock();
-        if !levels[self.level].leave(self.flow, self.ticket) && self.answer.try_recv() == Ok(Ok(())) {
+        if levels[self.level].leave(self.flow, self.ticket) {
+            // Those behind it may want fewer seats.
+            serve_waiting(&mut levels);
+        } else if self.answer.try_recv() == Ok(Ok(())) {
             // It was given its seat in this very moment, and nobody takes it now.
             drop(levels);
             self.seats.give_back(self.level, self.count);

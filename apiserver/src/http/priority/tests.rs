@@ -231,6 +231,20 @@ async fn wide_requests_take_several_seats() {
 }
 
 #[tokio::test]
+async fn whoever_stands_behind_a_wide_request_that_goes_away_is_served() {
+    let seats = Arc::new(Seats::default());
+    seats.set(vec![level("one", Limits { seats: 2, queue: queue(100, 1000), ..Limits::default() })]);
+    let _taken = seats.take(0, 1, 1, LONG).await.unwrap();
+    let mut wide = Box::pin(seats.take(0, 1, 2, LONG));
+    let mut narrow = Box::pin(seats.take(0, 1, 1, LONG));
+    assert!(futures::poll!(&mut wide).is_pending());
+    assert!(futures::poll!(&mut narrow).is_pending());
+    drop(wide);
+    let served = tokio::time::timeout(Duration::from_secs(30), narrow).await;
+    assert!(served.expect("there is a seat for it").is_ok());
+}
+
+#[tokio::test]
 async fn without_fairness_reading_and_writing_are_counted_apart() {
     let priority = Priority::new(InFlight { reading: 2, mutating: 1, fair: false });
     let (jane, root) = (user("jane", &[]), user("root", &["system:masters"]));

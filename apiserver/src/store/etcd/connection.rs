@@ -1,9 +1,9 @@
 //! The way to etcd: requests that are due together leave together.
 //!
 //! HTTP/2 is written frame by frame, each with a call of the kernel and a packet of its own that wakes the other end.
-//! With one member, what was written waits until every other task that can run has had its turn, which may have more to
-//! send; so under load several commits share a packet. With several members the library chooses among them and makes the
-//! connections itself.
+//! With one member, what was written waits until the tasks before this one in the line have had their turn, which may have
+//! more to send; so under load several commits share a packet. With several members the library chooses among them and
+//! makes the connections itself.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use tower::ServiceExt as _;
 use super::EtcdConfig;
 use crate::store::StoreError;
 
-/// As much is gathered at most.
+/// No more is gathered behind as much as this.
 const MOST: usize = 64 * 1024;
 
 /// Sets up the connection, which is made when it is needed.
