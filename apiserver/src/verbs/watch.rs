@@ -1,9 +1,9 @@
 //! Watch: a stream of changes, from a revision on, or from the present state.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
 use api::{kind::Kind, object::ObjectExt as _, status::Status};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, StreamBody};
@@ -11,6 +11,8 @@ use hyper::body::Frame;
 use jiff::Timestamp;
 use rand::RngExt as _;
 use serde_json::{Value, json};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::list;
 use crate::{
@@ -23,8 +25,12 @@ use crate::{
 
 /// How often a watcher that wants bookmarks gets one.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-/// The most events that are sent together.
+/// The last one comes so long before its end.
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+/// The most events that are taken together.
 const TOGETHER: usize = 256;
+/// Bytes of events that are sent together.
+const PIECE: usize = 64 * 1024;
 /// Upstream ends a watch without a timeout after 30 to 60 minutes.
 const MIN_TIMEOUT: u64 = 1800;
 /// No watch lasts longer, whatever it asks for.
@@ -65,16 +71,20 @@ pub async fn watch(ctx: Ctx) -> Result<Response<Body>, Status> {
     let watcher = ctx.resource.watch(from, ctx.scope(), keep);
     let asked = ctx.query.timeout_seconds.filter(|seconds| *seconds > 0);
     let timeout = asked.unwrap_or_else(|| rand::rng().random_range(MIN_TIMEOUT..2 * MIN_TIMEOUT));
-    let timeout = timeout.min(MAX_TIMEOUT);
+    let now = Instant::now();
+    let deadline = now + Duration::from_secs(timeout.min(MAX_TIMEOUT));
     let frames = match watcher {
         Ok(watcher) => {
             let stream = Stream {
                 watcher,
                 render: Render::of(&ctx),
-                bookmarks: ctx.query.bookmarks,
+                due: VecDeque::new(),
                 end_mark: initial && ctx.query.bookmarks,
-                deadline: tokio::time::Instant::now() + Duration::from_secs(timeout),
+                deadline,
+                end: Box::pin(sleep_until(deadline)),
+                bookmark: ctx.query.bookmarks.then(|| Box::pin(sleep_until(next_bookmark(now, deadline)))),
                 stop: ctx.api.stop.clone(),
+                stopped: Box::pin(ctx.api.stop.clone().cancelled_owned()),
                 over: false,
             };
             futures::stream::unfold(stream, |mut s| async move { s.next().await.map(|bytes| (bytes, s)) })
@@ -105,34 +115,39 @@ fn ended_line(why: Ended) -> Bytes {
 struct Stream {
     watcher: Watcher,
     render: Render,
-    bookmarks: bool,
+    /// What is told next.
+    due: VecDeque<WatchEvent>,
     /// The initial events are ended by a bookmark of their own.
     end_mark: bool,
-    deadline: tokio::time::Instant,
-    stop: tokio_util::sync::CancellationToken,
+    deadline: Instant,
+    end: Pin<Box<Sleep>>,
+    /// Runs until the next bookmark, where they are wanted.
+    bookmark: Option<Pin<Box<Sleep>>>,
+    stop: CancellationToken,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     over: bool,
 }
 
 impl Stream {
     /// The next bytes to send, `None` when the watch is over.
     async fn next(&mut self) -> Option<Bytes> {
-        if self.over {
-            return None;
-        }
-        let bookmark = tokio::time::sleep(BOOKMARK_EVERY);
-        let mut bookmark = std::pin::pin!(bookmark);
         loop {
+            if self.over || self.stop.is_cancelled() || self.end.is_elapsed() {
+                return None;
+            }
+            if let Some(bytes) = self.render.events(&mut self.due, self.end_mark) {
+                return Some(bytes);
+            }
+            let bookmark = async {
+                match &mut self.bookmark {
+                    Some(bookmark) => bookmark.as_mut().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return None,
-                () = tokio::time::sleep_until(self.deadline) => return None,
                 events = self.watcher.next(TOGETHER) => match events {
-                    Ok(events) => {
-                        let bytes = self.render.events(&events, self.end_mark);
-                        if !bytes.is_empty() {
-                            return Some(bytes);
-                        }
-                    }
+                    Ok(events) => self.due = events.into(),
                     // The kind has gone with all its objects, and the watcher was told of those.
                     Err(Ended::Removed) => return None,
                     Err(ended) => {
@@ -140,8 +155,12 @@ impl Stream {
                         return Some(ended_line(ended));
                     }
                 },
-                () = &mut bookmark, if self.bookmarks => {
-                    bookmark.as_mut().reset(tokio::time::Instant::now() + BOOKMARK_EVERY);
+                () = &mut self.stopped => return None,
+                () = &mut self.end => return None,
+                () = bookmark => {
+                    if let Some(bookmark) = &mut self.bookmark {
+                        bookmark.as_mut().reset(next_bookmark(Instant::now(), self.deadline));
+                    }
                     if let Some(revision) = self.watcher.bookmark() {
                         return Some(self.render.bookmark(revision, false));
                     }
@@ -149,6 +168,12 @@ impl Stream {
             }
         }
     }
+}
+
+/// When a watcher gets its next bookmark: in a while, or a little before its watch ends.
+fn next_bookmark(now: Instant, deadline: Instant) -> Instant {
+    let last = deadline.checked_sub(BOOKMARK_BEFORE_END).filter(|last| *last > now);
+    (now + BOOKMARK_EVERY).min(last.unwrap_or(deadline))
 }
 
 /// How events are put into words for one watcher.
@@ -172,13 +197,20 @@ impl Render {
         }
     }
 
-    /// The lines of some events; those that are due together are sent together.
-    fn events(&mut self, events: &[WatchEvent], end_mark: bool) -> Bytes {
-        if let [one] = events {
-            return self.event(one, end_mark);
+    /// The lines of events that are due, together up to a size; `None` when there is nothing to tell.
+    fn events(&mut self, due: &mut VecDeque<WatchEvent>, end_mark: bool) -> Option<Bytes> {
+        let mut together = BytesMut::new();
+        while together.len() < PIECE
+            && let Some(event) = due.pop_front()
+        {
+            let line = self.event(&event, end_mark);
+            if together.is_empty() && due.is_empty() {
+                // It is shared by all who watch.
+                return Some(line).filter(|line| !line.is_empty());
+            }
+            together.extend_from_slice(&line);
         }
-        let lines: Vec<Bytes> = events.iter().map(|e| self.event(e, end_mark)).collect();
-        lines.concat().into()
+        (!together.is_empty()).then(|| together.freeze())
     }
 
     fn event(&mut self, event: &WatchEvent, end_mark: bool) -> Bytes {
@@ -239,5 +271,18 @@ impl Render {
             }
         }
         format!("{}\n", json!({"type": "BOOKMARK", "object": object})).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_gets_a_bookmark_before_it_ends() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        for (left, next) in [(600, 60), (62, 60), (61, 59), (5, 3), (3, 1), (2, 2), (1, 1)] {
+            assert_eq!(next_bookmark(now, now + left * second), now + next * second, "{left} s before");
+        }
     }
 }
