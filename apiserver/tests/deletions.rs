@@ -139,3 +139,123 @@ async fn a_deletion_under_way_can_be_told_to_treat_dependents_otherwise() {
     assert_eq!(left(&server, &format!("{events}/e")).await, None);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn an_object_goes_only_if_it_is_the_one_that_is_meant() {
+    let server = Server::start().await;
+    let made = server.send("POST", MAPS, &object(MAPS, "a")).await.body;
+    let (uid, version) = (made["metadata"]["uid"].as_str().unwrap(), &made["metadata"]["resourceVersion"]);
+    let path = &format!("{MAPS}/a");
+    let other_uid = format!(
+        "the UID in the precondition (other) does not match the UID in record ({uid}). The object might have been deleted and then recreated"
+    );
+    let other_version = format!(
+        "the ResourceVersion in the precondition (1) does not match the ResourceVersion in record ({}). The object might have been modified",
+        version.as_str().unwrap()
+    );
+    for (query, body, why) in [
+        ("?uid=other", Value::Null, &other_uid),
+        ("?resourceVersion=1", Value::Null, &other_version),
+        ("", json!({"preconditions": {"uid": uid, "resourceVersion": "1"}}), &other_version),
+    ] {
+        let refused = server.send("DELETE", &format!("{path}{query}"), &body).await;
+        assert_eq!((refused.code, refused.body["reason"].as_str()), (409, Some("Conflict")), "{query}");
+        let message = format!("Operation cannot be fulfilled on ConfigMap \"a\": {why}");
+        assert_eq!(refused.body["message"], message, "{query}");
+    }
+    // A body is all that is looked at, where there is one.
+    let both =
+        server.send("DELETE", &format!("{path}?uid=other"), &json!({"preconditions": {"uid": uid}})).await;
+    assert_eq!(both.code, 200, "{}", both.body);
+
+    let made = server.send("POST", MAPS, &object(MAPS, "a")).await.body;
+    let version = made["metadata"]["resourceVersion"].as_str().unwrap();
+    let right = format!("{path}?uid={}&resourceVersion={version}", made["metadata"]["uid"].as_str().unwrap());
+    assert_eq!(server.send("DELETE", &right, &Value::Null).await.code, 200);
+    assert_eq!(left(&server, path).await, None);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn options_count_in_the_query_too() {
+    let server = Server::start().await;
+    // A pod that a node has to end is given time.
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = |name: &str| json!({"metadata": {"name": name}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "x"}]}});
+    for (name, query, body) in
+        [("q", "?gracePeriodSeconds=7", Value::Null), ("b", "", json!({"gracePeriodSeconds": 7}))]
+    {
+        assert_eq!(server.send("POST", pods, &pod(name)).await.code, 201);
+        let leaving = server.send("DELETE", &format!("{pods}/{name}{query}"), &body).await;
+        assert_eq!(leaving.body["metadata"]["deletionGracePeriodSeconds"], 7, "{name}: {}", leaving.body);
+    }
+    assert_eq!(server.send("DELETE", &format!("{pods}?gracePeriodSeconds=0"), &Value::Null).await.code, 200);
+    assert_eq!(server.get(pods).await.body["items"], json!([]));
+
+    // What cannot be, in either place.
+    let path = &format!("{MAPS}/a");
+    server.send("POST", MAPS, &object(MAPS, "a")).await;
+    for (query, body, field) in [
+        ("?propagationPolicy=Sideways", json!({"propagationPolicy": "Sideways"}), "propagationPolicy"),
+        (
+            "?propagationPolicy=Orphan&orphanDependents=true",
+            json!({"propagationPolicy": "Orphan", "orphanDependents": true}),
+            "propagationPolicy",
+        ),
+        ("?dryRun=Some", json!({"dryRun": ["Some"]}), "dryRun"),
+    ] {
+        for refused in [
+            server.send("DELETE", &format!("{path}{query}"), &Value::Null).await,
+            server.send("DELETE", path, &body).await,
+        ] {
+            assert_eq!((refused.code, refused.body["reason"].as_str()), (422, Some("Invalid")), "{query}");
+            assert_eq!(refused.body["details"]["causes"][0]["field"], field, "{query}");
+        }
+    }
+    assert_eq!(server.send("DELETE", &format!("{path}?gracePeriodSeconds=x"), &Value::Null).await.code, 400);
+
+    // Everything there is can be read, so this changes nothing.
+    let unread = "ignoreStoreReadErrorWithClusterBreakingPotential";
+    for (query, body) in [(format!("?{unread}=true"), Value::Null), (String::new(), json!({unread: true}))] {
+        server.send("POST", MAPS, &object(MAPS, "a")).await;
+        assert_eq!(server.send("DELETE", &format!("{path}{query}"), &body).await.code, 200, "{query} {body}");
+        assert_eq!(left(&server, path).await, None);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_dry_run_changes_nothing() {
+    let server = Server::start().await;
+    let path = &format!("{MAPS}/a");
+    let mut made = server.send("POST", MAPS, &object(MAPS, "a")).await.body;
+    let before = server.get(MAPS).await.body["items"].clone();
+    let dry = json!({"dryRun": ["All"]});
+
+    made["data"] = json!({"k": "v"});
+    let put = server.send("PUT", &format!("{path}?dryRun=All"), &made).await;
+    assert_eq!((put.code, &put.body["data"]), (200, &made["data"]), "it shows what would be");
+    let patched = server.send("PATCH", &format!("{path}?dryRun=All"), &json!({"data": {"k": "v"}})).await;
+    assert_eq!((patched.code, &patched.body["data"]), (200, &made["data"]));
+    for (query, body) in
+        [("?dryRun=All", &Value::Null), ("", &dry), ("?dryRun=All", &json!({"gracePeriodSeconds": 0}))]
+    {
+        for place in [path.as_str(), MAPS] {
+            let answer = server.send("DELETE", &format!("{place}{query}"), body).await;
+            assert_eq!(answer.code, 200, "{place} {query} {body}: {}", answer.body);
+        }
+    }
+    assert_eq!(server.get(MAPS).await.body["items"], before);
+    // What would be refused is refused.
+    let late = json!({"metadata": {"name": "a", "resourceVersion": "1"}});
+    assert_eq!(server.send("PUT", &format!("{path}?dryRun=All"), &late).await.code, 409);
+    assert_eq!(server.send("DELETE", &format!("{MAPS}/none?dryRun=All"), &Value::Null).await.code, 404);
+    let other = json!({"dryRun": ["All"], "preconditions": {"uid": "other"}});
+    assert_eq!(server.send("DELETE", path, &other).await.code, 409);
+    // A deletion that would take time shows its beginning.
+    server.send("PATCH", path, &json!({"metadata": {"finalizers": ["example.com/own"]}})).await;
+    let begun = server.send("DELETE", path, &dry).await;
+    assert!(begun.body["metadata"]["deletionTimestamp"].is_string(), "{}", begun.body);
+    assert!(server.get(path).await.body["metadata"].get("deletionTimestamp").is_none());
+    server.stop().await;
+}

@@ -18,6 +18,7 @@ use super::list;
 use crate::{
     admission, allocate, body,
     context::Ctx,
+    query::Query,
     response::{self, Body},
     store::{Committed, Op},
 };
@@ -31,7 +32,8 @@ const TRIES: usize = 100;
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
-/// `meta.k8s.io/v1 DeleteOptions`.
+/// `meta.k8s.io/v1 DeleteOptions`. What cannot be read cannot be deleted either, so
+/// `ignoreStoreReadErrorWithClusterBreakingPotential` is ignored, as upstream does where its gate is off.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeleteOptions {
@@ -45,8 +47,6 @@ pub struct DeleteOptions {
     pub orphan_dependents: Option<bool>,
     /// `["All"]`
     pub dry_run: Option<Vec<String>>,
-    /// Deletes what cannot be decoded; never allowed here.
-    pub ignore_store_read_error_with_cluster_breaking_potential: Option<bool>,
 }
 
 /// What must hold of the object to be deleted.
@@ -60,24 +60,32 @@ pub struct Preconditions {
 }
 
 impl DeleteOptions {
-    /// The options of a request: its body, then its query.
+    /// The options of a request: its body, else its query.
     ///
     /// # Errors
     /// 400 for a malformed body, 422 for options that contradict each other.
     pub fn of(ctx: &Ctx, bytes: &[u8]) -> Result<Self, Status> {
-        let mut options: Self = if bytes.is_empty() {
-            Self::default()
+        let options = if bytes.is_empty() {
+            Self::of_query(&ctx.query)
         } else {
             let value = body::parse(&ctx.media, bytes, "DeleteOptions")?;
             check_type(ctx, &value)?;
             serde_json::from_value(value).map_err(|e| Status::bad_request(e.to_string()))?
         };
-        let query = &ctx.query;
-        options.grace_period_seconds = options.grace_period_seconds.or(query.grace_period);
-        options.propagation_policy = options.propagation_policy.or_else(|| query.propagation.clone());
-        options.orphan_dependents = options.orphan_dependents.or(query.orphan_dependents);
         options.check()?;
         Ok(options)
+    }
+
+    fn of_query(query: &Query) -> Self {
+        let text = |name| query.all.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
+        let wanted = Preconditions { uid: text("uid"), resource_version: text("resourceVersion") };
+        Self {
+            grace_period_seconds: query.grace_period,
+            preconditions: Some(wanted),
+            propagation_policy: query.propagation.clone(),
+            orphan_dependents: query.orphan_dependents,
+            dry_run: None,
+        }
     }
 
     /// Refuses options that say what is not known, or contradict each other.
@@ -98,16 +106,11 @@ impl DeleteOptions {
         for value in self.dry_run.iter().flatten().filter(|v| *v != "All") {
             errors.not_supported(&Path::new("dryRun"), [value], &["All"]);
         }
-        if self.ignore_store_read_error_with_cluster_breaking_potential == Some(true) {
-            errors.forbidden(
-                &Path::new("ignoreStoreReadErrorWithClusterBreakingPotential"),
-                "deleting objects that cannot be read is not supported",
-            );
-        }
         if errors.is_empty() { Ok(()) } else { Err(Status::invalid_options("DeleteOptions", &errors)) }
     }
 
-    /// Whether nothing is to be stored.
+    /// Whether nothing is to be stored. Upstream does not look at the query when there is a body; here nobody's objects
+    /// go whose owner said `dryRun` anywhere.
     pub fn is_dry_run(&self, ctx: &Ctx) -> bool {
         ctx.query.dry_run || self.dry_run.as_ref().is_some_and(|d| !d.is_empty())
     }
