@@ -27,6 +27,8 @@ use crate::{
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// The last one comes so long before its end.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+/// When it is tried again because changes are just on their way.
+const BOOKMARK_AGAIN: Duration = Duration::from_millis(50);
 /// The most events that are taken together.
 const TOGETHER: usize = 256;
 /// Bytes of events that are sent together.
@@ -158,10 +160,12 @@ impl Stream {
                 () = &mut self.stopped => return None,
                 () = &mut self.end => return None,
                 () = bookmark => {
+                    let (now, reached) = (Instant::now(), self.watcher.bookmark());
+                    let next = reached.map_or(now + BOOKMARK_AGAIN, |_| next_bookmark(now, self.deadline));
                     if let Some(bookmark) = &mut self.bookmark {
-                        bookmark.as_mut().reset(next_bookmark(Instant::now(), self.deadline));
+                        bookmark.as_mut().reset(next);
                     }
-                    if let Some(revision) = self.watcher.bookmark() {
+                    if let Some(revision) = reached {
                         return Some(self.render.bookmark(revision, false));
                     }
                 }
