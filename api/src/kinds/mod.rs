@@ -27,6 +27,7 @@ mod ip_address;
 mod job;
 mod lease;
 mod limit_range;
+mod load_balancer;
 mod namespace;
 mod network_policy;
 mod node;

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Node, NodeSpec};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     kinds::{
         cells::{list, text_or},
         defaults::{absent_when_zero, canonical},
-        pod::validation::taint_effect,
+        pod::validation::{resources::amount, taint_effect},
     },
     object::ObjectExt,
     validation::{cidr, each, label_value, qualified_name},
@@ -65,9 +66,12 @@ impl Strategy for Nodes {
         if let Some(spec) = &node.spec {
             sound(spec, errors);
         }
+        amounts(node, errors);
     }
 
     fn validate_update(&self, new: &Node, old: &Node, part: Part<'_>, errors: &mut Errors) {
+        amounts(new, errors);
+        addresses(new, errors);
         let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
         if part != Part::Main {
             return;
@@ -128,6 +132,36 @@ impl Strategy for Nodes {
 
     fn selectable_fields(&self, node: &Value) -> Vec<(&'static str, String)> {
         vec![("spec.unschedulable", is_unschedulable(node).to_string())]
+    }
+}
+
+/// What the node has and gives.
+fn amounts(node: &Node, errors: &mut Errors) {
+    let at = Path::new("status");
+    let Some(status) = &node.status else { return };
+    for (field, list) in [("capacity", &status.capacity), ("allocatable", &status.allocatable)] {
+        for (name, wire) in list.iter().flatten() {
+            amount(name, wire, &at.child(field).child(name), errors);
+        }
+    }
+}
+
+/// An address as upstream shows one that comes twice.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownAddress<'a> {
+    #[serde(rename = "Type")]
+    type_: &'a str,
+    address: &'a str,
+}
+
+/// No address comes twice.
+fn addresses(node: &Node, errors: &mut Errors) {
+    let at = Path::new("status.addresses");
+    let list = node.status.as_ref().and_then(|status| status.addresses.as_deref()).unwrap_or_default();
+    for (i, address) in list.iter().enumerate().filter(|(i, address)| list[..*i].contains(address)) {
+        let shown = ShownAddress { type_: &address.type_, address: &address.address };
+        errors.duplicate(&at.index(i), shown);
     }
 }
 
@@ -194,6 +228,45 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::kinds::testing::{changed_in, made, wrong};
+
+    #[test]
+    fn a_status_says_amounts_and_different_addresses() {
+        let node = |status: Value| {
+            made(
+                Nodes,
+                json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": status}),
+            )
+        };
+        let address = |kind: &str| json!({"type": kind, "address": "192.0.2.1"});
+        for (status, expected) in [
+            (
+                json!({"capacity": {"cpu": "1500m", "pods": "110"}, "addresses": [address("InternalIP"), address("Hostname")]}),
+                vec![],
+            ),
+            (
+                json!({"capacity": {"memory": "-1"}, "allocatable": {"example.org/gpu": "500m"}}),
+                vec![
+                    "status.capacity.memory: Invalid value: \"-1\": must be greater than or equal to 0",
+                    "status.allocatable.example.org/gpu: Invalid value: \"500m\": must be an integer",
+                ],
+            ),
+            (
+                json!({"addresses": [address("InternalIP"), address("InternalIP")]}),
+                vec![
+                    "status.addresses[1]: Duplicate value: {\"Type\":\"InternalIP\",\"Address\":\"192.0.2.1\"}",
+                ],
+            ),
+        ] {
+            let new = node(status.clone());
+            assert_eq!(changed_in(Nodes, Part::Status, &new, &node(json!({}))), expected, "{status}");
+        }
+        assert_eq!(
+            wrong(Nodes, &node(json!({"capacity": {"pods": "-1"}}))).len(),
+            2,
+            "capacity and allocatable"
+        );
+    }
 
     #[test]
     fn taints_are_well_formed_and_ranges_stay() {

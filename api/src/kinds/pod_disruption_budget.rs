@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Draft, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::cells::int,
     object::ObjectExt,
-    validation::{at_most_100_percent, label_selector, number_or_percent},
+    validation::{at_most_100_percent, conditions, label_selector, not_negative, number_or_percent},
 };
 
 /// The rules of budgets.
@@ -79,6 +79,29 @@ impl Strategy for PodDisruptionBudgets {
         }
     }
 
+    fn validate_update(
+        &self,
+        new: &PodDisruptionBudget,
+        _old: &PodDisruptionBudget,
+        part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        if part != Part::Status {
+            return self.validate(new, errors);
+        }
+        let at = Path::new("status");
+        let Some(status) = &new.status else { return };
+        conditions(status.conditions.as_ref(), &at.child("conditions"), errors);
+        for (field, count) in [
+            ("disruptionsAllowed", status.disruptions_allowed),
+            ("currentHealthy", status.current_healthy),
+            ("desiredHealthy", status.desired_healthy),
+            ("expectedPods", status.expected_pods),
+        ] {
+            not_negative(count, &at.child(field), errors);
+        }
+    }
+
     fn columns(&self) -> Vec<Column> {
         vec![
             Column::name(),
@@ -112,7 +135,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::kinds::testing::{made, wrong};
+    use crate::kinds::testing::{changed_in, made, wrong};
 
     #[test]
     fn a_budget_is_one_amount() {
@@ -136,6 +159,45 @@ mod tests {
             ),
         ] {
             assert_eq!(wrong(PodDisruptionBudgets, &budget(spec.clone())), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_status_counts_from_nothing() {
+        let old = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"}, "spec": {}});
+        let condition = |change: Value| {
+            let mut whole = json!({"type": "DisruptionAllowed", "status": "True", "reason": "SufficientPods",
+                "message": "", "lastTransitionTime": "2024-05-01T00:00:00Z"});
+            json_patch::merge(&mut whole, &change);
+            json!({"conditions": [whole]})
+        };
+        for (status, expected) in [
+            (json!({"disruptionsAllowed": 0, "expectedPods": 1}), vec![]),
+            (
+                json!({"disruptionsAllowed": -1, "desiredHealthy": -2}),
+                vec![
+                    "status.disruptionsAllowed: Invalid value: -1: must be greater than or equal to 0",
+                    "status.desiredHealthy: Invalid value: -2: must be greater than or equal to 0",
+                ],
+            ),
+            (condition(json!({})), vec![]),
+            (
+                condition(json!({"status": "Yes", "reason": ""})),
+                vec![
+                    "status.conditions[0].status: Unsupported value: \"Yes\": supported values: \"False\", \"True\", \"Unknown\"",
+                    "status.conditions[0].reason: Required value: must be set",
+                ],
+            ),
+            (
+                condition(json!({"reason": "no such"})),
+                vec![
+                    "status.conditions[0].reason: Invalid value: \"no such\": a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'",
+                ],
+            ),
+        ] {
+            let mut new = old.clone();
+            new["status"] = status.clone();
+            assert_eq!(changed_in(PodDisruptionBudgets, Part::Status, &new, &old), expected, "{status}");
         }
     }
 }

@@ -57,19 +57,14 @@ impl Strategy for ReplicaSets {
     fn validate_update(&self, new: &ReplicaSet, old: &ReplicaSet, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
             let Some(status) = &new.status else { return };
-            let n = |count: Option<i32>| count.unwrap_or(0);
-            let whole = Some(("status.replicas", status.replicas));
-            let ready = n(status.ready_replicas);
-            workload::counts(
-                &[
-                    ("replicas", status.replicas, None),
-                    ("fullyLabeledReplicas", n(status.fully_labeled_replicas), whole),
-                    ("readyReplicas", ready, whole),
-                    ("availableReplicas", n(status.available_replicas), whole),
-                    ("availableReplicas", n(status.available_replicas), Some(("readyReplicas", ready))),
-                ],
-                errors,
-            );
+            let replicas = workload::Replicas {
+                all: status.replicas,
+                fully_labeled: status.fully_labeled_replicas,
+                ready: status.ready_replicas,
+                available: status.available_replicas,
+                observed_generation: status.observed_generation,
+            };
+            workload::replicas(&replicas, errors);
             return;
         }
         self.validate(new, errors);

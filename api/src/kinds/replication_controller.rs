@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Dependents, Draft, Strategy},
+    kind::{Column, Dependents, Draft, Part, Strategy},
     kinds::{
         cells::{self, int},
         defaults::{absent_when_zero, set},
@@ -62,6 +62,29 @@ impl Strategy for ReplicationControllers {
         workload::template(template, &selector, "ReplicationController", &at.child("template"), errors);
     }
 
+    fn validate_update(
+        &self,
+        new: &ReplicationController,
+        _old: &ReplicationController,
+        part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        match (&new.status, part) {
+            (Some(status), Part::Status) => {
+                let replicas = workload::Replicas {
+                    all: status.replicas,
+                    fully_labeled: status.fully_labeled_replicas,
+                    ready: status.ready_replicas,
+                    available: status.available_replicas,
+                    observed_generation: status.observed_generation,
+                };
+                workload::replicas(&replicas, errors);
+            }
+            (None, Part::Status) => {}
+            _ => self.validate(new, errors),
+        }
+    }
+
     fn columns(&self) -> Vec<Column> {
         workload::replica_columns("Which pods belong to the controller.")
     }
@@ -81,7 +104,34 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::kinds::testing::{made, wrong};
+    use crate::kinds::testing::{changed_in, made, wrong};
+
+    #[test]
+    fn counts_of_a_status_fit_together() {
+        let old = json!({"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "r"}, "spec": {}});
+        for (status, expected) in [
+            (json!({"replicas": 2, "readyReplicas": 2, "availableReplicas": 1}), vec![]),
+            (
+                json!({"replicas": 1, "readyReplicas": -1}),
+                vec![
+                    "status.readyReplicas: Invalid value: -1: must be greater than or equal to 0",
+                    "status.availableReplicas: Invalid value: 0: cannot be greater than readyReplicas",
+                ],
+            ),
+            (
+                json!({"replicas": 1, "fullyLabeledReplicas": 2}),
+                vec!["status.fullyLabeledReplicas: Invalid value: 2: cannot be greater than status.replicas"],
+            ),
+            (
+                json!({"replicas": 0, "observedGeneration": -1}),
+                vec!["status.observedGeneration: Invalid value: -1: must be greater than or equal to 0"],
+            ),
+        ] {
+            let mut new = old.clone();
+            new["status"] = status.clone();
+            assert_eq!(changed_in(ReplicationControllers, Part::Status, &new, &old), expected, "{status}");
+        }
+    }
 
     #[test]
     fn labels_and_selector_come_from_the_template() {

@@ -1,9 +1,12 @@
 //! ResourceQuota: how much of everything a namespace may use.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec, ScopedResourceSelectorRequirement};
+use k8s_openapi::{
+    api::core::v1::{ResourceQuota, ResourceQuotaSpec, ScopedResourceSelectorRequirement},
+    apimachinery::pkg::api::resource::Quantity as Wire,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -12,11 +15,11 @@ use crate::{
     kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         defaults::{absent_when_zero, canonical_list},
-        resource_names::{COUNTS, is_extended, is_known},
+        pod::validation::resources::amount,
+        resource_names::{is_extended, is_known},
     },
     object::ObjectExt,
-    quantity::Quantity,
-    validation::{NOT_NEGATIVE, each, qualified_name},
+    validation::{each, qualified_name},
 };
 
 const SCOPES: &[&str] = &[
@@ -51,23 +54,17 @@ impl Strategy for ResourceQuotas {
     fn validate(&self, quota: &ResourceQuota, errors: &mut Errors) {
         let at = Path::new("spec");
         let Some(spec) = &quota.spec else { return };
-        for (name, wire) in spec.hard.iter().flatten() {
-            let at = at.child("hard").key(name);
-            let amount = Quantity::of(wire);
-            resource(name, &at, errors);
-            if amount.is_negative() {
-                errors.invalid(&at, amount.to_string(), NOT_NEGATIVE);
-            }
-            if (COUNTS.contains(&name.as_str()) || name.starts_with("count/")) && !amount.is_whole() {
-                errors.invalid(&at, amount.to_string(), "must be an integer");
-            }
-        }
+        amounts(spec.hard.as_ref(), &at.child("hard"), errors);
         scopes(spec, &at.child("scopes"), errors);
         scope_selector(spec, &at.child("scopeSelector.matchExpressions"), errors);
     }
 
     fn validate_update(&self, new: &ResourceQuota, old: &ResourceQuota, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
+            let at = Path::new("status");
+            let Some(status) = &new.status else { return };
+            amounts(status.hard.as_ref(), &at.child("hard"), errors);
+            amounts(status.used.as_ref(), &at.child("used"), errors);
             return;
         }
         self.validate(new, errors);
@@ -207,6 +204,15 @@ impl<'a> From<&'a [ScopedResourceSelectorRequirement]> for Shown<'a> {
     }
 }
 
+/// How much of everything there is, may be or is used.
+fn amounts(list: Option<&BTreeMap<String, Wire>>, at: &Path, errors: &mut Errors) {
+    for (name, wire) in list.into_iter().flatten() {
+        let at = at.key(name);
+        resource(name, &at, errors);
+        amount(name, wire, &at, errors);
+    }
+}
+
 /// The name of something that quotas can count.
 fn resource(name: &str, at: &Path, errors: &mut Errors) {
     each(errors, at, name, qualified_name(name));
@@ -226,7 +232,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::kinds::testing::{made, wrong};
+    use crate::kinds::testing::{changed_in, made, wrong};
 
     #[test]
     fn quotas_count_what_they_know() {
@@ -296,5 +302,37 @@ mod tests {
             Timestamp::UNIX_EPOCH,
         );
         assert_eq!((&cells[1], &cells[2]), (&json!("cpu: 0/2, pods: 3/10"), &json!("limits.cpu: 1/4")));
+    }
+
+    #[test]
+    fn a_status_says_known_amounts() {
+        let old = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {}});
+        for (status, expected) in [
+            (
+                json!({"hard": {"pods": "2", "requests.cpu": "1500m"}, "used": {"count/jobs.batch": "1"}}),
+                vec![],
+            ),
+            (
+                json!({"used": {"pods": "-1"}}),
+                vec!["status.used[pods]: Invalid value: \"-1\": must be greater than or equal to 0"],
+            ),
+            (
+                json!({"hard": {"count/jobs.batch": "1500m"}, "used": {"pods": "500m"}}),
+                vec![
+                    "status.hard[count/jobs.batch]: Invalid value: \"1500m\": must be an integer",
+                    "status.used[pods]: Invalid value: \"500m\": must be an integer",
+                ],
+            ),
+            (
+                json!({"hard": {"bananas": "1"}}),
+                vec![
+                    "status.hard[bananas]: Invalid value: \"bananas\": must be a standard resource for quota",
+                ],
+            ),
+        ] {
+            let mut new = old.clone();
+            new["status"] = status.clone();
+            assert_eq!(changed_in(ResourceQuotas, Part::Status, &new, &old), expected, "{status}");
+        }
     }
 }

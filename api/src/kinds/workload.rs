@@ -87,7 +87,11 @@ pub type Count<'a> = (&'a str, i32, Option<(&'a str, i32)>);
 /// The counts of a status: none negative, none above the one it is a part of.
 pub fn counts(counts: &[Count<'_>], errors: &mut Errors) {
     let at = Path::new("status");
-    for (name, value, _) in counts {
+    for (i, (name, value, _)) in counts.iter().enumerate() {
+        // A count that is part of two is one count.
+        if counts[..i].iter().any(|(other, ..)| other == name) {
+            continue;
+        }
         not_negative(Some(*value), &at.child(name), errors);
     }
     for (name, value, whole) in counts {
@@ -97,6 +101,38 @@ pub fn counts(counts: &[Count<'_>], errors: &mut Errors) {
             errors.invalid(&at.child(name), value, format!("cannot be greater than {whole}"));
         }
     }
+}
+
+/// What a status says of a number of pods that are kept.
+pub struct Replicas {
+    /// All pods.
+    pub all: i32,
+    /// Those with all labels of the template.
+    pub fully_labeled: Option<i32>,
+    /// Those that are ready.
+    pub ready: Option<i32>,
+    /// Those that have been ready for long enough.
+    pub available: Option<i32>,
+    /// The generation that the counts are of.
+    pub observed_generation: Option<i64>,
+}
+
+/// The counts of a status of what keeps a number of pods.
+pub fn replicas(status: &Replicas, errors: &mut Errors) {
+    let whole = Some(("status.replicas", status.all));
+    let ready = status.ready.unwrap_or(0);
+    let available = status.available.unwrap_or(0);
+    not_negative(status.observed_generation, &Path::new("status.observedGeneration"), errors);
+    counts(
+        &[
+            ("replicas", status.all, None),
+            ("fullyLabeledReplicas", status.fully_labeled.unwrap_or(0), whole),
+            ("readyReplicas", ready, whole),
+            ("availableReplicas", available, whole),
+            ("availableReplicas", available, Some(("readyReplicas", ready))),
+        ],
+        errors,
+    );
 }
 
 /// What is to be said of a template when it is new.

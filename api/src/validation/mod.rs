@@ -16,8 +16,10 @@ use crate::{
     object::ObjectExt,
 };
 
+mod conditions;
 mod text;
 
+pub use conditions::conditions;
 pub use text::*;
 
 /// The most that the keys and values of an object's annotations may take together.

@@ -99,7 +99,13 @@ impl Strategy for Services {
         if kind == Some("LoadBalancer") {
             set(&mut spec.allocate_load_balancer_node_ports, true);
         }
-        service.status.get_or_insert_default().load_balancer.get_or_insert_default();
+        let balanced = kind == Some("LoadBalancer");
+        let status = service.status.get_or_insert_default().load_balancer.get_or_insert_default();
+        for entry in status.ingress.iter_mut().flatten().filter(|_| balanced) {
+            if entry.ip.as_ref().is_some_and(|ip| !ip.is_empty()) {
+                set(&mut entry.ip_mode, "VIP");
+            }
+        }
     }
 
     fn prepare_create(&self, service: &mut Draft<Service>) {
@@ -128,6 +134,9 @@ impl Strategy for Services {
     }
 
     fn validate_update(&self, new: &Service, old: &Service, part: Part<'_>, errors: &mut Errors) {
+        if part == Part::Status {
+            return validation::status(new, errors);
+        }
         if part == Part::Main
             && let (Some(new), Some(old)) = (&new.spec, &old.spec)
         {

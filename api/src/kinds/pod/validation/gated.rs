@@ -2,7 +2,8 @@
 //!
 //! Counterpart of the part about gated pods in upstream's `ValidatePodUpdate`.
 
-use k8s_openapi::api::core::v1::{NodeAffinity, NodeSelectorTerm, PodSpec};
+use k8s_openapi::api::core::v1::{NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, PodSpec};
+use serde::Serialize;
 
 use crate::field::{Errors, Path};
 
@@ -20,14 +21,48 @@ pub fn update(new: &PodSpec, old: &PodSpec, at: &Path, errors: &mut Errors) {
     let at =
         at.child("affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms");
     if before.len() != now.len() {
-        let now = Some(now).filter(|now| !now.is_empty());
+        let now = Some(now.iter().map(Shown::from).collect::<Vec<_>>()).filter(|now| !now.is_empty());
         errors.invalid(&at, now, "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
         return;
     }
     for (i, (term, was)) in now.iter().zip(before).enumerate() {
         if !only_adds(term, was) {
-            errors.invalid(&at.index(i), term, "only additions are allowed (no mutations or deletions)");
+            errors.invalid(
+                &at.index(i),
+                Shown::from(term),
+                "only additions are allowed (no mutations or deletions)",
+            );
         }
+    }
+}
+
+/// A term as upstream shows one that changed.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown<'a> {
+    match_expressions: Option<Vec<ShownTerm<'a>>>,
+    match_fields: Option<Vec<ShownTerm<'a>>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownTerm<'a> {
+    key: &'a str,
+    operator: &'a str,
+    values: &'a Option<Vec<String>>,
+}
+
+impl<'a> From<&'a NodeSelectorTerm> for Shown<'a> {
+    fn from(term: &'a NodeSelectorTerm) -> Self {
+        let shown = |list: &'a Option<Vec<NodeSelectorRequirement>>| {
+            let one = |r: &'a NodeSelectorRequirement| ShownTerm {
+                key: &r.key,
+                operator: &r.operator,
+                values: &r.values,
+            };
+            list.as_ref().map(|list| list.iter().map(one).collect())
+        };
+        Self { match_expressions: shown(&term.match_expressions), match_fields: shown(&term.match_fields) }
     }
 }
 
@@ -120,7 +155,7 @@ mod tests {
             (
                 one.clone(),
                 affinity(json!([{"matchExpressions": [term("b")]}])),
-                Some(format!("{terms_at}[0]: Invalid value: {{\"matchExpressions\":[{{\"key\":\"b\",\"operator\":\"Exists\"}}]}}: only additions are allowed (no mutations or deletions)")),
+                Some(format!("{terms_at}[0]: Invalid value: {{\"MatchExpressions\":[{{\"Key\":\"b\",\"Operator\":\"Exists\",\"Values\":null}}],\"MatchFields\":null}}: only additions are allowed (no mutations or deletions)")),
             ),
             (
                 one,

@@ -6,7 +6,7 @@ use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::r
 
 use crate::{
     field::{Errors, Path},
-    kinds::resource_names::{is_extended, is_huge_page, is_native, may_overcommit, resource_name},
+    kinds::resource_names::{COUNTS, is_extended, is_huge_page, is_native, may_overcommit, resource_name},
     quantity::Quantity,
     validation::NOT_NEGATIVE,
 };
@@ -28,7 +28,7 @@ pub fn amount(name: &str, wire: &Wire, at: &Path, errors: &mut Errors) {
     if quantity.is_negative() {
         errors.invalid(at, quantity.to_string(), NOT_NEGATIVE);
     }
-    if is_extended(name) && !quantity.is_whole() {
+    if (is_extended(name) || COUNTS.contains(&name)) && !quantity.is_whole() {
         errors.invalid(at, quantity.to_string(), "must be an integer");
     }
 }
