@@ -1,19 +1,25 @@
 //! Ingress: HTTP(S) traffic from outside, sent on by host and path.
 
 use jiff::Timestamp;
-use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend};
+use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend, IngressSpec};
 use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Draft, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::{list, text_or},
         defaults::absent_when_zero,
+        load_balancer,
     },
     object::ObjectExt,
-    validation::{dns_1035_label, dns_subdomain, each, in_range, ip, port_name, wildcard_subdomain},
+    validation::{
+        dns_1035_label, dns_subdomain, each, in_range, ip, path_segment, port_name, wildcard_subdomain,
+    },
 };
+
+/// The annotation that named the class before there was a field.
+const CLASS: &str = "kubernetes.io/ingress.class";
 
 /// The rules of Ingresses.
 pub struct Ingresses;
@@ -39,44 +45,27 @@ impl Strategy for Ingresses {
     }
 
     fn validate(&self, ingress: &Ingress, errors: &mut Errors) {
-        let at = Path::new("spec");
         let Some(spec) = &ingress.spec else { return };
-        if spec.rules.is_none() && spec.default_backend.is_none() {
-            errors.invalid(&at, Value::Null, "either `defaultBackend` or `rules` must be specified");
+        sound(spec, errors);
+        let noted = ingress.metadata.annotations.as_ref().and_then(|notes| notes.get(CLASS));
+        if let (Some(noted), Some(class)) = (noted, &spec.ingress_class_name)
+            && noted != class
+        {
+            let at = Path::new("annotations").child(CLASS);
+            errors.invalid(&at, noted, "must match `ingressClassName` when both are specified");
         }
-        if let Some(class) = &spec.ingress_class_name {
-            each(errors, &at.child("ingressClassName"), class, dns_subdomain(class));
-        }
-        for (i, tls) in spec.tls.iter().flatten().enumerate() {
-            let at = at.child("tls").index(i);
-            for (i, name) in tls.hosts.iter().flatten().enumerate() {
-                host(name, &at.child("hosts").index(i), errors);
+    }
+
+    fn validate_update(&self, new: &Ingress, _old: &Ingress, part: Part<'_>, errors: &mut Errors) {
+        if part == Part::Status {
+            let status = new.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+            let at = Path::new("status.loadBalancer.ingress");
+            for (i, entry) in status.iter().flat_map(|status| status.ingress.iter().flatten()).enumerate() {
+                load_balancer::address(entry.ip.as_ref(), &at.index(i), errors);
+                load_balancer::hostname(entry.hostname.as_ref(), &at.index(i), errors);
             }
-            if let Some(secret) = tls.secret_name.as_ref().filter(|s| !s.is_empty()) {
-                each(errors, &at.child("secretName"), secret, dns_subdomain(secret));
-            }
-        }
-        if let Some(default) = &spec.default_backend {
-            backend(default, &at.child("defaultBackend"), errors);
-        }
-        for (i, rule) in spec.rules.iter().flatten().enumerate() {
-            let at = at.child("rules").index(i);
-            if let Some(name) = &rule.host {
-                if ip(name).is_empty() {
-                    errors.invalid(&at.child("host"), name, "must be a DNS name, not an IP address");
-                } else {
-                    host(name, &at.child("host"), errors);
-                }
-            }
-            if let Some(http) = &rule.http {
-                let at = at.child("http.paths");
-                if http.paths.is_empty() {
-                    errors.required(&at, "");
-                }
-                for (i, path) in http.paths.iter().enumerate() {
-                    http_path(path, &at.index(i), errors);
-                }
-            }
+        } else if let Some(spec) = &new.spec {
+            sound(spec, errors);
         }
     }
 
@@ -124,6 +113,47 @@ impl Strategy for Ingresses {
     }
 }
 
+/// What is wrong with the spec, new or changed.
+fn sound(spec: &IngressSpec, errors: &mut Errors) {
+    let at = Path::new("spec");
+    if spec.rules.is_none() && spec.default_backend.is_none() {
+        errors.invalid(&at, Value::Null, "either `defaultBackend` or `rules` must be specified");
+    }
+    if let Some(default) = &spec.default_backend {
+        backend(default, &at.child("defaultBackend"), errors);
+    }
+    for (i, rule) in spec.rules.iter().flatten().enumerate() {
+        let at = at.child("rules").index(i);
+        if let Some(name) = &rule.host {
+            if ip(name).is_empty() {
+                errors.invalid(&at.child("host"), name, "must be a DNS name, not an IP address");
+            }
+            host(name, &at.child("host"), errors);
+        }
+        if let Some(http) = &rule.http {
+            let at = at.child("http.paths");
+            if http.paths.is_empty() {
+                errors.required(&at, "");
+            }
+            for (i, path) in http.paths.iter().enumerate() {
+                http_path(path, &at.index(i), errors);
+            }
+        }
+    }
+    for (i, tls) in spec.tls.iter().flatten().enumerate() {
+        let at = at.child("tls").index(i);
+        for (i, name) in tls.hosts.iter().flatten().enumerate() {
+            host(name, &at.child("hosts").index(i), errors);
+        }
+        if let Some(secret) = tls.secret_name.as_ref().filter(|s| !s.is_empty()) {
+            each(errors, &at.child("secretName"), secret, dns_subdomain(secret));
+        }
+    }
+    if let Some(class) = &spec.ingress_class_name {
+        each(errors, &at.child("ingressClassName"), class, dns_subdomain(class));
+    }
+}
+
 fn host(name: &str, at: &Path, errors: &mut Errors) {
     let wrong = if name.contains('*') { wildcard_subdomain(name) } else { dns_subdomain(name) };
     each(errors, at, name, wrong);
@@ -167,9 +197,13 @@ fn backend(backend: &IngressBackend, at: &Path, errors: &mut Errors) {
         (Some(_), Some(_)) => {
             errors.invalid(at, "", "cannot set both resource and service backends");
         }
-        (Some(_), None) => {}
-        (None, None) => errors.required(at, "at least one of `resource` or `service` is required"),
+        (Some(resource), None) => {
+            let group = resource.api_group.as_deref();
+            reference(group, &resource.kind, &resource.name, &at.child("resource"), errors);
+        }
+        (None, None) => errors.invalid(at, "", "resource or service backend is required"),
         (None, Some(service)) => {
+            let backend_at = at;
             let at = at.child("service");
             if service.name.is_empty() {
                 errors.required(&at.child("name"), "");
@@ -180,11 +214,25 @@ fn backend(backend: &IngressBackend, at: &Path, errors: &mut Errors) {
             let port = service.port.clone().unwrap_or_default();
             let name = port.name.as_deref().unwrap_or_default();
             match (name, port.number.unwrap_or(0)) {
-                ("", 0) => errors.required(&port_at, "port name or number is required"),
+                ("", 0) => errors.required(backend_at, "port name or number is required"),
                 ("", number) => in_range(i64::from(number), 1, 65535, &port_at.child("number"), errors),
                 (name, 0) => each(errors, &port_at.child("name"), name, port_name(name)),
-                _ => errors.invalid(&port_at, "", "cannot set both port name & port number"),
+                _ => errors.invalid(backend_at, "", "cannot set both port name & port number"),
             }
+        }
+    }
+}
+
+/// An object of another kind, by name.
+pub fn reference(group: Option<&str>, kind: &str, name: &str, at: &Path, errors: &mut Errors) {
+    if let Some(group) = group {
+        each(errors, &at.child("apiGroup"), group, dns_subdomain(group));
+    }
+    for (field, value) in [("kind", kind), ("name", name)] {
+        if value.is_empty() {
+            errors.required(&at.child(field), &format!("{field} is required"));
+        } else {
+            each(errors, &at.child(field), value, path_segment(value));
         }
     }
 }
@@ -194,7 +242,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::kinds::testing::{made, wrong};
+    use crate::kinds::testing::{changed, changed_in, made, wrong};
 
     fn rule(path: Value) -> Value {
         let spec = json!({"rules": [{"host": "*.example.org", "http": {"paths": [path]}}]});
@@ -220,17 +268,69 @@ mod tests {
                 json!({"path": "/", "pathType": "Regex", "backend": {}}),
                 vec![
                     "spec.rules[0].http.paths[0].pathType: Unsupported value: \"Regex\": supported values: \"Exact\", \"ImplementationSpecific\", \"Prefix\"",
-                    "spec.rules[0].http.paths[0].backend: Required value: at least one of `resource` or `service` is required",
+                    "spec.rules[0].http.paths[0].backend: Invalid value: \"\": resource or service backend is required",
                 ],
             ),
             (
                 json!({"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "s", "port": {"number": 1, "name": "a"}}}}),
                 vec![
-                    "spec.rules[0].http.paths[0].backend.service.port: Invalid value: \"\": cannot set both port name & port number",
+                    "spec.rules[0].http.paths[0].backend: Invalid value: \"\": cannot set both port name & port number",
+                ],
+            ),
+            (
+                json!({"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "s"}}}),
+                vec!["spec.rules[0].http.paths[0].backend: Required value: port name or number is required"],
+            ),
+            (
+                json!({"path": "/", "pathType": "Prefix", "backend": {"resource": {"apiGroup": "example.org", "kind": "Bucket", "name": "b"}}}),
+                vec![],
+            ),
+            (
+                json!({"path": "/", "pathType": "Prefix", "backend": {"resource": {"kind": "a/b", "name": ""}}}),
+                vec![
+                    "spec.rules[0].http.paths[0].backend.resource.kind: Invalid value: \"a/b\": may not contain '/'",
+                    "spec.rules[0].http.paths[0].backend.resource.name: Required value: name is required",
                 ],
             ),
         ] {
             assert_eq!(wrong(Ingresses, &rule(path.clone())), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_new_ingress_names_one_class() {
+        let mut ingress = rule(
+            json!({"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "s", "port": {"number": 80}}}}),
+        );
+        ingress["spec"]["ingressClassName"] = "new".into();
+        ingress["metadata"]["annotations"] = json!({CLASS: "new"});
+        assert_eq!(wrong(Ingresses, &ingress), Vec::<String>::new());
+        ingress["metadata"]["annotations"][CLASS] = "old".into();
+        assert_eq!(
+            wrong(Ingresses, &ingress),
+            [
+                "annotations.kubernetes.io/ingress.class: Invalid value: \"old\": must match `ingressClassName` when both are specified"
+            ]
+        );
+        assert_eq!(changed(Ingresses, &ingress, &ingress), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_status_says_where_the_load_balancer_is() {
+        let old = rule(json!({}));
+        for (entry, expected) in [
+            (json!({"ip": "192.0.2.1", "hostname": "lb.example.org"}), vec![]),
+            (
+                json!({"ip": "here", "hostname": "192.0.2.1"}),
+                vec![
+                    "status.loadBalancer.ingress[0].ip: Invalid value: \"here\": must be a valid IP address,",
+                    "status.loadBalancer.ingress[0].hostname: Invalid value: \"192.0.2.1\": must be a DNS name, not an IP address",
+                ],
+            ),
+        ] {
+            let mut new = old.clone();
+            new["status"] = json!({"loadBalancer": {"ingress": [entry]}});
+            assert_eq!(changed_in(Ingresses, Part::Status, &new, &old), expected, "{entry}");
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     field::{Errors, Path},
     kind::{Column, Part, Strategy, cell},
-    kinds::defaults::set_text,
+    kinds::{defaults::set_text, ingress},
     object::ObjectExt,
     validation::{dns_subdomain, each, immutable},
 };
@@ -48,11 +48,8 @@ impl Strategy for IngressClasses {
         }
         let Some(parameters) = &spec.parameters else { return };
         let at = at.child("parameters");
-        for (field, value) in [("kind", &parameters.kind), ("name", &parameters.name)] {
-            if value.is_empty() {
-                errors.required(&at.child(field), &format!("{field} is required"));
-            }
-        }
+        let group = parameters.api_group.as_deref();
+        ingress::reference(group, &parameters.kind, &parameters.name, &at, errors);
         match (parameters.scope.as_deref().unwrap_or_default(), &parameters.namespace) {
             ("Cluster", None) | ("Namespace", Some(_)) => {}
             ("Cluster", Some(_)) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec},
+    api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus},
     apimachinery::pkg::{api::resource::Quantity as Wire, apis::meta::v1::LabelSelector},
 };
 use serde::Serialize;
@@ -17,11 +17,14 @@ use crate::{
         cells::{list, text_or},
         defaults::{absent_when_zero, canonical_list, set_text},
         difference::{line_diff, shown},
+        resource_names::is_native,
     },
     object::ObjectExt,
     quantity::Quantity,
-    validation::{dns_subdomain, each, label_selector},
+    validation::{dns_subdomain, each, label_selector, qualified_name},
 };
+
+mod data_source;
 
 /// The rules of claims.
 pub struct PersistentVolumeClaims;
@@ -106,6 +109,22 @@ impl Strategy for PersistentVolumeClaims {
     fn prepare_create(&self, claim: &mut Draft<PersistentVolumeClaim>) {
         claim.status = None;
         set_text(&mut claim.status.get_or_insert_default().phase, "Pending");
+        if let Some(spec) = &mut claim.spec {
+            data_source::pair(spec, None);
+        }
+    }
+
+    fn prepare_update(
+        &self,
+        new: &mut Draft<PersistentVolumeClaim>,
+        old: &Draft<PersistentVolumeClaim>,
+        part: Part<'_>,
+    ) {
+        if part == Part::Main
+            && let Some(spec) = &mut new.spec
+        {
+            data_source::pair(spec, old.spec.as_ref());
+        }
     }
 
     fn validate(&self, claim: &PersistentVolumeClaim, errors: &mut Errors) {
@@ -122,6 +141,9 @@ impl Strategy for PersistentVolumeClaims {
         errors: &mut Errors,
     ) {
         if part == Part::Status {
+            if let Some(status) = &new.status {
+                validate_status(status, errors);
+            }
             return;
         }
         self.validate(new, errors);
@@ -197,6 +219,52 @@ impl Strategy for PersistentVolumeClaims {
     }
 }
 
+/// What the claim has, and how far its growing is.
+fn validate_status(status: &PersistentVolumeClaimStatus, errors: &mut Errors) {
+    const GROWING: &[&str] = &[
+        "ControllerResizeInProgress",
+        "ControllerResizeInfeasible",
+        "NodeResizeInProgress",
+        "NodeResizeInfeasible",
+        "NodeResizePending",
+    ];
+    let at = Path::new("status");
+    let amount = |name: &str, wire: &Wire, at: &Path, errors: &mut Errors| {
+        let amount = Quantity::of(wire);
+        if amount.is_negative() {
+            errors.invalid(&at.key(name), amount.value(), "must be a valid resource quantity");
+        }
+    };
+    for (name, wire) in status.capacity.iter().flatten() {
+        amount(name, wire, &at.child("capacity"), errors);
+    }
+    let growing_at = at.child("allocatedResourceStatus");
+    for (name, state) in status.allocated_resource_statuses.iter().flatten() {
+        resource_key(name, &growing_at, errors);
+        if !GROWING.contains(&state.as_str()) {
+            errors.not_supported(&growing_at, name, GROWING);
+        }
+    }
+    let at = at.child("allocatedResources");
+    for (name, wire) in status.allocated_resources.iter().flatten() {
+        if resource_key(name, &at, errors) {
+            amount(name, wire, &at, errors);
+        }
+    }
+}
+
+/// A resource that a claim can have: storage, or one that somebody else brought. Whether it is.
+fn resource_key(name: &str, at: &Path, errors: &mut Errors) -> bool {
+    let wrong = qualified_name(name);
+    let known = !is_native(name) || name == "storage";
+    if wrong.is_empty() && !known {
+        errors.not_supported(at, name, &["storage"]);
+    }
+    let sound = wrong.is_empty() && known;
+    each(errors, at, name, wrong);
+    sound
+}
+
 /// The spec of a claim, on its own and inside an ephemeral volume.
 pub fn claim_spec(spec: &PersistentVolumeClaimSpec, at: &Path, errors: &mut Errors) {
     const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
@@ -229,6 +297,10 @@ pub fn claim_spec(spec: &PersistentVolumeClaimSpec, at: &Path, errors: &mut Erro
     {
         errors.not_supported(&at.child("volumeMode"), mode, &["Block", "Filesystem"]);
     }
+    data_source::validate(spec, at, errors);
+    if let Some(class) = spec.volume_attributes_class_name.as_ref().filter(|class| !class.is_empty()) {
+        each(errors, &at.child("volumeAttributesClassName"), class, dns_subdomain(class));
+    }
 }
 
 #[cfg(test)]
@@ -236,7 +308,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::kinds::testing::{changed, made, wrong};
+    use crate::kinds::testing::{changed, changed_in, made, wrong};
 
     fn claim(change: &Value) -> Value {
         let mut spec =
@@ -262,6 +334,36 @@ mod tests {
             ),
         ] {
             assert_eq!(wrong(PersistentVolumeClaims, &claim(&change)), expected, "{change}");
+        }
+    }
+
+    #[test]
+    fn a_status_says_storage() {
+        let old = claim(&json!({}));
+        for (status, expected) in [
+            (
+                json!({"capacity": {"storage": "1Gi"}, "allocatedResources": {"storage": "2Gi"},
+                    "allocatedResourceStatuses": {"storage": "NodeResizePending"}}),
+                vec![],
+            ),
+            (
+                json!({"capacity": {"storage": "-1"}}),
+                vec!["status.capacity[storage]: Invalid value: -1: must be a valid resource quantity"],
+            ),
+            (
+                json!({"allocatedResourceStatuses": {"storage": "Thinking"}}),
+                vec![
+                    "status.allocatedResourceStatus: Unsupported value: \"storage\": supported values: \"ControllerResizeInProgress\", \"ControllerResizeInfeasible\", \"NodeResizeInProgress\", \"NodeResizeInfeasible\", \"NodeResizePending\"",
+                ],
+            ),
+            (
+                json!({"allocatedResources": {"cpu": "1"}}),
+                vec!["status.allocatedResources: Unsupported value: \"cpu\": supported values: \"storage\""],
+            ),
+        ] {
+            let mut new = old.clone();
+            new["status"] = status.clone();
+            assert_eq!(changed_in(PersistentVolumeClaims, Part::Status, &new, &old), expected, "{status}");
         }
     }
 
