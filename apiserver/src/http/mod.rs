@@ -2,7 +2,7 @@
 //!
 //! A request goes: authentication → impersonation → path → authorization ([`authorize`]) → kind → a seat of its
 //! priority level ([`priority`]) → verb. Whoever is let in may do everything. Streams that are only passed on take no
-//! seat, and a watch has one only until its stream begins; a long list keeps it while it is made ([`while_sent`]).
+//! seat, and a watch has one only until its stream begins; a list that is made while it is sent keeps it ([`while_sent`]).
 
 mod deadline;
 mod health;
