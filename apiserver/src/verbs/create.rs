@@ -49,18 +49,17 @@ pub async fn create_object(ctx: &Ctx, mut object: Value, tracking: Tracking) -> 
     if tracking == Tracking::Update {
         object = track(ctx, object);
     }
-    let generate = object.name().is_empty() && !object.meta_str("generateName").is_empty();
     stamp(ctx, &mut object);
-    let mut tries = if generate { GENERATE_TRIES } else { 1 };
+    if !object.name().is_empty() || object.meta_str("generateName").is_empty() {
+        return attempt(ctx, object).await;
+    }
+    let mut tries = GENERATE_TRIES;
     loop {
-        if generate {
-            let name = generated(object.meta_str("generateName"));
-            object.set_meta("name", name);
-        }
         // Some kinds' rules write the name into the object, so it comes first.
-        let named = if generate { object.clone() } else { std::mem::take(&mut object) };
-        match attempt(ctx, named).await {
-            Err(s) if s.reason == "AlreadyExists" && generate && tries > 1 => tries -= 1,
+        let name = generated(object.meta_str("generateName"));
+        object.set_meta("name", name);
+        match attempt(ctx, object.clone()).await {
+            Err(s) if s.reason == "AlreadyExists" && tries > 1 => tries -= 1,
             other => return other,
         }
     }
@@ -89,13 +88,13 @@ async fn attempt(ctx: &Ctx, mut object: Value) -> Result<Written, Status> {
         return Err(ctx.invalid(object.name(), &errors));
     }
     let mut allocation = allocate::Allocation::new(ctx, &mut object, None).await?;
-    loop {
-        if ctx.query.dry_run {
-            if ctx.resource.get(&ctx.cache_key(object.name())).is_some() {
-                return Err(Status::already_exists(&kind.plural, &kind.group, object.name()));
-            }
-            return Ok(Written::unstored(object, findings.warnings));
+    if ctx.query.dry_run {
+        if ctx.resource.get(&ctx.cache_key(object.name())).is_some() {
+            return Err(Status::already_exists(&kind.plural, &kind.group, object.name()));
         }
+        return Ok(Written::unstored(object, findings.warnings));
+    }
+    loop {
         let bytes = Bytes::from(ctx.stored(&object)?);
         let mut ops = vec![Op::create(ctx.key(object.name()), bytes.clone())];
         ops.extend(allocation.ops());

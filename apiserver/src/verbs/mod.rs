@@ -35,7 +35,7 @@ pub struct Written {
     /// The bytes it is stored as, or would be if it were not gone now, and the revision of the write, if there was one.
     stored: Option<(Bytes, Revision)>,
     /// What was allowed but unwise.
-    pub warnings: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Written {

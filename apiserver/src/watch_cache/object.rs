@@ -164,13 +164,13 @@ impl CachedObject {
 
     /// The same state as the object's last one: deleted at `revision`.
     pub(super) fn deleted_at(&self, revision: Revision) -> Self {
-        let (start, end) = (self.digits as usize, self.digits as usize + itoa(self.revision).text().len());
+        let (start, end) = (self.digits as usize, self.digits as usize + digits_of(self.revision));
         let head = Verb::Deleted.head();
         let old_head = self.verb.head().len();
         let mut frame = Vec::with_capacity(self.frame.len() + 20);
         frame.extend_from_slice(head);
         frame.extend_from_slice(&self.frame[old_head..start]);
-        frame.extend_from_slice(itoa(revision).text());
+        frame.extend_from_slice(itoa::Buffer::new().format(revision).as_bytes());
         frame.extend_from_slice(&self.frame[end..]);
         Self {
             key: self.key.clone(),
@@ -191,7 +191,7 @@ impl CachedObject {
         }
         let json = self.json();
         let start = self.digits as usize - self.verb.head().len() - FIELD.len();
-        let mut end = start + FIELD.len() + itoa(self.revision).text().len() + 1;
+        let mut end = start + FIELD.len() + digits_of(self.revision) + 1;
         if json.get(end) == Some(&b',') {
             end += 1;
         }
@@ -204,6 +204,11 @@ impl CachedObject {
     }
 }
 
+/// How many digits a revision has.
+fn digits_of(revision: Revision) -> usize {
+    itoa::Buffer::new().format(revision).len()
+}
+
 /// A stored value as it is shown: with the revision that wrote it as its resource version. `None` if it is no JSON object
 /// with metadata.
 pub fn shown_at(value: &[u8], revision: Revision) -> Option<Vec<u8>> {
@@ -212,8 +217,8 @@ pub fn shown_at(value: &[u8], revision: Revision) -> Option<Vec<u8>> {
 
 /// A stored value with its resource version, between a head and a tail; and where the version's digits are.
 fn framed(head: &[u8], value: &[u8], found: &Scan, revision: Revision, tail: &[u8]) -> (Vec<u8>, usize) {
-    let number = itoa(revision);
-    let number = number.text();
+    let mut number = itoa::Buffer::new();
+    let number = number.format(revision).as_bytes();
     let mut frame =
         Vec::with_capacity(head.len() + value.len() + FIELD.len() + number.len() + 2 + tail.len());
     frame.extend_from_slice(head);
@@ -230,27 +235,6 @@ fn framed(head: &[u8], value: &[u8], found: &Scan, revision: Revision, tail: &[u
 impl std::fmt::Debug for CachedObject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}@{}", self.key, self.revision)
-    }
-}
-
-/// Decimal digits without a heap allocation.
-struct Digits([u8; 20], usize);
-
-impl Digits {
-    fn text(&self) -> &[u8] {
-        &self.0[self.1..]
-    }
-}
-
-fn itoa(mut number: u64) -> Digits {
-    let mut digits = Digits([0; 20], 20);
-    loop {
-        digits.1 -= 1;
-        digits.0[digits.1] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return digits;
-        }
     }
 }
 

@@ -52,7 +52,7 @@ pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     };
     let validation = ctx.query.field_validation;
     let mut found = Vec::new();
-    let mut written = write(&ctx, part(&ctx), Expected::default(), |current| {
+    let written = write(&ctx, part(&ctx), Expected::default(), |current| {
         let patched = apply_patch(patch_type, types, root, current, &bytes)?;
         found = body::unknown_fields(&kind, &patched, validation)?;
         body::try_read(&ctx.kind, patched).map_err(|why| {
@@ -63,8 +63,7 @@ pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         })
     })
     .await?;
-    written.warnings.extend(found);
-    Ok(written.answer(&ctx, StatusCode::OK, Vec::new()))
+    Ok(written.answer(&ctx, StatusCode::OK, found))
 }
 
 async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Status> {
