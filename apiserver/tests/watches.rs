@@ -21,7 +21,11 @@ fn map(name: &str) -> Value {
 
 /// All events of a watch that ends by itself.
 async fn until_end(server: &Server, path: &str) -> Vec<Value> {
-    let request = http::Request::get(path).body(Vec::new()).unwrap();
+    until_end_as(server, "application/json", path).await
+}
+
+async fn until_end_as(server: &Server, accept: &str, path: &str) -> Vec<Value> {
+    let request = http::Request::get(path).header("accept", accept).body(Vec::new()).unwrap();
     let lines = server.client.request_stream(request).await.unwrap().lines();
     lines.map_ok(|line| serde_json::from_str(&line).unwrap()).try_collect().await.unwrap()
 }
@@ -96,5 +100,123 @@ async fn a_bookmark_tells_how_far_the_whole_cluster_is() {
     assert!(version.parse::<u64>().unwrap() >= written, "{version} {written}");
     // There is no time for one in a shorter watch.
     assert_eq!(until_end(&server, &format!("{path}=1")).await, Vec::<Value>::new());
+    server.stop().await;
+}
+
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+const METADATA: &str = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+
+/// A map that has been made, changed and deleted: the revision before, and its three states.
+async fn life(server: &Server) -> (String, [Value; 3]) {
+    let start = now(server).await;
+    let path = format!("{MAPS}/a");
+    let made = server.send("POST", MAPS, &map("a")).await.body;
+    let changed = server.send("PATCH", &path, &json!({"data": {"l": "w"}})).await.body;
+    server.send("DELETE", &path, &Value::Null).await;
+    let seen = events(server, &format!("{MAPS}?watch=true&resourceVersion={start}"), 3).await;
+    let deleted = seen[2]["object"].clone();
+    assert_eq!((&seen[0]["object"], &seen[1]["object"]), (&made, &changed));
+    (start, [made, changed, deleted])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_comes_as_tables() {
+    let server = Server::start().await;
+    let (start, states) = life(&server).await;
+    let path = format!("{MAPS}?watch=true&allowWatchBookmarks=true&resourceVersion={start}&timeoutSeconds=3");
+    let includes = [None, Some("None"), Some("Metadata"), Some("Object")];
+    let watches = includes.map(|include| {
+        let asked = include.map_or_else(|| path.clone(), |include| format!("{path}&includeObject={include}"));
+        let server = &server;
+        async move { until_end_as(server, TABLE, &asked).await }
+    });
+    for (include, seen) in includes.into_iter().zip(futures::future::join_all(watches).await) {
+        assert_eq!(seen.len(), 4, "{seen:?}");
+        for (i, (event, state)) in seen.iter().zip(&states).enumerate() {
+            assert_eq!(event["type"], ["ADDED", "MODIFIED", "DELETED"][i]);
+            let table = &event["object"];
+            assert_eq!((&table["kind"], &table["apiVersion"]), (&json!("Table"), &json!("meta.k8s.io/v1")));
+            assert_eq!(table["metadata"], json!({"resourceVersion": state["metadata"]["resourceVersion"]}));
+            // The columns are told once.
+            let columns = table["columnDefinitions"].as_array().unwrap();
+            assert_eq!(columns.len(), if i == 0 { 3 } else { 0 }, "{include:?} {i}");
+            assert_eq!(table["rows"].as_array().unwrap().len(), 1);
+            let row = &table["rows"][0];
+            let entries = state["data"].as_object().unwrap().len();
+            assert_eq!((&row["cells"][0], &row["cells"][1]), (&json!("a"), &json!(entries)));
+            let object = match include {
+                Some("None") => Value::Null,
+                Some("Object") => state.clone(),
+                _ => json!({
+                    "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": state["metadata"],
+                }),
+            };
+            assert_eq!(row["object"], object, "{include:?} {i}");
+        }
+        // kubectl goes on from a bookmark's revision.
+        assert_eq!((&seen[3]["type"], &seen[3]["object"]["kind"]), (&json!("BOOKMARK"), &json!("Table")));
+        let version = seen[3]["object"]["metadata"]["resourceVersion"].as_str().unwrap();
+        assert!(version.parse::<u64>().unwrap() > start.parse().unwrap(), "{version}");
+    }
+    let accept = [("accept", TABLE)];
+    let odd = server.send_raw("GET", &format!("{path}&includeObject=Some"), &accept, Vec::new()).await;
+    assert_eq!(odd.code, 400, "{}", odd.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_lists_and_watches_come_as_metadata_alone() {
+    let server = Server::start().await;
+    let (start, states) = life(&server).await;
+    let path = format!("{MAPS}?watch=true&allowWatchBookmarks=true&resourceVersion={start}&timeoutSeconds=3");
+    let partial = |metadata: &Value| json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+    let seen = until_end_as(&server, METADATA, &path).await;
+    assert_eq!(seen.len(), 4, "{seen:?}");
+    for ((event, state), verb) in seen.iter().zip(&states).zip(["ADDED", "MODIFIED", "DELETED"]) {
+        assert_eq!(*event, json!({"type": verb, "object": partial(&state["metadata"])}));
+    }
+    assert_eq!(seen[3]["type"], "BOOKMARK");
+    assert_eq!(seen[3]["object"]["kind"], "PartialObjectMetadata");
+    assert!(seen[3]["object"]["metadata"]["resourceVersion"].is_string(), "{}", seen[3]);
+
+    let made = server.send("POST", MAPS, &map("b")).await.body;
+    let accept = [("accept", METADATA)];
+    let got = server.send_raw("GET", &format!("{MAPS}/b"), &accept, Vec::new()).await;
+    assert_eq!((got.code, got.body), (200, partial(&made["metadata"])));
+    let missing = server.send_raw("GET", &format!("{MAPS}/none"), &accept, Vec::new()).await;
+    assert_eq!((missing.code, &missing.body["kind"]), (404, &json!("Status")));
+    let lists = [("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")];
+    let listed = server.send_raw("GET", MAPS, &lists, Vec::new()).await.body;
+    assert_eq!(listed["kind"], "PartialObjectMetadataList");
+    assert_eq!(listed["items"], json!([partial(&made["metadata"])]));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_without_initial_events_begins_where_it_is_told() {
+    let server = Server::start().await;
+    let made = server.send("POST", MAPS, &map("old")).await.body;
+    let version = made["metadata"]["resourceVersion"].as_str().unwrap();
+    server.send("POST", MAPS, &map("middle")).await;
+    let path = format!(
+        "{MAPS}?watch=true&sendInitialEvents=false&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=3"
+    );
+    // From now on without a version and with version 0, else from the version on.
+    let (newest, any, at) =
+        (path.clone(), format!("{path}&resourceVersion=0"), format!("{path}&resourceVersion={version}"));
+    let (newest, any, at) =
+        tokio::join!(until_end(&server, &newest), until_end(&server, &any), until_end(&server, &at));
+    for (seen, expected) in [(&newest, vec![]), (&any, vec![]), (&at, vec!["middle"])] {
+        let (last, others) = seen.split_last().unwrap();
+        assert_eq!(names(others), expected);
+        // The bookmark before the end; none says that the initial events have ended.
+        assert_eq!(last["type"], "BOOKMARK");
+        assert!(last["object"]["metadata"].get("annotations").is_none(), "{last}");
+    }
+    let unsaid = server.get(&format!("{MAPS}?watch=true&sendInitialEvents=false")).await;
+    assert_eq!(
+        (unsaid.code, unsaid.body["details"]["causes"][0]["field"].as_str()),
+        (422, Some("resourceVersionMatch"))
+    );
     server.stop().await;
 }

@@ -168,11 +168,9 @@ pub async fn select(ctx: &Ctx) -> Result<Listed, Status> {
         }
         (None, true, Some(revision)) => {
             wait_for(ctx, revision).await?;
-            at(ctx, revision).await?.ok_or_else(|| {
-                Status::expired(format!(
-                    "The provided resource version {revision} is too old to be listed exactly."
-                ))
-            })?
+            at(ctx, revision)
+                .await?
+                .ok_or_else(|| Status::expired("The resourceVersion for the provided list is too old."))?
         }
         _ => {
             catch_up(ctx).await?;
