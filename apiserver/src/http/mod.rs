@@ -57,7 +57,7 @@ pub async fn serve(
         let api = api.clone();
         Box::new(move |request| Box::pin(handle(api.clone(), caller.clone(), request)))
     });
-    Server { listener, tls: Some(tls), stop, open }.run(tasks.clone(), welcome).await?;
+    Server { open, ..Server::new(listener, Some(tls), stop) }.run(tasks.clone(), welcome).await?;
     // What is under way is being finished.
     tasks.token().cancelled().await;
     Ok(())

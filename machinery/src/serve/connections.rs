@@ -30,7 +30,7 @@ use crate::tasks::Tasks;
 
 /// A handshake must be done within this time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection without requests is closed after this time; also one whose next request's head takes as long.
+/// How long a connection may be idle where nobody says otherwise.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Whoever takes nothing of what was sent for this long is gone, or as good as gone.
 const STALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -74,12 +74,14 @@ pub struct Server {
     pub stop: CancellationToken,
     /// The connections that are open.
     pub open: TaskTracker,
+    /// A connection without requests is closed after this time; also one whose next request's head takes as long.
+    pub idle: Duration,
 }
 
 impl Server {
     /// A server that takes connections until `stop`.
     pub fn new(listener: TcpListener, tls: Option<Arc<ServerConfig>>, stop: CancellationToken) -> Self {
-        Self { listener, tls, stop, open: TaskTracker::new() }
+        Self { listener, tls, stop, open: TaskTracker::new(), idle: IDLE_TIMEOUT }
     }
 
     /// Accepts connections until the server stops. Those that there are then go on to their end.
@@ -99,7 +101,8 @@ impl Server {
             };
             let (stop, end) = (self.stop.clone(), tasks.token());
             // Boxed: what wraps a future holds it twice, and there are many connections.
-            let connection = Box::pin(connection(stream, address, tls.clone(), stop, welcome.clone()));
+            let limits = Limits { stop, idle: self.idle };
+            let connection = Box::pin(connection(stream, address, tls.clone(), limits, welcome.clone()));
             tasks.spawn_scoped(
                 "connection",
                 self.open.track_future(async move {
@@ -113,6 +116,14 @@ impl Server {
     }
 }
 
+/// When a connection comes to its end.
+struct Limits {
+    /// As [`Server::stop`].
+    stop: CancellationToken,
+    /// As [`Server::idle`].
+    idle: Duration,
+}
+
 fn tune(stream: &TcpStream) -> anyhow::Result<()> {
     // Answers are written whole: waiting for more to send only delays them.
     stream.set_nodelay(true).context("TCP_NODELAY")?;
@@ -124,13 +135,13 @@ async fn connection<B: Content>(
     stream: TcpStream,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
-    stop: CancellationToken,
+    limits: Limits,
     welcome: Welcome<B>,
 ) -> anyhow::Result<()> {
     tune(&stream)?;
     let Some(tls) = tls else {
         let peer = Peer { address, certificates: Vec::new() };
-        return answer(stream, welcome(peer), stop).await;
+        return answer(stream, welcome(peer), limits).await;
     };
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream))
         .await
@@ -138,14 +149,14 @@ async fn connection<B: Content>(
         .context("TLS handshake")?;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificates = certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
-    answer(stream, welcome(Peer { address, certificates }), stop).await
+    answer(stream, welcome(Peer { address, certificates }), limits).await
 }
 
 /// Answers the requests of a connection.
 async fn answer<B: Content>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     handler: Handler<B>,
-    stop: CancellationToken,
+    Limits { stop, idle }: Limits,
 ) -> anyhow::Result<()> {
     let activity = Activity::new();
     let watched = activity.clone();
@@ -154,11 +165,7 @@ async fn answer<B: Content>(
         async move { Ok::<_, Infallible>(answer.await.map(|body| Tracked { body, _busy: busy })) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
-        .max_buf_size(MAX_HEADERS as usize * 2);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(MAX_HEADERS as usize * 2);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -169,7 +176,7 @@ async fn answer<B: Content>(
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        () = async { tokio::select! { () = stop.cancelled() => {}, () = watched.idle(IDLE_TIMEOUT) => {} } } => {
+        () = async { tokio::select! { () = stop.cancelled() => {}, () = watched.idle(idle) => {} } } => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -252,7 +259,70 @@ impl<B: Body + Unpin> Body for Tracked<B> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt as _, Full};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    /// Where connections are closed before long, and where they are not.
+    async fn listen(tasks: &Tasks, idle: Duration) -> SocketAddr {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let welcome: Welcome<_> = Arc::new(|_| {
+            Box::new(|_| Box::pin(std::future::ready(Response::new(Full::new(Bytes::from_static(b"here"))))))
+        });
+        let server = Server { idle, ..Server::new(listener, None, tasks.token()) };
+        tasks.spawn("server", server.run(tasks.clone(), welcome));
+        address
+    }
+
+    /// What still comes on a connection that the server closes, in far less time than usual.
+    async fn last_words(mut stream: TcpStream) -> String {
+        let mut words = Vec::new();
+        let read = tokio::time::timeout(IDLE_TIMEOUT / 3, stream.read_to_end(&mut words));
+        read.await.expect("the server closes the connection").unwrap();
+        String::from_utf8(words).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_traffic_is_closed() {
+        let tasks = Tasks::new();
+        let address = listen(&tasks, Duration::from_millis(100)).await;
+        let silent = TcpStream::connect(address).await.unwrap();
+        assert_eq!(last_words(silent).await, "");
+        // One that has had its answer.
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let words = last_words(stream).await;
+        assert!(words.starts_with("HTTP/1.1 200 OK\r\n") && words.ends_with("here"), "{words}");
+        // And one that speaks HTTP/2.
+        let stream = TcpStream::connect(address).await.unwrap();
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let (mut sender, connection) = handshake.await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = Request::get("http://x/").body(Full::new(Bytes::new())).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "here");
+        tokio::time::timeout(IDLE_TIMEOUT / 3, connection).await.expect("it is closed").unwrap().unwrap();
+        tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_head_without_end_is_not_waited_for() {
+        let tasks = Tasks::new();
+        let address = listen(&tasks, Duration::from_millis(100)).await;
+        for earlier in ["", "GET / HTTP/1.1\r\nhost: x\r\n\r\n"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream
+                .write_all(format!("{earlier}GET / HTTP/1.1\r\nhost: x\r\nx-more:").as_bytes())
+                .await
+                .unwrap();
+            let words = last_words(stream).await;
+            assert_eq!(words.matches("200 OK").count(), usize::from(!earlier.is_empty()), "{words}");
+        }
+        tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+    }
 
     #[test]
     fn only_a_connection_without_requests_is_idle() {
