@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod history;
+mod many;
 
 use super::{resource::Expired, *};
 use crate::store::{Committed, EmbeddedStore, Op};

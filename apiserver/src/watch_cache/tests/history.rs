@@ -63,18 +63,18 @@ async fn caught_up(cache: &WatchCache) -> Revision {
 }
 
 /// What happened: key, revision, label of the new state.
-type Truth = Vec<(String, Revision, Option<u8>)>;
+pub(super) type Truth = Vec<(String, Revision, Option<u8>)>;
 
-fn object(label: u8) -> String {
+pub(super) fn object(label: u8) -> String {
     format!(r#"{{"kind":"Pod","metadata":{{"labels":{{"l":"{label}"}}}}}}"#)
 }
 
-fn label_of(object: &CachedObject) -> Option<u8> {
+pub(super) fn label_of(object: &CachedObject) -> Option<u8> {
     object.label("l")?.parse().ok()
 }
 
 /// What a watcher with this scope and these labels has to be told between two revisions.
-fn expected(
+pub(super) fn expected(
     truth: &Truth,
     scope: &Scope,
     labels: &[u8],
