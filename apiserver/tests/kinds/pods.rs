@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use crate::harness::Server;
 
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
 #[tokio::test]
 async fn bindings_may_be_posted_to_their_namespace() {
     let server = Server::start().await;
@@ -73,21 +75,196 @@ async fn pods_get_the_priority_of_their_class() {
 #[tokio::test]
 async fn a_pod_that_is_sent_without_what_the_server_computes_has_not_changed() {
     let server = Server::start().await;
-    let pods = "/api/v1/namespaces/default/pods";
     let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
-    let made = server.send("POST", pods, &pod).await.body;
+    let made = server.send("POST", PODS, &pod).await.body;
     let mut sent = made.clone();
     for field in ["priority", "preemptionPolicy"] {
         sent["spec"].as_object_mut().unwrap().remove(field).unwrap();
     }
-    let answer = server.send("PUT", &format!("{pods}/p"), &sent).await;
+    let answer = server.send("PUT", &format!("{PODS}/p"), &sent).await;
     assert_eq!((answer.code, answer.body), (200, made));
+    server.stop().await;
+}
+
+/// A pod with an own mark, as it was made.
+async fn marked_pod(server: &Server, resources: Value) -> Value {
+    let pod = json!({
+        "metadata": {"name": "p", "labels": {"l": "1"}, "annotations": {"a": "1"}},
+        "spec": {"containers": [{"name": "c", "image": "x", "resources": resources}]},
+    });
+    let made = server.send("POST", PODS, &pod).await;
+    assert_eq!((made.code, &made.body["metadata"]["generation"]), (201, &json!(1)));
+    made.body
+}
+
+/// Everything of a pod that a write through one of its parts must leave as it is.
+fn besides(pod: &Value, part: &str) -> Value {
+    let mut rest = pod.clone();
+    for field in ["generation", "resourceVersion", "managedFields"] {
+        rest["metadata"].as_object_mut().unwrap().remove(field);
+    }
+    match part {
+        "ephemeralcontainers" => drop(rest["spec"].as_object_mut().unwrap().remove("ephemeralContainers")),
+        _ => drop(rest["spec"]["containers"][0].as_object_mut().unwrap().remove("resources")),
+    }
+    rest
+}
+
+/// The pod with changes everywhere, of which only those of one part may come through.
+fn changed_everywhere(pod: &Value) -> Value {
+    let mut sent = pod.clone();
+    sent["metadata"]["labels"] = json!({"l": "2"});
+    sent["metadata"]["annotations"] = json!({"a": "2"});
+    sent["metadata"]["finalizers"] = json!(["x.io/f"]);
+    sent["spec"]["containers"][0]["image"] = "y".into();
+    sent["spec"]["activeDeadlineSeconds"] = 5.into();
+    sent["status"]["phase"] = "Failed".into();
+    sent
+}
+
+#[tokio::test]
+async fn ephemeral_containers_come_and_stay() {
+    let server = Server::start().await;
+    let made = marked_pod(&server, json!({})).await;
+    let path = format!("{PODS}/p/ephemeralcontainers");
+    assert_eq!(server.get(&path).await.body, made);
+    // None come by another way.
+    let debug = json!([{"name": "debug", "image": "sh", "targetContainerName": "c"}]);
+    let mut sent = made.clone();
+    sent["spec"]["ephemeralContainers"] = debug.clone();
+    let refused = server.send("PUT", &format!("{PODS}/p"), &sent).await;
+    assert_eq!((refused.code, refused.body["reason"].as_str()), (422, Some("Invalid")), "{}", refused.body);
+    assert!(
+        refused.body["message"].as_str().unwrap().contains("pod updates may not change fields other than")
+    );
+
+    let mut sent = changed_everywhere(&made);
+    sent["spec"]["ephemeralContainers"] = debug;
+    let put = server.send("PUT", &path, &sent).await;
+    assert_eq!((put.code, &put.body["metadata"]["generation"]), (200, &json!(2)), "{}", put.body);
+    assert_eq!(besides(&put.body, "ephemeralcontainers"), besides(&made, "ephemeralcontainers"));
+    let there = &put.body["spec"]["ephemeralContainers"];
+    assert_eq!((&there[0]["name"], &there[0]["imagePullPolicy"]), (&json!("debug"), &json!("Always")));
+    let owner = put.body["metadata"]["managedFields"].as_array().unwrap().last().unwrap();
+    assert_eq!(owner["subresource"], "ephemeralcontainers");
+
+    // A strategic patch adds one beside those that there are.
+    let second = json!({"spec": {"ephemeralContainers": [{"name": "more", "image": "sh"}]}});
+    let patched = server.send("PATCH", &path, &second).await;
+    let names: Vec<_> = patched.body["spec"]["ephemeralContainers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["name"].clone())
+        .collect();
+    assert_eq!((patched.code, names.len(), &patched.body["metadata"]["generation"]), (200, 2, &json!(3)));
+    assert!(names.contains(&json!("debug")) && names.contains(&json!("more")), "{names:?}");
+
+    for (sent, why) in [
+        (json!([]), "existing ephemeral containers \"debug\" may not be removed"),
+        (
+            json!([{"name": "debug", "image": "other", "targetContainerName": "c"}, {"name": "more", "image": "sh"}]),
+            "existing ephemeral containers \"debug\" may not be changed",
+        ),
+        (json!([{"name": "c", "image": "sh"}]), "Duplicate value: \"c\""),
+        (
+            json!([{"name": "new", "image": "sh", "ports": [{"containerPort": 80}]}]),
+            "spec.ephemeralContainers[0].ports: Forbidden: cannot be set for an Ephemeral Container",
+        ),
+        (
+            json!([{"name": "new", "image": "sh", "targetContainerName": "none"}]),
+            "spec.ephemeralContainers[0].targetContainerName: Not found: \"none\"",
+        ),
+    ] {
+        let mut pod = patched.body.clone();
+        pod["spec"]["ephemeralContainers"] = sent;
+        let refused = server.send("PUT", &path, &pod).await;
+        let message = refused.body["message"].as_str().unwrap_or_default();
+        assert_eq!(refused.code, 422, "{why}: {}", refused.body);
+        assert!(message.contains(why), "{message}");
+    }
+    assert_eq!(server.get(&path).await.body, patched.body);
+    assert_eq!(server.get(&format!("{PODS}/none/ephemeralcontainers")).await.code, 404);
+    assert_eq!(server.send("POST", &path, &made).await.code, 405);
+    assert_eq!(server.send("DELETE", &path, &Value::Null).await.code, 405);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_resize_changes_what_containers_may_use() {
+    let server = Server::start().await;
+    let asks = |cpu: &str, memory: &str| json!({"requests": {"cpu": cpu, "memory": memory}});
+    let made = marked_pod(&server, asks("1", "1Gi")).await;
+    let path = format!("{PODS}/p/resize");
+    assert_eq!(server.get(&path).await.body, made);
+    // Not by another way.
+    let more = json!({"spec": {"containers": [{"name": "c", "resources": asks("2", "1Gi")}]}});
+    let refused = server.send("PATCH", &format!("{PODS}/p"), &more).await;
+    assert_eq!((refused.code, refused.body["reason"].as_str()), (422, Some("Invalid")));
+
+    let mut sent = changed_everywhere(&made);
+    sent["spec"]["containers"][0]["resources"] = asks("2", "1Gi");
+    let put = server.send("PUT", &path, &sent).await;
+    assert_eq!((put.code, &put.body["metadata"]["generation"]), (200, &json!(2)), "{}", put.body);
+    assert_eq!(besides(&put.body, "resize"), besides(&made, "resize"));
+    assert_eq!(put.body["spec"]["containers"][0]["resources"], asks("2", "1Gi"));
+
+    let bigger =
+        json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"memory": "2Gi"}}}]}});
+    let patched = server.send("PATCH", &path, &bigger).await;
+    assert_eq!((patched.code, &patched.body["metadata"]["generation"]), (200, &json!(3)), "{}", patched.body);
+    assert_eq!(patched.body["spec"]["containers"][0]["resources"], asks("2", "2Gi"));
+    // What is as it was is no change.
+    assert_eq!(server.send("PATCH", &path, &bigger).await.body, patched.body);
+
+    for (containers, why) in [
+        (
+            json!([{"name": "c", "resources": {"requests": {"cpu": null}}}]),
+            "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed",
+        ),
+        (
+            json!([{"name": "c", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}]),
+            "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1",
+        ),
+        (
+            json!([{"name": "c", "resources": {"limits": {"cpu": "2", "memory": "2Gi"}}}]),
+            "Pod QOS Class may not change as a result of resizing",
+        ),
+        (
+            json!([{"name": "c", "resources": {"requests": {"ephemeral-storage": "1Gi"}}}]),
+            "spec: Forbidden: only cpu and memory resources are mutable",
+        ),
+        (
+            json!([{"name": "d", "image": "x", "resources": asks("1", "1Gi")}]),
+            "spec.containers: Forbidden: containers may not be added or removed on resize",
+        ),
+        (
+            json!([{"$patch": "replace"}, {"name": "d", "image": "x", "resources": asks("1", "1Gi")}]),
+            "spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize",
+        ),
+    ] {
+        let refused = server.send("PATCH", &path, &json!({"spec": {"containers": containers}})).await;
+        let message = refused.body["message"].as_str().unwrap_or_default();
+        assert_eq!(refused.code, 422, "{why}: {}", refused.body);
+        assert!(message.contains(why), "{message}");
+    }
+    // A kubelet that says nothing of resources cannot do it.
+    let old = json!({"status": {"phase": "Running", "containerStatuses": [{
+        "name": "c", "image": "x", "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}}]}});
+    let running = server.send("PATCH", &format!("{PODS}/p/status"), &old).await;
+    assert_eq!(running.code, 200, "{}", running.body);
+    let refused = server.send("PATCH", &path, &more).await;
+    assert_eq!(refused.code, 422);
+    assert!(
+        refused.body["message"].as_str().unwrap().contains("Pod running on node without support for resize")
+    );
+    assert_eq!(server.get(&path).await.body, running.body);
+    assert_eq!(server.send("POST", &path, &made).await.code, 405);
     server.stop().await;
 }
 
 #[tokio::test]
 async fn budgets_hold_evictions_back() {
-    const PODS: &str = "/api/v1/namespaces/default/pods";
     const BUDGETS: &str = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
     let server = Server::start().await;
     for name in ["a", "b"] {

@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus};
+use k8s_openapi::{
+    api::core::v1::{Container, Pod, PodCondition, PodSpec, PodStatus},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use serde_json::Value;
 
 use crate::{
@@ -58,12 +61,6 @@ impl Strategy for Pods {
 
     fn prepare_update(&self, new: &mut Draft<Pod>, old: &Draft<Pod>, part: Part<'_>) {
         match part {
-            Part::Main => {
-                if let (Some(new), Some(old)) = (&mut new.spec, &old.spec) {
-                    // These have subresources of their own.
-                    new.ephemeral_containers.clone_from(&old.ephemeral_containers);
-                }
-            }
             Part::Status => {
                 new.metadata.deletion_timestamp.clone_from(&old.metadata.deletion_timestamp);
                 if let (Some(new), Some(old)) = (&mut new.status, &old.status)
@@ -77,27 +74,22 @@ impl Strategy for Pods {
                 new.spec.clone_from(&old.spec);
                 new.spec.get_or_insert_default().ephemeral_containers = ephemeral;
                 new.status.clone_from(&old.status);
+                keep_metadata(&mut new.metadata, &old.metadata);
             }
             Part::Other("resize") => {
                 let asked = new.spec.take().unwrap_or_default();
                 new.spec.clone_from(&old.spec);
                 if let Some(spec) = &mut new.spec {
                     spec.resources = asked.resources;
-                    for (to, from) in [
-                        (Some(&mut spec.containers), Some(asked.containers)),
-                        (spec.init_containers.as_mut(), asked.init_containers),
-                    ] {
-                        for container in to.into_iter().flatten() {
-                            if let Some(from) = from.iter().flatten().find(|c| c.name == container.name) {
-                                container.resources.clone_from(&from.resources);
-                                container.resize_policy.clone_from(&from.resize_policy);
-                            }
-                        }
-                    }
+                    resize(&mut spec.containers, asked.containers);
+                    let mut inits = spec.init_containers.take().unwrap_or_default();
+                    resize(&mut inits, asked.init_containers.unwrap_or_default());
+                    spec.init_containers = Some(inits).filter(|list| !list.is_empty());
                 }
                 new.status.clone_from(&old.status);
+                keep_metadata(&mut new.metadata, &old.metadata);
             }
-            Part::Other(_) => {}
+            Part::Main | Part::Other(_) => {}
         }
     }
 
@@ -171,6 +163,26 @@ impl Strategy for Pods {
         let period = requested.unwrap_or_else(|| int(pod, &["spec", "terminationGracePeriodSeconds"]));
         Some(if period < 0 { 1 } else { period })
     }
+}
+
+/// Gives containers the resources that are asked for. Others than those that there are stay, for validation to refuse.
+fn resize(containers: &mut Vec<Container>, asked: Vec<Container>) {
+    if !containers.iter().map(|c| &c.name).eq(asked.iter().map(|c| &c.name)) {
+        *containers = asked;
+        return;
+    }
+    for (container, asked) in containers.iter_mut().zip(asked) {
+        container.resources = asked.resources;
+        container.resize_policy = asked.resize_policy;
+    }
+}
+
+/// Who writes one part of the spec leaves this of the metadata as it is.
+fn keep_metadata(new: &mut ObjectMeta, old: &ObjectMeta) {
+    new.labels.clone_from(&old.labels);
+    new.annotations.clone_from(&old.annotations);
+    new.finalizers.clone_from(&old.finalizers);
+    new.owner_references.clone_from(&old.owner_references);
 }
 
 /// The quality of service class that follows from the containers' requests and limits for cpu and memory.

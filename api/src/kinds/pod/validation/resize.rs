@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, Pod, ResourceRequirements},
+    api::core::v1::{Container, Pod, PodSpec, ResourceRequirements},
     apimachinery::pkg::api::resource::Quantity as Wire,
 };
 
@@ -33,6 +33,9 @@ pub fn resize_update(new: &Pod, old: &Pod, errors: &mut Errors) {
     }
     if !runs_where_resizes_are_known(old) {
         errors.forbidden(&at, "Pod running on node without support for resize");
+    }
+    if !same_containers(new_spec, old_spec, &at, errors) {
+        return;
     }
     let none = ResourceRequirements::default();
     let of = |resources: &Option<ResourceRequirements>| resources.clone().unwrap_or_else(|| none.clone());
@@ -72,6 +75,26 @@ pub fn resize_update(new: &Pod, old: &Pod, errors: &mut Errors) {
     if errors.is_empty() && without_change(&whole, &whole_was) != whole_was {
         errors.forbidden(&at, "only cpu and memory resources are mutable");
     }
+}
+
+/// Whether the containers are those that there were, one by one.
+fn same_containers(new: &PodSpec, old: &PodSpec, at: &Path, errors: &mut Errors) -> bool {
+    let before = errors.0.len();
+    let inits = |spec: &'_ PodSpec| spec.init_containers.clone().unwrap_or_default();
+    for (field, now, was) in
+        [("containers", &new.containers, &old.containers), ("initContainers", &inits(new), &inits(old))]
+    {
+        let at = at.child(field);
+        if now.len() != was.len() {
+            errors.forbidden(&at, &format!("{field} may not be added or removed on resize"));
+            continue;
+        }
+        for (i, _) in now.iter().zip(was).enumerate().filter(|(_, (now, was))| now.name != was.name) {
+            let why = format!("{field} may not be renamed or reordered on resize");
+            errors.forbidden(&at.index(i).child("name"), &why);
+        }
+    }
+    errors.0.len() == before
 }
 
 /// Whether the node's kubelet tells what its containers have, which those that cannot resize do not.
@@ -226,5 +249,40 @@ mod tests {
         );
         running["status"]["containerStatuses"][0]["resources"] = json!({});
         assert_eq!(resized(&pod(&new), &running), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_resize_neither_adds_nor_moves_containers() {
+        let container =
+            |name: &str| json!({"name": name, "image": "i", "resources": {"requests": {"cpu": "1"}}});
+        let with = |containers: Value, inits: Value| {
+            let spec = json!({"containers": containers, "initContainers": inits});
+            made(Pods, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}))
+        };
+        let old = with(json!([container("a"), container("b")]), json!([container("i")]));
+        let moved = "containers may not be renamed or reordered on resize";
+        for (new, expected) in [
+            (
+                with(json!([container("b"), container("a")]), json!([container("i")])),
+                vec![
+                    format!("spec.containers[0].name: Forbidden: {moved}"),
+                    format!("spec.containers[1].name: Forbidden: {moved}"),
+                ],
+            ),
+            (
+                with(json!([container("a"), container("c")]), json!([container("i")])),
+                vec![format!("spec.containers[1].name: Forbidden: {moved}")],
+            ),
+            (
+                with(json!([container("a")]), json!([])),
+                vec![
+                    "spec.containers: Forbidden: containers may not be added or removed on resize".to_owned(),
+                    "spec.initContainers: Forbidden: initContainers may not be added or removed on resize"
+                        .to_owned(),
+                ],
+            ),
+        ] {
+            assert_eq!(resized(&new, &old), expected);
+        }
     }
 }
