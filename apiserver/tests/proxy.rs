@@ -36,6 +36,7 @@ fn full(bytes: impl Into<Bytes>) -> Told {
 }
 
 /// Tells what it was asked; redirects below `/old/`; refuses an upgrade or echoes after it; never ends at `/endless`.
+/// An upgrade that it does not know it takes for none.
 async fn backend(mut request: Request<Incoming>) -> Result<Response<Told>, Infallible> {
     let path = request.uri().to_string();
     if let Some(rest) = path.strip_prefix("/old/") {
@@ -55,7 +56,7 @@ async fn backend(mut request: Request<Incoming>) -> Result<Response<Told>, Infal
     if request.headers().get("upgrade").is_some_and(|wanted| wanted == "refused") {
         return Ok(Response::builder().status(500).body(full("container not found (\"c\")")).unwrap());
     }
-    if request.headers().contains_key("upgrade") {
+    if request.headers().get("upgrade").is_some_and(|wanted| wanted == "echo") {
         let upgrade = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             let mut stream = TokioIo::new(upgrade.await.unwrap());
@@ -363,29 +364,144 @@ fn kubelet_certificate(folder: &std::path::Path) -> TlsSource {
     TlsSource::Files { cert: folder.join("kubelet.pem"), key: folder.join("kubelet.key") }
 }
 
+/// The status of a node whose kubelet listens here.
+fn node_status(port: u16) -> Value {
+    json!({"status": {
+        "addresses": [{"type": "InternalIP", "address": namespace::ADDRESS}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+    }})
+}
+
+/// A cluster with a pod on a node, whose kubelet is the backend.
+async fn with_kubelet(folder: &std::path::Path) -> Server {
+    let source = kubelet_certificate(folder);
+    let port = listen_as(Some(&source)).await;
+    let authority = folder.join("ca.pem");
+    let server = Server::start_with(|c| c.kubelet = Some(KubeletTls { authority, identity: None })).await;
+    let node = json!({"metadata": {"name": "n"}});
+    assert_eq!(server.send("POST", "/api/v1/nodes", &node).await.code, 201);
+    assert_eq!(server.send("PATCH", "/api/v1/nodes/n/status", &node_status(port)).await.code, 200);
+    let pod = json!({
+        "metadata": {"name": "p"},
+        "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "x"}]},
+    });
+    assert_eq!(server.send("POST", PODS, &pod).await.code, 201);
+    server
+}
+
+/// Upgrades a request and says something, which comes back louder.
+async fn echoes(server: &Server, method: &str, path: &str) {
+    let mut client = raw::http1(server.port).await;
+    let headers = [("connection", "Upgrade"), ("upgrade", "echo")];
+    let mut answer = client.send_request(raw::request(method, path, &headers, "")).await.unwrap();
+    assert_eq!(answer.status(), 101, "{method} {path}");
+    assert_eq!(answer.headers()["upgrade"], "echo");
+    let mut stream = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
+    for word in ["hello", "again"] {
+        stream.write_all(word.as_bytes()).await.unwrap();
+        let mut buffer = [0; 5];
+        stream.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(buffer, word.to_uppercase().as_bytes(), "{method} {path}");
+    }
+}
+
+/// What the kubelet says when it is asked for an upgrade that it refuses.
+async fn refused(server: &Server, method: &str, path: &str) -> (u16, String) {
+    let mut client = raw::http1(server.port).await;
+    let headers = [("connection", "Upgrade"), ("upgrade", "told")];
+    let answer = client.send_request(raw::request(method, path, &headers, "")).await.unwrap();
+    let code = answer.status().as_u16();
+    let text = raw::text(answer).await;
+    let status: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
+    (code, status["message"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn attach_and_port_forward_reach_the_kubelet() {
+    namespace::run(|| async {
+        machinery::tls::use_ring();
+        let folder = tempfile::tempdir().unwrap();
+        let server = with_kubelet(folder.path()).await;
+        let attach = format!("{PODS}/p/attach");
+        let forward = format!("{PODS}/p/portforward");
+        for method in ["GET", "POST"] {
+            for (path, expected) in [
+                (
+                    format!("{attach}?container=c&stdin=true&stdout=true&tty=true"),
+                    "/attach/default/p/c?input=1&output=1&tty=1",
+                ),
+                (
+                    format!("{attach}?stdout=1&stderr=true&stdin=false"),
+                    "/attach/default/p/c?output=1&error=1",
+                ),
+                (format!("{forward}?ports=80"), "/portForward/default/p?ports=80"),
+                (forward.clone(), "/portForward/default/p?"),
+            ] {
+                // The kubelet refuses by telling what it was asked.
+                let (code, told) = refused(&server, method, &path).await;
+                let told: Value = serde_json::from_str(&told).unwrap_or_else(|_| panic!("{path}: {told}"));
+                assert_eq!(code, 500, "{told}");
+                assert_eq!((&told["method"], &told["path"]), (&json!(method), &json!(expected)));
+                assert_eq!(told["headers"]["authorization"], Value::Null);
+                echoes(&server, method, &path).await;
+            }
+        }
+        for path in [&attach, &forward] {
+            let plain = server.get(path).await;
+            assert_eq!((plain.code, plain.body["message"].as_str()), (400, Some("Upgrade request required")));
+            assert_eq!(server.send("PUT", path, &json!({})).await.code, 405);
+            assert_eq!(server.send("DELETE", path, &Value::Null).await.code, 405);
+        }
+        for (path, code, message) in [
+            (format!("{attach}?container=none"), 400, "container none is not valid for pod p"),
+            (format!("{PODS}/none/attach"), 404, "pods \"none\" not found"),
+            (format!("{PODS}/none/portforward"), 404, "pods \"none\" not found"),
+        ] {
+            assert_eq!(refused(&server, "GET", &path).await, (code, message.to_owned()), "{path}");
+        }
+        let lonely =
+            json!({"metadata": {"name": "lonely"}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+        assert_eq!(server.send("POST", PODS, &lonely).await.code, 201);
+        for part in ["attach", "portforward"] {
+            let (code, message) = refused(&server, "GET", &format!("{PODS}/lonely/{part}")).await;
+            assert_eq!((code, message.as_str()), (400, "pod lonely does not have a host assigned"));
+        }
+    });
+}
+
+#[test]
+fn a_nodes_proxy_passes_every_method_and_upgrades() {
+    namespace::run(|| async {
+        machinery::tls::use_ring();
+        let folder = tempfile::tempdir().unwrap();
+        let server = with_kubelet(folder.path()).await;
+        let path = "/api/v1/nodes/n/proxy/run/x?y=1";
+        let mut client = raw::http1(server.port).await;
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            let body = if matches!(method, "GET" | "OPTIONS") { "" } else { "hello" };
+            let answer = client.send_request(raw::request(method, path, &[], body)).await.unwrap();
+            assert_eq!(answer.status(), 203, "{method}");
+            let told: Value = serde_json::from_str(&raw::text(answer).await).unwrap();
+            assert_eq!(
+                (&told["method"], &told["path"], &told["body"]),
+                (&json!(method), &json!("/run/x?y=1"), &json!(body))
+            );
+            assert_eq!(told["headers"]["authorization"], Value::Null);
+        }
+        let head = client.send_request(raw::request("HEAD", path, &[], "")).await.unwrap();
+        assert_eq!((head.status().as_u16(), raw::text(head).await), (203, String::new()));
+        for method in ["GET", "POST"] {
+            echoes(&server, method, path).await;
+        }
+    });
+}
+
 #[test]
 fn the_kubelet_of_a_pods_node_answers_for_it() {
     namespace::run(|| async {
         machinery::tls::use_ring();
         let folder = tempfile::tempdir().unwrap();
-        let source = kubelet_certificate(folder.path());
-        let port = listen_as(Some(&source)).await;
-        let authority = folder.path().join("ca.pem");
-        let server = Server::start_with(|c| c.kubelet = Some(KubeletTls { authority, identity: None })).await;
-        let node = json!({"metadata": {"name": "n"}});
-        assert_eq!(server.send("POST", "/api/v1/nodes", &node).await.code, 201);
-        let status = |port: u16| {
-            json!({"status": {
-                "addresses": [{"type": "InternalIP", "address": namespace::ADDRESS}],
-                "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
-            }})
-        };
-        assert_eq!(server.send("PATCH", "/api/v1/nodes/n/status", &status(port)).await.code, 200);
-        let pod = json!({
-            "metadata": {"name": "p"},
-            "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "x"}]},
-        });
-        assert_eq!(server.send("POST", PODS, &pod).await.code, 201);
+        let server = with_kubelet(folder.path()).await;
 
         // A kubelet's answers are 200; this one's are not, which shows that it was asked, and what.
         let log = server.get(&format!("{PODS}/p/log?container=c&tailLines=5")).await;
@@ -402,15 +518,7 @@ fn the_kubelet_of_a_pods_node_answers_for_it() {
         let plain = client.send_request(raw::request("GET", &path, &[], "")).await.unwrap();
         assert_eq!(plain.status(), 400);
         assert!(raw::text(plain).await.contains("Upgrade request required"));
-        client.ready().await.unwrap();
-        let headers = [("connection", "Upgrade"), ("upgrade", "echo")];
-        let mut answer = client.send_request(raw::request("GET", &path, &headers, "")).await.unwrap();
-        assert_eq!(answer.status(), 101);
-        let mut stream = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
-        stream.write_all(b"hello").await.unwrap();
-        let mut buffer = [0; 5];
-        stream.read_exact(&mut buffer).await.unwrap();
-        assert_eq!(&buffer, b"HELLO");
+        echoes(&server, "GET", &path).await;
         let mut client = raw::http1(server.port).await;
         let headers = [("connection", "Upgrade"), ("upgrade", "refused")];
         let answer = client.send_request(raw::request("GET", &path, &headers, "")).await.unwrap();
@@ -422,7 +530,7 @@ fn the_kubelet_of_a_pods_node_answers_for_it() {
         );
 
         let closed = TcpListener::bind((namespace::ADDRESS, 0)).await.unwrap().local_addr().unwrap().port();
-        server.send("PATCH", "/api/v1/nodes/n/status", &status(closed)).await;
+        server.send("PATCH", "/api/v1/nodes/n/status", &node_status(closed)).await;
         let log = server.get(&format!("{PODS}/p/log")).await;
         let refused = format!("dial tcp {}:{closed}: connect: connection refused", namespace::ADDRESS);
         let expected = format!("Internal error occurred: error dialing backend: {refused}");
