@@ -1,7 +1,9 @@
 //! StorageClass: how volumes of a kind are made.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::{core::v1::TopologySelectorTerm, storage::v1::StorageClass};
 use serde_json::Value;
 
 use crate::{
@@ -43,6 +45,7 @@ impl Strategy for StorageClasses {
                 errors.not_supported(&Path::new(field), value, &allowed);
             }
         }
+        topologies(class.allowed_topologies.as_deref().unwrap_or_default(), errors);
     }
 
     fn validate_update(&self, new: &StorageClass, old: &StorageClass, _part: Part<'_>, errors: &mut Errors) {
@@ -85,6 +88,37 @@ impl Strategy for StorageClasses {
     }
 }
 
+/// Where volumes of the class may be made.
+fn topologies(terms: &[TopologySelectorTerm], errors: &mut Errors) {
+    let at = Path::new("allowedTopologies");
+    // Upstream compares with as many empty terms as there are terms.
+    let mut seen = vec![BTreeMap::new(); terms.len()];
+    for (i, term) in terms.iter().enumerate() {
+        let at = at.index(i).child("matchLabelExpressions");
+        let mut values_of_key: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (i, requirement) in term.match_label_expressions.iter().flatten().enumerate() {
+            let at = at.index(i);
+            if requirement.values.is_empty() {
+                errors.required(&at.child("values"), "");
+            }
+            let mut values = BTreeSet::new();
+            for (i, value) in requirement.values.iter().enumerate() {
+                if !values.insert(value.as_str()) {
+                    errors.duplicate(&at.child("values").index(i), value);
+                }
+            }
+            each(errors, &at.child("key"), &requirement.key, qualified_name(&requirement.key));
+            if values_of_key.insert(&requirement.key, values).is_some() {
+                errors.duplicate(&at.child("key"), &requirement.key);
+            }
+        }
+        for _ in seen.iter().filter(|other| **other == values_of_key) {
+            errors.duplicate(&at, "");
+        }
+        seen.push(values_of_key);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -114,5 +148,32 @@ mod tests {
                 "volumeBindingMode: Invalid value: \"WaitForFirstConsumer\": field is immutable",
             ]
         );
+    }
+
+    #[test]
+    fn topologies_are_different_sets() {
+        let term =
+            |key: &str, values: Value| json!({"matchLabelExpressions": [{"key": key, "values": values}]});
+        let at = "allowedTopologies";
+        for (terms, expected) in [
+            (json!([term("zone", json!(["a", "b"])), term("zone", json!(["c"]))]), None),
+            (
+                json!([term("zone", json!([]))]),
+                Some(format!("{at}[0].matchLabelExpressions[0].values: Required value")),
+            ),
+            (
+                json!([term("zone", json!(["a", "a"]))]),
+                Some(format!("{at}[0].matchLabelExpressions[0].values[1]: Duplicate value: \"a\"")),
+            ),
+            (
+                json!([term("zone", json!(["a", "b"])), term("zone", json!(["b", "a"]))]),
+                Some(format!("{at}[1].matchLabelExpressions: Duplicate value: \"\"")),
+            ),
+        ] {
+            let raw = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+                "metadata": {"name": "fast"}, "provisioner": "disk.example.org", "allowedTopologies": terms});
+            let said = wrong(StorageClasses, &made(StorageClasses, raw));
+            assert_eq!(said, expected.into_iter().collect::<Vec<_>>(), "{terms}");
+        }
     }
 }

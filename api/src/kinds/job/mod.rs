@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod policies;
+mod status;
 
 const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 const NAME_LABEL: &str = "batch.kubernetes.io/job-name";
@@ -104,7 +105,7 @@ impl Strategy for Jobs {
 
     fn validate_update(&self, new: &Job, old: &Job, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
-            return;
+            return status::validate(new, old, errors);
         }
         let at = Path::new("spec");
         let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };

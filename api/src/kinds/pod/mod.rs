@@ -118,7 +118,8 @@ impl Strategy for Pods {
             Part::Main => validation::update(new, old, errors),
             Part::Other("ephemeralcontainers") => validation::ephemeral_update(new, old, errors),
             Part::Other("resize") => validation::resize_update(new, old, errors),
-            Part::Status | Part::Other(_) => {}
+            Part::Status => validation::status_update(new, old, errors),
+            Part::Other(_) => {}
         }
     }
 

@@ -20,6 +20,7 @@ use crate::{
     object::ObjectExt,
 };
 
+mod status;
 mod validation;
 
 /// The rules of services.
@@ -135,7 +136,7 @@ impl Strategy for Services {
 
     fn validate_update(&self, new: &Service, old: &Service, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
-            return validation::status(new, errors);
+            return status::validate(new, errors);
         }
         if part == Part::Main
             && let (Some(new), Some(old)) = (&new.spec, &old.spec)

@@ -4,13 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
 use serde::Serialize;
 
 use super::{is_external_name, needs_health_port};
 use crate::{
     field::{Errors, Path},
-    kinds::load_balancer,
     validation::{
         cidr, dns_label, dns_subdomain, each, in_range, ip, label_map, not_special_ip, port_number_or_name,
         qualified_name,
@@ -342,33 +341,6 @@ pub fn update(new: &ServiceSpec, old: &ServiceSpec, errors: &mut Errors) {
     spec(new, errors);
 }
 
-/// Where the load balancer is reached.
-pub fn status(service: &Service, errors: &mut Errors) {
-    const MODES: &[&str] = &["Proxy", "VIP"];
-    let at = Path::new("status.loadBalancer.ingress");
-    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let entries = status.and_then(|status| status.ingress.as_deref()).unwrap_or_default();
-    let type_ = service.spec.as_ref().and_then(|spec| spec.type_.as_deref());
-    if type_ != Some("LoadBalancer") && !entries.is_empty() {
-        return errors.forbidden(&at, "may only be used when `spec.type` is 'LoadBalancer'");
-    }
-    for (i, entry) in entries.iter().enumerate() {
-        let at = at.index(i);
-        load_balancer::address(entry.ip.as_ref(), &at, errors);
-        let has_address = entry.ip.as_ref().is_some_and(|ip| !ip.is_empty());
-        let mode_at = at.child("ipMode");
-        match entry.ip_mode.as_deref() {
-            None if has_address => errors.required(&mode_at, "must be specified when `ip` is set"),
-            Some(_) if !has_address => {
-                errors.forbidden(&mode_at, "may not be specified when `ip` is not set");
-            }
-            Some(mode) if !MODES.contains(&mode) => errors.not_supported(&mode_at, mode, MODES),
-            _ => {}
-        }
-        load_balancer::hostname(entry.hostname.as_ref(), &at, errors);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -461,52 +433,6 @@ mod tests {
             ),
         ] {
             assert_eq!(wrong(spec.clone()), expected, "{spec}");
-        }
-    }
-
-    #[test]
-    fn a_status_says_where_the_load_balancer_is() {
-        let port = json!([{"port": 80}]);
-        let balanced = json!({"type": "LoadBalancer", "ports": port});
-        let at = "status.loadBalancer.ingress";
-        for (spec, entry, expected) in [
-            (balanced.clone(), json!({"ip": "192.0.2.1"}), None),
-            (balanced.clone(), json!({"hostname": "lb.example.org"}), None),
-            (
-                balanced.clone(),
-                json!({"ip": "192.0.2.300"}),
-                Some(
-                    "[0].ip: Invalid value: \"192.0.2.300\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-                ),
-            ),
-            (
-                balanced.clone(),
-                json!({"ip": "192.0.2.1", "ipMode": "Tunnel"}),
-                Some("[0].ipMode: Unsupported value: \"Tunnel\": supported values: \"Proxy\", \"VIP\""),
-            ),
-            (
-                balanced.clone(),
-                json!({"hostname": "a.b", "ipMode": "VIP"}),
-                Some("[0].ipMode: Forbidden: may not be specified when `ip` is not set"),
-            ),
-            (
-                balanced,
-                json!({"hostname": "192.0.2.1"}),
-                Some("[0].hostname: Invalid value: \"192.0.2.1\": must be a DNS name, not an IP address"),
-            ),
-            (
-                json!({"ports": port}),
-                json!({"ip": "192.0.2.1"}),
-                Some(": Forbidden: may only be used when `spec.type` is 'LoadBalancer'"),
-            ),
-        ] {
-            let old = service(spec);
-            let mut new = old.clone();
-            new["status"] = json!({"loadBalancer": {"ingress": [entry]}});
-            let new = Typed(Services).default(new).unwrap();
-            let found = Typed(Services).validate_update(&new, &old, Part::Status).errors;
-            let said: Vec<String> = found.0.iter().map(ToString::to_string).collect();
-            assert_eq!(said, expected.iter().map(|text| format!("{at}{text}")).collect::<Vec<_>>(), "{new}");
         }
     }
 

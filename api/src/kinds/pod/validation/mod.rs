@@ -22,13 +22,15 @@ mod placement;
 mod resize;
 pub mod resources;
 mod security;
+mod status;
 mod update;
 mod volume;
 
 pub use placement::{node_selector, taint_effect, tolerations};
 pub use resize::resize_update;
+pub use status::status_update;
 pub use update::{ephemeral_update, update};
-pub use volume::host_path;
+pub use volume::{escapes, host_path, iscsi_name, nfs, required};
 
 /// What containers need to know about the pod around them.
 struct Around<'a> {

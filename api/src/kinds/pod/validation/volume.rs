@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
-    DownwardAPIVolumeFile, KeyToPath, ProjectedVolumeSource, Volume, VolumeProjection,
+    DownwardAPIVolumeFile, KeyToPath, NFSVolumeSource, ProjectedVolumeSource, Volume, VolumeProjection,
 };
 
 use super::env::{field_ref, resource_ref};
@@ -44,7 +44,8 @@ fn mode(mode: Option<i32>, field: &str, at: &Path, errors: &mut Errors) {
     }
 }
 
-fn required(value: &str, field: &str, at: &Path, errors: &mut Errors) {
+/// A text that must be given.
+pub fn required(value: &str, field: &str, at: &Path, errors: &mut Errors) {
     if value.is_empty() {
         errors.required(&at.child(field), "");
     }
@@ -113,12 +114,7 @@ fn source(v: &Volume, at: &Path, errors: &mut Errors) {
     if let Some(nfs) = &v.nfs
         && first(&mut n, "nfs", at, errors)
     {
-        let at = at.child("nfs");
-        required(&nfs.server, "server", &at, errors);
-        required(&nfs.path, "path", &at, errors);
-        if !nfs.path.starts_with('/') {
-            errors.invalid(&at.child("path"), &nfs.path, "must be an absolute path");
-        }
+        self::nfs(nfs, &at.child("nfs"), errors);
     }
     if let Some(i) = &v.iscsi
         && first(&mut n, "iscsi", at, errors)
@@ -126,7 +122,7 @@ fn source(v: &Volume, at: &Path, errors: &mut Errors) {
         let at = at.child("iscsi");
         required(&i.target_portal, "targetPortal", &at, errors);
         required(&i.iqn, "iqn", &at, errors);
-        if !i.iqn.is_empty() && !["iqn.", "eui.", "naa."].iter().any(|p| i.iqn.starts_with(p)) {
+        if !i.iqn.is_empty() && !iscsi_name(&i.iqn) {
             errors.invalid(&at.child("iqn"), &i.iqn, "must be valid format");
         }
     }
@@ -216,6 +212,40 @@ fn foreign(v: &Volume) -> [(&'static str, bool); 15] {
         ("storageos", v.storageos.is_some()),
         ("scaleIO", v.scale_io.is_some()),
     ]
+}
+
+/// A share of a file server.
+pub fn nfs(share: &NFSVolumeSource, at: &Path, errors: &mut Errors) {
+    required(&share.server, "server", at, errors);
+    required(&share.path, "path", at, errors);
+    if !share.path.starts_with('/') {
+        errors.invalid(&at.child("path"), &share.path, "must be an absolute path");
+    }
+}
+
+/// Whether a text names an iSCSI node: `iqn.YYYY-MM.DOMAIN:NAME`, `eui.` and 16 or `naa.` and 32 letters and digits.
+pub fn iscsi_name(text: &str) -> bool {
+    let alphanumeric =
+        |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    if let Some(rest) = text.strip_prefix("eui.") {
+        return alphanumeric(rest, 16);
+    }
+    if let Some(rest) = text.strip_prefix("naa.") {
+        return alphanumeric(rest, 32);
+    }
+    let Some((date, rest)) = text.strip_prefix("iqn.").and_then(|rest| rest.split_once('.')) else {
+        return false;
+    };
+    let Some((domain, name)) = rest.split_once(':') else { return false };
+    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    let dated = date.split_once('-').is_some_and(|(year, month)| digits(year, 4) && digits(month, 2));
+    let in_domain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    let in_name = |c: char| !c.is_whitespace() && !",;*&$|".contains(c);
+    dated
+        && !domain.is_empty()
+        && domain.bytes().all(in_domain)
+        && !name.is_empty()
+        && name.chars().all(in_name)
 }
 
 /// A path on the node, and what must be there.

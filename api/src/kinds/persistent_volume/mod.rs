@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeSpec};
 use serde_json::Value;
 
 use crate::{
-    field::{ErrorType, Errors, Path},
+    field::{Errors, Path},
     kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
         cells::{list, text_or},
@@ -15,8 +15,10 @@ use crate::{
     },
     object::ObjectExt,
     quantity::Quantity,
-    validation::immutable,
+    validation::{dns_subdomain, each, immutable},
 };
+
+mod sources;
 
 /// The rules of volumes.
 pub struct PersistentVolumes;
@@ -35,6 +37,11 @@ fn source(spec: &PersistentVolumeSpec) -> PersistentVolumeSpec {
         volume_mode: None,
         ..spec.clone()
     }
+}
+
+/// Whether a path leads to the root of its node.
+fn is_root(path: &str) -> bool {
+    path.starts_with('/') && path.split('/').all(|part| matches!(part, "" | "." | ".."))
 }
 
 impl Strategy for PersistentVolumes {
@@ -71,6 +78,11 @@ impl Strategy for PersistentVolumes {
         for mode in modes.iter().filter(|m| !MODES.contains(&m.as_str())) {
             errors.not_supported(&modes_at, mode, MODES);
         }
+        let others = modes.iter().any(|m| m != "ReadWriteOncePod" && MODES.contains(&m.as_str()));
+        if others && modes.iter().any(|m| m == "ReadWriteOncePod") {
+            let why = "may not use ReadWriteOncePod with other access modes";
+            errors.forbidden(&modes_at, why);
+        }
         let capacity_at = at.child("capacity");
         let capacity = spec.capacity.as_ref();
         if capacity.is_none_or(std::collections::BTreeMap::is_empty) {
@@ -93,7 +105,16 @@ impl Strategy for PersistentVolumes {
         if let Some(required) = spec.node_affinity.as_ref().and_then(|a| a.required.as_ref()) {
             pod::validation::node_selector(required, &at.child("nodeAffinity").child("required"), errors);
         }
-        one_source(spec, &at, errors);
+        let name = volume.metadata.name.as_deref().unwrap_or_default();
+        sources::validate(spec, &source(spec), name, &at, errors);
+        let recycled = spec.persistent_volume_reclaim_policy.as_deref() == Some("Recycle");
+        if recycled && spec.host_path.as_ref().is_some_and(|host| is_root(&host.path)) {
+            let why = "may not be 'recycle' for a hostPath mount of '/'";
+            errors.forbidden(&at.child("persistentVolumeReclaimPolicy"), why);
+        }
+        if let Some(class) = spec.storage_class_name.as_ref().filter(|class| !class.is_empty()) {
+            each(errors, &at.child("storageClassName"), class, dns_subdomain(class));
+        }
         if let Some(mode) = &spec.volume_mode
             && !["Block", "Filesystem"].contains(&mode.as_str())
         {
@@ -162,33 +183,6 @@ impl Strategy for PersistentVolumes {
     }
 }
 
-/// Exactly one source.
-fn one_source(spec: &PersistentVolumeSpec, at: &Path, errors: &mut Errors) {
-    let value = serde_json::to_value(source(spec)).unwrap_or_default();
-    let fields: Vec<&String> = value.as_object().map(|o| o.keys().collect()).unwrap_or_default();
-    match fields.as_slice() {
-        [] => errors.plain(ErrorType::Required, at, "must specify a volume type"),
-        [_] => {}
-        [_, more @ ..] => {
-            for field in more {
-                errors.forbidden(&at.child(field), "may not specify more than 1 volume type");
-            }
-        }
-    }
-    if let Some(path) = &spec.host_path {
-        let at = at.child("hostPath");
-        pod::validation::host_path(&path.path, path.type_.as_deref(), &at, errors);
-    }
-    if let Some(local) = &spec.local {
-        if local.path.is_empty() {
-            errors.required(&at.child("local.path"), "");
-        }
-        if spec.node_affinity.is_none() {
-            errors.required(&at.child("nodeAffinity"), "Local volume requires node affinity");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -215,6 +209,16 @@ mod tests {
             (
                 json!({"nfs": {"server": "s", "path": "/p"}}),
                 vec!["spec.nfs: Forbidden: may not specify more than 1 volume type"],
+            ),
+            (
+                json!({"accessModes": ["ReadWriteOncePod", "ReadWriteOnce"]}),
+                vec!["spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes"],
+            ),
+            (
+                json!({"hostPath": {"path": "/./"}, "persistentVolumeReclaimPolicy": "Recycle"}),
+                vec![
+                    "spec.persistentVolumeReclaimPolicy: Forbidden: may not be 'recycle' for a hostPath mount of '/'",
+                ],
             ),
             (
                 json!({"hostPath": null, "local": {"path": "/l"}}),

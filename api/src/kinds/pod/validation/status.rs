@@ -1,0 +1,217 @@
+//! What a pod's status may say: addresses, and that what has ended for good has ended.
+//!
+//! Upstream also refuses init containers that run again, and another quality of service. The kubelet runs init
+//! containers again in a new sandbox, and counts the quality of service itself; both is taken here. Counterpart of `ValidatePodStatusUpdate` upstream.
+
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodStatus};
+use serde::Serialize;
+
+use crate::{
+    field::{Errors, Path},
+    validation::{dns_subdomain, each, ip, qualified_name},
+};
+
+/// What is wrong with a new status.
+pub fn status_update(new: &Pod, old: &Pod, errors: &mut Errors) {
+    let none = PodStatus::default();
+    let (status, was) = (new.status.as_ref().unwrap_or(&none), old.status.as_ref().unwrap_or(&none));
+    // Upstream says "metadata" here.
+    let conditions_at = Path::new("metadata.conditions");
+    for (i, condition) in status.conditions.iter().flatten().enumerate() {
+        let at = conditions_at.index(i).child("Type");
+        each(errors, &at, &condition.type_, qualified_name(&condition.type_));
+    }
+    let at = Path::new("status");
+    if let Some(name) = status.nominated_node_name.as_ref().filter(|name| !name.is_empty())
+        && status.nominated_node_name != was.nominated_node_name
+    {
+        each(errors, &at.child("nominatedNodeName"), name, dns_subdomain(name));
+    }
+    still_ended(status, was, old, errors);
+    addresses(status, errors);
+}
+
+/// Containers that have ended and may not begin again. What has rules of its own about its restarts may.
+fn still_ended(status: &PodStatus, was: &PodStatus, pod: &Pod, errors: &mut Errors) {
+    let Some(spec) = &pod.spec else { return };
+    let ended = |status: &ContainerStatus| {
+        status.state.as_ref().and_then(|state| state.terminated.as_ref()).map(|end| end.exit_code)
+    };
+    let begins_again = |old: &ContainerStatus, now: &Option<Vec<ContainerStatus>>| {
+        now.iter().flatten().any(|now| now.name == old.name && ended(now).is_none())
+    };
+    let may_restart = |container: Option<&Container>, exit_code: i32| {
+        if container.is_some_and(|c| c.restart_policy_rules.as_ref().is_some_and(|rules| !rules.is_empty())) {
+            return true;
+        }
+        let own = container.and_then(|container| container.restart_policy.as_deref());
+        match own.or(spec.restart_policy.as_deref()) {
+            Some("Never") => false,
+            Some("OnFailure") => exit_code != 0,
+            _ => true,
+        }
+    };
+    let main = was.container_statuses.iter().flatten().enumerate();
+    let main = main.filter(|(_, old)| {
+        let container = spec.containers.iter().find(|c| c.name == old.name);
+        ended(old).is_some_and(|code| !may_restart(container, code))
+            && begins_again(old, &status.container_statuses)
+    });
+    // The kubelet starts these once.
+    let debugging = was.ephemeral_container_statuses.iter().flatten().enumerate();
+    let debugging = debugging
+        .filter(|(_, old)| ended(old).is_some() && begins_again(old, &status.ephemeral_container_statuses));
+    let main = main.map(|(i, _)| ("status.containerStatuses", i));
+    for (list, i) in main.chain(debugging.map(|(i, _)| ("status.ephemeralContainerStatuses", i))) {
+        let at = Path::new(list).index(i).child("state");
+        errors.forbidden(&at, "may not be transitioned to non-terminated state");
+    }
+}
+
+/// An address as upstream shows one that is wrong.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(rename = "IP")]
+    ip: &'a str,
+}
+
+/// The addresses of the pod and of its node.
+fn addresses(status: &PodStatus, errors: &mut Errors) {
+    let pod: Vec<&str> = status.pod_ips.iter().flatten().map(|pod| pod.ip.as_str()).collect();
+    let at = Path::new("status.podIPs");
+    each_address(&pod, &at, errors);
+    of_different_families(&pod, &at, errors);
+    no_doubles(&pod, &at, errors);
+    let host: Vec<&str> = status.host_ips.iter().flatten().map(|host| host.ip.as_str()).collect();
+    let at = Path::new("status.hostIPs");
+    if let Some(first) = host.first()
+        && Some(*first) != status.host_ip.as_deref()
+    {
+        errors.invalid(&at.index(0).child("ip"), first, "must be equal to `hostIP`");
+    }
+    each_address(&host, &at, errors);
+    no_doubles(&host, &at, errors);
+    of_different_families(&host, &at, errors);
+}
+
+fn each_address(list: &[&str], at: &Path, errors: &mut Errors) {
+    for (i, address) in list.iter().enumerate() {
+        each(errors, &at.index(i), address, ip(address));
+    }
+}
+
+fn no_doubles(list: &[&str], at: &Path, errors: &mut Errors) {
+    for (i, address) in list.iter().enumerate().filter(|(i, address)| list[..*i].contains(address)) {
+        errors.duplicate(&at.index(i), Shown { ip: address });
+    }
+}
+
+fn of_different_families(list: &[&str], at: &Path, errors: &mut Errors) {
+    let is_pair = |list: &[&str]| matches!(list, [a, b] if a.contains(':') != b.contains(':'));
+    if list.len() > 1 && !is_pair(list) {
+        let shown: Vec<Shown<'_>> = list.iter().map(|ip| Shown { ip }).collect();
+        errors.invalid(at, shown, "may specify no more than one IP for each IP family");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::{
+        kind::Part,
+        kinds::{
+            pod::Pods,
+            testing::{changed_in, made},
+        },
+    };
+
+    fn said(spec: &Value, old: &Value, new: &Value) -> Vec<String> {
+        let mut whole = json!({"containers": [{"name": "c", "image": "i"}]});
+        json_patch::merge(&mut whole, spec);
+        let mut before =
+            made(Pods, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": whole}));
+        json_patch::merge(&mut before["status"], old);
+        let mut after = before.clone();
+        json_patch::merge(&mut after["status"], new);
+        changed_in(Pods, Part::Status, &after, &before)
+    }
+
+    fn container(list: &str, state: Value) -> Value {
+        json!({list: [{"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state}]})
+    }
+
+    #[test]
+    fn what_ended_for_good_stays_ended() {
+        let main = "containerStatuses";
+        let refused = |list: &str| {
+            vec![format!(
+                "status.{list}[0].state: Forbidden: may not be transitioned to non-terminated state"
+            )]
+        };
+        let rule = json!({"name": "c", "image": "i", "restartPolicy": "Never",
+            "restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": [1]}}]});
+        for (spec, list, code, expected) in [
+            (json!({"restartPolicy": "Always"}), main, 0, vec![]),
+            (json!({"restartPolicy": "OnFailure"}), main, 1, vec![]),
+            (json!({"restartPolicy": "OnFailure"}), main, 0, refused(main)),
+            (json!({"restartPolicy": "Never"}), main, 1, refused(main)),
+            (json!({"restartPolicy": "Never", "containers": [rule]}), main, 1, vec![]),
+            (json!({"restartPolicy": "Never"}), "initContainerStatuses", 0, vec![]),
+            (
+                json!({"restartPolicy": "Always"}),
+                "ephemeralContainerStatuses",
+                1,
+                refused("ephemeralContainerStatuses"),
+            ),
+        ] {
+            let old = container(list, json!({"terminated": {"exitCode": code}}));
+            for state in [json!({"running": {}}), json!({"waiting": {}})] {
+                assert_eq!(said(&spec, &old, &container(list, state)), expected, "{spec} {code}");
+            }
+            assert_eq!(said(&spec, &old, &old), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn addresses_are_one_of_each_family() {
+        let same = "may specify no more than one IP for each IP family";
+        for (status, expected) in [
+            (json!({"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}), vec![]),
+            (json!({"hostIP": "192.0.2.1", "hostIPs": [{"ip": "192.0.2.1"}]}), vec![]),
+            (
+                json!({"podIPs": [{"ip": "here"}]}),
+                vec!["status.podIPs[0]: Invalid value: \"here\": must be a valid IP address,".to_owned()],
+            ),
+            (
+                json!({"podIPs": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.1"}]}),
+                vec![
+                    format!(
+                        "status.podIPs: Invalid value: [{{\"IP\":\"10.0.0.1\"}},{{\"IP\":\"10.0.0.1\"}}]: {same}"
+                    ),
+                    "status.podIPs[1]: Duplicate value: {\"IP\":\"10.0.0.1\"}".to_owned(),
+                ],
+            ),
+            (
+                json!({"hostIP": "192.0.2.2", "hostIPs": [{"ip": "192.0.2.1"}]}),
+                vec![
+                    "status.hostIPs[0].ip: Invalid value: \"192.0.2.1\": must be equal to `hostIP`"
+                        .to_owned(),
+                ],
+            ),
+        ] {
+            assert_eq!(said(&json!({}), &json!({}), &status), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn conditions_have_names() {
+        let condition = |kind: &str| json!({"conditions": [{"type": kind, "status": "True"}]});
+        assert_eq!(said(&json!({}), &json!({}), &condition("example.org/ready")), Vec::<String>::new());
+        let wrong = said(&json!({}), &json!({}), &condition("not a name"));
+        assert!(
+            wrong.len() == 1 && wrong[0].starts_with("metadata.conditions[0].Type: Invalid value"),
+            "{wrong:?}"
+        );
+    }
+}

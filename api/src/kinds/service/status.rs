@@ -1,0 +1,93 @@
+//! What a service's status may say. Counterpart of `ValidateLoadBalancerStatus` upstream.
+
+use k8s_openapi::api::core::v1::Service;
+
+use crate::{
+    field::{Errors, Path},
+    kinds::load_balancer,
+};
+
+/// Where the load balancer is reached.
+pub fn validate(service: &Service, errors: &mut Errors) {
+    const MODES: &[&str] = &["Proxy", "VIP"];
+    let at = Path::new("status.loadBalancer.ingress");
+    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let entries = status.and_then(|status| status.ingress.as_deref()).unwrap_or_default();
+    let type_ = service.spec.as_ref().and_then(|spec| spec.type_.as_deref());
+    if type_ != Some("LoadBalancer") && !entries.is_empty() {
+        return errors.forbidden(&at, "may only be used when `spec.type` is 'LoadBalancer'");
+    }
+    for (i, entry) in entries.iter().enumerate() {
+        let at = at.index(i);
+        load_balancer::address(entry.ip.as_ref(), &at, errors);
+        let has_address = entry.ip.as_ref().is_some_and(|ip| !ip.is_empty());
+        let mode_at = at.child("ipMode");
+        match entry.ip_mode.as_deref() {
+            None if has_address => errors.required(&mode_at, "must be specified when `ip` is set"),
+            Some(_) if !has_address => {
+                errors.forbidden(&mode_at, "may not be specified when `ip` is not set");
+            }
+            Some(mode) if !MODES.contains(&mode) => errors.not_supported(&mode_at, mode, MODES),
+            _ => {}
+        }
+        load_balancer::hostname(entry.hostname.as_ref(), &at, errors);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::Services;
+    use crate::{
+        kind::{Part, Rules, Typed},
+        kinds::testing::made,
+    };
+
+    #[test]
+    fn a_status_says_where_the_load_balancer_is() {
+        let port = json!([{"port": 80}]);
+        let balanced = json!({"type": "LoadBalancer", "ports": port});
+        let at = "status.loadBalancer.ingress";
+        for (spec, entry, expected) in [
+            (balanced.clone(), json!({"ip": "192.0.2.1"}), None),
+            (balanced.clone(), json!({"hostname": "lb.example.org"}), None),
+            (
+                balanced.clone(),
+                json!({"ip": "192.0.2.300"}),
+                Some(
+                    "[0].ip: Invalid value: \"192.0.2.300\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                ),
+            ),
+            (
+                balanced.clone(),
+                json!({"ip": "192.0.2.1", "ipMode": "Tunnel"}),
+                Some("[0].ipMode: Unsupported value: \"Tunnel\": supported values: \"Proxy\", \"VIP\""),
+            ),
+            (
+                balanced.clone(),
+                json!({"hostname": "a.b", "ipMode": "VIP"}),
+                Some("[0].ipMode: Forbidden: may not be specified when `ip` is not set"),
+            ),
+            (
+                balanced,
+                json!({"hostname": "192.0.2.1"}),
+                Some("[0].hostname: Invalid value: \"192.0.2.1\": must be a DNS name, not an IP address"),
+            ),
+            (
+                json!({"ports": port}),
+                json!({"ip": "192.0.2.1"}),
+                Some(": Forbidden: may only be used when `spec.type` is 'LoadBalancer'"),
+            ),
+        ] {
+            let raw = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec});
+            let old = made(Services, raw);
+            let mut new = old.clone();
+            new["status"] = json!({"loadBalancer": {"ingress": [entry]}});
+            let new = Typed(Services).default(new).expect("a service that can be read");
+            let found = Typed(Services).validate_update(&new, &old, Part::Status).errors;
+            let said: Vec<String> = found.0.iter().map(ToString::to_string).collect();
+            assert_eq!(said, expected.iter().map(|text| format!("{at}{text}")).collect::<Vec<_>>(), "{new}");
+        }
+    }
+}
