@@ -248,7 +248,7 @@ impl Render {
         let meta = json!({"resourceVersion": object.resource_version()});
         let mut whole = table::table(self.api_version, &self.kind.rules.columns(), meta, vec![row]);
         if std::mem::replace(&mut self.columns_told, true) {
-            whole["columnDefinitions"] = Value::Array(Vec::new());
+            whole["columnDefinitions"] = Value::Null;
         }
         whole
     }
@@ -271,7 +271,7 @@ impl Render {
                     json!({"resourceVersion": revision.to_string()}),
                     vec![row],
                 );
-                object["columnDefinitions"] = Value::Array(Vec::new());
+                object["columnDefinitions"] = Value::Null;
             }
         }
         format!("{}\n", json!({"type": "BOOKMARK", "object": object})).into()
