@@ -11,7 +11,7 @@ use std::{
 };
 
 use apiserver::args::Config;
-use harness::{Server, etcd::Etcd, events};
+use harness::{Answer, Server, etcd::Etcd, events};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -145,9 +145,9 @@ async fn all_serve_the_same_custom_kinds() {
     });
     assert_eq!(one.send("POST", CRDS, &definition).await.code, 201);
     let path = format!("{CRDS}/widgets.example.com");
-    while !one.get(&path).await.body["status"]["conditions"].to_string().contains("InitialNamesAccepted") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let accepted =
+        |answer: &Answer| answer.body["status"]["conditions"].to_string().contains("InitialNamesAccepted");
+    one.eventually(&path, accepted).await;
     // Established is established everywhere, at the first attempt.
     let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"a": 1}});
     let made = other.send("POST", WIDGETS, &widget).await;
@@ -160,9 +160,7 @@ async fn all_serve_the_same_custom_kinds() {
 
     assert_eq!(other.send("DELETE", &path, &Value::Null).await.code, 200);
     for server in [&one, &other] {
-        while server.get(WIDGETS).await.code != 404 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        server.eventually(WIDGETS, |answer| answer.code == 404).await;
     }
 }
 
@@ -178,7 +176,7 @@ const IN_TIME: Duration = Duration::from_secs(30);
 
 /// The addresses of the `kubernetes` service, which its Endpoints and its slice agree on, and the revision of the list.
 async fn listed(server: &Server) -> (Vec<String>, String) {
-    loop {
+    for _ in 0..1000 {
         let (endpoints, slice) = tokio::join!(server.get(LISTED), server.get(SLICE));
         let texts = |value: Option<&Vec<Value>>, path: &str| -> Vec<String> {
             let text = |item: &Value| item.pointer(path).unwrap().as_str().unwrap().to_owned();
@@ -189,7 +187,9 @@ async fn listed(server: &Server) -> (Vec<String>, String) {
         if addresses == texts(slice.body["endpoints"].as_array(), "/addresses/0") {
             return (addresses, endpoints.body["metadata"]["resourceVersion"].as_str().unwrap().to_owned());
         }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    panic!("the Endpoints and the slice do not agree");
 }
 
 /// Waits until these addresses are listed, the first of them all the time.
@@ -239,7 +239,10 @@ async fn the_service_lists_the_servers_that_live() {
     let Some(etcd) = Etcd::start().await else { return };
     let store = format!("etcd:{}", etcd.endpoint());
     // The other one is to have the same port at another address.
+    let mut attempts = 0;
     let (one, own_runtime) = loop {
+        attempts += 1;
+        assert!(attempts < 20, "no port is free at both addresses");
         let (one, runtime) = start_apart(store.clone(), [10, 0, 0, 1], ([127, 0, 0, 1], 0), LISTED_FOR).await;
         if std::net::TcpListener::bind(("127.0.0.2", one.port)).is_ok() {
             break (one, runtime);
@@ -306,13 +309,7 @@ async fn a_list_that_somebody_deletes_comes_back() {
         for path in [LISTED, SLICE, &format!("{LEASES}/{name}")] {
             let uid = server.get(path).await.body["metadata"]["uid"].clone();
             assert_eq!(server.send("DELETE", path, &Value::Null).await.code, 200);
-            loop {
-                let now = server.get(path).await;
-                if now.code == 200 && now.body["metadata"]["uid"] != uid {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            server.eventually(path, |now| now.code == 200 && now.body["metadata"]["uid"] != uid).await;
         }
         assert_eq!(listed(&server).await.0, ["10.0.0.1"]);
         server.stop().await;

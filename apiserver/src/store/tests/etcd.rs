@@ -1,7 +1,7 @@
 //! The store in a real etcd, which each test starts for itself.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 
@@ -35,30 +35,42 @@ async fn compacts_what_is_old_and_says_so() {
     let Committed::Done(first) = store.commit(vec![Op::create("/registry/x", "0")]).await.unwrap() else {
         panic!("the key is new")
     };
-    let mut last = first;
+    // Writes until even what came after the first revision is forgotten; the first write of the last interval is then
+    // the oldest one that nobody may have forgotten yet.
     let write = async {
-        for i in 0..40 {
-            let op = Op::update("/registry/x", last, i.to_string());
+        let (mut last, mut written) = (first, Vec::new());
+        loop {
+            let begun = Instant::now();
+            let op = Op::update("/registry/x", last, written.len().to_string());
             let Committed::Done(revision) = store.commit(vec![op]).await.unwrap() else {
                 panic!("ours alone")
             };
             last = revision;
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            written.push((begun, revision));
+            let old = store.load("/registry/", Some(first + 1)).await;
+            let recent =
+                written.iter().find(|(begun, _)| begun.elapsed() < interval).map(|(_, revision)| *revision);
+            match (old, recent) {
+                (Err(StoreError::Compacted { .. }), Some(recent)) if recent < last => return recent,
+                (Ok(_) | Err(StoreError::Compacted { .. }), _) => {}
+                (Err(error), _) => panic!("{error}"),
+            }
         }
     };
+    let write = tokio::time::timeout(Duration::from_secs(60), write);
     let stop = CancellationToken::new();
-    tokio::select! {
-        () = write => {}
+    let recent = tokio::select! {
+        recent = write => recent.expect("what is old is forgotten in time"),
         () = store.upkeep(&stop) => unreachable!(),
         () = other.upkeep(&stop) => unreachable!(),
-    }
+    };
     let mut watch = store.watch("/registry/", first).await.unwrap();
     let end = watch.next().await.unwrap();
     assert!(matches!(end, Err(StoreError::Compacted { .. })), "{end:?}");
     let load = store.load("/registry/", Some(first)).await;
     assert!(matches!(load, Err(StoreError::Compacted { .. })), "{load:?}");
     // What happened within the last interval is still there.
-    assert_eq!(store.load("/registry/", Some(last - 1)).await.unwrap().items.len(), 1);
+    assert_eq!(store.load("/registry/", Some(recent)).await.unwrap().items.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
