@@ -73,6 +73,8 @@ struct State {
 pub(super) struct Entry {
     key: String,
     made: Revision,
+    /// We knew of later changes before it was made: the store is not what it was.
+    went_back: bool,
     lease: i64,
 }
 
@@ -215,7 +217,7 @@ impl Writers {
 
     /// Makes an entry. Who else has one, and whether each knows of ours?
     async fn enter(&self, etcd: &Client) -> Result<(Entered<'_>, BTreeMap<String, bool>), StoreError> {
-        let asked = now();
+        let (asked, known) = (now(), self.known.load(Ordering::SeqCst));
         let lease = etcd.lease_client().grant(LAPSE.as_secs() as i64, None).await.map_err(failed)?;
         let name = format!("{:016x}", lease.id());
         let life = Life::show(&name);
@@ -239,7 +241,7 @@ impl Writers {
         }
         let stands_until = trusted(asked, lease.ttl());
         self.state.send_replace(State { stands_until, ..State::default() });
-        let entry = Arc::new(Entry { key, made, lease: lease.id() });
+        let entry = Arc::new(Entry { key, made, went_back: known > made, lease: lease.id() });
         Ok((Entered { writers: self, entry, _life: life }, others))
     }
 
@@ -284,12 +286,12 @@ impl Writers {
     /// Whether etcd is asked before each read even by a server that is alone. Of an etcd with several members, one that
     /// was the leader goes on renewing leases for a while which the others let lapse.
     async fn must_ask(&self, etcd: &Client, entry: &Entry) -> bool {
-        let went_back = self.known.fetch_max(entry.made, Ordering::SeqCst) > entry.made;
-        if went_back {
+        self.knows_of(entry.made);
+        if entry.went_back {
             tracing::warn!("The store went back in time: from now on it is asked before each read");
         }
         let members = etcd.cluster_client().member_list().await;
-        went_back || members.map_or(true, |members| members.members().len() != 1)
+        entry.went_back || members.map_or(true, |members| members.members().len() != 1)
     }
 
     /// Renews our entry's lease.
