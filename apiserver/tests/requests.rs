@@ -4,7 +4,13 @@
 
 mod harness;
 
+use std::{convert::Infallible, pin::pin, time::Duration};
+
+use bytes::Bytes;
+use futures::channel::mpsc;
 use harness::{Server, raw};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -554,4 +560,35 @@ async fn long_lists_are_whole_in_every_form() {
     assert_eq!((refused.code, refused.body["reason"].as_str()), (406, Some("NotAcceptable")));
     drop(client);
     server.stop().await;
+}
+
+/// Answers code and whether the answer waited for the end of a body that nobody reads.
+async fn refused_unread(server: &Server, path: &str, token: &str, expect: bool) -> (u16, bool) {
+    let (mut upload, body) = mpsc::unbounded::<Result<Frame<Bytes>, Infallible>>();
+    let mut request = http::Request::post(format!("https://localhost{path}"))
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", JSON);
+    if expect {
+        request = request.header("expect", "100-continue");
+    }
+    let mut sender = raw::http2(server.port).await;
+    let mut answer = pin!(sender.send_request(request.body(StreamBody::new(body)).unwrap()));
+    upload.start_send(Ok(Frame::data("{".into()))).unwrap();
+    if let Ok(early) = tokio::time::timeout(Duration::from_millis(300), &mut answer).await {
+        return (early.unwrap().status().as_u16(), false);
+    }
+    upload.start_send(Ok(Frame::data("}".into()))).unwrap();
+    drop(upload);
+    (answer.await.unwrap().status().as_u16(), true)
+}
+
+#[tokio::test]
+async fn who_is_refused_unread_may_write_to_the_end() {
+    let server = Server::start().await;
+    for (path, token, code) in
+        [(MAPS, "guess", 401), ("/nope", "secret", 404), ("/api/v1/nope", "secret", 404)]
+    {
+        assert_eq!(refused_unread(&server, path, token, false).await, (code, true), "{path}");
+    }
+    assert_eq!(refused_unread(&server, MAPS, "guess", true).await, (401, false), "it waits for us");
 }

@@ -1,11 +1,7 @@
 //! Request bodies: read within a limit, then decoded as an object of the kind the path names.
 
+mod unread;
 mod yaml;
-
-use std::{
-    pin::{Pin, pin},
-    time::Duration,
-};
 
 use api::{
     field::{Errors, Path},
@@ -19,14 +15,12 @@ use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
 
+pub use unread::{Upload, watched};
+
 use crate::query::FieldValidation;
 
 /// The largest body that is read: 3 MiB, as upstream.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
-
-/// How much more of a body that is too large is taken before it is refused, and for how long: who still writes when an
-/// HTTP/2 stream is closed may not get to read why.
-const OVERFLOW: (usize, Duration) = (4 * MAX_BODY, Duration::from_secs(2));
 
 /// Reads a whole body.
 ///
@@ -37,26 +31,12 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut body = pin!(body);
-    match Limited::new(body.as_mut(), MAX_BODY).collect().await {
+    match Limited::new(body, MAX_BODY).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(e) if e.downcast_ref::<LengthLimitError>().is_some() => {
-            let (most, time) = OVERFLOW;
-            // Whether it comes to its end does not matter.
-            let _in_time = tokio::time::timeout(time, discard(body, most)).await;
             Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}")))
         }
         Err(e) => Err(Status::bad_request(format!("cannot read the request body: {e}"))),
-    }
-}
-
-/// Takes up to so many bytes of a body.
-async fn discard<B: http_body::Body<Data = Bytes>>(mut body: Pin<&mut B>, most: usize) {
-    let mut left = most;
-    while left > 0
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
     }
 }
 

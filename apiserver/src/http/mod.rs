@@ -34,6 +34,7 @@ use crate::{
         authorize::{Action, authorize, refusal},
         impersonation,
     },
+    body::{self, Upload},
     publish, query,
     request::{self, Discovery, Target},
     response::{self, Body},
@@ -72,11 +73,13 @@ pub async fn handle(api: Arc<Api>, caller: Arc<Caller>, request: Request<Incomin
     let audit = audit_id(request.headers());
     let watch = query::wants_watch(request.uri().query().unwrap_or(""));
     let labels = metrics::Labels::of(request.method(), &target, watch);
+    let (request, unread) = body::watched(request);
     let answering = AssertUnwindSafe(route(api.clone(), caller, target, request, &audit)).catch_unwind();
     // What panicked has said so in the log.
     let answered = answering.await.unwrap_or_else(|_panicked| Err(response::stumbled()));
     let mut response = answered.unwrap_or_else(|status| response::status(&status));
     api.metrics.observe(labels.known_to(&api.table()), response.status(), started.elapsed());
+    unread.discard().await;
     if pretty {
         response = response::prettified(response).await;
     }
@@ -104,7 +107,7 @@ async fn route(
     api: Arc<Api>,
     caller: Arc<Caller>,
     target: Target,
-    mut request: Request<Incoming>,
+    mut request: Request<Upload>,
     audit: &HeaderValue,
 ) -> Result<Response<Body>, Status> {
     let user = api.auth.identify(caller.user.as_ref(), request.headers(), &api.cache)?;

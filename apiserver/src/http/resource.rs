@@ -5,7 +5,6 @@ use std::{borrow::Cow, sync::Arc};
 use api::{kind::Kind, status::Status};
 use bytes::Bytes;
 use http::{Method, Request, Response, Uri, header};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{admit, deadline, priority::RequestDigest, while_sent, with_uids};
@@ -15,7 +14,7 @@ use crate::{
         Caller, User,
         authorize::{Action, authorize, refusal},
     },
-    body,
+    body::{self, Upload},
     context::Ctx,
     custom, publish,
     query::{self, Query},
@@ -35,7 +34,7 @@ pub async fn serve(
     user: User,
     caller: Arc<Caller>,
     path: ResourcePath,
-    request: Request<Incoming>,
+    request: Request<Upload>,
 ) -> Result<Response<Body>, Status> {
     let is_passed_on = path.subresource.as_deref() == Some("proxy");
     let watch = !is_passed_on && query::wants_watch(request.uri().query().unwrap_or(""));
@@ -94,7 +93,7 @@ async fn known(
     user: User,
     caller: Arc<Caller>,
     path: ResourcePath,
-    mut request: Request<Incoming>,
+    mut request: Request<Upload>,
     (table, kind): (Arc<Table>, Arc<Kind>),
 ) -> Result<Response<Body>, Status> {
     let streaming = streams::is_stream(&kind, path.subresource.as_deref());
@@ -194,7 +193,7 @@ fn width(ctx: &Ctx, verb: Verb) -> u32 {
     u32::try_from(objects.div_ceil(OBJECTS_PER_SEAT).clamp(1, MOST)).unwrap_or(1)
 }
 
-async fn dispatch(ctx: Ctx, verb: Verb, request: Request<Incoming>) -> Result<Response<Body>, Status> {
+async fn dispatch(ctx: Ctx, verb: Verb, request: Request<Upload>) -> Result<Response<Body>, Status> {
     let allowed = match ctx.path.subresource.as_deref() {
         None => ctx.kind.verbs,
         Some(name) => ctx.kind.subresource(name).ok_or_else(Status::no_such_resource)?.verbs,

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::backend::{Backend, Outgoing};
 use crate::{
-    Api, context::Ctx, forms::value, http::metrics::Running, request::Verb, resources::NODES, response::Body,
-    verbs::read,
+    Api, body::Upload, context::Ctx, forms::value, http::metrics::Running, request::Verb, resources::NODES,
+    response::Body, verbs::read,
 };
 
 /// The port of a kubelet that does not say which.
@@ -24,7 +24,7 @@ pub async fn serve(
     ctx: Ctx,
     verb: Verb,
     running: Running,
-    request: Request<Incoming>,
+    request: Request<Upload>,
 ) -> Result<Response<Body>, Status> {
     let subresource = ctx.path.subresource.clone().unwrap_or_default();
     if !matches!(verb, Verb::Get | Verb::Create) {
@@ -177,7 +177,7 @@ async fn get(kubelet: &Backend, target: &str) -> Result<Response<Body>, Status> 
 async fn upgrade(
     kubelet: &Backend,
     target: &str,
-    mut request: Request<Incoming>,
+    mut request: Request<Upload>,
 ) -> Result<Response<Body>, Status> {
     let mut onward = onward(kubelet, request.method().clone(), target)?;
     for (name, value) in request.headers() {

@@ -10,9 +10,9 @@ mod proxy;
 
 use api::{kind::Kind, status::Status};
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use crate::{
+    body::Upload,
     context::Ctx,
     request::{Target, Verb},
     resources::{NODES, PODS, SERVICES},
@@ -40,7 +40,7 @@ pub fn is_passed_on(target: &Target) -> bool {
 ///
 /// # Errors
 /// As [`kubelet::serve`] and [`proxy::serve`].
-pub async fn serve(ctx: Ctx, verb: Verb, request: Request<Incoming>) -> Result<Response<Body>, Status> {
+pub async fn serve(ctx: Ctx, verb: Verb, request: Request<Upload>) -> Result<Response<Body>, Status> {
     let running = ctx.api.metrics.long_running(verb, &ctx.path);
     if is_proxy(&ctx.kind, ctx.path.subresource.as_deref()) {
         return proxy::serve(ctx, running, request).await;

@@ -12,7 +12,6 @@ use std::{
 use api::{object::ObjectExt as _, status::Status};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use rand::seq::IndexedRandom as _;
 use rustls::ClientConfig;
 use serde_json::Value;
@@ -21,6 +20,7 @@ use super::{backend::Backend, kubelet};
 use crate::{
     Api,
     auth::Caller,
+    body::Upload,
     context::Ctx,
     forms::value,
     http::metrics::Running,
@@ -33,7 +33,7 @@ use crate::{
 ///
 /// # Errors
 /// 400 for a name or address that makes no sense, 404 for an object that is not there, 503 when nobody answers.
-pub async fn serve(ctx: Ctx, running: Running, request: Request<Incoming>) -> Result<Response<Body>, Status> {
+pub async fn serve(ctx: Ctx, running: Running, request: Request<Upload>) -> Result<Response<Body>, Status> {
     ctx.api.cache.fresh().await?;
     let backend = find(&ctx)?.counted(running);
     let upgrade = request.headers().contains_key(header::UPGRADE);
@@ -238,7 +238,7 @@ fn split_path<'a>(path: &'a str, rest: Option<&str>) -> (&'a str, String) {
 async fn pass(
     ctx: &Ctx,
     backend: &Backend,
-    mut request: Request<Incoming>,
+    mut request: Request<Upload>,
     upgrade: bool,
 ) -> Result<Response<Body>, Status> {
     let client = upgrade.then(|| hyper::upgrade::on(&mut request));

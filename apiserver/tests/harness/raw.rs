@@ -36,7 +36,10 @@ pub async fn http1(port: u16) -> http1::SendRequest<Full<Bytes>> {
     sender
 }
 
-pub async fn http2(port: u16) -> http2::SendRequest<Full<Bytes>> {
+pub async fn http2<B>(port: u16) -> http2::SendRequest<B>
+where
+    B: http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin + 'static,
+{
     let stream = tls(port, &["h2"]).await;
     let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
