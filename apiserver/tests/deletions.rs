@@ -214,11 +214,22 @@ async fn options_count_in_the_query_too() {
     }
     assert_eq!(server.send("DELETE", &format!("{path}?gracePeriodSeconds=x"), &Value::Null).await.code, 400);
 
-    // Everything there is can be read, so this changes nothing.
+    // Nobody breaks the cluster by deleting what cannot be read.
     let unread = "ignoreStoreReadErrorWithClusterBreakingPotential";
-    for (query, body) in [(format!("?{unread}=true"), Value::Null), (String::new(), json!({unread: true}))] {
+    let delete = async |said: bool, in_query: bool| {
+        let (query, body) = if in_query {
+            (format!("?{unread}={said}"), Value::Null)
+        } else {
+            (String::new(), json!({unread: said}))
+        };
+        server.send("DELETE", &format!("{path}{query}"), &body).await
+    };
+    for in_query in [true, false] {
         server.send("POST", MAPS, &object(MAPS, "a")).await;
-        assert_eq!(server.send("DELETE", &format!("{path}{query}"), &body).await.code, 200, "{query} {body}");
+        let refused = delete(true, in_query).await;
+        assert_eq!((refused.code, refused.body["reason"].as_str()), (422, Some("Invalid")));
+        assert_eq!(refused.body["details"]["causes"][0]["field"], unread);
+        assert_eq!(delete(false, in_query).await.code, 200);
         assert_eq!(left(&server, path).await, None);
     }
     server.stop().await;

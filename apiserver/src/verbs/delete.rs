@@ -31,9 +31,9 @@ const TRIES: usize = 100;
 /// The finalizers by which the garbage collector is told what to do with dependents.
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
+const IGNORE_READ_ERROR: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
 
-/// `meta.k8s.io/v1 DeleteOptions`. What cannot be read cannot be deleted either, so
-/// `ignoreStoreReadErrorWithClusterBreakingPotential` is ignored, as upstream does where its gate is off.
+/// `meta.k8s.io/v1 DeleteOptions`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeleteOptions {
@@ -47,6 +47,8 @@ pub struct DeleteOptions {
     pub orphan_dependents: Option<bool>,
     /// `["All"]`
     pub dry_run: Option<Vec<String>>,
+    /// Deletes what cannot be decoded; never allowed here. Upstream ignores it where its gate is off.
+    pub ignore_store_read_error_with_cluster_breaking_potential: Option<bool>,
 }
 
 /// What must hold of the object to be deleted.
@@ -85,6 +87,8 @@ impl DeleteOptions {
             propagation_policy: query.propagation.clone(),
             orphan_dependents: query.orphan_dependents,
             dry_run: None,
+            ignore_store_read_error_with_cluster_breaking_potential: text(IGNORE_READ_ERROR)
+                .map(|said| !matches!(said.as_str(), "0" | "false")),
         }
     }
 
@@ -105,6 +109,10 @@ impl DeleteOptions {
         }
         for value in self.dry_run.iter().flatten().filter(|v| *v != "All") {
             errors.not_supported(&Path::new("dryRun"), [value], &["All"]);
+        }
+        if self.ignore_store_read_error_with_cluster_breaking_potential == Some(true) {
+            let why = "deleting objects that cannot be read is not supported";
+            errors.forbidden(&Path::new(IGNORE_READ_ERROR), why);
         }
         if errors.is_empty() { Ok(()) } else { Err(Status::invalid_options("DeleteOptions", &errors)) }
     }
