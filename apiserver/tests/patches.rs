@@ -216,6 +216,19 @@ async fn only_who_applies_may_force() {
 }
 
 #[tokio::test]
+async fn who_applies_to_one_object_makes_no_other() {
+    let server = Server::start().await;
+    let path = format!("{DEPLOYMENTS}/web?fieldManager=me");
+    let mut config = deployment("v1");
+    config["metadata"]["uid"] = "1-2".into();
+    let refused = patch(&server, APPLY, &path, &config).await;
+    let why = "Operation cannot be fulfilled on deployments.apps \"web\": uid mismatch: the provided object specified uid 1-2, and no existing object was found";
+    assert_eq!((refused.code, refused.body["message"].as_str()), (409, Some(why)));
+    assert_eq!(patch(&server, APPLY, &path, deployment("v1")).await.code, 201);
+    assert_eq!(patch(&server, APPLY, &path, &config).await.code, 409, "it is another one");
+}
+
+#[tokio::test]
 async fn who_applies_a_status_owns_the_status() {
     let server = Server::start().await;
     let path = format!("{DEPLOYMENTS}/web");

@@ -19,6 +19,7 @@ use hyper::{
     body::{Frame, Incoming},
     server::conn::http1,
     service::service_fn,
+    upgrade::Upgraded,
 };
 use hyper_util::rt::TokioIo;
 use machinery::tls::{ClientCertificates, TlsSource, server_config};
@@ -268,18 +269,7 @@ fn upgraded_connections_are_joined() {
             proxied.map(|l| l.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum()
         };
         for path in [format!("{PODS}/p/proxy/x"), format!("{SERVICES}/https:s:tls/proxy/x")] {
-            let mut client = raw::http1(server.port).await;
-            let headers = [("connection", "Upgrade"), ("upgrade", "echo")];
-            let mut answer = client.send_request(raw::request("GET", &path, &headers, "")).await.unwrap();
-            assert_eq!(answer.status(), 101, "{path}");
-            assert_eq!(answer.headers()["upgrade"], "echo");
-            let mut stream = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
-            for word in ["hello", "again"] {
-                stream.write_all(word.as_bytes()).await.unwrap();
-                let mut buffer = [0; 5];
-                stream.read_exact(&mut buffer).await.unwrap();
-                assert_eq!(buffer, word.to_uppercase().as_bytes());
-            }
+            let stream = echoes(&server, "GET", &path).await;
             assert_eq!(running().await, 1, "{path}");
             drop(stream);
             let over = async {
@@ -390,7 +380,7 @@ async fn with_kubelet(folder: &std::path::Path) -> Server {
 }
 
 /// Upgrades a request and says something, which comes back louder.
-async fn echoes(server: &Server, method: &str, path: &str) {
+async fn echoes(server: &Server, method: &str, path: &str) -> TokioIo<Upgraded> {
     let mut client = raw::http1(server.port).await;
     let headers = [("connection", "Upgrade"), ("upgrade", "echo")];
     let mut answer = client.send_request(raw::request(method, path, &headers, "")).await.unwrap();
@@ -403,6 +393,7 @@ async fn echoes(server: &Server, method: &str, path: &str) {
         stream.read_exact(&mut buffer).await.unwrap();
         assert_eq!(buffer, word.to_uppercase().as_bytes(), "{method} {path}");
     }
+    stream
 }
 
 /// What the kubelet says when it is asked for an upgrade that it refuses.

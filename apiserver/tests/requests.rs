@@ -562,6 +562,29 @@ async fn long_lists_are_whole_in_every_form() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn of_a_body_that_is_no_object_only_the_beginning_is_shown() {
+    let server = Server::start().await;
+    let said = |why: &str| {
+        format!(
+            "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: {why}"
+        )
+    };
+    let type_meta = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+    let long = format!("{{\"a\": {}", "1".repeat(100));
+    for (body, message) in [
+        ("", said("unexpected end of JSON input (<empty>)")),
+        ("{\"a\": ", said("unexpected end of JSON input ({\"a\": )")),
+        (&long, said(&format!("unexpected end of JSON input ({} ...)", &long[..30]))),
+        (&"[".repeat(40), said(&format!("unexpected end of JSON input ({} ...)", "5b".repeat(30)))),
+        ("[]", said(&format!("json: cannot unmarshal array into Go value of type {type_meta} (5b5d)"))),
+        ("\"x\"", said(&format!("json: cannot unmarshal string into Go value of type {type_meta} (227822)"))),
+    ] {
+        let answer = server.send_raw("POST", MAPS, &[("content-type", JSON)], body.into()).await;
+        assert_eq!((answer.code, answer.body["message"].as_str()), (400, Some(message.as_str())), "{body}");
+    }
+}
+
 /// Answers code and whether the answer waited for the end of a body that nobody reads.
 async fn refused_unread(server: &Server, path: &str, token: &str, expect: bool) -> (u16, bool) {
     let (mut upload, body) = mpsc::unbounded::<Result<Frame<Bytes>, Infallible>>();

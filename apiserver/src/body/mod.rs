@@ -52,9 +52,7 @@ pub fn media_type(headers: &HeaderMap) -> &str {
 /// # Errors
 /// 415 for other media types, 400 for text that does not parse or is no object.
 pub fn parse(media: &str, bytes: &[u8], expected: &str) -> Result<Value, Status> {
-    let value = parse_with(media, bytes, expected, api::json::parse, |_, _| {})?;
-    check_object(&value, expected)?;
-    Ok(value)
+    parse_with(media, bytes, expected, api::json::parse, |_, _| {})
 }
 
 /// Parses the body of a subresource that has a kind of its own, which the body names or leaves out.
@@ -100,32 +98,54 @@ fn parse_with(
     json: impl FnOnce(&[u8]) -> Result<Value, ParseError>,
     yaml: impl FnOnce(&Value, &[u8]),
 ) -> Result<Value, Status> {
-    let unreadable = |error: String| {
-        let shown = if bytes.is_empty() {
-            "<empty>".to_owned()
-        } else {
-            String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).into_owned()
-        };
-        Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {expected}): couldn't get version/kind; json parse error: {error} ({shown})"
-        ))
-    };
-    match media {
-        "application/json" => json(bytes).map_err(|e| unreadable(e.to_string())),
+    let unreadable = |error: String| unrecognized(expected, &error, bytes);
+    let value = match media {
+        "application/json" => json(bytes).map_err(|e| unreadable(e.to_string()))?,
         "application/yaml" => {
             let value = serde_yaml_ng::from_slice(bytes).map_err(|e| unreadable(e.to_string()))?;
             yaml(&value, bytes);
-            Ok(value)
+            value
         }
         "application/vnd.kubernetes.protobuf" => api::protobuf::decode(bytes).map_err(|e| {
             Status::bad_request(format!(
                 "the object provided is unrecognized (must be of type {expected}): couldn't get version/kind; {e}"
             ))
-        }),
-        other => Err(Status::unsupported_media_type(format!(
-            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf (got {other})"
-        ))),
-    }
+        })?,
+        other => {
+            return Err(Status::unsupported_media_type(format!(
+                "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf (got {other})"
+            )));
+        }
+    };
+    let what = match &value {
+        Value::Object(_) => return Ok(value),
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        Value::Null => "null",
+    };
+    Err(unreadable(format!("json: cannot unmarshal {what} into Go value of type {TYPE_META}")))
+}
+
+/// What upstream reads of a body first, in Go's words.
+const TYPE_META: &str =
+    r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+
+/// The refusal of a body that does not say what it is. Only its beginning is shown: as it is where it may be an object, else in
+/// hexadecimal digits.
+fn unrecognized(expected: &str, why: &str, bytes: &[u8]) -> Status {
+    const SHOWN: usize = 30;
+    let begun = &bytes[..bytes.len().min(SHOWN)];
+    let more = if begun.len() < bytes.len() { " ..." } else { "" };
+    let shown = match begun.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(begun).into_owned(),
+        Some(_) => begun.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {expected}): couldn't get version/kind; json parse error: {why} ({shown}{more})"
+    ))
 }
 
 /// An object and what was odd about its text.
@@ -215,24 +235,8 @@ pub fn try_read(kind: &Kind, mut object: Value) -> Result<Value, String> {
     kind.rules.default(object).map_err(|e| e.to_string())
 }
 
-/// Refuses what is no object.
-fn check_object(value: &Value, expected: &str) -> Result<(), Status> {
-    let what = match value {
-        Value::Object(_) => return Ok(()),
-        Value::Array(_) => "array",
-        Value::String(_) => "string",
-        Value::Number(_) => "number",
-        Value::Bool(_) => "bool",
-        Value::Null => "null",
-    };
-    Err(Status::bad_request(format!(
-        "the object provided is unrecognized (must be of type {expected}): couldn't get version/kind; json parse error: json: cannot unmarshal {what} into Go value of type struct {{ APIVersion string; Kind string }}"
-    )))
-}
-
 /// Refuses an object of another kind or version than the path names.
 fn check_type(kind: &Kind, object: &Value) -> Result<(), Status> {
-    check_object(object, &kind.kind)?;
     let (version, named) = (object.str_at(&["apiVersion"]), object.str_at(&["kind"]));
     let ours = kind.api_version();
     if (version.is_empty() || version == ours) && (named.is_empty() || named == kind.kind) {

@@ -83,10 +83,17 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
     };
     let merge = |live: Option<&Value>| apply::apply(versions, live, &config, &options).map_err(Status::from);
     let expected = Expected::of(&config)?;
-    let exists = expected.uid.is_some() || !config.resource_version().is_empty();
+    let exists = !config.resource_version().is_empty();
     let change = |current: &Value| body::read_as(&ctx.kind, merge(Some(current))?);
     let (code, written) = match write_with(&ctx, part(&ctx), expected, Tracking::Done, change).await {
         Err(s) if s.reason == "NotFound" && part(&ctx) == Part::Main && !exists => {
+            if !config.uid().is_empty() {
+                let why = format!(
+                    "uid mismatch: the provided object specified uid {}, and no existing object was found",
+                    config.uid()
+                );
+                return Err(Status::conflict(&ctx.kind.plural, &ctx.kind.group, ctx.name(), why));
+            }
             let fresh = merge(None)?;
             if !named {
                 return Err(nameless(&ctx));
