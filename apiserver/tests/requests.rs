@@ -586,7 +586,13 @@ async fn of_a_body_that_is_no_object_only_the_beginning_is_shown() {
 }
 
 /// Answers code and whether the answer waited for the end of a body that nobody reads.
-async fn refused_unread(server: &Server, path: &str, token: &str, expect: bool) -> (u16, bool) {
+async fn refused_unread(
+    server: &Server,
+    path: &str,
+    token: &str,
+    begun: &'static [u8],
+    expect: bool,
+) -> (u16, bool) {
     let (mut upload, body) = mpsc::unbounded::<Result<Frame<Bytes>, Infallible>>();
     let mut request = http::Request::post(format!("https://localhost{path}"))
         .header("authorization", format!("Bearer {token}"))
@@ -596,7 +602,7 @@ async fn refused_unread(server: &Server, path: &str, token: &str, expect: bool) 
     }
     let mut sender = raw::http2(server.port).await;
     let mut answer = pin!(sender.send_request(request.body(StreamBody::new(body)).unwrap()));
-    upload.start_send(Ok(Frame::data("{".into()))).unwrap();
+    upload.start_send(Ok(Frame::data(begun.into()))).unwrap();
     if let Ok(early) = tokio::time::timeout(Duration::from_millis(300), &mut answer).await {
         return (early.unwrap().status().as_u16(), false);
     }
@@ -608,10 +614,14 @@ async fn refused_unread(server: &Server, path: &str, token: &str, expect: bool) 
 #[tokio::test]
 async fn who_is_refused_unread_may_write_to_the_end() {
     let server = Server::start().await;
-    for (path, token, code) in
-        [(MAPS, "guess", 401), ("/nope", "secret", 404), ("/api/v1/nope", "secret", 404)]
-    {
-        assert_eq!(refused_unread(&server, path, token, false).await, (code, true), "{path}");
+    let (short, long): (&[u8], &[u8]) = (b"{", &[b' '; (3 << 20) + 1]);
+    for (path, token, begun, code) in [
+        (MAPS, "guess", short, 401),
+        ("/nope", "secret", short, 404),
+        ("/api/v1/nope", "secret", short, 404),
+        (MAPS, "secret", long, 413),
+    ] {
+        assert_eq!(refused_unread(&server, path, token, begun, false).await, (code, true), "{path}");
     }
-    assert_eq!(refused_unread(&server, MAPS, "guess", true).await, (401, false), "it waits for us");
+    assert_eq!(refused_unread(&server, MAPS, "guess", short, true).await, (401, false), "it waits for us");
 }

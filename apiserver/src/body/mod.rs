@@ -314,33 +314,3 @@ fn judge(kind: &Kind, validation: FieldValidation, problems: Vec<String>) -> Res
     }
     Ok(problems)
 }
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        convert::Infallible,
-        sync::atomic::{AtomicUsize, Ordering},
-    };
-
-    use futures::StreamExt as _;
-    use http_body_util::StreamBody;
-    use hyper::body::Frame;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn who_sends_too_much_may_finish_before_he_is_told() {
-        const CHUNK: usize = 64 * 1024;
-        for (chunks, code, taken) in [(10, None, 10), (60, Some(413), 60), (400, Some(413), 241)] {
-            let count = AtomicUsize::new(0);
-            let stream = futures::stream::iter(0..chunks).map(|_| {
-                count.fetch_add(1, Ordering::Relaxed);
-                Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; CHUNK])))
-            });
-            let answer = read(StreamBody::new(stream)).await;
-            assert_eq!(answer.as_ref().err().map(|status| status.code), code);
-            assert!(answer.is_err() || answer.is_ok_and(|body| body.len() == chunks * CHUNK));
-            assert_eq!(count.into_inner(), taken, "{chunks}");
-        }
-    }
-}

@@ -43,17 +43,20 @@ pub fn watched(request: Request<Incoming>) -> (Request<Upload>, Unread) {
 impl Unread {
     /// Takes what is left, if the body was dropped.
     pub async fn discard(self) {
-        let Some(mut body) = self.0.and_then(|left| left.lock().take()) else { return };
-        let discarding = async {
-            let mut left = MOST;
-            while left > 0
-                && let Some(Ok(frame)) = body.frame().await
-            {
-                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            }
-        };
-        // Whether it comes to its end does not matter.
-        let _in_time = tokio::time::timeout(TIME, discarding).await;
+        let left = self.0.and_then(|left| left.lock().take());
+        if let Some(body) = left {
+            // Whether it comes to its end does not matter.
+            let _in_time = tokio::time::timeout(TIME, discard(body)).await;
+        }
+    }
+}
+
+async fn discard(mut body: impl Body<Data = Bytes> + Unpin) {
+    let mut left = MOST;
+    while left > 0
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
     }
 }
 
@@ -89,5 +92,32 @@ impl Body for Upload {
 
     fn size_hint(&self) -> SizeHint {
         self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use futures::StreamExt as _;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_so_much_is_taken() {
+        const CHUNK: usize = 64 * 1024;
+        for (chunks, taken) in [(0, 0), (60, 60), (400, MOST / CHUNK)] {
+            let count = AtomicUsize::new(0);
+            let stream = futures::stream::iter(0..chunks).map(|_| {
+                count.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; CHUNK])))
+            });
+            discard(StreamBody::new(stream)).await;
+            assert_eq!(count.into_inner(), taken, "{chunks}");
+        }
     }
 }
