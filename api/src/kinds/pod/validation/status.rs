@@ -1,7 +1,8 @@
 //! What a pod's status may say: addresses, and that what has ended for good has ended.
 //!
 //! Upstream also refuses init containers that run again, and another quality of service. The kubelet runs init
-//! containers again in a new sandbox, and counts the quality of service itself; both is taken here. Counterpart of `ValidatePodStatusUpdate` upstream.
+//! containers again in a new sandbox, and counts the quality of service itself; both is taken here. It also tells of a
+//! container's end before it runs again with another image. Counterpart of `ValidatePodStatusUpdate` upstream.
 
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodStatus};
 use serde::Serialize;
@@ -38,7 +39,8 @@ fn still_ended(status: &PodStatus, was: &PodStatus, pod: &Pod, errors: &mut Erro
         status.state.as_ref().and_then(|state| state.terminated.as_ref()).map(|end| end.exit_code)
     };
     let begins_again = |old: &ContainerStatus, now: &Option<Vec<ContainerStatus>>| {
-        now.iter().flatten().any(|now| now.name == old.name && ended(now).is_none())
+        let again = |now: &ContainerStatus| now.image == old.image && ended(now).is_none();
+        now.iter().flatten().any(|now| now.name == old.name && again(now))
     };
     let may_restart = |container: Option<&Container>, exit_code: i32| {
         if container.is_some_and(|c| c.restart_policy_rules.as_ref().is_some_and(|rules| !rules.is_empty())) {
@@ -171,6 +173,11 @@ mod tests {
             }
             assert_eq!(said(&spec, &old, &old), Vec::<String>::new());
         }
+        let ended = json!({"terminated": {"exitCode": 0}});
+        let mut again = container(main, json!({"running": {}}));
+        again[main][0]["image"] = json!("j");
+        let never = json!({"restartPolicy": "Never"});
+        assert!(said(&never, &container(main, ended), &again).is_empty(), "its image was changed");
     }
 
     #[test]
