@@ -4,13 +4,7 @@
 
 mod harness;
 
-use std::{convert::Infallible, pin::pin, time::Duration};
-
-use bytes::Bytes;
-use futures::channel::mpsc;
 use harness::{Server, raw};
-use http_body_util::StreamBody;
-use hyper::body::Frame;
 use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -560,68 +554,4 @@ async fn long_lists_are_whole_in_every_form() {
     assert_eq!((refused.code, refused.body["reason"].as_str()), (406, Some("NotAcceptable")));
     drop(client);
     server.stop().await;
-}
-
-#[tokio::test]
-async fn of_a_body_that_is_no_object_only_the_beginning_is_shown() {
-    let server = Server::start().await;
-    let said = |why: &str| {
-        format!(
-            "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: {why}"
-        )
-    };
-    let type_meta = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
-    let long = format!("{{\"a\": {}", "1".repeat(100));
-    for (body, message) in [
-        ("", said("unexpected end of JSON input (<empty>)")),
-        ("{\"a\": ", said("unexpected end of JSON input ({\"a\": )")),
-        (&long, said(&format!("unexpected end of JSON input ({} ...)", &long[..30]))),
-        (&"[".repeat(40), said(&format!("unexpected end of JSON input ({} ...)", "5b".repeat(30)))),
-        ("[]", said(&format!("json: cannot unmarshal array into Go value of type {type_meta} (5b5d)"))),
-        ("\"x\"", said(&format!("json: cannot unmarshal string into Go value of type {type_meta} (227822)"))),
-    ] {
-        let answer = server.send_raw("POST", MAPS, &[("content-type", JSON)], body.into()).await;
-        assert_eq!((answer.code, answer.body["message"].as_str()), (400, Some(message.as_str())), "{body}");
-    }
-}
-
-/// Answers code and whether the answer waited for the end of a body that nobody reads.
-async fn refused_unread(
-    server: &Server,
-    path: &str,
-    token: &str,
-    begun: &'static [u8],
-    expect: bool,
-) -> (u16, bool) {
-    let (mut upload, body) = mpsc::unbounded::<Result<Frame<Bytes>, Infallible>>();
-    let mut request = http::Request::post(format!("https://localhost{path}"))
-        .header("authorization", format!("Bearer {token}"))
-        .header("content-type", JSON);
-    if expect {
-        request = request.header("expect", "100-continue");
-    }
-    let mut sender = raw::http2(server.port).await;
-    let mut answer = pin!(sender.send_request(request.body(StreamBody::new(body)).unwrap()));
-    upload.start_send(Ok(Frame::data(begun.into()))).unwrap();
-    if let Ok(early) = tokio::time::timeout(Duration::from_millis(300), &mut answer).await {
-        return (early.unwrap().status().as_u16(), false);
-    }
-    upload.start_send(Ok(Frame::data("}".into()))).unwrap();
-    drop(upload);
-    (answer.await.unwrap().status().as_u16(), true)
-}
-
-#[tokio::test]
-async fn who_is_refused_unread_may_write_to_the_end() {
-    let server = Server::start().await;
-    let (short, long): (&[u8], &[u8]) = (b"{", &[b' '; (3 << 20) + 1]);
-    for (path, token, begun, code) in [
-        (MAPS, "guess", short, 401),
-        ("/nope", "secret", short, 404),
-        ("/api/v1/nope", "secret", short, 404),
-        (MAPS, "secret", long, 413),
-    ] {
-        assert_eq!(refused_unread(&server, path, token, begun, false).await, (code, true), "{path}");
-    }
-    assert_eq!(refused_unread(&server, MAPS, "guess", short, true).await, (401, false), "it waits for us");
 }

@@ -265,7 +265,10 @@ mod tests {
 
     use super::*;
 
-    /// Where connections are closed before long, and where they are not.
+    /// Short, but not so short that a client on a busy machine does not come to speak.
+    const SHORT: Duration = Duration::from_secs(1);
+
+    /// A server that closes connections after some time.
     async fn listen(tasks: &Tasks, idle: Duration) -> SocketAddr {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -288,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_without_traffic_is_closed() {
         let tasks = Tasks::new();
-        let address = listen(&tasks, Duration::from_millis(100)).await;
+        let address = listen(&tasks, SHORT).await;
         let silent = TcpStream::connect(address).await.unwrap();
         assert_eq!(last_words(silent).await, "");
         // One that has had its answer.
@@ -311,7 +314,7 @@ mod tests {
     #[tokio::test]
     async fn a_head_without_end_is_not_waited_for() {
         let tasks = Tasks::new();
-        let address = listen(&tasks, Duration::from_millis(100)).await;
+        let address = listen(&tasks, SHORT).await;
         for earlier in ["", "GET / HTTP/1.1\r\nhost: x\r\n\r\n"] {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream

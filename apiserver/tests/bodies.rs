@@ -1,0 +1,81 @@
+//! Bodies of requests: those that cannot be decoded, and those that nobody reads.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod harness;
+
+use std::{convert::Infallible, pin::pin, time::Duration};
+
+use bytes::Bytes;
+use futures::channel::mpsc;
+use harness::{Server, raw};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const JSON: &str = "application/json";
+
+#[tokio::test]
+async fn of_a_body_that_is_no_object_only_the_beginning_is_shown() {
+    let server = Server::start().await;
+    let said = |why: &str| {
+        format!(
+            "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: {why}"
+        )
+    };
+    let type_meta = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+    let long = format!("{{\"a\": {}", "1".repeat(100));
+    for (body, message) in [
+        ("", said("unexpected end of JSON input (<empty>)")),
+        ("{\"a\": ", said("unexpected end of JSON input ({\"a\": )")),
+        (&long, said(&format!("unexpected end of JSON input ({} ...)", &long[..30]))),
+        (&"[".repeat(40), said(&format!("unexpected end of JSON input ({} ...)", "5b".repeat(30)))),
+        ("[]", said(&format!("json: cannot unmarshal array into Go value of type {type_meta} (5b5d)"))),
+        ("\"x\"", said(&format!("json: cannot unmarshal string into Go value of type {type_meta} (227822)"))),
+    ] {
+        let answer = server.send_raw("POST", MAPS, &[("content-type", JSON)], body.into()).await;
+        assert_eq!((answer.code, answer.body["message"].as_str()), (400, Some(message.as_str())), "{body}");
+    }
+}
+
+/// Answers code and whether the answer waited for the end of a body that nobody reads.
+async fn refused_unread(server: &Server, path: &str, token: &str, begun: &'static [u8]) -> (u16, bool) {
+    let (mut upload, body) = mpsc::unbounded::<Result<Frame<Bytes>, Infallible>>();
+    let request = http::Request::post(format!("https://localhost{path}"))
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", JSON);
+    let mut sender = raw::http2(server.port).await;
+    let mut answer = pin!(sender.send_request(request.body(StreamBody::new(body)).unwrap()));
+    upload.start_send(Ok(Frame::data(begun.into()))).unwrap();
+    if let Ok(early) = tokio::time::timeout(Duration::from_millis(300), &mut answer).await {
+        return (early.unwrap().status().as_u16(), false);
+    }
+    // On a machine that stands still for seconds the server does not wait as long, and nobody takes this.
+    let _taken = upload.start_send(Ok(Frame::data("}".into())));
+    drop(upload);
+    (answer.await.unwrap().status().as_u16(), true)
+}
+
+#[tokio::test]
+async fn who_is_refused_unread_may_write_to_the_end() {
+    let server = Server::start().await;
+    let (short, long): (&[u8], &[u8]) = (b"{", &[b' '; (3 << 20) + 1]);
+    for (path, token, begun, code) in [
+        (MAPS, "guess", short, 401),
+        ("/nope", "secret", short, 404),
+        ("/api/v1/nope", "secret", short, 404),
+        (MAPS, "secret", long, 413),
+    ] {
+        assert_eq!(refused_unread(&server, path, token, begun).await, (code, true), "{path}");
+    }
+    // Who asks first whether he may write is not told to.
+    let mut stream = raw::tls(server.port, &["http/1.1"]).await;
+    let head = format!(
+        "POST {MAPS} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer guess\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut begin = [0; 12];
+    stream.read_exact(&mut begin).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&begin), "HTTP/1.1 401");
+}
