@@ -11,6 +11,7 @@ use api::duration;
 use clap::{ArgAction, Parser};
 use ipnet::IpNet;
 use machinery::args::{ClientArgs, CommonArgs};
+use machinery::clock::Clock;
 use machinery::tls::TlsSource;
 
 /// Runs the loops that bring the cluster to the state its objects ask for.
@@ -81,6 +82,8 @@ pub struct Config {
     pub root_ca: Option<Arc<str>>,
     /// How long a node may be silent.
     pub node_grace: Duration,
+    /// The time that controllers go by.
+    pub clock: Clock,
 }
 
 impl Args {
@@ -114,6 +117,7 @@ impl Args {
                 .transpose()?,
             root_ca,
             node_grace: self.node_monitor_grace_period,
+            clock: Clock::default(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The caches that all controllers share: one watch for each kind, whoever
 //! reads it, and the indexes over them. Nothing here outlives the process.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
@@ -13,119 +14,146 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::VolumeAttributesClass;
-use kube::Api;
 use machinery::cache::{Cache, Selectors};
 use machinery::tasks::Tasks;
 
-use crate::frame::{Index, Watched, watched};
-use crate::{namespace_defaults, owners, pods};
+use crate::frame::{Cached, Index, Kind, Watched, watched};
+use crate::kit::{owners, pods};
+use crate::namespace_defaults;
 
 /// Where nodes leave their signs of life.
 const NODE_LEASES: &str = "kube-node-lease";
 
-/// All caches.
+/// Which objects of a kind a cache holds.
+#[derive(Clone, Copy)]
+struct Scope {
+    namespace: Option<&'static str>,
+    name: Option<&'static str>,
+}
+
+/// All of a kind.
+const ALL: Scope = Scope { namespace: None, name: None };
+
+/// Those of one namespace.
+const fn within(namespace: &'static str) -> Scope {
+    Scope { namespace: Some(namespace), name: None }
+}
+
+/// Those of one name, in every namespace.
+const fn named(name: &'static str) -> Scope {
+    Scope { namespace: None, name: Some(name) }
+}
+
+impl Scope {
+    fn start<K: Cached + kube::Resource<DynamicType = ()>>(
+        self,
+        client: &kube::Client,
+        tasks: &Tasks,
+    ) -> Cache<K> {
+        let path = Kind::of::<K>().path(self.namespace.unwrap_or_default());
+        let selectors = self.name.map(|name| Selectors::fields(format!("metadata.name={name}")));
+        Cache::start_at(client.clone(), path, selectors.unwrap_or_default(), tasks)
+    }
+
+    fn is_all(self) -> bool {
+        self.namespace.is_none() && self.name.is_none()
+    }
+
+    fn covers(self, namespace: &str, name: &str) -> bool {
+        self.namespace.is_none_or(|only| only == namespace) && self.name.is_none_or(|only| only == name)
+    }
+}
+
+/// What looks at caches whatever they hold.
+pub trait Visitor {
+    /// Looks at one.
+    fn visit<K: Cached + kube::Resource>(&mut self, cache: &Cache<K>);
+}
+
+/// Declares the caches: a line is a kind, and all that a new one takes.
+macro_rules! caches {
+    ($($field:ident: $kind:ty, $scope:expr;)*) => {
+        /// One cache for each kind that a controller reads or writes.
+        #[derive(Clone)]
+        pub struct Kinds {
+            $(pub $field: Cache<$kind>,)*
+        }
+
+        impl Kinds {
+            fn start(client: &kube::Client, tasks: &Tasks) -> Self {
+                Kinds { $($field: $scope.start(client, tasks),)* }
+            }
+
+            /// Waits until all are filled.
+            pub async fn wait_synced(&self) {
+                tokio::join!($(self.$field.wait_synced(),)*);
+            }
+
+            /// Shows the visitor each cache that holds all objects of its kind.
+            pub fn each_whole(&self, visitor: &mut impl Visitor) {
+                $(if $scope.is_all() {
+                    visitor.visit(&self.$field);
+                })*
+            }
+
+            /// All that can be waited for after a write.
+            pub fn watched(&self) -> Arc<[Arc<dyn Watched>]> {
+                Arc::new([$(watched(&self.$field, |namespace, name| $scope.covers(namespace, name)),)*])
+            }
+        }
+    };
+}
+
+caches! {
+    accounts: ServiceAccount, named(namespace_defaults::ACCOUNT);
+    addresses: IPAddress, ALL;
+    attributes_classes: VolumeAttributesClass, ALL;
+    budgets: PodDisruptionBudget, ALL;
+    claims: PersistentVolumeClaim, ALL;
+    deployments: Deployment, ALL;
+    endpoints: Endpoints, ALL;
+    leases: Lease, within(NODE_LEASES);
+    namespaces: Namespace, ALL;
+    nodes: Node, ALL;
+    pods: Pod, ALL;
+    replica_sets: ReplicaSet, ALL;
+    replication_controllers: ReplicationController, ALL;
+    root_cas: ConfigMap, named(namespace_defaults::ROOT_CA);
+    service_cidrs: ServiceCIDR, ALL;
+    services: Service, ALL;
+    slices: EndpointSlice, ALL;
+    volumes: PersistentVolume, ALL;
+}
+
+/// All caches, and what finds objects in them by something other than their name.
 #[derive(Clone)]
 pub struct Caches {
-    pub deployments: Cache<Deployment>,
-    pub replica_sets: Cache<ReplicaSet>,
-    pub replication_controllers: Cache<ReplicationController>,
-    pub pods: Cache<Pod>,
+    kinds: Kinds,
     pub pods_by_owner: Index<Pod>,
     pub pods_by_node: Index<Pod>,
-    pub services: Cache<Service>,
-    pub endpoints: Cache<Endpoints>,
-    pub slices: Cache<EndpointSlice>,
     pub slices_by_service: Index<EndpointSlice>,
-    pub namespaces: Cache<Namespace>,
-    pub nodes: Cache<Node>,
-    pub leases: Cache<Lease>,
-    pub accounts: Cache<ServiceAccount>,
-    pub root_cas: Cache<ConfigMap>,
-    pub budgets: Cache<PodDisruptionBudget>,
-    pub claims: Cache<PersistentVolumeClaim>,
-    pub volumes: Cache<PersistentVolume>,
-    pub attributes_classes: Cache<VolumeAttributesClass>,
-    pub service_cidrs: Cache<ServiceCIDR>,
-    pub addresses: Cache<IPAddress>,
+}
+
+impl Deref for Caches {
+    type Target = Kinds;
+
+    fn deref(&self) -> &Kinds {
+        &self.kinds
+    }
 }
 
 impl Caches {
     /// Starts all watches.
     pub fn start(client: &kube::Client, tasks: &Tasks) -> Self {
-        let pods = Cache::start(Api::<Pod>::all(client.clone()), Selectors::all(), tasks);
-        let slices = Cache::start(Api::<EndpointSlice>::all(client.clone()), Selectors::all(), tasks);
-        let named = |name: &str| Selectors::fields(format!("metadata.name={name}"));
+        let kinds = Kinds::start(client, tasks);
         Caches {
-            deployments: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
-            replica_sets: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
-            replication_controllers: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
-            pods_by_owner: Index::follow(&pods, |pod: &Pod| Some(pod_owner(pod))),
-            pods_by_node: Index::follow(&pods, |pod: &Pod| {
+            pods_by_owner: Index::follow(&kinds.pods, |pod: &Pod| Some(pod_owner(pod))),
+            pods_by_node: Index::follow(&kinds.pods, |pod: &Pod| {
                 Some(pods::node_name(pod).to_owned()).filter(|node| !node.is_empty())
             }),
-            pods,
-            services: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
-            endpoints: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
-            slices_by_service: Index::follow(&slices, slice_service),
-            slices,
-            namespaces: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
-            nodes: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
-            leases: Cache::start(Api::namespaced(client.clone(), NODE_LEASES), Selectors::all(), tasks),
-            accounts: Cache::start(Api::all(client.clone()), named(namespace_defaults::ACCOUNT), tasks),
-            root_cas: Cache::start(Api::all(client.clone()), named(namespace_defaults::ROOT_CA), tasks),
-            budgets: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
-            claims: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
-            volumes: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
-            attributes_classes: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
-            service_cidrs: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
-            addresses: Cache::start(Api::all(client.clone()), Selectors::all(), tasks),
+            slices_by_service: Index::follow(&kinds.slices, slice_service),
+            kinds,
         }
-    }
-
-    /// Waits until all are filled.
-    pub async fn wait_synced(&self) {
-        tokio::join!(
-            self.deployments.wait_synced(),
-            self.replica_sets.wait_synced(),
-            self.replication_controllers.wait_synced(),
-            self.pods.wait_synced(),
-            self.services.wait_synced(),
-            self.endpoints.wait_synced(),
-            self.slices.wait_synced(),
-            self.namespaces.wait_synced(),
-            self.nodes.wait_synced(),
-            self.leases.wait_synced(),
-            self.accounts.wait_synced(),
-            self.root_cas.wait_synced(),
-            self.budgets.wait_synced(),
-            self.claims.wait_synced(),
-            self.volumes.wait_synced(),
-            self.attributes_classes.wait_synced(),
-            self.service_cidrs.wait_synced(),
-            self.addresses.wait_synced(),
-        );
-    }
-
-    /// All that can be waited for after a write.
-    pub fn watched(&self) -> Arc<[Arc<dyn Watched>]> {
-        Arc::new([
-            watched(&self.deployments),
-            watched(&self.replica_sets),
-            watched(&self.replication_controllers),
-            watched(&self.pods),
-            watched(&self.services),
-            watched(&self.endpoints),
-            watched(&self.slices),
-            watched(&self.namespaces),
-            watched(&self.nodes),
-            watched(&self.accounts),
-            watched(&self.root_cas),
-            watched(&self.budgets),
-            watched(&self.claims),
-            watched(&self.volumes),
-            watched(&self.attributes_classes),
-            watched(&self.service_cidrs),
-        ])
     }
 
     /// The pods that an object controls, and those of its namespace that nobody does.

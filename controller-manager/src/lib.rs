@@ -11,21 +11,19 @@ mod disruption;
 mod endpoints;
 mod frame;
 mod garbage;
+mod kit;
 mod namespace;
 mod namespace_defaults;
 mod node_ipam;
 mod node_lifecycle;
-mod owners;
 mod pod_gc;
-mod pods;
 mod protection;
 mod replicaset;
-mod selector;
 mod service_cidrs;
-mod shares;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::VolumeAttributesClass;
+use machinery::clock::Clock;
 use machinery::events::Recorder;
 use machinery::leader::{LeaderConfig, Leadership};
 use machinery::queue::Queue;
@@ -35,7 +33,7 @@ use tracing::info;
 
 use args::Config;
 use caches::Caches;
-use frame::{Actor, Controller, Key, Metrics, queue};
+use frame::{Actor, Controller, Key, Metrics, Writes, queue};
 use protection::Protection;
 
 /// The name of the lease, and of the process in the API server's logs.
@@ -71,28 +69,23 @@ pub async fn run(config: Config, client: kube::Client, tasks: &Tasks) -> anyhow:
 struct Start<'a> {
     client: &'a kube::Client,
     tasks: &'a Tasks,
+    clock: &'a Clock,
     caches: &'a Caches,
     metrics: &'a Metrics,
 }
 
 impl Start<'_> {
     /// An actor that tells its events in the name of a component.
-    fn actor(&self, component: &str) -> Actor {
+    fn actor(&self, component: &str, writes: Writes) -> Actor {
         let recorder = Recorder::new(self.client.clone(), component, None, self.tasks);
-        Actor::new(self.client.clone(), recorder, self.caches.watched())
-    }
-
-    /// An actor that waits for none of the caches, for those who keep their own picture of the world: a cache of
-    /// some objects of a kind never gets as far as a write to another one of them.
-    fn blind_actor(&self, component: &str) -> Actor {
-        let recorder = Recorder::new(self.client.clone(), component, None, self.tasks);
-        Actor::new(self.client.clone(), recorder, std::sync::Arc::new([]))
+        Actor::new(self.client.clone(), recorder, self.caches.watched(), writes)
     }
 
     fn controller<C: Controller>(&self, component: &str, make: impl FnOnce(&Caches, &Queue<Key>) -> C) {
-        let keys = queue();
+        let keys = queue(self.clock);
         let controller = make(self.caches, &keys);
-        frame::run(self.tasks, controller, self.actor(component), keys, self.metrics);
+        let actor = self.actor(component, Writes::Kinds(C::writes().into()));
+        frame::run(self.tasks, self.clock, controller, actor, keys, self.metrics);
     }
 }
 
@@ -103,7 +96,8 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
         return;
     }
     synced.open();
-    let start = Start { client, tasks, caches: &caches, metrics };
+    let clock = &config.clock;
+    let start = Start { client, tasks, clock, caches: &caches, metrics };
     start.controller("deployment-controller", deployment::Deployments::new);
     start.controller("replicaset-controller", |caches, keys| {
         replicaset::Replicas::new(caches, &caches.replica_sets, keys)
@@ -118,7 +112,7 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
         namespace_defaults::NamespaceDefaults::new(caches, keys, config.root_ca.clone())
     });
     start.controller("node-controller", |caches, keys| {
-        node_lifecycle::Health::new(caches, keys, config.node_grace)
+        node_lifecycle::Health::new(caches, keys, clock, config.node_grace)
     });
     start.controller("taint-eviction-controller", node_lifecycle::Eviction::new);
     start.controller("controllermanager", disruption::Disruption::new);
@@ -132,13 +126,7 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
             node_ipam::NodeIpam::new(caches, keys, cluster, prefix)
         });
     }
-    namespace::start(tasks, client.clone(), start.actor("namespace-controller"), &caches, metrics);
-    garbage::start(
-        tasks,
-        client.clone(),
-        start.blind_actor("garbage-collector-controller"),
-        &caches,
-        metrics,
-    );
+    namespace::start(&start);
+    garbage::start(&start);
     info!("all controllers are running");
 }

@@ -11,16 +11,17 @@ use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, NamespaceStatus}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::Request;
 use kube::core::params::{DeleteParams, ListParams, PostParams};
+use machinery::clock::Clock;
 use machinery::queue::Queue;
-use machinery::tasks::Tasks;
 use serde::Deserialize;
 
+use crate::Start;
 use crate::caches::Caches;
 use crate::discovery::{Served, discover};
 use crate::frame::{
-    Action, Actor, Key, Kind, Metrics, Timestamp, api_time, failure, queue, run_queue, to_value,
+    Action, Actor, Key, Kind, Timestamp, Writes, api_time, failure, queue, run_queue, to_value,
 };
-use crate::owners;
+use crate::kit::owners;
 
 /// The finalizer that this controller takes off.
 const FINALIZER: &str = "kubernetes";
@@ -134,8 +135,9 @@ fn is_ending(namespace: &Namespace) -> bool {
 }
 
 /// Starts the controller.
-pub fn start(tasks: &Tasks, client: kube::Client, actor: Actor, caches: &Caches, metrics: &Metrics) {
-    let queue: Queue<Key> = queue();
+pub fn start(start: &Start) {
+    let caches = start.caches;
+    let queue: Queue<Key> = queue(start.clock);
     let keys = queue.clone();
     caches.namespaces.on_change(move |change| {
         if change.new.as_deref().is_some_and(is_ending) {
@@ -151,8 +153,13 @@ pub fn start(tasks: &Tasks, client: kube::Client, actor: Actor, caches: &Caches,
             keys.add(Key::cluster(namespace));
         }
     });
-    let worker = Arc::new(Worker { client, actor, caches: caches.clone() });
-    run_queue(tasks, "namespace", WORKERS, queue, metrics, move |key: Key| {
+    let worker = Arc::new(Worker {
+        client: start.client.clone(),
+        actor: start.actor("namespace-controller", Writes::Kinds([Kind::of::<Namespace>()].into())),
+        caches: caches.clone(),
+        clock: start.clock.clone(),
+    });
+    run_queue(start.tasks, "namespace", WORKERS, queue, start.metrics, move |key: Key| {
         let worker = Arc::clone(&worker);
         async move { worker.reconcile(&key).await }
     });
@@ -162,6 +169,7 @@ struct Worker {
     client: kube::Client,
     actor: Actor,
     caches: Caches,
+    clock: Clock,
 }
 
 /// Metadata of the objects of one resource in a namespace.
@@ -187,7 +195,7 @@ impl Worker {
             return self.finalize(&namespace).await;
         }
         let old = namespace.status.clone().unwrap_or_default();
-        let new = conditions(&old, &content, Timestamp::now());
+        let new = conditions(&old, &content, self.clock.now());
         let report = Action::status(Kind::of::<Namespace>(), &namespace.metadata, &old, &new);
         let reported = self.actor.carry_out(report.into_iter().collect()).await;
         match reported.failure.filter(|failure| !failure.is_passing()) {

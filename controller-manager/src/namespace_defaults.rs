@@ -10,8 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use machinery::queue::Queue;
 
 use crate::caches::Caches;
-use crate::frame::{Action, Controller, Key, Plan, Timestamp};
-use crate::owners;
+use crate::frame::{Action, Controller, Key, Kind, Plan, Timestamp};
+use crate::kit::owners;
 
 /// The controller.
 pub struct NamespaceDefaults {
@@ -41,7 +41,11 @@ impl Controller for NamespaceDefaults {
 
     const NAME: &'static str = "serviceaccount";
 
-    fn observe(&self, key: &Key) -> Option<Snapshot> {
+    fn writes() -> Vec<Kind> {
+        vec![Kind::of::<ConfigMap>(), Kind::of::<ServiceAccount>()]
+    }
+
+    fn observe(&self, key: &Key, _now: Timestamp) -> Option<Snapshot> {
         Some(Snapshot {
             namespace: self.caches.namespaces.get(None, &key.name)?,
             account: self.caches.accounts.get(Some(&key.name), ACCOUNT),

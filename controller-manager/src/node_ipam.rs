@@ -11,8 +11,8 @@ use k8s_openapi::api::core::v1::Node;
 use machinery::queue::Queue;
 
 use crate::caches::Caches;
-use crate::frame::{Action, Controller, Key, Plan, Timestamp, reference};
-use crate::owners;
+use crate::frame::{Action, Controller, Key, Kind, Plan, Timestamp, reference};
+use crate::kit::owners;
 
 /// The controller.
 pub struct NodeIpam {
@@ -42,7 +42,11 @@ impl Controller for NodeIpam {
     /// One node after the other, so that no two are given the same range.
     const WORKERS: usize = 1;
 
-    fn observe(&self, key: &Key) -> Option<Snapshot> {
+    fn writes() -> Vec<Kind> {
+        vec![Kind::of::<Node>()]
+    }
+
+    fn observe(&self, key: &Key, _now: Timestamp) -> Option<Snapshot> {
         let node = self.caches.nodes.get(None, &key.name)?;
         let nodes = self.caches.nodes.list();
         let taken = nodes.iter().flat_map(|node| ranges(node).collect::<Vec<_>>()).collect();

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::caches::Caches;
 use crate::frame::{Action, Controller, Key, Kind, Plan, Timestamp, api_time, plus_seconds};
-use crate::{owners, pods};
+use crate::kit::{owners, pods};
 
 /// How long finished pods may pile up before they are counted.
 const COUNT_AFTER: Duration = Duration::from_secs(20);
@@ -69,7 +69,11 @@ impl Controller for PodGc {
 
     const WORKERS: usize = 1;
 
-    fn observe(&self, key: &Key) -> Option<Snapshot> {
+    fn writes() -> Vec<Kind> {
+        vec![Kind::of::<Pod>()]
+    }
+
+    fn observe(&self, key: &Key, now: Timestamp) -> Option<Snapshot> {
         if key.name.is_empty() {
             return Some(Snapshot::All(self.caches.pods.list()));
         }
@@ -79,7 +83,7 @@ impl Controller for PodGc {
             missed.remove(&*key.name);
             return None;
         }
-        let missed_since = *missed.entry(key.name.to_string()).or_insert_with(Timestamp::now);
+        let missed_since = *missed.entry(key.name.to_string()).or_insert(now);
         Some(Snapshot::Orphans(Orphans { pods, missed_since }))
     }
 

@@ -11,7 +11,7 @@ use machinery::queue::Queue;
 
 use crate::caches::Caches;
 use crate::frame::{Action, Controller, Key, Kind, Plan, Timestamp, plus_seconds};
-use crate::owners;
+use crate::kit::owners;
 
 const FINALIZER: &str = "networking.k8s.io/service-cidr-finalizer";
 /// API servers may still draw from a range this many seconds after its deletion.
@@ -57,7 +57,11 @@ impl Controller for ServiceCidrs {
 
     const WORKERS: usize = 1;
 
-    fn observe(&self, key: &Key) -> Option<Snapshot> {
+    fn writes() -> Vec<Kind> {
+        vec![Kind::of::<ServiceCIDR>()]
+    }
+
+    fn observe(&self, key: &Key, _now: Timestamp) -> Option<Snapshot> {
         let cidr = self.caches.service_cidrs.get(None, &key.name)?;
         let going = cidr.metadata.deletion_timestamp.is_some();
         let addresses = if going { self.caches.addresses.list() } else { Vec::new() };

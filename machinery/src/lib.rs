@@ -8,6 +8,7 @@ pub mod args;
 pub mod backoff;
 pub mod cache;
 pub mod client;
+pub mod clock;
 pub mod events;
 pub mod files;
 pub mod iptables;

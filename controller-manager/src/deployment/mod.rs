@@ -1,6 +1,5 @@
 //! Deployments: roll-outs by way of ReplicaSets. Upstream: `pkg/controller/deployment`.
 
-mod hash;
 pub mod plan;
 mod revisions;
 mod scaling;
@@ -11,11 +10,12 @@ mod tests;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use machinery::queue::Queue;
 
 use crate::caches::Caches;
 use crate::frame::{Action, Controller, Key, Kind, Outcome, Plan, Timestamp};
-use crate::{owners, selector};
+use crate::kit::{follow, owners, selector};
 
 /// The controller.
 pub struct Deployments {
@@ -25,32 +25,14 @@ pub struct Deployments {
 impl Deployments {
     /// Sees to it that changes reach the queue.
     pub fn new(caches: &Caches, queue: &Queue<Key>) -> Self {
-        let keys = queue.clone();
-        caches.deployments.on_change(move |change| keys.add(Key::of(&change.latest().metadata)));
-        let (keys, deployments) = (queue.clone(), caches.deployments.clone());
-        caches.replica_sets.on_change(move |change| {
-            for set in change.old.iter().chain(&change.new) {
-                let namespace = owners::namespace(&set.metadata);
-                match owners::controller_of(&set.metadata) {
-                    Some(owner) if owner.kind == "Deployment" => keys.add(Key::new(namespace, &owner.name)),
-                    Some(_) => {}
-                    None => deployments
-                        .list_in(namespace)
-                        .iter()
-                        .filter(|deployment| selects(deployment, set))
-                        .for_each(|deployment| keys.add(Key::of(&deployment.metadata))),
-                }
-            }
-        });
+        follow::objects(&caches.deployments, queue);
+        follow::dependents(&caches.deployments, &caches.replica_sets, queue, |_| true, selects);
         Deployments { caches: caches.clone() }
     }
 }
 
-fn selects(deployment: &Deployment, set: &ReplicaSet) -> bool {
-    deployment
-        .spec
-        .as_ref()
-        .is_some_and(|spec| selector::matches(&spec.selector, set.metadata.labels.as_ref()))
+fn selects(deployment: &Deployment, set: &ObjectMeta) -> bool {
+    deployment.spec.as_ref().is_some_and(|spec| selector::matches(&spec.selector, set.labels.as_ref()))
 }
 
 impl Controller for Deployments {
@@ -58,13 +40,17 @@ impl Controller for Deployments {
 
     const NAME: &'static str = "deployment";
 
-    fn observe(&self, key: &Key) -> Option<plan::Snapshot> {
+    fn writes() -> Vec<Kind> {
+        vec![Kind::of::<Deployment>(), Kind::of::<ReplicaSet>()]
+    }
+
+    fn observe(&self, key: &Key, _now: Timestamp) -> Option<plan::Snapshot> {
         let deployment = self.caches.deployments.get(Some(&key.namespace), &key.name)?;
         let spec = deployment.spec.as_ref()?;
         let uid = owners::uid(&deployment.metadata);
         let mine_or_free = |set: &Arc<ReplicaSet>| match owners::controller_of(&set.metadata) {
             Some(owner) => owner.uid == uid,
-            None => selects(&deployment, set),
+            None => selects(&deployment, &set.metadata),
         };
         let sets: Vec<_> =
             self.caches.replica_sets.list_in(&key.namespace).into_iter().filter(mine_or_free).collect();

@@ -10,10 +10,11 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{hash, revisions, scaling};
+use super::{revisions, scaling};
 use crate::frame::{Action, Kind, Plan, Told, reference};
-use crate::shares::{self, Round};
-use crate::{owners, pods, selector};
+use crate::kit::claim::{Claim, Owner};
+use crate::kit::shares::{self, Round};
+use crate::kit::{owners, pods, selector, template_hash};
 
 /// All that a plan for one Deployment looks at.
 #[derive(Clone, Debug)]
@@ -32,35 +33,24 @@ impl Snapshot {
         self.deployment.spec.as_ref().expect("the API server refuses a Deployment without spec")
     }
 
+    /// The Deployment as the owner of its sets.
+    fn owner(&self) -> Owner<'_> {
+        let meta = &self.deployment.metadata;
+        Owner { kind: Kind::of::<Deployment>(), meta, selector: &self.spec().selector }
+    }
+
+    fn claims(&self) -> impl Iterator<Item = (&ReplicaSet, Claim)> {
+        let owner = self.owner();
+        self.sets.iter().map(move |set| (&**set, owner.claim(&set.metadata, true)))
+    }
+
     /// The sets that are the Deployment's after this plan, oldest first.
     pub fn claimed(&self) -> Vec<ReplicaSet> {
-        let ours = |claim| matches!(claim, Claim::Keep | Claim::Adopt);
         let mut sets: Vec<ReplicaSet> =
-            self.sets.iter().filter(|set| ours(self.claims(set))).map(|set| (**set).clone()).collect();
+            self.claims().filter(|(_, claim)| claim.is_ours()).map(|(set, _)| set.clone()).collect();
         sets.sort_by(|a, b| by_age(a).cmp(&by_age(b)));
         sets
     }
-
-    fn claims(&self, set: &ReplicaSet) -> Claim {
-        let going = self.deployment.metadata.deletion_timestamp.is_some();
-        let selected = selector::matches(&self.spec().selector, set.metadata.labels.as_ref());
-        match owners::controller_of(&set.metadata) {
-            Some(owner) if owner.uid != owners::uid(&self.deployment.metadata) => Claim::Leave,
-            Some(_) if selected => Claim::Keep,
-            Some(_) if going => Claim::Leave,
-            Some(_) => Claim::Release,
-            None if selected && !going && set.metadata.deletion_timestamp.is_none() => Claim::Adopt,
-            None => Claim::Leave,
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Claim {
-    Keep,
-    Adopt,
-    Release,
-    Leave,
 }
 
 fn by_age(set: &ReplicaSet) -> (Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>, &str) {
@@ -172,7 +162,8 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
         });
         return plan;
     }
-    plan.actions.extend(snapshot.sets.iter().filter_map(|set| claim(snapshot, set)));
+    let owner = snapshot.owner();
+    plan.actions.extend(snapshot.claims().filter_map(|(set, claim)| owner.settle(set, claim)));
     if deployment.metadata.deletion_timestamp.is_some() {
         return plan;
     }
@@ -219,18 +210,6 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
     plan
 }
 
-fn claim(snapshot: &Snapshot, set: &ReplicaSet) -> Option<Action> {
-    let meta = &snapshot.deployment.metadata;
-    let mut claimed = set.clone();
-    let owners = claimed.metadata.owner_references.get_or_insert_default();
-    match snapshot.claims(set) {
-        Claim::Adopt => owners.push(owners::controller_ref(&Kind::of::<Deployment>(), meta)),
-        Claim::Release => owners.retain(|owner| owner.uid != owners::uid(meta)),
-        Claim::Keep | Claim::Leave => return None,
-    }
-    Action::change(set, &claimed, None)
-}
-
 fn refresh_newest(draft: &mut Draft, revision: i64) {
     let (deployment, seconds) = (draft.deployment, draft.spec.min_ready_seconds);
     if let Some(newest) = draft.newest {
@@ -250,7 +229,7 @@ fn note_revision(deployment: &Deployment, revision: Option<String>) -> Option<Ac
 fn new_set(draft: &Draft, revision: i64, replicas: i32) -> Action {
     let (deployment, spec) = (draft.deployment, draft.spec);
     let collisions = deployment.status.as_ref().and_then(|status| status.collision_count);
-    let hash = hash::template_hash(&spec.template, collisions);
+    let hash = template_hash::of(&spec.template, collisions);
     let labelled = |labels: Option<std::collections::BTreeMap<String, String>>| {
         let mut labels = labels.unwrap_or_default();
         labels.insert(revisions::HASH_LABEL.to_owned(), hash.clone());

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 
 use super::plan::{Draft, available, existing, is_recreate, size, wanted};
 use super::revisions;
-use crate::owners;
+use crate::kit::owners;
 
 /// How many pods the newest set may have now.
 pub fn size_of_new(draft: &Draft) -> i32 {

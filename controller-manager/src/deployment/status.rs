@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStat
 use super::plan::{Snapshot, available, bounds, existing, size, wanted};
 use super::revisions;
 use crate::frame::{Outcome, Plan, Timestamp, api_time, plus_seconds};
-use crate::{owners, selector};
+use crate::kit::{owners, selector};
 
 const AVAILABLE: &str = "Available";
 const PROGRESSING: &str = "Progressing";

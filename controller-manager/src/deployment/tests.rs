@@ -9,8 +9,9 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use serde_json::{Value, json};
 
 use super::plan::{self, Snapshot, bounds};
-use super::{hash, revisions, status};
+use super::{revisions, status};
 use crate::frame::{Action, Failure, Outcome, Timestamp, plus_seconds, to_value};
+use crate::kit::template_hash;
 
 /// A Deployment and its ReplicaSets, and what happens to them.
 struct World {
@@ -82,7 +83,8 @@ impl World {
         let mut outcome = Outcome::default();
         for action in plan.actions {
             match action {
-                Action::Create { mut body, told, .. } => {
+                Action::Create { bodies, told, .. } => {
+                    let mut body = (*bodies[0]).clone();
                     outcome.created += 1;
                     let number = self.sets.len() + 1;
                     body["metadata"]["uid"] = json!(format!("set-{number}"));
@@ -373,8 +375,8 @@ fn a_taken_name_makes_another_hash() {
     let (status, _) = status::status(&world.snapshot(), &outcome, world.now);
     assert_eq!(status.collision_count, Some(1));
     let template = &world.snapshot().spec().template.clone();
-    assert_ne!(hash::template_hash(template, None), hash::template_hash(template, Some(1)));
-    assert_eq!(hash::template_hash(template, None), hash::template_hash(template, None));
+    assert_ne!(template_hash::of(template, None), template_hash::of(template, Some(1)));
+    assert_eq!(template_hash::of(template, None), template_hash::of(template, None));
 }
 
 #[test]

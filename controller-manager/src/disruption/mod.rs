@@ -15,8 +15,8 @@ use machinery::cache::Cache;
 use machinery::queue::Queue;
 
 use crate::caches::Caches;
-use crate::frame::{Cached, Controller, Key, Plan, Timestamp};
-use crate::{owners, pods, selector};
+use crate::frame::{Cached, Controller, Key, Kind, Plan, Timestamp};
+use crate::kit::{owners, pods, selector};
 
 /// The controller.
 pub struct Disruption {
@@ -108,7 +108,11 @@ impl Controller for Disruption {
 
     const NAME: &'static str = "disruption";
 
-    fn observe(&self, key: &Key) -> Option<plan::Snapshot> {
+    fn writes() -> Vec<Kind> {
+        vec![Kind::of::<PodDisruptionBudget>()]
+    }
+
+    fn observe(&self, key: &Key, _now: Timestamp) -> Option<plan::Snapshot> {
         let budget = self.caches.budgets.get(Some(&key.namespace), &key.name)?;
         let mut pods = self.caches.pods.list_in(&key.namespace);
         pods.retain(|pod| covers(&budget, pod));

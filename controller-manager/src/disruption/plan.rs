@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 
 use crate::frame::{Action, Kind, Plan, Timestamp, api_time, plus_seconds, reference};
-use crate::{owners, pods, shares};
+use crate::kit::{owners, pods, shares};
 
 /// After this time an evicted pod that is still there counts again.
 const EVICTION_SECONDS: i64 = 120;

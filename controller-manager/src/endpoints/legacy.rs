@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::backends::{self, Port};
 use crate::frame::{Action, Plan};
-use crate::pods;
+use crate::kit::pods;
 
 const MANAGED_BY: &str = "endpoint-controller";
 const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";

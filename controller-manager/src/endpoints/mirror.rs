@@ -9,7 +9,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlic
 use super::backends::{self, Port, SKIP_MIRROR};
 use super::slices::{self, Groups, Pattern};
 use crate::frame::{Action, Kind, Plan};
-use crate::owners;
+use crate::kit::owners;
 
 /// The name under which this controller marks its slices.
 pub const MANAGER: &str = "endpointslicemirroring-controller.k8s.io";

@@ -12,13 +12,14 @@ mod tests;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use machinery::queue::Queue;
 use parking_lot::Mutex;
 
 use crate::caches::{Caches, slice_key};
-use crate::frame::{Controller, Key, Plan, Timestamp};
-use crate::{owners, pods, selector};
+use crate::frame::{Controller, Key, Kind, Plan, Timestamp};
+use crate::kit::{owners, pods, selector};
 
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
@@ -82,7 +83,11 @@ impl Controller for LegacyEndpoints {
 
     const NAME: &'static str = "endpoint";
 
-    fn observe(&self, key: &Key) -> Option<legacy::Snapshot> {
+    fn writes() -> Vec<Kind> {
+        vec![Kind::of::<Endpoints>()]
+    }
+
+    fn observe(&self, key: &Key, _now: Timestamp) -> Option<legacy::Snapshot> {
         let service = self.caches.services.get(Some(&key.namespace), &key.name);
         let endpoints = self.caches.endpoints.get(Some(&key.namespace), &key.name);
         let mut abandoned = self.abandoned.lock();
@@ -145,7 +150,11 @@ impl Controller for ServiceSlices {
 
     const NAME: &'static str = "endpoint_slice";
 
-    fn observe(&self, key: &Key) -> Option<service::Snapshot> {
+    fn writes() -> Vec<Kind> {
+        vec![Kind::of::<EndpointSlice>()]
+    }
+
+    fn observe(&self, key: &Key, _now: Timestamp) -> Option<service::Snapshot> {
         let service = self.caches.services.get(Some(&key.namespace), &key.name)?;
         let slices =
             self.caches.slices_by_service.get(&slice_key(&key.namespace, &key.name, service::MANAGER));
@@ -186,7 +195,11 @@ impl Controller for MirroredSlices {
 
     const NAME: &'static str = "endpoint_slice_mirroring_controller";
 
-    fn observe(&self, key: &Key) -> Option<mirror::Snapshot> {
+    fn writes() -> Vec<Kind> {
+        vec![Kind::of::<EndpointSlice>()]
+    }
+
+    fn observe(&self, key: &Key, _now: Timestamp) -> Option<mirror::Snapshot> {
         Some(mirror::Snapshot {
             service: self.caches.services.get(Some(&key.namespace), &key.name),
             endpoints: self.caches.endpoints.get(Some(&key.namespace), &key.name),

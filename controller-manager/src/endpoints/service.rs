@@ -11,7 +11,7 @@ use k8s_openapi::api::discovery::v1::{
 use super::backends::{self, HEADLESS};
 use super::slices::{self, Groups, Pattern};
 use crate::frame::{Kind, Plan};
-use crate::{owners, pods};
+use crate::kit::{owners, pods};
 
 /// The name under which this controller marks its slices.
 pub const MANAGER: &str = "endpointslice-controller.k8s.io";

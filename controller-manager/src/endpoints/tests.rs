@@ -56,7 +56,8 @@ fn carry_out(actions: Vec<Action>, slices: &mut Vec<Arc<EndpointSlice>>) -> Vec<
     let mut told = Vec::new();
     for action in actions {
         match action {
-            Action::Create { mut body, .. } => {
+            Action::Create { bodies, .. } => {
+                let mut body = (*bodies[0]).clone();
                 let name = format!("slice-{}", slices.len() + 1);
                 told.push(format!("create {name}"));
                 body["metadata"]["name"] = json!(name);
@@ -173,8 +174,8 @@ fn endpoints_of(spec: &Value, pods: Vec<Arc<Pod>>) -> Value {
         endpoints: None,
         abandoned: false,
     });
-    let [Action::Create { body, .. }] = plan.actions.as_slice() else { panic!("{plan:?}") };
-    body.clone()
+    let [Action::Create { bodies, .. }] = plan.actions.as_slice() else { panic!("{plan:?}") };
+    (*bodies[0]).clone()
 }
 
 #[test]

@@ -15,7 +15,7 @@ use machinery::backoff::Backoff;
 use machinery::events::{EventType, Recorder};
 use serde::Deserialize;
 use serde_json::Value;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::caches::Watched;
 use super::plan::{Action, Failure, Kind, Outcome, Propagation, Told};
@@ -26,12 +26,22 @@ const SIDE_BY_SIDE: usize = 32;
 /// How long to wait for a cache to show what was listed after a write without answer.
 const IN_DOUBT: Duration = Duration::from_secs(5);
 
+/// What a controller may write.
+#[derive(Clone, Debug)]
+pub enum Writes {
+    /// Objects of these kinds; each has a cache that shows what was written.
+    Kinds(Arc<[Kind]>),
+    /// Objects of any kind. Who says so plans on a picture of its own.
+    Any,
+}
+
 /// Carries out the plans of one controller.
 #[derive(Clone)]
 pub struct Actor {
     client: kube::Client,
     recorder: Recorder,
     caches: Arc<[Arc<dyn Watched>]>,
+    writes: Writes,
 }
 
 /// As much of an answer as matters.
@@ -48,6 +58,13 @@ struct WrittenMeta {
     resource_version: String,
 }
 
+impl WrittenMeta {
+    fn present(self) -> Option<Present> {
+        let revision = self.resource_version.parse().ok()?;
+        Some(Present { namespace: self.namespace, name: self.name, revision })
+    }
+}
+
 /// Metadata of all objects of a kind in a namespace.
 #[derive(Debug, Deserialize)]
 struct Listed {
@@ -62,9 +79,9 @@ pub struct Doomed {
     pub uid: String,
 }
 
-/// One object that has to appear in a cache.
+/// One object as it was at a revision.
 #[derive(Clone, Debug)]
-pub struct Created {
+pub struct Present {
     pub namespace: String,
     pub name: String,
     pub revision: u64,
@@ -73,26 +90,40 @@ pub struct Created {
 /// What was written and has to be seen before the next plan.
 #[derive(Default)]
 struct Wake {
-    revisions: Vec<(Kind, u64)>,
+    written: Vec<(Kind, Present)>,
     doomed: Vec<(Kind, Doomed)>,
     /// Where something may have been created though no answer said so.
     doubtful: Option<(Kind, String)>,
 }
 
-impl Wake {
-    fn written(&mut self, kind: &Kind, written: &WrittenMeta) {
-        let Ok(revision) = written.resource_version.parse::<u64>() else { return };
-        match self.revisions.iter_mut().find(|(known, _)| known == kind) {
-            Some((_, highest)) => *highest = revision.max(*highest),
-            None => self.revisions.push((kind.clone(), revision)),
-        }
-    }
-}
-
 impl Actor {
     /// An actor that tells events with this recorder and waits for these caches.
-    pub fn new(client: kube::Client, recorder: Recorder, caches: Arc<[Arc<dyn Watched>]>) -> Self {
-        Actor { client, recorder, caches }
+    ///
+    /// # Panics
+    /// When a kind is to be written that none of the caches holds: nobody could wait for what is written of it.
+    pub fn new(
+        client: kube::Client,
+        recorder: Recorder,
+        caches: Arc<[Arc<dyn Watched>]>,
+        writes: Writes,
+    ) -> Self {
+        if let Writes::Kinds(kinds) = &writes {
+            for kind in kinds.iter() {
+                let cached = caches.iter().any(|cache| cache.kind() == kind);
+                assert!(cached, "{} is written and there is no cache of it", kind.plural);
+            }
+        }
+        Actor { client, recorder, caches, writes }
+    }
+
+    /// Whether this was announced; a plan that does something else is a mistake of its author's.
+    fn may(&self, action: &Action) -> Result<(), Failure> {
+        let (Writes::Kinds(announced), Some(kind)) = (&self.writes, action.writes()) else { return Ok(()) };
+        if announced.contains(kind) {
+            return Ok(());
+        }
+        error!(kind = kind.kind, "a plan writes what its controller has not announced");
+        Err(unsent(&Unannounced(kind.kind.clone())))
     }
 
     /// Carries actions out in order, until one fails; then waits for the caches.
@@ -101,18 +132,25 @@ impl Actor {
         let mut wake = Wake::default();
         let mut actions = actions.into_iter().peekable();
         while let Some(action) = actions.next() {
+            if let Err(failure) = self.may(&action) {
+                outcome.failure = Some(failure);
+                break;
+            }
             let failure = match action {
                 Action::Tell { about, warning, reason, message } => {
                     self.recorder.event_at(about, event_type(warning), reason, message);
                     None
                 }
                 Action::CatchUp { kind, namespace } => self.catch_up(&kind, &namespace).await,
-                Action::Create { kind, namespace, body, count, told } => {
-                    self.create(&mut wake, &mut outcome, &kind, &namespace, &body, count, told.as_ref()).await
+                Action::Create { kind, namespace, bodies, told } => {
+                    let (tried, failure) =
+                        self.create(&mut wake, &kind, &namespace, &bodies, told.as_ref()).await;
+                    outcome.created += tried;
+                    failure
                 }
                 Action::Patch { kind, namespace, name, subresource, body, told } => {
                     let result = self.patch(&kind, &namespace, &name, subresource, &body).await;
-                    self.settle(&mut wake, &kind, result, told.as_ref())
+                    self.settle(&mut wake, &kind, &name, result, told.as_ref())
                 }
                 Action::Delete { .. } => {
                     let mut batch = vec![action];
@@ -131,45 +169,44 @@ impl Actor {
         outcome
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the fields of one action and the two places that hear of it"
-    )]
+    /// Creates side by side, in batches that grow while all goes well; says how many it created.
     async fn create(
         &self,
         wake: &mut Wake,
-        outcome: &mut Outcome,
         kind: &Kind,
         namespace: &str,
-        body: &Value,
-        count: usize,
+        bodies: &[Arc<Value>],
         told: Option<&Told>,
-    ) -> Option<Failure> {
-        let body = body.to_string().into_bytes();
-        let (mut left, mut batch) = (count, 1);
-        while left > 0 {
-            let size = batch.min(left);
-            let mut results = stream::iter(0..size)
-                .map(|_| self.create_one(kind, namespace, body.clone()))
-                .buffer_unordered(SIDE_BY_SIDE);
+    ) -> (usize, Option<Failure>) {
+        let (mut created, mut size) = (0, 1);
+        let mut left = bodies;
+        while !left.is_empty() {
+            let batch;
+            (batch, left) = left.split_at(size.min(left.len()));
+            let create = |body: Arc<Value>| async move {
+                let result = self.create_one(kind, namespace, &body).await;
+                (body, result)
+            };
+            let mut results = stream::iter(batch.to_vec()).map(create).buffer_unordered(SIDE_BY_SIDE);
             let mut failed = None;
-            while let Some(result) = results.next().await {
-                outcome.created += usize::from(result.is_ok());
-                failed = self.settle(wake, kind, result, told).or(failed);
+            while let Some((body, result)) = results.next().await {
+                created += usize::from(result.is_ok());
+                let name = body["metadata"]["name"].as_str().unwrap_or_default();
+                failed = self.settle(wake, kind, name, result, told).or(failed);
             }
             if failed.as_ref().is_some_and(Failure::is_doubtful) {
                 wake.doubtful = Some((kind.clone(), namespace.to_owned()));
             }
             if failed.is_some() {
-                return failed;
+                return (created, failed);
             }
-            left -= size;
-            batch *= 2;
+            size *= 2;
         }
-        None
+        (created, None)
     }
 
-    async fn create_one(&self, kind: &Kind, namespace: &str, body: Vec<u8>) -> Result<WrittenMeta, Failure> {
+    async fn create_one(&self, kind: &Kind, namespace: &str, body: &Value) -> Result<WrittenMeta, Failure> {
+        let body = body.to_string().into_bytes();
         let request = Request::new(kind.path(namespace)).create(&PostParams::default(), body);
         self.send(request).await
     }
@@ -208,12 +245,12 @@ impl Actor {
         while let Some((kind, doomed, told, result)) = results.next().await {
             match result {
                 Ok(()) => {
-                    self.tell(told.as_ref(), Ok(&doomed.name));
+                    self.tell(told.as_ref(), &doomed.name, None);
                     wake.doomed.push((kind, doomed));
                 }
                 Err(failure) if failure.reason == "NotFound" => {}
                 Err(failure) => {
-                    self.tell(told.as_ref(), Err(&failure));
+                    self.tell(told.as_ref(), &doomed.name, Some(&failure));
                     failed = Some(failure);
                 }
             }
@@ -248,46 +285,44 @@ impl Actor {
         (kind, Doomed { namespace, name, uid }, told, result)
     }
 
-    /// Notes a success, tells of either, hands a failure on.
+    /// Notes a success, tells of either, hands a failure on. `name` is the one asked for, if any was.
     fn settle(
         &self,
         wake: &mut Wake,
         kind: &Kind,
+        name: &str,
         result: Result<WrittenMeta, Failure>,
         told: Option<&Told>,
     ) -> Option<Failure> {
         match result {
             Ok(written) => {
-                self.tell(told, Ok(&written.name));
-                wake.written(kind, &written);
+                self.tell(told, &written.name, None);
+                wake.written.extend(written.present().map(|present| (kind.clone(), present)));
                 None
             }
             Err(failure) => {
-                self.tell(told, Err(&failure));
+                self.tell(told, name, Some(&failure));
                 Some(failure)
             }
         }
     }
 
-    fn tell(&self, told: Option<&Told>, result: Result<&str, &Failure>) {
+    fn tell(&self, told: Option<&Told>, name: &str, failure: Option<&Failure>) {
         let Some(told) = told else { return };
-        let event = match result {
-            Ok(name) => {
-                told.done.as_ref().map(|(reason, text)| (reason, text.replace("{name}", name), false))
-            }
-            Err(failure) if failure.is_passing() || failure.is_already_exists() => None,
-            Err(failure) => told
-                .failed
-                .as_ref()
-                .map(|(reason, text)| (reason, text.replace("{error}", &failure.message), true)),
+        let (said, warning) = match failure {
+            None => (&told.done, false),
+            Some(failure) if failure.is_passing() || failure.is_already_exists() => return,
+            Some(_) => (&told.failed, true),
         };
-        if let Some((reason, message, warning)) = event {
+        if let Some((reason, text)) = said {
+            let error = failure.map(|failure| failure.message.as_str()).unwrap_or_default();
+            let message = text.replace("{name}", name).replace("{error}", error);
             self.recorder.event_at(told.about.clone(), event_type(warning), reason, message);
         }
     }
 
     /// What exists of a kind, by the API server's word; asks until there is an answer.
-    async fn ask(&self, kind: &Kind, namespace: &str) -> Vec<Created> {
+    async fn ask(&self, kind: &Kind, namespace: &str) -> Vec<Present> {
         let mut pauses = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
         loop {
             let request = Request::new(kind.path(namespace)).list_metadata(&ListParams::default());
@@ -297,11 +332,7 @@ impl Actor {
             };
             match listed {
                 Ok(listed) => {
-                    let created = |item: Written| {
-                        let WrittenMeta { namespace, name, resource_version } = item.metadata;
-                        Some(Created { namespace, name, revision: resource_version.parse().ok()? })
-                    };
-                    return listed.items.into_iter().filter_map(created).collect();
+                    return listed.items.into_iter().filter_map(|item| item.metadata.present()).collect();
                 }
                 Err(error) => debug!(%error, kind = kind.kind, "cannot ask what there is"),
             }
@@ -312,7 +343,8 @@ impl Actor {
     /// Waits until the cache shows all that there is of a kind.
     async fn catch_up(&self, kind: &Kind, namespace: &str) -> Option<Failure> {
         let cache = self.caches.iter().find(|cache| cache.kind() == kind)?;
-        let present = self.ask(kind, namespace).await;
+        let mut present = self.ask(kind, namespace).await;
+        present.retain(|present| cache.covers(&present.namespace, &present.name));
         // What has gone since it was listed never shows: so not for ever.
         let shown = tokio::time::timeout(IN_DOUBT, cache.shows(present)).await;
         shown.is_err().then(|| unsent(&NotShown))
@@ -327,14 +359,12 @@ impl Actor {
         }
         for cache in self.caches.iter() {
             let kind = cache.kind();
+            let shown = |present: &&Present| cache.covers(&present.namespace, &present.name);
+            let written = wake.written.iter().filter(|(written, _)| written == kind);
             let revision =
-                wake.revisions.iter().find(|(written, _)| written == kind).map(|(_, revision)| *revision);
-            let doomed: Vec<Doomed> = wake
-                .doomed
-                .iter()
-                .filter(|(deleted, _)| deleted == kind)
-                .map(|(_, doomed)| doomed.clone())
-                .collect();
+                written.map(|(_, present)| present).filter(shown).map(|present| present.revision).max();
+            let doomed = wake.doomed.iter().filter(|(deleted, _)| deleted == kind);
+            let doomed: Vec<Doomed> = doomed.map(|(_, doomed)| doomed.clone()).collect();
             if revision.is_none() && doomed.is_empty() {
                 continue;
             }
@@ -353,6 +383,10 @@ impl Actor {
 #[derive(Debug, thiserror::Error)]
 #[error("the cache does not show all that was listed")]
 struct NotShown;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the controller has not announced that it writes a {0}")]
+struct Unannounced(String);
 
 fn event_type(warning: bool) -> EventType {
     if warning { EventType::Warning } else { EventType::Normal }

@@ -11,7 +11,7 @@ use machinery::cache::{Cache, Change, revision_of};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
-use super::act::{Created, Doomed};
+use super::act::{Doomed, Present};
 use super::plan::Kind;
 
 /// What a cache can be waited for.
@@ -19,10 +19,12 @@ use super::plan::Kind;
 pub trait Watched: Send + Sync {
     /// What it holds.
     fn kind(&self) -> &Kind;
+    /// Whether it holds the object of this name, if there is one.
+    fn covers(&self, namespace: &str, name: &str) -> bool;
     /// Returns once it stands at the revision and has seen the doomed go.
     async fn seen(&self, revision: Option<u64>, doomed: Vec<Doomed>);
     /// Returns once it shows all of these, or later states of them.
-    async fn shows(&self, created: Vec<Created>);
+    async fn shows(&self, there: Vec<Present>);
 }
 
 /// A type that the frame can cache.
@@ -53,14 +55,15 @@ impl<K> Cached for K where
 struct WatchedCache<K: kube::Resource> {
     kind: Kind,
     cache: Cache<K>,
+    covers: fn(&str, &str) -> bool,
 }
 
-/// The cache as something to wait for.
-pub fn watched<K>(cache: &Cache<K>) -> Arc<dyn Watched>
+/// The cache as something to wait for; `covers` says which namespaces and names are in it.
+pub fn watched<K>(cache: &Cache<K>, covers: fn(&str, &str) -> bool) -> Arc<dyn Watched>
 where
     K: Cached + kube::Resource,
 {
-    Arc::new(WatchedCache { kind: Kind::of::<K>(), cache: cache.clone() })
+    Arc::new(WatchedCache { kind: Kind::of::<K>(), cache: cache.clone(), covers })
 }
 
 #[async_trait]
@@ -70,6 +73,10 @@ where
 {
     fn kind(&self) -> &Kind {
         &self.kind
+    }
+
+    fn covers(&self, namespace: &str, name: &str) -> bool {
+        (self.covers)(namespace, name)
     }
 
     async fn seen(&self, revision: Option<u64>, mut doomed: Vec<Doomed>) {
@@ -92,14 +99,14 @@ where
         }
     }
 
-    async fn shows(&self, mut created: Vec<Created>) {
+    async fn shows(&self, mut there: Vec<Present>) {
         let mut changes = self.cache.subscribe();
         loop {
-            created.retain(|created| {
-                let object = self.cache.get(Some(&created.namespace), &created.name);
-                object.is_none_or(|object| revision_of(&*object) < Some(created.revision))
+            there.retain(|present| {
+                let object = self.cache.get(Some(&present.namespace), &present.name);
+                object.is_none_or(|object| revision_of(&*object) < Some(present.revision))
             });
-            if created.is_empty() {
+            if there.is_empty() {
                 return;
             }
             changes.changed().await;

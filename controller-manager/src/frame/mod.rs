@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use machinery::clock::Clock;
 use machinery::queue::{Queue, run_workers};
 use machinery::tasks::Tasks;
 use tracing::debug;
 
-pub use act::{Actor, failure};
+pub use act::{Actor, Writes, failure};
 pub use caches::{Cached, Index, Watched, watched};
 pub use metrics::Metrics;
 pub use plan::{
@@ -49,7 +50,7 @@ impl Key {
 
     /// The key of an object.
     pub fn of(meta: &ObjectMeta) -> Self {
-        Key::new(crate::owners::namespace(meta), crate::owners::name(meta))
+        Key::new(crate::kit::owners::namespace(meta), crate::kit::owners::name(meta))
     }
 
     /// A key of something cluster-wide.
@@ -79,8 +80,11 @@ pub trait Controller: Send + Sync + 'static {
     /// How many keys are worked on at once.
     const WORKERS: usize = 4;
 
+    /// The kinds that its plans write to.
+    fn writes() -> Vec<Kind>;
+
     /// Reads the caches; `None` when there is nothing to decide.
-    fn observe(&self, key: &Key) -> Option<Self::Snapshot>;
+    fn observe(&self, key: &Key, now: Timestamp) -> Option<Self::Snapshot>;
 
     /// What to do.
     fn plan(&self, snapshot: &Self::Snapshot, now: Timestamp) -> Plan;
@@ -92,16 +96,23 @@ pub trait Controller: Send + Sync + 'static {
 }
 
 /// A queue of keys for one controller.
-pub fn queue<T: std::hash::Hash + Eq + Clone>() -> Queue<T> {
-    Queue::new(FIRST_RETRY, LAST_RETRY)
+pub fn queue<T: std::hash::Hash + Eq + Clone>(clock: &Clock) -> Queue<T> {
+    Queue::new(clock, FIRST_RETRY, LAST_RETRY)
 }
 
 /// Works on a controller's keys until the process stops.
-pub fn run<C: Controller>(tasks: &Tasks, controller: C, actor: Actor, queue: Queue<Key>, metrics: &Metrics) {
-    let controller = Arc::new(controller);
+pub fn run<C: Controller>(
+    tasks: &Tasks,
+    clock: &Clock,
+    controller: C,
+    actor: Actor,
+    queue: Queue<Key>,
+    metrics: &Metrics,
+) {
+    let (controller, clock) = (Arc::new(controller), clock.clone());
     let work = move |key: Key| {
-        let (controller, actor) = (Arc::clone(&controller), actor.clone());
-        async move { reconcile(&*controller, &actor, &key).await }
+        let (controller, actor, clock) = (Arc::clone(&controller), actor.clone(), clock.clone());
+        async move { reconcile(&*controller, &actor, &clock, &key).await }
     };
     run_queue(tasks, C::NAME, C::WORKERS, queue, metrics, work);
 }
@@ -142,19 +153,20 @@ pub struct Again {
 async fn reconcile<C: Controller>(
     controller: &C,
     actor: &Actor,
+    clock: &Clock,
     key: &Key,
 ) -> Result<Option<Duration>, Again> {
-    let Some(mut snapshot) = controller.observe(key) else { return Ok(None) };
-    let Plan { actions, requeue_after } = controller.plan(&snapshot, Timestamp::now());
+    let Some(mut snapshot) = controller.observe(key, clock.now()) else { return Ok(None) };
+    let Plan { actions, requeue_after } = controller.plan(&snapshot, clock.now());
     let acted = !actions.is_empty();
     let outcome = actor.carry_out(actions).await;
     if acted {
-        match controller.observe(key) {
+        match controller.observe(key, clock.now()) {
             Some(later) => snapshot = later,
             None => return settle::<C>(key, outcome.failure, None),
         }
     }
-    let mut report = controller.report(&snapshot, &outcome, Timestamp::now());
+    let mut report = controller.report(&snapshot, &outcome, clock.now());
     let reported = actor.carry_out(std::mem::take(&mut report.actions)).await;
     requeue_after.into_iter().for_each(|wait| report.look_again(wait));
     settle::<C>(key, outcome.failure.or(reported.failure), report.requeue_after)

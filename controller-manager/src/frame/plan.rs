@@ -4,6 +4,7 @@
 //! Bodies are JSON values, so that one executor serves every kind and a test
 //! can compare a plan as text.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -62,7 +63,7 @@ pub struct Told {
     pub about: ObjectReference,
     /// Reason and message after success; `{name}` stands for the object's name.
     pub done: Option<(&'static str, String)>,
-    /// Reason and message after failure; `{error}` stands for the server's words.
+    /// Reason and message after failure; `{error}` stands for the server's words, `{name}` for the name asked for.
     pub failed: Option<(&'static str, String)>,
 }
 
@@ -80,16 +81,14 @@ pub enum Propagation {
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Create `count` objects from one body, in batches that grow while all goes well.
+    /// Create objects side by side, in batches that grow while all goes well.
     Create {
         /// What.
         kind: Kind,
         /// Where.
         namespace: String,
-        /// The object.
-        body: Value,
-        /// How many of them.
-        count: usize,
+        /// The objects; equal ones share their body.
+        bodies: Vec<Arc<Value>>,
         /// What to tell about each.
         told: Option<Told>,
     },
@@ -163,9 +162,31 @@ impl Action {
         Action::Create {
             kind: Kind::of::<K>(),
             namespace: object.metadata().namespace.clone().unwrap_or_default(),
-            body: to_value(object),
-            count,
+            bodies: vec![Arc::new(to_value(object)); count],
             told,
+        }
+    }
+
+    /// Create these objects of one namespace, in no order; nothing when there are none.
+    pub fn create_all<K: Resource + Metadata<Ty = ObjectMeta> + Serialize>(
+        objects: &[K],
+        told: Option<Told>,
+    ) -> Option<Action> {
+        Some(Action::Create {
+            kind: Kind::of::<K>(),
+            namespace: objects.first()?.metadata().namespace.clone().unwrap_or_default(),
+            bodies: objects.iter().map(|object| Arc::new(to_value(object))).collect(),
+            told,
+        })
+    }
+
+    /// The kind that it writes to.
+    pub fn writes(&self) -> Option<&Kind> {
+        match self {
+            Action::Create { kind, .. } | Action::Delete { kind, .. } | Action::Patch { kind, .. } => {
+                Some(kind)
+            }
+            Action::CatchUp { .. } | Action::Tell { .. } => None,
         }
     }
 

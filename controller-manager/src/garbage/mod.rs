@@ -23,9 +23,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
-use crate::caches::Caches;
+use crate::Start;
+use crate::caches::Visitor;
 use crate::discovery::{Served, discover};
-use crate::frame::{Actor, Cached, Kind, Metrics, failure, queue, run_queue};
+use crate::frame::{Actor, Cached, Kind, Metrics, Writes, failure, queue, run_queue};
 use graph::{Graph, Object, Owner, Uid};
 use plan::Decision;
 
@@ -62,56 +63,45 @@ struct Collector {
 }
 
 /// Starts the collector.
-pub fn start(tasks: &Tasks, client: kube::Client, actor: Actor, caches: &Caches, metrics: &Metrics) {
+pub fn start(start: &Start) {
     let collector = Arc::new(Collector {
-        client,
-        actor,
+        client: start.client.clone(),
+        actor: start.actor("garbage-collector-controller", Writes::Any),
         graph: Mutex::default(),
-        queue: queue(),
-        metrics: metrics.clone(),
+        queue: queue(start.clock),
+        metrics: start.metrics.clone(),
         gone: Mutex::default(),
         served: Mutex::default(),
         kinds_changed: Notify::new(),
         puzzling: Mutex::default(),
     });
-    let fed = feed_all(&collector, caches);
-    let watching = collector.watch_the_rest(tasks.clone(), fed);
-    tasks.spawn_loop("garbage_collector", async move {
+    let mut feeder = Feeder { collector: Arc::clone(&collector), fed: Vec::new() };
+    start.caches.each_whole(&mut feeder);
+    let watching = collector.watch_the_rest(start.tasks.clone(), feeder.fed);
+    start.tasks.spawn_loop("garbage_collector", async move {
         watching.await;
         Ok(())
     });
 }
 
-/// Feeds the graph from the caches that are there anyway; returns their kinds.
-fn feed_all(collector: &Arc<Collector>, caches: &Caches) -> Vec<Kind> {
-    vec![
-        feed(collector, &caches.deployments),
-        feed(collector, &caches.replica_sets),
-        feed(collector, &caches.replication_controllers),
-        feed(collector, &caches.pods),
-        feed(collector, &caches.services),
-        feed(collector, &caches.endpoints),
-        feed(collector, &caches.slices),
-        feed(collector, &caches.namespaces),
-        feed(collector, &caches.nodes),
-        feed(collector, &caches.budgets),
-        feed(collector, &caches.claims),
-        feed(collector, &caches.volumes),
-        feed(collector, &caches.attributes_classes),
-        feed(collector, &caches.service_cidrs),
-        feed(collector, &caches.addresses),
-    ]
+/// Feeds the graph from the caches that are there anyway.
+struct Feeder {
+    collector: Arc<Collector>,
+    /// The kinds of these caches.
+    fed: Vec<Kind>,
 }
 
-fn feed<K: Cached + kube::Resource>(collector: &Arc<Collector>, cache: &Cache<K>) -> Kind {
-    let kind = Arc::new(Kind::of::<K>());
-    let (collector, found) = (Arc::clone(collector), Arc::clone(&kind));
-    cache.on_change(move |change| {
-        let meta =
-            |object: &Option<Arc<K>>| object.as_deref().map(|object| Metadata::metadata(object).clone());
-        collector.note(&found, meta(&change.old).as_ref(), meta(&change.new).as_ref());
-    });
-    (*kind).clone()
+impl Visitor for Feeder {
+    fn visit<K: Cached + kube::Resource>(&mut self, cache: &Cache<K>) {
+        let kind = Arc::new(Kind::of::<K>());
+        self.fed.push((*kind).clone());
+        let collector = Arc::clone(&self.collector);
+        cache.on_change(move |change| {
+            let meta =
+                |object: &Option<Arc<K>>| object.as_deref().map(|object| Metadata::metadata(object).clone());
+            collector.note(&kind, meta(&change.old).as_ref(), meta(&change.new).as_ref());
+        });
+    }
 }
 
 impl Collector {

@@ -9,7 +9,7 @@ use api::conditions;
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint, Toleration};
 
 use crate::frame::{Action, Kind, Plan, Timestamp, api_time, plus_seconds, reference};
-use crate::{owners, pods};
+use crate::kit::{owners, pods};
 
 /// What tells one taint of a node from another.
 pub type TaintName = (String, String);

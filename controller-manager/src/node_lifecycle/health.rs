@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint};
 
 use crate::frame::{Action, Kind, Plan, Timestamp, api_time, reference};
-use crate::{owners, pods};
+use crate::kit::{owners, pods};
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";

@@ -10,14 +10,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use machinery::clock::Clock;
 use machinery::queue::Queue;
 use parking_lot::Mutex;
 
 use crate::caches::Caches;
-use crate::frame::{Controller, Key, Plan, Timestamp};
-use crate::{owners, pods};
+use crate::frame::{Controller, Key, Kind, Plan, Timestamp};
+use crate::kit::{owners, pods};
 
 /// When each node was last heard of, by our own clock: clocks of nodes may be wrong.
 type Seen = Arc<Mutex<HashMap<String, Timestamp>>>;
@@ -32,25 +33,25 @@ pub struct Health {
 
 impl Health {
     /// Sees to it that changes reach the queue.
-    pub fn new(caches: &Caches, queue: &Queue<Key>, grace: Duration) -> Self {
+    pub fn new(caches: &Caches, queue: &Queue<Key>, clock: &Clock, grace: Duration) -> Self {
         let seen = Seen::default();
-        let heard = Arc::clone(&seen);
+        let (heard, time) = (Arc::clone(&seen), clock.clone());
         caches.leases.on_change(move |change| {
             let renewed =
                 |lease: &k8s_openapi::api::coordination::v1::Lease| lease.spec.as_ref()?.renew_time.clone();
             let new = change.new.as_deref().and_then(renewed);
             if new.is_some() && new != change.old.as_deref().and_then(renewed) {
-                heard.lock().insert(owners::name(&change.latest().metadata).to_owned(), Timestamp::now());
+                heard.lock().insert(owners::name(&change.latest().metadata).to_owned(), time.now());
             }
         });
-        let (keys, heard) = (queue.clone(), Arc::clone(&seen));
+        let (keys, heard, time) = (queue.clone(), Arc::clone(&seen), clock.clone());
         caches.nodes.on_change(move |change| {
             let name = owners::name(&change.latest().metadata);
             match &change.new {
                 None => drop(heard.lock().remove(name)),
                 Some(node) => {
                     if change.old.as_deref().is_none_or(|old| heartbeat(old) != heartbeat(node)) {
-                        heard.lock().insert(name.to_owned(), Timestamp::now());
+                        heard.lock().insert(name.to_owned(), time.now());
                     }
                 }
             }
@@ -80,9 +81,13 @@ impl Controller for Health {
 
     const NAME: &'static str = "node_lifecycle_controller";
 
-    fn observe(&self, key: &Key) -> Option<health::Snapshot> {
+    fn writes() -> Vec<Kind> {
+        vec![Kind::of::<Node>(), Kind::of::<Pod>()]
+    }
+
+    fn observe(&self, key: &Key, now: Timestamp) -> Option<health::Snapshot> {
         let node = self.caches.nodes.get(None, &key.name)?;
-        let seen = *self.seen.lock().entry(key.name.to_string()).or_insert_with(Timestamp::now);
+        let seen = *self.seen.lock().entry(key.name.to_string()).or_insert(now);
         let is_new = self.registered.lock().insert(owners::uid(&node.metadata).to_owned());
         let pods = self.caches.pods_by_node.get(&key.name);
         Some(health::Snapshot { node, pods, seen, grace: self.grace, is_new })
@@ -127,13 +132,12 @@ impl Eviction {
     }
 
     /// Remembers taints, and forgets those that are gone.
-    fn first_seen(&self, node: &Node) -> HashMap<eviction::TaintName, Timestamp> {
+    fn first_seen(&self, node: &Node, now: Timestamp) -> HashMap<eviction::TaintName, Timestamp> {
         let name = owners::name(&node.metadata);
         let present: Vec<eviction::TaintName> =
             eviction::evicting_taints(node).map(eviction::taint_name).collect();
         let mut known = self.first_seen.lock();
         known.retain(|(of, taint), _| of != name || present.contains(taint));
-        let now = Timestamp::now();
         let times = present.into_iter().map(|taint| {
             let seen = *known.entry((name.to_owned(), taint.clone())).or_insert(now);
             (taint, seen)
@@ -147,9 +151,13 @@ impl Controller for Eviction {
 
     const NAME: &'static str = "taint-eviction-controller";
 
-    fn observe(&self, key: &Key) -> Option<eviction::Snapshot> {
+    fn writes() -> Vec<Kind> {
+        vec![Kind::of::<Pod>()]
+    }
+
+    fn observe(&self, key: &Key, now: Timestamp) -> Option<eviction::Snapshot> {
         let node = self.caches.nodes.get(None, &key.name)?;
-        let first_seen = self.first_seen(&node);
+        let first_seen = self.first_seen(&node, now);
         if first_seen.is_empty() {
             return None;
         }

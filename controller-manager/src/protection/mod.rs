@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::caches::Caches;
 use crate::frame::{Action, Cached, Controller, Key, Kind, Outcome, Plan, Timestamp};
-use crate::{owners, pods};
+use crate::kit::{owners, pods};
 
 /// A kind that is protected.
 pub trait Protected: Cached + kube::Resource<DynamicType = ()> + Serialize {
@@ -67,7 +67,11 @@ impl<K: Protected> Controller for Protection<K> {
 
     const NAME: &'static str = K::NAME;
 
-    fn observe(&self, key: &Key) -> Option<Snapshot<K>> {
+    fn writes() -> Vec<Kind> {
+        vec![Kind::of::<K>()]
+    }
+
+    fn observe(&self, key: &Key, _now: Timestamp) -> Option<Snapshot<K>> {
         let namespace = Some(&*key.namespace).filter(|namespace| !namespace.is_empty());
         let object = K::cache(&self.caches).get(namespace, &key.name)?;
         let used = Metadata::metadata(&*object).deletion_timestamp.is_none() || object.is_used(&self.caches);

@@ -2,23 +2,21 @@
 //! controller serves both. Upstream: `pkg/controller/{replicaset,replication}`.
 
 pub mod plan;
-mod rank;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use k8s_openapi::Metadata;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use machinery::cache::Cache;
 use machinery::queue::Queue;
 
 use crate::caches::Caches;
 use crate::frame::{Cached, Controller, Key, Kind, Outcome, Plan, Timestamp, to_value};
-use crate::{owners, pods, selector};
+use crate::kit::{follow, owners, pods, selector};
 
 /// A kind that keeps a count of equal pods.
 pub trait Replicating: Cached + kube::Resource<DynamicType = ()> {
@@ -77,22 +75,8 @@ pub struct Replicas<K: Replicating> {
 impl<K: Replicating> Replicas<K> {
     /// Sees to it that changes reach the queue.
     pub fn new(caches: &Caches, sets: &Cache<K>, queue: &Queue<Key>) -> Self {
-        let keys = queue.clone();
-        sets.on_change(move |change| keys.add(Key::of(Metadata::metadata(&**change.latest()))));
-        let (keys, known) = (queue.clone(), sets.clone());
-        caches.pods.on_change(move |change| {
-            if !pods::changed_for_owner(change) {
-                return;
-            }
-            for pod in change.old.iter().chain(&change.new) {
-                let namespace = owners::namespace(&pod.metadata);
-                match owners::controller_of(&pod.metadata) {
-                    Some(owner) if owner.kind == K::KIND => keys.add(Key::new(namespace, &owner.name)),
-                    Some(_) => {}
-                    None => suitors(&known.list_in(namespace), pod).for_each(|key| keys.add(key)),
-                }
-            }
-        });
+        follow::objects(sets, queue);
+        follow::dependents(sets, &caches.pods, queue, pods::changed_for_owner, takes);
         Replicas { caches: caches.clone(), sets: sets.clone() }
     }
 
@@ -118,12 +102,11 @@ impl<K: Replicating> Replicas<K> {
     }
 }
 
-/// The sets that would take in a pod without owner.
-fn suitors<'a, K: Replicating>(sets: &'a [Arc<K>], pod: &'a Pod) -> impl Iterator<Item = Key> + 'a {
-    let would = |set: &plan::Set| {
-        !selector::is_empty(&set.selector) && selector::matches(&set.selector, pod.metadata.labels.as_ref())
-    };
-    sets.iter().filter_map(|set| set.set()).filter(would).map(|set| Key::of(&set.meta))
+/// Whether a set would take in a pod without owner.
+fn takes<K: Replicating>(set: &K, pod: &ObjectMeta) -> bool {
+    set.set().is_some_and(|set| {
+        !selector::is_empty(&set.selector) && selector::matches(&set.selector, pod.labels.as_ref())
+    })
 }
 
 impl<K: Replicating> Controller for Replicas<K> {
@@ -131,7 +114,11 @@ impl<K: Replicating> Controller for Replicas<K> {
 
     const NAME: &'static str = K::CONTROLLER;
 
-    fn observe(&self, key: &Key) -> Option<plan::Snapshot> {
+    fn writes() -> Vec<Kind> {
+        vec![Kind::of::<K>(), Kind::of::<Pod>()]
+    }
+
+    fn observe(&self, key: &Key, _now: Timestamp) -> Option<plan::Snapshot> {
         let set = self.sets.get(Some(&key.namespace), &key.name)?.set()?;
         if selector::is_empty(&set.selector) {
             return None;

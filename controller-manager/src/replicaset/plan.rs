@@ -9,9 +9,9 @@ use k8s_openapi::api::apps::v1::{ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::rank;
 use crate::frame::{Action, Failure, Kind, Outcome, Plan, Timestamp, Told, api_time, reference_to, to_value};
-use crate::{owners, pods, selector};
+use crate::kit::claim::{Claim, Owner};
+use crate::kit::{count as count_of, deletion_order, owners, pods, selector};
 
 /// What keeps a count of equal pods.
 #[derive(Clone, Debug)]
@@ -50,28 +50,23 @@ struct Pods<'a> {
     active: Vec<&'a Pod>,
     /// Those that are on their way out.
     terminating: usize,
-    adopt: Vec<&'a Pod>,
-    release: Vec<&'a Pod>,
+    claims: Vec<(&'a Pod, Claim)>,
+}
+
+impl Set {
+    fn owner(&self) -> Owner<'_> {
+        Owner { kind: self.kind.clone(), meta: &self.meta, selector: &self.selector }
+    }
 }
 
 fn sort_out(snapshot: &Snapshot) -> Pods<'_> {
-    let set = &snapshot.set;
-    let uid = owners::uid(&set.meta);
-    let going = set.meta.deletion_timestamp.is_some();
-    let mut found = Pods { active: vec![], terminating: 0, adopt: vec![], release: vec![] };
+    let owner = snapshot.set.owner();
+    let mut found = Pods { active: vec![], terminating: 0, claims: vec![] };
     for pod in &snapshot.pods {
-        let selected = selector::matches(&set.selector, pod.metadata.labels.as_ref());
-        match owners::controller_of(&pod.metadata) {
-            Some(owner) if owner.uid != uid => continue,
-            Some(_) if !selected => {
-                if !going {
-                    found.release.push(pod);
-                }
-                continue;
-            }
-            Some(_) => {}
-            None if selected && !going && pods::is_active(pod) => found.adopt.push(pod),
-            None => continue,
+        let claim = owner.claim(&pod.metadata, pods::is_active(pod));
+        found.claims.push((&**pod, claim));
+        if !claim.is_ours() {
+            continue;
         }
         if pods::is_active(pod) {
             found.active.push(pod);
@@ -87,8 +82,8 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
     let set = &snapshot.set;
     let found = sort_out(snapshot);
     let mut plan = Plan::default();
-    plan.actions.extend(found.release.iter().filter_map(|pod| release(pod, owners::uid(&set.meta))));
-    plan.actions.extend(found.adopt.iter().filter_map(|pod| adopt(pod, set)));
+    let owner = set.owner();
+    plan.actions.extend(found.claims.iter().filter_map(|(pod, claim)| owner.settle(*pod, *claim)));
     if set.meta.deletion_timestamp.is_some() {
         return plan;
     }
@@ -99,7 +94,7 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
         let surplus = found.active.len() - wanted;
         let mut ranked = found.active;
         if wanted > 0 {
-            rank::sort_for_deletion(&mut ranked, &snapshot.pods_on_node);
+            deletion_order::sort(&mut ranked, &snapshot.pods_on_node);
         }
         plan.actions.extend(ranked.into_iter().take(surplus).map(|pod| delete(set, pod)));
     }
@@ -129,20 +124,8 @@ fn told(set: &Set, done: (&'static str, String), failed: (&'static str, &'static
 }
 
 fn create(set: &Set, count: usize) -> Action {
-    let metadata = set.template.metadata.clone().unwrap_or_default();
-    let pod = Pod {
-        metadata: ObjectMeta {
-            generate_name: Some(generate_name(owners::name(&set.meta))),
-            namespace: set.meta.namespace.clone(),
-            labels: metadata.labels,
-            annotations: metadata.annotations,
-            finalizers: metadata.finalizers,
-            owner_references: Some(vec![owners::controller_ref(&set.kind, &set.meta)]),
-            ..Default::default()
-        },
-        spec: set.template.spec.clone(),
-        status: None,
-    };
+    let mut pod = pods::from_template(&set.template, &set.kind, &set.meta);
+    pod.metadata.generate_name = Some(generate_name(owners::name(&set.meta)));
     let told = told(
         set,
         ("SuccessfulCreate", "Created pod: {name}".to_owned()),
@@ -167,22 +150,6 @@ fn delete(set: &Set, pod: &Pod) -> Action {
     Action::delete(pod, told)
 }
 
-fn adopt(pod: &Pod, set: &Set) -> Option<Action> {
-    let mut owned = pod.clone();
-    owned
-        .metadata
-        .owner_references
-        .get_or_insert_default()
-        .push(owners::controller_ref(&set.kind, &set.meta));
-    Action::change(pod, &owned, None)
-}
-
-fn release(pod: &Pod, uid: &str) -> Option<Action> {
-    let mut free = pod.clone();
-    free.metadata.owner_references.iter_mut().for_each(|owners| owners.retain(|owner| owner.uid != uid));
-    Action::change(pod, &free, None)
-}
-
 /// The status that the snapshot and the way the plan went ask for.
 pub fn status(snapshot: &Snapshot, outcome: &Outcome, now: Timestamp) -> ReplicaSetStatus {
     let set = &snapshot.set;
@@ -190,10 +157,10 @@ pub fn status(snapshot: &Snapshot, outcome: &Outcome, now: Timestamp) -> Replica
     let labels = set.template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
     let count = |counts: &dyn Fn(&Pod) -> bool| {
         let number = found.active.iter().filter(|pod| counts(pod)).count();
-        Some(to_count(number)).filter(|number| *number > 0)
+        Some(count_of(number)).filter(|number| *number > 0)
     };
     ReplicaSetStatus {
-        replicas: to_count(found.active.len()),
+        replicas: count_of(found.active.len()),
         fully_labeled_replicas: count(&|pod| {
             labels.is_none_or(|labels| selector::has_all(labels, pod.metadata.labels.as_ref()))
         }),
@@ -201,14 +168,10 @@ pub fn status(snapshot: &Snapshot, outcome: &Outcome, now: Timestamp) -> Replica
         available_replicas: count(&|pod| {
             pods::available_from(pod, set.min_ready_seconds).is_some_and(|at| at <= now)
         }),
-        terminating_replicas: Some(to_count(found.terminating)),
+        terminating_replicas: Some(count_of(found.terminating)),
         observed_generation: set.meta.generation.or(set.status.observed_generation),
         conditions: conditions(set, outcome.failure.as_ref(), found.active.len(), now),
     }
-}
-
-fn to_count(number: usize) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
 }
 
 fn conditions(
@@ -225,7 +188,7 @@ fn conditions(
             type_: "ReplicaFailure".to_owned(),
             status: "True".to_owned(),
             reason: Some(
-                if to_count(active) < set.replicas { "FailedCreate" } else { "FailedDelete" }.to_owned(),
+                if count_of(active) < set.replicas { "FailedCreate" } else { "FailedDelete" }.to_owned(),
             ),
             message: Some(failure.message.clone()),
             last_transition_time: Some(api_time(now)),

@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::plan::{Set, Snapshot, plan, status, write_status};
-use super::rank::sort_for_deletion;
 use crate::frame::{Action, Failure, Kind, Outcome, Timestamp, to_value};
+use crate::kit::deletion_order;
 
 fn pod(name: &str, extra: &Value) -> Arc<Pod> {
     let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "set", "controller": true}]);
@@ -53,7 +53,7 @@ fn snapshot(replicas: i32, pods: Vec<Arc<Pod>>) -> Snapshot {
 
 fn told(actions: &[Action]) -> Vec<String> {
     let line = |action: &Action| match action {
-        Action::Create { count, .. } => format!("create {count}"),
+        Action::Create { bodies, .. } => format!("create {}", bodies.len()),
         Action::Delete { name, .. } => format!("delete {name}"),
         Action::Patch { name, body, .. } => {
             format!("owners of {name}: {}", body["metadata"]["ownerReferences"])
@@ -90,7 +90,8 @@ fn the_count_is_kept() {
 #[test]
 fn a_created_pod_is_the_template_owned_by_the_set() {
     let plan = plan(&snapshot(2, vec![]));
-    let [Action::Create { body, namespace, .. }] = plan.actions.as_slice() else { panic!("{plan:?}") };
+    let [Action::Create { bodies, namespace, .. }] = plan.actions.as_slice() else { panic!("{plan:?}") };
+    let body = &bodies[0];
     assert_eq!(namespace, "d");
     assert_eq!(body["metadata"]["generateName"], "web-");
     assert_eq!(body["metadata"]["labels"], json!({"app": "web"}));
@@ -137,7 +138,7 @@ fn the_least_useful_pod_goes_first() {
     ];
     let crowds = [("n1".to_owned(), 1), ("n2".to_owned(), 2)].into();
     let mut shuffled: Vec<&Pod> = ranked.iter().map(|pod| &**pod).rev().collect();
-    sort_for_deletion(&mut shuffled, &crowds);
+    deletion_order::sort(&mut shuffled, &crowds);
     let names =
         |pods: Vec<&Pod>| pods.iter().map(|pod| pod.metadata.name.clone().unwrap()).collect::<Vec<_>>();
     assert_eq!(names(shuffled), names(ranked.iter().map(|pod| &**pod).collect()));

@@ -105,7 +105,8 @@ where
         Self::start_at(api.into_client(), url, selectors, tasks)
     }
 
-    fn start_at(client: kube::Client, url: String, selectors: Selectors, tasks: &Tasks) -> Self {
+    /// Like [`Cache::start`], from the path of the collection.
+    pub fn start_at(client: kube::Client, url: String, selectors: Selectors, tasks: &Tasks) -> Self {
         let stop = tasks.child();
         let cache = Self::empty(stop.clone());
         let reflection = reflect::Reflection::new(client, url, selectors, Arc::clone(&cache.shared));

@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
+
 /// A queue of keys. Clones share the same queue.
 #[derive(Debug)]
 pub struct Queue<T> {
@@ -31,6 +33,7 @@ impl<T> Clone for Queue<T> {
 
 #[derive(Debug)]
 struct Shared<T> {
+    clock: Clock,
     state: Mutex<State<T>>,
     changed: Notify,
 }
@@ -160,9 +163,10 @@ impl<T: Eq + Hash + Clone> State<T> {
 }
 
 impl<T: Eq + Hash + Clone> Queue<T> {
-    /// An empty queue; failed keys come back after `base`, then twice that, up to `max`.
-    pub fn new(base: Duration, max: Duration) -> Self {
-        Self { shared: Arc::new(Shared { state: Mutex::new(State::new(base, max)), changed: Notify::new() }) }
+    /// An empty queue; failed keys come back after `base`, then twice that, up to `max`, by this clock.
+    pub fn new(clock: &Clock, base: Duration, max: Duration) -> Self {
+        let state = Mutex::new(State::new(base, max));
+        Self { shared: Arc::new(Shared { clock: clock.clone(), state, changed: Notify::new() }) }
     }
 
     /// Adds a key, unless it waits already.
@@ -176,7 +180,7 @@ impl<T: Eq + Hash + Clone> Queue<T> {
         if delay.is_zero() {
             return self.add(key);
         }
-        self.shared.state.lock().add_at(key, Instant::now() + delay);
+        self.shared.state.lock().add_at(key, self.shared.clock.instant() + delay);
         self.shared.changed.notify_one();
     }
 
@@ -194,7 +198,7 @@ impl<T: Eq + Hash + Clone> Queue<T> {
                     self.shared.changed.notify_one();
                     return None;
                 }
-                match state.take(Instant::now()) {
+                match state.take(self.shared.clock.instant()) {
                     Ok(key) => {
                         let more = !state.ready.is_empty();
                         drop(state);
@@ -210,7 +214,7 @@ impl<T: Eq + Hash + Clone> Queue<T> {
                 None => changed.await,
                 Some(at) => tokio::select! {
                     () = changed => {}
-                    () = tokio::time::sleep_until(at) => {}
+                    () = self.shared.clock.sleep_until(at) => {}
                 },
             }
         }
@@ -269,8 +273,9 @@ impl<T: Eq + Hash + Clone> Item<T> {
 
     fn end(&mut self, end: End) {
         if let Some(key) = self.key.take() {
-            self.queue.shared.state.lock().finish(key, end, Instant::now());
-            self.queue.shared.changed.notify_one();
+            let shared = &self.queue.shared;
+            shared.state.lock().finish(key, end, shared.clock.instant());
+            shared.changed.notify_one();
         }
     }
 }

@@ -71,7 +71,7 @@ fn a_delayed_key_comes_at_the_sooner_of_its_times_and_once() {
 
 #[tokio::test]
 async fn a_waiting_worker_wakes_for_a_sooner_key() {
-    let queue = Queue::new(MS, MS);
+    let queue = Queue::new(&Clock::default(), MS, MS);
     queue.add_after("late", Duration::from_secs(600));
     let waiting = {
         let queue = queue.clone();
@@ -85,7 +85,7 @@ async fn a_waiting_worker_wakes_for_a_sooner_key() {
 
 #[tokio::test]
 async fn everyone_who_waits_is_told_of_the_end_and_a_dropped_item_comes_again() {
-    let queue = Queue::new(MS, MS);
+    let queue = Queue::new(&Clock::default(), MS, MS);
     queue.add("a");
     drop(queue.next().await);
     queue.next().await.unwrap().done();
@@ -104,7 +104,7 @@ async fn everyone_who_waits_is_told_of_the_end_and_a_dropped_item_comes_again() 
 
 #[tokio::test]
 async fn workers_share_the_keys_and_never_one_key() {
-    let queue: Queue<usize> = Queue::new(MS, 2 * MS);
+    let queue: Queue<usize> = Queue::new(&Clock::default(), MS, 2 * MS);
     let stop = CancellationToken::new();
     let busy: Arc<Vec<AtomicUsize>> = Arc::new((0..8).map(|_| AtomicUsize::new(0)).collect());
     let rounds = Arc::new(AtomicUsize::new(0));

@@ -13,7 +13,7 @@ const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 /// The hash of a template; `collisions` makes another one of the same template.
-pub fn template_hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
+pub fn of(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
     let mut text = to_value(template).to_string();
     if let Some(collisions) = collisions {
         text.push_str(&collisions.to_string());

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::Pod;
 
+use super::{owners, pods};
 use crate::frame::Timestamp;
-use crate::{owners, pods};
 
 /// Sorts pods so that those to be deleted come first.
-pub fn sort_for_deletion(candidates: &mut [&Pod], pods_on_node: &HashMap<String, usize>) {
+pub fn sort(candidates: &mut [&Pod], pods_on_node: &HashMap<String, usize>) {
     candidates.sort_by(|a, b| compare(a, b, pods_on_node));
 }
 

@@ -1,10 +1,28 @@
-//! Facts about a pod that several controllers judge by: active, ready,
-//! available. Upstream: `k8s.io/kubernetes/pkg/api/v1/pod`.
+//! Pods as several controllers make them and judge them: active, ready, available. Upstream: `k8s.io/kubernetes/pkg/api/v1/pod`.
 
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use machinery::cache::Change;
 
-use crate::frame::{Timestamp, plus_seconds};
+use super::owners;
+use crate::frame::{Kind, Timestamp, plus_seconds};
+
+/// The pod that an owner makes from its template; it has no name yet.
+pub fn from_template(template: &PodTemplateSpec, kind: &Kind, owner: &ObjectMeta) -> Pod {
+    let metadata = template.metadata.clone().unwrap_or_default();
+    Pod {
+        metadata: ObjectMeta {
+            namespace: owner.namespace.clone(),
+            labels: metadata.labels,
+            annotations: metadata.annotations,
+            finalizers: metadata.finalizers,
+            owner_references: Some(vec![owners::controller_ref(kind, owner)]),
+            ..ObjectMeta::default()
+        },
+        spec: template.spec.clone(),
+        status: None,
+    }
+}
 
 /// The phase word.
 pub fn phase(pod: &Pod) -> &str {

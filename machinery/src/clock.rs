@@ -1,0 +1,75 @@
+//! The time that loops go by: when it is, and waiting until it is later. In a daemon it is the machine's;
+//! a test can move it ahead, and then what waited for that time goes on at once.
+//!
+//! Invariant: it never stands still and never goes back.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// A clock. Clones show the same time.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    /// How far it was moved ahead of the machine's.
+    ahead: watch::Sender<Duration>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Clock { ahead: watch::Sender::new(Duration::ZERO) }
+    }
+}
+
+impl Clock {
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now().checked_add(*self.ahead.borrow()).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The time to measure spans with; it does not jump when somebody sets the machine's clock.
+    pub fn instant(&self) -> Instant {
+        Instant::now() + *self.ahead.borrow()
+    }
+
+    /// Waits for a time as [`Clock::instant`] shows it.
+    pub async fn sleep_until(&self, at: Instant) {
+        let mut moved = self.ahead.subscribe();
+        loop {
+            let ahead = *moved.borrow_and_update();
+            let Some(at) = at.checked_sub(ahead) else { return };
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => return,
+                Ok(()) = moved.changed() => {}
+            }
+        }
+    }
+
+    /// Moves it ahead.
+    pub fn advance(&self, span: Duration) {
+        self.ahead.send_modify(|ahead| *ahead += span);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn sleepers_wake_when_the_clock_moves() {
+        let clock = Clock::default();
+        let (start, instant, day) = (Instant::now(), clock.instant(), clock.now());
+        let sleeper = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.sleep_until(instant + Duration::from_secs(3600)).await }
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!sleeper.is_finished());
+        clock.advance(Duration::from_secs(3599));
+        sleeper.await.expect("it only sleeps");
+        assert_eq!(start.elapsed(), Duration::from_secs(1), "nobody waited for the machine's clock");
+        assert!(clock.now() >= day + jiff::SignedDuration::from_secs(3599));
+        clock.sleep_until(instant).await;
+    }
+}
