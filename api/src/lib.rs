@@ -16,6 +16,7 @@ pub mod kinds;
 pub mod object;
 pub mod patch;
 mod pattern;
+pub mod placement;
 pub mod protobuf;
 pub mod quantity;
 pub mod schema;

@@ -4,7 +4,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
@@ -110,6 +110,8 @@ caches! {
     attributes_classes: VolumeAttributesClass, ALL;
     budgets: PodDisruptionBudget, ALL;
     claims: PersistentVolumeClaim, ALL;
+    controller_revisions: ControllerRevision, ALL;
+    daemon_sets: DaemonSet, ALL;
     deployments: Deployment, ALL;
     endpoints: Endpoints, ALL;
     leases: Lease, within(NODE_LEASES);

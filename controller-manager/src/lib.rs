@@ -5,6 +5,7 @@
 
 pub mod args;
 mod caches;
+mod daemon_set;
 mod deployment;
 mod discovery;
 mod disruption;
@@ -105,6 +106,7 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
     start.controller("replication-controller", |caches, keys| {
         replicaset::Replicas::new(caches, &caches.replication_controllers, keys)
     });
+    start.controller("daemonset-controller", daemon_set::DaemonSets::new);
     start.controller("endpoint-controller", endpoints::LegacyEndpoints::new);
     start.controller("endpoint-slice-controller", endpoints::ServiceSlices::new);
     start.controller("endpoint-slice-mirroring-controller", endpoints::MirroredSlices::new);

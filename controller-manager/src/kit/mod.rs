@@ -7,6 +7,7 @@ pub mod deletion_order;
 pub mod follow;
 pub mod owners;
 pub mod pods;
+pub mod revisions;
 pub mod selector;
 pub mod shares;
 pub mod template_hash;

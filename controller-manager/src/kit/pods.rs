@@ -24,6 +24,13 @@ pub fn from_template(template: &PodTemplateSpec, kind: &Kind, owner: &ObjectMeta
     }
 }
 
+/// The start of a pod's name; too long a one gives way to the random end.
+pub fn generate_name(name: &str) -> String {
+    const LONGEST: usize = 63 - 6;
+    let kept: String = name.chars().take(LONGEST).collect();
+    format!("{kept}-")
+}
+
 /// The phase word.
 pub fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()

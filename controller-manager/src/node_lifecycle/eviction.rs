@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use api::conditions;
-use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint, Toleration};
+use api::placement::tolerates;
+use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint};
 
 use crate::frame::{Action, Kind, Plan, Timestamp, api_time, plus_seconds, reference};
 use crate::kit::{owners, pods};
@@ -82,20 +83,6 @@ fn leaves(pod: &Pod, taints: &[(&Taint, Timestamp)]) -> Leaves {
         };
     }
     first
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let any_or =
-        |wanted: Option<&str>, is: &str| wanted.is_none_or(|wanted| wanted.is_empty() || wanted == is);
-    any_or(toleration.effect.as_deref(), &taint.effect)
-        && any_or(toleration.key.as_deref(), &taint.key)
-        && match toleration.operator.as_deref() {
-            Some("Exists") => true,
-            None | Some("" | "Equal") => {
-                toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
-            }
-            Some(_) => false,
-        }
 }
 
 fn evict(pod: &Pod, now: Timestamp) -> Vec<Action> {

@@ -125,20 +125,13 @@ fn told(set: &Set, done: (&'static str, String), failed: (&'static str, &'static
 
 fn create(set: &Set, count: usize) -> Action {
     let mut pod = pods::from_template(&set.template, &set.kind, &set.meta);
-    pod.metadata.generate_name = Some(generate_name(owners::name(&set.meta)));
+    pod.metadata.generate_name = Some(pods::generate_name(owners::name(&set.meta)));
     let told = told(
         set,
         ("SuccessfulCreate", "Created pod: {name}".to_owned()),
         ("FailedCreate", "Error creating: {error}"),
     );
     Action::create_many(&pod, count, told)
-}
-
-/// The start of a pod's name; too long a one gives way to the random end.
-fn generate_name(name: &str) -> String {
-    const LONGEST: usize = 63 - 6;
-    let kept: String = name.chars().take(LONGEST).collect();
-    format!("{kept}-")
 }
 
 fn delete(set: &Set, pod: &Pod) -> Action {

@@ -194,6 +194,7 @@ async fn keep(client: &kube::Client, pod: &Pod, node: &str, address: &mut u16) {
     if pod.metadata.deletion_timestamp.is_some() {
         let _gone = api.delete(name, &DeleteParams::default().grace_period(0)).await;
     } else if spec.node_name.is_none() {
+        let node = wanted_node(pod).unwrap_or(node);
         let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": {"kind": "Node", "name": node}});
         let request = http::Request::post(format!("/api/v1/namespaces/{namespace}/pods/{name}/binding"))
             .header("content-type", "application/json")
@@ -209,6 +210,13 @@ async fn keep(client: &kube::Client, pod: &Pod, node: &str, address: &mut u16) {
             json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "conditions": ready}});
         let _running = api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await;
     }
+}
+
+/// The node that a pod of a DaemonSet is for.
+fn wanted_node(pod: &Pod) -> Option<&str> {
+    let affinity = pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()?;
+    let required = affinity.required_during_scheduling_ignored_during_execution.as_ref()?;
+    required.node_selector_terms[0].match_fields.as_ref()?[0].values.as_ref()?.first().map(String::as_str)
 }
 
 /// A Deployment of one container.

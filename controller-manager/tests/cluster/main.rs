@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod daemon_sets;
 mod deployments;
 mod garbage;
 mod harness;

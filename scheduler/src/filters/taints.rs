@@ -1,6 +1,7 @@
 //! Taints and tolerations, and the cordon, which is a taint by another name.
 
-use k8s_openapi::api::core::v1::{Taint, Toleration};
+use api::placement::tolerated;
+use k8s_openapi::api::core::v1::Taint;
 
 use super::Reasons;
 use crate::cluster::{Needs, NodeView};
@@ -25,24 +26,4 @@ pub(super) fn untolerated(needs: &Needs, node: &NodeView) -> Result<(), Reasons>
         return Ok(());
     }
     Err(Reasons::for_good("node(s) had untolerated taint(s)"))
-}
-
-fn tolerated(taint: &Taint, tolerations: &[Toleration]) -> bool {
-    tolerations.iter().any(|toleration| tolerates(toleration, taint))
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let unset_or = |wanted: &Option<String>, value: &str| {
-        wanted.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == value)
-    };
-    if !unset_or(&toleration.effect, &taint.effect) || !unset_or(&toleration.key, &taint.key) {
-        return false;
-    }
-    match toleration.operator.as_deref().unwrap_or_default() {
-        "Exists" => true,
-        "" | "Equal" => {
-            toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
-        }
-        _ => false,
-    }
 }
