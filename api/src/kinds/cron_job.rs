@@ -86,6 +86,22 @@ impl Strategy for CronJobs {
         }
     }
 
+    fn warnings(&self, new: &CronJob, old: Option<&CronJob>) -> Vec<String> {
+        let mut said = match old {
+            None => job::name_warning(&new.metadata),
+            Some(_) => Vec::new(),
+        };
+        if old.is_none_or(|old| old.spec != new.spec)
+            && let Some(spec) = &new.spec.job_template.spec
+        {
+            said.extend(job::warnings(spec, &Path::new("spec.jobTemplate.spec")));
+        }
+        if old.is_some() && new.spec.schedule.contains("TZ") {
+            said.push("cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details".into());
+        }
+        said
+    }
+
     fn columns(&self) -> Vec<Column> {
         let text = |name, words| Column::new(name, "string", words);
         let [containers, images] = cells::template_columns();
@@ -127,6 +143,9 @@ impl Strategy for CronJobs {
 /// The Jobs' spec; a selector is made when the Job is, and may be given only by hand.
 fn job_template(spec: &k8s_openapi::api::batch::v1::JobSpec, at: &Path, errors: &mut Errors) {
     job::validate_spec(spec, at, errors);
+    if let Some(selector) = &spec.selector {
+        errors.invalid(&at.child("selector"), selector, "`selector` will be auto-generated");
+    }
     if spec.manual_selector == Some(true) {
         let allowed: &[&str] = &["nil", "false"];
         errors.not_supported(&at.child("manualSelector"), true, allowed);

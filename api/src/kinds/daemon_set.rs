@@ -115,7 +115,7 @@ impl Strategy for DaemonSets {
     }
 
     fn warnings(&self, new: &DaemonSet, old: Option<&DaemonSet>) -> Vec<String> {
-        workload::warnings(new.spec.as_ref().map(|s| &s.template), old.is_none())
+        workload::warnings(new.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| Some(&s.template))
     }
 
     fn columns(&self) -> Vec<Column> {

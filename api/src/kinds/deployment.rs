@@ -105,7 +105,7 @@ impl Strategy for Deployments {
     }
 
     fn warnings(&self, new: &Deployment, old: Option<&Deployment>) -> Vec<String> {
-        workload::warnings(new.spec.as_ref().map(|s| &s.template), old.is_none())
+        workload::warnings(new.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| Some(&s.template))
     }
 
     fn columns(&self) -> Vec<Column> {

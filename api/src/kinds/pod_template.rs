@@ -32,6 +32,14 @@ impl Strategy for PodTemplates {
         }
     }
 
+    fn warnings(&self, new: &PodTemplate, old: Option<&PodTemplate>) -> Vec<String> {
+        let changed = old.is_none_or(|old| old.template != new.template);
+        match new.template.as_ref().filter(|_| changed) {
+            Some(template) => pod::warnings::of_template(template, &Path::new("template")),
+            None => Vec::new(),
+        }
+    }
+
     fn columns(&self) -> Vec<Column> {
         vec![
             Column::name(),

@@ -73,6 +73,10 @@ impl Strategy for ReplicaSets {
         }
     }
 
+    fn warnings(&self, new: &ReplicaSet, old: Option<&ReplicaSet>) -> Vec<String> {
+        workload::warnings(new.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| s.template.as_ref())
+    }
+
     fn columns(&self) -> Vec<Column> {
         workload::replica_columns("Which pods belong to the set.")
     }

@@ -85,6 +85,10 @@ impl Strategy for ReplicationControllers {
         }
     }
 
+    fn warnings(&self, new: &ReplicationController, old: Option<&ReplicationController>) -> Vec<String> {
+        workload::warnings(new.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| s.template.as_ref())
+    }
+
     fn columns(&self) -> Vec<Column> {
         workload::replica_columns("Which pods belong to the controller.")
     }

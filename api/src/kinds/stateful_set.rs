@@ -1,7 +1,12 @@
 //! StatefulSet: pods with names and volumes of their own, one after the other.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
+use k8s_openapi::api::{
+    apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy},
+    core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume},
+};
 use serde_json::Value;
 
 use crate::{
@@ -66,7 +71,11 @@ impl Strategy for StatefulSets {
     }
 
     fn validate(&self, stateful_set: &StatefulSet, errors: &mut Errors) {
-        validate_spec(stateful_set, true, errors);
+        let at = Path::new("spec");
+        match &stateful_set.spec {
+            Some(spec) => validate_spec(spec, None, &at, errors),
+            None => errors.required(&at, ""),
+        }
     }
 
     fn validate_update(&self, new: &StatefulSet, old: &StatefulSet, part: Part<'_>, errors: &mut Errors) {
@@ -91,8 +100,8 @@ impl Strategy for StatefulSets {
             );
             return;
         }
-        validate_spec(new, false, errors);
         let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
+        validate_spec(new, Some(old), &Path::new("spec"), errors);
         let fixed = StatefulSetSpec {
             replicas: old.replicas,
             ordinals: old.ordinals.clone(),
@@ -110,7 +119,7 @@ impl Strategy for StatefulSets {
     }
 
     fn warnings(&self, new: &StatefulSet, old: Option<&StatefulSet>) -> Vec<String> {
-        workload::warnings(new.spec.as_ref().map(|s| &s.template), old.is_none())
+        workload::warnings(new.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| Some(&s.template))
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -136,10 +145,37 @@ impl Strategy for StatefulSets {
     }
 }
 
-/// The spec of a StatefulSet. What cannot change is checked when it is made only, for older versions took it unread.
-fn validate_spec(stateful_set: &StatefulSet, is_new: bool, errors: &mut Errors) {
-    let at = Path::new("spec");
-    let Some(spec) = &stateful_set.spec else { return errors.required(&at, "") };
+/// The template as its pods will be: the controller names them, and their volumes are first of all the set's claims.
+fn template_of_pods(spec: &StatefulSetSpec) -> PodTemplateSpec {
+    let mut template = spec.template.clone();
+    let pods = template.spec.get_or_insert_default();
+    pods.subdomain = None;
+    pods.hostname = None;
+    let names = spec.volume_claim_templates.iter().flatten().map(|claim| {
+        let name = claim.metadata.name.clone().unwrap_or_default();
+        (
+            name.clone(),
+            Volume {
+                name: name.clone(),
+                persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                    claim_name: name,
+                    read_only: None,
+                }),
+                ..Volume::default()
+            },
+        )
+    });
+    let claims: BTreeMap<String, Volume> = names.collect();
+    let own = pods.volumes.take().unwrap_or_default();
+    let others: Vec<Volume> = own.into_iter().filter(|v| !claims.contains_key(&v.name)).collect();
+    pods.volumes = Some(claims.into_values().chain(others).collect());
+    template
+}
+
+/// The spec of a StatefulSet. What cannot change is checked when it is made only, and a template only where the one
+/// before was right, for older versions took them unread.
+fn validate_spec(spec: &StatefulSetSpec, old: Option<&StatefulSetSpec>, at: &Path, errors: &mut Errors) {
+    let is_new = old.is_none();
     let policy_at = at.child("podManagementPolicy");
     match spec.pod_management_policy.as_deref().unwrap_or_default() {
         "" => errors.required(&policy_at, ""),
@@ -167,12 +203,21 @@ fn validate_spec(stateful_set: &StatefulSet, is_new: bool, errors: &mut Errors) 
     not_negative(spec.min_ready_seconds, &at.child("minReadySeconds"), errors);
     let start = spec.ordinals.as_ref().and_then(|o| o.start);
     not_negative(start, &at.child("ordinals.start"), errors);
-    workload::selector(&spec.selector, "statefulset", &at.child("selector"), errors);
-    let template_at = at.child("template");
-    workload::template(Some(&spec.template), &spec.selector, "StatefulSet", &template_at, errors);
     if let Some(name) = spec.service_name.as_ref().filter(|name| is_new && !name.is_empty()) {
         each(errors, &at.child("serviceName"), name, dns_label(name));
     }
+    workload::selector(&spec.selector, "statefulset", &at.child("selector"), errors);
+    let template_at = at.child("template");
+    let was_wrong = old.is_some_and(|old| {
+        let mut wrong = Errors::default();
+        pod::validation::template(&template_of_pods(old), &template_at, &mut wrong);
+        !wrong.is_empty()
+    });
+    workload::matching(&spec.template, &spec.selector, &template_at, errors);
+    if !was_wrong {
+        pod::validation::template(&template_of_pods(spec), &template_at, errors);
+    }
+    workload::runs_for_ever(&spec.template, "StatefulSet", &template_at, errors);
 }
 
 fn update_strategy(strategy: Option<&StatefulSetUpdateStrategy>, at: &Path, errors: &mut Errors) {

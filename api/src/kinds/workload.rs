@@ -59,13 +59,23 @@ pub fn template(
     errors: &mut Errors,
 ) {
     let Some(template) = template else { return errors.required(at, "") };
+    matching(template, selector, at, errors);
+    pod::validation::template(template, at, errors);
+    runs_for_ever(template, kind, at, errors);
+}
+
+/// A template whose pods the selector selects.
+pub fn matching(template: &PodTemplateSpec, selector: &LabelSelector, at: &Path, errors: &mut Errors) {
     let labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref());
     let given = is_given(selector);
     if !given || (!selects_all(selector) && !selects(selector, labels)) {
         let why = "`selector` does not match template `labels`";
         errors.invalid(&at.child("metadata.labels"), labels, why);
     }
-    pod::validation::template(template, at, errors);
+}
+
+/// A template whose pods do not end by themselves.
+pub fn runs_for_ever(template: &PodTemplateSpec, kind: &str, at: &Path, errors: &mut Errors) {
     let Some(spec) = &template.spec else { return };
     if let Some(policy) = spec.restart_policy.as_deref().filter(|p| *p != "Always") {
         errors.not_supported(&at.child("spec.restartPolicy"), policy, &["Always"]);
@@ -135,12 +145,14 @@ pub fn replicas(status: &Replicas, errors: &mut Errors) {
     );
 }
 
-/// What is to be said of a template when it is new.
-pub fn warnings(template: Option<&PodTemplateSpec>, is_new: bool) -> Vec<String> {
-    match template.and_then(|template| template.spec.as_ref()) {
-        Some(pods) if is_new => pod::warnings::warnings(pods, &Path::new("spec.template.spec")),
-        _ => Vec::new(),
-    }
+/// What is to be said of the template in a spec that is new or has changed.
+pub fn warnings<T: PartialEq>(
+    spec: Option<&T>,
+    old: Option<Option<&T>>,
+    template: impl Fn(&T) -> Option<&PodTemplateSpec>,
+) -> Vec<String> {
+    let Some(spec) = spec.filter(|spec| old.flatten() != Some(*spec)) else { return Vec::new() };
+    template(spec).map_or_else(Vec::new, |t| pod::warnings::of_template(t, &Path::new("spec.template")))
 }
 
 /// The columns of what keeps a number of pods.
@@ -171,3 +183,6 @@ pub fn replica_cells(object: &Value, selector: String, now: Timestamp) -> Vec<Va
         selector.into(),
     ]
 }
+
+#[cfg(test)]
+mod tests;

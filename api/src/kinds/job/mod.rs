@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         batch::v1::{Job, JobSpec},
-        core::v1::PodTemplateSpec,
+        core::v1::{Affinity, Container, PodTemplateSpec},
     },
-    apimachinery::pkg::apis::meta::v1::LabelSelector,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ use crate::{
         pod,
     },
     object::ObjectExt,
-    validation::{dns_subdomain, each, immutable, label_selector, not_negative, selects},
+    validation::{dns_label, dns_subdomain, each, immutable, label_selector, not_negative, selects},
 };
 
 mod policies;
@@ -30,6 +30,11 @@ const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 const NAME_LABEL: &str = "batch.kubernetes.io/job-name";
 const OLD_UID_LABEL: &str = "controller-uid";
 const OLD_NAME_LABEL: &str = "job-name";
+
+/// How many indexes a Job may have without further conditions.
+const MOST: i32 = 100_000;
+/// How many of something a Job with more indexes than that may have.
+const MOST_OF_MANY: i32 = 10_000;
 
 /// The rules of Jobs.
 pub struct Jobs;
@@ -85,6 +90,9 @@ impl Strategy for Jobs {
     fn validate(&self, job: &Job, errors: &mut Errors) {
         let at = Path::new("spec");
         let Some(spec) = &job.spec else { return errors.required(&at, "") };
+        if spec.manual_selector != Some(true) {
+            generated_selector(job, spec, errors);
+        }
         validate_spec(spec, &at, errors);
         let selector_at = at.child("selector");
         match &spec.selector {
@@ -98,9 +106,7 @@ impl Strategy for Jobs {
                 }
             }
         }
-        if spec.manual_selector != Some(true) {
-            generated_selector(job, spec, errors);
-        }
+        host_names(job, spec, errors);
     }
 
     fn validate_update(&self, new: &Job, old: &Job, part: Part<'_>, errors: &mut Errors) {
@@ -108,19 +114,25 @@ impl Strategy for Jobs {
             return status::validate(new, old, errors);
         }
         let at = Path::new("spec");
+        self.validate(new, errors);
+        let waits = waits(old);
         let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
-        validate_spec(new, &at, errors);
-        // An indexed Job may grow and shrink as a whole.
-        let elastic = new.completion_mode.as_deref() == Some("Indexed") && new.completions == new.parallelism;
-        if !elastic || new.completions.is_none() {
-            immutable(&new.completions, &old.completions, &at.child("completions"), errors);
+        let completions_at = at.child("completions");
+        if new.completion_mode.as_deref() != Some("Indexed") {
+            immutable(&new.completions, &old.completions, &completions_at, errors);
+        } else if let Some(completions) = new.completions
+            && new.completions != old.completions
+            && new.completions != new.parallelism
+        {
+            // An indexed Job may grow and shrink as a whole.
+            let words = "can only be modified in tandem with spec.parallelism";
+            errors.invalid(&completions_at, completions, words);
         }
         immutable(&new.selector, &old.selector, &at.child("selector"), errors);
-        if old.suspend == Some(true) {
-            let (mut rest, mut was) = (new.template.clone(), old.template.clone());
-            placement(&mut rest);
-            placement(&mut was);
-            immutable(&rest, &was, &at.child("template"), errors);
+        if waits {
+            let mut was = old.template.clone();
+            take_placement_and_resources(&new.template, &mut was);
+            immutable(&new.template.spec, &was.spec, &at.child("template.spec"), errors);
         } else {
             immutable(&new.template, &old.template, &at.child("template"), errors);
         }
@@ -130,6 +142,18 @@ impl Strategy for Jobs {
         immutable(&new.backoff_limit_per_index, &old.backoff_limit_per_index, &per_index_at, errors);
         immutable(&new.managed_by, &old.managed_by, &at.child("managedBy"), errors);
         immutable(&new.success_policy, &old.success_policy, &at.child("successPolicy"), errors);
+    }
+
+    fn warnings(&self, new: &Job, old: Option<&Job>) -> Vec<String> {
+        let Some(spec) = new.spec.as_ref() else { return Vec::new() };
+        let mut said = match old {
+            None => name_warning(&new.metadata),
+            Some(_) => Vec::new(),
+        };
+        if old.is_none_or(|old| old.spec.as_ref() != Some(spec)) {
+            said.extend(warnings(spec, &Path::new("spec")));
+        }
+        said
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -182,35 +206,115 @@ fn own_selector(spec: &mut JobSpec, name: &str, uid: &str) {
     let labels = spec.template.metadata.get_or_insert_default().labels.get_or_insert_default();
     for (label, value) in [(UID_LABEL, uid), (OLD_UID_LABEL, uid), (NAME_LABEL, name), (OLD_NAME_LABEL, name)]
     {
-        labels.insert(label.into(), value.into());
+        // Others of the user's own are refused later.
+        labels.entry(label.into()).or_insert_with(|| value.into());
     }
     let selector = spec.selector.get_or_insert_default();
     let given: &mut LabelSelector = selector;
     given.match_labels.get_or_insert_default().entry(UID_LABEL.into()).or_insert_with(|| uid.into());
 }
 
-/// A selector that was made here must be for this Job.
+/// Labels and selector that were made here must be for this Job.
 fn generated_selector(job: &Job, spec: &JobSpec, errors: &mut Errors) {
+    let Some(selector) = &spec.selector else { return };
     let uid = job.metadata.uid.as_deref().unwrap_or_default();
-    let matches = spec.selector.as_ref().and_then(|s| s.match_labels.as_ref());
-    let made_here = matches.is_some_and(|m| m.len() == 1 && m.get(UID_LABEL).is_some_and(|v| v == uid));
-    if !made_here {
-        errors.invalid(&Path::new("spec.selector"), &spec.selector, "`selector` not auto-generated");
+    let name = job.metadata.name.as_deref().unwrap_or_default();
+    if uid.is_empty() {
+        errors.required(&Path::new("metadata.uid"), "");
+    }
+    let expected = [(OLD_UID_LABEL, uid), (OLD_NAME_LABEL, name), (UID_LABEL, uid), (NAME_LABEL, name)];
+    let labels = spec.template.metadata.as_ref().and_then(|m| m.labels.as_ref());
+    let labels_at = Path::new("spec.template.metadata.labels");
+    for (key, value) in expected {
+        let words = format!("must be '{value}'");
+        match labels.and_then(|labels| labels.get(key)) {
+            None => errors.required(&labels_at.key(key), &words),
+            Some(found) if found != value => errors.invalid(&labels_at.key(key), labels, words),
+            Some(_) => {}
+        }
+    }
+    let own = expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    if !selects(selector, Some(&own)) {
+        errors.invalid(&Path::new("spec.selector"), selector, "`selector` not auto-generated");
     }
 }
 
-/// What may change of the template while the Job is suspended.
-fn placement(template: &mut PodTemplateSpec) {
-    if let Some(spec) = &mut template.spec {
-        spec.affinity = None;
-        spec.node_selector = None;
-        spec.tolerations = None;
-        spec.scheduling_gates = None;
+/// The pods of an indexed Job have its name and their index as host name.
+fn host_names(job: &Job, spec: &JobSpec, errors: &mut Errors) {
+    let Some(completions) = spec.completions.filter(|n| *n > 0) else { return };
+    if spec.completion_mode.as_deref() != Some("Indexed") {
+        return;
     }
-    if let Some(meta) = &mut template.metadata {
-        meta.labels = None;
-        meta.annotations = None;
+    let name = job.metadata.name.as_deref().unwrap_or_default();
+    let longest = format!("{name}-{}", completions - 1);
+    if !dns_label(&longest).is_empty() {
+        let words = format!("will not able to create pod with invalid DNS label: {longest}");
+        errors.invalid(&Path::new("metadata.name"), name, words);
     }
+}
+
+/// Whether nothing of a Job runs: it is suspended, and was never started or has come to rest.
+fn waits(job: &Job) -> bool {
+    let status = job.status.as_ref();
+    let suspended = job.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true));
+    let started = status.is_some_and(|s| s.start_time.is_some());
+    let conditions = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    let rests = conditions.iter().any(|c| c.type_ == "Suspended" && c.status == "True");
+    suspended && (!started || rests) && status.is_none_or(|s| s.active.unwrap_or(0) == 0)
+}
+
+/// Takes what may change of the template while the Job waits from the new one.
+fn take_placement_and_resources(new: &PodTemplateSpec, was: &mut PodTemplateSpec) {
+    let (Some(new), Some(was)) = (&new.spec, &mut was.spec) else { return };
+    let affinity = new.affinity.as_ref().and_then(|a| a.node_affinity.clone());
+    match (&new.affinity, &mut was.affinity) {
+        (Some(_), old) => old.get_or_insert_default().node_affinity = affinity,
+        (None, Some(old)) => {
+            old.node_affinity = None;
+            if *old == Affinity::default() {
+                was.affinity = None;
+            }
+        }
+        (None, None) => {}
+    }
+    was.node_selector.clone_from(&new.node_selector);
+    was.tolerations.clone_from(&new.tolerations);
+    was.scheduling_gates.clone_from(&new.scheduling_gates);
+    let resources = |new: &[Container], was: &mut [Container]| {
+        if new.len() == was.len() {
+            for (new, was) in new.iter().zip(was).filter(|(new, was)| new.name == was.name) {
+                was.resources.clone_from(&new.resources);
+            }
+        }
+    };
+    resources(&new.containers, &mut was.containers);
+    let init = new.init_containers.as_deref().unwrap_or_default();
+    resources(init, was.init_containers.as_deref_mut().unwrap_or_default());
+}
+
+/// What is to be said of a name that host names of pods begin with.
+pub fn name_warning(meta: &ObjectMeta) -> Vec<String> {
+    let wrong = dns_label(meta.name.as_deref().unwrap_or_default());
+    if wrong.is_empty() {
+        return wrong;
+    }
+    vec![format!(
+        "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: [{}]",
+        wrong.join(" ")
+    )]
+}
+
+/// What is to be said of a Job's spec, on its own or in a CronJob.
+pub fn warnings(spec: &JobSpec, at: &Path) -> Vec<String> {
+    let mut said = Vec::new();
+    if spec.completion_mode.as_deref() == Some("Indexed")
+        && spec.completions.unwrap_or(0) > MOST
+        && spec.parallelism.unwrap_or(0) > MOST_OF_MANY
+    {
+        said.push(format!("{at}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"));
+    }
+    said.extend(pod::warnings::of_template(&spec.template, &at.child("template")));
+    said
 }
 
 /// The spec of a Job, on its own or in a CronJob.
@@ -245,8 +349,10 @@ pub fn validate_spec(spec: &JobSpec, at: &Path, errors: &mut Errors) {
     pod::validation::template(&spec.template, &template_at, errors);
     let policy = spec.template.spec.as_ref().and_then(|s| s.restart_policy.as_deref()).unwrap_or_default();
     let policy_at = template_at.child("spec.restartPolicy");
-    if !["OnFailure", "Never"].contains(&policy) {
+    if ["Always", ""].contains(&policy) {
         errors.required(&policy_at, "valid values: \"OnFailure\", \"Never\"");
+    } else if !["OnFailure", "Never"].contains(&policy) {
+        errors.not_supported(&policy_at, policy, &["OnFailure", "Never"]);
     } else if spec.pod_failure_policy.is_some() && policy != "Never" {
         let words = "only \"Never\" is supported when podFailurePolicy is specified";
         errors.invalid(&policy_at, policy, words);
@@ -274,8 +380,6 @@ fn completion_mode(spec: &JobSpec, at: &Path, errors: &mut Errors) {
 
 /// How much of everything a Job with indexes may have.
 fn indexed(spec: &JobSpec, at: &Path, errors: &mut Errors) {
-    const MOST: i32 = 100_000;
-    const MOST_OF_MANY: i32 = 10_000;
     let (parallelism_at, failed_at) = (at.child("parallelism"), at.child("maxFailedIndexes"));
     if spec.completions.is_none() {
         errors.required(&at.child("completions"), "when completion mode is Indexed");

@@ -46,13 +46,35 @@ fn what_is_wrong_is_named() {
         (
             json!({"selector": {"matchLabels": {"a": "b"}}}),
             vec![
-                "spec.template.metadata.labels: Invalid value: {\"batch.kubernetes.io/controller-uid\":\"u\",\"batch.kubernetes.io/job-name\":\"j\",\"controller-uid\":\"u\",\"job-name\":\"j\"}: `selector` does not match template `labels`",
                 "spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"b\",\"batch.kubernetes.io/controller-uid\":\"u\"}}: `selector` not auto-generated",
+                "spec.template.metadata.labels: Invalid value: {\"batch.kubernetes.io/controller-uid\":\"u\",\"batch.kubernetes.io/job-name\":\"j\",\"controller-uid\":\"u\",\"job-name\":\"j\"}: `selector` does not match template `labels`",
+            ],
+        ),
+        (
+            json!({"template": {"metadata": {"labels": {"job-name": "other"}}}}),
+            vec![
+                "spec.template.metadata.labels[job-name]: Invalid value: {\"batch.kubernetes.io/controller-uid\":\"u\",\"batch.kubernetes.io/job-name\":\"j\",\"controller-uid\":\"u\",\"job-name\":\"other\"}: must be 'j'",
+            ],
+        ),
+        (
+            json!({"template": {"spec": {"restartPolicy": "Sometimes"}}}),
+            vec![
+                "spec.template.spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\"",
+                "spec.template.spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"OnFailure\", \"Never\"",
             ],
         ),
     ] {
         assert_eq!(wrong(Jobs, &job(&change)), expected, "{change}");
     }
+    let mut dotted = job(&json!({"completionMode": "Indexed", "completions": 3}));
+    dotted["metadata"]["name"] = "a.b".into();
+    for label in ["job-name", NAME_LABEL] {
+        dotted["spec"]["template"]["metadata"]["labels"][label] = "a.b".into();
+    }
+    assert_eq!(
+        wrong(Jobs, &dotted),
+        ["metadata.name: Invalid value: \"a.b\": will not able to create pod with invalid DNS label: a.b-2"]
+    );
 }
 
 #[test]
@@ -64,6 +86,38 @@ fn what_runs_stays_as_it_is() {
     let waiting = job(&json!({"suspend": true}));
     let moved = job(&json!({"suspend": true, "template": {"spec": {"nodeSelector": {"a": "b"}}}}));
     assert_eq!(changed(Jobs, &moved, &waiting), Vec::<String>::new());
+}
+
+#[test]
+fn while_a_job_waits_its_pods_may_be_placed_and_measured_otherwise() {
+    let waiting = job(&json!({"suspend": true, "template": {"spec": {"affinity": {"podAffinity": {}}}}}));
+    let mut stopping = waiting.clone();
+    stopping["status"] = json!({"startTime": "2026-01-01T00:00:00Z", "active": 1});
+    let mut stopped = waiting.clone();
+    stopped["status"] = json!({"startTime": "2026-01-01T00:00:00Z",
+        "conditions": [{"type": "Suspended", "status": "True"}]});
+    let resources = json!([{"name": "c", "image": "i:1", "resources": {"requests": {"cpu": "1"}}}]);
+    let node = json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}});
+    for (spec, refused_at) in [
+        (json!({"containers": resources}), None),
+        (json!({"nodeSelector": {"a": "b"}, "schedulingGates": [{"name": "g"}]}), None),
+        (json!({"affinity": node}), None),
+        (json!({"affinity": {"podAffinity": null}}), Some("spec.template.spec")),
+        (json!({"containers": [{"name": "c", "image": "i:2"}]}), Some("spec.template.spec")),
+        (json!({"hostNetwork": true}), Some("spec.template.spec")),
+    ] {
+        let template = json!({"spec": {"affinity": {"podAffinity": {}}}});
+        let mut change = json!({"suspend": true, "template": template});
+        json_patch::merge(&mut change["template"]["spec"], &spec);
+        let new = job(&change);
+        for old in [&waiting, &stopped] {
+            let said = changed(Jobs, &new, old);
+            let at: Vec<_> = said.iter().filter_map(|text| text.split(": ").next()).collect();
+            assert_eq!(at, refused_at.into_iter().collect::<Vec<_>>(), "{spec} {said:?}");
+        }
+        // While pods of it run, nothing may change.
+        assert_eq!(changed(Jobs, &new, &stopping).len(), 1, "{spec}");
+    }
 }
 
 fn expect(cases: Vec<(Value, Vec<&str>)>) {

@@ -96,7 +96,7 @@ impl Strategy for Pods {
     fn validate(&self, pod: &Pod, errors: &mut Errors) {
         let at = Path::new("spec");
         let Some(spec) = &pod.spec else { return errors.required(&at.child("containers"), "") };
-        validation::spec(spec, &at, errors);
+        validation::pod(&pod.metadata, spec, errors);
         if spec.ephemeral_containers.as_ref().is_some_and(|c| !c.is_empty()) {
             errors.forbidden(&at.child("ephemeralContainers"), "cannot be set on create");
         }
@@ -108,11 +108,10 @@ impl Strategy for Pods {
     }
 
     fn validate_update(&self, new: &Pod, old: &Pod, part: Part<'_>, errors: &mut Errors) {
-        let at = Path::new("spec");
         if part != Part::Status
             && let Some(spec) = &new.spec
         {
-            validation::spec(spec, &at, errors);
+            validation::pod(&new.metadata, spec, errors);
         }
         match part {
             Part::Main => validation::update(new, old, errors),

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Container, NodeSelectorTerm, PodSpec};
+use k8s_openapi::api::core::v1::{Container, NodeSelectorTerm, PodSpec, PodTemplateSpec};
 
 use crate::{field::Path, quantity::Quantity};
 
@@ -38,6 +38,11 @@ pub fn warnings(spec: &PodSpec, at: &Path) -> Vec<String> {
         }
     }
     said
+}
+
+/// The warnings about a template that stands at `at`.
+pub fn of_template(template: &PodTemplateSpec, at: &Path) -> Vec<String> {
+    template.spec.as_ref().map_or_else(Vec::new, |spec| warnings(spec, &at.child("spec")))
 }
 
 /// What is to be said about a node's label that something else stands for today.

@@ -120,7 +120,9 @@ pub fn ephemeral_containers(spec: &PodSpec, around: &Around<'_>, at: &Path, erro
     let mut names = fixed.clone();
     for (i, e) in spec.ephemeral_containers.iter().flatten().enumerate() {
         let at = at.index(i);
-        common(&plain(e), around, &at, errors);
+        let plain = plain(e);
+        common(&plain, around, &at, errors);
+        image_of_pod(&plain, &at, errors);
         if !names.insert(&e.name) {
             errors.duplicate(&at.child("name"), &e.name);
         }
@@ -170,6 +172,20 @@ fn plain(e: &EphemeralContainer) -> Container {
     }
 }
 
+/// The images of a pod's containers. A template may keep their place with spaces.
+pub fn images_of_pods(containers: &[Container], at: &Path, errors: &mut Errors) {
+    for (i, c) in containers.iter().enumerate() {
+        image_of_pod(c, &at.index(i), errors);
+    }
+}
+
+fn image_of_pod(c: &Container, at: &Path, errors: &mut Errors) {
+    let image = c.image.as_deref().unwrap_or_default();
+    if image.trim() != image {
+        errors.invalid(&at.child("image"), image, "must not have leading or trailing whitespace");
+    }
+}
+
 /// What every container is checked for.
 fn common(c: &Container, around: &Around<'_>, at: &Path, errors: &mut Errors) {
     let name_at = at.child("name");
@@ -181,8 +197,6 @@ fn common(c: &Container, around: &Around<'_>, at: &Path, errors: &mut Errors) {
     let image = c.image.as_deref().unwrap_or_default();
     if image.is_empty() {
         errors.required(&at.child("image"), "");
-    } else if image.trim() != image {
-        errors.invalid(&at.child("image"), image, "must not have leading or trailing whitespace");
     }
     one_of(
         c.termination_message_policy.as_deref(),

@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
+use k8s_openapi::{
+    api::core::v1::{PodSpec, PodTemplateSpec},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 
 use crate::{
     field::{Errors, Path},
@@ -13,6 +16,7 @@ use crate::{
     validation::{annotation_map, dns_label, dns_subdomain, each, in_range, ip, label_map},
 };
 
+mod annotations;
 mod container;
 mod env;
 mod gated;
@@ -32,6 +36,21 @@ pub use status::status_update;
 pub use update::{ephemeral_update, update};
 pub use volume::{escapes, host_path, iscsi_name, nfs, required};
 
+/// Whose spec it is. A template is held to less: what is made from it gets more defaults, and a name.
+#[derive(Clone, Copy)]
+pub enum Owner<'a> {
+    /// A pod of this metadata.
+    Pod(&'a ObjectMeta),
+    /// The template of a workload's pods.
+    Template,
+}
+
+impl Owner<'_> {
+    fn is_pod(self) -> bool {
+        matches!(self, Self::Pod(_))
+    }
+}
+
 /// What containers need to know about the pod around them.
 struct Around<'a> {
     /// The pod's volumes that are sound; the flag says whether a volume is a claim.
@@ -45,17 +64,17 @@ struct Around<'a> {
 /// The template of a workload's pods.
 pub fn template(template: &PodTemplateSpec, at: &Path, errors: &mut Errors) {
     if let Some(meta) = &template.metadata {
-        label_map(meta.labels.as_ref(), &at.child("metadata.labels"), errors);
-        annotation_map(meta.annotations.as_ref(), &at.child("metadata.annotations"), errors);
-        for finalizer in meta.finalizers.iter().flatten() {
-            let wrong = crate::validation::qualified_name(finalizer);
-            each(errors, &at.child("metadata.finalizers"), finalizer, wrong);
+        // Upstream's paths leave `metadata` out here.
+        label_map(meta.labels.as_ref(), &at.child("labels"), errors);
+        annotation_map(meta.annotations.as_ref(), &at.child("annotations"), errors);
+        if let Some(pod) = &template.spec {
+            annotations::validate(meta.annotations.as_ref(), pod, &at.child("annotations"), errors);
         }
     }
     let at = at.child("spec");
     match &template.spec {
         Some(pod) => {
-            spec(pod, &at, errors);
+            spec(pod, Owner::Template, &at, errors);
             if pod.ephemeral_containers.as_ref().is_some_and(|c| !c.is_empty()) {
                 errors.forbidden(
                     &at.child("ephemeralContainers"),
@@ -76,9 +95,20 @@ fn one_of(value: Option<&str>, allowed: &[&str], at: &Path, errors: &mut Errors)
     }
 }
 
-/// The spec of a pod.
-pub fn spec(spec: &PodSpec, at: &Path, errors: &mut Errors) {
-    let volumes = volume::volumes(spec.volumes.as_deref().unwrap_or_default(), &at.child("volumes"), errors);
+/// A pod: its spec and what its annotations say of it.
+pub fn pod(meta: &ObjectMeta, pod: &PodSpec, errors: &mut Errors) {
+    let at = Path::new("spec");
+    annotations::validate(meta.annotations.as_ref(), pod, &Path::new("metadata.annotations"), errors);
+    spec(pod, Owner::Pod(meta), &at, errors);
+    container::images_of_pods(&pod.containers, &at.child("containers"), errors);
+    let init = pod.init_containers.as_deref().unwrap_or_default();
+    container::images_of_pods(init, &at.child("initContainers"), errors);
+}
+
+/// The spec of a pod or of a template.
+fn spec(spec: &PodSpec, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
+    let volumes = spec.volumes.as_deref().unwrap_or_default();
+    let volumes = volume::volumes(volumes, owner, &at.child("volumes"), errors);
     let claims = resource_claims(spec, &at.child("resourceClaims"), errors);
     let around = Around { volumes, claims, grace: spec.termination_grace_period_seconds.unwrap_or(30) };
     container::containers(&spec.containers, &around, &at.child("containers"), errors);
@@ -89,6 +119,7 @@ pub fn spec(spec: &PodSpec, at: &Path, errors: &mut Errors) {
         resources::requirements(pod_level, &around.claims, &at, errors);
         pod_level_requests(spec, &at, errors);
     }
+    host_ports(spec, owner, &at.child("containers"), errors);
     one_of(
         spec.restart_policy.as_deref(),
         &["Always", "OnFailure", "Never"],
@@ -123,6 +154,22 @@ pub fn spec(spec: &PodSpec, at: &Path, errors: &mut Errors) {
     host_users(spec, at, errors);
     names(spec, at, errors);
     os::validate(spec, at, errors);
+}
+
+/// On the host's network, a port is the host's. A template may leave that to the pods.
+fn host_ports(spec: &PodSpec, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
+    if spec.host_network != Some(true) {
+        return;
+    }
+    for (i, container) in spec.containers.iter().enumerate() {
+        for (j, port) in container.ports.iter().flatten().enumerate() {
+            let host = port.host_port.unwrap_or(0);
+            if (owner.is_pod() || host != 0) && host != port.container_port {
+                let at = at.index(i).child("ports").index(j).child("hostPort");
+                errors.invalid(&at, host, "must match `containerPort` when `hostNetwork` is true");
+            }
+        }
+    }
 }
 
 /// A pod with users of its own shares no other namespace with the host.

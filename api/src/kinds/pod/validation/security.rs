@@ -55,23 +55,8 @@ fn app_armor(p: Option<&AppArmorProfile>, at: &Path, errors: &mut Errors) {
     }
 }
 
-/// The pod's own security context, and what sharing the host's namespaces asks of its ports.
+/// The pod's own security context, and what sharing the host's namespaces rules out.
 pub fn pod(spec: &PodSpec, spec_at: &Path, errors: &mut Errors) {
-    if spec.host_network == Some(true) {
-        for (field, containers) in
-            [("containers", Some(&spec.containers)), ("initContainers", spec.init_containers.as_ref())]
-        {
-            for (i, container) in containers.into_iter().flatten().enumerate() {
-                for (j, port) in container.ports.iter().flatten().enumerate() {
-                    let host = port.host_port.unwrap_or(0);
-                    if host != port.container_port {
-                        let at = spec_at.child(field).index(i).child("ports").index(j).child("hostPort");
-                        errors.invalid(&at, host, "must match `containerPort` when `hostNetwork` is true");
-                    }
-                }
-            }
-        }
-    }
     if spec.host_pid == Some(true) && spec.share_process_namespace == Some(true) {
         errors.invalid(
             &spec_at.child("shareProcessNamespace"),

@@ -57,9 +57,12 @@ pub fn update(new: &Pod, old: &Pod, errors: &mut Errors) {
     }
 }
 
+/// What a mirror of a static pod is told by.
+pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
+
 /// Whether a static pod's mirror: what runs is not what the API server keeps.
 pub(super) fn is_mirror(pod: &Pod) -> bool {
-    pod.metadata.annotations.as_ref().is_some_and(|notes| notes.contains_key("kubernetes.io/config.mirror"))
+    pod.metadata.annotations.as_ref().is_some_and(|notes| notes.contains_key(MIRROR))
 }
 
 /// Refuses the whole change for one reason, whatever else is wrong with it.

@@ -2,11 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{
-    DownwardAPIVolumeFile, KeyToPath, NFSVolumeSource, ProjectedVolumeSource, Volume, VolumeProjection,
+use k8s_openapi::{
+    api::core::v1::{
+        DownwardAPIVolumeFile, KeyToPath, NFSVolumeSource, ProjectedVolumeSource, Volume, VolumeProjection,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::env::{field_ref, resource_ref};
+use super::{
+    Owner,
+    env::{field_ref, resource_ref},
+};
 use crate::{
     field::{Errors, Path},
     kinds::persistent_volume_claim::claim_spec,
@@ -52,12 +58,17 @@ pub fn required(value: &str, field: &str, at: &Path, errors: &mut Errors) {
 }
 
 /// Checks all volumes; returns those that are sound, with whether they are claims.
-pub fn volumes<'a>(volumes: &'a [Volume], at: &Path, errors: &mut Errors) -> BTreeMap<&'a str, bool> {
+pub fn volumes<'a>(
+    volumes: &'a [Volume],
+    owner: Owner<'_>,
+    at: &Path,
+    errors: &mut Errors,
+) -> BTreeMap<&'a str, bool> {
     let mut sound = BTreeMap::new();
     for (i, v) in volumes.iter().enumerate() {
         let at = at.index(i);
         let before = errors.0.len();
-        source(v, &at, errors);
+        source(v, owner, &at, errors);
         if v.name.is_empty() {
             errors.required(&at.child("name"), "");
         } else {
@@ -82,7 +93,7 @@ fn first(found: &mut usize, field: &str, at: &Path, errors: &mut Errors) -> bool
     *found == 1
 }
 
-fn source(v: &Volume, at: &Path, errors: &mut Errors) {
+fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
     let mut n = 0;
     if let Some(e) = &v.empty_dir {
         n += 1;
@@ -165,17 +176,29 @@ fn source(v: &Volume, at: &Path, errors: &mut Errors) {
     if let Some(e) = &v.ephemeral
         && first(&mut n, "ephemeral", at, errors)
     {
-        let at = at.child("ephemeral").child("volumeClaimTemplate");
+        let template_at = at.child("ephemeral").child("volumeClaimTemplate");
         match &e.volume_claim_template {
-            None => errors.required(&at, ""),
-            Some(template) => claim_spec(&template.spec, &at.child("spec"), errors),
+            None => errors.required(&template_at, ""),
+            Some(template) => claim_spec(&template.spec, &template_at.child("spec"), errors),
+        }
+        // The claim is named after the pod, which a template does not name.
+        if let Owner::Pod(ObjectMeta { name: Some(pod), .. }) = owner
+            && !pod.is_empty()
+            && !v.name.is_empty()
+        {
+            let claim = format!("{pod}-{}", v.name);
+            for wrong in dns_subdomain(&claim) {
+                errors.invalid(&at.child("name"), &v.name, format!("PVC name {claim:?}: {wrong}"));
+            }
         }
     }
     if let Some(i) = &v.image
         && first(&mut n, "image", at, errors)
     {
         let at = at.child("image");
-        required(i.reference.as_deref().unwrap_or_default(), "reference", &at, errors);
+        if owner.is_pod() {
+            required(i.reference.as_deref().unwrap_or_default(), "reference", &at, errors);
+        }
         super::one_of(
             i.pull_policy.as_deref(),
             &["Always", "IfNotPresent", "Never"],
