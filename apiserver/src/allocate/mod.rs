@@ -155,19 +155,8 @@ impl Allocation {
         if kind == "ExternalName" {
             return Ok(());
         }
-        let spec = &mut object["spec"];
-        if spec["ipFamilies"].as_array().is_none_or(Vec::is_empty) {
-            spec["ipFamilies"] = json!(["IPv4"]);
-        }
-        if spec["ipFamilyPolicy"].as_str().is_none_or(str::is_empty) {
-            spec["ipFamilyPolicy"] = json!("SingleStack");
-        }
-        let given = spec["clusterIP"].as_str().unwrap_or("").to_owned();
-        let given =
-            if given.is_empty() { spec["clusterIPs"][0].as_str().unwrap_or("").to_owned() } else { given };
+        let given = object.str_at(&["spec", "clusterIP"]).to_owned();
         if given == "None" {
-            spec["clusterIP"] = json!("None");
-            spec["clusterIPs"] = json!(["None"]);
             return Ok(());
         }
         let asked: Option<Ipv4Addr> = given.parse().ok();

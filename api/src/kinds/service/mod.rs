@@ -3,9 +3,11 @@
 //! Addresses and node ports are handed out by the API server's allocators; here is what follows from the
 //! object alone.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Service, ServiceSpec},
+    api::core::v1::{Service, ServicePort, ServiceSpec},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use serde_json::Value;
@@ -20,6 +22,7 @@ use crate::{
     object::ObjectExt,
 };
 
+mod families;
 mod status;
 mod validation;
 
@@ -113,8 +116,8 @@ impl Strategy for Services {
         service.status = Some(Default::default());
         service.status.get_or_insert_default().load_balancer.get_or_insert_default();
         let spec = service.spec.get_or_insert_default();
-        pair_addresses(spec);
-        families(spec);
+        families::pair(spec);
+        settle(spec, None);
     }
 
     fn prepare_update(&self, new: &mut Draft<Service>, old: &Draft<Service>, part: Part<'_>) {
@@ -122,15 +125,21 @@ impl Strategy for Services {
             return;
         }
         let (Some(new), Some(old)) = (&mut new.spec, &old.spec) else { return };
+        families::pair_again(new, old);
         keep_allocated(new, old);
+        settle(new, Some(old));
         drop_what_the_type_has_not(new, old);
-        pair_addresses_on_update(new, old);
-        families(new);
     }
 
     fn validate(&self, service: &Service, errors: &mut Errors) {
         if let Some(spec) = &service.spec {
-            validation::spec(spec, errors);
+            // Where the addresses make no sense, the rest is not looked at, as upstream.
+            let mut wrong = Errors::default();
+            families::settle(&mut spec.clone(), None, &mut wrong);
+            if wrong.is_empty() {
+                validation::spec(spec, errors);
+            }
+            errors.0.append(&mut wrong.0);
         }
     }
 
@@ -141,7 +150,12 @@ impl Strategy for Services {
         if part == Part::Main
             && let (Some(new), Some(old)) = (&new.spec, &old.spec)
         {
-            validation::update(new, old, errors);
+            let mut wrong = Errors::default();
+            families::settle(&mut new.clone(), Some(old), &mut wrong);
+            if wrong.is_empty() {
+                validation::update(new, old, errors);
+            }
+            errors.0.append(&mut wrong.0);
         }
     }
 
@@ -189,71 +203,28 @@ impl Strategy for Services {
     }
 }
 
-/// `clusterIP` and the first of `clusterIPs` are one; whichever is given fills the other.
-fn pair_addresses(spec: &mut ServiceSpec) {
-    if is_external_name(spec) {
-        return;
-    }
-    // A list without the single field is left for validation to refuse, as upstream does.
-    if let (Some(ip), None) = (&spec.cluster_ip, &spec.cluster_ips) {
-        spec.cluster_ips = Some(vec![ip.clone()]);
-    }
-}
-
-/// The same on update: the field that the client changed wins over the one it left alone.
-fn pair_addresses_on_update(new: &mut ServiceSpec, old: &ServiceSpec) {
-    if is_external_name(new) {
-        return;
-    }
-    let ip_changed = new.cluster_ip != old.cluster_ip;
-    let list_changed = new.cluster_ips != old.cluster_ips;
-    if ip_changed && !list_changed {
-        new.cluster_ips = new.cluster_ip.clone().map(|ip| vec![ip]);
-    }
-    if new.cluster_ips.is_none() {
-        pair_addresses(new);
-    }
-}
-
-/// One IPv4 family for services that have an address, unless they say otherwise.
-fn families(spec: &mut ServiceSpec) {
-    if is_external_name(spec) {
-        return;
-    }
-    set(&mut spec.ip_family_policy, "SingleStack");
-    let v6 = spec.cluster_ips.iter().flatten().next().is_some_and(|ip| ip.contains(':'));
-    if spec.ip_families.as_ref().is_none_or(Vec::is_empty) {
-        spec.ip_families = Some(vec![if v6 { "IPv6" } else { "IPv4" }.into()]);
+/// Fills in policy and families; where that cannot be, validation says why.
+fn settle(spec: &mut ServiceSpec, old: Option<&ServiceSpec>) {
+    let mut settled = spec.clone();
+    let mut errors = Errors::default();
+    families::settle(&mut settled, old, &mut errors);
+    if errors.is_empty() {
+        *spec = settled;
     }
 }
 
 /// An update that leaves out what the server handed out keeps it.
 fn keep_allocated(new: &mut ServiceSpec, old: &ServiceSpec) {
-    if !is_external_name(new) && !is_external_name(old) {
-        if new.cluster_ip.is_none() {
-            new.cluster_ip.clone_from(&old.cluster_ip);
-            if new.cluster_ips.is_none() {
-                new.cluster_ips.clone_from(&old.cluster_ips);
-            }
-        }
-        if new.cluster_ips.is_none() && new.cluster_ip == old.cluster_ip {
-            new.cluster_ips.clone_from(&old.cluster_ips);
-        }
-        if new.ip_families.is_none() {
-            new.ip_families.clone_from(&old.ip_families);
-        }
-        if new.ip_family_policy.is_none() {
-            new.ip_family_policy.clone_from(&old.ip_family_policy);
-        }
-    }
     if has_node_ports(new) && has_node_ports(old) {
-        let handed_out: Vec<_> = old.ports.iter().flatten().collect();
-        let taken: Vec<i32> = new.ports.iter().flatten().filter_map(|p| p.node_port).collect();
-        for port in new.ports.iter_mut().flatten().filter(|p| p.node_port.is_none()) {
-            let same = handed_out.iter().find(|o| o.port == port.port && o.protocol == port.protocol);
-            if let Some(number) = same.and_then(|o| o.node_port).filter(|n| !taken.contains(n)) {
-                port.node_port = Some(number);
-            }
+        let numbers = |spec: &ServiceSpec| -> BTreeSet<i32> {
+            spec.ports.iter().flatten().filter_map(|port| port.node_port).collect()
+        };
+        let used: BTreeSet<i32> = &numbers(old) & &numbers(new);
+        let by_name: BTreeMap<_, _> =
+            old.ports.iter().flatten().map(|port| (&port.name, port.node_port)).collect();
+        for port in new.ports.iter_mut().flatten().filter(|port| port.node_port.is_none()) {
+            let before = by_name.get(&port.name).copied().flatten();
+            port.node_port = before.filter(|number| !used.contains(number));
         }
     }
     if new.health_check_node_port.is_none() && needs_health_port(new) && needs_health_port(old) {
@@ -281,12 +252,13 @@ fn drop_what_the_type_has_not(new: &mut ServiceSpec, old: &ServiceSpec) {
             new.ip_family_policy = None;
         }
     }
-    if !has_node_ports(new) && has_node_ports(old) {
-        let left: Vec<i32> = old.ports.iter().flatten().filter_map(|p| p.node_port).collect();
-        for port in new.ports.iter_mut().flatten() {
-            if port.node_port.is_some_and(|n| left.contains(&n)) {
-                port.node_port = None;
-            }
+    let may_have_node_ports =
+        |spec: &ServiceSpec| matches!(spec.type_.as_deref(), Some("NodePort" | "LoadBalancer"));
+    if !may_have_node_ports(new) && may_have_node_ports(old) {
+        let left: BTreeSet<i32> = old.ports.iter().flatten().filter_map(|p| p.node_port).collect();
+        let known = |port: &ServicePort| port.node_port.is_none_or(|number| left.contains(&number));
+        if new.ports.iter().flatten().all(known) {
+            new.ports.iter_mut().flatten().for_each(|port| port.node_port = None);
         }
     }
     if !needs_health_port(new) && needs_health_port(old) {

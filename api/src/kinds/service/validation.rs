@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{is_external_name, needs_health_port};
 use crate::{
@@ -146,18 +147,19 @@ fn affinity(spec: &ServiceSpec, at: &Path, errors: &mut Errors) {
     }
 }
 
-/// Cluster addresses and their families.
-fn addresses(spec: &ServiceSpec, at: &Path, errors: &mut Errors) {
+/// Cluster addresses and their families, each for itself.
+pub fn addresses(spec: &ServiceSpec, at: &Path, errors: &mut Errors) {
     const FAMILY_POLICIES: &[&str] = &["PreferDualStack", "RequireDualStack", "SingleStack"];
     let list_at = at.child("clusterIPs");
     let list = spec.cluster_ips.as_deref().unwrap_or_default();
-    let single = spec.cluster_ip.as_deref().unwrap_or_default();
-    if single.is_empty() && !list.is_empty() {
-        let why = "cannot be set without also setting `clusterIP`";
-        errors.invalid(&list_at, list, why);
-    } else if let Some(first) = list.first().filter(|f| *f != single) {
-        let _ = first;
-        errors.invalid(&list_at, list, "first value must match `clusterIP`");
+    match (spec.cluster_ip.as_deref().unwrap_or_default(), list) {
+        ("", []) => {}
+        ("", _) => errors.invalid(&list_at, list, "must be empty when `clusterIP` is not specified"),
+        (_, []) => errors.required(&list_at, ""),
+        (single, [first, ..]) if first != single => {
+            errors.invalid(&list_at, list, "first value must match `clusterIP`");
+        }
+        _ => {}
     }
     let families_at = at.child("ipFamilies");
     let families = spec.ip_families.as_deref().unwrap_or_default();
@@ -165,44 +167,43 @@ fn addresses(spec: &ServiceSpec, at: &Path, errors: &mut Errors) {
     for (i, family) in families.iter().enumerate() {
         if !["IPv4", "IPv6"].contains(&family.as_str()) {
             errors.not_supported(&families_at.index(i), family, &["IPv4", "IPv6"]);
-        } else if !seen.insert(family) {
+        }
+        if !seen.insert(family) {
             errors.duplicate(&families_at.index(i), family);
         }
     }
-    match spec.ip_family_policy.as_deref() {
-        Some("RequireDualStack") => errors.invalid(
-            &at.child("ipFamilyPolicy"),
-            "RequireDualStack",
-            "this cluster is not configured for dual-stack services",
-        ),
-        Some(policy) if !FAMILY_POLICIES.contains(&policy) => {
-            errors.not_supported(&at.child("ipFamilyPolicy"), policy, FAMILY_POLICIES);
-        }
-        _ => {}
+    if let Some(policy) = spec.ip_family_policy.as_deref().filter(|p| !FAMILY_POLICIES.contains(p)) {
+        errors.not_supported(&at.child("ipFamilyPolicy"), policy, FAMILY_POLICIES);
     }
-    let before = errors.0.len();
+    let mut unreadable = false;
     for (i, address) in list.iter().enumerate() {
         if i == 0 && address == "None" {
             if list.len() > 1 {
+                unreadable = true;
                 errors.invalid(&list_at, list, "'None' must be the first and only value");
             }
             continue;
         }
-        each(errors, &list_at.index(i), address, ip(address));
+        let wrong = ip(address);
+        unreadable |= !wrong.is_empty();
+        each(errors, &list_at.index(i), address, wrong);
     }
     if list.len() > 2 {
         errors.invalid(&list_at, list, "may only hold up to 2 values");
     }
-    if errors.0.len() > before || is_headless(spec) {
+    if unreadable {
         return;
     }
-    if list.len() == 2 && list[0].contains(':') == list[1].contains(':') {
-        let words = "may specify no more than one IP for each IP family, i.e [\"1.2.3.4\", \"::1\"]";
+    let is_v6 = |address: &String| address.contains(':');
+    if list.len() > 1 && !(list.iter().any(is_v6) && !list.iter().all(is_v6)) {
+        let words = "may specify no more than one IP for each IP family";
         errors.invalid(&list_at, list, words);
+    }
+    if is_headless(spec) {
         return;
     }
     for (i, (address, family)) in list.iter().zip(families).enumerate() {
-        if address.contains(':') != (family == "IPv6") {
+        if ["IPv4", "IPv6"].contains(&family.as_str()) && is_v6(address) != (family == "IPv6") {
             let words = format!("expected an {family} value as indicated by `ipFamilies[{i}]`");
             errors.invalid(&list_at.index(i), address, words);
         }
@@ -311,20 +312,43 @@ fn policies(spec: &ServiceSpec, at: &Path, errors: &mut Errors) {
     }
 }
 
+/// What a change may not do to a list of addresses or families: the first stays, a second one may come, and go by
+/// a policy that says so.
+fn lasting(field: &str, lists: [&Option<Vec<String>>; 2], policy: Option<&str>, errors: &mut Errors) {
+    let at = Path::new("spec").child(field);
+    let [new, old] = lists.map(|list| list.as_deref().unwrap_or_default());
+    let what = if field == "clusterIPs" { "clusterIP" } else { "ipFamily" };
+    let changed = new.first().zip(old.first()).is_some_and(|(new, old)| new != old);
+    if new.len() == old.len() {
+        for (i, _) in new.iter().zip(old).enumerate().filter(|(_, (new, old))| new != old) {
+            // Upstream counts addresses, but not families.
+            let i = if field == "clusterIPs" { i } else { 0 };
+            errors.invalid(&at.index(i), new, "may not change once set");
+        }
+        return;
+    }
+    if new.is_empty() {
+        errors.invalid(&at.index(0), Value::Null, format!("primary {what} can not be unset"));
+    } else if changed {
+        errors.invalid(&at.index(0), new, "may not change once set");
+    }
+    if new.len() == 1 && new.len() < old.len() && policy != Some("SingleStack") {
+        let words = format!("must be set to 'SingleStack' when releasing the secondary {what}");
+        errors.invalid(&Path::new("spec.ipFamilyPolicy"), policy, words);
+    }
+}
+
 /// What an update may not change, and whether the service is sound.
 pub fn update(new: &ServiceSpec, old: &ServiceSpec, errors: &mut Errors) {
     let at = Path::new("spec");
     if !is_external_name(new) && !is_external_name(old) {
-        for (field, now, before) in [
-            ("clusterIPs", &new.cluster_ips, &old.cluster_ips),
-            ("ipFamilies", &new.ip_families, &old.ip_families),
-        ] {
-            let first = |list: &Option<Vec<String>>| list.as_ref().and_then(|l| l.first().cloned());
-            if let (Some(was), is) = (first(before), first(now))
-                && is.as_ref() != Some(&was)
-            {
-                errors.invalid(&at.child(field).index(0), now, "may not change once set");
-            }
+        let policy = new.ip_family_policy.as_deref();
+        let headless = [is_headless(new), is_headless(old)];
+        if headless != [true, true] {
+            lasting("clusterIPs", [&new.cluster_ips, &old.cluster_ips], policy, errors);
+        }
+        if headless == [false, false] {
+            lasting("ipFamilies", [&new.ip_families, &old.ip_families], policy, errors);
         }
     }
     let balanced = |s: &ServiceSpec| s.type_.as_deref() == Some("LoadBalancer");
@@ -345,9 +369,9 @@ pub fn update(new: &ServiceSpec, old: &ServiceSpec, errors: &mut Errors) {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use serde_json::{Value, json};
+    use serde_json::json;
 
-    use super::super::Services;
+    use super::{super::Services, *};
     use crate::kind::{Part, Rules, Typed};
 
     fn service(spec: Value) -> Value {

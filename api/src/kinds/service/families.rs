@@ -1,0 +1,398 @@
+//! Address families of a service: what its addresses, families and policy say together.
+//!
+//! A cluster has one family, IPv4. Counterpart of `initIPFamilyFields`, `normalizeClusterIPs` and
+//! `patchAllocatedValues` in upstream's `pkg/registry/core/service/storage`.
+
+use k8s_openapi::api::core::v1::ServiceSpec;
+
+use super::{is_external_name, validation};
+use crate::field::{Errors, Path};
+
+/// The family that addresses of services are of.
+const FAMILY: &str = "IPv4";
+
+const SINGLE: &str = "SingleStack";
+const PREFER: &str = "PreferDualStack";
+const REQUIRE: &str = "RequireDualStack";
+
+/// A new service that names its address in one field names it in both. A list alone is refused later.
+pub fn pair(spec: &mut ServiceSpec) {
+    if let (Some(ip), true) = (&spec.cluster_ip, addresses(spec).is_empty()) {
+        spec.cluster_ips = Some(vec![ip.clone()]);
+    }
+}
+
+/// A change that leaves out the addresses keeps them, and one that changes one of the two fields changes both.
+pub fn pair_again(new: &mut ServiceSpec, old: &ServiceSpec) {
+    if !is_external_name(new) && !is_external_name(old) {
+        if new.cluster_ip.is_none() {
+            new.cluster_ip.clone_from(&old.cluster_ip);
+        }
+        if addresses(new).is_empty() {
+            new.cluster_ips.clone_from(&old.cluster_ips);
+        }
+    }
+    let same = addresses(new) == addresses(old);
+    if addresses(new).is_empty() && new.cluster_ip == old.cluster_ip {
+        new.cluster_ips.clone_from(&old.cluster_ips);
+    }
+    if new.cluster_ip != old.cluster_ip && same {
+        new.cluster_ips = new.cluster_ip.clone().map(|ip| vec![ip]);
+    }
+}
+
+/// Fills in policy and families. What cannot be has errors.
+pub fn settle(new: &mut ServiceSpec, old: Option<&ServiceSpec>, errors: &mut Errors) {
+    if is_external_name(new) || old.is_some_and(|old| still_prefers_both(new, old)) {
+        return;
+    }
+    let without_selector =
+        new.cluster_ip.as_deref() == Some("None") && new.selector.as_ref().is_none_or(|s| s.is_empty());
+    if new.ip_family_policy.is_none() {
+        // Who writes the endpoints of a headless service himself may write them of any family.
+        let policy = if without_selector { REQUIRE } else { SINGLE };
+        let before = old.and_then(|old| old.ip_family_policy.clone());
+        new.ip_family_policy = Some(before.unwrap_or_else(|| policy.to_owned()));
+    }
+    validation::addresses(new, &Path::new("spec"), errors);
+    if !errors.is_empty() {
+        return;
+    }
+    let policy = new.ip_family_policy.clone().unwrap_or_default();
+    if let Some(old) = old {
+        reduced(new, old, &policy, errors);
+    }
+    let policy_at = Path::new("spec.ipFamilyPolicy");
+    if policy == SINGLE {
+        for (what, count) in [("cluster IPs", addresses(new).len()), ("IP families", families(new).len())] {
+            if count == 2 {
+                let words = format!(
+                    "must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified"
+                );
+                errors.invalid(&policy_at, &policy, words);
+            }
+        }
+    }
+    let given = new.cluster_ips.clone().unwrap_or_default();
+    for (i, ip) in given.iter().enumerate().take_while(|(_, ip)| *ip != "None").skip(families(new).len()) {
+        let family = family_of(ip);
+        if family == FAMILY {
+            new.ip_families.get_or_insert_default().push(family.to_owned());
+        } else {
+            let words = format!("{family} is not configured on this cluster");
+            errors.invalid(&Path::new("spec.clusterIPs").index(i), &given, words);
+        }
+    }
+    if !errors.is_empty() {
+        return;
+    }
+    if without_selector {
+        let families = new.ip_families.get_or_insert_default();
+        if families.is_empty() {
+            families.push(FAMILY.to_owned());
+        }
+        if families.len() < 2 && policy != SINGLE {
+            families.push(if families[0] == "IPv4" { "IPv6" } else { "IPv4" }.to_owned());
+        }
+        return;
+    }
+    if policy == REQUIRE {
+        errors.invalid(&policy_at, &policy, "this cluster is not configured for dual-stack services");
+    }
+    for (i, family) in families(new).iter().enumerate().filter(|(_, family)| *family != FAMILY) {
+        errors.invalid(&Path::new("spec.ipFamilies").index(i), family, "not configured on this cluster");
+    }
+    if errors.is_empty() && families(new).is_empty() {
+        new.ip_families = Some(vec![FAMILY.to_owned()]);
+    }
+}
+
+/// A change to one family gives up what else there was; without saying so, nothing may go.
+fn reduced(new: &mut ServiceSpec, old: &ServiceSpec, policy: &str, errors: &mut Errors) {
+    if policy == SINGLE {
+        let same = [(&mut new.cluster_ips, &old.cluster_ips), (&mut new.ip_families, &old.ip_families)];
+        for (new, _) in same.into_iter().filter(|(new, old)| **new == **old) {
+            new.iter_mut().for_each(|list| list.truncate(1));
+        }
+        return;
+    }
+    for (what, now, before) in [
+        ("cluster IP", addresses(new).len(), addresses(old).len()),
+        ("IP family", families(new).len(), families(old).len()),
+    ] {
+        if now != 0 && now < before {
+            let words = format!("must be 'SingleStack' to release the secondary {what}");
+            errors.invalid(&Path::new("spec.ipFamilyPolicy"), policy, words);
+        }
+    }
+}
+
+/// Whether both would rather have two families, and nothing of that changes: then it is left as it is.
+fn still_prefers_both(new: &ServiceSpec, old: &ServiceSpec) -> bool {
+    let prefers = |spec: &ServiceSpec| spec.ip_family_policy.as_deref() == Some(PREFER);
+    new.type_ == old.type_
+        && matches!(new.type_.as_deref(), Some("ClusterIP" | "NodePort" | "LoadBalancer"))
+        && prefers(new)
+        && (prefers(old) || old.ip_family_policy.is_none())
+        && addresses(new) == addresses(old)
+        && families(new) == families(old)
+}
+
+fn addresses(spec: &ServiceSpec) -> &[String] {
+    spec.cluster_ips.as_deref().unwrap_or_default()
+}
+
+fn families(spec: &ServiceSpec) -> &[String] {
+    spec.ip_families.as_deref().unwrap_or_default()
+}
+
+fn family_of(ip: &str) -> &'static str {
+    if ip.contains(':') { "IPv6" } else { "IPv4" }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::Services;
+    use crate::{
+        kind::{Part, Rules, Typed},
+        kinds::testing::{made, wrong},
+    };
+
+    /// The fields in question of a new service, or what is wrong with it.
+    fn new(spec: &Value) -> Result<Value, Vec<String>> {
+        let mut whole = json!({"ports": [{"port": 80}], "selector": {"a": "b"}});
+        json_patch::merge(&mut whole, spec);
+        let service = made(Services, json!({"metadata": {"name": "s"}, "spec": whole}));
+        match wrong(Services, &service) {
+            said if said.is_empty() => Ok(shown(&service)),
+            said => Err(said),
+        }
+    }
+
+    fn shown(service: &Value) -> Value {
+        let spec = &service["spec"];
+        json!([spec["ipFamilyPolicy"], spec["ipFamilies"], spec["clusterIPs"]])
+    }
+
+    #[test]
+    fn what_fits_is_filled_in() {
+        for (spec, expected) in [
+            (json!({}), json!(["SingleStack", ["IPv4"], null])),
+            (json!({"ipFamilyPolicy": "PreferDualStack"}), json!(["PreferDualStack", ["IPv4"], null])),
+            (json!({"clusterIP": "10.96.0.7"}), json!(["SingleStack", ["IPv4"], ["10.96.0.7"]])),
+            (json!({"clusterIP": "None"}), json!(["SingleStack", ["IPv4"], ["None"]])),
+            (
+                json!({"clusterIP": "None", "selector": null}),
+                json!(["RequireDualStack", ["IPv4", "IPv6"], ["None"]]),
+            ),
+            (
+                json!({"clusterIP": "None", "selector": null, "ipFamilyPolicy": "SingleStack"}),
+                json!(["SingleStack", ["IPv4"], ["None"]]),
+            ),
+            (
+                json!({"clusterIP": "None", "selector": null, "ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6"]}),
+                json!(["PreferDualStack", ["IPv6", "IPv4"], ["None"]]),
+            ),
+            (
+                json!({"type": "ExternalName", "externalName": "a.b", "ports": null}),
+                json!([null, null, null]),
+            ),
+        ] {
+            assert_eq!(new(&spec), Ok(expected), "{spec}");
+        }
+    }
+
+    #[test]
+    fn what_the_cluster_does_not_have_is_refused() {
+        let single = "spec.ipFamilyPolicy: Invalid value: \"SingleStack\": must be 'RequireDualStack' or 'PreferDualStack' when multiple";
+        for (spec, expected) in [
+            (
+                json!({"ipFamilies": ["IPv6"]}),
+                vec!["spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster".to_owned()],
+            ),
+            (
+                json!({"clusterIP": "fd00::1"}),
+                vec![
+                    "spec.clusterIPs[0]: Invalid value: [\"fd00::1\"]: IPv6 is not configured on this cluster"
+                        .to_owned(),
+                ],
+            ),
+            (
+                json!({"ipFamilyPolicy": "RequireDualStack"}),
+                vec![
+                    "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services"
+                        .to_owned(),
+                ],
+            ),
+            (
+                json!({"ipFamilies": ["IPv4", "IPv6"]}),
+                vec![format!("{single} IP families are specified")],
+            ),
+            (
+                json!({"clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7", "fd00::1"]}),
+                vec![
+                    format!("{single} cluster IPs are specified"),
+                    "spec.clusterIPs[1]: Invalid value: [\"10.96.0.7\",\"fd00::1\"]: IPv6 is not configured on this cluster"
+                        .to_owned(),
+                ],
+            ),
+            (
+                json!({"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"]}),
+                vec![
+                    "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services"
+                        .to_owned(),
+                    "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster".to_owned(),
+                ],
+            ),
+            (
+                json!({"clusterIP": "None", "ipFamilies": ["IPv6"]}),
+                vec!["spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster".to_owned()],
+            ),
+            (
+                json!({"clusterIPs": ["10.96.0.7"]}),
+                vec![
+                    "spec.clusterIPs: Invalid value: [\"10.96.0.7\"]: must be empty when `clusterIP` is not specified"
+                        .to_owned(),
+                ],
+            ),
+            (
+                json!({"clusterIP": "10.96.0.7", "ipFamilies": ["IPv6"]}),
+                vec![
+                    "spec.clusterIPs[0]: Invalid value: \"10.96.0.7\": expected an IPv6 value as indicated by `ipFamilies[0]`"
+                        .to_owned(),
+                ],
+            ),
+            (
+                json!({"clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7", "10.96.0.8"]}),
+                vec![
+                    "spec.clusterIPs: Invalid value: [\"10.96.0.7\",\"10.96.0.8\"]: may specify no more than one IP for each IP family"
+                        .to_owned(),
+                ],
+            ),
+            (
+                json!({"ipFamilies": ["IPv4", "IPv4"], "ipFamilyPolicy": "Any"}),
+                vec![
+                    "spec.ipFamilies[1]: Duplicate value: \"IPv4\"".to_owned(),
+                    "spec.ipFamilyPolicy: Unsupported value: \"Any\": supported values: \"PreferDualStack\", \"RequireDualStack\", \"SingleStack\""
+                        .to_owned(),
+                ],
+            ),
+        ] {
+            assert_eq!(new(&spec), Err(expected), "{spec}");
+        }
+    }
+
+    #[test]
+    fn changes_go_through_the_policy() {
+        let service = |spec: Value| {
+            let mut whole = json!({"ports": [{"port": 80}], "selector": {"a": "b"}});
+            json_patch::merge(&mut whole, &spec);
+            made(Services, json!({"metadata": {"name": "s"}, "spec": whole}))
+        };
+        let change = |old: &Value, spec: Value| {
+            let mut raw =
+                json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], "selector": {"a": "b"}}});
+            json_patch::merge(&mut raw["spec"], &spec);
+            let rules = Typed(Services);
+            let mut new = rules.default(raw).expect("a service");
+            rules.prepare_update(&mut new, old, Part::Main);
+            let found = rules.validate_update(&new, old, Part::Main).errors;
+            let said: Vec<String> = found.0.iter().map(ToString::to_string).collect();
+            if said.is_empty() { Ok(shown(&new)) } else { Err(said) }
+        };
+        let plain = service(json!({"clusterIP": "10.96.0.7"}));
+        let both = service(json!({"clusterIP": "None", "selector": null}));
+        let kept = json!(["SingleStack", ["IPv4"], ["10.96.0.7"]]);
+        for (old, spec, expected) in [
+            (&plain, json!({}), Ok(kept.clone())),
+            (&plain, json!({"clusterIP": "10.96.0.7"}), Ok(kept.clone())),
+            (
+                &plain,
+                json!({"ipFamilyPolicy": "PreferDualStack"}),
+                Ok(json!(["PreferDualStack", ["IPv4"], ["10.96.0.7"]])),
+            ),
+            (
+                &plain,
+                json!({"ipFamilyPolicy": "RequireDualStack"}),
+                Err(vec![
+                    "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services",
+                ]),
+            ),
+            (
+                &plain,
+                json!({"clusterIP": "10.96.0.8"}),
+                Err(vec!["spec.clusterIPs[0]: Invalid value: [\"10.96.0.8\"]: may not change once set"]),
+            ),
+            (
+                &plain,
+                json!({"clusterIP": "None"}),
+                Err(vec!["spec.clusterIPs[0]: Invalid value: [\"None\"]: may not change once set"]),
+            ),
+            (
+                &plain,
+                json!({"ipFamilies": ["IPv6"]}),
+                Err(vec![
+                    "spec.clusterIPs[0]: Invalid value: \"10.96.0.7\": expected an IPv6 value as indicated by `ipFamilies[0]`",
+                ]),
+            ),
+            // A headless service may have its families changed, by a policy that says so.
+            (&both, json!({"selector": null}), Ok(json!(["RequireDualStack", ["IPv4", "IPv6"], ["None"]]))),
+            (
+                &both,
+                json!({"selector": null, "ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4", "IPv6"]}),
+                Ok(json!(["SingleStack", ["IPv4"], ["None"]])),
+            ),
+            (
+                &both,
+                json!({"selector": null, "ipFamilies": ["IPv6"]}),
+                Err(vec![
+                    "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": must be 'SingleStack' to release the secondary IP family",
+                ]),
+            ),
+            (
+                &plain,
+                json!({"type": "ExternalName", "externalName": "a.b", "ports": null}),
+                Ok(json!([null, null, null])),
+            ),
+        ] {
+            let expected = expected.map_err(|said| said.into_iter().map(str::to_owned).collect());
+            assert_eq!(change(old, spec.clone()), expected, "{spec}");
+        }
+        let external = service(json!({"type": "ExternalName", "externalName": "a.b", "ports": null}));
+        assert_eq!(change(&external, json!({})), Ok(json!(["SingleStack", ["IPv4"], null])));
+        assert_eq!(
+            change(&external, json!({"clusterIP": "fd00::1"})),
+            Err(vec![
+                "spec.clusterIPs[0]: Invalid value: [\"fd00::1\"]: IPv6 is not configured on this cluster"
+                    .to_owned()
+            ])
+        );
+    }
+
+    #[test]
+    fn node_ports_stay_with_the_names_of_their_ports() {
+        let old = made(
+            Services,
+            json!({"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": [
+                {"name": "a", "port": 80, "nodePort": 30080}, {"name": "b", "port": 81, "nodePort": 30081}]}}),
+        );
+        for (ports, expected) in [
+            (json!([{"name": "a", "port": 90}, {"name": "b", "port": 91}]), json!([30080, 30081])),
+            (
+                json!([{"name": "a", "port": 80}, {"name": "b", "port": 81, "nodePort": 30080}]),
+                json!([null, 30080]),
+            ),
+            (json!([{"name": "c", "port": 80}, {"name": "b", "port": 80}]), json!([null, 30081])),
+        ] {
+            let raw = json!({"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": ports}});
+            let rules = Typed(Services);
+            let mut new = rules.default(raw).expect("a service");
+            rules.prepare_update(&mut new, &old, Part::Main);
+            let kept: Vec<&Value> =
+                new["spec"]["ports"].as_array().into_iter().flatten().map(|p| &p["nodePort"]).collect();
+            assert_eq!(json!(kept), expected, "{ports}");
+        }
+    }
+}
