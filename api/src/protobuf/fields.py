@@ -1,96 +1,121 @@
 #!/usr/bin/env python3
-"""Writes fields.tsv: number and type of every field of the API's protobuf messages.
+"""Writes fields.tsv: number and type of every field of the protobuf messages that bodies of requests hold.
 
-usage: fields.py K8S_PB/src K8S_OPENAPI/src/v1_NN > fields.tsv
+usage: fields.py KUBERNETES > fields.tsv, where KUBERNETES is a source tree of the version that is served
 
 A field's line: message, number, JSON name, type. The type is prefixed with `[]` for a list, `{}` for a map,
 and `?` where Kubernetes tells a zero value from an absent one (a pointer in its Go types). The JSON name `-`
-marks a message whose fields stand in its parent's object.
+marks a message whose fields stand in its parent's object, `*` the value that a message is nothing but, or one of
+those that it may be.
 
-Numbers and wire types are read from the sources of the crate k8s-pb (prost bindings of Kubernetes'
-generated.proto files), the JSON names from those of k8s-openapi. Only stable versions are kept.
+Numbers and types are read from the generated.proto files, JSON names and pointers from the tags of the Go types
+beside them. The messages are those that can be reached from the kinds in the snapshot of the table of kinds; a test
+compares them with the schemas of these kinds.
 """
 import os
 import re
 import sys
 
-pb, openapi = sys.argv[1], sys.argv[2]
-# Zero values that mean something; all others are left out, as Go's omitempty does.
-POINTERS = re.compile(r"""^(
-    \w+\.v\d+\.( \w*Webhook\.timeoutSeconds | \w+\.optional | \w+\.defaultMode | \w+\.mode
-    | (PodSecurityContext|SecurityContext|LeaseSpec|JobSpec|CSIDriverSpec|EndpointConditions)\.\w+
-    | (Deployment|ReplicaSet|StatefulSet|ReplicationController)Spec\.replicas | \w+\.revisionHistoryLimit
-    | DeploymentSpec\.progressDeadlineSeconds | RollingUpdateStatefulSetStrategy\.partition
-    | HorizontalPodAutoscalerSpec\.(minReplicas|targetCPUUtilizationPercentage)
-    | \w+\.stabilizationWindowSeconds | \w+\.averageUtilization
-    | CronJobSpec\.(startingDeadlineSeconds|suspend|successfulJobsHistoryLimit|failedJobsHistoryLimit)
-    | \w+\.expirationSeconds | (ConfigMap|Secret)\.immutable | \w+\.terminationGracePeriodSeconds
-    | PodSpec\.(activeDeadlineSeconds|priority|shareProcessNamespace|enableServiceLinks|setHostnameAsFQDN|hostUsers)
-    | \w+\.automountServiceAccountToken | ServiceSpec\.allocateLoadBalancerNodePorts
-    | Toleration\.tolerationSeconds | ClientIpConfig\.timeoutSeconds | \w+\.minDomains
-    | DeleteOptions\.(gracePeriodSeconds|orphanDependents) | OwnerReference\.(controller|blockOwnerDeletion)
-    | StorageClass\.allowVolumeExpansion | \w+\.storageClassName | \w+\.(lendable|borrowingLimit)\w*
-    | \w+PriorityLevelConfiguration\.nominalConcurrencyShares | ObjectMeta\.deletionGracePeriodSeconds )
-)$""", re.X)
-STABLE = re.compile(r"v\d+$")
+STAGING = os.path.join(sys.argv[1], "staging", "src", "k8s.io")
+SNAPSHOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "kinds", "snapshots",
+                        "api__kinds__tests__the_table_of_kinds_is_what_it_was.snap")
+SCALARS = {"string", "bytes", "int32", "int64", "bool", "double"}
+# Messages that have a form of their own in JSON. mod.rs knows them by name.
+SPECIAL = {"resource.Quantity", "meta.v1.Time", "meta.v1.MicroTime", "meta.v1.Duration", "intstr.IntOrString",
+           "runtime.RawExtension", "meta.v1.FieldsV1", "apiextensions.v1.JSON"}
 
 
-def short(path):
-    """['api', 'core', 'v1'] -> 'core.v1'; utility types keep their package's name."""
-    parts = [p for p in path if p not in ("api", "pkg", "apis", "apimachinery", "apiextensions_apiserver",
-                                          "kube_aggregator", "util", "k8s_io")]
-    return ".".join(parts) or "resource"
+def short(package):
+    """k8s.io.api.core.v1 -> core.v1, k8s.io.apimachinery.pkg.util.intstr -> intstr"""
+    parts = package.split(".")
+    last = 2 if re.match(r"v\d", parts[-1]) else 1
+    return ".".join(parts[-last:])
 
 
-def openapi_names():
-    """type -> {name without underscores: JSON name}, from the field tables of the deserializers."""
+def proto_messages(text):
+    """name -> [(number, shape, type)], types with their packages' short names"""
+    package = short(re.search(r"^package (\S+);", text, re.M).group(1))
+    text = re.sub(r"//.*$", "", text, flags=re.M)
+
+    def full(name):
+        if name in SCALARS:
+            return name
+        if "." not in name:
+            return f"{package}.{name}"
+        path, _, message = name.strip(".").rpartition(".")
+        return f"{short(path)}.{message}"
+
     found = {}
-    for folder, _, files in os.walk(openapi):
-        for file in files:
-            text = open(os.path.join(folder, file)).read()
-            path = [p for p in os.path.relpath(folder, openapi).split(os.sep) if p != "."]
-            for name, body in re.findall(r"Deserialize<'de> for (\w+) \{(.*?)deserialize_identifier", text, re.S):
-                fields = re.findall(r'"([^"]+)" => Field::Key_', body)
-                if fields:
-                    found[f"{short(path)}.{name}".lower()] = {f.lower(): f for f in fields}
+    for name, body in re.findall(r"^message (\w+) \{\n(.*?)^\}", text, re.S | re.M):
+        fields = []
+        for line in body.split(";"):
+            one = re.search(r"(optional|repeated) (\S+) \w+ = (\d+)", line)
+            mapped = re.search(r"map<string, (\S+)> \w+ = (\d+)", line)
+            if one:
+                shape = "[]" if one.group(1) == "repeated" else ""
+                fields.append((int(one.group(3)), shape, full(one.group(2))))
+            elif mapped:
+                fields.append((int(mapped.group(2)), "{}", full(mapped.group(1))))
+            elif line.strip():
+                sys.exit(f"{package}.{name}: cannot read {line.strip()!r}")
+        found[f"{package}.{name}"] = fields
+    return package, found
+
+
+def go_fields(folder, package):
+    """(message, number) -> (JSON name, whether it is a pointer), and the messages that are lists in Go"""
+    found, lists = {}, set()
+    for file in os.listdir(folder):
+        if not file.endswith(".go") or file.endswith("_test.go") or file.startswith("generated"):
+            continue
+        text = open(os.path.join(folder, file)).read()
+        lists.update(f"{package}.{name}" for name in re.findall(r"^type (\w+) \[\]", text, re.M))
+        for name, body in re.findall(r"^type (\w+) struct \{\n(.*?)^\}", text, re.S | re.M):
+            for line in body.splitlines():
+                tag = re.match(r"\s*(?:\w+\s+)?(\*?)[\w.\[\]*]+\s+`(.*)`", line)
+                number = tag and re.search(r'protobuf:"\w+,(\d+)', tag.group(2))
+                if number:
+                    json = re.search(r'json:"([^,"]*)(,inline)?', tag.group(2))
+                    # Alternatives have no name: the one that is there is the value.
+                    name_in_json = "*" if not json else "-" if json.group(2) else json.group(1)
+                    found[f"{package}.{name}", int(number.group(1))] = (name_in_json, tag.group(1) == "*")
+    return found, lists
+
+
+def kinds():
+    """The messages of the kinds in the table, those that subresources take, and what deletions take."""
+    found = {"meta.v1.DeleteOptions"}
+    for line in open(SNAPSHOT):
+        named = re.match(r"(?:\s+\w+: )?((?:[\w.]+/)?v\d+) (\w+)[,:]", line)
+        if named and not named.group(2).endswith("Options"):
+            group, _, version = named.group(1).rpartition("/")
+            found.add(f"{(group or 'core').split('.')[0]}.{version}.{named.group(2)}")
     return found
 
 
-json_names = openapi_names()
-rows = []
-for folder, _, files in os.walk(pb):
-    path = [p for p in os.path.relpath(folder, pb).split(os.sep) if p != "."]
-    version = next((p for p in path if re.match(r"v\d", p)), None)
-    if "mod.rs" not in files or path[-2:-1] == ["testapigroup"] or {"metrics", "admission", "apidiscovery", "apiextensions"} & set(path) or (version and not STABLE.match(version)):
+messages, tags, lists = {}, {}, set()
+for root in ("api", "apimachinery", "apiextensions-apiserver", "kube-aggregator"):
+    for folder, _, files in os.walk(os.path.join(STAGING, root)):
+        if "generated.proto" in files and "testapigroup" not in folder:
+            package, found = proto_messages(open(os.path.join(folder, "generated.proto")).read())
+            messages.update(found)
+            more, of_lists = go_fields(folder, package)
+            tags.update(more)
+            lists.update(of_lists)
+
+by_name = {name.lower(): name for name in messages}
+rows, waiting, seen = [], sorted(by_name[kind.lower()] for kind in kinds()), set()
+while waiting:
+    message = waiting.pop()
+    if message in seen or message in SPECIAL or message in SCALARS:
         continue
-    text = re.sub(r"^\s*///.*$", "", open(os.path.join(folder, "mod.rs")).read(), flags=re.M)
-    for name, body in re.findall(r"::prost::Message\)\]\s*pub struct (\w+) \{(.*?)\n\}", text, re.S):
-        owner = f"{short(path)}.{name}"
-        for attribute, field, rust in re.findall(
-                r"#\[prost\((.*?)\)\]\s*pub (?:r#)?(\w+):\s*(.*?),\s*(?=#|$|\n\s*\n|\Z)", body, re.S):
-            number = re.search(r'tag = "(\d+)"', attribute).group(1)
-            kind = re.match(r"(\w+)", attribute).group(1)
-            if kind == "btree_map":
-                kind = re.search(r'btree_map = "(\w+), (\w+)"', attribute).group(2)
-                shape = "{}"
-            else:
-                shape = "[]" if "repeated" in attribute else ""
-            if kind == "message":
-                target = re.findall(r"((?:super::|\w+::)*\w+)\s*,?\s*>*$", rust.strip().rstrip(","))[0]
-                parts = target.split("::")
-                at = list(path)
-                while parts[0] == "super":
-                    at.pop()
-                    parts.pop(0)
-                kind = f"{short(at + parts[:-1])}.{parts[-1]}"
-            known = json_names.get(owner.lower(), {})
-            fallback = re.sub(r"_(\w)", lambda m: m.group(1).upper(), field)
-            json_name = known.get(field.replace("_", "").lower())
-            if json_name is None:
-                inline = known and kind.split(".")[-1].lower() in (fallback.lower(), f"probe{fallback.lower()}",
-                                                                   f"lifecycle{fallback.lower()}")
-                json_name = "-" if inline else fallback
-            pointer = "?" if not shape and POINTERS.match(f"{owner}.{json_name}") else ""
-            rows.append((owner, int(number), json_name, shape + pointer + kind))
-for row in sorted(set(rows)):
+    seen.add(message)
+    for number, shape, kind in messages[message]:
+        waiting.append(kind)
+        name, pointer = ("*", False) if message in lists else tags[message, number]
+        if name == "-" and shape:
+            sys.exit(f"{message}: field {number} has no name")
+        mark = "?" if not shape and kind in SCALARS and (pointer or name == "*") else ""
+        rows.append((message, number, name, shape + mark + kind))
+for row in sorted(rows):
     print("\t".join(map(str, row)))

@@ -1,7 +1,8 @@
 //! Kubernetes' protobuf form of objects (`application/vnd.kubernetes.protobuf`), read into JSON values.
 //!
 //! Typed clients, kubectl's `create` among them, send it. One decoder works for every kind, from the table of
-//! field numbers in `fields.tsv`, which `fields.py` writes. Objects go out as JSON, which every client takes.
+//! field numbers in `fields.tsv`, which `fields.py` writes and which a test holds against the schemas of all kinds.
+//! Objects go out as JSON, which every client takes.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -9,6 +10,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde_json::{Map, Number, Value};
 
+use crate::schema::{push_index, push_name};
+
+#[cfg(test)]
+mod schemas;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +21,8 @@ mod tests;
 const MAGIC: &[u8] = b"k8s\0";
 /// How deep messages may nest.
 const MAX_DEPTH: usize = 100;
+/// How many unknown fields are told; a body may hold a million.
+const MAX_UNKNOWN: usize = 32;
 
 /// Why bytes are not an object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,11 +48,12 @@ pub enum ProtobufError {
 
 use ProtobufError::Malformed;
 
-/// Reads a whole body: the envelope and the object in it, with its `apiVersion` and `kind`.
+/// Reads a whole body: the envelope and the object in it, with its `apiVersion` and `kind`. Beside it come the first
+/// of the fields whose numbers the table does not have: where they stand, with the number as the last name.
 ///
 /// # Errors
 /// For bytes that are no such object.
-pub fn decode(bytes: &[u8]) -> Result<Value, ProtobufError> {
+pub fn decode(bytes: &[u8]) -> Result<(Value, Vec<String>), ProtobufError> {
     let envelope = bytes.strip_prefix(MAGIC).ok_or(ProtobufError::NoMagic)?;
     let mut kind_of = (String::new(), String::new());
     let mut raw: &[u8] = &[];
@@ -67,15 +75,15 @@ pub fn decode(bytes: &[u8]) -> Result<Value, ProtobufError> {
         }
     }
     let (version, kind) = kind_of;
-    let table = &*TABLE;
-    let Some(message) = table.of_kind(&version, &kind) else {
+    let Some(index) = TABLE.of_kind(&version, &kind) else {
         return Err(ProtobufError::Unknown { version, kind });
     };
+    let mut decoder = Decoder { path: String::new(), unknown: Vec::new() };
     let mut object = Map::new();
-    table.read(message, raw, &mut object, 0)?;
+    decoder.fields(&TABLE.messages[index], raw, &mut object, 0)?;
     object.insert("apiVersion".into(), version.into());
     object.insert("kind".into(), kind.into());
-    Ok(Value::Object(object))
+    Ok((Value::Object(object), decoder.unknown))
 }
 
 /// How a message appears in JSON.
@@ -93,8 +101,8 @@ enum Message {
     IntOrString,
     /// As the JSON that field 1 holds.
     Json,
-    /// As the list of the strings in field 1.
-    Texts,
+    /// As the value of that of these fields that is there: a list, else a message, else a plain value.
+    Choice(HashMap<u32, Field>),
 }
 
 struct Field {
@@ -104,6 +112,21 @@ struct Field {
     of: Type,
     /// Whether a zero value says more than an absent one.
     zero_counts: bool,
+}
+
+impl Field {
+    /// Whether a value says more than none at all would, as Go's `omitempty` has it.
+    fn tells(&self, value: &Value) -> bool {
+        match (&self.of, value) {
+            // No time, and no quantity.
+            (Type::Message(_), value) => !value.is_null() && value != "",
+            _ if self.zero_counts => true,
+            (_, Value::Bool(b)) => *b,
+            (_, Value::Number(n)) => n.as_f64() != Some(0.0),
+            (_, Value::String(s)) => !s.is_empty(),
+            (_, value) => !value.is_null(),
+        }
+    }
 }
 
 enum Shape {
@@ -163,7 +186,12 @@ impl Table {
                 zero_counts: of.starts_with('?'),
             };
             let owner = table.declare(owner);
-            if let (Message::Object(fields), Ok(number)) = (&mut table.messages[owner], number.parse()) {
+            let message = &mut table.messages[owner];
+            if name == "*" && matches!(message, Message::Object(_)) {
+                *message = Message::Choice(HashMap::new());
+            }
+            if let (Message::Object(fields) | Message::Choice(fields), Ok(number)) = (message, number.parse())
+            {
                 fields.insert(number, field);
             }
         }
@@ -180,8 +208,7 @@ impl Table {
             "meta.v1.MicroTime" => Message::Time { micro: true },
             "meta.v1.Duration" => Message::Duration,
             "intstr.IntOrString" => Message::IntOrString,
-            "runtime.RawExtension" | "meta.v1.FieldsV1" => Message::Json,
-            _ if name.ends_with(".ExtraValue") || name.ends_with(".Verbs") => Message::Texts,
+            "runtime.RawExtension" | "meta.v1.FieldsV1" | "apiextensions.v1.JSON" => Message::Json,
             _ => Message::Object(HashMap::new()),
         });
         self.by_name.insert(name.to_lowercase(), self.messages.len() - 1);
@@ -189,17 +216,35 @@ impl Table {
     }
 
     /// The message of a kind. Options such as `DeleteOptions` bear the version of the group they are used in.
-    fn of_kind(&self, api_version: &str, kind: &str) -> Option<&Message> {
+    fn of_kind(&self, api_version: &str, kind: &str) -> Option<usize> {
         let (group, version) = api_version.split_once('/').unwrap_or(("core", api_version));
         let group = group.split('.').next().unwrap_or_default();
         let find = |name: String| self.by_name.get(&name.to_lowercase());
-        let index = find(format!("{group}.{version}.{kind}")).or_else(|| find(format!("meta.v1.{kind}")))?;
-        self.messages.get(*index).filter(|m| matches!(m, Message::Object(_)))
+        let index = *find(format!("{group}.{version}.{kind}")).or_else(|| find(format!("meta.v1.{kind}")))?;
+        matches!(self.messages[index], Message::Object(_)).then_some(index)
+    }
+}
+
+/// What has been read so far of a body.
+struct Decoder {
+    /// Where the reader stands, as in `spec.containers[0]`.
+    path: String,
+    /// The fields that are not in the table.
+    unknown: Vec<String>,
+}
+
+impl Decoder {
+    fn unknown(&mut self, number: u32) {
+        if self.unknown.len() < MAX_UNKNOWN {
+            let mut path = self.path.clone();
+            push_name(&mut path, &number.to_string());
+            self.unknown.push(path);
+        }
     }
 
-    /// Reads a message into `out`.
-    fn read(
-        &self,
+    /// Reads a message's fields into `out`.
+    fn fields(
+        &mut self,
         message: &Message,
         bytes: &[u8],
         out: &mut Map<String, Value>,
@@ -209,27 +254,32 @@ impl Table {
         if depth > MAX_DEPTH {
             return Err(ProtobufError::TooDeep);
         }
+        let length = self.path.len();
         let mut reader = Reader(bytes);
         while let Some((number, wire)) = reader.field()? {
-            let Some(field) = fields.get(&number) else { continue };
+            let Some(field) = fields.get(&number) else {
+                self.unknown(number);
+                continue;
+            };
             let Some(name) = field.name else {
                 let (Type::Message(inner), Wire::Bytes(bytes)) = (&field.of, wire) else {
                     return Err(Malformed);
                 };
-                self.read(&self.messages[*inner], bytes, out, depth + 1)?;
+                self.fields(&TABLE.messages[*inner], bytes, out, depth + 1)?;
                 continue;
             };
+            push_name(&mut self.path, name);
             match field.shape {
                 Shape::One => {
                     let value = self.value(&field.of, wire, depth)?;
-                    if !is_zero(&value) || field.zero_counts {
+                    if field.tells(&value) {
                         out.insert(name.into(), value);
                     }
                 }
                 Shape::List => {
-                    let value = self.value(&field.of, wire, depth)?;
                     if let Value::Array(list) = out.entry(name).or_insert_with(|| Value::Array(Vec::new())) {
-                        list.push(value);
+                        push_index(&mut self.path, list.len());
+                        list.push(self.value(&field.of, wire, depth)?);
                     }
                 }
                 Shape::Map => {
@@ -240,29 +290,32 @@ impl Table {
                     }
                 }
             }
+            self.path.truncate(length);
         }
         Ok(())
     }
 
-    fn entry(&self, of: &Type, bytes: &[u8], depth: usize) -> Result<(String, Value), ProtobufError> {
+    fn entry(&mut self, of: &Type, bytes: &[u8], depth: usize) -> Result<(String, Value), ProtobufError> {
         let mut key = String::new();
         let mut value = None;
         let mut reader = Reader(bytes);
         while let Some((number, wire)) = reader.field()? {
             match (number, wire) {
                 (1, Wire::Bytes(text)) => key = utf8(text)?,
-                (2, wire) => value = Some(self.value(of, wire, depth)?),
-                _ => {}
+                (2, wire) => value = Some(wire),
+                (number, _) => self.unknown(number),
             }
         }
-        let value = match value {
-            Some(value) => value,
-            None => self.value(of, Wire::Bytes(&[]), depth)?,
-        };
-        Ok((key, value))
+        push_name(&mut self.path, &key);
+        let value = value.unwrap_or(match of {
+            Type::Text | Type::Bytes | Type::Message(_) => Wire::Bytes(&[]),
+            Type::Int32 | Type::Int64 | Type::Bool => Wire::Number(0),
+            Type::Double => Wire::Fixed64(0),
+        });
+        Ok((key, self.value(of, value, depth)?))
     }
 
-    fn value(&self, of: &Type, wire: Wire<'_>, depth: usize) -> Result<Value, ProtobufError> {
+    fn value(&mut self, of: &Type, wire: Wire<'_>, depth: usize) -> Result<Value, ProtobufError> {
         Ok(match (of, wire) {
             (Type::Text, Wire::Bytes(text)) => utf8(text)?.into(),
             (Type::Bytes, Wire::Bytes(bytes)) => STANDARD.encode(bytes).into(),
@@ -273,94 +326,111 @@ impl Table {
                 Number::from_f64(f64::from_bits(bits)).map_or(Value::Null, Value::Number)
             }
             (Type::Message(index), Wire::Bytes(bytes)) => {
-                self.message(&self.messages[*index], bytes, depth + 1)?
+                self.message(&TABLE.messages[*index], bytes, depth + 1)?
             }
             _ => return Err(Malformed),
         })
     }
 
-    fn message(&self, message: &Message, bytes: &[u8], depth: usize) -> Result<Value, ProtobufError> {
+    fn message(&mut self, message: &Message, bytes: &[u8], depth: usize) -> Result<Value, ProtobufError> {
         Ok(match message {
             Message::Object(_) => {
                 let mut object = Map::new();
-                self.read(message, bytes, &mut object, depth)?;
+                self.fields(message, bytes, &mut object, depth)?;
                 Value::Object(object)
             }
-            Message::Text => utf8(first(bytes)?)?.into(),
-            Message::Texts => {
-                let mut texts = Vec::new();
-                let mut reader = Reader(bytes);
-                while let Some((number, wire)) = reader.field()? {
-                    if let (1, Wire::Bytes(text)) = (number, wire) {
-                        texts.push(Value::String(utf8(text)?));
-                    }
-                }
-                Value::Array(texts)
-            }
-            Message::Json => match first(bytes)? {
+            Message::Choice(fields) => self.choice(fields, bytes, depth)?,
+            Message::Text => utf8(self.first(bytes)?)?.into(),
+            Message::Json => match self.first(bytes)? {
                 [] => Value::Null,
                 json => serde_json::from_slice(json).map_err(|_| Malformed)?,
             },
-            Message::Time { micro } => time(bytes, *micro)?,
+            Message::Time { micro } => self.time(bytes, *micro)?,
             Message::Duration => {
-                let (nanos, _, _) = numbers(bytes)?;
+                let (nanos, _, _) = self.numbers(bytes)?;
                 format!("{}s", nanos as f64 / 1e9).into()
             }
-            Message::IntOrString => match numbers(bytes)? {
+            Message::IntOrString => match self.numbers(bytes)? {
                 (0, number, _) => number.into(),
                 (_, _, text) => text.into(),
             },
         })
     }
-}
 
-/// Go's omitempty: what need not be written.
-fn is_zero(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(b) => !b,
-        Value::Number(n) => n.as_f64() == Some(0.0),
-        Value::String(s) => s.is_empty(),
-        Value::Array(_) | Value::Object(_) => false,
-    }
-}
-
-/// The bytes of field 1, empty when it is missing.
-fn first(bytes: &[u8]) -> Result<&[u8], ProtobufError> {
-    let mut reader = Reader(bytes);
-    while let Some((number, wire)) = reader.field()? {
-        if let (1, Wire::Bytes(bytes)) = (number, wire) {
-            return Ok(bytes);
+    /// The value of a message that is one of several things.
+    fn choice(
+        &mut self,
+        fields: &HashMap<u32, Field>,
+        bytes: &[u8],
+        depth: usize,
+    ) -> Result<Value, ProtobufError> {
+        if depth > MAX_DEPTH {
+            return Err(ProtobufError::TooDeep);
         }
-    }
-    Ok(&[])
-}
-
-/// Fields 1 and 2 as numbers, field 3 as text.
-fn numbers(bytes: &[u8]) -> Result<(i64, i64, String), ProtobufError> {
-    let mut found = (0, 0, String::new());
-    let mut reader = Reader(bytes);
-    while let Some((number, wire)) = reader.field()? {
-        match (number, wire) {
-            (1, Wire::Number(n)) => found.0 = n as i64,
-            (2, Wire::Number(n)) => found.1 = i64::from(n as i32),
-            (3, Wire::Bytes(text)) => found.2 = utf8(text)?,
-            _ => {}
+        let length = self.path.len();
+        let (mut list, mut message, mut plain) = (Vec::new(), None, None);
+        let mut reader = Reader(bytes);
+        while let Some((number, wire)) = reader.field()? {
+            let Some(field) = fields.get(&number) else {
+                self.unknown(number);
+                continue;
+            };
+            match (&field.shape, &field.of) {
+                (Shape::List, of) => {
+                    push_index(&mut self.path, list.len());
+                    list.push(self.value(of, wire, depth)?);
+                }
+                (_, of @ Type::Message(_)) => message = Some(self.value(of, wire, depth)?),
+                (_, of) => plain = Some(self.value(of, wire, depth)?),
+            }
+            self.path.truncate(length);
         }
+        let only_lists = fields.values().all(|field| matches!(field.shape, Shape::List));
+        if !list.is_empty() || only_lists {
+            return Ok(Value::Array(list));
+        }
+        Ok(message.or(plain).unwrap_or(Value::Null))
     }
-    Ok(found)
-}
 
-/// A time stamp; an empty message is no time at all.
-fn time(bytes: &[u8], micro: bool) -> Result<Value, ProtobufError> {
-    if bytes.is_empty() {
-        return Ok(Value::Null);
+    /// The bytes of field 1, the only one; empty when it is missing.
+    fn first<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], ProtobufError> {
+        let mut found: &[u8] = &[];
+        let mut reader = Reader(bytes);
+        while let Some((number, wire)) = reader.field()? {
+            match (number, wire) {
+                (1, Wire::Bytes(bytes)) => found = bytes,
+                (number, _) => self.unknown(number),
+            }
+        }
+        Ok(found)
     }
-    let (seconds, nanos, _) = numbers(bytes)?;
-    let nanos = i32::try_from(nanos).map_err(|_| Malformed)?;
-    let stamp = Timestamp::new(seconds, if micro { nanos } else { 0 }).map_err(|_| Malformed)?;
-    let format = if micro { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
-    Ok(stamp.strftime(format).to_string().into())
+
+    /// Fields 1 and 2 as numbers, field 3 as text.
+    fn numbers(&mut self, bytes: &[u8]) -> Result<(i64, i64, String), ProtobufError> {
+        let mut found = (0, 0, String::new());
+        let mut reader = Reader(bytes);
+        while let Some((number, wire)) = reader.field()? {
+            match (number, wire) {
+                (1, Wire::Number(n)) => found.0 = n as i64,
+                (2, Wire::Number(n)) => found.1 = i64::from(n as i32),
+                (3, Wire::Bytes(text)) => found.2 = utf8(text)?,
+                (number, _) => self.unknown(number),
+            }
+        }
+        Ok(found)
+    }
+
+    /// A time stamp; an empty message is no time at all.
+    fn time(&mut self, bytes: &[u8], micro: bool) -> Result<Value, ProtobufError> {
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        let (seconds, nanos, _) = self.numbers(bytes)?;
+        let nanos = i32::try_from(nanos).map_err(|_| Malformed)?;
+        let stamp = Timestamp::new(seconds, if micro { nanos } else { 0 }).map_err(|_| Malformed)?;
+        let format = if micro { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
+        Ok(stamp.strftime(format).to_string().into())
+    }
 }
 
 fn utf8(bytes: &[u8]) -> Result<String, ProtobufError> {

@@ -52,7 +52,7 @@ pub fn media_type(headers: &HeaderMap) -> &str {
 /// # Errors
 /// 415 for other media types, 400 for text that does not parse or is no object.
 pub fn parse(media: &str, bytes: &[u8], expected: &str) -> Result<Value, Status> {
-    parse_with(media, bytes, expected, api::json::parse, |_, _| {})
+    parse_with(media, bytes, expected, api::json::parse, |_, _| {}, |_| {})
 }
 
 /// Parses the body of a subresource that has a kind of its own, which the body names or leaves out.
@@ -82,12 +82,15 @@ fn parse_as(kind: &Kind, media: &str, bytes: &[u8], problems: &mut Vec<String>) 
         Ok(value)
     };
     let mut strange = Vec::new();
-    let value = parse_with(media, bytes, &kind.kind, json, |value, bytes| {
+    let mut numbers = Vec::new();
+    let yaml = |value: &Value, bytes: &[u8]| {
         strange.extend(yaml::doubled_keys(bytes));
         strange.extend(unknown_in(kind, value));
-    })?;
+    };
+    let value = parse_with(media, bytes, &kind.kind, json, yaml, |unknown| numbers = unknown)?;
     problems.append(&mut found);
     problems.append(&mut strange);
+    problems.extend(numbers.into_iter().map(|path| format!("unknown field {path:?}")));
     Ok(value)
 }
 
@@ -97,6 +100,7 @@ fn parse_with(
     expected: &str,
     json: impl FnOnce(&[u8]) -> Result<Value, ParseError>,
     yaml: impl FnOnce(&Value, &[u8]),
+    protobuf: impl FnOnce(Vec<String>),
 ) -> Result<Value, Status> {
     let unreadable = |error: String| unrecognized(expected, &error, bytes);
     let value = match media {
@@ -106,11 +110,15 @@ fn parse_with(
             yaml(&value, bytes);
             value
         }
-        "application/vnd.kubernetes.protobuf" => api::protobuf::decode(bytes).map_err(|e| {
-            Status::bad_request(format!(
-                "the object provided is unrecognized (must be of type {expected}): couldn't get version/kind; {e}"
-            ))
-        })?,
+        "application/vnd.kubernetes.protobuf" => {
+            let (value, unknown) = api::protobuf::decode(bytes).map_err(|e| {
+                Status::bad_request(format!(
+                    "the object provided is unrecognized (must be of type {expected}): couldn't get version/kind; {e}"
+                ))
+            })?;
+            protobuf(unknown);
+            value
+        }
         other => {
             return Err(Status::unsupported_media_type(format!(
                 "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf (got {other})"
