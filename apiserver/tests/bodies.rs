@@ -79,3 +79,58 @@ async fn who_is_refused_unread_may_write_to_the_end() {
     stream.read_exact(&mut begin).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&begin), "HTTP/1.1 401");
 }
+
+#[tokio::test]
+async fn fields_with_unknown_numbers_are_not_dropped_without_a_word() {
+    // A ConfigMap of the name `m`, with a field of the number 9, and one of the number 30 in its metadata.
+    let bytes = |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8], content].concat();
+    let meta = [bytes(1, b"m"), vec![0xf0, 1, 7]].concat();
+    let raw = [bytes(1, &meta), vec![9 << 3, 1]].concat();
+    let what = [bytes(1, b"v1"), bytes(2, b"ConfigMap")].concat();
+    let body = [b"k8s\0".to_vec(), bytes(1, &what), bytes(2, &raw)].concat();
+    let server = Server::start().await;
+    let unknown = ["unknown field \"metadata.30\"", "unknown field \"9\""];
+    for (validation, code, warnings) in
+        [("Strict", 400, &[][..]), ("Warn", 201, &unknown), ("Ignore", 201, &[])]
+    {
+        let path = format!("{MAPS}?dryRun=All&fieldValidation={validation}");
+        let headers = [("content-type", "application/vnd.kubernetes.protobuf")];
+        let answer = server.send_raw("POST", &path, &headers, body.clone()).await;
+        assert_eq!(answer.code, code, "{validation}: {}", answer.body);
+        let said: Vec<String> =
+            warnings.iter().map(|text| format!("299 - \"{}\"", text.replace('"', "\\\""))).collect();
+        assert_eq!(answer.warnings, said, "{validation}");
+        if code == 400 {
+            assert_eq!(
+                answer.body["message"].as_str(),
+                Some(format!("ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: {}", unknown.join(", ")).as_str())
+            );
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_go_lets_be_absent_may_be_absent() {
+    const SERVICES: &str = "/api/v1/namespaces/default/services";
+    let server = Server::start().await;
+    let service = serde_json::json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
+    assert_eq!(server.send("POST", SERVICES, &service).await.code, 201);
+    let path = format!("{SERVICES}/s/status");
+    for condition in [
+        serde_json::json!({"type": "A", "status": "True"}),
+        serde_json::json!({"type": "A", "status": "True", "lastTransitionTime": null}),
+    ] {
+        let patch = serde_json::json!({"status": {"conditions": [condition]}}).to_string();
+        let headers = [("content-type", "application/merge-patch+json")];
+        let answer = server.send_raw("PATCH", &path, &headers, patch.into()).await;
+        assert_eq!(answer.code, 200, "{}", answer.body);
+        let kept = serde_json::json!([{"type": "A", "status": "True", "reason": "", "message": "",
+            "lastTransitionTime": "0001-01-01T00:00:00Z"}]);
+        assert_eq!(answer.body["status"]["conditions"], kept);
+    }
+    // And the service goes on to be read and written.
+    let labelled = serde_json::json!({"metadata": {"labels": {"a": "b"}}});
+    assert_eq!(server.send("PATCH", &format!("{SERVICES}/s"), &labelled).await.code, 200);
+    server.stop().await;
+}

@@ -12,6 +12,7 @@ use crate::{
         defaults::{absent_when_zero, set},
     },
     object::ObjectExt,
+    schema::is_zero_time,
     validation::{each, immutable, qualified_name},
 };
 
@@ -120,6 +121,11 @@ impl Strategy for Events {
         set(&mut event.reporting_component, "");
         set(&mut event.reporting_instance, "");
         event.source.get_or_insert_default();
+        // The newer group's series must have a time; here one that is none is absent.
+        event.event_time.take_if(|time| is_zero_time(time.0));
+        if let Some(series) = &mut event.series {
+            series.last_observed_time.take_if(|time| is_zero_time(time.0));
+        }
     }
 
     fn validate(&self, event: &Event, errors: &mut Errors) {

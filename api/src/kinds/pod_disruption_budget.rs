@@ -182,10 +182,14 @@ mod tests {
             ),
             (condition(json!({})), vec![]),
             (
+                condition(json!({"lastTransitionTime": crate::schema::ZERO_TIME})),
+                vec!["status.conditions[0].lastTransitionTime: Required value"],
+            ),
+            (
                 condition(json!({"status": "Yes", "reason": ""})),
                 vec![
                     "status.conditions[0].status: Unsupported value: \"Yes\": supported values: \"False\", \"True\", \"Unknown\"",
-                    "status.conditions[0].reason: Required value: must be set",
+                    "status.conditions[0].reason: Required value",
                 ],
             ),
             (

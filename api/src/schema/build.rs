@@ -179,7 +179,12 @@ impl<'a> Builder<'a> {
                     fields.insert(field.as_str().into(), self.field(name, field, required, schema));
                 }
                 let atomic = atomic || facts(name, "*").map_type == "atomic";
-                Node::Object(Object { name: last_segments(name, 2).into(), fields, atomic, open })
+                let is_moment = |field: &Field| {
+                    matches!(self.nodes[field.ty.0 as usize], Node::Scalar(Scalar::Time | Scalar::MicroTime))
+                };
+                let moments = fields.iter().filter(|(_, field)| field.required && is_moment(field));
+                let moments = moments.map(|(name, _): (&Box<str>, _)| name.clone()).collect();
+                Node::Object(Object { name: last_segments(name, 2).into(), fields, atomic, open, moments })
             }
         };
         let ty = self.push(node);

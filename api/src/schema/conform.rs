@@ -1,7 +1,9 @@
 //! Makes a decoded object what Go's decoder would have made of it, or says why Go would refuse it.
 //!
 //! Nulls vanish (or become zero values inside lists and maps), numbers given as quantities become text,
-//! moments become UTC, empty optional lists and maps are left out. Messages are those of `encoding/json`.
+//! moments become UTC, empty optional lists and maps are left out. What must be there and is not is the zero of its
+//! type: for most types reading them sees to that, moments get [`ZERO_TIME`] here. Messages are those of
+//! `encoding/json`.
 
 use std::fmt::Write;
 
@@ -11,6 +13,15 @@ use serde_json::Value;
 
 use super::{Node, Scalar, TypeRef, Types};
 use crate::quantity::Quantity;
+
+/// The moment that Go has where there is none, as it is written; [`is_zero_time`] knows it when it is read.
+pub const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+
+/// Whether a moment is the one that stands for none.
+pub fn is_zero_time(moment: Timestamp) -> bool {
+    const SECONDS: i64 = -62_135_596_800;
+    moment == Timestamp::constant(SECONDS, 0)
+}
 
 impl Types {
     /// Brings a value into the form of a built-in type. On a mismatch the text is what follows
@@ -89,6 +100,10 @@ impl Types {
                 let Value::Object(map) = value else {
                     return Err(self.mismatch(value, ty, owner, fields));
                 };
+                if matches!(self.node(*of), Node::Any) {
+                    // Of what may be anything, nothing is all that is known.
+                    map.retain(|_, member| !member.is_null());
+                }
                 for (_, member) in map.iter_mut() {
                     if member.is_null() {
                         *member = self.zero(*of);
@@ -113,17 +128,25 @@ impl Types {
                     fields.push(name);
                     failure = self.walk(member, field.ty, &object.name, fields).err();
                     fields.pop();
-                    field.required || !self.is_empty_collection(member, field.ty)
+                    field.required || !self.says_nothing(member, field.ty)
                 });
+                for moment in &object.moments {
+                    if !map.contains_key(&**moment) {
+                        map.insert(moment.to_string(), ZERO_TIME.into());
+                    }
+                }
                 failure.map_or(Ok(()), Err)
             }
         }
     }
 
-    fn is_empty_collection(&self, value: &Value, ty: TypeRef) -> bool {
+    /// Whether a value is what an absent one is taken for: an empty list or map, no time.
+    fn says_nothing(&self, value: &Value, ty: TypeRef) -> bool {
         match (value, self.node(ty)) {
             (Value::Array(items), _) => items.is_empty(),
             (Value::Object(map), Node::Map { .. }) => map.is_empty(),
+            (Value::String(text), Node::Scalar(Scalar::Time)) => text == ZERO_TIME,
+            (Value::String(text), Node::Scalar(Scalar::MicroTime)) => text == "0001-01-01T00:00:00.000000Z",
             _ => false,
         }
     }
@@ -135,7 +158,8 @@ impl Types {
                 Scalar::Boolean => false.into(),
                 Scalar::Int32 | Scalar::Int64 | Scalar::Number | Scalar::IntOrString => 0.into(),
                 Scalar::Quantity => "0".into(),
-                Scalar::String | Scalar::Bytes | Scalar::Time | Scalar::MicroTime => "".into(),
+                Scalar::String | Scalar::Bytes => "".into(),
+                Scalar::Time | Scalar::MicroTime => ZERO_TIME.into(),
             },
             Node::Object(_) | Node::Map { .. } => Value::Object(serde_json::Map::new()),
             Node::List { .. } => Value::Array(Vec::new()),
@@ -262,7 +286,6 @@ fn conform_scalar(value: &mut Value, scalar: Scalar) -> Result<(), Mistake> {
             Ok(())
         }
         Scalar::Time | Scalar::MicroTime => match value {
-            // The zero moment stands for none; it stays as "" only where nothing else may be.
             Value::String(text) if text.is_empty() => Err(Mistake::Text(not_a_time(text, scalar))),
             Value::String(text) => match text.parse::<Timestamp>() {
                 Ok(moment) => {

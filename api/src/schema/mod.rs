@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::Value;
 
+pub use conform::{ZERO_TIME, is_zero_time};
 pub use facts::{Fact, facts};
 
 /// A type in a [`Types`].
@@ -89,6 +90,8 @@ pub struct Object {
     pub atomic: bool,
     /// Whether other fields are kept.
     pub open: bool,
+    /// The moments among the fields that must be there; other values have a zero of their type in Rust, too.
+    pub moments: Box<[Box<str>]>,
 }
 
 /// A field of an [`Object`].

@@ -234,3 +234,60 @@ proptest! {
         }
     }
 }
+
+/// An object in which everything is that can hold something, and in which no single value is; or all are null.
+fn hollow(types: &Types, ty: TypeRef, depth: usize, nulls: bool) -> Option<Value> {
+    if depth == 0 {
+        return nulls.then_some(Value::Null);
+    }
+    match types.node(ty) {
+        Node::Any | Node::Scalar(_) => nulls.then_some(Value::Null),
+        Node::List { item, .. } => Some(json!([hollow(types, *item, depth - 1, nulls)])),
+        Node::Map { value, .. } => Some(json!({"k": hollow(types, *value, depth - 1, nulls)})),
+        Node::Object(object) => {
+            let fields = object.fields.iter().filter_map(|(name, field)| {
+                Some((name.to_string(), hollow(types, field.ty, depth - 1, nulls)?))
+            });
+            Some(Value::Object(fields.collect()))
+        }
+    }
+}
+
+#[test]
+fn what_is_left_out_is_the_zero_of_its_type_in_every_kind() {
+    const DEPTH: usize = 12;
+    for kind in crate::kinds::builtin() {
+        let (types, root) = kind.object_type().unwrap();
+        for nulls in [false, true] {
+            let mut object = hollow(types, root, DEPTH, nulls).unwrap();
+            for (field, value) in [("apiVersion", kind.api_version()), ("kind", kind.kind.to_string())] {
+                object[field] = value.into();
+            }
+            types.conform(&mut object, root).unwrap_or_else(|e| panic!("{}: {e}", kind.kind));
+            let read = kind.rules.default(object);
+            assert!(read.is_ok(), "{}: {:?}", kind.kind, read.err());
+        }
+    }
+}
+
+#[test]
+fn no_time_is_a_time_only_where_one_must_be() {
+    let (types, service) = root("", "v1", "Service");
+    let condition =
+        |time: Value| json!({"status": {"conditions": [{"type": "a", "lastTransitionTime": time}]}});
+    for (given, kept) in [
+        (Value::Null, ZERO_TIME),
+        (json!("0001-01-01T00:00:00Z"), ZERO_TIME),
+        (json!("0001-01-01T02:00:00+02:00"), ZERO_TIME),
+        (json!("2026-01-01T00:00:00Z"), "2026-01-01T00:00:00Z"),
+    ] {
+        let mut object = condition(given.clone());
+        types.conform(&mut object, service).unwrap();
+        assert_eq!(object, condition(kept.into()), "{given}");
+    }
+    assert!(is_zero_time(ZERO_TIME.parse().unwrap()));
+    let (types, pod) = root("", "v1", "Pod");
+    let mut object = json!({"status": {"startTime": "0001-01-01T00:00:00Z", "phase": "Running"}});
+    types.conform(&mut object, pod).unwrap();
+    assert_eq!(object, json!({"status": {"phase": "Running"}}));
+}

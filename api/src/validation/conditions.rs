@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{each, qualified_name};
-use crate::field::{Errors, Path};
+use crate::{
+    field::{Errors, Path},
+    schema::is_zero_time,
+};
 
 const STATUSES: &[&str] = &["False", "True", "Unknown"];
 const MAX_REASON: usize = 1024;
@@ -30,6 +33,9 @@ pub fn conditions(conditions: Option<&Vec<Condition>>, at: &Path, errors: &mut E
                 "must be greater than or equal to zero",
             );
         }
+        if is_zero_time(condition.last_transition_time.0) {
+            errors.required(&at.child("lastTransitionTime"), "");
+        }
         reason(&condition.reason, &at.child("reason"), errors);
         if condition.message.len() > MAX_MESSAGE {
             errors.too_long(&at.child("message"), MAX_MESSAGE);
@@ -39,7 +45,7 @@ pub fn conditions(conditions: Option<&Vec<Condition>>, at: &Path, errors: &mut E
 
 fn reason(text: &str, at: &Path, errors: &mut Errors) {
     if text.is_empty() {
-        return errors.required(at, "must be set");
+        return errors.required(at, "");
     }
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let formed = text.starts_with(|c: char| c.is_ascii_alphabetic())

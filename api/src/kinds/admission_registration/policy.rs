@@ -19,10 +19,12 @@ use super::{
 use crate::{
     cel::{self, Decl},
     field::{Errors, Path},
-    kind::{Column, Strategy, cell},
+    kind::{Column, Part, Strategy, cell},
     kinds::{cells::list, defaults::set},
     object::ObjectExt,
-    validation::{dns_1035_label, dns_subdomain, each, label_selector, path_segment, qualified_name},
+    validation::{
+        conditions, dns_1035_label, dns_subdomain, each, label_selector, path_segment, qualified_name,
+    },
 };
 
 const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
@@ -91,6 +93,30 @@ impl Strategy for ValidatingAdmissionPolicies {
                 errors.duplicate(&at.child("key"), &annotation.key);
             }
         }
+    }
+
+    fn validate_update(
+        &self,
+        new: &ValidatingAdmissionPolicy,
+        _old: &ValidatingAdmissionPolicy,
+        part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        if part != Part::Status {
+            return self.validate(new, errors);
+        }
+        let Some(status) = &new.status else { return };
+        let at = Path::new("status");
+        let warnings = status.type_checking.as_ref().and_then(|t| t.expression_warnings.as_deref());
+        for (i, warning) in warnings.unwrap_or_default().iter().enumerate() {
+            let at = at.child("typeChecking.expressionWarnings").index(i);
+            for (field, text) in [("warning", &*warning.warning), ("fieldRef", warning.field_ref.trim())] {
+                if text.is_empty() {
+                    errors.required(&at.child(field), "");
+                }
+            }
+        }
+        conditions(status.conditions.as_ref(), &at.child("conditions"), errors);
     }
 
     fn columns(&self) -> Vec<Column> {
