@@ -34,7 +34,8 @@ pub async fn bind(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     }
     let conflict = |why: String| Status::conflict("pods/binding", "", &name, why);
     let expected = Expected::of(&binding)?;
-    let annotations = binding.metadata().and_then(|m| m.get("annotations")).and_then(Value::as_object);
+    let marks = |field: &str| binding.metadata().and_then(|m| m.get(field)).and_then(Value::as_object);
+    let marks = ["annotations", "labels"].map(|field| (field, marks(field)));
     let tracking = Tracking::Done;
     update::write_with(&ctx, Part::Other("binding"), expected, tracking, |pod| {
         if pod.is_deleting() {
@@ -49,10 +50,14 @@ pub async fn bind(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         }
         let mut pod = pod.clone();
         pod["spec"]["nodeName"] = node.into();
-        for (key, value) in annotations.into_iter().flatten() {
-            let meta = pod.metadata_mut();
-            let all = meta.entry("annotations").or_insert_with(|| json!({}));
-            all[key] = value.clone();
+        for (field, marks) in marks {
+            for (key, value) in marks.into_iter().flatten() {
+                let all = pod.metadata_mut().entry(field).or_insert_with(|| json!({}));
+                all[key] = value.clone();
+            }
+        }
+        if let Some(status) = pod.get_mut("status").and_then(Value::as_object_mut) {
+            status.remove("nominatedNodeName");
         }
         let scheduled = json!({
             "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now(),

@@ -22,6 +22,57 @@ async fn bindings_may_be_posted_to_their_namespace() {
 }
 
 #[tokio::test]
+async fn a_pods_generation_counts_what_its_owner_changes() {
+    let server = Server::start().await;
+    let pod = json!({
+        "metadata": {"name": "p", "generation": 500},
+        "spec": {"containers": [{"name": "c", "image": "x"}], "nodeSelector": {"a": "b"}},
+    });
+    let made = server.send("POST", PODS, &pod).await;
+    assert_eq!((made.code, &made.body["metadata"]["generation"]), (201, &json!(1)), "{}", made.body);
+    let path = format!("{PODS}/p");
+    let binding = json!({
+        "metadata": {"name": "p", "labels": {"zone": "z"}},
+        "target": {"kind": "Node", "name": "n"},
+    });
+    let nominated = json!({"status": {"nominatedNodeName": "n"}});
+    server.send("PATCH", &format!("{path}/status"), &nominated).await;
+    assert_eq!(server.send("POST", &format!("{path}/binding"), &binding).await.code, 201);
+    let bound = server.get(&path).await.body;
+    assert_eq!((&bound["spec"]["nodeName"], &bound["metadata"]["generation"]), (&json!("n"), &json!(1)));
+    assert_eq!(bound["metadata"]["labels"], json!({"zone": "z"}));
+    assert_eq!(bound["status"].get("nominatedNodeName"), None);
+    for (part, patch, generation) in [
+        ("", json!({"spec": {"containers": [{"name": "c", "image": "y"}]}}), 2),
+        ("", json!({"spec": {"activeDeadlineSeconds": 60}}), 3),
+        ("", json!({"metadata": {"labels": {"l": "1"}}}), 3),
+        ("", json!({"spec": {"activeDeadlineSeconds": 60}}), 3),
+        ("/status", json!({"status": {"phase": "Running", "observedGeneration": 3}}), 3),
+        ("/status", json!({"status": {"observedGeneration": null}}), 3),
+        (
+            "/resize",
+            json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "1"}}}]}}),
+            4,
+        ),
+        ("/ephemeralcontainers", json!({"spec": {"ephemeralContainers": [{"name": "e", "image": "x"}]}}), 5),
+    ] {
+        let answer = server.send("PATCH", &format!("{path}{part}"), &patch).await;
+        assert_eq!(
+            (answer.code, &answer.body["metadata"]["generation"]),
+            (200, &json!(generation)),
+            "{part} {patch}: {}",
+            answer.body
+        );
+    }
+    let ending = server.send("DELETE", &path, &Value::Null).await;
+    assert_eq!((ending.code, &ending.body["metadata"]["generation"]), (200, &json!(6)));
+    assert_eq!(ending.body["status"]["observedGeneration"], 3);
+    let hastened = server.send("DELETE", &path, &json!({"gracePeriodSeconds": 1})).await;
+    assert_eq!((hastened.code, &hastened.body["metadata"]["generation"]), (200, &json!(6)));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn pods_get_the_priority_of_their_class() {
     const CLASSES: &str = "/apis/scheduling.k8s.io/v1/priorityclasses";
     const PODS: &str = "/api/v1/namespaces/default/pods?dryRun=All";

@@ -2,7 +2,7 @@
 //!
 //! Owns the pod's own rules; [`defaults`] and validation are shared by every kind with a pod template.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -63,10 +63,11 @@ impl Strategy for Pods {
         match part {
             Part::Status => {
                 new.metadata.deletion_timestamp.clone_from(&old.metadata.deletion_timestamp);
-                if let (Some(new), Some(old)) = (&mut new.status, &old.status)
-                    && new.qos_class.is_none()
-                {
-                    new.qos_class.clone_from(&old.qos_class);
+                if let (Some(new), Some(old)) = (&mut new.status, &old.status) {
+                    if new.qos_class.is_none() {
+                        new.qos_class.clone_from(&old.qos_class);
+                    }
+                    keep_observed_generations(new, old);
                 }
             }
             Part::Other("ephemeralcontainers") => {
@@ -174,6 +175,25 @@ fn resize(containers: &mut Vec<Container>, asked: Vec<Container>) {
     for (container, asked) in containers.iter_mut().zip(asked) {
         container.resources = asked.resources;
         container.resize_policy = asked.resize_policy;
+    }
+}
+
+/// Who writes a status without knowing which generation it is of leaves that as it was: for the whole, and for each
+/// condition, the first of a type for the first.
+fn keep_observed_generations(new: &mut PodStatus, old: &PodStatus) {
+    let unknown = |generation: Option<i64>| generation.is_none_or(|generation| generation == 0);
+    if unknown(new.observed_generation) {
+        new.observed_generation = old.observed_generation;
+    }
+    let mut before: BTreeMap<&str, VecDeque<Option<i64>>> = BTreeMap::new();
+    for condition in old.conditions.iter().flatten() {
+        before.entry(&condition.type_).or_default().push_back(condition.observed_generation);
+    }
+    for condition in new.conditions.iter_mut().flatten() {
+        let was = before.get_mut(condition.type_.as_str()).and_then(VecDeque::pop_front).flatten();
+        if unknown(condition.observed_generation) {
+            condition.observed_generation = was;
+        }
     }
 }
 
@@ -299,6 +319,32 @@ mod tests {
             let spec: PodSpec = serde_json::from_value(json!({"containers": containers})).unwrap();
             assert_eq!(qos_class(&spec), class, "{resources}");
         }
+    }
+
+    #[test]
+    fn a_status_does_not_forget_what_generation_it_is_of() {
+        let pod =
+            |status: Value| json!({"metadata": {"name": "p"}, "spec": {"containers": []}, "status": status});
+        let condition = |kind: &str, generation: Option<i64>| {
+            let mut condition = json!({"type": kind, "status": "True"});
+            if let Some(generation) = generation {
+                condition["observedGeneration"] = generation.into();
+            }
+            condition
+        };
+        let old = pod(json!({"observedGeneration": 2, "conditions": [
+            condition("A", Some(2)), condition("B", None), condition("A", Some(1))]}));
+        let mut new = pod(json!({"conditions": [
+            condition("A", None), condition("A", Some(0)), condition("A", None), condition("B", Some(2)), condition("C", None)]}));
+        Typed(Pods).prepare_update(&mut new, &old, Part::Status);
+        assert_eq!(new["status"]["observedGeneration"], 2);
+        let kept: Vec<&Value> = new["status"]["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| &c["observedGeneration"])
+            .collect();
+        assert_eq!(json!(kept), json!([2, 1, null, 2, null]));
     }
 
     #[test]

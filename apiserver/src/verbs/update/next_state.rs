@@ -59,7 +59,9 @@ pub(super) fn next_state(
     apply::without_managers(&mut new, |new| {
         apply::without_managers(old, |old| kind.rules.prepare_update(new, old, part));
     });
-    if kind.rules.has_generation() && !part.is_of_status() && spec_changed(kind, &new, old) {
+    // Which node a pod is bound to is the scheduler's word, not another will of the pod's owner.
+    let counts = !part.is_of_status() && part != Part::Other("binding");
+    if kind.rules.has_generation() && counts && spec_changed(kind, &new, old) {
         new.set_meta("generation", old.generation() + 1);
     }
     let mut errors = api::validation::object_meta_update(&new, old);
