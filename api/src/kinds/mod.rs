@@ -47,7 +47,7 @@ mod review;
 mod row;
 mod runtime_class;
 mod secret;
-mod service;
+pub mod service;
 mod service_account;
 mod service_cidr;
 mod stateful_set;

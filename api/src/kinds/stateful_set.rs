@@ -56,7 +56,7 @@ impl Strategy for StatefulSets {
         set(&mut spec.replicas, 1);
         set(&mut spec.revision_history_limit, 10);
         absent_when_zero(&mut spec.min_ready_seconds);
-        absent_when_zero(&mut spec.service_name);
+        set(&mut spec.service_name, "");
         absent_when_zero(&mut spec.volume_claim_templates);
         for claim in spec.volume_claim_templates.iter_mut().flatten() {
             persistent_volume_claim::fill(claim);

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::field::Path;
+
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
 
@@ -220,10 +222,35 @@ pub fn percent(text: &str) -> Vec<String> {
 
 /// An IP address.
 pub fn ip(text: &str) -> Vec<String> {
-    if text.parse::<IpAddr>().is_ok() {
-        return Vec::new();
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => {
+            vec!["must not be an IPv4-mapped IPv6 address".into()]
+        }
+        Ok(_) => Vec::new(),
+        Err(_) if sloppy_v4(text) => vec!["must not have leading 0s".into()],
+        Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()],
     }
-    vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()]
+}
+
+/// Whether a text is an address but for zeros in front of its numbers, which some read as octal ones.
+fn sloppy_v4(text: &str) -> bool {
+    let number = |part: &str| {
+        part.bytes().all(|b| b.is_ascii_digit())
+            && matches!(part.trim_start_matches('0').parse::<u16>().unwrap_or(0), 0..=255)
+            && !part.is_empty()
+            && part.trim_start_matches('0').len() < 4
+    };
+    let parts: Vec<&str> = text.split('.').collect();
+    parts.len() == 4 && parts.into_iter().all(number)
+}
+
+/// What is to be said of an address that is valid, but not in the form that all agree on.
+pub fn ip_warnings(text: &str, at: &Path) -> Option<String> {
+    let IpAddr::V6(address) = text.parse().ok()? else { return None };
+    let canonical = address.to_string();
+    (canonical != text).then(|| {
+        format!("{at}: IPv6 address {text:?} should be in RFC 5952 canonical format ({canonical:?})")
+    })
 }
 
 /// An address range such as `10.0.0.0/8`.

@@ -68,6 +68,7 @@ impl Allocation {
             owner: Some((object.namespace().to_owned(), object.name().to_owned())),
             ..Self::default()
         };
+        api::kinds::service::settle_families(object, old);
         let (had_address, had_ports) = old.map_or((None, BTreeSet::new()), |o| (address_of(o), ports_of(o)));
         this.claim_address(ctx, object, had_address)?;
         this.claim_ports(ctx, object, &had_ports)?;
@@ -255,7 +256,9 @@ fn refuse(ctx: &Ctx, service: &Value, what: &What, why: Denied) -> Status {
     let mut errors = Errors::default();
     match what {
         What::Address(ip) => {
-            let range = ranges::ready(ctx).into_iter().find(|range| range.0.contains(ip));
+            // Who only tries is measured with the range of the command line, as upstream.
+            let own = ctx.query.dry_run.then_some(Range(ctx.api.config.ranges.addresses));
+            let range = ranges::ready(ctx).into_iter().find(|range| range.0.contains(ip)).or(own);
             let more = match (range, why) {
                 (None, _) => "the provided network does not match the current range".to_owned(),
                 (Some(Range(range)), Denied::OutOfRange) => format!(

@@ -154,7 +154,7 @@ fn family_of(ip: &str) -> &'static str {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::Services;
+    use super::super::{Services, settle_families};
     use crate::{
         kind::{Part, Rules, Typed},
         kinds::testing::{made, wrong},
@@ -164,9 +164,12 @@ mod tests {
     fn new(spec: &Value) -> Result<Value, Vec<String>> {
         let mut whole = json!({"ports": [{"port": 80}], "selector": {"a": "b"}});
         json_patch::merge(&mut whole, spec);
-        let service = made(Services, json!({"metadata": {"name": "s"}, "spec": whole}));
+        let mut service = made(Services, json!({"metadata": {"name": "s"}, "spec": whole}));
         match wrong(Services, &service) {
-            said if said.is_empty() => Ok(shown(&service)),
+            said if said.is_empty() => {
+                settle_families(&mut service, None);
+                Ok(shown(&service))
+            }
             said => Err(said),
         }
     }
@@ -289,7 +292,9 @@ mod tests {
         let service = |spec: Value| {
             let mut whole = json!({"ports": [{"port": 80}], "selector": {"a": "b"}});
             json_patch::merge(&mut whole, &spec);
-            made(Services, json!({"metadata": {"name": "s"}, "spec": whole}))
+            let mut service = made(Services, json!({"metadata": {"name": "s"}, "spec": whole}));
+            settle_families(&mut service, None);
+            service
         };
         let change = |old: &Value, spec: Value| {
             let mut raw =
@@ -300,6 +305,7 @@ mod tests {
             rules.prepare_update(&mut new, old, Part::Main);
             let found = rules.validate_update(&new, old, Part::Main).errors;
             let said: Vec<String> = found.0.iter().map(ToString::to_string).collect();
+            settle_families(&mut new, Some(old));
             if said.is_empty() { Ok(shown(&new)) } else { Err(said) }
         };
         let plain = service(json!({"clusterIP": "10.96.0.7"}));
@@ -335,6 +341,19 @@ mod tests {
                 json!({"ipFamilies": ["IPv6"]}),
                 Err(vec![
                     "spec.clusterIPs[0]: Invalid value: \"10.96.0.7\": expected an IPv6 value as indicated by `ipFamilies[0]`",
+                ]),
+            ),
+            // With a selector, there are the families that the cluster has.
+            (
+                &both,
+                json!({"clusterIP": "None", "ipFamilyPolicy": "PreferDualStack"}),
+                Ok(json!(["PreferDualStack", ["IPv4"], ["None"]])),
+            ),
+            (
+                &both,
+                json!({"clusterIP": "None"}),
+                Err(vec![
+                    "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services",
                 ]),
             ),
             // A headless service may have its families changed, by a policy that says so.

@@ -10,6 +10,7 @@ use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
     apimachinery::pkg::util::intstr::IntOrString,
 };
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
 mod families;
 mod status;
 mod validation;
+mod warnings;
 
 /// The rules of services.
 pub struct Services;
@@ -117,7 +119,6 @@ impl Strategy for Services {
         service.status.get_or_insert_default().load_balancer.get_or_insert_default();
         let spec = service.spec.get_or_insert_default();
         families::pair(spec);
-        settle(spec, None);
     }
 
     fn prepare_update(&self, new: &mut Draft<Service>, old: &Draft<Service>, part: Part<'_>) {
@@ -127,19 +128,16 @@ impl Strategy for Services {
         let (Some(new), Some(old)) = (&mut new.spec, &old.spec) else { return };
         families::pair_again(new, old);
         keep_allocated(new, old);
-        settle(new, Some(old));
         drop_what_the_type_has_not(new, old);
     }
 
     fn validate(&self, service: &Service, errors: &mut Errors) {
-        if let Some(spec) = &service.spec {
-            // Where the addresses make no sense, the rest is not looked at, as upstream.
-            let mut wrong = Errors::default();
-            families::settle(&mut spec.clone(), None, &mut wrong);
-            if wrong.is_empty() {
-                validation::spec(spec, errors);
-            }
-            errors.0.append(&mut wrong.0);
+        let Some(spec) = &service.spec else { return };
+        let mut settled = spec.clone();
+        families::settle(&mut settled, None, errors);
+        // Where the addresses make no sense, the rest is not looked at, as upstream.
+        if errors.is_empty() {
+            validation::spec(&settled, errors);
         }
     }
 
@@ -147,16 +145,16 @@ impl Strategy for Services {
         if part == Part::Status {
             return status::validate(new, errors);
         }
-        if part == Part::Main
-            && let (Some(new), Some(old)) = (&new.spec, &old.spec)
-        {
-            let mut wrong = Errors::default();
-            families::settle(&mut new.clone(), Some(old), &mut wrong);
-            if wrong.is_empty() {
-                validation::update(new, old, errors);
-            }
-            errors.0.append(&mut wrong.0);
+        let (Part::Main, Some(new), Some(old)) = (part, &new.spec, &old.spec) else { return };
+        let mut settled = new.clone();
+        families::settle(&mut settled, Some(old), errors);
+        if errors.is_empty() {
+            validation::update(&settled, old, errors);
         }
+    }
+
+    fn warnings(&self, new: &Service, _old: Option<&Service>) -> Vec<String> {
+        warnings::of(new)
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -203,13 +201,23 @@ impl Strategy for Services {
     }
 }
 
-/// Fills in policy and families; where that cannot be, validation says why.
-fn settle(spec: &mut ServiceSpec, old: Option<&ServiceSpec>) {
-    let mut settled = spec.clone();
-    let mut errors = Errors::default();
-    families::settle(&mut settled, old, &mut errors);
-    if errors.is_empty() {
-        *spec = settled;
+/// Fills in policy and families of a service that is to be stored in the place of another; validation has seen that
+/// they can be.
+pub fn settle_families(service: &mut Value, old: Option<&Value>) {
+    let read = |service: &Value| ServiceSpec::deserialize(service.get("spec")?).ok();
+    let Some(mut spec) = read(service) else { return };
+    let mut wrong = Errors::default();
+    families::settle(&mut spec, old.and_then(read).as_ref(), &mut wrong);
+    if !wrong.is_empty() {
+        return;
+    }
+    for (field, list) in [("ipFamilies", spec.ip_families), ("clusterIPs", spec.cluster_ips)] {
+        if let Some(list) = list {
+            service["spec"][field] = list.into();
+        }
+    }
+    if let Some(policy) = spec.ip_family_policy {
+        service["spec"]["ipFamilyPolicy"] = policy.into();
     }
 }
 

@@ -75,7 +75,7 @@ pub fn spec(spec: &ServiceSpec, errors: &mut Errors) {
 
 fn external_name(spec: &ServiceSpec, at: &Path, errors: &mut Errors) {
     for (field, is_set) in [
-        ("clusterIPs", spec.cluster_ips.as_ref().is_some_and(|l| !l.is_empty()) || spec.cluster_ip.is_some()),
+        ("clusterIPs", spec.cluster_ips.as_ref().is_some_and(|l| !l.is_empty())),
         ("ipFamilies", spec.ip_families.as_ref().is_some_and(|l| !l.is_empty())),
         ("ipFamilyPolicy", spec.ip_family_policy.is_some()),
     ] {
@@ -378,6 +378,7 @@ mod tests {
         let raw = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec});
         let mut value = Typed(Services).default(raw).unwrap();
         Typed(Services).prepare_create(&mut value);
+        super::super::settle_families(&mut value, None);
         value
     }
 
@@ -471,6 +472,7 @@ mod tests {
             Typed(Services).prepare_update(&mut new, old, Part::Main);
             let found = Typed(Services).validate_update(&new, old, Part::Main);
             let said: Vec<String> = found.errors.0.iter().map(ToString::to_string).collect();
+            super::super::settle_families(&mut new, Some(old));
             (new, said)
         };
         let (new, said) = update(&old, json!({"type": "NodePort", "ports": [{"port": 80}]}));
