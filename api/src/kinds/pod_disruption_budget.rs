@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
+    api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use serde::Serialize;
@@ -38,6 +38,18 @@ fn shown(spec: &PodDisruptionBudgetSpec) -> Shown<'_> {
     }
 }
 
+/// Counts are always there.
+fn count_from_nothing(status: &mut PodDisruptionBudgetStatus) {
+    for count in [
+        &mut status.disruptions_allowed,
+        &mut status.current_healthy,
+        &mut status.desired_healthy,
+        &mut status.expected_pods,
+    ] {
+        count.get_or_insert_default();
+    }
+}
+
 impl Strategy for PodDisruptionBudgets {
     type Object = PodDisruptionBudget;
 
@@ -49,11 +61,13 @@ impl Strategy for PodDisruptionBudgets {
 
     fn default(&self, budget: &mut PodDisruptionBudget) {
         budget.spec.get_or_insert_default();
-        budget.status.get_or_insert_default();
+        count_from_nothing(budget.status.get_or_insert_default());
     }
 
     fn prepare_create(&self, budget: &mut Draft<PodDisruptionBudget>) {
-        budget.status = Some(Default::default());
+        let mut status = PodDisruptionBudgetStatus::default();
+        count_from_nothing(&mut status);
+        budget.status = Some(status);
     }
 
     fn validate(&self, budget: &PodDisruptionBudget, errors: &mut Errors) {

@@ -57,6 +57,9 @@ impl Strategy for StatefulSets {
         set(&mut spec.revision_history_limit, 10);
         absent_when_zero(&mut spec.min_ready_seconds);
         set(&mut spec.service_name, "");
+        if let Some(ordinals) = &mut spec.ordinals {
+            set(&mut ordinals.start, 0);
+        }
         absent_when_zero(&mut spec.volume_claim_templates);
         for claim in spec.volume_claim_templates.iter_mut().flatten() {
             persistent_volume_claim::fill(claim);

@@ -232,6 +232,25 @@ pub fn ip(text: &str) -> Vec<String> {
     }
 }
 
+/// A domain to look names up in: labels may begin with an underscore and hold more of them.
+pub fn dns_search(text: &str) -> Vec<String> {
+    let label = |label: &str| {
+        let label = label.strip_prefix('_').unwrap_or(label).as_bytes();
+        let inner = |b: &u8| lower_alnum(*b) || *b == b'-' || *b == b'_';
+        label.first().is_some_and(|b| lower_alnum(*b))
+            && label.last().is_some_and(|b| lower_alnum(*b))
+            && label.iter().all(inner)
+    };
+    let mut wrong = Vec::new();
+    if text.len() > 253 {
+        wrong.push(too_long(253));
+    }
+    if !text.split('.').all(label) {
+        wrong.push(r"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')".into());
+    }
+    wrong
+}
+
 /// Whether a text is an address but for zeros in front of its numbers, which some read as octal ones.
 fn sloppy_v4(text: &str) -> bool {
     let number = |part: &str| {

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use crate::kinds::{
     defaults::{absent_when_zero, canonical, canonical_list, set, set_number, set_text},
     persistent_volume_claim,
+    resource_names::is_huge_page,
 };
 
 /// The defaults of a pod template: those of its pods but for what only a pod itself gets.
@@ -21,16 +22,20 @@ pub fn pod_template(template: &mut PodTemplateSpec) {
     pod_spec(spec);
 }
 
-/// What only a pod itself gets: service links, requests that follow from limits, host ports.
+/// What only a pod itself gets: a grace period that makes sense, service links, requests that follow from limits, host
+/// ports.
 pub fn pod_only(spec: &mut PodSpec) {
+    if spec.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0) {
+        spec.termination_grace_period_seconds = Some(1);
+    }
     set(&mut spec.enable_service_links, true);
     for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
         if let Some(resources) = &mut container.resources {
-            requests_from_limits(resources);
+            requests_from_limits(resources, |_| true);
         }
     }
     if let Some(resources) = &mut spec.resources {
-        requests_from_limits(resources);
+        requests_from_limits(resources, |name| ["cpu", "memory"].contains(&name) || is_huge_page(name));
     }
     if spec.host_network == Some(true) {
         for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
@@ -44,8 +49,8 @@ pub fn pod_only(spec: &mut PodSpec) {
     }
 }
 
-fn requests_from_limits(resources: &mut ResourceRequirements) {
-    for (name, limit) in resources.limits.iter().flatten() {
+fn requests_from_limits(resources: &mut ResourceRequirements, counts: impl Fn(&str) -> bool) {
+    for (name, limit) in resources.limits.iter().flatten().filter(|(name, _)| counts(name)) {
         let requests = resources.requests.get_or_insert_default();
         requests.entry(name.clone()).or_insert_with(|| limit.clone());
     }
@@ -105,6 +110,29 @@ pub fn pod_spec(spec: &mut PodSpec) {
     for volume in spec.volumes.iter_mut().flatten() {
         pod_volume(volume);
     }
+    drop_disabled(spec);
+}
+
+/// Takes away what belongs to features that are off by default in this version, as upstream does without a word.
+fn drop_disabled(spec: &mut PodSpec) {
+    spec.scheduling_group = None;
+    let own = spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten());
+    let lifecycles = own.map(|c| &mut c.lifecycle);
+    let ephemeral = spec.ephemeral_containers.iter_mut().flatten().map(|c| &mut c.lifecycle);
+    for lifecycle in lifecycles.chain(ephemeral) {
+        if let Some(hooks) = lifecycle
+            && hooks.stop_signal.take().is_some()
+            && *hooks == Lifecycle::default()
+        {
+            *lifecycle = None;
+        }
+    }
+    for projected in spec.volumes.iter_mut().flatten().filter_map(|v| v.projected.as_mut()) {
+        for source in projected.sources.iter_mut().flatten() {
+            source.cluster_trust_bundle = None;
+            source.pod_certificate = None;
+        }
+    }
 }
 
 /// Whether the image's tag is `latest`, spoken or implied. A digest implies nothing.
@@ -113,11 +141,27 @@ fn is_latest(image: &str) -> bool {
         Some((reference, _)) => (reference, true),
         None => (image, false),
     };
+    // What cannot be read as an image's name has no tag.
+    if reference.contains(char::is_whitespace)
+        || path_of(reference).contains(|c: char| c.is_ascii_uppercase())
+    {
+        return false;
+    }
     let last = reference.rsplit('/').next().unwrap_or(reference);
     match last.split_once(':') {
         Some((_, tag)) => tag == "latest",
         None => !digest && !reference.is_empty(),
     }
+}
+
+/// The part of an image's name that is no registry's host and no tag.
+fn path_of(reference: &str) -> &str {
+    let path = match reference.split_once('/') {
+        Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => rest,
+        _ => reference,
+    };
+    let name = path.rfind('/').map_or(0, |slash| slash + 1);
+    path[name..].find(':').map_or(path, |colon| &path[..name + colon])
 }
 
 fn pull_policy(policy: &mut Option<String>, image: Option<&str>) {
@@ -253,9 +297,6 @@ fn projection(source: &mut VolumeProjection) {
         set(&mut token.expiration_seconds, 3600);
         absent_when_zero(&mut token.audience);
     }
-    if let Some(certificate) = &mut source.pod_certificate {
-        set(&mut certificate.max_expiration_seconds, 86400);
-    }
     if let Some(downward) = &mut source.downward_api {
         downward_items(&mut downward.items);
     }
@@ -336,6 +377,10 @@ mod tests {
             ("x@sha256:0000", false),
             ("x:latest@sha256:0000", true),
             ("", false),
+            (" ", false),
+            ("Shouted", false),
+            ("Host.example/x", true),
+            ("x:LATEST", false),
         ] {
             assert_eq!(is_latest(image), latest, "{image}");
         }

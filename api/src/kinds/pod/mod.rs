@@ -21,6 +21,7 @@ use crate::{
 
 mod columns;
 pub mod defaults;
+pub mod label_keys;
 pub mod log_options;
 pub mod validation;
 pub mod warnings;
@@ -57,6 +58,8 @@ impl Strategy for Pods {
             }]);
         }
         pod.status = Some(status);
+        let labels = pod.metadata.labels.clone();
+        label_keys::merge(pod.spec.get_or_insert_default(), labels.as_ref());
     }
 
     fn prepare_update(&self, new: &mut Draft<Pod>, old: &Draft<Pod>, part: Part<'_>) {
@@ -125,7 +128,7 @@ impl Strategy for Pods {
 
     fn warnings(&self, new: &Pod, old: Option<&Pod>) -> Vec<String> {
         match (&new.spec, old) {
-            (Some(spec), None) => warnings::warnings(spec, &Path::new("spec")),
+            (Some(spec), None) => warnings::of_pod(&new.metadata, spec),
             _ => Vec::new(),
         }
     }

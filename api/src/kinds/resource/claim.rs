@@ -32,7 +32,7 @@ impl Strategy for ResourceClaims {
     type Object = ResourceClaim;
 
     fn default(&self, claim: &mut ResourceClaim) {
-        claim.spec.devices.iter_mut().for_each(default_devices);
+        default_devices(claim.spec.devices.get_or_insert_default());
         claim.status.get_or_insert_default();
     }
 
@@ -74,7 +74,7 @@ impl Strategy for ResourceClaimTemplates {
     type Object = ResourceClaimTemplate;
 
     fn default(&self, template: &mut ResourceClaimTemplate) {
-        template.spec.spec.devices.iter_mut().for_each(default_devices);
+        default_devices(template.spec.spec.devices.get_or_insert_default());
     }
 
     fn validate(&self, template: &ResourceClaimTemplate, errors: &mut Errors) {

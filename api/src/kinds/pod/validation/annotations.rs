@@ -55,10 +55,9 @@ pub fn validate(
     }
 }
 
-/// Whether a text is a number of 32 bits, without a plus sign or zeros in front.
+/// Whether a text is a number of 32 bits that does not begin with a plus sign or a zero too many.
 fn is_cost(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    !text.starts_with('+') && (digits == "0" || !digits.starts_with('0')) && text.parse::<i32>().is_ok()
+    (text == "0" || !text.starts_with(['+', '0'])) && text.parse::<i32>().is_ok()
 }
 
 fn seccomp(profile: &str, at: &Path, errors: &mut Errors) {

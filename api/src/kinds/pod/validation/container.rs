@@ -10,7 +10,7 @@ use super::{
     Around, env,
     handler::{Purpose, lifecycle, probe},
     one_of,
-    resources::requirements,
+    resources::{container_resource, requirements},
     security,
     volume::{descending_path, escapes},
 };
@@ -33,8 +33,7 @@ pub fn containers(containers: &[Container], around: &Around<'_>, at: &Path, erro
             errors.duplicate(&at.child("name"), &c.name);
         }
         hooks_and_probes(c, around.grace, &at, errors);
-        resize_policies(c.resize_policy.as_deref().unwrap_or_default(), &at.child("resizePolicy"), errors);
-        restart_policy(c, false, &at, errors);
+        restart_policy(c, &at, errors);
     }
     host_ports(containers, at, errors);
 }
@@ -46,8 +45,9 @@ fn hooks_and_probes(c: &Container, grace: i64, at: &Path, errors: &mut Errors) {
     probe(c.startup_probe.as_ref(), Purpose::Startup, grace, &at.child("startupProbe"), errors);
 }
 
-fn restart_policy(c: &Container, init: bool, at: &Path, errors: &mut Errors) {
-    const POLICIES: &[&str] = &["Always", "OnFailure", "Never"];
+fn restart_policy(c: &Container, at: &Path, errors: &mut Errors) {
+    const POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
+    const ACTIONS: &[&str] = &["Restart", "RestartAllContainers"];
     let rules = c.restart_policy_rules.as_deref().unwrap_or_default();
     let at_policy = at.child("restartPolicy");
     match c.restart_policy.as_deref() {
@@ -57,27 +57,26 @@ fn restart_policy(c: &Container, init: bool, at: &Path, errors: &mut Errors) {
         }
         _ => {}
     }
-    if init && c.restart_policy.as_deref() == Some("Always") && !rules.is_empty() {
-        errors.forbidden(&at.child("restartPolicyRules"), "restartPolicyRules are not allowed for sidecars");
-    }
     let at = at.child("restartPolicyRules");
     if rules.len() > 20 {
         errors.too_many(&at, rules.len(), 20);
     }
     for (i, rule) in rules.iter().enumerate() {
         let at = at.index(i);
-        if !["Restart", "RestartAllContainers"].contains(&rule.action.as_str()) {
-            errors.not_supported(&at.child("action"), &rule.action, &["Restart", "RestartAllContainers"]);
+        if !ACTIONS.contains(&rule.action.as_str()) {
+            errors.not_supported(&at.child("action"), &rule.action, ACTIONS);
         }
-        match &rule.exit_codes {
-            None => errors.required(&at.child("exitCodes"), "must be specified"),
-            Some(codes) => {
-                let at = at.child("exitCodes");
-                one_of(Some(&codes.operator), &["In", "NotIn"], &at.child("operator"), errors);
-                if codes.values.as_ref().is_none_or(Vec::is_empty) {
-                    errors.required(&at.child("values"), "must specify at least one value");
-                }
-            }
+        let at = at.child("exitCodes");
+        let Some(codes) = &rule.exit_codes else {
+            errors.required(&at, "must be specified");
+            continue;
+        };
+        if !["In", "NotIn"].contains(&codes.operator.as_str()) {
+            errors.not_supported(&at.child("operator"), &codes.operator, &["In", "NotIn"]);
+        }
+        let count = codes.values.as_ref().map_or(0, Vec::len);
+        if count > 255 {
+            errors.too_many(&at.child("values"), count, 255);
         }
     }
 }
@@ -89,7 +88,7 @@ pub fn init_containers(spec: &PodSpec, around: &Around<'_>, at: &Path, errors: &
     for (i, c) in all.iter().enumerate() {
         let at = at.index(i);
         common(c, around, &at, errors);
-        restart_policy(c, true, &at, errors);
+        restart_policy(c, &at, errors);
         if !names.insert(&c.name) {
             errors.duplicate(&at.child("name"), &c.name);
         }
@@ -97,6 +96,13 @@ pub fn init_containers(spec: &PodSpec, around: &Around<'_>, at: &Path, errors: &
         if c.restart_policy.as_deref() == Some("Always") {
             hooks_and_probes(c, around.grace, &at, errors);
         } else {
+            for (j, policy) in c.resize_policy.iter().flatten().enumerate() {
+                if policy.restart_policy == "RestartContainer" {
+                    let at = at.child("resizePolicy").index(j).child("restartPolicy");
+                    let words = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+                    errors.invalid(&at, &policy.restart_policy, words);
+                }
+            }
             for (field, is_set) in [
                 ("lifecycle", c.lifecycle.is_some()),
                 ("livenessProbe", c.liveness_probe.is_some()),
@@ -109,7 +115,6 @@ pub fn init_containers(spec: &PodSpec, around: &Around<'_>, at: &Path, errors: &
                 }
             }
         }
-        resize_policies(c.resize_policy.as_deref().unwrap_or_default(), &at.child("resizePolicy"), errors);
     }
 }
 
@@ -200,7 +205,7 @@ fn common(c: &Container, around: &Around<'_>, at: &Path, errors: &mut Errors) {
     }
     one_of(
         c.termination_message_policy.as_deref(),
-        &["FallbackToLogsOnError", "File"],
+        &["File", "FallbackToLogsOnError"],
         &at.child("terminationMessagePolicy"),
         errors,
     );
@@ -221,9 +226,11 @@ fn common(c: &Container, around: &Around<'_>, at: &Path, errors: &mut Errors) {
         errors,
     );
     if let Some(resources) = &c.resources {
-        requirements(resources, &around.claims, &at.child("resources"), errors);
+        requirements(resources, container_resource, &around.claims, &at.child("resources"), errors);
     }
-    security::container(c.security_context.as_ref(), &at.child("securityContext"), errors);
+    let policies = c.resize_policy.as_deref().unwrap_or_default();
+    resize_policies(policies, around.runs_once, &at.child("resizePolicy"), errors);
+    security::container(c.security_context.as_ref(), around.host_users, &at.child("securityContext"), errors);
 }
 
 fn ports(ports: &[ContainerPort], at: &Path, errors: &mut Errors) {
@@ -265,10 +272,10 @@ fn host_ports(containers: &[Container], at: &Path, errors: &mut Errors) {
     }
 }
 
-fn mounts(c: &Container, devices: &[VolumeDevice], around: &Around<'_>, at: &Path, errors: &mut Errors) {
+fn mounts(c: &Container, devices: &[VolumeDevice], around: &Around<'_>, list_at: &Path, errors: &mut Errors) {
     let mut paths = BTreeSet::new();
     for (i, m) in c.volume_mounts.iter().flatten().enumerate() {
-        let at = at.index(i);
+        let at = list_at.index(i);
         if m.name.is_empty() {
             errors.required(&at.child("name"), "");
         }
@@ -290,16 +297,17 @@ fn mounts(c: &Container, devices: &[VolumeDevice], around: &Around<'_>, at: &Pat
         }
         let sub_path = m.sub_path.as_deref().unwrap_or_default();
         if !sub_path.is_empty() {
-            descending_path(sub_path, &at.child("subPath"), errors);
+            // Upstream's paths leave out which mount it is, here and below.
+            descending_path(sub_path, &list_at.child("subPath"), errors);
         }
         if let Some(expression) = m.sub_path_expr.as_ref().filter(|e| !e.is_empty()) {
-            let at = at.child("subPathExpr");
             if !sub_path.is_empty() {
-                errors.invalid(&at, expression, "subPathExpr and subPath are mutually exclusive");
+                let words = "subPathExpr and subPath are mutually exclusive";
+                errors.invalid(&at.child("subPathExpr"), expression, words);
             }
-            descending_path(expression, &at, errors);
+            descending_path(expression, &list_at.child("subPathExpr"), errors);
         }
-        propagation(m, c, &at, errors);
+        propagation(m, c, list_at, errors);
     }
 }
 
@@ -377,14 +385,17 @@ fn volume_devices(
     }
 }
 
-fn resize_policies(policies: &[ContainerResizePolicy], at: &Path, errors: &mut Errors) {
+fn resize_policies(policies: &[ContainerResizePolicy], runs_once: bool, at: &Path, errors: &mut Errors) {
     let mut seen = BTreeSet::new();
     for (i, p) in policies.iter().enumerate() {
-        let at = at.index(i);
         if !seen.insert(&p.resource_name) {
-            errors.duplicate(&at, &p.resource_name);
+            errors.duplicate(&at.index(i), &p.resource_name);
         }
-        one_of(Some(&p.resource_name), &["cpu", "memory"], &at, errors);
-        one_of(Some(&p.restart_policy), &["NotRequired", "RestartContainer"], &at, errors);
+        one_of(Some(&p.resource_name), &["cpu", "memory"], at, errors);
+        one_of(Some(&p.restart_policy), &["NotRequired", "RestartContainer"], at, errors);
+        if runs_once && p.restart_policy != "NotRequired" {
+            let words = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
+            errors.invalid(at, &p.restart_policy, words);
+        }
     }
 }

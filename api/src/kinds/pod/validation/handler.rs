@@ -62,9 +62,7 @@ fn one_way(ways: &Ways<'_>, grace: i64, at: &Path, errors: &mut Errors) {
         && first("sleep", errors)
         && !(0..=grace).contains(&seconds)
     {
-        let words = format!(
-            "must be non-negative and less than terminationGracePeriodSeconds ({grace}). Enable AllowPodLifecycleSleepActionZeroValue feature gate for zero sleep."
-        );
+        let words = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
         errors.invalid(&at.child("sleep"), seconds, words);
     }
     if chosen == 0 {

@@ -6,19 +6,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
-    api::core::v1::{PodSpec, PodTemplateSpec},
+    api::core::v1::{EnvVar, PodSpec, PodTemplateSpec, VolumeDevice},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+
+use serde::Serialize;
 
 use crate::{
     field::{Errors, Path},
     quantity::Quantity,
-    validation::{annotation_map, dns_label, dns_subdomain, each, in_range, ip, label_map},
+    validation::{annotation_map, dns_label, dns_search, dns_subdomain, each, in_range, ip, label_map},
 };
 
 mod annotations;
 mod container;
 mod env;
+mod foreign;
 mod gated;
 mod handler;
 mod os;
@@ -59,6 +62,10 @@ struct Around<'a> {
     claims: BTreeSet<&'a str>,
     /// The pod's grace period.
     grace: i64,
+    /// Whether its containers do not start again.
+    runs_once: bool,
+    /// Whether its users are the node's.
+    host_users: bool,
 }
 
 /// The template of a workload's pods.
@@ -110,13 +117,23 @@ fn spec(spec: &PodSpec, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
     let volumes = spec.volumes.as_deref().unwrap_or_default();
     let volumes = volume::volumes(volumes, owner, &at.child("volumes"), errors);
     let claims = resource_claims(spec, &at.child("resourceClaims"), errors);
-    let around = Around { volumes, claims, grace: spec.termination_grace_period_seconds.unwrap_or(30) };
+    let around = Around {
+        volumes,
+        claims,
+        grace: spec.termination_grace_period_seconds.unwrap_or(30),
+        runs_once: spec.restart_policy.as_deref() == Some("Never"),
+        host_users: spec.host_users != Some(false),
+    };
     container::containers(&spec.containers, &around, &at.child("containers"), errors);
     container::init_containers(spec, &around, &at.child("initContainers"), errors);
     container::ephemeral_containers(spec, &around, &at.child("ephemeralContainers"), errors);
     if let Some(pod_level) = &spec.resources {
         let at = at.child("resources");
-        resources::requirements(pod_level, &around.claims, &at, errors);
+        if pod_level.claims.is_some() {
+            let why = "claims may not be set for Resources at pod-level";
+            errors.forbidden(&at.child("claims"), why);
+        }
+        resources::requirements(pod_level, resources::pod_resource, &around.claims, &at, errors);
         pod_level_requests(spec, &at, errors);
     }
     host_ports(spec, owner, &at.child("containers"), errors);
@@ -134,11 +151,6 @@ fn spec(spec: &PodSpec, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
     );
     label_map(spec.node_selector.as_ref(), &at.child("nodeSelector"), errors);
     security::pod(spec, at, errors);
-    for (i, secret) in spec.image_pull_secrets.iter().flatten().enumerate() {
-        if secret.name.is_empty() {
-            errors.required(&at.child("imagePullSecrets").index(i).child("name"), "");
-        }
-    }
     placement::affinity(spec.affinity.as_ref(), &at.child("affinity"), errors);
     dns_config(spec, &at.child("dnsConfig"), errors);
     for (i, gate) in spec.readiness_gates.iter().flatten().enumerate() {
@@ -152,8 +164,63 @@ fn spec(spec: &PodSpec, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
         errors,
     );
     host_users(spec, at, errors);
+    hostname_override(spec, &at.child("hostnameOverride"), errors);
     names(spec, at, errors);
     os::validate(spec, at, errors);
+    env_files(spec, at, errors);
+}
+
+/// The containers of every sort, each with its place.
+fn all_containers<'a>(spec: &'a PodSpec, at: &Path) -> Vec<(Path, Parts<'a>)> {
+    let place = |list: &str, i: usize| at.child(list).index(i);
+    let mut found = Vec::new();
+    let init = spec.init_containers.iter().flatten().enumerate();
+    found.extend(init.map(|(i, c)| (place("initContainers", i), (&c.env, &c.volume_devices))));
+    let main = spec.containers.iter().enumerate();
+    found.extend(main.map(|(i, c)| (place("containers", i), (&c.env, &c.volume_devices))));
+    let late = spec.ephemeral_containers.iter().flatten().enumerate();
+    found.extend(late.map(|(i, c)| (place("ephemeralContainers", i), (&c.env, &c.volume_devices))));
+    found
+}
+
+/// Variables and block devices of a container.
+type Parts<'a> = (&'a Option<Vec<EnvVar>>, &'a Option<Vec<VolumeDevice>>);
+
+/// A name of its own for the pod, which may not be the node's or come from elsewhere, too.
+fn hostname_override(spec: &PodSpec, at: &Path, errors: &mut Errors) {
+    const MOST: usize = 64;
+    let Some(name) = &spec.hostname_override else { return };
+    if spec.set_hostname_as_fqdn == Some(true) {
+        errors.forbidden(at, "may not be specified when setHostnameAsFQDN is true");
+    }
+    if spec.host_network == Some(true) {
+        errors.forbidden(at, "may not be specified when hostNetwork is true");
+    }
+    if name.len() > MOST {
+        errors.too_long(at, MOST);
+    }
+    each(errors, at, name, dns_subdomain(name));
+}
+
+/// Files of variables lie in folders of the pod.
+fn env_files(spec: &PodSpec, at: &Path, errors: &mut Errors) {
+    let volumes: BTreeMap<&str, bool> =
+        spec.volumes.iter().flatten().map(|v| (v.name.as_str(), v.empty_dir.is_some())).collect();
+    for (at, (env, _)) in all_containers(spec, at) {
+        for (i, variable) in env.iter().flatten().enumerate() {
+            let Some(file) = variable.value_from.as_ref().and_then(|from| from.file_key_ref.as_ref()) else {
+                continue;
+            };
+            let at = at.child("env").index(i).child("valueFrom.fileKeyRef.volumeName");
+            match volumes.get(file.volume_name.as_str()) {
+                None => errors.not_found(&at, &file.volume_name),
+                Some(false) => {
+                    errors.invalid(&at, &file.volume_name, "referenced volume must be of type emptyDir");
+                }
+                Some(true) => {}
+            }
+        }
+    }
 }
 
 /// On the host's network, a port is the host's. A template may leave that to the pods.
@@ -182,6 +249,11 @@ fn host_users(spec: &PodSpec, at: &Path, errors: &mut Errors) {
     {
         if is_shared == Some(true) {
             errors.forbidden(&at.child(field), "when `hostUsers` is false");
+        }
+    }
+    for (at, (_, devices)) in all_containers(spec, at) {
+        if devices.as_ref().is_some_and(|devices| !devices.is_empty()) {
+            errors.forbidden(&at.child("volumeDevices"), "when `hostUsers` is false");
         }
     }
 }
@@ -223,10 +295,10 @@ fn names(spec: &PodSpec, at: &Path, errors: &mut Errors) {
     if let Some(policy) = &spec.preemption_policy
         && !["Never", "PreemptLowerPriority"].contains(&policy.as_str())
     {
-        errors.not_supported(&at.child("preemptionPolicy"), policy, &["Never", "PreemptLowerPriority"]);
+        errors.not_supported(&at.child("preemptionPolicy"), policy, &["PreemptLowerPriority", "Never"]);
     }
     for (name, wire) in spec.overhead.iter().flatten() {
-        resources::container_resource(name, wire, &at.child("overhead").key(name), errors);
+        resources::container_resource(name, wire, &at.child("overhead.limits").key(name), errors);
     }
 }
 
@@ -241,25 +313,45 @@ fn resource_claims<'a>(spec: &'a PodSpec, at: &Path, errors: &mut Errors) -> BTr
         } else {
             each(errors, &at.child("name"), &claim.name, dns_label(&claim.name));
         }
-        match (&claim.resource_claim_name, &claim.resource_claim_template_name) {
+        let sources = (&claim.resource_claim_name, &claim.resource_claim_template_name);
+        let shown = ShownClaim {
+            name: &claim.name,
+            resource_claim_name: sources.0,
+            resource_claim_template_name: sources.1,
+        };
+        match sources {
             (Some(_), Some(_)) => {
                 errors.invalid(
                     &at,
-                    claim,
+                    shown,
                     "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
                 );
             }
             (None, None) => {
                 errors.invalid(
                     &at,
-                    claim,
+                    shown,
                     "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
                 );
             }
             _ => {}
         }
+        for (field, name) in [("resourceClaimName", sources.0), ("resourceClaimTemplateName", sources.1)] {
+            if let Some(name) = name {
+                each(errors, &at.child(field), name, dns_subdomain(name));
+            }
+        }
     }
     names
+}
+
+/// A pod's claim as upstream shows one that names too much or too little.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownClaim<'a> {
+    name: &'a str,
+    resource_claim_name: &'a Option<String>,
+    resource_claim_template_name: &'a Option<String>,
 }
 
 /// What the containers ask for together may not pass what the pod as a whole asks for.
@@ -287,9 +379,9 @@ fn scheduling_gates(spec: &PodSpec, at: &Path, errors: &mut Errors) {
     let mut seen = BTreeSet::new();
     for (i, gate) in spec.scheduling_gates.iter().flatten().enumerate() {
         let at = at.index(i);
-        each(errors, &at.child("name"), &gate.name, crate::validation::qualified_name(&gate.name));
+        each(errors, &at, &gate.name, crate::validation::qualified_name(&gate.name));
         if !seen.insert(&gate.name) {
-            errors.duplicate(&at, gate);
+            errors.duplicate(&at, &gate.name);
         }
     }
 }
@@ -329,15 +421,14 @@ fn dns_config(spec: &PodSpec, at: &Path, errors: &mut Errors) {
         );
     }
     for (i, search) in searches.iter().enumerate() {
-        let plain = search.strip_suffix('.').unwrap_or(search);
-        let plain = plain.strip_prefix('_').unwrap_or(plain).replace("._", ".");
-        if !plain.is_empty() {
-            each(errors, &at.child("searches").index(i), search, dns_subdomain(&plain));
+        if search != "." {
+            let plain = search.strip_suffix('.').unwrap_or(search);
+            each(errors, &at.child("searches").index(i), plain, dns_search(plain));
         }
     }
     for (i, option) in config.options.iter().flatten().enumerate() {
         if option.name.as_deref().is_none_or(str::is_empty) {
-            errors.required(&at.child("options").index(i).child("name"), "");
+            errors.required(&at.child("options").index(i), "must not be empty");
         }
     }
 }

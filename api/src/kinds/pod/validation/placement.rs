@@ -1,10 +1,13 @@
 //! Where a pod may go: affinity, topology spread, tolerations.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{
-    Affinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, Toleration,
-    TopologySpreadConstraint, WeightedPodAffinityTerm,
+use k8s_openapi::{
+    api::core::v1::{
+        Affinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, Toleration,
+        TopologySpreadConstraint, WeightedPodAffinityTerm,
+    },
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 
 use crate::{
@@ -128,39 +131,59 @@ fn node_field(r: &NodeSelectorRequirement, at: &Path, errors: &mut Errors) {
     }
 }
 
-fn topology_key(key: &str, at: &Path, errors: &mut Errors) {
-    if key.is_empty() {
-        errors.required(at, "can not be empty");
-    } else {
-        each(errors, at, key, qualified_name(key));
-    }
-}
-
 fn pod_term(term: &PodAffinityTerm, at: &Path, errors: &mut Errors) {
     label_selector(term.label_selector.as_ref(), &at.child("labelSelector"), errors);
     label_selector(term.namespace_selector.as_ref(), &at.child("namespaceSelector"), errors);
     for namespace in term.namespaces.iter().flatten() {
         each(errors, &at.child("namespace"), namespace, dns_label(namespace));
     }
-    topology_key(&term.topology_key, &at.child("topologyKey"), errors);
+    let keys = [&term.match_label_keys, &term.mismatch_label_keys];
     label_keys(
-        term.match_label_keys.as_deref().unwrap_or_default(),
-        term.label_selector.is_some(),
-        &at.child("matchLabelKeys"),
+        keys.map(|keys| keys.as_deref().unwrap_or_default()),
+        term.label_selector.as_ref(),
+        at,
         errors,
     );
+    let at = at.child("topologyKey");
+    if term.topology_key.is_empty() {
+        errors.required(&at, "can not be empty");
+    }
+    each(errors, &at, &term.topology_key, qualified_name(&term.topology_key));
 }
 
-/// Keys whose values come from the pod itself make sense beside a selector only.
-fn label_keys(keys: &[String], with_selector: bool, at: &Path, errors: &mut Errors) {
-    if keys.is_empty() {
-        return;
+/// Keys whose values come from the pod itself make sense beside a selector only, which has them by now (see
+/// [`label_keys`](crate::kinds::pod::label_keys)); one that had a key before has it twice.
+fn label_keys(
+    [same, other]: [&[String]; 2],
+    selector: Option<&LabelSelector>,
+    at: &Path,
+    errors: &mut Errors,
+) {
+    for (field, keys) in [("matchLabelKeys", same), ("mismatchLabelKeys", other)] {
+        let at = at.child(field);
+        if selector.is_none() && !keys.is_empty() {
+            errors.forbidden(&at, "must not be specified when labelSelector is not set");
+            continue;
+        }
+        for (i, key) in keys.iter().enumerate() {
+            each(errors, &at.index(i), key, qualified_name(key));
+        }
     }
-    if !with_selector {
-        errors.forbidden(at, "must not be specified when labelSelector is not set");
+    let places: BTreeMap<&str, usize> = same.iter().enumerate().map(|(i, key)| (key.as_str(), i)).collect();
+    if let Some(selector) = selector {
+        let mut known: BTreeSet<&str> =
+            selector.match_labels.iter().flatten().map(|(key, _)| &**key).collect();
+        for expression in selector.match_expressions.iter().flatten() {
+            let key = expression.key.as_str();
+            if let (Some(i), false) = (places.get(key), known.insert(key)) {
+                errors.invalid(&at.index(*i), key, "exists in both matchLabelKeys and labelSelector");
+            }
+        }
     }
-    for (i, key) in keys.iter().enumerate() {
-        each(errors, &at.index(i), key, qualified_name(key));
+    let other: BTreeSet<&String> = other.iter().collect();
+    for (i, key) in same.iter().enumerate().filter(|(_, key)| other.contains(key)) {
+        let at = at.child("matchLabelKeys").index(i);
+        errors.invalid(&at, key, "exists in both matchLabelKeys and mismatchLabelKeys");
     }
 }
 
@@ -173,7 +196,9 @@ pub fn spread(constraints: &[TopologySpreadConstraint], at: &Path, errors: &mut 
         if c.max_skew <= 0 {
             errors.invalid(&at.child("maxSkew"), c.max_skew, "must be greater than zero");
         }
-        topology_key(&c.topology_key, &at.child("topologyKey"), errors);
+        if c.topology_key.is_empty() {
+            errors.required(&at.child("topologyKey"), "can not be empty");
+        }
         if !WHEN.contains(&c.when_unsatisfiable.as_str()) {
             errors.not_supported(&at.child("whenUnsatisfiable"), &c.when_unsatisfiable, WHEN);
         }
@@ -202,9 +227,9 @@ pub fn spread(constraints: &[TopologySpreadConstraint], at: &Path, errors: &mut 
             }
         }
         label_keys(
-            c.match_label_keys.as_deref().unwrap_or_default(),
-            c.label_selector.is_some(),
-            &at.child("matchLabelKeys"),
+            [c.match_label_keys.as_deref().unwrap_or_default(), &[]],
+            c.label_selector.as_ref(),
+            &at,
             errors,
         );
         label_selector(c.label_selector.as_ref(), &at.child("labelSelector"), errors);

@@ -1,14 +1,17 @@
 //! Requests and limits: names of resources, their amounts, how the two relate.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity as Wire};
+use k8s_openapi::{
+    api::core::v1::{ResourceClaim, ResourceRequirements},
+    apimachinery::pkg::api::resource::Quantity as Wire,
+};
 
 use crate::{
-    field::{Errors, Path},
+    field::{ErrorType, Errors, Path},
     kinds::resource_names::{COUNTS, is_extended, is_huge_page, is_native, may_overcommit, resource_name},
     quantity::Quantity,
-    validation::NOT_NEGATIVE,
+    validation::{NOT_NEGATIVE, dns_label, each},
 };
 
 fn container_resource_name(name: &str, at: &Path, errors: &mut Errors) {
@@ -39,8 +42,24 @@ pub fn container_resource(name: &str, wire: &Wire, at: &Path, errors: &mut Error
     amount(name, wire, at, errors);
 }
 
-/// The requests and limits of a container.
-pub fn requirements(r: &ResourceRequirements, claims: &BTreeSet<&str>, at: &Path, errors: &mut Errors) {
+/// The name and amount of a resource that a pod asks for as a whole.
+pub fn pod_resource(name: &str, wire: &Wire, at: &Path, errors: &mut Errors) {
+    let before = errors.0.len();
+    resource_name(name, at, errors);
+    if errors.0.len() == before && !["cpu", "memory"].contains(&name) && !is_huge_page(name) {
+        errors.not_supported(at, name, &["cpu", "hugepages-", "memory"]);
+    }
+    amount(name, wire, at, errors);
+}
+
+/// The requests and limits of a container, or of a pod as a whole: what `resource` makes of their names and amounts.
+pub fn requirements(
+    r: &ResourceRequirements,
+    resource: fn(&str, &Wire, &Path, &mut Errors),
+    claims: &BTreeSet<&str>,
+    at: &Path,
+    errors: &mut Errors,
+) {
     let limits_at = at.child("limits");
     let requests_at = at.child("requests");
     let (mut plain, mut huge) = (false, false);
@@ -51,13 +70,13 @@ pub fn requirements(r: &ResourceRequirements, claims: &BTreeSet<&str>, at: &Path
     for (name, wire) in r.limits.iter().flatten() {
         count(name);
         let at = limits_at.key(name);
-        container_resource(name, wire, &at, errors);
+        resource(name, wire, &at, errors);
         huge_page_amount(name, wire, &at, errors);
     }
     for (name, wire) in r.requests.iter().flatten() {
         count(name);
         let at = requests_at.key(name);
-        container_resource(name, wire, &at, errors);
+        resource(name, wire, &at, errors);
         let request = Quantity::of(wire);
         match r.limits.as_ref().and_then(|l| l.get(name)).map(Quantity::of) {
             Some(limit) if request != limit && !may_overcommit(name) => errors.invalid(
@@ -80,15 +99,36 @@ pub fn requirements(r: &ResourceRequirements, claims: &BTreeSet<&str>, at: &Path
     if huge && !plain {
         errors.forbidden(at, "HugePages require cpu or memory");
     }
-    let mut seen = BTreeSet::new();
-    for (i, claim) in r.claims.iter().flatten().enumerate() {
-        let at = at.child("claims").index(i);
-        if claim.name.is_empty() {
-            errors.required(&at.child("name"), "");
-        } else if !seen.insert((&claim.name, &claim.request)) {
-            errors.duplicate(&at, &claim.name);
-        } else if !claims.contains(claim.name.as_str()) {
-            errors.not_found(&at.child("name"), &claim.name);
+    claims_used(r.claims.as_deref().unwrap_or_default(), claims, &at.child("claims"), errors);
+}
+
+/// The pod's claims that are used: each as a whole once, or requests of it once each.
+fn claims_used(used: &[ResourceClaim], claims: &BTreeSet<&str>, at: &Path, errors: &mut Errors) {
+    let mut requests: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (i, claim) in used.iter().enumerate() {
+        let at = at.index(i);
+        let (name, request) = (claim.name.as_str(), claim.request.as_deref().unwrap_or_default());
+        if name.is_empty() {
+            errors.required(&at, "");
+            continue;
+        }
+        let known = requests.entry(name).or_default();
+        if known.contains("") || (request.is_empty() && !known.is_empty()) {
+            errors.duplicate(&at, name);
+        } else if !request.is_empty() {
+            each(errors, &at.child("request"), request, dns_label(request));
+            if known.contains(request) {
+                errors.duplicate(&at, format!("{name}/{request}"));
+            }
+        }
+        known.insert(request);
+        if !claims.contains(name) {
+            let all: Vec<&str> = claims.iter().copied().collect();
+            let more =
+                if all.is_empty() { " which is empty".into() } else { format!(": {}", all.join(", ")) };
+            let words =
+                format!("Not found: {name:?}: must be one of the names in pod.spec.resourceClaims{more}");
+            errors.push(ErrorType::NotFound, &at, words);
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, SecurityContext};
+use k8s_openapi::api::core::v1::{
+    AppArmorProfile, PodSpec, SELinuxOptions, SeccompProfile, SecurityContext, WindowsSecurityContextOptions,
+};
+use serde::Serialize;
 
 use crate::{
     field::{Errors, Path},
@@ -57,15 +60,15 @@ fn app_armor(p: Option<&AppArmorProfile>, at: &Path, errors: &mut Errors) {
 
 /// The pod's own security context, and what sharing the host's namespaces rules out.
 pub fn pod(spec: &PodSpec, spec_at: &Path, errors: &mut Errors) {
+    let Some(context) = &spec.security_context else { return };
+    let at = spec_at.child("securityContext");
     if spec.host_pid == Some(true) && spec.share_process_namespace == Some(true) {
         errors.invalid(
-            &spec_at.child("shareProcessNamespace"),
+            &at.child("shareProcessNamespace"),
             true,
             "ShareProcessNamespace and HostPID cannot both be enabled",
         );
     }
-    let Some(context) = &spec.security_context else { return };
-    let at = spec_at.child("securityContext");
     id(context.fs_group, &at.child("fsGroup"), errors);
     id(context.run_as_user, &at.child("runAsUser"), errors);
     id(context.run_as_group, &at.child("runAsGroup"), errors);
@@ -84,6 +87,10 @@ pub fn pod(spec: &PodSpec, spec_at: &Path, errors: &mut Errors) {
         && !["Merge", "Strict"].contains(&policy.as_str())
     {
         errors.not_supported(&at.child("supplementalGroupsPolicy"), policy, &["Merge", "Strict"]);
+    }
+    // The other policy waits for a feature that is off by default.
+    if let Some(policy) = context.se_linux_change_policy.as_ref().filter(|policy| *policy != "Recursive") {
+        errors.not_supported(&at.child("seLinuxChangePolicy"), policy, &["Recursive"]);
     }
 }
 
@@ -112,28 +119,87 @@ fn sysctls(spec: &PodSpec, at: &Path, errors: &mut Errors) {
                 &sysctl.name,
                 r"must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$",
             );
-        } else if !seen.insert(sysctl.name.replace('/', ".")) {
+        } else if !seen.insert(&sysctl.name) {
             errors.duplicate(&at, &sysctl.name);
+        }
+        let name = sysctl.name.replace('/', ".");
+        let of_ipc = ["kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."];
+        for (field, shared, belongs) in [
+            ("hostNetwork", spec.host_network, name.starts_with("net.")),
+            ("hostIPC", spec.host_ipc, of_ipc.iter().any(|prefix| name.starts_with(prefix))),
+        ] {
+            if shared == Some(true) && belongs {
+                errors.invalid(&at, &sysctl.name, format!("may not be specified when '{field}' is true"));
+            }
+        }
+    }
+}
+
+/// A security context as upstream shows one whose parts do not fit together.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown<'a> {
+    capabilities: Option<ShownCapabilities<'a>>,
+    privileged: Option<bool>,
+    #[serde(rename = "SELinuxOptions")]
+    se_linux_options: &'a Option<SELinuxOptions>,
+    windows_options: &'a Option<WindowsSecurityContextOptions>,
+    run_as_user: Option<i64>,
+    run_as_group: Option<i64>,
+    run_as_non_root: Option<bool>,
+    read_only_root_filesystem: Option<bool>,
+    allow_privilege_escalation: Option<bool>,
+    proc_mount: &'a Option<String>,
+    seccomp_profile: &'a Option<SeccompProfile>,
+    app_armor_profile: &'a Option<AppArmorProfile>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownCapabilities<'a> {
+    add: &'a Option<Vec<String>>,
+    drop: &'a Option<Vec<String>>,
+}
+
+impl<'a> From<&'a SecurityContext> for Shown<'a> {
+    fn from(context: &'a SecurityContext) -> Self {
+        let capabilities = context.capabilities.as_ref();
+        Self {
+            capabilities: capabilities.map(|c| ShownCapabilities { add: &c.add, drop: &c.drop }),
+            privileged: context.privileged,
+            se_linux_options: &context.se_linux_options,
+            windows_options: &context.windows_options,
+            run_as_user: context.run_as_user,
+            run_as_group: context.run_as_group,
+            run_as_non_root: context.run_as_non_root,
+            read_only_root_filesystem: context.read_only_root_filesystem,
+            allow_privilege_escalation: context.allow_privilege_escalation,
+            proc_mount: &context.proc_mount,
+            seccomp_profile: &context.seccomp_profile,
+            app_armor_profile: &context.app_armor_profile,
         }
     }
 }
 
 /// The security context of one container.
-pub fn container(context: Option<&SecurityContext>, at: &Path, errors: &mut Errors) {
+pub fn container(context: Option<&SecurityContext>, host_users: bool, at: &Path, errors: &mut Errors) {
     let Some(context) = context else { return };
     id(context.run_as_user, &at.child("runAsUser"), errors);
     id(context.run_as_group, &at.child("runAsGroup"), errors);
-    if let Some(mount) = &context.proc_mount
-        && !["Default", "Unmasked"].contains(&mount.as_str())
-    {
-        errors.not_supported(&at.child("procMount"), mount, &["Default", "Unmasked"]);
+    match context.proc_mount.as_deref() {
+        None | Some("Default") => {}
+        Some("Unmasked") if host_users => {
+            errors.invalid(&at.child("procMount"), "Unmasked", "`hostUsers` must be false to use `Unmasked`");
+        }
+        Some("Unmasked") => {}
+        Some(other) => errors.not_supported(&at.child("procMount"), other, &["Default", "Unmasked"]),
     }
     seccomp(context.seccomp_profile.as_ref(), &at.child("seccompProfile"), errors);
     if context.allow_privilege_escalation == Some(false) {
         if context.privileged == Some(true) {
             errors.invalid(
                 at,
-                context,
+                Shown::from(context),
                 "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
             );
         }
@@ -141,7 +207,7 @@ pub fn container(context: Option<&SecurityContext>, at: &Path, errors: &mut Erro
         if added.into_iter().any(|c| c == "CAP_SYS_ADMIN") {
             errors.invalid(
                 at,
-                context,
+                Shown::from(context),
                 "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
             );
         }

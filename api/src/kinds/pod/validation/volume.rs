@@ -12,6 +12,7 @@ use k8s_openapi::{
 use super::{
     Owner,
     env::{field_ref, resource_ref},
+    foreign,
 };
 use crate::{
     field::{Errors, Path},
@@ -206,35 +207,10 @@ fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
             errors,
         );
     }
-    for (field, is_set) in foreign(v) {
-        if is_set {
-            first(&mut n, field, at, errors);
-        }
-    }
+    foreign::sources(v, at, errors, |field, errors| first(&mut n, field, at, errors));
     if n == 0 {
         errors.required(at, "must specify a volume type");
     }
-}
-
-/// Storage of particular makers, which nothing here mounts; only that there is one is checked.
-fn foreign(v: &Volume) -> [(&'static str, bool); 15] {
-    [
-        ("gcePersistentDisk", v.gce_persistent_disk.is_some()),
-        ("awsElasticBlockStore", v.aws_elastic_block_store.is_some()),
-        ("glusterfs", v.glusterfs.is_some()),
-        ("rbd", v.rbd.is_some()),
-        ("cinder", v.cinder.is_some()),
-        ("cephfs", v.cephfs.is_some()),
-        ("flocker", v.flocker.is_some()),
-        ("fc", v.fc.is_some()),
-        ("flexVolume", v.flex_volume.is_some()),
-        ("azureFile", v.azure_file.is_some()),
-        ("vsphereVolume", v.vsphere_volume.is_some()),
-        ("quobyte", v.quobyte.is_some()),
-        ("azureDisk", v.azure_disk.is_some()),
-        ("storageos", v.storageos.is_some()),
-        ("scaleIO", v.scale_io.is_some()),
-    ]
 }
 
 /// A share of a file server.
@@ -328,87 +304,55 @@ fn projected(p: &ProjectedVolumeSource, at: &Path, errors: &mut Errors) {
     mode(p.default_mode, "defaultMode", at, errors);
     let mut paths = BTreeSet::new();
     for (i, projection) in p.sources.iter().flatten().enumerate() {
-        let at = at.child("sources").index(i);
-        project(projection, &mut paths, &at, errors);
+        project(projection, &mut paths, at, i, errors);
     }
 }
 
-fn project<'a>(p: &'a VolumeProjection, paths: &mut BTreeSet<&'a str>, at: &Path, errors: &mut Errors) {
-    let mut n = 0;
-    let mut first = |field: &str, errors: &mut Errors| {
-        n += 1;
-        if n > 1 {
-            errors.forbidden(&at.child(field), "may not specify more than 1 volume type");
+/// Source `i` of the projected volume at `at`. Upstream names the volume where the paths of two sources meet.
+fn project<'a>(
+    p: &'a VolumeProjection,
+    paths: &mut BTreeSet<&'a str>,
+    at: &Path,
+    i: usize,
+    errors: &mut Errors,
+) {
+    let source_at = at.child("sources").index(i);
+    let mut count = 0;
+    let mut take = |path: &'a str, shown: &str, errors: &mut Errors| {
+        if !path.is_empty() && !paths.insert(path) {
+            errors.invalid(at, shown, "conflicting duplicate paths");
         }
-        n == 1
     };
-    let mut used: Vec<(&'static str, &'a str)> = Vec::new();
-    if let Some(s) = &p.secret
-        && first("secret", errors)
-    {
-        let at = at.child("secret");
-        required(&s.name, "name", &at, errors);
-        let list = s.items.as_deref().unwrap_or_default();
+    let files = [
+        ("secret", p.secret.as_ref().map(|s| (&s.name, s.items.as_deref()))),
+        ("configMap", p.config_map.as_ref().map(|c| (&c.name, c.items.as_deref()))),
+    ];
+    for (field, (name, list)) in files.into_iter().filter_map(|(field, source)| Some((field, source?))) {
+        count += 1;
+        let at = source_at.child(field);
+        let list = list.unwrap_or_default();
+        required(name, "name", &at, errors);
         items(list, &at, errors);
-        used.extend(list.iter().map(|item| ("secret", item.path.as_str())));
+        list.iter().for_each(|item| take(&item.path, name, errors));
     }
-    if let Some(c) = &p.config_map
-        && first("configMap", errors)
-    {
-        let at = at.child("configMap");
-        required(&c.name, "name", &at, errors);
-        let list = c.items.as_deref().unwrap_or_default();
-        items(list, &at, errors);
-        used.extend(list.iter().map(|item| ("configMap", item.path.as_str())));
-    }
-    if let Some(d) = &p.downward_api
-        && first("downwardAPI", errors)
-    {
+    if let Some(d) = &p.downward_api {
+        count += 1;
         for file in d.items.iter().flatten() {
-            downward_file(file, &at.child("downwardAPI"), errors);
-            used.push(("downwardAPI", &file.path));
+            downward_file(file, &source_at.child("downwardAPI"), errors);
+            take(&file.path, &file.path, errors);
         }
     }
-    if let Some(t) = &p.service_account_token
-        && first("serviceAccountToken", errors)
-    {
-        let at = at.child("serviceAccountToken");
+    if let Some(t) = &p.service_account_token {
+        count += 1;
         let seconds = t.expiration_seconds.unwrap_or(3600);
-        token_lifetime(seconds, &at.child("expirationSeconds"), errors);
+        token_lifetime(seconds, &source_at.child("serviceAccountToken.expirationSeconds"), errors);
         if t.path.is_empty() {
             errors.required(&at.child("path"), "");
         } else {
             file_path(&t.path, &at.child("path"), errors);
         }
-        used.push(("serviceAccountToken", &t.path));
     }
-    if let Some(b) = &p.cluster_trust_bundle
-        && first("clusterTrustBundle", errors)
-    {
-        let at = at.child("clusterTrustBundle");
-        if b.name.is_none() && b.signer_name.is_none() {
-            errors.required(&at, "either name or signerName must be specified");
-        }
-        required(&b.path, "path", &at, errors);
-        used.push(("clusterTrustBundle", &b.path));
-    }
-    if let Some(c) = &p.pod_certificate
-        && first("podCertificate", errors)
-    {
-        let at = at.child("podCertificate");
-        required(&c.signer_name, "signerName", &at, errors);
-        each(errors, &at.child("signerName"), &c.signer_name, {
-            let (domain, _) = c.signer_name.split_once('/').unwrap_or((&c.signer_name, ""));
-            dns_subdomain(domain)
-        });
-    }
-    if n == 0 {
-        errors.required(at, "must specify at least one volume type");
-    }
-    for (field, path) in used {
-        if !path.is_empty() && !paths.insert(path) {
-            let words = format!("conflicting duplicate paths: {path}");
-            errors.invalid(&at.child(field), path, words);
-        }
+    if count > 1 {
+        errors.forbidden(&source_at, "may not specify more than 1 volume type per source");
     }
 }
