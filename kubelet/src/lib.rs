@@ -18,6 +18,7 @@
 mod admission;
 pub mod args;
 mod backoff;
+mod beneath;
 mod cgroups;
 pub mod cni;
 mod cri;
@@ -27,6 +28,7 @@ mod downward;
 mod images;
 mod kubelet;
 mod labels;
+mod log_line;
 mod log_rotation;
 mod netlink;
 pub mod node_network;

@@ -2,9 +2,10 @@
 //! begins a new one, older ones are compressed, the oldest go. Names and order of steps are upstream's
 //! (`pkg/kubelet/logs`), which log shippers know. What to do is planned by [`plan`], which is pure.
 
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
+use crate::beneath::{self, Below, Handle};
 use crate::cri::Runtime;
 use crate::runtime_config::names;
 
@@ -52,26 +54,33 @@ fn plan(mut former: Vec<String>, files: usize) -> Plan {
 }
 
 /// The names beside a log that begin with its own.
-pub fn former(log: &Path) -> Vec<String> {
-    let prefix = format!("{}.", log.file_name().unwrap_or_default().to_string_lossy());
-    let entries = fs::read_dir(log.parent().unwrap_or(Path::new("/"))).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| name.starts_with(&prefix)).collect()
+pub fn former(dir: &Handle, log: &OsStr) -> io::Result<Vec<String>> {
+    let prefix = format!("{}.", log.display());
+    // What the runtime names is text.
+    let names = dir.names()?.filter_map(|name| name.map(|name| name.into_string().ok()).transpose());
+    names.filter(|name| name.as_ref().map_or(true, |name| name.starts_with(&prefix))).collect()
 }
 
 /// Removes a log and all that it was before.
-pub fn remove(log: &Path) -> io::Result<()> {
-    for name in former(log) {
-        fs::remove_file(log.with_file_name(name))?;
+pub fn remove(log: &Below) -> io::Result<()> {
+    let (dir, name) = match log.parent() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        parent => parent?,
+    };
+    for former in former(&dir, &name)? {
+        dir.unlink(former)?;
     }
-    match fs::remove_file(log) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    dir.unlink(name)
+}
+
+/// Removes the folder of a pod's logs from that of all.
+pub async fn remove_folder(root: &Path, name: String) -> io::Result<()> {
+    let root = root.to_owned();
+    beneath::blocking(move || Handle::open(&root)?.remove(name)).await
 }
 
 /// The running containers of pods, by their id in the runtime, with the log that is written to.
-fn logs<'a>(root: &'a Path, pods: &'a [Arc<Pod>]) -> impl Iterator<Item = (String, PathBuf)> + 'a {
+fn logs<'a>(root: &'a Path, pods: &'a [Arc<Pod>]) -> impl Iterator<Item = (String, Below)> + 'a {
     pods.iter().flat_map(move |pod| {
         let lists = pod.status.iter().flat_map(|s| [&s.init_container_statuses, &s.container_statuses]);
         let running =
@@ -80,7 +89,7 @@ fn logs<'a>(root: &'a Path, pods: &'a [Arc<Pod>]) -> impl Iterator<Item = (Strin
             let (_, id) = status.container_id.as_deref()?.split_once("://")?;
             let attempt = u32::try_from(status.restart_count).ok()?;
             let log = names::log_dir(root, pod).join(names::log_path(&status.name, attempt));
-            Some((id.to_owned(), log))
+            Some((id.to_owned(), Below::new(root, &log).ok()?))
         })
     })
 }
@@ -89,58 +98,64 @@ fn logs<'a>(root: &'a Path, pods: &'a [Arc<Pod>]) -> impl Iterator<Item = (Strin
 pub async fn look(runtime: &dyn Runtime, root: &Path, pods: &[Arc<Pod>], limits: Limits) {
     let Some(size) = limits.size else { return };
     for (id, log) in logs(root, pods) {
-        if !fs::metadata(&log).is_ok_and(|meta| meta.len() >= size) {
-            continue;
-        }
-        if let Err(error) = rotate(runtime, &id, &log, limits.files).await {
-            tracing::warn!(log = %log.display(), %error, "Cannot rotate a log");
+        if let Err(error) = rotate(runtime, &id, &log, size, limits.files).await {
+            tracing::warn!(%log, %error, "Cannot rotate a log");
         }
     }
 }
 
-async fn rotate(runtime: &dyn Runtime, id: &str, log: &Path, files: usize) -> io::Result<()> {
-    let plan = plan(former(log), files);
-    let at = log.to_owned();
-    tokio::task::spawn_blocking(move || tidy(&at, &plan)).await.map_err(io::Error::other)??;
-    let time = Timestamp::now().strftime("%Y%m%d-%H%M%S");
-    let name = format!("{}.{time}", log.file_name().unwrap_or_default().to_string_lossy());
-    let becomes = log.with_file_name(name);
-    fs::rename(log, &becomes)?;
+async fn rotate(runtime: &dyn Runtime, id: &str, log: &Below, size: u64, files: usize) -> io::Result<()> {
+    let at = log.clone();
+    let Some((dir, name, becomes)) = beneath::blocking(move || put_aside(&at, size, files)).await? else {
+        return Ok(());
+    };
     if let Err(error) = runtime.reopen_log(id).await {
         // The runtime goes on writing to the file, whatever it is called.
-        fs::rename(&becomes, log)?;
+        beneath::blocking(move || dir.rename(becomes, name)).await?;
         return Err(io::Error::other(error));
     }
     Ok(())
 }
 
-fn tidy(log: &Path, plan: &Plan) -> io::Result<()> {
-    for name in &plan.remove {
-        fs::remove_file(log.with_file_name(name))?;
+/// Gives a log that has grown too large another name, and makes room for it among the former ones; answers where
+/// it lies, what it was called and what it is called now.
+fn put_aside(log: &Below, size: u64, files: usize) -> io::Result<Option<(Handle, OsString, OsString)>> {
+    match log.open() {
+        Ok(file) if file.metadata()?.len() >= size => {}
+        // The runtime may just be making it.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => return Ok(None),
     }
-    plan.compress.iter().try_for_each(|name| compress(&log.with_file_name(name)))
+    let (dir, name) = log.parent()?;
+    let plan = plan(former(&dir, &name)?, files);
+    for unused in &plan.remove {
+        dir.unlink(unused)?;
+    }
+    for former in &plan.compress {
+        compress(&dir, former)?;
+    }
+    let mut becomes = name.clone();
+    becomes.push(Timestamp::now().strftime(".%Y%m%d-%H%M%S").to_string());
+    dir.rename(&name, &becomes)?;
+    Ok(Some((dir, name, becomes)))
 }
 
-fn compress(log: &Path) -> io::Result<()> {
-    let with = |ending: &str| {
-        let mut name = log.as_os_str().to_owned();
-        name.push(ending);
-        PathBuf::from(name)
-    };
-    let (unfinished, finished) = (with(UNFINISHED), with(COMPRESSED));
-    let mut from = File::open(log)?;
-    let to = File::create(&unfinished)?;
-    to.set_permissions(from.metadata()?.permissions())?;
+fn compress(dir: &Handle, log: &str) -> io::Result<()> {
+    let (unfinished, finished) = (format!("{log}{UNFINISHED}"), format!("{log}{COMPRESSED}"));
+    let mut from = dir.read(log)?;
+    let to = dir.create(&unfinished, from.metadata()?.mode() & 0o7777)?;
     let mut encoder = GzEncoder::new(to, Compression::default());
     io::copy(&mut from, &mut encoder)?;
     encoder.finish()?;
-    fs::rename(&unfinished, &finished)?;
-    fs::remove_file(log)
+    dir.rename(unfinished, finished)?;
+    dir.unlink(log)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
     use std::io::Read as _;
+    use std::os::unix::fs::symlink;
 
     use serde_json::json;
 
@@ -186,7 +201,8 @@ mod tests {
         fs::write(dir.join("1.log.20260101-000000"), "older\n").unwrap();
         fs::write(&log, "short\n").unwrap();
         look(&fake, root.path(), &pods, limits).await;
-        assert_eq!(former(&log).len(), 1, "it is small");
+        let former = || former(&Handle::open(&dir).unwrap(), OsStr::new("1.log")).unwrap();
+        assert_eq!(former().len(), 1, "it is small");
 
         fs::write(&log, "long enough\n").unwrap();
         fake.refuse_logs.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -200,10 +216,23 @@ mod tests {
         fake.refuse_logs.store(false, std::sync::atomic::Ordering::SeqCst);
         look(&fake, root.path(), &pods, limits).await;
         assert!(!log.exists(), "the runtime makes it anew");
-        let mut names = former(&log);
+        let mut names = former();
         names.sort();
         assert_eq!((names.len(), names[0].as_str()), (2, "1.log.20260101-000000.gz"));
-        remove(&log).unwrap();
+        remove(&Below::new(root.path(), &log).unwrap()).unwrap();
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+
+        // Links that somebody put there lead nowhere.
+        let other = root.path().join("other");
+        fs::write(&other, "long enough\n").unwrap();
+        symlink(&other, &log).unwrap();
+        look(&fake, root.path(), &pods, limits).await;
+        assert_eq!(former().len(), 0);
+        fs::remove_file(&log).unwrap();
+        fs::write(&log, "long enough\n").unwrap();
+        symlink(&other, dir.join("1.log.20260101-000000")).unwrap();
+        look(&fake, root.path(), &pods, limits).await;
+        assert!(former().iter().all(|name| !name.ends_with(".gz")));
+        assert_eq!(fs::read_to_string(&other).unwrap(), "long enough\n");
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::cri::CriResult;
 use crate::kubelet::Kubelet;
 use crate::labels;
+use crate::log_rotation;
 use crate::pod_spec::{self, Qos};
 use crate::pod_worker::{Subject, Worker};
 
@@ -113,7 +114,7 @@ impl PodWorkers {
             }
         }
         self.remove_cgroups(&known);
-        self.remove_logs(&known);
+        self.remove_logs(&known).await;
         Ok(())
     }
 
@@ -132,7 +133,7 @@ impl PodWorkers {
         }
     }
 
-    fn remove_logs(&self, known: &[String]) {
+    async fn remove_logs(&self, known: &[String]) {
         let entries = std::fs::read_dir(&self.kubelet.places.logs).into_iter().flatten().flatten();
         for entry in entries {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -141,7 +142,7 @@ impl PodWorkers {
                 continue;
             };
             if !known.iter().any(|k| k == uid)
-                && let Err(error) = std::fs::remove_dir_all(entry.path())
+                && let Err(error) = log_rotation::remove_folder(&self.kubelet.places.logs, name.clone()).await
             {
                 tracing::warn!(uid, %error, "Cannot remove the logs of a forgotten pod");
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, ResourceRequirements, VolumeMountStatus,
+    ContainerStatus, Pod, ResourceRequirements, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -13,6 +13,9 @@ use super::Facts;
 use crate::plan;
 use crate::pod_spec::{self, Role};
 use crate::runtime_state::{ContainerView, State, seconds};
+
+/// The most bytes of all containers' last words in a pod's status.
+const LAST_WORDS: usize = 12 * 1024;
 
 /// Amounts of resources, by name.
 pub(super) type Amounts = BTreeMap<String, Quantity>;
@@ -174,12 +177,24 @@ fn terminated(facts: &Facts<'_>, view: &ContainerView) -> ContainerState {
         exit_code: view.exit_code,
         signal: None,
         reason: Some(reason),
-        message: Some(view.message.clone()).filter(|m| !m.is_empty()),
+        message: Some(cut(&view.message, longest_message(facts.pod))).filter(|m| !m.is_empty()),
         started_at: Some(Time(seconds(view.started))),
         finished_at: Some(Time(seconds(view.finished))),
         container_id: Some(full_id(facts, view)),
     };
     ContainerState { terminated: Some(terminated), ..ContainerState::default() }
+}
+
+/// How many bytes of a pod's status the last words of one container may take, so that all together stay bounded.
+fn longest_message(pod: &Pod) -> usize {
+    let containers = pod_spec::spec(pod).containers.len()
+        + pod_spec::init_containers(pod).len()
+        + pod_spec::ephemeral_containers(pod).len();
+    LAST_WORDS / containers.max(1)
+}
+
+fn cut(text: &str, most: usize) -> String {
+    text[..text.floor_char_boundary(most)].to_owned()
 }
 
 fn waiting_state(reason: &str, message: &str) -> ContainerState {

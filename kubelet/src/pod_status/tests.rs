@@ -484,3 +484,21 @@ fn patches_only_what_changed() {
     let back = patch::between("u", &down, &up).expect("something changed");
     assert_eq!(back["status"]["conditions"][0]["reason"], Value::Null, "what is gone is taken away");
 }
+
+#[test]
+fn the_last_words_of_all_containers_are_bounded() {
+    for (containers, most) in [(1, 12 * 1024 - 1), (3, 4 * 1024 - 1), (5, 2457)] {
+        let names: Vec<String> = (0..containers).map(|number| format!("c{number}")).collect();
+        let specs: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+        // A letter of two bytes does not fit the end evenly.
+        let message = format!("x{}", "\u{e9}".repeat(10_000));
+        let ended = |name: &String| ContainerView { message: message.clone(), ..ended(name, 0, 1) };
+        let view = view(true, &names.iter().map(ended).collect::<Vec<_>>());
+        let status = rendered(&json!({"containers": specs}), &view, &Case::default());
+        for container in status.container_statuses.iter().flatten() {
+            let state = container.state.clone().and_then(|state| state.terminated);
+            let words = state.and_then(|ended| ended.message).expect("it left some");
+            assert_eq!(words.len(), most, "{containers}");
+        }
+    }
+}

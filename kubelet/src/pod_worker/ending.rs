@@ -10,6 +10,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
 
 use super::{Next, PAUSE, Worker};
+use crate::log_rotation;
 use crate::plan::{self, Step};
 use crate::pod_spec;
 use crate::runtime_config::names;
@@ -109,8 +110,8 @@ impl Worker {
         }
         let uid = &self.subject.uid;
         let logs = format!("{}_{}_{uid}", self.subject.namespace, self.subject.name);
-        for removed in [self.kubelet.volumes.tear_down(uid), remove_dir(&self.kubelet.places.logs.join(logs))]
-        {
+        let volumes = self.kubelet.volumes.tear_down(uid);
+        for removed in [volumes, log_rotation::remove_folder(&self.kubelet.places.logs, logs).await] {
             if let Err(error) = removed {
                 tracing::warn!(pod = self.subject.name, %error, "Cannot remove what is left of a pod");
                 return Next::Wait(Some(Timestamp::now() + PAUSE));
@@ -149,12 +150,5 @@ impl Worker {
     pub(super) fn grace_left(&mut self, grace: i64) -> i64 {
         let since = *self.stopping_since.get_or_insert_with(Timestamp::now);
         (grace - Timestamp::now().duration_since(since).as_secs()).max(0)
-    }
-}
-
-fn remove_dir(path: &std::path::Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }

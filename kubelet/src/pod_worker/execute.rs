@@ -1,6 +1,7 @@
 //! Carries out the steps of a plan. A step that fails says when to try again; the plan after it looks at
 //! what became of it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use machinery::events::EventType::{Normal, Warning};
 
 use super::{PAUSE, Worker, hooks};
+use crate::beneath::{self, Below, Handle};
 use crate::dns;
 use crate::log_rotation;
 use crate::plan::{Hold, SANDBOX_CHANGED, Step, Stop, Waiting};
@@ -42,7 +44,7 @@ impl Worker {
                 Step::StopSandbox { id } => (self.asked(self.kubelet.runtime.stop_sandbox(id).await), false),
                 Step::RemoveContainer { id } => {
                     let removed = self.asked(self.kubelet.runtime.remove_container(id).await);
-                    self.remove_log(view, id);
+                    self.remove_log(view, id).await;
                     (removed, true)
                 }
                 Step::RemoveSandbox { id } => {
@@ -91,11 +93,15 @@ impl Worker {
         }
     }
 
-    fn remove_log(&self, view: &PodView, id: &str) {
+    async fn remove_log(&self, view: &PodView, id: &str) {
         let Some(path) = view.by_id(id).map(|c| c.log_path.as_str()).filter(|path| !path.is_empty()) else {
             return;
         };
-        if let Err(error) = log_rotation::remove(std::path::Path::new(path)) {
+        let removed = match Below::new(&self.kubelet.places.logs, Path::new(path)) {
+            Ok(log) => beneath::blocking(move || log_rotation::remove(&log)).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
             tracing::warn!(path, %error, "Cannot remove the log of a container");
         }
     }
@@ -151,7 +157,9 @@ impl Worker {
         let path = names::cgroup(&kubelet.places.cgroup_root, pod_spec::qos(pod), pod_spec::uid(pod));
         kubelet.cgroups.create(&path)?;
         kubelet.cgroups.limit(&path, &resources::of_pod(pod))?;
-        std::fs::create_dir_all(names::log_dir(&kubelet.places.logs, pod))
+        let logs = names::log_dir(&kubelet.places.logs, pod);
+        let logs = logs.strip_prefix(&kubelet.places.logs).unwrap_or(&logs);
+        Handle::open(&kubelet.places.logs)?.make_dirs(logs, 0o755).map(drop)
     }
 
     pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32) -> k8s_cri::v1::PodSandboxConfig {

@@ -7,6 +7,7 @@ mod ending;
 mod execute;
 mod exits;
 mod hooks;
+mod last_words;
 mod notes;
 mod observe;
 mod report;
@@ -113,12 +114,13 @@ impl Worker {
     /// A worker for a pod, woken through `wake`.
     pub fn new(kubelet: Arc<Kubelet>, subject: Subject, wake: Arc<Notify>) -> Self {
         let probes = Probes::new(Arc::clone(&kubelet), Arc::clone(&wake));
+        let observer = Observer::new(&kubelet.places);
         Self {
             kubelet,
             subject,
             wake,
             seen: Timestamp::now(),
-            observer: Observer::default(),
+            observer,
             exits: Exits::default(),
             ending: BTreeMap::new(),
             probes,

@@ -2,32 +2,32 @@
 //! asked for again.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::Path;
 
 use jiff::Timestamp;
-use k8s_cri::v1::ContainerStatus;
 
+use super::last_words::{LastWords, Places};
+use crate::beneath;
 use crate::cri::{CriResult, Runtime};
-use crate::labels;
 use crate::runtime_state::{self, ContainerView, PodView, SandboxView, State};
 
 /// For how long a killed program may turn out to have been killed for lack of memory: the runtime hears of
 /// that on another way than of the end.
 const CAUSE_KNOWN_AFTER: i64 = 2_000_000_000;
-/// The longest last words that are read.
-const WORDS: u64 = 4096;
-/// The most of a log that stands in for last words.
-const LOG_TAIL: u64 = 2048;
 
 /// What the last look found.
-#[derive(Default)]
 pub(super) struct Observer {
+    places: Places,
     sandboxes: BTreeMap<String, (SandboxView, Option<i32>)>,
     containers: BTreeMap<String, ContainerView>,
 }
 
 impl Observer {
+    /// An observer that has not looked yet.
+    pub(super) fn new(places: &crate::kubelet::Places) -> Self {
+        let places = Places { root: places.root.clone(), logs: places.logs.clone() };
+        Self { places, sandboxes: BTreeMap::new(), containers: BTreeMap::new() }
+    }
+
     /// Looks at a pod.
     pub(super) async fn look(&mut self, runtime: &dyn Runtime, uid: &str) -> CriResult<PodView> {
         let (sandboxes, containers) =
@@ -66,7 +66,11 @@ impl Observer {
                     Ok(detail) => {
                         let mut found = runtime_state::container(container, &detail.status, detail.pid);
                         if found.state == State::Exited {
-                            last_words(&mut found, &detail.status);
+                            let asked = LastWords::of(&self.places, uid, &found, &detail.status);
+                            let words = beneath::blocking(move || Ok(asked.read())).await;
+                            let words = words.unwrap_or_else(|error| error.to_string());
+                            let pause = if words.is_empty() || found.message.is_empty() { "" } else { ": " };
+                            found.message = format!("{}{pause}{words}", found.message);
                         }
                         found
                     }
@@ -109,47 +113,4 @@ fn cause_may_change(container: &ContainerView) -> bool {
         && container.exit_code == 137
         && container.reason != "OOMKilled"
         && now - container.finished < CAUSE_KNOWN_AFTER
-}
-
-/// Adds what the program left behind as its last words to what the runtime says.
-fn last_words(found: &mut ContainerView, status: &ContainerStatus) {
-    let annotation = |key: &str| status.annotations.get(key).map(String::as_str).unwrap_or_default();
-    let path = annotation(labels::TERMINATION_MESSAGE_PATH);
-    let mount = status.mounts.iter().find(|mount| !path.is_empty() && mount.container_path == path);
-    let left = mount.map(|mount| tail(Path::new(&mount.host_path), WORDS)).unwrap_or_default();
-    let words = if left.is_empty()
-        && annotation(labels::TERMINATION_MESSAGE_POLICY) == "FallbackToLogsOnError"
-        && found.exit_code != 0
-    {
-        log_tail(Path::new(&found.log_path))
-    } else {
-        left
-    };
-    if !words.is_empty() {
-        found.message = words;
-    }
-}
-
-/// The end of a file; nothing when it is not there.
-fn tail(path: &Path, most: u64) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = std::fs::File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
-        let mut bytes = Vec::new();
-        file.take(most).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
-}
-
-/// The last lines of a container's log, without the runtime's marks (`TIME STREAM TAG text`).
-fn log_tail(path: &Path) -> String {
-    let raw = tail(path, LOG_TAIL * 2);
-    let lines: Vec<&str> = raw.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
-    let from = lines.len().saturating_sub(80);
-    let text: String = lines[from..].iter().flat_map(|line| [*line, "\n"]).collect();
-    let skip = text.len().saturating_sub(usize::try_from(LOG_TAIL).unwrap_or(usize::MAX));
-    let at = (skip..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
-    text[at..].to_owned()
 }

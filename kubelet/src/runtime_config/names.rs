@@ -30,6 +30,24 @@ pub fn volume_dir(root: &Path, uid: &str, plugin: &str, name: &str) -> PathBuf {
     pod_dir(root, uid).join("volumes").join(format!("kubernetes.io~{plugin}")).join(name)
 }
 
+/// A file that says that a volume has been made and is to be left as it is.
+pub fn volume_ready(root: &Path, uid: &str, plugin: &str, name: &str) -> PathBuf {
+    pod_dir(root, uid).join("plugins").join(format!("kubernetes.io~{plugin}")).join(name).join("ready")
+}
+
+/// The folder in a pod's of what is mounted of paths inside of volumes.
+pub const SUB_PATHS: &str = "volume-subpaths";
+
+/// Where the path inside a volume is mounted that a container's volume mount of this index names.
+pub fn sub_path(root: &Path, uid: &str, volume: &str, container: &str, index: usize) -> PathBuf {
+    pod_dir(root, uid).join(SUB_PATHS).join(volume).join(container).join(index.to_string())
+}
+
+/// The folder of the files for a container's last words, each named after the attempt.
+pub fn last_words_dir(root: &Path, uid: &str, container: &str) -> PathBuf {
+    pod_dir(root, uid).join("containers").join(container)
+}
+
 /// The cgroup above the pods of a class: `kubepods[/QOS]` below the node's.
 pub fn qos_cgroup(root: &str, qos: Qos) -> String {
     let class = match qos {

@@ -1,12 +1,13 @@
 //! What the server on port 10250 asks of the rest of the kubelet.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_cri::v1::{AttachRequest, ContainerState, ExecRequest, PodSandboxState, PortForwardRequest};
 use k8s_openapi::api::core::v1::Pod;
 
+use crate::beneath::Below;
 use crate::cri::CriError;
 use crate::kubelet::Kubelet;
 use crate::labels;
@@ -48,7 +49,8 @@ impl server::Backend for Backend {
     async fn container(&self, id: &str) -> Result<Found, String> {
         let detail = self.0.runtime.container_status(id).await.map_err(words)?;
         let running = detail.status.state() == ContainerState::ContainerRunning;
-        Ok(Found { log_path: PathBuf::from(detail.status.log_path), running })
+        let log = Below::new(&self.0.places.logs, Path::new(&detail.status.log_path));
+        Ok(Found { log: log.map_err(|error| error.to_string())?, running })
     }
 
     async fn stats(&self, disks: bool) -> Result<Summary, String> {

@@ -30,6 +30,7 @@ use machinery::tasks::Tasks;
 use machinery::tls::{self, ClientCertificates, TlsSource};
 use tokio::net::TcpListener;
 
+use crate::beneath::Below;
 use crate::stats::Summary;
 
 /// What the server asks the rest of the kubelet. Errors are the runtime's words.
@@ -59,7 +60,7 @@ pub trait Backend: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// Where its output is written.
-    pub log_path: PathBuf,
+    pub log: Below,
     /// Whether its program runs.
     pub running: bool,
 }

@@ -20,7 +20,7 @@ use super::*;
 /// A runtime whose exec sessions greet by name and end with a Status.
 struct Runtime {
     streaming: SocketAddr,
-    log: PathBuf,
+    log: Below,
     runs: AtomicBool,
 }
 
@@ -48,7 +48,7 @@ impl Backend for Runtime {
 
     async fn container(&self, id: &str) -> Result<Found, String> {
         assert_eq!(id, "id-1");
-        Ok(Found { log_path: self.log.clone(), running: self.runs.load(Ordering::SeqCst) })
+        Ok(Found { log: self.log.clone(), running: self.runs.load(Ordering::SeqCst) })
     }
 
     async fn exec(&self, request: ExecRequest) -> Result<String, String> {
@@ -139,7 +139,8 @@ impl Lab {
             }
             Ok(())
         });
-        let runtime = Arc::new(Runtime { streaming, log: at("0.log"), runs: AtomicBool::new(true) });
+        let log = Below::new(dir.path(), &at("0.log")).unwrap();
+        let runtime = Arc::new(Runtime { streaming, log, runs: AtomicBool::new(true) });
         let config = ServerConfig {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: TlsSource::Files { cert: at("server.crt"), key: at("server.key") },

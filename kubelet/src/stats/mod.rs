@@ -18,6 +18,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use nix::sys::statvfs::statvfs;
 use parking_lot::Mutex;
 
+use crate::beneath::Handle;
 use crate::cgroups::Cgroups;
 use crate::cri::Disk;
 use crate::pod_spec;
@@ -222,7 +223,6 @@ impl Reading<'_> {
         let (_, id) = status.container_id.as_deref()?.split_once("://")?;
         let cgroup = format!("{of_pod}/{}", below.iter().find(|child| child.contains(id))?);
         let usage = self.usage(&cgroup)?;
-        let logs = names::log_dir(self.sources.logs, pod).join(&status.name);
         let on_disk = |used: u64, disk: FsStats| FsStats { used_bytes: used, inodes_used: None, ..disk };
         let disk = self.sources.disk;
         Some(ContainerStats {
@@ -230,19 +230,27 @@ impl Reading<'_> {
             start_time: running.started_at.as_ref().map_or(self.time, |time| time.0),
             compute: self.compute(&cgroup, &usage),
             rootfs: disk.and_then(|disk| Some(on_disk(*disk.layers.get(id)?, self.disk_of(&disk.images)?))),
-            logs: disk.and_then(|_| Some(on_disk(size_of(&logs), self.disk_of(&logs)?))),
+            logs: disk.and_then(|_| {
+                let used = size_of_logs(self.sources.logs, pod, &status.name);
+                Some(on_disk(used, self.disk_of(self.sources.logs)?))
+            }),
         })
     }
 }
 
-/// Bytes in the files right in a folder.
-fn size_of(dir: &Path) -> u64 {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.metadata().ok())
-        .filter(|meta| meta.is_file())
-        .map(|meta| meta.len())
-        .sum()
+/// Bytes in the files of a container's log, as far as they can be seen.
+fn size_of_logs(root: &Path, pod: &Pod, container: &str) -> u64 {
+    let sizes = || -> std::io::Result<u64> {
+        let dir = names::log_dir(root, pod).join(container);
+        let dir = Handle::open(root)?.dir(dir.strip_prefix(root).unwrap_or(&dir))?;
+        let mut size = 0;
+        for name in dir.names()? {
+            let metadata = dir.at(name?)?.metadata()?;
+            size += if metadata.is_file() { metadata.len() } else { 0 };
+        }
+        Ok(size)
+    };
+    sizes().unwrap_or(0)
 }
 
 /// When the machine was started.

@@ -4,10 +4,8 @@
 //! has ended and everything was shown. Upstream counterpart: `kuberuntime/logs`.
 
 mod choose;
-mod line;
 mod read;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +16,10 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::mpsc;
 
 pub(super) use choose::{has_container, has_terminal};
-use line::Filter;
 
 use super::{Backend, Query, Refusal};
+use crate::beneath::Below;
+use crate::log_line::Filter;
 
 /// How long to wait before looking for more in a file that is followed.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -67,7 +66,7 @@ impl Options {
 
 /// A log that can be shown.
 pub(super) struct Log {
-    path: PathBuf,
+    file: Below,
     container: String,
     options: Options,
 }
@@ -81,16 +80,16 @@ pub(super) async fn find(
 ) -> Result<Log, Refusal> {
     let id = choose::choose(pod, container, options.previous)?;
     let found = backend.container(&id).await.map_err(Refusal::internal)?;
-    Ok(Log { path: found.log_path, container: id, options })
+    Ok(Log { file: found.log, container: id, options })
 }
 
 /// Sends a log until its end, or until nobody listens any more.
 pub(super) async fn show(backend: Arc<dyn Backend>, log: Log, to: mpsc::Sender<Bytes>) {
-    let shown = read::show(&log.path, &log.options, &to, || async {
+    let shown = read::show(&log.file, &log.options, &to, || async {
         // A runtime that cannot be asked right now does not end a follower.
         backend.container(&log.container).await.is_ok_and(|found| !found.running)
     });
     if let Err(error) = shown.await {
-        tracing::debug!(path = %log.path.display(), %error, "Log ended early");
+        tracing::debug!(log = %log.file, %error, "Log ended early");
     }
 }

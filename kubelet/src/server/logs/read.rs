@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::io::{self, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
 use bytes::Bytes;
 use tokio::fs::File;
@@ -12,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{ASK_RUNTIME, LOOK_AGAIN, Options};
+use crate::beneath::{self, Below};
 
 /// How much is read at once.
 const CHUNK: usize = 64 * 1024;
@@ -19,12 +19,12 @@ const CHUNK: usize = 64 * 1024;
 /// Sends a file's lines as they are to be shown. `has_ended` tells whether the container that
 /// writes it has ended.
 pub(super) async fn show<Asked: Future<Output = bool>>(
-    path: &Path,
+    log: &Below,
     options: &Options,
     to: &mpsc::Sender<Bytes>,
     has_ended: impl Fn() -> Asked,
 ) -> io::Result<()> {
-    let mut file = File::open(path).await?;
+    let mut file = open(log).await?;
     if let Some(lines) = options.tail {
         let start = start_of_last_lines(&mut file, lines).await?;
         file.seek(SeekFrom::Start(start)).await?;
@@ -55,7 +55,7 @@ pub(super) async fn show<Asked: Future<Output = bool>>(
         if !options.follow || ended {
             return Ok(());
         }
-        if let Some(next) = rotated(&file, path).await {
+        if let Some(next) = rotated(&file, log).await {
             // What was written to the old file since the last read comes first.
             if file.stream_position().await? == file.metadata().await?.len() {
                 file = next;
@@ -78,14 +78,17 @@ pub(super) async fn show<Asked: Future<Output = bool>>(
     }
 }
 
+async fn open(log: &Below) -> io::Result<File> {
+    let log = log.clone();
+    beneath::blocking(move || log.open()).await.map(File::from_std)
+}
+
 /// The file that now has the name, if it is another one.
-async fn rotated(file: &File, path: &Path) -> Option<File> {
+async fn rotated(file: &File, log: &Below) -> Option<File> {
     let ours = file.metadata().await.ok()?;
-    let named = tokio::fs::metadata(path).await.ok()?;
-    if (ours.dev(), ours.ino()) == (named.dev(), named.ino()) {
-        return None;
-    }
-    File::open(path).await.ok()
+    let next = open(log).await.ok()?;
+    let named = next.metadata().await.ok()?;
+    ((ours.dev(), ours.ino()) != (named.dev(), named.ino())).then_some(next)
 }
 
 /// Where the last lines of a file begin; a last line without its end counts as one.
@@ -134,7 +137,8 @@ mod tests {
         let path = dir.path().join("0.log");
         std::fs::write(&path, contents).unwrap();
         let (to, mut from) = mpsc::channel(1000);
-        show(&path, &options, &to, || async { true }).await.unwrap();
+        let log = Below::new(dir.path(), &path).unwrap();
+        show(&log, &options, &to, || async { true }).await.unwrap();
         drop(to);
         let mut all = Vec::new();
         while let Some(part) = from.recv().await {
@@ -174,7 +178,7 @@ mod tests {
         file.write_all(raw("first").as_bytes()).unwrap();
         let ended = std::sync::Arc::new(AtomicBool::new(false));
         let (to, mut from) = mpsc::channel(10);
-        let (watched, told) = (path.clone(), std::sync::Arc::clone(&ended));
+        let (watched, told) = (Below::new(dir.path(), &path).unwrap(), std::sync::Arc::clone(&ended));
         let following = tokio::task::spawn(async move {
             let options = Options { follow: true, ..Options::default() };
             show(&watched, &options, &to, || async { told.load(Ordering::SeqCst) }).await

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 /// A line of a log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Line<'a> {
+pub struct Line<'a> {
     /// When it was written, in the file's words.
     pub time: &'a str,
     /// What was written.
@@ -17,7 +17,7 @@ pub(super) struct Line<'a> {
 }
 
 /// Reads a line without its end; none if it is not one.
-pub(super) fn parse(line: &[u8]) -> Option<Line<'_>> {
+pub fn parse(line: &[u8]) -> Option<Line<'_>> {
     let mut parts = line.splitn(4, |&byte| byte == b' ');
     let time = str::from_utf8(parts.next()?).ok()?;
     let stream = parts.next()?;
@@ -32,7 +32,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Line<'_>> {
 
 /// Which lines are wanted and how they are shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Filter {
+pub struct Filter {
     /// Only lines not older than this.
     pub since: Option<Timestamp>,
     /// Each line begins with its time.
@@ -41,7 +41,7 @@ pub(super) struct Filter {
 
 impl Filter {
     /// Appends a line of the file as it is to be shown.
-    pub(super) fn show(&self, raw: &[u8], shown: &mut Vec<u8>) {
+    pub fn show(&self, raw: &[u8], shown: &mut Vec<u8>) {
         let Some(line) = parse(raw) else { return };
         if let Some(since) = self.since
             && line.time.parse::<Timestamp>().is_ok_and(|time| time < since)
