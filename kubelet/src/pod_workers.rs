@@ -109,7 +109,7 @@ impl PodWorkers {
             self.work(subject);
         }
         for uid in self.kubelet.volumes.kept().into_iter().filter(|uid| !known.contains(uid)) {
-            if let Err(error) = self.kubelet.volumes.tear_down(&uid) {
+            if let Err(error) = self.kubelet.volumes.tear_down(&uid).await {
                 tracing::warn!(uid, %error, "Cannot remove the volumes of a forgotten pod");
             }
         }

@@ -110,7 +110,7 @@ impl Worker {
         }
         let uid = &self.subject.uid;
         let logs = format!("{}_{}_{uid}", self.subject.namespace, self.subject.name);
-        let volumes = self.kubelet.volumes.tear_down(uid);
+        let volumes = self.kubelet.volumes.tear_down(uid).await;
         for removed in [volumes, log_rotation::remove_folder(&self.kubelet.places.logs, logs).await] {
             if let Err(error) = removed {
                 tracing::warn!(pod = self.subject.name, %error, "Cannot remove what is left of a pod");

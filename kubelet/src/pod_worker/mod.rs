@@ -8,6 +8,7 @@ mod execute;
 mod exits;
 mod hooks;
 mod last_words;
+mod mounts;
 mod notes;
 mod observe;
 mod report;

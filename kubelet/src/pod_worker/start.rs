@@ -1,23 +1,20 @@
 //! Starts one container: image, environment, mounts, creation, start, hook.
 
-use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_cri::v1::{Image, Mount};
+use k8s_cri::v1::Image;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use machinery::events::EventType::{Normal, Warning};
 
 use super::{Worker, hooks, resize::changeable};
 use crate::backoff::Backoff;
-use crate::dns;
 use crate::plan::{Hold, Waiting};
 use crate::pod_spec::{self, Role};
-use crate::runtime_config::{container, env, names};
+use crate::runtime_config::{container, env};
 use crate::runtime_state::{PodView, State};
-use crate::volumes::{Around, sub_path};
+use crate::volumes::Around;
 
 /// When to look again for what a container's configuration lacks.
 const CONFIG_AGAIN: SignedDuration = SignedDuration::from_secs(5);
@@ -113,13 +110,7 @@ impl Worker {
                 kubelet.volumes.set_up(pod, around).await.map_err(|e| config_error(e.to_string()))?;
             self.mounts = Some(mounts);
         }
-        let empty = BTreeMap::new();
-        let volumes = self.mounts.as_ref().unwrap_or(&empty);
-        let mut mounts =
-            container::mounts(container, volumes, &env, sub_path::resolve).map_err(config_error)?;
-        mounts.extend(self.own_files(pod, container, attempt, &pod_ips).map_err(|error| {
-            config_error(format!("cannot write the kubelet's files for the container: {error}"))
-        })?);
+        let mounts = self.mounts(pod, container, attempt, &env, &pod_ips).await.map_err(config_error)?;
         let target = target(pod, view, &container.name).map_err(config_error)?;
         let user = image.uid.as_ref().map(|uid| uid.value);
         let unnamed = user.is_none() && image.username.is_empty();
@@ -133,8 +124,6 @@ impl Worker {
             target,
         };
         let config = container::config(pod, container, role, attempt, prepared).map_err(config_error)?;
-        let log = names::log_dir(&kubelet.places.logs, pod).join(&container.name);
-        std::fs::create_dir_all(&log).map_err(|error| config_error(error.to_string()))?;
 
         let sandbox_config = self.sandbox_config(pod, sandbox.attempt);
         let size = config.linux.as_ref().and_then(|linux| linux.resources.as_ref()).map(changeable);
@@ -172,52 +161,6 @@ impl Worker {
             }
         }
         Ok(objects)
-    }
-
-    /// `/etc/hosts` and the file for last words, unless a volume is mounted there.
-    fn own_files(
-        &self,
-        pod: &Pod,
-        container: &Container,
-        attempt: u32,
-        pod_ips: &[String],
-    ) -> std::io::Result<Vec<Mount>> {
-        let dir = names::pod_dir(&self.kubelet.places.root, pod_spec::uid(pod));
-        let taken = |path: &str| {
-            let mounts = container.volume_mounts.iter().flatten();
-            mounts.into_iter().any(|mount| mount.mount_path.trim_end_matches('/') == path)
-        };
-        let mount = |inside: &str, outside: &std::path::Path| Mount {
-            container_path: inside.to_owned(),
-            host_path: outside.to_string_lossy().into_owned(),
-            ..Mount::default()
-        };
-        let mut mounts = Vec::new();
-        if !taken("/etc/hosts") {
-            let path = dir.join("etc-hosts");
-            crate::volumes::make_private(&dir)?;
-            let node_hosts = if pod_spec::host_network(pod) {
-                Some(std::fs::read_to_string("/etc/hosts").unwrap_or_default())
-            } else {
-                None
-            };
-            let domain = names::domain(pod, &self.kubelet.places.cluster_domain);
-            let hostname = names::hostname(pod);
-            let text = dns::hosts_file(pod, pod_ips, &hostname, domain.as_deref(), node_hosts.as_deref());
-            std::fs::write(&path, text)?;
-            mounts.push(mount("/etc/hosts", &path));
-        }
-        let words = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
-        if !words.is_empty() && !taken(words) {
-            let dir = dir.join("containers").join(&container.name);
-            std::fs::create_dir_all(&dir)?;
-            let path = dir.join(attempt.to_string());
-            std::fs::write(&path, "")?;
-            // Whoever the program runs as may leave its last words.
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
-            mounts.push(mount(words, &path));
-        }
-        Ok(mounts)
     }
 
     /// Runs the hook that follows the start; a container whose hook fails is stopped.

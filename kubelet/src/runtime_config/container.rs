@@ -1,13 +1,14 @@
 //! The configuration of one container.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use k8s_cri::v1::{
     Capability, ContainerConfig, ContainerMetadata, ImageSpec, Int64Value, KeyValue, LinuxContainerConfig,
     LinuxContainerSecurityContext, Mount, MountPropagation,
 };
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 
 use super::{env, names, resources, sandbox};
 use crate::labels;
@@ -208,26 +209,21 @@ fn security(
     }
 }
 
-/// The mounts of a container's volumes; `sub_path` resolves a path inside a volume and makes sure that it
-/// does not lead out of it.
+/// The mounts of a container's volumes; `sub_path` prepares the path inside a volume that the mount of an index
+/// names, and answers where it can be mounted from.
 pub fn mounts(
     container: &Container,
     volumes: &BTreeMap<String, VolumePath>,
     env: &[(String, String)],
-    sub_path: impl Fn(&VolumePath, &str) -> Result<PathBuf, String>,
+    sub_path: impl Fn(usize, &VolumeMount, &VolumePath, &str) -> Result<PathBuf, String>,
 ) -> Result<Vec<Mount>, String> {
     let mut mounts = Vec::new();
-    for mount in container.volume_mounts.iter().flatten() {
+    for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
         let volume = volumes.get(&mount.name).ok_or_else(|| {
             format!("cannot find volume {:?} to mount into container {:?}", mount.name, container.name)
         })?;
-        let sub = match (&mount.sub_path, &mount.sub_path_expr) {
-            (Some(path), _) if !path.is_empty() => Some(path.clone()),
-            (_, Some(path)) if !path.is_empty() => Some(env::expand(path, |name| env::lookup(env, name))),
-            _ => None,
-        };
-        let host_path = match sub {
-            Some(path) => sub_path(volume, &path)?,
+        let host_path = match sub_path_of(mount, env)? {
+            Some(path) => sub_path(index, mount, volume, &path)?,
             None => volume.path.clone(),
         };
         let propagation = match mount.mount_propagation.as_deref() {
@@ -235,12 +231,8 @@ pub fn mounts(
             Some("Bidirectional") => MountPropagation::PropagationBidirectional,
             _ => MountPropagation::PropagationPrivate,
         };
-        let container_path = match mount.mount_path.starts_with('/') {
-            true => mount.mount_path.clone(),
-            false => format!("/{}", mount.mount_path),
-        };
         mounts.push(Mount {
-            container_path,
+            container_path: absolute(&mount.mount_path),
             host_path: host_path.to_string_lossy().into_owned(),
             readonly: mount.read_only.unwrap_or(false) || volume.read_only,
             propagation: propagation as i32,
@@ -248,4 +240,41 @@ pub fn mounts(
         });
     }
     Ok(mounts)
+}
+
+/// A path inside a container.
+pub fn absolute(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+}
+
+/// The path inside its volume that a mount is of, if it is not of the whole.
+fn sub_path_of(mount: &VolumeMount, env: &[(String, String)]) -> Result<Option<String>, String> {
+    let given = |path: &Option<String>| path.clone().filter(|path| !path.is_empty());
+    let path = match given(&mount.sub_path_expr) {
+        Some(expression) => {
+            let missing = RefCell::new(BTreeSet::new());
+            let expanded = env::expand(&expression, |name| {
+                let value = env::lookup(env, name).filter(|value| !value.is_empty());
+                if value.is_none() {
+                    missing.borrow_mut().insert(name.to_owned());
+                }
+                value
+            });
+            let missing: Vec<String> = missing.into_inner().into_iter().collect();
+            if !missing.is_empty() {
+                return Err(format!("missing value for {}", missing.join(", ")));
+            }
+            Some(expanded).filter(|path| !path.is_empty())
+        }
+        None => given(&mount.sub_path),
+    };
+    if let Some(path) = &path {
+        if path.starts_with('/') {
+            return Err(format!("error SubPath `{path}` must not be an absolute path"));
+        }
+        if path.split('/').any(|part| part == "..") {
+            return Err(format!("unable to provision SubPath `{path}`: must not contain '..'"));
+        }
+    }
+    Ok(path)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_cri::v1::security_profile::ProfileType;
 use k8s_cri::v1::{DnsConfig, LinuxContainerResources, NamespaceMode};
-use k8s_openapi::api::core::v1::{Container, Pod, Service};
+use k8s_openapi::api::core::v1::{Container, Pod, Service, VolumeMount};
 use serde_json::{Value, json};
 
 use super::container::{Prepared, VolumePath};
@@ -308,11 +308,23 @@ fn volumes_are_mounted() {
     let mut volumes: BTreeMap<String, VolumePath> =
         [("v".to_owned(), volume("/host/v", false)), ("r".to_owned(), volume("/host/r", true))].into();
     let env = [("A".to_owned(), "1".to_owned())];
-    let inside = |volume: &VolumePath, sub: &str| Ok(volume.path.join(sub));
+    let inside = |index: usize, _: &VolumeMount, volume: &VolumePath, sub: &str| {
+        Ok(volume.path.join(index.to_string()).join(sub))
+    };
     let mounts = container::mounts(only(&pod), &volumes, &env, inside).expect("all volumes are there");
     let short: Vec<_> =
         mounts.iter().map(|m| (m.container_path.as_str(), m.host_path.as_str(), m.readonly)).collect();
-    assert_eq!(short, [("/v", "/host/v", false), ("/r", "/host/r/x", true), ("/e", "/host/v/1/y", true)]);
+    let expected = [("/v", "/host/v", false), ("/r", "/host/r/1/x", true), ("/e", "/host/v/2/1/y", true)];
+    assert_eq!(short, expected);
+    for (value, refusal) in [
+        ("", "missing value for A"),
+        ("/etc", "error SubPath `/etc/y` must not be an absolute path"),
+        ("a/..", "unable to provision SubPath `a/../y`: must not contain '..'"),
+    ] {
+        let env = [("A".to_owned(), value.to_owned())];
+        let refused = container::mounts(only(&pod), &volumes, &env, inside);
+        assert_eq!(refused, Err(refusal.to_owned()));
+    }
     volumes.remove("r");
     let missing = container::mounts(only(&pod), &volumes, &env, inside);
     assert_eq!(missing, Err("cannot find volume \"r\" to mount into container \"c\"".to_owned()));

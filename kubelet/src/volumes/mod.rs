@@ -4,12 +4,15 @@
 //! Corresponds to upstream's `volumemanager` and the plugins in `pkg/volume`.
 
 mod atomic_writer;
+mod claims;
 mod disk;
+mod nested;
+mod ownership;
 mod payload;
 pub mod sub_path;
 
-use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +22,10 @@ use k8s_openapi::api::core::v1::{
     ConfigMapProjection, DownwardAPIProjection, EmptyDirVolumeSource, Pod, ProjectedVolumeSource,
     SecretProjection, Volume, VolumeProjection,
 };
+use ownership::Group;
+use parking_lot::Mutex;
 
+use crate::beneath::{self, Handle};
 use crate::downward::NodeFacts;
 use crate::pod_spec;
 use crate::referenced_objects::{Objects, REFRESH_AGE};
@@ -40,6 +46,9 @@ pub struct MountError {
 pub struct Volumes {
     root: PathBuf,
     objects: Arc<Objects>,
+    /// Held while something is done on disk for a pod, by uid: work that nobody waits for any more has still ended
+    /// before the next begins.
+    working: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// What a pod's volumes draw on besides its spec.
@@ -81,15 +90,15 @@ impl Rounds {
 }
 
 /// Makes a folder, with everything above it, that other users of the node may not look into.
-pub fn make_private(dir: &Path) -> std::io::Result<()> {
+pub fn make_private(dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o750))
+    Handle::open(dir)?.set_mode(0o750)
 }
 
 impl Volumes {
     /// Volumes below the kubelet's root folder.
     pub fn new(root: &Path, objects: Arc<Objects>) -> Self {
-        Self { root: root.to_owned(), objects }
+        Self { root: root.to_owned(), objects, working: Mutex::default() }
     }
 
     /// Makes all volumes of a pod; answers where they can be mounted from.
@@ -99,11 +108,9 @@ impl Volumes {
         around: Around<'_>,
     ) -> Result<BTreeMap<String, VolumePath>, MountError> {
         let mut paths = BTreeMap::new();
-        let dir = names::pod_dir(&self.root, pod_spec::uid(pod));
         for volume in pod_spec::spec(pod).volumes.iter().flatten() {
-            let failed = |message| MountError { volume: volume.name.clone(), message };
-            make_private(&dir).map_err(|error| failed(error.to_string()))?;
-            let path = self.volume(pod, volume, around, Duration::ZERO).await.map_err(failed)?;
+            let path = self.volume(pod, volume, around, Duration::ZERO).await;
+            let path = path.map_err(|message| MountError { volume: volume.name.clone(), message })?;
             paths.insert(volume.name.clone(), path);
         }
         Ok(paths)
@@ -119,13 +126,33 @@ impl Volumes {
     }
 
     /// Takes away all that was kept for a pod.
-    pub fn tear_down(&self, uid: &str) -> std::io::Result<()> {
-        let dir = names::pod_dir(&self.root, uid);
-        disk::unmount_below(&dir)?;
-        match std::fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+    pub async fn tear_down(&self, uid: &str) -> io::Result<()> {
+        let (pods, name) = (self.root.join("pods"), PathBuf::from(uid));
+        self.on_disk(uid, move || {
+            disk::unmount_below(&pods.join(&name))?;
+            match Handle::open(&pods) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                pods => pods?.remove(&name),
+            }
+        })
+        .await?;
+        self.working.lock().remove(uid);
+        Ok(())
+    }
+
+    /// Does work on a pod's folder, where it may wait for a disk, and after all other such work for the pod.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        uid: &str,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let lock = Arc::clone(self.working.lock().entry(uid.to_owned()).or_default());
+        let turn = lock.lock_owned().await;
+        beneath::blocking(move || {
+            let _turn = turn;
+            work()
+        })
+        .await
     }
 
     /// uids of the pods that something is kept for.
@@ -141,52 +168,49 @@ impl Volumes {
         around: Around<'_>,
         age: Duration,
     ) -> Result<VolumePath, String> {
-        let dir = |plugin: &str| names::volume_dir(&self.root, pod_spec::uid(pod), plugin, &volume.name);
-        let owner = pod_spec::spec(pod).security_context.as_ref().and_then(|c| c.fs_group);
-        if let Some(source) = &volume.empty_dir {
-            let dir = dir("empty-dir");
-            disk::empty_dir(&dir, size_in_memory(pod, source, around.node), owner)
-                .map_err(|e| e.to_string())?;
-            return Ok(VolumePath { path: dir, read_only: false });
-        }
+        let (root, uid, name) = (&self.root, pod_spec::uid(pod), &volume.name);
         if let Some(source) = &volume.host_path {
-            let kind = source.type_.as_deref().unwrap_or_default();
-            disk::host_path(Path::new(&source.path), kind)?;
-            return Ok(VolumePath { path: PathBuf::from(&source.path), read_only: false });
+            let path = PathBuf::from(&source.path);
+            let kind = source.type_.clone().unwrap_or_default();
+            let checked = path.clone();
+            self.on_disk(uid, move || disk::host_path(&checked, &kind)).await.map_err(|e| e.to_string())?;
+            return Ok(VolumePath { path, read_only: false });
         }
         if let Some(source) = &volume.persistent_volume_claim {
-            let path = self.claimed(pod, &source.claim_name).await?;
-            return Ok(VolumePath { path, read_only: source.read_only.unwrap_or(false) });
+            return self.claimed(pod, source).await;
+        }
+        let pod_dir = names::pod_dir(root, uid);
+        let owner = Group::of(pod, false);
+        if let Some(source) = &volume.empty_dir {
+            let dir = names::volume_dir(root, uid, "empty-dir", name);
+            let ready = names::volume_ready(root, uid, "empty-dir", name);
+            let memory = size_in_memory(pod, source, around.node);
+            let path = dir.clone();
+            let made = self.on_disk(uid, move || {
+                make_private(&pod_dir)?;
+                disk::empty_dir(&dir, &ready, memory, owner)
+            });
+            made.await.map_err(|e| e.to_string())?;
+            return Ok(VolumePath { path, read_only: false });
         }
         let Some((plugin, projected)) = as_projected(volume) else {
             return Err("no volume plugin matched".to_owned());
         };
         let files = payload::collect(&self.objects, pod, &projected, around, age).await?;
-        let dir = dir(plugin);
-        if is_secret(plugin) {
-            disk::in_memory(&dir, None).map_err(|e| e.to_string())?;
-        }
-        atomic_writer::write(&dir, &files, owner).map_err(|e| e.to_string())?;
-        Ok(VolumePath { path: dir, read_only: true })
-    }
-
-    /// Where the volume behind a claim lies on this node.
-    async fn claimed(&self, pod: &Pod, claim: &str) -> Result<PathBuf, String> {
-        let found = self.objects.claim(pod_spec::namespace(pod), claim).await.map_err(|e| e.to_string())?;
-        let found = found.ok_or_else(|| format!("persistentvolumeclaim {claim:?} not found"))?;
-        let name = found.spec.and_then(|spec| spec.volume_name).filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| format!("PVC {}/{claim} is not bound", pod_spec::namespace(pod)))?;
-        let volume = self.objects.volume(&name).await.map_err(|e| e.to_string())?;
-        let spec =
-            volume.and_then(|v| v.spec).ok_or_else(|| format!("persistentvolume {name:?} not found"))?;
-        if let Some(source) = spec.host_path {
-            let path = PathBuf::from(&source.path);
-            disk::host_path(&path, source.type_.as_deref().unwrap_or_default())?;
-            return Ok(path);
-        }
-        let local = spec.local.ok_or("no volume plugin matched")?;
-        disk::host_path(Path::new(&local.path), "Directory")?;
-        Ok(PathBuf::from(local.path))
+        let dir = names::volume_dir(root, uid, plugin, name);
+        let ready = names::volume_ready(root, uid, "empty-dir", &format!("wrapped_{name}"));
+        let memory = is_secret(plugin).then_some(None);
+        let points = nested::mount_points(pod, name)?;
+        let readers = Group::of(pod, true);
+        let path = dir.clone();
+        let written = self.on_disk(uid, move || {
+            make_private(&pod_dir)?;
+            disk::empty_dir(&dir, &ready, memory, owner)?;
+            nested::make(&dir, &points)?;
+            atomic_writer::write(&dir, &files, readers)
+        });
+        written.await.map_err(|e| e.to_string())?;
+        Ok(VolumePath { path, read_only: true })
     }
 }
 

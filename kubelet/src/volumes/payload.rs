@@ -6,6 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{KeyToPath, Pod, ProjectedVolumeSource};
 
 use super::Around;
+use super::ownership::{self, Group};
 use crate::downward;
 use crate::pod_spec;
 use crate::referenced_objects::Objects;
@@ -17,6 +18,8 @@ pub(super) struct File {
     pub(super) bytes: Vec<u8>,
     /// Who may do what.
     pub(super) mode: u32,
+    /// Whose it is; else root's.
+    pub(super) user: Option<u32>,
 }
 
 /// The files of a volume by their path in it.
@@ -80,10 +83,19 @@ pub(super) async fn collect(
             let seconds = token.expiration_seconds.unwrap_or(3600);
             let text = objects.token(pod, token.audience.as_deref(), seconds).await;
             let text = text.map_err(|e| format!("failed to fetch token: {e}"))?;
-            put(&mut files, &token.path, text.into_bytes(), default_mode)?;
+            let (mode, user) = token_access(pod, default_mode);
+            put(&mut files, &token.path, text.into_bytes(), mode)?;
+            files.entry(token.path.clone()).and_modify(|file| file.user = user);
         }
     }
     Ok(files)
+}
+
+/// Mode and owner of a token: only those may read it who need it, where the pod says who that is.
+fn token_access(pod: &Pod, default_mode: i32) -> (i32, Option<u32>) {
+    let user = ownership::only_user(pod);
+    let known = user.is_some() || Group::of(pod, true).is_some();
+    (if known { 0o600 } else { default_mode }, user)
 }
 
 fn missing(kind: &str, name: &str, optional: bool) -> Result<(), String> {
@@ -120,7 +132,10 @@ fn put(files: &mut Files, path: &str, bytes: Vec<u8>, mode: i32) -> Result<(), S
     if !stays_inside || path.starts_with("..") {
         return Err(format!("invalid path {path:?}: it must be relative and stay inside the volume"));
     }
-    files.insert(path.to_owned(), File { bytes, mode: u32::try_from(mode).unwrap_or(0o644) & 0o777 });
+    files.insert(
+        path.to_owned(),
+        File { bytes, mode: u32::try_from(mode).unwrap_or(0o644) & 0o777, user: None },
+    );
     Ok(())
 }
 
@@ -141,6 +156,26 @@ mod tests {
         let mut files = Files::new();
         select(&data, Some(&items), "config", optional, 0o644, &mut files)?;
         Ok(files.into_iter().map(|(path, file)| (path, file.mode)).collect())
+    }
+
+    #[test]
+    fn tokens_are_for_those_who_need_them() {
+        let access = |context: serde_json::Value, own: serde_json::Value| {
+            let container = |own| serde_json::json!({"name": "c", "securityContext": own});
+            let containers = [container(serde_json::json!({})), container(own)];
+            let pod = serde_json::json!({"spec": {"securityContext": context, "containers": containers}});
+            token_access(&serde_json::from_value(pod).expect("the test's pod is one"), 0o644)
+        };
+        let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("it is JSON");
+        for (context, own, expected) in [
+            ("{}", "{}", (0o644, None)),
+            (r#"{"runAsUser": 1000}"#, "{}", (0o600, Some(1000))),
+            (r#"{"runAsUser": 1000}"#, r#"{"runAsUser": 1}"#, (0o644, None)),
+            ("{}", r#"{"runAsUser": 1}"#, (0o644, None)),
+            (r#"{"fsGroup": 2000}"#, "{}", (0o600, None)),
+        ] {
+            assert_eq!(access(json(context), json(own)), expected, "{context} {own}");
+        }
     }
 
     #[test]

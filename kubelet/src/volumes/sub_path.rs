@@ -1,50 +1,231 @@
-//! Paths inside volumes (`subPath`): made when they are missing, and never leading out of the volume, also
-//! not through links that a container left there.
+//! Paths inside volumes (`subPath`): made when they are missing, and never leading out of the volume. What a
+//! container gets is what was found, mounted at a place of the kubelet's own; the path itself may lead elsewhere
+//! by the time the runtime would look at it. Corresponds to upstream's `volume/util/subpath`.
 
+use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path};
 
-use crate::runtime_config::container::VolumePath;
+use nix::errno::Errno;
 
-/// The place on the node of a path inside a volume.
-pub fn resolve(volume: &VolumePath, sub: &str) -> Result<PathBuf, String> {
-    let plain =
-        Path::new(sub).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    if !plain {
-        return Err(format!("subPath {sub:?} must be relative and must not contain '..'"));
-    }
-    let root = fs::canonicalize(&volume.path)
-        .map_err(|e| format!("failed to prepare subPath for volumeMount: {}: {e}", volume.path.display()))?;
-    let mut at = root.clone();
-    for part in Path::new(sub).components() {
-        let next = at.join(part);
-        if fs::symlink_metadata(&next).is_err() && !volume.read_only {
-            fs::create_dir(&next).map_err(|e| format!("failed to create subPath {sub:?}: {e}"))?;
+use super::disk;
+use crate::beneath::Handle;
+
+/// How many links are followed on the way.
+const LINKS: usize = 40;
+/// How deep a path may lead.
+const DEPTH: usize = 255;
+
+/// Mounts a path inside a volume at `target`, of which only the kubelet knows. What is mounted there from an
+/// earlier start of the container stays if it is the same.
+pub fn mount(volume: &Path, sub: &Path, target: &Path) -> io::Result<()> {
+    let found = resolve(&Handle::open(volume)?, sub)?;
+    match Handle::open_itself(target) {
+        Ok(there) if there.is_same(&found)? => return Ok(()),
+        Ok(_) => {
+            disk::detach(target)?;
+            match fs::symlink_metadata(target)?.is_dir() {
+                true => fs::remove_dir(target)?,
+                false => fs::remove_file(target)?,
+            }
         }
-        at = fs::canonicalize(&next).map_err(|e| format!("failed to prepare subPath {sub:?}: {e}"))?;
-        if !at.starts_with(&root) {
-            return Err(format!("subPath {sub:?} leads out of the volume"));
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    fs::create_dir_all(target.parent().unwrap_or(Path::new("/")))?;
+    match found.metadata()?.is_dir() {
+        true => fs::create_dir(target)?,
+        false => fs::write(target, "")?,
+    }
+    found.mount_at(target)
+}
+
+/// A step on the way.
+enum Step {
+    Up,
+    Into(OsString),
+}
+
+fn steps(path: &Path) -> impl DoubleEndedIterator<Item = Step> {
+    path.components().filter_map(|part| match part {
+        Component::ParentDir => Some(Step::Up),
+        Component::Normal(name) => Some(Step::Into(name.to_owned())),
+        Component::RootDir | Component::Prefix(_) | Component::CurDir => None,
+    })
+}
+
+/// Finds a path inside a volume. Links are followed as long as they stay inside; folders that are missing are made
+/// and look like the volume's own. Each step is one name in a folder that is held, so nothing is to be gained by
+/// exchanging names meanwhile.
+fn resolve(volume: &Handle, sub: &Path) -> io::Result<Handle> {
+    let mode = volume.metadata()?.mode() & 0o7777;
+    let mut way: Vec<Handle> = Vec::new();
+    let mut left: VecDeque<Step> = steps(sub).collect();
+    let mut links = 0;
+    while let Some(step) = left.pop_front() {
+        let Step::Into(name) = step else {
+            way.pop().ok_or_else(outside)?;
+            continue;
+        };
+        let at = way.last().unwrap_or(volume);
+        let found = match at.at(&name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => at.make_dir(&name, mode)?,
+            found => found?,
+        };
+        if found.metadata()?.is_symlink() {
+            links += 1;
+            let mut leads = found.read_link()?;
+            if leads.is_absolute() {
+                leads = leads.strip_prefix(volume.path()?).map_err(|_| outside())?.to_owned();
+                way.clear();
+            }
+            steps(&leads).rev().for_each(|step| left.push_front(step));
+        } else {
+            way.push(found);
+        }
+        if links > LINKS || way.len() > DEPTH {
+            return Err(Errno::ELOOP.into());
         }
     }
-    Ok(at)
+    match way.pop() {
+        Some(found) => Ok(found),
+        None => volume.dir(""),
+    }
+}
+
+fn outside() -> io::Error {
+    io::Error::other("it leads out of the volume")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
+    use super::super::disk::tests::with_own_mounts;
     use super::*;
+
+    fn real(path: &Path) -> PathBuf {
+        Handle::open(path).and_then(|held| held.path()).expect("it is there")
+    }
+
+    fn found(volume: &Path, sub: &str) -> io::Result<PathBuf> {
+        resolve(&Handle::open(volume)?, Path::new(sub))?.path()
+    }
 
     #[test]
     fn stays_inside() {
         let root = tempfile::tempdir().expect("the test has a temporary folder");
-        let path = fs::canonicalize(root.path()).expect("it exists");
-        let volume = VolumePath { path: path.clone(), read_only: false };
-        std::os::unix::fs::symlink("/etc", path.join("out")).expect("a link can be made");
-        assert_eq!(resolve(&volume, "a/b"), Ok(path.join("a/b")));
-        assert!(path.join("a/b").is_dir());
-        for bad in ["../x", "/etc", "out/passwd", "a/../.."] {
-            assert!(resolve(&volume, bad).is_err(), "{bad}");
+        let path = real(root.path()).join("volume");
+        fs::create_dir_all(path.join("data/releases/1")).expect("there is room");
+        fs::write(path.join("data/file"), "").expect("there is room");
+        for (target, name) in [
+            (Path::new("/etc"), "out"),
+            (Path::new("../.."), "up"),
+            (Path::new("data/../../volume"), "around"),
+            (Path::new("releases/1"), "data/current"),
+            (Path::new("../data/current/../.."), "data/again"),
+            (&path.join("data/file"), "absolute"),
+            (Path::new("missing/too"), "dangling"),
+            (Path::new("loop"), "loop"),
+        ] {
+            symlink(target, path.join(name)).expect("a link can be made");
         }
-        let fixed = VolumePath { path: path.clone(), read_only: true };
-        assert!(resolve(&fixed, "missing").is_err());
+        for (sub, inside) in [
+            ("a/b", "a/b"),
+            ("./a//b/", "a/b"),
+            ("data/current/x", "data/releases/1/x"),
+            ("data/again", "data"),
+            ("absolute", "data/file"),
+            ("dangling", "missing/too"),
+        ] {
+            let found = found(&path, sub).unwrap_or_else(|error| panic!("{sub}: {error}"));
+            assert_eq!(found, path.join(inside), "{sub}");
+        }
+        assert_eq!(found(&path, ".").expect("the volume itself"), path);
+        for bad in ["../x", "out/passwd", "out", "a/../..", "up", "around", "loop", "data/file/x"] {
+            assert!(found(&path, bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_made_looks_like_the_volume() {
+        let root = tempfile::tempdir().expect("the test has a temporary folder");
+        for mode in [0o777, 0o2777, 0o1777, 0o750] {
+            Handle::open(root.path()).and_then(|held| held.set_mode(mode)).expect("it is ours");
+            let sub = format!("{mode:o}/below");
+            let made = found(root.path(), &sub).expect("it can be made");
+            for made in [&*made, made.parent().expect("it lies in one")] {
+                let metadata = fs::metadata(made).expect("it was made");
+                assert_eq!(format!("{:o}", metadata.mode() & 0o7777), format!("{mode:o}"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_exchanged_for_a_link_meanwhile_leads_nowhere() {
+        let root = tempfile::tempdir().expect("the test has a temporary folder");
+        let volume = real(root.path()).join("v");
+        fs::create_dir_all(volume.join("dir/sub")).expect("there is room");
+        fs::create_dir_all(root.path().join("outside/sub")).expect("there is room");
+        symlink("../outside", volume.join("link")).expect("there is room");
+        symlink(root.path().join("outside"), volume.join("absolute")).expect("there is room");
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for link in ["link", "absolute"] {
+                let (dir, link, over) = (volume.join("dir"), volume.join(link), &over);
+                scope.spawn(move || {
+                    while !over.load(Ordering::Relaxed) {
+                        renameat2(AT_FDCWD, &dir, AT_FDCWD, &link, RenameFlags::RENAME_EXCHANGE)
+                            .expect("both are there");
+                    }
+                });
+            }
+            let mut inside = 0;
+            for number in 0..20_000 {
+                if let Ok(found) = found(&volume, &format!("dir/sub/{}", number % 7)) {
+                    assert!(found.starts_with(&volume), "{}", found.display());
+                    inside += 1;
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+            assert!(inside > 0, "the folder was there at times");
+        });
+        let made = fs::read_dir(root.path().join("outside/sub")).expect("it is there").count();
+        assert_eq!(made, 0, "nothing is made outside");
+    }
+
+    #[test]
+    fn what_is_mounted_stays_whatever_becomes_of_the_path() {
+        with_own_mounts(|| {
+            let root = tempfile::tempdir().expect("the test has a temporary folder");
+            let volume = root.path().join("pod/volumes/v");
+            let target = root.path().join("pod").join("volume-subpaths/v/c/0");
+            fs::create_dir_all(&volume).expect("there is room");
+            mount(&volume, Path::new("d"), &target).expect("root may");
+            fs::write(target.join("mine"), "").expect("the volume can be written to");
+            assert!(volume.join("d/mine").exists());
+            fs::rename(volume.join("d"), volume.join("old")).expect("a container may");
+            symlink("/etc", volume.join("d")).expect("a container may");
+            assert!(target.join("mine").exists() && !target.join("passwd").exists());
+            assert!(mount(&volume, Path::new("d"), &target).is_err(), "it leads out of the volume");
+
+            // Another start of the container: the same stays, something else takes its place.
+            fs::remove_file(volume.join("d")).expect("a container may");
+            fs::write(volume.join("d"), "file").expect("a container may");
+            for _ in 0..2 {
+                mount(&volume, Path::new("d"), &target).expect("root may");
+                assert_eq!(fs::read_to_string(&target).expect("it is a file"), "file");
+            }
+            disk::unmount_below(&root.path().join("pod")).expect("it can go");
+            assert_eq!(fs::read_to_string(&target).expect("its place stays"), "");
+            assert_eq!(fs::read_to_string(volume.join("d")).expect("it stays"), "file");
+        });
     }
 }

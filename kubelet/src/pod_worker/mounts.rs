@@ -1,0 +1,135 @@
+//! What is mounted into a container: its volumes, and files of the kubelet's own.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use k8s_cri::v1::Mount;
+use k8s_openapi::api::core::v1::{Container, Pod};
+
+use super::Worker;
+use crate::beneath::{self, Handle};
+use crate::dns;
+use crate::pod_spec;
+use crate::runtime_config::container::{self, absolute};
+use crate::runtime_config::names;
+use crate::volumes::{make_private, sub_path};
+
+const HOSTS: &str = "/etc/hosts";
+
+impl Worker {
+    /// Prepares all that is mounted into a container, and the folder of its log; on refusal says why.
+    pub(super) async fn mounts(
+        &self,
+        pod: &Arc<Pod>,
+        container: &Container,
+        attempt: u32,
+        env: &[(String, String)],
+        pod_ips: &[String],
+    ) -> Result<Vec<Mount>, String> {
+        let (kubelet, volumes) = (Arc::clone(&self.kubelet), self.mounts.clone().unwrap_or_default());
+        let (pod, container, env, pod_ips) =
+            (Arc::clone(pod), container.clone(), env.to_vec(), pod_ips.to_vec());
+        let prepared = beneath::blocking(move || {
+            let places = &kubelet.places;
+            let uid = pod_spec::uid(&pod);
+            let volumes = container::mounts(&container, &volumes, &env, |index, mount, volume, sub| {
+                let target = names::sub_path(&places.root, uid, &mount.name, &container.name, index);
+                sub_path::mount(&volume.path, Path::new(sub), &target).map_err(|error| {
+                    // Words about what lies outside of the volume are not for the pod.
+                    tracing::warn!(pod = pod_spec::described(&pod), sub, %error, "Cannot prepare a subPath");
+                    let (name, container) = (&mount.name, &container.name);
+                    format!("failed to prepare subPath for volumeMount {name:?} of container {container:?}")
+                })?;
+                Ok(target)
+            });
+            let mut mounts = match volumes {
+                Ok(mounts) => mounts,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            let logs = names::log_dir(&places.logs, &pod);
+            let (logs, name) = (logs.strip_prefix(&places.logs).unwrap_or(&logs), &container.name);
+            Handle::open(&places.logs)?.make_dirs(logs.join(name), 0o755)?;
+            let dir = names::pod_dir(&places.root, uid);
+            make_private(&dir)?;
+            if !mounts.iter().any(|mount| mount.container_path.trim_end_matches('/') == HOSTS) {
+                let domain = names::domain(&pod, &places.cluster_domain);
+                let path = hosts_file(&pod, &dir, domain.as_deref(), &pod_ips)?;
+                mounts.push(mount(HOSTS, &path));
+            }
+            let words = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
+            if let Some(inside) = place_of_last_words(words, &mounts) {
+                let dir = names::last_words_dir(&places.root, uid, name);
+                mounts.push(mount(&inside, &file_for_last_words(&dir, attempt)?));
+            }
+            Ok(Ok(mounts))
+        });
+        prepared
+            .await
+            .map_err(|error| format!("cannot write the kubelet's files for the container: {error}"))?
+    }
+}
+
+fn mount(inside: &str, outside: &Path) -> Mount {
+    let host_path = outside.to_string_lossy().into_owned();
+    Mount { container_path: inside.to_owned(), host_path, ..Mount::default() }
+}
+
+fn hosts_file(pod: &Pod, dir: &Path, domain: Option<&str>, pod_ips: &[String]) -> io::Result<PathBuf> {
+    let node_hosts = pod_spec::host_network(pod).then(|| std::fs::read_to_string(HOSTS).unwrap_or_default());
+    let hostname = names::hostname(pod);
+    let text = dns::hosts_file(pod, pod_ips, &hostname, domain, node_hosts.as_deref());
+    let path = dir.join("etc-hosts");
+    std::fs::write(&path, text)?;
+    Ok(path)
+}
+
+/// Where a container finds the file for its last words. Over a volume's file there it is mounted, too: what is
+/// in a volume is never read as somebody's last words. Over a volume's folder it cannot be.
+fn place_of_last_words(path: &str, mounts: &[Mount]) -> Option<String> {
+    if path.is_empty() {
+        return None;
+    }
+    let path = absolute(path);
+    let same = |mount: &&Mount| mount.container_path.trim_end_matches('/') == path.trim_end_matches('/');
+    let folder = mounts.iter().find(same).is_some_and(|mount| {
+        Handle::open(Path::new(&mount.host_path))
+            .and_then(|held| held.metadata())
+            .is_ok_and(|metadata| metadata.is_dir())
+    });
+    (!folder).then_some(path)
+}
+
+/// Makes the empty file that a container's last words are read from.
+fn file_for_last_words(dir: &Path, attempt: u32) -> io::Result<PathBuf> {
+    std::fs::create_dir_all(dir)?;
+    let (held, name) = (Handle::open(dir)?, attempt.to_string());
+    held.unlink(&name)?;
+    // Whoever the program runs as may leave its last words.
+    held.create(&name, 0o666)?;
+    Ok(dir.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_have_a_file_of_the_kubelets_own() {
+        let root = tempfile::tempdir().expect("the test has a temporary folder");
+        let file = file_for_last_words(&root.path().join("words"), 0).expect("there is room");
+        let mounts = [mount("/dev/log/", &file), mount("/dev/dir", root.path())];
+        for (path, place) in [
+            ("/dev/termination-log", Some("/dev/termination-log")),
+            ("words", Some("/words")),
+            ("/dev/log", Some("/dev/log")),
+            ("/dev/dir", None),
+            ("", None),
+        ] {
+            assert_eq!(place_of_last_words(path, &mounts).as_deref(), place, "{path}");
+        }
+        std::fs::write(&file, "words of a try that failed").expect("it is there");
+        let again = file_for_last_words(&root.path().join("words"), 0).expect("there is room");
+        assert_eq!(std::fs::read_to_string(again).expect("it is there"), "");
+    }
+}
