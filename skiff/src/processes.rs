@@ -48,7 +48,7 @@ pub fn unescape(text: &str) -> PathBuf {
 
 /// The text of this process's mount table.
 pub fn mountinfo() -> Result<String> {
-    fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")
+    fs::read_to_string("/proc/thread-self/mountinfo").context("cannot read /proc/thread-self/mountinfo")
 }
 
 /// Mount points at or below `dir`, the latest mounts first.
@@ -66,6 +66,15 @@ pub fn unmount_below(dir: &Path) -> Result<()> {
         let points = mounts_below(dir)?;
         if points.is_empty() {
             return Ok(());
+        }
+        // A part of a folder may be mounted here with what is mounted in it; there that is to stay.
+        for point in &points {
+            let private = nix::mount::MsFlags::MS_PRIVATE;
+            match nix::mount::mount(None::<&str>, point, None::<&str>, private, None::<&str>) {
+                // It lies below a later mount.
+                Ok(()) | Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOENT) => {}
+                Err(e) => return Err(e).with_context(|| format!("cannot detach {}", point.display())),
+            }
         }
         for point in points {
             let flags = nix::mount::MntFlags::MNT_DETACH | nix::mount::MntFlags::UMOUNT_NOFOLLOW;
@@ -224,6 +233,36 @@ mod tests {
             let command: Vec<String> = line.split_whitespace().map(String::from).collect();
             assert_eq!(is_ours(&command, "two", dir), ours, "{line}");
         }
+    }
+
+    #[test]
+    fn what_is_mounted_elsewhere_stays_there() {
+        use nix::mount::{MsFlags, mount};
+        if !machinery::testing::may_run_as_root() {
+            return;
+        }
+        let work = || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+            let change = |path: &Path, flags| mount(None::<&str>, path, None::<&str>, flags, None::<&str>);
+            change(Path::new("/"), MsFlags::MS_PRIVATE | MsFlags::MS_REC).unwrap();
+            let root = tempfile::tempdir().unwrap();
+            let (host, cluster) = (root.path().join("host"), root.path().join("cluster"));
+            let tmpfs = |path: &Path| {
+                fs::create_dir_all(path).unwrap();
+                mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+            };
+            tmpfs(&host);
+            change(&host, MsFlags::MS_SHARED).unwrap();
+            fs::create_dir_all(&cluster).unwrap();
+            mount(Some(&host), &cluster, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+            tmpfs(&host.join("disk"));
+            fs::write(cluster.join("disk/file"), "kept").unwrap();
+            unmount_below(&cluster).unwrap();
+            assert!(fs::read_dir(&cluster).unwrap().next().is_none());
+            assert_eq!(fs::read_to_string(host.join("disk/file")).unwrap(), "kept");
+            unmount_below(root.path()).unwrap();
+        };
+        std::thread::spawn(work).join().unwrap();
     }
 
     #[test]
