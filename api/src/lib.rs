@@ -3,6 +3,7 @@
 //! Nothing in this crate does I/O or knows an async runtime. The table of kinds ([`kinds`]) is the one
 //! description that routing, discovery, OpenAPI, storage keys, printing and generic controllers read.
 
+pub mod address;
 pub mod apply;
 pub mod cel;
 pub mod conditions;

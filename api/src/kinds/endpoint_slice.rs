@@ -7,6 +7,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use serde_json::Value;
 
 use crate::{
+    address::canonical,
     field::{Errors, Path},
     kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
@@ -163,6 +164,9 @@ fn endpoint(endpoint: &Endpoint, address_type: &str, at: &Path, errors: &mut Err
         let at = list_at.index(i);
         let wrong = match (address_type, address.parse::<IpAddr>()) {
             ("FQDN", _) => dns_subdomain(address),
+            ("IPv6", Ok(ip)) if ip != canonical(ip) => {
+                vec!["must not be an IPv4-mapped IPv6 address".into()]
+            }
             ("IPv4", Ok(IpAddr::V4(_))) | ("IPv6", Ok(IpAddr::V6(_))) => not_special_ip(address),
             ("IPv4", _) => vec!["must be a valid IPv4 address".into()],
             ("IPv6", _) => vec!["must be a valid IPv6 address".into()],
@@ -209,6 +213,26 @@ mod tests {
                 "ports[1].protocol: Unsupported value: \"GRE\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
                 "ports[1].port: Invalid value: 0: must be between 1 and 65535, inclusive",
                 "ports[2].name: Duplicate value: \"\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_special_is_refused_in_every_dress() {
+        let found = Typed(EndpointSlices).validate(&slice(json!({"addressType": "IPv6",
+            "endpoints": [{"addresses": ["fd00::1", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1"]}]})));
+        let said: Vec<String> = found.errors.0.iter().map(ToString::to_string).collect();
+        let mapped = "must not be an IPv4-mapped IPv6 address";
+        let at = |i: usize, text: &str, why: &str| {
+            format!("endpoints[0].addresses[{i}]: Invalid value: {text:?}: {why}")
+        };
+        assert_eq!(
+            said,
+            [
+                at(1, "::1", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+                at(2, "::ffff:127.0.0.1", mapped),
+                at(3, "::ffff:10.0.0.1", mapped),
+                at(4, "fe80::1", "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
             ]
         );
     }

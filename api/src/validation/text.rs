@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::address::{Special, special};
 use crate::field::Path;
 
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
@@ -294,25 +295,15 @@ pub fn header_name(text: &str) -> Vec<String> {
 /// An address that stands for one machine of the network, as endpoints must: what else it is.
 pub fn not_special_ip(text: &str) -> Vec<String> {
     let Ok(address) = text.parse::<IpAddr>() else { return vec!["must be a valid IP address".into()] };
-    let (link_local, link_multicast) = match address {
-        IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
-        IpAddr::V6(v6) => {
-            let first = v6.segments()[0];
-            (first & 0xffc0 == 0xfe80, first & 0xff0f == 0xff02)
+    // What else is special about addresses upstream lets pass.
+    let wrong = match special(address) {
+        Some(Special::Unspecified) => format!("may not be unspecified ({text})"),
+        Some(Special::Loopback) => "may not be in the loopback range (127.0.0.0/8, ::1/128)".into(),
+        Some(Special::LinkLocal) => "may not be in the link-local range (169.254.0.0/16, fe80::/10)".into(),
+        Some(Special::LinkLocalMulticast) => {
+            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".into()
         }
+        Some(Special::Multicast | Special::Broadcast) | None => return Vec::new(),
     };
-    let mut wrong = Vec::new();
-    if address.is_unspecified() {
-        wrong.push(format!("may not be unspecified ({text})"));
-    }
-    if address.is_loopback() {
-        wrong.push("may not be in the loopback range (127.0.0.0/8, ::1/128)".into());
-    }
-    if link_local {
-        wrong.push("may not be in the link-local range (169.254.0.0/16, fe80::/10)".into());
-    }
-    if link_multicast {
-        wrong.push("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".into());
-    }
-    wrong
+    vec![wrong]
 }

@@ -40,7 +40,7 @@ pub(super) async fn before_stop(
             true => addresses(kubelet, pod).await.map_err(|error| error.message)?,
             false => Vec::new(),
         };
-        run(kubelet, container, hook, id, &pod_ips, limit).await
+        run(kubelet, pod, container, hook, id, &pod_ips, limit).await
     };
     let described = || pod_spec::described(pod);
     match tokio::time::timeout(limit, hooked).await {
@@ -80,6 +80,7 @@ async fn addresses(kubelet: &Kubelet, pod: &Pod) -> CriResult<Vec<String>> {
 /// Runs a hook; on failure says why.
 pub(super) async fn run(
     kubelet: &Arc<Kubelet>,
+    pod: &Pod,
     container: &Container,
     hook: &LifecycleHandler,
     id: &str,
@@ -101,7 +102,8 @@ pub(super) async fn run(
     }
     if let Some(action) = &hook.http_get {
         let pod_ip = pod_ips.first().map(String::as_str).unwrap_or_default();
-        return get(action, container, pod_ip, limit.min(ANSWER)).await;
+        let reach = http::Reach { pod_ip, host_network: pod_spec::host_network(pod) };
+        return get(action, container, reach, limit.min(ANSWER)).await;
     }
     if let Some(sleep) = &hook.sleep {
         let asked = Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0));
@@ -115,13 +117,13 @@ pub(super) async fn run(
 async fn get(
     action: &HTTPGetAction,
     container: &Container,
-    pod_ip: &str,
+    reach: http::Reach<'_>,
     limit: Duration,
 ) -> Result<(), String> {
-    if pod_ip.is_empty() && action.host.as_deref().is_none_or(str::is_empty) {
+    if reach.pod_ip.is_empty() && action.host.as_deref().is_none_or(str::is_empty) {
         return Err("failed to find networking container: the pod has no address".to_owned());
     }
-    let mut request = http::Request::of(action, container, pod_ip, AGENT)?;
+    let mut request = http::Request::of(action, container, reach, AGENT)?;
     match Box::pin(http::get(&request, limit)).await {
         Ok(_) => Ok(()),
         // Hooks were once sent without TLS whatever the scheme said; servers may still rely on it.

@@ -171,7 +171,7 @@ impl Worker {
             Ok(view) if view.by_id(id).is_some_and(|c| c.state == State::Running) => self.pod_ips(pod, &view),
             _ => return,
         };
-        let hooked = hooks::run(&kubelet, container, hook, id, &pod_ips, hooks::LONGEST);
+        let hooked = hooks::run(&kubelet, pod, container, hook, id, &pod_ips, hooks::LONGEST);
         // A pod that is to end does not wait for the hook; its stop ends the container.
         if let Some(Err(error)) = self.unless_unwanted(hooked).await {
             tracing::info!(

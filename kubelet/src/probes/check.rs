@@ -19,8 +19,8 @@ const OUTPUT: usize = 10 * 1024;
 pub struct Place<'a> {
     /// The runtime's id.
     pub id: &'a str,
-    /// The pod's address.
-    pub pod_ip: &'a str,
+    /// Where its pod may have us go.
+    pub reach: http::Reach<'a>,
     /// Its spec.
     pub container: &'a Container,
 }
@@ -34,7 +34,7 @@ pub async fn ask(runtime: &dyn Runtime, place: &Place<'_>, probe: &Probe) -> Out
         return ran(&command, runtime.exec_sync(place.id, &command, limit).await);
     }
     if let Some(action) = &probe.http_get {
-        return match http::Request::of(action, place.container, place.pod_ip, AGENT) {
+        return match http::Request::of(action, place.container, place.reach, AGENT) {
             Ok(request) => http::probe(&request, limit).await,
             Err(error) => unclear(error),
         };
@@ -44,24 +44,23 @@ pub async fn ask(runtime: &dyn Runtime, place: &Place<'_>, probe: &Probe) -> Out
             Ok(port) => port,
             Err(error) => return unclear(error),
         };
-        let host = socket.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(place.pod_ip);
-        return connect(host, port, limit).await;
+        return connect(&place.reach.host(socket.host.as_deref()), port, limit).await;
     }
     if let Some(action) = &probe.grpc {
         let service = action.service.as_deref().unwrap_or_default();
         return match u16::try_from(action.port) {
-            Ok(port) => grpc::probe(place.pod_ip, port, service, limit, AGENT).await,
+            Ok(port) => grpc::probe(place.reach.pod_ip, port, service, limit, AGENT).await,
             Err(_) => unclear(format!("invalid port number: {}", action.port)),
         };
     }
     unclear(format!("missing probe handler for container {}", place.container.name))
 }
 
-async fn connect(host: &str, port: u16, limit: Duration) -> Outcome {
+async fn connect(host: &http::Host, port: u16, limit: Duration) -> Outcome {
     match tokio::time::timeout(limit, http::dial(host, port)).await {
         Ok(Ok(_)) => Outcome::Good,
         Ok(Err(error)) => Outcome::Bad(error),
-        Err(_) => Outcome::Bad(format!("dial tcp {}: i/o timeout", http::authority(host, port))),
+        Err(_) => Outcome::Bad(format!("dial tcp {}: i/o timeout", http::authority(&host.name, port))),
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use api::address::Dialable;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT};
 use http_body_util::{BodyExt as _, Empty};
@@ -29,13 +30,41 @@ const REDIRECTS: usize = 10;
 /// What cannot stand in a path as it is.
 const UNFIT: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}');
 
+/// Where a pod may have the kubelet go.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach<'a> {
+    /// The pod's own address.
+    pub pod_ip: &'a str,
+    /// Whether the pod is in the node's network, so that it reaches there what the kubelet reaches.
+    pub host_network: bool,
+}
+
+/// A host to go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Name or address.
+    pub name: String,
+    /// Whether it may be the node itself, or its network's own affairs.
+    anywhere: bool,
+}
+
+impl Reach<'_> {
+    /// The host that a spec names, or the pod where it names none.
+    pub fn host(&self, named: Option<&str>) -> Host {
+        match named.filter(|host| !host.is_empty()) {
+            Some(host) => Host { name: host.to_owned(), anywhere: self.host_network },
+            None => Host { name: self.pod_ip.to_owned(), anywhere: true },
+        }
+    }
+}
+
 /// What to ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Over TLS.
     pub https: bool,
-    /// Name or address.
-    pub host: String,
+    /// Where.
+    pub host: Host,
     /// Port.
     pub port: u16,
     /// Path and query, beginning with `/`.
@@ -98,21 +127,20 @@ pub fn authority(host: &str, port: u16) -> String {
 }
 
 impl Request {
-    /// The request that a spec describes; `pod_ip` stands in when it names no host.
+    /// The request that a spec describes.
     pub fn of(
         action: &HTTPGetAction,
         container: &Container,
-        pod_ip: &str,
+        reach: Reach<'_>,
         agent: &'static str,
     ) -> Result<Self, String> {
-        let host = action.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(pod_ip);
         let path = action.path.as_deref().unwrap_or_default();
         let path = path.split('#').next().unwrap_or_default();
         let path = utf8_percent_encode(path, UNFIT).to_string();
         let headers = action.http_headers.iter().flatten();
         Ok(Self {
             https: action.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("HTTPS")),
-            host: host.to_owned(),
+            host: reach.host(action.host.as_deref()),
             port: port(&action.port, container)?,
             path: if path.starts_with('/') { path } else { format!("/{path}") },
             headers: headers.map(|header| (header.name.clone(), header.value.clone())).collect(),
@@ -123,7 +151,7 @@ impl Request {
     /// The whole address.
     pub fn url(&self) -> String {
         let scheme = if self.https { "https" } else { "http" };
-        format!("{scheme}://{}{}", authority(&self.host, self.port), self.path)
+        format!("{scheme}://{}{}", authority(&self.host.name, self.port), self.path)
     }
 
     /// Where an answer sends us; nothing when it leads to another host, which is not followed.
@@ -139,7 +167,7 @@ impl Request {
         if let Some((https, rest)) = absolute {
             let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
             let authority: http::uri::Authority = authority.parse().ok()?;
-            if authority.host().trim_matches(['[', ']']) != self.host {
+            if authority.host().trim_matches(['[', ']']) != self.host.name {
                 return None;
             }
             next.https = https;
@@ -162,7 +190,7 @@ impl Request {
         for (name, value) in &self.headers {
             headers.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
         }
-        let authority = authority(&self.host, self.port);
+        let authority = authority(&self.host.name, self.port);
         let standard = match (self.https, self.port) {
             (false, 80) => authority.strip_suffix(":80"),
             (true, 443) => authority.strip_suffix(":443"),
@@ -219,18 +247,24 @@ pub async fn probe(request: &Request, limit: Duration) -> Outcome {
     }
 }
 
-/// Opens a connection; errors are Go's.
-pub async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
+/// Opens a connection; errors are Go's. What is looked up is what is dialled.
+pub async fn dial(host: &Host, port: u16) -> Result<TcpStream, String> {
     let refused = |to: &str, error: &std::io::Error| format!("dial tcp {to}: connect: {}", words(error));
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        let to = SocketAddr::new(ip, port);
+    let allowed = |to: SocketAddr| match Dialable::new(to.ip()) {
+        Err(error) if !host.anywhere => Err(format!("dial tcp {to}: {error}")),
+        _ => Ok(to),
+    };
+    let host_name = &host.name;
+    if let Ok(ip) = host_name.parse::<IpAddr>() {
+        let to = allowed(SocketAddr::new(ip, port))?;
         return TcpStream::connect(to).await.map_err(|error| refused(&to.to_string(), &error));
     }
-    let found = tokio::net::lookup_host((host, port)).await;
+    let found = tokio::net::lookup_host((host_name.as_str(), port)).await;
     let found: Vec<SocketAddr> =
-        found.map_err(|_| format!("dial tcp: lookup {host}: no such host"))?.collect();
-    let mut last = format!("dial tcp: lookup {host}: no such host");
+        found.map_err(|_| format!("dial tcp: lookup {host_name}: no such host"))?.collect();
+    let mut last = format!("dial tcp: lookup {host_name}: no such host");
     for to in found {
+        let to = allowed(to)?;
         match TcpStream::connect(to).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = refused(&to.to_string(), &error),
@@ -251,12 +285,13 @@ async fn fetch(request: &Request, deadline: tokio::time::Instant) -> Result<Answ
     let stream = dial(&request.host, request.port).await.map_err(Failed::new)?;
     let ends = match (stream.local_addr(), stream.peer_addr()) {
         (Ok(local), Ok(peer)) => format!("{local}->{peer}"),
-        _ => authority(&request.host, request.port),
+        _ => authority(&request.host.name, request.port),
     };
     if !request.https {
         return exchange(stream, request, &ends, deadline).await;
     }
-    let name = ServerName::try_from(request.host.clone()).map_err(|error| Failed::new(error.to_string()))?;
+    let name =
+        ServerName::try_from(request.host.name.clone()).map_err(|error| Failed::new(error.to_string()))?;
     match TlsConnector::from(Arc::clone(&TRUSTING)).connect(name, stream).await {
         Ok(stream) => exchange(stream, request, &ends, deadline).await,
         Err(error) => {

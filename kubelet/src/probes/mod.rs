@@ -246,7 +246,8 @@ impl Task {
     }
 
     async fn ask(&self, probe: &Probe) -> Outcome {
-        let place = Place { id: &self.id, pod_ip: &self.pod_ip, container: &self.container };
+        let reach = http::Reach { pod_ip: &self.pod_ip, host_network: pod_spec::host_network(&self.pod) };
+        let place = Place { id: &self.id, reach, container: &self.container };
         let mut outcome = self.ask_once(&place, probe).await;
         for _ in 1..TRIES {
             if !matches!(outcome, Outcome::Unclear { .. }) {

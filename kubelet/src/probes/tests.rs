@@ -191,7 +191,8 @@ async fn listener() -> (TcpListener, SocketAddr) {
 async fn asked(value: Value) -> Outcome {
     let runtime = Client::new("unix:///nonexistent/runtime.sock").expect("nothing is opened yet");
     let container = container(json!({"name": "c", "ports": [{"name": "web", "containerPort": 1}]}));
-    let place = Place { id: "c0", pod_ip: "127.0.0.1", container: &container };
+    let reach = http::Reach { pod_ip: "127.0.0.1", host_network: false };
+    let place = Place { id: "c0", reach, container: &container };
     check::ask(&runtime, &place, &probe(value)).await
 }
 
@@ -247,6 +248,27 @@ async fn nobody_listens() {
         asked(json!({"tcpSocket": {"port": "other"}})).await,
         Outcome::Unclear { state: "unknown", error }
     );
+}
+
+/// The node, and what is the network's own affair, are not the pod's to ask.
+#[tokio::test]
+async fn a_named_host_is_another_machine_unless_the_pod_is_in_the_nodes_network() {
+    let (_listener, address) = listener().await;
+    let port = address.port();
+    for host in ["127.0.0.1", "::ffff:127.0.0.1", "localhost", "0.0.0.0", "169.254.169.254"] {
+        let Outcome::Bad(text) = asked(json!({"tcpSocket": {"port": port, "host": host}})).await else {
+            panic!("{host}")
+        };
+        assert!(text.ends_with(": address not allowed"), "{text}");
+        let Outcome::Bad(text) = asked(json!({"httpGet": {"port": port, "host": host}})).await else {
+            panic!("{host}")
+        };
+        assert!(text.ends_with(": address not allowed"), "{text}");
+    }
+    let shared = http::Reach { pod_ip: "192.0.2.1", host_network: true };
+    http::dial(&shared.host(Some("127.0.0.1")), port).await.expect("its own network's loopback");
+    let own = http::Reach { pod_ip: "127.0.0.1", host_network: false };
+    http::dial(&own.host(Some("")), port).await.expect("the pod's own address");
 }
 
 #[tokio::test]
