@@ -1,7 +1,7 @@
 //! The cluster's certificates, keys and kubeconfigs, below `pki/`.
 //!
-//! What is there is kept, so that a cluster that comes back knows its daemons
-//! and its users' kubeconfigs stay good. Corresponds to kubeadm's phases
+//! What is there and still says what it should is kept, so that a cluster that
+//! comes back knows its daemons and its users' kubeconfigs stay good. Corresponds to kubeadm's phases
 //! `certs` and `kubeconfig`.
 
 use std::fs;
@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use machinery::pki::{Authority, IssueRequest};
+use machinery::pki::{Authority, IssueRequest, KUBELET_API_ADMIN, KUBELET_CLIENT};
 use rcgen::{KeyPair, PublicKeyData};
 
 use crate::cluster::{Cluster, Node};
@@ -60,8 +60,8 @@ fn servers(cluster: &Cluster) -> Vec<(String, IssueRequest)> {
     let mut all = vec![("apiserver".to_owned(), apiserver)];
     for node in cluster.all_nodes() {
         let user = format!("system:node:{}", node.name);
-        let addresses = [IpAddr::V4(node.address), IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let mut request = IssueRequest::server(&user, &[&node.name, "localhost"], &addresses);
+        // No loopback: whoever finds itself at the other end of a call to a kubelet has not reached one.
+        let mut request = IssueRequest::server(&user, &[&node.name], &[IpAddr::V4(node.address)]);
         request.organizations = vec!["system:nodes".into()];
         all.push((format!("{}-server", kubelet(&node)), request));
     }
@@ -86,7 +86,7 @@ fn clients(cluster: &Cluster) -> Vec<(String, IssueRequest)> {
 
 fn issue(authority: &Authority, cluster: &Cluster, name: &str, request: &IssueRequest) -> Result<Pair> {
     let files = pair(cluster, name);
-    if !(files.cert.exists() && files.key.exists()) {
+    if !(files.key.exists() && fs::read(&files.cert).is_ok_and(|cert| request.is_met_by(&cert))) {
         let issued =
             authority.issue(request).with_context(|| format!("cannot issue the certificate of {name}"))?;
         files::replace(&files.key, issued.key_pem.as_bytes(), 0o600)?;
@@ -127,7 +127,7 @@ pub fn ensure(cluster: &Cluster) -> Result<()> {
         &authority,
         cluster,
         "apiserver-kubelet-client",
-        &IssueRequest::client("kube-apiserver-kubelet-client", &["system:masters"]),
+        &IssueRequest::client(KUBELET_CLIENT, &[KUBELET_API_ADMIN]),
     )?;
     ensure_service_account_keys(cluster)?;
     for (name, request) in clients(cluster) {
@@ -176,6 +176,19 @@ mod tests {
         ensure(&cluster).unwrap();
         assert_eq!(fs::read(cluster.kubeconfig_of(ADMIN)).unwrap(), before);
         assert!(cluster.kubeconfig_of("kubelet-two-node-2").exists());
+        // Of an earlier version, with more names and more rights.
+        let ca = pair(&cluster, "ca");
+        let authority = Authority::load(&ca.cert, &ca.key).unwrap();
+        let client = pair(&cluster, "apiserver-kubelet-client");
+        let masterly = IssueRequest::client(KUBELET_CLIENT, &["system:masters"]);
+        authority.issue(&masterly).unwrap().save(&client.cert, &client.key).unwrap();
+        ensure(&cluster).unwrap();
+        assert!(!masterly.is_met_by(&fs::read(&client.cert).unwrap()));
+        assert_eq!(fs::read(cluster.kubeconfig_of(ADMIN)).unwrap(), before);
+        let (_, kubelet) = servers(&cluster).pop().unwrap();
+        assert!(
+            kubelet.ips.iter().all(|ip| !ip.is_loopback()) && !kubelet.dns.contains(&"localhost".to_owned())
+        );
         let (public, _) = service_account_keys(&cluster);
         assert!(fs::read_to_string(public).unwrap().lines().all(|line| line.len() <= 64));
     }

@@ -1,9 +1,12 @@
 //! Who may do what. Every request and every access review asks here and nowhere else.
 //!
 //! There are no roles yet: whoever is identified may do everything, and nobody else anything but ask for the
-//! server's health and version. Counterpart of upstream's `apiserver/pkg/authorization/authorizer`.
+//! server's health and version. As little may this server itself under the name by which kubelets know it, so that a node
+//! that claims to be at an API server's address leads nowhere. Counterpart of upstream's `apiserver/pkg/authorization/authorizer`.
 
 use serde_json::{Value, json};
+
+use machinery::pki::{KUBELET_API_ADMIN, KUBELET_CLIENT};
 
 use super::{ANONYMOUS, UNAUTHENTICATED, User};
 
@@ -47,19 +50,23 @@ const OPEN_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/ver
 
 /// Whether `user` may do `action`.
 pub fn authorize(user: &User, action: &Action<'_>) -> Decision {
-    if is_identified(user) {
+    if may_act(user) {
         return Decision { allowed: true, reason: "whoever is identified may do everything" };
     }
     let open = matches!(action, Action::Path { verb: "get", path } if OPEN_PATHS.contains(path));
     Decision {
         allowed: open,
-        reason: if open { "open to all" } else { "only identified callers are let in" },
+        reason: match open {
+            true => "open to all",
+            false if is_for_kubelets(user) => "this identity is for kubelets alone",
+            false => "only identified callers are let in",
+        },
     }
 }
 
 /// What `user` may do in a namespace, as the status of a SelfSubjectRulesReview.
 pub fn rules(user: &User, _namespace: &str) -> Value {
-    let all = is_identified(user);
+    let all = may_act(user);
     let resources = json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]);
     let paths = if all { json!(["*"]) } else { json!(OPEN_PATHS) };
     json!({
@@ -84,6 +91,15 @@ pub fn refusal(user: &User, action: &Action<'_>) -> String {
     }
 }
 
+fn may_act(user: &User) -> bool {
+    is_identified(user) && !is_for_kubelets(user)
+}
+
+/// Whether somebody is an API server as kubelets know it.
+fn is_for_kubelets(user: &User) -> bool {
+    user.name == KUBELET_CLIENT || user.groups.iter().any(|g| g == KUBELET_API_ADMIN)
+}
+
 fn is_identified(user: &User) -> bool {
     user.name != ANONYMOUS && !user.groups.iter().any(|g| g == UNAUTHENTICATED)
 }
@@ -96,12 +112,20 @@ mod tests {
     fn strangers_may_ask_for_health_and_version_alone() {
         let bob = User { name: "bob".into(), ..User::default() };
         let nobody = User { groups: vec!["system:unauthenticated".into()], ..User::default() };
+        let groups = vec![KUBELET_API_ADMIN.to_owned(), "system:authenticated".to_owned()];
+        let server = User { name: "any".into(), groups, ..User::default() };
+        let groups = vec!["system:masters".to_owned()];
+        let masterly = User { name: KUBELET_CLIENT.into(), groups, ..User::default() };
         let pods = Action::Resource { verb: "get", group: "", resource: "pods", namespace: "a", name: "" };
         let path = |verb, path| Action::Path { verb, path };
         for (user, action, allowed) in [
             (&bob, pods, true),
             (&bob, path("get", "/livez"), true),
             (&bob, path("get", "/livez/etcd"), true),
+            (&server, pods, false),
+            (&server, path("get", "/api"), false),
+            (&server, path("get", "/livez"), true),
+            (&masterly, pods, false),
             (&nobody, pods, false),
             (&nobody, path("get", "/livez"), true),
             (&nobody, path("get", "/version/"), true),
@@ -111,7 +135,9 @@ mod tests {
         ] {
             assert_eq!(authorize(user, &action).allowed, allowed, "{user:?} {action:?}");
         }
-        assert_eq!(rules(&nobody, "a")["resourceRules"], json!([]));
+        for user in [&nobody, &server, &masterly] {
+            assert_eq!(rules(user, "a")["resourceRules"], json!([]));
+        }
         assert_eq!(
             refusal(&bob, &pods),
             "User \"bob\" cannot get resource \"pods\" in API group \"\" in the namespace \"a\""

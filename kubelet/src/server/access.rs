@@ -1,19 +1,17 @@
-//! Who may call the kubelet's server: whoever is in `system:masters`, and the API server.
+//! Who may call the kubelet's server: whoever is in `system:masters`, and API servers.
 //!
 //! Certificates of the cluster's authority name many others (nodes, schedulers, people), none of which has
 //! business here. Upstream asks the API server about each caller (SubjectAccessReview); the verbs and
 //! subresources of a refusal are those it asks about (`server/auth.go`).
 
 use http::{Method, StatusCode};
-use machinery::pki::Subject;
+use machinery::pki::{KUBELET_API_ADMIN, KUBELET_CLIENT, Subject};
 use machinery::serve::Peer;
 
 use super::Refusal;
 
 /// The group that may do everything.
 const MASTERS: &str = "system:masters";
-/// The user as which the API server calls.
-const API_SERVER: &str = "kube-apiserver-kubelet-client";
 
 /// Lets a request pass, or says why not.
 pub(super) fn check(peer: &Peer, method: &Method, path: &str) -> Result<(), Refusal> {
@@ -29,7 +27,8 @@ pub(super) fn check(peer: &Peer, method: &Method, path: &str) -> Result<(), Refu
 }
 
 fn may_call(caller: &Subject) -> bool {
-    caller.user == API_SERVER || caller.groups.iter().any(|group| group == MASTERS)
+    caller.user == KUBELET_CLIENT
+        || caller.groups.iter().any(|group| group == MASTERS || group == KUBELET_API_ADMIN)
 }
 
 fn verb(method: &Method) -> &'static str {
@@ -65,6 +64,7 @@ mod tests {
         for (user, groups, may) in [
             ("kubernetes-admin", &["system:masters"][..], true),
             ("kube-apiserver-kubelet-client", &[], true),
+            ("any", &["system:kubelet-api-admin"], true),
             ("system:node:node-1", &["system:nodes"], false),
             ("system:kube-scheduler", &[], false),
             ("jane", &["dev"], false),

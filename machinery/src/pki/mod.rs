@@ -3,6 +3,7 @@
 //! Private keys are written with mode 0600 and appear under their name only when complete.
 //! Upstream counterpart: kubeadm's `certs` phase.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,12 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer as _, X509Certificate, X509CertificationRequest};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate, X509CertificationRequest};
 
+/// The user as which API servers call kubelets.
+pub const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
+/// The group of those who may call kubelets; it may do nothing else.
+pub const KUBELET_API_ADMIN: &str = "system:kubelet-api-admin";
 /// Certificates begin to hold this long before they are made, for clocks that lag.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -105,6 +110,34 @@ impl IssueRequest {
             server: true,
             ..Self::default()
         }
+    }
+
+    /// Whether a certificate names whom and what this asks for, and nobody and nothing else.
+    pub fn is_met_by(&self, cert_pem: &[u8]) -> bool {
+        let Ok((_, block)) = x509_parser::pem::parse_x509_pem(cert_pem) else { return false };
+        let Ok(certificate) = block.parse_x509() else { return false };
+        let Some(subject) = Subject::of(&CertificateDer::from(block.contents.as_slice())) else {
+            return false;
+        };
+        let (mut dns, mut ips) = (BTreeSet::new(), BTreeSet::new());
+        let names = certificate.subject_alternative_name().ok().flatten();
+        for name in names.iter().flat_map(|names| &names.value.general_names) {
+            match name {
+                GeneralName::DNSName(host) => drop(dns.insert((*host).to_owned())),
+                GeneralName::IPAddress(octets) => {
+                    match (<[u8; 4]>::try_from(*octets), <[u8; 16]>::try_from(*octets)) {
+                        (Ok(v4), _) => drop(ips.insert(IpAddr::from(v4))),
+                        (_, Ok(v6)) => drop(ips.insert(IpAddr::from(v6))),
+                        _ => return false,
+                    }
+                }
+                _ => return false,
+            }
+        }
+        subject.user == self.common_name
+            && subject.groups == self.organizations
+            && dns == self.dns.iter().cloned().collect()
+            && ips == self.ips.iter().copied().collect()
     }
 }
 

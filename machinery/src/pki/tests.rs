@@ -47,6 +47,27 @@ fn a_certificate_names_user_and_groups() {
 }
 
 #[test]
+fn a_certificate_is_compared_with_what_is_asked_for() {
+    let authority = Authority::new("ca").unwrap();
+    let ip = |text: &str| text.parse().unwrap();
+    let mut asked = IssueRequest::server("n", &["n", "m"], &[ip("10.0.0.1"), ip("fd00::1")]);
+    asked.organizations = vec!["system:nodes".to_owned()];
+    let issued = authority.issue(&asked).unwrap().cert_pem.into_bytes();
+    assert!(asked.is_met_by(&issued));
+    for other in [
+        IssueRequest { common_name: "m".to_owned(), ..asked.clone() },
+        IssueRequest { organizations: Vec::new(), ..asked.clone() },
+        IssueRequest { dns: vec!["n".to_owned()], ..asked.clone() },
+        IssueRequest { ips: vec![ip("10.0.0.1"), ip("fd00::1"), ip("127.0.0.1")], ..asked.clone() },
+    ] {
+        assert!(!other.is_met_by(&issued), "{other:?}");
+    }
+    assert!(!asked.is_met_by(b"nonsense"));
+    let client = IssueRequest::client("jane", &[]);
+    assert!(client.is_met_by(authority.issue(&client).unwrap().cert_pem.as_bytes()));
+}
+
+#[test]
 fn keys_are_not_shown() {
     let issued = Issued { cert_pem: "public".to_owned(), key_pem: "private".to_owned() };
     assert_eq!(format!("{issued:?}"), r#"Issued { cert_pem: "public", .. }"#);
