@@ -21,7 +21,7 @@ use crate::store::{EtcdAccess, StoreConfig};
 pub struct Args {
     #[command(flatten)]
     common: CommonArgs,
-    /// Where state is kept: `etcd:http://host:2379[,…]`, `file:PATH` or `memory`.
+    /// Where state is kept: `etcd:http://host:2379[,…]`, `etcd:unix:///PATH`, `file:PATH` or `memory`.
     #[arg(long, default_value = "etcd:http://127.0.0.1:2379")]
     store: String,
     /// Addresses of etcd's members, as `--store etcd:…` takes them.

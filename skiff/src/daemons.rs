@@ -32,6 +32,8 @@ pub struct Daemon {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// The folder it runs in.
+    pub folder: PathBuf,
     /// Its log.
     pub log: PathBuf,
     /// What it needs; it is started after a while also without.
@@ -55,10 +57,19 @@ fn show(path: PathBuf) -> String {
     path.display().to_string()
 }
 
+/// What etcd's clients and peers call it. It takes no paths, so this is a file in the folder it runs in.
+const ETCD: &str = "localhost:2379";
+const ETCD_PEER: &str = "localhost:2380";
+
+/// etcd's socket. Only who may enter its folder reaches it.
+fn etcd_socket(cluster: &Cluster) -> PathBuf {
+    cluster.control_plane_dir().join(ETCD)
+}
+
 /// The store as the API server's `--store` takes it.
 pub fn store_flag(cluster: &Cluster) -> String {
     match &cluster.store {
-        Store::Etcd => "etcd:http://127.0.0.1:2379".into(),
+        Store::Etcd => format!("etcd:unix://{}", etcd_socket(cluster).display()),
         Store::ExternalEtcd(urls) => format!("etcd:{}", urls.join(",")),
         Store::File(None) => format!("file:{}", cluster.control_plane_dir().join("store.db").display()),
         Store::File(Some(path)) => format!("file:{}", path.display()),
@@ -76,6 +87,7 @@ impl Table<'_> {
         let short = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         self.daemons.push(Daemon {
             name: node.map_or(short.clone(), |node| format!("{}/{short}", node.name)),
+            folder: "/".into(),
             netns: node.map_or(self.cluster.control_plane_netns(), |node| node.netns.clone()),
             log: self.cluster.log_dir(node).join(format!("{short}.log")),
             program,
@@ -112,15 +124,15 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
     let (public, private) = pki::service_account_keys(cluster);
 
     if cluster.store == Store::Etcd {
-        let peers = "http://127.0.0.1:2380";
-        let clients = "http://127.0.0.1:2379".to_owned();
+        let peers = format!("unix://{ETCD_PEER}");
+        let clients = format!("unix://{ETCD}");
         let arguments = flags([
             ("name", "skiff".into()),
             ("data-dir", show(cluster.dir.join("etcd"))),
             ("listen-client-urls", clients.clone()),
             ("advertise-client-urls", clients),
-            ("listen-peer-urls", peers.into()),
-            ("initial-advertise-peer-urls", peers.into()),
+            ("listen-peer-urls", peers.clone()),
+            ("initial-advertise-peer-urls", peers.clone()),
             ("initial-cluster", format!("skiff={peers}")),
             // One member needs no patience with others: it elects itself sooner.
             ("heartbeat-interval", "50".into()),
@@ -128,8 +140,12 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
             ("logger", "zap".into()),
         ]);
         table.add(None, "etcd".into(), Vec::new(), arguments);
+        table.daemons[0].folder = cluster.control_plane_dir();
     }
-    let store = if cluster.store == Store::Etcd { answers(Ipv4Addr::LOCALHOST, 2379) } else { Vec::new() };
+    let store = match cluster.store {
+        Store::Etcd => vec![Awaited::Unix(etcd_socket(cluster))],
+        _ => Vec::new(),
+    };
     let arguments = flags([
         ("store", store_flag(cluster)),
         ("bind-address", "0.0.0.0".into()),
@@ -230,6 +246,23 @@ mod tests {
             "two-node-2/proxy",
         ];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn etcd_is_reached_by_those_alone_who_may_enter_its_folder() {
+        let cluster = sample(1);
+        let daemons = table(&cluster);
+        let (etcd, apiserver) = (&daemons[0], &daemons[1]);
+        assert_eq!((etcd.name.as_str(), apiserver.name.as_str()), ("etcd", "apiserver"));
+        assert_eq!(etcd.folder, cluster.control_plane_dir());
+        let listens = etcd.arguments.iter().filter(|argument| argument.contains("://"));
+        assert!(
+            listens.clone().count() > 3 && listens.clone().all(|url| url.contains("unix://")),
+            "{etcd:?}"
+        );
+        let socket = cluster.control_plane_dir().join("localhost:2379");
+        assert!(apiserver.arguments.contains(&format!("etcd:unix://{}", socket.display())));
+        assert_eq!(apiserver.after, [Awaited::Unix(socket)]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{EmbeddedStore, EtcdConfig, EtcdStore, Store, StoreError};
 
-/// Which store to use: `etcd:URL[,URL…]`, `file:PATH` or `memory`.
+/// Which store to use: `etcd:URL[,URL…]`, `etcd:unix:///PATH`, `file:PATH` or `memory`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreConfig {
     /// An etcd cluster.
@@ -24,7 +24,7 @@ pub enum StoreConfig {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum StoreConfigError {
     /// Not one of the three forms.
-    #[error("`{0}` is not a store: write etcd:http://HOST:PORT[,…], file:PATH or memory")]
+    #[error("`{0}` is not a store: write etcd:http://HOST:PORT[,…], etcd:unix:///PATH, file:PATH or memory")]
     Unknown(String),
     /// An etcd address that is no URL.
     #[error("`{0}` is not an etcd address: write http://HOST:PORT or https://HOST:PORT")]
@@ -52,6 +52,11 @@ impl FromStr for StoreConfig {
         }
         match text.split_once(':') {
             Some(("file", path)) if !path.is_empty() => Ok(StoreConfig::File(path.into())),
+            // A path may hold anything, also commas.
+            Some(("etcd", socket)) if socket.starts_with("unix:///") => {
+                let endpoints = vec![socket.to_owned()];
+                Ok(StoreConfig::Etcd(EtcdConfig { endpoints, ..EtcdConfig::default() }))
+            }
             Some(("etcd", endpoints)) if !endpoints.is_empty() => {
                 let endpoints: Vec<String> =
                     endpoints.split(',').map(|e| e.trim_end_matches('/').to_owned()).collect();
@@ -167,6 +172,8 @@ mod tests {
             ("file:/var/lib/x", Ok(StoreConfig::File("/var/lib/x".into()))),
             ("etcd:http://127.0.0.1:2379/", etcd(&["http://127.0.0.1:2379"])),
             ("etcd:https://a:1,https://b:2", etcd(&["https://a:1", "https://b:2"])),
+            ("etcd:unix:///run/a,b:2379", etcd(&["unix:///run/a,b:2379"])),
+            ("etcd:unix://run/a", endpoint("unix://run/a")),
             ("etcd:http://a:1,https://b:2", Err(StoreConfigError::MixedSchemes)),
             ("etcd:127.0.0.1:2379", endpoint("127.0.0.1:2379")),
             ("etcd:http://a:1,", endpoint("")),

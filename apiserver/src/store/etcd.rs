@@ -39,7 +39,7 @@ const COMPACT_KEY: &str = "compact_rev_key";
 /// How to reach etcd.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct EtcdConfig {
-    /// `http://host:port` or `https://host:port` of the members.
+    /// `http://host:port` or `https://host:port` of the members, or `unix:///path` of the only one.
     pub endpoints: Vec<String>,
     /// PEM file with the CA of the members' certificates.
     pub ca_file: Option<PathBuf>,

@@ -113,7 +113,7 @@ async fn start(
     let mut command = Command::new("nsenter");
     command.arg(format!("--net={}", network::netns_path(&daemon.netns).display())).arg("--");
     command.arg(&daemon.program).args(&daemon.arguments);
-    command.current_dir("/").stdin(Stdio::null()).stdout(log).stderr(error_log).process_group(0);
+    command.current_dir(&daemon.folder).stdin(Stdio::null()).stdout(log).stderr(error_log).process_group(0);
     let mut child = command.spawn().context("cannot start nsenter")?;
     let pid = i32::try_from(child.id()).context("a process number beyond i32")?;
     let Some(process) = processes::identity(pid) else {

@@ -6,16 +6,19 @@
 //! makes the connections itself.
 
 use std::io::{self, IoSlice};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use etcd_client::{Certificate, Channel, Identity, TlsOptions};
+use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use tokio::net::UnixStream;
 use tonic::transport::Endpoint;
-use tower::ServiceExt as _;
+use tower::{ServiceExt as _, service_fn};
 
 use super::EtcdConfig;
 use crate::store::StoreError;
@@ -28,6 +31,16 @@ const MOST: usize = 64 * 1024;
 /// # Errors
 /// When a file of the configuration cannot be read or an address is none.
 pub(super) fn channel(config: &EtcdConfig) -> Result<Channel, StoreError> {
+    if let [only] = config.endpoints.as_slice()
+        && let Some(path) = only.strip_prefix("unix://")
+    {
+        // The name in it is nobody's.
+        let endpoint = endpoint(config, "http://localhost")?;
+        let path = PathBuf::from(path);
+        let connector = service_fn(move |_: Uri| UnixStream::connect(path.clone()));
+        let connector = connector.map_response(|stream| Gathered::new(TokioIo::new(stream)));
+        return Ok(Channel::Tonic(endpoint.connect_with_connector_lazy(connector)));
+    }
     let endpoints = config.endpoints.iter().map(|url| endpoint(config, url));
     let endpoints: Vec<Endpoint> = endpoints.collect::<Result<_, _>>()?;
     let channel = match endpoints.as_slice() {

@@ -25,6 +25,43 @@ async fn passes_the_suite() {
     suite::run(Arc::new(EtcdStore::connect(&etcd.config()).await.unwrap())).await;
 }
 
+/// As `skiff up` runs it: nobody reaches it who may not enter its folder.
+#[tokio::test(flavor = "multi_thread")]
+async fn is_reached_through_a_socket_in_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (client, peer) = ("unix://localhost:2379", "unix://localhost:2380");
+    let arguments = [
+        "--name=s",
+        "--logger=zap",
+        "--log-outputs=/dev/null",
+        "--data-dir=data",
+        &format!("--listen-client-urls={client}"),
+        &format!("--advertise-client-urls={client}"),
+        &format!("--listen-peer-urls={peer}"),
+        &format!("--initial-advertise-peer-urls={peer}"),
+        &format!("--initial-cluster=s={peer}"),
+    ];
+    let mut command = tokio::process::Command::new("etcd");
+    command.args(arguments).current_dir(&folder).kill_on_drop(true);
+    let mut etcd = match command.spawn() {
+        Ok(etcd) => etcd,
+        Err(error) => return machinery::testing::skip(&format!("cannot run etcd: {error}")),
+    };
+    let socket = folder.path().join("localhost:2379");
+    let StoreConfig::Etcd(config) = format!("etcd:unix://{}", socket.display()).parse().unwrap() else {
+        panic!("an etcd")
+    };
+    let store = EtcdStore::connect(&config).await.unwrap();
+    let answers = async {
+        while store.revision().await.is_err() {
+            assert_eq!(etcd.try_wait().unwrap(), None);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), answers).await.expect("etcd answers");
+    suite::run(Arc::new(store)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn compacts_what_is_old_and_says_so() {
     let Some(etcd) = Etcd::start().await else { return };
