@@ -12,6 +12,7 @@ use std::{
 
 use apiserver::args::KubeletTls;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use harness::{Server, namespace, raw};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -29,6 +30,10 @@ use tokio::{
     net::TcpListener,
 };
 use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
 
 type Told = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -53,6 +58,9 @@ async fn backend(mut request: Request<Incoming>) -> Result<Response<Told>, Infal
             Some((Ok(Frame::data(Bytes::from("more"))), ()))
         });
         return Ok(Response::new(StreamBody::new(frames).boxed_unsync()));
+    }
+    if path.starts_with("/containerLogs/") && path.ends_with("?tailLines=2") {
+        return Ok(Response::new(full("one\ntwo\n")));
     }
     if request.headers().get("upgrade").is_some_and(|wanted| wanted == "refused") {
         return Ok(Response::builder().status(500).body(full("container not found (\"c\")")).unwrap());
@@ -425,7 +433,8 @@ fn attach_and_port_forward_reach_the_kubelet() {
                     format!("{attach}?stdout=1&stderr=true&stdin=false"),
                     "/attach/default/p/c?output=1&error=1",
                 ),
-                (format!("{forward}?ports=80"), "/portForward/default/p?ports=80"),
+                (format!("{forward}?ports=80"), "/portForward/default/p?port=80"),
+                (format!("{forward}?ports=80,443&ports=8080"), "/portForward/default/p?port=80,443,8080"),
                 (forward.clone(), "/portForward/default/p?"),
             ] {
                 // The kubelet refuses by telling what it was asked.
@@ -445,6 +454,11 @@ fn attach_and_port_forward_reach_the_kubelet() {
         }
         for (path, code, message) in [
             (format!("{attach}?container=none"), 400, "container none is not valid for pod p"),
+            (
+                format!("{forward}?ports=x"),
+                400,
+                "cannot convert to []int32: strconv.ParseUint: parsing \"x\": invalid syntax",
+            ),
             (format!("{PODS}/none/attach"), 404, "pods \"none\" not found"),
             (format!("{PODS}/none/portforward"), 404, "pods \"none\" not found"),
         ] {
@@ -526,5 +540,205 @@ fn the_kubelet_of_a_pods_node_answers_for_it() {
         let refused = format!("dial tcp {}:{closed}: connect: connection refused", namespace::ADDRESS);
         let expected = format!("Internal error occurred: error dialing backend: {refused}");
         assert_eq!((log.code, log.body["message"].as_str()), (500, Some(expected.as_str())));
+    });
+}
+
+#[test]
+fn no_object_leads_to_this_machine() {
+    namespace::run(|| async {
+        machinery::tls::use_ring();
+        let folder = tempfile::tempdir().unwrap();
+        let server = with_kubelet(folder.path()).await;
+        let port = TcpListener::bind("[::]:0").await.unwrap().local_addr().unwrap().port();
+        for address in
+            ["127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "169.254.169.254", "localhost"]
+        {
+            // What makes an object wrong may change; this is how it is when it stands.
+            let ips = json!({"status": {"podIP": address, "podIPs": [{"ip": address}]}});
+            let stored = server.send("PATCH", &format!("{PODS}/p/status"), &ips).await.code == 200;
+            if stored {
+                let answer = server.get(&format!("{PODS}/p:{port}/proxy/")).await;
+                assert_eq!(
+                    (answer.code, &answer.body["message"]),
+                    (400, &json!("address not allowed")),
+                    "{address}"
+                );
+            }
+            let mut status = node_status(port);
+            status["status"]["addresses"][0]["address"] = json!(address);
+            assert_eq!(server.send("PATCH", "/api/v1/nodes/n/status", &status).await.code, 200);
+            for path in [
+                "/api/v1/nodes/n/proxy/".to_owned(),
+                format!("/api/v1/nodes/n:{port}/proxy/"),
+                "/api/v1/nodes/n:1/proxy/".to_owned(),
+                format!("{PODS}/p/log"),
+            ] {
+                let answer = server.get(&path).await;
+                assert_eq!(
+                    (answer.code, &answer.body["message"]),
+                    (400, &json!("address not allowed")),
+                    "{address} {path}"
+                );
+            }
+            for part in ["exec?command=x&stdout=true", "attach?stdout=true", "portforward"] {
+                let refused = refused(&server, "GET", &format!("{PODS}/p/{part}")).await;
+                assert_eq!(refused, (400, "address not allowed".to_owned()), "{address} {part}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_node_that_claims_to_be_here_gives_nobody_our_rights() {
+    use machinery::pki::{Authority, IssueRequest, KUBELET_API_ADMIN, KUBELET_CLIENT};
+    namespace::run(|| async {
+        machinery::tls::use_ring();
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let authority = Authority::new("ca").unwrap();
+        authority.save(&at("ca.crt"), &at("ca.key")).unwrap();
+        let address = namespace::ADDRESS.parse().unwrap();
+        let serving =
+            authority.issue(&IssueRequest::server("kube-apiserver", &["localhost"], &[address])).unwrap();
+        serving.save(&at("server.crt"), &at("server.key")).unwrap();
+        for group in [KUBELET_API_ADMIN, "system:masters"] {
+            let client = authority.issue(&IssueRequest::client(KUBELET_CLIENT, &[group])).unwrap();
+            client.save(&at("client.crt"), &at("client.key")).unwrap();
+            let server = Server::start_with(|c| {
+                c.listen = ("0.0.0.0".parse().unwrap(), 0);
+                c.serving = Some((at("server.crt"), at("server.key")));
+                c.client_ca = Some(at("ca.crt"));
+                let identity = Some((at("client.crt"), at("client.key")));
+                c.kubelet = Some(KubeletTls { authority: at("ca.crt"), identity });
+            })
+            .await;
+            let node = json!({"metadata": {"name": "n"}});
+            assert_eq!(server.send("POST", "/api/v1/nodes", &node).await.code, 201);
+            let status = node_status(server.port);
+            assert_eq!(server.send("PATCH", "/api/v1/nodes/n/status", &status).await.code, 200);
+            for path in ["api/v1/secrets", "api", "metrics", "apis/apps/v1/deployments"] {
+                let answer = server.get(&format!("/api/v1/nodes/n/proxy/{path}")).await;
+                assert_eq!(
+                    (answer.code, &answer.body["reason"]),
+                    (403, &json!("Forbidden")),
+                    "{}",
+                    answer.body
+                );
+            }
+            let mut client = raw::http1(server.port).await;
+            let headers = [("impersonate-user", "root"), ("impersonate-group", "system:masters")];
+            let request = raw::request("GET", "/api/v1/nodes/n/proxy/api/v1/secrets", &headers, "");
+            assert_eq!(client.send_request(request).await.unwrap().status(), 403);
+            server.stop().await;
+        }
+    });
+}
+
+/// A session in messages: what the handshake agreed on, and all messages, each in its kind.
+async fn messages(
+    server: &Server,
+    path: &str,
+    protocols: &str,
+    count: usize,
+) -> (Option<String>, Vec<Message>) {
+    let mut client = raw::http1(server.port).await;
+    let mut headers = vec![
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    if !protocols.is_empty() {
+        headers.push(("sec-websocket-protocol", protocols));
+    }
+    let mut answer = client.send_request(raw::request("GET", path, &headers, "")).await.unwrap();
+    assert_eq!(answer.status(), 101, "{path}");
+    assert_eq!(answer.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    let agreed = answer.headers().get("sec-websocket-protocol").map(|p| p.to_str().unwrap().to_owned());
+    let stream = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
+    let mut session = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
+    let mut all = Vec::new();
+    while all.len() < count
+        && let Some(message) = session.next().await
+    {
+        all.push(message.unwrap());
+    }
+    (agreed, all)
+}
+
+#[test]
+fn logs_are_told_in_messages() {
+    namespace::run(|| async {
+        machinery::tls::use_ring();
+        let folder = tempfile::tempdir().unwrap();
+        let server = with_kubelet(folder.path()).await;
+        let path = format!("{PODS}/p/log?tailLines=2");
+        assert_eq!(server.get(&path).await.body, json!("one\ntwo\n"));
+        let binary = |text: &'static str| Message::Binary(Bytes::from(text));
+        for (asked, agreed, expected) in [
+            ("", None, [binary(""), binary("one\ntwo\n")]),
+            ("binary.k8s.io", Some("binary.k8s.io"), [binary(""), binary("one\ntwo\n")]),
+            (
+                "other, base64.binary.k8s.io",
+                Some("base64.binary.k8s.io"),
+                [Message::Text("".into()), Message::Text("b25lCnR3bwo=".into())],
+            ),
+        ] {
+            let (told, mut all) = messages(&server, &path, asked, 9).await;
+            assert_eq!(told.as_deref(), agreed);
+            assert!(all.pop().unwrap().is_close());
+            assert_eq!(all, expected);
+        }
+        let headers = [
+            ("connection", "Upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-key", "x"),
+            ("sec-websocket-protocol", "channel.k8s.io"),
+        ];
+        let mut client = raw::http1(server.port).await;
+        let refused = client.send_request(raw::request("GET", &path, &headers, "")).await.unwrap();
+        assert_eq!(refused.status(), 403);
+    });
+}
+
+#[test]
+fn watches_are_told_in_messages() {
+    namespace::run(|| async {
+        machinery::tls::use_ring();
+        let server = Server::start().await;
+        for name in ["a", "b", "c"] {
+            let map = json!({"metadata": {"name": name, "labels": {"told": "yes"}}});
+            assert_eq!(server.send("POST", "/api/v1/namespaces/default/configmaps", &map).await.code, 201);
+        }
+        let path = "/api/v1/namespaces/default/configmaps?watch=true&labelSelector=told&timeoutSeconds=1";
+        let (agreed, mut all) = messages(&server, path, "", 9).await;
+        assert_eq!(agreed, None);
+        assert!(all.pop().unwrap().is_close());
+        let names: Vec<String> = all
+            .into_iter()
+            .map(|message| {
+                let Message::Text(text) = message else { panic!("{message:?}") };
+                assert!(text.ends_with('\n'));
+                let event: Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(event["type"], "ADDED");
+                event["object"]["metadata"]["name"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        // A client that goes ends its watch.
+        let running = async || {
+            server.get("/metrics").await.body.as_str().unwrap().contains(
+                "verb=\"WATCH\",group=\"\",version=\"v1\",resource=\"configmaps\",subresource=\"\"} 1",
+            )
+        };
+        let path = "/api/v1/namespaces/default/configmaps?watch=true";
+        let (_, all) = messages(&server, path, "", 1).await;
+        assert_eq!(all.len(), 1);
+        let over = async {
+            while running().await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), over).await.expect("it is over");
     });
 }

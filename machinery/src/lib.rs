@@ -12,6 +12,7 @@ pub mod clock;
 pub mod events;
 pub mod files;
 pub mod iptables;
+pub mod join;
 pub mod leader;
 pub mod logging;
 pub mod metrics;
@@ -24,5 +25,6 @@ pub mod sysctl;
 pub mod tasks;
 pub mod testing;
 pub mod tls;
+pub mod websocket;
 
 pub use tokio_util::sync::CancellationToken;

@@ -9,6 +9,7 @@ mod health;
 pub mod metrics;
 pub mod priority;
 mod resource;
+pub mod websocket;
 mod while_sent;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};

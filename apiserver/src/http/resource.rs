@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, Uri, header};
 use tokio::time::Instant;
 
-use super::{admit, deadline, priority::RequestDigest, while_sent, with_uids};
+use super::{admit, deadline, priority::RequestDigest, websocket::InMessages, while_sent, with_uids};
 use crate::{
     Api,
     auth::{
@@ -145,6 +145,7 @@ async fn known(
     // A watch has its own; it is a request like others until its stream begins. Waiting for a seat counts.
     let deadline = deadline::of(request.uri().query(), ctx.api.config.request_timeout)?;
     let (api, end) = (ctx.api.clone(), Instant::now() + deadline);
+    let messages = if verb == Verb::Watch { InMessages::of(&mut request)? } else { None };
     let answering = async {
         let admitted = {
             let path = request.uri().path();
@@ -153,7 +154,11 @@ async fn known(
             admit(&api, &digest, verb.is_mutating(), width(&ctx, verb)).await?
         };
         let response = dispatch(ctx, verb, request).await;
-        let response = with_uids(response.unwrap_or_else(|status| response::status(&status)), &admitted);
+        let response = match (response, messages) {
+            (Ok(response), Some(messages)) => messages.lines(&api, response),
+            (response, _) => response.unwrap_or_else(|status| response::status(&status)),
+        };
+        let response = with_uids(response, &admitted);
         Ok(while_sent::keep(&api.tasks, response, admitted, end))
     };
     tokio::time::timeout_at(end, answering).await.unwrap_or_else(|_| Err(deadline::exceeded()))

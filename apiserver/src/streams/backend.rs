@@ -1,14 +1,24 @@
 //! A connection to whoever really answers: HTTP/1.1 over TCP or TLS, one connection for each request.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
+use api::address::Dialable;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, BodyStream, StreamBody, combinators::UnsyncBoxBody};
-use hyper::{body::Incoming, client::conn::http1, upgrade::OnUpgrade};
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use machinery::tasks::Tasks;
+use machinery::{
+    join::{ClientEnd, join},
+    serve::{Upgrade, keep_alive},
+    tasks::Tasks,
+};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::{
@@ -33,10 +43,9 @@ const LAST_MOMENTS: Duration = Duration::from_secs(3);
 /// The body of a request that is passed on.
 pub type Outgoing = UnsyncBoxBody<Bytes, hyper::Error>;
 
-/// Where a request is passed on to.
+/// Where a request is passed on to. Its address was checked, and is what is dialled.
 pub struct Backend {
-    host: String,
-    port: u16,
+    address: SocketAddr,
     tls: Option<Arc<ClientConfig>>,
     tasks: Tasks,
     stop: CancellationToken,
@@ -46,8 +55,17 @@ pub struct Backend {
 
 impl Backend {
     /// A backend behind TCP, or TLS with this configuration.
-    pub fn new(api: &Api, host: String, port: u16, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { host, port, tls, tasks: api.tasks.clone(), stop: api.stop.clone(), running: None }
+    pub fn new(api: &Api, host: Dialable, port: u16, tls: Option<Arc<ClientConfig>>) -> Self {
+        Self::at(api, SocketAddr::new(host.ip(), port), tls)
+    }
+
+    /// A daemon of this machine, at a port of its loopback address that nobody but us chose.
+    pub fn beside(api: &Api, port: u16, tls: Option<Arc<ClientConfig>>) -> Self {
+        Self::at(api, (Ipv4Addr::LOCALHOST, port).into(), tls)
+    }
+
+    fn at(api: &Api, address: SocketAddr, tls: Option<Arc<ClientConfig>>) -> Self {
+        Self { address, tls, tasks: api.tasks.clone(), stop: api.stop.clone(), running: None }
     }
 
     /// The same; what is passed on counts as running until it is over.
@@ -57,11 +75,7 @@ impl Backend {
 
     /// Host and port as a URL has them.
     pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        self.address.to_string()
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -76,10 +90,11 @@ impl Backend {
     async fn connect(&self) -> Result<http1::SendRequest<Outgoing>, String> {
         let failed = |what: &str| format!("dial tcp {}: {what}", self.authority());
         let dial = async {
-            let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+            let stream = TcpStream::connect(self.address).await?;
             stream.set_nodelay(true)?;
+            keep_alive(&stream).map_err(std::io::Error::other)?;
             let Some(tls) = &self.tls else { return Ok(self.handshake(stream).await) };
-            let name = ServerName::try_from(self.host.clone()).map_err(std::io::Error::other)?;
+            let name = ServerName::from(self.address.ip());
             let stream = TlsConnector::from(tls.clone()).connect(name, stream).await?;
             Ok(self.handshake(stream).await)
         };
@@ -117,8 +132,8 @@ impl Backend {
         StreamBody::new(BodyStream::new(body).take_until(Box::pin(over))).boxed_unsync()
     }
 
-    /// The answer that tells the client of an upgrade; from then on both ends are joined until one hangs up.
-    pub fn join(&self, client: OnUpgrade, mut answer: Response<Incoming>) -> Response<Body> {
+    /// The answer that tells the client of an upgrade; from then on both are joined, each direction until its end.
+    pub fn join(&self, client: Upgrade, mut answer: Response<Incoming>, end: ClientEnd) -> Response<Body> {
         let mut response = Response::new(response::full(Bytes::new()));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *response.headers_mut() = answer.headers().clone();
@@ -126,16 +141,9 @@ impl Backend {
         let running = self.running.clone();
         self.tasks.spawn_scoped("stream", async move {
             let _still = running;
-            let (Ok(client), Ok(backend)) = tokio::join!(client, backend) else { return };
-            let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
-            tokio::select! {
-                joined = tokio::io::copy_bidirectional(&mut client, &mut backend) => {
-                    if let Err(error) = joined {
-                        tracing::debug!(%error, "stream ended");
-                    }
-                }
-                () = stop.cancelled() => {}
-            }
+            let (Ok((client, hung_up)), Ok(backend)) = tokio::join!(client.done(), backend) else { return };
+            let joined = join(TokioIo::new(client), TokioIo::new(backend), end, hung_up, pending());
+            stop.run_until_cancelled(joined).await;
         });
         response
     }

@@ -1,16 +1,25 @@
 //! What the kubelet of a pod's node answers: log, exec, attach, port-forward.
 
-use api::{kinds::pod::log_options, object::ObjectExt as _, status::Status};
+use api::{address::Dialable, kinds::pod::log_options, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use serde_json::Value;
 
+use machinery::{join::ClientEnd, serve::Upgrade};
+
 use super::backend::{Backend, Outgoing};
 use crate::{
-    Api, body::Upload, context::Ctx, forms::value, http::metrics::Running, request::Verb, resources::NODES,
-    response::Body, verbs::read,
+    Api,
+    body::Upload,
+    context::Ctx,
+    forms::value,
+    http::{metrics::Running, websocket::InMessages},
+    request::Verb,
+    resources::NODES,
+    response::Body,
+    verbs::read,
 };
 
 /// The port of a kubelet that does not say which.
@@ -24,7 +33,7 @@ pub async fn serve(
     ctx: Ctx,
     verb: Verb,
     running: Running,
-    request: Request<Upload>,
+    mut request: Request<Upload>,
 ) -> Result<Response<Body>, Status> {
     let subresource = ctx.path.subresource.clone().unwrap_or_default();
     if !matches!(verb, Verb::Get | Verb::Create) {
@@ -43,7 +52,12 @@ pub async fn serve(
     }
     let kubelet = of_node(&ctx.api, node)?.counted(running);
     if subresource == "log" {
-        return get(&kubelet, &target).await;
+        let messages = InMessages::of(&mut request)?;
+        let answer = get(&kubelet, &target).await?;
+        return match messages {
+            Some(messages) => messages.bytes(&ctx.api, answer),
+            None => Ok(answer),
+        };
     }
     if !request.headers().contains_key(header::UPGRADE) {
         return Err(Status::bad_request("Upgrade request required"));
@@ -62,7 +76,7 @@ fn path_on_kubelet(ctx: &Ctx, pod: &Value, subresource: &str) -> Result<String, 
         pairs.map(|(k, v)| format!("{}={}", encode(k), encode(v))).collect::<Vec<_>>().join("&")
     };
     if subresource == "portforward" {
-        return Ok(format!("/portForward/{namespace}/{name}?{}", query(&[])));
+        return Ok(format!("/portForward/{namespace}/{name}?{}", ports(ctx.query.all.iter())?));
     }
     let container = container(ctx, pod, subresource)?;
     if subresource == "log" {
@@ -80,6 +94,22 @@ fn path_on_kubelet(ctx: &Ctx, pod: &Value, subresource: &str) -> Result<String, 
         pairs.push(rest);
     }
     Ok(format!("/{subresource}/{namespace}/{name}/{container}?{}", pairs.join("&")))
+}
+
+/// The ports of a port-forward as the kubelet is told of them: lists or single numbers here, one list there.
+fn ports<'a>(query: impl Iterator<Item = (&'a str, &'a str)>) -> Result<String, Status> {
+    let lists = query.filter(|(name, _)| *name == "ports").map(|(_, ports)| ports);
+    let ports: Vec<u16> = lists
+        .flat_map(|ports| ports.split(','))
+        .map(|port| {
+            let why =
+                |_| format!("cannot convert to []int32: strconv.ParseUint: parsing {port:?}: invalid syntax");
+            port.parse().map_err(why)
+        })
+        .collect::<Result<_, _>>()
+        .map_err(Status::bad_request)?;
+    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+    Ok(if ports.is_empty() { String::new() } else { format!("port={}", ports.join(",")) })
 }
 
 /// The container meant: the one named, or the only one.
@@ -115,7 +145,7 @@ fn container(ctx: &Ctx, pod: &Value, subresource: &str) -> Result<String, Status
 /// The kubelet of a node.
 ///
 /// # Errors
-/// 404 without the node, 500 without its address, 501 when this server has no identity for kubelets.
+/// 400 for an address that is not dialled, 404 without the node, 500 without its address, 501 when this server has no identity for kubelets.
 pub fn of_node(api: &Api, name: &str) -> Result<Backend, Status> {
     let Some(tls) = &api.kubelet_tls else {
         return Err(Status::failure(
@@ -131,16 +161,18 @@ pub fn of_node(api: &Api, name: &str) -> Result<Backend, Status> {
 /// A node's address, and its kubelet's port.
 ///
 /// # Errors
-/// 404 without the node, 500 without its address.
-pub fn address_of_node(api: &Api, name: &str) -> Result<(String, u16), Status> {
+/// 400 for an address that is not dialled, 404 without the node, 500 without its address.
+pub fn address_of_node(api: &Api, name: &str) -> Result<(Dialable, u16), Status> {
     let node = api.cached(NODES, name).ok_or_else(|| Status::not_found("nodes", "", name))?;
     let node = value(&node)?;
     let addresses = node.at(&["status", "addresses"]).and_then(Value::as_array);
     let internal = addresses.into_iter().flatten().find(|a| a["type"] == "InternalIP");
     let address = internal.map(|a| a.str_at(&["address"]).to_owned()).filter(|a| !a.is_empty());
     let port = node.at(&["status", "daemonEndpoints", "kubeletEndpoint", "Port"]).and_then(Value::as_u64);
+    let address =
+        address.ok_or_else(|| Status::internal(format!("node {name} has no address of type InternalIP")))?;
     Ok((
-        address.ok_or_else(|| Status::internal(format!("node {name} has no address of type InternalIP")))?,
+        Dialable::parse(&address).map_err(|e| Status::bad_request(e.to_string()))?,
         port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p != 0).unwrap_or(KUBELET_PORT),
     ))
 }
@@ -193,7 +225,7 @@ async fn upgrade(
         // Clients put words of their own before these.
         return Err(refusal(answer, |text| Status::failure(500, "InternalError", text)).await);
     }
-    Ok(kubelet.join(hyper::upgrade::on(&mut request), answer))
+    Ok(kubelet.join(Upgrade::of(&mut request), answer, ClientEnd::Gone))
 }
 
 /// What a kubelet's refusal means to the caller: its own `Status`, or its text; `failure` says how it

@@ -57,7 +57,7 @@ fn component(kind: &Kind, name: &str, outcome: Result<String, String>) -> Value 
 
 /// Asks a daemon on this machine.
 async fn daemon(api: &Api, port: u16) -> Result<String, String> {
-    let backend = Backend::new(api, "127.0.0.1".into(), port, Some(trusting_client_config()));
+    let backend = Backend::beside(api, port, Some(trusting_client_config()));
     let nothing = Empty::new().map_err(|never: Infallible| match never {}).boxed_unsync();
     let request = Request::get("/healthz")
         .header(header::HOST, backend.authority())

@@ -1,28 +1,27 @@
-//! Exec and attach: the WebSocket channels of clients joined with the runtime's SPDY streams.
+//! Sessions in channels: a client's WebSocket joined with the runtime's SPDY streams.
 //!
-//! Channel 0 is standard input, 1 output, 2 errors, 3 the final Status, 4 terminal sizes; in
-//! protocol v5, 255 says that the channel in its next byte is closed. The runtime's Status,
-//! which carries the exit code, is passed on as it is. Upstream counterpart: the API
-//! server's `StreamTranslatorHandler`.
+//! Of exec and attach, channel 0 is standard input, 1 output, 2 errors, 3 the result, 4 terminal sizes. Of port-forward,
+//! each port has a channel for data and the one after it for errors, which begin with the port's number. Either side may
+//! stop taking what the other says; what that still says is heard all the same. Upstream counterparts: the API server's
+//! `StreamTranslatorHandler`, and cri-streaming's `websocketStreamHandler`.
 
-use std::sync::Arc;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
+use machinery::join::{Ends, UntilSilent};
+use machinery::websocket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
-use tokio::sync::Mutex;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::protocol::Protocol;
 use super::spdy::{self, Frame};
-
-/// The protocol with a close signal, which lets clients end standard input.
-pub(super) const V5: &str = "v5.channel.k8s.io";
-/// The one before it.
-pub(super) const V4: &str = "v4.channel.k8s.io";
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -31,7 +30,24 @@ const STATUS: u8 = 3;
 const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 
-/// Which streams a session has.
+/// How often a client is asked whether it is still there while there is nothing else to tell it. Its system may have to be
+/// told something to say that it is gone.
+const ASK: Duration = Duration::from_secs(5);
+/// How many pings may wait for the runtime to take their answers.
+const PINGS: usize = 16;
+/// The largest result that is read to be told in other words.
+const LARGEST_RESULT: usize = 64 * 1024;
+
+/// What a session is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Exec or attach with these streams.
+    Command(Streams),
+    /// Port-forward to these ports.
+    Ports(Vec<u16>),
+}
+
+/// Which streams a command has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Streams {
     pub stdin: bool,
@@ -56,229 +72,238 @@ impl Streams {
     }
 }
 
+/// A channel and the runtime's stream behind it.
+#[derive(Debug, Clone, Copy)]
+struct Channel {
+    number: u8,
+    stream: u32,
+    /// Whether clients may say something on it.
+    inward: bool,
+    /// Whether the runtime does.
+    outward: bool,
+    /// Whether what it says is the result of a command.
+    result: bool,
+}
+
 type Socket<S> = WebSocketStream<S>;
 
-/// Joins a client and the runtime until the runtime is done, the client is gone, or it is over.
+/// The most ports of a session: channels are numbered in a byte.
+pub(super) const MOST_PORTS: usize = 100;
+
+/// Opens the runtime's streams. Also what tells the client that the session has begun.
+async fn open<W: AsyncWrite + Unpin>(
+    runtime: &mut spdy::Writer<W>,
+    purpose: &Purpose,
+) -> io::Result<(Vec<Channel>, Vec<(u8, [u8; 2], usize)>)> {
+    let mut channels = Vec::new();
+    match purpose {
+        Purpose::Command(streams) => {
+            for (number, name) in streams.opened() {
+                let stream = runtime.open(&[("streamType", name)]).await?;
+                let inward = [STDIN, RESIZE].contains(&number);
+                channels.push(Channel { number, stream, inward, outward: !inward, result: number == STATUS });
+            }
+            let first = channels.iter().filter(|channel| channel.outward).map(|channel| channel.number).min();
+            Ok((channels, vec![(first.unwrap_or(STATUS), [0; 2], 0)]))
+        }
+        Purpose::Ports(ports) => {
+            let mut greetings = Vec::new();
+            for (index, (port, number)) in ports.iter().zip((0..u8::MAX).step_by(2)).enumerate() {
+                let (text, request) = (port.to_string(), index.to_string());
+                let headers = |kind| [("streamType", kind), ("port", text.as_str()), ("requestID", &request)];
+                let errors = runtime.open(&headers("error")).await?;
+                // Nobody has errors to tell to the runtime.
+                runtime.close(errors).await?;
+                let data = runtime.open(&headers("data")).await?;
+                for (number, stream, inward) in [(number, data, true), (number + 1, errors, false)] {
+                    channels.push(Channel { number, stream, inward, outward: true, result: false });
+                    greetings.push((number, port.to_le_bytes(), 2));
+                }
+            }
+            Ok((channels, greetings))
+        }
+    }
+}
+
+/// Joins a client and the runtime until both are done, or one is gone and the other has had its time.
 pub(super) async fn join<C, R>(
     client: Socket<C>,
     runtime: R,
-    streams: Streams,
-    protocol: &str,
-    over: impl Future<Output = ()>,
+    purpose: &Purpose,
+    protocol: &Protocol,
+    hung_up: impl Future<Output = ()>,
+    over: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     R: AsyncRead + AsyncWrite,
 {
     let (reader, mut writer) = spdy::split(runtime);
-    let mut opened = Vec::new();
-    for (channel, name) in streams.opened() {
-        opened.push((channel, writer.open("streamType", name).await?));
+    let (channels, greetings) = open(&mut writer, purpose).await?;
+    let (mut to_client, mut from_client) = client.split();
+    for (channel, bytes, length) in greetings {
+        to_client.send(protocol.encode(channel, &bytes[..length])).await?;
     }
-    let (mut to_client, from_client) = client.split();
-    // An empty message tells the client that the session has begun.
-    let first = opened.iter().map(|&(channel, _)| channel).filter(|&channel| channel != STDIN).min();
-    to_client.send(message(first.unwrap_or(STATUS), &[])).await?;
-    let writer = Arc::new(Mutex::new(writer));
-    let outward = outward(reader, &mut to_client, &opened, Arc::clone(&writer));
-    let inward = inward(from_client, writer, &opened, protocol == V5);
-    tokio::select! {
-        ended = outward => ended?,
-        ended = inward => return ended,
-        () = over => {}
-    }
-    let bye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-    to_client.send(Message::Close(Some(bye))).await?;
-    Ok(to_client.close().await?)
+    let ends = Ends::new();
+    let (pings, pinged) = mpsc::channel(PINGS);
+    let inward = async {
+        inward(&mut from_client, writer, &channels, protocol, pinged, &ends).await;
+        ends.client_gone();
+    };
+    let outward = async {
+        outward(reader, &mut to_client, &channels, protocol, pings, &ends, over).await;
+        ends.backend_done();
+    };
+    ends.bound(inward, outward, hung_up).await;
+    websocket::let_go(to_client, from_client).await;
+    Ok(())
 }
 
-/// Passes on what the runtime sends, until it has sent its Status and all output.
+/// Passes on what the runtime sends, until it has sent its result and all output. What the client does not take any more
+/// is thrown away.
 async fn outward<C, R>(
     mut reader: spdy::Reader<ReadHalf<R>>,
     client: &mut SplitSink<Socket<C>, Message>,
-    opened: &[(u8, u32)],
-    writer: Arc<Mutex<spdy::Writer<WriteHalf<R>>>>,
-) -> anyhow::Result<()>
-where
+    channels: &[Channel],
+    protocol: &Protocol,
+    pings: mpsc::Sender<u32>,
+    ends: &Ends,
+    over: impl Future<Output = ()> + Send,
+) where
     C: AsyncRead + AsyncWrite + Unpin,
     R: AsyncRead + AsyncWrite,
 {
-    let mut open: Vec<u8> = opened
-        .iter()
-        .map(|&(channel, _)| channel)
-        .filter(|&channel| ![STDIN, RESIZE].contains(&channel))
-        .collect();
+    let mut open: Vec<u8> =
+        channels.iter().filter(|channel| channel.outward).map(|channel| channel.number).collect();
+    let mut taken = true;
+    let mut result = Vec::new();
+    let over = pin!(over);
+    let mut silent = UntilSilent::new(over);
     while !open.is_empty() {
-        let (stream, bytes, last) = match reader.next().await? {
-            None | Some(Frame::GoAway) => break,
-            Some(Frame::Other) => continue,
-            Some(Frame::Ping { id }) => {
-                writer.lock().await.pong(id).await?;
+        let mut next = pin!(silent.or(reader.next()));
+        let frame = loop {
+            tokio::select! {
+                biased;
+                frame = &mut next => break frame,
+                () = sleep(ASK), if taken => taken = tell(client, Message::Ping(Bytes::new()), ends).await,
+            }
+        };
+        let frame = match frame {
+            None | Some(Ok(None | Some(Frame::GoAway))) => break,
+            Some(Ok(Some(frame))) => frame,
+            Some(Err(error)) => {
+                tracing::debug!(%error, "The runtime broke a session off");
+                break;
+            }
+        };
+        let (stream, bytes, last) = match frame {
+            Frame::Other | Frame::GoAway => continue,
+            Frame::Ping { id } => {
+                // While the runtime takes nothing, not even more answers would reach it.
+                let _full = pings.try_send(id);
                 continue;
             }
-            Some(Frame::Reset { stream }) => (stream, Bytes::new(), true),
-            Some(Frame::Data { stream, bytes, last }) => (stream, bytes, last),
+            Frame::Reset { stream } => (stream, Bytes::new(), true),
+            Frame::Data { stream, bytes, last } => (stream, bytes, last),
         };
-        let Some(&(channel, _)) = opened.iter().find(|&&(_, opened)| opened == stream) else { continue };
-        if !bytes.is_empty() {
-            client.send(message(channel, &bytes)).await?;
+        let Some(channel) = channels.iter().find(|channel| channel.stream == stream) else { continue };
+        let mut said = bytes;
+        if channel.result && !protocol.status {
+            result.extend_from_slice(&said[..said.len().min(LARGEST_RESULT - result.len())]);
+            said = if last { protocol.result(&std::mem::take(&mut result)).into() } else { Bytes::new() };
+        }
+        if taken && !said.is_empty() {
+            taken = tell(client, protocol.encode(channel.number, &said), ends).await;
         }
         if last {
-            open.retain(|&still| still != channel);
+            open.retain(|&still| still != channel.number);
         }
     }
-    Ok(())
+    if taken && !result.is_empty() {
+        taken = tell(client, protocol.encode(STATUS, &protocol.result(&result)), ends).await;
+    }
+    if taken {
+        tell(client, websocket::goodbye(), ends).await;
+    }
 }
 
-/// Passes on what the client sends, until it goes.
-async fn inward<C, W>(
-    mut client: SplitStream<Socket<C>>,
-    writer: Arc<Mutex<spdy::Writer<W>>>,
-    opened: &[(u8, u32)],
-    close_signal: bool,
-) -> anyhow::Result<()>
+/// Tells the client something; whether it takes it.
+async fn tell<C>(client: &mut SplitSink<Socket<C>, Message>, message: Message, ends: &Ends) -> bool
 where
     C: AsyncRead + AsyncWrite + Unpin,
-    W: AsyncWrite + Unpin,
 {
-    let stream_of = |wanted: u8| {
-        let sendable = [STDIN, RESIZE].contains(&wanted);
-        opened.iter().find(|&&(channel, _)| sendable && channel == wanted).map(|&(_, stream)| stream)
-    };
-    while let Some(message) = client.next().await {
-        let bytes = match message? {
-            Message::Binary(bytes) => bytes,
-            Message::Text(text) => text.into(),
-            Message::Close(_) => break,
-            _ => continue,
-        };
-        let Some((&channel, rest)) = bytes.split_first() else { continue };
-        if channel == CLOSE && close_signal {
-            if let Some(stream) = rest.first().and_then(|&channel| stream_of(channel)) {
-                writer.lock().await.close(stream).await?;
-            }
-        } else if let Some(stream) = stream_of(channel) {
-            writer.lock().await.data(stream, rest).await?;
-        }
+    let told = client.send(message).await;
+    if let Err(error) = &told {
+        tracing::debug!(%error, "The client of a session takes no more");
+        ends.client_gone();
     }
-    Ok(())
+    told.is_ok()
 }
 
-fn message(channel: u8, bytes: &[u8]) -> Message {
-    let mut whole = BytesMut::with_capacity(1 + bytes.len());
-    whole.put_u8(channel);
-    whole.put_slice(bytes);
-    Message::Binary(whole.freeze())
+/// Passes on what the client sends, until it goes. What the runtime does not take any more is thrown away.
+async fn inward<C, W>(
+    client: &mut SplitStream<Socket<C>>,
+    mut runtime: spdy::Writer<WriteHalf<W>>,
+    channels: &[Channel],
+    protocol: &Protocol,
+    mut pinged: mpsc::Receiver<u32>,
+    ends: &Ends,
+) where
+    C: AsyncRead + AsyncWrite + Unpin,
+    W: AsyncRead + AsyncWrite,
+{
+    let stream_of = |wanted: u8| {
+        channels.iter().find(|channel| channel.inward && channel.number == wanted).map(|c| c.stream)
+    };
+    let mut taken = true;
+    loop {
+        let said = tokio::select! {
+            Some(id) = pinged.recv() => Said::Ping(id),
+            message = client.next() => match message {
+                None => break,
+                Some(Ok(Message::Close(_))) => break,
+                Some(Ok(message)) => match protocol.decode(message) {
+                    None => continue,
+                    Some((CLOSE, rest)) if protocol.closes => match rest.first().and_then(|&c| stream_of(c)) {
+                        Some(stream) => Said::Close(stream),
+                        None => continue,
+                    },
+                    Some((channel, bytes)) => match stream_of(channel) {
+                        Some(stream) => Said::Data(stream, bytes),
+                        None => continue,
+                    },
+                },
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "The client of a session broke off");
+                    break;
+                }
+            },
+        };
+        ends.moved();
+        if !taken {
+            continue;
+        }
+        let passed = match said {
+            Said::Ping(id) => runtime.pong(id).await,
+            Said::Close(stream) => runtime.close(stream).await,
+            Said::Data(stream, bytes) => runtime.data(stream, &bytes).await,
+        };
+        if let Err(error) = passed {
+            tracing::debug!(%error, "The runtime takes no more of a session");
+            taken = false;
+        }
+    }
+    if taken && let Err(error) = runtime.end().await {
+        tracing::debug!(%error, "The runtime could not be told that its client is gone");
+    }
+}
+
+/// What is to be passed on to the runtime.
+enum Said {
+    Ping(u32),
+    Close(u32),
+    Data(u32, Bytes),
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
-    use tokio_tungstenite::tungstenite::protocol::Role;
-
-    use super::*;
-
-    const ALL: Streams = Streams { stdin: true, stdout: true, stderr: true, tty: false };
-
-    struct Session {
-        client: Socket<DuplexStream>,
-        runtime: DuplexStream,
-        joined: tokio::task::JoinHandle<anyhow::Result<()>>,
-    }
-
-    async fn session(streams: Streams, protocol: &'static str) -> Session {
-        let (near, far) = tokio::io::duplex(1 << 16);
-        let client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
-        let server = WebSocketStream::from_raw_socket(far, Role::Server, None).await;
-        let (runtime, ours) = tokio::io::duplex(1 << 16);
-        let joined = tokio::task::spawn(join(server, ours, streams, protocol, std::future::pending()));
-        Session { client, runtime, joined }
-    }
-
-    impl Session {
-        /// Reads frames that the runtime gets until one is a data frame.
-        async fn data(&mut self) -> (u32, bool, Vec<u8>) {
-            loop {
-                let first = self.runtime.read_u32().await.unwrap();
-                let second = self.runtime.read_u32().await.unwrap();
-                let mut body = vec![0; (second & 0x00ff_ffff) as usize];
-                self.runtime.read_exact(&mut body).await.unwrap();
-                if first & 0x8000_0000 == 0 {
-                    return (first, second >> 24 == 1, body);
-                }
-            }
-        }
-
-        async fn send(&mut self, stream: u8, last: bool, bytes: &[u8]) {
-            let length = u8::try_from(bytes.len()).unwrap();
-            let frame = [&[0, 0, 0, stream, u8::from(last), 0, 0, length], bytes].concat();
-            self.runtime.write_all(&frame).await.unwrap();
-        }
-
-        async fn received(&mut self) -> Option<Vec<u8>> {
-            match self.client.next().await?.unwrap() {
-                Message::Binary(bytes) => Some(bytes.to_vec()),
-                Message::Close(_) => None,
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    // Streams: 1 status, 3 stdin, 5 stdout, 7 stderr.
-
-    #[tokio::test]
-    async fn input_ends_and_output_and_status_come_through() {
-        let mut session = session(ALL, V5).await;
-        assert_eq!(session.received().await, Some(vec![STDOUT]));
-        session.client.send(message(STDIN, b"hello")).await.unwrap();
-        assert_eq!(session.data().await, (3, false, b"hello".to_vec()));
-        session.client.send(message(CLOSE, &[STDIN])).await.unwrap();
-        assert_eq!(session.data().await, (3, true, Vec::new()));
-        session.send(5, false, b"out").await;
-        session.send(7, true, b"err").await;
-        session.send(5, true, b"").await;
-        session.send(1, true, b"{}").await;
-        assert_eq!(session.received().await, Some(b"\x01out".to_vec()));
-        assert_eq!(session.received().await, Some(b"\x02err".to_vec()));
-        assert_eq!(session.received().await, Some(b"\x03{}".to_vec()));
-        assert_eq!(session.received().await, None);
-        session.joined.await.unwrap().unwrap();
-    }
-
-    #[tokio::test]
-    async fn the_session_ends_when_the_runtime_goes_without_closing_its_streams() {
-        let mut session = session(ALL, V4).await;
-        session.send(1, false, b"{}").await;
-        session.runtime.write_all(&[0x80, 3, 0, 7, 0, 0, 0, 8, 0, 0, 0, 5, 0, 0, 0, 0]).await.unwrap();
-        assert_eq!(session.received().await, Some(vec![STDOUT]));
-        assert_eq!(session.received().await, Some(b"\x03{}".to_vec()));
-        assert_eq!(session.received().await, None);
-    }
-
-    #[tokio::test]
-    async fn before_v5_there_is_no_close_signal() {
-        let mut session = session(ALL, V4).await;
-        session.client.send(message(CLOSE, &[STDIN])).await.unwrap();
-        session.client.send(message(STDIN, b"x")).await.unwrap();
-        assert_eq!(session.data().await, (3, false, b"x".to_vec()));
-    }
-
-    #[tokio::test]
-    async fn a_client_that_goes_ends_the_session() {
-        let mut session = session(ALL, V5).await;
-        session.client.close(None).await.unwrap();
-        session.joined.await.unwrap().unwrap();
-        let mut rest = Vec::new();
-        session.runtime.read_to_end(&mut rest).await.unwrap();
-        assert!(!rest.is_empty());
-    }
-
-    #[test]
-    fn a_terminal_has_sizes_and_no_separate_errors() {
-        let names = |streams: Streams| streams.opened().map(|(_, name)| name).collect::<Vec<_>>().join(" ");
-        assert_eq!(names(ALL), "error stdin stdout stderr");
-        assert_eq!(names(Streams { tty: true, ..ALL }), "error stdin stdout resize");
-        let output = Streams { stdin: false, stderr: false, ..ALL };
-        assert_eq!(names(output), "error stdout");
-    }
-}
+mod tests;

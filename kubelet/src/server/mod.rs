@@ -10,6 +10,7 @@ mod access;
 pub mod backend;
 mod channels;
 mod logs;
+mod protocol;
 mod routes;
 mod session;
 pub mod spdy;

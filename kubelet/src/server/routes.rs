@@ -21,9 +21,9 @@ use machinery::tasks::Tasks;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::channels::Streams;
+use super::channels::{MOST_PORTS, Purpose, Streams};
 use super::logs::{self, Options};
-use super::session::{self, Purpose, Wish};
+use super::session::{self, Wish};
 use super::{Backend, Query, Refusal, access};
 
 /// Body of an answer, whole or as it comes.
@@ -37,8 +37,6 @@ pub(super) fn empty() -> Body {
 const PARTS: usize = 8;
 /// How often the runtime is asked whether a container that somebody is attached to still runs.
 const ASK_RUNTIME: Duration = Duration::from_millis(500);
-/// How long the last output of a container may take to whoever is attached to it.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -155,7 +153,7 @@ impl Server {
         query: &Query,
     ) -> Result<Response<Body>, Refusal> {
         let streams = streams(query)?;
-        let wish = Wish::of(request.headers(), Purpose::Command(streams))?;
+        let wish = Wish::of_command(request.headers())?;
         let wanted = ExecRequest {
             container_id: self.running(namespace, name, container).await?,
             cmd: query.all("command"),
@@ -178,7 +176,7 @@ impl Server {
         query: &Query,
     ) -> Result<Response<Body>, Refusal> {
         let mut streams = streams(query)?;
-        let wish = Wish::of(request.headers(), Purpose::Command(streams))?;
+        let wish = Wish::of_command(request.headers())?;
         let id = self.running(namespace, name, container).await?;
         let pod = self.pod(namespace, name)?;
         // Whether there is a terminal was settled when the container started; the runtime would
@@ -204,18 +202,26 @@ impl Server {
         name: &str,
         query: &Query,
     ) -> Result<Response<Body>, Refusal> {
-        let wish = Wish::of(request.headers(), Purpose::Ports)?;
-        let port = ports(query)?;
+        let wish = Wish::of_ports(request.headers())?;
+        let ports = ports(query)?;
+        if matches!(wish, Wish::Channels { .. }) && !(1..=MOST_PORTS).contains(&ports.len()) {
+            let words = match ports.is_empty() {
+                true => "query parameter \"port\" is required".to_owned(),
+                false => format!("at most {MOST_PORTS} ports can be forwarded at once"),
+            };
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, words));
+        }
         let pod = self.pod(namespace, name)?;
         let sandbox = self.backend.sandbox(&pod).await.map_err(Refusal::internal)?;
         let sandbox = sandbox.ok_or_else(|| Refusal::internal(format!("pod not found ({name:?})")))?;
+        let port = ports.iter().copied().map(i32::from).collect();
         let wanted = PortForwardRequest { pod_sandbox_id: sandbox, port };
         let url = self.backend.port_forward(wanted).await.map_err(Refusal::internal)?;
-        session::begin(&self.tasks, request, wish, Purpose::Ports, &url, pending()).await
+        session::begin(&self.tasks, request, wish, Purpose::Ports(ports), &url, pending()).await
     }
 }
 
-/// Ends a little after the container: what it said last has come through by then.
+/// Ends with the container.
 async fn ended(backend: Arc<dyn Backend>, pod: Arc<Pod>, container: String, id: String) {
     loop {
         match backend.running(&pod, &container).await {
@@ -224,17 +230,16 @@ async fn ended(backend: Arc<dyn Backend>, pod: Arc<Pod>, container: String, id: 
             _ => tokio::time::sleep(ASK_RUNTIME).await,
         }
     }
-    tokio::time::sleep(LAST_WORDS).await;
 }
 
 /// The ports that a request names, if it names any: `port=80,443`, also several times.
-fn ports(query: &Query) -> Result<Vec<i32>, Refusal> {
+fn ports(query: &Query) -> Result<Vec<u16>, Refusal> {
     let named = query.all("port");
     named
         .iter()
         .flat_map(|ports| ports.split(','))
         .map(|port| match port.parse::<u16>() {
-            Ok(number) if number > 0 => Ok(number.into()),
+            Ok(number) if number > 0 => Ok(number),
             _ => Err(Refusal::new(StatusCode::BAD_REQUEST, format!("unable to parse {port:?} as a port"))),
         })
         .collect()

@@ -182,16 +182,18 @@ pub struct Writer<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
-    /// Opens a stream with one header.
-    pub async fn open(&mut self, name: &str, value: &str) -> io::Result<u32> {
+    /// Opens a stream with some headers.
+    pub async fn open(&mut self, pairs: &[(&str, &str)]) -> io::Result<u32> {
         let stream = self.next_stream;
         self.next_stream += 2;
         let mut headers = BytesMut::new();
-        headers.put_u32(1);
-        // Names are lower-case on the wire.
-        for text in [name.to_ascii_lowercase().as_str(), value] {
-            headers.put_u32(u32::try_from(text.len()).map_err(io::Error::other)?);
-            headers.put_slice(text.as_bytes());
+        headers.put_u32(u32::try_from(pairs.len()).map_err(io::Error::other)?);
+        for (name, value) in pairs {
+            // Names are lower-case on the wire.
+            for text in [name.to_ascii_lowercase().as_str(), value] {
+                headers.put_u32(u32::try_from(text.len()).map_err(io::Error::other)?);
+                headers.put_slice(text.as_bytes());
+            }
         }
         let mut body = BytesMut::new();
         body.put_u32(stream);
@@ -215,6 +217,11 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     pub async fn close(&mut self, stream: u32) -> io::Result<()> {
         self.data_frame(stream, &[], FIN).await?;
         self.to.flush().await
+    }
+
+    /// Says that nothing more comes on any stream, and no more streams.
+    pub async fn end(&mut self) -> io::Result<()> {
+        self.to.shutdown().await
     }
 
     /// Answers a ping.
@@ -268,8 +275,8 @@ mod tests {
     async fn frames_are_written_as_the_standard_says() {
         let (near, mut far) = tokio::io::duplex(1024);
         let (_, mut writer) = split(near);
-        assert_eq!(writer.open("streamType", "stdin").await.unwrap(), 1);
-        assert_eq!(writer.open("streamType", "error").await.unwrap(), 3);
+        assert_eq!(writer.open(&[("streamType", "stdin")]).await.unwrap(), 1);
+        assert_eq!(writer.open(&[("streamType", "error")]).await.unwrap(), 3);
         writer.data(1, b"hi").await.unwrap();
         writer.close(1).await.unwrap();
         writer.pong(6).await.unwrap();

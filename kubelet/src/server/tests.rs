@@ -164,7 +164,8 @@ impl Lab {
     /// Status and body of a request, upgraded or not.
     async fn get(&self, caller: Option<&str>, path: &str, headers: &str) -> (u16, String) {
         let mut stream = self.connect(caller).await;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close, upgrade\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         // The server may hang up without TLS' goodbye when an upgrade was asked for.
@@ -192,7 +193,8 @@ async fn answers() {
     let lab = Lab::new().await;
     let not_negotiated = "upgrade: websocket\r\nsec-websocket-key: x\r\nsec-websocket-protocol: other\r\n";
     let negotiation = "unable to negotiate protocol: client supports [\"other\"], \
-         server accepts [\"v5.channel.k8s.io\", \"v4.channel.k8s.io\"]";
+         server accepts [\"v5.channel.k8s.io\", \"v4.channel.k8s.io\", \
+         \"v4.base64.channel.k8s.io\", \"channel.k8s.io\", \"base64.channel.k8s.io\"]";
     let cases = [
         (None, "/healthz", "", 200, "ok"),
         (None, "/pods", "", 401, "Unauthorized"),
@@ -247,6 +249,8 @@ async fn answers() {
             500,
             "the runtime refuses the stream: 404 Not Found no token",
         ),
+        (SERVER, "/portForward/default/web", UPGRADE, 400, "query parameter \"port\" is required"),
+        (SERVER, "/portForward/default/web?port=80", UPGRADE, 500, "pod not found (\"web\")"),
         (SERVER, "/nowhere", "", 404, "404 page not found\n"),
     ];
     for (caller, path, headers, status, body) in cases {

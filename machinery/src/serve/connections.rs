@@ -4,11 +4,19 @@
 //! nothing any more, or when the server stops: then what is under way is answered first, and HTTP/2 clients are
 //! told with GOAWAY; when the process stops it is cut off.
 
-use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    os::fd::{AsRawFd as _, BorrowedFd, RawFd},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::{Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -26,6 +34,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::HangUp;
 use crate::tasks::Tasks;
 
 /// A handshake must be done within this time.
@@ -34,6 +43,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Whoever takes nothing of what was sent for this long is gone, or as good as gone.
 const STALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// A connection on which nothing moves is asked after this time whether its other end is still there, and then so often.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// The most bytes of headers that are read.
 const MAX_HEADERS: u32 = 64 * 1024;
 /// Pause after the system refused a connection, such as when no more files may be opened.
@@ -128,7 +140,19 @@ fn tune(stream: &TcpStream) -> anyhow::Result<()> {
     // Answers are written whole: waiting for more to send only delays them.
     stream.set_nodelay(true).context("TCP_NODELAY")?;
     let stall = u32::try_from(STALL_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
-    setsockopt(stream, sockopt::TcpUserTimeout, &stall).context("TCP_USER_TIMEOUT")
+    setsockopt(stream, sockopt::TcpUserTimeout, &stall).context("TCP_USER_TIMEOUT")?;
+    keep_alive(stream)
+}
+
+/// Has the system ask an idle connection's other end whether it is still there.
+///
+/// # Errors
+/// When the system refuses.
+pub fn keep_alive(stream: &TcpStream) -> anyhow::Result<()> {
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    setsockopt(stream, sockopt::KeepAlive, &true).context("SO_KEEPALIVE")?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &seconds(KEEPALIVE_IDLE)).context("TCP_KEEPIDLE")?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &seconds(KEEPALIVE_INTERVAL)).context("TCP_KEEPINTVL")
 }
 
 async fn connection<B: Content>(
@@ -139,9 +163,10 @@ async fn connection<B: Content>(
     welcome: Welcome<B>,
 ) -> anyhow::Result<()> {
     tune(&stream)?;
+    let socket = stream.as_raw_fd();
     let Some(tls) = tls else {
         let peer = Peer { address, certificates: Vec::new() };
-        return answer(stream, welcome(peer), limits).await;
+        return answer(stream, socket, welcome(peer), limits).await;
     };
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream))
         .await
@@ -149,18 +174,27 @@ async fn connection<B: Content>(
         .context("TLS handshake")?;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificates = certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
-    answer(stream, welcome(Peer { address, certificates }), limits).await
+    answer(stream, socket, welcome(Peer { address, certificates }), limits).await
 }
 
-/// Answers the requests of a connection.
+/// Answers the requests of a connection, whose socket is that of `stream`.
 async fn answer<B: Content>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    socket: RawFd,
     handler: Handler<B>,
     Limits { stop, idle }: Limits,
 ) -> anyhow::Result<()> {
     let activity = Activity::new();
     let watched = activity.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if request.headers().contains_key(header::UPGRADE) {
+            // SAFETY: requests come from the connection, which has the stream and with it the socket as long as it is.
+            let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+            match HangUp::of(socket) {
+                Ok(watched) => drop(request.extensions_mut().insert(watched)),
+                Err(error) => tracing::debug!(%error, "Cannot look at a connection"),
+            }
+        }
         let (answer, busy) = (handler(request), activity.begin());
         async move { Ok::<_, Infallible>(answer.await.map(|body| Tracked { body, _busy: busy })) }
     });

@@ -3,6 +3,7 @@
 //! Upstream counterpart: apiserver's `healthz` and component-base's metrics handler.
 
 mod connections;
+mod hang_up;
 mod health;
 
 use std::net::SocketAddr;
@@ -14,7 +15,8 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use tokio::net::TcpListener;
 
-pub use connections::{Content, Handler, Peer, Server, Welcome};
+pub use connections::{Content, Handler, Peer, Server, Welcome, keep_alive};
+pub use hang_up::{HangUp, Upgrade};
 pub use health::{Asked, Gate, Health};
 
 use crate::metrics::{self, Registry};

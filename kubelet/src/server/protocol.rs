@@ -1,0 +1,178 @@
+//! The WebSocket protocols of sessions: how channels are told apart, and how the result of a command is said.
+//!
+//! Upstream counterparts: `wsstream.Conn`, and the tables in the `websocket.go` of cri-streaming's `remotecommand` and
+//! `portforward`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use machinery::websocket::Asked;
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::Message;
+
+/// One protocol.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Protocol {
+    /// As clients ask for it; "" is spoken with those that ask for none.
+    pub name: &'static str,
+    /// Messages are text: the channel's digit, and the bytes in base64.
+    base64: bool,
+    /// 255 says that the channel in the next byte is closed, which lets clients end standard input.
+    pub closes: bool,
+    /// The result of a command is a Status; else only the message of a failure.
+    pub status: bool,
+}
+
+const fn protocol(name: &'static str, base64: bool, closes: bool, status: bool) -> Protocol {
+    Protocol { name, base64, closes, status }
+}
+
+static COMMANDS: [Protocol; 6] = [
+    protocol("v5.channel.k8s.io", false, true, true),
+    protocol("v4.channel.k8s.io", false, false, true),
+    protocol("v4.base64.channel.k8s.io", true, false, true),
+    protocol("channel.k8s.io", false, false, false),
+    protocol("base64.channel.k8s.io", true, false, false),
+    protocol("", false, false, false),
+];
+
+static PORTS: [Protocol; 3] = [
+    protocol("v4.channel.k8s.io", false, false, true),
+    protocol("v4.base64.channel.k8s.io", true, false, true),
+    protocol("", false, false, true),
+];
+
+impl Protocol {
+    /// The protocol for exec or attach.
+    pub(super) fn of_command(asked: &Asked) -> Result<&'static Self, String> {
+        // As upstream: whoever can close channels is not asked what else it can.
+        let closing = COMMANDS.iter().find(|p| p.closes && asked.protocols.iter().any(|name| name == p.name));
+        closing.map_or_else(|| Self::choose(asked, &COMMANDS), Ok)
+    }
+
+    /// The protocol for port-forward in channels.
+    pub(super) fn of_ports(asked: &Asked) -> Result<&'static Self, String> {
+        Self::choose(asked, &PORTS)
+    }
+
+    fn choose(asked: &Asked, known: &'static [Self]) -> Result<&'static Self, String> {
+        let names: Vec<&str> = known.iter().map(|protocol| protocol.name).collect();
+        let name = asked.choose(&names)?;
+        Ok(known.iter().find(|protocol| protocol.name == name).expect("it was chosen from these"))
+    }
+
+    /// A message that says something on a channel.
+    pub(super) fn encode(&self, channel: u8, bytes: &[u8]) -> Message {
+        if self.base64 {
+            let mut text = String::with_capacity(1 + bytes.len().div_ceil(3) * 4);
+            text.push(char::from(b'0' + channel));
+            STANDARD.encode_string(bytes, &mut text);
+            return Message::Text(text.into());
+        }
+        let mut whole = BytesMut::with_capacity(1 + bytes.len());
+        whole.put_u8(channel);
+        whole.put_slice(bytes);
+        Message::Binary(whole.freeze())
+    }
+
+    /// The channel and the bytes of a message; none where it has none, or they cannot be read.
+    pub(super) fn decode(&self, message: Message) -> Option<(u8, Bytes)> {
+        let mut bytes: Bytes = match message {
+            Message::Binary(bytes) => bytes,
+            Message::Text(text) => text.into(),
+            _ => return None,
+        };
+        if bytes.is_empty() {
+            return None;
+        }
+        let channel = bytes.split_to(1)[0];
+        if !self.base64 {
+            return Some((channel, bytes));
+        }
+        let text: Vec<u8> = bytes.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+        Some((channel.checked_sub(b'0')?, STANDARD.decode(text).ok()?.into()))
+    }
+
+    /// The result of a command as this protocol says it: nothing of success where there is no Status.
+    pub(super) fn result(&self, status: &[u8]) -> Vec<u8> {
+        if self.status {
+            return status.to_vec();
+        }
+        match serde_json::from_slice::<Value>(status) {
+            Ok(read) if read["status"] == "Success" => Vec::new(),
+            Ok(read) => read["message"].as_str().unwrap_or_default().into(),
+            Err(_) => status.to_vec(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    /// What a client asks for.
+    pub(in super::super) fn asked(protocols: &str) -> Asked {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("upgrade", "websocket"), ("connection", "Upgrade"), ("sec-websocket-key", "x")]
+        {
+            headers.insert(name, value.parse().unwrap());
+        }
+        if !protocols.is_empty() {
+            headers.insert("sec-websocket-protocol", protocols.parse().unwrap());
+        }
+        Asked::of(&headers).unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_clients_order_decides_but_for_the_newest() {
+        let of = |offered: &str| Protocol::of_command(&asked(offered)).map(|protocol| protocol.name);
+        for (offered, chosen) in [
+            ("", Some("")),
+            ("channel.k8s.io", Some("channel.k8s.io")),
+            ("base64.channel.k8s.io, v4.channel.k8s.io", Some("base64.channel.k8s.io")),
+            ("other, v4.base64.channel.k8s.io", Some("v4.base64.channel.k8s.io")),
+            ("v4.channel.k8s.io, v5.channel.k8s.io", Some("v5.channel.k8s.io")),
+            ("v5.base64.channel.k8s.io", None),
+        ] {
+            assert_eq!(of(offered).ok(), chosen, "{offered}");
+        }
+        let of = |offered: &str| Protocol::of_ports(&asked(offered)).map(|protocol| protocol.name).ok();
+        assert_eq!(of(""), Some(""));
+        assert_eq!(of("v4.base64.channel.k8s.io, v4.channel.k8s.io"), Some("v4.base64.channel.k8s.io"));
+        assert_eq!(of("channel.k8s.io"), None);
+    }
+
+    #[test]
+    fn messages_are_read_as_they_are_written() {
+        let named = |name: &str| COMMANDS.iter().find(|protocol| protocol.name == name).unwrap();
+        let (binary, text) = (named("v4.channel.k8s.io"), named("base64.channel.k8s.io"));
+        assert_eq!(binary.encode(1, b"\n"), Message::Binary(b"\x01\n".to_vec().into()));
+        assert_eq!(text.encode(1, b"\n"), Message::Text("1Cg==".into()));
+        assert_eq!(text.encode(3, b""), Message::Text("3".into()));
+        for protocol in [binary, text] {
+            let bytes: Vec<u8> = (0..=255).collect();
+            assert_eq!(protocol.decode(protocol.encode(2, &bytes)), Some((2, bytes.into())));
+            assert_eq!(protocol.decode(Message::Binary(Bytes::new())), None);
+        }
+        // Clients may send either kind of message.
+        assert_eq!(text.decode(Message::Binary(b"0Zm9v\r\nCg==".to_vec().into())), Some((0, "foo\n".into())));
+        assert_eq!(binary.decode(Message::Text("\0foo".into())), Some((0, "foo".into())));
+        for broken in ["0Zm9", "0%", "/Zm9v"] {
+            assert_eq!(text.decode(Message::Text(broken.into())), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn only_versioned_protocols_tell_of_success() {
+        let named = |name: &str| COMMANDS.iter().find(|protocol| protocol.name == name).unwrap();
+        let failure = br#"{"status":"Failure","message":"exit code 3"}"#;
+        let success = br#"{"metadata":{},"status":"Success"}"#;
+        for (name, told) in [("", &b"exit code 3"[..]), ("v4.channel.k8s.io", failure)] {
+            assert_eq!(named(name).result(failure), told, "{name}");
+        }
+        assert_eq!(named("base64.channel.k8s.io").result(success), b"");
+        assert_eq!(named("v5.channel.k8s.io").result(success), success);
+    }
+}
