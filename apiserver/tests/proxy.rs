@@ -59,6 +59,24 @@ async fn backend(mut request: Request<Incoming>) -> Result<Response<Told>, Infal
         });
         return Ok(Response::new(StreamBody::new(frames).boxed_unsync()));
     }
+    if path.starts_with("/page") {
+        let page = format!(
+            "<!-- <a href='/x'> --><a href='/x'>1</a><a href=x>2</a><a href='https://elsewhere/x'>3</a>\
+             <img src=//{}/x><script>'<a href=\"/x\">'</script>",
+            request.headers()["host"].to_str().unwrap()
+        );
+        let response = Response::builder().header("content-type", "text/html; charset=utf-8");
+        if request.method() == "HEAD" {
+            return Ok(response.header("content-length", page.len()).body(full("")).unwrap());
+        }
+        if path == "/page/gzip" {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut encoder, page.as_bytes()).unwrap();
+            let packed = encoder.finish().unwrap();
+            return Ok(response.header("content-encoding", "gzip").body(full(packed)).unwrap());
+        }
+        return Ok(response.body(full(page)).unwrap());
+    }
     if path.starts_with("/containerLogs/") && path.ends_with("?tailLines=2") {
         return Ok(Response::new(full("one\ntwo\n")));
     }
@@ -540,6 +558,43 @@ fn the_kubelet_of_a_pods_node_answers_for_it() {
         let refused = format!("dial tcp {}:{closed}: connect: connection refused", namespace::ADDRESS);
         let expected = format!("Internal error occurred: error dialing backend: {refused}");
         assert_eq!((log.code, log.body["message"].as_str()), (500, Some(expected.as_str())));
+    });
+}
+
+#[test]
+fn the_links_of_pages_lead_through_the_proxy() {
+    namespace::run(|| async {
+        machinery::tls::use_ring();
+        let (plain, secure) = (listen(false).await, listen(true).await);
+        let server = cluster(plain, secure).await;
+        let node = json!({"metadata": {"name": "n"}});
+        assert_eq!(server.send("POST", "/api/v1/nodes", &node).await.code, 201);
+        assert_eq!(server.send("PATCH", "/api/v1/nodes/n/status", &node_status(1)).await.code, 200);
+        let mut client = raw::http1(server.port).await;
+        for prefix in [
+            format!("{PODS}/p/proxy"),
+            format!("{PODS}/https:p:{secure}/proxy"),
+            format!("{SERVICES}/s:web/proxy"),
+            format!("/api/v1/nodes/n:{plain}/proxy"),
+        ] {
+            let expected = format!(
+                "<!-- <a href='/x'> --><a href='{prefix}/x'>1</a><a href=x>2</a><a href='https://elsewhere/x'>3</a>\
+                 <img src={prefix}/x><script>'<a href=\"/x\">'</script>"
+            );
+            let get = |path: &str| raw::request("GET", &format!("{prefix}{path}"), &[], "");
+            let answer = client.send_request(get("/page")).await.unwrap();
+            assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
+            assert_eq!(raw::text(answer).await, expected);
+            let answer = client.send_request(get("/page/gzip")).await.unwrap();
+            assert_eq!(answer.headers()["content-encoding"], "gzip");
+            let packed = answer.into_body().collect().await.unwrap().to_bytes();
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[..]), &mut text).unwrap();
+            assert_eq!(text, expected);
+            let head = raw::request("HEAD", &format!("{prefix}/page"), &[], "");
+            let head = client.send_request(head).await.unwrap();
+            assert!(head.headers().contains_key("content-length"));
+        }
     });
 }
 

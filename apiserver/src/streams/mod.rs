@@ -5,6 +5,7 @@
 //! Upstream counterparts: `registry/core/pod/rest` and `apimachinery/pkg/util/proxy`.
 
 pub mod backend;
+mod html;
 mod kubelet;
 mod proxy;
 

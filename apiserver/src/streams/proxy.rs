@@ -1,7 +1,7 @@
 //! `proxy` of pods, services and nodes: a request passed on to whatever listens there, and its answer passed back.
 //!
 //! Names may carry scheme and port (`https:name:port`). What identifies the caller to us is not passed on, and
-//! redirects within the backend lead back through the proxy. HTML is passed on as it is.
+//! redirects within the backend and the links of its pages ([`html`]) lead back through the proxy.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,7 +13,7 @@ use rand::seq::IndexedRandom as _;
 use rustls::ClientConfig;
 use serde_json::Value;
 
-use super::{backend::Backend, kubelet};
+use super::{backend::Backend, html, kubelet};
 use crate::{
     Api,
     auth::Caller,
@@ -228,6 +228,7 @@ async fn pass(
     upgrade: bool,
 ) -> Result<Response<Body>, Status> {
     let client = upgrade.then(|| Upgrade::of(&mut request));
+    let head = request.method() == Method::HEAD;
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let (prefix, own_path) = split_path(&path, ctx.path.rest.as_deref());
@@ -270,8 +271,19 @@ async fn pass(
     {
         return Ok(backend.join(client, answer, ClientEnd::Half));
     }
-    let (parts, body) = answer.into_parts();
-    let body = backend.through(body);
+    let (mut parts, body) = answer.into_parts();
+    let mut body = backend.through(body);
+    // As upstream: who follows a redirect does not look at its page.
+    let page = if location.is_none() && !head { html::page(&parts) } else { None };
+    if let Some(coding) = page {
+        parts.headers.remove(header::CONTENT_LENGTH);
+        let (prefix, authority) = (escaped(prefix), backend.authority());
+        body = html::with_links(body, coding, move |link| {
+            let trimmed = link.trim_start_matches(|c: char| c.is_ascii_whitespace());
+            let moved = relocate(trimmed, &prefix, &authority, &own_host);
+            if moved == trimmed { link.to_owned() } else { moved }
+        });
+    }
     let mut response = Response::from_parts(parts, body);
     for name in HOP_BY_HOP.iter().chain(&CORS) {
         response.headers_mut().remove(name);
@@ -300,7 +312,23 @@ fn onward_headers(mut headers: HeaderMap, upgrade: bool) -> HeaderMap {
     headers
 }
 
-/// Where a redirect of the backend leads for the client: through the proxy, if it stays with the backend.
+/// A path as it may stand in an attribute of HTML.
+fn escaped(path: &str) -> String {
+    let mut escaped = String::with_capacity(path.len());
+    for c in path.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '"' => escaped.push_str("&#34;"),
+            '\'' => escaped.push_str("&#39;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// Where a redirect or a link of the backend leads for the client: through the proxy, if it stays with the backend.
 fn relocate(location: &str, prefix: &str, backend: &str, own_host: &str) -> String {
     let (base, rest) = match location.split_once("://") {
         Some((scheme, rest)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
