@@ -7,6 +7,7 @@ mod certificate;
 pub mod impersonation;
 pub mod service_account;
 mod token_file;
+pub mod websocket;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 

@@ -111,6 +111,7 @@ async fn route(
     mut request: Request<Upload>,
     audit: &HeaderValue,
 ) -> Result<Response<Body>, Status> {
+    auth::websocket::adopt(request.headers_mut())?;
     let user = api.auth.identify(caller.user.as_ref(), request.headers(), &api.cache)?;
     let user = impersonation::act(user, request.headers_mut(), audit)?;
     let path = request.uri().path();
