@@ -65,6 +65,13 @@ async fn what_is_gone_from_the_store_is_said_to_be_gone() {
     let fresh = gone.body["metadata"]["continue"].as_str().unwrap();
     let page = other.get(&format!("{MAPS}?limit=2&continue={fresh}")).await;
     assert_eq!((page.code, names(&page.body)), (200, vec!["b", "c"]), "{}", page.body);
+    assert_eq!(page.body["metadata"]["remainingItemCount"], 2);
+    // That it was given for no revision shows when everything has changed again.
+    let newest = make(&server, "f").await;
+    compact(&etcd, newest).await;
+    let later = other.get(&format!("{MAPS}?limit=1&continue={fresh}&resourceVersion=0")).await;
+    assert_eq!((later.code, names(&later.body)), (200, vec!["b"]), "{}", later.body);
+    assert_eq!(later.body["metadata"]["remainingItemCount"], 4);
     let next = page.body["metadata"]["continue"].as_str().unwrap();
     let rest = other.get(&format!("{MAPS}?continue={next}")).await;
     assert_eq!((rest.code, names(&rest.body)), (200, vec!["d", "e"]), "{}", rest.body);

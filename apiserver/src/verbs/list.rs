@@ -21,10 +21,10 @@ use crate::{
     context::Ctx,
     forms::shown_value,
     publish::table,
-    query::{self, Query},
+    query,
     response::{self, Body, Form},
     store::Revision,
-    watch_cache::{CachedObject, Scope, Snapshot},
+    watch_cache::{CachedObject, Snapshot},
 };
 
 /// How long a request waits for a revision that lies ahead of the cache, as upstream.
@@ -33,8 +33,10 @@ const WAIT_FOR_REVISION: Duration = Duration::from_secs(3);
 /// The form of a `continue` token. Bits behind the last byte say nothing, as to Go.
 const BASE64: GeneralPurpose =
     GeneralPurpose::new(&alphabet::URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
-/// The version of its contents.
-const TOKEN_VERSION: &str = "skiff/v1";
+/// The version of its contents, which are upstream's.
+const TOKEN_VERSION: &str = "meta.k8s.io/v1";
+/// What a token says that goes on with the state there is.
+const PRESENT: i64 = -1;
 
 /// What a list came to.
 pub struct Listed {
@@ -53,14 +55,30 @@ pub struct Listed {
 #[serde(default)]
 struct Token {
     v: String,
-    rv: Revision,
-    /// The last key of the page before.
+    /// A revision, or [`PRESENT`].
+    rv: i64,
+    /// The least key that comes next, below those of the list.
     start: String,
 }
 
 impl Token {
+    fn new(revision: i64, start: &str) -> Self {
+        Self { v: TOKEN_VERSION.into(), rv: revision, start: start.into() }
+    }
+
+    /// One that goes on behind a key of the list.
+    fn after(revision: Revision, ctx: &Ctx, key: &str) -> Self {
+        let below = key.strip_prefix(keys_of(ctx).as_str()).unwrap_or(key);
+        Self::new(i64::try_from(revision).unwrap_or(i64::MAX), &format!("{below}\0"))
+    }
+
     fn encode(&self) -> String {
         BASE64.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// The revision to go on at; the present one if there is none.
+    fn revision(&self) -> Option<Revision> {
+        Revision::try_from(self.rv).ok()
     }
 
     /// Reads what a client gives back, with the refusals that Go's readers have.
@@ -86,9 +104,24 @@ impl Token {
         if token.v != TOKEN_VERSION {
             let text = format!("server does not recognize this encoded version {}", token.v);
             return Err(invalid(&text));
+        } else if token.rv == 0 {
+            return Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
+        } else if token.start.is_empty() {
+            return Err(invalid("encoded start key empty (version meta.k8s.io/v1)"));
         }
-        Ok(token)
+        // Nothing of it leads out of the list.
+        let start = token.start.strip_prefix('/').unwrap_or(&token.start);
+        let is_clean = start.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        if !is_clean && !start.is_empty() {
+            return Err(invalid(&token.start));
+        }
+        Ok(Self { start: start.to_owned(), ..token })
     }
+}
+
+/// What the keys of a list's objects begin with.
+fn keys_of(ctx: &Ctx) -> String {
+    ctx.path.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default()
 }
 
 /// Waits until the cache is as fresh as the request wants it.
@@ -161,25 +194,32 @@ pub async fn select(ctx: &Ctx) -> Result<Listed, Status> {
         Some(said) => said == query::EXACT,
         None => ctx.query.limit > 0,
     };
-    let snapshot = match (&token, exact, ctx.query.revision()?.filter(|revision| *revision > 0)) {
-        (Some(token), _, _) => {
-            wait_for(ctx, token.rv).await?;
-            at(ctx, token.rv).await?.ok_or_else(|| expired_token(ctx, token))?
+    let asked =
+        token.as_ref().map_or(ctx.query.revision()?, Token::revision).filter(|revision| *revision > 0);
+    let snapshot = match (&token, asked) {
+        (Some(token), Some(revision)) => {
+            wait_for(ctx, revision).await?;
+            at(ctx, revision).await?.ok_or_else(|| expired_token(token))?
         }
-        (None, true, Some(revision)) => {
+        (None, Some(revision)) if exact => {
             wait_for(ctx, revision).await?;
             at(ctx, revision)
                 .await?
                 .ok_or_else(|| Status::expired("The resourceVersion for the provided list is too old."))?
         }
-        _ => {
+        (None, _) => {
             catch_up(ctx).await?;
             ctx.resource.snapshot()
         }
+        (Some(_), None) => {
+            ctx.api.cache.fresh().await?;
+            ctx.resource.snapshot()
+        }
     };
-    let start = token.map(|t| t.start).unwrap_or_default();
-    let listed = page(&snapshot, &ctx.scope(), &start, &ctx.query, &filter);
-    if listed.next.is_some() {
+    let start = token.as_ref().map(|token| keys_of(ctx) + &token.start);
+    let listed = page(ctx, &snapshot, start.as_deref(), &filter);
+    // Of later pages the first one's is kept already, if it is not too old.
+    if listed.next.is_some() && token.is_none_or(|token| token.revision().is_none()) {
         ctx.resource.keep(&snapshot);
     }
     Ok(listed)
@@ -190,21 +230,19 @@ async fn at(ctx: &Ctx, revision: Revision) -> Result<Option<Snapshot>, Status> {
     Ok(ctx.api.cache.snapshot_at(&ctx.resource, revision).await?)
 }
 
-fn page(snapshot: &Snapshot, scope: &Scope, start: &str, query: &Query, filter: &Filter) -> Listed {
-    let mut items = Vec::new();
+fn page(ctx: &Ctx, snapshot: &Snapshot, start: Option<&str>, filter: &Filter) -> Listed {
+    let (mut items, limit) = (Vec::new(), ctx.query.limit);
     let mut next = None;
     let mut remaining = None;
-    let mut objects = snapshot.objects.scan(scope, Some(start).filter(|s| !s.is_empty()));
+    let scope = ctx.scope();
+    let mut objects = snapshot.objects.scan(&scope, start);
     for object in objects.by_ref() {
         if !filter.matches(object) {
             continue;
         }
-        if query.limit > 0 && items.len() == query.limit {
+        if limit > 0 && items.len() == limit {
             let last: &Arc<CachedObject> = &items[items.len() - 1];
-            next = Some(
-                Token { v: TOKEN_VERSION.into(), rv: snapshot.revision, start: last.key().to_owned() }
-                    .encode(),
-            );
+            next = Some(Token::after(snapshot.revision, ctx, last.key()).encode());
             remaining = filter.is_everything().then(|| 1 + objects.count());
             break;
         }
@@ -213,9 +251,9 @@ fn page(snapshot: &Snapshot, scope: &Scope, start: &str, query: &Query, filter: 
     Listed { revision: snapshot.revision, items, next, remaining }
 }
 
-fn expired_token(ctx: &Ctx, token: &Token) -> Status {
+fn expired_token(token: &Token) -> Status {
     // The client may go on with the present state if it accepts an inconsistent list.
-    let fresh = Token { v: token.v.clone(), rv: ctx.api.cache.revision(), start: token.start.clone() };
+    let fresh = Token::new(PRESENT, &token.start);
     let mut status = Status::expired(
         "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
     );
@@ -375,13 +413,23 @@ mod tests {
 
     #[test]
     fn strange_tokens_are_refused_in_upstreams_words() {
-        let token = Token { v: TOKEN_VERSION.into(), rv: 5, start: "a/b".into() };
-        assert_eq!(Token::decode(&token.encode()).expect("is a token").start, "a/b");
+        let token = Token::new(5, "a/b\0");
+        assert_eq!(Token::decode(&token.encode()).expect("is a token").start, "a/b\0");
+        // `{"v":"meta.k8s.io/v1","rv":5,"start":"a/b\u0000"}`
+        let upstreams = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6NSwic3RhcnQiOiJhL2JcdTAwMDAifQ";
+        assert_eq!(token.encode(), upstreams);
+        let encoded = |rv, start| Token::new(rv, start).encode();
         for (text, why) in [
             ("!!!", "illegal base64 data at input byte 0"),
             ("abcde", "illegal base64 data at input byte 4"),
             ("garbage", "invalid character '\\u0081' looking for beginning of value"),
             ("e30", "server does not recognize this encoded version "),
+            (&encoded(0, "a"), "incorrect encoded start resourceVersion (version meta.k8s.io/v1)"),
+            (&encoded(1, ""), "encoded start key empty (version meta.k8s.io/v1)"),
+            (&encoded(1, "../a"), "../a"),
+            (&encoded(1, "a/../../b"), "a/../../b"),
+            (&encoded(1, "a//b"), "a//b"),
+            (&encoded(-1, "a/"), "a/"),
         ] {
             let refused = Token::decode(text).expect_err("is none").message;
             assert_eq!(refused, format!("invalid continue token: continue key is not valid: {why}"));

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{FutureExt as _, StreamExt as _};
 use parking_lot::{Mutex, RwLock};
@@ -213,7 +213,7 @@ impl WatchCache {
         resource: &Resource,
         revision: Revision,
     ) -> Result<Option<Snapshot>, StoreError> {
-        if let Some(snapshot) = resource.kept(revision) {
+        if let Some(snapshot) = resource.kept(revision, Instant::now()) {
             return Ok(Some(snapshot));
         }
         let current = resource.snapshot();
@@ -223,7 +223,9 @@ impl WatchCache {
         match self.store.load(&resource.spec().prefix, Some(revision)).await {
             Ok(loaded) => {
                 let objects = resource::decode(resource.spec(), &loaded.items);
-                Ok(Some(Snapshot { revision, objects }))
+                let snapshot = Snapshot { revision, objects };
+                resource.keep_loaded(&snapshot);
+                Ok(Some(snapshot))
             }
             Err(StoreError::Compacted { .. }) => Ok(None),
             Err(error) => Err(error),

@@ -18,9 +18,11 @@ use crate::store::{Change, KeyValue, Revision};
 
 const HISTORY: usize = 2048;
 const HISTORY_BYTES: usize = 4 << 20;
-/// Snapshots kept for `continue`, and for how long.
+/// Snapshots kept for `continue`, and for how long: as long as stores remember. What a store remembered that far back is
+/// kept for the next page only, so that nothing lives on here that is gone there.
 const KEPT: usize = 64;
 const KEPT_FOR: Duration = Duration::from_secs(300);
+const LOADED_FOR: Duration = Duration::from_secs(10);
 
 /// A resource to cache.
 #[derive(Clone)]
@@ -58,6 +60,7 @@ pub struct Resource {
     applied: watch::Receiver<Revision>,
     state: RwLock<State>,
     watchers: Mutex<Watchers>,
+    /// With when they are to be dropped.
     kept: Mutex<VecDeque<(Instant, Snapshot)>>,
 }
 
@@ -189,29 +192,39 @@ impl Resource {
         Snapshot { revision: applied.max(state.changed), objects: state.objects.clone() }
     }
 
-    /// Keeps a snapshot findable for some minutes.
+    /// Keeps a snapshot of the present findable for some minutes.
     pub fn keep(&self, snapshot: &Snapshot) {
+        self.keep_until(snapshot, Instant::now() + KEPT_FOR);
+    }
+
+    /// Keeps a snapshot that the store remembered findable for some seconds.
+    pub(super) fn keep_loaded(&self, snapshot: &Snapshot) {
+        self.keep_until(snapshot, Instant::now() + LOADED_FOR);
+    }
+
+    /// Whoever is kept already, is so no longer for it.
+    fn keep_until(&self, snapshot: &Snapshot, until: Instant) {
         let mut kept = self.kept.lock();
-        expire(&mut kept);
+        expire(&mut kept, Instant::now());
         if kept.iter().any(|(_, s)| s.revision == snapshot.revision) {
             return;
         }
         if kept.len() >= KEPT {
             kept.pop_front();
         }
-        kept.push_back((Instant::now(), snapshot.clone()));
+        kept.push_back((until, snapshot.clone()));
     }
 
     /// The snapshot kept at exactly this revision.
-    pub(super) fn kept(&self, revision: Revision) -> Option<Snapshot> {
+    pub(super) fn kept(&self, revision: Revision, now: Instant) -> Option<Snapshot> {
         let mut kept = self.kept.lock();
-        expire(&mut kept);
+        expire(&mut kept, now);
         kept.iter().find(|(_, snapshot)| snapshot.revision == revision).map(|(_, snapshot)| snapshot.clone())
     }
 
     /// Drops snapshots that are too old.
     pub(super) fn expire_kept(&self) {
-        expire(&mut self.kept.lock());
+        expire(&mut self.kept.lock(), Instant::now());
     }
 
     /// Starts a watch.
@@ -333,8 +346,8 @@ fn weight(event: &Event) -> usize {
     event.subject().map_or(0, |object| object.size())
 }
 
-fn expire(kept: &mut VecDeque<(Instant, Snapshot)>) {
-    kept.retain(|(since, _)| since.elapsed() < KEPT_FOR);
+fn expire(kept: &mut VecDeque<(Instant, Snapshot)>, now: Instant) {
+    kept.retain(|(until, _)| now < *until);
 }
 
 fn object(

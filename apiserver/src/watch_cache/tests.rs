@@ -182,4 +182,14 @@ async fn watches_and_pages_go_on_after_a_restart() {
     let old = cache.snapshot_at(&pods, second).await.unwrap().unwrap();
     assert_eq!((old.revision, old.objects.len()), (second, 1));
     assert_eq!(cache.snapshot_at(&pods, third).await.unwrap().unwrap().objects.len(), 0);
+    // It is kept for the next page, and no longer than that, however often somebody asks.
+    let in_seconds = |seconds| Instant::now() + Duration::from_secs(seconds);
+    pods.keep(&old);
+    assert!(pods.kept(second, in_seconds(5)).is_some());
+    assert!(pods.kept(second, in_seconds(11)).is_none());
+    let present = pods.snapshot();
+    pods.keep(&present);
+    assert!(pods.kept(present.revision, in_seconds(295)).is_some());
+    pods.keep(&present);
+    assert!(pods.kept(present.revision, in_seconds(301)).is_none());
 }

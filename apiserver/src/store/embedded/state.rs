@@ -10,6 +10,7 @@ use std::io;
 use std::ops::Bound;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -19,6 +20,8 @@ use super::log::Commit;
 
 const HISTORY_COMMITS: usize = 4096;
 const HISTORY_BYTES: usize = 4 << 20;
+/// As long as etcd remembers at least where its API servers compact it.
+const HISTORY_AGE: Duration = Duration::from_secs(300);
 
 #[derive(Default)]
 pub(super) struct State {
@@ -88,6 +91,8 @@ pub(super) struct Staged {
 
 pub(super) struct Past {
     pub revision: Revision,
+    /// When it came to be known.
+    pub since: Instant,
     pub changes: Vec<Change>,
     pub undo: Undo,
 }
@@ -113,8 +118,13 @@ impl State {
 
     pub fn remember(&mut self, past: Past) {
         self.history_bytes += weight(&past.changes);
+        let now = past.since;
         self.history.push_back(past);
-        while self.history.len() > HISTORY_COMMITS || self.history_bytes > HISTORY_BYTES {
+        let is_old = |past: &Past| now.saturating_duration_since(past.since) > HISTORY_AGE;
+        while self.history.len() > HISTORY_COMMITS
+            || self.history_bytes > HISTORY_BYTES
+            || self.history.front().is_some_and(is_old)
+        {
             let Some(oldest) = self.history.pop_front() else { break };
             self.history_bytes -= weight(&oldest.changes);
             self.history_start = oldest.revision;
@@ -215,6 +225,24 @@ impl State {
             undo.push((key, before));
         }
         self.durable = revision;
-        self.remember(Past { revision, changes, undo });
+        self.remember(Past { revision, since: Instant::now(), changes, undo });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_old_is_forgotten() {
+        let begun = Instant::now();
+        let mut state = State::default();
+        for (revision, seconds, start, kept) in
+            [(1, 0, 0, 1), (2, 299, 0, 2), (3, 301, 1, 2), (4, 599, 1, 3), (5, 700, 3, 2)]
+        {
+            let since = begun + Duration::from_secs(seconds);
+            state.remember(Past { revision, since, changes: Vec::new(), undo: Undo::new() });
+            assert_eq!((state.history_start, state.undo_start, state.history.len()), (start, start, kept));
+        }
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use super::super::{Change, Revision, StoreError};
 use super::log::{AppendError, Log};
-use super::state::{Past, Place, Slot, State, record_size, weight};
+use super::state::{Past, Place, Slot, Staged, State, record_size, weight};
 
 const MAX_FRAME: usize = 8 << 20;
 
@@ -43,9 +44,10 @@ impl Shared {
                     slot.place = Place::File { offset, length: value.len() as u32 };
                 }
             }
-            state.durable = staged.revision;
-            waiters.push(staged.done);
-            state.remember(Past { revision: staged.revision, changes: staged.changes, undo: staged.undo });
+            let Staged { revision, changes, undo, done } = staged;
+            state.durable = revision;
+            waiters.push(done);
+            state.remember(Past { revision, since: Instant::now(), changes, undo });
         }
         // First the revision, then the answers: who has an answer must find it there.
         self.durable.send_replace(state.durable);
