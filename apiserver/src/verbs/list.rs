@@ -13,8 +13,8 @@ use bytes::Bytes;
 use http::{Response, header};
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::joined::Joined;
 use crate::{
@@ -51,8 +51,7 @@ pub struct Listed {
 }
 
 /// A `continue` token: where to go on, and in which state.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Serialize)]
 struct Token {
     v: String,
     /// A revision, or [`PRESENT`].
@@ -81,6 +80,26 @@ impl Token {
         Revision::try_from(self.rv).ok()
     }
 
+    /// Reads a token's contents, in which anything may be missing.
+    fn read(contents: &Value) -> Result<Self, String> {
+        let empty = Map::new();
+        let fields = match contents {
+            Value::Object(fields) => fields,
+            Value::Null => &empty,
+            other => return Err(mistyped(other, "value of type storage.continueToken")),
+        };
+        let given = |name| fields.get(name).filter(|value| !value.is_null());
+        let text = |name| {
+            let Some(value) = given(name) else { return Ok(String::new()) };
+            let text = value.as_str().map(str::to_owned);
+            text.ok_or_else(|| mistyped(value, &format!("struct field continueToken.{name} of type string")))
+        };
+        let rv = given("rv").map_or(Ok(0), |value| {
+            value.as_i64().ok_or_else(|| mistyped(value, "struct field continueToken.rv of type int64"))
+        });
+        Ok(Self { v: text("v")?, rv: rv?, start: text("start")? })
+    }
+
     /// Reads what a client gives back, with the refusals that Go's readers have.
     fn decode(text: &str) -> Result<Self, Status> {
         let invalid =
@@ -91,16 +110,8 @@ impl Token {
             return Err(invalid(&format!("illegal base64 data at input byte {at}")));
         }
         let bytes = BASE64.decode(text).map_err(|e| invalid(&e.to_string()))?;
-        match bytes.first() {
-            None => return Err(invalid("unexpected end of JSON input")),
-            Some(b'{') => {}
-            Some(other) => {
-                let c = char::from(*other);
-                let c = if c.is_control() { format!("\\u{other:04x}") } else { c.to_string() };
-                return Err(invalid(&format!("invalid character '{c}' looking for beginning of value")));
-            }
-        }
-        let token: Self = serde_json::from_slice(&bytes).map_err(|e| invalid(&e.to_string()))?;
+        let contents = api::json::parse(&bytes).map_err(|e| invalid(&e.to_string()))?;
+        let token = Self::read(&contents).map_err(|e| invalid(&e))?;
         if token.v != TOKEN_VERSION {
             let text = format!("server does not recognize this encoded version {}", token.v);
             return Err(invalid(&text));
@@ -117,6 +128,20 @@ impl Token {
         }
         Ok(Self { start: start.to_owned(), ..token })
     }
+}
+
+/// The refusal of a value of another type, in the words of Go's decoder.
+fn mistyped(found: &Value, wanted: &str) -> String {
+    let what = match found {
+        Value::Array(_) => "array".to_owned(),
+        Value::Object(_) => "object".to_owned(),
+        Value::String(_) => "string".to_owned(),
+        Value::Bool(_) => "bool".to_owned(),
+        Value::Number(number) if wanted.ends_with("int64") => format!("number {number}"),
+        Value::Number(_) => "number".to_owned(),
+        Value::Null => "null".to_owned(),
+    };
+    format!("json: cannot unmarshal {what} into Go {wanted}")
 }
 
 /// What the keys of a list's objects begin with.
@@ -430,6 +455,21 @@ mod tests {
             (&encoded(1, "a/../../b"), "a/../../b"),
             (&encoded(1, "a//b"), "a//b"),
             (&encoded(-1, "a/"), "a/"),
+            (&BASE64.encode("null"), "server does not recognize this encoded version "),
+            (
+                &BASE64.encode("[]"),
+                "json: cannot unmarshal array into Go value of type storage.continueToken",
+            ),
+            (
+                &BASE64.encode(r#"{"v":1}"#),
+                "json: cannot unmarshal number into Go struct field continueToken.v of type string",
+            ),
+            (
+                &BASE64.encode(r#"{"rv":1.5}"#),
+                "json: cannot unmarshal number 1.5 into Go struct field continueToken.rv of type int64",
+            ),
+            (&BASE64.encode(r#"{"v":"meta"#), "unexpected end of JSON input"),
+            (&BASE64.encode("{} x"), "invalid character 'x' after top-level value"),
         ] {
             let refused = Token::decode(text).expect_err("is none").message;
             assert_eq!(refused, format!("invalid continue token: continue key is not valid: {why}"));
