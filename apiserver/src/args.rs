@@ -64,15 +64,26 @@ pub struct Args {
     /// Static bearer tokens: `token,user,uid[,"group,…"]` a line.
     #[arg(long)]
     token_auth_file: Option<PathBuf>,
-    /// Further public keys whose service account tokens are accepted.
+    /// Further keys whose service account tokens are accepted: all that are in the files (PEM), public, private, or
+    /// of certificates; RSA, or ECDSA on P-256 or P-384.
     #[arg(long)]
     service_account_key_file: Vec<PathBuf>,
-    /// The P-256 key that signs service account tokens; without it none are issued.
+    /// The private key that signs service account tokens, of the same kinds; without it none are issued.
     #[arg(long)]
     service_account_signing_key_file: Option<PathBuf>,
-    /// The issuer named in service account tokens.
-    #[arg(long, default_value = "https://kubernetes.default.svc.cluster.local")]
-    service_account_issuer: String,
+    /// The issuer named in service account tokens. Given several times, the first one is, and tokens of the others are
+    /// accepted.
+    #[arg(long, default_values = ["https://kubernetes.default.svc.cluster.local"])]
+    service_account_issuer: Vec<String>,
+    /// For whom a token must be meant to be accepted here, and is when nobody says otherwise; the issuers by default.
+    #[arg(long, value_delimiter = ',')]
+    api_audiences: Vec<String>,
+    /// Let tokens that are mounted into pods, which are asked for 3607 seconds, live a year.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    service_account_extend_token_expiration: bool,
+    /// The longest life that service account tokens may be asked for, at least an hour; 0 for no limit.
+    #[arg(long, default_value = "0s", value_parser = duration::parse_unsigned)]
+    service_account_max_token_expiration: Duration,
     /// Range of cluster addresses for services.
     #[arg(long, default_value = "10.96.0.0/16")]
     service_cluster_ip_range: Ipv4Net,
@@ -148,6 +159,35 @@ impl Default for InFlight {
     }
 }
 
+/// What holds for service account tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRules {
+    /// Issuers of before, whose tokens are still accepted.
+    pub former_issuers: Vec<String>,
+    /// For whom tokens must be meant; the issuers if empty.
+    pub audiences: Vec<String>,
+    /// Whether tokens that are mounted into pods live longer than was asked.
+    pub extend: bool,
+    /// The longest life that may be asked for, in seconds.
+    pub longest: Option<i64>,
+}
+
+impl Default for TokenRules {
+    fn default() -> Self {
+        Self { former_issuers: Vec::new(), audiences: Vec::new(), extend: true, longest: None }
+    }
+}
+
+impl TokenRules {
+    /// For whom tokens must be meant where `issuer` issues them.
+    pub fn audiences_of(&self, issuer: &str) -> Vec<String> {
+        if !self.audiences.is_empty() {
+            return self.audiences.clone();
+        }
+        std::iter::once(issuer.to_owned()).chain(self.former_issuers.iter().cloned()).collect()
+    }
+}
+
 /// Everything the server needs to know, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -167,6 +207,8 @@ pub struct Config {
     pub service_account_keys: Option<(PathBuf, Vec<PathBuf>)>,
     /// Their issuer.
     pub issuer: String,
+    /// What else holds for them.
+    pub tokens: TokenRules,
     /// Ranges of cluster addresses and node ports.
     pub ranges: Ranges,
     /// How to talk to kubelets; without it logs and exec answer 501.
@@ -213,6 +255,13 @@ impl Args {
             self.service_account_key_file.is_empty() || self.service_account_signing_key_file.is_some(),
             "--service-account-key-file needs --service-account-signing-key-file"
         );
+        let longest = self.service_account_max_token_expiration.as_secs();
+        anyhow::ensure!(
+            longest == 0 || (3600..=1 << 32).contains(&longest),
+            "the service-account-max-token-expiration must be between 1 hour and 2^32 seconds"
+        );
+        let mut issuers = self.service_account_issuer.into_iter();
+        let issuer = issuers.next().context("--service-account-issuer must not be empty")?;
         let store = self.etcd_servers.map_or(self.store, |servers| format!("etcd:{servers}"));
         let mut store: StoreConfig = store
             .parse::<StoreConfig>()
@@ -237,7 +286,13 @@ impl Args {
             service_account_keys: self
                 .service_account_signing_key_file
                 .map(|signing| (signing, self.service_account_key_file)),
-            issuer: self.service_account_issuer,
+            issuer,
+            tokens: TokenRules {
+                former_issuers: issuers.collect(),
+                audiences: self.api_audiences,
+                extend: self.service_account_extend_token_expiration,
+                longest: i64::try_from(longest).ok().filter(|seconds| *seconds > 0),
+            },
             ranges: Ranges { addresses: self.service_cluster_ip_range.trunc(), node_ports: low..=high },
             in_flight: InFlight {
                 reading: self.max_requests_inflight,
@@ -304,6 +359,35 @@ mod tests {
 
         assert_eq!(etcd(&["--store=etcd:http://c:1"]).endpoints, ["http://c:1"]);
         assert_eq!(etcd(&["--etcd-compaction-interval=0"]).compaction_interval, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn flags_say_what_holds_for_tokens() {
+        let config = |flags: &[&str]| {
+            let args = Args::try_parse_from(["apiserver", "--store=memory"].iter().chain(flags))?;
+            args.into_config()
+        };
+        let usual = config(&[]).unwrap();
+        assert_eq!(usual.tokens, TokenRules::default());
+        assert_eq!(
+            usual.tokens.audiences_of(&usual.issuer),
+            ["https://kubernetes.default.svc.cluster.local"]
+        );
+        let flags = [
+            "--service-account-issuer=https://new",
+            "--service-account-issuer=https://old",
+            "--service-account-extend-token-expiration=false",
+            "--service-account-max-token-expiration=2h",
+        ];
+        let said = config(&flags).unwrap();
+        assert_eq!(
+            (said.issuer.as_str(), said.tokens.longest, said.tokens.extend),
+            ("https://new", Some(7200), false)
+        );
+        assert_eq!(said.tokens.audiences_of(&said.issuer), ["https://new", "https://old"]);
+        assert_eq!(config(&["--api-audiences=a,b"]).unwrap().tokens.audiences_of("c"), ["a", "b"]);
+        let refused = config(&["--service-account-max-token-expiration=59m"]).unwrap_err().to_string();
+        assert!(refused.contains("between 1 hour and 2^32 seconds"), "{refused}");
     }
 
     #[test]

@@ -29,7 +29,6 @@ mod watch_cache;
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -40,7 +39,7 @@ use std::{
 use anyhow::Context as _;
 use machinery::{
     tasks::Tasks,
-    tls::{self, ClientCertificates, TlsSource},
+    tls::{self, ClientAuthorities, ClientCertificates, TlsSource},
 };
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -75,6 +74,8 @@ pub struct Api {
     pub(crate) cache: Arc<WatchCache>,
     /// Who is who.
     pub(crate) auth: Authenticator,
+    /// Who vouches for clients' certificates.
+    pub(crate) clients: Option<Arc<ClientAuthorities>>,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// How to talk to kubelets.
@@ -145,6 +146,7 @@ impl Api {
 /// When certificates, keys or the store cannot be used, or the port is taken.
 pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
     let tls_config = serving_tls(&config)?;
+    let clients = config.client_ca.as_deref().map(ClientAuthorities::load).transpose()?.map(Arc::new);
     let kubelet_tls = config
         .kubelet
         .as_ref()
@@ -157,9 +159,9 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
     let issuer = config
         .service_account_keys
         .as_ref()
-        .map(|(signing, trusted)| TokenIssuer::load(&config.issuer, signing, trusted))
+        .map(|(signing, trusted)| TokenIssuer::load(&config.issuer, &config.tokens, signing, trusted))
         .transpose()?;
-    let auth = Authenticator::new(config.token_file.as_deref(), issuer)?;
+    let auth = Authenticator::new(config.token_file.as_deref(), issuer, &config.issuer, &config.tokens)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}:{}", config.listen.0, config.listen.1))?;
@@ -185,6 +187,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
         store,
         cache,
         auth,
+        clients,
         metrics: Metrics::default(),
         kubelet_tls,
         priority,
@@ -229,13 +232,11 @@ async fn bootstrap_until_done(api: Arc<Api>) {
 }
 
 fn serving_tls(config: &Config) -> anyhow::Result<Arc<rustls::ServerConfig>> {
-    let clients = match &config.client_ca {
-        Some(path) => ClientCertificates::Verified(PathBuf::clone(path)),
-        None => ClientCertificates::Ignored,
-    };
+    let clients =
+        if config.client_ca.is_some() { ClientCertificates::Asked } else { ClientCertificates::Ignored };
     let source = match &config.serving {
         Some((cert, key)) => TlsSource::Files { cert: cert.clone(), key: key.clone() },
         None => TlsSource::SelfSigned(vec!["localhost".into(), "127.0.0.1".into()]),
     };
-    tls::server_config(&source, &clients, &["h2", "http/1.1"]).context("cannot set up TLS")
+    tls::server_config(&source, clients, &["h2", "http/1.1"]).context("cannot set up TLS")
 }

@@ -119,7 +119,7 @@ async fn listen(tls: bool) -> u16 {
 async fn listen_as(certificate: Option<&TlsSource>) -> u16 {
     let listener = TcpListener::bind((namespace::ADDRESS, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let config = |source| server_config(source, &ClientCertificates::Ignored, &["http/1.1"]).unwrap();
+    let config = |source| server_config(source, ClientCertificates::Ignored, &["http/1.1"]).unwrap();
     let acceptor = certificate.map(|source| TlsAcceptor::from(config(source)));
     tokio::spawn(async move {
         loop {

@@ -5,6 +5,7 @@
 pub mod authorize;
 mod certificate;
 pub mod impersonation;
+mod keys;
 pub mod service_account;
 mod token_file;
 pub mod websocket;
@@ -13,14 +14,17 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use api::status::Status;
 use http::{HeaderMap, header};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-pub use certificate::from_certificate;
-use service_account::{Bound, ObjectRef, TokenIssuer};
+use certificate::Certificate;
+use machinery::serve::Peer;
+use service_account::{Bound, Claims, LEEWAY, ObjectRef, TokenIssuer};
 use token_file::TokenFile;
 
 use crate::{
+    args::TokenRules,
     resources::{BuiltIn, NODES, PODS, SECRETS, SERVICE_ACCOUNTS},
     watch_cache::WatchCache,
 };
@@ -45,8 +49,13 @@ pub struct User {
 }
 
 impl User {
+    /// Somebody who has shown who they are. Whoever names a group of all, or nobody, is not put into another one.
     fn new(name: String, uid: String, mut groups: Vec<String>) -> Self {
-        groups.push(AUTHENTICATED.into());
+        if name != ANONYMOUS
+            && !groups.iter().any(|group| [AUTHENTICATED, UNAUTHENTICATED].contains(&group.as_str()))
+        {
+            groups.push(AUTHENTICATED.into());
+        }
         Self { name, uid, groups, extra: BTreeMap::new() }
     }
 
@@ -69,16 +78,41 @@ impl User {
 
 /// Who is at the other end of a connection.
 pub struct Caller {
-    /// Whom its client certificate names, if it has shown one.
-    pub user: Option<User>,
+    /// The client certificate it has shown, if it has one.
+    certificate: Option<Certificate>,
     /// Where it calls from.
     pub address: SocketAddr,
+}
+
+impl From<Peer> for Caller {
+    fn from(peer: Peer) -> Self {
+        Self { certificate: peer.certificate.map(Certificate::from), address: peer.address }
+    }
+}
+
+/// Why a credential identifies nobody, as a TokenReview says it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Nobody here has issued it.
+    #[error("invalid bearer token")]
+    Unknown,
+    /// It was issued here, and is not good, or not any more.
+    #[error("[invalid bearer token, {0}]")]
+    Because(String),
+}
+
+impl Refused {
+    fn because(why: &str) -> Self {
+        Self::Because(why.to_owned())
+    }
 }
 
 /// Identifies callers.
 pub struct Authenticator {
     tokens: Option<TokenFile>,
     service_accounts: Option<TokenIssuer>,
+    /// For whom credentials are that say nothing of it, and whom a token must be for to be taken here.
+    audiences: Vec<String>,
 }
 
 impl Authenticator {
@@ -86,49 +120,59 @@ impl Authenticator {
     ///
     /// # Errors
     /// When the file cannot be read or a line of it is malformed.
-    pub fn new(token_file: Option<&Path>, service_accounts: Option<TokenIssuer>) -> anyhow::Result<Self> {
-        Ok(Self { tokens: token_file.map(TokenFile::read).transpose()?, service_accounts })
+    pub fn new(
+        token_file: Option<&Path>,
+        service_accounts: Option<TokenIssuer>,
+        issuer: &str,
+        rules: &TokenRules,
+    ) -> anyhow::Result<Self> {
+        let tokens = token_file.map(TokenFile::read).transpose()?;
+        Ok(Self { tokens, service_accounts, audiences: rules.audiences_of(issuer) })
     }
 
     /// The caller behind a request: whom the connection's client certificate names, else its bearer token; nobody in
     /// particular when it shows none.
     ///
     /// # Errors
-    /// 401 for a token that we do not know.
-    pub fn identify(
-        &self,
-        certified: Option<&User>,
-        headers: &HeaderMap,
-        cache: &WatchCache,
-    ) -> Result<User, Status> {
-        if let Some(user) = certified {
-            return Ok(user.clone());
+    /// 401 for a credential that is not good now, when there is no other one that is.
+    pub fn identify(&self, caller: &Caller, headers: &HeaderMap, cache: &WatchCache) -> Result<User, Status> {
+        let certified = caller.certificate.as_ref().map_or(Ok(None), Certificate::user);
+        if let Ok(Some(user)) = &certified {
+            return Ok(User::clone(user));
         }
-        match bearer(headers) {
-            Some(token) => self.token(token, cache).ok_or_else(Status::unauthorized),
-            None => Ok(User::anonymous()),
-        }
+        let known = match bearer(headers) {
+            Some(token) => self.review(token, &[], cache).map(|(user, _)| user),
+            None => certified.map(|_nobody| User::anonymous()),
+        };
+        known.map_err(|why| {
+            tracing::debug!(%why, address = %caller.address, "Unable to authenticate the request");
+            Status::unauthorized()
+        })
     }
 
     /// Whom a token identifies to those who `audiences` name (to this server when there are none), and to
     /// which of them.
+    ///
+    /// # Errors
+    /// When nobody issued it, or why it is not good.
     pub fn review(
         &self,
         token: &str,
         audiences: &[String],
         cache: &WatchCache,
-    ) -> Option<(User, Vec<String>)> {
-        let own: Vec<String> = self.service_accounts.iter().map(|i| i.issuer().to_owned()).collect();
-        let wanted = if audiences.is_empty() { own } else { audiences.to_vec() };
-        if let Some(user) = self.tokens.as_ref().and_then(|t| t.find(token)) {
-            return Some((user, wanted));
+    ) -> Result<(User, Vec<String>), Refused> {
+        let wanted = if audiences.is_empty() { &self.audiences } else { audiences };
+        if let Some(user) = self.tokens.as_ref().and_then(|tokens| tokens.find(token)) {
+            // It is for this server alone.
+            let ours = wanted.iter().filter(|audience| self.audiences.contains(audience));
+            let ours: Vec<_> = ours.cloned().collect();
+            return if ours.is_empty() { Err(Refused::Unknown) } else { Ok((user, ours)) };
         }
-        let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
-        let now = jiff::Timestamp::now().as_second();
-        let claims = self.service_accounts.as_ref()?.verify_for(token, &names, now)?;
-        let user = lives(&claims.bound, cache).then(|| claims.user())?;
-        let meant = wanted.into_iter().filter(|audience| claims.aud.contains(audience)).collect();
-        Some((user, meant))
+        let now = Timestamp::now().as_second();
+        let issuer = self.service_accounts.as_ref().ok_or(Refused::Unknown)?;
+        let (claims, meant) = issuer.verify(token, wanted, now)?;
+        check_bound(&claims, cache, now)?;
+        Ok((claims.user(), meant))
     }
 
     /// Whether this server issues service account tokens.
@@ -140,14 +184,6 @@ impl Authenticator {
     pub fn issuer(&self) -> Option<&TokenIssuer> {
         self.service_accounts.as_ref()
     }
-
-    fn token(&self, token: &str, cache: &WatchCache) -> Option<User> {
-        if let Some(user) = self.tokens.as_ref().and_then(|t| t.find(token)) {
-            return Some(user);
-        }
-        let claims = self.service_accounts.as_ref()?.verify(token)?;
-        lives(&claims.bound, cache).then(|| claims.user())
-    }
 }
 
 /// What is read of an object to see whether it is still the same.
@@ -157,32 +193,172 @@ struct Identity {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct IdentityMeta {
     uid: String,
+    deletion_timestamp: Option<Timestamp>,
 }
 
-/// Whether what a token is bound to is still there: a token dies with its account, and with its pod, secret or node.
-fn lives(bound: &Bound, cache: &WatchCache) -> bool {
-    let is_at = |resource: BuiltIn, key: &str, object: &ObjectRef| {
-        let found = cache.resource(resource.prefix).and_then(|r| r.get(key));
-        let identity = found.and_then(|o| serde_json::from_slice::<Identity>(&o.json()).ok());
-        identity.is_some_and(|i| i.metadata.uid == object.uid)
-    };
+/// Whether an object is the same, and not being deleted for longer than it had time for.
+fn lives(cache: &WatchCache, resource: BuiltIn, key: &str, object: &ObjectRef, now: i64) -> bool {
+    let found = cache.resource(resource.prefix).and_then(|resource| resource.get(key));
+    let identity = found.and_then(|object| serde_json::from_slice::<Identity>(&object.json()).ok());
+    identity.is_some_and(|Identity { metadata }| {
+        // What waits for a finalizer lives no longer for it.
+        let ended = metadata.deletion_timestamp.is_some_and(|end| end.as_second() < now - LEEWAY);
+        metadata.uid == object.uid && !ended
+    })
+}
+
+/// A token dies with its account, and with the pod, secret or node that it is bound to.
+fn check_bound(claims: &Claims, cache: &WatchCache, now: i64) -> Result<(), Refused> {
+    let Bound { namespace, serviceaccount, pod, secret, node, .. } = &claims.bound;
     let is_there = |resource: BuiltIn, object: &ObjectRef| {
-        is_at(resource, &format!("{}/{}", bound.namespace, object.name), object)
+        lives(cache, resource, &format!("{namespace}/{}", object.name), object, now)
     };
+    if !is_there(SERVICE_ACCOUNTS, serviceaccount) {
+        let account = format!("{namespace}/{}", serviceaccount.name);
+        return Err(Refused::Because(format!("service account {account} has been deleted")));
+    }
     // A pod's token only says where the pod ran.
-    let node = bound.node.as_ref().filter(|_| bound.pod.is_none());
-    is_there(SERVICE_ACCOUNTS, &bound.serviceaccount)
-        && bound.pod.as_ref().is_none_or(|pod| is_there(PODS, pod))
-        && bound.secret.as_ref().is_none_or(|secret| is_there(SECRETS, secret))
-        && node.is_none_or(|node| is_at(NODES, &node.name, node))
+    let node = node.as_ref().filter(|_| pod.is_none());
+    let all = pod.as_ref().is_none_or(|pod| is_there(PODS, pod))
+        && secret.as_ref().is_none_or(|secret| is_there(SECRETS, secret))
+        && node.is_none_or(|node| lives(cache, NODES, &node.name, node, now));
+    if all { Ok(()) } else { Err(Refused::because("service account token has been invalidated")) }
 }
 
-/// The token of an `Authorization: Bearer` header.
+/// The token of an `Authorization: Bearer` header: the word behind the first space.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    let token = token.trim();
+    let mut words = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim().split(' ');
+    let (scheme, token) = (words.next()?, words.next()?);
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        store::{EmbeddedStore, Op, Store as _},
+        watch_cache::ResourceSpec,
+    };
+
+    const NOW: i64 = 1_000_000_000;
+
+    /// A cache of an account, a pod, a secret and a node, all called `x`, of which one has a deletion timestamp.
+    async fn cache(deleted: BuiltIn, seconds_ago: i64) -> Arc<WatchCache> {
+        let store = Arc::new(EmbeddedStore::memory());
+        let all = [SERVICE_ACCOUNTS, PODS, SECRETS, NODES];
+        for resource in all {
+            let key = if resource == NODES { "x" } else { "ns/x" };
+            let mut object = json!({"metadata": {"name": "x", "uid": "u"}});
+            if resource == deleted {
+                let end = Timestamp::from_second(NOW - seconds_ago).unwrap();
+                object["metadata"]["deletionTimestamp"] = json!(end.to_string());
+            }
+            let create = Op::create(format!("{}{key}", resource.prefix), object.to_string());
+            store.commit(vec![create]).await.unwrap();
+        }
+        let spec =
+            |resource: BuiltIn| ResourceSpec { prefix: resource.prefix.into(), fields: None, read: None };
+        let cache = WatchCache::load(store, all.map(spec)).await.unwrap();
+        let following = cache.clone().run(CancellationToken::new());
+        tokio::select! {
+            _ended = following => unreachable!("nothing stops it"),
+            fresh = cache.fresh() => drop(fresh.unwrap()),
+        }
+        cache
+    }
+
+    fn claims(to: &[BuiltIn], uid: &str) -> Claims {
+        let object = |uid: &str| ObjectRef { name: "x".into(), uid: uid.into() };
+        let bound = |resource: BuiltIn| to.contains(&resource).then(|| object(uid));
+        Claims {
+            aud: Vec::new(),
+            exp: NOW,
+            iat: NOW,
+            iss: String::new(),
+            jti: String::new(),
+            nbf: NOW,
+            sub: String::new(),
+            bound: Bound {
+                namespace: "ns".into(),
+                serviceaccount: object(if to.is_empty() { uid } else { "u" }),
+                pod: bound(PODS),
+                secret: bound(SECRETS),
+                node: bound(NODES),
+                warnafter: None,
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_ends_with_what_it_is_bound_to_though_a_finalizer_holds_that() {
+        let gone = Err("[invalid bearer token, service account token has been invalidated]");
+        let no_account = Err("[invalid bearer token, service account ns/x has been deleted]");
+        for (deleted, to, expected) in [
+            (PODS, &[PODS, NODES][..], gone),
+            (SECRETS, &[SECRETS], gone),
+            (NODES, &[NODES], gone),
+            (NODES, &[PODS, NODES], Ok(())),
+            (PODS, &[SECRETS], Ok(())),
+            (SERVICE_ACCOUNTS, &[], no_account),
+            (SERVICE_ACCOUNTS, &[PODS], no_account),
+        ] {
+            let told = |result: Result<(), Refused>| result.map_err(|why| why.to_string());
+            for (seconds_ago, expected) in [(-30, Ok(())), (0, Ok(())), (60, Ok(())), (61, expected)] {
+                let cache = cache(deleted, seconds_ago).await;
+                let found = told(check_bound(&claims(to, "u"), &cache, NOW));
+                assert_eq!(found, expected.map_err(str::to_owned), "{deleted:?} {to:?} {seconds_ago}");
+                if deleted == PODS || to.is_empty() {
+                    assert!(check_bound(&claims(to, "other"), &cache, NOW).is_err(), "another one");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_static_token_is_for_this_server_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens");
+        std::fs::write(&file, "secret,jane,1").unwrap();
+        let rules = TokenRules { audiences: vec!["api".into(), "more".into()], ..TokenRules::default() };
+        let known = Authenticator::new(Some(&file), None, "issuer", &rules).unwrap();
+        let cache = cache(PODS, 0).await;
+        for (wanted, expected) in [
+            (&[][..], Some(&["api", "more"][..])),
+            (&["more", "vault"], Some(&["more"])),
+            (&["vault"], None),
+            (&["issuer"], None),
+        ] {
+            let wanted: Vec<String> = wanted.iter().map(|audience| (*audience).to_owned()).collect();
+            let found = known.review("secret", &wanted, &cache).ok();
+            assert_eq!(
+                found.map(|(user, meant)| (user.name, meant)),
+                expected.map(|meant| {
+                    ("jane".to_owned(), meant.iter().map(|audience| (*audience).to_owned()).collect())
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_is_the_word_behind_bearer() {
+        for (header, token) in [
+            ("Bearer a", Some("a")),
+            (" bearer a b", Some("a")),
+            ("BEARER  a", None),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("Basic a", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, header.parse().unwrap());
+            assert_eq!(bearer(&headers), token, "{header}");
+        }
+    }
 }

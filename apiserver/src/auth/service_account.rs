@@ -1,31 +1,36 @@
-//! Service account tokens: JSON Web Tokens signed with ES256 (RFC 7519, RFC 7518), bound to an audience,
-//! a lifetime and, for pods, to the pod.
+//! Service account tokens: JSON Web Tokens (RFC 7519, RFC 7518), bound to an audience, a lifetime and, for pods, to the
+//! pod.
 //!
-//! Written on `ring`, which TLS brings anyway: the JWT crates would bring a second cryptography library.
+//! Written on `ring`, which TLS brings anyway: the JWT crates would bring a second cryptography library. Counterpart of
+//! upstream's `serviceaccount/jwt.go` and `claims.go`.
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
-use anyhow::{Context as _, anyhow};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parking_lot::Mutex;
-use ring::{
-    rand::SystemRandom,
-    signature::{
-        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _,
-        UnparsedPublicKey,
-    },
-};
-use rustls_pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, pem::PemObject as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo};
 
-use super::User;
+use super::{
+    Refused, User,
+    keys::{PublicKey, SigningKey},
+};
+use crate::args::TokenRules;
+
+/// How far the clocks of API servers may be apart, in seconds: tokens are taken so much before and after their time, and
+/// after the end of what they are bound to. As upstream.
+pub const LEEWAY: i64 = 60;
+
+/// The lifetime that pods' mounted tokens ask for, in seconds: an odd one, by which they are known.
+const POD_SECONDS: i64 = 60 * 60 + 7;
+/// How long these live instead, so that programs which never read the file again go on working.
+const EXTENDED_SECONDS: i64 = 365 * 24 * 60 * 60;
 
 /// What a token says.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 pub struct Claims {
-    /// For whom it is meant.
+    /// For whom it is meant; for this server's own audiences when there are none.
+    #[serde(default)]
     pub aud: Vec<String>,
     /// End of life, Unix seconds.
     pub exp: i64,
@@ -61,6 +66,9 @@ pub struct Bound {
     /// The node, if it is bound to one; of a pod's token where the pod ran when it asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<ObjectRef>,
+    /// When it was to end by what was asked for, if it lives longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warnafter: Option<i64>,
 }
 
 /// Name and uid of an object.
@@ -68,7 +76,8 @@ pub struct Bound {
 pub struct ObjectRef {
     /// Name.
     pub name: String,
-    /// Uid.
+    /// Uid; empty for the node of a pod that is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
 }
 
@@ -78,7 +87,9 @@ impl Claims {
         let uid = self.bound.serviceaccount.uid.clone();
         let mut user = User::new(self.sub.clone(), uid, groups(&self.bound.namespace));
         let mut also = |name: &str, value: String| {
-            user.extra.insert(format!("authentication.kubernetes.io/{name}"), vec![value]);
+            if !value.is_empty() {
+                user.extra.insert(format!("authentication.kubernetes.io/{name}"), vec![value]);
+            }
         };
         if !self.jti.is_empty() {
             also("credential-id", format!("JTI={}", self.jti));
@@ -93,6 +104,20 @@ impl Claims {
         }
         user
     }
+
+    /// Whether it is a time of the token's life.
+    fn check_time(&self, now: i64) -> Result<(), Refused> {
+        let why = if now.saturating_add(LEEWAY) < self.nbf {
+            "service account token is not valid yet"
+        } else if now.saturating_sub(LEEWAY) > self.exp {
+            "service account token has expired"
+        } else if now.saturating_add(LEEWAY) < self.iat {
+            "service account token is issued in the future"
+        } else {
+            return Ok(());
+        };
+        Err(Refused::because(why))
+    }
 }
 
 /// The groups of a namespace's accounts.
@@ -102,12 +127,15 @@ pub fn groups(namespace: &str) -> Vec<String> {
 
 /// Issues and checks tokens.
 pub struct TokenIssuer {
-    issuer: String,
-    key: EcdsaKeyPair,
-    /// Public keys whose signatures are accepted: our own, and those of servers that issued before us.
-    trusted: Vec<Vec<u8>>,
+    /// Who issues, first, and who did so before.
+    issuers: Vec<String>,
+    audiences: Vec<String>,
+    rules: TokenRules,
+    key: SigningKey,
+    /// Keys whose signatures are accepted: our own, and those of servers that issued before us.
+    trusted: Vec<PublicKey>,
     /// What tokens say whose signatures were found good, by the tokens' digests: clients show theirs with every
-    /// request, and checking a signature takes longer than most of them.
+    /// request, and checking a signature takes longer than most of them. Nothing else is remembered of them.
     good: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
 }
 
@@ -115,22 +143,59 @@ pub struct TokenIssuer {
 const MAX_REMEMBERED: usize = 4096;
 
 impl TokenIssuer {
-    /// Reads the signing key (PKCS#8 PEM, P-256) and further public keys to accept.
+    /// Reads the signing key and further public keys to accept.
     ///
     /// # Errors
     /// When a file cannot be read or holds no such key.
-    pub fn load(issuer: &str, signing: &Path, also_trusted: &[impl AsRef<Path>]) -> anyhow::Result<Self> {
-        let key = signing_key(signing)?;
-        let mut trusted = vec![key.public_key().as_ref().to_vec()];
+    pub fn load(
+        issuer: &str,
+        rules: &TokenRules,
+        signing: &Path,
+        also_trusted: &[impl AsRef<Path>],
+    ) -> anyhow::Result<Self> {
+        let key = SigningKey::load(signing)?;
+        let mut trusted = vec![key.public().clone()];
         for path in also_trusted {
-            trusted.push(public_key(path.as_ref())?);
+            for found in PublicKey::load_all(path.as_ref())? {
+                if !trusted.contains(&found) {
+                    trusted.push(found);
+                }
+            }
         }
-        Ok(Self { issuer: issuer.to_owned(), key, trusted, good: Mutex::default() })
+        let issuers = std::iter::once(issuer).chain(rules.former_issuers.iter().map(String::as_str));
+        Ok(Self {
+            issuers: issuers.map(str::to_owned).collect(),
+            audiences: rules.audiences_of(issuer),
+            rules: rules.clone(),
+            key,
+            trusted,
+            good: Mutex::default(),
+        })
     }
 
-    /// The issuer's name, also the default audience.
+    /// The issuer's name.
     pub fn issuer(&self) -> &str {
-        &self.issuer
+        &self.issuers[0]
+    }
+
+    /// For whom tokens are that nobody said otherwise about: this server.
+    pub fn audiences(&self) -> &[String] {
+        &self.audiences
+    }
+
+    /// The longest life a token may be asked for, in seconds, if there is a limit.
+    pub fn longest(&self) -> Option<i64> {
+        self.rules.longest
+    }
+
+    /// The life of a token that is asked for: its seconds, and after how many its holder should have read a new one, if
+    /// that is sooner. Only a pod's token for this server lives longer than was asked.
+    pub fn lifetime(&self, seconds: i64, bound: &Bound, audiences: &[String]) -> (i64, Option<i64>) {
+        let is_ours = audiences.iter().all(|audience| self.audiences.contains(audience));
+        if self.rules.extend && bound.pod.is_some() && seconds == POD_SECONDS && is_ours {
+            return (EXTENDED_SECONDS, Some(seconds));
+        }
+        (seconds, None)
     }
 
     /// Signs a token.
@@ -138,49 +203,55 @@ impl TokenIssuer {
     /// # Errors
     /// Only when the system has no randomness.
     pub fn sign(&self, claims: &Claims) -> anyhow::Result<String> {
-        let kid = key_id(self.key.public_key().as_ref());
-        let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"ES256","kid":"{kid}","typ":"JWT"}}"#));
+        let (algorithm, kid) = (self.key.public().algorithm(), self.key.public().id());
+        let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{algorithm}","kid":"{kid}"}}"#));
         let body = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims)?);
         let signed = format!("{header}.{body}");
-        let signature = self
-            .key
-            .sign(&SystemRandom::new(), signed.as_bytes())
-            .map_err(|_| anyhow!("cannot sign a token"))?;
+        let signature = self.key.sign(signed.as_bytes())?;
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
     /// The keys by which others can check our tokens, as a JSON Web Key Set.
     pub fn key_set(&self) -> serde_json::Value {
-        let keys = self.trusted.iter().filter_map(|point| {
-            // An uncompressed point: a mark and the two coordinates.
-            let (x, y) = (point.get(1..33)?, point.get(33..65)?);
-            Some(serde_json::json!({
-                "use": "sig", "kty": "EC", "crv": "P-256", "alg": "ES256", "kid": key_id(point),
-                "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
-            }))
-        });
-        serde_json::json!({"keys": keys.collect::<Vec<_>>()})
+        serde_json::json!({"keys": self.trusted.iter().map(PublicKey::json).collect::<Vec<_>>()})
     }
 
-    /// The claims of a token that we trust, meant for us and alive.
-    pub fn verify(&self, token: &str) -> Option<Arc<Claims>> {
-        let audience = [self.issuer.as_str()];
-        self.verify_for(token, &audience, jiff::Timestamp::now().as_second())
+    /// What signatures of these keys are called.
+    pub fn algorithms(&self) -> Vec<&'static str> {
+        let mut algorithms: Vec<_> = self.trusted.iter().map(PublicKey::algorithm).collect();
+        algorithms.sort_unstable();
+        algorithms.dedup();
+        algorithms
     }
 
-    /// The claims of a token that we trust, meant for one of `audiences` and alive at `now`.
-    pub fn verify_for(&self, token: &str, audiences: &[&str], now: i64) -> Option<Arc<Claims>> {
+    /// The claims of a token that we trust, that is alive at `now` and meant for one of `wanted`, and for which of them.
+    ///
+    /// # Errors
+    /// When it is none of our tokens, or why it is not good.
+    pub fn verify(
+        &self,
+        token: &str,
+        wanted: &[String],
+        now: i64,
+    ) -> Result<(Arc<Claims>, Vec<String>), Refused> {
         let claims = self.signed(token)?;
-        let alive = claims.nbf <= now && now < claims.exp;
-        let ours = claims.iss == self.issuer && claims.aud.iter().any(|a| audiences.contains(&a.as_str()));
-        (alive && ours).then_some(claims)
+        let meant = if claims.aud.is_empty() { &self.audiences } else { &claims.aud };
+        let audiences: Vec<_> = wanted.iter().filter(|audience| meant.contains(audience)).cloned().collect();
+        if audiences.is_empty() {
+            let (meant, wanted) = (in_go(meant), in_go(wanted));
+            return Err(Refused::Because(format!(
+                "token audiences {meant} is invalid for the target audiences {wanted}"
+            )));
+        }
+        claims.check_time(now)?;
+        Ok((claims, audiences))
     }
 
-    /// The claims of a token that bears a signature we trust.
-    fn signed(&self, token: &str) -> Option<Arc<Claims>> {
+    /// The claims of a token of our issuers that bears a signature we trust.
+    fn signed(&self, token: &str) -> Result<Arc<Claims>, Refused> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         if let Some(claims) = self.good.lock().get(&digest) {
-            return Some(claims.clone());
+            return Ok(claims.clone());
         }
         let claims = Arc::new(self.check_signature(token)?);
         let mut good = self.good.lock();
@@ -188,113 +259,168 @@ impl TokenIssuer {
             good.clear();
         }
         good.insert(digest, claims.clone());
-        Some(claims)
+        Ok(claims)
     }
 
-    fn check_signature(&self, token: &str) -> Option<Claims> {
-        let (signed, signature) = token.rsplit_once('.')?;
-        let (header, body) = signed.split_once('.')?;
-        let header: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
-        if header.get("alg")?.as_str()? != "ES256" {
-            return None;
+    fn check_signature(&self, token: &str) -> Result<Claims, Refused> {
+        #[derive(Deserialize)]
+        struct Header {
+            alg: String,
+            #[serde(default)]
+            kid: String,
         }
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        let good = self.trusted.iter().any(|key| {
-            UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key)
-                .verify(signed.as_bytes(), &signature)
-                .is_ok()
-        });
-        if !good {
-            return None;
+        #[derive(Deserialize)]
+        struct Issuer {
+            iss: String,
         }
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).ok()?).ok()
+        let (signed, signature) = token.rsplit_once('.').ok_or(Refused::Unknown)?;
+        let (header, body) = signed.split_once('.').ok_or(Refused::Unknown)?;
+        let body = decoded(body).ok_or(Refused::Unknown)?;
+        let issuer: Issuer = serde_json::from_slice(&body).map_err(|_| Refused::Unknown)?;
+        let header = decoded(header).and_then(|header| serde_json::from_slice::<Header>(&header).ok());
+        let (Some(header), Some(signature)) = (header, decoded(signature)) else {
+            return Err(Refused::Unknown);
+        };
+        if !self.issuers.contains(&issuer.iss) {
+            return Err(Refused::Unknown);
+        }
+        let is_named = |key: &&PublicKey| header.kid.is_empty() || key.id() == header.kid;
+        let mut keys = self.trusted.iter().filter(is_named).peekable();
+        if keys.peek().is_none() {
+            return Err(Refused::because("invalid signature, no keys found"));
+        }
+        if !keys.any(|key| key.algorithm() == header.alg && key.verify(signed.as_bytes(), &signature)) {
+            return Err(Refused::because("go-jose/go-jose: error in cryptographic primitive"));
+        }
+        serde_json::from_slice(&body).map_err(|why| Refused::Because(why.to_string()))
     }
 }
 
-/// What a key is called: the digest of its DER form, as upstream has it.
-fn key_id(point: &[u8]) -> String {
-    /// What DER says of every P-256 key before its point.
-    const P256: [u8; 26] = [
-        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
-        0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
-    ];
-    URL_SAFE_NO_PAD.encode(Sha256::digest([&P256[..], point].concat()))
+fn decoded(part: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(part).ok()
 }
 
-fn signing_key(path: &Path) -> anyhow::Result<EcdsaKeyPair> {
-    let der = PrivatePkcs8KeyDer::from_pem_file(path)
-        .with_context(|| format!("{} holds no PKCS#8 private key", path.display()))?;
-    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der(), &SystemRandom::new())
-        .map_err(|e| anyhow!("{} is not a P-256 key: {e}", path.display()))
-}
-
-/// The public key in a file that holds it, or the private key it belongs to.
-fn public_key(path: &Path) -> anyhow::Result<Vec<u8>> {
-    if let Ok(der) = SubjectPublicKeyInfoDer::from_pem_file(path) {
-        let (_, info) = SubjectPublicKeyInfo::from_der(&der)
-            .map_err(|e| anyhow!("{} holds a malformed public key: {e}", path.display()))?;
-        return Ok(info.subject_public_key.data.to_vec());
-    }
-    Ok(signing_key(path)?.public_key().as_ref().to_vec())
+/// Texts as Go shows them.
+fn in_go(texts: &[String]) -> String {
+    format!("[{}]", texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn issuer_of(key: &Path, change: impl FnOnce(&mut TokenRules)) -> TokenIssuer {
+        let mut rules = TokenRules::default();
+        change(&mut rules);
+        TokenIssuer::load("https://issuer", &rules, key, &[] as &[&Path]).unwrap()
+    }
+
     fn issuer(dir: &Path, name: &str) -> TokenIssuer {
         let path = dir.join(name);
         let key = rcgen::KeyPair::generate().unwrap();
         std::fs::write(&path, key.serialize_pem()).unwrap();
-        TokenIssuer::load("https://issuer", &path, &[] as &[&Path]).unwrap()
+        issuer_of(&path, |_| {})
     }
 
     fn claims(exp: i64) -> Claims {
         Claims {
             aud: vec!["https://issuer".into()],
             exp,
-            iat: 10,
+            iat: 1000,
             iss: "https://issuer".into(),
             jti: "1".into(),
-            nbf: 10,
+            nbf: 1000,
             sub: "system:serviceaccount:a:b".into(),
-            bound: Bound {
-                namespace: "a".into(),
-                serviceaccount: ObjectRef { name: "b".into(), uid: "u".into() },
-                pod: None,
-                secret: None,
-                node: None,
-            },
+            bound: bound(),
         }
+    }
+
+    fn bound() -> Bound {
+        let reference = |name: &str| ObjectRef { name: name.into(), uid: "u".into() };
+        Bound {
+            namespace: "a".into(),
+            serviceaccount: reference("b"),
+            pod: Some(reference("p")),
+            secret: None,
+            node: None,
+            warnafter: None,
+        }
+    }
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
     }
 
     #[test]
     fn only_own_living_tokens_are_accepted() {
         let dir = tempfile::tempdir().unwrap();
         let (ours, other) = (issuer(dir.path(), "a"), issuer(dir.path(), "b"));
-        let token = ours.sign(&claims(100)).unwrap();
-        let for_us = ["https://issuer"];
+        let token = ours.sign(&claims(2000)).unwrap();
+        let for_us = texts(&["vault", "https://issuer"]);
+        let why = |refused: Refused| refused.to_string();
+        let because = |why: &str| Err(format!("[invalid bearer token, {why}]"));
+        let verify = |token: &str, now| ours.verify(token, &for_us, now).map_err(why);
         // The second time it is remembered; that makes it live no longer.
         for _ in 0..2 {
-            assert_eq!(ours.verify_for(&token, &for_us, 50), Some(Arc::new(claims(100))));
+            for now in [940, 1500, 2060] {
+                assert_eq!(verify(&token, now), Ok((Arc::new(claims(2000)), texts(&["https://issuer"]))));
+            }
+            assert_eq!(verify(&token, 2061), because("service account token has expired"));
+            assert_eq!(verify(&token, 939), because("service account token is not valid yet"));
         }
-        assert_eq!(ours.verify_for(&token, &for_us, 100), None, "expired");
-        assert_eq!(ours.verify_for(&token, &["vault"], 50), None, "another audience");
-        assert_eq!(other.verify_for(&token, &for_us, 50), None, "another key");
-        assert_eq!(ours.verify_for(&format!("{token}x"), &for_us, 50), None, "tampered");
-        assert_eq!(ours.verify_for("a.b.c", &for_us, 50), None);
+        let late = ours.sign(&Claims { iat: 1500, ..claims(2000) }).unwrap();
+        assert_eq!(verify(&late, 1400), because("service account token is issued in the future"));
+        let audiences =
+            "token audiences [\"https://issuer\"] is invalid for the target audiences [\"vault\"]";
+        assert_eq!(ours.verify(&token, &texts(&["vault"]), 1500).map_err(why), because(audiences));
+        let no_key = because("invalid signature, no keys found");
+        assert_eq!(other.verify(&token, &for_us, 1500).map_err(why), no_key, "another key");
+        let (signed, _) = token.rsplit_once('.').unwrap();
+        let forged = because("go-jose/go-jose: error in cryptographic primitive");
+        assert_eq!(verify(&format!("{signed}.{}", "A".repeat(86)), 1500), forged);
+        for none in ["a.b.c", "a", "", &format!("{token}="), &format!("{token}.x")] {
+            assert_eq!(verify(none, 1500), Err("invalid bearer token".to_owned()), "{none}");
+        }
+        let foreign = ours.sign(&Claims { iss: "https://other".into(), ..claims(2000) }).unwrap();
+        assert_eq!(verify(&foreign, 1500), Err("invalid bearer token".to_owned()));
         // Others find the key that signed by its name.
-        let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
-        let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
-        let key = ours.key_set()["keys"][0].clone();
-        assert_eq!(key["kid"], header["kid"]);
-        let point = [
-            &[4][..],
-            &["x", "y"].map(|c| URL_SAFE_NO_PAD.decode(key[c].as_str().unwrap()).unwrap()).concat(),
-        ];
-        let (signed, signature) = token.rsplit_once('.').unwrap();
-        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
-        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point.concat());
-        assert!(key.verify(signed.as_bytes(), &signature).is_ok());
+        let header: serde_json::Value =
+            serde_json::from_slice(&decoded(token.split('.').next().unwrap()).unwrap()).unwrap();
+        assert_eq!(ours.key_set()["keys"][0]["kid"], header["kid"]);
+    }
+
+    #[test]
+    fn tokens_of_other_issuers_and_audiences_are_taken_as_configured() {
+        let dir = tempfile::tempdir().unwrap();
+        issuer(dir.path(), "a");
+        let rules = |rules: &mut TokenRules| {
+            rules.former_issuers = texts(&["https://old"]);
+            rules.audiences = texts(&["api"]);
+        };
+        let ours = issuer_of(&dir.path().join("a"), rules);
+        assert_eq!(ours.audiences(), ["api"]);
+        let old = Claims { iss: "https://old".into(), aud: Vec::new(), ..claims(2000) };
+        let token = ours.sign(&old).unwrap();
+        assert!(ours.verify(&token, &texts(&["api"]), 1500).is_ok(), "of before, for nobody in particular");
+        assert!(ours.verify(&token, &texts(&["https://old"]), 1500).is_err());
+    }
+
+    #[test]
+    fn only_a_pods_token_for_this_server_lives_longer_than_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let ours = issuer(dir.path(), "a");
+        let plain = issuer_of(&dir.path().join("a"), |rules| rules.extend = false);
+        let (us, alone) = (texts(&["https://issuer"]), Bound { pod: None, ..bound() });
+        let year = 365 * 24 * 3600;
+        for (what, issuer, seconds, bound, audiences, expected) in [
+            ("as mounted", &ours, 3607, bound(), us.clone(), (year, Some(3607))),
+            ("for others", &ours, 3607, bound(), texts(&["vault"]), (3607, None)),
+            ("for others, too", &ours, 3607, bound(), texts(&["https://issuer", "vault"]), (3607, None)),
+            ("without a pod", &ours, 3607, alone, us.clone(), (3607, None)),
+            ("for another time", &ours, 3606, bound(), us.clone(), (3606, None)),
+            ("where that is off", &plain, 3607, bound(), us, (3607, None)),
+        ] {
+            assert_eq!(issuer.lifetime(seconds, &bound, &audiences), expected, "{what}");
+        }
     }
 }

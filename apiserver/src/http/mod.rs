@@ -53,13 +53,12 @@ pub async fn serve(
     tasks: Tasks,
 ) -> anyhow::Result<()> {
     let (stop, open) = (api.stop.clone(), api.connections.clone());
+    let clients = api.clients.clone();
     let welcome: Welcome<Body> = Arc::new(move |peer| {
-        let user = peer.certificates.first().and_then(auth::from_certificate);
-        let caller = Arc::new(Caller { user, address: peer.address });
-        let api = api.clone();
+        let (caller, api) = (Arc::new(Caller::from(peer)), api.clone());
         Box::new(move |request| Box::pin(handle(api.clone(), caller.clone(), request)))
     });
-    Server { open, ..Server::new(listener, Some(tls), stop) }.run(tasks.clone(), welcome).await?;
+    Server { open, clients, ..Server::new(listener, Some(tls), stop) }.run(tasks.clone(), welcome).await?;
     // What is under way is being finished.
     tasks.token().cancelled().await;
     Ok(())
@@ -112,7 +111,7 @@ async fn route(
     audit: &HeaderValue,
 ) -> Result<Response<Body>, Status> {
     auth::websocket::adopt(request.headers_mut())?;
-    let user = api.auth.identify(caller.user.as_ref(), request.headers(), &api.cache)?;
+    let user = api.auth.identify(&caller, request.headers(), &api.cache)?;
     let user = impersonation::act(user, request.headers_mut(), audit)?;
     let path = request.uri().path();
     if path.len() > MAX_PATH || request.uri().query().is_some_and(|q| q.len() > MAX_QUERY) {

@@ -142,7 +142,7 @@ pub fn issuer(api: &Arc<Api>, path: &str) -> Option<Response<Body>> {
             "jwks_uri": format!("https://{}/openid/v1/jwks", server_address(api)),
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["ES256"],
+            "id_token_signing_alg_values_supported": issuer.algorithms(),
         });
         (document, JSON)
     };

@@ -72,8 +72,8 @@ fn token(ctx: &Ctx, review: &Value) -> Result<Value, Status> {
     }
     let audiences = texts(&review["spec"]["audiences"]);
     Ok(match ctx.api.auth.review(token, &audiences, &ctx.api.cache) {
-        None => json!({"user": {}, "error": "invalid bearer token"}),
-        Some((user, audiences)) => {
+        Err(refused) => json!({"user": {}, "error": refused.to_string()}),
+        Ok((user, audiences)) => {
             let mut status = json!({"authenticated": true, "user": user.fields()});
             if !audiences.is_empty() {
                 status["audiences"] = json!(audiences);

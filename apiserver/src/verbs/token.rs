@@ -4,7 +4,7 @@ use api::{
     field::{Errors, Path},
     object::ObjectExt as _,
     status::Status,
-    validation::token_lifetime,
+    validation::{path_segment, token_lifetime},
 };
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -12,65 +12,80 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::TokenRequestSpec;
 use serde_json::{Value, json};
 
-use super::read;
+use super::{create, read};
 use crate::{
     auth::service_account::{Bound, Claims, ObjectRef},
     body,
     context::Ctx,
-    resources::{NODES, PODS, SECRETS},
+    resources::{BuiltIn, NODES, PODS, SECRETS},
     response::{self, Body},
     stamp,
 };
 
 const DEFAULT_SECONDS: i64 = 3600;
-/// Tokens mounted into pods ask for this odd lifetime and live a year, so that programs which never re-read
-/// the file go on working (upstream's `--service-account-extend-token-expiration`).
-const POD_SECONDS: i64 = 3607;
-const EXTENDED_SECONDS: i64 = 365 * 24 * 3600;
+const GROUP: &str = "authentication.k8s.io";
+const KIND: &str = "TokenRequest";
 
 /// Issues a token for the service account in the path.
 ///
 /// # Errors
-/// 404 for the account or what the token is to be bound to, 400 for a pod that runs as another account, 409 for
-/// an object with another uid, 422.
+/// 404 for the account or what the token is to be bound to, 400 for another namespace and for a pod that runs as another
+/// account, 409 for an account or object with another uid, 422.
 pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let Some(issuer) = ctx.api.auth.issuer() else {
         return Err(Status::failure(404, "NotFound", "this server issues no service account tokens"));
     };
-    let mut request = body::parse_kind(&ctx.media, &bytes, &["authentication.k8s.io/v1"], "TokenRequest")?;
+    let mut request = body::parse_kind(&ctx.media, &bytes, &["authentication.k8s.io/v1"], KIND)?;
     // Only a spec of the right form is worked on below.
-    serde_json::from_value::<Option<TokenRequestSpec>>(request["spec"].clone()).map_err(|why| {
-        Status::bad_request(format!(
-            "TokenRequest in version \"v1\" cannot be handled as a TokenRequest: {why}"
-        ))
-    })?;
-    let seconds = match request.at(&["spec", "expirationSeconds"]) {
-        None | Some(Value::Null) => DEFAULT_SECONDS,
-        Some(value) => value.as_i64().unwrap_or(0),
-    };
+    let spec =
+        serde_json::from_value::<Option<TokenRequestSpec>>(request["spec"].clone()).map_err(|why| {
+            Status::bad_request(format!(
+                "TokenRequest in version \"v1\" cannot be handled as a TokenRequest: {why}"
+            ))
+        })?;
+    let spec = spec.unwrap_or_default();
+    let name = ctx.name();
+    create::put_into(ctx.path.namespace.as_deref().unwrap_or(""), &mut request)?;
     let mut errors = Errors::default();
-    token_lifetime(seconds, &Path::new("spec.expirationSeconds"), &mut errors);
-    if !errors.is_empty() {
-        return Err(Status::invalid("TokenRequest", "authentication.k8s.io", ctx.name(), &errors));
+    if !request.name().is_empty() && request.name() != name {
+        let why = "must match the service account name if specified";
+        errors.invalid(&Path::new("metadata.name"), request.name(), why);
+        return Err(Status::invalid(KIND, GROUP, name, &errors));
     }
     let account = read::find(&ctx).await?;
     let account = ctx.value(&account)?;
-    let audiences: Vec<String> = request
-        .at(&["spec", "audiences"])
-        .and_then(Value::as_array)
-        .map(|a| a.iter().filter_map(Value::as_str).map(str::to_owned).collect())
-        .unwrap_or_default();
-    let audiences = if audiences.is_empty() { vec![issuer.issuer().to_owned()] } else { audiences };
+    if !request.uid().is_empty() && request.uid() != account.uid() {
+        let why = format!(
+            "the UID in the token request ({}) does not match the UID of the service account ({})",
+            request.uid(),
+            account.uid()
+        );
+        return Err(Status::conflict(KIND, GROUP, name, why));
+    }
+    let asked = spec.expiration_seconds.unwrap_or(DEFAULT_SECONDS);
+    token_lifetime(asked, &Path::new("spec.expirationSeconds"), &mut errors);
+    if !errors.is_empty() {
+        return Err(Status::invalid(KIND, GROUP, "", &errors));
+    }
+    let audiences = spec.audiences.filter(|audiences| !audiences.is_empty());
+    let audiences = audiences.unwrap_or_else(|| issuer.audiences().to_vec());
     let mut bound = Bound {
         namespace: account.namespace().to_owned(),
         serviceaccount: ObjectRef { name: account.name().into(), uid: account.uid().into() },
         pod: None,
         secret: None,
         node: None,
+        warnafter: None,
     };
     bind(&ctx, &request, &mut bound).await?;
-    let lives = if seconds == POD_SECONDS && bound.pod.is_some() { EXTENDED_SECONDS } else { seconds };
+    let seconds = issuer.longest().map_or(asked, |longest| asked.min(longest));
+    let mut warnings = Vec::new();
+    if seconds < asked {
+        warnings.push(format!("requested expiration of {asked} seconds shortened to {seconds} seconds"));
+    }
     let now = Timestamp::now();
+    let (lives, warned_after) = issuer.lifetime(seconds, &bound, &audiences);
+    bound.warnafter = warned_after.map(|seconds| now.as_second() + seconds);
     let claims = Claims {
         aud: audiences.clone(),
         exp: now.as_second() + lives,
@@ -83,17 +98,40 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     };
     let token = issuer.sign(&claims).map_err(Status::internal)?;
     let expires = now + SignedDuration::from_secs(seconds);
-    request["kind"] = json!("TokenRequest");
+    request["kind"] = json!(KIND);
     request["apiVersion"] = json!("authentication.k8s.io/v1");
-    request["metadata"] =
-        json!({"name": account.name(), "namespace": account.namespace(), "creationTimestamp": stamp::now()});
-    request["spec"]["audiences"] = json!(audiences);
-    request["spec"]["expirationSeconds"] = json!(seconds);
+    for (field, value) in
+        [("name", account.name()), ("uid", account.uid()), ("creationTimestamp", &stamp::now())]
+    {
+        request.set_meta(field, value);
+    }
+    request["spec"] = json!({
+        "audiences": audiences,
+        "expirationSeconds": seconds,
+        "boundObjectRef": request["spec"]["boundObjectRef"],
+    });
     request["status"] = json!({
         "token": token,
         "expirationTimestamp": expires.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     });
-    Ok(response::json(StatusCode::CREATED, &request))
+    let mut response = response::json(StatusCode::CREATED, &request);
+    response::warn(&mut response, &warnings);
+    Ok(response)
+}
+
+/// What a reference names, which may leave out the version.
+fn referenced(reference: &Value) -> Option<BuiltIn> {
+    // As Go reads it: what is no group and version says nothing of them.
+    let group = match reference.str_at(&["apiVersion"]).split('/').collect::<Vec<_>>().as_slice() {
+        [group, _] => group,
+        _ => "",
+    };
+    match (group, reference.str_at(&["kind"])) {
+        ("", "Pod") => Some(PODS),
+        ("", "Secret") => Some(SECRETS),
+        ("", "Node") => Some(NODES),
+        _ => None,
+    }
 }
 
 /// Fills in what the token is to be bound to.
@@ -102,29 +140,27 @@ async fn bind(ctx: &Ctx, request: &Value, bound: &mut Bound) -> Result<(), Statu
         return Ok(());
     };
     let named = api::object::named(reference);
+    let resource = referenced(reference)
+        .ok_or_else(|| Status::bad_request(format!("cannot bind token to object of type {named}")))?;
     let (name, uid) = (reference.str_at(&["name"]), reference.str_at(&["uid"]));
-    let in_namespace = format!("{}/{name}", bound.namespace);
-    let (resource, key) = match named.as_str() {
-        "/v1, Kind=Pod" => (PODS, in_namespace),
-        "/v1, Kind=Secret" => (SECRETS, in_namespace),
-        "/v1, Kind=Node" => (NODES, name.to_owned()),
-        _ => {
-            return Err(Status::bad_request(format!(
-                "cannot bind token for serviceaccount to object of type {named}"
-            )));
-        }
-    };
-    let plural = resource.plural;
-    let object = ctx.api.stored(resource, &key).await?.ok_or_else(|| Status::not_found(plural, "", name))?;
+    let wrong = path_segment(name);
+    if name.is_empty() {
+        return Err(Status::bad_request("Name parameter required."));
+    } else if !wrong.is_empty() {
+        return Err(Status::bad_request(format!("Name parameter invalid: {name:?}: {}", wrong.join(";"))));
+    }
+    let key = if resource == NODES { name.to_owned() } else { format!("{}/{name}", bound.namespace) };
+    let object = ctx.api.stored(resource, &key).await?;
+    let object = object.ok_or_else(|| Status::not_found(resource.plural, "", name))?;
     let account = &bound.serviceaccount.name;
-    if plural == "pods" && object.str_at(&["spec", "serviceAccountName"]) != account {
+    if resource == PODS && object.str_at(&["spec", "serviceAccountName"]) != account {
         return Err(Status::bad_request(format!(
             "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
         )));
     }
     if !uid.is_empty() && uid != object.uid() {
         return Err(Status::conflict(
-            plural,
+            reference.str_at(&["kind"]),
             "",
             name,
             format!(
@@ -133,13 +169,17 @@ async fn bind(ctx: &Ctx, request: &Value, bound: &mut Bound) -> Result<(), Statu
         ));
     }
     let found = Some(ObjectRef { name: name.to_owned(), uid: object.uid().to_owned() });
-    match plural {
-        "secrets" => bound.secret = found,
-        "nodes" => bound.node = found,
+    match resource {
+        SECRETS => bound.secret = found,
+        NODES => bound.node = found,
         _ => {
             let node = object.str_at(&["spec", "nodeName"]);
-            let node = if node.is_empty() { None } else { ctx.api.stored(NODES, node).await? };
-            bound.node = node.map(|node| ObjectRef { name: node.name().into(), uid: node.uid().into() });
+            if !node.is_empty() {
+                // One that is not there (any more) is named all the same.
+                let known = ctx.api.find(NODES, node).await?;
+                let uid = known.map(|node| node.uid().to_owned()).unwrap_or_default();
+                bound.node = Some(ObjectRef { name: node.to_owned(), uid });
+            }
             bound.pod = found;
         }
     }

@@ -8,7 +8,7 @@ pub mod raw;
 
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
-use apiserver::args::{Config, InFlight, Ranges};
+use apiserver::args::{Config, InFlight, Ranges, TokenRules};
 use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
 use http::Request;
 use machinery::tasks::Tasks;
@@ -50,6 +50,7 @@ pub fn config(dir: &Path) -> Config {
         token_file: Some(tokens),
         service_account_keys: Some((key, Vec::new())),
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
+        tokens: TokenRules::default(),
         ranges: Ranges { addresses: "10.96.0.0/16".parse().unwrap(), node_ports: 30000..=30009 },
         kubelet: None,
         in_flight: InFlight::default(),

@@ -74,11 +74,19 @@ async fn tokens_are_reviewed_for_those_they_are_meant_for() {
     assert_eq!(status["audiences"], json!(["vault"]));
     assert_eq!(status["user"]["username"], "system:serviceaccount:default:default");
     assert!(status["user"]["extra"]["authentication.kubernetes.io/credential-id"][0].is_string());
-    for spec in [json!({"token": token}), json!({"token": "guess"})] {
+    let elsewhere = "[invalid bearer token, token audiences [\"vault\"] is invalid for the target audiences \
+                     [\"https://kubernetes.default.svc.cluster.local\"]]";
+    for (spec, error) in [
+        (json!({"token": token}), elsewhere),
+        (json!({"token": "guess"}), "invalid bearer token"),
+        (json!({"token": "secret", "audiences": ["vault"]}), "invalid bearer token"),
+    ] {
         let answer = review(spec).await;
-        assert_eq!(answer.body["status"], json!({"user": {}, "error": "invalid bearer token"}));
+        assert_eq!(answer.body["status"], json!({"user": {}, "error": error}));
     }
-    assert_eq!(review(json!({"token": "secret"})).await.body["status"]["user"]["username"], "tester");
+    let answer = review(json!({"token": "secret"})).await;
+    assert_eq!(answer.body["status"]["user"]["username"], "tester");
+    assert_eq!(answer.body["status"]["audiences"], json!(["https://kubernetes.default.svc.cluster.local"]));
     // Others can check it without asking.
     let said = server.get("/.well-known/openid-configuration").await;
     assert_eq!(said.body["issuer"], "https://kubernetes.default.svc.cluster.local");
@@ -101,7 +109,7 @@ async fn tokens_are_reviewed_for_those_they_are_meant_for() {
         let mut other = request.clone();
         other["spec"]["boundObjectRef"]["kind"] = "ConfigMap".into();
         let refused = server.send("POST", &format!("{account}/token"), &other).await;
-        let why = "cannot bind token for serviceaccount to object of type /v1, Kind=ConfigMap";
+        let why = "cannot bind token to object of type /v1, Kind=ConfigMap";
         assert_eq!((refused.code, refused.body["message"].as_str()), (400, Some(why)));
     }
     // No other account's pod lends a token its life and name.

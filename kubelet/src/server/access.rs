@@ -15,8 +15,9 @@ const MASTERS: &str = "system:masters";
 
 /// Lets a request pass, or says why not.
 pub(super) fn check(peer: &Peer, method: &Method, path: &str) -> Result<(), Refusal> {
-    let caller = peer.certificates.first().and_then(Subject::of);
-    let caller = caller.ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized"))?;
+    let caller =
+        caller(peer).inspect_err(|why| tracing::debug!(why, address = %peer.address, "Unauthorized"));
+    let Ok(Some(caller)) = caller else { return Err(Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized")) };
     if may_call(&caller) {
         return Ok(());
     }
@@ -24,6 +25,11 @@ pub(super) fn check(peer: &Peer, method: &Method, path: &str) -> Result<(), Refu
     let words =
         format!("Forbidden (user={}, verb={verb}, resource=nodes, subresource={subresource})", caller.user);
     Err(Refusal::new(StatusCode::FORBIDDEN, words))
+}
+
+/// Whom the peer's certificate names, if it has shown one.
+fn caller(peer: &Peer) -> Result<Option<Subject>, String> {
+    peer.certificate.as_ref().map_or(Ok(None), |shown| Subject::of(shown.certificate()?))
 }
 
 fn may_call(caller: &Subject) -> bool {
@@ -60,6 +66,7 @@ mod tests {
         let caller = |user: &str, groups: &[&str]| Subject {
             user: user.to_owned(),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            ..Subject::default()
         };
         for (user, groups, may) in [
             ("kubernetes-admin", &["system:masters"][..], true),

@@ -28,7 +28,7 @@ use machinery::metrics::Registry;
 use machinery::query::Query;
 use machinery::serve::{self, Health};
 use machinery::tasks::Tasks;
-use machinery::tls::{self, ClientCertificates, TlsSource};
+use machinery::tls::{self, ClientAuthorities, ClientCertificates, TlsSource};
 use tokio::net::TcpListener;
 
 use crate::beneath::Below;
@@ -85,9 +85,9 @@ pub async fn spawn(
     registry: Registry,
     health: Health,
 ) -> anyhow::Result<SocketAddr> {
-    let clients = ClientCertificates::Verified(config.client_ca.clone());
+    let clients = Arc::new(ClientAuthorities::load(&config.client_ca)?);
     // Sessions are upgrades, which HTTP/2 does not have.
-    let tls = tls::server_config(&config.tls, &clients, &["http/1.1"])?;
+    let tls = tls::server_config(&config.tls, ClientCertificates::Asked, &["http/1.1"])?;
     let listener = TcpListener::bind(config.address)
         .await
         .with_context(|| format!("cannot listen on {}", config.address))?;
@@ -100,7 +100,8 @@ pub async fn spawn(
             Box::pin(async move { server.answer(&peer, request).await })
         })
     });
-    let connections = serve::Server::new(listener, Some(tls), tasks.token());
+    let connections =
+        serve::Server { clients: Some(clients), ..serve::Server::new(listener, Some(tls), tasks.token()) };
     tasks.spawn("kubelet server", connections.run(tasks.clone(), welcome));
     Ok(address)
 }

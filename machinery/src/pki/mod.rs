@@ -14,7 +14,10 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate, X509CertificationRequest};
+use x509_parser::der_parser::{asn1_rs::Oid, oid};
+use x509_parser::prelude::{
+    AttributeTypeAndValue, FromDer as _, GeneralName, X509Certificate, X509CertificationRequest,
+};
 
 /// The user as which API servers call kubelets.
 pub const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
@@ -116,7 +119,7 @@ impl IssueRequest {
     pub fn is_met_by(&self, cert_pem: &[u8]) -> bool {
         let Ok((_, block)) = x509_parser::pem::parse_x509_pem(cert_pem) else { return false };
         let Ok(certificate) = block.parse_x509() else { return false };
-        let Some(subject) = Subject::of(&CertificateDer::from(block.contents.as_slice())) else {
+        let Ok(Some(subject)) = Subject::of(&CertificateDer::from(block.contents.as_slice())) else {
             return false;
         };
         let (mut dns, mut ips) = (BTreeSet::new(), BTreeSet::new());
@@ -249,24 +252,43 @@ fn sans(dns: &[String], ips: &[IpAddr]) -> Result<Vec<SanType>, PkiError> {
     Ok(all)
 }
 
+/// Where a certificate says its user's uid, as upstream has it: `1.3.6.1.4.1.57683.2`.
+const UID: Oid<'static> = oid!(1.3.6.1.4.1.57683.2);
+
 /// Whom a client certificate names: its common name is a user, each organization a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subject {
     /// The user.
     pub user: String,
+    /// The user's uid, mostly empty.
+    pub uid: String,
     /// The user's groups.
     pub groups: Vec<String>,
 }
 
 impl Subject {
-    /// Reads a certificate whose signature was verified already; none if it has no common name.
-    pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
-        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    /// Reads a certificate that was verified already; `None` if it has no common name, and so names nobody. Of several
+    /// common names the last one counts, as to Go.
+    ///
+    /// # Errors
+    /// When it is malformed, or its uid is.
+    pub fn of(certificate: &CertificateDer<'_>) -> Result<Option<Self>, String> {
+        let (_, certificate) = X509Certificate::from_der(certificate)
+            .map_err(|error| format!("malformed certificate: {error}"))?;
         let subject = certificate.subject();
-        let user = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
-        let groups = subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned);
-        let groups = groups.collect();
-        (!user.is_empty()).then_some(Self { user, groups })
+        let text = |attribute: &AttributeTypeAndValue<'_>| attribute.as_str().map(str::to_owned);
+        let uids = subject.iter_by_oid(&UID).map(text).collect::<Result<Vec<_>, _>>();
+        let uid = match uids.map_err(|_| "unable to parse UID into a string")?.as_slice() {
+            [] => String::new(),
+            [uid] if uid.is_empty() => return Err("UID cannot be an empty string".to_owned()),
+            [uid] => uid.clone(),
+            uids => return Err(format!("expected 1 UID, but found multiple: {uids:?}")),
+        };
+        let unreadable = |_| "the subject has a name in another form than text".to_owned();
+        let user = subject.iter_common_name().last().map(text).transpose().map_err(unreadable)?;
+        let user = user.unwrap_or_default();
+        let groups = subject.iter_organization().map(text).collect::<Result<_, _>>().map_err(unreadable)?;
+        Ok((!user.is_empty()).then_some(Self { user, uid, groups }))
     }
 }
 

@@ -40,10 +40,27 @@ fn a_certificate_names_user_and_groups() {
         let issued = authority.issue(&IssueRequest::client(user, groups)).unwrap();
         Subject::of(&CertificateDer::from_pem_slice(issued.cert_pem.as_bytes()).unwrap())
     };
-    let jane = Subject { user: "jane".to_owned(), groups: vec!["dev".to_owned()] };
-    assert_eq!(subject("jane", &["dev"]), Some(jane));
-    assert_eq!(subject("", &["dev"]), None);
-    assert_eq!(Subject::of(&CertificateDer::from(vec![0])), None);
+    let jane = Subject { user: "jane".to_owned(), groups: vec!["dev".to_owned()], ..Subject::default() };
+    assert_eq!(subject("jane", &["dev"]), Ok(Some(jane)));
+    assert_eq!(subject("", &["dev"]), Ok(None));
+    assert!(Subject::of(&CertificateDer::from(vec![0])).is_err());
+}
+
+#[test]
+fn a_certificate_may_name_a_uid() {
+    let subject = |uids: &[(u64, &str)]| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "jane");
+        for (last, uid) in uids {
+            let kind = DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 57683, *last]);
+            params.distinguished_name.push(kind, DnValue::Utf8String((*uid).to_owned()));
+        }
+        let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        Subject::of(made.der()).map(|subject| subject.unwrap().uid)
+    };
+    assert_eq!(subject(&[(2, "u-1")]), Ok("u-1".to_owned()));
+    assert_eq!(subject(&[(1, "u-1")]), Ok(String::new()));
+    assert_eq!(subject(&[(2, "")]), Err("UID cannot be an empty string".to_owned()));
 }
 
 #[test]

@@ -25,7 +25,7 @@ use hyper_util::{
 };
 use nix::sys::socket::{setsockopt, sockopt};
 use parking_lot::Mutex;
-use rustls::{ServerConfig, pki_types::CertificateDer};
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -35,7 +35,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::HangUp;
-use crate::tasks::Tasks;
+use crate::{
+    tasks::Tasks,
+    tls::{ClientAuthorities, Shown},
+};
 
 /// A handshake must be done within this time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,12 +55,11 @@ const MAX_HEADERS: u32 = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Who is at the other end of a connection.
-#[derive(Debug, Clone)]
 pub struct Peer {
     /// Where it calls from.
     pub address: SocketAddr,
-    /// The verified certificates it presented, its own first.
-    pub certificates: Vec<CertificateDer<'static>>,
+    /// The certificate it has shown, if it was asked for one and has one.
+    pub certificate: Option<Shown>,
 }
 
 /// What answers carry.
@@ -82,6 +84,8 @@ pub struct Server {
     pub listener: TcpListener,
     /// What is spoken on them; plain HTTP without.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Who vouches for clients; their certificates are not looked at without.
+    pub clients: Option<Arc<ClientAuthorities>>,
     /// Fires when no more connections are taken, and those that there are come to their end.
     pub stop: CancellationToken,
     /// The connections that are open.
@@ -93,7 +97,7 @@ pub struct Server {
 impl Server {
     /// A server that takes connections until `stop`.
     pub fn new(listener: TcpListener, tls: Option<Arc<ServerConfig>>, stop: CancellationToken) -> Self {
-        Self { listener, tls, stop, open: TaskTracker::new(), idle: IDLE_TIMEOUT }
+        Self { listener, tls, clients: None, stop, open: TaskTracker::new(), idle: IDLE_TIMEOUT }
     }
 
     /// Accepts connections until the server stops. Those that there are then go on to their end.
@@ -114,7 +118,8 @@ impl Server {
             let (stop, end) = (self.stop.clone(), tasks.token());
             // Boxed: what wraps a future holds it twice, and there are many connections.
             let limits = Limits { stop, idle: self.idle };
-            let connection = Box::pin(connection(stream, address, tls.clone(), limits, welcome.clone()));
+            let tls = tls.clone().map(|tls| (tls, self.clients.clone()));
+            let connection = Box::pin(connection(stream, address, tls, limits, welcome.clone()));
             tasks.spawn_scoped(
                 "connection",
                 self.open.track_future(async move {
@@ -158,23 +163,23 @@ pub fn keep_alive(stream: &TcpStream) -> anyhow::Result<()> {
 async fn connection<B: Content>(
     stream: TcpStream,
     address: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    tls: Option<(TlsAcceptor, Option<Arc<ClientAuthorities>>)>,
     limits: Limits,
     welcome: Welcome<B>,
 ) -> anyhow::Result<()> {
     tune(&stream)?;
     let socket = stream.as_raw_fd();
-    let Some(tls) = tls else {
-        let peer = Peer { address, certificates: Vec::new() };
+    let Some((tls, clients)) = tls else {
+        let peer = Peer { address, certificate: None };
         return answer(stream, socket, welcome(peer), limits).await;
     };
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream))
         .await
         .context("TLS handshake")?
         .context("TLS handshake")?;
-    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let certificates = certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
-    answer(stream, socket, welcome(Peer { address, certificates }), limits).await
+    let chain = stream.get_ref().1.peer_certificates();
+    let certificate = clients.zip(chain).and_then(|(clients, chain)| Shown::new(clients, chain));
+    answer(stream, socket, welcome(Peer { address, certificate }), limits).await
 }
 
 /// Answers the requests of a connection, whose socket is that of `stream`.

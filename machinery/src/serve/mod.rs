@@ -33,7 +33,7 @@ pub async fn spawn(
 ) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let bound = listener.local_addr().context("listening address")?;
-    let tls = tls::server_config(source, &ClientCertificates::Ignored, &["h2", "http/1.1"])?;
+    let tls = tls::server_config(source, ClientCertificates::Ignored, &["h2", "http/1.1"])?;
     let endpoints = Arc::new((registry, health));
     let welcome: Welcome<_> = Arc::new(move |_peer| {
         let endpoints = endpoints.clone();

@@ -1,20 +1,22 @@
 //! TLS set-up from PEM files, with ring as the only cryptography.
 //!
-//! Files are read once, when a configuration is made; connections share it. Upstream
-//! counterpart: component-base's `cert` options and client-go's `transport`.
+//! Files are read once, when a configuration is made; connections share it. Only the authorities of clients are
+//! read again ([`ClientAuthorities`]). Upstream counterpart: component-base's `cert` options and client-go's
+//! `transport`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::pki;
 
+mod clients;
 mod trusting;
 
+pub use clients::{ClientAuthorities, Shown};
 pub use trusting::trusting_client_config;
 
 /// Why a TLS configuration could not be made.
@@ -38,14 +40,11 @@ pub enum TlsError {
     /// Key and certificate do not fit each other, or a certificate is malformed.
     #[error("certificate or key is unusable")]
     Unusable(#[from] rustls::Error),
-    /// Client certificates cannot be verified with the given authorities.
-    #[error("cannot verify client certificates with the authorities in {}", path.display())]
-    ClientAuthority {
-        /// The file with the authorities.
+    /// A certificate is none.
+    #[error("{} holds a malformed certificate", path.display())]
+    Malformed {
+        /// The file.
         path: PathBuf,
-        /// What is wrong with them.
-        #[source]
-        source: rustls::server::VerifierBuilderError,
     },
     /// The self-signed certificate could not be made.
     #[error("cannot make a self-signed certificate")]
@@ -77,14 +76,13 @@ impl TlsSource {
 }
 
 /// What a server wants to know of its clients' certificates.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientCertificates {
     /// They are not asked for.
     Ignored,
-    /// Those presented must be signed by an authority in the file; none is fine.
-    Verified(PathBuf),
-    /// Every client must present one signed by an authority in the file.
-    Required(PathBuf),
+    /// They are asked for; none is fine. Whether one is good is seen when it is used ([`Shown`]), not here: a
+    /// connection, and sessions that are taken up again, outlive certificates.
+    Asked,
 }
 
 /// Makes ring the process's cryptography for libraries that ask for a default.
@@ -101,7 +99,7 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 /// `["h2", "http/1.1"]`.
 pub fn server_config(
     source: &TlsSource,
-    clients: &ClientCertificates,
+    clients: ClientCertificates,
     alpn: &[&str],
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let (chain, key) = match source {
@@ -111,17 +109,7 @@ pub fn server_config(
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let builder = match clients {
         ClientCertificates::Ignored => builder.with_no_client_auth(),
-        ClientCertificates::Verified(path) | ClientCertificates::Required(path) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path)?), provider());
-            let verifier = match clients {
-                ClientCertificates::Required(_) => verifier,
-                _ => verifier.allow_unauthenticated(),
-            };
-            let verifier = verifier
-                .build()
-                .map_err(|source| TlsError::ClientAuthority { path: path.clone(), source })?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        ClientCertificates::Asked => builder.with_client_cert_verifier(trusting::any_client()),
     };
     let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();

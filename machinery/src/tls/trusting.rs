@@ -1,12 +1,14 @@
-//! A client that takes any certificate: for calls that want an answer and not to know who gives it, as probes and
-//! proxied requests to pods do. Nothing secret may be sent over it.
+//! Certificates that are taken as they are, from whoever has their keys: by clients that want an answer and not to know
+//! who gives it, as probes and proxied requests to pods do (nothing secret may be sent so), and by servers, which judge
+//! their clients' certificates later.
 
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 
 /// A client's configuration that accepts every server.
 pub fn trusting_client_config() -> Arc<ClientConfig> {
@@ -20,8 +22,42 @@ pub fn trusting_client_config() -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
+/// Asks clients for a certificate, of any authority: a list of those that are taken could not change with them.
+pub(super) fn any_client() -> Arc<dyn ClientCertVerifier> {
+    Arc::new(Trusting(super::provider()))
+}
+
 #[derive(Debug)]
 struct Trusting(Arc<CryptoProvider>);
+
+/// That the other end has the certificate's key; the same for both.
+macro_rules! signatures {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            let algorithms = &self.0.signature_verification_algorithms;
+            rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            let algorithms = &self.0.signature_verification_algorithms;
+            rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.0.signature_verification_algorithms.supported_schemes()
+        }
+    };
+}
 
 impl ServerCertVerifier for Trusting {
     fn verify_server_cert(
@@ -35,27 +71,26 @@ impl ServerCertVerifier for Trusting {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    signatures!();
+}
+
+impl ClientCertVerifier for Trusting {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
     }
 
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    fn client_auth_mandatory(&self) -> bool {
+        false
     }
 
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
     }
+
+    signatures!();
 }

@@ -98,7 +98,7 @@ enum What {
     },
     /// The server that the API server is compared with.
     #[command(hide = true)]
-    Floor { port: u16, cert: PathBuf, key: PathBuf, authority: PathBuf },
+    Floor { port: u16, cert: PathBuf, key: PathBuf },
 }
 
 fn main() {
@@ -111,6 +111,6 @@ fn main() {
         }
         Some(What::Cluster) => measure_clusters(args.quick),
         Some(What::Api { store, load }) => api::measure(scope, &store, &load),
-        Some(What::Floor { port, cert, key, authority }) => api::serve_floor(port, [cert, key, authority]),
+        Some(What::Floor { port, cert, key }) => api::serve_floor(port, cert, key),
     }
 }

@@ -30,13 +30,12 @@ struct Answers {
     changes: watch::Sender<u64>,
 }
 
-/// Answers on a port of the loopback until the process is ended. `files` are certificate, key and authority.
-pub fn serve(port: u16, files: [PathBuf; 3]) {
-    let [cert, key, authority] = files;
+/// Answers on a port of the loopback until the process is ended.
+pub fn serve(port: u16, cert: PathBuf, key: PathBuf) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let source = TlsSource::Files { cert, key };
-    let clients = ClientCertificates::Verified(authority);
-    let config = tls::server_config(&source, &clients, &["http/1.1"]).expect("a TLS configuration");
+    let config =
+        tls::server_config(&source, ClientCertificates::Asked, &["http/1.1"]).expect("a TLS configuration");
     let object = loads::config_map("floor", 0);
     let event = Bytes::from([br#"{"type":"MODIFIED","object":"#, &object[..], b"}\n"].concat());
     let list = Bytes::from(vec![b'x'; loads::LIST_BYTES]);

@@ -99,7 +99,7 @@ impl Server {
         let mut command = if kind == StoreKind::None {
             let mut command = Command::new(std::env::current_exe().expect("a path of our own"));
             command.args(["floor", &port.to_string()]);
-            command.args([path("server.crt"), path("server.key"), path("ca.crt")]);
+            command.args([path("server.crt"), path("server.key")]);
             command
         } else {
             let mut command = Command::new(e2e::bin_dir().join("apiserver"));
