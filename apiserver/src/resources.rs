@@ -54,6 +54,7 @@ macro_rules! built_in {
 }
 
 built_in! {
+    CONFIG_MAPS: "configmaps";
     ENDPOINTS: "endpoints";
     EVENTS: "events";
     NAMESPACES: "namespaces";

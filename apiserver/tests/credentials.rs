@@ -25,6 +25,9 @@ use tokio_rustls::TlsConnector;
 
 const ACCOUNT: &str = "/api/v1/namespaces/default/serviceaccounts/default";
 const TOKENS: &str = "/api/v1/namespaces/default/serviceaccounts/default/token";
+const TRUST: &str = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+const TRACKING: &str =
+    "/api/v1/namespaces/kube-system/configmaps/kube-apiserver-legacy-service-account-token-tracking";
 
 /// An authority in a folder, and the server's certificate by it.
 fn authority(folder: &Path, config: &mut Config) -> Authority {
@@ -262,4 +265,37 @@ async fn keys_of_other_installations_sign_and_check_tokens() {
         assert_eq!((keys, algorithms.len()), if algorithm == "RS256" { (1, 1) } else { (2, 2) });
         server.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_read_of_authentication_is_there_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(|config| drop(authority(folder.path(), config))).await;
+    let ca = std::fs::read_to_string(folder.path().join("ca.crt")).unwrap().replace("\r\n", "\n");
+    let is_whole = |answer: &harness::Answer| answer.body["data"]["client-ca-file"] == ca;
+    let is_day = |answer: &harness::Answer| {
+        let since = answer.body["data"]["since"].as_str().unwrap_or_default();
+        since.len() == 10 && since.starts_with("20")
+    };
+    for _ in 0..2 {
+        server.eventually(TRUST, is_whole).await;
+        server.eventually(TRACKING, is_day).await;
+        for path in [TRUST, TRACKING] {
+            assert_eq!(server.send("DELETE", path, &Value::Null).await.code, 200);
+        }
+    }
+    server.eventually(TRUST, is_whole).await;
+    server.eventually(TRACKING, is_day).await;
+    // Or is mended.
+    assert_eq!(server.send("PATCH", TRUST, &json!({"data": {"client-ca-file": "nonsense"}})).await.code, 200);
+    server.eventually(TRUST, is_whole).await;
+    assert_eq!(server.send("PATCH", TRACKING, &json!({"data": {"since": "long ago"}})).await.code, 200);
+    server.eventually(TRACKING, is_day).await;
+    // What another server trusts stays.
+    let other = Authority::new("other").unwrap();
+    let both = format!("{}{ca}", other.cert_pem().replace("\r\n", "\n"));
+    let told = json!({"data": {"client-ca-file": other.cert_pem()}});
+    assert_eq!(server.send("PATCH", TRUST, &told).await.code, 200);
+    server.eventually(TRUST, |answer| answer.body["data"]["client-ca-file"] == both).await;
+    server.stop().await;
 }

@@ -5,6 +5,7 @@
 //! `apiextensions-apiserver`, kube-aggregator and `apiserver/pkg/util/flowcontrol`.
 
 mod api_services;
+mod authentication;
 mod custom_kinds;
 mod event_expiry;
 mod first_objects;
@@ -38,6 +39,8 @@ pub fn start(api: &Arc<Api>, tasks: &Tasks) {
     let followed: BTreeSet<_> = places.iter().map(|(resource, _)| *resource).collect();
     let look = ((api.clone(), places), first_objects::look);
     tasks.spawn_loop("first-objects", follow(api.cache.clone(), followed, look));
+    let look = (api.clone(), authentication::look);
+    tasks.spawn_loop("authentication", follow(api.cache.clone(), authentication::followed(), look));
     let look = (api.clone(), flow_schemas::look);
     tasks.spawn_loop("flow-schemas", follow(api.cache.clone(), flow_schemas::FOLLOWED, look));
     let look = (api.clone(), custom_kinds::look);
@@ -52,6 +55,20 @@ pub fn start(api: &Arc<Api>, tasks: &Tasks) {
 enum Left {
     Nothing,
     Something,
+    /// Time alone may make something of it.
+    Later(Duration),
+}
+
+/// What a loop follows.
+struct Followed {
+    resource: BuiltIn,
+    scope: Scope,
+}
+
+impl From<BuiltIn> for Followed {
+    fn from(resource: BuiltIn) -> Self {
+        Self { resource, scope: Scope::All }
+    }
 }
 
 /// What the cache has of a resource.
@@ -59,32 +76,37 @@ fn cached(cache: &WatchCache, BuiltIn { prefix, .. }: BuiltIn) -> anyhow::Result
     cache.resource(prefix).with_context(|| format!("{prefix} is not cached"))
 }
 
-/// Looks now, and again whenever an object of one of the resources has changed, for ever. After a look that failed or
+/// Looks now, and again whenever an object that is followed has changed, for ever. After a look that failed or
 /// left something to do comes another one, though nothing changes, after ever longer pauses.
 ///
 /// # Errors
 /// When there is no such resource.
 async fn follow<S: Clone, Looking>(
     cache: Arc<WatchCache>,
-    resources: impl IntoIterator<Item = BuiltIn>,
+    followed: impl IntoIterator<Item: Into<Followed>>,
     (subject, look): (S, impl Fn(S) -> Looking),
 ) -> anyhow::Result<()>
 where
     Looking: Future<Output = Result<Left, Status>>,
 {
-    let resources = resources.into_iter().map(|resource| cached(&cache, resource));
-    let resources = resources.collect::<anyhow::Result<Vec<_>>>()?;
+    let followed = followed.into_iter().map(|followed| {
+        let Followed { resource, scope } = followed.into();
+        Ok((cached(&cache, resource)?, scope))
+    });
+    let followed = followed.collect::<anyhow::Result<Vec<_>>>()?;
     let (first, longest) = LOOK_AGAIN;
     let mut backoff = Backoff::new(first, longest);
     loop {
         // They begin before the look, so that nothing that changes during it is missed.
-        let watch = |resource: &Arc<Resource>| resource.watch(WatchFrom::Now, Scope::All, None);
-        let mut watchers = resources.iter().map(watch).collect::<Result<Vec<_>, _>>()?;
+        let watch =
+            |(resource, scope): &(Arc<Resource>, Scope)| resource.watch(WatchFrom::Now, scope.clone(), None);
+        let mut watchers = followed.iter().map(watch).collect::<Result<Vec<_>, _>>()?;
         let pause = match look(subject.clone()).await {
             Ok(Left::Nothing) => Duration::MAX,
+            Ok(Left::Later(pause)) => pause,
             Ok(Left::Something) => backoff.pause(),
             Err(error) => {
-                let prefixes: Vec<_> = resources.iter().map(|resource| &resource.spec().prefix).collect();
+                let prefixes: Vec<_> = followed.iter().map(|(resource, _)| &resource.spec().prefix).collect();
                 tracing::warn!(?prefixes, %error, "cannot bring everything in order yet");
                 backoff.pause()
             }
