@@ -58,6 +58,7 @@ async fn who(sender: &mut SendRequest<Full<Bytes>>, token: Option<&str>) -> (u16
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }
+    sender.ready().await.unwrap();
     let answer = sender.send_request(request.body(Full::new(Bytes::from("{}"))).unwrap()).await.unwrap();
     let code = answer.status().as_u16();
     let body = answer.into_body().collect().await.unwrap().to_bytes();

@@ -6,22 +6,47 @@ mod harness;
 
 use std::{
     collections::{BTreeSet, HashMap},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use apiserver::args::Config;
-use harness::{Answer, Server, etcd::Etcd, events};
+use harness::{Answer, Server, client, etcd::Etcd, events, send};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const SERVICES: &str = "/api/v1/namespaces/default/services";
 
+/// Both sign and know tokens by the same key.
 async fn two_servers(etcd: &Etcd) -> (Arc<Server>, Arc<Server>) {
-    let start = || Server::start_with(|c| c.store = format!("etcd:{}", etcd.endpoint()).parse().unwrap());
+    let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys/p256.sec1.pem");
+    let start = || {
+        Server::start_with(|config| {
+            config.store = format!("etcd:{}", etcd.endpoint()).parse().unwrap();
+            config.service_account_keys = Some((key.clone(), Vec::new()));
+        })
+    };
     let (one, other) = tokio::join!(start(), start());
     (Arc::new(one), Arc::new(other))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_one_is_good_at_the_other_at_once() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let (one, other) = two_servers(&etcd).await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    for i in 0..20 {
+        let name = format!("a{i}");
+        assert_eq!(one.send("POST", accounts, &json!({"metadata": {"name": name}})).await.code, 201);
+        let issued = one.send("POST", &format!("{accounts}/{name}/token"), &json!({})).await;
+        let holder = client(other.port, issued.body["status"]["token"].as_str());
+        assert_eq!(send(&holder, "GET", MAPS, &[], Vec::new()).await.code, 200, "{i}");
+        assert_eq!(one.send("DELETE", &format!("{accounts}/{name}"), &Value::Null).await.code, 200);
+        other.eventually(&format!("{accounts}/{name}"), |answer| answer.code == 404).await;
+        assert_eq!(send(&holder, "GET", MAPS, &[], Vec::new()).await.code, 401, "{i}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,7 +111,7 @@ async fn route(
     audit: &HeaderValue,
 ) -> Result<Response<Body>, Status> {
     auth::websocket::adopt(request.headers_mut())?;
-    let user = api.auth.identify(&caller, request.headers(), &api.cache)?;
+    let user = api.auth.identify(&caller, request.headers(), &api.cache).await?;
     let user = impersonation::act(user, request.headers_mut(), audit)?;
     let path = request.uri().path();
     if path.len() > MAX_PATH || request.uri().query().is_some_and(|q| q.len() > MAX_QUERY) {

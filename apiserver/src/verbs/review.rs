@@ -36,19 +36,19 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     if !errors.is_empty() {
         return Err(ctx.invalid("", &errors));
     }
-    review["status"] = answer(&ctx, &mut review)?;
+    review["status"] = answer(&ctx, &mut review).await?;
     let mut response = ctx.answer(StatusCode::CREATED, &review);
     response::warn(&mut response, &decoded.warnings);
     Ok(response)
 }
 
-fn answer(ctx: &Ctx, review: &mut Value) -> Result<Value, Status> {
+async fn answer(ctx: &Ctx, review: &mut Value) -> Result<Value, Status> {
     Ok(match &*ctx.kind.kind {
         "SelfSubjectReview" => {
             review.set_meta("creationTimestamp", now());
             json!({"userInfo": ctx.user.fields()})
         }
-        "TokenReview" => token(ctx, review)?,
+        "TokenReview" => token(ctx, review).await?,
         "SelfSubjectRulesReview" => {
             let namespace = review.str_at(&["spec", "namespace"]);
             if namespace.is_empty() {
@@ -65,13 +65,13 @@ fn texts(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-fn token(ctx: &Ctx, review: &Value) -> Result<Value, Status> {
+async fn token(ctx: &Ctx, review: &Value) -> Result<Value, Status> {
     let token = review.str_at(&["spec", "token"]);
     if token.is_empty() {
         return Err(Status::bad_request("token is required for TokenReview in authentication"));
     }
     let audiences = texts(&review["spec"]["audiences"]);
-    Ok(match ctx.api.auth.review(token, &audiences, &ctx.api.cache) {
+    Ok(match ctx.api.auth.review(token, &audiences, &ctx.api.cache).await {
         Err(refused) => json!({"user": {}, "error": refused.to_string()}),
         Ok((user, audiences)) => {
             let mut status = json!({"authenticated": true, "user": user.fields()});

@@ -126,6 +126,9 @@ impl Lab {
             let issued = authority.issue(&IssueRequest::client(user, &[])).unwrap();
             issued.save(&at(&format!("{file}.crt")), &at(&format!("{file}.key"))).unwrap();
         }
+        let stranger =
+            Authority::new("other").unwrap().issue(&IssueRequest::client(callers[0].1, &[])).unwrap();
+        stranger.save(&at("stranger.crt"), &at("stranger.key")).unwrap();
         std::fs::write(at("0.log"), "2026-01-02T03:04:05Z stdout F one\n2026-01-02T03:04:06Z stderr F two\n")
             .unwrap();
 
@@ -198,6 +201,7 @@ async fn answers() {
     let cases = [
         (None, "/healthz", "", 200, "ok"),
         (None, "/pods", "", 401, "Unauthorized"),
+        (Some("stranger"), "/pods", "", 401, "Unauthorized"),
         (NODE, "/healthz", "", 200, "ok"),
         (
             NODE,
