@@ -1,7 +1,8 @@
 //! The connection to the API server: a `kube::Client` from a kubeconfig file.
 //!
 //! No rate limit. A connection whose peer is gone is noticed by TCP itself, so that watches
-//! need no read timeout; a request whose answer does not begin within a minute fails.
+//! need no read timeout; a request whose answer does not begin within a minute fails. A null in an answer is
+//! an absent value, as it is in Go.
 //! Upstream counterpart: client-go's `rest` and `clientcmd`.
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 
 use crate::backoff::Backoff;
+use crate::nulls::without_nulls;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,7 +93,7 @@ pub fn from_config(config: &kube::Config) -> Result<kube::Client, kube::Error> {
         let answer = client.request(request);
         async move {
             match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
-                Ok(answer) => answer.map_err(BoxError::from),
+                Ok(answer) => answer.map(without_nulls).map_err(BoxError::from),
                 Err(elapsed) => Err(BoxError::from(elapsed)),
             }
         }
@@ -147,7 +149,14 @@ async fn is_ready(client: &kube::Client) -> Result<(), kube::Error> {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+    use kube::Api;
+    use kube::api::{DeleteParams, ListParams};
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+
     use super::*;
+    use crate::cache::{Cache, Selectors};
+    use crate::tasks::Tasks;
 
     #[test]
     fn an_answer_is_told_in_few_words() {
@@ -161,6 +170,69 @@ mod tests {
         let answer = "[+]ping ok\n[-]etcd failed: reason withheld\n[-]x failed: reason withheld\nreadyz check failed\n";
         assert_eq!(obstacle(&refused(answer)), "it is not done with etcd, x");
         assert_eq!(obstacle(&refused("")), "it answers 500");
+    }
+
+    /// Answers as a server written in Go may: every empty list and map is a null.
+    async fn answer_with_nulls(mut stream: tokio::net::TcpStream) -> std::io::Result<()> {
+        const POD: &str = r#"{"apiVersion":"v1","kind":"Pod",
+            "metadata":{"name":"p","resourceVersion":"7","labels":null,"creationTimestamp":null},
+            "spec":{"containers":null,"volumes":null},"status":{"conditions":null}}"#;
+        let mut asked = BufReader::new(&mut stream);
+        let mut head = String::new();
+        while asked.read_line(&mut head).await? > 2 {}
+        let list = |items: &str| {
+            format!(
+                r#"{{"kind":"PodList","apiVersion":"v1","metadata":{{"resourceVersion":"7"}},"items":{items}}}"#
+            )
+        };
+        let pod = POD.replace('\n', "");
+        let body = match head.split(' ').take(2).collect::<Vec<_>>().as_slice() {
+            ["DELETE", _] => list("null"),
+            ["GET", path] if path.contains("watch=true") => {
+                format!("{{\"type\":\"ADDED\",\"object\":{pod}}}\n")
+            }
+            ["GET", path] if path.contains("/pods/p") => pod,
+            ["GET", path] if path.contains("limit=1") => list(&format!("[{pod}]")),
+            _ => list("null"),
+        };
+        let length = body.len();
+        let head =
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length:";
+        stream.write_all(format!("{head} {length}\r\n\r\n{body}").as_bytes()).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn a_null_is_an_empty_list_to_whatever_asks_through_the_client() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let server = async {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                answer_with_nulls(stream).await.unwrap();
+            }
+        };
+        let tasks = Tasks::new();
+        let asking = async {
+            let pods: Api<Pod> = Api::all(from_config(&kube::Config::new(url)).unwrap());
+            let none = pods.list(&ListParams::default()).await.unwrap();
+            assert!(none.items.is_empty());
+            let one = pods.list(&ListParams::default().limit(1)).await.unwrap();
+            assert_eq!(one.items[0].spec.as_ref().unwrap().containers, []);
+            assert_eq!(pods.get("p").await.unwrap().metadata.labels, None);
+            let deleted = pods.delete_collection(&DeleteParams::default(), &ListParams::default()).await;
+            assert!(deleted.unwrap().left().unwrap().items.is_empty());
+            let cache = Cache::start(pods, Selectors::all(), &tasks);
+            let mut changes = cache.subscribe();
+            while cache.get(None, "p").is_none() {
+                changes.changed().await;
+            }
+        };
+        tokio::select! {
+            () = server => {}
+            () = asking => {}
+        }
     }
 
     #[tokio::test]

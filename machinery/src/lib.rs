@@ -17,6 +17,7 @@ pub mod leader;
 pub mod logging;
 pub mod metrics;
 pub mod netfilter;
+mod nulls;
 pub mod pki;
 pub mod query;
 pub mod queue;
