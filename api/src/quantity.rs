@@ -330,6 +330,53 @@ impl Sum for Quantity {
     }
 }
 
+/// So much of a resource, counted as schedulers and nodes count it: cpu in thousandths of a core, all else in
+/// whole units, parts of one rounded up. One amount fits 64 bits; sums and differences are exact for more of
+/// them than there can be, so nothing that a user asks for makes a full node look empty.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Amount(i128);
+
+impl Amount {
+    /// None of it.
+    pub const ZERO: Self = Self(0);
+
+    /// Counts a quantity of a resource.
+    pub fn of(resource: &str, quantity: &Quantity) -> Self {
+        Self(i128::from(if resource == "cpu" { quantity.milli_value() } else { quantity.value() }))
+    }
+
+    /// So many of something that is counted one by one.
+    pub fn count(number: usize) -> Self {
+        Self(i128::try_from(number).unwrap_or(i128::MAX))
+    }
+}
+
+impl Add for Amount {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sub for Amount {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl Sum for Amount {
+    fn sum<I: Iterator<Item = Self>>(items: I) -> Self {
+        items.fold(Self::ZERO, Add::add)
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -340,6 +387,17 @@ mod tests {
 
     fn canonical(text: &str) -> String {
         text.parse::<Quantity>().unwrap().to_string()
+    }
+
+    #[test]
+    fn amounts_of_the_largest_quantities_add_up_and_come_apart_again() {
+        let most = Amount::of("memory", &"9223372036854775807".parse().unwrap());
+        let one = Amount::of("memory", &"1".parse().unwrap());
+        assert!(most + one > most);
+        assert_eq!(most + most + one - most - most, one);
+        assert_eq!([most, most, one].into_iter().sum::<Amount>().to_string(), "18446744073709551615");
+        assert_eq!(Amount::of("cpu", &"100E".parse().unwrap()), most, "a core's thousandths end there, too");
+        assert_eq!(Amount::of("cpu", &"0.0001".parse().unwrap()), Amount::count(1));
     }
 
     #[test]

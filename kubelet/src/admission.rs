@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::quantity::Quantity;
+use api::quantity::{Amount, Quantity};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use parking_lot::Mutex;
 
 use crate::pod_spec;
@@ -68,22 +69,32 @@ pub enum Room {
     Never(String),
 }
 
+fn amount_of(list: &BTreeMap<String, Wire>, resource: &str) -> Amount {
+    list.get(resource).map_or(Amount::ZERO, |wire| Amount::of(resource, &Quantity::of(wire)))
+}
+
+fn requested(pod: &Pod, resource: &str) -> Amount {
+    Amount::of(resource, &pod_spec::pod_request(pod, resource))
+}
+
+fn used(pods: &[&Pod], resource: &str) -> Amount {
+    pods.iter().map(|pod| requested(pod, resource)).sum()
+}
+
 /// Whether a pod that runs on a node may have what it asks for beside the others there.
 fn room(pod: &Pod, others: &[&Pod], node: &Node) -> Room {
     let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
     let Some(allocatable) = allocatable else { return Room::Enough };
     for resource in ["cpu", "memory"] {
-        let units = |q: Quantity| if resource == "cpu" { q.milli_value() } else { q.value() };
-        let capacity = allocatable.get(resource).map_or(0, |q| units(Quantity::of(q)));
-        let requested = units(pod_spec::pod_request(pod, resource));
-        let used = units(others.iter().map(|other| pod_spec::pod_request(other, resource)).sum());
+        let capacity = amount_of(allocatable, resource);
+        let (requested, used) = (requested(pod, resource), used(others, resource));
         if requested > capacity {
             let text = format!(
                 "Node didn't have enough capacity: {resource}, requested: {requested}, capacity: {capacity}"
             );
             return Room::Never(text);
         }
-        if requested > 0 && used + requested > capacity {
+        if requested > Amount::ZERO && used + requested > capacity {
             let text = format!(
                 "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
             );
@@ -101,9 +112,9 @@ fn refusal(reason: &str, text: String) -> Ended {
 pub fn check(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Ended> {
     let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
     let Some(allocatable) = allocatable else { return Ok(()) };
-    let room = |resource: &str| allocatable.get(resource).map(Quantity::of).unwrap_or_default();
-    let enough = |resource: &str, requested: i64, used: i64, capacity: i64| {
-        if requested == 0 || used + requested <= capacity {
+    let enough = |resource: &str, requested: Amount, used: Amount| {
+        let capacity = amount_of(allocatable, resource);
+        if requested == Amount::ZERO || used + requested <= capacity {
             return Ok(());
         }
         let text = format!(
@@ -111,8 +122,7 @@ pub fn check(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Ended> {
         );
         Err(refusal(&format!("OutOf{resource}"), text))
     };
-    let count = i64::try_from(others.len()).unwrap_or(i64::MAX);
-    enough("pods", 1, count, room("pods").value())?;
+    enough("pods", Amount::count(1), Amount::count(others.len()))?;
     let mut asked: Vec<&str> = vec!["cpu", "memory"];
     let containers = pod_spec::init_containers(pod).iter().chain(&pod_spec::spec(pod).containers);
     let lists = containers.filter_map(|c| c.resources.as_ref()?.requests.as_ref());
@@ -120,10 +130,7 @@ pub fn check(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Ended> {
     asked.sort_unstable();
     asked.dedup();
     for resource in asked {
-        let sum: Quantity = others.iter().map(|other| pod_spec::pod_request(other, resource)).sum();
-        let own = pod_spec::pod_request(pod, resource);
-        let units = |q: Quantity| if resource == "cpu" { q.milli_value() } else { q.value() };
-        enough(resource, units(own), units(sum), units(room(resource)))?;
+        enough(resource, requested(pod, resource), used(others, resource))?;
     }
     if !selected(pod, node) {
         let text = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
@@ -215,6 +222,9 @@ mod tests {
         }))
         .expect("the test's node is well-formed");
         let plain = || pod(json!({"containers": [{"name": "c"}]}));
+        let memory = |amount: &str| {
+            pod(json!({"containers": [{"name": "c", "resources": {"requests": {"memory": amount}}}]}))
+        };
         let selecting =
             |disk: &str| pod(json!({"nodeSelector": {"disk": disk}, "containers": [{"name": "c"}]}));
         let out = |text: &str| Some(format!("Pod was rejected: Node didn't have enough resource: {text}"));
@@ -227,6 +237,14 @@ mod tests {
                 Some("OutOfcpu"),
                 out("cpu, requested: 1500, used: 1000, capacity: 2000"),
             ),
+            (
+                memory("9223372036854775807"),
+                vec![memory("1Ki")],
+                Some("OutOfmemory"),
+                out("memory, requested: 9223372036854775807, used: 1024, capacity: 1073741824"),
+            ),
+            (memory("1"), vec![memory("8Ei"), memory("8Ei")], Some("OutOfmemory"), None),
+            (cpu("100E"), vec![cpu("100E")], Some("OutOfcpu"), None),
             (
                 plain(),
                 vec![plain(), plain(), plain()],

@@ -102,7 +102,7 @@ pub struct NodeView {
     /// What pods do use.
     pub used: Amounts,
     /// How many pods are on it.
-    pub pods: i64,
+    pub pods: usize,
     /// The ports taken on it.
     pub host_ports: Vec<HostPort>,
     /// How many pods each controller has on it.
@@ -339,6 +339,27 @@ mod tests {
         cluster.unassume("u2");
         assert!(cluster.remove_pod("u1") && !cluster.remove_pod("u1"));
         assert_eq!(brief(&cluster), "a: 0 cpu, 0 pods, 0 ports, 0 owners");
+    }
+
+    #[test]
+    fn pods_that_ask_for_more_than_there_is_in_the_world_are_counted_exactly() {
+        let asking = |memory: &str| {
+            let resources = json!({"requests": {"memory": memory}});
+            let spec = json!({"containers": [{"name": "c", "resources": resources}]});
+            let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap();
+            Arc::new(Needs::of(&pod))
+        };
+        let used = |cluster: &Cluster| cluster.nodes().next().unwrap().1.used.get("memory").to_string();
+        let mut cluster = Cluster::default();
+        cluster.set_node(&node("a", "True"));
+        for (uid, memory) in [("u1", "9223372036854775807"), ("u2", "8Ei"), ("u3", "1Ki")] {
+            cluster.confirm(uid, "a", &asking(memory));
+        }
+        assert_eq!(used(&cluster), "18446744073709552638");
+        assert!(crate::filters::check(&asking("1"), cluster.nodes().next().unwrap().1).is_err());
+        cluster.remove_pod("u1");
+        cluster.remove_pod("u2");
+        assert_eq!(used(&cluster), "1024");
     }
 
     #[test]

@@ -7,47 +7,42 @@
 
 use std::collections::BTreeMap;
 
-use api::quantity::Quantity;
+use api::quantity::{Amount, Quantity};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
-/// Amounts of resources by name: cpu in thousandths of a core, all else in whole units.
+/// Amounts of resources by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Amounts(BTreeMap<String, i64>);
+pub struct Amounts(BTreeMap<String, Amount>);
 
 impl Amounts {
     /// Reads a resource list as objects carry it.
     pub fn of(list: &BTreeMap<String, Wire>) -> Self {
-        let amount = |name: &str, quantity: &Wire| {
-            let quantity = Quantity::of(quantity);
-            if name == "cpu" { quantity.milli_value() } else { quantity.value() }
-        };
-        Self(list.iter().map(|(name, quantity)| (name.clone(), amount(name, quantity))).collect())
+        let amount = |(name, wire): (&String, &Wire)| (name.clone(), Amount::of(name, &Quantity::of(wire)));
+        Self(list.iter().map(amount).collect())
     }
 
     /// The amount of one resource; none counts as zero.
-    pub fn get(&self, name: &str) -> i64 {
-        self.0.get(name).copied().unwrap_or(0)
+    pub fn get(&self, name: &str) -> Amount {
+        self.0.get(name).copied().unwrap_or_default()
     }
 
     /// All amounts, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, i64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Amount)> {
         self.0.iter().map(|(name, &amount)| (name.as_str(), amount))
     }
 
     /// Adds other amounts to these.
     pub fn add(&mut self, other: &Self) {
         for (name, amount) in other.iter() {
-            let sum = self.get(name).saturating_add(amount);
-            self.set(name, sum);
+            self.set(name, self.get(name) + amount);
         }
     }
 
     /// Takes other amounts from these.
     pub fn subtract(&mut self, other: &Self) {
         for (name, amount) in other.iter() {
-            let rest = self.get(name).saturating_sub(amount);
-            self.set(name, rest);
+            self.set(name, self.get(name) - amount);
         }
     }
 
@@ -59,7 +54,7 @@ impl Amounts {
         }
     }
 
-    fn set(&mut self, name: &str, amount: i64) {
+    fn set(&mut self, name: &str, amount: Amount) {
         match self.0.get_mut(name) {
             Some(known) => *known = amount,
             None => {
@@ -117,9 +112,10 @@ mod tests {
 
     use super::*;
 
-    fn asked(spec: Value) -> Vec<(String, i64)> {
+    fn asked(spec: Value) -> Vec<(String, usize)> {
         let spec: PodSpec = serde_json::from_value(spec).unwrap();
-        of_pod(&spec).iter().map(|(name, amount)| (name.to_owned(), amount)).collect()
+        let shown = |(name, amount): (&str, Amount)| (name.to_owned(), amount.to_string().parse().unwrap());
+        of_pod(&spec).iter().map(shown).collect()
     }
 
     fn container(cpu: &str) -> Value {

@@ -1,6 +1,8 @@
 //! From the cpu and memory of a spec to the numbers of cgroups. Corresponds to upstream's
 //! `cm/helpers_linux.go` and `qos/policy.go`.
 
+use std::ops::RangeInclusive;
+
 use api::quantity::Quantity;
 use k8s_cri::v1::LinuxContainerResources;
 use k8s_openapi::api::core::v1::{Container, Pod};
@@ -10,19 +12,31 @@ use crate::pod_spec::{self, Qos, Role};
 /// One accounting period of the cpu controller, in microseconds.
 pub const PERIOD: i64 = 100_000;
 
+/// The shares that the kernel takes.
+const SHARES: RangeInclusive<i64> = 2..=262_144;
+/// The microseconds of cpu time per period that the kernel takes; beyond it refuses, in v1 and in v2.
+const QUOTA: RangeInclusive<i64> = 1000..=(1 << 44) - 1;
+
+/// `milli` thousandths of `unit`, within what the kernel takes.
+fn scaled(milli: i64, unit: i64, range: &RangeInclusive<i64>) -> i64 {
+    let exact = i128::from(milli) * i128::from(unit) / 1000;
+    i64::try_from(exact).unwrap_or(i64::MAX).clamp(*range.start(), *range.end())
+}
+
 /// The cpu shares (cgroup v1) of a request.
 pub fn shares(cpu: &Quantity) -> i64 {
-    (cpu.milli_value() * 1024 / 1000).clamp(2, 262_144)
+    scaled(cpu.milli_value(), 1024, &SHARES)
 }
 
 /// The cpu time per period of a limit.
 pub fn quota(cpu: &Quantity) -> i64 {
-    (cpu.milli_value() * PERIOD / 1000).max(1000)
+    scaled(cpu.milli_value(), PERIOD, &QUOTA)
 }
 
 /// The cgroup v2 weight that is worth as much as `shares`.
 pub fn weight(shares: i64) -> i64 {
-    1 + ((shares - 2) * 9999) / 262_142
+    let (least, most) = (*SHARES.start(), *SHARES.end());
+    1 + (shares.clamp(least, most) - least) * 9999 / (most - least)
 }
 
 /// What a container may use.
@@ -88,5 +102,27 @@ pub fn of_pod(pod: &Pod) -> PodLimits {
         shares: if best_effort || cpu.is_zero() { 2 } else { shares(&cpu) },
         quota: pod_spec::pod_limit(pod, "cpu").as_ref().map_or(0, quota),
         memory: pod_spec::pod_limit(pod, "memory").map_or(0, |limit| limit.value()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_does_not_take_is_brought_to_the_nearest_that_it_takes() {
+        for (cpu, in_shares, in_quota, in_weight) in [
+            ("1m", 2, 1000, 1),
+            ("10m", 10, 1000, 1),
+            ("1", 1024, 100_000, 39),
+            ("256", 262_144, 25_600_000, 10_000),
+            ("100k", 262_144, 10_000_000_000, 10_000),
+            ("92233720368547", 262_144, (1 << 44) - 1, 10_000),
+            ("9223372036854775807", 262_144, (1 << 44) - 1, 10_000),
+        ] {
+            let cpu: Quantity = cpu.parse().expect("the test's amount is one");
+            let found = (shares(&cpu), quota(&cpu), weight(shares(&cpu)));
+            assert_eq!(found, (in_shares, in_quota, in_weight), "{cpu}");
+        }
     }
 }

@@ -7,6 +7,8 @@
 mod node_affinity;
 mod taints;
 
+use api::quantity::Amount;
+
 use crate::cluster::{Needs, NodeView};
 
 /// Why a node cannot take a pod.
@@ -77,12 +79,12 @@ fn ports_taken(needs: &Needs, node: &NodeView) -> Result<(), Reasons> {
 fn insufficient(needs: &Needs, node: &NodeView) -> Result<(), Reasons> {
     let mut reasons = Vec::new();
     let mut for_good = false;
-    if node.pods + 1 > node.allocatable.get("pods") {
+    if Amount::count(node.pods) >= node.allocatable.get("pods") {
         reasons.push("Too many pods".to_owned());
     }
     for (name, wanted) in needs.requests.iter() {
         let allocatable = node.allocatable.get(name);
-        if wanted > 0 && wanted > allocatable - node.used.get(name) {
+        if wanted > Amount::ZERO && wanted > allocatable - node.used.get(name) {
             reasons.push(format!("Insufficient {name}"));
             for_good |= wanted > allocatable;
         }
