@@ -1,5 +1,6 @@
 //! Asks a container once, in the way its probe describes. Corresponds to upstream's `prober.runProbe`.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, Probe};
@@ -7,7 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Probe};
 use super::gauge::{Outcome, Timing};
 use super::{grpc, http};
 use crate::cri::{CriResult, Runtime};
-use crate::runtime_config::env;
+use crate::runtime_config::expansion;
 
 /// What servers are told about who asks.
 const AGENT: &str = "kube-probe/1.36";
@@ -30,7 +31,10 @@ pub async fn ask(runtime: &dyn Runtime, place: &Place<'_>, probe: &Probe) -> Out
     let limit = Timing::of(probe).timeout;
     let unclear = |error: String| Outcome::Unclear { state: "unknown", error };
     if let Some(exec) = &probe.exec {
-        let command = command(place.container, exec.command.as_deref().unwrap_or_default());
+        let command = match command(place.container, exec.command.as_deref().unwrap_or_default()) {
+            Ok(command) => command,
+            Err(error) => return unclear(error),
+        };
         return ran(&command, runtime.exec_sync(place.id, &command, limit).await);
     }
     if let Some(action) = &probe.http_get {
@@ -65,13 +69,11 @@ async fn connect(host: &http::Host, port: u16, limit: Duration) -> Outcome {
 }
 
 /// A command with the literal variables of the container's spec put in.
-fn command(container: &Container, words: &[String]) -> Vec<String> {
-    let value = |name: &str| {
-        let variables = container.env.iter().flatten().filter(|var| var.value_from.is_none());
-        let found = variables.rev().find(|var| var.name == name)?;
-        Some(found.value.clone().unwrap_or_default())
-    };
-    words.iter().map(|word| env::expand(word, value)).collect()
+fn command(container: &Container, words: &[String]) -> Result<Vec<String>, String> {
+    let literal = container.env.iter().flatten().filter(|var| var.value_from.is_none());
+    let values: HashMap<&str, &str> =
+        literal.map(|var| (var.name.as_str(), var.value.as_deref().unwrap_or_default())).collect();
+    expansion::expand_all(words, |name| values.get(name).copied())
 }
 
 /// What the end of a command means.

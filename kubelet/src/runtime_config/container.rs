@@ -10,7 +10,8 @@ use k8s_cri::v1::{
 };
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 
-use super::{env, names, resources, sandbox};
+use super::expansion::{self, Environment};
+use super::{names, resources, sandbox};
 use crate::labels;
 use crate::pod_spec::{self, Role};
 
@@ -44,7 +45,7 @@ pub struct VolumePath {
 #[derive(Debug, Clone)]
 pub struct Prepared<'a> {
     /// Its environment.
-    pub env: Vec<(String, String)>,
+    pub env: Environment,
     /// Its volumes and files of the kubelet's own.
     pub mounts: Vec<Mount>,
     /// The image by content.
@@ -68,9 +69,8 @@ pub fn config(
     prepared: Prepared<'_>,
 ) -> Result<ContainerConfig, String> {
     run_as_non_root(pod, container, prepared.image_user, prepared.image_username)?;
-    let lookup = |name: &str| env::lookup(&prepared.env, name);
-    let expand = |list: &Option<Vec<String>>| -> Vec<String> {
-        list.iter().flatten().map(|text| env::expand(text, lookup)).collect()
+    let expanded = |words: &Option<Vec<String>>| {
+        expansion::expand_all(words.as_deref().unwrap_or_default(), |name| prepared.env.get(name))
     };
     Ok(ContainerConfig {
         metadata: Some(ContainerMetadata { name: container.name.clone(), attempt }),
@@ -79,13 +79,13 @@ pub fn config(
             user_specified_image: container.image.clone().unwrap_or_default(),
             ..ImageSpec::default()
         }),
-        command: expand(&container.command),
-        args: expand(&container.args),
+        command: expanded(&container.command)?,
+        args: expanded(&container.args)?,
         working_dir: container.working_dir.clone().unwrap_or_default(),
         envs: prepared
             .env
             .iter()
-            .map(|(key, value)| KeyValue { key: key.clone(), value: value.clone() })
+            .map(|(key, value)| KeyValue { key: key.to_owned(), value: value.to_owned() })
             .collect(),
         mounts: prepared.mounts.clone(),
         labels: container_labels(pod, container),
@@ -214,7 +214,7 @@ fn security(
 pub fn mounts(
     container: &Container,
     volumes: &BTreeMap<String, VolumePath>,
-    env: &[(String, String)],
+    env: &Environment,
     sub_path: impl Fn(usize, &VolumeMount, &VolumePath, &str) -> Result<PathBuf, String>,
 ) -> Result<Vec<Mount>, String> {
     let mut mounts = Vec::new();
@@ -248,18 +248,19 @@ pub fn absolute(path: &str) -> String {
 }
 
 /// The path inside its volume that a mount is of, if it is not of the whole.
-fn sub_path_of(mount: &VolumeMount, env: &[(String, String)]) -> Result<Option<String>, String> {
+fn sub_path_of(mount: &VolumeMount, env: &Environment) -> Result<Option<String>, String> {
     let given = |path: &Option<String>| path.clone().filter(|path| !path.is_empty());
     let path = match given(&mount.sub_path_expr) {
         Some(expression) => {
             let missing = RefCell::new(BTreeSet::new());
-            let expanded = env::expand(&expression, |name| {
-                let value = env::lookup(env, name).filter(|value| !value.is_empty());
+            let expanded = expansion::expand(&expression, |name| {
+                let value = env.get(name).filter(|value| !value.is_empty());
                 if value.is_none() {
                     missing.borrow_mut().insert(name.to_owned());
                 }
                 value
-            });
+            })
+            .map_err(|why| format!("sub path of volume {:?} is too long: {why}", mount.name))?;
             let missing: Vec<String> = missing.into_inner().into_iter().collect();
             if !missing.is_empty() {
                 return Err(format!("missing value for {}", missing.join(", ")));

@@ -1,12 +1,15 @@
 //! The environment of a container: literals, references, whole ConfigMaps and Secrets, the addresses of
-//! services; and `$(NAME)` in it, in commands and in arguments. Corresponds to upstream's
-//! `makeEnvironmentVariables`, `envvars` and `third_party/forked/golang/expansion`.
+//! services. Corresponds to upstream's `makeEnvironmentVariables` and `envvars`.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 use k8s_openapi::api::core::v1::{Container, Pod, Service};
 
 use super::super::downward::{self, NodeFacts};
+use super::expansion::{Environment, expand};
 use crate::pod_spec;
 
 /// The ConfigMaps and Secrets that a container's environment draws on, as far as they exist.
@@ -36,34 +39,6 @@ pub fn references(container: &Container) -> (Vec<&str>, Vec<&str>) {
     (maps, secrets)
 }
 
-/// Replaces `$(NAME)` by its value; unknown names stay as they are and `$$` is a dollar.
-pub fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-            continue;
-        }
-        let name = rest.strip_prefix('(').and_then(|r| r.split_once(')'));
-        match name {
-            Some((name, after)) => {
-                match value(name) {
-                    Some(value) => out.push_str(&value),
-                    None => out.push_str(&format!("$({name})")),
-                }
-                rest = after;
-            }
-            None => out.push('$'),
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
 /// Whatever an environment is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
@@ -80,8 +55,8 @@ pub struct Input<'a> {
 }
 
 /// The variables of a container in the order they are set; on refusal a sentence for its status.
-pub fn variables(container: &Container, input: &Input<'_>) -> Result<Vec<(String, String)>, String> {
-    let mut set: Vec<(String, String)> = Vec::new();
+pub fn variables(container: &Container, input: &Input<'_>) -> Result<Environment, String> {
+    let mut set = Environment::default();
     for source in container.env_from.iter().flatten() {
         let prefix = source.prefix.as_deref().unwrap_or_default();
         let data = if let Some(reference) = &source.config_map_ref {
@@ -92,43 +67,30 @@ pub fn variables(container: &Container, input: &Input<'_>) -> Result<Vec<(String
             None
         };
         for (key, value) in data.into_iter().flatten() {
-            put(&mut set, format!("{prefix}{key}"), value.clone());
+            set.put(&format!("{prefix}{key}"), value.clone())?;
         }
     }
+    let of_services: HashMap<&str, &str> =
+        input.services.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     for var in container.env.iter().flatten() {
         let value = match (&var.value_from, &var.value) {
             (Some(_), _) => reference(container, var, input)?,
             (None, text) => {
-                let lookup = |name: &str| lookup(&set, name).or_else(|| lookup_in(input.services, name));
-                Some(expand(text.as_deref().unwrap_or_default(), lookup))
+                let lookup = |name: &str| set.get(name).or_else(|| of_services.get(name).copied());
+                let value = expand(text.as_deref().unwrap_or_default(), lookup);
+                Some(value.map_err(|why| format!("environment variable {:?} is too long: {why}", var.name))?)
             }
         };
         if let Some(value) = value {
-            put(&mut set, var.name.clone(), value);
+            set.put(&var.name, value)?;
         }
     }
     for (name, value) in input.services {
-        if lookup(&set, name).is_none() {
-            set.push((name.clone(), value.clone()));
+        if set.get(name).is_none() {
+            set.put(name, value.clone())?;
         }
     }
     Ok(set)
-}
-
-fn put(set: &mut Vec<(String, String)>, name: String, value: String) {
-    match set.iter_mut().find(|(known, _)| *known == name) {
-        Some((_, old)) => *old = value,
-        None => set.push((name, value)),
-    }
-}
-
-/// The value of a variable that is set.
-pub fn lookup(set: &[(String, String)], name: &str) -> Option<String> {
-    lookup_in(set, name)
-}
-
-fn lookup_in(set: &[(String, String)], name: &str) -> Option<String> {
-    set.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
 }
 
 type Data = BTreeMap<String, String>;

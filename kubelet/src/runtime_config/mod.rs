@@ -4,6 +4,7 @@
 
 pub mod container;
 pub mod env;
+pub mod expansion;
 pub mod names;
 pub mod resources;
 pub mod sandbox;

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, Service, VolumeMount};
 use serde_json::{Value, json};
 
 use super::container::{Prepared, VolumePath};
+use super::expansion::Environment;
 use super::{container, env, names, resources, sandbox};
 use crate::downward::NodeFacts;
 use crate::pod_spec::{self, Qos, Role};
@@ -23,9 +24,15 @@ fn only(pod: &Pod) -> &Container {
     &pod_spec::spec(pod).containers[0]
 }
 
+fn environment() -> Environment {
+    let mut environment = Environment::default();
+    environment.put("A", "1".to_owned()).expect("it is small");
+    environment
+}
+
 fn prepared(image_user: Option<i64>, image_username: &str) -> Prepared<'_> {
     Prepared {
-        env: vec![("A".to_owned(), "1".to_owned())],
+        env: environment(),
         mounts: Vec::new(),
         image: "sha256:1".to_owned(),
         image_user,
@@ -307,7 +314,7 @@ fn volumes_are_mounted() {
     let volume = |path: &str, read_only| VolumePath { path: PathBuf::from(path), read_only };
     let mut volumes: BTreeMap<String, VolumePath> =
         [("v".to_owned(), volume("/host/v", false)), ("r".to_owned(), volume("/host/r", true))].into();
-    let env = [("A".to_owned(), "1".to_owned())];
+    let env = environment();
     let inside = |index: usize, _: &VolumeMount, volume: &VolumePath, sub: &str| {
         Ok(volume.path.join(index.to_string()).join(sub))
     };
@@ -330,24 +337,6 @@ fn volumes_are_mounted() {
     assert_eq!(missing, Err("cannot find volume \"r\" to mount into container \"c\"".to_owned()));
 }
 
-#[test]
-fn expansion() {
-    let value = |name: &str| (name == "A").then(|| "1".to_owned());
-    for (text, expected) in [
-        ("$(A)", "1"),
-        ("$(A)$(A)", "11"),
-        ("$(B)", "$(B)"),
-        ("$$(A)", "$(A)"),
-        ("$$$(A)", "$1"),
-        ("$A", "$A"),
-        ("$(A", "$(A"),
-        ("a$", "a$"),
-        ("", ""),
-    ] {
-        assert_eq!(env::expand(text, value), expected, "{text}");
-    }
-}
-
 fn variables(container: Value, services: &[(String, String)]) -> Result<Vec<(String, String)>, String> {
     let mut container = container;
     container["name"] = json!("c");
@@ -367,6 +356,16 @@ fn variables(container: Value, services: &[(String, String)]) -> Result<Vec<(Str
         only(&pod),
         &env::Input { pod: &pod, pod_ips: &pod_ips, node: &node, services, objects: &objects },
     )
+    .map(|set| set.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+#[test]
+fn variables_that_double_each_other_are_refused() {
+    let mut env = vec![json!({"name": "E0", "value": "x".repeat(1024)})];
+    env.extend((1..30).map(|n| json!({"name": format!("E{n}"), "value": format!("$(E{0})$(E{0})", n - 1)})));
+    let refused = variables(json!({"env": env}), &[]);
+    let words = "environment variable \"E11\" is too long: its variables make it longer than 1048576 bytes";
+    assert_eq!(refused, Err(words.to_owned()));
 }
 
 #[test]

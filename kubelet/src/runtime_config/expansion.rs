@@ -1,0 +1,156 @@
+//! `$(NAME)` in environments, commands, arguments and paths, within bounds: a variable that holds another one
+//! twice, which holds a third one twice, would else grow with two to the power of their number. Corresponds to
+//! upstream's `third_party/forked/golang/expansion`, which has no bounds.
+
+use std::collections::HashMap;
+
+/// The longest text that an expansion may grow to, in bytes. Linux starts no program with a word of 128 KiB.
+pub const LONGEST: usize = 1 << 20;
+/// What an environment, or a command with its arguments, may take as a whole, in bytes: as much as Linux
+/// passes to a program.
+pub const LARGEST: usize = 6 << 20;
+
+/// Replaces `$(NAME)` by its value; unknown names stay as they are and `$$` is a dollar.
+///
+/// # Errors
+/// When the text grows beyond [`LONGEST`].
+pub fn expand<'v>(text: &str, value: impl Fn(&str) -> Option<&'v str>) -> Result<String, String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+            continue;
+        }
+        let name = rest.strip_prefix('(').and_then(|r| r.split_once(')'));
+        match name {
+            Some((name, after)) => {
+                match value(name) {
+                    Some(value) => out.push_str(value),
+                    None => out.extend(["$(", name, ")"]),
+                }
+                rest = after;
+            }
+            None => out.push('$'),
+        }
+        if out.len() > LONGEST && out.len() > text.len() {
+            return Err(format!("its variables make it longer than {LONGEST} bytes"));
+        }
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// Expands the words of a command line.
+///
+/// # Errors
+/// A sentence, when one of them or all of them together grow too long.
+pub fn expand_all<'v>(
+    words: &[String],
+    value: impl Fn(&str) -> Option<&'v str>,
+) -> Result<Vec<String>, String> {
+    let mut size = 0;
+    let expanded = words.iter().map(|word| {
+        let word = expand(word, &value).map_err(|why| format!("a word of the command is too long: {why}"))?;
+        size += word.len();
+        if size > LARGEST {
+            return Err(format!("the command takes more than {LARGEST} bytes"));
+        }
+        Ok(word)
+    });
+    expanded.collect()
+}
+
+/// Variables in the order in which they were first set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Environment {
+    set: Vec<(String, String)>,
+    places: HashMap<String, usize>,
+    size: usize,
+}
+
+impl Environment {
+    /// Sets a variable, over the value that it had.
+    ///
+    /// # Errors
+    /// A sentence, when all together become larger than [`LARGEST`].
+    pub fn put(&mut self, name: &str, value: String) -> Result<(), String> {
+        self.size += value.len();
+        match self.places.get(name) {
+            Some(place) => {
+                self.size -= self.set[*place].1.len();
+                self.set[*place].1 = value;
+            }
+            None => {
+                // An equals sign and a zero byte come with each.
+                self.size += name.len() + 2;
+                self.places.insert(name.to_owned(), self.set.len());
+                self.set.push((name.to_owned(), value));
+            }
+        }
+        if self.size > LARGEST {
+            return Err(format!("the environment takes more than {LARGEST} bytes"));
+        }
+        Ok(())
+    }
+
+    /// The value of a variable.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.places.get(name).map(|place| self.set[*place].1.as_str())
+    }
+
+    /// All variables.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.set.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_replaced_by_values() {
+        let value = |name: &str| (name == "A").then_some("1");
+        for (text, expected) in [
+            ("$(A)", "1"),
+            ("$(A)$(A)", "11"),
+            ("$(B)", "$(B)"),
+            ("$$(A)", "$(A)"),
+            ("$$$(A)", "$1"),
+            ("$A", "$A"),
+            ("$(A", "$(A"),
+            ("a$", "a$"),
+            ("", ""),
+        ] {
+            assert_eq!(expand(text, value).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn growth_ends_at_the_bounds() {
+        let big = "x".repeat(LONGEST / 2);
+        let value = |name: &str| (name == "E").then_some(big.as_str());
+        let twice = expand("$(E)$(E)", value);
+        assert_eq!(twice.map(|text| text.len()), Ok(LONGEST));
+        let why = format!("its variables make it longer than {LONGEST} bytes");
+        assert_eq!(expand("$(E)$(E)$(E)", value), Err(why));
+        // What was long to begin with grows by nothing.
+        let long = "y".repeat(2 * LONGEST);
+        assert_eq!(expand(&long, value), Ok(long));
+
+        let words = |count: usize| vec!["$(E)$(E)".to_owned(); count];
+        assert_eq!(expand_all(&words(6), value).map(|words| words.len()), Ok(6));
+        assert_eq!(expand_all(&words(7), value), Err(format!("the command takes more than {LARGEST} bytes")));
+
+        let mut environment = Environment::default();
+        for round in 0..100 {
+            environment.put("SAME", "x".repeat(LONGEST + round)).expect("it is there once");
+        }
+        let filled = (0..10).try_for_each(|n| environment.put(&format!("V{n}"), "x".repeat(LONGEST)));
+        assert_eq!(filled, Err(format!("the environment takes more than {LARGEST} bytes")));
+    }
+}
