@@ -113,6 +113,16 @@ impl Cgroups {
         }
     }
 
+    /// Bounds what everything in a cgroup takes together: bytes of memory, and processes.
+    pub fn bound(&self, path: &str, memory: u64, processes: u64) -> io::Result<()> {
+        let bytes = match self {
+            Self::V2(_) => self.file("memory", path, "memory.max"),
+            Self::V1(_) => self.file("memory", path, "memory.limit_in_bytes"),
+        };
+        write(&bytes, &memory.to_string())?;
+        write(&self.file("pids", path, "pids.max"), &processes.to_string())
+    }
+
     /// Removes a cgroup with all that is below it. Processes that are still in it are killed: nothing of
     /// the pod may stay.
     pub fn remove(&self, path: &str) -> io::Result<()> {
@@ -183,6 +193,37 @@ fn kill_all(dir: &Path) {
         if let Err(error) = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL)
         {
             tracing::debug!(pid, %error, "The process is gone already");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_and_processes_of_all_pods_are_bounded_in_both_layouts() {
+        let dir = tempfile::tempdir().expect("there is a place for temporary files");
+        let base = dir.path().to_owned();
+        for (cgroups, folders, files) in [
+            (
+                Cgroups::V1(base.join("v1")),
+                ["memory/n/kubepods", "pids/n/kubepods"],
+                ["memory/n/kubepods/memory.limit_in_bytes", "pids/n/kubepods/pids.max"],
+            ),
+            (
+                Cgroups::V2(base.join("v2")),
+                ["n/kubepods", "n/kubepods"],
+                ["n/kubepods/memory.max", "n/kubepods/pids.max"],
+            ),
+        ] {
+            let (Cgroups::V1(root) | Cgroups::V2(root)) = &cgroups;
+            for folder in folders {
+                fs::create_dir_all(root.join(folder)).expect("the folder is ours");
+            }
+            cgroups.bound("/n/kubepods", 1 << 30, 1000).expect("the files are ours");
+            let read = |file: &str| fs::read_to_string(root.join(file)).unwrap_or_default();
+            assert_eq!(files.map(read), ["1073741824", "1000"]);
         }
     }
 }

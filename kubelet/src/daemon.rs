@@ -25,6 +25,7 @@ use crate::images::Images;
 use crate::images::collect::{self, Collector};
 use crate::kubelet::{Kubelet, Places};
 use crate::log_rotation;
+use crate::node_limits;
 use crate::node_network;
 use crate::node_status::{self, NodeKeeper, machine};
 use crate::pod_worker::Notes;
@@ -146,6 +147,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     // Variables for services are part of a pod's start, its fit is judged by the node's own object.
     kubelet.services.wait_synced().await;
     kubelet.nodes.wait_synced().await;
+    node_limits::enforce(&kubelet, tasks);
     start_pods(&kubelet).await;
     tracing::info!(
         version = api::VERSION,

@@ -9,7 +9,8 @@
 //! - for that, `runtime_config`* makes what the runtime is asked for, with `dns`*, `downward`*, `labels`*;
 //!   `cri` asks it; `images`, `volumes` and `cgroups` prepare; `referenced_objects` gets what pods refer to;
 //! - `probes` watches running containers; `pod_status`* says what the API is told;
-//! - `node_status` keeps the Node and its lease; `node_network` the routes to other nodes' pods;
+//! - `node_status` keeps the Node and its lease; `node_limits` what all pods may take together; `node_network`
+//!   the routes to other nodes' pods;
 //! - `server` answers on port 10250, with `stats`; `log_rotation` keeps logs small.
 //!
 //! `cni` is the pod-network plugin, a program of its own (`bin/cni.rs`); `netlink` serves
@@ -31,6 +32,7 @@ mod labels;
 mod log_line;
 mod log_rotation;
 mod netlink;
+mod node_limits;
 pub mod node_network;
 mod node_status;
 mod plan;

@@ -1,8 +1,8 @@
 //! What the machine is: processors, memory, disk, kernel, identity. Read from `/proc`, `/sys` and `/etc`.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use k8s_openapi::api::core::v1::NodeSystemInfo;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -56,6 +56,17 @@ pub fn resources(max_pods: u32, disk: &Path) -> Resources {
     let left = bytes / 100 * (100 - RESERVED_DISK_PERCENT);
     allocatable.insert("ephemeral-storage".to_owned(), Quantity(left.to_string()));
     Resources { capacity, allocatable }
+}
+
+/// How many processes pods may run together: what the kernel can hold less a tenth, with which the node goes
+/// on and people can look what is the matter.
+pub fn processes_for_pods() -> io::Result<u64> {
+    let number = |path: &str| -> io::Result<u64> {
+        let text = fs::read_to_string(path)?;
+        text.trim().parse().map_err(|_| io::Error::other(format!("{path} holds no number")))
+    };
+    let most = number("/proc/sys/kernel/pid_max")?.min(number("/proc/sys/kernel/threads-max")?);
+    Ok(most - most / 10)
 }
 
 /// The processor architecture as Kubernetes names it.
