@@ -31,7 +31,7 @@ impl Backoff {
 
     /// When the next try may follow a failure at `failed`.
     pub fn due(&self, failed: Timestamp) -> Timestamp {
-        if self.forgotten(failed) { failed } else { failed + self.delay }
+        if self.forgotten(failed) { failed } else { failed.checked_add(self.delay).unwrap_or(Timestamp::MAX) }
     }
 
     /// The wait.

@@ -76,6 +76,12 @@ async fn limited<T>(
     }
 }
 
+/// Seconds as runtimes take them: those that count in nanoseconds would make too many of them none.
+fn seconds(time: Duration) -> i64 {
+    const MOST: i64 = i64::MAX / 1_000_000_000;
+    i64::try_from(time.as_secs()).unwrap_or(MOST).min(MOST)
+}
+
 fn of_pod(pod_uid: &str) -> std::collections::HashMap<String, String> {
     [(labels::POD_UID.to_owned(), pod_uid.to_owned())].into()
 }
@@ -177,8 +183,7 @@ impl Runtime for Client {
     }
 
     async fn stop_container(&self, id: &str, grace: Duration) -> CriResult<()> {
-        let timeout = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
-        let request = StopContainerRequest { container_id: id.to_owned(), timeout };
+        let request = StopContainerRequest { container_id: id.to_owned(), timeout: seconds(grace) };
         limited(CALL.saturating_add(grace), self.runtime().stop_container(request)).await.map(drop)
     }
 
@@ -205,7 +210,7 @@ impl Runtime for Client {
         let request = ExecSyncRequest {
             container_id: id.to_owned(),
             cmd: command.to_vec(),
-            timeout: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            timeout: seconds(timeout),
         };
         limited(CALL.saturating_add(timeout), self.runtime().exec_sync(request)).await
     }
@@ -273,4 +278,16 @@ impl Runtime for Client {
 
 fn spec(image: &str) -> ImageSpec {
     ImageSpec { image: image.to_owned(), ..ImageSpec::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_very_long_time_is_no_short_one_to_a_runtime() {
+        for (asked, told) in [(0, 0), (30, 30), (9_223_372_036, 9_223_372_036), (u64::MAX, 9_223_372_036)] {
+            assert_eq!(seconds(Duration::from_secs(asked)), told);
+        }
+    }
 }

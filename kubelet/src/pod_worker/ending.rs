@@ -149,6 +149,6 @@ impl Worker {
     /// What is left of a grace period that began when the worker first saw the end of the pod.
     pub(super) fn grace_left(&mut self, grace: i64) -> i64 {
         let since = *self.stopping_since.get_or_insert_with(Timestamp::now);
-        (grace - Timestamp::now().duration_since(since).as_secs()).max(0)
+        grace.saturating_sub(Timestamp::now().duration_since(since).as_secs().max(0)).max(0)
     }
 }

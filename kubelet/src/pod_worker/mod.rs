@@ -278,7 +278,8 @@ impl Worker {
     fn deadline(&self, pod: &Pod) -> Option<Timestamp> {
         let seconds = pod_spec::spec(pod).active_deadline_seconds?;
         let began = self.status.as_ref().or(pod.status.as_ref()).and_then(|s| s.start_time.clone());
-        Some(began.map_or(self.seen, |time| time.0) + SignedDuration::from_secs(seconds))
+        let began = began.map_or(self.seen, |time| time.0);
+        Some(began.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX))
     }
 
     /// Brings the files of volumes up to date when it is time.
