@@ -147,3 +147,24 @@ fn pods_reach_pods_on_every_node_and_the_world() {
     let routes = a.namespace.sh("ip route get 10.244.0.2");
     assert!(routes.contains("via 192.0.2.2"), "{routes}");
 }
+
+#[test]
+fn a_node_that_cannot_be_reached_stands_in_the_way_of_no_other() {
+    need_root!();
+    let router = Namespace::new("router2");
+    let a = Machine::new("a", &router, "192.0.2.1/24", "192.0.2.254");
+    router.sh("ip addr add 192.0.2.254/24 dev to-a");
+    // Whoever lies behind a cable that is not plugged in gets no route: the kernel refuses it.
+    a.namespace.sh("ip link add dead type veth peer name end");
+    a.namespace.sh("ip addr add 100.64.0.1/24 dev dead");
+    let nodes = [
+        node("a", "192.0.2.1", "10.244.0.0/24"),
+        node("b", "100.64.0.2", "10.244.1.0/24"),
+        node("c", "192.0.2.3", "10.244.2.0/24"),
+        node("elsewhere", "192.0.2.4", "203.0.113.0/24"),
+    ];
+    a.run_network(&nodes, |list| list["plugins"][0]["podCIDR"] == "10.244.0.0/24");
+    let routes = a.namespace.sh("ip route");
+    assert!(routes.contains("10.244.2.0/24 via 192.0.2.3"), "{routes}");
+    assert!(!routes.contains("10.244.1.0/24") && !routes.contains("203.0.113.0/24"), "{routes}");
+}

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 use crate::cluster::{Cluster, Node, Store};
+use crate::ranges::NODE_PREFIX;
 use crate::{containerd, pki};
 
 /// The supervisor's name in `status` and `logs`.
@@ -176,7 +177,7 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
         ("bind-address", "127.0.0.1".into()),
         ("secure-port", "10257".into()),
         ("cluster-cidr", cluster.ranges.pods.to_string()),
-        ("node-cidr-mask-size", "24".into()),
+        ("node-cidr-mask-size", NODE_PREFIX.to_string()),
         ("root-ca-file", ca),
     ]);
     arguments.push("--leader-elect=true".into());

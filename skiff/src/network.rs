@@ -2,7 +2,7 @@
 //! control plane and one for each node, a veth pair into each, and the routes
 //! of host and control plane to pods and services.
 //!
-//! `plan` and `pod_routes` are pure and say what `ip` is to do; running it again
+//! `plan` and `changes` are pure and say what `ip` is to do; running it again
 //! on what is there repairs what is missing and touches nothing else.
 
 use std::collections::BTreeSet;
@@ -252,26 +252,70 @@ pub fn inside<T: Send + 'static>(netns: &str, work: impl FnOnce() -> T + Send + 
 /// Where a node's pods are, and the address of that node.
 pub type PodRoute = (Ipv4Net, Ipv4Addr);
 
-/// What `ip` has to do in host and control plane so that `known` routes become the `wanted` ones.
-fn pod_routes(cluster: &Cluster, known: &[PodRoute], wanted: &[PodRoute]) -> Vec<Batch> {
-    let new = wanted.iter().filter(|route| !known.contains(route));
-    let new = new.map(|(pods, node)| format!("route replace {pods} via {node}\n"));
-    // A range that went to another node is led there by the new routes.
-    let lost = known.iter().filter(|(pods, _)| !wanted.iter().any(|(others, _)| others == pods));
-    // Made before it is deleted, which fails for what somebody has deleted already.
-    let lost =
-        lost.map(|(pods, node)| format!("route replace {pods} via {node}\nroute delete {pods} via {node}\n"));
-    let commands: String = new.chain(lost).collect();
-    if commands.is_empty() {
-        return Vec::new();
-    }
-    let places = [None, Some(cluster.control_plane_netns())];
-    places.map(|netns| Batch { netns, commands: commands.clone() }).into()
+/// What `ip` has to do so that one route stands, or does not any more.
+struct Change {
+    route: PodRoute,
+    stands: bool,
 }
 
-/// Leads packets of host and control plane for the nodes' pods to those nodes, given the routes that stand.
-pub fn ensure_pod_routes(cluster: &Cluster, known: &[PodRoute], wanted: &[PodRoute]) -> Result<()> {
-    pod_routes(cluster, known, wanted).iter().try_for_each(run)
+impl Change {
+    fn command(&self) -> String {
+        let (pods, node) = self.route;
+        match self.stands {
+            true => format!("route replace {pods} via {node}\n"),
+            // Made before it is deleted, which fails for what somebody has deleted already.
+            false => format!("route replace {pods} via {node}\nroute delete {pods} via {node}\n"),
+        }
+    }
+}
+
+/// How `known` routes become the `wanted` ones.
+fn changes(known: &[PodRoute], wanted: &[PodRoute]) -> Vec<Change> {
+    let new = wanted.iter().filter(|route| !known.contains(route));
+    let new = new.map(|route| Change { route: *route, stands: true });
+    // A range that went to another node is led there by the new routes.
+    let lost = known.iter().filter(|(pods, _)| !wanted.iter().any(|(others, _)| others == pods));
+    new.chain(lost.map(|route| Change { route: *route, stands: false })).collect()
+}
+
+/// Carries changes out: all of them at once, and when that fails each by itself, so that one which cannot be
+/// made stands in the way of no other. `known` becomes what stands then; answers what went wrong.
+fn settle(
+    places: &[Option<String>],
+    known: &mut Vec<PodRoute>,
+    wanted: &[PodRoute],
+    run: impl Fn(&Batch) -> Result<()>,
+) -> Vec<anyhow::Error> {
+    let changes = changes(known, wanted);
+    let everywhere = |commands: String| {
+        let mut batches =
+            places.iter().map(|netns| Batch { netns: netns.clone(), commands: commands.clone() });
+        batches.try_for_each(|batch| run(&batch))
+    };
+    let at_once = changes.is_empty() || everywhere(changes.iter().map(Change::command).collect()).is_ok();
+    let mut failures = Vec::new();
+    for change in &changes {
+        let (pods, node) = change.route;
+        let made = if at_once { Ok(()) } else { everywhere(change.command()) };
+        match made {
+            Ok(()) => {
+                known.retain(|(range, _)| *range != pods);
+                known.extend(change.stands.then_some(change.route));
+            }
+            Err(error) => failures.push(error.context(format!("the route to {pods} by way of {node}"))),
+        }
+    }
+    failures
+}
+
+/// Leads packets of host and control plane for the nodes' pods to those nodes, given the routes that stand, which
+/// become those that stand then. Answers what went wrong.
+pub fn ensure_pod_routes(
+    cluster: &Cluster,
+    known: &mut Vec<PodRoute>,
+    wanted: &[PodRoute],
+) -> Vec<anyhow::Error> {
+    settle(&[None, Some(cluster.control_plane_netns())], known, wanted, run)
 }
 
 fn delete_link(link: &str) -> Result<()> {
@@ -339,6 +383,8 @@ fn routes(selector: &[&str]) -> Result<Vec<Ipv4Net>> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
     use crate::cluster::sample;
 
@@ -391,16 +437,39 @@ mod tests {
                 "route replace 10.243.0.0/24 via 10.60.1.11\nroute delete 10.243.0.0/24 via 10.60.1.11\n",
             ),
         ];
+        let places = [None, Some("control-plane".to_owned())];
         for (known, wanted, commands) in cases {
-            let batches = pod_routes(&cluster, &known, &wanted);
-            let places: Vec<_> = batches.iter().map(|batch| batch.netns.as_deref()).collect();
-            if commands.is_empty() {
-                assert!(batches.is_empty(), "{batches:?}");
-            } else {
-                assert_eq!(places, [None, Some("skiff-two-control-plane")]);
-            }
-            assert!(batches.iter().all(|batch| batch.commands == commands), "{batches:?}");
+            let ran = RefCell::new(Vec::new());
+            let mut standing = known;
+            let failures = settle(&places, &mut standing, &wanted, |batch| {
+                ran.borrow_mut().push((batch.netns.clone(), batch.commands.clone()));
+                Ok(())
+            });
+            assert!(failures.is_empty(), "{failures:?}");
+            assert_eq!(standing.iter().collect::<BTreeSet<_>>(), wanted.iter().collect());
+            let expected = places.iter().filter(|_| !commands.is_empty());
+            let expected: Vec<_> = expected.map(|place| (place.clone(), commands.to_owned())).collect();
+            assert_eq!(ran.into_inner(), expected);
         }
+    }
+
+    #[test]
+    fn a_route_that_cannot_be_made_stands_in_the_way_of_no_other() {
+        let ranges = crate::ranges::Ranges::of(1);
+        let route = |range: u8, node: u8| {
+            (Ipv4Net::new_assert(Ipv4Addr::new(10, 243, range, 0), 24), ranges.node_address(node))
+        };
+        let run = |batch: &Batch| match batch.commands.contains("10.243.1.0/24") {
+            true => bail!("Nexthop has invalid gateway."),
+            false => Ok(()),
+        };
+        let mut known = vec![route(9, 3)];
+        let wanted = [route(0, 0), route(1, 1), route(2, 2)];
+        let failures = settle(&[None], &mut known, &wanted, run);
+        let failures: Vec<String> = failures.iter().map(|error| format!("{error:#}")).collect();
+        let expected = "the route to 10.243.1.0/24 by way of 10.60.1.12: Nexthop has invalid gateway.";
+        assert_eq!(failures, [expected]);
+        assert_eq!(known, [route(0, 0), route(2, 2)]);
     }
 
     #[test]

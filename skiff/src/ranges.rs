@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 const INDICES: u8 = 30;
 /// Where the control plane stands in the node range.
 const CONTROL_PLANE_HOST: u8 = 2;
+/// The prefix length of a node's part of the pod range.
+pub const NODE_PREFIX: u8 = 24;
 /// Where the first node stands in the node range.
 const FIRST_NODE_HOST: u8 = 11;
 
@@ -81,6 +83,12 @@ impl Ranges {
         self.host(FIRST_NODE_HOST + index)
     }
 
+    /// Whether a node can have this address.
+    pub fn may_be_node(&self, address: Ipv4Addr) -> bool {
+        let [.., host] = address.octets();
+        self.nodes.contains(&address) && (FIRST_NODE_HOST..u8::MAX).contains(&host)
+    }
+
     fn service(&self, number: u8) -> Ipv4Addr {
         let [a, b, c, _] = self.services.network().octets();
         Ipv4Addr::new(a, b, c, number)
@@ -97,7 +105,8 @@ impl Ranges {
     }
 }
 
-fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
+/// Whether two ranges have an address in common.
+pub fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }
 

@@ -61,7 +61,7 @@ fn row(name: &str, record: Option<supervisor::Record>, now: jiff::Timestamp) -> 
     }
 }
 
-fn node_row(node: &Node) -> Vec<String> {
+fn node_row(cluster: &Cluster, node: &Node) -> Vec<String> {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
     let ready = conditions.into_iter().flatten().find(|condition| condition.type_ == "Ready");
     let state = match ready.map(|condition| condition.status.as_str()) {
@@ -69,9 +69,9 @@ fn node_row(node: &Node) -> Vec<String> {
         Some("False") => "NotReady",
         _ => "Unknown",
     };
-    let (pods, address) = match supervisor::pod_route(node) {
-        Some((pods, address)) => (pods.to_string(), address.to_string()),
-        None => ("-".into(), "-".into()),
+    let (pods, address) = match supervisor::pod_route(&cluster.ranges, node, &[]) {
+        Ok(Some((pods, address))) => (pods.to_string(), address.to_string()),
+        Ok(None) | Err(_) => ("-".into(), "-".into()),
     };
     vec![node.metadata.name.clone().unwrap_or_default(), state.into(), address, pods]
 }
@@ -107,7 +107,7 @@ pub async fn run(flags: &ClusterArgs) -> Result<()> {
     match tokio::time::timeout(PATIENCE, nodes(&cluster)).await {
         Ok(Ok(nodes)) => {
             let mut rows = vec![["NODE", "STATE", "ADDRESS", "PODS"].map(String::from).to_vec()];
-            rows.extend(nodes.iter().map(node_row));
+            rows.extend(nodes.iter().map(|node| node_row(&cluster, node)));
             print!("\n{}", columns(&rows));
         }
         Ok(Err(e)) => println!("\nThe API server does not tell its nodes: {e:#}"),

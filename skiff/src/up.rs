@@ -238,12 +238,14 @@ async fn wait_for_nodes(cluster: &Cluster, client: &kube::Client) -> Result<()> 
             let since = supervisor::record_of(cluster, kubelet)?.since;
             // An API server that is just starting may refuse: look again.
             let known = api.get_opt(&node.name).await.ok()??;
-            let route = supervisor::pod_route(&known)?;
+            let route = supervisor::pod_route(&cluster.ranges, &known, &[]).ok()??;
             is_ready(&known, since).then_some(route)
         });
         let route =
             ready.await.ok_or_else(|| complaint(cluster, &format!("{} did not become Ready", node.name)))?;
-        network::ensure_pod_routes(cluster, &[], &[route])?;
+        if let Some(error) = network::ensure_pod_routes(cluster, &mut Vec::new(), &[route]).pop() {
+            return Err(error.context("cannot set a route to pods"));
+        }
     }
     Ok(())
 }

@@ -53,18 +53,42 @@ pub async fn uplinks(kernel: &Netlink) -> Result<Vec<Uplink>, Error> {
     Ok(uplinks)
 }
 
-/// Makes the kernel's part of the network that of the plan.
-pub async fn apply(kernel: &Netlink, plan: &Plan) -> Result<(), Error> {
-    former_gateways(kernel, plan).await?;
-    let tunnel = if plan.tunnel.is_empty() { None } else { Some(ensure_tunnel(kernel, plan).await?) };
-    if let Some(index) = tunnel {
-        tunnel_entries(kernel, index, &plan.tunnel).await?;
+/// What could not be set, of which none stands in the way of the rest.
+#[derive(Debug, Default, thiserror::Error)]
+#[error("{}", .0.iter().map(|(what, error)| format!("{what}: {error}")).collect::<Vec<_>>().join("; "))]
+pub struct Failures(Vec<(String, Error)>);
+
+impl Failures {
+    /// Takes note of one outcome.
+    fn note(&mut self, what: impl FnOnce() -> String, outcome: Result<(), Error>) {
+        self.0.extend(outcome.err().map(|error| (what(), error)));
     }
-    routes(kernel, plan, tunnel).await?;
-    if tunnel.is_none() {
-        kernel.delete_link(TUNNEL).await?;
+}
+
+/// Makes the kernel's part of the network that of the plan, as far as it can be made.
+pub async fn apply(kernel: &Netlink, plan: &Plan) -> Result<(), Failures> {
+    let mut failures = Failures::default();
+    failures.note(|| "former gateways".to_owned(), former_gateways(kernel, plan).await);
+    let tunnel = match plan.tunnel.is_empty() {
+        true => None,
+        false => match ensure_tunnel(kernel, plan).await {
+            Ok(index) => {
+                let entries = tunnel_entries(kernel, index, &plan.tunnel, &mut failures).await;
+                failures.note(|| "the tunnel's entries".to_owned(), entries);
+                Some(index)
+            }
+            Err(error) => {
+                failures.note(|| "the tunnel".to_owned(), Err(error));
+                None
+            }
+        },
+    };
+    let listed = routes(kernel, plan, tunnel, &mut failures).await;
+    failures.note(|| "routes".to_owned(), listed);
+    if plan.tunnel.is_empty() {
+        failures.note(|| "the former tunnel".to_owned(), kernel.delete_link(TUNNEL).await.map(drop));
     }
-    Ok(())
+    if failures.0.is_empty() { Ok(()) } else { Err(failures) }
 }
 
 /// A node that was given another range must not keep the old one on its bridge: by now it may be
@@ -90,7 +114,13 @@ async fn former_gateways(kernel: &Netlink, plan: &Plan) -> Result<(), Error> {
 /// What a route says, as far as we make them.
 type Way = (Option<Ipv4Addr>, Option<u32>);
 
-async fn routes(kernel: &Netlink, plan: &Plan, tunnel: Option<u32>) -> Result<(), Error> {
+/// Sets the plan's routes and removes others of ours. Fails when they cannot be listed.
+async fn routes(
+    kernel: &Netlink,
+    plan: &Plan,
+    tunnel: Option<u32>,
+    failures: &mut Failures,
+) -> Result<(), Error> {
     let mut there: BTreeMap<Ipv4Net, (Way, RouteMessage)> = BTreeMap::new();
     let mut dump = kernel.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute();
     while let Some(message) = dump.try_next().await? {
@@ -130,10 +160,12 @@ async fn routes(kernel: &Netlink, plan: &Plan, tunnel: Option<u32>) -> Result<()
         if onlink {
             route.header.flags |= RouteFlags::Onlink;
         }
-        kernel.route().add(route).replace().execute().await?;
+        let set = kernel.route().add(route).replace().execute().await;
+        failures.note(|| format!("the route to {range} by way of {gateway}"), set);
     }
-    for (_, message) in there.into_values() {
-        gone_is_fine(kernel.route().del(message).execute().await)?;
+    for (range, (_, message)) in there {
+        let removed = gone_is_fine(kernel.route().del(message).execute().await);
+        failures.note(|| format!("the former route to {range}"), removed);
     }
     Ok(())
 }
@@ -171,7 +203,13 @@ async fn ensure_tunnel(kernel: &Netlink, plan: &Plan) -> Result<u32, Error> {
 }
 
 /// For each other end: its address inside has this hardware address, which is at that node.
-async fn tunnel_entries(kernel: &Netlink, index: u32, peers: &[Peer]) -> Result<(), Error> {
+/// Fails when they cannot be listed.
+async fn tunnel_entries(
+    kernel: &Netlink,
+    index: u32,
+    peers: &[Peer],
+    failures: &mut Failures,
+) -> Result<(), Error> {
     let neighbours = kernel.neighbours();
     let mut there = Vec::new();
     for bridge in [false, true] {
@@ -198,18 +236,23 @@ async fn tunnel_entries(kernel: &Netlink, index: u32, peers: &[Peer]) -> Result<
             Some(entry) if wanted.contains(&entry) => {
                 known.insert(entry);
             }
-            _ => gone_is_fine(neighbours.del(message).execute().await)?,
+            _ => {
+                let removed = gone_is_fine(neighbours.del(message).execute().await);
+                failures.note(|| "a former entry of the tunnel".to_owned(), removed);
+            }
         }
     }
     for peer in peers {
         let mac = peer.tunnel_mac();
         if !known.contains(&(peer.tunnel_ip(), mac.to_vec())) {
             let add = neighbours.add(index, peer.tunnel_ip().into()).link_layer_address(&mac);
-            add.replace().execute().await?;
+            let set = add.replace().execute().await;
+            failures.note(|| format!("the tunnel's address of node {}", peer.name), set);
         }
         if !known.contains(&(peer.ip, mac.to_vec())) {
             let add = neighbours.add_bridge(index, &mac).destination(peer.ip.into());
-            add.flags(NeighbourFlags::Own).replace().execute().await?;
+            let set = add.flags(NeighbourFlags::Own).replace().execute().await;
+            failures.note(|| format!("the tunnel's way to node {}", peer.name), set);
         }
     }
     Ok(())

@@ -8,6 +8,7 @@
 pub mod kernel;
 pub mod plan;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ pub async fn run(config: Config, nodes: Cache<Node>, stop: CancellationToken) ->
             }
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "Cannot set up the pod network");
-                applied = Applied::default();
+                applied.look_again();
                 Some(backoff.pause())
             }
         };
@@ -91,6 +92,8 @@ struct Applied {
     routes: Option<Plan>,
     /// The plan whose rules are there.
     rules: Option<Plan>,
+    /// What was last told to be wrong with other nodes.
+    told: BTreeSet<String>,
     watch: iptables::Watch,
 }
 
@@ -110,12 +113,28 @@ async fn reconcile(
     nodes: &Cache<Node>,
     applied: &mut Applied,
 ) -> anyhow::Result<()> {
-    let peers: Vec<Peer> = nodes.list().iter().filter_map(|node| Peer::of(node)).collect();
+    let (mut peers, mut wrong) = (Vec::new(), BTreeSet::new());
+    for node in nodes.list() {
+        match Peer::of(&node) {
+            Ok(peer) => peers.extend(peer),
+            Err(why) => {
+                wrong.insert(why);
+            }
+        }
+    }
     let uplinks = kernel::uplinks(kernel).await.context("cannot list this node's addresses")?;
-    let Some(plan) = plan::plan(&config.node, &peers, &uplinks) else { return Ok(()) };
+    let plan = plan::plan(&config.node, &peers, &uplinks, config.cluster_cidr).map_err(anyhow::Error::msg)?;
+    wrong.extend(plan.iter().flat_map(|plan| plan.left_out.iter().cloned()));
+    for why in wrong.difference(&applied.told) {
+        tracing::warn!("No route to a node's pods: {why}");
+    }
+    applied.told = wrong;
+    let Some(plan) = plan else { return Ok(()) };
+    let mut routed = Ok(());
     if applied.routes.as_ref() != Some(&plan) {
-        kernel::apply(kernel, &plan).await.context("cannot set routes to other nodes")?;
-        applied.routes = Some(plan.clone());
+        routed = kernel::apply(kernel, &plan).await.context("cannot set routes to other nodes");
+        // What stands in the way of some is no reason to be without the rest.
+        applied.routes = routed.is_ok().then(|| plan.clone());
     }
     if applied.rules.as_ref() != Some(&plan) {
         let (for_rules, cluster_cidr) = (plan.clone(), config.cluster_cidr);
@@ -125,7 +144,8 @@ async fn reconcile(
         tracing::debug!(pods = %plan.own.pods, routes = plan.routes.len(), "The pod network is set up");
         applied.rules = Some(plan.clone());
     }
-    write_conflist(config, &plan).context("cannot write the network configuration")
+    write_conflist(config, &plan).context("cannot write the network configuration")?;
+    routed
 }
 
 fn apply_rules(plan: &Plan, cluster_cidr: Option<Ipv4Net>) -> Result<(), IptablesError> {

@@ -1,22 +1,66 @@
 //! The routes of host and control plane to pods: each node's `podCIDR` leads to
 //! its InternalIP, and those of nodes that are gone are taken away.
+//!
+//! Whoever may write Node objects must not lead the host's packets elsewhere, so
+//! a node gets a route only to its part of the pods' range, by way of an address
+//! that nodes have; where two want the same, the older one has it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
+use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
+use machinery::backoff::Backoff;
 use machinery::cache::Cache;
 use machinery::tasks::Tasks;
 
 use crate::cluster::Cluster;
 use crate::network::{self, PodRoute};
 use crate::pki;
+use crate::ranges::{NODE_PREFIX, Ranges, overlap};
 
-/// Where a node's pods are and where it is itself, once both are known.
-pub fn pod_route(node: &Node) -> Option<PodRoute> {
-    let pods = node.spec.as_ref()?.pod_cidr.as_ref()?.parse().ok()?;
-    let addresses = node.status.as_ref()?.addresses.as_ref()?;
-    let internal = addresses.iter().find(|address| address.type_ == "InternalIP")?;
-    Some((pods, internal.address.parse().ok()?))
+/// The routes to the pods of all nodes, and what is wrong with the nodes that get none.
+pub fn pod_routes(ranges: &Ranges, nodes: &[Arc<Node>]) -> (Vec<PodRoute>, BTreeSet<String>) {
+    let mut by_age: Vec<&Arc<Node>> = nodes.iter().collect();
+    by_age.sort_by_key(|node| (node.metadata.creation_timestamp.clone(), node.metadata.name.clone()));
+    let (mut routes, mut wrong) = (Vec::new(), BTreeSet::new());
+    for node in by_age {
+        match pod_route(ranges, node, &routes) {
+            Ok(route) => routes.extend(route),
+            Err(why) => {
+                let name = node.metadata.name.as_deref().unwrap_or_default();
+                wrong.insert(format!("node {name} gets no route: {why}"));
+            }
+        }
+    }
+    (routes, wrong)
+}
+
+/// The route to the pods of one node beside those of older ones, once its range and address are known.
+///
+/// # Errors
+/// A sentence, when it gets none.
+pub fn pod_route(ranges: &Ranges, node: &Node, older: &[PodRoute]) -> Result<Option<PodRoute>, String> {
+    let range = node.spec.as_ref().and_then(|spec| spec.pod_cidr.as_deref());
+    let mut addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+    let internal = addresses.find(|address| address.type_ == "InternalIP");
+    let (Some(range), Some(address)) = (range, internal) else { return Ok(None) };
+    let address = &address.address;
+    let pods: Ipv4Net = range.parse().map_err(|_| format!("{range:?} is no IPv4 range"))?;
+    let hop = address.parse().map_err(|_| format!("{address:?} is no IPv4 address"))?;
+    if pods.trunc() != pods || pods.prefix_len() < NODE_PREFIX || !ranges.pods.contains(&pods) {
+        return Err(format!("{pods} is no node's part of the pods' range {}", ranges.pods));
+    }
+    if !ranges.may_be_node(hop) {
+        return Err(format!("{hop} is no node's address in {}", ranges.nodes));
+    }
+    match older.iter().find(|(other, at)| overlap(other, &pods) || *at == hop) {
+        Some((other, at)) => Err(format!("{pods} at {hop} is in conflict with {other} at {at}")),
+        None => Ok(Some((pods, hop))),
+    }
 }
 
 /// Starts to follow the nodes.
@@ -29,17 +73,26 @@ pub async fn start(cluster: &Cluster, tasks: &Tasks) -> Result<()> {
         }
         let nodes: Cache<Node> = Cache::start(Api::all(client), Default::default(), &inner);
         let mut changes = nodes.subscribe();
-        let mut known = Vec::new();
+        let (mut known, mut told) = (Vec::new(), BTreeSet::new());
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         while !stop.is_cancelled() {
-            let wanted: Vec<_> = nodes.list().iter().filter_map(|node| pod_route(node)).collect();
-            match network::ensure_pod_routes(&cluster, &known, &wanted) {
-                Ok(()) => known = wanted,
-                // What stands of it is made again with the next change of a node.
-                Err(e) => tracing::warn!(error = format!("{e:#}"), "Cannot set the routes to pods"),
+            let (wanted, wrong) = pod_routes(&cluster.ranges, &nodes.list());
+            for why in wrong.difference(&told) {
+                tracing::warn!("{why}");
             }
+            told = wrong;
+            let failures = network::ensure_pod_routes(&cluster, &mut known, &wanted);
+            for error in &failures {
+                tracing::warn!(error = format!("{error:#}"), "Cannot set a route to pods");
+            }
+            if failures.is_empty() {
+                backoff.reset();
+            }
+            let again = (!failures.is_empty()).then(|| backoff.pause());
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = changes.changed() => {}
+                () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => {}
             }
         }
         Ok(())
@@ -50,26 +103,76 @@ pub async fn start(cluster: &Cluster, tasks: &Tasks) -> Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use serde_json::{Value, json};
+
     use super::*;
+
+    fn node(name: &str, age: u8, range: &str, address: &str) -> Value {
+        json!({
+            "metadata": {"name": name, "creationTimestamp": format!("2026-01-01T00:00:{:02}Z", 60 - age)},
+            "spec": {"podCIDR": range},
+            "status": {"addresses": [
+                {"type": "Hostname", "address": name}, {"type": "InternalIP", "address": address}]},
+        })
+    }
+
+    /// The routes of the first cluster to these nodes and those that get none.
+    fn routes(nodes: &[Value]) -> (Vec<String>, Vec<String>) {
+        let nodes: Vec<Arc<Node>> =
+            nodes.iter().map(|node| Arc::new(serde_json::from_value(node.clone()).unwrap())).collect();
+        let (routes, wrong) = pod_routes(&Ranges::of(0), &nodes);
+        (routes.iter().map(|(pods, hop)| format!("{pods} {hop}")).collect(), wrong.into_iter().collect())
+    }
 
     #[test]
     fn a_route_needs_both_ends() {
-        let node = |json| {
-            pod_route(&serde_json::from_value(json).unwrap()).map(|(pods, node)| format!("{pods} {node}"))
-        };
-        let address = serde_json::json!({"addresses": [
-            {"type": "Hostname", "address": "node-1"}, {"type": "InternalIP", "address": "10.60.0.11"}]});
-        let cases = [
-            (serde_json::json!({}), None),
-            (serde_json::json!({"spec": {"podCIDR": "10.244.0.0/24"}}), None),
-            (serde_json::json!({"status": address}), None),
+        let mut halves =
+            [node("a", 1, "10.244.0.0/24", "10.60.0.11"), node("b", 1, "10.244.1.0/24", "10.60.0.12")];
+        halves[0]["spec"] = json!({});
+        halves[1]["status"] = json!({});
+        assert_eq!(routes(&halves), (vec![], vec![]));
+        let whole = node("a", 1, "10.244.0.0/24", "10.60.0.11");
+        assert_eq!(routes(&[whole]), (vec!["10.244.0.0/24 10.60.0.11".to_owned()], vec![]));
+    }
+
+    #[test]
+    fn a_node_object_cannot_lead_the_hosts_packets_elsewhere() {
+        let good = node("good", 50, "10.244.0.0/24", "10.60.0.11");
+        for (range, address, why) in [
+            ("0.0.0.0/0", "10.60.0.12", "0.0.0.0/0 is no node's part of the pods' range 10.244.0.0/16"),
+            ("192.0.2.0/24", "10.60.0.12", "192.0.2.0/24 is no node's part of the pods' range 10.244.0.0/16"),
+            ("10.96.0.0/24", "10.60.0.12", "10.96.0.0/24 is no node's part of the pods' range 10.244.0.0/16"),
             (
-                serde_json::json!({"spec": {"podCIDR": "10.244.0.0/24"}, "status": address}),
-                Some("10.244.0.0/24 10.60.0.11".to_owned()),
+                "10.244.0.0/16",
+                "10.60.0.12",
+                "10.244.0.0/16 is no node's part of the pods' range 10.244.0.0/16",
             ),
-        ];
-        for (json, expected) in cases {
-            assert_eq!(node(json), expected);
+            (
+                "10.244.1.7/24",
+                "10.60.0.12",
+                "10.244.1.7/24 is no node's part of the pods' range 10.244.0.0/16",
+            ),
+            ("fd00::/64", "10.60.0.12", "\"fd00::/64\" is no IPv4 range"),
+            ("10.244.1.0/24 dev lo", "10.60.0.12", "\"10.244.1.0/24 dev lo\" is no IPv4 range"),
+            ("10.244.1.0/24", "fd00::1", "\"fd00::1\" is no IPv4 address"),
+            ("10.244.1.0/24", "192.0.2.1", "192.0.2.1 is no node's address in 10.60.0.0/24"),
+            ("10.244.1.0/24", "127.0.0.1", "127.0.0.1 is no node's address in 10.60.0.0/24"),
+            ("10.244.1.0/24", "10.60.0.1", "10.60.0.1 is no node's address in 10.60.0.0/24"),
+            ("10.244.1.0/24", "10.60.0.255", "10.60.0.255 is no node's address in 10.60.0.0/24"),
+            (
+                "10.244.0.128/25",
+                "10.60.0.12",
+                "10.244.0.128/25 at 10.60.0.12 is in conflict with 10.244.0.0/24 at 10.60.0.11",
+            ),
+            (
+                "10.244.1.0/24",
+                "10.60.0.11",
+                "10.244.1.0/24 at 10.60.0.11 is in conflict with 10.244.0.0/24 at 10.60.0.11",
+            ),
+        ] {
+            let expected = vec![format!("node bad gets no route: {why}")];
+            let found = routes(&[node("bad", 1, range, address), good.clone()]);
+            assert_eq!(found, (vec!["10.244.0.0/24 10.60.0.11".to_owned()], expected), "{range} {address}");
         }
     }
 }
