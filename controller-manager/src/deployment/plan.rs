@@ -61,9 +61,9 @@ fn by_age(set: &ReplicaSet) -> (Option<&k8s_openapi::apimachinery::pkg::apis::me
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Above the wanted number.
-    pub surge: i32,
+    pub surge: i64,
     /// Below the wanted number.
-    pub unavailable: i32,
+    pub unavailable: i64,
 }
 
 /// Whether the Deployment replaces its pods all at once.
@@ -71,9 +71,15 @@ pub fn is_recreate(spec: &DeploymentSpec) -> bool {
     spec.strategy.as_ref().and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate")
 }
 
-/// The wanted number of pods.
-pub fn wanted(spec: &DeploymentSpec) -> i32 {
-    spec.replicas.unwrap_or(1)
+/// The wanted number of pods. Numbers of pods have 32 bits in the API; here they have 64, so that sums of them
+/// cannot overflow.
+pub fn wanted(spec: &DeploymentSpec) -> i64 {
+    spec.replicas.unwrap_or(1).into()
+}
+
+/// A number of pods as the API has it.
+pub fn in_api(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX })
 }
 
 /// The bounds of a roll-out: surge rounded up, unavailable rounded down, not both zero.
@@ -83,7 +89,9 @@ pub fn bounds(spec: &DeploymentSpec) -> Bounds {
         return Bounds { surge: 0, unavailable: 0 };
     }
     let rolling = spec.strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
-    let share = |value: Option<&IntOrString>, round| value.map_or(0, |v| shares::of(v, replicas, round));
+    let share = |value: Option<&IntOrString>, round| {
+        i64::from(value.map_or(0, |value| shares::of(value, in_api(replicas), round)))
+    };
     let surge = share(rolling.and_then(|rolling| rolling.max_surge.as_ref()), Round::Up);
     let mut unavailable = share(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()), Round::Down);
     if surge == 0 && unavailable == 0 {
@@ -93,18 +101,18 @@ pub fn bounds(spec: &DeploymentSpec) -> Bounds {
 }
 
 /// The wanted size of a set.
-pub fn size(set: &ReplicaSet) -> i32 {
-    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+pub fn size(set: &ReplicaSet) -> i64 {
+    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1).into()
 }
 
 /// How many of its pods exist.
-pub fn existing(set: &ReplicaSet) -> i32 {
-    set.status.as_ref().map_or(0, |status| status.replicas)
+pub fn existing(set: &ReplicaSet) -> i64 {
+    set.status.as_ref().map_or(0, |status| status.replicas).into()
 }
 
 /// How many of its pods are available.
-pub fn available(set: &ReplicaSet) -> i32 {
-    set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
+pub fn available(set: &ReplicaSet) -> i64 {
+    set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0).into()
 }
 
 /// The ReplicaSets as the plan shapes them: what they become is compared with
@@ -134,15 +142,16 @@ impl Draft<'_> {
     }
 
     /// Sum of the wanted sizes.
-    pub fn total(&self) -> i32 {
+    pub fn total(&self) -> i64 {
         self.sets.iter().map(size).sum()
     }
 
     /// Gives a set another size and says whether that changed it.
-    pub fn scale(&mut self, index: usize, to: i32) -> bool {
+    pub fn scale(&mut self, index: usize, to: i64) -> bool {
         let set = &mut self.sets[index];
-        let changes = size(set) != to;
-        set.spec.get_or_insert_default().replicas = Some(to);
+        let before = size(set);
+        set.spec.get_or_insert_default().replicas = Some(in_api(to));
+        let changes = size(set) != before;
         let wanted = wanted(self.spec);
         revisions::annotate_size(set, wanted, wanted + self.bounds.surge);
         changes
@@ -172,8 +181,13 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
     let mut draft = Draft { deployment, spec, sets, newest, bounds: bounds(spec) };
     let before = draft.sets.clone();
 
-    let revision =
-        draft.old().iter().map(|index| revisions::revision(&draft.sets[*index])).max().unwrap_or(0) + 1;
+    let revision = draft
+        .old()
+        .iter()
+        .map(|index| revisions::revision(&draft.sets[*index]))
+        .max()
+        .unwrap_or(0)
+        .saturating_add(1);
     refresh_newest(&mut draft, revision);
 
     let mut creation = None;
@@ -226,7 +240,7 @@ fn note_revision(deployment: &Deployment, revision: Option<String>) -> Option<Ac
     Action::change(deployment, &noted, None)
 }
 
-fn new_set(draft: &Draft, revision: i64, replicas: i32) -> Action {
+fn new_set(draft: &Draft, revision: i64, replicas: i64) -> Action {
     let (deployment, spec) = (draft.deployment, draft.spec);
     let collisions = deployment.status.as_ref().and_then(|status| status.collision_count);
     let hash = template_hash::of(&spec.template, collisions);
@@ -251,7 +265,7 @@ fn new_set(draft: &Draft, revision: i64, replicas: i32) -> Action {
             ..Default::default()
         },
         spec: Some(ReplicaSetSpec {
-            replicas: Some(replicas),
+            replicas: Some(in_api(replicas)),
             min_ready_seconds: spec.min_ready_seconds,
             selector: LabelSelector {
                 match_labels: labelled(spec.selector.match_labels.clone()),
@@ -305,7 +319,7 @@ fn old_pods_run(snapshot: &Snapshot, draft: &Draft) -> bool {
 fn is_complete(snapshot: &Snapshot, draft: &Draft) -> bool {
     let wanted = wanted(draft.spec);
     let Some(status) = snapshot.deployment.status.as_ref() else { return false };
-    let is = |count: Option<i32>| count.unwrap_or(0) == wanted;
+    let is = |count: Option<i32>| i64::from(count.unwrap_or(0)) == wanted;
     is(status.updated_replicas)
         && is(status.replicas)
         && is(status.available_replicas)

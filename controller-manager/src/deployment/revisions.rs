@@ -113,7 +113,7 @@ fn copy_annotations(from: Option<&BTreeMap<String, String>>, to: &mut BTreeMap<S
 }
 
 /// Notes for which size of the Deployment the ReplicaSet was sized.
-pub fn annotate_size(set: &mut ReplicaSet, desired: i32, max: i32) {
+pub fn annotate_size(set: &mut ReplicaSet, desired: i64, max: i64) {
     let notes = set.metadata.annotations.get_or_insert_default();
     notes.insert(DESIRED.to_owned(), desired.to_string());
     notes.insert(MAX.to_owned(), max.to_string());

@@ -9,7 +9,7 @@ use super::revisions;
 use crate::kit::owners;
 
 /// How many pods the newest set may have now.
-pub fn size_of_new(draft: &Draft) -> i32 {
+pub fn size_of_new(draft: &Draft) -> i64 {
     let wanted = wanted(draft.spec);
     if is_recreate(draft.spec) {
         return wanted;
@@ -49,7 +49,7 @@ pub fn roll_old(draft: &mut Draft) {
             gone += count;
         }
     }
-    let mut spare = draft.sets.iter().map(available).sum::<i32>() - least;
+    let mut spare = draft.sets.iter().map(available).sum::<i64>() - least;
     for &index in &old {
         let count = size(&draft.sets[index]).min(spare);
         if count > 0 {
@@ -74,7 +74,7 @@ pub fn retire_all_old(draft: &mut Draft) -> bool {
 pub fn is_pending(draft: &Draft) -> bool {
     let wanted = wanted(draft.spec);
     draft.sets.iter().filter(|set| size(set) > 0).any(|set| {
-        revisions::number::<i32>(&set.metadata, revisions::DESIRED).is_some_and(|desired| desired != wanted)
+        revisions::number::<i64>(&set.metadata, revisions::DESIRED).is_some_and(|desired| desired != wanted)
     })
 }
 
@@ -98,15 +98,15 @@ pub fn scale(draft: &mut Draft) {
     }
 }
 
-fn is_saturated(set: &k8s_openapi::api::apps::v1::ReplicaSet, wanted: i32) -> bool {
-    let desired: Option<i32> = revisions::number(&set.metadata, revisions::DESIRED);
+fn is_saturated(set: &k8s_openapi::api::apps::v1::ReplicaSet, wanted: i64) -> bool {
+    let desired: Option<i64> = revisions::number(&set.metadata, revisions::DESIRED);
     size(set) == wanted && desired == Some(wanted) && available(set) == wanted
 }
 
 fn scale_in_proportion(draft: &mut Draft, mut active: Vec<usize>) {
     let wanted = wanted(draft.spec);
     let allowed = if wanted > 0 { wanted + draft.bounds.surge } else { 0 };
-    let to_add = allowed - active.iter().map(|index| size(&draft.sets[*index])).sum::<i32>();
+    let to_add = allowed - active.iter().map(|index| size(&draft.sets[*index])).sum::<i64>();
     let created = |index: &usize| {
         let meta = &draft.sets[*index].metadata;
         (meta.creation_timestamp.clone(), owners::name(meta).to_owned())
@@ -131,7 +131,7 @@ fn scale_in_proportion(draft: &mut Draft, mut active: Vec<usize>) {
     }
 }
 
-fn proportion(draft: &Draft, index: usize, to_add: i32, added: i32) -> i32 {
+fn proportion(draft: &Draft, index: usize, to_add: i64, added: i64) -> i64 {
     if size(&draft.sets[index]) == 0 || to_add == 0 || to_add == added {
         return 0;
     }
@@ -140,25 +140,20 @@ fn proportion(draft: &Draft, index: usize, to_add: i32, added: i32) -> i32 {
 }
 
 /// By how much a set has to grow to keep its part of the whole.
-fn fraction(draft: &Draft, index: usize) -> i32 {
+fn fraction(draft: &Draft, index: usize) -> i64 {
     let (set, wanted) = (&draft.sets[index], wanted(draft.spec));
     if wanted == 0 {
         return -size(set);
     }
     let before =
-        revisions::number::<i32>(&set.metadata, revisions::MAX).filter(|max| *max > 0).unwrap_or_else(|| {
-            draft
-                .deployment
-                .status
-                .as_ref()
-                .and_then(|status| status.replicas)
-                .unwrap_or_else(|| existing(set))
+        revisions::number::<i64>(&set.metadata, revisions::MAX).filter(|max| *max > 0).unwrap_or_else(|| {
+            let status = draft.deployment.status.as_ref();
+            status.and_then(|status| status.replicas).map_or_else(|| existing(set), i64::from)
         });
     if before == 0 {
         return 0;
     }
-    let product = f64::from(size(set)) * f64::from(wanted + draft.bounds.surge);
-    #[expect(clippy::cast_possible_truncation, reason = "a size times a ratio of sizes, rounded")]
-    let grown = (product / f64::from(before)).round() as i32;
-    grown - size(set)
+    let (now, before) = (i128::from(size(set)), i128::from(before));
+    let grown = (now * i128::from(wanted + draft.bounds.surge) + before / 2) / before;
+    i64::try_from(grown).unwrap_or(i64::MAX).saturating_sub(size(set))
 }

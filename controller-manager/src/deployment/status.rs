@@ -4,7 +4,7 @@
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
 
-use super::plan::{Snapshot, available, bounds, existing, size, wanted};
+use super::plan::{Snapshot, available, bounds, existing, in_api, size, wanted};
 use super::revisions;
 use crate::frame::{Outcome, Plan, Timestamp, api_time, plus_seconds};
 use crate::kit::{owners, selector};
@@ -31,7 +31,7 @@ pub fn status(snapshot: &Snapshot, outcome: &Outcome, now: Timestamp) -> (Deploy
     let mut new = counts(snapshot, &sets, newest, now);
     let taken = outcome.failure.as_ref().is_some_and(|failure| failure.is_already_exists());
     if taken && newest.is_none() {
-        new.collision_count = Some(old.collision_count.unwrap_or(0) + 1);
+        new.collision_count = Some(old.collision_count.unwrap_or(0).saturating_add(1));
     }
     let mut conditions = Conditions { list: new.conditions.take().unwrap_or_default(), now };
     let paused = spec.paused == Some(true);
@@ -61,11 +61,12 @@ fn counts(
 ) -> DeploymentStatus {
     let (deployment, spec) = (&*snapshot.deployment, snapshot.spec());
     let old = deployment.status.as_ref();
-    let up: i32 = sets.iter().map(available).sum();
-    let ready: i32 = sets.iter().filter_map(|set| set.status.as_ref()?.ready_replicas).sum();
-    let missing = sets.iter().map(size).sum::<i32>() - up;
-    let leaving: i32 = sets.iter().filter_map(|set| set.status.as_ref()?.terminating_replicas).sum();
-    let some = |count: i32| Some(count).filter(|count| *count > 0);
+    let up: i64 = sets.iter().map(available).sum();
+    let ready = sets.iter().filter_map(|set| set.status.as_ref()?.ready_replicas).map(i64::from).sum();
+    let missing = sets.iter().map(size).sum::<i64>() - up;
+    let leaving = sets.iter().filter_map(|set| set.status.as_ref()?.terminating_replicas);
+    let leaving = leaving.map(i64::from).sum();
+    let some = |count: i64| Some(in_api(count)).filter(|count| *count > 0);
     let mut conditions =
         Conditions { list: old.and_then(|old| old.conditions.clone()).unwrap_or_default(), now };
     if up >= wanted(spec) - bounds(spec).unavailable {
@@ -82,7 +83,7 @@ fn counts(
         ready_replicas: some(ready),
         available_replicas: some(up),
         unavailable_replicas: some(missing),
-        terminating_replicas: Some(leaving),
+        terminating_replicas: Some(in_api(leaving)),
         collision_count: old.and_then(|old| old.collision_count),
         conditions: Some(conditions.list),
     }
@@ -190,8 +191,8 @@ fn note_progress(
     }
 }
 
-fn is_complete(deployment: &Deployment, status: &DeploymentStatus, wanted: i32) -> bool {
-    let is = |count: Option<i32>| count.unwrap_or(0) == wanted;
+fn is_complete(deployment: &Deployment, status: &DeploymentStatus, wanted: i64) -> bool {
+    let is = |count: Option<i32>| i64::from(count.unwrap_or(0)) == wanted;
     is(status.updated_replicas)
         && is(status.replicas)
         && is(status.available_replicas)
@@ -199,8 +200,8 @@ fn is_complete(deployment: &Deployment, status: &DeploymentStatus, wanted: i32) 
 }
 
 fn is_progressing(old: &DeploymentStatus, new: &DeploymentStatus) -> bool {
-    let outdated =
-        |status: &DeploymentStatus| status.replicas.unwrap_or(0) - status.updated_replicas.unwrap_or(0);
+    let number = |count: Option<i32>| i64::from(count.unwrap_or(0));
+    let outdated = |status: &DeploymentStatus| number(status.replicas) - number(status.updated_replicas);
     new.updated_replicas > old.updated_replicas
         || outdated(new) < outdated(old)
         || new.ready_replicas > old.ready_replicas

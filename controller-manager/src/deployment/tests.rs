@@ -237,6 +237,32 @@ fn a_first_roll_out_makes_one_set_and_completes() {
 }
 
 #[test]
+fn the_largest_numbers_are_no_trouble() {
+    let mut world = World::new(&json!({
+        "replicas": i32::MAX,
+        "strategy": {"rollingUpdate": {"maxSurge": i32::MAX, "maxUnavailable": "100%"}},
+    }));
+    for image in ["v1", "v2", "v3"] {
+        world.edit(&json!({"template": {"spec": {"containers": [{"name": "c", "image": image}]}}}));
+        plan::plan(&world.snapshot());
+        let set = json!({
+            "metadata": {"name": format!("web-{image}"), "namespace": "d", "uid": image, "labels": {"app": "web"},
+                "annotations": {
+                    "deployment.kubernetes.io/desired-replicas": "1",
+                    "deployment.kubernetes.io/max-replicas": i64::MAX.to_string(),
+                    "deployment.kubernetes.io/revision": i64::MAX.to_string()},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "deploy",
+                    "controller": true}]},
+            "spec": {"replicas": i32::MAX, "selector": {"matchLabels": {"app": "web"}}},
+            "status": {"replicas": i32::MAX, "availableReplicas": i32::MAX},
+        });
+        world.sets.push(set);
+        plan::plan(&world.snapshot());
+        status::status(&world.snapshot(), &Outcome::default(), world.now);
+    }
+}
+
+#[test]
 fn a_rolling_update_stays_within_its_bounds() {
     let mut world = World::new(&json!({"replicas": 10}));
     world.settle(&[]);

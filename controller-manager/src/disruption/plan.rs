@@ -131,7 +131,11 @@ fn disrupted(
 /// How many pods there should be, and how many of them healthy.
 fn numbers(snapshot: &Snapshot) -> Result<(i32, i32), String> {
     let Some(spec) = &snapshot.budget.spec else { return Ok((0, 0)) };
-    let wanted = || snapshot.sizes.values().cloned().sum::<Result<i32, String>>();
+    let wanted = || {
+        let sizes = snapshot.sizes.values().cloned();
+        let sum = sizes.map(|size| size.map(i64::from)).sum::<Result<i64, String>>()?;
+        Ok::<_, String>(i32::try_from(sum).unwrap_or(i32::MAX))
+    };
     if let Some(limit) = &spec.max_unavailable {
         let expected = wanted()?;
         return Ok((expected, (expected - share(limit, expected)).max(0)));
