@@ -41,7 +41,7 @@ pub(super) fn of_ephemeral(facts: &Facts<'_>) -> Vec<ContainerStatus> {
 fn status(facts: &Facts<'_>, container: &Container, role: Role) -> ContainerStatus {
     let old = old_status(facts, &container.name);
     let mut of_name = facts.view.of_name(&container.name);
-    let Some(view) = of_name.next() else { return without_container(facts, container, role, old) };
+    let Some(view) = of_name.next() else { return without_container(facts, container, old) };
     let (mut state, ready, started) = living(facts, container, role, view);
     let mut last_state = of_name
         .find(|c| c.state == State::Exited)
@@ -85,7 +85,6 @@ fn old_status<'a>(facts: &Facts<'a>, name: &str) -> Option<&'a ContainerStatus> 
 fn without_container(
     facts: &Facts<'_>,
     container: &Container,
-    role: Role,
     old: Option<&ContainerStatus>,
 ) -> ContainerStatus {
     let old_state = |o: &ContainerStatus| o.state.clone().unwrap_or_default();
@@ -97,7 +96,7 @@ fn without_container(
     let mut last_state = ContainerState::default();
     let mut state = match facts.waiting.get(&container.name) {
         Some(waiting) => waiting_state(&waiting.reason, &waiting.message),
-        None => waiting_state(first_reason(facts, role), ""),
+        None => waiting_state(first_reason(facts), ""),
     };
     if let Some(old) = old {
         restart_count = old.restart_count;
@@ -135,9 +134,13 @@ fn without_container(
     }
 }
 
-fn first_reason(facts: &Facts<'_>, role: Role) -> &'static str {
-    let has_init = !pod_spec::init_containers(facts.pod).is_empty();
-    if role == Role::Main && has_init { "PodInitializing" } else { "ContainerCreating" }
+/// Why a container waits that nothing is wrong with: in a pod with init containers for these, also the first of
+/// them.
+fn first_reason(facts: &Facts<'_>) -> &'static str {
+    match pod_spec::init_containers(facts.pod).is_empty() {
+        true => "ContainerCreating",
+        false => "PodInitializing",
+    }
 }
 
 /// State, readiness and whether it counts as started, of a container that the runtime holds.
@@ -163,7 +166,7 @@ fn living(
             (ContainerState { running: Some(running), ..ContainerState::default() }, ready, started)
         }
         State::Exited => (terminated(facts, view), role == Role::Init && view.exit_code == 0, false),
-        State::Created | State::Unknown => (waiting_state(first_reason(facts, role), ""), false, false),
+        State::Created | State::Unknown => (waiting_state(first_reason(facts), ""), false, false),
     }
 }
 

@@ -269,7 +269,15 @@ fn init_containers() {
     let second = "Initialized False ContainersNotInitialized containers with incomplete status: [j]";
     let none = Case::default();
     let waits = "c0 waits PodInitializing";
-    let unstarted = "j0 waits ContainerCreating";
+    let unstarted = "j0 waits PodInitializing";
+    let expected = lines(
+        "Pending",
+        &[incomplete, UNREADY[0], UNREADY[1]],
+        &["i0 waits PodInitializing", unstarted, waits],
+    );
+    check("nothing is made yet", &spec("Always"), &view(true, &[]), &none, &expected);
+    let created = made("i", 0, State::Created);
+    check("the first is made", &spec("Always"), &view(true, &[created]), &none, &expected);
     let expected = lines("Pending", &[incomplete, UNREADY[0], UNREADY[1]], &["i0 runs", unstarted, waits]);
     check("the first runs", &spec("Always"), &view(true, &[runs("i")]), &none, &expected);
     let expected =
