@@ -69,6 +69,21 @@ fn append<'a>(list: &mut Vec<String>, more: impl Iterator<Item = &'a String>) {
     }
 }
 
+/// The host's `/etc/hosts` for a pod on its network, in which the host's own name leads to its address.
+pub fn node_hosts(mut hosts: String, hostname: &str, ip: &str) -> String {
+    let names = |line: &str| {
+        let line = line.split('#').next().unwrap_or_default();
+        line.split_whitespace().skip(1).any(|name| name == hostname)
+    };
+    if !hostname.is_empty() && !hosts.lines().any(names) {
+        if !hosts.is_empty() && !hosts.ends_with('\n') {
+            hosts.push('\n');
+        }
+        hosts.push_str(&format!("{ip}\t{hostname}\n"));
+    }
+    hosts
+}
+
 /// The pod's `/etc/hosts`; on the host's network it starts from the host's.
 pub fn hosts_file(
     pod: &Pod,
@@ -105,4 +120,21 @@ pub fn hosts_file(
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_on_the_hosts_network_finds_the_hosts_name() {
+        for (hosts, expected) in [
+            ("", "192.0.2.1\tnode-1\n"),
+            ("127.0.0.1 localhost", "127.0.0.1 localhost\n192.0.2.1\tnode-1\n"),
+            ("127.0.1.1 node-1.example node-1\n", "127.0.1.1 node-1.example node-1\n"),
+            ("# 127.0.1.1 node-1\n::1 node-10\n", "# 127.0.1.1 node-1\n::1 node-10\n192.0.2.1\tnode-1\n"),
+        ] {
+            assert_eq!(node_hosts(hosts.to_owned(), "node-1", "192.0.2.1"), expected);
+        }
+    }
 }

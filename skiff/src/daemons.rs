@@ -29,6 +29,8 @@ pub struct Daemon {
     pub name: String,
     /// The network namespace it runs in.
     pub netns: String,
+    /// The host name that it and all that it starts see, when it is not the machine's.
+    pub hostname: Option<String>,
     /// The program: a path, or a name to look for in `$PATH`.
     pub program: PathBuf,
     /// Its arguments.
@@ -90,6 +92,7 @@ impl Table<'_> {
             name: node.map_or(short.clone(), |node| format!("{}/{short}", node.name)),
             folder: "/".into(),
             netns: node.map_or(self.cluster.control_plane_netns(), |node| node.netns.clone()),
+            hostname: node.map(|node| node.name.clone()),
             log: self.cluster.log_dir(node).join(format!("{short}.log")),
             program,
             arguments,

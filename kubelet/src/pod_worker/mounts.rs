@@ -76,7 +76,14 @@ fn mount(inside: &str, outside: &Path) -> Mount {
 }
 
 fn hosts_file(pod: &Pod, dir: &Path, domain: Option<&str>, pod_ips: &[String]) -> io::Result<PathBuf> {
-    let node_hosts = pod_spec::host_network(pod).then(|| std::fs::read_to_string(HOSTS).unwrap_or_default());
+    let node_hosts = if pod_spec::host_network(pod) {
+        let hosts = std::fs::read_to_string(HOSTS).unwrap_or_default();
+        let node = nix::unistd::gethostname()?.to_string_lossy().into_owned();
+        let ip = pod_ips.first().map(String::as_str).unwrap_or_default();
+        Some(dns::node_hosts(hosts, &node, ip))
+    } else {
+        None
+    };
     let hostname = names::hostname(pod);
     let text = dns::hosts_file(pod, pod_ips, &hostname, domain, node_hosts.as_deref());
     let path = dir.join("etc-hosts");

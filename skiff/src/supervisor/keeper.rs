@@ -114,6 +114,9 @@ async fn start(
     command.arg(format!("--net={}", network::netns_path(&daemon.netns).display())).arg("--");
     command.arg(&daemon.program).args(&daemon.arguments);
     command.current_dir(&daemon.folder).stdin(Stdio::null()).stdout(log).stderr(error_log).process_group(0);
+    if let Some(hostname) = daemon.hostname.clone() {
+        under_name(&mut command, hostname);
+    }
     let mut child = command.spawn().context("cannot start nsenter")?;
     let pid = i32::try_from(child.id()).context("a process number beyond i32")?;
     let Some(process) = processes::identity(pid) else {
@@ -128,6 +131,18 @@ async fn start(
     }
     tracing::info!(daemon = daemon.name, pid, "Started");
     Ok(process)
+}
+
+/// Has a program run in a UTS namespace of its own, with a host name: what a node's containerd starts on the
+/// host's network sees the node's name.
+fn under_name(command: &mut Command, hostname: String) {
+    let enter = move || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUTS)?;
+        nix::unistd::sethostname(&hostname)?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec only two system calls are made; nothing is allocated or locked.
+    unsafe { command.pre_exec(enter) };
 }
 
 async fn answers(netns: &str, awaited: &Awaited) -> bool {
@@ -198,6 +213,26 @@ mod tests {
         for (run, last, expected) in cases {
             assert_eq!(pause_after(run, last), expected, "{run:?} after {last:?}");
         }
+    }
+
+    #[test]
+    fn a_program_sees_the_host_name_of_its_node() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let name = || {
+            let mut command = Command::new("cat");
+            command.arg("/proc/sys/kernel/hostname");
+            command
+        };
+        let said = |command: &mut Command| {
+            String::from_utf8(command.output().unwrap().stdout).unwrap().trim().to_owned()
+        };
+        let before = said(&mut name());
+        let mut named = name();
+        under_name(&mut named, "two-node-1".to_owned());
+        assert_eq!(said(&mut named), "two-node-1");
+        assert_eq!(said(&mut name()), before, "the machine keeps its own");
     }
 
     #[tokio::test]
