@@ -419,6 +419,22 @@ fn users_of_its_own_go_with_no_other_namespace_of_the_host() {
 }
 
 #[test]
+fn a_bare_proc_needs_users_of_its_own() {
+    let pod = |host_users: Option<bool>, mount: &str| {
+        let mut pod = container(json!({"securityContext": {"procMount": mount}}));
+        pod["hostUsers"] = json!(host_users);
+        pod
+    };
+    let words = "spec.containers[0].securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`";
+    check(vec![
+        (pod(None, "Default"), &[]),
+        (pod(None, "Unmasked"), &[words]),
+        (pod(Some(true), "Unmasked"), &[words]),
+        (pod(Some(false), "Unmasked"), &[]),
+    ]);
+}
+
+#[test]
 fn a_pod_asks_for_what_its_system_has() {
     let windows = |mut spec: Value| {
         spec["os"] = json!({"name": "windows"});
