@@ -13,6 +13,7 @@ use machinery::tls::TlsSource;
 
 use crate::images::collect::Thresholds;
 use crate::log_rotation;
+use crate::security::Sysctls;
 
 /// Runs the pods of a node through a container runtime.
 #[derive(Debug, clap::Parser)]
@@ -90,6 +91,9 @@ pub struct Args {
     /// How full the disk may remain then.
     #[arg(long, value_name = "PERCENT", default_value_t = 80, value_parser = clap::value_parser!(u8).range(0..=100))]
     image_gc_low_threshold: u8,
+    /// Kernel settings that pods may have besides those that do no harm to others: `kernel.sem,net.*,…`.
+    #[arg(long, value_name = "SYSCTLS", value_delimiter = ',')]
+    allowed_unsafe_sysctls: Vec<String>,
     /// The resolver configuration that pods inherit.
     #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
     resolv_conf: PathBuf,
@@ -134,6 +138,8 @@ pub struct Config {
     pub taints: Vec<Taint>,
     /// How large logs may grow.
     pub logs: log_rotation::Limits,
+    /// The kernel settings that pods may have.
+    pub sysctls: Sysctls,
     /// When unused images are removed.
     pub image_gc: Thresholds,
     /// The resolver configuration that pods inherit.
@@ -173,7 +179,11 @@ impl Args {
                 self.container_log_max_size
             )
         })?;
+        let kernel =
+            std::fs::read_to_string("/proc/sys/kernel/osrelease").context("which kernel is this?")?;
+        let sysctls = Sysctls::new(&kernel, &self.allowed_unsafe_sysctls);
         Ok(Config {
+            sysctls: sysctls.map_err(|why| anyhow::anyhow!("--allowed-unsafe-sysctls: {why}"))?,
             logs: log_rotation::Limits {
                 size: u64::try_from(log_size.value()).ok(),
                 files: self.container_log_max_files,

@@ -108,6 +108,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         objects,
         cgroups: Cgroups::detect(),
         stats: Stats::default(),
+        sysctls: config.sysctls.clone(),
         admission: Admission::default(),
         pods,
         services,

@@ -11,12 +11,13 @@ use parking_lot::RwLock;
 
 use crate::admission::{Admission, Room};
 use crate::cgroups::Cgroups;
-use crate::cri::Runtime;
+use crate::cri::{CriResult, Features, Runtime};
 use crate::downward::NodeFacts;
 use crate::images::Images;
 use crate::pod_status::Ended;
 use crate::pod_worker::Notes;
 use crate::referenced_objects::Objects;
+use crate::security::{self, Abilities, Sysctls};
 use crate::stats::Stats;
 use crate::volumes::{Rounds, Volumes};
 
@@ -72,6 +73,8 @@ pub struct Kubelet {
     pub cgroups: Cgroups,
     /// What is used, for those who ask.
     pub stats: Stats,
+    /// The kernel settings that pods may have.
+    pub sysctls: Sysctls,
     /// Who may run here.
     pub admission: Admission,
     /// The pods of this node as the API has them.
@@ -93,8 +96,18 @@ pub struct Kubelet {
 }
 
 impl Kubelet {
-    /// Lets a pod run here if it fits beside the others; else says why not.
-    pub fn admit(&self, pod: &Arc<Pod>) -> Result<(), Ended> {
+    /// What of a pod's wishes about its isolation the node can enforce, with a handler of the runtime.
+    pub async fn abilities(&self, pod: &Pod, handler: &str) -> CriResult<Abilities> {
+        let runtime = match security::asks_runtime(pod) {
+            true => self.runtime.features(handler).await?,
+            false => Features::default(),
+        };
+        Ok(Abilities::now(&self.sysctls, &runtime))
+    }
+
+    /// Lets a pod run here if the node enforces what it says, and if it fits beside the others; else says why not.
+    pub fn admit(&self, pod: &Arc<Pod>, abilities: &Abilities) -> Result<(), Ended> {
+        security::admit(pod, abilities)?;
         self.admission.admit(pod, self.nodes.get(None, &self.node_name).as_deref())
     }
 

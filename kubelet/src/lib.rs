@@ -4,6 +4,7 @@
 //! meets it (begin with `plan`; it and what is marked * do no I/O):
 //!
 //! - `pod_workers` starts a `pod_worker` for each pod; `admission`* says whether the node takes it;
+//! - before that, `security`* says whether the node enforces what the pod says about its isolation;
 //! - the worker reads the pod (`pod_spec`*) and what the runtime has of it (`runtime_state`*), asks `plan`* for
 //!   the next steps, and carries them out; `backoff`* says how long failures wait;
 //! - for that, `runtime_config`* makes what the runtime is asked for, with `dns`*, `downward`*, `labels`*;
@@ -44,6 +45,7 @@ mod probes;
 mod referenced_objects;
 mod runtime_config;
 mod runtime_state;
+mod security;
 mod server;
 mod stats;
 mod volumes;

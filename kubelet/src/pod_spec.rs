@@ -121,6 +121,12 @@ pub fn as_container(ephemeral: &EphemeralContainer) -> Container {
     fields.unwrap_or_else(|_| Container { name: ephemeral.name.clone(), ..Container::default() })
 }
 
+/// All containers of a pod, of whatever role.
+pub fn all_containers(pod: &Pod) -> impl Iterator<Item = Container> {
+    let own = init_containers(pod).iter().chain(&spec(pod).containers).cloned();
+    own.chain(ephemeral_containers(pod).iter().map(as_container))
+}
+
 /// A container by name, with its role.
 pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<(Cow<'a, Container>, Role)> {
     let init = init_containers(pod).iter().map(|c| (c, init_role(c)));

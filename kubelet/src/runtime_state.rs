@@ -84,6 +84,8 @@ pub struct ContainerView {
     pub grace: Option<i64>,
     /// Where it writes its log.
     pub log_path: String,
+    /// Where it has mounts that are read-only with all that is mounted below them.
+    pub recursive_read_only: Vec<String>,
     /// The process id of its program, when the runtime tells.
     pub pid: Option<i32>,
 }
@@ -172,6 +174,7 @@ pub fn state(container: &Container) -> State {
 
 /// Reads a container from CRI's list and its status.
 pub fn container(container: &Container, status: &ContainerStatus, pid: Option<i32>) -> ContainerView {
+    let recursive = status.mounts.iter().filter(|mount| mount.recursive_read_only);
     let annotation = |key: &str| status.annotations.get(key).cloned().unwrap_or_default();
     ContainerView {
         id: container.id.clone(),
@@ -190,6 +193,7 @@ pub fn container(container: &Container, status: &ContainerStatus, pid: Option<i3
         image_ref: status.image_ref.clone(),
         grace: annotation(labels::GRACE_PERIOD).parse().ok(),
         log_path: status.log_path.clone(),
+        recursive_read_only: recursive.map(|mount| mount.container_path.clone()).collect(),
         pid,
     }
 }

@@ -22,7 +22,7 @@ use k8s_cri::v1::{
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use super::{ContainerDetail, CriError, CriResult, Disk, Runtime, RuntimeVersion, SandboxDetail};
+use super::{ContainerDetail, CriError, CriResult, Disk, Features, Runtime, RuntimeVersion, SandboxDetail};
 use crate::labels;
 
 /// How long an ordinary call may take.
@@ -106,6 +106,13 @@ fn sandbox_image_of(info: &std::collections::HashMap<String, String>) -> Option<
     config["sandboxImage"].as_str().map(str::to_owned)
 }
 
+/// Whether the runtime goes along with the host's SELinux; containerd does when it is told to, and says so in its
+/// verbose answer.
+fn labels_for_selinux(info: &std::collections::HashMap<String, String>) -> bool {
+    let config = info.get("config").and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    config.is_none_or(|config| config["enableSelinux"].as_bool() != Some(false))
+}
+
 #[async_trait]
 impl Runtime for Client {
     async fn version(&self) -> CriResult<RuntimeVersion> {
@@ -120,6 +127,18 @@ impl Runtime for Client {
     async fn conditions(&self) -> CriResult<Vec<RuntimeCondition>> {
         let answer = limited(CALL, self.runtime().status(StatusRequest { verbose: false })).await?;
         Ok(answer.status.ok_or_else(|| missing("a status"))?.conditions)
+    }
+
+    async fn features(&self, handler: &str) -> CriResult<Features> {
+        let answer = limited(CALL, self.runtime().status(StatusRequest { verbose: true })).await?;
+        let handler = answer.runtime_handlers.iter().find(|known| known.name == handler);
+        Ok(Features {
+            groups_policy: answer.features.is_some_and(|f| f.supplemental_groups_policy),
+            recursive_read_only: handler
+                .and_then(|known| known.features.as_ref())
+                .is_some_and(|f| f.recursive_read_only_mounts),
+            selinux: labels_for_selinux(&answer.info),
+        })
     }
 
     async fn list_sandboxes(&self, pod_uid: Option<&str>) -> CriResult<Vec<PodSandbox>> {
@@ -207,11 +226,8 @@ impl Runtime for Client {
         command: &[String],
         timeout: Duration,
     ) -> CriResult<ExecSyncResponse> {
-        let request = ExecSyncRequest {
-            container_id: id.to_owned(),
-            cmd: command.to_vec(),
-            timeout: seconds(timeout),
-        };
+        let request =
+            ExecSyncRequest { container_id: id.to_owned(), cmd: command.to_vec(), timeout: seconds(timeout) };
         limited(CALL.saturating_add(timeout), self.runtime().exec_sync(request)).await
     }
 

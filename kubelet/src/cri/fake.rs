@@ -10,7 +10,7 @@ use k8s_cri::v1::{
 };
 use parking_lot::Mutex;
 
-use super::{ContainerDetail, CriError, CriResult, Disk, Runtime, RuntimeVersion, SandboxDetail};
+use super::{ContainerDetail, CriError, CriResult, Disk, Features, Runtime, RuntimeVersion, SandboxDetail};
 
 /// The runtime that is none.
 #[derive(Default)]
@@ -42,6 +42,10 @@ impl Runtime for Fake {
             ..RuntimeCondition::default()
         };
         Ok(["RuntimeReady", "NetworkReady"].map(condition).into())
+    }
+
+    async fn features(&self, _handler: &str) -> CriResult<Features> {
+        Ok(Features::default())
     }
 
     async fn list_sandboxes(&self, _pod_uid: Option<&str>) -> CriResult<Vec<PodSandbox>> {

@@ -87,6 +87,17 @@ pub struct RuntimeVersion {
     pub version: String,
 }
 
+/// What a runtime says that it can do, each of which older ones do not and do not tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Features {
+    /// It leaves the groups of the image out when asked to.
+    pub groups_policy: bool,
+    /// It makes mounts read-only with all that is mounted below them.
+    pub recursive_read_only: bool,
+    /// It labels processes and files for SELinux, unless it says otherwise.
+    pub selinux: bool,
+}
+
 /// The calls of CRI v1 that the kubelet makes.
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
@@ -94,6 +105,8 @@ pub trait Runtime: Send + Sync + 'static {
     async fn version(&self) -> CriResult<RuntimeVersion>;
     /// The runtime's own conditions (`RuntimeReady`, `NetworkReady`).
     async fn conditions(&self) -> CriResult<Vec<RuntimeCondition>>;
+    /// What it can do for pods of one of its handlers (of a RuntimeClass; the default one is empty).
+    async fn features(&self, handler: &str) -> CriResult<Features>;
     /// All sandboxes, or those of one pod.
     async fn list_sandboxes(&self, pod_uid: Option<&str>) -> CriResult<Vec<PodSandbox>>;
     /// One sandbox with its addresses.

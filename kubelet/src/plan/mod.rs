@@ -19,6 +19,9 @@ use crate::runtime_state::{ContainerView, PodView, SandboxView, State};
 /// What is said of a pod that gets another sandbox.
 pub const SANDBOX_CHANGED: &str = "Pod sandbox changed, it will be killed and re-created.";
 
+/// The name under which all containers wait for a sandbox.
+pub const NO_SANDBOX: &str = "";
+
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -202,7 +205,10 @@ fn without_sandbox(s: &Situation<'_>, plan: &mut Plan) {
         plan.done = true;
         return;
     }
-    if let Some((_, hold)) = s.holds.iter().find(|(name, hold)| name.is_empty() && hold.until > s.now) {
+    if let Some(hold) = s.holds.get(NO_SANDBOX).filter(|hold| hold.until > s.now) {
+        if hold.waiting != Waiting::default() {
+            plan.waiting.insert(NO_SANDBOX.to_owned(), hold.waiting.clone());
+        }
         plan.look_at(hold.until);
         return;
     }

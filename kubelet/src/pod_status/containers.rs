@@ -69,7 +69,7 @@ fn status(facts: &Facts<'_>, container: &Container, role: Role) -> ContainerStat
         container_id: Some(full_id(facts, view)),
         resources: kept.and_then(|old| old.resources.clone()).or_else(|| Some(resources(container))),
         allocated_resources: kept.map_or_else(|| allocated(container), |old| old.allocated_resources.clone()),
-        volume_mounts: mounts(container),
+        volume_mounts: mounts(container, &view.recursive_read_only),
         ..ContainerStatus::default()
     }
 }
@@ -90,13 +90,17 @@ fn without_container(
     let old_state = |o: &ContainerStatus| o.state.clone().unwrap_or_default();
     // What has ended stays ended, even when the runtime has forgotten it.
     if let Some(old) = old.filter(|o| old_state(o).terminated.is_some()) {
-        return ContainerStatus { volume_mounts: mounts(container), ..old.clone() };
+        let volume_mounts = old.volume_mounts.clone().or_else(|| mounts(container, &[]));
+        return ContainerStatus { volume_mounts, ..old.clone() };
     }
     let mut restart_count = 0;
     let mut last_state = ContainerState::default();
     let mut state = match facts.waiting.get(&container.name) {
         Some(waiting) => waiting_state(&waiting.reason, &waiting.message),
-        None => waiting_state(first_reason(facts), ""),
+        None => {
+            let no_sandbox = facts.waiting.get(plan::NO_SANDBOX);
+            waiting_state(first_reason(facts), no_sandbox.map_or("", |waiting| &waiting.message))
+        }
     };
     if let Some(old) = old {
         restart_count = old.restart_count;
@@ -129,7 +133,7 @@ fn without_container(
         started: Some(false),
         restart_count,
         image: container.image.clone().unwrap_or_default(),
-        volume_mounts: mounts(container),
+        volume_mounts: mounts(container, &[]),
         ..ContainerStatus::default()
     }
 }
@@ -218,14 +222,16 @@ fn allocated(container: &Container) -> Option<Amounts> {
     container.resources.as_ref()?.requests.clone().filter(|amounts| !amounts.is_empty())
 }
 
-fn mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {
+/// The mounts of a container, of which those at some paths are read-only with all that is mounted below.
+fn mounts(container: &Container, recursive: &[String]) -> Option<Vec<VolumeMountStatus>> {
     let mounts = container.volume_mounts.as_ref()?.iter().map(|mount| {
         let read_only = mount.read_only.filter(|read_only| *read_only);
+        let mode = if recursive.contains(&mount.mount_path) { "Enabled" } else { "Disabled" };
         VolumeMountStatus {
             name: mount.name.clone(),
             mount_path: mount.mount_path.clone(),
             read_only,
-            recursive_read_only: read_only.map(|_| "Disabled".to_owned()),
+            recursive_read_only: read_only.map(|_| mode.to_owned()),
             ..VolumeMountStatus::default()
         }
     });

@@ -220,6 +220,12 @@ fn one_container_from_its_beginning_to_its_end() {
     );
     check("runs", &always, &view(true, &[runs("c")]), &none, &["Running", "c0 runs ready started"]);
 
+    let refused = "Failed to create pod sandbox: no";
+    let waits = Case { waiting: vec![("", "", refused)], ..Case::default() };
+    let words = format!("c0 waits ContainerCreating ({refused})");
+    let expected = lines("Pending", &no_sandbox, &[&words]);
+    check("gets no sandbox", &always, &PodView::default(), &waits, &expected);
+
     let pulling =
         Case { waiting: vec![("c", "ImagePullBackOff", "Back-off pulling image \"x\"")], ..Case::default() };
     let words = "c0 waits ImagePullBackOff (Back-off pulling image \"x\")";

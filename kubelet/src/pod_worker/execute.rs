@@ -8,16 +8,20 @@ use std::time::Duration;
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::node::v1::RuntimeClass;
+use kube::Api;
 use machinery::events::EventType::{Normal, Warning};
 
 use super::{PAUSE, Worker, hooks};
 use crate::beneath::{self, Below, Handle};
+use crate::cri::Features;
 use crate::dns;
 use crate::log_rotation;
-use crate::plan::{Hold, SANDBOX_CHANGED, Step, Stop, Waiting};
+use crate::plan::{Hold, NO_SANDBOX, SANDBOX_CHANGED, Step, Stop, Waiting};
 use crate::pod_spec::{self, Role};
 use crate::runtime_config::{names, resources, sandbox};
 use crate::runtime_state::PodView;
+use crate::security::{self, Abilities};
 use crate::volumes::Around;
 
 impl Worker {
@@ -110,6 +114,10 @@ impl Worker {
         if attempt > 0 {
             self.kubelet.notes.pod(pod, Normal, "SandboxChanged", SANDBOX_CHANGED);
         }
+        let abilities = Abilities::now(&self.kubelet.sysctls, &Features::default());
+        if let Err(refusal) = security::sandbox(pod, &abilities) {
+            return Err(self.no_sandbox(pod, &refusal));
+        }
         let node = self.kubelet.node_facts();
         let around = Around { pod_ips: &[], node: &node };
         let Some(set_up) = self.unless_unwanted(self.kubelet.volumes.set_up(pod, around)).await else {
@@ -122,7 +130,7 @@ impl Worker {
             }
             Err(error) => {
                 self.kubelet.notes.pod(pod, Warning, "FailedMount", error.to_string());
-                return Err(self.hold_sandbox());
+                return Err(self.hold_sandbox(String::new()));
             }
         }
         let made = match self.prepare_node(pod) {
@@ -131,23 +139,28 @@ impl Worker {
         };
         match made {
             Ok(()) => {
-                self.holds.remove("");
+                self.holds.remove(NO_SANDBOX);
                 self.sandbox_pauses.reset();
                 Ok(())
             }
-            Err(error) => {
-                let message = format!("Failed to create pod sandbox: {error}");
-                self.kubelet.notes.pod(pod, Warning, "FailedCreatePodSandBox", message);
-                Err(self.hold_sandbox())
-            }
+            Err(error) => Err(self.no_sandbox(pod, &error)),
         }
     }
 
-    /// Holds the next try back, longer each time.
-    fn hold_sandbox(&mut self) -> Timestamp {
+    /// Tells why there is no sandbox, by an event and in the pod's status, and when there is another try.
+    fn no_sandbox(&mut self, pod: &Pod, why: &str) -> Timestamp {
+        let message = format!("Failed to create pod sandbox: {why}");
+        self.kubelet.notes.pod(pod, Warning, "FailedCreatePodSandBox", message.clone());
+        self.hold_sandbox(message)
+    }
+
+    /// Holds the next try back, longer each time. What the containers wait for is shown with each of them.
+    fn hold_sandbox(&mut self, message: String) -> Timestamp {
         let until = Timestamp::now() + self.sandbox_pauses.pause();
-        // This wait is shown nowhere.
-        self.holds.insert(String::new(), Hold { waiting: Waiting::default(), until });
+        self.holds.insert(
+            NO_SANDBOX.to_owned(),
+            Hold { waiting: Waiting { reason: String::new(), message }, until },
+        );
         until
     }
 
@@ -176,7 +189,20 @@ impl Worker {
 
     async fn run_sandbox(&self, pod: &Pod, attempt: u32) -> Result<(), String> {
         let config = self.sandbox_config(pod, attempt);
-        self.kubelet.runtime.run_sandbox(config, "").await.map(drop).map_err(|error| error.rpc())
+        let handler = self.runtime_handler(pod).await?;
+        self.kubelet.runtime.run_sandbox(config, &handler).await.map(drop).map_err(|error| error.rpc())
+    }
+
+    /// What the pod's RuntimeClass calls its handler in the runtime; the default one has no name.
+    pub(super) async fn runtime_handler(&self, pod: &Pod) -> Result<String, String> {
+        let class = pod_spec::spec(pod).runtime_class_name.as_deref().filter(|name| !name.is_empty());
+        let Some(name) = class else { return Ok(String::new()) };
+        let classes: Api<RuntimeClass> = Api::all(self.kubelet.client.clone());
+        match classes.get_opt(name).await {
+            Ok(Some(class)) => Ok(class.handler),
+            Ok(None) => Err(format!("runtimeclasses.node.k8s.io {name:?} not found")),
+            Err(error) => Err(format!("failed to lookup RuntimeClass {name}: {error}")),
+        }
     }
 
     /// Stops containers side by side: their hooks first, then the signal, then the kill.

@@ -238,9 +238,20 @@ impl Worker {
         let now = Timestamp::now();
         if !self.admitted {
             let began = pod.status.as_ref().is_some_and(|s| s.start_time.is_some());
-            if began || !view.is_empty() {
-                self.kubelet.admission.keep(pod);
-            } else if let Err(refusal) = self.kubelet.admit(pod) {
+            let admitted = match began || !view.is_empty() {
+                true => {
+                    self.kubelet.admission.keep(pod);
+                    Ok(())
+                }
+                false => match self.kubelet.abilities(pod, "").await {
+                    Ok(abilities) => self.kubelet.admit(pod, &abilities),
+                    Err(error) => {
+                        tracing::warn!(pod = self.subject.name, %error, "Cannot ask the runtime what it can do");
+                        return Next::Wait(Some(now + PAUSE));
+                    }
+                },
+            };
+            if let Err(refusal) = admitted {
                 let text = refusal.message.trim_start_matches("Pod was rejected: ").to_owned();
                 self.kubelet.notes.pod(pod, Warning, &refusal.reason, text);
                 self.ended = Some(refusal);
@@ -271,7 +282,20 @@ impl Worker {
         }
         match self.carry_out(pod, view, &plan.steps).await {
             Ok(()) => Next::Again,
-            Err(until) => Next::Wait(look_again.into_iter().chain([until]).min()),
+            Err(until) => {
+                // What stands in the way now is shown at once, not with the next try.
+                let situation = Situation {
+                    pod,
+                    view,
+                    backoffs: &self.backoffs,
+                    holds: &self.holds,
+                    health: &health,
+                    now,
+                };
+                let waiting = plan::next_steps(&situation).waiting;
+                self.show(pod, view, &waiting, false);
+                Next::Wait(look_again.into_iter().chain([until]).min())
+            }
         }
     }
 

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use k8s_cri::v1::Mount;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 
 use super::Worker;
 use crate::beneath::{self, Handle};
 use crate::dns;
 use crate::pod_spec;
-use crate::runtime_config::container::{self, absolute};
+use crate::runtime_config::container::{self, VolumePath, absolute};
+use crate::runtime_config::expansion::Environment;
 use crate::runtime_config::names;
 use crate::volumes::{make_private, sub_path};
 
@@ -24,16 +25,17 @@ impl Worker {
         pod: &Arc<Pod>,
         container: &Container,
         attempt: u32,
-        env: &[(String, String)],
+        env: &Environment,
+        recursive_read_only: bool,
         pod_ips: &[String],
     ) -> Result<Vec<Mount>, String> {
         let (kubelet, volumes) = (Arc::clone(&self.kubelet), self.mounts.clone().unwrap_or_default());
         let (pod, container, env, pod_ips) =
-            (Arc::clone(pod), container.clone(), env.to_vec(), pod_ips.to_vec());
+            (Arc::clone(pod), container.clone(), env.clone(), pod_ips.to_vec());
         let prepared = beneath::blocking(move || {
             let places = &kubelet.places;
             let uid = pod_spec::uid(&pod);
-            let volumes = container::mounts(&container, &volumes, &env, |index, mount, volume, sub| {
+            let prepare = |index: usize, mount: &VolumeMount, volume: &VolumePath, sub: &str| {
                 let target = names::sub_path(&places.root, uid, &mount.name, &container.name, index);
                 sub_path::mount(&volume.path, Path::new(sub), &target).map_err(|error| {
                     // Words about what lies outside of the volume are not for the pod.
@@ -42,7 +44,8 @@ impl Worker {
                     format!("failed to prepare subPath for volumeMount {name:?} of container {container:?}")
                 })?;
                 Ok(target)
-            });
+            };
+            let volumes = container::mounts(&container, &volumes, &env, recursive_read_only, prepare);
             let mut mounts = match volumes {
                 Ok(mounts) => mounts,
                 Err(refusal) => return Ok(Err(refusal)),

@@ -14,6 +14,7 @@ use crate::plan::{Hold, Waiting};
 use crate::pod_spec::{self, Role};
 use crate::runtime_config::{container, env};
 use crate::runtime_state::{PodView, State};
+use crate::security;
 use crate::volumes::Around;
 
 /// When to look again for what a container's configuration lacks.
@@ -96,6 +97,9 @@ impl Worker {
             message: "the pod's sandbox is gone".to_owned(),
             again: SignedDuration::ZERO,
         })?;
+        let handler = self.runtime_handler(pod).await.map_err(config_error)?;
+        let abilities = kubelet.abilities(pod, &handler).await.map_err(|error| config_error(error.rpc()))?;
+        security::container(pod, container, &abilities).map_err(config_error)?;
         let pod_ips = self.pod_ips(pod, view);
         let node = kubelet.node_facts();
         let services: Vec<_> = kubelet.services.list();
@@ -110,7 +114,9 @@ impl Worker {
                 kubelet.volumes.set_up(pod, around).await.map_err(|e| config_error(e.to_string()))?;
             self.mounts = Some(mounts);
         }
-        let mounts = self.mounts(pod, container, attempt, &env, &pod_ips).await.map_err(config_error)?;
+        let recursive = abilities.recursive_read_only;
+        let mounts =
+            self.mounts(pod, container, attempt, &env, recursive, &pod_ips).await.map_err(config_error)?;
         let target = target(pod, view, &container.name).map_err(config_error)?;
         let user = image.uid.as_ref().map(|uid| uid.value);
         let unnamed = user.is_none() && image.username.is_empty();
@@ -122,6 +128,7 @@ impl Worker {
             image_username: &image.username,
             node_memory: kubelet.memory,
             target,
+            seccomp_profiles: &kubelet.places.root.join("seccomp"),
         };
         let config = container::config(pod, container, role, attempt, prepared).map_err(config_error)?;
 

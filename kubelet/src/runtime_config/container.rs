@@ -2,18 +2,19 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use k8s_cri::v1::{
     Capability, ContainerConfig, ContainerMetadata, ImageSpec, Int64Value, KeyValue, LinuxContainerConfig,
-    LinuxContainerSecurityContext, Mount, MountPropagation,
+    LinuxContainerSecurityContext, Mount, MountPropagation, SecurityProfile, security_profile::ProfileType,
 };
-use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, Pod, SeccompProfile, VolumeMount};
 
 use super::expansion::{self, Environment};
 use super::{names, resources, sandbox};
 use crate::labels;
 use crate::pod_spec::{self, Role};
+use crate::security;
 
 /// Paths of /proc that ordinary containers do not see.
 const MASKED: [&str; 11] = [
@@ -58,6 +59,8 @@ pub struct Prepared<'a> {
     pub node_memory: i64,
     /// The runtime's id of the container whose processes it shall see.
     pub target: Option<String>,
+    /// The folder of the node's own seccomp profiles.
+    pub seccomp_profiles: &'a Path,
 }
 
 /// The configuration of a container; on refusal a sentence for its status.
@@ -97,8 +100,8 @@ pub fn config(
         linux: Some(LinuxContainerConfig {
             resources: Some(resources::of_container(pod, container, role, prepared.node_memory)),
             security_context: Some(LinuxContainerSecurityContext {
-                namespace_options: Some(sandbox::namespaces(pod, prepared.target)),
-                ..security(pod, container, prepared.image_user, prepared.image_username)
+                namespace_options: Some(sandbox::namespaces(pod, prepared.target.clone())),
+                ..security_context(pod, container, &prepared)?
             }),
         }),
         ..ContainerConfig::default()
@@ -164,19 +167,57 @@ fn run_as_non_root(
     }
 }
 
-fn security(
+/// The profile that filters system calls. Without one there is no filter, as upstream's default is.
+fn seccomp(profile: Option<&SeccompProfile>, profiles: &Path) -> Result<SecurityProfile, String> {
+    let unconfined = security_profile(ProfileType::Unconfined, String::new());
+    let Some(profile) = profile else { return Ok(unconfined) };
+    match (profile.type_.as_str(), profile.localhost_profile.as_deref()) {
+        ("Unconfined", _) => Ok(unconfined),
+        ("RuntimeDefault", _) => Ok(security_profile(ProfileType::RuntimeDefault, String::new())),
+        ("Localhost", None | Some("")) => {
+            Err("localhostProfile must be set if seccompProfile type is Localhost.".to_owned())
+        }
+        ("Localhost", Some(name)) => {
+            let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+            let path = inside.then(|| profiles.join(name).to_string_lossy().into_owned());
+            let path = path.ok_or_else(|| {
+                format!("localhostProfile {name:?} must be a path below the node's folder of profiles")
+            })?;
+            Ok(security_profile(ProfileType::Localhost, path))
+        }
+        (other, _) => Err(format!("unknown seccomp profile type {other:?}")),
+    }
+}
+
+fn security_profile(kind: ProfileType, path: String) -> SecurityProfile {
+    SecurityProfile { profile_type: kind as i32, localhost_ref: path }
+}
+
+/// The AppArmor profile of a container, if it asks for one.
+fn app_armor(pod: &Pod, container: &Container) -> Result<Option<SecurityProfile>, String> {
+    let Some(profile) = security::app_armor_profile(pod, container) else { return Ok(None) };
+    let name = profile.localhost_profile.unwrap_or_default();
+    Ok(Some(match profile.type_.as_str() {
+        "RuntimeDefault" => security_profile(ProfileType::RuntimeDefault, String::new()),
+        "Unconfined" => security_profile(ProfileType::Unconfined, String::new()),
+        "Localhost" if !name.is_empty() => security_profile(ProfileType::Localhost, name),
+        "Localhost" => return Err("missing localhost apparmor profile name".to_owned()),
+        other => return Err(format!("unknown AppArmor profile type {other:?}")),
+    }))
+}
+
+fn security_context(
     pod: &Pod,
     container: &Container,
-    image_user: Option<i64>,
-    image_username: &str,
-) -> LinuxContainerSecurityContext {
+    prepared: &Prepared<'_>,
+) -> Result<LinuxContainerSecurityContext, String> {
     let own = container.security_context.clone().unwrap_or_default();
     let of_pod = pod_spec::spec(pod).security_context.clone().unwrap_or_default();
     let privileged = own.privileged.unwrap_or(false);
     let value = |id: Option<i64>| id.map(|value| Int64Value { value });
     let user = run_as_user(pod, container);
     let group = own.run_as_group.or(of_pod.run_as_group);
-    let (user, username) = match (user, image_user, image_username) {
+    let (user, username) = match (user, prepared.image_user, prepared.image_username) {
         (Some(user), _, _) => (Some(user), ""),
         (None, Some(user), _) => (Some(user), ""),
         (None, None, name) => (None, name),
@@ -186,7 +227,7 @@ fn security(
     let paths = |paths: &[&str]| -> Vec<String> {
         if unmasked { Vec::new() } else { paths.iter().map(|path| (*path).to_owned()).collect() }
     };
-    LinuxContainerSecurityContext {
+    Ok(LinuxContainerSecurityContext {
         capabilities: Some(Capability {
             add_capabilities: capabilities.add.unwrap_or_default(),
             drop_capabilities: capabilities.drop.unwrap_or_default(),
@@ -202,19 +243,27 @@ fn security(
         masked_paths: paths(&MASKED),
         readonly_paths: paths(&READ_ONLY),
         seccomp: Some(match privileged {
-            true => sandbox::seccomp(None),
-            false => sandbox::seccomp(own.seccomp_profile.as_ref().or(of_pod.seccomp_profile.as_ref())),
+            true => seccomp(None, prepared.seccomp_profiles)?,
+            false => {
+                let profile = own.seccomp_profile.as_ref().or(of_pod.seccomp_profile.as_ref());
+                seccomp(profile, prepared.seccomp_profiles)?
+            }
         }),
+        apparmor: app_armor(pod, container)?,
+        selinux_options: sandbox::selinux(own.se_linux_options.as_ref().or(of_pod.se_linux_options.as_ref())),
+        supplemental_groups_policy: sandbox::groups_policy(pod),
         ..LinuxContainerSecurityContext::default()
-    }
+    })
 }
 
 /// The mounts of a container's volumes; `sub_path` prepares the path inside a volume that the mount of an index
-/// names, and answers where it can be mounted from.
+/// names, and answers where it can be mounted from. `recursive_read_only` says whether the
+/// runtime can do that.
 pub fn mounts(
     container: &Container,
     volumes: &BTreeMap<String, VolumePath>,
     env: &Environment,
+    recursive_read_only: bool,
     sub_path: impl Fn(usize, &VolumeMount, &VolumePath, &str) -> Result<PathBuf, String>,
 ) -> Result<Vec<Mount>, String> {
     let mut mounts = Vec::new();
@@ -236,6 +285,7 @@ pub fn mounts(
             host_path: host_path.to_string_lossy().into_owned(),
             readonly: mount.read_only.unwrap_or(false) || volume.read_only,
             propagation: propagation as i32,
+            recursive_read_only: security::recursive_read_only(mount, recursive_read_only)?,
             ..Mount::default()
         });
     }

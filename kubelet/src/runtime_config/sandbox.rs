@@ -5,14 +5,14 @@ use std::path::Path;
 
 use k8s_cri::v1::{
     DnsConfig, Int64Value, LinuxPodSandboxConfig, LinuxSandboxSecurityContext, NamespaceMode,
-    NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol, SecurityProfile,
-    security_profile::ProfileType,
+    NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol, SeLinuxOption,
+    SecurityProfile, SupplementalGroupsPolicy, security_profile::ProfileType,
 };
-use k8s_openapi::api::core::v1::{Pod, SeccompProfile};
+use k8s_openapi::api::core::v1::{Pod, SELinuxOptions};
 
 use super::{names, resources};
 use crate::labels;
-use crate::pod_spec;
+use crate::{pod_spec, security};
 
 /// What the node adds to a pod's spec.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +46,7 @@ pub fn config(pod: &Pod, attempt: u32, around: &Around<'_>) -> PodSandboxConfig 
         annotations: annotations(pod),
         linux: Some(LinuxPodSandboxConfig {
             cgroup_parent: names::cgroup(around.cgroup_root, pod_spec::qos(pod), pod_spec::uid(pod)),
-            security_context: Some(security(pod)),
+            security_context: Some(security_context(pod)),
             sysctls: sysctls(pod),
             overhead: None,
             resources: Some(k8s_cri::v1::LinuxContainerResources {
@@ -88,7 +88,7 @@ fn annotations(pod: &Pod) -> HashMap<String, String> {
 fn sysctls(pod: &Pod) -> HashMap<String, String> {
     let context = pod_spec::spec(pod).security_context.as_ref();
     let sysctls = context.and_then(|c| c.sysctls.as_ref()).into_iter().flatten();
-    sysctls.map(|sysctl| (sysctl.name.replace('/', "."), sysctl.value.clone())).collect()
+    sysctls.map(|sysctl| (security::dotted(&sysctl.name), sysctl.value.clone())).collect()
 }
 
 fn port_mappings(pod: &Pod) -> Vec<PortMapping> {
@@ -127,17 +127,28 @@ pub(super) fn namespaces(pod: &Pod, target: Option<String>) -> NamespaceOption {
     }
 }
 
-/// The profile that filters system calls. Without one there is no filter, as upstream's default is.
-pub(super) fn seccomp(profile: Option<&SeccompProfile>) -> SecurityProfile {
-    let (kind, path) = match profile.map(|p| (p.type_.as_str(), p.localhost_profile.as_deref())) {
-        Some(("RuntimeDefault", _)) => (ProfileType::RuntimeDefault, ""),
-        Some(("Localhost", Some(path))) => (ProfileType::Localhost, path),
-        _ => (ProfileType::Unconfined, ""),
-    };
-    SecurityProfile { profile_type: kind as i32, localhost_ref: path.to_owned() }
+/// What SELinux is to label processes with.
+pub(super) fn selinux(options: Option<&SELinuxOptions>) -> Option<SeLinuxOption> {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    options.map(|options| SeLinuxOption {
+        user: text(&options.user),
+        role: text(&options.role),
+        r#type: text(&options.type_),
+        level: text(&options.level),
+    })
 }
 
-fn security(pod: &Pod) -> LinuxSandboxSecurityContext {
+/// Whether the groups that the image gives to its user count.
+pub(super) fn groups_policy(pod: &Pod) -> i32 {
+    let context = pod_spec::spec(pod).security_context.as_ref();
+    let policy = match context.and_then(|c| c.supplemental_groups_policy.as_deref()) {
+        Some("Strict") => SupplementalGroupsPolicy::Strict,
+        _ => SupplementalGroupsPolicy::Merge,
+    };
+    policy as i32
+}
+
+fn security_context(pod: &Pod) -> LinuxSandboxSecurityContext {
     let context = pod_spec::spec(pod).security_context.clone().unwrap_or_default();
     let value = |id: Option<i64>| id.map(|value| Int64Value { value });
     let containers = pod_spec::init_containers(pod).iter().chain(&pod_spec::spec(pod).containers);
@@ -150,6 +161,8 @@ fn security(pod: &Pod) -> LinuxSandboxSecurityContext {
         // A group without a user is refused by the runtime.
         run_as_group: value(context.run_as_group.filter(|_| context.run_as_user.is_some())),
         supplemental_groups: supplemental_groups(pod),
+        selinux_options: selinux(context.se_linux_options.as_ref()),
+        supplemental_groups_policy: groups_policy(pod),
         privileged,
         seccomp: Some(SecurityProfile {
             profile_type: ProfileType::RuntimeDefault as i32,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use k8s_cri::v1::security_profile::ProfileType;
-use k8s_cri::v1::{DnsConfig, LinuxContainerResources, NamespaceMode};
+use k8s_cri::v1::{DnsConfig, LinuxContainerResources, NamespaceMode, SupplementalGroupsPolicy};
 use k8s_openapi::api::core::v1::{Container, Pod, Service, VolumeMount};
 use serde_json::{Value, json};
 
@@ -39,6 +39,7 @@ fn prepared(image_user: Option<i64>, image_username: &str) -> Prepared<'_> {
         image_username,
         node_memory: 1 << 30,
         target: None,
+        seccomp_profiles: Path::new("/k/seccomp"),
     }
 }
 
@@ -318,7 +319,7 @@ fn volumes_are_mounted() {
     let inside = |index: usize, _: &VolumeMount, volume: &VolumePath, sub: &str| {
         Ok(volume.path.join(index.to_string()).join(sub))
     };
-    let mounts = container::mounts(only(&pod), &volumes, &env, inside).expect("all volumes are there");
+    let mounts = container::mounts(only(&pod), &volumes, &env, false, inside).expect("all volumes are there");
     let short: Vec<_> =
         mounts.iter().map(|m| (m.container_path.as_str(), m.host_path.as_str(), m.readonly)).collect();
     let expected = [("/v", "/host/v", false), ("/r", "/host/r/1/x", true), ("/e", "/host/v/2/1/y", true)];
@@ -328,12 +329,13 @@ fn volumes_are_mounted() {
         ("/etc", "error SubPath `/etc/y` must not be an absolute path"),
         ("a/..", "unable to provision SubPath `a/../y`: must not contain '..'"),
     ] {
-        let env = [("A".to_owned(), value.to_owned())];
-        let refused = container::mounts(only(&pod), &volumes, &env, inside);
+        let mut env = Environment::default();
+        env.put("A", value.to_owned()).expect("it is short");
+        let refused = container::mounts(only(&pod), &volumes, &env, false, inside);
         assert_eq!(refused, Err(refusal.to_owned()));
     }
     volumes.remove("r");
-    let missing = container::mounts(only(&pod), &volumes, &env, inside);
+    let missing = container::mounts(only(&pod), &volumes, &env, false, inside);
     assert_eq!(missing, Err("cannot find volume \"r\" to mount into container \"c\"".to_owned()));
 }
 
@@ -459,4 +461,45 @@ fn services_are_told_of() {
         "MY_WEB_PORT_53_UDP_ADDR=10.96.0.2",
     ];
     assert_eq!(told(true), [&kubernetes[..], &web].concat());
+}
+
+#[test]
+fn what_confines_a_container_reaches_the_runtime_or_the_container_is_not_made() {
+    let made = |pod_context: Value, context: Value| {
+        let pod = pod(
+            &json!({"securityContext": pod_context, "containers": [{"name": "c", "securityContext": context}]}),
+        );
+        let config = container::config(&pod, only(&pod), Role::Main, 0, prepared(Some(0), ""))?;
+        Ok::<_, String>(config.linux.and_then(|linux| linux.security_context).expect("it has a context"))
+    };
+    let seccomp = |profile: Value| {
+        let made = made(json!({}), json!({"seccompProfile": profile}))?;
+        let profile = made.seccomp.expect("there always is one");
+        Ok::<_, String>((profile.profile_type, profile.localhost_ref))
+    };
+    let local = |name: &str| seccomp(json!({"type": "Localhost", "localhostProfile": name}));
+    let path = (ProfileType::Localhost as i32, "/k/seccomp/a/b.json".to_owned());
+    assert_eq!(local("a/b.json"), Ok(path));
+    for outside in ["../b", "/b", "a/../../b"] {
+        let why = format!("localhostProfile {outside:?} must be a path below the node's folder of profiles");
+        assert_eq!(local(outside), Err(why));
+    }
+    let unnamed = "localhostProfile must be set if seccompProfile type is Localhost.";
+    assert_eq!(seccomp(json!({"type": "Localhost"})), Err(unnamed.to_owned()));
+    assert_eq!(seccomp(json!({"type": "Strict"})), Err("unknown seccomp profile type \"Strict\"".to_owned()));
+
+    let pod_context = json!({
+        "appArmorProfile": {"type": "Localhost", "localhostProfile": "p"},
+        "seLinuxOptions": {"level": "s0:c1"},
+        "supplementalGroupsPolicy": "Strict",
+    });
+    let of_pod = made(pod_context.clone(), json!({})).expect("nothing is wrong with it");
+    let profile = of_pod.apparmor.expect("the pod has one");
+    assert_eq!((profile.profile_type, profile.localhost_ref.as_str()), (ProfileType::Localhost as i32, "p"));
+    assert_eq!(of_pod.selinux_options.map(|options| options.level), Some("s0:c1".to_owned()));
+    assert_eq!(of_pod.supplemental_groups_policy, SupplementalGroupsPolicy::Strict as i32);
+    let own = json!({"appArmorProfile": {"type": "RuntimeDefault"}, "seLinuxOptions": {"type": "t"}});
+    let own = made(pod_context, own).expect("nothing is wrong with it");
+    assert_eq!(own.apparmor.map(|p| p.profile_type), Some(ProfileType::RuntimeDefault as i32));
+    assert_eq!(own.selinux_options.map(|o| (o.r#type, o.level)), Some(("t".to_owned(), String::new())));
 }
