@@ -105,10 +105,16 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
     plan
 }
 
-/// The first range of the node size that overlaps none that is taken.
+/// The first range of the node size that overlaps none that is taken. What no node can have is not taken by
+/// the Node object that says so.
 fn free(snapshot: &Snapshot) -> Option<IpNet> {
-    let mut ranges = snapshot.cluster.subnets(snapshot.prefix).ok()?;
-    ranges.find(|range| !snapshot.taken.iter().any(|taken| overlap(taken, range)))
+    let (cluster, prefix) = (&snapshot.cluster, snapshot.prefix);
+    let is_part = |range: &&IpNet| {
+        cluster.contains(*range)
+            && (range.prefix_len() > cluster.prefix_len() || prefix == cluster.prefix_len())
+    };
+    let taken: Vec<&IpNet> = snapshot.taken.iter().filter(is_part).collect();
+    cluster.subnets(prefix).ok()?.find(|range| !taken.iter().any(|taken| overlap(taken, range)))
 }
 
 fn overlap(a: &IpNet, b: &IpNet) -> bool {
@@ -139,12 +145,14 @@ mod tests {
 
     #[test]
     fn the_first_free_range_is_given() {
-        let cases: [(&[&str], u8, Option<&str>); 5] = [
+        let cases: [(&[&str], u8, Option<&str>); 7] = [
             (&[], 24, Some("10.244.0.0/24")),
             (&["10.244.0.0/24", "10.244.1.0/24"], 24, Some("10.244.2.0/24")),
             (&["10.244.0.0/24", "10.244.2.0/24"], 24, Some("10.244.1.0/24")),
             (&["10.244.0.0/23"], 24, Some("10.244.2.0/24")),
             (&["10.244.0.0/17", "10.244.200.0/24"], 17, None),
+            (&["0.0.0.0/0", "10.244.0.0/16", "fd00::/64", "10.244.0.0/24"], 24, Some("10.244.1.0/24")),
+            (&["10.244.0.0/16"], 16, None),
         ];
         for (taken, prefix, expected) in cases {
             assert_eq!(given(taken, prefix).as_deref(), expected, "{taken:?} /{prefix}");

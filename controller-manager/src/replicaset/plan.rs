@@ -13,6 +13,9 @@ use crate::frame::{Action, Failure, Kind, Outcome, Plan, Timestamp, Told, api_ti
 use crate::kit::claim::{Claim, Owner};
 use crate::kit::{count as count_of, deletion_order, owners, pods, selector};
 
+/// How many pods are made or deleted before the set is looked at again: it may want other ones by then.
+const BURST: usize = 500;
+
 /// What keeps a count of equal pods.
 #[derive(Clone, Debug)]
 pub struct Set {
@@ -89,9 +92,9 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
     }
     let wanted = usize::try_from(set.replicas).unwrap_or(0);
     if found.active.len() < wanted {
-        plan.actions.push(create(set, wanted - found.active.len()));
+        plan.actions.push(create(set, (wanted - found.active.len()).min(BURST)));
     } else if found.active.len() > wanted {
-        let surplus = found.active.len() - wanted;
+        let surplus = (found.active.len() - wanted).min(BURST);
         let mut ranked = found.active;
         if wanted > 0 {
             deletion_order::sort(&mut ranked, &snapshot.pods_on_node);

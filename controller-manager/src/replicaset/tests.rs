@@ -76,6 +76,7 @@ fn the_count_is_kept() {
     type Case<'a> = (i32, Vec<Arc<Pod>>, Vec<&'a str>);
     let cases: Vec<Case> = vec![
         (3, vec![], vec!["create 3"]),
+        (i32::MAX, vec![], vec!["create 500"]),
         (2, vec![run("a"), run("b")], vec![]),
         (2, vec![run("a"), gone, done], vec!["create 1"]),
         (1, vec![run("a"), run("b")], vec!["delete a"]),
