@@ -123,10 +123,7 @@ pub fn check(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Ended> {
         Err(refusal(&format!("OutOf{resource}"), text))
     };
     enough("pods", Amount::count(1), Amount::count(others.len()))?;
-    let mut asked: Vec<&str> = vec!["cpu", "memory"];
-    let containers = pod_spec::init_containers(pod).iter().chain(&pod_spec::spec(pod).containers);
-    let lists = containers.filter_map(|c| c.resources.as_ref()?.requests.as_ref());
-    asked.extend(lists.flat_map(|list| list.keys()).map(String::as_str));
+    let mut asked: Vec<&str> = ["cpu", "memory"].into_iter().chain(pod_spec::asked(pod)).collect();
     asked.sort_unstable();
     asked.dedup();
     for resource in asked {
@@ -244,6 +241,13 @@ mod tests {
                 out("memory, requested: 9223372036854775807, used: 1024, capacity: 1073741824"),
             ),
             (memory("1"), vec![memory("8Ei"), memory("8Ei")], Some("OutOfmemory"), None),
+            (
+                pod(json!({"containers": [{"name": "c"}], "resources": {"requests": {"memory": "1Gi"}},
+                    "overhead": {"memory": "1"}})),
+                vec![],
+                Some("OutOfmemory"),
+                out("memory, requested: 1073741825, used: 0, capacity: 1073741824"),
+            ),
             (cpu("100E"), vec![cpu("100E")], Some("OutOfcpu"), None),
             (
                 plain(),

@@ -4,7 +4,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use api::quantity::Quantity;
-use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use sha2::{Digest, Sha256};
 
@@ -190,22 +190,53 @@ fn amount(list: Option<&BTreeMap<String, Wire>>, resource: &str) -> Option<Quant
 
 /// What a container asks for; a limit without a request counts as one.
 pub fn request(container: &Container, resource: &str) -> Option<Quantity> {
-    let resources = container.resources.as_ref()?;
-    amount(resources.requests.as_ref(), resource).or_else(|| amount(resources.limits.as_ref(), resource))
+    request_in(container.resources.as_ref(), resource)
 }
 
 /// What a container may use at most.
 pub fn limit(container: &Container, resource: &str) -> Option<Quantity> {
-    amount(container.resources.as_ref()?.limits.as_ref(), resource)
+    limit_in(container.resources.as_ref(), resource)
 }
 
-/// The pod's quality of service.
+fn request_in(resources: Option<&ResourceRequirements>, resource: &str) -> Option<Quantity> {
+    amount(resources?.requests.as_ref(), resource).or_else(|| limit_in(resources, resource))
+}
+
+fn limit_in(resources: Option<&ResourceRequirements>, resource: &str) -> Option<Quantity> {
+    amount(resources?.limits.as_ref(), resource)
+}
+
+/// What a pod as a whole says about its resources, if it does.
+fn of_whole(pod: &Pod) -> Option<&ResourceRequirements> {
+    spec(pod).resources.as_ref().filter(|whole| whole.requests.is_some() || whole.limits.is_some())
+}
+
+/// What a pod as a whole may use at most, if it says so.
+pub fn whole_limit(pod: &Pod, resource: &str) -> Option<Quantity> {
+    amount(of_whole(pod)?.limits.as_ref(), resource)
+}
+
+/// The names of what a pod asks for.
+pub fn asked(pod: &Pod) -> impl Iterator<Item = &str> {
+    let containers = init_containers(pod).iter().chain(&spec(pod).containers);
+    let lists = containers.filter_map(|c| c.resources.as_ref()?.requests.as_ref());
+    let lists =
+        lists.chain(of_whole(pod).and_then(|whole| whole.requests.as_ref())).chain(&spec(pod).overhead);
+    lists.flat_map(|list| list.keys()).map(String::as_str)
+}
+
+/// The pod's quality of service: by what it says as a whole, else by what all its containers say.
 pub fn qos(pod: &Pod) -> Qos {
     let mut any = false;
     let mut guaranteed = true;
-    for container in init_containers(pod).iter().chain(&spec(pod).containers) {
+    let containers = init_containers(pod).iter().chain(&spec(pod).containers);
+    let says: Vec<Option<&ResourceRequirements>> = match of_whole(pod) {
+        Some(whole) => vec![Some(whole)],
+        None => containers.map(|container| container.resources.as_ref()).collect(),
+    };
+    for resources in says {
         for resource in ["cpu", "memory"] {
-            let (request, limit) = (request(container, resource), limit(container, resource));
+            let (request, limit) = (request_in(resources, resource), limit_in(resources, resource));
             any |= request.is_some() || limit.is_some();
             guaranteed &= limit.is_some() && request == limit;
         }
@@ -217,17 +248,28 @@ pub fn qos(pod: &Pod) -> Qos {
     }
 }
 
-/// What the whole pod asks for of one resource: the sum of its containers and sidecars, or what the
-/// greediest init container needs while the sidecars before it run.
+/// What the whole pod asks for of one resource: what it says as a whole, or else the sum of its containers and
+/// sidecars, or what the greediest init container needs while the sidecars before it run; and what the runtime
+/// itself takes.
 pub fn pod_request(pod: &Pod, resource: &str) -> Quantity {
-    total(pod, |container| request(container, resource))
+    let whole = of_whole(pod).and_then(|whole| amount(whole.requests.as_ref(), resource));
+    let own = whole.unwrap_or_else(|| total(pod, |container| request(container, resource)));
+    own + overhead(pod, resource)
 }
 
-/// The pod's limit of one resource; none when some container has none.
+/// The pod's limit of one resource, with what the runtime itself takes; none when neither the pod as a whole nor
+/// every container has one.
 pub fn pod_limit(pod: &Pod, resource: &str) -> Option<Quantity> {
     let mut containers = init_containers(pod).iter().chain(&spec(pod).containers);
-    let all = containers.all(|container| limit(container, resource).is_some());
-    all.then(|| total(pod, |container| limit(container, resource)))
+    let own = whole_limit(pod, resource).or_else(|| {
+        let all = containers.all(|container| limit(container, resource).is_some());
+        all.then(|| total(pod, |container| limit(container, resource)))
+    });
+    own.map(|own| own + overhead(pod, resource))
+}
+
+fn overhead(pod: &Pod, resource: &str) -> Quantity {
+    amount(spec(pod).overhead.as_ref(), resource).unwrap_or_default()
 }
 
 fn total(pod: &Pod, of: impl Fn(&Container) -> Option<Quantity>) -> Quantity {

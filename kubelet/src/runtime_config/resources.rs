@@ -46,12 +46,15 @@ pub fn of_container(
     role: Role,
     node_memory: i64,
 ) -> LinuxContainerResources {
-    let cpu_limit = pod_spec::limit(container, "cpu");
-    let memory_limit = pod_spec::limit(container, "memory").map_or(0, |limit| limit.value());
+    // A container without a limit of its own may use what the pod as a whole may.
+    let limit =
+        |resource| pod_spec::limit(container, resource).or_else(|| pod_spec::whole_limit(pod, resource));
+    let cpu_limit = limit("cpu");
+    let memory_limit = limit("memory").map_or(0, |limit| limit.value());
     LinuxContainerResources {
         cpu_period: PERIOD,
         cpu_quota: cpu_limit.as_ref().map_or(0, quota),
-        cpu_shares: pod_spec::request(container, "cpu").as_ref().map_or(2, shares),
+        cpu_shares: pod_spec::request(container, "cpu").or(cpu_limit).as_ref().map_or(2, shares),
         memory_limit_in_bytes: memory_limit,
         memory_swap_limit_in_bytes: memory_limit,
         oom_score_adj: oom_score_adj(pod, container, role, node_memory),

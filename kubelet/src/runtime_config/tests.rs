@@ -121,6 +121,22 @@ fn a_pods_limits_are_sums_or_what_its_beginning_needs() {
         ),
         ("one without", json!({"containers": [container("a", "1"), {"name": "b"}]}), (1024, 0, 0)),
         ("none", json!({"containers": [{"name": "b"}]}), (2, 0, 0)),
+        (
+            "the pod as a whole",
+            json!({"resources": {"limits": {"cpu": "3", "memory": "16Mi"}, "requests": {"cpu": "2"}},
+                "containers": [container("a", "1"), {"name": "b"}]}),
+            (2048, 300_000, 16 << 20),
+        ),
+        (
+            "what the runtime takes itself",
+            json!({"overhead": {"cpu": "500m", "memory": "1Mi"}, "containers": [container("a", "1")]}),
+            (1536, 150_000, 33 << 20),
+        ),
+        (
+            "what the runtime takes where nothing is limited",
+            json!({"overhead": {"memory": "1Mi"}, "containers": [{"name": "b"}]}),
+            (2, 0, 0),
+        ),
     ] {
         let limits = resources::of_pod(&pod(&spec));
         assert_eq!((limits.shares, limits.quota, limits.memory), expected, "{case}");
@@ -502,4 +518,18 @@ fn what_confines_a_container_reaches_the_runtime_or_the_container_is_not_made() 
     let own = made(pod_context, own).expect("nothing is wrong with it");
     assert_eq!(own.apparmor.map(|p| p.profile_type), Some(ProfileType::RuntimeDefault as i32));
     assert_eq!(own.selinux_options.map(|o| (o.r#type, o.level)), Some(("t".to_owned(), String::new())));
+}
+
+#[test]
+fn the_pod_as_a_whole_limits_a_container_without_limits_and_gives_it_its_class() {
+    let made = |whole: Value, own: Value| {
+        let pod = pod(&json!({"resources": whole, "containers": [{"name": "c", "resources": own}]}));
+        let resources = resources::of_container(&pod, only(&pod), Role::Main, 1 << 30);
+        (pod_spec::qos(&pod), resources.cpu_shares, resources.cpu_quota, resources.memory_limit_in_bytes)
+    };
+    let whole = json!({"limits": {"cpu": "2", "memory": "64Mi"}, "requests": {"cpu": "2", "memory": "64Mi"}});
+    assert_eq!(made(whole.clone(), json!({})), (Qos::Guaranteed, 2048, 200_000, 64 << 20));
+    let own = json!({"limits": {"cpu": "1"}});
+    assert_eq!(made(whole, own), (Qos::Guaranteed, 1024, 100_000, 64 << 20));
+    assert_eq!(made(json!({"requests": {"cpu": "1"}}), json!({})), (Qos::Burstable, 2, 0, 0));
 }
