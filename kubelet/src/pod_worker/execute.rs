@@ -116,7 +116,7 @@ impl Worker {
         }
         let abilities = Abilities::now(&self.kubelet.sysctls, &Features::default());
         if let Err(refusal) = security::sandbox(pod, &abilities) {
-            return Err(self.no_sandbox(pod, &refusal));
+            return Err(self.no_sandbox(pod, refusal.reason, refusal.message));
         }
         let node = self.kubelet.node_facts();
         let around = Around { pod_ips: &[], node: &node };
@@ -143,14 +143,16 @@ impl Worker {
                 self.sandbox_pauses.reset();
                 Ok(())
             }
-            Err(error) => Err(self.no_sandbox(pod, &error)),
+            Err(error) => {
+                let message = format!("Failed to create pod sandbox: {error}");
+                Err(self.no_sandbox(pod, "FailedCreatePodSandBox", message))
+            }
         }
     }
 
     /// Tells why there is no sandbox, by an event and in the pod's status, and when there is another try.
-    fn no_sandbox(&mut self, pod: &Pod, why: &str) -> Timestamp {
-        let message = format!("Failed to create pod sandbox: {why}");
-        self.kubelet.notes.pod(pod, Warning, "FailedCreatePodSandBox", message.clone());
+    fn no_sandbox(&mut self, pod: &Pod, reason: &str, message: String) -> Timestamp {
+        self.kubelet.notes.pod(pod, Warning, reason, message.clone());
         self.hold_sandbox(message)
     }
 

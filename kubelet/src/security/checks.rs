@@ -110,15 +110,29 @@ pub(super) fn system(subject: &Subject<'_>, _node: &Abilities) -> Result<(), Ref
     }
 }
 
-const NO_SANDBOX: &str = "FailedCreatePodSandBox";
+fn no_sandbox(why: &str) -> Refusal {
+    Refusal { reason: "FailedCreatePodSandBox", message: format!("Failed to create pod sandbox: {why}") }
+}
+
+/// Devices of claims come from drivers on the node, of which there are none.
+pub(super) fn claims(subject: &Subject<'_>, _node: &Abilities) -> Result<(), Refusal> {
+    match pod_spec::spec(subject.pod).resource_claims.as_ref().and_then(|claims| claims.first()) {
+        Some(claim) => Err(Refusal {
+            reason: "FailedPrepareDynamicResources",
+            message: format!(
+                "Failed to prepare dynamic resources: this node has no drivers for resource claims such as {:?}",
+                claim.name
+            ),
+        }),
+        None => Ok(()),
+    }
+}
 
 pub(super) fn host_users(subject: &Subject<'_>, _node: &Abilities) -> Result<(), Refusal> {
     match pod_spec::spec(subject.pod).host_users {
-        Some(false) => Err(Refusal {
-            reason: NO_SANDBOX,
-            message: "can't set `spec.hostUsers: false`, this node does not support user namespaces"
-                .to_owned(),
-        }),
+        Some(false) => {
+            Err(no_sandbox("can't set `spec.hostUsers: false`, this node does not support user namespaces"))
+        }
         _ => Ok(()),
     }
 }
@@ -130,10 +144,9 @@ pub(super) fn proc_mount(subject: &Subject<'_>, _node: &Abilities) -> Result<(),
         !matches!(mount, None | Some("" | "Default"))
     };
     match subject.containers.iter().find(bare) {
-        Some(container) if pod_spec::spec(subject.pod).host_users != Some(false) => Err(Refusal {
-            reason: NO_SANDBOX,
-            message: format!("`hostUsers` must be false for the procMount of container {:?}", container.name),
-        }),
+        Some(container) if pod_spec::spec(subject.pod).host_users != Some(false) => Err(no_sandbox(
+            &format!("`hostUsers` must be false for the procMount of container {:?}", container.name),
+        )),
         _ => Ok(()),
     }
 }

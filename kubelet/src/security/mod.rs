@@ -120,7 +120,7 @@ const TABLE: &[Row] = &[
     ("PodSpec", "priority", Other),
     ("PodSpec", "priorityClassName", Other),
     ("PodSpec", "readinessGates", Other),
-    ("PodSpec", "resourceClaims", Other),
+    ("PodSpec", "resourceClaims", AtSandbox(checks::claims)),
     ("PodSpec", "resources", Enforced),
     ("PodSpec", "restartPolicy", Other),
     // The runtime is asked for the class's handler, and refuses one that it does not have.
@@ -151,12 +151,12 @@ pub fn admit(pod: &Pod, node: &Abilities) -> Result<(), Ended> {
     })
 }
 
-/// Whether a pod may have a sandbox on this node; else a sentence that says why not.
-pub fn sandbox(pod: &Pod, node: &Abilities) -> Result<(), String> {
+/// Whether a pod may have a sandbox on this node.
+pub fn sandbox(pod: &Pod, node: &Abilities) -> Result<(), Refusal> {
     let subject = Subject { pod, containers: pod_spec::all_containers(pod).collect() };
     let mut checks =
         TABLE.iter().filter_map(|(_, _, rule)| if let AtSandbox(check) = rule { Some(check) } else { None });
-    checks.try_for_each(|check| check(&subject, node)).map_err(|refusal| refusal.message)
+    checks.try_for_each(|check| check(&subject, node))
 }
 
 /// Whether a container may be made in a pod that runs here: it may have come later than the pod, or the pod may

@@ -132,20 +132,23 @@ fn an_old_annotation_asks_for_a_profile_too() {
 }
 
 #[test]
-fn a_pod_that_wants_users_of_its_own_gets_no_sandbox() {
+fn a_pod_that_wants_users_or_devices_of_its_own_gets_no_sandbox() {
     let unmasked = json!([{"name": "c", "securityContext": {"procMount": "Unmasked"}}]);
-    let users = "can't set `spec.hostUsers: false`, this node does not support user namespaces";
-    let proc = "`hostUsers` must be false for the procMount of container \"c\"";
+    let users = "Failed to create pod sandbox: can't set `spec.hostUsers: false`, this node does not support user namespaces";
+    let proc = "Failed to create pod sandbox: `hostUsers` must be false for the procMount of container \"c\"";
+    let claims =
+        "Failed to prepare dynamic resources: this node has no drivers for resource claims such as \"gpu\"";
     for (spec, expected) in [
         (json!({}), None),
         (json!({"hostUsers": true}), None),
         (json!({"hostUsers": false}), Some(users)),
         (json!({"hostUsers": false, "containers": unmasked}), Some(users)),
         (json!({"containers": unmasked}), Some(proc)),
+        (json!({"resourceClaims": [{"name": "gpu", "resourceClaimName": "one"}]}), Some(claims)),
         (json!({"containers": [{"name": "c", "securityContext": {"procMount": "Default"}}]}), None),
     ] {
         let refused = sandbox(&pod(spec.clone()), &able()).err();
-        assert_eq!(refused.as_deref(), expected, "{spec}");
+        assert_eq!(refused.map(|refusal| refusal.message).as_deref(), expected, "{spec}");
     }
 }
 
