@@ -122,7 +122,12 @@ impl Strategy for StatefulSets {
     }
 
     fn warnings(&self, new: &StatefulSet, old: Option<&StatefulSet>) -> Vec<String> {
-        workload::warnings(new.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| Some(&s.template))
+        let mut said =
+            workload::warnings(new.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| Some(&s.template));
+        if new.spec.as_ref().and_then(|spec| spec.revision_history_limit).is_some_and(|most| most < 0) {
+            said.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".into());
+        }
+        said
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -26,7 +26,7 @@ async fn a_pods_generation_counts_what_its_owner_changes() {
     let server = Server::start().await;
     let pod = json!({
         "metadata": {"name": "p", "generation": 500},
-        "spec": {"containers": [{"name": "c", "image": "x"}], "nodeSelector": {"a": "b"}},
+        "spec": {"containers": [{"name": "c", "image": "x", "resources": {"requests": {"cpu": "1"}}}]},
     });
     let made = server.send("POST", PODS, &pod).await;
     assert_eq!((made.code, &made.body["metadata"]["generation"]), (201, &json!(1)), "{}", made.body);
@@ -51,7 +51,7 @@ async fn a_pods_generation_counts_what_its_owner_changes() {
         ("/status", json!({"status": {"observedGeneration": null}}), 3),
         (
             "/resize",
-            json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "1"}}}]}}),
+            json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "2"}}}]}}),
             4,
         ),
         ("/ephemeralcontainers", json!({"spec": {"ephemeralContainers": [{"name": "e", "image": "x"}]}}), 5),

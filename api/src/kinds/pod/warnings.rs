@@ -388,4 +388,42 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn what_means_nothing_any_more_is_said() {
+        let template: PodTemplateSpec = serde_json::from_value(json!({
+            "metadata": {"annotations": {
+                "scheduler.alpha.kubernetes.io/critical-pod": "",
+                "container.apparmor.security.beta.kubernetes.io/c": "runtime/default",
+                "container.seccomp.security.alpha.kubernetes.io/c": "unconfined",
+            }},
+            "spec": {
+                "containers": [
+                    {"name": "c", "env": [{"name": "A", "value": "1"}, {"name": "A", "value": "$(A)2"}],
+                     "ports": [{"containerPort": 80, "name": "a"}, {"containerPort": 80, "hostPort": 90}]},
+                    {"name": "d", "ports": [{"containerPort": 81, "name": "a"}]},
+                ],
+                "hostAliases": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.1"}],
+                "volumes": [{"name": "g", "gitRepo": {"repository": "r"}}, {"name": "p", "projected": {"sources": [{}]}}],
+                "affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+                    {"weight": 1, "podAffinityTerm": {"topologyKey": "t"}}]}},
+                "topologySpreadConstraints": [{"maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", "topologyKey": "t"}],
+            }}))
+        .expect("a template");
+        assert_eq!(
+            of_template(&template, &Path::new("spec.template")),
+            [
+                "spec.template.metadata.annotations[scheduler.alpha.kubernetes.io/critical-pod]: non-functional in v1.16+; use the \"priorityClassName\" field instead",
+                "spec.template.metadata.annotations[container.seccomp.security.alpha.kubernetes.io/c]: non-functional in v1.27+; use the \"seccompProfile\" field instead",
+                "spec.template.metadata.annotations[container.apparmor.security.beta.kubernetes.io/c]: deprecated since v1.30; use the \"appArmorProfile\" field instead",
+                "spec.template.spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no pod",
+                "spec.template.spec.affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.labelSelector: a null labelSelector results in matching no pod",
+                "spec.template.spec.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+",
+                "volume \"p\" (Projected) has no sources provided",
+                "spec.template.spec.hostAliases[1].ip: duplicate ip \"10.0.0.1\"",
+                "spec.template.spec.containers[0].ports[1]: overlapping port definition with spec.template.spec.containers[0].ports[0]",
+                "spec.template.spec.containers[1].ports[0]: duplicate port name \"a\" with spec.template.spec.containers[0].ports[0], services and probes that select ports by name will use spec.template.spec.containers[0].ports[0]",
+            ]
+        );
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Counterpart of `ValidatePodSpecificAnnotations` in upstream's `pkg/apis/core/validation`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::PodSpec;
 
@@ -36,7 +36,7 @@ pub fn validate(
             seccomp(value, &at.child(key), errors);
         }
     }
-    let names: Vec<&str> = spec
+    let names: BTreeSet<&str> = spec
         .containers
         .iter()
         .chain(spec.init_containers.iter().flatten())
@@ -45,7 +45,7 @@ pub fn validate(
         .collect();
     for (key, profile) in all() {
         let Some(container) = key.strip_prefix(APP_ARMOR_CONTAINER) else { continue };
-        if !names.contains(&container) {
+        if !names.contains(container) {
             errors.invalid(&at.key(key), container, "container not found");
         }
         let known = ["", "runtime/default", "unconfined"].contains(&profile);

@@ -102,6 +102,9 @@ pub fn requirements(
     claims_used(r.claims.as_deref().unwrap_or_default(), claims, &at.child("claims"), errors);
 }
 
+/// How many of a pod's claims an error names.
+const MOST_SHOWN: usize = 16;
+
 /// The pod's claims that are used: each as a whole once, or requests of it once each.
 fn claims_used(used: &[ResourceClaim], claims: &BTreeSet<&str>, at: &Path, errors: &mut Errors) {
     let mut requests: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -123,9 +126,13 @@ fn claims_used(used: &[ResourceClaim], claims: &BTreeSet<&str>, at: &Path, error
         }
         known.insert(request);
         if !claims.contains(name) {
-            let all: Vec<&str> = claims.iter().copied().collect();
-            let more =
-                if all.is_empty() { " which is empty".into() } else { format!(": {}", all.join(", ")) };
+            // Not all of very many: each error would hold them.
+            let shown: Vec<&str> = claims.iter().copied().take(MOST_SHOWN).collect();
+            let rest = if claims.len() > MOST_SHOWN { ", ..." } else { "" };
+            let more = match shown.as_slice() {
+                [] => " which is empty".to_owned(),
+                names => format!(": {}{rest}", names.join(", ")),
+            };
             let words =
                 format!("Not found: {name:?}: must be one of the names in pod.spec.resourceClaims{more}");
             errors.push(ErrorType::NotFound, &at, words);
