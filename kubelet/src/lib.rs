@@ -20,7 +20,6 @@
 mod admission;
 pub mod args;
 mod backoff;
-mod beneath;
 mod cgroups;
 pub mod cni;
 mod cri;

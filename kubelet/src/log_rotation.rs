@@ -13,8 +13,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use machinery::beneath::{self, Below, Handle};
 
-use crate::beneath::{self, Below, Handle};
 use crate::cri::Runtime;
 use crate::runtime_config::names;
 

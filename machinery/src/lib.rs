@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod backoff;
+pub mod beneath;
 pub mod cache;
 pub mod client;
 pub mod clock;

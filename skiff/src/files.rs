@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use machinery::beneath::Handle;
 
 /// Makes a folder with everything above it.
 pub fn make_dir(path: &Path) -> Result<()> {
@@ -42,9 +43,13 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a folder with all that is in it; one that is not there is fine.
+/// Removes a folder with all that is in it, however deep containers made it; one that is not there is fine.
 pub fn remove_tree(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        bail!("{} cannot be removed", path.display());
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    match Handle::open(parent).and_then(|parent| parent.remove(name)) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(e).with_context(|| format!("cannot remove {}", path.display()))
         }
@@ -55,6 +60,21 @@ pub fn remove_tree(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trees_as_containers_leave_them_are_removed() {
+        let root = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let tree = root.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        let mut deep = Handle::open(&tree).unwrap();
+        for _ in 0..20_000 {
+            deep = deep.make_dir("d", 0o700).unwrap();
+        }
+        for _ in 0..2 {
+            remove_tree(&tree).unwrap();
+            assert!(!tree.exists());
+        }
+    }
 
     #[test]
     fn private_folders_stay_private() {

@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::Api;
+use machinery::beneath::{self, Below, Handle};
 use machinery::events::EventType::{Normal, Warning};
 
 use super::{PAUSE, Worker, hooks};
-use crate::beneath::{self, Below, Handle};
 use crate::cri::Features;
 use crate::dns;
 use crate::log_rotation;

@@ -7,8 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use k8s_cri::v1::ContainerStatus;
+use machinery::beneath::{Below, tail};
 
-use crate::beneath::{Below, tail};
 use crate::labels;
 use crate::log_line;
 use crate::runtime_config::names;

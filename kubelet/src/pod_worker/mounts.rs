@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use k8s_cri::v1::Mount;
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
+use machinery::beneath::{self, Handle};
 
 use super::Worker;
-use crate::beneath::{self, Handle};
 use crate::dns;
 use crate::pod_spec;
 use crate::runtime_config::container::{self, VolumePath, absolute};

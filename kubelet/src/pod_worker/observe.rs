@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use machinery::beneath;
 
 use super::last_words::{LastWords, Places};
-use crate::beneath;
 use crate::cri::{CriResult, Runtime};
 use crate::runtime_state::{self, ContainerView, PodView, SandboxView, State};
 

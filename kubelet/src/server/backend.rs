@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_cri::v1::{AttachRequest, ContainerState, ExecRequest, PodSandboxState, PortForwardRequest};
 use k8s_openapi::api::core::v1::Pod;
+use machinery::beneath::Below;
 
-use crate::beneath::Below;
 use crate::cri::CriError;
 use crate::kubelet::Kubelet;
 use crate::labels;

@@ -24,6 +24,7 @@ use async_trait::async_trait;
 use http::StatusCode;
 use k8s_cri::v1::{AttachRequest, ExecRequest, PortForwardRequest};
 use k8s_openapi::api::core::v1::Pod;
+use machinery::beneath::Below;
 use machinery::metrics::Registry;
 use machinery::query::Query;
 use machinery::serve::{self, Health};
@@ -31,7 +32,6 @@ use machinery::tasks::Tasks;
 use machinery::tls::{self, ClientAuthorities, ClientCertificates, TlsSource};
 use tokio::net::TcpListener;
 
-use crate::beneath::Below;
 use crate::stats::Summary;
 
 /// What the server asks the rest of the kubelet. Errors are the runtime's words.

@@ -15,10 +15,10 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use machinery::beneath::Handle;
 use nix::sys::statvfs::statvfs;
 use parking_lot::Mutex;
 
-use crate::beneath::Handle;
 use crate::cgroups::Cgroups;
 use crate::cri::Disk;
 use crate::pod_spec;

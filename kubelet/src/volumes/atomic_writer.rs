@@ -9,10 +9,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use machinery::beneath::{self, Handle};
 
 use super::ownership::Group;
 use super::payload::Files;
-use crate::beneath::{self, Handle};
 
 const DATA: &str = "..data";
 const NEXT: &str = "..data_tmp";

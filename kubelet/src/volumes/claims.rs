@@ -4,10 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, PersistentVolumeSpec, Pod};
+use machinery::beneath::Handle;
 
 use super::ownership::Group;
 use super::{Volumes, disk};
-use crate::beneath::Handle;
 use crate::pod_spec;
 use crate::runtime_config::container::VolumePath;
 use crate::runtime_config::names;

@@ -7,11 +7,11 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use machinery::beneath::Handle;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::ownership::Group;
-use crate::beneath::Handle;
 use crate::runtime_config::names::SUB_PATHS;
 
 /// Makes a folder that lives in memory and takes at most `size` bytes. One that is there stays as it is,

@@ -22,10 +22,10 @@ use k8s_openapi::api::core::v1::{
     ConfigMapProjection, DownwardAPIProjection, EmptyDirVolumeSource, Pod, ProjectedVolumeSource,
     SecretProjection, Volume, VolumeProjection,
 };
+use machinery::beneath::{self, Handle};
 use ownership::Group;
 use parking_lot::Mutex;
 
-use crate::beneath::{self, Handle};
 use crate::downward::NodeFacts;
 use crate::pod_spec;
 use crate::referenced_objects::{Objects, REFRESH_AGE};

@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Pod;
+use machinery::beneath::Handle;
 
-use crate::beneath::Handle;
 use crate::pod_spec;
 
 /// The places in a volume that something else is mounted at, in any container.

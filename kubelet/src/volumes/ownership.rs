@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
 use k8s_openapi::api::core::v1::Pod;
+use machinery::beneath::Handle;
 
-use crate::beneath::Handle;
 use crate::pod_spec;
 use crate::runtime_config::container::run_as_user;
 

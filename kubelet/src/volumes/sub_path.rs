@@ -9,10 +9,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path};
 
+use machinery::beneath::Handle;
 use nix::errno::Errno;
 
 use super::disk;
-use crate::beneath::Handle;
 
 /// How many links are followed on the way.
 const LINKS: usize = 40;

@@ -13,12 +13,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use machinery::beneath::Below;
 use tokio::sync::mpsc;
 
 pub(super) use choose::{has_container, has_terminal};
 
 use super::{Backend, Query, Refusal};
-use crate::beneath::Below;
 use crate::log_line::Filter;
 
 /// How long to wait before looking for more in a file that is followed.

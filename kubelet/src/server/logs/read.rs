@@ -5,13 +5,13 @@ use std::io::{self, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 
 use bytes::Bytes;
+use machinery::beneath::{self, Below};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{ASK_RUNTIME, LOOK_AGAIN, Options};
-use crate::beneath::{self, Below};
 
 /// How much is read at once.
 const CHUNK: usize = 64 * 1024;

@@ -1,4 +1,4 @@
-//! Files that a container may change while the kubelet works on them: volumes, logs, last words.
+//! Files that a container may change while a daemon works on them: volumes, logs, last words.
 //!
 //! Whoever writes to a folder can put a link to `/` in the place of anything in it, between a look at a name and
 //! its use. So nothing in such a folder is used by name: it is reached from the folder's descriptor without
@@ -236,6 +236,8 @@ impl Handle {
                             break;
                         }
                         Err(Errno::EEXIST | Errno::ENOTEMPTY | Errno::ENOTDIR) => {}
+                        // An overlay does not move what came with its lower layer; no container made that.
+                        Err(Errno::EXDEV) => dir.to_be_emptied(Path::new(&child))?.empty()?,
                         Err(error) => return Err(error.into()),
                     }
                 }
@@ -308,7 +310,7 @@ impl Handle {
         Ok(fchmodat(AT_FDCWD, &self.magic(), mode, FchmodatFlags::FollowSymlink)?)
     }
 
-    /// Mounts it over a file or folder of the kubelet's own.
+    /// Mounts it over a file or folder that only the node itself changes.
     pub fn mount_at(&self, target: &Path) -> io::Result<()> {
         Ok(mount(Some(&self.magic()), target, None::<&str>, MsFlags::MS_BIND, None::<&str>)?)
     }
