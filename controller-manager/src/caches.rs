@@ -4,7 +4,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
@@ -124,6 +124,7 @@ caches! {
     service_cidrs: ServiceCIDR, ALL;
     services: Service, ALL;
     slices: EndpointSlice, ALL;
+    stateful_sets: StatefulSet, ALL;
     volumes: PersistentVolume, ALL;
 }
 

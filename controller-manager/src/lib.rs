@@ -21,6 +21,7 @@ mod pod_gc;
 mod protection;
 mod replicaset;
 mod service_cidrs;
+mod stateful_set;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::VolumeAttributesClass;
@@ -107,6 +108,7 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
         replicaset::Replicas::new(caches, &caches.replication_controllers, keys)
     });
     start.controller("daemonset-controller", daemon_set::DaemonSets::new);
+    start.controller("statefulset-controller", stateful_set::StatefulSets::new);
     start.controller("endpoint-controller", endpoints::LegacyEndpoints::new);
     start.controller("endpoint-slice-controller", endpoints::ServiceSlices::new);
     start.controller("endpoint-slice-mirroring-controller", endpoints::MirroredSlices::new);

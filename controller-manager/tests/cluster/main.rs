@@ -10,4 +10,5 @@ mod harness;
 mod namespaces;
 mod nodes;
 mod services;
+mod stateful_sets;
 mod volumes;
