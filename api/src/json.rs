@@ -9,12 +9,15 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::{Map, Number, Value};
 
 use crate::{
+    field::cut,
     json_syntax,
     schema::{Node, TypeRef, Types, push_index, push_name},
 };
 
 /// At most so many mistakes are listed.
 const MAX_PROBLEMS: usize = 100;
+/// So much is shown of the path of one.
+const MAX_SHOWN: usize = 1024;
 
 /// How deep objects may be nested, so that what is stored can be read again: `serde_json` reads 127 levels.
 pub const MAX_DEPTH: usize = 120;
@@ -187,7 +190,7 @@ struct Problems {
 impl Problems {
     fn add(&mut self, what: &str) {
         if self.found.len() < MAX_PROBLEMS {
-            self.found.push(format!("{what} field {:?}", self.path));
+            self.found.push(format!("{what} field {:?}", cut(&self.path, MAX_SHOWN)));
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Counterpart of upstream's `apimachinery/pkg/api/errors`.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -219,12 +219,11 @@ impl Status {
 
     /// 422 with one cause for each field error; the message says the same thing once.
     pub fn invalid(kind: &str, group: &str, name: &str, errors: &Errors) -> Self {
-        let mut texts: Vec<String> = Vec::new();
-        for error in &errors.0 {
-            let text = error.to_string();
-            if !texts.contains(&text) {
-                texts.push(text);
-            }
+        let mut said = HashSet::new();
+        let mut texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        texts.retain(|text| said.insert(text.clone()));
+        if errors.more() > 0 {
+            texts.push(format!("and {} more errors", errors.more()));
         }
         let list = match texts.as_slice() {
             [one] => one.clone(),
@@ -235,7 +234,6 @@ impl Status {
                 .about(kind, group, name);
         if let Some(details) = &mut status.details {
             details.causes = errors
-                .0
                 .iter()
                 .map(|e| Cause {
                     reason: e.kind.reason().into(),

@@ -11,6 +11,7 @@ use futures::channel::mpsc;
 use harness::{Server, raw};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -37,6 +38,27 @@ async fn of_a_body_that_is_no_object_only_the_beginning_is_shown() {
         let answer = server.send_raw("POST", MAPS, &[("content-type", JSON)], body.into()).await;
         assert_eq!((answer.code, answer.body["message"].as_str()), (400, Some(message.as_str())), "{body}");
     }
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_request_is_bounded() {
+    let server = Server::start().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let many =
+        |count: usize| json!({"metadata": {"name": "p"}, "spec": {"containers": vec![json!({}); count]}});
+    let told =
+        server.send_raw("POST", pods, &[("content-type", JSON)], many(20_000).to_string().into()).await;
+    let causes = told.body["details"]["causes"].as_array().unwrap().len();
+    let message = told.body["message"].as_str().unwrap();
+    assert!(told.code == 422 && causes == 256 && message.len() < 100_000, "{} {causes}", message.len());
+    assert!(message.ends_with(" more errors]"), "{message}");
+    // Warnings are bounded, too.
+    let env = vec![json!({"name": "A", "value": "b"}); 1000];
+    let mut warned = many(1);
+    warned["spec"]["containers"][0] = json!({"name": "c", "image": "i", "env": env});
+    let told = server.send_raw("POST", pods, &[("content-type", JSON)], warned.to_string().into()).await;
+    assert_eq!(told.code, 201, "{}", told.body);
+    assert!((1..60).contains(&told.warnings.len()), "{}", told.warnings.len());
 }
 
 /// Answers code and whether the answer waited for the end of a body that nobody reads.

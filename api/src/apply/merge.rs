@@ -242,8 +242,11 @@ pub(super) fn check(types: &Types, root: TypeRef, config: &Value) -> Result<(), 
 }
 
 fn check_value(types: &Types, ty: TypeRef, value: &Value, path: &mut String, errors: &mut Vec<String>) {
+    const MOST: usize = 100;
+    /// So much of a name is shown.
+    const NAME: usize = 512;
     let length = path.len();
-    if value.is_null() {
+    if value.is_null() || errors.len() >= MOST {
         return;
     }
     match types.node(ty) {
@@ -273,7 +276,7 @@ fn check_value(types: &Types, ty: TypeRef, value: &Value, path: &mut String, err
             };
             for (name, value) in map {
                 path.push('.');
-                path.push_str(name);
+                path.push_str(&name[..name.floor_char_boundary(NAME)]);
                 match member(Some(node), name).0 {
                     Some(ty) => check_value(types, ty, value, path, errors),
                     None if matches!(node, Node::Object(o) if o.open) => {}

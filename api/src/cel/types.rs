@@ -176,7 +176,7 @@ impl Bindings {
 }
 
 /// A type as a schema declares it, with what is known of the size of its values.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Decl {
     /// What the values are.
     pub shape: Shape,
@@ -187,7 +187,7 @@ pub struct Decl {
 }
 
 /// What the values of a [`Decl`] are.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
     /// A number or a text.
     Dyn,

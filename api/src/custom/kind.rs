@@ -185,7 +185,7 @@ impl CustomRules {
                 doubles = Errors::default();
             }
         }
-        errors.0.extend(doubles.0);
+        errors.extend(doubles);
         errors
     }
 
@@ -201,11 +201,11 @@ impl CustomRules {
         let mut errors = self.check(object, old);
         let mut warnings = finalizer_warnings(object, old);
         let Some(node) = &self.nodes else { return Findings { errors, warnings } };
-        if errors.0.iter().any(|error| BLOCKING.contains(&error.kind)) {
+        if errors.iter().any(|error| BLOCKING.contains(&error.kind)) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
             errors.invalid(&Path::new("<nil>"), "null", why);
         } else {
-            errors.0.extend(node.check(object, old, &mut warnings).0);
+            errors.extend(node.check(object, old, &mut warnings));
         }
         Findings { errors, warnings }
     }

@@ -123,9 +123,9 @@ fn resource(value: &Value, at: &Path, errors: &mut Errors) {
                 named.set_meta("name", "fakename");
             }
             let found = validation::object_meta(&named, NameRule::PathSegment, !named.namespace().is_empty());
-            for mut error in found.0 {
+            for mut error in found {
                 error.field = format!("{at}.{}", error.field);
-                errors.0.push(error);
+                errors.add(error);
             }
         }
         Some(other) => errors.invalid(&at.child("metadata"), other, "must be an object"),

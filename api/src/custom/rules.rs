@@ -3,14 +3,17 @@
 //! Invariant: an object is validated within one budget of cost; each rule has a limit of its own below that.
 //! Counterpart of `schema/cel` and `apiserver/pkg/cel/common`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
 use super::{
     paths,
     schema::{Rule, Schema},
-    validate::counterpart,
+    validate::Counterparts,
 };
 use crate::{
     cel::{
@@ -44,7 +47,8 @@ pub fn decl(schema: &Schema, resource: bool) -> Option<Arc<Decl>> {
             "date" => sized(Shape::Timestamp, 12, 12),
             "date-time" => sized(Shape::Timestamp, 32, 22),
             _ => {
-                let longest = schema.checks.enumeration.iter().filter_map(Value::as_str).map(str::len).max();
+                let longest =
+                    schema.checks.enumeration.values.iter().filter_map(Value::as_str).map(str::len).max();
                 let unlimited = longest.map_or(MAX_REQUEST - 2, |n| n as u64);
                 sized(Shape::String, max_length.map_or(unlimited, |n| n.saturating_mul(4)), 2)
             }
@@ -77,9 +81,10 @@ pub fn decl(schema: &Schema, resource: bool) -> Option<Arc<Decl>> {
 fn object(schema: &Schema, resource: bool) -> Arc<Decl> {
     let mut fields = BTreeMap::new();
     let mut min_size = 2;
+    let required: HashSet<&str> = schema.checks.required.iter().map(String::as_str).collect();
     for (name, property) in &schema.properties {
         let Some(decl) = decl(property, property.embedded) else { continue };
-        if schema.checks.required.contains(name) && property.default.is_none() {
+        if required.contains(name.as_str()) && property.default.is_none() {
             min_size += name.len() as u64 + decl.min_size + 4;
         }
         if let Some(escaped) = escape(name) {
@@ -276,9 +281,10 @@ impl Checker<'_> {
         match value {
             Value::Array(items) => {
                 let Some(inner) = &node.items else { return true };
-                let olds = old.and_then(Value::as_array);
+                let olds = old.and_then(Value::as_array).map(Vec::as_slice);
+                let olds = Counterparts::new(olds, &node.schema);
                 items.iter().enumerate().all(|(i, item)| {
-                    let same = olds.and_then(|olds| counterpart(item, olds, &node.schema));
+                    let same = olds.of(item);
                     self.node(inner, item, same, former.below(item, same), &at.index(i))
                 })
             }
@@ -357,10 +363,10 @@ impl Checker<'_> {
                 Some(field) => shown_path(&at.child(field)),
                 None => place.clone(),
             };
-            let before = self.errors.0.len();
+            let before = self.errors.len();
             push_failure(&mut self.errors, compiled, &blamed, ty, value, &message);
             if !transition && former.unchanged() {
-                self.warnings.extend(self.errors.0.drain(before..).map(|e| e.to_string()));
+                self.warnings.extend(self.errors.split_off(before).iter().map(ToString::to_string));
             }
             if self.budget < 0 {
                 return false;

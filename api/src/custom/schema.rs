@@ -3,7 +3,10 @@
 //! What a value must look like (`allOf`, `anyOf`, …) is a schema again, of which only the checks may be used;
 //! `structural` sees to that. Counterpart of upstream's `structuralschema.Structural`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
@@ -88,7 +91,7 @@ pub struct Checks {
     /// `minProperties`
     pub min_properties: Option<i64>,
     /// `enum`
-    pub enumeration: Vec<Value>,
+    pub enumeration: Enumeration,
     /// Fields that must be there.
     pub required: Vec<String>,
     /// All must hold.
@@ -99,6 +102,37 @@ pub struct Checks {
     pub one_of: Vec<Schema>,
     /// Must not hold.
     pub not: Option<Box<Schema>>,
+}
+
+/// The values that are allowed; none where all are.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Enumeration {
+    /// As written.
+    pub values: Vec<Value>,
+    worth: HashSet<Value>,
+}
+
+impl Enumeration {
+    fn new(values: Option<&Vec<Value>>) -> Self {
+        let values = values.cloned().unwrap_or_default();
+        Self { worth: values.iter().map(worth).collect(), values }
+    }
+
+    /// Whether a value is among them; numbers by what they are worth.
+    pub fn has(&self, value: &Value) -> bool {
+        self.worth.contains(&worth(value))
+    }
+}
+
+/// A value of which there is one form.
+fn worth(value: &Value) -> Value {
+    match value.as_f64() {
+        #[expect(clippy::cast_possible_truncation, reason = "it is whole and in range")]
+        Some(number) if value.is_f64() && number.fract() == 0.0 && number.abs() < 9e15 => {
+            (number as i64).into()
+        }
+        _ => value.clone(),
+    }
 }
 
 /// A regular expression; the error when it is none.
@@ -233,7 +267,7 @@ impl Checks {
             unique_items: flag("uniqueItems"),
             max_properties: whole("maxProperties"),
             min_properties: whole("minProperties"),
-            enumeration: map.get("enum").and_then(Value::as_array).cloned().unwrap_or_default(),
+            enumeration: Enumeration::new(map.get("enum").and_then(Value::as_array)),
             required: strings(map.get("required")),
             all_of: schemas("allOf"),
             any_of: schemas("anyOf"),

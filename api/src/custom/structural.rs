@@ -18,7 +18,7 @@ pub fn check(schema: &Schema, at: &Path) -> Errors {
     invariants(schema, Level::Root, at, &mut errors);
     values_complete(&schema.checks, Some(schema), at, at, &mut errors);
     inner_complete(schema, at, &mut errors);
-    errors.0.sort_by_cached_key(ToString::to_string);
+    errors.sort();
     errors
 }
 

@@ -3,6 +3,8 @@
 //! On update, what has not changed is not looked at again: a part that equals its former self passes, even if
 //! a later schema refuses it. Counterpart of `kube-openapi/pkg/validation` with `RatchetingSchemaValidator`.
 
+use std::collections::HashMap;
+
 use serde_json::{Number, Value};
 
 use super::{
@@ -25,11 +27,11 @@ pub fn check(value: &Value, old: Option<&Value>, schema: &Schema, at: &Path, err
         _ => {}
     }
     let allowed = &schema.checks.enumeration;
-    let free = allowed.is_empty() || (value.is_null() && schema.nullable);
-    if !free && !allowed.iter().any(|a| same(a, value)) {
-        let shown: Vec<String> =
-            allowed.iter().map(|a| a.as_str().map_or_else(|| a.to_string(), str::to_owned)).collect();
-        errors.not_supported(at, value, &shown.iter().map(String::as_str).collect::<Vec<_>>());
+    let free = allowed.values.is_empty() || (value.is_null() && schema.nullable);
+    if !free && !allowed.has(value) {
+        errors.not_supported_of(at, value, || {
+            allowed.values.iter().map(|a| a.as_str().map_or_else(|| a.to_string(), str::to_owned)).collect()
+        });
     }
     if let Value::Object(map) = value {
         of_object(map, old.and_then(Value::as_object), schema, at, errors);
@@ -91,7 +93,7 @@ fn logic(value: &Value, checks: &Checks, at: &Path, errors: &mut Errors) {
         let found = tried(&checks.any_of);
         if found.iter().all(|e| !e.is_empty()) {
             tell(format!("{place} must validate at least one schema (anyOf)"), errors);
-            errors.0.extend(closest(found));
+            errors.extend(closest(found));
         }
     }
     if !checks.one_of.is_empty() {
@@ -101,7 +103,7 @@ fn logic(value: &Value, checks: &Checks, at: &Path, errors: &mut Errors) {
             0 => {
                 let why = "must validate one and only one schema (oneOf). Found none valid";
                 tell(format!("{place} {why}"), errors);
-                errors.0.extend(closest(found));
+                errors.extend(closest(found));
             }
             several => {
                 let why = "must validate one and only one schema (oneOf). Found";
@@ -113,7 +115,7 @@ fn logic(value: &Value, checks: &Checks, at: &Path, errors: &mut Errors) {
         let found = tried(&checks.all_of);
         let valid = found.iter().filter(|e| e.is_empty()).count();
         if valid < found.len() {
-            errors.0.extend(found.into_iter().flat_map(|e| e.0));
+            found.into_iter().for_each(|found| errors.extend(found));
             let none = if valid == 0 { ". None validated" } else { "" };
             tell(format!("{place} must validate all the schemas (allOf){none}"), errors);
         }
@@ -128,8 +130,8 @@ fn logic(value: &Value, checks: &Checks, at: &Path, errors: &mut Errors) {
 }
 
 /// The errors of the alternative that came closest.
-fn closest(found: Vec<Errors>) -> Vec<crate::field::FieldError> {
-    found.into_iter().min_by_key(|e| e.0.len()).map(|e| e.0).unwrap_or_default()
+fn closest(found: Vec<Errors>) -> Errors {
+    found.into_iter().min_by_key(Errors::len).unwrap_or_default()
 }
 
 fn of_text(text: &str, checks: &Checks, at: &Path, errors: &mut Errors) {
@@ -154,14 +156,6 @@ fn order(a: &Number, b: &Number) -> Option<std::cmp::Ordering> {
     match (a.as_i64(), b.as_i64()) {
         (Some(a), Some(b)) => Some(a.cmp(&b)),
         _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
-    }
-}
-
-/// Equal values; numbers by what they are worth.
-fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => order(a, b).is_some_and(std::cmp::Ordering::is_eq),
-        _ => a == b,
     }
 }
 
@@ -218,18 +212,34 @@ fn of_list(items: &[Value], old: Option<&Vec<Value>>, schema: &Schema, at: &Path
         errors.too_many(at, items.len(), usize::try_from(max).unwrap_or(0));
     }
     let Some(of) = &schema.items else { return };
+    let former = Counterparts::new(old.map(Vec::as_slice), schema);
     for (i, item) in items.iter().enumerate() {
-        let former = old.and_then(|old| counterpart(item, old, schema));
+        let former = former.of(item);
         check(item, former, of, &at.index(i), errors);
     }
 }
 
-/// The item of a list map that has the same keys.
-pub(super) fn counterpart<'a>(item: &Value, old: &'a [Value], schema: &Schema) -> Option<&'a Value> {
-    if !schema.is_list_map() {
-        return None;
+/// The items that a list map had, by their keys; of those with the same keys the first. Other lists have none.
+pub(super) struct Counterparts<'a> {
+    keys: &'a [String],
+    items: HashMap<Vec<Option<&'a Value>>, &'a Value>,
+}
+
+impl<'a> Counterparts<'a> {
+    pub(super) fn new(old: Option<&'a [Value]>, schema: &'a Schema) -> Self {
+        let keys = schema.list_map_keys.as_slice();
+        let old = old.filter(|_| schema.is_list_map()).unwrap_or_default();
+        Self { keys, items: old.iter().rev().map(|item| (key(item, keys), item)).collect() }
     }
-    old.iter().find(|other| schema.list_map_keys.iter().all(|key| other.get(key) == item.get(key)))
+
+    /// The one with the same keys as an item.
+    pub(super) fn of(&self, item: &Value) -> Option<&'a Value> {
+        self.items.get(&key(item, self.keys)).copied()
+    }
+}
+
+fn key<'a>(item: &'a Value, keys: &[String]) -> Vec<Option<&'a Value>> {
+    keys.iter().map(|key| item.get(key)).collect()
 }
 
 fn of_object(

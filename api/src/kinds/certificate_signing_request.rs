@@ -2,6 +2,8 @@
 //!
 //! Who asks, and whether the request itself is well signed, the API server sees to (admission).
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
 use serde_json::Value;
@@ -81,7 +83,8 @@ impl Strategy for CertificateSigningRequests {
                 errors.not_supported(&usages_at.index(i), usage, USAGES);
             }
         }
-        for (i, usage) in usages.iter().enumerate().filter(|(i, usage)| usages[..*i].contains(usage)) {
+        let mut seen = BTreeSet::new();
+        for (i, usage) in usages.iter().enumerate().filter(|(_, usage)| !seen.insert(*usage)) {
             errors.duplicate(&usages_at.index(i), usage);
         }
         signer_name(&spec.signer_name, &at.child("signerName"), errors);
@@ -183,6 +186,7 @@ fn conditions_of(request: &CertificateSigningRequest) -> &[CertificateSigningReq
 
 fn conditions(conditions: &[CertificateSigningRequestCondition], errors: &mut Errors) {
     const STATES: &[&str] = &["False", "True", "Unknown"];
+    let mut before = BTreeSet::new();
     for (i, condition) in conditions.iter().enumerate() {
         let at = Path::new("status.conditions").index(i);
         let (kind, status) = (condition.type_.as_str(), condition.status.as_str());
@@ -197,11 +201,12 @@ fn conditions(conditions: &[CertificateSigningRequestCondition], errors: &mut Er
         if matches!(kind, "Approved" | "Denied" | "Failed") && status != "True" {
             errors.not_supported(&at.child("status"), status, &["True"]);
         }
-        let before = |wanted: &str| conditions[..i].iter().any(|c| c.type_ == wanted);
-        if before(kind) {
+        if !before.insert(kind) {
             errors.duplicate(&at.child("type"), kind);
         }
-        if (kind == "Approved" && before("Denied")) || (kind == "Denied" && before("Approved")) {
+        if (kind == "Approved" && before.contains("Denied"))
+            || (kind == "Denied" && before.contains("Approved"))
+        {
             let why = "Approved and Denied conditions are mutually exclusive";
             errors.invalid(&at.child("type"), kind, why);
         }
@@ -253,7 +258,7 @@ mod tests {
     }
 
     fn texts(errors: &Errors) -> Vec<String> {
-        errors.0.iter().map(ToString::to_string).collect()
+        errors.iter().map(ToString::to_string).collect()
     }
 
     #[test]

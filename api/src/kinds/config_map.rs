@@ -100,7 +100,7 @@ mod tests {
             ),
         ] {
             let said: Vec<String> =
-                Typed(ConfigMaps).validate(&map(fields)).errors.0.iter().map(ToString::to_string).collect();
+                Typed(ConfigMaps).validate(&map(fields)).errors.iter().map(ToString::to_string).collect();
             assert_eq!(said, expected);
         }
     }
@@ -110,7 +110,7 @@ mod tests {
         let old = map(json!({"immutable": true, "data": {"a": "1"}}));
         let new = map(json!({"data": {"a": "2"}}));
         let found = Typed(ConfigMaps).validate_update(&new, &old, Part::Main);
-        let fields: Vec<&str> = found.errors.0.iter().map(|e| e.field.as_str()).collect();
+        let fields: Vec<&str> = found.errors.iter().map(|e| e.field.as_str()).collect();
         assert_eq!(fields, ["immutable", "data"]);
     }
 }

@@ -236,7 +236,7 @@ mod tests {
             ),
         ] {
             let found = Typed(Deployments).validate(&deployment(&change));
-            let said: Vec<String> = found.errors.0.iter().map(ToString::to_string).collect();
+            let said: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
             assert_eq!(said, expected, "{change}");
         }
     }
@@ -247,13 +247,13 @@ mod tests {
         let new = deployment(&json!({"selector": {"matchLabels": {"app": "web", "tier": "front"}},
             "template": {"metadata": {"labels": {"tier": "front"}}}}));
         let found = Typed(Deployments).validate_update(&new, &old, Part::Main);
-        assert_eq!(found.errors.0.len(), 1);
-        assert_eq!(found.errors.0[0].field, "spec.selector");
+        assert_eq!(found.errors.len(), 1);
+        assert_eq!(found.errors.iter().next().unwrap().field, "spec.selector");
         let mut status = old.clone();
         status["status"] = json!({"replicas": 1, "readyReplicas": 2, "observedGeneration": 1});
         let found = Typed(Deployments).validate_update(&status, &old, Part::Status);
         assert_eq!(
-            found.errors.0[0].to_string(),
+            found.errors.iter().next().unwrap().to_string(),
             "status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas"
         );
     }

@@ -203,7 +203,7 @@ mod tests {
         let found = Typed(EndpointSlices).validate(&slice(json!({
             "endpoints": [{"addresses": ["10.0.0.1"]}, {"addresses": ["fd00::1"]}, {"addresses": []}, {"addresses": ["127.0.0.1"]}],
             "ports": [{"port": 80}, {"port": 0, "name": "x", "protocol": "GRE"}, {}]})));
-        let said: Vec<String> = found.errors.0.iter().map(ToString::to_string).collect();
+        let said: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
         assert_eq!(
             said,
             [
@@ -221,7 +221,7 @@ mod tests {
     fn what_is_special_is_refused_in_every_dress() {
         let found = Typed(EndpointSlices).validate(&slice(json!({"addressType": "IPv6",
             "endpoints": [{"addresses": ["fd00::1", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1"]}]})));
-        let said: Vec<String> = found.errors.0.iter().map(ToString::to_string).collect();
+        let said: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
         let mapped = "must not be an IPv4-mapped IPv6 address";
         let at = |i: usize, text: &str, why: &str| {
             format!("endpoints[0].addresses[{i}]: Invalid value: {text:?}: {why}")

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{Node, NodeSpec};
+use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeSpec};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -159,7 +159,10 @@ struct ShownAddress<'a> {
 fn addresses(node: &Node, errors: &mut Errors) {
     let at = Path::new("status.addresses");
     let list = node.status.as_ref().and_then(|status| status.addresses.as_deref()).unwrap_or_default();
-    for (i, address) in list.iter().enumerate().filter(|(i, address)| list[..*i].contains(address)) {
+    let mut seen = BTreeSet::new();
+    let mut is_double =
+        |address: &NodeAddress| !seen.insert((address.type_.clone(), address.address.clone()));
+    for (i, address) in list.iter().enumerate().filter(|(_, address)| is_double(address)) {
         let shown = ShownAddress { type_: &address.type_, address: &address.address };
         errors.duplicate(&at.index(i), shown);
     }
@@ -278,7 +281,7 @@ mod tests {
         let found = Typed(Nodes).validate(&node(json!({"taints": [
             {"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule", "value": "b"},
             {"key": "", "effect": "Never"}]})));
-        let fields: Vec<&str> = found.errors.0.iter().map(|e| e.field.as_str()).collect();
+        let fields: Vec<&str> = found.errors.iter().map(|e| e.field.as_str()).collect();
         assert_eq!(
             fields,
             ["spec.taints[1]", "spec.taints[2].key", "spec.taints[2].key", "spec.taints[2].effect"]
@@ -288,7 +291,7 @@ mod tests {
         let found =
             Typed(Nodes).validate_update(&node(json!({"podCIDR": "10.244.1.0/24"})), &old, Part::Main);
         assert_eq!(
-            found.errors.0[0].to_string(),
+            found.errors.iter().next().unwrap().to_string(),
             "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid"
         );
     }

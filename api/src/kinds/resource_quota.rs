@@ -130,13 +130,13 @@ fn conflicting(scopes: &BTreeSet<&str>) -> usize {
 
 fn scopes(spec: &ResourceQuotaSpec, at: &Path, errors: &mut Errors) {
     let scopes = spec.scopes.as_deref().unwrap_or_default();
+    let mut counted = BTreeMap::new();
     for scope in scopes {
         if !SCOPES.contains(&scope.as_str()) {
             errors.invalid(at, scopes, "unsupported scope");
         }
-        for _ in uncountable(spec, scope) {
-            errors.invalid(at, scopes, "unsupported scope applied to resource");
-        }
+        let count = *counted.entry(scope).or_insert_with(|| uncountable(spec, scope).count());
+        errors.times(count, |errors| errors.invalid(at, scopes, "unsupported scope applied to resource"));
     }
     for _ in 0..conflicting(&scopes.iter().map(String::as_str).collect()) {
         errors.invalid(at, scopes, "conflicting scopes");

@@ -196,7 +196,7 @@ mod tests {
             ),
         ] {
             let found = Typed(Secrets).validate(&secret(fields));
-            let said: Vec<String> = found.errors.0.iter().map(ToString::to_string).collect();
+            let said: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
             assert_eq!(said, expected);
         }
     }

@@ -92,7 +92,7 @@ impl Strategy for StorageClasses {
 fn topologies(terms: &[TopologySelectorTerm], errors: &mut Errors) {
     let at = Path::new("allowedTopologies");
     // Upstream compares with as many empty terms as there are terms.
-    let mut seen = vec![BTreeMap::new(); terms.len()];
+    let mut seen = BTreeMap::from([(BTreeMap::new(), terms.len())]);
     for (i, term) in terms.iter().enumerate() {
         let at = at.index(i).child("matchLabelExpressions");
         let mut values_of_key: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -112,10 +112,9 @@ fn topologies(terms: &[TopologySelectorTerm], errors: &mut Errors) {
                 errors.duplicate(&at.child("key"), &requirement.key);
             }
         }
-        for _ in seen.iter().filter(|other| **other == values_of_key) {
-            errors.duplicate(&at, "");
-        }
-        seen.push(values_of_key);
+        let before = seen.entry(values_of_key).or_default();
+        errors.times(*before, |errors| errors.duplicate(&at, ""));
+        *before += 1;
     }
 }
 

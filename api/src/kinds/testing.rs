@@ -32,5 +32,5 @@ pub fn changed_in(strategy: impl Strategy, part: Part<'_>, new: &Value, old: &Va
 }
 
 fn texts(errors: &crate::field::Errors) -> Vec<String> {
-    errors.0.iter().map(|e| e.to_string().split(" (e.g.").next().unwrap().to_owned()).collect()
+    errors.iter().map(|e| e.to_string().split(" (e.g.").next().unwrap().to_owned()).collect()
 }

@@ -224,11 +224,11 @@ fn an_object_that_does_not_change_may_be_updated() {
     for kind in builtin() {
         let mut object = kind.rules.default(smallest(&kind)).unwrap();
         kind.rules.prepare_create(&mut object);
-        let wrong = kind.rules.validate(&object).errors.0.len();
+        let wrong = kind.rules.validate(&object).errors.len();
         let mut same = object.clone();
         kind.rules.prepare_update(&mut same, &object, Part::Main);
         let errors = kind.rules.validate_update(&same, &object, Part::Main).errors;
-        assert!(errors.0.len() <= wrong, "{}: {:?}", kind.kind, errors);
+        assert!(errors.len() <= wrong, "{}: {:?}", kind.kind, errors);
         // What was prepared is prepared still.
         assert_eq!(same.get("spec"), object.get("spec"), "{}", kind.kind);
         // Selectable fields are always the same ones.

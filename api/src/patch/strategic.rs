@@ -3,7 +3,7 @@
 //! Directives: `$patch: replace|delete` in objects and list items, `$retainKeys`, `$setElementOrder/LIST`,
 //! `$deleteFromPrimitiveList/LIST`. Counterpart of upstream's `apimachinery/pkg/util/strategicpatch`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -208,14 +208,12 @@ impl<'a> Merge<'a> {
         let objects = one_kind(present.iter().chain(&change))?;
         if !objects {
             if deletes {
-                return Ok(present.into_iter().filter(|p| !change.contains(p)).collect());
+                let gone: HashSet<Value> = change.into_iter().collect();
+                return Ok(present.into_iter().filter(|p| !gone.contains(p)).collect());
             }
-            let mut merged = present.clone();
-            for value in &change {
-                if !merged.contains(value) {
-                    merged.push(value.clone());
-                }
-            }
+            let mut known: HashSet<&Value> = present.iter().collect();
+            let added: Vec<Value> = change.iter().filter(|value| known.insert(value)).cloned().collect();
+            let merged = present.iter().cloned().chain(added).collect();
             return in_order(merged, &change, &present, None);
         }
         let Some(key) = how.merge_key.as_deref() else {
@@ -224,13 +222,19 @@ impl<'a> Merge<'a> {
         let (mut merged, change) = special_items(present, change, key)?;
         let before = merged.clone();
         let item = self.item(ty);
+        let mut places: HashMap<Value, usize> = HashMap::new();
+        for (i, id) in merged.iter().enumerate().filter_map(|(i, item)| Some((i, item.get(key)?))) {
+            places.entry(id.clone()).or_insert(i);
+        }
         for value in &change {
             let Value::Object(value) = value else { continue };
             let wanted = merge_key(value, key)?;
-            let found = merged.iter_mut().find(|m| m.get(key) == Some(wanted));
-            match found {
+            match places.get(wanted).and_then(|i| merged.get_mut(*i)) {
                 Some(Value::Object(found)) => self.objects(found, value.clone(), item)?,
-                _ => merged.extend(cleaned(Value::Object(value.clone()))),
+                _ => {
+                    places.insert(wanted.clone(), merged.len());
+                    merged.extend(cleaned(Value::Object(value.clone())));
+                }
             }
         }
         in_order(merged, &change, &before, Some(key))
@@ -250,14 +254,14 @@ fn special_items(
     key: &str,
 ) -> Result<(Vec<Value>, Vec<Value>), Mistake> {
     let mut ordinary = Vec::new();
+    let mut gone = HashSet::new();
     let mut replace = false;
     for value in change {
         let Value::Object(item) = &value else { continue };
         match item.get(DIRECTIVE) {
             None => ordinary.push(value),
             Some(Value::String(s)) if s == "delete" => {
-                let gone = merge_key(item, key)?;
-                present.retain(|p| p.get(key) != Some(gone));
+                gone.insert(merge_key(item, key)?.clone());
             }
             Some(Value::String(s)) if s == "replace" => replace = true,
             Some(Value::String(s)) if s == "merge" => {
@@ -266,6 +270,7 @@ fn special_items(
             Some(other) => return Err(bad_directive(&go_value(other), item)),
         }
     }
+    present.retain(|p| p.get(key).is_none_or(|id| !gone.contains(id)));
     Ok((if replace { Vec::new() } else { present }, ordinary))
 }
 
@@ -273,7 +278,8 @@ fn special_items(
 fn retain_keys(original: &mut Object, patch: &Object, keys: &Value) -> Result<(), Mistake> {
     const WRONG: Mistake = Mistake::Format("invalid patch format of retainKeys");
     let keys = keys.as_array().ok_or(WRONG)?;
-    let retained = |name: &str| keys.iter().any(|k| k.as_str() == Some(name));
+    let keys: HashSet<&str> = keys.iter().filter_map(Value::as_str).collect();
+    let retained = |name: &str| keys.contains(name);
     let foreign = patch.iter().any(|(name, value)| {
         !value.is_null() && !name.starts_with(DELETE_FROM) && !name.starts_with(SET_ORDER) && !retained(name)
     });

@@ -17,6 +17,8 @@ use serde_json::Value;
 pub use conform::{ZERO_TIME, is_zero_time};
 pub use facts::{Fact, facts};
 
+use crate::field::cut;
+
 /// A type in a [`Types`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TypeRef(u32);
@@ -214,7 +216,7 @@ impl Types {
         }
     }
 
-    /// The paths of all fields that the type does not have, in the object's order.
+    /// The paths of the fields that the type does not have, in the object's order: the first [`MAX_UNKNOWN`].
     pub fn unknown_fields(&self, value: &Value, root: TypeRef) -> Vec<String> {
         let mut found = Vec::new();
         self.find_unknown(value, root, &mut String::new(), &mut found);
@@ -229,7 +231,7 @@ impl Types {
                     push_name(path, name);
                     match object.fields.get(name.as_str()) {
                         Some(field) => self.find_unknown(member, field.ty, path, found),
-                        None if !object.open => found.push(path.clone()),
+                        None if !object.open && found.len() < MAX_UNKNOWN => found.push(cut(path, MAX_SHOWN)),
                         None => {}
                     }
                     path.truncate(length);
@@ -253,6 +255,10 @@ impl Types {
         }
     }
 }
+
+/// So many unknown fields are told of, and so much is shown of the path of each.
+pub const MAX_UNKNOWN: usize = 100;
+const MAX_SHOWN: usize = 1024;
 
 /// Appends `.name` (or `name` at the start).
 pub(crate) fn push_name(path: &mut String, name: &str) {

@@ -4,7 +4,10 @@
 //! functions about fields push to [`Errors`] in upstream's order. Counterpart of
 //! `apimachinery/pkg/util/validation` and `apimachinery/pkg/api/validation`.
 
-use std::{collections::BTreeMap, fmt::Display};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+};
 
 use k8s_openapi::apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString};
 use serde_json::Value;
@@ -90,7 +93,7 @@ pub fn object_meta_update(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     let at = Path::new("metadata");
     if old.is_deleting() {
-        let known = old.finalizers();
+        let known: BTreeSet<&str> = old.finalizers().into_iter().collect();
         let added: Vec<&str> = new.finalizers().into_iter().filter(|f| !known.contains(f)).collect();
         if !added.is_empty() {
             let shown = added.iter().map(|f| format!("{f:?}")).collect::<Vec<_>>().join(", ");
@@ -187,7 +190,7 @@ fn owners(object: &Value, at: &Path, errors: &mut Errors) {
                 Some(first) => errors.invalid(
                     at,
                     object.at(&["metadata", "ownerReferences"]),
-                    format!(
+                    format_args!(
                         "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {name}"
                     ),
                 ),
@@ -224,7 +227,7 @@ pub fn owned_finalizers(object: &Value, errors: &mut Errors) {
 
 /// Warns of such finalizers that an object has got, as custom kinds do.
 pub fn finalizer_warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
-    let known = old.map(ObjectExt::finalizers).unwrap_or_default();
+    let known: BTreeSet<&str> = old.map(ObjectExt::finalizers).unwrap_or_default().into_iter().collect();
     let mut added: Vec<&str> =
         new.finalizers().into_iter().filter(|f| is_plain(f) && !known.contains(f)).collect();
     added.sort_unstable();

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn said(errors: &Errors) -> Vec<String> {
-    errors.0.iter().map(|e| e.to_string().split(" (e.g.").next().unwrap_or_default().to_owned()).collect()
+    errors.iter().map(|e| e.to_string().split(" (e.g.").next().unwrap_or_default().to_owned()).collect()
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn metadata_is_checked_field_by_field() {
         "finalizers": ["x y"],
         "managedFields": [{"operation": "Guess"}]}});
     let fields: Vec<String> =
-        object_meta(&object, NameRule::Subdomain, false).0.into_iter().map(|e| e.field).collect();
+        object_meta(&object, NameRule::Subdomain, false).into_iter().map(|e| e.field).collect();
     assert_eq!(
         fields,
         [
@@ -152,7 +152,7 @@ fn selectors_need_operators_that_fit() {
     .expect("a selector");
     let mut errors = Errors::default();
     label_selector(Some(&selector), &Path::new("spec.selector"), &mut errors);
-    let fields: Vec<&str> = errors.0.iter().map(|e| e.field.as_str()).collect();
+    let fields: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();
     assert_eq!(
         fields,
         [

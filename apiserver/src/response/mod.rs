@@ -3,7 +3,7 @@
 mod pretty;
 mod yaml;
 
-use api::status::Status;
+use api::{field::cut, status::Status};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
@@ -65,10 +65,16 @@ pub fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
-/// A refusal.
+/// A refusal. Some repeat what was sent; of a long one the beginning is enough.
 pub fn status(status: &Status) -> Response<Body> {
+    const LONGEST: usize = 256 * 1024;
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let bytes = serde_json::to_vec(status).unwrap_or_default();
+    let bytes = if status.message.len() > LONGEST {
+        serde_json::to_vec(&Status { message: cut(&status.message, LONGEST), ..status.clone() })
+    } else {
+        serde_json::to_vec(status)
+    };
+    let bytes = bytes.unwrap_or_default();
     let mut response = json_bytes(code, bytes);
     if let Some(seconds) = status.details.as_ref().and_then(|d| d.retry_after_seconds) {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -86,9 +92,17 @@ pub fn not_a_path() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
-/// Adds a `Warning` header for each text (RFC 7234, code 299).
+/// Adds a `Warning` header for each text (RFC 7234, code 299). Where they are long together, as upstream counts that, each is
+/// cut, and the last are left out.
 pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
+    const TOGETHER: usize = 4096;
+    const EACH: usize = 256;
+    let all: usize = warnings.iter().map(String::len).sum();
+    let mut room = TOGETHER;
     for text in warnings {
+        let text = if all > TOGETHER { cut(text, EACH) } else { text.clone() };
+        let Some(left) = room.checked_sub(text.len()) else { return };
+        room = left;
         let quoted = text.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
             response.headers_mut().append(header::WARNING, value);

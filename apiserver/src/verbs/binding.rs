@@ -28,7 +28,7 @@ pub async fn bind(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     if node.is_empty() {
         errors.required(&api::field::Path::new("target.name"), "");
     }
-    if let Some(error) = errors.0.first() {
+    if let Some(error) = errors.iter().next() {
         // Upstream does not make a Status of these itself.
         return Err(Status::failure(500, "", error.to_string()));
     }

@@ -83,7 +83,7 @@ async fn attempt(ctx: &Ctx, mut object: Value) -> Result<Written, Status> {
         api::validation::owned_finalizers(&object, &mut errors);
     }
     let findings = apply::without_managers(&mut object, |object| kind.rules.validate(object));
-    errors.0.extend(findings.errors.0);
+    errors.extend(findings.errors);
     if !errors.is_empty() {
         return Err(ctx.invalid(object.name(), &errors));
     }

@@ -106,9 +106,9 @@ fn judged(mut new: Value) -> String {
         Ok(mut new) => {
             pod.rules.prepare_update(&mut new, &POD, Part::Main);
             let mut errors = pod.rules.validate(&new).errors;
-            errors.0.extend(pod.rules.validate_update(&new, &POD, Part::Main).errors.0);
+            errors.extend(pod.rules.validate_update(&new, &POD, Part::Main).errors);
             pod.rules.cells(&new, Timestamp::UNIX_EPOCH);
-            errors.0.iter().map(|e| format!("{e}\n")).collect()
+            errors.iter().map(|e| format!("{e}\n")).collect()
         }
     }
 }
@@ -212,10 +212,10 @@ fn objects(media: &str, input: &[u8]) -> String {
         Ok(mut object) => {
             kind.rules.prepare_create(&mut object);
             let mut errors = api::validation::object_meta(&object, kind.rules.name_rule(), kind.namespaced);
-            errors.0.extend(kind.rules.validate(&object).errors.0);
+            errors.extend(kind.rules.validate(&object).errors);
             kind.rules.cells(&object, Timestamp::UNIX_EPOCH);
             kind.rules.selectable_fields(&object);
-            errors.0.iter().map(|e| format!("{e}\n")).collect()
+            errors.iter().map(|e| format!("{e}\n")).collect()
         }
     }
 }

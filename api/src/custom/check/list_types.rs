@@ -1,5 +1,7 @@
 //! What a schema must say of the items of sets and list maps.
 
+use std::collections::BTreeSet;
+
 use crate::{
     custom::schema::Schema,
     field::{Errors, Path},
@@ -36,7 +38,8 @@ pub(super) fn list_map(schema: &Schema, at: &Path, errors: &mut Errors) {
         errors.invalid(&items_at.child("type"), &items.ty, why);
         return;
     }
-    for (i, key) in schema.list_map_keys.iter().enumerate() {
+    let mut seen = BTreeSet::new();
+    for key in &schema.list_map_keys {
         match items.properties.get(key) {
             Some(property) if matches!(property.ty.as_str(), "array" | "object") => {
                 let why = "must be a scalar type if parent array's x-kubernetes-list-type is map";
@@ -48,7 +51,7 @@ pub(super) fn list_map(schema: &Schema, at: &Path, errors: &mut Errors) {
                 errors.invalid(&keys_at, &schema.list_map_keys, why);
             }
         }
-        if schema.list_map_keys[..i].contains(key) {
+        if !seen.insert(key) {
             errors.invalid(&keys_at, &schema.list_map_keys, "must not contain duplicate entries");
         }
     }
@@ -67,10 +70,11 @@ pub(super) fn keys_are_there(schema: &Schema, at: &Path, errors: &mut Errors) {
     if kind == "set" {
         return;
     }
+    let required: BTreeSet<&String> = items.checks.required.iter().collect();
     for key in &schema.list_map_keys {
         let Some(property) = items.properties.get(key) else { continue };
         let at = at.child("properties").key(key);
-        if !items.checks.required.contains(key) && property.default.is_none() {
+        if !required.contains(key) && property.default.is_none() {
             let why = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
             errors.required(&at.child("default"), why);
         }

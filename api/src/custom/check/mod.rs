@@ -46,7 +46,7 @@ pub fn check(json: &Value, status: bool, is_old: bool, at: &Path) -> Errors {
         defaults(&schema, true, false, at, &mut structure);
     }
     let sound = structure.is_empty();
-    errors.0.extend(structure.0);
+    errors.extend(structure);
     let mut checker = Checker {
         schema_errors: Errors::default(),
         rule_errors: Errors::default(),
@@ -60,8 +60,8 @@ pub fn check(json: &Value, status: bool, is_old: bool, at: &Path) -> Errors {
         rules: sound.then(|| rules::decl(&schema, true)).flatten().map(|decl| (decl, Some(1))),
     };
     checker.node(&schema, true, &place, at);
-    errors.0.extend(checker.schema_errors.0);
-    errors.0.extend(checker.rule_errors.0);
+    errors.extend(checker.schema_errors);
+    errors.extend(checker.rule_errors);
     total(checker.costs, at, &mut errors);
     errors
 }
@@ -124,7 +124,7 @@ fn defaults(schema: &Schema, resource: bool, inside_meta: bool, at: &Path, error
         if found.is_empty() {
             validate::check(default, None, schema, &at, &mut found);
         }
-        errors.0.extend(found.0);
+        errors.extend(found);
     }
     if let Some(items) = &schema.items {
         defaults(items, false, inside_meta, &at.child("items"), errors);
@@ -178,7 +178,7 @@ struct Checker {
 
 impl Checker {
     fn node(&mut self, schema: &Schema, root: bool, place: &Place, at: &Path) {
-        let before = self.schema_errors.0.len();
+        let before = self.schema_errors.len();
         self.keywords(schema, place, at);
         if let Some(additional) = &schema.additional {
             let at = at.child("additionalProperties");
@@ -230,7 +230,7 @@ impl Checker {
         for (i, rule) in schema.rules.iter().enumerate() {
             self.rule_texts(rule, schema, &at.child("x-kubernetes-validations").index(i));
         }
-        if self.schema_errors.0.len() == before
+        if self.schema_errors.len() == before
             && let Some((decl, times)) = &place.rules
         {
             for (i, rule) in schema.rules.iter().enumerate() {

@@ -37,7 +37,7 @@ fn object(spec: Value) -> Value {
 /// The errors of an object whose spec has the given schema.
 fn errors(schema: &Value, spec: Value) -> Vec<String> {
     let kind = row(of_spec(schema.clone()), json!({}));
-    kind.rules.validate(&object(spec)).errors.0.iter().map(ToString::to_string).collect()
+    kind.rules.validate(&object(spec)).errors.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -244,7 +244,6 @@ fn what_was_wrong_before_may_stay() {
         kind.rules
             .validate_update(&new, &old, crate::kind::Part::Main)
             .errors
-            .0
             .iter()
             .map(ToString::to_string)
             .collect()
@@ -288,7 +287,7 @@ fn rules_hold_objects() {
             None => kind.rules.validate(new),
             Some(old) => kind.rules.validate_update(new, old, crate::kind::Part::Main),
         };
-        found.errors.0.iter().map(ToString::to_string).collect()
+        found.errors.iter().map(ToString::to_string).collect()
     };
     let fine = object(json!({"min": 1, "max": 2, "fixed": "a"}));
     assert!(tell(&fine, None).is_empty());
@@ -317,7 +316,7 @@ fn expensive_rules_are_given_up() {
     assert!(check::check(&schema, false, false, &Path::new("at")).is_empty());
     let kind = row(schema, json!({}));
     let told = kind.rules.validate(&object(json!({"large": vec![20; 725]}))).errors;
-    assert!(told.0[0].body.contains("call cost exceeds limit"), "{told:?}");
+    assert!(told.iter().next().unwrap().body.contains("call cost exceeds limit"), "{told:?}");
     assert!(kind.rules.validate(&object(json!({"large": vec![20; 20]}))).errors.is_empty());
 }
 

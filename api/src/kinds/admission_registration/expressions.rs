@@ -16,6 +16,22 @@ pub struct Environment {
     variables: Vec<(String, Arc<Decl>)>,
 }
 
+/// The variables of a policy, by their types. They are looked at again and again, so they are not copied.
+pub struct Variables(Arc<Decl>);
+
+impl Variables {
+    /// None.
+    pub fn none() -> Self {
+        Self(of(Shape::Object { fields: BTreeMap::new() }))
+    }
+
+    /// Adds one; false when there is one of that name, in whose place it comes.
+    pub fn add(&mut self, name: &str, decl: Arc<Decl>) -> bool {
+        let Shape::Object { fields } = &mut Arc::make_mut(&mut self.0).shape else { return true };
+        fields.insert(name.to_owned(), (name.to_owned(), decl)).is_none()
+    }
+}
+
 /// The name of the message in which the variables of a policy are found.
 const VARIABLES: &str = "variables";
 
@@ -58,8 +74,8 @@ impl Environment {
     }
 
     /// The same, with the variables of a policy.
-    pub fn with_variables(mut self, variables: &BTreeMap<String, (String, Arc<Decl>)>) -> Self {
-        self.variables.push((VARIABLES.into(), of(Shape::Object { fields: variables.clone() })));
+    pub fn with_variables(mut self, variables: &Variables) -> Self {
+        self.variables.push((VARIABLES.into(), Arc::clone(&variables.0)));
         self
     }
 

@@ -1,5 +1,7 @@
 //! Which requests a webhook or policy is about: rules of groups, versions, resources and operations.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::admissionregistration::v1::{
     MatchResources, NamedRuleWithOperations, RuleWithOperations,
 };
@@ -57,14 +59,13 @@ pub(super) fn match_resources(resources: &MatchResources, at: &Path, errors: &mu
 }
 
 fn named_rule(rule: &NamedRuleWithOperations, at: &Path, errors: &mut Errors) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = BTreeSet::new();
     for (i, name) in rule.resource_names.iter().flatten().enumerate() {
         let at = at.child("resourceNames").index(i);
         each(errors, &at, name, path_segment(name));
-        if seen.contains(&name.as_str()) {
+        if !seen.insert(name) {
             errors.duplicate(&at, name);
         }
-        seen.push(name);
     }
     let plain = RuleWithOperations {
         api_groups: rule.api_groups.clone(),
@@ -109,7 +110,7 @@ fn resources(resources: &[String], at: &Path, errors: &mut Errors) {
     if resources.is_empty() {
         errors.required(at, "");
     }
-    let (mut all_subresources, mut of_all): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    let (mut all_subresources, mut of_all): (BTreeSet<&str>, BTreeSet<&str>) = Default::default();
     let mut plain = false;
     for (i, entry) in resources.iter().enumerate() {
         let at = at.index(i);
@@ -121,17 +122,17 @@ fn resources(resources: &[String], at: &Path, errors: &mut Errors) {
             plain = entry != "*";
             continue;
         };
-        if all_subresources.contains(&resource) {
+        if all_subresources.contains(resource) {
             errors.invalid(&at, entry, format!("if '{resource}/*' is present, must not specify {entry}"));
         }
-        if of_all.contains(&subresource) {
+        if of_all.contains(subresource) {
             errors.invalid(&at, entry, format!("if '*/{subresource}' is present, must not specify {entry}"));
         }
         if subresource == "*" {
-            all_subresources.push(resource);
+            all_subresources.insert(resource);
         }
         if resource == "*" {
-            of_all.push(subresource);
+            of_all.insert(subresource);
         }
     }
     let has = |wanted: &str| resources.iter().any(|r| r == wanted);

@@ -16,6 +16,8 @@ pub use policy::{
 pub use warnings::{matched_resources, type_warnings};
 pub use webhook::{MutatingWebhookConfigurations, ValidatingWebhookConfigurations};
 
+use std::collections::BTreeSet;
+
 use expressions::Environment;
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
@@ -47,7 +49,7 @@ fn match_conditions(
     if conditions.len() > MAX_CONDITIONS {
         errors.too_many(at, conditions.len(), MAX_CONDITIONS);
     }
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = BTreeSet::new();
     for (i, condition) in conditions.iter().enumerate() {
         let at = at.index(i);
         let expression = condition.expression.trim();
@@ -62,10 +64,9 @@ fn match_conditions(
             continue;
         }
         each(errors, &name_at, &condition.name, qualified_name(&condition.name));
-        if seen.contains(&condition.name.as_str()) {
+        if !seen.insert(&condition.name) {
             errors.duplicate(&name_at, &condition.name);
         }
-        seen.push(&condition.name);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Admission policies: rules in expressions that the server evaluates itself, and the bindings that say where.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     FAILURE_POLICIES, REINVOCATION_POLICIES,
-    expressions::{Environment, any},
+    expressions::{Environment, Variables, any},
     match_conditions,
     matching::{self, default_match},
     one_of,
@@ -30,6 +30,8 @@ use crate::{
 const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
 const ACTIONS: &[&str] = &["Audit", "Deny", "Warn"];
 const MAX_AUDIT_ANNOTATIONS: usize = 20;
+/// How many variables are looked at: each may use all before it.
+const MAX_VARIABLES: usize = 1000;
 const MAX_VALUE_EXPRESSION: usize = 5 * 1024;
 
 /// The rules of ValidatingAdmissionPolicies.
@@ -86,10 +88,11 @@ impl Strategy for ValidatingAdmissionPolicies {
             errors.invalid(&annotations_at, annotations, why);
         }
         let name = policy.metadata.name.as_deref().unwrap_or_default();
+        let mut keys = BTreeSet::new();
         for (i, annotation) in annotations.iter().enumerate() {
             let at = annotations_at.index(i);
             audit_annotation(annotation, name, &environments.rules, &at, errors);
-            if annotations[..i].iter().any(|a| a.key == annotation.key) {
+            if !keys.insert(&annotation.key) {
                 errors.duplicate(&at.child("key"), &annotation.key);
             }
         }
@@ -196,9 +199,10 @@ impl Strategy for ValidatingAdmissionPolicyBindings {
         self::binding(&spec.policy_name, spec.param_ref.as_ref(), spec.match_resources.as_ref(), errors);
         let at = Path::new("spec.validationActions");
         let actions = &spec.validation_actions;
+        let mut seen = BTreeSet::new();
         for (i, action) in actions.iter().enumerate() {
             one_of(Some(action), ACTIONS, &at.index(i), errors);
-            if actions[..i].contains(action) {
+            if !seen.insert(action) {
                 errors.duplicate(&at.index(i), action);
             }
         }
@@ -371,8 +375,12 @@ impl Environments {
 
     /// Adds variables; each may use those before it.
     pub fn with(self, variables: Option<&[Variable]>, at: &Path, errors: &mut Errors) -> Self {
-        let mut known = BTreeMap::new();
-        for (i, variable) in variables.unwrap_or_default().iter().enumerate() {
+        let mut known = Variables::none();
+        let variables = variables.unwrap_or_default();
+        if variables.len() > MAX_VARIABLES {
+            errors.too_many(at, variables.len(), MAX_VARIABLES);
+        }
+        for (i, variable) in variables.iter().take(MAX_VARIABLES).enumerate() {
             let at = at.index(i);
             let name = variable.name.as_str();
             let first = |c: char| c == '_' || c.is_ascii_alphabetic();
@@ -390,7 +398,8 @@ impl Environments {
             }
             let environment = self.rules.clone().with_variables(&known);
             let decl = environment.check(&variable.expression, &[], &expression_at, errors);
-            if known.insert(name.to_owned(), (name.to_owned(), decl)).is_some() {
+            drop(environment);
+            if !known.add(name, decl) {
                 errors.duplicate(&at.child("name"), name);
             }
         }

@@ -4,6 +4,7 @@
 //! Counterpart of upstream's `admission/plugin/policy/validating/typechecking.go`. Warnings change nothing of what
 //! the policy does.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::admissionregistration::v1::{ExpressionWarning, ValidatingAdmissionPolicySpec};
@@ -20,24 +21,33 @@ const MOST: usize = 10;
 /// The resources that a policy names, as group, version and plural; rules with wildcards name none.
 pub fn matched_resources(spec: &ValidatingAdmissionPolicySpec) -> Vec<(String, String, String)> {
     let rules = spec.match_constraints.iter().flat_map(|c| c.resource_rules.iter().flatten());
-    let mut found = Vec::new();
+    let mut found = BTreeSet::new();
     for rule in rules {
-        let list = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
-        let (groups, versions) = (list(&rule.api_groups), list(&rule.api_versions));
-        if groups.iter().chain(&versions).any(|name| name.contains('*')) {
+        // What comes after the first few of a list is not among the first few of all.
+        let list = |list: &Option<Vec<String>>, is_name: fn(&str) -> bool| {
+            let names: BTreeSet<_> = list.iter().flatten().filter(|name| is_name(name)).cloned().collect();
+            names.into_iter().take(MOST).collect::<Vec<_>>()
+        };
+        if [&rule.api_groups, &rule.api_versions]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|name| name.contains('*'))
+        {
             continue;
         }
+        let (groups, versions) = (list(&rule.api_groups, |_| true), list(&rule.api_versions, |_| true));
+        let plain = list(&rule.resources, |name| !name.contains(['*', '/']));
         for group in &groups {
             for version in &versions {
-                let plain = list(&rule.resources).into_iter().filter(|name| !name.contains(['*', '/']));
-                found.extend(plain.map(|name| (group.clone(), version.clone(), name)));
+                found.extend(plain.iter().map(|name| (group.clone(), version.clone(), name.clone())));
             }
         }
+        while found.len() > MOST {
+            found.pop_last();
+        }
     }
-    found.sort();
-    found.dedup();
-    found.truncate(MOST);
-    found
+    found.into_iter().collect()
 }
 
 /// The warnings about a policy's expressions on objects of some kinds, by name and type. `params` is the type of

@@ -1,5 +1,7 @@
 //! Webhook configurations: servers that are asked before an object is stored.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhook, MutatingWebhookConfiguration, ServiceReference, ValidatingWebhook,
@@ -137,15 +139,14 @@ fn cells(configuration: &Value, now: Timestamp) -> Vec<Value> {
 }
 
 fn webhooks(hooks: &[MutatingWebhook], errors: &mut Errors) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = BTreeSet::new();
     for (i, hook) in hooks.iter().enumerate() {
         let at = Path::new("webhooks").index(i);
         webhook(hook, &at, errors);
         review_versions(&hook.admission_review_versions, &at.child("admissionReviewVersions"), errors);
-        if seen.contains(&hook.name.as_str()) && !hook.name.is_empty() {
+        if !seen.insert(&hook.name) && !hook.name.is_empty() {
             errors.duplicate(&at.child("name"), &hook.name);
         }
-        seen.push(&hook.name);
     }
 }
 
@@ -192,8 +193,9 @@ fn review_versions(versions: &[String], at: &Path, errors: &mut Errors) {
     if versions.is_empty() {
         return errors.required(at, &format!("must specify one of {}", REVIEW_VERSIONS.join(", ")));
     }
+    let mut seen = BTreeSet::new();
     for (i, version) in versions.iter().enumerate() {
-        if versions[..i].contains(version) {
+        if !seen.insert(version) {
             errors.invalid(&at.index(i), version, "duplicate version");
         } else {
             each(errors, &at.index(i), version, dns_1035_label(version));

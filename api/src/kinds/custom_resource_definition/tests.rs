@@ -25,7 +25,7 @@ fn definition(change: impl Fn(&mut Value)) -> Value {
 }
 
 fn errors(change: impl Fn(&mut Value)) -> Vec<String> {
-    RULES.validate(&definition(change)).errors.0.iter().map(ToString::to_string).collect()
+    RULES.validate(&definition(change)).errors.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn updates_keep_what_objects_rest_on() {
         let mut new = old.clone();
         change(&mut new);
         RULES.prepare_update(&mut new, &old, Part::Main);
-        RULES.validate_update(&new, &old, Part::Main).errors.0.iter().map(ToString::to_string).collect()
+        RULES.validate_update(&new, &old, Part::Main).errors.iter().map(ToString::to_string).collect()
     };
     assert_eq!(
         update(&|d| d["spec"]["scope"] = json!("Cluster")),

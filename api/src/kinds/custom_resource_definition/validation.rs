@@ -1,5 +1,7 @@
 //! What can be wrong with a definition, in upstream's words: counterpart of `apiextensions/validation`.
 
+use std::collections::{BTreeSet, HashMap};
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceColumnDefinition, CustomResourceConversion, CustomResourceDefinitionNames,
     CustomResourceDefinitionSpec, CustomResourceDefinitionVersion, CustomResourceSubresources,
@@ -71,9 +73,10 @@ pub(super) fn spec(definition: &Definition, old: Option<&Definition>, errors: &m
         "Cluster" | "Namespaced" => {}
         other => errors.not_supported(&at.child("scope"), other, &["Cluster", "Namespaced"]),
     }
+    let before: HashMap<&str, _> =
+        old.into_iter().flat_map(|old| &old.spec.versions).map(|v| (v.name.as_str(), v)).collect();
     let is_old = |version: &CustomResourceDefinitionVersion| {
-        let before = old.into_iter().flat_map(|old| &old.spec.versions);
-        before.into_iter().any(|v| v.name == version.name && schema_of(v) == schema_of(version))
+        before.get(version.name.as_str()).is_some_and(|v| schema_of(v) == schema_of(version))
     };
     versions(spec, &at, &is_old, errors);
     for (name, value) in [
@@ -90,7 +93,7 @@ pub(super) fn spec(definition: &Definition, old: Option<&Definition>, errors: &m
     if let Some(schema) = hoisted(spec, schema_of) {
         let status = spec.versions.iter().any(has_status);
         let old = spec.versions.iter().all(is_old);
-        errors.0.extend(check::check(&schema, status, old, &at.child("validation.openAPIV3Schema")).0);
+        errors.extend(check::check(&schema, status, old, &at.child("validation.openAPIV3Schema")));
     }
     if let Some(subresources) = hoisted(spec, |v| v.subresources.clone()) {
         scale(&subresources, &at.child("subresources"), errors);
@@ -128,7 +131,7 @@ fn versions(
             && let Some(schema) = schema_of(version)
         {
             let at = at.child("schema.openAPIV3Schema");
-            errors.0.extend(check::check(&schema, has_status(version), is_old(version), &at).0);
+            errors.extend(check::check(&schema, has_status(version), is_old(version), &at));
         }
         if hoisted(spec, |v| v.subresources.clone()).is_none()
             && let Some(subresources) = &version.subresources
@@ -268,7 +271,7 @@ fn printed(columns: &[CustomResourceColumnDefinition], at: &Path, errors: &mut E
 
 fn selectable(fields: &[SelectableField], schema: &Value, at: &Path, errors: &mut Errors) {
     let schema = Schema::read(schema);
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen = BTreeSet::new();
     for (i, field) in fields.iter().enumerate() {
         let at = at.index(i).child("jsonPath");
         let path = &field.json_path;
@@ -286,10 +289,8 @@ fn selectable(fields: &[SelectableField], schema: &Value, at: &Path, errors: &mu
                     let why = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
                     errors.invalid(&at, path, why);
                 }
-                if seen.contains(&normal) {
+                if !seen.insert(normal) {
                     errors.duplicate(&at, path);
-                } else {
-                    seen.push(normal);
                 }
             }
         }
@@ -327,9 +328,10 @@ fn converted(conversion: &CustomResourceConversion, at: &Path, errors: &mut Erro
             } else if !reviews.iter().any(|v| matches!(v.as_str(), "v1" | "v1beta1")) {
                 errors.invalid(&versions_at, reviews, "must include at least one of v1, v1beta1");
             }
+            let mut seen = BTreeSet::new();
             for (i, version) in reviews.iter().enumerate() {
                 let at = versions_at.index(i);
-                if reviews[..i].contains(version) {
+                if !seen.insert(version) {
                     errors.invalid(&at, version, "duplicate version");
                 } else {
                     for why in dns_1035_label(version) {
@@ -365,8 +367,10 @@ pub(super) fn stored_versions(definition: &Definition, errors: &mut Errors) {
     if let Some(version) = storage_version(&definition.spec).filter(|v| !stored.contains(&v.name)) {
         errors.invalid(&at, stored, format!("must have the storage version {}", version.name));
     }
+    let versions: BTreeSet<&str> =
+        definition.spec.versions.iter().map(|version| version.name.as_str()).collect();
     for (i, name) in stored.iter().enumerate() {
-        if !definition.spec.versions.iter().any(|version| version.name == *name) {
+        if !versions.contains(name.as_str()) {
             let why = format!(
                 "missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions"
             );

@@ -6,7 +6,10 @@
 mod level;
 mod schema;
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -44,14 +47,13 @@ pub fn bootstrap() -> (Vec<Value>, Vec<Value>) {
 
 /// The types of conditions: given, and none twice.
 fn conditions<'a>(types: impl Iterator<Item = Option<&'a String>>, errors: &mut Errors) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = BTreeSet::new();
     for (i, kind) in types.enumerate() {
         let at = Path::new("status.conditions").index(i).child("type");
         let kind = kind.map(String::as_str).unwrap_or_default();
-        if seen.contains(&kind) {
+        if !seen.insert(kind) {
             errors.duplicate(&at, kind);
         }
-        seen.push(kind);
         if kind.is_empty() {
             errors.required(&at, "must not be empty");
         }

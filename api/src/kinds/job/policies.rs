@@ -2,6 +2,8 @@
 //!
 //! Counterpart of the policies in upstream's `pkg/apis/batch/validation`.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::batch::v1::{
     JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
     PodFailurePolicyRule, SuccessPolicyRule,
@@ -107,11 +109,12 @@ fn exit_codes(
         many if many > MOST_CODES => errors.too_many(&values_at, many, MOST_CODES),
         _ => {}
     }
+    let mut seen = BTreeSet::new();
     for (i, code) in codes.values.iter().enumerate() {
         if *code == 0 && codes.operator == "In" {
             errors.invalid(&values_at.index(i), code, "must not be 0 for the In operator");
         }
-        if codes.values[..i].contains(code) {
+        if !seen.insert(code) {
             errors.duplicate(&values_at.index(i), code);
         }
     }

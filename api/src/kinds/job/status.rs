@@ -232,8 +232,11 @@ fn indexes(job: &Job, status: &JobStatus, was: &JobStatus, at: &Path, errors: &m
         && spec.completions.is_some()
         && let (Ok(done), Ok(failing)) = (ranges(done), ranges(failed))
     {
-        let overlaps =
-            |(a, b): &(i32, i32)| failing.iter().find(|(c, d)| a <= d && c <= b).map(|(c, _)| *a.max(c));
+        // Both are in order.
+        let overlaps = |(a, b): &(i32, i32)| {
+            let next = failing.get(failing.partition_point(|(_, d)| d < a))?;
+            (next.0 <= *b).then(|| *a.max(&next.0))
+        };
         if let Some(index) = done.iter().find_map(overlaps) {
             let why = format!("failedIndexes and completedIndexes overlap at index: {index}");
             errors.invalid(&failed_at, failed, why);

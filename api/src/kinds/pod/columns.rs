@@ -2,6 +2,8 @@
 //!
 //! Counterpart of upstream's `printPod`.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -91,18 +93,15 @@ impl Summary {
     /// among them, which go on to count.
     fn add_init_containers(&mut self, pod: &Value) -> (bool, (i64, Option<Timestamp>)) {
         let specs = list(pod, &["spec", "initContainers"]);
-        let sidecars: Vec<&str> = specs
-            .iter()
-            .filter(|c| c.str_at(&["restartPolicy"]) == "Always")
-            .map(|c| c.str_at(&["name"]))
-            .collect();
-        self.total += sidecars.len();
+        let sidecars = specs.iter().filter(|c| c.str_at(&["restartPolicy"]) == "Always");
+        self.total += sidecars.clone().count();
+        let sidecars: HashSet<&str> = sidecars.map(|c| c.str_at(&["name"])).collect();
         let mut of_sidecars = (0, None);
         for (i, status) in list(pod, &["status", "initContainerStatuses"]).iter().enumerate() {
             let count = int(status, &["restartCount"]);
             self.restarts += count;
             self.last_restart = self.last_restart.max(last_end(status));
-            let is_sidecar = sidecars.contains(&status.str_at(&["name"]));
+            let is_sidecar = sidecars.contains(status.str_at(&["name"]));
             if is_sidecar {
                 of_sidecars = (of_sidecars.0 + count, of_sidecars.1.max(last_end(status)));
             }

@@ -1,5 +1,7 @@
 //! ResourceClaim: devices that somebody wants, and the template of such claims.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::api::resource::v1::{
     DeviceClaim, DeviceConstraint, DeviceRequest, DeviceSelector, DeviceToleration, ResourceClaim,
@@ -120,23 +122,25 @@ fn devices(devices: &DeviceClaim, at: &Path, errors: &mut Errors) {
     let requests = devices.requests.as_deref().unwrap_or_default();
     let requests_at = at.child("requests");
     at_most(requests.len(), MOST, &requests_at, errors);
+    let mut names = BTreeSet::new();
     for (i, request) in requests.iter().enumerate() {
         let at = requests_at.index(i);
-        if requests[..i].iter().any(|r| r.name == request.name) {
+        if !names.insert(&request.name) {
             errors.duplicate(&at.child("name"), &request.name);
         }
         self::request(request, &at, errors);
     }
+    let known = known(requests);
     let constraints = devices.constraints.as_deref().unwrap_or_default();
     at_most(constraints.len(), MOST, &at.child("constraints"), errors);
     for (i, constraint) in constraints.iter().enumerate() {
-        self::constraint(constraint, requests, &at.child("constraints").index(i), errors);
+        self::constraint(constraint, &known, &at.child("constraints").index(i), errors);
     }
     let configs = devices.config.as_deref().unwrap_or_default();
     at_most(configs.len(), MOST, &at.child("config"), errors);
     for (i, config) in configs.iter().enumerate() {
         let at = at.child("config").index(i);
-        request_names(config.requests.as_ref(), requests, &at.child("requests"), errors);
+        request_names(config.requests.as_ref(), &known, &at.child("requests"), errors);
         opaque(config.opaque.as_ref(), &at, errors);
     }
 }
@@ -181,9 +185,10 @@ fn request(request: &DeviceRequest, at: &Path, errors: &mut Errors) {
         (None, alternatives) => {
             let at = at.child("firstAvailable");
             at_most(alternatives.len(), MAX_ALTERNATIVES, &at, errors);
+            let mut names = BTreeSet::new();
             for (i, other) in alternatives.iter().enumerate() {
                 let at = at.index(i);
-                if alternatives[..i].iter().any(|o| o.name == other.name) {
+                if !names.insert(&other.name) {
                     errors.duplicate(&at.child("name"), &other.name);
                 }
                 name(&other.name, &at.child("name"), errors);
@@ -244,29 +249,37 @@ fn toleration(toleration: &DeviceToleration, at: &Path, errors: &mut Errors) {
     }
 }
 
+/// The names of requests, without and with those of their alternatives.
+type Known<'a> = BTreeSet<(&'a str, Option<&'a str>)>;
+
+fn known(requests: &[DeviceRequest]) -> Known<'_> {
+    let mut known = Known::new();
+    for request in requests {
+        let alternatives = request.first_available.iter().flatten().map(|other| Some(other.name.as_str()));
+        known.extend(alternatives.chain([None]).map(|alternative| (request.name.as_str(), alternative)));
+    }
+    known
+}
+
 /// Names of requests of the claim, or of one of their alternatives behind a slash.
-fn request_names(names: Option<&Vec<String>>, requests: &[DeviceRequest], at: &Path, errors: &mut Errors) {
+fn request_names(names: Option<&Vec<String>>, known: &Known<'_>, at: &Path, errors: &mut Errors) {
     let names = names.map(Vec::as_slice).unwrap_or_default();
     at_most(names.len(), MOST, at, errors);
+    let mut seen = BTreeSet::new();
     for (i, name) in names.iter().enumerate() {
-        if names[..i].contains(name) {
+        if !seen.insert(name) {
             errors.duplicate(&at.index(i), name);
         }
-        let (request, alternative) =
-            name.split_once('/').map_or((name.as_str(), None), |(r, a)| (r, Some(a)));
-        let known = requests.iter().filter(|r| r.name == request).any(|r| {
-            let mut others = r.first_available.iter().flatten();
-            alternative.is_none_or(|wanted| others.any(|other| other.name == wanted))
-        });
-        if !known {
+        let asked = name.split_once('/').map_or((name.as_str(), None), |(r, a)| (r, Some(a)));
+        if !known.contains(&asked) {
             let why = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
             errors.invalid(&at.index(i), name, why);
         }
     }
 }
 
-fn constraint(constraint: &DeviceConstraint, requests: &[DeviceRequest], at: &Path, errors: &mut Errors) {
-    request_names(constraint.requests.as_ref(), requests, &at.child("requests"), errors);
+fn constraint(constraint: &DeviceConstraint, known: &Known<'_>, at: &Path, errors: &mut Errors) {
+    request_names(constraint.requests.as_ref(), known, &at.child("requests"), errors);
     let given = [
         ("matchAttribute", &constraint.match_attribute),
         ("distinctAttribute", &constraint.distinct_attribute),
@@ -290,6 +303,7 @@ fn status(new: &ResourceClaimStatus, old: &ResourceClaimStatus, errors: &mut Err
     let consumers = new.reserved_for.as_deref().unwrap_or_default();
     let consumers_at = at.child("reservedFor");
     at_most(consumers.len(), MAX_CONSUMERS, &consumers_at, errors);
+    let mut uids = BTreeSet::new();
     for (i, consumer) in consumers.iter().enumerate() {
         let at = consumers_at.index(i);
         for (field, value) in
@@ -299,7 +313,7 @@ fn status(new: &ResourceClaimStatus, old: &ResourceClaimStatus, errors: &mut Err
                 errors.required(&at.child(field), "");
             }
         }
-        if consumers[..i].iter().any(|c| c.uid == consumer.uid) {
+        if !uids.insert(&consumer.uid) {
             errors.duplicate(&at.child("uid"), &consumer.uid);
         }
     }

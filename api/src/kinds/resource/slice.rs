@@ -1,5 +1,7 @@
 //! ResourceSlice: some of the devices of a pool, as their driver publishes them.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::api::resource::v1::{Device, ResourceSlice, ResourceSliceSpec};
 use serde_json::Value;
@@ -98,9 +100,10 @@ fn spec(spec: &ResourceSliceSpec, errors: &mut Errors) {
     let devices = spec.devices.as_deref().unwrap_or_default();
     let devices_at = at.child("devices");
     at_most(devices.len(), MAX_DEVICES, &devices_at, errors);
+    let mut names = BTreeSet::new();
     for (i, device) in devices.iter().enumerate() {
         let at = devices_at.index(i);
-        if devices[..i].iter().any(|d| d.name == device.name) {
+        if !names.insert(&device.name) {
             errors.duplicate(&at.child("name"), &device.name);
         }
         self::device(device, &at, errors);

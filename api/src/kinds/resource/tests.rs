@@ -74,7 +74,7 @@ fn claims_are_pending_allocated_and_reserved() {
     let mut new = old.clone();
     new["status"] = json!({"reservedFor": [{"resource": "pods", "name": "p", "uid": "u"}]});
     let said: Vec<String> =
-        rules.validate_update(&new, &old, Part::Status).errors.0.iter().map(ToString::to_string).collect();
+        rules.validate_update(&new, &old, Part::Status).errors.iter().map(ToString::to_string).collect();
     assert_eq!(said, ["status.reservedFor: Forbidden: may not be specified when `allocated` is not set"]);
     new["status"]["allocation"] = json!({"devices": {"results": []}});
     assert!(rules.validate_update(&new, &old, Part::Status).errors.is_empty());

@@ -86,7 +86,7 @@ mod tests {
             new["status"] = json!({"loadBalancer": {"ingress": [entry]}});
             let new = Typed(Services).default(new).expect("a service that can be read");
             let found = Typed(Services).validate_update(&new, &old, Part::Status).errors;
-            let said: Vec<String> = found.0.iter().map(ToString::to_string).collect();
+            let said: Vec<String> = found.iter().map(ToString::to_string).collect();
             assert_eq!(said, expected.iter().map(|text| format!("{at}{text}")).collect::<Vec<_>>(), "{new}");
         }
     }

@@ -383,7 +383,7 @@ mod tests {
     }
 
     fn wrong(spec: Value) -> Vec<String> {
-        Typed(Services).validate(&service(spec)).errors.0.iter().map(ToString::to_string).collect()
+        Typed(Services).validate(&service(spec)).errors.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -471,7 +471,7 @@ mod tests {
             let mut new = Typed(Services).default(raw).unwrap();
             Typed(Services).prepare_update(&mut new, old, Part::Main);
             let found = Typed(Services).validate_update(&new, old, Part::Main);
-            let said: Vec<String> = found.errors.0.iter().map(ToString::to_string).collect();
+            let said: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
             super::super::settle_families(&mut new, Some(old));
             (new, said)
         };

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::validation;
+use crate::{field::cut, validation};
 
 /// How a requirement compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,10 +119,11 @@ impl Requirement {
             }
             _ => {}
         }
-        for (i, value) in values.iter().enumerate() {
-            if let Some(why) = value_error(value) {
-                errors.push(format!("values[{i}][{key}]: Invalid value: {value:?}: {why}"));
-            }
+        const MOST: usize = 100;
+        let shown = cut(key, 512);
+        let wrong = values.iter().enumerate().filter_map(|(i, value)| Some((i, value, value_error(value)?)));
+        for (i, value, why) in wrong.take(MOST) {
+            errors.push(format!("values[{i}][{shown}]: Invalid value: {value:?}: {why}"));
         }
         match errors.as_slice() {
             [] => Ok(Self { key: key.to_owned(), operator, values }),
@@ -148,7 +149,8 @@ impl Requirement {
 
     fn matches(&self, labels: &(impl Labels + ?Sized)) -> bool {
         let label = labels.label(&self.key);
-        let among = |l: &str| self.values.iter().any(|v| v == l);
+        // They are sorted.
+        let among = |l: &str| self.values.binary_search_by(|v| v.as_str().cmp(l)).is_ok();
         match self.operator {
             Operator::In | Operator::Equals | Operator::DoubleEquals => label.is_some_and(among),
             Operator::NotIn | Operator::NotEquals => !label.is_some_and(among),

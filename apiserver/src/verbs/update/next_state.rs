@@ -71,7 +71,7 @@ pub(super) fn next_state(
     let findings = apply::without_managers(&mut new, |new| {
         apply::without_managers(old, |old| kind.rules.validate_update(new, old, part))
     });
-    errors.0.extend(findings.errors.0);
+    errors.extend(findings.errors);
     if !errors.is_empty() {
         return Err(ctx.invalid(ctx.name(), &errors));
     }

@@ -273,6 +273,8 @@ fn host_ports(containers: &[Container], at: &Path, errors: &mut Errors) {
 }
 
 fn mounts(c: &Container, devices: &[VolumeDevice], around: &Around<'_>, list_at: &Path, errors: &mut Errors) {
+    let device_names: BTreeSet<&str> = devices.iter().map(|d| d.name.as_str()).collect();
+    let device_paths: BTreeSet<&str> = devices.iter().map(|d| d.device_path.as_str()).collect();
     let mut paths = BTreeSet::new();
     for (i, m) in c.volume_mounts.iter().flatten().enumerate() {
         let at = list_at.index(i);
@@ -288,10 +290,10 @@ fn mounts(c: &Container, devices: &[VolumeDevice], around: &Around<'_>, list_at:
         if !paths.insert(&m.mount_path) {
             errors.invalid(&at.child("mountPath"), &m.mount_path, "must be unique");
         }
-        if devices.iter().any(|d| d.name == m.name) {
+        if device_names.contains(m.name.as_str()) {
             errors.invalid(&at.child("name"), &m.name, "must not already exist in volumeDevices");
         }
-        if devices.iter().any(|d| d.device_path == m.mount_path) {
+        if device_paths.contains(m.mount_path.as_str()) {
             let words = "must not already exist as a path in volumeDevices";
             errors.invalid(&at.child("mountPath"), &m.mount_path, words);
         }
@@ -347,6 +349,9 @@ fn volume_devices(
     at: &Path,
     errors: &mut Errors,
 ) {
+    let mounts = || c.volume_mounts.iter().flatten();
+    let mount_names: BTreeSet<&str> = mounts().map(|m| m.name.as_str()).collect();
+    let mount_paths: BTreeSet<&str> = mounts().map(|m| m.mount_path.as_str()).collect();
     let (mut paths, mut names) = (BTreeSet::new(), BTreeSet::new());
     for (i, d) in devices.iter().enumerate() {
         let at = at.index(i);
@@ -375,10 +380,10 @@ fn volume_devices(
             let words = "can not contain backsteps ('..')";
             errors.invalid(&at.child("devicePath"), &d.device_path, words);
         }
-        if c.volume_mounts.iter().flatten().any(|m| m.name == d.name) {
+        if mount_names.contains(d.name.as_str()) {
             errors.invalid(&at.child("name"), &d.name, "must not already exist in volumeMounts");
         }
-        if c.volume_mounts.iter().flatten().any(|m| m.mount_path == d.device_path) {
+        if mount_paths.contains(d.device_path.as_str()) {
             let words = "must not already exist as a path in volumeMounts";
             errors.invalid(&at.child("devicePath"), &d.device_path, words);
         }

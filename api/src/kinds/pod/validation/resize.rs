@@ -79,7 +79,7 @@ pub fn resize_update(new: &Pod, old: &Pod, errors: &mut Errors) {
 
 /// Whether the containers are those that there were, one by one.
 fn same_containers(new: &PodSpec, old: &PodSpec, at: &Path, errors: &mut Errors) -> bool {
-    let before = errors.0.len();
+    let before = errors.len();
     let inits = |spec: &'_ PodSpec| spec.init_containers.clone().unwrap_or_default();
     for (field, now, was) in
         [("containers", &new.containers, &old.containers), ("initContainers", &inits(new), &inits(old))]
@@ -94,7 +94,7 @@ fn same_containers(new: &PodSpec, old: &PodSpec, at: &Path, errors: &mut Errors)
             errors.forbidden(&at.index(i).child("name"), &why);
         }
     }
-    errors.0.len() == before
+    errors.len() == before
 }
 
 /// Whether the node's kubelet tells what its containers have, which those that cannot resize do not.

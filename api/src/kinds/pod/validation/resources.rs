@@ -44,9 +44,9 @@ pub fn container_resource(name: &str, wire: &Wire, at: &Path, errors: &mut Error
 
 /// The name and amount of a resource that a pod asks for as a whole.
 pub fn pod_resource(name: &str, wire: &Wire, at: &Path, errors: &mut Errors) {
-    let before = errors.0.len();
+    let before = errors.len();
     resource_name(name, at, errors);
-    if errors.0.len() == before && !["cpu", "memory"].contains(&name) && !is_huge_page(name) {
+    if errors.len() == before && !["cpu", "memory"].contains(&name) && !is_huge_page(name) {
         errors.not_supported(at, name, &["cpu", "hugepages-", "memory"]);
     }
     amount(name, wire, at, errors);

@@ -4,6 +4,8 @@
 //! containers again in a new sandbox, and counts the quality of service itself; both is taken here. It also tells of a
 //! container's end before it runs again with another image. Counterpart of `ValidatePodStatusUpdate` upstream.
 
+use std::collections::{HashMap, HashSet};
+
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodStatus};
 use serde::Serialize;
 
@@ -38,10 +40,18 @@ fn still_ended(status: &PodStatus, was: &PodStatus, pod: &Pod, errors: &mut Erro
     let ended = |status: &ContainerStatus| {
         status.state.as_ref().and_then(|state| state.terminated.as_ref()).map(|end| end.exit_code)
     };
-    let begins_again = |old: &ContainerStatus, now: &Option<Vec<ContainerStatus>>| {
-        let again = |now: &ContainerStatus| now.image == old.image && ended(now).is_none();
-        now.iter().flatten().any(|now| now.name == old.name && again(now))
+    let live = |now: &Option<Vec<ContainerStatus>>| -> HashSet<(String, String)> {
+        let live = now.iter().flatten().filter(|now| ended(now).is_none());
+        live.map(|now| (now.name.clone(), now.image.clone())).collect()
     };
+    let (live_main, live_debugging) =
+        (live(&status.container_statuses), live(&status.ephemeral_container_statuses));
+    let begins_again = |old: &ContainerStatus, live: &HashSet<(String, String)>| {
+        live.contains(&(old.name.clone(), old.image.clone()))
+    };
+    // The first of several of one name.
+    let containers: HashMap<&str, &Container> =
+        spec.containers.iter().rev().map(|c| (c.name.as_str(), c)).collect();
     let may_restart = |container: Option<&Container>, exit_code: i32| {
         if container.is_some_and(|c| c.restart_policy_rules.as_ref().is_some_and(|rules| !rules.is_empty())) {
             return true;
@@ -55,14 +65,12 @@ fn still_ended(status: &PodStatus, was: &PodStatus, pod: &Pod, errors: &mut Erro
     };
     let main = was.container_statuses.iter().flatten().enumerate();
     let main = main.filter(|(_, old)| {
-        let container = spec.containers.iter().find(|c| c.name == old.name);
-        ended(old).is_some_and(|code| !may_restart(container, code))
-            && begins_again(old, &status.container_statuses)
+        let container = containers.get(old.name.as_str()).copied();
+        ended(old).is_some_and(|code| !may_restart(container, code)) && begins_again(old, &live_main)
     });
     // The kubelet starts these once.
     let debugging = was.ephemeral_container_statuses.iter().flatten().enumerate();
-    let debugging = debugging
-        .filter(|(_, old)| ended(old).is_some() && begins_again(old, &status.ephemeral_container_statuses));
+    let debugging = debugging.filter(|(_, old)| ended(old).is_some() && begins_again(old, &live_debugging));
     let main = main.map(|(i, _)| ("status.containerStatuses", i));
     for (list, i) in main.chain(debugging.map(|(i, _)| ("status.ephemeralContainerStatuses", i))) {
         let at = Path::new(list).index(i).child("state");
@@ -103,7 +111,8 @@ fn each_address(list: &[&str], at: &Path, errors: &mut Errors) {
 }
 
 fn no_doubles(list: &[&str], at: &Path, errors: &mut Errors) {
-    for (i, address) in list.iter().enumerate().filter(|(i, address)| list[..*i].contains(address)) {
+    let mut seen = HashSet::new();
+    for (i, address) in list.iter().enumerate().filter(|(_, address)| !seen.insert(**address)) {
         errors.duplicate(&at.index(i), Shown { ip: address });
     }
 }

@@ -14,12 +14,7 @@ fn pod(spec: Value) -> Value {
 /// What is wrong with a pod, without the long explanations of name forms.
 fn wrong(spec: Value) -> Vec<String> {
     let found = Typed(Pods).validate(&pod(spec));
-    found
-        .errors
-        .0
-        .iter()
-        .map(|e| e.to_string().split(" (e.g.").next().unwrap_or_default().to_owned())
-        .collect()
+    found.errors.iter().map(|e| e.to_string().split(" (e.g.").next().unwrap_or_default().to_owned()).collect()
 }
 
 fn container(extra: Value) -> Value {
@@ -359,7 +354,7 @@ fn change(old: Value, new: Value, part: Part<'_>) -> Vec<String> {
     let (old, mut new) = (pod(old), pod(new));
     Typed(Pods).prepare_update(&mut new, &old, part);
     let found = Typed(Pods).validate_update(&new, &old, part);
-    found.errors.0.iter().map(|e| e.to_string().lines().next().unwrap_or_default().to_owned()).collect()
+    found.errors.iter().map(|e| e.to_string().lines().next().unwrap_or_default().to_owned()).collect()
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What an update of a pod may change: very little.
 
+use std::collections::{HashMap, HashSet};
+
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Toleration};
 use serde_json::Value;
 
@@ -67,7 +69,7 @@ pub(super) fn is_mirror(pod: &Pod) -> bool {
 
 /// Refuses the whole change for one reason, whatever else is wrong with it.
 pub(super) fn refuse(why: &str, errors: &mut Errors) {
-    errors.0.clear();
+    errors.clear();
     errors.forbidden(&Path::new("[]"), why);
 }
 
@@ -102,13 +104,9 @@ fn deadline(new: &PodSpec, old: &PodSpec, at: &Path, errors: &mut Errors) {
 }
 
 fn added_tolerations(new: &PodSpec, old: &PodSpec, at: &Path, errors: &mut Errors) {
-    let same_but_for_time = |a: &Toleration, b: &Toleration| {
-        Toleration { toleration_seconds: None, ..a.clone() }
-            == Toleration { toleration_seconds: None, ..b.clone() }
-    };
-    let now = new.tolerations.as_deref().unwrap_or_default();
-    let kept = |was: &Toleration| now.iter().any(|t| same_but_for_time(t, was));
-    if !old.tolerations.iter().flatten().all(kept) {
+    let all_but_time = |t: &Toleration| [&t.key, &t.operator, &t.value, &t.effect].map(Clone::clone);
+    let now: HashSet<_> = new.tolerations.iter().flatten().map(all_but_time).collect();
+    if !old.tolerations.iter().flatten().all(|was| now.contains(&all_but_time(was))) {
         errors.forbidden(at, "existing toleration can not be modified except its tolerationSeconds");
     }
 }
@@ -128,8 +126,9 @@ pub fn ephemeral_update(new: &Pod, old: &Pod, errors: &mut Errors) {
     let at = Path::new("spec.ephemeralContainers");
     let list = |pod: &Pod| pod.spec.as_ref().and_then(|s| s.ephemeral_containers.clone()).unwrap_or_default();
     let (now, before) = (list(new), list(old));
+    let now: HashMap<&str, _> = now.iter().rev().map(|c| (c.name.as_str(), c)).collect();
     for was in &before {
-        match now.iter().find(|c| c.name == was.name) {
+        match now.get(was.name.as_str()).copied() {
             None => {
                 errors.forbidden(
                     &at,

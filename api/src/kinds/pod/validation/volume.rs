@@ -68,7 +68,7 @@ pub fn volumes<'a>(
     let mut sound = BTreeMap::new();
     for (i, v) in volumes.iter().enumerate() {
         let at = at.index(i);
-        let before = errors.0.len();
+        let before = errors.len();
         source(v, owner, &at, errors);
         if v.name.is_empty() {
             errors.required(&at.child("name"), "");
@@ -78,7 +78,7 @@ pub fn volumes<'a>(
         if sound.contains_key(v.name.as_str()) {
             errors.duplicate(&at.child("name"), &v.name);
         }
-        if errors.0.len() == before {
+        if errors.len() == before {
             sound.insert(v.name.as_str(), v.persistent_volume_claim.is_some() || v.ephemeral.is_some());
         }
     }
