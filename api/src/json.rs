@@ -164,19 +164,6 @@ pub fn parse_strict(
     Ok((value, problems.found))
 }
 
-/// The keys that a map in the input has twice, of whatever form it is, as far as it can be read.
-pub fn doubled_keys<'de, D: Deserializer<'de>>(input: D) -> Vec<String> {
-    let mut problems = Problems { path: String::new(), found: Vec::new() };
-    let checked = Checked { types: None, ty: None, problems: &mut problems };
-    // What cannot be read is told by whoever wants the value.
-    let _unreadable = Read(checked).deserialize(input);
-    let names = problems.found.iter().filter_map(|problem| {
-        let path: String = serde_json::from_str(problem.strip_prefix("duplicate field ")?).ok()?;
-        path.rsplit('.').next().map(str::to_owned)
-    });
-    names.collect()
-}
-
 /// Says what is wrong with a text that could not be read.
 fn explain(bytes: &[u8], error: &serde_json::Error) -> ParseError {
     ParseError(json_syntax::mistake(bytes).unwrap_or_else(|| format!("invalid JSON: {error}")))

@@ -11,7 +11,7 @@ use futures::channel::mpsc;
 use harness::{Server, raw};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -37,6 +37,87 @@ async fn of_a_body_that_is_no_object_only_the_beginning_is_shown() {
     ] {
         let answer = server.send_raw("POST", MAPS, &[("content-type", JSON)], body.into()).await;
         assert_eq!((answer.code, answer.body["message"].as_str()), (400, Some(message.as_str())), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn yaml_is_what_it_is_to_upstream() {
+    const YAML: &str = "application/yaml";
+    const APPLY: &str = "application/apply-patch+yaml";
+    let server = Server::start().await;
+    let unrecognized =
+        |why: &str| Err(format!("the object provided is unrecognized (must be of type ConfigMap): {why}"));
+    let no_type = "json parse error: invalid character '}' looking for beginning of object key string";
+    let bool_for_text = "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal bool into Go struct field ConfigMap.data of type string";
+    let nameless =
+        "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required";
+    let applied = |rest: &str| {
+        format!(
+            "{{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\", \"metadata\": {{\"name\": \"a\",}}, {rest}}}"
+        )
+    };
+    let unread = |why: &str| Err(format!("error decoding YAML: {why}"));
+    for (media, body, wanted) in [
+        (YAML, "metadata: {name: a}\ndata: {a: yes}".to_owned(), Err(bool_for_text.into())),
+        (YAML, "metadata: {name: a}\ndata: {a: 'yes', yes: b}".into(), Ok(json!({"a": "yes", "true": "b"}))),
+        (
+            YAML,
+            "metadata: {name: a}\ndata: {a: !!binary aGVsbG8=, 0o10: x}".into(),
+            Ok(json!({"a": "hello", "8": "x"})),
+        ),
+        (
+            YAML,
+            "x: &x {a: b, c: d}\nmetadata: {name: a}\ndata: {<<: *x, c: e}".into(),
+            Ok(json!({"a": "b", "c": "e"})),
+        ),
+        (YAML, "metadata: {name: a}\ndata: {a: b}\n---\nmetadata: {name: b}".into(), Ok(json!({"a": "b"}))),
+        (YAML, "{\"metadata\": {\"name\": \"a\",},}".into(), Ok(Value::Null)),
+        (
+            JSON,
+            "{\"metadata\": {\"name\": \"a\",},}".into(),
+            unrecognized(&format!(
+                "couldn't get version/kind; {no_type} ({{\"metadata\": {{\"name\": \"a\",}},}})"
+            )),
+        ),
+        (
+            YAML,
+            "a: b: c".into(),
+            unrecognized("yaml: mapping values are not allowed in this context (613a20623a2063)"),
+        ),
+        (
+            YAML,
+            "{\"metadata\": {\"name\": \"a\"".into(),
+            unrecognized("yaml: line 1: did not find expected ',' or '}' ({\"metadata\": {\"name\": \"a\")"),
+        ),
+        (YAML, String::new(), Err(nameless.into())),
+        (JSON, "null".into(), Err(nameless.into())),
+        (APPLY, applied("\"data\": {\"a\": \"b\",}"), Ok(json!({"a": "b"}))),
+        (APPLY, applied("\"data\": {a: 'yes'}"), Ok(json!({"a": "yes"}))),
+        (
+            APPLY,
+            "a: b: c".into(),
+            unread("error converting YAML to JSON: yaml: mapping values are not allowed in this context"),
+        ),
+        (
+            APPLY,
+            "[1]".into(),
+            unread(
+                "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of type map[string]interface {}",
+            ),
+        ),
+        (APPLY, String::new(), Err("invalid object type: /, Kind=".into())),
+    ] {
+        let (method, path) = match media {
+            APPLY => ("PATCH", format!("{MAPS}/a?dryRun=All&fieldManager=m")),
+            _ => ("POST", format!("{MAPS}?dryRun=All")),
+        };
+        let answer = server.send_raw(method, &path, &[("content-type", media)], body.clone().into()).await;
+        let said = if answer.code < 300 {
+            Ok(answer.body["data"].clone())
+        } else {
+            Err(answer.body["message"].as_str().unwrap().to_owned())
+        };
+        assert_eq!(said, wanted, "{media}: {body}");
     }
 }
 

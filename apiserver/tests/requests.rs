@@ -102,7 +102,7 @@ async fn a_configuration_is_of_the_kind_it_is_applied_to() {
                 APPLY,
                 r#"{"apiVersion": "v1", "kind": "ConfigMap", "kind": "ConfigMap"}"#,
                 400,
-                "error strict decoding YAML: duplicate field \"kind\"",
+                "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 1: key \"kind\" already set in map",
             ),
             (
                 "PATCH",

@@ -1,7 +1,7 @@
 //! Request bodies: read within a limit, then decoded as an object of the kind the path names.
 
 mod unread;
-mod yaml;
+pub(crate) mod yaml;
 
 use api::{
     field::{Errors, Path},
@@ -13,7 +13,7 @@ use api::{
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use unread::{Upload, watched};
 
@@ -52,7 +52,7 @@ pub fn media_type(headers: &HeaderMap) -> &str {
 /// # Errors
 /// 415 for other media types, 400 for text that does not parse or is no object.
 pub fn parse(media: &str, bytes: &[u8], expected: &str) -> Result<Value, Status> {
-    parse_with(media, bytes, expected, api::json::parse, |_, _| {}, |_| {})
+    parse_with(media, bytes, expected, api::json::parse, |_| {}, |_| {})
 }
 
 /// Parses the body of a subresource that has a kind of its own, which the body names or leaves out.
@@ -83,9 +83,9 @@ fn parse_as(kind: &Kind, media: &str, bytes: &[u8], problems: &mut Vec<String>) 
     };
     let mut strange = Vec::new();
     let mut numbers = Vec::new();
-    let yaml = |value: &Value, bytes: &[u8]| {
-        strange.extend(yaml::doubled_keys(bytes));
-        strange.extend(unknown_in(kind, value));
+    let yaml = |read: &mut yaml::Read| {
+        strange.extend(read.doubled.take());
+        strange.extend(unknown_in(kind, &read.value));
     };
     let value = parse_with(media, bytes, &kind.kind, json, yaml, |unknown| numbers = unknown)?;
     problems.append(&mut found);
@@ -99,16 +99,18 @@ fn parse_with(
     bytes: &[u8],
     expected: &str,
     json: impl FnOnce(&[u8]) -> Result<Value, ParseError>,
-    yaml: impl FnOnce(&Value, &[u8]),
+    yaml: impl FnOnce(&mut yaml::Read),
     protobuf: impl FnOnce(Vec<String>),
 ) -> Result<Value, Status> {
-    let unreadable = |error: String| unrecognized(expected, &error, bytes);
+    let unreadable = |why: String| {
+        unrecognized(expected, &format!("couldn't get version/kind; json parse error: {why}"), bytes)
+    };
     let value = match media {
         "application/json" => json(bytes).map_err(|e| unreadable(e.to_string()))?,
         "application/yaml" => {
-            let value = serde_yaml_ng::from_slice(bytes).map_err(|e| unreadable(e.to_string()))?;
-            yaml(&value, bytes);
-            value
+            let mut read = yaml::read(bytes).map_err(|why| unrecognized(expected, &why, bytes))?;
+            yaml(&mut read);
+            read.value
         }
         "application/vnd.kubernetes.protobuf" => {
             let (value, unknown) = api::protobuf::decode(bytes).map_err(|e| {
@@ -125,15 +127,24 @@ fn parse_with(
             )));
         }
     };
-    let what = match &value {
-        Value::Object(_) => return Ok(value),
+    // Nothing is an object without fields, as in Go.
+    let value = if value.is_null() { Value::Object(Map::new()) } else { value };
+    if value.is_object() {
+        return Ok(value);
+    }
+    Err(unreadable(format!("json: cannot unmarshal {} into Go value of type {TYPE_META}", json_type(&value))))
+}
+
+/// A value's type in the words of Go's decoder.
+fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Object(_) => "object",
         Value::Array(_) => "array",
         Value::String(_) => "string",
         Value::Number(_) => "number",
         Value::Bool(_) => "bool",
         Value::Null => "null",
-    };
-    Err(unreadable(format!("json: cannot unmarshal {what} into Go value of type {TYPE_META}")))
+    }
 }
 
 /// What upstream reads of a body first, in Go's words.
@@ -152,7 +163,7 @@ fn unrecognized(expected: &str, why: &str, bytes: &[u8]) -> Status {
         Some(_) => begun.iter().map(|byte| format!("{byte:02x}")).collect(),
     };
     Status::bad_request(format!(
-        "the object provided is unrecognized (must be of type {expected}): couldn't get version/kind; json parse error: {why} ({shown}{more})"
+        "the object provided is unrecognized (must be of type {expected}): {why} ({shown}{more})"
     ))
 }
 
@@ -186,7 +197,7 @@ pub fn object(
     Ok(Decoded { object, warnings })
 }
 
-/// Decodes the body of a server-side apply: YAML, which JSON is, of exactly the kind.
+/// Decodes the body of a server-side apply, of exactly the kind: YAML, which JSON is, too.
 ///
 /// # Errors
 /// 400. What does not fit the type is found when it is merged.
@@ -196,17 +207,21 @@ pub fn configuration(
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
     let unreadable = |error: String| Status::bad_request(format!("error decoding YAML: {error}"));
-    let (object, problems): (Value, Vec<String>) = if bytes.trim_ascii_start().first() == Some(&b'{') {
-        api::json::parse_strict(bytes, None).map_err(|e| unreadable(e.to_string()))?
-    } else {
-        let object = serde_yaml_ng::from_slice(bytes).map_err(|e| unreadable(e.to_string()))?;
-        let doubled = yaml::doubled_keys(bytes);
-        (object, doubled.map(|why| format!("error converting YAML to JSON: {why}")).into_iter().collect())
+    // What is JSON need not be read as YAML, which takes longer, unless there is something to say of it.
+    let (object, doubled) = match api::json::parse_strict(bytes, None) {
+        Ok((object, problems)) if problems.is_empty() => (object, None),
+        _ => {
+            let converting = |why| format!("error converting YAML to JSON: {why}");
+            let read = yaml::read(bytes).map_err(|why| unreadable(converting(why)))?;
+            (read.value, read.doubled.map(converting))
+        }
     };
+    let problems: Vec<String> = doubled.into_iter().collect();
     if !object.is_object() && !object.is_null() {
-        return Err(unreadable(
-            "json: cannot unmarshal into Go value of type map[string]interface {}".into(),
-        ));
+        return Err(unreadable(format!(
+            "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+            json_type(&object)
+        )));
     }
     let (version, named) = (object.str_at(&["apiVersion"]), object.str_at(&["kind"]));
     if version != api_version || named != kind {

@@ -256,7 +256,7 @@ mod tests {
             },
         });
         let written = document(&value);
-        let read: Value = serde_yaml_ng::from_str(&written).unwrap();
+        let read = crate::body::yaml::read(written.as_bytes()).unwrap().value;
         assert_eq!(read, value, "{written}");
         let expected = "items:\n- a:\n  - 1\n  - - 2\n    - - 3\n";
         assert!(written.contains(expected), "{written}");
