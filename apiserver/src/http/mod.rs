@@ -4,6 +4,7 @@
 //! priority level ([`priority`]) → verb. Whoever is let in may do everything. Streams that are only passed on take no
 //! seat, and a watch has one only until its stream begins; a list that is made while it is sent keeps it ([`while_sent`]).
 
+mod apart;
 mod deadline;
 mod health;
 pub mod metrics;

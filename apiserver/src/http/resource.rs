@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, Uri, header};
 use tokio::time::Instant;
 
-use super::{admit, deadline, priority::RequestDigest, websocket::InMessages, while_sent, with_uids};
+use super::{admit, apart, deadline, priority::RequestDigest, websocket::InMessages, while_sent, with_uids};
 use crate::{
     Api,
     auth::{
@@ -219,7 +219,7 @@ async fn dispatch(ctx: Ctx, verb: Verb, request: Request<Upload>) -> Result<Resp
     }
     if ctx.kind.transient && verb == Verb::Create {
         let bytes = body::read(request.into_body()).await?;
-        return Box::pin(verbs::review::create(ctx, bytes)).await;
+        return apart::carry_out(bytes.len(), Box::pin(verbs::review::create(ctx, bytes))).await;
     }
     if ctx.kind.transient {
         return Box::pin(verbs::component::serve(ctx)).await;
@@ -228,7 +228,10 @@ async fn dispatch(ctx: Ctx, verb: Verb, request: Request<Upload>) -> Result<Resp
         return Box::pin(read(ctx, verb)).await;
     }
     let bytes = body::read(request.into_body()).await?;
-    Box::pin(write(ctx, verb, bytes)).await
+    // A small patch of a large object is work on that.
+    let present = ctx.path.name.as_ref().and_then(|name| ctx.resource.get(&ctx.cache_key(name)));
+    let size = bytes.len() + present.map_or(0, |present| present.stored().len());
+    apart::carry_out(size, Box::pin(write(ctx, verb, bytes))).await
 }
 
 async fn read(ctx: Ctx, verb: Verb) -> Result<Response<Body>, Status> {
