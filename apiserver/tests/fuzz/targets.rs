@@ -10,6 +10,7 @@ use api::{
     quantity::Quantity,
     schema::Types,
     selector::{FieldSelector, LabelSelector},
+    status::Status,
 };
 use apiserver::{
     body,
@@ -72,7 +73,12 @@ fn requests(input: &[u8]) -> String {
 
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(api::kinds::builtin);
 
-fn kind(group: &str, version: &str, name: &str) -> &'static Kind {
+/// All kinds.
+pub fn kinds() -> &'static [Kind] {
+    &KINDS
+}
+
+pub fn kind(group: &str, version: &str, name: &str) -> &'static Kind {
     KINDS.iter().find(|k| k.group == group && k.version == version && k.kind == name).unwrap()
 }
 
@@ -113,7 +119,7 @@ fn judged(mut new: Value) -> String {
     }
 }
 
-fn patched(form: PatchType, input: &[u8]) -> String {
+pub fn patched(form: PatchType, input: &[u8]) -> String {
     let types = Types::builtin();
     match apply_patch(form, types, types.root("", "v1", "Pod"), &POD, input) {
         Ok(new) => format!("{} {}", new.is_object(), judged(new)),
@@ -126,7 +132,7 @@ fn patched(form: PatchType, input: &[u8]) -> String {
     }
 }
 
-fn applied(input: &[u8]) -> String {
+pub fn applied(input: &[u8]) -> String {
     let types = Types::builtin();
     let config = match body::parse("application/yaml", input, "Pod") {
         Ok(config) if config.is_object() => config,
@@ -217,6 +223,61 @@ fn objects(media: &str, input: &[u8]) -> String {
             kind.rules.selectable_fields(&object);
             errors.iter().map(|e| format!("{e}\n")).collect()
         }
+    }
+}
+
+/// How many requests [`whole`] is the work of.
+pub const WRITES: u32 = 8;
+
+/// A body through all that judges it when an object is made, and when it is written again: how long the answer is.
+pub fn whole(kind: &'static Kind, media: &str, input: &[u8]) -> usize {
+    let answered = |status: Status| serde_json::to_vec(&status).unwrap().len();
+    let decoded = match body::object(kind, media, input, FieldValidation::Warn) {
+        Ok(decoded) => decoded,
+        Err(status) => return answered(status),
+    };
+    let warned: usize = decoded.warnings.iter().map(String::len).sum();
+    let object = match body::read_as(kind, decoded.object) {
+        Ok(object) => object,
+        Err(status) => return answered(status),
+    };
+    let types = Types::builtin();
+    let root = types.root(&kind.group, &kind.version, &kind.kind).unwrap();
+    let versions = Versions { types, root, own: &kind.version, rows: &[] };
+    let options = Options {
+        manager: "fuzz",
+        force: false,
+        subresource: "",
+        status_leaves: &[],
+        api_version: kind.api_version(),
+        now: Timestamp::UNIX_EPOCH,
+    };
+    let mut new = apply::track_update(versions, None, object.clone(), &options);
+    apply::without_managers(&mut new, |new| kind.rules.prepare_create(new));
+    let mut errors = api::validation::object_meta(&new, kind.rules.name_rule(), kind.namespaced);
+    let findings = kind.rules.validate(&new);
+    errors.extend(findings.errors);
+    kind.rules.cells(&new, Timestamp::UNIX_EPOCH);
+    kind.rules.selectable_fields(&new);
+    for part in [Part::Main, Part::Status] {
+        let mut again = object.clone();
+        kind.rules.prepare_update(&mut again, &new, part);
+        api::validation::object_meta_update(&again, &new);
+        kind.rules.validate_update(&again, &new, part);
+        kind.rules.validate_update(&object, &new, part);
+        apply::track_update(versions, Some(&new), again, &options);
+    }
+    let _merged =
+        apply_patch(PatchType::Strategic, types, Some(root), &new, &serde_json::to_vec(&object).unwrap());
+    let _applied = apply::apply(versions, Some(&new), &object, &options);
+    warned + answered(Status::invalid(&kind.kind, &kind.group, "x", &errors))
+}
+
+/// A body as the configuration that is applied to a config map.
+pub fn configured(input: &[u8]) -> usize {
+    match body::configuration(("v1", "ConfigMap"), input, FieldValidation::Warn) {
+        Ok(decoded) => decoded.warnings.iter().map(String::len).sum(),
+        Err(status) => status.message.len(),
     }
 }
 
