@@ -3,7 +3,11 @@
 //! Pure functions from a present state and a patch to the wanted state, which the caller then reads as its
 //! kind again. Refusals are those of upstream's `handlers/patch.go`.
 
+mod document;
+mod go;
 mod json;
+mod merge;
+mod order;
 mod strategic;
 
 use serde_json::Value;
@@ -56,29 +60,21 @@ pub fn apply_patch(
 ) -> Result<Value, Status> {
     let decoding = |e: &dyn std::fmt::Display| Status::bad_request(format!("error decoding patch: {e}"));
     match form {
-        PatchType::Json => {
-            let Value::Array(operations) = text::parse(patch).map_err(|e| decoding(&e))? else {
-                return Err(decoding(&unfit(patch, "[]handlers.jsonPatchOp")));
-            };
-            json::apply(current, operations)
-        }
-        PatchType::Merge => {
-            let patch_value = text::parse(patch).map_err(|e| decoding(&e))?;
-            if !patch_value.is_object() {
-                return Err(decoding(&unfit(patch, "map[string]interface {}")));
-            }
-            let mut result = current.clone();
-            json_patch::merge(&mut result, &patch_value);
-            Ok(result)
-        }
-        PatchType::Strategic => {
-            let Value::Object(changes) =
-                text::parse(patch).map_err(|e| Status::bad_request(e.to_string()))?
-            else {
-                return Err(Status::bad_request(unfit(patch, "map[string]interface {}")));
-            };
-            strategic::apply(types, root, current, changes)
-        }
+        PatchType::Json => match text::parse(patch).map_err(|e| decoding(&e))? {
+            Value::Array(operations) => json::apply(current, operations),
+            Value::Null => Ok(current.clone()),
+            other => Err(decoding(&unfit(&other, "[]handlers.jsonPatchOp"))),
+        },
+        PatchType::Merge => match text::parse(patch).map_err(|e| decoding(&e))? {
+            Value::Object(changes) => Ok(merge::apply(current, changes)),
+            Value::Null => Err(Status::bad_request("Invalid JSON Patch")),
+            other => Err(decoding(&unfit(&other, "map[string]interface {}"))),
+        },
+        PatchType::Strategic => match text::parse(patch).map_err(|e| Status::bad_request(e.to_string()))? {
+            Value::Object(changes) => strategic::apply(types, root, current, changes),
+            Value::Null => Ok(current.clone()),
+            other => Err(Status::bad_request(unfit(&other, "map[string]interface {}"))),
+        },
         PatchType::Apply => Err(Status::unsupported_media_type("apply is not a patch of this resource")),
     }
 }
@@ -86,7 +82,7 @@ pub fn apply_patch(
 /// The refusal of a patch whose outcome cannot be read as the object's kind.
 pub fn unreadable(form: PatchType, patched: &Value, patch: &[u8], why: &str) -> Status {
     let shown = match form {
-        PatchType::Strategic => text::parse(patch).map(|p| strategic::go_value(&p)).unwrap_or_default(),
+        PatchType::Strategic => text::parse(patch).map(|p| go::go_value(&p)).unwrap_or_default(),
         _ => patched.to_string(),
     };
     let mut errors = Errors::default();
@@ -94,16 +90,20 @@ pub fn unreadable(form: PatchType, patched: &Value, patch: &[u8], why: &str) -> 
     Status::invalid("", "", "", &errors)
 }
 
-fn unfit(patch: &[u8], go: &str) -> String {
-    let what = match patch.iter().find(|b| !b.is_ascii_whitespace()) {
-        Some(b'{') => "object",
-        Some(b'[') => "array",
-        Some(b'"') => "string",
-        Some(b't' | b'f') => "bool",
-        Some(b'n') => "null",
-        _ => "number",
-    };
-    format!("json: cannot unmarshal {what} into Go value of type {go}")
+fn unfit(patch: &Value, go: &str) -> String {
+    format!("json: cannot unmarshal {} into Go value of type {go}", kind_of(patch))
+}
+
+/// What Go's decoder calls a value.
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Object(_) => "object",
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        Value::Null => "null",
+        Value::Number(_) => "number",
+    }
 }
 
 /// 422 in the words that upstream has for every patch that does not fit.

@@ -1,13 +1,19 @@
 //! Strategic merge patch: a merge patch that knows by which key the items of a list are the same.
 //!
 //! Directives: `$patch: replace|delete` in objects and list items, `$retainKeys`, `$setElementOrder/LIST`,
-//! `$deleteFromPrimitiveList/LIST`. Counterpart of upstream's `apimachinery/pkg/util/strategicpatch`.
+//! `$deleteFromPrimitiveList/LIST`. What is not merged into something is taken as the patch has it: nulls and directives
+//! in it are for whoever reads the result. Counterpart of upstream's `apimachinery/pkg/util/strategicpatch`.
 
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::does_not_fit;
+use super::{
+    does_not_fit,
+    go::{OBJECT, go_list, go_object, go_text, go_type},
+    merge::drop_nulls,
+    order::{check_order, in_order},
+};
 use crate::{
     schema::{Node, Patch, TypeRef, Types},
     status::Status,
@@ -15,18 +21,18 @@ use crate::{
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
-const SET_ORDER: &str = "$setElementOrder";
+pub(super) const SET_ORDER: &str = "$setElementOrder";
 const DELETE_FROM: &str = "$deleteFromPrimitiveList";
 
-type Object = Map<String, Value>;
+pub(super) type Object = Map<String, Value>;
 
 /// Why a patch is refused.
-enum Mistake {
+pub(super) enum Mistake {
     /// The patch's form is wrong: 400.
     Format(&'static str),
     /// The patch does not fit: 422.
     Unfit,
-    /// Anything else upstream leaves without a reason.
+    /// Anything else upstream leaves without a reason: 500.
     Other(String),
 }
 
@@ -40,19 +46,32 @@ impl From<Mistake> for Status {
     }
 }
 
+impl Mistake {
+    pub(super) fn wrong_type(wanted: &str, found: &Value) -> Self {
+        let found = if found.is_null() { "%!s(<nil>)" } else { go_type(found) };
+        Self::Other(format!("expected a {wanted}, but received a {found}"))
+    }
+}
+
 pub(super) fn apply(
     types: &Types,
     root: Option<TypeRef>,
     current: &Value,
     patch: Object,
 ) -> Result<Value, Status> {
-    let mut result = current.as_object().cloned().unwrap_or_default();
-    Merge { types }.objects(&mut result, patch, root)?;
-    Ok(Value::Object(result))
+    let current = current.as_object().cloned().unwrap_or_default();
+    Ok(Value::Object(Merge { types }.objects(current, patch, root)?))
 }
 
 struct Merge<'a> {
     types: &'a Types,
+}
+
+/// How a list merges, and the type of its items.
+struct Listed<'a> {
+    item: Option<TypeRef>,
+    merges: bool,
+    key: Option<&'a str>,
 }
 
 impl<'a> Merge<'a> {
@@ -60,96 +79,99 @@ impl<'a> Merge<'a> {
     fn member(&self, ty: Option<TypeRef>, name: &str) -> Result<(Option<TypeRef>, &'a Patch), Mistake> {
         static PLAIN: Patch = Patch { merge: false, replace: false, retain_keys: false, merge_key: None };
         let Some(ty) = ty else { return Ok((None, &PLAIN)) };
-        match self.types.node(ty) {
+        let owner = match self.types.node(ty) {
             Node::Object(object) => match object.fields.get(name) {
-                Some(field) => Ok((Some(field.ty), &field.patch)),
-                None if object.open => Ok((None, &PLAIN)),
-                None => Err(Mistake::Other(format!(
-                    "unable to find api field in struct {} for the json field {name:?}",
-                    object.name.rsplit('.').next().unwrap_or("")
-                ))),
+                Some(field) => return Ok((Some(field.ty), &field.patch)),
+                None => object.name.rsplit('.').next().unwrap_or_default(),
             },
-            Node::Map { value, .. } => Ok((Some(*value), &PLAIN)),
-            _ => Ok((None, &PLAIN)),
-        }
+            Node::Map { .. } => {
+                let why = "merging an object in json but data type is not struct, instead is: map";
+                return Err(Mistake::Other(why.into()));
+            }
+            _ => "RawExtension",
+        };
+        Err(Mistake::Other(format!("unable to find api field in struct {owner} for the json field {name:?}")))
     }
 
-    fn item(&self, list: Option<TypeRef>) -> Option<TypeRef> {
-        match self.types.node(list?) {
-            Node::List { item, .. } => Some(*item),
-            _ => None,
-        }
+    fn list(&self, ty: Option<TypeRef>, name: &str) -> Result<Listed<'a>, Mistake> {
+        let (list, how) = self.member(ty, name)?;
+        let item = match list.map(|list| self.types.node(list)) {
+            None => None,
+            Some(Node::List { item, .. }) => Some(*item),
+            Some(_) => {
+                return Err(Mistake::Other("expected slice or array type, but got: struct".into()));
+            }
+        };
+        Ok(Listed { item, merges: how.merge, key: how.merge_key.as_deref() })
     }
 
-    fn objects(&self, original: &mut Object, mut patch: Object, ty: Option<TypeRef>) -> Result<(), Mistake> {
-        match patch.remove(DIRECTIVE) {
+    fn objects(
+        &self,
+        mut original: Object,
+        mut patch: Object,
+        ty: Option<TypeRef>,
+    ) -> Result<Object, Mistake> {
+        match patch.get(DIRECTIVE) {
             None => {}
-            Some(Value::String(s)) if s == "replace" => {
-                original.clear();
-                original.extend(cleaned_object(patch));
-                return Ok(());
+            Some(directive) if directive == "replace" => {
+                patch.remove(DIRECTIVE);
+                return Ok(patch);
             }
-            Some(Value::String(s)) if s == "delete" => {
-                original.clear();
-                return Ok(());
-            }
-            Some(other) => {
-                let shown = go_value(&other);
-                patch.insert(DIRECTIVE.to_owned(), other);
-                return Err(bad_directive(&shown, &patch));
-            }
+            Some(directive) if directive == "delete" => return Ok(Object::new()),
+            Some(directive) => return Err(bad_directive(directive, &patch)),
         }
         if let Some(keys) = patch.remove(RETAIN_KEYS) {
-            retain_keys(original, &patch, &keys)?;
+            retain_keys(&mut original, &patch, &keys)?;
         }
-        self.ordered_lists(original, &mut patch, ty)?;
+        self.ordered_lists(&mut original, &mut patch, ty)?;
         for (name, change) in patch {
-            let (name, deletes) = match name.strip_prefix(DELETE_FROM) {
-                Some(rest) => match rest.strip_prefix('/') {
-                    Some(list) => (list.to_owned(), true),
-                    None => return Err(Mistake::Format("invalid patch format of primitive list")),
-                },
-                None => (name, false),
+            let (name, deletes) = if name.starts_with(DELETE_FROM) {
+                const WRONG: Mistake = Mistake::Format("invalid patch format of primitive list");
+                let list = subject(&name, DELETE_FROM).ok_or(WRONG)?;
+                (if list.is_empty() { name.clone() } else { list.to_owned() }, true)
+            } else {
+                (name, false)
             };
-            if change.is_null() {
-                original.remove(&name);
-                continue;
-            }
-            let merged = match (original.remove(&name), change) {
-                (Some(present), _) if deletes && !present.is_array() => Some(present),
-                (None, change) => {
-                    if deletes {
-                        None
-                    } else {
-                        cleaned(change)
-                    }
-                }
-                (Some(Value::Object(mut present)), Value::Object(change)) => {
-                    let (ty, how) = self.member(ty, &name)?;
-                    if how.replace {
-                        Some(Value::Object(change))
-                    } else {
-                        self.objects(&mut present, change, ty)?;
-                        Some(Value::Object(present))
-                    }
-                }
-                (Some(Value::Array(present)), Value::Array(change)) => {
-                    let (ty, how) = self.member(ty, &name)?;
-                    Some(Value::Array(self.lists(present, change, ty, how, deletes)?))
-                }
-                (Some(present), change) => {
-                    if deletes {
-                        Some(present)
-                    } else {
-                        cleaned(change)
-                    }
-                }
-            };
-            if let Some(merged) = merged {
+            let present = original.remove(&name);
+            if let Some(merged) = self.values(present, change, ty, &name, deletes)? {
                 original.insert(name, merged);
             }
         }
-        Ok(())
+        Ok(original)
+    }
+
+    /// What a member becomes; with `deletes` the change says what a list is to lose.
+    fn values(
+        &self,
+        present: Option<Value>,
+        change: Value,
+        ty: Option<TypeRef>,
+        name: &str,
+        deletes: bool,
+    ) -> Result<Option<Value>, Mistake> {
+        Ok(match (present, change) {
+            (_, Value::Null) => None,
+            (Some(Value::Object(present)), Value::Object(change)) => {
+                let (ty, how) = self.member(ty, name)?;
+                let merged = if how.replace { change } else { self.objects(present, change, ty)? };
+                Some(merged.into())
+            }
+            (Some(Value::Array(present)), Value::Array(change)) => {
+                let list = self.list(ty, name)?;
+                let merged = if list.merges || deletes {
+                    self.lists(present, change, &list, deletes)?
+                } else {
+                    change
+                };
+                Some(merged.into())
+            }
+            (Some(present), change) if deletes && go_type(&present) != go_type(&change) => Some(present),
+            (None, _) if deletes => None,
+            (_, mut change) => {
+                drop_nulls(&mut change);
+                without_directives(change)
+            }
+        })
     }
 
     /// Lists for which the patch says in which order the items are to stand.
@@ -162,31 +184,32 @@ impl<'a> Merge<'a> {
         const WRONG: Mistake = Mistake::Format("invalid patch format of setElementOrder list");
         let directives: Vec<String> = patch.keys().filter(|k| k.starts_with(SET_ORDER)).cloned().collect();
         for directive in directives {
-            let Some(order) = patch.remove(&directive) else { continue };
-            let name = directive.strip_prefix(SET_ORDER).and_then(|r| r.strip_prefix('/')).ok_or(WRONG)?;
-            let list = |value: Option<&Value>| match value {
+            let items = |value: Option<Value>| match value {
                 None => Ok(None),
-                Some(Value::Array(items)) => Ok(Some(items.clone())),
-                Some(other) => Err(Mistake::Other(format!(
-                    "expected a []interface {{}}, but received a {}",
-                    go_type(other)
-                ))),
+                Some(Value::Array(items)) => Ok(Some(items)),
+                Some(other) => Err(Mistake::wrong_type("[]interface {}", &other)),
             };
-            let order = list(Some(&order))?.unwrap_or_default();
-            let present = list(original.get(name))?;
-            let change = list(patch.get(name))?;
-            let (ty, how) = self.member(ty, name)?;
-            let key = how.merge_key.as_deref();
-            check_order(change.as_deref().unwrap_or_default(), &order, key)?;
-            let merged = match (present.clone(), change) {
+            let order = items(patch.remove(&directive))?.unwrap_or_default();
+            let name = subject(&directive, SET_ORDER).ok_or(WRONG)?;
+            let present = items(original.remove(name))?;
+            let change = items(patch.remove(name))?;
+            let list = self.list(ty, name)?;
+            check_order(change.as_deref().unwrap_or_default(), &order, list.key)?;
+            let lists = [&present, &change].map(|list| list.as_deref().unwrap_or_default());
+            let has_items = Items::of(lists)? != Items::None;
+            let server_order = present.clone().unwrap_or_default();
+            let merged = match (present, change) {
                 (None, None) => continue,
                 (Some(present), None) => present,
-                (None, Some(change)) => cleaned_list(change),
-                (Some(present), Some(change)) => self.lists(present, change, ty, how, false)?,
+                (None, Some(change)) => change.into_iter().filter_map(without_directives).collect(),
+                (Some(present), Some(change)) if list.merges => self.lists(present, change, &list, false)?,
+                (Some(_), Some(change)) => change,
             };
-            patch.remove(name);
-            let sorted = in_order(merged, &order, &present.unwrap_or_default(), key)?;
-            original.insert(name.to_owned(), Value::Array(sorted));
+            if !has_items {
+                return Err(Mistake::Other("no elements in any of the given slices".into()));
+            }
+            let sorted = in_order(merged, &order, &server_order, list.key)?;
+            original.insert(name.to_owned(), sorted.into());
         }
         Ok(())
     }
@@ -195,260 +218,181 @@ impl<'a> Merge<'a> {
         &self,
         present: Vec<Value>,
         change: Vec<Value>,
-        ty: Option<TypeRef>,
-        how: &Patch,
+        list: &Listed<'_>,
         deletes: bool,
     ) -> Result<Vec<Value>, Mistake> {
-        if !how.merge && !deletes {
-            return Ok(cleaned_list(change));
-        }
-        if present.is_empty() && change.is_empty() {
-            return Ok(present);
-        }
-        let objects = one_kind(present.iter().chain(&change))?;
-        if !objects {
-            if deletes {
-                let gone: HashSet<Value> = change.into_iter().collect();
-                return Ok(present.into_iter().filter(|p| !gone.contains(p)).collect());
+        match Items::of([&present, &change])? {
+            Items::None => Ok(present),
+            Items::Scalars if deletes => {
+                let gone: HashSet<&Value> = change.iter().collect();
+                Ok(present.into_iter().filter(|item| !gone.contains(item)).collect())
             }
-            let mut known: HashSet<&Value> = present.iter().collect();
-            let added: Vec<Value> = change.iter().filter(|value| known.insert(value)).cloned().collect();
-            let merged = present.iter().cloned().chain(added).collect();
-            return in_order(merged, &change, &present, None);
+            Items::Scalars => {
+                let mut seen = HashSet::new();
+                let merged = present.iter().chain(&change).filter(|item| seen.insert(*item)).cloned();
+                in_order(merged.collect(), &change, &present, None)
+            }
+            Items::Objects => {
+                let Some(key) = list.key else {
+                    return Err(Mistake::Other("cannot merge lists without merge key for struct".into()));
+                };
+                let (present, change) = special_items(present, change, key)?;
+                let server_order: Vec<Value> = present.iter().map(|item| item_named(item, key)).collect();
+                let order: Vec<Value> = change.iter().map(|item| item_named(item, key)).collect();
+                let merged = self.items(present, change, key, list.item)?;
+                in_order(merged, &order, &server_order, Some(key))
+            }
         }
-        let Some(key) = how.merge_key.as_deref() else {
-            return Err(Mistake::Other("cannot merge lists without merge key".into()));
-        };
-        let (mut merged, change) = special_items(present, change, key)?;
-        let before = merged.clone();
-        let item = self.item(ty);
+    }
+
+    /// Merges each item of the patch into the first that has its key.
+    fn items(
+        &self,
+        mut merged: Vec<Value>,
+        change: Vec<Value>,
+        key: &str,
+        item: Option<TypeRef>,
+    ) -> Result<Vec<Value>, Mistake> {
         let mut places: HashMap<Value, usize> = HashMap::new();
-        for (i, id) in merged.iter().enumerate().filter_map(|(i, item)| Some((i, item.get(key)?))) {
-            places.entry(id.clone()).or_insert(i);
+        for (place, item) in merged.iter().enumerate() {
+            if let Some(value) = item.get(key) {
+                places.entry(value.clone()).or_insert(place);
+            }
         }
-        for value in &change {
+        for value in change {
             let Value::Object(value) = value else { continue };
-            let wanted = merge_key(value, key)?;
-            match places.get(wanted).and_then(|i| merged.get_mut(*i)) {
-                Some(Value::Object(found)) => self.objects(found, value.clone(), item)?,
-                _ => {
+            let wanted = merge_key(&value, key)?;
+            match places.get(wanted) {
+                Some(&place) => {
+                    let found = std::mem::take(&mut merged[place]);
+                    let Value::Object(found) = found else { return Err(Mistake::Unfit) };
+                    merged[place] = self.objects(found, value, item)?.into();
+                }
+                None => {
                     places.insert(wanted.clone(), merged.len());
-                    merged.extend(cleaned(Value::Object(value.clone())));
+                    merged.push(value.into());
                 }
             }
         }
-        in_order(merged, &change, &before, Some(key))
+        Ok(merged)
     }
 }
 
-fn merge_key<'v>(item: &'v Object, key: &str) -> Result<&'v Value, Mistake> {
+/// The list that a directive such as `$setElementOrder/containers` is about.
+fn subject<'n>(name: &'n str, directive: &str) -> Option<&'n str> {
+    name.strip_prefix(directive)?.strip_prefix('/')
+}
+
+pub(super) fn merge_key<'v>(item: &'v Object, key: &str) -> Result<&'v Value, Mistake> {
     item.get(key).ok_or_else(|| {
         Mistake::Other(format!("map: {} does not contain declared merge key: {key}", go_object(item)))
     })
 }
 
-/// Carries out the `$patch` items of a list: what is left of the present items, and of the patch.
+/// An item of which nothing but its key is left.
+fn item_named(item: &Value, key: &str) -> Value {
+    item.get(key).map(|value| (key.to_owned(), value.clone())).into_iter().collect()
+}
+
+/// Carries out the `$patch` items of a list: what is left of the present items, and of the patch. Where the list is to
+/// be replaced, the rest of the patch is what there is, doubles included.
 fn special_items(
     mut present: Vec<Value>,
     change: Vec<Value>,
     key: &str,
 ) -> Result<(Vec<Value>, Vec<Value>), Mistake> {
     let mut ordinary = Vec::new();
-    let mut gone = HashSet::new();
+    let mut gone: HashSet<Value> = HashSet::new();
     let mut replace = false;
     for value in change {
         let Value::Object(item) = &value else { continue };
         match item.get(DIRECTIVE) {
             None => ordinary.push(value),
-            Some(Value::String(s)) if s == "delete" => {
-                gone.insert(merge_key(item, key)?.clone());
-            }
-            Some(Value::String(s)) if s == "replace" => replace = true,
-            Some(Value::String(s)) if s == "merge" => {
+            Some(directive) if directive == "delete" => drop(gone.insert(merge_key(item, key)?.clone())),
+            Some(directive) if directive == "replace" => replace = true,
+            Some(directive) if directive == "merge" => {
                 return Err(Mistake::Other("merging lists cannot yet be specified in the patch".into()));
             }
-            Some(other) => return Err(bad_directive(&go_value(other), item)),
+            Some(directive) => return Err(bad_directive(directive, item)),
         }
     }
-    present.retain(|p| p.get(key).is_none_or(|id| !gone.contains(id)));
-    Ok((if replace { Vec::new() } else { present }, ordinary))
+    if replace {
+        return Ok((ordinary, Vec::new()));
+    }
+    present.retain(|item| item.get(key).is_none_or(|value| !gone.contains(value)));
+    Ok((present, ordinary))
 }
 
 /// Clears what the patch does not retain.
 fn retain_keys(original: &mut Object, patch: &Object, keys: &Value) -> Result<(), Mistake> {
     const WRONG: Mistake = Mistake::Format("invalid patch format of retainKeys");
-    let keys = keys.as_array().ok_or(WRONG)?;
-    let keys: HashSet<&str> = keys.iter().filter_map(Value::as_str).collect();
-    let retained = |name: &str| keys.contains(name);
+    let keys: HashSet<&str> = keys.as_array().ok_or(WRONG)?.iter().filter_map(Value::as_str).collect();
     let foreign = patch.iter().any(|(name, value)| {
-        !value.is_null() && !name.starts_with(DELETE_FROM) && !name.starts_with(SET_ORDER) && !retained(name)
+        let directive = name.starts_with(DELETE_FROM) || name.starts_with(SET_ORDER);
+        !value.is_null() && !directive && !keys.contains(name.as_str())
     });
     if foreign {
         return Err(WRONG);
     }
-    original.retain(|name, _| retained(name));
+    original.retain(|name, _| keys.contains(name.as_str()));
     Ok(())
 }
 
-/// Whether all items are objects (true) or scalars (false); mixtures and lists of lists are refused.
-fn one_kind<'v>(items: impl Iterator<Item = &'v Value>) -> Result<bool, Mistake> {
-    let mut kind: Option<&Value> = None;
-    for item in items {
-        if item.is_array() {
-            return Err(Mistake::Unfit);
-        }
-        match kind {
-            Some(k) if std::mem::discriminant(k) != std::mem::discriminant(item) => {
-                return Err(Mistake::Other(format!(
-                    "list element types are not identical: {} and {}",
-                    go_type(k),
-                    go_type(item)
-                )));
-            }
-            _ => kind = Some(item),
-        }
-    }
-    Ok(kind.is_some_and(Value::is_object))
+/// What the items of lists are.
+#[derive(PartialEq, Eq)]
+enum Items {
+    None,
+    Objects,
+    Scalars,
 }
 
-/// What tells an item from others: its merge key, or itself.
-fn identity<'v>(item: &'v Value, key: Option<&str>) -> Option<&'v Value> {
-    match key {
-        Some(key) => item.get(key),
-        None => Some(item),
-    }
-}
-
-/// The order directive must hold all of the patch's items, in the patch's order.
-fn check_order(change: &[Value], order: &[Value], key: Option<&str>) -> Result<(), Mistake> {
-    let deleted = |item: &&Value| item.get(DIRECTIVE).and_then(Value::as_str) == Some("delete");
-    let mut rest = order.iter();
-    for item in change.iter().filter(|i| !deleted(i)) {
-        let wanted = identity(item, key);
-        if !rest.any(|o| identity(o, key) == wanted) {
-            return Err(Mistake::Other(format!(
-                "The order in patch list:\n{}\n doesn't match {SET_ORDER} list:\n{}\n",
-                go_list(change),
-                go_list(order)
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Sorts merged items: those named by the patch in the patch's order; the others keep the order they had,
-/// before the first of the patch's items that they used to stand in front of.
-fn in_order(
-    merged: Vec<Value>,
-    patch_order: &[Value],
-    server_order: &[Value],
-    key: Option<&str>,
-) -> Result<Vec<Value>, Mistake> {
-    if let Some(key) = key {
-        for item in merged.iter().chain(patch_order) {
-            match item {
-                Value::Object(item) => drop(merge_key(item, key)?),
-                _ => return Err(Mistake::Other(format!("expected a map, but received a {}", go_type(item)))),
+impl Items {
+    /// Lists of lists and mixtures are refused.
+    fn of(lists: [&[Value]; 2]) -> Result<Self, Mistake> {
+        let mut kind: Option<&'static str> = None;
+        for item in lists.into_iter().flatten() {
+            let found = go_type(item);
+            match kind {
+                None if item.is_array() || item.is_null() => return Err(Mistake::Unfit),
+                Some(kind) if kind != found => {
+                    let shown = lists.map(go_list);
+                    return Err(Mistake::Other(format!(
+                        "list element types are not identical: [{}]",
+                        shown.join(" ")
+                    )));
+                }
+                _ => kind = Some(found),
             }
         }
+        Ok(match kind {
+            None => Self::None,
+            Some(OBJECT) => Self::Objects,
+            Some(_) => Self::Scalars,
+        })
     }
-    let places = |order: &[Value]| -> HashMap<String, usize> {
-        let mut places = HashMap::new();
-        for (i, item) in order.iter().enumerate() {
-            if let Some(id) = identity(item, key) {
-                places.entry(id.to_string()).or_insert(i);
-            }
-        }
-        places
-    };
-    let (in_patch, on_server) = (places(patch_order), places(server_order));
-    let mut patched = Vec::new();
-    let mut others = Vec::new();
-    for item in merged {
-        let id = identity(&item, key).map(Value::to_string).unwrap_or_default();
-        let server = on_server.get(&id).copied();
-        match in_patch.get(&id) {
-            Some(place) => patched.push((*place, server, item)),
-            None => others.push((server.unwrap_or(usize::MAX), server, item)),
-        }
-    }
-    patched.sort_by_key(|p| p.0);
-    others.sort_by_key(|o| o.0);
-    let mut sorted = Vec::with_capacity(patched.len() + others.len());
-    let mut others = others.into_iter().peekable();
-    for (_, place, item) in patched {
-        while let Some((_, other, _)) = others.peek()
-            && matches!((other, place), (Some(other), Some(place)) if *other < place)
-        {
-            sorted.extend(others.next().map(|o| o.2));
-        }
-        sorted.push(item);
-    }
-    sorted.extend(others.map(|o| o.2));
-    Ok(sorted)
 }
 
-/// A value taken from the patch as it is: without nulls in objects and without directives.
-fn cleaned(value: Value) -> Option<Value> {
+/// A value without the objects in it that are directives; `None` if it is one itself.
+fn without_directives(value: Value) -> Option<Value> {
     match value {
-        Value::Object(mut map) => match map.remove(DIRECTIVE) {
-            Some(Value::String(s)) if s == "delete" => None,
-            _ => Some(Value::Object(cleaned_object(map))),
-        },
-        Value::Array(items) => Some(Value::Array(cleaned_list(items))),
+        Value::Object(map) if map.contains_key(DIRECTIVE) => None,
+        Value::Object(map) => {
+            let kept = map.into_iter().filter_map(|(name, value)| Some((name, without_directives(value)?)));
+            Some(Value::Object(kept.collect()))
+        }
+        Value::Array(items) => Some(items.into_iter().filter_map(without_directives).collect()),
         other => Some(other),
     }
 }
 
-fn cleaned_object(map: Object) -> Object {
-    let directive = |name: &str| {
-        name == DIRECTIVE
-            || name == RETAIN_KEYS
-            || name.starts_with(SET_ORDER)
-            || name.starts_with(DELETE_FROM)
-    };
-    map.into_iter()
-        .filter(|(name, value)| !value.is_null() && !directive(name))
-        .filter_map(|(name, value)| Some((name, cleaned(value)?)))
-        .collect()
+pub(super) fn is_deletion(item: &Value) -> bool {
+    item.get(DIRECTIVE).is_some_and(|directive| directive == "delete")
 }
 
-fn cleaned_list(items: Vec<Value>) -> Vec<Value> {
-    items.into_iter().filter(|i| i.get(DIRECTIVE).is_none()).filter_map(cleaned).collect()
+pub(super) fn is_directive(item: &Value) -> bool {
+    item.get(DIRECTIVE).is_some()
 }
 
-fn bad_directive(directive: &str, object: &Object) -> Mistake {
-    Mistake::Other(format!("unknown patch type: {directive} in map: {}", go_object(object)))
-}
-
-/// A value as Go's `%v` prints it.
-pub(super) fn go_value(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".into(),
-        Value::String(s) => s.clone(),
-        Value::Array(items) => go_list(items),
-        Value::Object(map) => go_object(map),
-        other => other.to_string(),
-    }
-}
-
-fn go_list(items: &[Value]) -> String {
-    format!("[{}]", items.iter().map(go_value).collect::<Vec<_>>().join(" "))
-}
-
-fn go_object(map: &Object) -> String {
-    let members: Vec<String> = map.iter().map(|(k, v)| format!("{k}:{}", go_value(v))).collect();
-    format!("map[{}]", members.join(" "))
-}
-
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(n) if n.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
+fn bad_directive(directive: &Value, object: &Object) -> Mistake {
+    Mistake::Other(format!("unknown patch type: {} in map: {}", go_text(directive), go_object(object)))
 }

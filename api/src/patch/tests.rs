@@ -145,8 +145,24 @@ fn strategic_merge_names_its_mistakes() {
         ),
         (
             json!({"metadata": {"finalizers": [["x"]]}}),
-            422,
-            "the server rejected our request due to an error in our request",
+            500,
+            "list element types are not identical: [[x/a x/b] [[x]]]",
+        ),
+        (
+            json!({"spec": {"initContainers": [], "$setElementOrder/initContainers": []}}),
+            500,
+            "no elements in any of the given slices",
+        ),
+        (
+            json!({"spec": {"$setElementOrder/containers": null}}),
+            500,
+            "expected a []interface {}, but received a %!s(<nil>)",
+        ),
+        (json!({"spec": {"$patch": 5}}), 500, "unknown patch type: %!s(int64=5) in map: map[$patch:5]"),
+        (
+            json!({"spec": {"$setElementOrder/hostname": []}}),
+            500,
+            "expected slice or array type, but got: struct",
         ),
         (
             json!({"spec": {"$setElementOrder/nope": []}}),
@@ -158,6 +174,232 @@ fn strategic_merge_names_its_mistakes() {
         let refused = patched(PatchType::Strategic, &pod(), &patch).unwrap_err();
         assert_eq!((refused.code, refused.message.as_str()), (code, message), "{patch}");
     }
+}
+
+/// Pieces of a pod's list, a patch of it, and what comes of it.
+#[test]
+fn lists_are_merged_as_upstream_merges_them() {
+    let ports = |list: Value| json!({"spec": {"containers": [{"name": "c", "ports": list}]}});
+    let tcp = json!({"containerPort": 80, "protocol": "TCP"});
+    let udp = json!({"containerPort": 80, "protocol": "UDP"});
+    let cases = [
+        // Items that replace a list are all kept, also where their keys are the same.
+        (json!([]), json!([{"$patch": "replace"}, tcp, udp]), json!([tcp, udp])),
+        (json!([{"containerPort": 1}]), json!([tcp, {"$patch": "replace"}, udp]), json!([tcp, udp])),
+        (
+            json!([tcp]),
+            json!([{"$patch": "replace"}, {"containerPort": 2, "$patch": "delete"}, {"containerPort": 2}]),
+            json!([{"containerPort": 2}]),
+        ),
+        // Of doubles the first is changed; a double in the patch changes what the first of it made.
+        (
+            json!([tcp, udp]),
+            json!([{"containerPort": 80, "name": "x"}]),
+            json!([{"containerPort": 80, "protocol": "TCP", "name": "x"}, udp]),
+        ),
+        (json!([]), json!([tcp, udp]), json!([udp])),
+        (json!([{"containerPort": 1}]), json!([tcp, udp]), json!([udp, {"containerPort": 1}])),
+        (json!([tcp, udp]), json!([{"containerPort": 80, "$patch": "delete"}]), json!([])),
+        // What is added to a list is for whoever reads the object to judge.
+        (
+            json!([tcp]),
+            json!([{"containerPort": 2, "name": null, "$retainKeys": ["x"]}]),
+            json!([{"containerPort": 2, "name": null, "$retainKeys": ["x"]}, tcp]),
+        ),
+        (json!([tcp]), json!([{"containerPort": 80, "$patch": "replace"}, udp]), json!([udp])),
+        (json!([tcp]), json!([{"containerPort": 80, "name": null}]), json!([tcp])),
+    ];
+    for (present, change, expected) in cases {
+        let result = patched(PatchType::Strategic, &ports(present), &ports(change.clone())).unwrap();
+        assert_eq!(result, ports(expected), "{change}");
+    }
+
+    let cases = [
+        // Lists that are not merged, and objects that are replaced, come in as they are.
+        (
+            json!({"spec": {"tolerations": [{"key": "a"}]}}),
+            json!({"spec": {"tolerations": [{"key": "b", "value": null}, {"$patch": "delete"}]}}),
+            json!({"spec": {"tolerations": [{"key": "b", "value": null}, {"$patch": "delete"}]}}),
+        ),
+        (
+            json!({"metadata": {"labels": {"a": "1"}}}),
+            json!({"metadata": {"labels": {"$patch": "replace", "b": null}}}),
+            json!({"metadata": {"labels": {"b": null}}}),
+        ),
+        // What is new loses its nulls and whatever is a directive.
+        (
+            json!({"spec": {}}),
+            json!({"spec": {"affinity": {"nodeAffinity": {"$patch": "replace", "x": 1}, "podAffinity": {"a": null}},
+                "tolerations": [{"key": "b", "value": null}, {"$patch": "delete"}]}}),
+            json!({"spec": {"affinity": {"podAffinity": {}}, "tolerations": [{"key": "b"}]}}),
+        ),
+        // A list of what to delete is a value like others where there is no list.
+        (
+            json!({"spec": {"nodeName": "a", "hostname": "b"}}),
+            json!({"spec": {"$deleteFromPrimitiveList/nodeName": "c", "$deleteFromPrimitiveList/hostname": []}}),
+            json!({"spec": {"nodeName": "c", "hostname": "b"}}),
+        ),
+        (
+            json!({"metadata": {"finalizers": ["a", "b", "a"]}}),
+            json!({"metadata": {"finalizers": ["c", "c", "b"]}}),
+            json!({"metadata": {"finalizers": ["c", "a", "b"]}}),
+        ),
+    ];
+    for (present, change, expected) in cases {
+        assert_eq!(patched(PatchType::Strategic, &present, &change).unwrap(), expected, "{change}");
+    }
+    assert_eq!(patched(PatchType::Strategic, &pod(), &Value::Null).unwrap(), pod());
+    let refused = patched(
+        PatchType::Strategic,
+        &json!({"metadata": {"managedFields": [{"fieldsV1": {"f:a": {}}}], "labels": {"a": {}}}}),
+        &json!({"metadata": {"labels": {"a": {}}}}),
+    )
+    .unwrap_err();
+    assert_eq!(
+        (refused.code, refused.message.as_str()),
+        (500, "merging an object in json but data type is not struct, instead is: map")
+    );
+}
+
+#[test]
+fn nulls_of_merge_patches_take_away() {
+    let current = json!({"a": {"b": 1}, "l": [1], "n": null});
+    let cases = [
+        (json!({"a": {"b": null, "c": {"d": null}}}), json!({"a": {"c": {}}, "l": [1], "n": null})),
+        (json!({"l": [{"x": null}, null]}), json!({"a": {"b": 1}, "l": [{}, null], "n": null})),
+        (json!({"n": {"x": null}, "a": null}), json!({"l": [1], "n": {}})),
+        // In place of an object things come in as they are.
+        (json!({"a": [{"x": null}]}), json!({"a": [{"x": null}], "l": [1], "n": null})),
+    ];
+    for (patch, expected) in cases {
+        assert_eq!(patched(PatchType::Merge, &current, &patch).unwrap(), expected, "{patch}");
+    }
+}
+
+#[test]
+fn json_patches_are_read_as_upstream_reads_them() {
+    let current = json!({"a": {"b": 1, "n": null, "x/y~z": 2}, "l": [1, 2, 3], "e": []});
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut object = current.clone();
+        change(&mut object);
+        Some(object)
+    };
+    let cases = [
+        (json!({"op": "replace", "path": "/a/new", "value": 5}), with(&|o| o["a"]["new"] = 5.into())),
+        (json!({"op": "replace", "path": "/no/new", "value": 5}), None),
+        (json!({"op": "replace", "path": "/l/3", "value": 5}), None),
+        (json!({"op": "replace", "path": "/l/-1", "value": 5}), with(&|o| o["l"] = json!([1, 2, 5]))),
+        (json!({"op": "replace", "path": "/l/-3", "value": 5}), with(&|o| o["l"] = json!([5, 2, 3]))),
+        (json!({"op": "replace", "path": "/l/-4", "value": 5}), None),
+        (json!({"op": "replace", "path": "/l/-", "value": 5}), None),
+        (json!({"op": "replace", "path": "", "value": {"x": 1}}), Some(json!({"x": 1}))),
+        (json!({"op": "replace", "path": "", "value": 5}), None),
+        (json!({"op": "replace", "path": ""}), None),
+        (json!({"op": "replace", "path": "/a/b"}), with(&|o| o["a"]["b"] = Value::Null)),
+        (json!({"op": "add", "path": "/a/new"}), with(&|o| o["a"]["new"] = Value::Null)),
+        (json!({"op": "add", "path": "/l/-"}), with(&|o| o["l"] = json!([1, 2, 3, null]))),
+        (json!({"op": "add", "path": "/l/-1", "value": 4}), with(&|o| o["l"] = json!([1, 2, 3, 4]))),
+        (json!({"op": "add", "path": "/l/-4", "value": 4}), with(&|o| o["l"] = json!([4, 1, 2, 3]))),
+        (json!({"op": "add", "path": "/l/-5", "value": 4}), None),
+        (json!({"op": "add", "path": "/l/4", "value": 4}), None),
+        (json!({"op": "add", "path": "/l/+01", "value": 4}), with(&|o| o["l"] = json!([1, 4, 2, 3]))),
+        (json!({"op": "add", "path": "/e/0", "value": 4}), with(&|o| o["e"] = json!([4]))),
+        (json!({"op": "add", "path": "/l/x", "value": 4}), None),
+        (json!({"op": "add", "path": "/a/b/c", "value": 4}), None),
+        (json!({"op": "add", "path": "/a/n/c", "value": 4}), None),
+        (json!({"op": "add", "path": "", "value": {}}), None),
+        (json!({"op": "add", "path": "a", "value": 4}), None),
+        (json!({"op": "add", "path": "what/a/b", "value": 4}), with(&|o| o["a"]["b"] = 4.into())),
+        (json!({"op": "add", "path": "/a/x~1y~0z", "value": 4}), with(&|o| o["a"]["x/y~z"] = 4.into())),
+        (json!({"op": "add", "path": "/", "value": 4}), with(&|o| o[""] = 4.into())),
+        (json!({"op": "add", "value": 4}), None),
+        (json!({"op": "remove", "path": "/a/no"}), None),
+        (json!({"op": "remove", "path": "/l/3"}), None),
+        (json!({"op": "remove", "path": "/l/-1"}), with(&|o| o["l"] = json!([1, 2]))),
+        (json!({"op": "remove", "path": "/l/-4"}), None),
+        (json!({"op": "remove", "path": "/e/0"}), None),
+        (json!({"op": "copy", "from": "/a/no", "path": "/a/new"}), with(&|o| o["a"]["new"] = Value::Null)),
+        (json!({"op": "copy", "from": "/l/9", "path": "/a/new"}), None),
+        (json!({"op": "copy", "from": "/no/a", "path": "/a/new"}), None),
+        (json!({"op": "copy", "from": "", "path": "/a/new"}), None),
+        (json!({"op": "copy", "path": "/a/new"}), None),
+        (json!({"op": "move", "from": "/a/no", "path": "/a/new"}), None),
+        (json!({"op": "move", "from": "/l/0", "path": "/l/-"}), with(&|o| o["l"] = json!([2, 3, 1]))),
+        (json!({"op": "move", "from": "/l/0", "path": "/l/3"}), None),
+        (json!({"op": "move", "from": "/a", "path": "/a/b"}), None),
+        (json!({"op": "test", "path": "/a/no", "value": null}), with(&|_| {})),
+        (json!({"op": "test", "path": "/a/no"}), with(&|_| {})),
+        (json!({"op": "test", "path": "/a/n", "value": null}), with(&|_| {})),
+        (json!({"op": "test", "path": "/a/b", "value": null}), None),
+        (json!({"op": "test", "path": "/a/b"}), None),
+        (json!({"op": "test", "path": "/no/b", "value": null}), None),
+        (json!({"op": "test", "path": "/l/3", "value": null}), None),
+        (json!({"op": "test", "path": "/l", "value": [1, 2, 3]}), with(&|_| {})),
+        (json!({"op": "test", "path": "/l/-1", "value": 3}), with(&|_| {})),
+        (json!({"op": "test", "path": "/l/0", "value": 1.0}), None),
+        (json!({"op": "test", "path": "", "value": current}), with(&|_| {})),
+        (json!({"op": "test", "path": "", "value": {}}), None),
+        (json!({"op": "Add", "path": "/x", "value": 1}), None),
+        (json!({"path": "/x", "value": 1}), None),
+        (Value::Null, None),
+    ];
+    for (operation, expected) in cases {
+        let result = patched(PatchType::Json, &current, &json!([operation]));
+        match expected {
+            Some(expected) => assert_eq!(result.unwrap(), expected, "{operation}"),
+            None => assert_eq!(result.unwrap_err().code, 422, "{operation}"),
+        }
+    }
+    // What is open already is the same to all operations.
+    let opened = [
+        json!({"op": "test", "path": "/l/0", "value": 1}),
+        json!({"op": "test", "path": "/a/b", "value": 1}),
+        json!({"op": "test", "path": "", "value": current}),
+        json!({"op": "copy", "from": "/a", "path": "/c"}),
+        json!({"op": "move", "from": "/l", "path": "/c/l"}),
+        json!({"op": "test", "path": "/c", "value": {"b": 1, "n": null, "x/y~z": 2, "l": [1, 2, 3]}}),
+    ];
+    let mut expected = current.clone();
+    expected["c"] = expected["a"].clone();
+    expected["c"]["l"] = expected["l"].take();
+    expected.as_object_mut().unwrap().remove("l");
+    assert_eq!(patched(PatchType::Json, &current, &json!(opened)).unwrap(), expected);
+    assert_eq!(patched(PatchType::Json, &current, &Value::Null).unwrap(), current);
+}
+
+/// Many operations on a large document take their own time, not the document's.
+#[test]
+fn operations_are_not_paid_for_by_the_document() {
+    let map: serde_json::Map<String, Value> = (0..100_000).map(|i| (i.to_string(), json!([i]))).collect();
+    let current = json!({"a": map, "l": vec![0; 300_000]});
+    let count = 10_000;
+    let moves = (0..count).map(|i| {
+        let (from, path) = if i % 2 == 0 { ("/a", "/b") } else { ("/b", "/a") };
+        json!({"op": "move", "from": from, "path": path})
+    });
+    let inserts = (0..count).map(|i| json!({"op": "add", "path": "/l/0", "value": i}));
+    let removals = (0..count).map(|_| json!({"op": "remove", "path": "/l/0"}));
+    let nested = (0..count / 2).flat_map(|i| {
+        let (outer, inner) = if i % 2 == 0 { ("/x", "/y") } else { ("/y", "/x") };
+        [
+            json!({"op": "add", "path": outer, "value": {}}),
+            json!({"op": "move", "from": inner, "path": format!("{outer}/z")}),
+        ]
+    });
+    let nested = Value::from(
+        [json!({"op": "add", "path": "/y", "value": {}})]
+            .into_iter()
+            .chain(nested.skip(1))
+            .collect::<Vec<_>>(),
+    );
+    let begun = std::time::Instant::now();
+    assert_eq!(patched(PatchType::Json, &current, &Value::from_iter(moves)).unwrap(), current);
+    let grown = patched(PatchType::Json, &current, &Value::from_iter(inserts)).unwrap();
+    assert_eq!((grown["l"][0].clone(), grown["l"].as_array().unwrap().len()), (json!(9_999), 310_000));
+    assert_eq!(patched(PatchType::Json, &grown, &Value::from_iter(removals)).unwrap(), current);
+    // Thousands of levels do not end the stack.
+    assert_eq!(patched(PatchType::Json, &json!({"x": {}}), &nested).unwrap_err().code, 422);
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
 }
 
 #[test]
