@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// At most so many mistakes are listed.
-const MAX_PROBLEMS: usize = 100;
+pub const MAX_PROBLEMS: usize = 100;
 /// So much is shown of the path of one.
 const MAX_SHOWN: usize = 1024;
 
@@ -29,6 +29,24 @@ pub fn is_within(depth: usize, value: &Value) -> bool {
         Value::Array(items) => depth > 0 && items.iter().all(below),
         Value::Object(map) => depth > 0 && map.values().all(below),
         _ => true,
+    }
+}
+
+/// Writes numbers without a fraction as such, `2` for `2.0`: Go writes all numbers that it has read as any value so.
+pub fn drop_empty_fractions(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            // Beyond this not every whole number is one of its own.
+            const EXACT: f64 = 9_007_199_254_740_992.0;
+            if let Some(whole) = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= EXACT) {
+                #[expect(clippy::cast_possible_truncation, reason = "whole and within the range")]
+                let whole = whole as i64;
+                *number = whole.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_empty_fractions),
+        Value::Object(map) => map.values_mut().for_each(drop_empty_fractions),
+        _ => {}
     }
 }
 

@@ -2,10 +2,7 @@
 
 use api::{
     json::{MAX_DEPTH, is_within},
-    kind::{
-        Kind,
-        version::{Conversion, StoredAs},
-    },
+    kind::Kind,
     object::ObjectExt as _,
     status::Status,
 };
@@ -80,14 +77,8 @@ pub fn shown_value(kind: &Kind, object: &CachedObject) -> Result<Value, Status> 
 /// # Errors
 /// As [`shown_value`].
 pub fn shown(kind: &Kind, object: &CachedObject) -> Result<Bytes, Status> {
-    match &kind.stored_as {
-        None => return Ok(object.json()),
-        Some(StoredAs { conversion: Conversion::Rename, .. }) if !kind.is_custom() => {
-            if let Some(renamed) = object.renamed(&kind.api_version()) {
-                return Ok(renamed);
-            }
-        }
-        Some(_) => {}
+    if kind.is_stored_form() {
+        return Ok(object.json());
     }
     serde_json::to_vec(&shown_value(kind, object)?).map(Bytes::from).map_err(Status::internal)
 }

@@ -85,7 +85,18 @@ async fn the_three_forms_change_an_object() {
         (answer.code, answer.warnings.as_slice()),
         (200, &["299 - \"unknown field \\\"spec.foo\\\"\"".to_owned()][..])
     );
-    assert_eq!(patch(&server, MERGE, &format!("{path}?fieldValidation=Strict"), &unknown).await.code, 400);
+    let strict = format!("{path}?fieldValidation=Strict");
+    let refused = patch(&server, MERGE, &strict, &unknown).await;
+    assert_eq!((refused.code, refused.body["reason"].as_str()), (422, Some("Invalid")));
+    let why = refused.body["message"].as_str().unwrap();
+    assert!(why.ends_with("strict decoding error: unknown field \"spec.foo\""), "{why}");
+    let odd = r#"[{"op":"test","path":"/spec/replicas","op":"test","value":4,"no":1}]"#;
+    let answer = patch(&server, JSON, &path, odd).await;
+    let warnings = ["duplicate field \\\"[0].op\\\"", "unknown field \\\"[0].no\\\""];
+    assert_eq!(answer.warnings, warnings.map(|why| format!("299 - \"json patch {why}\"")));
+    assert_eq!(patch(&server, JSON, &strict, odd).await.code, 422);
+    // What the kind is said to be in such a patch is not looked at.
+    assert_eq!(patch(&server, STRATEGIC, &path, r#"{"kind": "Pod", "apiVersion": "v9"}"#).await.code, 200);
     server.stop().await;
 }
 
@@ -130,6 +141,52 @@ async fn appliers_own_what_they_apply() {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "managedFields": []}});
     let sent = patch(&server, APPLY, &path("one"), managed).await;
     assert_eq!((sent.code, sent.body["message"].as_str()), (400, Some("metadata.managedFields must be nil")));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn objects_that_lose_what_they_need_are_refused() {
+    let server = Server::start().await;
+    let path = "/api/v1/namespaces/default/services/s?fieldManager=one";
+    let service =
+        |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec});
+    let keyless = service(json!({"ports": [{"name": "web"}]}));
+    assert_eq!(patch(&server, APPLY, path, keyless).await.code, 422);
+    let whole = service(json!({"ports": [{"port": 80}], "selector": {"a": "b"}}));
+    assert_eq!(patch(&server, APPLY, path, whole).await.code, 201);
+    let refused = patch(&server, APPLY, path, service(json!({"selector": {"a": "b"}}))).await;
+    assert_eq!(
+        (refused.code, refused.body["details"]["causes"][0]["field"].as_str()),
+        (422, Some("spec.ports"))
+    );
+
+    // Nothing is taken for a name that is none.
+    let nameless = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": null}});
+    assert_eq!(patch(&server, APPLY, path, nameless).await.code, 400);
+    let other = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"uid": "x"}});
+    let refused = patch(&server, APPLY, path, other).await;
+    assert_eq!(
+        (refused.code, refused.body["details"]["causes"][0]["field"].as_str()),
+        (422, Some("metadata.uid"))
+    );
+    let nobody =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "managedFields": null}});
+    assert_eq!(patch(&server, APPLY, &format!("{path}b"), nobody).await.code, 200);
+
+    // A scale that is applied without a number has none.
+    let deployments = "/apis/apps/v1/namespaces/default/deployments/d";
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    assert_eq!(patch(&server, APPLY, &format!("{deployments}?fieldManager=one"), deployment).await.code, 201);
+    let scale = |spec: Value| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": spec});
+    let scales = format!("{deployments}/scale?fieldManager=two&force=true");
+    assert_eq!(
+        patch(&server, APPLY, &scales, scale(json!({"replicas": 3}))).await.body["spec"]["replicas"],
+        3
+    );
+    let dropped = patch(&server, APPLY, &scales, scale(json!({}))).await;
+    assert_eq!((dropped.code, dropped.body["spec"].get("replicas")), (200, None));
     server.stop().await;
 }
 

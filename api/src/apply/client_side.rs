@@ -7,10 +7,7 @@ use super::{
     compare::{Comparison, compare},
     merge,
 };
-use crate::{
-    object::ObjectExt as _,
-    schema::{TypeRef, Types},
-};
+use crate::{kind::version::Versions, object::ObjectExt as _};
 
 pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Annotations may not grow beyond this.
@@ -18,20 +15,22 @@ const MAX_ANNOTATIONS: usize = 256 * 1024;
 
 /// The annotation's text.
 pub(super) fn last_applied(live: &Value) -> Option<&str> {
-    live.metadata()?.get("annotations")?.get(LAST_APPLIED)?.as_str()
+    live.metadata()?.get("annotations")?.get(LAST_APPLIED)?.as_str().filter(|text| !text.is_empty())
 }
 
 /// The fields that client-side apply set and that still have the values it gave them.
-pub(super) fn applied_by_client(types: &Types, root: TypeRef, live: &Value) -> Vec<String> {
-    let Some(mut applied) = last_applied(live).and_then(|text| crate::json::parse(text.as_bytes()).ok())
-    else {
-        return Vec::new();
+pub(super) fn applied_by_client(versions: Versions<'_>, live: &Value) -> Vec<String> {
+    let Versions { types, root, own, .. } = versions;
+    let applied = last_applied(live).and_then(|text| crate::json::parse(text.as_bytes()).ok());
+    let fits = |applied: &Value| {
+        applied.str_at(&["apiVersion"]) == own && merge::check(types, root, applied).is_ok()
     };
-    types.canonical_scalars(&mut applied, root);
+    let Some(applied) = applied.filter(fits) else { return Vec::new() };
     let mut fields = merge::field_set(types, root, &applied);
-    let Comparison { modified, added, .. } = compare(types, root, live, &applied);
-    fields.subtract(&modified);
-    fields.subtract(&added);
+    let Comparison { modified, added, removed } = compare(types, root, &applied, live);
+    for differing in [modified, added, removed] {
+        fields.subtract(&differing);
+    }
     fields.paths()
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
+    merge::is_hollow,
     set::{Set, field_element, item_element},
     shape::{Shape, member, shape},
     unmanaged::strip,
@@ -36,12 +37,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn values(&self, ty: Option<TypeRef>, old: Option<&Value>, new: Option<&Value>, found: &mut Comparison) {
-        let hollow = |v: Option<&Value>| match v {
-            None | Some(Value::Null) => true,
-            Some(Value::Array(items)) => items.is_empty(),
-            Some(Value::Object(map)) => map.is_empty(),
-            _ => false,
-        };
+        let hollow = |value: Option<&Value>| value.is_none_or(is_hollow);
         if hollow(old) && hollow(new) {
             return leaf(old, new, found);
         }
@@ -97,19 +93,21 @@ impl Walk<'_> {
             }
         }
         for (element, [old, new]) in places {
-            if old.len() <= 1 && new.len() <= 1 {
-                self.below(&element, Some(item), old.first().copied(), new.first().copied(), found);
-            } else if old != new {
-                // Items given twice are owned together.
-                let changed = match (old.is_empty(), new.is_empty()) {
-                    (true, _) => &mut found.added,
-                    (_, true) => &mut found.removed,
-                    _ => &mut found.modified,
-                };
-                changed.attach(&element, Set::leaf());
-            }
+            self.below(&element, Some(item), only(&old), only(&new), found);
+            // Items given several times are owned together.
+            let doubled = match (old.len() > 1, new.len() > 1) {
+                (true, true) if old != new => &mut found.modified,
+                (true, false) => &mut found.removed,
+                (false, true) => &mut found.added,
+                _ => continue,
+            };
+            doubled.below(&element).member = true;
         }
     }
+}
+
+fn only<'v>(items: &[&'v Value]) -> Option<&'v Value> {
+    if let [one] = items { Some(*one) } else { None }
 }
 
 fn leaf(old: Option<&Value>, new: Option<&Value>, found: &mut Comparison) {

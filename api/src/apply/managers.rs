@@ -1,6 +1,6 @@
 //! The entries of `metadata.managedFields`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use serde_json::{Map, Value};
 
@@ -69,10 +69,11 @@ impl Managers {
     /// Reads `metadata.managedFields`; `None` when it makes no sense.
     pub(super) fn decode(value: &Value) -> Option<Managers> {
         let mut managers = Managers::default();
+        let mut places = HashMap::new();
         for entry in value.as_array()? {
             let entry = entry.as_object()?;
             let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or("");
-            if text("fieldsType") != "FieldsV1" {
+            if text("fieldsType") != "FieldsV1" || text("apiVersion").is_empty() {
                 return None;
             }
             let operation = match text("operation") {
@@ -82,14 +83,23 @@ impl Managers {
             };
             let empty = Value::Object(Map::new());
             let fields = entry.get("fieldsV1").filter(|f| !f.is_null()).unwrap_or(&empty);
-            managers.0.push(Manager {
+            let manager = Manager {
                 name: text("manager").to_owned(),
                 operation,
                 api_version: text("apiVersion").to_owned(),
                 subresource: text("subresource").to_owned(),
                 time: entry.get("time").and_then(Value::as_str).map(str::to_owned),
                 fields: Set::decode(fields)?,
-            });
+            };
+            // Of several entries of one manager the last counts.
+            let version = if operation == Operation::Apply { "" } else { text("apiVersion") };
+            match places.entry([text("manager"), text("operation"), text("subresource"), version]) {
+                Entry::Occupied(place) => managers.0[*place.get()] = manager,
+                Entry::Vacant(place) => {
+                    place.insert(managers.0.len());
+                    managers.0.push(manager);
+                }
+            }
         }
         Some(managers)
     }

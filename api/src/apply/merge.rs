@@ -28,6 +28,9 @@ fn merged(types: &Types, ty: Option<TypeRef>, live: Option<&Value>, config: Opti
         (None, Some(config)) => return config.clone(),
         (Some(live), Some(config)) => (live, config),
     };
+    if is_hollow(live) && is_hollow(config) {
+        return config.clone();
+    }
     match shape(types, ty, [Some(live), Some(config)]) {
         Shape::Members(node) => {
             let (Some(live), Some(config)) = (live.as_object(), config.as_object()) else {
@@ -50,6 +53,16 @@ fn merged(types: &Types, ty: Option<TypeRef>, live: Option<&Value>, config: Opti
     }
 }
 
+/// Whether nothing is in a value.
+pub(super) fn is_hollow(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}
+
 /// Items of the configuration stand in its order; items that only the object has stay before the shared item
 /// that they stood before.
 fn merge_lists(
@@ -63,9 +76,10 @@ fn merge_lists(
         list.iter().map(|v| item_element(kind, v).unwrap_or_default()).collect()
     };
     let (ours, theirs) = (elements(live), elements(config));
-    let mut in_live: HashMap<&str, &Value> = HashMap::new();
+    // An item that the object has several times is not merged with: the configuration's takes the place of all.
+    let mut in_live: HashMap<&str, Option<&Value>> = HashMap::new();
     for (element, value) in ours.iter().zip(live) {
-        in_live.entry(element).or_insert(value);
+        in_live.entry(element).and_modify(|known| *known = None).or_insert(Some(value));
     }
     let in_config: HashSet<&str> = theirs.iter().map(String::as_str).collect();
     let mut shared = theirs.iter().map(String::as_str).filter(|e| in_live.contains_key(e));
@@ -93,7 +107,7 @@ fn merge_lists(
         }
         if c < config.len() {
             let element = theirs[c].as_str();
-            result.push(merged(types, Some(item), in_live.get(element).copied(), Some(&config[c])));
+            result.push(merged(types, Some(item), in_live.get(element).copied().flatten(), Some(&config[c])));
             done.insert(element);
             if next_shared == Some(element) {
                 next_shared = shared.next();
@@ -125,7 +139,9 @@ fn fields_of(types: &Types, ty: Option<TypeRef>, value: &Value) -> Set {
         Shape::Items(item, kind) => {
             for value in value.as_array().into_iter().flatten() {
                 let Some(element) = item_element(kind, value) else { continue };
-                let mut child = fields_of(types, Some(item), value);
+                // Items given twice are owned together.
+                let double = set.children.contains_key(element.as_str());
+                let mut child = if double { Set::default() } else { fields_of(types, Some(item), value) };
                 child.member = true;
                 set.attach(&element, child);
             }
@@ -168,7 +184,7 @@ pub(super) fn prune(
     let Some(((types, root), all)) = seen else { return merged };
     let (root, all) = (Some(root), all.as_ref());
     let before = with_named(types, root, before);
-    let mut kept = removed(types, root, all, &before).unwrap_or(Value::Null);
+    let mut kept = removed(types, root, all, &before);
     let first = owned.remove_entry(applied).into_iter();
     let versioned: Vec<(&str, Set)> = first.chain(owned).collect();
     for (version, owned) in versioned {
@@ -180,7 +196,7 @@ pub(super) fn prune(
     let named = |value: &Value| with_named(types, root, &fields_of(types, root, value));
     let mut gone = named(all);
     gone.subtract(&named(&kept));
-    let pruned = removed(types, root, all, &gone.intersection(&before)).unwrap_or(Value::Null);
+    let pruned = removed(types, root, all, &gone.intersection(&before));
     versions.convert(&pruned, applied, versions.own).map_or(merged.clone(), Cow::into_owned)
 }
 
@@ -200,37 +216,28 @@ fn add_owned(
     stays.union(named(owned));
     let mut unowned = named(&fields_of(types, root, &all));
     unowned.subtract(&stays);
-    let kept = removed(types, root, &all, &unowned).unwrap_or(Value::Null);
+    let kept = removed(types, root, &all, &unowned);
     versions.convert(&kept, version, at).map(Cow::into_owned)
 }
 
-/// The value without the members of `set`; `None` when nothing is left of a list or map.
-fn removed(types: &Types, ty: Option<TypeRef>, value: &Value, set: &Set) -> Option<Value> {
+/// The value without the members of `set`. A list or map that loses all it has stays.
+fn removed(types: &Types, ty: Option<TypeRef>, value: &Value, set: &Set) -> Value {
     let below = |ty, value: &Value, element: &str| match set.children.get(element) {
         None => Some(value.clone()),
         Some(child) if child.member => None,
-        Some(child) => Some(removed(types, ty, value, child).unwrap_or(Value::Null)),
+        Some(child) => Some(removed(types, ty, value, child)),
     };
-    match shape(types, ty, [Some(value), None]) {
-        Shape::Leaf => Some(value.clone()),
-        Shape::Members(node) => {
-            let map = value.as_object()?;
-            let left: Map<String, Value> = map
-                .iter()
-                .filter_map(|(name, value)| {
-                    Some((name.clone(), below(member(node, name).0, value, &field_element(name))?))
-                })
-                .collect();
-            (!left.is_empty() || map.is_empty()).then_some(Value::Object(left))
+    match (shape(types, ty, [Some(value), None]), value) {
+        (Shape::Members(node), Value::Object(map)) => map
+            .iter()
+            .filter_map(|(name, value)| {
+                Some((name.clone(), below(member(node, name).0, value, &field_element(name))?))
+            })
+            .collect(),
+        (Shape::Items(item, kind), Value::Array(items)) => {
+            items.iter().filter_map(|value| below(Some(item), value, &item_element(kind, value)?)).collect()
         }
-        Shape::Items(item, kind) => {
-            let items = value.as_array()?;
-            let left: Vec<Value> = items
-                .iter()
-                .filter_map(|value| below(Some(item), value, &item_element(kind, value)?))
-                .collect();
-            (!left.is_empty() || items.is_empty()).then_some(Value::Array(left))
-        }
+        _ => value.clone(),
     }
 }
 
@@ -250,13 +257,15 @@ fn check_value(types: &Types, ty: TypeRef, value: &Value, path: &mut String, err
         return;
     }
     match types.node(ty) {
-        Node::Any => {}
+        Node::Any | Node::Raw => {}
+        // Whether it is an object is for the schema of a custom kind to say.
+        Node::Object(object) if object.open && !value.is_object() => {}
         Node::Scalar(scalar) => {
             let fits = match scalar {
                 Scalar::Boolean => value.is_boolean(),
                 Scalar::Int32 | Scalar::Int64 | Scalar::Number => value.is_number(),
-                Scalar::IntOrString | Scalar::Quantity => value.is_number() || value.is_string(),
-                Scalar::String | Scalar::Bytes | Scalar::Time | Scalar::MicroTime => value.is_string(),
+                Scalar::String | Scalar::Bytes => value.is_string(),
+                _ => !value.is_object() && !value.is_array(),
             };
             if !fits {
                 let words = match scalar {
@@ -264,7 +273,8 @@ fn check_value(types: &Types, ty: TypeRef, value: &Value, path: &mut String, err
                     Scalar::Int32 | Scalar::Int64 | Scalar::Number => {
                         format!("numeric (int or float), got {}", type_of(value))
                     }
-                    _ => format!("string, got {}", quoted(value)),
+                    Scalar::String | Scalar::Bytes => format!("string, got {}", quoted(value)),
+                    _ => format!("any scalar, got {}", shown(value)),
                 };
                 errors.push(format!("{path}: expected {words}"));
             }
@@ -279,7 +289,7 @@ fn check_value(types: &Types, ty: TypeRef, value: &Value, path: &mut String, err
                 path.push_str(&name[..name.floor_char_boundary(NAME)]);
                 match member(Some(node), name).0 {
                     Some(ty) => check_value(types, ty, value, path, errors),
-                    None if matches!(node, Node::Object(o) if o.open) => {}
+                    None if matches!(node, Node::Object(o) if o.open || o.loose) => {}
                     None => errors.push(format!("{path}: field not declared in schema")),
                 }
                 path.truncate(length);
@@ -321,9 +331,14 @@ fn check_value(types: &Types, ty: TypeRef, value: &Value, path: &mut String, err
                         return;
                     }
                     (None, ListKind::Set) => {
-                        errors.push(format!(
-                            "{path}: element {i}: associative list without keys has an element that's an explicit null"
-                        ));
+                        let what = match value {
+                            Value::Object(_) => {
+                                "associative list without keys has an element that's a map type"
+                            }
+                            Value::Array(_) => "not supported: associative list with lists as elements",
+                            _ => "associative list without keys has an element that's an explicit null",
+                        };
+                        errors.push(format!("{path}: element {i}: {what}"));
                         return;
                     }
                 }

@@ -65,8 +65,13 @@ impl Options<'_> {
         }
     }
 
-    fn time(&self) -> String {
-        Timestamp::from_second(self.now.as_second()).unwrap_or(self.now).to_string()
+    /// Notes that a manager has written now. What is written through a scale is timed by the scale, and the object's
+    /// entry stays as it was.
+    fn stamp(&self, manager: &mut Manager) {
+        if self.subresource != "scale" {
+            let time = Timestamp::from_second(self.now.as_second()).unwrap_or(self.now);
+            manager.time = Some(time.to_string());
+        }
     }
 }
 
@@ -81,15 +86,14 @@ pub fn apply(
     options: &Options<'_>,
 ) -> Result<Value, Refusal> {
     let Versions { types, root, .. } = versions;
-    merge::check(types, root, config).map_err(|errors| Refusal::of_config(config, &errors))?;
-    let mut canonical = config.clone();
-    types.canonical_scalars(&mut canonical, root);
-    let attempt = |force| merge_into(versions, live, &canonical, options, force);
+    let mut config = config.clone();
+    crate::json::drop_empty_fractions(&mut config);
+    merge::check(types, root, &config).map_err(|errors| Refusal::of_config(&config, &errors))?;
+    let attempt = |force| merge_into(versions, live, &config, options, force);
     let mut result = match attempt(options.force) {
         // What client-side apply owned goes over to kubectl's server-side apply without a conflict.
         Err(Refusal::Conflicts(conflicts)) if options.manager == "kubectl" => {
-            let allowed =
-                live.map(|live| client_side::applied_by_client(types, root, live)).unwrap_or_default();
+            let allowed = live.map(|live| client_side::applied_by_client(versions, live)).unwrap_or_default();
             let rest: Vec<Conflict> = conflicts.into_iter().filter(|c| !allowed.contains(&c.field)).collect();
             if !rest.is_empty() {
                 return Err(Refusal::Conflicts(rest));
@@ -98,8 +102,8 @@ pub fn apply(
         }
         other => other?,
     };
-    if options.manager == "kubectl" && live.is_some_and(|l| client_side::last_applied(l).is_some()) {
-        client_side::record_last_applied(&mut result, config);
+    if options.manager == "kubectl" && client_side::last_applied(&result).is_some() {
+        client_side::record_last_applied(&mut result, &config);
     }
     Ok(result)
 }
@@ -137,7 +141,7 @@ fn merge_into(
     let me = managers.entry(identity);
     unmanaged::strip(&mut me.fields);
     if !unchanged {
-        me.time = Some(options.time());
+        options.stamp(me);
     }
     managers.drop_empty();
     let mut result = if unchanged { live } else { merged };
@@ -155,7 +159,7 @@ fn managers_of(versions: Versions<'_>, live: &Value, options: &Options<'_>) -> M
         let first = Options { manager: BEFORE_FIRST_APPLY, ..options.clone() };
         let entry = managers.entry(first.manager(Operation::Update));
         entry.fields = Changes::new(versions, None, &live, options).changed;
-        entry.time = Some(options.time());
+        options.stamp(entry);
     }
     managers
 }

@@ -34,6 +34,11 @@ impl Set {
         }
     }
 
+    /// What is below `element`, to be added to.
+    pub(super) fn below(&mut self, element: &str) -> &mut Set {
+        self.children.entry(element.into()).or_default()
+    }
+
     pub(super) fn union(&mut self, other: Set) {
         self.member |= other.member;
         if self.children.is_empty() {
@@ -149,28 +154,31 @@ impl Set {
                 set.member = true;
                 continue;
             }
+            // Elements of a form that is still to come say nothing.
+            let Some(element) = canonical(element)? else { continue };
             let mut child = Set::decode(below)?;
             child.member |= child.children.is_empty();
-            set.children.insert(canonical(element)?, child);
+            set.children.insert(element, child);
         }
         Some(set)
     }
 }
 
-/// An element in the form in which we write it.
-fn canonical(element: &str) -> Option<Box<str>> {
-    let (kind, rest) = element.split_once(':')?;
+/// An element in the form in which we write it; `Some(None)` for one of an unknown form.
+fn canonical(element: &str) -> Option<Option<Box<str>>> {
+    let (kind, rest) = element.split_at_checked(1)?;
+    let rest = rest.strip_prefix(':')?;
     match kind {
-        "f" => Some(element.into()),
-        "i" => rest.parse::<u64>().ok().map(|_| element.into()),
+        "f" => Some(Some(element.into())),
+        "i" => rest.parse::<i64>().ok().map(|_| Some(element.into())),
         "k" | "v" => {
             let value: Value = serde_json::from_str(rest).ok()?;
             if kind == "k" && !value.is_object() {
                 return None;
             }
-            Some(format!("{kind}:{value}").into())
+            Some(Some(format!("{kind}:{value}").into()))
         }
-        _ => None,
+        _ => Some(None),
     }
 }
 
@@ -200,15 +208,14 @@ pub(super) fn field_element(name: &str) -> String {
 pub(super) fn item_element(kind: &ListKind, item: &Value) -> Option<String> {
     match kind {
         ListKind::Atomic => None,
-        ListKind::Set => (!item.is_null()).then(|| format!("v:{item}")),
+        ListKind::Set => {
+            (!item.is_null() && !item.is_object() && !item.is_array()).then(|| format!("v:{item}"))
+        }
         ListKind::Map(keys) => {
             let object = item.as_object()?;
             let present: Vec<(&str, &Value)> = keys
                 .iter()
-                .filter_map(|k| {
-                    let given = object.get(&*k.name).filter(|v| !v.is_null());
-                    Some((&*k.name, given.or(k.default.as_ref())?))
-                })
+                .filter_map(|k| Some((&*k.name, object.get(&*k.name).or(k.default.as_ref())?)))
                 .collect();
             if let [(name, Value::String(value))] = present.as_slice()
                 && !needs_escape(value)

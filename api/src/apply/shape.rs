@@ -24,7 +24,7 @@ pub(super) fn shape<'a>(types: &'a Types, ty: Option<TypeRef>, values: [Option<&
             let some = values.iter().flatten().any(|v| v.is_object());
             if some && all(Value::is_object) { Shape::Members(None) } else { Shape::Leaf }
         }
-        Some(Node::Scalar(_)) => Shape::Leaf,
+        Some(Node::Scalar(_) | Node::Raw) => Shape::Leaf,
         Some(Node::Object(o)) if o.atomic || !all(Value::is_object) => Shape::Leaf,
         Some(Node::Map { atomic, .. }) if *atomic || !all(Value::is_object) => Shape::Leaf,
         Some(Node::Object(_) | Node::Map { .. }) => Shape::Members(node),

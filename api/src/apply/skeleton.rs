@@ -18,6 +18,7 @@ const STRUCTS: &[&str] = &[
     "metadata",
     "names",
     "nodeInfo",
+    "podSelector",
     "pool",
     "priorityLevelConfiguration",
     "source",

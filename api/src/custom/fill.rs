@@ -6,7 +6,10 @@
 use serde_json::{Map, Value};
 
 use super::schema::{Additional, Schema};
-use crate::schema::Types;
+use crate::{
+    field::Path,
+    schema::{TypeRef, Types},
+};
 
 /// Drops nulls of fields that cannot be null and have no default; those with one get it later.
 pub fn drop_nulls(value: &mut Value, schema: &Schema) {
@@ -79,42 +82,89 @@ fn each_member(map: &mut Map<String, Value>, schema: &Schema, act: &mut dyn FnMu
 
 /// Drops fields nobody declared. At the root of a resource `apiVersion`, `kind` and `metadata` stay.
 pub fn prune(value: &mut Value, schema: &Schema, resource: bool) {
-    match value {
-        Value::Object(map) => {
+    prune_below(value, Some(schema), resource, false);
+}
+
+/// `schema` is `None` where nothing is known of a value; with `preserves`, the list above keeps unknown fields of its items.
+fn prune_below(value: &mut Value, schema: Option<&Schema>, resource: bool, preserves: bool) {
+    let preserves = preserves || schema.is_some_and(Schema::preserves);
+    match (value, schema) {
+        (_, None) if preserves => {}
+        (Value::Object(map), None) => map.clear(),
+        (Value::Object(map), Some(schema)) => {
             let resource = resource || schema.embedded;
-            let open = schema.preserves() || schema.additional == Some(Additional::Allowed(true));
-            map.retain(|name, _| {
-                open || schema.properties.contains_key(name)
-                    || schema.additional_schema().is_some()
-                    || (resource && matches!(name.as_str(), "apiVersion" | "kind" | "metadata"))
+            map.retain(|name, value| {
+                match (name.as_str(), schema.properties.get(name), &schema.additional) {
+                    ("apiVersion" | "kind", ..) if resource => {}
+                    // The metadata of a resource has a type of its own.
+                    ("metadata", ..) if resource => prune_metadata(value),
+                    (_, Some(property), _) => prune_below(value, Some(property), false, false),
+                    (_, None, Some(Additional::Schema(schema))) => {
+                        prune_below(value, Some(schema), false, false);
+                    }
+                    (_, None, Some(Additional::Allowed(_))) => prune_below(value, None, false, false),
+                    (_, None, None) => return preserves,
+                }
+                true
             });
-            for (name, value) in map {
-                // The metadata of a resource has a type of its own.
-                if resource && name == "metadata" {
-                    prune_metadata(value);
-                    continue;
-                }
-                if let Some(schema) = schema.properties.get(name).or(schema.additional_schema()) {
-                    prune(value, schema, false);
-                }
-            }
         }
-        Value::Array(items) => {
-            if let Some(schema) = &schema.items {
-                items.iter_mut().for_each(|item| prune(item, schema, false));
-            }
+        (Value::Array(items), schema) => {
+            let schema = schema.and_then(|schema| schema.items.as_deref());
+            items.iter_mut().for_each(|item| prune_below(item, schema, false, preserves));
         }
         _ => {}
     }
 }
 
+/// Gives the metadata of embedded resources the form that every object's metadata has, or says why they have none.
+pub fn coerce(value: &mut Value, schema: &Schema, at: &Path) -> Result<(), String> {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                match name.as_str() {
+                    "apiVersion" | "kind" if schema.embedded && !value.is_string() => {
+                        return Err(format!("{}: Invalid value: {value}: must be a string", at.child(name)));
+                    }
+                    "metadata" if schema.embedded => {
+                        let given = value.clone();
+                        if let Some((types, ty)) = metadata_type() {
+                            types.conform(value, ty).map_err(|why| {
+                                format!("{}: Invalid value: {given}: {why}", at.child(name))
+                            })?;
+                        }
+                    }
+                    _ => {}
+                }
+                if let Some(property) = schema.properties.get(name) {
+                    coerce(value, property, &at.child(name))?;
+                } else if let Some(additional) = schema.additional_schema() {
+                    coerce(value, additional, &at.key(name))?;
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(schema) = &schema.items {
+                for (i, item) in items.iter_mut().enumerate() {
+                    coerce(item, schema, &at.index(i))?;
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 /// Drops what the metadata of no object has.
 fn prune_metadata(metadata: &mut Value) {
-    let types = Types::builtin();
-    let any = types.root("", "v1", "ConfigMap");
-    if let Some(ty) = any.and_then(|root| types.member(root, "metadata")) {
+    if let Some((types, ty)) = metadata_type() {
         types.prune(metadata, ty);
     }
+}
+
+fn metadata_type() -> Option<(&'static Types, TypeRef)> {
+    let types = Types::builtin();
+    let any = types.root("", "v1", "ConfigMap")?;
+    Some((types, types.member(any, "metadata")?))
 }
 
 /// Whether a default keeps to what its schema declares.

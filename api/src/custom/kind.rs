@@ -40,15 +40,22 @@ pub fn rows(definition: &Value) -> Vec<Kind> {
     let versions = spec.get("versions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let flag = |version: &Value, name: &str| version.get(name) == Some(&Value::Bool(true));
     let stored = versions.iter().find(|v| flag(v, "storage")).map_or("", |v| v.str_at(&["name"]));
+    let stored_rules = versions
+        .iter()
+        .find(|v| flag(v, "storage"))
+        .map(|version| Arc::new(CustomRules::new(definition, version)));
     let webhook = spec.str_at(&["conversion", "strategy"]) == "Webhook";
     versions
         .iter()
         .filter(|v| flag(v, "served") && (!webhook || v.str_at(&["name"]) == stored))
-        .map(|version| row(definition, version, stored))
+        .map(|version| {
+            row(definition, version, stored_rules.as_ref().filter(|_| version.str_at(&["name"]) != stored))
+        })
         .collect()
 }
 
-fn row(definition: &Value, version: &Value, stored: &str) -> Kind {
+/// `stored` are the rules of the stored version when that is another one.
+fn row(definition: &Value, version: &Value, stored: Option<&Arc<CustomRules>>) -> Kind {
     let group = definition.str_at(&["spec", "group"]);
     let names = definition.at(&["status", "acceptedNames"]).cloned().unwrap_or_default();
     let text = |key: &str| Text::from(names.str_at(&[key]).to_owned());
@@ -84,10 +91,10 @@ fn row(definition: &Value, version: &Value, stored: &str) -> Kind {
         returns_deleted: false,
         status_leaves: METADATA,
         scale,
-        stored_as: (name != stored).then(|| StoredAs {
+        stored_as: stored.map(|stored| StoredAs {
             group: group.to_owned().into(),
-            version: stored.to_owned().into(),
-            conversion: Conversion::Rename,
+            version: stored.name[1].clone().into(),
+            conversion: Conversion::Declared(stored.clone()),
         }),
         types: Some(Arc::new(types)),
         deprecation: deprecation(version, &rules.name),
@@ -221,15 +228,25 @@ impl CustomRules {
 
 impl Rules for CustomRules {
     fn default(&self, mut object: Value) -> Result<Value, DecodeError> {
-        fill::drop_nulls(&mut object, &self.schema);
-        fill::defaults(&mut object, &self.schema);
-        fill::prune(&mut object, &self.schema, true);
+        self.drop_undeclared(&mut object);
+        fill::coerce(&mut object, &self.schema, &Path::root()).map_err(DecodeError)?;
+        self.fill_in(&mut object);
+        crate::json::drop_empty_fractions(&mut object);
         if let Some(map) = object.as_object_mut() {
             let [group, version, kind] = &self.name;
             map.entry("apiVersion").or_insert_with(|| api_version(group, version).into());
             map.entry("kind").or_insert_with(|| kind.as_str().into());
         }
         Ok(object)
+    }
+
+    fn drop_undeclared(&self, object: &mut Value) {
+        fill::prune(object, &self.schema, true);
+        fill::drop_nulls(object, &self.schema);
+    }
+
+    fn fill_in(&self, object: &mut Value) {
+        fill::defaults(object, &self.schema);
     }
 
     fn has_generation(&self) -> bool {

@@ -70,6 +70,12 @@ pub trait Rules: Send + Sync {
     /// Reads the value as the kind and fills in the defaults.
     fn default(&self, object: Value) -> Result<Value, DecodeError>;
 
+    /// Drops what a custom kind's schema does not declare.
+    fn drop_undeclared(&self, _object: &mut Value) {}
+
+    /// Puts in the defaults of a custom kind's schema.
+    fn fill_in(&self, _object: &mut Value) {}
+
     /// Whether `metadata.generation` counts changes of the spec.
     fn has_generation(&self) -> bool;
 

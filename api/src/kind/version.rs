@@ -1,8 +1,8 @@
 //! Several versions of one resource: rows of the table whose objects lie in one place of the store.
 //!
 //! One row's version is the stored form; every other row says how its objects become that and come back.
-//! Invariant: no conversion loses anything, so that an object may be read and written in any version.
-//! Upstream converts through internal types instead.
+//! Invariant: no conversion of built-in kinds loses anything, so that an object may be read and written in any version.
+//! Versions of a custom kind lose what the other's schema does not declare. Upstream converts through internal types.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -30,8 +30,8 @@ pub struct StoredAs {
 /// How two versions differ.
 #[derive(Clone)]
 pub enum Conversion {
-    /// In nothing but `apiVersion`.
-    Rename,
+    /// In `apiVersion`, and in what their schemas declare: the rules of the stored form.
+    Declared(Arc<dyn Rules>),
     /// In their fields.
     Fields(Arc<dyn Convert>),
 }
@@ -57,8 +57,9 @@ impl Kind {
     /// The object as it is stored.
     pub fn stored_form(&self, mut object: Value) -> Value {
         let Some(stored) = &self.stored_as else { return object };
-        if let Conversion::Fields(convert) = &stored.conversion {
-            convert.stored_form(&mut object);
+        match &stored.conversion {
+            Conversion::Fields(convert) => convert.stored_form(&mut object),
+            Conversion::Declared(rules) => rules.drop_undeclared(&mut object),
         }
         rename(&mut object, &api_version(&stored.group, &stored.version));
         object
@@ -71,14 +72,20 @@ impl Kind {
         if object.str_at(&["apiVersion"]) == own && !self.is_custom() {
             return object;
         }
-        if let Some(StoredAs { conversion: Conversion::Fields(convert), .. }) = &self.stored_as {
-            convert.own_form(&mut object);
+        match self.stored_as.as_ref().map(|stored| &stored.conversion) {
+            Some(Conversion::Fields(convert)) => convert.own_form(&mut object),
+            // The schema may have changed since: new defaults come in, what it dropped is no longer shown.
+            Some(Conversion::Declared(rules)) => {
+                rules.drop_undeclared(&mut object);
+                rules.fill_in(&mut object);
+                self.rules.drop_undeclared(&mut object);
+            }
+            None => {
+                self.rules.drop_undeclared(&mut object);
+                self.rules.fill_in(&mut object);
+            }
         }
         rename(&mut object, &own);
-        if self.is_custom() {
-            // The schema may have changed since: new defaults come in, what it dropped is no longer shown.
-            object = self.rules.default(object).unwrap_or_default();
-        }
         object
     }
 

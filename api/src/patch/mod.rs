@@ -71,12 +71,31 @@ pub fn apply_patch(
             other => Err(decoding(&unfit(&other, "map[string]interface {}"))),
         },
         PatchType::Strategic => match text::parse(patch).map_err(|e| Status::bad_request(e.to_string()))? {
-            Value::Object(changes) => strategic::apply(types, root, current, changes),
+            Value::Object(mut changes) => {
+                changes.values_mut().for_each(text::drop_empty_fractions);
+                strategic::apply(types, root, current, changes)
+            }
             Value::Null => Ok(current.clone()),
             other => Err(Status::bad_request(unfit(&other, "map[string]interface {}"))),
         },
         PatchType::Apply => Err(Status::unsupported_media_type("apply is not a patch of this resource")),
     }
+}
+
+/// What is strange about a patch's own text, as field validation tells it: fields given twice, and those that an
+/// operation does not have.
+pub fn odd_fields(form: PatchType, patch: &[u8]) -> Vec<String> {
+    // What cannot be read is refused where it is applied.
+    let Ok((value, mut odd)) = text::parse_strict(patch, None) else { return Vec::new() };
+    if form != PatchType::Json {
+        return odd;
+    }
+    for (i, operation) in value.as_array().into_iter().flatten().enumerate() {
+        let unknown = |name: &&String| !matches!(name.as_str(), "op" | "path" | "from" | "value");
+        let names = operation.as_object().into_iter().flat_map(|operation| operation.keys());
+        odd.extend(names.filter(unknown).map(|name| format!("unknown field \"[{i}].{name}\"")));
+    }
+    odd.into_iter().take(text::MAX_PROBLEMS).map(|problem| format!("json patch {problem}")).collect()
 }
 
 /// The refusal of a patch whose outcome cannot be read as the object's kind.

@@ -45,7 +45,8 @@ pub(super) fn check_order(change: &[Value], order: &[Value], key: Option<&str>) 
 }
 
 /// Sorts merged items: those named by the patch in the patch's order; the others keep the order they had, before the
-/// first of the patch's items that they used to stand in front of. Of others that are new, the newest is the first.
+/// first of the patch's items that they used to stand in front of. Others that nobody names keep no order: those that come
+/// first go to the end, the rest to the front.
 pub(super) fn in_order(
     merged: Vec<Value>,
     patch_order: &[Value],
@@ -61,19 +62,21 @@ pub(super) fn in_order(
     };
     let (in_patch, on_server) = (places(patch_order)?, places(server_order)?);
     let (mut patched, mut others) = (Vec::new(), VecDeque::new());
+    let mut behind = VecDeque::new();
     for item in merged {
         let id = identity(&item, key)?;
         let server = on_server.get(id).copied();
         match in_patch.get(id) {
             Some(place) => patched.push((*place, server, item)),
-            None if server.is_none() => others.push_front((None, item)),
-            None => others.push_back((server, item)),
+            None if server.is_some() => others.push_back((server, item)),
+            None if others.is_empty() => behind.push_front((None, item)),
+            None => others.push_front((None, item)),
         }
     }
     patched.sort_by_key(|(place, ..)| *place);
     others.make_contiguous().sort_by_key(|(server, _)| *server);
     let mut sorted = Vec::with_capacity(patched.len() + others.len());
-    let mut others = others.into_iter().peekable();
+    let mut others = others.into_iter().chain(behind).peekable();
     for (_, server, item) in patched {
         while let Some((_, other)) = others.next_if(|(other, _)| other.is_some() && *other < server) {
             sorted.push(other);

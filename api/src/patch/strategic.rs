@@ -59,8 +59,16 @@ pub(super) fn apply(
     current: &Value,
     patch: Object,
 ) -> Result<Value, Status> {
-    let current = current.as_object().cloned().unwrap_or_default();
-    Ok(Value::Object(Merge { types }.objects(current, patch, root)?))
+    let present = current.as_object().cloned().unwrap_or_default();
+    let mut result = Merge { types }.objects(present, patch, root)?;
+    // Whatever the patch says, the object stays what it is.
+    for name in ["apiVersion", "kind"] {
+        match current.get(name) {
+            Some(value) => drop(result.insert(name.to_owned(), value.clone())),
+            None => drop(result.remove(name)),
+        }
+    }
+    Ok(Value::Object(result))
 }
 
 struct Merge<'a> {

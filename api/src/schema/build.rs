@@ -19,11 +19,22 @@ pub(super) struct Builder<'a> {
     definitions: &'a Map<String, Value>,
     /// Custom kinds: the schema of `metadata`.
     metadata: Option<&'a Value>,
+    /// Whether a schema around the one at hand keeps unknown fields: configurations may have them all the way down.
+    loose: bool,
+    /// Whether the list whose items are at hand keeps their unknown fields.
+    open_items: bool,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn builtin(definitions: &'a Map<String, Value>) -> Self {
-        Self { nodes: Vec::new(), named: HashMap::new(), definitions, metadata: None }
+        Self {
+            nodes: Vec::new(),
+            named: HashMap::new(),
+            definitions,
+            metadata: None,
+            loose: false,
+            open_items: false,
+        }
     }
 
     pub(super) fn custom(definitions: &'a Map<String, Value>, metadata: &'a Value) -> Self {
@@ -64,13 +75,14 @@ impl<'a> Builder<'a> {
         let text = self.scalar(Scalar::String);
         // Inside the definition of ObjectMeta, built-in rules hold.
         let metadata = {
-            let custom = self.metadata.take();
+            let (custom, loose) = (self.metadata.take(), std::mem::take(&mut self.loose));
             let ty = self.add(metadata);
-            self.metadata = custom;
+            (self.metadata, self.loose) = (custom, loose);
             ty
         };
         if matches!(self.nodes[object.0 as usize], Node::Any) {
-            self.nodes[object.0 as usize] = Node::Object(Object { open: true, ..Object::default() });
+            self.nodes[object.0 as usize] =
+                Node::Object(Object { open: true, loose: true, ..Object::default() });
         }
         if let Node::Object(o) = &mut self.nodes[object.0 as usize] {
             for (name, ty) in [("apiVersion", text), ("kind", text), ("metadata", metadata)] {
@@ -88,7 +100,8 @@ impl<'a> Builder<'a> {
             "IntOrString" => Node::Scalar(Scalar::IntOrString),
             "Time" => Node::Scalar(Scalar::Time),
             "MicroTime" => Node::Scalar(Scalar::MicroTime),
-            "FieldsV1" | "RawExtension" | "JSON" => Node::Any,
+            "RawExtension" => Node::Raw,
+            "FieldsV1" | "JSON" => Node::Any,
             other if other.starts_with("JSONSchemaPropsOr") => Node::Any,
             _ => {
                 // A place first, so that a type may hold itself.
@@ -107,14 +120,28 @@ impl<'a> Builder<'a> {
     }
 
     fn anonymous(&mut self, schema: &'a Value, name: &'a str) -> TypeRef {
-        let flag = |extension: &str| schema.get(extension) == Some(&Value::Bool(true));
+        let preserves = schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
+        // What a list preserves is its items' unknown fields.
+        let open = preserves || std::mem::take(&mut self.open_items);
+        let outer = self.loose;
+        self.loose |= preserves;
+        let ty = self.typed(schema, name, open);
+        self.loose = outer;
+        ty
+    }
+
+    /// `open`: whether unknown fields are kept.
+    fn typed(&mut self, schema: &'a Value, name: &'a str, open: bool) -> TypeRef {
         let text = |extension: &str| schema.get(extension).and_then(Value::as_str).unwrap_or("");
-        let node = if flag("x-kubernetes-int-or-string") {
-            Node::Scalar(Scalar::IntOrString)
+        let node = if schema.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
+            // Whether it is one of the two is for validation to say.
+            Node::Any
         } else {
             match (text("type"), text("format")) {
                 ("string", "byte") if self.metadata.is_none() => Node::Scalar(Scalar::Bytes),
                 ("string", "date-time") if self.metadata.is_none() => Node::Scalar(Scalar::Time),
+                ("string", "" | "byte") => Node::Scalar(Scalar::String),
+                ("string", _) if self.metadata.is_some() => Node::Scalar(Scalar::Formatted),
                 ("string", _) => Node::Scalar(Scalar::String),
                 ("integer", "int32") if self.metadata.is_none() => Node::Scalar(Scalar::Int32),
                 ("integer", _) => Node::Scalar(Scalar::Int64),
@@ -122,7 +149,10 @@ impl<'a> Builder<'a> {
                 ("boolean", _) => Node::Scalar(Scalar::Boolean),
                 ("array", _) => {
                     let item = match schema.get("items") {
-                        Some(items) => self.add(items),
+                        Some(items) => {
+                            self.open_items = open;
+                            self.add(items)
+                        }
                         None => self.push(Node::Any),
                     };
                     let kind = match text("x-kubernetes-list-type") {
@@ -147,7 +177,7 @@ impl<'a> Builder<'a> {
                     Node::List { item, kind }
                 }
                 ("object", _) | ("", _) => {
-                    return self.object(schema, name);
+                    return self.object(schema, name, open);
                 }
                 _ => Node::Any,
             }
@@ -155,10 +185,9 @@ impl<'a> Builder<'a> {
         self.push(node)
     }
 
-    fn object(&mut self, schema: &'a Value, name: &'a str) -> TypeRef {
+    fn object(&mut self, schema: &'a Value, name: &'a str, open: bool) -> TypeRef {
         let flag = |extension: &str| schema.get(extension) == Some(&Value::Bool(true));
         let atomic = schema.get("x-kubernetes-map-type").and_then(Value::as_str) == Some("atomic");
-        let open = flag("x-kubernetes-preserve-unknown-fields");
         let properties = schema.get("properties").and_then(Value::as_object);
         let node = match (properties, schema.get("additionalProperties")) {
             (None, Some(Value::Bool(true))) => Node::Map { value: self.push(Node::Any), atomic },
@@ -184,7 +213,8 @@ impl<'a> Builder<'a> {
                 };
                 let moments = fields.iter().filter(|(_, field)| field.required && is_moment(field));
                 let moments = moments.map(|(name, _): (&Box<str>, _)| name.clone()).collect();
-                Node::Object(Object { name: last_segments(name, 2).into(), fields, atomic, open, moments })
+                let loose = self.loose || fields.is_empty();
+                Node::Object(Object { name: last_segments(name, 2).into(), fields, atomic, open, loose, moments })
             }
         };
         let ty = self.push(node);
@@ -201,7 +231,7 @@ impl<'a> Builder<'a> {
             && !fact.list_type.is_empty()
         {
             let item = *item;
-            let kind = list_kind(fact, schema);
+            let kind = self.list_kind(fact, schema);
             ty = self.push(Node::List { item, kind });
         }
         if !fact.map_type.is_empty() {
@@ -220,20 +250,33 @@ impl<'a> Builder<'a> {
         };
         Field { ty, required, patch }
     }
-}
 
-fn list_kind(fact: Fact, schema: &Value) -> ListKind {
-    match fact.list_type {
-        "set" => ListKind::Set,
-        "map" => {
-            let items = schema.pointer("/items/$ref").and_then(Value::as_str).unwrap_or("");
-            ListKind::Map(
-                fact.keys
-                    .split(',')
-                    .map(|key| Key { name: key.into(), default: key_default(items, key).map(Value::from) })
-                    .collect(),
-            )
+    fn list_kind(&self, fact: Fact, schema: &Value) -> ListKind {
+        match fact.list_type {
+            "set" => ListKind::Set,
+            "map" => {
+                let items = schema.pointer("/items/$ref").and_then(Value::as_str).unwrap_or("");
+                let key = |key: &str| Key { name: key.into(), default: self.key_default(items, key) };
+                ListKind::Map(fact.keys.split(',').map(key).collect())
+            }
+            _ => ListKind::Atomic,
         }
-        _ => ListKind::Atomic,
+    }
+
+    /// What an item without a key is told apart by: the field's default; for one that is always there in Go, its zero.
+    fn key_default(&self, items: &str, key: &str) -> Option<Value> {
+        if let Some(default) = key_default(items, key) {
+            return Some(default.into());
+        }
+        let item = self.definitions.get(items.strip_prefix(REFERENCE)?)?;
+        let required = item.get("required").and_then(Value::as_array)?;
+        if !required.iter().any(|name| name == key) {
+            return None;
+        }
+        match item.get("properties")?.get(key)?.get("type")?.as_str()? {
+            "string" => Some("".into()),
+            "integer" => Some(0.into()),
+            _ => None,
+        }
     }
 }

@@ -45,32 +45,6 @@ impl Types {
         self.walk(value, root, "", &mut Vec::new())
     }
 
-    /// Brings the scalars of a value that have several forms (quantities, moments) into the one in which
-    /// objects are kept, and leaves everything else as it is.
-    pub fn canonical_scalars(&self, value: &mut Value, ty: TypeRef) {
-        match (self.node(ty), value) {
-            (Node::Scalar(Scalar::Quantity | Scalar::Time | Scalar::MicroTime), Value::Null) => {}
-            (Node::Scalar(scalar @ (Scalar::Quantity | Scalar::Time | Scalar::MicroTime)), value) => {
-                // A value that is none is found when the object is read.
-                let _unreadable = conform_scalar(value, *scalar);
-            }
-            (Node::List { item, .. }, Value::Array(items)) => {
-                items.iter_mut().for_each(|v| self.canonical_scalars(v, *item));
-            }
-            (Node::Map { value, .. }, Value::Object(map)) => {
-                map.values_mut().for_each(|v| self.canonical_scalars(v, *value));
-            }
-            (Node::Object(object), Value::Object(map)) => {
-                for (name, member) in map {
-                    if let Some(field) = object.fields.get(name.as_str()) {
-                        self.canonical_scalars(member, field.ty);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
     /// `owner` is the innermost object type, `fields` the names that led here.
     fn walk<'a>(
         &'a self,
@@ -80,7 +54,7 @@ impl Types {
         fields: &mut Vec<&'a str>,
     ) -> Result<(), String> {
         match self.node(ty) {
-            Node::Any => Ok(()),
+            Node::Any | Node::Raw => Ok(()),
             Node::Scalar(scalar) => {
                 conform_scalar(value, *scalar).map_err(|e| e.describe(value, || place(owner, fields)))
             }
@@ -128,7 +102,9 @@ impl Types {
                     fields.push(name);
                     failure = self.walk(member, field.ty, &object.name, fields).err();
                     fields.pop();
-                    field.required || !self.says_nothing(member, field.ty)
+                    // No entries at all is something else than no list: it resets them.
+                    let kept = field.required || &**name == "managedFields";
+                    kept || !self.says_nothing(member, field.ty)
                 });
                 for moment in &object.moments {
                     if !map.contains_key(&**moment) {
@@ -158,12 +134,12 @@ impl Types {
                 Scalar::Boolean => false.into(),
                 Scalar::Int32 | Scalar::Int64 | Scalar::Number | Scalar::IntOrString => 0.into(),
                 Scalar::Quantity => "0".into(),
-                Scalar::String | Scalar::Bytes => "".into(),
+                Scalar::String | Scalar::Formatted | Scalar::Bytes => "".into(),
                 Scalar::Time | Scalar::MicroTime => ZERO_TIME.into(),
             },
             Node::Object(_) | Node::Map { .. } => Value::Object(serde_json::Map::new()),
             Node::List { .. } => Value::Array(Vec::new()),
-            Node::Any => Value::Null,
+            Node::Any | Node::Raw => Value::Null,
         }
     }
 
@@ -174,7 +150,7 @@ impl Types {
     /// The type as Go writes it.
     fn go_name(&self, ty: TypeRef) -> String {
         match self.node(ty) {
-            Node::Any => "interface {}".into(),
+            Node::Any | Node::Raw => "interface {}".into(),
             Node::Scalar(s) => s.go_name().into(),
             Node::Object(o) => o.name.to_string(),
             Node::Map { value, .. } => format!("map[string]{}", self.go_name(*value)),
@@ -186,7 +162,7 @@ impl Types {
 impl Scalar {
     fn go_name(self) -> &'static str {
         match self {
-            Self::String => "string",
+            Self::String | Self::Formatted => "string",
             Self::Int32 => "int32",
             Self::Int64 => "int64",
             Self::Number => "float64",
@@ -250,7 +226,7 @@ fn wrong_type(what: &str, place: &str, go: &str) -> String {
 fn conform_scalar(value: &mut Value, scalar: Scalar) -> Result<(), Mistake> {
     let wrong = Err(Mistake::Type(scalar.go_name()));
     match scalar {
-        Scalar::String if value.is_string() => Ok(()),
+        Scalar::String | Scalar::Formatted if value.is_string() => Ok(()),
         Scalar::Boolean if value.is_boolean() => Ok(()),
         Scalar::Number if value.is_number() => Ok(()),
         Scalar::Int32 if value.is_number() => match value.as_i64().map(i32::try_from) {

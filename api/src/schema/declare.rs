@@ -48,7 +48,7 @@ impl Declaring<'_> {
     fn shape(&mut self, ty: TypeRef) -> Shape {
         let types = self.types;
         match types.node(ty) {
-            Node::Any => Shape::Dyn,
+            Node::Any | Node::Raw => Shape::Dyn,
             Node::Object(object) if object.open => Shape::Dyn,
             Node::Object(object) => {
                 let mut fields = BTreeMap::new();
@@ -65,7 +65,7 @@ impl Declaring<'_> {
             Node::Map { value, .. } => Shape::Map { value: self.of(*value) },
             Node::List { item, .. } => Shape::List { item: self.of(*item), kind: ListKind::Atomic },
             Node::Scalar(scalar) => match scalar {
-                Scalar::String => Shape::String,
+                Scalar::String | Scalar::Formatted => Shape::String,
                 Scalar::Int32 | Scalar::Int64 => Shape::Int,
                 Scalar::Number => Shape::Double,
                 Scalar::Boolean => Shape::Bool,

@@ -36,6 +36,8 @@ pub struct Types {
 pub enum Node {
     /// Any JSON.
     Any,
+    /// Any JSON, owned as a whole.
+    Raw,
     /// A single value.
     Scalar(Scalar),
     /// Named fields.
@@ -79,6 +81,8 @@ pub enum Scalar {
     Quantity,
     /// A number or a text, e.g. a port or a percentage.
     IntOrString,
+    /// Text in a form that the schema of a custom kind names.
+    Formatted,
 }
 
 /// A type with named fields.
@@ -94,6 +98,8 @@ pub struct Object {
     pub open: bool,
     /// The moments among the fields that must be there; other values have a zero of their type in Rust, too.
     pub moments: Box<[Box<str>]>,
+    /// Whether a configuration to apply may have other fields, even if they are dropped then.
+    pub loose: bool,
 }
 
 /// A field of an [`Object`].

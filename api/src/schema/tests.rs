@@ -45,7 +45,10 @@ fn lists_know_how_they_merge() {
         _ => Vec::new(),
     };
     let ports = field(&["spec", "containers", "[]", "ports"]);
-    assert_eq!(keys(&ports), [("containerPort".into(), None), ("protocol".into(), Some(json!("TCP")))]);
+    assert_eq!(
+        keys(&ports),
+        [("containerPort".into(), Some(json!(0))), ("protocol".into(), Some(json!("TCP")))]
+    );
     assert_eq!(ports.patch.merge_key.as_deref(), Some("containerPort"));
     let volumes = field(&["spec", "volumes"]);
     assert!(volumes.patch.merge && volumes.patch.retain_keys);

@@ -304,24 +304,10 @@ fn internal_group(kind: &Kind) -> &str {
     if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or("") }
 }
 
-fn unknown_in(kind: &Kind, object: &Value) -> Vec<String> {
+/// The fields of an object that its kind does not have, as field validation tells of them.
+pub fn unknown_in(kind: &Kind, object: &Value) -> Vec<String> {
     let paths = kind.object_type().map(|(types, root)| types.unknown_fields(object, root));
     paths.into_iter().flatten().map(|path| format!("unknown field {path:?}")).collect()
-}
-
-/// Finds the fields the kind does not have: warnings, or a refusal when `validation` is strict.
-///
-/// # Errors
-/// 400.
-pub fn unknown_fields(
-    kind: &Kind,
-    object: &Value,
-    validation: FieldValidation,
-) -> Result<Vec<String>, Status> {
-    if validation == FieldValidation::Ignore {
-        return Ok(Vec::new());
-    }
-    judge(kind, validation, unknown_in(kind, object))
 }
 
 /// What is strange about a body is a refusal when `validation` is strict, else a warning.

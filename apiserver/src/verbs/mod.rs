@@ -58,6 +58,10 @@ impl Written {
         let shown = stored.and_then(|(bytes, revision)| shown_at(&bytes, revision));
         let mut response = match shown {
             Some(bytes) => response::json_bytes(code, bytes),
+            // What another version is stored as may lose fields and gain defaults.
+            None if ctx.kind.is_custom() && !ctx.kind.is_stored_form() => {
+                ctx.answer(code, &ctx.kind.own_form(ctx.kind.stored_form(self.object)))
+            }
             None => ctx.answer(code, &self.object),
         };
         response::warn(&mut response, &warnings);

@@ -154,7 +154,12 @@ async fn apply(ctx: &Ctx, paths: &ScalePaths, bytes: &[u8]) -> Result<Written, S
     let expected = Expected::of(&scale)?;
     update::write_with(ctx, Part::Main, expected, Tracking::Done, |current| {
         scaled(ctx, paths, current, &scale)?;
-        let merged = api::apply::apply(versions, Some(current), &config, &options).map_err(Status::from)?;
+        let mut merged =
+            api::apply::apply(versions, Some(current), &config, &options).map_err(Status::from)?;
+        if get(&merged, &paths.spec_replicas).is_none() {
+            // A scale always has a number.
+            set(&mut merged, &paths.spec_replicas, 0.into());
+        }
         body::read_as(&ctx.kind, merged)
     })
     .await

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::scan::{Scan, api_version, scan};
+use super::scan::{Scan, scan};
 use crate::store::Revision;
 
 /// What a watch event says happened.
@@ -124,13 +124,6 @@ impl CachedObject {
     /// The object's JSON with its resource version.
     pub fn json(&self) -> Bytes {
         self.frame.slice(self.verb.head().len()..self.frame.len() - TAIL.len())
-    }
-
-    /// [`Self::json`] with another `apiVersion`; `None` when it has none.
-    pub fn renamed(&self, version: &str) -> Option<Bytes> {
-        let json = self.json();
-        let found = api_version(&json)?;
-        Some([&json[..found.start], version.as_bytes(), &json[found.end..]].concat().into())
     }
 
     /// A label's value.
@@ -263,18 +256,6 @@ mod tests {
         assert_eq!(object(r#"{"metadata":{}}"#, 7).json(), r#"{"metadata":{"resourceVersion":"7"}}"#);
         assert_eq!(object(r#"{"metadata":{}}"#, 7).stored(), r#"{"metadata":{}}"#);
         assert_eq!((cached.namespace(), cached.name()), ("ns", "a"));
-    }
-
-    #[test]
-    fn is_shown_under_another_version() {
-        let cached = object(r#"{"apiVersion":"g/v1","kind":"A","metadata":{"name":"apiVersion"}}"#, 3);
-        assert_eq!(
-            cached.renamed("g/v1beta1").expect("has a version"),
-            r#"{"apiVersion":"g/v1beta1","kind":"A","metadata":{"resourceVersion":"3","name":"apiVersion"}}"#
-        );
-        let late = object(r#"{"metadata":{"apiVersion":"x"},"spec":{"a":[1]},"apiVersion":"v1"}"#, 3);
-        assert!(late.renamed("v2").expect("has a version").ends_with(br#","apiVersion":"v2"}"#));
-        assert_eq!(object(r#"{"metadata":{}}"#, 3).renamed("v2"), None);
     }
 
     #[test]

@@ -31,21 +31,6 @@ pub(super) fn scan(json: &[u8]) -> Option<Scan> {
     found
 }
 
-/// Where the value of the object's own `apiVersion` is, without its quotes.
-pub(super) fn api_version(json: &[u8]) -> Option<Range<usize>> {
-    let mut cursor = Cursor { json, at: 0 };
-    let mut found = None;
-    cursor.members(|cursor, key| {
-        if &cursor.json[key] != b"apiVersion" {
-            cursor.skip_value()?;
-            return Some(true);
-        }
-        found = Some(cursor.string()?);
-        Some(false)
-    })?;
-    found
-}
-
 struct Cursor<'a> {
     json: &'a [u8],
     at: usize,

@@ -20,7 +20,13 @@ async fn objects_are_seen_in_every_version() {
     assert_eq!(merge(&server, &path, &json!({"spec": {"versions": versions}})).await.code, 200);
     let v2 = WIDGETS.replace("/v1/", "/v2/");
     let seen = server.get(&format!("{v2}/a")).await.body;
-    assert_eq!((&seen["apiVersion"], &seen["spec"]["extra"]), (&json!("example.com/v2"), &json!("x")));
+    // Defaults come in as objects are written, and those of the stored version as they are read.
+    assert_eq!((&seen["apiVersion"], seen["spec"].get("extra")), (&json!("example.com/v2"), None));
+    let dry = format!("{v2}?dryRun=All");
+    let mut third = widget("c", json!({"color": "red"}));
+    third["apiVersion"] = json!("example.com/v2");
+    let shown = server.send("POST", &dry, &third).await;
+    assert_eq!((shown.code, shown.body["spec"].get("extra")), (201, None));
     assert_eq!(server.get(&format!("{WIDGETS}/a")).await.body["spec"].get("extra"), None);
     let listed = server.get(&v2).await.body;
     assert_eq!(
@@ -32,6 +38,8 @@ async fn objects_are_seen_in_every_version() {
     versions[1]["storage"] = json!(true);
     let changed = merge(&server, &path, &json!({"spec": {"versions": versions}})).await;
     assert_eq!(changed.body["status"]["storedVersions"], json!(["v1", "v2"]));
+    let shown = server.send("POST", &dry, &third).await;
+    assert_eq!((shown.code, &shown.body["spec"]["extra"]), (201, &json!("x")));
     let made = server.send("POST", WIDGETS, &widget("b", json!({"color": "blue"}))).await;
     assert_eq!((made.code, &made.body["apiVersion"]), (201, &json!("example.com/v1")));
     let groups = server.get("/apis/example.com").await.body;

@@ -226,6 +226,133 @@ fn objects_are_filled_and_pruned() {
     );
 }
 
+/// What is left of a value of a schema, and what a configuration with it is told when it is applied.
+#[test]
+fn unknown_fields_are_kept_where_a_schema_says_so() {
+    let text = json!({"type": "string"});
+    let known = json!({"type": "object", "properties": {"a": text}});
+    let keeps = |mut schema: Value| {
+        schema["x-kubernetes-preserve-unknown-fields"] = true.into();
+        schema
+    };
+    let list = |items: &Value| json!({"type": "array", "items": items});
+    let map = |values: Value| json!({"type": "object", "additionalProperties": values});
+    let object = |of: &Value| json!({"type": "object", "properties": {"o": of}});
+    let embedded =
+        json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"a": text}});
+    let given = json!({"a": "1", "z": {"y": 1}});
+    let pod =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "no": 1}, "a": "1", "z": 1});
+    let pod_kept = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "a": "1"});
+    // Schema, value, what is left, whether a configuration may have it.
+    let cases = [
+        (known.clone(), given.clone(), json!({"a": "1"}), false),
+        (keeps(known.clone()), given.clone(), given.clone(), true),
+        (list(&known), json!([given]), json!([{"a": "1"}]), false),
+        // What a list keeps is its items' fields, not those of what they declare.
+        (keeps(list(&known)), json!([given, given]), json!([given, given]), true),
+        (keeps(list(&list(&known))), json!([[given]]), json!([[given]]), true),
+        (
+            keeps(list(&object(&known))),
+            json!([{"o": given, "z": 1}]),
+            json!([{"o": {"a": "1"}, "z": 1}]),
+            true,
+        ),
+        (list(&keeps(known.clone())), json!([given]), json!([given]), true),
+        (keeps(object(&known)), json!({"o": given, "z": 1}), json!({"o": {"a": "1"}, "z": 1}), true),
+        (keeps(object(&list(&known))), json!({"o": [given]}), json!({"o": [{"a": "1"}]}), true),
+        (
+            keeps(object(&map(known.clone()))),
+            json!({"o": {"k": given}}),
+            json!({"o": {"k": {"a": "1"}}}),
+            true,
+        ),
+        (keeps(json!({})), json!({"l": [given]}), json!({"l": [given]}), true),
+        (keeps(json!({})), json!([given, 5]), json!([given, 5]), true),
+        (keeps(object(&text)), json!("x"), json!("x"), true),
+        (json!({"type": "object"}), given.clone(), json!({}), true),
+        // Nothing is known of the values of a map of anything.
+        (
+            map(true.into()),
+            json!({"k": 1, "l": {"z": 1}, "m": [{"z": 1}]}),
+            json!({"k": 1, "l": {}, "m": [{}]}),
+            true,
+        ),
+        (map(known.clone()), json!({"k": given}), json!({"k": {"a": "1"}}), false),
+        (embedded.clone(), pod.clone(), pod_kept.clone(), false),
+        (list(&embedded), json!([pod]), json!([pod_kept]), false),
+        (json!({"x-kubernetes-int-or-string": true}), json!(true), json!(true), true),
+        (json!({"x-kubernetes-int-or-string": true}), json!([1]), json!([1]), true),
+        (json!({"type": "string", "format": "date"}), json!(5), json!(5), true),
+        (json!({"type": "integer"}), json!(2.0), json!(2), true),
+    ];
+    for (schema, given, left, fits) in cases {
+        let kind = row(of_spec(json!({"type": "object", "properties": {"f": schema}})), json!({}));
+        let given = object_of(&given);
+        let filled = kind.rules.default(given.clone()).unwrap();
+        assert_eq!(filled["spec"], json!({"f": left}), "{schema}");
+        let (types, root) = kind.object_type().unwrap();
+        let versions = crate::kind::version::Versions { types, root, own: "example.com/v1", rows: &[] };
+        let options = crate::apply::Options {
+            manager: "m",
+            force: false,
+            subresource: "",
+            status_leaves: &[],
+            api_version: "example.com/v1".into(),
+            now: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let applied = crate::apply::apply(versions, None, &given, &options);
+        assert_eq!(applied.is_ok(), fits, "{schema}: {applied:?}");
+    }
+    let kind = row(of_spec(json!({"type": "object", "properties": {"f": embedded}})), json!({}));
+    for (resource, why) in [
+        (json!({"apiVersion": 5}), "spec.f.apiVersion: Invalid value: 5: must be a string"),
+        (
+            json!({"metadata": 5}),
+            "spec.f.metadata: Invalid value: 5: json: cannot unmarshal number into Go value of type v1.ObjectMeta",
+        ),
+        (
+            json!({"metadata": {"labels": {"a": 5}}}),
+            "spec.f.metadata: Invalid value: {\"labels\":{\"a\":5}}: json: cannot unmarshal number into Go struct field ObjectMeta.labels of type string",
+        ),
+    ] {
+        let refused = kind.rules.default(object_of(&resource)).unwrap_err();
+        assert_eq!(refused.0, why);
+    }
+}
+
+fn object_of(f: &Value) -> Value {
+    object(json!({"f": f}))
+}
+
+#[test]
+fn versions_drop_what_they_do_not_declare_and_the_stored_one_fills_in() {
+    let field = |default: &str| json!({"type": "string", "default": default});
+    let version = |name: &str, storage: bool, own: &str| {
+        let spec = json!({"type": "object", "properties": {
+            "a": field(name), own: field(own), "only": {"type": "string"}, name: {"type": "string"}}});
+        json!({"name": name, "served": true, "storage": storage, "schema": {"openAPIV3Schema": of_spec(spec)}})
+    };
+    let mut definition = definition(json!({}), json!({}));
+    definition["spec"]["versions"] = json!([version("v1", false, "x"), version("v2", true, "y")]);
+    let rows = kind::rows(&definition);
+    let [v1, v2] = rows.as_slice() else { panic!("two versions") };
+    let given = json!({"metadata": {"name": "a"}, "spec": {"v1": "1", "v2": "2", "only": "3"}});
+    let written = v1.rules.default(given).unwrap();
+    assert_eq!(written["spec"], json!({"a": "v1", "x": "x", "v1": "1", "only": "3"}));
+    let stored = v1.stored_form(written);
+    assert_eq!(
+        (&stored["apiVersion"], &stored["spec"]),
+        (&json!("example.com/v2"), &json!({"a": "v1", "only": "3"}))
+    );
+    assert_eq!(v2.own_form(stored.clone())["spec"], json!({"a": "v1", "y": "y", "only": "3"}));
+    assert_eq!(v1.own_form(stored)["spec"], json!({"a": "v1", "only": "3"}));
+    // Defaults are those of the stored version.
+    let bare = json!({"apiVersion": "example.com/v2", "spec": {}});
+    assert_eq!(v1.own_form(bare.clone())["spec"], json!({"a": "v2"}));
+    assert_eq!(v2.own_form(bare)["spec"], json!({"a": "v2", "y": "y"}));
+}
+
 #[test]
 fn what_was_wrong_before_may_stay() {
     let schema = of_spec(json!({

@@ -5,7 +5,12 @@ mod next_state;
 mod patch;
 mod write;
 
-use api::{kind::Part, object::ObjectExt as _, status::Status};
+use api::{
+    field::{Errors, Path},
+    kind::Part,
+    object::ObjectExt as _,
+    status::Status,
+};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::Value;
@@ -37,7 +42,10 @@ pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     check_address(&ctx, &mut given)?;
     let expected = Expected::of(&given)?;
     let may_create = ctx.kind.rules.creates_on_update() && part(&ctx) == Part::Main && expected.uid.is_none();
-    let (code, written) = match write(&ctx, part(&ctx), expected, |_| Ok(given.clone())).await {
+    // Whoever updates a custom resource says which state of it he knows.
+    let blind = ctx.kind.is_custom() && expected.revision.is_none();
+    let change = |_: &Value| if blind { Err(unconditional(&ctx)) } else { Ok(given.clone()) };
+    let (code, written) = match write(&ctx, part(&ctx), expected, change).await {
         Err(refusal) if may_create && refusal.reason == "NotFound" => {
             given.metadata_mut().remove("resourceVersion");
             (StatusCode::CREATED, create::create_object(&ctx, given, Tracking::Update).await?)
@@ -45,6 +53,13 @@ pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         written => (StatusCode::OK, written?),
     };
     Ok(written.answer(&ctx, code, decoded.warnings))
+}
+
+/// The refusal of an update that does not say which state it is of.
+fn unconditional(ctx: &Ctx) -> Status {
+    let mut errors = Errors::default();
+    errors.invalid(&Path::new("metadata.resourceVersion"), 0, "must be specified for an update");
+    ctx.invalid(ctx.name(), &errors)
 }
 
 /// The refusal of an object that does not say what it is called.

@@ -5,7 +5,7 @@ use api::{
     field::{Errors, Path},
     kind::Part,
     object::ObjectExt as _,
-    patch::{PatchType, apply_patch, unreadable},
+    patch::{PatchType, apply_patch, odd_fields, unreadable},
     schema::Types,
     status::{Details, Status},
 };
@@ -17,6 +17,7 @@ use super::{Expected, check_address, nameless, part, write, write_with};
 use crate::{
     body,
     context::Ctx,
+    query::FieldValidation,
     response::Body,
     verbs::{Tracking, apply_options, create},
 };
@@ -51,15 +52,24 @@ pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         None => (Types::builtin(), None),
     };
     let validation = ctx.query.field_validation;
+    let checked = validation != FieldValidation::Ignore;
+    let odd = if checked { odd_fields(patch_type, &bytes) } else { Vec::new() };
     let mut found = Vec::new();
     let written = write(&ctx, part(&ctx), Expected::default(), |current| {
         let patched = apply_patch(patch_type, types, root, current, &bytes)?;
-        found = body::unknown_fields(&kind, &patched, validation)?;
-        body::try_read(&ctx.kind, patched).map_err(|why| {
-            match apply_patch(patch_type, types, root, current, &bytes) {
-                Ok(patched) => unreadable(patch_type, &patched, &bytes, &why),
-                Err(refusal) => refusal,
+        found.clone_from(&odd);
+        if checked {
+            found.extend(body::unknown_in(&kind, &patched));
+        }
+        let read = body::try_read(&kind, patched).and_then(|object| match validation {
+            FieldValidation::Strict if !found.is_empty() => {
+                Err(format!("strict decoding error: {}", found.join(", ")))
             }
+            _ => Ok(object),
+        });
+        read.map_err(|why| match apply_patch(patch_type, types, root, current, &bytes) {
+            Ok(patched) => unreadable(patch_type, &patched, &bytes, &why),
+            Err(refusal) => refusal,
         })
     })
     .await?;
@@ -70,22 +80,23 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
     check_manager(&ctx)?;
     let body::Decoded { object: mut config, warnings } =
         body::configuration((&ctx.kind.api_version(), &ctx.kind.kind), bytes, ctx.query.field_validation)?;
-    let named = !config.name().is_empty();
-    if config.get("metadata").is_some_and(Value::is_object) {
-        check_address(&ctx, &mut config)?;
-    }
-    if config.metadata().is_some_and(|m| m.contains_key("managedFields")) {
-        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    if let Some(Value::Object(metadata)) = config.get_mut("metadata") {
+        match metadata.get("managedFields") {
+            Some(Value::Null) => drop(metadata.remove("managedFields")),
+            Some(Value::Array(_)) => return Err(Status::bad_request("metadata.managedFields must be nil")),
+            _ => {}
+        }
     }
     let options = apply_options(&ctx);
     let Some(versions) = ctx.versions(&options.api_version) else {
         return Err(Status::internal(format!("no schema for {}", ctx.kind.kind)));
     };
     let merge = |live: Option<&Value>| apply::apply(versions, live, &config, &options).map_err(Status::from);
-    let expected = Expected::of(&config)?;
     let exists = !config.resource_version().is_empty();
     let change = |current: &Value| body::read_as(&ctx.kind, merge(Some(current))?);
-    let (code, written) = match write_with(&ctx, part(&ctx), expected, Tracking::Done, change).await {
+    let (code, written) = match write_with(&ctx, part(&ctx), Expected::default(), Tracking::Done, change)
+        .await
+    {
         Err(s) if s.reason == "NotFound" && part(&ctx) == Part::Main && !exists => {
             if !config.uid().is_empty() {
                 let why = format!(
@@ -94,10 +105,11 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
                 );
                 return Err(Status::conflict(&ctx.kind.plural, &ctx.kind.group, ctx.name(), why));
             }
-            let fresh = merge(None)?;
-            if !named {
+            let mut fresh = merge(None)?;
+            if fresh.name().is_empty() {
                 return Err(nameless(&ctx));
             }
+            check_address(&ctx, &mut fresh)?;
             (StatusCode::CREATED, create::create_object(&ctx, fresh, Tracking::Done).await?)
         }
         written => (StatusCode::OK, written?),
