@@ -282,7 +282,7 @@ async fn who_applies_to_one_object_makes_no_other() {
     let why = "Operation cannot be fulfilled on deployments.apps \"web\": uid mismatch: the provided object specified uid 1-2, and no existing object was found";
     assert_eq!((refused.code, refused.body["message"].as_str()), (409, Some(why)));
     assert_eq!(patch(&server, APPLY, &path, deployment("v1")).await.code, 201);
-    assert_eq!(patch(&server, APPLY, &path, &config).await.code, 409, "it is another one");
+    assert_eq!(patch(&server, APPLY, &path, &config).await.code, 422, "it is another one");
 }
 
 #[tokio::test]

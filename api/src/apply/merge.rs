@@ -13,6 +13,7 @@ use super::{
     words::{quoted, shown, type_of},
 };
 use crate::{
+    json::MAX_PROBLEMS,
     kind::version::Versions,
     schema::{ListKind, Node, Scalar, TypeRef, Types, push_index},
 };
@@ -249,11 +250,10 @@ pub(super) fn check(types: &Types, root: TypeRef, config: &Value) -> Result<(), 
 }
 
 fn check_value(types: &Types, ty: TypeRef, value: &Value, path: &mut String, errors: &mut Vec<String>) {
-    const MOST: usize = 100;
     /// So much of a name is shown.
     const NAME: usize = 512;
     let length = path.len();
-    if value.is_null() || errors.len() >= MOST {
+    if value.is_null() || errors.len() >= MAX_PROBLEMS {
         return;
     }
     match types.node(ty) {
@@ -290,6 +290,7 @@ fn check_value(types: &Types, ty: TypeRef, value: &Value, path: &mut String, err
                 match member(Some(node), name).0 {
                     Some(ty) => check_value(types, ty, value, path, errors),
                     None if matches!(node, Node::Object(o) if o.open || o.loose) => {}
+                    None if errors.len() >= MAX_PROBLEMS => return,
                     None => errors.push(format!("{path}: field not declared in schema")),
                 }
                 path.truncate(length);

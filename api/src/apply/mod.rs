@@ -20,7 +20,7 @@ mod track;
 mod unmanaged;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -93,7 +93,9 @@ pub fn apply(
     let mut result = match attempt(options.force) {
         // What client-side apply owned goes over to kubectl's server-side apply without a conflict.
         Err(Refusal::Conflicts(conflicts)) if options.manager == "kubectl" => {
-            let allowed = live.map(|live| client_side::applied_by_client(versions, live)).unwrap_or_default();
+            let allowed: HashSet<String> = live
+                .map(|live| client_side::applied_by_client(versions, live).into_iter().collect())
+                .unwrap_or_default();
             let rest: Vec<Conflict> = conflicts.into_iter().filter(|c| !allowed.contains(&c.field)).collect();
             if !rest.is_empty() {
                 return Err(Refusal::Conflicts(rest));

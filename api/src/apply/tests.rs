@@ -537,6 +537,17 @@ fn structs_that_go_always_has_are_not_the_creators() {
     assert_eq!(owners(&created), [r#"one/Update: {"f:spec":{"f:policyTypes":{}}}"#]);
     let applied = apply(versions, None, &policy, &options("one", 0)).unwrap();
     assert_eq!(owners(&applied), [r#"one/Apply: {"f:spec":{"f:podSelector":{},"f:policyTypes":{}}}"#]);
+    // Moments that were not given are null, and nobody's.
+    let root = types.root("", "v1", "Event").unwrap();
+    let event = json!({"metadata": {"name": "x"}, "eventTime": null, "firstTimestamp": null,
+        "lastTimestamp": "2024-01-01T00:00:00Z", "source": {}, "reportingComponent": "", "reportingInstance": ""});
+    let created = track_update(Versions { root, ..versions }, None, event, &options("one", 0));
+    assert_eq!(owners(&created), [r#"one/Update: {"f:lastTimestamp":{}}"#]);
+    let root = types.root("", "v1", "PersistentVolumeClaim").unwrap();
+    let claim = json!({"metadata": {"name": "x"}, "spec": {"resources": {"requests": {"storage": "1"}}}});
+    let created = track_update(Versions { root, ..versions }, None, claim, &options("one", 0));
+    let fields = r#"{"f:spec":{"f:resources":{"f:requests":{".":{},"f:storage":{}}}}}"#;
+    assert_eq!(owners(&created), [format!("one/Update: {fields}")]);
     // Raw objects are owned as a whole.
     let root = types.root("apps", "v1", "ControllerRevision").unwrap();
     let versions = Versions { root, ..versions };
@@ -622,6 +633,15 @@ fn configurations_that_do_not_fit_are_refused() {
             (500, format!("failed to create typed patch object (n/x; /v1, Kind=Pod): {error}"))
         );
     }
+}
+
+#[test]
+fn not_every_mistake_is_told() {
+    let (types, root) = types("ConfigMap");
+    let mut config: Value = (0..10_000).map(|i| (format!("f{i}"), json!(1))).collect();
+    config["metadata"] = json!({"name": "x"});
+    let refused = Status::from(apply(versions(types, root), None, &config, &options("me", 0)).unwrap_err());
+    assert_eq!(refused.message.matches("field not declared").count(), 100);
 }
 
 #[test]

@@ -281,8 +281,7 @@ impl Checker<'_> {
         match value {
             Value::Array(items) => {
                 let Some(inner) = &node.items else { return true };
-                let olds = old.and_then(Value::as_array).map(Vec::as_slice);
-                let olds = Counterparts::new(olds, &node.schema);
+                let olds = Counterparts::new(old.and_then(Value::as_array), &node.schema);
                 items.iter().enumerate().all(|(i, item)| {
                     let same = olds.of(item);
                     self.node(inner, item, same, former.below(item, same), &at.index(i))

@@ -212,34 +212,37 @@ fn of_list(items: &[Value], old: Option<&Vec<Value>>, schema: &Schema, at: &Path
         errors.too_many(at, items.len(), usize::try_from(max).unwrap_or(0));
     }
     let Some(of) = &schema.items else { return };
-    let former = Counterparts::new(old.map(Vec::as_slice), schema);
+    let former = Counterparts::new(old, schema);
     for (i, item) in items.iter().enumerate() {
-        let former = former.of(item);
-        check(item, former, of, &at.index(i), errors);
+        check(item, former.of(item), of, &at.index(i), errors);
     }
 }
 
-/// The items that a list map had, by their keys; of those with the same keys the first. Other lists have none.
+/// The items of a list map as it was before, by their keys.
 pub(super) struct Counterparts<'a> {
     keys: &'a [String],
     items: HashMap<Vec<Option<&'a Value>>, &'a Value>,
 }
 
 impl<'a> Counterparts<'a> {
-    pub(super) fn new(old: Option<&'a [Value]>, schema: &'a Schema) -> Self {
+    /// Of other lists no item is known again.
+    pub(super) fn new(old: Option<&'a Vec<Value>>, schema: &'a Schema) -> Self {
         let keys = schema.list_map_keys.as_slice();
-        let old = old.filter(|_| schema.is_list_map()).unwrap_or_default();
-        Self { keys, items: old.iter().rev().map(|item| (key(item, keys), item)).collect() }
+        let mut items = HashMap::new();
+        for item in old.filter(|_| schema.is_list_map()).into_iter().flatten() {
+            items.entry(Self::key(keys, item)).or_insert(item);
+        }
+        Self { keys, items }
     }
 
-    /// The one with the same keys as an item.
+    fn key<'v>(keys: &[String], item: &'v Value) -> Vec<Option<&'v Value>> {
+        keys.iter().map(|key| item.get(key)).collect()
+    }
+
+    /// The item that had the same keys.
     pub(super) fn of(&self, item: &Value) -> Option<&'a Value> {
-        self.items.get(&key(item, self.keys)).copied()
+        self.items.get(&Self::key(self.keys, item)).copied()
     }
-}
-
-fn key<'a>(item: &'a Value, keys: &[String]) -> Vec<Option<&'a Value>> {
-    keys.iter().map(|key| item.get(key)).collect()
 }
 
 fn of_object(

@@ -42,6 +42,9 @@ async fn objects_are_seen_in_every_version() {
     assert_eq!((shown.code, &shown.body["spec"]["extra"]), (201, &json!("x")));
     let made = server.send("POST", WIDGETS, &widget("b", json!({"color": "blue"}))).await;
     assert_eq!((made.code, &made.body["apiVersion"]), (201, &json!("example.com/v1")));
+    let blind = server.send("PUT", &format!("{WIDGETS}/b"), &widget("b", json!({"color": "red"}))).await;
+    let field = &blind.body["details"]["causes"][0]["field"];
+    assert_eq!((blind.code, field.as_str()), (422, Some("metadata.resourceVersion")));
     let groups = server.get("/apis/example.com").await.body;
     assert_eq!(groups["preferredVersion"]["version"], "v2");
     for name in ["a", "b"] {

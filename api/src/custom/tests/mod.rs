@@ -226,6 +226,22 @@ fn objects_are_filled_and_pruned() {
     );
 }
 
+#[test]
+fn long_lists_are_compared_once() {
+    let items = json!({"type": "object", "properties": {"k": {"type": "integer"}, "v": {"type": "string", "maxLength": 3}}});
+    let list = json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": items});
+    let kind = row(of_spec(json!({"type": "object", "properties": {"f": list}})), json!({}));
+    let of = |value: &dyn Fn(i64) -> &'static str| {
+        object_of(&(0..30_000).map(|k| json!({"k": k, "v": value(k)})).collect())
+    };
+    let old = of(&|k| if k == 7 { "long" } else { "a" });
+    let new = of(&|k| if k == 7 { "long" } else { "b" });
+    let begun = std::time::Instant::now();
+    let found = kind.rules.validate_update(&new, &old, crate::kind::Part::Main);
+    assert!(found.errors.is_empty(), "what was too long may stay");
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+}
+
 /// What is left of a value of a schema, and what a configuration with it is told when it is applied.
 #[test]
 fn unknown_fields_are_kept_where_a_schema_says_so() {
