@@ -10,7 +10,7 @@ use super::{
     shape::{Shape, member, shape},
     unmanaged::strip,
 };
-use crate::schema::{ListKind, TypeRef, Types};
+use crate::schema::{ListKind, Node, TypeRef, Types};
 
 /// The fields that were added, removed, and given another value.
 #[derive(Debug, Default, PartialEq)]
@@ -42,7 +42,12 @@ impl Walk<'_> {
             return leaf(old, new, found);
         }
         match shape(self.types, ty, [old, new]) {
-            Shape::Leaf => return leaf(old, new, found),
+            Shape::Leaf => {
+                if ty.is_none_or(|ty| matches!(self.types.node(ty), Node::Any)) {
+                    self.reshaped(old, new, found);
+                }
+                return leaf(old, new, found);
+            }
             Shape::Members(node) => {
                 let (old, new) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
                 for (name, value) in old.into_iter().flatten() {
@@ -59,6 +64,17 @@ impl Walk<'_> {
         }
         found.added.member |= old.is_none();
         found.removed.member |= new.is_none();
+    }
+
+    /// Members of what was an object and is something else now, or the other way round.
+    fn reshaped(&self, old: Option<&Value>, new: Option<&Value>, found: &mut Comparison) {
+        let is_other = |value: Option<&Value>| value.is_some_and(|v| !v.is_object() && !v.is_null());
+        for (name, value) in old.and_then(Value::as_object).filter(|_| is_other(new)).into_iter().flatten() {
+            self.below(&field_element(name), None, Some(value), None, found);
+        }
+        for (name, value) in new.and_then(Value::as_object).filter(|_| is_other(old)).into_iter().flatten() {
+            self.below(&field_element(name), None, None, Some(value), found);
+        }
     }
 
     fn below(

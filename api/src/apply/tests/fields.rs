@@ -206,3 +206,24 @@ fn a_scale_times_its_writes_itself() {
     assert_eq!(owners(&scaled), [r#"two/Update/scale: {"f:spec":{"f:replicas":{}}}"#]);
     assert_eq!(scaled["metadata"]["managedFields"][0].get("time"), None);
 }
+
+#[test]
+fn what_takes_another_shape_is_owned_anew() {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let types = Types::custom("x.io", "v1", "Thing", &schema);
+    let root = types.root("x.io", "v1", "Thing").unwrap();
+    let versions = Versions { types: &types, root, own: "x.io/v1", rows: &[] };
+    let options = |manager| Options { api_version: "x.io/v1".into(), ..options(manager, 0) };
+    let object = |a: &Value| json!({"metadata": {"name": "x"}, "a": a});
+    for (old, new, left, taken) in [
+        (json!({"b": {"c": 1}}), json!("x"), None, r#"{"f:a":{}}"#),
+        (json!({"b": {"c": 1}}), json!([1]), None, r#"{"f:a":{}}"#),
+        (json!("x"), json!({"b": 1}), None, r#"{"f:a":{".":{},"f:b":{}}}"#),
+        (json!({"b": 1}), json!({"c": 1}), Some(r#"one/Update: {"f:a":{}}"#), r#"{"f:a":{"f:c":{}}}"#),
+    ] {
+        let live = track_update(versions, None, object(&old), &options("one"));
+        let changed = track_update(versions, Some(&live), object(&new), &options("two"));
+        let expected = left.into_iter().map(str::to_owned).chain([format!("two/Update: {taken}")]);
+        assert_eq!(owners(&changed), expected.collect::<Vec<_>>(), "{old} {new}");
+    }
+}
