@@ -239,12 +239,28 @@ pub fn configuration(
 /// # Errors
 /// 400 when a field has the wrong type.
 pub fn read_as(kind: &Kind, object: Value) -> Result<Value, Status> {
-    try_read(kind, object).map_err(|why| {
-        Status::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: {why}",
-            kind.kind, kind.version, kind.kind
-        ))
-    })
+    try_read(kind, object).map_err(|why| unreadable_as(kind, &why))
+}
+
+/// Reads what a configuration makes of an object. Of a custom one, what its schema does not declare or let be null is
+/// still there to be validated, and goes when it is stored.
+///
+/// # Errors
+/// As [`read_as`].
+pub fn read_applied(kind: &Kind, mut object: Value) -> Result<Value, Status> {
+    let Some((types, root)) = kind.object_type().filter(|_| kind.is_custom()) else {
+        return read_as(kind, object);
+    };
+    types.conform(&mut object, root).map_err(|why| unreadable_as(kind, &why))?;
+    kind.rules.fill_in(&mut object);
+    Ok(object)
+}
+
+fn unreadable_as(kind: &Kind, why: &str) -> Status {
+    Status::bad_request(format!(
+        "{} in version {:?} cannot be handled as a {}: {why}",
+        kind.kind, kind.version, kind.kind
+    ))
 }
 
 /// [`read_as`], for callers that word the refusal themselves.

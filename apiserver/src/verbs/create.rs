@@ -40,7 +40,10 @@ pub async fn create_object(ctx: &Ctx, mut object: Value, tracking: Tracking) -> 
         // An apply can come here, too.
         return Err(refused(kind));
     }
-    object = body::read_as(kind, object)?;
+    object = match tracking {
+        Tracking::Update => body::read_as(kind, object)?,
+        Tracking::Done => body::read_applied(kind, object)?,
+    };
     if !object.resource_version().is_empty() && object.resource_version() != "0" {
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
     }
@@ -87,6 +90,7 @@ async fn attempt(ctx: &Ctx, mut object: Value) -> Result<Written, Status> {
     if !errors.is_empty() {
         return Err(ctx.invalid(object.name(), &errors));
     }
+    kind.rules.drop_undeclared(&mut object);
     let mut allocation = allocate::Allocation::new(ctx, &mut object, None).await?;
     if ctx.query.dry_run {
         if ctx.resource.get(&ctx.cache_key(object.name())).is_some() {

@@ -127,6 +127,10 @@ async fn lists_merge_by_their_keys_when_applied() {
         let body = serde_json::to_vec(&widget("a", spec)).unwrap();
         server.send_raw("PATCH", &format!("{WIDGETS}/a?fieldManager={manager}"), &media, body).await
     };
+    // Nulls are applied: a default takes their place, or they are what may not be null.
+    let refused = apply("one", json!({"color": "red", "parts": null})).await;
+    let why = refused.body["message"].as_str().unwrap();
+    assert!(refused.code == 422 && why.contains("spec.parts in body must be of type array"), "{why}");
     let first = apply("one", json!({"color": "red", "parts": [{"name": "x", "size": 1}]})).await;
     assert_eq!(first.code, 201, "{}", first.body);
     let second = apply("two", json!({"color": "red", "parts": [{"name": "y", "size": 2}]})).await;
@@ -136,6 +140,8 @@ async fn lists_merge_by_their_keys_when_applied() {
     assert!(conflict.body["message"].as_str().unwrap().contains(".spec.color"));
     let less = apply("one", json!({"color": "red"})).await;
     assert_eq!(less.body["spec"]["parts"], json!([{"name": "y", "size": 2}]));
+    let defaulted = apply("one", json!({"color": "red", "replicas": null})).await;
+    assert_eq!((defaulted.code, &defaulted.body["spec"]["replicas"]), (200, &json!(1)));
     server.stop().await;
 }
 

@@ -75,6 +75,7 @@ pub(super) fn next_state(
     if !errors.is_empty() {
         return Err(ctx.invalid(ctx.name(), &errors));
     }
+    kind.rules.drop_undeclared(&mut new);
     if tracking == Tracking::Done {
         apply::keep_times(old, &mut new);
     }

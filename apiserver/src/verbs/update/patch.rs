@@ -93,7 +93,7 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
     };
     let merge = |live: Option<&Value>| apply::apply(versions, live, &config, &options).map_err(Status::from);
     let exists = !config.resource_version().is_empty();
-    let change = |current: &Value| body::read_as(&ctx.kind, merge(Some(current))?);
+    let change = |current: &Value| body::read_applied(&ctx.kind, merge(Some(current))?);
     let (code, written) = match write_with(&ctx, part(&ctx), Expected::default(), Tracking::Done, change)
         .await
     {
