@@ -127,11 +127,8 @@ pub fn coerce(value: &mut Value, schema: &Schema, at: &Path) -> Result<(), Strin
                     }
                     "metadata" if schema.embedded => {
                         let given = value.clone();
-                        if let Some((types, ty)) = metadata_type() {
-                            types.conform(value, ty).map_err(|why| {
-                                format!("{}: Invalid value: {given}: {why}", at.child(name))
-                            })?;
-                        }
+                        conform_metadata(value)
+                            .map_err(|why| format!("{}: Invalid value: {given}: {why}", at.child(name)))?;
                     }
                     _ => {}
                 }
@@ -152,6 +149,11 @@ pub fn coerce(value: &mut Value, schema: &Schema, at: &Path) -> Result<(), Strin
         _ => {}
     }
     Ok(())
+}
+
+/// Gives metadata the form that every object's metadata has, or says why it is none.
+pub fn conform_metadata(metadata: &mut Value) -> Result<(), String> {
+    metadata_type().map_or(Ok(()), |(types, ty)| types.conform(metadata, ty))
 }
 
 /// Drops what the metadata of no object has.

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::schema::Schema;
+use super::{fill, schema::Schema};
 use crate::{
     field::{Errors, Path},
     kind::NameRule,
@@ -117,7 +117,10 @@ fn resource(value: &Value, at: &Path, errors: &mut Errors) {
     }
     match value.get("metadata") {
         None => {}
-        Some(Value::Object(_)) => {
+        Some(metadata @ Value::Object(_)) => {
+            if let Err(why) = fill::conform_metadata(&mut metadata.clone()) {
+                return errors.invalid(&at.child("metadata"), metadata, why);
+            }
             let mut named = value.clone();
             if named.name().is_empty() {
                 named.set_meta("name", "fakename");
