@@ -18,7 +18,8 @@ spec:
   initContainers:
   - name: prepare
     image: busybox:v1
-    command: [sh, -c, 'cd /v; mkdir -p real/sub; busybox ln -s real/sub inside; busybox ln -s /etc out; busybox touch words']
+    command: [sh, -c, 'cd /v; mkdir -p real/sub; busybox ln -s real/sub inside; busybox ln -s /etc out; busybox touch words;
+      p=$(busybox printf "d/%.0s" $(busybox seq 1500)); for n in 1 2 3 4; do busybox mkdir -p $p && cd -P $p; done']
     volumeMounts: [{name: v, mountPath: /v}]
   containers:
   - name: inside
@@ -136,7 +137,14 @@ fn a_kubelet_that_starts_again_leaves_files_alone(cluster: &Cluster) {
     assert_eq!(exec("busybox stat -c %a-%g /empty/own").ok().trim(), "700-2000");
 }
 
-fn nothing_stays_mounted(cluster: &Cluster) {
+fn nothing_stays(cluster: &Cluster) {
+    let pods = cluster.description().dir.join("nodes").join(cluster.node(1)).join("kubelet/pods");
+    let uids: Vec<String> = cluster
+        .items("get pods")
+        .iter()
+        .map(|pod| pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert!(uids.len() == 5 && uids.iter().all(|uid| pods.join(uid).is_dir()));
     let mounted = || {
         let all = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         let root = cluster.root().display().to_string();
@@ -144,9 +152,14 @@ fn nothing_stays_mounted(cluster: &Cluster) {
     };
     assert!(mounted() > 0);
     cluster.kubectl("delete pod shared plain user group later").ok();
-    eventually("all is unmounted and removed", 60, || match mounted() {
-        0 => Ok(()),
-        number => Err(format!("{number} mounts are left")),
+    eventually("all is unmounted and removed", 60, || {
+        let left = uids.iter().filter(|uid| pods.join(uid).exists()).count();
+        let mounted = mounted();
+        if left + mounted == 0 {
+            Ok(())
+        } else {
+            Err(format!("{left} folders and {mounted} mounts are left"))
+        }
     });
 }
 
@@ -157,5 +170,5 @@ fn volumes() {
     nothing_leads_out(&cluster);
     files_have_upstreams_modes_and_owners(&cluster);
     a_kubelet_that_starts_again_leaves_files_alone(&cluster);
-    nothing_stays_mounted(&cluster);
+    nothing_stays(&cluster);
 }
