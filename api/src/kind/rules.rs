@@ -37,6 +37,8 @@ pub enum NameRule {
     Label1035,
     /// Anything that can stand in a path (RBAC).
     PathSegment,
+    /// An IP address in its shortest form.
+    Address,
 }
 
 /// A value that could not be read as the kind it should be. The text is what follows

@@ -1,13 +1,12 @@
 //! EndpointSlice: some of the addresses behind a service.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use serde_json::Value;
 
 use crate::{
-    address::canonical,
     field::{Errors, Path},
     kind::{Column, Draft, Part, Strategy, cell},
     kinds::{
@@ -15,7 +14,10 @@ use crate::{
         defaults::{absent_when_zero, set},
     },
     object::ObjectExt,
-    validation::{dns_label, dns_subdomain, each, immutable, in_range, not_special_ip, qualified_name},
+    validation::{
+        canonical_ip, dns_label, dns_subdomain, each, immutable, in_range, ip, ip_warning, not_special_ip,
+        qualified_name,
+    },
 };
 
 /// The rules of EndpointSlices.
@@ -106,6 +108,26 @@ impl Strategy for EndpointSlices {
         immutable(&new.address_type, &old.address_type, &Path::new("addressType"), errors);
     }
 
+    fn warnings(&self, new: &EndpointSlice, _old: Option<&EndpointSlice>) -> Vec<String> {
+        /// They write addresses in their shortest form.
+        const OURS: [&str; 2] =
+            ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
+        if new.address_type == "FQDN" {
+            return vec!["spec.addressType: FQDN endpoints are deprecated".into()];
+        }
+        let maker =
+            new.metadata.labels.as_ref().and_then(|l| l.get("endpointslice.kubernetes.io/managed-by"));
+        if maker.is_some_and(|maker| OURS.contains(&maker.as_str())) {
+            return Vec::new();
+        }
+        let endpoints = new.endpoints.iter().flatten().enumerate();
+        let addresses = endpoints.flat_map(|(i, one)| {
+            let at = Path::new("endpoints").index(i).child("addresses");
+            one.addresses.iter().enumerate().map(move |(i, address)| (at.index(i), address))
+        });
+        addresses.filter_map(|(at, address)| ip_warning(address, &at)).collect()
+    }
+
     fn after_writing(&self, value: &mut Value) {
         if let Some(map) = value.as_object_mut() {
             for required in ["endpoints", "ports"] {
@@ -162,17 +184,20 @@ fn endpoint(endpoint: &Endpoint, address_type: &str, at: &Path, errors: &mut Err
     }
     for (i, address) in endpoint.addresses.iter().enumerate() {
         let at = list_at.index(i);
-        let wrong = match (address_type, address.parse::<IpAddr>()) {
-            ("FQDN", _) => dns_subdomain(address),
-            ("IPv6", Ok(ip)) if ip != canonical(ip) => {
-                vec!["must not be an IPv4-mapped IPv6 address".into()]
-            }
-            ("IPv4", Ok(IpAddr::V4(_))) | ("IPv6", Ok(IpAddr::V6(_))) => not_special_ip(address),
-            ("IPv4", _) => vec!["must be a valid IPv4 address".into()],
-            ("IPv6", _) => vec!["must be a valid IPv6 address".into()],
-            _ => Vec::new(),
+        let (wrong, is_of_type) = match address_type {
+            "FQDN" => (dns_subdomain(address), true),
+            "IPv4" => (ip(address), !address.contains(':')),
+            "IPv6" => (canonical_ip(address), address.contains(':')),
+            _ => continue,
         };
-        each(errors, &at, address, wrong);
+        if !wrong.is_empty() || address_type == "FQDN" {
+            each(errors, &at, address, wrong);
+            continue;
+        }
+        if !is_of_type {
+            errors.invalid(&list_at, address, format!("must be an {address_type} address"));
+        }
+        each(errors, &at, address, not_special_ip(address));
     }
     if let Some(node) = &endpoint.node_name {
         each(errors, &at.child("nodeName"), node, dns_subdomain(node));
@@ -207,7 +232,7 @@ mod tests {
         assert_eq!(
             said,
             [
-                "endpoints[1].addresses[0]: Invalid value: \"fd00::1\": must be a valid IPv4 address",
+                "endpoints[1].addresses: Invalid value: \"fd00::1\": must be an IPv4 address",
                 "endpoints[2].addresses: Required value: must contain at least 1 address",
                 "endpoints[3].addresses[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
                 "ports[1].protocol: Unsupported value: \"GRE\": supported values: \"SCTP\", \"TCP\", \"UDP\"",

@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Strategy, cell},
+    kind::{Column, Part, Strategy, cell},
     kinds::{
         cells::{first_three, int, list},
         defaults::{absent_when_zero, set_text},
     },
     object::ObjectExt,
-    validation::{dns_label, dns_subdomain, each, in_range, ip, not_special_ip, qualified_name},
+    validation::{dns_label, dns_subdomain, each, in_range, ip, ip_warning, not_special_ip, qualified_name},
 };
 
 /// The rules of Endpoints.
@@ -54,6 +54,26 @@ impl Strategy for EndpointsRules {
                 port(one, ports.len() > 1, &at.child("ports").index(i), errors);
             }
         }
+    }
+
+    fn validate_update(&self, new: &Endpoints, old: &Endpoints, _part: Part<'_>, errors: &mut Errors) {
+        if new.subsets != old.subsets {
+            self.validate(new, errors);
+        }
+    }
+
+    fn warnings(&self, new: &Endpoints, _old: Option<&Endpoints>) -> Vec<String> {
+        let subsets = new.subsets.iter().flatten().enumerate();
+        let addresses = subsets.flat_map(|(i, subset)| {
+            let at = Path::new("subsets").index(i);
+            let lists =
+                [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)];
+            lists.into_iter().flat_map(move |(field, list)| {
+                let at = at.child(field);
+                list.iter().flatten().enumerate().map(move |(i, one)| (at.index(i).child("ip"), &one.ip))
+            })
+        });
+        addresses.filter_map(|(at, address)| ip_warning(address, &at)).collect()
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -14,7 +14,8 @@ use crate::{
     },
     object::ObjectExt,
     validation::{
-        dns_1035_label, dns_subdomain, each, in_range, ip, path_segment, port_name, wildcard_subdomain,
+        dns_1035_label, dns_subdomain, each, in_range, ip_warning, loose_ip, path_segment, port_name,
+        wildcard_subdomain,
     },
 };
 
@@ -67,6 +68,16 @@ impl Strategy for Ingresses {
         } else if let Some(spec) = &new.spec {
             sound(spec, errors);
         }
+    }
+
+    fn warnings(&self, new: &Ingress, old: Option<&Ingress>) -> Vec<String> {
+        if old.is_none_or(|old| new.spec != old.spec) {
+            return Vec::new();
+        }
+        let at = Path::new("status.loadBalancer.ingress");
+        let status = new.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+        let entries = status.into_iter().flat_map(|status| status.ingress.iter().flatten()).enumerate();
+        entries.filter_map(|(i, entry)| ip_warning(entry.ip.as_deref()?, &at.index(i))).collect()
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -125,7 +136,7 @@ fn sound(spec: &IngressSpec, errors: &mut Errors) {
     for (i, rule) in spec.rules.iter().flatten().enumerate() {
         let at = at.child("rules").index(i);
         if let Some(name) = &rule.host {
-            if ip(name).is_empty() {
+            if loose_ip(name).is_some() {
                 errors.invalid(&at.child("host"), name, "must be a DNS name, not an IP address");
             }
             host(name, &at.child("host"), errors);

@@ -1,7 +1,5 @@
 //! IPAddress: an address that is taken, and by what.
 
-use std::net::IpAddr;
-
 use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::IPAddress;
 use serde_json::Value;
@@ -19,19 +17,9 @@ pub struct IpAddresses;
 impl Strategy for IpAddresses {
     type Object = IPAddress;
 
-    // IPv6 addresses hold colons; what exactly is allowed is checked below.
-    const NAME_RULE: NameRule = NameRule::PathSegment;
+    const NAME_RULE: NameRule = NameRule::Address;
 
     fn validate(&self, address: &IPAddress, errors: &mut Errors) {
-        let name = address.metadata.name.as_deref().unwrap_or_default();
-        let at = Path::new("metadata.name");
-        match name.parse::<IpAddr>() {
-            Ok(ip) if ip.to_string() == name => {}
-            Ok(ip) => errors.invalid(&at, name, format!("must be in canonical form ({:?})", ip.to_string())),
-            Err(_) => {
-                errors.invalid(&at, name, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
-            }
-        }
         let at = Path::new("spec.parentRef");
         let parent = &address.spec.parent_ref;
         if parent.resource.is_empty() && parent.name.is_empty() {
@@ -82,7 +70,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::kinds::testing::{made, wrong};
+    use crate::{
+        kinds::testing::{made, wrong},
+        validation::object_meta,
+    };
 
     #[test]
     fn the_name_is_the_address() {
@@ -94,10 +85,17 @@ mod tests {
             )
         };
         assert_eq!(wrong(IpAddresses, &address("10.96.0.7")), Vec::<String>::new());
-        assert_eq!(
-            wrong(IpAddresses, &address("fd00:0::1")),
-            ["metadata.name: Invalid value: \"fd00:0::1\": must be in canonical form (\"fd00::1\")"]
-        );
+        let named = |name: &str| object_meta(&address(name), IpAddresses::NAME_RULE, false).0;
+        assert_eq!(named("10.96.0.7"), []);
+        for (name, why) in [
+            ("fd00:0::1", "must be in canonical form (\"fd00::1\")"),
+            ("010.96.0.7", "must not have leading 0s"),
+            ("::ffff:10.96.0.7", "must not be an IPv4-mapped IPv6 address"),
+            ("1.2.3.4%eth0", "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+        ] {
+            let said: Vec<_> = named(name).iter().map(ToString::to_string).collect();
+            assert_eq!(said, [format!("metadata.name: Invalid value: {name:?}: {why}")]);
+        }
         let cells = IpAddresses.cells(&address("10.96.0.7"), Timestamp::UNIX_EPOCH);
         assert_eq!(cells[1], "services/n/s");
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     field::{Errors, Path},
-    validation::{dns_subdomain, each, ip},
+    validation::{dns_subdomain, each, ip, loose_ip},
 };
 
 /// The address of an entry.
@@ -17,7 +17,7 @@ pub fn hostname(text: Option<&String>, at: &Path, errors: &mut Errors) {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return };
     let at = at.child("hostname");
     each(errors, &at, text, dns_subdomain(text));
-    if ip(text).is_empty() {
+    if loose_ip(text).is_some() {
         errors.invalid(&at, text, "must be a DNS name, not an IP address");
     }
 }

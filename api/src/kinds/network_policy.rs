@@ -1,8 +1,7 @@
 //! NetworkPolicy: which traffic pods accept and send.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 
-use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort},
@@ -12,13 +11,13 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::{Column, Strategy, cell},
+    kind::{Column, Part, Strategy, cell},
     kinds::{
         cells::selector,
         defaults::{absent_when_zero, set_text},
     },
     object::ObjectExt,
-    validation::{cidr, each, label_selector, port_number_or_name},
+    validation::{cidr, cidr_warning, each, label_selector, port_number_or_name, range},
 };
 
 /// The rules of NetworkPolicies.
@@ -49,30 +48,26 @@ impl Strategy for NetworkPolicies {
     }
 
     fn validate(&self, policy: &NetworkPolicy, errors: &mut Errors) {
-        let at = Path::new("spec");
-        let Some(spec) = &policy.spec else { return };
-        label_selector(spec.pod_selector.as_ref(), &at.child("podSelector"), errors);
-        for (i, rule) in spec.ingress.iter().flatten().enumerate() {
-            let at = at.child("ingress").index(i);
-            ports(rule.ports.as_deref().unwrap_or_default(), &at.child("ports"), errors);
-            peers(rule.from.as_deref().unwrap_or_default(), &at.child("from"), errors);
-        }
-        for (i, rule) in spec.egress.iter().flatten().enumerate() {
-            let at = at.child("egress").index(i);
-            ports(rule.ports.as_deref().unwrap_or_default(), &at.child("ports"), errors);
-            peers(rule.to.as_deref().unwrap_or_default(), &at.child("to"), errors);
-        }
-        let types = spec.policy_types.as_deref().unwrap_or_default();
-        let types_at = at.child("policyTypes");
-        if types.len() > 2 {
-            errors.invalid(&types_at, types, "may not specify more than two policyTypes");
-            return;
-        }
-        for (i, kind) in types.iter().enumerate() {
-            if !["Egress", "Ingress"].contains(&kind.as_str()) {
-                errors.not_supported(&types_at.index(i), kind, &["Egress", "Ingress"]);
-            }
-        }
+        check(policy, &BTreeSet::new(), errors);
+    }
+
+    fn validate_update(
+        &self,
+        new: &NetworkPolicy,
+        old: &NetworkPolicy,
+        _part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        // Ranges that were taken when less was asked of them may stay.
+        let known = blocks(old).into_iter().flat_map(|(_, block)| ranges(block)).map(|(_, range)| range);
+        check(new, &known.collect(), errors);
+    }
+
+    fn warnings(&self, new: &NetworkPolicy, _old: Option<&NetworkPolicy>) -> Vec<String> {
+        let all = blocks(new);
+        let ranges =
+            all.iter().flat_map(|(at, block)| ranges(block).map(move |(field, range)| (at, field, range)));
+        ranges.filter_map(|(at, field, range)| cidr_warning(range, &at.child(&field))).collect()
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -87,6 +82,55 @@ impl Strategy for NetworkPolicies {
         let pods = selector(policy.at(&["spec", "podSelector"]));
         vec![cell::name(policy), pods.into(), cell::age(policy, now)]
     }
+}
+
+/// What is wrong with a policy. Ranges in `known` are not judged by how they are written.
+fn check(policy: &NetworkPolicy, known: &BTreeSet<&str>, errors: &mut Errors) {
+    let at = Path::new("spec");
+    let Some(spec) = &policy.spec else { return };
+    label_selector(spec.pod_selector.as_ref(), &at.child("podSelector"), errors);
+    for (i, rule) in spec.ingress.iter().flatten().enumerate() {
+        let at = at.child("ingress").index(i);
+        ports(rule.ports.as_deref().unwrap_or_default(), &at.child("ports"), errors);
+        peers(rule.from.as_deref().unwrap_or_default(), known, &at.child("from"), errors);
+    }
+    for (i, rule) in spec.egress.iter().flatten().enumerate() {
+        let at = at.child("egress").index(i);
+        ports(rule.ports.as_deref().unwrap_or_default(), &at.child("ports"), errors);
+        peers(rule.to.as_deref().unwrap_or_default(), known, &at.child("to"), errors);
+    }
+    let types = spec.policy_types.as_deref().unwrap_or_default();
+    let types_at = at.child("policyTypes");
+    if types.len() > 2 {
+        errors.invalid(&types_at, types, "may not specify more than two policyTypes");
+        return;
+    }
+    for (i, kind) in types.iter().enumerate() {
+        if !["Egress", "Ingress"].contains(&kind.as_str()) {
+            errors.not_supported(&types_at.index(i), kind, &["Egress", "Ingress"]);
+        }
+    }
+}
+
+/// The blocks of addresses in a policy, and where they are.
+fn blocks(policy: &NetworkPolicy) -> Vec<(Path, &IPBlock)> {
+    let Some(spec) = &policy.spec else { return Vec::new() };
+    let at = Path::new("spec");
+    let ingress = spec.ingress.iter().flatten().map(|rule| &rule.from).enumerate();
+    let ingress = ingress.map(|(i, from)| (at.child("ingress").index(i).child("from"), from));
+    let egress = spec.egress.iter().flatten().map(|rule| &rule.to).enumerate();
+    let egress = egress.map(|(i, to)| (at.child("egress").index(i).child("to"), to));
+    let peers = ingress.chain(egress).flat_map(|(at, peers)| {
+        peers.iter().flatten().enumerate().map(move |(i, peer)| (at.index(i).child("ipBlock"), peer))
+    });
+    peers.filter_map(|(at, peer)| Some((at, peer.ip_block.as_ref()?))).collect()
+}
+
+/// The ranges in a block, and the fields that hold them.
+fn ranges(block: &IPBlock) -> impl Iterator<Item = (String, &str)> {
+    let except = block.except.iter().flatten().enumerate();
+    let except = except.map(|(i, range)| (format!("except[{i}]"), range.as_str()));
+    std::iter::once(("cidr".to_owned(), block.cidr.as_str())).chain(except)
 }
 
 fn ports(ports: &[NetworkPolicyPort], at: &Path, errors: &mut Errors) {
@@ -116,7 +160,7 @@ fn ports(ports: &[NetworkPolicyPort], at: &Path, errors: &mut Errors) {
     }
 }
 
-fn peers(peers: &[NetworkPolicyPeer], at: &Path, errors: &mut Errors) {
+fn peers(peers: &[NetworkPolicyPeer], known: &BTreeSet<&str>, at: &Path, errors: &mut Errors) {
     for (i, peer) in peers.iter().enumerate() {
         let at = at.index(i);
         let mut count = 0;
@@ -129,7 +173,7 @@ fn peers(peers: &[NetworkPolicyPeer], at: &Path, errors: &mut Errors) {
             label_selector(peer.namespace_selector.as_ref(), &at.child("namespaceSelector"), errors);
         }
         if let Some(block) = &peer.ip_block {
-            address_range(block, &at.child("ipBlock"), errors);
+            address_range(block, known, &at.child("ipBlock"), errors);
             if count > 0 {
                 errors.forbidden(&at, "may not specify both ipBlock and another peer");
             }
@@ -141,25 +185,20 @@ fn peers(peers: &[NetworkPolicyPeer], at: &Path, errors: &mut Errors) {
     }
 }
 
-fn address_range(block: &IPBlock, at: &Path, errors: &mut Errors) {
+fn address_range(block: &IPBlock, known: &BTreeSet<&str>, at: &Path, errors: &mut Errors) {
     if block.cidr.is_empty() {
         errors.required(&at.child("cidr"), "");
         return;
     }
-    let wrong = cidr(&block.cidr);
-    let Ok(range) = block.cidr.parse::<IpNet>() else {
-        return each(errors, &at.child("cidr"), &block.cidr, wrong);
-    };
-    for (i, except) in block.except.iter().flatten().enumerate() {
-        let at = at.child("except").index(i);
-        match except.parse::<IpNet>() {
-            Err(_) => each(errors, &at, except, cidr(except)),
-            Ok(inner) => {
-                let network: IpAddr = inner.network();
-                if !range.contains(&network) || range.prefix_len() >= inner.prefix_len() {
-                    errors.invalid(&at, except, "must be a strict subset of `cidr`");
-                }
-            }
+    for (field, text) in ranges(block) {
+        let at = at.child(&field);
+        if !known.contains(text) {
+            each(errors, &at, text, cidr(text));
+        }
+        let Some(outer) = range(&block.cidr) else { return };
+        let Some(inner) = range(text).filter(|_| field != "cidr") else { continue };
+        if !outer.contains(&inner.network()) || outer.prefix_len() >= inner.prefix_len() {
+            errors.invalid(&at, text, "must be a strict subset of `cidr`");
         }
     }
 }
@@ -169,7 +208,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::kinds::testing::{made, wrong};
+    use crate::{
+        kind::{Rules as _, Typed},
+        kinds::testing::{changed, made, wrong},
+    };
 
     fn policy(spec: Value) -> Value {
         let raw = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "n"}, "spec": spec});
@@ -213,5 +255,37 @@ mod tests {
         ] {
             assert_eq!(wrong(NetworkPolicies, &policy(spec.clone())), expected, "{spec}");
         }
+    }
+
+    #[test]
+    fn ranges_have_one_meaning_unless_they_were_there_before() {
+        let block = |cidr: &str, except: &[&str]| {
+            policy(json!({"egress": [{"to": [{"ipBlock": {"cidr": cidr, "except": except}}]}]}))
+        };
+        let old = block("10.0.0.1/8", &["010.1.0.0/16"]);
+        let at = "spec.egress[0].to[0].ipBlock";
+        let expected = [
+            format!(
+                "{at}.cidr: Invalid value: \"10.0.0.1/8\": must not have bits set beyond the prefix length"
+            ),
+            format!(
+                "{at}.except[0]: Invalid value: \"010.1.0.0/16\": must not have leading 0s in IP or prefix length"
+            ),
+        ];
+        assert_eq!(wrong(NetworkPolicies, &old), expected);
+        assert_eq!(changed(NetworkPolicies, &old, &old), Vec::<String>::new());
+        let other = block("10.0.0.1/8", &["11.1.0.1/16"]);
+        assert_eq!(
+            changed(NetworkPolicies, &other, &old),
+            [
+                format!(
+                    "{at}.except[0]: Invalid value: \"11.1.0.1/16\": must not have bits set beyond the prefix length"
+                ),
+                format!("{at}.except[0]: Invalid value: \"11.1.0.1/16\": must be a strict subset of `cidr`"),
+            ]
+        );
+        let said = Typed(NetworkPolicies).validate(&block("2001:DB8::/32", &[])).warnings;
+        let form = "should be in RFC 5952 canonical format (\"2001:db8::/32\")";
+        assert_eq!(said, [format!("{at}.cidr: IPv6 CIDR value \"2001:DB8::/32\" {form}")]);
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         pod::validation::{resources::amount, taint_effect},
     },
     object::ObjectExt,
-    validation::{cidr, each, label_value, qualified_name},
+    validation::{cidr, cidr_warning, each, label_value, qualified_name},
 };
 
 /// The rules of nodes.
@@ -90,6 +90,12 @@ impl Strategy for Nodes {
             let why = "node updates may only change labels, taints, or capacity (or configSource, if the DynamicKubeletConfig feature gate is enabled)";
             errors.forbidden(&at, why);
         }
+    }
+
+    fn warnings(&self, new: &Node, _old: Option<&Node>) -> Vec<String> {
+        let at = Path::new("spec.podCIDRs");
+        let ranges = new.spec.iter().flat_map(|spec| spec.pod_cidrs.iter().flatten()).enumerate();
+        ranges.filter_map(|(i, range)| cidr_warning(range, &at.index(i))).collect()
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -8,7 +8,7 @@ use crate::{
     field::{Errors, Path},
     kind::{Column, Part, Strategy, cell},
     kinds::cells::list,
-    validation::{IMMUTABLE, cidr, each},
+    validation::{IMMUTABLE, canonical_cidr, each},
 };
 
 /// The rules of ServiceCIDRs.
@@ -78,7 +78,7 @@ fn ranges(ranges: &[String], errors: &mut Errors) {
         }
     }
     for (i, range) in ranges.iter().enumerate() {
-        each(errors, &at.index(i), range, cidr(range));
+        each(errors, &at.index(i), range, canonical_cidr(range));
     }
 }
 

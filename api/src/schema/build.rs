@@ -214,7 +214,14 @@ impl<'a> Builder<'a> {
                 let moments = fields.iter().filter(|(_, field)| field.required && is_moment(field));
                 let moments = moments.map(|(name, _): (&Box<str>, _)| name.clone()).collect();
                 let loose = self.loose || fields.is_empty();
-                Node::Object(Object { name: last_segments(name, 2).into(), fields, atomic, open, loose, moments })
+                Node::Object(Object {
+                    name: last_segments(name, 2).into(),
+                    fields,
+                    atomic,
+                    open,
+                    loose,
+                    moments,
+                })
             }
         };
         let ty = self.push(node);

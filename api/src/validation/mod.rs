@@ -19,9 +19,11 @@ use crate::{
     object::ObjectExt,
 };
 
+mod address;
 mod conditions;
 mod text;
 
+pub use address::*;
 pub use conditions::conditions;
 pub use text::*;
 
@@ -41,6 +43,7 @@ pub fn name(rule: NameRule, name: &str, prefix: bool) -> Vec<String> {
     };
     match rule {
         NameRule::Subdomain => dns_subdomain(name),
+        NameRule::Address => canonical_ip(name),
         NameRule::Label => dns_label(name),
         NameRule::Label1035 => dns_1035_label(name),
         NameRule::PathSegment => path_segment(name),

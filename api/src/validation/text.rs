@@ -1,10 +1,5 @@
 //! The forms that texts must have. Each function returns what is wrong, empty when nothing is.
 
-use std::net::IpAddr;
-
-use crate::address::{Special, special};
-use crate::field::Path;
-
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
 
@@ -221,18 +216,6 @@ pub fn percent(text: &str) -> Vec<String> {
     ]
 }
 
-/// An IP address.
-pub fn ip(text: &str) -> Vec<String> {
-    match text.parse::<IpAddr>() {
-        Ok(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => {
-            vec!["must not be an IPv4-mapped IPv6 address".into()]
-        }
-        Ok(_) => Vec::new(),
-        Err(_) if sloppy_v4(text) => vec!["must not have leading 0s".into()],
-        Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()],
-    }
-}
-
 /// A domain to look names up in: labels may begin with an underscore and hold more of them.
 pub fn dns_search(text: &str) -> Vec<String> {
     let label = |label: &str| {
@@ -252,35 +235,6 @@ pub fn dns_search(text: &str) -> Vec<String> {
     wrong
 }
 
-/// Whether a text is an address but for zeros in front of its numbers, which some read as octal ones.
-fn sloppy_v4(text: &str) -> bool {
-    let number = |part: &str| {
-        part.bytes().all(|b| b.is_ascii_digit())
-            && matches!(part.trim_start_matches('0').parse::<u16>().unwrap_or(0), 0..=255)
-            && !part.is_empty()
-            && part.trim_start_matches('0').len() < 4
-    };
-    let parts: Vec<&str> = text.split('.').collect();
-    parts.len() == 4 && parts.into_iter().all(number)
-}
-
-/// What is to be said of an address that is valid, but not in the form that all agree on.
-pub fn ip_warnings(text: &str, at: &Path) -> Option<String> {
-    let IpAddr::V6(address) = text.parse().ok()? else { return None };
-    let canonical = address.to_string();
-    (canonical != text).then(|| {
-        format!("{at}: IPv6 address {text:?} should be in RFC 5952 canonical format ({canonical:?})")
-    })
-}
-
-/// An address range such as `10.0.0.0/8`.
-pub fn cidr(text: &str) -> Vec<String> {
-    if text.parse::<ipnet::IpNet>().is_ok() {
-        return Vec::new();
-    }
-    vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".into()]
-}
-
 /// The header of an HTTP request.
 pub fn header_name(text: &str) -> Vec<String> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
@@ -290,20 +244,4 @@ pub fn header_name(text: &str) -> Vec<String> {
         "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')"
             .into(),
     ]
-}
-
-/// An address that stands for one machine of the network, as endpoints must: what else it is.
-pub fn not_special_ip(text: &str) -> Vec<String> {
-    let Ok(address) = text.parse::<IpAddr>() else { return vec!["must be a valid IP address".into()] };
-    // What else is special about addresses upstream lets pass.
-    let wrong = match special(address) {
-        Some(Special::Unspecified) => format!("may not be unspecified ({text})"),
-        Some(Special::Loopback) => "may not be in the loopback range (127.0.0.0/8, ::1/128)".into(),
-        Some(Special::LinkLocal) => "may not be in the link-local range (169.254.0.0/16, fe80::/10)".into(),
-        Some(Special::LinkLocalMulticast) => {
-            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".into()
-        }
-        Some(Special::Multicast | Special::Broadcast) | None => return Vec::new(),
-    };
-    vec![wrong]
 }

@@ -129,6 +129,7 @@ impl Strategy for Pods {
     fn warnings(&self, new: &Pod, old: Option<&Pod>) -> Vec<String> {
         match (&new.spec, old) {
             (Some(spec), None) => warnings::of_pod(&new.metadata, spec),
+            (_, Some(old)) if new.status != old.status => warnings::of_status(new),
             _ => Vec::new(),
         }
     }

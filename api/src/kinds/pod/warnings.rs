@@ -6,13 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     api::core::v1::{
-        Container, ContainerPort, NodeSelectorTerm, PodSpec, PodTemplateSpec, SeccompProfile, Volume,
+        Container, ContainerPort, NodeSelectorTerm, Pod, PodSpec, PodTemplateSpec, SeccompProfile, Volume,
         VolumeProjection,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use crate::{field::Path, quantity::Quantity, validation::dns_label};
+use crate::{
+    field::Path,
+    quantity::Quantity,
+    validation::{dns_label, ip_warning},
+};
 
 /// The warnings about a pod.
 pub fn of_pod(meta: &ObjectMeta, spec: &PodSpec) -> Vec<String> {
@@ -64,6 +68,12 @@ fn warnings(spec: &PodSpec, at: &Path) -> Vec<String> {
             container(c, &at.child(field).index(i), &mut said);
         }
     }
+    let servers = spec.dns_config.iter().flat_map(|config| config.nameservers.iter().flatten()).enumerate();
+    let servers_at = at.child("dnsConfig.nameservers");
+    said.extend(servers.filter_map(|(i, server)| ip_warning(server, &servers_at.index(i))));
+    let aliases = spec.host_aliases.iter().flatten().enumerate();
+    let aliases_at = at.child("hostAliases");
+    said.extend(aliases.filter_map(|(i, alias)| ip_warning(&alias.ip, &aliases_at.index(i).child("ip"))));
     ports(spec, at, &mut said);
     said
 }
@@ -211,6 +221,16 @@ pub fn of_template(template: &PodTemplateSpec, at: &Path) -> Vec<String> {
     }
     said.extend(warnings(spec, &at.child("spec")));
     said
+}
+
+/// The warnings about what a pod's status says.
+pub fn of_status(pod: &Pod) -> Vec<String> {
+    let Some(status) = &pod.status else { return Vec::new() };
+    let pods = status.pod_ips.iter().flatten().map(|one| &one.ip).enumerate();
+    let hosts = status.host_ips.iter().flatten().map(|one| &one.ip).enumerate();
+    let place = |field: &str, i| Path::new("status").child(field).index(i).child("ip");
+    let pods = pods.filter_map(|(i, ip)| ip_warning(ip, &place("podIPs", i)));
+    pods.chain(hosts.filter_map(|(i, ip)| ip_warning(ip, &place("hostIPs", i)))).collect()
 }
 
 /// What is to be said about a node's label that something else stands for today.

@@ -153,8 +153,8 @@ impl Strategy for Services {
         }
     }
 
-    fn warnings(&self, new: &Service, _old: Option<&Service>) -> Vec<String> {
-        warnings::of(new)
+    fn warnings(&self, new: &Service, old: Option<&Service>) -> Vec<String> {
+        warnings::warnings(new, old)
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -22,7 +22,7 @@ const POLICIES: &[&str] = &["Cluster", "Local"];
 /// The kubelet's port, which no load balancer may show to the world.
 const KUBELET_PORT: i32 = 10250;
 
-fn is_headless(spec: &ServiceSpec) -> bool {
+pub(super) fn is_headless(spec: &ServiceSpec) -> bool {
     spec.cluster_ips.as_ref().is_some_and(|ips| ips.len() == 1 && ips[0] == "None")
 }
 
@@ -253,7 +253,7 @@ fn policies(spec: &ServiceSpec, at: &Path, errors: &mut Errors) {
     let type_ = spec.type_.as_deref().unwrap_or_default();
     let balanced = type_ == "LoadBalancer";
     for (i, range) in spec.load_balancer_source_ranges.iter().flatten().enumerate() {
-        let at = at.child("loadBalancerSourceRanges").index(i);
+        let at = at.child("LoadBalancerSourceRanges").index(i);
         each(errors, &at, range.trim(), cidr(range.trim()));
     }
     if spec.load_balancer_source_ranges.as_ref().is_some_and(|l| !l.is_empty()) && !balanced {

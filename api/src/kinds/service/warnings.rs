@@ -1,54 +1,70 @@
 //! What a service may say but had better not. Counterpart of upstream's `pkg/api/service/warnings.go`.
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 
-use super::is_external_name;
-use crate::{field::Path, validation::ip_warnings};
+use super::{is_external_name, validation::is_headless};
+use crate::{
+    field::Path,
+    validation::{cidr_warning, ip_warning},
+};
 
-const TOPOLOGY_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
-const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
+/// The warnings about a service: about its status where that alone was written.
+pub fn warnings(new: &Service, old: Option<&Service>) -> Vec<String> {
+    match old {
+        Some(old) if new.spec == old.spec && new.status != old.status => of_status(new),
+        _ => new.spec.as_ref().map(|spec| of_spec(new, spec)).unwrap_or_default(),
+    }
+}
 
-/// The warnings about a service.
-pub fn of(service: &Service) -> Vec<String> {
-    let mut said = Vec::new();
-    let Some(spec) = &service.spec else { return said };
+fn of_status(service: &Service) -> Vec<String> {
+    let at = Path::new("status.loadBalancer.ingress");
+    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let entries = status.into_iter().flat_map(|status| status.ingress.iter().flatten()).enumerate();
+    entries.filter_map(|(i, entry)| ip_warning(entry.ip.as_deref()?, &at.index(i))).collect()
+}
+
+fn of_spec(service: &Service, spec: &ServiceSpec) -> Vec<String> {
+    const HINTS: &str = "service.kubernetes.io/topology-aware-hints";
     let at = Path::new("spec");
-    if service.metadata.annotations.as_ref().is_some_and(|notes| notes.contains_key(TOPOLOGY_HINTS)) {
-        said.push(format!("annotation {TOPOLOGY_HINTS} is deprecated, please use {TOPOLOGY_MODE} instead"));
+    let mut said = Vec::new();
+    if service.metadata.annotations.as_ref().is_some_and(|notes| notes.contains_key(HINTS)) {
+        let instead = "service.kubernetes.io/topology-mode";
+        said.push(format!("annotation {HINTS} is deprecated, please use {instead} instead"));
     }
-    let addresses = |field: &str, list: Option<&Vec<String>>, said: &mut Vec<String>| {
-        for (i, address) in list.into_iter().flatten().enumerate() {
-            said.extend(ip_warnings(address, &at.child(field).index(i)));
-        }
+    let addresses = |list: &Option<Vec<String>>, field: &str| -> Vec<String> {
+        let at = at.child(field);
+        let list = list.iter().flatten().enumerate();
+        list.filter_map(|(i, address)| ip_warning(address, &at.index(i))).collect()
     };
-    if spec.cluster_ip.as_deref() != Some("None") {
-        addresses("clusterIPs", spec.cluster_ips.as_ref(), &mut said);
+    let (headless, external) = (is_headless(spec), is_external_name(spec));
+    let has_external_ips = spec.external_ips.as_ref().is_some_and(|list| !list.is_empty());
+    let balancer = spec.load_balancer_ip.as_deref().unwrap_or_default();
+    if !headless && !external {
+        said.extend(addresses(&spec.cluster_ips, "clusterIPs"));
     }
-    let headless = spec.type_.as_deref() == Some("ClusterIP") && spec.cluster_ip.as_deref() == Some("None");
-    let external = spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty());
-    let balancer = spec.load_balancer_ip.as_ref().filter(|ip| !ip.is_empty());
     if headless {
-        for (field, is_set) in [
-            ("loadBalancerIP", balancer.is_some()),
-            ("externalIPs", external),
-            ("SessionAffinity", spec.session_affinity.as_deref() != Some("None")),
-        ] {
-            if is_set {
-                said.push(format!("spec.{field} is ignored for headless services"));
-            }
+        if !balancer.is_empty() {
+            said.push("spec.loadBalancerIP is ignored for headless services".into());
+        }
+        if has_external_ips {
+            said.push("spec.externalIPs is ignored for headless services".into());
+        }
+        if spec.session_affinity.as_deref().is_some_and(|affinity| affinity != "None") {
+            said.push("spec.SessionAffinity is ignored for headless services".into());
         }
     }
-    addresses("externalIPs", spec.external_ips.as_ref(), &mut said);
-    if external && !headless && !is_external_name(spec) {
+    said.extend(addresses(&spec.external_ips, "externalIPs"));
+    if has_external_ips && !headless && !external {
         said.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".into());
     }
-    if let Some(ip) = balancer {
-        said.extend(ip_warnings(ip, &at.child("loadBalancerIP")));
-    }
-    if is_external_name(spec) && external {
+    said.extend(ip_warning(balancer, &at.child("loadBalancerIP")));
+    let ranges = spec.load_balancer_source_ranges.iter().flatten().enumerate();
+    let ranges_at = at.child("loadBalancerSourceRanges");
+    said.extend(ranges.filter_map(|(i, range)| cidr_warning(range, &ranges_at.index(i))));
+    if external && has_external_ips {
         said.push("spec.externalIPs is ignored when spec.type is \"ExternalName\"".into());
     }
-    if !is_external_name(spec) && spec.external_name.as_ref().is_some_and(|name| !name.is_empty()) {
+    if !external && spec.external_name.as_ref().is_some_and(|name| !name.is_empty()) {
         said.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".into());
     }
     if spec.traffic_distribution.as_deref() == Some("PreferClose") {
@@ -61,36 +77,45 @@ pub fn of(service: &Service) -> Vec<String> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::super::Services;
+    use crate::{
+        kind::{Rules as _, Typed},
+        kinds::testing::made,
+    };
 
     #[test]
-    fn what_is_ignored_or_old_is_said() {
+    fn what_is_ignored_or_oddly_written_is_said() {
         let said = |spec: Value| {
-            of(&serde_json::from_value(json!({"metadata": {}, "spec": spec})).expect("a service"))
+            let service = made(Services, json!({"metadata": {"name": "s"}, "spec": spec}));
+            let found = Typed(Services).validate(&service);
+            assert!(found.errors.is_empty(), "{:?}", found.errors);
+            found.warnings
         };
+        let ports = json!([{"port": 80}]);
+        assert_eq!(said(json!({"ports": ports})), Vec::<String>::new());
+        let deprecated = "spec.externalIPs is deprecated and may no longer be implemented in some clusters";
         for (spec, expected) in [
-            (json!({"type": "ClusterIP", "sessionAffinity": "None", "clusterIPs": ["10.96.0.7"]}), vec![]),
+            (json!({"ports": ports, "externalIPs": ["192.0.2.1"]}), vec![deprecated]),
             (
-                json!({"type": "ClusterIP", "clusterIP": "None", "clusterIPs": ["None"], "sessionAffinity": "ClientIP", "externalIPs": ["192.0.2.1"]}),
-                vec![
-                    "spec.externalIPs is ignored for headless services",
-                    "spec.SessionAffinity is ignored for headless services",
-                ],
-            ),
-            (
-                json!({"type": "ClusterIP", "externalName": "a.b", "externalIPs": ["2001:DB8::1"]}),
+                json!({"ports": ports, "externalIPs": ["2001:DB8::1"]}),
                 vec![
                     "spec.externalIPs[0]: IPv6 address \"2001:DB8::1\" should be in RFC 5952 canonical format (\"2001:db8::1\")",
-                    "spec.externalIPs is deprecated and may no longer be implemented in some clusters",
-                    "spec.externalName is ignored when spec.type is not \"ExternalName\"",
+                    deprecated,
                 ],
             ),
             (
-                json!({"type": "ExternalName", "externalIPs": ["192.0.2.1"], "trafficDistribution": "PreferClose"}),
+                json!({"ports": ports, "type": "LoadBalancer", "loadBalancerIP": "010.0.0.1"}),
                 vec![
-                    "spec.externalIPs is ignored when spec.type is \"ExternalName\"",
-                    "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"",
+                    "spec.loadBalancerIP: non-standard IP address \"010.0.0.1\" is invalid: use \"10.0.0.1\"",
                 ],
+            ),
+            (
+                json!({"clusterIP": "None", "externalIPs": ["192.0.2.1"]}),
+                vec!["spec.externalIPs is ignored for headless services"],
+            ),
+            (
+                json!({"ports": ports, "trafficDistribution": "PreferClose"}),
+                vec!["spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\""],
             ),
         ] {
             assert_eq!(said(spec.clone()), expected, "{spec}");
