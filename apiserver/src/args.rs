@@ -277,9 +277,10 @@ impl Args {
         Ok(Config {
             store,
             listen: (self.bind_address, self.secure_port),
-            advertise: self
-                .advertise_address
-                .or_else(|| Some(self.bind_address).filter(|a| !a.is_unspecified() && !a.is_loopback())),
+            advertise: self.advertise_address.map(|address| address.to_canonical()).or_else(|| {
+                let address = self.bind_address.to_canonical();
+                (!address.is_unspecified() && !address.is_loopback()).then_some(address)
+            }),
             serving: self.tls_cert_file.zip(self.tls_private_key_file),
             client_ca: self.client_ca_file,
             token_file: self.token_auth_file,
@@ -359,6 +360,20 @@ mod tests {
 
         assert_eq!(etcd(&["--store=etcd:http://c:1"]).endpoints, ["http://c:1"]);
         assert_eq!(etcd(&["--etcd-compaction-interval=0"]).compaction_interval, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_is_advertised_has_one_form() {
+        for (flags, advertised) in [
+            (&["--bind-address=::ffff:127.0.0.1"][..], None),
+            (&["--bind-address=::"], None),
+            (&["--bind-address=::ffff:192.0.2.1"], Some("192.0.2.1")),
+            (&["--advertise-address=::ffff:192.0.2.2"], Some("192.0.2.2")),
+        ] {
+            let args = Args::try_parse_from(["apiserver", "--store=memory"].iter().chain(flags)).unwrap();
+            let advertise = args.into_config().unwrap().advertise.map(|address| address.to_string());
+            assert_eq!(advertise.as_deref(), advertised, "{flags:?}");
+        }
     }
 
     #[test]
