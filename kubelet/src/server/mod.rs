@@ -18,6 +18,7 @@ pub mod spdy;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -100,8 +101,12 @@ pub async fn spawn(
             Box::pin(async move { server.answer(&peer, request).await })
         })
     });
-    let connections =
-        serve::Server { clients: Some(clients), ..serve::Server::new(listener, Some(tls), tasks.token()) };
+    let connections = serve::Server {
+        clients: Some(clients),
+        // A log that somebody pauses stands still here, too.
+        stall: Duration::ZERO,
+        ..serve::Server::new(listener, Some(tls), tasks.token())
+    };
     tasks.spawn("kubelet server", connections.run(tasks.clone(), welcome));
     Ok(address)
 }

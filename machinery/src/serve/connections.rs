@@ -44,7 +44,7 @@ use crate::{
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be idle where nobody says otherwise.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-/// Whoever takes nothing of what was sent for this long is gone, or as good as gone.
+/// Whoever takes nothing of what was sent for this long is gone, or as good as gone, where nobody says otherwise.
 const STALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// A connection on which nothing moves is asked after this time whether its other end is still there, and then so often.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
@@ -92,12 +92,22 @@ pub struct Server {
     pub open: TaskTracker,
     /// A connection without requests is closed after this time; also one whose next request's head takes as long.
     pub idle: Duration,
+    /// Whoever takes nothing of what was sent for this long is gone; zero where people may pause what they read.
+    pub stall: Duration,
 }
 
 impl Server {
     /// A server that takes connections until `stop`.
     pub fn new(listener: TcpListener, tls: Option<Arc<ServerConfig>>, stop: CancellationToken) -> Self {
-        Self { listener, tls, clients: None, stop, open: TaskTracker::new(), idle: IDLE_TIMEOUT }
+        Self {
+            listener,
+            tls,
+            clients: None,
+            stop,
+            open: TaskTracker::new(),
+            idle: IDLE_TIMEOUT,
+            stall: STALL_TIMEOUT,
+        }
     }
 
     /// Accepts connections until the server stops. Those that there are then go on to their end.
@@ -117,7 +127,7 @@ impl Server {
             };
             let (stop, end) = (self.stop.clone(), tasks.token());
             // Boxed: what wraps a future holds it twice, and there are many connections.
-            let limits = Limits { stop, idle: self.idle };
+            let limits = Limits { stop, idle: self.idle, stall: self.stall };
             let tls = tls.clone().map(|tls| (tls, self.clients.clone()));
             let connection = Box::pin(connection(stream, address, tls, limits, welcome.clone()));
             tasks.spawn_scoped(
@@ -139,12 +149,14 @@ struct Limits {
     stop: CancellationToken,
     /// As [`Server::idle`].
     idle: Duration,
+    /// As [`Server::stall`].
+    stall: Duration,
 }
 
-fn tune(stream: &TcpStream) -> anyhow::Result<()> {
+fn tune(stream: &TcpStream, stall: Duration) -> anyhow::Result<()> {
     // Answers are written whole: waiting for more to send only delays them.
     stream.set_nodelay(true).context("TCP_NODELAY")?;
-    let stall = u32::try_from(STALL_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+    let stall = u32::try_from(stall.as_millis()).unwrap_or(u32::MAX);
     setsockopt(stream, sockopt::TcpUserTimeout, &stall).context("TCP_USER_TIMEOUT")?;
     keep_alive(stream)
 }
@@ -167,7 +179,7 @@ async fn connection<B: Content>(
     limits: Limits,
     welcome: Welcome<B>,
 ) -> anyhow::Result<()> {
-    tune(&stream)?;
+    tune(&stream, limits.stall)?;
     let socket = stream.as_raw_fd();
     let Some((tls, clients)) = tls else {
         let peer = Peer { address, certificate: None };
@@ -187,7 +199,7 @@ async fn answer<B: Content>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     socket: RawFd,
     handler: Handler<B>,
-    Limits { stop, idle }: Limits,
+    Limits { stop, idle, .. }: Limits,
 ) -> anyhow::Result<()> {
     let activity = Activity::new();
     let watched = activity.clone();
