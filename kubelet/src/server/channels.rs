@@ -15,7 +15,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use machinery::join::{Ends, UntilSilent};
 use machinery::websocket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -30,6 +30,12 @@ const STATUS: u8 = 3;
 const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 
+/// So much input fits between a runtime and a program that has not begun to read.
+const FIRST_INPUT: usize = 64 * 1024;
+/// How long more than that is held back, and how much longer when the program has closed all its output, which most do only
+/// when they end. containerd never tells the result of a program that ends while input for it is stuck.
+const HOLD: Duration = Duration::from_millis(250);
+const HOLD_FOR_RESULT: Duration = Duration::from_secs(2);
 /// How often a client is asked whether it is still there while there is nothing else to tell it. Its system may have to be
 /// told something to say that it is gone.
 const ASK: Duration = Duration::from_secs(5);
@@ -145,13 +151,15 @@ where
         to_client.send(protocol.encode(channel, &bytes[..length])).await?;
     }
     let ends = Ends::new();
+    let (left, mut holding) = watch::channel(Left::Output);
     let (pings, pinged) = mpsc::channel(PINGS);
     let inward = async {
-        inward(&mut from_client, writer, &channels, protocol, pinged, &ends).await;
+        inward(&mut from_client, writer, &channels, protocol, pinged, &mut holding, &ends).await;
         ends.client_gone();
     };
     let outward = async {
-        outward(reader, &mut to_client, &channels, protocol, pings, &ends, over).await;
+        outward(reader, &mut to_client, &channels, protocol, pings, &left, &ends, over).await;
+        left.send_replace(Left::Nothing);
         ends.backend_done();
     };
     ends.bound(inward, outward, hung_up).await;
@@ -159,14 +167,34 @@ where
     Ok(())
 }
 
+/// What the runtime still has to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Output,
+    Result,
+    Nothing,
+}
+
+/// Holds back what would be stuck if a program ended at once, until that is clear.
+async fn hold(left: &mut watch::Receiver<Left>) {
+    // Who would tell has ended: nothing is left either.
+    drop(tokio::time::timeout(HOLD, left.wait_for(|left| *left != Left::Output)).await);
+    let for_result = *left.borrow() == Left::Result;
+    if for_result {
+        drop(tokio::time::timeout(HOLD_FOR_RESULT, left.wait_for(|left| *left == Left::Nothing)).await);
+    }
+}
+
 /// Passes on what the runtime sends, until it has sent its result and all output. What the client does not take any more
 /// is thrown away.
+#[expect(clippy::too_many_arguments, reason = "a session's two directions share what they know")]
 async fn outward<C, R>(
     mut reader: spdy::Reader<ReadHalf<R>>,
     client: &mut SplitSink<Socket<C>, Message>,
     channels: &[Channel],
     protocol: &Protocol,
     pings: mpsc::Sender<u32>,
+    left: &watch::Sender<Left>,
     ends: &Ends,
     over: impl Future<Output = ()> + Send,
 ) where
@@ -217,6 +245,9 @@ async fn outward<C, R>(
         }
         if last {
             open.retain(|&still| still != channel.number);
+            if open == [STATUS] {
+                left.send_replace(Left::Result);
+            }
         }
     }
     if taken && !result.is_empty() {
@@ -247,6 +278,7 @@ async fn inward<C, W>(
     channels: &[Channel],
     protocol: &Protocol,
     mut pinged: mpsc::Receiver<u32>,
+    left: &mut watch::Receiver<Left>,
     ends: &Ends,
 ) where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -256,6 +288,7 @@ async fn inward<C, W>(
         channels.iter().find(|channel| channel.inward && channel.number == wanted).map(|c| c.stream)
     };
     let mut taken = true;
+    let mut input = 0;
     loop {
         let said = tokio::select! {
             Some(id) = pinged.recv() => Said::Ping(id),
@@ -286,7 +319,20 @@ async fn inward<C, W>(
         let passed = match said {
             Said::Ping(id) => runtime.pong(id).await,
             Said::Close(stream) => runtime.close(stream).await,
-            Said::Data(stream, bytes) => runtime.data(stream, &bytes).await,
+            Said::Data(stream, bytes) => {
+                let first = bytes.len().min(FIRST_INPUT.saturating_sub(input));
+                let (first, rest) = bytes.split_at(first);
+                let is_held = input <= FIRST_INPUT && !rest.is_empty();
+                input = input.saturating_add(bytes.len());
+                match runtime.data(stream, first).await {
+                    Ok(()) if is_held => {
+                        hold(left).await;
+                        runtime.data(stream, rest).await
+                    }
+                    Ok(()) => runtime.data(stream, rest).await,
+                    refused => refused,
+                }
+            }
         };
         if let Err(error) = passed {
             tracing::debug!(%error, "The runtime takes no more of a session");

@@ -235,3 +235,36 @@ async fn ports_have_a_channel_for_data_and_one_for_errors() {
         assert_eq!(session.received().await, None);
     }
 }
+
+#[tokio::test]
+async fn little_input_is_under_way_when_a_program_ends_at_once() {
+    let mut session = session(ALL, V5).await;
+    session.client.send(binary(STDIN, &[7; 3 * FIRST_INPUT])).await.unwrap();
+    // What is passed on before it is clear that the program goes on.
+    let (stream, _, first) = session.data().await;
+    assert_eq!((stream, first.len()), (3, FIRST_INPUT));
+    session.send(5, true, b"").await;
+    session.send(7, true, b"").await;
+    let more = tokio::time::timeout(2 * HOLD, session.data()).await;
+    assert!(more.is_err(), "{more:?}");
+    session.send(1, true, b"{}").await;
+    for expected in [Some(vec![STDOUT]), Some(b"\x03{}".to_vec()), None] {
+        assert_eq!(session.received().await, expected);
+    }
+}
+
+#[tokio::test]
+async fn input_flows_on_for_a_program_without_output() {
+    let mut session = session(ALL, V5).await;
+    session.client.send(binary(STDIN, &[7; 3 * FIRST_INPUT])).await.unwrap();
+    session.send(5, true, b"").await;
+    session.send(7, true, b"").await;
+    let mut count = 0;
+    while count < 3 * FIRST_INPUT {
+        let (stream, _, bytes) = session.data().await;
+        assert_eq!(stream, 3);
+        count += bytes.len();
+    }
+    session.client.send(binary(CLOSE, &[STDIN])).await.unwrap();
+    assert_eq!(session.data().await, (3, true, Vec::new()));
+}
