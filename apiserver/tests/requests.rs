@@ -112,7 +112,7 @@ async fn a_configuration_is_of_the_kind_it_is_applied_to() {
                 400,
                 "the name of the object (a based on URL) was undeterminable: name must be provided",
             ),
-            ("PATCH", "./a?fieldManager=m", APPLY, "{", 400, "error decoding YAML: unexpected end of JSON input"),
+            ("PATCH", "./a?fieldManager=m", APPLY, "{", 400, "error decoding YAML: error converting YAML to JSON: yaml: line 1: did not find expected node content"),
         ],
     )
     .await;

@@ -71,7 +71,7 @@ impl Comparison<'_> {
             | (Message::Time { micro: true }, Node::Scalar(Scalar::MicroTime))
             | (Message::Duration, Node::Scalar(Scalar::String))
             | (Message::IntOrString, Node::Scalar(Scalar::IntOrString))
-            | (Message::Json, Node::Any)
+            | (Message::Json, Node::Any | Node::Raw)
             | (Message::Choice(_), Node::Any | Node::List { .. }) => {
                 // What the schema leaves open is read all the same.
                 if let Message::Choice(fields) = &TABLE.messages[index] {

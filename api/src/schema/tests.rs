@@ -244,7 +244,7 @@ fn hollow(types: &Types, ty: TypeRef, depth: usize, nulls: bool) -> Option<Value
         return nulls.then_some(Value::Null);
     }
     match types.node(ty) {
-        Node::Any | Node::Scalar(_) => nulls.then_some(Value::Null),
+        Node::Any | Node::Raw | Node::Scalar(_) => nulls.then_some(Value::Null),
         Node::List { item, .. } => Some(json!([hollow(types, *item, depth - 1, nulls)])),
         Node::Map { value, .. } => Some(json!({"k": hollow(types, *value, depth - 1, nulls)})),
         Node::Object(object) => {

@@ -304,7 +304,7 @@ mod tests {
             let mut new = rules.default(raw).expect("a service");
             rules.prepare_update(&mut new, old, Part::Main);
             let found = rules.validate_update(&new, old, Part::Main).errors;
-            let said: Vec<String> = found.0.iter().map(ToString::to_string).collect();
+            let said: Vec<String> = found.iter().map(ToString::to_string).collect();
             settle_families(&mut new, Some(old));
             if said.is_empty() { Ok(shown(&new)) } else { Err(said) }
         };

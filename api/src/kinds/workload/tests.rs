@@ -63,7 +63,6 @@ fn wrong_pod(metadata: &Value, pods: &Value) -> Vec<String> {
     let strategy = crate::kind::Typed(Pods);
     crate::kind::Rules::validate(&strategy, &crate::kind::Rules::default(&strategy, pod).expect("a pod"))
         .errors
-        .0
         .iter()
         .map(|e| e.to_string().split(" (e.g.").next().unwrap_or_default().to_owned())
         .collect()

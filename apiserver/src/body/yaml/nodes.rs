@@ -1,9 +1,9 @@
 //! The nodes of a document, as they are written: aliases point to their anchors.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use api::{field::cut, json::MAX_DEPTH};
-use libyaml_safer::{Encoding, Error, ErrorKind, Event, EventData, Parser};
+use libyaml_safer::{Encoding, Error, ErrorKind, Event, EventData, Parser, ScalarStyle};
 
 /// How long the directives before a document may be together, in bytes: the parser looks through them for each tag.
 const MAX_DIRECTIVES: usize = 512;
@@ -44,14 +44,21 @@ impl Document {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Option<Self>, String> {
+        // The parser stumbles over a tag before a comma. Go says this of what its parser does not explain.
+        let parsed = std::panic::catch_unwind(|| Self::parse_all(text));
+        parsed.unwrap_or_else(|_stumbled| Err("yaml: unknown problem parsing YAML content".into()))
+    }
+
+    fn parse_all(text: &str) -> Result<Option<Self>, String> {
         if directives(text) > MAX_DIRECTIVES {
             return Err(format!("yaml: exceeded max length of directives of {MAX_DIRECTIVES}"));
         }
+        let (text, unended) = ended(text);
         let mut input = text.as_bytes();
         let mut parser = Parser::new();
         parser.set_encoding(Encoding::Utf8);
         parser.set_input_string(&mut input);
-        let mut composer = Composer { parser, nodes: Vec::new(), anchors: HashMap::new(), depth: 0 };
+        let mut composer = Composer { parser, unended, nodes: Vec::new(), anchors: HashMap::new(), depth: 0 };
         loop {
             match composer.event()?.data {
                 EventData::StreamEnd => return Ok(None),
@@ -104,9 +111,20 @@ fn directives(text: &str) -> usize {
     before.filter(|line| line.starts_with('%')).map(str::len).sum()
 }
 
+/// The text with an end of its last line, without which the parser does not read a block; and where the text ended if it
+/// had none: the end is not the block's then.
+fn ended(text: &str) -> (Cow<'_, str>, Option<u64>) {
+    let last = text.rfind('\n').map_or(0, |end| end + 1);
+    if text[last..].bytes().all(|b| matches!(b, b' ' | b'\t')) {
+        return (text[..last].into(), None);
+    }
+    (format!("{text}\n").into(), u64::try_from(text.len()).ok())
+}
+
 /// Makes nodes of what the parser tells.
 struct Composer<'i, 't> {
     parser: Parser<&'i mut &'t [u8]>,
+    unended: Option<u64>,
     nodes: Vec<Node>,
     anchors: HashMap<String, NodeId>,
     depth: usize,
@@ -130,7 +148,14 @@ impl Composer<'_, '_> {
                     return Err(format!("yaml: unknown anchor '{}' referenced", cut(&anchor, MAX_ANCHOR)));
                 }
             },
-            EventData::Scalar { anchor, tag, value, plain_implicit, .. } => {
+            EventData::Scalar { anchor, tag, mut value, plain_implicit, style, .. } => {
+                let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                if is_block
+                    && self.unended.is_some_and(|end| event.end_mark.index >= end)
+                    && value.ends_with('\n')
+                {
+                    value.pop();
+                }
                 self.anchor(anchor, id);
                 let tag = tag.filter(|tag| !tag.is_empty());
                 Content::Scalar { tag: tag.map(Into::into), text: value.into(), plain: plain_implicit }

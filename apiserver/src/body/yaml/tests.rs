@@ -53,6 +53,11 @@ fn texts_are_read_in_three_encodings() {
     }
 }
 
+#[test]
+fn what_the_parser_stumbles_over_is_refused() {
+    assert_eq!(value("a: [!b, c]"), Err("yaml: unknown problem parsing YAML content".into()));
+}
+
 /// The parser is a little younger than Go's.
 #[test]
 fn more_is_taken_than_go_takes() {
