@@ -37,6 +37,8 @@ pub struct Daemon {
     pub arguments: Vec<String>,
     /// The folder it runs in.
     pub folder: PathBuf,
+    /// Sockets that it makes, and does not start beside: one that was killed leaves them behind.
+    pub sockets: Vec<PathBuf>,
     /// Its log.
     pub log: PathBuf,
     /// What it needs; it is started after a while also without.
@@ -91,6 +93,7 @@ impl Table<'_> {
         self.daemons.push(Daemon {
             name: node.map_or(short.clone(), |node| format!("{}/{short}", node.name)),
             folder: "/".into(),
+            sockets: Vec::new(),
             netns: node.map_or(self.cluster.control_plane_netns(), |node| node.netns.clone()),
             hostname: node.map(|node| node.name.clone()),
             log: self.cluster.log_dir(node).join(format!("{short}.log")),
@@ -144,7 +147,9 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
             ("logger", "zap".into()),
         ]);
         table.add(None, "etcd".into(), Vec::new(), arguments);
-        table.daemons[0].folder = cluster.control_plane_dir();
+        let etcd = &mut table.daemons[0];
+        etcd.folder = cluster.control_plane_dir();
+        etcd.sockets = [ETCD, ETCD_PEER].map(|socket| etcd.folder.join(socket)).to_vec();
     }
     let store = match cluster.store {
         Store::Etcd => vec![Awaited::Unix(etcd_socket(cluster))],
@@ -259,6 +264,7 @@ mod tests {
         let (etcd, apiserver) = (&daemons[0], &daemons[1]);
         assert_eq!((etcd.name.as_str(), apiserver.name.as_str()), ("etcd", "apiserver"));
         assert_eq!(etcd.folder, cluster.control_plane_dir());
+        assert_eq!(etcd.sockets[0], etcd_socket(&cluster));
         let listens = etcd.arguments.iter().filter(|argument| argument.contains("://"));
         assert!(
             listens.clone().count() > 3 && listens.clone().all(|url| url.contains("unix://")),

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::log_files;
 use super::record::{self, Record};
 use crate::daemons::{Awaited, Daemon};
+use crate::files;
 use crate::network;
 use crate::processes::{self, Identity};
 
@@ -107,6 +108,8 @@ async fn start(
             tracing::warn!(daemon = daemon.name, awaited = format!("{:?}", daemon.after), "Starting without what it needs");
         }
     }
+    // Whoever made them is gone.
+    daemon.sockets.iter().try_for_each(|socket| files::remove(socket))?;
     let log = log_files::open(&daemon.log)?;
     let error_log = log.try_clone().context("cannot share a log file")?;
     // nsenter changes the network namespace only: /sys and with it the cgroups stay visible.
