@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use clap::Parser as _;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node, Pod, ServiceAccount};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
@@ -32,25 +33,10 @@ impl Lab {
         let tokens = dir.path().join("tokens.csv");
         std::fs::write(&tokens, "secret,tester,1,\"system:masters\"\n").unwrap();
         let tasks = Tasks::new();
-        let config = apiserver::args::Config {
-            store: "memory".parse().unwrap(),
-            listen: (Ipv4Addr::LOCALHOST.into(), 0),
-            advertise: None,
-            serving: None,
-            client_ca: None,
-            token_file: Some(tokens),
-            service_account_keys: None,
-            issuer: "https://kubernetes.default.svc.cluster.local".into(),
-            ranges: apiserver::args::Ranges {
-                addresses: "10.96.0.0/16".parse().unwrap(),
-                node_ports: 30000..=32767,
-            },
-            kubelet: None,
-            in_flight: Default::default(),
-            request_timeout: Duration::from_secs(60),
-            shutdown_delay: Duration::ZERO,
-            listed_for: Duration::from_secs(15),
-        };
+        let tokens = tokens.display().to_string();
+        let flags = ["apiserver", "--store", "memory", "--bind-address", "127.0.0.1", "--secure-port", "0"];
+        let flags = flags.into_iter().chain(["--token-auth-file", &tokens]);
+        let config = apiserver::args::Args::try_parse_from(flags).unwrap().into_config().unwrap();
         let port = apiserver::start(config, &tasks).await.unwrap().port();
         let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "lab",
             "clusters": [{"name": "lab", "cluster":

@@ -183,7 +183,7 @@ fn values_complete(
     errors: &mut Errors,
 ) {
     let Some(schema) = schema else {
-        errors.required(at, &format!("because it is defined in {checks_at}"));
+        errors.required(at, format!("because it is defined in {checks_at}"));
         return;
     };
     let lists = [("allOf", &checks.all_of), ("anyOf", &checks.any_of), ("oneOf", &checks.one_of)];

@@ -111,13 +111,13 @@ impl Strategy for CertificateSigningRequests {
             };
             let (present, before) = (of(new), of(old));
             if present.len() < before.len() {
-                errors.forbidden(&at, &format!("updates may not remove a condition of type {kind:?}"));
+                errors.forbidden(&at, format!("updates may not remove a condition of type {kind:?}"));
             } else if kind == "Failed" || part == Part::Other("approval") {
                 continue;
             } else if present.len() > before.len() {
-                errors.forbidden(&at, &format!("updates may not add a condition of type {kind:?}"));
+                errors.forbidden(&at, format!("updates may not add a condition of type {kind:?}"));
             } else if present != before {
-                errors.forbidden(&at, &format!("updates may not modify a condition of type {kind:?}"));
+                errors.forbidden(&at, format!("updates may not modify a condition of type {kind:?}"));
             }
         }
         let certificate = |request: &CertificateSigningRequest| {

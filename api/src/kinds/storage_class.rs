@@ -55,7 +55,7 @@ impl Strategy for StorageClasses {
             ("reclaimPolicy", new.reclaim_policy == old.reclaim_policy),
         ] {
             if !same {
-                errors.forbidden(&Path::new(field), &format!("updates to {field} are forbidden."));
+                errors.forbidden(&Path::new(field), format!("updates to {field} are forbidden."));
             }
         }
         let at = Path::new("volumeBindingMode");

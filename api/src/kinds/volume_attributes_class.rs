@@ -50,7 +50,7 @@ impl Strategy for VolumeAttributesClasses {
             ("parameters", new.parameters == old.parameters),
         ] {
             if !same {
-                errors.forbidden(&Path::new(field), &format!("updates to {field} are forbidden."));
+                errors.forbidden(&Path::new(field), format!("updates to {field} are forbidden."));
             }
         }
     }

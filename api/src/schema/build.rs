@@ -202,7 +202,8 @@ impl<'a> Builder<'a> {
                     .flatten()
                     .filter_map(Value::as_str)
                     .collect();
-                let mut fields = std::collections::BTreeMap::new();
+                let mut fields: std::collections::BTreeMap<Box<str>, Field> =
+                    std::collections::BTreeMap::new();
                 for (field, schema) in properties.into_iter().flatten() {
                     let required = required.contains(&field.as_str());
                     fields.insert(field.as_str().into(), self.field(name, field, required, schema));
@@ -212,7 +213,7 @@ impl<'a> Builder<'a> {
                     matches!(self.nodes[field.ty.0 as usize], Node::Scalar(Scalar::Time | Scalar::MicroTime))
                 };
                 let moments = fields.iter().filter(|(_, field)| field.required && is_moment(field));
-                let moments = moments.map(|(name, _): (&Box<str>, _)| name.clone()).collect();
+                let moments = moments.map(|(name, _)| name.clone()).collect();
                 let loose = self.loose || fields.is_empty();
                 Node::Object(Object {
                     name: last_segments(name, 2).into(),

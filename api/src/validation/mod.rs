@@ -102,7 +102,7 @@ pub fn object_meta_update(new: &Value, old: &Value) -> Errors {
             let shown = added.iter().map(|f| format!("{f:?}")).collect::<Vec<_>>().join(", ");
             errors.forbidden(
                 &at.child("finalizers"),
-                &format!(
+                format!(
                     "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}"
                 ),
             );

@@ -159,7 +159,7 @@ fn yaml(cases: &mut Vec<Case>) {
         let bytes = move |size| format!("{HEAD}{}", make(size)).into_bytes();
         add(cases, &format!("yaml: {name}"), size, bytes, move |input| targets::whole(map, YAML, input));
         let bytes = move |size| format!("{HEAD}{}", make(size)).into_bytes();
-        add(cases, &format!("applied yaml: {name}"), size, bytes, move |input| targets::configured(input));
+        add(cases, &format!("applied yaml: {name}"), size, bytes, targets::configured);
     };
     text("flow without end", 25_000, |n| format!("a: {}", "[".repeat(n)));
     text("flow maps without end", 25_000, |n| format!("a: {}", "{a: ".repeat(n)));

@@ -39,6 +39,9 @@ pub fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
 }
 
+/// Reads an input and says how long its answer is.
+pub type Read = Box<dyn Fn(&[u8]) -> usize>;
+
 /// An input that can be made in any size, and what reads it; that answers how long its answer is.
 pub struct Case {
     pub name: String,
@@ -46,7 +49,7 @@ pub struct Case {
     /// As many requests as go through `run`.
     pub requests: u32,
     pub make: Box<dyn Fn(usize) -> Vec<u8>>,
-    pub run: Box<dyn Fn(&[u8]) -> usize>,
+    pub run: Read,
 }
 
 impl Case {
@@ -275,7 +278,7 @@ pub fn smallest(types: &Types, kind: &Kind, root: TypeRef) -> Value {
 /// A value of a type, with what it must have and single values to a depth. Its names are of a number.
 fn sample(types: &Types, ty: TypeRef, number: usize, depth: usize) -> Value {
     match types.node(ty) {
-        Node::Any => json!({}),
+        Node::Any | Node::Raw => json!({}),
         Node::Map { .. } | Node::List { .. } if depth == 0 => match types.node(ty) {
             Node::List { .. } => json!([]),
             _ => json!({}),
@@ -294,7 +297,7 @@ fn sample(types: &Types, ty: TypeRef, number: usize, depth: usize) -> Value {
                 .collect()
         }
         Node::Scalar(scalar) => match scalar {
-            Scalar::String => json!(format!("a{number}")),
+            Scalar::String | Scalar::Formatted => json!(format!("a{number}")),
             Scalar::Int32 | Scalar::Int64 | Scalar::Number | Scalar::IntOrString => {
                 json!(number % 60_000 + 1)
             }

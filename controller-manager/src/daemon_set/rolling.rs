@@ -64,7 +64,7 @@ pub(super) fn replace<'a>(
     let mut unavailable = 0;
     let mut surged = 0;
     // Nodes whose pod does not work anyway, and those whose pod does.
-    let (mut broken, mut working): (Vec<(&str, &Pod)>, Vec<(&str, &Pod)>) = (vec![], vec![]);
+    let (mut broken, mut working) = (Vec::new(), Vec::new());
     for node in &snapshot.nodes {
         if !nodes::judge(&spec, node).should_run {
             continue;
@@ -72,8 +72,8 @@ pub(super) fn replace<'a>(
         let name = owners::name(&node.metadata);
         let live = by_node.get(name).into_iter().flatten().filter(|pod| !pods::is_terminating(pod)).copied();
         let (new, old): (Vec<&Pod>, Vec<&Pod>) = live.partition(|pod| hash_of(pod) == Some(newest));
-        let works = |pod: &&Pod| is_available(snapshot, pod, now);
-        match (new.first(), old.first()) {
+        let works = |pod: &Pod| is_available(snapshot, pod, now);
+        match (new.first().copied(), old.first().copied()) {
             (None, None) => unavailable += 1,
             (Some(new), None) => unavailable += i32::from(!works(new)),
             (None, Some(old)) if works(old) => working.push((name, old)),

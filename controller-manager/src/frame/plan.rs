@@ -162,7 +162,7 @@ impl Action {
         Action::Create {
             kind: Kind::of::<K>(),
             namespace: object.metadata().namespace.clone().unwrap_or_default(),
-            bodies: vec![Arc::new(to_value(object)); count],
+            bodies: std::iter::repeat_n(Arc::new(to_value(object)), count).collect(),
             told,
         }
     }

@@ -246,10 +246,10 @@ impl Checker {
             errors.not_supported(&at.child("type"), &schema.ty, TYPES);
         }
         if let (Some(_), Some(why)) = (&schema.default, &place.no_defaults) {
-            errors.forbidden(&at.child("default"), &format!("must not be set {why}"));
+            errors.forbidden(&at.child("default"), format!("must not be set {why}"));
         }
         for keyword in &schema.unsupported {
-            errors.forbidden(&at.child(keyword), &format!("{keyword} is not supported"));
+            errors.forbidden(&at.child(keyword), format!("{keyword} is not supported"));
         }
         if schema.ty == "null" {
             let why = "type cannot be set to null, use nullable as an alternative";
@@ -366,7 +366,7 @@ impl Checker {
                 let times = times.unwrap_or_else(|| decl.max_cardinality());
                 let cost = program.max_cost().saturating_mul(times);
                 if cost > RULE_LIMIT && !self.is_old {
-                    errors.forbidden(&rule_at, &over("estimated rule cost", cost, RULE_LIMIT));
+                    errors.forbidden(&rule_at, over("estimated rule cost", cost, RULE_LIMIT));
                 }
                 self.costs.push((rule_at.clone(), cost));
             }
@@ -426,7 +426,7 @@ fn total(mut costs: Vec<(Path, u64)>, at: &Path, errors: &mut Errors) {
         errors.forbidden(at, why);
     }
     let what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
-    errors.forbidden(at, &over(what, sum, TOTAL_LIMIT));
+    errors.forbidden(at, over(what, sum, TOTAL_LIMIT));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "is shown with one digit")]

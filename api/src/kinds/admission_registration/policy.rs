@@ -453,7 +453,7 @@ fn audit_annotation(
     if expression.is_empty() {
         errors.required(&value_at, "valueExpression is not specified");
     } else if expression.len() > MAX_VALUE_EXPRESSION {
-        errors.required(&value_at, &format!("must not exceed {MAX_VALUE_EXPRESSION} bytes in length"));
+        errors.required(&value_at, format!("must not exceed {MAX_VALUE_EXPRESSION} bytes in length"));
     } else {
         environment.check(&annotation.value_expression, &["string", "null_type"], &value_at, errors);
     }
@@ -475,7 +475,7 @@ fn mutation(mutation: &Mutation, environment: &Environment, at: &Path, errors: &
     };
     let wanted_at = at.child(wanted.1);
     match wanted.2 {
-        None => errors.required(&wanted_at, &format!("must be specified when patchType is {kind}")),
+        None => errors.required(&wanted_at, format!("must be specified when patchType is {kind}")),
         Some(expression) if expression.as_deref().unwrap_or_default().trim().is_empty() => {
             errors.required(&wanted_at.child("expression"), "expression is not specified");
         }
@@ -487,7 +487,7 @@ fn mutation(mutation: &Mutation, environment: &Environment, at: &Path, errors: &
         }
     }
     if other.2.is_some() {
-        errors.forbidden(&at.child(other.1), &format!("must not be specified when patchType is {kind}"));
+        errors.forbidden(&at.child(other.1), format!("must not be specified when patchType is {kind}"));
     }
 }
 

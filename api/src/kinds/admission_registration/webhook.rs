@@ -159,7 +159,7 @@ fn webhook(hook: &MutatingWebhook, at: &Path, errors: &mut Errors) {
     one_of(hook.match_policy.as_deref(), MATCH_POLICIES, &at.child("matchPolicy"), errors);
     let effects_at = at.child("sideEffects");
     if hook.side_effects.is_empty() {
-        errors.required(&effects_at, &format!("must specify one of {}", SIDE_EFFECTS.join(", ")));
+        errors.required(&effects_at, format!("must specify one of {}", SIDE_EFFECTS.join(", ")));
     } else {
         one_of(Some(&hook.side_effects), SIDE_EFFECTS, &effects_at, errors);
     }
@@ -191,7 +191,7 @@ fn qualified(name: &str, at: &Path, errors: &mut Errors) {
 
 fn review_versions(versions: &[String], at: &Path, errors: &mut Errors) {
     if versions.is_empty() {
-        return errors.required(at, &format!("must specify one of {}", REVIEW_VERSIONS.join(", ")));
+        return errors.required(at, format!("must specify one of {}", REVIEW_VERSIONS.join(", ")));
     }
     let mut seen = BTreeSet::new();
     for (i, version) in versions.iter().enumerate() {

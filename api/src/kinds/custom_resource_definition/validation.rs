@@ -253,7 +253,7 @@ fn printed(columns: &[CustomResourceColumnDefinition], at: &Path, errors: &mut E
         }
         let one_of = |allowed: &[&str]| format!("must be one of {}", allowed.join(","));
         if column.type_.is_empty() {
-            errors.required(&at.child("type"), &one_of(TYPES));
+            errors.required(&at.child("type"), one_of(TYPES));
         } else if !TYPES.contains(&column.type_.as_str()) {
             errors.invalid(&at.child("type"), &column.type_, one_of(TYPES));
         }

@@ -148,7 +148,7 @@ fn subject(subject: &Subject, at: &Path, errors: &mut Errors) {
     };
     let field_at = at.child(field);
     if !given {
-        errors.required(&field_at, &format!("{field} is required when subject kind is '{kind}'"));
+        errors.required(&field_at, format!("{field} is required when subject kind is '{kind}'"));
     }
     let name_at = field_at.child("name");
     if let Some(account) = subject.service_account.as_ref().filter(|_| kind == "ServiceAccount") {

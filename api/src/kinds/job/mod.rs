@@ -400,7 +400,7 @@ fn indexed(spec: &JobSpec, at: &Path, errors: &mut Errors) {
         return;
     }
     if spec.max_failed_indexes.is_none() {
-        errors.required(&failed_at, &format!("must be specified when completions is above {MOST}"));
+        errors.required(&failed_at, format!("must be specified when completions is above {MOST}"));
     }
     for (at, value) in [(&parallelism_at, spec.parallelism), (&failed_at, spec.max_failed_indexes)] {
         if let Some(n) = value.filter(|n| *n > MOST_OF_MANY) {

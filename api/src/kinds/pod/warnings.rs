@@ -173,9 +173,12 @@ fn ports(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
         })
     });
     let all: Vec<(Path, &ContainerPort)> = all.collect();
-    let host = |port: &ContainerPort| (port.host_ip.clone().unwrap_or_default(), port.host_port.unwrap_or(0));
+    type OnHost = (String, i32);
+    let host = |port: &ContainerPort| -> OnHost {
+        (port.host_ip.clone().unwrap_or_default(), port.host_port.unwrap_or(0))
+    };
     // All that share a number are told of the first; that keeps the work and the words within bounds.
-    let mut first: BTreeMap<(i32, Option<&str>), (&Path, (String, i32))> = BTreeMap::new();
+    let mut first: BTreeMap<(i32, Option<&str>), (&Path, OnHost)> = BTreeMap::new();
     let mut names: BTreeMap<&str, &Path> = BTreeMap::new();
     for (at, port) in &all {
         let (ip, number) = host(port);

@@ -89,7 +89,7 @@ fn spec(spec: &ResourceSliceSpec, errors: &mut Errors) {
     let all = chosen.map(|(name, _)| name).join(", ");
     let set: Vec<&str> = chosen.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
     match set.len() {
-        0 => errors.required(&at, &format!("exactly one of {all} is required")),
+        0 => errors.required(&at, format!("exactly one of {all} is required")),
         1 => {}
         _ => {
             let shown = format!("{{{}}}", set.join(", "));

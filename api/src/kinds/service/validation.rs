@@ -195,7 +195,8 @@ pub fn addresses(spec: &ServiceSpec, at: &Path, errors: &mut Errors) {
         return;
     }
     let is_v6 = |address: &String| address.contains(':');
-    if list.len() > 1 && !(list.iter().any(is_v6) && !list.iter().all(is_v6)) {
+    let of_both = list.iter().any(is_v6) && !list.iter().all(is_v6);
+    if list.len() > 1 && !of_both {
         let words = "may specify no more than one IP for each IP family";
         errors.invalid(&list_at, list, words);
     }

@@ -249,7 +249,7 @@ mod tests {
 
     /// Sends a page in pieces of a size.
     async fn sent(page: Vec<u8>, coding: Coding, size: usize) -> Result<Vec<u8>, Broken> {
-        let pieces: Vec<_> = page.chunks(size).map(|piece| Bytes::copy_from_slice(piece)).collect();
+        let pieces: Vec<_> = page.chunks(size).map(Bytes::copy_from_slice).collect();
         let frames = pieces.into_iter().map(|piece| Ok(Frame::data(piece)));
         let body = StreamBody::new(futures::stream::iter(frames)).boxed_unsync();
         let collected = with_links(body, coding, |link| format!("/prefix{link}")).collect().await?;

@@ -86,7 +86,7 @@ fn same_containers(new: &PodSpec, old: &PodSpec, at: &Path, errors: &mut Errors)
     {
         let at = at.child(field);
         if now.len() != was.len() {
-            errors.forbidden(&at, &format!("{field} may not be added or removed on resize"));
+            errors.forbidden(&at, format!("{field} may not be added or removed on resize"));
             continue;
         }
         for (i, _) in now.iter().zip(was).enumerate().filter(|(_, (now, was))| now.name != was.name) {

@@ -23,9 +23,9 @@ fn profile(what: &str, type_: &str, local: Option<&str>, at: &Path, errors: &mut
     const TYPES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
     let local_at = at.child("localhostProfile");
     match (type_, local) {
-        ("", _) => errors.required(&at.child("type"), &format!("type is required when {what} is set")),
+        ("", _) => errors.required(&at.child("type"), format!("type is required when {what} is set")),
         ("Localhost", None | Some("")) => {
-            errors.required(&local_at, &format!("must be set when {what} type is Localhost"));
+            errors.required(&local_at, format!("must be set when {what} type is Localhost"));
         }
         ("Localhost", Some(path)) => {
             if path.starts_with('/') {

@@ -132,13 +132,13 @@ pub fn ephemeral_update(new: &Pod, old: &Pod, errors: &mut Errors) {
             None => {
                 errors.forbidden(
                     &at,
-                    &format!("existing ephemeral containers {:?} may not be removed\n", was.name),
+                    format!("existing ephemeral containers {:?} may not be removed\n", was.name),
                 );
             }
             Some(is) if is != was => {
                 errors.forbidden(
                     &at,
-                    &format!("existing ephemeral containers {:?} may not be changed\n", was.name),
+                    format!("existing ephemeral containers {:?} may not be changed\n", was.name),
                 );
             }
             Some(_) => {}
