@@ -67,7 +67,7 @@ async fn an_object_has_the_address_of_its_request() {
 #[tokio::test]
 async fn a_configuration_is_of_the_kind_it_is_applied_to() {
     let server = Server::start().await;
-    let failed = "failed to create typed patch object (default/a; /v1, Kind=ConfigMap)";
+    let failed = "failed to create typed patch object (/a; /v1, Kind=ConfigMap)";
     refused(
         &server,
         &[

@@ -34,6 +34,7 @@ pub fn update(new: &mut Value, old: &Value) {
             new["spec"][field] = value.clone();
         }
     }
+    tolerations(new);
 }
 
 fn tolerations(pod: &mut Value) {

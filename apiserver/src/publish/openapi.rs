@@ -70,7 +70,10 @@ pub fn v3(kinds: &[Arc<Kind>]) -> Value {
 
 /// `/openapi/v2`: everything in one document.
 pub fn v2(kinds: &[Arc<Kind>]) -> Value {
-    let definitions = schemas(kinds, "#/definitions/");
+    let mut definitions = schemas(kinds, "#/definitions/");
+    for schema in definitions.values_mut() {
+        open_to_clients(schema);
+    }
     let paths = paths(kinds, &|schema| json!({"schema": {"$ref": format!("#/definitions/{schema}")}}), true);
     json!({
         "swagger": "2.0",
@@ -78,6 +81,17 @@ pub fn v2(kinds: &[Arc<Kind>]) -> Value {
         "paths": paths,
         "definitions": definitions,
     })
+}
+
+/// Leaves nothing of an object that keeps unknown fields but that it is one: `kubectl` refuses all fields but those that
+/// it finds there.
+fn open_to_clients(schema: &mut Value) {
+    const KINDS: &str = "x-kubernetes-group-version-kind";
+    if schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true))
+        && let Some(kinds) = schema.get_mut(KINDS).map(Value::take)
+    {
+        *schema = json!({"type": "object", KINDS: kinds});
+    }
 }
 
 /// Where v3 documents keep their schemas.
@@ -398,6 +412,24 @@ mod tests {
             for reference in found {
                 assert!(document.pointer(&reference.replace('#', "")).is_some(), "{name}: {reference}");
             }
+        }
+    }
+
+    #[test]
+    fn what_keeps_unknown_fields_is_open_to_clients_of_v2() {
+        let kinds = json!([{"group": "g", "version": "v1", "kind": "K"}]);
+        let shown = |mut schema: Value| {
+            open_to_clients(&mut schema);
+            schema
+        };
+        let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "description": "d",
+            "properties": {"spec": {}}, "x-kubernetes-group-version-kind": kinds});
+        assert_eq!(shown(open), json!({"type": "object", "x-kubernetes-group-version-kind": kinds}));
+        for other in [
+            json!({"type": "object", "properties": {}, "x-kubernetes-group-version-kind": kinds}),
+            json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}),
+        ] {
+            assert_eq!(shown(other.clone()), other);
         }
     }
 

@@ -129,7 +129,7 @@ async fn a_pod_that_is_sent_without_what_the_server_computes_has_not_changed() {
     let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
     let made = server.send("POST", PODS, &pod).await.body;
     let mut sent = made.clone();
-    for field in ["priority", "preemptionPolicy"] {
+    for field in ["priority", "preemptionPolicy", "tolerations"] {
         sent["spec"].as_object_mut().unwrap().remove(field).unwrap();
     }
     let answer = server.send("PUT", &format!("{PODS}/p"), &sent).await;
