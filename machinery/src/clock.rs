@@ -1,7 +1,8 @@
 //! The time that loops go by: when it is, and waiting until it is later. In a daemon it is the machine's;
 //! a test can move it ahead, and then what waited for that time goes on at once.
 //!
-//! Invariant: it never stands still and never goes back.
+//! Invariant: spans are measured with what never goes back ([`Clock::instant`]); the time of day may, when somebody sets
+//! the machine's.
 
 use std::time::Duration;
 
