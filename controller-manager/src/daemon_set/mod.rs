@@ -9,8 +9,6 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -19,7 +17,7 @@ use machinery::queue::Queue;
 
 use crate::caches::Caches;
 use crate::frame::{Controller, Key, Kind, Outcome, Plan, Timestamp};
-use crate::kit::{follow, owners, pods, selector};
+use crate::kit::{follow, owners, pods, revisions, selector};
 use failures::Failures;
 use plan::Snapshot;
 
@@ -46,9 +44,7 @@ impl DaemonSets {
 }
 
 fn selects(set: &DaemonSet, dependent: &ObjectMeta) -> bool {
-    set.spec.as_ref().is_some_and(|spec| {
-        !selector::is_empty(&spec.selector) && selector::matches(&spec.selector, dependent.labels.as_ref())
-    })
+    set.spec.as_ref().is_some_and(|spec| selector::wants(&spec.selector, dependent.labels.as_ref()))
 }
 
 /// Whether other pods may run on the node now.
@@ -71,14 +67,10 @@ impl Controller for DaemonSets {
     fn observe(&self, key: &Key, now: Timestamp) -> Option<Snapshot> {
         let set = self.caches.daemon_sets.get(Some(&key.namespace), &key.name)?;
         let uid = owners::uid(&set.metadata);
-        let mine_or_free = |revision: &Arc<ControllerRevision>| {
-            owners::controller_of(&revision.metadata).is_none_or(|owner| owner.uid == uid)
-        };
-        let revisions = self.caches.controller_revisions.list_in(&key.namespace);
         let pods = self.caches.pods_of(&key.namespace, uid);
         Some(Snapshot {
             failed_until: self.failures.holds(uid, &pods, now),
-            revisions: revisions.into_iter().filter(mine_or_free).collect(),
+            revisions: revisions::around(&self.caches.controller_revisions, &key.namespace, uid),
             nodes: self.caches.nodes.list(),
             pods,
             set,

@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetSpec};
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 
 use super::nodes::{self, Verdict};
-use super::rolling::{self, Bounds};
+use super::rolling::{self, Rollout};
 use crate::frame::{Action, Kind, Plan, Timestamp, Told, reference};
 use crate::kit::claim::{Claim, Owner};
 use crate::kit::revisions::{self, History};
@@ -56,6 +56,13 @@ impl Snapshot {
     /// What its pods are to be, but for the node.
     pub fn pod_spec(&self) -> PodSpec {
         nodes::spec_of(self.spec().template.spec.as_ref().unwrap_or(&PodSpec::default()))
+    }
+
+    /// Its nodes by name, and what each means to it.
+    pub fn verdicts(&self) -> Vec<(&str, Verdict)> {
+        let spec = self.pod_spec();
+        let judge = |node: &Arc<Node>| nodes::judge(&spec, node);
+        self.nodes.iter().map(|node| (owners::name(&node.metadata), judge(node))).collect()
     }
 
     /// How long a pod has to be ready to be available.
@@ -138,9 +145,10 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
     plan.actions.append(&mut history.actions);
     let by_node = snapshot.pods_by_node();
     let mut steps = Steps::default();
-    let (newest, bounds) = (hash(history.newest()), Bounds::of(snapshot));
-    manage(snapshot, &by_node, newest, bounds, now, &mut steps);
-    rolling::replace(snapshot, &by_node, newest, bounds, now, &mut steps);
+    let verdicts = snapshot.verdicts();
+    let rollout = Rollout::of(snapshot, hash(history.newest()), &verdicts, now);
+    manage(&rollout, &by_node, &mut steps);
+    rollout.replace(&by_node, &mut steps);
     let live: BTreeSet<&str> = by_node.values().flatten().filter_map(|pod| hash_of(pod)).collect();
     let live_names: BTreeSet<&str> = history
         .known
@@ -150,27 +158,18 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
         .collect();
     plan.actions.extend(history.prune(&live_names, spec.revision_history_limit));
     plan.actions.append(&mut steps.told);
-    plan.actions.extend(create(snapshot, newest, steps.create.into_iter().take(BURST)));
+    plan.actions.extend(create(snapshot, rollout.newest, steps.create.into_iter().take(BURST)));
     plan.actions.extend(steps.delete.into_values().take(BURST).map(|pod| delete(set, pod)));
     plan.requeue_after = steps.later.requeue_after;
     plan
 }
 
 /// Each node has the one pod that it should have, and no other.
-fn manage<'a>(
-    snapshot: &'a Snapshot,
-    by_node: &BTreeMap<&'a str, Vec<&'a Pod>>,
-    newest: &str,
-    bounds: Bounds,
-    now: Timestamp,
-    steps: &mut Steps<'a>,
-) {
-    let pod_spec = snapshot.pod_spec();
+fn manage<'a>(rollout: &Rollout<'a>, by_node: &BTreeMap<&'a str, Vec<&'a Pod>>, steps: &mut Steps<'a>) {
+    let Rollout { snapshot, now, .. } = *rollout;
     let mut known = BTreeSet::new();
-    for node in &snapshot.nodes {
-        let name = owners::name(&node.metadata);
+    for &(name, Verdict { should_run, may_stay }) in rollout.verdicts {
         known.insert(name);
-        let Verdict { should_run, may_stay } = nodes::judge(&pod_spec, node);
         let pods = by_node.get(name).map(Vec::as_slice).unwrap_or_default();
         if !may_stay {
             pods.iter().filter(|pod| !pods::is_terminating(pod)).for_each(|pod| steps.delete(pod));
@@ -209,7 +208,7 @@ fn manage<'a>(
         if pods.is_empty() && should_run {
             steps.create.insert(name);
         }
-        surplus(snapshot, &running, newest, bounds, now, steps);
+        surplus(rollout, &running, steps);
     }
     // The scheduler will find no place for pods whose node has gone; those that were bound are the collector's.
     for (_, pods) in by_node.iter().filter(|(node, _)| !known.contains(**node)) {
@@ -220,22 +219,17 @@ fn manage<'a>(
 
 /// Of several pods on one node the oldest stays; in a roll-out that makes new pods first, the oldest of the new ones
 /// and, until that one is available, the oldest of the old ones.
-fn surplus<'a>(
-    snapshot: &Snapshot,
-    running: &[&'a Pod],
-    newest: &str,
-    bounds: Bounds,
-    now: Timestamp,
-    steps: &mut Steps<'a>,
-) {
+fn surplus<'a>(rollout: &Rollout<'a>, running: &[&'a Pod], steps: &mut Steps<'a>) {
     if running.len() < 2 {
         return;
     }
     let mut keep: Vec<&Pod> = Vec::new();
-    if bounds.surge > 0 {
-        let (new, old): (Vec<&Pod>, Vec<&Pod>) = running.iter().partition(|pod| hash_of(pod) == Some(newest));
+    if rollout.bounds.surge > 0 {
+        let (new, old): (Vec<&Pod>, Vec<&Pod>) =
+            running.iter().partition(|pod| hash_of(pod) == Some(rollout.newest));
         keep.extend(new.first());
-        let replaced = new.first().is_some_and(|pod| rolling::is_available(snapshot, pod, now));
+        let replaced =
+            new.first().is_some_and(|pod| rolling::is_available(rollout.snapshot, pod, rollout.now));
         keep.extend(old.first().filter(|_| !replaced));
     } else {
         keep.extend(running.first());

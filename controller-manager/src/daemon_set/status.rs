@@ -3,9 +3,9 @@
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
 
 use super::plan::{Snapshot, hash, hash_of};
-use super::{nodes, rolling};
+use super::rolling;
 use crate::frame::{Action, Kind, Outcome, Plan, Timestamp};
-use crate::kit::{owners, pods};
+use crate::kit::pods;
 
 /// Writes the status, and says when the next pod will be available.
 pub fn report(snapshot: &Snapshot, outcome: &Outcome, now: Timestamp) -> Plan {
@@ -26,7 +26,7 @@ pub fn report(snapshot: &Snapshot, outcome: &Outcome, now: Timestamp) -> Plan {
 }
 
 fn status(snapshot: &Snapshot, old: &DaemonSetStatus, outcome: &Outcome, now: Timestamp) -> DaemonSetStatus {
-    let (by_node, spec, history) = (snapshot.pods_by_node(), snapshot.pod_spec(), snapshot.history());
+    let (by_node, history) = (snapshot.pods_by_node(), snapshot.history());
     let mut new = DaemonSetStatus {
         observed_generation: snapshot.set.metadata.generation,
         collision_count: old.collision_count,
@@ -38,10 +38,10 @@ fn status(snapshot: &Snapshot, old: &DaemonSetStatus, outcome: &Outcome, now: Ti
         new.collision_count = Some(old.collision_count.unwrap_or(0).saturating_add(1));
     }
     let (mut updated, mut available) = (0, 0);
-    for node in &snapshot.nodes {
-        let pods = by_node.get(owners::name(&node.metadata)).map(Vec::as_slice).unwrap_or_default();
+    for (node, verdict) in snapshot.verdicts() {
+        let pods = by_node.get(node).map(Vec::as_slice).unwrap_or_default();
         let scheduled = i32::from(!pods.is_empty());
-        if !nodes::judge(&spec, node).should_run {
+        if !verdict.should_run {
             new.number_misscheduled += scheduled;
             continue;
         }

@@ -45,17 +45,17 @@ impl Owner<'_> {
         let going = self.meta.deletion_timestamp.is_some();
         match owners::controller_of(dependent) {
             Some(owner) if owner.uid != owners::uid(self.meta) => Claim::Leave,
-            Some(_) if self.selects(dependent) => Claim::Keep,
+            Some(_) if self.wants(dependent) => Claim::Keep,
             Some(_) if going => Claim::Leave,
             Some(_) => Claim::Release,
             None if going || !adoptable || dependent.deletion_timestamp.is_some() => Claim::Leave,
-            None if self.selects(dependent) => Claim::Adopt,
+            None if self.wants(dependent) => Claim::Adopt,
             None => Claim::Leave,
         }
     }
 
-    fn selects(&self, dependent: &ObjectMeta) -> bool {
-        !selector::is_empty(self.selector) && selector::matches(self.selector, dependent.labels.as_ref())
+    fn wants(&self, dependent: &ObjectMeta) -> bool {
+        selector::wants(self.selector, dependent.labels.as_ref())
     }
 
     /// What makes the claim true.

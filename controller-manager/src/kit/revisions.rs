@@ -9,6 +9,7 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use machinery::cache::Cache;
 use serde_json::{Value, json};
 
 use super::claim::{Claim, Owner};
@@ -94,6 +95,13 @@ impl History {
         let surplus = old.len().saturating_sub(limit);
         old.into_iter().take(surplus).map(|revision| Action::delete(revision, None)).collect()
     }
+}
+
+/// The revisions of a namespace that an owner has, and those that nobody has.
+pub fn around(all: &Cache<ControllerRevision>, namespace: &str, owner: &str) -> Vec<Arc<ControllerRevision>> {
+    let mut revisions = all.list_in(namespace);
+    revisions.retain(|revision| owners::controller_of(&revision.metadata).is_none_or(|has| has.uid == owner));
+    revisions
 }
 
 /// The part of an owner that a revision keeps, as a patch that brings it back.

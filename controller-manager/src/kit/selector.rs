@@ -17,6 +17,11 @@ pub fn has_all(wanted: &BTreeMap<String, String>, labels: Option<&BTreeMap<Strin
     wanted.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
 }
 
+/// Whether an owner with this selector wants an object; an empty one wants nothing.
+pub fn wants(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>) -> bool {
+    !is_empty(selector) && matches(selector, labels)
+}
+
 /// Whether the selector selects an object with these labels.
 pub fn matches(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>) -> bool {
     let labels_match = selector.match_labels.as_ref().is_none_or(|wanted| has_all(wanted, labels));

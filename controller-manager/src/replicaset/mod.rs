@@ -104,9 +104,7 @@ impl<K: Replicating> Replicas<K> {
 
 /// Whether a set would take in a pod without owner.
 fn takes<K: Replicating>(set: &K, pod: &ObjectMeta) -> bool {
-    set.set().is_some_and(|set| {
-        !selector::is_empty(&set.selector) && selector::matches(&set.selector, pod.labels.as_ref())
-    })
+    set.set().is_some_and(|set| selector::wants(&set.selector, pod.labels.as_ref()))
 }
 
 impl<K: Replicating> Controller for Replicas<K> {

@@ -8,8 +8,6 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -17,7 +15,7 @@ use machinery::queue::Queue;
 
 use crate::caches::Caches;
 use crate::frame::{Controller, Key, Kind, Outcome, Plan, Timestamp};
-use crate::kit::{follow, owners, pods, selector};
+use crate::kit::{follow, owners, pods, revisions, selector};
 use plan::Snapshot;
 
 /// The controller.
@@ -36,9 +34,7 @@ impl StatefulSets {
 }
 
 fn selects(set: &StatefulSet, dependent: &ObjectMeta) -> bool {
-    set.spec.as_ref().is_some_and(|spec| {
-        !selector::is_empty(&spec.selector) && selector::matches(&spec.selector, dependent.labels.as_ref())
-    })
+    set.spec.as_ref().is_some_and(|spec| selector::wants(&spec.selector, dependent.labels.as_ref()))
 }
 
 impl Controller for StatefulSets {
@@ -62,14 +58,10 @@ impl Controller for StatefulSets {
             return None;
         }
         let uid = owners::uid(&set.metadata);
-        let mine_or_free = |revision: &Arc<ControllerRevision>| {
-            owners::controller_of(&revision.metadata).is_none_or(|owner| owner.uid == uid)
-        };
         let has_claims = spec.volume_claim_templates.as_ref().is_some_and(|templates| !templates.is_empty());
         let claims = if has_claims { self.caches.claims.list_in(&key.namespace) } else { Vec::new() };
-        let revisions = self.caches.controller_revisions.list_in(&key.namespace);
         Some(Snapshot {
-            revisions: revisions.into_iter().filter(mine_or_free).collect(),
+            revisions: revisions::around(&self.caches.controller_revisions, &key.namespace, uid),
             pods: self.caches.pods_of(&key.namespace, uid),
             claims: claims
                 .into_iter()
