@@ -50,7 +50,7 @@ fn a_node_refuses_what_it_does_not_enforce_and_keeps_what_it_needs() {
             of_pod(json!({"supplementalGroupsPolicy": "Strict"})),
             "SupplementalGroupsPolicyNotSupported",
         ),
-        ("selinux", of_pod(json!({"seLinuxOptions": {"level": "s0:c1,c2"}})), "SELinux"),
+        ("selinux", of_pod(json!({"seLinuxOptions": {"type": "my_t"}})), "SELinux"),
         ("apparmor", of_pod(json!({"appArmorProfile": {"type": "RuntimeDefault"}})), "AppArmor"),
         (
             "huge",
@@ -113,7 +113,7 @@ fn a_node_refuses_what_it_does_not_enforce_and_keeps_what_it_needs() {
     // What asks for nothing special runs; on a node's network with the node's name, which it can resolve.
     let commands = json!([{"name": "c", "image": "skiff.test/busybox:1", "command": ["sh", "-c",
         "hostname; cat /etc/hostname; grep -c \"$(hostname)\" /etc/hosts; sleep 3600"]}]);
-    let harmless = json!({"seLinuxOptions": {"level": "s0"}, "sysctls": [{"name": "kernel.shm_rmid_forced", "value": "1"}]});
+    let harmless = json!({"seLinuxOptions": {"level": "s0:c1,c2"}, "sysctls": [{"name": "kernel.shm_rmid_forced", "value": "1"}]});
     cluster.apply(&pod("plain", of_pod(harmless)));
     for number in [1, 2] {
         let spec = json!({"hostNetwork": true, "nodeName": cluster.node(number), "containers": commands});
