@@ -10,7 +10,7 @@ use crate::kind::{Column, cell};
 pub struct Printed {
     /// How the column is described.
     pub column: Column,
-    /// Where the value is; `None` when the path cannot be read.
+    /// Where the value is; `None` when the path cannot be read, as definitions may have such paths: the cells are empty then.
     path: Option<JsonPath>,
 }
 

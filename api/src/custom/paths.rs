@@ -91,19 +91,35 @@ enum Step {
     Filter(Vec<Step>, Option<(String, Value)>),
 }
 
+/// The longest path that is followed, in bytes. It bounds how deep filters lie in each other, too.
+const LONGEST: usize = 1024;
+/// How many values a path may lead through.
+const VISITS: usize = 100_000;
+
 /// The JSONPath of a printer column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JsonPath(Vec<Step>);
 
 impl JsonPath {
     /// Reads a path such as `.status.conditions[?(@.type=="Ready")].status`.
+    ///
+    /// # Errors
+    /// For what is no path, and for one of more than a kibibyte.
     pub fn parse(text: &str) -> Result<Self, String> {
-        steps(text.trim()).map(Self)
+        let text = text.trim();
+        if text.len() > LONGEST {
+            return Err(format!("must be no longer than {LONGEST} bytes"));
+        }
+        steps(text).map(Self)
     }
 
-    /// All values the path leads to.
+    /// All values the path leads to; none if it leads through too many others.
     pub fn find<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
-        follow(&self.0, value)
+        let mut found = Vec::new();
+        match (Walk { visits: VISITS }).follow(&self.0, value, &mut found) {
+            Some(()) => found,
+            None => Vec::new(),
+        }
     }
 }
 
@@ -208,35 +224,65 @@ fn filter(condition: &str) -> Result<Step, String> {
     Ok(Step::Filter(path(condition)?, None))
 }
 
-fn follow<'a>(steps: &[Step], value: &'a Value) -> Vec<&'a Value> {
-    let Some((step, rest)) = steps.split_first() else { return vec![value] };
-    let next: Vec<&'a Value> = match step {
-        Step::Child(name) => value.get(name).into_iter().collect(),
-        Step::Index(i) => {
-            value.as_array().and_then(|items| items.get(place(*i, items.len())?)).into_iter().collect()
-        }
-        Step::Slice(from, to) => value.as_array().map_or_else(Vec::new, |items| {
-            let bound = |at: &Option<i64>, or| {
-                at.map_or(Some(or), |at| place(at, items.len())).unwrap_or(items.len())
-            };
-            let (from, to) = (bound(from, 0), bound(to, items.len()).min(items.len()));
-            items.get(from..to.max(from)).unwrap_or_default().iter().collect()
-        }),
-        Step::All => members(value),
-        Step::Descend => {
-            let mut all = vec![value];
-            let mut at = 0;
-            while at < all.len() {
-                all.extend(members(all[at]));
-                at += 1;
+/// A way along a path, which ends when it has led through too many values: each step below everything multiplies them.
+struct Walk {
+    /// How many more there may be.
+    visits: usize,
+}
+
+impl Walk {
+    fn follow<'a>(&mut self, steps: &[Step], value: &'a Value, found: &mut Vec<&'a Value>) -> Option<()> {
+        let Some((step, rest)) = steps.split_first() else {
+            found.push(value);
+            return Some(());
+        };
+        self.next(step, value)?.into_iter().try_for_each(|value| self.follow(rest, value, found))
+    }
+
+    /// What one step leads to.
+    fn next<'a>(&mut self, step: &Step, value: &'a Value) -> Option<Vec<&'a Value>> {
+        let next: Vec<&'a Value> = match step {
+            Step::Child(name) => value.get(name).into_iter().collect(),
+            Step::Index(i) => {
+                value.as_array().and_then(|items| items.get(place(*i, items.len())?)).into_iter().collect()
             }
-            all
+            Step::Slice(from, to) => value.as_array().map_or_else(Vec::new, |items| {
+                let bound = |at: &Option<i64>, or| {
+                    at.map_or(Some(or), |at| place(at, items.len())).unwrap_or(items.len())
+                };
+                let (from, to) = (bound(from, 0), bound(to, items.len()).min(items.len()));
+                items.get(from..to.max(from)).unwrap_or_default().iter().collect()
+            }),
+            Step::All | Step::Filter(..) => members(value),
+            Step::Descend => {
+                let mut all = vec![value];
+                let mut at = 0;
+                while at < all.len() && all.len() <= self.visits {
+                    all.extend(members(all[at]));
+                    at += 1;
+                }
+                all
+            }
+        };
+        self.visits = self.visits.checked_sub(next.len())?;
+        let Step::Filter(path, condition) = step else { return Some(next) };
+        let mut kept = Vec::new();
+        for item in next {
+            if self.holds(item, path, condition.as_ref())? {
+                kept.push(item);
+            }
         }
-        Step::Filter(path, condition) => {
-            members(value).into_iter().filter(|item| holds(item, path, condition.as_ref())).collect()
-        }
-    };
-    next.into_iter().flat_map(|value| follow(rest, value)).collect()
+        Some(kept)
+    }
+
+    fn holds(&mut self, item: &Value, path: &[Step], condition: Option<&(String, Value)>) -> Option<bool> {
+        let mut found = Vec::new();
+        self.follow(path, item, &mut found)?;
+        Some(match condition {
+            None => !found.is_empty(),
+            Some((operator, wanted)) => found.iter().any(|value| compares(value, operator, wanted)),
+        })
+    }
 }
 
 fn members(value: &Value) -> Vec<&Value> {
@@ -251,23 +297,19 @@ fn place(at: i64, length: usize) -> Option<usize> {
     if at < 0 { length.checked_sub(usize::try_from(-at).ok()?) } else { usize::try_from(at).ok() }
 }
 
-fn holds(item: &Value, path: &[Step], condition: Option<&(String, Value)>) -> bool {
-    let found = follow(path, item);
-    let Some((operator, wanted)) = condition else { return !found.is_empty() };
-    found.iter().any(|value| {
-        let order = match (value, wanted) {
-            (Value::Number(a), Value::Number(b)) => a.as_f64().partial_cmp(&b.as_f64()),
-            (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
-            (a, b) => (*a == b).then_some(std::cmp::Ordering::Equal),
-        };
-        match (operator.as_str(), order) {
-            ("!=", order) => order != Some(std::cmp::Ordering::Equal),
-            ("==", Some(order)) => order.is_eq(),
-            ("<", Some(order)) => order.is_lt(),
-            ("<=", Some(order)) => order.is_le(),
-            (">", Some(order)) => order.is_gt(),
-            (">=", Some(order)) => order.is_ge(),
-            _ => false,
-        }
-    })
+fn compares(value: &Value, operator: &str, wanted: &Value) -> bool {
+    let order = match (value, wanted) {
+        (Value::Number(a), Value::Number(b)) => a.as_f64().partial_cmp(&b.as_f64()),
+        (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
+        (a, b) => (a == b).then_some(std::cmp::Ordering::Equal),
+    };
+    match (operator, order) {
+        ("!=", order) => order != Some(std::cmp::Ordering::Equal),
+        ("==", Some(order)) => order.is_eq(),
+        ("<", Some(order)) => order.is_lt(),
+        ("<=", Some(order)) => order.is_le(),
+        (">", Some(order)) => order.is_gt(),
+        (">=", Some(order)) => order.is_ge(),
+        _ => false,
+    }
 }

@@ -565,6 +565,25 @@ fn paths_lead_to_values() {
 }
 
 #[test]
+fn paths_are_bounded() {
+    let parse = paths::JsonPath::parse;
+    let nested = |n| format!(".{}{}", "[?(@".repeat(n), ")]".repeat(n));
+    assert!(parse(&nested(100)).is_ok());
+    for text in [nested(20_000), "..".repeat(20_000), "[?(@.a".repeat(20_000)] {
+        assert_eq!(parse(&text), Err("must be no longer than 1024 bytes".into()));
+    }
+    // Each step below everything finds the deeper ones again.
+    let deep = (0..110).fold(json!({"end": 1}), |below, _| json!({"a": below}));
+    let ends = |path: String| parse(&path).unwrap().find(&deep).len();
+    assert_eq!(ends("..a..end".into()), 110);
+    assert_eq!(ends(format!("{}..end", "..a".repeat(6))), 0);
+    assert_eq!(ends(format!("{}{}", "..[?(@".repeat(20), ")]".repeat(20))), 0);
+    // A long list is no reason.
+    let wide = json!({"a": vec![json!({"b": "c"}); 20_000]});
+    assert_eq!(parse("..b").unwrap().find(&wide).len(), 20_000);
+}
+
+#[test]
 fn kinds_are_published_with_what_every_object_has() {
     let kind = row(
         of_spec(
