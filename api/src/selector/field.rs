@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use super::MOST_TERMS;
+
 /// One comparison of a field selector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldTerm {
@@ -33,10 +35,14 @@ impl FieldSelector {
         self.terms.is_empty()
     }
 
-    /// Reads a selector from its text form.
+    /// Reads a selector from its text form; what is said again adds nothing.
+    ///
+    /// # Errors
+    /// In upstream's words; and for more than 256 terms: every object is asked all of them.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parts = split_terms(text);
         parts.sort_unstable();
+        parts.dedup();
         let mut terms = Vec::new();
         for part in parts.into_iter().filter(|p| !p.is_empty()) {
             let Some((field, operator, value)) = split_term(part) else {
@@ -48,7 +54,10 @@ impl FieldSelector {
                 value: unescape(value)?,
             });
         }
-        Ok(Self { terms })
+        match terms.len() {
+            0..=MOST_TERMS => Ok(Self { terms }),
+            more => Err(format!("must have at most {MOST_TERMS} terms, not {more}")),
+        }
     }
 
     /// Whether every term holds; `lookup` gives a field's value ("" when it is not set).
@@ -155,6 +164,18 @@ mod tests {
         assert!(!s.matches(object("b")));
         assert!(FieldSelector::parse("").unwrap().is_everything());
         assert!(FieldSelector::parse(",,").unwrap().is_everything());
+    }
+
+    #[test]
+    fn objects_are_asked_each_thing_once_and_few_things() {
+        let numbered = |n: usize| (0..n).map(|i| format!("a!={i},")).collect::<String>();
+        for (text, asked) in [
+            ("a!=b,".repeat(20_000), Ok(1)),
+            (numbered(256).repeat(2), Ok(256)),
+            (numbered(257), Err("must have at most 256 terms, not 257".to_owned())),
+        ] {
+            assert_eq!(FieldSelector::parse(&text).map(|s| s.terms.len()), asked);
+        }
     }
 
     #[test]

@@ -8,3 +8,6 @@ mod label;
 
 pub use field::{FieldSelector, FieldTerm};
 pub use label::{LabelSelector, Labels, Operator, Requirement};
+
+/// How many different terms a request's selector may have: each object of a list, each event of a watch is asked all of them.
+const MOST_TERMS: usize = 256;

@@ -2,16 +2,20 @@
 //!
 //! Counterpart of upstream's `labels.Selector` and `metav1.LabelSelectorAsSelector`.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::MOST_TERMS;
 use crate::{field::cut, validation};
 
 /// How a requirement compares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operator {
     /// `key in (a,b)`
     In,
@@ -34,7 +38,7 @@ pub enum Operator {
 }
 
 /// One condition on one label.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Requirement {
     key: String,
     operator: Operator,
@@ -193,10 +197,25 @@ impl LabelSelector {
     }
 
     /// Reads a selector from its text form.
+    ///
+    /// # Errors
+    /// In upstream's words; and for more than 256 requirements: every object is asked all of them.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut requirements = Parser { tokens: tokens(text), at: 0 }.parse()?;
+        let selector = Self::of(Parser { tokens: tokens(text), at: 0 }.parse()?);
+        match selector.requirements.len() {
+            0..=MOST_TERMS => Ok(selector),
+            more => Err(format!("must have at most {MOST_TERMS} requirements, not {more}")),
+        }
+    }
+
+    /// Requirements by their keys; what is said again adds nothing.
+    fn of(mut requirements: Vec<Requirement>) -> Self {
+        let mut seen = HashSet::new();
+        let is_new: Vec<bool> = requirements.iter().map(|requirement| seen.insert(requirement)).collect();
+        let mut is_new = is_new.into_iter();
+        requirements.retain(|_| is_new.next().unwrap_or(true));
         requirements.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(Self { requirements, nothing: false })
+        Self { requirements, nothing: false }
     }
 
     /// The selector that a `LabelSelector` object stands for; no object selects nothing, an empty one all.
@@ -216,8 +235,7 @@ impl LabelSelector {
             };
             requirements.push(Requirement::new(&e.key, operator, e.values.clone().unwrap_or_default())?);
         }
-        requirements.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(Self { requirements, nothing: false })
+        Ok(Self::of(requirements))
     }
 
     /// The same from the JSON form of a `LabelSelector` object.

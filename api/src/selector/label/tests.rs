@@ -38,6 +38,22 @@ fn selectors_choose_by_labels() {
 }
 
 #[test]
+fn objects_are_asked_each_thing_once_and_few_things() {
+    let numbered = |n: usize| (0..n).map(|i| format!("!a{i}")).collect::<Vec<_>>().join(",");
+    for (text, asked) in [
+        ("!a,".repeat(20_000) + "!a", Ok(1)),
+        ("b=1,!a,b=1,b==1,!a".into(), Ok(3)),
+        (numbered(256), Ok(256)),
+        (format!("{0},{0}", numbered(256)), Ok(256)),
+        (numbered(257), Err("must have at most 256 requirements, not 257".to_owned())),
+    ] {
+        assert_eq!(LabelSelector::parse(&text).map(|s| s.requirements().len()), asked, "{}", cut(&text, 40));
+    }
+    let again = json!({"matchExpressions": vec![json!({"key": "a", "operator": "Exists"}); 1000]});
+    assert_eq!(LabelSelector::from_value(Some(&again)).unwrap().requirements().len(), 1);
+}
+
+#[test]
 fn mistakes_are_named() {
     let cases = [
         ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
