@@ -410,17 +410,29 @@ fn texts(cases: &mut Vec<Case>) {
     text("expressions", "lines of no meaning", 2000, |n| "a b\n".repeat(n));
 }
 
+/// A version of a custom kind whose objects have a spec.
+fn version(number: usize, spec: &Value) -> Value {
+    json!({"name": format!("v{}", number + 1), "served": true, "storage": number == 0,
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}})
+}
+
+/// The schema of an object with properties.
+fn properties(size: usize) -> Value {
+    json!({"type": "object", "properties": map(size, |i| format!("p{i}"), |_| json!({"type": "string"}))})
+}
+
 /// Definitions of custom kinds.
 fn definitions(cases: &mut Vec<Case>) {
-    let mut definition = |name: &str, size: usize, make: fn(usize) -> Value| {
+    let mut whole = |name: &str, size: usize, make: Box<dyn Fn(usize) -> Value>| {
         let definition = kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
         let bytes = move |size| {
+            let mut spec = json!({"group": "a.b", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"}});
+            for (field, value) in make(size).as_object().into_iter().flatten() {
+                spec[field] = value.clone();
+            }
             serde_json::to_vec(&json!({
                 "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-                "metadata": {"name": "things.a.b"},
-                "spec": {"group": "a.b", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"},
-                    "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema":
-                        {"type": "object", "properties": {"spec": make(size)}}}}]},
+                "metadata": {"name": "things.a.b"}, "spec": spec,
             }))
             .unwrap()
         };
@@ -428,11 +440,34 @@ fn definitions(cases: &mut Vec<Case>) {
             targets::whole(definition, JSON, input)
         });
     };
-    definition(
-        "properties",
-        2000,
-        |n| json!({"type": "object", "properties": map(n, |i| format!("p{i}"), |_| json!({"type": "string"}))}),
+    whole(
+        "versions",
+        1000,
+        Box::new(|n| json!({"versions": list(n, |i| version(i, &json!({"type": "string"})))})),
     );
+    whole(
+        "versions beside a large one",
+        1000,
+        Box::new(
+            |n| json!({"versions": list(n, |i| version(i, &properties(if i == 0 { n } else { i % 2 })))}),
+        ),
+    );
+    whole(
+        "versions of one name",
+        1000,
+        Box::new(|n| {
+            let named = |i| {
+                let mut version = version(i, &properties(if i == 0 { n } else { 1 }));
+                version["name"] = json!("v1");
+                version
+            };
+            json!({"versions": list(n, named)})
+        }),
+    );
+    let mut definition = |name: &str, size: usize, make: fn(usize) -> Value| {
+        whole(name, size, Box::new(move |size| json!({"versions": [version(0, &make(size))]})));
+    };
+    definition("properties", 2000, properties);
     definition(
         "properties without type",
         2000,

@@ -22,26 +22,60 @@ const APPROVED: &str = "api-approved.kubernetes.io";
 /// The most fields of a version that selectors may name.
 const MAX_SELECTABLE: usize = 8;
 
-/// What all versions say alike is checked once, below `spec`, as upstream keeps it there.
-fn hoisted<T: PartialEq + Clone>(
-    spec: &CustomResourceDefinitionSpec,
-    part: impl Fn(&CustomResourceDefinitionVersion) -> Option<T>,
-) -> Option<T> {
-    let first = part(spec.versions.first()?)?;
-    spec.versions.iter().all(|version| part(version).as_ref() == Some(&first)).then_some(first)
+/// A part of each version, where it says something of it.
+struct Parts<T> {
+    parts: Vec<Option<T>>,
+    /// Whether all versions say the same: that is checked once, below `spec`, as upstream keeps it there.
+    are_alike: bool,
+}
+
+impl<T: PartialEq> Parts<T> {
+    fn of<'a>(
+        spec: &'a CustomResourceDefinitionSpec,
+        part: impl FnMut(&'a CustomResourceDefinitionVersion) -> Option<T>,
+    ) -> Self {
+        let parts: Vec<Option<T>> = spec.versions.iter().map(part).collect();
+        let are_alike = parts.first().is_some_and(Option::is_some) && parts.iter().all(|p| *p == parts[0]);
+        Self { parts, are_alike }
+    }
+
+    fn of_version(&self, i: usize) -> Option<&T> {
+        self.parts.get(i)?.as_ref()
+    }
+
+    /// What all versions say alike.
+    fn shared(&self) -> Option<&T> {
+        self.of_version(0).filter(|_| self.are_alike)
+    }
+
+    /// What a version says, unless all say the same.
+    fn own(&self, i: usize) -> Option<&T> {
+        self.of_version(i).filter(|_| !self.are_alike)
+    }
+}
+
+/// The parts of all versions that have rules of their own.
+struct Said<'a> {
+    schemas: Parts<Value>,
+    subresources: Parts<&'a CustomResourceSubresources>,
+    columns: Parts<&'a [CustomResourceColumnDefinition]>,
+    selectable: Parts<&'a [SelectableField]>,
+}
+
+impl<'a> Said<'a> {
+    fn of(spec: &'a CustomResourceDefinitionSpec) -> Self {
+        Self {
+            schemas: Parts::of(spec, schema_of),
+            subresources: Parts::of(spec, |v| v.subresources.as_ref()),
+            columns: Parts::of(spec, |v| v.additional_printer_columns.as_deref().filter(|c| !c.is_empty())),
+            selectable: Parts::of(spec, |v| v.selectable_fields.as_deref().filter(|f| !f.is_empty())),
+        }
+    }
 }
 
 fn schema_of(version: &CustomResourceDefinitionVersion) -> Option<Value> {
     let schema = version.schema.as_ref()?.open_api_v3_schema.as_ref()?;
     serde_json::to_value(schema).ok()
-}
-
-fn columns_of(version: &CustomResourceDefinitionVersion) -> Option<Vec<CustomResourceColumnDefinition>> {
-    version.additional_printer_columns.clone().filter(|columns| !columns.is_empty())
-}
-
-fn selectable_of(version: &CustomResourceDefinitionVersion) -> Option<Vec<SelectableField>> {
-    version.selectable_fields.clone().filter(|fields| !fields.is_empty())
 }
 
 fn has_status(version: &CustomResourceDefinitionVersion) -> bool {
@@ -73,12 +107,17 @@ pub(super) fn spec(definition: &Definition, old: Option<&Definition>, errors: &m
         "Cluster" | "Namespaced" => {}
         other => errors.not_supported(&at.child("scope"), other, &["Cluster", "Namespaced"]),
     }
-    let before: HashMap<&str, _> =
-        old.into_iter().flat_map(|old| &old.spec.versions).map(|v| (v.name.as_str(), v)).collect();
-    let is_old = |version: &CustomResourceDefinitionVersion| {
-        before.get(version.name.as_str()).is_some_and(|v| schema_of(v) == schema_of(version))
-    };
-    versions(spec, &at, &is_old, errors);
+    let before: HashMap<&str, Option<Value>> = old
+        .into_iter()
+        .flat_map(|old| &old.spec.versions)
+        .map(|version| (version.name.as_str(), schema_of(version)))
+        .collect();
+    let said = Said::of(spec);
+    // Of each version, whether its schema was there before.
+    let kept: Vec<bool> = std::iter::zip(&spec.versions, &said.schemas.parts)
+        .map(|(version, schema)| before.get(version.name.as_str()).is_some_and(|was| was == schema))
+        .collect();
+    versions(spec, &said, &kept, &at.child("versions"), errors);
     for (name, value) in [
         ("plural", spec.names.plural.as_str()),
         ("singular", spec.names.singular.as_deref().unwrap_or_default()),
@@ -90,21 +129,19 @@ pub(super) fn spec(definition: &Definition, old: Option<&Definition>, errors: &m
         }
     }
     names_of(&spec.names, &at.child("names"), errors);
-    if let Some(schema) = hoisted(spec, schema_of) {
+    if let Some(schema) = said.schemas.shared() {
         let status = spec.versions.iter().any(has_status);
-        let old = spec.versions.iter().all(is_old);
-        errors.extend(check::check(&schema, status, old, &at.child("validation.openAPIV3Schema")));
+        let old = kept.iter().all(|kept| *kept);
+        errors.extend(check::check(schema, status, old, &at.child("validation.openAPIV3Schema")));
     }
-    if let Some(subresources) = hoisted(spec, |v| v.subresources.clone()) {
-        scale(&subresources, &at.child("subresources"), errors);
+    if let Some(subresources) = said.subresources.shared() {
+        scale(subresources, &at.child("subresources"), errors);
     }
-    if let Some(columns) = hoisted(spec, columns_of) {
-        printed(&columns, &at.child("additionalPrinterColumns"), errors);
+    if let Some(columns) = said.columns.shared() {
+        printed(columns, &at.child("additionalPrinterColumns"), errors);
     }
-    if let (Some(fields), Some(schema)) =
-        (hoisted(spec, selectable_of), spec.versions.first().and_then(schema_of))
-    {
-        selectable(&fields, &schema, &at.child("selectableFields"), errors);
+    if let (Some(fields), Some(schema)) = (said.selectable.shared(), said.schemas.of_version(0)) {
+        selectable(fields, schema, &at.child("selectableFields"), errors);
     }
     if let Some(conversion) = &spec.conversion {
         converted(conversion, &at.child("conversion"), errors);
@@ -113,13 +150,13 @@ pub(super) fn spec(definition: &Definition, old: Option<&Definition>, errors: &m
 
 fn versions(
     spec: &CustomResourceDefinitionSpec,
-    at: &Path,
-    is_old: &dyn Fn(&CustomResourceDefinitionVersion) -> bool,
+    said: &Said<'_>,
+    kept: &[bool],
+    all_at: &Path,
     errors: &mut Errors,
 ) {
-    let all_at = at.child("versions");
-    for (i, version) in spec.versions.iter().enumerate() {
-        if schema_of(version).is_none() {
+    for i in 0..spec.versions.len() {
+        if said.schemas.of_version(i).is_none() {
             errors.required(&all_at.index(i).child("schema.openAPIV3Schema"), "");
         }
     }
@@ -127,37 +164,29 @@ fn versions(
         let at = all_at.index(i);
         joined(errors, &at.child("name"), &version.name, &dns_1035_label(&version.name));
         deprecation(version, &at.child("deprecationWarning"), errors);
-        if hoisted(spec, schema_of).is_none()
-            && let Some(schema) = schema_of(version)
-        {
+        if let Some(schema) = said.schemas.own(i) {
             let at = at.child("schema.openAPIV3Schema");
-            errors.extend(check::check(&schema, has_status(version), is_old(version), &at));
+            errors.extend(check::check(schema, has_status(version), kept[i], &at));
         }
-        if hoisted(spec, |v| v.subresources.clone()).is_none()
-            && let Some(subresources) = &version.subresources
-        {
+        if let Some(subresources) = said.subresources.own(i) {
             scale(subresources, &at.child("subresources"), errors);
         }
-        if hoisted(spec, columns_of).is_none()
-            && let Some(columns) = columns_of(version)
-        {
-            printed(&columns, &at.child("additionalPrinterColumns"), errors);
+        if let Some(columns) = said.columns.own(i) {
+            printed(columns, &at.child("additionalPrinterColumns"), errors);
         }
-        if hoisted(spec, selectable_of).is_none()
-            && let (Some(fields), Some(schema)) = (selectable_of(version), schema_of(version))
-        {
-            selectable(&fields, &schema, &at.child("selectableFields"), errors);
+        if let (Some(fields), Some(schema)) = (said.selectable.own(i), said.schemas.of_version(i)) {
+            selectable(fields, schema, &at.child("selectableFields"), errors);
         }
     }
     let mut seen: Vec<&str> = spec.versions.iter().map(|v| v.name.as_str()).collect();
     seen.sort_unstable();
     seen.dedup();
     if seen.len() < spec.versions.len() {
-        errors.invalid(&all_at, &spec.versions, "must contain unique version names");
+        errors.invalid(all_at, &spec.versions, "must contain unique version names");
     }
     if spec.versions.iter().filter(|v| v.storage).count() != 1 {
         let why = "must have exactly one version marked as storage version";
-        errors.invalid(&all_at, &spec.versions, why);
+        errors.invalid(all_at, &spec.versions, why);
     }
 }
 
