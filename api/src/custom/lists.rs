@@ -1,7 +1,7 @@
 //! What types cannot say about lists and embedded resources: sets and list maps hold nothing twice, and an
 //! embedded resource names its kind. Counterparts: `schema/listtype` and `schema/objectmeta`.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{fill, schema::Schema};
 use crate::{
@@ -121,7 +121,7 @@ fn resource(value: &Value, at: &Path, errors: &mut Errors) {
             if let Err(why) = fill::conform_metadata(&mut metadata.clone()) {
                 return errors.invalid(&at.child("metadata"), metadata, why);
             }
-            let mut named = value.clone();
+            let mut named = json!({"metadata": metadata});
             if named.name().is_empty() {
                 named.set_meta("name", "fakename");
             }

@@ -34,9 +34,10 @@ pub fn status(definition: &Value, all: &[Value], now: &str) -> Option<Value> {
         ("listKind", &kinds, "ListKindConflict"),
     ] {
         let taken: Vec<&str> = match wanted.get(key) {
-            Some(Value::Array(_)) => list(wanted, key)
-                .filter(|n| !list(accepted, key).any(|a| a == *n) && used.contains(n))
-                .collect(),
+            Some(Value::Array(_)) => {
+                let own: BTreeSet<&str> = list(accepted, key).collect();
+                list(wanted, key).filter(|name| !own.contains(name) && used.contains(name)).collect()
+            }
             _ => {
                 let name = wanted.str_at(&[key]);
                 (name != accepted.str_at(&[key]) && used.contains(name)).then_some(name).into_iter().collect()

@@ -1,5 +1,7 @@
 //! CSIDriver: what a storage driver can do and wants.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use k8s_openapi::api::storage::v1::CSIDriver;
 use serde_json::Value;
@@ -41,9 +43,10 @@ impl Strategy for CsiDrivers {
             errors.too_long(&Path::new("metadata.name"), 63);
         }
         let audiences_at = at.child("tokenRequests");
+        let mut audiences = HashSet::new();
         for (i, request) in spec.token_requests.iter().flatten().enumerate() {
             let at = audiences_at.index(i);
-            if spec.token_requests.iter().flatten().take(i).any(|r| r.audience == request.audience) {
+            if !audiences.insert(request.audience.as_str()) {
                 errors.duplicate(&at.child("audience"), &request.audience);
             }
             if let Some(seconds) = request.expiration_seconds {

@@ -190,12 +190,13 @@ fn address_range(block: &IPBlock, known: &BTreeSet<&str>, at: &Path, errors: &mu
         errors.required(&at.child("cidr"), "");
         return;
     }
+    let outer = range(&block.cidr);
     for (field, text) in ranges(block) {
         let at = at.child(&field);
         if !known.contains(text) {
             each(errors, &at, text, cidr(text));
         }
-        let Some(outer) = range(&block.cidr) else { return };
+        let Some(outer) = outer else { return };
         let Some(inner) = range(text).filter(|_| field != "cidr") else { continue };
         if !outer.contains(&inner.network()) || outer.prefix_len() >= inner.prefix_len() {
             errors.invalid(&at, text, "must be a strict subset of `cidr`");

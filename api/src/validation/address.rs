@@ -98,8 +98,15 @@ pub fn range(text: &str) -> Option<IpNet> {
     Some(inner.unwrap_or(range))
 }
 
-/// The address that a text means, be it well written or not: leading zeros are passed over, as Go did for long.
+/// The longest text that may mean an address: the longest one has 45 bytes, and a few zeros may be too many.
+const LONGEST: usize = 64;
+
+/// The address that a text means, be it well written or not: leading zeros are passed over, as Go did for long, if there are
+/// not very many of them.
 pub fn loose_ip(text: &str) -> Option<IpAddr> {
+    if text.len() > LONGEST {
+        return None;
+    }
     text.parse().ok().or_else(|| without_zeros(text)?.parse().ok())
 }
 
@@ -221,6 +228,8 @@ mod tests {
         ] {
             assert_eq!(range(text).map(|range| range.to_string()).as_deref(), Some(meant));
         }
+        let zeros = |n| "0".repeat(n) + "10.0.0.0";
+        assert!(loose_ip(&zeros(56)).is_some() && loose_ip(&zeros(57)).is_none());
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub fn cases() -> Vec<Case> {
     patches(&mut cases);
     texts(&mut cases);
     definitions(&mut cases);
+    names(&mut cases);
     cases
 }
 
@@ -130,6 +131,33 @@ fn bodies(cases: &mut Vec<Case>) {
     object("scopes and what they cannot count", 2000, "", "v1", "ResourceQuota", |n| {
         json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q", "namespace": "default"}, "spec": {
             "scopes": list(n, |_| json!("BestEffort")), "hard": map(n, |i| format!("count/a{i}"), |_| json!("1"))}})
+    });
+    object("volumes of a pod with a long name", 2000, "", "v1", "Pod", |n| {
+        let claim = json!({"volumeClaimTemplate": {"spec": {}}});
+        let mut pod = pod(&json!({"containers": [{"name": "c", "image": "i"}],
+            "volumes": list(n, |i| json!({"name": format!("v{i}"), "ephemeral": claim}))}));
+        pod["metadata"]["name"] = "x".repeat(50 * n).into();
+        pod
+    });
+    object("scheduling gates", 5000, "", "v1", "Pod", |n| {
+        pod(&json!({"containers": [{"name": "c", "image": "i"}],
+            "schedulingGates": list(n, |i| json!({"name": format!("a/g{i}")}))}))
+    });
+    object("requests of a pod and of its containers", 3000, "", "v1", "Pod", |n| {
+        let container =
+            |i| json!({"name": format!("c{i}"), "image": "i", "resources": {"requests": {"cpu": "1"}}});
+        pod(&json!({"containers": list(n, container),
+            "resources": {"requests": map(n, |i| format!("a/r{i}"), |_| json!("1"))}}))
+    });
+    object("audiences", 10_000, "storage.k8s.io", "v1", "CSIDriver", |n| {
+        json!({"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "x"},
+            "spec": {"tokenRequests": list(n, |i| json!({"audience": format!("a{i}")}))}})
+    });
+    object("exceptions of a long range", 3000, "networking.k8s.io", "v1", "NetworkPolicy", |n| {
+        let block = json!({"cidr": format!("{}10.0.0.0/8", "0".repeat(50 * n)),
+            "except": list(n, |i| json!(format!("10.{}.{}.0/24", i / 256, i % 256)))});
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "x", "namespace": "default"},
+            "spec": {"podSelector": {}, "ingress": [{"from": [{"ipBlock": block}]}]}})
     });
     object("a schedule", 20_000, "batch", "v1", "CronJob", |n| {
         json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "c", "namespace": "default"},
@@ -414,6 +442,22 @@ fn texts(cases: &mut Vec<Case>) {
 fn version(number: usize, spec: &Value) -> Value {
     json!({"name": format!("v{}", number + 1), "served": true, "storage": number == 0,
         "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}})
+}
+
+/// The looks at a definition, whose names have been accepted.
+fn names(cases: &mut Vec<Case>) {
+    let named = |n: usize| {
+        let names =
+            json!({"plural": "things", "kind": "Thing", "shortNames": list(n, |i| json!(format!("t{i}")))});
+        json!({"metadata": {"name": "things.a.b"}, "spec": {"group": "a.b", "names": names},
+            "status": {"acceptedNames": names}})
+    };
+    let bytes = move |n| serde_json::to_vec(&named(n)).unwrap();
+    add(cases, "names of a definition", 10_000, bytes, |input| {
+        let definition: Value = serde_json::from_slice(input).unwrap();
+        let all = [definition.clone()];
+        api::custom::names::status(&definition, &all, "now").map_or(0, |status| status.to_string().len())
+    });
 }
 
 /// The schema of an object with properties.

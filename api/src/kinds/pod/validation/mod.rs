@@ -357,13 +357,13 @@ struct ShownClaim<'a> {
 /// What the containers ask for together may not pass what the pod as a whole asks for.
 fn pod_level_requests(spec: &PodSpec, at: &Path, errors: &mut Errors) {
     let Some(pod) = &spec.resources else { return };
+    let mut sums: BTreeMap<&str, Quantity> = BTreeMap::new();
+    let requests = spec.containers.iter().filter_map(|c| c.resources.as_ref()?.requests.as_ref());
+    for (name, wire) in requests.flatten() {
+        *sums.entry(name.as_str()).or_default() += Quantity::of(wire);
+    }
     for (name, wire) in pod.requests.iter().flatten() {
-        let together: Quantity = spec
-            .containers
-            .iter()
-            .filter_map(|c| c.resources.as_ref()?.requests.as_ref()?.get(name))
-            .map(Quantity::of)
-            .sum();
+        let together = sums.get(name.as_str()).copied().unwrap_or_default();
         let asked = Quantity::of(wire);
         if together > asked {
             errors.invalid(

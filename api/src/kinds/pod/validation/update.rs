@@ -23,7 +23,8 @@ pub fn update(new: &Pod, old: &Pod, errors: &mut Errors) {
     added_tolerations(new, old, &at.child("tolerations"), errors);
     let gates_at = at.child("schedulingGates");
     let had = old.scheduling_gates.as_deref().unwrap_or_default();
-    for gate in new.scheduling_gates.iter().flatten().filter(|g| !had.contains(g)) {
+    let known: HashSet<&str> = had.iter().map(|gate| gate.name.as_str()).collect();
+    for gate in new.scheduling_gates.iter().flatten().filter(|g| !known.contains(g.name.as_str())) {
         let why = format!("only deletion is allowed, but found new scheduling gate '{}'", gate.name);
         errors.forbidden(&gates_at, &why);
     }

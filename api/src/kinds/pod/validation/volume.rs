@@ -182,9 +182,9 @@ fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
             None => errors.required(&template_at, ""),
             Some(template) => claim_spec(&template.spec, &template_at.child("spec"), errors),
         }
-        // The claim is named after the pod, which a template does not name.
+        // The claim is named after the pod, which a template does not name. Of a pod whose name is too long, that is said.
         if let Owner::Pod(ObjectMeta { name: Some(pod), .. }) = owner
-            && !pod.is_empty()
+            && (1..=253).contains(&pod.len())
             && !v.name.is_empty()
         {
             let claim = format!("{pod}-{}", v.name);
