@@ -23,6 +23,7 @@ use k8s_openapi::api::core::v1::{
     SecretProjection, Volume, VolumeProjection,
 };
 use machinery::beneath::{self, Handle};
+use nested::MountPoints;
 use ownership::Group;
 use parking_lot::Mutex;
 
@@ -108,8 +109,9 @@ impl Volumes {
         around: Around<'_>,
     ) -> Result<BTreeMap<String, VolumePath>, MountError> {
         let mut paths = BTreeMap::new();
+        let points = nested::mount_points(pod);
         for volume in pod_spec::spec(pod).volumes.iter().flatten() {
-            let path = self.volume(pod, volume, around, Duration::ZERO).await;
+            let path = self.volume(pod, volume, &points, around, Duration::ZERO).await;
             let path = path.map_err(|message| MountError { volume: volume.name.clone(), message })?;
             paths.insert(volume.name.clone(), path);
         }
@@ -118,9 +120,10 @@ impl Volumes {
 
     /// Brings the files of volumes that follow the API up to date.
     pub async fn refresh(&self, pod: &Pod, around: Around<'_>) -> Result<(), MountError> {
+        let points = nested::mount_points(pod);
         for volume in pod_spec::spec(pod).volumes.iter().flatten().filter(|volume| follows(volume)) {
             let failed = |message| MountError { volume: volume.name.clone(), message };
-            self.volume(pod, volume, around, REFRESH_AGE).await.map_err(failed)?;
+            self.volume(pod, volume, &points, around, REFRESH_AGE).await.map_err(failed)?;
         }
         Ok(())
     }
@@ -165,6 +168,7 @@ impl Volumes {
         &self,
         pod: &Pod,
         volume: &Volume,
+        points: &MountPoints,
         around: Around<'_>,
         age: Duration,
     ) -> Result<VolumePath, String> {
@@ -200,7 +204,7 @@ impl Volumes {
         let dir = names::volume_dir(root, uid, plugin, name);
         let ready = names::volume_ready(root, uid, "empty-dir", &format!("wrapped_{name}"));
         let memory = is_secret(plugin).then_some(None);
-        let points = nested::mount_points(pod, name)?;
+        let points = points.get(name).cloned().unwrap_or_else(|| Ok(Vec::new()))?;
         let readers = Group::of(pod, true);
         let path = dir.clone();
         let written = self.on_disk(uid, move || {
