@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     fn files(pairs: &[(&str, &str, u32)]) -> Files {
-        let file = |text: &str, mode| File { bytes: text.as_bytes().to_vec(), mode, user: None };
+        let file = |text: &str, mode| File { bytes: text.as_bytes().to_vec().into(), mode, user: None };
         pairs.iter().map(|(path, text, mode)| ((*path).to_owned(), file(text, *mode))).collect()
     }
 

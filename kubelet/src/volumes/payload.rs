@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use k8s_openapi::api::core::v1::{KeyToPath, Pod, ProjectedVolumeSource};
 
 use super::Around;
@@ -14,8 +15,8 @@ use crate::referenced_objects::Objects;
 /// One file of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct File {
-    /// What is in it.
-    pub(super) bytes: Vec<u8>,
+    /// What is in it; shared by all files of one key.
+    pub(super) bytes: Bytes,
     /// Who may do what.
     pub(super) mode: u32,
     /// Whose it is; else root's.
@@ -24,6 +25,10 @@ pub(super) struct File {
 
 /// The files of a volume by their path in it.
 pub(super) type Files = BTreeMap<String, File>;
+
+/// How much the files of one volume may hold together, in bytes. An object holds a mebibyte, but a volume may ask
+/// for it under thousands of names, and lies in the node's memory.
+const MOST_BYTES: usize = 256 << 20;
 
 /// Asks for all that a volume is made of.
 pub(super) async fn collect(
@@ -35,7 +40,7 @@ pub(super) async fn collect(
 ) -> Result<Files, String> {
     let namespace = pod_spec::namespace(pod);
     let default_mode = source.default_mode.unwrap_or(0o644);
-    let mut files = Files::new();
+    let mut collected = Collected::default();
     for source in source.sources.iter().flatten() {
         if let Some(map) = &source.config_map {
             let found = objects.config_map(namespace, &map.name, age).await.map_err(|e| e.to_string())?;
@@ -44,10 +49,10 @@ pub(super) async fn collect(
                 missing("configmap", &map.name, optional)?;
                 continue;
             };
-            let text = found.data.iter().flatten().map(|(k, v)| (k.clone(), v.as_bytes().to_vec()));
-            let bytes = found.binary_data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone()));
+            let text = found.data.iter().flatten().map(|(k, v)| (k.as_str(), v.as_bytes()));
+            let bytes = found.binary_data.iter().flatten().map(|(k, v)| (k.as_str(), v.0.as_slice()));
             let data = text.chain(bytes).collect();
-            select(&data, map.items.as_deref(), "config", optional, default_mode, &mut files)?;
+            select(&data, map.items.as_deref(), "config", optional, default_mode, &mut collected)?;
         }
         if let Some(secret) = &source.secret {
             let found = objects.secret(namespace, &secret.name, age).await.map_err(|e| e.to_string())?;
@@ -56,8 +61,8 @@ pub(super) async fn collect(
                 missing("secret", &secret.name, optional)?;
                 continue;
             };
-            let data = found.data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone())).collect();
-            select(&data, secret.items.as_deref(), "secret", optional, default_mode, &mut files)?;
+            let data = found.data.iter().flatten().map(|(k, v)| (k.as_str(), v.0.as_slice())).collect();
+            select(&data, secret.items.as_deref(), "secret", optional, default_mode, &mut collected)?;
         }
         if let Some(downward) = &source.downward_api {
             for item in downward.items.iter().flatten() {
@@ -76,7 +81,7 @@ pub(super) async fn collect(
                 } else {
                     continue;
                 };
-                put(&mut files, &item.path, text.into_bytes(), item.mode.unwrap_or(default_mode))?;
+                collected.put(&item.path, text.into(), item.mode.unwrap_or(default_mode), None)?;
             }
         }
         if let Some(token) = &source.service_account_token {
@@ -84,11 +89,10 @@ pub(super) async fn collect(
             let text = objects.token(pod, token.audience.as_deref(), seconds).await;
             let text = text.map_err(|e| format!("failed to fetch token: {e}"))?;
             let (mode, user) = token_access(pod, default_mode);
-            put(&mut files, &token.path, text.into_bytes(), mode)?;
-            files.entry(token.path.clone()).and_modify(|file| file.user = user);
+            collected.put(&token.path, text.into(), mode, user)?;
         }
     }
-    Ok(files)
+    Ok(collected.files)
 }
 
 /// Mode and owner of a token: only those may read it who need it, where the pod says who that is.
@@ -104,22 +108,26 @@ fn missing(kind: &str, name: &str, optional: bool) -> Result<(), String> {
 
 /// Picks the asked-for keys of an object, or all of them.
 fn select(
-    data: &BTreeMap<String, Vec<u8>>,
+    data: &BTreeMap<&str, &[u8]>,
     items: Option<&[KeyToPath]>,
     word: &str,
     optional: bool,
     default_mode: i32,
-    files: &mut Files,
+    collected: &mut Collected,
 ) -> Result<(), String> {
     let Some(items) = items.filter(|items| !items.is_empty()) else {
         for (key, bytes) in data {
-            put(files, key, bytes.clone(), default_mode)?;
+            collected.put(key, Bytes::copy_from_slice(bytes), default_mode, None)?;
         }
         return Ok(());
     };
+    let mut copied: BTreeMap<&str, Bytes> = BTreeMap::new();
     for item in items {
-        match data.get(&item.key) {
-            Some(bytes) => put(files, &item.path, bytes.clone(), item.mode.unwrap_or(default_mode))?,
+        match data.get(item.key.as_str()) {
+            Some(bytes) => {
+                let bytes = copied.entry(&item.key).or_insert_with(|| Bytes::copy_from_slice(bytes));
+                collected.put(&item.path, bytes.clone(), item.mode.unwrap_or(default_mode), None)?;
+            }
             None if optional => {}
             None => return Err(format!("references non-existent {word} key: {}", item.key)),
         }
@@ -127,16 +135,27 @@ fn select(
     Ok(())
 }
 
-fn put(files: &mut Files, path: &str, bytes: Vec<u8>, mode: i32) -> Result<(), String> {
-    let stays_inside = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    if !stays_inside || path.starts_with("..") {
-        return Err(format!("invalid path {path:?}: it must be relative and stay inside the volume"));
+/// The files so far, and how much they hold.
+#[derive(Default)]
+struct Collected {
+    files: Files,
+    bytes: usize,
+}
+
+impl Collected {
+    fn put(&mut self, path: &str, bytes: Bytes, mode: i32, user: Option<u32>) -> Result<(), String> {
+        let stays_inside = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        if !stays_inside || path.starts_with("..") {
+            return Err(format!("invalid path {path:?}: it must be relative and stay inside the volume"));
+        }
+        self.bytes += bytes.len();
+        if self.bytes > MOST_BYTES {
+            return Err(format!("the files of the volume hold more than {MOST_BYTES} bytes"));
+        }
+        let mode = u32::try_from(mode).unwrap_or(0o644) & 0o777;
+        self.files.insert(path.to_owned(), File { bytes, mode, user });
+        Ok(())
     }
-    files.insert(
-        path.to_owned(),
-        File { bytes, mode: u32::try_from(mode).unwrap_or(0o644) & 0o777, user: None },
-    );
-    Ok(())
 }
 
 #[cfg(test)]
@@ -144,7 +163,7 @@ mod tests {
     use super::*;
 
     fn picked(items: &[(&str, &str, Option<i32>)], optional: bool) -> Result<Vec<(String, u32)>, String> {
-        let data = BTreeMap::from([("a".to_owned(), b"1".to_vec()), ("b".to_owned(), b"2".to_vec())]);
+        let data = BTreeMap::from([("a", b"1".as_slice()), ("b", b"2".as_slice())]);
         let items: Vec<KeyToPath> = items
             .iter()
             .map(|(key, path, mode)| KeyToPath {
@@ -153,9 +172,9 @@ mod tests {
                 mode: *mode,
             })
             .collect();
-        let mut files = Files::new();
-        select(&data, Some(&items), "config", optional, 0o644, &mut files)?;
-        Ok(files.into_iter().map(|(path, file)| (path, file.mode)).collect())
+        let mut collected = Collected::default();
+        select(&data, Some(&items), "config", optional, 0o644, &mut collected)?;
+        Ok(collected.files.into_iter().map(|(path, file)| (path, file.mode)).collect())
     }
 
     #[test]
@@ -191,5 +210,24 @@ mod tests {
         for path in ["../x", "/x", "x/../y", "..x", ""] {
             assert!(picked(&[("a", path, None)], false).is_err(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_key_under_many_names_is_held_once_and_a_volume_is_no_larger_than_it_may_be() {
+        let large = vec![0; MOST_BYTES / 100];
+        let data = BTreeMap::from([("a", large.as_slice())]);
+        let named = |count: usize| {
+            let item = |number| KeyToPath { key: "a".to_owned(), path: format!("{number}"), mode: None };
+            let items: Vec<KeyToPath> = (0..count).map(item).collect();
+            let mut collected = Collected::default();
+            select(&data, Some(&items), "config", false, 0o644, &mut collected).map(|()| collected.files)
+        };
+        let files = named(100).expect("they fit");
+        let places: std::collections::BTreeSet<_> = files.values().map(|file| file.bytes.as_ptr()).collect();
+        assert_eq!((files.len(), places.len()), (100, 1));
+        assert_eq!(
+            named(101).err(),
+            Some(format!("the files of the volume hold more than {MOST_BYTES} bytes"))
+        );
     }
 }
