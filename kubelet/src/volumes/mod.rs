@@ -188,7 +188,7 @@ impl Volumes {
         if let Some(source) = &volume.empty_dir {
             let dir = names::volume_dir(root, uid, "empty-dir", name);
             let ready = names::volume_ready(root, uid, "empty-dir", name);
-            let memory = size_in_memory(pod, source, around.node);
+            let memory = size_in_memory(pod, source, around.node)?;
             let path = dir.clone();
             let made = self.on_disk(uid, move || {
                 make_private(&pod_dir)?;
@@ -224,14 +224,26 @@ fn is_secret(plugin: &str) -> bool {
 }
 
 /// How much an emptyDir may take, if it lies in memory: what it, the pod and the node allow.
-fn size_in_memory(pod: &Pod, source: &EmptyDirVolumeSource, node: &NodeFacts) -> Option<Option<i64>> {
-    if source.medium.as_deref() != Some("Memory") {
-        return None;
+///
+/// # Errors
+/// When it is to lie where this node puts none.
+fn size_in_memory(
+    pod: &Pod,
+    source: &EmptyDirVolumeSource,
+    node: &NodeFacts,
+) -> Result<Option<Option<i64>>, String> {
+    match source.medium.as_deref().unwrap_or_default() {
+        "" => return Ok(None),
+        "Memory" => {}
+        huge if huge == "HugePages" || huge.starts_with("HugePages-") => {
+            return Err(format!("storage medium {huge:?} is not supported by this node"));
+        }
+        unknown => return Err(format!("unknown storage medium {unknown:?}")),
     }
     let own = source.size_limit.as_ref().map(Quantity::of);
     let of_node = node.allocatable.get("memory").map(Quantity::of);
     let sizes = [own, pod_spec::pod_limit(pod, "memory"), of_node].into_iter().flatten();
-    Some(sizes.map(|size| size.value()).filter(|bytes| *bytes > 0).min())
+    Ok(Some(sizes.map(|size| size.value()).filter(|bytes| *bytes > 0).min()))
 }
 
 /// Whether the files of a volume follow objects of the API.
@@ -294,12 +306,19 @@ mod tests {
             let source = serde_json::from_value(source).expect("the test's source is one");
             size_in_memory(&pod, &source, &node)
         };
-        assert_eq!(size(json!({}), json!({})), None, "on disk");
-        assert_eq!(size(json!({"medium": "Memory"}), json!({})), Some(Some(1000)));
-        assert_eq!(size(json!({"medium": "Memory"}), json!({"memory": "500"})), Some(Some(500)));
+        assert_eq!(size(json!({}), json!({})), Ok(None), "on disk");
+        assert_eq!(size(json!({"medium": "Memory"}), json!({})), Ok(Some(Some(1000))));
+        assert_eq!(size(json!({"medium": "Memory"}), json!({"memory": "500"})), Ok(Some(Some(500))));
         let limited = json!({"medium": "Memory", "sizeLimit": "200"});
-        assert_eq!(size(limited.clone(), json!({"memory": "500"})), Some(Some(200)));
-        assert_eq!(size(limited, json!({"memory": "100"})), Some(Some(100)));
+        assert_eq!(size(limited.clone(), json!({"memory": "500"})), Ok(Some(Some(200))));
+        assert_eq!(size(limited, json!({"memory": "100"})), Ok(Some(Some(100))));
+        for (medium, why) in [
+            ("memory", "unknown storage medium \"memory\""),
+            ("HugePages", "storage medium \"HugePages\" is not supported by this node"),
+            ("HugePages-2Mi", "storage medium \"HugePages-2Mi\" is not supported by this node"),
+        ] {
+            assert_eq!(size(json!({"medium": medium}), json!({})), Err(why.to_owned()));
+        }
     }
 
     #[test]
