@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat, renameat};
@@ -18,6 +19,10 @@ use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
+
+/// To which length a path grows before its end is held instead, in bytes: with one more name (255) it is still
+/// shorter than the kernel's longest (4096).
+const LONGEST_PATH: usize = 3800;
 
 /// A file or folder that is held by its descriptor, whatever becomes of its name. A symbolic link is held as the
 /// link that it is.
@@ -268,19 +273,23 @@ impl Handle {
     }
 
     /// Visits all that lies below this folder, a folder before what is in it. What is moved or removed meanwhile
-    /// may be left out, what is put in its place is not followed out of here.
-    pub fn walk(&self, mut visit: impl FnMut(&Path, &Self, &Metadata) -> io::Result<()>) -> io::Result<()> {
-        let mut pending = vec![PathBuf::new()];
-        while let Some(path) = pending.pop() {
-            let Some(dir) = unless_gone(self.dir(&path))? else { continue };
+    /// may be left out, what is put in its place is not followed out of here. A tree may be deeper than a path is
+    /// long: every few thousand bytes of it cost a descriptor.
+    pub fn walk(&self, mut visit: impl FnMut(&Self, &Metadata) -> io::Result<()>) -> io::Result<()> {
+        // Folders by their path in one that is held.
+        let mut pending = vec![(Rc::new(self.dir("")?), PathBuf::new())];
+        while let Some((base, path)) = pending.pop() {
+            let Some(dir) = unless_gone(base.dir(&path))? else { continue };
+            let dir = Rc::new(dir);
+            let is_far = path.as_os_str().len() > LONGEST_PATH;
+            let (base, path) = if is_far { (Rc::clone(&dir), PathBuf::new()) } else { (base, path) };
             for name in dir.names()? {
                 let name = name?;
                 let Some(found) = unless_gone(dir.at(&name))? else { continue };
-                let below = path.join(name);
                 let metadata = found.metadata()?;
-                visit(&below, &found, &metadata)?;
+                visit(&found, &metadata)?;
                 if metadata.is_dir() {
-                    pending.push(below);
+                    pending.push((Rc::clone(&base), path.join(name)));
                 }
             }
         }
@@ -434,5 +443,28 @@ mod tests {
         handle.remove("tree").expect("it is gone");
         let left: Vec<_> = handle.names().expect("it is there").flatten().collect();
         assert_eq!(left, ["outside"]);
+    }
+
+    #[test]
+    fn trees_of_any_depth_are_walked() {
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let dir = dir.expect("the test has a temporary folder");
+        let handle = Handle::open(dir.path()).expect("it is there");
+        let name = "n".repeat(255);
+        for (name, depth) in [("d", 10_000_u32), (name.as_str(), 200)] {
+            let mut at = handle.make_dir(name, 0o700).expect("there is room");
+            for _ in 1..depth {
+                at.create("file", 0o400).expect("there is room");
+                at = at.make_dir(name, 0o700).expect("there is room");
+            }
+            let (mut dirs, mut files) = (0, 0);
+            let walked = handle.walk(|_, metadata| {
+                *(if metadata.is_dir() { &mut dirs } else { &mut files }) += 1;
+                Ok(())
+            });
+            walked.expect("it can be walked");
+            assert_eq!((dirs, files), (depth, depth - 1));
+            handle.remove(name).expect("it can go");
+        }
     }
 }

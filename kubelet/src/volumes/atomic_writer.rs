@@ -99,7 +99,7 @@ fn first_names(dir: &Handle) -> io::Result<BTreeSet<OsString>> {
 /// Whether a folder holds exactly these files.
 fn same(dir: &Handle, files: &Files) -> io::Result<bool> {
     let mut found = 0;
-    dir.walk(|_, _, metadata| {
+    dir.walk(|_, metadata| {
         found += usize::from(!metadata.is_dir());
         Ok(())
     })?;

@@ -52,7 +52,7 @@ impl Group {
                 first.get_or_insert(error);
             }
         };
-        root.walk(|_, held, metadata| {
+        root.walk(|held, metadata| {
             give(held, metadata);
             Ok(())
         })?;
