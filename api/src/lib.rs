@@ -10,6 +10,7 @@ pub mod conditions;
 pub mod custom;
 pub mod duration;
 pub mod field;
+pub mod host_port;
 pub mod json;
 mod json_syntax;
 pub mod kind;

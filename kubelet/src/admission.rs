@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::host_port::{HostPort, HostPorts};
 use api::quantity::{Amount, Quantity};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
@@ -133,8 +134,8 @@ pub fn check(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Ended> {
         let text = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
         return Err(refusal("NodeAffinity", text.to_owned()));
     }
-    let taken: Vec<Port> = others.iter().flat_map(|other| host_ports(other)).collect();
-    if host_ports(pod).iter().any(|port| taken.iter().any(|other| port.meets(other))) {
+    let taken: HostPorts = others.iter().flat_map(|other| host_ports(other)).collect();
+    if host_ports(pod).any(|port| taken.conflict(&port)) {
         let text = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
         return Err(refusal("NodePorts", text.to_owned()));
     }
@@ -147,34 +148,11 @@ fn selected(pod: &Pod, node: &Node) -> bool {
     selector.into_iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
 }
 
-struct Port {
-    number: i32,
-    protocol: String,
-    address: String,
-}
-
-impl Port {
-    fn meets(&self, other: &Self) -> bool {
-        let everywhere = |address: &str| matches!(address, "" | "0.0.0.0" | "::");
-        self.number == other.number
-            && self.protocol == other.protocol
-            && (everywhere(&self.address) || everywhere(&other.address) || self.address == other.address)
-    }
-}
-
-fn host_ports(pod: &Pod) -> Vec<Port> {
+fn host_ports(pod: &Pod) -> impl Iterator<Item = HostPort> {
     let sidecars =
         pod_spec::init_containers(pod).iter().filter(|c| pod_spec::init_role(c) == pod_spec::Role::Sidecar);
     let ports = sidecars.chain(&pod_spec::spec(pod).containers).flat_map(|c| c.ports.iter().flatten());
-    ports
-        .filter_map(|port| {
-            Some(Port {
-                number: port.host_port.filter(|number| *number > 0)?,
-                protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
-                address: port.host_ip.clone().unwrap_or_default(),
-            })
-        })
-        .collect()
+    ports.filter_map(HostPort::of)
 }
 
 #[cfg(test)]
@@ -260,6 +238,8 @@ mod tests {
             (port(80, ""), vec![port(81, "")], None, None),
             (port(80, ""), vec![port(80, "10.0.0.1")], Some("NodePorts"), None),
             (port(80, "10.0.0.2"), vec![port(80, "10.0.0.1")], None, None),
+            (port(80, "::"), vec![port(80, "10.0.0.1")], Some("NodePorts"), None),
+            (port(80, "0:0::1"), vec![port(80, "::1")], Some("NodePorts"), None),
         ] {
             let others: Vec<&Pod> = others.iter().collect();
             let refused = check(&new, &others, &node).err();

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use api::host_port::{HostPort, HostPorts};
 use k8s_openapi::api::core::v1::{Node, NodeSelector, Pod, Taint, Toleration};
 
 use crate::requests::{Amounts, is_sidecar, of_pod};
@@ -31,27 +32,6 @@ pub struct Needs {
     pub never_preempts: bool,
 }
 
-/// A port on a node's own addresses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostPort {
-    /// Address; `0.0.0.0` is all of them.
-    pub ip: String,
-    /// TCP, UDP or SCTP.
-    pub protocol: String,
-    /// The port.
-    pub port: i32,
-}
-
-impl HostPort {
-    /// Whether both cannot be had on one node.
-    pub fn conflicts(&self, other: &Self) -> bool {
-        const ANY: &str = "0.0.0.0";
-        self.port == other.port
-            && self.protocol == other.protocol
-            && (self.ip == other.ip || self.ip == ANY || other.ip == ANY)
-    }
-}
-
 impl Needs {
     /// What placing a pod depends on.
     pub fn of(pod: &Pod) -> Self {
@@ -59,15 +39,7 @@ impl Needs {
         let sidecars = spec.init_containers.iter().flatten().filter(|container| is_sidecar(container));
         let ports =
             spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
-        let host_ports = ports
-            .filter_map(|port| {
-                Some(HostPort {
-                    ip: port.host_ip.clone().filter(|ip| !ip.is_empty()).unwrap_or_else(|| "0.0.0.0".into()),
-                    protocol: port.protocol.clone().unwrap_or_else(|| "TCP".into()),
-                    port: port.host_port.filter(|&port| port > 0)?,
-                })
-            })
-            .collect();
+        let host_ports = ports.filter_map(HostPort::of).collect();
         let owners = pod.metadata.owner_references.iter().flatten();
         let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
         Self {
@@ -104,7 +76,7 @@ pub struct NodeView {
     /// How many pods are on it.
     pub pods: usize,
     /// The ports taken on it.
-    pub host_ports: Vec<HostPort>,
+    pub host_ports: HostPorts,
     /// How many pods each controller has on it.
     pub owners: HashMap<String, usize>,
     /// Whether the node object exists; pods may be known before their node is.
@@ -133,7 +105,7 @@ impl NodeView {
     fn add(&mut self, needs: &Needs) {
         self.used.add(&needs.requests);
         self.pods += 1;
-        self.host_ports.extend(needs.host_ports.iter().cloned());
+        needs.host_ports.iter().for_each(|port| self.host_ports.add(port.clone()));
         if let Some(owner) = &needs.owner {
             *self.owners.entry(owner.clone()).or_insert(0) += 1;
         }
@@ -142,11 +114,7 @@ impl NodeView {
     fn remove(&mut self, needs: &Needs) {
         self.used.subtract(&needs.requests);
         self.pods -= 1;
-        for port in &needs.host_ports {
-            if let Some(taken) = self.host_ports.iter().position(|taken| taken == port) {
-                self.host_ports.swap_remove(taken);
-            }
-        }
+        needs.host_ports.iter().for_each(|port| self.host_ports.remove(port));
         if let Some(owner) = &needs.owner
             && let Some(count) = self.owners.get_mut(owner)
         {
@@ -396,20 +364,5 @@ mod tests {
         }
         heartbeat.metadata.labels = Some([("disk".to_owned(), "ssd".to_owned())].into());
         assert_eq!(cluster.set_node(&heartbeat), NodeChange { labels: true, ..nothing });
-    }
-
-    #[test]
-    fn host_ports_conflict_by_address() {
-        let port = |ip: &str, protocol: &str| HostPort { ip: ip.into(), protocol: protocol.into(), port: 80 };
-        let cases = [
-            (port("10.0.0.1", "TCP"), port("10.0.0.1", "TCP"), true),
-            (port("10.0.0.1", "TCP"), port("10.0.0.2", "TCP"), false),
-            (port("10.0.0.1", "TCP"), port("0.0.0.0", "TCP"), true),
-            (port("0.0.0.0", "UDP"), port("0.0.0.0", "TCP"), false),
-        ];
-        for (one, other, expected) in cases {
-            assert_eq!(one.conflicts(&other), expected, "{one:?} {other:?}");
-            assert_eq!(other.conflicts(&one), expected, "{other:?} {one:?}");
-        }
     }
 }

@@ -3,7 +3,7 @@
 //! Both are checked here, completely and without touching the machine; everything behind
 //! this module may rely on them. Upstream: `containernetworking/cni` `pkg/skel`.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
@@ -121,9 +121,31 @@ pub struct PortMapping {
     /// tcp, udp or sctp.
     #[serde(alias = "Protocol")]
     pub protocol: String,
-    /// Only on this address of the node; empty or 0.0.0.0 for all.
+    /// Only on this address of the node; empty, 0.0.0.0 or :: for all.
     #[serde(default, rename = "hostIP", alias = "HostIP")]
     pub host_ip: String,
+}
+
+impl PortMapping {
+    /// The one address of the node on which the port is; none for all of them. Pods have IPv4 alone, so that a port
+    /// on one IPv6 address of the node leads nowhere.
+    ///
+    /// # Errors
+    /// A sentence, when there can be no such port.
+    pub fn on(&self) -> Result<Option<Ipv4Addr>, String> {
+        let ip = &self.host_ip;
+        if ip.is_empty() {
+            return Ok(None);
+        }
+        match ip.parse::<IpAddr>().map(|address| address.to_canonical()) {
+            Ok(address) if address.is_unspecified() => Ok(None),
+            Ok(IpAddr::V4(address)) => Ok(Some(address)),
+            Ok(IpAddr::V6(_)) => {
+                Err(format!("hostIP {ip:?} of a port mapping is IPv6, and pods have IPv4 addresses only"))
+            }
+            Err(_) => Err(format!("hostIP {ip:?} of a port mapping is not an address")),
+        }
+    }
 }
 
 /// An attachment that GC must leave alone.
@@ -236,10 +258,7 @@ fn check_network(network: &Network) -> Result<(), CniError> {
         if mapping.container_port == 0 {
             return Err(invalid("containerPort of a port mapping is 0".to_owned()));
         }
-        let ip = &mapping.host_ip;
-        if !ip.is_empty() && ip.parse::<std::net::IpAddr>().is_err() {
-            return Err(invalid(format!("hostIP {ip:?} of a port mapping is not an address")));
-        }
+        mapping.on().map_err(invalid)?;
     }
     Ok(())
 }
@@ -324,6 +343,8 @@ mod tests {
             ("GC before 1.1", with("CNI_COMMAND", "GC"), CONFIG.into(), 1),
             ("relative folder", ADD, config("/var/lib/x", "x"), 7),
             ("odd protocol", ADD, config("TCP", "icmp"), 7),
+            ("IPv6 for a port", ADD, config("TCP\"", "TCP\",\"hostIP\":\"::1\""), 7),
+            ("no address for a port", ADD, config("TCP\"", "TCP\",\"hostIP\":\"one\""), 7),
         ];
         for (what, vars, stdin, code) in cases {
             assert_eq!(ask(&vars, &stdin).unwrap_err().code, code, "{what}");

@@ -42,9 +42,11 @@ fn render(table: &Table, jumps: &[Jump]) -> String {
         let id: String = key.chars().take(12).collect();
         for port in holding.ports.iter().filter(|port| port.host_port != 0) {
             let protocol = port.protocol.to_ascii_lowercase();
-            let to = match port.host_ip.as_str() {
-                "" | "0.0.0.0" => String::new(),
-                host_ip => format!("-d {host_ip}/32 "),
+            let to = match port.on() {
+                Ok(None) => String::new(),
+                Ok(Some(address)) => format!("-d {address}/32 "),
+                // Written by a version that took such ports; one of them must not break all others.
+                Err(_) => continue,
             };
             line(format_args!(
                 "{PORTS} {to}-p {protocol} -m comment --comment \"host port of {id}\" -m {protocol} \
@@ -149,7 +151,7 @@ mod tests {
             Holding {
                 ip: Ipv4Addr::new(10, 244, 1, 9),
                 netns: PathBuf::new(),
-                ports: vec![port(8080, ""), port(8081, "192.0.2.1"), port(0, "")],
+                ports: vec![port(8080, "::"), port(8081, "::ffff:192.0.2.1"), port(0, ""), port(8082, "::1")],
             },
         );
         insta::assert_snapshot!(render(&table, &JUMPS[2..]), @r#"

@@ -67,9 +67,7 @@ impl Reasons {
 }
 
 fn ports_taken(needs: &Needs, node: &NodeView) -> Result<(), Reasons> {
-    let taken =
-        needs.host_ports.iter().any(|wanted| node.host_ports.iter().any(|taken| taken.conflicts(wanted)));
-    if !taken {
+    if !needs.host_ports.iter().any(|wanted| node.host_ports.conflict(wanted)) {
         return Ok(());
     }
     let reason = "node(s) didn't have free ports for the requested pod ports".to_owned();

@@ -1,6 +1,6 @@
 //! Containers of every sort: what each must have, what only some may.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, ContainerResizePolicy, EphemeralContainer, PodSpec, VolumeDevice, VolumeMount,
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     field::{Errors, Path},
+    host_port::HostPort,
     validation::{dns_label, each, in_range, port_name},
 };
 
@@ -259,13 +260,14 @@ fn ports(ports: &[ContainerPort], at: &Path, errors: &mut Errors) {
 
 /// No two containers may take the same port of the host.
 fn host_ports(containers: &[Container], at: &Path, errors: &mut Errors) {
-    let mut taken = BTreeSet::new();
+    let mut taken = HashSet::new();
     for (i, c) in containers.iter().enumerate() {
         for (j, port) in c.ports.iter().flatten().enumerate() {
-            let Some(number) = port.host_port.filter(|p| *p != 0) else { continue };
-            let text = |field: &Option<String>| field.clone().unwrap_or_default();
-            let key = format!("{}/{}/{number}", text(&port.protocol), text(&port.host_ip));
-            if !taken.insert(key.clone()) {
+            let Some(asked) = HostPort::of(port) else { continue };
+            if !taken.insert(asked) {
+                let text = |field: &Option<String>| field.clone().unwrap_or_default();
+                let number = port.host_port.unwrap_or_default();
+                let key = format!("{}/{}/{number}", text(&port.protocol), text(&port.host_ip));
                 errors.duplicate(&at.index(i).child("ports").index(j).child("hostPort"), key);
             }
         }

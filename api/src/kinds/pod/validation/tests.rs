@@ -100,6 +100,12 @@ fn ports_are_ports() {
             {"containerPort": 1, "hostPort": 5, "hostIP": "10.0.0.1"}, {"containerPort": 2, "hostPort": 5, "hostIP": "10.0.0.1"}]})),
             &["spec.containers[0].ports[1].hostPort: Duplicate value: \"TCP/10.0.0.1/5\""],
         ),
+        (
+            container(json!({"ports": [
+                {"containerPort": 1, "hostPort": 5, "hostIP": "::1"}, {"containerPort": 2, "hostPort": 5, "hostIP": "0:0::1"},
+                {"containerPort": 3, "hostPort": 5}, {"containerPort": 4, "hostPort": 5, "hostIP": "0.0.0.0"}]})),
+            &["spec.containers[0].ports[1].hostPort: Duplicate value: \"TCP/0:0::1/5\""],
+        ),
     ]);
 }
 
