@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::host_port::{HostPort, HostPorts};
+use api::placement::wants_node;
 use api::quantity::{Amount, Quantity};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
@@ -143,9 +144,8 @@ pub fn check(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Ended> {
 }
 
 fn selected(pod: &Pod, node: &Node) -> bool {
-    let labels = node.metadata.labels.as_ref();
-    let selector = pod_spec::spec(pod).node_selector.iter().flatten();
-    selector.into_iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+    let (name, labels) = (node.metadata.name.as_deref().unwrap_or_default(), node.metadata.labels.as_ref());
+    wants_node(pod_spec::spec(pod), name, labels.unwrap_or(&BTreeMap::new()))
 }
 
 fn host_ports(pod: &Pod) -> impl Iterator<Item = HostPort> {
@@ -202,6 +202,12 @@ mod tests {
         };
         let selecting =
             |disk: &str| pod(json!({"nodeSelector": {"disk": disk}, "containers": [{"name": "c"}]}));
+        let wanting = |operator: &str, disk: &str| {
+            let term = json!({"matchExpressions": [{"key": "disk", "operator": operator, "values": [disk]}]});
+            let terms = json!({"nodeSelectorTerms": [term]});
+            pod(json!({"containers": [{"name": "c"}],
+                "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}}))
+        };
         let out = |text: &str| Some(format!("Pod was rejected: Node didn't have enough resource: {text}"));
         for (new, others, reason, message) in [
             (plain(), vec![], None, None),
@@ -240,6 +246,8 @@ mod tests {
             (port(80, "10.0.0.2"), vec![port(80, "10.0.0.1")], None, None),
             (port(80, "::"), vec![port(80, "10.0.0.1")], Some("NodePorts"), None),
             (port(80, "0:0::1"), vec![port(80, "::1")], Some("NodePorts"), None),
+            (wanting("In", "ssd"), vec![], None, None),
+            (wanting("NotIn", "ssd"), vec![], Some("NodeAffinity"), None),
         ] {
             let others: Vec<&Pod> = others.iter().collect();
             let refused = check(&new, &others, &node).err();
