@@ -58,6 +58,19 @@ pub fn resources(max_pods: u32, disk: &Path) -> Resources {
     Resources { capacity, allocatable }
 }
 
+/// Where the kernel has a folder for each size of huge pages.
+pub const HUGE_PAGES: &str = "/sys/kernel/mm/hugepages";
+
+/// The sizes of huge pages that have a folder such as `hugepages-2048kB`, in bytes; none where there are no huge pages.
+pub fn huge_page_sizes(dir: &Path) -> Vec<u64> {
+    let names =
+        fs::read_dir(dir).into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok());
+    let size = |name: String| name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse::<u64>().ok();
+    let mut sizes: Vec<u64> = names.filter_map(size).map(|kib| kib.saturating_mul(1024)).collect();
+    sizes.sort_unstable();
+    sizes
+}
+
 /// How many processes pods may run together: what the kernel can hold less a tenth, with which the node goes
 /// on and people can look what is the matter.
 pub fn processes_for_pods() -> io::Result<u64> {
@@ -152,5 +165,15 @@ mod tests {
         assert!(!full(gib, 10 * gib));
         assert!(!full(2 * gib, 1000 * gib), "little of a big disk, but enough");
         assert!(full(gib - 1, 1000 * gib));
+    }
+
+    #[test]
+    fn the_kernel_says_which_huge_pages_it_has() {
+        let dir = tempfile::tempdir().expect("the test has a temporary folder");
+        for name in ["hugepages-1048576kB", "hugepages-2048kB", "hugepages-kB", "other"] {
+            fs::create_dir(dir.path().join(name)).expect("there is room");
+        }
+        assert_eq!(huge_page_sizes(dir.path()), [2 << 20, 1 << 30]);
+        assert!(huge_page_sizes(&dir.path().join("gone")).is_empty());
     }
 }

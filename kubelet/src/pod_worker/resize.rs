@@ -21,7 +21,7 @@ const AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// What of a container's resources changes while it runs.
 pub(super) fn changeable(resources: &LinuxContainerResources) -> LinuxContainerResources {
-    LinuxContainerResources { oom_score_adj: 0, ..resources.clone() }
+    LinuxContainerResources { oom_score_adj: 0, hugepage_limits: Vec::new(), ..resources.clone() }
 }
 
 /// Whether the pod's status says that a container has the resources of its spec.

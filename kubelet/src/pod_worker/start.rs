@@ -1,5 +1,6 @@
 //! Starts one container: image, environment, mounts, creation, start, hook.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use machinery::events::EventType::{Normal, Warning};
 
 use super::{Worker, hooks, resize::changeable};
 use crate::backoff::Backoff;
+use crate::node_status::machine;
 use crate::plan::{Hold, Waiting};
 use crate::pod_spec::{self, Role};
 use crate::runtime_config::{container, env};
@@ -127,6 +129,7 @@ impl Worker {
             image_user: if unnamed { Some(0) } else { user },
             image_username: &image.username,
             node_memory: kubelet.memory,
+            huge_page_sizes: &machine::huge_page_sizes(Path::new(machine::HUGE_PAGES)),
             target,
             seccomp_profiles: &kubelet.places.root.join("seccomp"),
         };

@@ -6,7 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use k8s_cri::v1::{
     Capability, ContainerConfig, ContainerMetadata, ImageSpec, Int64Value, KeyValue, LinuxContainerConfig,
-    LinuxContainerSecurityContext, Mount, MountPropagation, SecurityProfile, security_profile::ProfileType,
+    LinuxContainerResources, LinuxContainerSecurityContext, Mount, MountPropagation, SecurityProfile,
+    security_profile::ProfileType,
 };
 use k8s_openapi::api::core::v1::{Container, Pod, SeccompProfile, VolumeMount};
 
@@ -57,6 +58,8 @@ pub struct Prepared<'a> {
     pub image_username: &'a str,
     /// Memory of the node.
     pub node_memory: i64,
+    /// The sizes of huge pages that the node's kernel has, in bytes.
+    pub huge_page_sizes: &'a [u64],
     /// The runtime's id of the container whose processes it shall see.
     pub target: Option<String>,
     /// The folder of the node's own seccomp profiles.
@@ -98,7 +101,10 @@ pub fn config(
         stdin_once: container.stdin_once.unwrap_or(false),
         tty: container.tty.unwrap_or(false),
         linux: Some(LinuxContainerConfig {
-            resources: Some(resources::of_container(pod, container, role, prepared.node_memory)),
+            resources: Some(LinuxContainerResources {
+                hugepage_limits: resources::huge_page_limits(pod, container, prepared.huge_page_sizes),
+                ..resources::of_container(pod, container, role, prepared.node_memory)
+            }),
             security_context: Some(LinuxContainerSecurityContext {
                 namespace_options: Some(sandbox::namespaces(pod, prepared.target.clone())),
                 ..security_context(pod, container, &prepared)?

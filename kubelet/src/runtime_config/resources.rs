@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use api::quantity::Quantity;
-use k8s_cri::v1::LinuxContainerResources;
+use k8s_cri::v1::{HugepageLimit, LinuxContainerResources};
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::pod_spec::{self, Qos, Role};
@@ -62,6 +62,23 @@ pub fn of_container(
     }
 }
 
+/// How much of each size of huge pages (in bytes) a container may use: what its limits say, and nothing without.
+pub fn huge_page_limits(pod: &Pod, container: &Container, sizes: &[u64]) -> Vec<HugepageLimit> {
+    let limit = |size: u64| {
+        let resource = format!("hugepages-{}i", scaled_down(size, ["", "K", "M", "G", "T"]));
+        let limit = pod_spec::limit(container, &resource).or_else(|| pod_spec::whole_limit(pod, &resource));
+        let bytes = limit.map_or(0, |limit| u64::try_from(limit.value()).unwrap_or(0));
+        HugepageLimit { page_size: scaled_down(size, ["B", "KB", "MB", "GB", "TB"]), limit: bytes }
+    };
+    sizes.iter().copied().map(limit).collect()
+}
+
+/// A number of bytes in the largest unit that leaves no rest.
+fn scaled_down(bytes: u64, units: [&str; 5]) -> String {
+    let power = (bytes.trailing_zeros() / 10).min(4);
+    format!("{}{}", bytes >> (10 * power), units[power as usize])
+}
+
 /// How readily the kernel kills a container when memory runs out: the less it asked for, the sooner.
 pub fn oom_score_adj(pod: &Pod, container: &Container, role: Role, node_memory: i64) -> i64 {
     let critical = pod_spec::spec(pod).priority.unwrap_or(0) >= 2_000_000_000;
@@ -111,6 +128,17 @@ pub fn of_pod(pod: &Pod) -> PodLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn huge_pages_are_had_by_those_who_ask_for_them() {
+        let limits = serde_json::json!({"limits": {"hugepages-2Mi": "6Mi"}});
+        let pod = serde_json::json!({"spec": {"containers": [{"name": "c", "resources": limits}]}});
+        let pod: Pod = serde_json::from_value(pod).expect("the test's pod is one");
+        let found =
+            huge_page_limits(&pod, &pod_spec::spec(&pod).containers[0], &[64 << 10, 2 << 20, 1 << 30]);
+        let found: Vec<_> = found.iter().map(|limit| (limit.page_size.as_str(), limit.limit)).collect();
+        assert_eq!(found, [("64KB", 0), ("2MB", 6 << 20), ("1GB", 0)]);
+    }
 
     #[test]
     fn what_the_kernel_does_not_take_is_brought_to_the_nearest_that_it_takes() {

@@ -38,6 +38,7 @@ fn prepared(image_user: Option<i64>, image_username: &str) -> Prepared<'_> {
         image_user,
         image_username,
         node_memory: 1 << 30,
+        huge_page_sizes: &[],
         target: None,
         seccomp_profiles: Path::new("/k/seccomp"),
     }
