@@ -130,6 +130,7 @@ pub fn plan(
     nodes: &[Peer],
     uplinks: &[Uplink],
     cluster: Option<Ipv4Net>,
+    let own_length = own.pods.prefix_len();
 ) -> Result<Option<Plan>, String> {
     let Some(own) = nodes.iter().find(|node| node.name == own_name).cloned() else { return Ok(None) };
     let known = Known { uplinks, cluster };
@@ -139,11 +140,17 @@ pub fn plan(
     let (mut routes, mut tunnel, mut left_out) = (BTreeMap::new(), Vec::new(), Vec::new());
     let mut taken = vec![&own];
     for peer in by_age {
-        let fits = known.check_range(peer).and_then(|()| known.check_hop(peer)).and_then(|()| {
-            // Two nodes with one range or address: the older has it, rather than both now and then.
-            match taken.iter().find(|other| other.ip == peer.ip || overlap(&other.pods, &peer.pods)) {
-                Some(other) => {
-                    Err(format!("{} at {} is in conflict with node {}", peer.pods, peer.ip, other.name))
+        let fits = known
+            .check_range(peer)
+            .and_then(|()| check_size(peer, own_length))
+            .and_then(|()| known.check_hop(peer))
+            .and_then(|()| {
+                // Two nodes with one range or address: the older has it, rather than both now and then.
+                match taken.iter().find(|other| other.ip == peer.ip || overlap(&other.pods, &peer.pods)) {
+                    Some(other) => {
+                        Err(format!("{} at {} is in conflict with node {}", peer.pods, peer.ip, other.name))
+                    }
+                    None => Ok(()),
                 }
                 None => Ok(()),
             }
@@ -163,6 +170,15 @@ pub fn plan(
         };
         routes.insert(peer.pods, via);
     }
+/// Whether a node's range is no larger than this node's own: all nodes have parts of one size, and a larger one would
+/// take the ranges of nodes that join later.
+fn check_size(node: &Peer, own_length: u8) -> Result<(), String> {
+    match node.pods.prefix_len() < own_length {
+        true => Err(format!("{} is larger than a node's part of the pods' range, /{own_length}", node.pods)),
+        false => Ok(()),
+    }
+}
+
     let uplink_mtu = uplinks.iter().find(|uplink| uplink.address.addr() == own.ip).map_or(1500, |u| u.mtu);
     let tunnel_mtu = uplink_mtu.saturating_sub(TUNNEL_OVERHEAD);
     let pod_mtu = if tunnel.is_empty() { uplink_mtu } else { tunnel_mtu };
@@ -321,7 +337,16 @@ mod tests {
         for (ip, pods, why) in [
             ("192.0.2.3", "0.0.0.0/0", "0.0.0.0/0 is no part of the pods' range 10.244.0.0/16"),
             ("192.0.2.3", "192.0.2.128/25", "192.0.2.128/25 is no part of the pods' range 10.244.0.0/16"),
-            ("192.0.2.3", "10.244.0.0/16", "10.244.0.0/16 at 192.0.2.3 is in conflict with node a"),
+            (
+                "192.0.2.3",
+                "10.244.0.0/16",
+                "10.244.0.0/16 is larger than a node's part of the pods' range, /24",
+            ),
+            (
+                "192.0.2.3",
+                "10.244.128.0/17",
+                "10.244.128.0/17 is larger than a node's part of the pods' range, /24",
+            ),
             ("192.0.2.3", "10.244.1.0/25", "10.244.1.0/25 at 192.0.2.3 is in conflict with node z"),
             ("192.0.2.2", "10.244.9.0/24", "10.244.9.0/24 at 192.0.2.2 is in conflict with node z"),
             ("192.0.2.1", "10.244.9.0/24", "192.0.2.1 is no address of another node"),
