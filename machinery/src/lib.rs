@@ -18,6 +18,7 @@ pub mod leader;
 pub mod logging;
 pub mod metrics;
 pub mod netfilter;
+pub mod node_address;
 mod nulls;
 pub mod pki;
 pub mod query;

@@ -13,6 +13,7 @@ use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use machinery::iptables::Jump;
+use machinery::node_address::{internal_addresses, internal_ipv4};
 use serde_json::json;
 
 use crate::cni::PLUGIN_TYPE;
@@ -41,17 +42,12 @@ impl Peer {
         let ranges: Vec<&str> = spec
             .flat_map(|spec| spec.pod_cidrs.iter().flatten().chain(&spec.pod_cidr).map(String::as_str))
             .collect();
-        let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
-        let addresses: Vec<&str> = addresses
-            .filter(|address| address.type_ == "InternalIP")
-            .map(|address| address.address.as_str())
-            .collect();
+        let addresses: Vec<&str> = internal_addresses(node).collect();
         if ranges.is_empty() || addresses.is_empty() {
             return Ok(None);
         }
         let pods: Option<Ipv4Net> = ranges.iter().find_map(|range| range.parse().ok());
-        let ip: Option<Ipv4Addr> = addresses.iter().find_map(|address| address.parse().ok());
-        let (Some(pods), Some(ip)) = (pods, ip) else {
+        let (Some(pods), Some(ip)) = (pods, internal_ipv4(node)) else {
             return Err(format!(
                 "node {name}: no IPv4 among {} at {}",
                 ranges.join(", "),
@@ -130,11 +126,11 @@ pub fn plan(
     nodes: &[Peer],
     uplinks: &[Uplink],
     cluster: Option<Ipv4Net>,
-    let own_length = own.pods.prefix_len();
 ) -> Result<Option<Plan>, String> {
     let Some(own) = nodes.iter().find(|node| node.name == own_name).cloned() else { return Ok(None) };
     let known = Known { uplinks, cluster };
     known.check_range(&own)?;
+    let own_length = own.pods.prefix_len();
     let mut by_age: Vec<&Peer> = nodes.iter().filter(|node| node.name != own_name).collect();
     by_age.sort_by_key(|node| (&node.made, &node.name));
     let (mut routes, mut tunnel, mut left_out) = (BTreeMap::new(), Vec::new(), Vec::new());
@@ -152,9 +148,7 @@ pub fn plan(
                     }
                     None => Ok(()),
                 }
-                None => Ok(()),
-            }
-        });
+            });
         if let Err(why) = fits {
             left_out.push(format!("node {}: {why}", peer.name));
             continue;
@@ -170,6 +164,12 @@ pub fn plan(
         };
         routes.insert(peer.pods, via);
     }
+    let uplink_mtu = uplinks.iter().find(|uplink| uplink.address.addr() == own.ip).map_or(1500, |u| u.mtu);
+    let tunnel_mtu = uplink_mtu.saturating_sub(TUNNEL_OVERHEAD);
+    let pod_mtu = if tunnel.is_empty() { uplink_mtu } else { tunnel_mtu };
+    Ok(Some(Plan { own, routes, left_out, tunnel, tunnel_mtu, pod_mtu }))
+}
+
 /// Whether a node's range is no larger than this node's own: all nodes have parts of one size, and a larger one would
 /// take the ranges of nodes that join later.
 fn check_size(node: &Peer, own_length: u8) -> Result<(), String> {
@@ -177,12 +177,6 @@ fn check_size(node: &Peer, own_length: u8) -> Result<(), String> {
         true => Err(format!("{} is larger than a node's part of the pods' range, /{own_length}", node.pods)),
         false => Ok(()),
     }
-}
-
-    let uplink_mtu = uplinks.iter().find(|uplink| uplink.address.addr() == own.ip).map_or(1500, |u| u.mtu);
-    let tunnel_mtu = uplink_mtu.saturating_sub(TUNNEL_OVERHEAD);
-    let pod_mtu = if tunnel.is_empty() { uplink_mtu } else { tunnel_mtu };
-    Ok(Some(Plan { own, routes, left_out, tunnel, tunnel_mtu, pod_mtu }))
 }
 
 fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {

@@ -15,6 +15,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use machinery::backoff::Backoff;
 use machinery::cache::Cache;
+use machinery::node_address::{internal_addresses, internal_ipv4};
 use machinery::tasks::Tasks;
 
 use crate::cluster::Cluster;
@@ -45,12 +46,10 @@ pub fn pod_routes(ranges: &Ranges, nodes: &[Arc<Node>]) -> (Vec<PodRoute>, BTree
 /// A sentence, when it gets none.
 pub fn pod_route(ranges: &Ranges, node: &Node, older: &[PodRoute]) -> Result<Option<PodRoute>, String> {
     let range = node.spec.as_ref().and_then(|spec| spec.pod_cidr.as_deref());
-    let mut addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
-    let internal = addresses.find(|address| address.type_ == "InternalIP");
-    let (Some(range), Some(address)) = (range, internal) else { return Ok(None) };
-    let address = &address.address;
+    let addresses: Vec<&str> = internal_addresses(node).collect();
+    let Some(range) = range.filter(|_| !addresses.is_empty()) else { return Ok(None) };
     let pods: Ipv4Net = range.parse().map_err(|_| format!("{range:?} is no IPv4 range"))?;
-    let hop = address.parse().map_err(|_| format!("{address:?} is no IPv4 address"))?;
+    let hop = internal_ipv4(node).ok_or_else(|| format!("no IPv4 among {}", addresses.join(", ")))?;
     if pods.trunc() != pods || pods.prefix_len() < NODE_PREFIX || !ranges.pods.contains(&pods) {
         return Err(format!("{pods} is no node's part of the pods' range {}", ranges.pods));
     }
@@ -132,7 +131,12 @@ mod tests {
         halves[1]["status"] = json!({});
         assert_eq!(routes(&halves), (vec![], vec![]));
         let whole = node("a", 1, "10.244.0.0/24", "10.60.0.11");
-        assert_eq!(routes(&[whole]), (vec!["10.244.0.0/24 10.60.0.11".to_owned()], vec![]));
+        let route = (vec!["10.244.0.0/24 10.60.0.11".to_owned()], vec![]);
+        assert_eq!(routes(&[whole.clone()]), route);
+        let mut both = whole;
+        let v6 = json!({"type": "InternalIP", "address": "fd00::1"});
+        both["status"]["addresses"].as_array_mut().unwrap().insert(0, v6);
+        assert_eq!(routes(&[both]), route);
     }
 
     #[test]
@@ -154,7 +158,7 @@ mod tests {
             ),
             ("fd00::/64", "10.60.0.12", "\"fd00::/64\" is no IPv4 range"),
             ("10.244.1.0/24 dev lo", "10.60.0.12", "\"10.244.1.0/24 dev lo\" is no IPv4 range"),
-            ("10.244.1.0/24", "fd00::1", "\"fd00::1\" is no IPv4 address"),
+            ("10.244.1.0/24", "fd00::1", "no IPv4 among fd00::1"),
             ("10.244.1.0/24", "192.0.2.1", "192.0.2.1 is no node's address in 10.60.0.0/24"),
             ("10.244.1.0/24", "127.0.0.1", "127.0.0.1 is no node's address in 10.60.0.0/24"),
             ("10.244.1.0/24", "10.60.0.1", "10.60.0.1 is no node's address in 10.60.0.0/24"),

@@ -1,0 +1,42 @@
+//! Where a node is reached from inside of the cluster: one reading for all who lead packets there.
+
+use std::net::Ipv4Addr;
+
+use k8s_openapi::api::core::v1::Node;
+
+/// What a node says its addresses inside of the cluster are.
+pub fn internal_addresses(node: &Node) -> impl Iterator<Item = &str> {
+    let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+    addresses.filter(|address| address.type_ == "InternalIP").map(|address| address.address.as_str())
+}
+
+/// The address at which a node is reached over IPv4: the first of its own inside of the cluster.
+pub fn internal_ipv4(node: &Node) -> Option<Ipv4Addr> {
+    internal_addresses(node).find_map(|address| address.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_reached_at_its_first_ipv4() {
+        for (addresses, expected) in [
+            (&[][..], None),
+            (
+                &[("Hostname", "192.0.2.9"), ("InternalIP", "192.0.2.1"), ("InternalIP", "192.0.2.2")],
+                Some("192.0.2.1"),
+            ),
+            (&[("InternalIP", "fd00::1"), ("InternalIP", "192.0.2.2")], Some("192.0.2.2")),
+            (&[("InternalIP", "fd00::1"), ("ExternalIP", "192.0.2.2")], None),
+        ] {
+            let addresses: Vec<_> = addresses
+                .iter()
+                .map(|(kind, address)| serde_json::json!({"type": kind, "address": address}))
+                .collect();
+            let node = serde_json::from_value(serde_json::json!({"status": {"addresses": addresses}}));
+            let found = internal_ipv4(&node.unwrap()).map(|ip| ip.to_string());
+            assert_eq!(found.as_deref(), expected, "{addresses:?}");
+        }
+    }
+}
