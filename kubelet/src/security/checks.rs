@@ -151,6 +151,27 @@ pub(super) fn proc_mount(subject: &Subject<'_>, _node: &Abilities) -> Result<(),
     }
 }
 
+fn no_container(container: &Container, why: &str) -> Refusal {
+    let message = format!("container {:?} has {why}, which this node does not do", container.name);
+    Refusal { reason: "CreateContainerConfigError", message }
+}
+
+pub(super) fn restart_rules(subject: &Subject<'_>, _node: &Abilities) -> Result<(), Refusal> {
+    let ruled = |c: &&Container| c.restart_policy_rules.as_ref().is_some_and(|rules| !rules.is_empty());
+    subject.containers.iter().find(ruled).map_or(Ok(()), |c| Err(no_container(c, "restartPolicyRules")))
+}
+
+pub(super) fn file_keys(subject: &Subject<'_>, _node: &Abilities) -> Result<(), Refusal> {
+    for container in &subject.containers {
+        for var in container.env.iter().flatten() {
+            if var.value_from.as_ref().is_some_and(|from| from.file_key_ref.is_some()) {
+                return Err(no_container(container, &format!("variable {:?} from a fileKeyRef", var.name)));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Whether a mount is to be read-only with all that is mounted below it; when that cannot be had, a sentence.
 pub(crate) fn recursive_read_only(mount: &VolumeMount, supported: bool) -> Result<bool, String> {
     let mode = match mount.recursive_read_only.as_deref() {

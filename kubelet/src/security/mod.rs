@@ -1,9 +1,10 @@
 //! Whether this node enforces what a pod's spec says about its isolation. What it does not enforce it refuses
 //! before anything of the pod runs.
 //!
-//! [`TABLE`] has a row for every field that can say something about isolation, and a test holds it against the
-//! API's schema. Reasons and words are upstream's where it has them (`lifecycle`, `security/apparmor`,
-//! `sysctl`, `userns`); upstream passes over SELinux options on nodes without SELinux.
+//! [`TABLE`] has a row for every field that can say something about isolation, and for those of other types whose new
+//! fields must not be passed over in silence; a test holds it against the API's schema. Reasons and words are
+//! upstream's where it has them (`lifecycle`, `security/apparmor`, `sysctl`, `userns`); upstream passes over SELinux
+//! options on nodes without SELinux.
 
 mod checks;
 mod host;
@@ -46,6 +47,8 @@ enum Rule {
     Admitted(Check),
     /// The pod gets no sandbox unless the node can do it.
     AtSandbox(Check),
+    /// The container that has it is not made.
+    AtContainer(Check),
     /// Means something on other systems, or together with another field, only.
     Moot,
     /// Not about isolation.
@@ -55,7 +58,7 @@ enum Rule {
 /// A field of a type, and its rule.
 type Row = (&'static str, &'static str, Rule);
 
-use Rule::{Admitted, AtSandbox, Enforced, Moot, Other};
+use Rule::{Admitted, AtContainer, AtSandbox, Enforced, Moot, Other};
 
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
@@ -94,6 +97,43 @@ const TABLE: &[Row] = &[
     ("VolumeMount", "recursiveReadOnly", Enforced),
     ("VolumeMount", "subPath", Enforced),
     ("VolumeMount", "subPathExpr", Enforced),
+
+    ("Container", "args", Other),
+    ("Container", "command", Other),
+    ("Container", "env", Other),
+    ("Container", "envFrom", Other),
+    ("Container", "image", Other),
+    ("Container", "imagePullPolicy", Other),
+    ("Container", "lifecycle", Other),
+    ("Container", "livenessProbe", Other),
+    ("Container", "name", Other),
+    ("Container", "ports", Other),
+    ("Container", "readinessProbe", Other),
+    ("Container", "resizePolicy", Other),
+    ("Container", "resources", Enforced),
+    ("Container", "restartPolicy", Other),
+    ("Container", "restartPolicyRules", AtContainer(checks::restart_rules)),
+    ("Container", "securityContext", Other),
+    ("Container", "startupProbe", Other),
+    ("Container", "stdin", Other),
+    ("Container", "stdinOnce", Other),
+    ("Container", "terminationMessagePath", Other),
+    ("Container", "terminationMessagePolicy", Other),
+    ("Container", "tty", Other),
+    ("Container", "volumeDevices", Other),
+    ("Container", "volumeMounts", Other),
+    ("Container", "workingDir", Other),
+
+    ("EnvVarSource", "configMapKeyRef", Other),
+    ("EnvVarSource", "fieldRef", Other),
+    ("EnvVarSource", "fileKeyRef", AtContainer(checks::file_keys)),
+    ("EnvVarSource", "resourceFieldRef", Other),
+    ("EnvVarSource", "secretKeyRef", Other),
+
+    // Others than memory and the node's disk fail the volume.
+    ("EmptyDirVolumeSource", "medium", Enforced),
+    // On a disk it bounds nothing.
+    ("EmptyDirVolumeSource", "sizeLimit", Other),
 
     ("PodSpec", "activeDeadlineSeconds", Other),
     ("PodSpec", "affinity", Other),
@@ -163,15 +203,16 @@ pub fn sandbox(pod: &Pod, node: &Abilities) -> Result<(), Refusal> {
 /// have begun under a kubelet that could do more.
 pub fn container(pod: &Pod, container: &Container, node: &Abilities) -> Result<(), String> {
     let subject = Subject { pod, containers: vec![container.clone()] };
-    let of_containers = TABLE.iter().filter(|(kind, _, _)| *kind == "SecurityContext");
-    let mut checks = of_containers.filter_map(|(_, _, rule)| match rule {
-        Admitted(check) | AtSandbox(check) => Some(check),
+    let mut checks = TABLE.iter().filter_map(|(kind, _, rule)| match rule {
+        Admitted(check) | AtSandbox(check) if *kind == "SecurityContext" => Some(check),
+        AtContainer(check) => Some(check),
         _ => None,
     });
     checks.try_for_each(|check| check(&subject, node)).map_err(|refusal| refusal.message)
 }
 
-/// Whether what a pod says depends on the runtime, so that it has to be asked.
+/// Whether what becomes of a pod depends on the runtime, so that it has to be asked: whether the answers differ for
+/// one that can do nothing and one that can do everything.
 pub fn asks_runtime(pod: &Pod) -> bool {
     let context = pod_spec::spec(pod).security_context.as_ref();
     context.is_some_and(|c| c.supplemental_groups_policy.is_some() || c.se_linux_options.is_some())

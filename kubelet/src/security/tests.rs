@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec, SecurityContext, VolumeMount};
+use k8s_openapi::api::core::v1::{
+    EmptyDirVolumeSource, EnvVarSource, PodSecurityContext, PodSpec, SecurityContext, VolumeMount,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -21,6 +23,9 @@ fn no_field_of_the_api_is_forgotten() {
         ("SecurityContext", fields::<SecurityContext>()),
         ("VolumeMount", fields::<VolumeMount>()),
         ("PodSpec", fields::<PodSpec>()),
+        ("Container", fields::<Container>()),
+        ("EnvVarSource", fields::<EnvVarSource>()),
+        ("EmptyDirVolumeSource", fields::<EmptyDirVolumeSource>()),
     ];
     for (kind, schema) in types {
         let rows: Vec<String> =
@@ -167,6 +172,30 @@ fn a_container_that_comes_later_is_checked_like_the_others() {
         json!({"appArmorProfile": {"type": "RuntimeDefault"}}),
     ] {
         assert!(!ephemeral(context.clone()), "{context}");
+    }
+}
+
+#[test]
+fn a_container_that_asks_for_what_is_not_done_is_not_made() {
+    let rules = json!({"restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": [1]}}]});
+    let from_file = json!({"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}});
+    for (own, expected) in [
+        (json!({"restartPolicy": "Never"}), None),
+        (json!({"env": [{"name": "A", "value": "a"}]}), None),
+        (rules, Some("container \"c\" has restartPolicyRules, which this node does not do")),
+        (
+            json!({"env": [{"name": "A", "valueFrom": from_file}]}),
+            Some("container \"c\" has variable \"A\" from a fileKeyRef, which this node does not do"),
+        ),
+    ] {
+        let mut own = own;
+        own["name"] = json!("c");
+        let pod = pod(json!({"containers": [own, {"name": "d"}]}));
+        let made = |name: &str| {
+            let found = pod_spec::all_containers(&pod).find(|c| c.name == name).expect("it is in the pod");
+            container(&pod, &found, &able()).err()
+        };
+        assert_eq!((made("c").as_deref(), made("d")), (expected, None));
     }
 }
 
