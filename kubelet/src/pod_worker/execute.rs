@@ -14,14 +14,13 @@ use machinery::beneath::{self, Below, Handle};
 use machinery::events::EventType::{Normal, Warning};
 
 use super::{PAUSE, Worker, hooks};
-use crate::cri::Features;
 use crate::dns;
 use crate::log_rotation;
 use crate::plan::{Hold, NO_SANDBOX, SANDBOX_CHANGED, Step, Stop, Waiting};
 use crate::pod_spec::{self, Role};
 use crate::runtime_config::{names, resources, sandbox};
 use crate::runtime_state::PodView;
-use crate::security::{self, Abilities};
+use crate::security::{self, Refusal};
 use crate::volumes::Around;
 
 impl Worker {
@@ -114,10 +113,10 @@ impl Worker {
         if attempt > 0 {
             self.kubelet.notes.pod(pod, Normal, "SandboxChanged", SANDBOX_CHANGED);
         }
-        let abilities = Abilities::now(&self.kubelet.sysctls, &Features::default());
-        if let Err(refusal) = security::sandbox(pod, &abilities) {
-            return Err(self.no_sandbox(pod, refusal.reason, refusal.message));
-        }
+        let handler = match self.allowed_handler(pod).await {
+            Ok(handler) => handler,
+            Err(refusal) => return Err(self.no_sandbox(pod, refusal.reason, refusal.message)),
+        };
         let node = self.kubelet.node_facts();
         let around = Around { pod_ips: &[], node: &node };
         let Some(set_up) = self.unless_unwanted(self.kubelet.volumes.set_up(pod, around)).await else {
@@ -133,8 +132,8 @@ impl Worker {
                 return Err(self.hold_sandbox(String::new()));
             }
         }
-        let made = match self.prepare_node(pod) {
-            Ok(()) => self.run_sandbox(pod, attempt).await,
+        let made = match self.prepare_node(pod).await {
+            Ok(()) => self.run_sandbox(pod, attempt, &handler).await,
             Err(error) => Err(format!("cannot prepare the node: {error}")),
         };
         match made {
@@ -144,8 +143,8 @@ impl Worker {
                 Ok(())
             }
             Err(error) => {
-                let message = format!("Failed to create pod sandbox: {error}");
-                Err(self.no_sandbox(pod, "FailedCreatePodSandBox", message))
+                let refusal = no_sandbox(&error);
+                Err(self.no_sandbox(pod, refusal.reason, refusal.message))
             }
         }
     }
@@ -166,15 +165,26 @@ impl Worker {
         until
     }
 
+    /// The runtime's handler for a pod, if the node enforces what the pod says.
+    async fn allowed_handler(&self, pod: &Pod) -> Result<String, Refusal> {
+        let handler = self.runtime_handler(pod).await.map_err(|error| no_sandbox(&error))?;
+        let abilities = self.kubelet.abilities(pod, &handler).await;
+        security::sandbox(pod, &abilities.map_err(|error| no_sandbox(&error.rpc()))?)?;
+        Ok(handler)
+    }
+
     /// The pod's cgroup and log folder.
-    fn prepare_node(&self, pod: &Pod) -> std::io::Result<()> {
-        let kubelet = &self.kubelet;
+    async fn prepare_node(&self, pod: &Pod) -> std::io::Result<()> {
+        let kubelet = Arc::clone(&self.kubelet);
         let path = names::cgroup(&kubelet.places.cgroup_root, pod_spec::qos(pod), pod_spec::uid(pod));
-        kubelet.cgroups.create(&path)?;
-        kubelet.cgroups.limit(&path, &resources::of_pod(pod))?;
-        let logs = names::log_dir(&kubelet.places.logs, pod);
-        let logs = logs.strip_prefix(&kubelet.places.logs).unwrap_or(&logs);
-        Handle::open(&kubelet.places.logs)?.make_dirs(logs, 0o755).map(drop)
+        let limits = resources::of_pod(pod);
+        let logs = names::log_dir(Path::new(""), pod);
+        beneath::blocking(move || {
+            kubelet.cgroups.create(&path)?;
+            kubelet.cgroups.limit(&path, &limits)?;
+            Handle::open(&kubelet.places.logs)?.make_dirs(logs, 0o755).map(drop)
+        })
+        .await
     }
 
     pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32) -> k8s_cri::v1::PodSandboxConfig {
@@ -189,10 +199,9 @@ impl Worker {
         sandbox::config(pod, attempt, &around)
     }
 
-    async fn run_sandbox(&self, pod: &Pod, attempt: u32) -> Result<(), String> {
+    async fn run_sandbox(&self, pod: &Pod, attempt: u32, handler: &str) -> Result<(), String> {
         let config = self.sandbox_config(pod, attempt);
-        let handler = self.runtime_handler(pod).await?;
-        self.kubelet.runtime.run_sandbox(config, &handler).await.map(drop).map_err(|error| error.rpc())
+        self.kubelet.runtime.run_sandbox(config, handler).await.map(drop).map_err(|error| error.rpc())
     }
 
     /// What the pod's RuntimeClass calls its handler in the runtime; the default one has no name.
@@ -250,4 +259,8 @@ impl Worker {
         };
         answers.into_iter().try_for_each(|answer| self.asked(answer))
     }
+}
+
+fn no_sandbox(error: &str) -> Refusal {
+    Refusal { reason: "FailedCreatePodSandBox", message: format!("Failed to create pod sandbox: {error}") }
 }

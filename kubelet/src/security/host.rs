@@ -22,6 +22,17 @@ pub struct Abilities {
 }
 
 impl Abilities {
+    /// With a runtime that can do nothing, and with one that can do everything.
+    pub(super) fn of_runtimes() -> [Self; 2] {
+        [false, true].map(|able| Self {
+            selinux: able,
+            groups_policy: able,
+            recursive_read_only: able,
+            app_armor: false,
+            sysctls: Sysctls::default(),
+        })
+    }
+
     /// What the kernel can do, together with what the runtime says of itself.
     pub fn now(sysctls: &Sysctls, runtime: &Features) -> Self {
         let app_armor = fs::read_to_string("/sys/module/apparmor/parameters/enabled");

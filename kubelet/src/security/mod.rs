@@ -214,11 +214,18 @@ pub fn container(pod: &Pod, container: &Container, node: &Abilities) -> Result<(
 /// Whether what becomes of a pod depends on the runtime, so that it has to be asked: whether the answers differ for
 /// one that can do nothing and one that can do everything.
 pub fn asks_runtime(pod: &Pod) -> bool {
-    let context = pod_spec::spec(pod).security_context.as_ref();
-    context.is_some_and(|c| c.supplemental_groups_policy.is_some() || c.se_linux_options.is_some())
-        || pod_spec::all_containers(pod).any(|container| {
-            let labelled = container.security_context.is_some_and(|c| c.se_linux_options.is_some());
-            labelled
-                || container.volume_mounts.iter().flatten().any(|mount| mount.recursive_read_only.is_some())
+    let subject = Subject { pod, containers: pod_spec::all_containers(pod).collect() };
+    let mut mounts = subject.containers.iter().flat_map(|container| container.volume_mounts.iter().flatten());
+    let [least, most] = Abilities::of_runtimes();
+    let differs = |rule: &Rule| match rule {
+        Admitted(check) | AtSandbox(check) | AtContainer(check) => {
+            check(&subject, &least) != check(&subject, &most)
+        }
+        Enforced | Moot | Other => false,
+    };
+    TABLE.iter().any(|(_, _, rule)| differs(rule))
+        || mounts.any(|mount| {
+            recursive_read_only(mount, least.recursive_read_only)
+                != recursive_read_only(mount, most.recursive_read_only)
         })
 }

@@ -200,6 +200,34 @@ fn a_container_that_asks_for_what_is_not_done_is_not_made() {
 }
 
 #[test]
+fn the_runtime_is_asked_where_its_answer_matters() {
+    let selinux = json!({"seLinuxOptions": {"type": "my_t"}});
+    let mount =
+        |mode: &str| json!([{"name": "v", "mountPath": "/v", "readOnly": true, "recursiveReadOnly": mode}]);
+    let container = |own: Value| {
+        let mut own = own;
+        own["name"] = json!("c");
+        json!({"containers": [own]})
+    };
+    let late = json!([{"name": "e", "volumeMounts": mount("Enabled")}]);
+    for (spec, asked) in [
+        (json!({}), false),
+        (json!({"securityContext": {"supplementalGroupsPolicy": "Strict"}}), true),
+        (json!({"securityContext": {"supplementalGroupsPolicy": "Merge"}}), false),
+        (json!({"securityContext": selinux}), true),
+        (json!({"securityContext": {"seLinuxOptions": {"level": "s0"}}}), false),
+        (json!({"securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}}), false),
+        (container(json!({"securityContext": selinux})), true),
+        (container(json!({"volumeMounts": mount("IfPossible")})), true),
+        (container(json!({"volumeMounts": mount("Enabled")})), true),
+        (container(json!({"volumeMounts": mount("Disabled")})), false),
+        (json!({"ephemeralContainers": late}), true),
+    ] {
+        assert_eq!(asks_runtime(&pod(spec.clone())), asked, "{spec}");
+    }
+}
+
+#[test]
 fn mounts_are_read_only_all_the_way_down_or_not_made() {
     let mount = |mount: Value| {
         let mut all = json!({"name": "v", "mountPath": "/v"});
