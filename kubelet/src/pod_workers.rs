@@ -3,12 +3,14 @@
 //! Nothing is done for leftovers before the pods of the API are known: what looks like a leftover may be a
 //! running pod. Corresponds to upstream's `pod_workers.go` and `kubelet_pods.go` (`HandlePodCleanups`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
+use machinery::beneath;
 use machinery::tasks;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -92,7 +94,7 @@ impl PodWorkers {
     /// Starts workers for pods that are only left in the runtime, and removes what is left on disk and in
     /// cgroups of pods that nobody knows.
     async fn adopt_leftovers(self: &Arc<Self>) -> CriResult<()> {
-        let mut known: Vec<String> =
+        let mut known: HashSet<String> =
             self.kubelet.pods.list().iter().map(|p| pod_spec::uid(p).to_owned()).collect();
         for sandbox in self.kubelet.runtime.list_sandboxes(None).await? {
             let label = |name: &str| sandbox.labels.get(name).cloned().unwrap_or_default();
@@ -105,26 +107,34 @@ impl PodWorkers {
                 continue;
             }
             tracing::info!(pod = subject.name, uid = subject.uid, "Clearing what is left of a pod");
-            known.push(subject.uid.clone());
+            known.insert(subject.uid.clone());
             self.work(subject);
         }
-        for uid in self.kubelet.volumes.kept().into_iter().filter(|uid| !known.contains(uid)) {
+        let unknown = |uid: &String| !known.contains(uid);
+        for uid in listed("volumes", self.kubelet.volumes.kept().await).into_iter().filter(unknown) {
             if let Err(error) = self.kubelet.volumes.tear_down(&uid).await {
                 tracing::warn!(uid, %error, "Cannot remove the volumes of a forgotten pod");
             }
         }
-        self.remove_cgroups(&known);
         self.remove_logs(&known).await;
+        let this = Arc::clone(self);
+        let removed = beneath::blocking(move || {
+            this.remove_cgroups(&known);
+            Ok(())
+        });
+        if let Err(error) = removed.await {
+            tracing::warn!(%error, "Cannot remove the cgroups of forgotten pods");
+        }
         Ok(())
     }
 
-    fn remove_cgroups(&self, known: &[String]) {
+    fn remove_cgroups(&self, known: &HashSet<String>) {
         let root = &self.kubelet.places.cgroup_root;
         for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
             let parent = crate::runtime_config::names::qos_cgroup(root, qos);
             for child in self.kubelet.cgroups.children(&parent) {
                 let Some(uid) = child.strip_prefix("pod") else { continue };
-                if !known.iter().any(|k| k == uid)
+                if !known.contains(uid)
                     && let Err(error) = self.kubelet.cgroups.remove(&format!("{parent}/{child}"))
                 {
                     tracing::warn!(uid, %error, "Cannot remove the cgroup of a forgotten pod");
@@ -133,21 +143,28 @@ impl PodWorkers {
         }
     }
 
-    async fn remove_logs(&self, known: &[String]) {
-        let entries = std::fs::read_dir(&self.kubelet.places.logs).into_iter().flatten().flatten();
-        for entry in entries {
-            let name = entry.file_name().to_string_lossy().into_owned();
+    async fn remove_logs(&self, known: &HashSet<String>) {
+        let logs = self.kubelet.places.logs.clone();
+        for name in listed("logs", beneath::blocking(move || beneath::names_in(&logs)).await) {
             // NAMESPACE_NAME_UID
             let Some(uid) = name.rsplit('_').next().filter(|_| name.matches('_').count() == 2) else {
                 continue;
             };
-            if !known.iter().any(|k| k == uid)
+            if !known.contains(uid)
                 && let Err(error) = log_rotation::remove_folder(&self.kubelet.places.logs, name.clone()).await
             {
                 tracing::warn!(uid, %error, "Cannot remove the logs of a forgotten pod");
             }
         }
     }
+}
+
+/// What was found of pods; nothing is cleared where it cannot be listed.
+fn listed(what: &str, names: io::Result<Vec<String>>) -> Vec<String> {
+    names.unwrap_or_else(|error| {
+        tracing::warn!(what, %error, "Cannot list what is left of forgotten pods");
+        Vec::new()
+    })
 }
 
 fn subject(pod: &Pod) -> Subject {

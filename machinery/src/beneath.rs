@@ -75,6 +75,15 @@ pub async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
+/// The names in a folder that only the node itself changes; none while it is not there.
+pub fn names_in(dir: &Path) -> io::Result<Vec<String>> {
+    let names = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?,
+    };
+    Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+}
+
 /// The end of a file: at most so many bytes, and whether there are others before them.
 pub fn tail(file: &File, most: usize) -> io::Result<(Vec<u8>, bool)> {
     let length = file.metadata()?.len();
@@ -443,6 +452,15 @@ mod tests {
         handle.remove("tree").expect("it is gone");
         let left: Vec<_> = handle.names().expect("it is there").flatten().collect();
         assert_eq!(left, ["outside"]);
+    }
+
+    #[test]
+    fn what_is_not_there_has_no_names() {
+        let (dir, handle) = folder();
+        handle.create("file", 0o600).expect("there is room");
+        assert_eq!(names_in(dir.path()).expect("it can be read"), ["file"]);
+        assert!(names_in(&dir.path().join("gone")).expect("it is not there").is_empty());
+        assert!(names_in(&dir.path().join("file")).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
+use machinery::beneath;
 
 use super::{Next, PAUSE, Worker};
 use crate::log_rotation;
@@ -36,7 +37,7 @@ impl Worker {
         self.mounts = None;
         if !self.swept {
             self.swept = true;
-            self.remove_cgroup();
+            self.remove_cgroup().await;
         }
         Next::Wait(None)
     }
@@ -133,14 +134,16 @@ impl Worker {
         if let Err(until) = self.carry_out(&pod, view, &steps).await {
             return Next::Wait(Some(until));
         }
-        self.remove_cgroup();
+        self.remove_cgroup().await;
         Next::Wait(None)
     }
 
-    fn remove_cgroup(&self) {
+    async fn remove_cgroup(&self) {
         for qos in [pod_spec::Qos::Guaranteed, pod_spec::Qos::Burstable, pod_spec::Qos::BestEffort] {
-            let path = names::cgroup(&self.kubelet.places.cgroup_root, qos, &self.subject.uid);
-            if let Err(error) = self.kubelet.cgroups.remove(&path) {
+            let kubelet = Arc::clone(&self.kubelet);
+            let path = names::cgroup(&kubelet.places.cgroup_root, qos, &self.subject.uid);
+            let gone = path.clone();
+            if let Err(error) = beneath::blocking(move || kubelet.cgroups.remove(&gone)).await {
                 tracing::info!(path, %error, "A pod's cgroup stays until the next cleaning");
             }
         }

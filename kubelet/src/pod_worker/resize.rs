@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_cri::v1::LinuxContainerResources;
 use k8s_openapi::api::core::v1::{Container, Pod};
+use machinery::beneath;
 
 use super::Worker;
 use crate::admission::Room;
@@ -74,15 +75,19 @@ impl Worker {
         }
         let failed = |message: String| Unresized::Failed { message };
         let path = names::cgroup(&kubelet.places.cgroup_root, pod_spec::qos(pod), pod_spec::uid(pod));
-        let limit = || kubelet.cgroups.limit(&path, &resources::of_pod(pod));
+        let limit = || {
+            let (kubelet, path, limits) = (Arc::clone(&kubelet), path.clone(), resources::of_pod(pod));
+            beneath::blocking(move || kubelet.cgroups.limit(&path, &limits))
+        };
         // A pod that grows has to grow before its containers, one that shrinks may have to shrink after them.
-        let before = limit();
+        let before = limit().await;
         for (id, size) in wanted {
             let updated = kubelet.runtime.update_container(&id, size.clone()).await;
             updated.map_err(|error| failed(error.message))?;
             self.sizes.insert(id, size);
         }
-        before.or_else(|_| limit()).map_err(|error| failed(error.to_string()))
+        let after = if before.is_err() { limit().await } else { Ok(()) };
+        after.map_err(|error| failed(error.to_string()))
     }
 }
 

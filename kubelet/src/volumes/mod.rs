@@ -159,9 +159,9 @@ impl Volumes {
     }
 
     /// uids of the pods that something is kept for.
-    pub fn kept(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.root.join("pods")).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    pub async fn kept(&self) -> io::Result<Vec<String>> {
+        let pods = self.root.join("pods");
+        beneath::blocking(move || beneath::names_in(&pods)).await
     }
 
     async fn volume(
