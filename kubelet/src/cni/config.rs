@@ -218,6 +218,9 @@ pub fn parse(env: impl Fn(&str) -> Option<String>, stdin: &[u8]) -> Result<Reque
         ));
     }
     check_network(&network)?;
+    if command == Command::Add {
+        check_ports(&network)?;
+    }
     let mut request = Request { command, attachment: None, netns: None, network };
     if matches!(command, Command::Add | Command::Del | Command::Check) {
         let container_id = required("CNI_CONTAINERID")?;
@@ -251,6 +254,14 @@ fn check_network(network: &Network) -> Result<(), CniError> {
     if !network.data_dir.is_absolute() {
         return Err(invalid(format!("dataDir {:?} is not an absolute path", network.data_dir)));
     }
+    Ok(())
+}
+
+/// Only where ports are opened: what cannot be opened can be closed, or its pod would never go.
+fn check_ports(network: &Network) -> Result<(), CniError> {
+    let invalid = |details: String| {
+        CniError::new(CniError::INVALID_CONFIG, "the network configuration is not valid", details)
+    };
     for mapping in &network.runtime_config.port_mappings {
         if Protocol::parse(&mapping.protocol).is_none() {
             return Err(invalid(format!("protocol {:?} of a port mapping is not known", mapping.protocol)));
@@ -357,6 +368,8 @@ mod tests {
         vars[0].1 = "DEL";
         vars[3].1 = "";
         assert_eq!(ask(&vars, CONFIG).unwrap().netns, None);
+        let refused = CONFIG.replace("TCP\"", "TCP\",\"hostIP\":\"::1\"");
+        assert!(ask(&vars, &refused).is_ok(), "nor ports that could be opened");
     }
 
     #[test]

@@ -128,27 +128,22 @@ pub fn plan(
     cluster: Option<Ipv4Net>,
 ) -> Result<Option<Plan>, String> {
     let Some(own) = nodes.iter().find(|node| node.name == own_name).cloned() else { return Ok(None) };
-    let known = Known { uplinks, cluster };
+    let known = Known { uplinks, cluster, length: own.pods.prefix_len() };
     known.check_range(&own)?;
-    let own_length = own.pods.prefix_len();
     let mut by_age: Vec<&Peer> = nodes.iter().filter(|node| node.name != own_name).collect();
     by_age.sort_by_key(|node| (&node.made, &node.name));
     let (mut routes, mut tunnel, mut left_out) = (BTreeMap::new(), Vec::new(), Vec::new());
     let mut taken = vec![&own];
     for peer in by_age {
-        let fits = known
-            .check_range(peer)
-            .and_then(|()| check_size(peer, own_length))
-            .and_then(|()| known.check_hop(peer))
-            .and_then(|()| {
-                // Two nodes with one range or address: the older has it, rather than both now and then.
-                match taken.iter().find(|other| other.ip == peer.ip || overlap(&other.pods, &peer.pods)) {
-                    Some(other) => {
-                        Err(format!("{} at {} is in conflict with node {}", peer.pods, peer.ip, other.name))
-                    }
-                    None => Ok(()),
+        let fits = known.check_range(peer).and_then(|()| known.check_hop(peer)).and_then(|()| {
+            // Two nodes with one range or address: the older has it, rather than both now and then.
+            match taken.iter().find(|other| other.ip == peer.ip || overlap(&other.pods, &peer.pods)) {
+                Some(other) => {
+                    Err(format!("{} at {} is in conflict with node {}", peer.pods, peer.ip, other.name))
                 }
-            });
+                None => Ok(()),
+            }
+        });
         if let Err(why) = fits {
             left_out.push(format!("node {}: {why}", peer.name));
             continue;
@@ -170,15 +165,6 @@ pub fn plan(
     Ok(Some(Plan { own, routes, left_out, tunnel, tunnel_mtu, pod_mtu }))
 }
 
-/// Whether a node's range is no larger than this node's own: all nodes have parts of one size, and a larger one would
-/// take the ranges of nodes that join later.
-fn check_size(node: &Peer, own_length: u8) -> Result<(), String> {
-    match node.pods.prefix_len() < own_length {
-        true => Err(format!("{} is larger than a node's part of the pods' range, /{own_length}", node.pods)),
-        false => Ok(()),
-    }
-}
-
 fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
     one.contains(other) || other.contains(one)
 }
@@ -187,6 +173,9 @@ fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
 struct Known<'a> {
     uplinks: &'a [Uplink],
     cluster: Option<Ipv4Net>,
+    /// Of this node's own range. All nodes have parts of one size; a larger one would take the ranges of nodes that
+    /// join later.
+    length: u8,
 }
 
 impl Known<'_> {
@@ -198,6 +187,9 @@ impl Known<'_> {
                 return Err(format!("{pods} is no part of the pods' range {cluster}"));
             }
             _ => {}
+        }
+        if pods.prefix_len() < self.length {
+            return Err(format!("{pods} is larger than a node's part of the pods' range, /{}", self.length));
         }
         let networks = self.uplinks.iter().map(|uplink| uplink.address.trunc());
         match networks.chain([node.ip.into()]).find(|network| overlap(network, &pods)) {
