@@ -1,5 +1,7 @@
 //! What the parts of an evaluation cost, as `cel-go` and Kubernetes count it.
 
+use serde_json::Value as Json;
+
 use super::{
     ast::{How, Operator},
     value::{Opaque, Value},
@@ -13,6 +15,8 @@ pub(super) const LIST: u64 = 10;
 pub(super) const MESSAGE: u64 = 40;
 /// Making a map.
 pub(super) const MAP: u64 = 30;
+/// How many items or entries a list or map may be written with for that.
+const WRITTEN: usize = 16;
 /// Adding an item to the list that a macro makes: a name, a list of one, an addition.
 pub(super) const APPEND: u64 = 2 + LIST;
 /// Adding an entry to the map that a macro makes: two names and a call.
@@ -35,6 +39,12 @@ pub(super) fn scale(size: u64, factor: f64) -> u64 {
     {
         (size as f64 * factor).ceil() as u64
     }
+}
+
+/// What is written as a list or map, at what an empty one costs. To `cel-go` all cost the same; making a long one is
+/// work, which is paid for.
+pub(super) fn of_written(empty: u64, length: usize) -> u64 {
+    empty + length.saturating_sub(WRITTEN) as u64
 }
 
 /// Before the first item of a macro.
@@ -64,24 +74,32 @@ pub(super) fn of_operator(operator: Operator, left: &Value<'_>, right: &Value<'_
     let texts = matches!(left, Value::String(_) | Value::Bytes(_));
     match operator {
         Operator::Equal | Operator::NotEqual if matches!(left, Value::Opaque(_)) => 1,
-        Operator::Equal | Operator::NotEqual => scale(left.size().min(right.size()), TRAVERSAL),
+        Operator::Equal | Operator::NotEqual => {
+            scale(left.size().min(right.size()), TRAVERSAL).max(weight(left).min(weight(right)) / 10)
+        }
         Operator::Less | Operator::LessEqual | Operator::Greater | Operator::GreaterEqual if texts => {
             scale(left.size().min(right.size()), TRAVERSAL)
         }
         Operator::Add if texts => scale(left.size() + right.size(), TRAVERSAL),
+        // `cel-go` looks at both when it is asked for their items; here they are put together.
+        Operator::Add => match (left, right) {
+            (Value::List(left), Value::List(right)) => ((left.len() + right.len()) as u64 / 10).max(1),
+            _ => 1,
+        },
         Operator::In if matches!(right, Value::List(_)) => right.size(),
         _ => 1,
     }
 }
 
-pub(super) fn of_call(name: &str, args: &[Value<'_>], result: Option<&Value<'_>>) -> u64 {
+/// A call, which is paid for before it is made.
+pub(super) fn of_call(name: &str, args: &[Value<'_>]) -> u64 {
     let size = |at: usize| args.get(at).map_or(1, Value::size);
     let text = |at: usize| scale(size(at), TRAVERSAL);
     match name {
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => args.first().map_or(0, traversal),
         "url" | "isURL" | "lowerAscii" | "upperAscii" | "substring" | "trim" => text(0),
         "replace" | "split" => scale(size(0), 2.0 * TRAVERSAL),
-        "join" => scale(result.map_or(1, Value::size), 2.0 * TRAVERSAL),
+        "join" => scale(joined(args), 2.0 * TRAVERSAL),
         "matches" | "find" | "findAll" => scale(size(0) + 1, TRAVERSAL).saturating_mul(scale(size(1), REGEX)),
         "validate" => scale(size(1) + 1, TRAVERSAL).saturating_mul(scale(FORMAT_REGEX, REGEX)),
         "contains" => text(0).saturating_mul(text(1)),
@@ -99,6 +117,13 @@ pub(super) fn of_call(name: &str, args: &[Value<'_>], result: Option<&Value<'_>>
         "format" | "strings.quote" => text(0).max(1),
         _ => 1,
     }
+}
+
+/// How long the joined texts are.
+fn joined(args: &[Value<'_>]) -> u64 {
+    let Some(Value::List(list)) = args.first() else { return 1 };
+    let separators = args.get(1).map_or(0, Value::size) * (list.len() as u64).saturating_sub(1);
+    list.iter().map(|item| item.size()).sum::<u64>() + separators
 }
 
 fn contains(name: &str, args: &[Value<'_>]) -> u64 {
@@ -128,7 +153,25 @@ fn traversal(value: &Value<'_>) -> u64 {
         )]
         Value::String(_) | Value::Bytes(_) => (value.size() as f64 * TRAVERSAL) as u64,
         Value::List(list) => list.iter().map(|item| traversal(&item)).sum(),
-        Value::Map(map) => map.entries().iter().map(|(k, v)| traversal(k) + traversal(v)).sum(),
+        Value::Map(map) => map.iter().map(|(k, v)| traversal(&k) + traversal(&v)).sum(),
+        _ => 1,
+    }
+}
+
+/// How much there is in a value, at all depths: what comparing it takes. `cel-go` counts what is on top alone.
+fn weight(value: &Value<'_>) -> u64 {
+    match value {
+        Value::List(list) => list.iter().map(|item| weight(&item)).sum(),
+        Value::Map(map) => map.iter().map(|(_, value)| weight(&value)).sum(),
+        Value::Object(map, _) => map.values().map(weight_in_json).sum(),
+        _ => 1,
+    }
+}
+
+fn weight_in_json(value: &Json) -> u64 {
+    match value {
+        Json::Array(items) => items.iter().map(weight_in_json).sum(),
+        Json::Object(map) => map.values().map(weight_in_json).sum(),
         _ => 1,
     }
 }

@@ -7,6 +7,7 @@ use super::{
     ast::{Expr, Fold, How, Kind, Literal, Operator},
     check::TYPE_NAMES,
     cost, functions,
+    index::Entries,
     value::{Evaluated, Failure, List, Map, Value},
 };
 
@@ -154,12 +155,12 @@ impl<'a> Run<'a> {
         for arg in target.into_iter().chain(args) {
             values.push(self.value(arg)?);
         }
-        let result = functions::call(name, &values);
-        self.pay(cost::of_call(name, &values, result.as_ref().ok()))?;
-        result
+        self.pay(cost::of_call(name, &values))?;
+        functions::call(name, &values)
     }
 
     fn list(&mut self, items: &'a [(Expr, bool)]) -> Evaluated<'a> {
+        self.pay(cost::of_written(cost::LIST, items.len()))?;
         let mut values = Vec::with_capacity(items.len());
         for (item, optional) in items {
             match self.value(item)? {
@@ -167,12 +168,12 @@ impl<'a> Run<'a> {
                 value => values.push(value),
             }
         }
-        self.pay(cost::LIST)?;
         Ok(Value::List(List::made(values)))
     }
 
     fn map(&mut self, items: &'a [(Expr, Expr, bool)]) -> Evaluated<'a> {
-        let mut entries = Vec::with_capacity(items.len());
+        self.pay(cost::of_written(cost::MAP, items.len()))?;
+        let mut entries = Entries::default();
         for (key, value, optional) in items {
             let key = self.value(key)?;
             match self.value(value)? {
@@ -181,22 +182,21 @@ impl<'a> Run<'a> {
                 value => insert(&mut entries, key, value)?,
             }
         }
-        self.pay(cost::MAP)?;
         Ok(Value::Map(Map::made(entries)))
     }
 
     fn message(&mut self, fields: &'a [(String, Expr, bool)]) -> Evaluated<'a> {
-        let mut entries = Vec::with_capacity(fields.len());
+        self.pay(cost::of_written(cost::MESSAGE, fields.len()))?;
+        let mut entries = Entries::default();
         for (name, value, optional) in fields {
             match self.value(value)? {
                 Value::Optional(None) if *optional => {}
                 Value::Optional(Some(value)) if *optional => {
-                    entries.push((Value::text(name), (*value).clone()));
+                    insert(&mut entries, Value::text(name), (*value).clone())?;
                 }
-                value => entries.push((Value::text(name), value)),
+                value => insert(&mut entries, Value::text(name), value)?,
             }
         }
-        self.pay(cost::MESSAGE)?;
         Ok(Value::Map(Map::made(entries)))
     }
 
@@ -215,11 +215,12 @@ impl<'a> Run<'a> {
         let range = self.value(&fold.range)?;
         self.pay(cost::fold_start(fold.how))?;
         let mut made = Made::new(fold.how);
-        let pairs =
-            |list: &List<'a>| list.iter().enumerate().map(|(i, v)| (Value::Int(i as i64), v)).collect();
-        let (items, keyed): (Vec<(Value<'a>, Value<'a>)>, bool) = match &range {
-            Value::List(list) => (pairs(list), false),
-            Value::Map(map) => (map.entries(), true),
+        // One after the other: a fold may be decided by the first.
+        let (items, keyed): (Box<dyn Iterator<Item = (Value<'a>, Value<'a>)> + '_>, bool) = match &range {
+            Value::List(list) => {
+                (Box::new(list.iter().enumerate().map(|(i, v)| (Value::Int(i as i64), v))), false)
+            }
+            Value::Map(map) => (map.iter(), true),
             _ => return Err(Failure::no_overload()),
         };
         let depth = self.variables.len();
@@ -289,7 +290,7 @@ impl<'a> Run<'a> {
             (How::TransformMapEntry, Some(body)) => {
                 let Value::Map(map) = self.value(body)? else { return Err(Failure::no_overload()) };
                 self.pay(cost::INSERT)?;
-                map.entries().into_iter().try_for_each(|(key, value)| insert(&mut made.entries, key, value))
+                map.iter().try_for_each(|(key, value)| insert(&mut made.entries, key, value))
             }
             _ => Ok(()),
         }
@@ -303,7 +304,7 @@ struct Made<'a> {
     verdict: Evaluated<'a>,
     count: usize,
     items: Vec<Value<'a>>,
-    entries: Vec<(Value<'a>, Value<'a>)>,
+    entries: Entries<'a>,
 }
 
 impl<'a> Made<'a> {
@@ -313,7 +314,7 @@ impl<'a> Made<'a> {
             verdict: Ok(Value::Bool(how == How::All)),
             count: 0,
             items: Vec::new(),
-            entries: Vec::new(),
+            entries: Entries::default(),
         }
     }
 
@@ -358,16 +359,10 @@ fn constant<'a>(literal: &'a Literal) -> Value<'a> {
     }
 }
 
-fn insert<'a>(
-    entries: &mut Vec<(Value<'a>, Value<'a>)>,
-    key: Value<'a>,
-    value: Value<'a>,
-) -> Result<(), Failure> {
-    if entries.iter().any(|(known, _)| *known == key) {
-        return Err(Failure::error(format!("insert failed: key {} already exists", functions::shown(&key))));
-    }
-    entries.push((key, value));
-    Ok(())
+fn insert<'a>(entries: &mut Entries<'a>, key: Value<'a>, value: Value<'a>) -> Result<(), Failure> {
+    entries.add(key, value).map_err(|key| {
+        Failure::error(format!("insert failed: key {} already exists", functions::shown(&key)))
+    })
 }
 
 fn element<'a>(of: &Value<'a>, key: &Value<'a>) -> Evaluated<'a> {

@@ -10,6 +10,7 @@ mod cost;
 mod estimate;
 mod eval;
 mod functions;
+mod index;
 mod lexer;
 mod library;
 mod parser;

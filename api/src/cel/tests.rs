@@ -326,3 +326,54 @@ fn fields_called_like_a_reserved_word_have_another_name() {
         assert_eq!(super::escape(field).as_deref(), name, "{field}");
     }
 }
+
+#[test]
+fn what_is_equal_has_the_same_hash() {
+    let mut wrong = Vec::new();
+    for (text, holds) in [
+        ("{1: 'a', 2: 'b'}[dyn(2u)] == 'b'", true),
+        ("{1u: 'a'}[dyn(1)] == 'a'", true),
+        ("{1: 'a'}[dyn(1.0)] == 'a'", true),
+        ("dyn(1.5) in {1: 'a'}", false),
+        ("'x' in self.labels.transformMapEntry(k, v, {v + 'x': k})", false),
+        ("'vx' in self.labels.transformMapEntry(k, v, {v + 'x': k})", true),
+        ("self.ints.transformMap(i, n, n) == {2: 2, 1: 1, 0: 3}", true),
+        (
+            "self.names == ['y', 'x'] && self.names != ['y', 'z'] && self.names + ['x', 'z', 'z'] == ['z', 'y', 'x']",
+            true,
+        ),
+        ("self.parts + self.parts == self.parts && (self.parts + [self.part]).size() == 2", true),
+        ("{'a': [dyn(1), dyn(2.0)], 'b': [dyn(true)]} == {'b': [dyn(true)], 'a': [dyn(1.0), dyn(2u)]}", true),
+    ] {
+        let found = run(text);
+        if found != Ok(holds) {
+            wrong.push(format!("{text}: {found:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let again = run("self.parts.transformMapEntry(i, p, {'same': i}).size() == 2");
+    assert_eq!(again, Err("insert failed: key \"same\" already exists".into()));
+}
+
+#[test]
+fn work_is_paid_for_before_it_is_done() {
+    let written = |n: usize| (0..n).map(|i| format!("'{i}': 1")).collect::<Vec<_>>().join(",");
+    let cost = |text: &str| run_with(text, Wanted::Bool, u64::MAX).unwrap().1;
+    for (text, short, more) in [
+        (format!("{{{}}}.size() > 0", written(1000)), format!("{{{}}}.size() > 0", written(16)), 984),
+        (format!("[{}0].size() > 0", "0,".repeat(999)), format!("[{}0].size() > 0", "0,".repeat(15)), 984),
+        // A list in a list is as long as what is in it.
+        (
+            format!("[[{0}0]] == [[{0}0]]", "0,".repeat(999)),
+            format!("[[{0}0]] == [[{0}0]]", "0,".repeat(15)),
+            2 * 984 + 99,
+        ),
+        (
+            format!("([{0}0] + [{0}0]).size() > 0", "0,".repeat(999)),
+            format!("([{0}0] + [{0}0]).size() > 0", "0,".repeat(15)),
+            2 * 984 + 197,
+        ),
+    ] {
+        assert_eq!(cost(&text) - cost(&short), more, "{short}");
+    }
+}

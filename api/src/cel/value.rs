@@ -1,7 +1,14 @@
 //! Values of expressions. Those of an object stay where they are in its JSON and are read with its schema
 //! when they are asked for.
 
-use std::{borrow::Cow, cmp::Ordering, net::IpAddr, rc::Rc, sync::Arc};
+use std::{
+    borrow::Cow,
+    cmp::Ordering,
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
@@ -9,7 +16,8 @@ use serde_json::{Map as JsonMap, Value as Json};
 
 use super::{
     functions::url::Url,
-    types::{Decl, ListKind, Shape},
+    index::Entries,
+    types::{Decl, ListKind, Shape, escape},
 };
 use crate::{duration, quantity::Quantity};
 
@@ -82,7 +90,7 @@ pub(super) enum Items<'a> {
 #[derive(Debug, Clone)]
 pub(super) enum Map<'a> {
     Json(&'a JsonMap<String, Json>, &'a Arc<Decl>),
-    Made(Rc<Vec<(Value<'a>, Value<'a>)>>),
+    Made(Rc<Entries<'a>>),
 }
 
 impl<'a> List<'a> {
@@ -123,17 +131,18 @@ impl<'a> List<'a> {
         match self.kind {
             ListKind::Atomic => items.extend(other.iter()),
             ListKind::Set => {
-                for item in other.iter() {
-                    if !items.contains(&item) {
-                        items.push(item);
-                    }
-                }
+                let mut known: HashSet<Value<'a>> = items.iter().cloned().collect();
+                items.extend(other.iter().filter(|item| known.insert(item.clone())));
             }
             ListKind::Map(fields) => {
+                let mut places = HashMap::new();
+                for (at, item) in items.iter().enumerate() {
+                    places.entry(Self::key_of(item, fields)).or_insert(at);
+                }
                 for item in other.iter() {
-                    let key = Self::key_of(&item, fields);
-                    match items.iter().position(|known| Self::key_of(known, fields) == key) {
-                        Some(at) => items[at] = item,
+                    let at = *places.entry(Self::key_of(&item, fields)).or_insert(items.len());
+                    match items.get_mut(at) {
+                        Some(known) => *known = item,
                         None => items.push(item),
                     }
                 }
@@ -151,17 +160,17 @@ impl PartialEq for List<'_> {
         let kind = if *self.kind == ListKind::Atomic { other.kind } else { self.kind };
         match kind {
             ListKind::Atomic => self.iter().zip(other.iter()).all(|(a, b)| a == b),
-            ListKind::Set => self.iter().all(|item| other.iter().any(|o| o == item)),
-            ListKind::Map(fields) => self.iter().all(|item| {
-                let key = List::key_of(&item, fields);
-                other.iter().any(|o| List::key_of(&o, fields) == key && o == item)
-            }),
+            // Items with other keys are not equal.
+            ListKind::Set | ListKind::Map(_) => {
+                let others: HashSet<Value<'_>> = other.iter().collect();
+                self.iter().all(|item| others.contains(&item))
+            }
         }
     }
 }
 
 impl<'a> Map<'a> {
-    pub fn made(entries: Vec<(Value<'a>, Value<'a>)>) -> Self {
+    pub fn made(entries: Entries<'a>) -> Self {
         Self::Made(entries.into())
     }
 
@@ -178,16 +187,16 @@ impl<'a> Map<'a> {
                 Value::String(name) => map.get(&**name).map(|value| Value::of(value, decl)),
                 _ => None,
             },
-            Self::Made(entries) => entries.iter().find(|(k, _)| k == key).map(|(_, value)| value.clone()),
+            Self::Made(entries) => entries.get(key).cloned(),
         }
     }
 
-    pub fn entries(&self) -> Vec<(Value<'a>, Value<'a>)> {
+    pub fn iter(&self) -> Box<dyn Iterator<Item = (Value<'a>, Value<'a>)> + '_> {
         match self {
             Self::Json(map, decl) => {
-                map.iter().map(|(key, value)| (Value::String(key.into()), Value::of(value, decl))).collect()
+                Box::new(map.iter().map(|(key, value)| (Value::String(key.into()), Value::of(value, decl))))
             }
-            Self::Made(entries) => entries.to_vec(),
+            Self::Made(entries) => Box::new(entries.iter().cloned()),
         }
     }
 }
@@ -195,7 +204,7 @@ impl<'a> Map<'a> {
 impl PartialEq for Map<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len()
-            && self.entries().iter().all(|(key, value)| other.get(key).is_some_and(|found| found == *value))
+            && self.iter().all(|(key, value)| other.get(&key).is_some_and(|found| found == value))
     }
 }
 
@@ -311,7 +320,7 @@ impl<'a> Value<'a> {
     fn field_in_json(&self, name: &str) -> Option<Value<'a>> {
         let Self::Object(map, decl) = self else { return None };
         let Shape::Object { fields } = &decl.shape else { return None };
-        let (_, decl) = fields.values().find(|(known, _)| known == name)?;
+        let (_, decl) = fields.get(&escape(name)?)?;
         map.get(name).map(|value| Value::of(value, decl))
     }
 

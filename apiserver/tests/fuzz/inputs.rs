@@ -1,6 +1,11 @@
 //! Inputs that no type tells of: forms, patches, selectors, texts with a grammar of their own.
 
-use api::patch::PatchType;
+use std::sync::Arc;
+
+use api::{
+    cel::{Binding, Decl, ListKind, Program, Shape, Variable, Wanted},
+    patch::PatchType,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -22,6 +27,7 @@ pub fn cases() -> Vec<Case> {
     texts(&mut cases);
     definitions(&mut cases);
     names(&mut cases);
+    rules(&mut cases);
     cases
 }
 
@@ -442,6 +448,48 @@ fn texts(cases: &mut Vec<Case>) {
 fn version(number: usize, spec: &Value) -> Value {
     json!({"name": format!("v{}", number + 1), "served": true, "storage": number == 0,
         "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}})
+}
+
+/// Rules over long lists and what they cost.
+fn rules(cases: &mut Vec<Case>) {
+    let declared = |shape, max_elements| Arc::new(Decl { shape, max_elements, min_size: 2 });
+    let text = declared(Shape::String, 10);
+    let named = Shape::Object { fields: [("name".to_owned(), ("name".to_owned(), text.clone()))].into() };
+    let text_of = |i| json!(format!("t{i}"));
+    let named_of = |i| json!({"name": format!("t{i}")});
+    let by_name = ListKind::Map(["name".to_owned()].into());
+    for (item, kind, value, texts) in [
+        (
+            Decl::scalar(Shape::Int, 1).into(),
+            ListKind::Atomic,
+            (|i| json!(i)) as fn(usize) -> Value,
+            &[
+                "self.transformMap(i, v, v).size() >= 0",
+                "self.transformMapEntry(i, v, {v: i}).size() >= 0",
+                "self.all(a, self.exists(b, true))",
+                "self.all(a, (self + self).size() > 0)",
+                "self.all(a, [self] == [self])",
+                "sets.contains(self, self)",
+                "sets.equivalent(self, self)",
+            ][..],
+        ),
+        (text, ListKind::Set, text_of, &["self == self", "(self + self) == self"]),
+        (declared(named, 0), by_name, named_of, &["self == self", "(self + self) == self"]),
+    ] {
+        let decl = declared(Shape::List { item, kind }, 1_000_000);
+        for text in texts {
+            let variable = Variable { name: "self", decl: decl.clone(), optional: false };
+            let program = Program::compile(text, &[variable], Wanted::Bool).unwrap();
+            let decl = decl.clone();
+            let bytes = move |n| serde_json::to_vec(&list(n, value)).unwrap();
+            add(cases, &format!("rules: {text} of {:?}", value(0)), 10_000, bytes, move |input| {
+                let value: Value = serde_json::from_slice(input).unwrap();
+                let binding = Binding { name: "self", value: Some(&value), decl: &decl, optional: false };
+                let (answer, _) = program.eval(&[binding], 1_000_000);
+                usize::from(answer.is_ok())
+            });
+        }
+    }
 }
 
 /// The looks at a definition, whose names have been accepted.

@@ -157,7 +157,7 @@ pub(in super::super) fn shown(value: &Value<'_>) -> String {
         }
         Value::Map(map) => {
             let mut entries: Vec<String> =
-                map.entries().iter().map(|(k, v)| format!("{}: {}", shown(k), shown(v))).collect();
+                map.iter().map(|(k, v)| format!("{}: {}", shown(&k), shown(&v))).collect();
             entries.sort();
             format!("{{{}}}", entries.join(", "))
         }
