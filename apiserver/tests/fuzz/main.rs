@@ -8,6 +8,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod custom;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod http;
