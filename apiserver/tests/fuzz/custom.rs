@@ -16,6 +16,7 @@ pub fn cases(cases: &mut Vec<Case>) {
     definitions(cases);
     names(cases);
     rules(cases);
+    embedded(cases);
 }
 
 /// A version of a custom kind whose objects have a spec.
@@ -210,4 +211,30 @@ fn definitions(cases: &mut Vec<Case>) {
         200,
         |n| json!({"type": "object", "properties": map(n, |i| format!("p{i}"), |i| json!({"type": "string", "pattern": format!("^a{i}+$")}))}),
     );
+}
+
+/// Objects in objects, the innermost of which is the largest.
+fn embedded(cases: &mut Vec<Case>) {
+    let level = |below, _| {
+        json!({"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true,
+            "properties": {"a": below}})
+    };
+    let schema = (0..100).fold(json!({"x-kubernetes-preserve-unknown-fields": true}), level);
+    let names = json!({"plural": "things", "kind": "Thing"});
+    let definition = json!({"metadata": {"name": "things.a.b"}, "status": {"acceptedNames": names},
+        "spec": {"group": "a.b", "scope": "Cluster", "names": names, "versions": [version(0, &schema)]}});
+    let kind = api::custom::kind::rows(&definition).remove(0);
+    let bytes = |n| {
+        let around =
+            |below, _| json!({"apiVersion": "v1", "kind": "A", "metadata": {"name": "a"}, "a": below});
+        let spec = (0..n).fold(list(4000 * n, |_| json!(0)), around);
+        serde_json::to_vec(
+            &json!({"apiVersion": "a.b/v1", "kind": "Thing", "metadata": {"name": "a"}, "spec": spec}),
+        )
+        .unwrap()
+    };
+    add(cases, "objects in objects of a custom kind", 25, bytes, move |input| {
+        let object: Value = serde_json::from_slice(input).unwrap();
+        kind.rules.validate(&object).errors.len()
+    });
 }
