@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(routes(&halves), (vec![], vec![]));
         let whole = node("a", 1, "10.244.0.0/24", "10.60.0.11");
         let route = (vec!["10.244.0.0/24 10.60.0.11".to_owned()], vec![]);
-        assert_eq!(routes(&[whole.clone()]), route);
+        assert_eq!(routes(std::slice::from_ref(&whole)), route);
         let mut both = whole;
         let v6 = json!({"type": "InternalIP", "address": "fd00::1"});
         both["status"]["addresses"].as_array_mut().unwrap().insert(0, v6);
