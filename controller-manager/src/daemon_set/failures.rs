@@ -1,5 +1,5 @@
-//! How long a failed pod stays before another one takes its place on the node: a second after the first failure,
-//! then twice as long each time. Only in memory: a process that starts anew is patient anew.
+//! How long a failed pod stays before another one takes its place on the node: the first goes at once, the second stays
+//! for a second, each further one twice as long. Only in memory: a process that starts anew begins anew.
 
 use std::collections::HashMap;
 use std::sync::Arc;
