@@ -1,0 +1,86 @@
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::json;
+
+use super::*;
+use crate::kind::{Rules, Typed};
+
+fn deployment(change: &Value) -> Value {
+    let mut spec = json!({
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {"metadata": {"labels": {"app": "web"}},
+                     "spec": {"containers": [{"name": "web", "image": "web:1"}]}},
+    });
+    json_patch::merge(&mut spec, change);
+    let raw = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec});
+    Typed(Deployments).default(raw).unwrap()
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (change, expected) in [
+        (json!({}), vec![]),
+        (
+            json!({"selector": null}),
+            vec![
+                "spec.selector: Required value",
+                "spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`",
+            ],
+        ),
+        (
+            json!({"selector": {"matchLabels": {"app": null}}}),
+            vec!["spec.selector: Invalid value: {}: empty selector is invalid for deployment"],
+        ),
+        (
+            json!({"template": {"metadata": {"labels": null}}}),
+            vec![
+                "spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`",
+            ],
+        ),
+        (
+            json!({"template": {"spec": {"restartPolicy": "OnFailure", "activeDeadlineSeconds": 5}}}),
+            vec![
+                "spec.template.spec.restartPolicy: Unsupported value: \"OnFailure\": supported values: \"Always\"",
+                "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in ReplicaSet is not Supported",
+            ],
+        ),
+        (
+            json!({"strategy": {"type": "Slow"}}),
+            vec![
+                "spec.strategy.type: Unsupported value: \"Slow\": supported values: \"Recreate\", \"RollingUpdate\"",
+            ],
+        ),
+        (
+            json!({"strategy": {"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": 0}}}),
+            vec![
+                "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0",
+            ],
+        ),
+        (
+            json!({"minReadySeconds": 600}),
+            vec!["spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds"],
+        ),
+    ] {
+        let found = Typed(Deployments).validate(&deployment(&change));
+        let said: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
+        assert_eq!(said, expected, "{change}");
+    }
+}
+
+#[test]
+fn the_selector_stays_and_the_status_adds_up() {
+    let old = deployment(&json!({}));
+    let new = deployment(&json!({"selector": {"matchLabels": {"app": "web", "tier": "front"}},
+            "template": {"metadata": {"labels": {"tier": "front"}}}}));
+    let found = Typed(Deployments).validate_update(&new, &old, Part::Main);
+    assert_eq!(found.errors.len(), 1);
+    assert_eq!(found.errors.iter().next().unwrap().field, "spec.selector");
+    let mut status = old.clone();
+    status["status"] = json!({"replicas": 1, "readyReplicas": 2, "observedGeneration": 1});
+    let found = Typed(Deployments).validate_update(&status, &old, Part::Status);
+    assert_eq!(
+        found.errors.iter().next().unwrap().to_string(),
+        "status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas"
+    );
+}

@@ -1,0 +1,111 @@
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::json;
+
+use super::*;
+use crate::kind::{Rules, Typed};
+
+fn defaulted(spec: Value) -> Value {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec});
+    Typed(Pods).default(pod).unwrap()
+}
+
+#[test]
+fn a_small_pod_gets_its_defaults() {
+    let pod = defaulted(json!({"containers": [{"name": "web", "image": "registry/web:2"}]}));
+    assert_eq!(
+        pod["spec"],
+        json!({
+            "containers": [{
+                "name": "web", "image": "registry/web:2", "imagePullPolicy": "IfNotPresent", "resources": {},
+                "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+            }],
+            "dnsPolicy": "ClusterFirst", "enableServiceLinks": true, "restartPolicy": "Always",
+            "schedulerName": "default-scheduler", "securityContext": {}, "terminationGracePeriodSeconds": 30,
+        })
+    );
+}
+
+#[test]
+fn limits_become_requests_and_quantities_canonical() {
+    let pod = defaulted(json!({"containers": [{"name": "c", "image": "i:1",
+            "resources": {"limits": {"cpu": "2000m", "memory": "1024Mi"}, "requests": {"cpu": "0.1"}}}]}));
+    assert_eq!(
+        pod["spec"]["containers"][0]["resources"],
+        json!({"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "100m", "memory": "1Gi"}})
+    );
+}
+
+#[test]
+fn host_network_opens_host_ports() {
+    let pod = defaulted(json!({"hostNetwork": true,
+            "containers": [{"name": "c", "image": "i:1", "ports": [{"containerPort": 80}]}]}));
+    assert_eq!(
+        pod["spec"]["containers"][0]["ports"],
+        json!([{"containerPort": 80, "hostPort": 80, "protocol": "TCP"}])
+    );
+}
+
+#[test]
+fn a_volume_without_a_source_is_an_empty_folder() {
+    let pod = defaulted(json!({"containers": [], "volumes": [{"name": "v"}]}));
+    assert_eq!(pod["spec"]["volumes"], json!([{"name": "v", "emptyDir": {}}]));
+}
+
+#[test]
+fn quality_of_service_follows_from_resources() {
+    let both = |cpu: &str, memory: &str| json!({"cpu": cpu, "memory": memory});
+    for (resources, class) in [
+        (json!([{}]), "BestEffort"),
+        (json!([{"requests": {"cpu": "0"}}]), "BestEffort"),
+        (json!([{"requests": {"nvidia.com/gpu": "1"}}]), "BestEffort"),
+        (json!([{"requests": {"cpu": "1"}}]), "Burstable"),
+        (json!([{"limits": both("1", "1Gi"), "requests": both("1", "1Gi")}]), "Guaranteed"),
+        (json!([{"limits": both("1", "1Gi"), "requests": both("1000m", "1024Mi")}]), "Guaranteed"),
+        (json!([{"limits": both("1", "1Gi"), "requests": both("500m", "1Gi")}]), "Burstable"),
+        (json!([{"limits": both("1", "1Gi"), "requests": both("1", "1Gi")}, {}]), "Burstable"),
+    ] {
+        let containers: Vec<Value> =
+            resources.as_array().unwrap().iter().map(|r| json!({"name": "c", "resources": r})).collect();
+        let spec: PodSpec = serde_json::from_value(json!({"containers": containers})).unwrap();
+        assert_eq!(qos_class(&spec), class, "{resources}");
+    }
+}
+
+#[test]
+fn a_status_does_not_forget_what_generation_it_is_of() {
+    let pod =
+        |status: Value| json!({"metadata": {"name": "p"}, "spec": {"containers": []}, "status": status});
+    let condition = |kind: &str, generation: Option<i64>| {
+        let mut condition = json!({"type": kind, "status": "True"});
+        if let Some(generation) = generation {
+            condition["observedGeneration"] = generation.into();
+        }
+        condition
+    };
+    let old = pod(json!({"observedGeneration": 2, "conditions": [
+            condition("A", Some(2)), condition("B", None), condition("A", Some(1))]}));
+    let mut new = pod(json!({"conditions": [
+            condition("A", None), condition("A", Some(0)), condition("A", None), condition("B", Some(2)), condition("C", None)]}));
+    Typed(Pods).prepare_update(&mut new, &old, Part::Status);
+    assert_eq!(new["status"]["observedGeneration"], 2);
+    let kept: Vec<&Value> =
+        new["status"]["conditions"].as_array().unwrap().iter().map(|c| &c["observedGeneration"]).collect();
+    assert_eq!(json!(kept), json!([2, 1, null, 2, null]));
+}
+
+#[test]
+fn grace_ends_at_once_where_nothing_runs() {
+    let pod = |node: &str, phase: &str| json!({"spec": {"nodeName": node, "terminationGracePeriodSeconds": 30}, "status": {"phase": phase}});
+    for (pod, requested, expected) in [
+        (pod("n", "Running"), None, 30),
+        (pod("n", "Running"), Some(5), 5),
+        (pod("n", "Running"), Some(0), 0),
+        (pod("n", "Running"), Some(-7), 1),
+        (pod("", "Pending"), Some(5), 0),
+        (pod("n", "Succeeded"), None, 0),
+    ] {
+        assert_eq!(Pods.grace_period(&pod, requested), Some(expected), "{pod} {requested:?}");
+    }
+}

@@ -1,0 +1,106 @@
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::store::EtcdConfig;
+
+fn store(flags: &[&str]) -> anyhow::Result<StoreConfig> {
+    let args = Args::try_parse_from(std::iter::once(&"apiserver").chain(flags))?;
+    Ok(args.into_config()?.store)
+}
+
+fn etcd(flags: &[&str]) -> EtcdConfig {
+    match store(flags).unwrap() {
+        StoreConfig::Etcd(etcd) => etcd,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn flags_say_how_to_reach_etcd() {
+    let usual = etcd(&[]);
+    assert_eq!(usual.endpoints, ["http://127.0.0.1:2379"]);
+    assert_eq!(usual.compaction_interval, Some(Duration::from_secs(300)));
+    assert_eq!(
+        (&usual.ca_file, &usual.cert_file, &usual.key_file, &usual.user),
+        (&None, &None, &None, &None)
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let user = folder.path().join("user");
+    std::fs::write(&user, "root:pass:word\n").unwrap();
+    let flags = [
+        "--etcd-servers=https://a:2379,https://b:2379",
+        "--etcd-cafile=/ca.pem",
+        "--etcd-certfile=/own.pem",
+        "--etcd-keyfile=/own.key",
+        &format!("--etcd-user-file={}", user.display()),
+        "--etcd-compaction-interval=90s",
+    ];
+    let secured = etcd(&flags);
+    assert_eq!(secured.endpoints, ["https://a:2379", "https://b:2379"]);
+    assert_eq!(secured.ca_file, Some("/ca.pem".into()));
+    assert_eq!((secured.cert_file, secured.key_file), (Some("/own.pem".into()), Some("/own.key".into())));
+    assert_eq!(secured.user, Some(("root".into(), "pass:word".into())));
+    assert_eq!(secured.compaction_interval, Some(Duration::from_secs(90)));
+
+    assert_eq!(etcd(&["--store=etcd:http://c:1"]).endpoints, ["http://c:1"]);
+    assert_eq!(etcd(&["--etcd-compaction-interval=0"]).compaction_interval, Some(Duration::ZERO));
+}
+
+#[test]
+fn what_is_advertised_has_one_form() {
+    for (flags, advertised) in [
+        (&["--bind-address=::ffff:127.0.0.1"][..], None),
+        (&["--bind-address=::"], None),
+        (&["--bind-address=::ffff:192.0.2.1"], Some("192.0.2.1")),
+        (&["--advertise-address=::ffff:192.0.2.2"], Some("192.0.2.2")),
+    ] {
+        let args = Args::try_parse_from(["apiserver", "--store=memory"].iter().chain(flags)).unwrap();
+        let advertise = args.into_config().unwrap().advertise.map(|address| address.to_string());
+        assert_eq!(advertise.as_deref(), advertised, "{flags:?}");
+    }
+}
+
+#[test]
+fn flags_say_what_holds_for_tokens() {
+    let config = |flags: &[&str]| {
+        let args = Args::try_parse_from(["apiserver", "--store=memory"].iter().chain(flags))?;
+        args.into_config()
+    };
+    let usual = config(&[]).unwrap();
+    assert_eq!(usual.tokens, TokenRules::default());
+    assert_eq!(usual.tokens.audiences_of(&usual.issuer), ["https://kubernetes.default.svc.cluster.local"]);
+    let flags = [
+        "--service-account-issuer=https://new",
+        "--service-account-issuer=https://old",
+        "--service-account-extend-token-expiration=false",
+        "--service-account-max-token-expiration=2h",
+    ];
+    let said = config(&flags).unwrap();
+    assert_eq!(
+        (said.issuer.as_str(), said.tokens.longest, said.tokens.extend),
+        ("https://new", Some(7200), false)
+    );
+    assert_eq!(said.tokens.audiences_of(&said.issuer), ["https://new", "https://old"]);
+    assert_eq!(config(&["--api-audiences=a,b"]).unwrap().tokens.audiences_of("c"), ["a", "b"]);
+    let refused = config(&["--service-account-max-token-expiration=59m"]).unwrap_err().to_string();
+    assert!(refused.contains("between 1 hour and 2^32 seconds"), "{refused}");
+}
+
+#[test]
+fn flags_about_etcd_that_cannot_be_meant_are_refused() {
+    for (flags, why) in [
+        (&["--store=memory", "--etcd-cafile=/ca.pem"][..], "the store is another"),
+        (&["--etcd-servers=http://a:1", "--etcd-cafile=/ca.pem"], "need https://"),
+        (&["--etcd-servers=https://a:1", "--etcd-certfile=/own.pem"], "--etcd-keyfile"),
+        (&["--etcd-servers=https://a:1", "--etcd-keyfile=/own.key"], "--etcd-certfile"),
+        (&["--store=memory", "--etcd-servers=http://a:1"], "cannot be used with"),
+        (&["--etcd-servers=a:1"], "`a:1` is not an etcd address"),
+        (&["--etcd-user-file=/nowhere"], "/nowhere: cannot read it"),
+        (&["--etcd-compaction-interval=-1s"], "--etcd-compaction-interval"),
+    ] {
+        let refused = format!("{:#}", store(flags).unwrap_err());
+        assert!(refused.contains(why), "{flags:?}: {refused}");
+    }
+}

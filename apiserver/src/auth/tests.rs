@@ -1,0 +1,124 @@
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::{
+    store::{EmbeddedStore, Op, Store as _},
+    watch_cache::ResourceSpec,
+};
+
+const NOW: i64 = 1_000_000_000;
+
+/// A cache of an account, a pod, a secret and a node, all called `x`, of which one has a deletion timestamp.
+async fn cache(deleted: BuiltIn, seconds_ago: i64) -> Arc<WatchCache> {
+    let store = Arc::new(EmbeddedStore::memory());
+    let all = [SERVICE_ACCOUNTS, PODS, SECRETS, NODES];
+    for resource in all {
+        let key = if resource == NODES { "x" } else { "ns/x" };
+        let mut object = json!({"metadata": {"name": "x", "uid": "u"}});
+        if resource == deleted {
+            let end = Timestamp::from_second(NOW - seconds_ago).unwrap();
+            object["metadata"]["deletionTimestamp"] = json!(end.to_string());
+        }
+        let create = Op::create(format!("{}{key}", resource.prefix), object.to_string());
+        store.commit(vec![create]).await.unwrap();
+    }
+    let spec = |resource: BuiltIn| ResourceSpec { prefix: resource.prefix.into(), fields: None, read: None };
+    let cache = WatchCache::load(store, all.map(spec)).await.unwrap();
+    let following = cache.clone().run(CancellationToken::new());
+    tokio::select! {
+        _ended = following => unreachable!("nothing stops it"),
+        fresh = cache.fresh() => drop(fresh.unwrap()),
+    }
+    cache
+}
+
+fn claims(to: &[BuiltIn], uid: &str) -> Claims {
+    let object = |uid: &str| ObjectRef { name: "x".into(), uid: uid.into() };
+    let bound = |resource: BuiltIn| to.contains(&resource).then(|| object(uid));
+    Claims {
+        aud: Vec::new(),
+        exp: NOW,
+        iat: NOW,
+        iss: String::new(),
+        jti: String::new(),
+        nbf: NOW,
+        sub: String::new(),
+        bound: Bound {
+            namespace: "ns".into(),
+            serviceaccount: object(if to.is_empty() { uid } else { "u" }),
+            pod: bound(PODS),
+            secret: bound(SECRETS),
+            node: bound(NODES),
+            warnafter: None,
+        },
+    }
+}
+
+#[tokio::test]
+async fn a_token_ends_with_what_it_is_bound_to_though_a_finalizer_holds_that() {
+    let gone = Err("[invalid bearer token, service account token has been invalidated]");
+    let no_account = Err("[invalid bearer token, service account ns/x has been deleted]");
+    for (deleted, to, expected) in [
+        (PODS, &[PODS, NODES][..], gone),
+        (SECRETS, &[SECRETS], gone),
+        (NODES, &[NODES], gone),
+        (NODES, &[PODS, NODES], Ok(())),
+        (PODS, &[SECRETS], Ok(())),
+        (SERVICE_ACCOUNTS, &[], no_account),
+        (SERVICE_ACCOUNTS, &[PODS], no_account),
+    ] {
+        let told = |result: Result<(), Refused>| result.map_err(|why| why.to_string());
+        for (seconds_ago, expected) in [(-30, Ok(())), (0, Ok(())), (60, Ok(())), (61, expected)] {
+            let cache = cache(deleted, seconds_ago).await;
+            let found = told(check_bound(&claims(to, "u"), &cache, NOW));
+            assert_eq!(found, expected.map_err(str::to_owned), "{deleted:?} {to:?} {seconds_ago}");
+            if deleted == PODS || to.is_empty() {
+                assert!(check_bound(&claims(to, "other"), &cache, NOW).is_err(), "another one");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_static_token_is_for_this_server_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens");
+    std::fs::write(&file, "secret,jane,1").unwrap();
+    let rules = TokenRules { audiences: vec!["api".into(), "more".into()], ..TokenRules::default() };
+    let known = Authenticator::new(Some(&file), None, "issuer", &rules).unwrap();
+    let cache = cache(PODS, 0).await;
+    for (wanted, expected) in [
+        (&[][..], Some(&["api", "more"][..])),
+        (&["more", "vault"], Some(&["more"])),
+        (&["vault"], None),
+        (&["issuer"], None),
+    ] {
+        let wanted: Vec<String> = wanted.iter().map(|audience| (*audience).to_owned()).collect();
+        let found = known.review("secret", &wanted, &cache).await.ok();
+        assert_eq!(
+            found.map(|(user, meant)| (user.name, meant)),
+            expected.map(|meant| {
+                ("jane".to_owned(), meant.iter().map(|audience| (*audience).to_owned()).collect())
+            })
+        );
+    }
+}
+
+#[test]
+fn a_token_is_the_word_behind_bearer() {
+    for (header, token) in [
+        ("Bearer a", Some("a")),
+        (" bearer a b", Some("a")),
+        ("BEARER  a", None),
+        ("Bearer", None),
+        ("Bearer ", None),
+        ("Basic a", None),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, header.parse().unwrap());
+        assert_eq!(bearer(&headers), token, "{header}");
+    }
+}

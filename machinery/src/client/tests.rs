@@ -1,0 +1,92 @@
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+
+use super::*;
+use crate::cache::{Cache, Selectors};
+use crate::tasks::Tasks;
+
+#[test]
+fn an_answer_is_told_in_few_words() {
+    let refused = |message: &str| {
+        kube::Error::Api(Box::new(kube::core::Status {
+            message: message.into(),
+            code: 500,
+            ..Default::default()
+        }))
+    };
+    let answer =
+        "[+]ping ok\n[-]etcd failed: reason withheld\n[-]x failed: reason withheld\nreadyz check failed\n";
+    assert_eq!(obstacle(&refused(answer)), "it is not done with etcd, x");
+    assert_eq!(obstacle(&refused("")), "it answers 500");
+}
+
+/// Answers as a server written in Go may: every empty list and map is a null.
+async fn answer_with_nulls(mut stream: tokio::net::TcpStream) -> std::io::Result<()> {
+    const POD: &str = r#"{"apiVersion":"v1","kind":"Pod",
+            "metadata":{"name":"p","resourceVersion":"7","labels":null,"creationTimestamp":null},
+            "spec":{"containers":null,"volumes":null},"status":{"conditions":null}}"#;
+    let mut asked = BufReader::new(&mut stream);
+    let mut head = String::new();
+    while asked.read_line(&mut head).await? > 2 {}
+    let list = |items: &str| {
+        format!(
+            r#"{{"kind":"PodList","apiVersion":"v1","metadata":{{"resourceVersion":"7"}},"items":{items}}}"#
+        )
+    };
+    let pod = POD.replace('\n', "");
+    let body = match head.split(' ').take(2).collect::<Vec<_>>().as_slice() {
+        ["DELETE", _] => list("null"),
+        ["GET", path] if path.contains("watch=true") => {
+            format!("{{\"type\":\"ADDED\",\"object\":{pod}}}\n")
+        }
+        ["GET", path] if path.contains("/pods/p") => pod,
+        ["GET", path] if path.contains("limit=1") => list(&format!("[{pod}]")),
+        _ => list("null"),
+    };
+    let length = body.len();
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length:";
+    stream.write_all(format!("{head} {length}\r\n\r\n{body}").as_bytes()).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_null_is_an_empty_list_to_whatever_asks_through_the_client() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let server = async {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            answer_with_nulls(stream).await.unwrap();
+        }
+    };
+    let tasks = Tasks::new();
+    let asking = async {
+        let pods: Api<Pod> = Api::all(from_config(&kube::Config::new(url)).unwrap());
+        let none = pods.list(&ListParams::default()).await.unwrap();
+        assert!(none.items.is_empty());
+        let one = pods.list(&ListParams::default().limit(1)).await.unwrap();
+        assert_eq!(one.items[0].spec.as_ref().unwrap().containers, []);
+        assert_eq!(pods.get("p").await.unwrap().metadata.labels, None);
+        let deleted = pods.delete_collection(&DeleteParams::default(), &ListParams::default()).await;
+        assert!(deleted.unwrap().left().unwrap().items.is_empty());
+        let cache = Cache::start(pods, Selectors::all(), &tasks);
+        let mut changes = cache.subscribe();
+        while cache.get(None, "p").is_none() {
+            changes.changed().await;
+        }
+    };
+    tokio::select! {
+        () = server => {}
+        () = asking => {}
+    }
+}
+
+#[tokio::test]
+async fn a_missing_kubeconfig_is_named() {
+    let error = connect(Path::new("/nowhere/kubeconfig"), "test").await.err().unwrap();
+    assert!(error.to_string().contains("/nowhere/kubeconfig"), "{error}");
+}

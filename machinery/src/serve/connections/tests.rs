@@ -1,0 +1,82 @@
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::*;
+
+/// Short, but not so short that a client on a busy machine does not come to speak.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// A server that closes connections after some time.
+async fn listen(tasks: &Tasks, idle: Duration) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let welcome: Welcome<_> = Arc::new(|_| {
+        Box::new(|_| Box::pin(std::future::ready(Response::new(Full::new(Bytes::from_static(b"here"))))))
+    });
+    let server = Server { idle, ..Server::new(listener, None, tasks.token()) };
+    tasks.spawn("server", server.run(tasks.clone(), welcome));
+    address
+}
+
+/// What still comes on a connection that the server closes, in far less time than usual.
+async fn last_words(mut stream: TcpStream) -> String {
+    let mut words = Vec::new();
+    let read = tokio::time::timeout(IDLE_TIMEOUT / 3, stream.read_to_end(&mut words));
+    read.await.expect("the server closes the connection").unwrap();
+    String::from_utf8(words).unwrap()
+}
+
+#[tokio::test]
+async fn a_connection_without_traffic_is_closed() {
+    let tasks = Tasks::new();
+    let address = listen(&tasks, SHORT).await;
+    let silent = TcpStream::connect(address).await.unwrap();
+    assert_eq!(last_words(silent).await, "");
+    // One that has had its answer.
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let words = last_words(stream).await;
+    assert!(words.starts_with("HTTP/1.1 200 OK\r\n") && words.ends_with("here"), "{words}");
+    // And one that speaks HTTP/2.
+    let stream = TcpStream::connect(address).await.unwrap();
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get("http://x/").body(Full::new(Bytes::new())).unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "here");
+    tokio::time::timeout(IDLE_TIMEOUT / 3, connection).await.expect("it is closed").unwrap().unwrap();
+    tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_not_waited_for() {
+    let tasks = Tasks::new();
+    let address = listen(&tasks, SHORT).await;
+    for earlier in ["", "GET / HTTP/1.1\r\nhost: x\r\n\r\n"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("{earlier}GET / HTTP/1.1\r\nhost: x\r\nx-more:").as_bytes()).await.unwrap();
+        let words = last_words(stream).await;
+        assert_eq!(words.matches("200 OK").count(), usize::from(!earlier.is_empty()), "{words}");
+    }
+    tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
+
+#[test]
+fn only_a_connection_without_requests_is_idle() {
+    let second = Duration::from_secs(1);
+    let activity = Activity::new();
+    let (first, other) = (activity.begin(), activity.begin());
+    let later = || Instant::now() + 100 * second;
+    assert_eq!(activity.left(second, later()), Some(second));
+    drop(first);
+    assert_eq!(activity.left(second, later()), Some(second), "one request is still under way");
+    let over = Instant::now();
+    drop(other);
+    assert!(activity.left(second, over).is_some(), "it has just ended");
+    assert_eq!(activity.left(second, later()), None);
+    let _third = activity.begin();
+    assert_eq!(activity.left(second, later()), Some(second));
+}

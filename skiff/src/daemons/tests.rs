@@ -1,0 +1,66 @@
+
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::cluster::sample;
+use crate::processes;
+
+#[test]
+fn a_cluster_of_two() {
+    let names: Vec<String> = table(&sample(2)).into_iter().map(|daemon| daemon.name).collect();
+    let expected = [
+        "etcd",
+        "apiserver",
+        "scheduler",
+        "controller-manager",
+        "two-node-1/containerd",
+        "two-node-1/kubelet",
+        "two-node-1/proxy",
+        "two-node-2/containerd",
+        "two-node-2/kubelet",
+        "two-node-2/proxy",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn etcd_is_reached_by_those_alone_who_may_enter_its_folder() {
+    let cluster = sample(1);
+    let daemons = table(&cluster);
+    let (etcd, apiserver) = (&daemons[0], &daemons[1]);
+    assert_eq!((etcd.name.as_str(), apiserver.name.as_str()), ("etcd", "apiserver"));
+    assert_eq!(etcd.folder, cluster.control_plane_dir());
+    assert_eq!(etcd.sockets[0], etcd_socket(&cluster));
+    let listens = etcd.arguments.iter().filter(|argument| argument.contains("://"));
+    assert!(listens.clone().count() > 3 && listens.clone().all(|url| url.contains("unix://")), "{etcd:?}");
+    let socket = cluster.control_plane_dir().join("localhost:2379");
+    assert!(apiserver.arguments.contains(&format!("etcd:unix://{}", socket.display())));
+    assert_eq!(apiserver.after, [Awaited::Unix(socket)]);
+}
+
+#[test]
+fn without_etcd_the_api_server_waits_for_nothing() {
+    let mut cluster = sample(1);
+    for (store, flag) in [
+        (Store::Memory, "memory"),
+        (Store::File(None), "file:/var/lib/skiff/two/control-plane/store.db"),
+        (Store::ExternalEtcd(vec!["http://192.0.2.7:2379".into()]), "etcd:http://192.0.2.7:2379"),
+    ] {
+        cluster.store = store;
+        let daemons = table(&cluster);
+        assert_eq!(daemons[0].name, "apiserver");
+        assert!(daemons[0].after.is_empty());
+        let at = daemons[0].arguments.iter().position(|argument| argument == "--store").unwrap();
+        assert_eq!(daemons[0].arguments[at + 1], flag);
+    }
+}
+
+#[test]
+fn every_daemon_is_found_by_its_command_line() {
+    let cluster = sample(1);
+    for daemon in table(&cluster) {
+        let mut command = vec![daemon.program.display().to_string()];
+        command.extend(daemon.arguments);
+        assert!(processes::is_ours(&command, &cluster.name, &cluster.dir), "{}", daemon.name);
+        assert!(!processes::is_ours(&command, "other", "/elsewhere/two".as_ref()), "{}", daemon.name);
+    }
+}

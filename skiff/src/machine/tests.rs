@@ -1,0 +1,44 @@
+
+use super::*;
+
+fn complete() -> Machine {
+    Machine {
+        programs: PROGRAMS.iter().chain([&ETCD]).map(|program| program.name.to_owned()).collect(),
+        own: OWN.map(String::from).into(),
+        root: true,
+        capabilities: u64::MAX,
+        cgroups: true,
+    }
+}
+
+#[test]
+fn all_that_is_missing_is_said_at_once() {
+    assert!(missing(&complete(), &Store::Etcd).is_empty());
+
+    let mut machine = complete();
+    for name in ["etcd", "runc", "ip"] {
+        machine.programs.remove(name);
+    }
+    machine.cgroups = false;
+    let list = missing(&machine, &Store::Etcd);
+    assert_eq!(list.len(), 5, "{list:?}");
+    assert_eq!(list[4], "to install on Debian or Ubuntu: apt-get install etcd-server iproute2 runc");
+    assert!(list[3].starts_with("cgroups"));
+    assert!(!missing(&machine, &Store::Memory).iter().any(|line| line.contains("etcd")));
+}
+
+#[test]
+fn without_root_capabilities_are_no_further_news() {
+    let machine = Machine { root: false, capabilities: 0, ..complete() };
+    assert_eq!(missing(&machine, &Store::Memory).len(), 1);
+    let machine = Machine { capabilities: !(1 << 21), ..complete() };
+    let list = missing(&machine, &Store::Memory);
+    assert!(list.len() == 1 && list[0].contains("CAP_SYS_ADMIN"), "{list:?}");
+}
+
+#[test]
+fn this_test_program_is_no_static_one() {
+    assert!(!is_static(Path::new("/nowhere")));
+    assert!(!is_static(Path::new("/proc/version")));
+    assert!(!is_static(Path::new("/proc/self/exe")));
+}
