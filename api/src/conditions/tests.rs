@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn with(mut object: Value, new: Value) -> Value {

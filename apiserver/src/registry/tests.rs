@@ -1,4 +1,3 @@
-
 use api::schema::{Node, Scalar, TypeRef, Types};
 use serde_json::json;
 

@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn resource(path: &str) -> ResourcePath {

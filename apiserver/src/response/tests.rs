@@ -1,4 +1,3 @@
-
 use super::*;
 
 const ALL: Offer = Offer { table: true, yaml: true };

@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn config(flags: &[&str]) -> Result<Config, String> {

@@ -1,4 +1,3 @@
-
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,3 @@
-
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 

@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// Passes a text in pieces of `size` bytes.

@@ -1,4 +1,3 @@
-
 use super::*;
 
 async fn end_of(tasks: Tasks) -> Option<String> {

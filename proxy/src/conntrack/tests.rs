@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::services::{Snapshot, resolve};
 use std::sync::Arc;

@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn ruleset(chains: &[(Table, &str, &[&str])]) -> Ruleset {

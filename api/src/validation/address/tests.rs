@@ -1,4 +1,3 @@
-
 use super::*;
 
 const NONE: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";

@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn issuer_of(key: &Path, change: impl FnOnce(&mut TokenRules)) -> TokenIssuer {

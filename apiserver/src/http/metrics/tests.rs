@@ -1,4 +1,3 @@
-
 use api::kinds::flow_control;
 use bytes::Bytes;
 

@@ -1,4 +1,3 @@
-
 use std::{convert::Infallible, time::Duration};
 
 use futures::stream;

@@ -1,4 +1,3 @@
-
 use api::kind::Subresource;
 
 use super::*;

@@ -1,4 +1,3 @@
-
 use std::io::Read as _;
 
 use flate2::read;

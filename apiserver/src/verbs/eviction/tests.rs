@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn budget(status: Value) -> Value {

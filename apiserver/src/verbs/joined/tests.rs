@@ -1,4 +1,3 @@
-
 use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, TryFutureExt as _};

@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn labels(json: &str) -> Option<Vec<(String, String)>> {

@@ -1,4 +1,3 @@
-
 use super::*;
 
 const CONFIG: &str = r#"{"cniVersion":"1.0.0","name":"pods","type":"skiff-cni","bridge":"cni0",

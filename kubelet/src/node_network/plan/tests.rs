@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn peer(name: &str, ip: &str, pods: &str) -> Peer {

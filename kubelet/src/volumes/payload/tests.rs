@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn picked(items: &[(&str, &str, Option<i32>)], optional: bool) -> Result<Vec<(String, u32)>, String> {

@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn occurrence(pod: &str, reason: &str, message: &str, second: i64) -> Occurrence {
