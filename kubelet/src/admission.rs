@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::host_port::{HostPort, HostPorts};
-use api::placement::wants_node;
+use api::pod::placement::wants_node;
+use api::pod::{self, HostPorts};
 use api::quantity::{Amount, Quantity};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
@@ -75,21 +75,25 @@ fn amount_of(list: &BTreeMap<String, Wire>, resource: &str) -> Amount {
     list.get(resource).map_or(Amount::ZERO, |wire| Amount::of(resource, &Quantity::of(wire)))
 }
 
-fn requested(pod: &Pod, resource: &str) -> Amount {
-    Amount::of(resource, &pod_spec::pod_request(pod, resource))
-}
-
-fn used(pods: &[&Pod], resource: &str) -> Amount {
-    pods.iter().map(|pod| requested(pod, resource)).sum()
+/// What pods ask for together.
+fn requested<'a>(pods: &[&'a Pod]) -> BTreeMap<&'a str, Amount> {
+    let mut sum = BTreeMap::new();
+    for (name, quantity) in pods.iter().flat_map(|pod| pod::requests(pod_spec::spec(pod))) {
+        let known = sum.entry(name).or_insert(Amount::ZERO);
+        *known = *known + Amount::of(name, &quantity);
+    }
+    sum
 }
 
 /// Whether a pod that runs on a node may have what it asks for beside the others there.
 fn room(pod: &Pod, others: &[&Pod], node: &Node) -> Room {
     let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
     let Some(allocatable) = allocatable else { return Room::Enough };
+    let (requested, used) = (requested(&[pod]), requested(others));
+    let of = |amounts: &BTreeMap<&str, Amount>, resource| amounts.get(resource).copied().unwrap_or_default();
     for resource in ["cpu", "memory"] {
         let capacity = amount_of(allocatable, resource);
-        let (requested, used) = (requested(pod, resource), used(others, resource));
+        let (requested, used) = (of(&requested, resource), of(&used, resource));
         if requested > capacity {
             let text = format!(
                 "Node didn't have enough capacity: {resource}, requested: {requested}, capacity: {capacity}"
@@ -125,18 +129,16 @@ pub fn check(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Ended> {
         Err(refusal(&format!("OutOf{resource}"), text))
     };
     enough("pods", Amount::count(1), Amount::count(others.len()))?;
-    let mut asked: Vec<&str> = ["cpu", "memory"].into_iter().chain(pod_spec::asked(pod)).collect();
-    asked.sort_unstable();
-    asked.dedup();
-    for resource in asked {
-        enough(resource, requested(pod, resource), used(others, resource))?;
+    let used = requested(others);
+    for (resource, requested) in requested(&[pod]) {
+        enough(resource, requested, used.get(resource).copied().unwrap_or_default())?;
     }
     if !selected(pod, node) {
         let text = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
         return Err(refusal("NodeAffinity", text.to_owned()));
     }
-    let taken: HostPorts = others.iter().flat_map(|other| host_ports(other)).collect();
-    if host_ports(pod).any(|port| taken.conflict(&port)) {
+    let taken: HostPorts = others.iter().flat_map(|other| pod::host_ports(pod_spec::spec(other))).collect();
+    if pod::host_ports(pod_spec::spec(pod)).any(|port| taken.conflict(&port)) {
         let text = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
         return Err(refusal("NodePorts", text.to_owned()));
     }
@@ -146,13 +148,6 @@ pub fn check(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Ended> {
 fn selected(pod: &Pod, node: &Node) -> bool {
     let (name, labels) = (node.metadata.name.as_deref().unwrap_or_default(), node.metadata.labels.as_ref());
     wants_node(pod_spec::spec(pod), name, labels.unwrap_or(&BTreeMap::new()))
-}
-
-fn host_ports(pod: &Pod) -> impl Iterator<Item = HostPort> {
-    let sidecars =
-        pod_spec::init_containers(pod).iter().filter(|c| pod_spec::init_role(c) == pod_spec::Role::Sidecar);
-    let ports = sidecars.chain(&pod_spec::spec(pod).containers).flat_map(|c| c.ports.iter().flatten());
-    ports.filter_map(HostPort::of)
 }
 
 #[cfg(test)]

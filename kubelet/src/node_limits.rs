@@ -6,13 +6,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::pod::Qos;
 use api::quantity::Quantity;
 use machinery::events::EventType::{Normal, Warning};
 use machinery::tasks::Tasks;
 
 use crate::kubelet::Kubelet;
 use crate::node_status::machine;
-use crate::pod_spec::Qos;
 use crate::runtime_config::names;
 
 /// When a failure is followed by another try.

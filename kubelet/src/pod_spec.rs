@@ -1,8 +1,9 @@
 //! Readings of a pod's spec that several parts of the kubelet share: which container is what, which restart
-//! policy holds, the quality of service. Pure.
+//! policy holds, what it may use. Pure.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use api::pod::is_sidecar;
 use api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
@@ -51,28 +52,6 @@ impl RestartPolicy {
     }
 }
 
-/// A pod's quality of service, from its requests and limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Qos {
-    /// Limits on cpu and memory everywhere, equal to the requests.
-    Guaranteed,
-    /// Some request or limit.
-    Burstable,
-    /// None.
-    BestEffort,
-}
-
-impl Qos {
-    /// The word in the API.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Guaranteed => "Guaranteed",
-            Self::Burstable => "Burstable",
-            Self::BestEffort => "BestEffort",
-        }
-    }
-}
-
 static NO_SPEC: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
 
 /// The pod's spec; a pod without one is like an empty one.
@@ -107,7 +86,7 @@ pub fn init_containers(pod: &Pod) -> &[Container] {
 
 /// The role of an init container.
 pub fn init_role(container: &Container) -> Role {
-    if container.restart_policy.as_deref() == Some("Always") { Role::Sidecar } else { Role::Init }
+    if is_sidecar(container) { Role::Sidecar } else { Role::Init }
 }
 
 /// The pod's ephemeral containers.
@@ -214,83 +193,4 @@ fn of_whole(pod: &Pod) -> Option<&ResourceRequirements> {
 /// What a pod as a whole may use at most, if it says so.
 pub fn whole_limit(pod: &Pod, resource: &str) -> Option<Quantity> {
     amount(of_whole(pod)?.limits.as_ref(), resource)
-}
-
-/// The names of what a pod asks for.
-pub fn asked(pod: &Pod) -> impl Iterator<Item = &str> {
-    let containers = init_containers(pod).iter().chain(&spec(pod).containers);
-    let lists = containers.filter_map(|c| c.resources.as_ref()?.requests.as_ref());
-    let lists =
-        lists.chain(of_whole(pod).and_then(|whole| whole.requests.as_ref())).chain(&spec(pod).overhead);
-    lists.flat_map(|list| list.keys()).map(String::as_str)
-}
-
-/// The pod's quality of service: by what it says as a whole, else by what all its containers say.
-pub fn qos(pod: &Pod) -> Qos {
-    let mut any = false;
-    let mut guaranteed = true;
-    let containers = init_containers(pod).iter().chain(&spec(pod).containers);
-    let says: Vec<Option<&ResourceRequirements>> = match of_whole(pod) {
-        Some(whole) => vec![Some(whole)],
-        None => containers.map(|container| container.resources.as_ref()).collect(),
-    };
-    for resources in says {
-        for resource in ["cpu", "memory"] {
-            let (request, limit) = (request_in(resources, resource), limit_in(resources, resource));
-            any |= request.is_some() || limit.is_some();
-            guaranteed &= limit.is_some() && request == limit;
-        }
-    }
-    match (any, guaranteed) {
-        (false, _) => Qos::BestEffort,
-        (true, true) => Qos::Guaranteed,
-        (true, false) => Qos::Burstable,
-    }
-}
-
-/// What the whole pod asks for of one resource: what it says as a whole, or else the sum of its containers and
-/// sidecars, or what the greediest init container needs while the sidecars before it run; and what the runtime
-/// itself takes.
-pub fn pod_request(pod: &Pod, resource: &str) -> Quantity {
-    let whole = of_whole(pod).and_then(|whole| amount(whole.requests.as_ref(), resource));
-    let own = whole.unwrap_or_else(|| total(pod, |container| request(container, resource)));
-    own + overhead(pod, resource)
-}
-
-/// The pod's limit of one resource, with what the runtime itself takes; none when neither the pod as a whole nor
-/// every container has one.
-pub fn pod_limit(pod: &Pod, resource: &str) -> Option<Quantity> {
-    let mut containers = init_containers(pod).iter().chain(&spec(pod).containers);
-    let own = whole_limit(pod, resource).or_else(|| {
-        let all = containers.all(|container| limit(container, resource).is_some());
-        all.then(|| total(pod, |container| limit(container, resource)))
-    });
-    own.map(|own| own + overhead(pod, resource))
-}
-
-fn overhead(pod: &Pod, resource: &str) -> Quantity {
-    amount(spec(pod).overhead.as_ref(), resource).unwrap_or_default()
-}
-
-fn total(pod: &Pod, of: impl Fn(&Container) -> Option<Quantity>) -> Quantity {
-    let nothing = Quantity::default;
-    let mut sidecars = nothing();
-    let mut peak = nothing();
-    for container in init_containers(pod) {
-        let own = of(container).unwrap_or_else(nothing);
-        if init_role(container) == Role::Sidecar {
-            sidecars += own;
-            peak = peak.max(sidecars);
-        } else {
-            peak = peak.max(sidecars + own);
-        }
-    }
-    let main: Quantity = spec(pod).containers.iter().filter_map(of).sum();
-    peak.max(main + sidecars)
-}
-
-/// Whether the API already calls the pod finished; such a pod never runs again.
-pub fn finished(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
 }

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::pod::Qos;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use machinery::beneath;
@@ -19,7 +20,7 @@ use crate::cri::CriResult;
 use crate::kubelet::Kubelet;
 use crate::labels;
 use crate::log_rotation;
-use crate::pod_spec::{self, Qos};
+use crate::pod_spec;
 use crate::pod_worker::{Subject, Worker};
 
 /// How long a pod waits for another worker after one panicked over it.
@@ -130,7 +131,7 @@ impl PodWorkers {
 
     fn remove_cgroups(&self, known: &HashSet<String>) {
         let root = &self.kubelet.places.cgroup_root;
-        for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
+        for qos in Qos::ALL {
             let parent = crate::runtime_config::names::qos_cgroup(root, qos);
             for child in self.kubelet.cgroups.children(&parent) {
                 let Some(uid) = child.strip_prefix("pod") else { continue };

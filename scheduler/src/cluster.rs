@@ -8,10 +8,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use api::host_port::{HostPort, HostPorts};
+use api::pod::{self, HostPort, HostPorts};
 use k8s_openapi::api::core::v1::{Node, NodeSelector, Pod, Taint, Toleration};
 
-use crate::requests::{Amounts, is_sidecar, of_pod};
+use crate::amounts::Amounts;
 
 /// A pod's identity and what placing it depends on.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,15 +36,11 @@ impl Needs {
     /// What placing a pod depends on.
     pub fn of(pod: &Pod) -> Self {
         let Some(spec) = &pod.spec else { return Self::default() };
-        let sidecars = spec.init_containers.iter().flatten().filter(|container| is_sidecar(container));
-        let ports =
-            spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
-        let host_ports = ports.filter_map(HostPort::of).collect();
         let owners = pod.metadata.owner_references.iter().flatten();
         let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
         Self {
-            requests: of_pod(spec),
-            host_ports,
+            requests: Amounts::held_by(pod),
+            host_ports: pod::host_ports(spec).collect(),
             owner: owners
                 .filter(|owner| owner.controller == Some(true))
                 .map(|owner| owner.uid.clone())

@@ -4,6 +4,7 @@
 //! caches, decides with the pure [`place::place`], and binds in parallel. Upstream
 //! counterpart: kube-scheduler.
 
+pub mod amounts;
 pub mod args;
 pub mod cluster;
 mod daemon;
@@ -11,7 +12,6 @@ pub mod filters;
 mod metrics;
 pub mod place;
 pub mod queue;
-pub mod requests;
 mod verdict;
 
 pub use args::{Args, Config};

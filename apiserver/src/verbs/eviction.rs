@@ -7,6 +7,7 @@ use api::{
     conditions,
     kind::Part,
     object::ObjectExt as _,
+    pod::is_final,
     selector::LabelSelector,
     status::{Cause, Details, Status},
 };
@@ -77,7 +78,8 @@ pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
 
 /// Whether budgets are asked at all: not about pods that do no work, or none any more.
 fn guarded(pod: &Value) -> bool {
-    !pod.is_deleting() && !matches!(pod.str_at(&["status", "phase"]), "Succeeded" | "Failed" | "Pending")
+    let phase = pod.str_at(&["status", "phase"]);
+    !pod.is_deleting() && phase != "Pending" && !is_final(phase)
 }
 
 /// The budget that is about a pod.

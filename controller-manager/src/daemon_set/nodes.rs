@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use api::placement;
+use api::pod::placement;
 use k8s_openapi::api::core::v1::{
     Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Taint,
     Toleration,

@@ -4,7 +4,8 @@
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, Service, ServicePort, ServiceSpec};
+use api::pod::lasting_containers;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::kit::{owners, pods};
@@ -89,10 +90,8 @@ fn target(service_port: &ServicePort, pod: &Pod) -> Option<Port> {
 
 fn named_port(pod: &Pod, name: &str, protocol: &str) -> Option<i32> {
     let spec = pod.spec.as_ref()?;
-    let is_sidecar = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
-    let sidecars = spec.init_containers.iter().flatten().filter(is_sidecar);
-    let open = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
-    open.into_iter()
+    lasting_containers(spec)
+        .flat_map(|container| container.ports.iter().flatten())
         .find(|port| {
             port.name.as_deref() == Some(name) && port.protocol.as_deref().unwrap_or("TCP") == protocol
         })

@@ -1,5 +1,6 @@
 //! Pods as several controllers make them and judge them: active, ready, available. Upstream: `k8s.io/kubernetes/pkg/api/v1/pod`.
 
+pub use api::pod::is_finished;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use machinery::cache::Change;
@@ -34,11 +35,6 @@ pub fn generate_name(name: &str) -> String {
 /// The phase word.
 pub fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
-}
-
-/// Whether the pod has run to its end.
-pub fn is_finished(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
 }
 
 /// Whether it has been asked to go.

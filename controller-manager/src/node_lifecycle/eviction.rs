@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use api::conditions;
-use api::placement::tolerates;
+use api::pod::placement::tolerates;
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint};
 
 use crate::frame::{Action, Kind, Plan, Timestamp, api_time, plus_seconds, reference};

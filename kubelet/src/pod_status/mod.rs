@@ -10,6 +10,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use api::conditions;
+use api::pod::{self, Qos, is_finished};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus, ResourceRequirements,
@@ -89,7 +90,7 @@ pub fn render(facts: &Facts<'_>) -> PodStatus {
         return refused(facts, old);
     }
     // Refused by the kubelet that ran before this one.
-    if pod_spec::finished(pod) && never_ran {
+    if is_finished(pod) && never_ran {
         return old;
     }
     let (init, main) = (containers::of_init(facts), containers::of_main(facts));
@@ -98,12 +99,13 @@ pub fn render(facts: &Facts<'_>) -> PodStatus {
         Some(_) if facts.over => "Failed",
         _ => phase(facts, &init, &main),
     };
-    let over = |phase: &str| matches!(phase, "Succeeded" | "Failed");
     let phase = match old.phase.as_deref() {
         // A finished pod never goes back.
-        Some(old) if over(old) => old,
+        Some(old) if pod::is_final(old) => old,
         // It is not finished while anything of it runs, such as a sidecar that is being stopped.
-        before if over(phase) && facts.view.running().next().is_some() => before.unwrap_or("Pending"),
+        before if pod::is_final(phase) && facts.view.running().next().is_some() => {
+            before.unwrap_or("Pending")
+        }
         _ => phase,
     };
     let conditions = conditions(facts, &old, phase, &init, &main);
@@ -121,7 +123,7 @@ pub fn render(facts: &Facts<'_>) -> PodStatus {
         pod_ip,
         pod_ips,
         start_time: old.start_time.or(Some(Time(whole(facts.seen)))),
-        qos_class: Some(pod_spec::qos(pod).word().to_owned()),
+        qos_class: Some(Qos::of(pod).word().to_owned()),
         observed_generation: pod.metadata.generation,
         resources: Some(pod_resources(pod)),
         allocated_resources: non_empty(pod_requests(pod)),
@@ -137,7 +139,7 @@ fn refused(facts: &Facts<'_>, old: PodStatus) -> PodStatus {
         reason: Some(ended.reason),
         message: Some(ended.message),
         start_time: old.start_time.or(Some(Time(whole(facts.seen)))),
-        qos_class: Some(pod_spec::qos(facts.pod).word().to_owned()),
+        qos_class: Some(Qos::of(facts.pod).word().to_owned()),
         observed_generation: facts.pod.metadata.generation,
         ..old
     }
@@ -148,14 +150,15 @@ fn whole(time: Timestamp) -> Timestamp {
 }
 
 fn pod_requests(pod: &Pod) -> containers::Amounts {
-    let amounts = ["cpu", "memory"].map(|name| (name.to_owned(), pod_spec::pod_request(pod, name)));
-    amounts.into_iter().filter(|(_, q)| !q.is_zero()).map(|(name, q)| (name, q.wire())).collect()
+    let requests = pod::requests(pod_spec::spec(pod)).into_iter();
+    let requests = requests.filter(|(name, q)| matches!(*name, "cpu" | "memory") && !q.is_zero());
+    requests.map(|(name, q)| (name.to_owned(), q.wire())).collect()
 }
 
 fn pod_resources(pod: &Pod) -> ResourceRequirements {
     let limits = ["cpu", "memory"]
         .into_iter()
-        .filter_map(|name| Some((name.to_owned(), pod_spec::pod_limit(pod, name)?.wire())))
+        .filter_map(|name| Some((name.to_owned(), pod::bound(pod_spec::spec(pod), name)?.wire())))
         .collect();
     ResourceRequirements {
         requests: non_empty(pod_requests(pod)),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::pod::Qos;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -139,7 +140,7 @@ impl Worker {
     }
 
     async fn remove_cgroup(&self) {
-        for qos in [pod_spec::Qos::Guaranteed, pod_spec::Qos::Burstable, pod_spec::Qos::BestEffort] {
+        for qos in Qos::ALL {
             let kubelet = Arc::clone(&self.kubelet);
             let path = names::cgroup(&kubelet.places.cgroup_root, qos, &self.subject.uid);
             let gone = path.clone();

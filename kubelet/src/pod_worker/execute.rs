@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::pod::Qos;
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -176,7 +177,7 @@ impl Worker {
     /// The pod's cgroup and log folder.
     async fn prepare_node(&self, pod: &Pod) -> std::io::Result<()> {
         let kubelet = Arc::clone(&self.kubelet);
-        let path = names::cgroup(&kubelet.places.cgroup_root, pod_spec::qos(pod), pod_spec::uid(pod));
+        let path = names::cgroup(&kubelet.places.cgroup_root, Qos::of(pod), pod_spec::uid(pod));
         let limits = resources::of_pod(pod);
         let logs = names::log_dir(Path::new(""), pod);
         beneath::blocking(move || {

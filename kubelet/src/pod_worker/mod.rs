@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::pod::is_finished;
 use jiff::{SignedDuration, Timestamp};
 use k8s_cri::v1::LinuxContainerResources;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
@@ -184,7 +185,7 @@ impl Worker {
         Ok(match current {
             None => self.leave(&view).await,
             Some(pod) if pod.metadata.deletion_timestamp.is_some() => self.terminate(&pod, &view).await,
-            Some(pod) if pod_spec::finished(&pod) || self.ended.is_some() => self.finish(&pod, &view).await,
+            Some(pod) if is_finished(&pod) || self.ended.is_some() => self.finish(&pod, &view).await,
             Some(pod) => self.keep_running(&pod, &view).await,
         })
     }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use api::pod::Qos;
 use jiff::{SignedDuration, Timestamp};
 use k8s_cri::v1::LinuxContainerResources;
 use k8s_openapi::api::core::v1::{Container, Pod};
@@ -74,7 +75,7 @@ impl Worker {
             Room::Never(message) => return Err(Unresized::Pending { reason: "Infeasible", message }),
         }
         let failed = |message: String| Unresized::Failed { message };
-        let path = names::cgroup(&kubelet.places.cgroup_root, pod_spec::qos(pod), pod_spec::uid(pod));
+        let path = names::cgroup(&kubelet.places.cgroup_root, Qos::of(pod), pod_spec::uid(pod));
         let limit = || {
             let (kubelet, path, limits) = (Arc::clone(&kubelet), path.clone(), resources::of_pod(pod));
             beneath::blocking(move || kubelet.cgroups.limit(&path, &limits))

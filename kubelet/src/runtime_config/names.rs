@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
+use api::pod::Qos;
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::pod_spec::{self, Qos};
+use crate::pod_spec;
 
 /// The longest host name.
 const HOSTNAME_MAX: usize = 63;

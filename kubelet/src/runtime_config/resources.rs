@@ -3,11 +3,12 @@
 
 use std::ops::RangeInclusive;
 
+use api::pod::{self, Qos};
 use api::quantity::Quantity;
 use k8s_cri::v1::{HugepageLimit, LinuxContainerResources};
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use crate::pod_spec::{self, Qos, Role};
+use crate::pod_spec::{self, Role};
 
 /// One accounting period of the cpu controller, in microseconds.
 pub const PERIOD: i64 = 100_000;
@@ -82,7 +83,7 @@ fn scaled_down(bytes: u64, units: [&str; 5]) -> String {
 /// How readily the kernel kills a container when memory runs out: the less it asked for, the sooner.
 pub fn oom_score_adj(pod: &Pod, container: &Container, role: Role, node_memory: i64) -> i64 {
     let critical = pod_spec::spec(pod).priority.unwrap_or(0) >= 2_000_000_000;
-    match pod_spec::qos(pod) {
+    match Qos::of(pod) {
         _ if critical => -997,
         Qos::Guaranteed => -997,
         Qos::BestEffort => 1000,
@@ -116,12 +117,13 @@ pub struct PodLimits {
 
 /// What a pod may use, by the sums over its containers.
 pub fn of_pod(pod: &Pod) -> PodLimits {
-    let best_effort = pod_spec::qos(pod) == Qos::BestEffort;
-    let cpu = pod_spec::pod_request(pod, "cpu");
+    let best_effort = Qos::of(pod) == Qos::BestEffort;
+    let spec = pod_spec::spec(pod);
+    let cpu = pod::requests(spec).get("cpu").copied().unwrap_or_default();
     PodLimits {
         shares: if best_effort || cpu.is_zero() { 2 } else { shares(&cpu) },
-        quota: pod_spec::pod_limit(pod, "cpu").as_ref().map_or(0, quota),
-        memory: pod_spec::pod_limit(pod, "memory").map_or(0, |limit| limit.value()),
+        quota: pod::bound(spec, "cpu").as_ref().map_or(0, quota),
+        memory: pod::bound(spec, "memory").map_or(0, |limit| limit.value()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use api::pod::Qos;
 use k8s_cri::v1::{
     DnsConfig, Int64Value, LinuxPodSandboxConfig, LinuxSandboxSecurityContext, NamespaceMode,
     NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol, SeLinuxOption,
@@ -45,7 +46,7 @@ pub fn config(pod: &Pod, attempt: u32, around: &Around<'_>) -> PodSandboxConfig 
         labels: pod_labels(pod),
         annotations: annotations(pod),
         linux: Some(LinuxPodSandboxConfig {
-            cgroup_parent: names::cgroup(around.cgroup_root, pod_spec::qos(pod), pod_spec::uid(pod)),
+            cgroup_parent: names::cgroup(around.cgroup_root, Qos::of(pod), pod_spec::uid(pod)),
             security_context: Some(security_context(pod)),
             sysctls: sysctls(pod),
             overhead: None,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use api::pod::Qos;
 use k8s_cri::v1::security_profile::ProfileType;
 use k8s_cri::v1::{DnsConfig, LinuxContainerResources, NamespaceMode, SupplementalGroupsPolicy};
 use k8s_openapi::api::core::v1::{Container, Pod, Service, VolumeMount};
@@ -12,7 +13,7 @@ use super::container::{Prepared, VolumePath};
 use super::expansion::Environment;
 use super::{container, env, names, resources, sandbox};
 use crate::downward::NodeFacts;
-use crate::pod_spec::{self, Qos, Role};
+use crate::pod_spec::{self, Role};
 
 fn pod(spec: &Value) -> Pod {
     let metadata = json!({"name": "p", "namespace": "d", "uid": "u", "labels": {"app": "x"}});
@@ -78,7 +79,7 @@ fn resources_become_numbers_of_cgroups() {
         ("a limit alone", json!({"limits": {"cpu": "1500m"}}), Qos::Burstable, (1536, 150_000, 0, 999)),
         (
             "both",
-            json!({"limits": {"cpu": "1", "memory": "64Mi"}}),
+            json!({"limits": {"cpu": "1", "memory": "64Mi"}, "requests": {"cpu": "1", "memory": "64Mi"}}),
             Qos::Guaranteed,
             (1024, 100_000, memory, -997),
         ),
@@ -86,7 +87,7 @@ fn resources_become_numbers_of_cgroups() {
         ("all memory", json!({"requests": {"memory": "2Gi"}}), Qos::Burstable, (2, 0, 0, 3)),
     ] {
         let pod = pod(&json!({"containers": [{"name": "c", "resources": resources}]}));
-        assert_eq!(pod_spec::qos(&pod), qos, "{case}");
+        assert_eq!(Qos::of(&pod), qos, "{case}");
         let (shares, quota, memory, oom) = expected;
         let got = resources::of_container(&pod, only(&pod), Role::Main, 1 << 30);
         let expected = LinuxContainerResources {
@@ -105,7 +106,10 @@ fn resources_become_numbers_of_cgroups() {
 
 #[test]
 fn a_pods_limits_are_sums_or_what_its_beginning_needs() {
-    let ask = |cpu: &str| json!({"limits": {"cpu": cpu, "memory": "32Mi"}});
+    let ask = |cpu: &str| {
+        let amounts = json!({"cpu": cpu, "memory": "32Mi"});
+        json!({"limits": amounts, "requests": amounts})
+    };
     let container = |name: &str, cpu: &str| json!({"name": name, "resources": ask(cpu)});
     let init = |cpu: &str| json!([container("i", cpu), {"name": "s", "restartPolicy": "Always", "resources": ask("500m")}]);
     for (case, spec, expected) in [
@@ -526,7 +530,7 @@ fn the_pod_as_a_whole_limits_a_container_without_limits_and_gives_it_its_class()
     let made = |whole: Value, own: Value| {
         let pod = pod(&json!({"resources": whole, "containers": [{"name": "c", "resources": own}]}));
         let resources = resources::of_container(&pod, only(&pod), Role::Main, 1 << 30);
-        (pod_spec::qos(&pod), resources.cpu_shares, resources.cpu_quota, resources.memory_limit_in_bytes)
+        (Qos::of(&pod), resources.cpu_shares, resources.cpu_quota, resources.memory_limit_in_bytes)
     };
     let whole = json!({"limits": {"cpu": "2", "memory": "64Mi"}, "requests": {"cpu": "2", "memory": "64Mi"}});
     assert_eq!(made(whole.clone(), json!({})), (Qos::Guaranteed, 2048, 200_000, 64 << 20));

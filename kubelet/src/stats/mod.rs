@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
 
+use api::pod::Qos;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use machinery::beneath::Handle;
@@ -177,7 +178,7 @@ impl Reading<'_> {
 
     /// A pod with a cgroup of its own; one that has ended has none any more.
     fn pod(&self, pod: &Pod) -> Option<PodStats> {
-        let cgroup = names::cgroup(self.sources.cgroup_root, pod_spec::qos(pod), pod_spec::uid(pod));
+        let cgroup = names::cgroup(self.sources.cgroup_root, Qos::of(pod), pod_spec::uid(pod));
         let usage = self.usage(&cgroup)?;
         let status = pod.status.as_ref()?;
         let below = self.sources.cgroups.children(&cgroup);

@@ -242,7 +242,7 @@ fn size_in_memory(
     }
     let own = source.size_limit.as_ref().map(Quantity::of);
     let of_node = node.allocatable.get("memory").map(Quantity::of);
-    let sizes = [own, pod_spec::pod_limit(pod, "memory"), of_node].into_iter().flatten();
+    let sizes = [own, api::pod::bound(pod_spec::spec(pod), "memory"), of_node].into_iter().flatten();
     Ok(Some(sizes.map(|size| size.value()).filter(|bytes| *bytes > 0).min()))
 }
 

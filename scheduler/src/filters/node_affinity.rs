@@ -1,6 +1,6 @@
 //! The labels a pod wants its node to have: `nodeSelector` and required node affinity.
 
-use api::placement;
+use api::pod::placement;
 
 use super::Reasons;
 use crate::cluster::{Needs, NodeView};

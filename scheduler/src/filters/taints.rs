@@ -1,6 +1,6 @@
 //! Taints and tolerations, and the cordon, which is a taint by another name.
 
-use api::placement::tolerated;
+use api::pod::placement::tolerated;
 use k8s_openapi::api::core::v1::Taint;
 
 use super::Reasons;

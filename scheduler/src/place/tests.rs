@@ -1,11 +1,10 @@
-
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
 
 use super::*;
-use crate::requests::Amounts;
+use crate::amounts::Amounts;
 
 struct World {
     cluster: Cluster,

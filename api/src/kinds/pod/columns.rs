@@ -12,6 +12,7 @@ use crate::{
     kind::{Column, cell},
     kinds::cells::{int, list, text_or},
     object::ObjectExt,
+    pod::is_final,
 };
 
 /// The columns of pods.
@@ -73,7 +74,7 @@ fn summarize(pod: &Value) -> Summary {
     if pod.is_deleting() {
         if pod.str_at(&["status", "reason"]) == "NodeLost" {
             s.reason = "Unknown".into();
-        } else if phase != "Succeeded" && phase != "Failed" {
+        } else if !is_final(phase) {
             s.reason = "Terminating".into();
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! Counterpart of upstream's `pkg/apis/core/v1/defaults.go`, as far as it is about pods.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{
     Container, DownwardAPIVolumeFile, EnvVar, EphemeralContainer, HTTPGetAction, Lifecycle,
     ObjectFieldSelector, PodSpec, PodTemplateSpec, Probe, ResourceFieldSelector, ResourceRequirements,
@@ -9,10 +11,13 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
-use crate::kinds::{
-    defaults::{absent_when_zero, canonical, canonical_list, set, set_number, set_text},
-    persistent_volume_claim,
-    resource_names::is_huge_page,
+use crate::{
+    kinds::{
+        defaults::{absent_when_zero, canonical, canonical_list, set, set_number, set_text},
+        persistent_volume_claim,
+        resource_names::{is_huge_page, may_overcommit},
+    },
+    pod,
 };
 
 /// The defaults of a pod template: those of its pods but for what only a pod itself gets.
@@ -34,8 +39,9 @@ pub fn pod_only(spec: &mut PodSpec) {
             requests_from_limits(resources, |_| true);
         }
     }
-    if let Some(resources) = &mut spec.resources {
-        requests_from_limits(resources, |name| ["cpu", "memory"].contains(&name) || is_huge_page(name));
+    if let Some(mut resources) = spec.resources.take() {
+        resources_of_whole(&mut resources, spec);
+        spec.resources = Some(resources);
     }
     if spec.host_network == Some(true) {
         for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
@@ -46,6 +52,31 @@ pub fn pod_only(spec: &mut PodSpec) {
                 }
             }
         }
+    }
+}
+
+/// What a pod as a whole does not say although it says something: limits of huge pages and requests are what its
+/// containers have together, other requests the limits.
+fn resources_of_whole(resources: &mut ResourceRequirements, spec: &PodSpec) {
+    let says = |list: &Option<BTreeMap<_, _>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    if says(&resources.limits) || says(&resources.requests) {
+        for (name, limit) in
+            pod::limits_of_containers(spec).into_iter().filter(|(name, _)| is_huge_page(name))
+        {
+            if !resources.requests.as_ref().is_some_and(|requests| requests.contains_key(name)) {
+                let limits = resources.limits.get_or_insert_default();
+                limits.entry(name.to_owned()).or_insert_with(|| limit.wire());
+            }
+        }
+    }
+    if says(&resources.limits) {
+        for (name, asked) in pod::requests_of_containers(spec) {
+            if pod::is_resource_of_whole_pods(name) && may_overcommit(name) {
+                let requests = resources.requests.get_or_insert_default();
+                requests.entry(name.to_owned()).or_insert_with(|| asked.wire());
+            }
+        }
+        requests_from_limits(resources, pod::is_resource_of_whole_pods);
     }
 }
 

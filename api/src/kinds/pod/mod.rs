@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Container, Pod, PodCondition, PodSpec, PodStatus},
+    api::core::v1::{Container, Pod, PodCondition, PodStatus},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use serde_json::Value;
@@ -16,7 +16,7 @@ use crate::{
     kind::{Column, Draft, Part, Strategy},
     kinds::cells::{int, list},
     object::ObjectExt,
-    quantity::Quantity,
+    pod::{Qos, is_final},
 };
 
 mod columns;
@@ -45,7 +45,7 @@ impl Strategy for Pods {
         let spec = pod.spec.get_or_insert_default();
         let mut status = PodStatus {
             phase: Some("Pending".into()),
-            qos_class: Some(qos_class(spec).into()),
+            qos_class: Some(Qos::from_spec(spec).word().into()),
             ..PodStatus::default()
         };
         if spec.scheduling_gates.as_ref().is_some_and(|g| !g.is_empty()) {
@@ -162,7 +162,7 @@ impl Strategy for Pods {
 
     fn grace_period(&self, pod: &Value, requested: Option<i64>) -> Option<i64> {
         let phase = pod.str_at(&["status", "phase"]);
-        if pod.str_at(&["spec", "nodeName"]).is_empty() || phase == "Failed" || phase == "Succeeded" {
+        if pod.str_at(&["spec", "nodeName"]).is_empty() || is_final(phase) {
             return Some(0);
         }
         let period = requested.unwrap_or_else(|| int(pod, &["spec", "terminationGracePeriodSeconds"]));
@@ -207,46 +207,6 @@ fn keep_metadata(new: &mut ObjectMeta, old: &ObjectMeta) {
     new.annotations.clone_from(&old.annotations);
     new.finalizers.clone_from(&old.finalizers);
     new.owner_references.clone_from(&old.owner_references);
-}
-
-/// The quality of service class that follows from the containers' requests and limits for cpu and memory.
-pub fn qos_class(spec: &PodSpec) -> &'static str {
-    const COUNTED: [&str; 2] = ["cpu", "memory"];
-    let mut requests: BTreeMap<&str, Quantity> = BTreeMap::new();
-    let mut limits: BTreeMap<&str, Quantity> = BTreeMap::new();
-    let mut guaranteed = true;
-    let pod_level = spec.resources.as_ref().filter(|r| r.requests.is_some() || r.limits.is_some());
-    let all: Vec<_> = match pod_level {
-        Some(resources) => vec![Some(resources)],
-        None => spec
-            .containers
-            .iter()
-            .chain(spec.init_containers.iter().flatten())
-            .map(|c| c.resources.as_ref())
-            .collect(),
-    };
-    for resources in all {
-        let add = |list: Option<&BTreeMap<String, _>>, sums: &mut BTreeMap<&str, Quantity>| {
-            let mut found = 0;
-            for name in COUNTED {
-                let amount = list.and_then(|l| l.get(name)).map(Quantity::of).unwrap_or_default();
-                if amount > Quantity::ZERO {
-                    *sums.entry(name).or_default() += amount;
-                    found += 1;
-                }
-            }
-            found
-        };
-        add(resources.and_then(|r| r.requests.as_ref()), &mut requests);
-        guaranteed &= add(resources.and_then(|r| r.limits.as_ref()), &mut limits) == COUNTED.len();
-    }
-    if requests.is_empty() && limits.is_empty() {
-        "BestEffort"
-    } else if guaranteed && requests == limits {
-        "Guaranteed"
-    } else {
-        "Burstable"
-    }
 }
 
 #[cfg(test)]

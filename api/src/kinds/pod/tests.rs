@@ -1,4 +1,3 @@
-
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;
@@ -54,22 +53,25 @@ fn a_volume_without_a_source_is_an_empty_folder() {
 }
 
 #[test]
-fn quality_of_service_follows_from_resources() {
-    let both = |cpu: &str, memory: &str| json!({"cpu": cpu, "memory": memory});
-    for (resources, class) in [
-        (json!([{}]), "BestEffort"),
-        (json!([{"requests": {"cpu": "0"}}]), "BestEffort"),
-        (json!([{"requests": {"nvidia.com/gpu": "1"}}]), "BestEffort"),
-        (json!([{"requests": {"cpu": "1"}}]), "Burstable"),
-        (json!([{"limits": both("1", "1Gi"), "requests": both("1", "1Gi")}]), "Guaranteed"),
-        (json!([{"limits": both("1", "1Gi"), "requests": both("1000m", "1024Mi")}]), "Guaranteed"),
-        (json!([{"limits": both("1", "1Gi"), "requests": both("500m", "1Gi")}]), "Burstable"),
-        (json!([{"limits": both("1", "1Gi"), "requests": both("1", "1Gi")}, {}]), "Burstable"),
+fn what_a_pod_as_a_whole_does_not_say_follows_from_its_containers() {
+    let own = |requests: Value| json!({"containers": [{"name": "c", "image": "i:1", "resources": requests}]});
+    for (whole, own, expected) in [
+        (
+            json!({"limits": {"cpu": "2", "memory": "1Gi"}}),
+            own(json!({"requests": {"cpu": "500m", "example.com/dongle": "1"}})),
+            json!({"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "500m", "memory": "1Gi"}}),
+        ),
+        (
+            json!({"requests": {"cpu": "2"}}),
+            own(json!({"limits": {"hugepages-2Mi": "4Mi", "memory": "1Gi"}})),
+            json!({"limits": {"hugepages-2Mi": "4Mi"}, "requests": {"cpu": "2", "hugepages-2Mi": "4Mi", "memory": "1Gi"}}),
+        ),
+        (json!({"requests": {"cpu": "2"}}), own(json!({})), json!({"requests": {"cpu": "2"}})),
+        (json!({}), own(json!({"limits": {"cpu": "2"}})), json!({})),
     ] {
-        let containers: Vec<Value> =
-            resources.as_array().unwrap().iter().map(|r| json!({"name": "c", "resources": r})).collect();
-        let spec: PodSpec = serde_json::from_value(json!({"containers": containers})).unwrap();
-        assert_eq!(qos_class(&spec), class, "{resources}");
+        let mut spec = own;
+        spec["resources"] = whole;
+        assert_eq!(defaulted(spec.clone())["spec"]["resources"], expected, "{spec}");
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     field::{Errors, Path},
-    host_port::HostPort,
+    pod::{HostPort, is_sidecar},
     validation::{dns_label, each, in_range, port_name},
 };
 
@@ -94,7 +94,7 @@ pub fn init_containers(spec: &PodSpec, around: &Around<'_>, at: &Path, errors: &
             errors.duplicate(&at.child("name"), &c.name);
         }
         host_ports(std::slice::from_ref(c), &at, errors);
-        if c.restart_policy.as_deref() == Some("Always") {
+        if is_sidecar(c) {
             hooks_and_probes(c, around.grace, &at, errors);
         } else {
             for (j, policy) in c.resize_policy.iter().flatten().enumerate() {

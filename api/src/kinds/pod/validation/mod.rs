@@ -6,14 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
-    api::core::v1::{EnvVar, PodSpec, PodTemplateSpec, VolumeDevice},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    api::core::v1::{EnvVar, PodSpec, PodTemplateSpec, ResourceRequirements, VolumeDevice},
+    apimachinery::pkg::{api::resource::Quantity as Wire, apis::meta::v1::ObjectMeta},
 };
 
 use serde::Serialize;
 
 use crate::{
     field::{Errors, Path},
+    kinds::resource_names::is_huge_page,
+    pod,
     quantity::Quantity,
     validation::{annotation_map, dns_label, dns_search, dns_subdomain, each, in_range, ip, label_map},
 };
@@ -134,7 +136,7 @@ fn spec(spec: &PodSpec, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
             errors.forbidden(&at.child("claims"), why);
         }
         resources::requirements(pod_level, resources::pod_resource, &around.claims, &at, errors);
-        pod_level_requests(spec, &at, errors);
+        fits_whole(spec, pod_level, &at, errors);
     }
     host_ports(spec, owner, &at.child("containers"), errors);
     one_of(
@@ -354,23 +356,33 @@ struct ShownClaim<'a> {
     resource_claim_template_name: &'a Option<String>,
 }
 
-/// What the containers ask for together may not pass what the pod as a whole asks for.
-fn pod_level_requests(spec: &PodSpec, at: &Path, errors: &mut Errors) {
-    let Some(pod) = &spec.resources else { return };
-    let mut sums: BTreeMap<&str, Quantity> = BTreeMap::new();
-    let requests = spec.containers.iter().filter_map(|c| c.resources.as_ref()?.requests.as_ref());
-    for (name, wire) in requests.flatten() {
-        *sums.entry(name.as_str()).or_default() += Quantity::of(wire);
-    }
-    for (name, wire) in pod.requests.iter().flatten() {
-        let together = sums.get(name.as_str()).copied().unwrap_or_default();
-        let asked = Quantity::of(wire);
-        if together > asked {
-            errors.invalid(
-                &at.child("requests").key(name),
-                asked.to_string(),
-                format!("must be greater than or equal to aggregate container requests of {together}"),
-            );
+/// What the containers ask for together may not pass what the pod as a whole asks for, nor huge pages what it may use.
+fn fits_whole(spec: &PodSpec, whole: &ResourceRequirements, at: &Path, errors: &mut Errors) {
+    let mut at_least = |list: &Option<BTreeMap<String, Wire>>, together: pod::Resources<'_>, word: &str| {
+        for (name, together) in together {
+            let Some(own) = list.as_ref().and_then(|list| list.get(name)).map(Quantity::of) else { continue };
+            if together > own {
+                let at = at.child(word).key(name);
+                let words =
+                    format!("must be greater than or equal to aggregate container {word} of {together}");
+                errors.invalid(&at, own.to_string(), words);
+            }
+        }
+    };
+    at_least(&whole.requests, pod::requests_of_containers(spec), "requests");
+    let mut limits = pod::limits_of_containers(spec);
+    limits.retain(|name, _| is_huge_page(name));
+    at_least(&whole.limits, limits, "limits");
+    for (i, container) in spec.containers.iter().enumerate() {
+        for (name, wire) in container.resources.iter().filter_map(|own| own.limits.as_ref()).flatten() {
+            let limit = Quantity::of(wire);
+            let most = whole.limits.as_ref().and_then(|limits| limits.get(name)).map(Quantity::of);
+            if let Some(most) = most.filter(|most| limit > *most) {
+                // The path is upstream's.
+                let at = at.child("containers").index(i).key(name).child("limits");
+                let words = format!("must be less than or equal to pod limits of {most}");
+                errors.invalid(&at, limit.to_string(), words);
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use k8s_openapi::{
 use super::update::{is_mirror, refuse};
 use crate::{
     field::{Errors, Path},
-    kinds::pod::qos_class,
+    pod::{Qos, is_sidecar},
 };
 
 type Amounts = Option<BTreeMap<String, Wire>>;
@@ -27,7 +27,7 @@ pub fn resize_update(new: &Pod, old: &Pod, errors: &mut Errors) {
     if old_spec.os.as_ref().is_some_and(|os| os.name == "windows") {
         return refuse("windows pods cannot be resized", errors);
     }
-    if qos_class(new_spec) != qos_class(old_spec) {
+    if Qos::from_spec(new_spec) != Qos::of(old) {
         let class = new.status.as_ref().and_then(|status| status.qos_class.as_deref()).unwrap_or_default();
         errors.invalid(&at, class, "Pod QOS Class may not change as a result of resizing");
     }
@@ -104,10 +104,6 @@ fn runs_where_resizes_are_known(pod: &Pod) -> bool {
     let is_running = |state: &k8s_openapi::api::core::v1::ContainerState| state.running.is_some();
     let running = statuses.iter().find(|status| status.state.as_ref().is_some_and(is_running));
     running.is_none_or(|status| status.resources.is_some())
-}
-
-fn is_sidecar(container: &Container) -> bool {
-    container.restart_policy.as_deref() == Some("Always")
 }
 
 fn nothing_removed(new: &ResourceRequirements, old: &ResourceRequirements, at: &Path, errors: &mut Errors) {

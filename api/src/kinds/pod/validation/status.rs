@@ -1,8 +1,8 @@
 //! What a pod's status may say: addresses, and that what has ended for good has ended.
 //!
-//! Upstream also refuses init containers that run again, and another quality of service. The kubelet runs init
-//! containers again in a new sandbox, and counts the quality of service itself; both is taken here. It also tells of a
-//! container's end before it runs again with another image. Counterpart of `ValidatePodStatusUpdate` upstream.
+//! Upstream also refuses init containers that run again. The kubelet runs them again in a new sandbox, which is taken
+//! here. It also tells of a container's end before it runs again with another image. Counterpart of
+//! `ValidatePodStatusUpdate` upstream.
 
 use std::collections::{HashMap, HashSet};
 
@@ -29,6 +29,9 @@ pub fn status_update(new: &Pod, old: &Pod, errors: &mut Errors) {
         && status.nominated_node_name != was.nominated_node_name
     {
         each(errors, &at.child("nominatedNodeName"), name, dns_subdomain(name));
+    }
+    if status.qos_class != was.qos_class {
+        errors.invalid(&at.child("qosClass"), &status.qos_class, "field is immutable");
     }
     still_ended(status, was, old, errors);
     addresses(status, errors);

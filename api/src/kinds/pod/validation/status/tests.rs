@@ -1,4 +1,3 @@
-
 use serde_json::{Value, json};
 
 use crate::{
@@ -85,6 +84,15 @@ fn addresses_are_one_of_each_family() {
     ] {
         assert_eq!(said(&json!({}), &json!({}), &status), expected, "{status}");
     }
+}
+
+#[test]
+fn the_quality_of_service_stays() {
+    assert_eq!(said(&json!({}), &json!({}), &json!({"qosClass": "BestEffort"})), Vec::<String>::new());
+    assert_eq!(
+        said(&json!({}), &json!({}), &json!({"qosClass": "Guaranteed"})),
+        ["status.qosClass: Invalid value: \"Guaranteed\": field is immutable"]
+    );
 }
 
 #[test]

@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn port(ip: &str, protocol: &str) -> HostPort {
