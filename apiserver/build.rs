@@ -11,7 +11,7 @@ use std::{
 };
 
 /// The rules and types of kinds, the code that describes them, and the versions of the crates below both.
-const SOURCES: &[&str] = &["../api/src", "src/publish", "../Cargo.lock"];
+const SOURCES: &[&str] = &["../api/src", "../cel/src", "../kinds/src", "src/publish", "../Cargo.lock"];
 
 fn main() -> io::Result<()> {
     let mut files = BTreeSet::new();

@@ -1,6 +1,16 @@
 //! Views of an object that is a JSON value: its metadata and its type, whatever its kind.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+
+/// The moment that Go has where there is none, as it is written; [`is_zero_time`] knows it when it is read.
+pub const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+
+/// Whether a moment is the one that stands for none.
+pub fn is_zero_time(moment: Timestamp) -> bool {
+    const SECONDS: i64 = -62_135_596_800;
+    moment == Timestamp::constant(SECONDS, 0)
+}
 
 /// Read access to the metadata of a JSON object. Missing or wrongly typed fields read as empty.
 pub trait ObjectExt {
@@ -14,6 +24,10 @@ pub trait ObjectExt {
     fn str_at(&self, path: &[&str]) -> &str;
     /// The value at `path`.
     fn at(&self, path: &[&str]) -> Option<&Value>;
+    /// The list at `path`, empty when there is none.
+    fn list_at(&self, path: &[&str]) -> &[Value] {
+        self.at(path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
 
     /// `metadata.name`.
     fn name(&self) -> &str {

@@ -3,14 +3,12 @@
 
 use std::sync::Arc;
 
-use api::{
-    conditions,
-    kind::Part,
-    kinds::{flow_control, priority_class},
-    object::ObjectExt as _,
-    status::Status,
-};
+use api::{conditions, object::ObjectExt as _, status::Status};
 use futures::{future::try_join_all, try_join};
+use kinds::{
+    builtin::{flow_control, priority_class},
+    kind::Part,
+};
 use serde_json::{Value, json};
 
 use crate::{

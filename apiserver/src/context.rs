@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use api::{
-    kind::{Kind, version::Versions},
-    object::ObjectExt as _,
-    status::Status,
-};
+use api::{object::ObjectExt as _, status::Status};
 use http::{Response, StatusCode};
 use jiff::Timestamp;
+use kinds::kind::{Kind, version::Versions};
 use serde_json::Value;
 
 use crate::{

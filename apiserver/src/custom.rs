@@ -12,12 +12,10 @@ use std::{
     },
 };
 
-use api::{
-    conditions,
+use api::{conditions, object::ObjectExt as _, status::Status};
+use kinds::{
     custom::kind,
     kind::{Kind, storage_prefix},
-    object::ObjectExt as _,
-    status::Status,
 };
 use parking_lot::Mutex;
 use serde_json::Value;

@@ -1,12 +1,11 @@
 //! The forms of an object: the bytes that the store keeps, those that lie in the cache, and a version that is shown.
 
-use api::{
+use api::{object::ObjectExt as _, status::Status};
+use bytes::Bytes;
+use kinds::{
     json::{MAX_DEPTH, is_within},
     kind::Kind,
-    object::ObjectExt as _,
-    status::Status,
 };
-use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::{Map, Value};
 

@@ -1,6 +1,6 @@
 //! Skiff's API server: the only daemon that knows the store, and the only one that the others talk to.
 //!
-//! A request travels `http` → `auth` → `verbs` → `admission` → the kind's rules (`api::kinds`) → [`store`], and comes
+//! A request travels `http` → `auth` → `verbs` → `admission` → the kind's rules (`kinds::builtin`) → [`store`], and comes
 //! back to everybody who watches through the `watch_cache`. [`start`] runs a whole server inside any process; tests
 //! use it so. What reads the bytes that callers send ([`request`], [`query`], [`body`]) is public for the fuzzer.
 

@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use api::kind::{Kind, Rules, version::Conversion};
+use kinds::kind::{Kind, Rules, version::Conversion};
 use parking_lot::RwLock;
 use serde_json::Value;
 
@@ -66,7 +66,7 @@ pub struct Registry {
 impl Registry {
     /// The table of the built-in kinds.
     pub fn builtin() -> Self {
-        let builtin: Vec<_> = api::kinds::builtin().into_iter().map(Arc::new).collect();
+        let builtin: Vec<_> = kinds::builtin::all().into_iter().map(Arc::new).collect();
         Self { table: RwLock::new(Arc::new(Table::new(builtin.clone()))), builtin }
     }
 
@@ -116,7 +116,7 @@ pub fn resource_spec(rows: &[Arc<Kind>]) -> ResourceSpec {
     let depth = names.map(|(name, _)| name.split('.').count()).max().unwrap_or(0).max(FIELD_DEPTH);
     let fields: FieldsFn = Arc::new(move |bytes| {
         // Only objects that decode are stored. No field of a kind's own is in the metadata, often half of the text.
-        let object = api::json::shallow(bytes, depth, "metadata").unwrap_or_default();
+        let object = kinds::json::shallow(bytes, depth, "metadata").unwrap_or_default();
         let mut fields: Fields = Vec::new();
         for (name, value) in readers.iter().flat_map(|rules| rules.selectable_fields(&object)) {
             if !fields.iter().any(|(known, _)| *known == name) {

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use api::{kind::Kind, status::Status};
+use api::status::Status;
+use kinds::kind::Kind;
 use serde_json::Value;
 
 use crate::{

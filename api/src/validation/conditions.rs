@@ -5,10 +5,8 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{each, qualified_name};
-use crate::{
-    field::{Errors, Path},
-    schema::is_zero_time,
-};
+use crate::field::{Errors, Path};
+use crate::object::is_zero_time;
 
 const STATUSES: &[&str] = &["False", "True", "Unknown"];
 const MAX_REASON: usize = 1024;

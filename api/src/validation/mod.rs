@@ -14,8 +14,6 @@ use serde_json::Value;
 
 use crate::{
     field::{Errors, Path},
-    kind::NameRule,
-    kinds::cells::list,
     object::ObjectExt,
 };
 
@@ -29,6 +27,21 @@ pub use text::*;
 
 /// The most that the keys and values of an object's annotations may take together.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
+
+/// Which names objects of a kind may bear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameRule {
+    /// RFC 1123 subdomain (most kinds).
+    Subdomain,
+    /// RFC 1123 label (namespaces, services).
+    Label,
+    /// RFC 1035 label.
+    Label1035,
+    /// Anything that can stand in a path (RBAC).
+    PathSegment,
+    /// An IP address in its shortest form.
+    Address,
+}
 
 /// What is wrong with an object's name under a rule. With `prefix` the name is a `generateName`, which
 /// may end in a dash.
@@ -170,7 +183,7 @@ pub fn annotations<'a>(
 
 fn owners(object: &Value, at: &Path, errors: &mut Errors) {
     let mut controller: Option<&str> = None;
-    for owner in list(object, &["metadata", "ownerReferences"]) {
+    for owner in object.list_at(&["metadata", "ownerReferences"]) {
         let api_version = owner.str_at(&["apiVersion"]);
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let kind = owner.str_at(&["kind"]);
@@ -244,7 +257,7 @@ pub fn finalizer_warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
 }
 
 fn managers(object: &Value, at: &Path, errors: &mut Errors) {
-    for (i, entry) in list(object, &["metadata", "managedFields"]).iter().enumerate() {
+    for (i, entry) in object.list_at(&["metadata", "managedFields"]).iter().enumerate() {
         let at = at.index(i);
         let operation = entry.str_at(&["operation"]);
         if !matches!(operation, "Apply" | "Update") {

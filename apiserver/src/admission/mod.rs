@@ -14,7 +14,8 @@ mod pod;
 mod priority;
 mod runtime_class;
 
-use api::{kind::Part, status::Status};
+use api::status::Status;
+use kinds::kind::Part;
 use serde_json::Value;
 
 use crate::{

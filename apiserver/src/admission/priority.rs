@@ -1,7 +1,8 @@
 //! The priority of pods follows from their class: the one they name, else the default one, else none. At most one
 //! class is the default.
 
-use api::{kinds::priority_class, object::ObjectExt as _, status::Status};
+use api::{object::ObjectExt as _, status::Status};
+use kinds::builtin::priority_class;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

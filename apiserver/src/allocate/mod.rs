@@ -68,7 +68,7 @@ impl Allocation {
             owner: Some((object.namespace().to_owned(), object.name().to_owned())),
             ..Self::default()
         };
-        api::kinds::service::settle_families(object, old);
+        kinds::builtin::service::settle_families(object, old);
         let (had_address, had_ports) = old.map_or((None, BTreeSet::new()), |o| (address_of(o), ports_of(o)));
         this.claim_address(ctx, object, had_address)?;
         this.claim_ports(ctx, object, &had_ports)?;

@@ -5,14 +5,13 @@ pub(crate) mod yaml;
 
 use api::{
     field::{Errors, Path},
-    json::ParseError,
-    kind::Kind,
     object::ObjectExt as _,
     status::Status,
 };
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use kinds::{json::ParseError, kind::Kind};
 use serde_json::{Map, Value};
 
 pub use unread::{Upload, watched};
@@ -52,7 +51,7 @@ pub fn media_type(headers: &HeaderMap) -> &str {
 /// # Errors
 /// 415 for other media types, 400 for text that does not parse or is no object.
 pub fn parse(media: &str, bytes: &[u8], expected: &str) -> Result<Value, Status> {
-    parse_with(media, bytes, expected, api::json::parse, |_| {}, |_| {})
+    parse_with(media, bytes, expected, kinds::json::parse, |_| {}, |_| {})
 }
 
 /// Parses the body of a subresource that has a kind of its own, which the body names or leaves out.
@@ -77,7 +76,7 @@ fn parse_as(kind: &Kind, media: &str, bytes: &[u8], problems: &mut Vec<String>) 
     let root = kind.object_type();
     let mut found = Vec::new();
     let json = |bytes: &[u8]| {
-        let (value, strange) = api::json::parse_strict(bytes, root)?;
+        let (value, strange) = kinds::json::parse_strict(bytes, root)?;
         found = strange;
         Ok(value)
     };
@@ -113,7 +112,7 @@ fn parse_with(
             read.value
         }
         "application/vnd.kubernetes.protobuf" => {
-            let (value, unknown) = api::protobuf::decode(bytes).map_err(|e| {
+            let (value, unknown) = kinds::protobuf::decode(bytes).map_err(|e| {
                 Status::bad_request(format!(
                     "the object provided is unrecognized (must be of type {expected}): couldn't get version/kind; {e}"
                 ))
@@ -208,7 +207,7 @@ pub fn configuration(
 ) -> Result<Decoded, Status> {
     let unreadable = |error: String| Status::bad_request(format!("error decoding YAML: {error}"));
     // What is JSON need not be read as YAML, which takes longer, unless there is something to say of it.
-    let (object, doubled) = match api::json::parse_strict(bytes, None) {
+    let (object, doubled) = match kinds::json::parse_strict(bytes, None) {
         Ok((object, problems)) if problems.is_empty() => (object, None),
         _ => {
             let converting = |why| format!("error converting YAML to JSON: {why}");

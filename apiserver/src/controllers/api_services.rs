@@ -7,7 +7,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use api::{conditions, kinds::api_service::group_priority, object::ObjectExt as _, status::Status};
+use api::{conditions, object::ObjectExt as _, status::Status};
+use kinds::builtin::api_service::group_priority;
 use serde_json::{Value, json};
 
 use super::{Left, statuses::tell};

@@ -5,9 +5,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use api::{kind::Part, status::Status};
+use api::status::Status;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{Timestamp, civil::Date};
+use kinds::kind::Part;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::{Map, Value, json};
 use x509_parser::prelude::{FromDer as _, X509Certificate};

@@ -6,10 +6,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use api::{
-    conditions, custom::names, kind::Part, kinds::custom_resource_definition::CLEANUP,
-    object::ObjectExt as _, status::Status,
-};
+use api::{conditions, object::ObjectExt as _, status::Status};
+use kinds::{builtin::custom_resource_definition::CLEANUP, custom::names, kind::Part};
 use serde_json::Value;
 
 use super::Left;

@@ -7,13 +7,15 @@
 use std::sync::Arc;
 
 use api::{
-    cel::Decl,
-    kind::Kind,
-    kinds::admission_registration::{matched_resources, type_warnings},
     object::{ObjectExt as _, named},
     status::Status,
 };
+use cel::Decl;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
+use kinds::{
+    builtin::admission_registration::{matched_resources, type_warnings},
+    kind::Kind,
+};
 use serde_json::{Value, json};
 
 use super::{Left, statuses::tell};

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use api::{kind::Part, object::ObjectExt as _, status::Status};
+use api::{object::ObjectExt as _, status::Status};
+use kinds::kind::Part;
 use serde_json::Value;
 
 use crate::{Api, context::Ctx, resources::BuiltIn, verbs::update, watch_cache::Scope};

@@ -2,9 +2,10 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use api::{kind::Kind, status::Status};
+use api::status::Status;
 use bytes::Bytes;
 use http::{Method, Request, Response, Uri, header};
+use kinds::kind::Kind;
 use tokio::time::Instant;
 
 use super::{admit, apart, deadline, priority::RequestDigest, websocket::InMessages, while_sent, with_uids};

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use api::{
+use kinds::{
+    builtin::api_service::group_priority,
     kind::{Kind, Subresource},
-    kinds::api_service::group_priority,
 };
 use serde_json::{Map, Value, json};
 
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn groups_are_ordered_by_priority() {
-        let kinds: Vec<Arc<Kind>> = api::kinds::builtin().into_iter().map(Arc::new).collect();
+        let kinds: Vec<Arc<Kind>> = kinds::builtin::all().into_iter().map(Arc::new).collect();
         let names: Vec<&str> = group_versions(&kinds).into_iter().map(|(group, _)| group).collect();
         assert_eq!(names[..4], ["apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io"]);
         assert_eq!(names.last(), Some(&"flowcontrol.apiserver.k8s.io"));
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn both_forms_tell_of_the_same_resources() {
-        let kinds: Vec<Arc<Kind>> = api::kinds::builtin().into_iter().map(Arc::new).collect();
+        let kinds: Vec<Arc<Kind>> = kinds::builtin::all().into_iter().map(Arc::new).collect();
         let plain = resources(&kinds, "", "v1").unwrap();
         let names: Vec<&str> =
             plain["resources"].as_array().unwrap().iter().filter_map(|r| r["name"].as_str()).collect();

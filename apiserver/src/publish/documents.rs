@@ -10,10 +10,11 @@ use std::{
     sync::Arc,
 };
 
-use api::{kind::Kind, status::Status};
+use api::status::Status;
 use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use kinds::kind::Kind;
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;

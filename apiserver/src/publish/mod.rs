@@ -8,8 +8,9 @@ pub mod table;
 
 use std::sync::Arc;
 
-use api::{kind::Kind, status::Status};
+use api::status::Status;
 use http::{HeaderValue, Request, Response, StatusCode, header};
+use kinds::kind::Kind;
 use machinery::query::Query;
 use serde_json::{Value, json};
 

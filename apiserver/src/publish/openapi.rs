@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use api::{VERSION, kind::Kind, schema::facts};
+use api::VERSION;
+use kinds::{kind::Kind, schema::facts};
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};

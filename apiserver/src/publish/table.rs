@@ -2,11 +2,9 @@
 //!
 //! `api_version` is that of `meta.k8s.io` which the client asks for.
 
-use api::{
-    kind::{Column, Kind},
-    object::ObjectExt as _,
-};
+use api::object::ObjectExt as _;
 use jiff::Timestamp;
+use kinds::kind::{Column, Kind};
 use serde_json::{Value, json};
 
 /// The object's metadata alone (`PartialObjectMetadata`).

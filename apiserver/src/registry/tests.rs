@@ -1,4 +1,4 @@
-use api::schema::{Node, Scalar, TypeRef, Types};
+use kinds::schema::{Node, Scalar, TypeRef, Types};
 use serde_json::json;
 
 use super::*;

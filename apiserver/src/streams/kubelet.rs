@@ -1,10 +1,11 @@
 //! What the kubelet of a pod's node answers: log, exec, attach, port-forward.
 
-use api::{address::Dialable, kinds::pod::log_options, object::ObjectExt as _, status::Status};
+use api::{address::Dialable, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
+use kinds::builtin::pod::log_options;
 use serde_json::Value;
 
 use machinery::{join::ClientEnd, serve::Upgrade};

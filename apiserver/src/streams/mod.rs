@@ -9,8 +9,9 @@ mod html;
 mod kubelet;
 mod proxy;
 
-use api::{kind::Kind, status::Status};
+use api::status::Status;
 use http::{Request, Response};
+use kinds::kind::Kind;
 
 use crate::{
     body::Upload,

@@ -1,8 +1,9 @@
 //! `POST …/pods/<name>/binding`: puts a pod on a node.
 
-use api::{conditions, kind::Part, object::ObjectExt as _, status::Status};
+use api::{conditions, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::Response;
+use kinds::kind::Part;
 use serde_json::{Value, json};
 
 use super::{

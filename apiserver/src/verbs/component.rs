@@ -3,9 +3,10 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use api::{kind::Kind, status::Status};
+use api::status::Status;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
+use kinds::kind::Kind;
 use machinery::tls::trusting_client_config;
 use serde_json::{Value, json};
 

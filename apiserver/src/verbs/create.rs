@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use api::{apply, field::Errors, field::Path, kind::Kind, object::ObjectExt as _, status::Status};
+use api::{field::Errors, field::Path, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use kinds::{apply, kind::Kind};
 use serde_json::Value;
 
 use super::{Tracking, Written, apply_options};

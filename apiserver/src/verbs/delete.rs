@@ -3,7 +3,6 @@
 
 use api::{
     field::{Errors, Path},
-    kind::{Dependents, Kind},
     object::ObjectExt as _,
     status::{Details, Status},
 };
@@ -11,6 +10,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
+use kinds::kind::{Dependents, Kind};
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -5,7 +5,6 @@
 
 use api::{
     conditions,
-    kind::Part,
     object::ObjectExt as _,
     pod::is_final,
     selector::LabelSelector,
@@ -13,6 +12,7 @@ use api::{
 };
 use bytes::Bytes;
 use http::Response;
+use kinds::kind::Part;
 use serde_json::{Map, Value, json};
 
 use super::{

@@ -110,7 +110,7 @@ impl Token {
             return Err(invalid(&format!("illegal base64 data at input byte {at}")));
         }
         let bytes = BASE64.decode(text).map_err(|e| invalid(&e.to_string()))?;
-        let contents = api::json::parse(&bytes).map_err(|e| invalid(&e.to_string()))?;
+        let contents = kinds::json::parse(&bytes).map_err(|e| invalid(&e.to_string()))?;
         let token = Self::read(&contents).map_err(|e| invalid(&e))?;
         if token.v != TOKEN_VERSION {
             let text = format!("server does not recognize this encoded version {}", token.v);

@@ -14,10 +14,11 @@ pub mod token;
 pub mod update;
 pub mod watch;
 
-use api::{apply, object::ObjectExt as _, status::Status};
+use api::{object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
+use kinds::apply;
 use serde_json::Value;
 
 use crate::{

@@ -1,16 +1,14 @@
 //! The `scale` subresource: an `autoscaling/v1 Scale` view of any kind whose row says where the numbers are.
 
-use api::{
-    kind::{Column, Part, ScalePaths, cell},
-    object::ObjectExt as _,
-    patch::{self, PatchType},
-    schema::Types,
-    selector::LabelSelector,
-    status::Status,
-};
+use api::{object::ObjectExt as _, selector::LabelSelector, status::Status};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
+use kinds::{
+    kind::{Column, Part, ScalePaths, cell},
+    patch::{self, PatchType},
+    schema::Types,
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -155,7 +153,7 @@ async fn apply(ctx: &Ctx, paths: &ScalePaths, bytes: &[u8]) -> Result<Written, S
     update::write_with(ctx, Part::Main, expected, Tracking::Done, |current| {
         scaled(ctx, paths, current, &scale)?;
         let mut merged =
-            api::apply::apply(versions, Some(current), &config, &options).map_err(Status::from)?;
+            kinds::apply::apply(versions, Some(current), &config, &options).map_err(Status::from)?;
         if get(&merged, &paths.spec_replicas).is_none() {
             // A scale always has a number.
             set(&mut merged, &paths.spec_replicas, 0.into());

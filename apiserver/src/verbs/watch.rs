@@ -2,13 +2,14 @@
 
 use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
-use api::{kind::Kind, object::ObjectExt as _, status::Status};
+use api::{object::ObjectExt as _, status::Status};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use jiff::Timestamp;
+use kinds::kind::Kind;
 use rand::RngExt as _;
 use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep, sleep_until};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::cel::{Binding, Decl, ListKind, Program, Shape, Variable, Wanted};
+use cel::{Binding, Decl, ListKind, Program, Shape, Variable, Wanted};
 use serde_json::{Value, json};
 
 use crate::{
@@ -79,7 +79,7 @@ fn names(cases: &mut Vec<Case>) {
     add(cases, "names of a definition", 10_000, bytes, |input| {
         let definition: Value = serde_json::from_slice(input).unwrap();
         let all = [definition.clone()];
-        api::custom::names::status(&definition, &all, "now").map_or(0, |status| status.to_string().len())
+        kinds::custom::names::status(&definition, &all, "now").map_or(0, |status| status.to_string().len())
     });
 }
 
@@ -223,7 +223,7 @@ fn embedded(cases: &mut Vec<Case>) {
     let names = json!({"plural": "things", "kind": "Thing"});
     let definition = json!({"metadata": {"name": "things.a.b"}, "status": {"acceptedNames": names},
         "spec": {"group": "a.b", "scope": "Cluster", "names": names, "versions": [version(0, &schema)]}});
-    let kind = api::custom::kind::rows(&definition).remove(0);
+    let kind = kinds::custom::kind::rows(&definition).remove(0);
     let bytes = |n| {
         let around =
             |below, _| json!({"apiVersion": "v1", "kind": "A", "metadata": {"name": "a"}, "a": below});

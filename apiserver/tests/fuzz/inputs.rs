@@ -1,6 +1,6 @@
 //! Inputs that no type tells of: forms, patches, selectors, texts with a grammar of their own.
 
-use api::patch::PatchType;
+use kinds::patch::PatchType;
 use serde_json::{Value, json};
 
 use crate::{

@@ -95,7 +95,7 @@ fn fuzz(name: &str, run: fn(&[u8]) -> String) {
     let mut random = SmallRng::seed_from_u64(seed);
     let mut pool = corpus(name);
     // What is made once is not any input's fault.
-    let _made = (targets::kinds().len(), api::schema::Types::builtin());
+    let _made = (targets::kinds().len(), kinds::schema::Types::builtin());
     let mut forms: HashSet<u64> = pool.iter().map(|input| form(&attempt(name, run, input))).collect();
     let (kept, end) = (pool.len(), Instant::now() + time());
     let mut runs = 0_u64;

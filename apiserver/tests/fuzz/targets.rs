@@ -3,12 +3,7 @@
 use std::sync::LazyLock;
 
 use api::{
-    apply::{self, Options},
-    cel::{Program, Wanted},
-    kind::{Kind, Part, version::Versions},
-    patch::{PatchType, apply_patch},
     quantity::Quantity,
-    schema::Types,
     selector::{FieldSelector, LabelSelector},
     status::Status,
 };
@@ -17,7 +12,14 @@ use apiserver::{
     query::{FieldValidation, Query, wants_watch},
     request::{self, Target, Verb},
 };
+use cel::{Program, Wanted};
 use jiff::Timestamp;
+use kinds::{
+    apply::{self, Options},
+    kind::{Kind, Part, version::Versions},
+    patch::{PatchType, apply_patch},
+    schema::Types,
+};
 use serde_json::{Value, json};
 
 type Run = fn(&[u8]) -> String;
@@ -71,7 +73,7 @@ fn requests(input: &[u8]) -> String {
     )
 }
 
-static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(api::kinds::builtin);
+static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(kinds::builtin::all);
 
 /// All kinds.
 pub fn kinds() -> &'static [Kind] {

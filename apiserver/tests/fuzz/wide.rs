@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::{
+use kinds::{
     kind::Kind,
     schema::{Node, Scalar, TypeRef, Types},
 };

@@ -9,7 +9,8 @@ mod scalar;
 
 use std::{borrow::Cow, collections::HashSet};
 
-use api::{field::cut, json::MAX_DEPTH};
+use api::field::cut;
+use kinds::json::MAX_DEPTH;
 use serde_json::{Map, Number, Value};
 
 use nodes::{Content, Document, NodeId};

@@ -2,7 +2,8 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use api::{field::cut, json::MAX_DEPTH};
+use api::field::cut;
+use kinds::json::MAX_DEPTH;
 use libyaml_safer::{Encoding, Error, ErrorKind, Event, EventData, Parser, ScalarStyle};
 
 /// How long the directives before a document may be together, in bytes: the parser looks through them for each tag.

@@ -13,10 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::{kind::Part, object::ObjectExt as _, status::Status};
+use api::{object::ObjectExt as _, status::Status};
 use futures::{FutureExt as _, future::select_all, try_join};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kinds::kind::Part;
 use plan::{Held, Memory, Own, Plan, held, listed, publishable};
 use serde_json::{Value, json};
 use tokio::{

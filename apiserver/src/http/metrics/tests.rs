@@ -1,5 +1,5 @@
-use api::kinds::flow_control;
 use bytes::Bytes;
+use kinds::builtin::flow_control;
 
 use super::*;
 use crate::{args::InFlight, registry::Registry, request};

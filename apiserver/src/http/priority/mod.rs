@@ -16,8 +16,9 @@ use std::{
     time::Duration,
 };
 
-use api::{kinds::flow_control, object::ObjectExt as _};
+use api::object::ObjectExt as _;
 use http::HeaderValue;
+use kinds::builtin::flow_control;
 use parking_lot::RwLock;
 use serde_json::Value;
 

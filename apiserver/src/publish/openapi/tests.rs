@@ -1,9 +1,9 @@
-use api::kind::Subresource;
+use kinds::kind::Subresource;
 
 use super::*;
 
 fn kinds() -> Vec<Arc<Kind>> {
-    api::kinds::builtin().into_iter().map(Arc::new).collect()
+    kinds::builtin::all().into_iter().map(Arc::new).collect()
 }
 
 fn of_version(name: &str) -> Value {
@@ -33,7 +33,7 @@ fn a_hash_follows_from_sources_and_kinds() {
 #[test]
 fn a_hash_changes_with_all_that_documents_show() {
     let with = |change: fn(&mut Kind)| {
-        let mut kinds = api::kinds::builtin();
+        let mut kinds = kinds::builtin::all();
         change(&mut kinds[0]);
         let kinds: Vec<Arc<Kind>> = kinds.into_iter().map(Arc::new).collect();
         (hash(&kinds), v3(&kinds))

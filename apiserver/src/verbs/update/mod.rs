@@ -7,12 +7,12 @@ mod write;
 
 use api::{
     field::{Errors, Path},
-    kind::Part,
     object::ObjectExt as _,
     status::Status,
 };
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use kinds::kind::Part;
 use serde_json::Value;
 
 use super::{Tracking, create};

@@ -1,10 +1,9 @@
 //! What becomes of an object when somebody wants it changed.
 
-use api::{
+use api::{object::ObjectExt as _, status::Status};
+use kinds::{
     apply,
     kind::{Kind, Part},
-    object::ObjectExt as _,
-    status::Status,
 };
 use serde_json::{Map, Value};
 

@@ -1,16 +1,18 @@
 //! `PATCH`: the four forms in which a client says what is to change.
 
 use api::{
-    apply,
     field::{Errors, Path},
-    kind::Part,
     object::ObjectExt as _,
-    patch::{PatchType, apply_patch, odd_fields, unreadable},
-    schema::Types,
     status::{Details, Status},
 };
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use kinds::{
+    apply,
+    kind::Part,
+    patch::{PatchType, apply_patch, odd_fields, unreadable},
+    schema::Types,
+};
 use serde_json::Value;
 
 use super::{Expected, check_address, nameless, part, write, write_with};

@@ -1,8 +1,9 @@
 //! The loop that every change of an object goes through: read, make the new state, commit if nobody else wrote in
 //! between.
 
-use api::{kind::Part, object::ObjectExt as _, status::Status};
+use api::{object::ObjectExt as _, status::Status};
 use bytes::Bytes;
+use kinds::kind::Part;
 use serde_json::Value;
 
 use super::next_state::next_state;

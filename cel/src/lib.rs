@@ -1,0 +1,204 @@
+//! The Common Expression Language, as Kubernetes has it: reading, type checking, estimating, evaluating.
+//!
+//! Home-made because the `cel` crate checks no types, estimates and limits no costs, and reads objects only as
+//! copies; all of these decide what the API accepts. Pure; an expression is compiled once and evaluated often,
+//! each time within a limit. Counterpart of `cel-go` and `k8s.io/apiserver/pkg/cel`.
+
+mod ast;
+mod check;
+mod cost;
+mod estimate;
+mod eval;
+mod functions;
+mod index;
+mod lexer;
+mod library;
+mod parser;
+pub mod pattern;
+#[cfg(test)]
+mod tests;
+mod types;
+mod value;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde_json::Value as Json;
+
+pub use library::{AUTHORIZER, JSON_PATCH, OBJECT, RESOURCE_CHECK};
+pub use types::{Decl, ListKind, MAX_REQUEST, RESERVED, Shape, escape};
+
+use ast::{Expr, Kind};
+use types::Type;
+use value::{Failure, Value};
+
+/// What an expression must come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// `true` or `false`
+    Bool,
+    /// Text.
+    String,
+    /// Anything; what it comes to is asked of the program.
+    Anything,
+}
+
+/// A variable that an expression may use.
+#[derive(Debug, Clone)]
+pub struct Variable<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its type.
+    pub decl: Arc<Decl>,
+    /// Whether it may be missing: then it is an optional.
+    pub optional: bool,
+}
+
+/// A compiled expression.
+#[derive(Debug)]
+pub struct Program {
+    root: Expr,
+    result: Type,
+    names: BTreeSet<String>,
+    max_cost: u64,
+}
+
+/// A variable's value: of an optional one, `None` when there is nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Binding<'a> {
+    /// The variable.
+    pub name: &'a str,
+    /// Its value as JSON.
+    pub value: Option<&'a Json>,
+    /// How to read it.
+    pub decl: &'a Arc<Decl>,
+    /// Whether it is an optional.
+    pub optional: bool,
+}
+
+/// What an expression comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// `true` or `false`
+    Bool(bool),
+    /// Text.
+    String(String),
+    /// Anything else, as text.
+    Other(String),
+}
+
+/// Why an expression came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EvalError {
+    /// It costs more than one evaluation may.
+    #[error("operation cancelled: actual cost limit exceeded")]
+    TooExpensive,
+    /// No index, no key, no such overload, overflow, …
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Program {
+    /// Reads and checks an expression. The error is a text with the places marked.
+    pub fn compile(text: &str, variables: &[Variable<'_>], wanted: Wanted) -> Result<Self, String> {
+        let (root, nodes) =
+            parser::parse(text).map_err(|e| marked(text, e.at, &format!("Syntax error: {}", e.why)))?;
+        let typed: Vec<(&str, Type)> = variables
+            .iter()
+            .map(|v| {
+                let ty = Type::of(&v.decl);
+                (v.name, if v.optional { Type::optional(ty) } else { ty })
+            })
+            .collect();
+        let types = check::check(&root, nodes, &typed).map_err(|mistakes| {
+            mistakes.iter().map(|m| marked(text, m.at, &m.why)).collect::<Vec<_>>().join("\n")
+        })?;
+        let found = &types[root.id];
+        match wanted {
+            Wanted::Bool if !matches!(found, Type::Bool | Type::Dyn) => {
+                return Err("must evaluate to a bool".into());
+            }
+            Wanted::String if !matches!(found, Type::String | Type::Dyn) => {
+                return Err("must evaluate to a string".into());
+            }
+            _ => {}
+        }
+        let sizes: Vec<(&str, Option<Arc<Decl>>)> =
+            variables.iter().map(|v| (v.name, Some(Arc::clone(&v.decl)))).collect();
+        let max_cost = estimate::estimate(&root, &types, &sizes);
+        let mut names = BTreeSet::new();
+        collect_names(&root, &mut names);
+        let result = found.clone();
+        Ok(Self { root, result, names, max_cost })
+    }
+
+    /// The name of the type that it comes to.
+    pub fn result(&self) -> String {
+        if self.result == Type::Null { "null_type".into() } else { self.result.to_string() }
+    }
+
+    /// The type that it comes to, as that of a variable.
+    pub fn decl(&self) -> Arc<Decl> {
+        self.result.decl()
+    }
+
+    /// The most it costs, by an estimate from the sizes that the schema allows.
+    pub fn max_cost(&self) -> u64 {
+        self.max_cost
+    }
+
+    /// Whether it uses a name.
+    pub fn uses(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Evaluates it; answers also what that cost.
+    pub fn eval(&self, bindings: &[Binding<'_>], limit: u64) -> (Result<Answer, EvalError>, u64) {
+        let variables = bindings
+            .iter()
+            .filter_map(|b| {
+                let value = b.value.map(|json| Value::of(json, b.decl));
+                let value = if b.optional { Some(Value::Optional(value.map(Into::into))) } else { value };
+                value.map(|value| (b.name, value))
+            })
+            .collect();
+        let mut run = eval::Run { variables, cost: 0, limit };
+        let result = match run.value(&self.root) {
+            Ok(Value::Bool(b)) => Ok(Answer::Bool(b)),
+            Ok(Value::String(text)) => Ok(Answer::String(text.into_owned())),
+            Ok(other) => Ok(Answer::Other(functions::shown(&other))),
+            Err(Failure::Cost) => Err(EvalError::TooExpensive),
+            Err(Failure::Error(why)) => Err(EvalError::Failed(why)),
+        };
+        (result, run.cost)
+    }
+}
+
+/// Whether a text is a URL with a scheme, or an absolute path.
+pub fn is_url(text: &str) -> bool {
+    functions::url::Url::parse(text).is_some()
+}
+
+/// A message with its place, and the line with a mark below it.
+fn marked(text: &str, at: usize, why: &str) -> String {
+    let (mut line, mut column, mut shown) = (1, 0, String::new());
+    let mut left = at;
+    for content in text.split('\n') {
+        let length = content.chars().count();
+        if left <= length {
+            column = left;
+            content.clone_into(&mut shown);
+            break;
+        }
+        left -= length + 1;
+        line += 1;
+    }
+    format!("ERROR: <input>:{line}:{}: {why}\n | {shown}\n | {}^", column + 1, ".".repeat(column))
+}
+
+/// All names that an expression mentions.
+fn collect_names(expr: &Expr, names: &mut BTreeSet<String>) {
+    if let Kind::Ident(name) = &expr.kind {
+        names.insert(name.clone());
+    }
+    expr.kind.parts().into_iter().for_each(|part| collect_names(part, names));
+}

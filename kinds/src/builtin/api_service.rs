@@ -1,0 +1,172 @@
+//! APIService: who serves a group version, this server ("local") or another one behind a Service.
+
+use api::validation::NameRule;
+use api::{
+    conditions,
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::{between, dns_1035_label, dns_subdomain, each},
+};
+use jiff::Timestamp;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, APIServiceSpec};
+use serde_json::Value;
+
+use crate::{
+    builtin::defaults::{absent_when_zero, set},
+    kind::{Column, Part, Strategy, cell},
+};
+
+const MAX_GROUP_PRIORITY: i32 = 20_000;
+const MAX_VERSION_PRIORITY: i32 = 1000;
+
+/// Priorities of groups, which order discovery.
+const GROUPS: [(&str, i32); 21] = [
+    ("apiregistration.k8s.io", 20_000),
+    ("", 18_000),
+    ("apps", 17_800),
+    ("events.k8s.io", 17_750),
+    ("authentication.k8s.io", 17_700),
+    ("authorization.k8s.io", 17_600),
+    ("autoscaling", 17_500),
+    ("batch", 17_400),
+    ("certificates.k8s.io", 17_300),
+    ("networking.k8s.io", 17_200),
+    ("policy", 17_100),
+    ("rbac.authorization.k8s.io", 17_000),
+    ("storage.k8s.io", 16_800),
+    ("admissionregistration.k8s.io", 16_700),
+    ("apiextensions.k8s.io", 16_700),
+    ("scheduling.k8s.io", 16_600),
+    ("coordination.k8s.io", 16_500),
+    ("node.k8s.io", 16_300),
+    ("discovery.k8s.io", 16_200),
+    ("resource.k8s.io", 16_150),
+    ("flowcontrol.apiserver.k8s.io", 16_100),
+];
+/// The priority of groups of custom kinds.
+const CUSTOM: i32 = 1000;
+
+/// The priority of a group: greater ones come first in discovery.
+pub fn group_priority(group: &str) -> i32 {
+    GROUPS.iter().find(|(name, _)| *name == group).map_or(CUSTOM, |(_, priority)| *priority)
+}
+
+/// The rules of APIServices.
+pub struct ApiServices;
+
+impl Strategy for ApiServices {
+    type Object = APIService;
+
+    // What exactly is allowed is checked below.
+    const NAME_RULE: NameRule = NameRule::PathSegment;
+
+    fn takes_plain_finalizers(&self) -> bool {
+        true
+    }
+
+    fn default(&self, service: &mut APIService) {
+        let spec = service.spec.get_or_insert_default();
+        absent_when_zero(&mut spec.insecure_skip_tls_verify);
+        if let Some(service) = &mut spec.service {
+            set(&mut service.port, 443);
+        }
+        service.status.get_or_insert_default();
+    }
+
+    fn validate(&self, service: &APIService, errors: &mut Errors) {
+        let name = service.metadata.name.as_deref().unwrap_or_default();
+        let none = APIServiceSpec::default();
+        spec(service.spec.as_ref().unwrap_or(&none), name, errors);
+    }
+
+    fn validate_update(&self, new: &APIService, _old: &APIService, part: Part<'_>, errors: &mut Errors) {
+        if part != Part::Status {
+            return self.validate(new, errors);
+        }
+        const STATES: &[&str] = &["True", "False", "Unknown"];
+        let given = new.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        for (i, condition) in given.enumerate().filter(|(_, c)| !STATES.contains(&c.status.as_str())) {
+            let at = Path::new("status.conditions").index(i).child("status");
+            errors.not_supported(&at, &condition.status, STATES);
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let text = |name, words| Column::new(name, "string", words);
+        vec![
+            Column::name(),
+            text("Service", "Who serves it."),
+            text("Available", "Whether it is served at present."),
+            Column::age(),
+        ]
+    }
+
+    fn cells(&self, service: &Value, now: Timestamp) -> Vec<Value> {
+        let of = |field| service.str_at(&["spec", "service", field]);
+        let remote = service.at(&["spec", "service"]).is_some_and(Value::is_object);
+        let behind = if remote { format!("{}/{}", of("namespace"), of("name")) } else { "Local".into() };
+        let available = conditions::find(service, "Available");
+        let available = match available.map(|c| (c.str_at(&["status"]), c.str_at(&["reason"]))) {
+            None => "Unknown".to_owned(),
+            Some(("True", _)) => "True".to_owned(),
+            Some((status, reason)) => format!("{status} ({reason})"),
+        };
+        vec![cell::name(service), behind.into(), available.into(), cell::age(service, now)]
+    }
+}
+
+fn spec(spec: &APIServiceSpec, name: &str, errors: &mut Errors) {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let (group, version) = (text(&spec.group), text(&spec.version));
+    let required = format!("{version}.{group}");
+    if name != required {
+        let why = format!("must be `spec.version+\".\"+spec.group`: {required:?}");
+        errors.invalid(&Path::new("metadata.name"), name, why);
+    }
+    let at = Path::new("spec");
+    let group_at = at.child("group");
+    if group.is_empty() && version != "v1" {
+        errors.required(&group_at, "only v1 may have an empty group and it better be legacy kube");
+    }
+    if !group.is_empty() {
+        each(errors, &group_at, &group, dns_subdomain(&group));
+    }
+    each(errors, &at.child("version"), &version, dns_1035_label(&version));
+    for (field, value, most) in [
+        ("groupPriorityMinimum", spec.group_priority_minimum, MAX_GROUP_PRIORITY),
+        ("versionPriority", spec.version_priority, MAX_VERSION_PRIORITY),
+    ] {
+        if value <= 0 || value > most {
+            errors.invalid(&at.child(field), value, format!("must be positive and less than {most}"));
+        }
+    }
+    let authority = spec.ca_bundle.as_ref().map_or(0, |b| b.0.len());
+    let insecure = spec.insecure_skip_tls_verify.unwrap_or(false);
+    let insecure_at = at.child("insecureSkipTLSVerify");
+    let Some(service) = &spec.service else {
+        if authority > 0 {
+            let why = "local APIServices may not have a caBundle";
+            errors.invalid(&at.child("caBundle"), format!("{authority} bytes"), why);
+        }
+        if insecure {
+            errors.invalid(&insecure_at, insecure, "local APIServices may not have insecureSkipTLSVerify");
+        }
+        return;
+    };
+    let service_at = at.child("service");
+    for (field, value) in [("namespace", text(&service.namespace)), ("name", text(&service.name))] {
+        if value.is_empty() {
+            errors.required(&service_at.child(field), "");
+        }
+    }
+    if let Some(port) = service.port.filter(|p| !(1..=65535).contains(p)) {
+        let why = format!("port is not valid: {}", between(1, 65535));
+        errors.invalid(&service_at.child("port"), port, why);
+    }
+    if insecure && authority > 0 {
+        errors.invalid(&insecure_at, insecure, "may not be true if caBundle is present");
+    }
+}
+
+#[cfg(test)]
+mod tests;

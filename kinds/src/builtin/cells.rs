@@ -1,0 +1,126 @@
+//! What several kinds print alike: selectors, container names, lists.
+//!
+//! Counterpart of the small functions of upstream's `pkg/printers/internalversion`.
+
+use api::object::ObjectExt;
+use serde_json::Value;
+
+use crate::kind::Column;
+
+/// The integer at `path`, 0 when there is none.
+pub fn int(object: &Value, path: &[&str]) -> i64 {
+    object.at(path).and_then(Value::as_i64).unwrap_or(0)
+}
+
+/// The text at `path`, or `otherwise` when there is none.
+pub fn text_or(object: &Value, path: &[&str], otherwise: &str) -> Value {
+    match object.str_at(path) {
+        "" => otherwise.into(),
+        text => text.into(),
+    }
+}
+
+/// The number of entries of the map at `path`.
+pub fn size(object: &Value, path: &[&str]) -> usize {
+    object.at(path).and_then(Value::as_object).map_or(0, serde_json::Map::len)
+}
+
+/// A map as `a=b,c=d`; `<none>` when empty.
+pub fn labels(map: Option<&Value>) -> String {
+    match map.and_then(Value::as_object) {
+        Some(map) if !map.is_empty() => {
+            let mut pairs: Vec<String> =
+                map.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
+            pairs.sort();
+            pairs.join(",")
+        }
+        _ => "<none>".into(),
+    }
+}
+
+/// A label selector as `a=b,c in (d,e),!f`; `<none>` for one that selects everything, "" for none.
+pub fn selector(selector: Option<&Value>) -> String {
+    let Some(selector) = selector.filter(|s| s.is_object()) else { return String::new() };
+    let mut terms: Vec<(String, String)> = Vec::new();
+    for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
+        terms.push((key.clone(), format!("{key}={}", value.as_str().unwrap_or_default())));
+    }
+    for expression in selector.list_at(&["matchExpressions"]) {
+        let key = expression.str_at(&["key"]);
+        let mut values: Vec<&str> =
+            expression.list_at(&["values"]).iter().filter_map(Value::as_str).collect();
+        values.sort_unstable();
+        let values = values.join(",");
+        terms.push((
+            key.to_owned(),
+            match expression.str_at(&["operator"]) {
+                "In" => format!("{key} in ({values})"),
+                "NotIn" => format!("{key} notin ({values})"),
+                "Exists" => key.to_owned(),
+                _ => format!("!{key}"),
+            },
+        ));
+    }
+    if terms.is_empty() {
+        return "<none>".into();
+    }
+    terms.sort_by(|a, b| a.0.cmp(&b.0));
+    terms.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(",")
+}
+
+/// `<field>` of each item of the list at `path`, joined with commas.
+pub fn joined(object: &Value, path: &[&str], field: &str) -> String {
+    object.list_at(path).iter().map(|item| item.str_at(&[field])).collect::<Vec<_>>().join(",")
+}
+
+/// The names of the containers of the pod template below `spec`.
+pub fn container_names(object: &Value) -> Value {
+    joined(object, &["spec", "template", "spec", "containers"], "name").into()
+}
+
+/// The images of the containers of the pod template below `spec`.
+pub fn container_images(object: &Value) -> Value {
+    joined(object, &["spec", "template", "spec", "containers"], "image").into()
+}
+
+/// The wide columns that all kinds with a pod template have.
+pub fn template_columns() -> [Column; 2] {
+    [
+        Column::new("Containers", "string", "Names of the containers of the pod template.").wide(),
+        Column::new("Images", "string", "Images of the containers of the pod template.").wide(),
+    ]
+}
+
+/// At most three of the `items` joined with commas, and how many more there are.
+pub fn first_three(items: &[String]) -> String {
+    match items {
+        few if few.len() <= 3 => few.join(","),
+        many => format!("{} + {} more...", many[..3].join(","), many.len() - 3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn selectors_print_sorted_by_key() {
+        let s = json!({"matchLabels": {"z": "1"}, "matchExpressions": [
+            {"key": "b", "operator": "In", "values": ["y", "x"]},
+            {"key": "c", "operator": "NotIn", "values": ["v"]},
+            {"key": "a", "operator": "DoesNotExist"},
+            {"key": "d", "operator": "Exists"}]});
+        assert_eq!(selector(Some(&s)), "!a,b in (x,y),c notin (v),d,z=1");
+        assert_eq!(selector(Some(&json!({}))), "<none>");
+        assert_eq!(selector(None), "");
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let items: Vec<String> = ["a", "b", "c", "d", "e"].map(String::from).to_vec();
+        assert_eq!(first_three(&items), "a,b,c + 2 more...");
+        assert_eq!(first_three(&items[..3]), "a,b,c");
+    }
+}

@@ -1,0 +1,245 @@
+//! CertificateSigningRequest: somebody asks for a certificate, somebody else approves, a signer signs.
+//!
+//! Who asks, and whether the request itself is well signed, the API server sees to (admission).
+
+use std::collections::BTreeSet;
+
+use api::{
+    conditions,
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::{dns_label, dns_subdomain, immutable},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
+use serde_json::Value;
+
+use crate::{
+    builtin::cells::text_or,
+    kind::{Column, Draft, Part, Strategy, cell},
+};
+
+const USAGES: &[&str] = &[
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+];
+const LEGACY_SIGNER: &str = "kubernetes.io/legacy-unknown";
+/// The shortest life that may be asked for, in seconds.
+const SHORTEST: i32 = 600;
+
+/// The rules of CertificateSigningRequests.
+pub struct CertificateSigningRequests;
+
+impl Strategy for CertificateSigningRequests {
+    type Object = CertificateSigningRequest;
+
+    fn default(&self, request: &mut CertificateSigningRequest) {
+        request.status.get_or_insert_default();
+    }
+
+    fn prepare_update(
+        &self,
+        new: &mut Draft<CertificateSigningRequest>,
+        old: &Draft<CertificateSigningRequest>,
+        part: Part<'_>,
+    ) {
+        new.spec.clone_from(&old.spec);
+        if part == Part::Other("approval") {
+            let given = new.status.take().and_then(|s| s.conditions);
+            new.status = old.status.clone();
+            new.status.get_or_insert_default().conditions = given;
+        }
+    }
+
+    fn validate(&self, request: &CertificateSigningRequest, errors: &mut Errors) {
+        let spec = &request.spec;
+        let at = Path::new("spec");
+        let usages_at = at.child("usages");
+        let usages = spec.usages.as_deref().unwrap_or_default();
+        if usages.is_empty() {
+            errors.required(&usages_at, "");
+        }
+        for (i, usage) in usages.iter().enumerate() {
+            if !USAGES.contains(&usage.as_str()) {
+                errors.not_supported(&usages_at.index(i), usage, USAGES);
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for (i, usage) in usages.iter().enumerate().filter(|(_, usage)| !seen.insert(*usage)) {
+            errors.duplicate(&usages_at.index(i), usage);
+        }
+        signer_name(&spec.signer_name, &at.child("signerName"), errors);
+        if let Some(seconds) = spec.expiration_seconds.filter(|s| *s < SHORTEST) {
+            let why = format!("may not specify a duration less than {SHORTEST} seconds (10 minutes)");
+            errors.invalid(&at.child("expirationSeconds"), seconds, why);
+        }
+        conditions(conditions_of(request), errors);
+    }
+
+    fn validate_update(
+        &self,
+        new: &CertificateSigningRequest,
+        old: &CertificateSigningRequest,
+        part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        immutable(&new.spec, &old.spec, &Path::new("spec"), errors);
+        conditions(conditions_of(new), errors);
+        let at = Path::new("status.conditions");
+        for kind in ["Approved", "Denied", "Failed"] {
+            let of = |request: &CertificateSigningRequest| -> Vec<_> {
+                conditions_of(request).iter().filter(|c| c.type_ == kind).cloned().collect()
+            };
+            let (present, before) = (of(new), of(old));
+            if present.len() < before.len() {
+                errors.forbidden(&at, format!("updates may not remove a condition of type {kind:?}"));
+            } else if kind == "Failed" || part == Part::Other("approval") {
+                continue;
+            } else if present.len() > before.len() {
+                errors.forbidden(&at, format!("updates may not add a condition of type {kind:?}"));
+            } else if present != before {
+                errors.forbidden(&at, format!("updates may not modify a condition of type {kind:?}"));
+            }
+        }
+        let certificate = |request: &CertificateSigningRequest| {
+            let issued = request.status.as_ref().and_then(|s| s.certificate.as_ref());
+            issued.map(|c| c.0.clone()).unwrap_or_default()
+        };
+        let at = Path::new("status.certificate");
+        if certificate(new) != certificate(old) {
+            if part != Part::Status {
+                errors.forbidden(&at, "updates may not set certificate content");
+            } else if !certificate(old).is_empty() {
+                errors.forbidden(&at, "updates may not modify existing certificate content");
+            }
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let text = |name, words| Column::new(name, "string", words);
+        vec![
+            Column::name(),
+            Column::age(),
+            text("SignerName", "Who is to sign."),
+            text("Requestor", "Who asks."),
+            text("RequestedDuration", "How long the certificate shall live."),
+            text("Condition", "How far the request has come."),
+        ]
+    }
+
+    fn cells(&self, request: &Value, now: Timestamp) -> Vec<Value> {
+        let duration = request.at(&["spec", "expirationSeconds"]).and_then(Value::as_i64);
+        vec![
+            cell::name(request),
+            cell::age(request, now),
+            text_or(request, &["spec", "signerName"], "<none>"),
+            request.str_at(&["spec", "username"]).into(),
+            duration.map_or("<none>".into(), cell::human_duration).into(),
+            condition(request).into(),
+        ]
+    }
+
+    fn selectable_fields(&self, request: &Value) -> Vec<(&'static str, String)> {
+        vec![("spec.signerName", request.str_at(&["spec", "signerName"]).to_owned())]
+    }
+}
+
+fn condition(request: &Value) -> String {
+    let has = |kind: &str| conditions::find(request, kind).is_some();
+    let mut said = match (has("Denied"), has("Approved")) {
+        (true, _) => "Denied",
+        (false, true) => "Approved",
+        (false, false) => "Pending",
+    }
+    .to_owned();
+    if has("Failed") {
+        said.push_str(",Failed");
+    }
+    if !request.str_at(&["status", "certificate"]).is_empty() {
+        said.push_str(",Issued");
+    }
+    said
+}
+
+fn conditions_of(request: &CertificateSigningRequest) -> &[CertificateSigningRequestCondition] {
+    request.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default()
+}
+
+fn conditions(conditions: &[CertificateSigningRequestCondition], errors: &mut Errors) {
+    const STATES: &[&str] = &["False", "True", "Unknown"];
+    let mut before = BTreeSet::new();
+    for (i, condition) in conditions.iter().enumerate() {
+        let at = Path::new("status.conditions").index(i);
+        let (kind, status) = (condition.type_.as_str(), condition.status.as_str());
+        if kind.is_empty() {
+            errors.required(&at.child("type"), "");
+        }
+        match status {
+            "" => errors.required(&at.child("status"), ""),
+            _ if !STATES.contains(&status) => errors.not_supported(&at.child("status"), status, STATES),
+            _ => {}
+        }
+        if matches!(kind, "Approved" | "Denied" | "Failed") && status != "True" {
+            errors.not_supported(&at.child("status"), status, &["True"]);
+        }
+        if !before.insert(kind) {
+            errors.duplicate(&at.child("type"), kind);
+        }
+        if (kind == "Approved" && before.contains("Denied"))
+            || (kind == "Denied" && before.contains("Approved"))
+        {
+            let why = "Approved and Denied conditions are mutually exclusive";
+            errors.invalid(&at.child("type"), kind, why);
+        }
+    }
+}
+
+/// `example.com/signer-name`
+fn signer_name(name: &str, at: &Path, errors: &mut Errors) {
+    if name == LEGACY_SIGNER {
+        return errors.invalid(at, name, "the legacy signerName is not allowed via this API version");
+    }
+    if name.is_empty() {
+        return errors.required(at, "");
+    }
+    let [domain, path] = name.split('/').collect::<Vec<_>>()[..] else {
+        let why = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+        return errors.invalid(at, name, why);
+    };
+    let mut labels = |whole: &str, check: fn(&str) -> Vec<String>| {
+        let wrong = whole.split('.').map(|l| (l, check(l))).find(|(_, wrong)| !wrong.is_empty());
+        for (label, why) in wrong.iter().flat_map(|(label, wrong)| wrong.iter().map(move |why| (label, why)))
+        {
+            errors.invalid(at, whole, format!("validating label {label:?}: {why}"));
+        }
+    };
+    labels(domain, dns_label);
+    labels(path, dns_subdomain);
+    if !domain.contains('.') {
+        errors.invalid(at, domain, "should be a domain with at least two segments separated by dots");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! ConfigMap: configuration that pods consume.
+
+use api::{
+    field::{Errors, Path},
+    validation::{config_key, each},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::Value;
+
+use crate::{
+    builtin::{cells::size, defaults::absent_when_zero},
+    kind::{Column, Part, Strategy, cell},
+};
+
+/// The most that the values of a ConfigMap or a Secret may take together.
+pub const MAX_SIZE: usize = 1024 * 1024;
+
+/// What fields of an object that was made immutable say.
+pub const LOCKED: &str = "field is immutable when `immutable` is set";
+
+/// The rules of ConfigMaps.
+pub struct ConfigMaps;
+
+impl Strategy for ConfigMaps {
+    type Object = ConfigMap;
+
+    fn default(&self, map: &mut ConfigMap) {
+        absent_when_zero(&mut map.data);
+        absent_when_zero(&mut map.binary_data);
+    }
+
+    fn validate(&self, map: &ConfigMap, errors: &mut Errors) {
+        let mut size = 0;
+        for (key, value) in map.data.iter().flatten() {
+            let at = Path::new("data").key(key);
+            each(errors, &at, key, config_key(key));
+            if map.binary_data.as_ref().is_some_and(|b| b.contains_key(key)) {
+                errors.invalid(&at, key, "duplicate of key present in binaryData");
+            }
+            size += value.len();
+        }
+        for (key, value) in map.binary_data.iter().flatten() {
+            each(errors, &Path::new("binaryData").key(key), key, config_key(key));
+            size += value.0.len();
+        }
+        if size > MAX_SIZE {
+            // The whole object is too long; upstream writes its path so.
+            errors.too_long(&Path::new("[]"), MAX_SIZE);
+        }
+    }
+
+    fn validate_update(&self, new: &ConfigMap, old: &ConfigMap, _part: Part<'_>, errors: &mut Errors) {
+        if old.immutable == Some(true) {
+            for (field, same) in [
+                ("immutable", new.immutable == Some(true)),
+                ("data", new.data == old.data),
+                ("binaryData", new.binary_data == old.binary_data),
+            ] {
+                if !same {
+                    errors.forbidden(&Path::new(field), LOCKED);
+                }
+            }
+        }
+        self.validate(new, errors);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![Column::name(), Column::new("Data", "string", "How many keys the map has."), Column::age()]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let keys = size(object, &["data"]) + size(object, &["binaryData"]);
+        vec![cell::name(object), keys.into(), cell::age(object, now)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kind::{Rules, Typed};
+
+    fn map(fields: Value) -> Value {
+        let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}});
+        json_patch::merge(&mut map, &fields);
+        map
+    }
+
+    #[test]
+    fn keys_are_words_and_values_fit() {
+        for (fields, expected) in [
+            (json!({"data": {"a.b": "c"}, "binaryData": {"x_1": "AA=="}}), vec![]),
+            (
+                json!({"binaryData": {"..x": "AA=="}}),
+                vec!["binaryData[..x]: Invalid value: \"..x\": must not start with '..'"],
+            ),
+            (
+                json!({"data": {"a": "x".repeat(MAX_SIZE + 1)}}),
+                vec!["[]: Too long: may not be more than 1048576 bytes"],
+            ),
+        ] {
+            let said: Vec<String> =
+                Typed(ConfigMaps).validate(&map(fields)).errors.iter().map(ToString::to_string).collect();
+            assert_eq!(said, expected);
+        }
+    }
+
+    #[test]
+    fn immutable_is_for_ever() {
+        let old = map(json!({"immutable": true, "data": {"a": "1"}}));
+        let new = map(json!({"data": {"a": "2"}}));
+        let found = Typed(ConfigMaps).validate_update(&new, &old, Part::Main);
+        let fields: Vec<&str> = found.errors.iter().map(|e| e.field.as_str()).collect();
+        assert_eq!(fields, ["immutable", "data"]);
+    }
+}

@@ -1,0 +1,143 @@
+//! CSIDriver: what a storage driver can do and wants.
+
+use std::collections::HashSet;
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::{immutable, token_lifetime},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::storage::v1::CSIDriver;
+use serde_json::Value;
+
+use crate::{
+    builtin::defaults::set,
+    kind::{Column, Part, Strategy, cell},
+};
+
+/// The rules of drivers.
+pub struct CsiDrivers;
+
+impl Strategy for CsiDrivers {
+    type Object = CSIDriver;
+
+    fn default(&self, driver: &mut CSIDriver) {
+        let spec = &mut driver.spec;
+        set(&mut spec.attach_required, true);
+        set(&mut spec.pod_info_on_mount, false);
+        set(&mut spec.storage_capacity, false);
+        set(&mut spec.fs_group_policy, "ReadWriteOnceWithFSType");
+        set(&mut spec.requires_republish, false);
+        set(&mut spec.se_linux_mount, false);
+        if spec.volume_lifecycle_modes.as_ref().is_none_or(Vec::is_empty) {
+            spec.volume_lifecycle_modes = Some(vec!["Persistent".into()]);
+        }
+    }
+
+    fn validate(&self, driver: &CSIDriver, errors: &mut Errors) {
+        const POLICIES: &[&str] = &["File", "None", "ReadWriteOnceWithFSType"];
+        const MODES: &[&str] = &["Ephemeral", "Persistent"];
+        let at = Path::new("spec");
+        let spec = &driver.spec;
+        let name = driver.metadata.name.as_deref().unwrap_or_default();
+        if name.len() > 63 {
+            errors.too_long(&Path::new("metadata.name"), 63);
+        }
+        let audiences_at = at.child("tokenRequests");
+        let mut audiences = HashSet::new();
+        for (i, request) in spec.token_requests.iter().flatten().enumerate() {
+            let at = audiences_at.index(i);
+            if !audiences.insert(request.audience.as_str()) {
+                errors.duplicate(&at.child("audience"), &request.audience);
+            }
+            if let Some(seconds) = request.expiration_seconds {
+                token_lifetime(seconds, &at.child("expirationSeconds"), errors);
+            }
+        }
+        if let Some(policy) = spec.fs_group_policy.as_deref().filter(|p| !POLICIES.contains(p)) {
+            errors.not_supported(&at.child("fsGroupPolicy"), policy, POLICIES);
+        }
+        let modes = spec.volume_lifecycle_modes.iter().flatten();
+        for mode in modes.filter(|m| !MODES.contains(&m.as_str())) {
+            errors.not_supported(&at.child("volumeLifecycleModes"), mode, MODES);
+        }
+    }
+
+    fn validate_update(&self, new: &CSIDriver, old: &CSIDriver, _part: Part<'_>, errors: &mut Errors) {
+        self.validate(new, errors);
+        let at = Path::new("spec");
+        let (new, old) = (&new.spec, &old.spec);
+        immutable(&new.attach_required, &old.attach_required, &at.child("attachedRequired"), errors);
+        let modes_at = at.child("volumeLifecycleModes");
+        immutable(&new.volume_lifecycle_modes, &old.volume_lifecycle_modes, &modes_at, errors);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let flag = |name, words| Column::new(name, "boolean", words);
+        vec![
+            Column::name(),
+            flag("AttachRequired", "Whether volumes are attached before they are mounted."),
+            flag("PodInfoOnMount", "Whether the driver is told about the pod."),
+            flag("StorageCapacity", "Whether the driver says how much room there is."),
+            Column::new("TokenRequests", "string", "For whom the driver wants tokens."),
+            flag("RequiresRepublish", "Whether the driver is called again and again."),
+            Column::new("Modes", "string", "How volumes come and go."),
+            Column::age(),
+        ]
+    }
+
+    fn cells(&self, driver: &Value, now: Timestamp) -> Vec<Value> {
+        let flag =
+            |field: &str| Value::from(driver.at(&["spec", field]).and_then(Value::as_bool).unwrap_or(false));
+        let texts = |path: &[&str], pick: fn(&Value) -> &str| {
+            let all: Vec<&str> = driver.list_at(path).iter().map(pick).collect();
+            if all.is_empty() { "<unset>".to_owned() } else { all.join(",") }
+        };
+        vec![
+            cell::name(driver),
+            flag("attachRequired"),
+            flag("podInfoOnMount"),
+            flag("storageCapacity"),
+            texts(&["spec", "tokenRequests"], |r| r.str_at(&["audience"])).into(),
+            flag("requiresRepublish"),
+            texts(&["spec", "volumeLifecycleModes"], |m| m.as_str().unwrap_or_default()).into(),
+            cell::age(driver, now),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::builtin::testing::{changed, made, wrong};
+
+    #[test]
+    fn a_driver_says_what_it_can() {
+        let driver = |spec: Value| {
+            made(
+                CsiDrivers,
+                json!({"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "d"}, "spec": spec}),
+            )
+        };
+        assert_eq!(wrong(CsiDrivers, &driver(json!({}))), Vec::<String>::new());
+        assert_eq!(
+            wrong(
+                CsiDrivers,
+                &driver(
+                    json!({"volumeLifecycleModes": ["Forever"], "tokenRequests": [{"audience": "a", "expirationSeconds": 1}]})
+                )
+            ),
+            [
+                "spec.tokenRequests[0].expirationSeconds: Invalid value: 1: may not specify a duration less than 10 minutes",
+                "spec.volumeLifecycleModes: Unsupported value: \"Forever\": supported values: \"Ephemeral\", \"Persistent\"",
+            ]
+        );
+        assert_eq!(
+            changed(CsiDrivers, &driver(json!({"attachRequired": false})), &driver(json!({}))),
+            ["spec.attachedRequired: Invalid value: false: field is immutable"]
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! CSIStorageCapacity: how much room a driver has for a class somewhere.
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    quantity::Quantity,
+    validation::{NOT_NEGATIVE, dns_subdomain, each, immutable, label_selector},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::storage::v1::CSIStorageCapacity;
+use serde_json::Value;
+
+use crate::{
+    builtin::defaults::canonical,
+    kind::{Column, Part, Strategy, cell},
+};
+
+/// The rules of capacities.
+pub struct CsiStorageCapacities;
+
+impl Strategy for CsiStorageCapacities {
+    type Object = CSIStorageCapacity;
+
+    fn default(&self, capacity: &mut CSIStorageCapacity) {
+        for wire in [&mut capacity.capacity, &mut capacity.maximum_volume_size].into_iter().flatten() {
+            canonical(wire);
+        }
+    }
+
+    fn validate(&self, capacity: &CSIStorageCapacity, errors: &mut Errors) {
+        label_selector(capacity.node_topology.as_ref(), &Path::new("nodeTopology"), errors);
+        let class = &capacity.storage_class_name;
+        each(errors, &Path::new("storageClassName"), class, dns_subdomain(class));
+        for (field, wire) in
+            [("capacity", &capacity.capacity), ("maximumVolumeSize", &capacity.maximum_volume_size)]
+        {
+            if let Some(amount) = wire.as_ref().map(Quantity::of).filter(Quantity::is_negative) {
+                errors.invalid(&Path::new(field), amount.to_string(), NOT_NEGATIVE);
+            }
+        }
+    }
+
+    fn validate_update(
+        &self,
+        new: &CSIStorageCapacity,
+        old: &CSIStorageCapacity,
+        _part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        self.validate(new, errors);
+        immutable(&new.node_topology, &old.node_topology, &Path::new("nodeTopology"), errors);
+        let at = Path::new("storageClassName");
+        immutable(&new.storage_class_name, &old.storage_class_name, &at, errors);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![Column::name(), Column::new("Created At", "date", "When it was created.")]
+    }
+
+    fn cells(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
+        vec![cell::name(object), object.meta_str("creationTimestamp").into()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::builtin::testing::{made, wrong};
+
+    #[test]
+    fn there_is_no_negative_room() {
+        let capacity = |fields: Value| {
+            let mut raw = json!({"apiVersion": "storage.k8s.io/v1", "kind": "CSIStorageCapacity", "metadata": {"name": "c"}, "storageClassName": "fast"});
+            json_patch::merge(&mut raw, &fields);
+            made(CsiStorageCapacities, raw)
+        };
+        assert_eq!(
+            wrong(CsiStorageCapacities, &capacity(json!({"capacity": "1024Mi"}))),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            wrong(CsiStorageCapacities, &capacity(json!({"capacity": "-1"}))),
+            ["capacity: Invalid value: \"-1\": must be greater than or equal to 0"]
+        );
+    }
+}

@@ -1,0 +1,184 @@
+//! CustomResourceDefinition: a kind that users add. What it makes of objects is in [`crate::custom`].
+
+use api::{
+    conditions,
+    field::{Errors, Path},
+    object::ObjectExt as _,
+    validation::immutable,
+};
+use jiff::Timestamp;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionSpec, CustomResourceDefinitionStatus,
+    CustomResourceDefinitionVersion,
+};
+use serde_json::{Value, json};
+
+use crate::kind::{Column, Draft, Part, Strategy, cell};
+use validation::{approval, preserve, spec, status, stored_versions};
+
+mod validation;
+
+/// Keeps a definition until its objects are gone.
+pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// The rules of definitions.
+pub struct CustomResourceDefinitions;
+
+type Definition = CustomResourceDefinition;
+
+impl Strategy for CustomResourceDefinitions {
+    type Object = Definition;
+
+    const HAS_GENERATION: bool = true;
+
+    const NOTES_GRACE: bool = false;
+
+    fn takes_plain_finalizers(&self) -> bool {
+        true
+    }
+
+    fn after_writing(&self, value: &mut Value) {
+        let Some(map) = value.as_object_mut() else { return };
+        let status = map.entry("status").or_insert_with(|| json!({}));
+        for (field, empty) in [
+            ("acceptedNames", json!({"kind": "", "plural": ""})),
+            ("conditions", Value::Null),
+            ("storedVersions", Value::Null),
+        ] {
+            if status.get(field).is_none() {
+                status[field] = empty;
+            }
+        }
+        let versions = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut);
+        versions.into_iter().flatten().filter_map(|v| v.get_mut("schema")).for_each(whole_bounds);
+    }
+
+    fn default(&self, definition: &mut Definition) {
+        let names = &mut definition.spec.names;
+        if names.singular.as_deref().unwrap_or_default().is_empty() {
+            names.singular = Some(names.kind.to_lowercase()).filter(|name| !name.is_empty());
+        }
+        if names.list_kind.as_deref().unwrap_or_default().is_empty() && !names.kind.is_empty() {
+            names.list_kind = Some(format!("{}List", names.kind));
+        }
+        let conversion = definition.spec.conversion.get_or_insert_default();
+        if conversion.strategy.is_empty() {
+            conversion.strategy = "None".into();
+        }
+        let client = conversion.webhook.as_mut().and_then(|webhook| webhook.client_config.as_mut());
+        if let Some(service) = client.and_then(|client| client.service.as_mut()) {
+            service.port.get_or_insert(443);
+        }
+        // `false` is what there is; only `true` was ever worth saying.
+        definition.spec.preserve_unknown_fields.take_if(|preserve| !*preserve);
+    }
+
+    fn prepare_create(&self, definition: &mut Draft<Definition>) {
+        let stored = storage_version(&definition.spec).map(|version| vec![version.name.clone()]);
+        definition.status =
+            Some(CustomResourceDefinitionStatus { stored_versions: stored, ..Default::default() });
+    }
+
+    fn prepare_update(&self, new: &mut Draft<Definition>, _old: &Draft<Definition>, part: Part<'_>) {
+        if part == Part::Status {
+            return;
+        }
+        let Some(stored) = storage_version(&new.spec).map(|version| version.name.clone()) else { return };
+        let known = new.status.get_or_insert_default().stored_versions.get_or_insert_default();
+        if !known.contains(&stored) {
+            known.push(stored);
+        }
+    }
+
+    fn validate(&self, definition: &Definition, errors: &mut Errors) {
+        let wanted = format!("{}.{}", definition.spec.names.plural, definition.spec.group);
+        let name = definition.metadata.name.as_deref().unwrap_or_default();
+        if name != wanted {
+            let why = "must be spec.names.plural+\".\"+spec.group";
+            errors.invalid(&Path::new("metadata.name"), name, why);
+        }
+        spec(definition, None, errors);
+        status(definition, errors);
+        stored_versions(definition, errors);
+        approval(definition, None, errors);
+        preserve(definition, None, errors);
+    }
+
+    fn validate_update(&self, new: &Definition, old: &Definition, part: Part<'_>, errors: &mut Errors) {
+        if part == Part::Status {
+            return status(new, errors);
+        }
+        spec(new, Some(old), errors);
+        let at = Path::new("spec");
+        if is_established(old) {
+            immutable(&new.spec.scope, &old.spec.scope, &at.child("scope"), errors);
+            immutable(&new.spec.names.kind, &old.spec.names.kind, &at.child("names.kind"), errors);
+        }
+        immutable(&new.spec.group, &old.spec.group, &at.child("group"), errors);
+        immutable(&new.spec.names.plural, &old.spec.names.plural, &at.child("names.plural"), errors);
+        status(new, errors);
+        stored_versions(new, errors);
+        approval(new, Some(old), errors);
+        preserve(new, Some(old), errors);
+    }
+
+    fn warnings(&self, new: &Definition, _old: Option<&Definition>) -> Vec<String> {
+        let webhook = new.spec.conversion.as_ref().is_some_and(|c| c.strategy == "Webhook");
+        webhook
+            .then(|| {
+                "spec.conversion.strategy: conversion webhooks are not supported yet: only the storage version is served"
+                    .to_owned()
+            })
+            .into_iter()
+            .collect()
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![Column::name(), Column::new("Created At", "date", "Time at which the definition was created.")]
+    }
+
+    fn cells(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
+        vec![cell::name(object), object.meta_str("creationTimestamp").into()]
+    }
+
+    fn begin_deletion(&self, object: &mut Value) {
+        let missing = (!object.finalizers().contains(&CLEANUP)).then_some(CLEANUP);
+        let all = object.finalizers().into_iter().chain(missing).map(str::to_owned).collect();
+        object.set_finalizers(all);
+        let now = object.meta_str("deletionTimestamp").to_owned();
+        let why = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+        let told = conditions::told("Terminating", true, "InstanceDeletionPending", why, &now);
+        conditions::set_in(object, told);
+    }
+}
+
+/// Bounds are floating point numbers, and whole ones are written without a fraction.
+fn whole_bounds(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value.as_f64().filter(|bound| bound.fract() == 0.0 && bound.abs() < 1e15) {
+                    #[expect(clippy::cast_possible_truncation, reason = "is whole and small enough")]
+                    Some(bound) if matches!(key.as_str(), "maximum" | "minimum" | "multipleOf") => {
+                        *value = (bound as i64).into();
+                    }
+                    _ => whole_bounds(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_bounds),
+        _ => {}
+    }
+}
+
+fn storage_version(spec: &CustomResourceDefinitionSpec) -> Option<&CustomResourceDefinitionVersion> {
+    spec.versions.iter().find(|version| version.storage)
+}
+
+fn is_established(definition: &Definition) -> bool {
+    let conditions = definition.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|c| c.type_ == "Established" && c.status == "True")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! DaemonSet: one pod of a template on every node.
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::{
+        at_most_100_percent, label_selector, not_negative, number_or_percent, plain_number, selects_all,
+    },
+};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::apps::v1::{DaemonSet, DaemonSetUpdateStrategy},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use serde_json::Value;
+
+use crate::{
+    builtin::{
+        cells::{self, int},
+        defaults::{absent_when_zero, set, set_text},
+        pod, workload,
+    },
+    kind::{Column, Draft, Part, Strategy, cell},
+};
+
+/// The annotation that counts changes of the template, for old clients.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+/// The rules of DaemonSets.
+pub struct DaemonSets;
+
+impl Strategy for DaemonSets {
+    type Object = DaemonSet;
+
+    const HAS_GENERATION: bool = true;
+
+    fn before_reading(&self, value: &mut Value) {
+        workload::keep_empty_selector(value);
+    }
+
+    fn after_writing(&self, value: &mut Value) {
+        workload::drop_missing_selector(value);
+    }
+
+    fn default(&self, daemon_set: &mut DaemonSet) {
+        let spec = daemon_set.spec.get_or_insert_default();
+        set(&mut spec.revision_history_limit, 10);
+        absent_when_zero(&mut spec.min_ready_seconds);
+        let strategy = spec.update_strategy.get_or_insert_default();
+        set_text(&mut strategy.type_, "RollingUpdate");
+        if strategy.type_.as_deref() == Some("RollingUpdate") {
+            let rolling = strategy.rolling_update.get_or_insert_default();
+            set(&mut rolling.max_unavailable, IntOrString::Int(1));
+            set(&mut rolling.max_surge, IntOrString::Int(0));
+        }
+        pod::defaults::pod_template(&mut spec.template);
+        daemon_set.status.get_or_insert_default();
+    }
+
+    fn prepare_create(&self, daemon_set: &mut Draft<DaemonSet>) {
+        let annotations = daemon_set.metadata.annotations.get_or_insert_default();
+        annotations.insert(TEMPLATE_GENERATION.into(), "1".into());
+    }
+
+    fn prepare_update(&self, new: &mut Draft<DaemonSet>, old: &Draft<DaemonSet>, part: Part<'_>) {
+        if part != Part::Main {
+            return;
+        }
+        let count = |d: &DaemonSet| {
+            let text = d.metadata.annotations.as_ref()?.get(TEMPLATE_GENERATION)?;
+            text.parse::<i64>().ok()
+        };
+        let changed = new.spec.as_ref().map(|s| &s.template) != old.spec.as_ref().map(|s| &s.template);
+        let generation = count(old).unwrap_or(0) + i64::from(changed);
+        let annotations = new.metadata.annotations.get_or_insert_default();
+        annotations.insert(TEMPLATE_GENERATION.into(), generation.to_string());
+    }
+
+    fn validate(&self, daemon_set: &DaemonSet, errors: &mut Errors) {
+        let at = Path::new("spec");
+        let Some(spec) = &daemon_set.spec else { return errors.required(&at, "") };
+        let selector_at = at.child("selector");
+        label_selector(Some(&spec.selector), &selector_at, errors);
+        let template_at = at.child("template");
+        workload::template(Some(&spec.template), &spec.selector, "DaemonSet", &template_at, errors);
+        if workload::is_given(&spec.selector) && selects_all(&spec.selector) {
+            let words = "empty selector is invalid for daemonset";
+            errors.invalid(&selector_at, serde_json::Map::new(), words);
+        }
+        not_negative(spec.min_ready_seconds, &at.child("minReadySeconds"), errors);
+        update_strategy(spec.update_strategy.as_ref(), &at.child("updateStrategy"), errors);
+        not_negative(spec.revision_history_limit, &at.child("revisionHistoryLimit"), errors);
+    }
+
+    fn validate_update(&self, new: &DaemonSet, old: &DaemonSet, part: Part<'_>, errors: &mut Errors) {
+        if part == Part::Status {
+            let Some(status) = &new.status else { return };
+            let n = |count: Option<i32>| count.unwrap_or(0);
+            workload::counts(
+                &[
+                    ("currentNumberScheduled", status.current_number_scheduled, None),
+                    ("numberMisscheduled", status.number_misscheduled, None),
+                    ("desiredNumberScheduled", status.desired_number_scheduled, None),
+                    ("numberReady", status.number_ready, None),
+                    ("updatedNumberScheduled", n(status.updated_number_scheduled), None),
+                    ("numberAvailable", n(status.number_available), None),
+                    ("numberUnavailable", n(status.number_unavailable), None),
+                ],
+                errors,
+            );
+            return;
+        }
+        self.validate(new, errors);
+        if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
+            workload::same_selector(&new.selector, &old.selector, errors);
+        }
+    }
+
+    fn warnings(&self, new: &DaemonSet, old: Option<&DaemonSet>) -> Vec<String> {
+        workload::warnings(new.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| Some(&s.template))
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let number = |name, text| Column::new(name, "integer", text);
+        let [containers, images] = cells::template_columns();
+        vec![
+            Column::name(),
+            number("Desired", "Nodes that should run a pod."),
+            number("Current", "Nodes that run a pod and should."),
+            number("Ready", "Pods that are ready."),
+            number("Up-to-date", "Pods of the newest template."),
+            number("Available", "Pods that have been ready long enough."),
+            Column::new("Node Selector", "string", "Which nodes should run a pod."),
+            Column::age(),
+            containers,
+            images,
+            Column::new("Selector", "string", "Which pods belong to the set.").wide(),
+        ]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let count = |field: &str| Value::from(int(object, &["status", field]));
+        vec![
+            cell::name(object),
+            count("desiredNumberScheduled"),
+            count("currentNumberScheduled"),
+            count("numberReady"),
+            count("updatedNumberScheduled"),
+            count("numberAvailable"),
+            cells::labels(object.at(&["spec", "template", "spec", "nodeSelector"])).into(),
+            cell::age(object, now),
+            cells::container_names(object),
+            cells::container_images(object),
+            cells::selector(object.at(&["spec", "selector"])).into(),
+        ]
+    }
+}
+
+fn update_strategy(strategy: Option<&DaemonSetUpdateStrategy>, at: &Path, errors: &mut Errors) {
+    let rolling = strategy.and_then(|s| s.rolling_update.as_ref());
+    let at_rolling = at.child("rollingUpdate");
+    match strategy.and_then(|s| s.type_.as_deref()).unwrap_or_default() {
+        "OnDelete" => {}
+        "RollingUpdate" => {
+            let Some(rolling) = rolling else { return errors.required(&at_rolling, "") };
+            let zero = IntOrString::Int(0);
+            let unavailable = rolling.max_unavailable.as_ref().unwrap_or(&zero);
+            let surge = rolling.max_surge.as_ref().unwrap_or(&zero);
+            for (field, value) in [("maxUnavailable", unavailable), ("maxSurge", surge)] {
+                number_or_percent(value, &at_rolling.child(field), errors);
+                at_most_100_percent(value, &at_rolling.child(field), errors);
+            }
+            match (plain_number(unavailable) != 0, plain_number(surge) != 0) {
+                (true, true) => {
+                    let words = "may not be set when maxUnavailable is non-zero";
+                    errors.invalid(&at_rolling.child("maxSurge"), surge, words);
+                }
+                (false, false) => {
+                    let why = "cannot be 0 when maxSurge is 0";
+                    errors.required(&at_rolling.child("maxUnavailable"), why);
+                }
+                _ => {}
+            }
+        }
+        other => errors.not_supported(&at.child("type"), other, &["OnDelete", "RollingUpdate"]),
+    }
+}
+
+#[cfg(test)]
+mod tests;

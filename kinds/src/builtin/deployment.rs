@@ -1,0 +1,173 @@
+//! Deployment: pods of one template, rolled from one version to the next.
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::{at_most_100_percent, not_negative, number_or_percent, plain_number},
+};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::apps::v1::{Deployment, DeploymentStrategy, RollingUpdateDeployment},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use serde_json::Value;
+
+use crate::{
+    builtin::{
+        cells::{self, int},
+        defaults::{absent_when_zero, set, set_text},
+        pod, workload,
+    },
+    kind::{Column, Draft, Part, Strategy, cell},
+};
+
+/// The rules of Deployments.
+pub struct Deployments;
+
+impl Strategy for Deployments {
+    type Object = Deployment;
+
+    const HAS_GENERATION: bool = true;
+
+    fn before_reading(&self, value: &mut Value) {
+        workload::keep_empty_selector(value);
+    }
+
+    fn after_writing(&self, value: &mut Value) {
+        workload::drop_missing_selector(value);
+    }
+
+    fn default(&self, deployment: &mut Deployment) {
+        let spec = deployment.spec.get_or_insert_default();
+        set(&mut spec.replicas, 1);
+        set(&mut spec.revision_history_limit, 10);
+        set(&mut spec.progress_deadline_seconds, 600);
+        absent_when_zero(&mut spec.min_ready_seconds);
+        absent_when_zero(&mut spec.paused);
+        let strategy = spec.strategy.get_or_insert_default();
+        set_text(&mut strategy.type_, "RollingUpdate");
+        if strategy.type_.as_deref() == Some("RollingUpdate") {
+            let quarter = || IntOrString::String("25%".into());
+            let rolling: &mut RollingUpdateDeployment = strategy.rolling_update.get_or_insert_default();
+            set(&mut rolling.max_unavailable, quarter());
+            set(&mut rolling.max_surge, quarter());
+        }
+        pod::defaults::pod_template(&mut spec.template);
+        deployment.status.get_or_insert_default();
+    }
+
+    fn prepare_update(&self, new: &mut Draft<Deployment>, old: &Draft<Deployment>, part: Part<'_>) {
+        if part == Part::Status {
+            new.metadata.labels.clone_from(&old.metadata.labels);
+        }
+    }
+
+    fn validate(&self, deployment: &Deployment, errors: &mut Errors) {
+        let at = Path::new("spec");
+        let Some(spec) = &deployment.spec else { return errors.required(&at, "") };
+        not_negative(spec.replicas, &at.child("replicas"), errors);
+        workload::selector(&spec.selector, "deployment", &at.child("selector"), errors);
+        let template_at = at.child("template");
+        workload::template(Some(&spec.template), &spec.selector, "ReplicaSet", &template_at, errors);
+        strategy(spec.strategy.as_ref(), &at.child("strategy"), errors);
+        not_negative(spec.min_ready_seconds, &at.child("minReadySeconds"), errors);
+        not_negative(spec.revision_history_limit, &at.child("revisionHistoryLimit"), errors);
+        if let Some(deadline) = spec.progress_deadline_seconds {
+            let at = at.child("progressDeadlineSeconds");
+            not_negative(Some(deadline), &at, errors);
+            if deadline <= spec.min_ready_seconds.unwrap_or(0) {
+                errors.invalid(&at, deadline, "must be greater than minReadySeconds");
+            }
+        }
+    }
+
+    fn validate_update(&self, new: &Deployment, old: &Deployment, part: Part<'_>, errors: &mut Errors) {
+        if part == Part::Status {
+            let Some(status) = &new.status else { return };
+            let n = |count: Option<i32>| count.unwrap_or(0);
+            let whole = Some(("status.replicas", n(status.replicas)));
+            let ready = n(status.ready_replicas);
+            workload::counts(
+                &[
+                    ("replicas", n(status.replicas), None),
+                    ("updatedReplicas", n(status.updated_replicas), whole),
+                    ("readyReplicas", ready, whole),
+                    ("availableReplicas", n(status.available_replicas), whole),
+                    ("unavailableReplicas", n(status.unavailable_replicas), None),
+                    ("availableReplicas", n(status.available_replicas), Some(("readyReplicas", ready))),
+                ],
+                errors,
+            );
+            return;
+        }
+        self.validate(new, errors);
+        if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
+            workload::same_selector(&new.selector, &old.selector, errors);
+        }
+    }
+
+    fn warnings(&self, new: &Deployment, old: Option<&Deployment>) -> Vec<String> {
+        workload::warnings(new.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| Some(&s.template))
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let [containers, images] = cells::template_columns();
+        vec![
+            Column::name(),
+            Column::new("Ready", "string", "Pods that are ready, of those wanted."),
+            Column::new("Up-to-date", "string", "Pods of the newest template."),
+            Column::new("Available", "string", "Pods that have been ready long enough."),
+            Column::age(),
+            containers,
+            images,
+            Column::new("Selector", "string", "Which pods belong to the Deployment.").wide(),
+        ]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let ready = int(object, &["status", "readyReplicas"]);
+        let wanted = int(object, &["spec", "replicas"]);
+        vec![
+            cell::name(object),
+            format!("{ready}/{wanted}").into(),
+            int(object, &["status", "updatedReplicas"]).into(),
+            int(object, &["status", "availableReplicas"]).into(),
+            cell::age(object, now),
+            cells::container_names(object),
+            cells::container_images(object),
+            cells::selector(object.at(&["spec", "selector"])).into(),
+        ]
+    }
+}
+
+/// How the Deployment goes from one version to the next.
+fn strategy(strategy: Option<&DeploymentStrategy>, at: &Path, errors: &mut Errors) {
+    const TYPES: &[&str] = &["Recreate", "RollingUpdate"];
+    let rolling = strategy.and_then(|s| s.rolling_update.as_ref());
+    let rolling_at = at.child("rollingUpdate");
+    match strategy.and_then(|s| s.type_.as_deref()).unwrap_or_default() {
+        "Recreate" => {
+            if rolling.is_some() {
+                let why = "may not be specified when strategy `type` is 'Recreate'";
+                errors.forbidden(&rolling_at, why);
+            }
+        }
+        "RollingUpdate" => {
+            let Some(rolling) = rolling else { return };
+            let unavailable_at = rolling_at.child("maxUnavailable");
+            let zero = IntOrString::Int(0);
+            let unavailable = rolling.max_unavailable.as_ref().unwrap_or(&zero);
+            let surge = rolling.max_surge.as_ref().unwrap_or(&zero);
+            number_or_percent(unavailable, &unavailable_at, errors);
+            number_or_percent(surge, &rolling_at.child("maxSurge"), errors);
+            if plain_number(unavailable) == 0 && plain_number(surge) == 0 {
+                errors.invalid(&unavailable_at, unavailable, "may not be 0 when `maxSurge` is 0");
+            }
+            at_most_100_percent(unavailable, &unavailable_at, errors);
+        }
+        other => errors.not_supported(&at.child("type"), other, TYPES),
+    }
+}
+
+#[cfg(test)]
+mod tests;

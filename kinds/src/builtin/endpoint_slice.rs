@@ -1,0 +1,215 @@
+//! EndpointSlice: some of the addresses behind a service.
+
+use std::collections::BTreeSet;
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::{
+        canonical_ip, dns_label, dns_subdomain, each, immutable, in_range, ip, ip_warning, not_special_ip,
+        qualified_name,
+    },
+};
+use jiff::Timestamp;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use serde_json::Value;
+
+use crate::{
+    builtin::{
+        cells::first_three,
+        defaults::{absent_when_zero, set},
+    },
+    kind::{Column, Draft, Part, Strategy, cell},
+};
+
+/// The rules of EndpointSlices.
+pub struct EndpointSlices;
+
+impl Strategy for EndpointSlices {
+    type Object = EndpointSlice;
+
+    const HAS_GENERATION: bool = true;
+
+    fn default(&self, slice: &mut EndpointSlice) {
+        for endpoint in slice.endpoints.iter_mut().flatten() {
+            endpoint.conditions.get_or_insert_default();
+        }
+        absent_when_zero(&mut slice.ports);
+        for port in slice.ports.iter_mut().flatten() {
+            set(&mut port.name, "");
+            set(&mut port.protocol, "TCP");
+        }
+    }
+
+    fn prepare_update(&self, new: &mut Draft<EndpointSlice>, old: &Draft<EndpointSlice>, _part: Part<'_>) {
+        // There is no spec: everything but metadata counts.
+        let generation = old.metadata.generation.unwrap_or(0);
+        let changed = new.endpoints != old.endpoints
+            || new.ports != old.ports
+            || new.address_type != old.address_type
+            || new.metadata.labels != old.metadata.labels;
+        new.metadata.generation = Some(generation + i64::from(changed));
+    }
+
+    fn validate(&self, slice: &EndpointSlice, errors: &mut Errors) {
+        const TYPES: &[&str] = &["FQDN", "IPv4", "IPv6"];
+        const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+        const MOST: usize = 1000;
+        const MOST_PORTS: usize = 20_000;
+        let at = Path::new("addressType");
+        match slice.address_type.as_str() {
+            "" => errors.required(&at, ""),
+            known if TYPES.contains(&known) => {}
+            other => errors.not_supported(&at, other, TYPES),
+        }
+        let at = Path::new("endpoints");
+        let all = slice.endpoints.as_deref().unwrap_or_default();
+        if all.len() > MOST {
+            errors.too_many(&at, all.len(), MOST);
+        } else {
+            for (i, one) in all.iter().enumerate() {
+                endpoint(one, &slice.address_type, &at.index(i), errors);
+            }
+        }
+        let at = Path::new("ports");
+        let ports = slice.ports.as_deref().unwrap_or_default();
+        if ports.len() > MOST_PORTS {
+            return errors.too_many(&at, ports.len(), MOST_PORTS);
+        }
+        let mut names = BTreeSet::new();
+        for (i, port) in ports.iter().enumerate() {
+            let at = at.index(i);
+            let name = port.name.as_deref().unwrap_or_default();
+            if !name.is_empty() {
+                each(errors, &at.child("name"), name, dns_label(name));
+            }
+            if !names.insert(name) {
+                errors.duplicate(&at.child("name"), name);
+            }
+            let protocol = port.protocol.as_deref().unwrap_or_default();
+            if !PROTOCOLS.contains(&protocol) {
+                errors.not_supported(&at.child("protocol"), protocol, PROTOCOLS);
+            }
+            if let Some(number) = port.port {
+                in_range(i64::from(number), 1, 65535, &at.child("port"), errors);
+            }
+            if let Some(protocol) = &port.app_protocol {
+                each(errors, &at.child("appProtocol"), protocol, qualified_name(protocol));
+            }
+        }
+    }
+
+    fn validate_update(
+        &self,
+        new: &EndpointSlice,
+        old: &EndpointSlice,
+        _part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        self.validate(new, errors);
+        immutable(&new.address_type, &old.address_type, &Path::new("addressType"), errors);
+    }
+
+    fn warnings(&self, new: &EndpointSlice, _old: Option<&EndpointSlice>) -> Vec<String> {
+        /// They write addresses in their shortest form.
+        const OURS: [&str; 2] =
+            ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
+        if new.address_type == "FQDN" {
+            return vec!["spec.addressType: FQDN endpoints are deprecated".into()];
+        }
+        let maker =
+            new.metadata.labels.as_ref().and_then(|l| l.get("endpointslice.kubernetes.io/managed-by"));
+        if maker.is_some_and(|maker| OURS.contains(&maker.as_str())) {
+            return Vec::new();
+        }
+        let endpoints = new.endpoints.iter().flatten().enumerate();
+        let addresses = endpoints.flat_map(|(i, one)| {
+            let at = Path::new("endpoints").index(i).child("addresses");
+            one.addresses.iter().enumerate().map(move |(i, address)| (at.index(i), address))
+        });
+        addresses.filter_map(|(at, address)| ip_warning(address, &at)).collect()
+    }
+
+    fn after_writing(&self, value: &mut Value) {
+        if let Some(map) = value.as_object_mut() {
+            for required in ["endpoints", "ports"] {
+                map.entry(required).or_insert(Value::Null);
+            }
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            Column::name(),
+            Column::new("AddressType", "string", "What kind of addresses the slice holds."),
+            Column::new("Ports", "string", "The ports of every endpoint."),
+            Column::new("Endpoints", "string", "The addresses."),
+            Column::age(),
+        ]
+    }
+
+    fn cells(&self, slice: &Value, now: Timestamp) -> Vec<Value> {
+        let unset = |items: Vec<String>| -> Value {
+            if items.is_empty() { "<unset>".into() } else { first_three(&items).into() }
+        };
+        let ports = slice
+            .list_at(&["ports"])
+            .iter()
+            .map(|p| match (p.at(&["port"]).and_then(Value::as_i64), p.str_at(&["name"])) {
+                (Some(number), _) => number.to_string(),
+                (None, "") => "*".to_owned(),
+                (None, name) => name.to_owned(),
+            })
+            .collect();
+        let addresses = slice
+            .list_at(&["endpoints"])
+            .iter()
+            .flat_map(|e| e.list_at(&["addresses"]))
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
+        vec![
+            cell::name(slice),
+            slice.str_at(&["addressType"]).into(),
+            unset(ports),
+            unset(addresses),
+            cell::age(slice, now),
+        ]
+    }
+}
+
+fn endpoint(endpoint: &Endpoint, address_type: &str, at: &Path, errors: &mut Errors) {
+    const MOST: usize = 100;
+    let list_at = at.child("addresses");
+    if endpoint.addresses.is_empty() {
+        errors.required(&list_at, "must contain at least 1 address");
+    } else if endpoint.addresses.len() > MOST {
+        errors.too_many(&list_at, endpoint.addresses.len(), MOST);
+    }
+    for (i, address) in endpoint.addresses.iter().enumerate() {
+        let at = list_at.index(i);
+        let (wrong, is_of_type) = match address_type {
+            "FQDN" => (dns_subdomain(address), true),
+            "IPv4" => (ip(address), !address.contains(':')),
+            "IPv6" => (canonical_ip(address), address.contains(':')),
+            _ => continue,
+        };
+        if !wrong.is_empty() || address_type == "FQDN" {
+            each(errors, &at, address, wrong);
+            continue;
+        }
+        if !is_of_type {
+            errors.invalid(&list_at, address, format!("must be an {address_type} address"));
+        }
+        each(errors, &at, address, not_special_ip(address));
+    }
+    if let Some(node) = &endpoint.node_name {
+        each(errors, &at.child("nodeName"), node, dns_subdomain(node));
+    }
+    if let Some(name) = &endpoint.hostname {
+        each(errors, &at.child("hostname"), name, dns_label(name));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,375 @@
+//! Event: something that happened to an object. core/v1 and events.k8s.io/v1 are two views of one object.
+
+use api::{
+    field::{Errors, Path},
+    object::{ObjectExt, is_zero_time},
+    validation::{each, immutable, qualified_name},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::{core::v1::Event, events::v1 as new};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    builtin::{
+        cells::int,
+        defaults::{absent_when_zero, set},
+    },
+    kind::{Column, Dependents, Part, Strategy, cell, version::Convert},
+};
+
+/// The most characters of a reporting instance, an action and a reason.
+const WORD: usize = 128;
+/// The most characters of a message.
+const NOTE: usize = 1024;
+
+/// The rules of events, in the words of core/v1.
+pub struct Events {
+    /// What events.k8s.io/v1 insists on besides.
+    pub strict: bool,
+}
+
+/// How events.k8s.io/v1 reads events.
+pub struct NewEvents;
+
+/// What core/v1 and events.k8s.io/v1 call the same field.
+const NAMES: [(&str, &str); 7] = [
+    ("count", "deprecatedCount"),
+    ("firstTimestamp", "deprecatedFirstTimestamp"),
+    ("involvedObject", "regarding"),
+    ("lastTimestamp", "deprecatedLastTimestamp"),
+    ("message", "note"),
+    ("reportingComponent", "reportingController"),
+    ("source", "deprecatedSource"),
+];
+
+/// Between events.k8s.io/v1 and core/v1, which is what is stored.
+pub struct Renamed;
+
+impl Convert for Renamed {
+    fn stored_form(&self, event: &mut Value) {
+        let Some(map) = event.as_object_mut() else { return };
+        for (core, new) in NAMES {
+            if let Some(value) = map.remove(new) {
+                map.insert(core.into(), value);
+            }
+        }
+        complete(map);
+    }
+
+    fn own_form(&self, event: &mut Value) {
+        let Some(map) = event.as_object_mut() else { return };
+        for (core, new) in NAMES {
+            if let Some(value) = map.remove(core) {
+                map.insert(new.into(), value);
+            }
+        }
+        for text in ["reportingController", "reportingInstance"] {
+            if map.get(text).and_then(Value::as_str) == Some("") {
+                map.remove(text);
+            }
+        }
+    }
+
+    fn selectable_field(&self, label: &str) -> Option<&'static str> {
+        const LABELS: [(&str, &str); 10] = [
+            ("reason", "reason"),
+            ("regarding.apiVersion", "involvedObject.apiVersion"),
+            ("regarding.fieldPath", "involvedObject.fieldPath"),
+            ("regarding.kind", "involvedObject.kind"),
+            ("regarding.name", "involvedObject.name"),
+            ("regarding.namespace", "involvedObject.namespace"),
+            ("regarding.resourceVersion", "involvedObject.resourceVersion"),
+            ("regarding.uid", "involvedObject.uid"),
+            ("reportingController", "reportingComponent"),
+            ("type", "type"),
+        ];
+        LABELS.iter().find(|(new, _)| *new == label).map(|(_, core)| *core)
+    }
+}
+
+impl Strategy for NewEvents {
+    type Object = new::Event;
+
+    const CREATES_ON_UPDATE: bool = true;
+    const DEPENDENTS: Dependents = Dependents::None;
+
+    fn default(&self, event: &mut new::Event) {
+        event.deprecated_source.get_or_insert_default();
+        event.regarding.get_or_insert_default();
+        absent_when_zero(&mut event.deprecated_count);
+    }
+
+    fn after_writing(&self, value: &mut Value) {
+        if let Some(map) = value.as_object_mut() {
+            for time in ["eventTime", "deprecatedFirstTimestamp", "deprecatedLastTimestamp"] {
+                map.entry(time).or_insert(Value::Null);
+            }
+        }
+    }
+}
+
+impl Strategy for Events {
+    type Object = Event;
+
+    const CREATES_ON_UPDATE: bool = true;
+    const DEPENDENTS: Dependents = Dependents::None;
+
+    fn takes_plain_finalizers(&self) -> bool {
+        !self.strict
+    }
+
+    fn default(&self, event: &mut Event) {
+        set(&mut event.reporting_component, "");
+        set(&mut event.reporting_instance, "");
+        event.source.get_or_insert_default();
+        // The newer group's series must have a time; here one that is none is absent.
+        event.event_time.take_if(|time| is_zero_time(time.0));
+        if let Some(series) = &mut event.series {
+            series.last_observed_time.take_if(|time| is_zero_time(time.0));
+        }
+    }
+
+    fn validate(&self, event: &Event, errors: &mut Errors) {
+        self.involved(event, errors);
+        if !self.strict {
+            return;
+        }
+        series(event, errors);
+        if event.event_time.is_none() {
+            errors.required(&Path::new("eventTime"), "");
+        }
+        let kind = event.type_.as_deref().unwrap_or_default();
+        if !matches!(kind, "Normal" | "Warning") {
+            errors.invalid(&Path::new("type"), "", format!("has invalid value: {kind}"));
+        }
+        let source = event.source.as_ref();
+        let filled = |text: Option<&String>| text.is_some_and(|t| !t.is_empty());
+        for (field, set) in [
+            ("firstTimestamp", event.first_timestamp.is_some()),
+            ("lastTimestamp", event.last_timestamp.is_some()),
+            ("count", event.count.is_some_and(|n| n != 0)),
+            ("source", source.is_some_and(|s| filled(s.component.as_ref()) || filled(s.host.as_ref()))),
+        ] {
+            if set {
+                errors.invalid(&Path::new(field), "", "needs to be unset");
+            }
+        }
+    }
+
+    fn validate_update(&self, new: &Event, old: &Event, _part: Part<'_>, errors: &mut Errors) {
+        self.involved(new, errors);
+        if !self.strict {
+            return;
+        }
+        if new.series != old.series {
+            series(new, errors);
+        }
+        immutable(&new.involved_object, &old.involved_object, &Path::new("involvedObject"), errors);
+        immutable(&new.reason, &old.reason, &Path::new("reason"), errors);
+        immutable(&new.message, &old.message, &Path::new("message"), errors);
+        immutable(&new.source, &old.source, &Path::new("source"), errors);
+        immutable(&new.first_timestamp, &old.first_timestamp, &Path::new("firstTimestamp"), errors);
+        immutable(&new.last_timestamp, &old.last_timestamp, &Path::new("lastTimestamp"), errors);
+        immutable(&new.count, &old.count, &Path::new("count"), errors);
+        immutable(&new.reason, &old.reason, &Path::new("reason"), errors);
+        immutable(&new.type_, &old.type_, &Path::new("type"), errors);
+        immutable(&new.event_time, &old.event_time, &Path::new("eventTime"), errors);
+        immutable(&new.action, &old.action, &Path::new("action"), errors);
+        immutable(&new.related, &old.related, &Path::new("related"), errors);
+        immutable(
+            &new.reporting_component,
+            &old.reporting_component,
+            &Path::new("reportingController"),
+            errors,
+        );
+        immutable(&new.reporting_instance, &old.reporting_instance, &Path::new("reportingInstance"), errors);
+    }
+
+    fn after_writing(&self, value: &mut Value) {
+        if let Some(map) = value.as_object_mut() {
+            complete(map);
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let text = |name, words| Column::new(name, "string", words);
+        let mut name = Column::name().wide();
+        name.description = "The event's own name.".into();
+        vec![
+            text("Last Seen", "Time since it last happened."),
+            text("Type", "Normal or Warning."),
+            text("Reason", "A short word for what happened."),
+            text("Object", "What it happened to."),
+            text("Subobject", "The part of the object it happened to.").wide(),
+            text("Source", "Who reports it.").wide(),
+            text("Message", "What happened."),
+            text("First Seen", "Time since it first happened.").wide(),
+            text("Count", "How often it happened.").wide(),
+            name,
+        ]
+    }
+
+    fn cells(&self, event: &Value, now: Timestamp) -> Vec<Value> {
+        let text = |path: &[&str]| event.str_at(path);
+        let or = |a, b| if str::is_empty(a) { b } else { a };
+        let since = |stamp| cell::since(stamp, now);
+        let first_at = or(text(&["firstTimestamp"]), text(&["eventTime"]));
+        let mut last_at = or(text(&["lastTimestamp"]), first_at);
+        let mut count = int(event, &["count"]).max(1);
+        if event.at(&["series"]).is_some_and(Value::is_object) {
+            last_at = text(&["series", "lastObservedTime"]);
+            count = int(event, &["series", "count"]);
+        }
+        let kind = text(&["involvedObject", "kind"]).to_lowercase();
+        let object = match text(&["involvedObject", "name"]) {
+            "" => kind,
+            name => format!("{kind}/{name}"),
+        };
+        let component = or(text(&["source", "component"]), text(&["reportingComponent"]));
+        let source = match or(text(&["source", "host"]), text(&["reportingInstance"])) {
+            "" => component.to_owned(),
+            instance => format!("{component}, {instance}"),
+        };
+        vec![
+            since(last_at),
+            text(&["type"]).into(),
+            text(&["reason"]).into(),
+            object.into(),
+            text(&["involvedObject", "fieldPath"]).into(),
+            source.into(),
+            text(&["message"]).trim().into(),
+            since(first_at),
+            count.into(),
+            cell::name(event),
+        ]
+    }
+
+    fn selectable_fields(&self, event: &Value) -> Vec<(&'static str, String)> {
+        let involved = |field| event.str_at(&["involvedObject", field]).to_owned();
+        let source = match event.str_at(&["source", "component"]) {
+            "" => event.str_at(&["reportingComponent"]),
+            component => component,
+        };
+        vec![
+            ("involvedObject.kind", involved("kind")),
+            ("involvedObject.namespace", involved("namespace")),
+            ("involvedObject.name", involved("name")),
+            ("involvedObject.uid", involved("uid")),
+            ("involvedObject.apiVersion", involved("apiVersion")),
+            ("involvedObject.resourceVersion", involved("resourceVersion")),
+            ("involvedObject.fieldPath", involved("fieldPath")),
+            ("reason", event.str_at(&["reason"]).to_owned()),
+            ("reportingComponent", event.str_at(&["reportingComponent"]).to_owned()),
+            ("source", source.to_owned()),
+            ("type", event.str_at(&["type"]).to_owned()),
+        ]
+    }
+}
+
+/// What core/v1 always writes.
+fn complete(event: &mut Map<String, Value>) {
+    for time in ["eventTime", "firstTimestamp", "lastTimestamp"] {
+        event.entry(time).or_insert(Value::Null);
+    }
+    for text in ["reportingComponent", "reportingInstance"] {
+        event.entry(text).or_insert("".into());
+    }
+    event.entry("source").or_insert(json!({}));
+    event.entry("involvedObject").or_insert(json!({}));
+}
+
+/// The series of an event that happened again.
+fn series(event: &Event, errors: &mut Errors) {
+    let Some(series) = &event.series else { return };
+    if series.count.unwrap_or(0) < 2 {
+        errors.invalid(&Path::new("series.count"), "", "should be at least 2");
+    }
+    if series.last_observed_time.is_none() {
+        errors.required(&Path::new("series.lastObservedTime"), "");
+    }
+}
+
+impl Events {
+    /// What is asked of every event: more of those that say when they happened than of the old ones.
+    fn involved(&self, event: &Event, errors: &mut Errors) {
+        let own = event.metadata.namespace.as_deref().unwrap_or_default();
+        let involved = event.involved_object.namespace.as_deref().unwrap_or_default();
+        let is_new = event.event_time.is_some();
+        let agree = match (involved.is_empty(), is_new) {
+            (true, false) => matches!(own, "" | "default"),
+            (true, true) => matches!(own, "default" | "kube-system"),
+            (false, false) => own == involved,
+            (false, true) => true,
+        };
+        if !agree {
+            let at = Path::new("involvedObject.namespace");
+            errors.invalid(&at, involved, "does not match event.namespace");
+        }
+        if !is_new {
+            return;
+        }
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let controller = text(&event.reporting_component);
+        let at = Path::new(if self.strict { "reportingController" } else { "reportingComponent" });
+        if controller.is_empty() {
+            errors.required(&at, "");
+        }
+        each(errors, &at, &controller, qualified_name(&controller));
+        for (field, value) in [
+            ("reportingInstance", text(&event.reporting_instance)),
+            ("action", text(&event.action)),
+            ("reason", text(&event.reason)),
+        ] {
+            let at = Path::new(field);
+            if value.is_empty() {
+                errors.required(&at, "");
+            }
+            if value.len() > WORD {
+                errors.invalid(&at, "", format!("can have at most {WORD} characters"));
+            }
+        }
+        if text(&event.message).len() > NOTE {
+            errors.invalid(&Path::new("message"), "", format!("can have at most {NOTE} characters"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn series_and_single_events_show_when_and_how_often() {
+        let now: Timestamp = "2026-01-01T00:10:00Z".parse().expect("a time");
+        let cells = Events { strict: false }.cells(
+            &json!({"metadata": {"name": "e"}, "type": "Warning", "reason": "BackOff", "message": " again\n",
+                "involvedObject": {"kind": "Pod", "name": "p", "fieldPath": "spec.containers{c}"},
+                "source": {"component": "kubelet", "host": "n"},
+                "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:09:30Z", "count": 4}),
+            now,
+        );
+        assert_eq!(
+            Value::from(cells),
+            json!([
+                "30s",
+                "Warning",
+                "BackOff",
+                "pod/p",
+                "spec.containers{c}",
+                "kubelet, n",
+                "again",
+                "10m",
+                4,
+                "e"
+            ])
+        );
+        let cells = Events { strict: false }.cells(
+            &json!({"metadata": {"name": "e"}, "eventTime": "2026-01-01T00:08:00.000001Z",
+                "reportingComponent": "x", "involvedObject": {"kind": "Node"}}),
+            now,
+        );
+        assert_eq!((&cells[0], &cells[3], &cells[8]), (&json!("2m"), &json!("node"), &json!(1)));
+    }
+}

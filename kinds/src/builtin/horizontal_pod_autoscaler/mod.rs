@@ -1,0 +1,186 @@
+//! HorizontalPodAutoscaler: how many replicas a workload gets, by what is measured.
+//!
+//! autoscaling/v2 is what is stored; autoscaling/v1 is a view of it ([`v1`]).
+
+mod v1;
+mod validation;
+
+use jiff::Timestamp;
+use k8s_openapi::api::autoscaling::v2::{
+    HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler, MetricSpec, MetricTarget,
+    ResourceMetricSource,
+};
+use serde_json::Value;
+
+pub use v1::{V1, ViaAnnotations};
+
+use api::{field::Errors, object::ObjectExt};
+
+use crate::{
+    builtin::{
+        cells::int,
+        defaults::{absent_when_zero, set},
+    },
+    kind::{Column, Part, Strategy, cell},
+};
+
+/// The processor use, in percent of what is requested, that is aimed at unless something else is said.
+const DEFAULT_UTILIZATION: i32 = 80;
+/// How many metrics the table shows.
+const SHOWN: usize = 2;
+
+/// The rules of HorizontalPodAutoscalers.
+pub struct HorizontalPodAutoscalers;
+
+impl Strategy for HorizontalPodAutoscalers {
+    type Object = HorizontalPodAutoscaler;
+
+    fn default(&self, autoscaler: &mut HorizontalPodAutoscaler) {
+        let spec = &mut autoscaler.spec;
+        set(&mut spec.min_replicas, 1);
+        if spec.metrics.as_ref().is_none_or(Vec::is_empty) {
+            spec.metrics = Some(vec![default_metric()]);
+        }
+        if let Some(behavior) = &mut spec.behavior {
+            let up = vec![policy("Pods", 4), policy("Percent", 100)];
+            complete(behavior.scale_up.get_or_insert_default(), Some(0), up);
+            complete(behavior.scale_down.get_or_insert_default(), None, vec![policy("Percent", 100)]);
+        }
+        let status = autoscaler.status.get_or_insert_default();
+        absent_when_zero(&mut status.current_replicas);
+        absent_when_zero(&mut status.current_metrics);
+    }
+
+    fn after_writing(&self, value: &mut Value) {
+        if let Some(status) = value.get_mut("status").and_then(Value::as_object_mut) {
+            status.entry("currentMetrics").or_insert(Value::Null);
+        }
+    }
+
+    fn validate(&self, autoscaler: &HorizontalPodAutoscaler, errors: &mut Errors) {
+        validation::spec(&autoscaler.spec, errors);
+    }
+
+    fn validate_update(
+        &self,
+        new: &HorizontalPodAutoscaler,
+        _old: &HorizontalPodAutoscaler,
+        part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        match (part, &new.status) {
+            (Part::Status, Some(status)) => validation::status(status, errors),
+            _ => self.validate(new, errors),
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let text = |name, words| Column::new(name, "string", words);
+        vec![
+            Column::name(),
+            text("Reference", "What is scaled."),
+            text("Targets", "What is measured, and what is aimed at."),
+            text("MinPods", "The fewest replicas."),
+            text("MaxPods", "The most replicas."),
+            text("Replicas", "The replicas there are."),
+            Column::age(),
+        ]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let target = |field| object.str_at(&["spec", "scaleTargetRef", field]);
+        let fewest = object.at(&["spec", "minReplicas"]).and_then(Value::as_i64);
+        vec![
+            cell::name(object),
+            format!("{}/{}", target("kind"), target("name")).into(),
+            targets(object).into(),
+            fewest.map_or("<unset>".into(), |n| n.to_string()).into(),
+            int(object, &["spec", "maxReplicas"]).into(),
+            int(object, &["status", "currentReplicas"]).into(),
+            cell::age(object, now),
+        ]
+    }
+}
+
+fn default_metric() -> MetricSpec {
+    let target = MetricTarget {
+        type_: "Utilization".into(),
+        average_utilization: Some(DEFAULT_UTILIZATION),
+        ..MetricTarget::default()
+    };
+    MetricSpec {
+        type_: "Resource".into(),
+        resource: Some(ResourceMetricSource { name: "cpu".into(), target }),
+        ..MetricSpec::default()
+    }
+}
+
+fn policy(kind: &str, value: i32) -> HPAScalingPolicy {
+    HPAScalingPolicy { type_: kind.into(), value, period_seconds: 15 }
+}
+
+fn complete(rules: &mut HPAScalingRules, window: Option<i32>, policies: Vec<HPAScalingPolicy>) {
+    if rules.stabilization_window_seconds.is_none() {
+        rules.stabilization_window_seconds = window;
+    }
+    set(&mut rules.select_policy, "Max");
+    set(&mut rules.policies, policies);
+}
+
+/// The first metrics as `what: is/wanted`.
+fn targets(object: &Value) -> String {
+    let metrics = object.list_at(&["spec", "metrics"]);
+    if metrics.is_empty() {
+        return "<none>".into();
+    }
+    let current = object.list_at(&["status", "currentMetrics"]);
+    let shown: Vec<String> = metrics
+        .iter()
+        .take(SHOWN)
+        .enumerate()
+        .map(|(i, metric)| shown(metric, current.get(i).unwrap_or(&Value::Null)))
+        .collect();
+    let shown = shown.join(", ");
+    match metrics.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} + {more} more..."),
+    }
+}
+
+fn shown(metric: &Value, status: &Value) -> String {
+    let source = match metric.str_at(&["type"]) {
+        "Resource" => "resource",
+        "ContainerResource" => "containerResource",
+        "Pods" => "pods",
+        "Object" => "object",
+        "External" => "external",
+        _ => return "<unknown type>".into(),
+    };
+    let number = |from: &Value, path: &[&str]| match from.at(path) {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::Number(n)) => Some(n.to_string()),
+        _ => None,
+    };
+    let wanted = |field| number(metric, &[source, "target", field]);
+    let is = |field| number(status, &[source, "current", field]).unwrap_or("<unknown>".into());
+    let average = wanted("averageValue");
+    if matches!(source, "resource" | "containerResource") {
+        let name = metric.str_at(&[source, "name"]);
+        return match average {
+            Some(wanted) => format!("{name}: {}/{wanted}", is("averageValue")),
+            None => {
+                let percent = |n: String| if n.starts_with('<') { n } else { format!("{n}%") };
+                let wanted = wanted("averageUtilization").map_or("<auto>".into(), percent);
+                format!("{name}: {}/{wanted}", percent(is("averageUtilization")))
+            }
+        };
+    }
+    match average {
+        Some(wanted) if source == "pods" => format!("{}/{wanted}", is("averageValue")),
+        Some(wanted) => format!("{}/{wanted} (avg)", is("averageValue")),
+        None => format!("{}/{}", is("value"), wanted("value").unwrap_or("0".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! What a HorizontalPodAutoscaler must be like. Counterpart of upstream's `pkg/apis/autoscaling/validation`.
+
+use k8s_openapi::{
+    api::autoscaling::v2::{
+        CrossVersionObjectReference, HPAScalingRules, HorizontalPodAutoscalerSpec,
+        HorizontalPodAutoscalerStatus, MetricIdentifier, MetricSpec, MetricTarget,
+    },
+    apimachinery::pkg::api::resource::Quantity as Wire,
+};
+
+use api::{
+    field::{Errors, Path},
+    quantity::Quantity,
+    validation::{dns_label, each, label_selector, not_negative, path_segment},
+};
+
+const SOURCES: &[&str] = &["ContainerResource", "External", "Object", "Pods", "Resource"];
+/// The longest window that scaling decisions look back on.
+const MAX_WINDOW: i32 = 3600;
+/// The longest period of a scaling policy.
+const MAX_PERIOD: i32 = 1800;
+
+pub(super) fn spec(spec: &HorizontalPodAutoscalerSpec, errors: &mut Errors) {
+    let at = Path::new("spec");
+    let most_at = at.child("maxReplicas");
+    if let Some(least) = spec.min_replicas.filter(|n| *n < 1) {
+        errors.invalid(&at.child("minReplicas"), least, "must be greater than or equal to 1");
+    }
+    if spec.max_replicas < 1 {
+        errors.invalid(&most_at, spec.max_replicas, "must be greater than 0");
+    }
+    if spec.min_replicas.is_some_and(|least| spec.max_replicas < least) {
+        errors.invalid(&most_at, spec.max_replicas, "must be greater than or equal to `minReplicas`");
+    }
+    reference(&spec.scale_target_ref, &at.child("scaleTargetRef"), errors);
+    for (i, metric) in spec.metrics.iter().flatten().enumerate() {
+        self::metric(metric, &at.child("metrics").index(i), errors);
+    }
+    if let Some(behavior) = &spec.behavior {
+        let at = at.child("behavior");
+        rules(behavior.scale_up.as_ref(), &at.child("scaleUp"), errors);
+        rules(behavior.scale_down.as_ref(), &at.child("scaleDown"), errors);
+    }
+}
+
+pub(super) fn status(status: &HorizontalPodAutoscalerStatus, errors: &mut Errors) {
+    not_negative(status.current_replicas, &Path::new("status.currentReplicas"), errors);
+    not_negative(Some(status.desired_replicas), &Path::new("status.desiredReplicas"), errors);
+}
+
+fn reference(reference: &CrossVersionObjectReference, at: &Path, errors: &mut Errors) {
+    for (field, value) in [("kind", &reference.kind), ("name", &reference.name)] {
+        let at = at.child(field);
+        if value.is_empty() {
+            errors.required(&at, "");
+        } else {
+            each(errors, &at, value, path_segment(value));
+        }
+    }
+}
+
+fn rules(rules: Option<&HPAScalingRules>, at: &Path, errors: &mut Errors) {
+    let Some(rules) = rules else { return };
+    let window_at = at.child("stabilizationWindowSeconds");
+    if let Some(window) = rules.stabilization_window_seconds {
+        if window < 0 {
+            errors.invalid(&window_at, window, "must be greater than or equal to zero");
+        }
+        if window > MAX_WINDOW {
+            errors.invalid(&window_at, window, format!("must be less than or equal to {MAX_WINDOW}"));
+        }
+    }
+    if let Some(select) = rules.select_policy.as_deref()
+        && !matches!(select, "Max" | "Min" | "Disabled")
+    {
+        errors.not_supported(&at.child("selectPolicy"), select, &["Disabled", "Max", "Min"]);
+    }
+    let policies_at = at.child("policies");
+    let policies = rules.policies.as_deref().unwrap_or_default();
+    if policies.is_empty() {
+        errors.required(&policies_at, "must specify at least one Policy");
+    }
+    for (i, policy) in policies.iter().enumerate() {
+        let at = policies_at.index(i);
+        if !matches!(policy.type_.as_str(), "Pods" | "Percent") {
+            errors.not_supported(&at.child("type"), &policy.type_, &["Percent", "Pods"]);
+        }
+        if policy.value <= 0 {
+            errors.invalid(&at.child("value"), policy.value, "must be greater than zero");
+        }
+        let period_at = at.child("periodSeconds");
+        if policy.period_seconds <= 0 {
+            errors.invalid(&period_at, policy.period_seconds, "must be greater than zero");
+        }
+        if policy.period_seconds > MAX_PERIOD {
+            let why = format!("must be less than or equal to {MAX_PERIOD}");
+            errors.invalid(&period_at, policy.period_seconds, why);
+        }
+    }
+    if let Some(tolerance) = &rules.tolerance
+        && sign(tolerance) < 0
+    {
+        errors.invalid(&at.child("tolerance"), &tolerance.0, "must be greater or equal to zero");
+    }
+}
+
+fn metric(metric: &MetricSpec, at: &Path, errors: &mut Errors) {
+    let kind = metric.type_.as_str();
+    if kind.is_empty() {
+        errors.required(&at.child("type"), "must specify a metric source type");
+    }
+    if !SOURCES.contains(&kind) {
+        errors.not_supported(&at.child("type"), kind, SOURCES);
+    }
+    let mut present: Vec<&str> = Vec::new();
+    let mut first = |name: &'static str, given: bool| {
+        if given {
+            present.push(name);
+        }
+        given && present.len() == 1
+    };
+    if first("object", metric.object.is_some())
+        && let Some(source) = &metric.object
+    {
+        let at = at.child("object");
+        reference(&source.described_object, &at.child("describedObject"), errors);
+        identifier(&source.metric, &at.child("metric"), errors);
+        let target_at = target(&source.target, &at, errors);
+        if source.target.value.is_none() && source.target.average_value.is_none() {
+            let why = "must set either a target value or averageValue";
+            errors.required(&target_at.child("averageValue"), why);
+        }
+    }
+    if first("external", metric.external.is_some())
+        && let Some(source) = &metric.external
+    {
+        let at = at.child("external");
+        identifier(&source.metric, &at.child("metric"), errors);
+        let target_at = target(&source.target, &at, errors);
+        if source.target.value.is_none() && source.target.average_value.is_none() {
+            let why = "must set either a target value for metric or a per-pod target";
+            errors.required(&target_at.child("averageValue"), why);
+        }
+        if source.target.value.is_some() && source.target.average_value.is_some() {
+            let why = "may not set both a target value for metric and a per-pod target";
+            errors.forbidden(&target_at.child("value"), why);
+        }
+    }
+    if first("pods", metric.pods.is_some())
+        && let Some(source) = &metric.pods
+    {
+        let at = at.child("pods");
+        identifier(&source.metric, &at.child("metric"), errors);
+        let target_at = target(&source.target, &at, errors);
+        if source.target.average_value.is_none() {
+            errors.required(&target_at.child("averageValue"), "must specify a positive target averageValue");
+        }
+    }
+    if first("resource", metric.resource.is_some())
+        && let Some(source) = &metric.resource
+    {
+        resource(&source.name, &source.target, &at.child("resource"), errors);
+    }
+    if first("containerResource", metric.container_resource.is_some())
+        && let Some(source) = &metric.container_resource
+    {
+        let at = at.child("containerResource");
+        let container_at = at.child("container");
+        if source.container.is_empty() {
+            errors.required(&container_at, "must specify a container");
+        } else {
+            each(errors, &container_at, &source.container, dns_label(&source.container));
+        }
+        resource(&source.name, &source.target, &at, errors);
+    }
+    let expected = match kind {
+        "Object" => "object",
+        "Pods" => "pods",
+        "Resource" => "resource",
+        "ContainerResource" => "containerResource",
+        "External" => "external",
+        _ => return errors.not_supported(&at.child("type"), kind, SOURCES),
+    };
+    if !present.contains(&expected) {
+        let why = "must populate information for the given metric source";
+        errors.required(&at.child(expected), why);
+    }
+    if present.len() != 1 {
+        for other in present.into_iter().filter(|p| *p != expected) {
+            errors.forbidden(&at.child(other), "must populate the given metric source only");
+        }
+    }
+}
+
+fn resource(name: &str, wanted: &MetricTarget, at: &Path, errors: &mut Errors) {
+    if name.is_empty() {
+        errors.required(&at.child("name"), "must specify a resource name");
+    }
+    let target_at = target(wanted, at, errors);
+    if wanted.average_utilization.is_none() && wanted.average_value.is_none() {
+        let why = "must set either a target raw value or a target utilization";
+        errors.required(&target_at.child("averageUtilization"), why);
+    }
+    if wanted.average_utilization.is_some() && wanted.average_value.is_some() {
+        let why = "may not set both a target raw value and a target utilization";
+        errors.forbidden(&target_at.child("averageValue"), why);
+    }
+}
+
+fn identifier(metric: &MetricIdentifier, at: &Path, errors: &mut Errors) {
+    let name_at = at.child("name");
+    if metric.name.is_empty() {
+        errors.required(&name_at, "must specify a metric name");
+    } else {
+        each(errors, &name_at, &metric.name, path_segment(&metric.name));
+    }
+    label_selector(metric.selector.as_ref(), &at.child("selector"), errors);
+}
+
+/// Checks the target below `at`; answers its path.
+fn target(target: &MetricTarget, at: &Path, errors: &mut Errors) -> Path {
+    let at = at.child("target");
+    let kind = target.type_.as_str();
+    if kind.is_empty() {
+        errors.required(&at.child("type"), "must specify a metric target type");
+    }
+    if !matches!(kind, "Utilization" | "Value" | "AverageValue") {
+        let why = "must be either Utilization, Value, or AverageValue";
+        errors.invalid(&at.child("type"), kind, why);
+    }
+    for (field, value) in [("value", &target.value), ("averageValue", &target.average_value)] {
+        if let Some(value) = value
+            && sign(value) <= 0
+        {
+            errors.invalid(&at.child(field), &value.0, "must be positive");
+        }
+    }
+    if let Some(percent) = target.average_utilization.filter(|n| *n < 1) {
+        errors.invalid(&at.child("averageUtilization"), percent, "must be greater than 0");
+    }
+    at
+}
+
+/// Below, at or above zero; a text that is no quantity cannot get this far.
+fn sign(wire: &Wire) -> i32 {
+    let zero = Quantity::default();
+    wire.0.parse::<Quantity>().map_or(0, |q| q.cmp(&zero) as i32)
+}

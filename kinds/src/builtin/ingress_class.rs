@@ -1,0 +1,137 @@
+//! IngressClass: which controller serves which Ingresses.
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::{dns_subdomain, each, immutable},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::networking::v1::IngressClass;
+use serde_json::Value;
+
+use crate::{
+    builtin::{defaults::set_text, ingress},
+    kind::{Column, Part, Strategy, cell},
+};
+
+/// The rules of IngressClasses.
+pub struct IngressClasses;
+
+impl Strategy for IngressClasses {
+    type Object = IngressClass;
+
+    const HAS_GENERATION: bool = true;
+
+    fn default(&self, class: &mut IngressClass) {
+        if let Some(parameters) = &mut class.spec.get_or_insert_default().parameters {
+            set_text(&mut parameters.scope, "Cluster");
+        }
+    }
+
+    fn validate(&self, class: &IngressClass, errors: &mut Errors) {
+        let at = Path::new("spec");
+        let Some(spec) = &class.spec else { return };
+        let controller = spec.controller.as_deref().unwrap_or_default();
+        let controller_at = at.child("controller");
+        if controller.is_empty() {
+            errors.required(&controller_at, "");
+        } else if controller.len() > 250 {
+            errors.too_long(&controller_at, 250);
+        } else {
+            match controller.split_once('/') {
+                Some((domain, path)) if !path.is_empty() => {
+                    each(errors, &controller_at, domain, dns_subdomain(domain));
+                }
+                _ => {
+                    let words = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+                    errors.invalid(&controller_at, controller, words);
+                }
+            }
+        }
+        let Some(parameters) = &spec.parameters else { return };
+        let at = at.child("parameters");
+        let group = parameters.api_group.as_deref();
+        ingress::reference(group, &parameters.kind, &parameters.name, &at, errors);
+        match (parameters.scope.as_deref().unwrap_or_default(), &parameters.namespace) {
+            ("Cluster", None) | ("Namespace", Some(_)) => {}
+            ("Cluster", Some(_)) => {
+                let why = "`parameters.scope` is set to 'Cluster'";
+                errors.forbidden(&at.child("namespace"), why);
+            }
+            ("Namespace", None) => {
+                errors.required(&at.child("namespace"), "`parameters.scope` is set to 'Namespace'");
+            }
+            (other, _) => errors.not_supported(&at.child("scope"), other, &["Cluster", "Namespace"]),
+        }
+    }
+
+    fn validate_update(&self, new: &IngressClass, old: &IngressClass, _part: Part<'_>, errors: &mut Errors) {
+        self.validate(new, errors);
+        let controller = |c: &IngressClass| c.spec.as_ref().and_then(|s| s.controller.clone());
+        immutable(&controller(new), &controller(old), &Path::new("spec.controller"), errors);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            Column::name(),
+            Column::new("Controller", "string", "The controller that serves the class."),
+            Column::new("Parameters", "string", "An object with more about the class."),
+            Column::age(),
+        ]
+    }
+
+    fn cells(&self, class: &Value, now: Timestamp) -> Vec<Value> {
+        let parameters = match class.at(&["spec", "parameters"]).filter(|p| p.is_object()) {
+            None => "<none>".to_owned(),
+            Some(p) => {
+                let kind = p.str_at(&["kind"]);
+                match p.str_at(&["apiGroup"]) {
+                    "" => format!("{kind}/{}", p.str_at(&["name"])),
+                    group => format!("{kind}.{group}/{}", p.str_at(&["name"])),
+                }
+            }
+        };
+        vec![
+            cell::name(class),
+            class.str_at(&["spec", "controller"]).into(),
+            parameters.into(),
+            cell::age(class, now),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::builtin::testing::{changed, made, wrong};
+
+    #[test]
+    fn the_controller_has_a_domain_and_stays() {
+        let class = |spec: Value| {
+            made(
+                IngressClasses,
+                json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": "i"}, "spec": spec}),
+            )
+        };
+        let old = class(json!({"controller": "example.org/front"}));
+        assert_eq!(wrong(IngressClasses, &old), Vec::<String>::new());
+        assert_eq!(
+            wrong(
+                IngressClasses,
+                &class(
+                    json!({"controller": "front", "parameters": {"kind": "K", "name": "n", "namespace": "x"}})
+                )
+            ),
+            [
+                "spec.controller: Invalid value: \"front\": must be a domain-prefixed path (such as \"acme.io/foo\")",
+                "spec.parameters.namespace: Forbidden: `parameters.scope` is set to 'Cluster'",
+            ]
+        );
+        assert_eq!(
+            changed(IngressClasses, &class(json!({"controller": "example.org/back"})), &old),
+            ["spec.controller: Invalid value: \"example.org/back\": field is immutable"]
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! IPAddress: an address that is taken, and by what.
+
+use api::validation::NameRule;
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::immutable,
+};
+use jiff::Timestamp;
+use k8s_openapi::api::networking::v1::IPAddress;
+use serde_json::Value;
+
+use crate::kind::{Column, Part, Strategy, cell};
+
+/// The rules of addresses.
+pub struct IpAddresses;
+
+impl Strategy for IpAddresses {
+    type Object = IPAddress;
+
+    const NAME_RULE: NameRule = NameRule::Address;
+
+    fn validate(&self, address: &IPAddress, errors: &mut Errors) {
+        let at = Path::new("spec.parentRef");
+        let parent = &address.spec.parent_ref;
+        if parent.resource.is_empty() && parent.name.is_empty() {
+            return errors.required(&at, "");
+        }
+        for (field, value) in [("resource", &parent.resource), ("name", &parent.name)] {
+            if value.is_empty() {
+                errors.required(&at.child(field), "");
+            }
+        }
+    }
+
+    fn validate_update(&self, new: &IPAddress, old: &IPAddress, _part: Part<'_>, errors: &mut Errors) {
+        immutable(&new.spec, &old.spec, &Path::new("spec"), errors);
+    }
+
+    // No age: the real table has none either.
+    fn columns(&self) -> Vec<Column> {
+        vec![Column::name(), Column::new("ParentRef", "string", "What the address is for.")]
+    }
+
+    fn cells(&self, address: &Value, _now: Timestamp) -> Vec<Value> {
+        let part = |field: &str| address.str_at(&["spec", "parentRef", field]);
+        let mut parent = match part("group") {
+            "" => part("resource").to_owned(),
+            group => format!("{}.{group}", part("resource")),
+        };
+        for text in [part("namespace"), part("name")].into_iter().filter(|t| !t.is_empty()) {
+            parent.push('/');
+            parent.push_str(text);
+        }
+        vec![cell::name(address), parent.into()]
+    }
+
+    fn selectable_fields(&self, address: &Value) -> Vec<(&'static str, String)> {
+        let part = |field: &str| address.str_at(&["spec", "parentRef", field]).to_owned();
+        vec![
+            ("spec.parentRef.group", part("group")),
+            ("spec.parentRef.resource", part("resource")),
+            ("spec.parentRef.namespace", part("namespace")),
+            ("spec.parentRef.name", part("name")),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::builtin::testing::{made, wrong};
+    use api::validation::object_meta;
+
+    #[test]
+    fn the_name_is_the_address() {
+        let address = |name: &str| {
+            made(
+                IpAddresses,
+                json!({"apiVersion": "networking.k8s.io/v1", "kind": "IPAddress", "metadata": {"name": name},
+                "spec": {"parentRef": {"resource": "services", "namespace": "n", "name": "s"}}}),
+            )
+        };
+        assert_eq!(wrong(IpAddresses, &address("10.96.0.7")), Vec::<String>::new());
+        let named = |name: &str| object_meta(&address(name), IpAddresses::NAME_RULE, false);
+        assert!(named("10.96.0.7").is_empty());
+        for (name, why) in [
+            ("fd00:0::1", "must be in canonical form (\"fd00::1\")"),
+            ("010.96.0.7", "must not have leading 0s"),
+            ("::ffff:10.96.0.7", "must not be an IPv4-mapped IPv6 address"),
+            ("1.2.3.4%eth0", "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+        ] {
+            let said: Vec<_> = named(name).iter().map(ToString::to_string).collect();
+            assert_eq!(said, [format!("metadata.name: Invalid value: {name:?}: {why}")]);
+        }
+        let cells = IpAddresses.cells(&address("10.96.0.7"), Timestamp::UNIX_EPOCH);
+        assert_eq!(cells[1], "services/n/s");
+    }
+}

@@ -1,0 +1,50 @@
+//! Lease: who leads, and who is alive.
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::not_negative,
+};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use serde_json::Value;
+
+use crate::kind::{Column, Strategy, cell};
+
+/// The rules of leases.
+pub struct Leases;
+
+impl Strategy for Leases {
+    type Object = Lease;
+
+    const CREATES_ON_UPDATE: bool = true;
+
+    fn takes_plain_finalizers(&self) -> bool {
+        true
+    }
+
+    fn default(&self, lease: &mut Lease) {
+        lease.spec.get_or_insert_default();
+    }
+
+    fn validate(&self, lease: &Lease, errors: &mut Errors) {
+        let Some(spec) = &lease.spec else { return };
+        let at = Path::new("spec");
+        if let Some(seconds) = spec.lease_duration_seconds.filter(|s| *s <= 0) {
+            errors.invalid(&at.child("leaseDurationSeconds"), seconds, "must be greater than 0");
+        }
+        not_negative(spec.lease_transitions, &at.child("leaseTransitions"), errors);
+        if spec.preferred_holder.as_deref().is_some_and(|h| !h.is_empty()) && spec.strategy.is_none() {
+            let why = "may only be specified when `strategy` is defined";
+            errors.forbidden(&at.child("preferredHolder"), why);
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![Column::name(), Column::new("Holder", "string", "Who holds the lease."), Column::age()]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![cell::name(object), object.str_at(&["spec", "holderIdentity"]).into(), cell::age(object, now)]
+    }
+}

@@ -1,0 +1,210 @@
+//! NetworkPolicy: which traffic pods accept and send.
+
+use std::collections::BTreeSet;
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::{cidr, cidr_warning, each, label_selector, port_number_or_name, range},
+};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use serde_json::Value;
+
+use crate::{
+    builtin::{
+        cells::selector,
+        defaults::{absent_when_zero, set_text},
+    },
+    kind::{Column, Part, Strategy, cell},
+};
+
+/// The rules of NetworkPolicies.
+pub struct NetworkPolicies;
+
+impl Strategy for NetworkPolicies {
+    type Object = NetworkPolicy;
+
+    const HAS_GENERATION: bool = true;
+
+    fn default(&self, policy: &mut NetworkPolicy) {
+        let spec = policy.spec.get_or_insert_default();
+        spec.pod_selector.get_or_insert_default();
+        absent_when_zero(&mut spec.ingress);
+        absent_when_zero(&mut spec.egress);
+        if spec.policy_types.as_ref().is_none_or(Vec::is_empty) {
+            let mut types = vec!["Ingress".to_owned()];
+            if spec.egress.is_some() {
+                types.push("Egress".into());
+            }
+            spec.policy_types = Some(types);
+        }
+        let ingress = spec.ingress.iter_mut().flatten().map(|r| &mut r.ports);
+        let egress = spec.egress.iter_mut().flatten().map(|r| &mut r.ports);
+        for port in ingress.chain(egress).flat_map(|ports| ports.iter_mut().flatten()) {
+            set_text(&mut port.protocol, "TCP");
+        }
+    }
+
+    fn validate(&self, policy: &NetworkPolicy, errors: &mut Errors) {
+        check(policy, &BTreeSet::new(), errors);
+    }
+
+    fn validate_update(
+        &self,
+        new: &NetworkPolicy,
+        old: &NetworkPolicy,
+        _part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        // Ranges that were taken when less was asked of them may stay.
+        let known = blocks(old).into_iter().flat_map(|(_, block)| ranges(block)).map(|(_, range)| range);
+        check(new, &known.collect(), errors);
+    }
+
+    fn warnings(&self, new: &NetworkPolicy, _old: Option<&NetworkPolicy>) -> Vec<String> {
+        let all = blocks(new);
+        let ranges =
+            all.iter().flat_map(|(at, block)| ranges(block).map(move |(field, range)| (at, field, range)));
+        ranges.filter_map(|(at, field, range)| cidr_warning(range, &at.child(&field))).collect()
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            Column::name(),
+            Column::new("Pod-Selector", "string", "Which pods the policy is about."),
+            Column::age(),
+        ]
+    }
+
+    fn cells(&self, policy: &Value, now: Timestamp) -> Vec<Value> {
+        let pods = selector(policy.at(&["spec", "podSelector"]));
+        vec![cell::name(policy), pods.into(), cell::age(policy, now)]
+    }
+}
+
+/// What is wrong with a policy. Ranges in `known` are not judged by how they are written.
+fn check(policy: &NetworkPolicy, known: &BTreeSet<&str>, errors: &mut Errors) {
+    let at = Path::new("spec");
+    let Some(spec) = &policy.spec else { return };
+    label_selector(spec.pod_selector.as_ref(), &at.child("podSelector"), errors);
+    for (i, rule) in spec.ingress.iter().flatten().enumerate() {
+        let at = at.child("ingress").index(i);
+        ports(rule.ports.as_deref().unwrap_or_default(), &at.child("ports"), errors);
+        peers(rule.from.as_deref().unwrap_or_default(), known, &at.child("from"), errors);
+    }
+    for (i, rule) in spec.egress.iter().flatten().enumerate() {
+        let at = at.child("egress").index(i);
+        ports(rule.ports.as_deref().unwrap_or_default(), &at.child("ports"), errors);
+        peers(rule.to.as_deref().unwrap_or_default(), known, &at.child("to"), errors);
+    }
+    let types = spec.policy_types.as_deref().unwrap_or_default();
+    let types_at = at.child("policyTypes");
+    if types.len() > 2 {
+        errors.invalid(&types_at, types, "may not specify more than two policyTypes");
+        return;
+    }
+    for (i, kind) in types.iter().enumerate() {
+        if !["Egress", "Ingress"].contains(&kind.as_str()) {
+            errors.not_supported(&types_at.index(i), kind, &["Egress", "Ingress"]);
+        }
+    }
+}
+
+/// The blocks of addresses in a policy, and where they are.
+fn blocks(policy: &NetworkPolicy) -> Vec<(Path, &IPBlock)> {
+    let Some(spec) = &policy.spec else { return Vec::new() };
+    let at = Path::new("spec");
+    let ingress = spec.ingress.iter().flatten().map(|rule| &rule.from).enumerate();
+    let ingress = ingress.map(|(i, from)| (at.child("ingress").index(i).child("from"), from));
+    let egress = spec.egress.iter().flatten().map(|rule| &rule.to).enumerate();
+    let egress = egress.map(|(i, to)| (at.child("egress").index(i).child("to"), to));
+    let peers = ingress.chain(egress).flat_map(|(at, peers)| {
+        peers.iter().flatten().enumerate().map(move |(i, peer)| (at.index(i).child("ipBlock"), peer))
+    });
+    peers.filter_map(|(at, peer)| Some((at, peer.ip_block.as_ref()?))).collect()
+}
+
+/// The ranges in a block, and the fields that hold them.
+fn ranges(block: &IPBlock) -> impl Iterator<Item = (String, &str)> {
+    let except = block.except.iter().flatten().enumerate();
+    let except = except.map(|(i, range)| (format!("except[{i}]"), range.as_str()));
+    std::iter::once(("cidr".to_owned(), block.cidr.as_str())).chain(except)
+}
+
+fn ports(ports: &[NetworkPolicyPort], at: &Path, errors: &mut Errors) {
+    const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+    for (i, port) in ports.iter().enumerate() {
+        let at = at.index(i);
+        if let Some(protocol) = port.protocol.as_deref().filter(|p| !PROTOCOLS.contains(p)) {
+            errors.not_supported(&at.child("protocol"), protocol, PROTOCOLS);
+        }
+        if let Some(number) = &port.port {
+            port_number_or_name(number, &at.child("port"), errors);
+        }
+        let Some(end) = port.end_port else { continue };
+        let end_at = at.child("endPort");
+        match &port.port {
+            Some(IntOrString::Int(start)) if end < *start => {
+                errors.invalid(&end_at, *start, "must be greater than or equal to `port`");
+            }
+            Some(IntOrString::Int(_)) => {
+                api::validation::in_range(i64::from(end), 1, 65535, &end_at, errors);
+            }
+            Some(IntOrString::String(name)) => {
+                errors.invalid(&end_at, name, "may not be specified when `port` is non-numeric");
+            }
+            None => errors.required(&at.child("port"), "must be specified when `endPort` is specified"),
+        }
+    }
+}
+
+fn peers(peers: &[NetworkPolicyPeer], known: &BTreeSet<&str>, at: &Path, errors: &mut Errors) {
+    for (i, peer) in peers.iter().enumerate() {
+        let at = at.index(i);
+        let mut count = 0;
+        if peer.pod_selector.is_some() {
+            count += 1;
+            label_selector(peer.pod_selector.as_ref(), &at.child("podSelector"), errors);
+        }
+        if peer.namespace_selector.is_some() {
+            count += 1;
+            label_selector(peer.namespace_selector.as_ref(), &at.child("namespaceSelector"), errors);
+        }
+        if let Some(block) = &peer.ip_block {
+            address_range(block, known, &at.child("ipBlock"), errors);
+            if count > 0 {
+                errors.forbidden(&at, "may not specify both ipBlock and another peer");
+            }
+            count += 1;
+        }
+        if count == 0 {
+            errors.required(&at, "must specify a peer");
+        }
+    }
+}
+
+fn address_range(block: &IPBlock, known: &BTreeSet<&str>, at: &Path, errors: &mut Errors) {
+    if block.cidr.is_empty() {
+        errors.required(&at.child("cidr"), "");
+        return;
+    }
+    let outer = range(&block.cidr);
+    for (field, text) in ranges(block) {
+        let at = at.child(&field);
+        if !known.contains(text) {
+            each(errors, &at, text, cidr(text));
+        }
+        let Some(outer) = outer else { return };
+        let Some(inner) = range(text).filter(|_| field != "cidr") else { continue };
+        if !outer.contains(&inner.network()) || outer.prefix_len() >= inner.prefix_len() {
+            errors.invalid(&at, text, "must be a strict subset of `cidr`");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! Node: a machine that runs pods.
+
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+
+use api::{
+    conditions,
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::{cidr, cidr_warning, each, label_value, qualified_name},
+};
+use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeSpec};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    builtin::{
+        cells::text_or,
+        defaults::{absent_when_zero, canonical},
+        pod::validation::{resources::amount, taint_effect},
+    },
+    kind::{Column, Draft, Part, Strategy, cell},
+};
+
+/// The rules of nodes.
+pub struct Nodes;
+
+impl Strategy for Nodes {
+    type Object = Node;
+
+    const STATUS_AT_CREATION: bool = true;
+
+    fn default(&self, node: &mut Node) {
+        let spec = node.spec.get_or_insert_default();
+        absent_when_zero(&mut spec.unschedulable);
+        absent_when_zero(&mut spec.taints);
+        for text in [&mut spec.pod_cidr, &mut spec.provider_id] {
+            absent_when_zero(text);
+        }
+        absent_when_zero(&mut spec.pod_cidrs);
+        // The single range and the first of the list are one.
+        if let (Some(range), None) = (&spec.pod_cidr, &spec.pod_cidrs) {
+            spec.pod_cidrs = Some(vec![range.clone()]);
+        }
+        if let Some(first) = spec.pod_cidrs.as_ref().and_then(|l| l.first()) {
+            spec.pod_cidr = Some(first.clone());
+        }
+        let status = node.status.get_or_insert_default();
+        status.daemon_endpoints.get_or_insert_default().kubelet_endpoint.get_or_insert_default();
+        status.node_info.get_or_insert_default();
+        if status.allocatable.is_none() {
+            status.allocatable.clone_from(&status.capacity);
+        }
+        for wire in
+            [&mut status.capacity, &mut status.allocatable].into_iter().flatten().flat_map(|l| l.values_mut())
+        {
+            canonical(wire);
+        }
+    }
+
+    fn prepare_update(&self, new: &mut Draft<Node>, old: &Draft<Node>, part: Part<'_>) {
+        if part == Part::Status {
+            new.spec.clone_from(&old.spec);
+        }
+    }
+
+    fn validate(&self, node: &Node, errors: &mut Errors) {
+        if let Some(spec) = &node.spec {
+            sound(spec, errors);
+        }
+        amounts(node, errors);
+    }
+
+    fn validate_update(&self, new: &Node, old: &Node, part: Part<'_>, errors: &mut Errors) {
+        amounts(new, errors);
+        addresses(new, errors);
+        let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
+        if part != Part::Main {
+            return;
+        }
+        let at = Path::new("spec");
+        sound(new, errors);
+        if old.pod_cidrs.is_some() && new.pod_cidrs != old.pod_cidrs {
+            let why = "node updates may not change podCIDR except from \"\" to valid";
+            errors.forbidden(&at.child("podCIDRs"), why);
+        }
+        if old.provider_id.is_some() && new.provider_id != old.provider_id {
+            let why = "node updates may not change providerID except from \"\" to valid";
+            errors.forbidden(&at.child("providerID"), why);
+        }
+        if new.external_id != old.external_id && old.external_id.is_some() {
+            let why = "node updates may only change labels, taints, or capacity (or configSource, if the DynamicKubeletConfig feature gate is enabled)";
+            errors.forbidden(&at, why);
+        }
+    }
+
+    fn warnings(&self, new: &Node, _old: Option<&Node>) -> Vec<String> {
+        let at = Path::new("spec.podCIDRs");
+        let ranges = new.spec.iter().flat_map(|spec| spec.pod_cidrs.iter().flatten()).enumerate();
+        ranges.filter_map(|(i, range)| cidr_warning(range, &at.index(i))).collect()
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let wide = |name, text| Column::new(name, "string", text).wide();
+        vec![
+            Column::name(),
+            Column::new("Status", "string", "Whether the node is ready and takes pods."),
+            Column::new("Roles", "string", "The node's roles, from its labels."),
+            Column::age(),
+            Column::new("Version", "string", "The kubelet's version."),
+            wide("Internal-IP", "The node's address inside the cluster."),
+            wide("External-IP", "The node's address outside the cluster."),
+            wide("OS-Image", "The node's operating system."),
+            wide("Kernel-Version", "The node's kernel."),
+            wide("Container-Runtime", "What runs the containers."),
+        ]
+    }
+
+    fn cells(&self, node: &Value, now: Timestamp) -> Vec<Value> {
+        let address = |kind: &str| {
+            node.list_at(&["status", "addresses"])
+                .iter()
+                .find(|a| a.str_at(&["type"]) == kind)
+                .map_or_else(|| "<none>".into(), |a| Value::from(a.str_at(&["address"])))
+        };
+        let info = |field: &str| text_or(node, &["status", "nodeInfo", field], "<unknown>");
+        vec![
+            cell::name(node),
+            state(node).into(),
+            roles(node).into(),
+            cell::age(node, now),
+            node.str_at(&["status", "nodeInfo", "kubeletVersion"]).into(),
+            address("InternalIP"),
+            address("ExternalIP"),
+            info("osImage"),
+            info("kernelVersion"),
+            info("containerRuntimeVersion"),
+        ]
+    }
+
+    fn selectable_fields(&self, node: &Value) -> Vec<(&'static str, String)> {
+        vec![("spec.unschedulable", is_unschedulable(node).to_string())]
+    }
+}
+
+/// What the node has and gives.
+fn amounts(node: &Node, errors: &mut Errors) {
+    let at = Path::new("status");
+    let Some(status) = &node.status else { return };
+    for (field, list) in [("capacity", &status.capacity), ("allocatable", &status.allocatable)] {
+        for (name, wire) in list.iter().flatten() {
+            amount(name, wire, &at.child(field).child(name), errors);
+        }
+    }
+}
+
+/// An address as upstream shows one that comes twice.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownAddress<'a> {
+    #[serde(rename = "Type")]
+    type_: &'a str,
+    address: &'a str,
+}
+
+/// No address comes twice.
+fn addresses(node: &Node, errors: &mut Errors) {
+    let at = Path::new("status.addresses");
+    let list = node.status.as_ref().and_then(|status| status.addresses.as_deref()).unwrap_or_default();
+    let mut seen = BTreeSet::new();
+    let mut is_double =
+        |address: &NodeAddress| !seen.insert((address.type_.clone(), address.address.clone()));
+    for (i, address) in list.iter().enumerate().filter(|(_, address)| is_double(address)) {
+        let shown = ShownAddress { type_: &address.type_, address: &address.address };
+        errors.duplicate(&at.index(i), shown);
+    }
+}
+
+/// Taints and address ranges.
+fn sound(spec: &NodeSpec, errors: &mut Errors) {
+    let at = Path::new("spec");
+    let mut seen = BTreeSet::new();
+    for (i, taint) in spec.taints.iter().flatten().enumerate() {
+        let at = at.child("taints").index(i);
+        each(errors, &at.child("key"), &taint.key, qualified_name(&taint.key));
+        if let Some(value) = &taint.value {
+            let wrong = label_value(value);
+            if !wrong.is_empty() {
+                errors.invalid(&at.child("value"), value, wrong.join(";"));
+            }
+        }
+        if taint.effect.is_empty() {
+            errors.required(&at.child("effect"), "");
+        } else {
+            taint_effect(&taint.effect, &at.child("effect"), errors);
+        }
+        if !seen.insert((&taint.key, &taint.effect)) {
+            errors.duplicate(&at, taint);
+        }
+    }
+    for (i, range) in spec.pod_cidrs.iter().flatten().enumerate() {
+        each(errors, &at.child("podCIDRs").index(i), range, cidr(range));
+    }
+}
+
+fn is_unschedulable(node: &Value) -> bool {
+    node.at(&["spec", "unschedulable"]).and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// `Ready`, `NotReady` or `Unknown`, and `SchedulingDisabled`.
+fn state(node: &Value) -> String {
+    let ready = conditions::find(node, "Ready");
+    let ready = match ready.map(|c| c.str_at(&["status"])) {
+        Some("True") => "Ready",
+        Some(_) => "NotReady",
+        None => "Unknown",
+    };
+    if is_unschedulable(node) { format!("{ready},SchedulingDisabled") } else { ready.to_owned() }
+}
+
+/// The roles that the labels name, sorted.
+fn roles(node: &Value) -> String {
+    let mut roles: Vec<&str> = Vec::new();
+    for (label, value) in node.at(&["metadata", "labels"]).and_then(Value::as_object).into_iter().flatten() {
+        match label.strip_prefix("node-role.kubernetes.io/") {
+            Some("") => {}
+            Some(role) => roles.push(role),
+            None if label == "kubernetes.io/role" => roles.extend(value.as_str().filter(|v| !v.is_empty())),
+            None => {}
+        }
+    }
+    roles.sort_unstable();
+    roles.dedup();
+    if roles.is_empty() { "<none>".into() } else { roles.join(",") }
+}
+
+#[cfg(test)]
+mod tests;

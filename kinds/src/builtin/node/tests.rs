@@ -1,0 +1,79 @@
+use serde_json::json;
+
+use super::*;
+use crate::builtin::testing::{changed_in, made, wrong};
+
+#[test]
+fn a_status_says_amounts_and_different_addresses() {
+    let node = |status: Value| {
+        made(Nodes, json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": status}))
+    };
+    let address = |kind: &str| json!({"type": kind, "address": "192.0.2.1"});
+    for (status, expected) in [
+        (
+            json!({"capacity": {"cpu": "1500m", "pods": "110"}, "addresses": [address("InternalIP"), address("Hostname")]}),
+            vec![],
+        ),
+        (
+            json!({"capacity": {"memory": "-1"}, "allocatable": {"example.org/gpu": "500m"}}),
+            vec![
+                "status.capacity.memory: Invalid value: \"-1\": must be greater than or equal to 0",
+                "status.allocatable.example.org/gpu: Invalid value: \"500m\": must be an integer",
+            ],
+        ),
+        (
+            json!({"addresses": [address("InternalIP"), address("InternalIP")]}),
+            vec!["status.addresses[1]: Duplicate value: {\"Type\":\"InternalIP\",\"Address\":\"192.0.2.1\"}"],
+        ),
+    ] {
+        let new = node(status.clone());
+        assert_eq!(changed_in(Nodes, Part::Status, &new, &node(json!({}))), expected, "{status}");
+    }
+    assert_eq!(wrong(Nodes, &node(json!({"capacity": {"pods": "-1"}}))).len(), 2, "capacity and allocatable");
+}
+
+#[test]
+fn taints_are_well_formed_and_ranges_stay() {
+    use crate::kind::{Rules, Typed};
+    let node = |spec: Value| {
+        let raw = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "spec": spec});
+        Typed(Nodes).default(raw).expect("a node that can be read")
+    };
+    let found = Typed(Nodes).validate(&node(json!({"taints": [
+            {"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule", "value": "b"},
+            {"key": "", "effect": "Never"}]})));
+    let fields: Vec<&str> = found.errors.iter().map(|e| e.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        ["spec.taints[1]", "spec.taints[2].key", "spec.taints[2].key", "spec.taints[2].effect"]
+    );
+    let old = node(json!({"podCIDR": "10.244.0.0/24"}));
+    assert_eq!(old["spec"]["podCIDRs"], json!(["10.244.0.0/24"]));
+    let found = Typed(Nodes).validate_update(&node(json!({"podCIDR": "10.244.1.0/24"})), &old, Part::Main);
+    assert_eq!(
+        found.errors.iter().next().unwrap().to_string(),
+        "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid"
+    );
+}
+
+#[test]
+fn state_and_roles_are_shown() {
+    for (node, expected_state, expected_roles) in [
+        (json!({}), "Unknown", "<none>"),
+        (
+            json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]},
+                       "metadata": {"labels": {"node-role.kubernetes.io/worker": "", "node-role.kubernetes.io/control-plane": ""}}}),
+            "Ready",
+            "control-plane,worker",
+        ),
+        (
+            json!({"spec": {"unschedulable": true}, "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]},
+                       "metadata": {"labels": {"kubernetes.io/role": "edge"}}}),
+            "NotReady,SchedulingDisabled",
+            "edge",
+        ),
+    ] {
+        assert_eq!(state(&node), expected_state);
+        assert_eq!(roles(&node), expected_roles);
+    }
+}

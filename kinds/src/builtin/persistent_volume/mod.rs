@@ -1,0 +1,189 @@
+//! PersistentVolume: storage that there is.
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    quantity::Quantity,
+    validation::{dns_subdomain, each, immutable},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeSpec};
+use serde_json::Value;
+
+use crate::{
+    builtin::{
+        cells::text_or,
+        defaults::{absent_when_zero, canonical_list, set, set_text},
+        persistent_volume_claim::access_modes,
+        pod,
+    },
+    kind::{Column, Draft, Part, Strategy, cell},
+};
+
+mod sources;
+
+/// The rules of volumes.
+pub struct PersistentVolumes;
+
+/// The volume with everything taken away that is not its source.
+fn source(spec: &PersistentVolumeSpec) -> PersistentVolumeSpec {
+    PersistentVolumeSpec {
+        access_modes: None,
+        capacity: None,
+        claim_ref: None,
+        mount_options: None,
+        node_affinity: None,
+        persistent_volume_reclaim_policy: None,
+        storage_class_name: None,
+        volume_attributes_class_name: None,
+        volume_mode: None,
+        ..spec.clone()
+    }
+}
+
+/// Whether a path leads to the root of its node.
+fn is_root(path: &str) -> bool {
+    path.starts_with('/') && path.split('/').all(|part| matches!(part, "" | "." | ".."))
+}
+
+impl Strategy for PersistentVolumes {
+    type Object = PersistentVolume;
+
+    fn default(&self, volume: &mut PersistentVolume) {
+        let spec = volume.spec.get_or_insert_default();
+        set_text(&mut spec.persistent_volume_reclaim_policy, "Retain");
+        set_text(&mut spec.volume_mode, "Filesystem");
+        canonical_list(&mut spec.capacity);
+        absent_when_zero(&mut spec.access_modes);
+        absent_when_zero(&mut spec.storage_class_name);
+        if let Some(path) = &mut spec.host_path {
+            set(&mut path.type_, "");
+        }
+        set_text(&mut volume.status.get_or_insert_default().phase, "Pending");
+    }
+
+    fn prepare_create(&self, volume: &mut Draft<PersistentVolume>) {
+        volume.status = None;
+        set_text(&mut volume.status.get_or_insert_default().phase, "Pending");
+    }
+
+    fn validate(&self, volume: &PersistentVolume, errors: &mut Errors) {
+        const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+        const POLICIES: &[&str] = &["Delete", "Recycle", "Retain"];
+        let at = Path::new("spec");
+        let Some(spec) = &volume.spec else { return };
+        let modes = spec.access_modes.as_deref().unwrap_or_default();
+        let modes_at = at.child("accessModes");
+        if modes.is_empty() {
+            errors.required(&modes_at, "");
+        }
+        for mode in modes.iter().filter(|m| !MODES.contains(&m.as_str())) {
+            errors.not_supported(&modes_at, mode, MODES);
+        }
+        let others = modes.iter().any(|m| m != "ReadWriteOncePod" && MODES.contains(&m.as_str()));
+        if others && modes.iter().any(|m| m == "ReadWriteOncePod") {
+            let why = "may not use ReadWriteOncePod with other access modes";
+            errors.forbidden(&modes_at, why);
+        }
+        let capacity_at = at.child("capacity");
+        let capacity = spec.capacity.as_ref();
+        if capacity.is_none_or(std::collections::BTreeMap::is_empty) {
+            errors.required(&capacity_at, "");
+        }
+        if capacity.is_none_or(|c| c.len() != 1 || !c.contains_key("storage")) {
+            errors.not_supported(&capacity_at, capacity, &["storage"]);
+        }
+        for (name, wire) in capacity.into_iter().flatten() {
+            let size = Quantity::of(wire);
+            if size <= Quantity::ZERO {
+                errors.invalid(&capacity_at.key(name), size.to_string(), "must be greater than zero");
+            }
+        }
+        if let Some(policy) = spec.persistent_volume_reclaim_policy.as_deref()
+            && !POLICIES.contains(&policy)
+        {
+            errors.not_supported(&at.child("persistentVolumeReclaimPolicy"), policy, POLICIES);
+        }
+        if let Some(required) = spec.node_affinity.as_ref().and_then(|a| a.required.as_ref()) {
+            pod::validation::node_selector(required, &at.child("nodeAffinity").child("required"), errors);
+        }
+        let name = volume.metadata.name.as_deref().unwrap_or_default();
+        sources::validate(spec, &source(spec), name, &at, errors);
+        let recycled = spec.persistent_volume_reclaim_policy.as_deref() == Some("Recycle");
+        if recycled && spec.host_path.as_ref().is_some_and(|host| is_root(&host.path)) {
+            let why = "may not be 'recycle' for a hostPath mount of '/'";
+            errors.forbidden(&at.child("persistentVolumeReclaimPolicy"), why);
+        }
+        if let Some(class) = spec.storage_class_name.as_ref().filter(|class| !class.is_empty()) {
+            each(errors, &at.child("storageClassName"), class, dns_subdomain(class));
+        }
+        if let Some(mode) = &spec.volume_mode
+            && !["Block", "Filesystem"].contains(&mode.as_str())
+        {
+            errors.not_supported(&at.child("volumeMode"), mode, &["Block", "Filesystem"]);
+        }
+    }
+
+    fn validate_update(
+        &self,
+        new: &PersistentVolume,
+        old: &PersistentVolume,
+        part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        if part == Part::Status {
+            return;
+        }
+        self.validate(new, errors);
+        let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
+        if source(new) != source(old) {
+            let why = "spec.persistentvolumesource is immutable after creation";
+            errors.forbidden(&Path::new("spec.persistentvolumesource"), why);
+        }
+        immutable(&new.volume_mode, &old.volume_mode, &Path::new("spec.volumeMode"), errors);
+        if old.node_affinity.is_some() {
+            immutable(&new.node_affinity, &old.node_affinity, &Path::new("spec.nodeAffinity"), errors);
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let text = |name, words| Column::new(name, "string", words);
+        vec![
+            Column::name(),
+            text("Capacity", "What the volume holds."),
+            text("Access Modes", "How the volume may be mounted."),
+            text("Reclaim Policy", "What becomes of the volume when its claim goes."),
+            text("Status", "Whether the volume is taken."),
+            text("Claim", "The claim that has the volume."),
+            text("StorageClass", "The volume's class."),
+            text("VolumeAttributesClass", "The class of the volume's attributes."),
+            text("Reason", "Why the volume is in its state."),
+            Column::age(),
+            text("VolumeMode", "Whether the volume is a file system or a block device.").wide(),
+        ]
+    }
+
+    fn cells(&self, volume: &Value, now: Timestamp) -> Vec<Value> {
+        let claim = match volume.str_at(&["spec", "claimRef", "name"]) {
+            "" => String::new(),
+            name => format!("{}/{name}", volume.str_at(&["spec", "claimRef", "namespace"])),
+        };
+        let state = if volume.is_deleting() { "Terminating" } else { volume.str_at(&["status", "phase"]) };
+        vec![
+            cell::name(volume),
+            volume.str_at(&["spec", "capacity", "storage"]).into(),
+            access_modes(volume.list_at(&["spec", "accessModes"])).into(),
+            volume.str_at(&["spec", "persistentVolumeReclaimPolicy"]).into(),
+            state.into(),
+            claim.into(),
+            volume.str_at(&["spec", "storageClassName"]).into(),
+            text_or(volume, &["spec", "volumeAttributesClassName"], "<unset>"),
+            volume.str_at(&["status", "reason"]).into(),
+            cell::age(volume, now),
+            text_or(volume, &["spec", "volumeMode"], "<unset>"),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,309 @@
+//! PersistentVolumeClaim: a wish for storage.
+
+use std::collections::BTreeMap;
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    quantity::Quantity,
+    validation::{dns_subdomain, each, label_selector, qualified_name},
+};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus},
+    apimachinery::pkg::{api::resource::Quantity as Wire, apis::meta::v1::LabelSelector},
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    builtin::{
+        cells::text_or,
+        defaults::{absent_when_zero, canonical_list, set_text},
+        difference::{line_diff, shown},
+        resource_names::is_native,
+    },
+    kind::{Column, Draft, Part, Strategy, cell},
+};
+
+mod data_source;
+
+/// The rules of claims.
+pub struct PersistentVolumeClaims;
+
+/// The defaults of a claim, on its own and in a StatefulSet.
+pub fn fill(claim: &mut PersistentVolumeClaim) {
+    fill_spec(claim.spec.get_or_insert_default());
+    set_text(&mut claim.status.get_or_insert_default().phase, "Pending");
+}
+
+/// The defaults of a claim's spec, on its own and inside an ephemeral volume.
+pub fn fill_spec(spec: &mut PersistentVolumeClaimSpec) {
+    set_text(&mut spec.volume_mode, "Filesystem");
+    absent_when_zero(&mut spec.volume_name);
+    let resources = spec.resources.get_or_insert_default();
+    canonical_list(&mut resources.limits);
+    canonical_list(&mut resources.requests);
+    absent_when_zero(&mut spec.access_modes);
+}
+
+/// `RWO,ROX` for a list of access modes.
+pub fn access_modes(modes: &[Value]) -> String {
+    let all = [
+        ("ReadWriteOnce", "RWO"),
+        ("ReadOnlyMany", "ROX"),
+        ("ReadWriteMany", "RWX"),
+        ("ReadWriteOncePod", "RWOP"),
+    ];
+    let has = |mode: &str| modes.iter().any(|m| m.as_str() == Some(mode));
+    all.iter().filter(|(mode, _)| has(mode)).map(|(_, short)| *short).collect::<Vec<_>>().join(",")
+}
+
+/// A spec as upstream shows one that changed: every field, in its order there.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown<'a> {
+    access_modes: &'a Option<Vec<String>>,
+    selector: &'a Option<LabelSelector>,
+    resources: ShownResources<'a>,
+    volume_name: &'a str,
+    storage_class_name: &'a Option<String>,
+    volume_mode: &'a Option<String>,
+    data_source: Option<Value>,
+    data_source_ref: Option<Value>,
+    volume_attributes_class_name: &'a Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownResources<'a> {
+    limits: Option<&'a BTreeMap<String, Wire>>,
+    requests: Option<&'a BTreeMap<String, Wire>>,
+}
+
+impl<'a> From<&'a PersistentVolumeClaimSpec> for Shown<'a> {
+    fn from(spec: &'a PersistentVolumeClaimSpec) -> Self {
+        let resources = spec.resources.as_ref();
+        Self {
+            access_modes: &spec.access_modes,
+            selector: &spec.selector,
+            resources: ShownResources {
+                limits: resources.and_then(|r| r.limits.as_ref()),
+                requests: resources.and_then(|r| r.requests.as_ref()),
+            },
+            volume_name: spec.volume_name.as_deref().unwrap_or_default(),
+            storage_class_name: &spec.storage_class_name,
+            volume_mode: &spec.volume_mode,
+            data_source: spec.data_source.as_ref().and_then(|d| serde_json::to_value(d).ok()),
+            data_source_ref: spec.data_source_ref.as_ref().and_then(|d| serde_json::to_value(d).ok()),
+            volume_attributes_class_name: &spec.volume_attributes_class_name,
+        }
+    }
+}
+
+impl Strategy for PersistentVolumeClaims {
+    type Object = PersistentVolumeClaim;
+
+    fn default(&self, claim: &mut PersistentVolumeClaim) {
+        fill(claim);
+    }
+
+    fn prepare_create(&self, claim: &mut Draft<PersistentVolumeClaim>) {
+        claim.status = None;
+        set_text(&mut claim.status.get_or_insert_default().phase, "Pending");
+        if let Some(spec) = &mut claim.spec {
+            data_source::pair(spec, None);
+        }
+    }
+
+    fn prepare_update(
+        &self,
+        new: &mut Draft<PersistentVolumeClaim>,
+        old: &Draft<PersistentVolumeClaim>,
+        part: Part<'_>,
+    ) {
+        if part == Part::Main
+            && let Some(spec) = &mut new.spec
+        {
+            data_source::pair(spec, old.spec.as_ref());
+        }
+    }
+
+    fn validate(&self, claim: &PersistentVolumeClaim, errors: &mut Errors) {
+        if let Some(spec) = &claim.spec {
+            claim_spec(spec, &Path::new("spec"), errors);
+        }
+    }
+
+    fn validate_update(
+        &self,
+        new: &PersistentVolumeClaim,
+        old: &PersistentVolumeClaim,
+        part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        if part == Part::Status {
+            if let Some(status) = &new.status {
+                validate_status(status, errors);
+            }
+            return;
+        }
+        self.validate(new, errors);
+        let (Some(new), Some(was)) = (&new.spec, &old.spec) else { return };
+        let bound = old.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
+        let mut rest = new.clone();
+        if was.volume_name.is_none() {
+            rest.volume_name = None;
+        }
+        if bound {
+            rest.volume_attributes_class_name.clone_from(&was.volume_attributes_class_name);
+            if let (Some(rest), Some(was)) = (&mut rest.resources, &was.resources) {
+                rest.requests.clone_from(&was.requests);
+            }
+        }
+        if rest != *was {
+            let why = format!(
+                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{}",
+                line_diff(&shown(&Shown::from(was)), &shown(&Shown::from(&rest)))
+            );
+            errors.forbidden(&Path::new("spec"), &why);
+            return;
+        }
+        let size = |requests: Option<&k8s_openapi::api::core::v1::VolumeResourceRequirements>| {
+            requests.and_then(|r| r.requests.as_ref()?.get("storage")).map(Quantity::of)
+        };
+        let capacity =
+            old.status.as_ref().and_then(|s| s.capacity.as_ref()?.get("storage")).map(Quantity::of);
+        let (now, before) = (size(new.resources.as_ref()), size(was.resources.as_ref()));
+        if now < before && now < capacity {
+            let at = Path::new("spec.resources.requests.storage");
+            errors.forbidden(&at, "field can not be less than status.capacity");
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let text = |name, words| Column::new(name, "string", words);
+        vec![
+            Column::name(),
+            text("Status", "Whether the claim has its volume."),
+            text("Volume", "The volume that the claim has."),
+            text("Capacity", "What the volume holds."),
+            text("Access Modes", "How the volume may be mounted."),
+            text("StorageClass", "The class the volume must be of."),
+            text("VolumeAttributesClass", "The class of attributes the volume must have."),
+            Column::age(),
+            text("VolumeMode", "Whether the volume is a file system or a block device.").wide(),
+        ]
+    }
+
+    fn cells(&self, claim: &Value, now: Timestamp) -> Vec<Value> {
+        let volume = claim.str_at(&["spec", "volumeName"]);
+        let (capacity, modes) = if volume.is_empty() {
+            (String::new(), String::new())
+        } else {
+            (
+                claim.str_at(&["status", "capacity", "storage"]).to_owned(),
+                access_modes(claim.list_at(&["status", "accessModes"])),
+            )
+        };
+        let state = if claim.is_deleting() { "Terminating" } else { claim.str_at(&["status", "phase"]) };
+        vec![
+            cell::name(claim),
+            state.into(),
+            volume.into(),
+            capacity.into(),
+            modes.into(),
+            claim.str_at(&["spec", "storageClassName"]).into(),
+            text_or(claim, &["spec", "volumeAttributesClassName"], "<unset>"),
+            cell::age(claim, now),
+            text_or(claim, &["spec", "volumeMode"], "<unset>"),
+        ]
+    }
+}
+
+/// What the claim has, and how far its growing is.
+fn validate_status(status: &PersistentVolumeClaimStatus, errors: &mut Errors) {
+    const GROWING: &[&str] = &[
+        "ControllerResizeInProgress",
+        "ControllerResizeInfeasible",
+        "NodeResizeInProgress",
+        "NodeResizeInfeasible",
+        "NodeResizePending",
+    ];
+    let at = Path::new("status");
+    let amount = |name: &str, wire: &Wire, at: &Path, errors: &mut Errors| {
+        let amount = Quantity::of(wire);
+        if amount.is_negative() {
+            errors.invalid(&at.key(name), amount.value(), "must be a valid resource quantity");
+        }
+    };
+    for (name, wire) in status.capacity.iter().flatten() {
+        amount(name, wire, &at.child("capacity"), errors);
+    }
+    let growing_at = at.child("allocatedResourceStatus");
+    for (name, state) in status.allocated_resource_statuses.iter().flatten() {
+        resource_key(name, &growing_at, errors);
+        if !GROWING.contains(&state.as_str()) {
+            errors.not_supported(&growing_at, name, GROWING);
+        }
+    }
+    let at = at.child("allocatedResources");
+    for (name, wire) in status.allocated_resources.iter().flatten() {
+        if resource_key(name, &at, errors) {
+            amount(name, wire, &at, errors);
+        }
+    }
+}
+
+/// A resource that a claim can have: storage, or one that somebody else brought. Whether it is.
+fn resource_key(name: &str, at: &Path, errors: &mut Errors) -> bool {
+    let wrong = qualified_name(name);
+    let known = !is_native(name) || name == "storage";
+    if wrong.is_empty() && !known {
+        errors.not_supported(at, name, &["storage"]);
+    }
+    let sound = wrong.is_empty() && known;
+    each(errors, at, name, wrong);
+    sound
+}
+
+/// The spec of a claim, on its own and inside an ephemeral volume.
+pub fn claim_spec(spec: &PersistentVolumeClaimSpec, at: &Path, errors: &mut Errors) {
+    const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+    let modes = spec.access_modes.as_deref().unwrap_or_default();
+    if modes.is_empty() {
+        errors.required(&at.child("accessModes"), "at least 1 access mode is required");
+    }
+    label_selector(spec.selector.as_ref(), &at.child("selector"), errors);
+    for mode in modes.iter().filter(|m| !MODES.contains(&m.as_str())) {
+        errors.not_supported(&at.child("accessModes"), mode, MODES);
+    }
+    if modes.len() > 1 && modes.iter().any(|m| m == "ReadWriteOncePod") {
+        let why = "may not use ReadWriteOncePod with other access modes";
+        errors.forbidden(&at.child("accessModes"), why);
+    }
+    let storage_at = at.child("resources").key("storage");
+    match spec.resources.as_ref().and_then(|r| r.requests.as_ref()?.get("storage")).map(Quantity::of) {
+        None => errors.required(&storage_at, ""),
+        Some(size) if size <= Quantity::ZERO => {
+            errors.invalid(&storage_at, size.to_string(), "must be greater than zero");
+        }
+        Some(_) => {}
+    }
+    if let Some(class) = spec.storage_class_name.as_ref().filter(|c| !c.is_empty()) {
+        let wrong = dns_subdomain(class);
+        each(errors, &at.child("storageClassName"), class, wrong);
+    }
+    if let Some(mode) = &spec.volume_mode
+        && !["Block", "Filesystem"].contains(&mode.as_str())
+    {
+        errors.not_supported(&at.child("volumeMode"), mode, &["Block", "Filesystem"]);
+    }
+    data_source::validate(spec, at, errors);
+    if let Some(class) = spec.volume_attributes_class_name.as_ref().filter(|class| !class.is_empty()) {
+        each(errors, &at.child("volumeAttributesClassName"), class, dns_subdomain(class));
+    }
+}
+
+#[cfg(test)]
+mod tests;

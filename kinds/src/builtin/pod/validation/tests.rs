@@ -1,0 +1,640 @@
+use serde_json::{Value, json};
+
+use crate::{
+    builtin::pod::Pods,
+    kind::{Part, Rules, Typed},
+};
+
+fn pod(spec: Value) -> Value {
+    let raw =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}, "spec": spec});
+    Typed(Pods).default(raw).expect("a pod that can be read")
+}
+
+/// What is wrong with a pod, without the long explanations of name forms.
+fn wrong(spec: Value) -> Vec<String> {
+    let found = Typed(Pods).validate(&pod(spec));
+    found.errors.iter().map(|e| e.to_string().split(" (e.g.").next().unwrap_or_default().to_owned()).collect()
+}
+
+fn container(extra: Value) -> Value {
+    let mut c = json!({"name": "web", "image": "web:1"});
+    for (key, value) in extra.as_object().into_iter().flatten() {
+        c[key] = value.clone();
+    }
+    json!({"containers": [c]})
+}
+
+fn with(extra: Value) -> Value {
+    let mut spec = container(json!({}));
+    for (key, value) in extra.as_object().into_iter().flatten() {
+        spec[key] = value.clone();
+    }
+    spec
+}
+
+fn check(cases: Vec<(Value, &[&str])>) {
+    for (spec, expected) in cases {
+        assert_eq!(wrong(spec.clone()), *expected, "{spec}");
+    }
+}
+
+#[test]
+fn containers_have_names_and_images() {
+    check(vec![
+        (container(json!({})), &[]),
+        (json!({"containers": []}), &["spec.containers: Required value"]),
+        (
+            container(json!({"image": " web"})),
+            &[
+                "spec.containers[0].image: Invalid value: \" web\": must not have leading or trailing whitespace",
+            ],
+        ),
+        (
+            json!({"containers": [{}]}),
+            &["spec.containers[0].name: Required value", "spec.containers[0].image: Required value"],
+        ),
+        (
+            json!({"containers": [{"name": "a.b", "image": "i"}]}),
+            &["spec.containers[0].name: Invalid value: \"a.b\": must not contain dots"],
+        ),
+        (
+            with(
+                json!({"initContainers": [{"name": "web", "image": "i", "livenessProbe": {"exec": {"command": ["x"]}}}]}),
+            ),
+            &[
+                "spec.initContainers[0].name: Duplicate value: \"web\"",
+                "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
+            ],
+        ),
+        (
+            with(json!({"ephemeralContainers": [{"name": "e", "image": "i"}]})),
+            &["spec.ephemeralContainers: Forbidden: cannot be set on create"],
+        ),
+    ]);
+}
+
+#[test]
+fn ports_are_ports() {
+    check(vec![
+        (
+            container(
+                json!({"ports": [{"containerPort": 1, "name": "a"}, {"containerPort": 2, "name": "a"}]}),
+            ),
+            &["spec.containers[0].ports[1].name: Duplicate value: \"a\""],
+        ),
+        (
+            container(json!({"ports": [{"containerPort": 1, "hostPort": 70000}]})),
+            &[
+                "spec.containers[0].ports[0].hostPort: Invalid value: 70000: must be between 1 and 65535, inclusive",
+            ],
+        ),
+        (
+            container(
+                json!({"ports": [{"containerPort": 1, "hostPort": 5, "protocol": "UDP"}, {"containerPort": 1, "hostPort": 5}]}),
+            ),
+            &[],
+        ),
+        (
+            container(json!({"ports": [
+            {"containerPort": 1, "hostPort": 5, "hostIP": "10.0.0.1"}, {"containerPort": 2, "hostPort": 5, "hostIP": "10.0.0.1"}]})),
+            &["spec.containers[0].ports[1].hostPort: Duplicate value: \"TCP/10.0.0.1/5\""],
+        ),
+        (
+            container(json!({"ports": [
+                {"containerPort": 1, "hostPort": 5, "hostIP": "::1"}, {"containerPort": 2, "hostPort": 5, "hostIP": "0:0::1"},
+                {"containerPort": 3, "hostPort": 5}, {"containerPort": 4, "hostPort": 5, "hostIP": "0.0.0.0"}]})),
+            &["spec.containers[0].ports[1].hostPort: Duplicate value: \"TCP/0:0::1/5\""],
+        ),
+    ]);
+}
+
+#[test]
+fn variables_come_from_one_place() {
+    check(vec![
+        (
+            container(json!({"env": [{"name": "A", "valueFrom": {}}]})),
+            &[
+                "spec.containers[0].env[0].valueFrom: Invalid value: \"\": must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+            ],
+        ),
+        (
+            container(json!({"env": [{"name": "A", "valueFrom": {
+            "configMapKeyRef": {"name": "", "key": "a b"}}}]})),
+            &[
+                "spec.containers[0].env[0].valueFrom.configMapKeyRef.name: Required value",
+                "spec.containers[0].env[0].valueFrom.configMapKeyRef.key: Invalid value: \"a b\": a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+            ],
+        ),
+        (
+            container(
+                json!({"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['a']"}}}]}),
+            ),
+            &[],
+        ),
+        (
+            container(
+                json!({"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.phase"}}}]}),
+            ),
+            &[
+                "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Unsupported value: \"status.phase\": supported values: \"metadata.name\", \"metadata.namespace\", \"metadata.uid\", \"spec.nodeName\", \"spec.serviceAccountName\", \"status.hostIP\", \"status.hostIPs\", \"status.podIP\", \"status.podIPs\"",
+            ],
+        ),
+        (
+            container(json!({"envFrom": [{"prefix": "a="}]})),
+            &[
+                "spec.containers[0].envFrom[0].prefix: Invalid value: \"a=\": a valid environment variable name must consist only of printable ASCII characters other than '='",
+                "spec.containers[0].envFrom[0]: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn resources_are_known_and_requests_within_limits() {
+    let resources = |r: Value| container(json!({"resources": r}));
+    check(vec![
+        (
+            resources(json!({"requests": {"memory": "2Gi"}, "limits": {"memory": "1024Mi"}})),
+            &[
+                "spec.containers[0].resources.requests: Invalid value: \"2Gi\": must be less than or equal to memory limit of 1Gi",
+            ],
+        ),
+        (
+            resources(json!({"requests": {"example.com/gpu": "1"}})),
+            &[
+                "spec.containers[0].resources.limits: Required value: Limit must be set for non overcommitable resources",
+            ],
+        ),
+        (
+            resources(json!({"limits": {"example.com/gpu": "1500m"}})),
+            &[
+                "spec.containers[0].resources.limits[example.com/gpu]: Invalid value: \"1500m\": must be an integer",
+                "spec.containers[0].resources.requests[example.com/gpu]: Invalid value: \"1500m\": must be an integer",
+            ],
+        ),
+        (
+            resources(json!({"limits": {"hugepages-2Mi": "3Mi"}})),
+            &[
+                "spec.containers[0].resources.limits[hugepages-2Mi]: Invalid value: \"3Mi\": quantity must be a multiple of the page size",
+                "spec.containers[0].resources.requests[hugepages-2Mi]: Invalid value: \"3Mi\": quantity must be a multiple of the page size",
+                "spec.containers[0].resources: Forbidden: HugePages require cpu or memory",
+            ],
+        ),
+        (
+            resources(json!({"limits": {"pods": "1"}, "requests": {"pods": "1"}})),
+            &[
+                "spec.containers[0].resources.limits[pods]: Invalid value: \"pods\": must be a standard resource for containers",
+                "spec.containers[0].resources.requests[pods]: Invalid value: \"pods\": must be a standard resource for containers",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn volumes_have_one_source_and_mounts_a_volume() {
+    let mounted = |volume: Value, mount: Value| json!({"volumes": [volume], "containers": [{"name": "c", "image": "i", "volumeMounts": [mount]}]});
+    check(vec![
+        (mounted(json!({"name": "v", "emptyDir": {}}), json!({"name": "v", "mountPath": "/v"})), &[]),
+        (
+            mounted(json!({"name": "v", "secret": {}}), json!({"name": "v", "mountPath": "/v"})),
+            &[
+                "spec.volumes[0].secret.secretName: Required value",
+                "spec.containers[0].volumeMounts[0].name: Not found: \"v\"",
+            ],
+        ),
+        (
+            mounted(
+                json!({"name": "v", "emptyDir": {}}),
+                json!({"name": "v", "mountPath": "/v", "subPath": "../x"}),
+            ),
+            &["spec.containers[0].volumeMounts.subPath: Invalid value: \"../x\": must not contain '..'"],
+        ),
+        (
+            mounted(
+                json!({"name": "v", "emptyDir": {}}),
+                json!({"name": "v", "mountPath": "/v", "mountPropagation": "Bidirectional"}),
+            ),
+            &[
+                "spec.containers[0].volumeMounts.mountPropagation: Forbidden: Bidirectional mount propagation is available only to privileged containers",
+            ],
+        ),
+        (
+            with(
+                json!({"volumes": [{"name": "v", "configMap": {"name": "m", "defaultMode": 512, "items": [{"key": "k", "path": "/abs"}]}}]}),
+            ),
+            &[
+                "spec.volumes[0].configMap.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both inclusive",
+                "spec.volumes[0].configMap.items[0].path: Invalid value: \"/abs\": must be a relative path",
+            ],
+        ),
+        (
+            with(json!({"volumes": [{"name": "v", "hostPath": {"path": "/x", "type": "Odd"}}]})),
+            &[
+                "spec.volumes[0].hostPath.type: Unsupported value: \"Odd\": supported values: \"\", \"BlockDevice\", \"CharDevice\", \"Directory\", \"DirectoryOrCreate\", \"File\", \"FileOrCreate\", \"Socket\"",
+            ],
+        ),
+        (
+            with(json!({"volumes": [{"name": "v", "projected": {"sources": [
+            {"serviceAccountToken": {"path": "t", "expirationSeconds": 5}},
+            {"secret": {"name": "s", "items": [{"key": "k", "path": "t"}]}}]}}]})),
+            &[
+                "spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds: Invalid value: 5: may not specify a duration less than 10 minutes",
+            ],
+        ),
+        (
+            with(json!({"volumes": [{"name": "v", "projected": {"sources": [
+            {"configMap": {"name": "m", "items": [{"key": "k", "path": "t"}]}},
+            {"secret": {"name": "s", "items": [{"key": "k", "path": "t"}]}}]}}]})),
+            &["spec.volumes[0].projected: Invalid value: \"s\": conflicting duplicate paths"],
+        ),
+        // What belongs to features that are off is gone before anybody looks.
+        (
+            with(
+                json!({"volumes": [{"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"path": "x"}}]}}]}),
+            ),
+            &[],
+        ),
+    ]);
+}
+
+#[test]
+fn probes_have_one_handler() {
+    check(vec![
+        (
+            container(json!({"readinessProbe": {"tcpSocket": {"port": 1}, "exec": {"command": ["x"]}}})),
+            &[
+                "spec.containers[0].readinessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type",
+            ],
+        ),
+        (
+            container(json!({"startupProbe": {"exec": {}, "periodSeconds": -1}})),
+            &[
+                "spec.containers[0].startupProbe.exec.command: Required value",
+                "spec.containers[0].startupProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0",
+            ],
+        ),
+        (
+            container(json!({"readinessProbe": {"grpc": {"port": 1}, "terminationGracePeriodSeconds": 5}})),
+            &[
+                "spec.containers[0].readinessProbe.terminationGracePeriodSeconds: Invalid value: 5: must not be set for readinessProbes",
+            ],
+        ),
+        (
+            container(json!({"lifecycle": {"preStop": {}}})),
+            &["spec.containers[0].lifecycle.preStop: Required value: must specify a handler type"],
+        ),
+    ]);
+}
+
+#[test]
+fn placement_is_well_formed() {
+    check(vec![
+        (
+            with(
+                json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "k", "operator": "Gt", "values": ["1", "2"]}],
+             "matchFields": [{"key": "metadata.uid", "operator": "In", "values": ["x"]}]}]}}}}),
+            ),
+            &[
+                "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].values: Required value: must be specified single value when `operator` is 'Lt' or 'Gt'",
+                "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchFields[0].key: Invalid value: \"metadata.uid\": not a valid field selector key",
+            ],
+        ),
+        (
+            with(
+                json!({"affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+            {"weight": 0, "podAffinityTerm": {"topologyKey": ""}}]}}}),
+            ),
+            &[
+                "spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: Invalid value: 0: must be in the range 1-100",
+                "spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.topologyKey: Required value: can not be empty",
+                "spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.topologyKey: Invalid value: \"\": name part must be non-empty",
+                "spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.topologyKey: Invalid value: \"\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
+            ],
+        ),
+        (
+            with(
+                json!({"tolerations": [{"operator": "Equal", "value": "v"}, {"key": "k", "tolerationSeconds": 5}, {"key": "k", "effect": "Never"}]}),
+            ),
+            &[
+                "spec.tolerations[0].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+                "spec.tolerations[1].effect: Invalid value: \"\": effect must be 'NoExecute' when `tolerationSeconds` is set",
+                "spec.tolerations[2].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn security_and_names_are_checked() {
+    check(vec![
+        (
+            container(json!({"securityContext": {"runAsUser": -5, "seccompProfile": {"type": "Localhost"}}})),
+            &[
+                "spec.containers[0].securityContext.runAsUser: Invalid value: -5: must be between 0 and 2147483647, inclusive",
+                "spec.containers[0].securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost",
+            ],
+        ),
+        (
+            with(json!({"hostPID": true, "shareProcessNamespace": true})),
+            &[
+                "spec.securityContext.shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled",
+            ],
+        ),
+        (
+            with(json!({"dnsPolicy": "None"})),
+            &["spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"],
+        ),
+        (
+            with(json!({"hostname": "A", "activeDeadlineSeconds": -1})),
+            &[
+                "spec.activeDeadlineSeconds: Invalid value: -1: must be between 1 and 2147483647, inclusive",
+                "spec.hostname: Invalid value: \"A\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character",
+            ],
+        ),
+    ]);
+}
+
+fn change(old: Value, new: Value, part: Part<'_>) -> Vec<String> {
+    let (old, mut new) = (pod(old), pod(new));
+    Typed(Pods).prepare_update(&mut new, &old, part);
+    let found = Typed(Pods).validate_update(&new, &old, part);
+    found.errors.iter().map(|e| e.to_string().lines().next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn little_of_a_pod_may_change() {
+    let fixed = "spec: Forbidden: pod updates may not change fields other than";
+    let old = with(json!({"tolerations": [{"key": "a", "operator": "Exists"}]}));
+    let mut image = old.clone();
+    image["containers"][0]["image"] = "web:2".into();
+    assert!(change(old.clone(), image, Part::Main).is_empty());
+    let mut tolerations = old.clone();
+    tolerations["tolerations"] =
+        json!([{"key": "a", "operator": "Exists"}, {"key": "b", "operator": "Exists"}]);
+    assert!(change(old.clone(), tolerations, Part::Main).is_empty());
+    let mut fewer = old.clone();
+    fewer["tolerations"] = json!([]);
+    assert_eq!(
+        change(old.clone(), fewer, Part::Main),
+        ["spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"]
+    );
+    let mut host = old.clone();
+    host["hostname"] = "h".into();
+    let said = change(old.clone(), host, Part::Main);
+    assert!(said.len() == 1 && said[0].starts_with(fixed), "{said:?}");
+    let mut more = old.clone();
+    more["containers"] = json!([{"name": "web", "image": "web:1"}, {"name": "more", "image": "x"}]);
+    assert_eq!(
+        change(old, more, Part::Main),
+        ["spec.containers: Forbidden: pod updates may not add or remove containers"]
+    );
+}
+
+#[test]
+fn ephemeral_containers_only_come() {
+    let debug = json!({"ephemeralContainers": [{"name": "debug", "image": "sh"}]});
+    assert!(change(with(json!({})), with(debug.clone()), Part::Other("ephemeralcontainers")).is_empty());
+    let was = with(debug);
+    assert_eq!(
+        change(was, with(json!({})), Part::Other("ephemeralcontainers")),
+        ["spec.ephemeralContainers: Forbidden: existing ephemeral containers \"debug\" may not be removed"]
+    );
+}
+
+#[test]
+fn users_of_its_own_go_with_no_other_namespace_of_the_host() {
+    check(vec![
+        (with(json!({"hostUsers": false})), &[]),
+        (with(json!({"hostUsers": true, "hostPID": true})), &[]),
+        (
+            with(json!({"hostUsers": false, "hostNetwork": true, "hostPID": true, "hostIPC": true})),
+            &[
+                "spec.hostNetwork: Forbidden: when `hostUsers` is false",
+                "spec.HostPID: Forbidden: when `hostUsers` is false",
+                "spec.HostIPC: Forbidden: when `hostUsers` is false",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn a_bare_proc_needs_users_of_its_own() {
+    let pod = |host_users: Option<bool>, mount: &str| {
+        let mut pod = container(json!({"securityContext": {"procMount": mount}}));
+        pod["hostUsers"] = json!(host_users);
+        pod
+    };
+    let words = "spec.containers[0].securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`";
+    check(vec![
+        (pod(None, "Default"), &[]),
+        (pod(None, "Unmasked"), &[words]),
+        (pod(Some(true), "Unmasked"), &[words]),
+        (pod(Some(false), "Unmasked"), &[]),
+    ]);
+}
+
+#[test]
+fn a_pod_asks_for_what_its_system_has() {
+    let windows = |mut spec: Value| {
+        spec["os"] = json!({"name": "windows"});
+        spec
+    };
+    let options = json!({"windowsOptions": {"runAsUserName": "me"}});
+    check(vec![
+        (windows(with(json!({"securityContext": options.clone()}))), &[]),
+        (
+            windows(with(json!({"hostPID": true, "securityContext": {"runAsUser": 1, "fsGroup": 1}}))),
+            &[
+                "spec.hostPID: Forbidden: cannot be set for a windows pod",
+                "spec.securityContext.fsGroup: Forbidden: cannot be set for a windows pod",
+                "spec.securityContext.runAsUser: Forbidden: cannot be set for a windows pod",
+            ],
+        ),
+        (
+            windows(container(
+                json!({"securityContext": {"privileged": true, "capabilities": {"add": ["NET_ADMIN"]}}}),
+            )),
+            &[
+                "spec.containers[0].securityContext.capabilities: Forbidden: cannot be set for a windows pod",
+                "spec.containers[0].securityContext.privileged: Forbidden: cannot be set for a windows pod",
+            ],
+        ),
+        (
+            with(json!({"os": {"name": "linux"}, "securityContext": options.clone(),
+                "initContainers": [{"name": "i", "image": "i:1", "securityContext": options}]})),
+            &[
+                "spec.securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux pod",
+                "spec.initContainers[0].securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux pod",
+            ],
+        ),
+        (
+            with(json!({"os": {"name": "plan9"}})),
+            &["spec.os: Unsupported value: \"plan9\": supported values: \"linux\", \"windows\""],
+        ),
+    ]);
+}
+
+#[test]
+fn storage_of_particular_makers_says_what_it_is() {
+    let volume = |source: &str, what: Value| with(json!({"volumes": [{"name": "v", source: what}]}));
+    check(vec![
+        (
+            volume("rbd", json!({})),
+            &["spec.volumes[0].rbd.monitors: Required value", "spec.volumes[0].rbd.image: Required value"],
+        ),
+        (volume("cephfs", json!({})), &["spec.volumes[0].cephfs.monitors: Required value"]),
+        (
+            volume("fc", json!({"targetWWNs": ["w"], "wwids": ["x"]})),
+            &[
+                "spec.volumes[0].fc.targetWWNs: Invalid value: [\"w\"]: targetWWNs and wwids can not be specified simultaneously",
+                "spec.volumes[0].fc.lun: Required value: lun is required if targetWWNs is specified",
+            ],
+        ),
+        (
+            volume("gcePersistentDisk", json!({"pdName": "x", "partition": 300})),
+            &[
+                "spec.volumes[0].persistentDisk.partition: Invalid value: 300: must be between 1 and 255, inclusive",
+            ],
+        ),
+        (
+            volume("azureDisk", json!({"diskName": "d", "diskURI": "u", "kind": "Managed"})),
+            &[
+                "spec.volumes[0].azureDisk.diskURI: Unsupported value: \"u\": supported values: \"/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}\"",
+            ],
+        ),
+        (
+            volume("flocker", json!({"datasetName": "a/b", "datasetUUID": "u"})),
+            &[
+                "spec.volumes[0].flocker: Invalid value: \"resource\": datasetName and datasetUUID can not be specified simultaneously",
+                "spec.volumes[0].flocker.datasetName: Invalid value: \"a/b\": must not contain '/'",
+            ],
+        ),
+        (
+            volume("quobyte", json!({"registry": "one", "volume": "v"})),
+            &[
+                "spec.volumes[0].quobyte.registry: Invalid value: \"one\": must be a host:port pair or multiple pairs separated by commas",
+            ],
+        ),
+        (
+            volume("flexVolume", json!({"driver": "d", "options": {"x.k8s.io/a": "b"}})),
+            &[
+                "spec.volumes[0].flexVolume.options[x.k8s.io/a]: Invalid value: \"x.k8s.io/a\": kubernetes.io and k8s.io namespaces are reserved",
+            ],
+        ),
+        (volume("portworxVolume", json!({})), &["spec.volumes[0].portworxVolume.volumeID: Required value"]),
+    ]);
+}
+
+#[test]
+fn what_a_pod_says_in_two_places_fits_together() {
+    let never = |mut spec: Value| {
+        spec["restartPolicy"] = "Never".into();
+        spec
+    };
+    let resize = json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]);
+    let file = |volume: Value| {
+        json!({"volumes": [volume], "containers": [{"name": "c", "image": "i", "env": [
+            {"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "K"}}}]}]})
+    };
+    check(vec![
+        (
+            with(json!({"hostnameOverride": "a_b", "hostNetwork": true, "setHostnameAsFQDN": true})),
+            &[
+                "spec.hostnameOverride: Forbidden: may not be specified when setHostnameAsFQDN is true",
+                "spec.hostnameOverride: Forbidden: may not be specified when hostNetwork is true",
+                "spec.hostnameOverride: Invalid value: \"a_b\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
+            ],
+        ),
+        (
+            json!({"hostUsers": false, "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "x"}}],
+                "containers": [{"name": "c", "image": "i", "volumeDevices": [{"name": "v", "devicePath": "/d"}]}]}),
+            &["spec.containers[0].volumeDevices: Forbidden: when `hostUsers` is false"],
+        ),
+        (
+            container(json!({"securityContext": {"procMount": "Unmasked"}})),
+            &[
+                "spec.containers[0].securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`",
+            ],
+        ),
+        (
+            container(json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": false}})),
+            &[
+                "spec.containers[0].securityContext: Invalid value: {\"Capabilities\":null,\"Privileged\":true,\"SELinuxOptions\":null,\"WindowsOptions\":null,\"RunAsUser\":null,\"RunAsGroup\":null,\"RunAsNonRoot\":null,\"ReadOnlyRootFilesystem\":null,\"AllowPrivilegeEscalation\":false,\"ProcMount\":null,\"SeccompProfile\":null,\"AppArmorProfile\":null}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
+            ],
+        ),
+        (
+            never(container(json!({"resizePolicy": resize}))),
+            &[
+                "spec.containers[0].resizePolicy: Invalid value: \"RestartContainer\": must be 'NotRequired' when pod `restartPolicy` is 'Never'",
+            ],
+        ),
+        (
+            with(json!({"initContainers": [{"name": "d", "image": "i", "resizePolicy": resize}]})),
+            &[
+                "spec.initContainers[0].resizePolicy[0].restartPolicy: Invalid value: \"RestartContainer\": must not be set to 'RestartContainer' for non-sidecar initContainers",
+            ],
+        ),
+        (
+            with(
+                json!({"initContainers": [{"name": "d", "image": "i", "restartPolicy": "Always", "restartPolicyRules": [
+                {"action": "Restart", "exitCodes": {"operator": "In", "values": [1]}}]}]}),
+            ),
+            &[],
+        ),
+        (
+            with(
+                json!({"hostNetwork": true, "securityContext": {"sysctls": [{"name": "net/ipv4/x", "value": "1"}]}}),
+            ),
+            &[
+                "spec.securityContext.sysctls[0].name: Invalid value: \"net/ipv4/x\": may not be specified when 'hostNetwork' is true",
+            ],
+        ),
+        (
+            with(json!({"securityContext": {"seLinuxChangePolicy": "MountOption"}})),
+            &[
+                "spec.securityContext.seLinuxChangePolicy: Unsupported value: \"MountOption\": supported values: \"Recursive\"",
+            ],
+        ),
+        (file(json!({"name": "v", "emptyDir": {}})), &[]),
+        (
+            file(json!({"name": "v", "configMap": {"name": "m"}})),
+            &[
+                "spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Invalid value: \"v\": referenced volume must be of type emptyDir",
+            ],
+        ),
+        (
+            file(json!({"name": "w", "emptyDir": {}})),
+            &["spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Not found: \"v\""],
+        ),
+        (
+            with(json!({"resources": {"requests": {"x.io/y": "1"}, "claims": [{"name": "a"}]}})),
+            &[
+                "spec.resources.claims: Forbidden: claims may not be set for Resources at pod-level",
+                "spec.resources.requests[x.io/y]: Unsupported value: \"x.io/y\": supported values: \"cpu\", \"hugepages-\", \"memory\"",
+                "spec.resources.limits: Required value: Limit must be set for non overcommitable resources",
+                "spec.resources.claims[0]: Not found: \"a\": must be one of the names in pod.spec.resourceClaims which is empty",
+            ],
+        ),
+        (
+            json!({"resourceClaims": [{"name": "a", "resourceClaimName": "X"}, {"name": "b"}],
+                "containers": [{"name": "c", "image": "i", "resources": {"claims": [
+                    {"name": "a", "request": "r"}, {"name": "a", "request": "s"}, {"name": "a"}, {"name": "z"}]}}]}),
+            &[
+                "spec.resourceClaims[0].resourceClaimName: Invalid value: \"X\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
+                "spec.resourceClaims[1]: Invalid value: {\"Name\":\"b\",\"ResourceClaimName\":null,\"ResourceClaimTemplateName\":null}: must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
+                "spec.containers[0].resources.claims[2]: Duplicate value: \"a\"",
+                "spec.containers[0].resources.claims[3]: Not found: \"z\": must be one of the names in pod.spec.resourceClaims: a, b",
+            ],
+        ),
+        (
+            with(json!({"dnsConfig": {"searches": ["_a.b_c.d", ".", "a..b"], "options": [{"value": "1"}]}})),
+            &[
+                "spec.dnsConfig.searches[2]: Invalid value: \"a..b\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character",
+                "spec.dnsConfig.options[0]: Required value: must not be empty",
+            ],
+        ),
+        (with(json!({"imagePullSecrets": [{}], "terminationGracePeriodSeconds": -5})), &[]),
+    ]);
+}

@@ -1,0 +1,358 @@
+//! Volumes and where they come from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use api::{
+    field::{Errors, Path},
+    quantity::Quantity,
+    validation::{dns_label, dns_subdomain, each, token_lifetime},
+};
+use k8s_openapi::{
+    api::core::v1::{
+        DownwardAPIVolumeFile, KeyToPath, NFSVolumeSource, ProjectedVolumeSource, Volume, VolumeProjection,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use super::{
+    Owner,
+    env::{field_ref, resource_ref},
+    foreign,
+};
+use crate::builtin::persistent_volume_claim::claim_spec;
+
+/// Whether a path climbs.
+pub fn escapes(path: &str) -> bool {
+    path.split('/').any(|part| part == "..")
+}
+
+/// A relative path that does not climb.
+pub fn descending_path(path: &str, at: &Path, errors: &mut Errors) {
+    if path.starts_with('/') {
+        errors.invalid(at, path, "must be a relative path");
+    }
+    if escapes(path) {
+        errors.invalid(at, path, "must not contain '..'");
+    }
+}
+
+/// The same, and it may not begin with `..`, which the node uses itself.
+fn file_path(path: &str, at: &Path, errors: &mut Errors) {
+    descending_path(path, at, errors);
+    if path.starts_with("..") && !path.starts_with("../") && path != ".." {
+        errors.invalid(at, path, "must not start with '..'");
+    }
+}
+
+fn mode(mode: Option<i32>, field: &str, at: &Path, errors: &mut Errors) {
+    if let Some(mode) = mode.filter(|m| !(0..=0o777).contains(m)) {
+        let words = "must be a number between 0 and 0777 (octal), both inclusive";
+        errors.invalid(&at.child(field), mode, words);
+    }
+}
+
+/// A text that must be given.
+pub fn required(value: &str, field: &str, at: &Path, errors: &mut Errors) {
+    if value.is_empty() {
+        errors.required(&at.child(field), "");
+    }
+}
+
+/// Checks all volumes; returns those that are sound, with whether they are claims.
+pub fn volumes<'a>(
+    volumes: &'a [Volume],
+    owner: Owner<'_>,
+    at: &Path,
+    errors: &mut Errors,
+) -> BTreeMap<&'a str, bool> {
+    let mut sound = BTreeMap::new();
+    for (i, v) in volumes.iter().enumerate() {
+        let at = at.index(i);
+        let before = errors.len();
+        source(v, owner, &at, errors);
+        if v.name.is_empty() {
+            errors.required(&at.child("name"), "");
+        } else {
+            each(errors, &at.child("name"), &v.name, dns_label(&v.name));
+        }
+        if sound.contains_key(v.name.as_str()) {
+            errors.duplicate(&at.child("name"), &v.name);
+        }
+        if errors.len() == before {
+            sound.insert(v.name.as_str(), v.persistent_volume_claim.is_some() || v.ephemeral.is_some());
+        }
+    }
+    sound
+}
+
+/// Whether this is the first source found; more than one is refused.
+fn first(found: &mut usize, field: &str, at: &Path, errors: &mut Errors) -> bool {
+    *found += 1;
+    if *found > 1 {
+        errors.forbidden(&at.child(field), "may not specify more than 1 volume type");
+    }
+    *found == 1
+}
+
+fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
+    let mut n = 0;
+    if let Some(e) = &v.empty_dir {
+        n += 1;
+        if e.size_limit.as_ref().is_some_and(|l| Quantity::of(l).is_negative()) {
+            let why = "SizeLimit field must be a valid resource quantity";
+            errors.forbidden(&at.child("emptyDir").child("sizeLimit"), why);
+        }
+    }
+    if let Some(h) = &v.host_path
+        && first(&mut n, "hostPath", at, errors)
+    {
+        host_path(&h.path, h.type_.as_deref(), &at.child("hostPath"), errors);
+    }
+    if let Some(g) = &v.git_repo
+        && first(&mut n, "gitRepo", at, errors)
+    {
+        let at = at.child("gitRepo");
+        required(&g.repository, "repository", &at, errors);
+        descending_path(g.directory.as_deref().unwrap_or_default(), &at.child("directory"), errors);
+    }
+    if let Some(s) = &v.secret
+        && first(&mut n, "secret", at, errors)
+    {
+        let at = at.child("secret");
+        required(s.secret_name.as_deref().unwrap_or_default(), "secretName", &at, errors);
+        mode(s.default_mode, "defaultMode", &at, errors);
+        items(s.items.as_deref().unwrap_or_default(), &at, errors);
+    }
+    if let Some(nfs) = &v.nfs
+        && first(&mut n, "nfs", at, errors)
+    {
+        self::nfs(nfs, &at.child("nfs"), errors);
+    }
+    if let Some(i) = &v.iscsi
+        && first(&mut n, "iscsi", at, errors)
+    {
+        let at = at.child("iscsi");
+        required(&i.target_portal, "targetPortal", &at, errors);
+        required(&i.iqn, "iqn", &at, errors);
+        if !i.iqn.is_empty() && !iscsi_name(&i.iqn) {
+            errors.invalid(&at.child("iqn"), &i.iqn, "must be valid format");
+        }
+    }
+    if let Some(c) = &v.persistent_volume_claim
+        && first(&mut n, "persistentVolumeClaim", at, errors)
+    {
+        required(&c.claim_name, "claimName", &at.child("persistentVolumeClaim"), errors);
+    }
+    if let Some(d) = &v.downward_api
+        && first(&mut n, "downwardAPI", at, errors)
+    {
+        let at = at.child("downwardAPI");
+        mode(d.default_mode, "defaultMode", &at, errors);
+        for file in d.items.iter().flatten() {
+            downward_file(file, &at, errors);
+        }
+    }
+    if let Some(c) = &v.config_map
+        && first(&mut n, "configMap", at, errors)
+    {
+        let at = at.child("configMap");
+        required(&c.name, "name", &at, errors);
+        mode(c.default_mode, "defaultMode", &at, errors);
+        items(c.items.as_deref().unwrap_or_default(), &at, errors);
+    }
+    if let Some(p) = &v.projected
+        && first(&mut n, "projected", at, errors)
+    {
+        projected(p, &at.child("projected"), errors);
+    }
+    if let Some(c) = &v.csi
+        && first(&mut n, "csi", at, errors)
+    {
+        let at = at.child("csi");
+        required(&c.driver, "driver", &at, errors);
+        if c.node_publish_secret_ref.as_ref().is_some_and(|r| r.name.is_empty()) {
+            errors.required(&at.child("nodePublishSecretRef").child("name"), "");
+        }
+    }
+    if let Some(e) = &v.ephemeral
+        && first(&mut n, "ephemeral", at, errors)
+    {
+        let template_at = at.child("ephemeral").child("volumeClaimTemplate");
+        match &e.volume_claim_template {
+            None => errors.required(&template_at, ""),
+            Some(template) => claim_spec(&template.spec, &template_at.child("spec"), errors),
+        }
+        // The claim is named after the pod, which a template does not name. Of a pod whose name is too long, that is said.
+        if let Owner::Pod(ObjectMeta { name: Some(pod), .. }) = owner
+            && (1..=253).contains(&pod.len())
+            && !v.name.is_empty()
+        {
+            let claim = format!("{pod}-{}", v.name);
+            for wrong in dns_subdomain(&claim) {
+                errors.invalid(&at.child("name"), &v.name, format!("PVC name {claim:?}: {wrong}"));
+            }
+        }
+    }
+    if let Some(i) = &v.image
+        && first(&mut n, "image", at, errors)
+    {
+        let at = at.child("image");
+        if owner.is_pod() {
+            required(i.reference.as_deref().unwrap_or_default(), "reference", &at, errors);
+        }
+        super::one_of(
+            i.pull_policy.as_deref(),
+            &["Always", "IfNotPresent", "Never"],
+            &at.child("pullPolicy"),
+            errors,
+        );
+    }
+    foreign::sources(v, at, errors, |field, errors| first(&mut n, field, at, errors));
+    if n == 0 {
+        errors.required(at, "must specify a volume type");
+    }
+}
+
+/// A share of a file server.
+pub fn nfs(share: &NFSVolumeSource, at: &Path, errors: &mut Errors) {
+    required(&share.server, "server", at, errors);
+    required(&share.path, "path", at, errors);
+    if !share.path.starts_with('/') {
+        errors.invalid(&at.child("path"), &share.path, "must be an absolute path");
+    }
+}
+
+/// Whether a text names an iSCSI node: `iqn.YYYY-MM.DOMAIN:NAME`, `eui.` and 16 or `naa.` and 32 letters and digits.
+pub fn iscsi_name(text: &str) -> bool {
+    let alphanumeric =
+        |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    if let Some(rest) = text.strip_prefix("eui.") {
+        return alphanumeric(rest, 16);
+    }
+    if let Some(rest) = text.strip_prefix("naa.") {
+        return alphanumeric(rest, 32);
+    }
+    let Some((date, rest)) = text.strip_prefix("iqn.").and_then(|rest| rest.split_once('.')) else {
+        return false;
+    };
+    let Some((domain, name)) = rest.split_once(':') else { return false };
+    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    let dated = date.split_once('-').is_some_and(|(year, month)| digits(year, 4) && digits(month, 2));
+    let in_domain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    let in_name = |c: char| !c.is_whitespace() && !",;*&$|".contains(c);
+    dated
+        && !domain.is_empty()
+        && domain.bytes().all(in_domain)
+        && !name.is_empty()
+        && name.chars().all(in_name)
+}
+
+/// A path on the node, and what must be there.
+pub fn host_path(path: &str, kind: Option<&str>, at: &Path, errors: &mut Errors) {
+    const TYPES: &[&str] = &[
+        "",
+        "BlockDevice",
+        "CharDevice",
+        "Directory",
+        "DirectoryOrCreate",
+        "File",
+        "FileOrCreate",
+        "Socket",
+    ];
+    if path.is_empty() {
+        errors.required(&at.child("path"), "");
+        return;
+    }
+    if escapes(path) {
+        errors.invalid(&at.child("path"), path, "must not contain '..'");
+    }
+    if let Some(kind) = kind.filter(|k| !TYPES.contains(k)) {
+        errors.not_supported(&at.child("type"), kind, TYPES);
+    }
+}
+
+fn items(items: &[KeyToPath], at: &Path, errors: &mut Errors) {
+    for (i, item) in items.iter().enumerate() {
+        let at = at.child("items").index(i);
+        required(&item.key, "key", &at, errors);
+        required(&item.path, "path", &at, errors);
+        file_path(&item.path, &at.child("path"), errors);
+        mode(item.mode, "mode", &at, errors);
+    }
+}
+
+fn downward_file(file: &DownwardAPIVolumeFile, at: &Path, errors: &mut Errors) {
+    const FIELDS: &[&str] =
+        &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+    required(&file.path, "path", at, errors);
+    file_path(&file.path, &at.child("path"), errors);
+    match (&file.field_ref, &file.resource_field_ref) {
+        (Some(field), resource) => {
+            field_ref(field, FIELDS, &at.child("fieldRef"), errors);
+            if resource.is_some() {
+                let words = "fieldRef and resourceFieldRef can not be specified simultaneously";
+                errors.invalid(at, "resource", words);
+            }
+        }
+        (None, Some(resource)) => resource_ref(resource, true, &at.child("resourceFieldRef"), errors),
+        (None, None) => errors.required(at, "one of fieldRef and resourceFieldRef is required"),
+    }
+    mode(file.mode, "mode", at, errors);
+}
+
+fn projected(p: &ProjectedVolumeSource, at: &Path, errors: &mut Errors) {
+    mode(p.default_mode, "defaultMode", at, errors);
+    let mut paths = BTreeSet::new();
+    for (i, projection) in p.sources.iter().flatten().enumerate() {
+        project(projection, &mut paths, at, i, errors);
+    }
+}
+
+/// Source `i` of the projected volume at `at`. Upstream names the volume where the paths of two sources meet.
+fn project<'a>(
+    p: &'a VolumeProjection,
+    paths: &mut BTreeSet<&'a str>,
+    at: &Path,
+    i: usize,
+    errors: &mut Errors,
+) {
+    let source_at = at.child("sources").index(i);
+    let mut count = 0;
+    let mut take = |path: &'a str, shown: &str, errors: &mut Errors| {
+        if !path.is_empty() && !paths.insert(path) {
+            errors.invalid(at, shown, "conflicting duplicate paths");
+        }
+    };
+    let files = [
+        ("secret", p.secret.as_ref().map(|s| (&s.name, s.items.as_deref()))),
+        ("configMap", p.config_map.as_ref().map(|c| (&c.name, c.items.as_deref()))),
+    ];
+    for (field, (name, list)) in files.into_iter().filter_map(|(field, source)| Some((field, source?))) {
+        count += 1;
+        let at = source_at.child(field);
+        let list = list.unwrap_or_default();
+        required(name, "name", &at, errors);
+        items(list, &at, errors);
+        list.iter().for_each(|item| take(&item.path, name, errors));
+    }
+    if let Some(d) = &p.downward_api {
+        count += 1;
+        for file in d.items.iter().flatten() {
+            downward_file(file, &source_at.child("downwardAPI"), errors);
+            take(&file.path, &file.path, errors);
+        }
+    }
+    if let Some(t) = &p.service_account_token {
+        count += 1;
+        let seconds = t.expiration_seconds.unwrap_or(3600);
+        token_lifetime(seconds, &source_at.child("serviceAccountToken.expirationSeconds"), errors);
+        if t.path.is_empty() {
+            errors.required(&at.child("path"), "");
+        } else {
+            file_path(&t.path, &at.child("path"), errors);
+        }
+    }
+    if count > 1 {
+        errors.forbidden(&source_at, "may not specify more than 1 volume type per source");
+    }
+}

@@ -1,0 +1,364 @@
+//! What a pod may say but had better not.
+//!
+//! Counterpart of upstream's `pkg/api/pod/warnings.go`, for what is not about makers' volumes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::{
+    api::core::v1::{
+        Container, ContainerPort, NodeSelectorTerm, Pod, PodSpec, PodTemplateSpec, SeccompProfile, Volume,
+        VolumeProjection,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use api::{
+    field::Path,
+    quantity::Quantity,
+    validation::{dns_label, ip_warning},
+};
+
+/// The warnings about a pod.
+pub fn of_pod(meta: &ObjectMeta, spec: &PodSpec) -> Vec<String> {
+    let mut said = Vec::new();
+    let wrong = dns_label(meta.name.as_deref().unwrap_or_default());
+    if !wrong.is_empty() {
+        said.push(format!(
+            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [{}]",
+            wrong.join(" ")
+        ));
+    }
+    annotations(meta, spec, &Path::new("metadata.annotations"), &mut said);
+    said.extend(warnings(spec, &Path::new("spec")));
+    said
+}
+
+/// The warnings about a spec that stands at `at`.
+fn warnings(spec: &PodSpec, at: &Path) -> Vec<String> {
+    let mut said = Vec::new();
+    placement(spec, at, &mut said);
+    for (i, volume) in spec.volumes.iter().flatten().enumerate() {
+        volume_of_the_past(volume, &at.child("volumes").index(i), &mut said);
+    }
+    let mut hosts = BTreeSet::new();
+    for (i, alias) in spec.host_aliases.iter().flatten().enumerate() {
+        if !hosts.insert(&alias.ip) {
+            let at = at.child("hostAliases").index(i).child("ip");
+            said.push(format!("{at}: duplicate ip {:?}", alias.ip));
+        }
+    }
+    if spec.termination_grace_period_seconds.is_some_and(|s| s < 0) {
+        said.push(format!(
+            "{}: must be >= 0; negative values are invalid and will be treated as 1",
+            at.child("terminationGracePeriodSeconds")
+        ));
+    }
+    let mut secrets = BTreeSet::new();
+    for (i, secret) in spec.image_pull_secrets.iter().flatten().enumerate() {
+        let at = at.child("imagePullSecrets").index(i).child("name");
+        if secret.name.is_empty() {
+            said.push(format!("{at}: invalid empty name {:?}", secret.name));
+        } else if !secrets.insert(&secret.name) {
+            said.push(format!("{at}: duplicate name {:?}", secret.name));
+        }
+    }
+    let init = spec.init_containers.as_deref().unwrap_or_default();
+    for (field, list) in [("initContainers", init), ("containers", &spec.containers)] {
+        for (i, c) in list.iter().enumerate() {
+            container(c, &at.child(field).index(i), &mut said);
+        }
+    }
+    let servers = spec.dns_config.iter().flat_map(|config| config.nameservers.iter().flatten()).enumerate();
+    let servers_at = at.child("dnsConfig.nameservers");
+    said.extend(servers.filter_map(|(i, server)| ip_warning(server, &servers_at.index(i))));
+    let aliases = spec.host_aliases.iter().flatten().enumerate();
+    let aliases_at = at.child("hostAliases");
+    said.extend(aliases.filter_map(|(i, alias)| ip_warning(&alias.ip, &aliases_at.index(i).child("ip"))));
+    ports(spec, at, &mut said);
+    said
+}
+
+/// Annotations that do nothing any more, or that a field stands for today.
+fn annotations(meta: &ObjectMeta, spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
+    let has = |key: &str| meta.annotations.as_ref().is_some_and(|notes| notes.contains_key(key));
+    for (key, why) in [
+        (
+            "scheduler.alpha.kubernetes.io/critical-pod",
+            "non-functional in v1.16+; use the \"priorityClassName\" field instead",
+        ),
+        (
+            "security.alpha.kubernetes.io/sysctls",
+            "non-functional in v1.11+; use the \"sysctls\" field instead",
+        ),
+        (
+            "security.alpha.kubernetes.io/unsafe-sysctls",
+            "non-functional in v1.11+; use the \"sysctls\" field instead",
+        ),
+    ] {
+        if has(key) {
+            said.push(format!("{}: {why}", at.key(key)));
+        }
+    }
+    let seccomp = |profile: Option<&SeccompProfile>, key: &str, said: &mut Vec<String>| {
+        if profile.is_none() && has(key) {
+            let why = "non-functional in v1.27+; use the \"seccompProfile\" field instead";
+            said.push(format!("{}: {why}", at.key(key)));
+        }
+    };
+    let own = spec.security_context.as_ref().and_then(|c| c.seccomp_profile.as_ref());
+    seccomp(own, "seccomp.security.alpha.kubernetes.io/pod", said);
+    for c in spec.init_containers.iter().flatten().chain(&spec.containers) {
+        let own = c.security_context.as_ref().and_then(|c| c.seccomp_profile.as_ref());
+        seccomp(own, &format!("container.seccomp.security.alpha.kubernetes.io/{}", c.name), said);
+    }
+}
+
+/// AppArmor profiles of a template's containers in annotations. Those of a pod become fields.
+fn app_armor(meta: &ObjectMeta, spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
+    let of_pod = spec.security_context.as_ref().and_then(|c| c.app_armor_profile.as_ref());
+    for c in spec.init_containers.iter().flatten().chain(&spec.containers) {
+        let key = format!("container.apparmor.security.beta.kubernetes.io/{}", c.name);
+        let Some(noted) = meta.annotations.as_ref().and_then(|notes| notes.get(&key)) else { continue };
+        let own = c.security_context.as_ref().and_then(|c| c.app_armor_profile.as_ref());
+        let same = of_pod.is_some_and(|profile| match profile.type_.as_str() {
+            "RuntimeDefault" => noted == "runtime/default",
+            "Unconfined" => noted == "unconfined",
+            _ => noted.strip_prefix("localhost/") == profile.localhost_profile.as_deref(),
+        });
+        if own.is_none() && !same {
+            let why = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
+            said.push(format!("{}: {why}", at.key(&key)));
+        }
+    }
+}
+
+/// Storage that Kubernetes mounts no longer.
+fn volume_of_the_past(v: &Volume, at: &Path, said: &mut Vec<String>) {
+    let deprecated = |since: &str, gone: &str| format!("deprecated in {since}, non-functional in {gone}+");
+    for (field, is_set, why) in [
+        ("photonPersistentDisk", v.photon_persistent_disk.is_some(), deprecated("v1.11", "v1.16")),
+        (
+            "gitRepo",
+            v.git_repo.is_some(),
+            "deprecated in v1.11, and disabled by default in v1.33+".to_owned(),
+        ),
+        ("scaleIO", v.scale_io.is_some(), deprecated("v1.16", "v1.22")),
+        ("flocker", v.flocker.is_some(), deprecated("v1.22", "v1.25")),
+        ("storageOS", v.storageos.is_some(), deprecated("v1.22", "v1.25")),
+        ("quobyte", v.quobyte.is_some(), deprecated("v1.22", "v1.25")),
+        ("glusterfs", v.glusterfs.is_some(), deprecated("v1.25", "v1.26")),
+        ("cephfs", v.cephfs.is_some(), deprecated("v1.28", "v1.31")),
+        ("rbd", v.rbd.is_some(), deprecated("v1.28", "v1.31")),
+    ] {
+        if is_set {
+            said.push(format!("{}: {why}", at.child(field)));
+        }
+    }
+    let sources = v.projected.as_ref().and_then(|p| p.sources.as_deref()).unwrap_or_default();
+    for _ in sources.iter().filter(|source| **source == VolumeProjection::default()) {
+        said.push(format!("volume {:?} (Projected) has no sources provided", v.name));
+    }
+}
+
+/// Ports of all containers that may be the same one, and names that two of them have.
+fn ports(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
+    let lists = [
+        ("initContainers", spec.init_containers.as_deref().unwrap_or_default()),
+        ("containers", spec.containers.as_slice()),
+    ];
+    let all = lists.into_iter().flat_map(|(list, containers)| {
+        containers.iter().enumerate().flat_map(move |(i, c)| {
+            let ports = c.ports.iter().flatten().enumerate();
+            ports.map(move |(j, port)| (at.child(list).index(i).child("ports").index(j), port))
+        })
+    });
+    let all: Vec<(Path, &ContainerPort)> = all.collect();
+    type OnHost = (String, i32);
+    let host = |port: &ContainerPort| -> OnHost {
+        (port.host_ip.clone().unwrap_or_default(), port.host_port.unwrap_or(0))
+    };
+    // All that share a number are told of the first; that keeps the work and the words within bounds.
+    let mut first: BTreeMap<(i32, Option<&str>), (&Path, OnHost)> = BTreeMap::new();
+    let mut names: BTreeMap<&str, &Path> = BTreeMap::new();
+    for (at, port) in &all {
+        let (ip, number) = host(port);
+        let key = (port.container_port, port.protocol.as_deref());
+        match first.get(&key) {
+            None => {
+                first.insert(key, (at, (ip, number)));
+            }
+            Some((other, (other_ip, other_number))) => {
+                let how = if (&ip, &number) == (other_ip, other_number) {
+                    Some("duplicate")
+                } else if number == 0 || *other_number == 0 {
+                    Some("overlapping")
+                } else if number == *other_number && ip.is_empty() != other_ip.is_empty() {
+                    Some("dangerously ambiguous")
+                } else {
+                    None
+                };
+                said.extend(how.map(|how| format!("{at}: {how} port definition with {other}")));
+            }
+        }
+    }
+    for (at, port) in &all {
+        let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) else { continue };
+        match names.get(name) {
+            None => {
+                names.insert(name, at);
+            }
+            Some(other) => said.push(format!(
+                "{at}: duplicate port name {name:?} with {other}, services and probes that select ports by name will use {other}"
+            )),
+        }
+    }
+}
+
+/// The warnings about a template that stands at `at`.
+pub fn of_template(template: &PodTemplateSpec, at: &Path) -> Vec<String> {
+    let Some(spec) = &template.spec else { return Vec::new() };
+    let mut said = Vec::new();
+    if let Some(meta) = &template.metadata {
+        annotations(meta, spec, &at.child("metadata.annotations"), &mut said);
+        app_armor(meta, spec, &at.child("metadata.annotations"), &mut said);
+    }
+    said.extend(warnings(spec, &at.child("spec")));
+    said
+}
+
+/// The warnings about what a pod's status says.
+pub fn of_status(pod: &Pod) -> Vec<String> {
+    let Some(status) = &pod.status else { return Vec::new() };
+    let pods = status.pod_ips.iter().flatten().map(|one| &one.ip).enumerate();
+    let hosts = status.host_ips.iter().flatten().map(|one| &one.ip).enumerate();
+    let place = |field: &str, i| Path::new("status").child(field).index(i).child("ip");
+    let pods = pods.filter_map(|(i, ip)| ip_warning(ip, &place("podIPs", i)));
+    pods.chain(hosts.filter_map(|(i, ip)| ip_warning(ip, &place("hostIPs", i)))).collect()
+}
+
+/// What is to be said about a node's label that something else stands for today.
+fn deprecated_label(label: &str) -> Option<&'static str> {
+    Some(match label {
+        "beta.kubernetes.io/arch" => "deprecated since v1.14; use \"kubernetes.io/arch\" instead",
+        "beta.kubernetes.io/os" => "deprecated since v1.14; use \"kubernetes.io/os\" instead",
+        "failure-domain.beta.kubernetes.io/region" => {
+            "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead"
+        }
+        "failure-domain.beta.kubernetes.io/zone" => {
+            "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"
+        }
+        "beta.kubernetes.io/instance-type" => {
+            "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"
+        }
+        "app.kubernetes.io/created-by" => "deprecated since v1.9",
+        "scheduler.alpha.kubernetes.io/preferAvoidPods" => {
+            "deprecated since v1.22; use Taints and Tolerations instead"
+        }
+        "node-role.kubernetes.io/master" => "use \"node-role.kubernetes.io/control-plane\" instead",
+        _ => return None,
+    })
+}
+
+/// Deprecated labels of nodes where a pod says where it runs.
+fn placement(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
+    for label in spec.node_selector.iter().flatten().map(|(label, _)| label) {
+        if let Some(why) = deprecated_label(label) {
+            said.push(format!("{}: {why}", at.child("nodeSelector").key(label)));
+        }
+    }
+    if let Some(node) = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref()) {
+        let at = at.child("affinity").child("nodeAffinity");
+        let required = node.required_during_scheduling_ignored_during_execution.as_ref();
+        let terms = at.child("requiredDuringSchedulingIgnoredDuringExecution").child("nodeSelectorTerms");
+        for (i, one) in required.iter().flat_map(|selector| &selector.node_selector_terms).enumerate() {
+            term(one, &terms.index(i), said);
+        }
+        let preferred = node.preferred_during_scheduling_ignored_during_execution.as_deref();
+        let terms = at.child("preferredDuringSchedulingIgnoredDuringExecution");
+        for (i, one) in preferred.unwrap_or_default().iter().enumerate() {
+            term(&one.preference, &terms.index(i).child("preference"), said);
+        }
+    }
+    for (i, constraint) in spec.topology_spread_constraints.iter().flatten().enumerate() {
+        if let Some(why) = deprecated_label(&constraint.topology_key) {
+            let at = at.child("topologySpreadConstraints").index(i).child("topologyKey");
+            said.push(format!("{at}: {} is {why}", constraint.topology_key));
+        }
+        if constraint.label_selector.is_none() {
+            let at = at.child("topologySpreadConstraints").index(i);
+            no_selector(&at, said);
+        }
+    }
+    let Some(affinity) = &spec.affinity else { return };
+    let near = affinity.pod_affinity.as_ref().map(|a| {
+        (
+            &a.required_during_scheduling_ignored_during_execution,
+            &a.preferred_during_scheduling_ignored_during_execution,
+        )
+    });
+    let far = affinity.pod_anti_affinity.as_ref().map(|a| {
+        (
+            &a.required_during_scheduling_ignored_during_execution,
+            &a.preferred_during_scheduling_ignored_during_execution,
+        )
+    });
+    for (field, terms) in [("podAffinity", near), ("podAntiAffinity", far)] {
+        let Some((required, preferred)) = terms else { continue };
+        let at = at.child("affinity").child(field);
+        let terms = at.child("requiredDuringSchedulingIgnoredDuringExecution");
+        for (i, _) in required.iter().flatten().enumerate().filter(|(_, t)| t.label_selector.is_none()) {
+            no_selector(&terms.index(i), said);
+        }
+        let terms = at.child("preferredDuringSchedulingIgnoredDuringExecution");
+        for (i, term) in preferred.iter().flatten().enumerate() {
+            if term.pod_affinity_term.label_selector.is_none() {
+                no_selector(&terms.index(i).child("podAffinityTerm"), said);
+            }
+        }
+    }
+}
+
+fn no_selector(at: &Path, said: &mut Vec<String>) {
+    said.push(format!("{}: a null labelSelector results in matching no pod", at.child("labelSelector")));
+}
+
+fn term(term: &NodeSelectorTerm, at: &Path, said: &mut Vec<String>) {
+    for (i, expression) in term.match_expressions.iter().flatten().enumerate() {
+        if let Some(why) = deprecated_label(&expression.key) {
+            let at = at.child("matchExpressions").index(i).child("key");
+            said.push(format!("{at}: {} is {why}", expression.key));
+        }
+    }
+}
+
+fn container(c: &Container, at: &Path, said: &mut Vec<String>) {
+    for (field, list) in [
+        ("limits", c.resources.as_ref().and_then(|r| r.limits.as_ref())),
+        ("requests", c.resources.as_ref().and_then(|r| r.requests.as_ref())),
+    ] {
+        for name in ["memory", "ephemeral-storage"] {
+            let amount = list.and_then(|l| l.get(name)).map(Quantity::of);
+            if let Some(amount) = amount.filter(|a| !a.is_whole()) {
+                let at = at.child("resources").child(field).key(name);
+                said.push(format!("{at}: fractional byte value \"{amount}\" is invalid, must be an integer"));
+            }
+        }
+    }
+    let mut names = BTreeSet::new();
+    for (i, variable) in c.env.iter().flatten().enumerate() {
+        // A value that is made from the one before does not hide it.
+        let reference = format!("$({})", variable.name);
+        let value = variable.value.as_deref().unwrap_or_default();
+        let extends = variable.value_from.is_none() && value != reference && value.contains(&reference);
+        if !names.insert(&variable.name) && !extends {
+            said.push(format!(
+                "{}: hides previous definition of {:?}, which may be dropped when using apply",
+                at.child("env").index(i),
+                variable.name
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

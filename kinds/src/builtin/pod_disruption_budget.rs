@@ -1,0 +1,150 @@
+//! PodDisruptionBudget: how many pods may be taken away at once.
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::{at_most_100_percent, conditions, label_selector, not_negative, number_or_percent},
+};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    builtin::cells::int,
+    kind::{Column, Draft, Part, Strategy, cell},
+};
+
+/// The rules of budgets.
+pub struct PodDisruptionBudgets;
+
+/// A spec as upstream shows one that asks for two things.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown<'a> {
+    min_available: &'a Option<IntOrString>,
+    selector: Option<Value>,
+    max_unavailable: &'a Option<IntOrString>,
+    unhealthy_pod_eviction_policy: &'a Option<String>,
+}
+
+fn shown(spec: &PodDisruptionBudgetSpec) -> Shown<'_> {
+    Shown {
+        min_available: &spec.min_available,
+        selector: spec.selector.as_ref().and_then(|s| serde_json::to_value(s).ok()),
+        max_unavailable: &spec.max_unavailable,
+        unhealthy_pod_eviction_policy: &spec.unhealthy_pod_eviction_policy,
+    }
+}
+
+/// Counts are always there.
+fn count_from_nothing(status: &mut PodDisruptionBudgetStatus) {
+    for count in [
+        &mut status.disruptions_allowed,
+        &mut status.current_healthy,
+        &mut status.desired_healthy,
+        &mut status.expected_pods,
+    ] {
+        count.get_or_insert_default();
+    }
+}
+
+impl Strategy for PodDisruptionBudgets {
+    type Object = PodDisruptionBudget;
+
+    const HAS_GENERATION: bool = true;
+
+    fn takes_plain_finalizers(&self) -> bool {
+        true
+    }
+
+    fn default(&self, budget: &mut PodDisruptionBudget) {
+        budget.spec.get_or_insert_default();
+        count_from_nothing(budget.status.get_or_insert_default());
+    }
+
+    fn prepare_create(&self, budget: &mut Draft<PodDisruptionBudget>) {
+        let mut status = PodDisruptionBudgetStatus::default();
+        count_from_nothing(&mut status);
+        budget.status = Some(status);
+    }
+
+    fn validate(&self, budget: &PodDisruptionBudget, errors: &mut Errors) {
+        let at = Path::new("spec");
+        let Some(spec) = &budget.spec else { return };
+        if spec.min_available.is_some() && spec.max_unavailable.is_some() {
+            let words = "minAvailable and maxUnavailable cannot be both set";
+            errors.invalid(&at, shown(spec), words);
+        }
+        for (field, value) in
+            [("minAvailable", &spec.min_available), ("maxUnavailable", &spec.max_unavailable)]
+        {
+            if let Some(value) = value {
+                number_or_percent(value, &at.child(field), errors);
+                at_most_100_percent(value, &at.child(field), errors);
+            }
+        }
+        label_selector(spec.selector.as_ref(), &at.child("selector"), errors);
+        const POLICIES: &[&str] = &["AlwaysAllow", "IfHealthyBudget"];
+        if let Some(policy) = spec.unhealthy_pod_eviction_policy.as_deref().filter(|p| !POLICIES.contains(p))
+        {
+            errors.not_supported(&at.child("unhealthyPodEvictionPolicy"), policy, POLICIES);
+        }
+    }
+
+    fn validate_update(
+        &self,
+        new: &PodDisruptionBudget,
+        _old: &PodDisruptionBudget,
+        part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        if part != Part::Status {
+            return self.validate(new, errors);
+        }
+        let at = Path::new("status");
+        let Some(status) = &new.status else { return };
+        conditions(status.conditions.as_ref(), &at.child("conditions"), errors);
+        for (field, count) in [
+            ("disruptionsAllowed", status.disruptions_allowed),
+            ("currentHealthy", status.current_healthy),
+            ("desiredHealthy", status.desired_healthy),
+            ("expectedPods", status.expected_pods),
+        ] {
+            not_negative(count, &at.child(field), errors);
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            Column::name(),
+            Column::new("Min Available", "string", "Pods that must stay."),
+            Column::new("Max Unavailable", "string", "Pods that may be missing."),
+            Column::new("Allowed Disruptions", "integer", "Pods that may be taken away now."),
+            Column::age(),
+        ]
+    }
+
+    fn cells(&self, budget: &Value, now: Timestamp) -> Vec<Value> {
+        let amount = |field: &str| -> Value {
+            match budget.at(&["spec", field]) {
+                Some(Value::String(text)) => text.clone().into(),
+                Some(Value::Number(number)) => number.to_string().into(),
+                _ => "N/A".into(),
+            }
+        };
+        vec![
+            cell::name(budget),
+            amount("minAvailable"),
+            amount("maxUnavailable"),
+            int(budget, &["status", "disruptionsAllowed"]).into(),
+            cell::age(budget, now),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests;

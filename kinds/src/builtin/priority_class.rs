@@ -1,0 +1,155 @@
+//! PriorityClass: which pods go first.
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::immutable,
+};
+use jiff::Timestamp;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use serde_json::{Value, json};
+
+use crate::{
+    builtin::{
+        cells::int,
+        defaults::{absent_when_zero, set, set_text},
+    },
+    kind::{Column, Draft, Part, Strategy, cell},
+};
+
+/// The highest value of classes that users make.
+const HIGHEST: i32 = 1_000_000_000;
+/// The system's own classes, and their values.
+const SYSTEM: [(&str, i32); 2] =
+    [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
+
+/// The classes every cluster has.
+pub fn bootstrap() -> Vec<Value> {
+    let meant = |name| match name {
+        "system-node-critical" => "must not be moved from their current node.",
+        _ => "must run in the cluster, but can be moved to another node if necessary.",
+    };
+    let class = |(name, value)| {
+        let description = format!("Used for system critical pods that {}", meant(name));
+        json!({"metadata": {"name": name}, "value": value, "description": description})
+    };
+    SYSTEM.into_iter().map(class).collect()
+}
+
+/// Whether the class is one of the system's own.
+pub fn is_system(name: &str) -> bool {
+    SYSTEM.iter().any(|(known, _)| *known == name)
+}
+
+/// The rules of PriorityClasses.
+pub struct PriorityClasses;
+
+impl Strategy for PriorityClasses {
+    type Object = PriorityClass;
+
+    const HAS_GENERATION: bool = true;
+
+    fn default(&self, class: &mut PriorityClass) {
+        set_text(&mut class.preemption_policy, "PreemptLowerPriority");
+        set(&mut class.value, 0);
+        absent_when_zero(&mut class.global_default);
+        absent_when_zero(&mut class.description);
+    }
+
+    fn prepare_create(&self, class: &mut Draft<PriorityClass>) {
+        class.metadata.generation = Some(1);
+    }
+
+    fn validate(&self, class: &PriorityClass, errors: &mut Errors) {
+        let name = class.metadata.name.as_deref().unwrap_or_default();
+        let value = class.value.unwrap_or(0);
+        if name.starts_with("system-") {
+            let known = SYSTEM.iter().find(|(n, _)| *n == name);
+            let why = match known {
+                None => Some(format!("{name} is not a known system priority class")),
+                Some((_, right)) if *right != value => {
+                    Some(format!("value of {name} PriorityClass must be {right}"))
+                }
+                Some(_) => None,
+            };
+            if let Some(why) = why {
+                let words = format!(
+                    "priority class names with 'system-' prefix are reserved for system use only. error: {why}"
+                );
+                errors.forbidden(&Path::new("metadata.name"), &words);
+            }
+        } else if value > HIGHEST {
+            let words = format!("maximum allowed value of a user defined priority is {HIGHEST}");
+            errors.forbidden(&Path::new("value"), &words);
+        }
+        const POLICIES: &[&str] = &["Never", "PreemptLowerPriority"];
+        if let Some(policy) = class.preemption_policy.as_deref().filter(|p| !POLICIES.contains(p)) {
+            errors.not_supported(&Path::new("preemptionPolicy"), policy, POLICIES);
+        }
+    }
+
+    fn validate_update(
+        &self,
+        new: &PriorityClass,
+        old: &PriorityClass,
+        _part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        if new.value != old.value {
+            errors.forbidden(&Path::new("value"), "may not be changed in an update.");
+        }
+        let at = Path::new("preemptionPolicy");
+        immutable(&new.preemption_policy, &old.preemption_policy, &at, errors);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            Column::name(),
+            Column::new("Value", "integer", "The priority of the class's pods."),
+            Column::new("Global-Default", "boolean", "Whether pods without a class get this one."),
+            Column::age(),
+            Column::new("PreemptionPolicy", "string", "Whether the class's pods push others away."),
+        ]
+    }
+
+    fn cells(&self, class: &Value, now: Timestamp) -> Vec<Value> {
+        vec![
+            cell::name(class),
+            int(class, &["value"]).into(),
+            class.at(&["globalDefault"]).and_then(Value::as_bool).unwrap_or(false).into(),
+            cell::age(class, now),
+            class.str_at(&["preemptionPolicy"]).into(),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::builtin::testing::{changed, made, wrong};
+
+    #[test]
+    fn the_system_keeps_the_highest() {
+        let class = |name: &str, value: i64| {
+            made(
+                PriorityClasses,
+                json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value}),
+            )
+        };
+        assert_eq!(wrong(PriorityClasses, &class("mine", 5)), Vec::<String>::new());
+        assert_eq!(
+            wrong(PriorityClasses, &class("system-node-critical", 2_000_001_000)),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            wrong(PriorityClasses, &class("mine", 1_000_000_001)),
+            ["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"]
+        );
+        assert_eq!(
+            changed(PriorityClasses, &class("mine", 6), &class("mine", 5)),
+            ["value: Forbidden: may not be changed in an update."]
+        );
+    }
+}

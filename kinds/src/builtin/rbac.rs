@@ -1,0 +1,336 @@
+//! Role, ClusterRole, RoleBinding, ClusterRoleBinding: who may do what.
+//!
+//! One file, since the pairs differ in scope only.
+
+use api::validation::NameRule;
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::{dns_subdomain, each, label_selector, path_segment},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::rbac::v1::{
+    ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    builtin::defaults::absent_when_zero,
+    kind::{Column, Part, Strategy, cell},
+};
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// The rules of Roles.
+pub struct Roles;
+/// The rules of ClusterRoles.
+pub struct ClusterRoles;
+/// The rules of RoleBindings.
+pub struct RoleBindings;
+/// The rules of ClusterRoleBindings.
+pub struct ClusterRoleBindings;
+
+/// Roles show when they were made instead of how long ago.
+fn role_columns() -> Vec<Column> {
+    vec![Column::name(), Column::new("Created At", "date", "When the role was created.")]
+}
+
+fn role_cells(role: &Value) -> Vec<Value> {
+    vec![cell::name(role), role.meta_str("creationTimestamp").into()]
+}
+
+/// `rules` is always there, as `null` when there are none.
+fn rules_written(value: &mut Value) {
+    if value.get("rules").and_then(Value::as_array).is_none_or(Vec::is_empty)
+        && let Some(map) = value.as_object_mut()
+    {
+        map.insert("rules".into(), Value::Null);
+    }
+}
+
+fn trim(rules: &mut Option<Vec<PolicyRule>>) {
+    for rule in rules.iter_mut().flatten() {
+        for list in
+            [&mut rule.api_groups, &mut rule.resources, &mut rule.resource_names, &mut rule.non_resource_urls]
+        {
+            absent_when_zero(list);
+        }
+    }
+}
+
+fn policy_rules(rules: Option<&Vec<PolicyRule>>, namespaced: bool, errors: &mut Errors) {
+    for (i, rule) in rules.into_iter().flatten().enumerate() {
+        let at = Path::new("rules").index(i);
+        let empty = |list: &Option<Vec<String>>| list.as_ref().is_none_or(Vec::is_empty);
+        if rule.verbs.is_empty() {
+            errors.required(&at.child("verbs"), "verbs must contain at least one value");
+        }
+        if !empty(&rule.non_resource_urls) {
+            let urls_at = at.child("nonResourceURLs");
+            if namespaced {
+                let words = "namespaced rules cannot apply to non-resource URLs";
+                errors.invalid(&urls_at, &rule.non_resource_urls, words);
+            }
+            if !empty(&rule.api_groups) || !empty(&rule.resources) || !empty(&rule.resource_names) {
+                let words = "rules cannot apply to both regular resources and non-resource URLs";
+                errors.invalid(&urls_at, &rule.non_resource_urls, words);
+            }
+            continue;
+        }
+        if empty(&rule.api_groups) {
+            let why = "resource rules must supply at least one api group";
+            errors.required(&at.child("apiGroups"), why);
+        }
+        if empty(&rule.resources) {
+            errors.required(&at.child("resources"), "resource rules must supply at least one resource");
+        }
+    }
+}
+
+impl Strategy for Roles {
+    type Object = Role;
+
+    const CREATES_ON_UPDATE: bool = true;
+    const NAME_RULE: NameRule = NameRule::PathSegment;
+
+    fn default(&self, role: &mut Role) {
+        trim(&mut role.rules);
+    }
+
+    fn after_writing(&self, value: &mut Value) {
+        rules_written(value);
+    }
+
+    fn validate(&self, role: &Role, errors: &mut Errors) {
+        policy_rules(role.rules.as_ref(), true, errors);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        role_columns()
+    }
+
+    fn cells(&self, role: &Value, _now: Timestamp) -> Vec<Value> {
+        role_cells(role)
+    }
+}
+
+impl Strategy for ClusterRoles {
+    type Object = ClusterRole;
+
+    const CREATES_ON_UPDATE: bool = true;
+    const NAME_RULE: NameRule = NameRule::PathSegment;
+
+    fn default(&self, role: &mut ClusterRole) {
+        trim(&mut role.rules);
+    }
+
+    fn after_writing(&self, value: &mut Value) {
+        rules_written(value);
+    }
+
+    fn validate(&self, role: &ClusterRole, errors: &mut Errors) {
+        policy_rules(role.rules.as_ref(), false, errors);
+        if let Some(aggregation) = &role.aggregation_rule {
+            let at = Path::new("aggregationRule.clusterRoleSelectors");
+            let selectors = aggregation.cluster_role_selectors.as_deref().unwrap_or_default();
+            if selectors.is_empty() {
+                let why = "at least one clusterRoleSelector required if aggregationRule is non-nil";
+                errors.required(&at, why);
+            }
+            for (i, selector) in selectors.iter().enumerate() {
+                label_selector(Some(selector), &at.index(i), errors);
+            }
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        role_columns()
+    }
+
+    fn cells(&self, role: &Value, _now: Timestamp) -> Vec<Value> {
+        role_cells(role)
+    }
+}
+
+fn fill(role_ref: &mut RoleRef, subjects: &mut Option<Vec<Subject>>) {
+    if role_ref.api_group.as_deref().is_none_or(str::is_empty) {
+        role_ref.api_group = Some(GROUP.into());
+    }
+    absent_when_zero(subjects);
+    for subject in subjects.iter_mut().flatten() {
+        absent_when_zero(&mut subject.api_group);
+        absent_when_zero(&mut subject.namespace);
+        if subject.api_group.is_none() && matches!(subject.kind.as_str(), "User" | "Group") {
+            subject.api_group = Some(GROUP.into());
+        }
+    }
+}
+
+/// A reference as upstream shows one that changed.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(rename = "APIGroup")]
+    api_group: &'a str,
+    #[serde(rename = "Kind")]
+    kind: &'a str,
+    #[serde(rename = "Name")]
+    name: &'a str,
+}
+
+fn same_role(new: &RoleRef, old: &RoleRef, errors: &mut Errors) {
+    if new != old {
+        let group = new.api_group.as_deref().unwrap_or_default();
+        let shown = Shown { api_group: group, kind: &new.kind, name: &new.name };
+        errors.invalid(&Path::new("roleRef"), shown, "cannot change roleRef");
+    }
+}
+
+fn binding(
+    role_ref: &RoleRef,
+    subjects: Option<&Vec<Subject>>,
+    kinds: &[&str],
+    namespaced: bool,
+    errors: &mut Errors,
+) {
+    let at = Path::new("roleRef");
+    let group = role_ref.api_group.as_deref().unwrap_or_default();
+    if group != GROUP {
+        errors.not_supported(&at.child("apiGroup"), group, &[GROUP]);
+    }
+    if !kinds.contains(&role_ref.kind.as_str()) {
+        errors.not_supported(&at.child("kind"), &role_ref.kind, kinds);
+    }
+    if role_ref.name.is_empty() {
+        errors.required(&at.child("name"), "");
+    } else {
+        each(errors, &at.child("name"), &role_ref.name, path_segment(&role_ref.name));
+    }
+    for (i, subject) in subjects.into_iter().flatten().enumerate() {
+        let at = Path::new("subjects").index(i);
+        let group = subject.api_group.as_deref().unwrap_or_default();
+        if subject.name.is_empty() {
+            errors.required(&at.child("name"), "");
+        }
+        match subject.kind.as_str() {
+            "ServiceAccount" => {
+                if !subject.name.is_empty() {
+                    each(errors, &at.child("name"), &subject.name, dns_subdomain(&subject.name));
+                }
+                if !group.is_empty() {
+                    errors.not_supported(&at.child("apiGroup"), group, &[""]);
+                }
+                if !namespaced && subject.namespace.is_none() {
+                    errors.required(&at.child("namespace"), "");
+                }
+            }
+            "User" | "Group" => {
+                if group != GROUP {
+                    errors.not_supported(&at.child("apiGroup"), group, &[GROUP]);
+                }
+            }
+            other => {
+                errors.not_supported(&at.child("kind"), other, &["Group", "ServiceAccount", "User"]);
+            }
+        }
+    }
+}
+
+fn binding_columns() -> Vec<Column> {
+    let text = |name, words| Column::new(name, "string", words);
+    vec![
+        Column::name(),
+        text("Role", "The role that is bound."),
+        Column::age(),
+        text("Users", "Users it is bound to.").wide(),
+        text("Groups", "Groups it is bound to.").wide(),
+        text("ServiceAccounts", "Service accounts it is bound to.").wide(),
+    ]
+}
+
+fn binding_cells(binding: &Value, now: Timestamp) -> Vec<Value> {
+    let named = |kind: &str| {
+        let of_kind = binding.list_at(&["subjects"]).iter().filter(|s| s.str_at(&["kind"]) == kind);
+        let names = of_kind.map(|s| match (kind, s.str_at(&["namespace"])) {
+            ("ServiceAccount", namespace) if !namespace.is_empty() => {
+                format!("{namespace}/{}", s.str_at(&["name"]))
+            }
+            _ => s.str_at(&["name"]).to_owned(),
+        });
+        Value::from(names.collect::<Vec<_>>().join(", "))
+    };
+    let role = format!("{}/{}", binding.str_at(&["roleRef", "kind"]), binding.str_at(&["roleRef", "name"]));
+    vec![
+        cell::name(binding),
+        role.into(),
+        cell::age(binding, now),
+        named("User"),
+        named("Group"),
+        named("ServiceAccount"),
+    ]
+}
+
+impl Strategy for RoleBindings {
+    type Object = RoleBinding;
+
+    const CREATES_ON_UPDATE: bool = true;
+    const NAME_RULE: NameRule = NameRule::PathSegment;
+
+    fn default(&self, b: &mut RoleBinding) {
+        fill(&mut b.role_ref, &mut b.subjects);
+    }
+
+    fn validate(&self, b: &RoleBinding, errors: &mut Errors) {
+        binding(&b.role_ref, b.subjects.as_ref(), &["ClusterRole", "Role"], true, errors);
+    }
+
+    fn validate_update(&self, new: &RoleBinding, old: &RoleBinding, _part: Part<'_>, errors: &mut Errors) {
+        self.validate(new, errors);
+        same_role(&new.role_ref, &old.role_ref, errors);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        binding_columns()
+    }
+
+    fn cells(&self, b: &Value, now: Timestamp) -> Vec<Value> {
+        binding_cells(b, now)
+    }
+}
+
+impl Strategy for ClusterRoleBindings {
+    type Object = ClusterRoleBinding;
+
+    const CREATES_ON_UPDATE: bool = true;
+    const NAME_RULE: NameRule = NameRule::PathSegment;
+
+    fn default(&self, b: &mut ClusterRoleBinding) {
+        fill(&mut b.role_ref, &mut b.subjects);
+    }
+
+    fn validate(&self, b: &ClusterRoleBinding, errors: &mut Errors) {
+        binding(&b.role_ref, b.subjects.as_ref(), &["ClusterRole"], false, errors);
+    }
+
+    fn validate_update(
+        &self,
+        new: &ClusterRoleBinding,
+        old: &ClusterRoleBinding,
+        _part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        self.validate(new, errors);
+        same_role(&new.role_ref, &old.role_ref, errors);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        binding_columns()
+    }
+
+    fn cells(&self, b: &Value, now: Timestamp) -> Vec<Value> {
+        binding_cells(b, now)
+    }
+}
+
+#[cfg(test)]
+mod tests;

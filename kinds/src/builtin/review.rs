@@ -1,0 +1,166 @@
+//! Questions that are answered and not kept: who somebody is, and what they may do.
+//!
+//! The rules here check the question; the API server answers it. Counterpart of upstream's
+//! `pkg/apis/{authentication,authorization}`.
+
+use api::field::{Errors, Path};
+use k8s_openapi::{
+    api::{
+        authentication::v1::{SelfSubjectReview, TokenReview},
+        authorization::v1::{
+            LocalSubjectAccessReview, NonResourceAttributes, ResourceAttributes, SelfSubjectAccessReview,
+            SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewSpec,
+        },
+        core::v1::Binding,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use crate::kind::Strategy;
+
+/// The rules of TokenReviews.
+pub struct TokenReviews;
+/// The rules of SelfSubjectReviews.
+pub struct SelfSubjectReviews;
+/// The rules of SubjectAccessReviews.
+pub struct SubjectAccessReviews;
+/// The rules of SelfSubjectAccessReviews.
+pub struct SelfSubjectAccessReviews;
+/// The rules of LocalSubjectAccessReviews.
+pub struct LocalSubjectAccessReviews;
+/// The rules of SelfSubjectRulesReviews.
+pub struct SelfSubjectRulesReviews;
+/// The rules of Bindings.
+pub struct Bindings;
+
+impl Strategy for TokenReviews {
+    type Object = TokenReview;
+}
+
+impl Strategy for SelfSubjectReviews {
+    type Object = SelfSubjectReview;
+}
+
+impl Strategy for SelfSubjectRulesReviews {
+    type Object = SelfSubjectRulesReview;
+}
+
+impl Strategy for Bindings {
+    type Object = Binding;
+}
+
+impl Strategy for SubjectAccessReviews {
+    type Object = SubjectAccessReview;
+
+    fn validate(&self, review: &SubjectAccessReview, errors: &mut Errors) {
+        subject(&review.spec, errors);
+        if !is_empty(&review.metadata) {
+            errors.invalid(&Path::new("metadata"), &review.metadata, "must be empty");
+        }
+    }
+}
+
+impl Strategy for SelfSubjectAccessReviews {
+    type Object = SelfSubjectAccessReview;
+
+    fn validate(&self, review: &SelfSubjectAccessReview, errors: &mut Errors) {
+        let spec = &review.spec;
+        attributes(spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref(), errors);
+        if !is_empty(&review.metadata) {
+            errors.invalid(&Path::new("metadata"), &review.metadata, "must be empty");
+        }
+    }
+}
+
+impl Strategy for LocalSubjectAccessReviews {
+    type Object = LocalSubjectAccessReview;
+
+    fn validate(&self, review: &LocalSubjectAccessReview, errors: &mut Errors) {
+        let spec = &review.spec;
+        subject(spec, errors);
+        let mut rest = review.metadata.clone();
+        let namespace = rest.namespace.take().unwrap_or_default();
+        if !is_empty(&rest) {
+            let why = "must be empty except for namespace";
+            errors.invalid(&Path::new("metadata"), &review.metadata, why);
+        }
+        let asked = spec.resource_attributes.as_ref().map(|a| a.namespace.clone().unwrap_or_default());
+        if let Some(asked) = asked.filter(|asked| *asked != namespace) {
+            let at = Path::new("spec.resourceAttributes.namespace");
+            errors.invalid(&at, asked, "must match metadata.namespace");
+        }
+        if let Some(path) = &spec.non_resource_attributes {
+            let at = Path::new("spec.nonResourceAttributes");
+            errors.invalid(&at, path, "disallowed on this kind of request");
+        }
+    }
+}
+
+fn is_empty(metadata: &ObjectMeta) -> bool {
+    ObjectMeta { managed_fields: None, ..metadata.clone() } == ObjectMeta::default()
+}
+
+fn subject(spec: &SubjectAccessReviewSpec, errors: &mut Errors) {
+    attributes(spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref(), errors);
+    let user = spec.user.as_deref().unwrap_or_default();
+    if user.is_empty() && spec.groups.as_ref().is_none_or(Vec::is_empty) {
+        errors.invalid(&Path::new("spec.user"), user, "at least one of user or group must be specified");
+    }
+}
+
+/// A question is about a resource or about a path.
+fn attributes(
+    resource: Option<&ResourceAttributes>,
+    path: Option<&NonResourceAttributes>,
+    errors: &mut Errors,
+) {
+    if resource.is_some() && path.is_some() {
+        let why = "cannot be specified in combination with resourceAttributes";
+        errors.invalid(&Path::new("spec.nonResourceAttributes"), path, why);
+    }
+    if resource.is_none() && path.is_none() {
+        let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+        errors.invalid(&Path::new("spec.resourceAttributes"), path, why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::builtin::testing::wrong;
+
+    #[test]
+    fn questions_name_somebody_and_something() {
+        let pods = json!({"verb": "get", "resource": "pods", "namespace": "a"});
+        let path = json!({"verb": "get", "path": "/healthz"});
+        let ask = |spec| json!({"metadata": {}, "spec": spec});
+        assert_eq!(
+            wrong(SubjectAccessReviews, &ask(json!({"user": "bob", "resourceAttributes": pods}))),
+            [""; 0]
+        );
+        assert_eq!(
+            wrong(SubjectAccessReviews, &ask(json!({}))),
+            [
+                "spec.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified",
+                "spec.user: Invalid value: \"\": at least one of user or group must be specified",
+            ]
+        );
+        let both = ask(json!({"resourceAttributes": pods, "nonResourceAttributes": path}));
+        assert_eq!(
+            wrong(SelfSubjectAccessReviews, &both),
+            [
+                "spec.nonResourceAttributes: Invalid value: {\"path\":\"/healthz\",\"verb\":\"get\"}: cannot be specified in combination with resourceAttributes",
+            ]
+        );
+        let local = json!({"metadata": {"namespace": "b", "name": "x"}, "spec": {"groups": ["g"], "resourceAttributes": pods}});
+        assert_eq!(
+            wrong(LocalSubjectAccessReviews, &local),
+            [
+                "metadata: Invalid value: {\"name\":\"x\",\"namespace\":\"b\"}: must be empty except for namespace",
+                "spec.resourceAttributes.namespace: Invalid value: \"a\": must match metadata.namespace",
+            ]
+        );
+    }
+}

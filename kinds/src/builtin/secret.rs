@@ -1,0 +1,149 @@
+//! Secret: data that few should see.
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::{config_key, each, immutable},
+};
+use jiff::Timestamp;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use serde_json::Value;
+
+use crate::{
+    builtin::{
+        cells::size,
+        config_map::{LOCKED, MAX_SIZE},
+        defaults::{absent_when_zero, set_text},
+    },
+    json,
+    kind::{Column, Draft, Part, Strategy, cell},
+};
+
+/// The rules of secrets.
+pub struct Secrets;
+
+impl Strategy for Secrets {
+    type Object = Secret;
+
+    fn default(&self, secret: &mut Secret) {
+        set_text(&mut secret.type_, "Opaque");
+        for (key, text) in secret.string_data.take().into_iter().flatten() {
+            secret.data.get_or_insert_default().insert(key, ByteString(text.into_bytes()));
+        }
+        absent_when_zero(&mut secret.data);
+    }
+
+    fn prepare_update(&self, new: &mut Draft<Secret>, old: &Draft<Secret>, _part: Part<'_>) {
+        // A type that is not spoken of stays as it is.
+        if new.type_.as_deref().is_none_or(str::is_empty) {
+            new.type_.clone_from(&old.type_);
+        }
+    }
+
+    fn validate(&self, secret: &Secret, errors: &mut Errors) {
+        let at = Path::new("data");
+        let mut size = 0;
+        for (key, value) in secret.data.iter().flatten() {
+            each(errors, &at.key(key), key, config_key(key));
+            size += value.0.len();
+        }
+        if size > MAX_SIZE {
+            errors.too_long(&at, MAX_SIZE);
+        }
+        by_type(secret, &at, errors);
+    }
+
+    fn validate_update(&self, new: &Secret, old: &Secret, _part: Part<'_>, errors: &mut Errors) {
+        immutable(&new.type_, &old.type_, &Path::new("type"), errors);
+        if old.immutable == Some(true) {
+            for (field, same) in [("immutable", new.immutable == Some(true)), ("data", new.data == old.data)]
+            {
+                if !same {
+                    errors.forbidden(&Path::new(field), LOCKED);
+                }
+            }
+        }
+        self.validate(new, errors);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            Column::name(),
+            Column::new("Type", "string", "What the secret is for."),
+            Column::new("Data", "string", "How many keys the secret has."),
+            Column::age(),
+        ]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![
+            cell::name(object),
+            object.str_at(&["type"]).into(),
+            size(object, &["data"]).into(),
+            cell::age(object, now),
+        ]
+    }
+
+    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+        vec![("type", object.str_at(&["type"]).to_owned())]
+    }
+}
+
+/// Why a text is no JSON object, in the words of Go's decoder.
+fn no_object(text: &[u8]) -> Option<String> {
+    let found = match json::parse(text) {
+        Err(error) => return Some(error.to_string()),
+        Ok(Value::Object(_) | Value::Null) => return None,
+        Ok(Value::Array(_)) => "array",
+        Ok(Value::String(_)) => "string",
+        Ok(Value::Number(_)) => "number",
+        Ok(Value::Bool(_)) => "bool",
+    };
+    Some(format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"))
+}
+
+/// What each type of secret must hold.
+fn by_type(secret: &Secret, at: &Path, errors: &mut Errors) {
+    let value = |key: &str| secret.data.as_ref().and_then(|d| d.get(key));
+    let need = |key: &str, errors: &mut Errors| {
+        if value(key).is_none() {
+            errors.required(&at.key(key), "");
+        }
+    };
+    let need_json = |key: &str, errors: &mut Errors| match value(key) {
+        None => errors.required(&at.key(key), ""),
+        Some(bytes) => {
+            if let Some(why) = no_object(&bytes.0) {
+                errors.invalid(&at.key(key), "<secret contents redacted>", why);
+            }
+        }
+    };
+    match secret.type_.as_deref().unwrap_or_default() {
+        "kubernetes.io/service-account-token" => {
+            const NAME: &str = "kubernetes.io/service-account.name";
+            let named = secret
+                .metadata
+                .annotations
+                .as_ref()
+                .is_some_and(|a| a.get(NAME).is_some_and(|n| !n.is_empty()));
+            if !named {
+                errors.required(&Path::new("metadata.annotations").key(NAME), "");
+            }
+        }
+        "kubernetes.io/dockercfg" => need_json(".dockercfg", errors),
+        "kubernetes.io/dockerconfigjson" => need_json(".dockerconfigjson", errors),
+        "kubernetes.io/basic-auth" if value("username").or(value("password")).is_none() => {
+            need("username", errors);
+            need("password", errors);
+        }
+        "kubernetes.io/ssh-auth" => need("ssh-privatekey", errors),
+        "kubernetes.io/tls" => {
+            need("tls.crt", errors);
+            need("tls.key", errors);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! VolumeAttachment: a volume that is to be attached to a node.
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::{dns_subdomain, each, immutable, qualified_name},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::storage::v1::VolumeAttachment;
+use serde_json::Value;
+
+use crate::kind::{Column, Draft, Part, Strategy, cell};
+
+/// The rules of attachments.
+pub struct VolumeAttachments;
+
+impl Strategy for VolumeAttachments {
+    type Object = VolumeAttachment;
+
+    fn default(&self, attachment: &mut VolumeAttachment) {
+        attachment.status.get_or_insert_default();
+    }
+
+    fn prepare_create(&self, attachment: &mut Draft<VolumeAttachment>) {
+        attachment.status = Some(Default::default());
+    }
+
+    fn validate(&self, attachment: &VolumeAttachment, errors: &mut Errors) {
+        let at = Path::new("spec");
+        let spec = &attachment.spec;
+        if spec.attacher.is_empty() {
+            errors.required(&at.child("attacher"), "");
+        } else {
+            let wrong = qualified_name(&spec.attacher.to_lowercase());
+            each(errors, &at.child("attacher"), &spec.attacher, wrong);
+        }
+        let source_at = at.child("source");
+        match (&spec.source.persistent_volume_name, &spec.source.inline_volume_spec) {
+            (None, None) => {
+                errors.required(
+                    &source_at,
+                    "must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+                );
+            }
+            (Some(_), Some(_)) => {
+                errors.forbidden(
+                    &source_at,
+                    "must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+                );
+            }
+            (Some(name), None) => {
+                if name.is_empty() {
+                    errors.required(
+                        &source_at.child("persistentVolumeName"),
+                        "must specify non empty persistentVolumeName",
+                    );
+                } else {
+                    each(errors, &source_at.child("persistentVolumeName"), name, dns_subdomain(name));
+                }
+            }
+            (None, Some(_)) => {}
+        }
+        each(errors, &at.child("nodeName"), &spec.node_name, dns_subdomain(&spec.node_name));
+    }
+
+    fn validate_update(
+        &self,
+        new: &VolumeAttachment,
+        old: &VolumeAttachment,
+        _part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        self.validate(new, errors);
+        immutable(&new.spec, &old.spec, &Path::new("spec"), errors);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let text = |name, words| Column::new(name, "string", words);
+        let mut attacher = text("Attacher", "What attaches the volume.");
+        attacher.format = "name".into();
+        vec![
+            Column::name(),
+            attacher,
+            text("PV", "The volume."),
+            text("Node", "The node."),
+            Column::new("Attached", "boolean", "Whether the volume is attached."),
+            Column::age(),
+        ]
+    }
+
+    fn cells(&self, attachment: &Value, now: Timestamp) -> Vec<Value> {
+        let text = |path: &[&str]| Value::from(attachment.str_at(path));
+        vec![
+            cell::name(attachment),
+            text(&["spec", "attacher"]),
+            text(&["spec", "source", "persistentVolumeName"]),
+            text(&["spec", "nodeName"]),
+            attachment.at(&["status", "attached"]).cloned().unwrap_or(Value::Bool(false)),
+            cell::age(attachment, now),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::builtin::testing::{changed, made, wrong};
+
+    #[test]
+    fn one_volume_goes_to_one_node() {
+        let attachment = |spec: Value| {
+            made(
+                VolumeAttachments,
+                json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": {"name": "a"}, "spec": spec}),
+            )
+        };
+        let old = attachment(
+            json!({"attacher": "d.example", "nodeName": "n", "source": {"persistentVolumeName": "v"}}),
+        );
+        assert_eq!(wrong(VolumeAttachments, &old), Vec::<String>::new());
+        assert_eq!(
+            wrong(
+                VolumeAttachments,
+                &attachment(json!({"attacher": "d.example", "nodeName": "n", "source": {}}))
+            ),
+            [
+                "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName"
+            ]
+        );
+        let moved = attachment(
+            json!({"attacher": "d.example", "nodeName": "m", "source": {"persistentVolumeName": "v"}}),
+        );
+        assert!(changed(VolumeAttachments, &moved, &old)[0].ends_with("field is immutable"));
+    }
+}

@@ -1,0 +1,96 @@
+//! VolumeAttributesClass: properties of volumes that may change while they are used.
+
+use api::{
+    field::{Errors, Path},
+    object::ObjectExt,
+    validation::{each, qualified_name},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::storage::v1::VolumeAttributesClass;
+use serde_json::Value;
+
+use crate::kind::{Column, Part, Strategy, cell};
+
+/// The rules of attribute classes.
+pub struct VolumeAttributesClasses;
+
+impl Strategy for VolumeAttributesClasses {
+    type Object = VolumeAttributesClass;
+
+    fn validate(&self, class: &VolumeAttributesClass, errors: &mut Errors) {
+        const MOST: usize = 512;
+        let at = Path::new("driverName");
+        if class.driver_name.is_empty() {
+            errors.required(&at, "");
+        } else {
+            each(errors, &at, &class.driver_name, qualified_name(&class.driver_name.to_lowercase()));
+        }
+        let at = Path::new("parameters");
+        let parameters = class.parameters.as_ref();
+        if parameters.is_none_or(std::collections::BTreeMap::is_empty) {
+            errors.required(&at, "must contain at least one key/value pair");
+        }
+        if parameters.is_some_and(|p| p.len() > MOST) {
+            errors.too_long(&at, MOST);
+        }
+        if parameters.is_some_and(|p| p.contains_key("")) {
+            errors.invalid(&at, "", "field can not be empty.");
+        }
+    }
+
+    fn validate_update(
+        &self,
+        new: &VolumeAttributesClass,
+        old: &VolumeAttributesClass,
+        _part: Part<'_>,
+        errors: &mut Errors,
+    ) {
+        for (field, same) in [
+            ("driverName", new.driver_name == old.driver_name),
+            ("parameters", new.parameters == old.parameters),
+        ] {
+            if !same {
+                errors.forbidden(&Path::new(field), format!("updates to {field} are forbidden."));
+            }
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            Column::name(),
+            Column::new("DriverName", "string", "The driver that knows the parameters."),
+            Column::age(),
+        ]
+    }
+
+    fn cells(&self, class: &Value, now: Timestamp) -> Vec<Value> {
+        vec![cell::name(class), class.str_at(&["driverName"]).into(), cell::age(class, now)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::builtin::testing::{changed, made, wrong};
+
+    #[test]
+    fn a_class_has_parameters_that_stay() {
+        let class = |parameters: Value| {
+            made(
+                VolumeAttributesClasses,
+                json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttributesClass",
+                "metadata": {"name": "c"}, "driverName": "d.example", "parameters": parameters}),
+            )
+        };
+        assert_eq!(
+            wrong(VolumeAttributesClasses, &class(json!({}))),
+            ["parameters: Required value: must contain at least one key/value pair"]
+        );
+        assert_eq!(
+            changed(VolumeAttributesClasses, &class(json!({"a": "1"})), &class(json!({"a": "2"}))),
+            ["parameters: Forbidden: updates to parameters are forbidden."]
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! What every controller of pods has: a selector, a template that it selects, counts of pods.
+//!
+//! Counterpart of the shared parts of upstream's `pkg/apis/apps/validation`.
+
+use api::{
+    field::{Errors, Path},
+    validation::{immutable, label_selector, not_negative, selects, selects_all},
+};
+use jiff::Timestamp;
+use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::LabelSelector};
+use serde_json::{Map, Value};
+
+use super::{
+    cells::{self, int},
+    pod,
+};
+use crate::kind::{Column, cell};
+
+/// Makes `spec.selector: {}` differ from none at all once it is read as a type.
+pub fn keep_empty_selector(value: &mut Value) {
+    if let Some(selector) = value.pointer_mut("/spec/selector").and_then(Value::as_object_mut)
+        && selector.is_empty()
+    {
+        selector.insert("matchLabels".into(), Map::new().into());
+    }
+}
+
+/// Takes away the empty selector that the type writes when there was none; see [`keep_empty_selector`].
+pub fn drop_missing_selector(value: &mut Value) {
+    let spec = value.get_mut("spec").and_then(Value::as_object_mut);
+    if let Some(spec) = spec.filter(|s| s.get("selector") == Some(&Value::Object(Map::new()))) {
+        spec.remove("selector");
+    }
+}
+
+/// Whether there is a selector at all; see [`keep_empty_selector`].
+pub fn is_given(selector: &LabelSelector) -> bool {
+    selector.match_labels.is_some() || selector.match_expressions.is_some()
+}
+
+/// A selector that may be neither missing nor empty.
+pub fn selector(selector: &LabelSelector, kind: &str, at: &Path, errors: &mut Errors) {
+    if !is_given(selector) {
+        errors.required(at, "");
+        return;
+    }
+    label_selector(Some(selector), at, errors);
+    if selects_all(selector) {
+        errors.invalid(at, Map::new(), format!("empty selector is invalid for {kind}"));
+    }
+}
+
+/// A template whose pods the selector selects and that run for ever.
+pub fn template(
+    template: Option<&PodTemplateSpec>,
+    selector: &LabelSelector,
+    kind: &str,
+    at: &Path,
+    errors: &mut Errors,
+) {
+    let Some(template) = template else { return errors.required(at, "") };
+    matching(template, selector, at, errors);
+    pod::validation::template(template, at, errors);
+    runs_for_ever(template, kind, at, errors);
+}
+
+/// A template whose pods the selector selects.
+pub fn matching(template: &PodTemplateSpec, selector: &LabelSelector, at: &Path, errors: &mut Errors) {
+    let labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref());
+    let given = is_given(selector);
+    if !given || (!selects_all(selector) && !selects(selector, labels)) {
+        let why = "`selector` does not match template `labels`";
+        errors.invalid(&at.child("metadata.labels"), labels, why);
+    }
+}
+
+/// A template whose pods do not end by themselves.
+pub fn runs_for_ever(template: &PodTemplateSpec, kind: &str, at: &Path, errors: &mut Errors) {
+    let Some(spec) = &template.spec else { return };
+    if let Some(policy) = spec.restart_policy.as_deref().filter(|p| *p != "Always") {
+        errors.not_supported(&at.child("spec.restartPolicy"), policy, &["Always"]);
+    }
+    if spec.active_deadline_seconds.is_some() {
+        let why = format!("activeDeadlineSeconds in {kind} is not Supported");
+        errors.forbidden(&at.child("spec.activeDeadlineSeconds"), &why);
+    }
+}
+
+/// A selector that stays as it was.
+pub fn same_selector(new: &LabelSelector, old: &LabelSelector, errors: &mut Errors) {
+    immutable(new, old, &Path::new("spec.selector"), errors);
+}
+
+/// Name and value of a count, and of the count that it is a part of.
+pub type Count<'a> = (&'a str, i32, Option<(&'a str, i32)>);
+
+/// The counts of a status: none negative, none above the one it is a part of.
+pub fn counts(counts: &[Count<'_>], errors: &mut Errors) {
+    let at = Path::new("status");
+    for (i, (name, value, _)) in counts.iter().enumerate() {
+        // A count that is part of two is one count.
+        if counts[..i].iter().any(|(other, ..)| other == name) {
+            continue;
+        }
+        not_negative(Some(*value), &at.child(name), errors);
+    }
+    for (name, value, whole) in counts {
+        if let Some((whole, most)) = whole
+            && value > most
+        {
+            errors.invalid(&at.child(name), value, format!("cannot be greater than {whole}"));
+        }
+    }
+}
+
+/// What a status says of a number of pods that are kept.
+pub struct Replicas {
+    /// All pods.
+    pub all: i32,
+    /// Those with all labels of the template.
+    pub fully_labeled: Option<i32>,
+    /// Those that are ready.
+    pub ready: Option<i32>,
+    /// Those that have been ready for long enough.
+    pub available: Option<i32>,
+    /// The generation that the counts are of.
+    pub observed_generation: Option<i64>,
+}
+
+/// The counts of a status of what keeps a number of pods.
+pub fn replicas(status: &Replicas, errors: &mut Errors) {
+    let whole = Some(("status.replicas", status.all));
+    let ready = status.ready.unwrap_or(0);
+    let available = status.available.unwrap_or(0);
+    not_negative(status.observed_generation, &Path::new("status.observedGeneration"), errors);
+    counts(
+        &[
+            ("replicas", status.all, None),
+            ("fullyLabeledReplicas", status.fully_labeled.unwrap_or(0), whole),
+            ("readyReplicas", ready, whole),
+            ("availableReplicas", available, whole),
+            ("availableReplicas", available, Some(("readyReplicas", ready))),
+        ],
+        errors,
+    );
+}
+
+/// What is to be said of the template in a spec that is new or has changed.
+pub fn warnings<T: PartialEq>(
+    spec: Option<&T>,
+    old: Option<Option<&T>>,
+    template: impl Fn(&T) -> Option<&PodTemplateSpec>,
+) -> Vec<String> {
+    let Some(spec) = spec.filter(|spec| old.flatten() != Some(*spec)) else { return Vec::new() };
+    template(spec).map_or_else(Vec::new, |t| pod::warnings::of_template(t, &Path::new("spec.template")))
+}
+
+/// The columns of what keeps a number of pods.
+pub fn replica_columns(selector: &'static str) -> Vec<Column> {
+    let [containers, images] = cells::template_columns();
+    vec![
+        Column::name(),
+        Column::new("Desired", "integer", "How many pods are wanted."),
+        Column::new("Current", "integer", "How many pods there are."),
+        Column::new("Ready", "integer", "How many pods are ready."),
+        Column::age(),
+        containers,
+        images,
+        Column::new("Selector", "string", selector).wide(),
+    ]
+}
+
+/// What is in them, given the selector as it is shown.
+pub fn replica_cells(object: &Value, selector: String, now: Timestamp) -> Vec<Value> {
+    vec![
+        cell::name(object),
+        int(object, &["spec", "replicas"]).into(),
+        int(object, &["status", "replicas"]).into(),
+        int(object, &["status", "readyReplicas"]).into(),
+        cell::age(object, now),
+        cells::container_names(object),
+        cells::container_images(object),
+        selector.into(),
+    ]
+}
+
+#[cfg(test)]
+mod tests;
