@@ -13,6 +13,7 @@ pub mod quantity;
 pub mod selector;
 pub mod status;
 pub mod validation;
+pub mod volume_binding;
 
 /// The Kubernetes version Skiff speaks, as `/version` and the kubelet report it.
 pub const VERSION: &str = "v1.36.2+skiff";
