@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVo
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::{placement, quantity::Quantity};
+use crate::{pod::placement, quantity::Quantity};
 
 pub use index::{Seeker, VolumeIndex};
 
