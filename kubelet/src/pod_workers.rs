@@ -111,12 +111,8 @@ impl PodWorkers {
             known.insert(subject.uid.clone());
             self.work(subject);
         }
-        let unknown = |uid: &String| !known.contains(uid);
-        for uid in listed("volumes", self.kubelet.volumes.kept().await).into_iter().filter(unknown) {
-            if let Err(error) = self.kubelet.volumes.tear_down(&uid).await {
-                tracing::warn!(uid, %error, "Cannot remove the volumes of a forgotten pod");
-            }
-        }
+        let left = listed("volumes", self.kubelet.volumes.kept().await);
+        let left: Vec<Subject> = left.into_iter().filter(|left| !known.contains(&left.uid)).collect();
         self.remove_logs(&known).await;
         let this = Arc::clone(self);
         let removed = beneath::blocking(move || {
@@ -125,6 +121,10 @@ impl PodWorkers {
         });
         if let Err(error) = removed.await {
             tracing::warn!(%error, "Cannot remove the cgroups of forgotten pods");
+        }
+        for subject in left {
+            tracing::info!(pod = subject.name, uid = subject.uid, "Clearing what is left of a pod's volumes");
+            self.work(subject);
         }
         Ok(())
     }
@@ -161,8 +161,8 @@ impl PodWorkers {
 }
 
 /// What was found of pods; nothing is cleared where it cannot be listed.
-fn listed(what: &str, names: io::Result<Vec<String>>) -> Vec<String> {
-    names.unwrap_or_else(|error| {
+fn listed<T>(what: &str, found: io::Result<Vec<T>>) -> Vec<T> {
+    found.unwrap_or_else(|error| {
         tracing::warn!(what, %error, "Cannot list what is left of forgotten pods");
         Vec::new()
     })

@@ -11,12 +11,13 @@ use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
 use machinery::beneath;
 
-use super::{Next, PAUSE, Worker};
+use super::{Next, PAUSE, Subject, Worker};
 use crate::log_rotation;
 use crate::plan::{self, Step};
 use crate::pod_spec;
 use crate::runtime_config::names;
 use crate::runtime_state::PodView;
+use crate::volumes::VolumeError;
 
 /// Seconds to end in that a pod is left which vanished from the API.
 pub(super) const GRACE_OF_VANISHED: i64 = 1;
@@ -27,6 +28,12 @@ impl Worker {
         self.probes.stop();
         let grace = pod_spec::spec(pod).termination_grace_period_seconds.unwrap_or(30);
         let plan = plan::stop_steps(Some(pod), view, grace);
+        if plan.done && !self.swept {
+            self.kubelet.admission.release(&self.subject.uid);
+            if let Err(until) = self.drop_volumes(pod).await {
+                return Next::Wait(Some(until));
+            }
+        }
         self.show(pod, view, &BTreeMap::new(), plan.done);
         if !plan.done {
             return match self.carry_out(pod, view, &plan.steps).await {
@@ -34,8 +41,6 @@ impl Worker {
                 Err(until) => Next::Wait(Some(until)),
             };
         }
-        self.kubelet.admission.release(&self.subject.uid);
-        self.mounts = None;
         if !self.swept {
             self.swept = true;
             self.remove_cgroup().await;
@@ -58,6 +63,10 @@ impl Worker {
         }
         self.probes.stop();
         if !self.deleted {
+            // Whoever sees the pod gone may use its volumes.
+            if let Err(until) = self.drop_volumes(pod).await {
+                return Next::Wait(Some(until));
+            }
             self.show(pod, view, &BTreeMap::new(), true);
             if let Some(writer) = &mut self.writer {
                 writer.flush().await;
@@ -110,16 +119,20 @@ impl Worker {
         if let next @ Next::Wait(Some(_)) = self.clear(view).await {
             return next;
         }
-        let uid = &self.subject.uid;
-        let logs = format!("{}_{}_{uid}", self.subject.namespace, self.subject.name);
-        let volumes = self.kubelet.volumes.tear_down(uid).await;
-        for removed in [volumes, log_rotation::remove_folder(&self.kubelet.places.logs, logs).await] {
-            if let Err(error) = removed {
+        match self.remove_files().await {
+            Ok(()) => Next::End,
+            Err(error) => {
                 tracing::warn!(pod = self.subject.name, %error, "Cannot remove what is left of a pod");
-                return Next::Wait(Some(Timestamp::now() + PAUSE));
+                Next::Wait(Some(Timestamp::now() + PAUSE))
             }
         }
-        Next::End
+    }
+
+    async fn remove_files(&self) -> Result<(), VolumeError> {
+        let Subject { namespace, name, uid } = &self.subject;
+        self.kubelet.volumes.remove(uid).await?;
+        let logs = format!("{namespace}_{name}_{uid}");
+        Ok(log_rotation::remove_folder(&self.kubelet.places.logs, logs).await?)
     }
 
     /// Forgets all of the pod in the runtime and in cgroups. Nothing of it runs any more.

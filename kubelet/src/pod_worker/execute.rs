@@ -22,7 +22,6 @@ use crate::pod_spec::{self, Role};
 use crate::runtime_config::{names, resources, sandbox};
 use crate::runtime_state::PodView;
 use crate::security::{self, Refusal};
-use crate::volumes::Around;
 
 impl Worker {
     /// Carries out steps in order; on failure answers when to try again.
@@ -37,6 +36,12 @@ impl Worker {
             let building = matches!(step, Step::MakeSandbox { .. } | Step::Start { .. });
             if building && self.no_longer_wanted() {
                 return Ok(());
+            }
+            if let Step::MakeSandbox { .. } = step {
+                self.mounts = None;
+            }
+            if building {
+                self.keep_volumes(pod).await?;
             }
             let (done, goes_on) = match step {
                 Step::MakeSandbox { attempt } => (self.make_sandbox(pod, *attempt).await, false),
@@ -118,21 +123,6 @@ impl Worker {
             Ok(handler) => handler,
             Err(refusal) => return Err(self.no_sandbox(pod, refusal.reason, refusal.message)),
         };
-        let node = self.kubelet.node_facts();
-        let around = Around { pod_ips: &[], node: &node };
-        let Some(set_up) = self.unless_unwanted(self.kubelet.volumes.set_up(pod, around)).await else {
-            return Ok(());
-        };
-        match set_up {
-            Ok(mounts) => {
-                self.mounts = Some(mounts);
-                self.refreshed = self.kubelet.rounds.number(std::time::Instant::now());
-            }
-            Err(error) => {
-                self.kubelet.notes.pod(pod, Warning, "FailedMount", error.to_string());
-                return Err(self.hold_sandbox(String::new()));
-            }
-        }
         let made = match self.prepare_node(pod).await {
             Ok(()) => self.run_sandbox(pod, attempt, &handler).await,
             Err(error) => Err(format!("cannot prepare the node: {error}")),

@@ -40,6 +40,7 @@ use crate::runtime_config::container::VolumePath;
 use crate::runtime_state::PodView;
 use crate::volumes;
 use exits::Exits;
+use mounts::Tries;
 use observe::Observer;
 use status_writer::StatusWriter;
 
@@ -89,13 +90,15 @@ pub struct Worker {
     backoffs: BTreeMap<String, Backoff>,
     /// Starts that failed; under the empty name the sandbox's.
     holds: BTreeMap<String, Hold>,
-    /// Pauses between tries to make volumes or a sandbox.
+    /// Pauses between tries to make a sandbox.
     sandbox_pauses: Pauses,
     /// What the runtime was last told that running containers may use, by their ids.
     sizes: BTreeMap<String, LinuxContainerResources>,
     /// Why they do not have what the pod says.
     unresized: Option<Unresized>,
     mounts: Option<BTreeMap<String, VolumePath>>,
+    mounting: Tries,
+    unmounting: Tries,
     /// The round in which the volumes were last brought up to date.
     refreshed: u64,
     /// The last pod of the API, also when it is gone by now.
@@ -132,6 +135,8 @@ impl Worker {
             sizes: BTreeMap::new(),
             unresized: None,
             mounts: None,
+            mounting: Tries::new(),
+            unmounting: Tries::new(),
             refreshed: 0,
             known: None,
             admitted: false,
@@ -217,7 +222,7 @@ impl Worker {
         if self.observer.unsettled() {
             at_most(UNSETTLED);
         }
-        if self.mounts.is_some() {
+        if self.mounts.is_some() && self.known.as_deref().is_some_and(volumes::needs_refresh) {
             at_most(self.kubelet.rounds.until_next(Instant::now()));
         }
         let clock = async {
@@ -268,16 +273,22 @@ impl Worker {
             return self.finish(pod, view).await;
         }
         self.probes.keep(pod, view);
-        self.refresh_volumes(pod, view).await;
+        let follows = view.ready_sandbox().is_some() && volumes::needs_refresh(pod);
+        let mount_again = if follows { self.keep_volumes(pod).await.err() } else { None };
         let resize_again = self.resize(pod, view).await;
         let health = self.probes.health();
         let situation =
             Situation { pod, view, backoffs: &self.backoffs, holds: &self.holds, health: &health, now };
         let plan = plan::next_steps(&situation);
+        if plan.done
+            && let Err(until) = self.drop_volumes(pod).await
+        {
+            return Next::Wait(Some(until));
+        }
         self.tell_waits(pod, &plan.waiting);
         self.show(pod, view, &plan.waiting, false);
         let deadline = self.deadline(pod);
-        let look_again = [plan.look_again, deadline, resize_again].into_iter().flatten().min();
+        let look_again = [plan.look_again, deadline, resize_again, mount_again].into_iter().flatten().min();
         if plan.steps.is_empty() {
             return Next::Wait(look_again);
         }
@@ -305,31 +316,6 @@ impl Worker {
         let began = self.status.as_ref().or(pod.status.as_ref()).and_then(|s| s.start_time.clone());
         let began = began.map_or(self.seen, |time| time.0);
         Some(began.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX))
-    }
-
-    /// Brings the files of volumes up to date when it is time.
-    async fn refresh_volumes(&mut self, pod: &Arc<Pod>, view: &PodView) {
-        if view.ready_sandbox().is_none() || !volumes::needs_refresh(pod) {
-            self.mounts = None;
-            return;
-        }
-        let round = self.kubelet.rounds.number(Instant::now());
-        if self.mounts.is_some() && self.refreshed == round {
-            return;
-        }
-        self.refreshed = round;
-        let ips = self.pod_ips(pod, view);
-        let node = self.kubelet.node_facts();
-        let around = volumes::Around { pod_ips: &ips, node: &node };
-        if self.mounts.is_none() {
-            // A kubelet that just started: the volumes are there, only their places are not known.
-            match self.kubelet.volumes.set_up(pod, around).await {
-                Ok(mounts) => self.mounts = Some(mounts),
-                Err(error) => tracing::warn!(pod = self.subject.name, %error, "Cannot refresh volumes"),
-            }
-        } else if let Err(error) = self.kubelet.volumes.refresh(pod, around).await {
-            tracing::warn!(pod = self.subject.name, %error, "Cannot refresh volumes");
-        }
     }
 
     fn pod_ips(&self, pod: &Pod, view: &PodView) -> Vec<String> {

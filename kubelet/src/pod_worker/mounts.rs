@@ -3,10 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use k8s_cri::v1::Mount;
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
+use machinery::backoff::Backoff;
 use machinery::beneath::{self, Handle};
+use machinery::events::EventType::Warning;
 
 use super::Worker;
 use crate::dns;
@@ -14,11 +18,78 @@ use crate::pod_spec;
 use crate::runtime_config::container::{self, VolumePath, absolute};
 use crate::runtime_config::expansion::Environment;
 use crate::runtime_config::names;
-use crate::volumes::{make_private, sub_path};
+use crate::volumes::{self, Around, make_private, sub_path};
 
 const HOSTS: &str = "/etc/hosts";
 
+/// Tries that are further apart each time.
+pub(super) struct Tries {
+    pauses: Backoff,
+    next: Option<Timestamp>,
+}
+
+impl Tries {
+    /// As upstream tries to mount a volume.
+    pub(super) fn new() -> Self {
+        Self { pauses: Backoff::new(Duration::from_millis(500), Duration::from_secs(122)), next: None }
+    }
+
+    /// Whether it is time for the next one; else says when it is.
+    fn wait_over(&self) -> Result<(), Timestamp> {
+        self.next.filter(|next| *next > Timestamp::now()).map_or(Ok(()), Err)
+    }
+
+    /// One failed; answers when the next one is due.
+    fn failed(&mut self) -> Timestamp {
+        *self.next.insert(Timestamp::now() + self.pauses.pause())
+    }
+}
+
 impl Worker {
+    /// Sees to it that the pod has its volumes and that their files are up to date; on failure tells why and answers
+    /// when to try again.
+    pub(super) async fn keep_volumes(&mut self, pod: &Arc<Pod>) -> Result<(), Timestamp> {
+        let round = self.kubelet.rounds.number(Instant::now());
+        let is_done = self.refreshed == round || !volumes::needs_refresh(pod);
+        if self.mounts.is_some() && is_done {
+            return Ok(());
+        }
+        self.mounting.wait_over()?;
+        let kubelet = Arc::clone(&self.kubelet);
+        let (facts, node) = (kubelet.node_facts(), kubelet.nodes.get(None, &kubelet.node_name));
+        let around = Around { facts: &facts, node: node.as_deref() };
+        let kept = match &self.mounts {
+            Some(_) => kubelet.volumes.refresh(pod, around).await,
+            None => match self.unless_unwanted(kubelet.volumes.set_up(pod, around)).await {
+                Some(made) => made.map(|mounts| self.mounts = Some(mounts)),
+                None => return Ok(()),
+            },
+        };
+        self.refreshed = round;
+        match kept {
+            Ok(()) => self.mounting = Tries::new(),
+            Err(error) => {
+                kubelet.notes.pod(pod, Warning, "FailedMount", error.to_string());
+                // What is there, if not up to date, is good enough until the next round.
+                if self.mounts.is_none() {
+                    return Err(self.mounting.failed());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the pod's volumes away, when nothing of it runs any more; on failure tells why and answers when to try
+    /// again.
+    pub(super) async fn drop_volumes(&mut self, pod: &Pod) -> Result<(), Timestamp> {
+        self.unmounting.wait_over()?;
+        self.mounts = None;
+        self.kubelet.volumes.tear_down(&self.subject.uid).await.map_err(|error| {
+            self.kubelet.notes.pod(pod, Warning, "FailedUnMount", error.to_string());
+            self.unmounting.failed()
+        })
+    }
+
     /// Prepares all that is mounted into a container, and the folder of its log; on refusal says why.
     pub(super) async fn mounts(
         &self,

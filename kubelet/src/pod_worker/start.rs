@@ -17,7 +17,6 @@ use crate::pod_spec::{self, Role};
 use crate::runtime_config::{container, env};
 use crate::runtime_state::{PodView, State};
 use crate::security;
-use crate::volumes::Around;
 
 /// When to look again for what a container's configuration lacks.
 const CONFIG_AGAIN: SignedDuration = SignedDuration::from_secs(5);
@@ -110,12 +109,6 @@ impl Worker {
         let input =
             env::Input { pod, pod_ips: &pod_ips, node: &node, services: &services, objects: &objects };
         let env = env::variables(container, &input).map_err(config_error)?;
-        if self.mounts.is_none() {
-            let around = Around { pod_ips: &pod_ips, node: &node };
-            let mounts =
-                kubelet.volumes.set_up(pod, around).await.map_err(|e| config_error(e.to_string()))?;
-            self.mounts = Some(mounts);
-        }
         let recursive = abilities.recursive_read_only;
         let mounts =
             self.mounts(pod, container, attempt, &env, recursive, &pod_ips).await.map_err(config_error)?;

@@ -26,14 +26,12 @@ pub fn pod_dir(root: &Path, uid: &str) -> PathBuf {
     root.join("pods").join(uid)
 }
 
-/// Where a volume lies; `plugin` is the kind of volume.
-pub fn volume_dir(root: &Path, uid: &str, plugin: &str, name: &str) -> PathBuf {
-    pod_dir(root, uid).join("volumes").join(format!("kubernetes.io~{plugin}")).join(name)
-}
+/// The folder in a pod's of its volumes.
+pub const VOLUMES: &str = "volumes";
 
-/// A file that says that a volume has been made and is to be left as it is.
-pub fn volume_ready(root: &Path, uid: &str, plugin: &str, name: &str) -> PathBuf {
-    pod_dir(root, uid).join("plugins").join(format!("kubernetes.io~{plugin}")).join(name).join("ready")
+/// Where a volume lies in that; `plugin` is the kind of volume.
+pub fn volume_place(plugin: &str, name: &str) -> PathBuf {
+    Path::new(&format!("kubernetes.io~{plugin}")).join(name)
 }
 
 /// The folder in a pod's of what is mounted of paths inside of volumes.

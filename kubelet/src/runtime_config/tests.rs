@@ -153,7 +153,8 @@ fn things_lie_where_people_look_for_them() {
     let plain = pod(&json!({"containers": []}));
     assert_eq!(names::log_dir(Path::new("/var/log/pods"), &plain), PathBuf::from("/var/log/pods/d_p_u"));
     assert_eq!(names::log_path("c", 3), "c/3.log");
-    let volume = names::volume_dir(Path::new("/k"), "u", "configmap", "v");
+    let volume = names::pod_dir(Path::new("/k"), "u").join(names::VOLUMES);
+    let volume = volume.join(names::volume_place("configmap", "v"));
     assert_eq!(volume, PathBuf::from("/k/pods/u/volumes/kubernetes.io~configmap/v"));
     for (qos, expected) in [
         (Qos::Guaranteed, "/n/kubepods/podu"),

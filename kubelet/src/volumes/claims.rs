@@ -1,113 +1,160 @@
-//! What lies behind a claim: a folder of this node that a PersistentVolume names.
+//! From a claim of a pod to the PersistentVolume behind it, as far as the pod may have it on this node.
+//! Corresponds to upstream's `desired_state_of_world_populator.go`.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use api::pod::placement::any_term_matches;
+use k8s_openapi::api::core::v1::{
+    self, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, PersistentVolumeSpec,
+    Pod,
+};
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, PersistentVolumeSpec, Pod};
-use machinery::beneath::Handle;
-
-use super::ownership::Group;
-use super::{Volumes, disk};
+use super::source::{Source, Volume};
+use super::{Around, VolumeError, Volumes, Wanted};
 use crate::pod_spec;
-use crate::runtime_config::container::VolumePath;
-use crate::runtime_config::names;
 
-const LOCAL: &str = "local-volume";
+const PROTECTED: &str = "kubernetes.io/pvc-protection";
 
 impl Volumes {
-    /// Prepares what lies behind a claim.
+    /// What stands behind a claim, or behind the claim that was made for a volume of this pod alone; none for a
+    /// volume that has nothing to do with claims.
     pub(super) async fn claimed(
         &self,
         pod: &Pod,
-        source: &PersistentVolumeClaimVolumeSource,
-    ) -> Result<VolumePath, String> {
-        let (name, spec) = self.bound(pod, &source.claim_name).await?;
-        let read_only = source.read_only.unwrap_or(false);
-        let uid = pod_spec::uid(pod);
-        let path;
-        let prepared = if let Some(source) = spec.host_path {
-            path = PathBuf::from(&source.path);
-            let checked = path.clone();
-            self.on_disk(uid, move || disk::host_path(&checked, source.type_.as_deref().unwrap_or_default()))
-                .await
-        } else {
-            path = PathBuf::from(spec.local.ok_or("no volume plugin matched")?.path);
-            let context = pod_spec::spec(pod).security_context.as_ref();
-            let policy = context.and_then(|context| context.fs_group_change_policy.as_deref());
-            let give = Give {
-                root: self.root.clone(),
-                uid: uid.to_owned(),
-                volume: name,
-                group: Group::of(pod, false).filter(|_| !read_only),
-                unless_seen: policy == Some("OnRootMismatch"),
-            };
-            let checked = path.clone();
-            self.on_disk(uid, move || {
-                disk::host_path(&checked, "Directory")?;
-                give.carry_out(&checked)
-            })
-            .await
+        volume: &v1::Volume,
+        around: Around<'_>,
+    ) -> Option<Result<Wanted, VolumeError>> {
+        let own = volume.ephemeral.as_ref().map(|_| PersistentVolumeClaimVolumeSource {
+            claim_name: format!("{}-{}", pod_spec::name(pod), volume.name),
+            read_only: None,
+        });
+        let source = volume.persistent_volume_claim.as_ref().or(own.as_ref())?;
+        let found = match self.bound(pod, &source.claim_name, own.is_some()).await {
+            Ok((name, spec)) => wanted(pod, volume, name, &spec, source.read_only.unwrap_or(false), around),
+            Err(message) => Err(VolumeError::Process { volume: volume.name.clone(), message }),
         };
-        prepared.map_err(|error| error.to_string())?;
-        Ok(VolumePath { path, read_only })
+        Some(found)
     }
 
-    /// The volume that a claim is bound to.
-    async fn bound(&self, pod: &Pod, claim: &str) -> Result<(String, PersistentVolumeSpec), String> {
-        let found = self.objects.claim(pod_spec::namespace(pod), claim).await.map_err(|e| e.to_string())?;
-        let found = found.ok_or_else(|| format!("persistentvolumeclaim {claim:?} not found"))?;
-        let name = found.spec.and_then(|spec| spec.volume_name).filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| format!("PVC {}/{claim} is not bound", pod_spec::namespace(pod)))?;
-        let volume = self.objects.volume(&name).await.map_err(|e| e.to_string())?;
-        let spec =
-            volume.and_then(|v| v.spec).ok_or_else(|| format!("persistentvolume {name:?} not found"))?;
-        Ok((name, spec))
+    /// The PersistentVolume that a claim is bound to.
+    async fn bound(
+        &self,
+        pod: &Pod,
+        claim: &str,
+        own: bool,
+    ) -> Result<(String, PersistentVolumeSpec), String> {
+        let namespace = pod_spec::namespace(pod);
+        let wrong = |why: String| format!("error processing PVC {namespace}/{claim}: {why}");
+        let failed = |error| wrong(format!("failed to fetch PVC from API server: {}", said(error)));
+        let found = self.objects.claim(namespace, claim).await.map_err(failed)?;
+        let found = found.ok_or_else(|| {
+            let none = format!("persistentvolumeclaims {claim:?} not found");
+            wrong(format!("failed to fetch PVC from API server: {none}"))
+        })?;
+        let name = bound_to(&found).map_err(|why| wrong(why.to_owned()))?;
+        if own && !is_for(pod, &found) {
+            let pod = pod_spec::name(pod);
+            return Err(format!(
+                "PVC {namespace}/{claim} was not created for pod {namespace}/{pod} (pod is not owner)"
+            ));
+        }
+        let failed = |why| wrong(format!("failed to fetch PV {name} from API server: {why}"));
+        let volume = self.objects.volume(name).await.map_err(|error| failed(said(error)))?;
+        let volume = volume.ok_or_else(|| failed(format!("persistentvolumes {name:?} not found")))?;
+        let spec = belonging_to(volume, name, &found).map_err(wrong)?;
+        Ok((name.to_owned(), spec))
     }
 }
 
-/// Gives a local volume to a pod's group, as the first of those who use it.
-struct Give {
-    root: PathBuf,
-    uid: String,
-    volume: String,
-    group: Option<Group>,
-    /// Nothing is looked at when the volume's own folder belongs to the group already.
-    unless_seen: bool,
+/// What the API answered, without words about the way there.
+fn said(error: kube::Error) -> String {
+    match error {
+        kube::Error::Api(answer) => answer.message,
+        other => other.to_string(),
+    }
 }
 
-impl Give {
-    fn carry_out(&self, path: &Path) -> io::Result<()> {
-        let ready = names::volume_ready(&self.root, &self.uid, LOCAL, &self.volume);
-        if ready.exists() {
-            return Ok(());
-        }
-        if let Some(group) = self.group {
-            let held = Handle::open(path)?;
-            if self.is_used()? {
-                // Another pod's containers have it already; theirs it stays.
-                if group.is_missing(&held)? {
-                    tracing::warn!(volume = self.volume, uid = self.uid, "A volume belongs to another group");
-                }
-            } else if !self.unless_seen || group.is_missing(&held)? {
-                group.give(&held)?;
-            }
-        }
-        disk::done(&ready)
+/// The name of the volume that a claim is bound to, while pods may begin to use it.
+fn bound_to(claim: &PersistentVolumeClaim) -> Result<&str, &'static str> {
+    let protected = claim.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == PROTECTED);
+    if claim.metadata.deletion_timestamp.is_some() && !protected {
+        return Err("PVC is being deleted");
     }
+    if claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound") {
+        return Err("PVC is not bound");
+    }
+    let name = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref());
+    name.filter(|name| !name.is_empty()).ok_or("PVC has empty pvc.Spec.VolumeName")
+}
 
-    /// Whether another pod of the node has the volume.
-    fn is_used(&self) -> io::Result<bool> {
-        let pods = match std::fs::read_dir(self.root.join("pods")) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            pods => pods?,
-        };
-        for entry in pods {
-            let Ok(uid) = entry?.file_name().into_string() else { continue };
-            if uid != self.uid && names::volume_ready(&self.root, &uid, LOCAL, &self.volume).exists() {
-                return Ok(true);
-            }
+/// Whether a claim was made for this pod.
+fn is_for(pod: &Pod, claim: &PersistentVolumeClaim) -> bool {
+    let mut owners = claim.metadata.owner_references.iter().flatten();
+    owners.any(|owner| owner.controller == Some(true) && owner.uid == pod_spec::uid(pod))
+}
+
+/// A volume's spec, if the volume says itself that it belongs to the claim.
+fn belonging_to(
+    volume: PersistentVolume,
+    name: &str,
+    claim: &PersistentVolumeClaim,
+) -> Result<PersistentVolumeSpec, String> {
+    let spec = volume.spec.unwrap_or_default();
+    let theirs = spec.claim_ref.as_ref().map(|claim| claim.uid.as_deref().unwrap_or_default());
+    let ours = claim.metadata.uid.as_deref().unwrap_or_default();
+    match theirs {
+        Some(theirs) if theirs == ours => Ok(spec),
+        None => Err(format!(
+            "found PV object {name} but it has a nil pv.Spec.ClaimRef indicating it is not yet bound to the claim"
+        )),
+        Some(theirs) => Err(format!(
+            "found PV object {name} but its pv.Spec.ClaimRef.UID {theirs} does not point to claim.UID {ours}"
+        )),
+    }
+}
+
+/// A PersistentVolume as a volume of the pod, if it can be one on this node.
+fn wanted(
+    pod: &Pod,
+    volume: &v1::Volume,
+    name: String,
+    spec: &PersistentVolumeSpec,
+    read_only: bool,
+    around: Around<'_>,
+) -> Result<Wanted, VolumeError> {
+    if let Some(message) = wrong_mode(pod, &volume.name, spec.volume_mode.as_deref().unwrap_or("Filesystem"))
+    {
+        return Err(VolumeError::Process { volume: volume.name.clone(), message });
+    }
+    let refused = |step, message| VolumeError::Mount { step, volume: name.clone(), message };
+    let required = spec.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
+    let is_elsewhere = required.zip(around.node).is_some_and(|(required, node)| {
+        let labels = node.metadata.labels.clone().unwrap_or_default();
+        let node = node.metadata.name.as_deref().unwrap_or_default();
+        !any_term_matches(&required.node_selector_terms, node, &labels)
+    });
+    if is_elsewhere {
+        return Err(refused("NodeAffinity check failed", "no matching NodeSelectorTerms".to_owned()));
+    }
+    let source = Source::of_persistent(spec, read_only)
+        .map_err(|why| refused("NewMounter initialization failed", why))?;
+    let alone = spec.access_modes.as_deref() == Some(&["ReadWriteOncePod".to_owned()]);
+    Ok(Wanted { name: volume.name.clone(), volume: Volume { name, source }, read_only, alone })
+}
+
+/// Why a volume of this mode is not for those containers that name it.
+fn wrong_mode(pod: &Pod, volume: &str, mode: &str) -> Option<String> {
+    let spec = pod_spec::spec(pod);
+    let mut containers = pod_spec::init_containers(pod).iter().chain(&spec.containers);
+    let is_device = containers
+        .any(|container| container.volume_devices.iter().flatten().any(|device| device.name == volume));
+    match (mode, is_device) {
+        ("Filesystem", false) => None,
+        ("Block", true) => {
+            Some(format!("volume {volume} has volumeMode Block, which this node does not offer"))
         }
-        Ok(false)
+        (_, is_device) => {
+            let list = if is_device { "volumeDevices" } else { "volumeMounts" };
+            Some(format!("volume {volume} has volumeMode {mode}, but is specified in {list}"))
+        }
     }
 }
 

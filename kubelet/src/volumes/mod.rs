@@ -1,14 +1,22 @@
 //! The volumes of pods: made before a pod's sandbox, kept up to date while it runs, taken away after it.
 //! Everything lies below `ROOT/pods/UID/volumes`, so what is left of a pod is found by its uid alone. What may
-//! hold a secret lies in memory and never on disk.
+//! hold a secret lies in memory and never on disk. What is mounted stands in a record beside it (`record`), a pure
+//! `plan` says what is to be done, `execute` does it.
 //! Corresponds to upstream's `volumemanager` and the plugins in `pkg/volume`.
 
 mod atomic_writer;
 mod claims;
 mod disk;
+mod execute;
+mod host_path;
+mod local;
 mod nested;
+mod nfs;
 mod ownership;
 mod payload;
+mod plan;
+mod record;
+mod source;
 pub mod sub_path;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,35 +25,73 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::quantity::Quantity;
-use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, DownwardAPIProjection, EmptyDirVolumeSource, Pod, ProjectedVolumeSource,
-    SecretProjection, Volume, VolumeProjection,
-};
+use execute::Work;
+use k8s_openapi::api::core::v1::{self, Node, Pod};
 use machinery::beneath::{self, Handle};
-use nested::MountPoints;
-use ownership::Group;
 use parking_lot::Mutex;
+use record::Record;
+use source::{Source, Volume};
 
 use crate::downward::NodeFacts;
 use crate::pod_spec;
+use crate::pod_worker::Subject;
 use crate::referenced_objects::{Objects, REFRESH_AGE};
 use crate::runtime_config::container::VolumePath;
-use crate::runtime_config::names;
+use crate::runtime_config::names::VOLUMES;
 
-/// A volume that could not be made.
+/// What could not be done for the volumes of a pod, in the words of upstream's events.
 #[derive(Debug, thiserror::Error)]
-#[error("MountVolume.SetUp failed for volume {volume:?} : {message}")]
-pub struct MountError {
-    /// Its name in the pod's spec.
-    pub volume: String,
-    /// What went wrong.
-    pub message: String,
+#[allow(missing_docs, reason = "the words tell")]
+pub enum VolumeError {
+    /// It is not clear what to mount.
+    #[error(
+        "Unable to attach or mount volumes: unmounted volumes=[{volume}], unattached volumes=[], \
+         failed to process volumes=[{volume}]: {message}"
+    )]
+    Process { volume: String, message: String },
+    /// One cannot be mounted.
+    #[error("MountVolume.{step} for volume {volume:?} : {message}")]
+    Mount { step: &'static str, volume: String, message: String },
+    /// One cannot be unmounted.
+    #[error("UnmountVolume.TearDown failed for volume {volume:?} : {message}")]
+    Unmount { volume: String, message: String },
+    /// The pod's folder cannot be used.
+    #[error("the folder of the pod's volumes: {0}")]
+    Folder(#[from] io::Error),
+}
+
+/// A step of mounting that failed.
+struct Refused {
+    step: &'static str,
+    message: String,
+}
+
+impl From<String> for Refused {
+    fn from(message: String) -> Self {
+        Self { step: "SetUp failed", message }
+    }
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        error.to_string().into()
+    }
+}
+
+/// A volume that a pod's spec names.
+struct Wanted {
+    /// Its name there.
+    name: String,
+    volume: Volume,
+    /// Nobody is to write to it.
+    read_only: bool,
+    /// It is for one pod alone.
+    alone: bool,
 }
 
 /// The volumes of all pods on the node.
 pub struct Volumes {
-    root: PathBuf,
+    pods: PathBuf,
     objects: Arc<Objects>,
     /// Held while something is done on disk for a pod, by uid: work that nobody waits for any more has still ended
     /// before the next begins.
@@ -55,10 +101,10 @@ pub struct Volumes {
 /// What a pod's volumes draw on besides its spec.
 #[derive(Debug, Clone, Copy)]
 pub struct Around<'a> {
-    /// Addresses of the pod, as far as known.
-    pub pod_ips: &'a [String],
     /// What is known of the node.
-    pub node: &'a NodeFacts,
+    pub facts: &'a NodeFacts,
+    /// The node as the API has it.
+    pub node: Option<&'a Node>,
 }
 
 /// How often files that follow the API are brought up to date.
@@ -99,43 +145,75 @@ pub fn make_private(dir: &Path) -> io::Result<()> {
 impl Volumes {
     /// Volumes below the kubelet's root folder.
     pub fn new(root: &Path, objects: Arc<Objects>) -> Self {
-        Self { root: root.to_owned(), objects, working: Mutex::default() }
+        Self { pods: root.join("pods"), objects, working: Mutex::default() }
     }
 
-    /// Makes all volumes of a pod; answers where they can be mounted from.
+    /// Makes all volumes of a pod, as far as they are not there; answers where they can be mounted from.
     pub async fn set_up(
         &self,
-        pod: &Pod,
+        pod: &Arc<Pod>,
         around: Around<'_>,
-    ) -> Result<BTreeMap<String, VolumePath>, MountError> {
-        let mut paths = BTreeMap::new();
-        let points = nested::mount_points(pod);
+    ) -> Result<BTreeMap<String, VolumePath>, VolumeError> {
+        let mut wanted = Vec::new();
         for volume in pod_spec::spec(pod).volumes.iter().flatten() {
-            let path = self.volume(pod, volume, &points, around, Duration::ZERO).await;
-            let path = path.map_err(|message| MountError { volume: volume.name.clone(), message })?;
-            paths.insert(volume.name.clone(), path);
+            wanted.push(match self.claimed(pod, volume, around).await {
+                Some(claimed) => claimed?,
+                None => named(pod, volume, around)?,
+            });
         }
+        let volumes = self.pods.join(pod_spec::uid(pod)).join(VOLUMES);
+        let path = |wanted: &Wanted| {
+            let (path, read_only) = (wanted.volume.path(&volumes), wanted.read_only);
+            (wanted.name.clone(), VolumePath { path, read_only })
+        };
+        let paths = wanted.iter().map(path).collect();
+        self.bring(pod, wanted, around, Duration::ZERO).await?;
         Ok(paths)
     }
 
     /// Brings the files of volumes that follow the API up to date.
-    pub async fn refresh(&self, pod: &Pod, around: Around<'_>) -> Result<(), MountError> {
-        let points = nested::mount_points(pod);
-        for volume in pod_spec::spec(pod).volumes.iter().flatten().filter(|volume| follows(volume)) {
-            let failed = |message| MountError { volume: volume.name.clone(), message };
-            self.volume(pod, volume, &points, around, REFRESH_AGE).await.map_err(failed)?;
-        }
-        Ok(())
+    pub async fn refresh(&self, pod: &Arc<Pod>, around: Around<'_>) -> Result<(), VolumeError> {
+        let volumes = pod_spec::spec(pod).volumes.iter().flatten().filter(|volume| payload::follows(volume));
+        let wanted = volumes.map(|volume| named(pod, volume, around)).collect::<Result<_, _>>()?;
+        self.bring(pod, wanted, around, REFRESH_AGE).await
     }
 
-    /// Takes away all that was kept for a pod.
-    pub async fn tear_down(&self, uid: &str) -> io::Result<()> {
-        let (pods, name) = (self.root.join("pods"), PathBuf::from(uid));
+    /// Brings volumes to where they are wanted, with answers of the API that are at most so old.
+    async fn bring(
+        &self,
+        pod: &Arc<Pod>,
+        wanted: Vec<Wanted>,
+        around: Around<'_>,
+        age: Duration,
+    ) -> Result<(), VolumeError> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut files = BTreeMap::new();
+        for volume in pod_spec::spec(pod).volumes.iter().flatten() {
+            let Some(source) = payload::projected(volume) else { continue };
+            let collected = payload::collect(&self.objects, pod, &source, around.facts, age).await;
+            files.insert(volume.name.clone(), collected.map_err(|message| failed(volume, message))?);
+        }
+        let (pods, pod, first) = (self.pods.clone(), Arc::clone(pod), age.is_zero());
+        let work = Work { pods, pod: Arc::clone(&pod), wanted, files, first };
+        self.on_disk(pod_spec::uid(&pod), move || work.carry_out()).await
+    }
+
+    /// Takes away all volumes of a pod: unmounts them, and deletes what was the pod's alone.
+    pub async fn tear_down(&self, uid: &str) -> Result<(), VolumeError> {
+        let dir = self.pods.join(uid);
+        self.on_disk(uid, move || execute::clear(&dir)).await
+    }
+
+    /// Takes away all that was kept for a pod, its volumes first.
+    pub async fn remove(&self, uid: &str) -> Result<(), VolumeError> {
+        let (pods, name) = (self.pods.clone(), PathBuf::from(uid));
         self.on_disk(uid, move || {
-            disk::unmount_below(&pods.join(&name))?;
+            execute::clear(&pods.join(&name))?;
             match Handle::open(&pods) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                pods => pods?.remove(&name),
+                pods => Ok(pods?.remove(&name)?),
             }
         })
         .await?;
@@ -144,149 +222,52 @@ impl Volumes {
     }
 
     /// Does work on a pod's folder, where it may wait for a disk, and after all other such work for the pod.
-    async fn on_disk<T: Send + 'static>(
+    async fn on_disk(
         &self,
         uid: &str,
-        work: impl FnOnce() -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
+        work: impl FnOnce() -> Result<(), VolumeError> + Send + 'static,
+    ) -> Result<(), VolumeError> {
         let lock = Arc::clone(self.working.lock().entry(uid.to_owned()).or_default());
         let turn = lock.lock_owned().await;
-        beneath::blocking(move || {
+        let done = beneath::blocking(move || {
             let _turn = turn;
-            work()
+            Ok(work())
+        });
+        done.await?
+    }
+
+    /// The pods that something is kept for; without a record they have no names.
+    pub async fn kept(&self) -> io::Result<Vec<Subject>> {
+        let pods = self.pods.clone();
+        beneath::blocking(move || {
+            let left = |uid: String| {
+                let record = Record::read(&pods.join(&uid))?.unwrap_or_default();
+                Ok(Subject { uid, namespace: record.namespace, name: record.name })
+            };
+            beneath::names_in(&pods)?.into_iter().map(left).collect()
         })
         .await
     }
-
-    /// uids of the pods that something is kept for.
-    pub async fn kept(&self) -> io::Result<Vec<String>> {
-        let pods = self.root.join("pods");
-        beneath::blocking(move || beneath::names_in(&pods)).await
-    }
-
-    async fn volume(
-        &self,
-        pod: &Pod,
-        volume: &Volume,
-        points: &MountPoints,
-        around: Around<'_>,
-        age: Duration,
-    ) -> Result<VolumePath, String> {
-        let (root, uid, name) = (&self.root, pod_spec::uid(pod), &volume.name);
-        if let Some(source) = &volume.host_path {
-            let path = PathBuf::from(&source.path);
-            let kind = source.type_.clone().unwrap_or_default();
-            let checked = path.clone();
-            self.on_disk(uid, move || disk::host_path(&checked, &kind)).await.map_err(|e| e.to_string())?;
-            return Ok(VolumePath { path, read_only: false });
-        }
-        if let Some(source) = &volume.persistent_volume_claim {
-            return self.claimed(pod, source).await;
-        }
-        let pod_dir = names::pod_dir(root, uid);
-        let owner = Group::of(pod, false);
-        if let Some(source) = &volume.empty_dir {
-            let dir = names::volume_dir(root, uid, "empty-dir", name);
-            let ready = names::volume_ready(root, uid, "empty-dir", name);
-            let memory = size_in_memory(pod, source, around.node)?;
-            let path = dir.clone();
-            let made = self.on_disk(uid, move || {
-                make_private(&pod_dir)?;
-                disk::empty_dir(&dir, &ready, memory, owner)
-            });
-            made.await.map_err(|e| e.to_string())?;
-            return Ok(VolumePath { path, read_only: false });
-        }
-        let Some((plugin, projected)) = as_projected(volume) else {
-            return Err("no volume plugin matched".to_owned());
-        };
-        let files = payload::collect(&self.objects, pod, &projected, around, age).await?;
-        let dir = names::volume_dir(root, uid, plugin, name);
-        let ready = names::volume_ready(root, uid, "empty-dir", &format!("wrapped_{name}"));
-        let memory = is_secret(plugin).then_some(None);
-        let points = points.get(name).cloned().unwrap_or_else(|| Ok(Vec::new()))?;
-        let readers = Group::of(pod, true);
-        let path = dir.clone();
-        let written = self.on_disk(uid, move || {
-            make_private(&pod_dir)?;
-            disk::empty_dir(&dir, &ready, memory, owner)?;
-            nested::make(&dir, &points)?;
-            atomic_writer::write(&dir, &files, readers)
-        });
-        written.await.map_err(|e| e.to_string())?;
-        Ok(VolumePath { path, read_only: true })
-    }
 }
 
-/// Whether the files of such a volume are kept in memory: whatever may hold a secret or a token.
-fn is_secret(plugin: &str) -> bool {
-    plugin != "configmap"
+/// A volume that the pod's spec says all about.
+fn named(pod: &Pod, volume: &v1::Volume, around: Around<'_>) -> Result<Wanted, VolumeError> {
+    let source = Source::of(pod, volume, around.facts).map_err(|message| failed(volume, message))?;
+    let read_only = match &source {
+        Source::Nfs { read_only, .. } => *read_only,
+        source => source.follows(),
+    };
+    let name = volume.name.clone();
+    Ok(Wanted { volume: Volume { name: name.clone(), source }, name, read_only, alone: false })
 }
 
-/// How much an emptyDir may take, if it lies in memory: what it, the pod and the node allow.
-///
-/// # Errors
-/// When it is to lie where this node puts none.
-fn size_in_memory(
-    pod: &Pod,
-    source: &EmptyDirVolumeSource,
-    node: &NodeFacts,
-) -> Result<Option<Option<i64>>, String> {
-    match source.medium.as_deref().unwrap_or_default() {
-        "" => return Ok(None),
-        "Memory" => {}
-        huge if huge == "HugePages" || huge.starts_with("HugePages-") => {
-            return Err(format!("storage medium {huge:?} is not supported by this node"));
-        }
-        unknown => return Err(format!("unknown storage medium {unknown:?}")),
-    }
-    let own = source.size_limit.as_ref().map(Quantity::of);
-    let of_node = node.allocatable.get("memory").map(Quantity::of);
-    let sizes = [own, api::pod::bound(pod_spec::spec(pod), "memory"), of_node].into_iter().flatten();
-    Ok(Some(sizes.map(|size| size.value()).filter(|bytes| *bytes > 0).min()))
-}
-
-/// Whether the files of a volume follow objects of the API.
-fn follows(volume: &Volume) -> bool {
-    as_projected(volume).is_some()
+fn failed(volume: &v1::Volume, message: String) -> VolumeError {
+    VolumeError::Mount { step: "SetUp failed", volume: volume.name.clone(), message }
 }
 
 /// Whether a pod has volumes that follow objects of the API.
 pub fn needs_refresh(pod: &Pod) -> bool {
-    pod_spec::spec(pod).volumes.iter().flatten().any(follows)
-}
-
-/// ConfigMaps, Secrets and the downward API are projections of one source each.
-fn as_projected(volume: &Volume) -> Option<(&'static str, ProjectedVolumeSource)> {
-    let one = |default_mode: Option<i32>, source: VolumeProjection| ProjectedVolumeSource {
-        default_mode,
-        sources: Some(vec![source]),
-    };
-    if let Some(source) = &volume.projected {
-        return Some(("projected", source.clone()));
-    }
-    if let Some(source) = &volume.config_map {
-        let projection = ConfigMapProjection {
-            name: source.name.clone(),
-            items: source.items.clone(),
-            optional: source.optional,
-        };
-        let projection = VolumeProjection { config_map: Some(projection), ..VolumeProjection::default() };
-        return Some(("configmap", one(source.default_mode, projection)));
-    }
-    if let Some(source) = &volume.secret {
-        let projection = SecretProjection {
-            name: source.secret_name.clone().unwrap_or_default(),
-            items: source.items.clone(),
-            optional: source.optional,
-        };
-        let projection = VolumeProjection { secret: Some(projection), ..VolumeProjection::default() };
-        return Some(("secret", one(source.default_mode, projection)));
-    }
-    let source = volume.downward_api.as_ref()?;
-    let projection = DownwardAPIProjection { items: source.items.clone() };
-    let projection = VolumeProjection { downward_api: Some(projection), ..VolumeProjection::default() };
-    Some(("downward-api", one(source.default_mode, projection)))
+    pod_spec::spec(pod).volumes.iter().flatten().any(payload::follows)
 }
 
 #[cfg(test)]

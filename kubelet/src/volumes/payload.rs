@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use k8s_openapi::api::core::v1::{KeyToPath, Pod, ProjectedVolumeSource};
+use k8s_openapi::api::core::v1::{
+    ConfigMapProjection, DownwardAPIProjection, KeyToPath, Pod, ProjectedVolumeSource, SecretProjection,
+    Volume, VolumeProjection,
+};
 
-use super::Around;
 use super::ownership::{self, Group};
-use crate::downward;
+use crate::downward::{self, NodeFacts};
 use crate::pod_spec;
 use crate::referenced_objects::Objects;
 
@@ -30,12 +32,50 @@ pub(super) type Files = BTreeMap<String, File>;
 /// for it under thousands of names, and lies in the node's memory.
 const MOST_BYTES: usize = 256 << 20;
 
+/// Whether the files of a volume follow objects of the API.
+pub(super) fn follows(volume: &Volume) -> bool {
+    projected(volume).is_some()
+}
+
+/// ConfigMaps, Secrets and the downward API are projections of one source each.
+pub(super) fn projected(volume: &Volume) -> Option<ProjectedVolumeSource> {
+    let one = |default_mode: Option<i32>, source: VolumeProjection| ProjectedVolumeSource {
+        default_mode,
+        sources: Some(vec![source]),
+    };
+    if let Some(source) = &volume.projected {
+        return Some(source.clone());
+    }
+    if let Some(source) = &volume.config_map {
+        let projection = ConfigMapProjection {
+            name: source.name.clone(),
+            items: source.items.clone(),
+            optional: source.optional,
+        };
+        let projection = VolumeProjection { config_map: Some(projection), ..VolumeProjection::default() };
+        return Some(one(source.default_mode, projection));
+    }
+    if let Some(source) = &volume.secret {
+        let projection = SecretProjection {
+            name: source.secret_name.clone().unwrap_or_default(),
+            items: source.items.clone(),
+            optional: source.optional,
+        };
+        let projection = VolumeProjection { secret: Some(projection), ..VolumeProjection::default() };
+        return Some(one(source.default_mode, projection));
+    }
+    let source = volume.downward_api.as_ref()?;
+    let projection = DownwardAPIProjection { items: source.items.clone() };
+    let projection = VolumeProjection { downward_api: Some(projection), ..VolumeProjection::default() };
+    Some(one(source.default_mode, projection))
+}
+
 /// Asks for all that a volume is made of.
 pub(super) async fn collect(
     objects: &Objects,
     pod: &Pod,
     source: &ProjectedVolumeSource,
-    around: Around<'_>,
+    node: &NodeFacts,
     age: Duration,
 ) -> Result<Files, String> {
     let namespace = pod_spec::namespace(pod);
@@ -67,17 +107,12 @@ pub(super) async fn collect(
         if let Some(downward) = &source.downward_api {
             for item in downward.items.iter().flatten() {
                 let text = if let Some(field) = &item.field_ref {
-                    downward::field(pod, around.pod_ips, around.node, &field.field_path)?
+                    downward::field(pod, &[], node, &field.field_path)?
                 } else if let Some(resource) = &item.resource_field_ref {
                     let name = resource.container_name.as_deref().unwrap_or_default();
                     let (container, _) = pod_spec::container(pod, name)
                         .ok_or_else(|| format!("container {name:?} not found"))?;
-                    downward::resource(
-                        &container,
-                        around.node,
-                        &resource.resource,
-                        resource.divisor.as_ref(),
-                    )?
+                    downward::resource(&container, node, &resource.resource, resource.divisor.as_ref())?
                 } else {
                     continue;
                 };

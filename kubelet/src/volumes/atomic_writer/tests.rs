@@ -91,14 +91,12 @@ fn modes_and_owners_under_a_group() {
             ],
         ),
     ] {
-        let ready = root.path().join("ready");
-        super::super::disk::empty_dir(&dir, &ready, None, made).expect("there is room");
+        super::super::disk::empty_dir(&dir, None, made).expect("there is room");
         write(&dir, &files, read).expect("there is room");
         let data = fs::read_link(dir.join(DATA)).expect("the link was just made");
         let data = data.to_str().expect("it is a time");
         let found = ["", data, "..data/plain", "..data/sub", "..data/sub/secret", "..data/token", "token"];
         assert_eq!(found.map(look), expected);
-        fs::remove_file(ready).expect("it is there");
         Handle::open(root.path()).and_then(|held| held.remove("v")).expect("it can go");
     }
 }

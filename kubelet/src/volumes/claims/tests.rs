@@ -1,48 +1,93 @@
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::downward::NodeFacts;
+
+fn read<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).expect("the test's object is one")
+}
 
 #[test]
-fn a_local_volume_is_given_by_the_first_who_uses_it() {
-    let root = tempfile::tempdir().expect("the test has a temporary folder");
-    let path = root.path().join("disk");
-    fs::create_dir(&path).expect("there is room");
-    fs::write(path.join("file"), "").expect("there is room");
-    let set = |folder, file| {
-        for (path, mode) in [(&path, folder), (&path.join("file"), file)] {
-            Handle::open(path).and_then(|held| held.set_mode(mode)).expect("it is ours");
-        }
+fn a_claim_must_be_bound_and_stay() {
+    let claim = |finalizers: Value, deleted: bool, phase: &str, volume: &str| {
+        let deleted = deleted.then_some("2026-01-01T00:00:00Z");
+        read::<PersistentVolumeClaim>(json!({
+            "metadata": {"finalizers": finalizers, "deletionTimestamp": deleted},
+            "spec": {"volumeName": volume},
+            "status": {"phase": phase},
+        }))
     };
-    let modes = || {
-        let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o7777;
-        (mode(&path), mode(&path.join("file")))
-    };
-    let pod = json!({"spec": {"containers": [],
-            "securityContext": {"fsGroup": nix::unistd::getegid().as_raw()}}});
-    let group = Group::of(&serde_json::from_value(pod).expect("the test's pod is one"), false);
-    let give = |uid: &str, unless_seen| {
-        fs::create_dir_all(names::pod_dir(root.path(), uid)).expect("there is room");
-        let (root, volume) = (root.path().to_owned(), "pv".to_owned());
-        let give = Give { root, uid: uid.to_owned(), volume, group, unless_seen };
-        give.carry_out(&path).expect("it can be given");
-    };
-    let forget_all = || Handle::open(root.path()).and_then(|held| held.remove("pods")).expect("they can go");
-    set(0o755, 0o600);
-    give("a", false);
-    assert_eq!(modes(), (0o2775, 0o660));
-    set(0o2775, 0o600);
-    give("a", false);
-    give("b", false);
-    assert_eq!(modes(), (0o2775, 0o600), "only once, also for those who come later");
+    assert_eq!(bound_to(&claim(json!([]), false, "Bound", "pv")), Ok("pv"));
+    assert_eq!(
+        bound_to(&claim(json!([PROTECTED]), true, "Bound", "pv")),
+        Ok("pv"),
+        "other pods still use it"
+    );
+    assert_eq!(bound_to(&claim(json!(["other"]), true, "Bound", "pv")), Err("PVC is being deleted"));
+    assert_eq!(bound_to(&claim(json!([]), false, "Pending", "pv")), Err("PVC is not bound"));
+    assert_eq!(bound_to(&claim(json!([]), false, "Lost", "pv")), Err("PVC is not bound"));
+    assert_eq!(bound_to(&claim(json!([]), false, "Bound", "")), Err("PVC has empty pvc.Spec.VolumeName"));
+}
 
-    forget_all();
-    give("c", true);
-    assert_eq!(modes(), (0o2775, 0o600), "its root is as it should be");
-    forget_all();
-    set(0o2755, 0o600);
-    give("c", true);
-    assert_eq!(modes(), (0o2775, 0o660), "its root is not");
+#[test]
+fn a_volume_must_belong_to_the_claim() {
+    let claim = read::<PersistentVolumeClaim>(json!({"metadata": {"uid": "u1"}}));
+    let volume = |claim: Value| read::<PersistentVolume>(json!({"spec": {"claimRef": claim}}));
+    assert!(belonging_to(volume(json!({"uid": "u1"})), "pv", &claim).is_ok());
+    let other = "found PV object pv but its pv.Spec.ClaimRef.UID u2 does not point to claim.UID u1";
+    assert_eq!(belonging_to(volume(json!({"uid": "u2"})), "pv", &claim), Err(other.to_owned()));
+    let unbound =
+        "found PV object pv but it has a nil pv.Spec.ClaimRef indicating it is not yet bound to the claim";
+    assert_eq!(belonging_to(volume(Value::Null), "pv", &claim), Err(unbound.to_owned()));
+}
+
+#[test]
+fn a_claim_for_one_pod_is_for_no_other() {
+    let pod = read::<Pod>(json!({"metadata": {"uid": "u1"}, "spec": {"containers": []}}));
+    let claim = |uid: &str, controller: bool| {
+        let owner =
+            json!({"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid, "controller": controller});
+        read::<PersistentVolumeClaim>(json!({"metadata": {"ownerReferences": [owner]}}))
+    };
+    assert!(is_for(&pod, &claim("u1", true)));
+    assert!(!is_for(&pod, &claim("u1", false)));
+    assert!(!is_for(&pod, &claim("u2", true)));
+}
+
+#[test]
+fn a_volume_is_used_on_its_node_and_in_its_mode() {
+    let facts = NodeFacts::default();
+    let node = read::<v1::Node>(json!({"metadata": {"name": "n", "labels": {"disk": "fast"}}}));
+    let used = |container: Value, mut spec: Value| {
+        let pod = read::<Pod>(json!({"spec": {"containers": [container], "volumes": [{"name": "v"}]}}));
+        spec["local"] = json!({"path": "/disk"});
+        let around = Around { facts: &facts, node: Some(&node) };
+        let volume = &pod_spec::spec(&pod).volumes.as_ref().expect("it has one")[0];
+        let found = wanted(&pod, volume, "pv".to_owned(), &read(spec), false, around);
+        found.map(|wanted| wanted.alone).map_err(|error| error.to_string())
+    };
+    let mounts = json!({"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/v"}]});
+    let device = json!({"name": "c", "volumeDevices": [{"name": "v", "devicePath": "/dev/v"}]});
+    let on = |value: &str| {
+        let expression = json!({"key": "disk", "operator": "In", "values": [value]});
+        json!({"nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}})
+    };
+    assert_eq!(used(mounts.clone(), on("fast")), Ok(false));
+    assert_eq!(
+        used(mounts.clone(), on("slow")),
+        Err("MountVolume.NodeAffinity check failed for volume \"pv\" : no matching NodeSelectorTerms"
+            .to_owned())
+    );
+    assert_eq!(used(mounts.clone(), json!({"accessModes": ["ReadWriteOncePod"]})), Ok(true));
+    let processed = |why: &str| {
+        Err(format!(
+            "Unable to attach or mount volumes: unmounted volumes=[v], unattached volumes=[], \
+             failed to process volumes=[v]: volume v has volumeMode {why}"
+        ))
+    };
+    let block = json!({"volumeMode": "Block"});
+    assert_eq!(used(mounts, block.clone()), processed("Block, but is specified in volumeMounts"));
+    assert_eq!(used(device.clone(), block), processed("Block, which this node does not offer"));
+    assert_eq!(used(device, json!({})), processed("Filesystem, but is specified in volumeDevices"));
 }
