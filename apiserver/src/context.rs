@@ -17,7 +17,7 @@ use crate::{
     registry::Table,
     request::ResourcePath,
     resources::BuiltIn,
-    response::{self, Accept, Body, Form},
+    response::{self, Accept, Body, Form, Warnings},
     store::Revision,
     watch_cache::{CachedObject, Resource, Scope},
 };
@@ -45,6 +45,8 @@ pub struct Ctx {
     pub media: String,
     /// `User-Agent`, the default field manager's source.
     pub user_agent: String,
+    /// What the caller is warned of.
+    pub warnings: Warnings,
 }
 
 impl Ctx {
@@ -95,6 +97,7 @@ impl Ctx {
             accept: Accept::default(),
             media: "application/json".into(),
             user_agent: "apiserver".into(),
+            warnings: Warnings::default(),
         })
     }
 

@@ -1,8 +1,9 @@
 //! Skiff's API server: the only daemon that knows the store, and the only one that the others talk to.
 //!
-//! A request travels `http` → `auth` → `verbs` → `admission` → the kind's rules (`kinds::builtin`) → [`store`], and comes
-//! back to everybody who watches through the `watch_cache`. [`start`] runs a whole server inside any process; tests
-//! use it so. What reads the bytes that callers send ([`request`], [`query`], [`body`]) is public for the fuzzer.
+//! A request travels `http` → `auth` → `verbs`, which ask `admission` and the kind's rules (`kinds::builtin`) →
+//! `commit` → [`store`], and comes back to everybody who watches through the `watch_cache`. [`start`] runs a whole server
+//! inside any process; tests use it so. What reads the bytes that callers send ([`request`], [`query`], [`body`]) is
+//! public for the fuzzer.
 
 mod admission;
 mod allocate;
@@ -10,6 +11,7 @@ pub mod args;
 mod auth;
 pub mod body;
 mod bootstrap;
+mod commit;
 mod context;
 mod controllers;
 mod custom;
@@ -23,9 +25,17 @@ mod resources;
 mod response;
 mod stamp;
 pub mod store;
+mod strategies;
 mod streams;
 mod verbs;
 mod watch_cache;
+
+// The harness of the tests beside this crate names it.
+#[cfg(test)]
+extern crate self as apiserver;
+#[cfg(test)]
+#[path = "../tests/harness/mod.rs"]
+mod harness;
 
 use std::{
     net::SocketAddr,
@@ -46,6 +56,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
+    admission::Steps,
     args::Config,
     auth::Authenticator,
     auth::service_account::TokenIssuer,
@@ -72,6 +83,8 @@ pub struct Api {
     pub(crate) store: Arc<dyn Store>,
     /// What is read from.
     pub(crate) cache: Arc<WatchCache>,
+    /// What is asked of every write.
+    pub(crate) admission: Steps,
     /// Who is who.
     pub(crate) auth: Authenticator,
     /// Who vouches for clients' certificates.
@@ -145,6 +158,10 @@ impl Api {
 /// # Errors
 /// When certificates, keys or the store cannot be used, or the port is taken.
 pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
+    start_with(config, Steps::all(), tasks).await
+}
+
+async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
     let tls_config = serving_tls(&config)?;
     let clients = config.client_ca.as_deref().map(ClientAuthorities::load).transpose()?.map(Arc::new);
     let kubelet_tls = config
@@ -186,6 +203,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
         documents: Documents::default(),
         store,
         cache,
+        admission,
         auth,
         clients,
         metrics: Metrics::default(),

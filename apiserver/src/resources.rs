@@ -70,6 +70,7 @@ built_in! {
     CUSTOM_RESOURCE_DEFINITIONS: "customresourcedefinitions" in "apiextensions.k8s.io";
     API_SERVICES: "apiservices" in "apiregistration.k8s.io";
     CERTIFICATE_SIGNING_REQUESTS: "certificatesigningrequests" in "certificates.k8s.io";
+    LOCAL_SUBJECT_ACCESS_REVIEWS: "localsubjectaccessreviews" in "authorization.k8s.io";
     LEASES: "leases" in "coordination.k8s.io";
     ENDPOINT_SLICES: "endpointslices" in "discovery.k8s.io";
     FLOW_SCHEMAS: "flowschemas" in "flowcontrol.apiserver.k8s.io";

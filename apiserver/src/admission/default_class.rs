@@ -1,18 +1,17 @@
 //! Claims and Ingresses that name no class get the default one, if there is one: of several the newest.
-//!
-//! Counterpart of upstream's admission plugins DefaultStorageClass and DefaultIngressClass.
 
 use api::{object::ObjectExt as _, status::Status};
+use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::{Operation, Step};
 use crate::{
-    context::Ctx,
     resources::{BuiltIn, INGRESS_CLASSES, INGRESSES, PERSISTENT_VOLUME_CLAIMS, STORAGE_CLASSES},
     watch_cache::Scope,
 };
 
-/// A kind whose objects name a class.
-struct Classified {
+/// The step for a kind whose objects name a class.
+pub struct DefaultClass {
     kind: BuiltIn,
     /// The field of the spec that names it, and the annotation that did once.
     field: &'static str,
@@ -22,45 +21,49 @@ struct Classified {
     default: &'static str,
 }
 
-const KINDS: [Classified; 2] = [
-    Classified {
-        kind: PERSISTENT_VOLUME_CLAIMS,
-        field: "storageClassName",
-        annotation: "volume.beta.kubernetes.io/storage-class",
-        classes: STORAGE_CLASSES,
-        default: "storageclass.kubernetes.io/is-default-class",
-    },
-    Classified {
-        kind: INGRESSES,
-        field: "ingressClassName",
-        annotation: "kubernetes.io/ingress.class",
-        classes: INGRESS_CLASSES,
-        default: "ingressclass.kubernetes.io/is-default-class",
-    },
-];
+/// The step DefaultStorageClass.
+pub const STORAGE_CLASS: DefaultClass = DefaultClass {
+    kind: PERSISTENT_VOLUME_CLAIMS,
+    field: "storageClassName",
+    annotation: "volume.beta.kubernetes.io/storage-class",
+    classes: STORAGE_CLASSES,
+    default: "storageclass.kubernetes.io/is-default-class",
+};
 
-/// Completes a new object.
-///
-/// # Errors
-/// 500 for a class that cannot be read.
-pub fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
-    let Some(kind) = KINDS.iter().find(|k| k.kind.is(&ctx.kind)) else { return Ok(()) };
-    let named = object.at(&["spec", kind.field]).is_some_and(|name| !name.is_null())
-        || object.at(&["metadata", "annotations", kind.annotation]).is_some();
-    if named {
-        return Ok(());
+/// The step DefaultIngressClass.
+pub const INGRESS_CLASS: DefaultClass = DefaultClass {
+    kind: INGRESSES,
+    field: "ingressClassName",
+    annotation: "kubernetes.io/ingress.class",
+    classes: INGRESS_CLASSES,
+    default: "ingressclass.kubernetes.io/is-default-class",
+};
+
+#[async_trait]
+impl Step for DefaultClass {
+    fn handles(&self, operation: &Operation<'_>) -> bool {
+        operation.creates(self.kind)
     }
-    let mut newest: Option<Value> = None;
-    for class in ctx.api.values(kind.classes, &Scope::All)? {
-        let made = |class: &Value| class.meta_str("creationTimestamp").to_owned();
-        let is_default = class.str_at(&["metadata", "annotations", kind.default]) == "true";
-        // Of those made in the same second the first by name.
-        if is_default && newest.as_ref().is_none_or(|n| made(&class) > made(n)) {
-            newest = Some(class);
+
+    async fn mutate(&self, operation: &mut Operation<'_>) -> Result<(), Status> {
+        let Some(object) = operation.new.as_deref_mut() else { return Ok(()) };
+        let named = object.at(&["spec", self.field]).is_some_and(|name| !name.is_null())
+            || object.at(&["metadata", "annotations", self.annotation]).is_some();
+        if named {
+            return Ok(());
         }
+        let mut newest: Option<Value> = None;
+        for class in operation.ctx.api.values(self.classes, &Scope::All)? {
+            let made = |class: &Value| class.meta_str("creationTimestamp").to_owned();
+            let is_default = class.str_at(&["metadata", "annotations", self.default]) == "true";
+            // Of those made in the same second the first by name.
+            if is_default && newest.as_ref().is_none_or(|n| made(&class) > made(n)) {
+                newest = Some(class);
+            }
+        }
+        if let Some(class) = newest {
+            object["spec"][self.field] = json!(class.name());
+        }
+        Ok(())
     }
-    if let Some(class) = newest {
-        object["spec"][kind.field] = json!(class.name());
-    }
-    Ok(())
 }

@@ -1,67 +1,103 @@
-//! Built-in admission: what the cluster adds to objects and what it does not let in, after defaulting and before what
-//! kinds' own rules prepare and validate. One list of checks, the same for every way an object is written.
+//! Admission: what the cluster adds to what is written, and what it does not let in. One table of steps, asked about
+//! every operation on every kind and subresource.
 //!
-//! Counterpart of upstream's admission plugins NamespaceLifecycle, ServiceAccount, DefaultTolerationSeconds,
-//! Priority, DefaultStorageClass, DefaultIngressClass, RuntimeClass, TaintNodesByCondition and
-//! StorageObjectInUseProtection, and of what strategies of single kinds need the caller or the clock for.
+//! A step mutates what was sent, before the kind's own rules prepare and validate it, and validates what these have let
+//! pass; a deletion or a connection goes through both at once. Counterpart of `apiserver/pkg/admission` and upstream's
+//! compiled-in plugins.
 
-mod api_service;
-mod certificate;
 mod default_class;
-mod guards;
-mod namespace;
-mod pod;
+mod default_toleration_seconds;
+mod namespace_lifecycle;
+mod operation;
 mod priority;
 mod runtime_class;
+mod service_account;
+mod storage_object_in_use_protection;
+mod taint_nodes_by_condition;
 
 use api::status::Status;
-use kinds::kind::Part;
-use serde_json::Value;
+use async_trait::async_trait;
 
-use crate::{
-    context::Ctx,
-    resources::{CERTIFICATE_SIGNING_REQUESTS, PODS},
-};
+pub use operation::{Operation, Verb};
 
-/// Admits a new object.
-///
-/// # Errors
-/// 403 and 404.
-pub async fn create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
-    namespace::create(ctx, object).await?;
-    if PODS.is(&ctx.kind) {
-        pod::create(ctx, object).await?;
+/// One step. What it warns of goes to the request's warnings (`ctx.warnings`), whatever becomes of the operation.
+#[async_trait]
+pub trait Step: Send + Sync {
+    /// Whether the step has to do with an operation. Every write asks every step: to be answered from verb and kind.
+    fn handles(&self, operation: &Operation<'_>) -> bool;
+
+    /// Completes what was sent, or refuses it.
+    async fn mutate(&self, _operation: &mut Operation<'_>) -> Result<(), Status> {
+        Ok(())
     }
-    if CERTIFICATE_SIGNING_REQUESTS.is(&ctx.kind) {
-        certificate::create(ctx, object)?;
+
+    /// Looks at the final object, which the kind's rules have validated, and may refuse it.
+    async fn validate(&self, _operation: &Operation<'_>) -> Result<(), Status> {
+        Ok(())
     }
-    default_class::create(ctx, object)?;
-    guards::create(ctx, object);
-    priority::check_class(ctx, object)?;
-    api_service::create(ctx, object);
-    Ok(())
 }
 
-/// Admits a change.
-///
-/// # Errors
-/// 403.
-pub fn update(ctx: &Ctx, part: Part<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
-    if PODS.is(&ctx.kind) && part == Part::Main {
-        pod::update(new, old);
+/// The steps by upstream's names, in the order in which they are asked.
+pub struct Steps(Vec<(&'static str, Box<dyn Step>)>);
+
+impl Steps {
+    /// Those of every server.
+    pub fn all() -> Self {
+        Self(vec![
+            ("NamespaceLifecycle", Box::new(namespace_lifecycle::NamespaceLifecycle)),
+            ("ServiceAccount", Box::new(service_account::ServiceAccount)),
+            ("TaintNodesByCondition", Box::new(taint_nodes_by_condition::TaintNodesByCondition)),
+            ("Priority", Box::new(priority::Priority)),
+            ("DefaultTolerationSeconds", Box::new(default_toleration_seconds::DefaultTolerationSeconds)),
+            ("DefaultStorageClass", Box::new(default_class::STORAGE_CLASS)),
+            (
+                "StorageObjectInUseProtection",
+                Box::new(storage_object_in_use_protection::StorageObjectInUseProtection),
+            ),
+            ("RuntimeClass", Box::new(runtime_class::RuntimeClass)),
+            ("DefaultIngressClass", Box::new(default_class::INGRESS_CLASS)),
+        ])
     }
-    priority::check_class(ctx, new)?;
-    if CERTIFICATE_SIGNING_REQUESTS.is(&ctx.kind) && part.is_of_status() {
-        certificate::stamp(new, old);
+
+    /// Lets all steps complete what was sent.
+    ///
+    /// # Errors
+    /// The refusal of the first step that refuses.
+    pub async fn mutate(&self, operation: &mut Operation<'_>) -> Result<(), Status> {
+        for (name, step) in &self.0 {
+            if step.handles(operation) {
+                step.mutate(operation).await.inspect_err(|refusal| tell(name, refusal))?;
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Lets all steps look at what came of it.
+    ///
+    /// # Errors
+    /// The refusal of the first step that refuses.
+    pub async fn validate(&self, operation: &Operation<'_>) -> Result<(), Status> {
+        for (name, step) in &self.0 {
+            if step.handles(operation) {
+                step.validate(operation).await.inspect_err(|refusal| tell(name, refusal))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Both, where there is nothing to prepare in between.
+    ///
+    /// # Errors
+    /// As the two.
+    pub async fn admit(&self, mut operation: Operation<'_>) -> Result<(), Status> {
+        self.mutate(&mut operation).await?;
+        self.validate(&operation).await
+    }
 }
 
-/// Admits a deletion.
-///
-/// # Errors
-/// 403.
-pub fn delete(ctx: &Ctx, name: &str) -> Result<(), Status> {
-    namespace::delete(ctx, name)?;
-    priority::delete(ctx, name)
+fn tell(step: &str, refusal: &Status) {
+    tracing::debug!(step, code = refusal.code, why = refusal.message, "refused");
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,25 +1,35 @@
 //! What a RuntimeClass adds to the pods that name it: what its runtime costs, and where it is.
-//!
-//! Counterpart of upstream's admission plugin RuntimeClass.
 
 use api::{object::ObjectExt as _, status::Status};
+use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use crate::{context::Ctx, resources::RUNTIME_CLASSES};
+use super::{Operation, Step};
+use crate::resources::{PODS, RUNTIME_CLASSES};
 
-/// Completes a new pod.
-///
-/// # Errors
-/// 403 for a class that does not exist, and for what contradicts it.
-pub async fn apply(ctx: &Ctx, pod: &mut Value) -> Result<(), Status> {
-    let name = pod.str_at(&["spec", "runtimeClassName"]).to_owned();
-    let class = if name.is_empty() { None } else { ctx.api.find(RUNTIME_CLASSES, &name).await? };
-    let outcome = if class.is_none() && !name.is_empty() {
-        Err(format!("pod rejected: RuntimeClass {name:?} not found"))
-    } else {
-        merge(class.as_ref(), pod)
-    };
-    outcome.map_err(|why| Status::forbidden("pods", "", pod.name(), why))
+/// The step.
+pub struct RuntimeClass;
+
+#[async_trait]
+impl Step for RuntimeClass {
+    fn handles(&self, operation: &Operation<'_>) -> bool {
+        operation.creates(PODS)
+    }
+
+    async fn mutate(&self, operation: &mut Operation<'_>) -> Result<(), Status> {
+        let Some(pod) = operation.new.as_deref_mut() else { return Ok(()) };
+        let name = pod.str_at(&["spec", "runtimeClassName"]).to_owned();
+        let class = match name.as_str() {
+            "" => None,
+            name => operation.ctx.api.find(RUNTIME_CLASSES, name).await?,
+        };
+        let outcome = if class.is_none() && !name.is_empty() {
+            Err(format!("pod rejected: RuntimeClass {name:?} not found"))
+        } else {
+            merge(class.as_ref(), pod)
+        };
+        outcome.map_err(|why| operation.forbidden(why))
+    }
 }
 
 /// Adds a class's part to a pod, or says what contradicts it.

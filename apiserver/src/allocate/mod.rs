@@ -14,11 +14,13 @@ use api::{
     object::ObjectExt as _,
     status::Status,
 };
+use async_trait::async_trait;
 use rand::RngExt as _;
 use ranges::Range;
 use serde_json::{Value, json};
 
 use crate::{
+    commit::{Rider, Write},
     context::Ctx,
     resources::{IP_ADDRESSES, SERVICES},
     stamp::{new_uid, now},
@@ -47,110 +49,93 @@ enum What {
     Port(u16, Option<usize>),
 }
 
-/// What one write takes and gives back.
+/// What one write of a service takes. Rides along with the service.
 #[derive(Debug, Default)]
-pub struct Allocation {
+struct Addresses {
     claims: Vec<Claim>,
-    releases: Vec<Op>,
-    owner: Option<(String, String)>,
 }
 
-impl Allocation {
-    /// What writing `object` in the place of `old` takes and gives back. Chosen addresses are filled in.
-    ///
-    /// # Errors
-    /// 422 for an address outside its range.
-    pub async fn new(ctx: &Ctx, object: &mut Value, old: Option<&Value>) -> Result<Self, Status> {
-        if !SERVICES.is(&ctx.kind) {
-            return Ok(Self::default());
-        }
-        let mut this = Self {
-            owner: Some((object.namespace().to_owned(), object.name().to_owned())),
-            ..Self::default()
-        };
-        kinds::builtin::service::settle_families(object, old);
-        let (had_address, had_ports) = old.map_or((None, BTreeSet::new()), |o| (address_of(o), ports_of(o)));
-        this.claim_address(ctx, object, had_address)?;
-        this.claim_ports(ctx, object, &had_ports)?;
-        let (address, ports) = (address_of(object), ports_of(object));
-        let gone = had_address.filter(|a| Some(*a) != address);
-        this.give_back(ctx, object, gone, had_ports.difference(&ports)).await?;
-        Ok(this)
-    }
+/// What services take and give back.
+pub fn rider(write: &Write<'_>) -> Option<Box<dyn Rider>> {
+    SERVICES.is(&write.ctx.kind).then(|| Box::new(Addresses::default()) as Box<dyn Rider>)
+}
 
-    /// Gives back all that `object` holds, because it goes away.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn release(&mut self, ctx: &Ctx, object: &Value) -> Result<(), Status> {
-        if !SERVICES.is(&ctx.kind) {
+#[async_trait]
+impl Rider for Addresses {
+    /// Fills in what the service takes.
+    async fn choose(&mut self, write: &mut Write<'_>) -> Result<(), Status> {
+        if write.ends {
             return Ok(());
         }
-        self.claims.clear();
-        self.releases.clear();
-        self.give_back(ctx, object, address_of(object), &ports_of(object)).await
+        let (ctx, service) = (write.ctx, &mut write.new);
+        kinds::builtin::service::settle_families(service, write.old);
+        let (had_address, had_ports) = held_by(write.old);
+        self.claim_address(ctx, service, had_address)?;
+        self.claim_ports(ctx, service, &had_ports)
     }
 
-    /// Gives back what is the service's; what another one holds stays.
-    async fn give_back(
-        &mut self,
-        ctx: &Ctx,
-        service: &Value,
-        address: Option<Ipv4Addr>,
-        ports: impl IntoIterator<Item = &u16>,
-    ) -> Result<(), Status> {
-        let keys = address.map(|ip| format!("{ADDRESSES}{ip}")).into_iter();
-        for key in keys.chain(ports.into_iter().map(|port| format!("{NODE_PORTS}{port}"))) {
-            let Some(found) = ctx.api.store.get(&key).await? else { continue };
-            let holder: Value = serde_json::from_slice(&found.value).map_err(Status::internal)?;
-            if is_held_by(&holder, service) {
-                self.releases.push(Op::delete(key, found.revision));
-            }
-        }
-        Ok(())
-    }
-
-    /// The operations that go into the service's transaction, claims first and in order.
-    pub fn ops(&self) -> Vec<Op> {
-        let (namespace, name) = self.owner.clone().unwrap_or_default();
+    /// Claims, in order; then what is given back.
+    async fn operations(&mut self, write: &Write<'_>) -> Result<Vec<Op>, Status> {
+        let (namespace, name) = (write.new.namespace(), write.new.name());
         let claims = self.claims.iter().map(|claim| match claim.what {
             What::Address(ip) => {
-                Op::create(format!("{ADDRESSES}{ip}"), ip_address(ip, &namespace, &name).to_string())
+                Op::create(format!("{ADDRESSES}{ip}"), ip_address(ip, namespace, name).to_string())
             }
             What::Port(port, _) => Op::create(
                 format!("{NODE_PORTS}{port}"),
                 json!({"service": format!("{namespace}/{name}")}).to_string(),
             ),
         });
-        claims.chain(self.releases.iter().cloned()).collect()
+        let mut ops: Vec<Op> = claims.collect();
+        let (had_address, had_ports) = held_by(write.old);
+        let (address, ports) = held_by((!write.ends).then_some(&write.new));
+        let gone = had_address.filter(|had| Some(*had) != address);
+        give_back(write, gone, had_ports.difference(&ports), &mut ops).await?;
+        Ok(ops)
     }
 
-    /// Claim `index` of [`Self::ops`] was taken by another: picks again and fills in the new choice.
-    ///
-    /// # Errors
-    /// 422 when it was asked for by name, 500 when the range is full.
-    pub async fn taken(&mut self, ctx: &Ctx, index: usize, object: &mut Value) -> Result<(), Status> {
-        let Some(claim) = self.claims.get_mut(index) else {
-            // A release lost a race against another write of the same service.
-            return Err(ctx.modified(object.name()));
-        };
+    /// What seemed free was taken meanwhile: picks again, and refuses when it was asked for by name.
+    async fn conflict(&mut self, write: &mut Write<'_>, index: usize) -> Result<(), Status> {
+        // Else a key that is given back has changed: it is looked at again.
+        let Some(claim) = self.claims.get_mut(index) else { return Ok(()) };
+        let (ctx, service) = (write.ctx, &mut write.new);
         if claim.requested {
-            return Err(refuse(ctx, object, &claim.what, Denied::Taken));
+            return Err(refuse(ctx, service, &claim.what, Denied::Taken));
         }
         claim.tries += 1;
         let search = claim.tries > RANDOM_TRIES;
         // A commit names no key twice: what the service claims itself is taken, too.
-        let own = ports_of(object);
+        let own = ports_of(service);
         claim.what = match &claim.what {
             What::Address(_) if search => What::Address(free_address(ctx).await?),
             What::Address(_) => What::Address(random_address(&ranges::ready(ctx))?),
             What::Port(_, at) if search => What::Port(free_port(ctx, &own).await?, *at),
             What::Port(_, at) => What::Port(pick_port(&ctx.api.config.ranges.node_ports, &own)?, *at),
         };
-        show(object, &claim.what);
+        show(service, &claim.what);
         Ok(())
     }
+}
 
+/// Deletes the keys of what is the service's; what another one holds stays.
+async fn give_back(
+    write: &Write<'_>,
+    address: Option<Ipv4Addr>,
+    ports: impl Iterator<Item = &u16>,
+    ops: &mut Vec<Op>,
+) -> Result<(), Status> {
+    let keys = address.map(|ip| format!("{ADDRESSES}{ip}")).into_iter();
+    for key in keys.chain(ports.map(|port| format!("{NODE_PORTS}{port}"))) {
+        let Some(found) = write.ctx.api.store.get(&key).await? else { continue };
+        let holder: Value = serde_json::from_slice(&found.value).map_err(Status::internal)?;
+        if is_held_by(&holder, &write.new) {
+            ops.push(Op::delete(key, found.revision));
+        }
+    }
+    Ok(())
+}
+
+impl Addresses {
     fn claim_address(&mut self, ctx: &Ctx, object: &mut Value, had: Option<Ipv4Addr>) -> Result<(), Status> {
         let kind = object.str_at(&["spec", "type"]);
         if kind == "ExternalName" {
@@ -217,6 +202,11 @@ impl Allocation {
         }
         Ok(())
     }
+}
+
+/// The address and the node ports that a service holds.
+fn held_by(service: Option<&Value>) -> (Option<Ipv4Addr>, BTreeSet<u16>) {
+    service.map_or((None, BTreeSet::new()), |service| (address_of(service), ports_of(service)))
 }
 
 fn address_of(service: &Value) -> Option<Ipv4Addr> {

@@ -48,15 +48,40 @@ pub struct Decision {
 /// What all may read, as upstream's role `system:public-info-viewer` has it.
 const OPEN_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/version/"];
 
+/// What may be done, as RBAC's rules say it: `*` stands for all.
+struct Rule {
+    verbs: &'static [&'static str],
+    groups: &'static [&'static str],
+    resources: &'static [&'static str],
+    paths: &'static [&'static str],
+}
+
+const EVERYTHING: &[Rule] = &[Rule { verbs: &["*"], groups: &["*"], resources: &["*"], paths: &["*"] }];
+const PUBLIC: &[Rule] = &[Rule { verbs: &["get"], groups: &[], resources: &[], paths: OPEN_PATHS }];
+
+/// The rules that are about a user.
+fn rules_of(user: &User) -> &'static [Rule] {
+    if may_act(user) { EVERYTHING } else { PUBLIC }
+}
+
+/// Whether rules allow an action.
+fn decide(rules: &[Rule], action: &Action<'_>) -> bool {
+    let among = |list: &[&str], wanted: &str| list.iter().any(|entry| *entry == "*" || *entry == wanted);
+    rules.iter().any(|rule| match action {
+        Action::Resource { verb, group, resource, .. } => {
+            among(rule.verbs, verb) && among(rule.groups, group) && among(rule.resources, resource)
+        }
+        Action::Path { verb, path } => among(rule.verbs, verb) && among(rule.paths, path),
+    })
+}
+
 /// Whether `user` may do `action`.
 pub fn authorize(user: &User, action: &Action<'_>) -> Decision {
-    if may_act(user) {
-        return Decision { allowed: true, reason: "whoever is identified may do everything" };
-    }
-    let open = matches!(action, Action::Path { verb: "get", path } if OPEN_PATHS.contains(path));
+    let allowed = decide(rules_of(user), action);
     Decision {
-        allowed: open,
-        reason: match open {
+        allowed,
+        reason: match allowed {
+            true if may_act(user) => "whoever is identified may do everything",
             true => "open to all",
             false if is_for_kubelets(user) => "this identity is for kubelets alone",
             false => "only identified callers are let in",
@@ -66,14 +91,16 @@ pub fn authorize(user: &User, action: &Action<'_>) -> Decision {
 
 /// What `user` may do in a namespace, as the status of a SelfSubjectRulesReview.
 pub fn rules(user: &User, _namespace: &str) -> Value {
-    let all = may_act(user);
-    let resources = json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]);
-    let paths = if all { json!(["*"]) } else { json!(OPEN_PATHS) };
-    json!({
-        "incomplete": false,
-        "resourceRules": if all { resources } else { json!([]) },
-        "nonResourceRules": [{"verbs": [if all { "*" } else { "get" }], "nonResourceURLs": paths}],
-    })
+    let (mut resources, mut paths) = (Vec::new(), Vec::new());
+    for Rule { verbs, groups, resources: named, paths: open } in rules_of(user) {
+        if !named.is_empty() {
+            resources.push(json!({"verbs": verbs, "apiGroups": groups, "resources": named}));
+        }
+        if !open.is_empty() {
+            paths.push(json!({"verbs": verbs, "nonResourceURLs": open}));
+        }
+    }
+    json!({"incomplete": false, "resourceRules": resources, "nonResourceRules": paths})
 }
 
 /// The sentence in a refusal.

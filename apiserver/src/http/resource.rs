@@ -21,7 +21,7 @@ use crate::{
     query::{self, Query},
     registry::Table,
     request::{ResourcePath, Verb},
-    response::{self, Accept, Body, Form, Offer},
+    response::{self, Accept, Body, Form, Offer, Warnings},
     streams, verbs,
     watch_cache::Scope,
 };
@@ -127,6 +127,7 @@ async fn known(
     if accept.form == Form::Table {
         query.check_table()?;
     }
+    let warnings = Warnings::default();
     let ctx = Ctx {
         user,
         accept,
@@ -138,10 +139,14 @@ async fn known(
         resource,
         path,
         query,
+        warnings: warnings.clone(),
     };
     if streaming {
         // It takes as long as its ends like, and costs this server nothing but passing bytes on.
-        return Box::pin(streams::serve(ctx, verb, request)).await;
+        let served = Box::pin(streams::serve(ctx, verb, request)).await;
+        let mut response = served.unwrap_or_else(|status| response::status(&status));
+        warnings.tell(&mut response);
+        return Ok(response);
     }
     // A watch has its own; it is a request like others until its stream begins. Waiting for a seat counts.
     let deadline = deadline::of(request.uri().query(), ctx.api.config.request_timeout)?;
@@ -155,10 +160,11 @@ async fn known(
             admit(&api, &digest, verb.is_mutating(), width(&ctx, verb)).await?
         };
         let response = dispatch(ctx, verb, request).await;
-        let response = match (response, messages) {
+        let mut response = match (response, messages) {
             (Ok(response), Some(messages)) => messages.lines(&api, response),
             (response, _) => response.unwrap_or_else(|status| response::status(&status)),
         };
+        warnings.tell(&mut response);
         let response = with_uids(response, &admitted);
         Ok(while_sent::keep(&api.tasks, response, admitted, end))
     };

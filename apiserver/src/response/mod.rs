@@ -3,10 +3,13 @@
 mod pretty;
 mod yaml;
 
+use std::{collections::HashSet, sync::Arc};
+
 use api::{field::cut, status::Status};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -92,9 +95,28 @@ pub fn not_a_path() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
+/// What the caller is warned of, whatever comes of the request. All clones are about the same one.
+#[derive(Clone, Default)]
+pub struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    /// Notes what is allowed but unwise.
+    pub fn add(&self, texts: impl IntoIterator<Item = String>) {
+        self.0.lock().extend(texts);
+    }
+
+    /// Tells the caller, of the same once.
+    pub fn tell(&self, response: &mut Response<Body>) {
+        let mut texts = std::mem::take(&mut *self.0.lock());
+        let mut told = HashSet::new();
+        texts.retain(|text| told.insert(text.clone()));
+        warn(response, &texts);
+    }
+}
+
 /// Adds a `Warning` header for each text (RFC 7234, code 299). Where they are long together, as upstream counts that, each is
 /// cut, and the last are left out.
-pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
+fn warn(response: &mut Response<Body>, warnings: &[String]) {
     const TOGETHER: usize = 4096;
     const EACH: usize = 256;
     let all: usize = warnings.iter().map(String::len).sum();

@@ -40,7 +40,9 @@ pub async fn serve(
     if !matches!(verb, Verb::Get | Verb::Create) {
         return Err(Status::method_not_allowed());
     }
-    if subresource == "log" {
+    if subresource != "log" {
+        super::admit(&ctx).await?;
+    } else {
         let name = ctx.path.name.as_deref().unwrap_or_default();
         log_options::check(name, |option| ctx.query.all.get(option))?;
     }

@@ -12,8 +12,10 @@ mod proxy;
 use api::status::Status;
 use http::{Request, Response};
 use kinds::kind::Kind;
+use serde_json::{Value, json};
 
 use crate::{
+    admission::Operation,
     body::Upload,
     context::Ctx,
     request::{Target, Verb},
@@ -48,4 +50,38 @@ pub async fn serve(ctx: Ctx, verb: Verb, request: Request<Upload>) -> Result<Res
         return proxy::serve(ctx, running, request).await;
     }
     kubelet::serve(ctx, verb, running, request).await
+}
+
+/// Admits a connection, before anything is looked up or dialled.
+async fn admit(ctx: &Ctx) -> Result<(), Status> {
+    ctx.api.admission.admit(Operation::connect(ctx, &mut options(ctx))).await
+}
+
+/// What is asked for, as the object that the options of a connection are.
+fn options(ctx: &Ctx) -> Value {
+    let subresource = ctx.path.subresource.as_deref().unwrap_or_default();
+    let carried = ctx.kind.subresource(subresource).and_then(|subresource| subresource.gvk);
+    let mut options = json!({"apiVersion": "v1", "kind": carried.map(|(_, _, kind)| kind)});
+    if subresource == "proxy" {
+        options["path"] = ctx.path.rest.as_ref().map(|rest| format!("/{rest}")).into();
+        return options;
+    }
+    let all = |name: &'static str| {
+        ctx.query.all.iter().filter(move |(given, _)| *given == name).map(|(_, value)| value)
+    };
+    for flag in ["stdin", "stdout", "stderr", "tty"].into_iter().filter(|flag| ctx.query.all.flag(flag)) {
+        options[flag] = true.into();
+    }
+    if let Some(container) = ctx.query.all.get("container") {
+        options["container"] = container.into();
+    }
+    let command: Vec<&str> = all("command").collect();
+    if !command.is_empty() {
+        options["command"] = command.into();
+    }
+    let ports: Vec<u16> = all("ports").flat_map(|ports| ports.split(',')).flat_map(str::parse).collect();
+    if !ports.is_empty() {
+        options["ports"] = ports.into();
+    }
+    options
 }

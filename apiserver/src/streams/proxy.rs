@@ -31,6 +31,7 @@ use crate::{
 /// # Errors
 /// 400 for a name or address that makes no sense, 404 for an object that is not there, 503 when nobody answers.
 pub async fn serve(ctx: Ctx, running: Running, request: Request<Upload>) -> Result<Response<Body>, Status> {
+    super::admit(&ctx).await?;
     ctx.api.cache.fresh().await?;
     let backend = find(&ctx)?.counted(running);
     let upgrade = request.headers().contains_key(header::UPGRADE);

@@ -1,4 +1,4 @@
-//! Create: decode, default, admit, prepare, validate, store.
+//! Create: decode, default, mutate, prepare, validate, store.
 
 use std::sync::Arc;
 
@@ -10,12 +10,14 @@ use serde_json::Value;
 
 use super::{Tracking, Written, apply_options};
 use crate::{
-    admission, allocate, body,
+    admission::Operation,
+    body,
+    commit::{self, Outcome, Write},
     context::Ctx,
     resources::BuiltIn,
     response::Body,
     stamp::{generated, new_uid, now},
-    store::{Committed, Op},
+    strategies,
 };
 
 /// How often a generated name is tried again when it is taken.
@@ -27,8 +29,9 @@ const GENERATE_TRIES: usize = 8;
 /// Whatever is wrong with the object, as a `Status`.
 pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
+    ctx.warnings.add(decoded.warnings);
     let created = create_object(&ctx, decoded.object, Tracking::Update).await?;
-    Ok(created.answer(&ctx, StatusCode::CREATED, decoded.warnings))
+    Ok(created.answer(&ctx, StatusCode::CREATED))
 }
 
 /// Creates one object; also used by the parts of the server that make objects themselves.
@@ -53,16 +56,18 @@ pub async fn create_object(ctx: &Ctx, mut object: Value, tracking: Tracking) -> 
     if tracking == Tracking::Update {
         object = track(ctx, object);
     }
-    stamp(ctx, &mut object);
+    wipe(&mut object);
+    let name = object.name().to_owned();
+    ctx.api.admission.mutate(&mut Operation::create(ctx, &name, &mut object)).await?;
     if !object.name().is_empty() || object.meta_str("generateName").is_empty() {
-        return attempt(ctx, object).await;
+        return attempt(ctx, &name, object).await;
     }
     let mut tries = GENERATE_TRIES;
     loop {
         // Some kinds' rules write the name into the object, so it comes first.
-        let name = generated(object.meta_str("generateName"));
-        object.set_meta("name", name);
-        match attempt(ctx, object.clone()).await {
+        let generated = generated(object.meta_str("generateName"));
+        object.set_meta("name", generated);
+        match attempt(ctx, &name, object.clone()).await {
             Err(s) if s.reason == "AlreadyExists" && tries > 1 => tries -= 1,
             other => return other,
         }
@@ -78,9 +83,11 @@ pub fn refused(kind: &Kind) -> Status {
     Status { message: why.into(), ..Status::method_not_allowed() }
 }
 
-async fn attempt(ctx: &Ctx, mut object: Value) -> Result<Written, Status> {
+/// Creates an object that has been mutated and has a name; `name` is what the request calls it.
+async fn attempt(ctx: &Ctx, name: &str, mut object: Value) -> Result<Written, Status> {
     let kind = &ctx.kind;
-    admission::create(ctx, &mut object).await?;
+    stamp(ctx, &mut object);
+    strategies::prepare_create(ctx, &mut object)?;
     apply::without_managers(&mut object, |object| kind.rules.prepare_create(object));
     let mut errors = api::validation::object_meta(&object, kind.rules.name_rule(), kind.namespaced);
     if !kind.rules.takes_plain_finalizers() {
@@ -91,28 +98,15 @@ async fn attempt(ctx: &Ctx, mut object: Value) -> Result<Written, Status> {
     if !errors.is_empty() {
         return Err(ctx.invalid(object.name(), &errors));
     }
+    ctx.warnings.add(findings.warnings);
     kind.rules.drop_undeclared(&mut object);
-    let mut allocation = allocate::Allocation::new(ctx, &mut object, None).await?;
-    if ctx.query.dry_run {
-        if ctx.resource.get(&ctx.cache_key(object.name())).is_some() {
-            return Err(Status::already_exists(&kind.plural, &kind.group, object.name()));
-        }
-        return Ok(Written::unstored(object, findings.warnings));
-    }
-    loop {
-        let bytes = Bytes::from(ctx.stored(&object)?);
-        let mut ops = vec![Op::create(ctx.key(object.name()), bytes.clone())];
-        ops.extend(allocation.ops());
-        match ctx.api.store.commit(ops).await? {
-            Committed::Done(revision) => {
-                return Ok(Written::stored(object, bytes, revision, findings.warnings));
-            }
-            Committed::Conflict { index: 0, .. } => {
-                return Err(Status::already_exists(&kind.plural, &kind.group, object.name()));
-            }
-            // An address that seemed free was taken meanwhile: pick again.
-            Committed::Conflict { index, .. } => allocation.taken(ctx, index - 1, &mut object).await?,
-        }
+    let mut write = Write::create(ctx, object);
+    let mut riders = commit::riders(&mut write).await?;
+    ctx.api.admission.validate(&Operation::create(ctx, name, &mut write.new)).await?;
+    match commit::commit(&mut write, &mut riders).await? {
+        Outcome::Done(revision) => Written::stored(write, revision),
+        Outcome::Tried => Ok(Written::unstored(write.new)),
+        Outcome::Conflict(_) => Err(Status::already_exists(&kind.plural, &kind.group, write.new.name())),
     }
 }
 
@@ -158,16 +152,28 @@ fn place(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
+/// Takes out what only the system says.
+fn wipe(object: &mut Value) {
+    let meta = object.metadata_mut();
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "resourceVersion",
+        "selfLink",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
+        meta.remove(field);
+    }
+}
+
 /// Fills in what the system decides about a new object.
 fn stamp(ctx: &Ctx, object: &mut Value) {
+    wipe(object);
     object.set_meta("uid", new_uid());
     object.set_meta("creationTimestamp", now());
     let meta = object.metadata_mut();
-    for field in
-        ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"]
-    {
-        meta.remove(field);
-    }
+    meta.remove("generation");
     if ctx.kind.rules.has_generation() {
         meta.insert("generation".into(), 1.into());
     }

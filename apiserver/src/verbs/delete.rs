@@ -16,11 +16,13 @@ use serde_json::Value;
 
 use super::list;
 use crate::{
-    admission, allocate, body,
+    admission::Operation,
+    body,
+    commit::{self, Outcome, Write},
     context::Ctx,
     query::Query,
     response::{self, Body},
-    store::{Committed, Op},
+    store::KeyValue,
 };
 
 /// Deletions of a collection that are under way at a time.
@@ -144,9 +146,9 @@ impl DeleteOptions {
     }
 
     /// What the caller is warned of who does not say what becomes of dependents.
-    fn warning(&self, kind: &Kind) -> Option<&'static str> {
+    fn warning(&self, kind: &Kind) -> Option<String> {
         let says = self.propagation_policy.is_some() || self.orphan_dependents.is_some();
-        kind.rules.deletion_warning().filter(|_| !says)
+        kind.rules.deletion_warning().filter(|_| !says).map(str::to_owned)
     }
 }
 
@@ -193,19 +195,7 @@ pub enum Deleted {
 /// 400, 403, 404, 409, 422.
 pub async fn delete(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let options = DeleteOptions::of(&ctx, &bytes)?;
-    let warning = options.warning(&ctx.kind);
-    warned(warning, delete_one(ctx, options).await)
-}
-
-/// The answer with the warning, whatever came of the deletion.
-fn warned(warning: Option<&str>, answered: Result<Response<Body>, Status>) -> Result<Response<Body>, Status> {
-    let Some(warning) = warning else { return answered };
-    let mut response = answered.unwrap_or_else(|status| response::status(&status));
-    response::warn(&mut response, &[warning.to_owned()]);
-    Ok(response)
-}
-
-async fn delete_one(ctx: Ctx, options: DeleteOptions) -> Result<Response<Body>, Status> {
+    ctx.warnings.add(options.warning(&ctx.kind));
     Ok(match delete_object(&ctx, ctx.name(), &options).await? {
         Deleted::Gone(object) if ctx.kind.returns_deleted => ctx.answer(StatusCode::OK, &object),
         Deleted::Gone(object) => response::json(
@@ -232,11 +222,7 @@ async fn delete_one(ctx: Ctx, options: DeleteOptions) -> Result<Response<Body>, 
 pub async fn delete_collection(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     ctx.query.check_list()?;
     let options = DeleteOptions::of(&ctx, &bytes)?;
-    let warning = options.warning(&ctx.kind);
-    warned(warning, delete_selected(ctx, options).await)
-}
-
-async fn delete_selected(ctx: Ctx, options: DeleteOptions) -> Result<Response<Body>, Status> {
+    ctx.warnings.add(options.warning(&ctx.kind));
     let listed = list::select(&ctx).await?;
     let deletions = listed.items.iter().map(|object| {
         let (ctx, options) = (&ctx, &options);
@@ -261,42 +247,47 @@ async fn delete_selected(ctx: Ctx, options: DeleteOptions) -> Result<Response<Bo
 /// # Errors
 /// As [`delete`].
 pub async fn delete_object(ctx: &Ctx, name: &str, options: &DeleteOptions) -> Result<Deleted, Status> {
+    carry_out(ctx, name, options, true).await
+}
+
+/// The same, for who asked for it in other words, which were admitted.
+///
+/// # Errors
+/// As [`delete`].
+pub async fn delete_admitted(ctx: &Ctx, name: &str, options: &DeleteOptions) -> Result<Deleted, Status> {
+    carry_out(ctx, name, options, false).await
+}
+
+async fn carry_out(ctx: &Ctx, name: &str, options: &DeleteOptions, admit: bool) -> Result<Deleted, Status> {
     let kind = &ctx.kind;
     let not_found = || Status::not_found(&kind.plural, &kind.group, name);
-    let key = ctx.key(name);
-    admission::delete(ctx, name)?;
-    let mut found = ctx.api.store.get(&key).await?.ok_or_else(not_found)?;
+    let mut found = ctx.api.store.get(&ctx.key(name)).await?;
     for _ in 0..TRIES {
-        let old = ctx.loaded(&found.value, found.revision)?;
+        let KeyValue { value, revision, .. } = found.ok_or_else(not_found)?;
+        let old = ctx.loaded(&value, revision)?;
         check_preconditions(kind, name, options, &old)?;
         let mut new = old.clone();
         begin(kind, options, &mut new);
-        if options.is_dry_run(ctx) {
-            return Ok(if is_finished(kind, &new) { Deleted::Gone(new) } else { Deleted::Pending(new) });
-        }
-        if new == old {
+        let mut write = Write::update(ctx, &old, revision, new);
+        write.dry_run = options.is_dry_run(ctx);
+        write.ends = is_finished(kind, &write.new);
+        if write.new == old {
             return Ok(Deleted::Pending(old));
         }
-        let finished = is_finished(kind, &new);
-        let mut ops = if finished {
-            vec![Op::delete(key.clone(), found.revision)]
-        } else {
-            vec![Op::update(key.clone(), found.revision, ctx.stored(&new)?)]
-        };
-        if finished {
-            let mut allocation = allocate::Allocation::default();
-            allocation.release(ctx, &old).await?;
-            ops.extend(allocation.ops());
+        if admit {
+            ctx.api.admission.admit(Operation::delete(ctx, &old, options)).await?;
         }
-        match ctx.api.store.commit(ops).await? {
-            Committed::Done(revision) => {
-                new.set_meta("resourceVersion", revision.to_string());
-                return Ok(if finished { Deleted::Gone(new) } else { Deleted::Pending(new) });
+        let mut riders = commit::riders(&mut write).await?;
+        match commit::commit(&mut write, &mut riders).await? {
+            Outcome::Conflict(current) => {
+                found = current;
+                continue;
             }
-            Committed::Conflict { .. } => {
-                found = ctx.api.store.get(&key).await?.ok_or_else(not_found)?;
-            }
+            Outcome::Done(revision) => write.new.set_meta("resourceVersion", revision.to_string()),
+            Outcome::Tried => {}
         }
+        let gone = write.ends;
+        return Ok(if gone { Deleted::Gone(write.new) } else { Deleted::Pending(write.new) });
     }
     Err(ctx.modified(name))
 }

@@ -16,11 +16,12 @@ use kinds::kind::Part;
 use serde_json::{Map, Value, json};
 
 use super::{
-    created,
+    Tracking, created,
     delete::{self, DeleteOptions, Preconditions},
-    update::{self, Expected},
+    update::{self, Expected, Seen, Terms},
 };
 use crate::{
+    admission::Operation,
     body,
     context::Ctx,
     resources::{POD_DISRUPTION_BUDGETS, PODS},
@@ -40,7 +41,9 @@ const COME_AGAIN: u32 = 10;
 /// 400 for an eviction of another pod than the path names, 404, 409 when the pod is not the one meant, 422, 429 when
 /// a budget allows no disruption now, 500 when several budgets are about the pod.
 pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
-    let eviction = body::parse_kind(&ctx.media, &bytes, &["policy/v1", "policy/v1beta1"], "Eviction")?;
+    let mut eviction = body::parse_kind(&ctx.media, &bytes, &["policy/v1", "policy/v1beta1"], "Eviction")?;
+    let steps = &ctx.api.admission;
+    steps.mutate(&mut Operation::create(&ctx, ctx.name(), &mut eviction)).await?;
     if !eviction.name().is_empty() && eviction.name() != ctx.name() {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
@@ -52,6 +55,8 @@ pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     };
     options.check()?;
     let dry_run = options.is_dry_run(&ctx);
+    let admitted = Operation { dry_run, ..Operation::create(&ctx, ctx.name(), &mut eviction) };
+    steps.validate(&admitted).await?;
     let pod = ctx.api.stored(PODS, &ctx.cache_key(ctx.name())).await?.ok_or_else(|| ctx.not_found())?;
     // Nothing is counted or told about a pod that is not the one meant.
     delete::check_preconditions(&ctx.kind, ctx.name(), &options, &pod)?;
@@ -72,7 +77,8 @@ pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     if !dry_run && preconditions.resource_version.is_none() {
         announce(&ctx, &pod).await?;
     }
-    delete::delete_object(&ctx, ctx.name(), &options).await?;
+    // As upstream: what was admitted is the eviction.
+    delete::delete_admitted(&ctx, ctx.name(), &options).await?;
     Ok(created())
 }
 
@@ -216,9 +222,14 @@ async fn announce(ctx: &Ctx, pod: &Value) -> Result<(), Status> {
         "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
         "message": "Eviction API: evicting", "lastProbeTime": null, "lastTransitionTime": now(),
     });
-    update::edit(&of_pod, Part::Status, expected, |pod| conditions::set_in(pod, condition.clone()))
-        .await
-        .map(|_| ())
+    let terms = Terms { seen: Seen::Admitted, ..Terms::of(Part::Status, expected, Tracking::Update) };
+    update::write_on(&of_pod, terms, |pod| {
+        let mut pod = pod.clone();
+        conditions::set_in(&mut pod, condition.clone());
+        Ok(pod)
+    })
+    .await
+    .map(drop)
 }
 
 #[cfg(test)]

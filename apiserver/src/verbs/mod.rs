@@ -22,6 +22,7 @@ use kinds::apply;
 use serde_json::Value;
 
 use crate::{
+    commit::Write,
     context::Ctx,
     response::{self, Body},
     store::Revision,
@@ -35,38 +36,35 @@ pub struct Written {
     pub object: Value,
     /// The bytes it is stored as, or would be if it were not gone now, and the revision of the write, if there was one.
     stored: Option<(Bytes, Revision)>,
-    /// What was allowed but unwise.
-    warnings: Vec<String>,
 }
 
 impl Written {
     /// An object that nothing had to be stored for.
-    fn unstored(object: Value, warnings: Vec<String>) -> Self {
-        Self { object, stored: None, warnings }
+    fn unstored(object: Value) -> Self {
+        Self { object, stored: None }
     }
 
-    /// An object that was stored as these bytes.
-    fn stored(mut object: Value, bytes: Bytes, revision: Revision, warnings: Vec<String>) -> Self {
+    /// An object that was stored at this revision.
+    fn stored(mut write: Write<'_>, revision: Revision) -> Result<Self, Status> {
+        let bytes = write.bytes()?;
+        let mut object = write.new;
         object.set_meta("resourceVersion", revision.to_string());
-        Self { object, stored: Some((bytes, revision)), warnings }
+        Ok(Self { object, stored: Some((bytes, revision)) })
     }
 
-    /// The answer to whoever asked for the write, with what there is to warn of besides.
-    pub fn answer(self, ctx: &Ctx, code: StatusCode, mut warnings: Vec<String>) -> Response<Body> {
-        warnings.extend(self.warnings);
+    /// The answer to whoever asked for the write.
+    pub fn answer(self, ctx: &Ctx, code: StatusCode) -> Response<Body> {
         // Written once already, unless another form or version of it is asked for.
         let stored = self.stored.filter(|_| ctx.accept.plain() && ctx.kind.is_stored_form());
         let shown = stored.and_then(|(bytes, revision)| shown_at(&bytes, revision));
-        let mut response = match shown {
+        match shown {
             Some(bytes) => response::json_bytes(code, bytes),
             // What another version is stored as may lose fields and gain defaults.
             None if ctx.kind.is_custom() && !ctx.kind.is_stored_form() => {
                 ctx.answer(code, &ctx.kind.own_form(ctx.kind.stored_form(self.object)))
             }
             None => ctx.answer(code, &self.object),
-        };
-        response::warn(&mut response, &warnings);
-        response
+        }
     }
 }
 

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use super::binding;
 use crate::{
+    admission::Operation,
     auth::{
         User,
         authorize::{self, Action},
     },
     body,
     context::Ctx,
-    resources::PODS,
-    response::{self, Body},
+    response::Body,
     stamp::now,
 };
 
@@ -25,21 +25,23 @@ use crate::{
 /// 400 and 422 for a question that cannot be answered.
 pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     if ctx.kind.kind == "Binding" {
-        return binding::bind(ctx.of(PODS)?, bytes).await;
+        return binding::bind(ctx, bytes).await;
     }
     let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
+    ctx.warnings.add(decoded.warnings);
     let mut review = body::read_as(&ctx.kind, decoded.object)?;
     if let Some(namespace) = &ctx.path.namespace {
         super::create::put_into(namespace, &mut review)?;
     }
+    let name = review.name().to_owned();
+    ctx.api.admission.mutate(&mut Operation::create(&ctx, &name, &mut review)).await?;
     let errors = ctx.kind.rules.validate(&review).errors;
     if !errors.is_empty() {
         return Err(ctx.invalid("", &errors));
     }
+    ctx.api.admission.validate(&Operation::create(&ctx, &name, &mut review)).await?;
     review["status"] = answer(&ctx, &mut review).await?;
-    let mut response = ctx.answer(StatusCode::CREATED, &review);
-    response::warn(&mut response, &decoded.warnings);
-    Ok(response)
+    Ok(ctx.answer(StatusCode::CREATED, &review))
 }
 
 async fn answer(ctx: &Ctx, review: &mut Value) -> Result<Value, Status> {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Tracking, Written, apply_options, read,
-    update::{self, Expected},
+    update::{self, Expected, Lens, Seen, Terms},
 };
 use crate::{
     body,
@@ -112,7 +112,7 @@ pub async fn serve(ctx: Ctx, verb: Verb, paths: &ScalePaths, bytes: Bytes) -> Re
                 )));
             }
             let expected = Expected::of(&scale)?;
-            update::write(&ctx, Part::Main, expected, |current| scaled(&ctx, paths, current, &scale)).await?
+            write(&ctx, paths, expected, |_| Ok(scale.clone())).await?
         }
         Verb::Patch => {
             let Some(form) = PatchType::of(&ctx.media) else {
@@ -123,11 +123,8 @@ pub async fn serve(ctx: Ctx, verb: Verb, paths: &ScalePaths, bytes: Bytes) -> Re
                 return Ok(response::json(StatusCode::OK, &view(paths, &written.object)));
             }
             let types = Types::builtin();
-            update::write(&ctx, Part::Main, Expected::default(), |current| {
-                let scale = patch::apply_patch(form, types, None, &view(paths, current), &bytes)?;
-                scaled(&ctx, paths, current, &scale)
-            })
-            .await?
+            let patched = |scale: &Value| patch::apply_patch(form, types, None, scale, &bytes);
+            write(&ctx, paths, Expected::default(), patched).await?
         }
         _ => return Err(Status::method_not_allowed()),
     };
@@ -141,26 +138,41 @@ async fn apply(ctx: &Ctx, paths: &ScalePaths, bytes: &[u8]) -> Result<Written, S
     let options = apply_options(ctx);
     let versions = ctx.versions(&options.api_version);
     let versions = versions.ok_or_else(|| Status::internal(format!("no schema for {}", ctx.kind.kind)))?;
-    let mut config = json!({
-        "apiVersion": ctx.kind.api_version(),
-        "kind": ctx.kind.kind,
-        "metadata": {"name": ctx.name(), "namespace": ctx.path.namespace},
-    });
-    if let Some(replicas) = scale.at(&["spec", "replicas"]) {
-        set(&mut config, &paths.spec_replicas, replicas.clone());
-    }
     let expected = Expected::of(&scale)?;
-    update::write_with(ctx, Part::Main, expected, Tracking::Done, |current| {
-        scaled(ctx, paths, current, &scale)?;
+    let put = |object: &Value, scale: &Value| {
+        scaled(ctx, paths, object, scale)?;
+        let mut config = json!({
+            "apiVersion": ctx.kind.api_version(),
+            "kind": ctx.kind.kind,
+            "metadata": {"name": ctx.name(), "namespace": ctx.path.namespace},
+        });
+        if let Some(replicas) = scale.at(&["spec", "replicas"]) {
+            set(&mut config, &paths.spec_replicas, replicas.clone());
+        }
         let mut merged =
-            kinds::apply::apply(versions, Some(current), &config, &options).map_err(Status::from)?;
+            kinds::apply::apply(versions, Some(object), &config, &options).map_err(Status::from)?;
         if get(&merged, &paths.spec_replicas).is_none() {
             // A scale always has a number.
             set(&mut merged, &paths.spec_replicas, 0.into());
         }
         body::read_as(&ctx.kind, merged)
-    })
-    .await
+    };
+    let seen = Seen::Through(Lens { show: &|object| view(paths, object), put: &put });
+    let terms = Terms { seen, ..Terms::of(Part::Main, expected, Tracking::Done) };
+    update::write_on(ctx, terms, |_| Ok(scale.clone())).await
+}
+
+/// Changes the scale of an object.
+async fn write(
+    ctx: &Ctx,
+    paths: &ScalePaths,
+    expected: Expected,
+    change: impl FnMut(&Value) -> Result<Value, Status> + Send,
+) -> Result<Written, Status> {
+    let lens =
+        Lens { show: &|object| view(paths, object), put: &|object, scale| scaled(ctx, paths, object, scale) };
+    let terms = Terms { seen: Seen::Through(lens), ..Terms::of(Part::Main, expected, Tracking::Update) };
+    update::write_on(ctx, terms, change).await
 }
 
 /// The object with the replicas of a scale.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{create, read};
 use crate::{
+    admission::Operation,
     auth::service_account::{Bound, Claims, ObjectRef},
     body,
     context::Ctx,
@@ -37,15 +38,11 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     };
     let mut request = body::parse_kind(&ctx.media, &bytes, &["authentication.k8s.io/v1"], KIND)?;
     // Only a spec of the right form is worked on below.
-    let spec =
-        serde_json::from_value::<Option<TokenRequestSpec>>(request["spec"].clone()).map_err(|why| {
-            Status::bad_request(format!(
-                "TokenRequest in version \"v1\" cannot be handled as a TokenRequest: {why}"
-            ))
-        })?;
-    let spec = spec.unwrap_or_default();
+    spec_of(&request)?;
     let name = ctx.name();
     create::put_into(ctx.path.namespace.as_deref().unwrap_or(""), &mut request)?;
+    ctx.api.admission.mutate(&mut Operation::create(&ctx, name, &mut request)).await?;
+    let spec = spec_of(&request)?;
     let mut errors = Errors::default();
     if !request.name().is_empty() && request.name() != name {
         let why = "must match the service account name if specified";
@@ -62,11 +59,17 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         );
         return Err(Status::conflict(KIND, GROUP, name, why));
     }
+    for (field, value) in
+        [("name", account.name()), ("uid", account.uid()), ("creationTimestamp", &stamp::now())]
+    {
+        request.set_meta(field, value);
+    }
     let asked = spec.expiration_seconds.unwrap_or(DEFAULT_SECONDS);
     token_lifetime(asked, &Path::new("spec.expirationSeconds"), &mut errors);
     if !errors.is_empty() {
         return Err(Status::invalid(KIND, GROUP, "", &errors));
     }
+    ctx.api.admission.validate(&Operation::create(&ctx, name, &mut request)).await?;
     let audiences = spec.audiences.filter(|audiences| !audiences.is_empty());
     let audiences = audiences.unwrap_or_else(|| issuer.audiences().to_vec());
     let mut bound = Bound {
@@ -79,9 +82,8 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     };
     bind(&ctx, &request, &mut bound).await?;
     let seconds = issuer.longest().map_or(asked, |longest| asked.min(longest));
-    let mut warnings = Vec::new();
     if seconds < asked {
-        warnings.push(format!("requested expiration of {asked} seconds shortened to {seconds} seconds"));
+        ctx.warnings.add([format!("requested expiration of {asked} seconds shortened to {seconds} seconds")]);
     }
     let now = Timestamp::now();
     let (lives, warned_after) = issuer.lifetime(seconds, &bound, &audiences);
@@ -100,11 +102,6 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let expires = now + SignedDuration::from_secs(seconds);
     request["kind"] = json!(KIND);
     request["apiVersion"] = json!("authentication.k8s.io/v1");
-    for (field, value) in
-        [("name", account.name()), ("uid", account.uid()), ("creationTimestamp", &stamp::now())]
-    {
-        request.set_meta(field, value);
-    }
     request["spec"] = json!({
         "audiences": audiences,
         "expirationSeconds": seconds,
@@ -114,9 +111,17 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         "token": token,
         "expirationTimestamp": expires.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     });
-    let mut response = response::json(StatusCode::CREATED, &request);
-    response::warn(&mut response, &warnings);
-    Ok(response)
+    Ok(response::json(StatusCode::CREATED, &request))
+}
+
+fn spec_of(request: &Value) -> Result<TokenRequestSpec, Status> {
+    let spec =
+        serde_json::from_value::<Option<TokenRequestSpec>>(request["spec"].clone()).map_err(|why| {
+            Status::bad_request(format!(
+                "TokenRequest in version \"v1\" cannot be handled as a TokenRequest: {why}"
+            ))
+        })?;
+    Ok(spec.unwrap_or_default())
 }
 
 /// What a reference names, which may leave out the version.

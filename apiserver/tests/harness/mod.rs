@@ -6,9 +6,12 @@ pub mod etcd;
 pub mod namespace;
 pub mod raw;
 
-use std::{net::Ipv4Addr, path::Path, time::Duration};
+use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
-use apiserver::args::{Config, InFlight, Ranges, TokenRules};
+use apiserver::{
+    Api,
+    args::{Config, InFlight, Ranges, TokenRules},
+};
 use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
 use http::Request;
 use machinery::tasks::Tasks;
@@ -67,12 +70,20 @@ impl Server {
 
     /// Starts a server whose configuration differs.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_as(change, async |config, tasks| apiserver::start(config, &tasks).await.unwrap()).await
+    }
+
+    /// Starts one in another way.
+    pub async fn start_as(
+        change: impl FnOnce(&mut Config),
+        start: impl AsyncFnOnce(Config, Tasks) -> Arc<Api>,
+    ) -> Self {
         machinery::tls::use_ring();
         let dir = tempfile::tempdir().unwrap();
         let tasks = Tasks::new();
         let mut config = config(dir.path());
         change(&mut config);
-        let api = apiserver::start(config, &tasks).await.unwrap();
+        let api = start(config, tasks.clone()).await;
         while api.bootstrapped().is_err() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{Tracking, create};
 use crate::{body, context::Ctx, response::Body};
 pub use patch::{check_manager, patch};
-pub use write::{Expected, edit, write, write_with};
+pub use write::{Expected, Lens, Seen, Terms, edit, write, write_on};
 
 /// The part of the object that the request's subresource writes.
 pub fn part(ctx: &Ctx) -> Part<'_> {
@@ -35,6 +35,7 @@ pub fn part(ctx: &Ctx) -> Part<'_> {
 /// As upstream: 400, 404, 409, 422.
 pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
+    ctx.warnings.add(decoded.warnings);
     let mut given = body::read_as(&ctx.kind, decoded.object)?;
     if given.name().is_empty() {
         return Err(nameless(&ctx));
@@ -52,7 +53,7 @@ pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         }
         written => (StatusCode::OK, written?),
     };
-    Ok(written.answer(&ctx, code, decoded.warnings))
+    Ok(written.answer(&ctx, code))
 }
 
 /// The refusal of an update that does not say which state it is of.

@@ -9,22 +9,20 @@ use serde_json::{Map, Value};
 
 use super::{Expected, check_address, nameless};
 use crate::{
-    admission,
     context::Ctx,
+    strategies,
     verbs::{Tracking, apply_options},
 };
 
-/// Makes the state that is to be stored from what the caller wants: it is admitted, what he may not touch is carried
-/// over, the generation counts, and validation has its say. Answers warnings, too. `old` is as it
-/// was when this ends well.
-pub(super) fn next_state(
+/// What the caller wants an object to become, once it is sure that he means this object in its present state, with his
+/// changes noted.
+pub(super) fn wanted(
     ctx: &Ctx,
-    part: Part<'_>,
     expected: &Expected,
     tracking: Tracking,
-    old: &mut Value,
+    old: &Value,
     mut new: Value,
-) -> Result<(Value, Vec<String>), Status> {
+) -> Result<Value, Status> {
     let kind = &ctx.kind;
     if let Some(uid) = &expected.uid
         && uid != old.uid()
@@ -52,7 +50,20 @@ pub(super) fn next_state(
     {
         return Err(ctx.modified(ctx.name()));
     }
-    admission::update(ctx, part, &mut new, old)?;
+    Ok(new)
+}
+
+/// Makes the state that is to be stored from what is wanted: what may not be touched is carried over, the generation
+/// counts, and validation has its say. `old` is as it was when this ends well.
+pub(super) fn next_state(
+    ctx: &Ctx,
+    part: Part<'_>,
+    tracking: Tracking,
+    old: &mut Value,
+    mut new: Value,
+) -> Result<Value, Status> {
+    let kind = &ctx.kind;
+    strategies::prepare_update(ctx, part, &mut new, old);
     carry_over(kind, part, &mut new, old);
     new.set_meta("resourceVersion", old.resource_version());
     apply::without_managers(&mut new, |new| {
@@ -74,11 +85,12 @@ pub(super) fn next_state(
     if !errors.is_empty() {
         return Err(ctx.invalid(ctx.name(), &errors));
     }
+    ctx.warnings.add(findings.warnings);
     kind.rules.drop_undeclared(&mut new);
     if tracking == Tracking::Done {
         apply::keep_times(old, &mut new);
     }
-    Ok((new, findings.warnings))
+    Ok(new)
 }
 
 /// Carries over what the written part does not include.

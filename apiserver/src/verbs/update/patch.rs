@@ -15,7 +15,7 @@ use kinds::{
 };
 use serde_json::Value;
 
-use super::{Expected, check_address, nameless, part, write, write_with};
+use super::{Expected, Terms, check_address, nameless, part, write, write_on};
 use crate::{
     body,
     context::Ctx,
@@ -75,13 +75,15 @@ pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         })
     })
     .await?;
-    Ok(written.answer(&ctx, StatusCode::OK, found))
+    ctx.warnings.add(found);
+    Ok(written.answer(&ctx, StatusCode::OK))
 }
 
 async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Status> {
     check_manager(&ctx)?;
     let body::Decoded { object: mut config, warnings } =
         body::configuration((&ctx.kind.api_version(), &ctx.kind.kind), bytes, ctx.query.field_validation)?;
+    ctx.warnings.add(warnings);
     if let Some(Value::Object(metadata)) = config.get_mut("metadata") {
         match metadata.get("managedFields") {
             Some(Value::Null) => drop(metadata.remove("managedFields")),
@@ -96,9 +98,8 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
     let merge = |live: Option<&Value>| apply::apply(versions, live, &config, &options).map_err(Status::from);
     let exists = !config.resource_version().is_empty();
     let change = |current: &Value| body::read_applied(&ctx.kind, merge(Some(current))?);
-    let (code, written) = match write_with(&ctx, part(&ctx), Expected::default(), Tracking::Done, change)
-        .await
-    {
+    let terms = Terms::of(part(&ctx), Expected::default(), Tracking::Done);
+    let (code, written) = match write_on(&ctx, terms, change).await {
         Err(s) if s.reason == "NotFound" && part(&ctx) == Part::Main && !exists => {
             if !config.uid().is_empty() {
                 let why = format!(
@@ -116,7 +117,7 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
         }
         written => (StatusCode::OK, written?),
     };
-    Ok(written.answer(&ctx, code, warnings))
+    Ok(written.answer(&ctx, code))
 }
 
 /// Whoever applies must say who he is.

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use kinds::kind::Part;
 use serde_json::Value;
 
-use super::next_state::next_state;
+use super::next_state;
 use crate::{
-    allocate,
+    admission::Operation,
+    commit::{self, Outcome, Rider, Write},
     context::Ctx,
     query,
-    store::{Committed, Op, Revision},
+    store::{KeyValue, Revision},
     verbs::{Tracking, Written, delete},
 };
 
@@ -53,7 +54,7 @@ pub async fn write(
     expected: Expected,
     change: impl FnMut(&Value) -> Result<Value, Status> + Send,
 ) -> Result<Written, Status> {
-    write_with(ctx, part, expected, Tracking::Update, change).await
+    write_on(ctx, Terms::of(part, expected, Tracking::Update), change).await
 }
 
 /// [`write()`], for callers that change the present state in its place.
@@ -74,86 +75,130 @@ pub async fn edit(
     write(ctx, part, expected, change).await
 }
 
-/// [`write()`], for callers that keep `managedFields` themselves.
+/// How a change is made.
+pub struct Terms<'a> {
+    /// The part of the object that is written.
+    pub part: Part<'a>,
+    /// What the caller insists on.
+    pub expected: Expected,
+    /// Who keeps `managedFields`.
+    pub tracking: Tracking,
+    /// What of the object is changed and admitted.
+    pub seen: Seen<'a>,
+}
+
+impl Terms<'_> {
+    /// A change of the object that says who manages it, or that leaves that to the server.
+    pub fn of(part: Part<'_>, expected: Expected, tracking: Tracking) -> Terms<'_> {
+        Terms { part, expected, tracking, seen: Seen::Whole }
+    }
+}
+
+/// What of an object is changed, and admitted as an update.
+pub enum Seen<'a> {
+    /// The object.
+    Whole,
+    /// What a subresource shows of it.
+    Through(Lens<'a>),
+    /// The object; what asked for the change was admitted in its stead.
+    Admitted,
+}
+
+/// Shows a part of an object as an object of another kind, and puts a changed one back.
+pub struct Lens<'a> {
+    /// What is shown.
+    pub show: &'a (dyn Fn(&Value) -> Value + Sync),
+    /// The object with what is shown of it changed.
+    pub put: &'a (dyn Fn(&Value, &Value) -> Result<Value, Status> + Sync),
+}
+
+/// [`write()`], on other terms.
 ///
 /// # Errors
 /// As [`write()`].
-pub async fn write_with(
+pub async fn write_on(
     ctx: &Ctx,
-    part: Part<'_>,
-    expected: Expected,
-    tracking: Tracking,
+    terms: Terms<'_>,
     mut change: impl FnMut(&Value) -> Result<Value, Status> + Send,
 ) -> Result<Written, Status> {
-    let kind = &ctx.kind;
     let mut current = Current::cached(ctx).await?;
     for _ in 0..TRIES {
         let mut old = ctx.loaded(&current.bytes, current.revision)?;
-        let is_expected = expected.revision.is_none_or(|revision| revision == current.revision);
-        let wanted = if is_expected { change(&old) } else { Err(ctx.modified(ctx.name())) };
-        let step = wanted.and_then(|new| next_state(ctx, part, &expected, tracking, &mut old, new));
-        let (mut new, warnings) = match step {
-            // A refusal may come from a cache that lags: what the store holds decides.
-            Err(_) if !current.verified => {
-                current = Current::stored(ctx).await?;
-                continue;
-            }
-            other => other?,
+        let is_expected = terms.expected.revision.is_none_or(|revision| revision == current.revision);
+        let wanted = match &terms.seen {
+            _ if !is_expected => Err(ctx.modified(ctx.name())),
+            Seen::Through(lens) => change(&(lens.show)(&old)),
+            Seen::Whole | Seen::Admitted => change(&old),
         };
-        let mut allocation = allocate::Allocation::new(ctx, &mut new, Some(&old)).await?;
-        let finished = delete::is_finished(kind, &new);
-        let bytes = ctx.stored(&new)?;
-        if !finished && !ctx.query.dry_run && bytes == current.bytes {
-            if current.verified {
-                return Ok(Written::unstored(old, warnings));
+        let next = match wanted {
+            Ok(wanted) => next_write(ctx, &terms, &mut old, current.revision, wanted).await,
+            Err(refusal) => Err(refusal),
+        };
+        let (mut write, mut riders) = match next {
+            // A refusal may come from a cache that lags: what the store holds decides.
+            Err(refusal) => match current.changed(ctx).await? {
+                Some(newer) => {
+                    current = newer;
+                    continue;
+                }
+                None => return Err(refusal),
+            },
+            Ok(next) => next,
+        };
+        if !write.ends && !write.dry_run && write.bytes()? == current.bytes {
+            match current.changed(ctx).await? {
+                Some(newer) => current = newer,
+                None => return Ok(Written::unstored(old)),
             }
-            current = Current::stored(ctx).await?;
             continue;
         }
-        if finished {
-            allocation.release(ctx, &old).await?;
-        }
-        if ctx.query.dry_run {
-            return Ok(Written::unstored(new, warnings));
-        }
-        match commit(ctx, &current, &mut new, bytes.into(), finished, &mut allocation).await? {
-            Ok((bytes, revision)) => return Ok(Written::stored(new, bytes, revision, warnings)),
-            Err(present) => current = present,
+        match commit::commit(&mut write, &mut riders).await? {
+            Outcome::Done(revision) => return Written::stored(write, revision),
+            Outcome::Tried => return Ok(Written::unstored(write.new)),
+            Outcome::Conflict(None) => return Err(ctx.not_found()),
+            Outcome::Conflict(Some(present)) => current = Current::read(present),
         }
     }
     Err(ctx.modified(ctx.name()))
 }
 
-/// Stores a new state, given also as bytes, or the object's end, together with the addresses that it takes and gives
-/// back. Answers what was stored and its revision; or the present state, when somebody else wrote in between.
-async fn commit(
-    ctx: &Ctx,
-    current: &Current,
-    new: &mut Value,
-    mut bytes: Bytes,
-    finished: bool,
-    allocation: &mut allocate::Allocation,
-) -> Result<Result<(Bytes, Revision), Current>, Status> {
-    let key = ctx.key(ctx.name());
-    loop {
-        let first = if finished {
-            Op::delete(key.clone(), current.revision)
-        } else {
-            Op::update(key.clone(), current.revision, bytes.clone())
-        };
-        let mut ops = vec![first];
-        ops.extend(allocation.ops());
-        match ctx.api.store.commit(ops).await? {
-            Committed::Done(revision) => return Ok(Ok((bytes, revision))),
-            Committed::Conflict { index: 0, current: Some(now) } => {
-                return Ok(Err(Current { bytes: now.value, revision: now.revision, verified: true }));
-            }
-            Committed::Conflict { index: 0, current: None } => return Err(ctx.not_found()),
-            // An address that seemed free was taken meanwhile: pick again, or say so when it was asked for.
-            Committed::Conflict { index, .. } => allocation.taken(ctx, index - 1, new).await?,
+/// Makes the write of what is wanted in the place of `old`, through admission and the kind's rules.
+async fn next_write<'a>(
+    ctx: &'a Ctx,
+    terms: &Terms<'_>,
+    old: &'a mut Value,
+    revision: Revision,
+    wanted: Value,
+) -> Result<(Write<'a>, Vec<Box<dyn Rider>>), Status> {
+    let Terms { part, expected, tracking, seen } = terms;
+    let (steps, tracking) = (&ctx.api.admission, *tracking);
+    let new = match seen {
+        Seen::Through(lens) => {
+            let (shown, mut wanted) = ((lens.show)(old), wanted);
+            steps.mutate(&mut Operation::update(ctx, &shown, &mut wanted)).await?;
+            next_state::wanted(ctx, expected, tracking, old, (lens.put)(old, &wanted)?)?
         }
-        bytes = ctx.stored(new)?.into();
+        Seen::Whole => {
+            let mut wanted = next_state::wanted(ctx, expected, tracking, old, wanted)?;
+            steps.mutate(&mut Operation::update(ctx, old, &mut wanted)).await?;
+            wanted
+        }
+        Seen::Admitted => next_state::wanted(ctx, expected, tracking, old, wanted)?,
+    };
+    let new = next_state::next_state(ctx, *part, tracking, old, new)?;
+    let old: &'a Value = old;
+    let mut write = Write::update(ctx, old, revision, new);
+    write.ends = delete::is_finished(&ctx.kind, &write.new);
+    let riders = commit::riders(&mut write).await?;
+    match seen {
+        Seen::Through(lens) => {
+            let (shown, mut new) = ((lens.show)(old), (lens.show)(&write.new));
+            steps.validate(&Operation::update(ctx, &shown, &mut new)).await?;
+        }
+        Seen::Whole => steps.validate(&Operation::update(ctx, old, &mut write.new)).await?,
+        Seen::Admitted => {}
     }
+    Ok((write, riders))
 }
 
 /// The present state of the object a write starts from.
@@ -174,7 +219,19 @@ impl Current {
 
     async fn stored(ctx: &Ctx) -> Result<Self, Status> {
         let found = ctx.api.store.get(&ctx.key(ctx.name())).await?;
-        let found = found.ok_or_else(|| ctx.not_found())?;
-        Ok(Self { bytes: found.value, revision: found.revision, verified: true })
+        found.map(Self::read).ok_or_else(|| ctx.not_found())
+    }
+
+    fn read(found: KeyValue) -> Self {
+        Self { bytes: found.value, revision: found.revision, verified: true }
+    }
+
+    /// The state that the store holds, if it is another one.
+    async fn changed(&self, ctx: &Ctx) -> Result<Option<Self>, Status> {
+        if self.verified {
+            return Ok(None);
+        }
+        let stored = Self::stored(ctx).await?;
+        Ok(Some(stored).filter(|stored| stored.revision != self.revision))
     }
 }

@@ -1,5 +1,5 @@
 //! Requests for certificates: who asks is what authentication said, and the request must be signed by the key
-//! it is about. Upstream does this in the strategy and the validation of the kind.
+//! it is about.
 
 use api::{
     field::{Errors, Path},

@@ -1,0 +1,98 @@
+//! What is to be admitted.
+
+use std::fmt;
+
+use api::{object::ObjectExt as _, status::Status};
+use serde_json::Value;
+
+use crate::{context::Ctx, resources::BuiltIn, verbs::delete::DeleteOptions};
+
+/// What is done to an object, in admission's words: an update may come as a patch, and a collection is deleted one
+/// object at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// An object is made; or posted to a subresource, which may be of another kind (a binding, an eviction).
+    Create,
+    /// An object or a part of it is changed.
+    Update,
+    /// An object's deletion begins, or is hastened.
+    Delete,
+    /// A stream to what a subresource leads to is opened.
+    Connect,
+}
+
+/// One operation. User, kind, subresource, namespace and the options of writes are the request's.
+pub struct Operation<'a> {
+    /// The request.
+    pub ctx: &'a Ctx,
+    /// What is done.
+    pub verb: Verb,
+    /// The name that the request says: "" for a new object whose name is generated, and for those of a collection.
+    pub name: &'a str,
+    /// The object as it is, for updates and deletions.
+    pub old: Option<&'a Value>,
+    /// What was sent, and becomes the object: for subresources that show another kind (scale, binding) that; for
+    /// connections their options; nothing for deletions.
+    pub new: Option<&'a mut Value>,
+    /// How it is to be deleted.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for steps that show others the whole operation"))]
+    pub options: Option<&'a DeleteOptions>,
+    /// Whether nothing is to be stored: then steps leave no trace anywhere either.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no step leaves traces yet"))]
+    pub dry_run: bool,
+}
+
+impl<'a> Operation<'a> {
+    /// An object is made.
+    pub fn create(ctx: &'a Ctx, name: &'a str, new: &'a mut Value) -> Self {
+        let dry_run = ctx.query.dry_run;
+        Self { ctx, verb: Verb::Create, name, old: None, new: Some(new), options: None, dry_run }
+    }
+
+    /// The object in the path is changed.
+    pub fn update(ctx: &'a Ctx, old: &'a Value, new: &'a mut Value) -> Self {
+        Self { verb: Verb::Update, old: Some(old), ..Self::create(ctx, ctx.name(), new) }
+    }
+
+    /// An object is deleted.
+    pub fn delete(ctx: &'a Ctx, old: &'a Value, options: &'a DeleteOptions) -> Self {
+        Self {
+            ctx,
+            verb: Verb::Delete,
+            name: ctx.name(),
+            old: Some(old),
+            new: None,
+            options: Some(options),
+            dry_run: options.is_dry_run(ctx),
+        }
+    }
+
+    /// A stream is opened.
+    pub fn connect(ctx: &'a Ctx, options: &'a mut Value) -> Self {
+        Self { verb: Verb::Connect, ..Self::create(ctx, ctx.name(), options) }
+    }
+
+    /// The part of the object that is meant.
+    pub fn subresource(&self) -> Option<&str> {
+        self.ctx.path.subresource.as_deref()
+    }
+
+    /// Whether objects of a resource themselves are meant, and no part of them.
+    pub fn is_of(&self, resource: BuiltIn) -> bool {
+        resource.is(&self.ctx.kind) && self.subresource().is_none()
+    }
+
+    /// Whether a new object of a resource is made.
+    pub fn creates(&self, resource: BuiltIn) -> bool {
+        self.verb == Verb::Create && self.is_of(resource)
+    }
+
+    /// The 403 of a step that does not let the operation in.
+    pub fn forbidden(&self, why: impl fmt::Display) -> Status {
+        let new = self.new.as_deref();
+        let names =
+            [self.name, new.map_or("", |new| new.name()), new.map_or("", |new| new.meta_str("generateName"))];
+        let name = names.into_iter().find(|name| !name.is_empty()).unwrap_or("Unknown");
+        Status::forbidden(&self.ctx.kind.plural, &self.ctx.kind.group, name, why)
+    }
+}

@@ -1,0 +1,14 @@
+//! API services that this server answers itself are available.
+
+use api::{conditions, object::ObjectExt as _};
+use serde_json::Value;
+
+use crate::stamp::now;
+
+/// A local API service is available from the beginning.
+pub fn create(object: &mut Value) {
+    if object.at(&["spec", "service"]).is_none_or(Value::is_null) {
+        let why = "Local APIServices are always available";
+        conditions::set_in(object, conditions::told("Available", true, "Local", why, &now()));
+    }
+}

@@ -1,0 +1,34 @@
+//! What the strategies of single kinds need the caller or the clock for, which rules (`kinds::builtin`) do not know. Comes after
+//! mutating admission, before the rules prepare and validate.
+
+mod api_service;
+mod certificate;
+
+use api::status::Status;
+use kinds::kind::Part;
+use serde_json::Value;
+
+use crate::{
+    context::Ctx,
+    resources::{API_SERVICES, CERTIFICATE_SIGNING_REQUESTS},
+};
+
+/// Completes a new object.
+///
+/// # Errors
+/// 422.
+pub fn prepare_create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
+    if CERTIFICATE_SIGNING_REQUESTS.is(&ctx.kind) {
+        certificate::create(ctx, object)?;
+    } else if API_SERVICES.is(&ctx.kind) {
+        api_service::create(object);
+    }
+    Ok(())
+}
+
+/// Completes a changed object.
+pub fn prepare_update(ctx: &Ctx, part: Part<'_>, new: &mut Value, old: &Value) {
+    if CERTIFICATE_SIGNING_REQUESTS.is(&ctx.kind) && part.is_of_status() {
+        certificate::stamp(new, old);
+    }
+}
