@@ -15,8 +15,8 @@ use machinery::tasks::Tasks;
 use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::http::{Answer, answer, listen, not_found};
 use crate::services::ServicePort;
+use machinery::serve::pages::{Answer, answer, listen, not_found};
 
 /// What a service's health check says: namespace, name, ready endpoints on this node.
 type LocalEndpoints = (String, String, usize);

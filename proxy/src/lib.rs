@@ -8,7 +8,6 @@ pub mod args;
 mod conntrack;
 mod endpoints;
 pub mod health;
-mod http;
 pub mod metrics;
 pub mod names;
 pub mod render;
@@ -18,11 +17,12 @@ pub mod sync;
 
 use std::sync::Arc;
 
-use ::http::StatusCode;
 use anyhow::Context as _;
+use http::StatusCode;
 use machinery::cache::{Cache, Selectors};
 use machinery::iptables;
 use machinery::netfilter::Netfilter;
+use machinery::serve::pages;
 use machinery::tasks::Tasks;
 
 use args::Config;
@@ -85,20 +85,20 @@ fn serve(
     registry: machinery::metrics::Registry,
 ) -> anyhow::Result<()> {
     let (health, stop) = (health.clone(), tasks.token());
-    http::listen(tasks, config.healthz, stop.clone(), Arc::new(move |path: &str| health.answer(path)))
+    pages::listen(tasks, config.healthz, stop.clone(), Arc::new(move |path: &str| health.answer(path)))
         .with_context(|| format!("cannot listen for health on {}", config.healthz))?;
     let text = "text/plain; charset=utf-8";
     let handler = move |path: &str| match path {
-        "/metrics" => http::answer(
+        "/metrics" => pages::answer(
             StatusCode::OK,
             machinery::metrics::CONTENT_TYPE,
             machinery::metrics::text(&registry),
         ),
-        "/proxyMode" => http::answer(StatusCode::OK, text, "iptables".to_owned()),
-        "/healthz" => http::answer(StatusCode::OK, text, "ok".to_owned()),
-        _ => http::not_found(),
+        "/proxyMode" => pages::answer(StatusCode::OK, text, "iptables".to_owned()),
+        "/healthz" => pages::answer(StatusCode::OK, text, "ok".to_owned()),
+        _ => pages::not_found(),
     };
-    http::listen(tasks, config.metrics, stop, Arc::new(handler))
+    pages::listen(tasks, config.metrics, stop, Arc::new(handler))
         .with_context(|| format!("cannot listen for metrics on {}", config.metrics))?;
     Ok(())
 }

@@ -5,6 +5,7 @@
 mod connections;
 mod hang_up;
 mod health;
+pub mod pages;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

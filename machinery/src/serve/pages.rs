@@ -8,10 +8,11 @@ use std::sync::Arc;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Bytes;
-use machinery::CancellationToken;
-use machinery::serve;
-use machinery::tasks::Tasks;
 use tokio::net::TcpListener;
+
+use crate::CancellationToken;
+use crate::serve;
+use crate::tasks::Tasks;
 
 /// An answer.
 pub type Answer = Response<Full<Bytes>>;

@@ -1,0 +1,216 @@
+//! What runs: the ports with their server blocks, the watches that feed them, and health for those who ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use http::StatusCode;
+use machinery::CancellationToken;
+use machinery::serve::pages;
+use machinery::tasks::Tasks;
+
+use crate::chain::Chain;
+use crate::corefile::{self, Server};
+use crate::kubernetes::{Feeds, Index, PodNames};
+use crate::metrics::Metrics;
+use crate::server::{self, Port};
+
+/// Where the API server is when nobody says: its service.
+const DEFAULT_API_SERVER: (&str, u16) = ("10.96.0.1", 443);
+
+/// A server at work.
+pub struct Running {
+    kubeconfig: Option<PathBuf>,
+    tasks: Tasks,
+    ports: BTreeMap<u16, Port>,
+    feeds: Option<Arc<Feeds>>,
+    index: Option<Index>,
+    metrics: Metrics,
+    registry: Arc<machinery::metrics::Registry>,
+    pages: Pages,
+    stopping: CancellationToken,
+}
+
+/// Where health and metrics are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Pages {
+    health: BTreeSet<SocketAddr>,
+    ready: BTreeSet<SocketAddr>,
+    metrics: BTreeSet<SocketAddr>,
+}
+
+impl Pages {
+    fn of(servers: &[Server]) -> Self {
+        Self {
+            health: servers.iter().filter_map(|server| Some(server.health?.0)).collect(),
+            ready: servers.iter().filter_map(|server| server.ready).collect(),
+            metrics: servers.iter().filter_map(|server| server.metrics).collect(),
+        }
+    }
+}
+
+impl Running {
+    /// Nothing yet.
+    pub fn new(kubeconfig: Option<PathBuf>, tasks: Tasks) -> Self {
+        let mut registry = machinery::metrics::registry();
+        let metrics = Metrics::new(&mut registry);
+        Self {
+            kubeconfig,
+            tasks,
+            ports: BTreeMap::new(),
+            feeds: None,
+            index: None,
+            metrics,
+            registry: Arc::new(registry),
+            pages: Pages::default(),
+            stopping: CancellationToken::new(),
+        }
+    }
+
+    /// What says that the end is near.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
+    /// Puts the server blocks of a Corefile in the place of those before. All is made before anything is exchanged.
+    ///
+    /// # Errors
+    /// A port that cannot be bound, an address that is none, no API server for a cluster's names.
+    pub async fn take(&mut self, servers: Vec<Server>) -> anyhow::Result<()> {
+        self.watch(&servers).await?;
+        self.pages = Pages::of(&servers);
+        let own_address = own_address();
+        let mut blocks: BTreeMap<u16, Vec<Chain>> = BTreeMap::new();
+        for mut server in servers {
+            if let Some(kubernetes) = &mut server.kubernetes {
+                kubernetes.own_address = own_address;
+            }
+            let port = server.port;
+            let chain = Chain::new(server, self.index.clone()).map_err(anyhow::Error::msg)?;
+            blocks.entry(port).or_default().push(chain);
+        }
+        let mut new = BTreeMap::new();
+        for (port, chains) in blocks {
+            match self.ports.get(&port) {
+                Some(_) => drop(new.insert(port, (None, chains))),
+                None => {
+                    let bound = server::serve(port, Vec::new(), self.metrics.clone(), &self.tasks).await;
+                    let bound = bound.with_context(|| format!("cannot listen on port {port}"))?;
+                    tracing::info!(address = %bound.address, "Answering");
+                    new.insert(port, (Some(bound), chains));
+                }
+            }
+        }
+        self.ports.retain(|port, _| new.contains_key(port));
+        for (port, (bound, chains)) in new {
+            self.ports.extend(bound.map(|bound| (port, bound)));
+            if let Some(port) = self.ports.get(&port) {
+                *port.chains.write() = Arc::new(chains);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a changed Corefile and puts it in the place of the one before.
+    ///
+    /// # Errors
+    /// What is wrong with it; then nothing has changed.
+    pub async fn reload(&mut self, text: &str) -> anyhow::Result<()> {
+        let servers = corefile::parse(text)?;
+        if Pages::of(&servers) != self.pages {
+            bail!("where health, readiness and metrics are asked for is read at start only");
+        }
+        self.take(servers).await
+    }
+
+    /// Watches the API if a block is about the cluster.
+    async fn watch(&mut self, servers: &[Server]) -> anyhow::Result<()> {
+        let asked: Vec<PodNames> =
+            servers.iter().filter_map(|server| Some(server.kubernetes.as_ref()?.pods)).collect();
+        if asked.is_empty() {
+            (self.feeds, self.index) = (None, None);
+            return Ok(());
+        }
+        let pods = asked.contains(&PodNames::Verified);
+        if self.feeds.as_ref().is_some_and(|feeds| feeds.has_pods() || !pods) {
+            return Ok(());
+        }
+        let client = match &self.kubeconfig {
+            Some(file) => machinery::client::connect(file, "dns").await?,
+            None => {
+                let config = kube::Config::incluster().context("not in a pod, and no --kubeconfig")?;
+                machinery::client::from_config(&config)?
+            }
+        };
+        let feeds = Feeds::start(&client, pods, &self.tasks);
+        self.index = Some(feeds.index());
+        self.feeds = Some(Arc::new(feeds));
+        Ok(())
+    }
+
+    /// Serves health, readiness and metrics where the Corefile says.
+    ///
+    /// # Errors
+    /// Those of binding.
+    pub fn serve_http(&self) -> anyhow::Result<()> {
+        let addresses: BTreeSet<SocketAddr> = [&self.pages.health, &self.pages.ready, &self.pages.metrics]
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect();
+        for address in addresses {
+            let (asked, registry, feeds) =
+                (self.pages.clone(), Arc::clone(&self.registry), self.feeds.clone());
+            let stopping = self.stopping.clone();
+            let plain =
+                |status, text: &str| pages::answer(status, "text/plain; charset=utf-8", text.to_owned());
+            let handler = move |path: &str| match path {
+                "/health" if asked.health.contains(&address) => plain(StatusCode::OK, "OK"),
+                "/ready" if asked.ready.contains(&address) => {
+                    match feeds.as_ref().is_none_or(|feeds| feeds.synced()) {
+                        true if !stopping.is_cancelled() => plain(StatusCode::OK, "OK"),
+                        _ => plain(StatusCode::SERVICE_UNAVAILABLE, "kubernetes"),
+                    }
+                }
+                "/metrics" if asked.metrics.contains(&address) => pages::answer(
+                    StatusCode::OK,
+                    machinery::metrics::CONTENT_TYPE,
+                    machinery::metrics::text(&registry),
+                ),
+                _ => pages::not_found(),
+            };
+            pages::listen(&self.tasks, address, self.tasks.token(), Arc::new(handler))
+                .with_context(|| format!("cannot listen for health on {address}"))?;
+        }
+        Ok(())
+    }
+
+    /// Looks whether what is asked on comes back.
+    ///
+    /// # Errors
+    /// If it does: every question would be asked until the machine has no more memory.
+    pub async fn look_for_circles(&self) -> anyhow::Result<()> {
+        let ports: Vec<_> = self.ports.values().map(|port| Arc::clone(&port.chains.read())).collect();
+        for chains in ports {
+            for chain in chains.iter() {
+                if chain.goes_in_circles().await {
+                    let zones: Vec<String> = chain.server.zones.iter().map(ToString::to_string).collect();
+                    bail!("loop detected for zone {}: who is asked on asks this server", zones.join(" "));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The address that other pods see: the one from which the API server is reached.
+fn own_address() -> Option<IpAddr> {
+    let host = std::env::var("KUBERNETES_SERVICE_HOST").ok().and_then(|host| host.parse().ok());
+    let server = host.map_or_else(|| DEFAULT_API_SERVER.0.parse().ok(), Some)?;
+    let socket = UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // Connecting a datagram socket sends nothing.
+    socket.connect(SocketAddr::new(server, DEFAULT_API_SERVER.1)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
+}
