@@ -1,12 +1,11 @@
 //! Answers that others gave, kept as long as they said. Upstream counterpart: CoreDNS' plugin `cache`.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, Record};
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use crate::reply::{Question, Reply};
 
@@ -68,8 +67,7 @@ impl Cache {
     }
 
     /// An answer that still holds, its times to live as short as they have become.
-    pub fn get(&self, question: &Question) -> Option<Reply> {
-        let now = Instant::now();
+    pub fn get(&self, question: &Question, now: Instant) -> Option<Reply> {
         [&self.success, &self.denial].into_iter().find_map(|kept| {
             let kept = kept.lock();
             let kept = kept.get(question).filter(|kept| kept.until > now)?;
@@ -85,7 +83,7 @@ impl Cache {
     }
 
     /// Keeps an answer, if it may be kept.
-    pub fn put(&self, question: &Question, reply: &Reply) {
+    pub fn put(&self, question: &Question, reply: &Reply, now: Instant) {
         if reply.truncated || !within(&self.settings.zones, &question.name) {
             return;
         }
@@ -105,7 +103,6 @@ impl Cache {
         if limits.capacity == 0 || time.is_zero() || within(&limits.disabled, &question.name) {
             return;
         }
-        let now = Instant::now();
         let mut kept = kept.lock();
         if kept.len() >= limits.capacity && !kept.contains_key(question) {
             make_room(&mut kept, limits.capacity, now);

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -95,7 +96,7 @@ impl Chain {
             .find_map(|template| template.reply(question))
             .or_else(|| self.hosts.as_ref()?.reply(question))
             .or_else(|| self.server.kubernetes.as_ref()?.reply(question, &self.index.as_ref()?.read()))
-            .or_else(|| self.cache.as_ref()?.get(question))
+            .or_else(|| self.cache.as_ref()?.get(question, Instant::now()))
     }
 
     /// Follows a name of ours that leads to another one.
@@ -137,7 +138,7 @@ impl Chain {
         };
         let reply = forward.ask(question, over_tcp).await;
         if let Some(cache) = &self.cache {
-            cache.put(question, &reply);
+            cache.put(question, &reply, Instant::now());
         }
         reply
     }

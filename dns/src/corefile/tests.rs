@@ -61,7 +61,10 @@ fn kubeadms_corefile_is_understood() {
 fn several_blocks_ranges_and_quotation_marks() {
     let text = "example.org, 10.0.0.0/15:1053 {\n log . {\n  class denial\n }\n}\n# stub\ncorp.:1053 {\n  template IN A {\n    answer \"{{ .Name }} 60 IN A 192.0.2.1\"\n }\n}";
     let error = parse(text).unwrap_err();
-    assert_eq!(error.to_string(), "Corefile:1 - Error during parsing: zones of one server block must have one port");
+    assert_eq!(
+        error.to_string(),
+        "Corefile:1 - Error during parsing: zones of one server block must have one port"
+    );
     let servers = parse(&text.replacen("example.org,", "example.org:1053,", 1)).unwrap();
     let zones: Vec<String> = servers[0].zones.iter().map(ToString::to_string).collect();
     assert_eq!(zones, ["example.org.", "0.10.in-addr.arpa.", "1.10.in-addr.arpa."]);
@@ -72,19 +75,40 @@ fn several_blocks_ranges_and_quotation_marks() {
 #[test]
 fn what_is_wrong_is_said_with_its_line() {
     for (text, expected) in [
-        (".:53 {\n  errors\n  frobnicate\n}", "Corefile:3 - Error during parsing: Unknown directive 'frobnicate'"),
-        (".:53 {\n  cache {\n    prefetch 10\n  }\n}", "Corefile:3 - Error during parsing: unknown property 'prefetch'"),
+        (
+            ".:53 {\n  errors\n  frobnicate\n}",
+            "Corefile:3 - Error during parsing: Unknown directive 'frobnicate'",
+        ),
+        (
+            ".:53 {\n  cache {\n    prefetch 10\n  }\n}",
+            "Corefile:3 - Error during parsing: unknown property 'prefetch'",
+        ),
         (".:53 {\n  errors", "Corefile:1 - Error during parsing: Unexpected end of file: '}' is missing"),
         ("errors", "Corefile:1 - Error during parsing: Unexpected 'errors': expected a server block"),
         ("", "Corefile:1 - Error during parsing: no server block"),
-        (".:53 {\n}\n.:53 {\n}", "Corefile:1 - Error during parsing: cannot serve dns://.:53 - it is already defined"),
+        (
+            ".:53 {\n}\n.:53 {\n}",
+            "Corefile:1 - Error during parsing: cannot serve dns://.:53 - it is already defined",
+        ),
         (".:0 {\n}", "Corefile:1 - Error during parsing: invalid port in '.:0'"),
         (".:53 {\n  forward .\n}", "Corefile:2 - Error during parsing: forward needs where to ask"),
-        (".:53 {\n  kubernetes cluster.local {\n    ttl 4000\n  }\n}", "Corefile:3 - Error during parsing: ttl must be in range [0, 3600]: 4000"),
-        (".:53 {\n  kubernetes in-addr.arpa\n}", "Corefile:2 - Error during parsing: kubernetes needs a zone that is not a reverse one"),
+        (
+            ".:53 {\n  kubernetes cluster.local {\n    ttl 4000\n  }\n}",
+            "Corefile:3 - Error during parsing: ttl must be in range [0, 3600]: 4000",
+        ),
+        (
+            ".:53 {\n  kubernetes in-addr.arpa\n}",
+            "Corefile:2 - Error during parsing: kubernetes needs a zone that is not a reverse one",
+        ),
         ("tls://.:853 {\n}", "Corefile:1 - Error during parsing: tls:// is not supported"),
-        (".:53 {\n  rewrite edns0 local set 0xffee x\n}", "Corefile:2 - Error during parsing: invalid rule type 'edns0'"),
-        (".:53 {\n  template IN A {\n    answer \"{{ .Meta.x }}\"\n  }\n}", "Corefile:3 - Error during parsing: '{{ .Meta.x }}' is not supported"),
+        (
+            ".:53 {\n  rewrite edns0 local set 0xffee x\n}",
+            "Corefile:2 - Error during parsing: invalid rule type 'edns0'",
+        ),
+        (
+            ".:53 {\n  template IN A {\n    answer \"{{ .Meta.x }}\"\n  }\n}",
+            "Corefile:3 - Error during parsing: '{{ .Meta.x }}' is not supported",
+        ),
     ] {
         assert_eq!(parse(text).expect_err(text).to_string(), expected, "{text}");
     }

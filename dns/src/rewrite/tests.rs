@@ -15,7 +15,8 @@ fn there_and_back(rules: &[&str], asked: &str) -> Option<(String, String)> {
         .collect();
     let mut question = Question { name: name(asked), kind: RecordType::A, dnssec: false };
     let changed = change(&rules, &mut question)?;
-    let record = Record::from_rdata(question.name.clone(), 5, RData::A([192, 0, 2, 1].into()));
+    let record =
+        Record::from_rdata(question.name.clone(), 5, RData::A(std::net::Ipv4Addr::new(192, 0, 2, 1).into()));
     let mut reply = Reply::records(vec![record]);
     changed.undo(&mut reply);
     Some((question.name.to_string(), reply.answers[0].name.to_string()))
@@ -25,14 +26,28 @@ fn there_and_back(rules: &[&str], asked: &str) -> Option<(String, String)> {
 fn names_are_changed_and_changed_back() {
     let both = |to: &str, back: &str| Some((to.to_owned(), back.to_owned()));
     for (rules, asked, expected) in [
-        (&["name shop.example.org web.default.svc.cluster.local"][..], "shop.example.org.", both("web.default.svc.cluster.local.", "shop.example.org.")),
+        (
+            &["name shop.example.org web.default.svc.cluster.local"][..],
+            "shop.example.org.",
+            both("web.default.svc.cluster.local.", "shop.example.org."),
+        ),
         (&["name exact a.org b.org"], "x.a.org.", None),
-        (&["name suffix .example.org .default.svc.cluster.local answer auto"], "web.example.org.", both("web.default.svc.cluster.local.", "web.example.org.")),
-        (&["name suffix .example.org .svc.cluster.local"], "web.example.org.", both("web.svc.cluster.local.", "web.svc.cluster.local.")),
+        (
+            &["name suffix .example.org .default.svc.cluster.local answer auto"],
+            "web.example.org.",
+            both("web.default.svc.cluster.local.", "web.example.org."),
+        ),
+        (
+            &["name suffix .example.org .svc.cluster.local"],
+            "web.example.org.",
+            both("web.svc.cluster.local.", "web.svc.cluster.local."),
+        ),
         (&["name prefix old- new-"], "old-web.org.", both("new-web.org.", "new-web.org.")),
         (&["name substring .dev. ."], "a.dev.org.", both("a.org.", "a.org.")),
         (
-            &[r"stop name regex (.*)\.example\.org {1}.default.svc.cluster.local answer name (.*)\.default\.svc\.cluster\.local {1}.example.org"],
+            &[
+                r"stop name regex (.*)\.example\.org {1}.default.svc.cluster.local answer name (.*)\.default\.svc\.cluster\.local {1}.example.org",
+            ],
             "web.example.org.",
             both("web.default.svc.cluster.local.", "web.example.org."),
         ),
