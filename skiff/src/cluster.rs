@@ -134,6 +134,12 @@ pub struct Cluster {
     pub snapshotter: String,
     /// How much the daemons log (`-v`).
     pub verbosity: u8,
+    /// What it has beyond its daemons, by name.
+    #[serde(default)]
+    pub addons: Vec<String>,
+    /// Whether the objects of these were made; from then on they are the user's.
+    #[serde(default)]
+    pub addons_made: bool,
 }
 
 /// Checks a cluster's name: a DNS label that leaves room for what is derived from it.
@@ -358,6 +364,8 @@ pub fn sample(nodes: u8) -> Cluster {
         kubeconfig: "/root/.kube/config".into(),
         snapshotter: "overlayfs".into(),
         verbosity: 2,
+        addons: vec!["dns".into()],
+        addons_made: false,
     }
 }
 

@@ -5,6 +5,7 @@
 //! into addresses, commands and files are pure, and the rest carries them out.
 //! Corresponds to kind and minikube, with network namespaces for machines.
 
+pub mod addons;
 pub mod args;
 mod cgroups;
 pub mod cluster;

@@ -35,7 +35,10 @@ const ETCD: Program =
 /// Capabilities: name and bit.
 const CAPABILITIES: [(&str, u32); 3] = [("CAP_NET_ADMIN", 12), ("CAP_SYS_CHROOT", 18), ("CAP_SYS_ADMIN", 21)];
 /// Our own programs, beside `skiff`.
-const OWN: [&str; 7] = ["apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "cni", "pause"];
+const OWN: [&str; 8] =
+    ["apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "cni", "pause", "dns"];
+/// Those of them that run in images of their own.
+const IN_IMAGES: [&str; 2] = ["pause", "dns"];
 
 /// What was found on this machine.
 #[derive(Debug, Default)]
@@ -73,13 +76,13 @@ pub fn observe(bin_dir: &Path) -> Result<Machine> {
     })
 }
 
-/// The path of one of our own programs. `pause` runs in an image of its own and must be static.
+/// The path of one of our own programs. Those that run in images of their own must be static.
 pub fn own_program(bin_dir: &Path, name: &str) -> Option<std::path::PathBuf> {
-    let path = match name {
-        "pause" => {
-            [bin_dir.join("static/pause"), bin_dir.join("pause")].into_iter().find(|path| is_static(path))?
-        }
-        _ => bin_dir.join(name),
+    let path = match IN_IMAGES.contains(&name) {
+        true => [bin_dir.join("static").join(name), bin_dir.join(name)]
+            .into_iter()
+            .find(|path| is_static(path))?,
+        false => bin_dir.join(name),
     };
     path.is_file().then_some(path)
 }

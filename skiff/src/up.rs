@@ -14,9 +14,9 @@ use k8s_openapi::api::core::v1::Node as ApiNode;
 use kube::Api;
 use tokio_util::sync::CancellationToken;
 
+use crate::addons::{self, State};
 use crate::args::{self, UpArgs};
 use crate::cluster::{self, Cluster, DEFAULT_NAME, DEFAULT_ROOT, Node, Store};
-use crate::image::{ImageFile, Recipe};
 use crate::progress::Progress;
 use crate::ranges::Ranges;
 use crate::{
@@ -26,6 +26,8 @@ use crate::{
 
 /// How long a cluster may take to come up.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long what runs in the cluster may take to work before `up` goes on without it.
+const ADDON_PATIENCE: Duration = Duration::from_secs(30);
 /// How often `up` looks at what it waits for.
 const LOOK: Duration = Duration::from_millis(25);
 
@@ -55,6 +57,12 @@ fn describe(
             kubeconfig,
             snapshotter: String::new(),
             verbosity: flags.verbosity.unwrap_or(2),
+            addons: addons::names()
+                .into_iter()
+                .filter(|name| !flags.without.iter().any(|without| without == name))
+                .map(String::from)
+                .collect(),
+            addons_made: false,
         });
     };
     let name = &cluster.name;
@@ -67,6 +75,11 @@ fn describe(
     if store.is_some_and(|store| store != cluster.store) {
         bail!(
             "the cluster {name} keeps its objects in another store: take it down first, or leave --store out"
+        );
+    }
+    if let Some(addon) = flags.without.iter().find(|name| cluster.addons.contains(name)) {
+        bail!(
+            "the cluster {name} has {addon} already: delete its Deployment with kubectl, or leave --without out"
         );
     }
     for registry in &flags.registry {
@@ -166,22 +179,6 @@ fn together(jobs: &[&(dyn Fn() -> Result<()> + Sync)]) -> Result<()> {
     })
 }
 
-/// Writes the archive of the image that holds pods' namespaces.
-fn pause_archive(cluster: &Cluster) -> Result<PathBuf> {
-    let path = cluster.dir.join("pause.tar");
-    let program = machine::own_program(&cluster.bin_dir, "pause").context("the program pause is gone")?;
-    let content = std::fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
-    let recipe = Recipe {
-        name: containerd::PAUSE_IMAGE.into(),
-        files: vec![ImageFile { path: "pause".into(), content, mode: 0o755 }],
-        links: Vec::new(),
-        entrypoint: vec!["/pause".into()],
-        env: Vec::new(),
-    };
-    files::ensure(&path, &recipe.build()?.archive()?, 0o644)?;
-    Ok(path)
-}
-
 async fn until<F: Future<Output = Option<T>>, T>(mut look: impl FnMut() -> F) -> Option<T> {
     let wait = async {
         loop {
@@ -267,7 +264,7 @@ async fn load_images(cluster: &Cluster, archives: &[PathBuf]) -> Result<()> {
 pub async fn run(flags: UpArgs) -> Result<()> {
     let progress = Progress::default();
     let step = progress.begin("Check this machine");
-    let cluster = prepare(&flags)?;
+    let mut cluster = prepare(&flags)?;
     step.done();
 
     let step = progress.begin("Certificates, network and files");
@@ -277,7 +274,10 @@ pub async fn run(flags: UpArgs) -> Result<()> {
         &|| nodes::ensure(&cluster),
         &|| firewall::ensure(&cluster),
     ])?;
-    let mut archives = vec![pause_archive(&cluster)?];
+    let mut archives = vec![addons::program_archive(&cluster, "pause", containerd::PAUSE_IMAGE)?];
+    for addon in addons::of(&cluster) {
+        archives.push(addon.archive(&cluster)?);
+    }
     archives.extend(flags.image.iter().cloned());
     step.done();
 
@@ -292,6 +292,7 @@ pub async fn run(flags: UpArgs) -> Result<()> {
         return Err(complaint(&cluster, "the API server did not become ready"));
     }
     images?;
+    install_addons(&mut cluster, &client).await?;
     kubeconfig::add(&cluster.kubeconfig, &pki::admin(&cluster)?)?;
     step.done();
 
@@ -300,8 +301,46 @@ pub async fn run(flags: UpArgs) -> Result<()> {
     let step = progress.begin(&what);
     wait_for_nodes(&cluster, &client).await?;
     step.done();
+
+    if addons::of(&cluster).next().is_some() {
+        let step = progress.begin("Wait for what runs in it");
+        wait_for_addons(&cluster, &client).await;
+        step.done();
+    }
     farewell(&cluster, progress.elapsed());
     Ok(())
+}
+
+/// Makes what the cluster has beyond its daemons, once: afterwards it is the user's.
+async fn install_addons(cluster: &mut Cluster, client: &kube::Client) -> Result<()> {
+    if !cluster.addons_made {
+        for addon in addons::of(cluster) {
+            addon.install(cluster, client).await?;
+        }
+        cluster.addons_made = true;
+        cluster.save()?;
+    }
+    Ok(())
+}
+
+/// Waits until it works. The cluster is of use without, so it is no failure if not; and the user may have removed it.
+async fn wait_for_addons(cluster: &Cluster, client: &kube::Client) {
+    let deadline = tokio::time::Instant::now() + ADDON_PATIENCE;
+    for addon in addons::of(cluster) {
+        loop {
+            match addon.state(client).await {
+                State::Works | State::Removed => break,
+                State::Starting if tokio::time::Instant::now() > deadline => {
+                    println!(
+                        "  {} does not work yet: kubectl get pods --namespace kube-system says why",
+                        addon.name
+                    );
+                    break;
+                }
+                State::Starting => tokio::time::sleep(LOOK).await,
+            }
+        }
+    }
 }
 
 async fn machine_client(cluster: &Cluster) -> Result<kube::Client> {

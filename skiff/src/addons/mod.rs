@@ -1,0 +1,146 @@
+//! What a cluster has beyond its daemons: pods of our own programs, laid out by the manifests in this folder.
+//!
+//! They are made once, with the cluster; from then on they are the user's, who may change or delete them and put
+//! something else in their place.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{ApiResource, DynamicObject, PostParams, TypeMeta};
+use kube::core::GroupVersionKind;
+use kube::{Api, Client};
+
+use crate::cluster::Cluster;
+use crate::image::{ImageFile, Recipe};
+use crate::{files, machine};
+
+/// One of them.
+#[derive(Debug)]
+pub struct Addon {
+    /// What `--without` calls it.
+    pub name: &'static str,
+    /// The program that its image holds.
+    program: &'static str,
+    /// Its objects.
+    manifest: &'static str,
+    /// The Deployment in kube-system that tells when it works.
+    deployment: &'static str,
+}
+
+/// How far an add-on is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It answers.
+    Works,
+    /// Its pods are not ready.
+    Starting,
+    /// The user does without it.
+    Removed,
+}
+
+/// All of them.
+pub const ALL: &[Addon] =
+    &[Addon { name: "dns", program: "dns", manifest: include_str!("dns.yaml"), deployment: "coredns" }];
+
+/// The names of all, for flags.
+pub fn names() -> Vec<&'static str> {
+    ALL.iter().map(|addon| addon.name).collect()
+}
+
+/// Those that a cluster has.
+pub fn of(cluster: &Cluster) -> impl Iterator<Item = &'static Addon> {
+    ALL.iter().filter(|addon| cluster.addons.iter().any(|name| name == addon.name))
+}
+
+/// Writes the archive of an image that holds nothing but one of our programs.
+///
+/// # Errors
+/// A program that is not there.
+pub fn program_archive(cluster: &Cluster, program: &str, image: &str) -> Result<PathBuf> {
+    let path = cluster.dir.join(format!("{program}.tar"));
+    let file = machine::own_program(&cluster.bin_dir, program);
+    let file = file.with_context(|| format!("the program {program} is gone"))?;
+    let content = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let recipe = Recipe {
+        name: image.into(),
+        files: vec![ImageFile { path: program.into(), content, mode: 0o755 }],
+        entrypoint: vec![format!("/{program}")],
+        ..Recipe::default()
+    };
+    files::ensure(&path, &recipe.build()?.archive()?, 0o644)?;
+    Ok(path)
+}
+
+impl Addon {
+    fn image(&self) -> String {
+        format!("skiff.local/{}:{}", self.program, env!("CARGO_PKG_VERSION"))
+    }
+
+    /// Writes the archive of its image.
+    ///
+    /// # Errors
+    /// As [`program_archive`].
+    pub fn archive(&self, cluster: &Cluster) -> Result<PathBuf> {
+        program_archive(cluster, self.program, &self.image())
+    }
+
+    fn objects(&self, cluster: &Cluster) -> Result<Vec<DynamicObject>> {
+        let text = self
+            .manifest
+            .replace("@IMAGE@", &self.image())
+            .replace("@CLUSTER_DNS@", &cluster.ranges.dns().to_string());
+        let documents = serde_yaml_ng::Deserializer::from_str(&text);
+        let read = documents.map(serde::Deserialize::deserialize).collect::<Result<_, _>>();
+        read.with_context(|| format!("the manifest of {} is damaged", self.name))
+    }
+
+    /// Makes its objects; what is there already stays as it is.
+    ///
+    /// # Errors
+    /// What the API server refuses.
+    pub async fn install(&self, cluster: &Cluster, client: &Client) -> Result<()> {
+        for object in self.objects(cluster)? {
+            let types = object.types.clone().unwrap_or_default();
+            let resource = resource(&types)?;
+            let api: Api<DynamicObject> = match &object.metadata.namespace {
+                Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+                None => Api::all_with(client.clone(), &resource),
+            };
+            match api.create(&PostParams::default(), &object).await {
+                Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {}
+                made => {
+                    drop(made.with_context(|| format!("cannot make the {} of {}", types.kind, self.name))?)
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How far it is. An API server that does not answer may do so soon.
+    pub async fn state(&self, client: &Client) -> State {
+        let api: Api<Deployment> = Api::namespaced(client.clone(), "kube-system");
+        let deployment = match api.get_opt(self.deployment).await {
+            Ok(Some(deployment)) => deployment,
+            Ok(None) => return State::Removed,
+            Err(_) => return State::Starting,
+        };
+        let none_wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(0);
+        let conditions = deployment.status.and_then(|status| status.conditions).unwrap_or_default();
+        let available =
+            conditions.iter().any(|condition| condition.type_ == "Available" && condition.status == "True");
+        match (none_wanted, available) {
+            (true, _) => State::Removed,
+            (_, true) => State::Works,
+            _ => State::Starting,
+        }
+    }
+}
+
+fn resource(types: &TypeMeta) -> Result<ApiResource> {
+    let kind = GroupVersionKind::try_from(types).context("a manifest has an unreadable apiVersion")?;
+    Ok(ApiResource::from_gvk(&kind))
+}
+
+#[cfg(test)]
+mod tests;
