@@ -66,8 +66,14 @@ impl Cluster {
         Self::up_with(label, nodes, &[])
     }
 
-    /// Brings a cluster up with further flags.
+    /// Brings a cluster up with further flags, and without the pods that clusters have by themselves: most tests have
+    /// no use for them.
     pub fn up_with(label: &str, nodes: u8, flags: &[&str]) -> Cluster {
+        Self::up_whole(label, nodes, &[flags, &["--without", "dns"]].concat())
+    }
+
+    /// Brings a cluster up as users do, with further flags.
+    pub fn up_whole(label: &str, nodes: u8, flags: &[&str]) -> Cluster {
         let root = tempfile::Builder::new()
             .prefix("skiff-")
             .rand_bytes(5)

@@ -27,7 +27,10 @@ pub fn http_go(name: &str, version: &str, linger_ms: u32) -> Image {
 /// A shell and the usual small programs.
 pub fn busybox(name: &str) -> Image {
     let link = |applet: &str| ImageLink { path: format!("bin/{applet}"), target: "busybox".into() };
-    let applets = ["sh", "cat", "echo", "env", "false", "hostname", "id", "ip", "ls", "sleep", "true"];
+    let applets = [
+        "sh", "cat", "echo", "env", "false", "hostname", "id", "ip", "ls", "nslookup", "sleep", "true",
+        "wget",
+    ];
     let recipe = Recipe {
         name: name.to_owned(),
         files: vec![program(Path::new("/bin/busybox"), "bin/busybox")],

@@ -1,0 +1,140 @@
+//! Names: services and pods found from pods, a Corefile that changes, a server that dies.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use e2e::{Cluster, busybox, eventually, http_go};
+
+const MANIFEST: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: 8080}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop}
+spec:
+  clusterIP: None
+  selector: {app: web}
+  ports: [{name: sql, port: 8080}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: out, namespace: shop}
+spec: {type: ExternalName, externalName: web.shop.svc.cluster.local}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db-0, namespace: shop, labels: {app: web}}
+spec:
+  hostname: db-0
+  subdomain: db
+  terminationGracePeriodSeconds: 0
+  containers:
+  - {name: web, image: 'http-go:v1', ports: [{containerPort: 8080}], readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - {name: client, image: 'busybox:v1', command: [sleep, infinity]}
+";
+
+/// What the client's `nslookup` says.
+fn look_up(cluster: &Cluster, kind: &str, name: &str) -> String {
+    let found = cluster.kubectl(&format!("exec client -- nslookup -type={kind} {name}"));
+    found.out + &found.err
+}
+
+fn expect(cluster: &Cluster, kind: &str, name: &str, expected: &str) {
+    eventually(&format!("{kind} {name} gives {expected}"), 30, || {
+        let said = look_up(cluster, kind, name);
+        if said.contains(expected) { Ok(()) } else { Err(said) }
+    });
+}
+
+fn cluster() -> Cluster {
+    let cluster = Cluster::up_whole("dns", 2, &[]);
+    cluster.load(&[http_go("http-go:v1", "v1", 0), busybox("busybox:v1")]);
+    cluster.apply(MANIFEST);
+    cluster.kubectl("wait --for=condition=Ready pod/client --timeout=60s").ok();
+    cluster.kubectl("wait --for=condition=Ready pod/db-0 -n shop --timeout=60s").ok();
+    cluster
+}
+
+#[test]
+fn pods_find_each_other_by_name() {
+    let cluster = cluster();
+    let of =
+        |what: &str, path: &str| cluster.kubectl(&format!("get -n shop {what} -o jsonpath={{{path}}}")).ok();
+    let service = of("service/web", ".spec.clusterIP");
+    let pod = of("pod/db-0", ".status.podIP");
+    for (kind, name, expected) in [
+        ("a", "web.shop.svc.cluster.local", &*service),
+        ("a", "web.shop", &service),
+        ("a", "kubernetes", "Name:\tkubernetes.default.svc.cluster.local"),
+        ("a", "db.shop", &pod),
+        ("a", "db-0.db.shop", &pod),
+        ("a", &format!("{}.shop.pod.cluster.local", pod.replace('.', "-")), &pod),
+        ("srv", "_http._tcp.web.shop.svc.cluster.local", "0 100 80 web.shop.svc.cluster.local"),
+        ("srv", "_sql._tcp.db.shop.svc.cluster.local", "8080 db-0.db.shop.svc.cluster.local"),
+        ("a", "out.shop.svc.cluster.local", &service),
+        ("ptr", &service, "web.shop.svc.cluster.local"),
+        ("ptr", &pod, "db-0.db.shop.svc.cluster.local"),
+        ("a", "nobody.shop.svc.cluster.local", "NXDOMAIN"),
+    ] {
+        expect(&cluster, kind, name, expected);
+    }
+    let page = cluster.kubectl("exec client -- wget -qO- http://web.shop/").ok();
+    assert!(page.contains("Welcome! v1"), "{page}");
+
+    // A pod that is gone has no name any more.
+    cluster.kubectl("delete pod db-0 -n shop").ok();
+    expect(&cluster, "a", "db-0.db.shop.svc.cluster.local", "NXDOMAIN");
+}
+
+#[test]
+fn the_corefile_is_the_users_and_one_server_may_die() {
+    let cluster = cluster();
+    let edit = |from: &str, to: &str| {
+        let corefile = cluster.json("get configmap coredns -n kube-system")["data"]["Corefile"].clone();
+        let data =
+            serde_json::json!({"data": {"Corefile": corefile.as_str().unwrap().replacen(from, to, 1)}});
+        cluster.kubectl(&format!("patch configmap coredns -n kube-system --type=merge -p {data}")).ok();
+    };
+    edit(
+        "    ready\n",
+        "    ready\n    hosts {\n        192.0.2.7 printer.lan\n        fallthrough\n    }\n",
+    );
+    cluster.kubectl("rollout restart deployment/coredns -n kube-system").ok();
+    cluster.kubectl("rollout status deployment/coredns -n kube-system --timeout=60s").ok();
+    expect(&cluster, "a", "printer.lan", "192.0.2.7");
+
+    // One of the two servers is killed again and again: no look-up fails but those that were under way with it.
+    let service = cluster.kubectl("get service web -n shop -o jsonpath={.spec.clusterIP}").ok();
+    for pod in cluster.items("get pods -n kube-system -l k8s-app=kube-dns").iter().take(1) {
+        let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+        cluster.kubectl(&format!("delete pod {name} -n kube-system --wait=false")).ok();
+        for _ in 0..20 {
+            let said = look_up(&cluster, "a", "web.shop.svc.cluster.local");
+            assert!(said.contains(&service), "{said}");
+        }
+    }
+
+    // A Corefile with a mistake: the servers that run go on, and say by name what they do not know.
+    edit("    loadbalance\n", "    loadbalance\n    frobnicate\n");
+    eventually("the mistake is told", 150, || {
+        let said = cluster.kubectl("logs -n kube-system -l k8s-app=kube-dns --tail=50").out;
+        if said.contains("Unknown directive 'frobnicate'") { Ok(()) } else { Err(said) }
+    });
+    expect(&cluster, "a", "printer.lan", "192.0.2.7");
+    assert_eq!(cluster.json("get deployment coredns -n kube-system")["status"]["readyReplicas"], 2);
+}
