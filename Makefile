@@ -10,16 +10,23 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KUBECONFIG,SKIFF_RO
 KUBECONFIG_FLAG := $(if $(KUBECONFIG),,--kubeconfig $(HOME)/.kube/config)
 
 PROGRAMS := skiff apiserver scheduler controller-manager kubelet proxy cni
-STATIC := -- -C target-feature=+crt-static
-TARGET := $(or $(CARGO_TARGET_DIR),target)
+STATIC := pause http-go
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# For people: soon there. All that builds or tests names the whole workspace, so that nothing is built in two ways.
+QUICK := $(TARGET)/debug
+# For figures and installs: as fast as can be.
 RELEASE := $(TARGET)/release
-DEBUG := $(TARGET)/debug
+TOOLS := $(TARGET)/tools
+export PATH := $(TOOLS):$(PATH)
+export PYTHONPATH := $(TOOLS)/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 RUN_PACKAGES := containerd runc iptables iproute2 etcd-server
 BUILD_PACKAGES := gcc libc6-dev protobuf-compiler libprotobuf-dev
+TEST_PACKAGES := busybox-static curl docker-registry python3 python3-pip
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: help build build-packages run-packages install uninstall up down test check unit e2e e2e-programs fuzz bench
+.PHONY: help build build-packages run-packages test-packages optimized install uninstall up down test check unit e2e \
+  fuzz bench
 
 help: ## Show what there is to make
 	@echo 'Skiff, a small Kubernetes.'
@@ -28,12 +35,20 @@ help: ## Show what there is to make
 	@echo
 	@echo 'Variables: NODES=$(NODES) NAME=$(NAME) PREFIX=$(PREFIX)'
 
-build: build-packages ## Build everything, tuned for use
-	$(CARGO) build --release --workspace --exclude e2e --exclude http-go --exclude pause
-	$(CARGO) rustc --release -p pause $(STATIC)
-	@install -D -m 755 $(RELEASE)/pause $(RELEASE)/static/pause
+# $(1) is the folder of the programs, $(2) what makes cargo put them there.
+define programs
+	$(CARGO) build $(2) --workspace $(STATIC:%=--exclude %)
+	$(foreach program,$(STATIC),$(CARGO) rustc $(2) -p $(program) -- -C target-feature=+crt-static && \
+	  install -D -m 755 $(1)/$(program) $(1)/static/$(program) &&) true
+endef
 
-install: build ## Install the programs below PREFIX
+build: build-packages ## Build everything, quickly
+	$(call programs,$(QUICK))
+
+optimized: build-packages ## Build everything, tuned for use
+	$(call programs,$(RELEASE),--release)
+
+install: optimized ## Install the programs below PREFIX
 	$(SUDO) install -d $(PREFIX)/bin $(PREFIX)/lib/skiff
 	$(SUDO) install -m 755 $(addprefix $(RELEASE)/,$(PROGRAMS)) $(RELEASE)/static/pause $(PREFIX)/lib/skiff
 	$(SUDO) ln -sf $(PREFIX)/lib/skiff/skiff $(PREFIX)/bin/skiff
@@ -42,10 +57,10 @@ uninstall: ## Remove what install put there
 	$(SUDO) rm -rf $(PREFIX)/lib/skiff $(PREFIX)/bin/skiff
 
 up: build run-packages ## Bring up a cluster with one control plane and NODES nodes
-	$(SUDO) $(RELEASE)/skiff up --name $(NAME) --nodes $(NODES) $(KUBECONFIG_FLAG)
+	$(SUDO) $(QUICK)/skiff up --name $(NAME) --nodes $(NODES) $(KUBECONFIG_FLAG)
 
 down: ## Remove the cluster and all it left
-	$(SUDO) $(or $(wildcard $(RELEASE)/skiff),skiff) down --name $(NAME)
+	$(SUDO) $(or $(wildcard $(QUICK)/skiff),skiff) down --name $(NAME)
 
 # On Debian and Ubuntu what is missing is installed; elsewhere the programs say what they lack.
 define packages
@@ -63,41 +78,32 @@ build-packages:
 run-packages:
 	$(call packages,$(RUN_PACKAGES))
 
+test-packages: build-packages run-packages
+	$(call packages,$(TEST_PACKAGES))
+
 test: check unit e2e ## Everything that CI checks
 	@echo 'All tests that ran have passed; what was left out is named above as SKIPPED.'
 
-check: ## Formatting and lints
+check: build-packages ## Formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo 'SKIPPED: cargo deny check (cargo-deny is not installed)'; fi
 
-unit: ## Tests that need no cluster
-	$(CARGO) test --workspace --exclude e2e
+TEST = $(CARGO) --config 'target."cfg(unix)".runner = ["$(abspath tests/run)", "$(1)"]' test --workspace
 
-# Programs are built as for development: that spares a second build of all dependencies.
-e2e-programs:
-	$(CARGO) build --workspace
-	$(CARGO) rustc -p pause $(STATIC)
-	@install -D -m 755 $(DEBUG)/pause $(DEBUG)/static/pause
-	$(CARGO) rustc -p http-go $(STATIC)
-	@install -D -m 755 $(DEBUG)/http-go $(DEBUG)/static/http-go
+unit: test-packages ## Tests that need no cluster
+	$(call TEST,unit)
 
-E2E_ENV := PYTHONPATH=$(PYTHONPATH) $(if $(SKIFF_TEST_ALL),SKIFF_TEST_ALL=$(SKIFF_TEST_ALL))
-
-e2e: e2e-programs ## Tests that type kubectl at real clusters
-	@if reason=$$(tests/ready); then \
-	  $(CARGO) --config 'target."cfg(unix)".runner = "$(strip $(SUDO) env PATH=$(PATH):/usr/sbin:/sbin $(E2E_ENV) SKIFF_BIN_DIR=$(abspath $(DEBUG)))"' \
-	    test -p e2e -- --test-threads=1; \
+e2e: test-packages build ## Tests that type kubectl at real clusters
+	@if reason=$$(tests/tools $(TOOLS) && tests/ready); then \
+	  SKIFF_BIN_DIR=$(QUICK) $(call TEST,e2e) $(patsubst tests/tests/%.rs,--test %,$(wildcard tests/tests/*.rs)); \
 	else \
 	  echo "SKIPPED: end-to-end tests ($$reason)"; \
 	  [ -z "$$SKIFF_TEST_ALL" ]; \
 	fi
 
 fuzz: ## Throw random input at what reads requests, FUZZ_SECONDS long
-	SKIFF_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p apiserver --test fuzz -- --nocapture --test-threads=1
+	SKIFF_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --workspace --test fuzz -- --nocapture --test-threads=1
 
-bench: build run-packages ## Measure start-up, pods, roll-outs, idle daemons and the API server
-	$(CARGO) rustc --release -p http-go $(STATIC)
-	@install -D -m 755 $(RELEASE)/http-go $(RELEASE)/static/http-go
-	$(CARGO) build --release -p e2e --bin bench
-	$(SUDO) env "PATH=$$PATH" "SKIFF_BIN_DIR=$(abspath $(RELEASE))" $(RELEASE)/bench
+bench: optimized run-packages ## Measure start-up, pods, roll-outs, idle daemons and the API server
+	$(SUDO) env "PATH=$$PATH" "SKIFF_BIN_DIR=$(RELEASE)" $(RELEASE)/bench
