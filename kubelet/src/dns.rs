@@ -1,8 +1,8 @@
 //! A pod's resolver by its DNS policy, and the files of its names. Pure but for reading the node's
 //! resolv.conf. Corresponds to upstream's `network/dns` and `ensureHostsFile`.
 
-use k8s_cri::v1::DnsConfig;
 use k8s_openapi::api::core::v1::{HostAlias, Pod};
+use proto::cri::DnsConfig;
 
 use crate::pod_spec;
 

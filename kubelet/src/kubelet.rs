@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use k8s_cri::v1::DnsConfig;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use machinery::cache::Cache;
 use machinery::tasks::Tasks;
 use parking_lot::RwLock;
+use proto::cri::DnsConfig;
 
 use crate::admission::{Admission, Room};
 use crate::cgroups::Cgroups;

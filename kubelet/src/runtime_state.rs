@@ -3,9 +3,7 @@
 //! Corresponds to upstream's `kubecontainer.PodStatus`.
 
 use jiff::Timestamp;
-use k8s_cri::v1::{
-    Container, ContainerState, ContainerStatus, PodSandbox, PodSandboxState, PodSandboxStatus,
-};
+use proto::cri::{Container, ContainerState, ContainerStatus, PodSandbox, PodSandboxState, PodSandboxStatus};
 
 use crate::labels;
 

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use k8s_cri::v1::{
+use parking_lot::Mutex;
+use proto::cri::{
     AttachRequest, AuthConfig, Container, ContainerConfig, ExecRequest, ExecSyncResponse, Image,
     LinuxContainerResources, PodSandbox, PodSandboxConfig, PortForwardRequest, RuntimeCondition,
 };
-use parking_lot::Mutex;
 
 use super::{ContainerDetail, CriError, CriResult, Disk, Features, Runtime, RuntimeVersion, SandboxDetail};
 

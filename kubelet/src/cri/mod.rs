@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 pub use client::Client;
-use k8s_cri::v1::{
+use proto::cri::{
     AttachRequest, AuthConfig, Container, ContainerConfig, ContainerStatus, ExecRequest, ExecSyncResponse,
     Image, LinuxContainerResources, PodSandbox, PodSandboxConfig, PodSandboxStatus, PortForwardRequest,
     RuntimeCondition,

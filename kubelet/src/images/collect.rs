@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_cri::v1::{Container, Image};
 use nix::sys::statvfs::statvfs;
+use proto::cri::{Container, Image};
 
 use super::Images;
 use crate::cri::{CriResult, Runtime};

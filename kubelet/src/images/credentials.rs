@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use k8s_cri::v1::AuthConfig;
 use k8s_openapi::api::core::v1::{Pod, Secret};
+use proto::cri::AuthConfig;
 
 use super::reference;
 use crate::pod_spec;

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use api::duration;
 use jiff::{SignedDuration, Timestamp};
-use k8s_cri::v1::Image;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use machinery::events::EventType::{Normal, Warning};
 use parking_lot::Mutex;
+use proto::cri::Image;
 
 use crate::backoff::Backoff;
 use crate::cri::{CriResult, Runtime};

@@ -78,7 +78,7 @@ pub struct NodeKeeper {
     /// Left from a registration that was refused: what it saw of the other holder.
     registration: Option<Registration>,
     /// The images as last seen.
-    listed: Arc<Vec<k8s_cri::v1::Image>>,
+    listed: Arc<Vec<proto::cri::Image>>,
     /// What the API holds as far as known, and when the kubelet last wrote it.
     written: Option<(NodeStatus, Timestamp)>,
     began: Timestamp,

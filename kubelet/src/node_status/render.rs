@@ -2,11 +2,11 @@
 
 use api::conditions;
 use jiff::Timestamp;
-use k8s_cri::v1::{Image, RuntimeCondition};
 use k8s_openapi::api::core::v1::{
     ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use proto::cri::{Image, RuntimeCondition};
 
 use super::machine::{self, Pressure, Resources};
 use crate::args::Config;

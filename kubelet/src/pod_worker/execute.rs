@@ -178,7 +178,7 @@ impl Worker {
         .await
     }
 
-    pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32) -> k8s_cri::v1::PodSandboxConfig {
+    pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32) -> proto::cri::PodSandboxConfig {
         let places = &self.kubelet.places;
         let resolver = dns::for_pod(pod, &places.node_dns(), &places.cluster_dns, &places.cluster_domain);
         let around = sandbox::Around {

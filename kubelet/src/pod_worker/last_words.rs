@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use k8s_cri::v1::ContainerStatus;
 use machinery::beneath::{Below, tail};
+use proto::cri::ContainerStatus;
 
 use crate::labels;
 use crate::log_line;

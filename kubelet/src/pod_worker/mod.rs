@@ -22,11 +22,11 @@ use std::time::{Duration, Instant};
 
 use api::pod::is_finished;
 use jiff::{SignedDuration, Timestamp};
-use k8s_cri::v1::LinuxContainerResources;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use machinery::backoff::Backoff as Pauses;
 use machinery::events::EventType::{Normal, Warning};
 pub use notes::Notes;
+use proto::cri::LinuxContainerResources;
 use tokio::sync::Notify;
 
 use crate::backoff::Backoff;

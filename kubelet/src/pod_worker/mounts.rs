@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use k8s_cri::v1::Mount;
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 use machinery::backoff::Backoff;
 use machinery::beneath::{self, Handle};
 use machinery::events::EventType::Warning;
+use proto::cri::Mount;
 
 use super::Worker;
 use crate::dns;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use api::pod::Qos;
 use jiff::{SignedDuration, Timestamp};
-use k8s_cri::v1::LinuxContainerResources;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use machinery::beneath;
+use proto::cri::LinuxContainerResources;
 
 use super::Worker;
 use crate::admission::Room;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_cri::v1::Image;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use machinery::events::EventType::{Normal, Warning};
+use proto::cri::Image;
 
 use super::{Worker, hooks, resize::changeable};
 use crate::backoff::Backoff;

@@ -77,7 +77,7 @@ fn command(container: &Container, words: &[String]) -> Result<Vec<String>, Strin
 }
 
 /// What the end of a command means.
-fn ran(command: &[String], answer: CriResult<k8s_cri::v1::ExecSyncResponse>) -> Outcome {
+fn ran(command: &[String], answer: CriResult<proto::cri::ExecSyncResponse>) -> Outcome {
     match answer {
         Ok(answer) if answer.exit_code == 0 => Outcome::Good,
         Ok(answer) => {

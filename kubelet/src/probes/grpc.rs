@@ -4,12 +4,9 @@
 use std::time::Duration;
 
 use api::duration;
-use http::uri::PathAndQuery;
-
+use proto::health::{ServingStatus, check};
 use tonic::Code;
-use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
-use tonic_prost::ProstCodec;
 
 use super::gauge::Outcome;
 use super::http::authority;
@@ -18,28 +15,13 @@ use crate::cri::CriError;
 /// Pause between two tries to connect.
 const PAUSE: Duration = Duration::from_millis(200);
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct CheckRequest {
-    #[prost(string, tag = "1")]
-    service: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct CheckAnswer {
-    #[prost(int32, tag = "1")]
-    status: i32,
-}
-
-/// `ServingStatus.SERVING`.
-const SERVING: i32 = 1;
-
 fn word(status: i32) -> String {
-    match status {
-        0 => "UNKNOWN".to_owned(),
-        SERVING => "SERVING".to_owned(),
-        2 => "NOT_SERVING".to_owned(),
-        3 => "SERVICE_UNKNOWN".to_owned(),
-        other => other.to_string(),
+    match ServingStatus::try_from(status) {
+        Ok(ServingStatus::Unknown) => "UNKNOWN".to_owned(),
+        Ok(ServingStatus::Serving) => "SERVING".to_owned(),
+        Ok(ServingStatus::NotServing) => "NOT_SERVING".to_owned(),
+        Ok(ServingStatus::ServiceUnknown) => "SERVICE_UNKNOWN".to_owned(),
+        Err(_) => status.to_string(),
     }
 }
 
@@ -70,7 +52,7 @@ pub async fn probe(host: &str, port: u16, service: &str, limit: Duration, agent:
         }
         _ => return Outcome::Bad(format!("timeout: health rpc did not complete within {within}")),
     };
-    if status == SERVING {
+    if status == ServingStatus::Serving as i32 {
         return Outcome::Good;
     }
     Outcome::Bad(format!("service unhealthy (responded with {:?})", word(status)))
@@ -85,13 +67,4 @@ async fn connect(endpoint: &Endpoint) -> Channel {
         }
         tokio::time::sleep(PAUSE).await;
     }
-}
-
-async fn check(channel: Channel, service: &str) -> Result<CheckAnswer, tonic::Status> {
-    let mut client = Grpc::new(channel);
-    client.ready().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
-    let request = tonic::Request::new(CheckRequest { service: service.to_owned() });
-    let path = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
-    let codec: ProstCodec<CheckRequest, CheckAnswer> = ProstCodec::default();
-    Ok(client.unary(request, path, codec).await?.into_inner())
 }

@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
-use k8s_cri::v1::{
+use k8s_openapi::api::core::v1::{Container, Pod, SeccompProfile, VolumeMount};
+use proto::cri::{
     Capability, ContainerConfig, ContainerMetadata, ImageSpec, Int64Value, KeyValue, LinuxContainerConfig,
     LinuxContainerResources, LinuxContainerSecurityContext, Mount, MountPropagation, SecurityProfile,
     security_profile::ProfileType,
 };
-use k8s_openapi::api::core::v1::{Container, Pod, SeccompProfile, VolumeMount};
 
 use super::expansion::{self, Environment};
 use super::{names, resources, sandbox};

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 
 use api::pod::{self, Qos};
 use api::quantity::Quantity;
-use k8s_cri::v1::{HugepageLimit, LinuxContainerResources};
 use k8s_openapi::api::core::v1::{Container, Pod};
+use proto::cri::{HugepageLimit, LinuxContainerResources};
 
 use crate::pod_spec::{self, Role};
 

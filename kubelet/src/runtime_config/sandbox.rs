@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use api::pod::Qos;
-use k8s_cri::v1::{
+use k8s_openapi::api::core::v1::{Pod, SELinuxOptions};
+use proto::cri::{
     DnsConfig, Int64Value, LinuxPodSandboxConfig, LinuxSandboxSecurityContext, NamespaceMode,
     NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol, SeLinuxOption,
     SecurityProfile, SupplementalGroupsPolicy, security_profile::ProfileType,
 };
-use k8s_openapi::api::core::v1::{Pod, SELinuxOptions};
 
 use super::{names, resources};
 use crate::labels;
@@ -50,12 +50,12 @@ pub fn config(pod: &Pod, attempt: u32, around: &Around<'_>) -> PodSandboxConfig 
             security_context: Some(security_context(pod)),
             sysctls: sysctls(pod),
             overhead: None,
-            resources: Some(k8s_cri::v1::LinuxContainerResources {
+            resources: Some(proto::cri::LinuxContainerResources {
                 cpu_period: resources::PERIOD,
                 cpu_quota: limits.quota,
                 cpu_shares: limits.shares,
                 memory_limit_in_bytes: limits.memory,
-                ..k8s_cri::v1::LinuxContainerResources::default()
+                ..proto::cri::LinuxContainerResources::default()
             }),
         }),
         windows: None,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use api::pod::Qos;
-use k8s_cri::v1::security_profile::ProfileType;
-use k8s_cri::v1::{DnsConfig, LinuxContainerResources, NamespaceMode, SupplementalGroupsPolicy};
 use k8s_openapi::api::core::v1::{Container, Pod, Service, VolumeMount};
+use proto::cri::security_profile::ProfileType;
+use proto::cri::{DnsConfig, LinuxContainerResources, NamespaceMode, SupplementalGroupsPolicy};
 use serde_json::{Value, json};
 
 use super::container::{Prepared, VolumePath};
@@ -175,7 +175,7 @@ fn things_lie_where_people_look_for_them() {
     }
 }
 
-fn made_sandbox(spec: &Value) -> k8s_cri::v1::PodSandboxConfig {
+fn made_sandbox(spec: &Value) -> proto::cri::PodSandboxConfig {
     let dns = DnsConfig { servers: vec!["10.96.0.10".to_owned()], ..DnsConfig::default() };
     let around = sandbox::Around {
         log_root: Path::new("/logs"),
@@ -198,7 +198,7 @@ fn sandboxes() {
     assert_eq!(plain.labels["app"], "x");
     let ports: Vec<_> =
         plain.port_mappings.iter().map(|p| (p.host_port, p.container_port, p.protocol)).collect();
-    assert_eq!(ports, [(5353, 53, k8s_cri::v1::Protocol::Udp as i32)], "only what the host gives away");
+    assert_eq!(ports, [(5353, 53, proto::cri::Protocol::Udp as i32)], "only what the host gives away");
     let linux = plain.linux.expect("a sandbox is Linux's");
     assert_eq!(linux.cgroup_parent, "/n/kubepods/besteffort/podu");
 
@@ -268,7 +268,7 @@ fn security_contexts() {
             .expect("it is allowed");
         made.linux.and_then(|linux| linux.security_context).expect("it has a context")
     };
-    let user = |s: &k8s_cri::v1::LinuxContainerSecurityContext| s.run_as_user.as_ref().map(|user| user.value);
+    let user = |s: &proto::cri::LinuxContainerSecurityContext| s.run_as_user.as_ref().map(|user| user.value);
     let plain = made(json!({}), json!({}));
     assert_eq!((user(&plain), plain.run_as_username.as_str(), plain.no_new_privs), (None, "nobody", false));
     let both = made(json!({"runAsUser": 1, "runAsGroup": 2}), json!({"runAsUser": 3}));

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use k8s_cri::v1::{AttachRequest, ContainerState, ExecRequest, PodSandboxState, PortForwardRequest};
 use k8s_openapi::api::core::v1::Pod;
 use machinery::beneath::Below;
+use proto::cri::{AttachRequest, ContainerState, ExecRequest, PodSandboxState, PortForwardRequest};
 
 use crate::cri::CriError;
 use crate::kubelet::Kubelet;

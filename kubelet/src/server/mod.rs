@@ -23,7 +23,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use http::StatusCode;
-use k8s_cri::v1::{AttachRequest, ExecRequest, PortForwardRequest};
 use k8s_openapi::api::core::v1::Pod;
 use machinery::beneath::Below;
 use machinery::metrics::Registry;
@@ -31,6 +30,7 @@ use machinery::query::Query;
 use machinery::serve::{self, Health};
 use machinery::tasks::Tasks;
 use machinery::tls::{self, ClientAuthorities, ClientCertificates, TlsSource};
+use proto::cri::{AttachRequest, ExecRequest, PortForwardRequest};
 use tokio::net::TcpListener;
 
 use crate::stats::Summary;

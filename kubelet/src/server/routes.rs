@@ -12,12 +12,12 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use jiff::Timestamp;
-use k8s_cri::v1::{AttachRequest, ExecRequest, PortForwardRequest};
 use k8s_openapi::List;
 use k8s_openapi::api::core::v1::Pod;
 use machinery::metrics::Registry;
 use machinery::serve::{self, Health, Peer};
 use machinery::tasks::Tasks;
+use proto::cri::{AttachRequest, ExecRequest, PortForwardRequest};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
