@@ -3,8 +3,7 @@
 //! `api_version` is that of `meta.k8s.io` which the client asks for.
 
 use api::object::ObjectExt as _;
-use jiff::Timestamp;
-use kinds::kind::{Column, Kind};
+use kinds::kind::Column;
 use serde_json::{Value, json};
 
 /// The object's metadata alone (`PartialObjectMetadata`).
@@ -17,8 +16,8 @@ pub fn partial(api_version: &str, object: &Value) -> Value {
 }
 
 /// One row. `include` is the `includeObject` parameter: `None`, `Metadata` (the default) or `Object`.
-pub fn row(api_version: &str, kind: &Kind, object: &Value, include: Option<&str>, now: Timestamp) -> Value {
-    let mut row = json!({"cells": kind.rules.cells(object, now)});
+pub fn row(api_version: &str, cells: Vec<Value>, object: &Value, include: Option<&str>) -> Value {
+    let mut row = json!({"cells": cells});
     match include {
         Some("None") => {}
         Some("Object") => row["object"] = object.clone(),

@@ -365,9 +365,7 @@ pub fn respond_with(
     let (list, empty) = match form {
         Form::Object => ("items", head(&format!("{}List", ctx.kind.kind), &ctx.kind.api_version(), meta)),
         Form::Metadata => ("items", head("PartialObjectMetadataList", api_version, meta)),
-        Form::Table => {
-            ("rows", table::table(api_version, &ctx.kind.rules.columns(), meta.clone(), Vec::new()))
-        }
+        Form::Table => ("rows", table::table(api_version, ctx.kind.columns(), meta.clone(), Vec::new())),
     };
     let count = values.len();
     let (head, separator, tail) = around(&empty, list, is_yaml && count > 0, is_yaml);
@@ -375,7 +373,7 @@ pub fn respond_with(
     let shaped = move |value: Value| match form {
         Form::Object => value,
         Form::Metadata => table::partial(api_version, &value),
-        Form::Table => table::row(api_version, &kind, &value, include.as_deref(), now),
+        Form::Table => table::row(api_version, kind.cells(&value, now), &value, include.as_deref()),
     };
     let text = move |value: Value| {
         let item = shaped(value);

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use kinds::{
-    kind::{Column, Part, ScalePaths, cell},
+    kind::{Column, Part, ScalePaths, cells},
     patch::{self, PatchType},
     schema::Types,
 };
@@ -70,22 +70,20 @@ fn view(paths: &ScalePaths, object: &Value) -> Value {
 
 /// A scale as `kubectl get` shows it.
 fn printed(ctx: &Ctx, scale: &Value) -> Value {
+    let number = |name, words, part| {
+        Column::number(name, words, move |scale| {
+            scale.at(&[part, "replicas"]).and_then(Value::as_i64).unwrap_or(0).into()
+        })
+    };
     let columns = [
         Column::name(),
-        Column::new("Desired", "integer", "The number of instances that is asked for."),
-        Column::new("Available", "integer", "The number of instances there are."),
+        number("Desired", "The number of instances that is asked for.", "spec"),
+        number("Available", "The number of instances there are.", "status"),
         Column::age(),
     ];
-    let number = |part: &str| scale.at(&[part, "replicas"]).and_then(Value::as_i64).unwrap_or(0);
-    let cells =
-        json!([cell::name(scale), number("spec"), number("status"), cell::age(scale, Timestamp::now())]);
     let version = ctx.accept.api_version;
-    let mut row = json!({"cells": cells});
-    match ctx.query.include_object.as_deref() {
-        Some("None") => {}
-        Some("Object") => row["object"] = scale.clone(),
-        _ => row["object"] = table::partial(version, scale),
-    }
+    let include = ctx.query.include_object.as_deref();
+    let row = table::row(version, cells(&columns, scale, Timestamp::now()), scale, include);
     let meta = json!({"resourceVersion": scale.resource_version()});
     table::table(version, &columns, meta, vec![row])
 }

@@ -245,9 +245,10 @@ impl Render {
         if self.form == Form::Metadata {
             return table::partial(self.api_version, object);
         }
-        let row = table::row(self.api_version, &self.kind, object, self.include.as_deref(), Timestamp::now());
+        let cells = self.kind.cells(object, Timestamp::now());
+        let row = table::row(self.api_version, cells, object, self.include.as_deref());
         let meta = json!({"resourceVersion": object.resource_version()});
-        let mut whole = table::table(self.api_version, &self.kind.rules.columns(), meta, vec![row]);
+        let mut whole = table::table(self.api_version, self.kind.columns(), meta, vec![row]);
         if std::mem::replace(&mut self.columns_told, true) {
             whole["columnDefinitions"] = Value::Null;
         }
@@ -268,7 +269,7 @@ impl Render {
                 let row = json!({"cells": [], "object": table::partial(self.api_version, &object)});
                 object = table::table(
                     self.api_version,
-                    &self.kind.rules.columns(),
+                    self.kind.columns(),
                     json!({"resourceVersion": revision.to_string()}),
                     vec![row],
                 );

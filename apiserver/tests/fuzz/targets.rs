@@ -115,7 +115,7 @@ fn judged(mut new: Value) -> String {
             pod.rules.prepare_update(&mut new, &POD, Part::Main);
             let mut errors = pod.rules.validate(&new).errors;
             errors.extend(pod.rules.validate_update(&new, &POD, Part::Main).errors);
-            pod.rules.cells(&new, Timestamp::UNIX_EPOCH);
+            pod.cells(&new, Timestamp::UNIX_EPOCH);
             errors.iter().map(|e| format!("{e}\n")).collect()
         }
     }
@@ -221,7 +221,7 @@ fn objects(media: &str, input: &[u8]) -> String {
             kind.rules.prepare_create(&mut object);
             let mut errors = api::validation::object_meta(&object, kind.rules.name_rule(), kind.namespaced);
             errors.extend(kind.rules.validate(&object).errors);
-            kind.rules.cells(&object, Timestamp::UNIX_EPOCH);
+            kind.cells(&object, Timestamp::UNIX_EPOCH);
             kind.rules.selectable_fields(&object);
             errors.iter().map(|e| format!("{e}\n")).collect()
         }
@@ -259,7 +259,7 @@ pub fn whole(kind: &'static Kind, media: &str, input: &[u8]) -> usize {
     let mut errors = api::validation::object_meta(&new, kind.rules.name_rule(), kind.namespaced);
     let findings = kind.rules.validate(&new);
     errors.extend(findings.errors);
-    kind.rules.cells(&new, Timestamp::UNIX_EPOCH);
+    kind.cells(&new, Timestamp::UNIX_EPOCH);
     kind.rules.selectable_fields(&new);
     for part in [Part::Main, Part::Status] {
         let mut again = object.clone();

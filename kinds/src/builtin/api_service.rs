@@ -7,13 +7,12 @@ use api::{
     object::ObjectExt,
     validation::{between, dns_1035_label, dns_subdomain, each},
 };
-use jiff::Timestamp;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, APIServiceSpec};
 use serde_json::Value;
 
 use crate::{
     builtin::defaults::{absent_when_zero, set},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 const MAX_GROUP_PRIORITY: i32 = 20_000;
@@ -92,26 +91,23 @@ impl Strategy for ApiServices {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let text = |name, words| Column::new(name, "string", words);
         vec![
             Column::name(),
-            text("Service", "Who serves it."),
-            text("Available", "Whether it is served at present."),
+            Column::text("Service", "Who serves it.", |service| {
+                let of = |field| service.str_at(&["spec", "service", field]);
+                let remote = service.at(&["spec", "service"]).is_some_and(Value::is_object);
+                if remote { format!("{}/{}", of("namespace"), of("name")).into() } else { "Local".into() }
+            }),
+            Column::text("Available", "Whether it is served at present.", |service| {
+                let available = conditions::find(service, "Available");
+                match available.map(|c| (c.str_at(&["status"]), c.str_at(&["reason"]))) {
+                    None => "Unknown".into(),
+                    Some(("True", _)) => "True".into(),
+                    Some((status, reason)) => format!("{status} ({reason})").into(),
+                }
+            }),
             Column::age(),
         ]
-    }
-
-    fn cells(&self, service: &Value, now: Timestamp) -> Vec<Value> {
-        let of = |field| service.str_at(&["spec", "service", field]);
-        let remote = service.at(&["spec", "service"]).is_some_and(Value::is_object);
-        let behind = if remote { format!("{}/{}", of("namespace"), of("name")) } else { "Local".into() };
-        let available = conditions::find(service, "Available");
-        let available = match available.map(|c| (c.str_at(&["status"]), c.str_at(&["reason"]))) {
-            None => "Unknown".to_owned(),
-            Some(("True", _)) => "True".to_owned(),
-            Some((status, reason)) => format!("{status} ({reason})"),
-        };
-        vec![cell::name(service), behind.into(), available.into(), cell::age(service, now)]
     }
 }
 

@@ -73,22 +73,43 @@ pub fn joined(object: &Value, path: &[&str], field: &str) -> String {
     object.list_at(path).iter().map(|item| item.str_at(&[field])).collect::<Vec<_>>().join(",")
 }
 
-/// The names of the containers of the pod template below `spec`.
-pub fn container_names(object: &Value) -> Value {
-    joined(object, &["spec", "template", "spec", "containers"], "name").into()
-}
+/// The containers of the pod template below `spec`.
+pub const CONTAINERS: &[&str] = &["spec", "template", "spec", "containers"];
 
-/// The images of the containers of the pod template below `spec`.
-pub fn container_images(object: &Value) -> Value {
-    joined(object, &["spec", "template", "spec", "containers"], "image").into()
-}
-
-/// The wide columns that all kinds with a pod template have.
-pub fn template_columns() -> [Column; 2] {
+/// The wide columns that all kinds with a pod template have; its containers are at `path`.
+pub fn template_columns(path: &'static [&'static str]) -> [Column; 2] {
+    let of_containers =
+        |name, words, field| Column::text(name, words, move |o| joined(o, path, field).into()).wide();
     [
-        Column::new("Containers", "string", "Names of the containers of the pod template.").wide(),
-        Column::new("Images", "string", "Images of the containers of the pod template.").wide(),
+        of_containers("Containers", "Names of the containers of the pod template.", "name"),
+        of_containers("Images", "Images of the containers of the pod template.", "image"),
     ]
+}
+
+/// The wide column of `spec.selector`.
+pub fn selector_column(description: &'static str) -> Column {
+    Column::text("Selector", description, |o| selector(o.at(&["spec", "selector"])).into()).wide()
+}
+
+/// The pods that are ready, of those wanted.
+pub fn ready_column() -> Column {
+    Column::text("Ready", "Pods that are ready, of those wanted.", |object| {
+        let (ready, wanted) = (int(object, &["status", "readyReplicas"]), int(object, &["spec", "replicas"]));
+        format!("{ready}/{wanted}").into()
+    })
+}
+
+/// The wide column of `spec.volumeMode`.
+pub fn volume_mode_column() -> Column {
+    Column::text("VolumeMode", "Whether the volume is a file system or a block device.", |object| {
+        text_or(object, &["spec", "volumeMode"], "<unset>")
+    })
+    .wide()
+}
+
+/// The phase of a volume or claim.
+pub fn phase(object: &Value) -> Value {
+    if object.is_deleting() { "Terminating" } else { object.str_at(&["status", "phase"]) }.into()
 }
 
 /// At most three of the `items` joined with commas, and how many more there are.

@@ -10,7 +10,6 @@ use api::{
     object::ObjectExt,
     validation::{dns_label, dns_subdomain, immutable},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
 use serde_json::Value;
 
@@ -137,26 +136,16 @@ impl Strategy for CertificateSigningRequests {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let text = |name, words| Column::new(name, "string", words);
         vec![
             Column::name(),
             Column::age(),
-            text("SignerName", "Who is to sign."),
-            text("Requestor", "Who asks."),
-            text("RequestedDuration", "How long the certificate shall live."),
-            text("Condition", "How far the request has come."),
-        ]
-    }
-
-    fn cells(&self, request: &Value, now: Timestamp) -> Vec<Value> {
-        let duration = request.at(&["spec", "expirationSeconds"]).and_then(Value::as_i64);
-        vec![
-            cell::name(request),
-            cell::age(request, now),
-            text_or(request, &["spec", "signerName"], "<none>"),
-            request.str_at(&["spec", "username"]).into(),
-            duration.map_or("<none>".into(), cell::human_duration).into(),
-            condition(request).into(),
+            Column::text("SignerName", "Who is to sign.", |r| text_or(r, &["spec", "signerName"], "<none>")),
+            Column::text("Requestor", "Who asks.", |r| r.str_at(&["spec", "username"]).into()),
+            Column::text("RequestedDuration", "How long the certificate shall live.", |r| {
+                let duration = r.at(&["spec", "expirationSeconds"]).and_then(Value::as_i64);
+                duration.map_or("<none>".into(), cell::human_duration).into()
+            }),
+            Column::text("Condition", "How far the request has come.", |r| condition(r).into()),
         ]
     }
 

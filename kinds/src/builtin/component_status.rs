@@ -1,11 +1,10 @@
 //! ComponentStatus: whether a daemon of the control plane answers. Looked up when asked for, never kept.
 
 use api::object::ObjectExt;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ComponentStatus;
 use serde_json::Value;
 
-use crate::kind::{Column, Strategy, cell};
+use crate::kind::{Column, Strategy};
 
 /// The rules of ComponentStatuses.
 pub struct ComponentStatuses;
@@ -14,24 +13,20 @@ impl Strategy for ComponentStatuses {
     type Object = ComponentStatus;
 
     fn columns(&self) -> Vec<Column> {
-        let text = |name, words| Column::new(name, "string", words);
+        fn says<'a>(component: &'a Value, field: &str) -> &'a str {
+            let conditions = component.list_at(&["conditions"]);
+            let health = conditions.iter().find(|c| c.str_at(&["type"]) == "Healthy");
+            health.map_or("", |c| c.str_at(&[field]))
+        }
         vec![
             Column::name(),
-            text("Status", "Healthy or Unhealthy."),
-            text("Message", "What the daemon says."),
-            text("Error", "Why it cannot be asked."),
+            Column::text("Status", "Healthy or Unhealthy.", |c| match says(c, "status") {
+                "True" => "Healthy".into(),
+                "False" => "Unhealthy".into(),
+                _ => "Unknown".into(),
+            }),
+            Column::text("Message", "What the daemon says.", |c| says(c, "message").into()),
+            Column::text("Error", "Why it cannot be asked.", |c| says(c, "error").into()),
         ]
-    }
-
-    fn cells(&self, component: &Value, _now: Timestamp) -> Vec<Value> {
-        let conditions = component.list_at(&["conditions"]);
-        let health = conditions.iter().find(|c| c.str_at(&["type"]) == "Healthy");
-        let says = |field: &str| health.map_or("", |c| c.str_at(&[field]));
-        let status = match says("status") {
-            "True" => "Healthy",
-            "False" => "Unhealthy",
-            _ => "Unknown",
-        };
-        vec![cell::name(component), status.into(), says("message").into(), says("error").into()]
     }
 }

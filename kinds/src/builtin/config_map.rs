@@ -4,13 +4,11 @@ use api::{
     field::{Errors, Path},
     validation::{config_key, each},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
-use serde_json::Value;
 
 use crate::{
     builtin::{cells::size, defaults::absent_when_zero},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 /// The most that the values of a ConfigMap or a Secret may take together.
@@ -66,18 +64,16 @@ impl Strategy for ConfigMaps {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![Column::name(), Column::new("Data", "string", "How many keys the map has."), Column::age()]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let keys = size(object, &["data"]) + size(object, &["binaryData"]);
-        vec![cell::name(object), keys.into(), cell::age(object, now)]
+        let keys = Column::text("Data", "How many keys the map has.", |map| {
+            (size(map, &["data"]) + size(map, &["binaryData"])).into()
+        });
+        vec![Column::name(), keys, Column::age()]
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::kind::{Rules, Typed};

@@ -5,13 +5,12 @@ use api::{
     object::ObjectExt,
     validation::{immutable, not_negative},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde_json::Value;
 
 use crate::{
     builtin::cells::int,
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 /// The rules of ControllerRevisions.
@@ -41,28 +40,19 @@ impl Strategy for ControllerRevisions {
     fn columns(&self) -> Vec<Column> {
         vec![
             Column::name(),
-            Column::new("Controller", "string", "The object that the revision belongs to."),
-            Column::new("Revision", "string", "The number of the revision."),
+            Column::text("Controller", "The object that the revision belongs to.", |revision| {
+                let mut owners = revision.list_at(&["metadata", "ownerReferences"]).iter();
+                let Some(owner) = owners.find(|r| r.at(&["controller"]) == Some(&Value::Bool(true))) else {
+                    return "<none>".into();
+                };
+                let (kind, name) = (owner.str_at(&["kind"]).to_lowercase(), owner.str_at(&["name"]));
+                match owner.str_at(&["apiVersion"]).split_once('/') {
+                    Some((group, _)) => format!("{kind}.{group}/{name}").into(),
+                    None => format!("{kind}/{name}").into(),
+                }
+            }),
+            Column::text("Revision", "The number of the revision.", |r| int(r, &["revision"]).into()),
             Column::age(),
         ]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let controller = object
-            .list_at(&["metadata", "ownerReferences"])
-            .iter()
-            .find(|r| r.at(&["controller"]) == Some(&Value::Bool(true)))
-            .map_or_else(
-                || "<none>".to_owned(),
-                |r| {
-                    let kind = r.str_at(&["kind"]).to_lowercase();
-                    let name = r.str_at(&["name"]);
-                    match r.str_at(&["apiVersion"]).split_once('/') {
-                        Some((group, _)) => format!("{kind}.{group}/{name}"),
-                        None => format!("{kind}/{name}"),
-                    }
-                },
-            );
-        vec![cell::name(object), controller.into(), int(object, &["revision"]).into(), cell::age(object, now)]
     }
 }

@@ -6,13 +6,12 @@ use api::{
     object::ObjectExt,
     validation::not_negative,
 };
-use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
 use serde_json::Value;
 
 use crate::{
     builtin::{
-        cells::{self, joined, text_or},
+        cells::{self, text_or},
         defaults::{set, set_text},
         job, pod,
     },
@@ -105,39 +104,33 @@ impl Strategy for CronJobs {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let text = |name, words| Column::new(name, "string", words);
-        let [containers, images] = cells::template_columns();
+        const CONTAINERS: &[&str] = &["spec", "jobTemplate", "spec", "template", "spec", "containers"];
+        let [containers, images] = cells::template_columns(CONTAINERS);
         vec![
             Column::name(),
-            text("Schedule", "When Jobs start."),
-            text("Timezone", "Whose clock the schedule follows."),
-            Column::new("Suspend", "boolean", "Whether no Jobs start."),
-            Column::new("Active", "integer", "Jobs that run."),
-            text("Last Schedule", "Time since a Job last started."),
+            Column::text("Schedule", "When Jobs start.", |c| c.str_at(&["spec", "schedule"]).into()),
+            Column::text("Timezone", "Whose clock the schedule follows.", |c| {
+                text_or(c, &["spec", "timeZone"], "<none>")
+            }),
+            Column::flag("Suspend", "Whether no Jobs start.", |c| {
+                let suspended = c.at(&["spec", "suspend"]).and_then(Value::as_bool).unwrap_or(false);
+                if suspended { "True" } else { "False" }.into()
+            }),
+            Column::number("Active", "Jobs that run.", |c| c.list_at(&["status", "active"]).len().into()),
+            Column::timed("Last Schedule", "Time since a Job last started.", |c, now| {
+                match c.str_at(&["status", "lastScheduleTime"]) {
+                    "" => "<none>".into(),
+                    last => cell::since(last, now),
+                }
+            }),
             Column::age(),
             containers,
             images,
-            text("Selector", "Which pods belong to the Jobs.").wide(),
-        ]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        const CONTAINERS: &[&str] = &["spec", "jobTemplate", "spec", "template", "spec", "containers"];
-        let suspended = object.at(&["spec", "suspend"]).and_then(Value::as_bool).unwrap_or(false);
-        let last = object.str_at(&["status", "lastScheduleTime"]);
-        let last = if last.is_empty() { "<none>".into() } else { cell::since(last, now) };
-        let selector = object.at(&["spec", "jobTemplate", "spec", "selector"]);
-        vec![
-            cell::name(object),
-            object.str_at(&["spec", "schedule"]).into(),
-            text_or(object, &["spec", "timeZone"], "<none>"),
-            if suspended { "True" } else { "False" }.into(),
-            object.list_at(&["status", "active"]).len().into(),
-            last,
-            cell::age(object, now),
-            joined(object, CONTAINERS, "name").into(),
-            joined(object, CONTAINERS, "image").into(),
-            selector.map_or_else(|| "<none>".to_owned(), |s| cells::selector(Some(s))).into(),
+            Column::text("Selector", "Which pods belong to the Jobs.", |c| {
+                let selector = c.at(&["spec", "jobTemplate", "spec", "selector"]);
+                selector.map_or_else(|| "<none>".to_owned(), |s| cells::selector(Some(s))).into()
+            })
+            .wide(),
         ]
     }
 }

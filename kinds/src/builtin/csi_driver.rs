@@ -7,13 +7,12 @@ use api::{
     object::ObjectExt,
     validation::{immutable, token_lifetime},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::storage::v1::CSIDriver;
 use serde_json::Value;
 
 use crate::{
     builtin::defaults::set,
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 /// The rules of drivers.
@@ -74,35 +73,30 @@ impl Strategy for CsiDrivers {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let flag = |name, words| Column::new(name, "boolean", words);
-        vec![
-            Column::name(),
-            flag("AttachRequired", "Whether volumes are attached before they are mounted."),
-            flag("PodInfoOnMount", "Whether the driver is told about the pod."),
-            flag("StorageCapacity", "Whether the driver says how much room there is."),
-            Column::new("TokenRequests", "string", "For whom the driver wants tokens."),
-            flag("RequiresRepublish", "Whether the driver is called again and again."),
-            Column::new("Modes", "string", "How volumes come and go."),
-            Column::age(),
-        ]
-    }
-
-    fn cells(&self, driver: &Value, now: Timestamp) -> Vec<Value> {
-        let flag =
-            |field: &str| Value::from(driver.at(&["spec", field]).and_then(Value::as_bool).unwrap_or(false));
-        let texts = |path: &[&str], pick: fn(&Value) -> &str| {
-            let all: Vec<&str> = driver.list_at(path).iter().map(pick).collect();
-            if all.is_empty() { "<unset>".to_owned() } else { all.join(",") }
+        let flag = |name, words, field| {
+            Column::flag(name, words, move |driver| {
+                driver.at(&["spec", field]).and_then(Value::as_bool).unwrap_or(false).into()
+            })
+        };
+        let texts = |name, words, field, pick: fn(&Value) -> &str| {
+            Column::text(name, words, move |driver| {
+                let all: Vec<&str> = driver.list_at(&["spec", field]).iter().map(pick).collect();
+                if all.is_empty() { "<unset>".into() } else { all.join(",").into() }
+            })
         };
         vec![
-            cell::name(driver),
-            flag("attachRequired"),
-            flag("podInfoOnMount"),
-            flag("storageCapacity"),
-            texts(&["spec", "tokenRequests"], |r| r.str_at(&["audience"])).into(),
-            flag("requiresRepublish"),
-            texts(&["spec", "volumeLifecycleModes"], |m| m.as_str().unwrap_or_default()).into(),
-            cell::age(driver, now),
+            Column::name(),
+            flag("AttachRequired", "Whether volumes are attached before they are mounted.", "attachRequired"),
+            flag("PodInfoOnMount", "Whether the driver is told about the pod.", "podInfoOnMount"),
+            flag("StorageCapacity", "Whether the driver says how much room there is.", "storageCapacity"),
+            texts("TokenRequests", "For whom the driver wants tokens.", "tokenRequests", |r| {
+                r.str_at(&["audience"])
+            }),
+            flag("RequiresRepublish", "Whether the driver is called again and again.", "requiresRepublish"),
+            texts("Modes", "How volumes come and go.", "volumeLifecycleModes", |m| {
+                m.as_str().unwrap_or_default()
+            }),
+            Column::age(),
         ]
     }
 }

@@ -7,11 +7,10 @@ use api::{
     object::ObjectExt as _,
     validation::{each, qualified_name},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::storage::v1::CSINode;
 use serde_json::Value;
 
-use crate::kind::{Column, Strategy, cell};
+use crate::kind::{Column, Strategy};
 
 /// The rules of nodes' drivers.
 pub struct CsiNodes;
@@ -50,15 +49,10 @@ impl Strategy for CsiNodes {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![
-            Column::name(),
-            Column::new("Drivers", "integer", "How many drivers the node has."),
-            Column::age(),
-        ]
-    }
-
-    fn cells(&self, node: &Value, now: Timestamp) -> Vec<Value> {
-        vec![cell::name(node), node.list_at(&["spec", "drivers"]).len().into(), cell::age(node, now)]
+        let drivers = Column::number("Drivers", "How many drivers the node has.", |node| {
+            node.list_at(&["spec", "drivers"]).len().into()
+        });
+        vec![Column::name(), drivers, Column::age()]
     }
 }
 

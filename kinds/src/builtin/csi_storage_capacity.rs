@@ -6,13 +6,11 @@ use api::{
     quantity::Quantity,
     validation::{NOT_NEGATIVE, dns_subdomain, each, immutable, label_selector},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::storage::v1::CSIStorageCapacity;
-use serde_json::Value;
 
 use crate::{
     builtin::defaults::canonical,
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 /// The rules of capacities.
@@ -54,17 +52,13 @@ impl Strategy for CsiStorageCapacities {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![Column::name(), Column::new("Created At", "date", "When it was created.")]
-    }
-
-    fn cells(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
-        vec![cell::name(object), object.meta_str("creationTimestamp").into()]
+        vec![Column::name(), Column::created("When it was created.")]
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::builtin::testing::{made, wrong};

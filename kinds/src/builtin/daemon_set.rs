@@ -7,7 +7,6 @@ use api::{
         at_most_100_percent, label_selector, not_negative, number_or_percent, plain_number, selects_all,
     },
 };
-use jiff::Timestamp;
 use k8s_openapi::{
     api::apps::v1::{DaemonSet, DaemonSetUpdateStrategy},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -20,7 +19,7 @@ use crate::{
         defaults::{absent_when_zero, set, set_text},
         pod, workload,
     },
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy},
 };
 
 /// The annotation that counts changes of the template, for old clients.
@@ -121,37 +120,23 @@ impl Strategy for DaemonSets {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let number = |name, text| Column::new(name, "integer", text);
-        let [containers, images] = cells::template_columns();
+        let count =
+            |name, words, field| Column::number(name, words, move |set| int(set, &["status", field]).into());
+        let [containers, images] = cells::template_columns(cells::CONTAINERS);
         vec![
             Column::name(),
-            number("Desired", "Nodes that should run a pod."),
-            number("Current", "Nodes that run a pod and should."),
-            number("Ready", "Pods that are ready."),
-            number("Up-to-date", "Pods of the newest template."),
-            number("Available", "Pods that have been ready long enough."),
-            Column::new("Node Selector", "string", "Which nodes should run a pod."),
+            count("Desired", "Nodes that should run a pod.", "desiredNumberScheduled"),
+            count("Current", "Nodes that run a pod and should.", "currentNumberScheduled"),
+            count("Ready", "Pods that are ready.", "numberReady"),
+            count("Up-to-date", "Pods of the newest template.", "updatedNumberScheduled"),
+            count("Available", "Pods that have been ready long enough.", "numberAvailable"),
+            Column::text("Node Selector", "Which nodes should run a pod.", |set| {
+                cells::labels(set.at(&["spec", "template", "spec", "nodeSelector"])).into()
+            }),
             Column::age(),
             containers,
             images,
-            Column::new("Selector", "string", "Which pods belong to the set.").wide(),
-        ]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let count = |field: &str| Value::from(int(object, &["status", field]));
-        vec![
-            cell::name(object),
-            count("desiredNumberScheduled"),
-            count("currentNumberScheduled"),
-            count("numberReady"),
-            count("updatedNumberScheduled"),
-            count("numberAvailable"),
-            cells::labels(object.at(&["spec", "template", "spec", "nodeSelector"])).into(),
-            cell::age(object, now),
-            cells::container_names(object),
-            cells::container_images(object),
-            cells::selector(object.at(&["spec", "selector"])).into(),
+            cells::selector_column("Which pods belong to the set."),
         ]
     }
 }

@@ -5,7 +5,6 @@ use api::{
     object::ObjectExt,
     validation::{at_most_100_percent, not_negative, number_or_percent, plain_number},
 };
-use jiff::Timestamp;
 use k8s_openapi::{
     api::apps::v1::{Deployment, DeploymentStrategy, RollingUpdateDeployment},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -18,7 +17,7 @@ use crate::{
         defaults::{absent_when_zero, set, set_text},
         pod, workload,
     },
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy},
 };
 
 /// The rules of Deployments.
@@ -111,31 +110,20 @@ impl Strategy for Deployments {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let [containers, images] = cells::template_columns();
+        let [containers, images] = cells::template_columns(cells::CONTAINERS);
         vec![
             Column::name(),
-            Column::new("Ready", "string", "Pods that are ready, of those wanted."),
-            Column::new("Up-to-date", "string", "Pods of the newest template."),
-            Column::new("Available", "string", "Pods that have been ready long enough."),
+            cells::ready_column(),
+            Column::text("Up-to-date", "Pods of the newest template.", |d| {
+                int(d, &["status", "updatedReplicas"]).into()
+            }),
+            Column::text("Available", "Pods that have been ready long enough.", |d| {
+                int(d, &["status", "availableReplicas"]).into()
+            }),
             Column::age(),
             containers,
             images,
-            Column::new("Selector", "string", "Which pods belong to the Deployment.").wide(),
-        ]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let ready = int(object, &["status", "readyReplicas"]);
-        let wanted = int(object, &["spec", "replicas"]);
-        vec![
-            cell::name(object),
-            format!("{ready}/{wanted}").into(),
-            int(object, &["status", "updatedReplicas"]).into(),
-            int(object, &["status", "availableReplicas"]).into(),
-            cell::age(object, now),
-            cells::container_names(object),
-            cells::container_images(object),
-            cells::selector(object.at(&["spec", "selector"])).into(),
+            cells::selector_column("Which pods belong to the Deployment."),
         ]
     }
 }

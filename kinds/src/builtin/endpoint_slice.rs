@@ -10,7 +10,6 @@ use api::{
         qualified_name,
     },
 };
-use jiff::Timestamp;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use serde_json::Value;
 
@@ -19,7 +18,7 @@ use crate::{
         cells::first_three,
         defaults::{absent_when_zero, set},
     },
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy},
 };
 
 /// The rules of EndpointSlices.
@@ -139,41 +138,30 @@ impl Strategy for EndpointSlices {
     }
 
     fn columns(&self) -> Vec<Column> {
+        fn unset(items: impl Iterator<Item = String>) -> Value {
+            match &*items.collect::<Vec<_>>() {
+                [] => "<unset>".into(),
+                items => first_three(items).into(),
+            }
+        }
         vec![
             Column::name(),
-            Column::new("AddressType", "string", "What kind of addresses the slice holds."),
-            Column::new("Ports", "string", "The ports of every endpoint."),
-            Column::new("Endpoints", "string", "The addresses."),
+            Column::text("AddressType", "What kind of addresses the slice holds.", |slice| {
+                slice.str_at(&["addressType"]).into()
+            }),
+            Column::text("Ports", "The ports of every endpoint.", |slice| {
+                let ports = slice.list_at(&["ports"]).iter();
+                unset(ports.map(|p| match (p.at(&["port"]).and_then(Value::as_i64), p.str_at(&["name"])) {
+                    (Some(number), _) => number.to_string(),
+                    (None, "") => "*".to_owned(),
+                    (None, name) => name.to_owned(),
+                }))
+            }),
+            Column::text("Endpoints", "The addresses.", |slice| {
+                let addresses = slice.list_at(&["endpoints"]).iter().flat_map(|e| e.list_at(&["addresses"]));
+                unset(addresses.filter_map(Value::as_str).map(str::to_owned))
+            }),
             Column::age(),
-        ]
-    }
-
-    fn cells(&self, slice: &Value, now: Timestamp) -> Vec<Value> {
-        let unset = |items: Vec<String>| -> Value {
-            if items.is_empty() { "<unset>".into() } else { first_three(&items).into() }
-        };
-        let ports = slice
-            .list_at(&["ports"])
-            .iter()
-            .map(|p| match (p.at(&["port"]).and_then(Value::as_i64), p.str_at(&["name"])) {
-                (Some(number), _) => number.to_string(),
-                (None, "") => "*".to_owned(),
-                (None, name) => name.to_owned(),
-            })
-            .collect();
-        let addresses = slice
-            .list_at(&["endpoints"])
-            .iter()
-            .flat_map(|e| e.list_at(&["addresses"]))
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect();
-        vec![
-            cell::name(slice),
-            slice.str_at(&["addressType"]).into(),
-            unset(ports),
-            unset(addresses),
-            cell::age(slice, now),
         ]
     }
 }

@@ -5,7 +5,6 @@ use api::{
     object::ObjectExt,
     validation::{dns_label, dns_subdomain, each, in_range, ip, ip_warning, not_special_ip, qualified_name},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, Endpoints};
 use serde_json::Value;
 
@@ -14,7 +13,7 @@ use crate::{
         cells::{first_three, int},
         defaults::{absent_when_zero, set_text},
     },
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 /// The rules of Endpoints.
@@ -79,15 +78,8 @@ impl Strategy for EndpointsRules {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![
-            Column::name(),
-            Column::new("Endpoints", "string", "The addresses that take traffic."),
-            Column::age(),
-        ]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![cell::name(object), addresses(object).into(), cell::age(object, now)]
+        let shown = Column::text("Endpoints", "The addresses that take traffic.", |e| addresses(e).into());
+        vec![Column::name(), shown, Column::age()]
     }
 }
 

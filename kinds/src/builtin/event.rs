@@ -5,7 +5,6 @@ use api::{
     object::{ObjectExt, is_zero_time},
     validation::{each, immutable, qualified_name},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::Event, events::v1 as new};
 use serde_json::{Map, Value, json};
 
@@ -26,6 +25,18 @@ const NOTE: usize = 1024;
 pub struct Events {
     /// What events.k8s.io/v1 insists on besides.
     pub strict: bool,
+}
+
+fn or<'a>(a: &'a str, b: &'a str) -> &'a str {
+    if a.is_empty() { b } else { a }
+}
+
+fn first_at(event: &Value) -> &str {
+    or(event.str_at(&["firstTimestamp"]), event.str_at(&["eventTime"]))
+}
+
+fn has_series(event: &Value) -> bool {
+    event.at(&["series"]).is_some_and(Value::is_object)
 }
 
 /// How events.k8s.io/v1 reads events.
@@ -192,55 +203,51 @@ impl Strategy for Events {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let text = |name, words| Column::new(name, "string", words);
+        let text = |name, words, path: &'static [&'static str]| {
+            Column::text(name, words, move |event| event.str_at(path).trim().into())
+        };
         let mut name = Column::name().wide();
         name.description = "The event's own name.".into();
         vec![
-            text("Last Seen", "Time since it last happened."),
-            text("Type", "Normal or Warning."),
-            text("Reason", "A short word for what happened."),
-            text("Object", "What it happened to."),
-            text("Subobject", "The part of the object it happened to.").wide(),
-            text("Source", "Who reports it.").wide(),
-            text("Message", "What happened."),
-            text("First Seen", "Time since it first happened.").wide(),
-            text("Count", "How often it happened.").wide(),
+            Column::timed("Last Seen", "Time since it last happened.", |event, now| {
+                let last_at = if has_series(event) {
+                    event.str_at(&["series", "lastObservedTime"])
+                } else {
+                    or(event.str_at(&["lastTimestamp"]), first_at(event))
+                };
+                cell::since(last_at, now)
+            }),
+            text("Type", "Normal or Warning.", &["type"]),
+            text("Reason", "A short word for what happened.", &["reason"]),
+            Column::text("Object", "What it happened to.", |event| {
+                let kind = event.str_at(&["involvedObject", "kind"]).to_lowercase();
+                match event.str_at(&["involvedObject", "name"]) {
+                    "" => kind.into(),
+                    name => format!("{kind}/{name}").into(),
+                }
+            }),
+            text("Subobject", "The part of the object it happened to.", &["involvedObject", "fieldPath"])
+                .wide(),
+            Column::text("Source", "Who reports it.", |event| {
+                let component =
+                    or(event.str_at(&["source", "component"]), event.str_at(&["reportingComponent"]));
+                match or(event.str_at(&["source", "host"]), event.str_at(&["reportingInstance"])) {
+                    "" => component.into(),
+                    instance => format!("{component}, {instance}").into(),
+                }
+            })
+            .wide(),
+            text("Message", "What happened.", &["message"]),
+            Column::timed("First Seen", "Time since it first happened.", |event, now| {
+                cell::since(first_at(event), now)
+            })
+            .wide(),
+            Column::text("Count", "How often it happened.", |event| {
+                let once_at_least = int(event, &["count"]).max(1);
+                if has_series(event) { int(event, &["series", "count"]) } else { once_at_least }.into()
+            })
+            .wide(),
             name,
-        ]
-    }
-
-    fn cells(&self, event: &Value, now: Timestamp) -> Vec<Value> {
-        let text = |path: &[&str]| event.str_at(path);
-        let or = |a, b| if str::is_empty(a) { b } else { a };
-        let since = |stamp| cell::since(stamp, now);
-        let first_at = or(text(&["firstTimestamp"]), text(&["eventTime"]));
-        let mut last_at = or(text(&["lastTimestamp"]), first_at);
-        let mut count = int(event, &["count"]).max(1);
-        if event.at(&["series"]).is_some_and(Value::is_object) {
-            last_at = text(&["series", "lastObservedTime"]);
-            count = int(event, &["series", "count"]);
-        }
-        let kind = text(&["involvedObject", "kind"]).to_lowercase();
-        let object = match text(&["involvedObject", "name"]) {
-            "" => kind,
-            name => format!("{kind}/{name}"),
-        };
-        let component = or(text(&["source", "component"]), text(&["reportingComponent"]));
-        let source = match or(text(&["source", "host"]), text(&["reportingInstance"])) {
-            "" => component.to_owned(),
-            instance => format!("{component}, {instance}"),
-        };
-        vec![
-            since(last_at),
-            text(&["type"]).into(),
-            text(&["reason"]).into(),
-            object.into(),
-            text(&["involvedObject", "fieldPath"]).into(),
-            source.into(),
-            text(&["message"]).trim().into(),
-            since(first_at),
-            count.into(),
-            cell::name(event),
         ]
     }
 
@@ -336,6 +343,7 @@ impl Events {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use serde_json::json;
 
     use super::*;
@@ -343,7 +351,9 @@ mod tests {
     #[test]
     fn series_and_single_events_show_when_and_how_often() {
         let now: Timestamp = "2026-01-01T00:10:00Z".parse().expect("a time");
-        let cells = Events { strict: false }.cells(
+        let columns = Events { strict: false }.columns();
+        let cells = crate::kind::cells(
+            &columns,
             &json!({"metadata": {"name": "e"}, "type": "Warning", "reason": "BackOff", "message": " again\n",
                 "involvedObject": {"kind": "Pod", "name": "p", "fieldPath": "spec.containers{c}"},
                 "source": {"component": "kubelet", "host": "n"},
@@ -365,7 +375,8 @@ mod tests {
                 "e"
             ])
         );
-        let cells = Events { strict: false }.cells(
+        let cells = crate::kind::cells(
+            &columns,
             &json!({"metadata": {"name": "e"}, "eventTime": "2026-01-01T00:08:00.000001Z",
                 "reportingComponent": "x", "involvedObject": {"kind": "Node"}}),
             now,

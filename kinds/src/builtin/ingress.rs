@@ -8,13 +8,16 @@ use api::{
         wildcard_subdomain,
     },
 };
-use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend, IngressSpec};
 use serde_json::Value;
 
 use crate::{
-    builtin::{cells::text_or, defaults::absent_when_zero, load_balancer},
-    kind::{Column, Draft, Part, Strategy, cell},
+    builtin::{
+        cells::{first_three, text_or},
+        defaults::absent_when_zero,
+        load_balancer,
+    },
+    kind::{Column, Draft, Part, Strategy},
 };
 
 /// The annotation that named the class before there was a field.
@@ -79,47 +82,31 @@ impl Strategy for Ingresses {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let text = |name, words| Column::new(name, "string", words);
         vec![
             Column::name(),
-            text("Class", "Which controller serves it."),
-            text("Hosts", "Host names it is about."),
-            text("Address", "Where it is reached."),
-            text("Ports", "The ports it is reached on."),
+            Column::text("Class", "Which controller serves it.", |ingress| {
+                text_or(ingress, &["spec", "ingressClassName"], "<none>")
+            }),
+            Column::text("Hosts", "Host names it is about.", |ingress| {
+                let hosts =
+                    ingress.list_at(&["spec", "rules"]).iter().map(|r| r.str_at(&["host"]).to_owned());
+                match &*hosts.filter(|host| !host.is_empty()).collect::<Vec<_>>() {
+                    [] => "*".into(),
+                    hosts => first_three(hosts).into(),
+                }
+            }),
+            Column::text("Address", "Where it is reached.", |ingress| {
+                let points = ingress.list_at(&["status", "loadBalancer", "ingress"]).iter();
+                let addresses = points.map(|point| match point.str_at(&["ip"]) {
+                    "" => point.str_at(&["hostname"]),
+                    ip => ip,
+                });
+                addresses.collect::<Vec<_>>().join(",").into()
+            }),
+            Column::text("Ports", "The ports it is reached on.", |ingress| {
+                if ingress.list_at(&["spec", "tls"]).is_empty() { "80" } else { "80, 443" }.into()
+            }),
             Column::age(),
-        ]
-    }
-
-    fn cells(&self, ingress: &Value, now: Timestamp) -> Vec<Value> {
-        let mut hosts: Vec<String> = ingress
-            .list_at(&["spec", "rules"])
-            .iter()
-            .map(|r| r.str_at(&["host"]).to_owned())
-            .filter(|h| !h.is_empty())
-            .collect();
-        let more = hosts.len().saturating_sub(3);
-        hosts.truncate(3);
-        let hosts = match (hosts.is_empty(), more) {
-            (true, _) => "*".to_owned(),
-            (_, 0) => hosts.join(","),
-            (_, more) => format!("{} + {more} more...", hosts.join(",")),
-        };
-        let addresses: Vec<&str> = ingress
-            .list_at(&["status", "loadBalancer", "ingress"])
-            .iter()
-            .map(|i| match i.str_at(&["ip"]) {
-                "" => i.str_at(&["hostname"]),
-                ip => ip,
-            })
-            .collect();
-        let ports = if ingress.list_at(&["spec", "tls"]).is_empty() { "80" } else { "80, 443" };
-        vec![
-            cell::name(ingress),
-            text_or(ingress, &["spec", "ingressClassName"], "<none>"),
-            hosts.into(),
-            addresses.join(",").into(),
-            ports.into(),
-            cell::age(ingress, now),
         ]
     }
 }

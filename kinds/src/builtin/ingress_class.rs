@@ -5,13 +5,11 @@ use api::{
     object::ObjectExt,
     validation::{dns_subdomain, each, immutable},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::IngressClass;
-use serde_json::Value;
 
 use crate::{
     builtin::{defaults::set_text, ingress},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 /// The rules of IngressClasses.
@@ -74,35 +72,27 @@ impl Strategy for IngressClasses {
     fn columns(&self) -> Vec<Column> {
         vec![
             Column::name(),
-            Column::new("Controller", "string", "The controller that serves the class."),
-            Column::new("Parameters", "string", "An object with more about the class."),
-            Column::age(),
-        ]
-    }
-
-    fn cells(&self, class: &Value, now: Timestamp) -> Vec<Value> {
-        let parameters = match class.at(&["spec", "parameters"]).filter(|p| p.is_object()) {
-            None => "<none>".to_owned(),
-            Some(p) => {
-                let kind = p.str_at(&["kind"]);
-                match p.str_at(&["apiGroup"]) {
-                    "" => format!("{kind}/{}", p.str_at(&["name"])),
-                    group => format!("{kind}.{group}/{}", p.str_at(&["name"])),
+            Column::text("Controller", "The controller that serves the class.", |class| {
+                class.str_at(&["spec", "controller"]).into()
+            }),
+            Column::text("Parameters", "An object with more about the class.", |class| {
+                let Some(parameters) = class.at(&["spec", "parameters"]).filter(|p| p.is_object()) else {
+                    return "<none>".into();
+                };
+                let (kind, name) = (parameters.str_at(&["kind"]), parameters.str_at(&["name"]));
+                match parameters.str_at(&["apiGroup"]) {
+                    "" => format!("{kind}/{name}").into(),
+                    group => format!("{kind}.{group}/{name}").into(),
                 }
-            }
-        };
-        vec![
-            cell::name(class),
-            class.str_at(&["spec", "controller"]).into(),
-            parameters.into(),
-            cell::age(class, now),
+            }),
+            Column::age(),
         ]
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::builtin::testing::{changed, made, wrong};

@@ -6,11 +6,10 @@ use api::{
     object::ObjectExt,
     validation::immutable,
 };
-use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::IPAddress;
 use serde_json::Value;
 
-use crate::kind::{Column, Part, Strategy, cell};
+use crate::kind::{Column, Part, Strategy};
 
 /// The rules of addresses.
 pub struct IpAddresses;
@@ -39,20 +38,19 @@ impl Strategy for IpAddresses {
 
     // No age: the real table has none either.
     fn columns(&self) -> Vec<Column> {
-        vec![Column::name(), Column::new("ParentRef", "string", "What the address is for.")]
-    }
-
-    fn cells(&self, address: &Value, _now: Timestamp) -> Vec<Value> {
-        let part = |field: &str| address.str_at(&["spec", "parentRef", field]);
-        let mut parent = match part("group") {
-            "" => part("resource").to_owned(),
-            group => format!("{}.{group}", part("resource")),
-        };
-        for text in [part("namespace"), part("name")].into_iter().filter(|t| !t.is_empty()) {
-            parent.push('/');
-            parent.push_str(text);
-        }
-        vec![cell::name(address), parent.into()]
+        let parent = Column::text("ParentRef", "What the address is for.", |address| {
+            let part = |field: &str| address.str_at(&["spec", "parentRef", field]);
+            let mut parent = match part("group") {
+                "" => part("resource").to_owned(),
+                group => format!("{}.{group}", part("resource")),
+            };
+            for text in [part("namespace"), part("name")].into_iter().filter(|t| !t.is_empty()) {
+                parent.push('/');
+                parent.push_str(text);
+            }
+            parent.into()
+        });
+        vec![Column::name(), parent]
     }
 
     fn selectable_fields(&self, address: &Value) -> Vec<(&'static str, String)> {
@@ -71,7 +69,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::builtin::testing::{made, wrong};
+    use crate::builtin::testing::{cells, made, wrong};
     use api::validation::object_meta;
 
     #[test]
@@ -95,7 +93,7 @@ mod tests {
             let said: Vec<_> = named(name).iter().map(ToString::to_string).collect();
             assert_eq!(said, [format!("metadata.name: Invalid value: {name:?}: {why}")]);
         }
-        let cells = IpAddresses.cells(&address("10.96.0.7"), Timestamp::UNIX_EPOCH);
+        let cells = cells(IpAddresses, &address("10.96.0.7"));
         assert_eq!(cells[1], "services/n/s");
     }
 }

@@ -5,11 +5,9 @@ use api::{
     object::ObjectExt,
     validation::not_negative,
 };
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use serde_json::Value;
 
-use crate::kind::{Column, Strategy, cell};
+use crate::kind::{Column, Strategy};
 
 /// The rules of leases.
 pub struct Leases;
@@ -41,10 +39,9 @@ impl Strategy for Leases {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![Column::name(), Column::new("Holder", "string", "Who holds the lease."), Column::age()]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![cell::name(object), object.str_at(&["spec", "holderIdentity"]).into(), cell::age(object, now)]
+        let holder = Column::text("Holder", "Who holds the lease.", |lease| {
+            lease.str_at(&["spec", "holderIdentity"]).into()
+        });
+        vec![Column::name(), holder, Column::age()]
     }
 }

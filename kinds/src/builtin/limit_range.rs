@@ -7,16 +7,14 @@ use api::{
     object::ObjectExt,
     quantity::Quantity,
 };
-use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{LimitRange, LimitRangeItem},
     apimachinery::pkg::api::resource::Quantity as Wire,
 };
-use serde_json::Value;
 
 use crate::{
     builtin::{defaults::canonical_list, resource_names::resource_name},
-    kind::{Column, Strategy, cell},
+    kind::{Column, Strategy},
 };
 
 /// The rules of LimitRanges.
@@ -68,11 +66,7 @@ impl Strategy for LimitRanges {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![Column::name(), Column::new("Created At", "date", "When it was created.")]
-    }
-
-    fn cells(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
-        vec![cell::name(object), object.meta_str("creationTimestamp").into()]
+        vec![Column::name(), Column::created("When it was created.")]
     }
 }
 

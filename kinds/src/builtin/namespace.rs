@@ -6,11 +6,10 @@ use api::{
     object::ObjectExt,
     validation::{each, qualified_name},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
 use serde_json::{Value, json};
 
-use crate::kind::{Column, Draft, Part, Strategy, cell};
+use crate::kind::{Column, Draft, Part, Strategy};
 
 /// The finalizer behind which a namespace empties before it goes.
 const FINALIZER: &str = "kubernetes";
@@ -91,15 +90,10 @@ impl Strategy for Namespaces {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![
-            Column::name(),
-            Column::new("Status", "string", "Whether the namespace is in use or going."),
-            Column::age(),
-        ]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![cell::name(object), object.str_at(&["status", "phase"]).into(), cell::age(object, now)]
+        let phase = Column::text("Status", "Whether the namespace is in use or going.", |namespace| {
+            namespace.str_at(&["status", "phase"]).into()
+        });
+        vec![Column::name(), phase, Column::age()]
     }
 
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {

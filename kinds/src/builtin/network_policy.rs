@@ -7,19 +7,17 @@ use api::{
     object::ObjectExt,
     validation::{cidr, cidr_warning, each, label_selector, port_number_or_name, range},
 };
-use jiff::Timestamp;
 use k8s_openapi::{
     api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort},
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use serde_json::Value;
 
 use crate::{
     builtin::{
         cells::selector,
         defaults::{absent_when_zero, set_text},
     },
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 /// The rules of NetworkPolicies.
@@ -73,16 +71,10 @@ impl Strategy for NetworkPolicies {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![
-            Column::name(),
-            Column::new("Pod-Selector", "string", "Which pods the policy is about."),
-            Column::age(),
-        ]
-    }
-
-    fn cells(&self, policy: &Value, now: Timestamp) -> Vec<Value> {
-        let pods = selector(policy.at(&["spec", "podSelector"]));
-        vec![cell::name(policy), pods.into(), cell::age(policy, now)]
+        let pods = Column::text("Pod-Selector", "Which pods the policy is about.", |policy| {
+            selector(policy.at(&["spec", "podSelector"])).into()
+        });
+        vec![Column::name(), pods, Column::age()]
     }
 }
 

@@ -1,6 +1,5 @@
 //! Node: a machine that runs pods.
 
-use jiff::Timestamp;
 use std::collections::BTreeSet;
 
 use api::{
@@ -19,7 +18,7 @@ use crate::{
         defaults::{absent_when_zero, canonical},
         pod::validation::{resources::amount, taint_effect},
     },
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy},
 };
 
 /// The rules of nodes.
@@ -101,40 +100,31 @@ impl Strategy for Nodes {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let wide = |name, text| Column::new(name, "string", text).wide();
+        let address = |name, words, kind| {
+            Column::text(name, words, move |node| {
+                let mut addresses = node.list_at(&["status", "addresses"]).iter();
+                let found = addresses.find(|a| a.str_at(&["type"]) == kind);
+                found.map_or("<none>", |a| a.str_at(&["address"])).into()
+            })
+            .wide()
+        };
+        let info = |name, words, field| {
+            Column::text(name, words, move |node| text_or(node, &["status", "nodeInfo", field], "<unknown>"))
+                .wide()
+        };
         vec![
             Column::name(),
-            Column::new("Status", "string", "Whether the node is ready and takes pods."),
-            Column::new("Roles", "string", "The node's roles, from its labels."),
+            Column::text("Status", "Whether the node is ready and takes pods.", |node| state(node).into()),
+            Column::text("Roles", "The node's roles, from its labels.", |node| roles(node).into()),
             Column::age(),
-            Column::new("Version", "string", "The kubelet's version."),
-            wide("Internal-IP", "The node's address inside the cluster."),
-            wide("External-IP", "The node's address outside the cluster."),
-            wide("OS-Image", "The node's operating system."),
-            wide("Kernel-Version", "The node's kernel."),
-            wide("Container-Runtime", "What runs the containers."),
-        ]
-    }
-
-    fn cells(&self, node: &Value, now: Timestamp) -> Vec<Value> {
-        let address = |kind: &str| {
-            node.list_at(&["status", "addresses"])
-                .iter()
-                .find(|a| a.str_at(&["type"]) == kind)
-                .map_or_else(|| "<none>".into(), |a| Value::from(a.str_at(&["address"])))
-        };
-        let info = |field: &str| text_or(node, &["status", "nodeInfo", field], "<unknown>");
-        vec![
-            cell::name(node),
-            state(node).into(),
-            roles(node).into(),
-            cell::age(node, now),
-            node.str_at(&["status", "nodeInfo", "kubeletVersion"]).into(),
-            address("InternalIP"),
-            address("ExternalIP"),
-            info("osImage"),
-            info("kernelVersion"),
-            info("containerRuntimeVersion"),
+            Column::text("Version", "The kubelet's version.", |node| {
+                node.str_at(&["status", "nodeInfo", "kubeletVersion"]).into()
+            }),
+            address("Internal-IP", "The node's address inside the cluster.", "InternalIP"),
+            address("External-IP", "The node's address outside the cluster.", "ExternalIP"),
+            info("OS-Image", "The node's operating system.", "osImage"),
+            info("Kernel-Version", "The node's kernel.", "kernelVersion"),
+            info("Container-Runtime", "What runs the containers.", "containerRuntimeVersion"),
         ]
     }
 

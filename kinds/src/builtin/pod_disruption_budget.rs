@@ -5,7 +5,6 @@ use api::{
     object::ObjectExt,
     validation::{at_most_100_percent, conditions, label_selector, not_negative, number_or_percent},
 };
-use jiff::Timestamp;
 use k8s_openapi::{
     api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -15,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     builtin::cells::int,
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy},
 };
 
 /// The rules of budgets.
@@ -119,29 +118,21 @@ impl Strategy for PodDisruptionBudgets {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![
-            Column::name(),
-            Column::new("Min Available", "string", "Pods that must stay."),
-            Column::new("Max Unavailable", "string", "Pods that may be missing."),
-            Column::new("Allowed Disruptions", "integer", "Pods that may be taken away now."),
-            Column::age(),
-        ]
-    }
-
-    fn cells(&self, budget: &Value, now: Timestamp) -> Vec<Value> {
-        let amount = |field: &str| -> Value {
-            match budget.at(&["spec", field]) {
+        let amount = |name, words, field| {
+            Column::text(name, words, move |budget| match budget.at(&["spec", field]) {
                 Some(Value::String(text)) => text.clone().into(),
                 Some(Value::Number(number)) => number.to_string().into(),
                 _ => "N/A".into(),
-            }
+            })
         };
         vec![
-            cell::name(budget),
-            amount("minAvailable"),
-            amount("maxUnavailable"),
-            int(budget, &["status", "disruptionsAllowed"]).into(),
-            cell::age(budget, now),
+            Column::name(),
+            amount("Min Available", "Pods that must stay.", "minAvailable"),
+            amount("Max Unavailable", "Pods that may be missing.", "maxUnavailable"),
+            Column::number("Allowed Disruptions", "Pods that may be taken away now.", |budget| {
+                int(budget, &["status", "disruptionsAllowed"]).into()
+            }),
+            Column::age(),
         ]
     }
 }

@@ -4,16 +4,14 @@ use api::{
     field::{Errors, Path},
     object::ObjectExt,
 };
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodTemplate;
-use serde_json::Value;
 
 use crate::{
     builtin::{
         cells::{joined, labels},
         pod,
     },
-    kind::{Column, Strategy, cell},
+    kind::{Column, Strategy},
 };
 
 /// The rules of PodTemplates.
@@ -43,21 +41,18 @@ impl Strategy for PodTemplates {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![
-            Column::name(),
-            Column::new("Containers", "string", "Names of the template's containers."),
-            Column::new("Images", "string", "Images of the template's containers."),
-            Column::new("Pod Labels", "string", "Labels of pods made from the template."),
-        ]
-    }
-
-    fn cells(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
         const CONTAINERS: &[&str] = &["template", "spec", "containers"];
         vec![
-            cell::name(object),
-            joined(object, CONTAINERS, "name").into(),
-            joined(object, CONTAINERS, "image").into(),
-            labels(object.at(&["template", "metadata", "labels"])).into(),
+            Column::name(),
+            Column::text("Containers", "Names of the template's containers.", |template| {
+                joined(template, CONTAINERS, "name").into()
+            }),
+            Column::text("Images", "Images of the template's containers.", |template| {
+                joined(template, CONTAINERS, "image").into()
+            }),
+            Column::text("Pod Labels", "Labels of pods made from the template.", |template| {
+                labels(template.at(&["template", "metadata", "labels"])).into()
+            }),
         ]
     }
 }

@@ -5,7 +5,6 @@ use api::{
     object::ObjectExt,
     validation::immutable,
 };
-use jiff::Timestamp;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde_json::{Value, json};
 
@@ -14,7 +13,7 @@ use crate::{
         cells::int,
         defaults::{absent_when_zero, set, set_text},
     },
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy},
 };
 
 /// The highest value of classes that users make.
@@ -105,20 +104,16 @@ impl Strategy for PriorityClasses {
     fn columns(&self) -> Vec<Column> {
         vec![
             Column::name(),
-            Column::new("Value", "integer", "The priority of the class's pods."),
-            Column::new("Global-Default", "boolean", "Whether pods without a class get this one."),
+            Column::number("Value", "The priority of the class's pods.", |class| {
+                int(class, &["value"]).into()
+            }),
+            Column::flag("Global-Default", "Whether pods without a class get this one.", |class| {
+                class.at(&["globalDefault"]).and_then(Value::as_bool).unwrap_or(false).into()
+            }),
             Column::age(),
-            Column::new("PreemptionPolicy", "string", "Whether the class's pods push others away."),
-        ]
-    }
-
-    fn cells(&self, class: &Value, now: Timestamp) -> Vec<Value> {
-        vec![
-            cell::name(class),
-            int(class, &["value"]).into(),
-            class.at(&["globalDefault"]).and_then(Value::as_bool).unwrap_or(false).into(),
-            cell::age(class, now),
-            class.str_at(&["preemptionPolicy"]).into(),
+            Column::text("PreemptionPolicy", "Whether the class's pods push others away.", |class| {
+                class.str_at(&["preemptionPolicy"]).into()
+            }),
         ]
     }
 }

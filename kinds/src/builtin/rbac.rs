@@ -8,7 +8,6 @@ use api::{
     object::ObjectExt,
     validation::{dns_subdomain, each, label_selector, path_segment},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
@@ -17,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     builtin::defaults::absent_when_zero,
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -30,15 +29,6 @@ pub struct ClusterRoles;
 pub struct RoleBindings;
 /// The rules of ClusterRoleBindings.
 pub struct ClusterRoleBindings;
-
-/// Roles show when they were made instead of how long ago.
-fn role_columns() -> Vec<Column> {
-    vec![Column::name(), Column::new("Created At", "date", "When the role was created.")]
-}
-
-fn role_cells(role: &Value) -> Vec<Value> {
-    vec![cell::name(role), role.meta_str("creationTimestamp").into()]
-}
 
 /// `rules` is always there, as `null` when there are none.
 fn rules_written(value: &mut Value) {
@@ -107,11 +97,7 @@ impl Strategy for Roles {
     }
 
     fn columns(&self) -> Vec<Column> {
-        role_columns()
-    }
-
-    fn cells(&self, role: &Value, _now: Timestamp) -> Vec<Value> {
-        role_cells(role)
+        vec![Column::name(), Column::created("When the role was created.")]
     }
 }
 
@@ -145,11 +131,7 @@ impl Strategy for ClusterRoles {
     }
 
     fn columns(&self) -> Vec<Column> {
-        role_columns()
-    }
-
-    fn cells(&self, role: &Value, _now: Timestamp) -> Vec<Value> {
-        role_cells(role)
+        vec![Column::name(), Column::created("When the role was created.")]
     }
 }
 
@@ -237,36 +219,29 @@ fn binding(
 }
 
 fn binding_columns() -> Vec<Column> {
-    let text = |name, words| Column::new(name, "string", words);
+    let named = |name, words, kind| {
+        Column::text(name, words, move |binding| {
+            let of_kind = binding.list_at(&["subjects"]).iter().filter(|s| s.str_at(&["kind"]) == kind);
+            let names = of_kind.map(|s| match (kind, s.str_at(&["namespace"])) {
+                ("ServiceAccount", namespace) if !namespace.is_empty() => {
+                    format!("{namespace}/{}", s.str_at(&["name"]))
+                }
+                _ => s.str_at(&["name"]).to_owned(),
+            });
+            names.collect::<Vec<_>>().join(", ").into()
+        })
+        .wide()
+    };
     vec![
         Column::name(),
-        text("Role", "The role that is bound."),
+        Column::text("Role", "The role that is bound.", |binding| {
+            let role = |field| binding.str_at(&["roleRef", field]);
+            format!("{}/{}", role("kind"), role("name")).into()
+        }),
         Column::age(),
-        text("Users", "Users it is bound to.").wide(),
-        text("Groups", "Groups it is bound to.").wide(),
-        text("ServiceAccounts", "Service accounts it is bound to.").wide(),
-    ]
-}
-
-fn binding_cells(binding: &Value, now: Timestamp) -> Vec<Value> {
-    let named = |kind: &str| {
-        let of_kind = binding.list_at(&["subjects"]).iter().filter(|s| s.str_at(&["kind"]) == kind);
-        let names = of_kind.map(|s| match (kind, s.str_at(&["namespace"])) {
-            ("ServiceAccount", namespace) if !namespace.is_empty() => {
-                format!("{namespace}/{}", s.str_at(&["name"]))
-            }
-            _ => s.str_at(&["name"]).to_owned(),
-        });
-        Value::from(names.collect::<Vec<_>>().join(", "))
-    };
-    let role = format!("{}/{}", binding.str_at(&["roleRef", "kind"]), binding.str_at(&["roleRef", "name"]));
-    vec![
-        cell::name(binding),
-        role.into(),
-        cell::age(binding, now),
-        named("User"),
-        named("Group"),
-        named("ServiceAccount"),
+        named("Users", "Users it is bound to.", "User"),
+        named("Groups", "Groups it is bound to.", "Group"),
+        named("ServiceAccounts", "Service accounts it is bound to.", "ServiceAccount"),
     ]
 }
 
@@ -291,10 +266,6 @@ impl Strategy for RoleBindings {
 
     fn columns(&self) -> Vec<Column> {
         binding_columns()
-    }
-
-    fn cells(&self, b: &Value, now: Timestamp) -> Vec<Value> {
-        binding_cells(b, now)
     }
 }
 
@@ -325,10 +296,6 @@ impl Strategy for ClusterRoleBindings {
 
     fn columns(&self) -> Vec<Column> {
         binding_columns()
-    }
-
-    fn cells(&self, b: &Value, now: Timestamp) -> Vec<Value> {
-        binding_cells(b, now)
     }
 }
 

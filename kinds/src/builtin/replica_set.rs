@@ -2,10 +2,8 @@
 
 use api::{
     field::{Errors, Path},
-    object::ObjectExt,
     validation::not_negative,
 };
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use serde_json::Value;
 
@@ -80,12 +78,7 @@ impl Strategy for ReplicaSets {
     }
 
     fn columns(&self) -> Vec<Column> {
-        workload::replica_columns("Which pods belong to the set.")
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let selector = cells::selector(object.at(&["spec", "selector"]));
-        workload::replica_cells(object, selector, now)
+        workload::replica_columns(cells::selector_column("Which pods belong to the set."))
     }
 
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {

@@ -5,7 +5,6 @@ use api::{
     object::ObjectExt,
     validation::not_negative,
 };
-use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::ReplicationController, apimachinery::pkg::apis::meta::v1::LabelSelector};
 use serde_json::Value;
 
@@ -92,12 +91,10 @@ impl Strategy for ReplicationControllers {
     }
 
     fn columns(&self) -> Vec<Column> {
-        workload::replica_columns("Which pods belong to the controller.")
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let selector = cells::labels(object.at(&["spec", "selector"]));
-        workload::replica_cells(object, selector, now)
+        let selector = Column::text("Selector", "Which pods belong to the controller.", |controller| {
+            cells::labels(controller.at(&["spec", "selector"])).into()
+        });
+        workload::replica_columns(selector.wide())
     }
 
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {

@@ -7,7 +7,6 @@ use api::{
     object::ObjectExt,
     validation::{each, qualified_name},
 };
-use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{ResourceQuota, ResourceQuotaSpec, ScopedResourceSelectorRequirement},
     apimachinery::pkg::api::resource::Quantity as Wire,
@@ -21,7 +20,7 @@ use crate::{
         pod::validation::resources::amount,
         resource_names::{is_extended, is_known},
     },
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy},
 };
 
 const SCOPES: &[&str] = &[
@@ -80,28 +79,26 @@ impl Strategy for ResourceQuotas {
     }
 
     fn columns(&self) -> Vec<Column> {
+        let used = |name, words, limits| {
+            Column::text(name, words, move |quota| {
+                let hard = quota.at(&["status", "hard"]).and_then(Value::as_object).into_iter().flatten();
+                let mut terms: Vec<String> = hard
+                    .filter(|(name, _)| name.starts_with("limits") == limits)
+                    .map(|(name, most)| {
+                        let used = quota.at(&["status", "used", name]).and_then(Value::as_str).unwrap_or("0");
+                        format!("{name}: {used}/{}", most.as_str().unwrap_or_default())
+                    })
+                    .collect();
+                terms.sort();
+                terms.join(", ").into()
+            })
+        };
         vec![
             Column::name(),
-            Column::new("Request", "string", "What is used of everything, of what may be."),
-            Column::new("Limit", "string", "What is used of limits, of what may be."),
+            used("Request", "What is used of everything, of what may be.", false),
+            used("Limit", "What is used of limits, of what may be.", true),
             Column::age(),
         ]
-    }
-
-    fn cells(&self, quota: &Value, now: Timestamp) -> Vec<Value> {
-        let hard = quota.at(&["status", "hard"]).and_then(Value::as_object);
-        let shown = |limits: bool| {
-            let of_sort = hard.into_iter().flatten().filter(|(name, _)| name.starts_with("limits") == limits);
-            let mut terms: Vec<String> = of_sort
-                .map(|(name, most)| {
-                    let used = quota.at(&["status", "used", name]).and_then(Value::as_str).unwrap_or("0");
-                    format!("{name}: {used}/{}", most.as_str().unwrap_or_default())
-                })
-                .collect();
-            terms.sort();
-            terms.join(", ")
-        };
-        vec![cell::name(quota), shown(false).into(), shown(true).into(), cell::age(quota, now)]
     }
 }
 

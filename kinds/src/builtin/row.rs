@@ -38,6 +38,7 @@ impl Version {
             rules: Arc::new(Typed(strategy)),
             deprecation: None,
             root: OnceLock::new(),
+            columns: OnceLock::new(),
         }
     }
 }

@@ -5,16 +5,14 @@ use api::{
     object::ObjectExt,
     validation::{dns_label, each, immutable, label_map},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::node::v1::RuntimeClass;
-use serde_json::Value;
 
 use crate::{
     builtin::{
         defaults::canonical_list,
         pod::validation::{resources::container_resource, tolerations},
     },
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 /// The rules of RuntimeClasses.
@@ -53,15 +51,10 @@ impl Strategy for RuntimeClasses {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![
-            Column::name(),
-            Column::new("Handler", "string", "The name by which the node's runtime knows it."),
-            Column::age(),
-        ]
-    }
-
-    fn cells(&self, class: &Value, now: Timestamp) -> Vec<Value> {
-        vec![cell::name(class), class.str_at(&["handler"]).into(), cell::age(class, now)]
+        let handler = Column::text("Handler", "The name by which the node's runtime knows it.", |class| {
+            class.str_at(&["handler"]).into()
+        });
+        vec![Column::name(), handler, Column::age()]
     }
 }
 

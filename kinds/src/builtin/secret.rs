@@ -5,7 +5,6 @@ use api::{
     object::ObjectExt,
     validation::{config_key, each, immutable},
 };
-use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use serde_json::Value;
 
@@ -16,7 +15,7 @@ use crate::{
         defaults::{absent_when_zero, set_text},
     },
     json,
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy},
 };
 
 /// The rules of secrets.
@@ -69,18 +68,9 @@ impl Strategy for Secrets {
     fn columns(&self) -> Vec<Column> {
         vec![
             Column::name(),
-            Column::new("Type", "string", "What the secret is for."),
-            Column::new("Data", "string", "How many keys the secret has."),
+            Column::text("Type", "What the secret is for.", |secret| secret.str_at(&["type"]).into()),
+            Column::text("Data", "How many keys the secret has.", |secret| size(secret, &["data"]).into()),
             Column::age(),
-        ]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![
-            cell::name(object),
-            object.str_at(&["type"]).into(),
-            size(object, &["data"]).into(),
-            cell::age(object, now),
         ]
     }
 

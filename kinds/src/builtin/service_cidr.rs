@@ -5,11 +5,10 @@ use api::{
     object::ObjectExt as _,
     validation::{IMMUTABLE, canonical_cidr, each},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use serde_json::Value;
 
-use crate::kind::{Column, Part, Strategy, cell};
+use crate::kind::{Column, Part, Strategy};
 
 /// The rules of ServiceCIDRs.
 pub struct ServiceCidrs;
@@ -46,12 +45,11 @@ impl Strategy for ServiceCidrs {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![Column::name(), Column::new("CIDRs", "string", "The ranges."), Column::age()]
-    }
-
-    fn cells(&self, range: &Value, now: Timestamp) -> Vec<Value> {
-        let all: Vec<&str> = range.list_at(&["spec", "cidrs"]).iter().filter_map(Value::as_str).collect();
-        vec![cell::name(range), all.join(",").into(), cell::age(range, now)]
+        let ranges = Column::text("CIDRs", "The ranges.", |range| {
+            let all: Vec<&str> = range.list_at(&["spec", "cidrs"]).iter().filter_map(Value::as_str).collect();
+            all.join(",").into()
+        });
+        vec![Column::name(), ranges, Column::age()]
     }
 }
 

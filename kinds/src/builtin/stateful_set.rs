@@ -6,7 +6,6 @@ use api::{
     field::{Errors, Path},
     validation::{at_most_100_percent, dns_label, each, not_negative, number_or_percent},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy},
     core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume},
@@ -15,11 +14,11 @@ use serde_json::Value;
 
 use crate::{
     builtin::{
-        cells::{self, int},
+        cells::{self},
         defaults::{absent_when_zero, set, set_text},
         persistent_volume_claim, pod, workload,
     },
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy},
 };
 
 /// The rules of StatefulSets.
@@ -133,25 +132,8 @@ impl Strategy for StatefulSets {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let [containers, images] = cells::template_columns();
-        vec![
-            Column::name(),
-            Column::new("Ready", "string", "Pods that are ready, of those wanted."),
-            Column::age(),
-            containers,
-            images,
-        ]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let (ready, wanted) = (int(object, &["status", "readyReplicas"]), int(object, &["spec", "replicas"]));
-        vec![
-            cell::name(object),
-            format!("{ready}/{wanted}").into(),
-            cell::age(object, now),
-            cells::container_names(object),
-            cells::container_images(object),
-        ]
+        let [containers, images] = cells::template_columns(cells::CONTAINERS);
+        vec![Column::name(), cells::ready_column(), Column::age(), containers, images]
     }
 }
 

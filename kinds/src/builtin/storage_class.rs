@@ -7,13 +7,12 @@ use api::{
     object::ObjectExt,
     validation::{each, immutable, qualified_name},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::TopologySelectorTerm, storage::v1::StorageClass};
 use serde_json::Value;
 
 use crate::{
     builtin::defaults::{absent_when_zero, set_text},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 /// The annotation of the class that claims get when they name none.
@@ -65,27 +64,20 @@ impl Strategy for StorageClasses {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let text = |name, words| Column::new(name, "string", words);
+        let text = |name, words, field| Column::text(name, words, move |class| class.str_at(&[field]).into());
+        let name = Column::text("Name", "Name must be unique within a namespace.", |class| {
+            let is_default = class.str_at(&["metadata", "annotations", DEFAULT]) == "true";
+            if is_default { format!("{} (default)", class.name()).into() } else { class.name().into() }
+        });
         vec![
-            Column::name(),
-            text("Provisioner", "What makes the volumes."),
-            text("ReclaimPolicy", "What becomes of a volume when its claim goes."),
-            text("VolumeBindingMode", "When a volume is made for a claim."),
-            text("AllowVolumeExpansion", "Whether volumes may grow."),
+            Column { format: "name".into(), ..name },
+            text("Provisioner", "What makes the volumes.", "provisioner"),
+            text("ReclaimPolicy", "What becomes of a volume when its claim goes.", "reclaimPolicy"),
+            text("VolumeBindingMode", "When a volume is made for a claim.", "volumeBindingMode"),
+            Column::text("AllowVolumeExpansion", "Whether volumes may grow.", |class| {
+                class.at(&["allowVolumeExpansion"]).cloned().unwrap_or(Value::Bool(false))
+            }),
             Column::age(),
-        ]
-    }
-
-    fn cells(&self, class: &Value, now: Timestamp) -> Vec<Value> {
-        let is_default = class.str_at(&["metadata", "annotations", DEFAULT]) == "true";
-        let name = if is_default { format!("{} (default)", class.name()) } else { class.name().to_owned() };
-        vec![
-            name.into(),
-            class.str_at(&["provisioner"]).into(),
-            class.str_at(&["reclaimPolicy"]).into(),
-            class.str_at(&["volumeBindingMode"]).into(),
-            class.at(&["allowVolumeExpansion"]).cloned().unwrap_or(Value::Bool(false)),
-            cell::age(class, now),
         ]
     }
 }

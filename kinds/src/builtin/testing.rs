@@ -1,6 +1,7 @@
 //! What the tests of kinds have in common: an object through defaulting, and what is said about it.
 #![allow(clippy::unwrap_used)]
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::kind::{Part, Rules, Strategy, Typed};
@@ -29,6 +30,11 @@ pub fn changed_in(strategy: impl Strategy, part: Part<'_>, new: &Value, old: &Va
     let mut new = new.clone();
     rules.prepare_update(&mut new, old, part);
     texts(&rules.validate_update(&new, old, part).errors)
+}
+
+/// The cells of an object that `kubectl get` shows at the beginning of time.
+pub fn cells(strategy: impl Strategy, object: &Value) -> Vec<Value> {
+    crate::kind::cells(&strategy.columns(), object, Timestamp::UNIX_EPOCH)
 }
 
 fn texts(errors: &api::field::Errors) -> Vec<String> {

@@ -39,8 +39,8 @@ fn described(kind: &Kind) -> String {
         line(&part.name, carried.unwrap_or_default() + &part.verbs.join(" "));
     }
     line("deprecation", kind.deprecation.clone().unwrap_or_default().into_owned());
-    let column = |c: Column| format!("{}{}", c.name, if c.priority > 0 { " (wide)" } else { "" });
-    line("columns", kind.rules.columns().into_iter().map(column).collect::<Vec<_>>().join(", "));
+    let column = |c: &Column| format!("{}{}", c.name, if c.priority > 0 { " (wide)" } else { "" });
+    line("columns", kind.columns().iter().map(column).collect::<Vec<_>>().join(", "));
     lines
 }
 
@@ -198,10 +198,10 @@ fn versions_share_one_place_and_lose_nothing() {
 #[test]
 fn every_kind_fills_every_column() {
     for kind in all() {
-        let columns = kind.rules.columns();
+        let columns = kind.columns();
         let object = kind.rules.default(smallest(&kind)).unwrap();
         for value in [json!({}), object] {
-            let cells = kind.rules.cells(&value, Timestamp::UNIX_EPOCH);
+            let cells = kind.cells(&value, Timestamp::UNIX_EPOCH);
             assert_eq!(cells.len(), columns.len(), "{}", kind.kind);
         }
         assert!(columns.iter().any(|c| c.name == "Name"), "{}", kind.kind);
@@ -269,7 +269,7 @@ proptest! {
     #[test]
     fn no_object_breaks_the_rules_of_any_kind(value in json_value()) {
         for kind in all() {
-            let _ = kind.rules.cells(&value, Timestamp::UNIX_EPOCH);
+            let _ = kind.cells(&value, Timestamp::UNIX_EPOCH);
             let _ = kind.rules.selectable_fields(&value);
             let _ = kind.rules.grace_period(&value, None);
             let mut object = smallest(&kind);

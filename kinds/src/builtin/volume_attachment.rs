@@ -5,11 +5,10 @@ use api::{
     object::ObjectExt,
     validation::{dns_subdomain, each, immutable, qualified_name},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::storage::v1::VolumeAttachment;
 use serde_json::Value;
 
-use crate::kind::{Column, Draft, Part, Strategy, cell};
+use crate::kind::{Column, Draft, Part, Strategy};
 
 /// The rules of attachments.
 pub struct VolumeAttachments;
@@ -75,28 +74,20 @@ impl Strategy for VolumeAttachments {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let text = |name, words| Column::new(name, "string", words);
-        let mut attacher = text("Attacher", "What attaches the volume.");
+        let text = |name, words, path: &'static [&'static str]| {
+            Column::text(name, words, move |attachment| attachment.str_at(path).into())
+        };
+        let mut attacher = text("Attacher", "What attaches the volume.", &["spec", "attacher"]);
         attacher.format = "name".into();
         vec![
             Column::name(),
             attacher,
-            text("PV", "The volume."),
-            text("Node", "The node."),
-            Column::new("Attached", "boolean", "Whether the volume is attached."),
+            text("PV", "The volume.", &["spec", "source", "persistentVolumeName"]),
+            text("Node", "The node.", &["spec", "nodeName"]),
+            Column::flag("Attached", "Whether the volume is attached.", |attachment| {
+                attachment.at(&["status", "attached"]).cloned().unwrap_or(Value::Bool(false))
+            }),
             Column::age(),
-        ]
-    }
-
-    fn cells(&self, attachment: &Value, now: Timestamp) -> Vec<Value> {
-        let text = |path: &[&str]| Value::from(attachment.str_at(path));
-        vec![
-            cell::name(attachment),
-            text(&["spec", "attacher"]),
-            text(&["spec", "source", "persistentVolumeName"]),
-            text(&["spec", "nodeName"]),
-            attachment.at(&["status", "attached"]).cloned().unwrap_or(Value::Bool(false)),
-            cell::age(attachment, now),
         ]
     }
 }

@@ -5,11 +5,9 @@ use api::{
     object::ObjectExt,
     validation::{each, qualified_name},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::storage::v1::VolumeAttributesClass;
-use serde_json::Value;
 
-use crate::kind::{Column, Part, Strategy, cell};
+use crate::kind::{Column, Part, Strategy};
 
 /// The rules of attribute classes.
 pub struct VolumeAttributesClasses;
@@ -56,21 +54,16 @@ impl Strategy for VolumeAttributesClasses {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![
-            Column::name(),
-            Column::new("DriverName", "string", "The driver that knows the parameters."),
-            Column::age(),
-        ]
-    }
-
-    fn cells(&self, class: &Value, now: Timestamp) -> Vec<Value> {
-        vec![cell::name(class), class.str_at(&["driverName"]).into(), cell::age(class, now)]
+        let driver = Column::text("DriverName", "The driver that knows the parameters.", |class| {
+            class.str_at(&["driverName"]).into()
+        });
+        vec![Column::name(), driver, Column::age()]
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::builtin::testing::{changed, made, wrong};

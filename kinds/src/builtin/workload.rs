@@ -6,7 +6,6 @@ use api::{
     field::{Errors, Path},
     validation::{immutable, label_selector, not_negative, selects, selects_all},
 };
-use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::LabelSelector};
 use serde_json::{Map, Value};
 
@@ -14,7 +13,7 @@ use super::{
     cells::{self, int},
     pod,
 };
-use crate::kind::{Column, cell};
+use crate::kind::Column;
 
 /// Makes `spec.selector: {}` differ from none at all once it is read as a type.
 pub fn keep_empty_selector(value: &mut Value) {
@@ -155,32 +154,21 @@ pub fn warnings<T: PartialEq>(
     template(spec).map_or_else(Vec::new, |t| pod::warnings::of_template(t, &Path::new("spec.template")))
 }
 
-/// The columns of what keeps a number of pods.
-pub fn replica_columns(selector: &'static str) -> Vec<Column> {
-    let [containers, images] = cells::template_columns();
+/// The columns of the kinds that keep a number of pods.
+pub fn replica_columns(selector: Column) -> Vec<Column> {
+    let count = |name, words, path: &'static [&'static str]| {
+        Column::number(name, words, move |object| int(object, path).into())
+    };
+    let [containers, images] = cells::template_columns(cells::CONTAINERS);
     vec![
         Column::name(),
-        Column::new("Desired", "integer", "How many pods are wanted."),
-        Column::new("Current", "integer", "How many pods there are."),
-        Column::new("Ready", "integer", "How many pods are ready."),
+        count("Desired", "How many pods are wanted.", &["spec", "replicas"]),
+        count("Current", "How many pods there are.", &["status", "replicas"]),
+        count("Ready", "How many pods are ready.", &["status", "readyReplicas"]),
         Column::age(),
         containers,
         images,
-        Column::new("Selector", "string", selector).wide(),
-    ]
-}
-
-/// What is in them, given the selector as it is shown.
-pub fn replica_cells(object: &Value, selector: String, now: Timestamp) -> Vec<Value> {
-    vec![
-        cell::name(object),
-        int(object, &["spec", "replicas"]).into(),
-        int(object, &["status", "replicas"]).into(),
-        int(object, &["status", "readyReplicas"]).into(),
-        cell::age(object, now),
-        cells::container_names(object),
-        cells::container_images(object),
-        selector.into(),
+        selector,
     ]
 }
 

@@ -11,17 +11,10 @@ use api::{
     object::{ObjectExt as _, api_version},
     validation::finalizer_warnings,
 };
-use jiff::Timestamp;
 use schemars::{Schema as Described, SchemaGenerator};
 use serde_json::{Value, json};
 
-use super::{
-    columns::{self, Printed},
-    fill, lists, publish,
-    rules::Node,
-    schema::Schema,
-    validate,
-};
+use super::{columns, fill, lists, publish, rules::Node, schema::Schema, validate};
 use crate::{
     builtin::METADATA,
     kind::{
@@ -103,6 +96,7 @@ fn row(definition: &Value, version: &Value, stored: Option<&Arc<CustomRules>>) -
         deprecation: deprecation(version, &rules.name),
         rules: Arc::new(rules),
         root: OnceLock::new(),
+        columns: OnceLock::new(),
     }
 }
 
@@ -134,7 +128,7 @@ pub struct CustomRules {
     json: Value,
     nodes: Option<Node>,
     has_status: bool,
-    columns: Vec<Printed>,
+    columns: Vec<Column>,
     /// The fields that selectors may name, without their leading dot.
     selectable: Vec<Text>,
     name: [String; 3],
@@ -282,11 +276,7 @@ impl Rules for CustomRules {
     }
 
     fn columns(&self) -> Vec<Column> {
-        self.columns.iter().map(|printed| printed.column.clone()).collect()
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        self.columns.iter().map(|printed| printed.cell(object, now)).collect()
+        self.columns.clone()
     }
 
     fn selectable_fields(&self, object: &Value) -> Vec<(Text, String)> {

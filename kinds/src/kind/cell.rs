@@ -5,11 +5,6 @@ use serde_json::Value;
 
 use api::object::ObjectExt;
 
-/// The object's name.
-pub fn name(object: &Value) -> Value {
-    object.name().into()
-}
-
 /// Time since `metadata.creationTimestamp`, e.g. `5m10s`; `<unknown>` without one.
 pub fn age(object: &Value, now: Timestamp) -> Value {
     since(object.meta_str("creationTimestamp"), now)

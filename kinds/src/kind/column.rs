@@ -1,11 +1,18 @@
-//! The columns of `kubectl get`.
+//! The columns of `kubectl get`, and the cells below them.
 
+use std::sync::Arc;
+
+use api::object::ObjectExt as _;
+use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
-use super::Text;
+use super::{Text, cell};
+
+type Cell = Arc<dyn Fn(&Value, Timestamp) -> Value + Send + Sync>;
 
 /// A column of `kubectl get`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Column {
     /// Heading.
     pub name: Text,
@@ -18,18 +25,67 @@ pub struct Column {
     pub description: Text,
     /// 0 is always shown, higher ones with `-o wide`.
     pub priority: i32,
+    /// What it shows of an object at a time.
+    #[serde(skip)]
+    pub cell: Cell,
+}
+
+/// One row below the columns.
+pub fn cells(columns: &[Column], object: &Value, now: Timestamp) -> Vec<Value> {
+    columns.iter().map(|column| (column.cell)(object, now)).collect()
 }
 
 impl Column {
-    /// A column shown always.
-    pub fn new(name: &'static str, kind: &'static str, description: &'static str) -> Self {
+    fn new(
+        name: &'static str,
+        kind: &'static str,
+        description: &'static str,
+        cell: impl Fn(&Value, Timestamp) -> Value + Send + Sync + 'static,
+    ) -> Self {
         Self {
             name: name.into(),
             kind: kind.into(),
             format: "".into(),
             description: description.into(),
             priority: 0,
+            cell: Arc::new(cell),
         }
+    }
+
+    /// A column of texts, shown always.
+    pub fn text(
+        name: &'static str,
+        description: &'static str,
+        cell: impl Fn(&Value) -> Value + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(name, "string", description, move |object, _| cell(object))
+    }
+
+    /// A column of texts that time changes.
+    pub fn timed(
+        name: &'static str,
+        description: &'static str,
+        cell: impl Fn(&Value, Timestamp) -> Value + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(name, "string", description, cell)
+    }
+
+    /// A column of integers.
+    pub fn number(
+        name: &'static str,
+        description: &'static str,
+        cell: impl Fn(&Value) -> Value + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(name, "integer", description, move |object, _| cell(object))
+    }
+
+    /// A column of truths.
+    pub fn flag(
+        name: &'static str,
+        description: &'static str,
+        cell: impl Fn(&Value) -> Value + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(name, "boolean", description, move |object, _| cell(object))
     }
 
     /// The same, shown only with `-o wide`.
@@ -40,13 +96,17 @@ impl Column {
 
     /// The name column.
     pub fn name() -> Self {
-        let mut column = Self::new("Name", "string", "Name must be unique within a namespace.");
-        column.format = "name".into();
-        column
+        let name = |object: &Value| object.name().into();
+        Self { format: "name".into(), ..Self::text("Name", "Name must be unique within a namespace.", name) }
     }
 
     /// The age column.
     pub fn age() -> Self {
-        Self::new("Age", "string", "Time since the object was created.")
+        Self::timed("Age", "Time since the object was created.", cell::age)
+    }
+
+    /// The moment of creation, for kinds that show it instead of their age.
+    pub fn created(description: &'static str) -> Self {
+        Self::new("Created At", "date", description, |object, _| object.meta_str("creationTimestamp").into())
     }
 }

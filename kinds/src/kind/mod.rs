@@ -16,9 +16,11 @@ use std::{
 };
 
 use api::object::api_version;
+use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::schema::{TypeRef, Types};
-pub use column::Column;
+pub use column::{Column, cells};
 pub use rules::{DecodeError, Dependents, Findings, Part, Rules};
 pub use strategy::{Draft, Strategy, Typed};
 use version::StoredAs;
@@ -67,6 +69,8 @@ pub struct Kind {
     pub deprecation: Option<Text>,
     /// The objects' type in that tree, once somebody asked for it.
     pub root: OnceLock<Option<TypeRef>>,
+    /// The columns of its tables, likewise.
+    pub columns: OnceLock<Vec<Column>>,
 }
 
 /// Every verb of an ordinary resource, in discovery's order.
@@ -115,6 +119,17 @@ impl Kind {
     /// The subresource called `name`.
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|s| s.name == name)
+    }
+
+    /// The columns of the printed table.
+    pub fn columns(&self) -> &[Column] {
+        self.columns.get_or_init(|| self.rules.columns())
+    }
+
+    /// One row of the printed table.
+    pub fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let object = self.rules.printed(object);
+        cells(self.columns(), &object, now)
     }
 
     /// Whether status is written through its own subresource.

@@ -3,7 +3,8 @@
 
 use api::field::Errors;
 use api::validation::NameRule;
-use jiff::Timestamp;
+use std::borrow::Cow;
+
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
@@ -105,8 +106,10 @@ pub trait Rules: Send + Sync {
     /// The columns of the printed table.
     fn columns(&self) -> Vec<Column>;
 
-    /// One row of the printed table; as many cells as there are columns.
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value>;
+    /// The object as the columns read it.
+    fn printed<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
+        Cow::Borrowed(object)
+    }
 
     /// The values of the fields that field selectors may name, besides `metadata.name` and
     /// `metadata.namespace`: always the same names in the same order. The cache reads no more of an object for this than

@@ -8,12 +8,11 @@ use std::{
 };
 
 use api::field::{ErrorType, Errors, Path};
-use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Column, DecodeError, Dependents, Findings, Part, Rules, Text, cell};
+use super::{Column, DecodeError, Dependents, Findings, Part, Rules, Text};
 
 /// The rules of a built-in kind, on its own type. Everything but the type has a sensible default.
 pub trait Strategy: Send + Sync + 'static {
@@ -80,11 +79,6 @@ pub trait Strategy: Send + Sync + 'static {
     /// See [`Rules::columns`]. Name and age unless overridden.
     fn columns(&self) -> Vec<Column> {
         vec![Column::name(), Column::age()]
-    }
-
-    /// See [`Rules::cells`]: by default name and age.
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![cell::name(object), cell::age(object, now)]
     }
 
     /// See [`Rules::selectable_fields`].
@@ -250,10 +244,6 @@ impl<S: Strategy> Rules for Typed<S> {
 
     fn columns(&self) -> Vec<Column> {
         self.0.columns()
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        self.0.cells(object, now)
     }
 
     fn selectable_fields(&self, object: &Value) -> Vec<(Text, String)> {

@@ -8,7 +8,6 @@ use api::validation::NameRule;
 use std::{borrow::Cow, sync::Arc};
 
 use api::object::{ObjectExt as _, api_version};
-use jiff::Timestamp;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
@@ -238,8 +237,8 @@ impl Rules for Converted {
         self.hub.columns()
     }
 
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        self.hub.cells(&self.hub(object), now)
+    fn printed<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
+        Cow::Owned(self.hub(object))
     }
 
     fn selectable_fields(&self, object: &Value) -> Vec<(Text, String)> {

@@ -10,7 +10,6 @@ use api::{
     },
 };
 use cel::{self, Decl};
-use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
     AuditAnnotation, MatchResources, MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, Mutation,
     ParamKind, ParamRef, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, Validation, Variable,
@@ -26,7 +25,7 @@ use super::{
 };
 use crate::{
     builtin::defaults::set,
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
@@ -125,11 +124,7 @@ impl Strategy for ValidatingAdmissionPolicies {
     }
 
     fn columns(&self) -> Vec<Column> {
-        policy_columns("Validations", "How many rules there are.")
-    }
-
-    fn cells(&self, policy: &Value, now: Timestamp) -> Vec<Value> {
-        policy_cells(policy, "validations", now)
+        policy_columns("Validations", "How many rules there are.", "validations")
     }
 }
 
@@ -174,11 +169,7 @@ impl Strategy for MutatingAdmissionPolicies {
     }
 
     fn columns(&self) -> Vec<Column> {
-        policy_columns("Mutations", "How many changes it makes.")
-    }
-
-    fn cells(&self, policy: &Value, now: Timestamp) -> Vec<Value> {
-        policy_cells(policy, "mutations", now)
+        policy_columns("Mutations", "How many changes it makes.", "mutations")
     }
 }
 
@@ -221,10 +212,6 @@ impl Strategy for ValidatingAdmissionPolicyBindings {
     fn columns(&self) -> Vec<Column> {
         binding_columns()
     }
-
-    fn cells(&self, binding: &Value, now: Timestamp) -> Vec<Value> {
-        binding_cells(binding, now)
-    }
 }
 
 impl Strategy for MutatingAdmissionPolicyBindings {
@@ -251,49 +238,38 @@ impl Strategy for MutatingAdmissionPolicyBindings {
     fn columns(&self) -> Vec<Column> {
         binding_columns()
     }
-
-    fn cells(&self, binding: &Value, now: Timestamp) -> Vec<Value> {
-        binding_cells(binding, now)
-    }
 }
 
-fn policy_columns(count: &'static str, words: &'static str) -> Vec<Column> {
-    let kind = Column::new("ParamKind", "string", "The kind of its parameters.");
-    vec![Column::name(), Column::new(count, "integer", words), kind, Column::age()]
-}
-
-fn policy_cells(policy: &Value, items: &str, now: Timestamp) -> Vec<Value> {
-    let kind = |field| policy.str_at(&["spec", "paramKind", field]);
-    let given = policy.at(&["spec", "paramKind"]).is_some_and(Value::is_object);
-    let kind = if given { format!("{}/{}", kind("apiVersion"), kind("kind")) } else { "<unset>".into() };
-    vec![
-        cell::name(policy),
-        policy.list_at(&["spec", items]).len().into(),
-        kind.into(),
-        cell::age(policy, now),
-    ]
-}
-
-fn binding_columns() -> Vec<Column> {
-    let text = |name, words| Column::new(name, "string", words);
+fn policy_columns(count: &'static str, words: &'static str, items: &'static str) -> Vec<Column> {
     vec![
         Column::name(),
-        text("PolicyName", "The policy that is put to use."),
-        text("ParamRef", "The parameters it gets."),
+        Column::number(count, words, move |policy| policy.list_at(&["spec", items]).len().into()),
+        Column::text("ParamKind", "The kind of its parameters.", |policy| {
+            let kind = |field| policy.str_at(&["spec", "paramKind", field]);
+            let given = policy.at(&["spec", "paramKind"]).is_some_and(Value::is_object);
+            if given { format!("{}/{}", kind("apiVersion"), kind("kind")) } else { "<unset>".into() }.into()
+        }),
         Column::age(),
     ]
 }
 
-fn binding_cells(binding: &Value, now: Timestamp) -> Vec<Value> {
-    let of = |field| binding.str_at(&["spec", "paramRef", field]);
-    let given = binding.at(&["spec", "paramRef"]).is_some_and(Value::is_object);
-    let parameter = match (given, of("namespace")) {
-        (false, _) => "<unset>".to_owned(),
-        (true, "") => of("name").to_owned(),
-        (true, namespace) => format!("{namespace}/{}", of("name")),
-    };
-    let policy = binding.str_at(&["spec", "policyName"]);
-    vec![cell::name(binding), policy.into(), parameter.into(), cell::age(binding, now)]
+fn binding_columns() -> Vec<Column> {
+    vec![
+        Column::name(),
+        Column::text("PolicyName", "The policy that is put to use.", |binding| {
+            binding.str_at(&["spec", "policyName"]).into()
+        }),
+        Column::text("ParamRef", "The parameters it gets.", |binding| {
+            let of = |field| binding.str_at(&["spec", "paramRef", field]);
+            let given = binding.at(&["spec", "paramRef"]).is_some_and(Value::is_object);
+            match (given, of("namespace")) {
+                (false, _) => "<unset>".into(),
+                (true, "") => of("name").into(),
+                (true, namespace) => format!("{namespace}/{}", of("name")).into(),
+            }
+        }),
+        Column::age(),
+    ]
 }
 
 fn default_param(param: &mut ParamRef) {

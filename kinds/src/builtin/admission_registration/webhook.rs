@@ -7,12 +7,10 @@ use api::{
     object::ObjectExt as _,
     validation::{between, dns_1035_label, dns_subdomain, each, label_selector},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhook, MutatingWebhookConfiguration, ServiceReference, ValidatingWebhook,
     ValidatingWebhookConfiguration, WebhookClientConfig,
 };
-use serde_json::Value;
 
 use super::{
     FAILURE_POLICIES, MATCH_POLICIES, REINVOCATION_POLICIES,
@@ -21,7 +19,7 @@ use super::{
 };
 use crate::{
     builtin::defaults::set,
-    kind::{Column, Strategy, cell},
+    kind::{Column, Strategy},
 };
 
 /// The versions of AdmissionReview that servers may speak.
@@ -88,10 +86,6 @@ impl Strategy for ValidatingWebhookConfigurations {
     fn columns(&self) -> Vec<Column> {
         columns()
     }
-
-    fn cells(&self, configuration: &Value, now: Timestamp) -> Vec<Value> {
-        cells(configuration, now)
-    }
 }
 
 impl Strategy for MutatingWebhookConfigurations {
@@ -123,22 +117,12 @@ impl Strategy for MutatingWebhookConfigurations {
     fn columns(&self) -> Vec<Column> {
         columns()
     }
-
-    fn cells(&self, configuration: &Value, now: Timestamp) -> Vec<Value> {
-        cells(configuration, now)
-    }
 }
 
 fn columns() -> Vec<Column> {
-    vec![Column::name(), Column::new("Webhooks", "integer", "How many webhooks there are."), Column::age()]
-}
-
-fn cells(configuration: &Value, now: Timestamp) -> Vec<Value> {
-    vec![
-        cell::name(configuration),
-        configuration.list_at(&["webhooks"]).len().into(),
-        cell::age(configuration, now),
-    ]
+    let count =
+        Column::number("Webhooks", "How many webhooks there are.", |c| c.list_at(&["webhooks"]).len().into());
+    vec![Column::name(), count, Column::age()]
 }
 
 fn webhooks(hooks: &[MutatingWebhook], errors: &mut Errors) {

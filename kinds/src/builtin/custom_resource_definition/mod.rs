@@ -6,14 +6,13 @@ use api::{
     object::ObjectExt as _,
     validation::immutable,
 };
-use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionSpec, CustomResourceDefinitionStatus,
     CustomResourceDefinitionVersion,
 };
 use serde_json::{Value, json};
 
-use crate::kind::{Column, Draft, Part, Strategy, cell};
+use crate::kind::{Column, Draft, Part, Strategy};
 use validation::{approval, preserve, spec, status, stored_versions};
 
 mod validation;
@@ -134,11 +133,7 @@ impl Strategy for CustomResourceDefinitions {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![Column::name(), Column::new("Created At", "date", "Time at which the definition was created.")]
-    }
-
-    fn cells(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
-        vec![cell::name(object), object.meta_str("creationTimestamp").into()]
+        vec![Column::name(), Column::created("Time at which the definition was created.")]
     }
 
     fn begin_deletion(&self, object: &mut Value) {

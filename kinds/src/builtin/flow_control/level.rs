@@ -5,7 +5,6 @@ use api::{
     object::ObjectExt,
     validation::in_range,
 };
-use jiff::Timestamp;
 use k8s_openapi::api::flowcontrol::v1::{
     LimitResponse, LimitedPriorityLevelConfiguration, PriorityLevelConfiguration,
     PriorityLevelConfigurationSpec, QueuingConfiguration,
@@ -15,7 +14,7 @@ use serde_json::Value;
 use super::{BOOTSTRAP, MANDATORY, conditions};
 use crate::{
     builtin::defaults::set,
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 const MAX_QUEUES: i32 = 10_000_000;
@@ -73,30 +72,22 @@ impl Strategy for PriorityLevelConfigurations {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let text = |name, words| Column::new(name, "string", words);
+        let number = |name, words, path: &'static [&'static str]| {
+            Column::text(name, words, move |level| {
+                let limited = level.at(&["spec", "limited"]).and_then(|limited| limited.at(path));
+                limited.filter(|n| n.is_number()).cloned().unwrap_or("<none>".into())
+            })
+        };
+        let shares = "Its share of the requests that are served at a time.";
+        let most = "How many requests wait in a queue at most.";
         vec![
             Column::name(),
-            text("Type", "Limited or Exempt."),
-            text("NominalConcurrencyShares", "Its share of the requests that are served at a time."),
-            text("Queues", "How many queues it has."),
-            text("HandSize", "How many queues a flow may use."),
-            text("QueueLengthLimit", "How many requests wait in a queue at most."),
+            Column::text("Type", "Limited or Exempt.", |level| level.str_at(&["spec", "type"]).into()),
+            number("NominalConcurrencyShares", shares, &["nominalConcurrencyShares"]),
+            number("Queues", "How many queues it has.", &["limitResponse", "queuing", "queues"]),
+            number("HandSize", "How many queues a flow may use.", &["limitResponse", "queuing", "handSize"]),
+            number("QueueLengthLimit", most, &["limitResponse", "queuing", "queueLengthLimit"]),
             Column::age(),
-        ]
-    }
-
-    fn cells(&self, level: &Value, now: Timestamp) -> Vec<Value> {
-        let number =
-            |path: &[&str]| level.at(path).filter(|n| n.is_number()).cloned().unwrap_or("<none>".into());
-        let queuing = |field| number(&["spec", "limited", "limitResponse", "queuing", field]);
-        vec![
-            cell::name(level),
-            level.str_at(&["spec", "type"]).into(),
-            number(&["spec", "limited", "nominalConcurrencyShares"]),
-            queuing("queues"),
-            queuing("handSize"),
-            queuing("queueLengthLimit"),
-            cell::age(level, now),
         ]
     }
 }

@@ -6,11 +6,9 @@ use api::{
     object::ObjectExt,
     validation::{dns_label, dns_subdomain, each},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::flowcontrol::v1::{
     FlowSchema, FlowSchemaSpec, NonResourcePolicyRule, PolicyRulesWithSubjects, ResourcePolicyRule, Subject,
 };
-use serde_json::Value;
 
 use super::{BOOTSTRAP, MANDATORY, conditions};
 use crate::{
@@ -18,7 +16,7 @@ use crate::{
         cells::{int, text_or},
         defaults::set_number,
     },
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 const MAX_PRECEDENCE: i32 = 10_000;
@@ -62,26 +60,21 @@ impl Strategy for FlowSchemas {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let text = |name, words| Column::new(name, "string", words);
         vec![
             Column::name(),
-            text("PriorityLevel", "The priority level of its requests."),
-            text("MatchingPrecedence", "Schemas with smaller numbers are asked first."),
-            text("DistinguisherMethod", "How its requests are split into flows."),
+            Column::text("PriorityLevel", "The priority level of its requests.", |schema| {
+                schema.str_at(&["spec", "priorityLevelConfiguration", "name"]).into()
+            }),
+            Column::text("MatchingPrecedence", "Schemas with smaller numbers are asked first.", |schema| {
+                int(schema, &["spec", "matchingPrecedence"]).into()
+            }),
+            Column::text("DistinguisherMethod", "How its requests are split into flows.", |schema| {
+                text_or(schema, &["spec", "distinguisherMethod", "type"], "<none>")
+            }),
             Column::age(),
-            text("MissingPL", "Whether the priority level is missing."),
-        ]
-    }
-
-    fn cells(&self, schema: &Value, now: Timestamp) -> Vec<Value> {
-        let dangling = conditions::find(schema, "Dangling");
-        vec![
-            cell::name(schema),
-            schema.str_at(&["spec", "priorityLevelConfiguration", "name"]).into(),
-            int(schema, &["spec", "matchingPrecedence"]).into(),
-            text_or(schema, &["spec", "distinguisherMethod", "type"], "<none>"),
-            cell::age(schema, now),
-            dangling.map_or("?", |c| c.str_at(&["status"])).into(),
+            Column::text("MissingPL", "Whether the priority level is missing.", |schema| {
+                conditions::find(schema, "Dangling").map_or("?", |c| c.str_at(&["status"])).into()
+            }),
         ]
     }
 }

@@ -5,7 +5,6 @@
 mod v1;
 mod validation;
 
-use jiff::Timestamp;
 use k8s_openapi::api::autoscaling::v2::{
     HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler, MetricSpec, MetricTarget,
     ResourceMetricSource,
@@ -21,7 +20,7 @@ use crate::{
         cells::int,
         defaults::{absent_when_zero, set},
     },
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 /// The processor use, in percent of what is requested, that is aimed at unless something else is said.
@@ -75,29 +74,26 @@ impl Strategy for HorizontalPodAutoscalers {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let text = |name, words| Column::new(name, "string", words);
         vec![
             Column::name(),
-            text("Reference", "What is scaled."),
-            text("Targets", "What is measured, and what is aimed at."),
-            text("MinPods", "The fewest replicas."),
-            text("MaxPods", "The most replicas."),
-            text("Replicas", "The replicas there are."),
+            Column::text("Reference", "What is scaled.", |scaler| {
+                let target = |field| scaler.str_at(&["spec", "scaleTargetRef", field]);
+                format!("{}/{}", target("kind"), target("name")).into()
+            }),
+            Column::text("Targets", "What is measured, and what is aimed at.", |scaler| {
+                targets(scaler).into()
+            }),
+            Column::text("MinPods", "The fewest replicas.", |scaler| {
+                let fewest = scaler.at(&["spec", "minReplicas"]).and_then(Value::as_i64);
+                fewest.map_or("<unset>".into(), |n| n.to_string()).into()
+            }),
+            Column::text("MaxPods", "The most replicas.", |scaler| {
+                int(scaler, &["spec", "maxReplicas"]).into()
+            }),
+            Column::text("Replicas", "The replicas there are.", |scaler| {
+                int(scaler, &["status", "currentReplicas"]).into()
+            }),
             Column::age(),
-        ]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let target = |field| object.str_at(&["spec", "scaleTargetRef", field]);
-        let fewest = object.at(&["spec", "minReplicas"]).and_then(Value::as_i64);
-        vec![
-            cell::name(object),
-            format!("{}/{}", target("kind"), target("name")).into(),
-            targets(object).into(),
-            fewest.map_or("<unset>".into(), |n| n.to_string()).into(),
-            int(object, &["spec", "maxReplicas"]).into(),
-            int(object, &["status", "currentReplicas"]).into(),
-            cell::age(object, now),
         ]
     }
 }

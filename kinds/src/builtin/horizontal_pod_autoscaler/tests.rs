@@ -6,9 +6,9 @@ use super::*;
 use crate::{
     builtin::{
         self,
-        testing::{made, wrong},
+        testing::{cells, made, wrong},
     },
-    kind::{Rules, Typed},
+    kind::Rules,
 };
 
 fn autoscaler(spec: &Value) -> Value {
@@ -96,7 +96,6 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn targets_show_what_is_and_what_is_wanted() {
-    let rules = Typed(HorizontalPodAutoscalers);
     let object = json!({
         "metadata": {"name": "h"},
         "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d"}, "metrics": [
@@ -107,7 +106,7 @@ fn targets_show_what_is_and_what_is_wanted() {
         "status": {"currentReplicas": 2, "currentMetrics": [
             {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 7}}}]},
     });
-    let cells = rules.cells(&object, Timestamp::UNIX_EPOCH);
+    let cells = cells(HorizontalPodAutoscalers, &object);
     assert_eq!(
         cells[1..6],
         [

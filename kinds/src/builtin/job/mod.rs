@@ -159,42 +159,29 @@ impl Strategy for Jobs {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let text = |name, words| Column::new(name, "string", words);
-        let [containers, images] = cells::template_columns();
+        let [containers, images] = cells::template_columns(cells::CONTAINERS);
         vec![
             Column::name(),
-            text("Status", "How far the Job has come."),
-            text("Completions", "Pods that ended well, of those wanted."),
-            text("Duration", "How long the Job took or has been taking."),
+            Column::text("Status", "How far the Job has come.", |job| state(job).into()),
+            Column::text("Completions", "Pods that ended well, of those wanted.", |job| {
+                let succeeded = int(job, &["status", "succeeded"]);
+                let completions = job.at(&["spec", "completions"]).and_then(Value::as_i64);
+                match (completions, int(job, &["spec", "parallelism"])) {
+                    (Some(wanted), _) => format!("{succeeded}/{wanted}").into(),
+                    (None, many) if many > 1 => format!("{succeeded}/1 of {many}").into(),
+                    (None, _) => format!("{succeeded}/1").into(),
+                }
+            }),
+            Column::timed("Duration", "How long the Job took or has been taking.", |job, now| {
+                let time = |field: &str| job.str_at(&["status", field]).parse::<Timestamp>().ok();
+                let Some(start) = time("startTime") else { return "".into() };
+                let end = time("completionTime").unwrap_or(now);
+                cell::human_duration(end.as_second() - start.as_second()).into()
+            }),
             Column::age(),
             containers,
             images,
-            text("Selector", "Which pods belong to the Job.").wide(),
-        ]
-    }
-
-    fn cells(&self, job: &Value, now: Timestamp) -> Vec<Value> {
-        let succeeded = int(job, &["status", "succeeded"]);
-        let completions = job.at(&["spec", "completions"]).and_then(Value::as_i64);
-        let done = match (completions, int(job, &["spec", "parallelism"])) {
-            (Some(wanted), _) => format!("{succeeded}/{wanted}"),
-            (None, many) if many > 1 => format!("{succeeded}/1 of {many}"),
-            (None, _) => format!("{succeeded}/1"),
-        };
-        let time = |field: &str| job.str_at(&["status", field]).parse::<Timestamp>().ok();
-        let duration = time("startTime").map(|start| {
-            let end = time("completionTime").unwrap_or(now);
-            cell::human_duration(end.as_second() - start.as_second())
-        });
-        vec![
-            cell::name(job),
-            state(job).into(),
-            done.into(),
-            duration.unwrap_or_default().into(),
-            cell::age(job, now),
-            cells::container_names(job),
-            cells::container_images(job),
-            cells::selector(job.at(&["spec", "selector"])).into(),
+            cells::selector_column("Which pods belong to the Job."),
         ]
     }
 

@@ -6,18 +6,16 @@ use api::{
     quantity::Quantity,
     validation::{dns_subdomain, each, immutable},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeSpec};
-use serde_json::Value;
 
 use crate::{
     builtin::{
-        cells::text_or,
+        cells::{self, text_or},
         defaults::{absent_when_zero, canonical_list, set, set_text},
         persistent_volume_claim::access_modes,
         pod,
     },
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy},
 };
 
 mod sources;
@@ -147,40 +145,34 @@ impl Strategy for PersistentVolumes {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let text = |name, words| Column::new(name, "string", words);
+        let text = |name, words, path: &'static [&'static str]| {
+            Column::text(name, words, move |volume| volume.str_at(path).into())
+        };
         vec![
             Column::name(),
-            text("Capacity", "What the volume holds."),
-            text("Access Modes", "How the volume may be mounted."),
-            text("Reclaim Policy", "What becomes of the volume when its claim goes."),
-            text("Status", "Whether the volume is taken."),
-            text("Claim", "The claim that has the volume."),
-            text("StorageClass", "The volume's class."),
-            text("VolumeAttributesClass", "The class of the volume's attributes."),
-            text("Reason", "Why the volume is in its state."),
+            text("Capacity", "What the volume holds.", &["spec", "capacity", "storage"]),
+            Column::text("Access Modes", "How the volume may be mounted.", |volume| {
+                access_modes(volume.list_at(&["spec", "accessModes"])).into()
+            }),
+            text(
+                "Reclaim Policy",
+                "What becomes of the volume when its claim goes.",
+                &["spec", "persistentVolumeReclaimPolicy"],
+            ),
+            Column::text("Status", "Whether the volume is taken.", cells::phase),
+            Column::text("Claim", "The claim that has the volume.", |volume| {
+                match volume.str_at(&["spec", "claimRef", "name"]) {
+                    "" => "".into(),
+                    name => format!("{}/{name}", volume.str_at(&["spec", "claimRef", "namespace"])).into(),
+                }
+            }),
+            text("StorageClass", "The volume's class.", &["spec", "storageClassName"]),
+            Column::text("VolumeAttributesClass", "The class of the volume's attributes.", |volume| {
+                text_or(volume, &["spec", "volumeAttributesClassName"], "<unset>")
+            }),
+            text("Reason", "Why the volume is in its state.", &["status", "reason"]),
             Column::age(),
-            text("VolumeMode", "Whether the volume is a file system or a block device.").wide(),
-        ]
-    }
-
-    fn cells(&self, volume: &Value, now: Timestamp) -> Vec<Value> {
-        let claim = match volume.str_at(&["spec", "claimRef", "name"]) {
-            "" => String::new(),
-            name => format!("{}/{name}", volume.str_at(&["spec", "claimRef", "namespace"])),
-        };
-        let state = if volume.is_deleting() { "Terminating" } else { volume.str_at(&["status", "phase"]) };
-        vec![
-            cell::name(volume),
-            volume.str_at(&["spec", "capacity", "storage"]).into(),
-            access_modes(volume.list_at(&["spec", "accessModes"])).into(),
-            volume.str_at(&["spec", "persistentVolumeReclaimPolicy"]).into(),
-            state.into(),
-            claim.into(),
-            volume.str_at(&["spec", "storageClassName"]).into(),
-            text_or(volume, &["spec", "volumeAttributesClassName"], "<unset>"),
-            volume.str_at(&["status", "reason"]).into(),
-            cell::age(volume, now),
-            text_or(volume, &["spec", "volumeMode"], "<unset>"),
+            cells::volume_mode_column(),
         ]
     }
 }

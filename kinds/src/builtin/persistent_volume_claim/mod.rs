@@ -8,7 +8,6 @@ use api::{
     quantity::Quantity,
     validation::{dns_subdomain, each, label_selector, qualified_name},
 };
-use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus},
     apimachinery::pkg::{api::resource::Quantity as Wire, apis::meta::v1::LabelSelector},
@@ -18,12 +17,12 @@ use serde_json::Value;
 
 use crate::{
     builtin::{
-        cells::text_or,
+        cells::{self, text_or},
         defaults::{absent_when_zero, canonical_list, set_text},
         difference::{line_diff, shown},
         resource_names::is_native,
     },
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy},
 };
 
 mod data_source;
@@ -182,41 +181,29 @@ impl Strategy for PersistentVolumeClaims {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let text = |name, words| Column::new(name, "string", words);
+        fn of_volume(claim: &Value, cell: impl Fn(&Value) -> Value) -> Value {
+            if claim.str_at(&["spec", "volumeName"]).is_empty() { "".into() } else { cell(claim) }
+        }
         vec![
             Column::name(),
-            text("Status", "Whether the claim has its volume."),
-            text("Volume", "The volume that the claim has."),
-            text("Capacity", "What the volume holds."),
-            text("Access Modes", "How the volume may be mounted."),
-            text("StorageClass", "The class the volume must be of."),
-            text("VolumeAttributesClass", "The class of attributes the volume must have."),
+            Column::text("Status", "Whether the claim has its volume.", cells::phase),
+            Column::text("Volume", "The volume that the claim has.", |claim| {
+                claim.str_at(&["spec", "volumeName"]).into()
+            }),
+            Column::text("Capacity", "What the volume holds.", |claim| {
+                of_volume(claim, |claim| claim.str_at(&["status", "capacity", "storage"]).into())
+            }),
+            Column::text("Access Modes", "How the volume may be mounted.", |claim| {
+                of_volume(claim, |claim| access_modes(claim.list_at(&["status", "accessModes"])).into())
+            }),
+            Column::text("StorageClass", "The class the volume must be of.", |claim| {
+                claim.str_at(&["spec", "storageClassName"]).into()
+            }),
+            Column::text("VolumeAttributesClass", "The class of attributes the volume must have.", |claim| {
+                text_or(claim, &["spec", "volumeAttributesClassName"], "<unset>")
+            }),
             Column::age(),
-            text("VolumeMode", "Whether the volume is a file system or a block device.").wide(),
-        ]
-    }
-
-    fn cells(&self, claim: &Value, now: Timestamp) -> Vec<Value> {
-        let volume = claim.str_at(&["spec", "volumeName"]);
-        let (capacity, modes) = if volume.is_empty() {
-            (String::new(), String::new())
-        } else {
-            (
-                claim.str_at(&["status", "capacity", "storage"]).to_owned(),
-                access_modes(claim.list_at(&["status", "accessModes"])),
-            )
-        };
-        let state = if claim.is_deleting() { "Terminating" } else { claim.str_at(&["status", "phase"]) };
-        vec![
-            cell::name(claim),
-            state.into(),
-            volume.into(),
-            capacity.into(),
-            modes.into(),
-            claim.str_at(&["spec", "storageClassName"]).into(),
-            text_or(claim, &["spec", "volumeAttributesClassName"], "<unset>"),
-            cell::age(claim, now),
-            text_or(claim, &["spec", "volumeMode"], "<unset>"),
+            cells::volume_mode_column(),
         ]
     }
 }

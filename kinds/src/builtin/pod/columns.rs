@@ -17,14 +17,41 @@ use crate::{
 pub fn columns() -> Vec<Column> {
     vec![
         Column::name(),
-        Column::new("Ready", "string", "Containers that are ready, of all that should be."),
-        Column::new("Status", "string", "The pod's phase, or what keeps it from getting on."),
-        Column::new("Restarts", "string", "How often containers were restarted, and when last."),
+        Column::text("Ready", "Containers that are ready, of all that should be.", |pod| {
+            let s = summarize(pod);
+            format!("{}/{}", s.ready, s.total).into()
+        }),
+        Column::text("Status", "The pod's phase, or what keeps it from getting on.", |pod| {
+            summarize(pod).reason.into()
+        }),
+        Column::timed("Restarts", "How often containers were restarted, and when last.", |pod, now| {
+            let s = summarize(pod);
+            match s.last_restart {
+                Some(at) if s.restarts != 0 => {
+                    let ago = cell::human_duration(now.as_second() - at.as_second());
+                    format!("{} ({ago} ago)", s.restarts).into()
+                }
+                _ => s.restarts.to_string().into(),
+            }
+        }),
         Column::age(),
-        Column::new("IP", "string", "The pod's first address.").wide(),
-        Column::new("Node", "string", "The node the pod is on.").wide(),
-        Column::new("Nominated Node", "string", "The node on which room is being made for the pod.").wide(),
-        Column::new("Readiness Gates", "string", "Readiness gates that are true, of all.").wide(),
+        Column::text("IP", "The pod's first address.", |pod| {
+            let first = pod.list_at(&["status", "podIPs"]).first();
+            first.map_or("<none>".into(), |first| text_or(first, &["ip"], "<none>"))
+        })
+        .wide(),
+        Column::text("Node", "The node the pod is on.", |pod| text_or(pod, &["spec", "nodeName"], "<none>"))
+            .wide(),
+        Column::text("Nominated Node", "The node on which room is being made for the pod.", |pod| {
+            text_or(pod, &["status", "nominatedNodeName"], "<none>")
+        })
+        .wide(),
+        Column::text("Readiness Gates", "Readiness gates that are true, of all.", |pod| {
+            let gates = pod.list_at(&["spec", "readinessGates"]);
+            let open = gates.iter().filter(|g| conditions::holds(pod, g.str_at(&["conditionType"]))).count();
+            if gates.is_empty() { "<none>".into() } else { format!("{open}/{}", gates.len()).into() }
+        })
+        .wide(),
     ]
 }
 
@@ -145,39 +172,6 @@ impl Summary {
             self.reason = if conditions::holds(pod, "Ready") { "Running" } else { "NotReady" }.into();
         }
     }
-}
-
-/// The cells of one pod.
-pub fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
-    let s = summarize(pod);
-    let restarts = match s.last_restart {
-        Some(at) if s.restarts != 0 => {
-            format!("{} ({} ago)", s.restarts, cell::human_duration(now.as_second() - at.as_second()))
-        }
-        _ => s.restarts.to_string(),
-    };
-    let gates = pod.list_at(&["spec", "readinessGates"]);
-    let gates: Value = if gates.is_empty() {
-        "<none>".into()
-    } else {
-        let open = gates.iter().filter(|g| conditions::holds(pod, g.str_at(&["conditionType"]))).count();
-        format!("{open}/{}", gates.len()).into()
-    };
-    let address = match pod.list_at(&["status", "podIPs"]).first() {
-        Some(first) => text_or(first, &["ip"], "<none>"),
-        None => "<none>".into(),
-    };
-    vec![
-        cell::name(pod),
-        format!("{}/{}", s.ready, s.total).into(),
-        s.reason.into(),
-        restarts.into(),
-        cell::age(pod, now),
-        address,
-        text_or(pod, &["spec", "nodeName"], "<none>"),
-        text_or(pod, &["status", "nominatedNodeName"], "<none>"),
-        gates,
-    ]
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use api::{
     object::ObjectExt,
     pod::{Qos, is_final},
 };
-use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Container, Pod, PodCondition, PodStatus},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -138,10 +137,6 @@ impl Strategy for Pods {
 
     fn columns(&self) -> Vec<Column> {
         columns::columns()
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        columns::cells(object, now)
     }
 
     fn selectable_fields(&self, pod: &Value) -> Vec<(&'static str, String)> {

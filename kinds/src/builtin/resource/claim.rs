@@ -7,7 +7,6 @@ use api::{
     object::ObjectExt,
     validation::{dns_label, dns_subdomain, each, immutable, qualified_name},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::resource::v1::{
     DeviceClaim, DeviceConstraint, DeviceRequest, DeviceSelector, DeviceToleration, ResourceClaim,
     ResourceClaimStatus, ResourceClaimTemplate,
@@ -17,7 +16,7 @@ use serde_json::Value;
 use super::{MOST, at_most, opaque, selectors};
 use crate::{
     builtin::defaults::{set, set_number},
-    kind::{Column, Part, Strategy, cell},
+    kind::{Column, Part, Strategy},
 };
 
 const MODES: &[&str] = &["All", "ExactCount"];
@@ -53,21 +52,20 @@ impl Strategy for ResourceClaims {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let state = "How far it has come: pending, allocated, reserved or deleted.";
-        vec![Column::name(), Column::new("State", "string", state), Column::age()]
-    }
-
-    fn cells(&self, claim: &Value, now: Timestamp) -> Vec<Value> {
-        let allocated = claim.at(&["status", "allocation"]).is_some_and(Value::is_object);
-        let reserved = allocated && !claim.list_at(&["status", "reservedFor"]).is_empty();
-        let states = [
-            ("deleted", claim.is_deleting()),
-            ("pending", !allocated && !claim.is_deleting()),
-            ("allocated", allocated),
-            ("reserved", reserved),
-        ];
-        let states: Vec<&str> = states.iter().filter(|(_, is)| *is).map(|(state, _)| *state).collect();
-        vec![cell::name(claim), states.join(",").into(), cell::age(claim, now)]
+        let words = "How far it has come: pending, allocated, reserved or deleted.";
+        let state = Column::text("State", words, |claim| {
+            let allocated = claim.at(&["status", "allocation"]).is_some_and(Value::is_object);
+            let reserved = allocated && !claim.list_at(&["status", "reservedFor"]).is_empty();
+            let states = [
+                ("deleted", claim.is_deleting()),
+                ("pending", !allocated && !claim.is_deleting()),
+                ("allocated", allocated),
+                ("reserved", reserved),
+            ];
+            let states: Vec<&str> = states.iter().filter(|(_, is)| *is).map(|(state, _)| *state).collect();
+            states.join(",").into()
+        });
+        vec![Column::name(), state, Column::age()]
     }
 }
 

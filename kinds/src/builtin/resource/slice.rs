@@ -7,12 +7,11 @@ use api::{
     object::ObjectExt,
     validation::{dns_label, dns_subdomain, each, immutable, not_negative},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::resource::v1::{Device, ResourceSlice, ResourceSliceSpec};
 use serde_json::Value;
 
 use super::{at_most, driver};
-use crate::kind::{Column, Part, Strategy, cell};
+use crate::kind::{Column, Part, Strategy};
 
 const MAX_DEVICES: usize = 128;
 const MAX_POOL_NAME: usize = 253;
@@ -46,23 +45,15 @@ impl Strategy for ResourceSlices {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let text = |name, words| Column::new(name, "string", words);
+        let text = |name, words, path: &'static [&'static str]| {
+            Column::text(name, words, move |slice| slice.str_at(path).into())
+        };
         vec![
             Column::name(),
-            text("Node", "The node that has the devices."),
-            text("Driver", "Who publishes them."),
-            text("Pool", "The pool they are part of."),
+            text("Node", "The node that has the devices.", &["spec", "nodeName"]),
+            text("Driver", "Who publishes them.", &["spec", "driver"]),
+            text("Pool", "The pool they are part of.", &["spec", "pool", "name"]),
             Column::age(),
-        ]
-    }
-
-    fn cells(&self, slice: &Value, now: Timestamp) -> Vec<Value> {
-        vec![
-            cell::name(slice),
-            slice.str_at(&["spec", "nodeName"]).into(),
-            slice.str_at(&["spec", "driver"]).into(),
-            slice.str_at(&["spec", "pool", "name"]).into(),
-            cell::age(slice, now),
         ]
     }
 

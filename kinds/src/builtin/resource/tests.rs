@@ -1,11 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    builtin::testing::{changed, made, wrong},
+    builtin::testing::{cells, changed, made, wrong},
     kind::{Part, Rules, Typed},
 };
 
@@ -69,7 +68,7 @@ fn what_is_wrong_with_claims_is_named() {
 fn claims_are_pending_allocated_and_reserved() {
     let rules = Typed(ResourceClaims);
     let old = claim(&exactly(&json!({})));
-    let state = |object: &Value| rules.cells(object, Timestamp::UNIX_EPOCH)[1].clone();
+    let state = |object: &Value| cells(ResourceClaims, object)[1].clone();
     assert_eq!(state(&old), "pending");
     let mut new = old.clone();
     new["status"] = json!({"reservedFor": [{"resource": "pods", "name": "p", "uid": "u"}]});

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::builtin::testing::{changed_in, made, wrong};
+use crate::builtin::testing::{cells, changed_in, made, wrong};
 
 #[test]
 fn quotas_count_what_they_know() {
@@ -65,11 +65,11 @@ fn quotas_count_what_they_know() {
 
 #[test]
 fn use_is_shown_beside_the_limit() {
-    let cells = ResourceQuotas.cells(
-            &json!({"metadata": {"name": "q"}, "status": {
+    let cells = cells(
+        ResourceQuotas,
+        &json!({"metadata": {"name": "q"}, "status": {
                 "hard": {"pods": "10", "limits.cpu": "4", "cpu": "2"}, "used": {"pods": "3", "limits.cpu": "1", "cpu": "0"}}}),
-            Timestamp::UNIX_EPOCH,
-        );
+    );
     assert_eq!((&cells[1], &cells[2]), (&json!("cpu: 0/2, pods: 3/10"), &json!("limits.cpu: 1/4")));
 }
 

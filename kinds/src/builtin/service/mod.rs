@@ -7,7 +7,6 @@ use api::validation::NameRule;
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::{field::Errors, object::ObjectExt};
-use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -20,7 +19,7 @@ use crate::{
         cells::{self, int},
         defaults::{absent_when_zero, set, set_text},
     },
-    kind::{Column, Draft, Part, Strategy, cell},
+    kind::{Column, Draft, Part, Strategy},
 };
 
 mod families;
@@ -160,37 +159,34 @@ impl Strategy for Services {
     fn columns(&self) -> Vec<Column> {
         vec![
             Column::name(),
-            Column::new("Type", "string", "How the service is reached."),
-            Column::new("Cluster-IP", "string", "The service's address inside the cluster."),
-            Column::new("External-IP", "string", "The service's addresses outside the cluster."),
-            Column::new("Port(s)", "string", "The service's ports, and node ports."),
-            Column::age(),
-            Column::new("Selector", "string", "Which pods take the traffic.").wide(),
-        ]
-    }
-
-    fn cells(&self, service: &Value, now: Timestamp) -> Vec<Value> {
-        let first = service.list_at(&["spec", "clusterIPs"]).first().and_then(Value::as_str);
-        let ports: Vec<String> = service
-            .list_at(&["spec", "ports"])
-            .iter()
-            .map(|p| {
-                let (port, protocol) = (int(p, &["port"]), p.str_at(&["protocol"]));
-                match int(p, &["nodePort"]) {
-                    0 => format!("{port}/{protocol}"),
-                    node_port => format!("{port}:{node_port}/{protocol}"),
+            Column::text("Type", "How the service is reached.", |service| {
+                service.str_at(&["spec", "type"]).into()
+            }),
+            Column::text("Cluster-IP", "The service's address inside the cluster.", |service| {
+                let first = service.list_at(&["spec", "clusterIPs"]).first().and_then(Value::as_str);
+                first.unwrap_or("<none>").into()
+            }),
+            Column::text("External-IP", "The service's addresses outside the cluster.", |service| {
+                external(service).into()
+            }),
+            Column::text("Port(s)", "The service's ports, and node ports.", |service| {
+                let ports = service.list_at(&["spec", "ports"]).iter().map(|p| {
+                    let (port, protocol) = (int(p, &["port"]), p.str_at(&["protocol"]));
+                    match int(p, &["nodePort"]) {
+                        0 => format!("{port}/{protocol}"),
+                        node_port => format!("{port}:{node_port}/{protocol}"),
+                    }
+                });
+                match ports.collect::<Vec<_>>().join(",") {
+                    none if none.is_empty() => "<none>".into(),
+                    ports => ports.into(),
                 }
+            }),
+            Column::age(),
+            Column::text("Selector", "Which pods take the traffic.", |service| {
+                cells::labels(service.at(&["spec", "selector"])).into()
             })
-            .collect();
-        let ports = if ports.is_empty() { "<none>".to_owned() } else { ports.join(",") };
-        vec![
-            cell::name(service),
-            service.str_at(&["spec", "type"]).into(),
-            first.unwrap_or("<none>").into(),
-            external(service).into(),
-            ports.into(),
-            cell::age(service, now),
-            cells::labels(service.at(&["spec", "selector"])).into(),
+            .wide(),
         ]
     }
 

@@ -497,7 +497,7 @@ fn rows_are_made_from_a_definition() {
     });
     let now = "2024-01-01T00:01:00Z".parse().unwrap();
     assert_eq!(
-        row.rules.cells(&object, now),
+        row.cells(&object, now),
         [json!("a"), json!(3), json!("True"), json!("60s"), json!("[\"x\",\"y\"]")]
     );
     assert_eq!(row.rules.columns()[2].priority, 1);

@@ -8,7 +8,7 @@ fn row(spec: Value, status: Value, deleting: bool) -> (String, String, String) {
         pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
     }
     let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
-    let cells = cells(&pod, now);
+    let cells = crate::kind::cells(&columns(), &pod, now);
     let text = |i: usize| cells[i].as_str().unwrap_or_default().to_owned();
     (text(1), text(2), text(3))
 }
