@@ -10,7 +10,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KUBECONFIG,SKIFF_RO
 KUBECONFIG_FLAG := $(if $(KUBECONFIG),,--kubeconfig $(HOME)/.kube/config)
 
 PROGRAMS := skiff apiserver scheduler controller-manager kubelet proxy cni
-STATIC := pause http-go
+STATIC := pause dns http-go
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # For people: soon there. All that builds or tests names the whole workspace, so that nothing is built in two ways.
 QUICK := $(TARGET)/debug
@@ -50,7 +50,7 @@ optimized: build-packages ## Build everything, tuned for use
 
 install: optimized ## Install the programs below PREFIX
 	$(SUDO) install -d $(PREFIX)/bin $(PREFIX)/lib/skiff
-	$(SUDO) install -m 755 $(addprefix $(RELEASE)/,$(PROGRAMS)) $(RELEASE)/static/pause $(PREFIX)/lib/skiff
+	$(SUDO) install -m 755 $(addprefix $(RELEASE)/,$(PROGRAMS)) $(addprefix $(RELEASE)/static/,$(filter-out http-go,$(STATIC))) $(PREFIX)/lib/skiff
 	$(SUDO) ln -sf $(PREFIX)/lib/skiff/skiff $(PREFIX)/bin/skiff
 
 uninstall: ## Remove what install put there
