@@ -2,7 +2,6 @@
 
 use api::{
     field::{Errors, Path},
-    object::ObjectExt,
     quantity::Quantity,
     validation::{NOT_NEGATIVE, dns_subdomain, each, immutable, label_selector},
 };

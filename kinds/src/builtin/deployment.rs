@@ -2,7 +2,6 @@
 
 use api::{
     field::{Errors, Path},
-    object::ObjectExt,
     validation::{at_most_100_percent, not_negative, number_or_percent, plain_number},
 };
 use k8s_openapi::{

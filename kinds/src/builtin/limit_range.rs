@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::{
     field::{Errors, Path},
-    object::ObjectExt,
     quantity::Quantity,
 };
 use k8s_openapi::{

@@ -3,12 +3,9 @@
 use serde_json::json;
 
 use super::*;
-use crate::{
-    builtin::{
-        self,
-        testing::{cells, made, wrong},
-    },
-    kind::Rules,
+use crate::builtin::{
+    self,
+    testing::{cells, made, wrong},
 };
 
 fn autoscaler(spec: &Value) -> Value {
