@@ -1,5 +1,5 @@
 //! What every daemon has to know of Kubernetes' API: quantities, durations, addresses, names, selectors, conditions,
-//! views of objects, `Status`.
+//! schedules, views of objects, `Status`.
 //!
 //! Nothing here does I/O or knows an async runtime. What objects of one kind must look like is in `kinds`.
 
@@ -10,6 +10,7 @@ pub mod field;
 pub mod object;
 pub mod pod;
 pub mod quantity;
+pub mod schedule;
 pub mod selector;
 pub mod status;
 pub mod validation;

