@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
@@ -111,9 +112,11 @@ caches! {
     budgets: PodDisruptionBudget, ALL;
     claims: PersistentVolumeClaim, ALL;
     controller_revisions: ControllerRevision, ALL;
+    cron_jobs: CronJob, ALL;
     daemon_sets: DaemonSet, ALL;
     deployments: Deployment, ALL;
     endpoints: Endpoints, ALL;
+    jobs: Job, ALL;
     leases: Lease, within(NODE_LEASES);
     namespaces: Namespace, ALL;
     nodes: Node, ALL;
@@ -132,6 +135,7 @@ caches! {
 #[derive(Clone)]
 pub struct Caches {
     kinds: Kinds,
+    pub jobs_by_owner: Index<Job>,
     pub pods_by_owner: Index<Pod>,
     pub pods_by_node: Index<Pod>,
     pub slices_by_service: Index<EndpointSlice>,
@@ -150,6 +154,9 @@ impl Caches {
     pub fn start(client: &kube::Client, tasks: &Tasks) -> Self {
         let kinds = Kinds::start(client, tasks);
         Caches {
+            jobs_by_owner: Index::follow(&kinds.jobs, |job: &Job| {
+                owners::controller_of(&job.metadata).map(|owner| owner.uid.clone())
+            }),
             pods_by_owner: Index::follow(&kinds.pods, |pod: &Pod| Some(pod_owner(pod))),
             pods_by_node: Index::follow(&kinds.pods, |pod: &Pod| {
                 Some(pods::node_name(pod).to_owned()).filter(|node| !node.is_empty())

@@ -5,6 +5,7 @@
 
 pub mod args;
 mod caches;
+mod cron_job;
 mod daemon_set;
 mod deployment;
 mod discovery;
@@ -12,6 +13,7 @@ mod disruption;
 mod endpoints;
 mod frame;
 mod garbage;
+mod job;
 mod kit;
 mod namespace;
 mod namespace_defaults;
@@ -22,6 +24,7 @@ mod protection;
 mod replicaset;
 mod service_cidrs;
 mod stateful_set;
+mod ttl_after_finished;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::VolumeAttributesClass;
@@ -109,6 +112,10 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
     });
     start.controller("daemonset-controller", daemon_set::DaemonSets::new);
     start.controller("statefulset-controller", stateful_set::StatefulSets::new);
+    start.controller("job-controller", job::Jobs::new);
+    start.controller("job-controller", job::JobOrphans::new);
+    start.controller("ttl-after-finished-controller", ttl_after_finished::TtlAfterFinished::new);
+    start.controller("cronjob-controller", |caches, keys| cron_job::CronJobs::new(caches, keys, clock));
     start.controller("endpoint-controller", endpoints::LegacyEndpoints::new);
     start.controller("endpoint-slice-controller", endpoints::ServiceSlices::new);
     start.controller("endpoint-slice-mirroring-controller", endpoints::MirroredSlices::new);

@@ -119,7 +119,7 @@ impl World {
                     done.push(format!("renumber {}", body["revision"]));
                 }
                 Action::Tell { reason, .. } => done.push(reason.to_owned()),
-                Action::CatchUp { .. } => {}
+                Action::CatchUp { .. } | Action::Release { .. } => {}
             }
         }
         done

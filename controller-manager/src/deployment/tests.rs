@@ -114,7 +114,9 @@ impl World {
                     self.tell(Some(text));
                 }
                 Action::Tell { message, .. } => self.tell(Some(message)),
-                Action::CatchUp { .. } => panic!("deployments own what they look at"),
+                Action::CatchUp { .. } | Action::Release { .. } => {
+                    panic!("deployments own what they look at")
+                }
             }
         }
         self.report(&outcome);

@@ -77,7 +77,7 @@ fn carry_out(actions: Vec<Action>, slices: &mut Vec<Arc<EndpointSlice>>) -> Vec<
                 told.push(format!("delete {name}"));
                 slices.retain(|slice| slice.metadata.name.as_deref() != Some(&name));
             }
-            Action::Tell { .. } | Action::CatchUp { .. } => {}
+            Action::Tell { .. } | Action::CatchUp { .. } | Action::Release { .. } => {}
         }
     }
     told

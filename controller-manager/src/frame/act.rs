@@ -14,7 +14,7 @@ use kube::core::{Request, Status};
 use machinery::backoff::Backoff;
 use machinery::events::{EventType, Recorder};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::{debug, error, warn};
 
 use super::caches::Watched;
@@ -159,6 +159,13 @@ impl Actor {
                     }
                     self.delete_all(&mut wake, batch).await
                 }
+                Action::Release { .. } => {
+                    let mut batch = vec![action];
+                    while let Some(next) = actions.next_if(|next| matches!(next, Action::Release { .. })) {
+                        batch.push(next);
+                    }
+                    self.release_all(&mut wake, batch).await
+                }
             };
             if let Some(failure) = failure {
                 outcome.failure = Some(failure);
@@ -283,6 +290,29 @@ impl Actor {
             Err(failure) => Err(failure),
         };
         (kind, Doomed { namespace, name, uid }, told, result)
+    }
+
+    /// Takes finalizers off side by side; what is gone has none.
+    async fn release_all(&self, wake: &mut Wake, batch: Vec<Action>) -> Option<Failure> {
+        let mut results =
+            stream::iter(batch).map(|action| self.release_one(action)).buffer_unordered(SIDE_BY_SIDE);
+        let mut failed = None;
+        while let Some((kind, name, result)) = results.next().await {
+            let failure = self.settle(wake, &kind, &name, result, None);
+            failed = failure.filter(|failure| failure.reason != "NotFound").or(failed);
+        }
+        failed
+    }
+
+    async fn release_one(&self, action: Action) -> (Kind, String, Result<WrittenMeta, Failure>) {
+        let Action::Release { kind, namespace, name, uid, finalizer } = action else {
+            unreachable!("only releases are batched as releases")
+        };
+        let body = json!({"metadata": {"uid": uid, "$deleteFromPrimitiveList/finalizers": [finalizer]}});
+        let (params, patch) = (PatchParams::default(), Patch::Strategic(&body));
+        let request = Request::new(kind.path(&namespace)).patch(&name, &params, &patch);
+        let result = self.send(request).await;
+        (kind, name, result)
     }
 
     /// Notes a success, tells of either, hands a failure on. `name` is the one asked for, if any was.

@@ -22,7 +22,7 @@ pub use caches::{Cached, Index, Watched, watched};
 pub use metrics::Metrics;
 pub use plan::{
     Action, Failure, Kind, Outcome, Plan, Propagation, Timestamp, Told, api_time, plus_seconds, reference,
-    reference_to, to_value,
+    reference_to, span, to_value,
 };
 
 /// Failed keys come back after this time, then twice that, and so on …

@@ -126,6 +126,19 @@ pub enum Action {
         /// What to tell about it.
         told: Option<Told>,
     },
+    /// Take a finalizer off one object, whatever else it has become; neighbours run side by side.
+    Release {
+        /// What.
+        kind: Kind,
+        /// Where.
+        namespace: String,
+        /// Which.
+        name: String,
+        /// Only this incarnation of it.
+        uid: String,
+        /// The finalizer.
+        finalizer: &'static str,
+    },
     /// Wait until the cache shows all that there is of a kind by now: for what must not rest on a world in which
     /// others' writes are still missing. What follows from it is decided in the report.
     CatchUp {
@@ -183,9 +196,10 @@ impl Action {
     /// The kind that it writes to.
     pub fn writes(&self) -> Option<&Kind> {
         match self {
-            Action::Create { kind, .. } | Action::Delete { kind, .. } | Action::Patch { kind, .. } => {
-                Some(kind)
-            }
+            Action::Create { kind, .. }
+            | Action::Delete { kind, .. }
+            | Action::Patch { kind, .. }
+            | Action::Release { kind, .. } => Some(kind),
             Action::CatchUp { .. } | Action::Tell { .. } => None,
         }
     }
@@ -202,6 +216,18 @@ impl Action {
             propagation: None,
             grace: None,
             told,
+        }
+    }
+
+    /// Take a finalizer off this object.
+    pub fn release<K: Resource + Metadata<Ty = ObjectMeta>>(object: &K, finalizer: &'static str) -> Action {
+        let meta = object.metadata();
+        Action::Release {
+            kind: Kind::of::<K>(),
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
+            finalizer,
         }
     }
 
@@ -236,6 +262,15 @@ impl Action {
             body: json!({"metadata": {"uid": meta.uid}, "status": status}),
             told: None,
         })
+    }
+
+    /// Like [`Action::status`], refused if `meta` is not the latest: for a status that is itself counted on from.
+    pub fn latest_status<S: Serialize>(kind: Kind, meta: &ObjectMeta, old: &S, new: &S) -> Option<Action> {
+        let mut action = Action::status(kind, meta, old, new)?;
+        if let Action::Patch { body, .. } = &mut action {
+            body["metadata"]["resourceVersion"] = json!(meta.resource_version);
+        }
+        Some(action)
     }
 }
 

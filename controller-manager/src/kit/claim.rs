@@ -63,6 +63,11 @@ impl Owner<'_> {
     where
         D: Resource + Metadata<Ty = ObjectMeta> + Serialize + Clone,
     {
+        Action::change(dependent, &self.settled(dependent, claim)?, None)
+    }
+
+    /// The object as it is when the claim is true; `None` when it is so already.
+    pub fn settled<D: Metadata<Ty = ObjectMeta> + Clone>(&self, dependent: &D, claim: Claim) -> Option<D> {
         let mut claimed = dependent.clone();
         let references = claimed.metadata_mut().owner_references.get_or_insert_default();
         match claim {
@@ -70,7 +75,7 @@ impl Owner<'_> {
             Claim::Release => references.retain(|owner| owner.uid != owners::uid(self.meta)),
             Claim::Keep | Claim::Leave => return None,
         }
-        Action::change(dependent, &claimed, None)
+        Some(claimed)
     }
 }
 

@@ -60,6 +60,7 @@ fn told(actions: &[Action]) -> Vec<String> {
         }
         Action::Tell { message, .. } => message.clone(),
         Action::CatchUp { kind, .. } => format!("all {}", kind.plural),
+        Action::Release { name, .. } => format!("release {name}"),
     };
     actions.iter().map(line).collect()
 }

@@ -144,7 +144,7 @@ impl World {
                     done.push(said);
                 }
                 Action::Tell { reason, .. } => done.push(reason.to_owned()),
-                Action::CatchUp { .. } => {}
+                Action::CatchUp { .. } | Action::Release { .. } => {}
             }
         }
         for action in status::report(&self.snapshot(), &Outcome::default(), self.now).actions {
