@@ -9,15 +9,18 @@ use controller_manager::args::Args;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
+use machinery::clock::Clock;
 use machinery::tasks::Tasks;
 use serde_json::{Value, json};
 
 /// How long a test waits for what it expects.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The cluster. Its tasks end with the test's runtime.
 pub struct Cluster {
     pub client: kube::Client,
+    /// The controllers' and the kubelets'.
+    pub clock: Clock,
     server: Tasks,
     folder: tempfile::TempDir,
     port: u16,
@@ -32,6 +35,11 @@ impl Controllers {
     /// Stops them as SIGTERM would.
     pub async fn stop(self) {
         self.tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+    }
+
+    /// Leaves those behind whose client reaches nobody any more.
+    pub async fn abandon(self) {
+        self.tasks.stop_and_join(Duration::ZERO).await.unwrap();
     }
 }
 
@@ -49,7 +57,7 @@ impl Cluster {
         let flags = flags.chain(["--token-auth-file".to_owned(), tokens.display().to_string()]);
         let config = ServerArgs::try_parse_from(flags).unwrap().into_config().unwrap();
         let port = apiserver::start(config, &server).await.unwrap().port();
-        let cluster = Cluster { client: client(port), server, folder, port };
+        let cluster = Cluster { client: client(port), clock: Clock::default(), server, folder, port };
         assert!(machinery::client::wait_ready(&cluster.client, &cluster.server.token()).await);
         cluster
     }
@@ -67,28 +75,35 @@ impl Cluster {
 
     /// Starts controllers with further flags.
     pub async fn controllers(&self, flags: &[&str]) -> Controllers {
+        self.controllers_with(client(self.port), flags).await
+    }
+
+    /// Starts controllers that reach the API server by this client.
+    pub async fn controllers_with(&self, client: kube::Client, flags: &[&str]) -> Controllers {
         let ca = self.folder.path().join("ca.pem");
         std::fs::write(&ca, "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n").unwrap();
         let ca = ca.display().to_string();
         let fixed =
             ["controller-manager", "--kubeconfig", "none", "--secure-port", "0", "--leader-elect=false"];
         let fixed = fixed.into_iter().chain(["--cluster-cidr", "10.244.0.0/16", "--root-ca-file", &ca]);
-        let config = Args::try_parse_from(fixed.chain(flags.iter().copied())).unwrap().into_config().unwrap();
+        let mut config =
+            Args::try_parse_from(fixed.chain(flags.iter().copied())).unwrap().into_config().unwrap();
+        config.clock = self.clock.clone();
         let tasks = Tasks::new();
-        controller_manager::run(config, client(self.port), &tasks).await.unwrap();
+        controller_manager::run(config, client, &tasks).await.unwrap();
         Controllers { tasks }
     }
 
     /// Starts to claim that pods without a node are bound to `node` and run; pods
-    /// whose image is `broken` never do. Ends deletions at once.
+    /// whose image is `broken` never do, those of `done` and `fails` come to their end. Ends deletions at once.
     pub fn hollow_kubelet(&self, node: &str) {
-        let (client, node) = (self.client.clone(), node.to_owned());
+        let (client, node, clock) = (self.client.clone(), node.to_owned(), self.clock.clone());
         self.server.spawn_scoped("hollow kubelet", async move {
             let mut address = 0_u16;
             loop {
                 let pods = Api::<Pod>::all(client.clone()).list(&ListParams::default()).await;
                 for pod in pods.into_iter().flatten() {
-                    keep(&client, &pod, &node, &mut address).await;
+                    keep(&client, &pod, &node, &mut address, &clock).await;
                 }
                 tokio::time::sleep(Duration::from_millis(15)).await;
             }
@@ -163,6 +178,11 @@ impl Cluster {
         }
     }
 
+    /// A client like the controllers' own.
+    pub fn new_client(&self) -> kube::Client {
+        client(self.port)
+    }
+
     /// The typed API of the namespace `default`.
     pub fn api<K>(&self) -> Api<K>
     where
@@ -185,12 +205,13 @@ fn client(port: u16) -> kube::Client {
 }
 
 /// Fails are passed over: the object may be gone by now, and the next look sees it anew.
-async fn keep(client: &kube::Client, pod: &Pod, node: &str, address: &mut u16) {
+async fn keep(client: &kube::Client, pod: &Pod, node: &str, address: &mut u16, clock: &Clock) {
     let (name, namespace) =
         (pod.metadata.name.as_deref().unwrap(), pod.metadata.namespace.as_deref().unwrap());
     let api = Api::<Pod>::namespaced(client.clone(), namespace);
     let spec = pod.spec.as_ref().unwrap();
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let image = spec.containers[0].image.as_deref().unwrap();
     if pod.metadata.deletion_timestamp.is_some() {
         let _gone = api.delete(name, &DeleteParams::default().grace_period(0)).await;
     } else if spec.node_name.is_none() {
@@ -201,7 +222,15 @@ async fn keep(client: &kube::Client, pod: &Pod, node: &str, address: &mut u16) {
             .body(binding.to_string().into_bytes())
             .unwrap();
         let _bound = client.request::<Value>(request).await;
-    } else if phase == Some("Pending") && spec.containers[0].image.as_deref() != Some("broken") {
+    } else if let (Some("Running"), "done" | "fails") = (phase, image) {
+        let (phase, code) = if image == "done" { ("Succeeded", 0) } else { ("Failed", 1) };
+        let end = json!({"terminated": {"exitCode": code, "finishedAt": seconds(clock)}});
+        let container = json!({"name": "c", "image": image, "imageID": "", "ready": false, "restartCount": 0, "state": end});
+        let conditions = json!([{"type": "Ready", "status": "False", "lastTransitionTime": seconds(clock)}]);
+        let status = json!({"phase": phase, "conditions": conditions, "containerStatuses": [container]});
+        let ended = json!({"status": status});
+        let _ended = api.patch_status(name, &PatchParams::default(), &Patch::Merge(ended)).await;
+    } else if phase == Some("Pending") && image != "broken" {
         *address += 1;
         let ip = format!("10.244.{}.{}", *address / 250, *address % 250 + 1);
         let ready =
@@ -210,6 +239,10 @@ async fn keep(client: &kube::Client, pod: &Pod, node: &str, address: &mut u16) {
             json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "conditions": ready}});
         let _running = api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await;
     }
+}
+
+fn seconds(clock: &Clock) -> String {
+    clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The node that a pod of a DaemonSet is for.

@@ -3,10 +3,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod crashes;
+mod cron_jobs;
 mod daemon_sets;
 mod deployments;
 mod garbage;
 mod harness;
+mod jobs;
 mod namespaces;
 mod nodes;
 mod services;
