@@ -8,6 +8,7 @@
 
 mod api;
 mod idle;
+mod jobs;
 mod pods;
 mod process;
 mod rollout;
@@ -65,6 +66,7 @@ fn measure_clusters(quick: bool) {
         let client = machinery::client::connect(&cluster.kubeconfig(), "bench").await.expect("a client");
         pods::one_by_one(&client, &cluster.node(1), starts).await;
         pods::at_once(&client, &cluster.node(1), 30).await;
+        jobs::complete(&client, 200, 20).await;
         rollout::thousand(&client).await;
     });
     println!("the same daemons after that work:");

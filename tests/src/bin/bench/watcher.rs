@@ -1,13 +1,15 @@
-//! Follows pods as a client does and says when something is the case.
+//! Follows objects as a client does and says when something is the case.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use futures::{Stream, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
+use kube::{Api, Resource};
 use kube_runtime::watcher::{Config, Error, Event, watcher};
+use serde::de::DeserializeOwned;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -19,32 +21,37 @@ pub fn is_ready(pod: &Pod) -> bool {
 }
 
 /// Takes in what the watch tells next. Says whether that was the end of the list it begins with.
-async fn hear(
-    events: &mut Pin<&mut impl Stream<Item = Result<Event<Pod>, Error>>>,
-    known: &mut BTreeMap<String, Pod>,
+async fn hear<K: Resource>(
+    events: &mut Pin<&mut impl Stream<Item = Result<Event<K>, Error>>>,
+    known: &mut BTreeMap<String, K>,
 ) -> bool {
+    let name = |object: &K| object.meta().name.clone().unwrap_or_default();
     let event = events.try_next().await.expect("the watch goes on").expect("a watch does not end");
     let listed = matches!(event, Event::InitDone);
     match event {
-        Event::InitApply(pod) | Event::Apply(pod) => {
-            known.insert(pod.metadata.name.clone().unwrap_or_default(), pod);
+        Event::InitApply(object) | Event::Apply(object) => {
+            known.insert(name(&object), object);
         }
-        Event::Delete(pod) => {
-            known.remove(pod.metadata.name.as_deref().unwrap_or_default());
+        Event::Delete(object) => {
+            known.remove(&name(&object));
         }
         Event::Init | Event::InitDone => {}
     }
     listed
 }
 
-/// Watches from before `act` begins until `done` holds for all known pods; returns the time
+/// Watches from before `act` begins until `done` holds for all known objects; returns the time
 /// between the beginning of `act` and that moment.
-pub async fn time<F: Future<Output = ()>>(
-    api: &Api<Pod>,
+pub async fn time<K, F>(
+    api: &Api<K>,
     selector: &str,
     act: impl FnOnce() -> F,
-    done: impl Fn(&BTreeMap<String, Pod>) -> bool,
-) -> Duration {
+    done: impl Fn(&BTreeMap<String, K>) -> bool,
+) -> Duration
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    F: Future<Output = ()>,
+{
     let mut events = pin!(watcher(api.clone(), Config::default().labels(selector)));
     let mut known = BTreeMap::new();
     while !hear(&mut events, &mut known).await {}
