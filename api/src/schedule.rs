@@ -227,10 +227,13 @@ impl Fields {
                     moved = true;
                     day = day.date().at(0, 0, 0, 0);
                 }
+                let before = instant(day, zone)?;
                 at = instant(day.checked_add(Span::new().days(1)).ok()?, zone)?;
                 // Not every day begins at midnight.
                 let hour = i64::from(shown(at).hour());
                 at = ahead(at, if hour > 12 { 24 - hour } else { -hour } * 3600)?;
+                // Nor is every day there: one that is left out must not lead back.
+                at = at.max(ahead(before, 3600)?);
                 if shown(at).day() == 1 {
                     continue 'again;
                 }

@@ -10,7 +10,7 @@ use machinery::queue::Queue;
 
 use super::tally::{FINALIZER, is_finished, is_managed_elsewhere, is_tracked};
 use crate::caches::Caches;
-use crate::frame::{Action, Controller, Key, Kind, Plan, Timestamp};
+use crate::frame::{Action, Controller, Key, Kind, Outcome, Plan, Timestamp};
 use crate::kit::owners;
 
 /// The controller.
@@ -35,20 +35,40 @@ impl JobOrphans {
         JobOrphans { caches: caches.clone() }
     }
 
-    fn is_waited_for(&self, pod: &Pod) -> bool {
-        let Some(owner) = owners::controller_of(&pod.metadata) else { return false };
+    /// What the pod's Job is to it.
+    fn fate(&self, pod: &Pod) -> Fate {
+        let Some(owner) = owners::controller_of(&pod.metadata) else { return Fate::Free };
         if owner.kind != Job::KIND || owner.api_version != Job::API_VERSION {
-            return true;
+            return Fate::Held;
         }
         let job = self.caches.jobs.get(Some(owners::namespace(&pod.metadata)), &owner.name);
-        job.is_some_and(|job| {
-            owners::uid(&job.metadata) == owner.uid && (is_managed_elsewhere(&job) || !is_finished(&job))
-        })
+        match job.filter(|job| owners::uid(&job.metadata) == owner.uid) {
+            None => Fate::Lost,
+            Some(job) if is_finished(&job) && !is_managed_elsewhere(&job) => Fate::Free,
+            Some(_) => Fate::Held,
+        }
     }
 }
 
+/// What becomes of a pod.
+enum Fate {
+    /// Its Job counts it.
+    Held,
+    /// Nobody does.
+    Free,
+    /// Its Job is not to be seen.
+    Lost,
+}
+
+/// A pod that nobody counts, as far as is known.
+pub struct Orphan {
+    pod: Arc<Pod>,
+    /// Its Job may only not be seen yet: after a start the cache of pods may be ahead.
+    lost: bool,
+}
+
 impl Controller for JobOrphans {
-    type Snapshot = Arc<Pod>;
+    type Snapshot = Orphan;
 
     const NAME: &'static str = "job_orphan_pod";
 
@@ -56,12 +76,30 @@ impl Controller for JobOrphans {
         vec![Kind::of::<Pod>()]
     }
 
-    fn observe(&self, key: &Key, _now: Timestamp) -> Option<Arc<Pod>> {
-        let pod = self.caches.pods.get(Some(&key.namespace), &key.name)?;
-        (is_tracked(&pod) && !self.is_waited_for(&pod)).then_some(pod)
+    fn observe(&self, key: &Key, _now: Timestamp) -> Option<Orphan> {
+        let pod = self.caches.pods.get(Some(&key.namespace), &key.name).filter(|pod| is_tracked(pod))?;
+        match self.fate(&pod) {
+            Fate::Held => None,
+            Fate::Free => Some(Orphan { pod, lost: false }),
+            Fate::Lost => Some(Orphan { pod, lost: true }),
+        }
     }
 
-    fn plan(&self, pod: &Arc<Pod>, _now: Timestamp) -> Plan {
-        Plan { actions: vec![Action::release(&**pod, FINALIZER)], requeue_after: None }
+    fn plan(&self, orphan: &Orphan, _now: Timestamp) -> Plan {
+        let namespace = owners::namespace(&orphan.pod.metadata).to_owned();
+        let action = if orphan.lost {
+            Action::CatchUp { kind: Kind::of::<Job>(), namespace }
+        } else {
+            Action::release(&*orphan.pod, FINALIZER)
+        };
+        Plan { actions: vec![action], requeue_after: None }
+    }
+
+    fn report(&self, orphan: &Orphan, outcome: &Outcome, _now: Timestamp) -> Plan {
+        let gone = orphan.lost && outcome.failure.is_none();
+        Plan {
+            actions: gone.then(|| Action::release(&*orphan.pod, FINALIZER)).into_iter().collect(),
+            requeue_after: None,
+        }
     }
 }

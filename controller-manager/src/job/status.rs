@@ -193,6 +193,7 @@ fn rest(next: &mut Next, tally: &Tally, now: Timestamp) {
 
 /// The Job is over.
 fn finish(next: &mut Next, tally: &Tally, end: &JobCondition, now: Timestamp) {
+    next.status.start_time.get_or_insert_with(|| api_time(now));
     let (reason, message) = (end.reason.as_deref().unwrap_or(""), end.message.as_deref().unwrap_or(""));
     if end.type_ == verdict::FAILURE {
         add(&mut next.status, verdict::holding("Failed", reason, message, now));
