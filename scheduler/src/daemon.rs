@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod};
-use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::Api;
 use machinery::cache::{Cache, Change, Selectors};
 use machinery::client;
 use machinery::events::{EventType, Recorder};
@@ -16,16 +17,21 @@ use machinery::logging::chain;
 use machinery::metrics::registry;
 use machinery::serve::{self, Gate, Health};
 use machinery::tasks::Tasks;
-use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::JoinSet;
 
+use crate::NAME;
 use crate::args::Config;
 use crate::cluster::Cluster;
 use crate::metrics::{Metrics, Outcome};
+use crate::needs::Needs;
+use crate::node_view::NodeChange;
 use crate::place::{Unfit, place};
+use crate::preempt::preempt;
 use crate::queue::{Queue, Relief, Turn};
-use crate::{NAME, verdict};
+use crate::requests::{BindError, Requests, full_name};
+use crate::storage::Bindings;
+use crate::verdict;
 
 /// How many requests are on their way at once.
 const IN_FLIGHT: usize = 48;
@@ -74,11 +80,32 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
 enum News {
     Pod(Change<Pod>),
     Node(Change<Node>),
+    Namespace(Change<Namespace>),
+    Budget(Change<PodDisruptionBudget>),
+    Claim(Change<PersistentVolumeClaim>),
+    Volume(Change<PersistentVolume>),
+    Class(Change<StorageClass>),
 }
 
 /// What became of a request.
 enum Done {
-    Bound { turn: Turn, started: Instant, result: Result<(), kube::Error> },
+    /// A pod's claims are bound, or were not.
+    Ready {
+        turn: Turn,
+        node: String,
+        started: Instant,
+        result: Result<(), BindError>,
+    },
+    Bound {
+        turn: Turn,
+        started: Instant,
+        result: Result<(), BindError>,
+    },
+    /// A pod that was to make room for another is going, or could not be told to.
+    Evicted {
+        preemptor: String,
+        done: bool,
+    },
     Reported,
 }
 
@@ -91,7 +118,10 @@ struct Scheduler {
     gated: HashSet<String>,
     /// The node chosen last.
     last: String,
-    requests: JoinSet<Done>,
+    /// What is short.
+    in_flight: JoinSet<Done>,
+    /// What may take long: the binding of claims.
+    waiting: JoinSet<Done>,
 }
 
 impl Scheduler {
@@ -104,31 +134,51 @@ impl Scheduler {
             queue: Queue::default(),
             gated: HashSet::new(),
             last: String::new(),
-            requests: JoinSet::new(),
+            in_flight: JoinSet::new(),
+            waiting: JoinSet::new(),
         }
     }
 
     async fn run(mut self, tasks: &Tasks, synced: &Gate) -> anyhow::Result<()> {
-        let nodes: Cache<Node> = Cache::start(Api::all(self.client.clone()), Selectors::all(), tasks);
         let unfinished = Selectors::fields("status.phase!=Succeeded,status.phase!=Failed");
-        let pods: Cache<Pod> = Cache::start(Api::all(self.client.clone()), unfinished, tasks);
+        let client = &self.client;
+        let pods: Cache<Pod> = Cache::start(Api::all(client.clone()), unfinished, tasks);
+        let nodes: Cache<Node> = Cache::start(Api::all(client.clone()), Selectors::all(), tasks);
+        let namespaces: Cache<Namespace> = Cache::start(Api::all(client.clone()), Selectors::all(), tasks);
+        let budgets: Cache<PodDisruptionBudget> =
+            Cache::start(Api::all(client.clone()), Selectors::all(), tasks);
+        let claims: Cache<PersistentVolumeClaim> =
+            Cache::start(Api::all(client.clone()), Selectors::all(), tasks);
+        let volumes: Cache<PersistentVolume> =
+            Cache::start(Api::all(client.clone()), Selectors::all(), tasks);
+        let classes: Cache<StorageClass> = Cache::start(Api::all(client.clone()), Selectors::all(), tasks);
         nodes.wait_synced().await;
         pods.wait_synced().await;
+        namespaces.wait_synced().await;
+        budgets.wait_synced().await;
+        claims.wait_synced().await;
+        volumes.wait_synced().await;
+        classes.wait_synced().await;
         synced.open();
         let (tell, mut news) = mpsc::unbounded_channel();
-        let tell_too = tell.clone();
-        // The channel is gone only when this future is.
-        nodes.on_change(move |change| drop(tell.send(News::Node(change.clone()))));
-        pods.on_change(move |change| drop(tell_too.send(News::Pod(change.clone()))));
+        // What pods depend on is learnt before they are.
+        tell_of(&nodes, &tell, News::Node);
+        tell_of(&namespaces, &tell, News::Namespace);
+        tell_of(&budgets, &tell, News::Budget);
+        tell_of(&classes, &tell, News::Class);
+        tell_of(&volumes, &tell, News::Volume);
+        tell_of(&claims, &tell, News::Claim);
+        tell_of(&pods, &tell, News::Pod);
+        let requests = Requests::new(self.client.clone(), self.recorder.clone(), pods, claims);
         loop {
             while let Ok(item) = news.try_recv() {
                 self.learn(item);
             }
             let next_due = self.queue.ripen(Instant::now());
-            while self.requests.len() < IN_FLIGHT
+            while self.in_flight.len() < IN_FLIGHT
                 && let Some(turn) = self.queue.pop(Instant::now())
             {
-                self.schedule(turn);
+                self.schedule(&requests, turn);
             }
             self.metrics.sizes(self.queue.counts(), self.gated.len(), self.cluster.sizes());
             let due = async {
@@ -139,18 +189,20 @@ impl Scheduler {
             };
             tokio::select! {
                 item = news.recv() => self.learn(item.context("the caches are gone")?),
-                Some(done) = self.requests.join_next() => self.finish(done?),
+                Some(done) = self.in_flight.join_next() => self.finish(&requests, done?),
+                Some(done) = self.waiting.join_next() => self.finish(&requests, done?),
                 () = due => {}
             }
         }
     }
 
     fn learn(&mut self, news: News) {
+        let now = Instant::now();
         match news {
             News::Node(Change { new: Some(node), .. }) => {
                 let change = self.cluster.set_node(&node);
-                if change != crate::cluster::NodeChange::default() {
-                    self.queue.relieve(Relief::Node(change), Instant::now());
+                if change != NodeChange::default() {
+                    self.queue.relieve(Relief::Node(change), now);
                 }
             }
             News::Node(Change { old, .. }) => {
@@ -168,6 +220,35 @@ impl Scheduler {
                     self.learn_pod(pod);
                 }
             }
+            News::Namespace(change) => {
+                let meta = &change.latest().metadata;
+                let name = meta.name.clone().unwrap_or_default();
+                match change.new.as_ref().and_then(|_| meta.labels.clone()) {
+                    Some(labels) => drop(self.cluster.namespaces.insert(name, labels)),
+                    None => drop(self.cluster.namespaces.remove(&name)),
+                }
+                self.queue.relieve(Relief::PodPlaced, now);
+            }
+            News::Budget(change) => {
+                let meta = &change.latest().metadata;
+                let key = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+                match change.new {
+                    Some(budget) => drop(self.cluster.budgets.insert(key, budget)),
+                    None => drop(self.cluster.budgets.remove(&key)),
+                }
+            }
+            News::Claim(Change { old, new }) => {
+                self.cluster.storage.set_claim(old.as_deref(), new.as_ref());
+                self.queue.relieve(Relief::Storage, now);
+            }
+            News::Volume(Change { old, new }) => {
+                self.cluster.storage.set_volume(old.as_deref(), new.as_ref());
+                self.queue.relieve(Relief::Storage, now);
+            }
+            News::Class(Change { old, new }) => {
+                self.cluster.storage.set_class(old.as_deref(), new.as_ref());
+                self.queue.relieve(Relief::Storage, now);
+            }
         }
     }
 
@@ -177,12 +258,15 @@ impl Scheduler {
         self.gated.remove(uid);
         if let Some(node) = spec.and_then(|spec| spec.node_name.as_deref()).filter(|node| !node.is_empty()) {
             self.queue.remove(uid);
-            self.cluster.confirm(uid, node, &Arc::new(crate::cluster::Needs::of(pod)));
+            if self.cluster.confirm(uid, node, &Arc::new(Needs::of(pod))) {
+                self.queue.relieve(Relief::PodPlaced, Instant::now());
+            }
             return;
         }
         let ours = spec.and_then(|spec| spec.scheduler_name.as_deref()).is_none_or(|name| name == NAME);
         if !ours || pod.metadata.deletion_timestamp.is_some() {
             self.queue.remove(uid);
+            self.cluster.withdraw(uid);
             return;
         }
         if spec.and_then(|spec| spec.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty()) {
@@ -190,9 +274,15 @@ impl Scheduler {
             self.gated.insert(uid.to_owned());
             return;
         }
+        let waits = self.queue.contains(uid);
         // A pod whose binding has just been accepted may still look unbound here.
-        if self.queue.contains(uid) || !self.cluster.has_pod(uid) {
+        if waits || !self.cluster.has_pod(uid) {
             self.queue.put(uid, pod, Instant::now());
+        }
+        // What a scheduler before this one promised is kept.
+        let nominated = pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
+        if let Some(node) = nominated.filter(|node| !waits && !node.is_empty()) {
+            self.cluster.nominate(node, &Arc::new(Needs::of(pod)));
         }
     }
 
@@ -200,114 +290,122 @@ impl Scheduler {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         self.gated.remove(uid);
         self.queue.remove(uid);
+        self.cluster.withdraw(uid);
         if self.cluster.remove_pod(uid) {
             self.queue.relieve(Relief::PodGone, Instant::now());
         }
     }
 
-    fn schedule(&mut self, turn: Turn) {
+    fn schedule(&mut self, requests: &Arc<Requests>, turn: Turn) {
         let started = Instant::now();
         let chosen = place(&self.cluster, &turn.needs, &self.last).map(str::to_owned);
         self.metrics.decided(started.elapsed());
         match chosen {
-            Ok(node) => {
-                self.cluster.assume(&turn.uid, &node, &turn.needs);
-                self.last.clone_from(&node);
-                let (client, recorder) = (self.client.clone(), self.recorder.clone());
-                self.requests.spawn(async move {
-                    let result = bind(&client, &turn.pod, &node).await;
-                    if result.is_ok() {
-                        let message = format!("Successfully assigned {} to {node}", full_name(&turn.pod));
-                        recorder.event(&*turn.pod, EventType::Normal, "Scheduled", message);
-                    }
-                    Done::Bound { turn, started, result }
-                });
-            }
-            Err(unfit) => self.refuse(&turn, &unfit, started),
+            Ok(node) => self.reserve(requests, turn, node, started),
+            Err(unfit) => self.refuse(requests, &turn, &unfit, started),
         }
     }
 
-    fn refuse(&mut self, turn: &Turn, unfit: &Unfit, started: Instant) {
-        let message = verdict::sentence(&turn.needs, unfit);
-        self.queue.unfit(&turn.uid, unfit.filters());
-        self.metrics.attempted(Outcome::Unschedulable, started.elapsed());
-        self.report(&turn.pod, "Unschedulable", message);
+    /// Takes what the pod needs of the node, then binds its claims, then the pod itself.
+    fn reserve(&mut self, requests: &Arc<Requests>, turn: Turn, node: String, started: Instant) {
+        let bindings = self.cluster.bindings(&turn.needs, &node);
+        self.cluster.assume(&turn.uid, &node, &turn.needs);
+        self.queue.relieve(Relief::PodPlaced, started);
+        self.last.clone_from(&node);
+        if bindings == Bindings::default() {
+            return self.bind(requests, turn, node, started);
+        }
+        self.cluster.storage.promise(&turn.uid, &node, &bindings);
+        let requests = Arc::clone(requests);
+        self.waiting.spawn(async move {
+            let result = requests.bind_claims(&turn.pod, &node, &bindings).await;
+            Done::Ready { turn, node, started, result }
+        });
     }
 
-    /// Says on the pod and in an event why it has no node.
-    fn report(&mut self, pod: &Arc<Pod>, reason: &'static str, message: String) {
-        let condition = verdict::condition(pod, reason, &message, Timestamp::now());
-        self.recorder.event(&**pod, EventType::Warning, "FailedScheduling", message);
-        let Some(condition) = condition else { return };
-        let (client, pod) = (self.client.clone(), Arc::clone(pod));
-        self.requests.spawn(async move {
-            let (namespace, name) = names(&pod);
-            let api: Api<Pod> = Api::namespaced(client, namespace);
-            let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
-            if let Err(error) =
-                api.patch_status(name, &PatchParams::default(), &Patch::Strategic(&patch)).await
-            {
-                tracing::warn!(
-                    pod = full_name(&pod),
-                    error = chain(&error),
-                    "Cannot say why the pod has no node"
-                );
+    fn bind(&mut self, requests: &Arc<Requests>, turn: Turn, node: String, started: Instant) {
+        let (requests, recorder) = (Arc::clone(requests), self.recorder.clone());
+        self.in_flight.spawn(async move {
+            let result = requests.bind(&turn.pod, &node).await;
+            if result.is_ok() {
+                let message = format!("Successfully assigned {} to {node}", full_name(&turn.pod));
+                recorder.event(&*turn.pod, EventType::Normal, "Scheduled", message);
             }
+            Done::Bound { turn, started, result }
+        });
+    }
+
+    fn refuse(&mut self, requests: &Arc<Requests>, turn: &Turn, unfit: &Unfit, started: Instant) {
+        let chosen = preempt(&self.cluster, &turn.needs, unfit);
+        self.metrics.preempted(chosen.as_ref().ok().map(|preemption| preemption.victims.len()));
+        self.queue.unfit(&turn.uid, unfit.filters());
+        self.metrics.attempted(Outcome::Unschedulable, started.elapsed());
+        let message = verdict::sentence(unfit, chosen.as_ref().err());
+        if let Ok(preemption) = &chosen {
+            self.cluster.nominate(&preemption.node, &turn.needs);
+            for victim in preemption.victims.iter().filter(|victim| !victim.leaving) {
+                let (requests, victim) = (Arc::clone(requests), Arc::clone(victim));
+                let (preemptor, node) = (turn.uid.clone(), preemption.node.clone());
+                self.in_flight.spawn(async move {
+                    let done = requests.evict(&victim, &preemptor, &node).await;
+                    Done::Evicted { preemptor, done }
+                });
+            }
+        } else if !chosen.as_ref().is_err_and(|hopeless| hopeless.waits()) {
+            self.cluster.withdraw(&turn.uid);
+        }
+        self.report(requests, &turn.pod, "Unschedulable", message);
+    }
+
+    /// Says on the pod and in an event why it has no node, and on the pod which one it will get.
+    fn report(&mut self, requests: &Arc<Requests>, pod: &Arc<Pod>, reason: &'static str, message: String) {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let nominated = self.cluster.nominated_node(uid).unwrap_or_default();
+        let patch = verdict::status(pod, reason, &message, nominated, jiff::Timestamp::now());
+        self.recorder.event(&**pod, EventType::Warning, "FailedScheduling", message);
+        let Some(patch) = patch else { return };
+        let (requests, pod) = (Arc::clone(requests), Arc::clone(pod));
+        self.in_flight.spawn(async move {
+            requests.patch_status(&pod, patch).await;
             Done::Reported
         });
     }
 
-    fn finish(&mut self, done: Done) {
-        let Done::Bound { turn, started, result } = done else { return };
-        match result {
-            Ok(()) => {
+    fn finish(&mut self, requests: &Arc<Requests>, done: Done) {
+        match done {
+            Done::Reported => {}
+            Done::Evicted { done: true, .. } => {}
+            // It has to be looked at anew.
+            Done::Evicted { preemptor, .. } => self.queue.failed(&preemptor, Instant::now()),
+            Done::Ready { turn, node, started, result: Ok(()) } => self.bind(requests, turn, node, started),
+            Done::Bound { turn, result: Ok(()), started } => {
                 self.queue.remove(&turn.uid);
                 self.metrics.attempted(Outcome::Scheduled, started.elapsed());
                 self.metrics.scheduled(turn.attempts, turn.since.elapsed());
             }
-            Err(error) => {
+            Done::Ready { turn, started, result: Err(error), .. }
+            | Done::Bound { turn, started, result: Err(error) } => {
                 self.cluster.unassume(&turn.uid);
+                self.queue.relieve(Relief::PodGone, Instant::now());
                 self.metrics.attempted(Outcome::Error, started.elapsed());
-                let gone = matches!(&error, kube::Error::Api(status) if matches!(status.code, 404 | 409));
                 let waits = self.queue.contains(&turn.uid);
                 self.queue.failed(&turn.uid, Instant::now());
                 tracing::info!(pod = full_name(&turn.pod), error = chain(&error), "Binding failed");
                 // A pod that is gone or has got a node from elsewhere has nothing to be told.
-                if waits && !gone {
-                    self.report(&turn.pod, "SchedulerError", format!("binding rejected: {}", chain(&error)));
+                if waits && !error.is_moot() {
+                    self.report(requests, &turn.pod, "SchedulerError", chain(&error));
                 }
             }
         }
     }
 }
 
-async fn bind(client: &kube::Client, pod: &Pod, node: &str) -> Result<(), kube::Error> {
-    let (namespace, name) = names(pod);
-    let binding = Binding {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace: Some(namespace.to_owned()),
-            uid: pod.metadata.uid.clone(),
-            ..ObjectMeta::default()
-        },
-        target: ObjectReference {
-            kind: Some("Node".to_owned()),
-            name: Some(node.to_owned()),
-            ..ObjectReference::default()
-        },
-    };
-    let body = serde_json::to_vec(&binding).map_err(kube::Error::SerdeError)?;
-    let request = kube::core::Request::new(format!("/api/v1/namespaces/{namespace}/pods"))
-        .create_subresource("binding", name, &PostParams::default(), body)
-        .map_err(kube::Error::BuildRequest)?;
-    client.request_text(request).await.map(drop)
-}
-
-fn names(pod: &Pod) -> (&str, &str) {
-    (pod.metadata.namespace.as_deref().unwrap_or_default(), pod.metadata.name.as_deref().unwrap_or_default())
-}
-
-fn full_name(pod: &Pod) -> String {
-    let (namespace, name) = names(pod);
-    format!("{namespace}/{name}")
+fn tell_of<K: kube::Resource + Clone + 'static>(
+    cache: &Cache<K>,
+    tell: &UnboundedSender<News>,
+    news: fn(Change<K>) -> News,
+) {
+    let tell = tell.clone();
+    // The channel is gone only when the scheduler is.
+    cache.on_change(move |change| drop(tell.send(news(change.clone()))));
 }

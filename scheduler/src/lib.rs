@@ -1,17 +1,24 @@
-//! Skiff's scheduler: gives each pod that has no node one of the nodes that fit, in turn.
+//! Skiff's scheduler: gives each pod that has no node one of those that fit best, in turn.
 //!
-//! One task owns the view of the cluster and the queue of waiting pods; it is fed by the
-//! caches, decides with the pure [`place::place`], and binds in parallel. Upstream
-//! counterpart: kube-scheduler.
+//! One task owns the view of the cluster and the queue of waiting pods, and is fed by the caches. For each pod it filters
+//! and scores the nodes ([`place::place`]) or finds out who has to go ([`preempt::preempt`]), both pure, and reserves what
+//! was chosen ([`cluster::Cluster`]); claims and pods are bound in parallel. Upstream counterpart: kube-scheduler.
 
 pub mod amounts;
 pub mod args;
 pub mod cluster;
 mod daemon;
-pub mod filters;
 mod metrics;
+pub mod needs;
+pub mod node_view;
 pub mod place;
+pub mod plugins;
+pub mod preempt;
 pub mod queue;
+mod requests;
+pub mod storage;
+#[cfg(test)]
+mod testing;
 mod verdict;
 
 pub use args::{Args, Config};

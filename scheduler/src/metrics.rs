@@ -50,6 +50,8 @@ pub(crate) struct Metrics {
     sli_duration: Family<Attempts, Histogram>,
     attempts_until_scheduled: Histogram,
     cache_size: Family<InCache, Gauge>,
+    preemption_attempts: Counter,
+    preemption_victims: Histogram,
 }
 
 impl Metrics {
@@ -64,6 +66,8 @@ impl Metrics {
             sli_duration: Family::new_with_constructor(long),
             attempts_until_scheduled: Histogram::new(exponential_buckets(1.0, 2.0, 5)),
             cache_size: Family::default(),
+            preemption_attempts: Counter::default(),
+            preemption_victims: Histogram::new(exponential_buckets(1.0, 2.0, 7)),
         };
         registry.register(
             "scheduler_schedule_attempts",
@@ -100,11 +104,28 @@ impl Metrics {
             "Number of nodes, pods and assumed pods in the scheduler's view",
             metrics.cache_size.clone(),
         );
+        registry.register(
+            "scheduler_preemption_attempts",
+            "Number of times that others were sought who could make room for a pod",
+            metrics.preemption_attempts.clone(),
+        );
+        registry.register(
+            "scheduler_preemption_victims",
+            "Number of pods that made room for one",
+            metrics.preemption_victims.clone(),
+        );
         metrics
     }
 
     pub(crate) fn decided(&self, took: Duration) {
         self.algorithm_duration.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn preempted(&self, victims: Option<usize>) {
+        self.preemption_attempts.inc();
+        if let Some(victims) = victims {
+            self.preemption_victims.observe(f64::from(u32::try_from(victims).unwrap_or(u32::MAX)));
+        }
     }
 
     pub(crate) fn attempted(&self, outcome: Outcome, took: Duration) {

@@ -5,15 +5,16 @@
 //! counterpart: the scheduler's `backend/queue`.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::cluster::{Needs, NodeChange};
-use crate::filters::Filter;
+use crate::needs::Needs;
+use crate::node_view::NodeChange;
+use crate::plugins::Filter;
 
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
@@ -25,16 +26,33 @@ pub enum Relief {
     Node(NodeChange),
     /// A pod has left its node.
     PodGone,
+    /// A pod has got a node, or looks different on it.
+    PodPlaced,
+    /// A claim, a volume or a class is new or has changed.
+    Storage,
 }
 
 impl Relief {
     fn helps(self, against: Filter) -> bool {
         match (self, against) {
             (Self::Node(change), Filter::Unschedulable | Filter::Taints) => change.taints,
-            (Self::Node(change), Filter::Affinity) => change.labels,
+            (Self::Node(change), Filter::NodeAffinity | Filter::PodAffinity | Filter::Volumes) => {
+                change.labels
+            }
+            (Self::Node(change), Filter::Spread) => change.labels || change.taints,
             (Self::Node(change), Filter::Resources) => change.allocatable,
-            (Self::Node(_), Filter::Ports) => false,
-            (Self::PodGone, filter) => matches!(filter, Filter::Ports | Filter::Resources),
+            (Self::Node(_), Filter::Ports | Filter::ClaimInUse) => false,
+            (Self::PodGone, filter) => matches!(
+                filter,
+                Filter::Ports
+                    | Filter::Resources
+                    | Filter::ClaimInUse
+                    | Filter::Volumes
+                    | Filter::Spread
+                    | Filter::PodAffinity
+            ),
+            (Self::PodPlaced, filter) => matches!(filter, Filter::Spread | Filter::PodAffinity),
+            (Self::Storage, filter) => matches!(filter, Filter::ClaimInUse | Filter::Volumes),
         }
     }
 }
@@ -92,7 +110,9 @@ pub struct Queue {
     entries: HashMap<String, Entry>,
     active: BTreeSet<(Order, String)>,
     backoff: BTreeSet<(Instant, String)>,
-    unschedulable: BTreeSet<String>,
+    /// By each filter that said no, or by none.
+    unschedulable: BTreeMap<Option<Filter>, BTreeSet<String>>,
+    hopeless: usize,
     added: u64,
 }
 
@@ -161,7 +181,7 @@ impl Queue {
         self.shift(uid, State::Unschedulable(filters));
     }
 
-    /// Tells that binding a pod in hand failed.
+    /// Tells that a pod in hand, or one that was tried in vain, may be tried again after its back-off.
     pub fn failed(&mut self, uid: &str, now: Instant) {
         if let Some(entry) = self.entries.get(uid) {
             let until = now + pause(entry.attempts);
@@ -173,19 +193,17 @@ impl Queue {
     /// rare, else not before their back-off has passed.
     pub fn relieve(&mut self, relief: Relief, now: Instant) {
         let mut moves = Vec::new();
-        for uid in &self.unschedulable {
-            let Some(Entry { state: State::Unschedulable(filters), tried, attempts, .. }) =
-                self.entries.get(uid)
-            else {
-                continue;
-            };
-            let no_node = filters.is_empty() && matches!(relief, Relief::Node(_));
-            if !no_node && !filters.iter().any(|&filter| relief.helps(filter)) {
-                continue;
-            }
+        let helped = self.unschedulable.iter().filter(|(filter, _)| match filter {
+            Some(filter) => relief.helps(*filter),
+            // There was no node at all.
+            None => matches!(relief, Relief::Node(_)),
+        });
+        for uid in helped.flat_map(|(_, uids)| uids) {
+            let Some(Entry { tried, attempts, .. }) = self.entries.get(uid) else { continue };
             let until = *tried + pause(*attempts);
             let state = match relief {
-                Relief::PodGone if until > now => State::Backoff(until),
+                Relief::Node(_) => State::Active,
+                _ if until > now => State::Backoff(until),
                 _ => State::Active,
             };
             moves.push((uid.clone(), state));
@@ -208,7 +226,7 @@ impl Queue {
 
     /// How many pods wait in which way.
     pub fn counts(&self) -> Counts {
-        let (backoff, unschedulable) = (self.backoff.len(), self.unschedulable.len());
+        let (backoff, unschedulable) = (self.backoff.len(), self.hopeless);
         Counts { active: self.entries.len() - backoff - unschedulable, backoff, unschedulable }
     }
 
@@ -217,17 +235,33 @@ impl Queue {
         match &entry.state {
             State::Active => drop(self.active.remove(&(entry.order, uid.to_owned()))),
             State::Backoff(until) => drop(self.backoff.remove(&(*until, uid.to_owned()))),
-            State::Unschedulable(_) => drop(self.unschedulable.remove(uid)),
+            State::Unschedulable(filters) => {
+                self.hopeless -= 1;
+                for filter in by_filter(filters) {
+                    if let Some(uids) = self.unschedulable.get_mut(&filter) {
+                        uids.remove(uid);
+                    }
+                }
+            }
             State::InHand => {}
         }
         match &to {
             State::Active => drop(self.active.insert((entry.order, uid.to_owned()))),
             State::Backoff(until) => drop(self.backoff.insert((*until, uid.to_owned()))),
-            State::Unschedulable(_) => drop(self.unschedulable.insert(uid.to_owned())),
+            State::Unschedulable(filters) => {
+                self.hopeless += 1;
+                for filter in by_filter(filters) {
+                    self.unschedulable.entry(filter).or_default().insert(uid.to_owned());
+                }
+            }
             State::InHand => {}
         }
         entry.state = to;
     }
+}
+
+fn by_filter(filters: &[Filter]) -> Vec<Option<Filter>> {
+    if filters.is_empty() { vec![None] } else { filters.iter().copied().map(Some).collect() }
 }
 
 /// The pause after a number of tries.

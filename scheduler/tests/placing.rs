@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Event, Node, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, PersistentVolumeClaim, Pod, ServiceAccount};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use machinery::tasks::Tasks;
 use machinery::tls::TlsSource;
@@ -97,7 +98,8 @@ impl Lab {
 
     async fn node(&self, name: &str, cpu: &str) {
         let nodes: Api<Node> = Api::all(self.client.clone());
-        let node = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+        let node = json!({"metadata": {"name": name, "labels": {"host": name}}});
+        let node = serde_json::from_value(node).unwrap();
         nodes.create(&PostParams::default(), &node).await.unwrap();
         let status = json!({"status": {"allocatable": {"cpu": cpu, "pods": "110"},
             "conditions": [{"type": "Ready", "status": "True"}]}});
@@ -114,6 +116,26 @@ impl Lab {
             pod["spec"][key] = value.clone();
         }
         self.create::<Pod>(pod).await;
+    }
+
+    async fn create_for_all<K>(&self, object: Value)
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
+            + serde::Serialize
+            + serde::de::DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        let object = serde_json::from_value(object).unwrap();
+        Api::<K>::all(self.client.clone()).create(&PostParams::default(), &object).await.unwrap();
+    }
+
+    /// Does to a claim what the controller that binds claims does in the end.
+    async fn bind_claim(&self, claim: &str, volume: &str) {
+        let bound = json!({"metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+            "spec": {"volumeName": volume}});
+        let claims = self.api::<PersistentVolumeClaim>();
+        claims.patch(claim, &PatchParams::default(), &Patch::Merge(bound)).await.unwrap();
     }
 
     async fn wait<T>(&self, what: &str, mut holds: impl AsyncFnMut() -> Option<T>) -> T {
@@ -255,9 +277,7 @@ async fn gates_and_other_schedulers_are_respected_and_importance_counts() {
     lab.pod("gated", json!({"schedulingGates": [{"name": "example.com/wait"}]})).await;
     lab.pod("foreign", json!({"schedulerName": "mine"})).await;
     lab.pod("older", cpu("600m")).await;
-    let class = json!({"metadata": {"name": "urgent"}, "value": 1000});
-    let classes: Api<PriorityClass> = Api::all(lab.client.clone());
-    classes.create(&PostParams::default(), &serde_json::from_value(class).unwrap()).await.unwrap();
+    lab.create_for_all::<PriorityClass>(json!({"metadata": {"name": "urgent"}, "value": 1000})).await;
     let mut important = cpu("600m");
     important["priorityClassName"] = json!("urgent");
     lab.pod("important", important).await;
@@ -269,6 +289,161 @@ async fn gates_and_other_schedulers_are_respected_and_importance_counts() {
     lab.api::<Pod>().patch("gated", &PatchParams::default(), &Patch::Merge(gateless)).await.unwrap();
     assert_eq!(lab.node_of("gated").await, "node-1");
     assert_eq!(lab.condition("foreign").await, None);
+    lab.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_keep_apart_wait_for_room_and_spread_ones_are_even() {
+    let lab = Lab::with_scheduler().await;
+    lab.node("node-1", "4").await;
+    lab.node("node-2", "4").await;
+    let make = async |app: &str, number: u32, spec: Value| {
+        let mut pod = json!({"metadata": {"name": format!("{app}-{number}"), "labels": {"app": app}},
+            "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        for (key, value) in spec.as_object().unwrap() {
+            pod["spec"][key] = value.clone();
+        }
+        lab.create::<Pod>(pod).await;
+    };
+    let term = json!({"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "host"});
+    let apart = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+    for number in 1..=3 {
+        make("web", number, json!({"affinity": apart})).await;
+    }
+    let (first, second) = (lab.node_of("web-1").await, lab.node_of("web-2").await);
+    assert_ne!(first, second);
+    lab.refusal("web-3", &nowhere(2, "node(s) didn't match pod anti-affinity rules", FULL)).await;
+    lab.api::<Pod>().delete("web-1", &DeleteParams::default().grace_period(0)).await.unwrap();
+    assert_eq!(lab.node_of("web-3").await, first);
+
+    let only = json!({"host": "node-1"});
+    let even = json!([{"maxSkew": 1, "topologyKey": "host", "whenUnsatisfiable": "DoNotSchedule",
+        "nodeAffinityPolicy": "Ignore", "labelSelector": {"matchLabels": {"app": "even"}}}]);
+    make("even", 1, json!({"nodeSelector": only})).await;
+    lab.node_of("even-1").await;
+    make("even", 2, json!({"nodeSelector": only, "topologySpreadConstraints": even})).await;
+    let words = format!(
+        "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) didn't match pod \
+         topology spread constraints. no new claims to deallocate, preemption: 0/2 nodes are available: \
+         1 {FULL}, 1 {HOPELESS}."
+    );
+    lab.refusal("even-2", &words).await;
+    make("even", 3, json!({"nodeSelector": {"host": "node-2"}})).await;
+    assert_eq!(lab.node_of("even-2").await, "node-1");
+    lab.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_important_pod_pushes_out_a_lesser_one() {
+    let lab = Lab::with_scheduler().await;
+    lab.node("node-1", "1").await;
+    lab.create_for_all::<PriorityClass>(json!({"metadata": {"name": "urgent"}, "value": 1000})).await;
+    lab.pod("lesser", cpu("600m")).await;
+    lab.node_of("lesser").await;
+    let mut important = cpu("600m");
+    lab.create_for_all::<PriorityClass>(
+        json!({"metadata": {"name": "gentle"}, "value": 1000, "preemptionPolicy": "Never"}),
+    )
+    .await;
+    important["priorityClassName"] = json!("gentle");
+    lab.pod("gentle", important.clone()).await;
+    let words = "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: \
+        not eligible due to preemptionPolicy=Never.";
+    lab.refusal("gentle", words).await;
+    lab.api::<Pod>().delete("gentle", &DeleteParams::default().grace_period(0)).await.unwrap();
+
+    important["priorityClassName"] = json!("urgent");
+    important.as_object_mut().unwrap().remove("preemptionPolicy");
+    lab.pod("important", important).await;
+    lab.refusal("important", "0/1 nodes are available: 1 Insufficient cpu.").await;
+    lab.wait("it is told which node it will get", async || {
+        let status = lab.api::<Pod>().get("important").await.unwrap().status?;
+        (status.nominated_node_name.as_deref() == Some("node-1")).then_some(())
+    })
+    .await;
+    let lesser = lab
+        .wait("the lesser one is asked to go", async || {
+            let pod = lab.api::<Pod>().get("lesser").await.unwrap();
+            pod.metadata.deletion_timestamp.is_some().then_some(pod)
+        })
+        .await;
+    let mut conditions = lesser.status.unwrap().conditions.unwrap().into_iter();
+    let target = conditions.find(|condition| condition.type_ == "DisruptionTarget").unwrap();
+    assert_eq!(target.reason.as_deref(), Some("PreemptionByScheduler"));
+    let uid = lab.api::<Pod>().get("important").await.unwrap().metadata.uid.unwrap();
+    lab.wait("an event", async || {
+        let events = lab.api::<Event>().list(&ListParams::default()).await.unwrap();
+        let message = format!("Preempted by pod {uid} on node node-1");
+        events.items.into_iter().find(|event| {
+            event.reason.as_deref() == Some("Preempted") && event.message.as_deref() == Some(&message)
+        })
+    })
+    .await;
+    // The kubelet would say that it is gone.
+    lab.pod("small", cpu("300m")).await;
+    lab.api::<Pod>().delete("lesser", &DeleteParams::default().grace_period(0)).await.unwrap();
+    assert_eq!(lab.node_of("important").await, "node-1");
+    assert_eq!(lab.node_of("small").await, "node-1");
+    lab.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_are_bound_before_their_pod() {
+    let lab = Lab::with_scheduler().await;
+    lab.node("node-1", "4").await;
+    let using =
+        |claim: &str| json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]});
+    let nowhere = |reason: &str| {
+        format!(
+            "0/1 nodes are available: {reason}. no new claims to deallocate, preemption: 0/1 nodes are available: \
+             1 {HOPELESS}."
+        )
+    };
+    for (name, provisioner) in [("late", "kubernetes.io/no-provisioner"), ("made", "example.com/disks")] {
+        let class = json!({"metadata": {"name": name}, "provisioner": provisioner,
+            "volumeBindingMode": "WaitForFirstConsumer"});
+        lab.create_for_all::<StorageClass>(class).await;
+    }
+    let claim = async |name: &str, class: &str| {
+        lab.create::<PersistentVolumeClaim>(
+            json!({"metadata": {"name": name}, "spec": {"storageClassName": class,
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}),
+        )
+        .await;
+    };
+    lab.pod("early", using("static")).await;
+    lab.refusal("early", &nowhere("persistentvolumeclaim \"static\" not found")).await;
+    claim("static", "late").await;
+    lab.refusal("early", &nowhere("1 node(s) didn't find available persistent volumes to bind")).await;
+    let volume = json!({"metadata": {"name": "disk"}, "spec": {"storageClassName": "late",
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/disk"}}});
+    lab.create_for_all::<PersistentVolume>(volume).await;
+    let volumes: Api<PersistentVolume> = Api::all(lab.client.clone());
+    let available = json!({"status": {"phase": "Available"}});
+    volumes.patch_status("disk", &PatchParams::default(), &Patch::Merge(available)).await.unwrap();
+    lab.wait("the volume is the claim's", async || {
+        let spec = volumes.get("disk").await.unwrap().spec?;
+        (spec.claim_ref?.name.as_deref() == Some("static")).then_some(())
+    })
+    .await;
+    assert_eq!(lab.api::<Pod>().get("early").await.unwrap().spec.unwrap().node_name, None);
+    lab.bind_claim("static", "disk").await;
+    assert_eq!(lab.node_of("early").await, "node-1");
+
+    claim("dynamic", "made").await;
+    lab.pod("second", using("dynamic")).await;
+    lab.wait("a provisioner is told of the node", async || {
+        let annotations =
+            lab.api::<PersistentVolumeClaim>().get("dynamic").await.unwrap().metadata.annotations?;
+        (annotations.get("volume.kubernetes.io/selected-node")? == "node-1").then_some(())
+    })
+    .await;
+    lab.bind_claim("dynamic", "disk").await;
+    assert_eq!(lab.node_of("second").await, "node-1");
+
+    claim("soon", "").await;
+    lab.pod("third", using("soon")).await;
+    lab.refusal("third", &nowhere("pod has unbound immediate PersistentVolumeClaims")).await;
     lab.end().await;
 }
 

@@ -19,8 +19,8 @@ pub fn any_term_matches(terms: &[NodeSelectorTerm], name: &str, labels: &BTreeMa
     terms.iter().any(|term| term_matches(term, name, labels))
 }
 
-/// A term matches if all its requirements do; one without any matches nothing.
-fn term_matches(term: &NodeSelectorTerm, name: &str, labels: &BTreeMap<String, String>) -> bool {
+/// Whether a node is one of those that a term selects: all its requirements match; one without any selects nothing.
+pub fn term_matches(term: &NodeSelectorTerm, name: &str, labels: &BTreeMap<String, String>) -> bool {
     let by_label = term.match_expressions.iter().flatten();
     let by_field = term.match_fields.iter().flatten();
     let mut requirements = by_label

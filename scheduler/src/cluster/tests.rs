@@ -1,3 +1,4 @@
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use super::*;
@@ -20,11 +21,12 @@ fn needs(owner: &str) -> Arc<Needs> {
 }
 
 fn brief(cluster: &Cluster) -> String {
-    let one = |(name, view): (&str, &NodeView)| {
+    let one = |view: &NodeView| {
         format!(
-            "{name}: {} cpu, {} pods, {} ports, {} owners",
+            "{}: {} cpu, {} pods, {} ports, {} owners",
+            view.name,
             view.used.get("cpu"),
-            view.pods,
+            view.pods.len(),
             view.host_ports.len(),
             view.owners.len()
         )
@@ -55,14 +57,14 @@ fn pods_that_ask_for_more_than_there_is_in_the_world_are_counted_exactly() {
         let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap();
         Arc::new(Needs::of(&pod))
     };
-    let used = |cluster: &Cluster| cluster.nodes().next().unwrap().1.used.get("memory").to_string();
+    let used = |cluster: &Cluster| cluster.nodes().next().unwrap().used.get("memory").to_string();
     let mut cluster = Cluster::default();
     cluster.set_node(&node("a", "True"));
     for (uid, memory) in [("u1", "9223372036854775807"), ("u2", "8Ei"), ("u3", "1Ki")] {
         cluster.confirm(uid, "a", &asking(memory));
     }
     assert_eq!(used(&cluster), "18446744073709552638");
-    assert!(crate::filters::check(&asking("1"), cluster.nodes().next().unwrap().1).is_err());
+    assert!(crate::place::place(&cluster, &asking("1"), "").is_err());
     cluster.remove_pod("u1");
     cluster.remove_pod("u2");
     assert_eq!(used(&cluster), "1024");

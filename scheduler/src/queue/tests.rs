@@ -39,8 +39,15 @@ fn what_helps_whom() {
         (Filter::Taints, Relief::Node(taints), true),
         (Filter::Unschedulable, Relief::Node(taints), true),
         (Filter::Taints, Relief::Node(labels), false),
-        (Filter::Affinity, Relief::Node(labels), true),
-        (Filter::Affinity, Relief::PodGone, false),
+        (Filter::NodeAffinity, Relief::Node(labels), true),
+        (Filter::NodeAffinity, Relief::PodGone, false),
+        (Filter::PodAffinity, Relief::PodPlaced, true),
+        (Filter::PodAffinity, Relief::Node(labels), true),
+        (Filter::Spread, Relief::PodGone, true),
+        (Filter::Resources, Relief::PodPlaced, false),
+        (Filter::Volumes, Relief::Storage, true),
+        (Filter::ClaimInUse, Relief::PodGone, true),
+        (Filter::Ports, Relief::Storage, false),
         (Filter::Resources, Relief::Node(allocatable), true),
         (Filter::Resources, Relief::Node(taints), false),
         (Filter::Resources, Relief::PodGone, true),
@@ -114,7 +121,7 @@ fn only_a_change_of_needs_gives_another_try() {
     let mut queue = Queue::default();
     queue.put("a", &any_pod(), now);
     queue.pop(now).unwrap();
-    queue.unfit("a", vec![Filter::Affinity]);
+    queue.unfit("a", vec![Filter::NodeAffinity]);
     let mut changed = (*any_pod()).clone();
     changed.metadata.annotations = Some([("note".to_owned(), "x".to_owned())].into());
     queue.put("a", &Arc::new(changed.clone()), now);

@@ -1,50 +1,26 @@
-use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::Cluster;
+use crate::testing::{self, pod};
 
 const CORDONED: &str = "node(s) were unschedulable";
 const TAINTED: &str = "node(s) had untolerated taint(s)";
 const UNMATCHED: &str = "node(s) didn't match Pod's node affinity/selector";
 const PORTS: &str = "node(s) didn't have free ports for the requested pod ports";
 
-fn merged(mut base: Value, patch: &Value) -> Value {
-    fn merge(base: &mut Value, patch: &Value) {
-        match (base, patch) {
-            (Value::Object(base), Value::Object(patch)) => {
-                for (key, value) in patch {
-                    merge(base.entry(key.clone()).or_insert(Value::Null), value);
-                }
-            }
-            (base, patch) => *base = patch.clone(),
-        }
-    }
-    merge(&mut base, patch);
-    base
-}
-
 /// What is said about a pod with this spec on a node that differs so from a plain one, on
 /// which a pod already uses 1 cpu and port 8080.
-fn check_on(node: &Value, spec: &Value) -> (Vec<String>, bool) {
-    let plain = json!({
-        "metadata": {"name": "node-1", "labels": {"disk": "ssd", "cores": "8"}},
-        "status": {"conditions": [{"type": "Ready", "status": "True"}], "allocatable":
-            {"cpu": "4", "memory": "8Gi", "ephemeral-storage": "10Gi", "pods": "3", "example.com/dongle": "1"}},
-    });
-    let node: Node = serde_json::from_value(merged(plain, node)).unwrap();
-    let pod = |spec: &Value| -> std::sync::Arc<Needs> {
-        let spec = merged(json!({"containers": [{"name": "c"}]}), spec);
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap();
-        std::sync::Arc::new(Needs::of(&pod))
-    };
-    let other = pod(&json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 8080}],
-        "resources": {"requests": {"cpu": "1"}}}]}));
+fn check_on(differently: &Value, spec: &Value) -> (Vec<String>, bool) {
+    let mut node = json!({"metadata": {"labels": {"disk": "ssd", "cores": "8"}},
+        "status": {"allocatable": {"ephemeral-storage": "10Gi", "pods": "3", "example.com/dongle": "1"}}});
+    testing::merge(&mut node, differently);
+    let other = json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 8080}],
+        "resources": {"requests": {"cpu": "1"}}}]});
     let mut cluster = Cluster::default();
-    cluster.set_node(&node);
-    cluster.confirm("other", "node-1", &other);
-    let (_, view) = cluster.nodes().next().unwrap();
-    match check(&pod(spec), view) {
+    cluster.set_node(&testing::node("node-1", &node));
+    cluster.confirm("other", "node-1", &pod("other", &json!({"spec": other})));
+    let pod = pod("p", &json!({"spec": spec}));
+    match Plugins::prepare(&cluster, &pod).unwrap().check(cluster.nodes().next().unwrap()) {
         Ok(()) => (Vec::new(), false),
         Err(rejection) => (rejection.reasons, rejection.for_good),
     }
@@ -187,5 +163,26 @@ fn filters() {
             (reasons.iter().map(ToString::to_string).collect(), good),
             "{node} {spec}"
         );
+    }
+}
+
+#[test]
+fn preferred_nodes_and_taints_weigh() {
+    let mut cluster = testing::cluster(&["a/a1", "b/b1", "/c1"], &[]);
+    let taint = |effect: &str| json!({"spec": {"taints": [{"key": "k", "effect": effect}]}});
+    cluster.set_node(&testing::node("c1", &taint("PreferNoSchedule")));
+    let prefer = |zone: &str, weight: i32| {
+        json!({"weight": weight, "preference": {"matchExpressions":
+            [{"key": "zone", "operator": "In", "values": [zone]}]}})
+    };
+    let preferring = |terms: &[Value]| json!({"spec": {"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": terms}}}});
+    for (spec, expected) in [
+        (json!({}), [300, 300, 0]),
+        (json!({"spec": {"tolerations": [{"key": "k", "operator": "Exists"}]}}), [0, 0, 0]),
+        (preferring(&[prefer("a", 10)]), [500, 300, 0]),
+        (preferring(&[prefer("a", 10), prefer("b", 5)]), [500, 400, 0]),
+        (preferring(&[json!({"weight": 1, "preference": {}})]), [300, 300, 0]),
+    ] {
+        assert_eq!(testing::scores(&cluster, &pod("p", &spec)), expected, "{spec}");
     }
 }
