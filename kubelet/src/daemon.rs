@@ -33,7 +33,7 @@ use crate::pod_workers::PodWorkers;
 use crate::referenced_objects::Objects;
 use crate::server::backend::Backend;
 use crate::server::{self, ServerConfig};
-use crate::stats::Stats;
+use crate::stats::{ClaimMetrics, Stats};
 use crate::volumes::{Rounds, Volumes};
 
 /// How often a runtime that does not answer yet is asked again.
@@ -130,7 +130,10 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         .live("syncloop", move || pulse.check())
         .ready("node-registration", move || registered.check())
         .ready("pod-workers", move || started.check());
-    server::spawn(tasks, &server, backend, metrics::registry(), health).await?;
+    let mut registry = metrics::registry();
+    let claims = ClaimMetrics { root: config.root_dir.clone(), pods: kubelet.pods.clone() };
+    registry.register_collector(Box::new(claims));
+    server::spawn(tasks, &server, backend, registry, health).await?;
     // Nothing is done in the name of a node that another machine keeps alive. When the keeper has ended
     // instead, the process is about to.
     if is_ours.await.is_err() {

@@ -21,9 +21,19 @@ pub fn log_path(container: &str, attempt: u32) -> String {
     format!("{container}/{attempt}.log")
 }
 
+/// The folder of the pods' folders.
+pub fn pods(root: &Path) -> PathBuf {
+    root.join("pods")
+}
+
 /// The folder of all that the kubelet keeps for a pod.
 pub fn pod_dir(root: &Path, uid: &str) -> PathBuf {
-    root.join("pods").join(uid)
+    pods(root).join(uid)
+}
+
+/// The folder of the volumes that are made to order on this node's disk, each named after its PersistentVolume.
+pub fn local_volumes(root: &Path) -> PathBuf {
+    root.join("local-volumes")
 }
 
 /// The folder in a pod's of its volumes.

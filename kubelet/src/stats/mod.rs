@@ -3,6 +3,7 @@
 //! Processor, memory and processes come from cgroups, the network from the pods' namespaces, disks from the file
 //! systems and the runtime. Corresponds to upstream's `server/stats` and the parts of cAdvisor behind it.
 
+mod claims;
 mod metrics;
 mod summary;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::cgroups::Cgroups;
 use crate::cri::Disk;
 use crate::pod_spec;
 use crate::runtime_config::names;
+pub use claims::ClaimMetrics;
 pub use metrics::render;
 pub use summary::Summary;
 use summary::{
@@ -128,19 +130,8 @@ impl Reading<'_> {
         Some(NetworkStats { time: self.time, default: default?.clone(), interfaces })
     }
 
-    /// The file system that a folder lies on.
     fn disk_of(&self, dir: &Path) -> Option<FsStats> {
-        let fs = statvfs(dir).ok()?;
-        let (size, free) = (fs.blocks() * fs.fragment_size(), fs.blocks_available() * fs.fragment_size());
-        Some(FsStats {
-            time: self.time,
-            available_bytes: Some(free),
-            capacity_bytes: Some(size),
-            used_bytes: (fs.blocks() - fs.blocks_free()) * fs.fragment_size(),
-            inodes_free: Some(fs.files_free()),
-            inodes: Some(fs.files()),
-            inodes_used: Some(fs.files() - fs.files_free()),
-        })
+        disk_of(dir, self.time)
     }
 
     fn node(&self) -> NodeStats {
@@ -207,6 +198,7 @@ impl Reading<'_> {
                 }),
             },
             ephemeral_storage: disk.map(|disk| FsStats { used_bytes: used, inodes_used: None, ..disk }),
+            volume: claims::of(self.sources.root, pod, self.time),
             process_stats: usage.processes.map(|process_count| ProcessStats { process_count }),
             containers,
         })
@@ -237,6 +229,21 @@ impl Reading<'_> {
             }),
         })
     }
+}
+
+/// The file system that a folder lies on.
+fn disk_of(dir: &Path, time: Timestamp) -> Option<FsStats> {
+    let fs = statvfs(dir).ok()?;
+    let (size, free) = (fs.blocks() * fs.fragment_size(), fs.blocks_available() * fs.fragment_size());
+    Some(FsStats {
+        time,
+        available_bytes: Some(free),
+        capacity_bytes: Some(size),
+        used_bytes: (fs.blocks() - fs.blocks_free()) * fs.fragment_size(),
+        inodes_free: Some(fs.files_free()),
+        inodes: Some(fs.files()),
+        inodes_used: Some(fs.files() - fs.files_free()),
+    })
 }
 
 /// Bytes in the files of a container's log, as far as they can be seen.

@@ -58,6 +58,9 @@ pub struct PodStats {
     /// Writable layers and logs of its containers.
     #[serde(rename = "ephemeral-storage", skip_serializing_if = "Option::is_none")]
     pub ephemeral_storage: Option<FsStats>,
+    /// Its claims.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volume: Vec<VolumeStats>,
     /// Its processes.
     #[serde(rename = "process_stats", skip_serializing_if = "Option::is_none")]
     pub process_stats: Option<ProcessStats>,
@@ -202,6 +205,28 @@ pub struct FsStats {
     /// Inodes used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inodes_used: Option<u64>,
+}
+
+/// A volume that a claim is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeStats {
+    /// The file system that it lies on.
+    #[serde(flatten)]
+    pub fs: FsStats,
+    /// Its name in the pod's spec.
+    pub name: String,
+    /// Its claim.
+    pub pvc_ref: ClaimReference,
+}
+
+/// Which claim.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct ClaimReference {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
 }
 
 /// The disks of the runtime.

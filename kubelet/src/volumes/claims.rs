@@ -22,13 +22,13 @@ impl Volumes {
         volume: &v1::Volume,
         around: Around<'_>,
     ) -> Option<Result<Wanted, VolumeError>> {
-        let own = volume.ephemeral.as_ref().map(|_| PersistentVolumeClaimVolumeSource {
-            claim_name: format!("{}-{}", pod_spec::name(pod), volume.name),
-            read_only: None,
-        });
-        let source = volume.persistent_volume_claim.as_ref().or(own.as_ref())?;
-        let found = match self.bound(pod, &source.claim_name, own.is_some()).await {
-            Ok((name, spec)) => wanted(pod, volume, name, &spec, source.read_only.unwrap_or(false), around),
+        let claim = claim_of(pod, volume)?;
+        let found = match self.bound(pod, &claim, volume.ephemeral.is_some()).await {
+            Ok((name, spec)) => {
+                let source = volume.persistent_volume_claim.as_ref();
+                let read_only = source.and_then(|source| source.read_only).unwrap_or(false);
+                wanted(pod, volume, &spec, around, Found { name, claim, read_only })
+            }
             Err(message) => Err(VolumeError::Process { volume: volume.name.clone(), message }),
         };
         Some(found)
@@ -62,6 +62,12 @@ impl Volumes {
         let spec = belonging_to(volume, name, &found).map_err(wrong)?;
         Ok((name.to_owned(), spec))
     }
+}
+
+/// The claim of a volume: one that it names, or the one that is made for it alone.
+pub fn claim_of(pod: &Pod, volume: &v1::Volume) -> Option<String> {
+    let own = volume.ephemeral.as_ref().map(|_| format!("{}-{}", pod_spec::name(pod), volume.name));
+    volume.persistent_volume_claim.as_ref().map(|source| source.claim_name.clone()).or(own)
 }
 
 /// What the API answered, without words about the way there.
@@ -111,19 +117,27 @@ fn belonging_to(
     }
 }
 
+/// What a claim led to.
+struct Found {
+    /// The PersistentVolume.
+    name: String,
+    claim: String,
+    read_only: bool,
+}
+
 /// A PersistentVolume as a volume of the pod, if it can be one on this node.
 fn wanted(
     pod: &Pod,
     volume: &v1::Volume,
-    name: String,
     spec: &PersistentVolumeSpec,
-    read_only: bool,
     around: Around<'_>,
+    found: Found,
 ) -> Result<Wanted, VolumeError> {
     if let Some(message) = wrong_mode(pod, &volume.name, spec.volume_mode.as_deref().unwrap_or("Filesystem"))
     {
         return Err(VolumeError::Process { volume: volume.name.clone(), message });
     }
+    let Found { name, claim, read_only } = found;
     let refused = |step, message| VolumeError::Mount { step, volume: name.clone(), message };
     let required = spec.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
     let is_elsewhere = required.zip(around.node).is_some_and(|(required, node)| {
@@ -137,7 +151,8 @@ fn wanted(
     let source = Source::of_persistent(spec, read_only)
         .map_err(|why| refused("NewMounter initialization failed", why))?;
     let alone = spec.access_modes.as_deref() == Some(&["ReadWriteOncePod".to_owned()]);
-    Ok(Wanted { name: volume.name.clone(), volume: Volume { name, source }, read_only, alone })
+    let claimed = Volume { name, claim: Some(claim), source };
+    Ok(Wanted { name: volume.name.clone(), volume: claimed, read_only, alone })
 }
 
 /// Why a volume of this mode is not for those containers that name it.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use machinery::beneath::Handle;
+use machinery::beneath::{self, Handle};
 
 use super::nested::{self, MountPoints};
 use super::ownership::Group;
@@ -16,12 +16,12 @@ use super::record::{Kept, Record};
 use super::source::{Source, Volume};
 use super::{Refused, VolumeError, Wanted, atomic_writer, disk, host_path, local, make_private, nfs};
 use crate::pod_spec;
-use crate::runtime_config::names::{SUB_PATHS, VOLUMES};
+use crate::runtime_config::names::{self, SUB_PATHS, VOLUMES};
 
 /// All that the volumes of a pod are made from.
 pub(super) struct Work {
-    /// The kubelet's folder of pods.
-    pub(super) pods: PathBuf,
+    /// The kubelet's folder.
+    pub(super) root: PathBuf,
     pub(super) pod: Arc<Pod>,
     pub(super) wanted: Vec<Wanted>,
     /// The files of those that follow the API, by name.
@@ -75,7 +75,7 @@ impl Work {
     }
 
     fn pod_dir(&self) -> PathBuf {
-        self.pods.join(pod_spec::uid(&self.pod))
+        names::pod_dir(&self.root, pod_spec::uid(&self.pod))
     }
 
     fn take(&self, step: &Step, points: &MountPoints) -> Result<(), VolumeError> {
@@ -105,7 +105,7 @@ impl Work {
             }
             Source::Local { path } => {
                 let give = self.give(volume, owner)?;
-                local::mount(path, &dir, give)?;
+                local::mount(&self.root, path, &dir, give)?;
             }
             Source::Nfs { server, path, read_only, options } => {
                 self.give(volume, None)?;
@@ -155,9 +155,9 @@ impl Work {
     /// Whether another pod of the node has a volume.
     fn is_used(&self, volume: &Volume) -> io::Result<bool> {
         let place = volume.place();
-        for uid in machinery::beneath::names_in(&self.pods)? {
+        for uid in beneath::names_in(&names::pods(&self.root))? {
             if uid != pod_spec::uid(&self.pod)
-                && let Some(record) = Record::read(&self.pods.join(&uid))?
+                && let Some(record) = Record::read(&names::pod_dir(&self.root, &uid))?
                 && record.volumes.get(&place).is_some_and(|kept| kept.ready)
             {
                 return Ok(true);

@@ -7,6 +7,7 @@ use machinery::beneath::Handle;
 
 use super::ownership::Group;
 use super::{Refused, make_private};
+use crate::runtime_config::names;
 
 /// To which group a volume is given.
 #[derive(Debug, Clone, Copy)]
@@ -18,8 +19,23 @@ pub(super) struct Give {
     pub(super) is_used: bool,
 }
 
-/// Mounts a folder for a pod; what is found first at its path is what is given to the group and mounted.
-pub(super) fn mount(path: &Path, target: &Path, give: Option<Give>) -> Result<(), Refused> {
+/// Makes the folder of a volume that is made to order here, for anybody to write to, if it is not there yet. Any other
+/// path is left alone.
+fn made_to_order(root: &Path, path: &Path) -> io::Result<()> {
+    let folder = names::local_volumes(root);
+    if let Ok(name) = path.strip_prefix(&folder)
+        && name.components().count() == 1
+    {
+        std::fs::create_dir_all(&folder)?;
+        Handle::open(&folder)?.make_dir(name, 0o777)?;
+    }
+    Ok(())
+}
+
+/// Mounts a folder for a pod; what is found first at its path is what is given to the group and mounted. `root` is
+/// the kubelet's.
+pub(super) fn mount(root: &Path, path: &Path, target: &Path, give: Option<Give>) -> Result<(), Refused> {
+    made_to_order(root, path)?;
     let uninitialized = |message| Refused { step: "NewMounter initialization failed", message };
     let held = match Handle::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

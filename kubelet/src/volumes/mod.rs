@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use claims::claim_of;
 use execute::Work;
 use k8s_openapi::api::core::v1::{self, Node, Pod};
 use machinery::beneath::{self, Handle};
@@ -37,7 +38,7 @@ use crate::pod_spec;
 use crate::pod_worker::Subject;
 use crate::referenced_objects::{Objects, REFRESH_AGE};
 use crate::runtime_config::container::VolumePath;
-use crate::runtime_config::names::VOLUMES;
+use crate::runtime_config::names::{self, VOLUMES};
 
 /// What could not be done for the volumes of a pod, in the words of upstream's events.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +92,7 @@ struct Wanted {
 
 /// The volumes of all pods on the node.
 pub struct Volumes {
-    pods: PathBuf,
+    root: PathBuf,
     objects: Arc<Objects>,
     /// Held while something is done on disk for a pod, by uid: work that nobody waits for any more has still ended
     /// before the next begins.
@@ -145,7 +146,7 @@ pub fn make_private(dir: &Path) -> io::Result<()> {
 impl Volumes {
     /// Volumes below the kubelet's root folder.
     pub fn new(root: &Path, objects: Arc<Objects>) -> Self {
-        Self { pods: root.join("pods"), objects, working: Mutex::default() }
+        Self { root: root.to_owned(), objects, working: Mutex::default() }
     }
 
     /// Makes all volumes of a pod, as far as they are not there; answers where they can be mounted from.
@@ -161,7 +162,7 @@ impl Volumes {
                 None => named(pod, volume, around)?,
             });
         }
-        let volumes = self.pods.join(pod_spec::uid(pod)).join(VOLUMES);
+        let volumes = names::pod_dir(&self.root, pod_spec::uid(pod)).join(VOLUMES);
         let path = |wanted: &Wanted| {
             let (path, read_only) = (wanted.volume.path(&volumes), wanted.read_only);
             (wanted.name.clone(), VolumePath { path, read_only })
@@ -195,20 +196,20 @@ impl Volumes {
             let collected = payload::collect(&self.objects, pod, &source, around.facts, age).await;
             files.insert(volume.name.clone(), collected.map_err(|message| failed(volume, message))?);
         }
-        let (pods, pod, first) = (self.pods.clone(), Arc::clone(pod), age.is_zero());
-        let work = Work { pods, pod: Arc::clone(&pod), wanted, files, first };
+        let (root, pod, first) = (self.root.clone(), Arc::clone(pod), age.is_zero());
+        let work = Work { root, pod: Arc::clone(&pod), wanted, files, first };
         self.on_disk(pod_spec::uid(&pod), move || work.carry_out()).await
     }
 
     /// Takes away all volumes of a pod: unmounts them, and deletes what was the pod's alone.
     pub async fn tear_down(&self, uid: &str) -> Result<(), VolumeError> {
-        let dir = self.pods.join(uid);
+        let dir = names::pod_dir(&self.root, uid);
         self.on_disk(uid, move || execute::clear(&dir)).await
     }
 
     /// Takes away all that was kept for a pod, its volumes first.
     pub async fn remove(&self, uid: &str) -> Result<(), VolumeError> {
-        let (pods, name) = (self.pods.clone(), PathBuf::from(uid));
+        let (pods, name) = (names::pods(&self.root), PathBuf::from(uid));
         self.on_disk(uid, move || {
             execute::clear(&pods.join(&name))?;
             match Handle::open(&pods) {
@@ -238,7 +239,7 @@ impl Volumes {
 
     /// The pods that something is kept for; without a record they have no names.
     pub async fn kept(&self) -> io::Result<Vec<Subject>> {
-        let pods = self.pods.clone();
+        let pods = names::pods(&self.root);
         beneath::blocking(move || {
             let left = |uid: String| {
                 let record = Record::read(&pods.join(&uid))?.unwrap_or_default();
@@ -250,6 +251,17 @@ impl Volumes {
     }
 }
 
+/// Where local volumes are mounted for a pod, by their claims. How full a server's folder is would have to be asked
+/// of the server, which may be away.
+pub fn mounted_claims(root: &Path, uid: &str) -> BTreeMap<String, PathBuf> {
+    let dir = names::pod_dir(root, uid);
+    let volumes = Record::read(&dir).ok().flatten().unwrap_or_default().volumes.into_values();
+    let ready = volumes.filter(|kept| kept.ready && matches!(kept.volume.source, Source::Local { .. }));
+    ready
+        .filter_map(|kept| Some((kept.volume.claim.clone()?, kept.volume.path(&dir.join(VOLUMES)))))
+        .collect()
+}
+
 /// A volume that the pod's spec says all about.
 fn named(pod: &Pod, volume: &v1::Volume, around: Around<'_>) -> Result<Wanted, VolumeError> {
     let source = Source::of(pod, volume, around.facts).map_err(|message| failed(volume, message))?;
@@ -258,7 +270,7 @@ fn named(pod: &Pod, volume: &v1::Volume, around: Around<'_>) -> Result<Wanted, V
         source => source.follows(),
     };
     let name = volume.name.clone();
-    Ok(Wanted { volume: Volume { name: name.clone(), source }, name, read_only, alone: false })
+    Ok(Wanted { volume: Volume { name: name.clone(), claim: None, source }, name, read_only, alone: false })
 }
 
 fn failed(volume: &v1::Volume, message: String) -> VolumeError {

@@ -16,6 +16,9 @@ use crate::runtime_config::names;
 pub(super) struct Volume {
     /// Its name in the pod's spec, or that of the PersistentVolume behind a claim.
     pub(super) name: String,
+    /// The claim that it stands behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) claim: Option<String>,
     /// What it is made of.
     pub(super) source: Source,
 }

@@ -64,7 +64,13 @@ fn a_volume_is_used_on_its_node_and_in_its_mode() {
         spec["local"] = json!({"path": "/disk"});
         let around = Around { facts: &facts, node: Some(&node) };
         let volume = &pod_spec::spec(&pod).volumes.as_ref().expect("it has one")[0];
-        let found = wanted(&pod, volume, "pv".to_owned(), &read(spec), false, around);
+        let found = wanted(
+            &pod,
+            volume,
+            &read(spec),
+            around,
+            Found { name: "pv".to_owned(), claim: "c".to_owned(), read_only: false },
+        );
         found.map(|wanted| wanted.alone).map_err(|error| error.to_string())
     };
     let mounts = json!({"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/v"}]});

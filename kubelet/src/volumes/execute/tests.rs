@@ -40,13 +40,13 @@ impl Node {
         ];
         let wanted = |(name, source): (&str, Source)| Wanted {
             name: name.to_owned(),
-            volume: Volume { name: name.to_owned(), source },
+            volume: Volume { name: name.to_owned(), claim: None, source },
             read_only: false,
             alone: true,
         };
         let file = File { bytes: Bytes::from_static(b"s3cret"), mode: 0o600, user: None };
         Work {
-            pods: self.0.path().join("pods"),
+            root: self.0.path().to_owned(),
             pod: Arc::new(serde_json::from_value(pod).expect("the test's pod is one")),
             wanted: volumes.into_iter().map(wanted).collect(),
             files: BTreeMap::from([("secret".to_owned(), Files::from([("key".to_owned(), file)]))]),

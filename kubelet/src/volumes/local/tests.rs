@@ -31,7 +31,7 @@ fn given_by_the_first() {
     let give = |unless_seen, is_used| {
         let give = Give { group: group.expect("it was asked for"), unless_seen, is_used };
         let target = root.path().join("target");
-        let mounted = mount(&path, &target, Some(give));
+        let mounted = mount(root.path(), &path, &target, Some(give));
         assert!(mounted.is_ok());
         super::super::disk::unmount(&target).expect("nobody uses it");
     };
@@ -54,9 +54,24 @@ fn only_a_folder_is_mounted() {
     let (none, file, target) =
         (root.path().join("none"), root.path().join("file"), root.path().join("target"));
     fs::write(&file, "").expect("there is room");
-    let refused = |path: &Path| mount(path, &target, None).map_err(|refused| (refused.step, refused.message));
+    let refused = |path: &Path| {
+        mount(root.path(), path, &target, None).map_err(|refused| (refused.step, refused.message))
+    };
     let step = "NewMounter initialization failed";
     assert_eq!(refused(&none), Err((step, format!("path {none:?} does not exist"))));
     assert_eq!(refused(&file), Err((step, "only directory and block device are supported".to_owned())));
     assert!(!target.exists());
+}
+
+#[test]
+fn a_folder_to_order_is_made_and_no_other() {
+    let root = tempfile::tempdir().expect("the test has a temporary folder");
+    let folder = names::local_volumes(root.path());
+    made_to_order(root.path(), &folder.join("pvc-1")).expect("there is room");
+    let mode = fs::metadata(folder.join("pvc-1")).expect("it is there").mode();
+    assert_eq!(mode & 0o777, 0o777, "whoever the pod runs as");
+    for other in [folder.join("a/b"), folder.clone(), root.path().join("other"), folder.join("..")] {
+        let _ = made_to_order(root.path(), &other);
+    }
+    assert!(!folder.join("a").exists() && !root.path().join("other").exists());
 }

@@ -12,7 +12,7 @@ fn volume(name: &str) -> Volume {
         "local" => Source::Local { path: "/disk".into() },
         other => panic!("no volume {other}"),
     };
-    Volume { name: name.to_owned(), source }
+    Volume { name: name.to_owned(), claim: None, source }
 }
 
 fn record(ready: &str, begun: &str) -> Record {

@@ -52,7 +52,7 @@ fn what_may_hold_a_secret_is_kept_in_memory() {
     ] {
         let source = source(volume).expect("it is one");
         assert!(source.follows() && source.is_mounted() == in_memory, "{source:?}");
-        assert_eq!(Volume { name: "v".to_owned(), source }.place(), Path::new(place));
+        assert_eq!(Volume { name: "v".to_owned(), claim: None, source }.place(), Path::new(place));
     }
 }
 
