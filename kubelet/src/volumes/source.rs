@@ -1,4 +1,4 @@
-//! What volumes are made of, and where each lies below its pod's folder.
+//! What volumes are made of, and where each lies below its pod's folder. `docs/adding-a-volume.md` adds one.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ pub(super) enum Source {
     EmptyDir,
     /// One in memory, of at most so many bytes.
     Memory { size: Option<i64> },
-    /// Files that follow objects of the API, of one of the `FILES` plugins.
+    /// Files that follow objects of the API.
     Files(Plugin),
     /// A folder that a PersistentVolume names on this node.
     Local { path: PathBuf },
@@ -132,40 +132,55 @@ impl Source {
         Ok(Self::Csi { driver: driver.to_owned() })
     }
 
-    /// Whether it stands as a mount in the pod's folder: whatever may hold a secret lies in memory.
+    /// What its folder is called after, and what lies there. Whatever may hold a secret lies in memory.
+    fn kind(&self) -> (&'static str, Stands) {
+        match self {
+            Self::HostPath { .. } => ("host-path", Stands::Elsewhere),
+            Self::EmptyDir => ("empty-dir", Stands::OnDisk),
+            Self::Memory { .. } => ("empty-dir", Stands::InMemory),
+            Self::Files(Plugin::Configmap) => ("configmap", Stands::OnDisk),
+            Self::Files(Plugin::Secret) => ("secret", Stands::InMemory),
+            Self::Files(Plugin::DownwardApi) => ("downward-api", Stands::InMemory),
+            Self::Files(Plugin::Projected) => ("projected", Stands::InMemory),
+            Self::Local { .. } => ("local-volume", Stands::Lasting),
+            Self::Nfs { .. } => ("nfs", Stands::Lasting),
+            Self::Csi { .. } => ("csi", Stands::Lasting),
+        }
+    }
+
+    /// Whether it stands as a mount in the pod's folder.
     pub(super) fn is_mounted(&self) -> bool {
-        !matches!(self, Self::HostPath { .. } | Self::EmptyDir | Self::Files(Plugin::Configmap))
+        matches!(self.kind().1, Stands::InMemory | Stands::Lasting)
     }
 
     /// Whether what is in it is not of this pod alone and outlives it.
     pub(super) fn outlives_pod(&self) -> bool {
-        matches!(self, Self::Local { .. } | Self::Nfs { .. } | Self::Csi { .. })
+        self.kind().1 == Stands::Lasting
     }
 
     /// Whether its files follow objects of the API.
     pub(super) fn follows(&self) -> bool {
         matches!(self, Self::Files(_))
     }
+}
 
-    fn plugin(&self) -> &'static str {
-        match self {
-            Self::HostPath { .. } => "host-path",
-            Self::EmptyDir | Self::Memory { .. } => "empty-dir",
-            Self::Files(Plugin::Configmap) => "configmap",
-            Self::Files(Plugin::Secret) => "secret",
-            Self::Files(Plugin::DownwardApi) => "downward-api",
-            Self::Files(Plugin::Projected) => "projected",
-            Self::Local { .. } => "local-volume",
-            Self::Nfs { .. } => "nfs",
-            Self::Csi { .. } => "csi",
-        }
-    }
+/// How a volume stands in the folder of its pod's volumes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// Nothing of it lies there.
+    Elsewhere,
+    /// A folder of the pod's own.
+    OnDisk,
+    /// A file system of the pod's own.
+    InMemory,
+    /// A mount of what is not of this pod alone and outlives it.
+    Lasting,
 }
 
 impl Volume {
     /// Its place in the folder of the pod's volumes. No two volumes of a pod have the same.
     pub(super) fn place(&self) -> PathBuf {
-        names::volume_place(self.source.plugin(), &self.name)
+        names::volume_place(self.source.kind().0, &self.name)
     }
 
     /// Where containers are given it from.
