@@ -37,7 +37,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: NAME}
 spec:
-  terminationGracePeriodSeconds: 0
+  terminationGracePeriodSeconds: 1
   volumes: [{name: data, VOLUME}]
   containers:
   - name: mongo

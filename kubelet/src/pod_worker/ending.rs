@@ -123,7 +123,7 @@ impl Worker {
             Ok(()) => Next::End,
             Err(error) => {
                 tracing::warn!(pod = self.subject.name, %error, "Cannot remove what is left of a pod");
-                Next::Wait(Some(Timestamp::now() + PAUSE))
+                Next::Wait(Some(self.unmounting.failed()))
             }
         }
     }

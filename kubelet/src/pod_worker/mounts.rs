@@ -40,7 +40,7 @@ impl Tries {
     }
 
     /// One failed; answers when the next one is due.
-    fn failed(&mut self) -> Timestamp {
+    pub(super) fn failed(&mut self) -> Timestamp {
         *self.next.insert(Timestamp::now() + self.pauses.pause())
     }
 }

@@ -2,10 +2,7 @@
 //! Corresponds to upstream's `desired_state_of_world_populator.go`.
 
 use api::pod::placement::any_term_matches;
-use k8s_openapi::api::core::v1::{
-    self, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, PersistentVolumeSpec,
-    Pod,
-};
+use k8s_openapi::api::core::v1::{self, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, Pod};
 
 use super::source::{Source, Volume};
 use super::{Around, VolumeError, Volumes, Wanted};
