@@ -10,6 +10,8 @@ pub mod field;
 pub mod object;
 pub mod pod;
 pub mod quantity;
+pub mod quota;
+pub mod resource_names;
 pub mod schedule;
 pub mod selector;
 pub mod status;

@@ -10,6 +10,7 @@ pub mod custom;
 pub mod json;
 mod json_syntax;
 pub mod kind;
+pub mod limits;
 pub mod patch;
 pub mod protobuf;
 pub mod schema;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::{
     field::{Errors, Path},
     quantity::Quantity,
+    resource_names::resource_name,
 };
 use k8s_openapi::{
     api::core::v1::{LimitRange, LimitRangeItem},
@@ -12,7 +13,7 @@ use k8s_openapi::{
 };
 
 use crate::{
-    builtin::{defaults::canonical_list, resource_names::resource_name},
+    builtin::defaults::canonical_list,
     kind::{Column, Strategy},
 };
 

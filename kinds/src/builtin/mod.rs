@@ -41,7 +41,6 @@ mod rbac;
 mod replica_set;
 mod replication_controller;
 mod resource;
-mod resource_names;
 mod resource_quota;
 mod review;
 mod row;

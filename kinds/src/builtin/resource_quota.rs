@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::{
     field::{Errors, Path},
     object::ObjectExt,
-    validation::{each, qualified_name},
+    resource_names::{is_known, resource_name},
 };
 use k8s_openapi::{
     api::core::v1::{ResourceQuota, ResourceQuotaSpec, ScopedResourceSelectorRequirement},
@@ -18,7 +18,6 @@ use crate::{
     builtin::{
         defaults::{absent_when_zero, canonical_list},
         pod::validation::resources::amount,
-        resource_names::{is_extended, is_known},
     },
     kind::{Column, Draft, Part, Strategy},
 };
@@ -214,14 +213,8 @@ fn amounts(list: Option<&BTreeMap<String, Wire>>, at: &Path, errors: &mut Errors
 
 /// The name of something that quotas can count.
 fn resource(name: &str, at: &Path, errors: &mut Errors) {
-    each(errors, at, name, qualified_name(name));
-    if name.contains('/') {
-        let counted = name.starts_with("count/") || name.contains("kubernetes.io/");
-        let asked = name.strip_prefix("requests.").is_some_and(is_extended);
-        if !counted && !asked {
-            errors.invalid(at, name, "must be a standard resource for quota");
-        }
-    } else if !is_known(name) {
+    resource_name(name, at, errors);
+    if !name.contains('/') && !is_known(name) {
         errors.invalid(at, name, "must be a standard resource for quota");
     }
 }

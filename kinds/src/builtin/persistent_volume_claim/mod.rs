@@ -6,6 +6,7 @@ use api::{
     field::{Errors, Path},
     object::ObjectExt,
     quantity::Quantity,
+    resource_names::is_native,
     validation::{dns_subdomain, each, label_selector, qualified_name},
 };
 use k8s_openapi::{
@@ -20,7 +21,6 @@ use crate::{
         cells::{self, text_or},
         defaults::{absent_when_zero, canonical_list, set_text},
         difference::{line_diff, shown},
-        resource_names::is_native,
     },
     kind::{Column, Draft, Part, Strategy},
 };

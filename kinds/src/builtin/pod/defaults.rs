@@ -4,7 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use api::pod;
+use api::{
+    pod,
+    resource_names::{is_huge_page, may_overcommit},
+};
 use k8s_openapi::api::core::v1::{
     Container, DownwardAPIVolumeFile, EnvVar, EphemeralContainer, HTTPGetAction, Lifecycle,
     ObjectFieldSelector, PodSpec, PodTemplateSpec, Probe, ResourceFieldSelector, ResourceRequirements,
@@ -15,7 +18,6 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use crate::builtin::{
     defaults::{absent_when_zero, canonical, canonical_list, set, set_number, set_text},
     persistent_volume_claim,
-    resource_names::{is_huge_page, may_overcommit},
 };
 
 /// The defaults of a pod template: those of its pods but for what only a pod itself gets.

@@ -13,7 +13,8 @@ fn quotas_count_what_they_know() {
     };
     for (spec, expected) in [
         (
-            json!({"hard": {"count/deployments.apps": "3", "requests.cpu": "2", "requests.example.com/gpu": "1"}}),
+            json!({"hard": {"count/deployments.apps": "3", "requests.cpu": "2", "requests.example.com/gpu": "1",
+                "gold.storageclass.storage.k8s.io/requests.storage": "1Gi"}}),
             vec![],
         ),
         (
@@ -22,7 +23,10 @@ fn quotas_count_what_they_know() {
         ),
         (
             json!({"hard": {"gpus": "1"}}),
-            vec!["spec.hard[gpus]: Invalid value: \"gpus\": must be a standard resource for quota"],
+            vec![
+                "spec.hard[gpus]: Invalid value: \"gpus\": must be a standard resource type or fully qualified",
+                "spec.hard[gpus]: Invalid value: \"gpus\": must be a standard resource for quota",
+            ],
         ),
         (
             json!({"scopes": ["Terminating", "NotTerminating"]}),
@@ -30,10 +34,7 @@ fn quotas_count_what_they_know() {
         ),
         (
             json!({"hard": {"cpu": "1", "pods": "1", "example.com/gpu": "1", "count/jobs.batch": "1"}, "scopes": ["BestEffort"]}),
-            vec![
-                "spec.hard[example.com/gpu]: Invalid value: \"example.com/gpu\": must be a standard resource for quota",
-                "spec.scopes: Invalid value: [\"BestEffort\"]: unsupported scope applied to resource",
-            ],
+            vec!["spec.scopes: Invalid value: [\"BestEffort\"]: unsupported scope applied to resource"],
         ),
         (json!({"hard": {"requests.memory": "1", "pods": "1"}, "scopes": ["NotBestEffort"]}), vec![]),
         (
@@ -91,7 +92,10 @@ fn a_status_says_known_amounts() {
         ),
         (
             json!({"hard": {"bananas": "1"}}),
-            vec!["status.hard[bananas]: Invalid value: \"bananas\": must be a standard resource for quota"],
+            vec![
+                "status.hard[bananas]: Invalid value: \"bananas\": must be a standard resource type or fully qualified",
+                "status.hard[bananas]: Invalid value: \"bananas\": must be a standard resource for quota",
+            ],
         ),
     ] {
         let mut new = old.clone();

@@ -3,13 +3,12 @@
 use api::{
     field::{Errors, Path},
     quantity::Quantity,
+    resource_names::is_huge_page,
     validation::{config_key, dns_subdomain, each, qualified_name, variable_name},
 };
 use k8s_openapi::api::core::v1::{
     EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector,
 };
-
-use crate::builtin::resource_names::is_huge_page;
 
 /// A variable.
 pub fn variable(variable: &EnvVar, at: &Path, errors: &mut Errors) {

@@ -12,11 +12,11 @@ use k8s_openapi::{
 
 use serde::Serialize;
 
-use crate::builtin::resource_names::is_huge_page;
 use api::{
     field::{Errors, Path},
     pod,
     quantity::Quantity,
+    resource_names::is_huge_page,
     validation::{annotation_map, dns_label, dns_search, dns_subdomain, each, in_range, ip, label_map},
 };
 

@@ -5,15 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::{
     field::{ErrorType, Errors, Path},
     quantity::Quantity,
+    resource_names::{COUNTS, is_extended, is_huge_page, is_native, may_overcommit, resource_name},
     validation::{NOT_NEGATIVE, dns_label, each},
 };
 use k8s_openapi::{
     api::core::v1::{ResourceClaim, ResourceRequirements},
     apimachinery::pkg::api::resource::Quantity as Wire,
-};
-
-use crate::builtin::resource_names::{
-    COUNTS, is_extended, is_huge_page, is_native, may_overcommit, resource_name,
 };
 
 fn container_resource_name(name: &str, at: &Path, errors: &mut Errors) {

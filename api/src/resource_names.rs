@@ -1,6 +1,6 @@
 //! What the names of resources say, in requests, limits and quotas.
 
-use api::{
+use crate::{
     field::{Errors, Path},
     validation::{each, qualified_name},
 };
