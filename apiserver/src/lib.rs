@@ -19,6 +19,7 @@ mod forms;
 mod http;
 mod publish;
 pub mod query;
+mod quota;
 mod registry;
 pub mod request;
 mod resources;
@@ -95,6 +96,8 @@ pub struct Api {
     pub(crate) kubelet_tls: Option<Arc<rustls::ClientConfig>>,
     /// Who is served when there is much to do.
     pub(crate) priority: Priority,
+    /// Who charges quotas.
+    pub(crate) quota_turns: quota::Turns,
     /// This server among all that there are.
     pub(crate) servers: Servers,
     /// Fires when the server takes no more requests: what is under way is finished, watches and streams end.
@@ -209,6 +212,7 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
         metrics: Metrics::default(),
         kubelet_tls,
         priority,
+        quota_turns: quota::Turns::default(),
         servers,
         stop: tasks.child(),
         connections: TaskTracker::new(),

@@ -58,11 +58,13 @@ built_in! {
     CONFIG_MAPS: "configmaps";
     ENDPOINTS: "endpoints";
     EVENTS: "events";
+    LIMIT_RANGES: "limitranges";
     NAMESPACES: "namespaces";
     NODES: "nodes";
     PERSISTENT_VOLUMES: "persistentvolumes";
     PERSISTENT_VOLUME_CLAIMS: "persistentvolumeclaims";
     PODS: "pods";
+    RESOURCE_QUOTAS: "resourcequotas";
     SECRETS: "secrets";
     SERVICES: "services";
     SERVICE_ACCOUNTS: "serviceaccounts";

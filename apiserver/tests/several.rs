@@ -318,6 +318,83 @@ async fn the_service_lists_the_servers_that_live() {
     end(own_runtime).await;
 }
 
+/// Makes config maps on both servers by a hundred clients; how many were made for good, as far as their makers know.
+async fn storm(servers: [Arc<Server>; 2], namespace: &'static str, check: fn(&Answer)) -> usize {
+    let clients = (0..100).map(|i| {
+        let server = servers[i % 2].clone();
+        tokio::spawn(async move {
+            let map = json!({"metadata": {"name": format!("m{i}")}});
+            let answer =
+                server.send("POST", &format!("/api/v1/namespaces/{namespace}/configmaps"), &map).await;
+            check(&answer);
+            answer.code == 201
+        })
+    });
+    let made = futures::future::join_all(clients).await;
+    made.into_iter().filter(|made| matches!(made, Ok(true))).count()
+}
+
+/// A namespace with a quota of so many config maps that has been counted once.
+async fn with_quota(server: &Server, namespace: &str, most: usize) {
+    let made = server.send("POST", "/api/v1/namespaces", &json!({"metadata": {"name": namespace}})).await;
+    assert_eq!(made.code, 201);
+    let quotas = format!("/api/v1/namespaces/{namespace}/resourcequotas");
+    for (name, hard) in [("maps", most), ("wide", 100)] {
+        let hard = json!({"count/configmaps": hard.to_string()});
+        let quota = json!({"metadata": {"name": name}, "spec": {"hard": hard}});
+        assert_eq!(server.send("POST", &quotas, &quota).await.code, 201);
+        let status = json!({"status": {"hard": hard, "used": {"count/configmaps": "0"}}});
+        assert_eq!(server.send("PATCH", &format!("{quotas}/{name}/status"), &status).await.code, 200);
+    }
+}
+
+/// How many config maps there are, and how many the quotas have counted.
+async fn counted(server: &Server, namespace: &str) -> (usize, Vec<String>) {
+    let maps = server.get(&format!("/api/v1/namespaces/{namespace}/configmaps")).await;
+    let quotas = server.get(&format!("/api/v1/namespaces/{namespace}/resourcequotas")).await;
+    let used = |quota: &Value| quota["status"]["used"]["count/configmaps"].as_str().unwrap().to_owned();
+    let used = quotas.body["items"].as_array().unwrap().iter().map(used).collect();
+    (maps.body["items"].as_array().unwrap().len(), used)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_exact_whoever_creates_at_once() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let (one, other) = two_servers(&etcd).await;
+    with_quota(&one, "storm", 40).await;
+    // Both know the quota.
+    other.get("/api/v1/namespaces/storm/resourcequotas").await;
+    let made = storm([one.clone(), other.clone()], "storm", |answer| {
+        let words = "exceeded quota: maps, requested: count/configmaps=1, used: count/configmaps=40, limited: count/configmaps=40";
+        let fine = answer.code == 201
+            || answer.code == 403 && answer.body["message"].as_str().unwrap().ends_with(words);
+        assert!(fine, "{} {}", answer.code, answer.body);
+    });
+    assert_eq!(made.await, 40);
+    assert_eq!(counted(&one, "storm").await, (40, vec!["40".to_owned(), "40".to_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_exact_when_a_server_dies() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let store = format!("etcd:{}", etcd.endpoint());
+    let (doomed, runtime) = start_apart(store.clone(), [10, 0, 0, 1], ([127, 0, 0, 1], 0), LISTED_FOR).await;
+    let other = Arc::new(Server::start_with(|c| c.store = store.parse().unwrap()).await);
+    with_quota(&other, "storm", 90).await;
+    let doomed = Arc::new(doomed);
+    doomed.get("/api/v1/namespaces/storm/resourcequotas").await;
+    let storm = tokio::spawn(storm([doomed.clone(), other.clone()], "storm", |_| {}));
+    let maps = "/api/v1/namespaces/storm/configmaps";
+    other
+        .eventually(maps, |answer| answer.body["items"].as_array().is_some_and(|maps| maps.len() > 20))
+        .await;
+    end(runtime).await;
+    let known = storm.await.unwrap();
+    let (made, used) = counted(&other, "storm").await;
+    assert!(known <= made && made <= 90, "{known} of {made}");
+    assert_eq!(used, [made.to_string(), made.to_string()]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_somebody_deletes_comes_back() {
     let folder = tempfile::tempdir().unwrap();

@@ -7,6 +7,7 @@
 
 mod default_class;
 mod default_toleration_seconds;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod operation;
 mod priority;
@@ -45,6 +46,7 @@ impl Steps {
     pub fn all() -> Self {
         Self(vec![
             ("NamespaceLifecycle", Box::new(namespace_lifecycle::NamespaceLifecycle)),
+            ("LimitRanger", Box::new(limit_ranger::LimitRanger)),
             ("ServiceAccount", Box::new(service_account::ServiceAccount)),
             ("TaintNodesByCondition", Box::new(taint_nodes_by_condition::TaintNodesByCondition)),
             ("Priority", Box::new(priority::Priority)),

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::{
     allocate,
     context::Ctx,
+    quota,
     store::{Committed, Expect, KeyValue, Op, Revision},
 };
 
@@ -98,7 +99,7 @@ pub trait Rider: Send {
 }
 
 /// All riders, each for the writes that it has to do with.
-const RIDERS: &[fn(&Write<'_>) -> Option<Box<dyn Rider>>] = &[allocate::rider];
+const RIDERS: &[fn(&Write<'_>) -> Option<Box<dyn Rider>>] = &[allocate::rider, quota::rider];
 
 /// The riders of a write, after they have chosen.
 ///

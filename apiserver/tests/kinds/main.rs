@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod access;
+mod budgets;
 mod cluster;
 #[path = "../harness/mod.rs"]
 mod harness;
