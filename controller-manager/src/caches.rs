@@ -9,7 +9,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-    ReplicationController, Service, ServiceAccount,
+    ReplicationController, ResourceQuota, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
@@ -121,6 +121,7 @@ caches! {
     namespaces: Namespace, ALL;
     nodes: Node, ALL;
     pods: Pod, ALL;
+    quotas: ResourceQuota, ALL;
     replica_sets: ReplicaSet, ALL;
     replication_controllers: ReplicationController, ALL;
     root_cas: ConfigMap, named(namespace_defaults::ROOT_CA);

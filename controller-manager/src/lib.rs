@@ -22,6 +22,7 @@ mod node_lifecycle;
 mod pod_gc;
 mod protection;
 mod replicaset;
+mod resource_quota;
 mod service_cidrs;
 mod stateful_set;
 mod ttl_after_finished;
@@ -138,6 +139,8 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
         });
     }
     namespace::start(&start);
-    garbage::start(&start);
+    let kinds = resource_quota::Kinds::default();
+    let gone = resource_quota::start(&start, kinds.clone());
+    garbage::start(&start, kinds, gone);
     info!("all controllers are running");
 }

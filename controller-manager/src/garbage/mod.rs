@@ -27,6 +27,8 @@ use crate::Start;
 use crate::caches::Visitor;
 use crate::discovery::{Served, discover};
 use crate::frame::{Actor, Cached, Kind, Metrics, Writes, failure, queue, run_queue};
+use crate::kit::owners;
+use crate::resource_quota::Kinds;
 use graph::{Graph, Object, Owner, Uid};
 use plan::Decision;
 
@@ -55,15 +57,18 @@ struct Collector {
     metrics: Metrics,
     /// Owners that do not exist as seen from a namespace.
     gone: Mutex<HashSet<(Uid, Arc<str>)>>,
-    served: Mutex<Vec<Served>>,
+    served: Kinds,
+    /// Told of every object that goes.
+    gone_from: Box<dyn Fn(&Kind, &str) + Send + Sync>,
     /// Told when kinds may have come or gone.
     kinds_changed: Notify,
     /// Objects with owners of a kind that nobody knew.
     puzzling: Mutex<HashSet<Uid>>,
 }
 
-/// Starts the collector.
-pub fn start(start: &Start) {
+/// Starts the collector. It notes the kinds that are served, and tells `gone_from` of the kind and namespace of every
+/// object that goes.
+pub fn start(start: &Start, kinds: Kinds, gone_from: impl Fn(&Kind, &str) + Send + Sync + 'static) {
     let collector = Arc::new(Collector {
         client: start.client.clone(),
         actor: start.actor("garbage-collector-controller", Writes::Any),
@@ -71,7 +76,8 @@ pub fn start(start: &Start) {
         queue: queue(start.clock),
         metrics: start.metrics.clone(),
         gone: Mutex::default(),
-        served: Mutex::default(),
+        served: kinds,
+        gone_from: Box::new(gone_from),
         kinds_changed: Notify::new(),
         puzzling: Mutex::default(),
     });
@@ -109,9 +115,8 @@ impl Collector {
     fn note(&self, kind: &Arc<Kind>, old: Option<&ObjectMeta>, new: Option<&ObjectMeta>) {
         let mut look = BTreeSet::new();
         let mut graph = self.graph.lock();
-        if let Some(uid) = old.and_then(|old| old.uid.as_deref())
-            && new.and_then(|new| new.uid.as_deref()) != Some(uid)
-        {
+        let gone = old.filter(|old| new.is_none_or(|new| new.uid != old.uid));
+        if let Some(uid) = gone.and_then(|gone| gone.uid.as_deref()) {
             look.append(&mut graph.remove(uid));
         }
         if let Some(object) = new.and_then(|new| Object::from_metadata(Arc::clone(kind), new)) {
@@ -119,6 +124,9 @@ impl Collector {
         }
         drop(graph);
         look.into_iter().for_each(|uid| self.queue.add(uid));
+        if let Some(gone) = gone {
+            (self.gone_from)(kind, owners::namespace(gone));
+        }
     }
 
     /// Watches the kinds nobody else does, and starts to work once all have been read.

@@ -12,6 +12,7 @@ mod harness;
 mod jobs;
 mod namespaces;
 mod nodes;
+mod quotas;
 mod services;
 mod stateful_sets;
 mod volumes;
