@@ -62,6 +62,8 @@ fn pod(name: &str) -> Bytes {
 pub enum Load {
     /// Creating ConfigMaps.
     Create,
+    /// Creating ConfigMaps that a quota counts.
+    Quota,
     /// Reading one.
     Get,
     /// Following one that changes.
@@ -103,7 +105,11 @@ impl<'a> Bench<'a> {
         let is_wanted = |load| self.loads.contains(&load);
         let clients_of = |load| if is_wanted(load) { self.scope.clients } else { &[] };
         for &clients in clients_of(Load::Create) {
-            self.creates(clients).await;
+            self.creates(MAPS, &format!("create a ConfigMap of 1 KiB, {clients} clients"), clients).await;
+        }
+        for &clients in clients_of(Load::Quota).iter().filter(|_| !self.server.is_floor()) {
+            let maps = self.limited(&format!("limited-{clients}")).await;
+            self.creates(&maps, &format!("the same with a quota, {clients} clients"), clients).await;
         }
         for &clients in clients_of(Load::Get) {
             self.gets(clients).await;
@@ -151,13 +157,30 @@ impl<'a> Bench<'a> {
         );
     }
 
-    async fn creates(&self, clients: usize) {
+    /// A namespace whose ConfigMaps a quota counts: where they are made.
+    async fn limited(&self, namespace: &str) -> String {
+        let mut client = Client::connect(self.server).await;
+        let within = format!("/api/v1/namespaces/{namespace}");
+        let hard = json!({"count/configmaps": "1000000000"});
+        let object = json!({"metadata": {"name": namespace}});
+        client.whole(&Method::POST, "/api/v1/namespaces", object.to_string().into()).await;
+        let mut quota = json!({"metadata": {"name": "maps"}, "spec": {"hard": hard}});
+        client.whole(&Method::POST, &format!("{within}/resourcequotas"), quota.to_string().into()).await;
+        // Without a controller manager nobody else counts what there is.
+        quota["status"] = json!({"hard": hard, "used": {"count/configmaps": "0"}});
+        let status = format!("{within}/resourcequotas/maps/status");
+        client.whole(&Method::PUT, &status, quota.to_string().into()).await;
+        format!("{within}/configmaps")
+    }
+
+    async fn creates(&self, maps: &str, what: &str, clients: usize) {
+        let maps = maps.to_owned();
         let request = move |client: usize, count: usize| {
             let name = format!("map-{clients}-{client}-{count}");
-            (MAPS.to_owned(), config_map(&name, count))
+            (maps.clone(), config_map(&name, count))
         };
         let figures = crowd(self.server, clients, self.scope.span, ANY, Method::POST, request).await;
-        self.print(&format!("create a ConfigMap of 1 KiB, {clients} clients"), &figures);
+        self.print(what, &figures);
     }
 
     async fn gets(&self, clients: usize) {
