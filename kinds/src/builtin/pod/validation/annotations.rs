@@ -55,6 +55,28 @@ pub fn validate(
     }
 }
 
+/// What an update may not do to them. Counterpart of `ValidatePodSpecificAnnotationUpdates`.
+pub fn update(
+    new: Option<&BTreeMap<String, String>>,
+    old: Option<&BTreeMap<String, String>>,
+    errors: &mut Errors,
+) {
+    let at = Path::new("metadata.annotations");
+    let none = BTreeMap::new();
+    let (new, old) = (new.unwrap_or(&none), old.unwrap_or(&none));
+    let changed = old.iter().filter(|(key, value)| new.get(*key) != Some(*value));
+    let added = new.iter().filter(|(key, _)| !old.contains_key(*key));
+    let all = changed.map(|entry| (entry, "remove or update")).chain(added.map(|entry| (entry, "add")));
+    for ((key, _), done) in all {
+        let whose = match key.as_str() {
+            MIRROR => "mirror pod annotation",
+            key if key.starts_with(APP_ARMOR_CONTAINER) => "AppArmor annotations",
+            _ => continue,
+        };
+        errors.forbidden(&at.key(key), format!("may not {done} {whose}"));
+    }
+}
+
 /// Whether a text is a number of 32 bits that does not begin with a plus sign or a zero too many.
 fn is_cost(text: &str) -> bool {
     (text == "0" || !text.starts_with(['+', '0'])) && text.parse::<i32>().is_ok()

@@ -638,3 +638,27 @@ fn what_a_pod_says_in_two_places_fits_together() {
         (with(json!({"imagePullSecrets": [{}], "terminationGracePeriodSeconds": -5})), &[]),
     ]);
 }
+
+#[test]
+fn nobody_makes_a_pod_a_mirror_or_a_mirror_a_pod() {
+    let noted = |annotations: Value| {
+        let mut pod = pod(with(json!({"nodeName": "n"})));
+        pod["metadata"]["annotations"] = annotations;
+        pod
+    };
+    let mirror = |hash: &str| noted(json!({"kubernetes.io/config.mirror": hash}));
+    let at = "metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not";
+    for (old, new, wrong) in [
+        (mirror("1"), mirror("1"), None),
+        (mirror("1"), noted(json!({"kubernetes.io/config.mirror": "1", "other": "2"})), None),
+        (mirror("1"), mirror("2"), Some("remove or update")),
+        (mirror("1"), noted(json!({})), Some("remove or update")),
+        (noted(json!({})), mirror("1"), Some("add")),
+    ] {
+        let found = Typed(Pods).validate_update(&new, &old, Part::Main);
+        let found: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
+        let expected: Vec<String> =
+            wrong.iter().map(|done| format!("{at} {done} mirror pod annotation")).collect();
+        assert_eq!(found, expected, "{old} {new}");
+    }
+}

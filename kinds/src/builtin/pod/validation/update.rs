@@ -9,11 +9,12 @@ use api::{
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Toleration};
 use serde_json::Value;
 
-use super::gated;
+use super::{annotations, gated};
 use crate::builtin::difference::{line_diff, shown};
 
 /// What an ordinary update changes beyond the few fields that may change.
 pub fn update(new: &Pod, old: &Pod, errors: &mut Errors) {
+    annotations::update(new.metadata.annotations.as_ref(), old.metadata.annotations.as_ref(), errors);
     let at = Path::new("spec");
     let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
     if !same_containers(new, old, &at, errors) {
