@@ -73,6 +73,10 @@ pub struct Args {
     /// in charge.
     #[arg(long, value_name = "DIR")]
     cni_conf_dir: Option<PathBuf>,
+    /// Folder of manifests of pods that run here without an API server, or one such file; names that begin with a
+    /// dot are passed over.
+    #[arg(long, value_name = "PATH")]
+    pod_manifest_path: Option<PathBuf>,
     /// Labels the node is registered with: `key=value,…`.
     #[arg(long, value_name = "LABELS", value_delimiter = ',')]
     node_labels: Vec<String>,
@@ -132,6 +136,8 @@ pub struct Config {
     pub max_pods: u32,
     /// Where network configurations are written, if that is ours to do.
     pub cni_conf_dir: Option<PathBuf>,
+    /// Where manifests of static pods lie.
+    pub manifests: Option<PathBuf>,
     /// Labels the node is registered with.
     pub labels: BTreeMap<String, String>,
     /// Taints the node is registered with.
@@ -209,6 +215,7 @@ impl Args {
             cluster_cidr: self.cluster_cidr,
             cgroup_root: self.cgroup_root,
             max_pods: self.max_pods,
+            manifests: self.pod_manifest_path,
             cni_conf_dir: self.cni_conf_dir,
             resolver: self.resolv_conf,
         })

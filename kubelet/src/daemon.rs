@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::Api;
 use machinery::cache::{Cache, Selectors};
 use machinery::client;
+use machinery::clock::Clock;
 use machinery::events::EventType::Warning;
 use machinery::events::Recorder;
 use machinery::metrics;
@@ -19,7 +20,7 @@ use parking_lot::RwLock;
 use crate::admission::Admission;
 use crate::args::Config;
 use crate::cgroups::Cgroups;
-use crate::cri::{self, Runtime, RuntimeVersion};
+use crate::cri::{CriError, Runtime, RuntimeVersion};
 use crate::downward::NodeFacts;
 use crate::images::Images;
 use crate::images::collect::{self, Collector};
@@ -33,6 +34,7 @@ use crate::pod_workers::PodWorkers;
 use crate::referenced_objects::Objects;
 use crate::server::backend::Backend;
 use crate::server::{self, ServerConfig};
+use crate::sources::{Folder, Sources};
 use crate::stats::{ClaimMetrics, Stats};
 use crate::volumes::{Rounds, Volumes};
 
@@ -64,10 +66,15 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.log_dir)
         .with_context(|| format!("cannot make {}", config.log_dir.display()))?;
     let client = client::connect(&config.kubeconfig, "kubelet").await?;
-    let runtime: Arc<dyn Runtime> =
-        Arc::new(cri::Client::new(&config.runtime).context("container runtime endpoint")?);
-    let version = wait_for(&*runtime).await;
-    client::wait_ready(&client, &tasks.token()).await;
+    let runtime: Arc<Runtime> =
+        Arc::new(Runtime::new(&config.runtime).context("container runtime endpoint")?);
+    let version = wait_for(&runtime).await;
+    let stop = tasks.token();
+    tokio::select! {
+        _ = client::wait_ready(&client, &stop) => {}
+        // What may be the API server itself does not wait for it.
+        () = Folder::has_files(config.manifests.as_deref()) => {}
+    }
 
     let nodes = Cache::<Node>::start(Api::all(client.clone()), Selectors::all(), tasks);
     let mine = Selectors::fields(format!("spec.nodeName={}", config.node));
@@ -110,7 +117,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         stats: Stats::default(),
         sysctls: config.sysctls.clone(),
         admission: Admission::default(),
-        pods,
+        pods: Sources::new(pods),
         services,
         nodes: nodes.clone(),
         node_name: config.node.clone(),
@@ -120,6 +127,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         }),
         client,
         notes,
+        clock: Clock::default(),
         tasks: tasks.clone(),
     });
     let server =
@@ -131,9 +139,16 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         .ready("node-registration", move || registered.check())
         .ready("pod-workers", move || started.check());
     let mut registry = metrics::registry();
-    let claims = ClaimMetrics { root: config.root_dir.clone(), pods: kubelet.pods.clone() };
+    let claims = ClaimMetrics { root: config.root_dir.clone(), pods: kubelet.pods.api.clone() };
     registry.register_collector(Box::new(claims));
     server::spawn(tasks, &server, backend, registry, health).await?;
+    let workers = PodWorkers::new(kubelet.clone());
+    if let Some(path) = config.manifests.clone() {
+        let folder = || Folder::new(path.clone(), &config.node, kubelet.clock.clone());
+        while let Err(error) = workers.start_folder(folder()).await {
+            again(&error).await;
+        }
+    }
     // Nothing is done in the name of a node that another machine keeps alive. When the keeper has ended
     // instead, the process is about to.
     if is_ours.await.is_err() {
@@ -152,7 +167,9 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     kubelet.services.wait_synced().await;
     kubelet.nodes.wait_synced().await;
     node_limits::enforce(&kubelet, tasks);
-    start_pods(&kubelet).await;
+    while let Err(error) = workers.start_api().await {
+        again(&error).await;
+    }
     tracing::info!(
         version = api::VERSION,
         node = config.node,
@@ -169,7 +186,7 @@ fn keep_disk_free(config: &Config, kubelet: &Arc<Kubelet>, tasks: &Tasks) {
     let (logs, limits, stop) = (kubelet.clone(), config.logs, tasks.token());
     tasks.spawn("log rotation", async move {
         while stop.run_until_cancelled(tokio::time::sleep(log_rotation::LOOK)).await.is_some() {
-            log_rotation::look(&*logs.runtime, &logs.places.logs, &logs.pods.list(), limits).await;
+            log_rotation::look(&logs.runtime, &logs.places.logs, &logs.pods.list(), limits).await;
         }
         Ok(())
     });
@@ -194,7 +211,7 @@ fn keep_disk_free(config: &Config, kubelet: &Arc<Kubelet>, tasks: &Tasks) {
 }
 
 /// Waits until the runtime says what it is.
-async fn wait_for(runtime: &dyn Runtime) -> RuntimeVersion {
+async fn wait_for(runtime: &Runtime) -> RuntimeVersion {
     let mut told = false;
     loop {
         match runtime.version().await {
@@ -209,10 +226,8 @@ async fn wait_for(runtime: &dyn Runtime) -> RuntimeVersion {
     }
 }
 
-/// Starts the pods' workers, as soon as the runtime says what is left of earlier ones.
-async fn start_pods(kubelet: &Arc<Kubelet>) {
-    while let Err(error) = PodWorkers::start(kubelet.clone()).await {
-        tracing::warn!(%error, "Cannot ask the runtime what runs");
-        tokio::time::sleep(ASK_AGAIN).await;
-    }
+/// Waits for a runtime that could not say what is left of earlier pods.
+async fn again(error: &CriError) {
+    tracing::warn!(%error, "Cannot ask the runtime what runs");
+    tokio::time::sleep(ASK_AGAIN).await;
 }

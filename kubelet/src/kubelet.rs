@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use machinery::cache::Cache;
+use machinery::clock::Clock;
 use machinery::tasks::Tasks;
 use parking_lot::RwLock;
 use proto::cri::DnsConfig;
@@ -18,6 +19,7 @@ use crate::pod_status::Ended;
 use crate::pod_worker::Notes;
 use crate::referenced_objects::Objects;
 use crate::security::{self, Abilities, Sysctls};
+use crate::sources::Sources;
 use crate::stats::Stats;
 use crate::volumes::{Rounds, Volumes};
 
@@ -58,7 +60,7 @@ pub struct Kubelet {
     /// The node's memory in bytes.
     pub memory: i64,
     /// The container runtime.
-    pub runtime: Arc<dyn Runtime>,
+    pub runtime: Arc<Runtime>,
     /// The runtime's name, for container ids.
     pub runtime_name: String,
     /// The node's images.
@@ -77,8 +79,8 @@ pub struct Kubelet {
     pub sysctls: Sysctls,
     /// Who may run here.
     pub admission: Admission,
-    /// The pods of this node as the API has them.
-    pub pods: Cache<Pod>,
+    /// The pods of this node.
+    pub pods: Sources,
     /// All services.
     pub services: Cache<Service>,
     /// All nodes.
@@ -91,6 +93,8 @@ pub struct Kubelet {
     pub client: kube::Client,
     /// Events.
     pub notes: Notes,
+    /// The time that pods go by.
+    pub clock: Clock,
     /// Owner of the workers.
     pub tasks: Tasks,
 }

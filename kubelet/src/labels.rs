@@ -25,3 +25,7 @@ pub const CONTAINER_PORTS: &str = "io.kubernetes.container.ports";
 
 /// Where a pod's manifest came from (`api`, `file`).
 pub const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
+/// The hash of a static pod's manifest.
+pub const CONFIG_HASH: &str = "kubernetes.io/config.hash";
+/// When the kubelet first saw a manifest.
+pub const CONFIG_SEEN: &str = "kubernetes.io/config.seen";

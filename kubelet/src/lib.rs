@@ -3,6 +3,7 @@
 //! `daemon` puts everything together; `kubelet` is what its parts share. A map, in the order in which a pod
 //! meets it (begin with `plan`; it and what is marked * do no I/O):
 //!
+//! - `sources` are where pods come from: the API, and a folder of manifests (`sources/manifest`*);
 //! - `pod_workers` starts a `pod_worker` for each pod; `admission`* says whether the node takes it;
 //! - before that, `security`* says whether the node enforces what the pod says about its isolation;
 //! - the worker reads the pod (`pod_spec`*) and what the runtime has of it (`runtime_state`*), asks `plan`* for
@@ -46,6 +47,7 @@ mod runtime_config;
 mod runtime_state;
 mod security;
 mod server;
+mod sources;
 mod stats;
 mod volumes;
 

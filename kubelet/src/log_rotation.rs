@@ -95,7 +95,7 @@ fn logs<'a>(root: &'a Path, pods: &'a [Arc<Pod>]) -> impl Iterator<Item = (Strin
 }
 
 /// Looks at all logs, and rotates those that are too large.
-pub async fn look(runtime: &dyn Runtime, root: &Path, pods: &[Arc<Pod>], limits: Limits) {
+pub async fn look(runtime: &Runtime, root: &Path, pods: &[Arc<Pod>], limits: Limits) {
     let Some(size) = limits.size else { return };
     for (id, log) in logs(root, pods) {
         if let Err(error) = rotate(runtime, &id, &log, size, limits.files).await {
@@ -104,7 +104,7 @@ pub async fn look(runtime: &dyn Runtime, root: &Path, pods: &[Arc<Pod>], limits:
     }
 }
 
-async fn rotate(runtime: &dyn Runtime, id: &str, log: &Below, size: u64, files: usize) -> io::Result<()> {
+async fn rotate(runtime: &Runtime, id: &str, log: &Below, size: u64, files: usize) -> io::Result<()> {
     let at = log.clone();
     let Some((dir, name, becomes)) = beneath::blocking(move || put_aside(&at, size, files)).await? else {
         return Ok(());

@@ -9,6 +9,8 @@ use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec, Re
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use sha2::{Digest, Sha256};
 
+use crate::labels;
+
 /// The role a container plays in its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -193,4 +195,10 @@ fn of_whole(pod: &Pod) -> Option<&ResourceRequirements> {
 /// What a pod as a whole may use at most, if it says so.
 pub fn whole_limit(pod: &Pod, resource: &str) -> Option<Quantity> {
     amount(of_whole(pod)?.limits.as_ref(), resource)
+}
+
+/// Whether the pod comes from a manifest of the node's own.
+pub fn is_static(pod: &Pod) -> bool {
+    let source = pod.metadata.annotations.as_ref().and_then(|known| known.get(labels::CONFIG_SOURCE));
+    source.is_some_and(|source| source != "api")
 }

@@ -9,8 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::pod::Qos;
-use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
 use machinery::beneath;
 use machinery::tasks;
 use parking_lot::Mutex;
@@ -22,6 +20,7 @@ use crate::labels;
 use crate::log_rotation;
 use crate::pod_spec;
 use crate::pod_worker::{Subject, Worker};
+use crate::sources::{self, Folder, folder, mirrors};
 
 /// How long a pod waits for another worker after one panicked over it.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
@@ -29,49 +28,101 @@ const AFTER_PANIC: Duration = Duration::from_secs(10);
 /// The workers, by pod uid.
 pub struct PodWorkers {
     kubelet: Arc<Kubelet>,
-    workers: Mutex<HashMap<String, Arc<Notify>>>,
+    workers: Mutex<HashMap<String, (Subject, Arc<Notify>)>>,
+    /// Something of static pods or their mirrors has changed.
+    mirrors: Arc<Notify>,
 }
 
 impl PodWorkers {
+    /// No workers yet.
+    pub fn new(kubelet: Arc<Kubelet>) -> Arc<Self> {
+        Arc::new(Self { kubelet, workers: Mutex::default(), mirrors: Arc::default() })
+    }
+
+    /// Starts a worker for every pod of a folder, now and as they come, and ends what is left of others that once were
+    /// there. Needs no API server.
+    ///
+    /// # Errors
+    /// When the runtime cannot be asked what is left.
+    pub async fn start_folder(self: &Arc<Self>, mut folder: Folder) -> CriResult<()> {
+        if let Some(pods) = folder.look().await {
+            self.kubelet.pods.replace(pods);
+        }
+        for sandbox in self.kubelet.runtime.list_sandboxes(None).await? {
+            let source = sandbox.annotations.get(labels::CONFIG_SOURCE);
+            if source.is_some_and(|source| source == "file") {
+                self.work(left_subject(&sandbox.labels));
+            }
+        }
+        self.kubelet.pods.of_folder().iter().for_each(|pod| self.work(sources::subject(pod)));
+        let (this, clock, stop) = (Arc::clone(self), self.kubelet.clock.clone(), self.kubelet.tasks.token());
+        self.kubelet.tasks.spawn("static pods", async move {
+            loop {
+                let looked = async {
+                    clock.sleep_until(clock.instant() + folder::LOOK).await;
+                    folder.look().await
+                };
+                let Some(looked) = stop.run_until_cancelled(looked).await else { return Ok(()) };
+                if let Some(pods) = looked {
+                    this.kubelet.pods.replace(pods).iter().for_each(|changed| this.look(changed));
+                    this.mirrors.notify_one();
+                }
+            }
+        });
+        Ok(())
+    }
+
     /// Starts a worker for every pod of the API, now and as they come, and clears what is left of others.
     ///
     /// # Errors
     /// When the runtime cannot be asked what is left.
-    pub async fn start(kubelet: Arc<Kubelet>) -> CriResult<Arc<Self>> {
-        kubelet.pods.wait_synced().await;
-        let this = Arc::new(Self { kubelet, workers: Mutex::default() });
-        this.adopt_leftovers().await?;
-        let manager = Arc::clone(&this);
-        this.kubelet.pods.on_change(move |change| {
-            let pod = change.latest();
-            let gone = change.new.is_none();
+    pub async fn start_api(self: &Arc<Self>) -> CriResult<()> {
+        self.kubelet.pods.api.wait_synced().await;
+        self.adopt_leftovers().await?;
+        let manager = Arc::clone(self);
+        self.kubelet.pods.api.on_change(move |change| {
+            let now = sources::subject(change.latest());
             // A pod replaced by another of the same name is gone, too.
-            if let Some(old) = change.old.as_ref().filter(|old| pod_spec::uid(old) != pod_spec::uid(pod)) {
-                manager.wake(pod_spec::uid(old));
-            }
-            match gone {
-                true => manager.wake(pod_spec::uid(pod)),
-                false => manager.work(subject(pod)),
+            let old = change.old.as_ref().map(|old| sources::subject(old)).filter(|old| *old != now);
+            old.iter().chain([&now]).for_each(|changed| manager.look(changed));
+            if [&change.old, &change.new].into_iter().flatten().any(|pod| sources::mirrored(pod).is_some()) {
+                manager.mirrors.notify_one();
             }
         });
-        Ok(this)
+        let (this, stop) = (Arc::clone(self), self.kubelet.tasks.token());
+        self.kubelet.tasks.spawn("mirrors of static pods", async move {
+            let runs = |uid: &str| this.workers.lock().contains_key(uid);
+            let kept = mirrors::keep(Arc::clone(&this.kubelet), Arc::clone(&this.mirrors), runs);
+            stop.run_until_cancelled(kept).await;
+            Ok(())
+        });
+        Ok(())
     }
 
-    /// Wakes the worker of a pod, if it has one.
-    fn wake(&self, uid: &str) {
-        if let Some(wake) = self.workers.lock().get(uid) {
-            wake.notify_one();
+    /// Something of a pod has changed: its worker looks, and if it is there and has none it gets one.
+    fn look(self: &Arc<Self>, changed: &Subject) {
+        match self.kubelet.pods.of(changed) {
+            Some(_) => self.work(changed.clone()),
+            None => {
+                if let Some((_, wake)) = self.workers.lock().get(&changed.uid) {
+                    wake.notify_one();
+                }
+            }
         }
     }
 
-    /// Wakes the worker of a pod, or starts one.
+    /// Wakes the worker of a pod, or starts one; a static pod waits for the end of the one before it.
     fn work(self: &Arc<Self>, subject: Subject) {
         let mut workers = self.workers.lock();
-        if let Some(wake) = workers.get(&subject.uid) {
+        if let Some((_, wake)) = workers.get(&subject.uid) {
             return wake.notify_one();
         }
+        let same = |other: &Subject| other.name == subject.name && other.namespace == subject.namespace;
+        if self.kubelet.pods.is_of_folder(&subject.uid) && workers.values().any(|(other, _)| same(other)) {
+            return;
+        }
         let wake = Arc::new(Notify::new());
-        workers.insert(subject.uid.clone(), Arc::clone(&wake));
+        workers.insert(subject.uid.clone(), (subject.clone(), Arc::clone(&wake)));
         drop(workers);
         let this = Arc::clone(self);
         let worker = Worker::new(Arc::clone(&self.kubelet), subject.clone(), wake);
@@ -83,11 +134,15 @@ impl PodWorkers {
                 stop.run_until_cancelled(tokio::time::sleep(AFTER_PANIC)).await;
             }
             this.workers.lock().remove(&subject.uid);
-            // It may have been ending while its pod was asked for again.
-            let present = this.kubelet.pods.get(Some(&subject.namespace), &subject.name);
-            let wanted = panicked || present.is_some_and(|p| pod_spec::uid(&p) == subject.uid);
-            if wanted && !stop.is_cancelled() {
-                this.work(subject);
+            this.mirrors.notify_one();
+            if stop.is_cancelled() {
+                return;
+            }
+            // It may have been ending while its pod, or the next of its name, was asked for.
+            match this.kubelet.pods.get(&subject.namespace, &subject.name) {
+                _ if panicked => this.work(subject),
+                Some(present) => this.work(sources::subject(&present)),
+                None => {}
             }
         });
     }
@@ -95,15 +150,10 @@ impl PodWorkers {
     /// Starts workers for pods that are only left in the runtime, and removes what is left on disk and in
     /// cgroups of pods that nobody knows.
     async fn adopt_leftovers(self: &Arc<Self>) -> CriResult<()> {
-        let mut known: HashSet<String> =
-            self.kubelet.pods.list().iter().map(|p| pod_spec::uid(p).to_owned()).collect();
+        let mut known: HashSet<String> = self.workers.lock().keys().cloned().collect();
+        known.extend(self.kubelet.pods.list().iter().map(|pod| pod_spec::uid(pod).to_owned()));
         for sandbox in self.kubelet.runtime.list_sandboxes(None).await? {
-            let label = |name: &str| sandbox.labels.get(name).cloned().unwrap_or_default();
-            let subject = Subject {
-                namespace: label(labels::POD_NAMESPACE),
-                name: label(labels::POD_NAME),
-                uid: label(labels::POD_UID),
-            };
+            let subject = left_subject(&sandbox.labels);
             if subject.uid.is_empty() || known.contains(&subject.uid) {
                 continue;
             }
@@ -168,10 +218,12 @@ fn listed<T>(what: &str, found: io::Result<Vec<T>>) -> Vec<T> {
     })
 }
 
-fn subject(pod: &Pod) -> Subject {
+/// Which pod a sandbox is of.
+fn left_subject(of_sandbox: &HashMap<String, String>) -> Subject {
+    let label = |name: &str| of_sandbox.get(name).cloned().unwrap_or_default();
     Subject {
-        namespace: pod.namespace().unwrap_or_default(),
-        name: pod.name_any(),
-        uid: pod_spec::uid(pod).to_owned(),
+        namespace: label(labels::POD_NAMESPACE),
+        name: label(labels::POD_NAME),
+        uid: label(labels::POD_UID),
     }
 }

@@ -5,7 +5,6 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use hyper_util::rt::TokioIo;
 use proto::cri::image_service_client::ImageServiceClient;
 use proto::cri::runtime_service_client::RuntimeServiceClient;
@@ -22,7 +21,7 @@ use proto::cri::{
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use super::{ContainerDetail, CriError, CriResult, Disk, Features, Runtime, RuntimeVersion, SandboxDetail};
+use super::{ContainerDetail, CriError, CriResult, Disk, Features, RuntimeVersion, SandboxDetail};
 use crate::labels;
 
 /// How long an ordinary call may take.
@@ -34,13 +33,13 @@ const PULL: Duration = Duration::from_secs(60 * 60);
 /// containerd lists thousands of containers in one message.
 const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
 
-/// A connection to the runtime.
+/// A connection to the runtime: the calls of CRI v1 that the kubelet makes.
 #[derive(Clone)]
-pub struct Client {
+pub struct Runtime {
     channel: Channel,
 }
 
-impl Client {
+impl Runtime {
     /// Prepares a connection to `endpoint` (`unix:///run/…sock` or a plain path); nothing is opened yet.
     pub fn new(endpoint: &str) -> Result<Self, tonic::transport::Error> {
         let path = PathBuf::from(endpoint.strip_prefix("unix://").unwrap_or(endpoint));
@@ -113,9 +112,9 @@ fn labels_for_selinux(info: &std::collections::HashMap<String, String>) -> bool 
     config.is_none_or(|config| config["enableSelinux"].as_bool() != Some(false))
 }
 
-#[async_trait]
-impl Runtime for Client {
-    async fn version(&self) -> CriResult<RuntimeVersion> {
+impl Runtime {
+    /// Name and version of the runtime.
+    pub async fn version(&self) -> CriResult<RuntimeVersion> {
         let request = VersionRequest { version: "v1".to_owned() };
         let answer = limited(CALL, self.runtime().version(request)).await?;
         // Debian's builds say `1.6.20~ds1`: what follows is no part of the version.
@@ -124,12 +123,14 @@ impl Runtime for Client {
         Ok(RuntimeVersion { name: answer.runtime_name, version })
     }
 
-    async fn conditions(&self) -> CriResult<Vec<RuntimeCondition>> {
+    /// The runtime's own conditions (`RuntimeReady`, `NetworkReady`).
+    pub async fn conditions(&self) -> CriResult<Vec<RuntimeCondition>> {
         let answer = limited(CALL, self.runtime().status(StatusRequest { verbose: false })).await?;
         Ok(answer.status.ok_or_else(|| missing("a status"))?.conditions)
     }
 
-    async fn features(&self, handler: &str) -> CriResult<Features> {
+    /// What it can do for pods of one of its handlers (of a RuntimeClass; the default one is empty).
+    pub async fn features(&self, handler: &str) -> CriResult<Features> {
         let answer = limited(CALL, self.runtime().status(StatusRequest { verbose: true })).await?;
         let handler = answer.runtime_handlers.iter().find(|known| known.name == handler);
         Ok(Features {
@@ -141,48 +142,56 @@ impl Runtime for Client {
         })
     }
 
-    async fn list_sandboxes(&self, pod_uid: Option<&str>) -> CriResult<Vec<PodSandbox>> {
+    /// All sandboxes, or those of one pod.
+    pub async fn list_sandboxes(&self, pod_uid: Option<&str>) -> CriResult<Vec<PodSandbox>> {
         let filter = pod_uid
             .map(|uid| PodSandboxFilter { label_selector: of_pod(uid), ..PodSandboxFilter::default() });
         Ok(limited(CALL, self.runtime().list_pod_sandbox(ListPodSandboxRequest { filter })).await?.items)
     }
 
-    async fn sandbox_status(&self, id: &str) -> CriResult<SandboxDetail> {
+    /// One sandbox with its addresses.
+    pub async fn sandbox_status(&self, id: &str) -> CriResult<SandboxDetail> {
         let request = PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: true };
         let answer = limited(CALL, self.runtime().pod_sandbox_status(request)).await?;
         let pid = pid_of(&answer.info);
         Ok(SandboxDetail { status: answer.status.ok_or_else(|| missing("a sandbox status"))?, pid })
     }
 
-    async fn run_sandbox(&self, config: PodSandboxConfig, handler: &str) -> CriResult<String> {
+    /// Makes and starts a sandbox; answers its id.
+    pub async fn run_sandbox(&self, config: PodSandboxConfig, handler: &str) -> CriResult<String> {
         let request = RunPodSandboxRequest { config: Some(config), runtime_handler: handler.to_owned() };
         Ok(limited(SANDBOX, self.runtime().run_pod_sandbox(request)).await?.pod_sandbox_id)
     }
 
-    async fn stop_sandbox(&self, id: &str) -> CriResult<()> {
+    /// Stops a sandbox and takes its network down; fine when it is stopped already.
+    pub async fn stop_sandbox(&self, id: &str) -> CriResult<()> {
         let request = StopPodSandboxRequest { pod_sandbox_id: id.to_owned() };
         limited(SANDBOX, self.runtime().stop_pod_sandbox(request)).await.map(drop)
     }
 
-    async fn remove_sandbox(&self, id: &str) -> CriResult<()> {
+    /// Forgets a stopped sandbox.
+    pub async fn remove_sandbox(&self, id: &str) -> CriResult<()> {
         let request = RemovePodSandboxRequest { pod_sandbox_id: id.to_owned() };
         limited(SANDBOX, self.runtime().remove_pod_sandbox(request)).await.map(drop)
     }
 
-    async fn list_containers(&self, pod_uid: Option<&str>) -> CriResult<Vec<Container>> {
+    /// All containers, or those of one pod.
+    pub async fn list_containers(&self, pod_uid: Option<&str>) -> CriResult<Vec<Container>> {
         let filter =
             pod_uid.map(|uid| ContainerFilter { label_selector: of_pod(uid), ..ContainerFilter::default() });
         Ok(limited(CALL, self.runtime().list_containers(ListContainersRequest { filter })).await?.containers)
     }
 
-    async fn container_status(&self, id: &str) -> CriResult<ContainerDetail> {
+    /// One container.
+    pub async fn container_status(&self, id: &str) -> CriResult<ContainerDetail> {
         let request = ContainerStatusRequest { container_id: id.to_owned(), verbose: true };
         let answer = limited(CALL, self.runtime().container_status(request)).await?;
         let pid = pid_of(&answer.info);
         Ok(ContainerDetail { status: answer.status.ok_or_else(|| missing("a container status"))?, pid })
     }
 
-    async fn create_container(
+    /// Makes a container; answers its id.
+    pub async fn create_container(
         &self,
         sandbox: &str,
         config: ContainerConfig,
@@ -196,17 +205,20 @@ impl Runtime for Client {
         Ok(limited(CALL, Box::pin(self.runtime().create_container(request))).await?.container_id)
     }
 
-    async fn start_container(&self, id: &str) -> CriResult<()> {
+    /// Starts a made container.
+    pub async fn start_container(&self, id: &str) -> CriResult<()> {
         let request = StartContainerRequest { container_id: id.to_owned() };
         limited(CALL, self.runtime().start_container(request)).await.map(drop)
     }
 
-    async fn stop_container(&self, id: &str, grace: Duration) -> CriResult<()> {
+    /// Sends the stop signal, waits `grace`, kills; returns when the container has ended.
+    pub async fn stop_container(&self, id: &str, grace: Duration) -> CriResult<()> {
         let request = StopContainerRequest { container_id: id.to_owned(), timeout: seconds(grace) };
         limited(CALL.saturating_add(grace), self.runtime().stop_container(request)).await.map(drop)
     }
 
-    async fn update_container(&self, id: &str, resources: LinuxContainerResources) -> CriResult<()> {
+    /// Changes what a running container may use.
+    pub async fn update_container(&self, id: &str, resources: LinuxContainerResources) -> CriResult<()> {
         let request = UpdateContainerResourcesRequest {
             container_id: id.to_owned(),
             linux: Some(resources),
@@ -215,12 +227,14 @@ impl Runtime for Client {
         limited(CALL, self.runtime().update_container_resources(request)).await.map(drop)
     }
 
-    async fn remove_container(&self, id: &str) -> CriResult<()> {
+    /// Forgets a container.
+    pub async fn remove_container(&self, id: &str) -> CriResult<()> {
         let request = RemoveContainerRequest { container_id: id.to_owned() };
         limited(CALL, self.runtime().remove_container(request)).await.map(drop)
     }
 
-    async fn exec_sync(
+    /// Runs a command in a container and collects what it writes.
+    pub async fn exec_sync(
         &self,
         id: &str,
         command: &[String],
@@ -231,38 +245,46 @@ impl Runtime for Client {
         limited(CALL.saturating_add(timeout), self.runtime().exec_sync(request)).await
     }
 
-    async fn exec(&self, request: ExecRequest) -> CriResult<String> {
+    /// Prepares an exec session; answers the runtime's streaming URL.
+    pub async fn exec(&self, request: ExecRequest) -> CriResult<String> {
         Ok(limited(CALL, self.runtime().exec(request)).await?.url)
     }
 
-    async fn attach(&self, request: AttachRequest) -> CriResult<String> {
+    /// Prepares an attach session; answers the runtime's streaming URL.
+    pub async fn attach(&self, request: AttachRequest) -> CriResult<String> {
         Ok(limited(CALL, self.runtime().attach(request)).await?.url)
     }
 
-    async fn port_forward(&self, request: PortForwardRequest) -> CriResult<String> {
+    /// Prepares a port-forward session; answers the runtime's streaming URL.
+    pub async fn port_forward(&self, request: PortForwardRequest) -> CriResult<String> {
         Ok(limited(CALL, self.runtime().port_forward(request)).await?.url)
     }
 
-    async fn reopen_log(&self, id: &str) -> CriResult<()> {
+    /// Makes the runtime open a container's log file anew.
+    pub async fn reopen_log(&self, id: &str) -> CriResult<()> {
         let request = ReopenContainerLogRequest { container_id: id.to_owned() };
         limited(CALL, self.runtime().reopen_container_log(request)).await.map(drop)
     }
 
-    async fn image_status(&self, image: &str) -> CriResult<Option<Image>> {
+    /// The image of that name, when it is on the node.
+    pub async fn image_status(&self, image: &str) -> CriResult<Option<Image>> {
         let request = ImageStatusRequest { image: Some(spec(image)), verbose: false };
         Ok(limited(CALL, self.images().image_status(request)).await?.image)
     }
 
-    async fn list_images(&self) -> CriResult<Vec<Image>> {
+    /// All images on the node.
+    pub async fn list_images(&self) -> CriResult<Vec<Image>> {
         Ok(limited(CALL, self.images().list_images(ListImagesRequest { filter: None })).await?.images)
     }
 
-    async fn sandbox_image(&self) -> CriResult<Option<String>> {
+    /// The image that sandboxes are made of, if the runtime tells.
+    pub async fn sandbox_image(&self) -> CriResult<Option<String>> {
         let answer = limited(CALL, self.runtime().status(StatusRequest { verbose: true })).await?;
         Ok(sandbox_image_of(&answer.info))
     }
 
-    async fn disk(&self) -> CriResult<Disk> {
+    /// The disk that images and writable layers take.
+    pub async fn disk(&self) -> CriResult<Disk> {
         let (mut images, mut runtime) = (self.images(), self.runtime());
         let (images, layers) = tokio::try_join!(
             limited(CALL, images.image_fs_info(ImageFsInfoRequest {})),
@@ -281,12 +303,14 @@ impl Runtime for Client {
         Ok(disk)
     }
 
-    async fn pull_image(&self, image: &str, auth: Option<AuthConfig>) -> CriResult<String> {
+    /// Fetches an image; answers its reference.
+    pub async fn pull_image(&self, image: &str, auth: Option<AuthConfig>) -> CriResult<String> {
         let request = PullImageRequest { image: Some(spec(image)), auth, sandbox_config: None };
         Ok(limited(PULL, Box::pin(self.images().pull_image(request))).await?.image_ref)
     }
 
-    async fn remove_image(&self, image: &str) -> CriResult<()> {
+    /// Deletes an image.
+    pub async fn remove_image(&self, image: &str) -> CriResult<()> {
         let request = RemoveImageRequest { image: Some(spec(image)) };
         limited(CALL, self.images().remove_image(request)).await.map(drop)
     }

@@ -1,22 +1,16 @@
-//! The runtime as the kubelet sees it: CRI v1 behind one trait, so that tests can stand in for containerd.
+//! The runtime as the kubelet sees it: CRI v1 over its socket; tests serve one of their own there.
 //! Errors carry the runtime's words unchanged, since people read them in events and statuses.
 //! Corresponds to upstream's `cri-client` and `k8s.io/cri-api`.
 
 mod client;
 #[cfg(test)]
-pub(crate) mod fake;
+pub(crate) mod scripted;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use async_trait::async_trait;
-pub use client::Client;
-use proto::cri::{
-    AttachRequest, AuthConfig, Container, ContainerConfig, ContainerStatus, ExecRequest, ExecSyncResponse,
-    Image, LinuxContainerResources, PodSandbox, PodSandboxConfig, PodSandboxStatus, PortForwardRequest,
-    RuntimeCondition,
-};
+pub use client::Runtime;
+use proto::cri::{ContainerStatus, PodSandboxStatus};
 
 /// A refusal of the runtime, or the impossibility to ask it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -96,67 +90,4 @@ pub struct Features {
     pub recursive_read_only: bool,
     /// It labels processes and files for SELinux, unless it says otherwise.
     pub selinux: bool,
-}
-
-/// The calls of CRI v1 that the kubelet makes.
-#[async_trait]
-pub trait Runtime: Send + Sync + 'static {
-    /// Name and version of the runtime.
-    async fn version(&self) -> CriResult<RuntimeVersion>;
-    /// The runtime's own conditions (`RuntimeReady`, `NetworkReady`).
-    async fn conditions(&self) -> CriResult<Vec<RuntimeCondition>>;
-    /// What it can do for pods of one of its handlers (of a RuntimeClass; the default one is empty).
-    async fn features(&self, handler: &str) -> CriResult<Features>;
-    /// All sandboxes, or those of one pod.
-    async fn list_sandboxes(&self, pod_uid: Option<&str>) -> CriResult<Vec<PodSandbox>>;
-    /// One sandbox with its addresses.
-    async fn sandbox_status(&self, id: &str) -> CriResult<SandboxDetail>;
-    /// Makes and starts a sandbox; answers its id.
-    async fn run_sandbox(&self, config: PodSandboxConfig, handler: &str) -> CriResult<String>;
-    /// Stops a sandbox and takes its network down; fine when it is stopped already.
-    async fn stop_sandbox(&self, id: &str) -> CriResult<()>;
-    /// Forgets a stopped sandbox.
-    async fn remove_sandbox(&self, id: &str) -> CriResult<()>;
-    /// All containers, or those of one pod.
-    async fn list_containers(&self, pod_uid: Option<&str>) -> CriResult<Vec<Container>>;
-    /// One container.
-    async fn container_status(&self, id: &str) -> CriResult<ContainerDetail>;
-    /// Makes a container; answers its id.
-    async fn create_container(
-        &self,
-        sandbox: &str,
-        config: ContainerConfig,
-        sandbox_config: PodSandboxConfig,
-    ) -> CriResult<String>;
-    /// Starts a made container.
-    async fn start_container(&self, id: &str) -> CriResult<()>;
-    /// Sends the stop signal, waits `grace`, kills; returns when the container has ended.
-    async fn stop_container(&self, id: &str, grace: Duration) -> CriResult<()>;
-    /// Forgets a container.
-    async fn remove_container(&self, id: &str) -> CriResult<()>;
-    /// Changes what a running container may use.
-    async fn update_container(&self, id: &str, resources: LinuxContainerResources) -> CriResult<()>;
-    /// Runs a command in a container and collects what it writes.
-    async fn exec_sync(&self, id: &str, command: &[String], timeout: Duration)
-    -> CriResult<ExecSyncResponse>;
-    /// Prepares an exec session; answers the runtime's streaming URL.
-    async fn exec(&self, request: ExecRequest) -> CriResult<String>;
-    /// Prepares an attach session; answers the runtime's streaming URL.
-    async fn attach(&self, request: AttachRequest) -> CriResult<String>;
-    /// Prepares a port-forward session; answers the runtime's streaming URL.
-    async fn port_forward(&self, request: PortForwardRequest) -> CriResult<String>;
-    /// Makes the runtime open a container's log file anew.
-    async fn reopen_log(&self, id: &str) -> CriResult<()>;
-    /// The image of that name, when it is on the node.
-    async fn image_status(&self, image: &str) -> CriResult<Option<Image>>;
-    /// All images on the node.
-    async fn list_images(&self) -> CriResult<Vec<Image>>;
-    /// The image that sandboxes are made of, if the runtime tells.
-    async fn sandbox_image(&self) -> CriResult<Option<String>>;
-    /// The disk that images and writable layers take.
-    async fn disk(&self) -> CriResult<Disk>;
-    /// Fetches an image; answers its reference.
-    async fn pull_image(&self, image: &str, auth: Option<AuthConfig>) -> CriResult<String>;
-    /// Deletes an image.
-    async fn remove_image(&self, image: &str) -> CriResult<()>;
 }

@@ -58,7 +58,7 @@ struct Record {
 
 /// Knows which images are in use, and removes others.
 pub struct Collector {
-    runtime: Arc<dyn Runtime>,
+    runtime: Arc<Runtime>,
     images: Arc<Images>,
     thresholds: Thresholds,
     records: HashMap<String, Record>,
@@ -66,7 +66,7 @@ pub struct Collector {
 
 impl Collector {
     /// Knows nothing yet.
-    pub fn new(runtime: Arc<dyn Runtime>, images: Arc<Images>, thresholds: Thresholds) -> Self {
+    pub fn new(runtime: Arc<Runtime>, images: Arc<Images>, thresholds: Thresholds) -> Self {
         Self { runtime, images, thresholds, records: HashMap::new() }
     }
 

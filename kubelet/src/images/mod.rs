@@ -45,7 +45,7 @@ type Listed = (Instant, Arc<Vec<Image>>);
 
 /// The images of the node.
 pub struct Images {
-    runtime: Arc<dyn Runtime>,
+    runtime: Arc<Runtime>,
     objects: Arc<Objects>,
     /// By pod and image: another pod may have better credentials.
     failures: Mutex<HashMap<(String, String), Failure>>,
@@ -56,7 +56,7 @@ pub struct Images {
 
 impl Images {
     /// The images that this runtime keeps.
-    pub fn new(runtime: Arc<dyn Runtime>, objects: Arc<Objects>) -> Self {
+    pub fn new(runtime: Arc<Runtime>, objects: Arc<Objects>) -> Self {
         Self {
             runtime,
             objects,

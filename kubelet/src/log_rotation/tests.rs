@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use serde_json::json;
 
 use super::*;
-use crate::cri::fake::Fake;
+use crate::cri::scripted::Scripted;
 
 #[test]
 fn the_oldest_go_and_all_but_the_newest_are_compressed() {
@@ -40,26 +40,27 @@ async fn a_large_log_is_rotated_and_nothing_is_lost_when_the_runtime_refuses() {
     }))
     .unwrap();
     let pods = [Arc::new(pod)];
-    let fake = Fake::default();
+    let scripted = Scripted::new();
+    let runtime = scripted.client();
     let limits = Limits { size: Some(10), files: 3 };
     let log = dir.join("1.log");
     fs::write(dir.join("1.log.20260101-000000"), "older\n").unwrap();
     fs::write(&log, "short\n").unwrap();
-    look(&fake, root.path(), &pods, limits).await;
+    look(&runtime, root.path(), &pods, limits).await;
     let former = || former(&Handle::open(&dir).unwrap(), OsStr::new("1.log")).unwrap();
     assert_eq!(former().len(), 1, "it is small");
 
     fs::write(&log, "long enough\n").unwrap();
-    fake.refuse_logs.store(true, std::sync::atomic::Ordering::SeqCst);
-    look(&fake, root.path(), &pods, limits).await;
+    scripted.state().refuse_logs = true;
+    look(&runtime, root.path(), &pods, limits).await;
     assert_eq!(fs::read_to_string(&log).unwrap(), "long enough\n", "it has its name back");
     let compressed = File::open(dir.join("1.log.20260101-000000.gz")).unwrap();
     let mut text = String::new();
     flate2::read::GzDecoder::new(compressed).read_to_string(&mut text).unwrap();
     assert_eq!(text, "older\n");
 
-    fake.refuse_logs.store(false, std::sync::atomic::Ordering::SeqCst);
-    look(&fake, root.path(), &pods, limits).await;
+    scripted.state().refuse_logs = false;
+    look(&runtime, root.path(), &pods, limits).await;
     assert!(!log.exists(), "the runtime makes it anew");
     let mut names = former();
     names.sort();
@@ -71,12 +72,12 @@ async fn a_large_log_is_rotated_and_nothing_is_lost_when_the_runtime_refuses() {
     let other = root.path().join("other");
     fs::write(&other, "long enough\n").unwrap();
     symlink(&other, &log).unwrap();
-    look(&fake, root.path(), &pods, limits).await;
+    look(&runtime, root.path(), &pods, limits).await;
     assert_eq!(former().len(), 0);
     fs::remove_file(&log).unwrap();
     fs::write(&log, "long enough\n").unwrap();
     symlink(&other, dir.join("1.log.20260101-000000")).unwrap();
-    look(&fake, root.path(), &pods, limits).await;
+    look(&runtime, root.path(), &pods, limits).await;
     assert!(former().iter().all(|name| !name.ends_with(".gz")));
     assert_eq!(fs::read_to_string(&other).unwrap(), "long enough\n");
 }

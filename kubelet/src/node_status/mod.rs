@@ -55,7 +55,7 @@ pub struct Around {
     /// The API.
     pub client: kube::Client,
     /// The container runtime.
-    pub runtime: Arc<dyn Runtime>,
+    pub runtime: Arc<Runtime>,
     /// Which one that is.
     pub version: RuntimeVersion,
     /// What the node has.
@@ -329,4 +329,4 @@ impl NodeKeeper {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

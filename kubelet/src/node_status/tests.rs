@@ -3,13 +3,12 @@
 use clap::Parser as _;
 
 use super::*;
-use crate::cri::fake::Fake;
+use crate::cri::scripted::Scripted;
 use crate::referenced_objects::Objects;
 
-/// An API server of the test's own.
-pub(super) async fn api(tasks: &Tasks) -> kube::Client {
-    let dir = tempfile::tempdir().unwrap();
-    let tokens = dir.path().join("tokens.csv");
+/// An API server of the test's own; answers where the file lies that leads there.
+pub(crate) async fn kubeconfig(dir: &std::path::Path, tasks: &Tasks) -> std::path::PathBuf {
+    let tokens = dir.join("tokens.csv");
     std::fs::write(&tokens, "secret,tester,1,\"system:masters\"\n").unwrap();
     let flags =
         ["apiserver", "--store=memory", "--bind-address=127.0.0.1", "--secure-port=0", "--token-auth-file"];
@@ -20,8 +19,15 @@ pub(super) async fn api(tasks: &Tasks) -> kube::Client {
             {"server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
         "users": [{"name": "lab", "user": {"token": "secret"}}],
         "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}]});
-    let path = dir.path().join("kubeconfig");
+    let path = dir.join("kubeconfig");
     std::fs::write(&path, kubeconfig.to_string()).unwrap();
+    path
+}
+
+/// A client of an API server of the test's own.
+pub(super) async fn api(tasks: &Tasks) -> kube::Client {
+    let dir = tempfile::tempdir().unwrap();
+    let path = kubeconfig(dir.path(), tasks).await;
     let client = machinery::client::connect(&path, "test").await.unwrap();
     assert!(machinery::client::wait_ready(&client, &tasks.token()).await);
     client
@@ -41,7 +47,7 @@ fn config(address: &str) -> Arc<Config> {
 }
 
 fn keeper(client: &kube::Client, tasks: &Tasks, address: &str) -> NodeKeeper {
-    let runtime = Arc::new(Fake::default());
+    let runtime = Scripted::new().client();
     NodeKeeper::new(Around {
         config: config(address),
         client: client.clone(),

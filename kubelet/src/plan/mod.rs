@@ -3,6 +3,7 @@
 //! need not see further than the next thing that can be done. Corresponds to upstream's
 //! `computePodActions` and `killPod`.
 
+pub mod life;
 #[cfg(test)]
 mod tests;
 
@@ -58,6 +59,14 @@ pub enum Step {
         /// The runtime's id.
         id: String,
     },
+    /// Wait until the API has the pod's last status.
+    TellEnd,
+    /// Free what the pod had of the node: its room among the others, its cgroup.
+    Sweep,
+    /// Let the API forget the pod.
+    Release,
+    /// Remove the folders of what the kubelet kept for the pod, and of its logs.
+    RemoveFiles,
 }
 
 /// A container to stop.
@@ -159,28 +168,26 @@ pub fn next_steps(situation: &Situation<'_>) -> Plan {
 
 /// The steps that end a pod: its own containers side by side, then sidecars from last to first, then the
 /// sandbox. `grace` is what is left of the grace period.
-pub fn stop_steps(pod: Option<&Pod>, view: &PodView, grace: i64) -> Plan {
+pub fn stop_steps(pod: &Pod, view: &PodView, grace: i64) -> Plan {
     let mut plan = Plan::default();
     let alive = |c: &&ContainerView| matches!(c.state, State::Running | State::Unknown);
-    let role = |c: &ContainerView| pod.and_then(|p| pod_spec::container(p, &c.name)).map(|(_, role)| role);
+    let sidecar =
+        |c: &&ContainerView| pod_spec::container(pod, &c.name).is_some_and(|(_, role)| role == Role::Sidecar);
     let stop = |c: &ContainerView| Stop {
         id: c.id.clone(),
         name: c.name.clone(),
         message: format!("Stopping container {}", c.name),
         grace,
     };
-    let first: Vec<Stop> =
-        view.containers.iter().filter(alive).filter(|c| role(c) != Some(Role::Sidecar)).map(stop).collect();
+    let others = view.containers.iter().filter(alive).filter(|c| !sidecar(c));
+    let mut first: Vec<Stop> = others.map(stop).collect();
+    if first.is_empty() {
+        let names = pod_spec::init_containers(pod).iter().rev().map(|c| c.name.as_str());
+        let last_sidecar = names.filter_map(|name| view.of_name(name).find(|c| alive(c))).next();
+        first.extend(last_sidecar.map(stop));
+    }
     if !first.is_empty() {
         plan.steps.push(Step::Stop(first));
-        return plan;
-    }
-    let last_sidecar = pod.and_then(|pod| {
-        let names = pod_spec::init_containers(pod).iter().rev().map(|c| c.name.as_str());
-        names.filter_map(|name| view.of_name(name).find(|c| alive(c))).next()
-    });
-    if let Some(sidecar) = last_sidecar {
-        plan.steps.push(Step::Stop(vec![stop(sidecar)]));
         return plan;
     }
     let ready = view.sandboxes.iter().filter(|s| s.ready);
@@ -440,7 +447,7 @@ fn stop_for_restart(s: &Situation<'_>, view: &ContainerView, message: &str) -> S
 /// The pod's work is done: stops what is left, keeping the dead for their logs.
 fn wind_up(s: &Situation<'_>, plan: &mut Plan) {
     let rest =
-        stop_steps(Some(s.pod), s.view, pod_spec::spec(s.pod).termination_grace_period_seconds.unwrap_or(30));
+        stop_steps(s.pod, s.view, pod_spec::spec(s.pod).termination_grace_period_seconds.unwrap_or(30));
     plan.steps.extend(rest.steps);
     plan.done = plan.steps.is_empty();
 }

@@ -11,17 +11,20 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::Api;
+use kube::api::{DeleteParams, Preconditions};
 use machinery::beneath::{self, Below, Handle};
 use machinery::events::EventType::{Normal, Warning};
 
-use super::{PAUSE, Worker, hooks};
+use super::{PAUSE, Subject, Worker, hooks};
 use crate::dns;
 use crate::log_rotation;
+use crate::plan::life::{self, Life};
 use crate::plan::{Hold, NO_SANDBOX, SANDBOX_CHANGED, Step, Stop, Waiting};
 use crate::pod_spec::{self, Role};
 use crate::runtime_config::{names, resources, sandbox};
 use crate::runtime_state::PodView;
 use crate::security::{self, Refusal};
+use crate::volumes::VolumeError;
 
 impl Worker {
     /// Carries out steps in order; on failure answers when to try again.
@@ -33,15 +36,14 @@ impl Worker {
     ) -> Result<(), Timestamp> {
         let mut retry: Option<Timestamp> = None;
         for step in steps {
-            let building = matches!(step, Step::MakeSandbox { .. } | Step::Start { .. });
-            if building && self.no_longer_wanted() {
-                return Ok(());
-            }
             if let Step::MakeSandbox { .. } = step {
-                self.mounts = None;
+                self.volumes.forget();
             }
-            if building {
+            if let Step::MakeSandbox { .. } | Step::Start { .. } = step {
                 self.keep_volumes(pod).await?;
+                if self.asked_to_end().is_some() {
+                    return Ok(());
+                }
             }
             let (done, goes_on) = match step {
                 Step::MakeSandbox { attempt } => (self.make_sandbox(pod, *attempt).await, false),
@@ -59,6 +61,16 @@ impl Worker {
                 Step::RemoveSandbox { id } => {
                     (self.asked(self.kubelet.runtime.remove_sandbox(id).await), true)
                 }
+                Step::TellEnd => {
+                    self.reporter.flush().await;
+                    (Ok(()), false)
+                }
+                Step::Sweep => {
+                    self.sweep().await;
+                    (Ok(()), false)
+                }
+                Step::Release => (self.release().await, false),
+                Step::RemoveFiles => (self.remove_files().await, false),
             };
             match done {
                 Ok(()) => {}
@@ -78,21 +90,21 @@ impl Worker {
         match answer {
             Err(error) if !error.not_found() => {
                 tracing::warn!(pod = self.subject.name, %error, "The runtime refused a step");
-                Err(Timestamp::now() + PAUSE)
+                Err(self.now() + PAUSE)
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether the pod is to end, so that nothing new is begun for it.
-    pub(super) fn no_longer_wanted(&self) -> bool {
-        self.current().is_none_or(|pod| pod.metadata.deletion_timestamp.is_some())
+    /// The seconds that the pod has to end in, if it is to end by now.
+    fn asked_to_end(&self) -> Option<i64> {
+        life::grace(self.current().as_deref(), Some(&self.known))
     }
 
     /// Runs until done or until the pod is to end.
     pub(super) async fn unless_unwanted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let unwanted = async {
-            while !self.no_longer_wanted() {
+            while self.asked_to_end().is_none() {
                 self.wake.notified().await;
             }
         };
@@ -129,8 +141,8 @@ impl Worker {
         };
         match made {
             Ok(()) => {
-                self.holds.remove(NO_SANDBOX);
-                self.sandbox_pauses.reset();
+                self.retries.holds.remove(NO_SANDBOX);
+                self.retries.sandbox.reset();
                 Ok(())
             }
             Err(error) => {
@@ -148,8 +160,8 @@ impl Worker {
 
     /// Holds the next try back, longer each time. What the containers wait for is shown with each of them.
     fn hold_sandbox(&mut self, message: String) -> Timestamp {
-        let until = Timestamp::now() + self.sandbox_pauses.pause();
-        self.holds.insert(
+        let until = self.now() + self.retries.sandbox.pause();
+        self.retries.holds.insert(
             NO_SANDBOX.to_owned(),
             Hold { waiting: Waiting { reason: String::new(), message }, until },
         );
@@ -224,31 +236,78 @@ impl Worker {
             }
             kubelet.runtime.stop_container(&stop.id, Duration::from_secs(grace)).await
         }));
-        // A second deletion may shorten the grace period; the stop is then asked for again.
+        // A deletion may leave less time than that; the stop is then asked for again.
         let longest = stops.iter().map(|stop| stop.grace).max().unwrap_or(0);
         let hurried = async {
-            loop {
+            while self.asked_to_end().is_none_or(|grace| grace.max(1) >= longest) {
                 self.wake.notified().await;
-                let ending = self.current().filter(|pod| pod.metadata.deletion_timestamp.is_some());
-                let grace = match (&ending, self.stopping_since) {
-                    (Some(pod), Some(_)) => pod_spec::grace_period(pod),
-                    (Some(pod), None) => pod_spec::grace_period(pod).max(1),
-                    (None, _) if self.current().is_none() => super::ending::GRACE_OF_VANISHED,
-                    (None, _) => i64::MAX,
-                };
-                if grace < longest {
-                    return;
-                }
             }
         };
         let answers = tokio::select! {
             answers = all => answers,
-            () = hurried => {
-                self.stopping_since = None;
-                return Ok(());
-            }
+            () = hurried => return Ok(()),
         };
         answers.into_iter().try_for_each(|answer| self.asked(answer))
+    }
+
+    /// Frees the pod's room on the node. Nothing of it runs any more.
+    async fn sweep(&mut self) {
+        self.kubelet.admission.release(&self.subject.uid);
+        self.kubelet.images.forget(&self.subject.uid);
+        self.kubelet.objects.forget(&self.subject.uid);
+        for qos in Qos::ALL {
+            let kubelet = Arc::clone(&self.kubelet);
+            let path = names::cgroup(&kubelet.places.cgroup_root, qos, &self.subject.uid);
+            let gone = path.clone();
+            if let Err(error) = beneath::blocking(move || kubelet.cgroups.remove(&gone)).await {
+                tracing::info!(path, %error, "A pod's cgroup stays until the next cleaning");
+            }
+        }
+        if let Life::Finished { swept, .. } = &mut self.life {
+            *swept = true;
+        }
+    }
+
+    /// Lets the API forget the pod.
+    async fn release(&mut self) -> Result<(), Timestamp> {
+        if self.current().is_some_and(|pod| pod.metadata.deletion_timestamp.is_some()) {
+            let api: Api<Pod> = Api::namespaced(self.kubelet.client.clone(), &self.subject.namespace);
+            let uid = Some(self.subject.uid.clone());
+            let params = DeleteParams {
+                grace_period_seconds: Some(0),
+                preconditions: Some(Preconditions { uid, resource_version: None }),
+                ..DeleteParams::default()
+            };
+            match api.delete(&self.subject.name, &params).await {
+                Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {}
+                Err(error) => {
+                    tracing::warn!(pod = self.subject.name, %error, "Cannot delete the pod yet");
+                    return Err(self.now() + PAUSE);
+                }
+                Ok(_) => {}
+            }
+        }
+        if let Life::Ending { released, .. } = &mut self.life {
+            *released = true;
+        }
+        Ok(())
+    }
+
+    async fn remove_files(&mut self) -> Result<(), Timestamp> {
+        let Subject { namespace, name, uid } = &self.subject;
+        let logs = format!("{namespace}_{name}_{uid}");
+        let removed = async {
+            self.kubelet.volumes.remove(uid).await?;
+            Ok::<_, VolumeError>(log_rotation::remove_folder(&self.kubelet.places.logs, logs).await?)
+        };
+        if let Err(error) = removed.await {
+            tracing::warn!(pod = name, %error, "Cannot remove what is left of a pod");
+            return Err(self.volumes.stay(self.now()));
+        }
+        if let Life::Ending { cleared, .. } = &mut self.life {
+            *cleared = true;
+        }
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 //! Corresponds to upstream's `lifecycle/handlers.go` and `executePreStopHook`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction, LifecycleHandler, Pod};
 use machinery::events::EventType::Warning;
@@ -33,7 +33,7 @@ pub(super) async fn before_stop(
 ) -> u64 {
     let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
     let Some(hook) = hook else { return grace.max(LEAST) };
-    let began = Instant::now();
+    let began = kubelet.clock.instant();
     let limit = Duration::from_secs(grace);
     let hooked = async {
         let pod_ips = match needs_address(hook) {
@@ -58,7 +58,7 @@ pub(super) async fn before_stop(
             );
         }
     }
-    grace.saturating_sub(began.elapsed().as_secs()).max(LEAST)
+    grace.saturating_sub((kubelet.clock.instant() - began).as_secs()).max(LEAST)
 }
 
 fn needs_address(hook: &LifecycleHandler) -> bool {
@@ -107,7 +107,8 @@ pub(super) async fn run(
     }
     if let Some(sleep) = &hook.sleep {
         let asked = Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0));
-        tokio::time::sleep(asked.min(limit)).await;
+        let clock = &kubelet.clock;
+        clock.sleep_until(clock.instant() + asked.min(limit)).await;
         return Ok(());
     }
     Err("invalid handler".to_owned())

@@ -1,9 +1,8 @@
-//! One worker for each pod: it looks at the pod in the API and in the runtime, plans, acts, and looks again
-//! until nothing is left to do; then it waits for a change, the end of a program or the clock. It ends when
-//! the pod is gone from the API and nothing is left of it on the node.
-//! Corresponds to upstream's `pod_workers.go` and `syncPod`.
+//! One worker for each pod: it looks at the pod in its source and in the runtime, asks [`Life`] for the stage and
+//! the next steps, carries them out, and looks again until nothing is left to do; then it waits for a change, the
+//! end of a program or the clock. It ends when the pod is gone from its source and nothing of it is left on the
+//! node. Corresponds to upstream's `pod_workers.go` and `syncPod`.
 
-mod ending;
 mod execute;
 mod exits;
 mod hooks;
@@ -15,43 +14,36 @@ mod report;
 mod resize;
 mod start;
 mod status_writer;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use api::pod::is_finished;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::Pod;
 use machinery::backoff::Backoff as Pauses;
 use machinery::events::EventType::{Normal, Warning};
 pub use notes::Notes;
-use proto::cri::LinuxContainerResources;
 use tokio::sync::Notify;
 
 use crate::backoff::Backoff;
 use crate::cri::CriError;
 use crate::kubelet::Kubelet;
-use crate::plan::{self, Hold, Situation, Waiting};
+use crate::plan::life::{self, Life, Sight};
+use crate::plan::{Hold, Plan, Situation};
 use crate::pod_spec;
-use crate::pod_status::{Ended, Unresized};
+use crate::pod_status::Ended;
 use crate::probes::Probes;
-use crate::runtime_config::container::VolumePath;
 use crate::runtime_state::PodView;
 use crate::volumes;
-use exits::Exits;
-use mounts::Tries;
+use mounts::Mounted;
 use observe::Observer;
-use status_writer::StatusWriter;
+use report::Reporter;
+use resize::Sizes;
 
-/// How soon to look again when a program has ended and the runtime does not say so yet.
-const SOON: Duration = Duration::from_millis(10);
-/// For how long that is done.
-const SOON_FOR: Duration = Duration::from_secs(5);
-/// How soon to look again when the runtime may yet say more about an end.
-const UNSETTLED: Duration = Duration::from_millis(300);
-/// How often to look when the runtime does not tell process ids.
-const POLL: Duration = Duration::from_secs(1);
 /// Pause after the runtime or the API refused something.
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
@@ -76,77 +68,51 @@ enum Next {
     End,
 }
 
+/// What failed, and when it may be tried again.
+struct Retries {
+    /// How long crashed containers wait, by name.
+    backoffs: BTreeMap<String, Backoff>,
+    /// Starts that failed; under the empty name the sandbox's.
+    holds: BTreeMap<String, Hold>,
+    /// Pauses between tries to make a sandbox.
+    sandbox: Pauses,
+}
+
 /// Takes care of one pod.
 pub struct Worker {
     kubelet: Arc<Kubelet>,
     subject: Subject,
     wake: Arc<Notify>,
-    seen: Timestamp,
+    life: Life,
+    /// The last pod that the source had.
+    known: Arc<Pod>,
     observer: Observer,
-    exits: Exits,
-    /// Ended for the kernel, not yet for the runtime.
-    ending: BTreeMap<String, Instant>,
     probes: Probes,
-    backoffs: BTreeMap<String, Backoff>,
-    /// Starts that failed; under the empty name the sandbox's.
-    holds: BTreeMap<String, Hold>,
-    /// Pauses between tries to make a sandbox.
-    sandbox_pauses: Pauses,
-    /// What the runtime was last told that running containers may use, by their ids.
-    sizes: BTreeMap<String, LinuxContainerResources>,
-    /// Why they do not have what the pod says.
-    unresized: Option<Unresized>,
-    mounts: Option<BTreeMap<String, VolumePath>>,
-    mounting: Tries,
-    unmounting: Tries,
-    /// The round in which the volumes were last brought up to date.
-    refreshed: u64,
-    /// The last pod of the API, also when it is gone by now.
-    known: Option<Arc<Pod>>,
-    admitted: bool,
-    ended: Option<Ended>,
-    stopping_since: Option<Timestamp>,
-    /// The API was told that the pod may go.
-    deleted: bool,
-    swept: bool,
-    status: Option<PodStatus>,
-    writer: Option<StatusWriter>,
-    /// Waits of which an event told already.
-    told: BTreeMap<String, Waiting>,
+    retries: Retries,
+    sizes: Sizes,
+    volumes: Mounted,
+    reporter: Reporter,
 }
 
 impl Worker {
     /// A worker for a pod, woken through `wake`.
     pub fn new(kubelet: Arc<Kubelet>, subject: Subject, wake: Arc<Notify>) -> Self {
-        let probes = Probes::new(Arc::clone(&kubelet), Arc::clone(&wake));
-        let observer = Observer::new(&kubelet.places);
         Self {
+            probes: Probes::new(Arc::clone(&kubelet), Arc::clone(&wake)),
+            observer: Observer::new(&kubelet),
+            reporter: Reporter::new(Arc::clone(&kubelet)),
             kubelet,
             subject,
             wake,
-            seen: Timestamp::now(),
-            observer,
-            exits: Exits::default(),
-            ending: BTreeMap::new(),
-            probes,
-            backoffs: BTreeMap::new(),
-            holds: BTreeMap::new(),
-            sandbox_pauses: Pauses::new(Duration::from_millis(500), Duration::from_secs(20)),
-            sizes: BTreeMap::new(),
-            unresized: None,
-            mounts: None,
-            mounting: Tries::new(),
-            unmounting: Tries::new(),
-            refreshed: 0,
-            known: None,
-            admitted: false,
-            ended: None,
-            stopping_since: None,
-            deleted: false,
-            swept: false,
-            status: None,
-            writer: None,
-            told: BTreeMap::new(),
+            life: Life::New,
+            known: Arc::default(),
+            retries: Retries {
+                backoffs: BTreeMap::new(),
+                holds: BTreeMap::new(),
+                sandbox: Pauses::new(Duration::from_millis(500), Duration::from_secs(20)),
+            },
+            sizes: Sizes::default(),
+            volumes: Mounted::new(),
         }
     }
 
@@ -158,7 +124,7 @@ impl Worker {
                 Ok(next) => next,
                 Err(error) => {
                     tracing::warn!(pod = self.subject.name, %error, "Cannot ask the runtime");
-                    Next::Wait(Some(Timestamp::now() + PAUSE))
+                    Next::Wait(Some(self.now() + PAUSE))
                 }
             };
             match next {
@@ -174,148 +140,139 @@ impl Worker {
         }
     }
 
-    /// The pod as the API has it now.
-    fn current(&self) -> Option<Arc<Pod>> {
-        let pod = self.kubelet.pods.get(Some(&self.subject.namespace), &self.subject.name);
-        pod.filter(|pod| pod_spec::uid(pod) == self.subject.uid)
+    fn now(&self) -> Timestamp {
+        self.kubelet.clock.now()
     }
 
+    /// The pod as its source has it now.
+    fn current(&self) -> Option<Arc<Pod>> {
+        self.kubelet.pods.of(&self.subject)
+    }
+
+    /// Observes, goes on in the pod's life, and does what is next in it.
     async fn turn(&mut self) -> Result<Next, CriError> {
-        let view = self.observer.look(&*self.kubelet.runtime, &self.subject.uid).await?;
-        self.watch_processes();
+        let view = self.observer.look(&self.kubelet.runtime, &self.subject.uid).await?;
         let current = self.current();
         if let Some(pod) = &current {
-            self.known = Some(Arc::clone(pod));
+            self.known = self.reporter.with_own_status(pod);
         }
-        Ok(match current {
-            None => self.leave(&view).await,
-            Some(pod) if pod.metadata.deletion_timestamp.is_some() => self.terminate(&pod, &view).await,
-            Some(pod) if is_finished(&pod) || self.ended.is_some() => self.finish(&pod, &view).await,
-            Some(pod) => self.keep_running(&pod, &view).await,
+        let pod = Arc::clone(&self.known);
+        self.go_on(current.as_ref().map(|_| &pod), &view).await?;
+        let mut look_again = match self.life {
+            Life::Running => self.look_after(&pod, &view).await,
+            _ => None,
+        };
+        let plan = self.plan(&pod, &view);
+        // Whoever sees the pod's end may use its volumes.
+        if plan.done
+            && self.life.holds()
+            && let Err(until) = self.drop_volumes(&pod).await
+        {
+            return Ok(Next::Wait(Some(until)));
+        }
+        match self.life {
+            Life::Ending { .. } if current.is_some() && !plan.done => {
+                self.probes.stop_liveness();
+                self.probes.keep(&pod, &view);
+            }
+            Life::Ending { .. } | Life::Finished { .. } => self.probes.stop(),
+            Life::New | Life::Running => self.reporter.tell_waits(&pod, &plan.waiting),
+        }
+        self.show(&pod, &view, &plan);
+        look_again = look_again.into_iter().chain(plan.look_again).min();
+        if plan.steps.is_empty() {
+            // One that is wanted again is another worker's.
+            let held = current.is_some_and(|pod| pod.metadata.deletion_timestamp.is_some());
+            let over = matches!(self.life, Life::Ending { .. }) && !held;
+            return Ok(if over { Next::End } else { Next::Wait(look_again) });
+        }
+        Ok(match self.carry_out(&pod, &view, &plan.steps).await {
+            Ok(()) => Next::Again,
+            Err(until) => {
+                // What stands in the way now is shown at once, not with the next try.
+                if self.life == Life::Running {
+                    let plan = self.plan(&pod, &view);
+                    self.show(&pod, &view, &plan);
+                }
+                Next::Wait(look_again.into_iter().chain([until]).min())
+            }
         })
     }
 
-    fn watch_processes(&mut self) {
-        self.ending.retain(|id, since| self.observer.runs(id) && since.elapsed() < SOON_FOR);
-        for (id, pid) in self.observer.processes() {
-            if let Some(pid) = pid
-                && !self.exits.watch(id, pid)
-            {
-                // It ended before we could wait for it.
-                self.ending.entry(id.to_owned()).or_insert_with(Instant::now);
-            }
+    fn plan(&self, pod: &Pod, view: &PodView) -> Plan {
+        self.life.plan(&Situation {
+            pod,
+            view,
+            backoffs: &self.retries.backoffs,
+            holds: &self.retries.holds,
+            health: &self.probes.health(),
+            now: self.now(),
+        })
+    }
+
+    /// Brings the pod to its next stage; a new one is judged first.
+    async fn go_on(&mut self, current: Option<&Arc<Pod>>, view: &PodView) -> Result<(), CriError> {
+        let pod = Arc::clone(&self.known);
+        let began = self.reporter.began(&pod);
+        let sight = Sight { pod: current.map(|pod| &**pod), known: Some(&pod), began, now: self.now() };
+        let had_reason = self.life.why().is_some();
+        self.life = mem::take(&mut self.life).next(&sight);
+        if self.life == Life::New {
+            self.life = self.admit(&pod, view).await?.next(&sight);
         }
+        if let Some(Ended { reason, message }) = self.life.why().filter(|_| !had_reason) {
+            let kind = if reason == "DeadlineExceeded" { Normal } else { Warning };
+            let text = message.trim_start_matches("Pod was rejected: ").to_owned();
+            self.kubelet.notes.pod(&pod, kind, reason, text);
+        }
+        Ok(())
+    }
+
+    /// Whether the node takes the pod; one that is here already stays.
+    async fn admit(&self, pod: &Arc<Pod>, view: &PodView) -> Result<Life, CriError> {
+        let began = pod.status.as_ref().is_some_and(|s| s.start_time.is_some());
+        if began || !view.is_empty() {
+            self.kubelet.admission.keep(pod);
+            return Ok(Life::Running);
+        }
+        let abilities = self.kubelet.abilities(pod, "").await?;
+        Ok(match self.kubelet.admit(pod, &abilities) {
+            Ok(()) => Life::Running,
+            Err(why) => Life::Finished { why: Some(why), swept: false },
+        })
+    }
+
+    /// Sees to what a running pod has beside its containers; answers when to look again.
+    async fn look_after(&mut self, pod: &Arc<Pod>, view: &PodView) -> Option<Timestamp> {
+        self.probes.keep(pod, view);
+        let follows = view.ready_sandbox().is_some() && volumes::needs_refresh(pod);
+        let mount_again = if follows { self.keep_volumes(pod).await.err() } else { None };
+        let resize_again = self.resize(pod, view).await;
+        let deadline = life::deadline(pod, self.reporter.began(pod));
+        [mount_again, resize_again, deadline].into_iter().flatten().min()
     }
 
     /// Waits for something to change, or until then.
     async fn wait(&mut self, until: Option<Timestamp>) {
-        let mut longest = until.map(|until| {
-            let left = until.duration_since(Timestamp::now());
-            Duration::try_from(left).unwrap_or(Duration::ZERO).max(Duration::from_millis(1))
+        let clock = self.kubelet.clock.clone();
+        let until = until.map(|until| {
+            let left = Duration::try_from(until.duration_since(clock.now())).unwrap_or(Duration::ZERO);
+            left.max(Duration::from_millis(1))
         });
-        let mut at_most = |limit: Duration| longest = Some(longest.map_or(limit, |l| l.min(limit)));
-        if !self.ending.is_empty() {
-            at_most(SOON);
-        } else if self.observer.processes().any(|(_, pid)| pid.is_none()) {
-            at_most(POLL);
-        }
-        if self.observer.unsettled() {
-            at_most(UNSETTLED);
-        }
-        if self.mounts.is_some() && self.known.as_deref().is_some_and(volumes::needs_refresh) {
-            at_most(self.kubelet.rounds.until_next(Instant::now()));
-        }
-        let clock = async {
+        let follows = self.volumes.are_there() && volumes::needs_refresh(&self.known);
+        let round = follows.then(|| self.kubelet.rounds.until_next(clock.instant().into_std()));
+        let longest = until.into_iter().chain(self.observer.look_again()).chain(round).min();
+        let time = async {
             match longest {
-                Some(longest) => tokio::time::sleep(longest).await,
+                Some(longest) => clock.sleep_until(clock.instant() + longest).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = self.wake.notified() => {}
-            id = self.exits.next() => {
-                self.ending.insert(id, Instant::now());
-            }
-            () = clock => {}
+            () = self.observer.exit() => {}
+            () = time => {}
         }
-    }
-
-    async fn keep_running(&mut self, pod: &Arc<Pod>, view: &PodView) -> Next {
-        let now = Timestamp::now();
-        if !self.admitted {
-            let began = pod.status.as_ref().is_some_and(|s| s.start_time.is_some());
-            let admitted = match began || !view.is_empty() {
-                true => {
-                    self.kubelet.admission.keep(pod);
-                    Ok(())
-                }
-                false => match self.kubelet.abilities(pod, "").await {
-                    Ok(abilities) => self.kubelet.admit(pod, &abilities),
-                    Err(error) => {
-                        tracing::warn!(pod = self.subject.name, %error, "Cannot ask the runtime what it can do");
-                        return Next::Wait(Some(now + PAUSE));
-                    }
-                },
-            };
-            if let Err(refusal) = admitted {
-                let text = refusal.message.trim_start_matches("Pod was rejected: ").to_owned();
-                self.kubelet.notes.pod(pod, Warning, &refusal.reason, text);
-                self.ended = Some(refusal);
-                return self.finish(pod, view).await;
-            }
-            self.admitted = true;
-        }
-        if let Some(due) = self.deadline(pod).filter(|due| *due <= now) {
-            tracing::info!(pod = self.subject.name, %due, "Ending a pod that was active for too long");
-            let message = "Pod was active on the node longer than the specified deadline";
-            self.kubelet.notes.pod(pod, Normal, "DeadlineExceeded", message);
-            self.ended = Some(Ended { reason: "DeadlineExceeded".to_owned(), message: message.to_owned() });
-            return self.finish(pod, view).await;
-        }
-        self.probes.keep(pod, view);
-        let follows = view.ready_sandbox().is_some() && volumes::needs_refresh(pod);
-        let mount_again = if follows { self.keep_volumes(pod).await.err() } else { None };
-        let resize_again = self.resize(pod, view).await;
-        let health = self.probes.health();
-        let situation =
-            Situation { pod, view, backoffs: &self.backoffs, holds: &self.holds, health: &health, now };
-        let plan = plan::next_steps(&situation);
-        if plan.done
-            && let Err(until) = self.drop_volumes(pod).await
-        {
-            return Next::Wait(Some(until));
-        }
-        self.tell_waits(pod, &plan.waiting);
-        self.show(pod, view, &plan.waiting, false);
-        let deadline = self.deadline(pod);
-        let look_again = [plan.look_again, deadline, resize_again, mount_again].into_iter().flatten().min();
-        if plan.steps.is_empty() {
-            return Next::Wait(look_again);
-        }
-        match self.carry_out(pod, view, &plan.steps).await {
-            Ok(()) => Next::Again,
-            Err(until) => {
-                // What stands in the way now is shown at once, not with the next try.
-                let situation = Situation {
-                    pod,
-                    view,
-                    backoffs: &self.backoffs,
-                    holds: &self.holds,
-                    health: &health,
-                    now,
-                };
-                let waiting = plan::next_steps(&situation).waiting;
-                self.show(pod, view, &waiting, false);
-                Next::Wait(look_again.into_iter().chain([until]).min())
-            }
-        }
-    }
-
-    fn deadline(&self, pod: &Pod) -> Option<Timestamp> {
-        let seconds = pod_spec::spec(pod).active_deadline_seconds?;
-        let began = self.status.as_ref().or(pod.status.as_ref()).and_then(|s| s.start_time.clone());
-        let began = began.map_or(self.seen, |time| time.0);
-        Some(began.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX))
     }
 
     fn pod_ips(&self, pod: &Pod, view: &PodView) -> Vec<String> {

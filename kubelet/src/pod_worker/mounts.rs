@@ -1,9 +1,10 @@
 //! What is mounted into a container: its volumes, and files of the kubelet's own.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
@@ -23,25 +24,57 @@ use crate::volumes::{self, Around, make_private, sub_path};
 const HOSTS: &str = "/etc/hosts";
 
 /// Tries that are further apart each time.
-pub(super) struct Tries {
+struct Tries {
     pauses: Backoff,
     next: Option<Timestamp>,
 }
 
 impl Tries {
     /// As upstream tries to mount a volume.
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self { pauses: Backoff::new(Duration::from_millis(500), Duration::from_secs(122)), next: None }
     }
 
     /// Whether it is time for the next one; else says when it is.
-    fn wait_over(&self) -> Result<(), Timestamp> {
-        self.next.filter(|next| *next > Timestamp::now()).map_or(Ok(()), Err)
+    fn wait_over(&self, now: Timestamp) -> Result<(), Timestamp> {
+        self.next.filter(|next| *next > now).map_or(Ok(()), Err)
     }
 
     /// One failed; answers when the next one is due.
-    pub(super) fn failed(&mut self) -> Timestamp {
-        *self.next.insert(Timestamp::now() + self.pauses.pause())
+    fn failed(&mut self, now: Timestamp) -> Timestamp {
+        *self.next.insert(now + self.pauses.pause())
+    }
+}
+
+/// The pod's volumes as far as the worker has seen to them.
+pub(super) struct Mounted {
+    /// Where they can be mounted from; none while that is not known.
+    paths: Option<BTreeMap<String, VolumePath>>,
+    /// The round in which they were last brought up to date.
+    round: u64,
+    mounting: Tries,
+    unmounting: Tries,
+}
+
+impl Mounted {
+    /// Nothing is known yet.
+    pub(super) fn new() -> Self {
+        Self { paths: None, round: 0, mounting: Tries::new(), unmounting: Tries::new() }
+    }
+
+    /// Whether they are there.
+    pub(super) fn are_there(&self) -> bool {
+        self.paths.is_some()
+    }
+
+    /// They could not be taken away; answers when to try again.
+    pub(super) fn stay(&mut self, now: Timestamp) -> Timestamp {
+        self.unmounting.failed(now)
+    }
+
+    /// They are made anew.
+    pub(super) fn forget(&mut self) {
+        self.paths = None;
     }
 }
 
@@ -49,30 +82,30 @@ impl Worker {
     /// Sees to it that the pod has its volumes and that their files are up to date; on failure tells why and answers
     /// when to try again.
     pub(super) async fn keep_volumes(&mut self, pod: &Arc<Pod>) -> Result<(), Timestamp> {
-        let round = self.kubelet.rounds.number(Instant::now());
-        let is_done = self.refreshed == round || !volumes::needs_refresh(pod);
-        if self.mounts.is_some() && is_done {
+        let round = self.kubelet.rounds.number(self.kubelet.clock.instant().into_std());
+        let is_done = self.volumes.round == round || !volumes::needs_refresh(pod);
+        if self.volumes.are_there() && is_done {
             return Ok(());
         }
-        self.mounting.wait_over()?;
+        self.volumes.mounting.wait_over(self.now())?;
         let kubelet = Arc::clone(&self.kubelet);
         let (facts, node) = (kubelet.node_facts(), kubelet.nodes.get(None, &kubelet.node_name));
         let around = Around { facts: &facts, node: node.as_deref() };
-        let kept = match &self.mounts {
+        let kept = match &self.volumes.paths {
             Some(_) => kubelet.volumes.refresh(pod, around).await,
             None => match self.unless_unwanted(kubelet.volumes.set_up(pod, around)).await {
-                Some(made) => made.map(|mounts| self.mounts = Some(mounts)),
+                Some(made) => made.map(|paths| self.volumes.paths = Some(paths)),
                 None => return Ok(()),
             },
         };
-        self.refreshed = round;
+        self.volumes.round = round;
         match kept {
-            Ok(()) => self.mounting = Tries::new(),
+            Ok(()) => self.volumes.mounting = Tries::new(),
             Err(error) => {
                 kubelet.notes.pod(pod, Warning, "FailedMount", error.to_string());
                 // What is there, if not up to date, is good enough until the next round.
-                if self.mounts.is_none() {
-                    return Err(self.mounting.failed());
+                if !self.volumes.are_there() {
+                    return Err(self.volumes.mounting.failed(self.now()));
                 }
             }
         }
@@ -82,12 +115,11 @@ impl Worker {
     /// Takes the pod's volumes away, when nothing of it runs any more; on failure tells why and answers when to try
     /// again.
     pub(super) async fn drop_volumes(&mut self, pod: &Pod) -> Result<(), Timestamp> {
-        self.unmounting.wait_over()?;
-        self.mounts = None;
-        self.kubelet.volumes.tear_down(&self.subject.uid).await.map_err(|error| {
-            self.kubelet.notes.pod(pod, Warning, "FailedUnMount", error.to_string());
-            self.unmounting.failed()
-        })
+        self.volumes.unmounting.wait_over(self.now())?;
+        self.volumes.forget();
+        let Err(error) = self.kubelet.volumes.tear_down(&self.subject.uid).await else { return Ok(()) };
+        self.kubelet.notes.pod(pod, Warning, "FailedUnMount", error.to_string());
+        Err(self.volumes.stay(self.now()))
     }
 
     /// Prepares all that is mounted into a container, and the folder of its log; on refusal says why.
@@ -100,7 +132,8 @@ impl Worker {
         recursive_read_only: bool,
         pod_ips: &[String],
     ) -> Result<Vec<Mount>, String> {
-        let (kubelet, volumes) = (Arc::clone(&self.kubelet), self.mounts.clone().unwrap_or_default());
+        let kubelet = Arc::clone(&self.kubelet);
+        let volumes = self.volumes.paths.clone().unwrap_or_default();
         let (pod, container, env, pod_ips) =
             (Arc::clone(pod), container.clone(), env.clone(), pod_ips.to_vec());
         let prepared = beneath::blocking(move || {

@@ -1,35 +1,60 @@
-//! Asks the runtime for what it holds of one pod. What cannot have changed since the last look is not
-//! asked for again.
+//! Asks the runtime for what it holds of one pod, and hears when a program of it ends. What cannot have changed
+//! since the last look is not asked for again.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use machinery::beneath;
+use machinery::clock::Clock;
 
+use super::exits::Exits;
 use super::last_words::{LastWords, Places};
 use crate::cri::{CriResult, Runtime};
+use crate::kubelet::Kubelet;
 use crate::runtime_state::{self, ContainerView, PodView, SandboxView, State};
 
 /// For how long a killed program may turn out to have been killed for lack of memory: the runtime hears of
 /// that on another way than of the end.
 const CAUSE_KNOWN_AFTER: i64 = 2_000_000_000;
 
+/// How soon to look again when a program has ended and the runtime does not say so yet.
+const SOON: Duration = Duration::from_millis(10);
+/// For how long that is done.
+const SOON_FOR: Duration = Duration::from_secs(5);
+/// How soon to look again when the runtime may yet say more about an end.
+const UNSETTLED: Duration = Duration::from_millis(300);
+/// How often to look when the runtime does not tell process ids.
+const POLL: Duration = Duration::from_secs(1);
+
 /// What the last look found.
 pub(super) struct Observer {
     places: Places,
+    clock: Clock,
+    exits: Exits,
+    /// Ended for the kernel, not yet for the runtime.
+    ended: BTreeMap<String, Instant>,
     sandboxes: BTreeMap<String, (SandboxView, Option<i32>)>,
     containers: BTreeMap<String, ContainerView>,
+    /// The runtime tells the process ids of all that runs.
+    tells_pids: bool,
 }
 
 impl Observer {
     /// An observer that has not looked yet.
-    pub(super) fn new(places: &crate::kubelet::Places) -> Self {
-        let places = Places { root: places.root.clone(), logs: places.logs.clone() };
-        Self { places, sandboxes: BTreeMap::new(), containers: BTreeMap::new() }
+    pub(super) fn new(kubelet: &Kubelet) -> Self {
+        Self {
+            places: Places { root: kubelet.places.root.clone(), logs: kubelet.places.logs.clone() },
+            clock: kubelet.clock.clone(),
+            exits: Exits::default(),
+            ended: BTreeMap::new(),
+            sandboxes: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            tells_pids: true,
+        }
     }
 
     /// Looks at a pod.
-    pub(super) async fn look(&mut self, runtime: &dyn Runtime, uid: &str) -> CriResult<PodView> {
+    pub(super) async fn look(&mut self, runtime: &Runtime, uid: &str) -> CriResult<PodView> {
         let (sandboxes, containers) =
             tokio::try_join!(runtime.list_sandboxes(Some(uid)), runtime.list_containers(Some(uid)))?;
         let mut pod = PodView::default();
@@ -58,7 +83,7 @@ impl Observer {
             let state = runtime_state::state(container);
             let known = self.containers.remove(&container.id);
             let settled = |known: &ContainerView| {
-                known.state == state && state != State::Unknown && !cause_may_change(known)
+                known.state == state && state != State::Unknown && !self.cause_may_change(known)
             };
             let found = match known.filter(settled) {
                 Some(known) => known,
@@ -84,33 +109,46 @@ impl Observer {
         }
         self.containers = seen;
         pod.sort();
+        self.watch_processes();
         Ok(pod)
     }
 
-    /// The processes that run: container or sandbox id, and process id when the runtime tells.
-    pub(super) fn processes(&self) -> impl Iterator<Item = (&str, Option<i32>)> {
+    fn watch_processes(&mut self) {
         let running = self.containers.values().filter(|c| c.state == State::Running);
         let sandboxes = self.sandboxes.values().filter(|(s, _)| s.ready);
-        running.map(|c| (c.id.as_str(), c.pid)).chain(sandboxes.map(|(s, pid)| (s.id.as_str(), *pid)))
+        let running = running.map(|c| (&c.id, c.pid)).chain(sandboxes.map(|(s, pid)| (&s.id, *pid)));
+        let pids: BTreeMap<_, _> = running.collect();
+        self.ended.retain(|id, since| pids.contains_key(id) && since.elapsed() < SOON_FOR);
+        self.tells_pids = pids.values().all(Option::is_some);
+        for (id, pid) in pids {
+            if let Some(pid) = pid
+                && !self.exits.watch(id, pid)
+            {
+                // It ended before we could wait for it.
+                self.ended.entry(id.clone()).or_insert_with(Instant::now);
+            }
+        }
     }
 
-    /// Whether the runtime may yet say more about an end.
-    pub(super) fn unsettled(&self) -> bool {
-        self.containers.values().any(cause_may_change)
+    /// Waits for the end of a program.
+    pub(super) async fn exit(&mut self) {
+        let id = self.exits.next().await;
+        self.ended.insert(id, Instant::now());
     }
 
-    /// Whether the runtime still says that this one runs.
-    pub(super) fn runs(&self, id: &str) -> bool {
-        self.containers.get(id).is_some_and(|c| c.state == State::Running)
-            || self.sandboxes.get(id).is_some_and(|(s, _)| s.ready)
+    /// How soon to look again although nothing tells of a change.
+    pub(super) fn look_again(&self) -> Option<Duration> {
+        let ends = if !self.ended.is_empty() { Some(SOON) } else { (!self.tells_pids).then_some(POLL) };
+        let unsettled = self.containers.values().any(|c| self.cause_may_change(c));
+        ends.into_iter().chain(unsettled.then_some(UNSETTLED)).min()
     }
-}
 
-/// Whether the runtime may yet say that this one was killed for lack of memory.
-fn cause_may_change(container: &ContainerView) -> bool {
-    let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-    container.state == State::Exited
-        && container.exit_code == 137
-        && container.reason != "OOMKilled"
-        && now - container.finished < CAUSE_KNOWN_AFTER
+    /// Whether the runtime may yet say that this one was killed for lack of memory.
+    fn cause_may_change(&self, container: &ContainerView) -> bool {
+        let now = i64::try_from(self.clock.now().as_nanosecond()).unwrap_or(i64::MAX);
+        container.state == State::Exited
+            && container.exit_code == 137
+            && container.reason != "OOMKilled"
+            && now - container.finished < CAUSE_KNOWN_AFTER
+    }
 }

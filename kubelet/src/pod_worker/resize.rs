@@ -3,13 +3,14 @@
 //!
 //! A change that the node has no room for waits, and the status says so; containers then keep what they have.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::pod::Qos;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use machinery::beneath;
-use proto::cri::LinuxContainerResources;
+use proto::cri::{ContainerConfig, LinuxContainerResources};
 
 use super::Worker;
 use crate::admission::Room;
@@ -22,7 +23,7 @@ use crate::runtime_state::PodView;
 const AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// What of a container's resources changes while it runs.
-pub(super) fn changeable(resources: &LinuxContainerResources) -> LinuxContainerResources {
+fn changeable(resources: &LinuxContainerResources) -> LinuxContainerResources {
     LinuxContainerResources { oom_score_adj: 0, hugepage_limits: Vec::new(), ..resources.clone() }
 }
 
@@ -35,32 +36,49 @@ fn is_shown(pod: &Pod, container: &Container) -> bool {
     shown.is_some_and(|shown| *shown == container.resources.clone().unwrap_or_default())
 }
 
+/// What running containers may use.
+#[derive(Default)]
+pub(super) struct Sizes {
+    /// What the runtime was last told, by container id.
+    told: BTreeMap<String, LinuxContainerResources>,
+    /// Why they do not have what the pod says.
+    pub(super) unresized: Option<Unresized>,
+}
+
+impl Sizes {
+    /// Remembers what a container was made with.
+    pub(super) fn made(&mut self, id: &str, config: &ContainerConfig) {
+        let size = config.linux.as_ref().and_then(|linux| linux.resources.as_ref()).map(changeable);
+        self.told.extend(size.map(|size| (id.to_owned(), size)));
+    }
+}
+
 impl Worker {
     /// Resizes what has to be; on failure notes why and answers when to try again.
     pub(super) async fn resize(&mut self, pod: &Arc<Pod>, view: &PodView) -> Option<Timestamp> {
-        self.sizes.retain(|id, _| view.by_id(id).is_some());
+        self.sizes.told.retain(|id, _| view.by_id(id).is_some());
         let mut wanted = Vec::new();
         for running in view.running() {
             let Some((container, role)) = pod_spec::container(pod, &running.name) else { continue };
             let resized = matches!(role, Role::Main | Role::Sidecar)
                 && running.hash == pod_spec::container_hash(&container);
             let size = changeable(&resources::of_container(pod, &container, role, self.kubelet.memory));
-            if !resized || self.sizes.get(&running.id) == Some(&size) {
+            if !resized || self.sizes.told.get(&running.id) == Some(&size) {
                 continue;
             }
             // A kubelet that just started believes what the one before it told the API.
-            if !self.sizes.contains_key(&running.id) && is_shown(pod, &container) {
-                self.sizes.insert(running.id.clone(), size);
+            if !self.sizes.told.contains_key(&running.id) && is_shown(pod, &container) {
+                self.sizes.told.insert(running.id.clone(), size);
                 continue;
             }
             wanted.push((running.id.clone(), size));
         }
         if wanted.is_empty() {
-            self.unresized = None;
+            self.sizes.unresized = None;
             return None;
         }
-        self.unresized = self.carry_out_resize(pod, wanted).await.err();
-        self.unresized.as_ref().map(|_| Timestamp::now() + AGAIN)
+        self.sizes.unresized = self.carry_out_resize(pod, wanted).await.err();
+        self.sizes.unresized.as_ref().map(|_| self.now() + AGAIN)
     }
 
     async fn carry_out_resize(
@@ -85,7 +103,7 @@ impl Worker {
         for (id, size) in wanted {
             let updated = kubelet.runtime.update_container(&id, size.clone()).await;
             updated.map_err(|error| failed(error.message))?;
-            self.sizes.insert(id, size);
+            self.sizes.told.insert(id, size);
         }
         let after = if before.is_err() { limit().await } else { Ok(()) };
         after.map_err(|error| failed(error.to_string()))

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use machinery::events::EventType::{Normal, Warning};
 use proto::cri::Image;
 
-use super::{Worker, hooks, resize::changeable};
+use super::{Worker, hooks};
 use crate::backoff::Backoff;
 use crate::node_status::machine;
 use crate::plan::{Hold, Waiting};
@@ -48,24 +48,24 @@ impl Worker {
             None => return Ok(()),
             Some(Ok(image)) => image,
             Some(Err(hold)) => {
-                let told = self.holds.get(name).is_some_and(|old| old.waiting == hold.waiting);
+                let told = self.retries.holds.get(name).is_some_and(|old| old.waiting == hold.waiting);
                 if !told {
                     let message = format!("Error: {}", hold.waiting.reason);
                     kubelet.notes.container(pod, &container, role, Warning, "Failed", message);
                 }
                 let until = hold.until;
-                self.holds.insert(name.to_owned(), hold);
+                self.retries.holds.insert(name.to_owned(), hold);
                 return Err(until);
             }
         };
         let made = self.create_and_start(pod, view, &container, role, attempt, &image).await;
         if let Some(ended) = after_end {
-            let backoff = Backoff::after(self.backoffs.get(name).copied(), ended, Timestamp::now());
-            self.backoffs.insert(name.to_owned(), backoff);
+            let backoff = Backoff::after(self.retries.backoffs.get(name).copied(), ended, self.now());
+            self.retries.backoffs.insert(name.to_owned(), backoff);
         }
         match made {
             Ok(id) => {
-                self.holds.remove(name);
+                self.retries.holds.remove(name);
                 self.after_start(pod, &container, role, &id).await;
                 Ok(())
             }
@@ -73,8 +73,8 @@ impl Worker {
                 let message = format!("Error: {}", failed.message);
                 kubelet.notes.container(pod, &container, role, Warning, "Failed", message);
                 let waiting = Waiting { reason: failed.reason.to_owned(), message: failed.message };
-                let until = Timestamp::now() + failed.again;
-                self.holds.insert(name.to_owned(), Hold { waiting, until });
+                let until = self.now() + failed.again;
+                self.retries.holds.insert(name.to_owned(), Hold { waiting, until });
                 // A container that was made and could not be started has ended: the next plan is about that.
                 if failed.reason == "RunContainerError" { Ok(()) } else { Err(until) }
             }
@@ -129,12 +129,13 @@ impl Worker {
         let config = container::config(pod, container, role, attempt, prepared).map_err(config_error)?;
 
         let sandbox_config = self.sandbox_config(pod, sandbox.attempt);
-        let size = config.linux.as_ref().and_then(|linux| linux.resources.as_ref()).map(changeable);
-        let id =
-            kubelet.runtime.create_container(&sandbox.id, config, sandbox_config).await.map_err(|error| {
-                Failed { reason: "CreateContainerError", message: error.message, again: CONFIG_AGAIN }
-            })?;
-        self.sizes.extend(size.map(|size| (id.clone(), size)));
+        let made = kubelet.runtime.create_container(&sandbox.id, config.clone(), sandbox_config).await;
+        let id = made.map_err(|error| Failed {
+            reason: "CreateContainerError",
+            message: error.message,
+            again: CONFIG_AGAIN,
+        })?;
+        self.sizes.made(&id, &config);
         kubelet.notes.container(pod, container, role, Normal, "Created", "Container created");
         kubelet.runtime.start_container(&id).await.map_err(|error| Failed {
             reason: "RunContainerError",
@@ -170,7 +171,7 @@ impl Worker {
     async fn after_start(&mut self, pod: &Arc<Pod>, container: &Container, role: Role, id: &str) {
         let Some(hook) = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()) else { return };
         let kubelet = Arc::clone(&self.kubelet);
-        let pod_ips = match self.observer.look(&*kubelet.runtime, pod_spec::uid(pod)).await {
+        let pod_ips = match self.observer.look(&kubelet.runtime, pod_spec::uid(pod)).await {
             Ok(view) if view.by_id(id).is_some_and(|c| c.state == State::Running) => self.pod_ips(pod, &view),
             _ => return,
         };

@@ -13,6 +13,7 @@ use machinery::cache::revision_of;
 use tokio::sync::watch;
 
 use crate::kubelet::Kubelet;
+use crate::pod_spec;
 use crate::pod_status::patch;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -36,27 +37,28 @@ struct Wish {
 
 /// The status of one pod on its way to the API.
 pub(super) struct StatusWriter {
+    uid: String,
     wanted: watch::Sender<(u64, Option<Wish>)>,
     progress: watch::Receiver<Progress>,
 }
 
 impl StatusWriter {
     /// Starts to write for a pod whose status in the API is `known`.
-    pub(super) fn start(
-        kubelet: &Arc<Kubelet>,
-        namespace: &str,
-        name: &str,
-        uid: &str,
-        known: PodStatus,
-    ) -> Self {
+    pub(super) fn start(kubelet: &Arc<Kubelet>, pod: &Pod, known: PodStatus) -> Self {
         let (wanted, wishes) = watch::channel((0, None));
         let (report, progress) = watch::channel(Progress::default());
-        let api = Api::namespaced(kubelet.client.clone(), namespace);
-        let (name, uid, stop) = (name.to_owned(), uid.to_owned(), kubelet.tasks.token());
+        let api = Api::namespaced(kubelet.client.clone(), pod_spec::namespace(pod));
+        let (name, uid) = (pod_spec::name(pod).to_owned(), pod_spec::uid(pod).to_owned());
+        let (of, stop) = (uid.clone(), kubelet.tasks.token());
         kubelet.tasks.spawn_scoped("pod status", async move {
             stop.run_until_cancelled(write_newest(api, name, uid, known, wishes, report)).await;
         });
-        Self { wanted, progress }
+        Self { uid: of, wanted, progress }
+    }
+
+    /// Whether it writes for this one.
+    pub(super) fn is_for(&self, pod: &Pod) -> bool {
+        pod_spec::uid(pod) == self.uid
     }
 
     /// Asks for a status.

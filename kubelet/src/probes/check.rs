@@ -27,7 +27,7 @@ pub struct Place<'a> {
 }
 
 /// Asks once.
-pub async fn ask(runtime: &dyn Runtime, place: &Place<'_>, probe: &Probe) -> Outcome {
+pub async fn ask(runtime: &Runtime, place: &Place<'_>, probe: &Probe) -> Outcome {
     let limit = Timing::of(probe).timeout;
     let unclear = |error: String| Outcome::Unclear { state: "unknown", error };
     if let Some(exec) = &probe.exec {

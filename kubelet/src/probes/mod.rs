@@ -14,12 +14,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, Probe};
+use machinery::clock::Clock;
 use machinery::events::EventType::Warning;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::cri::Runtime;
@@ -95,6 +94,7 @@ impl Probes {
         let task = Task {
             runtime: Arc::clone(&self.kubelet.runtime),
             notes: self.kubelet.notes.clone(),
+            clock: self.kubelet.clock.clone(),
             wake: Arc::clone(&self.wake),
             pod: Arc::clone(pod),
             container: container.clone(),
@@ -161,8 +161,9 @@ fn first_health(pod: &Pod, container: &Container, id: &str) -> (Health, bool) {
 
 /// Asks one container.
 struct Task {
-    runtime: Arc<dyn Runtime>,
+    runtime: Arc<Runtime>,
     notes: Notes,
+    clock: Clock,
     wake: Arc<Notify>,
     pod: Arc<Pod>,
     container: Container,
@@ -205,15 +206,17 @@ impl Task {
     async fn repeat(&self, kind: Kind, probe: &Probe) {
         let timing = Timing::of(probe);
         let mut gauge = Gauge::of(probe);
-        tokio::time::sleep(timing.first(self.age())).await;
+        let mut due = self.clock.instant() + timing.first(self.age());
         if self.known {
             // After a restart of the kubelet not all containers of the node at once.
-            tokio::time::sleep(timing.period.mul_f64(rand::random::<f64>())).await;
+            due += timing.period.mul_f64(rand::random::<f64>());
         }
-        let mut clock = tokio::time::interval(timing.period);
-        clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            clock.tick().await;
+            self.clock.sleep_until(due).await;
+            // Periods that passed while the answer was awaited are left out.
+            while due <= self.clock.instant() {
+                due += timing.period;
+            }
             let outcome = self.ask(probe).await;
             if let Some((reason, message)) = kind.event(&outcome) {
                 tracing::debug!(
@@ -241,7 +244,7 @@ impl Task {
     }
 
     fn age(&self) -> Duration {
-        let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+        let now = i64::try_from(self.clock.now().as_nanosecond()).unwrap_or(i64::MAX);
         Duration::from_nanos(u64::try_from(now.saturating_sub(self.started)).unwrap_or(0))
     }
 
@@ -260,6 +263,6 @@ impl Task {
 
     /// On the heap, so that a probe that waits for its time is small.
     async fn ask_once(&self, place: &Place<'_>, probe: &Probe) -> Outcome {
-        Box::pin(check::ask(&*self.runtime, place, probe)).await
+        Box::pin(check::ask(&self.runtime, place, probe)).await
     }
 }

@@ -17,7 +17,6 @@ use tokio::net::TcpListener;
 
 use super::gauge::{After, Gauge, Kind, Outcome, Timing};
 use super::*;
-use crate::cri::Client;
 
 fn probe(value: Value) -> Probe {
     serde_json::from_value(value).expect("the test's probe is well-formed")
@@ -189,7 +188,7 @@ async fn listener() -> (TcpListener, SocketAddr) {
 
 /// Asks a container whose pod has the address 127.0.0.1.
 async fn asked(value: Value) -> Outcome {
-    let runtime = Client::new("unix:///nonexistent/runtime.sock").expect("nothing is opened yet");
+    let runtime = Runtime::new("unix:///nonexistent/runtime.sock").expect("nothing is opened yet");
     let container = container(json!({"name": "c", "ports": [{"name": "web", "containerPort": 1}]}));
     let reach = http::Reach { pod_ip: "127.0.0.1", host_network: false };
     let place = Place { id: "c0", reach, container: &container };
@@ -340,8 +339,9 @@ async fn a_startup_probe_holds_the_others_back() {
     let wake = Arc::new(Notify::new());
     let health = Arc::new(Mutex::new(Health::default()));
     let task = Task {
-        runtime: Arc::new(Client::new("unix:///nonexistent/runtime.sock").expect("nothing is opened yet")),
+        runtime: Arc::new(Runtime::new("unix:///nonexistent/runtime.sock").expect("nothing is opened yet")),
         notes: Notes::new(Recorder::deaf()),
+        clock: Clock::default(),
         wake: Arc::clone(&wake),
         pod: Arc::new(Pod::default()),
         container,

@@ -83,7 +83,7 @@ fn pod_labels(pod: &Pod) -> HashMap<String, String> {
 fn annotations(pod: &Pod) -> HashMap<String, String> {
     let own = pod.metadata.annotations.iter().flatten().map(|(key, value)| (key.clone(), value.clone()));
     let source = (labels::CONFIG_SOURCE.to_owned(), "api".to_owned());
-    own.chain([source]).collect()
+    std::iter::once(source).chain(own).collect()
 }
 
 fn sysctls(pod: &Pod) -> HashMap<String, String> {

@@ -29,7 +29,7 @@ impl server::Backend for Backend {
     }
 
     fn pod(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
-        self.0.pods.get(Some(namespace), name)
+        self.0.pods.get(namespace, name)
     }
 
     async fn running(&self, pod: &Pod, container: &str) -> Result<Option<String>, String> {

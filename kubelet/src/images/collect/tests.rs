@@ -1,5 +1,5 @@
 use super::*;
-use crate::cri::fake::Fake;
+use crate::cri::scripted::Scripted;
 
 fn image(id: &str, pinned: bool) -> Image {
     let repo_tags = vec![format!("registry/{id}:1")];
@@ -37,9 +37,9 @@ fn the_longest_unused_image_goes_first_and_used_ones_stay() {
 
 #[tokio::test]
 async fn images_are_removed_until_there_is_room() {
-    let fake = Arc::new(Fake::default());
-    *fake.images.lock() = vec![image("old", false), image("other", false)];
-    fake.disk.lock().images = "/".into();
+    let runtime = Scripted::new();
+    runtime.state().images = vec![image("old", false), image("other", false)];
+    runtime.state().images_at = "/".to_owned();
     let client = kube::Client::new(
         tower::service_fn(|_request: http::Request<kube::client::Body>| async {
             Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("nobody asks"))
@@ -47,12 +47,12 @@ async fn images_are_removed_until_there_is_room() {
         "default",
     );
     let objects = Arc::new(crate::referenced_objects::Objects::new(client));
-    let images = Arc::new(Images::new(fake.clone(), objects));
+    let images = Arc::new(Images::new(runtime.client(), objects));
     // Whatever disk this is, it is fuller than that, and emptying it is asked too much.
-    let mut collector = Collector::new(fake.clone(), images, Thresholds { high: 0, low: 0 });
+    let mut collector = Collector::new(runtime.client(), images, Thresholds { high: 0, low: 0 });
     let start = Instant::now();
     let (_, freed) = collector.collect(start).await.unwrap().expect("not enough was freed");
     assert_eq!(freed, 0, "both are young");
     let (_, freed) = collector.collect(start + YOUNG).await.unwrap().expect("not enough was freed");
-    assert_eq!((freed, fake.images.lock().len()), (20, 0));
+    assert_eq!((freed, runtime.state().images.len()), (20, 0));
 }

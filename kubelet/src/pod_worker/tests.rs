@@ -1,0 +1,230 @@
+//! Workers against the real API server on its memory store and the scripted runtime, on a clock that the test moves: a
+//! pod comes to the same end whenever the kubelet or the runtime dies.
+
+mod node;
+
+use futures::{StreamExt as _, stream};
+use node::{Lab, Node};
+use serde_json::{Value, json};
+
+use crate::cri::scripted::{Fault, State, Trap};
+
+/// A pod that does its work and is done: an init container, a sidecar, a program that ends.
+fn work() -> Value {
+    json!({
+        "restartPolicy": "Never",
+        "initContainers": [
+            {"name": "init", "image": "i:1", "command": ["exit", "0"]},
+            {"name": "side", "image": "i:1", "command": ["run"], "restartPolicy": "Always"},
+        ],
+        "containers": [{"name": "main", "image": "i:1", "command": ["exit", "0"]}],
+    })
+}
+
+/// A pod that runs until it is deleted, with hooks and a probe.
+fn service() -> Value {
+    let does = |what: &str| json!({"exec": {"command": [what, "0"]}});
+    json!({
+        "terminationGracePeriodSeconds": 5,
+        "initContainers": [{"name": "init", "image": "i:1", "command": ["exit", "0"]}],
+        "containers": [
+            {"name": "main", "image": "i:1", "command": ["run"],
+             "readinessProbe": {"exec": {"command": ["exit", "0"]}, "periodSeconds": 1},
+             "lifecycle": {"postStart": does("welcome"), "preStop": does("farewell")}},
+            {"name": "deaf", "image": "i:1", "command": ["deaf"]},
+        ],
+    })
+}
+
+/// What of a status does not depend on when things happened.
+fn shown(status: &Value) -> Value {
+    let containers = |list: &str| -> Vec<Value> {
+        let list = status[list].as_array().cloned().unwrap_or_default();
+        let end = |c: &Value| c["state"]["terminated"]["exitCode"].clone();
+        list.iter().map(|c| json!([c["name"], c["restartCount"], c["ready"], end(c)])).collect()
+    };
+    let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+    let conditions: Vec<Value> =
+        conditions.iter().map(|c| json!([c["type"], c["status"], c["reason"]])).collect();
+    json!([status["phase"], conditions, containers("initContainerStatuses"), containers("containerStatuses")])
+}
+
+/// What stops in the middle of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dies {
+    Kubelet,
+    Runtime,
+    /// Nothing does: the runtime refuses.
+    Nobody,
+}
+
+/// Whether a pod has come as far as it goes by itself, or is to end already.
+fn settled(pod: &Value) -> bool {
+    let is = |kind: &str, status: &str| {
+        let conditions = pod["status"]["conditions"].as_array();
+        conditions.is_some_and(|all| all.iter().any(|c| c["type"] == kind && c["status"] == status))
+    };
+    let finished = finished(pod) && is("PodReadyToStartContainers", "False");
+    finished || is("Ready", "True") || !pod["metadata"]["deletionTimestamp"].is_null()
+}
+
+fn finished(pod: &Value) -> bool {
+    pod["status"]["phase"] == "Succeeded" || pod["status"]["phase"] == "Failed"
+}
+
+/// Runs a pod through its life, with something that dies in one of the runtime's calls; answers what is shown of it in
+/// the end, what its programs did, and the calls.
+async fn life(lab: &Lab, spec: &Value, case: Option<(Dies, Trap)>) -> (Value, Vec<String>, Vec<String>) {
+    let mut node = Node::new(lab).await;
+    let dies = case.as_ref().map_or(Dies::Nobody, |(dies, _)| *dies);
+    node.runtime.state().trap = case.map(|(_, trap)| trap);
+    node.boot().await;
+    // It is kept in the API until somebody has seen how it ended.
+    node.create("p", spec, &["test/seen"]).await;
+    let to_its_end = async |node: &Node| {
+        node.until("p", |pod| settled(pod).then_some(())).await;
+        node.delete("p").await;
+        node.until("p", |pod| finished(pod).then_some(())).await;
+        node.until_clean().await;
+    };
+    if dies != Dies::Nobody {
+        tokio::select! {
+            () = to_its_end(&node) => panic!("nobody died"),
+            () = node.runtime.sprung() => {}
+        }
+    }
+    match dies {
+        Dies::Kubelet => {
+            node.kill();
+            node.boot().await;
+        }
+        Dies::Runtime => {
+            node.runtime.die();
+            node.runtime.serve();
+        }
+        Dies::Nobody => {}
+    }
+    to_its_end(&node).await;
+    let status = node.release("p").await;
+    node.until("p", |pod| pod.is_null().then_some(())).await;
+    let state = node.runtime.state();
+    let deeds = state.ran.iter().filter(|what| !what.contains("does exit")).cloned().collect();
+    (shown(&status), deeds, state.calls.clone())
+}
+
+/// Lets something die at every call of a pod's life.
+async fn dies_everywhere(spec: &Value) {
+    let lab = &Lab::new().await;
+    let (end, deeds, calls) = &life(lab, spec, None).await;
+    assert!(calls.len() > 10, "{calls:?}");
+    let mut cases = Vec::new();
+    for call in calls.iter().filter(|what| !what.contains("does exit")) {
+        for dies in [Dies::Kubelet, Dies::Runtime, Dies::Nobody] {
+            // A hook that fails ends its container: another end than this.
+            if call.contains(" does ") && dies != Dies::Kubelet {
+                continue;
+            }
+            let fault = if dies == Dies::Nobody { Fault::Refuse } else { Fault::Hang };
+            // To have its effect and be refused is what a runtime that dies does.
+            let effects: &[bool] = if dies == Dies::Nobody { &[false] } else { &[false, true] };
+            cases.extend(
+                effects.iter().map(|after| (dies, Trap { call: call.clone(), after: *after, fault })),
+            );
+        }
+    }
+    let programs = |deeds: &[String]| {
+        let mut all: Vec<_> = deeds.iter().filter(|what| what.contains(':')).cloned().collect();
+        all.sort();
+        all
+    };
+    let one = async |(dies, trap): (Dies, Trap)| {
+        let case = format!("{dies:?} dies, {trap:?}");
+        let (found, did, _) = life(lab, spec, Some((dies, trap))).await;
+        assert_eq!(found, *end, "{case}");
+        assert_eq!(programs(&did), programs(deeds), "{case}");
+    };
+    stream::iter(cases).for_each_concurrent(8, one).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_does_its_work_ends_the_same_whatever_dies() {
+    dies_everywhere(&work()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_is_deleted_ends_the_same_whatever_dies() {
+    dies_everywhere(&service()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pods_life_in_order() {
+    let lab = Lab::new().await;
+    let (_, _, calls) = life(&lab, &work(), None).await;
+    let expected = "run sandbox 0, pull docker.io/library/i:1, create init, start init, create side, \
+        start side, create main, start main, stop side, stop sandbox, remove main, remove side, remove init, \
+        remove sandbox";
+    assert_eq!(calls.join(", "), expected);
+    let (_, deeds, _) = life(&lab, &service(), None).await;
+    let expected = "init: exit 0, main: run, main does welcome 0, deaf: deaf, main does farewell 0";
+    assert_eq!(deeds.join(", "), expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_crashes_waits_longer_each_time() {
+    let lab = Lab::new().await;
+    let mut node = Node::new(&lab).await;
+    node.boot().await;
+    let crash = json!({"containers": [{"name": "main", "image": "i:1", "command": ["exit", "3"]}]});
+    node.create("p", &crash, &[]).await;
+    let began = node.runtime.clock.now();
+    node.until("p", |pod| (pod["status"]["containerStatuses"][0]["restartCount"] == 3).then_some(())).await;
+    let took = node.runtime.clock.now().duration_since(began).as_secs();
+    assert!(took >= 30, "at once, after 10 s, after 20 s: {took}");
+    node.delete("p").await;
+    node.until("p", |pod| pod.is_null().then_some(())).await;
+    node.until_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn static_pods_need_no_api_and_show_in_it() {
+    let lab = Lab::new().await;
+    let mut node = Node::new(&lab).await;
+    let manifest = |command: &str| {
+        let spec = format!("{{containers: [{{name: main, image: \"i:1\", command: [{command}]}}]}}");
+        format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {spec}\n")
+    };
+    let ran = |count: usize| move |state: &State| state.ran.len() == count && state.containers.len() == 1;
+    node.put("p.yaml", &manifest("run"));
+    node.put("q.yaml", "not: a pod");
+    node.boot_alone().await;
+    node.until_runtime(ran(1)).await;
+
+    // Another manifest is another pod, which waits for the end of the one before it.
+    node.put("p.yaml", &manifest("run, twice"));
+    node.until_runtime(ran(2)).await;
+    assert_eq!(node.runtime.state().ran, ["main: run", "main: run twice"]);
+
+    // It goes on under the next kubelet, which has an API server.
+    node.kill();
+    node.boot().await;
+    let running = |pod: &Value| (pod["status"]["phase"] == "Running").then(|| pod["metadata"].clone());
+    let first = node.until("p", running).await;
+    assert_eq!(first["ownerReferences"][0]["uid"], "of-the-node");
+    assert_eq!(
+        first["annotations"]["kubernetes.io/config.mirror"],
+        first["annotations"]["kubernetes.io/config.hash"]
+    );
+    assert_eq!(first["annotations"]["kubernetes.io/config.source"], "file");
+
+    // Who deletes the mirror gets another.
+    node.delete("p").await;
+    node.until("p", |pod| running(pod).filter(|again| again["uid"] != first["uid"])).await;
+    assert_eq!(node.runtime.state().ran.len(), 2, "nothing was started again");
+
+    // Who deletes the manifest while nobody looks has it ended.
+    node.kill();
+    std::fs::remove_file(node.manifest("p.yaml")).expect("it is there");
+    node.boot().await;
+    node.until("p", |pod| pod.is_null().then_some(())).await;
+    node.until_clean().await;
+}

@@ -1,0 +1,145 @@
+//! A manifest → the static pod that it describes. Pure. Defaults and validation are the API's own; what would need the
+//! API server to run is refused. Corresponds to upstream's `config/common.go` and `HasAPIObjectReference`.
+
+use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, Toleration, Volume};
+use kinds::builtin::pod::Pods;
+use kinds::kind::{Rules as _, Typed};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::labels::{CONFIG_HASH, CONFIG_SOURCE};
+use crate::pod_spec;
+
+/// The priorities that need no PriorityClass object.
+const SYSTEM_PRIORITIES: [(&str, i32); 2] =
+    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
+
+/// Why a manifest is no pod for this node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// It is no text of an object.
+    #[error("couldn't parse as pod: {0}")]
+    Unreadable(String),
+    /// It is another object.
+    #[error("couldn't parse as pod: it is of kind {0:?}")]
+    OtherKind(String),
+    /// It breaks the rules of pods.
+    #[error("invalid pod: {0}")]
+    Invalid(String),
+    /// It needs something of the API server.
+    #[error("static pods may not reference {0}")]
+    References(&'static str),
+}
+
+/// Reads the manifest of a file, in YAML or JSON, for a node.
+pub fn read(text: &[u8], file: &str, node: &str) -> Result<Pod, ManifestError> {
+    let object: Value =
+        serde_yaml_ng::from_slice(text).map_err(|error| ManifestError::Unreadable(error.to_string()))?;
+    if object["kind"] != "Pod" || object["apiVersion"] != "v1" {
+        let word = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
+        return Err(ManifestError::OtherKind(
+            format!("{} {}", word("apiVersion"), word("kind")).trim().to_owned(),
+        ));
+    }
+    let rules = Typed(Pods);
+    let invalid = |why: String| ManifestError::Invalid(why);
+    let object = rules.default(object).map_err(|error| invalid(error.to_string()))?;
+    let mut pod: Pod = serde_json::from_value(object).map_err(|error| invalid(error.to_string()))?;
+    let Some(name) = pod.metadata.name.take().filter(|name| !name.is_empty()) else {
+        return Err(invalid("name is needed for the pod".to_owned()));
+    };
+    let uid = match pod.metadata.uid.take().filter(|uid| !uid.is_empty()) {
+        Some(uid) => uid,
+        None => hash(&pod, &name, file, node),
+    };
+    pod.metadata.name = Some(format!("{name}-{node}"));
+    pod.metadata.namespace.get_or_insert_with(|| "default".to_owned());
+    let annotations = pod.metadata.annotations.get_or_insert_default();
+    annotations.insert(CONFIG_HASH.to_owned(), uid.clone());
+    annotations.insert(CONFIG_SOURCE.to_owned(), "file".to_owned());
+    pod.metadata.uid = Some(uid);
+    pod.status = None;
+    let spec = pod.spec.get_or_insert_default();
+    spec.node_name = Some(node.to_owned());
+    let class = spec.priority_class_name.as_deref().unwrap_or_default();
+    if let Some((_, priority)) = SYSTEM_PRIORITIES.iter().find(|(name, _)| *name == class) {
+        spec.priority = Some(*priority);
+    }
+    // Trouble with the node does not drive out what belongs to it.
+    let stays = Toleration {
+        operator: Some("Exists".to_owned()),
+        effect: Some("NoExecute".to_owned()),
+        ..Toleration::default()
+    };
+    let tolerations = spec.tolerations.get_or_insert_default();
+    if !tolerations.contains(&stays) {
+        tolerations.push(stays);
+    }
+    let object = serde_json::to_value(&pod).map_err(|error| invalid(error.to_string()))?;
+    let mut errors = api::validation::object_meta(&object, rules.name_rule(), true);
+    errors.extend(rules.validate(&object).errors);
+    if !errors.is_empty() {
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        return Err(invalid(texts.join(", ")));
+    }
+    match reference(&pod) {
+        Some(resource) => Err(ManifestError::References(resource)),
+        None => Ok(pod),
+    }
+}
+
+/// The uid of a manifest: another content, file or node makes another pod.
+fn hash(pod: &Pod, name: &str, file: &str, node: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [&serde_json::to_string(pod).unwrap_or_default(), name, file, node] {
+        hash.update(part);
+        hash.update([0]);
+    }
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The objects of the API that a pod refers to, if it does.
+fn reference(pod: &Pod) -> Option<&'static str> {
+    let spec = pod_spec::spec(pod);
+    let volumes = || spec.volumes.iter().flatten();
+    let sources = || volumes().filter_map(|v| v.projected.as_ref()).flat_map(|p| p.sources.iter().flatten());
+    let containers = || pod_spec::init_containers(pod).iter().chain(&spec.containers);
+    let env = |refers: fn(&EnvVar) -> bool| containers().flat_map(|c| c.env.iter().flatten()).any(refers);
+    let env_from = |secret: bool| {
+        let lists = containers().flat_map(|c: &Container| c.env_from.iter().flatten());
+        lists
+            .into_iter()
+            .any(|from| if secret { from.secret_ref.is_some() } else { from.config_map_ref.is_some() })
+    };
+    let any = |is: fn(&Volume) -> bool| volumes().any(is);
+    let rows = [
+        ("serviceaccounts", spec.service_account_name.as_deref().is_some_and(|name| !name.is_empty())),
+        (
+            "secrets",
+            spec.image_pull_secrets.as_ref().is_some_and(|list| !list.is_empty())
+                || env(|var| var.value_from.as_ref().is_some_and(|from| from.secret_key_ref.is_some()))
+                || env_from(true)
+                || any(|v| v.secret.is_some() || v.azure_file.is_some())
+                || sources().any(|source| source.secret.is_some()),
+        ),
+        (
+            "configmaps",
+            env(|var| var.value_from.as_ref().is_some_and(|from| from.config_map_key_ref.is_some()))
+                || env_from(false)
+                || any(|v| v.config_map.is_some())
+                || sources().any(|source| source.config_map.is_some()),
+        ),
+        ("resourceclaims", spec.resource_claims.as_ref().is_some_and(|claims| !claims.is_empty())),
+        ("csidrivers (via CSI volumes)", any(|v| v.csi.is_some())),
+        ("endpoints (via glusterFS volumes)", any(|v| v.glusterfs.is_some())),
+        ("persistentvolumeclaims", any(|v| v.persistent_volume_claim.is_some())),
+        ("persistentvolumeclaims (via ephemeral volumes)", any(|v| v.ephemeral.is_some())),
+        (
+            "serviceaccounts (via projected volumes)",
+            sources().any(|source| source.service_account_token.is_some()),
+        ),
+        ("clustertrustbundles", sources().any(|source| source.cluster_trust_bundle.is_some())),
+        ("podcertificates", sources().any(|source| source.pod_certificate.is_some())),
+    ];
+    rows.into_iter().find(|(_, refers)| *refers).map(|(resource, _)| resource)
+}

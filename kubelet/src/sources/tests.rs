@@ -1,0 +1,134 @@
+//! Manifests → pods, folders → manifests, and what becomes of mirrors.
+
+use serde_json::{Value, json};
+
+use super::manifest::{ManifestError, read};
+use super::mirrors::{Action, plan};
+use super::*;
+
+fn manifest(spec: Value) -> String {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": spec}).to_string()
+}
+
+fn spec(more: Value) -> Value {
+    let mut spec = json!({"containers": [{"name": "c", "image": "i"}]});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        spec[key] = value.clone();
+    }
+    spec
+}
+
+#[test]
+fn a_manifest_is_a_pod_of_the_node() {
+    let text = manifest(spec(json!({"priorityClassName": "system-node-critical"})));
+    let pod = read(text.as_bytes(), "/m/web.yaml", "node-1").expect("it is one");
+    let object = serde_json::to_value(&pod).expect("a pod is JSON");
+    let uid = pod_spec::uid(&pod);
+    assert_eq!((pod_spec::name(&pod), pod_spec::namespace(&pod), uid.len()), ("web-node-1", "default", 32));
+    assert_eq!(object["metadata"]["annotations"]["kubernetes.io/config.hash"], uid);
+    assert_eq!(object["metadata"]["annotations"]["kubernetes.io/config.source"], "file");
+    assert_eq!(
+        (&object["spec"]["nodeName"], &object["spec"]["priority"]),
+        (&json!("node-1"), &json!(2_000_001_000))
+    );
+    assert_eq!(object["spec"]["terminationGracePeriodSeconds"], 30, "defaults hold");
+    assert_eq!(object["spec"]["tolerations"], json!([{"operator": "Exists", "effect": "NoExecute"}]));
+
+    let same = read(text.as_bytes(), "/m/web.yaml", "node-1").expect("it is one");
+    assert_eq!(pod_spec::uid(&same), uid);
+    let other = manifest(spec(json!({"hostNetwork": true})));
+    for (text, file, node) in
+        [(&other, "/m/web.yaml", "node-1"), (&text, "/m/b.yaml", "node-1"), (&text, "/m/web.yaml", "b")]
+    {
+        assert_ne!(pod_spec::uid(&read(text.as_bytes(), file, node).expect("it is one")), uid);
+    }
+}
+
+#[test]
+fn what_is_no_static_pod_is_refused() {
+    let refused = |text: &str| read(text.as_bytes(), "f", "n").expect_err("it is none").to_string();
+    assert!(refused("a: [").starts_with("couldn't parse as pod: "));
+    let other = "apiVersion: v1\nkind: Service\nmetadata: {name: s}";
+    assert_eq!(refused(other), "couldn't parse as pod: it is of kind \"v1 Service\"");
+    let nameless = refused(&manifest(spec(json!({}))).replace("web", ""));
+    assert_eq!(nameless, "invalid pod: name is needed for the pod");
+    let empty = refused(&manifest(json!({"containers": []})));
+    assert_eq!(empty, "invalid pod: spec.containers: Required value");
+    for (more, resource) in [
+        (json!({"serviceAccountName": "s"}), "serviceaccounts"),
+        (json!({"imagePullSecrets": [{"name": "s"}]}), "secrets"),
+        (json!({"volumes": [{"name": "v", "configMap": {"name": "m"}}]}), "configmaps"),
+        (
+            json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "p"}}]}),
+            "persistentvolumeclaims",
+        ),
+        (
+            json!({"volumes": [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]}),
+            "serviceaccounts (via projected volumes)",
+        ),
+        (
+            json!({"containers": [{"name": "c", "image": "i", "envFrom": [{"configMapRef": {"name": "m"}}]}]}),
+            "configmaps",
+        ),
+    ] {
+        let found = read(manifest(spec(more)).as_bytes(), "f", "n").expect_err("it is none");
+        assert_eq!(found, ManifestError::References(resource));
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_good_in_a_folder_is_taken_and_only_changes_are_read() {
+    let dir = tempfile::tempdir().expect("the test has a temporary folder");
+    let path = dir.path().join("manifests");
+    let write = |name: &str, text: &str| std::fs::write(path.join(name), text).expect("there is room");
+    let mut folder = Folder::new(path.clone(), "n", machinery::clock::Clock::default());
+    assert_eq!(folder.look().await, None, "it is not there yet");
+    std::fs::create_dir_all(path.join("deeper")).expect("there is room");
+    let text = manifest(spec(json!({})));
+    write("a.yaml", &text);
+    write("b.yaml", "no pod");
+    write("c.yaml", &text);
+    write(".hidden.yaml", &text.replace("web", "hidden"));
+    let pods = folder.look().await.expect("there are some");
+    assert_eq!(pods.iter().map(pod_spec::name).collect::<Vec<_>>(), ["web-n"], "the first of a name has it");
+    assert_eq!(folder.look().await, None);
+    std::fs::remove_file(path.join("a.yaml")).expect("it is there");
+    let others = folder.look().await.expect("something changed");
+    assert_ne!(pod_spec::uid(&others[0]), pod_spec::uid(&pods[0]));
+    std::fs::remove_dir_all(&path).expect("it is there");
+    assert_eq!(folder.look().await, Some(Vec::new()));
+}
+
+#[test]
+fn mirrors_follow_what_they_mirror() {
+    let pod = |uid: &str| -> Arc<Pod> {
+        let pod = json!({"metadata": {"name": "p", "namespace": "d", "uid": uid}});
+        Arc::new(serde_json::from_value(pod).expect("the test's pod is well-formed"))
+    };
+    let mirror = |uid: &str, deleted: bool| {
+        Arc::new({
+            let mut mirror = mirrors::mirror(&pod(uid), "n", "node-uid");
+            mirror.metadata.deletion_timestamp =
+                deleted.then(|| serde_json::from_value(json!("2026-01-01T00:00:00Z")).expect("it is a time"));
+            mirror
+        })
+    };
+    let (now, other) = (pod("1"), Arc::new(Pod::clone(&pod("2"))));
+    let delete = |mirror: &Arc<Pod>| vec![Action::Delete(Arc::clone(mirror))];
+    let (fresh, deleted, stale) = (mirror("1", false), mirror("1", true), mirror("0", false));
+    for (folder, api, runs, actions) in [
+        (vec![now.clone()], vec![], "", vec![Action::Create(now.clone())]),
+        (vec![now.clone()], vec![fresh.clone()], "", vec![]),
+        (vec![now.clone()], vec![deleted.clone()], "", delete(&deleted)),
+        // The pod before this one has not ended yet.
+        (vec![now.clone()], vec![stale.clone()], "0", vec![]),
+        (vec![now.clone()], vec![stale.clone()], "1", delete(&stale)),
+        (vec![], vec![fresh.clone()], "1", vec![]),
+        (vec![], vec![fresh.clone()], "", delete(&fresh)),
+        // Somebody else has the name.
+        (vec![now.clone()], vec![other.clone()], "", vec![]),
+        (vec![], vec![other.clone()], "", vec![]),
+    ] {
+        assert_eq!(plan(&folder, &api, |uid| uid == runs), actions, "{folder:?} {api:?} {runs}");
+    }
+}
