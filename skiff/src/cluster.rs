@@ -218,6 +218,10 @@ impl Node {
     pub fn kubelet_dir(&self) -> PathBuf {
         self.dir.join("kubelet")
     }
+    /// The folder of the manifests of its static pods.
+    pub fn manifests_dir(&self) -> PathBuf {
+        self.dir.join("manifests")
+    }
     /// Where containerd keeps images and snapshots.
     pub fn containerd_root(&self) -> PathBuf {
         self.dir.join("containerd/root")

@@ -204,6 +204,7 @@ fn workers(cluster: &Cluster, node: &Node, table: &mut Table<'_>) {
         ("node-ip", address.clone()),
         ("kubeconfig", show(cluster.kubeconfig_of(&pki::kubelet(node)))),
         ("root-dir", show(node.kubelet_dir())),
+        ("pod-manifest-path", show(node.manifests_dir())),
         ("pod-log-dir", show(node.dir.join("logs/pods"))),
         ("container-runtime-endpoint", format!("unix://{}", node.socket().display())),
         ("client-ca-file", show(pki::pair(cluster, "ca").cert)),

@@ -23,6 +23,7 @@ fn ensure_link(target: &Path, link: &Path) -> Result<()> {
 fn ensure_node(cluster: &Cluster, node: &Node) -> Result<()> {
     let dirs = [
         node.kubelet_dir(),
+        node.manifests_dir(),
         cluster.log_dir(Some(node)).join("pods"),
         containerd::cni_bin_dir(node),
         containerd::cni_conf_dir(node),
