@@ -10,6 +10,7 @@ mod default_toleration_seconds;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod operation;
+mod persistent_volume_claim_resize;
 mod priority;
 mod runtime_class;
 mod service_account;
@@ -55,6 +56,10 @@ impl Steps {
             (
                 "StorageObjectInUseProtection",
                 Box::new(storage_object_in_use_protection::StorageObjectInUseProtection),
+            ),
+            (
+                "PersistentVolumeClaimResize",
+                Box::new(persistent_volume_claim_resize::PersistentVolumeClaimResize),
             ),
             ("RuntimeClass", Box::new(runtime_class::RuntimeClass)),
             ("DefaultIngressClass", Box::new(default_class::INGRESS_CLASS)),

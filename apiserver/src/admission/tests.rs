@@ -387,3 +387,38 @@ async fn a_connection_is_admitted_before_anything_is_looked_for() {
     }
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_grow_when_they_are_bound_and_their_class_lets_them() {
+    let server = server_with(Recorder::default()).await;
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    for (name, grows) in [("soft", json!(true)), ("hard", json!(false)), ("silent", Value::Null)] {
+        let class = json!({"metadata": {"name": name}, "provisioner": "p", "allowVolumeExpansion": grows});
+        assert_eq!(server.send("POST", "/apis/storage.k8s.io/v1/storageclasses", &class).await.code, 201);
+    }
+    let fixed = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
+    let cases = [
+        ("soft", None),
+        ("hard", Some(fixed)),
+        ("silent", Some(fixed)),
+        ("missing", Some(fixed)),
+        ("", Some(fixed)),
+    ];
+    for (number, (class, refusal)) in cases.into_iter().enumerate() {
+        let name = format!("c{number}");
+        let requests = json!({"requests": {"storage": "1Gi"}});
+        let spec =
+            json!({"storageClassName": class, "accessModes": ["ReadWriteOnce"], "resources": requests});
+        let claim = json!({"metadata": {"name": name}, "spec": spec});
+        assert_eq!(server.send("POST", claims, &claim).await.code, 201);
+        let path = format!("{claims}/{name}");
+        let status = json!({"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}});
+        assert_eq!(server.send("PATCH", &format!("{path}/status"), &status).await.code, 200);
+        let larger = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});
+        let answer = server.send("PATCH", &path, &larger).await;
+        let said = answer.body["message"].as_str().map(str::to_owned);
+        let refusal = refusal.map(|why| format!("persistentvolumeclaims {name:?} is forbidden: {why}"));
+        assert_eq!(said, refusal, "{class}");
+    }
+    server.stop().await;
+}

@@ -3,6 +3,7 @@
 
 mod api_service;
 mod certificate;
+mod volume_phase;
 
 use api::status::Status;
 use kinds::kind::Part;
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     context::Ctx,
-    resources::{API_SERVICES, CERTIFICATE_SIGNING_REQUESTS},
+    resources::{API_SERVICES, CERTIFICATE_SIGNING_REQUESTS, PERSISTENT_VOLUMES},
 };
 
 /// Completes a new object.
@@ -22,6 +23,8 @@ pub fn prepare_create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
         certificate::create(ctx, object)?;
     } else if API_SERVICES.is(&ctx.kind) {
         api_service::create(object);
+    } else if PERSISTENT_VOLUMES.is(&ctx.kind) {
+        volume_phase::create(object);
     }
     Ok(())
 }
@@ -30,5 +33,7 @@ pub fn prepare_create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
 pub fn prepare_update(ctx: &Ctx, part: Part<'_>, new: &mut Value, old: &Value) {
     if CERTIFICATE_SIGNING_REQUESTS.is(&ctx.kind) && part.is_of_status() {
         certificate::stamp(new, old);
+    } else if PERSISTENT_VOLUMES.is(&ctx.kind) && part.is_of_status() {
+        volume_phase::stamp(new, old);
     }
 }

@@ -61,8 +61,11 @@ impl Strategy for PersistentVolumes {
     }
 
     fn prepare_create(&self, volume: &mut Draft<PersistentVolume>) {
-        volume.status = None;
-        set_text(&mut volume.status.get_or_insert_default().phase, "Pending");
+        // Since when it is Pending was written by the server.
+        let since = volume.status.take().and_then(|status| status.last_phase_transition_time);
+        let status = volume.status.get_or_insert_default();
+        status.last_phase_transition_time = since;
+        set_text(&mut status.phase, "Pending");
     }
 
     fn validate(&self, volume: &PersistentVolume, errors: &mut Errors) {

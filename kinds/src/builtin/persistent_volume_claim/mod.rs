@@ -7,10 +7,14 @@ use api::{
     object::ObjectExt,
     quantity::Quantity,
     resource_names::is_native,
-    validation::{dns_subdomain, each, label_selector, qualified_name},
+    validation::{dns_subdomain, each, immutable, label_selector, qualified_name},
+    volume_binding::{BETA_CLASS, annotation},
 };
 use k8s_openapi::{
-    api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus},
+    api::core::v1::{
+        PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus,
+        VolumeResourceRequirements,
+    },
     apimachinery::pkg::{api::resource::Quantity as Wire, apis::meta::v1::LabelSelector},
 };
 use serde::Serialize;
@@ -148,16 +152,32 @@ impl Strategy for PersistentVolumeClaims {
             return;
         }
         self.validate(new, errors);
+        let class =
+            |claim: &PersistentVolumeClaim| annotation(&claim.metadata, BETA_CLASS).map(str::to_owned);
+        let (named, had) = (class(new), class(old));
         let (Some(new), Some(was)) = (&new.spec, &old.spec) else { return };
-        let bound = old.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
+        let status = old.status.clone().unwrap_or_default();
         let mut rest = new.clone();
         if was.volume_name.is_none() {
             rest.volume_name = None;
         }
-        if bound {
+        // Whoever named no class may be given one, and who named it in the annotation may move it into the field.
+        let chosen = was.storage_class_name.is_none() && new.storage_class_name.is_some();
+        if chosen && had.as_ref().is_none_or(|had| new.storage_class_name.as_ref() == Some(had)) {
+            rest.storage_class_name = None;
+        }
+        let moved = chosen && had.is_some() && new.storage_class_name == had && named.is_none();
+        if !moved {
+            let at = Path::new("metadata.annotations").child(BETA_CLASS);
+            immutable(&named.unwrap_or_default(), &had.unwrap_or_default(), &at, errors);
+        }
+        if status.phase.as_deref() == Some("Bound") {
             rest.volume_attributes_class_name.clone_from(&was.volume_attributes_class_name);
-            if let (Some(rest), Some(was)) = (&mut rest.resources, &was.resources) {
-                rest.requests.clone_from(&was.requests);
+            let requests = rest.resources.as_mut().and_then(|resources| resources.requests.as_mut());
+            let had =
+                was.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get("storage"));
+            if let (Some(requests), Some(had)) = (requests, had) {
+                requests.insert("storage".to_owned(), had.clone());
             }
         }
         if rest != *was {
@@ -166,17 +186,31 @@ impl Strategy for PersistentVolumeClaims {
                 line_diff(&shown(&Shown::from(was)), &shown(&Shown::from(&rest)))
             );
             errors.forbidden(&Path::new("spec"), &why);
-            return;
         }
-        let size = |requests: Option<&k8s_openapi::api::core::v1::VolumeResourceRequirements>| {
-            requests.and_then(|r| r.requests.as_ref()?.get("storage")).map(Quantity::of)
+        let size = |resources: Option<&VolumeResourceRequirements>| {
+            let size = resources.and_then(|r| r.requests.as_ref()?.get("storage")).map(Quantity::of);
+            size.unwrap_or_default()
         };
-        let capacity =
-            old.status.as_ref().and_then(|s| s.capacity.as_ref()?.get("storage")).map(Quantity::of);
-        let (now, before) = (size(new.resources.as_ref()), size(was.resources.as_ref()));
-        if now < before && now < capacity {
+        let capacity = status.capacity.as_ref().and_then(|all| all.get("storage")).map(Quantity::of);
+        let now = size(new.resources.as_ref());
+        if now < size(was.resources.as_ref()) && now <= capacity.unwrap_or_default() {
             let at = Path::new("spec.resources.requests.storage");
             errors.forbidden(&at, "field can not be less than status.capacity");
+        }
+        immutable(&new.volume_mode, &was.volume_mode, &Path::new("volumeMode"), errors);
+        if status.current_volume_attributes_class_name.is_some() {
+            let at = Path::new("spec.volumeAttributesClassName");
+            let to = match new.volume_attributes_class_name.as_deref() {
+                None => "nil",
+                Some("") => "empty string",
+                Some(_) => return,
+            };
+            let why = format!(
+                "update to {to} is forbidden when status.currentVolumeAttributesClassName is not nil"
+            );
+            if new.volume_attributes_class_name != was.volume_attributes_class_name {
+                errors.forbidden(&at, why);
+            }
         }
     }
 

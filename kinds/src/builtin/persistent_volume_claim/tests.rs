@@ -75,3 +75,42 @@ fn bound_claims_grow_and_do_not_shrink() {
         ["spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"]
     );
 }
+
+#[test]
+fn a_class_is_named_once() {
+    let old = claim(&json!({}));
+    let named = claim(&json!({"storageClassName": "standard"}));
+    assert_eq!(changed(PersistentVolumeClaims, &named, &old), Vec::<String>::new());
+    let other = claim(&json!({"storageClassName": "other"}));
+    for (new, old) in [(&other, &named), (&old, &named)] {
+        assert!(
+            changed(PersistentVolumeClaims, new, old)[0].starts_with("spec: Forbidden: spec is immutable")
+        );
+    }
+    let annotated = |claim: &Value, class: &str| {
+        let mut claim = claim.clone();
+        claim["metadata"]["annotations"] = json!({BETA_CLASS: class});
+        claim
+    };
+    assert_eq!(changed(PersistentVolumeClaims, &named, &annotated(&old, "standard")), Vec::<String>::new());
+    assert_eq!(
+        changed(PersistentVolumeClaims, &annotated(&old, "b"), &annotated(&old, "a")),
+        [
+            "metadata.annotations.volume.beta.kubernetes.io/storage-class: Invalid value: \"b\": field is immutable"
+        ]
+    );
+}
+
+#[test]
+fn attributes_that_a_volume_has_are_not_taken_away() {
+    let mut old = claim(&json!({"volumeAttributesClassName": "gold"}));
+    old["status"] = json!({"phase": "Bound", "currentVolumeAttributesClassName": "gold"});
+    let at = "spec.volumeAttributesClassName: Forbidden: update to";
+    let why = "is forbidden when status.currentVolumeAttributesClassName is not nil";
+    for (class, to) in [(json!(null), "nil"), (json!(""), "empty string")] {
+        let new = claim(&json!({"volumeAttributesClassName": class}));
+        assert_eq!(changed(PersistentVolumeClaims, &new, &old), [format!("{at} {to} {why}")]);
+    }
+    let silver = claim(&json!({"volumeAttributesClassName": "silver"}));
+    assert_eq!(changed(PersistentVolumeClaims, &silver, &old), Vec::<String>::new());
+}

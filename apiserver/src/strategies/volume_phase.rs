@@ -1,0 +1,53 @@
+//! When a volume entered its phase. Upstream does this in the strategy of the kind.
+
+use api::object::ObjectExt as _;
+use serde_json::{Value, json};
+
+use crate::stamp::now;
+
+const TIME: &str = "lastPhaseTransitionTime";
+
+/// A new volume is Pending from now on, whatever it says itself.
+pub fn create(volume: &mut Value) {
+    volume["status"] = json!({TIME: now()});
+}
+
+/// Gives the phase of a status the time that it lacks: the one it has had, or now when the phase is another.
+pub fn stamp(new: &mut Value, old: &Value) {
+    if !new["status"].is_object() {
+        return;
+    }
+    let had = &old["status"][TIME];
+    if new.str_at(&["status", "phase"]) == old.str_at(&["status", "phase"]) {
+        if new["status"][TIME].is_null() && !had.is_null() {
+            new["status"][TIME] = had.clone();
+        }
+    } else if new["status"][TIME].is_null() || new["status"][TIME] == *had {
+        new["status"][TIME] = json!(now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_keeps_its_time_until_it_changes() {
+        let status = |phase: &str, time: Value| json!({"status": {"phase": phase, TIME: time}});
+        let cases = [
+            (status("Bound", Value::Null), Some("then")),
+            (status("Bound", json!("told")), Some("told")),
+            (status("Released", json!("told")), Some("told")),
+            (status("Released", json!("then")), None),
+            (status("Released", Value::Null), None),
+        ];
+        for (mut new, expected) in cases {
+            stamp(&mut new, &status("Bound", json!("then")));
+            let time = new.str_at(&["status", TIME]);
+            match expected {
+                Some(expected) => assert_eq!(time, expected),
+                None => assert!(!["then", "told", ""].contains(&time), "{time}"),
+            }
+        }
+    }
+}
