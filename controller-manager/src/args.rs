@@ -58,6 +58,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     root_ca_file: Option<PathBuf>,
 
+    /// Image of the pods that remove the data of volumes; it has to have the program `/pause` of Skiff.
+    #[arg(long, value_name = "IMAGE")]
+    volume_helper_image: Option<String>,
+
     /// Upstream's pause between looks at the nodes; accepted, but nodes are looked at when they are due.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse_unsigned)]
     node_monitor_period: Duration,
@@ -80,6 +84,8 @@ pub struct Config {
     pub node_ranges: Option<(IpNet, u8)>,
     /// The certificate authority to publish.
     pub root_ca: Option<Arc<str>>,
+    /// The image of the pods that remove the data of volumes; nothing is removed without.
+    pub volume_helper_image: Option<Arc<str>>,
     /// How long a node may be silent.
     pub node_grace: Duration,
     /// The time that controllers go by.
@@ -116,6 +122,7 @@ impl Args {
                 .map(|cidr| node_ranges(cidr, self.node_cidr_mask_size))
                 .transpose()?,
             root_ca,
+            volume_helper_image: self.volume_helper_image.map(Arc::from),
             node_grace: self.node_monitor_grace_period,
             clock: Clock::default(),
         })

@@ -14,13 +14,13 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::storage::v1::VolumeAttributesClass;
+use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttributesClass};
 use machinery::cache::{Cache, Selectors};
 use machinery::tasks::Tasks;
 
 use crate::frame::{Cached, Index, Kind, Watched, watched};
 use crate::kit::{owners, pods};
-use crate::namespace_defaults;
+use crate::{namespace_defaults, volumes};
 
 /// Where nodes leave their signs of life.
 const NODE_LEASES: &str = "kube-node-lease";
@@ -111,6 +111,7 @@ caches! {
     attributes_classes: VolumeAttributesClass, ALL;
     budgets: PodDisruptionBudget, ALL;
     claims: PersistentVolumeClaim, ALL;
+    classes: StorageClass, ALL;
     controller_revisions: ControllerRevision, ALL;
     cron_jobs: CronJob, ALL;
     daemon_sets: DaemonSet, ALL;
@@ -136,7 +137,9 @@ caches! {
 #[derive(Clone)]
 pub struct Caches {
     kinds: Kinds,
+    pub claims_by_volume: Index<PersistentVolumeClaim>,
     pub jobs_by_owner: Index<Job>,
+    pub pods_by_claim: Index<Pod>,
     pub pods_by_owner: Index<Pod>,
     pub pods_by_node: Index<Pod>,
     pub slices_by_service: Index<EndpointSlice>,
@@ -158,6 +161,10 @@ impl Caches {
             jobs_by_owner: Index::follow(&kinds.jobs, |job: &Job| {
                 owners::controller_of(&job.metadata).map(|owner| owner.uid.clone())
             }),
+            claims_by_volume: Index::follow(&kinds.claims, |claim: &PersistentVolumeClaim| {
+                volumes::volume_name(claim).map(str::to_owned)
+            }),
+            pods_by_claim: Index::follow(&kinds.pods, |pod: &Pod| volumes::claim_keys(pod)),
             pods_by_owner: Index::follow(&kinds.pods, |pod: &Pod| Some(pod_owner(pod))),
             pods_by_node: Index::follow(&kinds.pods, |pod: &Pod| {
                 Some(pods::node_name(pod).to_owned()).filter(|node| !node.is_empty())

@@ -26,6 +26,7 @@ mod resource_quota;
 mod service_cidrs;
 mod stateful_set;
 mod ttl_after_finished;
+mod volumes;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::VolumeAttributesClass;
@@ -130,6 +131,11 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
     start.controller("controllermanager", disruption::Disruption::new);
     start.controller("pod-garbage-collector", pod_gc::PodGc::new);
     start.controller("service-cidr-controller", service_cidrs::ServiceCidrs::new);
+    start.controller("persistentvolume-controller", |caches, keys| {
+        volumes::Binder::new(caches, keys, config.volume_helper_image.clone())
+    });
+    start.controller("volume_expand", volumes::Expansion::new);
+    start.controller("ephemeral_volume", volumes::EphemeralClaims::new);
     start.controller("pvc-protection-controller", Protection::<PersistentVolumeClaim>::new);
     start.controller("pv-protection-controller", Protection::<PersistentVolume>::new);
     start.controller("vac-protection-controller", Protection::<VolumeAttributesClass>::new);

@@ -187,6 +187,7 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
         ("cluster-cidr", cluster.ranges.pods.to_string()),
         ("node-cidr-mask-size", NODE_PREFIX.to_string()),
         ("root-ca-file", ca),
+        ("volume-helper-image", containerd::PAUSE_IMAGE.into()),
     ]);
     arguments.push("--leader-elect=true".into());
     table.ours(None, "controller-manager", server, arguments);

@@ -276,7 +276,7 @@ pub async fn run(flags: UpArgs) -> Result<()> {
     ])?;
     let mut archives = vec![addons::program_archive(&cluster, "pause", containerd::PAUSE_IMAGE)?];
     for addon in addons::of(&cluster) {
-        archives.push(addon.archive(&cluster)?);
+        archives.extend(addon.archive(&cluster).transpose()?);
     }
     archives.extend(flags.image.iter().cloned());
     step.done();

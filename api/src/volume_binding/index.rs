@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 
-use super::{Shelf, claim_ref, is_bound_to, is_reachable, phase_of_volume, size_of_claim, size_of_volume};
-use crate::{quantity::Quantity, validation};
+use super::{
+    Shelf, claim_ref, fits_labels, is_bound_to, is_free, is_reachable, size_of_claim, size_of_volume,
+};
+use crate::quantity::Quantity;
 
 /// A volume's place on its shelf: the smallest first, those of one size in an order that has nothing to do with names.
 type Place = (Quantity, u64, String);
@@ -80,8 +82,9 @@ impl VolumeIndex {
     pub fn find(&self, claim: &PersistentVolumeClaim, seeker: Seeker<'_>) -> Option<Arc<PersistentVolume>> {
         let wanted = Shelf::of_claim(claim);
         let size = size_of_claim(claim);
-        let kept = self.kept_for(claim).find(|volume| {
-            size_of_volume(volume) >= size
+        let kept = self.naming(claim).find(|volume| {
+            is_bound_to(volume, claim)
+                && size_of_volume(volume) >= size
                 && volume.metadata.deletion_timestamp.is_none()
                 && Shelf::of_volume(volume).is_of_the_sort(&wanted)
                 && !seeker.skips(volume)
@@ -106,15 +109,11 @@ impl VolumeIndex {
         }
     }
 
-    /// The volumes that name a claim.
-    pub fn kept_for(&self, claim: &PersistentVolumeClaim) -> impl Iterator<Item = &Arc<PersistentVolume>> {
-        let named = (&claim.metadata.namespace, &claim.metadata.name);
-        let key = (named.0.clone().unwrap_or_default(), named.1.clone().unwrap_or_default());
-        self.claimed
-            .get(&key)
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .filter(|volume| is_bound_to(volume, claim))
+    /// The volumes that name a claim, be it this one or one of the same name before or after it.
+    pub fn naming(&self, claim: &PersistentVolumeClaim) -> impl Iterator<Item = &Arc<PersistentVolume>> {
+        let (namespace, name) = (claim.metadata.namespace.clone(), claim.metadata.name.clone());
+        let key = (namespace.unwrap_or_default(), name.unwrap_or_default());
+        self.claimed.get(&key).into_iter().flat_map(BTreeMap::values)
     }
 
     /// Shelves lie in the order of their classes, so that those of others are not looked at.
@@ -141,11 +140,8 @@ fn smallest<'a>(
     size: Quantity,
     seeker: Seeker<'_>,
 ) -> Option<&'a Arc<PersistentVolume>> {
-    let selector = claim.spec.as_ref().and_then(|spec| spec.selector.as_ref());
     let fits = |volume: &&Arc<PersistentVolume>| {
-        selector.is_none_or(|wanted| validation::selects(wanted, volume.metadata.labels.as_ref()))
-            && !seeker.skips(volume)
-            && seeker.accepts(volume)
+        fits_labels(volume, claim) && !seeker.skips(volume) && seeker.accepts(volume)
     };
     let (&(found, ..), first) = volumes.range((size, 0, String::new())..).find(|(_, volume)| fits(volume))?;
     let begin = (found, mix(claim.metadata.uid.as_deref().unwrap_or_default()), String::new());
@@ -172,11 +168,6 @@ fn mix(text: &str) -> u64 {
 fn claim_of(volume: &PersistentVolume) -> Option<(String, String)> {
     let claim = claim_ref(volume)?;
     Some((claim.namespace.clone().unwrap_or_default(), claim.name.clone().unwrap_or_default()))
-}
-
-/// Whether anybody may have it.
-pub(super) fn is_free(volume: &PersistentVolume) -> bool {
-    phase_of_volume(volume) == "Available" && volume.metadata.deletion_timestamp.is_none()
 }
 
 fn take<K: Ord>(from: &mut BTreeMap<K, BTreeMap<Place, Arc<PersistentVolume>>>, key: &K, place: &Place) {

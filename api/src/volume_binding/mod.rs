@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVo
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::{pod::placement, quantity::Quantity};
+use crate::{pod::placement, quantity::Quantity, validation};
 
 pub use index::{Seeker, VolumeIndex};
 
@@ -28,6 +28,11 @@ pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 pub const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 /// The annotation of the class that claims get when they name none.
 pub const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
+
+/// The provisioner of volumes on the nodes' own disks, which is part of the controller manager.
+pub const LOCAL_PROVISIONER: &str = "skiff.local/volumes";
+/// The annotation of a node with the folder in which the kubelet lets such volumes lie.
+pub const LOCAL_VOLUMES: &str = "skiff.local/volumes";
 
 /// Whether there is such an annotation.
 pub fn has_annotation(meta: &ObjectMeta, name: &str) -> bool {
@@ -74,11 +79,6 @@ pub fn size_of_volume(volume: &PersistentVolume) -> Quantity {
     capacity.map(Quantity::of).unwrap_or_default()
 }
 
-/// The phase of a volume.
-pub fn phase_of_volume(volume: &PersistentVolume) -> &str {
-    volume.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
-}
-
 /// Whether a volume is kept for this very claim, or bound to it already.
 pub fn is_bound_to(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
     let Some(wanted) = claim_ref(volume) else { return false };
@@ -97,6 +97,22 @@ pub fn claim_ref(volume: &PersistentVolume) -> Option<&ObjectReference> {
 pub fn is_reachable(volume: &PersistentVolume, labels: &BTreeMap<String, String>) -> bool {
     let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref()?.required.as_ref());
     affinity.is_none_or(|required| placement::any_term_matches(&required.node_selector_terms, "", labels))
+}
+
+/// Whether anybody may have the volume.
+pub fn is_free(volume: &PersistentVolume) -> bool {
+    let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
+    phase == Some("Available") && volume.metadata.deletion_timestamp.is_none() && claim_ref(volume).is_none()
+}
+
+/// Whether a free volume is one that the claim could be given.
+pub fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
+    is_free(volume) && mismatch(volume, claim).is_none() && fits_labels(volume, claim)
+}
+
+fn fits_labels(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
+    let selector = claim.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    selector.is_none_or(|wanted| validation::selects(wanted, volume.metadata.labels.as_ref()))
 }
 
 /// The volume as it is once bound to the claim: the first of the writes that bind both.

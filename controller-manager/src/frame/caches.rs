@@ -129,22 +129,28 @@ impl<K> Clone for Index<K> {
 }
 
 impl<K: Cached + kube::Resource> Index<K> {
-    /// Follows the cache; `key` says where an object belongs, if anywhere.
-    pub fn follow(cache: &Cache<K>, key: fn(&K) -> Option<String>) -> Self {
+    /// Follows the cache; `keys` says where an object belongs, if anywhere.
+    pub fn follow<Keys: IntoIterator<Item = String>>(cache: &Cache<K>, keys: fn(&K) -> Keys) -> Self
+    where
+        Keys: 'static,
+    {
         let index = Index { buckets: Arc::default() };
         let buckets: Arc<Mutex<HashMap<String, Bucket<K>>>> = Arc::clone(&index.buckets);
         cache.on_change(move |change: &Change<K>| {
             let mut buckets = buckets.lock();
-            if let Some((old, place)) = change.old.as_deref().and_then(|old| Some((old, key(old)?)))
-                && let Some(bucket) = buckets.get_mut(&place)
-            {
-                bucket.remove(&identity(old));
-                if bucket.is_empty() {
-                    buckets.remove(&place);
+            if let Some(old) = change.old.as_deref() {
+                for place in keys(old) {
+                    let Some(bucket) = buckets.get_mut(&place) else { continue };
+                    bucket.remove(&identity(old));
+                    if bucket.is_empty() {
+                        buckets.remove(&place);
+                    }
                 }
             }
-            if let Some((new, place)) = change.new.as_ref().and_then(|new| Some((new, key(new)?))) {
-                buckets.entry(place).or_default().insert(identity(&**new), Arc::clone(new));
+            if let Some(new) = &change.new {
+                for place in keys(new) {
+                    buckets.entry(place).or_default().insert(identity(&**new), Arc::clone(new));
+                }
             }
         });
         index

@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::caches::Caches;
 use crate::frame::{Action, Cached, Controller, Key, Kind, Outcome, Plan, Timestamp};
 use crate::kit::{owners, pods};
+use crate::volumes::{claim_key, claims_of};
 
 /// A kind that is protected.
 pub trait Protected: Cached + kube::Resource<DynamicType = ()> + Serialize {
@@ -144,13 +145,10 @@ impl Protected for PersistentVolumeClaim {
     }
 
     fn is_used(&self, caches: &Caches) -> bool {
-        let namespace = owners::namespace(&self.metadata);
+        let meta = &self.metadata;
+        let users = caches.pods_by_claim.get(&claim_key(owners::namespace(meta), owners::name(meta)));
         // A pod without a node can still be kept from starting.
-        let placed = |pod: &Arc<Pod>| !pods::node_name(pod).is_empty();
-        let pods = caches.pods.list_in(namespace);
-        pods.iter()
-            .filter(|pod| placed(pod))
-            .any(|pod| claims_of(pod).any(|c| c == owners::name(&self.metadata)))
+        users.iter().any(|pod| !pods::node_name(pod).is_empty())
     }
 
     fn follow(caches: &Caches, keys: &Queue<Key>) {
@@ -162,16 +160,6 @@ impl Protected for PersistentVolumeClaim {
             }
         });
     }
-}
-
-/// The names of the claims that a pod mounts, its own ephemeral ones included.
-fn claims_of(pod: &Pod) -> impl Iterator<Item = String> + '_ {
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes.filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
-        (Some(claim), _) => Some(claim.claim_name.clone()),
-        (None, Some(_)) => Some(format!("{}-{}", owners::name(&pod.metadata), volume.name)),
-        (None, None) => None,
-    })
 }
 
 impl Protected for PersistentVolume {

@@ -80,18 +80,35 @@ impl Cluster {
 
     /// Starts controllers that reach the API server by this client.
     pub async fn controllers_with(&self, client: kube::Client, flags: &[&str]) -> Controllers {
+        let (config, tasks) = (self.config(flags), Tasks::new());
+        controller_manager::run(config, client, &tasks).await.unwrap();
+        Controllers { tasks }
+    }
+
+    /// Starts controllers that `shutdown_background` of what is returned kills wherever they are.
+    pub fn mortal_controllers(&self) -> tokio::runtime::Runtime {
+        let (config, port) = (self.config(&[]), self.port);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.spawn(async move {
+            let tasks = Tasks::new();
+            controller_manager::run(config, client(port), &tasks).await.unwrap();
+            tasks.run_until_stopped().await
+        });
+        runtime
+    }
+
+    fn config(&self, flags: &[&str]) -> controller_manager::args::Config {
         let ca = self.folder.path().join("ca.pem");
         std::fs::write(&ca, "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n").unwrap();
         let ca = ca.display().to_string();
         let fixed =
             ["controller-manager", "--kubeconfig", "none", "--secure-port", "0", "--leader-elect=false"];
         let fixed = fixed.into_iter().chain(["--cluster-cidr", "10.244.0.0/16", "--root-ca-file", &ca]);
+        let fixed = fixed.chain(["--volume-helper-image", "helper"]);
         let mut config =
             Args::try_parse_from(fixed.chain(flags.iter().copied())).unwrap().into_config().unwrap();
         config.clock = self.clock.clone();
-        let tasks = Tasks::new();
-        controller_manager::run(config, client, &tasks).await.unwrap();
-        Controllers { tasks }
+        config
     }
 
     /// Starts to claim that pods without a node are bound to `node` and run; pods
@@ -137,12 +154,15 @@ impl Cluster {
         let kind = object["kind"].as_str().unwrap();
         let plural = match kind {
             "Endpoints" => "endpoints".to_owned(),
+            "StorageClass" => "storageclasses".to_owned(),
             kind => format!("{}s", kind.to_lowercase()),
         };
         let resource =
             ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), &plural);
         match kind {
-            "Node" | "Namespace" => Api::all_with(self.client.clone(), &resource),
+            "Node" | "Namespace" | "PersistentVolume" | "StorageClass" => {
+                Api::all_with(self.client.clone(), &resource)
+            }
             _ => {
                 let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
                 Api::namespaced_with(self.client.clone(), namespace, &resource)

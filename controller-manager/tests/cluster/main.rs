@@ -12,6 +12,7 @@ mod harness;
 mod jobs;
 mod namespaces;
 mod nodes;
+mod persistent_volumes;
 mod quotas;
 mod services;
 mod stateful_sets;

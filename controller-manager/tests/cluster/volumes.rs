@@ -1,7 +1,7 @@
 //! Claims and volumes that are in use outlive their deletion.
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams};
 use serde_json::json;
 
 use crate::harness::Cluster;
@@ -39,14 +39,19 @@ async fn a_claim_stays_until_its_last_pod_is_gone_and_a_volume_while_it_is_bound
     let volumes = Api::<PersistentVolume>::all(cluster.client.clone());
     let volume = volumes.create(&Default::default(), &serde_json::from_value(volume).unwrap()).await.unwrap();
     assert_eq!(volume.metadata.finalizers, Some(vec!["kubernetes.io/pv-protection".to_owned()]));
-    let phase = async |phase: &str| {
-        let patch = Patch::Merge(json!({"status": {"phase": phase}}));
-        volumes.patch_status("v", &PatchParams::default(), &patch).await.unwrap();
-    };
-    phase("Bound").await;
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    let claim =
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": spec});
+    cluster.create(claim).await;
+    cluster
+        .until(async || match volumes.get("v").await.unwrap().status.unwrap().phase.as_deref() {
+            Some("Bound") => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
     volumes.delete("v", &DeleteParams::default()).await.unwrap();
     assert!(volumes.get("v").await.unwrap().metadata.deletion_timestamp.is_some());
-    phase("Released").await;
+    cluster.delete(("v1", "PersistentVolumeClaim"), "c", &DeleteParams::default()).await;
     cluster
         .until(async || match volumes.get_opt("v").await.unwrap() {
             None => Ok(()),

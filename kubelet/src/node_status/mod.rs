@@ -13,6 +13,7 @@ mod render;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::volume_binding::LOCAL_VOLUMES;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeSpec, NodeStatus, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -34,6 +35,7 @@ use crate::args::Config;
 use crate::cri::{Runtime, RuntimeVersion};
 use crate::images::Images;
 use crate::pod_worker::Notes;
+use crate::runtime_config::names;
 use machine::Resources;
 use registration::{Held, Machine, Registration, RegistrationError};
 
@@ -180,6 +182,7 @@ impl NodeKeeper {
             metadata: ObjectMeta {
                 name: Some(self.of.config.node.clone()),
                 labels: Some(self.labels()),
+                annotations: Some([(LOCAL_VOLUMES.to_owned(), self.volumes())].into()),
                 ..ObjectMeta::default()
             },
             spec: Some(NodeSpec {
@@ -188,6 +191,11 @@ impl NodeKeeper {
             }),
             status: Some(self.status().await),
         }
+    }
+
+    /// Where volumes on this node's disk lie.
+    fn volumes(&self) -> String {
+        names::local_volumes(&self.of.config.root_dir).display().to_string()
     }
 
     fn labels(&self) -> std::collections::BTreeMap<String, String> {

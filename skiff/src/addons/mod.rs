@@ -1,4 +1,5 @@
-//! What a cluster has beyond its daemons: pods of our own programs, laid out by the manifests in this folder.
+//! What a cluster has beyond its daemons, laid out by the manifests in this folder: pods of our own programs, and the
+//! class of volumes on the nodes' disks.
 //!
 //! They are made once, with the cluster; from then on they are the user's, who may change or delete them and put
 //! something else in their place.
@@ -6,6 +7,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use api::volume_binding::LOCAL_PROVISIONER;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{ApiResource, DynamicObject, PostParams, TypeMeta};
 use kube::core::GroupVersionKind;
@@ -20,11 +22,18 @@ use crate::{files, machine};
 pub struct Addon {
     /// What `--without` calls it.
     pub name: &'static str,
-    /// The program that its image holds.
-    program: &'static str,
     /// Its objects.
     manifest: &'static str,
-    /// The Deployment in kube-system that tells when it works.
+    /// What runs for it; a daemon does its work without.
+    pods: Option<Pods>,
+}
+
+/// Pods of one of our programs.
+#[derive(Debug)]
+struct Pods {
+    /// The program that their image holds.
+    program: &'static str,
+    /// The Deployment in kube-system that tells when they work.
     deployment: &'static str,
 }
 
@@ -40,8 +49,14 @@ pub enum State {
 }
 
 /// All of them.
-pub const ALL: &[Addon] =
-    &[Addon { name: "dns", program: "dns", manifest: include_str!("dns.yaml"), deployment: "coredns" }];
+pub const ALL: &[Addon] = &[
+    Addon {
+        name: "dns",
+        manifest: include_str!("dns.yaml"),
+        pods: Some(Pods { program: "dns", deployment: "coredns" }),
+    },
+    Addon { name: "storage", manifest: include_str!("storage.yaml"), pods: None },
+];
 
 /// The names of all, for flags.
 pub fn names() -> Vec<&'static str> {
@@ -72,23 +87,27 @@ pub fn program_archive(cluster: &Cluster, program: &str, image: &str) -> Result<
     Ok(path)
 }
 
-impl Addon {
+impl Pods {
     fn image(&self) -> String {
         format!("skiff.local/{}:{}", self.program, env!("CARGO_PKG_VERSION"))
     }
+}
 
-    /// Writes the archive of its image.
+impl Addon {
+    /// Writes the archive of its image, if it has one.
     ///
     /// # Errors
     /// As [`program_archive`].
-    pub fn archive(&self, cluster: &Cluster) -> Result<PathBuf> {
-        program_archive(cluster, self.program, &self.image())
+    pub fn archive(&self, cluster: &Cluster) -> Option<Result<PathBuf>> {
+        let pods = self.pods.as_ref()?;
+        Some(program_archive(cluster, pods.program, &pods.image()))
     }
 
     fn objects(&self, cluster: &Cluster) -> Result<Vec<DynamicObject>> {
         let text = self
             .manifest
-            .replace("@IMAGE@", &self.image())
+            .replace("@IMAGE@", &self.pods.as_ref().map(Pods::image).unwrap_or_default())
+            .replace("@LOCAL_PROVISIONER@", LOCAL_PROVISIONER)
             .replace("@CLUSTER_DNS@", &cluster.ranges.dns().to_string());
         let documents = serde_yaml_ng::Deserializer::from_str(&text);
         let read = documents.map(serde::Deserialize::deserialize).collect::<Result<_, _>>();
@@ -119,8 +138,9 @@ impl Addon {
 
     /// How far it is. An API server that does not answer may do so soon.
     pub async fn state(&self, client: &Client) -> State {
+        let Some(pods) = &self.pods else { return State::Works };
         let api: Api<Deployment> = Api::namespaced(client.clone(), "kube-system");
-        let deployment = match api.get_opt(self.deployment).await {
+        let deployment = match api.get_opt(pods.deployment).await {
             Ok(Some(deployment)) => deployment,
             Ok(None) => return State::Removed,
             Err(_) => return State::Starting,

@@ -105,7 +105,7 @@ impl Registration {
         Self { nodes: Api::all(client.clone()), leases: heartbeat::leases(client), seen: None }
     }
 
-    /// Creates the node's object, or brings the labels of the one that is there up to date if it is this
+    /// Creates the node's object, or brings labels and annotations of the one that is there up to date if it is this
     /// machine's or nobody's any more.
     pub async fn register(&mut self, node: &Node) -> Result<(), RegistrationError> {
         let name = node.metadata.name.as_deref().unwrap_or_default();
@@ -122,7 +122,8 @@ impl Registration {
             }
             tracing::warn!(node = name, holder = %held.holder, "Taking over the node of a machine that is silent");
         }
-        let patch = json!({"metadata": {"labels": node.metadata.labels}});
+        let (labels, annotations) = (&node.metadata.labels, &node.metadata.annotations);
+        let patch = json!({"metadata": {"labels": labels, "annotations": annotations}});
         self.nodes.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
         Ok(())
     }
