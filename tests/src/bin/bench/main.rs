@@ -12,6 +12,7 @@ mod jobs;
 mod pods;
 mod process;
 mod rollout;
+mod volumes;
 mod watcher;
 
 use std::path::PathBuf;
@@ -68,6 +69,7 @@ fn measure_clusters(quick: bool) {
         pods::at_once(&client, &cluster.node(1), 30).await;
         jobs::complete(&client, 200, 20).await;
         rollout::thousand(&client).await;
+        volumes::bind_many(&client).await;
     });
     println!("the same daemons after that work:");
     idle::measure(&cluster, Duration::from_secs(idle));
