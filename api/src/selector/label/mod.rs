@@ -219,7 +219,10 @@ impl LabelSelector {
     }
 
     /// The selector that a `LabelSelector` object stands for; no object selects nothing, an empty one all.
-    fn from_label_selector(selector: Option<&meta::LabelSelector>) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// What is wrong with a requirement.
+    pub fn from_label_selector(selector: Option<&meta::LabelSelector>) -> Result<Self, String> {
         let Some(selector) = selector else { return Ok(Self::nothing()) };
         let mut requirements = Vec::new();
         for (key, value) in selector.match_labels.iter().flatten() {
