@@ -8,6 +8,7 @@
 mod default_class;
 mod default_toleration_seconds;
 mod limit_ranger;
+mod matching;
 mod namespace_lifecycle;
 mod operation;
 mod persistent_volume_claim_resize;

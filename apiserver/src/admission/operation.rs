@@ -3,9 +3,14 @@
 use std::fmt;
 
 use api::{object::ObjectExt as _, status::Status};
+use kinds::kind::Kind;
 use serde_json::Value;
 
-use crate::{context::Ctx, resources::BuiltIn, verbs::delete::DeleteOptions};
+use crate::{
+    context::Ctx,
+    resources::{BuiltIn, NAMESPACES},
+    verbs::delete::DeleteOptions,
+};
 
 /// What is done to an object, in admission's words: an update may come as a patch, and a collection is deleted one
 /// object at a time.
@@ -19,6 +24,18 @@ pub enum Verb {
     Delete,
     /// A stream to what a subresource leads to is opened.
     Connect,
+}
+
+impl Verb {
+    /// As rules have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
 }
 
 /// One operation. User, kind, subresource, namespace and the options of writes are the request's.
@@ -75,6 +92,37 @@ impl<'a> Operation<'a> {
     /// The part of the object that is meant.
     pub fn subresource(&self) -> Option<&str> {
         self.ctx.path.subresource.as_deref()
+    }
+
+    /// The namespace that the operation is in: an operation on a namespace is in that one.
+    pub fn namespace(&self) -> Option<&str> {
+        let named =
+            || [self.name, self.old.map_or("", |old| old.name())].into_iter().find(|name| !name.is_empty());
+        self.ctx.path.namespace.as_deref().or_else(|| named().filter(|_| NAMESPACES.is(&self.ctx.kind)))
+    }
+
+    /// Group, version and kind of the object that is admitted, in a version of the operation's resource.
+    pub fn gvk<'k>(&self, row: &'k Kind) -> (&'k str, &'k str, &'k str) {
+        let carried = self.subresource().and_then(|name| row.subresource(name)?.gvk);
+        carried.unwrap_or((&row.group, &row.version, &row.kind))
+    }
+
+    /// An object of the operation in a version of its resource.
+    pub fn shown(&self, row: &Kind, object: &Value) -> Value {
+        self.converted(&self.ctx.kind, row, object.clone())
+    }
+
+    /// An object in such a version as the operation has it.
+    pub fn taken(&self, row: &Kind, object: Value) -> Value {
+        self.converted(row, &self.ctx.kind, object)
+    }
+
+    fn converted(&self, from: &Kind, to: &Kind, object: Value) -> Value {
+        if std::ptr::eq(from, to) || self.gvk(from) == self.gvk(to) {
+            object
+        } else {
+            to.own_form(from.stored_form(object))
+        }
     }
 
     /// Whether objects of a resource themselves are meant, and no part of them.
