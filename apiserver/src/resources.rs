@@ -68,6 +68,8 @@ built_in! {
     SECRETS: "secrets";
     SERVICES: "services";
     SERVICE_ACCOUNTS: "serviceaccounts";
+    MUTATING_WEBHOOK_CONFIGURATIONS: "mutatingwebhookconfigurations" in "admissionregistration.k8s.io";
+    VALIDATING_WEBHOOK_CONFIGURATIONS: "validatingwebhookconfigurations" in "admissionregistration.k8s.io";
     VALIDATING_ADMISSION_POLICIES: "validatingadmissionpolicies" in "admissionregistration.k8s.io";
     CUSTOM_RESOURCE_DEFINITIONS: "customresourcedefinitions" in "apiextensions.k8s.io";
     API_SERVICES: "apiservices" in "apiregistration.k8s.io";

@@ -288,6 +288,10 @@ impl<'a> Value<'a> {
                 Some(n) => Self::Int(n),
                 None => Self::Double(number.as_f64().unwrap_or_default()),
             },
+            (Json::Array(items), Shape::Dyn) => {
+                Self::List(List { items: Items::Json(items, decl), kind: &ListKind::Atomic })
+            }
+            (Json::Object(map), Shape::Dyn) => Self::Map(Map::Json(map, decl)),
             (Json::Array(items), Shape::List { item, kind }) => {
                 Self::List(List { items: Items::Json(items, item), kind })
             }

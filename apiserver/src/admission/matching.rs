@@ -92,7 +92,7 @@ impl Matching {
             verb: operation.verb,
             subresource: operation.subresource().unwrap_or(""),
             namespace: operation.namespace(),
-            name: operation.name,
+            name: operation.object_name(),
         };
         row(rules, self.equivalent, &target, &operation.ctx.kind, &operation.ctx.versions)
     }

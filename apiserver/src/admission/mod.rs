@@ -13,10 +13,12 @@ mod namespace_lifecycle;
 mod operation;
 mod persistent_volume_claim_resize;
 mod priority;
+mod reinvocation;
 mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
+mod webhook;
 
 use api::status::Status;
 use async_trait::async_trait;
@@ -64,20 +66,26 @@ impl Steps {
             ),
             ("RuntimeClass", Box::new(runtime_class::RuntimeClass)),
             ("DefaultIngressClass", Box::new(default_class::INGRESS_CLASS)),
+            ("MutatingAdmissionWebhook", Box::new(webhook::MutatingAdmissionWebhook::new())),
+            ("ValidatingAdmissionWebhook", Box::new(webhook::ValidatingAdmissionWebhook::new())),
         ])
     }
 
-    /// Lets all steps complete what was sent.
+    /// Lets all steps complete what was sent, twice if somebody outside has changed it.
     ///
     /// # Errors
     /// The refusal of the first step that refuses.
     pub async fn mutate(&self, operation: &mut Operation<'_>) -> Result<(), Status> {
-        for (name, step) in &self.0 {
-            if step.handles(operation) {
-                step.mutate(operation).await.inspect_err(|refusal| tell(name, refusal))?;
+        loop {
+            for (name, step) in &self.0 {
+                if step.handles(operation) {
+                    step.mutate(operation).await.inspect_err(|refusal| tell(name, refusal))?;
+                }
+            }
+            if !operation.reinvocation.next(operation.new.as_deref()) {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Lets all steps look at what came of it.

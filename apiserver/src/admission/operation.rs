@@ -6,6 +6,7 @@ use api::{object::ObjectExt as _, status::Status};
 use kinds::kind::Kind;
 use serde_json::Value;
 
+use super::reinvocation::Reinvocation;
 use crate::{
     context::Ctx,
     resources::{BuiltIn, NAMESPACES},
@@ -52,18 +53,27 @@ pub struct Operation<'a> {
     /// connections their options; nothing for deletions.
     pub new: Option<&'a mut Value>,
     /// How it is to be deleted.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for steps that show others the whole operation"))]
     pub options: Option<&'a DeleteOptions>,
     /// Whether nothing is to be stored: then steps leave no trace anywhere either.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no step leaves traces yet"))]
     pub dry_run: bool,
+    /// Who is asked a second time.
+    pub reinvocation: Reinvocation,
 }
 
 impl<'a> Operation<'a> {
     /// An object is made.
     pub fn create(ctx: &'a Ctx, name: &'a str, new: &'a mut Value) -> Self {
         let dry_run = ctx.query.dry_run;
-        Self { ctx, verb: Verb::Create, name, old: None, new: Some(new), options: None, dry_run }
+        Self {
+            ctx,
+            verb: Verb::Create,
+            name,
+            old: None,
+            new: Some(new),
+            options: None,
+            dry_run,
+            reinvocation: Reinvocation::default(),
+        }
     }
 
     /// The object in the path is changed.
@@ -81,6 +91,7 @@ impl<'a> Operation<'a> {
             new: None,
             options: Some(options),
             dry_run: options.is_dry_run(ctx),
+            reinvocation: Reinvocation::default(),
         }
     }
 
@@ -92,6 +103,11 @@ impl<'a> Operation<'a> {
     /// The part of the object that is meant.
     pub fn subresource(&self) -> Option<&str> {
         self.ctx.path.subresource.as_deref()
+    }
+
+    /// The object's name: what the request says, else what was made up for it since.
+    pub fn object_name(&self) -> &str {
+        if self.name.is_empty() { self.new.as_deref().map_or("", |new| new.name()) } else { self.name }
     }
 
     /// The namespace that the operation is in: an operation on a namespace is in that one.

@@ -149,7 +149,8 @@ impl Backend {
     }
 }
 
-fn in_gos_words(error: &std::io::Error) -> String {
+/// An error of the network as Go says it.
+pub fn in_gos_words(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connect: connection refused".into(),
         std::io::ErrorKind::HostUnreachable => "connect: no route to host".into(),

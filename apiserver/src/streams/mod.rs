@@ -7,7 +7,7 @@
 pub mod backend;
 mod html;
 mod kubelet;
-mod proxy;
+pub mod proxy;
 
 use api::status::Status;
 use http::{Request, Response};

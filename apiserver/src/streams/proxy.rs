@@ -21,7 +21,7 @@ use crate::{
     context::Ctx,
     forms::value,
     http::metrics::Running,
-    resources::{ENDPOINT_SLICES, PODS},
+    resources::{ENDPOINT_SLICES, PODS, SERVICES},
     response::{self, Body},
     watch_cache::Scope,
 };
@@ -131,33 +131,39 @@ fn node(api: &Api, name: &Name<'_>) -> Result<Backend, Status> {
 
 /// One of the service's ready endpoints.
 fn service(ctx: &Ctx, name: &Name<'_>) -> Result<Backend, Status> {
-    let found = ctx.resource.get(&ctx.cache_key(name.name));
-    let service = found.ok_or_else(|| Status::not_found("services", "", name.name))?;
-    let service = value(&service)?;
-    let port = match name.port.parse::<i64>() {
+    let namespace = ctx.path.namespace.as_deref().unwrap_or_default();
+    let (address, port) = endpoint(&ctx.api, namespace, name.name, name.port)?;
+    Ok(backend(&ctx.api, address, port, name.tls))
+}
+
+/// Address and port of one of the ready endpoints behind a port of a service, called by its number or its name.
+///
+/// # Errors
+/// 404 for a service that is not there, 503 when it has no such port or nobody is behind it.
+pub fn endpoint(api: &Api, namespace: &str, name: &str, port: &str) -> Result<(Dialable, u16), Status> {
+    let found = api.cached(SERVICES, &format!("{namespace}/{name}"));
+    let service = value(&*found.ok_or_else(|| Status::not_found("services", "", name))?)?;
+    let port = match port.parse::<i64>() {
         Ok(number) => {
             let ports = service.at(&["spec", "ports"]).and_then(Value::as_array);
             let port = ports.into_iter().flatten().find(|p| p["port"].as_i64() == Some(number));
             let port = port.ok_or_else(|| {
-                Status::unavailable(format!("no service port {number} found for service {:?}", name.name))
+                Status::unavailable(format!("no service port {number} found for service {name:?}"))
             })?;
             port.str_at(&["name"])
         }
-        Err(_) => name.port,
+        Err(_) => port,
     };
-    let candidates = endpoints(ctx, name.name, port)?;
-    let (address, port) = candidates
-        .choose(&mut rand::rng())
-        .ok_or_else(|| Status::unavailable(format!("no endpoints available for service {:?}", name.name)))?;
-    Ok(backend(&ctx.api, *address, *port, name.tls))
+    let candidates = endpoints(api, namespace, name, port)?;
+    let chosen = candidates.choose(&mut rand::rng()).copied();
+    chosen.ok_or_else(|| Status::unavailable(format!("no endpoints available for service {name:?}")))
 }
 
 /// Addresses and ports behind a named port of a service. Only addresses of pods count: whoever may write
 /// EndpointSlices shall not send this server anywhere.
-fn endpoints(ctx: &Ctx, service: &str, port: &str) -> Result<Vec<(Dialable, u16)>, Status> {
-    let namespace = ctx.path.namespace.clone().unwrap_or_default();
+fn endpoints(api: &Api, namespace: &str, service: &str, port: &str) -> Result<Vec<(Dialable, u16)>, Status> {
     let mut found = Vec::new();
-    for slice in ctx.api.values(ENDPOINT_SLICES, &Scope::Namespace(namespace.clone()))? {
+    for slice in api.values(ENDPOINT_SLICES, &Scope::Namespace(namespace.to_owned()))? {
         if slice.str_at(&["metadata", "labels", "kubernetes.io/service-name"]) != service {
             continue;
         }
@@ -170,7 +176,7 @@ fn endpoints(ctx: &Ctx, service: &str, port: &str) -> Result<Vec<(Dialable, u16)
             }
             let Some(address) = endpoint["addresses"][0].as_str() else { continue };
             if let Ok(dialable) = Dialable::parse(address)
-                && is_address_of_pod(&ctx.api, &namespace, &endpoint["targetRef"], address)
+                && is_address_of_pod(api, namespace, &endpoint["targetRef"], address)
             {
                 found.push((dialable, number));
             }

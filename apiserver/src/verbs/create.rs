@@ -59,6 +59,8 @@ pub async fn create_object(ctx: &Ctx, mut object: Value, tracking: Tracking) -> 
     wipe(&mut object);
     let name = object.name().to_owned();
     ctx.api.admission.mutate(&mut Operation::create(ctx, &name, &mut object)).await?;
+    // What others have changed is held to the same.
+    place(ctx, &mut object)?;
     if !object.name().is_empty() || object.meta_str("generateName").is_empty() {
         return attempt(ctx, &name, object).await;
     }

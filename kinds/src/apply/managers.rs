@@ -203,6 +203,11 @@ pub(super) fn set_managed(object: &mut Value, managed: Value) {
     }
 }
 
+/// Whether what an object says of its managers makes sense.
+pub fn has_sound_managers(object: &Value) -> bool {
+    object.metadata().and_then(|m| m.get("managedFields")).is_none_or(|m| Managers::decode(m).is_some())
+}
+
 /// Lets `look` see an object without its `managedFields`: the rules of kinds say nothing about them, and reading
 /// them takes as long as reading all the rest.
 pub fn without_managers<T>(object: &mut Value, look: impl FnOnce(&mut Value) -> T) -> T {

@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use crate::kind::version::Versions;
 use changes::Changes;
 use managers::{Manager, Managers, Operation, set_managed};
-pub use managers::{keep_times, without_managers};
+pub use managers::{has_sound_managers, keep_times, without_managers};
 pub use refusal::{Conflict, Refusal};
 use set::Set;
 pub use track::track_update;

@@ -31,6 +31,9 @@ pub enum TlsError {
         #[source]
         source: rustls::pki_types::pem::Error,
     },
+    /// A bundle of certificates is no PEM text.
+    #[error("unable to load root certificates: {0}")]
+    Bundle(rustls::pki_types::pem::Error),
     /// A file that should hold certificates holds none.
     #[error("{} holds no certificate", path.display())]
     NoCertificate {
@@ -127,6 +130,24 @@ pub fn client_config(ca: &Path, identity: Option<(&Path, &Path)>) -> Result<Arc<
         Some((cert, key)) => builder.with_client_auth_cert(certificates(cert)?, private_key(key)?)?,
     };
     Ok(Arc::new(config))
+}
+
+/// A client's configuration: trusts the authorities of a PEM text, or those that this system trusts if it is empty.
+///
+/// # Errors
+/// For a text that holds no certificate, and for malformed ones.
+pub fn bundle_client_config(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut store = RootCertStore::empty();
+    if pem.is_empty() {
+        // What of them cannot be used is missed only by those who show such.
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    } else {
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            store.add(certificate.map_err(TlsError::Bundle)?)?;
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    Ok(Arc::new(builder.with_root_certificates(store).with_no_client_auth()))
 }
 
 fn self_signed(names: &[String]) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {

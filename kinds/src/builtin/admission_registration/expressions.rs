@@ -143,7 +143,7 @@ fn object<const N: usize>(fields: [(&str, Arc<Decl>); N]) -> Arc<Decl> {
 }
 
 /// The AdmissionRequest.
-fn request() -> Arc<Decl> {
+pub(super) fn request() -> Arc<Decl> {
     let kind = object([("group", text()), ("version", text()), ("kind", text())]);
     let resource = object([("group", text()), ("version", text()), ("resource", text())]);
     let extra = map(list(text()));

@@ -3,12 +3,14 @@
 //! Counterpart of upstream's `pkg/apis/admissionregistration`. Expressions are compiled to see
 //! whether they can be, and kept as text.
 
+mod conditions;
 mod expressions;
 mod matching;
 mod policy;
 mod warnings;
 mod webhook;
 
+pub use conditions::Conditions;
 pub use policy::{
     MutatingAdmissionPolicies, MutatingAdmissionPolicyBindings, ValidatingAdmissionPolicies,
     ValidatingAdmissionPolicyBindings,

@@ -1,0 +1,313 @@
+//! Webhooks: servers that are asked what is to become of an operation.
+//!
+//! What is configured is read from the watch cache when it changes; while there is nothing no operation is looked at.
+//! Mutating webhooks are asked one after the other, by the names of their configurations, validating ones together.
+//! Counterpart of upstream's `admission/plugin/webhook`.
+
+mod client;
+mod review;
+
+use std::{sync::Arc, time::Duration};
+
+use api::{object::ObjectExt as _, status::Status};
+use async_trait::async_trait;
+use futures::future::join_all;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhook;
+use kinds::{
+    apply::has_sound_managers,
+    builtin::admission_registration::Conditions,
+    kind::Kind,
+    patch::{PatchType, apply_patch},
+    schema::Types,
+};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    Operation, Step,
+    matching::{Matching, is_exempt},
+};
+use crate::{
+    Api, body,
+    forms::value,
+    resources::{BuiltIn, MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS},
+    stamp::new_uid,
+    store::Revision,
+    watch_cache::{CachedObject, Scope},
+};
+use client::Client;
+
+/// How long a webhook that does not say it may take.
+const TIMEOUT: i32 = 10;
+
+/// What the caller is told of a webhook that garbles `managedFields`, which stay as they were then.
+const UNSOUND: &str = ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission controller; please fix your requests";
+
+/// Webhooks that may change what is to be written.
+pub struct MutatingAdmissionWebhook(Hooks);
+
+/// Webhooks that may refuse it.
+pub struct ValidatingAdmissionWebhook(Hooks);
+
+impl MutatingAdmissionWebhook {
+    /// The step.
+    pub fn new() -> Self {
+        Self(Hooks::of(MUTATING_WEBHOOK_CONFIGURATIONS))
+    }
+}
+
+impl ValidatingAdmissionWebhook {
+    /// The step.
+    pub fn new() -> Self {
+        Self(Hooks::of(VALIDATING_WEBHOOK_CONFIGURATIONS))
+    }
+}
+
+#[async_trait]
+impl Step for MutatingAdmissionWebhook {
+    fn handles(&self, operation: &Operation<'_>) -> bool {
+        self.0.handle(operation)
+    }
+
+    async fn mutate(&self, operation: &mut Operation<'_>) -> Result<(), Status> {
+        for hook in self.0.current(&operation.ctx.api).iter().flat_map(|c| &c.hooks) {
+            let Some(row) = hook.wanted(operation).await? else { continue };
+            if !operation.reinvocation.is_due(&hook.key, operation.new.as_deref()) {
+                continue;
+            }
+            let called = match hook.call(operation, &row, true).await {
+                Ok(Some(patch)) => hook.apply(operation, &row, &patch),
+                Ok(None) => Ok(false),
+                Err(failure) => Err(failure),
+            };
+            if hook.open(called)? == Some(true) {
+                operation.reinvocation.changed();
+            }
+            if hook.asked_again {
+                operation.reinvocation.asked(&hook.key);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Step for ValidatingAdmissionWebhook {
+    fn handles(&self, operation: &Operation<'_>) -> bool {
+        self.0.handle(operation)
+    }
+
+    async fn validate(&self, operation: &Operation<'_>) -> Result<(), Status> {
+        let configurations = self.0.current(&operation.ctx.api);
+        let mut wanted = Vec::new();
+        for hook in configurations.iter().flat_map(|c| &c.hooks) {
+            if let Some(row) = hook.wanted(operation).await? {
+                wanted.push((hook, row));
+            }
+        }
+        let calls = wanted.iter().map(|(hook, row)| async {
+            let called = hook.call(operation, row, false).await;
+            hook.open(called).map(drop)
+        });
+        join_all(calls).await.into_iter().collect()
+    }
+}
+
+/// All webhooks of a resource's objects, as the cache has them.
+struct Hooks {
+    resource: BuiltIn,
+    /// With the revision of the last change that they show.
+    known: Mutex<(Revision, Configurations)>,
+}
+
+type Configurations = Arc<[Arc<Configuration>]>;
+
+struct Configuration {
+    name: String,
+    revision: Revision,
+    hooks: Vec<Hook>,
+}
+
+impl Hooks {
+    fn of(resource: BuiltIn) -> Self {
+        Self { resource, known: Mutex::new((0, Arc::new([]))) }
+    }
+
+    fn handle(&self, operation: &Operation<'_>) -> bool {
+        !self.current(&operation.ctx.api).is_empty() && !is_exempt(operation)
+    }
+
+    /// The webhooks, made anew where something has changed: connections live on in those that have not.
+    fn current(&self, api: &Api) -> Configurations {
+        let mut known = self.known.lock();
+        let Some(resource) = api.cache.resource(self.resource.prefix) else { return known.1.clone() };
+        // Read before the objects: they are at least this new.
+        let changed = resource.changed();
+        if changed != known.0 {
+            let present = resource.snapshot().objects;
+            let present = present.scan(&Scope::All, None);
+            *known = (changed, present.map(|object| Configuration::of(object, &known.1)).collect());
+        }
+        known.1.clone()
+    }
+}
+
+impl Configuration {
+    fn of(object: &CachedObject, known: &[Arc<Self>]) -> Arc<Self> {
+        let (name, revision) = (object.name(), object.revision());
+        if let Some(same) = known.iter().find(|known| known.name == name && known.revision == revision) {
+            return same.clone();
+        }
+        let configuration = value(object).unwrap_or_default();
+        let hooks = configuration.list_at(&["webhooks"]).iter().filter_map(|hook| {
+            // A validating webhook has the same fields but one.
+            let hook = MutatingWebhook::deserialize(hook).map_err(|why| why.to_string());
+            hook.and_then(|hook| Hook::new(name, hook))
+                .inspect_err(|why| tracing::error!(name, why, "unusable webhook"))
+                .ok()
+        });
+        Arc::new(Self { name: name.to_owned(), revision, hooks: hooks.collect() })
+    }
+}
+
+/// One webhook.
+struct Hook {
+    name: String,
+    /// Which one it is of all.
+    key: String,
+    matching: Matching,
+    conditions: Conditions,
+    fails_open: bool,
+    timeout: Duration,
+    asked_again: bool,
+    /// The version of the reviews that it understands.
+    version: Option<&'static str>,
+    client: Client,
+}
+
+/// Why a webhook does not let an operation pass.
+enum Failure {
+    /// It could not be asked.
+    Call(String),
+    /// It refuses.
+    Refused(Status),
+}
+
+impl Hook {
+    fn new(configuration: &str, hook: MutatingWebhook) -> Result<Self, String> {
+        let known = |said: &String| ["v1", "v1beta1"].into_iter().find(|version| version == said);
+        let seconds = u64::try_from(hook.timeout_seconds.unwrap_or(TIMEOUT)).unwrap_or_default();
+        Ok(Self {
+            key: format!("webhook/{configuration}/{}", hook.name),
+            matching: Matching::of_webhook(
+                hook.rules.as_ref(),
+                hook.match_policy.as_deref(),
+                hook.namespace_selector.as_ref(),
+                hook.object_selector.as_ref(),
+            )?,
+            conditions: Conditions::compile(hook.match_conditions.as_deref().unwrap_or_default())?,
+            fails_open: hook.failure_policy.as_deref() == Some("Ignore"),
+            timeout: Duration::from_secs(seconds),
+            asked_again: hook.reinvocation_policy.as_deref() == Some("IfNeeded"),
+            version: hook.admission_review_versions.iter().find_map(known),
+            client: Client::new(&hook.client_config),
+            name: hook.name,
+        })
+    }
+
+    /// The version of the resource in which it wants to see the operation, if it does.
+    async fn wanted(&self, operation: &Operation<'_>) -> Result<Option<Arc<Kind>>, Status> {
+        let Some(row) = self.matching.matches(operation).await? else { return Ok(None) };
+        if self.conditions.is_empty() {
+            return Ok(Some(row));
+        }
+        let shown =
+            |object: Option<&Value>| object.map_or(Value::Null, |object| operation.shown(&row, object));
+        let (new, old) = (shown(operation.new.as_deref()), shown(operation.old));
+        let request = review::request(operation, &row);
+        match self.conditions.hold(&new, &old, &request) {
+            Ok(hold) => Ok(hold.then_some(row)),
+            Err(_) if self.fails_open => Ok(None),
+            Err(why) => Err(operation.forbidden(why)),
+        }
+    }
+
+    /// Asks it. Answers its patch, too, if it may have one.
+    async fn call(
+        &self,
+        operation: &Operation<'_>,
+        row: &Kind,
+        mutating: bool,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let version = self.version.ok_or_else(|| {
+            let why = "webhook does not accept known AdmissionReview versions (v1, v1beta1)";
+            Failure::Call(format!("could not create admission objects: {why}"))
+        })?;
+        let uid = new_uid();
+        let shown = |object: Option<&Value>| object.map(|object| operation.shown(row, object));
+        let (new, old) = (shown(operation.new.as_deref()), shown(operation.old));
+        let request = review::request(operation, row);
+        let asked = review::review(version, &uid, request, new.as_ref(), old.as_ref()).to_string();
+        let failed = |why| Failure::Call(format!("failed to call webhook: {why}"));
+        let answer =
+            self.client.post(&operation.ctx.api, asked.into(), self.timeout).await.map_err(failed)?;
+        let (mut response, patch) =
+            review::response(&answer, version, &uid, mutating).map_err(Failure::Call)?;
+        operation.ctx.warnings.add(std::mem::take(&mut response.warnings));
+        if response.allowed {
+            return Ok(patch);
+        }
+        Err(Failure::Refused(review::denied(&self.name, response.status)))
+    }
+
+    /// What a call came to; nothing where it may fail.
+    fn open<T>(&self, called: Result<T, Failure>) -> Result<Option<T>, Status> {
+        match called {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Failure::Refused(status)) => Err(status),
+            Err(Failure::Call(why)) => {
+                let why = format!("failed calling webhook {:?}: {why}", self.name);
+                tracing::warn!(why, open = self.fails_open, "cannot ask a webhook");
+                if self.fails_open { Ok(None) } else { Err(Status::internal(why)) }
+            }
+        }
+    }
+
+    /// Changes the object as the webhook wants it; defaults come in. Answers whether there is a difference.
+    fn apply(&self, operation: &mut Operation<'_>, row: &Kind, patch: &[u8]) -> Result<bool, Failure> {
+        let refused = |why: String| Failure::Refused(Status::internal(why));
+        let Some(new) = operation.new.as_deref() else {
+            let why = "attempted to modify the object, which is not supported for this operation";
+            return Err(refused(format!("admission webhook {:?} {why}", self.name)));
+        };
+        let shown = operation.shown(row, new);
+        let patched = apply_patch(PatchType::Json, Types::builtin(), None, &shown, patch);
+        let patched = patched.map_err(|refusal| match refusal.code {
+            400 => {
+                let why = refusal.message.trim_start_matches("error decoding patch: ");
+                Failure::Call(format!("received undecodable patch in webhook response: {why}"))
+            }
+            _ => refused(refusal.message),
+        })?;
+        if patched == shown {
+            return Ok(false);
+        }
+        let named = |object: &Value| api::object::named(object);
+        if named(&patched) != named(&shown) {
+            return Err(refused(format!("{} is no {}", named(&patched), named(&shown))));
+        }
+        let mut taken = operation.taken(row, patched);
+        if operation.gvk(&operation.ctx.kind).2 == operation.ctx.kind.kind {
+            taken = body::try_read(&operation.ctx.kind, taken).map_err(refused)?;
+        }
+        let Some(new) = operation.new.as_deref_mut() else { return Ok(false) };
+        if !has_sound_managers(&taken) {
+            let managed = new.metadata().and_then(|m| m.get("managedFields")).cloned();
+            taken.set_meta("managedFields", managed.unwrap_or_else(|| Value::Array(Vec::new())));
+            operation.ctx.warnings.add([UNSOUND.to_owned()]);
+        }
+        *new = taken;
+        Ok(true)
+    }
+}

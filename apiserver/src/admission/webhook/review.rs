@@ -1,0 +1,200 @@
+//! What a webhook is asked and answers: `admission.k8s.io` AdmissionReview.
+
+use api::{object::ObjectExt as _, status::Status};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use kinds::kind::Kind;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::admission::{Operation, Verb};
+
+const GROUP: &str = "admission.k8s.io";
+const KIND: &str = "AdmissionReview";
+/// The only form of a patch.
+const JSON_PATCH: &str = "JSONPatch";
+
+/// An AdmissionRequest without its uid and objects, as a webhook is told that is about `row`, a version of the operation's
+/// resource.
+pub fn request(operation: &Operation<'_>, row: &Kind) -> Value {
+    let own = &operation.ctx.kind;
+    let kind = |row: &Kind| {
+        let (group, version, kind) = operation.gvk(row);
+        json!({"group": group, "version": version, "kind": kind})
+    };
+    let resource = |row: &Kind| json!({"group": row.group, "version": row.version, "resource": row.plural});
+    let mut request = json!({
+        "kind": kind(row),
+        "resource": resource(row),
+        "requestKind": kind(own),
+        "requestResource": resource(own),
+        "operation": operation.verb.as_str(),
+        "userInfo": operation.ctx.user.fields(),
+        "dryRun": operation.dry_run,
+        "options": options(operation),
+    });
+    for (field, value) in [
+        ("subResource", operation.subresource()),
+        ("requestSubResource", operation.subresource()),
+        ("name", Some(operation.object_name()).filter(|name| !name.is_empty())),
+        ("namespace", operation.namespace()),
+    ] {
+        if let Some(value) = value {
+            request[field] = value.into();
+        }
+    }
+    request
+}
+
+/// The options of the request, as an object.
+fn options(operation: &Operation<'_>) -> Value {
+    let kind = match operation.verb {
+        Verb::Create => "CreateOptions",
+        Verb::Update => "UpdateOptions",
+        Verb::Delete => "DeleteOptions",
+        Verb::Connect => return Value::Null,
+    };
+    let query = &operation.ctx.query;
+    let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
+    let mut put = |field: &str, value: Value| {
+        if !value.is_null() {
+            options[field] = value;
+        }
+    };
+    if operation.dry_run {
+        put("dryRun", json!(["All"]));
+    }
+    match operation.options {
+        Some(said) => {
+            put("gracePeriodSeconds", json!(said.grace_period_seconds));
+            put("propagationPolicy", json!(said.propagation_policy));
+            put("orphanDependents", json!(said.orphan_dependents));
+            let wanted = said.preconditions.as_ref();
+            let (uid, version) = wanted.map(|w| (&w.uid, &w.resource_version)).unzip();
+            let said = [("uid", uid.cloned().flatten()), ("resourceVersion", version.cloned().flatten())];
+            let said = said.into_iter().filter_map(|(field, value)| Some((field.to_owned(), json!(value?))));
+            let said: serde_json::Map<String, Value> = said.collect();
+            put("preconditions", if said.is_empty() { Value::Null } else { Value::Object(said) });
+        }
+        None => {
+            put("fieldManager", json!(Some(&query.field_manager).filter(|manager| !manager.is_empty())));
+            put("fieldValidation", json!(query.all.get("fieldValidation")));
+        }
+    }
+    options
+}
+
+/// The review that is sent.
+pub fn review(
+    version: &str,
+    uid: &str,
+    mut request: Value,
+    new: Option<&Value>,
+    old: Option<&Value>,
+) -> Value {
+    request["uid"] = uid.into();
+    request["object"] = json!(new);
+    request["oldObject"] = json!(old);
+    json!({"kind": KIND, "apiVersion": format!("{GROUP}/{version}"), "request": request})
+}
+
+/// What a webhook says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Response {
+    uid: String,
+    /// Whether the operation may go on.
+    pub allowed: bool,
+    /// Why not.
+    pub status: Option<Status>,
+    patch: Option<String>,
+    patch_type: Option<String>,
+    /// What the caller is to be warned of.
+    pub warnings: Vec<String>,
+}
+
+/// Reads an answer, with its patch.
+///
+/// # Errors
+/// What is wrong with it, in upstream's words.
+pub fn response(
+    bytes: &[u8],
+    version: &str,
+    uid: &str,
+    mutating: bool,
+) -> Result<(Response, Option<Vec<u8>>), String> {
+    let unreadable = |why: String| format!("failed to call webhook: {why}");
+    let mut answer = kinds::json::parse(bytes)
+        .map_err(|why| unreadable(format!("couldn't get version/kind; json parse error: {why}")))?;
+    drop_nulls(&mut answer);
+    let (api_version, kind) = (answer.str_at(&["apiVersion"]), answer.str_at(&["kind"]));
+    let wrong = |why: String| Err(format!("received invalid webhook response: {why}"));
+    let Some(response) = answer.get("response") else { return wrong("webhook response was absent".into()) };
+    let response = Response::deserialize(response).map_err(|why| unreadable(why.to_string()))?;
+    // Webhooks of the old version were not held to these.
+    if version == "v1" {
+        if response.uid != uid {
+            return wrong(format!("expected response.uid={uid:?}, got {:?}", response.uid));
+        }
+        if (api_version, kind) != (&format!("{GROUP}/{version}"), KIND) {
+            let slash = if api_version.contains('/') { "" } else { "/" };
+            return wrong(format!(
+                "expected webhook response of {GROUP}/{version}, Kind={KIND}, got {slash}{api_version}, Kind={kind}"
+            ));
+        }
+    }
+    let patch = response.patch.as_deref().filter(|patch| !patch.is_empty());
+    let said = response.patch_type.as_deref();
+    let patch_type = match (version, patch) {
+        ("v1", _) => said,
+        (_, patch) => patch.map(|_| JSON_PATCH),
+    };
+    match (mutating, patch, patch_type) {
+        (false, Some(_), _) if version == "v1" => {
+            return wrong("validating webhook may not return response.patch".into());
+        }
+        (false, _, Some(_)) if version == "v1" => {
+            return wrong("validating webhook may not return response.patchType".into());
+        }
+        (false, ..) => return Ok((response, None)),
+        (true, Some(_), None) => {
+            return wrong("webhook returned response.patch but not response.patchType".into());
+        }
+        (true, None, Some(_)) => {
+            return wrong("webhook returned response.patchType but not response.patch".into());
+        }
+        (true, _, Some("")) => return wrong("webhook returned invalid response.patchType of \"\"".into()),
+        (true, _, Some(other)) if response.allowed && other != JSON_PATCH => {
+            return Err(format!("unsupported patch type {other:?}"));
+        }
+        (true, ..) => {}
+    }
+    let patch = patch.map(|patch| STANDARD.decode(patch)).transpose();
+    let patch = patch.map_err(|why| unreadable(format!("illegal base64 data: {why}")))?;
+    Ok((response, patch))
+}
+
+/// A null is no value, as for Go.
+fn drop_nulls(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.retain(|_, field| !field.is_null());
+        fields.values_mut().for_each(drop_nulls);
+    }
+}
+
+/// The refusal of a webhook that does not allow an operation.
+pub fn denied(webhook: &str, status: Option<Status>) -> Status {
+    let mut status = status.unwrap_or_default();
+    let by = format!("admission webhook {webhook:?} denied the request");
+    status.code = status.code.max(400);
+    if matches!(status.status.as_str(), "" | "Success") {
+        "Failure".clone_into(&mut status.status);
+    }
+    status.message = match (status.message.as_str(), status.reason.as_str()) {
+        ("", "") => format!("{by} without explanation"),
+        ("", why) | (why, _) => format!("{by}: {why}"),
+    };
+    status
+}
+
+#[cfg(test)]
+mod tests;
