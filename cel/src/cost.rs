@@ -28,6 +28,9 @@ pub(super) const REGEX: f64 = 0.25;
 /// The longest regular expression behind a named format.
 pub(super) const FORMAT_REGEX: u64 = 128;
 
+/// Asking who may do what.
+const ACCESS: u64 = 350_000;
+
 /// A size times a factor, rounded up.
 pub(super) fn scale(size: u64, factor: f64) -> u64 {
     #[expect(
@@ -97,7 +100,12 @@ pub(super) fn of_call(name: &str, args: &[Value<'_>]) -> u64 {
     let text = |at: usize| scale(size(at), TRAVERSAL);
     match name {
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => args.first().map_or(0, traversal),
-        "url" | "isURL" | "lowerAscii" | "upperAscii" | "substring" | "trim" => text(0),
+        // As `cel-go` has it: two for each expression.
+        "check" => ACCESS,
+        "fieldSelector" | "labelSelector" => LIST + scale(size(1), TRAVERSAL) + scale(size(1), 0.5),
+        "jsonpatch.escapeKey" | "url" | "isURL" | "lowerAscii" | "upperAscii" | "substring" | "trim" => {
+            text(0)
+        }
         "replace" | "split" => scale(size(0), 2.0 * TRAVERSAL),
         "join" => scale(joined(args), 2.0 * TRAVERSAL),
         "matches" | "find" | "findAll" => scale(size(0) + 1, TRAVERSAL).saturating_mul(scale(size(1), REGEX)),

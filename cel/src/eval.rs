@@ -3,12 +3,16 @@
 //! Costs are those of `cel-go`: one for each name, field and simple call, more for what walks over texts and
 //! lists. An expression that costs more than it may is given up.
 
+use std::collections::HashMap;
+
 use super::{
+    Authorizer, Binding, Program,
     ast::{Expr, Fold, How, Kind, Literal, Operator},
     check::TYPE_NAMES,
     cost, functions,
     index::Entries,
-    value::{Evaluated, Failure, List, Map, Value},
+    session::Known,
+    value::{Evaluated, Failure, List, Map, Opaque, Value},
 };
 
 /// One evaluation.
@@ -16,9 +20,45 @@ pub(super) struct Run<'a> {
     pub variables: Vec<(&'a str, Value<'a>)>,
     pub cost: u64,
     pub limit: u64,
+    /// How many variables there were at the beginning.
+    pub given: usize,
+    /// What is found under `variables.`, and what it has come to.
+    pub composed: HashMap<&'a str, &'a Program>,
+    known: Known<'a>,
+    /// What that has cost besides.
+    pub composed_cost: u64,
+    /// How high the trees are that are being evaluated for one another.
+    height: usize,
+    pub authorizer: Option<&'a dyn Authorizer>,
 }
 
+/// The name under which variables that are expressions are found.
+const COMPOSED: &str = "variables";
+/// How high the trees of variables that use one another may be together: each level takes some of the stack.
+const MAX_HEIGHT: usize = 360;
+
 impl<'a> Run<'a> {
+    /// A run over the values of variables, without a limit as yet.
+    pub fn new(bindings: &[Binding<'a>]) -> Self {
+        let variables = bindings.iter().filter_map(|b| {
+            let value = b.value.map(|json| Value::of(json, b.decl));
+            let value = if b.optional { Some(Value::Optional(value.map(Into::into))) } else { value };
+            value.map(|value| (b.name, value))
+        });
+        let variables: Vec<_> = variables.collect();
+        Self {
+            given: variables.len(),
+            variables,
+            cost: 0,
+            limit: 0,
+            composed: HashMap::new(),
+            known: HashMap::new(),
+            composed_cost: 0,
+            height: 0,
+            authorizer: None,
+        }
+    }
+
     fn pay(&mut self, cost: u64) -> Result<(), Failure> {
         self.cost = self.cost.saturating_add(cost);
         if self.cost > self.limit { Err(Failure::Cost) } else { Ok(()) }
@@ -32,6 +72,7 @@ impl<'a> Run<'a> {
                 self.variable(name)
             }
             Kind::Select { of, field, optional } => self.select(of, field, *optional),
+            Kind::Has { of, field } if self.composed(of, field).is_some() => Ok(Value::Bool(true)),
             Kind::Has { of, field } => match self.value(of)? {
                 Value::Optional(inner) => {
                     Ok(Value::Bool(inner.is_some_and(|value| value.member(field).is_some())))
@@ -67,7 +108,7 @@ impl<'a> Run<'a> {
             Kind::Call { target, name, args } => self.call(target.as_deref(), name, args),
             Kind::List(items) => self.list(items),
             Kind::Map(entries) => self.map(entries),
-            Kind::Message { fields, .. } => self.message(fields),
+            Kind::Message { name, fields } => self.message(name, fields),
             Kind::Fold(fold) => self.fold(fold),
             Kind::OptMap { target, var, body, flat } => self.opt_map(target, var, body, *flat),
         }
@@ -83,7 +124,53 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The expression that is a variable of this name.
+    fn composed(&self, of: &Expr, field: &str) -> Option<(&'a str, &'a Program)> {
+        let Kind::Ident(name) = &of.kind else { return None };
+        let hidden = || self.variables.iter().any(|(name, _)| *name == COMPOSED);
+        if name != COMPOSED || hidden() {
+            return None;
+        }
+        self.composed.get_key_value(field).map(|(name, program)| (*name, *program))
+    }
+
+    /// What such a variable comes to, which is found out once. It sees no variables of macros, and may itself cost as much
+    /// as the expression that uses it.
+    fn composed_value(&mut self, name: &'a str, program: &'a Program) -> Evaluated<'a> {
+        if let Some(known) = self.known.get(name) {
+            return known.clone();
+        }
+        let height = self.height + program.root.height;
+        if height > MAX_HEIGHT {
+            return Err(Failure::error("variables use one another too deeply"));
+        }
+        let outer = (self.cost, self.height);
+        (self.cost, self.height) = (0, height);
+        let of_macros = self.variables.split_off(self.given);
+        let value = self.value(&program.root);
+        self.variables.extend(of_macros);
+        self.composed_cost = self.composed_cost.saturating_add(self.cost);
+        (self.cost, self.height) = outer;
+        self.known.insert(name, value.clone());
+        value
+    }
+
     fn select(&mut self, of: &'a Expr, field: &str, optional: bool) -> Evaluated<'a> {
+        if let Some((name, program)) = self.composed(of, field) {
+            self.pay(2)?;
+            let value = self.composed_value(name, program)?;
+            return Ok(if optional { Value::some(value) } else { value });
+        }
+        // A variable may have a name of several parts.
+        if let Kind::Ident(first) = &of.kind
+            && let Some((_, value)) = self.variables.iter().rev().find(|(name, _)| {
+                name.strip_prefix(first.as_str()).and_then(|rest| rest.strip_prefix('.')) == Some(field)
+            })
+        {
+            let value = value.clone();
+            self.pay(cost::NAME)?;
+            return Ok(value);
+        }
         if let Kind::Select { of: space, field: middle, .. } = &of.kind
             && let Kind::Ident(first) = &space.kind
             && first == "google"
@@ -156,6 +243,13 @@ impl<'a> Run<'a> {
             values.push(self.value(arg)?);
         }
         self.pay(cost::of_call(name, &values))?;
+        if let ("check", [Value::Opaque(of), Value::String(verb)]) = (name, &values[..])
+            && let Opaque::Access(access) = &**of
+            && let Some(question) = access.question(verb)
+        {
+            let authorizer = self.authorizer.ok_or_else(Failure::no_overload)?;
+            return Ok(Value::Opaque(Opaque::Decision(authorizer.decide(&question)).into()));
+        }
         functions::call(name, &values)
     }
 
@@ -185,7 +279,7 @@ impl<'a> Run<'a> {
         Ok(Value::Map(Map::made(entries)))
     }
 
-    fn message(&mut self, fields: &'a [(String, Expr, bool)]) -> Evaluated<'a> {
+    fn message(&mut self, message: &'a str, fields: &'a [(String, Expr, bool)]) -> Evaluated<'a> {
         self.pay(cost::of_written(cost::MESSAGE, fields.len()))?;
         let mut entries = Entries::default();
         for (name, value, optional) in fields {
@@ -197,7 +291,7 @@ impl<'a> Run<'a> {
                 value => insert(&mut entries, Value::text(name), value)?,
             }
         }
-        Ok(Value::Map(Map::made(entries)))
+        Ok(Value::Map(Map::Made(entries.into(), Some(message))))
     }
 
     fn opt_map(&mut self, target: &'a Expr, var: &'a str, body: &'a Expr, flat: bool) -> Evaluated<'a> {

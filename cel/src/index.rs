@@ -103,6 +103,8 @@ impl Value<'_> {
                 Opaque::Format(name) => name.hash(state),
                 Opaque::Url(url) => format!("{url:?}").hash(state),
                 Opaque::Semver(version) => format!("{version:?}").hash(state),
+                Opaque::Access(access) => access.hash(state),
+                Opaque::Decision(decision) => decision.hash(state),
             },
         }
     }

@@ -4,6 +4,7 @@
 //! copies; all of these decide what the API accepts. Pure; an expression is compiled once and evaluated often,
 //! each time within a limit. Counterpart of `cel-go` and `k8s.io/apiserver/pkg/cel`.
 
+mod access;
 mod ast;
 mod check;
 mod cost;
@@ -15,6 +16,7 @@ mod lexer;
 mod library;
 mod parser;
 pub mod pattern;
+mod session;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -24,12 +26,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::Value as Json;
 
+pub use access::{Authorizer, Decision, Question};
 pub use library::{AUTHORIZER, JSON_PATCH, OBJECT, RESOURCE_CHECK};
+pub use session::{Session, Unanswered};
 pub use types::{Decl, ListKind, MAX_REQUEST, RESERVED, Shape, escape};
 
 use ast::{Expr, Kind};
 use types::Type;
-use value::{Failure, Value};
 
 /// What an expression must come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +85,8 @@ pub enum Answer {
     Bool(bool),
     /// Text.
     String(String),
+    /// Nothing.
+    Null,
     /// Anything else, as text.
     Other(String),
 }
@@ -153,22 +158,9 @@ impl Program {
 
     /// Evaluates it; answers also what that cost.
     pub fn eval(&self, bindings: &[Binding<'_>], limit: u64) -> (Result<Answer, EvalError>, u64) {
-        let variables = bindings
-            .iter()
-            .filter_map(|b| {
-                let value = b.value.map(|json| Value::of(json, b.decl));
-                let value = if b.optional { Some(Value::Optional(value.map(Into::into))) } else { value };
-                value.map(|value| (b.name, value))
-            })
-            .collect();
-        let mut run = eval::Run { variables, cost: 0, limit };
-        let result = match run.value(&self.root) {
-            Ok(Value::Bool(b)) => Ok(Answer::Bool(b)),
-            Ok(Value::String(text)) => Ok(Answer::String(text.into_owned())),
-            Ok(other) => Ok(Answer::Other(functions::shown(&other))),
-            Err(Failure::Cost) => Err(EvalError::TooExpensive),
-            Err(Failure::Error(why)) => Err(EvalError::Failed(why)),
-        };
+        let mut run = eval::Run::new(bindings);
+        run.limit = limit;
+        let result = run.value(&self.root).map(Answer::of).map_err(EvalError::from);
         (result, run.cost)
     }
 }

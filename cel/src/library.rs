@@ -14,11 +14,11 @@ pub(super) const FORMAT: &str = "kubernetes.NamedFormat";
 pub(super) const SEMVER: &str = "kubernetes.Semver";
 /// What may be done by whom: for expressions of admission.
 pub const AUTHORIZER: &str = "kubernetes.authorization.Authorizer";
-const PATH_CHECK: &str = "kubernetes.authorization.PathCheck";
-const GROUP_CHECK: &str = "kubernetes.authorization.GroupCheck";
+pub(super) const PATH_CHECK: &str = "kubernetes.authorization.PathCheck";
+pub(super) const GROUP_CHECK: &str = "kubernetes.authorization.GroupCheck";
 /// Access to one resource.
 pub const RESOURCE_CHECK: &str = "kubernetes.authorization.ResourceCheck";
-const DECISION: &str = "kubernetes.authorization.Decision";
+pub(super) const DECISION: &str = "kubernetes.authorization.Decision";
 /// One step of a patch that a mutation makes.
 pub const JSON_PATCH: &str = "JSONPatch";
 /// The object that a mutation applies.

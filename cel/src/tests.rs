@@ -377,3 +377,141 @@ fn work_is_paid_for_before_it_is_done() {
         assert_eq!(cost(&text) - cost(&short), more, "{short}");
     }
 }
+
+/// Lets Ann read pods, and service accounts nothing.
+struct Pods;
+
+impl Authorizer for Pods {
+    fn decide(&self, asked: &Question) -> Decision {
+        let allowed = asked.service_account.is_none() && asked.resource == "pods" && asked.verb == "get"
+            || asked.path.as_deref() == Some("/healthz");
+        Decision { allowed, reason: format!("{}/{}", asked.namespace, asked.name), error: None }
+    }
+}
+
+/// What expressions of admission come to, with variables that use one another.
+fn admitted(variables: &[(&str, &str)], text: &str, budget: u64) -> Result<Answer, String> {
+    let (programs, object) = composed(variables, text)?;
+    let (text, variables) = programs.split_last().unwrap();
+    let any = decl(Shape::Dyn, 0);
+    let binding = Binding { name: "object", value: Some(&object), decl: &any, optional: false };
+    let resource = Question { resource: "pods".into(), name: "mine".into(), ..Question::default() };
+    let mut session = Session::new(&[binding], budget)
+        .with_variables(variables.iter().map(|(name, program)| (name.as_str(), program)))
+        .with_authorizer(&Pods, resource);
+    session.eval(&text.1, 1_000_000).map_err(|e| e.to_string())
+}
+
+/// The variables and the expression, compiled; and the object they are about.
+fn composed(variables: &[(&str, &str)], text: &str) -> Result<(Vec<(String, Program)>, Json), String> {
+    let opaque = |name| decl(Shape::Opaque(name), 0);
+    let mut programs: Vec<(String, Program)> = Vec::new();
+    for (name, text) in variables.iter().chain([&("", text)]) {
+        let known: Vec<(&str, Arc<Decl>)> = programs.iter().map(|(n, p)| (n.as_str(), p.decl())).collect();
+        let given = [
+            ("object", decl(Shape::Dyn, 0)),
+            ("authorizer", opaque(AUTHORIZER)),
+            ("authorizer.requestResource", opaque(RESOURCE_CHECK)),
+            (OBJECT, opaque(OBJECT)),
+            (JSON_PATCH, opaque(JSON_PATCH)),
+            ("variables", object(&known)),
+        ];
+        let given = given.map(|(name, decl)| Variable { name, decl, optional: false });
+        let program = Program::compile(text, &given, Wanted::Anything)?;
+        programs.push(((*name).to_owned(), program));
+    }
+    let object = json!({"metadata": {"namespace": "a", "labels": {"x/y": "1"}}, "spec": {"list": [1, 2, {"z": null}]}});
+    Ok((programs, object))
+}
+
+#[test]
+fn what_is_admitted_is_read_at_all_depths() {
+    for text in [
+        "object.spec.list[2].z == null && size(object.spec.list) == 3",
+        "object.metadata.namespace == 'a' && object.metadata.labels['x/y'] == '1'",
+        "!has(object.spec.other) && object.?spec.?list[?1].orValue(0) == 2",
+        "variables.two == 2 && has(variables.two) && variables.?two.hasValue()",
+        "[1, 2].all(n, n <= variables.two)",
+        "true || variables.wrong",
+        "authorizer.group('').resource('pods').namespace('n').name('m').check('get').allowed()",
+        "authorizer.group('').resource('pods').namespace('n').name('m').check('get').reason() == 'n/m'",
+        "!authorizer.serviceAccount('a', 'b').group('').resource('pods').check('get').allowed()",
+        "authorizer.path('/healthz').check('get').allowed() && !authorizer.path('/').check('get').errored()",
+        "authorizer.requestResource.check('get').reason() == '/mine'",
+    ] {
+        let variables =
+            [("one", "1"), ("two", "variables.one + 1"), ("wrong", "[true][int(object.spec.list[0])]")];
+        assert_eq!(admitted(&variables, text, 10_000_000), Ok(Answer::Bool(true)), "{text}");
+    }
+    for (text, wrong) in [
+        ("object.spec.other", "no such key: other"),
+        ("variables.wrong && true", "index out of bounds: 1"),
+        ("variables.none", "undefined field 'none'"),
+    ] {
+        let variables = [("wrong", "[true][int(object.spec.list[0])]")];
+        let told = admitted(&variables, text, 10_000_000).unwrap_err();
+        assert!(told.contains(wrong), "{text}: {told}");
+    }
+}
+
+#[test]
+fn no_expression_goes_on_for_ever() {
+    let checks = "authorizer.requestResource.check('get').allowed()";
+    let told = admitted(&[], &[checks; 3].join(" && "), 10_000_000).unwrap_err();
+    assert_eq!(told, "operation cancelled: actual cost limit exceeded");
+    // What a variable costs is paid once, and by all together.
+    let variables = [("v", checks), ("w", checks), ("x", checks)];
+    let all = "variables.v && variables.v && variables.v && variables.w && variables.x";
+    assert_eq!(admitted(&variables, all, 2_000_000), Ok(Answer::Bool(true)));
+    let told = admitted(&variables, all, 1_000_000).unwrap_err();
+    assert!(told.contains("running out of cost budget"), "{told}");
+    // Nor as deep as the stack.
+    let names: Vec<String> = (0..400).map(|n| format!("v{n}")).collect();
+    let texts: Vec<String> =
+        (0..400).map(|n| if n == 0 { "0".into() } else { format!("variables.v{} + 1", n - 1) }).collect();
+    let variables: Vec<(&str, &str)> =
+        names.iter().zip(&texts).map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let told = admitted(&variables, "variables.v399", 10_000_000).unwrap_err();
+    assert!(told.contains("variables use one another too deeply"), "{told}");
+    assert!(admitted(&variables[..100], "variables.v99", 10_000_000).is_ok());
+}
+
+#[test]
+fn what_is_made_becomes_json() {
+    let made = |text: &str, limit| {
+        let variables = [
+            ("a", "[1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"),
+            ("b", "[variables.a, variables.a, variables.a, variables.a]"),
+        ];
+        let (programs, object) = composed(&variables, text)?;
+        let any = decl(Shape::Dyn, 0);
+        let binding = Binding { name: "object", value: Some(&object), decl: &any, optional: false };
+        let (text, variables) = programs.split_last().unwrap();
+        let variables = variables.iter().map(|(name, program)| (name.as_str(), program));
+        Session::new(&[binding], 10_000_000)
+            .with_variables(variables)
+            .json(&text.1, limit)
+            .map_err(|e| e.to_string())
+    };
+    for (text, wanted) in [
+        (
+            "Object{spec: Object.spec{a: [Object.spec.a{n: 1}], ?b: optional.none()}}",
+            json!({"spec": {"a": [{"n": 1}]}}),
+        ),
+        (
+            "Object{metadata: Object.metadata{labels: {'k': string(2)}}}",
+            json!({"metadata": {"labels": {"k": "2"}}}),
+        ),
+        (
+            "[JSONPatch{op: 'add', path: '/a/' + jsonpatch.escapeKey('x/y~'), value: Object.spec{n: object.spec}}]",
+            json!([{"op": "add", "path": "/a/x~1y~0", "value": {"n": {"list": [1, 2, {"z": null}]}}}]),
+        ),
+    ] {
+        assert_eq!(made(text, 1_000_000), Ok(wanted), "{text}");
+    }
+    let told = made("Object{spec: Object.other{}}", 1_000_000).unwrap_err();
+    let wanted = "type mismatch: unexpected type name \"Object.other\", expected \"Object.spec\", which matches field name path from root Object type";
+    assert_eq!(told, wanted);
+    assert_eq!(made("[variables.b, variables.b, variables.b]", 100).unwrap_err(), "the result is too large");
+    assert!(made("{1: 2}", 100).unwrap_err().contains("not string"));
+}

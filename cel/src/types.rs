@@ -189,7 +189,7 @@ pub struct Decl {
 /// What the values of a [`Decl`] are.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
-    /// A number or a text.
+    /// Anything, at all depths.
     Dyn,
     /// `true` or `false`
     Bool,

@@ -16,6 +16,8 @@ use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::{
+    Decision,
+    access::Access,
     functions::url::Url,
     index::Entries,
     types::{Decl, ListKind, Shape, escape},
@@ -73,6 +75,8 @@ pub(super) enum Opaque {
     Quantity(Quantity),
     Format(&'static str),
     Semver(super::functions::semver::Version),
+    Access(Access),
+    Decision(Decision),
 }
 
 #[derive(Debug, Clone)]
@@ -90,7 +94,8 @@ pub(super) enum Items<'a> {
 #[derive(Debug, Clone)]
 pub(super) enum Map<'a> {
     Json(&'a JsonMap<String, Json>, &'a Arc<Decl>),
-    Made(Rc<Entries<'a>>),
+    /// What an expression makes, with the name of the message that it is, if it is one.
+    Made(Rc<Entries<'a>>, Option<&'a str>),
 }
 
 impl<'a> List<'a> {
@@ -171,13 +176,13 @@ impl PartialEq for List<'_> {
 
 impl<'a> Map<'a> {
     pub fn made(entries: Entries<'a>) -> Self {
-        Self::Made(entries.into())
+        Self::Made(entries.into(), None)
     }
 
     pub fn len(&self) -> usize {
         match self {
             Self::Json(map, _) => map.len(),
-            Self::Made(entries) => entries.len(),
+            Self::Made(entries, _) => entries.len(),
         }
     }
 
@@ -187,7 +192,7 @@ impl<'a> Map<'a> {
                 Value::String(name) => map.get(&**name).map(|value| Value::of(value, decl)),
                 _ => None,
             },
-            Self::Made(entries) => entries.get(key).cloned(),
+            Self::Made(entries, _) => entries.get(key).cloned(),
         }
     }
 
@@ -196,7 +201,7 @@ impl<'a> Map<'a> {
             Self::Json(map, decl) => {
                 Box::new(map.iter().map(|(key, value)| (Value::String(key.into()), Value::of(value, decl))))
             }
-            Self::Made(entries) => Box::new(entries.iter().cloned()),
+            Self::Made(entries, _) => Box::new(entries.iter().cloned()),
         }
     }
 }
@@ -392,6 +397,8 @@ impl<'a> Value<'a> {
                 Opaque::Quantity(_) => super::library::QUANTITY,
                 Opaque::Format(_) => super::library::FORMAT,
                 Opaque::Semver(_) => super::library::SEMVER,
+                Opaque::Access(access) => access.ty,
+                Opaque::Decision(_) => Decision::TYPE,
             },
         }
     }

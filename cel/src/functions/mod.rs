@@ -45,6 +45,8 @@ fn opaque_call<'a>(opaque: &Opaque, name: &str, args: &[Value<'a>]) -> Option<Ev
         Opaque::Quantity(quantity) => net::quantity_call(quantity, name, args),
         Opaque::Format(format) => format::call(format, name, args),
         Opaque::Semver(version) => version.call(name, args),
+        Opaque::Access(access) => access.call(name, args),
+        Opaque::Decision(decision) => decision.call(name, args),
     }
     .or_else(|| optional_call(name, &[]))
 }
