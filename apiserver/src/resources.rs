@@ -68,9 +68,12 @@ built_in! {
     SECRETS: "secrets";
     SERVICES: "services";
     SERVICE_ACCOUNTS: "serviceaccounts";
+    MUTATING_ADMISSION_POLICIES: "mutatingadmissionpolicies" in "admissionregistration.k8s.io";
+    MUTATING_ADMISSION_POLICY_BINDINGS: "mutatingadmissionpolicybindings" in "admissionregistration.k8s.io";
     MUTATING_WEBHOOK_CONFIGURATIONS: "mutatingwebhookconfigurations" in "admissionregistration.k8s.io";
     VALIDATING_WEBHOOK_CONFIGURATIONS: "validatingwebhookconfigurations" in "admissionregistration.k8s.io";
     VALIDATING_ADMISSION_POLICIES: "validatingadmissionpolicies" in "admissionregistration.k8s.io";
+    VALIDATING_ADMISSION_POLICY_BINDINGS: "validatingadmissionpolicybindings" in "admissionregistration.k8s.io";
     CUSTOM_RESOURCE_DEFINITIONS: "customresourcedefinitions" in "apiextensions.k8s.io";
     API_SERVICES: "apiservices" in "apiregistration.k8s.io";
     CERTIFICATE_SIGNING_REQUESTS: "certificatesigningrequests" in "certificates.k8s.io";

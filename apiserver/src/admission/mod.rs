@@ -12,6 +12,7 @@ mod matching;
 mod namespace_lifecycle;
 mod operation;
 mod persistent_volume_claim_resize;
+mod policies;
 mod priority;
 mod reinvocation;
 mod runtime_class;
@@ -66,7 +67,9 @@ impl Steps {
             ),
             ("RuntimeClass", Box::new(runtime_class::RuntimeClass)),
             ("DefaultIngressClass", Box::new(default_class::INGRESS_CLASS)),
+            ("MutatingAdmissionPolicy", Box::new(policies::MutatingAdmissionPolicy::new())),
             ("MutatingAdmissionWebhook", Box::new(webhook::MutatingAdmissionWebhook::new())),
+            ("ValidatingAdmissionPolicy", Box::new(policies::ValidatingAdmissionPolicy::new())),
             ("ValidatingAdmissionWebhook", Box::new(webhook::ValidatingAdmissionWebhook::new())),
         ])
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use api::{object::ObjectExt as _, status::Status};
-use kinds::kind::Kind;
+use kinds::{apply::has_sound_managers, kind::Kind};
 use serde_json::Value;
 
 use super::reinvocation::Reinvocation;
@@ -12,6 +12,9 @@ use crate::{
     resources::{BuiltIn, NAMESPACES},
     verbs::delete::DeleteOptions,
 };
+
+/// What the caller is told when somebody outside garbles `managedFields`.
+const UNSOUND: &str = ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission controller; please fix your requests";
 
 /// What is done to an object, in admission's words: an update may come as a patch, and a collection is deleted one
 /// object at a time.
@@ -131,6 +134,18 @@ impl<'a> Operation<'a> {
     /// An object in such a version as the operation has it.
     pub fn taken(&self, row: &Kind, object: Value) -> Value {
         self.converted(row, &self.ctx.kind, object)
+    }
+
+    /// Puts what somebody outside makes of the new object in its place. If that garbles `managedFields`, they stay as
+    /// they were.
+    pub fn replace(&mut self, mut object: Value) {
+        let Some(new) = self.new.as_deref_mut() else { return };
+        if !has_sound_managers(&object) {
+            let managed = new.metadata().and_then(|m| m.get("managedFields")).cloned();
+            object.set_meta("managedFields", managed.unwrap_or_else(|| Value::Array(Vec::new())));
+            self.ctx.warnings.add([UNSOUND.to_owned()]);
+        }
+        *new = object;
     }
 
     fn converted(&self, from: &Kind, to: &Kind, object: Value) -> Value {

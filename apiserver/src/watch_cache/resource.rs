@@ -179,6 +179,11 @@ impl Resource {
         self.state.read().changed
     }
 
+    /// Whether there are no objects.
+    pub fn is_empty(&self) -> bool {
+        self.state.read().objects.is_empty()
+    }
+
     /// The object with this key (`namespace/name` or `name`).
     pub fn get(&self, key: &str) -> Option<Arc<CachedObject>> {
         self.state.read().objects.get(key).cloned()

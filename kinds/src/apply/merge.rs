@@ -249,6 +249,37 @@ pub(super) fn check(types: &Types, root: TypeRef, config: &Value) -> Result<(), 
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
+/// The places of what a configuration can only say as a whole.
+pub(super) fn atomics(types: &Types, ty: TypeRef, value: &Value, path: &mut String, found: &mut Vec<String>) {
+    let length = path.len();
+    match (types.node(ty), value) {
+        (node @ (Node::Object(_) | Node::Map { .. }), Value::Object(map)) => {
+            if matches!(node, Node::Object(o) if o.atomic) || matches!(node, Node::Map { atomic: true, .. }) {
+                found.push(path.clone());
+            }
+            for (name, value) in map {
+                if let (Some(ty), true) = member(Some(node), name) {
+                    path.push('.');
+                    path.push_str(name);
+                    atomics(types, ty, value, path, found);
+                    path.truncate(length);
+                }
+            }
+        }
+        (Node::List { item, kind }, Value::Array(items)) => {
+            if *kind == ListKind::Atomic {
+                found.push(path.clone());
+            }
+            for (i, value) in items.iter().enumerate() {
+                push_index(path, i);
+                atomics(types, *item, value, path, found);
+                path.truncate(length);
+            }
+        }
+        _ => {}
+    }
+}
+
 fn check_value(types: &Types, ty: TypeRef, value: &Value, path: &mut String, errors: &mut Vec<String>) {
     /// So much of a name is shown.
     const NAME: usize = 512;

@@ -26,7 +26,10 @@ use api::object::ObjectExt as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::kind::version::Versions;
+use crate::{
+    kind::version::Versions,
+    schema::{TypeRef, Types},
+};
 use changes::Changes;
 use managers::{Manager, Managers, Operation, set_managed};
 pub use managers::{has_sound_managers, keep_times, without_managers};
@@ -109,6 +112,29 @@ pub fn apply(
         client_side::record_last_applied(&mut result, &config);
     }
     Ok(result)
+}
+
+/// The object with what a mutation says laid over it: nobody owns that.
+///
+/// # Errors
+/// When it does not fit the type, or replaces what is only taken as a whole.
+pub fn overlay(types: &Types, root: TypeRef, live: &Value, config: &Value) -> Result<Value, String> {
+    merge::check(types, root, config).map_err(|errors| {
+        let all = match &errors[..] {
+            [one] => one.clone(),
+            several => format!("errors:\n  {}", several.join("\n  ")),
+        };
+        format!("failed to convert patch object to typed object: {all}")
+    })?;
+    let mut whole = Vec::new();
+    merge::atomics(types, root, config, &mut String::new(), &mut whole);
+    if whole.is_empty() {
+        return Ok(merge::merge(types, root, live, config));
+    }
+    Err(format!(
+        "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {}",
+        whole.join(", ")
+    ))
 }
 
 fn merge_into(

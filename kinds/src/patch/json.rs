@@ -21,6 +21,11 @@ const MAX_OPERATIONS: usize = 10_000;
 const MAX_COPIED: usize = 3 * 1024 * 1024;
 
 pub(super) fn apply(current: &Value, operations: Vec<Value>) -> Result<Value, Status> {
+    apply_unless_tested(current, operations)?.ok_or_else(does_not_fit)
+}
+
+/// Nothing when a test fails.
+pub(super) fn apply_unless_tested(current: &Value, operations: Vec<Value>) -> Result<Option<Value>, Status> {
     let operations: Vec<Operation> = operations.into_iter().map(Operation::read).collect::<Result<_, _>>()?;
     if operations.len() > MAX_OPERATIONS {
         return Err(Status::too_large(format!(
@@ -30,9 +35,13 @@ pub(super) fn apply(current: &Value, operations: Vec<Value>) -> Result<Value, St
     }
     let mut document = Document { root: Node::Closed(current.clone()), copied: 0 };
     for operation in operations {
-        document.apply(operation).map_err(|Nowhere| does_not_fit())?;
+        let is_test = operation.op == "test";
+        match document.apply(operation) {
+            Err(Nowhere) if is_test => return Ok(None),
+            done => done.map_err(|Nowhere| does_not_fit())?,
+        }
     }
-    document.root.value(MAX_DEPTH).ok_or_else(does_not_fit)
+    document.root.value(MAX_DEPTH).map(Some).ok_or_else(does_not_fit)
 }
 
 struct Operation {

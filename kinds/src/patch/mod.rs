@@ -84,6 +84,14 @@ pub fn apply_patch(
     }
 }
 
+/// The state that the operations of a JSON patch make of `current`: the same when one of their tests fails.
+///
+/// # Errors
+/// As [`apply_patch`].
+pub fn operate(current: &Value, operations: Vec<Value>) -> Result<Value, Status> {
+    json::apply_unless_tested(current, operations).map(|patched| patched.unwrap_or_else(|| current.clone()))
+}
+
 /// What is strange about a patch's own text, as field validation tells it: fields given twice, and those that an
 /// operation does not have.
 pub fn odd_fields(form: PatchType, patch: &[u8]) -> Vec<String> {

@@ -14,7 +14,6 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhook;
 use kinds::{
-    apply::has_sound_managers,
     builtin::admission_registration::Conditions,
     kind::Kind,
     patch::{PatchType, apply_patch},
@@ -23,6 +22,8 @@ use kinds::{
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
+
+pub use review::request;
 
 use super::{
     Operation, Step,
@@ -40,9 +41,6 @@ use client::Client;
 
 /// How long a webhook that does not say it may take.
 const TIMEOUT: i32 = 10;
-
-/// What the caller is told of a webhook that garbles `managedFields`, which stay as they were then.
-const UNSOUND: &str = ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission controller; please fix your requests";
 
 /// Webhooks that may change what is to be written.
 pub struct MutatingAdmissionWebhook(Hooks);
@@ -301,13 +299,7 @@ impl Hook {
         if operation.gvk(&operation.ctx.kind).2 == operation.ctx.kind.kind {
             taken = body::try_read(&operation.ctx.kind, taken).map_err(refused)?;
         }
-        let Some(new) = operation.new.as_deref_mut() else { return Ok(false) };
-        if !has_sound_managers(&taken) {
-            let managed = new.metadata().and_then(|m| m.get("managedFields")).cloned();
-            taken.set_meta("managedFields", managed.unwrap_or_else(|| Value::Array(Vec::new())));
-            operation.ctx.warnings.add([UNSOUND.to_owned()]);
-        }
-        *new = taken;
+        operation.replace(taken);
         Ok(true)
     }
 }

@@ -174,7 +174,7 @@ fn with_plain_namespace(decl: Arc<Decl>) -> Arc<Decl> {
 }
 
 /// The namespace of what is admitted.
-fn namespace() -> Arc<Decl> {
+pub(super) fn namespace() -> Arc<Decl> {
     let time = || of(Shape::Timestamp);
     let count = || of(Shape::Int);
     let metadata = object([

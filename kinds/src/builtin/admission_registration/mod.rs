@@ -3,6 +3,7 @@
 //! Counterpart of upstream's `pkg/apis/admissionregistration`. Expressions are compiled to see
 //! whether they can be, and kept as text.
 
+mod compiled;
 mod conditions;
 mod expressions;
 mod matching;
@@ -10,6 +11,7 @@ mod policy;
 mod warnings;
 mod webhook;
 
+pub use compiled::{BindingSpec, Compiled, Denial, Given, PolicySpec};
 pub use conditions::Conditions;
 pub use policy::{
     MutatingAdmissionPolicies, MutatingAdmissionPolicyBindings, ValidatingAdmissionPolicies,

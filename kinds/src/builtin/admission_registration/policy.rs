@@ -356,7 +356,29 @@ impl Environments {
         environments
     }
 
-    /// Adds variables; each may use those before it.
+    /// Adds variables, whose types are found out one after the other: each may use those before it.
+    pub fn with_each<E>(
+        self,
+        variables: &[Variable],
+        mut decl: impl FnMut(&Environment, &Variable) -> Result<Arc<Decl>, E>,
+    ) -> Result<Self, E> {
+        let mut known = Variables::none();
+        for variable in variables {
+            let decl = decl(&self.rules.clone().with_variables(&known), variable)?;
+            known.add(&variable.name, decl);
+        }
+        Ok(self.with_known(&known))
+    }
+
+    fn with_known(self, known: &Variables) -> Self {
+        Self {
+            conditions: self.conditions,
+            rules: self.rules.with_variables(known),
+            messages: self.messages.with_variables(known),
+        }
+    }
+
+    /// Adds variables, and says what is wrong with them.
     pub fn with(self, variables: Option<&[Variable]>, at: &Path, errors: &mut Errors) -> Self {
         let mut known = Variables::none();
         let variables = variables.unwrap_or_default();
@@ -386,11 +408,7 @@ impl Environments {
                 errors.duplicate(&at.child("name"), name);
             }
         }
-        Self {
-            conditions: self.conditions,
-            rules: self.rules.with_variables(&known),
-            messages: self.messages.with_variables(&known),
-        }
+        self.with_known(&known)
     }
 }
 

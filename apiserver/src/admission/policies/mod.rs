@@ -1,0 +1,271 @@
+//! Policies, and the bindings that put them to use: which are about an operation, and with which parameters.
+//!
+//! What is made of the objects of both is kept until one of them changes: a write only finds out that none has. Counterpart of
+//! upstream's `admission/plugin/policy/generic`.
+
+mod mutating;
+mod request;
+mod validating;
+
+use std::{collections::HashMap, sync::Arc};
+
+use api::{object::named, selector::LabelSelector, status::Status};
+use k8s_openapi::api::admissionregistration::v1::{ParamKind, ParamRef};
+use kinds::{
+    builtin::admission_registration::{BindingSpec, Compiled, PolicySpec},
+    kind::Kind,
+};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+
+use super::{
+    Operation,
+    matching::{Matching, is_exempt},
+};
+use crate::{
+    Api,
+    forms::{shown_value, value},
+    resources::BuiltIn,
+    store::Revision,
+    watch_cache::{CachedObject, Scope},
+};
+
+pub use mutating::MutatingAdmissionPolicy;
+pub use validating::ValidatingAdmissionPolicy;
+
+/// Groups whose kinds are questions to the server: who could not ask them could not repair a policy.
+const QUESTIONS: &[&str] = &["authentication.k8s.io", "authorization.k8s.io"];
+
+/// All policies of a sort.
+struct Policies {
+    policies: BuiltIn,
+    bindings: BuiltIn,
+    known: Mutex<Arc<Known>>,
+}
+
+/// What is made of the policies and bindings, and of which state of them.
+#[derive(Default)]
+struct Known {
+    at: (Revision, Revision),
+    /// Each policy with its bindings, both in the order of their names.
+    bound: Vec<(Arc<Policy>, Vec<Arc<Bound>>)>,
+}
+
+struct Policy {
+    name: String,
+    revision: Revision,
+    spec: PolicySpec,
+    matching: Result<Matching, String>,
+    compiled: Result<Compiled, String>,
+}
+
+struct Bound {
+    name: String,
+    spec: BindingSpec,
+    matching: Result<Option<Matching>, String>,
+}
+
+/// A policy that is to be asked about an operation.
+struct Call {
+    policy: Arc<Policy>,
+    /// None when the policy itself cannot be.
+    bound: Option<Arc<Bound>>,
+    /// The version in which it sees the objects, and its parameters; or why it cannot be asked.
+    with: Result<(Arc<Kind>, Value), String>,
+}
+
+impl Policy {
+    /// Whether what it cannot judge is not let in.
+    fn fails(&self) -> bool {
+        self.spec.failure_policy.as_deref() != Some("Ignore")
+    }
+}
+
+impl Policies {
+    fn new(policies: BuiltIn, bindings: BuiltIn) -> Self {
+        Self { policies, bindings, known: Mutex::default() }
+    }
+
+    /// Whether any policy may be about an operation.
+    fn handle(&self, operation: &Operation<'_>) -> bool {
+        let api = &operation.ctx.api;
+        let any = api.cache.resource(self.bindings.prefix).is_some_and(|bindings| !bindings.is_empty());
+        any && !is_exempt(operation) && !QUESTIONS.contains(&&*operation.ctx.kind.group)
+    }
+
+    /// The present policies and bindings.
+    fn known(&self, api: &Api) -> Arc<Known> {
+        let resources = (api.cache.resource(self.policies.prefix), api.cache.resource(self.bindings.prefix));
+        let (Some(policies), Some(bindings)) = resources else { return Arc::default() };
+        let at = (policies.changed(), bindings.changed());
+        let mut known = self.known.lock();
+        if known.at == at {
+            return Arc::clone(&known);
+        }
+        let last = Arc::clone(&known);
+        let before: HashMap<(&str, Revision), &Arc<Policy>> =
+            last.bound.iter().map(|(policy, _)| ((policy.name.as_str(), policy.revision), policy)).collect();
+        let mut by_policy: HashMap<String, Vec<Arc<Bound>>> = HashMap::new();
+        for object in bindings.snapshot().objects.scan(&Scope::All, None) {
+            let Some(spec) = read::<BindingSpec>(object) else { continue };
+            let matching = spec.match_resources.as_ref().map(Matching::of_policy).transpose();
+            let bound = Bound { name: object.name().to_owned(), matching, spec };
+            by_policy.entry(bound.spec.policy_name.clone()).or_default().push(bound.into());
+        }
+        let mut bound = Vec::new();
+        for object in policies.snapshot().objects.scan(&Scope::All, None) {
+            let (name, revision) = (object.name(), object.revision());
+            let Some(bindings) = by_policy.remove(name) else { continue };
+            if let Some(policy) = before.get(&(name, revision)) {
+                bound.push((Arc::clone(policy), bindings));
+            } else if let Some(spec) = read::<PolicySpec>(object) {
+                let matching = spec.match_constraints.as_ref().map(Matching::of_policy);
+                let matching = matching.unwrap_or_else(|| Err("it says nothing of what it is about".into()));
+                let compiled = Compiled::of(&spec);
+                let name = name.to_owned();
+                bound.push((Arc::new(Policy { name, revision, spec, matching, compiled }), bindings));
+            }
+        }
+        *known = Arc::new(Known { at, bound });
+        Arc::clone(&known)
+    }
+
+    /// Which policies are to be asked about an operation, once with each parameter.
+    async fn calls(&self, operation: &Operation<'_>) -> Vec<Call> {
+        let mut calls = Vec::new();
+        for (policy, bindings) in &self.known(&operation.ctx.api).bound {
+            let call = |bound: Option<&Arc<Bound>>, with| Call {
+                policy: Arc::clone(policy),
+                bound: bound.map(Arc::clone),
+                with,
+            };
+            let row = match about(policy.matching.as_ref(), operation).await {
+                Ok(Some(row)) => row,
+                Ok(None) => continue,
+                Err(why) => {
+                    calls.push(call(None, Err(format!("failed to configure policy: {why}"))));
+                    continue;
+                }
+            };
+            let kind = policy.spec.param_kind.as_ref().map(|params| param_row(&operation.ctx.api, params));
+            let unusable =
+                policy.compiled.as_ref().err().or(kind.as_ref().and_then(|kind| kind.as_ref().err()));
+            if let Some(why) = unusable {
+                calls.push(call(None, Err(format!("failed to configure policy: {why}"))));
+                continue;
+            }
+            let kind = kind.and_then(Result::ok);
+            for bound in bindings {
+                let found = match &bound.matching {
+                    Ok(None) => Ok(Some(Arc::clone(&row))),
+                    Ok(Some(matching)) => about(Ok(matching), operation).await,
+                    Err(why) => Err(why.clone()),
+                };
+                let with = match found {
+                    Ok(None) => continue,
+                    Ok(Some(_)) => params(operation, kind.as_deref(), bound.spec.param_ref.as_ref()),
+                    Err(why) => Err(why),
+                };
+                match with {
+                    Ok(all) => {
+                        calls.extend(
+                            all.into_iter().map(|one| call(Some(bound), Ok((Arc::clone(&row), one)))),
+                        );
+                    }
+                    Err(why) => {
+                        calls.push(call(Some(bound), Err(format!("failed to configure binding: {why}"))));
+                    }
+                }
+            }
+        }
+        calls
+    }
+}
+
+/// An object's specification; who wrote what cannot be read was another server.
+fn read<T: DeserializeOwned + Default>(object: &CachedObject) -> Option<T> {
+    let spec = |mut object: Value| match object["spec"].take() {
+        Value::Null => Ok(T::default()),
+        spec => serde_json::from_value(spec).map_err(Status::internal),
+    };
+    value(object)
+        .and_then(spec)
+        .inspect_err(|why| tracing::error!(name = object.name(), why = why.message, "is not put to use"))
+        .ok()
+}
+
+/// The version of the operation's resource that is meant, if it is.
+async fn about(
+    matching: Result<&Matching, &String>,
+    operation: &Operation<'_>,
+) -> Result<Option<Arc<Kind>>, String> {
+    match matching {
+        Ok(matching) => matching.matches(operation).await.map_err(|refusal| refusal.message),
+        Err(why) => Err(why.clone()),
+    }
+}
+
+/// The kind of a policy's parameters.
+fn param_row(api: &Api, params: &ParamKind) -> Result<Arc<Kind>, String> {
+    let (version, kind) = (params.api_version.as_deref().unwrap_or(""), params.kind.as_deref().unwrap_or(""));
+    let table = api.table();
+    let found = table.kinds().iter().find(|row| row.kind == kind && row.api_version() == version);
+    found.cloned().ok_or_else(|| {
+        let name = named(&json!({"apiVersion": version, "kind": kind}));
+        format!("failed to find resource referenced by paramKind: '{name}'")
+    })
+}
+
+/// The parameters with which a policy is asked, each time with one; null where it has none.
+fn params(
+    operation: &Operation<'_>,
+    kind: Option<&Kind>,
+    wanted: Option<&ParamRef>,
+) -> Result<Vec<Value>, String> {
+    let (Some(kind), Some(wanted)) = (kind, wanted) else { return Ok(vec![Value::Null]) };
+    let named = wanted.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+    let namespace = match (kind.namespaced, named.or(operation.namespace())) {
+        (false, _) if named.is_some() => {
+            return Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".into());
+        }
+        (true, None) => {
+            return Err(
+                "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources"
+                    .into(),
+            );
+        }
+        (false, _) => None,
+        (true, namespace) => namespace,
+    };
+    let Some(resource) = operation.ctx.api.cache.resource(&kind.storage_prefix()) else {
+        return Err(format!("paramKind kind `{}` not known", kind.kind));
+    };
+    let shown = |object: &CachedObject| shown_value(kind, object).map_err(|refusal| refusal.message);
+    let found: Vec<Value> = match wanted.name.as_deref().filter(|name| !name.is_empty()) {
+        Some(name) => {
+            let key = namespace.map_or(name.to_owned(), |namespace| format!("{namespace}/{name}"));
+            resource.get(&key).map(|object| shown(&object)).into_iter().collect::<Result<_, _>>()?
+        }
+        None => {
+            let selector = LabelSelector::from_label_selector(wanted.selector.as_ref())?;
+            let scope = namespace.map_or(Scope::All, |namespace| Scope::Namespace(namespace.to_owned()));
+            let snapshot = resource.snapshot();
+            let selected = snapshot.objects.scan(&scope, None).filter(|object| {
+                let labels: Vec<(&str, &str)> = object.labels().collect();
+                selector.matches(&labels[..])
+            });
+            selected.map(|object| shown(object)).collect::<Result<_, _>>()?
+        }
+    };
+    if found.is_empty() && wanted.parameter_not_found_action.as_deref() == Some("Deny") {
+        return Err("no params found for policy binding with `Deny` parameterNotFoundAction".into());
+    }
+    Ok(found)
+}
+
+/// Evaluates expressions where they hold nobody up: they may take a second.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    spawn_blocking(work).await.map_err(Status::internal)
+}
