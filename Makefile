@@ -38,7 +38,7 @@ help: ## Show what there is to make
 # $(1) is the folder of the programs, $(2) what makes cargo put them there.
 define programs
 	$(CARGO) build $(2) --workspace $(STATIC:%=--exclude %)
-	$(foreach program,$(STATIC),$(CARGO) rustc $(2) -p $(program) -- -C target-feature=+crt-static && \
+	$(foreach program,$(STATIC),$(CARGO) rustc $(2) -p $(program) --bin $(program) -- -C target-feature=+crt-static && \
 	  install -D -m 755 $(1)/$(program) $(1)/static/$(program) &&) true
 endef
 
