@@ -57,7 +57,7 @@ pub fn place<'a>(cluster: &'a Cluster, needs: &Needs, last: &str) -> Result<&'a 
         (Reverse(*score), pods_of_owner(needs, node), node.name.as_str() <= last)
     };
     let best = fitting.into_iter().zip(scores).min_by_key(rank);
-    best.map(|(node, _)| node.name.as_str()).ok_or_else(|| Unfit {
+    best.map(|(node, _)| node.name.as_str()).ok_or(Unfit {
         nodes: rejections.len(),
         rejections,
         refusal: None,

@@ -60,6 +60,9 @@ fn counted_names<'a>(quota: &'a ResourceQuota, counted: &Counted, object: &dyn C
     if names.is_empty() || is_in_scope(quota, object) { names } else { BTreeSet::new() }
 }
 
+/// The place of a quota among those given, and what is used of it after a charge.
+pub type Charge = (usize, BTreeMap<String, Wire>);
+
 /// What quotas of an object's namespace have used once the object is written in the place of `old`, for those that are
 /// charged for it, by their place in `quotas`.
 ///
@@ -71,7 +74,7 @@ pub fn charge(
     object: &dyn Charged,
     old: Option<&dyn Charged>,
     now: Timestamp,
-) -> Result<Vec<(usize, BTreeMap<String, Wire>)>, String> {
+) -> Result<Vec<Charge>, String> {
     let usage = LazyCell::new(|| object.usage(now));
     let before = LazyCell::new(|| old.map(|old| (old, old.usage(now))));
     let mut charged = Vec::new();

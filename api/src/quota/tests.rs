@@ -217,7 +217,9 @@ fn quotas_are_charged_or_refuse() {
     let none = json!(null);
     let service = |sort: &str| json!({"spec": {"type": sort, "ports": [{"port": 1}]}});
     let (inner, outer) = (service("ClusterIP"), service("NodePort"));
-    let cases: Vec<(&str, &Value, &Value, Vec<&ResourceQuota>, Result<Value, &str>)> = vec![
+    /// Resource, new object, old one, quotas, what each has used then or the refusal.
+    type Case<'a> = (&'a str, &'a Value, &'a Value, Vec<&'a ResourceQuota>, Result<Value, &'a str>);
+    let cases: Vec<Case<'_>> = vec![
         ("pods", &asks, &none, vec![], Ok(json!({}))),
         ("pods", &asks, &none, vec![&maps], Ok(json!({}))),
         (

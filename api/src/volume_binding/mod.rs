@@ -122,8 +122,7 @@ pub fn bind(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Persist
         let annotations = bound.metadata.annotations.get_or_insert_default();
         annotations.entry(BOUND_BY_CONTROLLER.to_owned()).or_insert_with(|| "yes".to_owned());
     }
-    if !claim_ref(volume).is_some_and(|named| named.uid == claim.metadata.uid) || !is_bound_to(volume, claim)
-    {
+    if claim_ref(volume).is_none_or(|named| named.uid != claim.metadata.uid) || !is_bound_to(volume, claim) {
         bound.spec.get_or_insert_default().claim_ref = Some(reference(claim));
     }
     bound

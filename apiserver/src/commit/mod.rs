@@ -98,8 +98,11 @@ pub trait Rider: Send {
     }
 }
 
+/// The rider of a write, if one has to do with it.
+type Finder = fn(&Write<'_>) -> Option<Box<dyn Rider>>;
+
 /// All riders, each for the writes that it has to do with.
-const RIDERS: &[fn(&Write<'_>) -> Option<Box<dyn Rider>>] = &[allocate::rider, quota::rider];
+const RIDERS: &[Finder] = &[allocate::rider, quota::rider];
 
 /// The riders of a write, after they have chosen.
 ///

@@ -30,7 +30,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn new(limit: u64) -> Box<dyn Rider> {
+    fn up_to(limit: u64) -> Box<dyn Rider> {
         Box::new(Self { limit, disturbed: 0, conflicts: Arc::default() })
     }
 }
@@ -126,7 +126,7 @@ async fn a_limit_holds_however_many_write_at_once() {
         let ctx = &ctx;
         async move {
             let mut write = Write::create(ctx, named(&format!("c{i}")));
-            commit(&mut write, &mut [Counts::new(5)]).await
+            commit(&mut write, &mut [Counts::up_to(5)]).await
         }
     });
     let outcomes = futures::future::join_all(writes).await;

@@ -130,9 +130,9 @@ impl<K> Clone for Index<K> {
 
 impl<K: Cached + kube::Resource> Index<K> {
     /// Follows the cache; `keys` says where an object belongs, if anywhere.
-    pub fn follow<Keys: IntoIterator<Item = String>>(cache: &Cache<K>, keys: fn(&K) -> Keys) -> Self
+    pub fn follow<Keys>(cache: &Cache<K>, keys: fn(&K) -> Keys) -> Self
     where
-        Keys: 'static,
+        Keys: IntoIterator<Item = String> + 'static,
     {
         let index = Index { buckets: Arc::default() };
         let buckets: Arc<Mutex<HashMap<String, Bucket<K>>>> = Arc::clone(&index.buckets);

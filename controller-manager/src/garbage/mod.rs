@@ -48,6 +48,9 @@ const MOST_GONE: usize = 4096;
 
 type Metadatas = Cache<PartialObjectMeta<DynamicObject>>;
 
+/// What is told the kind and namespace of an object that is gone.
+type GoneFrom = Box<dyn Fn(&Kind, &str) + Send + Sync>;
+
 /// The collector's memory.
 struct Collector {
     client: kube::Client,
@@ -59,7 +62,7 @@ struct Collector {
     gone: Mutex<HashSet<(Uid, Arc<str>)>>,
     served: Kinds,
     /// Told of every object that goes.
-    gone_from: Box<dyn Fn(&Kind, &str) + Send + Sync>,
+    gone_from: GoneFrom,
     /// Told when kinds may have come or gone.
     kinds_changed: Notify,
     /// Objects with owners of a kind that nobody knew.

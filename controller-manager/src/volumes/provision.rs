@@ -156,7 +156,7 @@ fn is_fit(node: &Node) -> bool {
         .into_iter()
         .flatten()
         .any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    ready && !node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true))
+    ready && node.spec.as_ref().is_none_or(|spec| spec.unschedulable != Some(true))
 }
 
 /// Whether a node lies where volumes of a class may be.

@@ -80,12 +80,11 @@ impl Life {
     pub fn next(mut self, sight: &Sight<'_>) -> Self {
         let Sight { pod, known, began, now } = *sight;
         match (&mut self, grace(pod, known), pod) {
-            (Self::Ending { since, grace, .. }, Some(asked), _) => {
-                // Another deletion may leave it less time, from now on.
-                if asked < *grace {
-                    (*since, *grace) = (now, asked);
-                }
+            // Another deletion may leave it less time, from now on.
+            (Self::Ending { since, grace, .. }, Some(asked), _) if asked < *grace => {
+                (*since, *grace) = (now, asked);
             }
+            (Self::Ending { .. }, Some(_), _) => {}
             (life, Some(grace), _) => {
                 let why = life.take_why();
                 return Self::Ending { since: now, grace, why, released: false, cleared: false };

@@ -189,7 +189,7 @@ enum Failure {
     /// It could not be asked.
     Call(String),
     /// It refuses.
-    Refused(Status),
+    Refused(Box<Status>),
 }
 
 impl Hook {
@@ -256,14 +256,14 @@ impl Hook {
         if response.allowed {
             return Ok(patch);
         }
-        Err(Failure::Refused(review::denied(&self.name, response.status)))
+        Err(Failure::Refused(Box::new(review::denied(&self.name, response.status))))
     }
 
     /// What a call came to; nothing where it may fail.
     fn open<T>(&self, called: Result<T, Failure>) -> Result<Option<T>, Status> {
         match called {
             Ok(answer) => Ok(Some(answer)),
-            Err(Failure::Refused(status)) => Err(status),
+            Err(Failure::Refused(status)) => Err(*status),
             Err(Failure::Call(why)) => {
                 let why = format!("failed calling webhook {:?}: {why}", self.name);
                 tracing::warn!(why, open = self.fails_open, "cannot ask a webhook");
@@ -274,7 +274,7 @@ impl Hook {
 
     /// Changes the object as the webhook wants it; defaults come in. Answers whether there is a difference.
     fn apply(&self, operation: &mut Operation<'_>, row: &Kind, patch: &[u8]) -> Result<bool, Failure> {
-        let refused = |why: String| Failure::Refused(Status::internal(why));
+        let refused = |why: String| Failure::Refused(Box::new(Status::internal(why)));
         let Some(new) = operation.new.as_deref() else {
             let why = "attempted to modify the object, which is not supported for this operation";
             return Err(refused(format!("admission webhook {:?} {why}", self.name)));

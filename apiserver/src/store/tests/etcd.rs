@@ -8,10 +8,7 @@ use futures::StreamExt as _;
 use super::super::*;
 use super::suite;
 
-#[path = "../../../tests/harness/etcd.rs"]
-mod process;
-
-pub(crate) use process::Etcd;
+pub(crate) use crate::harness::etcd::Etcd;
 
 impl Etcd {
     pub(crate) fn config(&self) -> EtcdConfig {
