@@ -1,6 +1,6 @@
 //! The Common Expression Language, as Kubernetes has it: reading, type checking, estimating, evaluating.
 //!
-//! Home-made because the `cel` crate checks no types, estimates and limits no costs, and reads objects only as
+//! Home-made because the crate of that name on crates.io checks no types, estimates and limits no costs, and reads objects only as
 //! copies; all of these decide what the API accepts. Pure; an expression is compiled once and evaluated often,
 //! each time within a limit. Counterpart of `cel-go` and `k8s.io/apiserver/pkg/cel`.
 

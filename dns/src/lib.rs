@@ -1,8 +1,9 @@
 //! Cluster DNS: names of services and pods from the API's objects, other names from whom the Corefile says.
 //!
 //! `corefile` reads the configuration; `chain` is one server block of it at work, with `rewrite`, `template`, `hosts`,
-//! `kubernetes`, `cache` and `forward` as its links; `server` has the sockets. A changed Corefile takes the place of
-//! the old one as a whole, or, when something is wrong with it, not at all. Upstream: CoreDNS, whose configuration
+//! `kubernetes`, `cache` and `forward` as its links; `server` has the sockets. The server blocks of a changed
+//! Corefile take the place of the old ones as a whole, or, when something is wrong with one, not at all; how long to go on
+//! at the end and how often to look for changes are read at start. Upstream: CoreDNS, whose configuration
 //! people bring along, and the Kubernetes DNS specification.
 
 pub mod args;

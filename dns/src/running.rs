@@ -10,6 +10,7 @@ use http::StatusCode;
 use machinery::CancellationToken;
 use machinery::serve::pages;
 use machinery::tasks::Tasks;
+use parking_lot::RwLock;
 
 use crate::chain::Chain;
 use crate::corefile::{self, Server};
@@ -17,15 +18,14 @@ use crate::kubernetes::{Feeds, Index, PodNames};
 use crate::metrics::Metrics;
 use crate::server::{self, Port};
 
-/// Where the API server is when nobody says: its service.
-const DEFAULT_API_SERVER: (&str, u16) = ("10.96.0.1", 443);
+const HTTPS: u16 = 443;
 
 /// A server at work.
 pub struct Running {
     kubeconfig: Option<PathBuf>,
     tasks: Tasks,
     ports: BTreeMap<u16, Port>,
-    feeds: Option<Arc<Feeds>>,
+    feeds: Arc<RwLock<Option<Feeds>>>,
     index: Option<Index>,
     metrics: Metrics,
     registry: Arc<machinery::metrics::Registry>,
@@ -60,7 +60,7 @@ impl Running {
             kubeconfig,
             tasks,
             ports: BTreeMap::new(),
-            feeds: None,
+            feeds: Arc::default(),
             index: None,
             metrics,
             registry: Arc::new(registry),
@@ -130,11 +130,12 @@ impl Running {
         let asked: Vec<PodNames> =
             servers.iter().filter_map(|server| Some(server.kubernetes.as_ref()?.pods)).collect();
         if asked.is_empty() {
-            (self.feeds, self.index) = (None, None);
+            *self.feeds.write() = None;
+            self.index = None;
             return Ok(());
         }
         let pods = asked.contains(&PodNames::Verified);
-        if self.feeds.as_ref().is_some_and(|feeds| feeds.has_pods() || !pods) {
+        if self.feeds.read().as_ref().is_some_and(|feeds| feeds.has_pods() || !pods) {
             return Ok(());
         }
         let client = match &self.kubeconfig {
@@ -146,7 +147,7 @@ impl Running {
         };
         let feeds = Feeds::start(&client, pods, &self.tasks);
         self.index = Some(feeds.index());
-        self.feeds = Some(Arc::new(feeds));
+        *self.feeds.write() = Some(feeds);
         Ok(())
     }
 
@@ -162,14 +163,14 @@ impl Running {
             .collect();
         for address in addresses {
             let (asked, registry, feeds) =
-                (self.pages.clone(), Arc::clone(&self.registry), self.feeds.clone());
+                (self.pages.clone(), Arc::clone(&self.registry), Arc::clone(&self.feeds));
             let stopping = self.stopping.clone();
             let plain =
                 |status, text: &str| pages::answer(status, "text/plain; charset=utf-8", text.to_owned());
             let handler = move |path: &str| match path {
                 "/health" if asked.health.contains(&address) => plain(StatusCode::OK, "OK"),
                 "/ready" if asked.ready.contains(&address) => {
-                    match feeds.as_ref().is_none_or(|feeds| feeds.synced()) {
+                    match feeds.read().as_ref().is_none_or(Feeds::synced) {
                         true if !stopping.is_cancelled() => plain(StatusCode::OK, "OK"),
                         _ => plain(StatusCode::SERVICE_UNAVAILABLE, "kubernetes"),
                     }
@@ -205,12 +206,11 @@ impl Running {
     }
 }
 
-/// The address that other pods see: the one from which the API server is reached.
+/// The address that other pods see: the one from which the API server is reached. None outside of pods.
 fn own_address() -> Option<IpAddr> {
-    let host = std::env::var("KUBERNETES_SERVICE_HOST").ok().and_then(|host| host.parse().ok());
-    let server = host.map_or_else(|| DEFAULT_API_SERVER.0.parse().ok(), Some)?;
+    let server: IpAddr = std::env::var("KUBERNETES_SERVICE_HOST").ok()?.parse().ok()?;
     let socket = UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     // Connecting a datagram socket sends nothing.
-    socket.connect(SocketAddr::new(server, DEFAULT_API_SERVER.1)).ok()?;
+    socket.connect(SocketAddr::new(server, HTTPS)).ok()?;
     socket.local_addr().ok().map(|address| address.ip())
 }

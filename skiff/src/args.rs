@@ -95,7 +95,7 @@ pub struct UpArgs {
     /// Where to find a registry, as in registry.local:5000=http://10.60.0.1:5000
     #[arg(long, value_name = "HOST:PORT=URL")]
     pub registry: Vec<Registry>,
-    /// Leave out what else runs in the cluster: dns
+    /// Leave out what else the cluster has
     #[arg(long, value_name = "ADDON", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(crate::addons::names()))]
     pub without: Vec<String>,
     /// Keep pods and nodes away from everything beyond this machine

@@ -119,7 +119,7 @@ fn containers_end(pod: &Pod) -> Option<Timestamp> {
     let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
     let sidecar = |name: &str| {
         let found = spec.init_containers.iter().flatten().find(|container| container.name == name);
-        found.is_some_and(|container| container.restart_policy.as_deref() == Some("Always"))
+        found.is_some_and(api::pod::is_sidecar)
     };
     let sidecars = status.init_container_statuses.iter().flatten().filter(|status| sidecar(&status.name));
     let end = |container: &ContainerStatus| {
