@@ -90,8 +90,8 @@ async fn a_volume_goes_from_claim_to_claim_as_its_policy_says() {
     cluster.create(volume("v", json!({}))).await;
     volume_is(&cluster, "v", "Available", "").await;
     cluster.create(claim("first", json!({}))).await;
-    cluster.create(claim("second", json!({}))).await;
     claim_is(&cluster, "first", "Bound", "v").await;
+    cluster.create(claim("second", json!({}))).await;
     volume_is(&cluster, "v", "Bound", "first").await;
     let words = "no persistent volumes available for this claim and no storage class is set";
     said(&cluster, "FailedBinding", words).await;
