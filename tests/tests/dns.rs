@@ -54,6 +54,12 @@ fn look_up(cluster: &Cluster, kind: &str, name: &str) -> String {
     found.out + &found.err
 }
 
+/// The name under which an address is looked up.
+fn backwards(address: &str) -> String {
+    let octets: Vec<&str> = address.rsplit('.').collect();
+    format!("{}.in-addr.arpa", octets.join("."))
+}
+
 fn expect(cluster: &Cluster, kind: &str, name: &str, expected: &str) {
     eventually(&format!("{kind} {name} gives {expected}"), 30, || {
         let said = look_up(cluster, kind, name);
@@ -86,8 +92,8 @@ fn pods_find_each_other_by_name() {
         ("srv", "_http._tcp.web.shop.svc.cluster.local", "0 100 80 web.shop.svc.cluster.local"),
         ("srv", "_sql._tcp.db.shop.svc.cluster.local", "8080 db-0.db.shop.svc.cluster.local"),
         ("a", "out.shop.svc.cluster.local", &service),
-        ("ptr", &service, "web.shop.svc.cluster.local"),
-        ("ptr", &pod, "db-0.db.shop.svc.cluster.local"),
+        ("ptr", &backwards(&service), "web.shop.svc.cluster.local"),
+        ("ptr", &backwards(&pod), "db-0.db.shop.svc.cluster.local"),
         ("a", "nobody.shop.svc.cluster.local", "NXDOMAIN"),
     ] {
         expect(&cluster, kind, name, expected);
