@@ -15,6 +15,7 @@ mod persistent_volume_claim_resize;
 mod policies;
 mod priority;
 mod reinvocation;
+mod request;
 mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;

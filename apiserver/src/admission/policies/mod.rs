@@ -1,10 +1,9 @@
 //! Policies, and the bindings that put them to use: which are about an operation, and with which parameters.
 //!
-//! What is made of the objects of both is kept until one of them changes: a write only finds out that none has. Counterpart of
-//! upstream's `admission/plugin/policy/generic`.
+//! What is made of the objects of both is kept until one of them changes: a write only finds out that none has.
+//! Counterpart of upstream's `admission/plugin/policy/generic`.
 
 mod mutating;
-mod request;
 mod validating;
 
 use std::{collections::HashMap, sync::Arc};
@@ -18,7 +17,6 @@ use kinds::{
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
 
 use super::{
     Operation,
@@ -263,9 +261,4 @@ fn params(
         return Err("no params found for policy binding with `Deny` parameterNotFoundAction".into());
     }
     Ok(found)
-}
-
-/// Evaluates expressions where they hold nobody up: they may take a second.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
-    spawn_blocking(work).await.map_err(Status::internal)
 }

@@ -14,9 +14,12 @@ use kinds::{
 };
 use serde_json::Value;
 
-use super::{Call, Policies, Policy, apart, request::Asker};
+use super::{Call, Policies, Policy};
 use crate::{
-    admission::{Operation, Step},
+    admission::{
+        Operation, Step,
+        request::{Asker, apart},
+    },
     auth::User,
     body,
     resources::{MUTATING_ADMISSION_POLICIES, MUTATING_ADMISSION_POLICY_BINDINGS},
@@ -98,7 +101,8 @@ async fn ask(
             return Ok((false, false));
         }
     };
-    let mut given = operation.given(row).await?;
+    let mut given = operation.given(row);
+    given.namespace = operation.namespace_object().await?;
     given.params.clone_from(params);
     let is_whole = operation.gvk(row) == (&*row.group, &*row.version, &*row.kind);
     let carried = operation.gvk(row);

@@ -4,9 +4,12 @@ use api::status::{Cause, Status};
 use async_trait::async_trait;
 use kinds::builtin::admission_registration::Denial;
 
-use super::{Call, Policies, apart, request::Asker};
+use super::{Call, Policies};
 use crate::{
-    admission::{Operation, Step},
+    admission::{
+        Operation, Step,
+        request::{Asker, apart},
+    },
     resources::{VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS},
 };
 
@@ -54,7 +57,8 @@ async fn judge(call: &Call, operation: &Operation<'_>) -> Result<Vec<Denial>, St
         Ok(with) => with,
         Err(why) => return Ok(fails.then(|| Denial::of(why.clone())).into_iter().collect()),
     };
-    let mut given = operation.given(row).await?;
+    let mut given = operation.given(row);
+    given.namespace = operation.namespace_object().await?;
     given.params.clone_from(params);
     let (policy, asker) = (call.policy.clone(), Asker(operation.ctx.user.clone()));
     apart(move || match &policy.compiled {

@@ -23,11 +23,10 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub use review::request;
-
 use super::{
     Operation, Step,
     matching::{Matching, is_exempt},
+    request::{Asker, apart, request},
 };
 use crate::{
     Api, body,
@@ -175,7 +174,7 @@ struct Hook {
     /// Which one it is of all.
     key: String,
     matching: Matching,
-    conditions: Conditions,
+    conditions: Arc<Conditions>,
     fails_open: bool,
     timeout: Duration,
     asked_again: bool,
@@ -204,7 +203,7 @@ impl Hook {
                 hook.namespace_selector.as_ref(),
                 hook.object_selector.as_ref(),
             )?,
-            conditions: Conditions::compile(hook.match_conditions.as_deref().unwrap_or_default())?,
+            conditions: Conditions::of_webhook(hook.match_conditions.as_deref().unwrap_or_default())?.into(),
             fails_open: hook.failure_policy.as_deref() == Some("Ignore"),
             timeout: Duration::from_secs(seconds),
             asked_again: hook.reinvocation_policy.as_deref() == Some("IfNeeded"),
@@ -220,11 +219,9 @@ impl Hook {
         if self.conditions.is_empty() {
             return Ok(Some(row));
         }
-        let shown =
-            |object: Option<&Value>| object.map_or(Value::Null, |object| operation.shown(&row, object));
-        let (new, old) = (shown(operation.new.as_deref()), shown(operation.old));
-        let request = review::request(operation, &row);
-        match self.conditions.hold(&new, &old, &request) {
+        let (given, conditions) = (operation.given(&row), self.conditions.clone());
+        let asker = Asker(operation.ctx.user.clone());
+        match apart(move || conditions.hold(&given, &asker)).await? {
             Ok(hold) => Ok(hold.then_some(row)),
             Err(_) if self.fails_open => Ok(None),
             Err(why) => Err(operation.forbidden(why)),
@@ -245,7 +242,7 @@ impl Hook {
         let uid = new_uid();
         let shown = |object: Option<&Value>| object.map(|object| operation.shown(row, object));
         let (new, old) = (shown(operation.new.as_deref()), shown(operation.old));
-        let request = review::request(operation, row);
+        let request = request(operation, row);
         let asked = review::review(version, &uid, request, new.as_ref(), old.as_ref()).to_string();
         let failed = |why| Failure::Call(format!("failed to call webhook: {why}"));
         let answer =

@@ -2,86 +2,13 @@
 
 use api::{object::ObjectExt as _, status::Status};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use kinds::kind::Kind;
 use serde::Deserialize;
 use serde_json::{Value, json};
-
-use crate::admission::{Operation, Verb};
 
 const GROUP: &str = "admission.k8s.io";
 const KIND: &str = "AdmissionReview";
 /// The only form of a patch.
 const JSON_PATCH: &str = "JSONPatch";
-
-/// An AdmissionRequest without its uid and objects, as a webhook is told that is about `row`, a version of the operation's
-/// resource.
-pub fn request(operation: &Operation<'_>, row: &Kind) -> Value {
-    let own = &operation.ctx.kind;
-    let kind = |row: &Kind| {
-        let (group, version, kind) = operation.gvk(row);
-        json!({"group": group, "version": version, "kind": kind})
-    };
-    let resource = |row: &Kind| json!({"group": row.group, "version": row.version, "resource": row.plural});
-    let mut request = json!({
-        "kind": kind(row),
-        "resource": resource(row),
-        "requestKind": kind(own),
-        "requestResource": resource(own),
-        "operation": operation.verb.as_str(),
-        "userInfo": operation.ctx.user.fields(),
-        "dryRun": operation.dry_run,
-        "options": options(operation),
-    });
-    for (field, value) in [
-        ("subResource", operation.subresource()),
-        ("requestSubResource", operation.subresource()),
-        ("name", Some(operation.object_name()).filter(|name| !name.is_empty())),
-        ("namespace", operation.namespace()),
-    ] {
-        if let Some(value) = value {
-            request[field] = value.into();
-        }
-    }
-    request
-}
-
-/// The options of the request, as an object.
-fn options(operation: &Operation<'_>) -> Value {
-    let kind = match operation.verb {
-        Verb::Create => "CreateOptions",
-        Verb::Update => "UpdateOptions",
-        Verb::Delete => "DeleteOptions",
-        Verb::Connect => return Value::Null,
-    };
-    let query = &operation.ctx.query;
-    let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
-    let mut put = |field: &str, value: Value| {
-        if !value.is_null() {
-            options[field] = value;
-        }
-    };
-    if operation.dry_run {
-        put("dryRun", json!(["All"]));
-    }
-    match operation.options {
-        Some(said) => {
-            put("gracePeriodSeconds", json!(said.grace_period_seconds));
-            put("propagationPolicy", json!(said.propagation_policy));
-            put("orphanDependents", json!(said.orphan_dependents));
-            let wanted = said.preconditions.as_ref();
-            let (uid, version) = wanted.map(|w| (&w.uid, &w.resource_version)).unzip();
-            let said = [("uid", uid.cloned().flatten()), ("resourceVersion", version.cloned().flatten())];
-            let said = said.into_iter().filter_map(|(field, value)| Some((field.to_owned(), json!(value?))));
-            let said: serde_json::Map<String, Value> = said.collect();
-            put("preconditions", if said.is_empty() { Value::Null } else { Value::Object(said) });
-        }
-        None => {
-            put("fieldManager", json!(Some(&query.field_manager).filter(|manager| !manager.is_empty())));
-            put("fieldValidation", json!(query.all.get("fieldValidation")));
-        }
-    }
-    options
-}
 
 /// The review that is sent.
 pub fn review(

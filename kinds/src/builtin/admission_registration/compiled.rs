@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    conditions::Conditions,
     expressions::{Environment, any, namespace, request},
     policy::Environments,
 };
@@ -21,11 +22,9 @@ use crate::{
 };
 
 /// What one expression may cost, and each variable.
-const EXPRESSION: u64 = 1_000_000;
+pub(super) const EXPRESSION: u64 = 1_000_000;
 /// What those of a policy may cost together.
 const POLICY: u64 = 10_000_000;
-/// What its conditions may.
-const CONDITIONS: u64 = 2_500_000;
 /// The longest message that an expression may make.
 const MAX_MESSAGE: usize = 5 * 1024;
 
@@ -65,17 +64,18 @@ pub struct BindingSpec {
 /// A policy's expressions.
 #[derive(Debug)]
 pub struct Compiled {
-    conditions: Vec<Expression>,
+    conditions: Conditions,
     variables: Vec<(String, Program)>,
     validations: Vec<Rule>,
     annotations: Vec<Expression>,
     mutations: Vec<Change>,
 }
 
+/// An expression, and how it was written.
 #[derive(Debug)]
-struct Expression {
+pub(super) struct Expression {
     text: String,
-    program: Program,
+    pub(super) program: Program,
 }
 
 #[derive(Debug)]
@@ -141,13 +141,13 @@ static DECLARED: LazyLock<Declared> = LazyLock::new(|| {
 });
 
 impl Expression {
-    fn of(text: &str, environment: &Environment) -> Result<Self, String> {
+    pub(super) fn of(text: &str, environment: &Environment) -> Result<Self, String> {
         let program = environment.compile(text).map_err(|why| format!("compilation error: {why}"))?;
         Ok(Self { text: text.to_owned(), program })
     }
 
     /// What a failure is in words.
-    fn failed(&self, why: &Unanswered) -> String {
+    pub(super) fn failed(&self, why: &Unanswered) -> String {
         match why {
             Unanswered::Failed(why) => format!("expression '{}' resulted in error: {why}", self.text),
             other => other.to_string(),
@@ -162,9 +162,7 @@ impl Compiled {
     /// For one that this server does not understand, though another has.
     pub fn of(spec: &PolicySpec) -> Result<Self, String> {
         let environments = Environments::of(&any(), spec.param_kind.is_some());
-        let conditions = spec.match_conditions.iter();
-        let conditions = conditions.map(|c| Expression::of(&c.expression, &environments.conditions));
-        let conditions = conditions.collect::<Result<_, _>>()?;
+        let conditions = Conditions::of(&spec.match_conditions, &environments.conditions)?;
         let mut variables = Vec::new();
         let environments = environments.with_each(&spec.variables, |environment, variable| {
             let program = environment.compile(&variable.expression)?;
@@ -202,26 +200,9 @@ impl Compiled {
     /// Whether the policy's conditions hold.
     ///
     /// # Errors
-    /// Why that is not known: none of them is false, and some came to nothing.
+    /// As [`Conditions::hold`].
     pub fn applies(&self, given: &Given, authorizer: &dyn Authorizer) -> Result<bool, String> {
-        let mut bindings = given.bindings();
-        bindings[3].value = Some(&Value::Null);
-        let mut session =
-            Session::new(&bindings, CONDITIONS).with_authorizer(authorizer, given.resource.clone());
-        let mut wrong = Vec::new();
-        for condition in &self.conditions {
-            match session.eval(&condition.program, EXPRESSION) {
-                Ok(Answer::Bool(false)) => return Ok(false),
-                Ok(_) => {}
-                Err(why @ Unanswered::OutOfBudget) => return Err(why.to_string()),
-                Err(why) => wrong.push(condition.failed(&why)),
-            }
-        }
-        match &wrong[..] {
-            [] => Ok(true),
-            [one] => Err(one.clone()),
-            several => Err(format!("[{}]", several.join(", "))),
-        }
+        self.conditions.hold(given, authorizer)
     }
 
     /// Why the policy does not let an object in: for each rule that does not hold, or that comes to nothing while the
@@ -346,7 +327,7 @@ impl Rule {
 }
 
 impl Given {
-    fn bindings(&self) -> [Binding<'_>; 5] {
+    pub(super) fn bindings(&self) -> [Binding<'_>; 5] {
         let values = [&self.object, &self.old, &self.request, &self.namespace, &self.params];
         let mut declared = DECLARED.iter();
         values.map(|value| {

@@ -1,66 +1,61 @@
-//! The conditions under which a webhook is asked, compiled.
+//! The conditions under which a webhook or a policy is asked, compiled. Counterpart of upstream's
+//! `admission/plugin/webhook/matchconditions`, which serves both, too.
 
-use std::sync::Arc;
-
-use cel::{Answer, Binding, Decl, Program};
+use cel::{Answer, Authorizer, Session, Unanswered};
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 use serde_json::Value;
 
-use super::expressions::{Environment, any, request};
+use super::{
+    compiled::{EXPRESSION, Expression, Given},
+    expressions::{Environment, any},
+};
 
-/// What the evaluation of all conditions of a webhook may cost.
+/// What all conditions may cost together.
 const BUDGET: u64 = 2_500_000;
 
 /// Conditions that must all hold.
-pub struct Conditions {
-    programs: Vec<(String, Program)>,
-    object: Arc<Decl>,
-    request: Arc<Decl>,
-}
+#[derive(Debug)]
+pub struct Conditions(Vec<Expression>);
 
 impl Conditions {
-    /// Compiles conditions, which were validated.
+    /// Compiles those of a webhook, which were validated.
     ///
     /// # Errors
     /// Why one cannot be.
-    pub fn compile(conditions: &[MatchCondition]) -> Result<Self, String> {
-        let object = any();
-        let environment = Environment::new(&object).with_authorizer();
-        let programs = conditions.iter().map(|c| {
-            let expression = c.expression.trim();
-            Ok((expression.to_owned(), environment.compile(expression)?))
-        });
-        Ok(Self { programs: programs.collect::<Result<_, String>>()?, object, request: request() })
+    pub fn of_webhook(conditions: &[MatchCondition]) -> Result<Self, String> {
+        Self::of(conditions, &Environment::new(&any()).with_authorizer())
+    }
+
+    /// Compiles conditions.
+    pub(super) fn of(conditions: &[MatchCondition], environment: &Environment) -> Result<Self, String> {
+        let compiled = conditions.iter().map(|condition| Expression::of(&condition.expression, environment));
+        compiled.collect::<Result<_, _>>().map(Self)
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.programs.is_empty()
+        self.0.is_empty()
     }
 
-    /// Whether all hold of an operation: its object, the one before (`null` where there is none), and the
-    /// AdmissionRequest.
+    /// Whether all hold.
     ///
     /// # Errors
-    /// Why it cannot be said. Where one does not hold, the others do not matter.
-    pub fn hold(&self, object: &Value, old: &Value, request: &Value) -> Result<bool, String> {
-        let bound = |name, value, decl| Binding { name, value: Some(value), decl, optional: false };
-        let bindings = [
-            bound("object", object, &self.object),
-            bound("oldObject", old, &self.object),
-            bound("request", request, &self.request),
-        ];
-        let (mut left, mut mistakes) = (BUDGET, Vec::new());
-        for (expression, program) in &self.programs {
-            let (answer, cost) = program.eval(&bindings, left);
-            left = left.saturating_sub(cost);
-            match answer {
-                Ok(Answer::Bool(true)) => {}
-                Ok(_) => return Ok(false),
-                Err(why) => mistakes.push(format!("expression '{expression}' resulted in error: {why}")),
+    /// Why that is not known: none of them is false, and some came to nothing.
+    pub fn hold(&self, given: &Given, authorizer: &dyn Authorizer) -> Result<bool, String> {
+        let mut bindings = given.bindings();
+        // The namespace is for what comes after the conditions.
+        bindings[3].value = Some(&Value::Null);
+        let mut session = Session::new(&bindings, BUDGET).with_authorizer(authorizer, given.resource.clone());
+        let mut wrong = Vec::new();
+        for condition in &self.0 {
+            match session.eval(&condition.program, EXPRESSION) {
+                Ok(Answer::Bool(false)) => return Ok(false),
+                Ok(_) => {}
+                Err(why @ Unanswered::OutOfBudget) => return Err(why.to_string()),
+                Err(why) => wrong.push(condition.failed(&why)),
             }
         }
-        match &mistakes[..] {
+        match &wrong[..] {
             [] => Ok(true),
             [one] => Err(one.clone()),
             several => Err(format!("[{}]", several.join(", "))),
