@@ -87,6 +87,8 @@ impl Cluster {
 
     /// Counts a pod on a node for which a binding is on its way.
     pub fn assume(&mut self, uid: &str, node: &str, needs: &Arc<Needs>) {
+        // The room that was kept for it is what it takes now.
+        self.withdraw(uid);
         self.put(uid, node, needs, true);
     }
 
@@ -157,12 +159,14 @@ impl Cluster {
         self.nominated.entry(node.to_owned()).or_default().insert(needs.uid.clone(), Arc::clone(needs));
     }
 
-    /// Keeps no room for a pod any more.
-    pub fn withdraw(&mut self, uid: &str) {
+    /// Keeps no room for a pod any more. Says whether some was kept.
+    pub fn withdraw(&mut self, uid: &str) -> bool {
+        let mut kept = false;
         self.nominated.retain(|_, pods| {
-            pods.remove(uid);
+            kept |= pods.remove(uid).is_some();
             !pods.is_empty()
         });
+        kept
     }
 
     /// The node on which room is kept for a pod.

@@ -208,6 +208,7 @@ impl Scheduler {
             News::Node(Change { old, .. }) => {
                 if let Some(name) = old.as_ref().and_then(|node| node.metadata.name.as_deref()) {
                     self.cluster.remove_node(name);
+                    self.queue.relieve(Relief::PodGone, now);
                 }
             }
             News::Pod(Change { old, new }) => {
@@ -266,7 +267,7 @@ impl Scheduler {
         let ours = spec.and_then(|spec| spec.scheduler_name.as_deref()).is_none_or(|name| name == NAME);
         if !ours || pod.metadata.deletion_timestamp.is_some() {
             self.queue.remove(uid);
-            self.cluster.withdraw(uid);
+            self.withdraw(uid);
             return;
         }
         if spec.and_then(|spec| spec.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty()) {
@@ -281,7 +282,8 @@ impl Scheduler {
         }
         // What a scheduler before this one promised is kept.
         let nominated = pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
-        if let Some(node) = nominated.filter(|node| !waits && !node.is_empty()) {
+        let begins = !waits && !self.cluster.has_pod(uid);
+        if let Some(node) = nominated.filter(|node| begins && !node.is_empty()) {
             self.cluster.nominate(node, &Arc::new(Needs::of(pod)));
         }
     }
@@ -290,8 +292,15 @@ impl Scheduler {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         self.gated.remove(uid);
         self.queue.remove(uid);
-        self.cluster.withdraw(uid);
+        self.withdraw(uid);
         if self.cluster.remove_pod(uid) {
+            self.queue.relieve(Relief::PodGone, Instant::now());
+        }
+    }
+
+    /// Gives up the room that was kept for a pod, to others.
+    fn withdraw(&mut self, uid: &str) {
+        if self.cluster.withdraw(uid) {
             self.queue.relieve(Relief::PodGone, Instant::now());
         }
     }
@@ -352,7 +361,7 @@ impl Scheduler {
                 });
             }
         } else if !chosen.as_ref().is_err_and(|hopeless| hopeless.waits()) {
-            self.cluster.withdraw(&turn.uid);
+            self.withdraw(&turn.uid);
         }
         self.report(requests, &turn.pod, "Unschedulable", message);
     }
@@ -375,7 +384,8 @@ impl Scheduler {
         match done {
             Done::Reported => {}
             Done::Evicted { done: true, .. } => {}
-            // It has to be looked at anew.
+            // It has to be looked at anew, unless it is on its way to a node already.
+            Done::Evicted { preemptor, .. } if self.cluster.has_pod(&preemptor) => {}
             Done::Evicted { preemptor, .. } => self.queue.failed(&preemptor, Instant::now()),
             Done::Ready { turn, node, started, result: Ok(()) } => self.bind(requests, turn, node, started),
             Done::Bound { turn, result: Ok(()), started } => {

@@ -97,7 +97,7 @@ impl Victims {
         // Some priorities are negative: one victim more must never make the sum less.
         let sum = self.pods.iter().map(|pod| i64::from(pod.priority) - i64::from(i32::MIN)).sum();
         let important = self.pods.iter().filter(|pod| Some(pod.priority) == most);
-        let earliest = important.filter_map(|pod| pod.since).min();
+        let earliest = important.map(|pod| running_since(pod)).min();
         (self.violations, most, sum, self.pods.len(), Reverse(earliest))
     }
 }
@@ -143,8 +143,13 @@ fn victims(
 }
 
 /// The most important first: by priority, then who has run longer.
-fn importance(pod: &Arc<Needs>) -> (Reverse<i32>, Option<jiff::Timestamp>) {
-    (Reverse(pod.priority), pod.since)
+fn importance(pod: &Arc<Needs>) -> (Reverse<i32>, jiff::Timestamp) {
+    (Reverse(pod.priority), running_since(pod))
+}
+
+/// A pod that has not started has run the shortest.
+fn running_since(pod: &Needs) -> jiff::Timestamp {
+    pod.since.unwrap_or(jiff::Timestamp::MAX)
 }
 
 /// Those of the pods whose going would break a disruption budget, and the others.

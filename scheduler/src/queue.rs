@@ -24,7 +24,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 pub enum Relief {
     /// A node is new or has changed.
     Node(NodeChange),
-    /// A pod has left its node.
+    /// A pod, or the room that was kept for one, has left its node; or a node has left with its pods.
     PodGone,
     /// A pod has got a node, or looks different on it.
     PodPlaced,
@@ -40,8 +40,8 @@ impl Relief {
                 change.labels
             }
             (Self::Node(change), Filter::Spread) => change.labels || change.taints,
-            (Self::Node(change), Filter::Resources) => change.allocatable,
-            (Self::Node(_), Filter::Ports | Filter::ClaimInUse) => false,
+            (Self::Node(change), Filter::Resources | Filter::Ports) => change.allocatable,
+            (Self::Node(_), Filter::ClaimInUse) => false,
             (Self::PodGone, filter) => matches!(
                 filter,
                 Filter::Ports

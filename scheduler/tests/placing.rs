@@ -353,7 +353,6 @@ async fn an_important_pod_pushes_out_a_lesser_one() {
     lab.api::<Pod>().delete("gentle", &DeleteParams::default().grace_period(0)).await.unwrap();
 
     important["priorityClassName"] = json!("urgent");
-    important.as_object_mut().unwrap().remove("preemptionPolicy");
     lab.pod("important", important).await;
     lab.refusal("important", "0/1 nodes are available: 1 Insufficient cpu.").await;
     lab.wait("it is told which node it will get", async || {

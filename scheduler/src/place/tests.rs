@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::json;
 
 use super::*;
@@ -75,21 +76,11 @@ fn two_deployments_that_grow_together_are_each_spread() {
 #[test]
 fn a_full_node_is_passed_over_and_a_new_one_catches_up() {
     let mut world = World::new(&["a", "b"]);
-    let requests = Amounts::of(&[("cpu".to_owned(), "1".into_quantity())].into());
+    let requests = Amounts::of(&[("cpu".to_owned(), Quantity("1".to_owned()))].into());
     let needs = Arc::new(Needs { owner: Some("web".into()), requests, ..Needs::default() });
     assert_eq!(world.place_many(&needs, 8), "a b a b a b a b");
     let unfit = place(&world.cluster, &needs, "b").unwrap_err();
     assert_eq!((unfit.rejections.len(), unfit.filters()), (2, vec![Filter::Resources]));
     world.add_node("c");
     assert_eq!(world.place_many(&needs, 4), "c c c c");
-}
-
-trait IntoQuantity {
-    fn into_quantity(self) -> k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-}
-
-impl IntoQuantity for &str {
-    fn into_quantity(self) -> k8s_openapi::apimachinery::pkg::api::resource::Quantity {
-        k8s_openapi::apimachinery::pkg::api::resource::Quantity(self.to_owned())
-    }
 }

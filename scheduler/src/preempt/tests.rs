@@ -71,6 +71,11 @@ fn the_least_important_go_and_no_more_than_need_be() {
             ],
             goes("b1", &["y"]),
         ),
+        // Who has not even started has run shorter still.
+        (
+            vec![("a1", plain("x", 5, "2")), ("b1", started("y", 5, "2", "2026-01-02T00:00:00Z"))],
+            goes("a1", &["x"]),
+        ),
     ] {
         assert_eq!(chosen(&pods, &[]), expected, "{pods:?}");
     }
@@ -88,13 +93,9 @@ fn budgets_are_broken_last() {
     assert_eq!(chosen(&pods, &[budget("x", 1)]), goes("a1", &["x"]));
     assert_eq!(chosen(&pods, &[budget("x", 0), budget("y", 0)]), goes("a1", &["x"]), "best effort");
     // On one node, the unguarded goes although it is more important.
-    let one = [
-        ("a1", plain("x", 3, "1")),
-        ("a1", plain("y", 6, "1")),
-        ("a1", plain("keeps", 10, "1")),
-        ("b1", plain("z", 10, "4")),
-    ];
-    assert_eq!(chosen(&one, &[]), goes("a1", &["y", "x"]));
+    let one = [("a1", plain("x", 3, "1")), ("a1", plain("y", 6, "1")), ("b1", plain("z", 10, "4"))];
+    assert_eq!(chosen(&one, &[]), goes("a1", &["x"]));
+    assert_eq!(chosen(&one, &[budget("x", 0)]), goes("a1", &["y"]));
 }
 
 #[test]
@@ -137,6 +138,8 @@ fn room_is_kept_for_who_waits_for_victims() {
     assert_eq!(place(&cluster, &plain("small", 1, "1"), ""), Ok("a1"));
     assert_eq!(place(&cluster, &plain("important", 11, "2"), ""), Ok("a1"));
     assert_eq!(place(&cluster, &incoming, ""), Ok("a1"));
+    cluster.assume("new", "a1", &incoming);
+    assert_eq!(place(&cluster, &plain("small", 1, "1"), ""), Ok("a1"), "it takes its room once");
 }
 
 #[test]

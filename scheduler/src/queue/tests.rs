@@ -52,7 +52,8 @@ fn what_helps_whom() {
         (Filter::Resources, Relief::Node(taints), false),
         (Filter::Resources, Relief::PodGone, true),
         (Filter::Ports, Relief::PodGone, true),
-        (Filter::Ports, Relief::Node(allocatable), false),
+        (Filter::Ports, Relief::Node(allocatable), true),
+        (Filter::ClaimInUse, Relief::Node(allocatable), false),
     ];
     for (filter, relief, helps) in cases {
         let now = Instant::now();
