@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use e2e::{Cluster, busybox, eventually};
 use nix::sys::signal::Signal;
-use serde_json::json;
 
 /// A volume with its claim.
 const CLAIMED: &str = r#"
@@ -56,19 +55,11 @@ impl Storage {
         self.disks.path().join(name)
     }
 
-    /// Makes a volume and a claim that belong together, and says so where no controller does.
+    /// Makes a volume and a claim that are bound to each other.
     fn claimed(&self, name: &str, source: &str) {
         self.cluster.apply(&CLAIMED.replace("NAME", name).replace("SOURCE", source));
-        let uid = self.cluster.json(&format!("get pvc {name}-pvc"))["metadata"]["uid"].clone();
-        let reference =
-            json!({"spec": {"claimRef": {"kind": "PersistentVolumeClaim", "uid": uid}}}).to_string();
-        let bound = json!({"status": {"phase": "Bound"}}).to_string();
-        for words in [
-            vec!["patch", "pv", &format!("{name}-pv"), "-p", &reference],
-            vec!["patch", "pvc", &format!("{name}-pvc"), "--subresource=status", "-p", &bound],
-        ] {
-            self.cluster.kubectl_words(&words).ok();
-        }
+        let bound = "--for=jsonpath={.status.phase}=Bound --timeout=30s";
+        self.cluster.kubectl(&format!("wait {bound} pvc/{name}-pvc")).ok();
     }
 
     fn run_claimed(&self, name: &str) {

@@ -147,19 +147,31 @@ impl Protected for PersistentVolumeClaim {
     fn is_used(&self, caches: &Caches) -> bool {
         let meta = &self.metadata;
         let users = caches.pods_by_claim.get(&claim_key(owners::namespace(meta), owners::name(meta)));
-        // A pod without a node can still be kept from starting.
-        users.iter().any(|pod| !pods::node_name(pod).is_empty())
+        users.iter().any(|pod| uses(pod, meta))
     }
 
     fn follow(caches: &Caches, keys: &Queue<Key>) {
         let keys = keys.clone();
         caches.pods.on_change(move |change| {
-            if let (Some(gone), None) = (&change.old, &change.new) {
-                let namespace = owners::namespace(&gone.metadata);
-                claims_of(gone).for_each(|claim| keys.add(Key::new(namespace, &claim)));
+            if change.new.as_ref().is_none_or(|pod| is_shut_down(pod)) {
+                let pod = change.latest();
+                let namespace = owners::namespace(&pod.metadata);
+                claims_of(pod).for_each(|claim| keys.add(Key::new(namespace, &claim)));
             }
         });
     }
+}
+
+/// Whether a pod that names a claim needs it. One without a node can still be kept from starting; and one that is shut
+/// down, but waits for the claim that was made for it to go first (deleted in the foreground), would wait for ever.
+fn uses(pod: &Pod, claim: &ObjectMeta) -> bool {
+    let is_own = || owners::controller_of(claim).is_some_and(|owner| owner.uid == owners::uid(&pod.metadata));
+    !pods::node_name(pod).is_empty() && !(is_shut_down(pod) && is_own())
+}
+
+/// Whether its node has nothing of a pod any more.
+fn is_shut_down(pod: &Pod) -> bool {
+    pods::is_terminating(pod) && pod.metadata.deletion_grace_period_seconds == Some(0)
 }
 
 impl Protected for PersistentVolume {

@@ -57,3 +57,27 @@ fn a_pod_uses_the_claims_of_its_volumes() {
     let pod: Pod = serde_json::from_value(pod).unwrap();
     assert_eq!(claims_of(&pod).collect::<Vec<_>>(), ["data", "p-b"]);
 }
+
+#[test]
+fn a_claim_made_for_a_pod_does_not_wait_for_what_waits_for_it() {
+    let claim: ObjectMeta = serde_json::from_value(json!({"ownerReferences": [
+        {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u1", "controller": true}]}))
+    .unwrap();
+    let pod = |uid: &str, node: &str, grace: Value| -> Pod {
+        let deleted = if grace.is_null() { Value::Null } else { json!("2026-01-01T00:00:00Z") };
+        serde_json::from_value(json!({
+            "metadata": {"uid": uid, "deletionTimestamp": deleted, "deletionGracePeriodSeconds": grace},
+            "spec": {"nodeName": node, "containers": []},
+        }))
+        .unwrap()
+    };
+    for (pod, used) in [
+        (pod("u1", "n", Value::Null), true),
+        (pod("u1", "n", json!(30)), true),
+        (pod("u1", "n", json!(0)), false),
+        (pod("u2", "n", json!(0)), true),
+        (pod("u1", "", Value::Null), false),
+    ] {
+        assert_eq!(uses(&pod, &claim), used, "{:?}", pod.metadata);
+    }
+}

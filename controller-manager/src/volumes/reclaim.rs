@@ -177,7 +177,12 @@ fn deletable(volume: &PersistentVolume) -> Result<Option<Data>, String> {
     let path = match (&spec.local, &spec.host_path) {
         (Some(local), _) if provision::is_ours(volume) => &local.path,
         _ if spec.csi.is_some() || !maker.is_empty() => return Ok(None),
-        (_, Some(host)) if !host.path.starts_with("/tmp/") => {
+        // Something in /tmp, however the path is written, and not the folder itself.
+        (_, Some(host))
+            if !Path::new(&host.path)
+                .strip_prefix("/tmp")
+                .is_ok_and(|rest| rest.components().next().is_some()) =>
+        {
             return Err(format!(
                 "host_path deleter only supports /tmp/.+ but received provided {}",
                 host.path
@@ -237,7 +242,7 @@ fn cleaned<'a>(of: &Released<'a>, data: Data, namespace: &str, now: Timestamp) -
         "Failed" => {
             let message = pod.status.as_ref().and_then(|status| status.message.clone());
             let why = message.unwrap_or_else(|| "pod failed, pod.Status.Message unknown".to_owned());
-            // It stays for a while, so that it can be looked at and the next does not follow at once.
+            // The next does not follow at once.
             let made = pod.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
             let until = plus_seconds(made, RESYNC.as_secs().try_into().unwrap_or(i64::MAX));
             let mut then = Plan::default();

@@ -1,5 +1,6 @@
 //! The claims that looked for a volume and found none, by class and size.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,8 +13,11 @@ use crate::frame::Key;
 /// How many claims that a volume does not fit are passed over before it is left to them to look.
 const PATIENCE: usize = 64;
 
-/// Claims of one class, the smallest first.
-type Claims = BTreeMap<(Quantity, Key), Arc<PersistentVolumeClaim>>;
+/// Where a claim stands among those of its class: the largest first.
+type Place = (Reverse<Quantity>, Key);
+
+/// Claims of one class.
+type Claims = BTreeMap<Place, Arc<PersistentVolumeClaim>>;
 
 #[derive(Default)]
 pub struct Waiting {
@@ -35,15 +39,14 @@ impl Waiting {
     /// The largest claim that fits a free volume; it is forgotten here and has to look again.
     pub fn take_for(&mut self, volume: &PersistentVolume) -> Option<Key> {
         let class = class_of_volume(volume);
-        let size = size_of_volume(volume);
-        let claims = self.of_class.get(class)?.iter().rev();
-        let mut small_enough = claims.skip_while(|((wanted, _), _)| *wanted > size).take(PATIENCE);
+        let from = (Reverse(size_of_volume(volume)), Key::new("", ""));
+        let mut small_enough = self.of_class.get(class)?.range(from..).take(PATIENCE);
         let place = small_enough.find(|(_, claim)| fits(volume, claim))?.0.clone();
         self.take(class, &place);
         Some(place.1)
     }
 
-    fn take(&mut self, class: &str, place: &(Quantity, Key)) {
+    fn take(&mut self, class: &str, place: &Place) {
         if let Some(claims) = self.of_class.get_mut(class) {
             claims.remove(place);
             if claims.is_empty() {
@@ -53,6 +56,6 @@ impl Waiting {
     }
 }
 
-fn place(claim: &PersistentVolumeClaim) -> (Quantity, Key) {
-    (size_of_claim(claim), Key::of(&claim.metadata))
+fn place(claim: &PersistentVolumeClaim) -> Place {
+    (Reverse(size_of_claim(claim)), Key::of(&claim.metadata))
 }
