@@ -45,20 +45,27 @@ impl Controller for TtlAfterFinished {
     }
 
     fn plan(&self, job: &Arc<Job>, now: Timestamp) -> Plan {
-        let mut plan = Plan::default();
-        match end(job) {
-            Some(at) if at > now => plan.look_again_at(at, now),
-            Some(_) => {
-                let mut delete = Action::delete(&**job, None);
-                if let Action::Delete { propagation, resource_version, .. } = &mut delete {
-                    *propagation = Some(Propagation::Foreground);
-                    // It may say something else by now.
-                    resource_version.clone_from(&job.metadata.resource_version);
-                }
-                plan.actions.push(delete);
-            }
-            None => {}
-        }
-        plan
+        plan(job, now)
     }
 }
+
+fn plan(job: &Job, now: Timestamp) -> Plan {
+    let mut plan = Plan::default();
+    match end(job) {
+        Some(at) if at > now => plan.look_again_at(at, now),
+        Some(_) => {
+            let mut delete = Action::delete(job, None);
+            if let Action::Delete { propagation, resource_version, .. } = &mut delete {
+                *propagation = Some(Propagation::Foreground);
+                // It may say something else by now.
+                resource_version.clone_from(&job.metadata.resource_version);
+            }
+            plan.actions.push(delete);
+        }
+        None => {}
+    }
+    plan
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Which Jobs a CronJob starts and deletes. Upstream: `syncCronJob`, `cleanupFinishedJobs`.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus, Job};
@@ -29,9 +30,15 @@ impl Snapshot {
         self.cron_job.status.clone().unwrap_or_default()
     }
 
-    /// The Job of this uid.
-    pub fn job(&self, uid: Option<&str>) -> Option<&Job> {
-        self.jobs.iter().find(|job| job.metadata.uid.as_deref() == uid).map(|job| &**job)
+    /// The Jobs by their uids.
+    pub fn by_uid(&self) -> HashMap<Option<&str>, &Job> {
+        self.jobs.iter().map(|job| (job.metadata.uid.as_deref(), &**job)).collect()
+    }
+
+    /// The uids of the Jobs that the status lists, and of those that it does not know yet.
+    fn known<'a>(&'a self, active: &'a [ObjectReference]) -> HashSet<Option<&'a str>> {
+        let started = self.started().map(|(job, _)| job.metadata.uid.as_deref());
+        active.iter().map(|job| job.uid.as_deref()).chain(started).collect()
     }
 
     /// The time for which a Job was started, if it was started by schedule.
@@ -42,7 +49,8 @@ impl Snapshot {
 
     /// The Jobs that were started and are not noted in the status, with the time of each.
     pub fn started(&self) -> impl Iterator<Item = (&Job, Timestamp)> {
-        let last = self.status().last_schedule_time.map_or(Timestamp::MIN, |time| time.0);
+        let last = self.cron_job.status.as_ref().and_then(|status| status.last_schedule_time.as_ref());
+        let last = last.map_or(Timestamp::MIN, |time| time.0);
         let jobs = self.jobs.iter().filter_map(|job| Some((&**job, self.scheduled(job)?)));
         jobs.filter(move |(_, at)| *at > last)
     }
@@ -88,15 +96,13 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
 /// Tells of Jobs that have gone without having ended, and of those that somebody else started.
 fn surprises(snapshot: &Snapshot, active: &[ObjectReference]) -> Vec<Action> {
     let cron_job = &*snapshot.cron_job;
-    let gone = active.iter().filter(|job| snapshot.job(job.uid.as_deref()).is_none()).map(|job| {
+    let (jobs, known) = (snapshot.by_uid(), snapshot.known(active));
+    let gone = active.iter().filter(|job| !jobs.contains_key(&job.uid.as_deref())).map(|job| {
         let message = format!("Active job went missing: {}", job.name.as_deref().unwrap_or_default());
         tell(cron_job, false, "MissingJob", message)
     });
-    let unknown = snapshot.jobs.iter().filter(|job| {
-        !is_finished(job)
-            && !active.iter().any(|known| known.uid == job.metadata.uid)
-            && !snapshot.started().any(|(started, _)| started.metadata.uid == job.metadata.uid)
-    });
+    let unknown =
+        snapshot.jobs.iter().filter(|job| !is_finished(job) && !known.contains(&job.metadata.uid.as_deref()));
     let unknown = unknown.map(|job| {
         let name = owners::name(&job.metadata);
         let message = format!("Saw a job that the controller did not create or forgot: {name}");
@@ -109,7 +115,7 @@ fn surprises(snapshot: &Snapshot, active: &[ObjectReference]) -> Vec<Action> {
 /// account yet stay until it does.
 fn old_jobs<'a>(snapshot: &'a Snapshot, active: &[ObjectReference], status: &CronJobStatus) -> Vec<&'a Job> {
     let spec = &snapshot.cron_job.spec;
-    let mut old = Vec::new();
+    let (mut old, known) = (Vec::new(), snapshot.known(active));
     for (kind, limit) in
         [("Complete", spec.successful_jobs_history_limit), ("Failed", spec.failed_jobs_history_limit)]
     {
@@ -121,9 +127,7 @@ fn old_jobs<'a>(snapshot: &'a Snapshot, active: &[ObjectReference], status: &Cro
         ended.sort_by_key(|job| (start(job).is_none(), start(job), job.metadata.name.clone()));
         let noted = |job: &&Job| {
             let end = job.status.as_ref().and_then(|status| status.completion_time.as_ref());
-            end <= status.last_successful_time.as_ref()
-                && !active.iter().any(|known| known.uid == job.metadata.uid)
-                && !snapshot.started().any(|(started, _)| started.metadata.uid == job.metadata.uid)
+            end <= status.last_successful_time.as_ref() && !known.contains(&job.metadata.uid.as_deref())
         };
         let surplus = ended.len().saturating_sub(limit);
         old.extend(ended.into_iter().take(surplus).filter(noted));
@@ -154,8 +158,10 @@ fn start(snapshot: &Snapshot, due: &Due, now: Timestamp, plan: &mut Plan) {
     if done || snapshot.jobs.iter().any(|job| owners::name(&job.metadata) == name) {
         return;
     }
-    let active = status.active.iter().flatten().filter_map(|job| snapshot.job(job.uid.as_deref()));
-    let running: Vec<&Job> = active.filter(|job| !is_finished(job)).collect();
+    // Also those that were started and are not noted yet.
+    let known = snapshot.known(status.active.as_deref().unwrap_or_default());
+    let jobs = snapshot.jobs.iter().filter(|job| known.contains(&job.metadata.uid.as_deref()));
+    let running: Vec<&Job> = jobs.map(|job| &**job).filter(|job| !is_finished(job)).collect();
     match cron_job.spec.concurrency_policy.as_deref() {
         Some("Forbid") if !running.is_empty() => {
             let message =

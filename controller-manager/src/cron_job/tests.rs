@@ -173,6 +173,14 @@ fn a_start_is_noted_once_however_it_is_cut_short() {
     assert_eq!(world.active(), ["c-29453770"]);
     assert_eq!(world.cron_job["status"]["lastScheduleTime"], "2026-01-01T00:10:00Z");
     assert_eq!(world.told(), Vec::<String>::new());
+    // It counts as running before it is noted.
+    for (policy, left) in [("Forbid", "c-29453770"), ("Replace", "c-29453780")] {
+        let mut world = World::new(&json!({"concurrencyPolicy": policy}));
+        world.now = at("2026-01-01T00:10:00Z");
+        world.half_a_step();
+        world.at("2026-01-01T00:20:05Z");
+        assert_eq!(world.names(), [left], "{policy}");
+    }
 }
 
 #[test]

@@ -386,9 +386,10 @@ pub fn span(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or(Duration::ZERO)
 }
 
-/// `at` plus whole seconds, held at the end of time.
+/// `at` plus whole seconds, held at the ends of time.
 pub fn plus_seconds(at: Timestamp, seconds: i64) -> Timestamp {
-    at.checked_add(k8s_openapi::jiff::SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+    let end = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    at.checked_add(k8s_openapi::jiff::SignedDuration::from_secs(seconds)).unwrap_or(end)
 }
 
 /// `now` as the API writes times: in whole seconds.

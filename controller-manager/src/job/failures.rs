@@ -9,6 +9,7 @@ use k8s_openapi::api::batch::v1::{
 };
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 
+use super::tally::is_tracked;
 use crate::frame::{Timestamp, plus_seconds, span};
 use crate::kit::{owners, pods};
 
@@ -145,7 +146,8 @@ pub fn wait_after<'a>(all: impl Iterator<Item = &'a Pod>, spec: &JobSpec, now: T
     for pod in all {
         if pods::phase(pod) == "Succeeded" {
             last_success = last_success.max(end(pod));
-        } else if has_failed(pod, spec) {
+        } else if has_failed(pod, spec) && (is_tracked(pod) || pods::is_finished(pod)) {
+            // One that was let go while it ran was too many, and has not failed.
             failures.push(end(pod));
         }
     }

@@ -67,7 +67,7 @@ impl Indexes {
 
     /// The first `count` below `completions` that are not among them.
     pub fn missing(&self, count: usize, completions: i32) -> Vec<i32> {
-        let starts = std::iter::once(0).chain(self.0.iter().map(|(_, last)| last + 1));
+        let starts = std::iter::once(0).chain(self.0.iter().map(|(_, last)| last.saturating_add(1)));
         let ends = self.0.iter().map(|(first, _)| *first).chain([completions]);
         starts.zip(ends).flat_map(|(start, end)| start..end.min(completions)).take(count).collect()
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::Resource as _;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use machinery::cache::revision_of;
 use machinery::queue::Queue;
 
 use super::tally::{FINALIZER, is_finished, is_managed_elsewhere, is_tracked};
@@ -43,6 +44,8 @@ impl JobOrphans {
         }
         let job = self.caches.jobs.get(Some(owners::namespace(&pod.metadata)), &owner.name);
         match job.filter(|job| owners::uid(&job.metadata) == owner.uid) {
+            // A Job is older than its pods: a cache that is newer than the pod would show it.
+            None if revision_of(pod).is_some_and(|seen| self.caches.jobs.revision() >= seen) => Fate::Free,
             None => Fate::Lost,
             Some(job) if is_finished(&job) && !is_managed_elsewhere(&job) => Fate::Free,
             Some(_) => Fate::Held,

@@ -149,7 +149,9 @@ fn new_pods(tally: &Tally, lacking: i32, now: Timestamp) -> (Vec<Pod>, Duration)
                 && pods::is_terminating(pod)
                 && !pods::is_finished(pod))
     };
-    let mut taken = Indexes::of(tally.pods.iter().filter(working).filter_map(|pod| index_of(pod)));
+    let mut taken = Indexes::of(
+        tally.pods.iter().filter(working).filter(|pod| tally.is_valid(pod)).filter_map(|pod| index_of(pod)),
+    );
     taken = taken.union(&indexed.done).union(indexed.failed.as_ref().unwrap_or(&Indexes::default()));
     let (mut now_due, mut next) = (Vec::new(), None::<Duration>);
     for index in taken.missing(lacking, indexed.completions) {

@@ -4,8 +4,11 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::batch::v1::JobSpec;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
+use super::failures;
 use super::indexes::Indexes;
 use super::plan::plan;
 use super::status;
@@ -508,6 +511,22 @@ fn pods_that_are_deleted_count_as_failed_unless_their_end_is_awaited() {
 }
 
 #[test]
+fn pods_that_were_too_many_are_not_waited_for() {
+    let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let wait = |finalizers: Value, phase: &str| {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"deletionTimestamp": now.to_string(), "finalizers": finalizers},
+            "status": {"phase": phase},
+        }))
+        .unwrap();
+        failures::wait_after([&pod].into_iter(), &JobSpec::default(), now).as_secs()
+    };
+    assert_eq!(wait(json!([FINALIZER]), "Running"), 10, "somebody deleted it");
+    assert_eq!(wait(json!([]), "Running"), 0, "it was let go, and then deleted");
+    assert_eq!(wait(json!([]), "Failed"), 10);
+}
+
+#[test]
 fn a_success_policy_ends_the_rest() {
     let mut world = World::new(&json!({"completions": 4, "parallelism": 4, "completionMode": "Indexed",
         "backoffLimit": 0, "successPolicy": {"rules": [{"succeededIndexes": "1-3", "succeededCount": 2}]}}));
@@ -578,5 +597,6 @@ fn sets_of_indexes_are_read_written_and_joined() {
     assert_eq!((a.common(&b), b.common(&a), a.total()), (2, 2, 5));
     assert_eq!(a.missing(4, 20), [0, 5, 6, 7]);
     assert_eq!(a.missing(9, 7), [0, 5, 6]);
+    assert_eq!(Indexes::of([1, i32::MAX].into_iter()).missing(9, 3), [0, 2]);
     assert!(a.contains(4) && !a.contains(5) && !a.contains(0));
 }

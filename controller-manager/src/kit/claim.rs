@@ -68,12 +68,15 @@ impl Owner<'_> {
 
     /// The object as it is when the claim is true; `None` when it is so already.
     pub fn settled<D: Metadata<Ty = ObjectMeta> + Clone>(&self, dependent: &D, claim: Claim) -> Option<D> {
+        // Most are as they should be: they are not copied to find that out.
+        if matches!(claim, Claim::Keep | Claim::Leave) {
+            return None;
+        }
         let mut claimed = dependent.clone();
         let references = claimed.metadata_mut().owner_references.get_or_insert_default();
         match claim {
             Claim::Adopt => references.push(owners::controller_ref(&self.kind, self.meta)),
-            Claim::Release => references.retain(|owner| owner.uid != owners::uid(self.meta)),
-            Claim::Keep | Claim::Leave => return None,
+            _ => references.retain(|owner| owner.uid != owners::uid(self.meta)),
         }
         Some(claimed)
     }

@@ -5,8 +5,8 @@
 //! of the object that it is for. So objects are read as of the quota's revision or later, and the result is written
 //! over that revision of the quota alone.
 //!
-//! Pods, services and claims are read from the caches, which are that new as soon as they show the last change. All
-//! else is only counted, in a list of the API server for each kind that a quota names: few are named, and keeping the
+//! Pods, services and claims are read from the caches if something of their kind has changed since, so that they are
+//! that new; otherwise, and all else, from the API server. All else is only counted, in a list of the API server for each kind that a quota names: few are named, and keeping the
 //! names of everything in every namespace for them would cost more. Upstream: `pkg/controller/resourcequota`.
 
 mod plan;
@@ -156,12 +156,18 @@ impl Worker {
         let kinds = self.kinds.lock().clone();
         let mut count = Count { used: Amounts::new(), again: RESYNC };
         let mut unknown: Vec<&str> = plan::names(quota).collect();
+        let caches = &self.caches;
+        let fresh = tokio::join!(
+            is_fresh(&caches.pods, quota),
+            is_fresh(&caches.services, quota),
+            is_fresh(&caches.claims, quota)
+        );
         for served in kinds.iter().filter(|served| served.namespaced && served.can(&["create", "list"])) {
             let kind = &served.kind;
             let Some(counted) = Counted::of(&kind.group, &kind.plural) else { continue };
             if plan::names(quota).any(|name| counted.counts(name)) {
                 unknown.retain(|name| !counted.counts(name));
-                self.count_kind(quota, kind, &counted, &mut count).await?;
+                self.count_kind(quota, kind, &counted, fresh, &mut count).await?;
             }
         }
         if !unknown.is_empty() {
@@ -175,17 +181,28 @@ impl Worker {
         quota: &ResourceQuota,
         kind: &Kind,
         counted: &Counted,
+        fresh: (bool, bool, bool),
         count: &mut Count,
     ) -> Result<(), kube::Error> {
         let (caches, now) = (&self.caches, self.clock.now());
         let used = if *kind == Kind::of::<Pod>() {
-            let pods = self.all(&caches.pods, quota).await?;
+            let pods = self.all(&caches.pods, fresh.0, quota).await?;
             count.look_again_at_end_of(&pods, now);
             plan::usage(quota, counted, pods.iter().map(|pod| &**pod), now)
         } else if *kind == Kind::of::<Service>() {
-            plan::usage(quota, counted, self.all(&caches.services, quota).await?.iter().map(|o| &**o), now)
+            plan::usage(
+                quota,
+                counted,
+                self.all(&caches.services, fresh.1, quota).await?.iter().map(|o| &**o),
+                now,
+            )
         } else if *kind == Kind::of::<PersistentVolumeClaim>() {
-            plan::usage(quota, counted, self.all(&caches.claims, quota).await?.iter().map(|o| &**o), now)
+            plan::usage(
+                quota,
+                counted,
+                self.all(&caches.claims, fresh.2, quota).await?.iter().map(|o| &**o),
+                now,
+            )
         } else if *kind == Kind::of::<ResourceClaim>() {
             let listed: Listed<ResourceClaim> = self.list(quota, kind, false).await?;
             plan::usage(quota, counted, &listed.items, now)
@@ -198,12 +215,16 @@ impl Worker {
     }
 
     /// The objects of the quota's namespace, none older than the quota.
-    async fn all<K>(&self, cache: &Cache<K>, quota: &ResourceQuota) -> Result<Vec<Arc<K>>, kube::Error>
+    async fn all<K>(
+        &self,
+        cache: &Cache<K>,
+        is_fresh: bool,
+        quota: &ResourceQuota,
+    ) -> Result<Vec<Arc<K>>, kube::Error>
     where
         K: Cached + kube::Resource<DynamicType = ()> + DeserializeOwned,
     {
-        let revision = revision_of(quota).unwrap_or(u64::MAX);
-        if tokio::time::timeout(CATCH_UP, cache.wait_for(revision)).await.is_ok() {
+        if is_fresh {
             return Ok(cache.list_in(owners::namespace(&quota.metadata)));
         }
         let listed: Listed<K> = self.list(quota, &Kind::of::<K>(), false).await?;
@@ -223,6 +244,15 @@ impl Worker {
         let request = if metadata_alone { request.list_metadata(&params) } else { request.list(&params) };
         self.client.request(request.map_err(kube::Error::BuildRequest)?).await
     }
+}
+
+/// Whether a cache shows all that happened before the quota was written, or soon does.
+async fn is_fresh<K>(cache: &Cache<K>, quota: &ResourceQuota) -> bool
+where
+    K: Cached + kube::Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let revision = revision_of(quota).unwrap_or(u64::MAX);
+    tokio::time::timeout(CATCH_UP, cache.wait_for(revision)).await.is_ok()
 }
 
 /// What was counted, and when to count again.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use api::quantity::Quantity;
 use api::quota::{Amounts, Charged, Counted, is_in_scope, overdue_from};
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota, ResourceQuotaStatus};
-use serde_json::json;
 
 use crate::frame::{Action, Kind, Timestamp, plus_seconds, span};
 
@@ -63,9 +62,5 @@ pub fn write(quota: &ResourceQuota, counted: &Amounts) -> Option<Action> {
         }
     }
     let new = ResourceQuotaStatus { hard: Some(hard), used: Some(used) };
-    let mut action = Action::status(Kind::of::<ResourceQuota>(), &quota.metadata, &old, &new)?;
-    if let Action::Patch { body, .. } = &mut action {
-        body["metadata"]["resourceVersion"] = json!(quota.metadata.resource_version);
-    }
-    Some(action)
+    Action::latest_status(Kind::of::<ResourceQuota>(), &quota.metadata, &old, &new)
 }
