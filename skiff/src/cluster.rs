@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::files;
+use crate::machine;
 use crate::ranges::Ranges;
 
 /// The name of the cluster that `skiff up` makes when none is given.
@@ -134,6 +135,9 @@ pub struct Cluster {
     pub snapshotter: String,
     /// How much the daemons log (`-v`).
     pub verbosity: u8,
+    /// The resolver configuration that pods inherit.
+    #[serde(default = "machine::plain_resolver")]
+    pub resolver: PathBuf,
     /// What it has beyond its daemons, by name.
     #[serde(default)]
     pub addons: Vec<String>,
@@ -368,6 +372,7 @@ pub fn sample(nodes: u8) -> Cluster {
         kubeconfig: "/root/.kube/config".into(),
         snapshotter: "overlayfs".into(),
         verbosity: 2,
+        resolver: machine::plain_resolver(),
         addons: vec!["dns".into()],
         addons_made: false,
     }

@@ -218,7 +218,7 @@ fn workers(cluster: &Cluster, node: &Node, table: &mut Table<'_>) {
         ("cluster-cidr", cluster.ranges.pods.to_string()),
         ("cgroup-root", node.cgroup.clone()),
         ("cni-conf-dir", show(containerd::cni_conf_dir(node))),
-        ("resolv-conf", "/etc/resolv.conf".into()),
+        ("resolv-conf", show(cluster.resolver.clone())),
         // The disk is the machine's, and images that were loaded by hand come from nowhere again.
         ("image-gc-high-threshold", "100".into()),
     ]);

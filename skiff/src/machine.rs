@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -76,8 +76,28 @@ pub fn observe(bin_dir: &Path) -> Result<Machine> {
     })
 }
 
+/// The machine's resolver configuration as far as nothing is known of it.
+pub fn plain_resolver() -> PathBuf {
+    "/etc/resolv.conf".into()
+}
+
+/// The resolver configuration that pods can use: where the machine asks only itself, that is systemd-resolved, and the
+/// servers that this asks stand in a file of its own.
+pub fn resolver() -> PathBuf {
+    let behind = Path::new("/run/systemd/resolve/resolv.conf");
+    let asks_itself = fs::read_to_string(plain_resolver()).is_ok_and(|text| asks_itself(&text));
+    if asks_itself && behind.exists() { behind.to_owned() } else { plain_resolver() }
+}
+
+fn asks_itself(text: &str) -> bool {
+    let mut servers =
+        text.lines().filter_map(|line| line.trim().strip_prefix("nameserver")).map(str::trim).peekable();
+    servers.peek().is_some()
+        && servers.all(|server| server.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback()))
+}
+
 /// The path of one of our own programs. Those that run in images of their own must be static.
-pub fn own_program(bin_dir: &Path, name: &str) -> Option<std::path::PathBuf> {
+pub fn own_program(bin_dir: &Path, name: &str) -> Option<PathBuf> {
     let path = match IN_IMAGES.contains(&name) {
         true => [bin_dir.join("static").join(name), bin_dir.join(name)]
             .into_iter()

@@ -57,6 +57,7 @@ fn describe(
             kubeconfig,
             snapshotter: String::new(),
             verbosity: flags.verbosity.unwrap_or(2),
+            resolver: machine::resolver(),
             addons: addons::names()
                 .into_iter()
                 .filter(|name| !flags.without.iter().any(|without| without == name))
@@ -79,7 +80,7 @@ fn describe(
     }
     if let Some(addon) = flags.without.iter().find(|name| cluster.addons.contains(name)) {
         bail!(
-            "the cluster {name} has {addon} already: delete its Deployment with kubectl, or leave --without out"
+            "the cluster {name} has {addon} already: delete its objects with kubectl, or leave --without out"
         );
     }
     for registry in &flags.registry {
@@ -92,6 +93,7 @@ fn describe(
     cluster.outbound &= !flags.no_outbound;
     cluster.verbosity = flags.verbosity.unwrap_or(cluster.verbosity);
     cluster.bin_dir = bin_dir;
+    cluster.resolver = machine::resolver();
     Ok(cluster)
 }
 

@@ -41,3 +41,16 @@ fn this_test_program_is_no_static_one() {
     assert!(!is_static(Path::new("/proc/version")));
     assert!(!is_static(Path::new("/proc/self/exe")));
 }
+
+#[test]
+fn a_machine_that_asks_itself_is_known() {
+    for (text, itself) in [
+        ("nameserver 127.0.0.53\noptions edns0\n", true),
+        ("nameserver 127.0.0.53\nnameserver ::1\n", true),
+        ("nameserver 127.0.0.53\nnameserver 192.0.2.1\n", false),
+        ("nameserver 192.0.2.1\n", false),
+        ("search lan\n", false),
+    ] {
+        assert_eq!(asks_itself(text), itself, "{text}");
+    }
+}
