@@ -177,13 +177,5 @@ impl Needs {
 }
 
 fn claims(pod: &str, spec: &PodSpec) -> Vec<Claim> {
-    let mut claims = Vec::new();
-    for volume in spec.volumes.iter().flatten() {
-        if let Some(source) = &volume.persistent_volume_claim {
-            claims.push(Claim { name: source.claim_name.clone(), ephemeral: false });
-        } else if volume.ephemeral.is_some() {
-            claims.push(Claim { name: format!("{pod}-{}", volume.name), ephemeral: true });
-        }
-    }
-    claims
+    api::pod::claims(pod, spec).map(|(name, ephemeral)| Claim { name, ephemeral }).collect()
 }

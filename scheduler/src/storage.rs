@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use api::volume_binding::{
     BIND_COMPLETED, SELECTED_NODE, Seeker, VolumeIndex, annotation, class_of_claim, has_annotation,
-    is_reachable, size_of_claim, waits_for_consumer,
+    is_allowed, is_reachable, size_of_claim, waits_for_consumer,
 };
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -248,16 +248,7 @@ impl Storage {
 
     fn can_provision(&self, claim: &PersistentVolumeClaim, node: &NodeView) -> bool {
         self.class(claim).is_some_and(|class| {
-            let terms = class.allowed_topologies.as_deref().unwrap_or_default();
-            let holds = |key: &str, values: &[String]| {
-                node.labels.get(key).is_some_and(|value| values.contains(value))
-            };
-            let mut within = terms.iter().map(|term| {
-                let mut wanted = term.match_label_expressions.iter().flatten();
-                wanted.all(|wanted| holds(&wanted.key, &wanted.values))
-            });
-            !matches!(class.provisioner.as_str(), "" | NO_PROVISIONER)
-                && (terms.is_empty() || within.any(|within| within))
+            !matches!(class.provisioner.as_str(), "" | NO_PROVISIONER) && is_allowed(class, &node.labels)
         })
     }
 

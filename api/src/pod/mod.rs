@@ -27,6 +27,19 @@ pub fn lasting_containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     spec.containers.iter().chain(sidecars)
 }
 
+/// The names of the claims that a pod mounts, in the order of its volumes, and of each whether it is made for the pod.
+pub fn claims<'a>(pod: &'a str, spec: &'a PodSpec) -> impl Iterator<Item = (String, bool)> + 'a {
+    spec.volumes.iter().flatten().filter_map(move |volume| match &volume.persistent_volume_claim {
+        Some(source) => Some((source.claim_name.clone(), false)),
+        None => volume.ephemeral.as_ref().map(|_| (ephemeral_claim(pod, &volume.name), true)),
+    })
+}
+
+/// The name of the claim that is made for a pod's ephemeral volume.
+pub fn ephemeral_claim(pod: &str, volume: &str) -> String {
+    format!("{pod}-{volume}")
+}
+
 /// The ports that a pod takes of its node.
 pub fn host_ports(spec: &PodSpec) -> impl Iterator<Item = HostPort> {
     lasting_containers(spec).flat_map(|container| container.ports.iter().flatten()).filter_map(HostPort::of)

@@ -15,6 +15,7 @@ use crate::{
     pod::{self, is_resource_of_whole_pods},
     quantity::Quantity,
     resource_names::{is_extended, is_huge_page},
+    volume_binding::class_asked,
 };
 
 /// A resource whose objects quotas count.
@@ -221,9 +222,7 @@ impl Charged for Service {
 impl Charged for PersistentVolumeClaim {
     fn usage(&self, _now: Timestamp) -> Amounts {
         let spec = self.spec.as_ref();
-        let annotations = self.metadata.annotations.as_ref();
-        let annotated = annotations.and_then(|all| all.get("volume.beta.kubernetes.io/storage-class"));
-        let class = annotated.or(spec.and_then(|spec| spec.storage_class_name.as_ref()));
+        let class = class_asked(self);
         let asked = spec.and_then(|spec| spec.resources.as_ref()?.requests.as_ref()?.get("storage"));
         let given =
             self.status.as_ref().and_then(|status| status.allocated_resources.as_ref()?.get("storage"));

@@ -6,7 +6,9 @@ mod index;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{
+    ObjectReference, PersistentVolume, PersistentVolumeClaim, TopologySelectorTerm,
+};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -60,6 +62,16 @@ pub fn class_of_volume(volume: &PersistentVolume) -> &str {
     annotation(&volume.metadata, BETA_CLASS)
         .or_else(|| volume.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()))
         .unwrap_or_default()
+}
+
+/// Whether volumes of a class may be made on a node with these labels.
+pub fn is_allowed(class: &StorageClass, labels: &BTreeMap<String, String>) -> bool {
+    let allowed = class.allowed_topologies.as_deref().unwrap_or_default();
+    let lies_in = |term: &TopologySelectorTerm| {
+        let mut wanted = term.match_label_expressions.iter().flatten();
+        wanted.all(|wanted| labels.get(&wanted.key).is_some_and(|value| wanted.values.contains(value)))
+    };
+    allowed.is_empty() || allowed.iter().any(lies_in)
 }
 
 /// Whether claims of a class are bound only once a pod that uses them has been given a node.

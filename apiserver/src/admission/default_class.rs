@@ -1,6 +1,10 @@
 //! Claims and Ingresses that name no class get the default one, if there is one: of several the newest.
 
-use api::{object::ObjectExt as _, status::Status};
+use api::{
+    object::ObjectExt as _,
+    status::Status,
+    volume_binding::{BETA_CLASS, DEFAULT_CLASS},
+};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
@@ -25,9 +29,9 @@ pub struct DefaultClass {
 pub const STORAGE_CLASS: DefaultClass = DefaultClass {
     kind: PERSISTENT_VOLUME_CLAIMS,
     field: "storageClassName",
-    annotation: "volume.beta.kubernetes.io/storage-class",
+    annotation: BETA_CLASS,
     classes: STORAGE_CLASSES,
-    default: "storageclass.kubernetes.io/is-default-class",
+    default: DEFAULT_CLASS,
 };
 
 /// The step DefaultIngressClass.

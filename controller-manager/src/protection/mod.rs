@@ -166,7 +166,8 @@ impl Protected for PersistentVolumeClaim {
 /// down, but waits for the claim that was made for it to go first (deleted in the foreground), would wait for ever.
 fn uses(pod: &Pod, claim: &ObjectMeta) -> bool {
     let is_own = || owners::controller_of(claim).is_some_and(|owner| owner.uid == owners::uid(&pod.metadata));
-    !pods::node_name(pod).is_empty() && !(is_shut_down(pod) && is_own())
+    let waits_for_it = is_shut_down(pod) && is_own();
+    !pods::node_name(pod).is_empty() && !waits_for_it
 }
 
 /// Whether its node has nothing of a pod any more.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::pod::ephemeral_claim;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use machinery::queue::Queue;
@@ -12,11 +13,6 @@ use super::tell;
 use crate::caches::Caches;
 use crate::frame::{Action, Controller, Key, Kind, Plan, Timestamp, Told, reference};
 use crate::kit::{follow, owners, pods};
-
-/// The name of the claim of a pod's volume.
-pub(super) fn claim_name(pod: &Pod, volume: &str) -> String {
-    format!("{}-{volume}", owners::name(&pod.metadata))
-}
 
 /// The controller.
 pub struct EphemeralClaims {
@@ -63,7 +59,7 @@ impl Controller for EphemeralClaims {
             return None;
         }
         let claim = |volume: &Volume| {
-            let name = claim_name(&pod, &volume.name);
+            let name = ephemeral_claim(owners::name(&pod.metadata), &volume.name);
             Some((name.clone(), self.caches.claims.get(Some(&key.namespace), &name)?))
         };
         let claims = volumes(&pod).filter_map(claim).collect();
@@ -79,7 +75,7 @@ impl Controller for EphemeralClaims {
 fn plan(Snapshot { pod, claims }: &Snapshot) -> Vec<Action> {
     let mut actions = Vec::new();
     for volume in volumes(pod) {
-        let name = claim_name(pod, &volume.name);
+        let name = ephemeral_claim(owners::name(&pod.metadata), &volume.name);
         match claims.get(&name) {
             None => actions.extend(create(pod, volume, &name)),
             Some(claim) if is_of(claim, pod) => {}

@@ -29,12 +29,8 @@ const RESYNC: Duration = Duration::from_secs(15);
 
 /// The names of the claims that a pod mounts, its own ephemeral ones included.
 pub fn claims_of(pod: &Pod) -> impl Iterator<Item = String> + '_ {
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes.filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
-        (Some(claim), _) => Some(claim.claim_name.clone()),
-        (None, Some(_)) => Some(ephemeral::claim_name(pod, &volume.name)),
-        (None, None) => None,
-    })
+    let name = owners::name(&pod.metadata);
+    pod.spec.iter().flat_map(move |spec| api::pod::claims(name, spec)).map(|(claim, _)| claim)
 }
 
 /// `namespace/name` of the claims that a pod mounts.

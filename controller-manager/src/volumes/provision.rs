@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::volume_binding::{
-    self, PROVISIONED_BY, SELECTED_NODE, annotation, class_of_claim, is_reachable, size_of_claim,
+    self, PROVISIONED_BY, SELECTED_NODE, annotation, class_of_claim, is_allowed, is_reachable, size_of_claim,
 };
 use k8s_openapi::api::core::v1::{
     LocalVolumeSource, Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume,
-    PersistentVolumeClaim, PersistentVolumeSpec, TopologySelectorTerm, VolumeNodeAffinity,
+    PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
 };
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -126,10 +126,9 @@ fn node<'a>(
     class: &StorageClass,
     nodes: &'a [Arc<Node>],
 ) -> Result<(&'a Node, &'a str), Refusal> {
-    let allowed = class.allowed_topologies.as_deref().unwrap_or_default();
     let folder = |node: &'a Arc<Node>| {
         let folder = annotation(&node.metadata, volume_binding::LOCAL_VOLUMES)?;
-        is_allowed(node, allowed).then_some((&**node, folder))
+        is_allowed(class, labels_of(&node.metadata)).then_some((&**node, folder))
     };
     if let Some(selected) = annotation(&claim.metadata, SELECTED_NODE) {
         let node = nodes.iter().find(|node| owners::name(&node.metadata) == selected);
@@ -157,16 +156,6 @@ fn is_fit(node: &Node) -> bool {
         .flatten()
         .any(|condition| condition.type_ == "Ready" && condition.status == "True");
     ready && node.spec.as_ref().is_none_or(|spec| spec.unschedulable != Some(true))
-}
-
-/// Whether a node lies where volumes of a class may be.
-fn is_allowed(node: &Node, allowed: &[TopologySelectorTerm]) -> bool {
-    let labels = labels_of(&node.metadata);
-    let lies_in = |term: &TopologySelectorTerm| {
-        let mut wanted = term.match_label_expressions.iter().flatten();
-        wanted.all(|wanted| labels.get(&wanted.key).is_some_and(|value| wanted.values.contains(value)))
-    };
-    allowed.is_empty() || allowed.iter().any(lies_in)
 }
 
 /// Whether the node with a volume's data is still one of the cluster's.

@@ -6,6 +6,7 @@ use api::{
     field::{Errors, Path},
     object::ObjectExt,
     validation::{each, immutable, qualified_name},
+    volume_binding::DEFAULT_CLASS,
 };
 use k8s_openapi::api::{core::v1::TopologySelectorTerm, storage::v1::StorageClass};
 use serde_json::Value;
@@ -14,9 +15,6 @@ use crate::{
     builtin::defaults::{absent_when_zero, set_text},
     kind::{Column, Part, Strategy},
 };
-
-/// The annotation of the class that claims get when they name none.
-const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
 
 /// The rules of StorageClasses.
 pub struct StorageClasses;
@@ -66,7 +64,7 @@ impl Strategy for StorageClasses {
     fn columns(&self) -> Vec<Column> {
         let text = |name, words, field| Column::text(name, words, move |class| class.str_at(&[field]).into());
         let name = Column::text("Name", "Name must be unique within a namespace.", |class| {
-            let is_default = class.str_at(&["metadata", "annotations", DEFAULT]) == "true";
+            let is_default = class.str_at(&["metadata", "annotations", DEFAULT_CLASS]) == "true";
             if is_default { format!("{} (default)", class.name()).into() } else { class.name().into() }
         });
         vec![
