@@ -4,109 +4,68 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
 
-use clap::Parser as _;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, PersistentVolumeClaim, Pod, ServiceAccount};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use machinery::tasks::Tasks;
-use machinery::tls::TlsSource;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use lab::{Daemon, Lab};
 use serde_json::{Value, json};
 
-/// How long a condition may take to become true.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Lab {
-    dir: tempfile::TempDir,
-    client: kube::Client,
-    tasks: Tasks,
-    schedulers: Vec<Tasks>,
+/// A laboratory with nodes that are only objects, and its schedulers.
+struct Stage {
+    lab: Lab,
+    schedulers: Vec<Daemon>,
 }
 
-impl Lab {
+impl std::ops::Deref for Stage {
+    type Target = Lab;
+
+    fn deref(&self) -> &Lab {
+        &self.lab
+    }
+}
+
+impl Stage {
     /// An API server without a scheduler.
     async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let tokens = dir.path().join("tokens.csv");
-        std::fs::write(&tokens, "secret,tester,1,\"system:masters\"\n").unwrap();
-        let tasks = Tasks::new();
-        let tokens = tokens.display().to_string();
-        let flags = ["apiserver", "--store", "memory", "--bind-address", "127.0.0.1", "--secure-port", "0"];
-        let flags = flags.into_iter().chain(["--token-auth-file", &tokens]);
-        let config = apiserver::args::Args::try_parse_from(flags).unwrap().into_config().unwrap();
-        let port = apiserver::start(config, &tasks).await.unwrap().port();
-        let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "lab",
-            "clusters": [{"name": "lab", "cluster":
-                {"server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
-            "users": [{"name": "lab", "user": {"token": "secret"}}],
-            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}]});
-        let path = dir.path().join("kubeconfig");
-        std::fs::write(&path, kubeconfig.to_string()).unwrap();
-        let client = machinery::client::connect(&path, "test").await.unwrap();
-        assert!(machinery::client::wait_ready(&client, &tasks.token()).await);
-        let lab = Self { dir, client, tasks, schedulers: Vec::new() };
-        lab.create::<ServiceAccount>(json!({"metadata": {"name": "default"}})).await;
-        lab
+        let stage = Self { lab: Lab::bare().await, schedulers: Vec::new() };
+        stage.make::<ServiceAccount>(json!({"metadata": {"name": "default"}})).await;
+        stage
     }
 
     async fn with_scheduler() -> Self {
-        let mut lab = Self::new().await;
-        lab.start_scheduler(false).await;
-        lab
+        let mut stage = Self::new().await;
+        stage.start_scheduler(false).await;
+        stage
     }
 
     async fn start_scheduler(&mut self, leader_elect: bool) {
-        let config = scheduler::Config {
-            kubeconfig: self.dir.path().join("kubeconfig"),
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            tls: TlsSource::SelfSigned(vec!["localhost".into()]),
-            leader_elect,
-        };
-        let tasks = Tasks::new();
-        scheduler::start(config, &tasks).await.unwrap();
-        self.schedulers.push(tasks);
+        let scheduler = self.scheduler(leader_elect).await;
+        self.schedulers.push(scheduler);
     }
 
     async fn end(self) {
-        for tasks in self.schedulers.into_iter().chain([self.tasks]) {
-            tasks.stop_and_join(Duration::from_secs(10)).await.unwrap();
+        for scheduler in self.schedulers {
+            scheduler.stop().await;
         }
     }
 
-    fn api<K>(&self) -> Api<K>
-    where
-        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
-    {
-        Api::namespaced(self.client.clone(), "default")
+    async fn make<K: k8s_openapi::Resource>(&self, mut object: Value) {
+        object["apiVersion"] = K::API_VERSION.into();
+        object["kind"] = K::KIND.into();
+        self.create(object).await;
     }
 
-    async fn create<K>(&self, object: Value)
-    where
-        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-            + serde::Serialize
-            + serde::de::DeserializeOwned
-            + Clone
-            + std::fmt::Debug,
-    {
-        let object = serde_json::from_value(object).unwrap();
-        self.api::<K>().create(&PostParams::default(), &object).await.unwrap();
-    }
-
-    async fn node(&self, name: &str, cpu: &str) {
-        let nodes: Api<Node> = Api::all(self.client.clone());
-        let node = json!({"metadata": {"name": name, "labels": {"host": name}}});
-        let node = serde_json::from_value(node).unwrap();
-        nodes.create(&PostParams::default(), &node).await.unwrap();
-        let status = json!({"status": {"allocatable": {"cpu": cpu, "pods": "110"},
-            "conditions": [{"type": "Ready", "status": "True"}]}});
+    async fn ready_node(&self, name: &str, cpu: &str) {
+        self.node(name).await;
+        let status = json!({"status": {"allocatable": {"cpu": cpu, "pods": "110"}}});
+        let nodes = self.all::<Node>();
         nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
         // A controller would take the taint of a new node off.
-        let taints = json!({"spec": {"taints": null}});
-        nodes.patch(name, &PatchParams::default(), &Patch::Merge(taints)).await.unwrap();
+        let ours = json!({"metadata": {"labels": {"host": name}}, "spec": {"taints": null}});
+        nodes.patch(name, &PatchParams::default(), &Patch::Merge(ours)).await.unwrap();
     }
 
     async fn pod(&self, name: &str, spec: Value) {
@@ -115,19 +74,7 @@ impl Lab {
         for (key, value) in spec.as_object().unwrap() {
             pod["spec"][key] = value.clone();
         }
-        self.create::<Pod>(pod).await;
-    }
-
-    async fn create_for_all<K>(&self, object: Value)
-    where
-        K: kube::Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
-            + serde::Serialize
-            + serde::de::DeserializeOwned
-            + Clone
-            + std::fmt::Debug,
-    {
-        let object = serde_json::from_value(object).unwrap();
-        Api::<K>::all(self.client.clone()).create(&PostParams::default(), &object).await.unwrap();
+        self.make::<Pod>(pod).await;
     }
 
     /// Does to a claim what the controller that binds claims does in the end.
@@ -139,14 +86,7 @@ impl Lab {
     }
 
     async fn wait<T>(&self, what: &str, mut holds: impl AsyncFnMut() -> Option<T>) -> T {
-        let start = Instant::now();
-        loop {
-            if let Some(found) = holds().await {
-                return found;
-            }
-            assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        self.until(async || holds().await.ok_or_else(|| what.to_owned())).await
     }
 
     async fn pods(&self) -> Vec<Pod> {
@@ -198,9 +138,9 @@ const FULL: &str = "No preemption victims found for incoming pod";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_are_spread_and_told_of() {
-    let lab = Lab::with_scheduler().await;
-    lab.node("node-1", "4").await;
-    lab.node("node-2", "4").await;
+    let lab = Stage::with_scheduler().await;
+    lab.ready_node("node-1", "4").await;
+    lab.ready_node("node-2", "4").await;
     for number in 0..6 {
         lab.pod(&format!("web-{number}"), cpu("100m")).await;
     }
@@ -225,10 +165,10 @@ async fn pods_are_spread_and_told_of() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_fits_nowhere_says_why_and_is_placed_when_that_changes() {
-    let lab = Lab::with_scheduler().await;
+    let lab = Stage::with_scheduler().await;
     lab.pod("early", json!({})).await;
     lab.refusal("early", "no nodes available to schedule pods").await;
-    lab.node("node-1", "1").await;
+    lab.ready_node("node-1", "1").await;
     assert_eq!(lab.node_of("early").await, "node-1");
 
     lab.pod("picky", json!({"nodeSelector": {"disk": "ssd"}})).await;
@@ -247,16 +187,16 @@ async fn a_pod_that_fits_nowhere_says_why_and_is_placed_when_that_changes() {
 
     lab.pod("third", cpu("2")).await;
     lab.refusal("third", &nowhere(1, "Insufficient cpu", HOPELESS)).await;
-    lab.node("node-2", "4").await;
+    lab.ready_node("node-2", "4").await;
     assert_eq!(lab.node_of("third").await, "node-2");
     lab.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_pods_at_once_never_overfill_a_node() {
-    let mut lab = Lab::new().await;
-    lab.node("node-1", "2").await;
-    lab.node("node-2", "1").await;
+    let mut lab = Stage::new().await;
+    lab.ready_node("node-1", "2").await;
+    lab.ready_node("node-2", "1").await;
     for number in 0..40 {
         lab.pod(&format!("pod-{number}"), cpu("100m")).await;
     }
@@ -272,12 +212,12 @@ async fn many_pods_at_once_never_overfill_a_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn gates_and_other_schedulers_are_respected_and_importance_counts() {
-    let mut lab = Lab::new().await;
-    lab.node("node-1", "1").await;
+    let mut lab = Stage::new().await;
+    lab.ready_node("node-1", "1").await;
     lab.pod("gated", json!({"schedulingGates": [{"name": "example.com/wait"}]})).await;
     lab.pod("foreign", json!({"schedulerName": "mine"})).await;
     lab.pod("older", cpu("600m")).await;
-    lab.create_for_all::<PriorityClass>(json!({"metadata": {"name": "urgent"}, "value": 1000})).await;
+    lab.make::<PriorityClass>(json!({"metadata": {"name": "urgent"}, "value": 1000})).await;
     let mut important = cpu("600m");
     important["priorityClassName"] = json!("urgent");
     lab.pod("important", important).await;
@@ -294,16 +234,16 @@ async fn gates_and_other_schedulers_are_respected_and_importance_counts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_that_keep_apart_wait_for_room_and_spread_ones_are_even() {
-    let lab = Lab::with_scheduler().await;
-    lab.node("node-1", "4").await;
-    lab.node("node-2", "4").await;
+    let lab = Stage::with_scheduler().await;
+    lab.ready_node("node-1", "4").await;
+    lab.ready_node("node-2", "4").await;
     let make = async |app: &str, number: u32, spec: Value| {
         let mut pod = json!({"metadata": {"name": format!("{app}-{number}"), "labels": {"app": app}},
             "spec": {"containers": [{"name": "c", "image": "i"}]}});
         for (key, value) in spec.as_object().unwrap() {
             pod["spec"][key] = value.clone();
         }
-        lab.create::<Pod>(pod).await;
+        lab.make::<Pod>(pod).await;
     };
     let term = json!({"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "host"});
     let apart = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
@@ -335,13 +275,13 @@ async fn pods_that_keep_apart_wait_for_room_and_spread_ones_are_even() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_important_pod_pushes_out_a_lesser_one() {
-    let lab = Lab::with_scheduler().await;
-    lab.node("node-1", "1").await;
-    lab.create_for_all::<PriorityClass>(json!({"metadata": {"name": "urgent"}, "value": 1000})).await;
+    let lab = Stage::with_scheduler().await;
+    lab.ready_node("node-1", "1").await;
+    lab.make::<PriorityClass>(json!({"metadata": {"name": "urgent"}, "value": 1000})).await;
     lab.pod("lesser", cpu("600m")).await;
     lab.node_of("lesser").await;
     let mut important = cpu("600m");
-    lab.create_for_all::<PriorityClass>(
+    lab.make::<PriorityClass>(
         json!({"metadata": {"name": "gentle"}, "value": 1000, "preemptionPolicy": "Never"}),
     )
     .await;
@@ -388,8 +328,8 @@ async fn an_important_pod_pushes_out_a_lesser_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn claims_are_bound_before_their_pod() {
-    let lab = Lab::with_scheduler().await;
-    lab.node("node-1", "4").await;
+    let lab = Stage::with_scheduler().await;
+    lab.ready_node("node-1", "4").await;
     let using =
         |claim: &str| json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]});
     let nowhere = |reason: &str| {
@@ -401,10 +341,10 @@ async fn claims_are_bound_before_their_pod() {
     for (name, provisioner) in [("late", "kubernetes.io/no-provisioner"), ("made", "example.com/disks")] {
         let class = json!({"metadata": {"name": name}, "provisioner": provisioner,
             "volumeBindingMode": "WaitForFirstConsumer"});
-        lab.create_for_all::<StorageClass>(class).await;
+        lab.make::<StorageClass>(class).await;
     }
     let claim = async |name: &str, class: &str| {
-        lab.create::<PersistentVolumeClaim>(
+        lab.make::<PersistentVolumeClaim>(
             json!({"metadata": {"name": name}, "spec": {"storageClassName": class,
             "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}),
         )
@@ -416,7 +356,7 @@ async fn claims_are_bound_before_their_pod() {
     lab.refusal("early", &nowhere("1 node(s) didn't find available persistent volumes to bind")).await;
     let volume = json!({"metadata": {"name": "disk"}, "spec": {"storageClassName": "late",
         "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/disk"}}});
-    lab.create_for_all::<PersistentVolume>(volume).await;
+    lab.make::<PersistentVolume>(volume).await;
     let volumes: Api<PersistentVolume> = Api::all(lab.client.clone());
     let available = json!({"status": {"phase": "Available"}});
     volumes.patch_status("disk", &PatchParams::default(), &Patch::Merge(available)).await.unwrap();
@@ -448,8 +388,8 @@ async fn claims_are_bound_before_their_pod() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_stops_hands_over() {
-    let mut lab = Lab::new().await;
-    lab.node("node-1", "1").await;
+    let mut lab = Stage::new().await;
+    lab.ready_node("node-1", "1").await;
     lab.start_scheduler(true).await;
     let leases: Api<Lease> = Api::namespaced(lab.client.clone(), "kube-system");
     let holder = async || {
@@ -462,7 +402,7 @@ async fn a_leader_that_stops_hands_over() {
             .filter(|holder| !holder.is_empty())
     };
     lab.wait("the first leads", holder).await;
-    lab.schedulers.remove(0).stop_and_join(Duration::from_secs(10)).await.unwrap();
+    lab.schedulers.remove(0).stop().await;
     assert_eq!(holder().await, None, "the lease was given back");
     lab.pod("waits", json!({})).await;
     lab.start_scheduler(true).await;

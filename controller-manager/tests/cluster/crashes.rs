@@ -11,7 +11,7 @@ use kube::client::Body;
 use tokio::sync::watch;
 use tower::BoxError;
 
-use crate::harness::Cluster;
+use lab::Lab;
 
 /// Clusters side by side: they mostly wait.
 const AT_ONCE: usize = 6;
@@ -66,13 +66,13 @@ fn mortal(
 /// at that write, lost or unanswered, and are started again. The scene gives what is to be the same at the end.
 pub async fn at_every_write<T: PartialEq + Debug>(
     counted: &'static [&'static str],
-    scene: impl AsyncFn(&Cluster) -> T,
+    scene: impl AsyncFn(&Lab) -> T,
 ) {
     let scene = &scene;
     let play = move |end: usize, last: Last| async move {
-        let cluster = Cluster::bare().await;
+        let cluster = Lab::bare().await;
         let life = Arc::new(Life::default());
-        let client = mortal(cluster.new_client(), counted, end, last, &life);
+        let client = mortal(cluster.new_client().await, counted, end, last, &life);
         let mut controllers = Some(cluster.controllers_with(client, &[]).await);
         let mut over = life.over.subscribe();
         let mut played = std::pin::pin!(scene(&cluster));

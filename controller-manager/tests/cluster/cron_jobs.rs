@@ -7,8 +7,8 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::crashes::at_every_write;
-use crate::harness::Cluster;
 use crate::jobs::job;
+use lab::Lab;
 
 fn cron_job(name: &str, image: &str, spec: Value) -> Value {
     let template = json!({"spec": job("", image, json!({}))["spec"]});
@@ -20,18 +20,18 @@ fn cron_job(name: &str, image: &str, spec: Value) -> Value {
     cron_job
 }
 
-async fn jobs(cluster: &Cluster) -> Vec<Job> {
+async fn jobs(cluster: &Lab) -> Vec<Job> {
     cluster.api::<Job>().list(&ListParams::default()).await.unwrap().items
 }
 
 /// Moves the clock a second into the next minute.
-fn next_minute(cluster: &Cluster) {
+fn next_minute(cluster: &Lab) {
     let second = cluster.clock.now().as_second().rem_euclid(60);
     cluster.clock.advance(Duration::from_secs(u64::try_from(61 - second).unwrap()));
 }
 
 /// Waits until a CronJob and the Jobs that are named after it look so.
-async fn until_so(cluster: &Cluster, name: &str, so: impl Fn(&CronJob, &[String]) -> bool) {
+async fn until_so(cluster: &Lab, name: &str, so: impl Fn(&CronJob, &[String]) -> bool) {
     cluster
         .until(async || {
             let cron_job = cluster.api::<CronJob>().get(name).await.unwrap();
@@ -49,7 +49,7 @@ fn active(cron_job: &CronJob) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_policy_does_with_running_jobs_as_it_says() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     for policy in ["Allow", "Forbid", "Replace"] {
         let spec = json!({"concurrencyPolicy": policy});
         cluster.create(cron_job(&policy.to_lowercase(), "runs", spec)).await;
@@ -79,7 +79,7 @@ async fn each_policy_does_with_running_jobs_as_it_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schedule_that_never_comes_is_said_to_be_so() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.create(cron_job("never", "runs", json!({"schedule": "0 0 31 2 *"}))).await;
     let message =
         "invalid schedule: 0 0 31 2 * : time difference between two schedules is less than 1 second";

@@ -7,12 +7,12 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use serde_json::json;
 
-use crate::harness::Cluster;
+use lab::Lab;
 
 const DAEMON_SET: (&str, &str) = ("apps/v1", "DaemonSet");
 
 /// Waits until each of these nodes has one pod, with this image, and the status says so.
-async fn settled(cluster: &Cluster, nodes: &[&str], image: &str) {
+async fn settled(cluster: &Lab, nodes: &[&str], image: &str) {
     cluster
         .until(async || {
             let pods = cluster.api::<Pod>().list(&ListParams::default()).await.unwrap().items;
@@ -36,7 +36,7 @@ async fn settled(cluster: &Cluster, nodes: &[&str], image: &str) {
 
 #[tokio::test]
 async fn each_node_has_its_pod_through_roll_outs_and_back() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("a").await;
     cluster.node("b").await;
     cluster.hollow_kubelet("a");

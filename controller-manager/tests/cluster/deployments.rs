@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
-use crate::harness::{Cluster, DEPLOYMENT, deployment};
+use lab::{DEPLOYMENT, Lab, deployment};
 
-async fn is_complete(cluster: &Cluster, name: &str, replicas: i32) -> Result<Deployment, String> {
+async fn is_complete(cluster: &Lab, name: &str, replicas: i32) -> Result<Deployment, String> {
     let found = cluster.api::<Deployment>().get(name).await.unwrap();
     let status = found.status.clone().unwrap_or_default();
     let complete = status.observed_generation == found.metadata.generation
@@ -19,14 +19,14 @@ async fn is_complete(cluster: &Cluster, name: &str, replicas: i32) -> Result<Dep
     if complete { Ok(found) } else { Err(format!("{status:?}")) }
 }
 
-async fn images(cluster: &Cluster) -> BTreeSet<String> {
+async fn images(cluster: &Lab) -> BTreeSet<String> {
     let pods = cluster.api::<Pod>().list(&ListParams::default()).await.unwrap();
     pods.items.into_iter().filter_map(|pod| pod.spec.unwrap().containers.remove(0).image).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_rolls_out_and_is_undone() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("n1").await;
     cluster.hollow_kubelet("n1");
     cluster.create(deployment("web", 4, "v1")).await;
@@ -59,7 +59,7 @@ async fn an_update_rolls_out_and_is_undone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_update_keeps_the_old_pods() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("n1").await;
     cluster.hollow_kubelet("n1");
     let mut web = deployment("web", 3, "v1");
@@ -85,7 +85,7 @@ async fn a_broken_update_keeps_the_old_pods() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_and_a_relabelled_pod_are_replaced() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("n1").await;
     cluster.hollow_kubelet("n1");
     cluster.create(deployment("web", 2, "v1")).await;
@@ -116,7 +116,7 @@ async fn a_lost_and_a_relabelled_pod_are_replaced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_created_twice_when_controllers_change_in_the_middle() {
     const COUNT: usize = 300;
-    let cluster = Cluster::bare().await;
+    let cluster = Lab::bare().await;
     let first = cluster.controllers(&[]).await;
     cluster.create(deployment("big", 300, "v1")).await;
     let pods = cluster.api::<Pod>();
@@ -138,7 +138,7 @@ async fn nothing_is_created_twice_when_controllers_change_in_the_middle() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replication_controller_keeps_its_count_too() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("n1").await;
     cluster.hollow_kubelet("n1");
     let template = json!({"metadata": {"labels": {"app": "rc"}}, "spec": {"containers": [{"name": "c", "image": "v1"}]}});

@@ -6,9 +6,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
-use crate::harness::{Cluster, DEPLOYMENT, deployment};
+use lab::{DEPLOYMENT, Lab, deployment};
 
-async fn counts(cluster: &Cluster) -> (usize, usize, usize) {
+async fn counts(cluster: &Lab) -> (usize, usize, usize) {
     let all = ListParams::default();
     (
         cluster.api::<Deployment>().list(&all).await.unwrap().items.len(),
@@ -17,7 +17,7 @@ async fn counts(cluster: &Cluster) -> (usize, usize, usize) {
     )
 }
 
-async fn until_counts(cluster: &Cluster, expected: (usize, usize, usize)) {
+async fn until_counts(cluster: &Lab, expected: (usize, usize, usize)) {
     cluster
         .until(async || {
             let found = counts(cluster).await;
@@ -28,7 +28,7 @@ async fn until_counts(cluster: &Cluster, expected: (usize, usize, usize)) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dependents_go_in_the_background_or_first_or_stay() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("n1").await;
     cluster.hollow_kubelet("n1");
     for params in [DeleteParams::background(), DeleteParams::foreground()] {
@@ -47,7 +47,7 @@ async fn dependents_go_in_the_background_or_first_or_stay() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_whose_owner_never_was_goes_and_one_with_another_owner_stays() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     let map = |name: &str, owners: serde_json::Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "ownerReferences": owners}});
     let owner = cluster.create(map("owner", json!([]))).await;
     let reference =
@@ -75,7 +75,7 @@ async fn an_object_whose_owner_never_was_goes_and_one_with_another_owner_stays()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_belongs_to_a_kind_that_has_just_come_is_collected_at_once() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     // The collector knows the kinds of the beginning.
     cluster.create(deployment("web", 0, "v1")).await;
     cluster.delete(DEPLOYMENT, "web", &DeleteParams::foreground()).await;
@@ -114,7 +114,7 @@ async fn what_belongs_to_a_kind_that_has_just_come_is_collected_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn owners_of_each_other_go_together() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     let map = |name: &str, owners: serde_json::Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "ownerReferences": owners}});
     let owned_by = |name: &str, uid: &str| json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid, "blockOwnerDeletion": true}]);
     let one = cluster.create(map("one", json!([]))).await;

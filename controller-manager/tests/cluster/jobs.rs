@@ -8,7 +8,7 @@ use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 
 use crate::crashes::at_every_write;
-use crate::harness::Cluster;
+use lab::Lab;
 
 const JOB: (&str, &str) = ("batch/v1", "Job");
 
@@ -22,12 +22,12 @@ pub fn job(name: &str, image: &str, spec: Value) -> Value {
     job
 }
 
-async fn pods(cluster: &Cluster) -> Vec<Pod> {
+async fn pods(cluster: &Lab) -> Vec<Pod> {
     cluster.api::<Pod>().list(&ListParams::default()).await.unwrap().items
 }
 
 /// Waits until a Job is over in this way.
-async fn ends(cluster: &Cluster, name: &str, condition: &str) -> JobStatus {
+async fn ends(cluster: &Lab, name: &str, condition: &str) -> JobStatus {
     cluster
         .until(async || {
             let status = cluster.api::<Job>().get(name).await.unwrap().status.unwrap_or_default();
@@ -39,7 +39,7 @@ async fn ends(cluster: &Cluster, name: &str, condition: &str) -> JobStatus {
 }
 
 /// Waits until there are so many pods.
-async fn pods_are(cluster: &Cluster, count: usize) -> Vec<Pod> {
+async fn pods_are(cluster: &Lab, count: usize) -> Vec<Pod> {
     cluster
         .until(async || {
             let pods = pods(cluster).await;
@@ -50,7 +50,7 @@ async fn pods_are(cluster: &Cluster, count: usize) -> Vec<Pod> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_run_side_by_side_until_enough_have_ended_well() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("a").await;
     cluster.hollow_kubelet("a");
     cluster.create(job("all", "done", json!({"completions": 5, "parallelism": 2}))).await;
@@ -78,7 +78,7 @@ async fn pods_run_side_by_side_until_enough_have_ended_well() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_wait_and_then_end_the_job() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("a").await;
     cluster.hollow_kubelet("a");
     cluster.create(job("bad", "fails", json!({"backoffLimit": 2}))).await;
@@ -98,7 +98,7 @@ async fn failures_wait_and_then_end_the_job() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_job_begins_anew() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("a").await;
     cluster.hollow_kubelet("a");
     cluster.create(job("held", "runs", json!({"parallelism": 2, "completions": 2, "suspend": true}))).await;
@@ -126,7 +126,7 @@ async fn a_suspended_job_begins_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_jobs_take_their_pods_along_or_leave_them_free() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("a").await;
     cluster.hollow_kubelet("a");
     for (params, left) in [
@@ -158,7 +158,7 @@ async fn deleted_jobs_take_their_pods_along_or_leave_them_free() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn finished_jobs_go_when_their_time_is_over() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("a").await;
     cluster.hollow_kubelet("a");
     cluster.create(job("short", "done", json!({"ttlSecondsAfterFinished": 100}))).await;
@@ -173,7 +173,7 @@ async fn finished_jobs_go_when_their_time_is_over() {
 }
 
 /// How a Job has ended, and what is left of it: the phases of pods, and which of them are held.
-async fn end_of(cluster: &Cluster, name: &str, condition: &str) -> (JobStatus, Vec<String>) {
+async fn end_of(cluster: &Lab, name: &str, condition: &str) -> (JobStatus, Vec<String>) {
     let mut status = ends(cluster, name, condition).await;
     status.start_time = None;
     status.completion_time = None;

@@ -8,7 +8,6 @@ mod cron_jobs;
 mod daemon_sets;
 mod deployments;
 mod garbage;
-mod harness;
 mod jobs;
 mod namespaces;
 mod nodes;

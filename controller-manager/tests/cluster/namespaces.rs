@@ -1,14 +1,14 @@
 //! What a namespace has from the start, and how it ends.
 
-use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
-use crate::harness::{Cluster, deployment};
+use lab::{Lab, deployment};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_is_furnished_and_mended() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fresh"}})).await;
     let accounts = Api::<ServiceAccount>::namespaced(cluster.client.clone(), "fresh");
     let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), "fresh");
@@ -34,7 +34,7 @@ async fn a_namespace_is_furnished_and_mended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_ends_with_all_that_is_in_it() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("n1").await;
     cluster.hollow_kubelet("n1");
     cluster.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "doomed"}})).await;
@@ -43,10 +43,10 @@ async fn a_namespace_ends_with_all_that_is_in_it() {
     cluster.create(web).await;
     let held = json!({"name": "held", "namespace": "doomed", "finalizers": ["example.com/hold"]});
     cluster.create(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": held})).await;
-    cluster.namespaces().delete("doomed", &DeleteParams::default()).await.unwrap();
+    cluster.all::<Namespace>().delete("doomed", &DeleteParams::default()).await.unwrap();
     cluster
         .until(async || {
-            let status = cluster.namespaces().get("doomed").await.unwrap().status.unwrap();
+            let status = cluster.all::<Namespace>().get("doomed").await.unwrap().status.unwrap();
             let conditions = status.conditions.unwrap_or_default();
             let message = conditions.iter().find(|condition| condition.type_ == "NamespaceFinalizersRemaining").and_then(|condition| condition.message.clone());
             let expected = "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances";
@@ -57,7 +57,7 @@ async fn a_namespace_ends_with_all_that_is_in_it() {
     let free = json!({"metadata": {"finalizers": null}});
     maps.patch("held", &PatchParams::default(), &Patch::Merge(free)).await.unwrap();
     cluster
-        .until(async || match cluster.namespaces().get_opt("doomed").await.unwrap() {
+        .until(async || match cluster.all::<Namespace>().get_opt("doomed").await.unwrap() {
             None => Ok(()),
             Some(left) => Err(format!("{:?}", left.status)),
         })

@@ -6,11 +6,11 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::json;
 
-use crate::harness::{Cluster, deployment};
+use lab::{Lab, deployment};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_node_gets_a_range_of_its_own() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     for number in 0..12 {
         cluster
             .create(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": format!("n{number}")}}))
@@ -33,7 +33,7 @@ async fn every_node_gets_a_range_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_node_loses_its_pods_and_a_returning_one_its_taints() {
-    let cluster = Cluster::bare().await;
+    let cluster = Lab::bare().await;
     cluster.controllers(&["--node-monitor-period=1s", "--node-monitor-grace-period=1s"]).await;
     cluster.node("quiet").await;
     cluster.hollow_kubelet("quiet");
@@ -88,7 +88,7 @@ async fn a_silent_node_loses_its_pods_and_a_returning_one_its_taints() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tainted_node_is_cleared_of_pods_that_do_not_bear_it() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("n1").await;
     cluster.hollow_kubelet("n1");
     let pod = |name: &str, tolerations: serde_json::Value| {

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::harness::Cluster;
+use lab::Lab;
 
 fn volume(name: &str, more: Value) -> Value {
     let mut volume = json!({
@@ -25,7 +25,7 @@ fn claim(name: &str, more: Value) -> Value {
 }
 
 /// The phase and the other half.
-async fn volume_is(cluster: &Cluster, name: &str, phase: &str, claim: &str) {
+async fn volume_is(cluster: &Lab, name: &str, phase: &str, claim: &str) {
     let volumes = Api::<PersistentVolume>::all(cluster.client.clone());
     cluster
         .until(async || {
@@ -37,7 +37,7 @@ async fn volume_is(cluster: &Cluster, name: &str, phase: &str, claim: &str) {
         .await;
 }
 
-async fn claim_is(cluster: &Cluster, name: &str, phase: &str, volume: &str) {
+async fn claim_is(cluster: &Lab, name: &str, phase: &str, volume: &str) {
     let claims = cluster.api::<PersistentVolumeClaim>();
     cluster
         .until(async || {
@@ -49,7 +49,7 @@ async fn claim_is(cluster: &Cluster, name: &str, phase: &str, volume: &str) {
         .await;
 }
 
-async fn said(cluster: &Cluster, reason: &str, message: &str) {
+async fn said(cluster: &Lab, reason: &str, message: &str) {
     cluster
         .until(async || {
             let said = cluster.events(reason).await;
@@ -58,7 +58,7 @@ async fn said(cluster: &Cluster, reason: &str, message: &str) {
         .await;
 }
 
-async fn volume_gone(cluster: &Cluster, name: &str) {
+async fn volume_gone(cluster: &Lab, name: &str) {
     let volumes = Api::<PersistentVolume>::all(cluster.client.clone());
     cluster
         .until(async || match volumes.get_opt(name).await.unwrap() {
@@ -69,7 +69,7 @@ async fn volume_gone(cluster: &Cluster, name: &str) {
 }
 
 /// The pod that removes data has done it.
-async fn removed(cluster: &Cluster, namespace: &str, volume: &str) {
+async fn removed(cluster: &Lab, namespace: &str, volume: &str) {
     let pods = Api::<Pod>::namespaced(cluster.client.clone(), namespace);
     let done = Patch::Merge(json!({"status": {"phase": "Succeeded"}}));
     let name = format!("recycler-for-{volume}");
@@ -86,7 +86,7 @@ const VOLUME: (&str, &str) = ("v1", "PersistentVolume");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_goes_from_claim_to_claim_as_its_policy_says() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.create(volume("v", json!({}))).await;
     volume_is(&cluster, "v", "Available", "").await;
     cluster.create(claim("first", json!({}))).await;
@@ -117,7 +117,7 @@ async fn a_volume_goes_from_claim_to_claim_as_its_policy_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_is_made_to_order_grown_and_deleted_with_its_data() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("n1").await;
     let offer = json!({"metadata": {
         "annotations": {"skiff.local/volumes": "/n1/volumes"}, "labels": {"kubernetes.io/hostname": "n1"},
@@ -173,7 +173,7 @@ async fn a_volume_is_made_to_order_grown_and_deleted_with_its_data() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_brings_its_own_claim_along() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.hollow_kubelet("n1");
     cluster.create(volume("v", json!({}))).await;
     let template = claim("", json!({}))["spec"].clone();
@@ -194,7 +194,7 @@ async fn a_pod_brings_its_own_claim_along() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_claim_gets_a_volume_although_the_controllers_are_killed_again_and_again() {
     const PAIRS: usize = 60;
-    let cluster = Cluster::bare().await;
+    let cluster = Lab::bare().await;
     for i in 0..PAIRS {
         cluster.create(claim(&format!("c{i}"), json!({}))).await;
         cluster.create(volume(&format!("v{i}"), json!({}))).await;

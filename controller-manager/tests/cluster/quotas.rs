@@ -4,13 +4,13 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota, Service};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::harness::Cluster;
+use lab::Lab;
 
 fn quota(spec: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": spec})
 }
 
-async fn until_used(cluster: &Cluster, hard: Value, used: Value) {
+async fn until_used(cluster: &Lab, hard: Value, used: Value) {
     let quotas = cluster.api::<ResourceQuota>();
     let expected = json!({"hard": hard, "used": used});
     cluster
@@ -23,7 +23,7 @@ async fn until_used(cluster: &Cluster, hard: Value, used: Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_used_is_true_when_objects_go_and_when_the_quota_changes() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     let pod = |name: &str| {
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
         "spec": {"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "100m"}}}]}})

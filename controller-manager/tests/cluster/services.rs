@@ -5,10 +5,10 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, deployment};
+use lab::{Lab, deployment};
 
 /// Ready and not ready addresses by Endpoints, and by slices.
-async fn counts(cluster: &Cluster) -> [(usize, usize); 2] {
+async fn counts(cluster: &Lab) -> [(usize, usize); 2] {
     let endpoints = cluster.api::<Endpoints>().get_opt("web").await.unwrap();
     let subsets = endpoints.and_then(|endpoints| endpoints.subsets).unwrap_or_default();
     let legacy = subsets.iter().fold((0, 0), |(ready, not), subset| {
@@ -27,7 +27,7 @@ async fn counts(cluster: &Cluster) -> [(usize, usize); 2] {
     [legacy, (ready, all.len() - ready)]
 }
 
-async fn until_counts(cluster: &Cluster, expected: [(usize, usize); 2]) {
+async fn until_counts(cluster: &Lab, expected: [(usize, usize); 2]) {
     cluster
         .until(async || {
             let found = counts(cluster).await;
@@ -42,7 +42,7 @@ fn service(selector: Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn endpoints_follow_pods() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("n1").await;
     cluster.hollow_kubelet("n1");
     cluster.create(service(json!({"app": "web"}))).await;
@@ -59,7 +59,7 @@ async fn endpoints_follow_pods() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hand_made_endpoints_reach_those_who_read_slices() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     let subsets = json!([{"addresses": [{"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}], "ports": [{"port": 80}]}]);
     cluster
         .create(

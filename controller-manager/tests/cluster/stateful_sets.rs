@@ -5,12 +5,12 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::ListParams;
 use serde_json::json;
 
-use crate::harness::Cluster;
+use lab::Lab;
 
 const STATEFUL_SET: (&str, &str) = ("apps/v1", "StatefulSet");
 
 /// Waits until these pods are there with this image, and ready.
-async fn settled(cluster: &Cluster, names: &[&str], image: &str) {
+async fn settled(cluster: &Lab, names: &[&str], image: &str) {
     cluster
         .until(async || {
             let pods = cluster.api::<Pod>().list(&ListParams::default()).await.unwrap().items;
@@ -34,7 +34,7 @@ async fn settled(cluster: &Cluster, names: &[&str], image: &str) {
 
 #[tokio::test]
 async fn claims_outlive_pods_and_are_found_again() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     cluster.node("a").await;
     cluster.hollow_kubelet("a");
     let template = |image: &str| {

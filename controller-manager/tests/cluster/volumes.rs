@@ -4,11 +4,11 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::api::{Api, DeleteParams};
 use serde_json::json;
 
-use crate::harness::Cluster;
+use lab::Lab;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_stays_until_its_last_pod_is_gone_and_a_volume_while_it_is_bound() {
-    let cluster = Cluster::start().await;
+    let cluster = Lab::start().await;
     let resources = json!({"requests": {"storage": "1Gi"}});
     let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": resources});
     for name in ["used", "free"] {

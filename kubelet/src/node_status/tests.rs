@@ -6,28 +6,10 @@ use super::*;
 use crate::cri::scripted::Scripted;
 use crate::referenced_objects::Objects;
 
-/// An API server of the test's own; answers where the file lies that leads there.
-pub(crate) async fn kubeconfig(dir: &std::path::Path, tasks: &Tasks) -> std::path::PathBuf {
-    let tokens = dir.join("tokens.csv");
-    std::fs::write(&tokens, "secret,tester,1,\"system:masters\"\n").unwrap();
-    let flags =
-        ["apiserver", "--store=memory", "--bind-address=127.0.0.1", "--secure-port=0", "--token-auth-file"];
-    let args = apiserver::args::Args::parse_from(flags.into_iter().chain(tokens.to_str()));
-    let port = apiserver::start(args.into_config().unwrap(), tasks).await.unwrap().port();
-    let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "lab",
-        "clusters": [{"name": "lab", "cluster":
-            {"server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
-        "users": [{"name": "lab", "user": {"token": "secret"}}],
-        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}]});
-    let path = dir.join("kubeconfig");
-    std::fs::write(&path, kubeconfig.to_string()).unwrap();
-    path
-}
-
 /// A client of an API server of the test's own.
 pub(super) async fn api(tasks: &Tasks) -> kube::Client {
     let dir = tempfile::tempdir().unwrap();
-    let path = kubeconfig(dir.path(), tasks).await;
+    let path = lab::api_server(dir.path(), tasks).await;
     let client = machinery::client::connect(&path, "test").await.unwrap();
     assert!(machinery::client::wait_ready(&client, &tasks.token()).await);
     client

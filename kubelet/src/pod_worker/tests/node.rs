@@ -46,7 +46,7 @@ impl Lab {
     /// One that is ready.
     pub(super) async fn new() -> Self {
         let (tasks, dir) = (Tasks::new(), tempfile::tempdir().expect("the test has a temporary folder"));
-        let kubeconfig = crate::node_status::tests::kubeconfig(dir.path(), &tasks).await;
+        let kubeconfig = lab::api_server(dir.path(), &tasks).await;
         let client = machinery::client::connect(&kubeconfig, "test").await.expect("the file is well-formed");
         assert!(machinery::client::wait_ready(&client, &tasks.token()).await);
         let account: ServiceAccount =

@@ -1,0 +1,171 @@
+//! A laboratory: the control plane in one process, on loopback and in memory, with a clock in the test's hand.
+//!
+//! [`Lab::bare`] is an API server and nothing else; controllers, schedulers and hollow kubelets are started beside it one
+//! by one, and any of them may be stopped, left behind or killed in the middle. Whatever goes wrong here is the test's
+//! failure: it panics and says what it waited for.
+
+#![allow(clippy::unwrap_used, reason = "a laboratory fails as the test does that it serves")]
+
+mod hollow;
+mod objects;
+
+pub use objects::{DEPLOYMENT, deployment};
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Parser as _;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use machinery::clock::Clock;
+use machinery::tasks::Tasks;
+use machinery::tls::TlsSource;
+use serde_json::json;
+
+/// How long a test waits for what it expects.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// How long something that is told to stop may take.
+const STOP: Duration = Duration::from_secs(10);
+
+/// A control plane. Its tasks end with the test's runtime.
+pub struct Lab {
+    /// A client of `system:masters`.
+    pub client: kube::Client,
+    /// The controllers' and the kubelets' clock.
+    pub clock: Clock,
+    tasks: Tasks,
+    folder: tempfile::TempDir,
+}
+
+/// Controllers or a scheduler that run.
+pub struct Daemon {
+    tasks: Tasks,
+}
+
+impl Daemon {
+    /// Stops it as SIGTERM would.
+    pub async fn stop(self) {
+        self.tasks.stop_and_join(STOP).await.unwrap();
+    }
+
+    /// Leaves one behind whose client reaches nobody any more.
+    pub async fn abandon(self) {
+        self.tasks.stop_and_join(Duration::ZERO).await.unwrap();
+    }
+}
+
+/// Starts an API server on its memory store, whose files lie in `folder`: the kubeconfig of a `system:masters`.
+pub async fn api_server(folder: &Path, tasks: &Tasks) -> PathBuf {
+    machinery::tls::use_ring();
+    let tokens = folder.join("tokens.csv");
+    std::fs::write(&tokens, "secret,tester,1,\"system:masters\"\n").unwrap();
+    let flags =
+        ["apiserver", "--store=memory", "--bind-address=127.0.0.1", "--secure-port=0", "--token-auth-file"];
+    let args = apiserver::args::Args::try_parse_from(flags.into_iter().chain(tokens.to_str())).unwrap();
+    let port = apiserver::start(args.into_config().unwrap(), tasks).await.unwrap().port();
+    let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "lab",
+        "clusters": [{"name": "lab", "cluster":
+            {"server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
+        "users": [{"name": "lab", "user": {"token": "secret"}}],
+        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}]});
+    let path = folder.join("kubeconfig");
+    std::fs::write(&path, kubeconfig.to_string()).unwrap();
+    path
+}
+
+impl Lab {
+    /// An API server and nothing else.
+    pub async fn bare() -> Self {
+        let (folder, tasks) = (tempfile::tempdir().unwrap(), Tasks::new());
+        let kubeconfig = api_server(folder.path(), &tasks).await;
+        let client = machinery::client::connect(&kubeconfig, "lab").await.unwrap();
+        assert!(machinery::client::wait_ready(&client, &tasks.token()).await);
+        Self { client, clock: Clock::default(), tasks, folder }
+    }
+
+    /// An API server with controllers, and the account that pods need.
+    pub async fn start() -> Self {
+        let lab = Self::bare().await;
+        lab.controllers(&[]).await;
+        let accounts = lab.api::<ServiceAccount>();
+        let account =
+            async || accounts.get_opt("default").await.unwrap().ok_or_else(|| "no account yet".to_owned());
+        lab.until(account).await;
+        lab
+    }
+
+    /// Another client like [`client`](Self::client), with connections of its own.
+    pub async fn new_client(&self) -> kube::Client {
+        machinery::client::connect(&self.kubeconfig(), "lab").await.unwrap()
+    }
+
+    /// Starts controllers with further flags.
+    pub async fn controllers(&self, flags: &[&str]) -> Daemon {
+        self.controllers_with(self.new_client().await, flags).await
+    }
+
+    /// Starts controllers that reach the API server by this client.
+    pub async fn controllers_with(&self, client: kube::Client, flags: &[&str]) -> Daemon {
+        let (config, tasks) = (self.controllers_config(flags), Tasks::new());
+        controller_manager::run(config, client, &tasks).await.unwrap();
+        Daemon { tasks }
+    }
+
+    /// Starts controllers that `shutdown_background` of what is returned kills wherever they are.
+    pub fn mortal_controllers(&self) -> tokio::runtime::Runtime {
+        let (config, kubeconfig) = (self.controllers_config(&[]), self.kubeconfig());
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.spawn(async move {
+            let tasks = Tasks::new();
+            let client = machinery::client::connect(&kubeconfig, "lab").await.unwrap();
+            controller_manager::run(config, client, &tasks).await.unwrap();
+            tasks.run_until_stopped().await
+        });
+        runtime
+    }
+
+    fn controllers_config(&self, flags: &[&str]) -> controller_manager::args::Config {
+        let ca = self.folder.path().join("ca.pem");
+        std::fs::write(&ca, "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n").unwrap();
+        let ca = ca.display().to_string();
+        let fixed =
+            ["controller-manager", "--kubeconfig", "none", "--secure-port", "0", "--leader-elect=false"];
+        let fixed = fixed.into_iter().chain(["--cluster-cidr", "10.244.0.0/16", "--root-ca-file", &ca]);
+        let fixed = fixed.chain(["--volume-helper-image", "helper"]).chain(flags.iter().copied());
+        let args = controller_manager::args::Args::try_parse_from(fixed).unwrap();
+        let mut config = args.into_config().unwrap();
+        config.clock = self.clock.clone();
+        config
+    }
+
+    /// Starts a scheduler, which waits to be the leader if told so.
+    pub async fn scheduler(&self, leader_elect: bool) -> Daemon {
+        let config = scheduler::Config {
+            kubeconfig: self.kubeconfig(),
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tls: TlsSource::SelfSigned(vec!["localhost".into()]),
+            leader_elect,
+        };
+        let tasks = Tasks::new();
+        scheduler::start(config, &tasks).await.unwrap();
+        Daemon { tasks }
+    }
+
+    /// The kubeconfig of [`client`](Self::client).
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+
+    /// Waits until a look at the cluster says `Ok`; fails with what it said last.
+    pub async fn until<T>(&self, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+        let start = Instant::now();
+        loop {
+            match look().await {
+                Ok(found) => return found,
+                Err(why) => assert!(start.elapsed() < PATIENCE, "waited in vain: {why}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
