@@ -268,27 +268,4 @@ impl Query {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_watch_is_found_as_the_whole_query_has_it() {
-        for query in [
-            "",
-            "watch=true",
-            "watch",
-            "watch=1&x=y",
-            "wat%63h=true",
-            "watch=false",
-            "watch=true&watch=0",
-            "labelSelector=watch%3Dtrue",
-            "labelSelector=watch=true",
-            "xwatch=true",
-            "rewatch=1&watch=f",
-        ] {
-            let parsed = Query::parse(&http::Method::GET, query).unwrap();
-            assert_eq!(wants_watch(query), parsed.watch, "{query}");
-        }
-        assert!(wants_watch("a=b&watch=true") && !wants_watch("labelSelector=watch=true"));
-    }
-}
+mod tests;

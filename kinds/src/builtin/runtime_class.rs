@@ -59,28 +59,4 @@ impl Strategy for RuntimeClasses {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::builtin::testing::{changed, made, wrong};
-
-    #[test]
-    fn the_handler_is_a_label_and_stays() {
-        let class = |handler: &str| {
-            made(
-                RuntimeClasses,
-                json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "r"}, "handler": handler}),
-            )
-        };
-        assert_eq!(wrong(RuntimeClasses, &class("runc")), Vec::<String>::new());
-        assert_eq!(
-            wrong(RuntimeClasses, &class("a.b")),
-            ["handler: Invalid value: \"a.b\": must not contain dots"]
-        );
-        assert_eq!(
-            changed(RuntimeClasses, &class("kata"), &class("runc")),
-            ["handler: Invalid value: \"kata\": field is immutable"]
-        );
-    }
-}
+mod tests;

@@ -1,0 +1,31 @@
+use serde_json::json;
+
+use super::*;
+use crate::builtin::testing::{changed, made, wrong};
+
+#[test]
+fn one_volume_goes_to_one_node() {
+    let attachment = |spec: Value| {
+        made(
+            VolumeAttachments,
+            json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": {"name": "a"}, "spec": spec}),
+        )
+    };
+    let old = attachment(
+        json!({"attacher": "d.example", "nodeName": "n", "source": {"persistentVolumeName": "v"}}),
+    );
+    assert_eq!(wrong(VolumeAttachments, &old), Vec::<String>::new());
+    assert_eq!(
+        wrong(
+            VolumeAttachments,
+            &attachment(json!({"attacher": "d.example", "nodeName": "n", "source": {}}))
+        ),
+        [
+            "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName"
+        ]
+    );
+    let moved = attachment(
+        json!({"attacher": "d.example", "nodeName": "m", "source": {"persistentVolumeName": "v"}}),
+    );
+    assert!(changed(VolumeAttachments, &moved, &old)[0].ends_with("field is immutable"));
+}
