@@ -22,7 +22,7 @@ export PYTHONPATH := $(TOOLS)/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 RUN_PACKAGES := containerd runc iptables iproute2 etcd-server
 BUILD_PACKAGES := gcc libc6-dev protobuf-compiler libprotobuf-dev
-TEST_PACKAGES := busybox-static curl docker-registry python3 python3-pip
+TEST_PACKAGES := busybox-static curl docker-registry python3 python3-pip redis-tools
 export DEBIAN_FRONTEND := noninteractive
 
 .PHONY: help build build-packages run-packages test-packages optimized install uninstall up down test check unit e2e \
