@@ -10,6 +10,8 @@ use crate::reply::{Question, Reply};
 const PLAIN_DATAGRAM: u16 = 512;
 /// What is sent in a datagram at most, whatever the caller says it can take.
 const LARGEST_DATAGRAM: u16 = 4096;
+/// What comes with a question: an EDNS record and a signature.
+const MAX_ADDITIONALS: u16 = 2;
 
 /// A message that asks something, and what to answer in its form.
 pub struct Asked {
@@ -19,22 +21,20 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Reads a message; none if nobody is to be answered: what cannot be read, and answers, which would make two
+    /// Reads a message; none if nobody is to be answered: what has no header, and answers, which would make two
     /// servers answer each other for ever.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let message = match Message::from_vec(bytes) {
-            Ok(message) => message,
-            Err(_) => {
-                let id = u16::from_be_bytes([*bytes.first()?, *bytes.get(1)?]);
-                let header_only = bytes.get(2).filter(|flags| **flags & 0x80 == 0 && bytes.len() >= 12);
-                header_only?;
-                let message = Message::new(id, MessageType::Query, OpCode::Query);
-                return Some(Self { message, question: Err(ResponseCode::FormErr) });
-            }
-        };
-        if message.metadata.message_type == MessageType::Response {
+        let header: &[u8; 12] = bytes.first_chunk()?;
+        if header[2] & 0x80 != 0 {
             return None;
         }
+        let number = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        // Of more than a question nothing is read: names that lead to each other make it costly.
+        let is_question = (number(4), number(6), number(8)) == (1, 0, 0) && number(10) <= MAX_ADDITIONALS;
+        let read = is_question.then(|| Message::from_vec(bytes).ok()).flatten();
+        let mut message = read.unwrap_or_else(|| Message::new(number(0), MessageType::Query, OpCode::Query));
+        // Nobody needs them, and they would be kept while others are asked.
+        message.additionals = Vec::new();
         let question = question_of(&message);
         Some(Self { message, question })
     }

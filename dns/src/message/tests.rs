@@ -94,4 +94,20 @@ fn what_is_no_question_gets_the_code_for_it_or_nothing() {
     let mut looped = whole[..12].to_vec();
     looped.extend([0xc0, 12, 0, 1, 0, 1]);
     assert_eq!(code(&looped), Some(Some(ResponseCode::FormErr)));
+
+    // Sections that no question has are not read, whatever is in them: here names that lead to each other.
+    let mut hostile = whole.clone();
+    while hostile.len() < 65_000 {
+        let before = u16::try_from(hostile.len().min(0x3ff0) - 12).unwrap();
+        hostile.extend((0xc000 | before).to_be_bytes());
+        hostile.extend([0, 1, 0, 1, 0, 0, 0, 0, 0, 0]);
+    }
+    for (section, count) in [(4, 0), (4, 2), (6, 1), (8, 1), (10, 3), (10, 5000)] {
+        let mut sections = hostile.clone();
+        sections[section..section + 2].copy_from_slice(&u16::to_be_bytes(count));
+        assert_eq!(code(&sections), Some(Some(ResponseCode::FormErr)), "{count} at {section}");
+    }
+    // What comes with a question is not kept.
+    let asked = Asked::read(&query(|message| message.additionals = many(1).answers)).unwrap();
+    assert!(asked.question.is_ok() && asked.message.additionals.is_empty());
 }
