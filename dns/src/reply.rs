@@ -79,3 +79,18 @@ pub fn authority(zone: &Name, ttl: u32) -> Record {
     let soa = SOA::new(below("ns.dns"), below("hostmaster"), 1, 7200, 1800, 86400, ttl);
     Record::from_rdata(zone.clone(), ttl, RData::SOA(soa))
 }
+
+/// A code as configurations, logs and metrics have it.
+pub fn code(code: ResponseCode) -> &'static str {
+    match code {
+        ResponseCode::NoError => "NOERROR",
+        ResponseCode::FormErr => "FORMERR",
+        ResponseCode::ServFail => "SERVFAIL",
+        ResponseCode::NXDomain => "NXDOMAIN",
+        ResponseCode::NotImp => "NOTIMP",
+        ResponseCode::Refused => "REFUSED",
+        ResponseCode::NotAuth => "NOTAUTH",
+        ResponseCode::BADVERS => "BADVERS",
+        _ => "other",
+    }
+}

@@ -8,7 +8,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use regex::{Captures, Regex};
 
 use crate::corefile::Fallthrough;
-use crate::reply::{Question, Reply};
+use crate::reply::{self, Question, Reply};
 
 /// Rules for the questions of some zones.
 #[derive(Debug, Clone)]
@@ -81,14 +81,10 @@ impl Template {
 
     /// Sets how it went.
     pub fn code(&mut self, code: &str) -> Result<(), String> {
-        self.code = match code {
-            "NOERROR" => ResponseCode::NoError,
-            "NXDOMAIN" => ResponseCode::NXDomain,
-            "SERVFAIL" => ResponseCode::ServFail,
-            "REFUSED" => ResponseCode::Refused,
-            "NOTIMP" => ResponseCode::NotImp,
-            _ => return Err(format!("unknown rcode {code}")),
-        };
+        use ResponseCode::{NXDomain, NoError, NotImp, Refused, ServFail};
+        let known = [NoError, NXDomain, ServFail, Refused, NotImp];
+        let said = known.into_iter().find(|known| reply::code(*known) == code);
+        self.code = said.ok_or_else(|| format!("unknown rcode {code}"))?;
         Ok(())
     }
 

@@ -46,8 +46,10 @@ impl Fallthrough {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostsSettings {
     /// The file.
-    pub file: Option<PathBuf>,
-    /// Lines of the Corefile: an address and its names.
+    pub file: PathBuf,
+    /// How often to look whether the file has changed; never if zero.
+    pub reload: Duration,
+    /// Lines of the Corefile that add to the file: an address and its names.
     pub lines: Vec<Vec<String>>,
     /// Zones that it answers for.
     pub zones: Vec<Name>,

@@ -1,5 +1,6 @@
 //! From the lines of a server block to its settings: one function for each directive.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -17,6 +18,10 @@ use crate::template::Template;
 const DNS_PORT: u16 = 53;
 /// How often the Corefile is looked at unless it says so.
 const RELOAD: Duration = Duration::from_secs(30);
+/// How often the hosts file is looked at unless the Corefile says so.
+const HOSTS_RELOAD: Duration = Duration::from_secs(5);
+/// What may be said several times in one server block.
+const REPEATED: [&str; 4] = ["rewrite", "template", "forward", "log"];
 /// CoreDNS reads no file more often than that.
 const SHORTEST_RELOAD: Duration = Duration::from_secs(2);
 
@@ -34,7 +39,13 @@ pub(super) fn server(block: &syntax::Server) -> Result<Server, Error> {
     if server.zones.is_empty() {
         return Err(Error::at(block.keys.number, "a server block without zones"));
     }
+    let mut seen = HashSet::new();
     for directive in &block.directives {
+        let word = &*directive.line.words[0];
+        if !seen.insert(word) && !REPEATED.contains(&word) {
+            let why = format!("plugin/{word}: this plugin can only be used once per Server Block");
+            return Err(Error::at(directive.line.number, why));
+        }
         read(&mut server, directive)?;
     }
     Ok(server)
@@ -57,15 +68,15 @@ fn read(server: &mut Server, directive: &Directive) -> Result<(), Error> {
         "health" => {
             only_lines(directive, &["lameduck"])?;
             let lameduck = setting(directive, "lameduck").map(|line| duration(line, 1)).transpose()?;
-            server.health = Some((listener(line, 8080)?, lameduck.unwrap_or_default()));
+            server.health = Some((listener(line, ":8080")?, lameduck.unwrap_or_default()));
         }
         "ready" => {
             only_lines(directive, &[])?;
-            server.ready = Some(listener(line, 8181)?);
+            server.ready = Some(listener(line, ":8181")?);
         }
         "prometheus" => {
             only_lines(directive, &[])?;
-            server.metrics = Some(listener(line, 9153)?);
+            server.metrics = Some(listener(line, "localhost:9153")?);
         }
         "reload" => {
             only_lines(directive, &[])?;
@@ -162,25 +173,23 @@ fn template(directive: &Directive, mut zones: Vec<Name>) -> Result<Template, Err
 fn hosts(directive: &Directive, mut zones: Vec<Name>) -> Result<HostsSettings, Error> {
     let line = &directive.line;
     let (file, named) = match arguments(line) {
-        [] => (None, &[][..]),
-        [first, rest @ ..] => (Some(first.into()), rest),
+        [] => ("/etc/hosts", &[][..]),
+        [first, rest @ ..] => (&**first, rest),
     };
     if !named.is_empty() {
         zones = names(named, line.number)?;
     }
-    // Lines of the Corefile take the place of the machine's file, as long as no other is named.
-    let mut hosts = HostsSettings { ttl: 3600, reverse: true, file, zones, ..HostsSettings::default() };
+    let plain = HostsSettings { reload: HOSTS_RELOAD, ttl: 3600, reverse: true, ..HostsSettings::default() };
+    let mut hosts = HostsSettings { file: file.into(), zones, ..plain };
     for line in &directive.block {
         match &*line.words[0] {
             "fallthrough" => hosts.fallthrough = fallthrough(line, &hosts.zones)?,
             "no_reverse" => hosts.reverse = false,
             "ttl" => hosts.ttl = seconds(line, 1)?,
+            "reload" => hosts.reload = duration(line, 1)?,
             word if word.parse::<IpAddr>().is_ok() => hosts.lines.push(line.words.clone()),
             word => return Err(unknown(line, word)),
         }
-    }
-    if hosts.file.is_none() && hosts.lines.is_empty() {
-        hosts.file = Some("/etc/hosts".into());
     }
     Ok(hosts)
 }
@@ -339,20 +348,20 @@ fn duration(line: &Line, at: usize) -> Result<Duration, Error> {
     api::duration::parse_unsigned(word(line, at)?).map_err(|why| Error::at(line.number, why))
 }
 
-/// `:8080` or `127.0.0.1:8080`.
-fn listener(line: &Line, port: u16) -> Result<SocketAddr, Error> {
-    let anywhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    match arguments(line) {
-        [] => Ok(SocketAddr::new(anywhere, port)),
-        [address] => {
-            let parsed = match address.strip_prefix(':') {
-                Some(port) => port.parse().ok().map(|port| SocketAddr::new(anywhere, port)),
-                None => address.parse().ok(),
-            };
-            parsed.ok_or_else(|| Error::at(line.number, format!("'{address}' is no address with a port")))
-        }
-        [_, word, ..] => Err(unknown(line, word)),
-    }
+/// `:8080`, `127.0.0.1:8080` or `localhost:8080`.
+fn listener(line: &Line, default: &str) -> Result<SocketAddr, Error> {
+    let address = match arguments(line) {
+        [] => default,
+        [address] => address,
+        [_, word, ..] => return Err(unknown(line, word)),
+    };
+    let port = |host: Ipv4Addr, port: &str| Some(SocketAddr::new(host.into(), port.parse().ok()?));
+    let parsed = match address.split_once(':') {
+        Some(("", number)) => port(Ipv4Addr::UNSPECIFIED, number),
+        Some(("localhost", number)) => port(Ipv4Addr::LOCALHOST, number),
+        _ => address.parse().ok(),
+    };
+    parsed.ok_or_else(|| Error::at(line.number, format!("'{address}' is no address with a port")))
 }
 
 fn fallthrough(line: &Line, zones: &[Name]) -> Result<Fallthrough, Error> {

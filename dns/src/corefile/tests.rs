@@ -90,6 +90,14 @@ fn what_is_wrong_is_said_with_its_line() {
             ".:53 {\n}\n.:53 {\n}",
             "Corefile:1 - Error during parsing: cannot serve dns://.:53 - it is already defined",
         ),
+        (
+            ".:53 {\n  cache 30\n  forward . 192.0.2.1\n  forward corp 192.0.2.2\n  cache 60\n}",
+            "Corefile:5 - Error during parsing: plugin/cache: this plugin can only be used once per Server Block",
+        ),
+        (
+            ".:53 {\n  prometheus node:9153\n}",
+            "Corefile:2 - Error during parsing: 'node:9153' is no address with a port",
+        ),
         (".:0 {\n}", "Corefile:1 - Error during parsing: invalid port in '.:0'"),
         (".:53 {\n  forward .\n}", "Corefile:2 - Error during parsing: forward needs where to ask"),
         (
@@ -112,4 +120,28 @@ fn what_is_wrong_is_said_with_its_line() {
     ] {
         assert_eq!(parse(text).expect_err(text).to_string(), expected, "{text}");
     }
+}
+
+#[test]
+fn metrics_are_the_machines_own_unless_the_corefile_says_so() {
+    for (said, expected) in [
+        ("", "127.0.0.1:9153"),
+        ("localhost:9", "127.0.0.1:9"),
+        (":9", "0.0.0.0:9"),
+        ("192.0.2.1:9", "192.0.2.1:9"),
+        ("[::1]:9", "[::1]:9"),
+    ] {
+        let servers = parse(&format!(".:53 {{\n prometheus {said}\n}}")).unwrap();
+        assert_eq!(servers[0].metrics.unwrap().to_string(), expected, "{said}");
+    }
+}
+
+#[test]
+fn lines_add_to_the_hosts_file() {
+    let hosts = |text: &str| parse(&format!(".:53 {{\n {text}\n}}")).unwrap().remove(0).hosts.unwrap();
+    let plain = hosts("hosts {\n 192.0.2.1 a.corp\n }");
+    assert_eq!((plain.file.to_str(), plain.reload.as_secs()), (Some("/etc/hosts"), 5));
+    let named = hosts("hosts /hosts corp {\n reload 15s\n 192.0.2.1 a.corp\n }");
+    assert_eq!((named.file.to_str(), named.reload.as_secs()), (Some("/hosts"), 15));
+    assert_eq!((plain.lines.len(), named.lines.len()), (1, 1));
 }
