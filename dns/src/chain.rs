@@ -15,7 +15,6 @@ use crate::corefile::{Classes, Server};
 use crate::forward::Forward;
 use crate::hosts::Hosts;
 use crate::kubernetes::Index;
-use crate::message::Asked;
 use crate::reply::{Question, Reply};
 use crate::rewrite;
 
@@ -154,10 +153,8 @@ impl Chain {
     }
 
     /// Whether an answer is logged.
-    pub fn logs(&self, asked: &Asked, reply: &Reply) -> bool {
+    pub fn logs(&self, name: &Name, reply: &Reply) -> bool {
         let failed = !matches!(reply.code, ResponseCode::NoError | ResponseCode::NXDomain);
-        let name = asked.question.as_ref().map(|question| &question.name);
-        let Ok(name) = name else { return self.server.errors };
         let class_of = |classes: &Classes| match reply.code {
             _ if failed => classes.error,
             ResponseCode::NoError if !reply.answers.is_empty() => classes.success,

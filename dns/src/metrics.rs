@@ -2,21 +2,26 @@
 
 use std::time::Duration;
 
-use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::{counter::Counter, family::Family, histogram::Histogram};
 
-/// The labels of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answer {
+struct Request {
     proto: &'static str,
+    r#type: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Response {
     rcode: &'static str,
 }
 
 /// The counters. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    answers: Family<Answer, Counter>,
+    requests: Family<Request, Counter>,
+    responses: Family<Response, Counter>,
     durations: Histogram,
 }
 
@@ -26,8 +31,9 @@ impl Metrics {
         // 0.25 ms doubling up to 8 s, as CoreDNS has them.
         let durations =
             Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(0.00025, 2.0, 16));
-        let metrics = Self { answers: Family::default(), durations };
-        registry.register("coredns_dns_responses", "Answers by protocol and code", metrics.answers.clone());
+        let metrics = Self { requests: Family::default(), responses: Family::default(), durations };
+        registry.register("coredns_dns_requests", "Questions by protocol and type", metrics.requests.clone());
+        registry.register("coredns_dns_responses", "Answers by code", metrics.responses.clone());
         registry.register(
             "coredns_dns_request_duration_seconds",
             "How long answers took",
@@ -36,9 +42,20 @@ impl Metrics {
         metrics
     }
 
-    /// Counts an answer.
-    pub fn answered(&self, proto: &'static str, code: ResponseCode, took: Duration) {
-        self.answers.get_or_create(&Answer { proto, rcode: code.to_str() }).inc();
+    /// Counts an answer to a question of a type, with its [`crate::reply::code`].
+    pub fn answered(
+        &self,
+        proto: &'static str,
+        kind: Option<RecordType>,
+        rcode: &'static str,
+        took: Duration,
+    ) {
+        let r#type = match kind {
+            None | Some(RecordType::Unknown(_)) => "other",
+            Some(kind) => kind.into(),
+        };
+        self.requests.get_or_create(&Request { proto, r#type }).inc();
+        self.responses.get_or_create(&Response { rcode }).inc();
         self.durations.observe(took.as_secs_f64());
     }
 }

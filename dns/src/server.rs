@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use crate::chain::Chain;
 use crate::message::Asked;
 use crate::metrics::Metrics;
-use crate::reply::Reply;
+use crate::reply::{self, Question, Reply};
 
 /// Datagrams read before others get their turn.
 const BURST: usize = 64;
@@ -28,6 +28,8 @@ const MAX_STREAMS: usize = 512;
 const IDLE: Duration = Duration::from_secs(10);
 /// Questions of one stream that are worked on at a time; further ones wait.
 const PIPELINED: usize = 32;
+/// What a question has room in, over TCP too.
+const LARGEST_QUESTION: u16 = 4096;
 
 /// The server blocks of one port, exchanged when the Corefile changes.
 pub type Chains = Arc<RwLock<Arc<Vec<Chain>>>>;
@@ -78,12 +80,59 @@ struct Answering {
     tasks: Tasks,
 }
 
-/// The block for a question among those of a port.
-struct Chosen(Arc<Vec<Chain>>, usize);
+/// A question under way.
+struct UnderWay {
+    asked: Asked,
+    /// The blocks of its port, and which of them is for it.
+    chosen: Option<(Arc<Vec<Chain>>, usize)>,
+    over_tcp: bool,
+    from: SocketAddr,
+    begun: Instant,
+}
 
-impl Chosen {
-    fn chain(&self) -> &Chain {
-        &self.0[self.1]
+impl UnderWay {
+    /// The question and who answers it, or what to say instead.
+    fn question(&self) -> Result<(&Question, &Chain), ResponseCode> {
+        let question = self.asked.question.as_ref().map_err(|code| *code)?;
+        let (chains, at) = self.chosen.as_ref().ok_or(ResponseCode::Refused)?;
+        Ok((question, &chains[*at]))
+    }
+
+    /// The answer that needs nobody else; none if others have to be asked.
+    fn at_once(&self) -> Option<Reply> {
+        match self.question() {
+            Ok((question, chain)) => chain.at_once(question),
+            Err(code) => Some(Reply::empty(code)),
+        }
+    }
+
+    async fn answer(&self) -> Reply {
+        match self.question() {
+            Ok((question, chain)) => chain.answer(question, self.over_tcp).await,
+            Err(code) => Reply::empty(code),
+        }
+    }
+
+    /// Counts and logs an answer, and writes it down.
+    fn finish(self, reply: Reply, metrics: &Metrics) -> Option<Vec<u8>> {
+        let (protocol, room) = if self.over_tcp { ("tcp", u16::MAX) } else { ("udp", self.asked.room()) };
+        let (code, took) = (reply::code(reply.code), self.begun.elapsed());
+        let question = self.question().ok();
+        metrics.answered(protocol, question.map(|(question, _)| question.kind), code, took);
+        let logged = question.filter(|(question, chain)| chain.logs(&question.name, &reply));
+        let answer = self.asked.answer(reply, room);
+        if let (Some(_), Some(query)) = (logged, self.asked.query()) {
+            tracing::info!(
+                from = %self.from,
+                query = %format_args!("{} {} {}", query.query_type(), query.query_class(), query.name()),
+                protocol,
+                code,
+                bytes = answer.as_ref().map_or(0, Vec::len),
+                seconds = took.as_secs_f64(),
+                "Answered"
+            );
+        }
+        answer
     }
 }
 
@@ -105,19 +154,15 @@ impl Answering {
     }
 
     async fn datagram(&self, socket: &Arc<UdpSocket>, bytes: &[u8], from: SocketAddr) {
-        let begun = Instant::now();
-        let Some(asked) = Asked::read(bytes) else { return };
-        let room = asked.room();
-        if let Some(reply) = self.at_once(&asked) {
-            let answer = self.finish(&asked, reply, room, "udp", from, begun);
-            send(socket, answer, from).await;
+        let Some(question) = self.begin(bytes, false, from) else { return };
+        if let Some(reply) = question.at_once() {
+            send(socket, question.finish(reply, &self.metrics), from).await;
             return;
         }
-        let (this, socket) = (self.clone(), Arc::clone(socket));
+        let (metrics, socket) = (self.metrics.clone(), Arc::clone(socket));
         self.tasks.spawn_finite("question", async move {
-            let reply = this.answer(&asked, false).await;
-            let answer = this.finish(&asked, reply, room, "udp", from, begun);
-            send(&socket, answer, from).await;
+            let reply = question.answer().await;
+            send(&socket, question.finish(reply, &metrics), from).await;
         });
     }
 
@@ -159,19 +204,15 @@ impl Answering {
         let under_way = Arc::new(Semaphore::new(PIPELINED));
         let reading = async {
             loop {
-                let Ok(length) = timeout(IDLE, reader.read_u16()).await? else { break };
+                let Ok(length @ ..=LARGEST_QUESTION) = timeout(IDLE, reader.read_u16()).await? else { break };
                 let mut bytes = vec![0; length.into()];
                 timeout(IDLE, reader.read_exact(&mut bytes)).await??;
-                let begun = Instant::now();
-                let Some(asked) = Asked::read(&bytes) else { break };
+                let Some(question) = self.begin(&bytes, true, from) else { break };
                 let place = Arc::clone(&under_way).acquire_owned().await.map_err(io::Error::other)?;
-                let (this, answers) = (self.clone(), answers.clone());
+                let (metrics, answers) = (self.metrics.clone(), answers.clone());
                 self.tasks.spawn_finite("question", async move {
-                    let reply = match this.at_once(&asked) {
-                        Some(reply) => reply,
-                        None => this.answer(&asked, true).await,
-                    };
-                    if let Some(answer) = this.finish(&asked, reply, u16::MAX, "tcp", from, begun) {
+                    let reply = question.answer().await;
+                    if let Some(answer) = question.finish(reply, &metrics) {
                         drop(answers.send(answer).await);
                     }
                     drop(place);
@@ -183,58 +224,18 @@ impl Answering {
         tokio::try_join!(reading, writing).map(drop)
     }
 
-    fn chosen(&self, asked: &Asked) -> Option<Chosen> {
-        let name = &asked.question.as_ref().ok()?.name;
-        let chains = Arc::clone(&self.chains.read());
-        let fitting = chains.iter().enumerate().filter_map(|(at, chain)| Some((chain.fits(name)?, at)));
-        let (_, at) = fitting.max_by_key(|(labels, _)| *labels)?;
-        Some(Chosen(chains, at))
-    }
-
-    fn at_once(&self, asked: &Asked) -> Option<Reply> {
-        let question = match &asked.question {
-            Ok(question) => question,
-            Err(code) => return Some(Reply::empty(*code)),
-        };
-        match self.chosen(asked) {
-            Some(chosen) => chosen.chain().at_once(question),
-            None => Some(Reply::empty(ResponseCode::Refused)),
-        }
-    }
-
-    async fn answer(&self, asked: &Asked, over_tcp: bool) -> Reply {
-        match (&asked.question, self.chosen(asked)) {
-            (Ok(question), Some(chosen)) => chosen.chain().answer(question, over_tcp).await,
-            _ => Reply::empty(ResponseCode::Refused),
-        }
-    }
-
-    /// Counts and logs an answer, and writes it down.
-    fn finish(
-        &self,
-        asked: &Asked,
-        reply: Reply,
-        room: u16,
-        protocol: &'static str,
-        from: SocketAddr,
-        begun: Instant,
-    ) -> Option<Vec<u8>> {
-        let code = reply.code;
-        self.metrics.answered(protocol, code, begun.elapsed());
-        let logged = self.chosen(asked).is_some_and(|chosen| chosen.chain().logs(asked, &reply));
-        let answer = asked.answer(reply, room);
-        if logged && let Some(query) = asked.query() {
-            tracing::info!(
-                %from,
-                query = %format_args!("{} {} {}", query.query_type(), query.query_class(), query.name()),
-                protocol,
-                code = code.to_str(),
-                bytes = answer.as_ref().map_or(0, Vec::len),
-                seconds = begun.elapsed().as_secs_f64(),
-                "Answered"
-            );
-        }
-        answer
+    /// Reads a question and chooses who answers it; none if nobody is to.
+    fn begin(&self, bytes: &[u8], over_tcp: bool, from: SocketAddr) -> Option<UnderWay> {
+        let begun = Instant::now();
+        let asked = Asked::read(bytes)?;
+        let chosen = asked.question.as_ref().ok().and_then(|question| {
+            let chains = Arc::clone(&self.chains.read());
+            let fitting =
+                chains.iter().enumerate().filter_map(|(at, chain)| Some((chain.fits(&question.name)?, at)));
+            let (_, at) = fitting.max_by_key(|(labels, _)| *labels)?;
+            Some((chains, at))
+        });
+        Some(UnderWay { asked, chosen, over_tcp, from, begun })
     }
 }
 
@@ -244,3 +245,6 @@ async fn send(socket: &UdpSocket, answer: Option<Vec<u8>>, to: SocketAddr) {
         tracing::debug!(%to, %error, "Cannot send an answer");
     }
 }
+
+#[cfg(test)]
+mod tests;
