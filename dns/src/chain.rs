@@ -94,7 +94,7 @@ impl Chain {
             .iter()
             .find_map(|template| template.reply(question))
             .or_else(|| self.hosts.as_ref()?.reply(question))
-            .or_else(|| self.server.kubernetes.as_ref()?.reply(question, &self.index.as_ref()?.read()))
+            .or_else(|| self.server.kubernetes.as_ref()?.reply(question, self.index.as_ref()?))
             .or_else(|| self.cache.as_ref()?.get(question, Instant::now()))
     }
 

@@ -48,16 +48,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         stopping.cancel();
         tokio::time::sleep(lameduck).await;
     });
-    let stop = tasks.token();
-    tasks.spawn("corefile", async move {
+    tasks.spawn_loop("corefile", async move {
         running.look_for_circles().await?;
         let mut known = text;
         loop {
-            let pause = reload.unwrap_or(Duration::MAX);
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(pause) => {}
-            }
+            tokio::time::sleep(reload.unwrap_or(Duration::MAX)).await;
             let text = match tokio::fs::read_to_string(&args.conf).await {
                 Ok(text) if text != known => text,
                 Ok(_) => continue,
@@ -67,10 +62,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 }
             };
             match running.reload(&text).await {
-                Ok(()) => tracing::info!("The changed Corefile is in use"),
+                Ok(()) => {
+                    tracing::info!("The changed Corefile is in use");
+                    known = text;
+                }
+                // It is tried again: what it wants may be there then.
                 Err(error) => tracing::error!("{error:#}; going on with the Corefile before"),
             }
-            known = text;
         }
     });
     tasks.run_until_stopped().await

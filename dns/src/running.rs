@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use http::StatusCode;
@@ -19,14 +20,15 @@ use crate::metrics::Metrics;
 use crate::server::{self, Port};
 
 const HTTPS: u16 = 443;
+/// How long a changed Corefile waits for the API server.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server at work.
 pub struct Running {
     kubeconfig: Option<PathBuf>,
     tasks: Tasks,
     ports: BTreeMap<u16, Port>,
-    feeds: Arc<RwLock<Option<Feeds>>>,
-    index: Option<Index>,
+    index: Arc<RwLock<Option<Index>>>,
     metrics: Metrics,
     registry: Arc<machinery::metrics::Registry>,
     pages: Pages,
@@ -60,8 +62,7 @@ impl Running {
             kubeconfig,
             tasks,
             ports: BTreeMap::new(),
-            feeds: Arc::default(),
-            index: None,
+            index: Arc::default(),
             metrics,
             registry: Arc::new(registry),
             pages: Pages::default(),
@@ -79,8 +80,8 @@ impl Running {
     /// # Errors
     /// A port that cannot be bound, an address that is none, no API server for a cluster's names.
     pub async fn take(&mut self, servers: Vec<Server>) -> anyhow::Result<()> {
-        self.watch(&servers).await?;
-        self.pages = Pages::of(&servers);
+        let pages = Pages::of(&servers);
+        let index = self.index_for(&servers).await?;
         let own_address = own_address();
         let mut blocks: BTreeMap<u16, Vec<Chain>> = BTreeMap::new();
         for mut server in servers {
@@ -88,7 +89,7 @@ impl Running {
                 kubernetes.own_address = own_address;
             }
             let port = server.port;
-            let chain = Chain::new(server, self.index.clone()).map_err(anyhow::Error::msg)?;
+            let chain = Chain::new(server, index.clone()).map_err(anyhow::Error::msg)?;
             blocks.entry(port).or_default().push(chain);
         }
         let mut new = BTreeMap::new();
@@ -103,6 +104,8 @@ impl Running {
                 }
             }
         }
+        *self.index.write() = index;
+        self.pages = pages;
         self.ports.retain(|port, _| new.contains_key(port));
         for (port, (bound, chains)) in new {
             self.ports.extend(bound.map(|bound| (port, bound)));
@@ -125,18 +128,18 @@ impl Running {
         self.take(servers).await
     }
 
-    /// Watches the API if a block is about the cluster.
-    async fn watch(&mut self, servers: &[Server]) -> anyhow::Result<()> {
+    /// What the API holds, if a block is about the cluster. While there is something to hold on to, new watches are
+    /// waited for.
+    async fn index_for(&self, servers: &[Server]) -> anyhow::Result<Option<Index>> {
         let asked: Vec<PodNames> =
             servers.iter().filter_map(|server| Some(server.kubernetes.as_ref()?.pods)).collect();
         if asked.is_empty() {
-            *self.feeds.write() = None;
-            self.index = None;
-            return Ok(());
+            return Ok(None);
         }
         let pods = asked.contains(&PodNames::Verified);
-        if self.feeds.read().as_ref().is_some_and(|feeds| feeds.has_pods() || !pods) {
-            return Ok(());
+        let before = self.index.read().clone();
+        if before.as_ref().is_some_and(|index| index.has_pods() || !pods) {
+            return Ok(before);
         }
         let client = match &self.kubeconfig {
             Some(file) => machinery::client::connect(file, "dns").await?,
@@ -145,10 +148,12 @@ impl Running {
                 machinery::client::from_config(&config)?
             }
         };
-        let feeds = Feeds::start(&client, pods, &self.tasks);
-        self.index = Some(feeds.index());
-        *self.feeds.write() = Some(feeds);
-        Ok(())
+        let index = Feeds::start(&client, pods, &self.tasks).index();
+        if !self.ports.is_empty() {
+            let synced = tokio::time::timeout(PATIENCE, index.wait_synced()).await;
+            synced.context("the API server does not say which services and pods there are")?;
+        }
+        Ok(Some(index))
     }
 
     /// Serves health, readiness and metrics where the Corefile says.
@@ -162,15 +167,15 @@ impl Running {
             .copied()
             .collect();
         for address in addresses {
-            let (asked, registry, feeds) =
-                (self.pages.clone(), Arc::clone(&self.registry), Arc::clone(&self.feeds));
+            let (asked, registry, index) =
+                (self.pages.clone(), Arc::clone(&self.registry), Arc::clone(&self.index));
             let stopping = self.stopping.clone();
             let plain =
                 |status, text: &str| pages::answer(status, "text/plain; charset=utf-8", text.to_owned());
             let handler = move |path: &str| match path {
                 "/health" if asked.health.contains(&address) => plain(StatusCode::OK, "OK"),
                 "/ready" if asked.ready.contains(&address) => {
-                    match feeds.read().as_ref().is_none_or(Feeds::synced) {
+                    match index.read().as_ref().is_none_or(Index::synced) {
                         true if !stopping.is_cancelled() => plain(StatusCode::OK, "OK"),
                         _ => plain(StatusCode::SERVICE_UNAVAILABLE, "kubernetes"),
                     }
@@ -214,3 +219,6 @@ fn own_address() -> Option<IpAddr> {
     socket.connect(SocketAddr::new(server, HTTPS)).ok()?;
     socket.local_addr().ok().map(|address| address.ip())
 }
+
+#[cfg(test)]
+mod tests;

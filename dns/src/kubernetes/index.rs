@@ -119,16 +119,15 @@ impl Contents {
                 true => known.slices.insert(name, Arc::clone(slice)),
                 false => known.slices.remove(&name),
             };
-            let addresses: Vec<IpAddr> =
-                known.slices.values().flat_map(|slice| endpoint_addresses(slice)).collect();
             match is_there {
                 true => {
-                    for address in addresses {
+                    for address in endpoint_addresses(slice) {
                         self.by_endpoint.entry(address).or_default().insert(key.clone());
                     }
                 }
                 false => {
-                    let still: HashSet<IpAddr> = addresses.into_iter().collect();
+                    let still: HashSet<IpAddr> =
+                        known.slices.values().flat_map(|slice| endpoint_addresses(slice)).collect();
                     for gone in endpoint_addresses(slice).filter(|address| !still.contains(address)) {
                         if let Some(keys) = self.by_endpoint.get_mut(&gone) {
                             keys.remove(&key);
@@ -182,13 +181,14 @@ fn pod_addresses(pod: &Pod) -> impl Iterator<Item = IpAddr> {
     addresses.into_iter().flatten().filter_map(|ip| ip.ip.parse().ok())
 }
 
-/// The index. Clones share it.
-#[derive(Clone, Default)]
+/// The index. Clones share it, and the caches that feed it.
+#[derive(Clone)]
 pub struct Index {
     contents: Arc<RwLock<Contents>>,
+    feeds: Arc<Feeds>,
 }
 
-/// The caches that feed an index; it grows old without them.
+/// The caches that feed an index.
 pub struct Feeds {
     services: Cache<Service>,
     slices: Cache<EndpointSlice>,
@@ -223,26 +223,13 @@ impl Feeds {
         }
     }
 
-    /// Whether pods are watched.
-    pub fn has_pods(&self) -> bool {
-        self.pods.is_some()
-    }
-
-    /// Whether everything was read once.
-    pub fn synced(&self) -> bool {
-        self.services.synced()
-            && self.slices.synced()
-            && self.namespaces.synced()
-            && self.pods.as_ref().is_none_or(Cache::synced)
-    }
-
     /// The index of what they hold, kept up to date.
-    pub fn index(&self) -> Index {
-        let index = Index::default();
+    pub fn index(self) -> Index {
+        let shared: Arc<RwLock<Contents>> = Arc::default();
         /// Has the changes of a cache told to a function of the contents.
         macro_rules! feed {
             ($cache:expr, $changed:ident) => {{
-                let contents = Arc::clone(&index.contents);
+                let contents = Arc::clone(&shared);
                 $cache.on_change(move |change| contents.write().$changed(change));
             }};
         }
@@ -252,11 +239,35 @@ impl Feeds {
         if let Some(pods) = &self.pods {
             feed!(pods, pod_changed);
         }
-        index
+        Index { contents: shared, feeds: Arc::new(self) }
     }
 }
 
 impl Index {
+    /// Whether pods are watched.
+    pub fn has_pods(&self) -> bool {
+        self.feeds.pods.is_some()
+    }
+
+    /// Whether everything was read once; before, a name that is not known may exist.
+    pub fn synced(&self) -> bool {
+        let feeds = &self.feeds;
+        feeds.services.synced()
+            && feeds.slices.synced()
+            && feeds.namespaces.synced()
+            && feeds.pods.as_ref().is_none_or(Cache::synced)
+    }
+
+    /// Waits until everything was read once.
+    pub async fn wait_synced(&self) {
+        self.feeds.services.wait_synced().await;
+        self.feeds.slices.wait_synced().await;
+        self.feeds.namespaces.wait_synced().await;
+        if let Some(pods) = &self.feeds.pods {
+            pods.wait_synced().await;
+        }
+    }
+
     /// What is known now.
     pub fn read(&self) -> RwLockReadGuard<'_, Contents> {
         self.contents.read()

@@ -1,16 +1,16 @@
-//! Answers about the cluster's names. Pure: a question, the settings and what is known give a reply.
+//! Answers about the cluster's names: a question, the settings and what is known give a reply.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::{NS, PTR, SRV, TXT, name::CNAME};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::Endpoint;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort};
 
 use super::index::{Contents, Known, cluster_addresses};
-use super::{PodNames, Settings};
+use super::{Index, PodNames, Settings};
 use crate::reply::{Question, Reply, authority};
 
 /// The version of the specification that names follow.
@@ -37,26 +37,29 @@ impl Found {
     }
 }
 
-/// An endpoint that takes traffic: its name below the service, its address and its ports.
+/// An endpoint that takes traffic: one of its addresses, and its ports.
 struct Target<'a> {
-    host: String,
+    endpoint: &'a Endpoint,
     address: IpAddr,
-    ports: &'a [k8s_openapi::api::discovery::v1::EndpointPort],
+    ports: &'a [EndpointPort],
 }
 
 impl Settings {
     /// The answer to a question; none if it is for others.
-    pub fn reply(&self, question: &Question, known: &Contents) -> Option<Reply> {
+    pub fn reply(&self, question: &Question, index: &Index) -> Option<Reply> {
         let zone = self
             .zones
             .iter()
             .filter(|zone| zone.zone_of(&question.name))
             .max_by_key(|zone| zone.num_labels())?;
+        // In this order: what is read in between is in neither.
+        let (synced, known) = (index.synced(), index.read());
         let found = match question.name.parse_arpa_name() {
-            Ok(net) if net.prefix_len() == net.max_prefix_len() => self.address(question, net.addr(), known),
-            _ => self.name(question, zone, known),
+            Ok(net) if net.prefix_len() == net.max_prefix_len() => self.address(question, net.addr(), &known),
+            _ => self.name(question, zone, &known),
         };
         match found {
+            Found::NoName if !synced => Some(Reply::empty(ResponseCode::ServFail)),
             Found::NoName if self.fallthrough.covers(&question.name) => None,
             Found::NoName => Some(Reply::nothing(ResponseCode::NXDomain, zone, self.ttl)),
             Found::Records { answers, .. } if answers.is_empty() => {
@@ -71,7 +74,8 @@ impl Settings {
     }
 
     fn name(&self, question: &Question, zone: &Name, known: &Contents) -> Found {
-        let below = usize::from(question.name.num_labels() - zone.num_labels());
+        // Name::num_labels does not count an asterisk.
+        let below = question.name.iter().count() - zone.iter().count();
         let labels: Result<Vec<&str>, _> =
             question.name.iter().take(below).map(std::str::from_utf8).collect();
         let Ok(labels) = labels else { return Found::NoName };
@@ -213,11 +217,9 @@ impl Settings {
         }
         let addresses = known.service.iter().flat_map(|service| cluster_addresses(service));
         if question.kind == RecordType::SRV {
-            let records = servers(ports.into_iter().map(|port| (port, full.clone())).collect());
-            let answers =
-                records.into_iter().map(|srv| self.record(&question.name, RData::SRV(srv))).collect();
             let additionals = addresses.map(|address| self.any_address_record(&full, address)).collect();
-            return Found::Records { answers, additionals };
+            let servers = ports.into_iter().map(|port| (port, full.clone())).collect();
+            return self.servers(question, servers, additionals);
         }
         Found::records(
             addresses.filter_map(|ip| self.address_record(&question.name, question.kind, ip)).collect(),
@@ -233,36 +235,25 @@ impl Settings {
         matches: impl Fn(Option<&str>, Option<&str>) -> bool,
         of_port: bool,
     ) -> Found {
-        let targets = self.targets(known);
-        let mut addresses = BTreeSet::new();
-        let mut servers_of = BTreeSet::new();
-        let mut additionals = Vec::new();
-        for target in &targets {
-            let ports =
-                target.ports.iter().filter(|port| matches(port.name.as_deref(), port.protocol.as_deref()));
-            let ports: Vec<u16> = ports.filter_map(|port| u16::try_from(port.port?).ok()).collect();
-            if of_port && ports.is_empty() {
-                continue;
-            }
-            let fresh = addresses.insert(target.address);
-            let Ok(host) = full.prepend_label(&*target.host) else { continue };
-            servers_of.extend(ports.into_iter().map(|port| (port, host.clone())));
-            if fresh && question.kind == RecordType::SRV {
-                additionals.push(self.any_address_record(&host, target.address));
-            }
+        let ports = |target: &Target<'_>| -> Vec<u16> {
+            let ports = target.ports.iter();
+            numbers(ports.filter(|port| matches(port.name.as_deref(), port.protocol.as_deref()))).collect()
+        };
+        let targets = targets(known).filter(|target| !of_port || !ports(target).is_empty());
+        if question.kind != RecordType::SRV {
+            return self.addresses(question, targets.map(|target| target.address).collect());
         }
-        if addresses.is_empty() {
-            return Found::NoName;
+        let (mut additionals, mut servers) = (BTreeMap::new(), BTreeSet::new());
+        for target in targets {
+            let Ok(host) = full.prepend_label(&*self.host(&target)) else { continue };
+            servers.extend(ports(&target).into_iter().map(|port| (port, host.clone())));
+            let record = || self.any_address_record(&host, target.address);
+            additionals.entry(target.address).or_insert_with(record);
         }
-        if question.kind == RecordType::SRV {
-            let records = servers(servers_of.into_iter().collect());
-            let answers =
-                records.into_iter().map(|srv| self.record(&question.name, RData::SRV(srv))).collect();
-            return Found::Records { answers, additionals };
+        match additionals.is_empty() {
+            true => Found::NoName,
+            false => self.servers(question, servers, additionals.into_values().collect()),
         }
-        let records =
-            addresses.into_iter().filter_map(|ip| self.address_record(&question.name, question.kind, ip));
-        Found::records(records.collect())
     }
 
     /// The name of an endpoint below its service.
@@ -273,58 +264,52 @@ impl Settings {
         (namespace, name): (&str, &str),
         host: &str,
     ) -> Found {
-        let Some(known) = known.service(namespace, name) else { return Found::NoName };
-        if known.service.is_none() {
-            return Found::NoName;
+        let known = known.service(namespace, name).filter(|known| known.service.is_some());
+        let (mut addresses, mut servers) = (BTreeSet::new(), BTreeSet::new());
+        for target in known.into_iter().flat_map(targets).filter(|target| self.host(target) == host) {
+            addresses.insert(target.address);
+            servers.extend(numbers(target.ports).map(|port| (port, question.name.clone())));
         }
-        let targets = self.targets(known);
-        let of_host: BTreeSet<IpAddr> =
-            targets.iter().filter(|target| target.host == host).map(|target| target.address).collect();
-        if of_host.is_empty() {
-            return Found::NoName;
+        if question.kind != RecordType::SRV || addresses.is_empty() {
+            return self.addresses(question, addresses);
         }
-        if question.kind == RecordType::SRV {
-            let ports = targets.iter().filter(|target| target.host == host).flat_map(|target| target.ports);
-            let ports: BTreeSet<u16> = ports.filter_map(|port| u16::try_from(port.port?).ok()).collect();
-            let records = servers(ports.into_iter().map(|port| (port, question.name.clone())).collect());
-            let answers =
-                records.into_iter().map(|srv| self.record(&question.name, RData::SRV(srv))).collect();
-            let additionals =
-                of_host.into_iter().map(|ip| self.any_address_record(&question.name, ip)).collect();
-            return Found::Records { answers, additionals };
+        let additionals =
+            addresses.into_iter().map(|ip| self.any_address_record(&question.name, ip)).collect();
+        self.servers(question, servers, additionals)
+    }
+
+    /// A name that exists if it has addresses.
+    fn addresses(&self, question: &Question, addresses: BTreeSet<IpAddr>) -> Found {
+        if addresses.is_empty() {
+            return Found::NoName;
         }
         let records =
-            of_host.into_iter().filter_map(|ip| self.address_record(&question.name, question.kind, ip));
+            addresses.into_iter().filter_map(|ip| self.address_record(&question.name, question.kind, ip));
         Found::records(records.collect())
     }
 
-    fn targets<'a>(&self, known: &'a Known) -> Vec<Target<'a>> {
-        let mut targets = Vec::new();
-        for slice in known.slices.values() {
-            let ports = slice.ports.as_deref().unwrap_or_default();
-            for endpoint in slice.endpoints.iter().flatten() {
-                let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready);
-                if ready == Some(false) {
-                    continue;
-                }
-                for address in endpoint.addresses.iter().filter_map(|address| address.parse().ok()) {
-                    targets.push(Target { host: self.host(endpoint, address), address, ports });
-                }
-            }
-        }
-        targets
+    /// Servers of the same standing, their weights adding up to about a hundred.
+    fn servers(
+        &self,
+        question: &Question,
+        servers: BTreeSet<(u16, Name)>,
+        additionals: Vec<Record>,
+    ) -> Found {
+        let weight = (100 / u16::try_from(servers.len().max(1)).unwrap_or(100)).max(1);
+        let record = |(port, host)| self.record(&question.name, RData::SRV(SRV::new(0, weight, port, host)));
+        Found::Records { answers: servers.into_iter().map(record).collect(), additionals }
     }
 
     /// The label under which an endpoint is found below its service.
-    fn host(&self, endpoint: &Endpoint, address: IpAddr) -> String {
-        if let Some(name) = endpoint.hostname.as_ref().filter(|name| !name.is_empty()) {
+    fn host(&self, target: &Target<'_>) -> String {
+        if let Some(name) = target.endpoint.hostname.as_ref().filter(|name| !name.is_empty()) {
             return name.to_ascii_lowercase();
         }
-        let pod = endpoint.target_ref.as_ref().and_then(|target| target.name.as_ref());
+        let pod = target.endpoint.target_ref.as_ref().and_then(|target| target.name.as_ref());
         match pod.filter(|name| self.endpoint_pod_names && name.len() <= LONGEST_LABEL && !name.contains('.'))
         {
             Some(pod) => pod.clone(),
-            None => address.to_string().replace(['.', ':'], "-"),
+            None => target.address.to_string().replace(['.', ':'], "-"),
         }
     }
 
@@ -342,8 +327,8 @@ impl Settings {
                 let keys = known.by_endpoint(address).filter(|(namespace, _)| self.shows(namespace, known));
                 let hosts = keys.filter_map(|(namespace, service)| {
                     let known = known.service(namespace, service)?;
-                    let target = self.targets(known).into_iter().find(|target| target.address == address)?;
-                    name(&[&target.host, service, namespace, "svc"])
+                    let target = targets(known).find(|target| target.address == address)?;
+                    name(&[&self.host(&target), service, namespace, "svc"])
                 });
                 hosts.collect::<BTreeSet<_>>().into_iter().collect()
             }
@@ -361,8 +346,20 @@ fn is_headless(service: Option<&Service>) -> bool {
     spec.is_some_and(|spec| spec.cluster_ip.as_deref().is_none_or(|ip| ip == "None" || ip.is_empty()))
 }
 
-/// Servers of the same standing, their weights adding up to about a hundred.
-fn servers(targets: Vec<(u16, Name)>) -> Vec<SRV> {
-    let weight = (100 / u16::try_from(targets.len().max(1)).unwrap_or(100)).max(1);
-    targets.into_iter().map(|(port, target)| SRV::new(0, weight, port, target)).collect()
+/// The endpoints that take traffic.
+fn targets(known: &Known) -> impl Iterator<Item = Target<'_>> {
+    known.slices.values().flat_map(|slice| {
+        let ports = slice.ports.as_deref().unwrap_or_default();
+        let ready = slice.endpoints.iter().flatten().filter(|endpoint| {
+            endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false)
+        });
+        ready.flat_map(move |endpoint| {
+            let addresses = endpoint.addresses.iter().filter_map(|address| address.parse().ok());
+            addresses.map(move |address| Target { endpoint, address, ports })
+        })
+    })
+}
+
+fn numbers<'a>(ports: impl IntoIterator<Item = &'a EndpointPort>) -> impl Iterator<Item = u16> {
+    ports.into_iter().filter_map(|port| u16::try_from(port.port?).ok())
 }

@@ -2,6 +2,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RecordType};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use machinery::tasks::Tasks;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -80,7 +81,7 @@ fn settings() -> Settings {
 }
 
 fn ask(settings: &Settings, index: &Index, asked: &str, kind: RecordType) -> Option<Reply> {
-    settings.reply(&Question { name: name(asked), kind, dnssec: false }, &index.read())
+    settings.reply(&Question { name: name(asked), kind, dnssec: false }, index)
 }
 
 /// An answer in short: the code if it is none, else the data of its records.
@@ -100,8 +101,7 @@ fn names_are_as_specified() {
     use RecordType::{A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT};
     const NO_NAME: &str = "Non-Existent Domain";
     const NO_DATA: &str = "";
-    let feeds = feeds();
-    let index = feeds.index();
+    let index = feeds().index();
     for (asked, kind, expected) in [
         ("web.shop.svc.cluster.local.", A, "10.96.0.20"),
         ("web.shop.svc.cluster.local.", AAAA, "fd00::20"),
@@ -146,6 +146,8 @@ fn names_are_as_specified() {
         ("dns-version.cluster.local.", TXT, "1.1.0"),
         ("dns-version.cluster.local.", A, NO_DATA),
         ("cluster.local.", A, NO_DATA),
+        ("*.cluster.local.", A, NO_NAME),
+        ("*.web.shop.svc.cluster.local.", A, NO_NAME),
         ("cluster.local.", NS, "web.shop.svc.cluster.local."),
         ("cluster.local.", SOA, "ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5"),
         ("20.0.96.10.in-addr.arpa.", PTR, "web.shop.svc.cluster.local."),
@@ -162,8 +164,7 @@ fn names_are_as_specified() {
 
 #[test]
 fn what_does_not_exist_is_said_by_the_zone_and_for_how_long() {
-    let feeds = feeds();
-    let index = feeds.index();
+    let index = feeds().index();
     let settings = Settings { ttl: 30, ..settings() };
     for asked in ["none.shop.svc.cluster.local.", "shop.svc.cluster.local."] {
         let reply = ask(&settings, &index, asked, RecordType::A).unwrap();
@@ -175,9 +176,8 @@ fn what_does_not_exist_is_said_by_the_zone_and_for_how_long() {
 
 #[test]
 fn servers_come_with_their_addresses() {
-    let feeds = feeds();
     let reply =
-        ask(&settings(), &feeds.index(), "_sql._tcp.db.shop.svc.cluster.local.", RecordType::SRV).unwrap();
+        ask(&settings(), &feeds().index(), "_sql._tcp.db.shop.svc.cluster.local.", RecordType::SRV).unwrap();
     let mut additionals: Vec<String> =
         reply.additionals.iter().map(|record| format!("{} {}", record.name, record.data)).collect();
     additionals.sort();
@@ -189,8 +189,7 @@ fn servers_come_with_their_addresses() {
 
 #[test]
 fn the_corefile_says_which_names_there_are() {
-    let feeds = feeds();
-    let index = feeds.index();
+    let index = feeds().index();
     let pod = |settings: &Settings, asked: &str| shown(ask(settings, &index, asked, RecordType::A));
     let verified = Settings { pods: PodNames::Verified, ..settings() };
     assert_eq!(pod(&verified, "10-244-0-9.shop.pod.cluster.local."), "10.244.0.9");
@@ -201,4 +200,24 @@ fn the_corefile_says_which_names_there_are() {
     assert_eq!(pod(&elsewhere, "web.shop.svc.cluster.local."), "Non-Existent Domain");
     let named = Settings { endpoint_pod_names: true, ..settings() };
     assert_eq!(pod(&named, "db-x.db.shop.svc.cluster.local."), "10.244.1.6");
+}
+
+#[tokio::test]
+async fn what_was_not_read_yet_is_not_denied() {
+    let tasks = Tasks::new();
+    // Nobody listens there.
+    let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+    let client = machinery::client::from_config(&nowhere).unwrap();
+    let index = Feeds::start(&client, false, &tasks).index();
+    for (asked, kind) in [
+        ("web.shop.svc.cluster.local.", RecordType::A),
+        ("shop.svc.cluster.local.", RecordType::A),
+        ("20.0.96.10.in-addr.arpa.", RecordType::PTR),
+    ] {
+        let reply = ask(&settings(), &index, asked, kind).unwrap();
+        assert_eq!((reply.code, reply.authorities.len()), (ResponseCode::ServFail, 0), "{asked}");
+    }
+    assert_eq!(shown(ask(&settings(), &index, "cluster.local.", RecordType::A)), "");
+    assert_eq!(shown(ask(&settings(), &index, "example.org.", RecordType::A)), "others");
+    tasks.stop();
 }
