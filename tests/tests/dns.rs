@@ -1,8 +1,10 @@
-//! Names: services and pods found from pods, a Corefile that changes, a server that dies.
+//! Names: services and pods found from pods, a Corefile that changes, a server that is killed.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use e2e::{Cluster, busybox, eventually, http_go};
+use nix::sys::signal::Signal;
+use skiff::processes::{self, Identity};
 
 const MANIFEST: &str = "
 apiVersion: v1
@@ -67,6 +69,13 @@ fn expect(cluster: &Cluster, kind: &str, name: &str, expected: &str) {
     });
 }
 
+/// The processes of the servers.
+fn servers(cluster: &Cluster) -> Vec<Identity> {
+    let mut members = processes::of(&cluster.description()).unwrap();
+    members.retain(|process| processes::command_line(process.pid).first().is_some_and(|name| name == "/dns"));
+    members
+}
+
 fn cluster() -> Cluster {
     let cluster = Cluster::up_whole("dns", 2, &[]);
     cluster.load(&[http_go("http-go:v1", "v1", 0), busybox("busybox:v1")]);
@@ -110,7 +119,7 @@ fn pods_find_each_other_by_name() {
 }
 
 #[test]
-fn the_corefile_is_the_users_and_one_server_may_die() {
+fn the_corefile_is_the_users_and_one_server_may_be_killed() {
     let cluster = cluster();
     let edit = |from: &str, to: &str| {
         let corefile = cluster.json("get configmap coredns -n kube-system")["data"]["Corefile"].clone();
@@ -128,16 +137,43 @@ fn the_corefile_is_the_users_and_one_server_may_die() {
     cluster.kubectl("rollout status deployment/coredns -n kube-system --timeout=60s").ok();
     expect(&cluster, "a", "printer.lan", "192.0.2.7");
 
-    // One of the two servers is killed again and again: no look-up fails but those that were under way with it.
+    // One of the two servers is killed: its container is started again, and names are found as soon as it is noticed.
     let service = cluster.kubectl("get service web -n shop -o jsonpath={.spec.clusterIP}").ok();
-    for pod in cluster.items("get pods -n kube-system -l k8s-app=kube-dns").iter().take(1) {
-        let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
-        cluster.kubectl(&format!("delete pod {name} -n kube-system --wait=false")).ok();
-        for _ in 0..20 {
-            let said = look_up(&cluster, "a", "web.shop.svc.cluster.local");
-            assert!(said.contains(&service), "{said}");
+    let killed = servers(&cluster);
+    assert_eq!(killed.len(), 2);
+    processes::signal(killed[0], Signal::SIGKILL).unwrap();
+    expect(&cluster, "a", "web.shop.svc.cluster.local", &service);
+    eventually("the server is back", 60, || {
+        let restarts: i64 = cluster
+            .items("get pods -n kube-system -l k8s-app=kube-dns")
+            .iter()
+            .filter_map(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_i64())
+            .sum();
+        match (servers(&cluster).as_slice(), restarts) {
+            ([_, _], 1) if !servers(&cluster).contains(&killed[0]) => Ok(()),
+            other => Err(format!("{other:?}")),
         }
+    });
+    eventually("both are ready", 60, || {
+        match &cluster.json("get deployment coredns -n kube-system")["status"]["readyReplicas"] {
+            ready if *ready == 2 => Ok(()),
+            other => Err(other.to_string()),
+        }
+    });
+    for _ in 0..20 {
+        let said = look_up(&cluster, "a", "web.shop.svc.cluster.local");
+        assert!(said.contains(&service), "{said}");
     }
+
+    // A server that is deleted says so first: no look-up fails.
+    let pod = cluster.items("get pods -n kube-system -l k8s-app=kube-dns").remove(0);
+    let name = pod["metadata"]["name"].as_str().unwrap();
+    cluster.kubectl(&format!("delete pod {name} -n kube-system --wait=false")).ok();
+    for _ in 0..20 {
+        let said = look_up(&cluster, "a", "web.shop.svc.cluster.local");
+        assert!(said.contains(&service), "{said}");
+    }
+    cluster.kubectl("rollout status deployment/coredns -n kube-system --timeout=60s").ok();
 
     // A Corefile with a mistake: the servers that run go on, and say by name what they do not know.
     edit("    loadbalance\n", "    loadbalance\n    frobnicate\n");
