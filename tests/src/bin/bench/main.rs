@@ -1,4 +1,4 @@
-//! `make bench`: measures clusters and the API server on this machine and prints what it found.
+//! `make bench`: measures clusters, the API server and the DNS server on this machine and prints what it found.
 //!
 //! Nothing is asserted: numbers depend on the machine. Times in clusters are taken by a
 //! watcher of the API, as a client sees them.
@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api;
+mod dns;
 mod idle;
 mod jobs;
 mod pods;
@@ -75,7 +76,7 @@ fn measure_clusters(quick: bool) {
     idle::measure(&cluster, Duration::from_secs(idle));
 }
 
-/// Measures Skiff on this machine: clusters, and the API server beside a server that does nothing but answer.
+/// Measures Skiff on this machine: clusters, and the API and DNS servers beside servers that do nothing but answer.
 #[derive(Parser)]
 #[command(name = "bench")]
 struct Args {
@@ -100,9 +101,14 @@ enum What {
         #[arg(long, value_enum)]
         load: Vec<Load>,
     },
+    /// How many names the DNS server finds in a second.
+    Dns,
     /// The server that the API server is compared with.
     #[command(hide = true)]
     Floor { port: u16, cert: PathBuf, key: PathBuf },
+    /// The server that the DNS server is compared with.
+    #[command(hide = true)]
+    Echo { port: u16 },
 }
 
 fn main() {
@@ -112,9 +118,12 @@ fn main() {
         None => {
             measure_clusters(args.quick);
             api::measure(scope, &[], &[]);
+            dns::measure(scope.span);
         }
         Some(What::Cluster) => measure_clusters(args.quick),
         Some(What::Api { store, load }) => api::measure(scope, &store, &load),
+        Some(What::Dns) => dns::measure(scope.span),
+        Some(What::Echo { port }) => dns::serve_floor(port),
         Some(What::Floor { port, cert, key }) => api::serve_floor(port, cert, key),
     }
 }

@@ -87,6 +87,12 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// Those of operations that took so long each, in a time and with processor time of the server.
+    pub fn new(mut latencies: Vec<Duration>, elapsed: Duration, cpu: Duration) -> Self {
+        latencies.sort();
+        Self { operations: latencies.len(), elapsed, cpu, latencies, size: 0 }
+    }
+
     /// The time within which a share of the operations was done.
     pub fn within(&self, share: f64) -> Duration {
         let at = (self.latencies.len() as f64 * share) as usize;
@@ -136,12 +142,10 @@ pub async fn crowd(
     });
     let done = futures::future::join_all(work).await;
     let (elapsed, after) = (began.elapsed(), cpu(server.pid()));
-    let mut figures = Figures { operations: 0, elapsed, cpu: after - before, latencies: Vec::new(), size: 0 };
+    let (mut all, mut largest) = (Vec::new(), 0);
     for (latencies, size) in done.into_iter().map(|result| result.expect("a client that does not panic")) {
-        figures.latencies.extend(latencies);
-        figures.size = figures.size.max(size);
+        all.extend(latencies);
+        largest = largest.max(size);
     }
-    figures.operations = figures.latencies.len();
-    figures.latencies.sort();
-    figures
+    Figures { size: largest, ..Figures::new(all, elapsed, after - before) }
 }

@@ -86,6 +86,17 @@ fn ms(time: Duration) -> String {
     format!("{:.3} ms", time.as_secs_f64() * 1e3)
 }
 
+/// What a load found, in one line.
+pub fn print(what: &str, figures: &Figures) {
+    println!(
+        "  {what:<46} {:>10} of cpu each {:>9.0}/s   p50 {:>10}   p99 {:>10}",
+        ms(figures.cpu_each()),
+        figures.rate(),
+        ms(figures.within(0.5)),
+        ms(figures.within(0.99)),
+    );
+}
+
 impl<'a> Bench<'a> {
     /// Loads for a server on which nothing is yet.
     pub fn new(server: &'a Server, scope: Scope, loads: &'a [Load]) -> Self {
@@ -147,16 +158,6 @@ impl<'a> Bench<'a> {
         println!("  {when:<46} {:.1} MB", resident(self.server.pid()));
     }
 
-    fn print(&self, what: &str, figures: &Figures) {
-        println!(
-            "  {what:<46} {:>10} of cpu each {:>9.0}/s   p50 {:>10}   p99 {:>10}",
-            ms(figures.cpu_each()),
-            figures.rate(),
-            ms(figures.within(0.5)),
-            ms(figures.within(0.99)),
-        );
-    }
-
     /// A namespace whose ConfigMaps a quota counts: where they are made.
     async fn limited(&self, namespace: &str) -> String {
         let mut client = Client::connect(self.server).await;
@@ -180,7 +181,7 @@ impl<'a> Bench<'a> {
             (maps.clone(), config_map(&name, count))
         };
         let figures = crowd(self.server, clients, self.scope.span, ANY, Method::POST, request).await;
-        self.print(what, &figures);
+        print(what, &figures);
     }
 
     async fn gets(&self, clients: usize) {
@@ -189,14 +190,14 @@ impl<'a> Bench<'a> {
         Client::connect(self.server).await.whole(&Method::POST, MAPS, object).await;
         let request = move |_: usize, _: usize| (path.clone(), Bytes::new());
         let figures = crowd(self.server, clients, self.scope.span, ANY, Method::GET, request).await;
-        self.print(&format!("get a ConfigMap of 1 KiB, {clients} clients"), &figures);
+        print(&format!("get a ConfigMap of 1 KiB, {clients} clients"), &figures);
     }
 
     async fn pod_creates(&mut self, most: usize) {
         let request = |client: usize, count: usize| (PODS.to_owned(), pod(&format!("pod-{client}-{count}")));
         let figures = crowd(self.server, 16, self.scope.span, most, Method::POST, request).await;
         self.pods = figures.operations;
-        self.print("create a pod, 16 clients", &figures);
+        print("create a pod, 16 clients", &figures);
     }
 
     /// Creates pods until there are so many.
@@ -217,7 +218,7 @@ impl<'a> Bench<'a> {
         let clients = if pods > 1_000 { 4 } else { 16 };
         let figures = crowd(self.server, clients, self.scope.span, ANY, Method::GET, request).await;
         let size = figures.size as f64 / f64::from(1 << 20);
-        self.print(&format!("list {pods} pods{query} ({size:.1} MB)"), &figures);
+        print(&format!("list {pods} pods{query} ({size:.1} MB)"), &figures);
     }
 
     /// One client changes an object again and again; many follow it.

@@ -12,11 +12,11 @@ mod server;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
+pub use client::{Client, Figures};
 pub use floor::serve as serve_floor;
 use loads::Bench;
-pub use loads::Load;
-use server::Server;
-pub use server::StoreKind;
+pub use loads::{Load, print};
+pub use server::{Server, StoreKind, free_port};
 
 /// How much is measured.
 #[derive(Clone, Copy)]

@@ -51,7 +51,7 @@ impl Drop for Server {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("an address").port()
 }
@@ -160,6 +160,21 @@ impl Server {
     /// How to talk to it.
     pub fn tls(&self) -> &Arc<ClientConfig> {
         &self.tls
+    }
+
+    /// A file with which programs find it.
+    pub fn kubeconfig(&self) -> PathBuf {
+        let (file, path) = (self.dir.path().join("kubeconfig"), |name: &str| self.dir.path().join(name));
+        let config = serde_json::json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "bench",
+            "clusters": [{"name": "bench", "cluster": {
+                "server": format!("https://{}", self.address), "certificate-authority": path("ca.crt")}}],
+            "users": [{"name": "bench", "user": {
+                "client-certificate": path("client.crt"), "client-key": path("client.key")}}],
+            "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
+        });
+        fs::write(&file, config.to_string()).expect("files can be written");
+        file
     }
 
     /// Its process.
