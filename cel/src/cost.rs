@@ -73,12 +73,13 @@ pub(super) fn fold_end(how: How) -> u64 {
     if how == How::ExistsOne { 2 } else { 1 }
 }
 
-pub(super) fn of_operator(operator: Operator, left: &Value<'_>, right: &Value<'_>) -> u64 {
+/// An operator, of which no more is counted than `limit`.
+pub(super) fn of_operator(operator: Operator, left: &Value<'_>, right: &Value<'_>, limit: u64) -> u64 {
     let texts = matches!(left, Value::String(_) | Value::Bytes(_));
     match operator {
         Operator::Equal | Operator::NotEqual if matches!(left, Value::Opaque(_)) => 1,
         Operator::Equal | Operator::NotEqual => {
-            scale(left.size().min(right.size()), TRAVERSAL).max(weight(left).min(weight(right)) / 10)
+            scale(left.size().min(right.size()), TRAVERSAL).max(comparison(left, right, limit))
         }
         Operator::Less | Operator::LessEqual | Operator::Greater | Operator::GreaterEqual if texts => {
             scale(left.size().min(right.size()), TRAVERSAL)
@@ -89,17 +90,29 @@ pub(super) fn of_operator(operator: Operator, left: &Value<'_>, right: &Value<'_
             (Value::List(left), Value::List(right)) => ((left.len() + right.len()) as u64 / 10).max(1),
             _ => 1,
         },
-        Operator::In if matches!(right, Value::List(_)) => right.size(),
+        Operator::In => match right {
+            // Each item is compared.
+            Value::List(list) if !left.is_leaf() => {
+                list.iter().fold(right.size(), |sum, item| sum.saturating_add(comparison(left, &item, limit)))
+            }
+            Value::List(_) => right.size(),
+            _ => 1,
+        },
         _ => 1,
     }
 }
 
-/// A call, which is paid for before it is made.
-pub(super) fn of_call(name: &str, args: &[Value<'_>]) -> u64 {
+/// A call, which is paid for before it is made; no more is counted than `limit`.
+pub(super) fn of_call(name: &str, args: &[Value<'_>], limit: u64) -> u64 {
     let size = |at: usize| args.get(at).map_or(1, Value::size);
     let text = |at: usize| scale(size(at), TRAVERSAL);
     match name {
-        "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => args.first().map_or(0, traversal),
+        "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => {
+            match walking(args.first(), limit) {
+                much if much > limit => much,
+                much => args.first().map_or(0, traversal).max(much),
+            }
+        }
         // As `cel-go` has it: two for each expression.
         "check" => ACCESS,
         "fieldSelector" | "labelSelector" => LIST + scale(size(1), TRAVERSAL) + scale(size(1), 0.5),
@@ -116,15 +129,22 @@ pub(super) fn of_call(name: &str, args: &[Value<'_>]) -> u64 {
         "ip" if matches!(args, [Value::String(_)]) => text(0),
         "ip.isCanonical" => scale(size(0), 2.0 * TRAVERSAL),
         "containsIP" | "containsCIDR" => contains(name, args),
-        "sets.contains" | "sets.intersects" => size(0).saturating_mul(size(1)).max(1),
-        "sets.equivalent" => size(0).saturating_mul(size(1)).saturating_mul(2).max(1),
+        "sets.contains" | "sets.intersects" => of_sets(args, limit),
+        "sets.equivalent" => of_sets(args, limit).saturating_mul(2),
         "string" | "bytes" => match args {
             [Value::String(_) | Value::Bytes(_)] => text(0),
             _ => 1,
         },
-        "format" | "strings.quote" => text(0).max(1),
+        "format" | "strings.quote" => text(0).max(1).max(walking(args.get(1), limit)),
         _ => 1,
     }
+}
+
+/// Comparing all items of one list with all of another.
+fn of_sets(args: &[Value<'_>], limit: u64) -> u64 {
+    let [one, other, ..] = args else { return 1 };
+    let all = |of: &Value<'_>, with: &Value<'_>| walking(Some(of), limit).saturating_mul(with.size());
+    one.size().saturating_mul(other.size()).max(all(one, other).min(all(other, one))).max(1)
 }
 
 /// How long the joined texts are.
@@ -166,20 +186,54 @@ fn traversal(value: &Value<'_>) -> u64 {
     }
 }
 
-/// How much there is in a value, at all depths: what comparing it takes. `cel-go` counts what is on top alone.
-fn weight(value: &Value<'_>) -> u64 {
-    match value {
-        Value::List(list) => list.iter().map(|item| weight(&item)).sum(),
-        Value::Map(map) => map.iter().map(|(_, value)| weight(&value)).sum(),
-        Value::Object(map, _) => map.values().map(weight_in_json).sum(),
-        _ => 1,
+/// What comparing two values takes, as far as `limit`: the smaller decides. `cel-go` counts what is on top alone.
+fn comparison(left: &Value<'_>, right: &Value<'_>, limit: u64) -> u64 {
+    let mut most = 1 << 10;
+    loop {
+        let least = weight(left, most).min(weight(right, most));
+        if least < most || least / 10 > limit {
+            return least / 10;
+        }
+        most = most.saturating_mul(8);
     }
 }
 
-fn weight_in_json(value: &Json) -> u64 {
-    match value {
-        Json::Array(items) => items.iter().map(weight_in_json).sum(),
-        Json::Object(map) => map.values().map(weight_in_json).sum(),
-        _ => 1,
-    }
+/// How much there is in a value, at all depths, counted no further than `most`: parts that are shared count each time.
+fn weight(value: &Value<'_>, most: u64) -> u64 {
+    let mut left = most;
+    walk(value, &mut left);
+    most - left
+}
+
+/// What going through a value takes, counted as far as `limit`.
+fn walking(value: Option<&Value<'_>>, limit: u64) -> u64 {
+    value.map_or(0, |value| weight(value, limit.saturating_add(1).saturating_mul(10)) / 10)
+}
+
+/// Counts down; answers whether anything is left.
+fn walk(value: &Value<'_>, left: &mut u64) -> bool {
+    let text = match value {
+        Value::String(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    };
+    *left = left.saturating_sub(1 + text as u64 / 10);
+    *left > 0
+        && match value {
+            Value::List(list) => list.iter().all(|item| walk(&item, left)),
+            Value::Map(map) => map.iter().all(|(_, value)| walk(&value, left)),
+            Value::Object(map, _) => map.values().all(|value| walk_json(value, left)),
+            Value::Optional(Some(inner)) => walk(inner, left),
+            _ => true,
+        }
+}
+
+fn walk_json(value: &Json, left: &mut u64) -> bool {
+    *left = left.saturating_sub(1 + value.as_str().map_or(0, str::len) as u64 / 10);
+    *left > 0
+        && match value {
+            Json::Array(items) => items.iter().all(|item| walk_json(item, left)),
+            Json::Object(map) => map.values().all(|value| walk_json(value, left)),
+            _ => true,
+        }
 }

@@ -29,6 +29,8 @@ pub(super) struct Run<'a> {
     pub composed_cost: u64,
     /// How high the trees are that are being evaluated for one another.
     height: usize,
+    /// How high they have been, with those whose values were known.
+    reached: usize,
     pub authorizer: Option<&'a dyn Authorizer>,
 }
 
@@ -55,6 +57,7 @@ impl<'a> Run<'a> {
             known: HashMap::new(),
             composed_cost: 0,
             height: 0,
+            reached: 0,
             authorizer: None,
         }
     }
@@ -95,7 +98,7 @@ impl<'a> Run<'a> {
             }
             Kind::Binary(operator, left, right) => {
                 let (left, right) = (self.value(left)?, self.value(right)?);
-                self.pay(cost::of_operator(*operator, &left, &right))?;
+                self.pay(cost::of_operator(*operator, &left, &right, self.limit - self.cost))?;
                 binary(*operator, left, right)
             }
             Kind::And(left, right) => self.logic(left, right, false),
@@ -137,21 +140,25 @@ impl<'a> Run<'a> {
     /// What such a variable comes to, which is found out once. It sees no variables of macros, and may itself cost as much
     /// as the expression that uses it.
     fn composed_value(&mut self, name: &'a str, program: &'a Program) -> Evaluated<'a> {
-        if let Some(known) = self.known.get(name) {
-            return known.clone();
-        }
-        let height = self.height + program.root.height;
+        let known = self.known.get(name);
+        // Values are no deeper than the trees that made them, and take some of the stack, too.
+        let height = self.height + known.map_or(program.root.height, |(_, height)| *height);
         if height > MAX_HEIGHT {
             return Err(Failure::error("variables use one another too deeply"));
         }
-        let outer = (self.cost, self.height);
-        (self.cost, self.height) = (0, height);
+        if let Some((value, _)) = known {
+            self.reached = self.reached.max(height);
+            return value.clone();
+        }
+        let outer = (self.cost, self.height, self.reached);
+        (self.cost, self.height, self.reached) = (0, height, height);
         let of_macros = self.variables.split_off(self.given);
         let value = self.value(&program.root);
         self.variables.extend(of_macros);
         self.composed_cost = self.composed_cost.saturating_add(self.cost);
-        (self.cost, self.height) = outer;
-        self.known.insert(name, value.clone());
+        self.known.insert(name, (value.clone(), self.reached - outer.1));
+        (self.cost, self.height) = (outer.0, outer.1);
+        self.reached = self.reached.max(outer.2);
         value
     }
 
@@ -242,7 +249,7 @@ impl<'a> Run<'a> {
         for arg in target.into_iter().chain(args) {
             values.push(self.value(arg)?);
         }
-        self.pay(cost::of_call(name, &values))?;
+        self.pay(cost::of_call(name, &values, self.limit - self.cost))?;
         if let ("check", [Value::Opaque(of), Value::String(verb)]) = (name, &values[..])
             && let Opaque::Access(access) = &**of
             && let Some(question) = access.question(verb)
@@ -454,6 +461,9 @@ fn constant<'a>(literal: &'a Literal) -> Value<'a> {
 }
 
 fn insert<'a>(entries: &mut Entries<'a>, key: Value<'a>, value: Value<'a>) -> Result<(), Failure> {
+    if !key.is_leaf() {
+        return Err(Failure::error(format!("unsupported key type: {}", key.type_name())));
+    }
     entries.add(key, value).map_err(|key| {
         Failure::error(format!("insert failed: key {} already exists", functions::shown(&key)))
     })

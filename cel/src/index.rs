@@ -36,7 +36,9 @@ impl<'a> Entries<'a> {
     }
 
     pub fn get(&self, key: &Value<'a>) -> Option<&Value<'a>> {
-        self.places.get(key).map(|place| &self.entries[*place].1)
+        // Others are no keys, and may be large.
+        let place = if key.is_leaf() { self.places.get(key) } else { None };
+        place.map(|place| &self.entries[*place].1)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &(Value<'a>, Value<'a>)> {

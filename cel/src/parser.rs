@@ -90,7 +90,13 @@ impl Parser {
     }
 
     fn node(&mut self, at: usize, kind: Kind) -> Parsed {
-        let height = 1 + kind.parts().iter().map(|part| part.height).max().unwrap_or(0);
+        let highest = kind.parts().iter().map(|part| part.height).max().unwrap_or(0);
+        // What goes into a macro may stand in what its body makes: the value is as high as both.
+        let height = 1 + match &kind {
+            Kind::Fold(fold) => highest.max(fold.range.height + fold.body.as_ref().map_or(0, |b| b.height)),
+            Kind::OptMap { target, body, .. } => target.height + body.height,
+            _ => highest,
+        };
         if height > MAX_HEIGHT {
             return Err(too_deep(at, MAX_HEIGHT));
         }

@@ -10,7 +10,7 @@ use super::{
     access::Access,
     eval::Run,
     functions::shown,
-    value::{Failure, Items, Map, Opaque, Value},
+    value::{Evaluated, Failure, Items, Map, Opaque, Value},
 };
 
 /// Why a session has no answer.
@@ -179,5 +179,5 @@ fn size(value: &Json) -> u64 {
     }
 }
 
-/// What variables that are expressions have come to.
-pub(super) type Known<'a> = HashMap<&'a str, Result<Value<'a>, Failure>>;
+/// What variables that are expressions have come to, and how high the trees were for that.
+pub(super) type Known<'a> = HashMap<&'a str, (Evaluated<'a>, usize)>;

@@ -399,7 +399,7 @@ fn admitted(variables: &[(&str, &str)], text: &str, budget: u64) -> Result<Answe
     let mut session = Session::new(&[binding], budget)
         .with_variables(variables.iter().map(|(name, program)| (name.as_str(), program)))
         .with_authorizer(&Pods, resource);
-    session.eval(&text.1, 1_000_000).map_err(|e| e.to_string())
+    session.eval(&text.1, budget.min(1_000_000)).map_err(|e| e.to_string())
 }
 
 /// The variables and the expression, compiled; and the object they are about.
@@ -474,6 +474,56 @@ fn no_expression_goes_on_for_ever() {
     let told = admitted(&variables, "variables.v399", 10_000_000).unwrap_err();
     assert!(told.contains("variables use one another too deeply"), "{told}");
     assert!(admitted(&variables[..100], "variables.v99", 10_000_000).is_ok());
+}
+
+#[test]
+fn values_that_nest_one_another_leave_the_stack_alone() {
+    let (open, close) = ("[".repeat(40), "]".repeat(40));
+    for (before, after) in [("dyn(", ")"), ("", "")] {
+        let names: Vec<String> = (0..60).map(|n| format!("v{n}")).collect();
+        let used = |n: usize| match n {
+            0 => "0".into(),
+            n => format!("{open}{before}variables.v{}{after}{close}", n - 1),
+        };
+        let texts: Vec<String> = (0..60).map(used).collect();
+        let variables: Vec<(&str, &str)> =
+            names.iter().zip(&texts).map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        // From the first upwards each is known when the next asks for it.
+        let all: Vec<String> = names.iter().map(|name| format!("dyn(variables.{name})")).collect();
+        let text = format!("size([{}]) == 60 && variables.v59 == variables.v59", all.join(", "));
+        let told = admitted(&variables, &text, 10_000_000).unwrap_err();
+        assert!(told.contains("variables use one another too deeply"), "{told}");
+        let few = "size([variables.v0, dyn(variables.v1)]) == 2 && variables.v3 == variables.v3";
+        assert_eq!(admitted(&variables[..4], few, 10_000_000), Ok(Answer::Bool(true)));
+    }
+    // Nor does what goes from one macro into the next.
+    let text = "[0]".to_owned() + &format!(".map(x, {open}dyn(x){close})").repeat(4) + " == []";
+    assert!(admitted(&[], &text, 10_000_000).unwrap_err().contains("recursion limit"));
+}
+
+#[test]
+fn what_is_shared_is_walked_no_further_than_is_paid_for() {
+    let doubled = format!("dyn([0]{})", ".map(x, [x, x])".repeat(27));
+    for text in [
+        "variables.v == variables.w",
+        "[variables.v] in [[variables.w]]",
+        "'%s'.format([variables.v]) == ''",
+        "sets.contains([variables.v], [variables.w])",
+        "[variables.v].indexOf(variables.w) == 0",
+        "{'a': variables.v} == {'a': variables.w}",
+    ] {
+        let told = admitted(&[("v", &doubled), ("w", &doubled)], text, 20_000).unwrap_err();
+        assert!(told.contains("running out of cost budget"), "{text}: {told}");
+    }
+    // What is small decides.
+    for text in
+        ["dyn(variables.v) != [1]", "!([1] in [dyn(variables.v)])", "!({1: 2}[?dyn(variables.v)].hasValue())"]
+    {
+        assert_eq!(admitted(&[("v", &doubled)], text, 10_000_000), Ok(Answer::Bool(true)), "{text}");
+    }
+    let told = admitted(&[("v", &doubled)], "{dyn(variables.v): 1} == {}", 10_000_000).unwrap_err();
+    assert_eq!(told, "unsupported key type: list");
+    assert!(matches!(admitted(&[("v", &doubled)], "variables.v", 10_000_000), Ok(Answer::Other(_))));
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// The largest request that is read, from which sizes without a declared limit are estimated.
 pub const MAX_REQUEST: u64 = 3 * 1024 * 1024;
+/// How deep what an expression makes is declared: variables that nest one another would exhaust the stack.
+const MAX_DEPTH: usize = 64;
 
 /// The type of an expression.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +75,10 @@ impl Type {
 
     /// The declaration of what is made by an expression of this type; what none can say is `dyn`.
     pub fn decl(&self) -> Arc<Decl> {
+        self.decl_within(MAX_DEPTH)
+    }
+
+    fn decl_within(&self, depth: usize) -> Arc<Decl> {
         let shape = match self {
             Self::Object(object) => return Arc::clone(&object.0),
             Self::Bool => Shape::Bool,
@@ -83,8 +89,11 @@ impl Type {
             Self::Duration => Shape::Duration,
             Self::Timestamp => Shape::Timestamp,
             Self::Opaque(name) => Shape::Opaque(name),
-            Self::List(item) => Shape::List { item: item.decl(), kind: ListKind::Atomic },
-            Self::Map(key, value) if **key == Self::String => Shape::Map { value: value.decl() },
+            Self::List(_) | Self::Map(..) if depth == 0 => Shape::Dyn,
+            Self::List(item) => Shape::List { item: item.decl_within(depth - 1), kind: ListKind::Atomic },
+            Self::Map(key, value) if **key == Self::String => {
+                Shape::Map { value: value.decl_within(depth - 1) }
+            }
             _ => Shape::Dyn,
         };
         Arc::new(Decl { shape, max_elements: MAX_REQUEST, min_size: 1 })

@@ -358,6 +358,11 @@ impl<'a> Value<'a> {
         }) as u64
     }
 
+    /// Whether there are no values in it.
+    pub fn is_leaf(&self) -> bool {
+        !matches!(self, Self::List(_) | Self::Map(_) | Self::Object(..) | Self::Optional(_))
+    }
+
     /// Whether it is what its type has by default.
     pub fn is_zero(&self) -> bool {
         match self {

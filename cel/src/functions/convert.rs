@@ -140,9 +140,21 @@ fn string<'a>(value: &Value<'a>) -> Evaluated<'a> {
     }
 }
 
+/// How many values and bytes of a value are shown: parts that are shared are shown again and again.
+const MAX_SHOWN: usize = 1 << 20;
+
 /// A value as `string()` and messages show it.
 pub(crate) fn shown(value: &Value<'_>) -> String {
-    match value {
+    part(value, &mut { MAX_SHOWN })
+}
+
+/// The same, of what stands in another, with what may still be written.
+fn part(value: &Value<'_>, left: &mut usize) -> String {
+    if *left == 0 {
+        return "…".into();
+    }
+    *left -= 1;
+    let text = match value {
         Value::Null => "null".into(),
         Value::Bool(b) => b.to_string(),
         Value::Int(n) => n.to_string(),
@@ -153,17 +165,17 @@ pub(crate) fn shown(value: &Value<'_>) -> String {
         Value::Duration(d) => format!("{}s", d.as_secs_f64()),
         Value::Timestamp(t) => t.to_string(),
         Value::List(list) => {
-            format!("[{}]", list.iter().map(|item| shown(&item)).collect::<Vec<_>>().join(", "))
+            format!("[{}]", list.iter().map(|item| part(&item, left)).collect::<Vec<_>>().join(", "))
         }
         Value::Map(map) => {
             let mut entries: Vec<String> =
-                map.iter().map(|(k, v)| format!("{}: {}", shown(&k), shown(&v))).collect();
+                map.iter().map(|(k, v)| format!("{}: {}", part(&k, left), part(&v, left))).collect();
             entries.sort();
             format!("{{{}}}", entries.join(", "))
         }
         Value::Type(name) => name.clone().into_owned(),
         Value::Optional(None) => "optional.none()".into(),
-        Value::Optional(Some(inner)) => format!("optional({})", shown(inner)),
+        Value::Optional(Some(inner)) => format!("optional({})", part(inner, left)),
         Value::Opaque(opaque) => match &**opaque {
             Opaque::Ip(ip) => ip.to_string(),
             Opaque::Cidr(cidr) => cidr.to_string(),
@@ -171,7 +183,11 @@ pub(crate) fn shown(value: &Value<'_>) -> String {
             other => format!("{other:?}"),
         },
         Value::Object(map, _) => serde_json::Value::Object((*map).clone()).to_string(),
+    };
+    if value.is_leaf() || matches!(value, Value::Object(..)) {
+        *left = left.saturating_sub(text.len());
     }
+    text
 }
 
 /// A number as Go's `%g` writes it.
