@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Tracking, created,
-    delete::{self, DeleteOptions, Preconditions},
+    delete::{self, DeleteOptions},
     update::{self, Expected, Seen, Terms},
 };
 use crate::{
@@ -34,6 +34,8 @@ use crate::{
 const MAX_UNCONFIRMED: usize = 2000;
 /// When to come again while a budget's numbers are old, in seconds.
 const COME_AGAIN: u32 = 10;
+/// How often an eviction is tried on a new state when others write the pod in between, as upstream.
+const TRIES: usize = 20;
 
 /// Evicts a pod.
 ///
@@ -47,7 +49,7 @@ pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     if !eviction.name().is_empty() && eviction.name() != ctx.name() {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
-    let mut options: DeleteOptions = match eviction.get("deleteOptions") {
+    let options: DeleteOptions = match eviction.get("deleteOptions") {
         None | Some(Value::Null) => DeleteOptions::default(),
         Some(options) => {
             serde_json::from_value(options.clone()).map_err(|e| Status::bad_request(e.to_string()))?
@@ -57,29 +59,31 @@ pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let dry_run = options.is_dry_run(&ctx);
     let admitted = Operation { dry_run, ..Operation::create(&ctx, ctx.name(), &mut eviction) };
     steps.validate(&admitted).await?;
-    let pod = ctx.api.stored(PODS, &ctx.cache_key(ctx.name())).await?.ok_or_else(|| ctx.not_found())?;
-    // Nothing is counted or told about a pod that is not the one meant.
-    delete::check_preconditions(&ctx.kind, ctx.name(), &options, &pod)?;
-    if guarded(&pod) {
-        let held = budget_of(&ctx, &pod)?;
-        match verdict(held.as_ref(), &pod) {
-            Verdict::Free => {}
-            // Nobody may come to rely on the pod in between.
-            Verdict::FreeWhileUnhealthy => {
-                let preconditions = options.preconditions.get_or_insert_default();
-                preconditions.resource_version.get_or_insert_with(|| pod.resource_version().to_owned());
-            }
-            Verdict::Counted(budget) => count(&ctx, budget.name(), &pod, dry_run).await?,
+    let is_given = options.preconditions.as_ref().is_some_and(|wanted| wanted.resource_version.is_some());
+    for _ in 0..TRIES {
+        let pod = ctx.api.stored(PODS, &ctx.cache_key(ctx.name())).await?.ok_or_else(|| ctx.not_found())?;
+        // Nothing is counted or told about a pod that is not the one meant.
+        delete::check_preconditions(&ctx.kind, ctx.name(), &options, &pod)?;
+        let held = if guarded(&pod) { budget_of(&ctx, &pod)? } else { None };
+        let verdict = verdict(held.as_ref(), &pod);
+        if let Verdict::Counted(budget) = verdict {
+            count(&ctx, budget.name(), &pod, dry_run).await?;
+        }
+        let mut options = options.clone();
+        let wanted = options.preconditions.get_or_insert_default();
+        wanted.uid.get_or_insert_with(|| pod.uid().to_owned());
+        if matches!(verdict, Verdict::FreeAsItIs | Verdict::FreeWhileUnhealthy(_)) {
+            wanted.resource_version.get_or_insert_with(|| pod.resource_version().to_owned());
+        }
+        let went = go(&ctx, options, dry_run).await;
+        let changed = !is_given && went.as_ref().is_err_and(|refusal| refusal.reason == "Conflict");
+        match verdict {
+            Verdict::FreeAsItIs if changed => {}
+            Verdict::FreeWhileUnhealthy(budget) if changed => return Err(not_yet(budget.name())),
+            _ => return went.map(|()| created()),
         }
     }
-    let preconditions = options.preconditions.get_or_insert_with(Preconditions::default);
-    preconditions.uid.get_or_insert_with(|| pod.uid().to_owned());
-    if !dry_run && preconditions.resource_version.is_none() {
-        announce(&ctx, &pod).await?;
-    }
-    // As upstream: what was admitted is the eviction.
-    delete::delete_admitted(&ctx, ctx.name(), &options).await?;
-    Ok(created())
+    Err(ctx.modified(ctx.name()))
 }
 
 /// Whether budgets are asked at all: not about pods that do no work, or none any more.
@@ -111,21 +115,26 @@ fn budget_of(ctx: &Ctx, pod: &Value) -> Result<Option<Value>, Status> {
 enum Verdict<'a> {
     /// Nothing.
     Free,
+    /// Nothing, as long as nobody may have come to rely on the pod: it does no work yet.
+    FreeAsItIs,
     /// Nothing, as long as the pod stays unhealthy.
-    FreeWhileUnhealthy,
+    FreeWhileUnhealthy(&'a Value),
     /// It must allow and count it.
     Counted(&'a Value),
 }
 
 fn verdict<'a>(budget: Option<&'a Value>, pod: &Value) -> Verdict<'a> {
-    let Some(budget) = budget else { return Verdict::Free };
+    let Some(budget) = budget else {
+        let is_going = pod.is_deleting() || is_final(pod.str_at(&["status", "phase"]));
+        return if is_going || guarded(pod) { Verdict::Free } else { Verdict::FreeAsItIs };
+    };
     if conditions::holds(pod, "Ready") {
         return Verdict::Counted(budget);
     }
     let (healthy, desired) = (number(budget, "currentHealthy"), number(budget, "desiredHealthy"));
     let always = budget.str_at(&["spec", "unhealthyPodEvictionPolicy"]) == "AlwaysAllow";
     if always || (healthy >= desired && desired > 0) {
-        Verdict::FreeWhileUnhealthy
+        Verdict::FreeWhileUnhealthy(budget)
     } else {
         Verdict::Counted(budget)
     }
@@ -150,10 +159,7 @@ async fn count(ctx: &Ctx, budget: &str, pod: &Value, dry_run: bool) -> Result<()
 fn counted(budget: &Value, pod: &str, at: &str) -> Result<Value, Status> {
     let name = budget.name();
     if number(budget, "observedGeneration") < budget.generation() {
-        return Err(refused(
-            format!("The disruption budget {name} is still being processed by the server."),
-            Some(COME_AGAIN),
-        ));
+        return Err(not_yet(name));
     }
     let allowed = number(budget, "disruptionsAllowed");
     let forbidden = |why: &str| Status::forbidden("poddisruptionbudget", "policy", name, why.to_owned());
@@ -203,6 +209,13 @@ fn used_up(budget: &mut Value, at: &str) {
     conditions::set_in(budget, condition);
 }
 
+fn not_yet(budget: &str) -> Status {
+    refused(
+        format!("The disruption budget {budget} is still being processed by the server."),
+        Some(COME_AGAIN),
+    )
+}
+
 fn refused(why: String, retry_after: Option<u32>) -> Status {
     let mut status =
         Status::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 0);
@@ -214,22 +227,33 @@ fn refused(why: String, retry_after: Option<u32>) -> Status {
     status
 }
 
-/// Says in the pod's status why it goes.
-async fn announce(ctx: &Ctx, pod: &Value) -> Result<(), Status> {
-    let of_pod = Ctx::internal(&ctx.api, PODS, Some(pod.namespace()), Some(pod.name()))?.at_status();
-    let expected = Expected { uid: Some(pod.uid().to_owned()), revision: None };
+/// Says in the pod's status why it goes, and deletes it: as it is then, where a version is meant.
+async fn go(ctx: &Ctx, mut options: DeleteOptions, dry_run: bool) -> Result<(), Status> {
+    if !dry_run {
+        let version = announce(ctx, &options).await?;
+        let meant = options.preconditions.as_mut().and_then(|wanted| wanted.resource_version.as_mut());
+        meant.into_iter().for_each(|meant| meant.clone_from(&version));
+    }
+    // As upstream: what was admitted is the eviction.
+    delete::delete_admitted(ctx, ctx.name(), &options).await.map(drop)
+}
+
+/// Says in the status of the pod that is meant why it goes. Answers the version that it has then.
+async fn announce(ctx: &Ctx, options: &DeleteOptions) -> Result<String, Status> {
+    let of_pod = Ctx::internal(&ctx.api, PODS, ctx.path.namespace.as_deref(), Some(ctx.name()))?.at_status();
     let condition = json!({
         "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
         "message": "Eviction API: evicting", "lastProbeTime": null, "lastTransitionTime": now(),
     });
-    let terms = Terms { seen: Seen::Admitted, ..Terms::of(Part::Status, expected, Tracking::Update) };
-    update::write_on(&of_pod, terms, |pod| {
+    let terms =
+        Terms { seen: Seen::Admitted, ..Terms::of(Part::Status, Expected::default(), Tracking::Update) };
+    let written = update::write_on(&of_pod, terms, |pod| {
+        delete::check_preconditions(&ctx.kind, ctx.name(), options, pod)?;
         let mut pod = pod.clone();
         conditions::set_in(&mut pod, condition.clone());
         Ok(pod)
-    })
-    .await
-    .map(drop)
+    });
+    Ok(written.await?.object.resource_version().to_owned())
 }
 
 #[cfg(test)]

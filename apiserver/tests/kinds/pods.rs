@@ -379,5 +379,20 @@ async fn budgets_hold_evictions_back() {
     server.send("POST", BUDGETS, &second).await;
     server.get(BUDGETS).await;
     assert_eq!(evict("b", "").await.code, 500);
+    // A pod that does no work yet is no matter of budgets; it is told, too, whether a version is meant or not.
+    for (name, insists) in [("c", true), ("d", false)] {
+        let pod = json!({"metadata": {"name": name, "labels": {"app": "web"}},
+            "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "x"}]}});
+        let made = server.send("POST", PODS, &pod).await.body;
+        let version = made["metadata"]["resourceVersion"].clone();
+        let meant = if insists { json!({"resourceVersion": version}) } else { Value::Null };
+        let eviction = json!({"metadata": {"name": name}, "deleteOptions": {"preconditions": meant}});
+        let evicted = server.send("POST", &format!("{PODS}/{name}/eviction"), &eviction).await;
+        assert_eq!(evicted.code, 201, "{}", evicted.body);
+        let gone = server.get(&format!("{PODS}/{name}")).await.body;
+        assert!(gone["metadata"]["deletionTimestamp"].is_string(), "{gone}");
+        let mut conditions = gone["status"]["conditions"].as_array().unwrap().iter();
+        assert!(conditions.any(|c| c["type"] == "DisruptionTarget"), "{gone}");
+    }
     server.stop().await;
 }

@@ -32,7 +32,25 @@ fn unhealthy_pods_go_where_nothing_gets_worse() {
     always["spec"] = json!({"unhealthyPodEvictionPolicy": "AlwaysAllow"});
     assert!(matches!(verdict(None, &well), Verdict::Free));
     assert!(matches!(verdict(Some(&enough), &well), Verdict::Counted(_)));
-    assert!(matches!(verdict(Some(&enough), &sick), Verdict::FreeWhileUnhealthy));
+    assert!(matches!(verdict(Some(&enough), &sick), Verdict::FreeWhileUnhealthy(_)));
     assert!(matches!(verdict(Some(&few), &sick), Verdict::Counted(_)));
-    assert!(matches!(verdict(Some(&always), &sick), Verdict::FreeWhileUnhealthy));
+    assert!(matches!(verdict(Some(&always), &sick), Verdict::FreeWhileUnhealthy(_)));
+}
+
+#[test]
+fn what_does_no_work_goes_as_it_is() {
+    for (phase, deleting, as_it_is) in [
+        ("Pending", false, true),
+        ("Pending", true, false),
+        ("Failed", false, false),
+        ("Running", false, false),
+    ] {
+        let mut pod = json!({"metadata": {}, "status": {"phase": phase}});
+        if deleting {
+            pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        }
+        let told = verdict(None, &pod);
+        assert_eq!(matches!(told, Verdict::FreeAsItIs), as_it_is, "{phase} {deleting}");
+        assert!(as_it_is || matches!(told, Verdict::Free), "{phase} {deleting}");
+    }
 }
