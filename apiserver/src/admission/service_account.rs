@@ -12,6 +12,7 @@ use crate::{
 
 /// Lifetime of the token in a pod; the odd seconds mark it as made here, as upstream does.
 const TOKEN_SECONDS: i64 = 3607;
+const VOLUME: &str = "kube-api-access-";
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// The step.
@@ -26,8 +27,8 @@ impl Step for ServiceAccount {
     async fn mutate(&self, operation: &mut Operation<'_>) -> Result<(), Status> {
         let Some(pod) = operation.new.as_deref_mut() else { return Ok(()) };
         // A mirror pod only shows what runs on a node already.
-        if pod.at(&["metadata", "annotations", "kubernetes.io/config.mirror"]).is_some() {
-            return Ok(());
+        if is_mirror(pod) {
+            return self.validate(operation).await;
         }
         let namespace = pod.namespace().to_owned();
         if pod.str_at(&["spec", "serviceAccountName"]).is_empty() {
@@ -53,11 +54,60 @@ impl Step for ServiceAccount {
         }
         Ok(())
     }
+
+    async fn validate(&self, operation: &Operation<'_>) -> Result<(), Status> {
+        let Some(pod) = operation.new.as_deref().filter(|pod| is_mirror(pod)) else { return Ok(()) };
+        let token = |volume: &Value| {
+            let mut sources = volume.list_at(&["projected", "sources"]).iter();
+            sources.any(|source| source.at(&["serviceAccountToken"]).is_some_and(Value::is_object))
+        };
+        let why = if !pod.str_at(&["spec", "serviceAccountName"]).is_empty() {
+            "a mirror pod may not reference service accounts"
+        } else if names_secret(pod) {
+            "a mirror pod may not reference secrets"
+        } else if pod.list_at(&["spec", "volumes"]).iter().any(token) {
+            "a mirror pod may not use ServiceAccountToken volume projections"
+        } else {
+            return Ok(());
+        };
+        Err(operation.forbidden(why))
+    }
+}
+
+fn is_mirror(pod: &Value) -> bool {
+    pod.at(&["metadata", "annotations", "kubernetes.io/config.mirror"]).is_some()
+}
+
+/// Whether a pod pulls images, sets variables or mounts volumes with a secret.
+fn names_secret(pod: &Value) -> bool {
+    let any = |of: &Value, list: &str, name: &[&str]| {
+        of.list_at(&[list]).iter().any(|item| !item.str_at(name).is_empty())
+    };
+    let spec = &pod["spec"];
+    let lists = ["initContainers", "containers", "ephemeralContainers"];
+    let mut containers = lists.iter().flat_map(|list| spec.list_at(&[list]));
+    let volumes = spec.list_at(&["volumes"]).iter();
+    let mut sources = volumes.filter_map(Value::as_object).flat_map(serde_json::Map::values);
+    any(spec, "imagePullSecrets", &["name"])
+        || containers.any(|container| {
+            any(container, "env", &["valueFrom", "secretKeyRef", "name"])
+                || any(container, "envFrom", &["secretRef", "name"])
+        })
+        || sources.any(|source| {
+            let names: [&[&str]; 3] =
+                [&["secretName"], &["secretRef", "name"], &["nodePublishSecretRef", "name"]];
+            names.iter().any(|name| !source.str_at(name).is_empty())
+                || any(source, "sources", &["secret", "name"])
+        })
 }
 
 /// Adds the volume with token, CA and namespace, and mounts it where containers have nothing yet.
 fn mount_token(pod: &mut Value) {
-    let volume = generated("kube-api-access-");
+    let mut present = pod.list_at(&["spec", "volumes"]).iter().map(|volume| volume.str_at(&["name"]));
+    // There already when the pod is looked at again, since somebody has added a container.
+    let present = present.find(|name| name.starts_with(VOLUME)).map(str::to_owned);
+    let is_new = present.is_none();
+    let volume = present.unwrap_or_else(|| generated(VOLUME));
     let mount = json!({"name": volume, "readOnly": true, "mountPath": TOKEN_PATH});
     let mut used = false;
     for list in ["initContainers", "containers"] {
@@ -75,7 +125,7 @@ fn mount_token(pod: &mut Value) {
             spec.remove(list);
         }
     }
-    if !used {
+    if !(used && is_new) {
         return;
     }
     let mut volumes = pod["spec"]["volumes"].as_array().cloned().unwrap_or_default();
@@ -94,3 +144,6 @@ fn mount_token(pod: &mut Value) {
     }));
     pod["spec"]["volumes"] = volumes.into();
 }
+
+#[cfg(test)]
+mod tests;

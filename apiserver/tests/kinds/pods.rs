@@ -315,6 +315,33 @@ async fn a_resize_changes_what_containers_may_use() {
 }
 
 #[tokio::test]
+async fn a_mirror_pod_asks_for_nothing_of_the_cluster() {
+    let server = Server::start().await;
+    let volume = |source: Value| json!([{"name": "v", "projected": {"sources": [source]}}]);
+    for (field, value, why) in [
+        ("serviceAccountName", json!("default"), "reference service accounts"),
+        ("imagePullSecrets", json!([{"name": "s"}]), "reference secrets"),
+        (
+            "volumes",
+            volume(json!({"serviceAccountToken": {"path": "t"}})),
+            "use ServiceAccountToken volume projections",
+        ),
+    ] {
+        let mut pod = json!({
+            "metadata": {"name": "m", "annotations": {"kubernetes.io/config.mirror": "hash"}},
+            "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "x"}]},
+        });
+        pod["spec"][field] = value;
+        let refused = server.send("POST", PODS, &pod).await;
+        let why = format!("pods \"m\" is forbidden: a mirror pod may not {why}");
+        assert_eq!((refused.code, refused.body["message"].as_str()), (403, Some(&*why)), "{field}");
+        pod["spec"].as_object_mut().unwrap().remove(field);
+        assert_eq!(server.send("POST", &format!("{PODS}?dryRun=All"), &pod).await.code, 201);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn budgets_hold_evictions_back() {
     const BUDGETS: &str = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
     let server = Server::start().await;
