@@ -82,8 +82,8 @@ fn pod_labels(pod: &Pod) -> HashMap<String, String> {
 
 fn annotations(pod: &Pod) -> HashMap<String, String> {
     let own = pod.metadata.annotations.iter().flatten().map(|(key, value)| (key.clone(), value.clone()));
-    let source = (labels::CONFIG_SOURCE.to_owned(), "api".to_owned());
-    std::iter::once(source).chain(own).collect()
+    let source = if pod_spec::is_static(pod) { "file" } else { "api" };
+    own.chain([(labels::CONFIG_SOURCE.to_owned(), source.to_owned())]).collect()
 }
 
 fn sysctls(pod: &Pod) -> HashMap<String, String> {

@@ -18,6 +18,7 @@ use k8s_openapi::api::core::v1::Pod;
 use machinery::cache::Cache;
 use parking_lot::RwLock;
 
+use crate::labels::CONFIG_SOURCE;
 use crate::pod_spec;
 use crate::pod_worker::Subject;
 
@@ -38,6 +39,20 @@ pub fn subject(pod: &Pod) -> Subject {
     }
 }
 
+/// A pod of the API as it is taken: no mirror is, and none is a static pod by its own word.
+fn taken(pod: Arc<Pod>) -> Option<Arc<Pod>> {
+    match mirrored(&pod) {
+        Some(_) => None,
+        None if pod_spec::is_static(&pod) => {
+            let mut pod = Pod::clone(&pod);
+            let annotations = pod.metadata.annotations.get_or_insert_default();
+            annotations.insert(CONFIG_SOURCE.to_owned(), "api".to_owned());
+            Some(Arc::new(pod))
+        }
+        None => Some(pod),
+    }
+}
+
 /// The pods of this node.
 pub struct Sources {
     /// Those of the API, mirrors among them.
@@ -54,7 +69,7 @@ impl Sources {
 
     /// All pods, with their status as the API shows it.
     pub fn list(&self) -> Vec<Arc<Pod>> {
-        let of_api = self.api.list().into_iter().filter(|pod| mirrored(pod).is_none());
+        let of_api = self.api.list().into_iter().filter_map(taken);
         of_api.chain(self.of_folder().iter().map(|pod| self.with_status(pod))).collect()
     }
 
@@ -64,7 +79,7 @@ impl Sources {
         if let Some(pod) = self.of_folder().iter().find(named) {
             return Some(self.with_status(pod));
         }
-        self.api.get(Some(namespace), name).filter(|pod| mirrored(pod).is_none())
+        self.api.get(Some(namespace), name).and_then(taken)
     }
 
     /// A pod as its source has it, with the status that the API shows.
@@ -72,7 +87,7 @@ impl Sources {
         if let Some(pod) = self.folder.read().get(&subject.uid) {
             return Some(self.with_status(pod));
         }
-        self.in_api(subject).filter(|pod| mirrored(pod).is_none())
+        self.in_api(subject).and_then(taken)
     }
 
     /// What the API has of a pod: itself or its mirror.

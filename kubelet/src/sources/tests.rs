@@ -133,3 +133,21 @@ fn mirrors_follow_what_they_mirror() {
         assert_eq!(plan(&folder, &api, |uid| uid == runs), actions, "{folder:?} {api:?} {runs}");
     }
 }
+
+#[test]
+fn a_pod_of_the_api_is_no_static_pod_by_its_own_word() {
+    let pod = |name: &str, annotations: Value| -> Pod {
+        let pod =
+            json!({"metadata": {"name": name, "namespace": "d", "uid": name, "annotations": annotations}});
+        serde_json::from_value(pod).expect("the test's pod is well-formed")
+    };
+    let posing = pod("p", json!({"kubernetes.io/config.source": "file", "other": "1"}));
+    let mirror = pod("m", json!({"kubernetes.io/config.source": "file", "kubernetes.io/config.mirror": "u"}));
+    let sources = Sources::new(Cache::fixed([posing.clone(), mirror.clone()]));
+    let found = [sources.list().pop(), sources.get("d", "p"), sources.of(&subject(&posing))];
+    for found in found.map(|pod| pod.expect("it is a pod of the node")) {
+        assert_eq!((pod_spec::name(&found), pod_spec::is_static(&found)), ("p", false));
+        assert_eq!(found.metadata.annotations.as_ref().and_then(|a| a.get("other")), Some(&"1".to_owned()));
+    }
+    assert_eq!((sources.list().len(), sources.get("d", "m"), sources.of(&subject(&mirror))), (1, None, None));
+}
