@@ -33,7 +33,7 @@ use crate::requests::{BindError, Requests, full_name};
 use crate::storage::Bindings;
 use crate::verdict;
 
-/// How many requests are on their way at once.
+/// With so many requests on their way no further pod is taken up.
 const IN_FLIGHT: usize = 48;
 
 /// Runs the scheduler until it is told to stop.
@@ -169,7 +169,8 @@ impl Scheduler {
         tell_of(&volumes, &tell, News::Volume);
         tell_of(&claims, &tell, News::Claim);
         tell_of(&pods, &tell, News::Pod);
-        let requests = Requests::new(self.client.clone(), self.recorder.clone(), pods, claims);
+        let (client, recorder) = (self.client.clone(), self.recorder.clone());
+        let requests = Requests::new(client, recorder, nodes, pods, claims, volumes);
         loop {
             while let Ok(item) = news.try_recv() {
                 self.learn(item);
@@ -259,8 +260,13 @@ impl Scheduler {
         self.gated.remove(uid);
         if let Some(node) = spec.and_then(|spec| spec.node_name.as_deref()).filter(|node| !node.is_empty()) {
             self.queue.remove(uid);
+            let (was_placed, now) = (self.cluster.has_pod(uid), Instant::now());
             if self.cluster.confirm(uid, node, &Arc::new(Needs::of(pod))) {
-                self.queue.relieve(Relief::PodPlaced, Instant::now());
+                self.queue.relieve(Relief::PodPlaced, now);
+                // What it took before is free.
+                if was_placed {
+                    self.queue.relieve(Relief::PodGone, now);
+                }
             }
             return;
         }

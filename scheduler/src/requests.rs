@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::volume_binding::{BIND_COMPLETED, SELECTED_NODE, annotation, bind, has_annotation};
+use api::volume_binding::{
+    BIND_COMPLETED, SELECTED_NODE, annotation, bind, has_annotation, is_bound_to, is_reachable,
+};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Binding, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{
+    Binding, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
+};
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use machinery::cache::{Cache, revision_of};
 use machinery::events::{EventType, Recorder};
@@ -39,6 +43,12 @@ pub(crate) enum ClaimError {
     Gone(String),
     #[error("binding volumes: provisioning failed for PVC {0:?}")]
     NotProvisioned(String),
+    #[error("binding volumes: ClaimRef got reset for pv {0:?}")]
+    Reset(String),
+    #[error(
+        "binding volumes: pv {volume:?} node affinity doesn't match node {node:?}: no matching NodeSelectorTerms"
+    )]
+    Elsewhere { volume: String, node: String },
     #[error("binding volumes: context deadline exceeded")]
     TooLong,
 }
@@ -58,18 +68,22 @@ impl BindError {
 pub(crate) struct Requests {
     client: kube::Client,
     recorder: Recorder,
+    nodes: Cache<Node>,
     pods: Cache<Pod>,
     claims: Cache<PersistentVolumeClaim>,
+    volumes: Cache<PersistentVolume>,
 }
 
 impl Requests {
     pub(crate) fn new(
         client: kube::Client,
         recorder: Recorder,
+        nodes: Cache<Node>,
         pods: Cache<Pod>,
         claims: Cache<PersistentVolumeClaim>,
+        volumes: Cache<PersistentVolume>,
     ) -> Arc<Self> {
-        Arc::new(Self { client, recorder, pods, claims })
+        Arc::new(Self { client, recorder, nodes, pods, claims, volumes })
     }
 
     /// Gives a pod its node.
@@ -117,7 +131,10 @@ impl Requests {
         let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
         for (volume, claim) in &bindings.volumes {
             let name = volume.metadata.name.as_deref().unwrap_or_default();
-            volumes.replace(name, &PostParams::default(), &bind(volume, claim)).await?;
+            let written = volumes.replace(name, &PostParams::default(), &bind(volume, claim)).await?;
+            if let Some(revision) = revision_of(&written) {
+                self.volumes.wait_for(revision).await;
+            }
         }
         for claim in &bindings.provisions {
             if annotation(&claim.metadata, SELECTED_NODE) == Some(node) {
@@ -137,6 +154,7 @@ impl Requests {
 
     async fn await_bindings(&self, pod: &Pod, node: &str, bindings: &Bindings) -> Result<(), ClaimError> {
         let (mut claims, mut pods) = (self.claims.subscribe(), self.pods.subscribe());
+        let mut volumes = self.volumes.subscribe();
         loop {
             let (namespace, name) = names(pod);
             let now = self.pods.get(Some(namespace), name);
@@ -145,6 +163,12 @@ impl Requests {
             });
             if !stays {
                 return Err(ClaimError::PodGone);
+            }
+            for (volume, claim) in &bindings.volumes {
+                let name = volume.metadata.name.as_deref().unwrap_or_default();
+                if !self.volumes.get(None, name).is_some_and(|volume| is_bound_to(&volume, claim)) {
+                    return Err(ClaimError::Reset(name.to_owned()));
+                }
             }
             let mut all = true;
             for claim in bindings.claims() {
@@ -155,6 +179,7 @@ impl Requests {
             }
             tokio::select! {
                 () = claims.changed() => {}
+                () = volumes.changed() => {}
                 () = pods.changed() => {}
             }
         }
@@ -166,9 +191,18 @@ impl Requests {
         let Some(now) = now.filter(|now| now.metadata.uid == claim.metadata.uid) else {
             return Err(ClaimError::Gone(name.to_owned()));
         };
-        let has_volume = now.spec.as_ref().is_some_and(|spec| spec.volume_name.is_some());
-        if has_volume && has_annotation(&now.metadata, BIND_COMPLETED) {
-            return Ok(true);
+        let named = now.spec.as_ref().and_then(|spec| spec.volume_name.as_deref());
+        let volume = named.and_then(|named| self.volumes.get(None, named));
+        if let Some(volume) = volume.filter(|volume| is_bound_to(volume, &now)) {
+            let at = self.nodes.get(None, node);
+            let labels = at.and_then(|node| node.metadata.labels.clone()).unwrap_or_default();
+            if !is_reachable(&volume, &labels) {
+                let volume = named.unwrap_or_default().to_owned();
+                return Err(ClaimError::Elsewhere { volume, node: node.to_owned() });
+            }
+            if has_annotation(&now.metadata, BIND_COMPLETED) {
+                return Ok(true);
+            }
         }
         // A provisioner that cannot make the volume takes the node away again.
         if made && annotation(&now.metadata, SELECTED_NODE) != Some(node) {

@@ -185,6 +185,17 @@ async fn a_pod_that_fits_nowhere_says_why_and_is_placed_when_that_changes() {
     lab.api::<Pod>().delete("first", &DeleteParams::default().grace_period(0)).await.unwrap();
     assert_eq!(lab.node_of("second").await, "node-1");
 
+    // A pod that asks for less from now on leaves room.
+    lab.pod("waits", cpu("400m")).await;
+    lab.refusal("waits", &nowhere(1, "Insufficient cpu", FULL)).await;
+    let less = json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "400m"}}}]}});
+    let request = kube::core::Request::new("/api/v1/namespaces/default/pods");
+    let request = request
+        .patch_subresource("resize", "second", &PatchParams::default(), &Patch::Strategic(less))
+        .expect("the request is well-formed");
+    lab.client.request_text(request).await.unwrap();
+    assert_eq!(lab.node_of("waits").await, "node-1");
+
     lab.pod("third", cpu("2")).await;
     lab.refusal("third", &nowhere(1, "Insufficient cpu", HOPELESS)).await;
     lab.ready_node("node-2", "4").await;
@@ -377,7 +388,28 @@ async fn claims_are_bound_before_their_pod() {
         (annotations.get("volume.kubernetes.io/selected-node")? == "node-1").then_some(())
     })
     .await;
-    lab.bind_claim("dynamic", "disk").await;
+    lab.bind_claim("dynamic", "made").await;
+    let claims = lab.api::<PersistentVolumeClaim>();
+    let uid = claims.get("dynamic").await.unwrap().metadata.uid;
+    let made = |labels: Value| {
+        json!({"metadata": {"name": "made"}, "spec": {"storageClassName": "made",
+            "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/made"},
+            "claimRef": {"namespace": "default", "name": "dynamic", "uid": uid},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": labels}]}}}})
+    };
+    // A claim whose volume nobody has seen is not bound; one whose volume is elsewhere is of no use.
+    lab.pod("other", json!({})).await;
+    lab.node_of("other").await;
+    assert_eq!(lab.api::<Pod>().get("second").await.unwrap().spec.unwrap().node_name, None);
+    lab.make::<PersistentVolume>(made(json!([{"key": "disk", "operator": "Exists"}]))).await;
+    let elsewhere = "pv \"made\" node affinity doesn't match node \"node-1\": no matching NodeSelectorTerms";
+    lab.wait("the volume cannot be reached", async || {
+        lab.condition("second").await.filter(|(_, _, why)| why.contains(elsewhere))
+    })
+    .await;
+    let nodes: Api<Node> = Api::all(lab.client.clone());
+    let label = json!({"metadata": {"labels": {"disk": "here"}}});
+    nodes.patch("node-1", &PatchParams::default(), &Patch::Merge(label)).await.unwrap();
     assert_eq!(lab.node_of("second").await, "node-1");
 
     claim("soon", "").await;
