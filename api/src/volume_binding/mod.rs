@@ -7,7 +7,7 @@ mod index;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    ObjectReference, PersistentVolume, PersistentVolumeClaim, TopologySelectorTerm,
+    ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, TopologySelectorTerm,
 };
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -107,8 +107,13 @@ pub fn claim_ref(volume: &PersistentVolume) -> Option<&ObjectReference> {
 
 /// Whether a volume can be reached from a node with these labels.
 pub fn is_reachable(volume: &PersistentVolume, labels: &BTreeMap<String, String>) -> bool {
-    let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref()?.required.as_ref());
-    affinity.is_none_or(|required| placement::any_term_matches(&required.node_selector_terms, "", labels))
+    volume.spec.as_ref().is_none_or(|spec| reaches(spec, labels))
+}
+
+/// Whether a volume's spec lets it be used on a node with these labels. No node has a name here.
+pub fn reaches(spec: &PersistentVolumeSpec, labels: &BTreeMap<String, String>) -> bool {
+    let required = spec.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
+    required.is_none_or(|required| placement::any_term_matches(&required.node_selector_terms, "", labels))
 }
 
 /// Whether anybody may have the volume.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Volume};
 use machinery::cache::Cache;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -31,16 +31,20 @@ const FAMILIES: [Family; 6] = [
 
 /// The volumes behind a pod's claims.
 pub(super) fn of(root: &Path, pod: &Pod, time: Timestamp) -> Vec<VolumeStats> {
+    let volumes = pod_spec::spec(pod).volumes.iter().flatten();
+    let claims: Vec<_> = volumes.filter_map(|volume| Some((volume, claim_of(pod, volume)?))).collect();
+    if claims.is_empty() {
+        return Vec::new();
+    }
     let paths = mounted_claims(root, pod_spec::uid(pod));
-    let of = |volume: &k8s_openapi::api::core::v1::Volume| {
-        let claim = claim_of(pod, volume)?;
+    let of = |(volume, claim): (&Volume, String)| {
         Some(VolumeStats {
             fs: super::disk_of(paths.get(&claim)?, time)?,
             name: volume.name.clone(),
             pvc_ref: ClaimReference { name: claim, namespace: pod_spec::namespace(pod).to_owned() },
         })
     };
-    pod_spec::spec(pod).volumes.iter().flatten().filter_map(of).collect()
+    claims.into_iter().filter_map(of).collect()
 }
 
 /// `kubelet_volume_stats_*`.

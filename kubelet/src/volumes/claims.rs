@@ -1,8 +1,10 @@
 //! From a claim of a pod to the PersistentVolume behind it, as far as the pod may have it on this node.
 //! Corresponds to upstream's `desired_state_of_world_populator.go`.
 
-use api::pod::placement::any_term_matches;
-use k8s_openapi::api::core::v1::{self, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, Pod};
+use api::volume_binding::reaches;
+use k8s_openapi::api::core::v1::{
+    self, Node, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, Pod,
+};
 
 use super::source::{Source, Volume};
 use super::{Around, VolumeError, Volumes, Wanted};
@@ -136,13 +138,8 @@ fn wanted(
     }
     let Found { name, claim, read_only } = found;
     let refused = |step, message| VolumeError::Mount { step, volume: name.clone(), message };
-    let required = spec.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
-    let is_elsewhere = required.zip(around.node).is_some_and(|(required, node)| {
-        let labels = node.metadata.labels.clone().unwrap_or_default();
-        let node = node.metadata.name.as_deref().unwrap_or_default();
-        !any_term_matches(&required.node_selector_terms, node, &labels)
-    });
-    if is_elsewhere {
+    let labels = |node: &Node| node.metadata.labels.clone().unwrap_or_default();
+    if around.node.is_some_and(|node| !reaches(spec, &labels(node))) {
         return Err(refused("NodeAffinity check failed", "no matching NodeSelectorTerms".to_owned()));
     }
     let source = Source::of_persistent(spec, read_only)

@@ -1,12 +1,13 @@
 //! Carries out what the plan says on the node's disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use machinery::beneath::{self, Handle};
+use parking_lot::Mutex;
 
 use super::nested::{self, MountPoints};
 use super::ownership::Group;
@@ -28,7 +29,11 @@ pub(super) struct Work {
     pub(super) files: BTreeMap<String, Files>,
     /// Whether this kubelet has not looked yet what is mounted.
     pub(super) first: bool,
+    pub(super) turns: Arc<Turns>,
 }
+
+/// Held from the question whether another pod has a volume until the record says that this one has it, by place.
+pub(super) type Turns = Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>;
 
 impl Work {
     /// Brings the pod's volumes to where they are wanted.
@@ -36,21 +41,36 @@ impl Work {
         let (steps, mut record) = self.begin()?;
         let points = nested::mount_points(&self.pod);
         for step in &steps {
+            let turn = self.turn(step);
+            let _held = turn.as_ref().map(|turn| turn.lock());
             let done = self.take(step, &points);
             if let Step::Mount(volume) = step
                 && let Some(kept) = record.volumes.get_mut(&volume.place())
             {
                 kept.ready = done.is_ok();
             }
-            if done.is_err() {
+            if done.is_err() || turn.is_some() {
                 record.write(&self.pod_dir())?;
-                return done;
             }
+            done?;
         }
         if mounts_something(&steps) {
             record.write(&self.pod_dir())?;
         }
         Ok(())
+    }
+
+    /// What is to be held for a step that other pods of the node may stand in the way of.
+    fn turn(&self, step: &Step) -> Option<Arc<Mutex<()>>> {
+        let Step::Mount(volume) = step else { return None };
+        let is_local = matches!(volume.source, Source::Local { .. });
+        let alone = self.wanted.iter().any(|wanted| wanted.volume == *volume && wanted.alone);
+        if !(alone || is_local) {
+            return None;
+        }
+        let mut turns = self.turns.lock();
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Some(Arc::clone(turns.entry(volume.place()).or_default()))
     }
 
     /// Looks what there is and what is to be done; what is to be mounted stands in the record from here on.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use claims::claim_of;
-use execute::Work;
+use execute::{Turns, Work};
 use k8s_openapi::api::core::v1::{self, Node, Pod};
 use machinery::beneath::{self, Handle};
 use parking_lot::Mutex;
@@ -97,6 +97,7 @@ pub struct Volumes {
     /// Held while something is done on disk for a pod, by uid: work that nobody waits for any more has still ended
     /// before the next begins.
     working: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    turns: Arc<Turns>,
 }
 
 /// What a pod's volumes draw on besides its spec.
@@ -146,7 +147,7 @@ pub fn make_private(dir: &Path) -> io::Result<()> {
 impl Volumes {
     /// Volumes below the kubelet's root folder.
     pub fn new(root: &Path, objects: Arc<Objects>) -> Self {
-        Self { root: root.to_owned(), objects, working: Mutex::default() }
+        Self { root: root.to_owned(), objects, working: Mutex::default(), turns: Arc::default() }
     }
 
     /// Makes all volumes of a pod, as far as they are not there; answers where they can be mounted from.
@@ -197,7 +198,8 @@ impl Volumes {
             files.insert(volume.name.clone(), collected.map_err(|message| failed(volume, message))?);
         }
         let (root, pod, first) = (self.root.clone(), Arc::clone(pod), age.is_zero());
-        let work = Work { root, pod: Arc::clone(&pod), wanted, files, first };
+        let turns = Arc::clone(&self.turns);
+        let work = Work { root, pod: Arc::clone(&pod), wanted, files, first, turns };
         self.on_disk(pod_spec::uid(&pod), move || work.carry_out()).await
     }
 
@@ -255,7 +257,11 @@ impl Volumes {
 /// of the server, which may be away.
 pub fn mounted_claims(root: &Path, uid: &str) -> BTreeMap<String, PathBuf> {
     let dir = names::pod_dir(root, uid);
-    let volumes = Record::read(&dir).ok().flatten().unwrap_or_default().volumes.into_values();
+    let record = Record::read(&dir).unwrap_or_else(|error| {
+        tracing::warn!(pod = uid, %error, "Cannot tell how full the volumes of a pod are");
+        None
+    });
+    let volumes = record.unwrap_or_default().volumes.into_values();
     let ready = volumes.filter(|kept| kept.ready && matches!(kept.volume.source, Source::Local { .. }));
     ready
         .filter_map(|kept| Some((kept.volume.claim.clone()?, kept.volume.path(&dir.join(VOLUMES)))))

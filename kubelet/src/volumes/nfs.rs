@@ -36,7 +36,7 @@ pub(super) fn mount_at(
     let own = own_address(address).map_err(|error| failed(format!("no way to the server: {error}")))?;
     make_private(target)?;
     let (flags, options) = split(options, read_only);
-    let source = if address.is_ipv6() { format!("[{server}]:{path}") } else { format!("{server}:{path}") };
+    let source = source(server, path);
     let mut last = Errno::EPROTONOSUPPORT;
     for version in versions(&options) {
         let options = format!("{}addr={address},clientaddr={own}{version}", options);
@@ -53,6 +53,12 @@ pub(super) fn mount_at(
         }
     }
     Err(failed(last.desc().to_owned()))
+}
+
+/// The folder as the kernel knows it.
+fn source(server: &str, path: &str) -> String {
+    let is_bare = server.contains(':') && !server.starts_with('[');
+    if is_bare { format!("[{server}]:{path}") } else { format!("{server}:{path}") }
 }
 
 fn resolve(server: &str) -> io::Result<IpAddr> {

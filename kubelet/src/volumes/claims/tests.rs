@@ -85,6 +85,10 @@ fn a_volume_is_used_on_its_node_and_in_its_mode() {
         Err("MountVolume.NodeAffinity check failed for volume \"pv\" : no matching NodeSelectorTerms"
             .to_owned())
     );
+    let named = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]});
+    let named = json!({"nodeAffinity": {"required": {"nodeSelectorTerms": [named]}}});
+    let found = used(mounts.clone(), named).expect_err("only labels count, as for the scheduler");
+    assert!(found.contains("no matching NodeSelectorTerms"), "{found}");
     assert_eq!(used(mounts.clone(), json!({"accessModes": ["ReadWriteOncePod"]})), Ok(true));
     let processed = |why: &str| {
         Err(format!(

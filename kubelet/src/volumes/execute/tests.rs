@@ -51,6 +51,7 @@ impl Node {
             wanted: volumes.into_iter().map(wanted).collect(),
             files: BTreeMap::from([("secret".to_owned(), Files::from([("key".to_owned(), file)]))]),
             first: true,
+            turns: Arc::default(),
         }
     }
 
@@ -222,5 +223,29 @@ fn a_volume_for_one_pod_is_not_given_to_a_second_one() {
         node.assert_whole("b", "after the other one");
         clear(&node.dir("b")).expect("it can go");
         node.assert_cleared("b", "after both");
+    });
+}
+
+#[test]
+fn of_two_pods_at_once_one_has_what_is_for_one_alone() {
+    with_own_mounts(|| {
+        for _ in 0..20 {
+            let node = Node::new();
+            let turns = Arc::<Turns>::default();
+            let works = ["a", "b"].map(|uid| Work { turns: Arc::clone(&turns), ..node.work(uid) });
+            let both = std::sync::Barrier::new(2);
+            let one = |work: &Work| {
+                both.wait();
+                work.carry_out().is_ok()
+            };
+            let done = std::thread::scope(|scope| {
+                works
+                    .each_ref()
+                    .map(|work| scope.spawn(|| one(work)))
+                    .map(|done| done.join().expect("it ends"))
+            });
+            assert_eq!(done.iter().filter(|done| **done).count(), 1);
+            ["a", "b"].iter().for_each(|uid| clear(&node.dir(uid)).expect("it can go"));
+        }
     });
 }

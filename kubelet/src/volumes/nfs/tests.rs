@@ -18,4 +18,6 @@ fn a_server_is_found_with_the_way_to_it() {
     let address = resolve("127.0.0.1").expect("it is an address");
     assert_eq!(own_address(address).expect("it is this machine").to_string(), "127.0.0.1");
     assert_eq!(resolve("[::1]").expect("it is an address").to_string(), "::1");
+    let sources = ["::1", "[::1]", "127.0.0.1", "host"].map(|server| source(server, "/x"));
+    assert_eq!(sources, ["[::1]:/x", "[::1]:/x", "127.0.0.1:/x", "host:/x"]);
 }
