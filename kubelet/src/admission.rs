@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::pod::placement::wants_node;
-use api::pod::{self, HostPorts};
+use api::pod::placement::{tolerated, wants_node};
+use api::pod::{self, HostPorts, Resources};
 use api::quantity::{Amount, Quantity};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use api::resource_names::is_extended;
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use parking_lot::Mutex;
 
@@ -44,7 +45,9 @@ impl Admission {
         let others = others(&admitted, pod);
         let room = node.map_or(Room::Enough, |node| room(pod, &others, node));
         if room == Room::Enough {
-            admitted.insert(pod_spec::uid(pod).to_owned(), Arc::clone(pod));
+            // What it asks for is what it holds from here on, whatever its status says of before.
+            let granted = Pod { status: None, ..Pod::clone(pod) };
+            admitted.insert(pod_spec::uid(pod).to_owned(), Arc::new(granted));
         }
         room
     }
@@ -75,21 +78,25 @@ fn amount_of(list: &BTreeMap<String, Wire>, resource: &str) -> Amount {
     list.get(resource).map_or(Amount::ZERO, |wire| Amount::of(resource, &Quantity::of(wire)))
 }
 
-/// What pods ask for together.
-fn requested<'a>(pods: &[&'a Pod]) -> BTreeMap<&'a str, Amount> {
+/// What is asked for or held together.
+fn sum<'a>(resources: impl IntoIterator<Item = Resources<'a>>) -> BTreeMap<&'a str, Amount> {
     let mut sum = BTreeMap::new();
-    for (name, quantity) in pods.iter().flat_map(|pod| pod::requests(pod_spec::spec(pod))) {
+    for (name, quantity) in resources.into_iter().flatten() {
         let known = sum.entry(name).or_insert(Amount::ZERO);
         *known = *known + Amount::of(name, &quantity);
     }
     sum
 }
 
+fn held<'a>(pods: &[&'a Pod]) -> BTreeMap<&'a str, Amount> {
+    sum(pods.iter().map(|pod| pod::requests_held(pod)))
+}
+
 /// Whether a pod that runs on a node may have what it asks for beside the others there.
 fn room(pod: &Pod, others: &[&Pod], node: &Node) -> Room {
     let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
     let Some(allocatable) = allocatable else { return Room::Enough };
-    let (requested, used) = (requested(&[pod]), requested(others));
+    let (requested, used) = (sum([pod::requests(pod_spec::spec(pod))]), held(others));
     let of = |amounts: &BTreeMap<&str, Amount>, resource| amounts.get(resource).copied().unwrap_or_default();
     for resource in ["cpu", "memory"] {
         let capacity = amount_of(allocatable, resource);
@@ -129,8 +136,11 @@ pub fn check(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Ended> {
         Err(refusal(&format!("OutOf{resource}"), text))
     };
     enough("pods", Amount::count(1), Amount::count(others.len()))?;
-    let used = requested(others);
-    for (resource, requested) in requested(&[pod]) {
+    let used = held(others);
+    // What the node has never heard of is somebody else's to give.
+    let counts = |resource: &str| !is_extended(resource) || allocatable.contains_key(resource);
+    let requested = sum([pod::requests(pod_spec::spec(pod))]);
+    for (resource, requested) in requested.into_iter().filter(|(resource, _)| counts(resource)) {
         enough(resource, requested, used.get(resource).copied().unwrap_or_default())?;
     }
     if !selected(pod, node) {
@@ -141,6 +151,13 @@ pub fn check(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Ended> {
     if pod::host_ports(pod_spec::spec(pod)).any(|port| taken.conflict(&port)) {
         let text = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
         return Err(refusal("NodePorts", text.to_owned()));
+    }
+    let tolerations = pod_spec::spec(pod).tolerations.as_deref().unwrap_or_default();
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+    let drives_out = |taint: &Taint| taint.effect == "NoExecute" && !tolerated(taint, tolerations);
+    if !pod_spec::is_static(pod) && taints.iter().any(drives_out) {
+        let text = "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate";
+        return Err(refusal("TaintToleration", text.to_owned()));
     }
     Ok(())
 }

@@ -2,7 +2,10 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn pod(spec: Value) -> Pod {
+fn pod(mut spec: Value) -> Pod {
+    if spec["tolerations"].is_null() {
+        spec["tolerations"] = json!([{"key": "out", "operator": "Exists"}]);
+    }
     let pod = json!({"metadata": {"name": "p", "namespace": "d", "uid": "u"}, "spec": spec});
     serde_json::from_value(pod).expect("the test's pod is well-formed")
 }
@@ -19,7 +22,7 @@ fn port(number: i32, ip: &str) -> Pod {
 #[test]
 fn says_whether_a_pod_may_grow() {
     let node: Node = serde_json::from_value(json!({
-        "metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "2", "memory": "1Gi"}},
+        "metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "9"}},
     }))
     .expect("the test's node is well-formed");
     let other = cpu("1");
@@ -28,13 +31,33 @@ fn says_whether_a_pod_may_grow() {
     assert_eq!(room(&cpu("1500m"), &[&other], &node), Room::NotNow(text.to_owned()));
     let text = "Node didn't have enough capacity: cpu, requested: 3000, capacity: 2000";
     assert_eq!(room(&cpu("3"), &[&other], &node), Room::Never(text.to_owned()));
+
+    // What is refused for good is held by nobody.
+    let mut refused = cpu("1900m");
+    refused.metadata.uid = Some("other".to_owned());
+    refused.status = serde_json::from_value(json!({
+        "conditions": [{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}],
+        "containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+            "allocatedResources": {"cpu": "1"}, "resources": {"requests": {"cpu": "1"}}}],
+    }))
+    .expect("the test's status is well-formed");
+    let admission = Admission::default();
+    let refused = Arc::new(refused);
+    admission.keep(&refused);
+    assert_eq!(admission.admit(&Arc::new(cpu("1")), Some(&node)), Ok(()));
+    // What is granted is held, though the status does not say so yet.
+    admission.release("u");
+    assert_eq!(admission.resize(&refused, Some(&node)), Room::Enough);
+    let late = admission.admit(&Arc::new(cpu("1")), Some(&node));
+    assert_eq!(late.expect_err("there is no room").reason, "OutOfcpu");
 }
 
 #[test]
 fn says_why_a_pod_does_not_fit() {
     let node: Node = serde_json::from_value(json!({
         "metadata": {"name": "n", "labels": {"disk": "ssd"}},
-        "status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "3"}},
+        "spec": {"taints": [{"key": "out", "effect": "NoExecute"}, {"key": "no", "effect": "NoSchedule"}]},
+        "status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "3", "here.com/gpu": "1"}},
     }))
     .expect("the test's node is well-formed");
     let plain = || pod(json!({"containers": [{"name": "c"}]}));
@@ -48,6 +71,14 @@ fn says_why_a_pod_does_not_fit() {
         pod(json!({"containers": [{"name": "c"}],
                 "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}}))
     };
+    let asking = |resource: &str| {
+        let resources = json!({"requests": {resource: "2"}});
+        pod(json!({"containers": [{"name": "c", "resources": resources}]}))
+    };
+    let driven_out = || pod(json!({"containers": [{"name": "c"}], "tolerations": []}));
+    let mut of_folder = driven_out();
+    of_folder.metadata.annotations =
+        Some([("kubernetes.io/config.source".to_owned(), "file".to_owned())].into());
     let out = |text: &str| Some(format!("Pod was rejected: Node didn't have enough resource: {text}"));
     for (new, others, reason, message) in [
         (plain(), vec![], None, None),
@@ -86,6 +117,20 @@ fn says_why_a_pod_does_not_fit() {
         (port(80, "10.0.0.2"), vec![port(80, "10.0.0.1")], None, None),
         (port(80, "::"), vec![port(80, "10.0.0.1")], Some("NodePorts"), None),
         (port(80, "0:0::1"), vec![port(80, "::1")], Some("NodePorts"), None),
+        (asking("here.com/gpu"), vec![], Some("OutOfhere.com/gpu"), None),
+        (asking("elsewhere.com/gpu"), vec![], None, None),
+        (asking("hugepages-2Mi"), vec![], Some("OutOfhugepages-2Mi"), None),
+        (
+            driven_out(),
+            vec![],
+            Some("TaintToleration"),
+            Some(
+                "Pod was rejected: Predicate TaintToleration failed: \
+                 node(s) had taints that the pod didn't tolerate"
+                    .to_owned(),
+            ),
+        ),
+        (of_folder, vec![], None, None),
         (wanting("In", "ssd"), vec![], None, None),
         (wanting("NotIn", "ssd"), vec![], Some("NodeAffinity"), None),
     ] {
