@@ -53,6 +53,8 @@ pub(crate) struct State {
     /// The programs that were started, by container and command, in order.
     pub(crate) ran: Vec<String>,
     pub(crate) trap: Option<Trap>,
+    /// The calls that are always refused.
+    pub(crate) stubborn: Vec<String>,
 }
 
 /// A container: what it was made from, and how it is.
@@ -155,7 +157,11 @@ impl Scripted {
         let trap = {
             let mut state = self.state();
             let trap = state.trap.take_if(|trap| trap.call == what);
+            let refused = state.stubborn.contains(&what);
             state.calls.push(what);
+            if refused {
+                return Err(Status::unknown("refused by the script"));
+            }
             trap
         };
         self.spring(trap.as_ref().filter(|trap| !trap.after)).await?;

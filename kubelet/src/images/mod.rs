@@ -223,5 +223,5 @@ impl Images {
 }
 
 fn hold(reason: &str, message: String, until: Timestamp) -> Hold {
-    Hold { waiting: Waiting { reason: reason.to_owned(), message }, until }
+    Hold { waiting: Waiting { reason: reason.to_owned(), message }, until, hash: String::new() }
 }

@@ -98,6 +98,8 @@ pub struct Hold {
     pub waiting: Waiting,
     /// When to try again.
     pub until: Timestamp,
+    /// Hash of the container that could not be started: a corrected one does not wait for it.
+    pub hash: String,
 }
 
 /// What the probes say of one running container.
@@ -342,7 +344,7 @@ fn keep_up(
         after_end,
     };
     let Some(view) = view else {
-        if !held(s, name, plan) {
+        if !held(s, container, plan) {
             plan.steps.push(start(next_attempt(s, name), None));
         }
         return;
@@ -361,7 +363,7 @@ fn keep_up(
         }
         State::Created => {
             // Made by a kubelet that died before it could start it.
-            if !held(s, name, plan) {
+            if !held(s, container, plan) {
                 plan.steps.push(Step::RemoveContainer { id: view.id.clone() });
                 plan.steps.push(start(view.attempt, None));
             }
@@ -375,7 +377,7 @@ fn keep_up(
             if !changed && !policy.restarts(view.exit_code) {
                 return;
             }
-            if held(s, name, plan) {
+            if held(s, container, plan) {
                 return;
             }
             let ended = view.finished_at().unwrap_or(s.now);
@@ -398,9 +400,12 @@ fn keep_up(
 }
 
 /// Whether a failed start holds the next one back; shows why.
-fn held(s: &Situation<'_>, name: &str, plan: &mut Plan) -> bool {
-    let Some(hold) = s.holds.get(name) else { return false };
-    plan.waiting.insert(name.to_owned(), hold.waiting.clone());
+fn held(s: &Situation<'_>, container: &Container, plan: &mut Plan) -> bool {
+    let hold = s.holds.get(&container.name);
+    let Some(hold) = hold.filter(|hold| hold.hash == pod_spec::container_hash(container)) else {
+        return false;
+    };
+    plan.waiting.insert(container.name.clone(), hold.waiting.clone());
     if hold.until > s.now {
         plan.look_at(hold.until);
         return true;

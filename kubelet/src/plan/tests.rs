@@ -296,11 +296,15 @@ fn a_failed_start_is_tried_again_when_its_time_has_come() {
         (NOW + 7, vec!["start Main b0", shown, "look again in 7s"]),
         (NOW, vec!["start Main a0", "start Main b0", shown]),
     ] {
-        let hold = Hold { waiting: waiting.clone(), until: at(until) };
+        let hash = pod_spec::container_hash(&pod_spec::spec(&pod).containers[0]);
+        let hold = Hold { waiting: waiting.clone(), until: at(until), hash };
         let around = Around { holds: [("a".to_owned(), hold)].into(), ..Around::default() };
         assert_eq!(planned(&pod, &within(&[]), &around), expected);
+        let mut corrected = pod.clone();
+        corrected.spec.as_mut().expect("it has one").containers[0].image = Some("other".to_owned());
+        assert_eq!(planned(&corrected, &within(&[]), &around), ["start Main a0", "start Main b0"]);
     }
-    let hold = Hold { waiting: Waiting::default(), until: at(NOW + 4) };
+    let hold = Hold { waiting: Waiting::default(), until: at(NOW + 4), hash: String::new() };
     let around = Around { holds: [(String::new(), hold)].into(), ..Around::default() };
     assert_eq!(planned(&pod, &view(&[], &[]), &around), ["look again in 4s"]);
 }

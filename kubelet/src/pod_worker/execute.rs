@@ -34,7 +34,7 @@ impl Worker {
         view: &PodView,
         steps: &[Step],
     ) -> Result<(), Timestamp> {
-        let mut retry: Option<Timestamp> = None;
+        let (mut retry, mut progressed): (Option<Timestamp>, _) = (None, false);
         for step in steps {
             if let Step::MakeSandbox { .. } = step {
                 self.volumes.forget();
@@ -73,14 +73,14 @@ impl Worker {
                 Step::RemoveFiles => (self.remove_files().await, false),
             };
             match done {
-                Ok(()) => {}
+                Ok(()) => progressed = true,
                 Err(until) if goes_on => retry = Some(retry.map_or(until, |other| other.min(until))),
                 Err(until) => return Err(until),
             }
         }
-        // Something may have been done all the same; the next look tells.
+        // What was done may make room for more; the next look tells.
         match retry {
-            Some(until) if steps.len() == 1 => Err(until),
+            Some(until) if !progressed => Err(until),
             _ => Ok(()),
         }
     }
@@ -103,15 +103,22 @@ impl Worker {
 
     /// Runs until done or until the pod is to end.
     pub(super) async fn unless_unwanted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let unwanted = async {
-            while self.asked_to_end().is_none() {
-                self.wake.notified().await;
+        tokio::pin!(work);
+        let mut woken = false;
+        let done = loop {
+            if self.asked_to_end().is_some() {
+                break None;
+            }
+            tokio::select! {
+                done = &mut work => break Some(done),
+                () = self.wake.notified() => woken = true,
             }
         };
-        tokio::select! {
-            done = work => Some(done),
-            () = unwanted => None,
+        // The change that it was woken for may be about more than the pod's end.
+        if woken {
+            self.wake.notify_one();
         }
+        done
     }
 
     async fn remove_log(&self, view: &PodView, id: &str) {
@@ -163,7 +170,7 @@ impl Worker {
         let until = self.now() + self.retries.sandbox.pause();
         self.retries.holds.insert(
             NO_SANDBOX.to_owned(),
-            Hold { waiting: Waiting { reason: String::new(), message }, until },
+            Hold { waiting: Waiting { reason: String::new(), message }, until, hash: String::new() },
         );
         until
     }

@@ -35,6 +35,11 @@ impl Exits {
         true
     }
 
+    /// Forgets all but these.
+    pub(super) fn keep(&mut self, is_there: impl Fn(&String) -> bool) {
+        self.watched.retain(is_there);
+    }
+
     /// The id of the next container or sandbox whose program ended.
     pub(super) async fn next(&mut self) -> String {
         loop {

@@ -19,7 +19,7 @@ const CAUSE_KNOWN_AFTER: i64 = 2_000_000_000;
 
 /// How soon to look again when a program has ended and the runtime does not say so yet.
 const SOON: Duration = Duration::from_millis(10);
-/// For how long that is done.
+/// For how long that is done; after it, as often as for one whose process id nobody tells.
 const SOON_FOR: Duration = Duration::from_secs(5);
 /// How soon to look again when the runtime may yet say more about an end.
 const UNSETTLED: Duration = Duration::from_millis(300);
@@ -118,7 +118,8 @@ impl Observer {
         let sandboxes = self.sandboxes.values().filter(|(s, _)| s.ready);
         let running = running.map(|c| (&c.id, c.pid)).chain(sandboxes.map(|(s, pid)| (&s.id, *pid)));
         let pids: BTreeMap<_, _> = running.collect();
-        self.ended.retain(|id, since| pids.contains_key(id) && since.elapsed() < SOON_FOR);
+        self.ended.retain(|id, _| pids.contains_key(id));
+        self.exits.keep(|id| pids.contains_key(id));
         self.tells_pids = pids.values().all(Option::is_some);
         for (id, pid) in pids {
             if let Some(pid) = pid
@@ -138,7 +139,11 @@ impl Observer {
 
     /// How soon to look again although nothing tells of a change.
     pub(super) fn look_again(&self) -> Option<Duration> {
-        let ends = if !self.ended.is_empty() { Some(SOON) } else { (!self.tells_pids).then_some(POLL) };
+        let soon = self.ended.values().any(|since| since.elapsed() < SOON_FOR);
+        let ends = match self.tells_pids && self.ended.is_empty() {
+            true => None,
+            false => Some(if soon { SOON } else { POLL }),
+        };
         let unsettled = self.containers.values().any(|c| self.cause_may_change(c));
         ends.into_iter().chain(unsettled.then_some(UNSETTLED)).min()
     }
@@ -152,3 +157,6 @@ impl Observer {
             && now - container.finished < CAUSE_KNOWN_AFTER
     }
 }
+
+#[cfg(test)]
+mod tests;

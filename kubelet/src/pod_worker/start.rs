@@ -42,6 +42,7 @@ impl Worker {
         after_end: Option<Timestamp>,
     ) -> Result<(), Timestamp> {
         let Some((container, _)) = pod_spec::container(pod, name) else { return Ok(()) };
+        let hash = pod_spec::container_hash(&container);
         let kubelet = Arc::clone(&self.kubelet);
         let image = kubelet.images.ensure(pod, &container, role, &kubelet.notes);
         let image = match self.unless_unwanted(image).await {
@@ -54,7 +55,7 @@ impl Worker {
                     kubelet.notes.container(pod, &container, role, Warning, "Failed", message);
                 }
                 let until = hold.until;
-                self.retries.holds.insert(name.to_owned(), hold);
+                self.retries.holds.insert(name.to_owned(), Hold { hash, ..hold });
                 return Err(until);
             }
         };
@@ -74,7 +75,7 @@ impl Worker {
                 kubelet.notes.container(pod, &container, role, Warning, "Failed", message);
                 let waiting = Waiting { reason: failed.reason.to_owned(), message: failed.message };
                 let until = self.now() + failed.again;
-                self.retries.holds.insert(name.to_owned(), Hold { waiting, until });
+                self.retries.holds.insert(name.to_owned(), Hold { waiting, until, hash });
                 // A container that was made and could not be started has ended: the next plan is about that.
                 if failed.reason == "RunContainerError" { Ok(()) } else { Err(until) }
             }

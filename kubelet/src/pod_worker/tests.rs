@@ -186,6 +186,27 @@ async fn what_crashes_waits_longer_each_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_runtime_refuses_again_and_again_is_asked_for_once_a_second() {
+    let lab = Lab::new().await;
+    let mut node = Node::new(&lab).await;
+    node.boot().await;
+    node.create("p", &work(), &[]).await;
+    node.until("p", |pod| finished(pod).then_some(())).await;
+    let refused = ["remove init", "remove main"];
+    node.runtime.state().stubborn = refused.map(str::to_owned).into();
+    node.delete("p").await;
+    let asked = |state: &State| state.calls.iter().filter(|call| refused.contains(&call.as_str())).count();
+    node.until_runtime(|state| asked(state) >= 2).await;
+    // Nobody moves the clock, so there is nothing to do again: only what was under way may still come.
+    node.hold().await;
+    let before = asked(&node.runtime.state());
+    node.hold().await;
+    assert_eq!(asked(&node.runtime.state()), before);
+    node.runtime.state().stubborn.clear();
+    node.until_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn static_pods_need_no_api_and_show_in_it() {
     let lab = Lab::new().await;
     let mut node = Node::new(&lab).await;

@@ -211,6 +211,16 @@ impl Node {
         panic!("left: {left:?} after {:?}", self.runtime.state().calls);
     }
 
+    /// Lets time go by for all but the clock.
+    pub(super) async fn hold(&self) {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+
+    /// How many pods have a cgroup.
+    pub(super) fn cgroups(&self) -> usize {
+        self.left().iter().filter(|left| left.starts_with("cgroup/")).count()
+    }
+
     /// What is left of pods in the runtime, in folders and in cgroups.
     fn left(&self) -> Vec<String> {
         let mut left: Vec<String> = {
