@@ -6,12 +6,15 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api::pod::Qos;
+use k8s_openapi::api::core::v1::Pod;
 use machinery::beneath;
 use machinery::tasks;
 use parking_lot::Mutex;
+use proto::cri::PodSandbox;
 use tokio::sync::Notify;
 
 use crate::cri::CriResult;
@@ -31,12 +34,19 @@ pub struct PodWorkers {
     workers: Mutex<HashMap<String, (Subject, Arc<Notify>)>>,
     /// Something of static pods or their mirrors has changed.
     mirrors: Arc<Notify>,
+    /// The folder could not be read yet: what was of it may be there still, and runs on.
+    folder_unread: AtomicBool,
 }
 
 impl PodWorkers {
     /// No workers yet.
     pub fn new(kubelet: Arc<Kubelet>) -> Arc<Self> {
-        Arc::new(Self { kubelet, workers: Mutex::default(), mirrors: Arc::default() })
+        Arc::new(Self {
+            kubelet,
+            workers: Mutex::default(),
+            mirrors: Arc::default(),
+            folder_unread: AtomicBool::new(false),
+        })
     }
 
     /// Starts a worker for every pod of a folder, now and as they come, and ends what is left of others that once were
@@ -45,16 +55,8 @@ impl PodWorkers {
     /// # Errors
     /// When the runtime cannot be asked what is left.
     pub async fn start_folder(self: &Arc<Self>, mut folder: Folder) -> CriResult<()> {
-        if let Some(pods) = folder.look().await {
-            self.kubelet.pods.replace(pods);
-        }
-        for sandbox in self.kubelet.runtime.list_sandboxes(None).await? {
-            let source = sandbox.annotations.get(labels::CONFIG_SOURCE);
-            if source.is_some_and(|source| source == "file") {
-                self.work(left_subject(&sandbox.labels));
-            }
-        }
-        self.kubelet.pods.of_folder().iter().for_each(|pod| self.work(sources::subject(pod)));
+        self.folder_unread.store(true, Ordering::SeqCst);
+        self.follow(folder.look().await).await?;
         let (this, clock, stop) = (Arc::clone(self), self.kubelet.clock.clone(), self.kubelet.tasks.token());
         self.kubelet.tasks.spawn("static pods", async move {
             loop {
@@ -63,12 +65,29 @@ impl PodWorkers {
                     folder.look().await
                 };
                 let Some(looked) = stop.run_until_cancelled(looked).await else { return Ok(()) };
-                if let Some(pods) = looked {
-                    this.kubelet.pods.replace(pods).iter().for_each(|changed| this.look(changed));
-                    this.mirrors.notify_one();
+                if let Err(error) = this.follow(looked).await {
+                    tracing::warn!(%error, "Cannot ask what is left of static pods yet");
                 }
             }
         });
+        Ok(())
+    }
+
+    /// Does as the folder says now.
+    async fn follow(self: &Arc<Self>, looked: io::Result<Option<Vec<Arc<Pod>>>>) -> CriResult<()> {
+        let Ok(pods) = looked else { return Ok(()) };
+        let changed = pods.map(|pods| self.kubelet.pods.replace(pods)).unwrap_or_default();
+        let first = self.folder_unread.load(Ordering::SeqCst);
+        if first {
+            let all = self.kubelet.runtime.list_sandboxes(None).await?;
+            all.iter().filter(|one| is_of_folder(one)).for_each(|left| self.work(left_subject(&left.labels)));
+            self.folder_unread.store(false, Ordering::SeqCst);
+            self.kubelet.pods.of_folder().iter().for_each(|pod| self.work(sources::subject(pod)));
+        }
+        changed.iter().for_each(|changed| self.look(changed));
+        if first || !changed.is_empty() {
+            self.mirrors.notify_one();
+        }
         Ok(())
     }
 
@@ -91,7 +110,9 @@ impl PodWorkers {
         });
         let (this, stop) = (Arc::clone(self), self.kubelet.tasks.token());
         self.kubelet.tasks.spawn("mirrors of static pods", async move {
-            let runs = |uid: &str| this.workers.lock().contains_key(uid);
+            let runs = |uid: &str| {
+                this.folder_unread.load(Ordering::SeqCst) || this.workers.lock().contains_key(uid)
+            };
             let kept = mirrors::keep(Arc::clone(&this.kubelet), Arc::clone(&this.mirrors), runs);
             stop.run_until_cancelled(kept).await;
             Ok(())
@@ -157,8 +178,11 @@ impl PodWorkers {
             if subject.uid.is_empty() || known.contains(&subject.uid) {
                 continue;
             }
-            tracing::info!(pod = subject.name, uid = subject.uid, "Clearing what is left of a pod");
             known.insert(subject.uid.clone());
+            if is_of_folder(&sandbox) && self.folder_unread.load(Ordering::SeqCst) {
+                continue;
+            }
+            tracing::info!(pod = subject.name, uid = subject.uid, "Clearing what is left of a pod");
             self.work(subject);
         }
         let left = listed("volumes", self.kubelet.volumes.kept().await);
@@ -216,6 +240,11 @@ fn listed<T>(what: &str, found: io::Result<Vec<T>>) -> Vec<T> {
         tracing::warn!(what, %error, "Cannot list what is left of forgotten pods");
         Vec::new()
     })
+}
+
+/// Whether a sandbox is of a static pod.
+fn is_of_folder(sandbox: &PodSandbox) -> bool {
+    sandbox.annotations.get(labels::CONFIG_SOURCE).is_some_and(|source| source == "file")
 }
 
 /// Which pod a sandbox is of.

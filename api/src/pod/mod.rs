@@ -16,6 +16,9 @@ pub use resources::{
     requests_of_containers,
 };
 
+/// The annotation that tells a mirror of a static pod; its value is that pod's uid.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
+
 /// Whether an init container goes on to run beside the containers.
 pub fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")

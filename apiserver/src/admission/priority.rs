@@ -47,7 +47,7 @@ impl Step for Priority {
             return Ok(());
         }
         match (operation.old, operation.new.as_deref()) {
-            (Some(class), None) if priority_class::is_system(class.name()) => {
+            (Some(class), None) if priority_class::of_system(class.name()).is_some() => {
                 Err(operation.forbidden("this is a system priority class and cannot be deleted"))
             }
             (_, Some(class)) if class["globalDefault"] == json!(true) => {

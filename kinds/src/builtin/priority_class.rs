@@ -18,9 +18,11 @@ use crate::{
 
 /// The highest value of classes that users make.
 const HIGHEST: i32 = 1_000_000_000;
+/// From here on a pod is critical.
+pub const CRITICAL: i32 = 2 * HIGHEST;
 /// The system's own classes, and their values.
 const SYSTEM: [(&str, i32); 2] =
-    [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
+    [("system-node-critical", CRITICAL + 1000), ("system-cluster-critical", CRITICAL)];
 
 /// The classes every cluster has.
 pub fn bootstrap() -> Vec<Value> {
@@ -35,9 +37,9 @@ pub fn bootstrap() -> Vec<Value> {
     SYSTEM.into_iter().map(class).collect()
 }
 
-/// Whether the class is one of the system's own.
-pub fn is_system(name: &str) -> bool {
-    SYSTEM.iter().any(|(known, _)| *known == name)
+/// The value of a class, if it is one of the system's own.
+pub fn of_system(name: &str) -> Option<i32> {
+    SYSTEM.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
 }
 
 /// The rules of PriorityClasses.

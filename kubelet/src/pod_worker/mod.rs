@@ -154,6 +154,10 @@ impl Worker {
         let view = self.observer.look(&self.kubelet.runtime, &self.subject.uid).await?;
         let current = self.current();
         if let Some(pod) = &current {
+            // A mirror tells of a life before this one when the runtime holds nothing of the pod.
+            if self.life == Life::New && view.is_empty() && pod_spec::is_static(pod) {
+                self.reporter.begin_anew();
+            }
             self.known = self.reporter.with_own_status(pod);
         }
         let pod = Arc::clone(&self.known);
@@ -184,7 +188,13 @@ impl Worker {
             // One that is wanted again is another worker's.
             let held = current.is_some_and(|pod| pod.metadata.deletion_timestamp.is_some());
             let over = matches!(self.life, Life::Ending { .. }) && !held;
-            return Ok(if over { Next::End } else { Next::Wait(look_again) });
+            // The status of a static pod comes back from nowhere but from here.
+            let finished = self.life == Life::Running && self.reporter.has_finished(&pod);
+            return Ok(match (over, finished) {
+                (true, _) => Next::End,
+                (_, true) => Next::Again,
+                _ => Next::Wait(look_again),
+            });
         }
         Ok(match self.carry_out(&pod, &view, &plan.steps).await {
             Ok(()) => Next::Again,

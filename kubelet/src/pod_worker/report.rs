@@ -47,6 +47,16 @@ impl Reporter {
         }
     }
 
+    /// Nothing was told of the pod before.
+    pub(super) fn begin_anew(&mut self) {
+        self.status = Some(PodStatus::default());
+    }
+
+    /// Whether it was told that a static pod has run to its end.
+    pub(super) fn has_finished(&self, pod: &Arc<Pod>) -> bool {
+        pod_spec::is_static(pod) && api::pod::is_finished(&self.with_own_status(pod))
+    }
+
     /// Tells of a wait once, by an event.
     pub(super) fn tell_waits(&mut self, pod: &Pod, waiting: &BTreeMap<String, Waiting>) {
         for (name, wait) in waiting.iter().filter(|(_, wait)| wait.reason == "CrashLoopBackOff") {

@@ -4,6 +4,7 @@
 mod node;
 
 use futures::{StreamExt as _, stream};
+use jiff::SignedDuration;
 use node::{Lab, Node};
 use serde_json::{Value, json};
 
@@ -220,14 +221,34 @@ async fn static_pods_need_no_api_and_show_in_it() {
     node.boot_alone().await;
     node.until_runtime(ran(1)).await;
 
+    // One that has done its work is free of the node without anybody being told.
+    let once = manifest("exit, '0'")
+        .replace("name: p", "name: once")
+        .replace("{containers", "{restartPolicy: Never, containers");
+    node.put("once.yaml", &once);
+    node.until_runtime(|state| state.ran.len() == 2).await;
+    node.until_cgroups(1).await;
+    std::fs::remove_file(node.manifest("once.yaml")).expect("it is there");
+    node.until_runtime(ran(2)).await;
+
     // Another manifest is another pod, which waits for the end of the one before it.
     node.put("p.yaml", &manifest("run, twice"));
-    node.until_runtime(ran(2)).await;
-    assert_eq!(node.runtime.state().ran, ["main: run", "main: run twice"]);
+    node.until_runtime(ran(3)).await;
+    assert_eq!(node.runtime.state().ran, ["main: run", "main: exit 0", "main: run twice"]);
 
     // It goes on under the next kubelet, which has an API server.
     node.kill();
+    let folder = node.manifest("");
+    let aside = folder.with_file_name("aside");
+    std::fs::rename(&folder, &aside).expect("it is there");
+    let circle = folder.with_file_name("manifests");
+    std::os::unix::fs::symlink("manifests", &circle).expect("there is room");
+    let (before, later) =
+        (node.runtime.state().calls.len(), node.runtime.clock.now() + SignedDuration::from_secs(20));
     node.boot().await;
+    node.until_runtime(|_| node.runtime.clock.now() > later).await;
+    assert_eq!(node.runtime.state().calls.len(), before, "nothing ends while the folder cannot be read");
+    std::fs::remove_file(&circle).and_then(|()| std::fs::rename(&aside, &folder)).expect("it is there");
     let running = |pod: &Value| (pod["status"]["phase"] == "Running").then(|| pod["metadata"].clone());
     let first = node.until("p", running).await;
     assert_eq!(first["ownerReferences"][0]["uid"], "of-the-node");
@@ -240,7 +261,21 @@ async fn static_pods_need_no_api_and_show_in_it() {
     // Who deletes the mirror gets another.
     node.delete("p").await;
     node.until("p", |pod| running(pod).filter(|again| again["uid"] != first["uid"])).await;
-    assert_eq!(node.runtime.state().ran.len(), 2, "nothing was started again");
+    assert_eq!(node.runtime.state().ran.len(), 3, "nothing was started again");
+
+    // One that is taken out and put back while it ends runs again.
+    let kept = node.manifest("kept.yaml");
+    let aside = node.manifest(".kept.yaml");
+    let slow = "[deaf], lifecycle: {preStop: {exec: {command: [farewell]}}}";
+    node.put("kept.yaml", &manifest("deaf").replace("name: p", "name: back").replace("[deaf]", slow));
+    node.until("back", running).await;
+    std::fs::rename(&kept, &aside).expect("it is there");
+    node.until_runtime(|state| state.ran.last().is_some_and(|what| what.contains("farewell"))).await;
+    std::fs::rename(&aside, &kept).expect("it is there");
+    node.until_runtime(|state| state.ran.last().is_some_and(|what| what == "main: deaf")).await;
+    node.until("back", running).await;
+    std::fs::remove_file(kept).expect("it is there");
+    node.until("back", |pod| pod.is_null().then_some(())).await;
 
     // Who deletes the manifest while nobody looks has it ended.
     node.kill();

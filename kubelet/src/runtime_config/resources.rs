@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use api::pod::{self, Qos};
 use api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Container, Pod};
+use kinds::builtin::priority_class::CRITICAL;
 use proto::cri::{HugepageLimit, LinuxContainerResources};
 
 use crate::pod_spec::{self, Role};
@@ -82,7 +83,7 @@ fn scaled_down(bytes: u64, units: [&str; 5]) -> String {
 
 /// How readily the kernel kills a container when memory runs out: the less it asked for, the sooner.
 pub fn oom_score_adj(pod: &Pod, container: &Container, role: Role, node_memory: i64) -> i64 {
-    let critical = pod_spec::spec(pod).priority.unwrap_or(0) >= 2_000_000_000;
+    let critical = pod_spec::spec(pod).priority.unwrap_or(0) >= CRITICAL;
     match Qos::of(pod) {
         _ if critical => -997,
         Qos::Guaranteed => -997,

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use machinery::beneath;
 use machinery::clock::Clock;
 
@@ -26,8 +28,9 @@ type Mark = (u64, u64, i64, i64);
 /// What is known of one file.
 #[derive(Debug, Clone)]
 struct File {
-    mark: Mark,
-    pod: Result<Pod, String>,
+    /// None of one that cannot even be looked at.
+    mark: Option<Mark>,
+    pod: Result<Arc<Pod>, String>,
 }
 
 /// A folder of manifests.
@@ -59,8 +62,11 @@ impl Folder {
         }
     }
 
-    /// Looks; answers the pods if they are not the same as before. One that cannot be read changes nothing.
-    pub async fn look(&mut self) -> Option<Vec<Pod>> {
+    /// Looks; answers the pods if they are not the same as before.
+    ///
+    /// # Errors
+    /// When the folder cannot be read; what is known of it stays.
+    pub async fn look(&mut self) -> io::Result<Option<Vec<Arc<Pod>>>> {
         let mut looking = self.clone();
         let (looked, looking) = beneath::blocking(move || {
             let looked = looking.read();
@@ -74,20 +80,21 @@ impl Folder {
             tracing::warn!(path = %self.path.display(), error, "Cannot read the folder of static pods");
         }
         self.trouble = trouble;
-        looked.ok().filter(|changed| *changed).map(|_| self.pods())
+        looked.map(|changed| changed.then(|| self.pods()))
     }
 
-    /// The pods of all manifests; of two of the same name the first has it.
-    fn pods(&self) -> Vec<Pod> {
-        let mut pods: Vec<Pod> = Vec::new();
+    /// The pods of all manifests; of two of the same name or uid the first has it.
+    fn pods(&self) -> Vec<Arc<Pod>> {
+        let mut pods: Vec<Arc<Pod>> = Vec::new();
         for (path, file) in &self.files {
             let Ok(pod) = &file.pod else { continue };
-            let named = |other: &Pod| {
-                other.metadata.name == pod.metadata.name && other.metadata.namespace == pod.metadata.namespace
-            };
-            match pods.iter().any(named) {
-                true => tracing::warn!(path = %path.display(), "Another manifest has a pod of this name"),
-                false => pods.push(pod.clone()),
+            let (new, name) = (&pod.metadata, |of: &ObjectMeta| (of.name.clone(), of.namespace.clone()));
+            let same = |other: &ObjectMeta| other.uid == new.uid || name(other) == name(new);
+            match pods.iter().any(|other| same(&other.metadata)) {
+                true => {
+                    tracing::warn!(path = %path.display(), "Another manifest has a pod of this name or uid")
+                }
+                false => pods.push(Arc::clone(pod)),
             }
         }
         pods
@@ -98,29 +105,28 @@ impl Folder {
         let mut changed = false;
         let mut found = BTreeMap::new();
         for path in listed(&self.path)? {
-            let metadata = match std::fs::metadata(&path) {
+            let mark = match std::fs::metadata(&path) {
                 // It went between the list and the question, or leads nowhere.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                metadata => metadata?,
+                Ok(metadata) if !metadata.is_file() => continue,
+                Ok(of) => Ok((of.ino(), of.len(), of.mtime(), of.mtime_nsec())),
+                Err(error) => Err(error.to_string()),
             };
-            if !metadata.is_file() {
-                continue;
-            }
-            let mark = (metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec());
-            let known = self.files.remove(&path).filter(|known| known.mark == mark);
+            let same = |known: &File| mark.is_err() || known.mark == mark.clone().ok();
+            let known = self.files.remove(&path).filter(same);
             let file = match known {
                 Some(known) => known,
                 None => {
                     changed = true;
-                    let mut pod = pod(&path, &self.node);
-                    if let Ok(pod) = &mut pod {
+                    let pod = mark.clone().and_then(|_| pod(&path, &self.node)).map(|mut pod| {
                         let annotations = pod.metadata.annotations.get_or_insert_default();
                         annotations.insert(CONFIG_SEEN.to_owned(), self.clock.now().to_string());
-                    }
+                        Arc::new(pod)
+                    });
                     if let Err(error) = &pod {
                         tracing::warn!(path = %path.display(), error, "No static pod");
                     }
-                    File { mark, pod }
+                    File { mark: mark.ok(), pod }
                 }
             };
             found.insert(path, file);

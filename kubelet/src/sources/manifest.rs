@@ -1,18 +1,16 @@
 //! A manifest → the static pod that it describes. Pure. Defaults and validation are the API's own; what would need the
 //! API server to run is refused. Corresponds to upstream's `config/common.go` and `HasAPIObjectReference`.
 
+use api::validation::path_segment;
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, Toleration, Volume};
 use kinds::builtin::pod::Pods;
+use kinds::builtin::priority_class;
 use kinds::kind::{Rules as _, Typed};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::labels::{CONFIG_HASH, CONFIG_SOURCE};
 use crate::pod_spec;
-
-/// The priorities that need no PriorityClass object.
-const SYSTEM_PRIORITIES: [(&str, i32); 2] =
-    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
 
 /// Why a manifest is no pod for this node.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +47,8 @@ pub fn read(text: &[u8], file: &str, node: &str) -> Result<Pod, ManifestError> {
         return Err(invalid("name is needed for the pod".to_owned()));
     };
     let uid = match pod.metadata.uid.take().filter(|uid| !uid.is_empty()) {
-        Some(uid) => uid,
+        Some(uid) if path_segment(&uid).is_empty() => uid,
+        Some(uid) => return Err(invalid(format!("metadata.uid: {}", path_segment(&uid).join(", ")))),
         None => hash(&pod, &name, file, node),
     };
     pod.metadata.name = Some(format!("{name}-{node}"));
@@ -62,9 +61,7 @@ pub fn read(text: &[u8], file: &str, node: &str) -> Result<Pod, ManifestError> {
     let spec = pod.spec.get_or_insert_default();
     spec.node_name = Some(node.to_owned());
     let class = spec.priority_class_name.as_deref().unwrap_or_default();
-    if let Some((_, priority)) = SYSTEM_PRIORITIES.iter().find(|(name, _)| *name == class) {
-        spec.priority = Some(*priority);
-    }
+    spec.priority = priority_class::of_system(class).or(spec.priority);
     // Trouble with the node does not drive out what belongs to it.
     let stays = Toleration {
         operator: Some("Exists".to_owned()),

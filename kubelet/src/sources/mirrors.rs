@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::pod::MIRROR;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Api;
@@ -11,7 +12,7 @@ use kube::api::{DeleteParams, PostParams, Preconditions};
 use machinery::cache::revision_of;
 use tokio::sync::Notify;
 
-use super::{MIRROR, mirrored};
+use super::mirrored;
 use crate::kubelet::Kubelet;
 use crate::pod_spec;
 

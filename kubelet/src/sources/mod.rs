@@ -13,6 +13,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::pod::MIRROR;
 pub use folder::Folder;
 use k8s_openapi::api::core::v1::Pod;
 use machinery::cache::Cache;
@@ -21,9 +22,6 @@ use parking_lot::RwLock;
 use crate::labels::CONFIG_SOURCE;
 use crate::pod_spec;
 use crate::pod_worker::Subject;
-
-/// What a mirror is known by, and the uid of what it mirrors.
-pub const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// The uid of the static pod that a pod of the API mirrors, if it does.
 pub fn mirrored(pod: &Pod) -> Option<&str> {
@@ -106,13 +104,13 @@ impl Sources {
         self.folder.read().contains_key(uid)
     }
 
-    /// The folder has these pods now; answers which have come and which have gone.
-    pub fn replace(&self, pods: Vec<Pod>) -> Vec<Subject> {
-        let pods = pods.into_iter().map(|pod| (pod_spec::uid(&pod).to_owned(), Arc::new(pod))).collect();
+    /// The folder has these pods now; answers which have come, changed or gone.
+    pub fn replace(&self, pods: Vec<Arc<Pod>>) -> Vec<Subject> {
+        let pods = pods.into_iter().map(|pod| (pod_spec::uid(&pod).to_owned(), pod)).collect();
         let before = std::mem::replace(&mut *self.folder.write(), pods);
         let now = self.folder.read();
         let gone = before.iter().filter(|(uid, _)| !now.contains_key(*uid));
-        let come = now.iter().filter(|(uid, _)| !before.contains_key(*uid));
+        let come = now.iter().filter(|(uid, pod)| before.get(*uid) != Some(pod));
         gone.chain(come).map(|(_, pod)| subject(pod)).collect()
     }
 

@@ -83,21 +83,49 @@ async fn only_what_is_good_in_a_folder_is_taken_and_only_changes_are_read() {
     let path = dir.path().join("manifests");
     let write = |name: &str, text: &str| std::fs::write(path.join(name), text).expect("there is room");
     let mut folder = Folder::new(path.clone(), "n", machinery::clock::Clock::default());
-    assert_eq!(folder.look().await, None, "it is not there yet");
+    assert_eq!(folder.look().await.expect("nothing is in the way"), None, "it is not there yet");
     std::fs::create_dir_all(path.join("deeper")).expect("there is room");
     let text = manifest(spec(json!({})));
     write("a.yaml", &text);
     write("b.yaml", "no pod");
     write("c.yaml", &text);
     write(".hidden.yaml", &text.replace("web", "hidden"));
-    let pods = folder.look().await.expect("there are some");
-    assert_eq!(pods.iter().map(pod_spec::name).collect::<Vec<_>>(), ["web-n"], "the first of a name has it");
-    assert_eq!(folder.look().await, None);
+    // Two that lead nowhere, one of them in a circle.
+    for (name, to) in [("circle.yaml", "circle.yaml"), ("nowhere.yaml", "nothing.yaml")] {
+        std::os::unix::fs::symlink(to, path.join(name)).expect("there is room");
+    }
+    let look = async |folder: &mut Folder| folder.look().await.expect("it can be read");
+    let pods = look(&mut folder).await.expect("there are some");
+    assert_eq!(
+        pods.iter().map(|pod| pod_spec::name(pod)).collect::<Vec<_>>(),
+        ["web-n"],
+        "the first of a name has it"
+    );
+    assert_eq!(look(&mut folder).await, None);
     std::fs::remove_file(path.join("a.yaml")).expect("it is there");
-    let others = folder.look().await.expect("something changed");
+    std::os::unix::fs::symlink("a.yaml", path.join("a.yaml")).expect("there is room");
+    assert_eq!(look(&mut folder).await, None, "what cannot be looked at stays");
+    std::fs::remove_file(path.join("a.yaml")).expect("it is there");
+    let others = look(&mut folder).await.expect("something changed");
     assert_ne!(pod_spec::uid(&others[0]), pod_spec::uid(&pods[0]));
     beneath::Handle::open(dir.path()).and_then(|held| held.remove("manifests")).expect("it is there");
-    assert_eq!(folder.look().await, Some(Vec::new()));
+    assert_eq!(look(&mut folder).await, Some(Vec::new()));
+
+    // Uids of the manifests' own.
+    std::fs::create_dir_all(&path).expect("there is room");
+    let with_uid =
+        |name: &str, uid: &str| text.replace(r#""name":"web""#, &format!(r#""name":"{name}","uid":"{uid}""#));
+    write("a.yaml", &with_uid("a", "1"));
+    write("b.yaml", &with_uid("b", "1"));
+    write("c.yaml", &with_uid("c", "../1"));
+    let pods = look(&mut folder).await.expect("there is one");
+    assert_eq!(pods.iter().map(|pod| pod_spec::name(pod)).collect::<Vec<_>>(), ["a-n"]);
+    let sources = Sources::new(Cache::fixed([]));
+    assert_eq!(sources.replace(pods.clone()).len(), 1);
+    assert_eq!(sources.replace(pods), [], "nothing has changed");
+    write("a.yaml", &with_uid("a", "1").replace(r#""image":"i""#, r#""image":"other""#));
+    let changed = sources.replace(look(&mut folder).await.expect("it has changed"));
+    assert_eq!(changed.iter().map(|changed| changed.uid.as_str()).collect::<Vec<_>>(), ["1"]);
 }
 
 #[test]

@@ -216,9 +216,15 @@ impl Node {
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
 
-    /// How many pods have a cgroup.
-    pub(super) fn cgroups(&self) -> usize {
-        self.left().iter().filter(|left| left.starts_with("cgroup/")).count()
+    /// Waits until so many pods have a cgroup.
+    pub(super) async fn until_cgroups(&self, count: usize) {
+        for _ in 0..LOOKS {
+            if self.left().iter().filter(|left| left.starts_with("cgroup/")).count() == count {
+                return;
+            }
+            self.tick().await;
+        }
+        panic!("left: {:?}, not {count} cgroups", self.left());
     }
 
     /// What is left of pods in the runtime, in folders and in cgroups.

@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::field::{Errors, Path};
+use api::pod::MIRROR;
 use k8s_openapi::api::core::v1::PodSpec;
 
-use super::{update::MIRROR, volume::descending_path};
+use super::volume::descending_path;
 
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use api::{
     field::{Errors, Path},
+    pod::MIRROR,
     validation::between,
 };
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Toleration};
@@ -60,9 +61,6 @@ pub fn update(new: &Pod, old: &Pod, errors: &mut Errors) {
         errors.forbidden(&at, &why);
     }
 }
-
-/// What a mirror of a static pod is told by.
-pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// Whether a static pod's mirror: what runs is not what the API server keeps.
 pub(super) fn is_mirror(pod: &Pod) -> bool {
