@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::cluster::{Cluster, DEFAULT_NAME, Registry, Store};
+use crate::cluster::{Cluster, ControlPlane, DEFAULT_NAME, Registry, Store};
 use crate::registration;
 
 /// A small Kubernetes: clusters on this machine, one network namespace per node.
@@ -89,6 +89,10 @@ pub struct UpArgs {
     /// Use this etcd instead of one of our own; the same as --store etcd:ENDPOINTS
     #[arg(long, value_name = "ENDPOINTS", conflicts_with = "store", value_parser = crate::cluster::external_etcd)]
     pub etcd: Option<Store>,
+    /// How API server, scheduler, controller-manager and etcd run: beside the nodes, or as static pods of the first one
+    /// [default: processes]
+    #[arg(long, value_name = "HOW")]
+    pub control_plane: Option<ControlPlane>,
     /// Image archives to load into all nodes
     #[arg(long, value_name = "TAR", num_args = 1..)]
     pub image: Vec<PathBuf>,

@@ -80,6 +80,17 @@ pub fn external_etcd(endpoints: &str) -> Result<Store, String> {
     Ok(Store::ExternalEtcd(urls))
 }
 
+/// How API server, scheduler, controller-manager and an etcd of our own run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ControlPlane {
+    /// As processes of this machine, in a network namespace of their own.
+    #[default]
+    Processes,
+    /// As static pods of the first node.
+    Pods,
+}
+
 /// A registry that nodes reach over plain HTTP, or under another address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registry {
@@ -121,6 +132,9 @@ pub struct Cluster {
     pub nodes: u8,
     /// Its store.
     pub store: Store,
+    /// How its control plane runs.
+    #[serde(default)]
+    pub control_plane: ControlPlane,
     /// Its addresses.
     pub ranges: Ranges,
     /// Whether pods and nodes may talk to the world beyond this machine.
@@ -267,7 +281,10 @@ impl Cluster {
 
     /// The network namespace of etcd, API server, scheduler and controller-manager.
     pub fn control_plane_netns(&self) -> String {
-        format!("skiff-{}-control-plane", self.name)
+        match self.control_plane {
+            ControlPlane::Processes => format!("skiff-{}-control-plane", self.name),
+            ControlPlane::Pods => self.node(0).netns,
+        }
     }
 
     /// The host's end of the control plane's cable.
@@ -311,6 +328,11 @@ impl Cluster {
     /// The folder of the control plane's data.
     pub fn control_plane_dir(&self) -> PathBuf {
         self.dir.join("control-plane")
+    }
+
+    /// The folder of the data of an etcd of our own.
+    pub fn etcd_dir(&self) -> PathBuf {
+        self.dir.join("etcd")
     }
 
     /// The folder of the supervisor's records: pid files and its lock.
@@ -365,6 +387,7 @@ pub fn sample(nodes: u8) -> Cluster {
         dir: "/var/lib/skiff/two".into(),
         nodes,
         store: Store::Etcd,
+        control_plane: ControlPlane::Processes,
         ranges: Ranges::of(1),
         outbound: true,
         registries: Vec::new(),

@@ -4,9 +4,9 @@
 //! supervisor, `status` and `logs` agree without talking to each other.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::cluster::{Cluster, Node, Store};
+use crate::cluster::{Cluster, ControlPlane, Node, Store};
 use crate::ranges::NODE_PREFIX;
 use crate::{containerd, pki};
 
@@ -43,9 +43,17 @@ pub struct Daemon {
     pub log: PathBuf,
     /// What it needs; it is started after a while also without.
     pub after: Vec<Awaited>,
+    /// The static pod of the first node that it runs as, without the node's name; the kubelet looks after it then, and
+    /// its program is the one in its image.
+    pub pod: Option<String>,
 }
 
 impl Daemon {
+    /// Its command line.
+    pub fn command(&self) -> Vec<String> {
+        std::iter::once(show(self.program.clone())).chain(self.arguments.iter().cloned()).collect()
+    }
+
     /// The name of its record in the cluster's `run` folder.
     pub fn record(&self) -> String {
         format!("{}.json", self.name.replace('/', "."))
@@ -71,9 +79,17 @@ fn etcd_socket(cluster: &Cluster) -> PathBuf {
     cluster.control_plane_dir().join(ETCD)
 }
 
+/// Where etcd listens that runs in a pod, for those who show a certificate. A socket would be in the way of the next
+/// container, and nobody would be there to remove it.
+const ETCD_IN_POD: &str = "https://127.0.0.1:2379";
+
+/// Where it tells then, over plain HTTP, how it is.
+pub const ETCD_HEALTH_PORT: u16 = 2381;
+
 /// The store as the API server's `--store` takes it.
 pub fn store_flag(cluster: &Cluster) -> String {
     match &cluster.store {
+        Store::Etcd if cluster.control_plane == ControlPlane::Pods => format!("etcd:{ETCD_IN_POD}"),
         Store::Etcd => format!("etcd:unix://{}", etcd_socket(cluster).display()),
         Store::ExternalEtcd(urls) => format!("etcd:{}", urls.join(",")),
         Store::File(None) => format!("file:{}", cluster.control_plane_dir().join("store.db").display()),
@@ -100,6 +116,7 @@ impl Table<'_> {
             program,
             arguments,
             after,
+            pod: None,
         });
     }
 
@@ -115,10 +132,51 @@ impl Table<'_> {
 pub fn table(cluster: &Cluster) -> Vec<Daemon> {
     let mut table = Table { cluster, daemons: Vec::new() };
     control_plane(cluster, &mut table);
+    if cluster.control_plane == ControlPlane::Pods {
+        for daemon in &mut table.daemons {
+            daemon.program = Path::new("/").join(&daemon.name);
+            daemon.pod = Some(format!("{}{}", if daemon.name == "etcd" { "" } else { "kube-" }, daemon.name));
+        }
+    }
     for node in cluster.all_nodes() {
         workers(cluster, &node, &mut table);
     }
     table.daemons
+}
+
+fn etcd(cluster: &Cluster, table: &mut Table<'_>) {
+    let in_pod = cluster.control_plane == ControlPlane::Pods;
+    let (clients, peers) = match in_pod {
+        true => (ETCD_IN_POD.to_owned(), "https://127.0.0.1:2380".to_owned()),
+        false => (format!("unix://{ETCD}"), format!("unix://{ETCD_PEER}")),
+    };
+    let mut arguments = flags([
+        ("name", "skiff".into()),
+        ("data-dir", show(cluster.etcd_dir())),
+        ("listen-client-urls", clients.clone()),
+        ("advertise-client-urls", clients),
+        ("listen-peer-urls", peers.clone()),
+        ("initial-advertise-peer-urls", peers.clone()),
+        ("initial-cluster", format!("skiff={peers}")),
+        // One member needs no patience with others: it elects itself sooner.
+        ("heartbeat-interval", "50".into()),
+        ("election-timeout", "250".into()),
+        ("logger", "zap".into()),
+    ]);
+    if in_pod {
+        let (own, ca) = (pki::pair(cluster, "etcd"), show(pki::pair(cluster, "etcd-ca").cert));
+        for whom in ["", "peer-"] {
+            arguments.extend([format!("--{whom}client-cert-auth"), format!("--{whom}trusted-ca-file={ca}")]);
+            arguments.push(format!("--{whom}cert-file={}", own.cert.display()));
+            arguments.push(format!("--{whom}key-file={}", own.key.display()));
+        }
+        arguments.push(format!("--listen-metrics-urls=http://127.0.0.1:{ETCD_HEALTH_PORT}"));
+    }
+    table.add(None, "etcd".into(), Vec::new(), arguments);
+    if let Some(etcd) = table.daemons.last_mut().filter(|_| !in_pod) {
+        etcd.folder = cluster.control_plane_dir();
+        etcd.sockets = [ETCD, ETCD_PEER].map(|socket| etcd.folder.join(socket)).to_vec();
+    }
 }
 
 fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
@@ -131,31 +189,14 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
     let (public, private) = pki::service_account_keys(cluster);
 
     if cluster.store == Store::Etcd {
-        let peers = format!("unix://{ETCD_PEER}");
-        let clients = format!("unix://{ETCD}");
-        let arguments = flags([
-            ("name", "skiff".into()),
-            ("data-dir", show(cluster.dir.join("etcd"))),
-            ("listen-client-urls", clients.clone()),
-            ("advertise-client-urls", clients),
-            ("listen-peer-urls", peers.clone()),
-            ("initial-advertise-peer-urls", peers.clone()),
-            ("initial-cluster", format!("skiff={peers}")),
-            // One member needs no patience with others: it elects itself sooner.
-            ("heartbeat-interval", "50".into()),
-            ("election-timeout", "250".into()),
-            ("logger", "zap".into()),
-        ]);
-        table.add(None, "etcd".into(), Vec::new(), arguments);
-        let etcd = &mut table.daemons[0];
-        etcd.folder = cluster.control_plane_dir();
-        etcd.sockets = [ETCD, ETCD_PEER].map(|socket| etcd.folder.join(socket)).to_vec();
+        etcd(cluster, table);
     }
     let store = match cluster.store {
         Store::Etcd => vec![Awaited::Unix(etcd_socket(cluster))],
         _ => Vec::new(),
     };
-    let arguments = flags([
+    let to_etcd = pki::pair(cluster, "apiserver-etcd-client");
+    let mut arguments = flags([
         ("store", store_flag(cluster)),
         ("bind-address", "0.0.0.0".into()),
         ("secure-port", "6443".into()),
@@ -172,6 +213,13 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
         ("kubelet-client-key", show(client.key)),
         ("kubelet-certificate-authority", ca.clone()),
     ]);
+    if cluster.store == Store::Etcd && cluster.control_plane == ControlPlane::Pods {
+        arguments.extend(flags([
+            ("etcd-cafile", show(pki::pair(cluster, "etcd-ca").cert)),
+            ("etcd-certfile", show(to_etcd.cert)),
+            ("etcd-keyfile", show(to_etcd.key)),
+        ]));
+    }
     table.ours(None, "apiserver", store, arguments);
     let mut arguments = flags([
         ("kubeconfig", show(cluster.kubeconfig_of("scheduler"))),
@@ -222,7 +270,10 @@ fn workers(cluster: &Cluster, node: &Node, table: &mut Table<'_>) {
         // The disk is the machine's, and images that were loaded by hand come from nowhere again.
         ("image-gc-high-threshold", "100".into()),
     ]);
-    table.ours(Some(node), "kubelet", vec![Awaited::Unix(node.socket()), server.clone()], arguments);
+    // Whose pods are the control plane cannot wait for it.
+    let apart = (node.netns != cluster.control_plane_netns()).then(|| server.clone());
+    let after = std::iter::once(Awaited::Unix(node.socket())).chain(apart);
+    table.ours(Some(node), "kubelet", after.collect(), arguments);
     let arguments = flags([
         ("hostname-override", node.name.clone()),
         ("node-ip", address.clone()),

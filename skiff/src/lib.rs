@@ -27,6 +27,7 @@ pub mod processes;
 mod progress;
 mod ranges;
 mod registration;
+mod static_pods;
 pub mod status;
 pub mod supervisor;
 pub mod up;

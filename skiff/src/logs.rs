@@ -1,7 +1,7 @@
 //! `skiff logs`: the log of one daemon, as it is or as it grows.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use anyhow::{Context, Result, bail};
 
 use crate::args::LogsArgs;
 use crate::cluster::{Cluster, DEFAULT_NAME};
-use crate::{daemons, supervisor};
+use crate::{daemons, static_pods, supervisor};
 
 /// How often a growing log is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The log that a person means: `apiserver`, `node-1/kubelet`, and in a named
-/// cluster also `node-1/kubelet` for `two-node-1/kubelet`.
-fn find(cluster: &Cluster, wanted: &str) -> Result<PathBuf> {
+/// cluster also `node-1/kubelet` for `two-node-1/kubelet`; and whether a pod's runtime writes it.
+fn find(cluster: &Cluster, wanted: &str) -> Result<(PathBuf, bool)> {
     if wanted == daemons::SUPERVISOR {
-        return Ok(supervisor::log_path(cluster));
+        return Ok((supervisor::log_path(cluster), false));
     }
     let table = daemons::table(cluster);
     let long = match cluster.name.as_str() {
@@ -26,7 +26,10 @@ fn find(cluster: &Cluster, wanted: &str) -> Result<PathBuf> {
         name => format!("{name}-{wanted}"),
     };
     match table.iter().find(|daemon| daemon.name == wanted || daemon.name == long) {
-        Some(daemon) => Ok(daemon.log.clone()),
+        Some(daemon) => {
+            let in_pod = static_pods::log(cluster, daemon);
+            Ok((in_pod.unwrap_or_else(|| daemon.log.clone()), daemon.pod.is_some()))
+        }
         None => {
             let names: Vec<&str> = table.iter().map(|daemon| daemon.name.as_str()).collect();
             bail!(
@@ -39,17 +42,22 @@ fn find(cluster: &Cluster, wanted: &str) -> Result<PathBuf> {
     }
 }
 
-fn copy(log: &mut File) -> Result<u64> {
-    let mut out = std::io::stdout().lock();
-    let copied = match std::io::copy(log, &mut out).and_then(|copied| out.flush().map(|()| copied)) {
+/// Shows the rest of a log; a runtime puts time, stream and a mark before each line, which are left out.
+fn copy(log: &mut File, in_pod: bool) -> Result<usize> {
+    let (mut text, mut out) = (Vec::new(), std::io::stdout().lock());
+    let read = log.read_to_end(&mut text).context("cannot read the log")?;
+    let own = |line: &[u8]| line.splitn(4, |byte| *byte == b' ').last().unwrap_or_default().to_vec();
+    if in_pod {
+        text = text.split_inclusive(|byte| *byte == b'\n').flat_map(own).collect();
+    }
+    match out.write_all(&text).and_then(|()| out.flush()) {
         // Whoever read has enough, as in `skiff logs kubelet | head`.
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        other => other,
-    };
-    copied.context("cannot show the log")
+        shown => shown.map(|()| read).context("cannot show the log"),
+    }
 }
 
-fn follow(path: &Path, log: &mut File) -> Result<()> {
+fn follow(path: &Path, log: &mut File, in_pod: bool) -> Result<()> {
     loop {
         let at = log.stream_position().context("cannot read the log")?;
         let size = std::fs::metadata(path).with_context(|| format!("{} is gone", path.display()))?.len();
@@ -57,7 +65,7 @@ fn follow(path: &Path, log: &mut File) -> Result<()> {
             // The supervisor has cut it.
             log.seek(SeekFrom::Start(0)).context("cannot read the log")?;
         }
-        if copy(log)? == 0 {
+        if copy(log, in_pod)? == 0 {
             std::thread::sleep(LOOK);
         }
     }
@@ -66,7 +74,7 @@ fn follow(path: &Path, log: &mut File) -> Result<()> {
 /// Shows the log that the flags say.
 pub fn run(flags: &LogsArgs) -> Result<()> {
     let cluster = flags.cluster.existing()?;
-    let path = find(&cluster, &flags.daemon)?;
+    let (path, in_pod) = find(&cluster, &flags.daemon)?;
     let mut log = match File::open(&path) {
         Ok(log) => log,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
@@ -76,10 +84,10 @@ pub fn run(flags: &LogsArgs) -> Result<()> {
     };
     let older = path.with_extension("log.1");
     if let Ok(mut older) = File::open(older) {
-        copy(&mut older)?;
+        copy(&mut older, in_pod)?;
     }
-    copy(&mut log)?;
-    if flags.follow { follow(&path, &mut log) } else { Ok(()) }
+    copy(&mut log, in_pod)?;
+    if flags.follow { follow(&path, &mut log, in_pod) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::cluster::Store;
 use crate::processes;
@@ -37,8 +38,6 @@ const CAPABILITIES: [(&str, u32); 3] = [("CAP_NET_ADMIN", 12), ("CAP_SYS_CHROOT"
 /// Our own programs, beside `skiff`.
 const OWN: [&str; 8] =
     ["apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "cni", "pause", "dns"];
-/// Those of them that run in images of their own.
-const IN_IMAGES: [&str; 2] = ["pause", "dns"];
 
 /// What was found on this machine.
 #[derive(Debug, Default)]
@@ -55,19 +54,21 @@ pub struct Machine {
     pub cgroups: bool,
 }
 
-fn in_path(name: &str, path: &str) -> bool {
-    path.split(':').filter(|dir| !dir.is_empty()).any(|dir| Path::new(dir).join(name).is_file())
+/// The path of a program in `$PATH`.
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let dirs = std::env::split_paths(&path).filter(|dir| !dir.as_os_str().is_empty());
+    dirs.map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
 /// Looks at this machine.
 pub fn observe(bin_dir: &Path) -> Result<Machine> {
-    let path = std::env::var("PATH").unwrap_or_default();
     let names = PROGRAMS.iter().chain([&ETCD]).map(|program| program.name);
     let status = fs::read_to_string("/proc/self/status")?;
     let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     Ok(Machine {
-        programs: names.filter(|name| in_path(name, &path)).map(String::from).collect(),
-        own: OWN.into_iter().filter(|name| own_program(bin_dir, name).is_some()).map(String::from).collect(),
+        programs: names.filter(|name| in_path(name).is_some()).map(String::from).collect(),
+        own: OWN.into_iter().filter(|name| program_path(bin_dir, name).is_some()).map(String::from).collect(),
         root: nix::unistd::geteuid().is_root(),
         capabilities: capabilities
             .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
@@ -96,33 +97,24 @@ fn asks_itself(text: &str) -> bool {
         && servers.all(|server| server.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback()))
 }
 
-/// The path of one of our own programs. Those that run in images of their own must be static.
-pub fn own_program(bin_dir: &Path, name: &str) -> Option<PathBuf> {
-    let path = match IN_IMAGES.contains(&name) {
-        true => [bin_dir.join("static").join(name), bin_dir.join(name)]
-            .into_iter()
-            .find(|path| is_static(path))?,
-        false => bin_dir.join(name),
-    };
-    path.is_file().then_some(path)
+/// The path of a program, one of our own or another; the static one where there are two.
+pub fn program_path(bin_dir: &Path, name: &str) -> Option<PathBuf> {
+    if !OWN.contains(&name) {
+        return in_path(name);
+    }
+    [bin_dir.join("static").join(name), bin_dir.join(name)].into_iter().find(|path| path.is_file())
 }
 
-/// Whether a file is a program that needs no loader: an ELF file without an interpreter.
-pub fn is_static(path: &Path) -> bool {
-    fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF") && !has_interpreter(&bytes))
+/// The libraries that a program is linked with, its loader among them.
+pub fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let output = Command::new("ldd").arg(program).output().context("cannot start ldd")?;
+    Ok(linked(&String::from_utf8_lossy(&output.stdout)))
 }
 
-fn has_interpreter(elf: &[u8]) -> bool {
-    const PT_INTERP: u32 = 3;
-    let number = |at: usize, size: usize| {
-        elf.get(at..at + size)
-            .map(|bytes| bytes.iter().rev().fold(0usize, |sum, byte| sum << 8 | usize::from(*byte)))
-    };
-    // 64-bit little-endian is all that Skiff is built for.
-    let (Some(table), Some(size), Some(count)) = (number(32, 8), number(54, 2), number(56, 2)) else {
-        return true;
-    };
-    (0..count).any(|entry| number(table + entry * size, 4).is_none_or(|kind| kind == PT_INTERP as usize))
+/// The paths that `ldd` tells; what the kernel brings has none, and a static program needs nothing.
+fn linked(text: &str) -> Vec<PathBuf> {
+    let words = text.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+    words.map(PathBuf::from).collect()
 }
 
 /// Says everything that is missing, each with what to do about it.

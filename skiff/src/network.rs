@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use ipnet::Ipv4Net;
 
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, ControlPlane, Node};
 
 /// Where named network namespaces are mounted.
 pub const NETNS_DIR: &str = "/run/netns";
@@ -58,7 +58,8 @@ fn ports(cluster: &Cluster) -> Vec<Port> {
         address: cluster.ranges.control_plane(),
     };
     let node = |node: Node| Port { netns: node.netns, link: node.link, address: node.address };
-    std::iter::once(control_plane).chain(cluster.all_nodes().into_iter().map(node)).collect()
+    let apart = (cluster.control_plane == ControlPlane::Processes).then_some(control_plane);
+    apart.into_iter().chain(cluster.all_nodes().into_iter().map(node)).collect()
 }
 
 /// Says what `ip` has to do so that the cluster's network stands.
@@ -69,6 +70,11 @@ pub fn plan(cluster: &Cluster, present: &Present) -> Vec<Batch> {
     // ClusterIPs are translated in the first node, which masquerades what comes from outside.
     let to_services =
         format!("route replace {} via {}", cluster.ranges.services, cluster.ranges.node_address(0));
+    let of_control_plane = match cluster.control_plane {
+        // It does not rely on the host to forward: that may be switched off.
+        ControlPlane::Processes => to_services.clone(),
+        ControlPlane::Pods => format!("addr replace {}/32 dev eth0", cluster.ranges.control_plane()),
+    };
     let mut host = String::new();
     let mut inside = Vec::new();
     // Writing to a String cannot fail.
@@ -95,9 +101,8 @@ pub fn plan(cluster: &Cluster, present: &Present) -> Vec<Batch> {
         say!(commands, "addr replace {address}/{prefix} dev eth0");
         say!(commands, "link set eth0 up");
         say!(commands, "route replace default via {gateway}");
-        // It does not rely on the host to forward: that may be switched off.
         if netns == cluster.control_plane_netns() {
-            say!(commands, "{to_services}");
+            say!(commands, "{of_control_plane}");
         }
         inside.push(Batch { netns: Some(netns), commands });
     }
@@ -309,13 +314,17 @@ fn settle(
 }
 
 /// Leads packets of host and control plane for the nodes' pods to those nodes, given the routes that stand, which
-/// become those that stand then. Answers what went wrong.
+/// become those that stand then; a node has them from its kubelet. Answers what went wrong.
 pub fn ensure_pod_routes(
     cluster: &Cluster,
     known: &mut Vec<PodRoute>,
     wanted: &[PodRoute],
 ) -> Vec<anyhow::Error> {
-    settle(&[None, Some(cluster.control_plane_netns())], known, wanted, run)
+    let places = match cluster.control_plane {
+        ControlPlane::Processes => vec![None, Some(cluster.control_plane_netns())],
+        ControlPlane::Pods => vec![None],
+    };
+    settle(&places, known, wanted, run)
 }
 
 fn delete_link(link: &str) -> Result<()> {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use machinery::pki::{Authority, IssueRequest, KUBELET_API_ADMIN, KUBELET_CLIENT};
 use rcgen::{KeyPair, PublicKeyData};
 
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, ControlPlane, Node};
 use crate::files;
 use crate::kubeconfig::{self, Identity};
 
@@ -114,6 +114,16 @@ fn public_pem(key: &KeyPair) -> String {
     format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
 }
 
+/// An etcd that listens on an address takes nobody who has a certificate of the cluster's own CA: many do.
+fn ensure_etcd(cluster: &Cluster) -> Result<()> {
+    let ca = pair(cluster, "etcd-ca");
+    let authority = Authority::load_or_new("etcd-ca", &ca.cert, &ca.key).context("cannot use etcd's CA")?;
+    let server = IssueRequest::server("kube-etcd", &["localhost"], &[Ipv4Addr::LOCALHOST.into()]);
+    issue(&authority, cluster, "etcd", &IssueRequest { client: true, ..server })?;
+    let client = IssueRequest::client("kube-apiserver-etcd-client", &[]);
+    issue(&authority, cluster, "apiserver-etcd-client", &client).map(drop)
+}
+
 /// Makes all certificates, keys and kubeconfigs that are not there yet.
 pub fn ensure(cluster: &Cluster) -> Result<()> {
     files::make_private_dir(&cluster.pki_dir())?;
@@ -130,6 +140,9 @@ pub fn ensure(cluster: &Cluster) -> Result<()> {
         &IssueRequest::client(KUBELET_CLIENT, &[KUBELET_API_ADMIN]),
     )?;
     ensure_service_account_keys(cluster)?;
+    if cluster.control_plane == ControlPlane::Pods {
+        ensure_etcd(cluster)?;
+    }
     for (name, request) in clients(cluster) {
         let files = issue(&authority, cluster, &name, &request)?;
         let user = if name == ADMIN { cluster.context() } else { request.common_name };

@@ -118,6 +118,15 @@ pub fn runs(process: Identity) -> bool {
     identity(process.pid) == Some(process)
 }
 
+/// When a process was started.
+pub fn since(process: Identity) -> Option<jiff::Timestamp> {
+    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let uptime: f64 = uptime.split(' ').next()?.parse().ok()?;
+    // The kernel tells ticks of a hundredth of a second to whoever asks.
+    let age = jiff::SignedDuration::try_from_secs_f64(uptime - process.start as f64 / 100.0).ok()?;
+    jiff::Timestamp::now().checked_sub(age).ok()
+}
+
 /// The command line of a process.
 pub fn command_line(pid: i32) -> Vec<String> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

@@ -21,7 +21,7 @@ use crate::progress::Progress;
 use crate::ranges::Ranges;
 use crate::{
     containerd, daemons, files, firewall, image, kubeconfig, load, machine, network, nodes, pki,
-    registration, supervisor,
+    registration, static_pods, supervisor,
 };
 
 /// How long a cluster may take to come up.
@@ -50,6 +50,7 @@ fn describe(
             dir,
             nodes: flags.nodes.unwrap_or(1),
             store: store.unwrap_or(Store::Etcd),
+            control_plane: flags.control_plane.unwrap_or_default(),
             ranges: ranges()?,
             outbound: !flags.no_outbound,
             registries: flags.registry.clone(),
@@ -76,6 +77,11 @@ fn describe(
     if store.is_some_and(|store| store != cluster.store) {
         bail!(
             "the cluster {name} keeps its objects in another store: take it down first, or leave --store out"
+        );
+    }
+    if flags.control_plane.is_some_and(|how| how != cluster.control_plane) {
+        bail!(
+            "the control plane of the cluster {name} runs in another way: take it down first, or leave --control-plane out"
         );
     }
     if let Some(addon) = flags.without.iter().find(|name| cluster.addons.contains(name)) {
@@ -257,9 +263,11 @@ async fn load_images(cluster: &Cluster, archives: &[PathBuf]) -> Result<()> {
             .ok_or_else(|| complaint(cluster, &format!("containerd on {} did not come up", node.name)))?;
     }
     let (cluster, archives) = (cluster.clone(), archives.to_vec());
-    tokio::task::spawn_blocking(move || load::into_all(&cluster, &archives))
-        .await
-        .context("loading images broke off")?
+    let load = move || {
+        load::into_all(&cluster, &archives)?;
+        static_pods::ensure(&cluster)
+    };
+    tokio::task::spawn_blocking(load).await.context("loading images broke off")?
 }
 
 /// Brings the cluster up.

@@ -1,5 +1,5 @@
 //! A manifest in the node's folder: its pod runs, shows in the API, and needs neither the API server nor the kubelet to
-//! go on.
+//! go on. So the control plane itself may run.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -91,4 +91,56 @@ fn a_manifest_in_the_folder_is_a_pod() {
         let left = cluster.kubectl(&format!("get pod {name} --ignore-not-found")).ok();
         if left.is_empty() && programs(&cluster).is_empty() { Ok(()) } else { Err(left) }
     });
+}
+
+#[test]
+fn the_control_plane_may_be_pods_of_the_first_node() {
+    let cluster = Cluster::up_with("cp-pods", 2, &["--control-plane", "pods"]);
+    let node = cluster.node(1);
+    let pods = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+    let named = |pod: &str| format!("-n kube-system {pod}-{node}");
+    for pod in pods {
+        let seen = mirror(&cluster, &named(pod), "");
+        assert_eq!(seen["metadata"]["labels"]["component"], pod);
+        assert_eq!(
+            (&seen["spec"]["hostNetwork"], &seen["spec"]["nodeName"]),
+            (&true.into(), &node.clone().into())
+        );
+        assert_eq!(seen["spec"]["priorityClassName"], "system-node-critical");
+    }
+    let listed = cluster.items("get pods -n kube-system -l tier=control-plane");
+    assert_eq!(listed.len(), pods.len());
+
+    // They do their work, on the other node, too.
+    cluster.load(&[http_go("http-go:v1", "v1", 0)]);
+    cluster.kubectl("create deployment web --image http-go:v1 --replicas 4").ok();
+    cluster.kubectl("rollout status deployment web --timeout 60s").ok();
+    let places = cluster.kubectl("get pods -l app=web -o jsonpath={.items[*].spec.nodeName}").ok();
+    assert!(places.contains(&cluster.node(2)), "{places}");
+    for web in cluster.kubectl("get pods -l app=web -o name").ok().lines() {
+        cluster.kubectl(&format!("logs {web}")).ok();
+    }
+
+    // The kubelet starts what was killed; `skiff` knows.
+    cluster.kill("apiserver");
+    let restarts = |seen: &Value| seen["status"]["containerStatuses"][0]["restartCount"].clone();
+    eventually("the API server tells of its end", 60, || {
+        match restarts(&mirror(&cluster, &named(pods[1]), "")) {
+            count if count == 1 => Ok(()),
+            other => Err(other.to_string()),
+        }
+    });
+    let status = cluster.skiff(&["status"]);
+    let line = status.lines().find(|line| line.starts_with("apiserver")).unwrap();
+    assert!(line.contains("running") && line.ends_with(" 1"), "{status}");
+    let (ours, theirs) =
+        (cluster.skiff(&["logs", "apiserver"]), cluster.kubectl(&format!("logs {}", named(pods[1]))));
+    assert!(theirs.ok().lines().next().is_some_and(|line| ours.contains(line)), "{ours}");
+
+    // It cannot be changed under way, and outlives a stop with its data.
+    let refused = cluster.try_skiff(&["up", "--control-plane", "processes"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("runs in another way"), "{refused:?}");
+    cluster.skiff(&["stop"]);
+    cluster.skiff(&["up", "--no-outbound"]);
+    cluster.kubectl("rollout status deployment web --timeout 60s").ok();
 }

@@ -4,7 +4,7 @@
 //! They are made once, with the cluster; from then on they are the user's, who may change or delete them and put
 //! something else in their place.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use api::volume_binding::LOCAL_PROVISIONER;
@@ -68,18 +68,23 @@ pub fn of(cluster: &Cluster) -> impl Iterator<Item = &'static Addon> {
     ALL.iter().filter(|addon| cluster.addons.iter().any(|name| name == addon.name))
 }
 
-/// Writes the archive of an image that holds nothing but one of our programs.
+/// Writes the archive of an image that holds nothing but a program, and the libraries it is linked with.
 ///
 /// # Errors
 /// A program that is not there.
 pub fn program_archive(cluster: &Cluster, program: &str, image: &str) -> Result<PathBuf> {
     let path = cluster.dir.join(format!("{program}.tar"));
-    let file = machine::own_program(&cluster.bin_dir, program);
+    let file = machine::program_path(&cluster.bin_dir, program);
     let file = file.with_context(|| format!("the program {program} is gone"))?;
-    let content = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let part = |path: &str, file: &Path| {
+        let content = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        anyhow::Ok(ImageFile { path: path.trim_start_matches('/').to_owned(), content, mode: 0o755 })
+    };
+    let libraries = machine::libraries(&file)?;
+    let libraries = libraries.iter().map(|library| part(&library.to_string_lossy(), library));
     let recipe = Recipe {
         name: image.into(),
-        files: vec![ImageFile { path: program.into(), content, mode: 0o755 }],
+        files: std::iter::once(part(program, &file)).chain(libraries).collect::<Result<_>>()?,
         entrypoint: vec![format!("/{program}")],
         ..Recipe::default()
     };

@@ -37,6 +37,24 @@ fn etcd_is_reached_by_those_alone_who_may_enter_its_folder() {
 }
 
 #[test]
+fn in_pods_etcd_asks_for_certificates_and_only_the_first_kubelet_does_not_wait() {
+    let cluster = Cluster { control_plane: ControlPlane::Pods, ..sample(2) };
+    let daemons = table(&cluster);
+    let (etcd, apiserver) = (&daemons[0], &daemons[1]);
+    assert!(etcd.sockets.is_empty());
+    for flag in ["--client-cert-auth", "--peer-client-cert-auth"] {
+        assert!(etcd.arguments.iter().any(|argument| argument == flag), "{etcd:?}");
+    }
+    let plain = etcd.arguments.iter().filter(|argument| argument.contains("http://"));
+    assert_eq!(plain.collect::<Vec<_>>(), ["--listen-metrics-urls=http://127.0.0.1:2381"]);
+    assert!(apiserver.arguments.contains(&"etcd:https://127.0.0.1:2379".to_owned()));
+    assert_eq!(apiserver.command()[0], "/apiserver");
+    let server = Awaited::Tcp(SocketAddrV4::new(cluster.ranges.control_plane(), 6443));
+    let waits: Vec<_> = daemons.iter().filter(|daemon| daemon.name.ends_with("kubelet")).collect();
+    assert_eq!(waits.iter().map(|d| d.after.contains(&server)).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
 fn without_etcd_the_api_server_waits_for_nothing() {
     let mut cluster = sample(1);
     for (store, flag) in [
@@ -56,9 +74,9 @@ fn without_etcd_the_api_server_waits_for_nothing() {
 #[test]
 fn every_daemon_is_found_by_its_command_line() {
     let cluster = sample(1);
-    for daemon in table(&cluster) {
-        let mut command = vec![daemon.program.display().to_string()];
-        command.extend(daemon.arguments);
+    let in_pods = Cluster { control_plane: ControlPlane::Pods, ..sample(1) };
+    for daemon in table(&cluster).into_iter().chain(table(&in_pods)) {
+        let command = daemon.command();
         assert!(processes::is_ours(&command, &cluster.name, &cluster.dir), "{}", daemon.name);
         assert!(!processes::is_ours(&command, "other", "/elsewhere/two".as_ref()), "{}", daemon.name);
     }

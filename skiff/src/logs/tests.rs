@@ -12,7 +12,7 @@ fn daemons_are_found_by_short_and_long_names() {
         ("supervisor", "/var/lib/skiff/two/control-plane/logs/supervisor.log"),
     ];
     for (name, path) in cases {
-        assert_eq!(find(&cluster, name).unwrap(), Path::new(path));
+        assert_eq!(find(&cluster, name).unwrap(), (path.into(), false));
     }
     let refusal = find(&cluster, "kubelet").unwrap_err().to_string();
     assert!(refusal.contains("two-node-1/kubelet"), "{refusal}");

@@ -36,10 +36,14 @@ fn without_root_capabilities_are_no_further_news() {
 }
 
 #[test]
-fn this_test_program_is_no_static_one() {
-    assert!(!is_static(Path::new("/nowhere")));
-    assert!(!is_static(Path::new("/proc/version")));
-    assert!(!is_static(Path::new("/proc/self/exe")));
+fn the_libraries_of_a_program_are_found() {
+    let text = "\tlinux-vdso.so.1 (0x00007fabad9c2000)\n\
+        \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007fabad7cf000)\n\
+        \t/lib64/ld-linux-x86-64.so.2 (0x00007fabad9c4000)\n";
+    let expected = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"].map(PathBuf::from);
+    assert_eq!(linked(text), expected);
+    assert!(libraries(Path::new("/proc/self/exe")).unwrap().iter().all(|library| library.is_file()));
+    assert_eq!(linked("\tnot a dynamic executable\n"), [PathBuf::new(); 0]);
 }
 
 #[test]

@@ -32,6 +32,17 @@ fn from_nothing() {
 }
 
 #[test]
+fn a_control_plane_of_pods_has_its_address_on_the_first_node() {
+    let cluster = Cluster { control_plane: ControlPlane::Pods, ..sample(2) };
+    let batches = plan(&cluster, &Present::default());
+    assert_eq!(batches.len(), 3);
+    assert!(!batches[0].commands.contains("control-plane") && !batches[0].commands.contains("skiff1-cp"));
+    let ends = "route replace default via 10.60.1.1\naddr replace 10.60.1.2/32 dev eth0\n";
+    assert!(batches[1].commands.ends_with(ends), "{}", batches[1].commands);
+    assert!(batches[2].commands.ends_with("route replace default via 10.60.1.1\n"));
+}
+
+#[test]
 fn host_and_control_plane_have_the_same_routes_to_pods() {
     let cluster = sample(2);
     let route = |range: u8, node: u8| {

@@ -80,9 +80,7 @@ fn adopt(daemon: &Daemon, record_path: &Path, restarts: u32) -> Result<Option<Id
     if let Some(record) = record::read(record_path).filter(|record| processes::runs(record.process)) {
         return Ok(Some(record.process));
     }
-    let program = daemon.program.display().to_string();
-    let command: Vec<String> = std::iter::once(program).chain(daemon.arguments.iter().cloned()).collect();
-    let found = processes::with_command_line(&command)?;
+    let found = processes::with_command_line(&daemon.command())?;
     if let Some(process) = found {
         Record::new(process, restarts).write(record_path)?;
     }

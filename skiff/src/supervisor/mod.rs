@@ -22,7 +22,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::cluster::Cluster;
 use crate::processes::{self, Identity};
-use crate::{cgroups, daemons, files};
+use crate::{cgroups, daemons, files, static_pods};
 
 pub use record::Record;
 pub use routes::pod_route;
@@ -87,7 +87,7 @@ pub async fn run(dir: &Path) -> Result<()> {
     Record::new(process, 0).write(&record_path(&cluster))?;
 
     let tasks = Tasks::new();
-    for daemon in daemons::table(&cluster) {
+    for daemon in daemons::table(&cluster).into_iter().filter(|daemon| daemon.pod.is_none()) {
         if let Some(folder) = daemon.log.parent() {
             files::make_dir(folder)?;
         }
@@ -116,5 +116,8 @@ fn wait_gone(process: Identity) {
 
 /// A daemon's record: who it is, since when, how often it was started again.
 pub fn record_of(cluster: &Cluster, daemon: &daemons::Daemon) -> Option<Record> {
+    if daemon.pod.is_some() {
+        return static_pods::record(cluster, daemon);
+    }
     record::read(&cluster.run_dir().join(daemon.record()))
 }

@@ -57,6 +57,8 @@ fn a_present_cluster_keeps_what_cannot_change() {
     assert!(refusal.contains("has 2 node(s), not 3"), "{refusal}");
     assert!(asked("skiff up --name two --store file", Some(sample(2))).is_err());
     assert!(asked("skiff up --name two --store etcd", Some(sample(2))).is_ok());
+    assert!(asked("skiff up --name two --control-plane pods", Some(sample(2))).is_err());
+    assert!(asked("skiff up --name two --control-plane processes", Some(sample(2))).is_ok());
 }
 
 #[test]

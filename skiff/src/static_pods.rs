@@ -1,0 +1,118 @@
+//! The control plane as static pods of the first node: of each program an image, made here of it and the libraries it
+//! is linked with, and a manifest in the folder that the node's kubelet looks at. Names, labels and probes are
+//! kubeadm's.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, Store};
+use crate::daemons::{self, Daemon, ETCD_HEALTH_PORT};
+use crate::supervisor::Record;
+use crate::{addons, containerd, files, processes};
+
+/// Loads the images and writes the manifests, while the node's containerd runs.
+pub fn ensure(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(0);
+    for daemon in daemons::table(cluster) {
+        let Some(pod) = &daemon.pod else { continue };
+        let image = format!("skiff.local/{pod}:{}", env!("CARGO_PKG_VERSION"));
+        let archive = addons::program_archive(cluster, &daemon.name, &image)?;
+        containerd::import(cluster, &node, &archive)?;
+        let manifest = serde_yaml_ng::to_string(&manifest(cluster, &daemon, pod, &image))?;
+        files::ensure(&node.manifests_dir().join(format!("{pod}.yaml")), manifest.as_bytes(), 0o600)?;
+    }
+    Ok(())
+}
+
+/// The folders of this machine that a daemon works in: a name, the path, and whether it only reads there.
+fn folders(cluster: &Cluster, daemon: &Daemon) -> Vec<(&'static str, PathBuf, bool)> {
+    let data = match (daemon.name.as_str(), &cluster.store) {
+        ("etcd", _) => Some(cluster.etcd_dir()),
+        ("apiserver", Store::File(None)) => Some(cluster.control_plane_dir()),
+        ("apiserver", Store::File(Some(file))) => file.parent().map(Path::to_owned),
+        _ => None,
+    };
+    let read = [("k8s-certs", cluster.pki_dir(), true), ("ca-certs", "/etc/ssl/certs".into(), true)];
+    read.into_iter().chain(data.map(|path| ("data", path, false))).collect()
+}
+
+/// Where a daemon tells how it is, and how much CPU it asks for.
+fn health_and_cpu(cluster: &Cluster, daemon: &Daemon) -> (Ipv4Addr, u16, &'static str) {
+    match daemon.name.as_str() {
+        "etcd" => (Ipv4Addr::LOCALHOST, ETCD_HEALTH_PORT, "100m"),
+        "apiserver" => (cluster.ranges.control_plane(), 6443, "250m"),
+        "scheduler" => (Ipv4Addr::LOCALHOST, 10259, "100m"),
+        _ => (Ipv4Addr::LOCALHOST, 10257, "200m"),
+    }
+}
+
+fn manifest(cluster: &Cluster, daemon: &Daemon, pod: &str, image: &str) -> Value {
+    let (host, port, cpu) = health_and_cpu(cluster, daemon);
+    let (scheme, live, ready) = match daemon.name.as_str() {
+        "etcd" => ("HTTP", "/health", "/health"),
+        _ => ("HTTPS", "/livez", "/readyz"),
+    };
+    let probe = |path: &str, period: u32, failures: u32| {
+        let get = json!({"host": host, "port": port, "path": path, "scheme": scheme});
+        json!({"httpGet": get, "periodSeconds": period, "failureThreshold": failures, "timeoutSeconds": 15})
+    };
+    let folders = folders(cluster, daemon);
+    let mount = |(name, path, read_only): &(&str, PathBuf, bool)| json!({"name": name, "mountPath": path, "readOnly": read_only});
+    let volume = |(name, path, _): &(&str, PathBuf, bool)| json!({"name": name, "hostPath": {"path": path, "type": "DirectoryOrCreate"}});
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": pod,
+            "namespace": "kube-system",
+            "labels": {"component": pod, "tier": "control-plane"},
+        },
+        "spec": {
+            "hostNetwork": true,
+            "priorityClassName": "system-node-critical",
+            "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": pod,
+                "image": image,
+                "imagePullPolicy": "IfNotPresent",
+                "command": daemon.command(),
+                "resources": {"requests": {"cpu": cpu}},
+                "startupProbe": probe(live, 1, 240),
+                "livenessProbe": probe(live, 10, 8),
+                "readinessProbe": probe(ready, 1, 3),
+                "volumeMounts": folders.iter().map(mount).collect::<Vec<_>>(),
+            }],
+            "volumes": folders.iter().map(volume).collect::<Vec<_>>(),
+        },
+    })
+}
+
+/// The log of a daemon's latest container, as the node's runtime writes it.
+pub fn log(cluster: &Cluster, daemon: &Daemon) -> Option<PathBuf> {
+    let (node, pod) = (cluster.node(0), daemon.pod.as_ref()?);
+    let begins = format!("kube-system_{pod}-{}_", node.name);
+    let of_pods = fs::read_dir(cluster.log_dir(Some(&node)).join("pods")).ok()?.flatten();
+    let of_pod = of_pods.filter(|dir| dir.file_name().to_string_lossy().starts_with(&begins));
+    let logs = of_pod.filter_map(|dir| fs::read_dir(dir.path().join(pod)).ok()).flatten().flatten();
+    let logs = logs.map(|log| log.path()).filter(|log| attempt(log).is_some());
+    logs.max_by_key(|log| fs::metadata(log).and_then(|metadata| metadata.modified()).ok())
+}
+
+/// How many containers there were before the one of this log.
+fn attempt(log: &Path) -> Option<u32> {
+    log.file_stem()?.to_str()?.parse().ok()
+}
+
+/// The process of a daemon that runs in its pod.
+pub fn record(cluster: &Cluster, daemon: &Daemon) -> Option<Record> {
+    let process = processes::with_command_line(&daemon.command()).ok()??;
+    let restarts = log(cluster, daemon).and_then(|log| attempt(&log)).unwrap_or_default();
+    Some(Record { process, since: processes::since(process)?, restarts })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::cluster::{ControlPlane, sample};
+
+fn in_pods(store: Store) -> Cluster {
+    Cluster { control_plane: ControlPlane::Pods, store, ..sample(2) }
+}
+
+#[test]
+fn manifests_are_pods_that_the_kubelet_takes() {
+    let cluster = in_pods(Store::Etcd);
+    let mut names = Vec::new();
+    for daemon in daemons::table(&cluster) {
+        let Some(pod) = &daemon.pod else {
+            assert!(daemon.name.contains("-node-"), "{} runs beside the pods", daemon.name);
+            continue;
+        };
+        let manifest = manifest(&cluster, &daemon, pod, "i:1");
+        let typed: k8s_openapi::api::core::v1::Pod = serde_json::from_value(manifest.clone()).unwrap();
+        assert_eq!(serde_json::to_value(typed).unwrap(), manifest, "all of it is understood");
+        let container = &manifest["spec"]["containers"][0];
+        // Whatever it is told of lies in a folder that it has.
+        let mounts = container["volumeMounts"].as_array().unwrap();
+        let has =
+            |path: &str| mounts.iter().any(|mount| path.starts_with(mount["mountPath"].as_str().unwrap()));
+        let root = cluster.dir.to_str().unwrap();
+        for argument in &daemon.arguments {
+            let path = argument.find(root).map(|at| &argument[at..]);
+            assert!(path.is_none_or(has), "{}: {argument}", daemon.name);
+        }
+        names.push(pod.clone());
+    }
+    assert_eq!(names, ["etcd", "kube-apiserver", "kube-scheduler", "kube-controller-manager"]);
+}
+
+#[test]
+fn a_store_in_a_file_lies_in_a_folder_of_the_api_server() {
+    for (store, folder) in [
+        (Store::File(None), "/var/lib/skiff/two/control-plane"),
+        (Store::File(Some("/data/store.db".into())), "/data"),
+    ] {
+        let cluster = in_pods(store);
+        let data: Vec<_> = daemons::table(&cluster)
+            .iter()
+            .flat_map(|daemon| folders(&cluster, daemon))
+            .filter(|(name, ..)| *name == "data")
+            .collect();
+        assert_eq!(data, [("data", PathBuf::from(folder), false)]);
+    }
+}
+
+#[test]
+fn the_log_is_that_of_the_latest_container() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster { dir: dir.path().into(), ..in_pods(Store::Memory) };
+    let daemon = daemons::table(&cluster).remove(0);
+    assert_eq!((daemon.name.as_str(), log(&cluster, &daemon)), ("apiserver", None));
+    let pods = cluster.log_dir(Some(&cluster.node(0))).join("pods");
+    let made = |pod: &str, file: &str, age: u64| {
+        let folder = pods.join(pod).join("kube-apiserver");
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(file);
+        let time = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+        fs::File::create(&path).unwrap().set_modified(time).unwrap();
+        path
+    };
+    made("kube-system_kube-apiserver-two-node-1_a", "7.log", 9);
+    let latest = made("kube-system_kube-apiserver-two-node-1_b", "2.log", 5);
+    made("kube-system_kube-apiserver-two-node-1_b", "2.log.20260101-000000", 1);
+    made("default_kube-apiserver-two-node-1_c", "3.log", 1);
+    assert_eq!(log(&cluster, &daemon), Some(latest.clone()));
+    assert_eq!(attempt(&latest), Some(2));
+}
