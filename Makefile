@@ -20,7 +20,7 @@ TOOLS := $(TARGET)/tools
 export PATH := $(TOOLS):$(PATH)
 export PYTHONPATH := $(TOOLS)/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-RUN_PACKAGES := containerd runc iptables iproute2 etcd-server
+RUN_PACKAGES := containerd runc iptables nftables iproute2 etcd-server
 BUILD_PACKAGES := gcc libc6-dev protobuf-compiler libprotobuf-dev
 TEST_PACKAGES := busybox-static curl docker-registry python3 python3-pip redis-tools
 export DEBIAN_FRONTEND := noninteractive

@@ -1,4 +1,4 @@
-//! Calls of the iptables programs.
+//! Calls of the iptables programs, and of `nft`.
 //!
 //! Chains of ours are replaced whole by a restore; into the built-in chains go single jumps. Every call waits
 //! for the lock that other users of iptables hold, every failure carries the program's own words, and calls
@@ -70,6 +70,11 @@ pub fn command(arguments: &[&str]) -> Result<(), IptablesError> {
     call("iptables", arguments, "").and_then(|output| succeeded("iptables", output)).map(drop)
 }
 
+/// Has `nft` carry out a command, or the text that it is given.
+pub fn nft(arguments: &[&str], text: &str) -> Result<(), IptablesError> {
+    run("nft", arguments, text).and_then(|output| succeeded("nft", output)).map(drop)
+}
+
 /// Applies the text of a restore, leaving what it does not name alone.
 pub fn restore(text: &str) -> Result<(), IptablesError> {
     let program = "iptables-restore";
@@ -104,9 +109,12 @@ fn refused(program: &'static str, output: &Output) -> IptablesError {
 }
 
 fn call(program: &'static str, arguments: &[&str], input: &str) -> Result<Output, IptablesError> {
+    run(program, &[&["-w", PATIENCE], arguments].concat(), input)
+}
+
+fn run(program: &'static str, arguments: &[&str], input: &str) -> Result<Output, IptablesError> {
     let failed = |source| IptablesError::Run { program, source };
     let mut child = Command::new(program)
-        .args(["-w", PATIENCE])
         .args(arguments)
         .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())

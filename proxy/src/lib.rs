@@ -2,7 +2,8 @@
 //!
 //! `services` reads the API's objects, `endpoints` chooses, `render` says which chains that
 //! makes, `ruleset` how to get there from what is there; all four are pure. `sync` watches, and
-//! hands what changed to iptables. Upstream: `cmd/kube-proxy`, `pkg/proxy`.
+//! hands what changed to iptables. `policies` beside them lets through what network policies
+//! allow. Upstream: `cmd/kube-proxy`, `pkg/proxy`.
 
 pub mod args;
 mod conntrack;
@@ -10,6 +11,7 @@ mod endpoints;
 pub mod health;
 pub mod metrics;
 pub mod names;
+pub mod policies;
 pub mod render;
 pub mod ruleset;
 pub mod services;
@@ -47,12 +49,23 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
         services: Cache::start(kube::Api::all(client.clone()), ours.clone(), &tasks),
         slices: Cache::start(kube::Api::all(client.clone()), ours, &tasks),
         nodes: Cache::start(
-            kube::Api::all(client),
+            kube::Api::all(client.clone()),
             Selectors::fields(format!("metadata.name={}", config.rules.node)),
             &tasks,
         ),
     };
     let service_health = ServiceHealth::new(health.clone(), tasks.clone());
+    let sources = policies::Sources {
+        client,
+        tasks: tasks.clone(),
+        node: config.rules.node.clone(),
+        nodes: caches.nodes.clone(),
+    };
+    let (look_every, stop) = (config.sync_period, tasks.token());
+    tasks.spawn("policies", async move {
+        policies::run(sources, look_every, stop).await;
+        Ok(())
+    });
     let stop = tasks.token();
     tasks.spawn("sync", async move {
         sync::run(config, caches, health, service_health, metrics, stop).await;
@@ -105,6 +118,7 @@ fn serve(
 
 /// Removes all rules and counters of the proxy.
 pub async fn cleanup() -> anyhow::Result<()> {
+    policies::cleanup().await;
     tokio::task::spawn_blocking(|| match Ruleset::remove(&observe(&iptables::save()?)) {
         Some(text) => iptables::restore(&text),
         None => Ok(()),

@@ -6,7 +6,8 @@
 use machinery::netfilter::Protocol;
 use sha2::{Digest, Sha256};
 
-fn hashed(prefix: &str, parts: &[&str]) -> String {
+/// A prefix and 16 characters of a hash.
+pub fn hashed(prefix: &str, parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part);

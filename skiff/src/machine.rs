@@ -21,7 +21,7 @@ const fn program(name: &'static str, package: &'static str, purpose: &'static st
     Program { name, package, purpose }
 }
 
-const PROGRAMS: [Program; 8] = [
+const PROGRAMS: [Program; 9] = [
     program("containerd", "containerd", "runs the nodes' containers"),
     program("containerd-shim-runc-v2", "containerd", "holds containers for containerd"),
     program("ctr", "containerd", "loads images into containerd"),
@@ -30,6 +30,7 @@ const PROGRAMS: [Program; 8] = [
     program("nsenter", "util-linux", "starts daemons in network namespaces"),
     program("iptables", "iptables", "carries services"),
     program("iptables-restore", "iptables", "carries services"),
+    program("nft", "nftables", "carries network policies"),
 ];
 const ETCD: Program =
     program("etcd", "etcd-server", "keeps the cluster's objects; --store file or memory do without");
