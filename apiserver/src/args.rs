@@ -115,6 +115,29 @@ pub struct Args {
     /// Authority of the kubelets' serving certificates.
     #[arg(long)]
     kubelet_certificate_authority: Option<PathBuf>,
+    /// Client certificate shown to the servers of other group versions, which know by it that callers are as this one says.
+    #[arg(long, requires = "proxy_client_key_file")]
+    proxy_client_cert_file: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, requires = "proxy_client_cert_file")]
+    proxy_client_key_file: Option<PathBuf>,
+    /// Its authority; published for those servers in the ConfigMap `extension-apiserver-authentication`.
+    #[arg(long)]
+    requestheader_client_ca_file: Option<PathBuf>,
+    /// The names that certificates of that authority may have; all if empty. Published likewise.
+    #[arg(long, value_delimiter = ',')]
+    requestheader_allowed_names: Vec<String>,
+}
+
+/// How this server passes requests on to others.
+#[derive(Debug, Clone)]
+pub struct FrontProxy {
+    /// Authority of our client certificate.
+    pub authority: PathBuf,
+    /// The names that the authority's certificates may have.
+    pub allowed_names: Vec<String>,
+    /// Our client certificate and key.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// How to talk to kubelets.
@@ -213,6 +236,8 @@ pub struct Config {
     pub ranges: Ranges,
     /// How to talk to kubelets; without it logs and exec answer 501.
     pub kubelet: Option<KubeletTls>,
+    /// How to talk to servers of other group versions; without it they do not believe who calls.
+    pub front_proxy: Option<FrontProxy>,
     /// How many requests are served at once.
     pub in_flight: InFlight,
     /// How long a request may take.
@@ -303,6 +328,11 @@ impl Args {
             request_timeout: self.request_timeout,
             shutdown_delay: self.shutdown_delay_duration,
             listed_for: LISTED_FOR,
+            front_proxy: self.requestheader_client_ca_file.map(|authority| FrontProxy {
+                authority,
+                allowed_names: self.requestheader_allowed_names,
+                identity: self.proxy_client_cert_file.zip(self.proxy_client_key_file),
+            }),
             kubelet: self.kubelet_certificate_authority.map(|authority| KubeletTls {
                 authority,
                 identity: self.kubelet_client_certificate.zip(self.kubelet_client_key),

@@ -6,6 +6,7 @@
 //! public for the fuzzer.
 
 mod admission;
+mod aggregation;
 mod allocate;
 pub mod args;
 mod auth;
@@ -58,6 +59,7 @@ use tracing::{info, warn};
 
 use crate::{
     admission::Steps,
+    aggregation::Aggregation,
     args::Config,
     auth::Authenticator,
     auth::service_account::TokenIssuer,
@@ -78,6 +80,8 @@ pub struct Api {
     pub(crate) registry: Registry,
     /// What the custom kinds are made from.
     pub(crate) definitions: Definitions,
+    /// What the group versions of other servers are made from.
+    pub(crate) aggregation: Aggregation,
     /// What is told about the table, ready to be sent.
     pub(crate) documents: Documents,
     /// Where objects live.
@@ -118,9 +122,11 @@ impl Api {
         self.address.port()
     }
 
-    /// The table of kinds, custom ones as the cache of their definitions has them now.
+    /// The table of kinds, custom ones as the cache of their definitions has them now, and with
+    /// those of other servers.
     pub(crate) fn table(&self) -> Arc<Table> {
         self.definitions.refresh(&self.registry, &self.cache);
+        self.aggregation.refresh(&self.registry);
         self.registry.table()
     }
 
@@ -200,8 +206,12 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
     let priority = Priority::new(config.in_flight);
     let servers = Servers::new(config.advertise, address.port(), config.listed_for);
     let api = Arc::new(Api {
-        config,
         definitions: Definitions::new(&cache),
+        aggregation: Aggregation::new(
+            &cache,
+            config.front_proxy.as_ref().and_then(|front| front.identity.clone()),
+        ),
+        config,
         registry,
         documents: Documents::default(),
         store,

@@ -1,24 +1,35 @@
-//! The table of kinds at run time: the built-in ones, and custom ones that come and go.
+//! The table of kinds at run time: the built-in ones, and custom ones that come and go; and the group versions that other
+//! servers have.
 //!
 //! Readers take a snapshot ([`Table`]) and never see it change under them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use kinds::kind::{Kind, Rules, version::Conversion};
 use parking_lot::RwLock;
 use serde_json::Value;
 
-use crate::watch_cache::{Fields, FieldsFn, ReadFn, ResourceSpec};
+use crate::{
+    aggregation::Remote,
+    watch_cache::{Fields, FieldsFn, ReadFn, ResourceSpec},
+};
 
 /// One state of the table.
 pub struct Table {
     kinds: Vec<Arc<Kind>>,
     by_resource: HashMap<(String, String, String), Arc<Kind>>,
     by_prefix: HashMap<String, Arc<[Arc<Kind>]>>,
+    remotes: Remotes,
 }
 
+/// The group versions that other servers have, by their groups.
+pub type Remotes = BTreeMap<String, Vec<Arc<Remote>>>;
+
 impl Table {
-    fn new(kinds: Vec<Arc<Kind>>) -> Self {
+    fn new(kinds: Vec<Arc<Kind>>, remotes: Remotes) -> Self {
         let by_resource = kinds
             .iter()
             .map(|k| ((k.group.to_string(), k.version.to_string(), k.plural.to_string()), k.clone()))
@@ -28,7 +39,7 @@ impl Table {
             rows.entry(kind.storage_prefix()).or_default().push(kind.clone());
         }
         let by_prefix = rows.into_iter().map(|(prefix, rows)| (prefix, rows.into())).collect();
-        Self { kinds, by_resource, by_prefix }
+        Self { kinds, by_resource, by_prefix, remotes }
     }
 
     /// All rows of each resource: the versions it is served in.
@@ -51,6 +62,16 @@ impl Table {
         self.by_resource.get(&(group.to_owned(), version.to_owned(), resource.to_owned()))
     }
 
+    /// All group versions that other servers have.
+    pub fn remotes(&self) -> impl Iterator<Item = &Arc<Remote>> {
+        self.remotes.values().flatten()
+    }
+
+    /// The other server that has a group version; whatever this one has of it itself is not served then.
+    pub fn remote(&self, group: &str, version: &str) -> Option<&Arc<Remote>> {
+        self.remotes.get(group)?.iter().find(|remote| remote.version == version)
+    }
+
     /// Whether the group version serves anything.
     pub fn serves(&self, group: &str, version: &str) -> bool {
         self.kinds.iter().any(|k| k.group == group && k.version == version)
@@ -67,7 +88,7 @@ impl Registry {
     /// The table of the built-in kinds.
     pub fn builtin() -> Self {
         let builtin: Vec<_> = kinds::builtin::all().into_iter().map(Arc::new).collect();
-        Self { table: RwLock::new(Arc::new(Table::new(builtin.clone()))), builtin }
+        Self { table: RwLock::new(Arc::new(Table::new(builtin.clone(), Remotes::new()))), builtin }
     }
 
     /// The table as it stands.
@@ -82,8 +103,15 @@ impl Registry {
 
     /// Replaces the custom kinds, none of which is a built-in one.
     pub fn set_custom(&self, custom: impl Iterator<Item = Arc<Kind>>) {
-        let table = Table::new(self.builtin.iter().cloned().chain(custom).collect());
-        *self.table.write() = Arc::new(table);
+        let kinds = self.builtin.iter().cloned().chain(custom).collect();
+        let mut table = self.table.write();
+        *table = Arc::new(Table::new(kinds, table.remotes.clone()));
+    }
+
+    /// Replaces what other servers have.
+    pub fn set_remotes(&self, remotes: Remotes) {
+        let mut table = self.table.write();
+        *table = Arc::new(Table::new(table.kinds.clone(), remotes));
     }
 }
 

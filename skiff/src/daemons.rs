@@ -186,6 +186,7 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
     let ca = show(pki::pair(cluster, "ca").cert);
     let serving = pki::pair(cluster, "apiserver");
     let client = pki::pair(cluster, "apiserver-kubelet-client");
+    let front = pki::pair(cluster, pki::FRONT_PROXY);
     let (public, private) = pki::service_account_keys(cluster);
 
     if cluster.store == Store::Etcd {
@@ -212,6 +213,10 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
         ("kubelet-client-certificate", show(client.cert)),
         ("kubelet-client-key", show(client.key)),
         ("kubelet-certificate-authority", ca.clone()),
+        ("proxy-client-cert-file", show(front.cert)),
+        ("proxy-client-key-file", show(front.key)),
+        ("requestheader-client-ca-file", show(pki::pair(cluster, pki::FRONT_PROXY_CA).cert)),
+        ("requestheader-allowed-names", pki::FRONT_PROXY.into()),
     ]);
     if cluster.store == Store::Etcd && cluster.control_plane == ControlPlane::Pods {
         arguments.extend(flags([

@@ -19,6 +19,11 @@ use crate::kubeconfig::{self, Identity};
 /// The kubeconfig of the person who runs the cluster.
 pub const ADMIN: &str = "admin";
 
+/// The authority by whose certificates servers behind the API server know it, and the one that the API server has.
+pub const FRONT_PROXY_CA: &str = "front-proxy-ca";
+/// Name and files of that.
+pub const FRONT_PROXY: &str = "front-proxy-client";
+
 /// A certificate's file and its key's.
 #[derive(Clone, Debug)]
 pub struct Pair {
@@ -139,6 +144,10 @@ pub fn ensure(cluster: &Cluster) -> Result<()> {
         "apiserver-kubelet-client",
         &IssueRequest::client(KUBELET_CLIENT, &[KUBELET_API_ADMIN]),
     )?;
+    let front = pair(cluster, FRONT_PROXY_CA);
+    let front = Authority::load_or_new(FRONT_PROXY_CA, &front.cert, &front.key)
+        .context("cannot use the CA of the front proxy")?;
+    issue(&front, cluster, FRONT_PROXY, &IssueRequest::client(FRONT_PROXY, &[]))?;
     ensure_service_account_keys(cluster)?;
     if cluster.control_plane == ControlPlane::Pods {
         ensure_etcd(cluster)?;

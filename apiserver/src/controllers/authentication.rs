@@ -9,6 +9,7 @@ use api::status::Status;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{Timestamp, civil::Date};
 use kinds::kind::Part;
+use machinery::tls::certificates;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::{Map, Value, json};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -67,8 +68,11 @@ pub async fn look(api: Arc<Api>) -> Result<Left, Status> {
         return Ok(Left::Nothing);
     }
     let own = api.clients.as_ref().map(|clients| clients.certificates()).unwrap_or_default();
+    let proxy = api.config.front_proxy.as_ref();
+    let of_proxy = proxy.map(|proxy| certificates(&proxy.authority).map(|own| (own, &*proxy.allowed_names)));
+    let of_proxy = of_proxy.transpose().map_err(Status::internal)?;
     let now = Timestamp::now();
-    keep(&api, TRUST, |data| trusted(data, &own, now.as_second())).await?;
+    keep(&api, TRUST, |data| trusted(data, &own, of_proxy.as_ref(), now.as_second())).await?;
     keep(&api, TRACKING, |data| tracked(data, now)).await?;
     Ok(Left::Later(AGAIN))
 }
@@ -93,9 +97,39 @@ async fn keep(api: &Arc<Api>, name: &str, wanted: impl Fn(&Data) -> Data + Sync)
     update::edit(&ctx, Part::Main, Expected::default(), change).await.map(drop)
 }
 
-/// Adds our own authorities to those that others have told of, and drops those that have ended.
-fn trusted(data: &Data, own: &[CertificateDer<'static>], now: i64) -> Data {
-    let told = data.get(CLIENT_CA).and_then(Value::as_str).unwrap_or_default();
+/// Adds our own authorities to those that others have told of, and drops those that have ended; likewise those of our front
+/// proxy, and the names that its certificates may have.
+fn trusted(
+    data: &Data,
+    own: &[CertificateDer<'static>],
+    of_proxy: Option<&(Vec<CertificateDer<'static>>, &[String])>,
+    now: i64,
+) -> Data {
+    let mut wanted = Data::new();
+    wanted.extend(authorities(data, CLIENT_CA, own, now));
+    let Some((own, names)) = of_proxy else {
+        if data.get(PROXY_CA).is_some_and(|told| told != "") {
+            let of_proxy = data.iter().filter(|(key, _)| OF_PROXY.contains(&key.as_str()));
+            wanted.extend(of_proxy.map(|(key, told)| (key.clone(), told.clone())));
+        }
+        return wanted;
+    };
+    wanted.extend(authorities(data, PROXY_CA, own, now));
+    let headers =
+        ["X-Remote-Extra-", "X-Remote-Group", "X-Remote-Uid", "X-Remote-User"].map(|name| vec![name]);
+    let own = [names.iter().map(String::as_str).collect()].into_iter().chain(headers);
+    for (key, own) in OF_PROXY.into_iter().filter(|key| *key != PROXY_CA).zip(own) {
+        let told = data.get(key).and_then(Value::as_str).unwrap_or_default();
+        let mut all: Vec<&str> = serde_json::from_str(told).unwrap_or_default();
+        all.extend(own.iter().filter(|own| !told.contains(&format!("{own:?}"))));
+        wanted.insert(key.into(), json!(all).to_string().into());
+    }
+    wanted
+}
+
+/// The authorities that an entry is to name, if any.
+fn authorities(data: &Data, key: &str, own: &[CertificateDer<'static>], now: i64) -> Option<(String, Value)> {
+    let told = data.get(key).and_then(Value::as_str).unwrap_or_default();
     let told = CertificateDer::pem_slice_iter(told.as_bytes()).filter_map(Result::ok);
     let holds = |certificate: &CertificateDer<'_>| {
         let parsed = X509Certificate::from_der(certificate);
@@ -107,15 +141,7 @@ fn trusted(data: &Data, own: &[CertificateDer<'static>], now: i64) -> Data {
             all.push(certificate);
         }
     }
-    let mut wanted = Data::new();
-    if !all.is_empty() {
-        wanted.insert(CLIENT_CA.into(), all.iter().map(pem).collect::<String>().into());
-    }
-    if data.get(PROXY_CA).is_some_and(|told| told != "") {
-        let of_proxy = data.iter().filter(|(key, _)| OF_PROXY.contains(&key.as_str()));
-        wanted.extend(of_proxy.map(|(key, told)| (key.clone(), told.clone())));
-    }
-    wanted
+    (!all.is_empty()).then(|| (key.to_owned(), all.iter().map(pem).collect::<String>().into()))
 }
 
 fn pem(certificate: &CertificateDer<'_>) -> String {

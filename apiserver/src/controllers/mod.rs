@@ -11,6 +11,7 @@ mod event_expiry;
 mod first_objects;
 mod flow_schemas;
 mod policy_types;
+mod remotes;
 pub mod servers;
 mod statuses;
 #[cfg(test)]
@@ -49,6 +50,8 @@ pub fn start(api: &Arc<Api>, tasks: &Tasks) {
     tasks.spawn_loop("policy-types", follow(api.cache.clone(), policy_types::FOLLOWED, look));
     let look = (api.clone(), api_services::look);
     tasks.spawn_loop("api-services", follow(api.cache.clone(), api_services::FOLLOWED, look));
+    let look = ((api.clone(), remotes::Asked::default()), remotes::look);
+    tasks.spawn_loop("remotes", follow(api.cache.clone(), remotes::FOLLOWED, look));
 }
 
 /// Whether a look left anything to do.

@@ -6,6 +6,7 @@
 
 mod apart;
 mod deadline;
+mod delegate;
 mod health;
 pub mod metrics;
 pub mod priority;
@@ -31,6 +32,7 @@ use priority::{Admitted, RequestDigest};
 
 use crate::{
     Api,
+    aggregation::Remote,
     auth::{
         self, Caller,
         authorize::{Action, authorize, refusal},
@@ -38,6 +40,7 @@ use crate::{
     },
     body::{self, Upload},
     publish, query,
+    registry::Table,
     request::{self, Discovery, Target},
     response::{self, Body},
     stamp, streams,
@@ -127,6 +130,12 @@ async fn route(
     if !authorize(&user, &action).allowed {
         return Err(Status::forbidden("", "", "", refusal(&user, &action)));
     }
+    let table = api.table();
+    if let Some(remote) = of_another(&table, &target, path) {
+        let (uri, _) = (request.uri().clone(), request.extensions_mut().insert(caller));
+        let digest = RequestDigest { user: &user, verb: &verb, path: uri.path(), resource: None };
+        return delegate::delegate(&api, remote, digest, false, request).await;
+    }
     if let Target::Discovery(wanted) = &target {
         let allowed = match *request.method() {
             Method::GET => true,
@@ -134,7 +143,6 @@ async fn route(
                 Discovery::Groups | Discovery::Group(_) => true,
                 Discovery::CoreVersions => false,
                 Discovery::Resources(group, version) => {
-                    let table = api.table();
                     table.kinds().iter().any(|k| k.is_custom() && k.group == *group && k.version == *version)
                 }
             },
@@ -158,6 +166,15 @@ async fn route(
         Ok(with_uids(response, &admitted))
     };
     tokio::time::timeout(deadline, answering).await.unwrap_or_else(|_| Err(deadline::exceeded()))
+}
+
+/// The other server that answers for a group version's own documents: of discovery, and of OpenAPI v3.
+fn of_another<'a>(table: &'a Table, target: &Target, path: &str) -> Option<&'a Arc<Remote>> {
+    if let Target::Discovery(Discovery::Resources(group, version)) = target {
+        return table.remote(group, version);
+    }
+    let (group, version) = path.strip_prefix("/openapi/v3/apis/")?.split_once('/')?;
+    table.remote(group, version)
 }
 
 /// Lets a request in when its turn comes.

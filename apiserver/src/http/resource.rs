@@ -8,16 +8,20 @@ use http::{Method, Request, Response, Uri, header};
 use kinds::kind::Kind;
 use tokio::time::Instant;
 
-use super::{admit, apart, deadline, priority::RequestDigest, websocket::InMessages, while_sent, with_uids};
+use super::{
+    admit, apart, deadline, delegate::delegate, priority::RequestDigest, websocket::InMessages, while_sent,
+    with_uids,
+};
 use crate::{
     Api,
+    aggregation::pass,
     auth::{
         Caller, User,
         authorize::{Action, authorize, refusal},
     },
     body::{self, Upload},
     context::Ctx,
-    custom, publish,
+    custom,
     query::{self, Query},
     registry::Table,
     request::{ResourcePath, Verb},
@@ -35,22 +39,30 @@ pub async fn serve(
     user: User,
     caller: Arc<Caller>,
     path: ResourcePath,
-    request: Request<Upload>,
+    mut request: Request<Upload>,
 ) -> Result<Response<Body>, Status> {
     let is_passed_on = path.subresource.as_deref() == Some("proxy");
     let watch = !is_passed_on && query::wants_watch(request.uri().query().unwrap_or(""));
     let verb = Verb::of(request.method(), &path, watch);
     permit(&user, verb.map_or("", Verb::as_str), &path)?;
+    let table = api.table();
+    if let Some(remote) = table.remote(&path.group, &path.version) {
+        request.extensions_mut().insert(caller);
+        let (uri, name) = (request.uri().clone(), verb.map_or("", Verb::as_str));
+        let digest = RequestDigest { user: &user, verb: name, path: uri.path(), resource: Some(&path) };
+        return delegate(&api, remote, digest, verb.is_some_and(Verb::is_mutating), request).await;
+    }
     let found = match custom::find(&api, &path) {
         None => seek(&api, &user, verb, &path, request.uri()).await?,
         found => found,
     };
     let Some((table, kind)) = found else {
         let table = api.table();
-        return if table.serves(&path.group, &path.version) {
-            Err(Status::no_such_resource())
-        } else {
-            Ok(publish::not_served(&api, &path.group, &path.version))
+        return match table.remote(&path.group, &path.version) {
+            // It has only just come.
+            Some(_) => Ok(pass::unavailable()),
+            None if table.serves(&path.group, &path.version) => Err(Status::no_such_resource()),
+            None => Ok(response::not_a_path()),
         };
     };
     // A namespaced kind has no cluster-wide objects, only cluster-wide lists; others know no namespace.

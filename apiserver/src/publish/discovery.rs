@@ -1,15 +1,17 @@
 //! Discovery: which groups, versions and resources there are, in the plain and the aggregated form.
 //!
-//! Pure functions of the table of kinds. The aggregated form (KEP-3352) tells everything in two answers
+//! Pure functions of the table of kinds, and of what other servers told of theirs. The aggregated form (KEP-3352) tells everything in two answers
 //! with an ETag, so that clients fetch it once.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use kinds::{
-    builtin::api_service::group_priority,
+    builtin::api_service::{group_priority, version_priority},
     kind::{Kind, Subresource},
 };
 use serde_json::{Map, Value, json};
+
+use crate::registry::Table;
 
 /// `/api`
 pub fn core_versions(server: &str) -> Value {
@@ -21,21 +23,29 @@ pub fn core_versions(server: &str) -> Value {
 }
 
 /// The groups of the table (the core group left out) with their versions, by their priority.
-fn group_versions(kinds: &[Arc<Kind>]) -> Vec<(&str, Vec<&str>)> {
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for kind in kinds.iter().filter(|k| !k.group.is_empty()) {
+fn group_versions(table: &Table) -> Vec<(&str, Vec<&str>)> {
+    let own = table.kinds().iter().filter(|kind| !kind.group.is_empty());
+    let own = own.map(|kind| {
         let (group, version) = (kind.group.as_ref(), kind.version.as_ref());
-        match groups.iter_mut().find(|(g, _)| *g == group) {
-            Some((_, versions)) if versions.contains(&version) => {}
-            Some((_, versions)) => versions.push(version),
-            None => groups.push((group, vec![version])),
-        }
+        (group, version, group_priority(group), version_priority(kind))
+    });
+    let others = table.remotes().map(|remote| {
+        (remote.group.as_str(), remote.version.as_str(), remote.group_priority, remote.version_priority)
+    });
+    let mut groups: BTreeMap<&str, (i32, BTreeMap<&str, i32>)> = BTreeMap::new();
+    for (group, version, of_group, of_version) in own.chain(others) {
+        let (priority, versions) = groups.entry(group).or_default();
+        *priority = of_group.max(*priority);
+        versions.insert(version, of_version);
     }
-    for (_, versions) in &mut groups {
-        versions.sort_by_key(|v| std::cmp::Reverse(stability(v)));
-    }
-    groups.sort_by_key(|(group, _)| (std::cmp::Reverse(group_priority(group)), *group));
-    groups
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, (priority, _))| Reverse(*priority));
+    let sorted = groups.into_iter().map(|(group, (_, versions))| {
+        let mut versions: Vec<_> = versions.into_iter().collect();
+        versions.sort_by_key(|(version, priority)| Reverse((*priority, stability(version))));
+        (group, versions.into_iter().map(|(version, _)| version).collect())
+    });
+    sorted.collect()
 }
 
 /// Orders versions as Kubernetes does: v2 before v1 before v1beta2 before v1alpha1.
@@ -63,14 +73,14 @@ fn group_object(group: &str, versions: &[&str]) -> Value {
 }
 
 /// `/apis`
-pub fn groups(kinds: &[Arc<Kind>]) -> Value {
-    let groups: Vec<Value> = group_versions(kinds).iter().map(|(g, v)| group_object(g, v)).collect();
+pub fn groups(table: &Table) -> Value {
+    let groups: Vec<Value> = group_versions(table).iter().map(|(g, v)| group_object(g, v)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
 /// `/apis/<group>`; `None` when it is not served.
-pub fn group(kinds: &[Arc<Kind>], wanted: &str) -> Option<Value> {
-    let all = group_versions(kinds);
+pub fn group(table: &Table, wanted: &str) -> Option<Value> {
+    let all = group_versions(table);
     let (group, versions) = all.iter().find(|(g, _)| *g == wanted)?;
     let mut object = group_object(group, versions);
     object["kind"] = json!("APIGroup");
@@ -78,8 +88,9 @@ pub fn group(kinds: &[Arc<Kind>], wanted: &str) -> Option<Value> {
     Some(object)
 }
 
-fn in_version<'a>(kinds: &'a [Arc<Kind>], group: &str, version: &str) -> Vec<&'a Arc<Kind>> {
-    let mut found: Vec<_> = kinds.iter().filter(|k| k.group == group && k.version == version).collect();
+fn in_version<'a>(table: &'a Table, group: &str, version: &str) -> Vec<&'a Arc<Kind>> {
+    let mut found: Vec<_> =
+        table.kinds().iter().filter(|k| k.group == group && k.version == version).collect();
     found.sort_by(|a, b| a.plural.cmp(&b.plural));
     found
 }
@@ -91,8 +102,8 @@ fn sorted(kind: &Kind) -> Vec<&Subresource> {
 }
 
 /// `/api/v1` and `/apis/<group>/<version>`; `None` when it is not served.
-pub fn resources(kinds: &[Arc<Kind>], group: &str, version: &str) -> Option<Value> {
-    let found = in_version(kinds, group, version);
+pub fn resources(table: &Table, group: &str, version: &str) -> Option<Value> {
+    let found = in_version(table, group, version);
     let api_version = found.first()?.api_version();
     let mut resources = Vec::new();
     for kind in found {
@@ -137,21 +148,13 @@ pub fn resources(kinds: &[Arc<Kind>], group: &str, version: &str) -> Option<Valu
 }
 
 /// The aggregated form of `/api` (the core group) or of `/apis` (all others).
-pub fn aggregated(kinds: &[Arc<Kind>], core: bool) -> Value {
-    let groups = if core { vec![("", vec!["v1"])] } else { group_versions(kinds) };
+pub fn aggregated(table: &Table, core: bool) -> Value {
+    let groups = if core { vec![("", vec!["v1"])] } else { group_versions(table) };
     let items: Vec<Value> = groups
         .iter()
         .map(|(group, versions)| {
-            let versions: Vec<Value> = versions
-                .iter()
-                .map(|version| {
-                    let resources: Vec<Value> = in_version(kinds, group, version)
-                        .into_iter()
-                        .map(|k| aggregated_resource(k))
-                        .collect();
-                    json!({"version": version, "freshness": "Current", "resources": resources})
-                })
-                .collect();
+            let versions: Vec<Value> =
+                versions.iter().map(|version| aggregated_version(table, group, version)).collect();
             let mut metadata = Map::new();
             if !group.is_empty() {
                 metadata.insert("name".into(), json!(group));
@@ -165,6 +168,18 @@ pub fn aggregated(kinds: &[Arc<Kind>], core: bool) -> Value {
         "metadata": {},
         "items": items,
     })
+}
+
+/// What a group version has; of one that another server has, what that told while it answers.
+fn aggregated_version(table: &Table, group: &str, version: &str) -> Value {
+    let resources = match table.remote(group, version) {
+        Some(remote) => remote.told.resources.clone().filter(|_| remote.available),
+        None => Some(
+            in_version(table, group, version).into_iter().map(|kind| aggregated_resource(kind)).collect(),
+        ),
+    };
+    let freshness = if resources.is_some() { "Current" } else { "Stale" };
+    json!({"version": version, "freshness": freshness, "resources": resources.unwrap_or_default()})
 }
 
 fn aggregated_resource(kind: &Kind) -> Value {

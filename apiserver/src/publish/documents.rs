@@ -148,11 +148,11 @@ impl Documents {
         &self,
         table: &Arc<Table>,
         name: &str,
-        make: impl FnOnce(&[Arc<Kind>]) -> Option<Document> + Send + 'static,
+        make: impl FnOnce(&Table) -> Option<Document> + Send + 'static,
     ) -> Result<Option<Arc<Document>>, Status> {
         let cell = self.0.lock().of(table).by_name.entry(name.to_owned()).or_default().clone();
         let of = table.clone();
-        let make = || on_a_thread(move || make(of.kinds()).map(Arc::new));
+        let make = || on_a_thread(move || make(&of).map(Arc::new));
         let document = cell.get_or_try_init(make).await?.clone();
         if document.is_none() {
             // Names that clients think of are not kept.

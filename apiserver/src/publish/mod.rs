@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use api::status::Status;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use kinds::kind::Kind;
 use machinery::query::Query;
 use serde_json::{Value, json};
 
@@ -18,9 +17,8 @@ use documents::Document;
 
 use crate::{
     Api,
-    forms::value,
+    registry::Table,
     request::Discovery,
-    resources::API_SERVICES,
     response::{self, Body},
 };
 
@@ -69,9 +67,11 @@ pub fn root_paths(api: &Arc<Api>) -> Value {
         "/version",
     ];
     let mut paths: Vec<String> = fixed.map(str::to_owned).to_vec();
-    for kind in api.table().kinds().iter().filter(|k| !k.group.is_empty()) {
-        paths.push(format!("/apis/{}", kind.group));
-        paths.push(format!("/apis/{}/{}", kind.group, kind.version));
+    let table = api.table();
+    let own = table.kinds().iter().filter(|k| !k.group.is_empty()).map(|k| (&*k.group, &*k.version));
+    for (group, version) in own.chain(table.remotes().map(|r| (&*r.group, &*r.version))) {
+        paths.push(format!("/apis/{group}"));
+        paths.push(format!("/apis/{group}/{version}"));
     }
     paths.sort();
     paths.dedup();
@@ -97,38 +97,20 @@ pub async fn discovery<B>(
         Discovery::Group(group) => format!("/apis/{group}"),
         Discovery::Resources(group, version) => format!("resources of {group}/{version}"),
     };
-    let unserved = match wanted {
-        Discovery::Resources(group, version) => Some((group.clone(), version.clone())),
-        _ => None,
-    };
     let (wanted, address) = (wanted.clone(), server_address(api));
-    let make = move |kinds: &[Arc<Kind>]| {
+    let make = move |table: &Table| {
         let (media, document) = match &wanted {
             Discovery::CoreVersions | Discovery::Groups if aggregated => {
-                (AGGREGATED, discovery::aggregated(kinds, wanted == Discovery::CoreVersions))
+                (AGGREGATED, discovery::aggregated(table, wanted == Discovery::CoreVersions))
             }
             Discovery::CoreVersions => (JSON, discovery::core_versions(&address)),
-            Discovery::Groups => (JSON, discovery::groups(kinds)),
-            Discovery::Group(group) => (JSON, discovery::group(kinds, group)?),
-            Discovery::Resources(group, version) => (JSON, discovery::resources(kinds, group, version)?),
+            Discovery::Groups => (JSON, discovery::groups(table)),
+            Discovery::Group(group) => (JSON, discovery::group(table, group)?),
+            Discovery::Resources(group, version) => (JSON, discovery::resources(table, group, version)?),
         };
         Some(Document::new(media, document.to_string().into_bytes()))
     };
-    Ok(match (api.documents.get(&table, &name, make).await?, unserved) {
-        (None, Some((group, version))) => not_served(api, &group, &version),
-        (document, _) => answer(document, request),
-    })
-}
-
-/// The answer to a request in a group version that is not served here: 503 where an APIService says that another server
-/// has it, since none of those is passed anything on yet.
-pub fn not_served(api: &Arc<Api>, group: &str, version: &str) -> Response<Body> {
-    let service = api.cached(API_SERVICES, &format!("{version}.{group}"));
-    let service = service.and_then(|object| value(&object).ok());
-    if service.is_some_and(|service| service["spec"]["service"].is_object()) {
-        return response::text(StatusCode::SERVICE_UNAVAILABLE, "service unavailable\n");
-    }
-    response::not_a_path()
+    Ok(answer(api.documents.get(&table, &name, make).await?, request))
 }
 
 /// What others check our service account tokens by: `/.well-known/openid-configuration` and `/openid/v1/jwks`.
@@ -176,22 +158,21 @@ pub async fn openapi<B>(api: &Arc<Api>, path: &str, request: &Request<B>) -> Res
     let table = api.table();
     let document = match path.trim_end_matches('/') {
         "/openapi/v2" if accepts(request, JSON) => {
-            let make =
-                |kinds: &[Arc<Kind>]| Some(Document::new(JSON, openapi::v2(kinds).to_string().into_bytes()));
+            let make = |table: &Table| Some(Document::new(JSON, openapi::v2(table).to_string().into_bytes()));
             api.documents.get(&table, "/openapi/v2", make).await?
         }
         "/openapi/v2" if accepts(request, OPENAPI_PROTOBUF) => {
-            let make = |kinds: &[Arc<Kind>]| {
-                Some(Document::new(OPENAPI_PROTOBUF, gnostic::encode(&openapi::v2(kinds))))
-            };
+            let make =
+                |table: &Table| Some(Document::new(OPENAPI_PROTOBUF, gnostic::encode(&openapi::v2(table))));
             api.documents.get(&table, "protobuf /openapi/v2", make).await?
         }
         "/openapi/v2" => return Err(not_acceptable(&[JSON, OPENAPI_PROTOBUF])),
         _ if !accepts(request, JSON) => return Err(not_acceptable(&[JSON])),
         "/openapi/v3" => {
             let versions = api.documents.versions(&table).await?;
-            let make = move |_: &[Arc<Kind>]| {
-                let index = openapi::index(versions.iter().map(|(name, v)| (name.as_str(), v.hash())));
+            let make = move |table: &Table| {
+                let own = versions.iter().map(|(name, v)| (name.as_str(), v.hash()));
+                let index = openapi::index(own, table.remotes());
                 Some(Document::new(JSON, index.to_string().into_bytes()))
             };
             api.documents.get(&table, "/openapi/v3", make).await?

@@ -11,6 +11,8 @@ use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::{aggregation::Remote, registry::Table};
+
 /// The document's name of a group version: `api/v1` or `apis/apps/v1`.
 pub fn document_name(kind: &Kind) -> String {
     if kind.group.is_empty() {
@@ -20,14 +22,21 @@ pub fn document_name(kind: &Kind) -> String {
     }
 }
 
-/// `/openapi/v3`: the documents there are, with their hashes.
-pub fn index<'a>(documents: impl Iterator<Item = (&'a str, &'a str)>) -> Value {
-    let paths: Map<String, Value> = documents
-        .map(|(name, hash)| {
-            let url = json!({"serverRelativeURL": format!("/openapi/v3/{name}?hash={hash}")});
-            (name.to_owned(), url)
-        })
-        .collect();
+/// `/openapi/v3`: the documents there are, our own with their hashes and those of others where they say.
+pub fn index<'a>(
+    own: impl Iterator<Item = (&'a str, &'a str)>,
+    others: impl Iterator<Item = &'a Arc<Remote>>,
+) -> Value {
+    let url = |url: String| json!({"serverRelativeURL": url});
+    let own = own.map(|(name, hash)| (name.to_owned(), url(format!("/openapi/v3/{name}?hash={hash}"))));
+    let mut paths: Map<String, Value> = own.collect();
+    for remote in others {
+        let name = format!("apis/{}/{}", remote.group, remote.version);
+        match remote.told.v3.clone() {
+            Some(told) => drop(paths.insert(name, url(told))),
+            None => drop(paths.remove(&name)),
+        }
+    }
     json!({"paths": paths})
 }
 
@@ -69,13 +78,23 @@ pub fn v3(kinds: &[Arc<Kind>]) -> Value {
     })
 }
 
-/// `/openapi/v2`: everything in one document.
-pub fn v2(kinds: &[Arc<Kind>]) -> Value {
+/// `/openapi/v2`: everything in one document; where others define what is defined here, that counts.
+pub fn v2(table: &Table) -> Value {
+    let own = table.kinds().iter().filter(|kind| table.remote(&kind.group, &kind.version).is_none());
+    let kinds: &[Arc<Kind>] = &own.cloned().collect::<Vec<_>>();
     let mut definitions = schemas(kinds, "#/definitions/");
     for schema in definitions.values_mut() {
         open_to_clients(schema);
     }
-    let paths = paths(kinds, &|schema| json!({"schema": {"$ref": format!("#/definitions/{schema}")}}), true);
+    let mut paths =
+        paths(kinds, &|schema| json!({"schema": {"$ref": format!("#/definitions/{schema}")}}), true);
+    for told in table.remotes().map(|remote| &remote.told.v2) {
+        for (all, more) in [(&mut paths, &told.paths), (&mut definitions, &told.definitions)] {
+            for (name, part) in more {
+                all.entry(name.clone()).or_insert_with(|| part.clone());
+            }
+        }
+    }
     json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": VERSION},

@@ -1,7 +1,7 @@
 //! What the strategies of single kinds need the caller or the clock for, which rules (`kinds::builtin`) do not know. Comes after
 //! mutating admission, before the rules prepare and validate.
 
-mod api_service;
+pub mod api_service;
 mod certificate;
 mod volume_phase;
 
@@ -22,7 +22,7 @@ pub fn prepare_create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
     if CERTIFICATE_SIGNING_REQUESTS.is(&ctx.kind) {
         certificate::create(ctx, object)?;
     } else if API_SERVICES.is(&ctx.kind) {
-        api_service::create(object);
+        api_service::tell(object);
     } else if PERSISTENT_VOLUMES.is(&ctx.kind) {
         volume_phase::create(object);
     }

@@ -2,7 +2,7 @@
 
 use std::{
     future::pending,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -19,11 +19,12 @@ use machinery::{
     serve::{Upgrade, keep_alive},
     tasks::Tasks,
 };
-use rustls::ClientConfig;
+use rustls::{CertificateError, ClientConfig};
 use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    time::{Instant, timeout_at},
 };
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,10 @@ pub type Outgoing = UnsyncBoxBody<Bytes, hyper::Error>;
 pub struct Backend {
     address: SocketAddr,
     tls: Option<Arc<ClientConfig>>,
+    /// What its certificate must be for, where that is not its address.
+    name: Option<ServerName<'static>>,
+    /// When an answer that is passed on must have come to its end.
+    end: Option<Instant>,
     tasks: Tasks,
     stop: CancellationToken,
     /// What counts the request that is passed on.
@@ -65,7 +70,18 @@ impl Backend {
     }
 
     fn at(api: &Api, address: SocketAddr, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { address, tls, tasks: api.tasks.clone(), stop: api.stop.clone(), running: None }
+        let (tasks, stop) = (api.tasks.clone(), api.stop.clone());
+        Self { address, tls, name: None, end: None, tasks, stop, running: None }
+    }
+
+    /// The same, with a certificate for this name.
+    pub fn named(self, name: ServerName<'static>) -> Self {
+        Self { name: Some(name), ..self }
+    }
+
+    /// The same; an answer that takes longer is broken off.
+    pub fn until(self, end: Option<Instant>) -> Self {
+        Self { end, ..self }
     }
 
     /// The same; what is passed on counts as running until it is over.
@@ -89,27 +105,28 @@ impl Backend {
 
     async fn connect(&self) -> Result<http1::SendRequest<Outgoing>, String> {
         let failed = |what: &str| format!("dial tcp {}: {what}", self.authority());
+        let network = |error: std::io::Error| failed(&in_gos_words(&error));
         let dial = async {
-            let stream = TcpStream::connect(self.address).await?;
-            stream.set_nodelay(true)?;
-            keep_alive(&stream).map_err(std::io::Error::other)?;
-            let Some(tls) = &self.tls else { return Ok(self.handshake(stream).await) };
-            let name = ServerName::from(self.address.ip());
-            let stream = TlsConnector::from(tls.clone()).connect(name, stream).await?;
-            Ok(self.handshake(stream).await)
+            let stream = TcpStream::connect(self.address).await.map_err(network)?;
+            stream.set_nodelay(true).map_err(network)?;
+            keep_alive(&stream).map_err(|error| failed(&error.to_string()))?;
+            let Some(tls) = &self.tls else { return self.handshake(stream).await };
+            let name = self.name.clone().unwrap_or_else(|| self.address.ip().into());
+            let dialled = TlsConnector::from(tls.clone()).connect(name.clone(), stream).await;
+            let stream = dialled.map_err(|error| without_tls(&error, &name.to_str()))?;
+            self.handshake(stream).await
         };
-        match tokio::time::timeout(CONNECT_TIMEOUT, dial).await {
-            Err(_) => Err(failed("i/o timeout")),
-            Ok(Err(error)) => Err(failed(&in_gos_words(&error))),
-            Ok(Ok(sender)) => sender.map_err(|e| failed(&e.to_string())),
-        }
+        let late = |_| Err(failed("i/o timeout"));
+        tokio::time::timeout(CONNECT_TIMEOUT, dial).await.unwrap_or_else(late)
     }
 
-    async fn handshake<S>(&self, stream: S) -> hyper::Result<http1::SendRequest<Outgoing>>
+    async fn handshake<S>(&self, stream: S) -> Result<http1::SendRequest<Outgoing>, String>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let shaken = http1::handshake(TokioIo::new(stream)).await;
+        let (sender, connection) =
+            shaken.map_err(|error| format!("dial tcp {}: {error}", self.authority()))?;
         // Ends with the connection: when either side hangs up, or the answer's body is dropped.
         self.tasks.spawn_scoped("backend connection", async move {
             if let Err(error) = connection.with_upgrades().await {
@@ -122,14 +139,19 @@ impl Backend {
     /// A backend's body, streamed through. When the backend breaks off so does the answer; when the server stops it
     /// has some moments to come to its end, which a log that is followed never does.
     pub fn through(&self, body: Incoming) -> Body {
-        let (stop, running) = (self.stop.clone(), self.running.clone());
+        let (stop, running, end) = (self.stop.clone(), self.running.clone(), self.end);
         let over = async move {
             let _still = running;
             stop.cancelled_owned().await;
             tokio::time::sleep(LAST_MOMENTS).await;
         };
-        let body = body.map_err(Broken::from);
-        StreamBody::new(BodyStream::new(body).take_until(Box::pin(over))).boxed_unsync()
+        let frames = BodyStream::new(body.map_err(Broken::from)).take_until(Box::pin(over));
+        let Some(end) = end else { return StreamBody::new(frames).boxed_unsync() };
+        let in_time = futures::stream::unfold(frames, move |mut frames| async move {
+            let next = timeout_at(end, frames.next()).await;
+            Some((next.unwrap_or_else(|late| Some(Err(late.into())))?, frames))
+        });
+        StreamBody::new(in_time).boxed_unsync()
     }
 
     /// The answer that tells the client of an upgrade; from then on both are joined, each direction until its end.
@@ -158,4 +180,37 @@ pub fn in_gos_words(error: &std::io::Error) -> String {
         std::io::ErrorKind::TimedOut => "i/o timeout".into(),
         _ => error.to_string(),
     }
+}
+
+/// Why there is no TLS with the server of this name, as Go says it.
+pub fn without_tls(error: &std::io::Error, host: &str) -> String {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(why)) = cause else { return in_gos_words(error) };
+    let why = match why {
+        // What calls itself as one that is trusted, and is another.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "certificate signed by unknown authority".to_owned()
+        }
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            // Each is shown as `DnsName("a.b")` or `IpAddress(1.2.3.4)`.
+            let is_ip = host.parse::<IpAddr>().is_ok();
+            let names = presented.iter().filter_map(|name| {
+                let (kind, inner) = name.split_once('(')?;
+                ((kind == "IpAddress") == is_ip).then(|| inner.trim_matches(['"', ')']))
+            });
+            match names.collect::<Vec<_>>()[..] {
+                [] if is_ip => {
+                    format!("cannot validate certificate for {host} because it doesn't contain any IP SANs")
+                }
+                [] => format!("certificate is not valid for any names, but wanted to match {host}"),
+                ref names => format!("certificate is valid for {}, not {host}", names.join(", ")),
+            }
+        }
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => "certificate has expired or is not yet valid".into(),
+        other => other.to_string(),
+    };
+    format!("tls: failed to verify certificate: x509: {why}")
 }

@@ -39,7 +39,7 @@ pub async fn serve(ctx: Ctx, running: Running, request: Request<Upload>) -> Resu
     if bare && !upgrade && matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(to_folder(&request));
     }
-    pass(&ctx, &backend, request, upgrade).await
+    pass(&backend, ctx.path.rest.as_deref(), request, HeaderMap::new()).await
 }
 
 /// Relative links of a page only work below a path that ends in a slash.
@@ -154,19 +154,28 @@ pub fn endpoint(api: &Api, namespace: &str, name: &str, port: &str) -> Result<(D
         }
         Err(_) => port,
     };
-    let candidates = endpoints(api, namespace, name, port)?;
+    let candidates = endpoints(api, namespace, name, port)?.unwrap_or_default();
     let chosen = candidates.choose(&mut rand::rng()).copied();
     chosen.ok_or_else(|| Status::unavailable(format!("no endpoints available for service {name:?}")))
 }
 
-/// Addresses and ports behind a named port of a service. Only addresses of pods count: whoever may write
-/// EndpointSlices shall not send this server anywhere.
-fn endpoints(api: &Api, namespace: &str, service: &str, port: &str) -> Result<Vec<(Dialable, u16)>, Status> {
-    let mut found = Vec::new();
+/// Addresses and ports behind a named port of a service; `None` without any slice. Only addresses of pods count: whoever may
+/// write EndpointSlices shall not send this server anywhere.
+///
+/// # Errors
+/// 500 for a slice that cannot be read.
+pub fn endpoints(
+    api: &Api,
+    namespace: &str,
+    service: &str,
+    port: &str,
+) -> Result<Option<Vec<(Dialable, u16)>>, Status> {
+    let (mut found, mut any) = (Vec::new(), false);
     for slice in api.values(ENDPOINT_SLICES, &Scope::Namespace(namespace.to_owned()))? {
         if slice.str_at(&["metadata", "labels", "kubernetes.io/service-name"]) != service {
             continue;
         }
+        any = true;
         let ports = slice["ports"].as_array().into_iter().flatten();
         let number = ports.filter(|p| p.str_at(&["name"]) == port).find_map(|p| p["port"].as_u64());
         let Some(number) = number.and_then(|p| u16::try_from(p).ok()) else { continue };
@@ -182,7 +191,7 @@ fn endpoints(api: &Api, namespace: &str, service: &str, port: &str) -> Result<Ve
             }
         }
     }
-    Ok(found)
+    Ok(any.then_some(found))
 }
 
 fn is_address_of_pod(api: &Api, namespace: &str, target: &Value, address: &str) -> bool {
@@ -228,17 +237,22 @@ fn split_path<'a>(path: &'a str, rest: Option<&str>) -> (&'a str, String) {
     (prefix, format!("/{rest}"))
 }
 
-async fn pass(
-    ctx: &Ctx,
+/// Passes a request on, and the answer back: what in its path follows the proxy's own, and headers of this server's own.
+///
+/// # Errors
+/// 503 when nobody answers.
+pub async fn pass(
     backend: &Backend,
+    rest: Option<&str>,
     mut request: Request<Upload>,
-    upgrade: bool,
+    own: HeaderMap,
 ) -> Result<Response<Body>, Status> {
+    let upgrade = request.headers().contains_key(header::UPGRADE);
     let client = upgrade.then(|| Upgrade::of(&mut request));
     let head = request.method() == Method::HEAD;
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    let (prefix, own_path) = split_path(&path, ctx.path.rest.as_deref());
+    let (prefix, own_path) = split_path(&path, rest);
     let query = parts.uri.query().map(|q| format!("?{q}")).unwrap_or_default();
     let mut onward = Request::builder()
         .method(parts.method)
@@ -249,6 +263,8 @@ async fn pass(
     let host = host.or_else(|| HeaderValue::from_str(parts.uri.authority()?.as_str()).ok());
     let caller = parts.extensions.get::<Arc<Caller>>();
     *onward.headers_mut() = onward_headers(parts.headers, upgrade);
+    // Only now: a client may name headers that are about its connection alone, and those are gone.
+    onward.headers_mut().extend(own);
     let set = |headers: &mut HeaderMap, name: HeaderName, value: String| {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
@@ -281,7 +297,7 @@ async fn pass(
     let (mut parts, body) = answer.into_parts();
     let mut body = backend.through(body);
     // As upstream: who follows a redirect does not look at its page.
-    let page = if location.is_none() && !head { html::page(&parts) } else { None };
+    let page = if location.is_none() && !head && !prefix.is_empty() { html::page(&parts) } else { None };
     if let Some(coding) = page {
         parts.headers.remove(header::CONTENT_LENGTH);
         let (prefix, authority) = (escaped(prefix), backend.authority());

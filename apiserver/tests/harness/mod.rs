@@ -56,6 +56,7 @@ pub fn config(dir: &Path) -> Config {
         tokens: TokenRules::default(),
         ranges: Ranges { addresses: "10.96.0.0/16".parse().unwrap(), node_ports: 30000..=30009 },
         kubelet: None,
+        front_proxy: None,
         in_flight: InFlight::default(),
         request_timeout: Duration::from_secs(60),
         shutdown_delay: Duration::ZERO,

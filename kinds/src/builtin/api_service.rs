@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     builtin::defaults::{absent_when_zero, set},
-    kind::{Column, Part, Strategy},
+    kind::{Column, Kind, Part, Strategy},
 };
 
 const MAX_GROUP_PRIORITY: i32 = 20_000;
@@ -48,6 +48,16 @@ const CUSTOM: i32 = 1000;
 /// The priority of a group: greater ones come first in discovery.
 pub fn group_priority(group: &str) -> i32 {
     GROUPS.iter().find(|(name, _)| *name == group).map_or(CUSTOM, |(_, priority)| *priority)
+}
+
+/// The priority of a kind's version within its group.
+pub fn version_priority(kind: &Kind) -> i32 {
+    match (&*kind.group, &*kind.version, kind.is_custom()) {
+        (_, _, true) => 100,
+        ("", ..) => 1,
+        (_, "v2", _) => 30,
+        _ => 15,
+    }
 }
 
 /// The rules of APIServices.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::pki;
@@ -148,6 +149,17 @@ pub fn bundle_client_config(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
     }
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     Ok(Arc::new(builder.with_root_certificates(store).with_no_client_auth()))
+}
+
+/// The same configuration, showing a certificate when asked for one.
+///
+/// # Errors
+/// As [`client_config`].
+pub fn identified(config: &ClientConfig, cert: &Path, key: &Path) -> Result<Arc<ClientConfig>, TlsError> {
+    let certified = CertifiedKey::from_der(certificates(cert)?, private_key(key)?, &provider())?;
+    let mut config = config.clone();
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+    Ok(Arc::new(config))
 }
 
 fn self_signed(names: &[String]) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {

@@ -4,7 +4,7 @@
 //! calls with one of a service's pods.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use k8s_openapi::api::admissionregistration::v1::WebhookClientConfig;
 use machinery::{serve::keep_alive, tls};
 use parking_lot::Mutex;
-use rustls::{CertificateError, ClientConfig};
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
@@ -25,7 +25,10 @@ use tokio_rustls::TlsConnector;
 use crate::{
     Api,
     body::MAX_BODY,
-    streams::{backend::in_gos_words, proxy},
+    streams::{
+        backend::{in_gos_words, without_tls},
+        proxy,
+    },
 };
 
 /// How many connections wait for the next call, and how long.
@@ -169,7 +172,7 @@ impl Client {
         let ready = stream.set_nodelay(true).map_err(|why| why.to_string());
         ready.and_then(|()| keep_alive(&stream).map_err(|why| why.to_string()))?;
         let stream =
-            TlsConnector::from(tls).connect(name, stream).await.map_err(|why| handshake(&why, host))?;
+            TlsConnector::from(tls).connect(name, stream).await.map_err(|why| without_tls(&why, host))?;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|why| why.to_string())?;
         let stop = api.tasks.token();
@@ -195,39 +198,6 @@ fn authority(text: &str) -> (String, u16) {
 
 fn in_gos_words_of_http(error: &hyper::Error) -> String {
     if error.is_incomplete_message() || error.is_closed() { "EOF".into() } else { error.to_string() }
-}
-
-/// Why there is no TLS.
-fn handshake(error: &std::io::Error, host: &str) -> String {
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::InvalidCertificate(why)) = cause else { return in_gos_words(error) };
-    let why = match why {
-        // What calls itself as one that is trusted, and is another.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "certificate signed by unknown authority".to_owned()
-        }
-        CertificateError::NotValidForNameContext { presented, .. } => {
-            // Each is shown as `DnsName("a.b")` or `IpAddress(1.2.3.4)`.
-            let is_ip = host.parse::<IpAddr>().is_ok();
-            let names = presented.iter().filter_map(|name| {
-                let (kind, inner) = name.split_once('(')?;
-                ((kind == "IpAddress") == is_ip).then(|| inner.trim_matches(['"', ')']))
-            });
-            match names.collect::<Vec<_>>()[..] {
-                [] if is_ip => {
-                    format!("cannot validate certificate for {host} because it doesn't contain any IP SANs")
-                }
-                [] => format!("certificate is not valid for any names, but wanted to match {host}"),
-                ref names => format!("certificate is valid for {}, not {host}", names.join(", ")),
-            }
-        }
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => "certificate has expired or is not yet valid".into(),
-        other => other.to_string(),
-    };
-    format!("tls: failed to verify certificate: x509: {why}")
 }
 
 /// What a client makes of an answer that is none.

@@ -35,9 +35,9 @@ fn servers_add_what_they_trust_until_it_ends() {
         ("a proxy", proxy.clone(), &[], proxy.clone()),
         ("a proxy without authority", data(json!({"requestheader-allowed-names": "[]"})), &[], Data::new()),
     ] {
-        assert_eq!(trusted(&before, own, 4301), expected, "{what}");
+        assert_eq!(trusted(&before, own, None, 4301), expected, "{what}");
     }
-    assert_eq!(trusted(&told(&[&old]), &[], 4299), told(&[&old]), "just ended");
+    assert_eq!(trusted(&told(&[&old]), &[], None, 4299), told(&[&old]), "just ended");
     let text = pem(&ours);
     assert_eq!(CertificateDer::from_pem_slice(text.as_bytes()).expect("is PEM"), ours);
     assert!(text.lines().all(|line| line.len() <= 64) && text.ends_with("-----\n"));
@@ -55,4 +55,25 @@ fn the_day_is_said_once() {
     ] {
         assert_eq!(tracked(&data(before), now), data(json!({"since": since})));
     }
+}
+
+#[test]
+fn servers_add_what_their_front_proxies_are() {
+    let ca = authority(9000);
+    let of_proxy = (vec![ca.clone()], &["front".to_owned()][..]);
+    let first = trusted(&Data::new(), &[], Some(&of_proxy), 4301);
+    let expected = data(json!({
+        PROXY_CA: pem(&ca),
+        "requestheader-allowed-names": "[\"front\"]",
+        "requestheader-extra-headers-prefix": "[\"X-Remote-Extra-\"]",
+        "requestheader-group-headers": "[\"X-Remote-Group\"]",
+        "requestheader-uid-headers": "[\"X-Remote-Uid\"]",
+        "requestheader-username-headers": "[\"X-Remote-User\"]",
+    }));
+    assert_eq!(first, expected);
+    assert_eq!(trusted(&first, &[], Some(&of_proxy), 4301), expected, "once");
+    let other = (vec![], &["other".to_owned()][..]);
+    let both = trusted(&first, &[], Some(&other), 4301);
+    assert_eq!(both["requestheader-allowed-names"], "[\"front\",\"other\"]");
+    assert_eq!(both[PROXY_CA], expected[PROXY_CA]);
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::registry::Registry;
 
 #[test]
 fn versions_are_ordered_by_stability() {
@@ -9,8 +10,8 @@ fn versions_are_ordered_by_stability() {
 
 #[test]
 fn groups_are_ordered_by_priority() {
-    let kinds: Vec<Arc<Kind>> = kinds::builtin::all().into_iter().map(Arc::new).collect();
-    let names: Vec<&str> = group_versions(&kinds).into_iter().map(|(group, _)| group).collect();
+    let table = Registry::builtin().table();
+    let names: Vec<&str> = group_versions(&table).into_iter().map(|(group, _)| group).collect();
     assert_eq!(names[..4], ["apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io"]);
     assert_eq!(names.last(), Some(&"flowcontrol.apiserver.k8s.io"));
     assert_eq!(names.len(), 20);
@@ -18,14 +19,14 @@ fn groups_are_ordered_by_priority() {
 
 #[test]
 fn both_forms_tell_of_the_same_resources() {
-    let kinds: Vec<Arc<Kind>> = kinds::builtin::all().into_iter().map(Arc::new).collect();
-    let plain = resources(&kinds, "", "v1").unwrap();
+    let table = Registry::builtin().table();
+    let plain = resources(&table, "", "v1").unwrap();
     let names: Vec<&str> =
         plain["resources"].as_array().unwrap().iter().filter_map(|r| r["name"].as_str()).collect();
     assert!(names.contains(&"configmaps"));
-    let core = aggregated(&kinds, true);
+    let core = aggregated(&table, true);
     let all = core["items"][0]["versions"][0]["resources"].as_array().unwrap();
     assert!(all.iter().any(|r| r["resource"] == "configmaps" && r["scope"] == "Namespaced"));
-    assert!(resources(&kinds, "", "v9").is_none());
-    assert!(group(&kinds, "nope").is_none());
+    assert!(resources(&table, "", "v9").is_none());
+    assert!(group(&table, "nope").is_none());
 }

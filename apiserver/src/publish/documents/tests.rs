@@ -43,7 +43,7 @@ async fn each_is_made_once_for_a_table() {
     let (one, other) = (Registry::builtin().table(), Registry::builtin().table());
     for (table, expected) in [(&one, 1), (&one, 1), (&other, 2), (&one, 3)] {
         let counter = made.clone();
-        let make = move |_: &[Arc<Kind>]| {
+        let make = move |_: &Table| {
             counter.fetch_add(1, Ordering::SeqCst);
             Some(Document::new("text/plain", b"x".to_vec()))
         };
