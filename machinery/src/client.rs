@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use http::{HeaderValue, Request, header};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -70,6 +71,20 @@ pub async fn connect(kubeconfig: &Path, user_agent: &str) -> Result<kube::Client
     config.headers.push((header::USER_AGENT, agent));
     from_config(&config)
         .map_err(|source| ClientError::Credentials { path: kubeconfig.to_owned(), source: Box::new(source) })
+}
+
+/// Makes a client for what usually runs in a pod: of its service account, or of a kubeconfig file if one is named.
+///
+/// # Errors
+/// Those of [`connect`]; outside of pods, without a file.
+pub async fn in_pod(kubeconfig: Option<&Path>, user_agent: &str) -> anyhow::Result<kube::Client> {
+    match kubeconfig {
+        Some(file) => Ok(connect(file, user_agent).await?),
+        None => {
+            let config = kube::Config::incluster().context("not in a pod, and no --kubeconfig")?;
+            Ok(from_config(&config)?)
+        }
+    }
 }
 
 /// Makes a client from an already loaded configuration.

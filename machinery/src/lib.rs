@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod netfilter;
 pub mod node_address;
 mod nulls;
+pub mod onward;
 pub mod pki;
 pub mod query;
 pub mod queue;

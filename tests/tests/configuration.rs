@@ -133,8 +133,7 @@ spec: {type: NodePort, selector: {app: NAME}, ports: [{port: 80}]}
 
 #[test]
 fn a_page_is_served_from_a_volume() {
-    let (cluster, disk) =
-        (Cluster::up("httpd", 1), tempfile::tempdir().unwrap());
+    let (cluster, disk) = (Cluster::up("httpd", 1), tempfile::tempdir().unwrap());
     cluster.load(&[busybox("busybox:v1")]);
     let shows = |name: &str, page: &str| {
         let port = &cluster.json(&format!("get service {name}"))["spec"]["ports"][0]["nodePort"];

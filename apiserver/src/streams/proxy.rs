@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use api::{address::Dialable, object::ObjectExt as _, status::Status};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use machinery::{join::ClientEnd, serve::Upgrade};
+use machinery::{join::ClientEnd, onward, serve::Upgrade};
 use rand::seq::IndexedRandom as _;
 use rustls::ClientConfig;
 use serde_json::Value;
@@ -207,19 +207,6 @@ fn is_address_of_pod(api: &Api, namespace: &str, target: &Value, address: &str) 
     })
 }
 
-/// Headers that are about one connection only.
-static HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
 /// What a backend may not say in this server's name.
 static CORS: [HeaderName; 6] = [
     header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
@@ -308,7 +295,8 @@ pub async fn pass(
         });
     }
     let mut response = Response::from_parts(parts, body);
-    for name in HOP_BY_HOP.iter().chain(&CORS) {
+    onward::strip(response.headers_mut(), false);
+    for name in &CORS {
         response.headers_mut().remove(name);
     }
     Ok(response)
@@ -316,22 +304,8 @@ pub async fn pass(
 
 /// The client's headers without those about its connection and those that say who it is to us.
 fn onward_headers(mut headers: HeaderMap, upgrade: bool) -> HeaderMap {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    let kept = upgrade.then(|| headers.get(header::UPGRADE).cloned()).flatten();
-    for name in HOP_BY_HOP.iter().chain(&named) {
-        headers.remove(name);
-    }
+    onward::strip(&mut headers, upgrade);
     headers.remove(header::AUTHORIZATION);
-    if let Some(protocol) = kept {
-        headers.insert(header::UPGRADE, protocol);
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    }
     headers
 }
 

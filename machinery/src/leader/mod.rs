@@ -98,6 +98,23 @@ impl Leadership {
         tasks.at_end("leader election", async move { held.lock().await.release().await });
         true
     }
+
+    /// Works whenever this process leads, for a daemon that has other things to do besides: where the lease is lost the
+    /// work is cut off, and begun anew with the next one. Ends when the process is to stop.
+    pub async fn lead_at_times<W: Future>(self, client: kube::Client, tasks: &Tasks, work: impl Fn() -> W) {
+        let mut election = Election::new(client, self);
+        let leading = async {
+            loop {
+                election.acquire().await;
+                tokio::select! {
+                    lost = election.hold() => tracing::warn!(?lost, "No longer leading"),
+                    _ = work() => {}
+                }
+            }
+        };
+        tasks.token().run_until_cancelled(leading).await;
+        election.release().await;
+    }
 }
 
 /// What to do about the lease.

@@ -29,6 +29,7 @@ use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     time::Instant,
 };
 use tokio_rustls::TlsAcceptor;
@@ -94,6 +95,8 @@ pub struct Server {
     pub idle: Duration,
     /// Whoever takes nothing of what was sent for this long is gone; zero where people may pause what they read.
     pub stall: Duration,
+    /// Room for connections; while there is none, those who call wait.
+    pub room: Arc<Semaphore>,
 }
 
 impl Server {
@@ -107,6 +110,7 @@ impl Server {
             open: TaskTracker::new(),
             idle: IDLE_TIMEOUT,
             stall: STALL_TIMEOUT,
+            room: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         }
     }
 
@@ -115,8 +119,12 @@ impl Server {
     /// # Errors
     /// Never: a connection that cannot be accepted is tried again.
     pub async fn run<B: Content>(self, tasks: Tasks, welcome: Welcome<B>) -> anyhow::Result<()> {
-        let tls = self.tls.map(TlsAcceptor::from);
-        while let Some(accepted) = self.stop.run_until_cancelled(self.listener.accept()).await {
+        let tls = self.tls.clone().map(TlsAcceptor::from);
+        let accept = || async {
+            let accepted = self.listener.accept().await;
+            (accepted, Arc::clone(&self.room).acquire_owned().await)
+        };
+        while let Some((accepted, room)) = self.stop.run_until_cancelled(accept()).await {
             let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -133,6 +141,7 @@ impl Server {
             tasks.spawn_scoped(
                 "connection",
                 self.open.track_future(async move {
+                    let _room = room;
                     if let Some(Err(error)) = end.run_until_cancelled(connection).await {
                         tracing::debug!(%address, error = format!("{error:#}"), "Connection ended");
                     }

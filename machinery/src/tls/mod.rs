@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::server::ResolvesServerCert;
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::pki;
@@ -35,6 +36,9 @@ pub enum TlsError {
     /// A bundle of certificates is no PEM text.
     #[error("unable to load root certificates: {0}")]
     Bundle(rustls::pki_types::pem::Error),
+    /// A key is no PEM text.
+    #[error("unable to load the private key: {0}")]
+    Key(rustls::pki_types::pem::Error),
     /// A file that should hold certificates holds none.
     #[error("{} holds no certificate", path.display())]
     NoCertificate {
@@ -118,6 +122,34 @@ pub fn server_config(
     let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
+}
+
+/// A server's configuration whose certificate is chosen for each connection.
+///
+/// # Errors
+/// When the cryptography has none of the usual versions of TLS.
+pub fn choosing_server_config(
+    certificates: Arc<dyn ResolvesServerCert>,
+    alpn: &[&str],
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let mut config = builder.with_no_client_auth().with_cert_resolver(certificates);
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// A certificate, with those that lead to an authority, and its key, as PEM texts.
+///
+/// # Errors
+/// For texts that hold none, and when the key is not the certificate's.
+pub fn certified_key(cert: &[u8], key: &[u8]) -> Result<CertifiedKey, TlsError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert).collect();
+    let chain = chain.map_err(TlsError::Bundle)?;
+    if chain.is_empty() {
+        return Err(TlsError::Bundle(rustls::pki_types::pem::Error::NoItemsFound));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(TlsError::Key)?;
+    Ok(CertifiedKey::from_der(chain, key, &provider())?)
 }
 
 /// A client's configuration: trusts the authorities in `ca`, and presents the certificate

@@ -17,8 +17,7 @@ fn resources_are_told_on_in_the_aggregated_form() {
             "responseKind": {"group": "autoscaling", "version": "v1", "kind": "Scale"}}],
     }]);
     assert_eq!(json!(told(list)), expected);
-    for broken in [json!("x"), json!({"kind": "Status", "apiVersion": "v1"}), json!({"resources": [{}]})]
-    {
+    for broken in [json!("x"), json!({"kind": "Status", "apiVersion": "v1"}), json!({"resources": [{}]})] {
         assert_eq!(told(broken.clone()), None, "{broken}");
     }
 }
@@ -28,8 +27,7 @@ fn a_server_tells_of_its_own_group_version_alone() {
     let index = |url: &str| json!({"paths": {"apis/g/v1": {"serverRelativeURL": url}}}).to_string();
     let own = "/openapi/v3/apis/g/v1?hash=7";
     assert_eq!(v3(index(own).as_bytes(), "g", "v1").as_deref(), Some(own));
-    for (url, version) in [(own, "v2"), ("/openapi/v3/apis/g/v1beta1", "v1"), ("https://elsewhere", "v1")]
-    {
+    for (url, version) in [(own, "v2"), ("/openapi/v3/apis/g/v1beta1", "v1"), ("https://elsewhere", "v1")] {
         assert_eq!(v3(index(url).as_bytes(), "g", version), None, "{url}");
     }
     let to = |name: &str| json!({"schema": {"$ref": format!("#/definitions/{name}")}});
