@@ -37,8 +37,10 @@ const ETCD: Program =
 /// Capabilities: name and bit.
 const CAPABILITIES: [(&str, u32); 3] = [("CAP_NET_ADMIN", 12), ("CAP_SYS_CHROOT", 18), ("CAP_SYS_ADMIN", 21)];
 /// Our own programs, beside `skiff`.
-const OWN: [&str; 8] =
-    ["apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "cni", "pause", "dns"];
+const OWN: [&str; 9] =
+    ["apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "cni", "pause", "dns", "ingress"];
+/// Those of them that run in images of their own.
+const IN_IMAGES: [&str; 3] = ["pause", "dns", "ingress"];
 
 /// What was found on this machine.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use kube::api::ListParams;
 
 use crate::args::ClusterArgs;
 use crate::cluster::Cluster;
-use crate::{daemons, pki, processes, supervisor};
+use crate::{addons, daemons, pki, processes, supervisor};
 
 /// How long the API server may take to tell its nodes.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -76,9 +76,11 @@ fn node_row(cluster: &Cluster, node: &Node) -> Vec<String> {
     vec![node.metadata.name.clone().unwrap_or_default(), state.into(), address, pods]
 }
 
-async fn nodes(cluster: &Cluster) -> Result<Vec<Node>> {
+/// The nodes, and where Ingresses answer.
+async fn ask(cluster: &Cluster) -> Result<(Vec<Node>, Option<String>)> {
     let client = machinery::client::connect(&cluster.kubeconfig_of(pki::ADMIN), "skiff").await?;
-    Ok(Api::<Node>::all(client).list(&ListParams::default()).await?.items)
+    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?.items;
+    Ok((nodes, addons::ingress_urls(cluster, &client).await?))
 }
 
 /// Shows the cluster; a supervisor that was killed is started again.
@@ -104,11 +106,14 @@ pub async fn run(flags: &ClusterArgs) -> Result<()> {
         println!("\nNothing runs: `skiff up --name {}` brings the cluster back", cluster.name);
         return Ok(());
     }
-    match tokio::time::timeout(PATIENCE, nodes(&cluster)).await {
-        Ok(Ok(nodes)) => {
+    match tokio::time::timeout(PATIENCE, ask(&cluster)).await {
+        Ok(Ok((nodes, ingress_urls))) => {
             let mut rows = vec![["NODE", "STATE", "ADDRESS", "PODS"].map(String::from).to_vec()];
             rows.extend(nodes.iter().map(|node| node_row(&cluster, node)));
             print!("\n{}", columns(&rows));
+            if let Some(urls) = ingress_urls {
+                println!("\nIngresses answer at {urls}");
+            }
         }
         Ok(Err(e)) => println!("\nThe API server does not tell its nodes: {e:#}"),
         Err(_) => println!("\nThe API server does not answer"),

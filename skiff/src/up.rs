@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Node as ApiNode;
 use kube::Api;
 use tokio_util::sync::CancellationToken;
 
-use crate::addons::{self, State};
+use crate::addons::{self, Addon, State};
 use crate::args::{self, UpArgs};
 use crate::cluster::{self, Cluster, DEFAULT_NAME, DEFAULT_ROOT, Node, Store};
 use crate::progress::Progress;
@@ -312,12 +312,14 @@ pub async fn run(flags: UpArgs) -> Result<()> {
     wait_for_nodes(&cluster, &client).await?;
     step.done();
 
-    if addons::of(&cluster).next().is_some() {
+    if addons::of(&cluster).any(Addon::is_awaited) {
         let step = progress.begin("Wait for what runs in it");
         wait_for_addons(&cluster, &client).await;
         step.done();
     }
-    farewell(&cluster, progress.elapsed());
+    // Who cannot be told now sees it with `skiff status`.
+    let urls = addons::ingress_urls(&cluster, &client).await.unwrap_or_default();
+    farewell(&cluster, progress.elapsed(), urls);
     Ok(())
 }
 
@@ -336,7 +338,7 @@ async fn install_addons(cluster: &mut Cluster, client: &kube::Client) -> Result<
 /// Waits until it works. The cluster is of use without, so it is no failure if not; and the user may have removed it.
 async fn wait_for_addons(cluster: &Cluster, client: &kube::Client) {
     let deadline = tokio::time::Instant::now() + ADDON_PATIENCE;
-    for addon in addons::of(cluster) {
+    for addon in addons::of(cluster).filter(|addon| addon.is_awaited()) {
         loop {
             match addon.state(client).await {
                 State::Works | State::Removed => break,
@@ -357,7 +359,7 @@ async fn machine_client(cluster: &Cluster) -> Result<kube::Client> {
     Ok(machinery::client::connect(&cluster.kubeconfig_of(pki::ADMIN), "skiff").await?)
 }
 
-fn farewell(cluster: &Cluster, seconds: f32) {
+fn farewell(cluster: &Cluster, seconds: f32, ingress_urls: Option<String>) {
     let name = if cluster.name == DEFAULT_NAME { String::new() } else { format!(" --name {}", cluster.name) };
     let nodes = if cluster.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", cluster.nodes) };
     println!(
@@ -366,6 +368,9 @@ fn farewell(cluster: &Cluster, seconds: f32) {
         cluster.context(),
         cluster.kubeconfig.display(),
     );
+    if let Some(urls) = ingress_urls {
+        println!("\nIngresses answer at {urls}");
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use api::volume_binding::LOCAL_PROVISIONER;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
 use kube::api::{ApiResource, DynamicObject, PostParams, TypeMeta};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
@@ -35,6 +36,8 @@ struct Pods {
     program: &'static str,
     /// The Deployment in kube-system that tells when they work.
     deployment: &'static str,
+    /// Whether a cluster is of little use until they do.
+    awaited: bool,
 }
 
 /// How far an add-on is.
@@ -53,7 +56,12 @@ pub const ALL: &[Addon] = &[
     Addon {
         name: "dns",
         manifest: include_str!("dns.yaml"),
-        pods: Some(Pods { program: "dns", deployment: "coredns" }),
+        pods: Some(Pods { program: "dns", deployment: "coredns", awaited: true }),
+    },
+    Addon {
+        name: "ingress",
+        manifest: include_str!("ingress.yaml"),
+        pods: Some(Pods { program: "ingress", deployment: "ingress", awaited: false }),
     },
     Addon { name: "storage", manifest: include_str!("storage.yaml"), pods: None },
 ];
@@ -141,6 +149,11 @@ impl Addon {
         Ok(())
     }
 
+    /// Whether a cluster is of little use until it works.
+    pub fn is_awaited(&self) -> bool {
+        self.pods.as_ref().is_some_and(|pods| pods.awaited)
+    }
+
     /// How far it is. An API server that does not answer may do so soon.
     pub async fn state(&self, client: &Client) -> State {
         let Some(pods) = &self.pods else { return State::Works };
@@ -160,6 +173,28 @@ impl Addon {
             _ => State::Starting,
         }
     }
+}
+
+/// The URLs under which Ingresses answer on this machine, once they have one: at the address of their load balancer, or
+/// until there is one at a node's.
+///
+/// # Errors
+/// When the API server does not tell.
+pub async fn ingress_urls(cluster: &Cluster, client: &Client) -> Result<Option<String>, kube::Error> {
+    let api: Api<Service> = Api::namespaced(client.clone(), "kube-system");
+    let Some(service) = api.get_opt("ingress").await? else { return Ok(None) };
+    let status = service.status.and_then(|status| status.load_balancer);
+    let balanced = status.and_then(|status| status.ingress?.into_iter().next()?.ip);
+    let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
+    let urls = ports.iter().filter_map(|port| {
+        let scheme = port.name.as_ref()?;
+        match (&balanced, port.node_port) {
+            (Some(address), _) => Some(format!("{scheme}://{address}")),
+            (None, port) => Some(format!("{scheme}://{}:{}", cluster.node(0).address, port?)),
+        }
+    });
+    let urls: Vec<String> = urls.collect();
+    Ok((!urls.is_empty()).then(|| urls.join(" and ")))
 }
 
 fn resource(types: &TypeMeta) -> Result<ApiResource> {
