@@ -39,8 +39,6 @@ const CAPABILITIES: [(&str, u32); 3] = [("CAP_NET_ADMIN", 12), ("CAP_SYS_CHROOT"
 /// Our own programs, beside `skiff`.
 const OWN: [&str; 9] =
     ["apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "cni", "pause", "dns", "ingress"];
-/// Those of them that run in images of their own.
-const IN_IMAGES: [&str; 3] = ["pause", "dns", "ingress"];
 
 /// What was found on this machine.
 #[derive(Debug, Default)]
