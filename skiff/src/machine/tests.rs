@@ -43,7 +43,7 @@ fn the_libraries_of_a_program_are_found() {
     let expected = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"].map(PathBuf::from);
     assert_eq!(linked(text), expected);
     assert!(libraries(Path::new("/proc/self/exe")).unwrap().iter().all(|library| library.is_file()));
-    assert_eq!(linked("\tnot a dynamic executable\n"), [PathBuf::new(); 0]);
+    assert!(linked("\tnot a dynamic executable\n").is_empty());
 }
 
 #[test]
