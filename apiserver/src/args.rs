@@ -13,6 +13,7 @@ use clap::Parser;
 use ipnet::Ipv4Net;
 use machinery::args::CommonArgs;
 
+pub use crate::auth::authorize::Mode;
 use crate::store::{EtcdAccess, StoreConfig};
 
 /// Skiff's API server.
@@ -61,6 +62,9 @@ pub struct Args {
     /// Authorities whose client certificates identify callers.
     #[arg(long)]
     client_ca_file: Option<PathBuf>,
+    /// Who decides what callers may do, asked in this order: RBAC, AlwaysAllow or AlwaysDeny.
+    #[arg(long, value_delimiter = ',', default_value = "AlwaysAllow")]
+    authorization_mode: Vec<Mode>,
     /// Static bearer tokens: `token,user,uid[,"group,…"]` a line.
     #[arg(long)]
     token_auth_file: Option<PathBuf>,
@@ -224,6 +228,8 @@ pub struct Config {
     pub serving: Option<(PathBuf, PathBuf)>,
     /// Authorities of client certificates.
     pub client_ca: Option<PathBuf>,
+    /// Who decides what callers may do.
+    pub authorization: Vec<Mode>,
     /// Static tokens.
     pub token_file: Option<PathBuf>,
     /// Signing key and further accepted keys of service account tokens.
@@ -308,6 +314,7 @@ impl Args {
             }),
             serving: self.tls_cert_file.zip(self.tls_private_key_file),
             client_ca: self.client_ca_file,
+            authorization: self.authorization_mode,
             token_file: self.token_auth_file,
             service_account_keys: self
                 .service_account_signing_key_file

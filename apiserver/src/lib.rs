@@ -60,8 +60,9 @@ use tracing::{info, warn};
 use crate::{
     admission::Steps,
     aggregation::Aggregation,
-    args::Config,
+    args::{Config, Mode},
     auth::Authenticator,
+    auth::authorize::Authorizer,
     auth::service_account::TokenIssuer,
     controllers::servers::{self, Servers},
     custom::Definitions,
@@ -92,6 +93,8 @@ pub struct Api {
     pub(crate) admission: Steps,
     /// Who is who.
     pub(crate) auth: Authenticator,
+    /// Who may do what.
+    pub(crate) authorizer: Arc<Authorizer>,
     /// Who vouches for clients' certificates.
     pub(crate) clients: Option<Arc<ClientAuthorities>>,
     /// Counters.
@@ -205,6 +208,7 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
     });
     let priority = Priority::new(config.in_flight);
     let servers = Servers::new(config.advertise, address.port(), config.listed_for);
+    let authorizer = Arc::new(Authorizer::new(&config.authorization, &cache));
     let api = Arc::new(Api {
         definitions: Definitions::new(&cache),
         aggregation: Aggregation::new(
@@ -216,6 +220,7 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
         documents: Documents::default(),
         store,
         cache,
+        authorizer,
         admission,
         auth,
         clients,
@@ -251,7 +256,11 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
 async fn bootstrap_until_done(api: Arc<Api>) {
     const PAUSE: Duration = Duration::from_millis(500);
     while !api.stopping() {
-        match bootstrap::run(&api).await {
+        let made = async {
+            bootstrap::run(&api).await?;
+            if api.authorizer.asks(Mode::Rbac) { bootstrap::roles::reconcile(&api).await } else { Ok(()) }
+        };
+        match made.await {
             Ok(()) => {
                 api.bootstrapped.store(true, Ordering::Release);
                 // What it writes needs the first namespaces.

@@ -107,6 +107,12 @@ pub fn wants_watch(query: &str) -> bool {
     query::pairs(query).rfind(|(key, _)| key == "watch").is_some_and(|(_, value)| truth(&value))
 }
 
+/// The field selector of a query, if it has one that can be read.
+pub fn field_selector(query: &str) -> Option<FieldSelector> {
+    let (_, value) = query::pairs(query).rfind(|(key, _)| key == "fieldSelector")?;
+    FieldSelector::parse(&value).ok()
+}
+
 /// What a query says of `pretty`; `None` when nothing.
 pub fn pretty(query: &str) -> Option<bool> {
     let (_, value) = query::pairs(query).find(|(key, _)| key == "pretty")?;

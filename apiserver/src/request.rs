@@ -33,6 +33,13 @@ impl ResourcePath {
         let own = || self.name.as_deref().filter(|_| self.resource == "namespaces");
         self.namespace.as_deref().or_else(own)
     }
+
+    /// Whether it leads into a pod's containers.
+    pub fn connects(&self) -> bool {
+        self.group.is_empty()
+            && self.resource == "pods"
+            && matches!(self.subresource.as_deref(), Some("exec" | "attach" | "portforward"))
+    }
 }
 
 /// Where a request goes.

@@ -88,6 +88,10 @@ built_in! {
     SERVICE_CIDRS: "servicecidrs" in "networking.k8s.io";
     RUNTIME_CLASSES: "runtimeclasses" in "node.k8s.io";
     POD_DISRUPTION_BUDGETS: "poddisruptionbudgets" in "policy";
+    CLUSTER_ROLES: "clusterroles" in "rbac.authorization.k8s.io";
+    CLUSTER_ROLE_BINDINGS: "clusterrolebindings" in "rbac.authorization.k8s.io";
+    ROLES: "roles" in "rbac.authorization.k8s.io";
+    ROLE_BINDINGS: "rolebindings" in "rbac.authorization.k8s.io";
     PRIORITY_CLASSES: "priorityclasses" in "scheduling.k8s.io";
     STORAGE_CLASSES: "storageclasses" in "storage.k8s.io";
     VOLUME_ATTRIBUTES_CLASSES: "volumeattributesclasses" in "storage.k8s.io";

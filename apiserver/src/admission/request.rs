@@ -1,7 +1,9 @@
 //! What webhooks and expressions are told of an operation, and who answers what expressions ask about rights.
 
+use std::sync::Arc;
+
 use api::status::Status;
-use cel::{Authorizer, Decision, Question};
+use cel::{Decision, Question};
 use kinds::{builtin::admission_registration::Given, kind::Kind};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
@@ -11,7 +13,7 @@ use super::{Operation, Verb};
 use crate::{
     auth::{
         User,
-        authorize::{Action, authorize},
+        authorize::{Action, Authorizer},
         service_account,
     },
     resources::NAMESPACES,
@@ -130,31 +132,39 @@ fn options(operation: &Operation<'_>) -> Value {
 }
 
 /// Answers for the user whose request it is.
-pub(super) struct Asker(pub User);
+pub(super) struct Asker {
+    user: User,
+    authorizer: Arc<Authorizer>,
+}
 
-impl Authorizer for Asker {
+impl Asker {
+    /// One for the user of an operation.
+    pub fn of(operation: &Operation<'_>) -> Self {
+        Self { user: operation.ctx.user.clone(), authorizer: operation.ctx.api.authorizer.clone() }
+    }
+}
+
+impl cel::Authorizer for Asker {
     fn decide(&self, question: &Question) -> Decision {
         let account = question.service_account.as_ref().map(|(namespace, name)| {
             let mut groups = service_account::groups(namespace);
             groups.push("system:authenticated".into());
             User { name: format!("system:serviceaccount:{namespace}:{name}"), groups, ..User::default() }
         });
-        let resource = match question.subresource.as_str() {
-            "" => question.resource.clone(),
-            subresource => format!("{}/{subresource}", question.resource),
-        };
         let verb = question.verb.to_lowercase();
         let action = match &question.path {
             Some(path) => Action::Path { verb: &verb, path },
             None => Action::Resource {
                 verb: &question.verb,
                 group: &question.group,
-                resource: &resource,
+                resource: &question.resource,
+                subresource: &question.subresource,
                 namespace: &question.namespace,
                 name: &question.name,
+                fields: None,
             },
         };
-        let decision = authorize(account.as_ref().unwrap_or(&self.0), &action);
-        Decision { allowed: decision.allowed, reason: decision.reason.into(), error: None }
+        let decision = self.authorizer.authorize(account.as_ref().unwrap_or(&self.user), &action);
+        Decision { allowed: decision.allowed, reason: decision.reason, error: None }
     }
 }

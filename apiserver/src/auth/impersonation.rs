@@ -15,7 +15,7 @@ use percent_encoding::percent_decode_str;
 
 use super::{
     ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User,
-    authorize::{Action, authorize, refusal},
+    authorize::{Action, Authorizer},
 };
 
 const USER: &str = "impersonate-user";
@@ -28,7 +28,12 @@ const EXTRA: &str = "impersonate-extra-";
 ///
 /// # Errors
 /// 400 when the headers name no user, 403.
-pub fn act(caller: User, headers: &mut HeaderMap, audit: &HeaderValue) -> Result<User, Status> {
+pub fn act(
+    caller: User,
+    headers: &mut HeaderMap,
+    audit: &HeaderValue,
+    authorizer: &Authorizer,
+) -> Result<User, Status> {
     let Some(wanted) = take(headers)? else { return Ok(caller) };
     let account = service_account(&wanted.name);
     let (resource, namespace, name) = match account {
@@ -36,16 +41,21 @@ pub fn act(caller: User, headers: &mut HeaderMap, audit: &HeaderValue) -> Result
         None => ("users", "", wanted.name.as_str()),
     };
     const AUTHENTICATION: &str = "authentication.k8s.io";
-    check(&caller, "", resource, namespace, name)?;
+    let check = |group, resource, subresource, namespace, name| {
+        let verb = "impersonate";
+        let action = Action::Resource { verb, group, resource, subresource, namespace, name, fields: None };
+        authorizer.permit(&caller, &action)
+    };
+    check("", resource, "", namespace, name)?;
     if !wanted.uid.is_empty() {
-        check(&caller, AUTHENTICATION, "uids", "", &wanted.uid)?;
+        check(AUTHENTICATION, "uids", "", "", &wanted.uid)?;
     }
     for group in &wanted.groups {
-        check(&caller, "", "groups", "", group)?;
+        check("", "groups", "", "", group)?;
     }
     for (key, values) in &wanted.extra {
         for value in values {
-            check(&caller, AUTHENTICATION, &format!("userextras/{key}"), "", value)?;
+            check(AUTHENTICATION, "userextras", key, "", value)?;
         }
     }
     let user = complete(wanted);
@@ -94,16 +104,6 @@ fn text(value: &HeaderValue) -> String {
 fn service_account(user: &str) -> Option<(&str, &str)> {
     let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
     (dns_label(namespace).is_empty() && dns_subdomain(name).is_empty()).then_some((namespace, name))
-}
-
-/// Refuses to take the caller for whom it may not impersonate.
-fn check(caller: &User, group: &str, resource: &str, namespace: &str, name: &str) -> Result<(), Status> {
-    let action = Action::Resource { verb: "impersonate", group, resource, namespace, name };
-    if authorize(caller, &action).allowed {
-        return Ok(());
-    }
-    let resource = resource.split('/').next().unwrap_or(resource);
-    Err(Status::forbidden(resource, group, name, refusal(caller, &action)))
 }
 
 /// Adds the groups that follow from who a user is.

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Refused, User,
+    authorize::quoted,
     keys::{PublicKey, SigningKey},
 };
 use crate::args::TokenRules;
@@ -238,7 +239,7 @@ impl TokenIssuer {
         let meant = if claims.aud.is_empty() { &self.audiences } else { &claims.aud };
         let audiences: Vec<_> = wanted.iter().filter(|audience| meant.contains(audience)).cloned().collect();
         if audiences.is_empty() {
-            let (meant, wanted) = (in_go(meant), in_go(wanted));
+            let (meant, wanted) = (quoted(meant), quoted(wanted));
             return Err(Refused::Because(format!(
                 "token audiences {meant} is invalid for the target audiences {wanted}"
             )));
@@ -298,11 +299,6 @@ impl TokenIssuer {
 
 fn decoded(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
-}
-
-/// Texts as Go shows them.
-fn in_go(texts: &[String]) -> String {
-    format!("[{}]", texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use machinery::serve::Asked;
 
 use crate::{
     Api,
+    args::Mode,
     response::{self, Body},
 };
 
@@ -18,6 +19,9 @@ pub async fn serve(api: &Arc<Api>, path: &str, query: Option<&str>) -> Option<Re
         vec![("ping", Ok(())), ("etcd", api.store.healthy().await.map_err(|e| e.to_string()))];
     if asked.endpoint != "livez" {
         checks.push(("poststarthook/bootstrap-controller", api.bootstrapped()));
+        if api.authorizer.asks(Mode::Rbac) {
+            checks.push(("poststarthook/rbac/bootstrap-roles", api.bootstrapped()));
+        }
     }
     if asked.endpoint == "readyz" {
         let stopping = api.shutting_down();

@@ -1,7 +1,7 @@
 //! HTTPS: connections in, requests routed, answers out.
 //!
-//! A request goes: authentication → impersonation → path → authorization ([`authorize`]) → kind → a seat of its
-//! priority level ([`priority`]) → verb. Whoever is let in may do everything. Streams that are only passed on take no
+//! A request goes: authentication → impersonation → path → authorization ([`auth::authorize`]) → kind → a seat of its
+//! priority level ([`priority`]) → verb. Streams that are only passed on take no
 //! seat, and a watch has one only until its stream begins; a list that is made while it is sent keeps it ([`while_sent`]).
 
 mod apart;
@@ -33,11 +33,7 @@ use priority::{Admitted, RequestDigest};
 use crate::{
     Api,
     aggregation::Remote,
-    auth::{
-        self, Caller,
-        authorize::{Action, authorize, refusal},
-        impersonation,
-    },
+    auth::{self, Caller, authorize::Action, impersonation},
     body::{self, Upload},
     publish, query,
     registry::Table,
@@ -116,7 +112,7 @@ async fn route(
 ) -> Result<Response<Body>, Status> {
     auth::websocket::adopt(request.headers_mut())?;
     let user = api.auth.identify(&caller, request.headers(), &api.cache).await?;
-    let user = impersonation::act(user, request.headers_mut(), audit)?;
+    let user = impersonation::act(user, request.headers_mut(), audit, &api.authorizer)?;
     let path = request.uri().path();
     if path.len() > MAX_PATH || request.uri().query().is_some_and(|q| q.len() > MAX_QUERY) {
         return Err(Status::failure(414, "RequestURITooLong", "the request URI is too long"));
@@ -126,10 +122,7 @@ async fn route(
         other => other,
     };
     let verb = request.method().as_str().to_ascii_lowercase();
-    let action = Action::Path { verb: &verb, path };
-    if !authorize(&user, &action).allowed {
-        return Err(Status::forbidden("", "", "", refusal(&user, &action)));
-    }
+    api.authorizer.permit(&user, &Action::Path { verb: &verb, path })?;
     let table = api.table();
     if let Some(remote) = of_another(&table, &target, path) {
         let (uri, _) = (request.uri().clone(), request.extensions_mut().insert(caller));

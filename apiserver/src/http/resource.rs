@@ -1,6 +1,6 @@
 //! Requests to resources: which kind the path names, whether the caller may, his turn, and the verb's own code.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use api::status::Status;
 use bytes::Bytes;
@@ -15,10 +15,7 @@ use super::{
 use crate::{
     Api,
     aggregation::pass,
-    auth::{
-        Caller, User,
-        authorize::{Action, authorize, refusal},
-    },
+    auth::{Caller, User, authorize::Action},
     body::{self, Upload},
     context::Ctx,
     custom,
@@ -44,12 +41,17 @@ pub async fn serve(
     let is_passed_on = path.subresource.as_deref() == Some("proxy");
     let watch = !is_passed_on && query::wants_watch(request.uri().query().unwrap_or(""));
     let verb = Verb::of(request.method(), &path, watch);
-    permit(&user, verb.map_or("", Verb::as_str), &path)?;
+    let verb_name = verb.map_or("", Verb::as_str);
+    permit(&api, &user, verb_name, &path, request.uri().query().unwrap_or(""))?;
+    if request.method() == Method::GET && path.connects() {
+        // Whoever opens a WebSocket does more than to read.
+        permit(&api, &user, "create", &path, "")?;
+    }
     let table = api.table();
     if let Some(remote) = table.remote(&path.group, &path.version) {
         request.extensions_mut().insert(caller);
-        let (uri, name) = (request.uri().clone(), verb.map_or("", Verb::as_str));
-        let digest = RequestDigest { user: &user, verb: name, path: uri.path(), resource: Some(&path) };
+        let uri = request.uri().clone();
+        let digest = RequestDigest { user: &user, verb: verb_name, path: uri.path(), resource: Some(&path) };
         return delegate(&api, remote, digest, verb.is_some_and(Verb::is_mutating), request).await;
     }
     let found = match custom::find(&api, &path) {
@@ -184,23 +186,23 @@ async fn known(
 }
 
 /// Refuses what the caller may not do.
-fn permit(user: &User, verb: &str, path: &ResourcePath) -> Result<(), Status> {
-    let resource: Cow<'_, str> = match &path.subresource {
-        Some(subresource) => format!("{}/{subresource}", path.resource).into(),
-        None => path.resource.as_str().into(),
-    };
-    let name = path.name.as_deref().unwrap_or("");
+fn permit(api: &Api, user: &User, verb: &str, path: &ResourcePath, query: &str) -> Result<(), Status> {
+    let selects = matches!(verb, "list" | "watch" | "deletecollection");
+    let fields = if selects { query::field_selector(query) } else { None };
+    // Who selects one name reads one object.
+    let selected = fields.as_ref().filter(|_| verb != "deletecollection");
+    let selected = selected.and_then(|fields| fields.required_value("metadata.name"));
+    let selected = selected.filter(|name| api::validation::path_segment(name).is_empty());
     let action = Action::Resource {
         verb,
         group: &path.group,
-        resource: &resource,
+        resource: &path.resource,
+        subresource: path.subresource.as_deref().unwrap_or(""),
         namespace: path.place().unwrap_or(""),
-        name,
+        name: path.name.as_deref().or(selected).unwrap_or(""),
+        fields: fields.as_ref(),
     };
-    if authorize(user, &action).allowed {
-        return Ok(());
-    }
-    Err(Status::forbidden(&path.resource, &path.group, name, refusal(user, &action)))
+    api.authorizer.permit(user, &action)
 }
 
 /// How many seats a request takes: a list of many objects takes several, as upstream counts them.

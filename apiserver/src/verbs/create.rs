@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{Tracking, Written, apply_options};
 use crate::{
     admission::Operation,
+    auth::authorize::check_escalation,
     body,
     commit::{self, Outcome, Write},
     context::Ctx,
@@ -61,6 +62,7 @@ pub async fn create_object(ctx: &Ctx, mut object: Value, tracking: Tracking) -> 
     ctx.api.admission.mutate(&mut Operation::create(ctx, &name, &mut object)).await?;
     // What others have changed is held to the same.
     place(ctx, &mut object)?;
+    check_escalation(ctx, None, &object).await?;
     if !object.name().is_empty() || object.meta_str("generateName").is_empty() {
         return attempt(ctx, &name, object).await;
     }

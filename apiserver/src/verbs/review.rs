@@ -1,7 +1,11 @@
 //! Kinds that are answered and not kept: reviews of who somebody is and of what they may do, and bindings
 //! that are posted to a namespace instead of to their pod.
 
-use api::{object::ObjectExt as _, status::Status};
+use api::{
+    object::ObjectExt as _,
+    selector::{FieldSelector, FieldTerm},
+    status::Status,
+};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -11,7 +15,7 @@ use crate::{
     admission::Operation,
     auth::{
         User,
-        authorize::{self, Action},
+        authorize::{Action, Decision},
     },
     body,
     context::Ctx,
@@ -56,10 +60,13 @@ async fn answer(ctx: &Ctx, review: &mut Value) -> Result<Value, Status> {
             if namespace.is_empty() {
                 return Err(Status::bad_request("no namespace on request"));
             }
-            authorize::rules(&ctx.user, namespace)
+            let rules = ctx.api.authorizer.rules(&ctx.user, namespace);
+            // Whoever asks knows about what.
+            review["spec"] = json!({});
+            rules
         }
-        "SelfSubjectAccessReview" => access(&ctx.user, &review["spec"]),
-        _ => access(&subject(&review["spec"]), &review["spec"]),
+        "SelfSubjectAccessReview" => access(ctx, &ctx.user, &review["spec"]),
+        _ => access(ctx, &subject(&review["spec"]), &review["spec"]),
     })
 }
 
@@ -95,12 +102,9 @@ fn subject(spec: &Value) -> User {
     }
 }
 
-fn access(user: &User, spec: &Value) -> Value {
+fn access(ctx: &Ctx, user: &User, spec: &Value) -> Value {
     let part = |field| spec.str_at(&["resourceAttributes", field]);
-    let resource = match part("subresource") {
-        "" => part("resource").to_owned(),
-        subresource => format!("{}/{subresource}", part("resource")),
-    };
+    let fields = spec.at(&["resourceAttributes", "fieldSelector"]).map(selector);
     let action = if spec["nonResourceAttributes"].is_object() {
         let part = |field| spec.str_at(&["nonResourceAttributes", field]);
         Action::Path { verb: part("verb"), path: part("path") }
@@ -108,11 +112,36 @@ fn access(user: &User, spec: &Value) -> Value {
         Action::Resource {
             verb: part("verb"),
             group: part("group"),
-            resource: &resource,
+            resource: part("resource"),
+            subresource: part("subresource"),
             namespace: part("namespace"),
             name: part("name"),
+            fields: fields.as_ref(),
         }
     };
-    let decision = authorize::authorize(user, &action);
-    json!({"allowed": decision.allowed, "reason": decision.reason})
+    let Decision { allowed, reason } = ctx.api.authorizer.authorize(user, &action);
+    let mut status = json!({"allowed": allowed});
+    if !reason.is_empty() {
+        status["reason"] = json!(reason);
+    }
+    status
+}
+
+/// The field selector that a question is about. What cannot be read of it selects more, and so allows less.
+fn selector(given: &Value) -> FieldSelector {
+    if let Ok(parsed) = FieldSelector::parse(given.str_at(&["rawSelector"]))
+        && !parsed.is_everything()
+    {
+        return parsed;
+    }
+    let term = |required: &Value| {
+        let equals = match required.str_at(&["operator"]) {
+            "In" => true,
+            "NotIn" => false,
+            _ => return None,
+        };
+        let [value] = required.list_at(&["values"]) else { return None };
+        Some(FieldTerm { field: required.str_at(&["key"]).into(), equals, value: value.as_str()?.into() })
+    };
+    FieldSelector { terms: given.list_at(&["requirements"]).iter().filter_map(term).collect() }
 }

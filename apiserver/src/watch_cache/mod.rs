@@ -4,6 +4,7 @@
 //! resource, so all stand at one revision. A gap in that watch ends all watchers rather than
 //! hide a change from them. Upstream counterpart: `storage/cacher`, one per resource.
 
+mod index;
 mod object;
 mod objects;
 mod resource;
@@ -23,6 +24,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use index::{Index, Indexed};
 pub use object::{CachedObject, Fields, FieldsFn, ReadFn, TAIL, shown_at};
 pub use objects::{Objects, Scope};
 pub use resource::{Resource, ResourceSpec, Snapshot};

@@ -197,6 +197,20 @@ impl Resource {
         Snapshot { revision: applied.max(state.changed), objects: state.objects.clone() }
     }
 
+    /// The changes after a revision, and that of the last one; all objects instead, when the history does not reach back
+    /// that far.
+    pub(super) fn changes_after(
+        &self,
+        seen: Revision,
+    ) -> Result<(Revision, Vec<Arc<Event>>), (Revision, Objects)> {
+        let state = self.state.read();
+        if seen < state.oldest || seen > state.changed {
+            return Err((state.changed, state.objects.clone()));
+        }
+        let first = state.history.partition_point(|event| event.revision <= seen);
+        Ok((state.changed, state.history.range(first..).cloned().collect()))
+    }
+
     /// Keeps a snapshot of the present findable for some minutes.
     pub fn keep(&self, snapshot: &Snapshot) {
         self.keep_until(snapshot, Instant::now() + KEPT_FOR);

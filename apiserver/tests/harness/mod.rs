@@ -10,7 +10,7 @@ use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use apiserver::{
     Api,
-    args::{Config, InFlight, Ranges, TokenRules},
+    args::{Config, InFlight, Mode, Ranges, TokenRules},
 };
 use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
 use http::Request;
@@ -50,6 +50,7 @@ pub fn config(dir: &Path) -> Config {
         advertise: None,
         serving: None,
         client_ca: None,
+        authorization: vec![Mode::AlwaysAllow],
         token_file: Some(tokens),
         service_account_keys: Some((key, Vec::new())),
         issuer: "https://kubernetes.default.svc.cluster.local".into(),

@@ -8,3 +8,4 @@ mod cluster;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod pods;
+mod roles;

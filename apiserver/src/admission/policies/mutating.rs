@@ -20,7 +20,6 @@ use crate::{
         Operation, Step,
         request::{Asker, apart},
     },
-    auth::User,
     body,
     resources::{MUTATING_ADMISSION_POLICIES, MUTATING_ADMISSION_POLICY_BINDINGS},
 };
@@ -108,12 +107,12 @@ async fn ask(
     let carried = operation.gvk(row);
     let carried = Types::builtin().root(carried.0, carried.1, carried.2);
     let before = given.object.clone();
-    let (policy, row, user) = (call.policy.clone(), Arc::clone(row), operation.ctx.user.clone());
+    let (policy, row, asker) = (call.policy.clone(), Arc::clone(row), Asker::of(operation));
     let seen_as = Arc::clone(&row);
     let made = apart(move || {
         // What a subresource carries is of another type than the resource.
         let read = if is_whole { Ok(&*seen_as) } else { Err(carried) };
-        make(&policy, read, given, user)
+        make(&policy, read, given, &asker)
     })
     .await??;
     made.wrong.iter().for_each(|why| refuse(why, true));
@@ -130,13 +129,12 @@ fn make(
     policy: &Policy,
     read: Result<&Kind, Option<TypeRef>>,
     mut given: Given,
-    user: User,
+    asker: &Asker,
 ) -> Result<Made, Status> {
-    let asker = Asker(user);
     let mut made = Made { object: Value::Null, applies: false, wrong: Vec::new() };
     match &policy.compiled {
         Err(why) => made.wrong.push(why.clone()),
-        Ok(compiled) => match compiled.applies(&given, &asker) {
+        Ok(compiled) => match compiled.applies(&given, asker) {
             // What was not to be asked for certain is not asked.
             Err(why) => made.wrong.push(why),
             Ok(applies) => {
@@ -146,7 +144,7 @@ fn make(
                     Err(carried) => carried.map(|root| (Types::builtin(), root)),
                 };
                 for which in 0..if applies { compiled.changes() } else { 0 } {
-                    let changed = compiled.change(which, object_type, &given, &asker);
+                    let changed = compiled.change(which, object_type, &given, asker);
                     if let Ok(object) = &changed {
                         check_fields(read, object)?;
                     }

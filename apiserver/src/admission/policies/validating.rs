@@ -60,7 +60,7 @@ async fn judge(call: &Call, operation: &Operation<'_>) -> Result<Vec<Denial>, St
     let mut given = operation.given(row);
     given.namespace = operation.namespace_object().await?;
     given.params.clone_from(params);
-    let (policy, asker) = (call.policy.clone(), Asker(operation.ctx.user.clone()));
+    let (policy, asker) = (call.policy.clone(), Asker::of(operation));
     apart(move || match &policy.compiled {
         Ok(compiled) => compiled.judge(&given, &asker, fails),
         Err(why) => vec![Denial::of(why.clone())],

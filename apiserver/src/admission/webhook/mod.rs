@@ -220,7 +220,7 @@ impl Hook {
             return Ok(Some(row));
         }
         let (given, conditions) = (operation.given(&row), self.conditions.clone());
-        let asker = Asker(operation.ctx.user.clone());
+        let asker = Asker::of(operation);
         match apart(move || conditions.hold(&given, &asker)).await? {
             Ok(hold) => Ok(hold.then_some(row)),
             Err(_) if self.fails_open => Ok(None),

@@ -1,37 +1,51 @@
 use super::*;
 
+impl Authorizer {
+    /// One that knows no roles.
+    pub fn deaf(mode: Mode) -> Self {
+        Self { modes: vec![mode], roles: Index::over(Vec::new()) }
+    }
+}
+
 #[test]
-fn strangers_may_ask_for_health_and_version_alone() {
+fn modes_decide_in_their_order_and_masters_may_do_everything() {
     let bob = User { name: "bob".into(), ..User::default() };
-    let nobody = User { groups: vec!["system:unauthenticated".into()], ..User::default() };
-    let groups = vec![KUBELET_API_ADMIN.to_owned(), "system:authenticated".to_owned()];
-    let server = User { name: "any".into(), groups, ..User::default() };
-    let groups = vec!["system:masters".to_owned()];
-    let masterly = User { name: KUBELET_CLIENT.into(), groups, ..User::default() };
-    let pods = Action::Resource { verb: "get", group: "", resource: "pods", namespace: "a", name: "" };
+    let root = User { name: "root".into(), groups: vec![MASTERS.into()], ..User::default() };
+    let nobody = User { name: ANONYMOUS.into(), ..User::default() };
+    let pods = Action::Resource {
+        verb: "get",
+        group: "",
+        resource: "pods",
+        subresource: "log",
+        namespace: "a",
+        name: "p",
+        fields: None,
+    };
     let path = |verb, path| Action::Path { verb, path };
-    for (user, action, allowed) in [
-        (&bob, pods, true),
-        (&bob, path("get", "/livez"), true),
-        (&bob, path("get", "/livez/etcd"), true),
-        (&server, pods, false),
-        (&server, path("get", "/api"), false),
-        (&server, path("get", "/livez"), true),
-        (&masterly, pods, false),
-        (&nobody, pods, false),
-        (&nobody, path("get", "/livez"), true),
-        (&nobody, path("get", "/version/"), true),
-        (&nobody, path("get", "/livez/"), false),
-        (&nobody, path("get", "/livez/etcd"), false),
-        (&nobody, path("post", "/version"), false),
+    let (allow, deny, roles) = (Mode::AlwaysAllow, Mode::AlwaysDeny, Mode::Rbac);
+    for (modes, user, action, allowed, reason) in [
+        (&[allow][..], &bob, pods, true, ""),
+        (&[allow], &bob, path("get", "/livez/etcd"), true, ""),
+        (&[allow], &nobody, pods, false, ""),
+        (&[allow], &nobody, path("get", "/livez"), true, ""),
+        (&[allow], &nobody, path("get", "/livez/"), false, ""),
+        (&[allow], &nobody, path("post", "/version"), false, ""),
+        (&[deny], &bob, path("get", "/livez"), false, "Everything is forbidden."),
+        (&[deny, allow], &bob, pods, true, ""),
+        (&[deny], &root, pods, true, ""),
+        (&[roles], &root, pods, true, ""),
+        (&[roles], &bob, pods, false, ""),
     ] {
-        assert_eq!(authorize(user, &action).allowed, allowed, "{user:?} {action:?}");
+        let authorizer = Authorizer { modes: modes.to_vec(), ..Authorizer::deaf(allow) };
+        let expected = Decision { allowed, reason: reason.into() };
+        assert_eq!(authorizer.authorize(user, &action), expected, "{modes:?} {user:?} {action:?}");
     }
-    for user in [&nobody, &server, &masterly] {
-        assert_eq!(rules(user, "a")["resourceRules"], json!([]));
-    }
+    let refused = Authorizer::deaf(deny).permit(&bob, &pods).expect_err("nothing is allowed");
     assert_eq!(
-        refusal(&bob, &pods),
-        "User \"bob\" cannot get resource \"pods\" in API group \"\" in the namespace \"a\""
+        (refused.code, refused.message.as_str()),
+        (
+            403,
+            "pods \"p\" is forbidden: User \"bob\" cannot get resource \"pods/log\" in API group \"\" in the namespace \"a\": Everything is forbidden."
+        )
     );
 }

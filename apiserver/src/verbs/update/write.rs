@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::next_state;
 use crate::{
     admission::Operation,
+    auth::authorize::check_escalation,
     commit::{self, Outcome, Rider, Write},
     context::Ctx,
     query,
@@ -181,6 +182,7 @@ async fn next_write<'a>(
         Seen::Whole => {
             let mut wanted = next_state::wanted(ctx, expected, tracking, old, wanted)?;
             steps.mutate(&mut Operation::update(ctx, old, &mut wanted)).await?;
+            check_escalation(ctx, Some(old), &wanted).await?;
             wanted
         }
         Seen::Admitted => next_state::wanted(ctx, expected, tracking, old, wanted)?,

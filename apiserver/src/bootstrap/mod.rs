@@ -1,6 +1,8 @@
 //! What every cluster has from its first second on: the system namespaces and priority classes, the flow
 //! schemas, and the `kubernetes` service with its address range and this server among its endpoints.
 
+pub mod roles;
+
 use std::sync::Arc;
 
 use api::{conditions, object::ObjectExt as _, status::Status};

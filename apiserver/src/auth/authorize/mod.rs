@@ -1,0 +1,219 @@
+//! Who may do what. Every request and every access review asks here and nowhere else.
+//!
+//! The modes are asked in the order of `--authorization-mode`, and the first one that allows an action decides;
+//! `system:masters` may do everything. Counterpart of upstream's `apiserver/pkg/authorization`.
+
+mod escalation;
+mod roles;
+pub mod rules;
+
+use std::str::FromStr;
+
+use api::{selector::FieldSelector, status::Status};
+use serde_json::{Value, json};
+
+use super::{ANONYMOUS, User};
+use crate::watch_cache::{Index, WatchCache};
+
+pub use escalation::check as check_escalation;
+use roles::Roles;
+pub use rules::quoted;
+
+/// The group that may do everything.
+pub const MASTERS: &str = "system:masters";
+
+/// What somebody wants to do, in RBAC's words.
+#[derive(Debug, Clone, Copy)]
+pub enum Action<'a> {
+    /// Something with a resource.
+    Resource {
+        /// `get`, `list`, `create`, …
+        verb: &'a str,
+        /// "" for the core group.
+        group: &'a str,
+        /// In the plural.
+        resource: &'a str,
+        /// "" for the object itself.
+        subresource: &'a str,
+        /// "" for what lies in no namespace, and for all namespaces.
+        namespace: &'a str,
+        /// "" for all objects.
+        name: &'a str,
+        /// Which objects are selected, if not all.
+        #[expect(dead_code, reason = "roles do not tell selections apart")]
+        fields: Option<&'a FieldSelector>,
+    },
+    /// Something with another path.
+    Path {
+        /// The HTTP method in lower case.
+        verb: &'a str,
+        /// The path.
+        path: &'a str,
+    },
+}
+
+impl Action<'_> {
+    fn namespace(&self) -> &str {
+        match self {
+            Self::Resource { namespace, .. } => namespace,
+            Self::Path { .. } => "",
+        }
+    }
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it may be done.
+    pub allowed: bool,
+    /// Why; often nothing.
+    pub reason: String,
+}
+
+/// Who decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// All may be done by whoever has shown who he is.
+    AlwaysAllow,
+    /// Nothing may be done.
+    AlwaysDeny,
+    /// Roles and bindings.
+    Rbac,
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "AlwaysAllow" => Self::AlwaysAllow,
+            "AlwaysDeny" => Self::AlwaysDeny,
+            "RBAC" => Self::Rbac,
+            _ => return Err(format!("{text:?} is not a valid mode: AlwaysAllow, AlwaysDeny or RBAC")),
+        })
+    }
+}
+
+/// Paths that are open to all also where nobody has roles.
+const OPEN_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/version/"];
+
+/// Decides.
+pub struct Authorizer {
+    modes: Vec<Mode>,
+    roles: Index<Roles>,
+}
+
+impl Authorizer {
+    /// One that asks these modes.
+    pub fn new(modes: &[Mode], cache: &WatchCache) -> Self {
+        Self { modes: modes.to_vec(), roles: Index::new(cache, &roles::RESOURCES) }
+    }
+
+    /// Whether a mode is asked.
+    pub fn asks(&self, mode: Mode) -> bool {
+        self.modes.contains(&mode)
+    }
+
+    /// Whether `user` may do `action`.
+    pub fn authorize(&self, user: &User, action: &Action<'_>) -> Decision {
+        if user.groups.iter().any(|group| group == MASTERS) {
+            return Decision { allowed: true, reason: String::new() };
+        }
+        let mut reasons = Vec::new();
+        for mode in &self.modes {
+            match self.ask(*mode, user, action) {
+                Ok(reason) => return Decision { allowed: true, reason },
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        reasons.retain(|reason| !reason.is_empty());
+        Decision { allowed: false, reason: reasons.join("\n") }
+    }
+
+    /// Why a mode allows an action.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn ask(&self, mode: Mode, user: &User, action: &Action<'_>) -> Result<String, String> {
+        let is_open = |action: &Action<'_>| matches!(action, Action::Path { verb: "get", path } if OPEN_PATHS.contains(path));
+        match mode {
+            Mode::AlwaysAllow if user.name != ANONYMOUS || is_open(action) => Ok(String::new()),
+            Mode::AlwaysAllow => Err(String::new()),
+            Mode::AlwaysDeny => Err("Everything is forbidden.".into()),
+            Mode::Rbac => self.roles.read().allow(user, action),
+        }
+    }
+
+    /// Lets `user` do `action`.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn permit(&self, user: &User, action: &Action<'_>) -> Result<(), Status> {
+        let Decision { allowed, reason } = self.authorize(user, action);
+        if allowed {
+            return Ok(());
+        }
+        let mut why = refusal(user, action);
+        if !reason.is_empty() {
+            why = format!("{why}: {reason}");
+        }
+        Err(match action {
+            Action::Resource { group, resource, name, .. } => Status::forbidden(resource, group, name, why),
+            Action::Path { .. } => Status::forbidden("", "", "", why),
+        })
+    }
+
+    /// What `user` may do in a namespace, as the status of a SelfSubjectRulesReview.
+    pub fn rules(&self, user: &User, namespace: &str) -> Value {
+        let (mut resources, mut paths) = (Vec::new(), Vec::new());
+        let mut status = json!({"incomplete": false});
+        for mode in &self.modes {
+            match mode {
+                Mode::AlwaysAllow => {
+                    resources.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
+                    paths.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
+                }
+                Mode::AlwaysDeny => {}
+                Mode::Rbac => {
+                    let roles = self.roles.read();
+                    let (rules, gone) = roles.of(user, namespace);
+                    let errors = roles::not_found(&gone, None);
+                    let (on_paths, on_resources): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| {
+                        rule.resources.as_ref().is_none_or(Vec::is_empty) && rule.non_resource_urls.is_some()
+                    });
+                    resources.extend(on_resources.into_iter().map(|rule| json!(rule)));
+                    paths.extend(on_paths.into_iter().map(|rule| json!(rule)));
+                    if !errors.is_empty() {
+                        status["evaluationError"] = json!(errors);
+                    }
+                }
+            }
+        }
+        status["resourceRules"] = resources.into();
+        status["nonResourceRules"] = paths.into();
+        status
+    }
+}
+
+/// The sentence in a refusal.
+fn refusal(user: &User, action: &Action<'_>) -> String {
+    match action {
+        Action::Path { verb, path } => format!("User {:?} cannot {verb} path {path:?}", user.name),
+        Action::Resource { verb, group, resource, subresource, namespace, .. } => {
+            let place = if namespace.is_empty() {
+                "at the cluster scope".to_owned()
+            } else {
+                format!("in the namespace {namespace:?}")
+            };
+            let what = if subresource.is_empty() {
+                (*resource).to_owned()
+            } else {
+                format!("{resource}/{subresource}")
+            };
+            format!("User {:?} cannot {verb} resource {what:?} in API group {group:?} {place}", user.name)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
