@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttributesClass};
 use machinery::cache::{Cache, Selectors};
 use machinery::tasks::Tasks;
@@ -111,6 +112,7 @@ caches! {
     attributes_classes: VolumeAttributesClass, ALL;
     budgets: PodDisruptionBudget, ALL;
     claims: PersistentVolumeClaim, ALL;
+    cluster_roles: ClusterRole, ALL;
     classes: StorageClass, ALL;
     controller_revisions: ControllerRevision, ALL;
     cron_jobs: CronJob, ALL;

@@ -5,6 +5,7 @@
 
 pub mod args;
 mod caches;
+mod cluster_roles;
 mod cron_job;
 mod daemon_set;
 mod deployment;
@@ -130,6 +131,7 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
     start.controller("taint-eviction-controller", node_lifecycle::Eviction::new);
     start.controller("controllermanager", disruption::Disruption::new);
     start.controller("pod-garbage-collector", pod_gc::PodGc::new);
+    start.controller("clusterrole-aggregation-controller", cluster_roles::ClusterRoles::new);
     start.controller("service-cidr-controller", service_cidrs::ServiceCidrs::new);
     start.controller("persistentvolume-controller", |caches, keys| {
         volumes::Binder::new(caches, keys, config.volume_helper_image.clone())

@@ -55,23 +55,30 @@ impl Daemon {
     }
 }
 
+/// Who is known beside `system:masters`: the daemons, who have the roles of a cluster.
+const DAEMONS: [&str; 2] = [CONTROLLERS, SCHEDULER];
+const CONTROLLERS: &str = "kube-controller-manager";
+const SCHEDULER: &str = "kube-scheduler";
+
 /// Starts an API server on its memory store, whose files lie in `folder`: the kubeconfig of a `system:masters`.
 pub async fn api_server(folder: &Path, tasks: &Tasks) -> PathBuf {
     machinery::tls::use_ring();
     let tokens = folder.join("tokens.csv");
-    std::fs::write(&tokens, "secret,tester,1,\"system:masters\"\n").unwrap();
-    let flags =
-        ["apiserver", "--store=memory", "--bind-address=127.0.0.1", "--secure-port=0", "--token-auth-file"];
-    let args = apiserver::args::Args::try_parse_from(flags.into_iter().chain(tokens.to_str())).unwrap();
+    let daemons = DAEMONS.map(|name| format!("{name},system:{name},\n"));
+    std::fs::write(&tokens, format!("tester,tester,1,\"system:masters\"\n{}", daemons.concat())).unwrap();
+    let flags = ["apiserver", "--store=memory", "--bind-address=127.0.0.1", "--secure-port=0"];
+    let flags = flags.into_iter().chain(["--authorization-mode=Node,RBAC", "--token-auth-file"]);
+    let args = apiserver::args::Args::try_parse_from(flags.chain(tokens.to_str())).unwrap();
     let port = apiserver::start(args.into_config().unwrap(), tasks).await.unwrap().port();
-    let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "lab",
-        "clusters": [{"name": "lab", "cluster":
-            {"server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
-        "users": [{"name": "lab", "user": {"token": "secret"}}],
-        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}]});
-    let path = folder.join("kubeconfig");
-    std::fs::write(&path, kubeconfig.to_string()).unwrap();
-    path
+    for name in DAEMONS.into_iter().chain(["tester"]) {
+        let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "lab",
+            "clusters": [{"name": "lab", "cluster":
+                {"server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
+            "users": [{"name": "lab", "user": {"token": name}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}]});
+        std::fs::write(folder.join(name), kubeconfig.to_string()).unwrap();
+    }
+    folder.join("tester")
 }
 
 impl Lab {
@@ -95,9 +102,9 @@ impl Lab {
         lab
     }
 
-    /// Another client like [`client`](Self::client), with connections of its own.
+    /// A client like the controllers' own.
     pub async fn new_client(&self) -> kube::Client {
-        machinery::client::connect(&self.kubeconfig(), "lab").await.unwrap()
+        machinery::client::connect(&self.kubeconfig_of(CONTROLLERS), "lab").await.unwrap()
     }
 
     /// Starts controllers with further flags.
@@ -114,7 +121,7 @@ impl Lab {
 
     /// Starts controllers that `shutdown_background` of what is returned kills wherever they are.
     pub fn mortal_controllers(&self) -> tokio::runtime::Runtime {
-        let (config, kubeconfig) = (self.controllers_config(&[]), self.kubeconfig());
+        let (config, kubeconfig) = (self.controllers_config(&[]), self.kubeconfig_of(CONTROLLERS));
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.spawn(async move {
             let tasks = Tasks::new();
@@ -142,7 +149,7 @@ impl Lab {
     /// Starts a scheduler, which waits to be the leader if told so.
     pub async fn scheduler(&self, leader_elect: bool) -> Daemon {
         let config = scheduler::Config {
-            kubeconfig: self.kubeconfig(),
+            kubeconfig: self.kubeconfig_of(SCHEDULER),
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: TlsSource::SelfSigned(vec!["localhost".into()]),
             leader_elect,
@@ -154,7 +161,11 @@ impl Lab {
 
     /// The kubeconfig of [`client`](Self::client).
     pub fn kubeconfig(&self) -> PathBuf {
-        self.folder.path().join("kubeconfig")
+        self.kubeconfig_of("tester")
+    }
+
+    fn kubeconfig_of(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// Waits until a look at the cluster says `Ok`; fails with what it said last.
