@@ -62,7 +62,7 @@ pub struct Args {
     /// Authorities whose client certificates identify callers.
     #[arg(long)]
     client_ca_file: Option<PathBuf>,
-    /// Who decides what callers may do, asked in this order: RBAC, AlwaysAllow or AlwaysDeny.
+    /// Who decides what callers may do, asked in this order: Node, RBAC, AlwaysAllow or AlwaysDeny.
     #[arg(long, value_delimiter = ',', default_value = "AlwaysAllow")]
     authorization_mode: Vec<Mode>,
     /// Static bearer tokens: `token,user,uid[,"group,…"]` a line.

@@ -208,7 +208,9 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
     });
     let priority = Priority::new(config.in_flight);
     let servers = Servers::new(config.advertise, address.port(), config.listed_for);
-    let authorizer = Arc::new(Authorizer::new(&config.authorization, &cache));
+    let node_rules =
+        bootstrap::roles::rules("system:node").map_err(|status| anyhow::anyhow!(status.message))?;
+    let authorizer = Arc::new(Authorizer::new(&config.authorization, &cache, node_rules));
     let api = Arc::new(Api {
         definitions: Definitions::new(&cache),
         aggregation: Aggregation::new(

@@ -78,6 +78,7 @@ built_in! {
     API_SERVICES: "apiservices" in "apiregistration.k8s.io";
     CERTIFICATE_SIGNING_REQUESTS: "certificatesigningrequests" in "certificates.k8s.io";
     LOCAL_SUBJECT_ACCESS_REVIEWS: "localsubjectaccessreviews" in "authorization.k8s.io";
+    CSI_NODES: "csinodes" in "storage.k8s.io";
     LEASES: "leases" in "coordination.k8s.io";
     ENDPOINT_SLICES: "endpointslices" in "discovery.k8s.io";
     FLOW_SCHEMAS: "flowschemas" in "flowcontrol.apiserver.k8s.io";
@@ -92,8 +93,10 @@ built_in! {
     CLUSTER_ROLE_BINDINGS: "clusterrolebindings" in "rbac.authorization.k8s.io";
     ROLES: "roles" in "rbac.authorization.k8s.io";
     ROLE_BINDINGS: "rolebindings" in "rbac.authorization.k8s.io";
+    RESOURCE_SLICES: "resourceslices" in "resource.k8s.io";
     PRIORITY_CLASSES: "priorityclasses" in "scheduling.k8s.io";
     STORAGE_CLASSES: "storageclasses" in "storage.k8s.io";
+    VOLUME_ATTACHMENTS: "volumeattachments" in "storage.k8s.io";
     VOLUME_ATTRIBUTES_CLASSES: "volumeattributesclasses" in "storage.k8s.io";
 }
 

@@ -205,6 +205,7 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
         ("tls-cert-file", show(serving.cert)),
         ("tls-private-key-file", show(serving.key)),
         ("client-ca-file", ca.clone()),
+        ("authorization-mode", "Node,RBAC".into()),
         ("service-account-key-file", show(public)),
         ("service-account-signing-key-file", show(private)),
         ("service-account-issuer", "https://kubernetes.default.svc.cluster.local".into()),

@@ -23,6 +23,8 @@ pub const ADMIN: &str = "admin";
 pub const FRONT_PROXY_CA: &str = "front-proxy-ca";
 /// Name and files of that.
 pub const FRONT_PROXY: &str = "front-proxy-client";
+/// The kubeconfig of the supervisor.
+pub const SUPERVISOR: &str = "supervisor";
 
 /// A certificate's file and its key's.
 #[derive(Clone, Debug)]
@@ -82,6 +84,7 @@ fn clients(cluster: &Cluster) -> Vec<(String, IssueRequest)> {
         client("scheduler", "system:kube-scheduler", &[]),
         client("controller-manager", "system:kube-controller-manager", &[]),
         client("proxy", "system:kube-proxy", &[]),
+        client(SUPERVISOR, "skiff:supervisor", &[]),
     ];
     for node in cluster.all_nodes() {
         all.push(client(&kubelet(&node), &format!("system:node:{}", node.name), &["system:nodes"]));

@@ -10,6 +10,7 @@ mod default_toleration_seconds;
 mod limit_ranger;
 mod matching;
 mod namespace_lifecycle;
+mod node_restriction;
 mod operation;
 mod persistent_volume_claim_resize;
 mod policies;
@@ -54,6 +55,7 @@ impl Steps {
             ("NamespaceLifecycle", Box::new(namespace_lifecycle::NamespaceLifecycle)),
             ("LimitRanger", Box::new(limit_ranger::LimitRanger)),
             ("ServiceAccount", Box::new(service_account::ServiceAccount)),
+            ("NodeRestriction", Box::new(node_restriction::NodeRestriction)),
             ("TaintNodesByCondition", Box::new(taint_nodes_by_condition::TaintNodesByCondition)),
             ("Priority", Box::new(priority::Priority)),
             ("DefaultTolerationSeconds", Box::new(default_toleration_seconds::DefaultTolerationSeconds)),

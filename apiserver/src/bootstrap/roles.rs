@@ -119,6 +119,14 @@ pub fn objects() -> Result<Vec<(BuiltIn, Value)>, Status> {
     Ok(rows()?.iter().flat_map(|row| [Some(row.role()), row.bound()]).flatten().collect())
 }
 
+/// The rules that a role has from the start.
+///
+/// # Errors
+/// As [`objects`].
+pub fn rules(role: &str) -> Result<Vec<PolicyRule>, Status> {
+    Ok(rows()?.into_iter().find(|row| row.name == role).map(|row| row.rules).unwrap_or_default())
+}
+
 /// Brings them up to date.
 ///
 /// # Errors

@@ -238,4 +238,17 @@ impl api::selector::Labels for CachedObject {
 }
 
 #[cfg(test)]
+impl CachedObject {
+    /// An object as a cache would have it, with the node of a pod as its field.
+    pub fn sample(key: &str, object: &serde_json::Value) -> Self {
+        let fields: FieldsFn = Arc::new(|bytes| {
+            let object: serde_json::Value = serde_json::from_slice(bytes).expect("is JSON");
+            vec![("spec.nodeName".into(), object["spec"]["nodeName"].as_str().unwrap_or_default().to_owned())]
+        });
+        let bytes = object.to_string();
+        Self::new(key, bytes.as_bytes(), 1, Verb::Added, Some(&fields)).expect("has metadata")
+    }
+}
+
+#[cfg(test)]
 mod tests;

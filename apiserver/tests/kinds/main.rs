@@ -7,5 +7,6 @@ mod budgets;
 mod cluster;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod nodes;
 mod pods;
 mod roles;

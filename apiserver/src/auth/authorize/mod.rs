@@ -4,18 +4,22 @@
 //! `system:masters` may do everything. Counterpart of upstream's `apiserver/pkg/authorization`.
 
 mod escalation;
+mod nodes;
 mod roles;
 pub mod rules;
 
 use std::str::FromStr;
 
 use api::{selector::FieldSelector, status::Status};
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde_json::{Value, json};
 
 use super::{ANONYMOUS, User};
 use crate::watch_cache::{Index, WatchCache};
 
 pub use escalation::check as check_escalation;
+use nodes::Relations;
+pub use nodes::{identity as node_identity, named_object};
 use roles::Roles;
 pub use rules::quoted;
 
@@ -40,7 +44,6 @@ pub enum Action<'a> {
         /// "" for all objects.
         name: &'a str,
         /// Which objects are selected, if not all.
-        #[expect(dead_code, reason = "roles do not tell selections apart")]
         fields: Option<&'a FieldSelector>,
     },
     /// Something with another path.
@@ -77,6 +80,8 @@ pub enum Mode {
     AlwaysAllow,
     /// Nothing may be done.
     AlwaysDeny,
+    /// Kubelets read what their pods need.
+    Node,
     /// Roles and bindings.
     Rbac,
 }
@@ -88,8 +93,9 @@ impl FromStr for Mode {
         Ok(match text {
             "AlwaysAllow" => Self::AlwaysAllow,
             "AlwaysDeny" => Self::AlwaysDeny,
+            "Node" => Self::Node,
             "RBAC" => Self::Rbac,
-            _ => return Err(format!("{text:?} is not a valid mode: AlwaysAllow, AlwaysDeny or RBAC")),
+            _ => return Err(format!("{text:?} is not a valid mode: Node, RBAC, AlwaysAllow or AlwaysDeny")),
         })
     }
 }
@@ -101,12 +107,20 @@ const OPEN_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/ver
 pub struct Authorizer {
     modes: Vec<Mode>,
     roles: Index<Roles>,
+    nodes: Index<Relations>,
+    /// What all nodes may do.
+    node_rules: Vec<PolicyRule>,
 }
 
 impl Authorizer {
-    /// One that asks these modes.
-    pub fn new(modes: &[Mode], cache: &WatchCache) -> Self {
-        Self { modes: modes.to_vec(), roles: Index::new(cache, &roles::RESOURCES) }
+    /// One that asks these modes. All nodes may do what `node_rules` allow.
+    pub fn new(modes: &[Mode], cache: &WatchCache, node_rules: Vec<PolicyRule>) -> Self {
+        Self {
+            modes: modes.to_vec(),
+            roles: Index::new(cache, &roles::RESOURCES),
+            nodes: Index::new(cache, &nodes::RESOURCES),
+            node_rules,
+        }
     }
 
     /// Whether a mode is asked.
@@ -140,6 +154,13 @@ impl Authorizer {
             Mode::AlwaysAllow if user.name != ANONYMOUS || is_open(action) => Ok(String::new()),
             Mode::AlwaysAllow => Err(String::new()),
             Mode::AlwaysDeny => Err("Everything is forbidden.".into()),
+            Mode::Node => {
+                let Some(node) = nodes::identity(user) else { return Err(String::new()) };
+                if node.is_empty() {
+                    return Err(format!("unknown node for user {:?}", user.name));
+                }
+                self.nodes.read().allow(node, action, &self.node_rules).map(|()| String::new())
+            }
             Mode::Rbac => self.roles.read().allow(user, action),
         }
     }
@@ -166,7 +187,7 @@ impl Authorizer {
     /// What `user` may do in a namespace, as the status of a SelfSubjectRulesReview.
     pub fn rules(&self, user: &User, namespace: &str) -> Value {
         let (mut resources, mut paths) = (Vec::new(), Vec::new());
-        let mut status = json!({"incomplete": false});
+        let (mut incomplete, mut errors) = (false, Vec::new());
         for mode in &self.modes {
             match mode {
                 Mode::AlwaysAllow => {
@@ -174,23 +195,30 @@ impl Authorizer {
                     paths.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
                 }
                 Mode::AlwaysDeny => {}
+                Mode::Node if nodes::identity(user).is_some() => {
+                    incomplete = true;
+                    errors.push("node authorizer does not support user rule resolution".to_owned());
+                }
+                Mode::Node => {}
                 Mode::Rbac => {
                     let roles = self.roles.read();
                     let (rules, gone) = roles.of(user, namespace);
-                    let errors = roles::not_found(&gone, None);
+                    errors.extend(Some(roles::not_found(&gone, None)).filter(|error| !error.is_empty()));
                     let (on_paths, on_resources): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| {
                         rule.resources.as_ref().is_none_or(Vec::is_empty) && rule.non_resource_urls.is_some()
                     });
                     resources.extend(on_resources.into_iter().map(|rule| json!(rule)));
                     paths.extend(on_paths.into_iter().map(|rule| json!(rule)));
-                    if !errors.is_empty() {
-                        status["evaluationError"] = json!(errors);
-                    }
                 }
             }
         }
-        status["resourceRules"] = resources.into();
-        status["nonResourceRules"] = paths.into();
+        let mut status =
+            json!({"incomplete": incomplete, "resourceRules": resources, "nonResourceRules": paths});
+        match errors.as_slice() {
+            [] => {}
+            [error] => status["evaluationError"] = json!(error),
+            errors => status["evaluationError"] = json!(format!("[{}]", errors.join(", "))),
+        }
         status
     }
 }

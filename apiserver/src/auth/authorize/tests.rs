@@ -3,7 +3,12 @@ use super::*;
 impl Authorizer {
     /// One that knows no roles.
     pub fn deaf(mode: Mode) -> Self {
-        Self { modes: vec![mode], roles: Index::over(Vec::new()) }
+        Self {
+            modes: vec![mode],
+            roles: Index::over(Vec::new()),
+            nodes: Index::over(Vec::new()),
+            node_rules: Vec::new(),
+        }
     }
 }
 
