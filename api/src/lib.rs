@@ -7,6 +7,7 @@ pub mod address;
 pub mod conditions;
 pub mod duration;
 pub mod field;
+pub mod load_balancer;
 pub mod object;
 pub mod pod;
 pub mod quantity;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use api::duration;
 use clap::{ArgAction, Parser};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use machinery::args::{ClientArgs, CommonArgs};
 use machinery::clock::Clock;
 use machinery::tls::TlsSource;
@@ -54,6 +54,10 @@ pub struct Args {
     #[arg(long, value_name = "BITS")]
     node_cidr_mask_size: Option<u8>,
 
+    /// Range of the addresses that services of type LoadBalancer are given; they get none without.
+    #[arg(long, value_name = "CIDR")]
+    load_balancer_ip_range: Option<Ipv4Net>,
+
     /// Certificate authority to publish in every namespace.
     #[arg(long, value_name = "FILE")]
     root_ca_file: Option<PathBuf>,
@@ -82,6 +86,8 @@ pub struct Config {
     pub leader_elect: bool,
     /// All pods' addresses and the prefix length of a node's part; nodes get none without.
     pub node_ranges: Option<(IpNet, u8)>,
+    /// The addresses of load balancers.
+    pub load_balancers: Option<Ipv4Net>,
     /// The certificate authority to publish.
     pub root_ca: Option<Arc<str>>,
     /// The image of the pods that remove the data of volumes; nothing is removed without.
@@ -121,6 +127,7 @@ impl Args {
                 .cluster_cidr
                 .map(|cidr| node_ranges(cidr, self.node_cidr_mask_size))
                 .transpose()?,
+            load_balancers: self.load_balancer_ip_range.map(|range| range.trunc()),
             root_ca,
             volume_helper_image: self.volume_helper_image.map(Arc::from),
             node_grace: self.node_monitor_grace_period,

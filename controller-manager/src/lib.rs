@@ -16,6 +16,7 @@ mod frame;
 mod garbage;
 mod job;
 mod kit;
+mod load_balancers;
 mod namespace;
 mod namespace_defaults;
 mod node_ipam;
@@ -144,6 +145,11 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
     if let Some((cluster, prefix)) = config.node_ranges {
         start.controller("cidrAllocator", |caches, keys| {
             node_ipam::NodeIpam::new(caches, keys, cluster, prefix)
+        });
+    }
+    if let Some(pool) = config.load_balancers {
+        start.controller("service-controller", |caches, keys| {
+            load_balancers::LoadBalancers::new(caches, keys, pool)
         });
     }
     namespace::start(&start);

@@ -63,6 +63,9 @@ pub struct Args {
     /// All pods' range; what leaves it is masqueraded.
     #[arg(long, value_name = "CIDR")]
     cluster_cidr: Option<Ipv4Net>,
+    /// Range of the addresses of load balancers. For those that are given to this node, it answers on its network.
+    #[arg(long, value_name = "CIDR")]
+    load_balancer_ip_range: Option<Ipv4Net>,
     /// The cgroup below which pods live.
     #[arg(long, value_name = "PATH", default_value = "/")]
     cgroup_root: String,
@@ -130,6 +133,8 @@ pub struct Config {
     pub cluster_domain: String,
     /// All pods' range.
     pub cluster_cidr: Option<Ipv4Net>,
+    /// Range of the addresses of load balancers.
+    pub load_balancers: Option<Ipv4Net>,
     /// The cgroup below which pods live.
     pub cgroup_root: String,
     /// How many pods the node takes.
@@ -212,6 +217,7 @@ impl Args {
             listen: SocketAddr::new(self.address, self.port),
             cluster_dns: self.cluster_dns,
             cluster_domain: self.cluster_domain,
+            load_balancers: self.load_balancer_ip_range,
             cluster_cidr: self.cluster_cidr,
             cgroup_root: self.cgroup_root,
             max_pods: self.max_pods,

@@ -158,10 +158,14 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         let network = node_network::Config {
             node: config.node.clone(),
             cluster_cidr: config.cluster_cidr,
+            load_balancers: config.load_balancers,
             conf_dir,
             data_dir: config.root_dir.join("cni"),
         };
-        tasks.spawn("node network", node_network::run(network, nodes.clone(), tasks.token()));
+        tasks.spawn(
+            "node network",
+            node_network::run(network, nodes.clone(), kubelet.services.clone(), tasks.token()),
+        );
     }
     // Variables for services are part of a pod's start, its fit is judged by the node's own object.
     kubelet.services.wait_synced().await;

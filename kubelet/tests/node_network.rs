@@ -6,7 +6,7 @@ mod namespaces;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Service};
 use kubelet::node_network::{Config, run};
 use machinery::CancellationToken;
 use machinery::cache::Cache;
@@ -34,14 +34,35 @@ impl Machine {
 
     /// Runs the node's network until its configuration says `expected`, and returns it.
     fn run_network(&self, nodes: &[Node], expected: impl Fn(&Value) -> bool + Send + Sync) -> Value {
+        self.run_balanced(nodes, None, expected)
+    }
+
+    /// The same where the first address of load balancers is given to a node.
+    fn run_balanced(
+        &self,
+        nodes: &[Node],
+        answers: Option<&str>,
+        expected: impl Fn(&Value) -> bool + Send + Sync,
+    ) -> Value {
         let config = Config {
             node: self.name.into(),
             cluster_cidr: "10.244.0.0/16".parse().ok(),
+            load_balancers: "192.0.2.128/26".parse().ok(),
             conf_dir: self.dir.path().join("net.d"),
             data_dir: self.dir.path().join("data"),
         };
         let path = config.conf_dir.join("10-skiff.conflist");
+        // It is written last.
+        drop(std::fs::remove_file(&path));
         let nodes = Cache::fixed(nodes.to_vec());
+        let service = answers.map(|node| {
+            json!({
+                "metadata": {"annotations": {"skiff.dev/load-balancer-node": node}},
+                "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.129", "ipMode": "VIP"}]}},
+            })
+        });
+        let services = service.into_iter().map(|service| serde_json::from_value::<Service>(service).unwrap());
+        let services = Cache::fixed(services);
         let read = async || {
             for _ in 0..500 {
                 let text = std::fs::read_to_string(&path).unwrap_or_default();
@@ -58,7 +79,7 @@ impl Machine {
                 let stop = CancellationToken::new();
                 tokio::select! {
                     list = read() => list,
-                    end = run(config, nodes, stop) => panic!("ended: {end:?}"),
+                    end = run(config, nodes, services, stop) => panic!("ended: {end:?}"),
                 }
             })
         })
@@ -167,4 +188,37 @@ fn a_node_that_cannot_be_reached_stands_in_the_way_of_no_other() {
     let routes = a.namespace.sh("ip route");
     assert!(routes.contains("10.244.2.0/24 via 192.0.2.3"), "{routes}");
     assert!(!routes.contains("10.244.1.0/24") && !routes.contains("203.0.113.0/24"), "{routes}");
+}
+
+#[test]
+fn a_load_balancer_answers_at_the_node_that_it_is_given_to() {
+    need_root!();
+    let lan = Namespace::new("lan");
+    lan.sh("ip link add lan type bridge");
+    lan.sh("ip link set lan up");
+    lan.sh("ip addr add 192.0.2.254/24 dev lan");
+    let machines = [("a", "192.0.2.1/24"), ("b", "192.0.2.2/24")].map(|(name, address)| {
+        let machine = Machine::new(name, &lan, address, "192.0.2.254");
+        lan.sh(&format!("ip link set to-{name} master lan"));
+        machine.namespace.serve(80, machine.name);
+        machine
+    });
+    let nodes = [node("a", "192.0.2.1", "10.244.0.0/24"), node("b", "192.0.2.2", "10.244.1.0/24")];
+    let give = |to: Option<&str>, order: [usize; 2]| {
+        for at in order {
+            machines[at].run_balanced(&nodes, to, |_| true);
+        }
+    };
+    let asked = || lan.ask(Ipv4Addr::new(192, 0, 2, 129), 80);
+    let first = "a 192.0.2.254";
+    give(Some("a"), [0, 1]);
+    assert_eq!(asked().unwrap(), first);
+    // Who has asked before finds the way to the next one at once; also while the first does not know yet.
+    machines[1].run_balanced(&nodes, Some("b"), |_| true);
+    assert_eq!(asked().unwrap(), first.replace('a', "b"));
+    give(Some("b"), [0, 1]);
+    assert!(!machines[0].namespace.sh("ip route show table all").contains("192.0.2.129"));
+    assert!(!machines[1].namespace.sh("ip addr").contains("192.0.2.129"));
+    give(None, [0, 1]);
+    assert!(asked().is_err());
 }

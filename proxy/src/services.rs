@@ -223,11 +223,6 @@ fn service_port(service: &Service, port: &ApiPort) -> Option<ServicePort> {
             .and_then(|client| client.timeout_seconds)
             .unwrap_or(10_800)
     });
-    let ingress = service
-        .status
-        .iter()
-        .flat_map(|status| &status.load_balancer)
-        .flat_map(|balancer| balancer.ingress.iter().flatten());
     Some(ServicePort {
         name: full_name,
         namespace,
@@ -237,11 +232,7 @@ fn service_port(service: &Service, port: &ApiPort) -> Option<ServicePort> {
         port: number(port.port)?,
         node_port: port.node_port.and_then(number),
         external_ips: spec.external_ips.iter().flatten().filter_map(|ip| ip.parse().ok()).collect(),
-        load_balancer_ips: ingress
-            // A balancer that is a proxy itself is not to be short-cut.
-            .filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"))
-            .filter_map(|ingress| ingress.ip.as_ref()?.parse().ok())
-            .collect(),
+        load_balancer_ips: api::load_balancer::addresses(service).collect(),
         source_ranges: spec
             .load_balancer_source_ranges
             .iter()

@@ -240,6 +240,7 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
         ("secure-port", "10257".into()),
         ("cluster-cidr", cluster.ranges.pods.to_string()),
         ("node-cidr-mask-size", NODE_PREFIX.to_string()),
+        ("load-balancer-ip-range", cluster.ranges.load_balancers().to_string()),
         ("root-ca-file", ca),
         ("volume-helper-image", containerd::PAUSE_IMAGE.into()),
     ]);
@@ -270,6 +271,7 @@ fn workers(cluster: &Cluster, node: &Node, table: &mut Table<'_>) {
         ("cluster-dns", cluster.ranges.dns().to_string()),
         ("cluster-domain", "cluster.local".into()),
         ("cluster-cidr", cluster.ranges.pods.to_string()),
+        ("load-balancer-ip-range", cluster.ranges.load_balancers().to_string()),
         ("cgroup-root", node.cgroup.clone()),
         ("cni-conf-dir", show(containerd::cni_conf_dir(node))),
         ("resolv-conf", show(cluster.resolver.clone())),

@@ -19,6 +19,9 @@ pub const NODE_PREFIX: u8 = 24;
 /// Where the first node stands in the node range.
 const FIRST_NODE_HOST: u8 = 11;
 
+/// Where the addresses of load balancers begin in the node range: its second half.
+const LOAD_BALANCERS_HOST: u8 = 128;
+
 /// The address ranges of one cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ranges {
@@ -86,7 +89,12 @@ impl Ranges {
     /// Whether a node can have this address.
     pub fn may_be_node(&self, address: Ipv4Addr) -> bool {
         let [.., host] = address.octets();
-        self.nodes.contains(&address) && (FIRST_NODE_HOST..u8::MAX).contains(&host)
+        self.nodes.contains(&address) && (FIRST_NODE_HOST..LOAD_BALANCERS_HOST).contains(&host)
+    }
+
+    /// The addresses of load balancers. They are on the nodes' network, so whoever is on it reaches them.
+    pub fn load_balancers(&self) -> Ipv4Net {
+        Ipv4Net::new_assert(self.host(LOAD_BALANCERS_HOST), self.nodes.prefix_len() + 1)
     }
 
     fn service(&self, number: u8) -> Ipv4Addr {

@@ -1,10 +1,12 @@
-//! `skiff status`: the daemons and nodes of a cluster.
+//! `skiff status`: the daemons and nodes of a cluster, and where its services answer on this machine.
 
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::Result;
-use k8s_openapi::api::core::v1::Node;
+use api::load_balancer;
+use k8s_openapi::api::core::v1::{Node, Service};
 use kube::Api;
 use kube::api::ListParams;
 
@@ -76,11 +78,60 @@ fn node_row(cluster: &Cluster, node: &Node) -> Vec<String> {
     vec![node.metadata.name.clone().unwrap_or_default(), state.into(), address, pods]
 }
 
-/// The nodes, and where Ingresses answer.
-async fn ask(cluster: &Cluster) -> Result<(Vec<Node>, Option<String>)> {
+/// A row for each port of a service that is reached from outside: by its load balancer's addresses, or else by a node's.
+fn service_rows(cluster: &Cluster, service: &Service) -> Vec<Vec<String>> {
+    let (meta, spec) = (&service.metadata, service.spec.as_ref());
+    let balancers: Vec<Ipv4Addr> = load_balancer::addresses(service).collect();
+    let mut rows = Vec::new();
+    for port in spec.iter().flat_map(|spec| spec.ports.iter().flatten()) {
+        let (addresses, number) = match (balancers.is_empty(), port.node_port) {
+            (false, _) => (balancers.clone(), port.port),
+            (true, Some(number)) => (vec![cluster.ranges.node_address(0)], number),
+            (true, None) => continue,
+        };
+        rows.extend(addresses.into_iter().map(|address| {
+            let name = format!(
+                "{}/{}",
+                meta.namespace.as_deref().unwrap_or_default(),
+                meta.name.as_deref().unwrap_or_default()
+            );
+            let at = match port.protocol.as_deref() {
+                None | Some("TCP") => format!("http://{address}:{number}"),
+                Some(other) => format!("{address}:{number} ({other})"),
+            };
+            vec![name, at]
+        }));
+    }
+    rows
+}
+
+/// The nodes, the services, and where Ingresses answer.
+async fn ask(cluster: &Cluster) -> Result<(Vec<Node>, Vec<Service>, Option<String>)> {
     let client = machinery::client::connect(&cluster.kubeconfig_of(pki::ADMIN), "skiff").await?;
     let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?.items;
-    Ok((nodes, addons::ingress_urls(cluster, &client).await?))
+    Ok((nodes, services(&client).await?, addons::ingress_urls(cluster, &client).await?))
+}
+
+async fn services(client: &kube::Client) -> Result<Vec<Service>> {
+    Ok(Api::<Service>::all(client.clone()).list(&ListParams::default()).await?.items)
+}
+
+/// Where services answer on this machine, as a table; nothing when none does.
+fn answering(cluster: &Cluster, services: &[Service]) -> String {
+    let mut rows = vec![["SERVICE", "ANSWERS AT"].map(String::from).to_vec()];
+    rows.extend(services.iter().flat_map(|service| service_rows(cluster, service)));
+    if rows.len() == 1 { String::new() } else { format!("\n{}", columns(&rows)) }
+}
+
+/// Says where the services of a cluster that has just come up answer, and will.
+pub async fn tell_services(cluster: &Cluster, client: &kube::Client) {
+    println!(
+        "\nServices of type LoadBalancer answer here, at addresses of {}.",
+        cluster.ranges.load_balancers()
+    );
+    // It is told as a kindness.
+    let listed = tokio::time::timeout(PATIENCE, services(client)).await;
+    print!("{}", answering(cluster, &listed.ok().and_then(Result::ok).unwrap_or_default()));
 }
 
 /// Shows the cluster; a supervisor that was killed is started again.
@@ -107,10 +158,10 @@ pub async fn run(flags: &ClusterArgs) -> Result<()> {
         return Ok(());
     }
     match tokio::time::timeout(PATIENCE, ask(&cluster)).await {
-        Ok(Ok((nodes, ingress_urls))) => {
+        Ok(Ok((nodes, services, ingress_urls))) => {
             let mut rows = vec![["NODE", "STATE", "ADDRESS", "PODS"].map(String::from).to_vec()];
             rows.extend(nodes.iter().map(|node| node_row(&cluster, node)));
-            print!("\n{}", columns(&rows));
+            print!("\n{}{}", columns(&rows), answering(&cluster, &services));
             if let Some(urls) = ingress_urls {
                 println!("\nIngresses answer at {urls}");
             }

@@ -21,7 +21,7 @@ use crate::progress::Progress;
 use crate::ranges::Ranges;
 use crate::{
     containerd, daemons, files, firewall, image, kubeconfig, load, machine, network, nodes, pki,
-    registration, static_pods, supervisor,
+    registration, static_pods, status, supervisor,
 };
 
 /// How long a cluster may take to come up.
@@ -320,6 +320,7 @@ pub async fn run(flags: UpArgs) -> Result<()> {
     // Who cannot be told now sees it with `skiff status`.
     let urls = addons::ingress_urls(&cluster, &client).await.unwrap_or_default();
     farewell(&cluster, progress.elapsed(), urls);
+    status::tell_services(&cluster, &client).await;
     Ok(())
 }
 

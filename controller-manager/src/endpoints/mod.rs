@@ -133,7 +133,8 @@ fn zone(node: &Node) -> Option<&String> {
     node.metadata.labels.as_ref()?.get(ZONE_LABEL)
 }
 
-fn follow_slices(caches: &Caches, queue: &Queue<Key>) {
+/// Adds the services that a changed slice belongs or belonged to.
+pub fn follow_slices(caches: &Caches, queue: &Queue<Key>) {
     let keys = queue.clone();
     caches.slices.on_change(move |change| {
         for slice in change.old.iter().chain(&change.new) {

@@ -6,6 +6,8 @@ mod health;
 #[cfg(test)]
 mod tests;
 
+pub use health::is_ready;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;

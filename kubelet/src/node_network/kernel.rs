@@ -14,15 +14,21 @@ use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
 use rtnetlink::{Error, LinkUnspec, LinkVxlan, RouteMessageBuilder};
 
 use super::plan::{Peer, Plan, Uplink, Via};
-use super::{BRIDGE, TUNNEL};
+use super::{BRIDGE, TUNNEL, announce};
 use crate::netlink::{Netlink, errno};
 
 /// Marks our routes (`ip route` shows `proto 83`).
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(83);
+/// The table of what is at the node itself (RT_TABLE_LOCAL).
+const LOCAL_TABLE: u32 = 255;
+/// The number of `lo`, in every network namespace.
+const LOOPBACK: u32 = 1;
 const TUNNEL_ID: u32 = 1;
 const TUNNEL_PORT: u16 = 8472;
 
@@ -33,7 +39,7 @@ pub async fn uplinks(kernel: &Netlink) -> Result<Vec<Uplink>, Error> {
     while let Some(message) = dump.try_next().await? {
         let link = crate::netlink::Link::from(message);
         if link.name != "lo" && link.name != BRIDGE && link.name != TUNNEL {
-            links.insert(link.index, link.mtu);
+            links.insert(link.index, (link.mtu, link.mac));
         }
     }
     let mut uplinks = Vec::new();
@@ -44,10 +50,10 @@ pub async fn uplinks(kernel: &Netlink) -> Result<Vec<Uplink>, Error> {
             AddressAttribute::Local(IpAddr::V4(ip)) => Some(*ip),
             _ => None,
         });
-        if let (Some(mtu), Some(ip)) = (links.get(&index), local)
+        if let (Some(&(mtu, mac)), Some(ip)) = (links.get(&index), local)
             && let Ok(address) = Ipv4Net::new(ip, message.header.prefix_len)
         {
-            uplinks.push(Uplink { index, address, mtu: *mtu });
+            uplinks.push(Uplink { index, mac, address, mtu });
         }
     }
     Ok(uplinks)
@@ -65,7 +71,8 @@ impl Failures {
     }
 }
 
-/// Makes the kernel's part of the network that of the plan, as far as it can be made.
+/// Makes the kernel's part of the network that of the plan, as far as it can be made, and says on the network which
+/// load balancers' addresses are here.
 pub async fn apply(kernel: &Netlink, plan: &Plan) -> Result<(), Failures> {
     let mut failures = Failures::default();
     failures.note(|| "former gateways".to_owned(), former_gateways(kernel, plan).await);
@@ -84,6 +91,12 @@ pub async fn apply(kernel: &Netlink, plan: &Plan) -> Result<(), Failures> {
         },
     };
     let listed = routes(kernel, plan, tunnel, &mut failures).await;
+    for (address, uplink) in &plan.answers {
+        // Also when it was this node's before: somebody may have heard another one.
+        if let Some(Err(error)) = uplink.as_ref().map(|uplink| announce::announce(*address, uplink)) {
+            tracing::warn!(%address, %error, "Cannot say on the network where a load balancer is");
+        }
+    }
     failures.note(|| "routes".to_owned(), listed);
     if plan.tunnel.is_empty() {
         failures.note(|| "the former tunnel".to_owned(), kernel.delete_link(TUNNEL).await.map(drop));
@@ -140,6 +153,22 @@ async fn routes(
         if let Some(range) = destination.and_then(|ip| Ipv4Net::new(ip, prefix).ok()) {
             there.insert(range, (way, message));
         }
+    }
+    for address in plan.answers.keys() {
+        let range = Ipv4Net::from(*address);
+        if there.remove(&range).is_some() {
+            continue;
+        }
+        // A route instead of an address: nothing that asks for the node's addresses sees it.
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(*address, range.prefix_len())
+            .output_interface(LOOPBACK)
+            .table_id(LOCAL_TABLE)
+            .scope(RouteScope::Host)
+            .kind(RouteType::Local)
+            .protocol(PROTOCOL);
+        let set = kernel.route().add(route.build()).replace().execute().await;
+        failures.note(|| format!("the load balancer's address {address}"), set);
     }
     for (range, via) in &plan.routes {
         let (gateway, index, onlink) = match (*via, tunnel) {

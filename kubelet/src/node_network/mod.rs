@@ -1,10 +1,11 @@
-//! This node's part of the pod network: routes to other nodes' pods, the way out, and the
-//! configuration by which the container runtime finds the CNI plugin.
+//! This node's part of the pod network: routes to other nodes' pods, the way out, the addresses of load balancers
+//! that it answers for, and the configuration by which the container runtime finds the CNI plugin.
 //!
-//! Planned from the Node objects and this node's addresses, applied when the plan changes and
+//! Planned from the Node objects, Services and this node's addresses, applied when the plan changes and
 //! looked after once a minute: routes by reading them, iptables only if anybody changed any rule. The configuration is written last: it is what makes the runtime,
 //! and so the node, ready. Upstream: `flannel`, `kindnet`; kubelet's own network plugin of old.
 
+mod announce;
 pub mod kernel;
 pub mod plan;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use ipnet::Ipv4Net;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Service};
 use machinery::CancellationToken;
 use machinery::backoff::Backoff;
 use machinery::cache::Cache;
@@ -39,6 +40,8 @@ pub struct Config {
     pub node: String,
     /// All pods' range.
     pub cluster_cidr: Option<Ipv4Net>,
+    /// Range of the addresses of load balancers; this node answers for none without.
+    pub load_balancers: Option<Ipv4Net>,
     /// The folder in which the container runtime looks for network configurations.
     pub conf_dir: PathBuf,
     /// The folder in which the CNI plugin keeps who has which address.
@@ -47,7 +50,12 @@ pub struct Config {
 
 /// Keeps this node's part of the network until stopped. Opens its sockets in the network
 /// namespace of the thread that it runs on, which is the process's.
-pub async fn run(config: Config, nodes: Cache<Node>, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    config: Config,
+    nodes: Cache<Node>,
+    services: Cache<Service>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let kernel = Netlink::open().context("cannot open a netlink socket")?;
     for (setting, value) in [
         ("ipv4/ip_forward", "1"),
@@ -56,15 +64,16 @@ pub async fn run(config: Config, nodes: Cache<Node>, stop: CancellationToken) ->
     ] {
         machinery::sysctl::set(setting, value).context("cannot prepare the node for forwarding")?;
     }
-    let mut changes = nodes.subscribe();
+    let (mut changes, mut balanced) = (nodes.subscribe(), services.subscribe());
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
     let mut applied = Applied::default();
     let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK_PERIOD, LOOK_PERIOD);
-    if stop.run_until_cancelled(nodes.wait_synced()).await.is_none() {
+    let synced = async { tokio::join!(nodes.wait_synced(), services.wait_synced()) };
+    if stop.run_until_cancelled(synced).await.is_none() {
         return Ok(());
     }
     loop {
-        let retry = match reconcile(&config, &kernel, &nodes, &mut applied).await {
+        let retry = match reconcile(&config, &kernel, &nodes, &services, &mut applied).await {
             Ok(()) => {
                 backoff.reset();
                 None
@@ -79,6 +88,7 @@ pub async fn run(config: Config, nodes: Cache<Node>, stop: CancellationToken) ->
             () = stop.cancelled() => return Ok(()),
             () = kernel.broken() => anyhow::bail!("the netlink socket broke"),
             () = changes.changed() => {}
+            () = balanced.changed() => {}
             () = tokio::time::sleep(retry.unwrap_or_default()), if retry.is_some() => {}
             _ = look.tick() => applied.look_again(),
         }
@@ -111,6 +121,7 @@ async fn reconcile(
     config: &Config,
     kernel: &Netlink,
     nodes: &Cache<Node>,
+    services: &Cache<Service>,
     applied: &mut Applied,
 ) -> anyhow::Result<()> {
     let (mut peers, mut wrong) = (Vec::new(), BTreeSet::new());
@@ -129,7 +140,8 @@ async fn reconcile(
         tracing::warn!("No route to a node's pods: {why}");
     }
     applied.told = wrong;
-    let Some(plan) = plan else { return Ok(()) };
+    let Some(mut plan) = plan else { return Ok(()) };
+    plan.answers = plan::answers(&config.node, &services.list(), config.load_balancers, &uplinks);
     let mut routed = Ok(());
     if applied.routes.as_ref() != Some(&plan) {
         routed = kernel::apply(kernel, &plan).await.context("cannot set routes to other nodes");

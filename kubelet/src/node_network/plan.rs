@@ -8,9 +8,11 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
 
+use api::load_balancer;
 use ipnet::Ipv4Net;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use machinery::iptables::Jump;
 use machinery::node_address::{internal_addresses, internal_ipv4};
@@ -77,6 +79,8 @@ impl Peer {
 pub struct Uplink {
     /// The interface's number.
     pub index: u32,
+    /// The interface's hardware address.
+    pub mac: [u8; 6],
     /// Address and network.
     pub address: Ipv4Net,
     /// The interface's MTU.
@@ -107,6 +111,8 @@ pub struct Plan {
     pub own: Peer,
     /// The way to each other node's pods.
     pub routes: BTreeMap<Ipv4Net, Via>,
+    /// Addresses of load balancers that are this node's for now, and where it says so.
+    pub answers: BTreeMap<Ipv4Addr, Option<Uplink>>,
     /// What is wrong with the nodes that are not reached.
     pub left_out: Vec<String>,
     /// The nodes at the tunnel's other ends; without any there is no tunnel.
@@ -162,7 +168,22 @@ pub fn plan(
     let uplink_mtu = uplinks.iter().find(|uplink| uplink.address.addr() == own.ip).map_or(1500, |u| u.mtu);
     let tunnel_mtu = uplink_mtu.saturating_sub(TUNNEL_OVERHEAD);
     let pod_mtu = if tunnel.is_empty() { uplink_mtu } else { tunnel_mtu };
-    Ok(Some(Plan { own, routes, left_out, tunnel, tunnel_mtu, pod_mtu }))
+    Ok(Some(Plan { own, routes, answers: BTreeMap::new(), left_out, tunnel, tunnel_mtu, pod_mtu }))
+}
+
+/// The addresses of load balancers that a node answers for. Whoever may write Services must not take another address
+/// than one of a load balancer.
+pub fn answers(
+    own_name: &str,
+    services: &[Arc<Service>],
+    pool: Option<Ipv4Net>,
+    uplinks: &[Uplink],
+) -> BTreeMap<Ipv4Addr, Option<Uplink>> {
+    let own = services.iter().filter(|service| load_balancer::node(service) == Some(own_name));
+    own.flat_map(|service| load_balancer::addresses(service))
+        .filter(|address| pool.is_some_and(|pool| pool.contains(address)))
+        .map(|address| (address, uplinks.iter().find(|at| at.address.contains(&address)).cloned()))
+        .collect()
 }
 
 fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {

@@ -9,6 +9,11 @@ fn the_first_cluster_has_the_usual_ranges() {
     assert_eq!(ranges.dns().to_string(), "10.96.0.10");
     assert_eq!(ranges.control_plane().to_string(), "10.60.0.2");
     assert_eq!(ranges.node_address(1).to_string(), "10.60.0.12");
+    let balancers = ranges.load_balancers();
+    assert_eq!(balancers.to_string(), "10.60.0.128/25");
+    let last = ranges.node_address(crate::cluster::MOST_NODES - 1);
+    assert!(ranges.may_be_node(last) && !balancers.contains(&last));
+    assert!(balancers.hosts().all(|address| !ranges.may_be_node(address)));
 }
 
 #[test]

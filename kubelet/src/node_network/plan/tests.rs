@@ -9,7 +9,7 @@ fn planned(own: &str, nodes: &[Peer]) -> Option<Plan> {
 }
 
 fn uplinks() -> Vec<Uplink> {
-    vec![Uplink { index: 7, address: "192.0.2.1/24".parse().unwrap(), mtu: 9000 }]
+    vec![Uplink { index: 7, mac: [2; 6], address: "192.0.2.1/24".parse().unwrap(), mtu: 9000 }]
 }
 
 #[test]
@@ -123,4 +123,28 @@ fn rules_and_configuration_as_text() {
         json!([{"type": "skiff-cni", "bridge": "cni0", "podCIDR": "10.244.0.0/24", "mtu": 9000,
                     "dataDir": "/d", "capabilities": {"portMappings": true}}])
     );
+}
+
+#[test]
+fn a_node_answers_for_the_load_balancers_that_are_given_to_it() {
+    let service = |node: &str, ingress: serde_json::Value| {
+        let service = json!({
+            "metadata": {"annotations": {"skiff.dev/load-balancer-node": node}},
+            "status": {"loadBalancer": {"ingress": ingress}},
+        });
+        Arc::new(serde_json::from_value(service).unwrap())
+    };
+    let services = [
+        service("a", json!([{"ip": "192.0.2.129", "ipMode": "VIP"}])),
+        service("b", json!([{"ip": "192.0.2.130", "ipMode": "VIP"}])),
+        service("a", json!([{"ip": "192.0.2.131", "ipMode": "Proxy"}, {"hostname": "lb.example.org"}])),
+        // Addresses of machines.
+        service("a", json!([{"ip": "192.0.2.2", "ipMode": "VIP"}, {"ip": "192.0.2.254", "ipMode": "VIP"}])),
+    ];
+    let pool = |text: &str| Some(text.parse().unwrap());
+    let told = |pool, uplinks: &[Uplink]| answers("a", &services, pool, uplinks);
+    let here: Ipv4Addr = "192.0.2.129".parse().unwrap();
+    assert_eq!(told(pool("192.0.2.128/26"), &uplinks()), BTreeMap::from([(here, Some(uplinks().remove(0)))]));
+    assert_eq!(told(pool("192.0.2.128/26"), &[]), BTreeMap::from([(here, None)]));
+    assert!(told(None, &uplinks()).is_empty());
 }
