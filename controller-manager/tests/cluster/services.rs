@@ -73,13 +73,13 @@ async fn hand_made_endpoints_reach_those_who_read_slices() {
 }
 
 /// The addresses of a service's load balancer.
-async fn balanced(cluster: &Cluster, name: &str) -> Vec<String> {
+async fn balanced(cluster: &Lab, name: &str) -> Vec<String> {
     let service = cluster.api::<Service>().get(name).await.unwrap();
     let ingress = service.status.unwrap().load_balancer.unwrap().ingress.unwrap_or_default();
     ingress.into_iter().filter_map(|ingress| ingress.ip).collect()
 }
 
-async fn until_balanced(cluster: &Cluster, name: &str, expected: &[&str]) {
+async fn until_balanced(cluster: &Lab, name: &str, expected: &[&str]) {
     cluster
         .until(async || {
             let found = balanced(cluster, name).await;
@@ -90,7 +90,7 @@ async fn until_balanced(cluster: &Cluster, name: &str, expected: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn load_balancers_share_a_pool() {
-    let cluster = Cluster::bare().await;
+    let cluster = Lab::bare().await;
     cluster.controllers(&["--load-balancer-ip-range", "192.0.2.128/30"]).await;
     cluster.node("n1").await;
     let create = async |name: &str, more: Value| {
