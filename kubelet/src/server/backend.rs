@@ -12,6 +12,7 @@ use crate::cri::CriError;
 use crate::kubelet::Kubelet;
 use crate::labels;
 use crate::pod_spec;
+use crate::server::access::{self, Review};
 use crate::server::{self, Found};
 use crate::stats::{Sources, Summary};
 
@@ -71,6 +72,11 @@ impl server::Backend for Backend {
             })
         });
         read.await.map_err(|error| error.to_string())
+    }
+
+    async fn review(&self, token: &str, verb: &str, subresource: &str) -> Result<Review, String> {
+        let (client, node) = (&self.0.client, &self.0.node_name);
+        access::review(client, node, token, verb, subresource).await.map_err(|error| error.to_string())
     }
 
     async fn exec(&self, request: ExecRequest) -> Result<String, String> {

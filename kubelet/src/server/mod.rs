@@ -1,12 +1,12 @@
 //! The kubelet's server on port 10250: logs, exec, attach, port-forward, and what the kubelet
 //! knows of its pods and itself.
 //!
-//! Callers must present a certificate that the cluster's authority signed and that names one who
-//! may call (`access`); only health is open to all. Sessions are prepared by the runtime, which gives an address that only this
+//! Callers must present a certificate that the cluster's authority signed, or a token, and be among those who
+//! may call ([`access`]); only health is open to all. Sessions are prepared by the runtime, which gives an address that only this
 //! node can reach; the server joins it with the client's connection. Upstream counterpart:
 //! the kubelet's `server` package.
 
-mod access;
+pub mod access;
 pub mod backend;
 mod channels;
 mod logs;
@@ -50,6 +50,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn container(&self, id: &str) -> Result<Found, String>;
     /// What the node and its pods use; disks only when they are asked for.
     async fn stats(&self, disks: bool) -> Result<Summary, String>;
+    /// Who has a token, and whether he may do this with a part of the node.
+    async fn review(&self, token: &str, verb: &str, subresource: &str) -> Result<access::Review, String>;
     /// Prepares an exec session; the answer is the runtime's streaming address.
     async fn exec(&self, request: ExecRequest) -> Result<String, String>;
     /// Prepares an attach session.

@@ -52,9 +52,14 @@ impl Server {
         let is_health =
             ["/healthz", "/livez", "/readyz"].iter().any(|path| request.uri().path().starts_with(path));
         let target = format!("{} {}", request.method(), request.uri().path());
-        let answer = match access::check(peer, request.method(), request.uri().path()) {
-            Err(refusal) if !is_health => Err(refusal),
-            _ => self.route(request).await,
+        let (method, path) = (request.method(), request.uri().path());
+        let checked = match is_health {
+            true => Ok(()),
+            false => access::check(peer, &*self.backend, method, path, request.headers()).await,
+        };
+        let answer = match checked {
+            Err(refusal) => Err(refusal),
+            Ok(()) => self.route(request).await,
         };
         answer.unwrap_or_else(|refusal| {
             tracing::debug!(target, status = refusal.status.as_u16(), words = refusal.words, "Refused");

@@ -63,6 +63,11 @@ impl Backend for Runtime {
         Err("no stats".to_owned())
     }
 
+    async fn review(&self, token: &str, verb: &str, subresource: &str) -> Result<access::Review, String> {
+        let user = (token != "old").then(|| token.to_owned());
+        Ok(access::Review { user, allowed: token == "scraper" && (verb, subresource) == ("get", "metrics") })
+    }
+
     async fn attach(&self, request: AttachRequest) -> Result<String, String> {
         let place = if request.tty && !request.stderr { "attach/terminal" } else { "gone" };
         Ok(format!("http://{}/{place}", self.streaming))
@@ -218,6 +223,16 @@ async fn answers() {
             "Forbidden (user=system:node:node-1, verb=get, resource=nodes, subresource=metrics)",
         ),
         (None, "/containerLogs/default/web/c", "", 401, "Unauthorized"),
+        (None, "/metrics/resource", "authorization: Bearer scraper\r\n", 500, "no stats"),
+        (
+            None,
+            "/pods",
+            "authorization: Bearer scraper\r\n",
+            403,
+            "Forbidden (user=scraper, verb=get, resource=nodes, subresource=proxy)",
+        ),
+        (None, "/metrics/resource", "authorization: Bearer old\r\n", 401, "Unauthorized"),
+        (None, "/metrics/resource", "authorization: Basic scraper\r\n", 401, "Unauthorized"),
         (SERVER, "/containerLogs/default/web/c", "", 200, "one\ntwo\n"),
         (
             SERVER,
