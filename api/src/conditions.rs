@@ -4,6 +4,7 @@
 //! lists may be of any of the wire types. Counterpart: upstream's `meta.SetStatusCondition` and its likes.
 
 use k8s_openapi::{
+    api::autoscaling::v2::HorizontalPodAutoscalerCondition,
     api::core::v1::{NamespaceCondition, NodeCondition, PodCondition},
     apimachinery::pkg::apis::meta::v1::{Condition as MetaCondition, Time},
 };
@@ -58,6 +59,7 @@ macro_rules! typed {
 }
 
 typed! {
+    HorizontalPodAutoscalerCondition: stay,
     NamespaceCondition: stay,
     NodeCondition: stay,
     PodCondition: stay,

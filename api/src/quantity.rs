@@ -203,6 +203,11 @@ impl Quantity {
         Self { nanos: i128::from(units) * NANOS, format: Format::DecimalSi }
     }
 
+    /// A number of thousandths.
+    pub fn milli(thousandths: i64) -> Self {
+        Self { nanos: i128::from(thousandths) * (NANOS / 1000), format: Format::DecimalSi }
+    }
+
     /// A number of bytes, written with binary suffixes.
     pub fn bytes(bytes: i64) -> Self {
         Self { nanos: i128::from(bytes) * NANOS, format: Format::BinarySi }

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
@@ -109,6 +110,7 @@ macro_rules! caches {
 caches! {
     accounts: ServiceAccount, named(namespace_defaults::ACCOUNT);
     addresses: IPAddress, ALL;
+    autoscalers: HorizontalPodAutoscaler, ALL;
     attributes_classes: VolumeAttributesClass, ALL;
     budgets: PodDisruptionBudget, ALL;
     claims: PersistentVolumeClaim, ALL;

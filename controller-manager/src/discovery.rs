@@ -2,7 +2,7 @@
 //! discovery). Namespace deletion and garbage collection go by it, so that they
 //! know custom resources as well as built-in ones.
 
-use kube::core::discovery::v2::{APIGroupDiscoveryList, APIResourceDiscovery};
+use kube::core::discovery::v2::{APIGroupDiscovery, APIResourceDiscovery};
 
 use crate::frame::Kind;
 
@@ -24,15 +24,29 @@ impl Served {
     }
 }
 
-/// Asks the API server; each resource appears in its group's preferred version only.
-pub async fn discover(client: &kube::Client) -> Result<Vec<Served>, kube::Error> {
-    let core = client.list_core_api_versions_aggregated().await?;
-    let groups = client.list_api_groups_aggregated().await?;
-    Ok(flatten(core).chain(flatten(groups)).collect())
+/// All that the API serves.
+#[derive(Debug, Default)]
+pub struct Discovered {
+    /// Each resource in its group's preferred version only.
+    pub resources: Vec<Served>,
+    /// Groups and versions whose servers do not tell.
+    pub stale: Vec<String>,
 }
 
-fn flatten(list: APIGroupDiscoveryList) -> impl Iterator<Item = Served> {
-    list.items.into_iter().flat_map(|group| {
+/// Asks the API server.
+pub async fn discover(client: &kube::Client) -> Result<Discovered, kube::Error> {
+    let mut groups = client.list_core_api_versions_aggregated().await?.items;
+    groups.extend(client.list_api_groups_aggregated().await?.items);
+    let stale = groups.iter().flat_map(|group| {
+        let name = group.metadata.as_ref().and_then(|meta| meta.name.as_deref()).unwrap_or_default();
+        let stale = group.versions.iter().filter(|version| version.freshness.as_deref() == Some("Stale"));
+        stale.map(move |version| format!("{name}/{}", version.version.as_deref().unwrap_or_default()))
+    });
+    Ok(Discovered { stale: stale.collect(), resources: flatten(groups).collect() })
+}
+
+fn flatten(groups: Vec<APIGroupDiscovery>) -> impl Iterator<Item = Served> {
+    groups.into_iter().flat_map(|group| {
         let name = group.metadata.and_then(|meta| meta.name).unwrap_or_default();
         let mut known: Vec<String> = Vec::new();
         let mut found = Vec::new();

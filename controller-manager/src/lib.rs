@@ -14,6 +14,7 @@ mod disruption;
 mod endpoints;
 mod frame;
 mod garbage;
+mod horizontal_pod_autoscaler;
 mod job;
 mod kit;
 mod load_balancers;
@@ -152,6 +153,7 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
             load_balancers::LoadBalancers::new(caches, keys, pool)
         });
     }
+    horizontal_pod_autoscaler::start(&start);
     namespace::start(&start);
     let kinds = resource_quota::Kinds::default();
     let gone = resource_quota::start(&start, kinds.clone());

@@ -63,7 +63,7 @@ fn conditions(old: &NamespaceStatus, content: &Content, now: Timestamp) -> Names
         (
             "NamespaceDeletionDiscoveryFailure",
             content.undiscovered.clone().and_then(|why| {
-                failed("DiscoveryFailed", format!("Discovery failed for some groups: {why}"))
+                failed("DiscoveryFailed", format!("Discovery failed for some groups, {why}"))
             }),
             ("ResourcesDiscovered", "All resources successfully discovered"),
         ),
@@ -126,6 +126,14 @@ fn conditions(old: &NamespaceStatus, content: &Content, now: Timestamp) -> Names
         conditions::set(list, condition);
     }
     status
+}
+
+/// What is said of groups and versions whose servers do not tell what there is of them.
+fn undiscovered(stale: &[String]) -> Option<String> {
+    let each: Vec<_> =
+        stale.iter().map(|name| format!("{name}: stale GroupVersion discovery: {name}")).collect();
+    let all = format!("unable to retrieve the complete list of server APIs: {}", each.join(", "));
+    (!stale.is_empty()).then(|| format!("{} failing: {all}", stale.len()))
 }
 
 /// Whether this controller has work with the namespace.
@@ -210,18 +218,21 @@ impl Worker {
         let served = match discover(&self.client).await {
             Ok(served) => served,
             Err(error) => {
-                content.undiscovered = Some(error.to_string());
+                content.undiscovered = Some(format!("1 failing: {error}"));
                 return content;
             }
         };
+        content.undiscovered = undiscovered(&served.stale);
         let (pods, rest): (Vec<_>, Vec<_>) = served
+            .resources
             .into_iter()
             .filter(|served| served.namespaced && served.can(&["list", "delete"]))
             .partition(|served| served.kind.group.is_empty() && served.kind.plural == "pods");
         for served in pods {
             self.empty_of(&served, namespace, &mut content).await;
         }
-        if content.is_gone() {
+        // What is not known of other servers' groups keeps the namespace, and none of what is known.
+        if content.left.is_empty() && content.undeleted.is_empty() {
             for served in rest {
                 self.empty_of(&served, namespace, &mut content).await;
             }

@@ -58,8 +58,8 @@ async fn keep(client: &kube::Client, pod: &Pod, node: &str, address: &mut u16, c
         let ip = format!("10.244.{}.{}", *address / 250, *address % 250 + 1);
         let ready =
             json!([{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
-        let status =
-            json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "conditions": ready}});
+        let status = json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "conditions": ready,
+            "startTime": "2026-01-01T00:00:00Z"}});
         let _running = api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await;
     }
 }

@@ -93,8 +93,13 @@ impl Lab {
 
     /// An API server with controllers, and the account that pods need.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, with further flags of the controllers.
+    pub async fn start_with(flags: &[&str]) -> Self {
         let lab = Self::bare().await;
-        lab.controllers(&[]).await;
+        lab.controllers(flags).await;
         let accounts = lab.api::<ServiceAccount>();
         let account =
             async || accounts.get_opt("default").await.unwrap().ok_or_else(|| "no account yet".to_owned());

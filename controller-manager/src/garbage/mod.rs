@@ -139,7 +139,8 @@ impl Collector {
         loop {
             match discover(&self.client).await {
                 Err(error) => warn!(%error, "cannot ask which resources there are"),
-                Ok(served) => {
+                Ok(discovered) => {
+                    let served = discovered.resources;
                     let wanted: Vec<&Served> = served
                         .iter()
                         .filter(|served| {

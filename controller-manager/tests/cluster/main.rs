@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod autoscalers;
 mod crashes;
 mod cron_jobs;
 mod daemon_sets;

@@ -63,3 +63,40 @@ async fn a_namespace_ends_with_all_that_is_in_it() {
         })
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_stays_while_another_server_does_not_tell_what_is_in_it() {
+    let cluster = Lab::start().await;
+    let services = ("apiregistration.k8s.io/v1", "APIService");
+    cluster
+        .create(json!({"apiVersion": services.0, "kind": services.1, "metadata": {"name": "v1.gone.example.com"},
+            "spec": {"group": "gone.example.com", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 100,
+                "service": {"namespace": "default", "name": "gone"}, "insecureSkipTLSVerify": true}}))
+        .await;
+    cluster.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "doomed"}})).await;
+    let map = json!({"name": "map", "namespace": "doomed"});
+    cluster.create(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": map})).await;
+    cluster.all::<Namespace>().delete("doomed", &DeleteParams::default()).await.unwrap();
+    let said = "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: \
+        gone.example.com/v1: stale GroupVersion discovery: gone.example.com/v1";
+    let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), "doomed");
+    cluster
+        .until(async || {
+            let status = cluster.all::<Namespace>().get("doomed").await.unwrap().status.unwrap();
+            let conditions = status.conditions.unwrap_or_default();
+            let failed =
+                conditions.iter().find(|condition| condition.type_ == "NamespaceDeletionDiscoveryFailure");
+            let is_said = failed
+                .is_some_and(|failed| failed.status == "True" && failed.message.as_deref() == Some(said));
+            let is_empty = maps.get_opt("map").await.unwrap().is_none();
+            if is_said && is_empty { Ok(()) } else { Err(format!("{conditions:?}")) }
+        })
+        .await;
+    cluster.delete(services, "v1.gone.example.com", &DeleteParams::default()).await;
+    cluster
+        .until(async || match cluster.all::<Namespace>().get_opt("doomed").await.unwrap() {
+            None => Ok(()),
+            Some(left) => Err(format!("{:?}", left.status)),
+        })
+        .await;
+}
