@@ -10,7 +10,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KUBECONFIG,SKIFF_RO
 KUBECONFIG_FLAG := $(if $(KUBECONFIG),,--kubeconfig $(HOME)/.kube/config)
 
 PROGRAMS := skiff apiserver scheduler controller-manager kubelet proxy cni
-STATIC := pause dns ingress http-go
+STATIC := pause dns ingress metrics-server http-go
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # For people: soon there. All that builds or tests names the whole workspace, so that nothing is built in two ways.
 QUICK := $(TARGET)/debug

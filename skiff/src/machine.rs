@@ -37,8 +37,18 @@ const ETCD: Program =
 /// Capabilities: name and bit.
 const CAPABILITIES: [(&str, u32); 3] = [("CAP_NET_ADMIN", 12), ("CAP_SYS_CHROOT", 18), ("CAP_SYS_ADMIN", 21)];
 /// Our own programs, beside `skiff`.
-const OWN: [&str; 9] =
-    ["apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "cni", "pause", "dns", "ingress"];
+const OWN: [&str; 10] = [
+    "apiserver",
+    "scheduler",
+    "controller-manager",
+    "kubelet",
+    "proxy",
+    "cni",
+    "pause",
+    "dns",
+    "ingress",
+    "metrics-server",
+];
 
 /// What was found on this machine.
 #[derive(Debug, Default)]

@@ -69,7 +69,7 @@ impl Cluster {
     /// Brings a cluster up with further flags, and without the pods that clusters have by themselves: most tests have
     /// no use for them.
     pub fn up_with(label: &str, nodes: u8, flags: &[&str]) -> Cluster {
-        Self::up_whole(label, nodes, &[flags, &["--without", "dns,ingress"]].concat())
+        Self::up_whole(label, nodes, &[flags, &["--without", "dns,ingress,metrics-server"]].concat())
     }
 
     /// Brings a cluster up as users do, with further flags.

@@ -63,6 +63,11 @@ pub const ALL: &[Addon] = &[
         manifest: include_str!("ingress.yaml"),
         pods: Some(Pods { program: "ingress", deployment: "ingress", awaited: false }),
     },
+    Addon {
+        name: "metrics-server",
+        manifest: include_str!("metrics-server.yaml"),
+        pods: Some(Pods { program: "metrics-server", deployment: "metrics-server", awaited: false }),
+    },
     Addon { name: "storage", manifest: include_str!("storage.yaml"), pods: None },
 ];
 
