@@ -1,6 +1,6 @@
-//! ResourceQuotas are charged for an object in the transaction that writes it: what they have used is never less than
-//! what there is, however many write on however many servers, and a crash leaves nothing to repair. What goes is counted
-//! anew by the controller (`resource_quota` in `controller-manager`).
+//! Charges a namespace's ResourceQuotas for an object, in the transaction that writes it: however many write on however
+//! many servers, `status.used` is never less than what there is, and a crash leaves nothing to repair. What is deleted the
+//! controller gives back (`resource_quota` in `controller-manager`).
 //!
 //! Counterpart of upstream's admission plugin ResourceQuota, which charges before it writes.
 

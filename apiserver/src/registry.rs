@@ -72,6 +72,11 @@ impl Table {
         self.remotes.get(group)?.iter().find(|remote| remote.version == version)
     }
 
+    /// The kind of objects that call themselves so.
+    pub fn named(&self, api_version: &str, kind: &str) -> Option<&Arc<Kind>> {
+        self.kinds.iter().find(|row| row.kind == kind && row.api_version() == api_version)
+    }
+
     /// Whether the group version serves anything.
     pub fn serves(&self, group: &str, version: &str) -> bool {
         self.kinds.iter().any(|k| k.group == group && k.version == version)

@@ -304,6 +304,9 @@ async fn objects_are_changed_in_upstreams_way() {
         : Object{metadata: Object.metadata{annotations: {'m': 'yes'}}, spec: Object.spec{containers: [Object.spec.containers{name: 'b', image: 'side'}]}}";
     let steps = "has(object.metadata.labels.patch) ? [JSONPatch{op: 'remove', path: '/spec/nothing'}]
         : has(object.metadata.labels.strict) ? [JSONPatch{op: 'add', path: '/spec/nothing', value: 1}]
+        : has(object.metadata.labels.other) ? [JSONPatch{op: 'replace', path: '/kind', value: 'Secret'}]
+        : has(object.metadata.labels.unheard) ? [JSONPatch{op: 'replace', path: '/kind', value: 'Nonsense'}]
+        : has(object.metadata.labels.nameless) ? [JSONPatch{op: 'remove', path: '/kind'}]
         : has(object.metadata.labels.test) ? [JSONPatch{op: 'test', path: '/metadata/name', value: 'zz'}, JSONPatch{op: 'add', path: '/metadata/annotations/never', value: 'x'}]
         : [JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('a/b'), value: 'c'}]";
     mutation(&server, "m", mutating("Never", json!([apply(chosen), patch(steps)]))).await;
@@ -336,11 +339,17 @@ async fn objects_are_changed_in_upstreams_way() {
     }
     let told = pod("patch", "").await;
     assert!(told.code == 403 && why(&told).starts_with("JSON Patch: "), "{}", told.body);
-    let told = pod("strict", "").await;
-    assert_eq!(
-        told.body["message"],
-        "Internal error occurred: strict decoding error: unknown field \"spec.nothing\""
-    );
+    for (label, wanted) in [
+        ("strict", "strict decoding error: unknown field \"spec.nothing\""),
+        ("other", "failed to convert object: converting (v1.Secret) to (core.Pod): unknown conversion"),
+        (
+            "unheard",
+            "no kind \"Nonsense\" is registered for version \"v1\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+        ),
+    ] {
+        assert_eq!(why(&pod(label, "").await), format!("Internal error occurred: {wanted}"));
+    }
+    assert_eq!(pod("nameless", "?dryRun=All").await.body["kind"], "Pod");
     assert_eq!(pod("test", "?dryRun=All").await.body["metadata"]["annotations"], json!({"m": "yes"}));
     let made = pod("plain", "").await.body;
     assert_eq!(made["metadata"]["annotations"], json!({"m": "yes"}), "{made}");

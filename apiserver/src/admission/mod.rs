@@ -7,6 +7,7 @@
 
 mod default_class;
 mod default_toleration_seconds;
+mod derived;
 mod limit_ranger;
 mod matching;
 mod namespace_lifecycle;

@@ -2,12 +2,16 @@
 
 use std::fmt;
 
-use api::{object::ObjectExt as _, status::Status};
+use api::{
+    object::{ObjectExt as _, api_version},
+    status::Status,
+};
 use kinds::{apply::has_sound_managers, kind::Kind};
 use serde_json::Value;
 
 use super::reinvocation::Reinvocation;
 use crate::{
+    body,
     context::Ctx,
     resources::{BuiltIn, NAMESPACES},
     verbs::delete::DeleteOptions,
@@ -131,21 +135,48 @@ impl<'a> Operation<'a> {
         self.converted(&self.ctx.kind, row, object.clone())
     }
 
-    /// An object in such a version as the operation has it.
-    pub fn taken(&self, row: &Kind, object: Value) -> Value {
-        self.converted(row, &self.ctx.kind, object)
+    /// Whether the resource's objects themselves are admitted, though perhaps for a part of them: not what a subresource
+    /// carries instead.
+    pub fn is_whole(&self, row: &Kind) -> bool {
+        self.subresource().and_then(|name| row.subresource(name)?.gvk).is_none()
     }
 
-    /// Puts what somebody outside makes of the new object in its place. If that garbles `managedFields`, they stay as
-    /// they were.
-    pub fn replace(&mut self, mut object: Value) {
-        let Some(new) = self.new.as_deref_mut() else { return };
+    /// Puts what somebody outside makes of the new object, which it sees in the version `row`, in its place. If that
+    /// garbles `managedFields`, they stay as they were.
+    ///
+    /// # Errors
+    /// 500 for what is no object of the kind any more.
+    pub fn replace(&mut self, row: &Kind, mut object: Value) -> Result<(), Status> {
+        self.check_kind(row, &mut object)?;
+        let kind = &self.ctx.kind;
+        object = self.converted(row, kind, object);
+        if self.is_whole(kind) {
+            object = body::try_read(kind, object).map_err(Status::internal)?;
+        }
+        let Some(new) = self.new.as_deref_mut() else { return Ok(()) };
         if !has_sound_managers(&object) {
             let managed = new.metadata().and_then(|m| m.get("managedFields")).cloned();
             object.set_meta("managedFields", managed.unwrap_or_else(|| Value::Array(Vec::new())));
             self.ctx.warnings.add([UNSOUND.to_owned()]);
         }
         *new = object;
+        Ok(())
+    }
+
+    fn check_kind(&self, row: &Kind, object: &mut Value) -> Result<(), Status> {
+        let (group, version, own) = self.gvk(row);
+        if keeps_kind(object, &api_version(group, version), own) {
+            return Ok(());
+        }
+        let (said_version, said) = (object.str_at(&["apiVersion"]), object.str_at(&["kind"]));
+        Err(Status::internal(match self.ctx.api.table().named(said_version, said) {
+            Some(other) => format!(
+                "failed to convert object: converting ({}.{said}) to ({}.{own}): unknown conversion",
+                other.version,
+                body::internal_group(group),
+            ),
+            None => body::unregistered(said_version, said),
+        }))
     }
 
     fn converted(&self, from: &Kind, to: &Kind, object: Value) -> Value {
@@ -174,4 +205,14 @@ impl<'a> Operation<'a> {
         let name = names.into_iter().find(|name| !name.is_empty()).unwrap_or("Unknown");
         Status::forbidden(&self.ctx.kind.plural, &self.ctx.kind.group, name, why)
     }
+}
+
+/// Whether an object still is of a kind: what somebody has taken away of that is put back.
+pub fn keeps_kind(object: &mut Value, api_version: &str, kind: &str) -> bool {
+    [("apiVersion", api_version), ("kind", kind)].iter().all(|(field, own)| {
+        if object.str_at(&[field]).is_empty() {
+            object[field] = (*own).into();
+        }
+        object[field] == *own
+    })
 }

@@ -62,7 +62,7 @@ fn steps_are_asked_in_upstreams_order() {
 }
 
 /// A server on which `step` is asked last.
-async fn server_with(step: impl Step + 'static) -> Server {
+pub async fn server_with(step: impl Step + 'static) -> Server {
     let mut steps = Steps::all();
     steps.0.push(("Last", Box::new(step)));
     let start = async |config, tasks| start_with(config, steps, &tasks).await.unwrap();

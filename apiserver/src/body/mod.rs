@@ -286,14 +286,11 @@ fn check_type(kind: &Kind, object: &Value) -> Result<(), Status> {
     let why = if !named.is_empty() && named != kind.kind {
         format!(
             "converting ({version}.{named}) to ({}.{}): unknown conversion",
-            internal_group(kind),
+            internal_group(&kind.group),
             kind.kind
         )
     } else {
-        format!(
-            "no kind {:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
-            kind.kind
-        )
+        unregistered(version, &kind.kind)
     };
     let named = if named.is_empty() { &kind.kind } else { named };
     Err(Status::bad_request(format!(
@@ -315,8 +312,16 @@ fn not_custom(kind: &Kind, object: &Value, version: &str, named: &str) -> Status
     Status::invalid(&kind.kind, &kind.group, object.name(), &errors)
 }
 
-fn internal_group(kind: &Kind) -> &str {
-    if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or("") }
+/// A group as upstream calls its own types' package.
+pub fn internal_group(group: &str) -> &str {
+    if group.is_empty() { "core" } else { group.split('.').next().unwrap_or("") }
+}
+
+/// What upstream says of a kind that there is not.
+pub fn unregistered(version: &str, kind: &str) -> String {
+    format!(
+        "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+    )
 }
 
 /// The fields of an object that its kind does not have, as field validation tells of them.

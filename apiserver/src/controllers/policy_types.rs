@@ -46,8 +46,7 @@ fn told(policy: &Value, table: &Table) -> Value {
         .filter_map(|(group, version, plural)| described(table.find(group, version, plural)?))
         .collect();
     let params = spec.param_kind.as_ref().and_then(|params| {
-        let (version, kind) = (params.api_version.as_deref()?, params.kind.as_deref()?);
-        let found = table.kinds().iter().find(|k| k.api_version() == version && k.kind == kind)?;
+        let found = table.named(params.api_version.as_deref()?, params.kind.as_deref()?)?;
         described(found).map(|(_, decl)| decl)
     });
     let warnings = type_warnings(&spec, &kinds, params.as_ref());

@@ -1,6 +1,5 @@
 //! Policies, and the bindings that put them to use: which are about an operation, and with which parameters.
 //!
-//! What is made of the objects of both is kept until one of them changes: a write only finds out that none has.
 //! Counterpart of upstream's `admission/plugin/policy/generic`.
 
 mod mutating;
@@ -11,15 +10,15 @@ use std::{collections::HashMap, sync::Arc};
 use api::{object::named, selector::LabelSelector, status::Status};
 use k8s_openapi::api::admissionregistration::v1::{ParamKind, ParamRef};
 use kinds::{
-    builtin::admission_registration::{BindingSpec, Compiled, PolicySpec},
+    builtin::admission_registration::{BindingSpec, Compiled, Given, PolicySpec},
     kind::Kind,
 };
-use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
     Operation,
+    derived::Derived,
     matching::{Matching, is_exempt},
 };
 use crate::{
@@ -27,7 +26,7 @@ use crate::{
     forms::{shown_value, value},
     resources::BuiltIn,
     store::Revision,
-    watch_cache::{CachedObject, Scope},
+    watch_cache::{CachedObject, Objects, Scope},
 };
 
 pub use mutating::MutatingAdmissionPolicy;
@@ -36,20 +35,11 @@ pub use validating::ValidatingAdmissionPolicy;
 /// Groups whose kinds are questions to the server: who could not ask them could not repair a policy.
 const QUESTIONS: &[&str] = &["authentication.k8s.io", "authorization.k8s.io"];
 
-/// All policies of a sort.
-struct Policies {
-    policies: BuiltIn,
-    bindings: BuiltIn,
-    known: Mutex<Arc<Known>>,
-}
+/// All policies of a sort, and their bindings.
+struct Policies(Derived<Known, 2>);
 
-/// What is made of the policies and bindings, and of which state of them.
-#[derive(Default)]
-struct Known {
-    at: (Revision, Revision),
-    /// Each policy with its bindings, both in the order of their names.
-    bound: Vec<(Arc<Policy>, Vec<Arc<Bound>>)>,
-}
+/// Each policy with its bindings, both in the order of their names.
+type Known = Vec<(Arc<Policy>, Vec<Arc<Bound>>)>;
 
 struct Policy {
     name: String,
@@ -75,6 +65,14 @@ struct Call {
 }
 
 impl Policy {
+    fn of(object: &CachedObject) -> Option<Self> {
+        let spec = read::<PolicySpec>(object)?;
+        let matching = spec.match_constraints.as_ref().map(Matching::of_policy);
+        let matching = matching.unwrap_or_else(|| Err("it says nothing of what it is about".into()));
+        let (compiled, name) = (Compiled::of(&spec), object.name().to_owned());
+        Some(Self { name, revision: object.revision(), spec, matching, compiled })
+    }
+
     /// Whether what it cannot judge is not let in.
     fn fails(&self) -> bool {
         self.spec.failure_policy.as_deref() != Some("Ignore")
@@ -83,57 +81,23 @@ impl Policy {
 
 impl Policies {
     fn new(policies: BuiltIn, bindings: BuiltIn) -> Self {
-        Self { policies, bindings, known: Mutex::default() }
+        Self(Derived::of([policies, bindings]))
     }
 
     /// Whether any policy may be about an operation.
     fn handle(&self, operation: &Operation<'_>) -> bool {
-        let api = &operation.ctx.api;
-        let any = api.cache.resource(self.bindings.prefix).is_some_and(|bindings| !bindings.is_empty());
-        any && !is_exempt(operation) && !QUESTIONS.contains(&&*operation.ctx.kind.group)
-    }
-
-    /// The present policies and bindings.
-    fn known(&self, api: &Api) -> Arc<Known> {
-        let resources = (api.cache.resource(self.policies.prefix), api.cache.resource(self.bindings.prefix));
-        let (Some(policies), Some(bindings)) = resources else { return Arc::default() };
-        let at = (policies.changed(), bindings.changed());
-        let mut known = self.known.lock();
-        if known.at == at {
-            return Arc::clone(&known);
-        }
-        let last = Arc::clone(&known);
-        let before: HashMap<(&str, Revision), &Arc<Policy>> =
-            last.bound.iter().map(|(policy, _)| ((policy.name.as_str(), policy.revision), policy)).collect();
-        let mut by_policy: HashMap<String, Vec<Arc<Bound>>> = HashMap::new();
-        for object in bindings.snapshot().objects.scan(&Scope::All, None) {
-            let Some(spec) = read::<BindingSpec>(object) else { continue };
-            let matching = spec.match_resources.as_ref().map(Matching::of_policy).transpose();
-            let bound = Bound { name: object.name().to_owned(), matching, spec };
-            by_policy.entry(bound.spec.policy_name.clone()).or_default().push(bound.into());
-        }
-        let mut bound = Vec::new();
-        for object in policies.snapshot().objects.scan(&Scope::All, None) {
-            let (name, revision) = (object.name(), object.revision());
-            let Some(bindings) = by_policy.remove(name) else { continue };
-            if let Some(policy) = before.get(&(name, revision)) {
-                bound.push((Arc::clone(policy), bindings));
-            } else if let Some(spec) = read::<PolicySpec>(object) {
-                let matching = spec.match_constraints.as_ref().map(Matching::of_policy);
-                let matching = matching.unwrap_or_else(|| Err("it says nothing of what it is about".into()));
-                let compiled = Compiled::of(&spec);
-                let name = name.to_owned();
-                bound.push((Arc::new(Policy { name, revision, spec, matching, compiled }), bindings));
-            }
-        }
-        *known = Arc::new(Known { at, bound });
-        Arc::clone(&known)
+        let is_question = QUESTIONS.contains(&&*operation.ctx.kind.group);
+        self.0.is_any(&operation.ctx.api) && !is_exempt(operation) && !is_question
     }
 
     /// Which policies are to be asked about an operation, once with each parameter.
-    async fn calls(&self, operation: &Operation<'_>) -> Vec<Call> {
+    ///
+    /// # Errors
+    /// 500 when what is kept of them cannot be made.
+    async fn calls(&self, operation: &Operation<'_>) -> Result<Vec<Call>, Status> {
         let mut calls = Vec::new();
-        for (policy, bindings) in &self.known(&operation.ctx.api).bound {
+        let current = |last: &Known, [policies, bindings]: &[Objects; 2]| known(last, policies, bindings);
+        for (policy, bindings) in &*self.0.current(&operation.ctx.api, current).await? {
             let call = |bound: Option<&Arc<Bound>>, with| Call {
                 policy: Arc::clone(policy),
                 bound: bound.map(Arc::clone),
@@ -178,8 +142,34 @@ impl Policies {
                 }
             }
         }
-        calls
+        Ok(calls)
     }
+}
+
+/// The policies that are bound; the expressions of those that have changed are compiled anew.
+fn known(last: &Known, policies: &Objects, bindings: &Objects) -> Known {
+    let last: HashMap<&str, &Arc<Policy>> = last.iter().map(|(policy, _)| (&*policy.name, policy)).collect();
+    let mut by_policy: HashMap<String, Vec<Arc<Bound>>> = HashMap::new();
+    for object in bindings.scan(&Scope::All, None) {
+        let Some(spec) = read::<BindingSpec>(object) else { continue };
+        let matching = spec.match_resources.as_ref().map(Matching::of_policy).transpose();
+        let bound = Bound { name: object.name().to_owned(), matching, spec };
+        by_policy.entry(bound.spec.policy_name.clone()).or_default().push(bound.into());
+    }
+    let bound = policies.scan(&Scope::All, None).filter_map(|object| {
+        let bindings = by_policy.remove(object.name())?;
+        let policy = match last.get(object.name()) {
+            Some(same) if same.revision == object.revision() => Arc::clone(same),
+            _ => Arc::new(Policy::of(object)?),
+        };
+        Some((policy, bindings))
+    });
+    bound.collect()
+}
+
+/// What expressions see of an operation, but for the parameters.
+async fn given(operation: &Operation<'_>, row: &Kind) -> Result<Given, Status> {
+    Ok(Given { namespace: operation.namespace_object().await?, ..operation.given(row) })
 }
 
 /// An object's specification; who wrote what cannot be read was another server.
@@ -208,9 +198,7 @@ async fn about(
 /// The kind of a policy's parameters.
 fn param_row(api: &Api, params: &ParamKind) -> Result<Arc<Kind>, String> {
     let (version, kind) = (params.api_version.as_deref().unwrap_or(""), params.kind.as_deref().unwrap_or(""));
-    let table = api.table();
-    let found = table.kinds().iter().find(|row| row.kind == kind && row.api_version() == version);
-    found.cloned().ok_or_else(|| {
+    api.table().named(version, kind).cloned().ok_or_else(|| {
         let name = named(&json!({"apiVersion": version, "kind": kind}));
         format!("failed to find resource referenced by paramKind: '{name}'")
     })

@@ -14,10 +14,11 @@ use kinds::{
 };
 use serde_json::Value;
 
-use super::{Call, Policies, Policy};
+use super::{Call, Policies, Policy, given};
 use crate::{
     admission::{
         Operation, Step,
+        operation::keeps_kind,
         request::{Asker, apart},
     },
     body,
@@ -36,7 +37,8 @@ impl MutatingAdmissionPolicy {
 
 /// What of a policy's changes was made.
 struct Made {
-    object: Value,
+    /// With the object as it is then.
+    given: Given,
     /// Whether its conditions hold.
     applies: bool,
     wrong: Vec<String>,
@@ -49,14 +51,15 @@ impl Step for MutatingAdmissionPolicy {
     }
 
     async fn mutate(&self, operation: &mut Operation<'_>) -> Result<(), Status> {
-        let calls = self.0.calls(operation).await;
+        let calls = self.0.calls(operation).await?;
+        let mut seen = None;
         let mut refusals = Vec::new();
         for call in &calls {
             let who = call.key();
             if !operation.reinvocation.is_due(&who, operation.new.as_deref()) {
                 continue;
             }
-            let (changed, applies) = ask(call, operation, &mut refusals).await?;
+            let (changed, applies) = ask(call, operation, &mut seen, &mut refusals).await?;
             if changed {
                 operation.reinvocation.changed();
             }
@@ -77,10 +80,11 @@ impl Call {
     }
 }
 
-/// Lets a policy make its changes. Answers whether they are any, and whether the policy is about the object at all.
+/// Lets a policy make its changes, `seen` being what the last one saw. Answers whether they are any, and whether the policy is about the object at all.
 async fn ask(
     call: &Call,
     operation: &mut Operation<'_>,
+    seen: &mut Option<(Arc<Kind>, Given)>,
     refusals: &mut Vec<(String, bool)>,
 ) -> Result<(bool, bool), Status> {
     let mut refuse = |why: &str, is_known: bool| {
@@ -100,41 +104,44 @@ async fn ask(
             return Ok((false, false));
         }
     };
-    let mut given = operation.given(row);
-    given.namespace = operation.namespace_object().await?;
+    let mut given = match seen.take() {
+        Some((known, given)) if Arc::ptr_eq(&known, row) => given,
+        _ => given(operation, row).await?,
+    };
     given.params.clone_from(params);
-    let is_whole = operation.gvk(row) == (&*row.group, &*row.version, &*row.kind);
+    let is_whole = operation.is_whole(row);
     let carried = operation.gvk(row);
     let carried = Types::builtin().root(carried.0, carried.1, carried.2);
     let before = given.object.clone();
-    let (policy, row, asker) = (call.policy.clone(), Arc::clone(row), Asker::of(operation));
-    let seen_as = Arc::clone(&row);
-    let made = apart(move || {
+    let (policy, seen_as, asker) = (call.policy.clone(), Arc::clone(row), Asker::of(operation));
+    let Made { mut given, applies, wrong } = apart(move || {
         // What a subresource carries is of another type than the resource.
         let read = if is_whole { Ok(&*seen_as) } else { Err(carried) };
         make(&policy, read, given, &asker)
     })
     .await??;
-    made.wrong.iter().for_each(|why| refuse(why, true));
-    let changed = made.object != before;
+    wrong.iter().for_each(|why| refuse(why, true));
+    let changed = given.object != before;
     if changed {
-        let taken = operation.taken(&row, made.object);
-        operation.replace(taken);
+        operation.replace(row, take(&mut given.object))?;
+        given.object = operation.new.as_deref().map_or(Value::Null, |new| operation.shown(row, new));
     }
-    Ok((changed, made.applies))
+    *seen = Some((Arc::clone(row), given));
+    Ok((changed, applies))
 }
 
 /// Makes a policy's changes one after the other; what goes wrong with one leaves the others.
 fn make(
     policy: &Policy,
     read: Result<&Kind, Option<TypeRef>>,
-    mut given: Given,
+    given: Given,
     asker: &Asker,
 ) -> Result<Made, Status> {
-    let mut made = Made { object: Value::Null, applies: false, wrong: Vec::new() };
+    let mut made = Made { given, applies: false, wrong: Vec::new() };
+    let given = &mut made.given;
     match &policy.compiled {
         Err(why) => made.wrong.push(why.clone()),
-        Ok(compiled) => match compiled.applies(&given, asker) {
+        Ok(compiled) => match compiled.applies(given, asker) {
             // What was not to be asked for certain is not asked.
             Err(why) => made.wrong.push(why),
             Ok(applies) => {
@@ -144,8 +151,15 @@ fn make(
                     Err(carried) => carried.map(|root| (Types::builtin(), root)),
                 };
                 for which in 0..if applies { compiled.changes() } else { 0 } {
-                    let changed = compiled.change(which, object_type, &given, asker);
-                    if let Ok(object) = &changed {
+                    let mut changed = compiled.change(which, object_type, given, asker);
+                    if let Ok(object) = &mut changed {
+                        let (version, kind) =
+                            (given.object.str_at(&["apiVersion"]), given.object.str_at(&["kind"]));
+                        if !keeps_kind(object, version, kind) {
+                            // Refused when it is to take the object's place.
+                            given.object = take(object);
+                            break;
+                        }
                         check_fields(read, object)?;
                     }
                     match changed.and_then(|object| match read {
@@ -159,7 +173,6 @@ fn make(
             }
         },
     }
-    made.object = take(&mut given.object);
     Ok(made)
 }
 

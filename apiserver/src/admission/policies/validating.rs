@@ -1,10 +1,15 @@
 //! ValidatingAdmissionPolicies: rules that the server itself evaluates.
 
+use std::sync::Arc;
+
 use api::status::{Cause, Status};
 use async_trait::async_trait;
-use kinds::builtin::admission_registration::Denial;
+use kinds::{
+    builtin::admission_registration::{Denial, Given},
+    kind::Kind,
+};
 
-use super::{Call, Policies};
+use super::{Call, Policies, given};
 use crate::{
     admission::{
         Operation, Step,
@@ -30,10 +35,23 @@ impl Step for ValidatingAdmissionPolicy {
     }
 
     async fn validate(&self, operation: &Operation<'_>) -> Result<(), Status> {
+        let calls = self.0.calls(operation).await?;
+        if calls.is_empty() {
+            return Ok(());
+        }
+        let mut seen: Vec<(Arc<Kind>, Given)> = Vec::new();
+        for row in calls.iter().filter_map(|call| Some(&call.with.as_ref().ok()?.0)) {
+            if !seen.iter().any(|(known, _)| Arc::ptr_eq(known, row)) {
+                seen.push((Arc::clone(row), given(operation, row).await?));
+            }
+        }
+        let asker = Asker::of(operation);
+        let judge = move |call: Call| (judge(&call, &mut seen, &asker), call);
+        let judged: Vec<_> = apart(move || calls.into_iter().map(judge).collect()).await?;
         // All are asked, for their warnings; the first to deny is the one that is told.
         let mut refusal = None;
-        for call in self.0.calls(operation).await {
-            for denial in judge(&call, operation).await? {
+        for (denials, call) in judged {
+            for denial in denials {
                 let does = |wanted: &str| {
                     let actions = call.bound.as_ref().map(|bound| &bound.spec.validation_actions);
                     actions.is_some_and(|actions| actions.iter().any(|action| action == wanted))
@@ -50,22 +68,18 @@ impl Step for ValidatingAdmissionPolicy {
     }
 }
 
-/// Why a policy does not let the object in.
-async fn judge(call: &Call, operation: &Operation<'_>) -> Result<Vec<Denial>, Status> {
+/// Why a policy does not let the object in, of which `seen` is what can be seen in each version.
+fn judge(call: &Call, seen: &mut [(Arc<Kind>, Given)], asker: &Asker) -> Vec<Denial> {
     let fails = call.policy.fails();
-    let (row, params) = match &call.with {
-        Ok(with) => with,
-        Err(why) => return Ok(fails.then(|| Denial::of(why.clone())).into_iter().collect()),
-    };
-    let mut given = operation.given(row);
-    given.namespace = operation.namespace_object().await?;
-    given.params.clone_from(params);
-    let (policy, asker) = (call.policy.clone(), Asker::of(operation));
-    apart(move || match &policy.compiled {
-        Ok(compiled) => compiled.judge(&given, &asker, fails),
-        Err(why) => vec![Denial::of(why.clone())],
-    })
-    .await
+    let unknown = |why: &String| fails.then(|| Denial::of(why.clone())).into_iter().collect();
+    let judged = call.with.as_ref().and_then(|(row, params)| {
+        let compiled = call.policy.compiled.as_ref()?;
+        let given = seen.iter_mut().find(|(known, _)| Arc::ptr_eq(known, row));
+        let given = &mut given.expect("each version that a policy wants was made").1;
+        given.params.clone_from(params);
+        Ok(compiled.judge(given, asker, fails))
+    });
+    judged.unwrap_or_else(unknown)
 }
 
 impl Call {

@@ -125,7 +125,7 @@ impl Client {
                 // The other side has closed it before it saw the request.
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(error.into_error().to_string()),
+                    None => return Err(in_gos_words_of_http(&error.into_error())),
                 },
             }
         }

@@ -1,13 +1,13 @@
 //! Webhooks: servers that are asked what is to become of an operation.
 //!
-//! What is configured is read from the watch cache when it changes; while there is nothing no operation is looked at.
+//! While none is configured no operation is looked at.
 //! Mutating webhooks are asked one after the other, by the names of their configurations, validating ones together.
 //! Counterpart of upstream's `admission/plugin/webhook`.
 
 mod client;
 mod review;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use api::{object::ObjectExt as _, status::Status};
 use async_trait::async_trait;
@@ -19,22 +19,22 @@ use kinds::{
     patch::{PatchType, apply_patch},
     schema::Types,
 };
-use parking_lot::Mutex;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Operation, Step,
+    derived::Derived,
     matching::{Matching, is_exempt},
     request::{Asker, apart, request},
 };
 use crate::{
-    Api, body,
+    Api,
     forms::value,
     resources::{BuiltIn, MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS},
     stamp::new_uid,
     store::Revision,
-    watch_cache::{CachedObject, Scope},
+    watch_cache::{CachedObject, Objects, Scope},
 };
 use client::Client;
 
@@ -68,7 +68,8 @@ impl Step for MutatingAdmissionWebhook {
     }
 
     async fn mutate(&self, operation: &mut Operation<'_>) -> Result<(), Status> {
-        for hook in self.0.current(&operation.ctx.api).iter().flat_map(|c| &c.hooks) {
+        let configurations = self.0.current(&operation.ctx.api).await?;
+        for hook in configurations.iter().flat_map(|c| &c.hooks) {
             let Some(row) = hook.wanted(operation).await? else { continue };
             if !operation.reinvocation.is_due(&hook.key, operation.new.as_deref()) {
                 continue;
@@ -96,7 +97,7 @@ impl Step for ValidatingAdmissionWebhook {
     }
 
     async fn validate(&self, operation: &Operation<'_>) -> Result<(), Status> {
-        let configurations = self.0.current(&operation.ctx.api);
+        let configurations = self.0.current(&operation.ctx.api).await?;
         let mut wanted = Vec::new();
         for hook in configurations.iter().flat_map(|c| &c.hooks) {
             if let Some(row) = hook.wanted(operation).await? {
@@ -111,14 +112,10 @@ impl Step for ValidatingAdmissionWebhook {
     }
 }
 
-/// All webhooks of a resource's objects, as the cache has them.
-struct Hooks {
-    resource: BuiltIn,
-    /// With the revision of the last change that they show.
-    known: Mutex<(Revision, Configurations)>,
-}
+/// All webhooks of a resource's objects, by the names of these.
+struct Hooks(Derived<Configurations, 1>);
 
-type Configurations = Arc<[Arc<Configuration>]>;
+type Configurations = Vec<Arc<Configuration>>;
 
 struct Configuration {
     name: String,
@@ -128,43 +125,35 @@ struct Configuration {
 
 impl Hooks {
     fn of(resource: BuiltIn) -> Self {
-        Self { resource, known: Mutex::new((0, Arc::new([]))) }
+        Self(Derived::of([resource]))
     }
 
     fn handle(&self, operation: &Operation<'_>) -> bool {
-        !self.current(&operation.ctx.api).is_empty() && !is_exempt(operation)
+        self.0.is_any(&operation.ctx.api) && !is_exempt(operation)
     }
 
-    /// The webhooks, made anew where something has changed: connections live on in those that have not.
-    fn current(&self, api: &Api) -> Configurations {
-        let mut known = self.known.lock();
-        let Some(resource) = api.cache.resource(self.resource.prefix) else { return known.1.clone() };
-        // Read before the objects: they are at least this new.
-        let changed = resource.changed();
-        if changed != known.0 {
-            let present = resource.snapshot().objects;
-            let present = present.scan(&Scope::All, None);
-            *known = (changed, present.map(|object| Configuration::of(object, &known.1)).collect());
-        }
-        known.1.clone()
+    async fn current(&self, api: &Api) -> Result<Arc<Configurations>, Status> {
+        self.0.current(api, |last, [objects]| configurations(last, objects)).await
     }
 }
 
+/// Made anew where something has changed: connections live on in those that have not.
+fn configurations(last: &Configurations, objects: &Objects) -> Configurations {
+    let last: HashMap<&str, &Arc<Configuration>> = last.iter().map(|one| (&*one.name, one)).collect();
+    let present = objects.scan(&Scope::All, None).map(|object| match last.get(object.name()) {
+        Some(same) if same.revision == object.revision() => Arc::clone(same),
+        _ => Arc::new(Configuration::of(object)),
+    });
+    present.collect()
+}
+
 impl Configuration {
-    fn of(object: &CachedObject, known: &[Arc<Self>]) -> Arc<Self> {
-        let (name, revision) = (object.name(), object.revision());
-        if let Some(same) = known.iter().find(|known| known.name == name && known.revision == revision) {
-            return same.clone();
-        }
-        let configuration = value(object).unwrap_or_default();
-        let hooks = configuration.list_at(&["webhooks"]).iter().filter_map(|hook| {
-            // A validating webhook has the same fields but one.
-            let hook = MutatingWebhook::deserialize(hook).map_err(|why| why.to_string());
-            hook.and_then(|hook| Hook::new(name, hook))
-                .inspect_err(|why| tracing::error!(name, why, "unusable webhook"))
-                .ok()
-        });
-        Arc::new(Self { name: name.to_owned(), revision, hooks: hooks.collect() })
+    fn of(object: &CachedObject) -> Self {
+        let name = object.name().to_owned();
+        // What cannot be read at all may have to be asked about everything.
+        let read = value(object).unwrap_or_else(|_| json!({"webhooks": [null]}));
+        let hooks = read.list_at(&["webhooks"]).iter().map(|hook| Hook::of(&name, hook)).collect();
+        Self { name, revision: object.revision(), hooks }
     }
 }
 
@@ -173,8 +162,9 @@ struct Hook {
     name: String,
     /// Which one it is of all.
     key: String,
-    matching: Matching,
-    conditions: Arc<Conditions>,
+    /// Or why nobody can tell what it is about.
+    matching: Result<Matching, String>,
+    conditions: Result<Arc<Conditions>, String>,
     fails_open: bool,
     timeout: Duration,
     asked_again: bool,
@@ -191,41 +181,72 @@ enum Failure {
     Refused(Box<Status>),
 }
 
+impl From<Status> for Failure {
+    fn from(refusal: Status) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
 impl Hook {
-    fn new(configuration: &str, hook: MutatingWebhook) -> Result<Self, String> {
+    /// A validating webhook has the same fields but one. What another server let in may be unusable here.
+    fn of(configuration: &str, said: &Value) -> Self {
+        let read = MutatingWebhook::deserialize(said);
+        let unread = read.as_ref().err().map(ToString::to_string);
+        let hook = read.unwrap_or_else(|_| MutatingWebhook {
+            name: said.str_at(&["name"]).to_owned(),
+            failure_policy: Some(said.str_at(&["failurePolicy"]).to_owned()),
+            ..MutatingWebhook::default()
+        });
+        let matching = unread.map_or_else(
+            || {
+                Matching::of_webhook(
+                    hook.rules.as_ref(),
+                    hook.match_policy.as_deref(),
+                    hook.namespace_selector.as_ref(),
+                    hook.object_selector.as_ref(),
+                )
+            },
+            Err,
+        );
+        let conditions = Conditions::of_webhook(hook.match_conditions.as_deref().unwrap_or_default());
+        if let Some(why) = matching.as_ref().err().or(conditions.as_ref().err()) {
+            tracing::error!(configuration, hook.name, why, "unusable webhook");
+        }
         let known = |said: &String| ["v1", "v1beta1"].into_iter().find(|version| version == said);
         let seconds = u64::try_from(hook.timeout_seconds.unwrap_or(TIMEOUT)).unwrap_or_default();
-        Ok(Self {
+        Self {
             key: format!("webhook/{configuration}/{}", hook.name),
-            matching: Matching::of_webhook(
-                hook.rules.as_ref(),
-                hook.match_policy.as_deref(),
-                hook.namespace_selector.as_ref(),
-                hook.object_selector.as_ref(),
-            )?,
-            conditions: Conditions::of_webhook(hook.match_conditions.as_deref().unwrap_or_default())?.into(),
+            matching,
+            conditions: conditions.map(Arc::new),
             fails_open: hook.failure_policy.as_deref() == Some("Ignore"),
             timeout: Duration::from_secs(seconds),
             asked_again: hook.reinvocation_policy.as_deref() == Some("IfNeeded"),
             version: hook.admission_review_versions.iter().find_map(known),
             client: Client::new(&hook.client_config),
             name: hook.name,
-        })
+        }
     }
 
     /// The version of the resource in which it wants to see the operation, if it does.
     async fn wanted(&self, operation: &Operation<'_>) -> Result<Option<Arc<Kind>>, Status> {
-        let Some(row) = self.matching.matches(operation).await? else { return Ok(None) };
-        if self.conditions.is_empty() {
+        self.row(operation).await.or_else(|failure| match failure {
+            Failure::Refused(status) => Err(*status),
+            Failure::Call(_) if self.fails_open => Ok(None),
+            Failure::Call(why) => Err(operation.forbidden(why)),
+        })
+    }
+
+    async fn row(&self, operation: &Operation<'_>) -> Result<Option<Arc<Kind>>, Failure> {
+        let unusable = |why: &String| Failure::Call(why.clone());
+        let matching = self.matching.as_ref().map_err(unusable)?;
+        let Some(row) = matching.matches(operation).await? else { return Ok(None) };
+        let conditions = self.conditions.clone().map_err(Failure::Call)?;
+        if conditions.is_empty() {
             return Ok(Some(row));
         }
-        let (given, conditions) = (operation.given(&row), self.conditions.clone());
-        let asker = Asker::of(operation);
-        match apart(move || conditions.hold(&given, &asker)).await? {
-            Ok(hold) => Ok(hold.then_some(row)),
-            Err(_) if self.fails_open => Ok(None),
-            Err(why) => Err(operation.forbidden(why)),
-        }
+        let (given, asker) = (operation.given(&row), Asker::of(operation));
+        let hold = apart(move || conditions.hold(&given, &asker)).await?.map_err(Failure::Call)?;
+        Ok(hold.then_some(row))
     }
 
     /// Asks it. Answers its patch, too, if it may have one.
@@ -288,15 +309,10 @@ impl Hook {
         if patched == shown {
             return Ok(false);
         }
-        let named = |object: &Value| api::object::named(object);
-        if named(&patched) != named(&shown) {
-            return Err(refused(format!("{} is no {}", named(&patched), named(&shown))));
-        }
-        let mut taken = operation.taken(row, patched);
-        if operation.gvk(&operation.ctx.kind).2 == operation.ctx.kind.kind {
-            taken = body::try_read(&operation.ctx.kind, taken).map_err(refused)?;
-        }
-        operation.replace(taken);
+        operation.replace(row, patched)?;
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests;
