@@ -64,6 +64,8 @@ built_in! {
     PERSISTENT_VOLUMES: "persistentvolumes";
     PERSISTENT_VOLUME_CLAIMS: "persistentvolumeclaims";
     PODS: "pods";
+    POD_TEMPLATES: "podtemplates";
+    REPLICATION_CONTROLLERS: "replicationcontrollers";
     RESOURCE_QUOTAS: "resourcequotas";
     SECRETS: "secrets";
     SERVICES: "services";
@@ -76,6 +78,12 @@ built_in! {
     VALIDATING_ADMISSION_POLICY_BINDINGS: "validatingadmissionpolicybindings" in "admissionregistration.k8s.io";
     CUSTOM_RESOURCE_DEFINITIONS: "customresourcedefinitions" in "apiextensions.k8s.io";
     API_SERVICES: "apiservices" in "apiregistration.k8s.io";
+    DAEMON_SETS: "daemonsets" in "apps";
+    DEPLOYMENTS: "deployments" in "apps";
+    REPLICA_SETS: "replicasets" in "apps";
+    STATEFUL_SETS: "statefulsets" in "apps";
+    CRON_JOBS: "cronjobs" in "batch";
+    JOBS: "jobs" in "batch";
     CERTIFICATE_SIGNING_REQUESTS: "certificatesigningrequests" in "certificates.k8s.io";
     LOCAL_SUBJECT_ACCESS_REVIEWS: "localsubjectaccessreviews" in "authorization.k8s.io";
     CSI_NODES: "csinodes" in "storage.k8s.io";

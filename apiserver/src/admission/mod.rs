@@ -14,6 +14,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod operation;
 mod persistent_volume_claim_resize;
+mod pod_security;
 mod policies;
 mod priority;
 mod reinvocation;
@@ -58,6 +59,7 @@ impl Steps {
             ("ServiceAccount", Box::new(service_account::ServiceAccount)),
             ("NodeRestriction", Box::new(node_restriction::NodeRestriction)),
             ("TaintNodesByCondition", Box::new(taint_nodes_by_condition::TaintNodesByCondition)),
+            ("PodSecurity", Box::new(pod_security::PodSecurity)),
             ("Priority", Box::new(priority::Priority)),
             ("DefaultTolerationSeconds", Box::new(default_toleration_seconds::DefaultTolerationSeconds)),
             ("DefaultStorageClass", Box::new(default_class::STORAGE_CLASS)),
