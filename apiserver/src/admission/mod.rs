@@ -5,6 +5,7 @@
 //! pass; a deletion or a connection goes through both at once. Counterpart of `apiserver/pkg/admission` and upstream's
 //! compiled-in plugins.
 
+mod certificates;
 mod default_class;
 mod default_toleration_seconds;
 mod derived;
@@ -15,6 +16,7 @@ mod node_restriction;
 mod operation;
 mod persistent_volume_claim_resize;
 mod pod_security;
+mod pod_topology_labels;
 mod policies;
 mod priority;
 mod reinvocation;
@@ -72,7 +74,11 @@ impl Steps {
                 Box::new(persistent_volume_claim_resize::PersistentVolumeClaimResize),
             ),
             ("RuntimeClass", Box::new(runtime_class::RuntimeClass)),
+            ("CertificateApproval", Box::new(certificates::APPROVAL)),
+            ("CertificateSigning", Box::new(certificates::SIGNING)),
+            ("CertificateSubjectRestriction", Box::new(certificates::SubjectRestriction)),
             ("DefaultIngressClass", Box::new(default_class::INGRESS_CLASS)),
+            ("PodTopologyLabels", Box::new(pod_topology_labels::PodTopologyLabels)),
             ("MutatingAdmissionPolicy", Box::new(policies::MutatingAdmissionPolicy::new())),
             ("MutatingAdmissionWebhook", Box::new(webhook::MutatingAdmissionWebhook::new())),
             ("ValidatingAdmissionPolicy", Box::new(policies::ValidatingAdmissionPolicy::new())),

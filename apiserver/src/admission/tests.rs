@@ -422,3 +422,31 @@ async fn claims_grow_when_they_are_bound_and_their_class_lets_them() {
     }
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_are_labelled_with_the_place_of_their_node() {
+    let server = Server::start().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let labels =
+        json!({"topology.kubernetes.io/zone": "z", "topology.kubernetes.io/region": "r", "other": "x"});
+    let node = json!({"metadata": {"name": "n", "labels": labels}});
+    assert_eq!(server.send("POST", "/api/v1/nodes", &node).await.code, 201);
+    server.get("/api/v1/nodes").await;
+    let expected =
+        json!({"app": "a", "topology.kubernetes.io/zone": "z", "topology.kubernetes.io/region": "r"});
+    let mut made = pod("there");
+    made["metadata"]["labels"] = json!({"app": "a", "topology.kubernetes.io/zone": "elsewhere"});
+    made["spec"]["nodeName"] = "n".into();
+    assert_eq!(server.send("POST", pods, &made).await.body["metadata"]["labels"], expected);
+    let mut bound = pod("bound");
+    bound["metadata"]["labels"] = json!({"app": "a"});
+    assert_eq!(server.send("POST", pods, &bound).await.body["metadata"]["labels"], json!({"app": "a"}));
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "bound"}, "target": {"kind": "Node", "name": "n"}});
+    assert_eq!(server.send("POST", &format!("{pods}/bound/binding"), &binding).await.code, 201);
+    assert_eq!(server.get(&format!("{pods}/bound")).await.body["metadata"]["labels"], expected);
+    // Nobody waits for a node that is not known.
+    let mut lost = pod("lost");
+    lost["spec"]["nodeName"] = "none".into();
+    assert_eq!(server.send("POST", pods, &lost).await.code, 201);
+    server.stop().await;
+}

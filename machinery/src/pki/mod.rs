@@ -302,11 +302,12 @@ fn write_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), PkiError> {
     written.map_err(|source| PkiError::File { path: path.to_owned(), source })
 }
 
-/// Checks that a PEM text is a certificate request that is signed by the key it is about.
+/// Checks that a PEM text is a certificate request that is signed by the key it is about. Answers the organizations of its
+/// subject: the groups that it wants to be in.
 ///
 /// # Errors
 /// Why it is none, in upstream's words where it has some.
-pub fn check_request(pem: &[u8]) -> Result<(), String> {
+pub fn check_request(pem: &[u8]) -> Result<Vec<String>, String> {
     let not_pem = || "PEM block type must be CERTIFICATE REQUEST".to_owned();
     let (_, block) = x509_parser::pem::parse_x509_pem(pem).map_err(|_| not_pem())?;
     if block.label != "CERTIFICATE REQUEST" {
@@ -314,7 +315,12 @@ pub fn check_request(pem: &[u8]) -> Result<(), String> {
     }
     let (_, request) = X509CertificationRequest::from_der(&block.contents)
         .map_err(|e| format!("malformed certificate request: {e}"))?;
-    request.verify_signature().map_err(|e| format!("the signature of the certificate request is wrong: {e}"))
+    request
+        .verify_signature()
+        .map_err(|e| format!("the signature of the certificate request is wrong: {e}"))?;
+    let subject = &request.certification_request_info.subject;
+    // One in another form than text makes no group.
+    Ok(subject.iter_organization().filter_map(|group| group.as_str().ok().map(str::to_owned)).collect())
 }
 
 #[cfg(test)]
