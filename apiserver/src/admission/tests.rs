@@ -396,6 +396,8 @@ async fn claims_grow_when_they_are_bound_and_their_class_lets_them() {
         let class = json!({"metadata": {"name": name}, "provisioner": "p", "allowVolumeExpansion": grows});
         assert_eq!(server.send("POST", "/apis/storage.k8s.io/v1/storageclasses", &class).await.code, 201);
     }
+    // The step looks at the cache, which a read waits for.
+    server.get("/apis/storage.k8s.io/v1/storageclasses").await;
     let fixed = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
     let cases = [
         ("soft", None),
