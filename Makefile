@@ -105,5 +105,5 @@ e2e: test-packages build ## Tests that type kubectl at real clusters
 fuzz: ## Throw random input at what reads requests, FUZZ_SECONDS long
 	SKIFF_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --workspace --test fuzz -- --nocapture --test-threads=1
 
-bench: optimized run-packages ## Measure start-up, pods, roll-outs, idle daemons, the API server and DNS
+bench: optimized run-packages ## Measure start-up, pods, roll-outs, idle daemons, rules, the API server and DNS
 	$(SUDO) env "PATH=$$PATH" "SKIFF_BIN_DIR=$(RELEASE)" $(RELEASE)/bench

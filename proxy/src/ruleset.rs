@@ -1,11 +1,11 @@
 //! A set of iptables chains, and the text that turns one set into another.
 //!
-//! Rules are kept as `iptables-save` prints them. A restore names only chains that differ; it is
-//! one transaction per table, so packets never meet half of a change. Built-in chains are not
-//! ours: into them go jumps, each only when it is missing. Upstream: `pkg/proxy/iptables`,
-//! `pkg/util/iptables`.
+//! Rules are kept as `iptables-save` prints them. A restore names only chains that differ, and of
+//! the long ones only the rules that come and go. Packets never meet half of a chain, nor one that
+//! leads nowhere. Built-in chains are not ours: into them go jumps, each only when it is missing.
+//! Upstream: `pkg/proxy/iptables`, `pkg/util/iptables`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 
 /// The tables that we write to.
@@ -105,28 +105,44 @@ pub const JUMPS: [Jump; 14] = {
 /// What the kernel has, as far as it is ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// Names of our chains.
-    pub chains: BTreeMap<Table, BTreeSet<String>>,
+    /// Our chains.
+    pub ours: Ruleset,
     /// The jumps that are there.
     pub jumps: BTreeSet<Jump>,
 }
 
-/// Is this a chain that only the proxy makes?
-fn is_ours(chain: &str) -> bool {
-    const FIXED: [&str; 9] = [
+/// How the names of our chains begin; each leads only to chains of its own line and those before.
+const INWARD: [&[&str]; 6] = [
+    &["KUBE-MARK-MASQ"],
+    &["KUBE-SEP-"],
+    &["KUBE-SVC-", "KUBE-SVL-"],
+    &["KUBE-EXT-"],
+    &["KUBE-FW-"],
+    &[
         "KUBE-SERVICES",
         "KUBE-EXTERNAL-SERVICES",
         "KUBE-NODEPORTS",
         "KUBE-POSTROUTING",
-        "KUBE-MARK-MASQ",
         "KUBE-FORWARD",
         "KUBE-FIREWALL",
         "KUBE-PROXY-FIREWALL",
         CANARY,
-    ];
-    const HASHED: [&str; 5] = ["KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-EXT-", "KUBE-FW-"];
-    FIXED.contains(&chain) || HASHED.iter().any(|prefix| chain.starts_with(prefix))
+    ],
+];
+
+/// The line of a chain that only the proxy makes.
+fn place(chain: &str) -> Option<usize> {
+    let is = |name: &&str| if name.ends_with('-') { chain.starts_with(name) } else { chain == *name };
+    INWARD.iter().position(|line| line.iter().any(|name| is(name)))
 }
+
+/// Chains with a rule for each port of a service, whose order is all the same but for the last one's.
+const ENTRIES: [&str; 4] =
+    ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL"];
+/// So many rules of such a chain are taken out and put in one by one; with more it is written anew.
+const FEW: usize = 16;
+/// So many chains are written at once: the time that iptables takes for them grows with their square.
+const AT_ONCE: usize = 500;
 
 /// Reads the output of `iptables-save`.
 pub fn observe(saved: &str) -> Observed {
@@ -138,10 +154,14 @@ pub fn observe(saved: &str) -> Observed {
         }
         let Some(table) = table else { continue };
         if let Some(chain) = line.strip_prefix(':').and_then(|line| line.split(' ').next()) {
-            if is_ours(chain) {
-                observed.chains.entry(table).or_default().insert(chain.to_owned());
+            if place(chain).is_some() {
+                observed.ours.chain(table, chain);
             }
         } else if let Some((from, rule)) = line.strip_prefix("-A ").and_then(|rule| rule.split_once(' ')) {
+            if place(from).is_some() {
+                observed.ours.chain(table, from).push(rule.to_owned());
+                continue;
+            }
             let found = JUMPS.iter().find(|jump| {
                 jump.table == table && jump.from == from && rule.ends_with(&format!("-j {}", jump.to))
             });
@@ -169,41 +189,50 @@ impl Ruleset {
 
     /// The restore that leads from what we wrote last to this; none when nothing differs.
     pub fn update_from(&self, last: &Ruleset) -> Option<String> {
+        self.update(last, &[])
+    }
+
+    /// The restore that leads from what was found to this; none when nothing differs.
+    pub fn replace(&self, found: &Observed) -> Option<String> {
+        let missing = |jump: &&Jump| {
+            let led_to = self.tables.get(&jump.table).is_some_and(|chains| chains.contains_key(jump.to));
+            led_to && !found.jumps.contains(jump)
+        };
+        self.update(&found.ours, &JUMPS.iter().filter(missing).collect::<Vec<_>>())
+    }
+
+    fn update(&self, last: &Ruleset, missing: &[&Jump]) -> Option<String> {
         let none = Chains::new();
         let mut text = String::new();
         for table in Table::ALL {
             let (old, new) =
                 (last.tables.get(&table).unwrap_or(&none), self.tables.get(&table).unwrap_or(&none));
-            let changed: Vec<_> = new.iter().filter(|(name, rules)| old.get(*name) != Some(rules)).collect();
+            let (mut changed, mut singles) = (Vec::new(), String::new());
+            for (name, rules) in new {
+                match old.get(name) {
+                    Some(there) if there == rules => {}
+                    Some(there) if write_singles(&mut singles, name, there, rules) => {}
+                    _ => changed.push((name, rules)),
+                }
+            }
+            changed.sort_by_key(|(name, _)| place(name));
             let stale: Vec<&String> = old.keys().filter(|name| !new.contains_key(*name)).collect();
-            write_table(&mut text, table, &changed, &stale, &[]);
+            let missing: Vec<_> = missing.iter().copied().filter(|jump| jump.table == table).collect();
+            let last_part = changed.len() - changed.len().min(AT_ONCE);
+            for part in changed[..last_part].chunks(AT_ONCE) {
+                write_table(&mut text, table, part, "", &[], &[]);
+            }
+            write_table(&mut text, table, &changed[last_part..], &singles, &stale, &missing);
         }
         (!text.is_empty()).then_some(text)
-    }
-
-    /// The restore that leads from anything to this.
-    pub fn replace(&self, observed: &Observed) -> String {
-        let (no_chains, no_names) = (Chains::new(), BTreeSet::new());
-        let mut text = String::new();
-        for table in Table::ALL {
-            let new = self.tables.get(&table).unwrap_or(&no_chains);
-            let there = observed.chains.get(&table).unwrap_or(&no_names);
-            let stale: Vec<&String> = there.iter().filter(|name| !new.contains_key(*name)).collect();
-            let missing: Vec<&Jump> = JUMPS
-                .iter()
-                .filter(|jump| jump.table == table && new.contains_key(jump.to))
-                .filter(|jump| !observed.jumps.contains(jump))
-                .collect();
-            write_table(&mut text, table, &new.iter().collect::<Vec<_>>(), &stale, &missing);
-        }
-        text
     }
 
     /// The restore that takes away everything of ours; none when there is nothing.
     pub fn remove(observed: &Observed) -> Option<String> {
         let mut text = String::new();
         for table in Table::ALL {
-            let chains: Vec<&String> = observed.chains.get(&table).into_iter().flatten().collect();
+            let chains: Vec<&String> =
+                observed.ours.tables.get(&table).into_iter().flat_map(Chains::keys).collect();
             let jumps: Vec<&Jump> = observed.jumps.iter().filter(|jump| jump.table == table).collect();
             if chains.is_empty() && jumps.is_empty() {
                 continue;
@@ -224,7 +253,7 @@ impl Ruleset {
     pub fn text(&self) -> String {
         let mut text = String::new();
         for (table, chains) in &self.tables {
-            write_table(&mut text, *table, &chains.iter().collect::<Vec<_>>(), &[], &[]);
+            write_table(&mut text, *table, &chains.iter().collect::<Vec<_>>(), "", &[], &[]);
         }
         text
     }
@@ -243,14 +272,36 @@ fn begin_table<'a>(text: &mut String, table: Table, chains: impl Iterator<Item =
     }
 }
 
+/// Writes the rules that lead from one state of a chain of entries to another; false when it has to be written anew.
+fn write_singles(text: &mut String, chain: &str, old: &[String], new: &[String]) -> bool {
+    if !ENTRIES.contains(&chain) || old.last() != new.last() {
+        return false;
+    }
+    let (before, after): (HashSet<&String>, HashSet<&String>) = (old.iter().collect(), new.iter().collect());
+    let gone: Vec<&String> = old.iter().filter(|rule| !after.contains(rule)).collect();
+    let come: Vec<&String> = new.iter().filter(|rule| !before.contains(rule)).collect();
+    if gone.len() + come.len() > FEW {
+        return false;
+    }
+    for rule in gone {
+        line(text, format_args!("-D {chain} {rule}"));
+    }
+    // Each goes to the top, so the first comes last.
+    for rule in come.iter().rev() {
+        line(text, format_args!("-I {chain} {rule}"));
+    }
+    true
+}
+
 fn write_table(
     text: &mut String,
     table: Table,
     changed: &[(&String, &Vec<String>)],
+    singles: &str,
     stale: &[&String],
     missing: &[&Jump],
 ) {
-    if changed.is_empty() && stale.is_empty() && missing.is_empty() {
+    if changed.is_empty() && singles.is_empty() && stale.is_empty() && missing.is_empty() {
         return;
     }
     let names = changed.iter().map(|(name, _)| *name).chain(stale.iter().copied());
@@ -260,7 +311,7 @@ fn write_table(
             line(text, format_args!("-A {name} {rule}"));
         }
     }
-    // Each goes to the top, so the first comes last.
+    text.push_str(singles);
     for jump in missing.iter().rev() {
         line(text, format_args!("-I {} {}-j {}", jump.from, jump.matches, jump.to));
     }

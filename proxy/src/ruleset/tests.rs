@@ -49,7 +49,7 @@ COMMIT
 "#;
     let observed = observe(saved);
     let wanted = ruleset(&[(Table::Nat, "KUBE-SERVICES", &["-j KUBE-NODEPORTS"])]);
-    insta::assert_snapshot!(wanted.replace(&observed), @r#"
+    insta::assert_snapshot!(wanted.replace(&observed).unwrap(), @r#"
         *nat
         :KUBE-SERVICES - [0:0]
         :KUBE-SEP-OLD - [0:0]
@@ -68,4 +68,60 @@ COMMIT
         COMMIT
         "#);
     assert_eq!(Ruleset::remove(&Observed::default()), None);
+}
+
+#[test]
+fn entries_come_and_go_one_by_one() {
+    let entries = |rules: &[&str]| ruleset(&[(Table::Nat, "KUBE-SERVICES", rules)]);
+    let (old, new) = (entries(&["a", "b", "c", "last"]), entries(&["a", "d", "e", "c", "last"]));
+    insta::assert_snapshot!(new.update_from(&old).unwrap(), @r"
+        *nat
+        -D KUBE-SERVICES b
+        -I KUBE-SERVICES e
+        -I KUBE-SERVICES d
+        COMMIT
+        ");
+    assert_eq!(entries(&["d", "e", "a", "c", "last"]).update_from(&new), None, "the order is all the same");
+    assert!(
+        entries(&["last", "a"]).update_from(&old).unwrap().contains(":KUBE-SERVICES"),
+        "but for the last one"
+    );
+    let many: Vec<String> = (0..20).map(|n| n.to_string()).chain(["last".into()]).collect();
+    let many = entries(&many.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(many.update_from(&old).unwrap().contains(":KUBE-SERVICES"), "many are written anew");
+}
+
+#[test]
+fn many_chains_go_in_parts_and_never_lead_to_what_is_not_there() {
+    let mut many = ruleset(&[
+        (Table::Nat, "KUBE-EXT-A", &["-j KUBE-SVC-0"]),
+        (Table::Nat, "KUBE-SERVICES", &["-j KUBE-EXT-A"]),
+        (Table::Nat, "KUBE-MARK-MASQ", &[]),
+    ]);
+    for n in 0..700 {
+        many.chain(Table::Nat, &format!("KUBE-SVC-{n}")).push(format!("-j KUBE-SEP-{n}"));
+        many.chain(Table::Nat, &format!("KUBE-SEP-{n}")).push("-j KUBE-MARK-MASQ".into());
+    }
+    let stale = ruleset(&[
+        (Table::Nat, "KUBE-SVC-STALE", &["-j KUBE-SEP-STALE"]),
+        (Table::Nat, "KUBE-SEP-STALE", &[]),
+    ]);
+    let text = many.update_from(&stale).unwrap();
+    assert_eq!(text.matches("*nat\n").count(), 3);
+    let mut known = HashSet::new();
+    for line in text.lines() {
+        if let Some(chain) = line.strip_prefix(':') {
+            known.insert(chain.split(' ').next().unwrap());
+        }
+        if let Some((_, target)) = line.split_once("-j ") {
+            assert!(known.contains(target), "{line}");
+        }
+    }
+    assert!(
+        text.trim_end().ends_with("-X KUBE-SEP-STALE\n-X KUBE-SVC-STALE\nCOMMIT"),
+        "{}",
+        &text[text.len() - 100..]
+    );
+    let ours = observe(&format!("{}*filter\n", many.text())).ours;
+    assert_eq!(many.update_from(&ours), None, "what is there already is not written");
 }

@@ -38,9 +38,9 @@ impl Syncer {
         let full = self.written.is_none();
         let text = match &self.written {
             Some(written) => wanted.update_from(written),
-            None => Some(wanted.replace(&observe(&blocking(iptables::save).await?))),
+            None => wanted.replace(&observe(&blocking(iptables::save).await?)),
         };
-        if let Some(text) = &text {
+        if text.is_some() || full {
             if ports.iter().any(|port| port.node_port.is_some())
                 && let Err(error) = machinery::sysctl::set("ipv4/conf/all/route_localnet", "1")
             {
@@ -48,8 +48,8 @@ impl Syncer {
             }
             // Until the restore has worked, nobody knows what is there.
             self.written = None;
-            let restored = text.clone();
-            blocking(move || iptables::restore(&restored))
+            let bytes = text.as_ref().map_or(0, String::len);
+            blocking(move || text.map_or(Ok(()), |text| iptables::restore(&text)))
                 .await
                 .inspect_err(|_| self.metrics.failed(full))?;
             let took = started.elapsed();
@@ -61,7 +61,7 @@ impl Syncer {
                     "The rules for services stand"
                 );
             }
-            tracing::debug!(?took, full, bytes = text.len(), services = ports.len(), "Wrote rules");
+            tracing::debug!(?took, full, bytes, services = ports.len(), "Wrote rules");
         }
         self.written = Some(wanted);
         self.forget_connections(UdpServices::of(ports, &self.rules.node, zone)).await;

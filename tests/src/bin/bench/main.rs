@@ -13,6 +13,7 @@ mod jobs;
 mod pods;
 mod process;
 mod rollout;
+mod rules;
 mod volumes;
 mod watcher;
 
@@ -92,6 +93,8 @@ struct Args {
 enum What {
     /// Start-up, pods, roll-outs and idle daemons of a cluster.
     Cluster,
+    /// What the proxy takes for many services and policies.
+    Rules,
     /// What requests cost the API server.
     Api {
         /// The stores behind it; all of them, and the floor, without a word.
@@ -117,9 +120,11 @@ fn main() {
     match args.what {
         None => {
             measure_clusters(args.quick);
+            rules::measure();
             api::measure(scope, &[], &[]);
             dns::measure(scope.span);
         }
+        Some(What::Rules) => rules::measure(),
         Some(What::Cluster) => measure_clusters(args.quick),
         Some(What::Api { store, load }) => api::measure(scope, &store, &load),
         Some(What::Dns) => dns::measure(scope.span),
