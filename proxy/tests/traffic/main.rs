@@ -3,6 +3,7 @@
 
 #[path = "../fixture/mod.rs"]
 mod fixture;
+mod matrix;
 mod net;
 mod policies;
 mod services;

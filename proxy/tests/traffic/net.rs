@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+
+use machinery::netfilter::Protocol;
 
 /// A network namespace that is removed with this value.
 pub struct Namespace(pub String);
@@ -51,11 +53,11 @@ impl Namespace {
         })
     }
 
-    /// Answers TCP and UDP with its own name and the caller's address.
+    /// Answers TCP and UDP with its own address, which is its name, and the caller's address.
     pub fn serve(&self, port: u16, name: String) {
-        let (tcp, udp) = self.run(|| {
-            (TcpListener::bind(("0.0.0.0", port)).unwrap(), UdpSocket::bind(("0.0.0.0", port)).unwrap())
-        });
+        let address = (name.parse::<Ipv4Addr>().unwrap(), port);
+        let (tcp, udp) =
+            self.run(|| (TcpListener::bind(address).unwrap(), UdpSocket::bind(address).unwrap()));
         let udp_name = name.clone();
         std::thread::spawn(move || {
             for stream in tcp.incoming() {
@@ -74,11 +76,34 @@ impl Namespace {
 
     /// Who answers, and whom it saw.
     pub fn ask(&self, ip: [u8; 4], port: u16) -> std::io::Result<(String, Ipv4Addr)> {
+        self.ask_over(Protocol::Tcp, ip, port, Duration::from_secs(3))
+    }
+
+    /// Who answers within a time, and whom it saw.
+    pub fn ask_over(
+        &self,
+        protocol: Protocol,
+        ip: [u8; 4],
+        port: u16,
+        patience: Duration,
+    ) -> std::io::Result<(String, Ipv4Addr)> {
         self.run(move || {
-            let mut stream =
-                TcpStream::connect_timeout(&SocketAddr::from((ip, port)), Duration::from_secs(3))?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text)?;
+            let (to, mut text) = (SocketAddr::from((ip, port)), String::new());
+            if protocol == Protocol::Udp {
+                let socket = UdpSocket::bind("0.0.0.0:0")?;
+                socket.connect(to)?;
+                socket.set_read_timeout(Some(patience))?;
+                match socket.send(b"who") {
+                    // A node is not let send what it drops or refuses itself; why, the next call tells.
+                    Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+                    other => drop(other?),
+                }
+                let mut buffer = [0; 64];
+                let length = socket.recv(&mut buffer)?;
+                text.push_str(&String::from_utf8_lossy(&buffer[..length]));
+            } else {
+                TcpStream::connect_timeout(&to, patience)?.read_to_string(&mut text)?;
+            }
             let (name, from) = text.split_once(' ').unwrap();
             Ok((name.to_owned(), from.parse().unwrap()))
         })
@@ -106,11 +131,13 @@ pub fn sh(command: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A node 192.0.2.1 with two pods, 10.244.1.2 and .3, and a neighbour 192.0.2.9 outside.
+/// A node 192.0.2.1 with two pods, 10.244.1.2 and .3, a second node 192.0.2.2 that answers for a pod 10.244.2.2, and a
+/// neighbour 192.0.2.9 outside.
 pub struct Net {
     pub node: Namespace,
     pub pods: Vec<Namespace>,
     pub outside: Namespace,
+    _other: Namespace,
 }
 
 pub const NODE: [u8; 4] = [192, 0, 2, 1];
@@ -121,6 +148,7 @@ impl Net {
             node: Namespace::new("node"),
             pods: (0..2).map(|_| Namespace::new("pod")).collect(),
             outside: Namespace::new("outside"),
+            _other: Namespace::new("other"),
         };
         let node = &net.node;
         node.sh("sysctl -qw net.ipv4.ip_forward=1");
@@ -138,13 +166,25 @@ impl Net {
             pod.sh("ip route add default via 10.244.1.1");
             pod.serve(8080, ip.clone());
         }
-        let outside = &net.outside;
-        node.sh(&format!("ip link add up0 type veth peer name eth0 netns {}", outside.0));
-        node.sh("ip addr add 192.0.2.1/24 dev up0");
-        node.sh("ip link set up0 up");
+        let (outside, other) = (&net.outside, &net._other);
+        outside.sh("ip link add eth0 type bridge");
+        for (node, port, ip) in [(node, "here", "192.0.2.1/24"), (other, "there", "192.0.2.2/24")] {
+            node.sh(&format!("ip link add up0 type veth peer name {port} netns {}", outside.0));
+            node.sh(&format!("ip addr add {ip} dev up0"));
+            node.sh("ip link set up0 up");
+            outside.sh(&format!("ip link set {port} master eth0 up"));
+        }
         outside.sh("ip addr add 192.0.2.9/24 dev eth0");
         outside.sh("ip link set eth0 up");
-        outside.sh("ip route add 10.96.0.0/16 via 192.0.2.1");
+        for range in ["10.96.0.0/16", "203.0.113.0/24", "192.0.2.64/26"] {
+            outside.sh(&format!("ip route add {range} via 192.0.2.1"));
+        }
+        node.sh("ip route add 10.244.2.0/24 via 192.0.2.2");
+        other.sh("ip addr add 10.244.2.2/32 dev lo");
+        other.sh("ip route add 10.244.1.0/24 via 192.0.2.1");
+        other.serve(8080, "10.244.2.2".into());
+        // Every refusal is told, not one a second.
+        node.sh("sysctl -qw net.ipv4.icmp_ratelimit=0");
         // What comes from the neighbour and goes nowhere leaves towards it again; redirects about
         // that would use up what the kernel allows in errors to one address.
         node.sh("sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.up0.send_redirects=0");
