@@ -59,7 +59,7 @@ pub async fn run(config: Config, client: kube::Client, tasks: &Tasks) -> anyhow:
     let health = Health::new()
         .live("leaderElection", move || elected.check())
         .ready("informer-sync", move || filled.check());
-    serve::spawn(tasks, config.listen, &config.tls, registry, health).await?;
+    serve::spawn(tasks, config.listen, Some(&config.tls), registry, health).await?;
     let owner = tasks.clone();
     tasks.spawn_finite("controllers", async move {
         if !machinery::client::wait_ready(&client, &owner.token()).await {

@@ -18,13 +18,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Where HTTP comes in.
-    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub http: SocketAddr,
     /// Where HTTPS comes in.
-    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8443")]
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443")]
     pub https: SocketAddr,
     /// Where health and metrics are asked for.
-    #[arg(long, value_name = "ADDRESS", default_value = "[::]:10254")]
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:10254")]
     pub health: SocketAddr,
     /// The service under whose addresses this controller answers.
     #[arg(long, value_name = "NAMESPACE/NAME", default_value = "kube-system/ingress", value_parser = namespaced)]

@@ -54,45 +54,35 @@ impl Keys {
         let (mut shown, mut problems, mut read) = (Certificates::default(), Vec::new(), HashMap::new());
         for ingress in ingresses {
             let Some(spec) = &ingress.spec else { continue };
+            let mut told = |reason, why| problems.push(Problem::new(ingress, reason, why));
             let namespace = ingress.metadata.namespace.as_deref().unwrap_or_default();
             for tls in spec.tls.iter().flatten() {
                 let Some(name) = tls.secret_name.as_deref().filter(|name| !name.is_empty()) else { continue };
                 let full_name = format!("{namespace}/{name}");
                 let Some(secret) = secret(namespace, name) else {
-                    let why = format!("there is no Secret {full_name} of type {SECRET_TYPE}");
-                    problems.push(Problem::new(ingress, "SecretNotFound", why));
+                    told("SecretNotFound", format!("there is no Secret {full_name} of type {SECRET_TYPE}"));
                     continue;
                 };
                 let entry = read.entry(full_name.clone()).or_insert_with(|| self.read(&full_name, &secret));
                 let key = match &entry.key {
                     Ok(key) => Arc::clone(key),
                     Err(why) => {
-                        let why = format!("the Secret {full_name} cannot be used: {why}");
-                        problems.push(Problem::new(ingress, "BadCertificate", why));
+                        told("BadCertificate", format!("the Secret {full_name} cannot be used: {why}"));
                         continue;
                     }
                 };
-                let rules = || spec.rules.iter().flatten().filter_map(|rule| rule.host.as_ref());
                 let named: Vec<&String> = tls.hosts.iter().flatten().collect();
-                let hosts = if named.is_empty() { rules().collect() } else { named };
+                let of_rules = spec.rules.iter().flatten().filter_map(|rule| rule.host.as_ref());
+                let hosts = if named.is_empty() { of_rules.collect() } else { named };
+                let new = Arc::new(Shown { key, secret: full_name, said_by: key_of(ingress) });
                 for host in hosts {
                     match shown.get(host) {
-                        None => {
-                            let new = Shown {
-                                key: Arc::clone(&key),
-                                secret: full_name.clone(),
-                                said_by: key_of(ingress),
-                            };
-                            shown.insert(host, Arc::new(new));
-                        }
-                        Some(older) if older.secret != full_name => {
-                            let why = format!(
-                                "{host} shows the certificate that the Ingress {} says",
-                                older.said_by
-                            );
-                            problems.push(Problem::new(ingress, "Conflict", why));
-                        }
-                        Some(_) => {}
+                        None => shown.insert(host, Arc::clone(&new)),
+                        Some(older) if older.secret == new.secret => {}
+                        Some(older) => told(
+                            "Conflict",
+                            format!("{host} shows the certificate that the Ingress {} says", older.said_by),
+                        ),
                     }
                 }
             }

@@ -6,18 +6,14 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use machinery::serve::keep_alive;
+use machinery::serve::{Holding, keep_alive};
 use machinery::tasks::Tasks;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -115,13 +111,19 @@ impl Endpoint {
             match answered {
                 Ok(answer) => {
                     let lent = match sender {
-                        Sender::Own(sender) => Some((Arc::clone(self), sender, tasks.clone())),
+                        Sender::Own(sender) => {
+                            let (endpoint, sender) = (Arc::clone(self), Some(sender));
+                            Some(Lent { endpoint, sender, tasks: tasks.clone() })
+                        }
                         Sender::Shared(_) => None,
                     };
-                    return Ok(answer.map(|body| Answer { body, lent }));
+                    return Ok(answer.map(|body| Answer::new(body, lent)));
                 }
                 Err(mut error) => match error.take_message() {
-                    Some(unsent) if kept => request = unsent,
+                    Some(unsent) if kept => {
+                        self.shared.lock().await.take();
+                        request = unsent;
+                    }
                     unsent => return Err(Failed { unsent, why: Why::Http(error.into_error()) }),
                 },
             }
@@ -206,42 +208,27 @@ impl Sender {
     }
 }
 
-/// The body of an answer; when it is over its connection is kept for others.
-pub struct Answer {
-    body: Incoming,
-    lent: Option<(Arc<Endpoint>, http1::SendRequest<Upload>, Tasks)>,
+/// The body of an answer.
+pub type Answer = Holding<Incoming, Option<Lent>>;
+
+/// The connection of an answer; when that is over it is kept for others.
+pub struct Lent {
+    endpoint: Arc<Endpoint>,
+    sender: Option<http1::SendRequest<Upload>>,
+    tasks: Tasks,
 }
 
-impl Drop for Answer {
+impl Drop for Lent {
     fn drop(&mut self) {
-        let Some((endpoint, mut sender, tasks)) = self.lent.take() else { return };
+        let Some(mut sender) = self.sender.take() else { return };
         if sender.is_ready() {
-            return endpoint.keep(sender);
+            return self.endpoint.keep(sender);
         }
-        tasks.spawn_scoped("keeping a connection", async move {
+        let endpoint = Arc::clone(&self.endpoint);
+        self.tasks.spawn_scoped("keeping a connection", async move {
             if sender.ready().await.is_ok() {
                 endpoint.keep(sender);
             }
         });
-    }
-}
-
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

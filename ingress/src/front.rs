@@ -4,7 +4,6 @@
 //! `X-Forwarded-…` is not passed on. Every request is written anew, so that nobody but the parser at this end says where
 //! it ends.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,13 +28,12 @@ use crate::upload::Upload;
 /// How many endpoints are tried.
 const TRIES: usize = 3;
 /// What endpoints are told of the client.
-const TOLD: [&str; 6] = [
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-real-ip",
+static TOLD: [HeaderName; 5] = [
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-proto"),
 ];
 
 /// The body of an answer: of an endpoint, or our own.
@@ -58,16 +56,17 @@ pub struct Front {
 struct Refusal(StatusCode, &'static str);
 
 /// What is known of a request's client.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Client {
-    address: SocketAddr,
+    address: HeaderValue,
     tls: bool,
 }
 
 /// Where a request wants to go.
 struct Wanted {
-    /// As the client wrote it.
     authority: Authority,
+    /// The same, as it is passed on.
+    host: HeaderValue,
     path: PathAndQuery,
 }
 
@@ -76,9 +75,11 @@ impl Front {
     pub fn welcome(self: &Arc<Self>, tls: bool) -> Welcome<Body> {
         let front = Arc::clone(self);
         Arc::new(move |peer| {
-            let (front, client) = (Arc::clone(&front), Client { address: peer.address, tls });
+            let address = api::address::canonical(peer.address.ip()).to_string();
+            let address = HeaderValue::try_from(address).expect("an address is digits, letters and marks");
+            let (front, client) = (Arc::clone(&front), Client { address, tls });
             Box::new(move |request| {
-                let front = Arc::clone(&front);
+                let (front, client) = (Arc::clone(&front), client.clone());
                 Box::pin(async move { front.serve(client, request).await })
             })
         })
@@ -89,18 +90,18 @@ impl Front {
         let asked = tracing::enabled!(tracing::Level::DEBUG).then(|| {
             format!("{} {} {:?}", request.method(), request.uri(), request.headers().get(header::HOST))
         });
-        let answer = self.pass(client, request).await.unwrap_or_else(|Refusal(status, why)| {
+        let answer = self.pass(&client, request).await.unwrap_or_else(|Refusal(status, why)| {
             pages::answer(status, "text/plain; charset=utf-8", format!("{why}\n")).map(Either::Right)
         });
         let (code, took) = (answer.status().as_u16(), begun.elapsed());
         self.metrics.answered(code, took);
         if let Some(asked) = asked {
-            tracing::debug!(client = %client.address, asked, code, seconds = took.as_secs_f64(), "Answered");
+            tracing::debug!(client = ?client.address, asked, code, seconds = took.as_secs_f64(), "Answered");
         }
         answer
     }
 
-    async fn pass(&self, client: Client, mut request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    async fn pass(&self, client: &Client, mut request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
         let wanted = wanted(&request)?;
         let host = wanted.authority.host().trim_end_matches('.').to_ascii_lowercase();
         let table = Arc::clone(&self.tables.borrow());
@@ -109,7 +110,7 @@ impl Front {
         let upgrade = upgrade_of(&mut request);
         let (mut parts, body) = request.into_parts();
         onward::strip(&mut parts.headers, upgrade.is_some());
-        tell(&mut parts.headers, client, &wanted.authority);
+        tell(&mut parts.headers, client, &wanted);
         // The server at this end has said it already.
         parts.headers.remove(header::EXPECT);
         let again = (parts.method.is_idempotent() && body.is_end_stream()).then(|| parts.clone());
@@ -193,8 +194,9 @@ fn wanted<B>(request: &Request<B>) -> Result<Wanted, Refusal> {
     if authority.as_str().contains('@') {
         return Err(bad("the host is malformed"));
     }
+    let host = HeaderValue::from_str(authority.as_str()).map_err(|_| bad("the host is malformed"))?;
     let path = request.uri().path_and_query().cloned();
-    Ok(Wanted { authority, path: path.unwrap_or_else(|| PathAndQuery::from_static("/")) })
+    Ok(Wanted { authority, host, path: path.unwrap_or_else(|| PathAndQuery::from_static("/")) })
 }
 
 /// The upgrade that a request asks for, if it may be passed on. One to HTTP/2 may not: other requests would come through
@@ -208,24 +210,16 @@ fn upgrade_of(request: &mut Request<Incoming>) -> Option<Upgrade> {
     (asked && !protocol.contains("h2c")).then(|| Upgrade::of(request))
 }
 
-/// Says who the client is, and to whom it speaks.
-fn tell(headers: &mut HeaderMap, client: Client, authority: &Authority) {
-    for name in TOLD {
-        headers.remove(name);
-    }
-    let address = api::address::canonical(client.address.ip()).to_string();
+/// Says who the client is, and to whom it speaks; whatever it says of that itself is dropped.
+fn tell(headers: &mut HeaderMap, client: &Client, wanted: &Wanted) {
     let (scheme, port) = if client.tls { ("https", "443") } else { ("http", "80") };
-    for (name, value) in [
-        ("x-forwarded-for", &*address),
-        ("x-real-ip", &address),
-        ("x-forwarded-host", authority.as_str()),
-        ("x-forwarded-port", authority.port().as_ref().map_or(port, |port| port.as_str())),
-        ("x-forwarded-proto", scheme),
-    ] {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
+    let port = wanted.authority.port_u16().map_or(HeaderValue::from_static(port), HeaderValue::from);
+    let (address, host) = (&client.address, wanted.host.clone());
+    let told = [address.clone(), address.clone(), host, port, HeaderValue::from_static(scheme)];
+    for (name, value) in TOLD.iter().zip(told) {
+        headers.insert(name, value);
     }
+    headers.remove(header::FORWARDED);
 }
 
 /// Addresses a request in the form that an endpoint expects.
@@ -246,10 +240,7 @@ fn address(request: &mut Request<Upload>, endpoint: &Endpoint, wanted: &Wanted) 
     } else {
         *request.uri_mut() = Uri::from(wanted.path.clone());
         *request.version_mut() = Version::HTTP_11;
-        let host = HeaderValue::from_str(wanted.authority.as_str());
-        let host = host.map_err(|_| Refusal(StatusCode::BAD_REQUEST, "the host is malformed"))?;
-        request.headers_mut().remove(header::TE);
-        request.headers_mut().insert(header::HOST, host);
+        request.headers_mut().insert(header::HOST, wanted.host.clone());
     }
     Ok(())
 }

@@ -15,10 +15,11 @@ impl<T> Default for Hosts<T> {
 impl<T> Hosts<T> {
     /// What is said of the host itself, of the wildcard that it fits, and of all, in this order. The host is in small
     /// letters.
-    pub fn fitting(&self, host: &str) -> impl Iterator<Item = &T> {
-        let wildcard = host.split_once('.').and_then(|(_, parent)| self.0.get(&format!("*.{parent}")));
-        let all = (!host.is_empty()).then(|| self.0.get("")).flatten();
-        self.0.get(host).into_iter().chain(wildcard).chain(all)
+    pub fn fitting<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a T> {
+        let wildcard = || host.split_once('.').and_then(|(_, parent)| self.0.get(&format!("*.{parent}")));
+        let all = || (!host.is_empty()).then(|| self.0.get("")).flatten();
+        let others = std::iter::once_with(wildcard).chain(std::iter::once_with(all));
+        self.0.get(host).into_iter().chain(others.flatten())
     }
 
     /// What is said of a host as rules write it.

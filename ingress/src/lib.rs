@@ -22,11 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use http::StatusCode;
 use machinery::CancellationToken;
 use machinery::events::Recorder;
 use machinery::leader::{LeaderConfig, Leadership};
-use machinery::serve::{self, Gate, pages};
+use machinery::serve::{self, Gate, Health};
 use machinery::tasks::Tasks;
 use machinery::tls;
 use tokio::net::TcpListener;
@@ -50,20 +49,35 @@ const SWEEP: Duration = Duration::from_secs(10);
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let tasks = Tasks::new();
     let client = machinery::client::in_pod(args.kubeconfig.as_deref(), "ingress").await?;
+    start(&args, client, &tasks).await?;
+    tasks.run_until_stopped().await
+}
+
+/// Starts the controller, and returns where it serves HTTP and HTTPS; nothing if it is told to stop before it does.
+///
+/// # Errors
+/// Those of binding, and of making a certificate.
+pub async fn start(
+    args: &Args,
+    client: kube::Client,
+    tasks: &Tasks,
+) -> anyhow::Result<Option<(SocketAddr, SocketAddr)>> {
     let mut registry = machinery::metrics::registry();
     let metrics = Metrics::new(&mut registry);
     let gate = Gate::closed("the API server has not told everything yet");
-    serve_health(&args, gate.clone(), registry, &tasks)?;
+    let ready = gate.clone();
+    let health = Health::new().ready("ingresses", move || ready.check());
+    serve::spawn(tasks, args.health, None, registry, health).await?;
 
-    let feeds = Feeds::start(&client, &tasks);
-    let (sender, tables) = watch::channel(Arc::new(Table::default()));
+    let feeds = Feeds::start(&client, tasks);
+    let (sender, mut tables) = watch::channel(Arc::new(Table::default()));
     tasks.spawn_loop("tables", feeds.clone().make_tables(sender));
     let duties = Duties {
         client: client.clone(),
         feeds,
         tables: tables.clone(),
         service: args.publish_service.clone(),
-        recorder: Recorder::new(client.clone(), "ingress-controller", None, &tasks),
+        recorder: Recorder::new(client.clone(), "ingress-controller", None, tasks),
     };
     let (leadership, of_leader) = (Leadership::new(LeaderConfig::new("ingress")), tasks.clone());
     tasks.spawn_finite("leader", async move {
@@ -71,20 +85,21 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     });
 
     // Nobody is told that a page is not there before it is known which are.
-    let mut first = tables.clone();
-    if tasks.token().run_until_cancelled(first.changed()).await.is_some() {
-        let front = Front { tables, tasks: tasks.clone(), metrics, patience: PATIENCE };
-        let ports = Ports::open(&args, &Arc::new(front)).await?;
-        gate.open();
-        let lameduck = args.lameduck;
-        tasks.before_stop("last requests", async move {
-            gate.close("stopping");
-            // Callers still come while the word spreads that this controller is going.
-            tokio::time::sleep(lameduck).await;
-            ports.close().await;
-        });
+    if tasks.token().run_until_cancelled(tables.changed()).await.is_none() {
+        return Ok(None);
     }
-    tasks.run_until_stopped().await
+    let front = Front { tables, tasks: tasks.clone(), metrics, patience: PATIENCE };
+    let ports = Ports::open(args, &Arc::new(front)).await?;
+    let addresses = (ports.http, ports.https);
+    gate.open();
+    let lameduck = args.lameduck;
+    tasks.before_stop("last requests", async move {
+        gate.close("stopping");
+        // Callers still come while the word spreads that this controller is going.
+        tokio::time::sleep(lameduck).await;
+        ports.close().await;
+    });
+    Ok(Some(addresses))
 }
 
 /// The ports at which clients come.
@@ -143,28 +158,4 @@ async fn sweep(tables: watch::Receiver<Arc<Table>>) -> anyhow::Result<()> {
         let table = Arc::clone(&tables.borrow());
         table.endpoints().for_each(|endpoint| endpoint.let_idle_go());
     }
-}
-
-fn serve_health(
-    args: &Args,
-    gate: Gate,
-    registry: machinery::metrics::Registry,
-    tasks: &Tasks,
-) -> anyhow::Result<()> {
-    const PLAIN: &str = "text/plain; charset=utf-8";
-    let handler = move |path: &str| match path {
-        "/healthz" => pages::answer(StatusCode::OK, PLAIN, "ok".to_owned()),
-        "/readyz" => match gate.check() {
-            Ok(()) => pages::answer(StatusCode::OK, PLAIN, "ok".to_owned()),
-            Err(why) => pages::answer(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why),
-        },
-        "/metrics" => pages::answer(
-            StatusCode::OK,
-            machinery::metrics::CONTENT_TYPE,
-            machinery::metrics::text(&registry),
-        ),
-        _ => pages::not_found(),
-    };
-    let listening = pages::listen(tasks, args.health, tasks.token(), Arc::new(handler));
-    listening.map(drop).with_context(|| format!("cannot listen for health on {}", args.health))
 }

@@ -5,6 +5,7 @@
 //! goes to the default backends in the same order. Upstream: the documentation of Ingress; there is no controller in tree.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use k8s_openapi::api::networking::v1::{
@@ -43,6 +44,15 @@ pub enum Port {
     Number(i32),
 }
 
+impl fmt::Display for Port {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => out.write_str(name),
+            Self::Number(number) => write!(out, "{number}"),
+        }
+    }
+}
+
 /// A place in [`Routes::backends`].
 pub type BackendId = usize;
 
@@ -52,8 +62,8 @@ pub struct Routes {
     hosts: Hosts<Paths>,
     /// For what no rule is about.
     fallback: Option<BackendId>,
-    /// What the rules lead to.
-    pub backends: Vec<Backend>,
+    /// What the rules lead to, each with the first Ingress that says so.
+    pub backends: Vec<(Backend, Arc<Ingress>)>,
 }
 
 /// What is said about a host.
@@ -192,7 +202,7 @@ impl Building {
         let backend = Backend { namespace, service: service.name.clone(), port };
         let backends = &mut self.routes.backends;
         Some(*self.ids.entry(backend).or_insert_with_key(|backend| {
-            backends.push(backend.clone());
+            backends.push((backend.clone(), Arc::clone(ingress)));
             backends.len() - 1
         }))
     }

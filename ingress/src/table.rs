@@ -13,11 +13,11 @@ use machinery::cache::{Cache, Selectors};
 use machinery::tasks::Tasks;
 use tokio::sync::watch;
 
-use crate::addresses::{SERVICE_NAME, addresses};
+use crate::addresses::{Addresses, SERVICE_NAME, addresses};
 use crate::certificates::{Certificates, Keys, SECRET_TYPE};
 use crate::endpoint::Endpoint;
 use crate::problem::Problem;
-use crate::routes::{BackendId, Routes, ours};
+use crate::routes::{Backend, BackendId, Routes, ours};
 
 /// Changes that come together within this time are looked at once.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -68,12 +68,16 @@ impl Table {
 /// The caches that tables are made of.
 #[derive(Clone)]
 pub struct Feeds {
-    ingresses: Cache<Ingress>,
-    classes: Cache<IngressClass>,
-    /// All services.
+    /// All of them, of whatever class.
+    pub ingresses: Cache<Ingress>,
+    /// All of them.
+    pub classes: Cache<IngressClass>,
+    /// All of them.
     pub services: Cache<Service>,
-    slices: Cache<EndpointSlice>,
-    secrets: Cache<Secret>,
+    /// Those of services.
+    pub slices: Cache<EndpointSlice>,
+    /// Those that hold certificates.
+    pub secrets: Cache<Secret>,
 }
 
 impl Feeds {
@@ -87,23 +91,6 @@ impl Feeds {
             services: Cache::start(kube::Api::all(client.clone()), all(), tasks),
             slices: Cache::start(kube::Api::all(client.clone()), Selectors::labels(SERVICE_NAME), tasks),
             secrets: Cache::start(kube::Api::all(client.clone()), of_type, tasks),
-        }
-    }
-
-    /// Objects that nothing changes, for tests.
-    pub fn fixed(
-        ingresses: Vec<Ingress>,
-        classes: Vec<IngressClass>,
-        services: Vec<Service>,
-        slices: Vec<EndpointSlice>,
-        secrets: Vec<Secret>,
-    ) -> Self {
-        Self {
-            ingresses: Cache::fixed(ingresses),
-            classes: Cache::fixed(classes),
-            services: Cache::fixed(services),
-            slices: Cache::fixed(slices),
-            secrets: Cache::fixed(secrets),
         }
     }
 
@@ -149,11 +136,12 @@ impl Maker {
         let secret = |namespace: &str, name: &str| feeds.secrets.get(Some(namespace), name);
         let (certificates, unusable) = self.keys.certificates(&ingresses, secret);
         problems.extend(unusable);
-        let pools = self.pools(&routes, feeds);
+        let (pools, missing) = self.pools(&routes, feeds);
+        problems.extend(missing);
         Table { ingresses, problems, certificates, routes, pools }
     }
 
-    fn pools(&mut self, routes: &Routes, feeds: &Feeds) -> Vec<Pool> {
+    fn pools(&mut self, routes: &Routes, feeds: &Feeds) -> (Vec<Pool>, Vec<Problem>) {
         let mut slices: HashMap<(String, String), Vec<Arc<EndpointSlice>>> = HashMap::new();
         for slice in feeds.slices.list() {
             let meta = &slice.metadata;
@@ -162,14 +150,15 @@ impl Maker {
                 slices.entry((namespace, service)).or_default().push(slice);
             }
         }
-        let mut endpoints = HashMap::new();
-        let mut pool = |backend: &crate::routes::Backend| {
+        let (mut endpoints, mut problems) = (HashMap::new(), Vec::new());
+        let mut pool = |(backend, ingress): &(Backend, Arc<Ingress>)| {
             let service = feeds.services.get(Some(&backend.namespace), &backend.service);
             let slices = slices.get(&(backend.namespace.clone(), backend.service.clone()));
             let slices = slices.map_or(&[][..], Vec::as_slice);
             let found = addresses(service.as_deref(), slices, &backend.port).unwrap_or_else(|why| {
-                tracing::debug!(?backend, %why, "Nothing is behind a backend");
-                Default::default()
+                let why = format!("the backend {}:{} is not served: {why}", backend.service, backend.port);
+                problems.push(Problem::new(ingress, "BadBackend", why));
+                Addresses::default()
             });
             let known = found.all.into_iter().map(|address| {
                 let key = (address, found.h2);
@@ -184,6 +173,6 @@ impl Maker {
         };
         let pools = routes.backends.iter().map(&mut pool).collect();
         self.endpoints = endpoints;
-        pools
+        (pools, problems)
     }
 }

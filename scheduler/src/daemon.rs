@@ -55,7 +55,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     let health = Health::new()
         .live("leaderElection", move || elected.check())
         .ready("informer-sync", move || filled.check());
-    serve::spawn(tasks, config.address, &config.tls, registry, health).await?;
+    serve::spawn(tasks, config.address, Some(&config.tls), registry, health).await?;
     let worker = tasks.clone();
     tasks.spawn("scheduler", async move {
         let tasks = worker;

@@ -19,7 +19,7 @@ fn of_rules(name: &str, rules: &[(&str, &str, &str, &str)]) -> Arc<Ingress> {
 /// The service that answers for a URL without its scheme; "-" for none.
 fn found(routes: &Routes, url: &str) -> String {
     let (host, path) = url.split_at(url.find('/').unwrap());
-    routes.find(host, path).map_or("-".to_owned(), |backend| routes.backends[backend].service.clone())
+    routes.find(host, path).map_or("-".to_owned(), |backend| routes.backends[backend].0.service.clone())
 }
 
 fn check(routes: &Routes, cases: &[(&str, &str)]) {
@@ -126,7 +126,7 @@ fn default_backends_answer_for_the_rest() {
     let (routes, problems) = Routes::new(&[ingress(of_host)]);
     check(&routes, &[("b.test/x", "of-host")]);
     assert!(problems.is_empty());
-    assert_eq!(routes.backends[0].port, Port::Name("http".into()));
+    assert_eq!(routes.backends[0].0.port, Port::Name("http".into()));
 }
 
 #[test]

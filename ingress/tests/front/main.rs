@@ -24,18 +24,21 @@ fn requests_go_to_the_service_of_their_host() {
         let mut scene = Scene::new(&[]).await;
         let problems = scene.serve(&all([
             vec![ingress("one.test", "one"), ingress("*.two.test", "two"), ingress("three.test", "three")],
+            vec![ingress("five.test", "five")],
             service("one", &[one.address], None),
             service("two", &[two.address], None),
             service("three", &[], None),
         ]));
-        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(problems, ["BadBackend: the backend five:80 is not served: the service is not there"]);
         let (code, told) = scene.get("One.test:8080", "/x?y=z").await;
         assert_eq!(code, 200);
         assert!(told.starts_with(&format!("GET /x?y=z HTTP/1.1 at {}\n", one.address)), "{told}");
         assert!(told.contains("\nhost: One.test:8080\n"), "{told}");
         let (code, told) = scene.get("shop.two.test.", "/").await;
         assert!(code == 200 && told.contains(&two.address.to_string()), "{told}");
-        assert_eq!(scene.get("three.test", "/").await, (503, "no endpoint is available\n".into()));
+        for host in ["three.test", "five.test"] {
+            assert_eq!(scene.get(host, "/").await, (503, "no endpoint is available\n".into()));
+        }
         assert_eq!(scene.get("four.test", "/").await, (404, "404 page not found\n".into()));
         scene.tasks.stop_and_join(SOON).await.unwrap();
     });

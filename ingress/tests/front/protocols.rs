@@ -70,7 +70,12 @@ fn names_choose_certificates_which_change_while_it_runs() {
                 with_tls(ingress("one.test", "web"), &["one.test"], "one"),
                 with_tls(ingress("*.two.test", "wild"), &[], "wild"),
             ];
-            all([ingresses, secrets.to_vec(), service("web", &[echo.address], None)])
+            all([
+                ingresses,
+                secrets.to_vec(),
+                service("web", &[echo.address], None),
+                service("wild", &[], None),
+            ])
         };
         let problems = scene.serve(&objects(&[secret("one", 1, &one), secret("wild", 1, &wild)]));
         assert!(problems.is_empty(), "{problems:?}");

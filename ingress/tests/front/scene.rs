@@ -22,6 +22,7 @@ use ingress::front::Front;
 use ingress::metrics::Metrics;
 use ingress::table::{Feeds, Maker, Table};
 use machinery::CancellationToken;
+use machinery::cache::Cache;
 use machinery::tasks::Tasks;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -69,19 +70,22 @@ impl Scene {
 
     /// Serves what these objects say, by their kind, and an IngressClass; returns the problems.
     pub fn serve(&mut self, objects: &[Value]) -> Vec<String> {
-        fn of_kind<K: serde::de::DeserializeOwned>(objects: &[Value], kind: &str) -> Vec<K> {
+        fn of_kind<K: kube::Resource<DynamicType = ()> + serde::de::DeserializeOwned>(
+            objects: &[Value],
+            kind: &str,
+        ) -> Cache<K> {
             let of_kind = objects.iter().filter(|object| object["kind"] == kind);
-            of_kind.map(|object| serde_json::from_value(object.clone()).unwrap()).collect()
+            Cache::fixed(of_kind.map(|object| serde_json::from_value(object.clone()).unwrap()))
         }
         let class =
             json!({"metadata": {"name": "skiff"}, "spec": {"controller": ingress::routes::CONTROLLER}});
-        let feeds = Feeds::fixed(
-            of_kind(objects, "Ingress"),
-            vec![serde_json::from_value(class).unwrap()],
-            of_kind(objects, "Service"),
-            of_kind(objects, "EndpointSlice"),
-            of_kind(objects, "Secret"),
-        );
+        let feeds = Feeds {
+            ingresses: of_kind(objects, "Ingress"),
+            classes: Cache::fixed([serde_json::from_value(class).unwrap()]),
+            services: of_kind(objects, "Service"),
+            slices: of_kind(objects, "EndpointSlice"),
+            secrets: of_kind(objects, "Secret"),
+        };
         let table = self.maker.table(&feeds);
         let problems =
             table.problems.iter().map(|problem| format!("{}: {}", problem.reason, problem.message));

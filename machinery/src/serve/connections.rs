@@ -222,7 +222,8 @@ async fn answer<B: Content>(
             }
         }
         let (answer, busy) = (handler(request), activity.begin());
-        async move { Ok::<_, Infallible>(answer.await.map(|body| Tracked { body, _busy: busy })) }
+        // The request is over when its answer has been sent.
+        async move { Ok::<_, Infallible>(answer.await.map(|body| Holding::new(body, busy))) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(MAX_HEADERS as usize * 2);
@@ -291,13 +292,20 @@ impl Drop for Busy {
     }
 }
 
-/// An answer's body; the request is over when it has been sent.
-struct Tracked<B> {
+/// A body that has hold of something until it is over.
+pub struct Holding<B, T> {
     body: B,
-    _busy: Busy,
+    _held: T,
 }
 
-impl<B: Body + Unpin> Body for Tracked<B> {
+impl<B, T> Holding<B, T> {
+    /// `held` is dropped after the body.
+    pub fn new(body: B, held: T) -> Self {
+        Self { body, _held: held }
+    }
+}
+
+impl<B: Body + Unpin, T: Unpin> Body for Holding<B, T> {
     type Data = B::Data;
     type Error = B::Error;
 

@@ -1,4 +1,4 @@
-//! HTTPS servers of daemons: health, readiness and metrics, and the connections below them.
+//! Servers of daemons: health, readiness and metrics, and the connections below them.
 //!
 //! Upstream counterpart: apiserver's `healthz` and component-base's metrics handler.
 
@@ -16,7 +16,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use tokio::net::TcpListener;
 
-pub use connections::{Content, Handler, Peer, Server, Welcome, keep_alive};
+pub use connections::{Content, Handler, Holding, Peer, Server, Welcome, keep_alive};
 pub use hang_up::{HangUp, Upgrade};
 pub use health::{Asked, Gate, Health};
 
@@ -24,23 +24,24 @@ use crate::metrics::{self, Registry};
 use crate::tasks::Tasks;
 use crate::tls::{self, ClientCertificates, TlsSource};
 
-/// Starts the server of health and metrics. Returns the address it listens on.
+/// Starts the server of health and metrics; without TLS if there is no source. Returns the address it listens on.
 pub async fn spawn(
     tasks: &Tasks,
     address: SocketAddr,
-    source: &TlsSource,
+    source: Option<&TlsSource>,
     registry: Registry,
     health: Health,
 ) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let bound = listener.local_addr().context("listening address")?;
-    let tls = tls::server_config(source, ClientCertificates::Ignored, &["h2", "http/1.1"])?;
+    let of = |source| tls::server_config(source, ClientCertificates::Ignored, &["h2", "http/1.1"]);
+    let tls = source.map(of).transpose()?;
     let endpoints = Arc::new((registry, health));
     let welcome: Welcome<_> = Arc::new(move |_peer| {
         let endpoints = endpoints.clone();
         Box::new(move |request| Box::pin(std::future::ready(respond(&endpoints.0, &endpoints.1, &request))))
     });
-    let server = Server::new(listener, Some(tls), tasks.token());
+    let server = Server::new(listener, tls, tasks.token());
     tasks.spawn("health server", server.run(tasks.clone(), welcome));
     Ok(bound)
 }

@@ -17,7 +17,7 @@ async fn a_daemon_answers_over_https() {
     let source = TlsSource::Files { cert: at("tls.crt"), key: at("tls.key") };
     let tasks = Tasks::new();
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    let address = spawn(&tasks, any_port, &source, metrics::registry(), Health::new()).await.unwrap();
+    let address = spawn(&tasks, any_port, Some(&source), metrics::registry(), Health::new()).await.unwrap();
 
     let connector = tokio_rustls::TlsConnector::from(tls::client_config(&at("ca.crt"), None).unwrap());
     for (path, status, words) in [

@@ -9,6 +9,7 @@
 mod api;
 mod dns;
 mod idle;
+mod ingress;
 mod jobs;
 mod pods;
 mod process;
@@ -106,6 +107,8 @@ enum What {
     },
     /// How many names the DNS server finds in a second.
     Dns,
+    /// What passing a request on costs the ingress controller.
+    Ingress,
     /// The server that the API server is compared with.
     #[command(hide = true)]
     Floor { port: u16, cert: PathBuf, key: PathBuf },
@@ -123,8 +126,10 @@ fn main() {
             rules::measure();
             api::measure(scope, &[], &[]);
             dns::measure(scope.span);
+            ingress::measure(scope.span);
         }
         Some(What::Rules) => rules::measure(),
+        Some(What::Ingress) => ingress::measure(scope.span),
         Some(What::Cluster) => measure_clusters(args.quick),
         Some(What::Api { store, load }) => api::measure(scope, &store, &load),
         Some(What::Dns) => dns::measure(scope.span),
