@@ -105,22 +105,23 @@ fn service_rows(cluster: &Cluster, service: &Service) -> Vec<Vec<String>> {
     rows
 }
 
-/// The nodes, the services, and where Ingresses answer.
-async fn ask(cluster: &Cluster) -> Result<(Vec<Node>, Vec<Service>, Option<String>)> {
+async fn ask(cluster: &Cluster) -> Result<(Vec<Node>, Vec<Service>)> {
     let client = machinery::client::connect(&cluster.kubeconfig_of(pki::ADMIN), "skiff").await?;
     let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?.items;
-    Ok((nodes, services(&client).await?, addons::ingress_urls(cluster, &client).await?))
+    Ok((nodes, services(&client).await?))
 }
 
 async fn services(client: &kube::Client) -> Result<Vec<Service>> {
     Ok(Api::<Service>::all(client.clone()).list(&ListParams::default()).await?.items)
 }
 
-/// Where services answer on this machine, as a table; nothing when none does.
+/// Where services and Ingresses answer on this machine; nothing when none does.
 fn answering(cluster: &Cluster, services: &[Service]) -> String {
     let mut rows = vec![["SERVICE", "ANSWERS AT"].map(String::from).to_vec()];
     rows.extend(services.iter().flat_map(|service| service_rows(cluster, service)));
-    if rows.len() == 1 { String::new() } else { format!("\n{}", columns(&rows)) }
+    let table = if rows.len() == 1 { String::new() } else { format!("\n{}", columns(&rows)) };
+    let urls = addons::ingress_urls(cluster, services);
+    table + &urls.map(|urls| format!("\nIngresses answer at {urls}\n")).unwrap_or_default()
 }
 
 /// Says where the services of a cluster that has just come up answer, and will.
@@ -158,13 +159,10 @@ pub async fn run(flags: &ClusterArgs) -> Result<()> {
         return Ok(());
     }
     match tokio::time::timeout(PATIENCE, ask(&cluster)).await {
-        Ok(Ok((nodes, services, ingress_urls))) => {
+        Ok(Ok((nodes, services))) => {
             let mut rows = vec![["NODE", "STATE", "ADDRESS", "PODS"].map(String::from).to_vec()];
             rows.extend(nodes.iter().map(|node| node_row(&cluster, node)));
             print!("\n{}{}", columns(&rows), answering(&cluster, &services));
-            if let Some(urls) = ingress_urls {
-                println!("\nIngresses answer at {urls}");
-            }
         }
         Ok(Err(e)) => println!("\nThe API server does not tell its nodes: {e:#}"),
         Err(_) => println!("\nThe API server does not answer"),

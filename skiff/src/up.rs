@@ -317,9 +317,7 @@ pub async fn run(flags: UpArgs) -> Result<()> {
         wait_for_addons(&cluster, &client).await;
         step.done();
     }
-    // Who cannot be told now sees it with `skiff status`.
-    let urls = addons::ingress_urls(&cluster, &client).await.unwrap_or_default();
-    farewell(&cluster, progress.elapsed(), urls);
+    farewell(&cluster, progress.elapsed());
     status::tell_services(&cluster, &client).await;
     Ok(())
 }
@@ -360,7 +358,7 @@ async fn machine_client(cluster: &Cluster) -> Result<kube::Client> {
     Ok(machinery::client::connect(&cluster.kubeconfig_of(pki::ADMIN), "skiff").await?)
 }
 
-fn farewell(cluster: &Cluster, seconds: f32, ingress_urls: Option<String>) {
+fn farewell(cluster: &Cluster, seconds: f32) {
     let name = if cluster.name == DEFAULT_NAME { String::new() } else { format!(" --name {}", cluster.name) };
     let nodes = if cluster.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", cluster.nodes) };
     println!(
@@ -369,9 +367,6 @@ fn farewell(cluster: &Cluster, seconds: f32, ingress_urls: Option<String>) {
         cluster.context(),
         cluster.kubeconfig.display(),
     );
-    if let Some(urls) = ingress_urls {
-        println!("\nIngresses answer at {urls}");
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use api::volume_binding::LOCAL_PROVISIONER;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ApiResource, DynamicObject, PostParams, TypeMeta};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
@@ -180,26 +181,24 @@ impl Addon {
     }
 }
 
-/// The URLs under which Ingresses answer on this machine, once they have one: at the address of their load balancer, or
-/// until there is one at a node's.
-///
-/// # Errors
-/// When the API server does not tell.
-pub async fn ingress_urls(cluster: &Cluster, client: &Client) -> Result<Option<String>, kube::Error> {
-    let api: Api<Service> = Api::namespaced(client.clone(), "kube-system");
-    let Some(service) = api.get_opt("ingress").await? else { return Ok(None) };
-    let status = service.status.and_then(|status| status.load_balancer);
-    let balanced = status.and_then(|status| status.ingress?.into_iter().next()?.ip);
-    let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
-    let urls = ports.iter().filter_map(|port| {
+/// The URLs under which Ingresses answer on this machine, once they have one: at the address of the load balancer of their
+/// service, or until there is one at a node's.
+pub fn ingress_urls(cluster: &Cluster, services: &[Service]) -> Option<String> {
+    let name = |of: &ObjectMeta| {
+        (of.namespace.as_deref(), of.name.as_deref()) == (Some("kube-system"), Some("ingress"))
+    };
+    let service = services.iter().find(|service| name(&service.metadata))?;
+    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let balanced = status.and_then(|status| status.ingress.as_ref()?.first()?.ip.as_ref());
+    let urls = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten()).filter_map(|port| {
         let scheme = port.name.as_ref()?;
-        match (&balanced, port.node_port) {
-            (Some(address), _) => Some(format!("{scheme}://{address}")),
-            (None, port) => Some(format!("{scheme}://{}:{}", cluster.node(0).address, port?)),
-        }
+        Some(match balanced {
+            Some(address) => format!("{scheme}://{address}"),
+            None => format!("{scheme}://{}:{}", cluster.node(0).address, port.node_port?),
+        })
     });
     let urls: Vec<String> = urls.collect();
-    Ok((!urls.is_empty()).then(|| urls.join(" and ")))
+    (!urls.is_empty()).then(|| urls.join(" and "))
 }
 
 fn resource(types: &TypeMeta) -> Result<ApiResource> {
