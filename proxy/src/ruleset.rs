@@ -133,7 +133,7 @@ const INWARD: [&[&str]; 6] = [
 /// The line of a chain that only the proxy makes.
 fn place(chain: &str) -> Option<usize> {
     let is = |name: &&str| if name.ends_with('-') { chain.starts_with(name) } else { chain == *name };
-    INWARD.iter().position(|line| line.iter().any(|name| is(name)))
+    INWARD.iter().position(|line| line.iter().any(is))
 }
 
 /// Chains with a rule for each port of a service, whose order is all the same but for the last one's.
