@@ -65,8 +65,10 @@ impl<K: Indexed> Index<K> {
 impl<K: Indexed> State<K> {
     fn catch_up(&mut self, resources: &[Arc<Resource>]) {
         for (part, (resource, seen)) in resources.iter().zip(&mut self.seen).enumerate() {
-            match resource.changes_after(*seen) {
-                Ok((at, events)) => {
+            let (at, changes) = resource.changes_after(*seen);
+            *seen = at;
+            match changes {
+                Ok(events) => {
                     for event in events {
                         match (&event.object, &event.previous) {
                             (Some(object), _) => self.known.take(part, object),
@@ -74,12 +76,10 @@ impl<K: Indexed> State<K> {
                             (None, None) => {}
                         }
                     }
-                    *seen = at;
                 }
-                Err((at, objects)) => {
+                Err(objects) => {
                     self.known.clear(part);
                     objects.scan(&Scope::All, None).for_each(|object| self.known.take(part, object));
-                    *seen = at;
                 }
             }
         }

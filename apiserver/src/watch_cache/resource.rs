@@ -199,16 +199,13 @@ impl Resource {
 
     /// The changes after a revision, and that of the last one; all objects instead, when the history does not reach back
     /// that far.
-    pub(super) fn changes_after(
-        &self,
-        seen: Revision,
-    ) -> Result<(Revision, Vec<Arc<Event>>), (Revision, Objects)> {
+    pub(super) fn changes_after(&self, seen: Revision) -> (Revision, Result<Vec<Arc<Event>>, Objects>) {
         let state = self.state.read();
         if seen < state.oldest || seen > state.changed {
-            return Err((state.changed, state.objects.clone()));
+            return (state.changed, Err(state.objects.clone()));
         }
         let first = state.history.partition_point(|event| event.revision <= seen);
-        Ok((state.changed, state.history.range(first..).cloned().collect()))
+        (state.changed, Ok(state.history.range(first..).cloned().collect()))
     }
 
     /// Keeps a snapshot of the present findable for some minutes.

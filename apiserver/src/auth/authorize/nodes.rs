@@ -40,15 +40,20 @@ enum Sort {
 /// A sort and a key.
 type Thing = (Sort, Box<str>);
 
+/// What an object names, and for which node.
+type Named = (Box<str>, Vec<Thing>);
+
+/// A volume's claim, and the secrets that it takes to mount it.
+type Claimed = (Box<str>, Vec<Box<str>>);
+
 /// What leads to which nodes.
 #[derive(Default)]
 pub struct Relations {
-    /// Of each object of an indexed resource, but volumes, by number and key: its node, and what it names.
-    named: HashMap<(usize, Box<str>), (Box<str>, Vec<Thing>)>,
+    /// Each object of an indexed resource, but volumes, by number and key.
+    named: HashMap<(usize, Box<str>), Named>,
     /// By how many objects of a node a thing is named.
     nodes: HashMap<Thing, HashMap<Box<str>, usize>>,
-    /// A volume's claim, and the secrets that it takes to mount it.
-    volumes: HashMap<Box<str>, (Box<str>, Vec<Box<str>>)>,
+    volumes: HashMap<Box<str>, Claimed>,
     volumes_by_secret: HashMap<Box<str>, BTreeSet<Box<str>>>,
 }
 
@@ -324,32 +329,6 @@ fn named(pod: &Value) -> Vec<(Sort, String)> {
     }
     add(Sort::ResourceClaim, pod.str_at(&["status", "extendedResourceClaimStatus", "resourceClaimName"]));
     all
-}
-
-/// What of the API a pod refers to, if anything: the kind.
-pub fn named_object(pod: &Value) -> Option<&'static str> {
-    let named = named(pod);
-    let names = |sort| named.iter().any(|(named, _)| *named == sort);
-    let volumes = || pod.list_at(&["spec", "volumes"]).iter();
-    let has = |source: &str| volumes().any(|volume| volume.get(source).is_some());
-    let projects = |source: &str| {
-        let mut sources = volumes().flat_map(|volume| volume.list_at(&["projected", "sources"]));
-        sources.any(|projected| projected.get(source).is_some())
-    };
-    let kinds = [
-        ("serviceaccounts", names(Sort::Account)),
-        ("secrets", names(Sort::Secret)),
-        ("configmaps", names(Sort::ConfigMap)),
-        ("resourceclaims", !pod.list_at(&["spec", "resourceClaims"]).is_empty()),
-        ("csidrivers (via CSI volumes)", has("csi")),
-        ("endpoints (via glusterFS volumes)", has("glusterfs")),
-        ("persistentvolumeclaims", has("persistentVolumeClaim")),
-        ("persistentvolumeclaims (via ephemeral volumes)", has("ephemeral")),
-        ("serviceaccounts (via projected volumes)", projects("serviceAccountToken")),
-        ("clustertrustbundles", projects("clusterTrustBundle")),
-        ("podcertificates", projects("podCertificate")),
-    ];
-    kinds.into_iter().find(|(_, is_named)| *is_named).map(|(kind, _)| kind)
 }
 
 /// The secrets that a kubelet needs to mount a volume that is claimed in `namespace`.

@@ -87,7 +87,7 @@ fn what_is_not_held_is_told_by_resource() {
         (rule(json!({"nonResourceURLs": ["*"], "verbs": ["*"]})), 6),
         (rule(json!({"nonResourceURLs": ["/x/y"], "verbs": ["*"]})), 8),
     ] {
-        assert_eq!(told(&[owned.clone()], &wanted).lines().count(), rest, "{owned:?}");
+        assert_eq!(told(std::slice::from_ref(&owned), &wanted).lines().count(), rest, "{owned:?}");
     }
     // A wildcard is held by a wildcard alone.
     assert_eq!(
