@@ -259,6 +259,11 @@ async fn a_node_shows_the_pods_of_its_own_folder_and_gains_nothing() {
             mirror(own.clone(), json!({"nodeName": "two"})),
             "can only create pods with spec.nodeName set to itself",
         ),
+        // Asked before NodeRestriction is.
+        (
+            mirror(own.clone(), json!({"serviceAccountName": "default"})),
+            "a mirror pod may not reference service accounts",
+        ),
         (
             mirror(own.clone(), json!({"imagePullSecrets": [{"name": "s"}]})),
             "a mirror pod may not reference secrets",
