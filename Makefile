@@ -9,8 +9,7 @@ FUZZ_SECONDS ?= 60
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KUBECONFIG,SKIFF_ROOT)
 KUBECONFIG_FLAG := $(if $(KUBECONFIG),,--kubeconfig $(HOME)/.kube/config)
 
-PROGRAMS := skiff apiserver scheduler controller-manager kubelet proxy cni
-STATIC := pause dns ingress metrics-server http-go
+PROGRAMS := skiff apiserver scheduler controller-manager kubelet proxy cni dns ingress metrics-server
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # For people: soon there. All that builds or tests names the whole workspace, so that nothing is built in two ways.
 QUICK := $(TARGET)/debug
@@ -35,11 +34,11 @@ help: ## Show what there is to make
 	@echo
 	@echo 'Variables: NODES=$(NODES) NAME=$(NAME) PREFIX=$(PREFIX)'
 
-# $(1) is the folder of the programs, $(2) what makes cargo put them there.
+# $(1) is the folder of the programs, $(2) what makes cargo put them there. Every pod has a `pause`, so that one is static:
+# without libraries it takes the least memory.
 define programs
-	$(CARGO) build $(2) --workspace $(STATIC:%=--exclude %)
-	$(foreach program,$(STATIC),$(CARGO) rustc $(2) -p $(program) --bin $(program) -- -C target-feature=+crt-static && \
-	  install -D -m 755 $(1)/$(program) $(1)/static/$(program) &&) true
+	$(CARGO) build $(2) --workspace --exclude pause
+	$(CARGO) rustc $(2) -p pause -- -C target-feature=+crt-static
 endef
 
 build: build-packages ## Build everything, quickly
@@ -50,7 +49,7 @@ optimized: build-packages ## Build everything, tuned for use
 
 install: optimized ## Install the programs below PREFIX
 	$(SUDO) install -d $(PREFIX)/bin $(PREFIX)/lib/skiff
-	$(SUDO) install -m 755 $(addprefix $(RELEASE)/,$(PROGRAMS)) $(addprefix $(RELEASE)/static/,$(filter-out http-go,$(STATIC))) $(PREFIX)/lib/skiff
+	$(SUDO) install -m 755 $(addprefix $(RELEASE)/,$(PROGRAMS) pause) $(PREFIX)/lib/skiff
 	$(SUDO) ln -sf $(PREFIX)/lib/skiff/skiff $(PREFIX)/bin/skiff
 
 uninstall: ## Remove what install put there

@@ -19,7 +19,7 @@ pub mod image;
 mod kubeconfig;
 pub mod load;
 pub mod logs;
-mod machine;
+pub mod machine;
 mod network;
 mod nodes;
 mod pki;

@@ -108,12 +108,12 @@ fn asks_itself(text: &str) -> bool {
         && servers.all(|server| server.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback()))
 }
 
-/// The path of a program, one of our own or another; the static one where there are two.
+/// The path of a program, one of our own or another.
 pub fn program_path(bin_dir: &Path, name: &str) -> Option<PathBuf> {
     if !OWN.contains(&name) {
         return in_path(name);
     }
-    [bin_dir.join("static").join(name), bin_dir.join(name)].into_iter().find(|path| path.is_file())
+    Some(bin_dir.join(name)).filter(|path| path.is_file())
 }
 
 /// The libraries that a program is linked with, its loader among them.

@@ -1,10 +1,10 @@
 //! The images that tests run, made from programs of this machine.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
 use skiff::image::{Image, ImageFile, ImageLink, Recipe};
+use skiff::machine;
 
 use crate::cluster::bin_dir;
 
@@ -18,7 +18,7 @@ fn program(path: &Path, name: &str) -> ImageFile {
 pub fn http_go(name: &str, version: &str, linger_ms: u32) -> Image {
     let recipe = Recipe {
         name: name.to_owned(),
-        files: vec![program(&bin_dir().join("static/http-go"), "http-go")],
+        files: with_libraries(&[(bin_dir().join("http-go"), "http-go")]),
         links: Vec::new(),
         entrypoint: vec!["/http-go".into()],
         env: vec![format!("VERSION={version}"), format!("LINGER_MS={linger_ms}")],
@@ -45,16 +45,13 @@ pub fn busybox(name: &str) -> Image {
 
 /// `redis` as Debian has it: the server, which one of the tools becomes when it is called so, and its client.
 pub fn redis(name: &str) -> Image {
-    let programs = [("/usr/bin/redis-check-rdb", "redis-server"), ("/usr/bin/redis-cli", "redis-cli")];
-    let mut files: Vec<ImageFile> = programs
-        .iter()
-        .map(|(path, name)| program(Path::new(path), &format!("usr/local/bin/{name}")))
-        .collect();
-    let libraries: BTreeSet<String> = programs.iter().flat_map(|(path, _)| libraries(path)).collect();
-    files.extend(libraries.iter().map(|path| program(Path::new(path), path.trim_start_matches('/'))));
+    let programs = [
+        (PathBuf::from("/usr/bin/redis-check-rdb"), "usr/local/bin/redis-server"),
+        (PathBuf::from("/usr/bin/redis-cli"), "usr/local/bin/redis-cli"),
+    ];
     let recipe = Recipe {
         name: name.to_owned(),
-        files,
+        files: with_libraries(&programs),
         links: Vec::new(),
         entrypoint: vec!["redis-server".into()],
         env: vec!["PATH=/usr/local/bin".into()],
@@ -62,9 +59,11 @@ pub fn redis(name: &str) -> Image {
     recipe.build().expect("a recipe of readable files")
 }
 
-/// The libraries that a program of this machine is linked with, its loader among them.
-fn libraries(program: &str) -> Vec<String> {
-    let said = Command::new("ldd").arg(program).output().expect("ldd is a part of the C library");
-    let text = String::from_utf8_lossy(&said.stdout);
-    text.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned).collect()
+/// Programs of this machine under the paths they get, and the libraries that they are linked with.
+fn with_libraries(programs: &[(PathBuf, &str)]) -> Vec<ImageFile> {
+    let libraries = |(path, _): &(PathBuf, &str)| machine::libraries(path).expect("ldd tells the libraries");
+    let libraries: BTreeSet<PathBuf> = programs.iter().flat_map(libraries).collect();
+    let libraries =
+        libraries.iter().map(|path| program(path, path.to_string_lossy().trim_start_matches('/')));
+    programs.iter().map(|(path, name)| program(path, name)).chain(libraries).collect()
 }

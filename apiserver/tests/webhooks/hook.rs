@@ -90,7 +90,9 @@ impl Hook {
         };
         match path.as_str() {
             "/hang" => std::future::pending().await,
-            "/together" => drop(self.together.wait().await),
+            "/together" => {
+                self.together.wait().await;
+            }
             "/garbage" => return text(200, "garbage"),
             "/broken" => return text(500, "oh no"),
             "/none" => return text(404, "page not found"),

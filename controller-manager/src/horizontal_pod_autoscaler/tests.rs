@@ -31,8 +31,10 @@ fn replicas_follow_from_what_is_known_of_pods() {
     use Target::{Average, Utilization};
     // State and use of each pod.
     type Pods<'a> = &'a [(&'a str, Option<i64>)];
+    // What it is called, what is wanted of which pods, and the replicas and the use that follow.
+    type Case<'a> = (&'a str, Target, Pods<'a>, Result<(i32, i64), &'a str>);
     let running = "Running";
-    let cases: &[(&str, Target, Pods, Result<(i32, i64), &str>)] = &[
+    let cases: &[Case] = &[
         ("on target", Utilization(50), &[(running, Some(52)), (running, Some(50))], Ok((2, 51))),
         ("too much", Utilization(50), &[(running, Some(100)), (running, Some(100))], Ok((4, 100))),
         ("too little", Utilization(50), &[(running, Some(10)), (running, Some(10))], Ok((1, 10))),

@@ -251,7 +251,7 @@ pub fn measure(span: Duration) {
     let dir = tempfile::tempdir().expect("a folder");
     let (conf, port) = (dir.path().join("Corefile"), free_port());
     fs::write(&conf, format!(".:{port} {COREFILE}")).expect("files can be written");
-    let (program, kubeconfig) = (e2e::bin_dir().join("static/dns"), server.kubeconfig());
+    let (program, kubeconfig) = (e2e::bin_dir().join("dns"), server.kubeconfig());
     let dns = Asked::start(
         port,
         &[
