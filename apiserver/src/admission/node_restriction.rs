@@ -14,7 +14,7 @@ use x509_parser::{certification_request::X509CertificationRequest, prelude::From
 
 use super::{Operation, Step, Verb};
 use crate::{
-    auth::authorize::{Action, node_identity},
+    auth::authorize::{Action, named_object, node_identity},
     context::Ctx,
     forms::value,
     resources::{
@@ -110,7 +110,7 @@ fn pod(operation: &Operation<'_>, node: &str) -> Result<(), Status> {
     refused.map_or(Ok(()), |why| Err(operation.forbidden(why)))
 }
 
-/// Why a pod that a node creates is none that it may create. That it refers to nothing has been seen to: no mirror pod may.
+/// Why a pod that a node creates is none that it may create.
 fn mirror_pod(ctx: &Ctx, pod: &Value, node: &str) -> Result<Option<String>, Status> {
     let only = |what: &str| Ok(Some(format!("node {node:?} can only create pods with {what}")));
     if pod.at(&["metadata", "annotations", MIRROR]).is_none() {
@@ -142,7 +142,8 @@ fn mirror_pod(ctx: &Ctx, pod: &Value, node: &str) -> Result<Option<String>, Stat
         let (expected, got) = (part("uid"), found.uid());
         return Ok(Some(format!("node {node} UID mismatch: expected {expected} got {got}")));
     }
-    Ok(None)
+    let what = named_object(pod);
+    Ok(what.map(|what| format!("node {node:?} can not create pods that reference {what}")))
 }
 
 fn pod_status(operation: &Operation<'_>, node: &str) -> Option<String> {

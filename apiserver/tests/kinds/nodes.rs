@@ -270,14 +270,14 @@ async fn a_node_shows_the_pods_of_its_own_folder_and_gains_nothing() {
         ),
         (
             mirror(own.clone(), json!({"volumes": [{"name": "m", "configMap": {"name": "m"}}]})),
-            "a mirror pod may not reference configmaps",
+            "can not create pods that reference configmaps",
         ),
         (
             mirror(
                 own.clone(),
                 json!({"volumes": [{"name": "c", "persistentVolumeClaim": {"claimName": "c"}}]}),
             ),
-            "a mirror pod may not reference persistentvolumeclaims",
+            "can not create pods that reference persistentvolumeclaims",
         ),
     ] {
         let answer = ask(&server, "POST", PODS, &pod).await;

@@ -19,7 +19,7 @@ use crate::watch_cache::{Index, WatchCache};
 
 pub use escalation::check as check_escalation;
 use nodes::Relations;
-pub use nodes::identity as node_identity;
+pub use nodes::{identity as node_identity, named_object};
 use roles::Roles;
 pub use rules::quoted;
 

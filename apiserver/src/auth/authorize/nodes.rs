@@ -331,6 +331,32 @@ fn named(pod: &Value) -> Vec<(Sort, String)> {
     all
 }
 
+/// What of the API a pod refers to, if anything: the kind.
+pub fn named_object(pod: &Value) -> Option<&'static str> {
+    let named = named(pod);
+    let names = |sort| named.iter().any(|(named, _)| *named == sort);
+    let volumes = || pod.list_at(&["spec", "volumes"]).iter();
+    let has = |source: &str| volumes().any(|volume| volume.get(source).is_some());
+    let projects = |source: &str| {
+        let mut sources = volumes().flat_map(|volume| volume.list_at(&["projected", "sources"]));
+        sources.any(|projected| projected.get(source).is_some())
+    };
+    let kinds = [
+        ("serviceaccounts", names(Sort::Account)),
+        ("secrets", names(Sort::Secret)),
+        ("configmaps", names(Sort::ConfigMap)),
+        ("resourceclaims", !pod.list_at(&["spec", "resourceClaims"]).is_empty()),
+        ("csidrivers (via CSI volumes)", has("csi")),
+        ("endpoints (via glusterFS volumes)", has("glusterfs")),
+        ("persistentvolumeclaims", has("persistentVolumeClaim")),
+        ("persistentvolumeclaims (via ephemeral volumes)", has("ephemeral")),
+        ("serviceaccounts (via projected volumes)", projects("serviceAccountToken")),
+        ("clustertrustbundles", projects("clusterTrustBundle")),
+        ("podcertificates", projects("podCertificate")),
+    ];
+    kinds.into_iter().find(|(_, is_named)| *is_named).map(|(kind, _)| kind)
+}
+
 /// The secrets that a kubelet needs to mount a volume that is claimed in `namespace`.
 fn secrets_of_volume(volume: &Value, namespace: &str) -> Vec<Box<str>> {
     const REFERENCES: &[&str] =
