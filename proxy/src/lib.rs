@@ -44,6 +44,10 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     serve(&config, &tasks, &health, registry)?;
 
     let client = machinery::client::connect(&config.kubeconfig, "proxy").await?;
+    // Before that, its roles may not be there.
+    if !machinery::client::wait_ready(&client, &tasks.token()).await {
+        return Ok(());
+    }
     let ours = Selectors::labels(format!("!{PROXY_NAME_LABEL},!{HEADLESS_LABEL}"));
     let caches = sync::Caches {
         services: Cache::start(kube::Api::all(client.clone()), ours.clone(), &tasks),
