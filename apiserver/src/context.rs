@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     Api,
-    auth::User,
+    auth::{User, authorize::Action},
     forms,
     publish::table,
     query::Query,
@@ -50,6 +50,24 @@ pub struct Ctx {
 }
 
 impl Ctx {
+    /// Lets the caller do what he has not asked for by the method alone.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn permit(&self, verb: &str) -> Result<(), Status> {
+        let path = &self.path;
+        let action = Action::Resource {
+            verb,
+            group: &path.group,
+            resource: &path.resource,
+            subresource: path.subresource.as_deref().unwrap_or(""),
+            namespace: path.place().unwrap_or(""),
+            name: path.name.as_deref().unwrap_or(""),
+            fields: None,
+        };
+        self.api.authorizer.permit(&self.user, &action)
+    }
+
     /// A request of the server itself, as the system's own user.
     ///
     /// # Errors

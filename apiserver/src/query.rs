@@ -3,6 +3,8 @@
 //! Counterpart of `meta.k8s.io/v1`'s `ListOptions`, `CreateOptions`, … as they arrive in the query string,
 //! with upstream's checks and messages.
 
+use std::collections::BTreeSet;
+
 use api::{
     field::{Errors, Path},
     selector::{FieldSelector, LabelSelector},
@@ -103,13 +105,12 @@ pub fn parse_revision(text: &str) -> Result<u64, Status> {
 
 /// Whether a query asks for a watch.
 pub fn wants_watch(query: &str) -> bool {
-    // The last one counts, as it does when all of the query is read.
-    query::pairs(query).rfind(|(key, _)| key == "watch").is_some_and(|(_, value)| truth(&value))
+    query::pairs(query).find(|(key, _)| key == "watch").is_some_and(|(_, value)| truth(&value))
 }
 
 /// The field selector of a query, if it has one that can be read.
 pub fn field_selector(query: &str) -> Option<FieldSelector> {
-    let (_, value) = query::pairs(query).rfind(|(key, _)| key == "fieldSelector")?;
+    let (_, value) = query::pairs(query).find(|(key, _)| key == "fieldSelector")?;
     FieldSelector::parse(&value).ok()
 }
 
@@ -139,8 +140,13 @@ impl Query {
         let mut q = Self::default();
         let mut errors = Errors::default();
         let all = query::Query::parse(Some(query));
+        let mut said = BTreeSet::new();
         for (key, value) in all.iter() {
-            q.set(key, value, &mut errors)?;
+            // Of a parameter that is there twice the first counts, for all who look: this server may be asked about a
+            // request that another one answers.
+            if said.insert(key) || key == "dryRun" {
+                q.set(key, value, &mut errors)?;
+            }
         }
         q.all = all;
         if errors.is_empty() {

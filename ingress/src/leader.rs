@@ -70,6 +70,7 @@ impl Duties {
     async fn tell_addresses(&self, table: &Table) -> Result<(), kube::Error> {
         let (namespace, name) = &self.service;
         let wanted = addresses(self.feeds.services.get(Some(namespace), name).as_deref());
+        let mut told = Ok(());
         for ingress in table.ingresses.iter().filter(|ingress| told_addresses(ingress) != wanted) {
             let meta = &ingress.metadata;
             let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
@@ -78,10 +79,12 @@ impl Duties {
             let status = json!({"status": {"loadBalancer": {"ingress": wanted}}});
             match api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
-                written => drop(written?),
+                // The others are told all the same.
+                Err(error) => told = told.and(Err(error)),
+                Ok(_) => {}
             }
         }
-        Ok(())
+        told
     }
 }
 

@@ -43,7 +43,7 @@ pub fn stop(flags: &ClusterArgs) -> Result<()> {
     let cluster = flags.existing()?;
     halt(&cluster)?;
     network::close(&cluster)?;
-    println!("{}", stopped(&cluster));
+    say!("{}", stopped(&cluster));
     Ok(())
 }
 
@@ -63,13 +63,13 @@ pub fn down(flags: &ClusterArgs) -> Result<()> {
     cluster::check_name(&flags.name)?;
     let dir = flags.dir();
     let Some(cluster) = Cluster::load(&dir)? else {
-        println!("Nothing to do: {}", flags.missing());
+        say!("Nothing to do: {}", flags.missing());
         return Ok(());
     };
     must_be_root()?;
     remove(&cluster)
         .with_context(|| format!("something of {} is left: type skiff down again", cluster.name))?;
-    println!("Cluster {} is gone", cluster.name);
+    say!("Cluster {} is gone", cluster.name);
     Ok(())
 }
 

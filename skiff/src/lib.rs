@@ -5,6 +5,13 @@
 //! into addresses, commands and files are pure, and the rest carries them out.
 //! Corresponds to kind and minikube, with network namespaces for machines.
 
+/// Prints a line. Whoever it is for may have gone; what is being done is done all the same.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        let _unread = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($words)*)));
+    }};
+}
+
 pub mod addons;
 pub mod args;
 mod cgroups;

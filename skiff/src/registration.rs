@@ -42,12 +42,12 @@ fn link(name: &str) -> PathBuf {
 }
 
 /// Where the cluster called `name` lies: below `root` if one is given, else where
-/// it is registered, else below the default root.
+/// it is registered, unless nothing was ever made there, else below the default root.
 pub fn find(name: &str, root: Option<&Path>) -> PathBuf {
     match (root, fs::read_link(link(name))) {
         (Some(root), _) => root.join(name),
-        (None, Ok(dir)) => dir,
-        (None, Err(_)) => Path::new(DEFAULT_ROOT).join(name),
+        (None, Ok(dir)) if dir.exists() => dir,
+        (None, _) => Path::new(DEFAULT_ROOT).join(name),
     }
 }
 
@@ -106,7 +106,8 @@ pub fn forget(name: &str, dir: &Path, _lock: &Lock) -> Result<()> {
     if fs::read_link(&path).is_ok_and(|present| present == dir) {
         files::remove(&path)?;
     }
-    let others = |entry: fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".cluster");
+    let is_link = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".cluster");
+    let others = |entry: fs::DirEntry| is_link(&entry) && entry.path().exists();
     if fs::read_dir(DIR).into_iter().flatten().flatten().any(others) {
         return Ok(());
     }

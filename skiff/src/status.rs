@@ -126,10 +126,7 @@ fn answering(cluster: &Cluster, services: &[Service]) -> String {
 
 /// Says where the services of a cluster that has just come up answer, and will.
 pub async fn tell_services(cluster: &Cluster, client: &kube::Client) {
-    println!(
-        "\nServices of type LoadBalancer answer here, at addresses of {}.",
-        cluster.ranges.load_balancers()
-    );
+    say!("\nServices of type LoadBalancer answer here, at addresses of {}.", cluster.ranges.load_balancers());
     // It is told as a kindness.
     let listed = tokio::time::timeout(PATIENCE, services(client)).await;
     print!("{}", answering(cluster, &listed.ok().and_then(Result::ok).unwrap_or_default()));
@@ -142,7 +139,7 @@ pub async fn run(flags: &ClusterArgs) -> Result<()> {
     let records: Vec<_> = table.iter().map(|daemon| supervisor::record_of(&cluster, daemon)).collect();
     let alive = supervisor::any_runs(&cluster);
     let lost = alive && supervisor::running(&cluster).is_none();
-    println!("Cluster {} in {}, API server {}\n", cluster.name, cluster.dir.display(), cluster.server());
+    say!("Cluster {} in {}, API server {}\n", cluster.name, cluster.dir.display(), cluster.server());
     let now = jiff::Timestamp::now();
     let mut rows = vec![["DAEMON", "STATE", "PID", "UPTIME", "RESTARTS"].map(String::from).to_vec()];
     rows.extend(table.iter().zip(records).map(|(daemon, record)| row(&daemon.name, record, now)));
@@ -150,12 +147,12 @@ pub async fn run(flags: &ClusterArgs) -> Result<()> {
     print!("{}", columns(&rows));
     if lost {
         match supervisor::ensure(&cluster) {
-            Ok(_) => println!("\nThe supervisor was gone and has been started again"),
-            Err(e) => println!("\nThe supervisor is gone: {e:#}"),
+            Ok(_) => say!("\nThe supervisor was gone and has been started again"),
+            Err(e) => say!("\nThe supervisor is gone: {e:#}"),
         }
     }
     if !alive {
-        println!("\nNothing runs: `skiff up --name {}` brings the cluster back", cluster.name);
+        say!("\nNothing runs: `skiff up --name {}` brings the cluster back", cluster.name);
         return Ok(());
     }
     match tokio::time::timeout(PATIENCE, ask(&cluster)).await {
@@ -164,8 +161,8 @@ pub async fn run(flags: &ClusterArgs) -> Result<()> {
             rows.extend(nodes.iter().map(|node| node_row(&cluster, node)));
             print!("\n{}{}", columns(&rows), answering(&cluster, &services));
         }
-        Ok(Err(e)) => println!("\nThe API server does not tell its nodes: {e:#}"),
-        Err(_) => println!("\nThe API server does not answer"),
+        Ok(Err(e)) => say!("\nThe API server does not tell its nodes: {e:#}"),
+        Err(_) => say!("\nThe API server does not answer"),
     }
     Ok(())
 }

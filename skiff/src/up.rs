@@ -342,7 +342,7 @@ async fn wait_for_addons(cluster: &Cluster, client: &kube::Client) {
             match addon.state(client).await {
                 State::Works | State::Removed => break,
                 State::Starting if tokio::time::Instant::now() > deadline => {
-                    println!(
+                    say!(
                         "  {} does not work yet: kubectl get pods --namespace kube-system says why",
                         addon.name
                     );
@@ -361,7 +361,7 @@ async fn machine_client(cluster: &Cluster) -> Result<kube::Client> {
 fn farewell(cluster: &Cluster, seconds: f32) {
     let name = if cluster.name == DEFAULT_NAME { String::new() } else { format!(" --name {}", cluster.name) };
     let nodes = if cluster.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", cluster.nodes) };
-    println!(
+    say!(
         "Cluster {} is up with {nodes} after {seconds:.1} s. The context {} is in {}.\n\n  kubectl get nodes\n  skiff status{name}\n  skiff down{name}",
         cluster.name,
         cluster.context(),

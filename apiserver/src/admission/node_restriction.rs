@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use api::{object::ObjectExt as _, status::Status};
+use api::{address::canonical, object::ObjectExt as _, status::Status};
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
@@ -208,7 +208,9 @@ fn node_itself(operation: &Operation<'_>, node: &str) -> Result<Option<String>, 
         () if differs(&["spec", "podCIDR"]) || differs(&["spec", "podCIDRs"]) => {
             Some(format!("node {node:?} is not allowed to choose its range of pod addresses"))
         }
-        () if differs(&["status", "addresses"]) => taken_address(operation.ctx, node, new)?,
+        () if differs(&["status", "addresses"]) || differs(&["status", "daemonEndpoints"]) => {
+            taken_address(operation.ctx, node, new)?
+        }
         () => None,
     };
     Ok(refused)
@@ -238,7 +240,7 @@ fn taken_address(ctx: &Ctx, node: &str, new: &Value) -> Result<Option<String>, S
     let addresses = |node: &Value| -> BTreeSet<String> {
         let all = node.list_at(&["status", "addresses"]).iter();
         let inside = all.filter(|address| matches!(address.str_at(&["type"]), "InternalIP" | "ExternalIP"));
-        inside.map(|address| address.str_at(&["address"]).to_owned()).collect()
+        inside.map(|address| comparable(address.str_at(&["address"]))).collect()
     };
     let own = addresses(new);
     for other in ctx.api.objects(NODES).scan(&Scope::All, None).filter(|other| other.name() != node) {
@@ -251,14 +253,25 @@ fn taken_address(ctx: &Ctx, node: &str, new: &Value) -> Result<Option<String>, S
     }
     let Some(servers) = ctx.api.cached(ENDPOINTS, "default/kubernetes") else { return Ok(None) };
     let servers = value(&servers)?;
-    let port = new.at(&["status", "daemonEndpoints", "kubeletEndpoint", "Port"]);
+    let port = kubelet_port(new);
     // A kubelet may run beside an API server, and is reached at another port.
     let is_server = servers.list_at(&["subsets"]).iter().any(|subset| {
         let has = |list: &str, is: &dyn Fn(&Value) -> bool| subset.list_at(&[list]).iter().any(is);
-        has("addresses", &|address| own.contains(address.str_at(&["ip"])))
-            && has("ports", &|listed| listed.get("port") == port)
+        has("addresses", &|address| own.contains(&comparable(address.str_at(&["ip"]))))
+            && has("ports", &|listed| listed["port"] == port)
     });
     Ok(is_server.then(|| format!("node {node:?} is not allowed to be reached where an API server is")))
+}
+
+/// Where a node's kubelet is reached.
+fn kubelet_port(node: &Value) -> u16 {
+    let said = node.at(&["status", "daemonEndpoints", "kubeletEndpoint", "Port"]).and_then(Value::as_u64);
+    said.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0).unwrap_or(10250)
+}
+
+/// An address as it is dialled, however it is written.
+fn comparable(address: &str) -> String {
+    address.parse().map_or_else(|_| address.to_owned(), |ip| canonical(ip).to_string())
 }
 
 fn claim_status(operation: &Operation<'_>, node: &str) -> Option<String> {
@@ -369,8 +382,9 @@ fn signing_request(operation: &Operation<'_>, node: &str) -> Option<String> {
     let pem = STANDARD.decode(request.str_at(&["spec", "request"])).unwrap_or_default();
     let name = x509_parser::pem::parse_x509_pem(&pem).ok().and_then(|(_, block)| {
         let (_, request) = X509CertificationRequest::from_der(&block.contents).ok()?;
-        let names = request.certification_request_info.subject.iter_common_name();
-        Some(names.filter_map(|name| name.as_str().ok()).collect::<String>())
+        // The last one counts, as it does in the certificate; one in another form than text is nobody's.
+        let name = request.certification_request_info.subject.iter_common_name().last();
+        Some(name.and_then(|name| name.as_str().ok()).unwrap_or_default().to_owned())
     });
     match name {
         None => Some("unable to parse csr: PEM block type must be CERTIFICATE REQUEST".into()),

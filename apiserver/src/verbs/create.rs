@@ -35,6 +35,15 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     Ok(created.answer(&ctx, StatusCode::CREATED))
 }
 
+/// Creates what an update or apply did not find, for who may create, too.
+///
+/// # Errors
+/// 403, and as [`create_object`].
+pub async fn create_missing(ctx: &Ctx, object: Value, tracking: Tracking) -> Result<Written, Status> {
+    ctx.permit("create")?;
+    create_object(ctx, object, tracking).await
+}
+
 /// Creates one object; also used by the parts of the server that make objects themselves.
 ///
 /// # Errors

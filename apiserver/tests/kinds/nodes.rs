@@ -1,6 +1,8 @@
 //! What kubelets may read and write.
 
 use apiserver::args::Mode;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair};
 use serde_json::{Value, json};
 
 use crate::harness::{self, Answer, Server};
@@ -60,6 +62,11 @@ async fn a_kubelet_reads_what_its_pods_need_and_writes_itself() {
     let token = json!({"spec": {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "mine"}}});
     let address =
         |address: &str| json!({"status": {"addresses": [{"type": "InternalIP", "address": address}]}});
+    let served = json!({"metadata": {"name": "kubernetes"}, "subsets": [{"addresses": [{"ip": "10.60.0.12"}], "ports": [{"name": "https", "port": 6443}]}]});
+    let endpoints = "/api/v1/namespaces/default/endpoints";
+    assert_eq!(server.send("POST", endpoints, &served).await.code, 201);
+    let port = |port: u16| json!({"status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}});
+    let taken = "node \"one\" is not allowed to be reached where an API server is";
     let none = Value::Null;
     for (method, path, body, code, part) in [
         ("GET", format!("{secrets}/of-mine"), none.clone(), 200, ""),
@@ -172,6 +179,19 @@ async fn a_kubelet_reads_what_its_pods_need_and_writes_itself() {
             403,
             "node \"one\" is not allowed to have the address 10.0.0.2 of node \"two\"",
         ),
+        (
+            "PATCH",
+            format!("{NODES}/one/status"),
+            address("::ffff:10.0.0.2"),
+            403,
+            "node \"one\" is not allowed to have the address 10.0.0.2 of node \"two\"",
+        ),
+        ("PATCH", format!("{NODES}/one/status"), port(6443), 200, ""),
+        ("PATCH", format!("{NODES}/one/status"), address("10.60.0.12"), 403, taken),
+        ("PATCH", format!("{NODES}/one/status"), address("::ffff:10.60.0.12"), 403, taken),
+        ("PATCH", format!("{NODES}/one/status"), port(10250), 200, ""),
+        ("PATCH", format!("{NODES}/one/status"), address("10.60.0.12"), 200, ""),
+        ("PATCH", format!("{NODES}/one/status"), port(6443), 403, taken),
         (
             "PATCH",
             format!("{NODES}/one"),
@@ -288,6 +308,44 @@ async fn a_node_shows_the_pods_of_its_own_folder_and_gains_nothing() {
     assert_eq!(made.code, 201, "{}", made.body);
     let path = format!("{PODS}/m");
     assert_eq!(ask(&server, "DELETE", &path, &json!({"gracePeriodSeconds": 0})).await.code, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_asks_for_certificates_in_its_own_name() {
+    let server = server().await;
+    let text = |name: &str| DnValue::Utf8String(name.to_owned());
+    let (own, other) = ("system:node:one", "system:node:two");
+    let unreadable = DnValue::BmpString(other.try_into().unwrap());
+    // Of several names the last one counts.
+    for (at, names, code) in [
+        ("a", vec![text(own)], 201),
+        ("b", vec![text(other), text(own)], 201),
+        ("c", vec![text(own), text(other)], 403),
+        ("d", vec![text("system:node:"), text("one")], 403),
+        ("e", vec![text(own), unreadable], 403),
+        ("f", vec![], 403),
+    ] {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        // The same attribute twice.
+        let attributes = [DnType::CommonName, DnType::CustomDnType(vec![2, 5, 4, 3])];
+        attributes.into_iter().zip(names).for_each(|(name, is)| params.distinguished_name.push(name, is));
+        params.distinguished_name.push(DnType::OrganizationName, "system:nodes");
+        let pem = params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+        let request = json!({"metadata": {"name": at}, "spec": {
+            "request": STANDARD.encode(pem), "signerName": "kubernetes.io/kube-apiserver-client-kubelet",
+            "usages": ["digital signature", "client auth"],
+        }});
+        let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+        let answer = ask(&server, "POST", path, &request).await;
+        let message = answer.body["message"].as_str().unwrap_or_default();
+        assert_eq!(answer.code, code, "{at}: {message}");
+        assert!(
+            code == 201 || message.contains("can only create a node CSR with CN=system:node:one"),
+            "{message}"
+        );
+    }
     server.stop().await;
 }
 

@@ -309,3 +309,38 @@ async fn whoever_opens_a_stream_into_a_pod_creates() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_not_there_is_made_only_by_who_may_create() {
+    let server = server().await;
+    let maps = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["update"]}]);
+    grant(&server, "jane", "default", maps).await;
+    let path = "/api/v1/namespaces/default/configmaps/fresh?fieldManager=test";
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "fresh"}});
+    let lease =
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "fresh"}});
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases/fresh";
+    let apply = async || {
+        let client = harness::client(server.port, Some("jane"));
+        let headers = [("content-type", "application/apply-patch+yaml")];
+        harness::send(&client, "PATCH", path, &headers, serde_json::to_vec(&map).unwrap()).await
+    };
+    let words = |resource: &str, group: &str| {
+        format!(
+            "User \"jane\" cannot create resource {resource:?} in API group {group:?} in the namespace \"default\""
+        )
+    };
+    for (answer, words) in [
+        (apply().await, words("configmaps", "")),
+        (ask(&server, "jane", "PUT", leases, &lease).await, words("leases", "coordination.k8s.io")),
+    ] {
+        assert_eq!(answer.code, 403, "{}", answer.body);
+        assert!(answer.body["message"].as_str().unwrap().ends_with(&words), "{}", answer.body);
+    }
+    let create = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}]);
+    grant(&server, "jane", "default", create).await;
+    assert_eq!(apply().await.code, 201);
+    assert_eq!(apply().await.code, 200);
+    server.stop().await;
+}

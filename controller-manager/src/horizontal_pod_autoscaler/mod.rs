@@ -24,6 +24,7 @@ use machinery::clock::Clock;
 use machinery::queue::Queue;
 use parking_lot::Mutex;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::Start;
 use crate::caches::Caches;
@@ -39,6 +40,8 @@ const AGAIN: Duration = Duration::from_secs(15);
 /// How often a scale is written anew that others write, too.
 const ATTEMPTS: usize = 5;
 const WORKERS: usize = 5;
+/// For how long what discovery told holds for kinds that are not known, be they in it or not.
+const DISCOVERED: Duration = Duration::from_secs(30);
 
 /// Starts the controller.
 pub fn start(start: &Start) {
@@ -53,12 +56,12 @@ pub fn start(start: &Start) {
     });
     let writes = Writes::Kinds([Kind::of::<HorizontalPodAutoscaler>()].into());
     let worker = Arc::new(Worker {
+        targets: Targets::new(start.client.clone(), start.clock.clone()),
         client: start.client.clone(),
         actor: start.actor("horizontal-pod-autoscaler", writes),
         caches: start.caches.clone(),
         clock: start.clock.clone(),
         known: Mutex::default(),
-        targets: Mutex::default(),
     });
     run_queue(start.tasks, "horizontal_pod_autoscaler", WORKERS, keys, start.metrics, move |key: Key| {
         let worker = Arc::clone(&worker);
@@ -71,10 +74,19 @@ struct Worker {
     actor: Actor,
     caches: Caches,
     clock: Clock,
+    targets: Targets,
     /// What may be forgotten of autoscalers.
     known: Mutex<HashMap<Key, Known>>,
-    /// Kinds of targets by group and kind.
-    targets: Mutex<HashMap<(String, String), Kind>>,
+}
+
+/// What autoscalers scale.
+struct Targets {
+    client: kube::Client,
+    clock: Clock,
+    /// Kinds by group and kind.
+    kinds: Mutex<HashMap<(String, String), Kind>>,
+    /// What discovery told, and when. Who asks keeps the others waiting, for they want the same.
+    discovered: tokio::sync::Mutex<Option<(Instant, Vec<Kind>)>>,
 }
 
 /// What is remembered of an autoscaler: what it asked for before, and whom it scales.
@@ -96,7 +108,7 @@ impl Worker {
             self.known.lock().remove(key);
             return None;
         };
-        let decision = match self.scale_of(&scaler).await {
+        let decision = match self.targets.scale_of(&scaler).await {
             Err(why) => Decision::without_scale(&scaler, &why, self.clock.now()),
             Ok((kind, scale)) => self.decide(key, &scaler, &kind, scale).await,
         };
@@ -148,42 +160,6 @@ impl Worker {
         decision
     }
 
-    /// The kind of the target, and its scale.
-    async fn scale_of(&self, scaler: &HorizontalPodAutoscaler) -> Result<(Kind, Scale), String> {
-        let target = &scaler.spec.scale_target_ref;
-        let version = target.api_version.as_deref().unwrap_or_default();
-        let group = match version.split('/').collect::<Vec<_>>()[..] {
-            [_] => "",
-            [group, _] => group,
-            _ => return Err(format!("unexpected GroupVersion string: {version}")),
-        };
-        let wanted = (group.to_owned(), target.kind.clone());
-        let known = self.targets.lock().get(&wanted).cloned();
-        let kind = match known {
-            Some(kind) => kind,
-            None => {
-                let served = discover(&self.client).await.map_err(|error| failure(&error).message)?;
-                let mut kinds = served.resources.into_iter().map(|served| served.kind);
-                let found = kinds.find(|kind| kind.group == group && kind.kind == target.kind);
-                found.ok_or_else(|| format!("no matches for kind {:?} in group {group:?}", target.kind))?
-            }
-        };
-        let namespace = owners::namespace(&scaler.metadata);
-        let scale = self.scale(&kind, namespace, &target.name).await;
-        match &scale {
-            Ok(_) => self.targets.lock().insert(wanted, kind.clone()),
-            // The kind may have come anew, in another version.
-            Err(_) => self.targets.lock().remove(&wanted),
-        };
-        Ok((kind, scale?))
-    }
-
-    async fn scale(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Scale, String> {
-        let request = Request::new(kind.path(namespace)).get_subresource("scale", name);
-        let request = request.map_err(|error| error.to_string())?;
-        self.client.request(request).await.map_err(|error| failure(&error).message)
-    }
-
     async fn rescale(&self, kind: &Kind, namespace: &str, mut scale: Scale, to: i32) -> Result<(), String> {
         let name = scale.metadata.name.clone().unwrap_or_default();
         let mut attempt = 1;
@@ -198,7 +174,8 @@ impl Worker {
                 Err(error) if attempt < ATTEMPTS && failure(&error).reason == "Conflict" => attempt += 1,
                 Err(error) => return Err(failure(&error).message),
             }
-            scale = self.scale(kind, namespace, &name).await?;
+            let again = self.targets.scale(kind, namespace, &name).await;
+            scale = again.map_err(|error| failure(&error).message)?;
         }
     }
 
@@ -261,4 +238,62 @@ impl Worker {
             Ok(items)
         }
     }
+}
+
+impl Targets {
+    fn new(client: kube::Client, clock: Clock) -> Self {
+        Targets { client, clock, kinds: Mutex::default(), discovered: tokio::sync::Mutex::default() }
+    }
+
+    /// The kind of the target, and its scale.
+    async fn scale_of(&self, scaler: &HorizontalPodAutoscaler) -> Result<(Kind, Scale), String> {
+        let target = &scaler.spec.scale_target_ref;
+        let version = target.api_version.as_deref().unwrap_or_default();
+        let group = match version.split('/').collect::<Vec<_>>()[..] {
+            [_] => "",
+            [group, _] => group,
+            _ => return Err(format!("unexpected GroupVersion string: {version}")),
+        };
+        let wanted = (group.to_owned(), target.kind.clone());
+        let known = self.kinds.lock().get(&wanted).cloned();
+        let kind = match known {
+            Some(kind) => kind,
+            None => self.discover(group, &target.kind).await?,
+        };
+        let namespace = owners::namespace(&scaler.metadata);
+        let scale = self.scale(&kind, namespace, &target.name).await;
+        match &scale {
+            // The kind may have come anew, in another version.
+            Err(error) if is_no_resource(error) => self.kinds.lock().remove(&wanted),
+            _ => self.kinds.lock().insert(wanted, kind.clone()),
+        };
+        scale.map(|scale| (kind, scale)).map_err(|error| failure(&error).message)
+    }
+
+    async fn discover(&self, group: &str, kind: &str) -> Result<Kind, String> {
+        let mut discovered = self.discovered.lock().await;
+        let now = self.clock.instant();
+        let kinds = match discovered.take().filter(|(at, _)| now.saturating_duration_since(*at) < DISCOVERED)
+        {
+            Some(recent) => recent,
+            None => {
+                let served = discover(&self.client).await.map_err(|error| failure(&error).message)?;
+                (now, served.resources.into_iter().map(|served| served.kind).collect())
+            }
+        };
+        let (_, kinds) = discovered.insert(kinds);
+        let found = kinds.iter().find(|known| known.group == group && known.kind == kind);
+        found.cloned().ok_or_else(|| format!("no matches for kind {kind:?} in group {group:?}"))
+    }
+
+    async fn scale(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Scale, kube::Error> {
+        let request = Request::new(kind.path(namespace)).get_subresource("scale", name);
+        self.client.request(request.map_err(kube::Error::BuildRequest)?).await
+    }
+}
+
+/// Whether nothing is served at a path; of an object that is not there, the answer has the name.
+fn is_no_resource(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    status.code == 404 && status.details.as_ref().is_none_or(|details| details.name.is_empty())
 }

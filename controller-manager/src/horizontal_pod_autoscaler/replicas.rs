@@ -146,7 +146,8 @@ impl Metric<'_> {
                 _ if ratio == 1.0 => continue,
                 Target::Average(target) => target,
                 Target::Utilization(target) => {
-                    requests.get(*name).unwrap_or(&0) * i64::from(target.max(100)) / 100
+                    let asked = i128::from(*requests.get(*name).unwrap_or(&0));
+                    i64::try_from(asked * i128::from(target.max(100)) / 100).unwrap_or(i64::MAX)
                 }
             };
             samples.insert((*name).to_owned(), Sample { value, time: now, window: Duration::ZERO });
@@ -241,7 +242,7 @@ impl Metric<'_> {
                 || format!("missing request for {resource} in container {} of Pod {pod}", container.name);
             asked.map(|asked| Quantity::of(asked).milli_value()).ok_or_else(missing)
         })
-        .sum()
+        .try_fold(0, |sum: i64, asked| Ok(sum.saturating_add(asked?)))
     }
 }
 

@@ -10,16 +10,22 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-/// A pod that asks for a tenth of a core, and is `Running`, `Pending`, `Failed`, `unready` or `fresh`.
+/// A pod that asks for a tenth of a core, and is `Running`, `Pending`, `Failed`, `unready` or `fresh`; or a `huge` one.
 fn pod(name: &str, state: &str) -> Arc<Pod> {
     let (phase, ready, since, started) = match state {
         "unready" => ("Running", "False", 20, 10),
         "fresh" => ("Running", "True", 9_995, 9_990),
+        "huge" => ("Running", "True", 20, 10),
         phase => (phase, "True", 20, 10),
+    };
+    let container = |asked| json!({"name": "c", "resources": {"requests": {"cpu": asked}}});
+    let containers = match state {
+        "huge" => vec![container("9Ei"), container("9Ei")],
+        _ => vec![container("100m")],
     };
     let pod = json!({
         "metadata": {"name": name},
-        "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "100m"}}}]},
+        "spec": {"containers": containers},
         "status": {"phase": phase, "startTime": at(started).to_string(), "conditions": [
             {"type": "Ready", "status": ready, "lastTransitionTime": at(since).to_string()}]},
     });
@@ -72,6 +78,7 @@ fn replicas_follow_from_what_is_known_of_pods() {
         ("one that failed", Utilization(50), &[(running, Some(100)), ("Failed", Some(900))], Ok((2, 100))),
         ("a value", Average(20), &[(running, Some(50)), (running, Some(50))], Ok((5, 50))),
         ("a value, and a missing one", Average(20), &[(running, Some(4)), (running, None)], Ok((2, 4))),
+        ("more than can be counted", Utilization(200), &[("huge", Some(10)), ("huge", None)], Ok((1, 10))),
         ("nobody", Utilization(50), &[], Err("no pods returned by selector while calculating replica count")),
         (
             "nothing",
@@ -182,5 +189,74 @@ fn replicas_change_as_fast_as_rules_allow() {
                 history.rescaled(current, replicas, now);
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn discovery_is_asked_for_no_more_than_it_has_to_be() {
+    let asked = Arc::new(Mutex::new((0, 0)));
+    let resource = Arc::new(Mutex::new(true));
+    let (count, served) = (Arc::clone(&asked), Arc::clone(&resource));
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let path = request.uri().path();
+        let group = json!({"metadata": {"name": "apps"}, "versions": [{"version": "v1", "resources": [
+            {"resource": "deployments", "responseKind": {"group": "", "version": "", "kind": "Deployment"},
+             "scope": "Namespaced", "singularResource": "deployment", "verbs": ["get"]}]}]});
+        let list = |items: Vec<Value>| {
+            json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2",
+            "metadata": {}, "items": items})
+        };
+        let (code, answer) = match path {
+            "/api" => (200, list(vec![])),
+            "/apis" => {
+                count.lock().0 += 1;
+                (200, list(vec![group]))
+            }
+            _ => {
+                count.lock().1 += 1;
+                let details =
+                    if *served.lock() { json!({"name": "web", "kind": "deployments"}) } else { json!({}) };
+                (
+                    404,
+                    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound",
+                    "message": "none", "code": 404, "details": details}),
+                )
+            }
+        };
+        let body = kube::client::Body::from(answer.to_string().into_bytes());
+        let answer = http::Response::builder().status(code).body(body);
+        async move { answer }
+    });
+    let clock = Clock::default();
+    let targets = Targets::new(kube::Client::new(service, "default"), clock.clone());
+    let scaler = |kind: &str| -> HorizontalPodAutoscaler {
+        serde_json::from_value(
+            json!({"metadata": {"name": "web", "namespace": "default"}, "spec": {"maxReplicas": 2,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": kind, "name": "web"}}}),
+        )
+        .unwrap()
+    };
+    let why = async |kind: &str| targets.scale_of(&scaler(kind)).await.unwrap_err();
+    // Discoveries and scales that were asked for.
+    let so_far = || *asked.lock();
+
+    for kind in ["Foo", "Bar", "Foo"] {
+        assert_eq!(why(kind).await, format!("no matches for kind {kind:?} in group \"apps\""));
+    }
+    assert_eq!(so_far(), (1, 0));
+    // An object that is missing says nothing of its kind.
+    for _ in 0..2 {
+        assert_eq!(why("Deployment").await, "none");
+        clock.advance(DISCOVERED);
+    }
+    assert_eq!(so_far(), (1, 2));
+    why("Foo").await;
+    assert_eq!(so_far(), (2, 2));
+    // A kind that is gone is looked for again.
+    *resource.lock() = false;
+    for (after, discoveries) in [(Duration::ZERO, 2), (Duration::from_secs(1), 2), (DISCOVERED, 3)] {
+        clock.advance(after);
+        why("Deployment").await;
+        assert_eq!(so_far().0, discoveries);
     }
 }

@@ -6,6 +6,8 @@
 
 mod plan;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -68,11 +70,21 @@ impl Subjects {
 #[derive(Default)]
 pub struct Writer {
     written: Option<Table>,
+    /// Whether that has ever worked.
+    works: bool,
 }
 
 impl Writer {
     /// Writes what is different; calls nothing when nothing is.
     pub async fn write(&mut self, wanted: Table) -> Result<(), IptablesError> {
+        self.write_with(wanted, |text| iptables::nft(&["-f", "-"], text)).await
+    }
+
+    async fn write_with(
+        &mut self,
+        wanted: Table,
+        nft: impl FnOnce(&str) -> Result<(), IptablesError> + Send + 'static,
+    ) -> Result<(), IptablesError> {
         let text = match &self.written {
             Some(written) => wanted.update_from(written),
             None => Some(wanted.replace()),
@@ -82,7 +94,8 @@ impl Writer {
             // Until that has worked, nobody knows what is there.
             self.written = None;
             let bytes = text.len();
-            blocking(move || iptables::nft(&["-f", "-"], &text)).await?;
+            blocking(move || nft(&text)).await?;
+            self.works = true;
             tracing::debug!(took = ?started.elapsed(), bytes, "Wrote policies");
         }
         self.written = Some(wanted);
@@ -142,14 +155,16 @@ pub async fn run(sources: Sources, look_every: Duration, stop: machinery::Cancel
                         next = Instant::now() + started.elapsed();
                         false
                     }
-                    // Without policies there is nothing to enforce, and no `nft` is needed.
-                    Err(error) if policies.is_empty() => {
+                    // Without policies there is nothing to enforce, and no `nft` is needed; but what was written
+                    // has to go.
+                    Err(error) if policies.is_empty() && !writer.works => {
                         tracing::debug!(error = &error as &dyn std::error::Error, "Cannot remove the table of policies");
                         writer.written = Some(Table::default());
                         false
                     }
                     Err(error) => {
-                        tracing::error!(error = &error as &dyn std::error::Error, "Cannot enforce network policies");
+                        let what = if policies.is_empty() { "remove the table of policies" } else { "enforce network policies" };
+                        tracing::error!(error = &error as &dyn std::error::Error, "Cannot {what}");
                         next = Instant::now() + backoff.pause();
                         true
                     }

@@ -7,7 +7,11 @@ mod validating;
 
 use std::{collections::HashMap, sync::Arc};
 
-use api::{object::named, selector::LabelSelector, status::Status};
+use api::{
+    object::{ObjectExt as _, named},
+    selector::LabelSelector,
+    status::Status,
+};
 use k8s_openapi::api::admissionregistration::v1::{ParamKind, ParamRef};
 use kinds::{
     builtin::admission_registration::{BindingSpec, Compiled, Given, PolicySpec},
@@ -65,17 +69,43 @@ struct Call {
 }
 
 impl Policy {
-    fn of(object: &CachedObject) -> Option<Self> {
-        let spec = read::<PolicySpec>(object)?;
-        let matching = spec.match_constraints.as_ref().map(Matching::of_policy);
-        let matching = matching.unwrap_or_else(|| Err("it says nothing of what it is about".into()));
+    /// What cannot be read may be about everything, and fails as it says.
+    fn of(object: &CachedObject) -> Self {
+        let (spec, matching) = match read::<PolicySpec>(object) {
+            Ok(spec) => {
+                let matching = spec.match_constraints.as_ref().map(Matching::of_policy);
+                (spec, matching.unwrap_or_else(|| Err("it says nothing of what it is about".into())))
+            }
+            Err((why, said)) => {
+                let mut spec = PolicySpec::default();
+                spec.failure_policy = Some(said.str_at(&["failurePolicy"]).to_owned());
+                (spec, Err(why))
+            }
+        };
         let (compiled, name) = (Compiled::of(&spec), object.name().to_owned());
-        Some(Self { name, revision: object.revision(), spec, matching, compiled })
+        Self { name, revision: object.revision(), spec, matching, compiled }
     }
 
     /// Whether what it cannot judge is not let in.
     fn fails(&self) -> bool {
         self.spec.failure_policy.as_deref() != Some("Ignore")
+    }
+}
+
+impl Bound {
+    /// One that cannot be read puts its policy to use with whatever the policy is about.
+    fn of(object: &CachedObject) -> Self {
+        let (spec, matching) = match read::<BindingSpec>(object) {
+            Ok(spec) => {
+                let matching = spec.match_resources.as_ref().map(Matching::of_policy).transpose();
+                (spec, matching)
+            }
+            Err((why, said)) => {
+                let policy_name = said.str_at(&["policyName"]).to_owned();
+                (BindingSpec { policy_name, ..BindingSpec::default() }, Err(why))
+            }
+        };
+        Self { name: object.name().to_owned(), spec, matching }
     }
 }
 
@@ -151,16 +181,14 @@ fn known(last: &Known, policies: &Objects, bindings: &Objects) -> Known {
     let last: HashMap<&str, &Arc<Policy>> = last.iter().map(|(policy, _)| (&*policy.name, policy)).collect();
     let mut by_policy: HashMap<String, Vec<Arc<Bound>>> = HashMap::new();
     for object in bindings.scan(&Scope::All, None) {
-        let Some(spec) = read::<BindingSpec>(object) else { continue };
-        let matching = spec.match_resources.as_ref().map(Matching::of_policy).transpose();
-        let bound = Bound { name: object.name().to_owned(), matching, spec };
+        let bound = Bound::of(object);
         by_policy.entry(bound.spec.policy_name.clone()).or_default().push(bound.into());
     }
     let bound = policies.scan(&Scope::All, None).filter_map(|object| {
         let bindings = by_policy.remove(object.name())?;
         let policy = match last.get(object.name()) {
             Some(same) if same.revision == object.revision() => Arc::clone(same),
-            _ => Arc::new(Policy::of(object)?),
+            _ => Arc::new(Policy::of(object)),
         };
         Some((policy, bindings))
     });
@@ -172,16 +200,16 @@ async fn given(operation: &Operation<'_>, row: &Kind) -> Result<Given, Status> {
     Ok(Given { namespace: operation.namespace_object().await?, ..operation.given(row) })
 }
 
-/// An object's specification; who wrote what cannot be read was another server.
-fn read<T: DeserializeOwned + Default>(object: &CachedObject) -> Option<T> {
-    let spec = |mut object: Value| match object["spec"].take() {
-        Value::Null => Ok(T::default()),
-        spec => serde_json::from_value(spec).map_err(Status::internal),
-    };
-    value(object)
-        .and_then(spec)
-        .inspect_err(|why| tracing::error!(name = object.name(), why = why.message, "is not put to use"))
-        .ok()
+/// An object's specification; or why it cannot be read, and what it says: who wrote it was another server.
+fn read<T: DeserializeOwned>(object: &CachedObject) -> Result<T, (String, Value)> {
+    let spec = value(object).map(|mut object| match object["spec"].take() {
+        Value::Null => json!({}),
+        spec => spec,
+    });
+    let read = spec.map_err(|why| (why.message, Value::Null)).and_then(|said| {
+        T::deserialize(&said).map_err(|why| (format!("its spec cannot be read: {why}"), said))
+    });
+    read.inspect_err(|(why, _)| tracing::error!(name = object.name(), why, "cannot be put to use"))
 }
 
 /// The version of the operation's resource that is meant, if it is.
@@ -250,3 +278,6 @@ fn params(
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

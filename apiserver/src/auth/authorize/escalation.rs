@@ -97,8 +97,14 @@ fn forbidden(ctx: &Ctx, name: &str, why: impl std::fmt::Display) -> Status {
 
 /// Refuses to grant what the caller may not do in the namespace himself.
 fn confirm(ctx: &Ctx, name: &str, granted: &[PolicyRule]) -> Result<(), Status> {
-    let roles = ctx.api.authorizer.roles.read();
-    let (owned, gone) = roles.of(&ctx.user, ctx.path.namespace.as_deref().unwrap_or(""));
+    // Others are let in or not meanwhile: what is compared is a copy.
+    let (owned, gone) = {
+        let roles = ctx.api.authorizer.roles.read();
+        let (owned, gone) = roles.of(&ctx.user, ctx.path.namespace.as_deref().unwrap_or(""));
+        let gone = not_found(&gone, Some(&ctx.kind.plural));
+        (owned.into_iter().cloned().collect::<Vec<PolicyRule>>(), gone)
+    };
+    let owned: Vec<&PolicyRule> = owned.iter().collect();
     let missing = rules::missing(&owned, granted).map_err(|why| forbidden(ctx, name, why))?;
     if missing.is_empty() {
         return Ok(());
@@ -110,7 +116,7 @@ fn confirm(ctx: &Ctx, name: &str, granted: &[PolicyRule]) -> Result<(), Status> 
         rules::described(&missing)
     );
     if !gone.is_empty() {
-        why += &format!("; resolution errors: [{}]", not_found(&gone, Some(&ctx.kind.plural)));
+        why += &format!("; resolution errors: [{gone}]");
     }
     Err(forbidden(ctx, name, why))
 }

@@ -12,6 +12,7 @@ use std::str::FromStr;
 
 use api::{selector::FieldSelector, status::Status};
 use k8s_openapi::api::rbac::v1::PolicyRule;
+use machinery::pki::{KUBELET_API_ADMIN, KUBELET_CLIENT};
 use serde_json::{Value, json};
 
 use super::{ANONYMOUS, User};
@@ -128,8 +129,12 @@ impl Authorizer {
         self.modes.contains(&mode)
     }
 
-    /// Whether `user` may do `action`.
+    /// Whether `user` may do `action`. This server itself may nothing under the name by which kubelets know it, so that
+    /// a node that claims to be at an API server's address leads nowhere.
     pub fn authorize(&self, user: &User, action: &Action<'_>) -> Decision {
+        if is_for_kubelets(user) && !is_open(action) {
+            return Decision { allowed: false, reason: "this identity is for kubelets alone".into() };
+        }
         if user.groups.iter().any(|group| group == MASTERS) {
             return Decision { allowed: true, reason: String::new() };
         }
@@ -149,7 +154,6 @@ impl Authorizer {
     /// # Errors
     /// Why it does not.
     fn ask(&self, mode: Mode, user: &User, action: &Action<'_>) -> Result<String, String> {
-        let is_open = |action: &Action<'_>| matches!(action, Action::Path { verb: "get", path } if OPEN_PATHS.contains(path));
         match mode {
             Mode::AlwaysAllow if user.name != ANONYMOUS || is_open(action) => Ok(String::new()),
             Mode::AlwaysAllow => Err(String::new()),
@@ -221,6 +225,15 @@ impl Authorizer {
         }
         status
     }
+}
+
+fn is_open(action: &Action<'_>) -> bool {
+    matches!(action, Action::Path { verb: "get", path } if OPEN_PATHS.contains(path))
+}
+
+/// Whether somebody is an API server as kubelets know it.
+fn is_for_kubelets(user: &User) -> bool {
+    user.name == KUBELET_CLIENT || user.groups.iter().any(|group| group == KUBELET_API_ADMIN)
 }
 
 /// The sentence in a refusal.

@@ -131,7 +131,10 @@ impl Indexed for Roles {
         if part < 2 {
             match serde_json::from_slice::<RoleObject>(&object.json()) {
                 Ok(role) => drop(self.rules.insert(object.key().into(), role.rules.unwrap_or_default())),
-                Err(error) => tracing::warn!(role = object.key(), %error, "a role cannot be read"),
+                Err(error) => {
+                    self.rules.remove(object.key());
+                    tracing::warn!(role = object.key(), %error, "a role cannot be read");
+                }
             }
             return;
         }
@@ -249,13 +252,16 @@ impl Roles {
     }
 }
 
+/// How many of the roles that are not there are told.
+const MOST_TOLD: usize = 10;
+
 /// What upstream says of roles that are not there. To who writes a `resource` of the group it calls them that.
 pub fn not_found(roles: &[&RoleRef], resource: Option<&str>) -> String {
     let mut errors: Vec<String> = Vec::new();
     for RoleRef { kind, name, .. } in roles {
         let called = resource.map_or_else(|| kind.to_lowercase(), str::to_owned);
         let error = format!("{called}.rbac.authorization.k8s.io {name:?} not found");
-        if !errors.contains(&error) {
+        if errors.len() < MOST_TOLD && !errors.contains(&error) {
             errors.push(error);
         }
     }

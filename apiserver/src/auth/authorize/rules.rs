@@ -7,8 +7,15 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 
 use super::Action;
 
-/// How many single rights of a role are compared with how many rules, at most.
-const MOST_COMPARED: usize = 5_000_000;
+/// How many rights of a role are looked at, at most.
+const MOST_RIGHTS: usize = 200_000;
+
+/// How many of them times how many entries of rules are compared, at most.
+const MOST_COMPARED: usize = 20_000_000;
+
+/// How many lines are told of what somebody lacks, and how much of a name.
+const MOST_TOLD: usize = 50;
+const LONGEST_TOLD: usize = 253;
 
 fn list(list: &Option<Vec<String>>) -> &[String] {
     list.as_deref().unwrap_or_default()
@@ -88,6 +95,12 @@ fn count(rule: &PolicyRule) -> usize {
     on.saturating_mul(rule.verbs.len())
 }
 
+/// How many entries a rule's lists have.
+fn entries(rule: &PolicyRule) -> usize {
+    let lists = [&rule.api_groups, &rule.resources, &rule.resource_names, &rule.non_resource_urls];
+    rule.verbs.len() + lists.iter().map(|entries| list(entries).len()).sum::<usize>()
+}
+
 fn covers(rule: &PolicyRule, right: &Right<'_>) -> bool {
     among(&rule.verbs, right.verb)
         && match right.on {
@@ -111,7 +124,8 @@ fn covers(rule: &PolicyRule, right: &Right<'_>) -> bool {
 /// When it would take too long to say so.
 pub fn missing<'w>(owned: &[&PolicyRule], wanted: &'w [PolicyRule]) -> Result<Vec<Right<'w>>, String> {
     let rights_of = wanted.iter().map(count).fold(0, usize::saturating_add);
-    if rights_of.saturating_mul(owned.len().max(1)) > MOST_COMPARED {
+    let entries: usize = owned.iter().map(|rule| entries(rule)).sum();
+    if rights_of > MOST_RIGHTS || rights_of.saturating_mul(entries.max(1)) > MOST_COMPARED {
         return Err(format!("the role has too many rights to compare them with those held: {rights_of}"));
     }
     let is_covered = |right: &Right<'_>| owned.iter().any(|rule| covers(rule, right));
@@ -137,25 +151,37 @@ pub fn as_rules(rights: &[Right<'_>]) -> Vec<PolicyRule> {
     rights.iter().map(rule).collect()
 }
 
-/// Rights as upstream tells them: a line for each resource and path.
+/// Rights as upstream tells them: a line for each resource and path; of very many the first ones.
 pub fn described(rights: &[Right<'_>]) -> String {
-    let mut verbs: BTreeMap<On<'_>, Vec<&str>> = BTreeMap::new();
-    let mut lines = BTreeSet::new();
+    let mut verbs: BTreeMap<(On<'_>, &str), BTreeSet<&str>> = BTreeMap::new();
     for right in rights {
-        match right.on {
-            On::Resource { .. } => verbs.entry(right.on).or_default().push(right.verb),
-            On::Path(path) => {
-                lines.insert(format!("{{NonResourceURLs:[{path:?}], Verbs:[{:?}]}}", right.verb));
+        // A path has a line for each verb.
+        let of = if matches!(right.on, On::Path(_)) { right.verb } else { "" };
+        verbs.entry((right.on, of)).or_default().insert(right.verb);
+    }
+    let line = |(on, verbs): (&On<'_>, &BTreeSet<&str>)| {
+        let verbs = quoted(&verbs.iter().map(|verb| cut(verb)).collect::<Vec<_>>());
+        match *on {
+            On::Resource { group, resource, name } => {
+                let name = name.map(|name| format!("ResourceNames:[{:?}], ", cut(name))).unwrap_or_default();
+                let (group, resource) = (cut(group), cut(resource));
+                format!("{{APIGroups:[{group:?}], Resources:[{resource:?}], {name}Verbs:{verbs}}}")
             }
+            On::Path(path) => format!("{{NonResourceURLs:[{:?}], Verbs:{verbs}}}", cut(path)),
         }
+    };
+    let mut lines: Vec<String> =
+        verbs.iter().take(MOST_TOLD).map(|((on, _), verbs)| line((on, verbs))).collect();
+    lines.sort();
+    if verbs.len() > MOST_TOLD {
+        lines.push(format!("and {} more", verbs.len() - MOST_TOLD));
     }
-    for (on, verbs) in verbs {
-        let On::Resource { group, resource, name } = on else { continue };
-        let name = name.map(|name| format!("ResourceNames:[{name:?}], ")).unwrap_or_default();
-        let verbs = quoted(&verbs);
-        lines.insert(format!("{{APIGroups:[{group:?}], Resources:[{resource:?}], {name}Verbs:{verbs}}}"));
-    }
-    lines.into_iter().collect::<Vec<_>>().join("\n")
+    lines.join("\n")
+}
+
+/// The beginning of a text, as long as names may be.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LONGEST_TOLD)]
 }
 
 /// Texts as Go shows them with `%q`.

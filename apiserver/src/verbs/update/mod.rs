@@ -49,7 +49,7 @@ pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let (code, written) = match write(&ctx, part(&ctx), expected, change).await {
         Err(refusal) if may_create && refusal.reason == "NotFound" => {
             given.metadata_mut().remove("resourceVersion");
-            (StatusCode::CREATED, create::create_object(&ctx, given, Tracking::Update).await?)
+            (StatusCode::CREATED, create::create_missing(&ctx, given, Tracking::Update).await?)
         }
         written => (StatusCode::OK, written?),
     };

@@ -113,7 +113,7 @@ async fn server_side_apply(ctx: Ctx, bytes: &[u8]) -> Result<Response<Body>, Sta
                 return Err(nameless(&ctx));
             }
             check_address(&ctx, &mut fresh)?;
-            (StatusCode::CREATED, create::create_object(&ctx, fresh, Tracking::Done).await?)
+            (StatusCode::CREATED, create::create_missing(&ctx, fresh, Tracking::Done).await?)
         }
         written => (StatusCode::OK, written?),
     };

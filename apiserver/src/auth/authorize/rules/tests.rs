@@ -103,3 +103,18 @@ fn a_role_of_too_many_rights_is_not_compared() {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     assert!(missing(&[], &[on(&many, &many, &many, &many)]).is_err());
 }
+
+#[test]
+fn of_very_much_that_is_missing_the_beginning_is_told() {
+    let many: Vec<String> = (0..300).map(|n| format!("r{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let long = "n".repeat(100_000);
+    let wanted = [on(&many, &many, &[&long], &["get"])];
+    let told = described(&missing(&[], &wanted).expect("within what is compared"));
+    assert!(told.len() < 50 * 1000, "{} bytes", told.len());
+    assert!(told.ends_with("and 89950 more"), "{}", &told[told.len() - 100..]);
+    let names: Vec<String> = (0..1000).map(|n| format!("n{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let held = on(&[""], &["pods"], &names, &["get"]);
+    assert!(missing(&[&held], &wanted).is_err(), "names that are held count, too");
+}
