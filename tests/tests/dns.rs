@@ -139,8 +139,10 @@ fn the_corefile_is_the_users_and_one_server_may_be_killed() {
 
     // One of the two servers is killed: its container is started again, and names are found as soon as it is noticed.
     let service = cluster.kubectl("get service web -n shop -o jsonpath={.spec.clusterIP}").ok();
-    let killed = servers(&cluster);
-    assert_eq!(killed.len(), 2);
+    let killed = eventually("the servers from before have ended", 60, || match servers(&cluster) {
+        servers if servers.len() == 2 => Ok(servers),
+        servers => Err(format!("{servers:?}")),
+    });
     processes::signal(killed[0], Signal::SIGKILL).unwrap();
     expect(&cluster, "a", "web.shop.svc.cluster.local", &service);
     eventually("the server is back", 60, || {
