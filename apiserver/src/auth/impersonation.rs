@@ -2,7 +2,7 @@
 //! `-Group`, `-Uid` and `-Extra-…`.
 //!
 //! Invariant: what comes behind sees the other user and none of these headers. Counterpart of upstream's
-//! `apiserver/pkg/endpoints/filters/impersonation`, without its constrained modes, which only roles tell apart.
+//! `apiserver/pkg/endpoints/filters/impersonation`, without its constrained modes.
 
 use std::fmt;
 
