@@ -1,5 +1,3 @@
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
 use super::*;
@@ -142,11 +140,6 @@ async fn a_decision_does_not_look_at_what_is_for_others() {
     cluster.make(CLUSTER_ROLE_BINDINGS, bindings).await;
     let one = user("u7", &["g8", "system:authenticated"]);
     assert!(cluster.told(&one, "", "pods").is_ok());
-    let begun = Instant::now();
-    for _ in 0..1000 {
-        assert!(cluster.told(&one, "", "secrets").is_err());
-    }
-    let each = begun.elapsed() / 1000;
-    // Three bindings are looked at, not three thousand.
-    assert!(each < Duration::from_micros(100), "{each:?}");
+    assert!(cluster.told(&one, "", "secrets").is_err());
+    assert_eq!(cluster.roles.read().bindings(&one, "").count(), 2, "of three thousand");
 }
