@@ -53,6 +53,15 @@ fn pods(cluster: &Cluster, app: &str) -> Vec<Value> {
     pods
 }
 
+/// How many pods of an app are ready and not on their way out.
+fn ready(cluster: &Cluster, app: &str) -> usize {
+    let ready = |pod: &&Value| {
+        let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+        conditions.filter(|condition| condition["type"] == "Ready").any(|condition| condition["status"] == "True")
+    };
+    pods(cluster, app).iter().filter(ready).count()
+}
+
 #[test]
 fn each_node_has_one_and_each_name_its_place() {
     let cluster = Cluster::up("work", 2);
@@ -83,13 +92,16 @@ fn each_node_has_one_and_each_name_its_place() {
     // A node that may not have one loses it, and gets it back.
     let second = cluster.node(2);
     cluster.kubectl(&format!("taint node {second} team=a:NoExecute")).ok();
-    eventually("the tainted node has no daemon", 30, || match pods(&cluster, "agent").len() {
-        1 => Ok(()),
-        count => Err(format!("{count} pods")),
-    });
+    let until_ready = |wanted: usize| {
+        eventually("each node that may have a daemon has one", 60, || match ready(&cluster, "agent") {
+            count if count == wanted => Ok(()),
+            count => Err(format!("{count} pods are ready")),
+        });
+    };
+    cluster.kubectl(&format!("taint node {second} team=a:NoExecute")).ok();
+    until_ready(1);
     cluster.kubectl(&format!("taint node {second} team-")).ok();
-    cluster.kubectl("rollout status daemonset/agent --timeout=60s").ok();
-    assert_eq!(pods(&cluster, "agent").len(), 2);
+    until_ready(2);
 
     cluster.apply(STATEFUL_SET);
     cluster.kubectl("rollout status statefulset/db --timeout=60s").ok();
@@ -101,8 +113,12 @@ fn each_node_has_one_and_each_name_its_place() {
     };
     assert_eq!(names(), ["db-0", "db-1", "db-2"]);
     assert_eq!(cluster.kubectl("exec db-1 -- /http-go get 127.0.0.1:8080").ok(), "Welcome! v1\ndb-1\n");
+    // `rollout status` may read the status of before: what waits here is told by the pods.
     cluster.kubectl("delete pod db-1").ok();
-    cluster.kubectl("rollout status statefulset/db --timeout=60s").ok();
+    eventually("the place is filled again", 60, || match ready(&cluster, "db") {
+        3 => Ok(()),
+        count => Err(format!("{count} pods are ready")),
+    });
     assert_eq!(names(), ["db-0", "db-1", "db-2"]);
 
     // Down to the partition, and no further.
