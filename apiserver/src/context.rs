@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use api::{object::ObjectExt as _, status::Status};
 use http::{Response, StatusCode};
-use jiff::Timestamp;
 use kinds::kind::{Kind, version::Versions};
 use serde_json::Value;
 
@@ -232,7 +231,7 @@ impl Ctx {
                 let include = self.query.include_object.as_deref();
                 let version = self.accept.api_version;
                 let rows =
-                    vec![table::row(version, self.kind.cells(object, Timestamp::now()), object, include)];
+                    vec![table::row(version, self.kind.cells(object, machinery::clock::now()), object, include)];
                 let meta = serde_json::json!({"resourceVersion": object.resource_version()});
                 shaped = table::table(version, self.kind.columns(), meta, rows);
                 &shaped

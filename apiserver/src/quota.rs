@@ -15,7 +15,6 @@ use api::{
     status::Status,
 };
 use async_trait::async_trait;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ResourceQuota;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -92,7 +91,7 @@ impl Rider for Charges {
         loop {
             let held = self.quotas(write.ctx).await?;
             let quotas: Vec<ResourceQuota> = held.iter().map(Held::quota).collect::<Result<_, _>>()?;
-            match charge(&quotas, &self.counted, &*object, old.as_deref(), Timestamp::now()) {
+            match charge(&quotas, &self.counted, &*object, old.as_deref(), machinery::clock::now()) {
                 Ok(charged) => {
                     return charged
                         .into_iter()

@@ -1,6 +1,5 @@
 //! What the server itself makes up for objects: times, uids, names.
 
-use jiff::Timestamp;
 use rand::seq::IndexedRandom as _;
 
 /// The letters of generated names: no vowels and nothing that looks like something else, as upstream.
@@ -12,7 +11,7 @@ const MAX_GENERATE_PREFIX: usize = 63 - SUFFIX_LENGTH;
 
 /// Now, as objects carry it: RFC 3339 in whole seconds.
 pub fn now() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    machinery::clock::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A new uid. Its bytes come from the thread's generator: asking the system for each takes as long as all the

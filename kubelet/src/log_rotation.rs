@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use machinery::beneath::{self, Below, Handle};
 
@@ -135,7 +134,7 @@ fn put_aside(log: &Below, size: u64, files: usize) -> io::Result<Option<(Handle,
         compress(&dir, former)?;
     }
     let mut becomes = name.clone();
-    becomes.push(Timestamp::now().strftime(".%Y%m%d-%H%M%S").to_string());
+    becomes.push(machinery::clock::now().strftime(".%Y%m%d-%H%M%S").to_string());
     dir.rename(&name, &becomes)?;
     Ok(Some((dir, name, becomes)))
 }

@@ -90,7 +90,7 @@ impl Objects {
         seconds: i64,
     ) -> Result<String, kube::Error> {
         let key = (pod_spec::uid(pod).to_owned(), audience.unwrap_or_default().to_owned(), seconds);
-        let now = Timestamp::now();
+        let now = machinery::clock::now();
         if let Some(token) = self.tokens.lock().get(&key).filter(|token| token.replace_at > now) {
             return Ok(token.text.clone());
         }

@@ -56,7 +56,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let metadata = event.metadata();
-        let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+        let now = crate::clock::now().to_zoned(jiff::tz::TimeZone::UTC);
         let line = metadata.line().unwrap_or(0);
         write!(
             writer,

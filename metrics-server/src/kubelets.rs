@@ -9,7 +9,6 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use http::Request;
 use http_body_util::{BodyExt as _, Limited};
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::client::Body;
 
@@ -70,7 +69,7 @@ impl Kubelets {
         let asked = stream::iter(asked).map(|(name, client)| async move {
             let told = tokio::time::timeout(IN_TIME, text(&client)).await;
             match told.context("it takes too long").flatten() {
-                Ok(text) => Some((name, parse(&text, Timestamp::now()))),
+                Ok(text) => Some((name, parse(&text, machinery::clock::now()))),
                 Err(error) => {
                     tracing::warn!(node = name, error = format!("{error:#}"), "Its kubelet does not tell");
                     None

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use http::Request;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::core::PartialObjectMeta;
 use machinery::cache::{Cache, Selectors};
@@ -61,7 +60,7 @@ impl Server {
             storage: &self.storage.read(),
             nodes: nodes.iter().map(|node| &node.metadata).collect(),
             pods: pods.iter().map(|pod| &pod.metadata).collect(),
-            now: Timestamp::now(),
+            now: machinery::clock::now(),
         };
         answer::answer(request, &view)
     }

@@ -52,7 +52,7 @@ impl Health {
     /// All changes seen so far are applied.
     pub fn synced(&self) {
         let mut state = self.state.lock();
-        state.last_sync = Some(jiff::Timestamp::now());
+        state.last_sync = Some(machinery::clock::now());
         state.waiting_since = None;
     }
 
@@ -69,7 +69,7 @@ impl Health {
     pub fn answer(&self, path: &str) -> Answer {
         let state = self.state.lock();
         let mut healthy = self.is_healthy(&state);
-        let now = jiff::Timestamp::now();
+        let now = machinery::clock::now();
         // While nothing waits, what is there is up to date.
         let last = if healthy && state.waiting_since.is_none() { Some(now) } else { state.last_sync };
         let last = last.map(|time| time.to_string()).unwrap_or_default();

@@ -176,5 +176,5 @@ impl Metrics {
 }
 
 fn now() -> f64 {
-    jiff::Timestamp::now().as_duration().as_secs_f64()
+    machinery::clock::now().as_duration().as_secs_f64()
 }

@@ -376,7 +376,7 @@ impl Scheduler {
     fn report(&mut self, requests: &Arc<Requests>, pod: &Arc<Pod>, reason: &'static str, message: String) {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let nominated = self.cluster.nominated_node(uid).unwrap_or_default();
-        let patch = verdict::status(pod, reason, &message, nominated, jiff::Timestamp::now());
+        let patch = verdict::status(pod, reason, &message, nominated, machinery::clock::now());
         self.recorder.event(&**pod, EventType::Warning, "FailedScheduling", message);
         let Some(patch) = patch else { return };
         let (requests, pod) = (Arc::clone(requests), Arc::clone(pod));

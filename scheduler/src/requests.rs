@@ -6,7 +6,6 @@ use std::time::Duration;
 use api::volume_binding::{
     BIND_COMPLETED, SELECTED_NODE, annotation, bind, has_annotation, is_bound_to, is_reachable,
 };
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Binding, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
 };
@@ -217,7 +216,7 @@ impl Requests {
         let condition = json!({
             "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
             "message": format!("{NAME}: preempting to accommodate a higher priority pod"),
-            "lastTransitionTime": Timestamp::now().round(jiff::Unit::Second).unwrap_or_default(),
+            "lastTransitionTime": machinery::clock::now().round(jiff::Unit::Second).unwrap_or_default(),
         });
         let patch = json!({"metadata": {"uid": victim.uid}, "status": {"conditions": [condition]}});
         let options = DeleteParams {

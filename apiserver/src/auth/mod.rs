@@ -173,7 +173,7 @@ impl Authenticator {
             let ours: Vec<_> = ours.cloned().collect();
             return if ours.is_empty() { Err(Refused::Unknown) } else { Ok((user, ours)) };
         }
-        let now = Timestamp::now().as_second();
+        let now = machinery::clock::now().as_second();
         let issuer = self.service_accounts.as_ref().ok_or(Refused::Unknown)?;
         let (claims, meant) = issuer.verify(token, wanted, now)?;
         // Another server may have issued it for what this one's cache does not show yet.

@@ -71,7 +71,7 @@ pub async fn look(api: Arc<Api>) -> Result<Left, Status> {
     let proxy = api.config.front_proxy.as_ref();
     let of_proxy = proxy.map(|proxy| certificates(&proxy.authority).map(|own| (own, &*proxy.allowed_names)));
     let of_proxy = of_proxy.transpose().map_err(Status::internal)?;
-    let now = Timestamp::now();
+    let now = machinery::clock::now();
     keep(&api, TRUST, |data| trusted(data, &own, of_proxy.as_ref(), now.as_second())).await?;
     keep(&api, TRACKING, |data| tracked(data, now)).await?;
     Ok(Left::Later(AGAIN))

@@ -22,7 +22,7 @@ const EVERY: Duration = Duration::from_secs(60);
 pub async fn run(api: Arc<Api>) -> anyhow::Result<()> {
     loop {
         tokio::time::sleep(EVERY).await;
-        if let Err(error) = sweep(&api, Timestamp::now().as_second()).await {
+        if let Err(error) = sweep(&api, machinery::clock::now().as_second()).await {
             tracing::warn!(%error, "cannot remove old events");
         }
     }

@@ -337,7 +337,7 @@ fn begin(kind: &Kind, options: &DeleteOptions, object: &mut Value) {
     let period = kind.rules.grace_period(object, options.grace_period_seconds);
     let grace = period.unwrap_or(0).max(0);
     if !object.is_deleting() {
-        end_after(kind, grace, Timestamp::now(), object);
+        end_after(kind, grace, machinery::clock::now(), object);
         if kind.rules.notes_grace() && object.generation() > 0 {
             object.set_meta("generation", object.generation() + 1);
         }
@@ -356,7 +356,7 @@ fn begin(kind: &Kind, options: &DeleteOptions, object: &mut Value) {
 
 /// When the deletion under way began: its grace period counts from then.
 fn began(object: &Value) -> Timestamp {
-    let now = Timestamp::now();
+    let now = machinery::clock::now();
     let end = object.at(&["metadata", "deletionTimestamp"]).and_then(Value::as_str);
     let end = end.and_then(|end| end.parse::<Timestamp>().ok());
     let given = SignedDuration::from_secs(grace_of(object));

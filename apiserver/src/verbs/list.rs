@@ -12,7 +12,6 @@ use base64::{
 use bytes::Bytes;
 use http::{Response, header};
 use http_body_util::BodyExt as _;
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -369,7 +368,7 @@ pub fn respond_with(
     };
     let count = values.len();
     let (head, separator, tail) = around(&empty, list, is_yaml && count > 0, is_yaml);
-    let (kind, include, now) = (ctx.kind.clone(), ctx.query.include_object.clone(), Timestamp::now());
+    let (kind, include, now) = (ctx.kind.clone(), ctx.query.include_object.clone(), machinery::clock::now());
     let shaped = move |value: Value| match form {
         Form::Object => value,
         Form::Metadata => table::partial(api_version, &value),

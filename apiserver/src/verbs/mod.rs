@@ -17,7 +17,6 @@ pub mod watch;
 use api::{object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use jiff::Timestamp;
 use kinds::apply;
 use serde_json::Value;
 
@@ -85,7 +84,7 @@ pub fn apply_options(ctx: &Ctx) -> apply::Options<'_> {
         subresource: ctx.path.subresource.as_deref().unwrap_or(""),
         status_leaves: ctx.kind.status_leaves,
         api_version: ctx.kind.api_version(),
-        now: Timestamp::now(),
+        now: machinery::clock::now(),
     }
 }
 

@@ -3,7 +3,6 @@
 use api::{object::ObjectExt as _, selector::LabelSelector, status::Status};
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use jiff::Timestamp;
 use kinds::{
     kind::{Column, Part, ScalePaths, cells},
     patch::{self, PatchType},
@@ -83,7 +82,7 @@ fn printed(ctx: &Ctx, scale: &Value) -> Value {
     ];
     let version = ctx.accept.api_version;
     let include = ctx.query.include_object.as_deref();
-    let row = table::row(version, cells(&columns, scale, Timestamp::now()), scale, include);
+    let row = table::row(version, cells(&columns, scale, machinery::clock::now()), scale, include);
     let meta = json!({"resourceVersion": scale.resource_version()});
     table::table(version, &columns, meta, vec![row])
 }

@@ -8,7 +8,7 @@ use api::{
 };
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::api::authentication::v1::TokenRequestSpec;
 use serde_json::{Value, json};
 
@@ -85,7 +85,7 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     if seconds < asked {
         ctx.warnings.add([format!("requested expiration of {asked} seconds shortened to {seconds} seconds")]);
     }
-    let now = Timestamp::now();
+    let now = machinery::clock::now();
     let (lives, warned_after) = issuer.lifetime(seconds, &bound, &audiences);
     bound.warnafter = warned_after.map(|seconds| now.as_second() + seconds);
     let claims = Claims {

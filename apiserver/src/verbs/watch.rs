@@ -8,7 +8,6 @@ use futures::StreamExt as _;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
-use jiff::Timestamp;
 use kinds::kind::Kind;
 use rand::RngExt as _;
 use serde_json::{Value, json};
@@ -245,7 +244,7 @@ impl Render {
         if self.form == Form::Metadata {
             return table::partial(self.api_version, object);
         }
-        let cells = self.kind.cells(object, Timestamp::now());
+        let cells = self.kind.cells(object, machinery::clock::now());
         let row = table::row(self.api_version, cells, object, self.include.as_deref());
         let meta = json!({"resourceVersion": object.resource_version()});
         let mut whole = table::table(self.api_version, self.kind.columns(), meta, vec![row]);

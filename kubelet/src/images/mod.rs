@@ -93,7 +93,7 @@ impl Images {
         notes: &Notes,
     ) -> Result<Image, Hold> {
         let asked = container.image.as_deref().unwrap_or_default();
-        let now = Timestamp::now();
+        let now = machinery::clock::now();
         let name = reference::normalize(asked).map_err(|error| {
             let message = format!(
                 "Failed to apply default image tag {asked:?}: couldn't parse image name {asked:?}: {error}"
@@ -144,7 +144,7 @@ impl Images {
     ) -> Result<Image, Hold> {
         let asked = container.image.as_deref().unwrap_or_default();
         let key = (pod_spec::uid(pod).to_owned(), name.to_owned());
-        let now = Timestamp::now();
+        let now = machinery::clock::now();
         if let Some(failure) = self.failures.lock().get_mut(&key) {
             let due = failure.backoff.due(failure.at);
             if due > now {
@@ -189,7 +189,7 @@ impl Images {
                 Ok(image)
             }
             Err(message) => {
-                let failed = Timestamp::now();
+                let failed = machinery::clock::now();
                 let before = self.failures.lock().remove(&key).map(|failure| failure.backoff);
                 let backoff = Backoff::after(before, failed, failed);
                 let failure = Failure { backoff, at: failed, message: message.clone(), shown: false };

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
@@ -51,7 +50,7 @@ impl Heartbeat {
 
     /// Beats once.
     pub(super) async fn beat(&self) -> Result<(), kube::Error> {
-        let now = MicroTime(Timestamp::now());
+        let now = MicroTime(machinery::clock::now());
         let patch = Patch::Merge(json!({"spec": {
             "holderIdentity": self.node, "leaseDurationSeconds": DURATION, "renewTime": now,
         }}));

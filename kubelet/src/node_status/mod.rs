@@ -97,7 +97,7 @@ impl NodeKeeper {
             registration: None,
             listed: Arc::default(),
             written: None,
-            began: Timestamp::now(),
+            began: machinery::clock::now(),
         }
     }
 
@@ -230,7 +230,7 @@ impl NodeKeeper {
                 }
             }
             let ready = self.written.as_ref().is_some_and(|(status, _)| render::is_ready(status));
-            let hurry = Timestamp::now().duration_since(self.began) < HURRY;
+            let hurry = machinery::clock::now().duration_since(self.began) < HURRY;
             let pause = tokio::time::sleep(match (ready, hurry) {
                 (true, _) => LOOK,
                 (false, true) => LOOK_UNREADY,
@@ -288,13 +288,13 @@ impl NodeKeeper {
             pressure: machine::pressure(&self.of.config.root_dir),
             images: &self.listed,
             before,
-            now: Timestamp::now(),
+            now: machinery::clock::now(),
         })
     }
 
     /// Writes the status if it says something new, or has not been written for long.
     async fn report(&mut self) -> Result<(), kube::Error> {
-        let now = Timestamp::now();
+        let now = machinery::clock::now();
         if self.written.is_none() {
             // A kubelet that was started again goes on from what the API shows.
             let present = self.api().get(&self.of.config.node).await?;

@@ -63,7 +63,7 @@ impl fmt::Debug for ClaimMetrics {
 
 impl Collector for ClaimMetrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let now = Timestamp::now();
+        let now = machinery::clock::now();
         encode(self.pods.list().iter().flat_map(|pod| of(&self.root, pod, now)), encoder)
     }
 }

@@ -61,7 +61,7 @@ pub struct Stats {
 impl Stats {
     /// Reads everything.
     pub fn read(&self, sources: &Sources<'_>) -> Summary {
-        let reading = Reading { stats: self, sources, time: Timestamp::now(), now: Instant::now() };
+        let reading = Reading { stats: self, sources, time: machinery::clock::now(), now: Instant::now() };
         let pods: Vec<PodStats> = sources.pods.iter().filter_map(|pod| reading.pod(pod)).collect();
         let summary = Summary { node: reading.node(), pods };
         // Whatever was not read now is gone.

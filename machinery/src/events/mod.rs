@@ -9,7 +9,6 @@ mod correlate;
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Api, Patch, PatchParams, PostParams, Resource};
@@ -93,7 +92,7 @@ impl Recorder {
             event_type,
             reason: reason.to_owned(),
             message: message.into(),
-            at: Timestamp::now(),
+            at: crate::clock::now(),
         };
         tracing::debug!(
             object = format!(

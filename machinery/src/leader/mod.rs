@@ -203,7 +203,7 @@ impl Election {
         let found = lease.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
         self.observe(found);
         let gone = self.holder_is_gone();
-        let decision = decide(&self.config, self.observed.as_ref(), gone, Instant::now(), Timestamp::now());
+        let decision = decide(&self.config, self.observed.as_ref(), gone, Instant::now(), crate::clock::now());
         let Decision::Write(spec) = decision else { return Ok(false) };
         let metadata = lease.as_ref().map_or_else(
             || ObjectMeta {
@@ -251,7 +251,7 @@ impl Election {
             if spec.holder_identity.as_deref() != Some(&self.config.identity) {
                 return Ok(());
             }
-            let now = Some(MicroTime(Timestamp::now()));
+            let now = Some(MicroTime(crate::clock::now()));
             *spec = LeaseSpec {
                 holder_identity: Some(String::new()),
                 lease_duration_seconds: Some(1),

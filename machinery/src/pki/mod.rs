@@ -237,7 +237,7 @@ fn params(common_name: &str, organizations: &[String], life: Duration) -> Certif
     }
     name.push(DnType::CommonName, DnValue::Utf8String(common_name.to_owned()));
     params.distinguished_name = name;
-    let now = std::time::SystemTime::now();
+    let now = std::time::SystemTime::from(crate::clock::now());
     params.not_before = (now - CLOCK_SKEW).into();
     params.not_after = (now + life).into();
     params

@@ -78,7 +78,7 @@ impl Writer {
                 self.health.synced();
                 self.service_health.update(&ports);
                 self.backoff.reset();
-                let now = jiff::Timestamp::now();
+                let now = machinery::clock::now();
                 for since in now_waiting {
                     self.metrics.programmed(now.duration_since(since).as_secs_f64());
                 }

@@ -16,7 +16,7 @@ pub(super) type Triggers = Arc<Mutex<Vec<jiff::Timestamp>>>;
 /// Counts changes and gathers the times since when they wait. What was there at the start does
 /// not count.
 pub(super) fn observe(caches: &Caches, metrics: &Metrics) -> Triggers {
-    let started = jiff::Timestamp::now();
+    let started = machinery::clock::now();
     let triggers = Triggers::default();
     let (gathered, counted) = (Arc::clone(&triggers), metrics.clone());
     caches.slices.on_change(move |change| {

@@ -15,7 +15,6 @@ use std::{
 
 use api::{object::ObjectExt as _, status::Status};
 use futures::{FutureExt as _, future::select_all, try_join};
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kinds::kind::Part;
 use plan::{Held, Memory, Own, Plan, held, listed, publishable};
@@ -207,7 +206,7 @@ async fn renew(api: &Arc<Api>, own: &Own) -> Result<(), Status> {
         "spec": {
             "holderIdentity": own.address.to_string(),
             "leaseDurationSeconds": own.lasts.as_secs().max(1),
-            "renewTime": MicroTime(Timestamp::now()),
+            "renewTime": MicroTime(machinery::clock::now()),
         },
     });
     put(api, LEASES, lease).await

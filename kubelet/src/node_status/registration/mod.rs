@@ -117,7 +117,7 @@ impl Registration {
         if let Err(held) = check(&self.nodes.get(name).await?, Machine::of(node)) {
             let lease = self.leases.get_opt(name).await?;
             let renewed = lease.and_then(|lease| lease.spec?.renew_time).map(|time| time.0);
-            if lives(&mut self.seen, renewed, Instant::now(), Timestamp::now()) {
+            if lives(&mut self.seen, renewed, Instant::now(), machinery::clock::now()) {
                 return Err(held.into());
             }
             tracing::warn!(node = name, holder = %held.holder, "Taking over the node of a machine that is silent");
