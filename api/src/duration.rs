@@ -16,12 +16,31 @@ const UNITS: &[(&str, i128)] = &[
     ("h", 3_600_000_000_000),
 ];
 
+/// Why a text is no duration, in Go's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// It does not look like one, or is longer than any.
+    #[error("time: invalid duration {0:?}")]
+    Invalid(String),
+    /// A number stands alone.
+    #[error("time: missing unit in duration {0:?}")]
+    NoUnit(String),
+    /// A unit is none of those that exist.
+    #[error("time: unknown unit {unit:?} in duration {text:?}")]
+    Unit {
+        /// The unit.
+        unit: String,
+        /// The whole.
+        text: String,
+    },
+    /// It is less than nothing where a span is asked for.
+    #[error("duration {0:?} is negative")]
+    Negative(String),
+}
+
 /// Reads a duration: `1h30m`, `-1.5s`, `100ms`, `0`.
-///
-/// # Errors
-/// In Go's words.
-pub fn parse(text: &str) -> Result<SignedDuration, String> {
-    let invalid = || format!("time: invalid duration {text:?}");
+pub fn parse(text: &str) -> Result<SignedDuration, ParseError> {
+    let invalid = || ParseError::Invalid(text.to_owned());
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -42,10 +61,10 @@ pub fn parse(text: &str) -> Result<SignedDuration, String> {
         let end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(end);
         if unit.is_empty() {
-            return Err(format!("time: missing unit in duration {text:?}"));
+            return Err(ParseError::NoUnit(text.to_owned()));
         }
         let Some((_, size)) = UNITS.iter().find(|(name, _)| *name == unit) else {
-            return Err(format!("time: unknown unit {unit:?} in duration {text:?}"));
+            return Err(ParseError::Unit { unit: unit.to_owned(), text: text.to_owned() });
         };
         // 19 digits of nanoseconds are more than the longest duration has, and no sum of them is too much.
         let whole = whole.trim_start_matches('0');
@@ -67,11 +86,8 @@ fn digits(text: &str) -> (&str, &str) {
 }
 
 /// Reads a duration that is not negative, as flags have it.
-///
-/// # Errors
-/// In Go's words, and for less than nothing.
-pub fn parse_unsigned(text: &str) -> Result<Duration, String> {
-    Duration::try_from(parse(text)?).map_err(|_| format!("duration {text:?} is negative"))
+pub fn parse_unsigned(text: &str) -> Result<Duration, ParseError> {
+    Duration::try_from(parse(text)?).map_err(|_| ParseError::Negative(text.to_owned()))
 }
 
 /// A duration, cut to milliseconds: `250ms`, `1.25s`, `5m0s`.

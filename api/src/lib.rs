@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod duration;
 pub mod field;
 pub mod load_balancer;
+mod message;
 pub mod object;
 pub mod pod;
 pub mod quantity;
@@ -18,6 +19,8 @@ pub mod selector;
 pub mod status;
 pub mod validation;
 pub mod volume_binding;
+
+pub use message::Message;
 
 /// The Kubernetes version Skiff speaks, as `/version` and the kubelet report it.
 pub const VERSION: &str = "v1.36.2+skiff";

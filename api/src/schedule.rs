@@ -8,7 +8,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
 
-use crate::duration;
+use crate::{Message, duration, message};
 
 /// When something is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Schedule {
     ///
     /// # Errors
     /// In upstream's words.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, Message> {
         let text = match text.strip_prefix("TZ=").or_else(|| text.strip_prefix("CRON_TZ=")) {
             Some(rest) => rest.split_once(' ').map_or("", |(_, spec)| spec).trim(),
             None => text,
@@ -83,12 +83,12 @@ impl Schedule {
             return Ok(Schedule::Every(SignedDuration::from_secs(span.as_secs().max(1))));
         }
         if text.starts_with('@') {
-            return Err(format!("unrecognized descriptor: {text}"));
+            return Err(message!("unrecognized descriptor: {text}"));
         }
         let fields: Vec<&str> = text.split_whitespace().collect();
         let &[minute, hour, day, month, weekday] = fields.as_slice() else {
             let count = fields.len();
-            return Err(format!("expected exactly 5 fields, found {count}: [{}]", fields.join(" ")));
+            return Err(message!("expected exactly 5 fields, found {count}: [{}]", fields.join(" ")));
         };
         Ok(Schedule::At(Fields {
             minute: field(minute, &FIELDS[0])?,
@@ -132,26 +132,26 @@ fn whole_seconds(at: Timestamp) -> Option<Timestamp> {
     Timestamp::from_second(at.as_second()).ok()
 }
 
-fn field(text: &str, field: &Field) -> Result<u64, String> {
+fn field(text: &str, field: &Field) -> Result<u64, Message> {
     text.split(',').filter(|part| !part.is_empty()).try_fold(0, |bits, part| Ok(bits | range(part, field)?))
 }
 
-fn number(text: &str, names: &[&str]) -> Result<u32, String> {
+fn number(text: &str, names: &[&str]) -> Result<u32, Message> {
     if let Some(i) = names.iter().position(|n| !n.is_empty() && n.eq_ignore_ascii_case(text)) {
         return Ok(u32::try_from(i).unwrap_or(0));
     }
     text.parse().map_err(|_| {
-        format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax")
+        message!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax")
     })
 }
 
 /// `*`, `5`, `1-5`, `*/2`, `1-10/3`
-fn range(text: &str, field: &Field) -> Result<u64, String> {
+fn range(text: &str, field: &Field) -> Result<u64, Message> {
     let mut halves = text.split('/');
     let span = halves.next().unwrap_or_default();
     let step = halves.next();
     if halves.next().is_some() {
-        return Err(format!("too many slashes: {text}"));
+        return Err(message!("too many slashes: {text}"));
     }
     let mut ends = span.split('-');
     let first = ends.next().unwrap_or_default();
@@ -162,22 +162,22 @@ fn range(text: &str, field: &Field) -> Result<u64, String> {
         let low = number(first, field.names)?;
         let high = ends.next().map(|end| number(end, field.names)).transpose()?;
         if ends.next().is_some() {
-            return Err(format!("too many hyphens: {text}"));
+            return Err(message!("too many hyphens: {text}"));
         }
         (low, high.unwrap_or(if step.is_some() { field.high } else { low }))
     };
     let step = step.map(|s| number(s, &[])).transpose()?.unwrap_or(1);
     if low < field.low {
-        return Err(format!("beginning of range ({low}) below minimum ({}): {text}", field.low));
+        return Err(message!("beginning of range ({low}) below minimum ({}): {text}", field.low));
     }
     if high > field.high {
-        return Err(format!("end of range ({high}) above maximum ({}): {text}", field.high));
+        return Err(message!("end of range ({high}) above maximum ({}): {text}", field.high));
     }
     if low > high {
-        return Err(format!("beginning of range ({low}) beyond end of range ({high}): {text}"));
+        return Err(message!("beginning of range ({low}) beyond end of range ({high}): {text}"));
     }
     if step == 0 {
-        return Err(format!("step of range should be a positive number: {text}"));
+        return Err(message!("step of range should be a positive number: {text}"));
     }
     let bits = (low..=high).step_by(step as usize).fold(0, |bits, number| bits | 1 << number);
     Ok(if star && step == 1 { bits | STAR } else { bits })

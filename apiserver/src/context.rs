@@ -230,8 +230,12 @@ impl Ctx {
             Form::Table => {
                 let include = self.query.include_object.as_deref();
                 let version = self.accept.api_version;
-                let rows =
-                    vec![table::row(version, self.kind.cells(object, machinery::clock::now()), object, include)];
+                let rows = vec![table::row(
+                    version,
+                    self.kind.cells(object, machinery::clock::now()),
+                    object,
+                    include,
+                )];
                 let meta = serde_json::json!({"resourceVersion": object.resource_version()});
                 shaped = table::table(version, self.kind.columns(), meta, rows);
                 &shaped

@@ -5,6 +5,8 @@
 //! inside any process; tests use it so. What reads the bytes that callers send ([`request`], [`query`], [`body`]) is
 //! public for the fuzzer.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own"))]
+
 mod admission;
 mod aggregation;
 mod allocate;
@@ -39,6 +41,7 @@ extern crate self as apiserver;
 #[path = "../tests/harness/mod.rs"]
 mod harness;
 
+use api::Message;
 use std::{
     net::SocketAddr,
     sync::{
@@ -160,7 +163,7 @@ impl Api {
     ///
     /// # Errors
     /// While they are not.
-    pub fn bootstrapped(&self) -> Result<(), String> {
+    pub fn bootstrapped(&self) -> Result<(), Message> {
         if self.bootstrapped.load(Ordering::Acquire) { Ok(()) } else { Err("not finished".into()) }
     }
 }

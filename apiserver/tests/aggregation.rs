@@ -1,5 +1,6 @@
 //! Group versions that another server has, against a server of the test's own that tells what it was asked.
 
+#![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod harness;

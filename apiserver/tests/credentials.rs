@@ -1,5 +1,6 @@
 //! How long credentials are good, for whom, and what is told about them.
 
+#![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod harness;

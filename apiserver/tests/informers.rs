@@ -1,6 +1,7 @@
 //! Informers of kube-rs, by pages and by a streamed list, while others write and the server is stopped and started:
 //! nothing is lost and nothing told twice.
 
+#![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod harness;

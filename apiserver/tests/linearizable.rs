@@ -6,6 +6,7 @@
 //! revision, and not before what was known when it was asked.
 //! `SKIFF_LINEARIZABILITY_SECONDS` makes it run longer.
 
+#![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod harness;

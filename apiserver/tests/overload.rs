@@ -1,5 +1,6 @@
 //! More to do than the server should carry: limits on requests, and on each of them.
 
+#![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod harness;

@@ -1,5 +1,6 @@
 //! `proxy` of pods, services and nodes, against a backend that tells what it was asked.
 
+#![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod harness;

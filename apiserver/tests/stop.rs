@@ -1,5 +1,6 @@
 //! The server stops while it is busy.
 
+#![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod harness;

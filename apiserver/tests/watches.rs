@@ -1,5 +1,6 @@
 //! Watches as their clients see them: bookmarks, forms, and where a watch can begin.
 
+#![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod harness;

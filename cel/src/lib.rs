@@ -102,11 +102,22 @@ pub enum EvalError {
     Failed(String),
 }
 
+/// Why an expression cannot be evaluated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// It is none: mistakes, with the places marked.
+    #[error("{0}")]
+    Mistakes(String),
+    /// It comes to something else.
+    #[error("must evaluate to a {0}")]
+    Result(&'static str),
+}
+
 impl Program {
-    /// Reads and checks an expression. The error is a text with the places marked.
-    pub fn compile(text: &str, variables: &[Variable<'_>], wanted: Wanted) -> Result<Self, String> {
-        let (root, nodes) =
-            parser::parse(text).map_err(|e| marked(text, e.at, &format!("Syntax error: {}", e.why)))?;
+    /// Reads and checks an expression.
+    pub fn compile(text: &str, variables: &[Variable<'_>], wanted: Wanted) -> Result<Self, CompileError> {
+        let (root, nodes) = parser::parse(text)
+            .map_err(|e| CompileError::Mistakes(marked(text, e.at, &format!("Syntax error: {}", e.why))))?;
         let typed: Vec<(&str, Type)> = variables
             .iter()
             .map(|v| {
@@ -115,15 +126,16 @@ impl Program {
             })
             .collect();
         let types = check::check(&root, nodes, &typed).map_err(|mistakes| {
-            mistakes.iter().map(|m| marked(text, m.at, &m.why)).collect::<Vec<_>>().join("\n")
+            let marked: Vec<String> = mistakes.iter().map(|m| marked(text, m.at, &m.why)).collect();
+            CompileError::Mistakes(marked.join("\n"))
         })?;
         let found = &types[root.id];
         match wanted {
             Wanted::Bool if !matches!(found, Type::Bool | Type::Dyn) => {
-                return Err("must evaluate to a bool".into());
+                return Err(CompileError::Result("bool"));
             }
             Wanted::String if !matches!(found, Type::String | Type::Dyn) => {
-                return Err("must evaluate to a string".into());
+                return Err(CompileError::Result("string"));
             }
             _ => {}
         }

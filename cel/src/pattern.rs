@@ -3,6 +3,7 @@
 //! The syntax of the `regex` crate is nearly the same; where it differs (`\d` is ASCII, `[` inside a class is
 //! a letter) a pattern is translated.
 
+use api::Message;
 use std::{cell::RefCell, collections::HashMap};
 
 use regex::{Regex, RegexBuilder};
@@ -13,16 +14,16 @@ const MAX_SIZE: usize = 4 << 20;
 const MOST_KNOWN: usize = 64;
 
 /// Compiles a pattern; the error is a sentence about what is wrong with it.
-pub fn compile(pattern: &str) -> Result<Regex, String> {
+pub fn compile(pattern: &str) -> Result<Regex, Message> {
     RegexBuilder::new(&translate(pattern)).size_limit(MAX_SIZE).build().map_err(|error| {
         let text = error.to_string();
         // The last line holds the reason, the ones before show the place.
-        text.lines().last().unwrap_or(&text).trim_start_matches("error: ").to_owned()
+        text.lines().last().unwrap_or(&text).trim_start_matches("error: ").into()
     })
 }
 
 /// [`compile`], remembering what this thread compiled last: rules match the same patterns over and over.
-pub fn cached(pattern: &str) -> Result<Regex, String> {
+pub fn cached(pattern: &str) -> Result<Regex, Message> {
     KNOWN.with_borrow_mut(|known| {
         if let Some(regex) = known.get(pattern) {
             return Ok(regex.clone());

@@ -1,5 +1,6 @@
 //! Several expressions over the same variables, some of which are expressions themselves.
 
+use api::{Message, message};
 use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -23,8 +24,8 @@ pub enum Unanswered {
     #[error(transparent)]
     Failed(#[from] EvalError),
     /// What it came to is no JSON.
-    #[error("{0}")]
-    Unfit(String),
+    #[error(transparent)]
+    Unfit(#[from] Message),
 }
 
 /// The evaluations of one policy for one request: what variables come to is kept from one to the next.
@@ -73,7 +74,7 @@ impl<'a> Session<'a> {
     /// As [`Self::eval`]; what has no form in JSON, messages whose names do not say where they stand.
     pub fn json(&mut self, program: &'a Program, limit: u64) -> Result<Json, Unanswered> {
         let value = self.value(program, limit)?;
-        Writer { left: limit }.json(&value, None).map_err(Unanswered::Unfit)
+        Ok(Writer { left: limit }.json(&value, None)?)
     }
 
     fn value(&mut self, program: &'a Program, limit: u64) -> Result<Value<'a>, Unanswered> {
@@ -112,7 +113,7 @@ struct Writer {
 
 impl Writer {
     /// `path` is where the value stands in a message, from the root's name on.
-    fn json(&mut self, value: &Value<'_>, path: Option<&str>) -> Result<Json, String> {
+    fn json(&mut self, value: &Value<'_>, path: Option<&str>) -> Result<Json, Message> {
         self.left = self.left.checked_sub(1).ok_or("the result is too large")?;
         Ok(match value {
             Value::Null => Json::Null,
@@ -139,7 +140,7 @@ impl Writer {
                 if let (Some(name), Some(path)) = (name, path)
                     && *name != path
                 {
-                    return Err(format!(
+                    return Err(message!(
                         "type mismatch: unexpected type name {name:?}, expected {path:?}, which matches field name path from root Object type"
                     ));
                 }
@@ -147,7 +148,7 @@ impl Writer {
                 let here = name.filter(|name| *name != JSON_PATCH).or(path.filter(|_| name.is_none()));
                 let fields = entries.iter().map(|(key, value)| {
                     let Value::String(key) = key else {
-                        return Err(format!(
+                        return Err(message!(
                             "map key {:?} is of type {}, not string",
                             shown(key),
                             key.type_name()
@@ -156,14 +157,14 @@ impl Writer {
                     let below = name.and(here).map(|here| format!("{here}.{key}"));
                     Ok((key.to_string(), self.json(value, below.as_deref().or(here))?))
                 });
-                Json::Object(fields.collect::<Result<_, String>>()?)
+                Json::Object(fields.collect::<Result<_, Message>>()?)
             }
-            other => return Err(format!("{} has no form in JSON", other.type_name())),
+            other => return Err(message!("{} has no form in JSON", other.type_name())),
         })
     }
 
     /// What is JSON already.
-    fn copy(&mut self, value: &Json) -> Result<Json, String> {
+    fn copy(&mut self, value: &Json) -> Result<Json, Message> {
         self.left = self.left.checked_sub(size(value)).ok_or("the result is too large")?;
         Ok(value.clone())
     }

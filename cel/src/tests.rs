@@ -60,7 +60,7 @@ fn value() -> Json {
 fn run_with(text: &str, wanted: Wanted, limit: u64) -> Result<(Answer, u64), String> {
     let decl = declared();
     let variable = Variable { name: "self", decl: Arc::clone(&decl), optional: false };
-    let program = Program::compile(text, &[variable], wanted)?;
+    let program = Program::compile(text, &[variable], wanted).map_err(|why| why.to_string())?;
     let value = value();
     let binding = Binding { name: "self", value: Some(&value), decl: &decl, optional: false };
     let (result, cost) = program.eval(&[binding], limit);
@@ -417,7 +417,7 @@ fn composed(variables: &[(&str, &str)], text: &str) -> Result<(Vec<(String, Prog
             ("variables", object(&known)),
         ];
         let given = given.map(|(name, decl)| Variable { name, decl, optional: false });
-        let program = Program::compile(text, &given, Wanted::Anything)?;
+        let program = Program::compile(text, &given, Wanted::Anything).map_err(|why| why.to_string())?;
         programs.push(((*name).to_owned(), program));
     }
     let object = json!({"metadata": {"namespace": "a", "labels": {"x/y": "1"}}, "spec": {"list": [1, 2, {"z": null}]}});

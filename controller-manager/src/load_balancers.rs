@@ -2,6 +2,7 @@
 //! answers there; the node's kubelet sees to that. What is taken is read from the services each time.
 //! Upstream: `cloud-provider`'s service controller, and MetalLB for what a cloud does.
 
+use api::{Message, message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -231,7 +232,7 @@ pub fn serve(snapshot: &Snapshot) -> Plan {
 }
 
 /// The address of a service: the one that it has if it may keep it, or asks for, or else the first that is free.
-fn address(snapshot: &Snapshot) -> Result<Ipv4Addr, String> {
+fn address(snapshot: &Snapshot) -> Result<Ipv4Addr, Message> {
     let (service, pool, taken) = (&*snapshot.service, snapshot.pool, &snapshot.taken);
     let age = |service: &Service| {
         let meta = &service.metadata;
@@ -244,15 +245,15 @@ fn address(snapshot: &Snapshot) -> Result<Ipv4Addr, String> {
     if let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) {
         let address: Ipv4Addr = wanted.parse().map_err(|_| format!("{wanted:?} is no IPv4 address"))?;
         return match taken.get(&address) {
-            _ if !pool.contains(&address) => Err(format!("the address {address} is not in the pool {pool}")),
+            _ if !pool.contains(&address) => Err(message!("the address {address} is not in the pool {pool}")),
             Some(other) if kept != Some(address) => {
-                Err(format!("the address {address} is that of the service {}", Key::of(&other.metadata)))
+                Err(message!("the address {address} is that of the service {}", Key::of(&other.metadata)))
             }
             _ => Ok(address),
         };
     }
     let free = || pool.hosts().find(|address| !taken.contains_key(address));
-    kept.or_else(free).ok_or_else(|| format!("no address of the pool {pool} is free"))
+    kept.or_else(free).ok_or_else(|| message!("no address of the pool {pool} is free"))
 }
 
 /// What makes the status say these addresses.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::conditions;
+use api::{Message, conditions};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, NamespaceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::Request;
@@ -193,7 +193,7 @@ struct ListedItem {
 }
 
 impl Worker {
-    async fn reconcile(&self, key: &Key) -> Result<Option<Duration>, String> {
+    async fn reconcile(&self, key: &Key) -> Result<Option<Duration>, Message> {
         let Some(namespace) = self.caches.namespaces.get(None, &key.name).filter(|found| is_ending(found))
         else {
             return Ok(None);
@@ -207,7 +207,7 @@ impl Worker {
         let report = Action::status(Kind::of::<Namespace>(), &namespace.metadata, &old, &new);
         let reported = self.actor.carry_out(report.into_iter().collect()).await;
         match reported.failure.filter(|failure| !failure.is_passing()) {
-            Some(failure) => Err(failure.message),
+            Some(failure) => Err(failure.message.into()),
             None => Ok(Some(LOOK_AGAIN)),
         }
     }
@@ -296,7 +296,7 @@ impl Worker {
     }
 
     /// Takes the finalizer off; the API server then removes the namespace.
-    async fn finalize(&self, namespace: &Namespace) -> Result<Option<Duration>, String> {
+    async fn finalize(&self, namespace: &Namespace) -> Result<Option<Duration>, Message> {
         let mut free = namespace.clone();
         if let Some(finalizers) = free.spec.as_mut().and_then(|spec| spec.finalizers.as_mut()) {
             finalizers.retain(|name| name != FINALIZER);
@@ -304,12 +304,16 @@ impl Worker {
         let body = to_value(&free).to_string().into_bytes();
         let request = Request::new(Kind::of::<Namespace>().path(""))
             .replace_subresource("finalize", owners::name(&namespace.metadata), &PostParams::default(), body)
-            .map_err(|error| error.to_string())?;
+            .map_err(Message::of)?;
         match self.client.request::<Namespace>(request).await {
             Ok(_) => Ok(None),
             Err(error) => {
                 let failure = failure(&error);
-                if failure.is_passing() { Ok(Some(Duration::from_millis(20))) } else { Err(failure.message) }
+                if failure.is_passing() {
+                    Ok(Some(Duration::from_millis(20)))
+                } else {
+                    Err(failure.message.into())
+                }
             }
         }
     }

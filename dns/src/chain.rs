@@ -40,7 +40,7 @@ impl Chain {
     ///
     /// # Errors
     /// An address that is none.
-    pub fn new(mut server: Server, index: Option<Index>) -> Result<Self, String> {
+    pub fn new(mut server: Server, index: Option<Index>) -> Result<Self, api::Message> {
         let forwards = std::mem::take(&mut server.forwards);
         let probe = server.detect_loops.then(|| {
             let labels = [rand::random::<u64>(), rand::random::<u64>()].map(|number| number.to_string());

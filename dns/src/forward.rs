@@ -87,7 +87,7 @@ impl Forward {
     ///
     /// # Errors
     /// An address that is none.
-    pub fn new(settings: Settings) -> Result<Self, String> {
+    pub fn new(settings: Settings) -> Result<Self, api::Message> {
         let mut servers = Vec::new();
         for to in &settings.to {
             match to.starts_with('/') {
@@ -164,10 +164,10 @@ fn nameservers(text: &str) -> impl Iterator<Item = SocketAddr> {
     })
 }
 
-fn server(text: &str) -> Result<SocketAddr, String> {
+fn server(text: &str) -> Result<SocketAddr, api::Message> {
     let text = text.strip_prefix("dns://").unwrap_or(text);
     let address = text.parse().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT));
-    address.or_else(|_| text.parse()).map_err(|_| format!("not an IP address or file: {text:?}"))
+    address.or_else(|_| text.parse()).map_err(|_| api::message!("not an IP address or file: {text:?}"))
 }
 
 async fn ask(server: SocketAddr, question: &Question, tcp: bool) -> io::Result<Reply> {

@@ -6,6 +6,8 @@
 //! at the end and how often to look for changes are read at start. Upstream: CoreDNS, whose configuration
 //! people bring along, and the Kubernetes DNS specification.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own"))]
+
 pub mod args;
 pub mod cache;
 pub mod chain;

@@ -1,6 +1,7 @@
 //! Questions that are changed before anybody sees them, and their answers back. Upstream counterpart: CoreDNS' plugin
 //! `rewrite`, of which the fields `name` and `type` are here.
 
+use api::{Message, message};
 use std::str::FromStr as _;
 
 use hickory_proto::rr::{Name, RecordType};
@@ -61,7 +62,7 @@ impl Rewrite {
     ///
     /// # Errors
     /// What is not known, by name.
-    pub fn parse(words: &[String]) -> Result<Self, String> {
+    pub fn parse(words: &[String]) -> Result<Self, Message> {
         let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
         let goes_on = words.first() == Some(&"continue");
         if matches!(words.first(), Some(&("continue" | "stop"))) {
@@ -78,12 +79,12 @@ impl Rewrite {
                 })
             }
             ["name", ref rest @ ..] => Self::of_name(goes_on, rest),
-            [field, ..] => Err(format!("invalid rule type '{field}'")),
+            [field, ..] => Err(message!("invalid rule type '{field}'")),
             [] => Err("a rule without words".into()),
         }
     }
 
-    fn of_name(goes_on: bool, words: &[&str]) -> Result<Self, String> {
+    fn of_name(goes_on: bool, words: &[&str]) -> Result<Self, Message> {
         let (matching, from, to, mut rest) = match *words {
             [kind @ ("exact" | "prefix" | "suffix" | "substring" | "regex"), from, to, ref rest @ ..] => {
                 (kind, from, to, rest)
@@ -117,7 +118,7 @@ impl Rewrite {
                     rule.answers.push((regex(from)?, to.to_owned()));
                     rest
                 }
-                _ => return Err(format!("unexpected '{}' in a rule for names", rest.join(" "))),
+                _ => return Err(message!("unexpected '{}' in a rule for names", rest.join(" "))),
             };
         }
         Ok(rule)

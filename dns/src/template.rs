@@ -1,6 +1,7 @@
 //! Answers made from the question by patterns. Upstream counterpart: CoreDNS' plugin `template`; of Go's template
 //! language what names a part of the question is here.
 
+use api::{Message, message};
 use std::str::FromStr as _;
 
 use hickory_proto::op::ResponseCode;
@@ -55,32 +56,32 @@ impl Template {
     }
 
     /// Adds a pattern of names; without any, every name matches.
-    pub fn matching(&mut self, pattern: &str) -> Result<(), String> {
+    pub fn matching(&mut self, pattern: &str) -> Result<(), Message> {
         let pattern = Regex::new(pattern).map_err(|why| format!("could not parse regex: {why}"))?;
         self.patterns.push(pattern);
         Ok(())
     }
 
     /// Adds a record to the answer.
-    pub fn answer(&mut self, text: &str) -> Result<(), String> {
+    pub fn answer(&mut self, text: &str) -> Result<(), Message> {
         self.answers.push(pieces(text)?);
         Ok(())
     }
 
     /// Adds a record about who knows.
-    pub fn authority(&mut self, text: &str) -> Result<(), String> {
+    pub fn authority(&mut self, text: &str) -> Result<(), Message> {
         self.authorities.push(pieces(text)?);
         Ok(())
     }
 
     /// Adds a record about what will be asked next.
-    pub fn additional(&mut self, text: &str) -> Result<(), String> {
+    pub fn additional(&mut self, text: &str) -> Result<(), Message> {
         self.additionals.push(pieces(text)?);
         Ok(())
     }
 
     /// Sets how it went.
-    pub fn code(&mut self, code: &str) -> Result<(), String> {
+    pub fn code(&mut self, code: &str) -> Result<(), Message> {
         use ResponseCode::{NXDomain, NoError, NotImp, Refused, ServFail};
         let known = [NoError, NXDomain, ServFail, Refused, NotImp];
         let said = known.into_iter().find(|known| reply::code(*known) == code);
@@ -122,7 +123,7 @@ impl Template {
     }
 }
 
-fn pieces(text: &str) -> Result<Text, String> {
+fn pieces(text: &str) -> Result<Text, Message> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some((literal, after)) = rest.split_once("{{") {
@@ -138,7 +139,7 @@ fn pieces(text: &str) -> Result<Text, String> {
                 Piece::Match(number.parse().map_err(|_| format!("'{number}' is no number"))?)
             }
             [word] if word.starts_with(".Group.") => Piece::Group(word[".Group.".len()..].to_owned()),
-            _ => return Err(format!("'{{{{{place}}}}}' is not supported")),
+            _ => return Err(message!("'{{{{{place}}}}}' is not supported")),
         });
         rest = after;
     }
@@ -174,14 +175,14 @@ fn filled(
 }
 
 /// Reads a record: `name [ttl] [class] type data`.
-pub fn record(text: &str) -> Result<Record, String> {
+pub fn record(text: &str) -> Result<Record, Message> {
     let mut rest = text.trim();
     let mut word = || {
         let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         rest = after.trim_start();
         word
     };
-    let mut name = Name::from_ascii(word()).map_err(|why| why.to_string())?;
+    let mut name = Name::from_ascii(word()).map_err(Message::of)?;
     name.set_fqdn(true);
     let (mut ttl, mut kind) = (3600, word());
     loop {
@@ -193,7 +194,7 @@ pub fn record(text: &str) -> Result<Record, String> {
         kind = word();
     }
     let kind = RecordType::from_str(kind).map_err(|_| format!("'{kind}' is no type of records"))?;
-    let data = RData::try_from_str(kind, rest).map_err(|why| why.to_string())?;
+    let data = RData::try_from_str(kind, rest).map_err(Message::of)?;
     Ok(Record::from_rdata(name, ttl, data))
 }
 

@@ -1,5 +1,6 @@
 //! The ingress controller's flags.
 
+use api::Message;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,7 +41,7 @@ pub struct Args {
     pub lameduck: Duration,
 }
 
-fn namespaced(text: &str) -> Result<(String, String), String> {
+fn namespaced(text: &str) -> Result<(String, String), Message> {
     let (namespace, name) = text.split_once('/').ok_or("expected NAMESPACE/NAME")?;
     Ok((namespace.to_owned(), name.to_owned()))
 }

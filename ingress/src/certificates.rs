@@ -1,5 +1,6 @@
 //! Which certificate a server shows for a name: those of Secrets that Ingresses name, else one that was made at start.
 
+use api::Message;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -40,7 +41,7 @@ pub struct Keys(HashMap<String, Read>);
 #[derive(Debug)]
 struct Read {
     revision: Option<String>,
-    key: Result<Arc<CertifiedKey>, String>,
+    key: Result<Arc<CertifiedKey>, Message>,
 }
 
 impl Keys {
@@ -101,7 +102,10 @@ impl Keys {
             part.map_or(&[][..], |part| &part.0)
         };
         let key = certified_key(part("tls.crt"), part("tls.key"));
-        Read { revision, key: key.map(Arc::new).map_err(|error| machinery::logging::chain(&error)) }
+        Read {
+            revision,
+            key: key.map(Arc::new).map_err(|error| machinery::logging::chain(&error)).map_err(Message::from),
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! at one time, made anew with every change; `front` serves requests by it, over `endpoint`'s connections. One of several
 //! controllers, the `leader`, tells where Ingresses are reached and what is wrong with them.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own"))]
+
 pub mod addresses;
 pub mod args;
 pub mod certificates;

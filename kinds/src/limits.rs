@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::{
+    Message, message,
     object::ObjectExt as _,
     pod::{Resources, limits_of_containers, requests_of_containers},
     quantity::Quantity,
@@ -32,7 +33,7 @@ fn items<'a>(range: &'a LimitRange, sort: &'static str) -> impl Iterator<Item = 
 ///
 /// # Errors
 /// When these are more than a pod can hold.
-pub fn fill(range: &LimitRange, pod: &mut Value) -> Result<(), String> {
+pub fn fill(range: &LimitRange, pod: &mut Value) -> Result<(), Message> {
     let (mut requests, mut limits) = (List::new(), List::new());
     for item in items(range, "Container") {
         requests.extend(item.default_request.clone().unwrap_or_default());
@@ -48,7 +49,7 @@ pub fn fill(range: &LimitRange, pod: &mut Value) -> Result<(), String> {
                 added += names.len();
                 if added > MOST_ADDED {
                     let range = range.metadata.name.as_deref().unwrap_or_default();
-                    return Err(format!(
+                    return Err(message!(
                         "limit range {range:?} has more defaults than so many containers can take"
                     ));
                 }
@@ -85,7 +86,7 @@ fn add<'a>(container: &mut Value, list: &str, defaults: &'a List) -> Vec<&'a str
 ///
 /// # Errors
 /// All that is wrong with it.
-pub fn check_pod(range: &LimitRange, pod: &Pod) -> Result<(), String> {
+pub fn check_pod(range: &LimitRange, pod: &Pod) -> Result<(), Message> {
     let Some(spec) = &pod.spec else { return Ok(()) };
     let mut wrong = Wrong::default();
     for item in items(range, "Container") {
@@ -106,7 +107,7 @@ pub fn check_pod(range: &LimitRange, pod: &Pod) -> Result<(), String> {
 ///
 /// # Errors
 /// All that is wrong with it.
-pub fn check_claim(range: &LimitRange, claim: &PersistentVolumeClaim) -> Result<(), String> {
+pub fn check_claim(range: &LimitRange, claim: &PersistentVolumeClaim) -> Result<(), Message> {
     let resources = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref());
     let asked =
         Asked { requests: read(resources.and_then(|r| r.requests.as_ref())), limits: Resources::new() };
@@ -255,11 +256,11 @@ impl Wrong {
         }
     }
 
-    fn result(self) -> Result<(), String> {
+    fn result(self) -> Result<(), Message> {
         match self.told.as_slice() {
             [] => Ok(()),
-            [one] => Err(one.clone()),
-            several => Err(format!("[{}]", several.join(", "))),
+            [one] => Err(one.as_str().into()),
+            several => Err(message!("[{}]", several.join(", "))),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use api::quantity::Quantity;
+use api::{Message, message, quantity::Quantity};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
@@ -19,14 +19,14 @@ pub struct NodeFacts {
 }
 
 /// One field as text.
-pub fn field(pod: &Pod, pod_ips: &[String], node: &NodeFacts, path: &str) -> Result<String, String> {
+pub fn field(pod: &Pod, pod_ips: &[String], node: &NodeFacts, path: &str) -> Result<String, Message> {
     let spec = pod_spec::spec(pod);
     let first = |list: &[String]| list.first().cloned().unwrap_or_default();
     if let Some((list, key)) = subscript(path) {
         let map = match list {
             "metadata.labels" => &pod.metadata.labels,
             "metadata.annotations" => &pod.metadata.annotations,
-            _ => return Err(format!("fieldPath {path:?} does not support subscript")),
+            _ => return Err(message!("fieldPath {path:?} does not support subscript")),
         };
         return Ok(map.as_ref().and_then(|m| m.get(key)).cloned().unwrap_or_default());
     }
@@ -42,7 +42,7 @@ pub fn field(pod: &Pod, pod_ips: &[String], node: &NodeFacts, path: &str) -> Res
         "status.hostIPs" => node.host_ips.join(","),
         "status.podIP" => first(pod_ips),
         "status.podIPs" => pod_ips.join(","),
-        _ => return Err(format!("unsupported fieldPath: {path}")),
+        _ => return Err(message!("unsupported fieldPath: {path}")),
     })
 }
 
@@ -66,7 +66,7 @@ pub fn resource(
     node: &NodeFacts,
     path: &str,
     divisor: Option<&Wire>,
-) -> Result<String, String> {
+) -> Result<String, Message> {
     let unsupported = || format!("unsupported container resource : {path}");
     let (list, name) = path.split_once('.').ok_or_else(unsupported)?;
     let of_node = || node.allocatable.get(name).map(Quantity::of);
@@ -76,7 +76,7 @@ pub fn resource(
             let requests = container.resources.as_ref().and_then(|r| r.requests.as_ref());
             requests.and_then(|r| r.get(name)).map(Quantity::of)
         }
-        _ => return Err(unsupported()),
+        _ => return Err(unsupported().into()),
     };
     let amount = amount.unwrap_or_default();
     let divisor = divisor.map(Quantity::of).filter(|d| !d.is_zero()).unwrap_or_else(|| Quantity::whole(1));

@@ -18,6 +18,8 @@
 //! `cni` is the pod-network plugin, a program of its own (`bin/cni.rs`); `netlink` serves
 //! both. Upstream: `cmd/kubelet`, `pkg/kubelet`.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own"))]
+
 mod admission;
 pub mod args;
 mod backoff;

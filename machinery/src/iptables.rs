@@ -4,6 +4,8 @@
 //! for the lock that other users of iptables hold, every failure carries the program's own words, and calls
 //! block. Upstream: `pkg/util/iptables`.
 
+#![expect(clippy::disallowed_methods, reason = "this is where iptables and nft are run")]
+
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 

@@ -4,6 +4,8 @@
 //! Nothing here knows a single kind's rules. Upstream counterparts: client-go and
 //! component-base.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own"))]
+
 pub mod args;
 pub mod backoff;
 pub mod beneath;

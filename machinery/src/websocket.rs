@@ -53,7 +53,7 @@ impl Asked {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn choose(&self, known: &[&'static str]) -> Result<&'static str, String> {
+    pub fn choose(&self, known: &[&'static str]) -> Result<&'static str, api::Message> {
         let find = |wanted: &str| known.iter().copied().find(|known| *known == wanted);
         let chosen = match self.protocols.is_empty() {
             true => find(""),
@@ -62,7 +62,9 @@ impl Asked {
         chosen.ok_or_else(|| {
             let offered = &self.protocols;
             let known: Vec<&str> = known.iter().copied().filter(|known| !known.is_empty()).collect();
-            format!("unable to negotiate protocol: client supports {offered:?}, server accepts {known:?}")
+            api::message!(
+                "unable to negotiate protocol: client supports {offered:?}, server accepts {known:?}"
+            )
         })
     }
 

@@ -89,7 +89,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let health =
         Health::new().ready("metric-storage-ready", move || match is_ready.load(Ordering::Acquire) {
             true => Ok(()),
-            false => Err("no metrics to serve".to_owned()),
+            false => Err("no metrics to serve".to_owned().into()),
         });
     let server = Arc::new(Server { storage: RwLock::default(), nodes, pods, front_proxy, health });
 

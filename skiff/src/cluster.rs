@@ -4,6 +4,7 @@
 //! Invariant: two clusters with different names and different indices share no
 //! folder, namespace, interface, address or cgroup.
 
+use api::{Message, message};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -40,9 +41,9 @@ pub enum Store {
 }
 
 impl std::str::FromStr for Store {
-    type Err = String;
+    type Err = Message;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Message> {
         match text.split_once(':') {
             None if text == "etcd" => Ok(Store::Etcd),
             None if text == "file" => Ok(Store::File(None)),
@@ -56,7 +57,7 @@ impl std::str::FromStr for Store {
 }
 
 /// Reads a list of etcd endpoints as `--etcd` and `--store etcd:` take it.
-pub fn external_etcd(endpoints: &str) -> Result<Store, String> {
+pub fn external_etcd(endpoints: &str) -> Result<Store, Message> {
     let mut urls = Vec::new();
     for endpoint in endpoints.split(',') {
         let endpoint = endpoint.trim();
@@ -70,7 +71,7 @@ pub fn external_etcd(endpoints: &str) -> Result<Store, String> {
             .filter(|host| !host.is_empty())
             .ok_or_else(|| format!("{endpoint:?} is not an etcd endpoint such as http://192.0.2.7:2379"))?;
         if host == "localhost" || host.starts_with("127.") || host == "[::1]" {
-            return Err(format!(
+            return Err(message!(
                 "{endpoint:?} is this machine's loopback address, which the API server cannot reach from its own \
                  network namespace: let etcd listen on another address of this machine and name that one"
             ));
@@ -101,22 +102,22 @@ pub struct Registry {
 }
 
 impl std::str::FromStr for Registry {
-    type Err = String;
+    type Err = Message;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Message> {
         let (host, url) = text
             .split_once('=')
             .ok_or("expected HOST:PORT=http://HOST:PORT, as in 10.60.0.1:5000=http://10.60.0.1:5000")?;
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
         if host.is_empty() || !host.chars().all(fits) {
-            return Err(format!("{host:?} is not a registry host such as registry.local:5000"));
+            return Err(message!("{host:?} is not a registry host such as registry.local:5000"));
         }
         let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
         match rest {
             Some(rest) if !rest.is_empty() && !rest.contains(['"', '\\', ' ', '\n']) => {
                 Ok(Registry { host: host.into(), url: url.into() })
             }
-            _ => Err(format!("{url:?} is not an address such as http://10.60.0.1:5000")),
+            _ => Err(message!("{url:?} is not an address such as http://10.60.0.1:5000")),
         }
     }
 }

@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -142,7 +141,7 @@ fn mounts_overlay(dir: &Path) -> Result<bool> {
 }
 
 fn ctr(node: &Node, args: &[&str]) -> Result<String> {
-    let output = Command::new("ctr")
+    let output = crate::program::command("ctr")
         .arg("--address")
         .arg(node.socket())
         .args(["--namespace", CRI_NAMESPACE])

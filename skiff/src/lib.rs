@@ -5,6 +5,8 @@
 //! into addresses, commands and files are pure, and the rest carries them out.
 //! Corresponds to kind and minikube, with network namespaces for machines.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own"))]
+
 /// Prints a line. Whoever it is for may have gone; what is being done is done all the same.
 macro_rules! say {
     ($($words:tt)*) => {{
@@ -31,6 +33,7 @@ mod network;
 mod nodes;
 mod pki;
 pub mod processes;
+pub mod program;
 mod progress;
 mod ranges;
 mod registration;

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -118,7 +117,7 @@ pub fn program_path(bin_dir: &Path, name: &str) -> Option<PathBuf> {
 
 /// The libraries that a program is linked with, its loader among them.
 pub fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let output = Command::new("ldd").arg(program).output().context("cannot start ldd")?;
+    let output = crate::program::command("ldd").arg(program).output().context("cannot start ldd")?;
     Ok(linked(&String::from_utf8_lossy(&output.stdout)))
 }
 

@@ -11,7 +11,7 @@ use std::fs;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use ipnet::Ipv4Net;
@@ -139,7 +139,7 @@ fn live_namespaces() -> Result<BTreeSet<String>> {
 }
 
 fn run(batch: &Batch) -> Result<()> {
-    let mut command = Command::new("ip");
+    let mut command = crate::program::command("ip");
     if let Some(netns) = &batch.netns {
         command.args(["-n", netns]);
     }
@@ -379,7 +379,7 @@ pub fn routed_ranges() -> Result<Vec<Ipv4Net>> {
 
 /// The ranges of the routes that `ip route show` selects.
 fn routes(selector: &[&str]) -> Result<Vec<Ipv4Net>> {
-    let output = Command::new("ip")
+    let output = crate::program::command("ip")
         .args(["-4", "route", "show"])
         .args(selector)
         .output()

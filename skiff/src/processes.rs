@@ -124,7 +124,7 @@ pub fn since(process: Identity) -> Option<jiff::Timestamp> {
     let uptime: f64 = uptime.split(' ').next()?.parse().ok()?;
     // The kernel tells ticks of a hundredth of a second to whoever asks.
     let age = jiff::SignedDuration::try_from_secs_f64(uptime - process.start as f64 / 100.0).ok()?;
-    jiff::Timestamp::now().checked_sub(age).ok()
+    machinery::clock::now().checked_sub(age).ok()
 }
 
 /// The command line of a process.

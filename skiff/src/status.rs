@@ -140,7 +140,7 @@ pub async fn run(flags: &ClusterArgs) -> Result<()> {
     let alive = supervisor::any_runs(&cluster);
     let lost = alive && supervisor::running(&cluster).is_none();
     say!("Cluster {} in {}, API server {}\n", cluster.name, cluster.dir.display(), cluster.server());
-    let now = jiff::Timestamp::now();
+    let now = machinery::clock::now();
     let mut rows = vec![["DAEMON", "STATE", "PID", "UPTIME", "RESTARTS"].map(String::from).to_vec()];
     rows.extend(table.iter().zip(records).map(|(daemon, record)| row(&daemon.name, record, now)));
     rows.push(row(daemons::SUPERVISOR, supervisor::running(&cluster), now));

@@ -57,7 +57,9 @@ fn pods(cluster: &Cluster, app: &str) -> Vec<Value> {
 fn ready(cluster: &Cluster, app: &str) -> usize {
     let ready = |pod: &&Value| {
         let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-        conditions.filter(|condition| condition["type"] == "Ready").any(|condition| condition["status"] == "True")
+        conditions
+            .filter(|condition| condition["type"] == "Ready")
+            .any(|condition| condition["status"] == "True")
     };
     pods(cluster, app).iter().filter(ready).count()
 }

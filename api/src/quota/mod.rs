@@ -60,21 +60,51 @@ fn counted_names<'a>(quota: &'a ResourceQuota, counted: &Counted, object: &dyn C
     if names.is_empty() || is_in_scope(quota, object) { names } else { BTreeSet::new() }
 }
 
+/// Why an object may not be written, in upstream's words.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It does not say what the quota counts.
+    #[error("failed quota: {quota}: {lacking}")]
+    Lacks {
+        /// The quota.
+        quota: String,
+        /// What it has to say, in words.
+        lacking: String,
+    },
+    /// Nobody has counted yet.
+    #[error("status unknown for quota: {quota}, resources: {resources}")]
+    Uncounted {
+        /// The quota.
+        quota: String,
+        /// What it counts.
+        resources: String,
+    },
+    /// There is no room for it.
+    #[error("exceeded quota: {quota}, requested: {requested}, used: {used}, limited: {limited}")]
+    Exceeded {
+        /// The quota.
+        quota: String,
+        /// What the object takes of what there is too little of.
+        requested: String,
+        /// What is used of that.
+        used: String,
+        /// What may be.
+        limited: String,
+    },
+}
+
 /// The place of a quota among those given, and what is used of it after a charge.
 pub type Charge = (usize, BTreeMap<String, Wire>);
 
 /// What quotas of an object's namespace have used once the object is written in the place of `old`, for those that are
 /// charged for it, by their place in `quotas`.
-///
-/// # Errors
-/// Why the object may not be written, in upstream's words.
 pub fn charge(
     quotas: &[ResourceQuota],
     counted: &Counted,
     object: &dyn Charged,
     old: Option<&dyn Charged>,
     now: Timestamp,
-) -> Result<Vec<Charge>, String> {
+) -> Result<Vec<Charge>, Refused> {
     let usage = LazyCell::new(|| object.usage(now));
     let before = LazyCell::new(|| old.map(|old| (old, old.usage(now))));
     let mut charged = Vec::new();
@@ -89,11 +119,11 @@ pub fn charge(
             continue;
         }
         if let Some(lacking) = object.lacks(&names) {
-            return Err(format!("failed quota: {}: {lacking}", name(quota)));
+            return Err(Refused::Lacks { quota: name(quota), lacking });
         }
         if !names.iter().all(|name| list(quota, true).contains_key(*name)) {
-            let names: Vec<&str> = names.into_iter().collect();
-            return Err(format!("status unknown for quota: {}, resources: {}", name(quota), names.join(",")));
+            let resources = names.into_iter().collect::<Vec<_>>().join(",");
+            return Err(Refused::Uncounted { quota: name(quota), resources });
         }
         charged.push((place, quota, before));
     }
@@ -111,7 +141,7 @@ fn with(
     quota: &ResourceQuota,
     usage: &Amounts,
     before: Option<&Amounts>,
-) -> Result<Option<BTreeMap<String, Wire>>, String> {
+) -> Result<Option<BTreeMap<String, Wire>>, Refused> {
     let (hard, mut used) = (list(quota, false), list(quota, true).clone());
     let (mut grows, mut exceeded) = (false, [vec![], vec![], vec![]]);
     for (name, most) in hard {
@@ -132,16 +162,13 @@ fn with(
     }
     let [requested, had, limited] = exceeded.map(|list| list.join(","));
     if !limited.is_empty() {
-        let name = name(quota);
-        return Err(format!(
-            "exceeded quota: {name}, requested: {requested}, used: {had}, limited: {limited}"
-        ));
+        return Err(Refused::Exceeded { quota: name(quota), requested, used: had, limited });
     }
     Ok(grows.then_some(used))
 }
 
-fn name(quota: &ResourceQuota) -> &str {
-    quota.metadata.name.as_deref().unwrap_or_default()
+fn name(quota: &ResourceQuota) -> String {
+    quota.metadata.name.clone().unwrap_or_default()
 }
 
 #[cfg(test)]

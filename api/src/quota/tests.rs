@@ -272,13 +272,11 @@ fn quotas_are_charged_or_refuse() {
         let old = (!old.is_null()).then(|| read(resource, old));
         let charged = charge(&quotas, &counted(resource), &*read(resource, object), old.as_deref(), at(0));
         let named = charged.map(|all| {
-            all.into_iter()
-                .map(|(place, used)| (name(&quotas[place]).to_owned(), json!(used)))
-                .collect::<Value>()
+            all.into_iter().map(|(place, used)| (name(&quotas[place]), json!(used))).collect::<Value>()
         });
         assert_eq!(
-            named.as_ref().map_err(String::as_str),
-            expected.as_ref().map_err(|e| *e),
+            named.as_ref().map_err(|why| why.to_string()),
+            expected.as_ref().map_err(|e| (*e).to_owned()),
             "{resource} {object}"
         );
     }

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::MOST_TERMS;
+use crate::{Message, message};
 
 /// One comparison of a field selector.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,14 +40,14 @@ impl FieldSelector {
     ///
     /// # Errors
     /// In upstream's words; and for more than 256 terms: every object is asked all of them.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, Message> {
         let mut parts = split_terms(text);
         parts.sort_unstable();
         parts.dedup();
         let mut terms = Vec::new();
         for part in parts.into_iter().filter(|p| !p.is_empty()) {
             let Some((field, operator, value)) = split_term(part) else {
-                return Err(format!("invalid selector: '{text}'; can't understand '{part}'"));
+                return Err(message!("invalid selector: '{text}'; can't understand '{part}'"));
             };
             terms.push(FieldTerm {
                 field: field.to_owned(),
@@ -56,7 +57,7 @@ impl FieldSelector {
         }
         match terms.len() {
             0..=MOST_TERMS => Ok(Self { terms }),
-            more => Err(format!("must have at most {MOST_TERMS} terms, not {more}")),
+            more => Err(message!("must have at most {MOST_TERMS} terms, not {more}")),
         }
     }
 
@@ -111,7 +112,7 @@ fn split_term(term: &str) -> Option<(&str, &str, &str)> {
     })
 }
 
-fn unescape(value: &str) -> Result<String, String> {
+fn unescape(value: &str) -> Result<String, Message> {
     let mut out = String::with_capacity(value.len());
     let mut chars = value.chars();
     while let Some(c) = chars.next() {
@@ -120,11 +121,11 @@ fn unescape(value: &str) -> Result<String, String> {
                 Some(e @ ('\\' | ',' | '=')) => out.push(e),
                 other => {
                     let sequence: String = std::iter::once('\\').chain(other).collect();
-                    return Err(format!("invalid field selector: invalid escape sequence: {sequence}"));
+                    return Err(message!("invalid field selector: invalid escape sequence: {sequence}"));
                 }
             },
             ',' | '=' => {
-                return Err(format!(
+                return Err(message!(
                     "invalid field selector: unescaped character in value: {}",
                     u32::from(c)
                 ));

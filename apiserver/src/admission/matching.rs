@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use api::{object::ObjectExt as _, selector::LabelSelector, status::Status};
+use api::{Message, object::ObjectExt as _, selector::LabelSelector, status::Status};
 use k8s_openapi::{
     api::admissionregistration::v1::{MatchResources, NamedRuleWithOperations, RuleWithOperations},
     apimachinery::pkg::apis::meta::v1 as meta,
@@ -39,7 +39,7 @@ impl Matching {
         policy: Option<&str>,
         namespaces: Option<&meta::LabelSelector>,
         objects: Option<&meta::LabelSelector>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Message> {
         Ok(Self {
             rules: rules.into_iter().flatten().map(Rule::of).collect(),
             excluded: Vec::new(),
@@ -53,7 +53,7 @@ impl Matching {
     ///
     /// # Errors
     /// For a selector that is none.
-    pub fn of_policy(constraints: &MatchResources) -> Result<Self, String> {
+    pub fn of_policy(constraints: &MatchResources) -> Result<Self, Message> {
         let rules = |rules: &Option<Vec<NamedRuleWithOperations>>| -> Vec<Rule> {
             rules.iter().flatten().map(Rule::of_named).collect()
         };
@@ -133,7 +133,7 @@ pub fn is_exempt(operation: &Operation<'_>) -> bool {
     kind.group == GROUP && decides.iter().any(|end| kind.kind.ends_with(end))
 }
 
-fn selector(selector: Option<&meta::LabelSelector>) -> Result<LabelSelector, String> {
+fn selector(selector: Option<&meta::LabelSelector>) -> Result<LabelSelector, Message> {
     selector.map_or(Ok(LabelSelector::everything()), |s| LabelSelector::from_label_selector(Some(s)))
 }
 

@@ -1,6 +1,6 @@
 //! What a RuntimeClass adds to the pods that name it: what its runtime costs, and where it is.
 
-use api::{object::ObjectExt as _, status::Status};
+use api::{Message, message, object::ObjectExt as _, status::Status};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ impl Step for RuntimeClass {
             name => operation.ctx.api.find(RUNTIME_CLASSES, name).await?,
         };
         let outcome = if class.is_none() && !name.is_empty() {
-            Err(format!("pod rejected: RuntimeClass {name:?} not found"))
+            Err(message!("pod rejected: RuntimeClass {name:?} not found"))
         } else {
             merge(class.as_ref(), pod)
         };
@@ -33,7 +33,7 @@ impl Step for RuntimeClass {
 }
 
 /// Adds a class's part to a pod, or says what contradicts it.
-fn merge(class: Option<&Value>, pod: &mut Value) -> Result<(), String> {
+fn merge(class: Option<&Value>, pod: &mut Value) -> Result<(), Message> {
     let given = pod.at(&["spec", "overhead"]).filter(|o| !o.is_null()).cloned();
     match (class.and_then(|c| c.at(&["overhead", "podFixed"])), given) {
         (Some(cost), Some(given)) if *cost != given => {
@@ -53,7 +53,7 @@ fn merge(class: Option<&Value>, pod: &mut Value) -> Result<(), String> {
         if let Some(given) = selector.get(key).filter(|given| *given != value) {
             let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
             let (wanted, given) = (text(value), text(given));
-            return Err(format!(
+            return Err(message!(
                 "conflict: runtimeClass.scheduling.nodeSelector[{key}] = {wanted}; pod.spec.nodeSelector[{key}] = {given}"
             ));
         }

@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-use api::{address::Dialable, conditions, object::ObjectExt as _};
+use api::{Message, address::Dialable, conditions, object::ObjectExt as _};
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIServiceSpec;
 use machinery::tls;
 use parking_lot::Mutex;
@@ -60,7 +60,7 @@ pub struct Remote {
     namespace: String,
     service: String,
     port: i32,
-    tls: Result<Arc<ClientConfig>, String>,
+    tls: Result<Arc<ClientConfig>, Message>,
 }
 
 /// Certificate and key that this server shows to others.
@@ -97,7 +97,7 @@ impl Remote {
             namespace: service.namespace.unwrap_or_default(),
             service: service.name.unwrap_or_default(),
             port: service.port.unwrap_or(443),
-            tls: tls.map_err(|why| why.to_string()),
+            tls: tls.map_err(Message::of),
         })
     }
 
@@ -142,9 +142,9 @@ impl Remote {
     }
 
     /// The server at one of its places.
-    fn at(&self, api: &Api, (host, port): Place) -> Result<Backend, String> {
+    fn at(&self, api: &Api, (host, port): Place) -> Result<Backend, Message> {
         let name = format!("{}.{}.svc", self.service, self.namespace);
-        let name = ServerName::try_from(name).map_err(|why| why.to_string())?;
+        let name = ServerName::try_from(name).map_err(Message::of)?;
         Ok(Backend::new(api, host, port, Some(self.tls.clone()?)).named(name))
     }
 }

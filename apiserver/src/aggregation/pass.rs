@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use api::status::Status;
+use api::{Message, message, status::Status};
 use bytes::Bytes;
 use futures::future::select_ok;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
@@ -110,7 +110,7 @@ impl Remote {
     ///
     /// # Errors
     /// Why it does not, in upstream's words.
-    pub async fn ask(&self, api: &Api, places: &[Place], path: &str, most: usize) -> Result<Bytes, String> {
+    pub async fn ask(&self, api: &Api, places: &[Place], path: &str, most: usize) -> Result<Bytes, Message> {
         let some = places.sample(&mut rand::rng(), ATTEMPTS).copied();
         let asked: Vec<_> = some.map(|place| Box::pin(self.ask_at(api, place, path, most))).collect();
         if asked.is_empty() {
@@ -119,10 +119,10 @@ impl Remote {
         select_ok(asked).await.map(|(answer, _others)| answer)
     }
 
-    async fn ask_at(&self, api: &Api, place: Place, path: &str, most: usize) -> Result<Bytes, String> {
+    async fn ask_at(&self, api: &Api, place: Place, path: &str, most: usize) -> Result<Bytes, Message> {
         let backend = self.at(api, place)?;
         let url = format!("https://{}{path}", backend.authority());
-        let failed = |why: String| format!("failing or missing response from {url}: {why}");
+        let failed = |why: Message| message!("failing or missing response from {url}: {why}");
         let own = User {
             name: "system:kube-aggregator".into(),
             groups: vec!["system:masters".into()],
@@ -132,17 +132,17 @@ impl Remote {
             .header(header::HOST, backend.authority())
             .header(header::ACCEPT, "application/json")
             .body(Empty::new().map_err(|never| match never {}).boxed_unsync())
-            .map_err(|why| why.to_string())?;
+            .map_err(Message::of)?;
         request.headers_mut().extend(identity(&own).map_err(|status| status.message)?);
         let asked = async {
             let answer = backend.send(request).await.map_err(|why| format!("Get {url:?}: {why}"))?;
             if !answer.status().is_success() {
-                return Err(format!("bad status from {url}: {}", answer.status().as_u16()));
+                return Err(message!("bad status from {url}: {}", answer.status().as_u16()));
             }
             let body = Limited::new(answer.into_body(), most).collect().await;
-            body.map(|body| body.to_bytes()).map_err(|why| why.to_string())
+            body.map(|body| body.to_bytes()).map_err(Message::of)
         };
-        let late = |_| Err(format!("Get {url:?}: context deadline exceeded"));
+        let late = |_| Err(message!("Get {url:?}: context deadline exceeded"));
         tokio::time::timeout(IN_TIME, asked).await.unwrap_or_else(late).map_err(failed)
     }
 }

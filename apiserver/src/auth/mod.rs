@@ -12,7 +12,7 @@ pub mod websocket;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
-use api::status::Status;
+use api::{Message, message, status::Status};
 use http::{HeaderMap, header};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -98,12 +98,12 @@ pub enum Refused {
     Unknown,
     /// It was issued here, and is not good, or not any more.
     #[error("[invalid bearer token, {0}]")]
-    Because(String),
+    Because(Message),
 }
 
 impl Refused {
     fn because(why: &str) -> Self {
-        Self::Because(why.to_owned())
+        Self::Because(why.into())
     }
 }
 
@@ -229,7 +229,7 @@ fn check_bound(claims: &Claims, cache: &WatchCache, now: i64) -> Result<(), Refu
     };
     if !is_there(SERVICE_ACCOUNTS, serviceaccount) {
         let account = format!("{namespace}/{}", serviceaccount.name);
-        return Err(Refused::Because(format!("service account {account} has been deleted")));
+        return Err(Refused::Because(message!("service account {account} has been deleted")));
     }
     // A pod's token only says where the pod ran.
     let node = node.as_ref().filter(|_| pod.is_none());

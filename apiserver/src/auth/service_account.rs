@@ -4,6 +4,7 @@
 //! Written on `ring`, which TLS brings anyway: the JWT crates would bring a second cryptography library. Counterpart of
 //! upstream's `serviceaccount/jwt.go` and `claims.go`.
 
+use api::message;
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -240,7 +241,7 @@ impl TokenIssuer {
         let audiences: Vec<_> = wanted.iter().filter(|audience| meant.contains(audience)).cloned().collect();
         if audiences.is_empty() {
             let (meant, wanted) = (quoted(meant), quoted(wanted));
-            return Err(Refused::Because(format!(
+            return Err(Refused::Because(message!(
                 "token audiences {meant} is invalid for the target audiences {wanted}"
             )));
         }
@@ -293,7 +294,7 @@ impl TokenIssuer {
         if !keys.any(|key| key.algorithm() == header.alg && key.verify(signed.as_bytes(), &signature)) {
             return Err(Refused::because("go-jose/go-jose: error in cryptographic primitive"));
         }
-        serde_json::from_slice(&body).map_err(|why| Refused::Because(why.to_string()))
+        serde_json::from_slice(&body).map_err(|why| Refused::Because(why.to_string().into()))
     }
 }
 

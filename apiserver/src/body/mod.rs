@@ -11,7 +11,10 @@ use api::{
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use kinds::{json::ParseError, kind::Kind};
+use kinds::{
+    json::ParseError,
+    kind::{DecodeError, Kind},
+};
 use serde_json::{Map, Value};
 
 pub use unread::{Upload, watched};
@@ -210,9 +213,9 @@ pub fn configuration(
     let (object, doubled) = match kinds::json::parse_strict(bytes, None) {
         Ok((object, problems)) if problems.is_empty() => (object, None),
         _ => {
-            let converting = |why| format!("error converting YAML to JSON: {why}");
-            let read = yaml::read(bytes).map_err(|why| unreadable(converting(why)))?;
-            (read.value, read.doubled.map(converting))
+            let converting = |why: &str| format!("error converting YAML to JSON: {why}");
+            let read = yaml::read(bytes).map_err(|why| unreadable(converting(&why)))?;
+            (read.value, read.doubled.as_deref().map(converting))
         }
     };
     let problems: Vec<String> = doubled.into_iter().collect();
@@ -255,7 +258,7 @@ pub fn read_applied(kind: &Kind, mut object: Value) -> Result<Value, Status> {
     Ok(object)
 }
 
-fn unreadable_as(kind: &Kind, why: &str) -> Status {
+fn unreadable_as(kind: &Kind, why: &DecodeError) -> Status {
     Status::bad_request(format!(
         "{} in version {:?} cannot be handled as a {}: {why}",
         kind.kind, kind.version, kind.kind
@@ -266,11 +269,11 @@ fn unreadable_as(kind: &Kind, why: &str) -> Status {
 ///
 /// # Errors
 /// Which field has the wrong type.
-pub fn try_read(kind: &Kind, mut object: Value) -> Result<Value, String> {
+pub fn try_read(kind: &Kind, mut object: Value) -> Result<Value, DecodeError> {
     if let Some((types, root)) = kind.object_type() {
         types.conform(&mut object, root)?;
     }
-    kind.rules.default(object).map_err(|e| e.to_string())
+    kind.rules.default(object)
 }
 
 /// Refuses an object of another kind or version than the path names.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::{conditions, object::ObjectExt as _, status::Status};
+use api::{Message, conditions, object::ObjectExt as _, status::Status};
 use futures::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -44,7 +44,7 @@ pub struct Answer {
     spec: Value,
     places: Vec<Place>,
     at: Instant,
-    failure: Option<String>,
+    failure: Option<Message>,
 }
 
 impl Answer {
@@ -98,13 +98,13 @@ async fn judge(api: Arc<Api>, asked: Asked, remote: Arc<Remote>) -> (String, Jud
     let again = answer.holds(&remote, &places);
     let judged = match answer.failure {
         None => (true, "Passed", "all checks passed".into(), again),
-        Some(why) => (false, "FailedDiscoveryCheck", why, again),
+        Some(why) => (false, "FailedDiscoveryCheck", why.into(), again),
     };
     (name, judged)
 }
 
 /// Asks a server for its resources, which says that it answers, and then for its OpenAPI documents if these have changed.
-async fn ask(api: &Api, remote: &Remote, places: &[Place]) -> Result<(), String> {
+async fn ask(api: &Api, remote: &Remote, places: &[Place]) -> Result<(), Message> {
     let Remote { group, version, .. } = remote;
     let discovery = remote.ask(api, places, &format!("/apis/{group}/{version}"), MAX_DISCOVERY).await?;
     let mut told = told::Told { resources: told::resources(&discovery), ..told::Told::clone(&remote.told) };
@@ -113,7 +113,7 @@ async fn ask(api: &Api, remote: &Remote, places: &[Place]) -> Result<(), String>
     if v3.is_none() || v3 != told.v3 {
         match remote.ask(api, places, "/openapi/v2", MAX_OPENAPI).await {
             Ok(document) => told.v2 = told::v2(&document, group, version).unwrap_or_default(),
-            Err(why) => tracing::debug!(why, name = remote.name, "no OpenAPI document"),
+            Err(why) => tracing::debug!(%why, name = remote.name, "no OpenAPI document"),
         }
         told.v3 = v3;
     }

@@ -1,5 +1,6 @@
 //! `/healthz`, `/livez` and `/readyz`, which never wait for a seat. Who may ask is said elsewhere.
 
+use api::Message;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,8 +16,8 @@ use crate::{
 /// Answers a health request; `None` when the path is none.
 pub async fn serve(api: &Arc<Api>, path: &str, query: Option<&str>) -> Option<Response<Body>> {
     let asked = Asked::parse(path, query)?;
-    let mut checks: Vec<(&str, Result<(), String>)> =
-        vec![("ping", Ok(())), ("etcd", api.store.healthy().await.map_err(|e| e.to_string()))];
+    let mut checks: Vec<(&str, Result<(), Message>)> =
+        vec![("ping", Ok(())), ("etcd", api.store.healthy().await.map_err(Message::of))];
     if asked.endpoint != "livez" {
         checks.push(("poststarthook/bootstrap-controller", api.bootstrapped()));
         if api.authorizer.asks(Mode::Rbac) {
@@ -39,7 +40,7 @@ pub async fn serve(api: &Arc<Api>, path: &str, query: Option<&str>) -> Option<Re
             tracing::warn!(check, %reason, "health check failed");
         }
         // All checks together are open to everybody, and the reason stays in the log.
-        if asked.one.is_some() { reason } else { "reason withheld".to_owned() }
+        if asked.one.is_some() { reason } else { "reason withheld".into() }
     });
     Some(answer.map_or_else(response::not_a_path, |(code, text)| response::text(code, text)))
 }

@@ -56,7 +56,7 @@ impl InMessages {
     /// 403 for protocols that are not known.
     pub fn bytes(self, api: &Api, answer: Response<Body>) -> Result<Response<Body>, Status> {
         let known = ["", "binary.k8s.io", "base64.binary.k8s.io"];
-        let refused = |words: String| Status::failure(403, "Forbidden", words);
+        let refused = |why: api::Message| Status::failure(403, "Forbidden", why);
         let protocol = self.asked.choose(&known).map_err(refused)?;
         let form = if protocol.starts_with("base64") { Form::Base64 } else { Form::Bytes };
         Ok(self.tell(api, answer, protocol, form))

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use api::address::Dialable;
+use api::{Message, address::Dialable};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{Request, Response, StatusCode};
@@ -98,12 +98,12 @@ impl Backend {
     ///
     /// # Errors
     /// Why there is none, in Go's words.
-    pub async fn send(&self, request: Request<Outgoing>) -> Result<Response<Incoming>, String> {
+    pub async fn send(&self, request: Request<Outgoing>) -> Result<Response<Incoming>, Message> {
         let mut sender = self.connect().await?;
-        sender.send_request(request).await.map_err(|e| e.to_string())
+        sender.send_request(request).await.map_err(Message::of)
     }
 
-    async fn connect(&self) -> Result<http1::SendRequest<Outgoing>, String> {
+    async fn connect(&self) -> Result<http1::SendRequest<Outgoing>, Message> {
         let failed = |what: &str| format!("dial tcp {}: {what}", self.authority());
         let network = |error: std::io::Error| failed(&in_gos_words(&error));
         let dial = async {
@@ -116,11 +116,11 @@ impl Backend {
             let stream = dialled.map_err(|error| without_tls(&error, &name.to_str()))?;
             self.handshake(stream).await
         };
-        let late = |_| Err(failed("i/o timeout"));
+        let late = |_| Err(failed("i/o timeout").into());
         tokio::time::timeout(CONNECT_TIMEOUT, dial).await.unwrap_or_else(late)
     }
 
-    async fn handshake<S>(&self, stream: S) -> Result<http1::SendRequest<Outgoing>, String>
+    async fn handshake<S>(&self, stream: S) -> Result<http1::SendRequest<Outgoing>, Message>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

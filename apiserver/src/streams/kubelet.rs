@@ -1,6 +1,6 @@
 //! What the kubelet of a pod's node answers: log, exec, attach, port-forward.
 
-use api::{address::Dialable, object::ObjectExt as _, status::Status};
+use api::{Message, address::Dialable, object::ObjectExt as _, status::Status};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
@@ -180,7 +180,7 @@ pub fn address_of_node(api: &Api, name: &str) -> Result<(Dialable, u16), Status>
     ))
 }
 
-fn unreachable(why: String) -> Status {
+fn unreachable(why: Message) -> Status {
     Status::internal(format!("error dialing backend: {why}"))
 }
 

@@ -3,7 +3,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use api::status::Status;
+use api::{Message, status::Status};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use kinds::kind::Kind;
@@ -32,7 +32,7 @@ pub async fn serve(ctx: Ctx) -> Result<Response<Body>, Status> {
         }
     }
     if ctx.path.name.as_deref().is_none_or(|wanted| wanted == STORE) {
-        let outcome = ctx.api.store.revision().await.map(|_| "ok".to_owned()).map_err(|e| e.to_string());
+        let outcome = ctx.api.store.revision().await.map(|_| "ok".to_owned()).map_err(Message::of);
         found.push(component(&ctx.kind, STORE, outcome));
     }
     match (&ctx.path.name, found.first()) {
@@ -43,10 +43,10 @@ pub async fn serve(ctx: Ctx) -> Result<Response<Body>, Status> {
 }
 
 /// What is known of one component: what it said, or why it did not.
-fn component(kind: &Kind, name: &str, outcome: Result<String, String>) -> Value {
+fn component(kind: &Kind, name: &str, outcome: Result<String, Message>) -> Value {
     let condition = match outcome {
         Ok(said) => json!({"type": "Healthy", "status": "True", "message": said}),
-        Err(why) => json!({"type": "Healthy", "status": "False", "message": why}),
+        Err(why) => json!({"type": "Healthy", "status": "False", "message": &*why}),
     };
     json!({
         "kind": kind.kind,
@@ -57,19 +57,22 @@ fn component(kind: &Kind, name: &str, outcome: Result<String, String>) -> Value 
 }
 
 /// Asks a daemon on this machine.
-async fn daemon(api: &Api, port: u16) -> Result<String, String> {
+async fn daemon(api: &Api, port: u16) -> Result<String, Message> {
     let backend = Backend::beside(api, port, Some(trusting_client_config()));
     let nothing = Empty::new().map_err(|never: Infallible| match never {}).boxed_unsync();
     let request = Request::get("/healthz")
         .header(header::HOST, backend.authority())
         .body(nothing)
-        .map_err(|e| e.to_string())?;
+        .map_err(Message::of)?;
     let asked = async {
         let answer = backend.send(request).await?;
         let healthy = answer.status().is_success();
-        let said = Limited::new(answer.into_body(), MOST).collect().await.map_err(|e| e.to_string())?;
+        let said = Limited::new(answer.into_body(), MOST).collect().await.map_err(Message::of)?;
         let said = String::from_utf8_lossy(&said.to_bytes()).trim().to_owned();
         if healthy { Ok(said) } else { Err(said) }
     };
-    tokio::time::timeout(TIMEOUT, asked).await.unwrap_or_else(|_| Err("it does not answer".into()))
+    tokio::time::timeout(TIMEOUT, asked)
+        .await
+        .unwrap_or_else(|_| Err("it does not answer".into()))
+        .map_err(Message::from)
 }

@@ -2,6 +2,7 @@
 //!
 //! Objects are kept as the bytes that go on the wire, so a list joins bytes.
 
+use api::Message;
 use std::{sync::Arc, time::Duration};
 
 use api::status::{Cause, Status};
@@ -80,12 +81,12 @@ impl Token {
     }
 
     /// Reads a token's contents, in which anything may be missing.
-    fn read(contents: &Value) -> Result<Self, String> {
+    fn read(contents: &Value) -> Result<Self, Message> {
         let empty = Map::new();
         let fields = match contents {
             Value::Object(fields) => fields,
             Value::Null => &empty,
-            other => return Err(mistyped(other, "value of type storage.continueToken")),
+            other => return Err(mistyped(other, "value of type storage.continueToken").into()),
         };
         let given = |name| fields.get(name).filter(|value| !value.is_null());
         let text = |name| {

@@ -110,7 +110,7 @@ static POD: LazyLock<Value> = LazyLock::new(|| {
 fn judged(mut new: Value) -> String {
     let pod = kind("", "v1", "Pod");
     match body::try_read(pod, std::mem::take(&mut new)) {
-        Err(why) => why,
+        Err(why) => why.to_string(),
         Ok(mut new) => {
             pod.rules.prepare_update(&mut new, &POD, Part::Main);
             let mut errors = pod.rules.validate(&new).errors;
@@ -158,7 +158,7 @@ pub fn applied(input: &[u8]) -> String {
 
 fn label_selectors(input: &[u8]) -> String {
     match LabelSelector::parse(&text(input)) {
-        Err(why) => why,
+        Err(why) => why.into(),
         Ok(selector) => {
             let shown = selector.to_string();
             let again = LabelSelector::parse(&shown).unwrap_or_else(|why| panic!("{shown:?}: {why}"));
@@ -170,7 +170,7 @@ fn label_selectors(input: &[u8]) -> String {
 
 fn field_selectors(input: &[u8]) -> String {
     match FieldSelector::parse(&text(input)) {
-        Err(why) => why,
+        Err(why) => why.into(),
         Ok(selector) => {
             selector.matches(|field| if field.len().is_multiple_of(2) { "x" } else { "" });
             format!("{} terms", selector.terms.len())
@@ -285,7 +285,7 @@ pub fn configured(input: &[u8]) -> usize {
 
 fn expressions(input: &[u8]) -> String {
     match Program::compile(&text(input), &[], Wanted::Bool) {
-        Err(why) => why,
+        Err(why) => why.to_string(),
         Ok(program) => format!("{:?}", program.eval(&[], 100_000).0),
     }
 }

@@ -1,5 +1,6 @@
 //! A whole API server on the memory store, inside the test's process, and a client that shows answers raw.
 
+#![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
 
 pub mod etcd;

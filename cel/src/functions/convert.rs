@@ -24,7 +24,9 @@ pub(super) fn call<'a>(name: &str, args: &[Value<'a>]) -> Option<Evaluated<'a>> 
         },
         "duration" => match value {
             Value::Duration(_) => Ok(value.clone()),
-            Value::String(text) => duration::parse(text).map(Value::Duration).map_err(Failure::error),
+            Value::String(text) => {
+ duration::parse(text).map(Value::Duration).map_err(|why| Failure::error(why.to_string()))
+},
             Value::Int(nanos) => Ok(Value::Duration(SignedDuration::from_nanos(*nanos))),
             _ => return None,
         },

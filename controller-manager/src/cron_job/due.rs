@@ -1,6 +1,7 @@
 //! When a CronJob is due: what has been missed, and when to look again. Upstream: `mostRecentScheduleTime`,
 //! `nextScheduleTimeDuration`.
 
+use api::Message;
 use std::time::Duration;
 
 use api::schedule::{self, Schedule};
@@ -37,7 +38,7 @@ pub enum Unusable {
         /// The schedule.
         schedule: String,
         /// What is wrong.
-        why: String,
+        why: Message,
     },
     /// It is never due.
     #[error("invalid schedule: {schedule} : time difference between two schedules is less than 1 second")]

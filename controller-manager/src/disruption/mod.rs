@@ -5,6 +5,7 @@ pub mod plan;
 #[cfg(test)]
 mod tests;
 
+use api::{Message, message};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -49,7 +50,7 @@ impl Disruption {
     }
 
     /// How many pods the controllers of these pods want, by the controller's uid.
-    fn sizes(&self, pods: &[Arc<Pod>]) -> BTreeMap<String, Result<i32, String>> {
+    fn sizes(&self, pods: &[Arc<Pod>]) -> BTreeMap<String, Result<i32, Message>> {
         let mut sizes = BTreeMap::new();
         for pod in pods {
             let Some(owner) = owners::controller_of(&pod.metadata) else { continue };
@@ -71,7 +72,7 @@ impl Disruption {
                 }
                 _ => (owner.uid.clone(), None),
             };
-            let unknown = || format!("found no scale of {} \"{}\"", owner.kind, owner.name);
+            let unknown = || message!("found no scale of {} \"{}\"", owner.kind, owner.name);
             sizes.insert(uid, size.ok_or_else(unknown));
         }
         sizes

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::conditions;
+use api::{Message, conditions};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
@@ -26,7 +26,7 @@ pub struct Snapshot {
     /// The pods it is about.
     pub pods: Vec<Arc<Pod>>,
     /// How many pods their controllers want, by uid; or why that is not known.
-    pub sizes: BTreeMap<String, Result<i32, String>>,
+    pub sizes: BTreeMap<String, Result<i32, Message>>,
 }
 
 /// How many pods a Deployment wants.
@@ -85,7 +85,8 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
         }
         Err(why) => {
             new.disruptions_allowed = Some(0);
-            let known = old.conditions.iter().flatten().any(|c| c.reason == "SyncFailed" && c.message == why);
+            let known =
+                old.conditions.iter().flatten().any(|c| c.reason == "SyncFailed" && *why == *c.message);
             if !known {
                 plan.actions.push(tell(
                     true,
@@ -93,7 +94,7 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
                     format!("Failed to calculate the number of expected pods: {why}"),
                 ));
             }
-            ("False", "SyncFailed", why)
+            ("False", "SyncFailed", why.into())
         }
     };
     set_condition(&mut new, budget.metadata.generation, condition, now);
@@ -129,11 +130,11 @@ fn disrupted(
 }
 
 /// How many pods there should be, and how many of them healthy.
-fn numbers(snapshot: &Snapshot) -> Result<(i32, i32), String> {
+fn numbers(snapshot: &Snapshot) -> Result<(i32, i32), Message> {
     let Some(spec) = &snapshot.budget.spec else { return Ok((0, 0)) };
     let wanted = || {
         let sizes = snapshot.sizes.values().cloned();
-        let sum = sizes.map(|size| size.map(i64::from)).sum::<Result<i64, String>>()?;
+        let sum = sizes.map(|size| size.map(i64::from)).sum::<Result<i64, Message>>()?;
         Ok::<_, String>(i32::try_from(sum).unwrap_or(i32::MAX))
     };
     if let Some(limit) = &spec.max_unavailable {

@@ -1,5 +1,6 @@
 //! Budgets and the numbers they come to.
 
+use api::Message;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ fn ready(count: usize) -> Vec<Arc<Pod>> {
     (0..count).map(|number| pod(&format!("p{number}"), &json!({}))).collect()
 }
 
-fn snapshot(spec: Value, status: Value, pods: Vec<Arc<Pod>>, size: Result<i32, String>) -> Snapshot {
+fn snapshot(spec: Value, status: Value, pods: Vec<Arc<Pod>>, size: Result<i32, api::Message>) -> Snapshot {
     let budget = json!({
         "metadata": {"name": "b", "namespace": "d", "generation": 2, "resourceVersion": "7", "uid": "u"},
         "spec": spec, "status": status,
@@ -101,7 +102,8 @@ fn an_evicted_pod_counts_again_when_it_stays() {
 #[test]
 fn nothing_may_go_while_the_wanted_size_is_unknown() {
     let unknown = Err("found no scale of Thing \"t\"".to_owned());
-    let mut seen = snapshot(json!({"maxUnavailable": 1}), json!({}), ready(2), unknown);
+    let mut seen =
+        snapshot(json!({"maxUnavailable": 1}), json!({}), ready(2), unknown.map_err(Message::from));
     let first = plan(&seen, now());
     assert_eq!(told(&first), ["CalculateExpectedPodCountFailed"]);
     assert_eq!(status(&first)["disruptionsAllowed"], 0);

@@ -8,6 +8,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
+use api::Message;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -216,7 +217,7 @@ impl Collector {
         });
     }
 
-    async fn look_at(&self, uid: &Uid) -> Result<Option<Duration>, String> {
+    async fn look_at(&self, uid: &Uid) -> Result<Option<Duration>, Message> {
         let mut alive = HashSet::new();
         loop {
             let decision = {
@@ -250,7 +251,7 @@ impl Collector {
                     next.into_iter().for_each(|uid| self.queue.add(uid));
                     return match self.actor.carry_out(plan.actions).await.failure {
                         Some(failure) if failure.is_passing() => Ok(Some(SOON)),
-                        Some(failure) => Err(failure.message),
+                        Some(failure) => Err(failure.message.into()),
                         None => Ok(plan.requeue_after),
                     };
                 }
@@ -267,7 +268,7 @@ impl Collector {
     }
 
     /// Whether an owner exists, by the API server's word; `None` when its kind is unknown.
-    async fn exists(&self, owner: &Owner, namespace: &str) -> Result<Option<bool>, String> {
+    async fn exists(&self, owner: &Owner, namespace: &str) -> Result<Option<bool>, Message> {
         let served = self.served.lock().iter().find(|served| is_kind(&served.kind, owner)).cloned();
         let Some(served) = served else { return Ok(None) };
         if served.namespaced && namespace.is_empty() {
@@ -275,14 +276,13 @@ impl Collector {
             return Ok(Some(false));
         }
         let path = served.kind.path(if served.namespaced { namespace } else { "" });
-        let request = Request::new(path)
-            .get_metadata(&owner.name, &Default::default())
-            .map_err(|error| error.to_string())?;
+        let request =
+            Request::new(path).get_metadata(&owner.name, &Default::default()).map_err(Message::of)?;
         match self.client.request::<PartialObjectMeta<DynamicObject>>(request).await {
             Ok(found) => Ok(Some(found.metadata.uid.as_deref() == Some(&*owner.uid))),
             Err(error) => {
                 let failure = failure(&error);
-                if failure.reason == "NotFound" { Ok(Some(false)) } else { Err(failure.message) }
+                if failure.reason == "NotFound" { Ok(Some(false)) } else { Err(failure.message.into()) }
             }
         }
     }

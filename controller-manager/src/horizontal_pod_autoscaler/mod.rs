@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::selector::LabelSelector;
+use api::{Message, message, selector::LabelSelector};
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;
@@ -160,7 +160,7 @@ impl Worker {
         decision
     }
 
-    async fn rescale(&self, kind: &Kind, namespace: &str, mut scale: Scale, to: i32) -> Result<(), String> {
+    async fn rescale(&self, kind: &Kind, namespace: &str, mut scale: Scale, to: i32) -> Result<(), Message> {
         let name = scale.metadata.name.clone().unwrap_or_default();
         let mut attempt = 1;
         loop {
@@ -168,11 +168,11 @@ impl Worker {
             let body = to_value(&scale).to_string().into_bytes();
             let request = Request::new(kind.path(namespace));
             let request = request.replace_subresource("scale", &name, &PostParams::default(), body);
-            let request = request.map_err(|error| error.to_string())?;
+            let request = request.map_err(Message::of)?;
             match self.client.request::<Scale>(request).await {
                 Ok(_) => return Ok(()),
                 Err(error) if attempt < ATTEMPTS && failure(&error).reason == "Conflict" => attempt += 1,
-                Err(error) => return Err(failure(&error).message),
+                Err(error) => return Err(failure(&error).message.into()),
             }
             let again = self.targets.scale(kind, namespace, &name).await;
             scale = again.map_err(|error| failure(&error).message)?;
@@ -217,10 +217,10 @@ impl Worker {
     }
 
     /// What the pods of a selector use.
-    async fn measured(&self, namespace: &str, selector: &str) -> Result<Vec<PodMetrics>, String> {
+    async fn measured(&self, namespace: &str, selector: &str) -> Result<Vec<PodMetrics>, Message> {
         let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods");
         let request = Request::new(path).list(&ListParams::default().labels(selector));
-        let request = request.map_err(|error| error.to_string())?;
+        let request = request.map_err(Message::of)?;
         let listed: Result<Listed, _> = self.client.request(request).await;
         let words = |error: kube::Error| {
             let failure = failure(&error);
@@ -232,11 +232,7 @@ impl Worker {
             format!("unable to fetch metrics from resource metrics API: {why}")
         };
         let items = listed.map_err(words)?.items;
-        if items.is_empty() {
-            Err("no metrics returned from resource metrics API".to_owned())
-        } else {
-            Ok(items)
-        }
+        if items.is_empty() { Err("no metrics returned from resource metrics API".into()) } else { Ok(items) }
     }
 }
 
@@ -246,13 +242,13 @@ impl Targets {
     }
 
     /// The kind of the target, and its scale.
-    async fn scale_of(&self, scaler: &HorizontalPodAutoscaler) -> Result<(Kind, Scale), String> {
+    async fn scale_of(&self, scaler: &HorizontalPodAutoscaler) -> Result<(Kind, Scale), Message> {
         let target = &scaler.spec.scale_target_ref;
         let version = target.api_version.as_deref().unwrap_or_default();
         let group = match version.split('/').collect::<Vec<_>>()[..] {
             [_] => "",
             [group, _] => group,
-            _ => return Err(format!("unexpected GroupVersion string: {version}")),
+            _ => return Err(message!("unexpected GroupVersion string: {version}")),
         };
         let wanted = (group.to_owned(), target.kind.clone());
         let known = self.kinds.lock().get(&wanted).cloned();
@@ -267,10 +263,10 @@ impl Targets {
             Err(error) if is_no_resource(error) => self.kinds.lock().remove(&wanted),
             _ => self.kinds.lock().insert(wanted, kind.clone()),
         };
-        scale.map(|scale| (kind, scale)).map_err(|error| failure(&error).message)
+        scale.map(|scale| (kind, scale)).map_err(|error| failure(&error).message).map_err(Message::from)
     }
 
-    async fn discover(&self, group: &str, kind: &str) -> Result<Kind, String> {
+    async fn discover(&self, group: &str, kind: &str) -> Result<Kind, Message> {
         let mut discovered = self.discovered.lock().await;
         let now = self.clock.instant();
         let kinds = match discovered.take().filter(|(at, _)| now.saturating_duration_since(*at) < DISCOVERED)
@@ -283,7 +279,7 @@ impl Targets {
         };
         let (_, kinds) = discovered.insert(kinds);
         let found = kinds.iter().find(|known| known.group == group && known.kind == kind);
-        found.cloned().ok_or_else(|| format!("no matches for kind {kind:?} in group {group:?}"))
+        found.cloned().ok_or_else(|| message!("no matches for kind {kind:?} in group {group:?}"))
     }
 
     async fn scale(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Scale, kube::Error> {

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use api::conditions;
 use api::quantity::Quantity;
+use api::{Message, conditions, message};
 use k8s_openapi::api::autoscaling::v2::{
     ContainerResourceMetricStatus, HorizontalPodAutoscaler, HorizontalPodAutoscalerCondition,
     HorizontalPodAutoscalerStatus, MetricSpec, MetricStatus, MetricTarget, MetricValueStatus,
@@ -26,7 +26,7 @@ pub struct Observed {
     /// The pods, or why the selector selects none to be judged: event and condition.
     pub pods: Result<Vec<Arc<Pod>>, [(&'static str, String); 2]>,
     /// What the metrics API tells of pods, or why it does not.
-    pub measured: Result<Vec<PodMetrics>, String>,
+    pub measured: Result<Vec<PodMetrics>, Message>,
 }
 
 /// A decision.
@@ -71,7 +71,7 @@ impl Decision {
     }
 
     /// What is said once the replicas were changed, or could not be.
-    pub fn rescaled(&mut self, from: i32, done: Result<(), String>) {
+    pub fn rescaled(&mut self, from: i32, done: Result<(), Message>) {
         let Some((to, reason)) = self.rescale.take() else { return };
         match done {
             Ok(()) => {
@@ -216,7 +216,7 @@ fn propose(
         let metric = Metric { resource, container, target, tolerance: tolerance(scaler) };
         let proposed = match &observed.measured {
             Ok(measured) => metric.propose(pods, metric.samples(measured), observed.replicas, now),
-            Err(why) => Err(format!("unable to get metrics for resource {resource}: {why}")),
+            Err(why) => Err(message!("unable to get metrics for resource {resource}: {why}")),
         };
         proposed
             .map(|proposal| (proposal, name))
@@ -266,13 +266,13 @@ fn aim(
     resource: &str,
     container: Option<&str>,
     target: &MetricTarget,
-) -> Result<(Target, &'static str, String), String> {
+) -> Result<(Target, &'static str, String), Message> {
     if let Some(average) = &target.average_value {
         let milli = Quantity::of(average).milli_value();
         return Ok((Target::Average(milli), "usage", format!("{resource} resource")));
     }
     let Some(percent) = target.average_utilization else {
-        return Err("invalid resource metric source: neither an average utilization target nor an average value (usage) target was set".to_owned());
+        return Err("invalid resource metric source: neither an average utilization target nor an average value (usage) target was set".into());
     };
     let of = if container.is_some() { "container resource" } else { "resource" };
     Ok((

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::pod::lasting_containers;
 use api::quantity::Quantity;
+use api::{Message, message, pod::lasting_containers};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -120,13 +120,13 @@ impl Metric<'_> {
         mut samples: Samples,
         current: i32,
         now: Timestamp,
-    ) -> Result<Proposal, String> {
+    ) -> Result<Proposal, Message> {
         if pods.is_empty() {
-            return Err("no pods returned by selector while calculating replica count".to_owned());
+            return Err("no pods returned by selector while calculating replica count".into());
         }
         let groups = self.group(pods, &mut samples, now);
         if samples.is_empty() {
-            return Err("did not receive metrics for targeted pods (pods might be unready)".to_owned());
+            return Err("did not receive metrics for targeted pods (pods might be unready)".into());
         }
         let requests = match self.target {
             Target::Utilization(_) => self.requests(pods)?,
@@ -195,7 +195,7 @@ impl Metric<'_> {
         &self,
         samples: &Samples,
         requests: &BTreeMap<&str, i64>,
-    ) -> Result<(f64, Option<i32>, i64), String> {
+    ) -> Result<(f64, Option<i32>, i64), Message> {
         let sum = |values: &mut dyn Iterator<Item = i64>| values.fold(0, i64::saturating_add);
         match self.target {
             Target::Average(target) => {
@@ -209,7 +209,7 @@ impl Metric<'_> {
                 let used = sum(&mut known().map(|(sample, _)| sample.value));
                 let asked = sum(&mut known().map(|(_, asked)| *asked));
                 if asked == 0 {
-                    return Err("no metrics returned matched known pods".to_owned());
+                    return Err("no metrics returned matched known pods".into());
                 }
                 let percent = i32::try_from(i128::from(used) * 100 / i128::from(asked)).unwrap_or(i32::MAX);
                 Ok((f64::from(percent) / f64::from(target), Some(percent), used / known().count() as i64))
@@ -218,22 +218,22 @@ impl Metric<'_> {
     }
 
     /// What each pod asks for, in thousandths.
-    fn requests<'a>(&self, pods: &'a [Arc<Pod>]) -> Result<BTreeMap<&'a str, i64>, String> {
+    fn requests<'a>(&self, pods: &'a [Arc<Pod>]) -> Result<BTreeMap<&'a str, i64>, Message> {
         let asked = pods.iter().filter_map(|pod| Some((owners::name(&pod.metadata), pod.spec.as_ref()?)));
         asked.map(|(pod, spec)| Ok((pod, self.request(pod, spec)?))).collect()
     }
 
-    fn request(&self, pod: &str, spec: &PodSpec) -> Result<i64, String> {
+    fn request(&self, pod: &str, spec: &PodSpec) -> Result<i64, Message> {
         let resource = self.resource;
         let whole = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
         if self.container.is_none() && whole.is_some_and(|whole| !whole.is_empty()) {
             let asked = api::pod::requests(spec).get(resource).map(Quantity::milli_value);
-            return asked.ok_or_else(|| format!("missing pod-level request for {resource} in Pod {pod}"));
+            return asked.ok_or_else(|| message!("missing pod-level request for {resource} in Pod {pod}"));
         }
         let wanted = |container: &&Container| self.container.is_none_or(|only| only == container.name);
         let mut all = lasting_containers(spec).filter(wanted).peekable();
         if let (Some(only), None) = (self.container, all.peek()) {
-            return Err(format!("container {only} not found in Pod {pod}"));
+            return Err(message!("container {only} not found in Pod {pod}"));
         }
         all.map(|container| {
             let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());

@@ -1,3 +1,4 @@
+use api::Message;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscalerSpec;
 use serde_json::{Value, json};
 
@@ -100,7 +101,7 @@ fn replicas_follow_from_what_is_known_of_pods() {
         };
         let proposed = metric.propose(&pods, samples, all.len() as i32, at(10_000));
         let proposed = proposed.map(|Proposal { replicas, average, .. }| (replicas, average));
-        assert_eq!(proposed, expected.map_err(str::to_owned), "{what}");
+        assert_eq!(proposed, expected.map_err(str::to_owned).map_err(Message::from), "{what}");
     }
     let (pods, target) = ([pod("p0", running)], Utilization(50));
     let samples = || [("p0".to_owned(), Sample { value: 1, time: at(1), window: Duration::ZERO })].into();

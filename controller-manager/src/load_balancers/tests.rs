@@ -1,4 +1,5 @@
 use super::*;
+use api::Message;
 use serde_json::{Value, json};
 
 const POOL: &str = "192.0.2.128/29";
@@ -124,7 +125,7 @@ fn addresses_are_asked_for_kept_and_moved() {
         (ask("192.0.2.1"), "192.0.2.130", "the address 192.0.2.1 is not in the pool 192.0.2.128/29"),
         (ask("fd00::1"), "192.0.2.130", "\"fd00::1\" is no IPv4 address"),
     ] {
-        assert_eq!(given(more, &[taken]), Err(why.to_owned()));
+        assert_eq!(given(more, &[taken]), Err(Message::from(why.to_owned())));
     }
     let all: Vec<String> = (129..135).map(|last| format!("192.0.2.{last}")).collect();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();

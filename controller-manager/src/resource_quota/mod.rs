@@ -13,6 +13,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
+use api::Message;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,7 +128,7 @@ struct Listed<K> {
 }
 
 impl Worker {
-    async fn reconcile(&self, key: &Key) -> Result<Option<Duration>, String> {
+    async fn reconcile(&self, key: &Key) -> Result<Option<Duration>, Message> {
         if self.kinds.lock().is_empty() {
             return Ok(Some(SOON));
         }
@@ -140,7 +141,7 @@ impl Worker {
         let done = self.actor.carry_out(plan::write(&quota, &counted.used).into_iter().collect()).await;
         match done.failure {
             Some(failure) if failure.is_passing() => Ok(Some(SOON)),
-            Some(failure) => Err(failure.message),
+            Some(failure) => Err(failure.message.into()),
             None if plan::is_new_to(None, &quota) => Ok(Some(counted.again.min(SETTLED))),
             None => Ok(Some(counted.again)),
         }

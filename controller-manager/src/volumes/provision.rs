@@ -2,6 +2,7 @@
 //! annotation of its node), and makes a volume's own when a pod mounts it first; so a volume is there as soon as its
 //! object is. Counterpart of upstream's in-tree provisioners, with their words, and of local-path-provisioner.
 
+use api::{Message, message};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub enum Refusal {
     /// The node is not one for it: the scheduler is to choose again.
     Node(String),
     /// What is asked for cannot be had.
-    Asked(String),
+    Asked(Message),
 }
 
 /// Whether the volume was made here.
@@ -84,38 +85,38 @@ pub fn volume(
 }
 
 /// Refuses what a folder cannot be.
-fn check(claim: &PersistentVolumeClaim, class: &StorageClass) -> Result<(), String> {
+fn check(claim: &PersistentVolumeClaim, class: &StorageClass) -> Result<(), Message> {
     let plugin = volume_binding::LOCAL_PROVISIONER;
     let asked = claim.spec.clone().unwrap_or_default();
     let options = class.mount_options.as_deref().unwrap_or_default();
     let modes = asked.access_modes.as_deref().unwrap_or_default();
     if let Some(parameter) = class.parameters.iter().flatten().map(|(name, _)| name).next() {
-        return Err(format!("invalid option {parameter:?} for volume plugin {plugin}"));
+        return Err(message!("invalid option {parameter:?} for volume plugin {plugin}"));
     }
     if !options.is_empty() {
-        return Err(format!(
+        return Err(message!(
             "Mount options are not supported by the provisioner but StorageClass {:?} has mount options [{}]",
             owners::name(&class.metadata),
             options.join(" ")
         ));
     }
     if asked.data_source.is_some() || asked.data_source_ref.is_some() {
-        return Err(format!(
+        return Err(message!(
             "plugin {plugin:?} is not a CSI plugin. Only CSI plugin can provision a claim with a datasource"
         ));
     }
     if asked.volume_mode.as_deref() == Some("Block") {
-        return Err(format!("{plugin} does not support block volume provisioning"));
+        return Err(message!("{plugin} does not support block volume provisioning"));
     }
     if !modes.iter().all(|mode| MODES.contains(&mode.as_str())) {
         let (modes, possible) = (modes.join(" "), MODES.join(" "));
-        return Err(format!("invalid AccessModes [{modes}]: only AccessModes [{possible}] are supported"));
+        return Err(message!("invalid AccessModes [{modes}]: only AccessModes [{possible}] are supported"));
     }
     if asked.selector.is_some() {
-        return Err("claim.Spec.Selector is not supported for dynamic provisioning".to_owned());
+        return Err("claim.Spec.Selector is not supported for dynamic provisioning".into());
     }
     if asked.volume_attributes_class_name.is_some_and(|name| !name.is_empty()) {
-        return Err(format!("{plugin} does not support volume attributes classes"));
+        return Err(message!("{plugin} does not support volume attributes classes"));
     }
     Ok(())
 }
@@ -146,7 +147,7 @@ fn node<'a>(
     candidates
         .get(lot % candidates.len().max(1))
         .copied()
-        .ok_or_else(|| Refusal::Asked("no node offers a folder for volumes".to_owned()))
+        .ok_or_else(|| Refusal::Asked("no node offers a folder for volumes".into()))
 }
 
 fn is_fit(node: &Node) -> bool {

@@ -3,6 +3,7 @@
 //! of this return or of an earlier one. Each step can be seen in the objects, and doing one twice does no harm.
 //! Upstream: the reclaiming half of `pv_controller.go`, and `recyclerclient`.
 
+use api::{Message, message};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -94,7 +95,7 @@ fn delete(of: &Released<'_>, now: Timestamp) -> Plan {
         Ok(Some(data)) => data,
         // Whoever made it deletes it.
         Ok(None) => return Plan::default(),
-        Err(why) => return failed(of, FAILED, why, Plan::default()),
+        Err(why) => return failed(of, FAILED, why.into(), Plan::default()),
     };
     let gone = Plan { actions: gone(of.volume).into_iter().collect(), requeue_after: None };
     if !of.has_node {
@@ -171,7 +172,7 @@ fn recyclable(volume: &PersistentVolume) -> Option<Volume> {
 }
 
 /// What is deleted here; nothing when somebody else has to.
-fn deletable(volume: &PersistentVolume) -> Result<Option<Data>, String> {
+fn deletable(volume: &PersistentVolume) -> Result<Option<Data>, Message> {
     let Some(spec) = &volume.spec else { return Ok(None) };
     let maker = annotation(&volume.metadata, PROVISIONED_BY).unwrap_or_default();
     let path = match (&spec.local, &spec.host_path) {
@@ -183,7 +184,7 @@ fn deletable(volume: &PersistentVolume) -> Result<Option<Data>, String> {
                 .strip_prefix("/tmp")
                 .is_ok_and(|rest| rest.components().next().is_some()) =>
         {
-            return Err(format!(
+            return Err(message!(
                 "host_path deleter only supports /tmp/.+ but received provided {}",
                 host.path
             ));
@@ -194,12 +195,12 @@ fn deletable(volume: &PersistentVolume) -> Result<Option<Data>, String> {
                 spec.local.is_some() || spec.nfs.is_some() || spec.iscsi.is_some() || spec.fc.is_some();
             let why = if known { "no deletable volume plugin matched" } else { "no volume plugin matched" };
             let name = owners::name(&volume.metadata);
-            return Err(format!("error getting deleter volume plugin for volume {name:?}: {why}"));
+            return Err(message!("error getting deleter volume plugin for volume {name:?}: {why}"));
         }
     };
     let (folder, entry) = (Path::new(path).parent(), Path::new(path).file_name());
     let (Some(folder), Some(entry)) = (folder, entry) else {
-        return Err(format!("{path} is not a folder of its own"));
+        return Err(message!("{path} is not a folder of its own"));
     };
     let (path, type_) = (folder.display().to_string(), Some("DirectoryOrCreate".to_owned()));
     let host_path = Some(HostPathVolumeSource { path, type_ });

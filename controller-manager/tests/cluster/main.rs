@@ -1,6 +1,7 @@
 //! The controllers against the real API server on its memory store, over HTTPS,
 //! with kubelets that only claim that pods run.
 
+#![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
 #![allow(clippy::unwrap_used)]
 
 mod autoscalers;

@@ -165,7 +165,7 @@ fn template(directive: &Directive, mut zones: Vec<Name>) -> Result<Template, Err
             }
             (word, _) => return Err(unknown(line, word)),
         };
-        set.map_err(|why| Error::at(line.number, why))?;
+        set.map_err(|why| Error::at(line.number, why.to_string()))?;
     }
     Ok(template)
 }
@@ -345,7 +345,7 @@ fn seconds(line: &Line, at: usize) -> Result<u32, Error> {
 }
 
 fn duration(line: &Line, at: usize) -> Result<Duration, Error> {
-    api::duration::parse_unsigned(word(line, at)?).map_err(|why| Error::at(line.number, why))
+    api::duration::parse_unsigned(word(line, at)?).map_err(|why| Error::at(line.number, why.to_string()))
 }
 
 /// `:8080`, `127.0.0.1:8080` or `localhost:8080`.

@@ -53,6 +53,6 @@ fn records_are_read_as_zone_files_have_them() {
         ("a.org. 60 IN NOPE x", Err("'NOPE' is no type of records")),
     ] {
         let read = record(text).map(|record| format!("{} {} {}", record.name, record.ttl, record.data));
-        assert_eq!(read.as_deref().map_err(String::as_str), expected, "{text}");
+        assert_eq!(read.as_deref().map_err(|why| &**why), expected, "{text}");
     }
 }

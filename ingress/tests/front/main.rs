@@ -1,5 +1,6 @@
 //! The front over real sockets: what it passes on, to whom, and what it refuses.
 
+#![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod protocols;

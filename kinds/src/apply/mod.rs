@@ -22,7 +22,7 @@ mod words;
 
 use std::collections::{BTreeMap, HashSet};
 
-use api::object::ObjectExt as _;
+use api::{Message, message, object::ObjectExt as _};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -118,7 +118,7 @@ pub fn apply(
 ///
 /// # Errors
 /// When it does not fit the type, or replaces what is only taken as a whole.
-pub fn overlay(types: &Types, root: TypeRef, live: &Value, config: &Value) -> Result<Value, String> {
+pub fn overlay(types: &Types, root: TypeRef, live: &Value, config: &Value) -> Result<Value, Message> {
     merge::check(types, root, config).map_err(|errors| {
         let all = match &errors[..] {
             [one] => one.clone(),
@@ -131,7 +131,7 @@ pub fn overlay(types: &Types, root: TypeRef, live: &Value, config: &Value) -> Re
     if whole.is_empty() {
         return Ok(merge::merge(types, root, live, config));
     }
-    Err(format!(
+    Err(message!(
         "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {}",
         whole.join(", ")
     ))

@@ -7,6 +7,7 @@ use api::field::Path;
 use serde_json::{Map, Value};
 
 use super::schema::{Additional, Schema};
+use crate::kind::DecodeError;
 use crate::schema::{TypeRef, Types};
 
 /// Drops nulls of fields that cannot be null and have no default; those with one get it later.
@@ -115,18 +116,20 @@ fn prune_below(value: &mut Value, schema: Option<&Schema>, resource: bool, prese
 }
 
 /// Gives the metadata of embedded resources the form that every object's metadata has, or says why they have none.
-pub fn coerce(value: &mut Value, schema: &Schema, at: &Path) -> Result<(), String> {
+pub fn coerce(value: &mut Value, schema: &Schema, at: &Path) -> Result<(), DecodeError> {
     match value {
         Value::Object(map) => {
             for (name, value) in map {
                 match name.as_str() {
                     "apiVersion" | "kind" if schema.embedded && !value.is_string() => {
-                        return Err(format!("{}: Invalid value: {value}: must be a string", at.child(name)));
+                        let at = at.child(name);
+                        return Err(DecodeError(format!("{at}: Invalid value: {value}: must be a string")));
                     }
                     "metadata" if schema.embedded => {
                         let given = value.clone();
-                        conform_metadata(value)
-                            .map_err(|why| format!("{}: Invalid value: {given}: {why}", at.child(name)))?;
+                        conform_metadata(value).map_err(|why| {
+                            DecodeError(format!("{}: Invalid value: {given}: {why}", at.child(name)))
+                        })?;
                     }
                     _ => {}
                 }
@@ -150,7 +153,7 @@ pub fn coerce(value: &mut Value, schema: &Schema, at: &Path) -> Result<(), Strin
 }
 
 /// Gives metadata the form that every object's metadata has, or says why it is none.
-pub fn conform_metadata(metadata: &mut Value) -> Result<(), String> {
+pub fn conform_metadata(metadata: &mut Value) -> Result<(), DecodeError> {
     metadata_type().map_or(Ok(()), |(types, ty)| types.conform(metadata, ty))
 }
 

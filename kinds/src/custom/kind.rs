@@ -226,7 +226,7 @@ impl CustomRules {
 impl Rules for CustomRules {
     fn default(&self, mut object: Value) -> Result<Value, DecodeError> {
         self.drop_undeclared(&mut object);
-        fill::coerce(&mut object, &self.schema, &Path::root()).map_err(DecodeError)?;
+        fill::coerce(&mut object, &self.schema, &Path::root())?;
         self.fill_in(&mut object);
         crate::json::drop_empty_fractions(&mut object);
         if let Some(map) = object.as_object_mut() {

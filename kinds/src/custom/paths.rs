@@ -1,13 +1,14 @@
 //! Paths into an object: those that rules and selectable fields name, checked against the schema, and the
 //! JSONPath of printer columns, evaluated.
 
+use api::{Message, message};
 use serde_json::Value;
 
 use super::schema::Schema;
 
 /// Follows a path such as `.spec.names['a.b']` through a schema. Answers the path as messages write it,
 /// without its leading dot, and the schema of what it leads to.
-pub fn resolve<'a>(path: &str, schema: &'a Schema, brackets: bool) -> Result<(String, &'a Schema), String> {
+pub fn resolve<'a>(path: &str, schema: &'a Schema, brackets: bool) -> Result<(String, &'a Schema), Message> {
     let mut normal = String::new();
     let mut at = schema;
     let mut rest = path;
@@ -24,7 +25,7 @@ pub fn resolve<'a>(path: &str, schema: &'a Schema, brackets: bool) -> Result<(St
             }
             quoted(tail)?
         } else {
-            return Err(format!("expected [ or . but got: {rest}"));
+            return Err(message!("expected [ or . but got: {rest}"));
         };
         rest = tail;
         if !at.properties.is_empty() {
@@ -44,11 +45,11 @@ pub fn resolve<'a>(path: &str, schema: &'a Schema, brackets: bool) -> Result<(St
 }
 
 /// `'name']` and what follows.
-fn quoted(text: &str) -> Result<(String, &str), String> {
+fn quoted(text: &str) -> Result<(String, &str), Message> {
     let mut chars = text.char_indices();
     if !matches!(chars.next(), Some((_, '\''))) {
         let end = text.find([']', '.', '[']).unwrap_or(text.len());
-        return Err(format!("expected single quoted string but got {}", &text[..end]));
+        return Err(message!("expected single quoted string but got {}", &text[..end]));
     }
     let mut name = String::new();
     while let Some((i, c)) = chars.next() {
@@ -68,7 +69,7 @@ fn quoted(text: &str) -> Result<(String, &str), String> {
                 Some((_, 'n')) => name.push('\n'),
                 Some((_, 't')) => name.push('\t'),
                 Some((_, c @ ('\'' | '\\'))) => name.push(c),
-                Some((_, c)) => return Err(format!("invalid string literal: invalid escape char \\{c}")),
+                Some((_, c)) => return Err(message!("invalid string literal: invalid escape char \\{c}")),
                 None => break,
             },
             other => name.push(other),
@@ -105,10 +106,10 @@ impl JsonPath {
     ///
     /// # Errors
     /// For what is no path, and for one of more than a kibibyte.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, Message> {
         let text = text.trim();
         if text.len() > LONGEST {
-            return Err(format!("must be no longer than {LONGEST} bytes"));
+            return Err(message!("must be no longer than {LONGEST} bytes"));
         }
         steps(text).map(Self)
     }
@@ -123,7 +124,7 @@ impl JsonPath {
     }
 }
 
-fn steps(mut rest: &str) -> Result<Vec<Step>, String> {
+fn steps(mut rest: &str) -> Result<Vec<Step>, Message> {
     let mut found = Vec::new();
     while !rest.is_empty() {
         if let Some(tail) = rest.strip_prefix("..") {
@@ -136,7 +137,7 @@ fn steps(mut rest: &str) -> Result<Vec<Step>, String> {
             found.push(bracket(tail[..end].trim())?);
             rest = &tail[end + 1..];
         } else {
-            return Err(format!("unrecognized character in {rest:?}"));
+            return Err(message!("unrecognized character in {rest:?}"));
         }
     }
     Ok(found)
@@ -180,7 +181,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn bracket(inner: &str) -> Result<Step, String> {
+fn bracket(inner: &str) -> Result<Step, Message> {
     if inner == "*" {
         return Ok(Step::All);
     }
@@ -190,7 +191,7 @@ fn bracket(inner: &str) -> Result<Step, String> {
     if let Some(condition) = inner.strip_prefix("?(").and_then(|rest| rest.strip_suffix(')')) {
         return filter(condition.trim());
     }
-    let number = |text: &str| text.trim().parse::<i64>().map_err(|_| format!("invalid array index {inner}"));
+    let number = |text: &str| text.trim().parse::<i64>().map_err(|_| message!("invalid array index {inner}"));
     match inner.split_once(':') {
         Some((from, to)) => {
             let bound = |text: &str| if text.trim().is_empty() { Ok(None) } else { number(text).map(Some) };
@@ -206,7 +207,7 @@ fn unquoted(text: &str) -> Option<String> {
     Some(inner.replace("\\'", "'").replace("\\\"", "\"").replace("\\\\", "\\"))
 }
 
-fn filter(condition: &str) -> Result<Step, String> {
+fn filter(condition: &str) -> Result<Step, Message> {
     const OPERATORS: &[&str] = &["==", "!=", "<=", ">=", "<", ">"];
     let path = |text: &str| {
         let text = text.trim();

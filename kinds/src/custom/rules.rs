@@ -3,6 +3,7 @@
 //! Invariant: an object is validated within one budget of cost; each rule has a limit of its own below that.
 //! Counterpart of `schema/cel` and `apiserver/pkg/cel/common`.
 
+use api::{Message, message};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
@@ -10,7 +11,8 @@ use std::{
 
 use api::field::{ErrorType, Errors, Path};
 use cel::{
-    Answer, Binding, Decl, EvalError, ListKind, MAX_REQUEST, Program, Shape, Variable, Wanted, escape,
+    Answer, Binding, CompileError, Decl, EvalError, ListKind, MAX_REQUEST, Program, Shape, Variable, Wanted,
+    escape,
 };
 use serde_json::Value;
 
@@ -114,9 +116,9 @@ pub struct Compiled {
     /// As written.
     pub source: Rule,
     /// What must hold, or why it cannot be read.
-    pub rule: Result<Program, String>,
+    pub rule: Result<Program, Message>,
     /// What makes the message, if anything.
-    pub message: Option<Result<Program, String>>,
+    pub message: Option<Result<Program, Message>>,
     /// The field that is to blame, below the place of the rule.
     pub field: Option<String>,
 }
@@ -130,20 +132,16 @@ impl Compiled {
             Variable { name: "oldSelf", decl: Arc::clone(decl), optional },
         ];
         let compile = |text: &str, wanted| Program::compile(text, &variables, wanted);
-        let told = |why: String, must: &str| {
-            if why.starts_with("must evaluate") {
-                must.to_owned()
-            } else {
-                format!("compilation failed: {why}")
-            }
+        let told = |(one, other): (&str, &str), why| match why {
+            CompileError::Result(_) => message!("{one}{why}"),
+            CompileError::Mistakes(_) => message!("{other}compilation failed: {why}"),
         };
         let message = Some(&source.message_expression).filter(|text| !text.trim().is_empty()).map(|text| {
             compile(text, Wanted::String)
-                .map_err(|why| format!("messageExpression {}", told(why, "must evaluate to a string")))
+                .map_err(|why| told(("messageExpression ", "messageExpression "), why))
         });
         Self {
-            rule: compile(&source.rule, Wanted::Bool)
-                .map_err(|why| told(why, "cel expression must evaluate to a bool")),
+            rule: compile(&source.rule, Wanted::Bool).map_err(|why| told(("cel expression ", ""), why)),
             message,
             field: Some(source.field_path.trim())
                 .filter(|path| !path.is_empty())

@@ -3,6 +3,7 @@
 //! What a value must look like (`allOf`, `anyOf`, …) is a schema again, of which only the checks may be used;
 //! `structural` sees to that. Counterpart of upstream's `structuralschema.Structural`.
 
+use api::Message;
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
@@ -141,7 +142,7 @@ pub struct Pattern {
     /// As written.
     pub text: String,
     /// As compiled.
-    pub regex: Result<Arc<regex::Regex>, String>,
+    pub regex: Result<Arc<regex::Regex>, Message>,
 }
 
 impl PartialEq for Pattern {

@@ -91,7 +91,7 @@ fn pods_keep_within_ranges() {
         let object: Pod = serde_json::from_value(pod(spec.clone())).expect("a pod");
         let result = check_pod(&range(limits.clone()), &object);
         assert_eq!(
-            result.as_ref().map_err(String::as_str),
+            result.as_ref().map_err(|why| &**why),
             expected.as_ref().map(|()| &()).map_err(|e| *e),
             "{spec}"
         );

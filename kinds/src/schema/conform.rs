@@ -13,13 +13,14 @@ use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use serde_json::Value;
 
 use super::{Node, Scalar, TypeRef, Types};
+use crate::kind::DecodeError;
 
 impl Types {
     /// Brings a value into the form of a built-in type. On a mismatch the text is what follows
     /// `… cannot be handled as a <Kind>: `.
     ///
     /// Of a custom type that is only what every object has: the rest is checked by its schema.
-    pub fn conform(&self, value: &mut Value, root: TypeRef) -> Result<(), String> {
+    pub fn conform(&self, value: &mut Value, root: TypeRef) -> Result<(), DecodeError> {
         if let (Node::Object(object), Value::Object(map)) = (self.node(root), &mut *value)
             && object.name.is_empty()
         {
@@ -43,12 +44,11 @@ impl Types {
         ty: TypeRef,
         owner: &'a str,
         fields: &mut Vec<&'a str>,
-    ) -> Result<(), String> {
+    ) -> Result<(), DecodeError> {
         match self.node(ty) {
             Node::Any | Node::Raw => Ok(()),
-            Node::Scalar(scalar) => {
-                conform_scalar(value, *scalar).map_err(|e| e.describe(value, || place(owner, fields)))
-            }
+            Node::Scalar(scalar) => conform_scalar(value, *scalar)
+                .map_err(|e| DecodeError(e.describe(value, || place(owner, fields)))),
             Node::List { item, .. } => {
                 let Value::Array(items) = value else {
                     return Err(self.mismatch(value, ty, owner, fields));
@@ -134,8 +134,8 @@ impl Types {
         }
     }
 
-    fn mismatch(&self, value: &Value, ty: TypeRef, owner: &str, fields: &[&str]) -> String {
-        wrong_type(json_kind(value), &place(owner, fields), &self.go_name(ty))
+    fn mismatch(&self, value: &Value, ty: TypeRef, owner: &str, fields: &[&str]) -> DecodeError {
+        DecodeError(wrong_type(json_kind(value), &place(owner, fields), &self.go_name(ty)))
     }
 
     /// The type as Go writes it.

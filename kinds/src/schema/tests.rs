@@ -115,14 +115,14 @@ fn wrong_types_are_named_as_go_names_them() {
     ];
     let (types, config_map) = root("", "v1", "ConfigMap");
     for (mut object, error) in cases {
-        assert_eq!(types.conform(&mut object, config_map).unwrap_err(), error);
+        assert_eq!(types.conform(&mut object, config_map).unwrap_err().0, error);
     }
     let (types, pod) = root("", "v1", "Pod");
     let mut object = json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "abc"}}}]}});
-    assert!(types.conform(&mut object, pod).unwrap_err().starts_with("quantities must match"));
+    assert!(types.conform(&mut object, pod).unwrap_err().0.starts_with("quantities must match"));
     let mut object = json!({"spec": {"containers": {}}});
     assert_eq!(
-        types.conform(&mut object, pod).unwrap_err(),
+        types.conform(&mut object, pod).unwrap_err().0,
         "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container"
     );
 }

@@ -3,6 +3,7 @@
 //! Both are checked here, completely and without touching the machine; everything behind
 //! this module may rely on them. Upstream: `containernetworking/cni` `pkg/skel`.
 
+use api::{Message, message};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
@@ -132,7 +133,7 @@ impl PortMapping {
     ///
     /// # Errors
     /// A sentence, when there can be no such port.
-    pub fn on(&self) -> Result<Option<Ipv4Addr>, String> {
+    pub fn on(&self) -> Result<Option<Ipv4Addr>, Message> {
         let ip = &self.host_ip;
         if ip.is_empty() {
             return Ok(None);
@@ -141,9 +142,9 @@ impl PortMapping {
             Ok(address) if address.is_unspecified() => Ok(None),
             Ok(IpAddr::V4(address)) => Ok(Some(address)),
             Ok(IpAddr::V6(_)) => {
-                Err(format!("hostIP {ip:?} of a port mapping is IPv6, and pods have IPv4 addresses only"))
+                Err(message!("hostIP {ip:?} of a port mapping is IPv6, and pods have IPv4 addresses only"))
             }
-            Err(_) => Err(format!("hostIP {ip:?} of a port mapping is not an address")),
+            Err(_) => Err(message!("hostIP {ip:?} of a port mapping is not an address")),
         }
     }
 }
@@ -269,7 +270,7 @@ fn check_ports(network: &Network) -> Result<(), CniError> {
         if mapping.container_port == 0 {
             return Err(invalid("containerPort of a port mapping is 0".to_owned()));
         }
-        mapping.on().map_err(invalid)?;
+        mapping.on().map_err(|why| invalid(why.into()))?;
     }
     Ok(())
 }

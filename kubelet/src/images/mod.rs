@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::duration;
+use api::{Message, duration, message};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use machinery::events::EventType::{Normal, Warning};
@@ -192,17 +192,17 @@ impl Images {
                 let failed = machinery::clock::now();
                 let before = self.failures.lock().remove(&key).map(|failure| failure.backoff);
                 let backoff = Backoff::after(before, failed, failed);
-                let failure = Failure { backoff, at: failed, message: message.clone(), shown: false };
+                let failure = Failure { backoff, at: failed, message: message.clone().into(), shown: false };
                 self.failures.lock().insert(key, failure);
                 let text = format!("Failed to pull image {asked:?}: {message}");
                 notes.container(pod, container, role, Warning, "Failed", text);
-                Err(hold("ErrImagePull", message, failed + SHOWN))
+                Err(hold("ErrImagePull", message.into(), failed + SHOWN))
             }
         }
     }
 
     /// Pulls with each of the pod's credentials for that registry, or with none.
-    async fn fetch(&self, pod: &Pod, name: &str) -> Result<Image, String> {
+    async fn fetch(&self, pod: &Pod, name: &str) -> Result<Image, Message> {
         let mut credentials = credentials::of_pod(&self.objects, pod, name).await;
         let last = credentials.pop();
         for auth in credentials {
@@ -215,10 +215,10 @@ impl Images {
         self.pulled(name).await
     }
 
-    async fn pulled(&self, name: &str) -> Result<Image, String> {
+    async fn pulled(&self, name: &str) -> Result<Image, Message> {
         *self.listed.lock() = None;
         let image = self.present(name).await.map_err(|error| error.message)?;
-        image.ok_or_else(|| format!("image {name:?} is gone again"))
+        image.ok_or_else(|| message!("image {name:?} is gone again"))
     }
 }
 

@@ -1,15 +1,17 @@
 //! Names of images: `nginx` means `docker.io/library/nginx:latest`. Pure.
 //! Corresponds to `distribution/reference`.
 
+use api::{Message, message};
+
 const FORMAT: &str = "invalid reference format";
 
 /// The full name of an image, with registry and tag.
-pub fn normalize(name: &str) -> Result<String, String> {
+pub fn normalize(name: &str) -> Result<String, Message> {
     if name.is_empty() || name.trim() != name {
-        return Err(FORMAT.to_owned());
+        return Err(FORMAT.to_owned().into());
     }
     if name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(format!("invalid repository name ({name}), cannot specify 64-byte hexadecimal strings"));
+        return Err(message!("invalid repository name ({name}), cannot specify 64-byte hexadecimal strings"));
     }
     let (domain, rest) = split_domain(name);
     let (rest, digest) = match rest.split_once('@') {
@@ -23,7 +25,7 @@ pub fn normalize(name: &str) -> Result<String, String> {
     // The text before the first colon is what was meant as the name.
     let meant = rest.split(':').next().unwrap_or_default();
     if meant.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(format!("{FORMAT}: repository name ({meant}) must be lowercase"));
+        return Err(message!("{FORMAT}: repository name ({meant}) must be lowercase"));
     }
     let good_path = path.split('/').all(good_component);
     let good_tag = tag.is_none_or(|tag| {
@@ -37,7 +39,7 @@ pub fn normalize(name: &str) -> Result<String, String> {
         })
     });
     if !good_path || !good_tag || !good_digest {
-        return Err(FORMAT.to_owned());
+        return Err(FORMAT.to_owned().into());
     }
     let tag = match (tag, digest) {
         (Some(tag), _) => format!(":{tag}"),

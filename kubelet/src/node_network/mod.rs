@@ -9,6 +9,7 @@ mod announce;
 pub mod kernel;
 pub mod plan;
 
+use api::Message;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -103,7 +104,7 @@ struct Applied {
     /// The plan whose rules are there.
     rules: Option<Plan>,
     /// What was last told to be wrong with other nodes.
-    told: BTreeSet<String>,
+    told: BTreeSet<Message>,
     watch: iptables::Watch,
 }
 

@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
-use api::load_balancer;
+use api::{Message, load_balancer, message};
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -38,7 +38,7 @@ pub struct Peer {
 
 impl Peer {
     /// Reads a node; none while it has no address or no range, a sentence when it has some that cannot be used.
-    pub fn of(node: &Node) -> Result<Option<Peer>, String> {
+    pub fn of(node: &Node) -> Result<Option<Peer>, Message> {
         let name = node.metadata.name.clone().unwrap_or_default();
         let spec = node.spec.iter();
         let ranges: Vec<&str> = spec
@@ -50,14 +50,14 @@ impl Peer {
         }
         let pods: Option<Ipv4Net> = ranges.iter().find_map(|range| range.parse().ok());
         let (Some(pods), Some(ip)) = (pods, internal_ipv4(node)) else {
-            return Err(format!(
+            return Err(message!(
                 "node {name}: no IPv4 among {} at {}",
                 ranges.join(", "),
                 addresses.join(", ")
             ));
         };
         if pods.trunc() != pods {
-            return Err(format!("node {name}: {pods} is an address in a range and no range"));
+            return Err(message!("node {name}: {pods} is an address in a range and no range"));
         }
         Ok(Some(Peer { made: node.metadata.creation_timestamp.clone(), name, ip, pods }))
     }
@@ -114,7 +114,7 @@ pub struct Plan {
     /// Addresses of load balancers that are this node's for now, and where it says so.
     pub answers: BTreeMap<Ipv4Addr, Option<Uplink>>,
     /// What is wrong with the nodes that are not reached.
-    pub left_out: Vec<String>,
+    pub left_out: Vec<Message>,
     /// The nodes at the tunnel's other ends; without any there is no tunnel.
     pub tunnel: Vec<Peer>,
     /// MTU of the tunnel's device.
@@ -132,7 +132,7 @@ pub fn plan(
     nodes: &[Peer],
     uplinks: &[Uplink],
     cluster: Option<Ipv4Net>,
-) -> Result<Option<Plan>, String> {
+) -> Result<Option<Plan>, Message> {
     let Some(own) = nodes.iter().find(|node| node.name == own_name).cloned() else { return Ok(None) };
     let known = Known { uplinks, cluster, length: own.pods.prefix_len() };
     known.check_range(&own)?;
@@ -145,13 +145,13 @@ pub fn plan(
             // Two nodes with one range or address: the older has it, rather than both now and then.
             match taken.iter().find(|other| other.ip == peer.ip || overlap(&other.pods, &peer.pods)) {
                 Some(other) => {
-                    Err(format!("{} at {} is in conflict with node {}", peer.pods, peer.ip, other.name))
+                    Err(message!("{} at {} is in conflict with node {}", peer.pods, peer.ip, other.name))
                 }
                 None => Ok(()),
             }
         });
         if let Err(why) = fits {
-            left_out.push(format!("node {}: {why}", peer.name));
+            left_out.push(message!("node {}: {why}", peer.name));
             continue;
         }
         taken.push(peer);
@@ -201,26 +201,28 @@ struct Known<'a> {
 
 impl Known<'_> {
     /// Whether pods can have a node's range.
-    fn check_range(&self, node: &Peer) -> Result<(), String> {
+    fn check_range(&self, node: &Peer) -> Result<(), Message> {
         let pods = node.pods;
         match self.cluster {
             Some(cluster) if !cluster.contains(&pods) => {
-                return Err(format!("{pods} is no part of the pods' range {cluster}"));
+                return Err(message!("{pods} is no part of the pods' range {cluster}"));
             }
             _ => {}
         }
         if pods.prefix_len() < self.length {
-            return Err(format!("{pods} is larger than a node's part of the pods' range, /{}", self.length));
+            return Err(message!("{pods} is larger than a node's part of the pods' range, /{}", self.length));
         }
         let networks = self.uplinks.iter().map(|uplink| uplink.address.trunc());
         match networks.chain([node.ip.into()]).find(|network| overlap(network, &pods)) {
-            Some(network) => Err(format!("the pods' range {pods} is in conflict with the network {network}")),
+            Some(network) => {
+                Err(message!("the pods' range {pods} is in conflict with the network {network}"))
+            }
             None => Ok(()),
         }
     }
 
     /// Whether packets can be sent to a node's address.
-    fn check_hop(&self, node: &Peer) -> Result<(), String> {
+    fn check_hop(&self, node: &Peer) -> Result<(), Message> {
         let ip = node.ip;
         let nowhere = ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast();
         let no_host = |network: &Ipv4Net| {
@@ -231,7 +233,7 @@ impl Known<'_> {
         let of_pods = self.cluster.is_some_and(|cluster| cluster.contains(&ip));
         let mut networks = self.uplinks.iter().map(|uplink| uplink.address);
         if nowhere || ip.is_link_local() || of_pods || networks.any(|at| at.addr() == ip || no_host(&at)) {
-            return Err(format!("{ip} is no address of another node"));
+            return Err(message!("{ip} is no address of another node"));
         }
         Ok(())
     }

@@ -271,7 +271,7 @@ impl NodeKeeper {
     }
 
     async fn status(&mut self) -> NodeStatus {
-        let conditions = self.of.runtime.conditions().await.map_err(|error| error.rpc());
+        let conditions = self.of.runtime.conditions().await.map_err(|error| api::Message::from(error.rpc()));
         if conditions.is_ok() {
             self.pulse.beat();
         }

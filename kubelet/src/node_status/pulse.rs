@@ -1,6 +1,7 @@
 //! The kubelet's own health: does the container runtime answer the loop that looks at the node? Without it no
 //! pod can be looked after. Corresponds to upstream's `syncloop` health check.
 
+use api::{Message, message};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,16 +26,16 @@ impl Pulse {
     }
 
     /// The health check `syncloop`.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Message> {
         self.check_at(Instant::now())
     }
 
-    fn check_at(&self, now: Instant) -> Result<(), String> {
+    fn check_at(&self, now: Instant) -> Result<(), Message> {
         let silent = now.duration_since(*self.0.lock());
         if silent <= PATIENCE {
             return Ok(());
         }
-        Err(format!("the container runtime has not answered for {} s", silent.as_secs()))
+        Err(message!("the container runtime has not answered for {} s", silent.as_secs()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The node's status, from what was observed. No I/O.
 
-use api::conditions;
+use api::{Message, conditions};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus,
@@ -26,7 +26,7 @@ pub struct Observed<'a> {
     /// Which runtime it is.
     pub version: &'a RuntimeVersion,
     /// What the runtime says of itself, or why it does not.
-    pub runtime: &'a Result<Vec<RuntimeCondition>, String>,
+    pub runtime: &'a Result<Vec<RuntimeCondition>, Message>,
     /// How much is free.
     pub pressure: Pressure,
     /// The images on the node.
@@ -110,7 +110,7 @@ fn condition(o: &Observed<'_>, kind: &str, status: &str, reason: &str, message: 
 }
 
 /// Why the node cannot run pods, if it cannot.
-fn unready(runtime: &Result<Vec<RuntimeCondition>, String>) -> Option<String> {
+fn unready(runtime: &Result<Vec<RuntimeCondition>, Message>) -> Option<String> {
     let conditions = match runtime {
         Ok(conditions) => conditions,
         Err(error) => return Some(format!("container runtime is down: {error}")),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::pod::Qos;
+use api::{Message, message, pod::Qos};
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -144,7 +144,7 @@ impl Worker {
         };
         let made = match self.prepare_node(pod).await {
             Ok(()) => self.run_sandbox(pod, attempt, &handler).await,
-            Err(error) => Err(format!("cannot prepare the node: {error}")),
+            Err(error) => Err(message!("cannot prepare the node: {error}")),
         };
         match made {
             Ok(()) => {
@@ -209,20 +209,26 @@ impl Worker {
         sandbox::config(pod, attempt, &around)
     }
 
-    async fn run_sandbox(&self, pod: &Pod, attempt: u32, handler: &str) -> Result<(), String> {
+    async fn run_sandbox(&self, pod: &Pod, attempt: u32, handler: &str) -> Result<(), Message> {
         let config = self.sandbox_config(pod, attempt);
-        self.kubelet.runtime.run_sandbox(config, handler).await.map(drop).map_err(|error| error.rpc())
+        self.kubelet
+            .runtime
+            .run_sandbox(config, handler)
+            .await
+            .map(drop)
+            .map_err(|error| error.rpc())
+            .map_err(Message::from)
     }
 
     /// What the pod's RuntimeClass calls its handler in the runtime; the default one has no name.
-    pub(super) async fn runtime_handler(&self, pod: &Pod) -> Result<String, String> {
+    pub(super) async fn runtime_handler(&self, pod: &Pod) -> Result<String, Message> {
         let class = pod_spec::spec(pod).runtime_class_name.as_deref().filter(|name| !name.is_empty());
         let Some(name) = class else { return Ok(String::new()) };
         let classes: Api<RuntimeClass> = Api::all(self.kubelet.client.clone());
         match classes.get_opt(name).await {
             Ok(Some(class)) => Ok(class.handler),
-            Ok(None) => Err(format!("runtimeclasses.node.k8s.io {name:?} not found")),
-            Err(error) => Err(format!("failed to lookup RuntimeClass {name}: {error}")),
+            Ok(None) => Err(message!("runtimeclasses.node.k8s.io {name:?} not found")),
+            Err(error) => Err(message!("failed to lookup RuntimeClass {name}: {error}")),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Hooks: what a container does, or is told, right after its start and right before its end.
 //! Corresponds to upstream's `lifecycle/handlers.go` and `executePreStopHook`.
 
+use api::{Message, message};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ pub(super) async fn before_stop(
     match tokio::time::timeout(limit, hooked).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::info!(pod = described(), container = container.name, error, "preStop hook failed");
+            tracing::info!(pod = described(), container = container.name, %error, "preStop hook failed");
             kubelet.notes.container(pod, container, role, Warning, "FailedPreStopHook", "PreStopHook failed");
         }
         Err(_) => {
@@ -86,7 +87,7 @@ pub(super) async fn run(
     id: &str,
     pod_ips: &[String],
     limit: Duration,
-) -> Result<(), String> {
+) -> Result<(), Message> {
     if let Some(exec) = &hook.exec {
         let command = exec.command.as_deref().unwrap_or_default();
         let answer = kubelet.runtime.exec_sync(id, command, limit).await.map_err(|error| error.rpc())?;
@@ -96,7 +97,7 @@ pub(super) async fn run(
                 let mut output = answer.stdout;
                 output.extend_from_slice(&answer.stderr);
                 let output = String::from_utf8_lossy(&output);
-                Err(format!("command '{}' exited with {code}: {output}", command.join(" ")))
+                Err(message!("command '{}' exited with {code}: {output}", command.join(" ")))
             }
         };
     }
@@ -111,7 +112,7 @@ pub(super) async fn run(
         clock.sleep_until(clock.instant() + asked.min(limit)).await;
         return Ok(());
     }
-    Err("invalid handler".to_owned())
+    Err("invalid handler".into())
 }
 
 /// Tells a server; whatever it answers, it has been told.
@@ -120,9 +121,9 @@ async fn get(
     container: &Container,
     reach: http::Reach<'_>,
     limit: Duration,
-) -> Result<(), String> {
+) -> Result<(), Message> {
     if reach.pod_ip.is_empty() && action.host.as_deref().is_none_or(str::is_empty) {
-        return Err("failed to find networking container: the pod has no address".to_owned());
+        return Err("failed to find networking container: the pod has no address".into());
     }
     let mut request = http::Request::of(action, container, reach, AGENT)?;
     match Box::pin(http::get(&request, limit)).await {
@@ -131,8 +132,12 @@ async fn get(
         Err(error) if error.plain => {
             request.https = false;
             request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Authorization"));
-            Box::pin(http::get(&request, limit)).await.map(drop).map_err(|error| error.text)
+            Box::pin(http::get(&request, limit))
+                .await
+                .map(drop)
+                .map_err(|error| error.text)
+                .map_err(Message::from)
         }
-        Err(error) => Err(error.text),
+        Err(error) => Err(error.text.into()),
     }
 }

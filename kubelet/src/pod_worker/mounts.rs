@@ -1,5 +1,6 @@
 //! What is mounted into a container: its volumes, and files of the kubelet's own.
 
+use api::{Message, message};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -131,7 +132,7 @@ impl Worker {
         env: &Environment,
         recursive_read_only: bool,
         pod_ips: &[String],
-    ) -> Result<Vec<Mount>, String> {
+    ) -> Result<Vec<Mount>, Message> {
         let kubelet = Arc::clone(&self.kubelet);
         let volumes = self.volumes.paths.clone().unwrap_or_default();
         let (pod, container, env, pod_ips) =
@@ -173,7 +174,9 @@ impl Worker {
         });
         prepared
             .await
-            .map_err(|error| format!("cannot write the kubelet's files for the container: {error}"))?
+            .map_err(|error| message!("cannot write the kubelet's files for the container: {error}"))?
+            .map_err(String::from)
+            .map_err(Message::from)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Starts one container: image, environment, mounts, creation, start, hook.
 
+use api::{Message, message};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,15 +93,19 @@ impl Worker {
         image: &Image,
     ) -> Result<String, Failed> {
         let kubelet = Arc::clone(&self.kubelet);
-        let config_error =
-            |message| Failed { reason: "CreateContainerConfigError", message, again: CONFIG_AGAIN };
+        let config_error = |why: Message| Failed {
+            reason: "CreateContainerConfigError",
+            message: why.into(),
+            again: CONFIG_AGAIN,
+        };
         let sandbox = view.ready_sandbox().ok_or_else(|| Failed {
             reason: "CreateContainerError",
             message: "the pod's sandbox is gone".to_owned(),
             again: SignedDuration::ZERO,
         })?;
         let handler = self.runtime_handler(pod).await.map_err(config_error)?;
-        let abilities = kubelet.abilities(pod, &handler).await.map_err(|error| config_error(error.rpc()))?;
+        let abilities =
+            kubelet.abilities(pod, &handler).await.map_err(|error| config_error(error.rpc().into()))?;
         security::container(pod, container, &abilities).map_err(config_error)?;
         let pod_ips = self.pod_ips(pod, view);
         let node = kubelet.node_facts();
@@ -148,18 +153,18 @@ impl Worker {
     }
 
     /// The ConfigMaps and Secrets of the container's environment.
-    async fn env_objects(&self, pod: &Pod, container: &Container) -> Result<env::Objects, String> {
+    async fn env_objects(&self, pod: &Pod, container: &Container) -> Result<env::Objects, Message> {
         let (maps, secrets) = env::references(container);
         let mut objects = env::Objects::default();
         for name in maps {
             let found = self.kubelet.objects.config_map(pod_spec::namespace(pod), name, Duration::ZERO).await;
-            if let Some(map) = found.map_err(|error| error.to_string())? {
+            if let Some(map) = found.map_err(Message::of)? {
                 objects.config_maps.insert(name.to_owned(), map.data.clone().unwrap_or_default());
             }
         }
         for name in secrets {
             let found = self.kubelet.objects.secret(pod_spec::namespace(pod), name, Duration::ZERO).await;
-            if let Some(secret) = found.map_err(|error| error.to_string())? {
+            if let Some(secret) = found.map_err(Message::of)? {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 let data = secret.data.iter().flatten().map(|(key, value)| (key.clone(), text(&value.0)));
                 objects.secrets.insert(name.to_owned(), data.collect());
@@ -182,7 +187,7 @@ impl Worker {
             tracing::info!(
                 pod = pod_spec::described(pod),
                 container = container.name,
-                error,
+                %error,
                 "postStart hook failed"
             );
             kubelet.notes.container(
@@ -204,10 +209,10 @@ impl Worker {
 }
 
 /// The id of the container that an ephemeral one is to look into.
-fn target(pod: &Pod, view: &PodView, name: &str) -> Result<Option<String>, String> {
+fn target(pod: &Pod, view: &PodView, name: &str) -> Result<Option<String>, Message> {
     let ephemeral = pod_spec::ephemeral_containers(pod).iter().find(|c| c.name == name);
     let wanted = ephemeral.and_then(|c| c.target_container_name.as_deref()).filter(|name| !name.is_empty());
     let Some(wanted) = wanted else { return Ok(None) };
     let running = view.running().find(|c| c.name == wanted);
-    running.map(|c| Some(c.id.clone())).ok_or_else(|| format!("unable to find target container {wanted:?}"))
+    running.map(|c| Some(c.id.clone())).ok_or_else(|| message!("unable to find target container {wanted:?}"))
 }

@@ -1,5 +1,6 @@
 //! Asks a container once, in the way its probe describes. Corresponds to upstream's `prober.runProbe`.
 
+use api::Message;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -33,20 +34,20 @@ pub async fn ask(runtime: &Runtime, place: &Place<'_>, probe: &Probe) -> Outcome
     if let Some(exec) = &probe.exec {
         let command = match command(place.container, exec.command.as_deref().unwrap_or_default()) {
             Ok(command) => command,
-            Err(error) => return unclear(error),
+            Err(error) => return unclear(error.into()),
         };
         return ran(&command, runtime.exec_sync(place.id, &command, limit).await);
     }
     if let Some(action) = &probe.http_get {
         return match http::Request::of(action, place.container, place.reach, AGENT) {
             Ok(request) => http::probe(&request, limit).await,
-            Err(error) => unclear(error),
+            Err(error) => unclear(error.into()),
         };
     }
     if let Some(socket) = &probe.tcp_socket {
         let port = match http::port(&socket.port, place.container) {
             Ok(port) => port,
-            Err(error) => return unclear(error),
+            Err(error) => return unclear(error.into()),
         };
         return connect(&place.reach.host(socket.host.as_deref()), port, limit).await;
     }
@@ -63,13 +64,13 @@ pub async fn ask(runtime: &Runtime, place: &Place<'_>, probe: &Probe) -> Outcome
 async fn connect(host: &http::Host, port: u16, limit: Duration) -> Outcome {
     match tokio::time::timeout(limit, http::dial(host, port)).await {
         Ok(Ok(_)) => Outcome::Good,
-        Ok(Err(error)) => Outcome::Bad(error),
+        Ok(Err(error)) => Outcome::Bad(error.into()),
         Err(_) => Outcome::Bad(format!("dial tcp {}: i/o timeout", http::authority(&host.name, port))),
     }
 }
 
 /// A command with the literal variables of the container's spec put in.
-fn command(container: &Container, words: &[String]) -> Result<Vec<String>, String> {
+fn command(container: &Container, words: &[String]) -> Result<Vec<String>, Message> {
     let literal = container.env.iter().flatten().filter(|var| var.value_from.is_none());
     let values: HashMap<&str, &str> =
         literal.map(|var| (var.name.as_str(), var.value.as_deref().unwrap_or_default())).collect();

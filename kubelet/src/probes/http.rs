@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use api::address::Dialable;
+use api::{Message, address::Dialable, message};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT};
 use http_body_util::{BodyExt as _, Empty};
@@ -81,7 +81,7 @@ pub struct Answer {
     /// The status code.
     pub status: u16,
     /// The beginning of the body, or why it could not be read.
-    pub body: Result<String, String>,
+    pub body: Result<String, Message>,
     location: Option<String>,
 }
 
@@ -102,7 +102,7 @@ impl Failed {
 }
 
 /// The number of a port that may be given by name.
-pub fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
+pub fn port(port: &IntOrString, container: &Container) -> Result<u16, Message> {
     let number = match port {
         IntOrString::Int(number) => *number,
         IntOrString::String(name) => {
@@ -118,7 +118,7 @@ pub fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
     u16::try_from(number)
         .ok()
         .filter(|port| *port > 0)
-        .ok_or_else(|| format!("invalid port number: {number}"))
+        .ok_or_else(|| message!("invalid port number: {number}"))
 }
 
 /// A host and a port as one word.
@@ -133,7 +133,7 @@ impl Request {
         container: &Container,
         reach: Reach<'_>,
         agent: &'static str,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Message> {
         let path = action.path.as_deref().unwrap_or_default();
         let path = path.split('#').next().unwrap_or_default();
         let path = utf8_percent_encode(path, UNFIT).to_string();
@@ -240,7 +240,7 @@ pub async fn probe(request: &Request, limit: Duration) -> Outcome {
         Err(error) => return Outcome::Bad(error.text),
     };
     match (answer.status, answer.body) {
-        (_, Err(error)) => Outcome::Unclear { state: "failure", error },
+        (_, Err(error)) => Outcome::Unclear { state: "failure", error: error.into() },
         (200..300, Ok(_)) => Outcome::Good,
         (300..400, Ok(body)) => Outcome::Odd(format!("Probe terminated redirects, Response body: {body}")),
         (status, Ok(_)) => Outcome::Bad(format!("HTTP probe failed with statuscode: {status}")),
@@ -248,16 +248,19 @@ pub async fn probe(request: &Request, limit: Duration) -> Outcome {
 }
 
 /// Opens a connection; errors are Go's. What is looked up is what is dialled.
-pub async fn dial(host: &Host, port: u16) -> Result<TcpStream, String> {
+pub async fn dial(host: &Host, port: u16) -> Result<TcpStream, Message> {
     let refused = |to: &str, error: &std::io::Error| format!("dial tcp {to}: connect: {}", words(error));
     let allowed = |to: SocketAddr| match Dialable::new(to.ip()) {
-        Err(error) if !host.anywhere => Err(format!("dial tcp {to}: {error}")),
+        Err(error) if !host.anywhere => Err(message!("dial tcp {to}: {error}")),
         _ => Ok(to),
     };
     let host_name = &host.name;
     if let Ok(ip) = host_name.parse::<IpAddr>() {
         let to = allowed(SocketAddr::new(ip, port))?;
-        return TcpStream::connect(to).await.map_err(|error| refused(&to.to_string(), &error));
+        return TcpStream::connect(to)
+            .await
+            .map_err(|error| refused(&to.to_string(), &error))
+            .map_err(Message::from);
     }
     let found = tokio::net::lookup_host((host_name.as_str(), port)).await;
     let found: Vec<SocketAddr> =
@@ -270,7 +273,7 @@ pub async fn dial(host: &Host, port: u16) -> Result<TcpStream, String> {
             Err(error) => last = refused(&to.to_string(), &error),
         }
     }
-    Err(last)
+    Err(last.into())
 }
 
 /// The system's words for an error, as Go writes them.
@@ -342,7 +345,7 @@ async fn exchange(
         let body = body.unwrap_or_else(|_| {
             let text =
                 "context deadline exceeded (Client.Timeout or context cancellation while reading body)";
-            Err(text.to_owned())
+            Err(text.to_owned().into())
         });
         Ok(Answer { status, body, location })
     };
@@ -356,7 +359,7 @@ async fn exchange(
 }
 
 /// The beginning of a body.
-async fn read(mut body: hyper::body::Incoming) -> Result<String, String> {
+async fn read(mut body: hyper::body::Incoming) -> Result<String, Message> {
     let mut text = Vec::new();
     while text.len() < BODY {
         match body.frame().await {
@@ -365,8 +368,8 @@ async fn read(mut body: hyper::body::Incoming) -> Result<String, String> {
                     text.extend_from_slice(&data);
                 }
             }
-            Some(Err(error)) if error.is_incomplete_message() => return Err("unexpected EOF".to_owned()),
-            Some(Err(error)) => return Err(error.to_string()),
+            Some(Err(error)) if error.is_incomplete_message() => return Err("unexpected EOF".into()),
+            Some(Err(error)) => return Err(error.to_string().into()),
             None => break,
         }
     }

@@ -1,5 +1,6 @@
 //! The configuration of one container.
 
+use api::{Message, message};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
@@ -73,7 +74,7 @@ pub fn config(
     role: Role,
     attempt: u32,
     prepared: Prepared<'_>,
-) -> Result<ContainerConfig, String> {
+) -> Result<ContainerConfig, Message> {
     run_as_non_root(pod, container, prepared.image_user, prepared.image_username)?;
     let expanded = |words: &Option<Vec<String>>| {
         expansion::expand_all(words.as_deref().unwrap_or_default(), |name| prepared.env.get(name))
@@ -155,7 +156,7 @@ fn run_as_non_root(
     container: &Container,
     image_user: Option<i64>,
     image_username: &str,
-) -> Result<(), String> {
+) -> Result<(), Message> {
     let own = container.security_context.as_ref().and_then(|c| c.run_as_non_root);
     let of_pod = || pod_spec::spec(pod).security_context.as_ref().and_then(|c| c.run_as_non_root);
     if !own.or_else(of_pod).unwrap_or(false) {
@@ -163,10 +164,10 @@ fn run_as_non_root(
     }
     let who = format!("(pod: \"{}\", container: {})", pod_spec::described(pod), container.name);
     match (run_as_user(pod, container), image_user) {
-        (Some(0), _) => Err(format!("container's runAsUser breaks non-root policy {who}")),
+        (Some(0), _) => Err(message!("container's runAsUser breaks non-root policy {who}")),
         (Some(_), _) => Ok(()),
-        (None, Some(0)) => Err(format!("container has runAsNonRoot and image will run as root {who}")),
-        (None, None) if !image_username.is_empty() => Err(format!(
+        (None, Some(0)) => Err(message!("container has runAsNonRoot and image will run as root {who}")),
+        (None, None) if !image_username.is_empty() => Err(message!(
             "container has runAsNonRoot and image has non-numeric user ({image_username}), cannot verify user is non-root {who}"
         )),
         _ => Ok(()),
@@ -174,14 +175,14 @@ fn run_as_non_root(
 }
 
 /// The profile that filters system calls. Without one there is no filter, as upstream's default is.
-fn seccomp(profile: Option<&SeccompProfile>, profiles: &Path) -> Result<SecurityProfile, String> {
+fn seccomp(profile: Option<&SeccompProfile>, profiles: &Path) -> Result<SecurityProfile, Message> {
     let unconfined = security_profile(ProfileType::Unconfined, String::new());
     let Some(profile) = profile else { return Ok(unconfined) };
     match (profile.type_.as_str(), profile.localhost_profile.as_deref()) {
         ("Unconfined", _) => Ok(unconfined),
         ("RuntimeDefault", _) => Ok(security_profile(ProfileType::RuntimeDefault, String::new())),
         ("Localhost", None | Some("")) => {
-            Err("localhostProfile must be set if seccompProfile type is Localhost.".to_owned())
+            Err("localhostProfile must be set if seccompProfile type is Localhost.".into())
         }
         ("Localhost", Some(name)) => {
             let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
@@ -191,7 +192,7 @@ fn seccomp(profile: Option<&SeccompProfile>, profiles: &Path) -> Result<Security
             })?;
             Ok(security_profile(ProfileType::Localhost, path))
         }
-        (other, _) => Err(format!("unknown seccomp profile type {other:?}")),
+        (other, _) => Err(message!("unknown seccomp profile type {other:?}")),
     }
 }
 
@@ -200,15 +201,15 @@ fn security_profile(kind: ProfileType, path: String) -> SecurityProfile {
 }
 
 /// The AppArmor profile of a container, if it asks for one.
-fn app_armor(pod: &Pod, container: &Container) -> Result<Option<SecurityProfile>, String> {
+fn app_armor(pod: &Pod, container: &Container) -> Result<Option<SecurityProfile>, Message> {
     let Some(profile) = security::app_armor_profile(pod, container) else { return Ok(None) };
     let name = profile.localhost_profile.unwrap_or_default();
     Ok(Some(match profile.type_.as_str() {
         "RuntimeDefault" => security_profile(ProfileType::RuntimeDefault, String::new()),
         "Unconfined" => security_profile(ProfileType::Unconfined, String::new()),
         "Localhost" if !name.is_empty() => security_profile(ProfileType::Localhost, name),
-        "Localhost" => return Err("missing localhost apparmor profile name".to_owned()),
-        other => return Err(format!("unknown AppArmor profile type {other:?}")),
+        "Localhost" => return Err("missing localhost apparmor profile name".into()),
+        other => return Err(message!("unknown AppArmor profile type {other:?}")),
     }))
 }
 
@@ -216,7 +217,7 @@ fn security_context(
     pod: &Pod,
     container: &Container,
     prepared: &Prepared<'_>,
-) -> Result<LinuxContainerSecurityContext, String> {
+) -> Result<LinuxContainerSecurityContext, Message> {
     let own = container.security_context.clone().unwrap_or_default();
     let of_pod = pod_spec::spec(pod).security_context.clone().unwrap_or_default();
     let privileged = own.privileged.unwrap_or(false);
@@ -270,8 +271,8 @@ pub fn mounts(
     volumes: &BTreeMap<String, VolumePath>,
     env: &Environment,
     recursive_read_only: bool,
-    sub_path: impl Fn(usize, &VolumeMount, &VolumePath, &str) -> Result<PathBuf, String>,
-) -> Result<Vec<Mount>, String> {
+    sub_path: impl Fn(usize, &VolumeMount, &VolumePath, &str) -> Result<PathBuf, Message>,
+) -> Result<Vec<Mount>, Message> {
     let mut mounts = Vec::new();
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
         let volume = volumes.get(&mount.name).ok_or_else(|| {
@@ -304,7 +305,7 @@ pub fn absolute(path: &str) -> String {
 }
 
 /// The path inside its volume that a mount is of, if it is not of the whole.
-fn sub_path_of(mount: &VolumeMount, env: &Environment) -> Result<Option<String>, String> {
+fn sub_path_of(mount: &VolumeMount, env: &Environment) -> Result<Option<String>, Message> {
     let given = |path: &Option<String>| path.clone().filter(|path| !path.is_empty());
     let path = match given(&mount.sub_path_expr) {
         Some(expression) => {
@@ -319,7 +320,7 @@ fn sub_path_of(mount: &VolumeMount, env: &Environment) -> Result<Option<String>,
             .map_err(|why| format!("sub path of volume {:?} is too long: {why}", mount.name))?;
             let missing: Vec<String> = missing.into_inner().into_iter().collect();
             if !missing.is_empty() {
-                return Err(format!("missing value for {}", missing.join(", ")));
+                return Err(message!("missing value for {}", missing.join(", ")));
             }
             Some(expanded).filter(|path| !path.is_empty())
         }
@@ -327,10 +328,10 @@ fn sub_path_of(mount: &VolumeMount, env: &Environment) -> Result<Option<String>,
     };
     if let Some(path) = &path {
         if path.starts_with('/') {
-            return Err(format!("error SubPath `{path}` must not be an absolute path"));
+            return Err(message!("error SubPath `{path}` must not be an absolute path"));
         }
         if path.split('/').any(|part| part == "..") {
-            return Err(format!("unable to provision SubPath `{path}`: must not contain '..'"));
+            return Err(message!("unable to provision SubPath `{path}`: must not contain '..'"));
         }
     }
     Ok(path)

@@ -1,6 +1,7 @@
 //! The environment of a container: literals, references, whole ConfigMaps and Secrets, the addresses of
 //! services. Corresponds to upstream's `makeEnvironmentVariables` and `envvars`.
 
+use api::{Message, message};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
@@ -55,7 +56,7 @@ pub struct Input<'a> {
 }
 
 /// The variables of a container in the order they are set; on refusal a sentence for its status.
-pub fn variables(container: &Container, input: &Input<'_>) -> Result<Environment, String> {
+pub fn variables(container: &Container, input: &Input<'_>) -> Result<Environment, Message> {
     let mut set = Environment::default();
     for source in container.env_from.iter().flatten() {
         let prefix = source.prefix.as_deref().unwrap_or_default();
@@ -100,9 +101,9 @@ fn whole<'a>(
     kind: &str,
     name: &str,
     optional: Option<bool>,
-) -> Result<Option<&'a Data>, String> {
+) -> Result<Option<&'a Data>, Message> {
     match objects.get(name) {
-        None if optional != Some(true) => Err(format!("{kind} {name:?} not found")),
+        None if optional != Some(true) => Err(message!("{kind} {name:?} not found")),
         found => Ok(found),
     }
 }
@@ -111,7 +112,7 @@ fn reference(
     container: &Container,
     var: &k8s_openapi::api::core::v1::EnvVar,
     input: &Input<'_>,
-) -> Result<Option<String>, String> {
+) -> Result<Option<String>, Message> {
     let Some(from) = &var.value_from else { return Ok(None) };
     if let Some(field) = &from.field_ref {
         return downward::field(input.pod, input.pod_ips, input.node, &field.field_path).map(Some);
@@ -137,7 +138,7 @@ fn reference(
             Some(value) => Ok(Some(value.clone())),
             None if optional == Some(true) => Ok(None),
             None => {
-                Err(format!("couldn't find key {key} in {word} {}/{name}", pod_spec::namespace(input.pod)))
+                Err(message!("couldn't find key {key} in {word} {}/{name}", pod_spec::namespace(input.pod)))
             }
         }
     };

@@ -2,6 +2,7 @@
 //! twice, which holds a third one twice, would else grow with two to the power of their number. Corresponds to
 //! upstream's `third_party/forked/golang/expansion`, which has no bounds.
 
+use api::{Message, message};
 use std::collections::HashMap;
 
 /// The longest text that an expansion may grow to, in bytes. Linux starts no program with a word of 128 KiB.
@@ -14,7 +15,7 @@ pub const LARGEST: usize = 6 << 20;
 ///
 /// # Errors
 /// When the text grows beyond [`LONGEST`].
-pub fn expand<'v>(text: &str, value: impl Fn(&str) -> Option<&'v str>) -> Result<String, String> {
+pub fn expand<'v>(text: &str, value: impl Fn(&str) -> Option<&'v str>) -> Result<String, Message> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -37,7 +38,7 @@ pub fn expand<'v>(text: &str, value: impl Fn(&str) -> Option<&'v str>) -> Result
             None => out.push('$'),
         }
         if out.len() > LONGEST && out.len() > text.len() {
-            return Err(format!("its variables make it longer than {LONGEST} bytes"));
+            return Err(message!("its variables make it longer than {LONGEST} bytes"));
         }
     }
     out.push_str(rest);
@@ -51,13 +52,13 @@ pub fn expand<'v>(text: &str, value: impl Fn(&str) -> Option<&'v str>) -> Result
 pub fn expand_all<'v>(
     words: &[String],
     value: impl Fn(&str) -> Option<&'v str>,
-) -> Result<Vec<String>, String> {
+) -> Result<Vec<String>, Message> {
     let mut size = 0;
     let expanded = words.iter().map(|word| {
         let word = expand(word, &value).map_err(|why| format!("a word of the command is too long: {why}"))?;
         size += word.len();
         if size > LARGEST {
-            return Err(format!("the command takes more than {LARGEST} bytes"));
+            return Err(message!("the command takes more than {LARGEST} bytes"));
         }
         Ok(word)
     });
@@ -77,7 +78,7 @@ impl Environment {
     ///
     /// # Errors
     /// A sentence, when all together become larger than [`LARGEST`].
-    pub fn put(&mut self, name: &str, value: String) -> Result<(), String> {
+    pub fn put(&mut self, name: &str, value: String) -> Result<(), Message> {
         self.size += value.len();
         match self.places.get(name) {
             Some(place) => {
@@ -92,7 +93,7 @@ impl Environment {
             }
         }
         if self.size > LARGEST {
-            return Err(format!("the environment takes more than {LARGEST} bytes"));
+            return Err(message!("the environment takes more than {LARGEST} bytes"));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use api::pod::Qos;
+use api::{Message, pod::Qos};
 use k8s_openapi::api::core::v1::{Container, Pod, Service, VolumeMount};
 use proto::cri::security_profile::ProfileType;
 use proto::cri::{DnsConfig, LinuxContainerResources, NamespaceMode, SupplementalGroupsPolicy};
@@ -323,7 +323,7 @@ fn programs_that_must_not_be_root() {
             &json!({"securityContext": {"runAsNonRoot": true}, "containers": [{"name": "c", "securityContext": own}]}),
         );
         let made = container::config(&pod, only(&pod), Role::Main, 0, prepared(image_user, image_username));
-        assert_eq!(made.err(), refusal.map(|refusal| format!("{refusal} {who}")), "{own}");
+        assert_eq!(made.err(), refusal.map(|refusal| api::message!("{refusal} {who}")), "{own}");
     }
 }
 
@@ -354,11 +354,14 @@ fn volumes_are_mounted() {
         let mut env = Environment::default();
         env.put("A", value.to_owned()).expect("it is short");
         let refused = container::mounts(only(&pod), &volumes, &env, false, inside);
-        assert_eq!(refused, Err(refusal.to_owned()));
+        assert_eq!(refused, Err(Message::from(refusal.to_owned())));
     }
     volumes.remove("r");
     let missing = container::mounts(only(&pod), &volumes, &env, false, inside);
-    assert_eq!(missing, Err("cannot find volume \"r\" to mount into container \"c\"".to_owned()));
+    assert_eq!(
+        missing,
+        Err(Message::from("cannot find volume \"r\" to mount into container \"c\"".to_owned()))
+    );
 }
 
 fn variables(container: Value, services: &[(String, String)]) -> Result<Vec<(String, String)>, String> {
@@ -381,6 +384,7 @@ fn variables(container: Value, services: &[(String, String)]) -> Result<Vec<(Str
         &env::Input { pod: &pod, pod_ips: &pod_ips, node: &node, services, objects: &objects },
     )
     .map(|set| set.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    .map_err(String::from)
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The checks of the table. Pure.
 
+use api::{Message, message};
 use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Pod, SELinuxOptions, VolumeMount};
 
 use super::{Abilities, Refusal, Subject};
@@ -173,13 +174,13 @@ pub(super) fn file_keys(subject: &Subject<'_>, _node: &Abilities) -> Result<(), 
 }
 
 /// Whether a mount is to be read-only with all that is mounted below it; when that cannot be had, a sentence.
-pub(crate) fn recursive_read_only(mount: &VolumeMount, supported: bool) -> Result<bool, String> {
+pub(crate) fn recursive_read_only(mount: &VolumeMount, supported: bool) -> Result<bool, Message> {
     let mode = match mount.recursive_read_only.as_deref() {
         None | Some("" | "Disabled") => return Ok(false),
         Some(mode) => mode,
     };
     let refused = |why: &str| {
-        Err(format!("volume {:?} requested recursive read-only mode, but it is {why}", mount.name))
+        Err(message!("volume {:?} requested recursive read-only mode, but it is {why}", mount.name))
     };
     if mount.read_only != Some(true) {
         return refused("not read-only");
@@ -192,6 +193,6 @@ pub(crate) fn recursive_read_only(mount: &VolumeMount, supported: bool) -> Resul
         "IfPossible" => Ok(supported),
         "Enabled" if supported => Ok(true),
         "Enabled" => refused("not supported by the runtime"),
-        other => Err(format!("unknown recursive read-only mode {other:?}")),
+        other => Err(message!("unknown recursive read-only mode {other:?}")),
     }
 }

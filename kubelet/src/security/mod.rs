@@ -12,6 +12,7 @@ mod sysctls;
 #[cfg(test)]
 mod tests;
 
+use api::Message;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 pub(crate) use checks::{app_armor_profile, recursive_read_only};
@@ -201,14 +202,17 @@ pub fn sandbox(pod: &Pod, node: &Abilities) -> Result<(), Refusal> {
 
 /// Whether a container may be made in a pod that runs here: it may have come later than the pod, or the pod may
 /// have begun under a kubelet that could do more.
-pub fn container(pod: &Pod, container: &Container, node: &Abilities) -> Result<(), String> {
+pub fn container(pod: &Pod, container: &Container, node: &Abilities) -> Result<(), Message> {
     let subject = Subject { pod, containers: vec![container.clone()] };
     let mut checks = TABLE.iter().filter_map(|(kind, _, rule)| match rule {
         Admitted(check) | AtSandbox(check) if *kind == "SecurityContext" => Some(check),
         AtContainer(check) => Some(check),
         _ => None,
     });
-    checks.try_for_each(|check| check(&subject, node)).map_err(|refusal| refusal.message)
+    checks
+        .try_for_each(|check| check(&subject, node))
+        .map_err(|refusal| refusal.message)
+        .map_err(Message::from)
 }
 
 /// Whether what becomes of a pod depends on the runtime, so that it has to be asked: whether the answers differ for

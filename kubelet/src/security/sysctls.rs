@@ -1,6 +1,7 @@
 //! Which kernel settings pods may have: those that the kernel keeps apart for each pod and that do no harm to
 //! others, and those that the node's owner allows besides. Pure. Corresponds to upstream's `kubelet/sysctl`.
 
+use api::{Message, message};
 use std::fmt;
 
 /// Settings that do no harm to others, and the first Linux that keeps them apart.
@@ -86,7 +87,7 @@ impl Sysctls {
     ///
     /// # Errors
     /// When one of the others is not kept apart for each pod.
-    pub fn new(kernel: &str, others: &[String]) -> Result<Self, String> {
+    pub fn new(kernel: &str, others: &[String]) -> Result<Self, Message> {
         let mut numbers = kernel.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
         let kernel = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         let safe = SAFE.iter().filter(|(_, since)| *since <= kernel).map(|(name, _)| *name);
@@ -94,7 +95,7 @@ impl Sysctls {
             let name = dotted(pattern);
             let (name, prefix) = match name.split_once('*') {
                 Some((prefix, "")) => (prefix.to_owned(), true),
-                Some(_) => return Err(format!("the sysctl {pattern:?} may have a * at its end only")),
+                Some(_) => return Err(message!("the sysctl {pattern:?} may have a * at its end only")),
                 None => (name, false),
             };
             let space = space_of(&name);
@@ -106,19 +107,19 @@ impl Sysctls {
     }
 
     /// Whether a pod that shares these namespaces with its node may have a setting; else why not.
-    pub(super) fn check(&self, name: &str, host_network: bool, host_ipc: bool) -> Result<(), String> {
+    pub(super) fn check(&self, name: &str, host_network: bool, host_ipc: bool) -> Result<(), Message> {
         let name = dotted(name);
         let matches = |allowed: &&Allowed| match allowed.prefix {
             true => name.starts_with(&allowed.name),
             false => name == allowed.name,
         };
         let Some(Allowed { space, .. }) = self.0.iter().find(matches) else {
-            return Err(format!("{name:?} not allowlisted"));
+            return Err(message!("{name:?} not allowlisted"));
         };
         let shared = match space {
             Space::Ipc => host_ipc,
             Space::Net => host_network,
         };
-        if shared { Err(format!("{name:?} not allowed with host {space} enabled")) } else { Ok(()) }
+        if shared { Err(message!("{name:?} not allowed with host {space} enabled")) } else { Ok(()) }
     }
 }

@@ -5,6 +5,7 @@
 //! business here. Upstream asks the API server about each of them, too; the verbs and subresources are those it asks
 //! about (`server/auth.go`).
 
+use api::Message;
 use http::{HeaderMap, Method, StatusCode, header};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
@@ -32,7 +33,7 @@ pub(super) async fn check(
         Err(Refusal::new(StatusCode::FORBIDDEN, words))
     };
     let caller =
-        caller(peer).inspect_err(|why| tracing::debug!(why, address = %peer.address, "Unauthorized"));
+        caller(peer).inspect_err(|why| tracing::debug!(%why, address = %peer.address, "Unauthorized"));
     match (caller, bearer(headers)) {
         (Ok(Some(caller)), _) if may_call(&caller) => Ok(()),
         (Ok(Some(caller)), _) => forbidden(&caller.user),
@@ -105,8 +106,10 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Whom the peer's certificate names, if it has shown one.
-fn caller(peer: &Peer) -> Result<Option<Subject>, String> {
-    peer.certificate.as_ref().map_or(Ok(None), |shown| Subject::of(shown.certificate()?))
+fn caller(peer: &Peer) -> Result<Option<Subject>, Message> {
+    peer.certificate.as_ref().map_or(Ok(None), |shown| {
+        Subject::of(shown.certificate()?).map_err(String::from).map_err(Message::from)
+    })
 }
 
 fn may_call(caller: &Subject) -> bool {

@@ -1,5 +1,6 @@
 //! What the server on port 10250 asks of the rest of the kubelet.
 
+use api::Message;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ impl server::Backend for Backend {
         self.0.pods.get(namespace, name)
     }
 
-    async fn running(&self, pod: &Pod, container: &str) -> Result<Option<String>, String> {
+    async fn running(&self, pod: &Pod, container: &str) -> Result<Option<String>, Message> {
         let all = self.0.runtime.list_containers(Some(pod_spec::uid(pod))).await.map_err(words)?;
         let found = all.into_iter().find(|c| {
             c.state() == ContainerState::ContainerRunning
@@ -42,19 +43,19 @@ impl server::Backend for Backend {
         Ok(found.map(|c| c.id))
     }
 
-    async fn sandbox(&self, pod: &Pod) -> Result<Option<String>, String> {
+    async fn sandbox(&self, pod: &Pod) -> Result<Option<String>, Message> {
         let all = self.0.runtime.list_sandboxes(Some(pod_spec::uid(pod))).await.map_err(words)?;
         Ok(all.into_iter().find(|s| s.state() == PodSandboxState::SandboxReady).map(|s| s.id))
     }
 
-    async fn container(&self, id: &str) -> Result<Found, String> {
+    async fn container(&self, id: &str) -> Result<Found, Message> {
         let detail = self.0.runtime.container_status(id).await.map_err(words)?;
         let running = detail.status.state() == ContainerState::ContainerRunning;
         let log = Below::new(&self.0.places.logs, Path::new(&detail.status.log_path));
-        Ok(Found { log: log.map_err(|error| error.to_string())?, running })
+        Ok(Found { log: log.map_err(Message::of)?, running })
     }
 
-    async fn stats(&self, disks: bool) -> Result<Summary, String> {
+    async fn stats(&self, disks: bool) -> Result<Summary, Message> {
         let disk = match disks {
             true => Some(self.0.runtime.disk().await.map_err(words)?),
             false => None,
@@ -71,23 +72,23 @@ impl server::Backend for Backend {
                 disk: disk.as_ref(),
             })
         });
-        read.await.map_err(|error| error.to_string())
+        read.await.map_err(Message::of)
     }
 
-    async fn review(&self, token: &str, verb: &str, subresource: &str) -> Result<Review, String> {
+    async fn review(&self, token: &str, verb: &str, subresource: &str) -> Result<Review, Message> {
         let (client, node) = (&self.0.client, &self.0.node_name);
-        access::review(client, node, token, verb, subresource).await.map_err(|error| error.to_string())
+        access::review(client, node, token, verb, subresource).await.map_err(Message::of)
     }
 
-    async fn exec(&self, request: ExecRequest) -> Result<String, String> {
-        self.0.runtime.exec(request).await.map_err(words)
+    async fn exec(&self, request: ExecRequest) -> Result<String, Message> {
+        self.0.runtime.exec(request).await.map_err(words).map_err(Message::from)
     }
 
-    async fn attach(&self, request: AttachRequest) -> Result<String, String> {
-        self.0.runtime.attach(request).await.map_err(words)
+    async fn attach(&self, request: AttachRequest) -> Result<String, Message> {
+        self.0.runtime.attach(request).await.map_err(words).map_err(Message::from)
     }
 
-    async fn port_forward(&self, request: PortForwardRequest) -> Result<String, String> {
-        self.0.runtime.port_forward(request).await.map_err(words)
+    async fn port_forward(&self, request: PortForwardRequest) -> Result<String, Message> {
+        self.0.runtime.port_forward(request).await.map_err(words).map_err(Message::from)
     }
 }

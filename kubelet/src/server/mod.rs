@@ -15,6 +15,7 @@ mod routes;
 mod session;
 pub mod spdy;
 
+use api::Message;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,21 +44,21 @@ pub trait Backend: Send + Sync + 'static {
     /// One of them.
     fn pod(&self, namespace: &str, name: &str) -> Option<Arc<Pod>>;
     /// The running container of a pod by its name in the spec: its id.
-    async fn running(&self, pod: &Pod, container: &str) -> Result<Option<String>, String>;
+    async fn running(&self, pod: &Pod, container: &str) -> Result<Option<String>, Message>;
     /// The ready sandbox of a pod: its id.
-    async fn sandbox(&self, pod: &Pod) -> Result<Option<String>, String>;
+    async fn sandbox(&self, pod: &Pod) -> Result<Option<String>, Message>;
     /// A container by its id, whether it runs or not.
-    async fn container(&self, id: &str) -> Result<Found, String>;
+    async fn container(&self, id: &str) -> Result<Found, Message>;
     /// What the node and its pods use; disks only when they are asked for.
-    async fn stats(&self, disks: bool) -> Result<Summary, String>;
+    async fn stats(&self, disks: bool) -> Result<Summary, Message>;
     /// Who has a token, and whether he may do this with a part of the node.
-    async fn review(&self, token: &str, verb: &str, subresource: &str) -> Result<access::Review, String>;
+    async fn review(&self, token: &str, verb: &str, subresource: &str) -> Result<access::Review, Message>;
     /// Prepares an exec session; the answer is the runtime's streaming address.
-    async fn exec(&self, request: ExecRequest) -> Result<String, String>;
+    async fn exec(&self, request: ExecRequest) -> Result<String, Message>;
     /// Prepares an attach session.
-    async fn attach(&self, request: AttachRequest) -> Result<String, String>;
+    async fn attach(&self, request: AttachRequest) -> Result<String, Message>;
     /// Prepares a port-forward session.
-    async fn port_forward(&self, request: PortForwardRequest) -> Result<String, String>;
+    async fn port_forward(&self, request: PortForwardRequest) -> Result<String, Message>;
 }
 
 /// A container as the runtime knows it.

@@ -44,18 +44,18 @@ static PORTS: [Protocol; 3] = [
 
 impl Protocol {
     /// The protocol for exec or attach.
-    pub(super) fn of_command(asked: &Asked) -> Result<&'static Self, String> {
+    pub(super) fn of_command(asked: &Asked) -> Result<&'static Self, api::Message> {
         // As upstream: whoever can close channels is not asked what else it can.
         let closing = COMMANDS.iter().find(|p| p.closes && asked.protocols.iter().any(|name| name == p.name));
         closing.map_or_else(|| Self::choose(asked, &COMMANDS), Ok)
     }
 
     /// The protocol for port-forward in channels.
-    pub(super) fn of_ports(asked: &Asked) -> Result<&'static Self, String> {
+    pub(super) fn of_ports(asked: &Asked) -> Result<&'static Self, api::Message> {
         Self::choose(asked, &PORTS)
     }
 
-    fn choose(asked: &Asked, known: &'static [Self]) -> Result<&'static Self, String> {
+    fn choose(asked: &Asked, known: &'static [Self]) -> Result<&'static Self, api::Message> {
         let names: Vec<&str> = known.iter().map(|protocol| protocol.name).collect();
         let name = asked.choose(&names)?;
         Ok(known.iter().find(|protocol| protocol.name == name).expect("it was chosen from these"))

@@ -11,7 +11,6 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use jiff::Timestamp;
 use k8s_openapi::List;
 use k8s_openapi::api::core::v1::Pod;
 use machinery::metrics::Registry;
@@ -125,7 +124,7 @@ impl Server {
         query: &Query,
     ) -> Result<Response<Body>, Refusal> {
         let pod = self.pod(namespace, name)?;
-        let options = Options::parse(query, Timestamp::now())?;
+        let options = Options::parse(query, machinery::clock::now())?;
         let log = logs::find(&*self.backend, &pod, container, options).await?;
         let (to, parts) = mpsc::channel(PARTS);
         let (backend, stop) = (Arc::clone(&self.backend), self.tasks.token());

@@ -58,17 +58,17 @@ impl Wish {
 
     fn of(
         headers: &HeaderMap,
-        websocket: impl FnOnce(Asked) -> Result<Self, String>,
+        websocket: impl FnOnce(Asked) -> Result<Self, api::Message>,
     ) -> Result<Self, Refusal> {
-        let refusal = |words: String| Refusal::new(StatusCode::BAD_REQUEST, words);
-        if let Some(asked) = Asked::of(headers).map_err(|words| refusal(words.to_owned()))? {
+        let refusal = |words: api::Message| Refusal::new(StatusCode::BAD_REQUEST, String::from(words));
+        if let Some(asked) = Asked::of(headers).map_err(|words| refusal(words.into()))? {
             return websocket(asked).map_err(refusal);
         }
         let upgrades = listed(headers, header::UPGRADE.as_str());
         if upgrades.iter().any(|wanted| wanted.eq_ignore_ascii_case(spdy::PROTOCOL)) {
             return Ok(Self::Spdy { protocols: listed(headers, STREAM_PROTOCOL) });
         }
-        Err(refusal("unable to upgrade: missing upgrade headers in request".to_owned()))
+        Err(refusal("unable to upgrade: missing upgrade headers in request".into()))
     }
 }
 

@@ -38,43 +38,48 @@ impl Backend for Runtime {
         ((namespace, name) == ("default", "web")).then(|| self.pods().remove(0))
     }
 
-    async fn running(&self, _pod: &Pod, _container: &str) -> Result<Option<String>, String> {
+    async fn running(&self, _pod: &Pod, _container: &str) -> Result<Option<String>, api::Message> {
         Ok(self.runs.load(Ordering::SeqCst).then(|| "id-1".to_owned()))
     }
 
-    async fn sandbox(&self, _pod: &Pod) -> Result<Option<String>, String> {
+    async fn sandbox(&self, _pod: &Pod) -> Result<Option<String>, api::Message> {
         Ok(None)
     }
 
-    async fn container(&self, id: &str) -> Result<Found, String> {
+    async fn container(&self, id: &str) -> Result<Found, api::Message> {
         assert_eq!(id, "id-1");
         Ok(Found { log: self.log.clone(), running: self.runs.load(Ordering::SeqCst) })
     }
 
-    async fn exec(&self, request: ExecRequest) -> Result<String, String> {
+    async fn exec(&self, request: ExecRequest) -> Result<String, api::Message> {
         assert!(request.container_id == "id-1" && request.stdout && !request.stdin);
         match request.cmd.join(" ").as_str() {
             "echo a b" => Ok(format!("http://{}/exec/token", self.streaming)),
-            _ => Err("the runtime says no".to_owned()),
+            _ => Err("the runtime says no".to_owned().into()),
         }
     }
 
-    async fn stats(&self, _disks: bool) -> Result<Summary, String> {
-        Err("no stats".to_owned())
+    async fn stats(&self, _disks: bool) -> Result<Summary, api::Message> {
+        Err("no stats".to_owned().into())
     }
 
-    async fn review(&self, token: &str, verb: &str, subresource: &str) -> Result<access::Review, String> {
+    async fn review(
+        &self,
+        token: &str,
+        verb: &str,
+        subresource: &str,
+    ) -> Result<access::Review, api::Message> {
         let user = (token != "old").then(|| token.to_owned());
         Ok(access::Review { user, allowed: token == "scraper" && (verb, subresource) == ("get", "metrics") })
     }
 
-    async fn attach(&self, request: AttachRequest) -> Result<String, String> {
+    async fn attach(&self, request: AttachRequest) -> Result<String, api::Message> {
         let place = if request.tty && !request.stderr { "attach/terminal" } else { "gone" };
         Ok(format!("http://{}/{place}", self.streaming))
     }
 
-    async fn port_forward(&self, _request: PortForwardRequest) -> Result<String, String> {
-        Err("no ports".to_owned())
+    async fn port_forward(&self, _request: PortForwardRequest) -> Result<String, api::Message> {
+        Err("no ports".to_owned().into())
     }
 }
 

@@ -2,6 +2,7 @@
 //! have changed is anything read. A file that is no manifest is told of once, and disturbs no other.
 //! Corresponds to upstream's `config/file.go`.
 
+use api::{Message, message};
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -30,7 +31,7 @@ type Mark = (u64, u64, i64, i64);
 struct File {
     /// None of one that cannot even be looked at.
     mark: Option<Mark>,
-    pod: Result<Arc<Pod>, String>,
+    pod: Result<Arc<Pod>, Message>,
 }
 
 /// A folder of manifests.
@@ -110,7 +111,7 @@ impl Folder {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Ok(metadata) if !metadata.is_file() => continue,
                 Ok(of) => Ok((of.ino(), of.len(), of.mtime(), of.mtime_nsec())),
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(Message::of(error)),
             };
             let same = |known: &File| mark.is_err() || known.mark == mark.clone().ok();
             let known = self.files.remove(&path).filter(same);
@@ -118,13 +119,16 @@ impl Folder {
                 Some(known) => known,
                 None => {
                     changed = true;
-                    let pod = mark.clone().and_then(|_| pod(&path, &self.node)).map(|mut pod| {
-                        let annotations = pod.metadata.annotations.get_or_insert_default();
-                        annotations.insert(CONFIG_SEEN.to_owned(), self.clock.now().to_string());
-                        Arc::new(pod)
-                    });
+                    let pod = mark
+                        .clone()
+                        .and_then(|_| pod(&path, &self.node).map_err(String::from).map_err(Message::from))
+                        .map(|mut pod| {
+                            let annotations = pod.metadata.annotations.get_or_insert_default();
+                            annotations.insert(CONFIG_SEEN.to_owned(), self.clock.now().to_string());
+                            Arc::new(pod)
+                        });
                     if let Err(error) = &pod {
-                        tracing::warn!(path = %path.display(), error, "No static pod");
+                        tracing::warn!(path = %path.display(), %error, "No static pod");
                     }
                     File { mark: mark.ok(), pod }
                 }
@@ -151,12 +155,12 @@ fn listed(path: &Path) -> io::Result<Vec<PathBuf>> {
     names.filter(|path| path.as_ref().map_or(true, shown)).collect()
 }
 
-fn pod(path: &Path, node: &str) -> Result<Pod, String> {
+fn pod(path: &Path, node: &str) -> Result<Pod, Message> {
     let mut text = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    file.take(LONGEST + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
+    let file = std::fs::File::open(path).map_err(Message::of)?;
+    file.take(LONGEST + 1).read_to_end(&mut text).map_err(Message::of)?;
     if text.len() as u64 > LONGEST {
-        return Err(format!("it is longer than {LONGEST} bytes"));
+        return Err(message!("it is longer than {LONGEST} bytes"));
     }
-    manifest::read(&text, &path.to_string_lossy(), node).map_err(|error| error.to_string())
+    manifest::read(&text, &path.to_string_lossy(), node).map_err(Message::of)
 }

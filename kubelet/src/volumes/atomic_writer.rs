@@ -8,7 +8,6 @@ use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use machinery::beneath::{self, Handle};
 
 use super::ownership::Group;
@@ -35,7 +34,7 @@ pub(super) fn write(dir: &Path, files: &Files, group: Option<Group>) -> io::Resu
     let name = match (&old, same) {
         (Some(old), true) => old.clone(),
         _ => {
-            let name = PathBuf::from(Timestamp::now().strftime("..%Y_%m_%d_%H_%M_%S.%9f").to_string());
+            let name = PathBuf::from(machinery::clock::now().strftime("..%Y_%m_%d_%H_%M_%S.%9f").to_string());
             fill(&root.make_dir(&name, 0o755)?, files)?;
             // New things may have come to lie beside it, too.
             if let Some(group) = group {

@@ -1,7 +1,7 @@
 //! From a claim of a pod to the PersistentVolume behind it, as far as the pod may have it on this node.
 //! Corresponds to upstream's `desired_state_of_world_populator.go`.
 
-use api::volume_binding::reaches;
+use api::{Message, message, volume_binding::reaches};
 use k8s_openapi::api::core::v1::{
     self, Node, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, Pod,
 };
@@ -28,7 +28,9 @@ impl Volumes {
                 let read_only = source.and_then(|source| source.read_only).unwrap_or(false);
                 wanted(pod, volume, &spec, around, Found { name, claim, read_only })
             }
-            Err(message) => Err(VolumeError::Process { volume: volume.name.clone(), message }),
+            Err(message) => {
+                Err(VolumeError::Process { volume: volume.name.clone(), message: message.into() })
+            }
         };
         Some(found)
     }
@@ -39,25 +41,25 @@ impl Volumes {
         pod: &Pod,
         claim: &str,
         own: bool,
-    ) -> Result<(String, PersistentVolumeSpec), String> {
+    ) -> Result<(String, PersistentVolumeSpec), Message> {
         let namespace = pod_spec::namespace(pod);
-        let wrong = |why: String| format!("error processing PVC {namespace}/{claim}: {why}");
-        let failed = |error| wrong(format!("failed to fetch PVC from API server: {}", said(error)));
+        let wrong = |why: Message| message!("error processing PVC {namespace}/{claim}: {why}");
+        let failed = |error| wrong(message!("failed to fetch PVC from API server: {}", said(error)));
         let found = self.objects.claim(namespace, claim).await.map_err(failed)?;
         let found = found.ok_or_else(|| {
             let none = format!("persistentvolumeclaims {claim:?} not found");
-            wrong(format!("failed to fetch PVC from API server: {none}"))
+            wrong(message!("failed to fetch PVC from API server: {none}"))
         })?;
-        let name = bound_to(&found).map_err(|why| wrong(why.to_owned()))?;
+        let name = bound_to(&found).map_err(|why| wrong(why.into()))?;
         if own && !is_for(pod, &found) {
             let pod = pod_spec::name(pod);
-            return Err(format!(
+            return Err(message!(
                 "PVC {namespace}/{claim} was not created for pod {namespace}/{pod} (pod is not owner)"
             ));
         }
-        let failed = |why| wrong(format!("failed to fetch PV {name} from API server: {why}"));
-        let volume = self.objects.volume(name).await.map_err(|error| failed(said(error)))?;
-        let volume = volume.ok_or_else(|| failed(format!("persistentvolumes {name:?} not found")))?;
+        let failed = |why| wrong(message!("failed to fetch PV {name} from API server: {why}"));
+        let volume = self.objects.volume(name).await.map_err(|error| failed(said(error).into()))?;
+        let volume = volume.ok_or_else(|| failed(message!("persistentvolumes {name:?} not found")))?;
         let spec = belonging_to(volume, name, &found).map_err(wrong)?;
         Ok((name.to_owned(), spec))
     }
@@ -101,16 +103,16 @@ fn belonging_to(
     volume: PersistentVolume,
     name: &str,
     claim: &PersistentVolumeClaim,
-) -> Result<PersistentVolumeSpec, String> {
+) -> Result<PersistentVolumeSpec, Message> {
     let spec = volume.spec.unwrap_or_default();
     let theirs = spec.claim_ref.as_ref().map(|claim| claim.uid.as_deref().unwrap_or_default());
     let ours = claim.metadata.uid.as_deref().unwrap_or_default();
     match theirs {
         Some(theirs) if theirs == ours => Ok(spec),
-        None => Err(format!(
+        None => Err(message!(
             "found PV object {name} but it has a nil pv.Spec.ClaimRef indicating it is not yet bound to the claim"
         )),
-        Some(theirs) => Err(format!(
+        Some(theirs) => Err(message!(
             "found PV object {name} but its pv.Spec.ClaimRef.UID {theirs} does not point to claim.UID {ours}"
         )),
     }
@@ -143,7 +145,7 @@ fn wanted(
         return Err(refused("NodeAffinity check failed", "no matching NodeSelectorTerms".to_owned()));
     }
     let source = Source::of_persistent(spec, read_only)
-        .map_err(|why| refused("NewMounter initialization failed", why))?;
+        .map_err(|why| refused("NewMounter initialization failed", why.into()))?;
     let alone = spec.access_modes.as_deref() == Some(&["ReadWriteOncePod".to_owned()]);
     let claimed = Volume { name, claim: Some(claim), source };
     Ok(Wanted { name: volume.name.clone(), volume: claimed, read_only, alone })

@@ -1,5 +1,6 @@
 //! Carries out what the plan says on the node's disk.
 
+use api::Message;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -163,7 +164,7 @@ impl Work {
         let is_used = self.is_used(volume)?;
         if is_used && wanted.alone {
             let words = "volume uses the ReadWriteOncePod access mode and is already in use by another pod";
-            return Err(words.to_owned().into());
+            return Err(Message::from(words).into());
         }
         let context = pod_spec::spec(&self.pod).security_context.as_ref();
         let policy = context.and_then(|context| context.fs_group_change_policy.as_deref());

@@ -19,6 +19,7 @@ mod record;
 mod source;
 pub mod sub_path;
 
+use api::Message;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -67,15 +68,15 @@ struct Refused {
     message: String,
 }
 
-impl From<String> for Refused {
-    fn from(message: String) -> Self {
-        Self { step: "SetUp failed", message }
+impl From<Message> for Refused {
+    fn from(message: Message) -> Self {
+        Self { step: "SetUp failed", message: message.into() }
     }
 }
 
 impl From<io::Error> for Refused {
     fn from(error: io::Error) -> Self {
-        error.to_string().into()
+        Message::of(error).into()
     }
 }
 
@@ -195,7 +196,7 @@ impl Volumes {
         for volume in pod_spec::spec(pod).volumes.iter().flatten() {
             let Some(source) = payload::projected(volume) else { continue };
             let collected = payload::collect(&self.objects, pod, &source, around.facts, age).await;
-            files.insert(volume.name.clone(), collected.map_err(|message| failed(volume, message))?);
+            files.insert(volume.name.clone(), collected.map_err(|message| failed(volume, message.into()))?);
         }
         let (root, pod, first) = (self.root.clone(), Arc::clone(pod), age.is_zero());
         let turns = Arc::clone(&self.turns);
@@ -270,7 +271,7 @@ pub fn mounted_claims(root: &Path, uid: &str) -> BTreeMap<String, PathBuf> {
 
 /// A volume that the pod's spec says all about.
 fn named(pod: &Pod, volume: &v1::Volume, around: Around<'_>) -> Result<Wanted, VolumeError> {
-    let source = Source::of(pod, volume, around.facts).map_err(|message| failed(volume, message))?;
+    let source = Source::of(pod, volume, around.facts).map_err(|message| failed(volume, message.into()))?;
     let read_only = match &source {
         Source::Nfs { read_only, .. } => *read_only,
         source => source.follows(),

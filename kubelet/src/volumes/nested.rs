@@ -1,6 +1,7 @@
 //! Where other volumes are mounted inside of a volume that containers cannot write to: the runtime cannot make
 //! these places. Corresponds to upstream's `nested_volumes.go`.
 
+use api::{Message, message};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +13,7 @@ use crate::pod_spec;
 
 /// The places in each volume, by its name, that something else is mounted at, in any container; a sentence for a
 /// volume in which something is to be mounted that would lie elsewhere.
-pub(super) type MountPoints = BTreeMap<String, Result<Vec<PathBuf>, String>>;
+pub(super) type MountPoints = BTreeMap<String, Result<Vec<PathBuf>, Message>>;
 
 /// Reads them from a pod.
 pub(super) fn mount_points(pod: &Pod) -> MountPoints {
@@ -39,7 +40,7 @@ fn in_container(mounts: &[VolumeMount], found: &mut MountPoints) {
         {
             let points = found.entry((*volume).to_owned()).or_insert_with(|| Ok(Vec::new()));
             if below.components().any(|part| !matches!(part, Component::Normal(_))) {
-                *points = Err(format!("invalid container mount point {}", path.display()));
+                *points = Err(message!("invalid container mount point {}", path.display()));
             } else if let Ok(points) = points {
                 points.push(below.to_owned());
             }

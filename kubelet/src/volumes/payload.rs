@@ -1,5 +1,6 @@
 //! The files of volumes that follow objects of the API: which keys, under which paths, with which modes.
 
+use api::{Message, message};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -77,13 +78,13 @@ pub(super) async fn collect(
     source: &ProjectedVolumeSource,
     node: &NodeFacts,
     age: Duration,
-) -> Result<Files, String> {
+) -> Result<Files, Message> {
     let namespace = pod_spec::namespace(pod);
     let default_mode = source.default_mode.unwrap_or(0o644);
     let mut collected = Collected::default();
     for source in source.sources.iter().flatten() {
         if let Some(map) = &source.config_map {
-            let found = objects.config_map(namespace, &map.name, age).await.map_err(|e| e.to_string())?;
+            let found = objects.config_map(namespace, &map.name, age).await.map_err(Message::of)?;
             let optional = map.optional.unwrap_or(false);
             let Some(found) = found else {
                 missing("configmap", &map.name, optional)?;
@@ -95,7 +96,7 @@ pub(super) async fn collect(
             select(&data, map.items.as_deref(), "config", optional, default_mode, &mut collected)?;
         }
         if let Some(secret) = &source.secret {
-            let found = objects.secret(namespace, &secret.name, age).await.map_err(|e| e.to_string())?;
+            let found = objects.secret(namespace, &secret.name, age).await.map_err(Message::of)?;
             let optional = secret.optional.unwrap_or(false);
             let Some(found) = found else {
                 missing("secret", &secret.name, optional)?;
@@ -137,8 +138,8 @@ fn token_access(pod: &Pod, default_mode: i32) -> (i32, Option<u32>) {
     (if known { 0o600 } else { default_mode }, user)
 }
 
-fn missing(kind: &str, name: &str, optional: bool) -> Result<(), String> {
-    if optional { Ok(()) } else { Err(format!("{kind} {name:?} not found")) }
+fn missing(kind: &str, name: &str, optional: bool) -> Result<(), Message> {
+    if optional { Ok(()) } else { Err(message!("{kind} {name:?} not found")) }
 }
 
 /// Picks the asked-for keys of an object, or all of them.
@@ -149,7 +150,7 @@ fn select(
     optional: bool,
     default_mode: i32,
     collected: &mut Collected,
-) -> Result<(), String> {
+) -> Result<(), Message> {
     let Some(items) = items.filter(|items| !items.is_empty()) else {
         for (key, bytes) in data {
             collected.put(key, Bytes::copy_from_slice(bytes), default_mode, None)?;
@@ -164,7 +165,7 @@ fn select(
                 collected.put(&item.path, bytes.clone(), item.mode.unwrap_or(default_mode), None)?;
             }
             None if optional => {}
-            None => return Err(format!("references non-existent {word} key: {}", item.key)),
+            None => return Err(message!("references non-existent {word} key: {}", item.key)),
         }
     }
     Ok(())
@@ -178,14 +179,14 @@ struct Collected {
 }
 
 impl Collected {
-    fn put(&mut self, path: &str, bytes: Bytes, mode: i32, user: Option<u32>) -> Result<(), String> {
+    fn put(&mut self, path: &str, bytes: Bytes, mode: i32, user: Option<u32>) -> Result<(), Message> {
         let stays_inside = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
         if !stays_inside || path.starts_with("..") {
-            return Err(format!("invalid path {path:?}: it must be relative and stay inside the volume"));
+            return Err(message!("invalid path {path:?}: it must be relative and stay inside the volume"));
         }
         self.bytes += bytes.len();
         if self.bytes > MOST_BYTES {
-            return Err(format!("the files of the volume hold more than {MOST_BYTES} bytes"));
+            return Err(message!("the files of the volume hold more than {MOST_BYTES} bytes"));
         }
         let mode = u32::try_from(mode).unwrap_or(0o644) & 0o777;
         self.files.insert(path.to_owned(), File { bytes, mode, user });

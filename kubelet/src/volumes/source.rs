@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use api::quantity::Quantity;
+use api::{Message, message, quantity::Quantity};
 use k8s_openapi::api::core::v1::{self, EmptyDirVolumeSource, Pod};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -73,7 +73,7 @@ impl Source {
     ///
     /// # Errors
     /// A sentence when this node has nothing of that kind.
-    pub(super) fn of(pod: &Pod, volume: &v1::Volume, node: &NodeFacts) -> Result<Self, String> {
+    pub(super) fn of(pod: &Pod, volume: &v1::Volume, node: &NodeFacts) -> Result<Self, Message> {
         if let Some(source) = &volume.host_path {
             return Ok(Self::host_path(source));
         }
@@ -99,7 +99,7 @@ impl Source {
     ///
     /// # Errors
     /// As [`Source::of`].
-    pub(super) fn of_persistent(spec: &v1::PersistentVolumeSpec, read_only: bool) -> Result<Self, String> {
+    pub(super) fn of_persistent(spec: &v1::PersistentVolumeSpec, read_only: bool) -> Result<Self, Message> {
         if let Some(source) = &spec.host_path {
             return Ok(Self::host_path(source));
         }
@@ -124,8 +124,8 @@ impl Source {
     }
 
     /// What a driver mounts: one that is named, or the one of a kind of volume that has left Kubernetes.
-    fn driven(source: &impl Serialize) -> Result<Self, String> {
-        let source = serde_json::to_value(source).map_err(|error| error.to_string())?;
+    fn driven(source: &impl Serialize) -> Result<Self, Message> {
+        let source = serde_json::to_value(source).map_err(Message::of)?;
         let named = source.pointer("/csi/driver").and_then(Value::as_str);
         let removed = || REMOVED.iter().find(|(field, _)| source.get(field).is_some());
         let driver = named.or_else(|| removed().map(|(_, driver)| *driver)).ok_or(NO_PLUGIN)?;
@@ -193,14 +193,14 @@ impl Volume {
 }
 
 /// An emptyDir, in memory as large as it, the pod and the node allow.
-fn empty_dir(pod: &Pod, source: &EmptyDirVolumeSource, node: &NodeFacts) -> Result<Source, String> {
+fn empty_dir(pod: &Pod, source: &EmptyDirVolumeSource, node: &NodeFacts) -> Result<Source, Message> {
     match source.medium.as_deref().unwrap_or_default() {
         "" => return Ok(Source::EmptyDir),
         "Memory" => {}
         huge if huge == "HugePages" || huge.starts_with("HugePages-") => {
-            return Err(format!("storage medium {huge:?} is not supported by this node"));
+            return Err(message!("storage medium {huge:?} is not supported by this node"));
         }
-        unknown => return Err(format!("unknown storage medium {unknown:?}")),
+        unknown => return Err(message!("unknown storage medium {unknown:?}")),
     }
     let own = source.size_limit.as_ref().map(Quantity::of);
     let of_node = node.allocatable.get("memory").map(Quantity::of);

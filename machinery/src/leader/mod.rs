@@ -5,6 +5,7 @@
 //! lease is expired when it has not changed for its duration as seen from here. Upstream
 //! counterpart: client-go's `tools/leaderelection`.
 
+use api::{Message, message};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,15 +71,15 @@ impl Leadership {
 
     /// The health check `leaderElection`: fails in a process that still takes itself for the leader long after
     /// its lease has run out. One that waits for its turn is well.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Message> {
         self.check_at(Instant::now())
     }
 
-    fn check_at(&self, now: Instant) -> Result<(), String> {
+    fn check_at(&self, now: Instant) -> Result<(), Message> {
         let renewed = *self.renewed.lock();
         match renewed {
             Some(at) if now.duration_since(at) > self.config.lease_duration + TOLERANCE => {
-                Err(format!("failed election to renew leadership on lease {}", self.config.name))
+                Err(message!("failed election to renew leadership on lease {}", self.config.name))
             }
             _ => Ok(()),
         }
@@ -203,7 +204,8 @@ impl Election {
         let found = lease.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
         self.observe(found);
         let gone = self.holder_is_gone();
-        let decision = decide(&self.config, self.observed.as_ref(), gone, Instant::now(), crate::clock::now());
+        let decision =
+            decide(&self.config, self.observed.as_ref(), gone, Instant::now(), crate::clock::now());
         let Decision::Write(spec) = decision else { return Ok(false) };
         let metadata = lease.as_ref().map_or_else(
             || ObjectMeta {

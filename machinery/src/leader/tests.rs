@@ -1,4 +1,5 @@
 use super::*;
+use api::Message;
 
 fn config() -> LeaderConfig {
     LeaderConfig { identity: "me".into(), ..LeaderConfig::new("scheduler") }
@@ -77,7 +78,7 @@ fn only_a_leader_whose_lease_ran_out_is_ill() {
     *leadership.renewed.lock() = Some(start);
     assert_eq!(after(35), Ok(()), "it may still be about to stop by itself");
     let words = "failed election to renew leadership on lease scheduler";
-    assert_eq!(after(36), Err(words.to_owned()));
+    assert_eq!(after(36), Err(Message::from(words.to_owned())));
     *leadership.renewed.lock() = None;
     assert_eq!(after(36), Ok(()), "it gave up");
 }

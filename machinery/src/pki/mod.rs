@@ -3,6 +3,7 @@
 //! Private keys are written with mode 0600 and appear under their name only when complete.
 //! Upstream counterpart: kubeadm's `certs` phase.
 
+use api::{Message, message};
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
@@ -272,7 +273,7 @@ impl Subject {
     ///
     /// # Errors
     /// When it is malformed, or its uid is.
-    pub fn of(certificate: &CertificateDer<'_>) -> Result<Option<Self>, String> {
+    pub fn of(certificate: &CertificateDer<'_>) -> Result<Option<Self>, Message> {
         let (_, certificate) = X509Certificate::from_der(certificate)
             .map_err(|error| format!("malformed certificate: {error}"))?;
         let subject = certificate.subject();
@@ -280,9 +281,9 @@ impl Subject {
         let uids = subject.iter_by_oid(&UID).map(text).collect::<Result<Vec<_>, _>>();
         let uid = match uids.map_err(|_| "unable to parse UID into a string")?.as_slice() {
             [] => String::new(),
-            [uid] if uid.is_empty() => return Err("UID cannot be an empty string".to_owned()),
+            [uid] if uid.is_empty() => return Err("UID cannot be an empty string".into()),
             [uid] => uid.clone(),
-            uids => return Err(format!("expected 1 UID, but found multiple: {uids:?}")),
+            uids => return Err(message!("expected 1 UID, but found multiple: {uids:?}")),
         };
         let unreadable = |_| "the subject has a name in another form than text".to_owned();
         let user = subject.iter_common_name().last().map(text).transpose().map_err(unreadable)?;
@@ -307,8 +308,8 @@ fn write_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), PkiError> {
 ///
 /// # Errors
 /// Why it is none, in upstream's words where it has some.
-pub fn check_request(pem: &[u8]) -> Result<Vec<String>, String> {
-    let not_pem = || "PEM block type must be CERTIFICATE REQUEST".to_owned();
+pub fn check_request(pem: &[u8]) -> Result<Vec<String>, Message> {
+    let not_pem = || Message::from("PEM block type must be CERTIFICATE REQUEST");
     let (_, block) = x509_parser::pem::parse_x509_pem(pem).map_err(|_| not_pem())?;
     if block.label != "CERTIFICATE REQUEST" {
         return Err(not_pem());

@@ -1,3 +1,4 @@
+use api::Message;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
@@ -60,7 +61,7 @@ fn a_certificate_may_name_a_uid() {
     };
     assert_eq!(subject(&[(2, "u-1")]), Ok("u-1".to_owned()));
     assert_eq!(subject(&[(1, "u-1")]), Ok(String::new()));
-    assert_eq!(subject(&[(2, "")]), Err("UID cannot be an empty string".to_owned()));
+    assert_eq!(subject(&[(2, "")]), Err(Message::from("UID cannot be an empty string".to_owned())));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Upstream counterpart: apiserver's `healthz`.
 
+use api::Message;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -9,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::query::Query;
 
-type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+type Check = Box<dyn Fn() -> Result<(), Message> + Send + Sync>;
 
 /// The checks behind `/healthz`, `/livez` and `/readyz`. Each answers at once.
 #[derive(Default)]
@@ -28,7 +29,7 @@ impl Health {
     pub fn live(
         mut self,
         name: &str,
-        check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+        check: impl Fn() -> Result<(), Message> + Send + Sync + 'static,
     ) -> Self {
         self.checks.push((name.to_owned(), true, Box::new(check)));
         self
@@ -39,7 +40,7 @@ impl Health {
     pub fn ready(
         mut self,
         name: &str,
-        check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+        check: impl Fn() -> Result<(), Message> + Send + Sync + 'static,
     ) -> Self {
         self.checks.push((name.to_owned(), false, Box::new(check)));
         self
@@ -54,7 +55,7 @@ impl Health {
             .iter()
             .filter(|(_, live, _)| *live || asked.endpoint == "readyz" || asked.one.is_some());
         asked.report(checks.map(|(name, _, check)| (&**name, check())), |check, why| {
-            tracing::warn!(endpoint = asked.endpoint, check, why, "Health check failed");
+            tracing::warn!(endpoint = asked.endpoint, check, %why, "Health check failed");
             why
         })
     }
@@ -88,8 +89,8 @@ impl<'a> Asked<'a> {
     /// them. `told` makes of a check's name and failure what is said of it.
     pub fn report<'c>(
         &self,
-        mut results: impl Iterator<Item = (&'c str, Result<(), String>)>,
-        told: impl Fn(&str, String) -> String,
+        mut results: impl Iterator<Item = (&'c str, Result<(), Message>)>,
+        told: impl Fn(&str, Message) -> Message,
     ) -> Option<(StatusCode, String)> {
         if let Some(one) = self.one {
             let (name, result) = results.find(|(name, _)| one == *name)?;
@@ -135,16 +136,16 @@ impl<'a> Asked<'a> {
 
 /// What a daemon still waits for, as a readiness check. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Gate(Arc<Mutex<Option<String>>>);
+pub struct Gate(Arc<Mutex<Option<Message>>>);
 
 impl Gate {
     /// Closed, because of what `why` says.
-    pub fn closed(why: impl Into<String>) -> Self {
+    pub fn closed(why: impl Into<Message>) -> Self {
         Self(Arc::new(Mutex::new(Some(why.into()))))
     }
 
     /// Closes it.
-    pub fn close(&self, why: impl Into<String>) {
+    pub fn close(&self, why: impl Into<Message>) {
         *self.0.lock() = Some(why.into());
     }
 
@@ -154,7 +155,7 @@ impl Gate {
     }
 
     /// The check: fails while the gate is closed, and says why.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Message> {
         self.0.lock().clone().map_or(Ok(()), Err)
     }
 }

@@ -4,6 +4,7 @@
 //! that the file names then. Times in certificates are whole seconds, so within one nothing changes. Upstream
 //! counterpart: `authentication/request/x509` with `dynamiccertificates`.
 
+use api::Message;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -66,11 +67,11 @@ impl ClientAuthorities {
     }
 
     /// Whether a client may show these certificates, its own first, at a time.
-    fn verify(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), String> {
+    fn verify(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Message> {
         let (own, intermediates) = chain.split_first().ok_or("no certificate was shown")?;
         let verifier = self.verifier(now).ok_or("no authority is valid")?;
         let verified = verifier.verify_client_cert(own, intermediates, now);
-        verified.map(drop).map_err(|error| error.to_string())
+        verified.map(drop).map_err(Message::of)
     }
 
     fn verifier(&self, now: UnixTime) -> Option<Arc<dyn ClientCertVerifier>> {
@@ -139,7 +140,7 @@ pub struct Shown {
     authorities: Arc<ClientAuthorities>,
     chain: Vec<CertificateDer<'static>>,
     /// The last judgement and its second.
-    judged: Mutex<Option<(u64, Result<(), String>)>>,
+    judged: Mutex<Option<(u64, Result<(), Message>)>>,
 }
 
 impl Shown {
@@ -153,11 +154,11 @@ impl Shown {
     ///
     /// # Errors
     /// Why it is not: its time, its authority, or what it is for.
-    pub fn certificate(&self) -> Result<&CertificateDer<'static>, String> {
+    pub fn certificate(&self) -> Result<&CertificateDer<'static>, Message> {
         self.certificate_at(UnixTime::now())
     }
 
-    fn certificate_at(&self, now: UnixTime) -> Result<&CertificateDer<'static>, String> {
+    fn certificate_at(&self, now: UnixTime) -> Result<&CertificateDer<'static>, Message> {
         let mut judged = self.judged.lock();
         let verdict = match judged.take().filter(|(second, _)| *second == now.as_secs()) {
             Some((_, verdict)) => verdict,

@@ -1,4 +1,5 @@
 use super::*;
+use api::Message;
 
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -22,7 +23,7 @@ fn an_upgrade_is_asked_for_by_two_headers_and_a_key() {
     assert_eq!(asked.protocols, ["b", "c", "a"]);
     assert_eq!(asked.choose(&["", "a", "c"]), Ok("c"));
     let words = "unable to negotiate protocol: client supports [\"b\", \"c\", \"a\"], server accepts [\"x\"]";
-    assert_eq!(asked.choose(&["", "x"]), Err(words.to_owned()));
+    assert_eq!(asked.choose(&["", "x"]), Err(Message::from(words.to_owned())));
     assert_eq!(asked.accept("c")["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     let plain = Asked { protocols: Vec::new(), ..asked };
     assert_eq!((plain.choose(&["", "x"]), plain.choose(&["x"]).is_err()), (Ok(""), true));

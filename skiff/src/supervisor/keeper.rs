@@ -111,7 +111,7 @@ async fn start(
     let log = log_files::open(&daemon.log)?;
     let error_log = log.try_clone().context("cannot share a log file")?;
     // nsenter changes the network namespace only: /sys and with it the cgroups stay visible.
-    let mut command = Command::new("nsenter");
+    let mut command = crate::program::command("nsenter");
     command.arg(format!("--net={}", network::netns_path(&daemon.netns).display())).arg("--");
     command.arg(&daemon.program).args(&daemon.arguments);
     command.current_dir(&daemon.folder).stdin(Stdio::null()).stdout(log).stderr(error_log).process_group(0);

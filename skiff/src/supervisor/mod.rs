@@ -14,7 +14,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use machinery::tasks::Tasks;
@@ -56,7 +56,7 @@ pub fn ensure(cluster: &Cluster) -> Result<bool> {
     let program = std::env::current_exe().context("cannot find the skiff program")?;
     let log = log_files::open(&log_path(cluster))?;
     let error_log = log.try_clone().context("cannot share a log file")?;
-    let mut command = Command::new(program);
+    let mut command = crate::program::command(program);
     // The last slash makes the folder one that contains something, as in other daemons' paths.
     command.args(["supervise", "--cluster", &cluster.name, "--dir"]).arg(cluster.dir.join(""));
     command.arg0("skiff").current_dir("/").stdin(Stdio::null()).stdout(log).stderr(error_log);

@@ -24,7 +24,7 @@ pub struct Record {
 impl Record {
     /// A record of a process that has just been started.
     pub fn new(process: Identity, restarts: u32) -> Record {
-        Record { process, since: jiff::Timestamp::now(), restarts }
+        Record { process, since: machinery::clock::now(), restarts }
     }
 
     /// Writes it.

@@ -5,6 +5,7 @@
 //! a node gets a route only to its part of the pods' range, by way of an address
 //! that nodes have; where two want the same, the older one has it.
 
+use api::{Message, message};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,20 +45,20 @@ pub fn pod_routes(ranges: &Ranges, nodes: &[Arc<Node>]) -> (Vec<PodRoute>, BTree
 ///
 /// # Errors
 /// A sentence, when it gets none.
-pub fn pod_route(ranges: &Ranges, node: &Node, older: &[PodRoute]) -> Result<Option<PodRoute>, String> {
+pub fn pod_route(ranges: &Ranges, node: &Node, older: &[PodRoute]) -> Result<Option<PodRoute>, Message> {
     let range = node.spec.as_ref().and_then(|spec| spec.pod_cidr.as_deref());
     let addresses: Vec<&str> = internal_addresses(node).collect();
     let Some(range) = range.filter(|_| !addresses.is_empty()) else { return Ok(None) };
     let pods: Ipv4Net = range.parse().map_err(|_| format!("{range:?} is no IPv4 range"))?;
     let hop = internal_ipv4(node).ok_or_else(|| format!("no IPv4 among {}", addresses.join(", ")))?;
     if pods.trunc() != pods || pods.prefix_len() < NODE_PREFIX || !ranges.pods.contains(&pods) {
-        return Err(format!("{pods} is no node's part of the pods' range {}", ranges.pods));
+        return Err(message!("{pods} is no node's part of the pods' range {}", ranges.pods));
     }
     if !ranges.may_be_node(hop) {
-        return Err(format!("{hop} is no node's address in {}", ranges.nodes));
+        return Err(message!("{hop} is no node's address in {}", ranges.nodes));
     }
     match older.iter().find(|(other, at)| overlap(other, &pods) || *at == hop) {
-        Some((other, at)) => Err(format!("{pods} at {hop} is in conflict with {other} at {at}")),
+        Some((other, at)) => Err(message!("{pods} at {hop} is in conflict with {other} at {at}")),
         None => Ok(Some((pods, hop))),
     }
 }

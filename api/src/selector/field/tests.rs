@@ -22,7 +22,7 @@ fn objects_are_asked_each_thing_once_and_few_things() {
     for (text, asked) in [
         ("a!=b,".repeat(20_000), Ok(1)),
         (numbered(256).repeat(2), Ok(256)),
-        (numbered(257), Err("must have at most 256 terms, not 257".to_owned())),
+        (numbered(257), Err("must have at most 256 terms, not 257".into())),
     ] {
         assert_eq!(FieldSelector::parse(&text).map(|s| s.terms.len()), asked);
     }

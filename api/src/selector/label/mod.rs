@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::MOST_TERMS;
-use crate::{field::cut, validation};
+use crate::{Message, field::cut, message, validation};
 
 /// How a requirement compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,7 +93,7 @@ impl<L: Labels> Labels for Option<L> {
 
 impl Requirement {
     /// A checked requirement.
-    pub fn new(key: &str, operator: Operator, mut values: Vec<String>) -> Result<Self, String> {
+    pub fn new(key: &str, operator: Operator, mut values: Vec<String>) -> Result<Self, Message> {
         use Operator::*;
         values.sort_unstable();
         values.dedup();
@@ -131,8 +131,8 @@ impl Requirement {
         }
         match errors.as_slice() {
             [] => Ok(Self { key: key.to_owned(), operator, values }),
-            [one] => Err(one.clone()),
-            many => Err(format!("[{}]", many.join(", "))),
+            [one] => Err(one.as_str().into()),
+            many => Err(message!("[{}]", many.join(", "))),
         }
     }
 
@@ -200,11 +200,11 @@ impl LabelSelector {
     ///
     /// # Errors
     /// In upstream's words; and for more than 256 requirements: every object is asked all of them.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, Message> {
         let selector = Self::of(Parser { tokens: tokens(text), at: 0 }.parse()?);
         match selector.requirements.len() {
             0..=MOST_TERMS => Ok(selector),
-            more => Err(format!("must have at most {MOST_TERMS} requirements, not {more}")),
+            more => Err(message!("must have at most {MOST_TERMS} requirements, not {more}")),
         }
     }
 
@@ -222,7 +222,7 @@ impl LabelSelector {
     ///
     /// # Errors
     /// What is wrong with a requirement.
-    pub fn from_label_selector(selector: Option<&meta::LabelSelector>) -> Result<Self, String> {
+    pub fn from_label_selector(selector: Option<&meta::LabelSelector>) -> Result<Self, Message> {
         let Some(selector) = selector else { return Ok(Self::nothing()) };
         let mut requirements = Vec::new();
         for (key, value) in selector.match_labels.iter().flatten() {
@@ -234,7 +234,7 @@ impl LabelSelector {
                 "NotIn" => Operator::NotIn,
                 "Exists" => Operator::Exists,
                 "DoesNotExist" => Operator::DoesNotExist,
-                other => return Err(format!("{other:?} is not a valid label selector operator")),
+                other => return Err(message!("{other:?} is not a valid label selector operator")),
             };
             requirements.push(Requirement::new(&e.key, operator, e.values.clone().unwrap_or_default())?);
         }
@@ -242,11 +242,11 @@ impl LabelSelector {
     }
 
     /// The same from the JSON form of a `LabelSelector` object.
-    pub fn from_value(selector: Option<&Value>) -> Result<Self, String> {
+    pub fn from_value(selector: Option<&Value>) -> Result<Self, Message> {
         match selector {
             None | Some(Value::Null) => Ok(Self::nothing()),
             Some(value) => {
-                let selector = meta::LabelSelector::deserialize(value).map_err(|e| e.to_string())?;
+                let selector = meta::LabelSelector::deserialize(value).map_err(Message::of)?;
                 Self::from_label_selector(Some(&selector))
             }
         }
@@ -349,7 +349,7 @@ impl<'a> Parser<'a> {
         token
     }
 
-    fn parse(mut self) -> Result<Vec<Requirement>, String> {
+    fn parse(mut self) -> Result<Vec<Requirement>, Message> {
         let starts = |t| matches!(t, Token::Word(_) | Token::Symbol("!"));
         let mut requirements = Vec::new();
         loop {
@@ -362,30 +362,33 @@ impl<'a> Parser<'a> {
                         Token::Symbol(",") if starts(self.peek()) => {}
                         Token::Symbol(",") => {
                             let found = self.peek().text();
-                            return Err(format!("found '{found}', expected: identifier after ','"));
+                            return Err(message!("found '{found}', expected: identifier after ','"));
                         }
-                        t => return Err(format!("found '{}', expected: ',' or 'end of string'", t.text())),
+                        t => return Err(message!("found '{}', expected: ',' or 'end of string'", t.text())),
                     }
                 }
                 Token::End => return Ok(requirements),
                 t => {
-                    return Err(format!("found '{}', expected: !, identifier, or 'end of string'", t.text()));
+                    return Err(message!(
+                        "found '{}', expected: !, identifier, or 'end of string'",
+                        t.text()
+                    ));
                 }
             }
         }
     }
 
-    fn requirement(&mut self) -> Result<Requirement, String> {
+    fn requirement(&mut self) -> Result<Requirement, Message> {
         let mut token = self.next();
         let negated = token == Token::Symbol("!");
         if negated {
             token = self.next();
         }
         let Token::Word(key) = token else {
-            return Err(format!("found '{}', expected: identifier", token.text()));
+            return Err(message!("found '{}', expected: identifier", token.text()));
         };
         if let Some(error) = key_error("<nil>", key) {
-            return Err(error);
+            return Err(error.into());
         }
         if negated {
             return Requirement::new(key, Operator::DoesNotExist, Vec::new());
@@ -399,7 +402,7 @@ impl<'a> Parser<'a> {
             Token::Symbol("!=") => Operator::NotEquals,
             Token::Symbol(">") => Operator::GreaterThan,
             Token::Symbol("<") => Operator::LessThan,
-            t => return Err(format!("found '{}', expected: in, notin, =, ==, !=, gt, lt", t.text())),
+            t => return Err(message!("found '{}', expected: in, notin, =, ==, !=, gt, lt", t.text())),
         };
         self.next();
         let values = match operator {
@@ -409,22 +412,22 @@ impl<'a> Parser<'a> {
         Requirement::new(key, operator, values)
     }
 
-    fn exact_value(&mut self) -> Result<String, String> {
+    fn exact_value(&mut self) -> Result<String, Message> {
         match self.peek() {
             Token::End | Token::Symbol(",") => Ok(String::new()),
             Token::Word(w) => {
                 self.next();
                 Ok(w.to_owned())
             }
-            Token::Symbol(s) => Err(format!("found '{s}', expected: identifier")),
+            Token::Symbol(s) => Err(message!("found '{s}', expected: identifier")),
         }
     }
 
     /// `(a,b)`; a place left empty stands for "".
-    fn values(&mut self) -> Result<Vec<String>, String> {
+    fn values(&mut self) -> Result<Vec<String>, Message> {
         let open = self.next();
         if open != Token::Symbol("(") {
-            return Err(format!("found '{}' expected: '('", open.text()));
+            return Err(message!("found '{}' expected: '('", open.text()));
         }
         match self.peek() {
             Token::Symbol(")") => {
@@ -432,7 +435,7 @@ impl<'a> Parser<'a> {
                 return Ok(vec![String::new()]);
             }
             Token::Word(_) | Token::Symbol(",") => {}
-            t => return Err(format!("found '{}', expected: ',', ')' or identifier", t.text())),
+            t => return Err(message!("found '{}', expected: ',', ')' or identifier", t.text())),
         }
         let mut values = Vec::new();
         loop {
@@ -447,7 +450,7 @@ impl<'a> Parser<'a> {
                         }
                         Token::Symbol(",") => {}
                         Token::Symbol(")") => return Ok(values),
-                        t => return Err(format!("found '{}', expected: ',' or ')'", t.text())),
+                        t => return Err(message!("found '{}', expected: ',' or ')'", t.text())),
                     }
                 }
                 Token::Symbol(",") => {
@@ -457,7 +460,7 @@ impl<'a> Parser<'a> {
                         return Ok(values);
                     }
                 }
-                t => return Err(format!("found '{}', expected: ',', or identifier", t.text())),
+                t => return Err(message!("found '{}', expected: ',', or identifier", t.text())),
             }
         }
     }

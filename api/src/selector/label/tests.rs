@@ -45,7 +45,7 @@ fn objects_are_asked_each_thing_once_and_few_things() {
         ("b=1,!a,b=1,b==1,!a".into(), Ok(3)),
         (numbered(256), Ok(256)),
         (format!("{0},{0}", numbered(256)), Ok(256)),
-        (numbered(257), Err("must have at most 256 requirements, not 257".to_owned())),
+        (numbered(257), Err("must have at most 256 requirements, not 257".into())),
     ] {
         assert_eq!(LabelSelector::parse(&text).map(|s| s.requirements().len()), asked, "{}", cut(&text, 40));
     }

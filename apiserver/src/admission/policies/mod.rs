@@ -8,6 +8,7 @@ mod validating;
 use std::{collections::HashMap, sync::Arc};
 
 use api::{
+    Message, message,
     object::{ObjectExt as _, named},
     selector::LabelSelector,
     status::Status,
@@ -49,14 +50,14 @@ struct Policy {
     name: String,
     revision: Revision,
     spec: PolicySpec,
-    matching: Result<Matching, String>,
-    compiled: Result<Compiled, String>,
+    matching: Result<Matching, Message>,
+    compiled: Result<Compiled, Message>,
 }
 
 struct Bound {
     name: String,
     spec: BindingSpec,
-    matching: Result<Option<Matching>, String>,
+    matching: Result<Option<Matching>, Message>,
 }
 
 /// A policy that is to be asked about an operation.
@@ -65,7 +66,7 @@ struct Call {
     /// None when the policy itself cannot be.
     bound: Option<Arc<Bound>>,
     /// The version in which it sees the objects, and its parameters; or why it cannot be asked.
-    with: Result<(Arc<Kind>, Value), String>,
+    with: Result<(Arc<Kind>, Value), Message>,
 }
 
 impl Policy {
@@ -79,7 +80,7 @@ impl Policy {
             Err((why, said)) => {
                 let mut spec = PolicySpec::default();
                 spec.failure_policy = Some(said.str_at(&["failurePolicy"]).to_owned());
-                (spec, Err(why))
+                (spec, Err(Message::of(why)))
             }
         };
         let (compiled, name) = (Compiled::of(&spec), object.name().to_owned());
@@ -102,7 +103,7 @@ impl Bound {
             }
             Err((why, said)) => {
                 let policy_name = said.str_at(&["policyName"]).to_owned();
-                (BindingSpec { policy_name, ..BindingSpec::default() }, Err(why))
+                (BindingSpec { policy_name, ..BindingSpec::default() }, Err(Message::of(why)))
             }
         };
         Self { name: object.name().to_owned(), spec, matching }
@@ -137,7 +138,7 @@ impl Policies {
                 Ok(Some(row)) => row,
                 Ok(None) => continue,
                 Err(why) => {
-                    calls.push(call(None, Err(format!("failed to configure policy: {why}"))));
+                    calls.push(call(None, Err(message!("failed to configure policy: {why}"))));
                     continue;
                 }
             };
@@ -145,7 +146,7 @@ impl Policies {
             let unusable =
                 policy.compiled.as_ref().err().or(kind.as_ref().and_then(|kind| kind.as_ref().err()));
             if let Some(why) = unusable {
-                calls.push(call(None, Err(format!("failed to configure policy: {why}"))));
+                calls.push(call(None, Err(message!("failed to configure policy: {why}"))));
                 continue;
             }
             let kind = kind.and_then(Result::ok);
@@ -167,7 +168,7 @@ impl Policies {
                         );
                     }
                     Err(why) => {
-                        calls.push(call(Some(bound), Err(format!("failed to configure binding: {why}"))));
+                        calls.push(call(Some(bound), Err(message!("failed to configure binding: {why}"))));
                     }
                 }
             }
@@ -214,21 +215,21 @@ fn read<T: DeserializeOwned>(object: &CachedObject) -> Result<T, (String, Value)
 
 /// The version of the operation's resource that is meant, if it is.
 async fn about(
-    matching: Result<&Matching, &String>,
+    matching: Result<&Matching, &Message>,
     operation: &Operation<'_>,
-) -> Result<Option<Arc<Kind>>, String> {
+) -> Result<Option<Arc<Kind>>, Message> {
     match matching {
-        Ok(matching) => matching.matches(operation).await.map_err(|refusal| refusal.message),
+        Ok(matching) => matching.matches(operation).await.map_err(|refusal| refusal.message.into()),
         Err(why) => Err(why.clone()),
     }
 }
 
 /// The kind of a policy's parameters.
-fn param_row(api: &Api, params: &ParamKind) -> Result<Arc<Kind>, String> {
+fn param_row(api: &Api, params: &ParamKind) -> Result<Arc<Kind>, Message> {
     let (version, kind) = (params.api_version.as_deref().unwrap_or(""), params.kind.as_deref().unwrap_or(""));
     api.table().named(version, kind).cloned().ok_or_else(|| {
         let name = named(&json!({"apiVersion": version, "kind": kind}));
-        format!("failed to find resource referenced by paramKind: '{name}'")
+        message!("failed to find resource referenced by paramKind: '{name}'")
     })
 }
 
@@ -237,7 +238,7 @@ fn params(
     operation: &Operation<'_>,
     kind: Option<&Kind>,
     wanted: Option<&ParamRef>,
-) -> Result<Vec<Value>, String> {
+) -> Result<Vec<Value>, Message> {
     let (Some(kind), Some(wanted)) = (kind, wanted) else { return Ok(vec![Value::Null]) };
     let named = wanted.namespace.as_deref().filter(|namespace| !namespace.is_empty());
     let namespace = match (kind.namespaced, named.or(operation.namespace())) {
@@ -254,7 +255,7 @@ fn params(
         (true, namespace) => namespace,
     };
     let Some(resource) = operation.ctx.api.cache.resource(&kind.storage_prefix()) else {
-        return Err(format!("paramKind kind `{}` not known", kind.kind));
+        return Err(message!("paramKind kind `{}` not known", kind.kind));
     };
     let shown = |object: &CachedObject| shown_value(kind, object).map_err(|refusal| refusal.message);
     let found: Vec<Value> = match wanted.name.as_deref().filter(|name| !name.is_empty()) {

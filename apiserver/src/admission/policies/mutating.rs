@@ -3,6 +3,7 @@
 use std::{mem::take, sync::Arc};
 
 use api::{
+    Message,
     object::ObjectExt as _,
     status::{Cause, Status},
 };
@@ -140,10 +141,10 @@ fn make(
     let mut made = Made { given, applies: false, wrong: Vec::new() };
     let given = &mut made.given;
     match &policy.compiled {
-        Err(why) => made.wrong.push(why.clone()),
+        Err(why) => made.wrong.push(why.clone().into()),
         Ok(compiled) => match compiled.applies(given, asker) {
             // What was not to be asked for certain is not asked.
-            Err(why) => made.wrong.push(why),
+            Err(why) => made.wrong.push(why.into()),
             Ok(applies) => {
                 made.applies = applies;
                 let object_type = match read {
@@ -163,11 +164,11 @@ fn make(
                         check_fields(read, object)?;
                     }
                     match changed.and_then(|object| match read {
-                        Ok(row) => body::try_read(row, object),
+                        Ok(row) => body::try_read(row, object).map_err(Message::of),
                         Err(_) => Ok(object),
                     }) {
                         Ok(object) => given.object = object,
-                        Err(why) => made.wrong.push(why),
+                        Err(why) => made.wrong.push(why.into()),
                     }
                 }
             }

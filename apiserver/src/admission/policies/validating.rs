@@ -1,5 +1,6 @@
 //! ValidatingAdmissionPolicies: rules that the server itself evaluates.
 
+use api::Message;
 use std::sync::Arc;
 
 use api::status::{Cause, Status};
@@ -71,7 +72,7 @@ impl Step for ValidatingAdmissionPolicy {
 /// Why a policy does not let the object in, of which `seen` is what can be seen in each version.
 fn judge(call: &Call, seen: &mut [(Arc<Kind>, Given)], asker: &Asker) -> Vec<Denial> {
     let fails = call.policy.fails();
-    let unknown = |why: &String| fails.then(|| Denial::of(why.clone())).into_iter().collect();
+    let unknown = |why: &Message| fails.then(|| Denial::of(why.to_string())).into_iter().collect();
     let judged = call.with.as_ref().and_then(|(row, params)| {
         let compiled = call.policy.compiled.as_ref()?;
         let given = seen.iter_mut().find(|(known, _)| Arc::ptr_eq(known, row));

@@ -3,6 +3,7 @@
 //! Counterpart of upstream's `util/webhook.ClientManager`; as there, connections are not HTTP/2, which would leave all
 //! calls with one of a service's pods.
 
+use api::Message;
 use std::{
     net::SocketAddr,
     sync::Arc,
@@ -44,7 +45,7 @@ pub struct Client {
     /// The same as the URL has it.
     host: String,
     path: String,
-    tls: Result<Arc<ClientConfig>, String>,
+    tls: Result<Arc<ClientConfig>, Message>,
     idle: Mutex<Vec<(Instant, Connection)>>,
 }
 
@@ -76,7 +77,7 @@ impl Client {
         };
         let path = if path.starts_with('/') { path } else { format!("/{path}") };
         let bundle = config.ca_bundle.as_ref().map_or(&[][..], |bundle| &bundle.0);
-        let tls = tls::bundle_client_config(bundle).map_err(|why| why.to_string());
+        let tls = tls::bundle_client_config(bundle).map_err(Message::of);
         Self { place, authority, host, path, tls, idle: Mutex::default() }
     }
 
@@ -84,21 +85,21 @@ impl Client {
     ///
     /// # Errors
     /// Why nothing does, in Go's words.
-    pub async fn post(&self, api: &Api, body: Bytes, timeout: Duration) -> Result<Bytes, String> {
+    pub async fn post(&self, api: &Api, body: Bytes, timeout: Duration) -> Result<Bytes, Message> {
         let query = format!("?timeout={}s", timeout.as_secs());
         let failed = |why: String| format!("Post \"https://{}{}{query}\": {why}", self.host, self.path);
         let exchanged = tokio::time::timeout(timeout, async {
             let (connection, answer) = self.send(api, &query, body).await?;
             let (head, body) = answer.into_parts();
-            let body = Limited::new(body, MAX_BODY).collect().await.map_err(|why| why.to_string())?;
+            let body = Limited::new(body, MAX_BODY).collect().await.map_err(Message::of)?;
             self.keep(connection);
             Ok((head.status, body.to_bytes()))
         });
         match exchanged.await {
-            Err(_) => Err(failed("context deadline exceeded".into())),
-            Ok(Err(why)) => Err(failed(why)),
+            Err(_) => Err(failed("context deadline exceeded".into()).into()),
+            Ok(Err(why)) => Err(failed(why).into()),
             Ok(Ok((status, body))) if status.is_success() => Ok(body),
-            Ok(Ok((status, body))) => Err(refusal(status, &body)),
+            Ok(Ok((status, body))) => Err(refusal(status, &body).into()),
         }
     }
 
@@ -108,14 +109,14 @@ impl Client {
         api: &Api,
         query: &str,
         body: Bytes,
-    ) -> Result<(Connection, Response<Incoming>), String> {
+    ) -> Result<(Connection, Response<Incoming>), Message> {
         let mut request = Request::post(format!("{}{query}", self.path))
             .header(header::HOST, &self.host)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json, */*")
             .header(header::USER_AGENT, "kube-apiserver-admission")
             .body(Full::new(body))
-            .map_err(|why| why.to_string())?;
+            .map_err(Message::of)?;
         while let Some(mut kept) = self.kept() {
             if kept.ready().await.is_err() {
                 continue;
@@ -125,7 +126,7 @@ impl Client {
                 // The other side has closed it before it saw the request.
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(in_gos_words_of_http(&error.into_error())),
+                    None => return Err(in_gos_words_of_http(&error.into_error()).into()),
                 },
             }
         }
@@ -147,10 +148,10 @@ impl Client {
         }
     }
 
-    async fn connect(&self, api: &Api) -> Result<Connection, String> {
+    async fn connect(&self, api: &Api) -> Result<Connection, Message> {
         let tls = self.tls.clone()?;
         let (host, port) = &self.authority;
-        let name = ServerName::try_from(host.clone()).map_err(|why| why.to_string())?;
+        let name = ServerName::try_from(host.clone()).map_err(Message::of)?;
         let addresses = match &self.place {
             Place::Service(namespace, name) => {
                 let (address, port) = proxy::endpoint(api, namespace, name, &port.to_string()).map_err(
@@ -169,12 +170,11 @@ impl Client {
         let shown = addresses.first().map(SocketAddr::to_string).unwrap_or_default();
         let dialled = TcpStream::connect(&addresses[..]).await;
         let stream = dialled.map_err(|why| format!("dial tcp {shown}: {}", in_gos_words(&why)))?;
-        let ready = stream.set_nodelay(true).map_err(|why| why.to_string());
-        ready.and_then(|()| keep_alive(&stream).map_err(|why| why.to_string()))?;
+        let ready = stream.set_nodelay(true).map_err(Message::of);
+        ready.and_then(|()| keep_alive(&stream).map_err(Message::of))?;
         let stream =
             TlsConnector::from(tls).connect(name, stream).await.map_err(|why| without_tls(&why, host))?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|why| why.to_string())?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Message::of)?;
         let stop = api.tasks.token();
         api.tasks.spawn_scoped("connection to a webhook", async move {
             if let Some(Err(error)) = stop.run_until_cancelled(connection).await {

@@ -9,7 +9,7 @@ mod review;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use api::{object::ObjectExt as _, status::Status};
+use api::{Message, message, object::ObjectExt as _, status::Status};
 use async_trait::async_trait;
 use futures::future::join_all;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhook;
@@ -163,8 +163,8 @@ struct Hook {
     /// Which one it is of all.
     key: String,
     /// Or why nobody can tell what it is about.
-    matching: Result<Matching, String>,
-    conditions: Result<Arc<Conditions>, String>,
+    matching: Result<Matching, Message>,
+    conditions: Result<Arc<Conditions>, Message>,
     fails_open: bool,
     timeout: Duration,
     asked_again: bool,
@@ -176,7 +176,7 @@ struct Hook {
 /// Why a webhook does not let an operation pass.
 enum Failure {
     /// It could not be asked.
-    Call(String),
+    Call(Message),
     /// It refuses.
     Refused(Box<Status>),
 }
@@ -191,7 +191,7 @@ impl Hook {
     /// A validating webhook has the same fields but one. What another server let in may be unusable here.
     fn of(configuration: &str, said: &Value) -> Self {
         let read = MutatingWebhook::deserialize(said);
-        let unread = read.as_ref().err().map(ToString::to_string);
+        let unread = read.as_ref().err().map(Message::of);
         let hook = read.unwrap_or_else(|_| MutatingWebhook {
             name: said.str_at(&["name"]).to_owned(),
             failure_policy: Some(said.str_at(&["failurePolicy"]).to_owned()),
@@ -210,7 +210,7 @@ impl Hook {
         );
         let conditions = Conditions::of_webhook(hook.match_conditions.as_deref().unwrap_or_default());
         if let Some(why) = matching.as_ref().err().or(conditions.as_ref().err()) {
-            tracing::error!(configuration, hook.name, why, "unusable webhook");
+            tracing::error!(configuration, hook.name, %why, "unusable webhook");
         }
         let known = |said: &String| ["v1", "v1beta1"].into_iter().find(|version| version == said);
         let seconds = u64::try_from(hook.timeout_seconds.unwrap_or(TIMEOUT)).unwrap_or_default();
@@ -237,7 +237,7 @@ impl Hook {
     }
 
     async fn row(&self, operation: &Operation<'_>) -> Result<Option<Arc<Kind>>, Failure> {
-        let unusable = |why: &String| Failure::Call(why.clone());
+        let unusable = |why: &Message| Failure::Call(why.clone());
         let matching = self.matching.as_ref().map_err(unusable)?;
         let Some(row) = matching.matches(operation).await? else { return Ok(None) };
         let conditions = self.conditions.clone().map_err(Failure::Call)?;
@@ -258,14 +258,14 @@ impl Hook {
     ) -> Result<Option<Vec<u8>>, Failure> {
         let version = self.version.ok_or_else(|| {
             let why = "webhook does not accept known AdmissionReview versions (v1, v1beta1)";
-            Failure::Call(format!("could not create admission objects: {why}"))
+            Failure::Call(message!("could not create admission objects: {why}"))
         })?;
         let uid = new_uid();
         let shown = |object: Option<&Value>| object.map(|object| operation.shown(row, object));
         let (new, old) = (shown(operation.new.as_deref()), shown(operation.old));
         let request = request(operation, row);
         let asked = review::review(version, &uid, request, new.as_ref(), old.as_ref()).to_string();
-        let failed = |why| Failure::Call(format!("failed to call webhook: {why}"));
+        let failed = |why| Failure::Call(message!("failed to call webhook: {why}"));
         let answer =
             self.client.post(&operation.ctx.api, asked.into(), self.timeout).await.map_err(failed)?;
         let (mut response, patch) =
@@ -302,7 +302,7 @@ impl Hook {
         let patched = patched.map_err(|refusal| match refusal.code {
             400 => {
                 let why = refusal.message.trim_start_matches("error decoding patch: ");
-                Failure::Call(format!("received undecodable patch in webhook response: {why}"))
+                Failure::Call(message!("received undecodable patch in webhook response: {why}"))
             }
             _ => refused(refusal.message),
         })?;

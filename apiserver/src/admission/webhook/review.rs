@@ -1,6 +1,6 @@
 //! What a webhook is asked and answers: `admission.k8s.io` AdmissionReview.
 
-use api::{object::ObjectExt as _, status::Status};
+use api::{Message, message, object::ObjectExt as _, status::Status};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -48,13 +48,13 @@ pub fn response(
     version: &str,
     uid: &str,
     mutating: bool,
-) -> Result<(Response, Option<Vec<u8>>), String> {
+) -> Result<(Response, Option<Vec<u8>>), Message> {
     let unreadable = |why: String| format!("failed to call webhook: {why}");
     let mut answer = kinds::json::parse(bytes)
         .map_err(|why| unreadable(format!("couldn't get version/kind; json parse error: {why}")))?;
     drop_nulls(&mut answer);
     let (api_version, kind) = (answer.str_at(&["apiVersion"]), answer.str_at(&["kind"]));
-    let wrong = |why: String| Err(format!("received invalid webhook response: {why}"));
+    let wrong = |why: String| Err(message!("received invalid webhook response: {why}"));
     let Some(response) = answer.get("response") else { return wrong("webhook response was absent".into()) };
     let response = Response::deserialize(response).map_err(|why| unreadable(why.to_string()))?;
     // Webhooks of the old version were not held to these.
@@ -91,7 +91,7 @@ pub fn response(
         }
         (true, _, Some("")) => return wrong("webhook returned invalid response.patchType of \"\"".into()),
         (true, _, Some(other)) if response.allowed && other != JSON_PATCH => {
-            return Err(format!("unsupported patch type {other:?}"));
+            return Err(message!("unsupported patch type {other:?}"));
         }
         (true, ..) => {}
     }

@@ -10,7 +10,7 @@ pub mod rules;
 
 use std::str::FromStr;
 
-use api::{selector::FieldSelector, status::Status};
+use api::{Message, message, selector::FieldSelector, status::Status};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use machinery::pki::{KUBELET_API_ADMIN, KUBELET_CLIENT};
 use serde_json::{Value, json};
@@ -88,15 +88,15 @@ pub enum Mode {
 }
 
 impl FromStr for Mode {
-    type Err = String;
+    type Err = Message;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Message> {
         Ok(match text {
             "AlwaysAllow" => Self::AlwaysAllow,
             "AlwaysDeny" => Self::AlwaysDeny,
             "Node" => Self::Node,
             "RBAC" => Self::Rbac,
-            _ => return Err(format!("{text:?} is not a valid mode: Node, RBAC, AlwaysAllow or AlwaysDeny")),
+            _ => return Err(message!("{text:?} is not a valid mode: Node, RBAC, AlwaysAllow or AlwaysDeny")),
         })
     }
 }
@@ -146,22 +146,25 @@ impl Authorizer {
             }
         }
         reasons.retain(|reason| !reason.is_empty());
-        Decision { allowed: false, reason: reasons.join("\n") }
+        Decision {
+            allowed: false,
+            reason: reasons.iter().map(|reason| &**reason).collect::<Vec<_>>().join("\n"),
+        }
     }
 
     /// Why a mode allows an action.
     ///
     /// # Errors
     /// Why it does not.
-    fn ask(&self, mode: Mode, user: &User, action: &Action<'_>) -> Result<String, String> {
+    fn ask(&self, mode: Mode, user: &User, action: &Action<'_>) -> Result<String, Message> {
         match mode {
             Mode::AlwaysAllow if user.name != ANONYMOUS || is_open(action) => Ok(String::new()),
-            Mode::AlwaysAllow => Err(String::new()),
+            Mode::AlwaysAllow => Err("".into()),
             Mode::AlwaysDeny => Err("Everything is forbidden.".into()),
             Mode::Node => {
-                let Some(node) = nodes::identity(user) else { return Err(String::new()) };
+                let Some(node) = nodes::identity(user) else { return Err("".into()) };
                 if node.is_empty() {
-                    return Err(format!("unknown node for user {:?}", user.name));
+                    return Err(message!("unknown node for user {:?}", user.name));
                 }
                 self.nodes.read().allow(node, action, &self.node_rules).map(|()| String::new())
             }

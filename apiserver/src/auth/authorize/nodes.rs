@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use api::object::ObjectExt as _;
+use api::{Message, message, object::ObjectExt as _};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde_json::Value;
 
@@ -162,7 +162,7 @@ impl Relations {
     ///
     /// # Errors
     /// Why not, in upstream's words.
-    pub fn allow(&self, node: &str, action: &Action<'_>, rules: &[PolicyRule]) -> Result<(), String> {
+    pub fn allow(&self, node: &str, action: &Action<'_>, rules: &[PolicyRule]) -> Result<(), Message> {
         let Action::Resource { verb, group, resource, subresource, namespace, name, fields } = *action else {
             return by_rules(action, rules);
         };
@@ -171,19 +171,19 @@ impl Relations {
             |field: &str| fields.and_then(|fields| fields.required_value(field)).is_some_and(|n| n == node);
         let key = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
         let related = |is_so: bool| match is_so {
-            _ if name.is_empty() => Err("No Object name found".to_owned()),
+            _ if name.is_empty() => Err("No Object name found".into()),
             true => Ok(()),
-            false => Err(format!("no relationship found between node '{node}' and this object")),
+            false => Err(message!("no relationship found between node '{node}' and this object")),
         };
         let read = |sort| match () {
-            () if !reads => Err("can only read resources of this type".to_owned()),
-            () if !subresource.is_empty() => Err("cannot read subresource".to_owned()),
-            () if namespace.is_empty() => Err("can only read namespaced object of this type".to_owned()),
+            () if !reads => Err("can only read resources of this type".into()),
+            () if !subresource.is_empty() => Err("cannot read subresource".into()),
+            () if namespace.is_empty() => Err("can only read namespaced object of this type".into()),
             () => related(self.leads(sort, &key, node)),
         };
         let get = |is_so: &dyn Fn() -> bool| match () {
-            () if verb != "get" => Err("can only get individual resources of this type".to_owned()),
-            () if !subresource.is_empty() => Err("cannot get subresource".to_owned()),
+            () if verb != "get" => Err("can only get individual resources of this type".into()),
+            () if !subresource.is_empty() => Err("cannot get subresource".into()),
             () => related(is_so()),
         };
         let of = |sort| {
@@ -225,12 +225,12 @@ impl Relations {
                 ("", "create") | ("" | "status", "update" | "patch") => Ok(()),
                 ("", _) if reads && name == node => Ok(()),
                 ("", _) if reads && name.is_empty() => {
-                    Err(format!("node '{node}' cannot read all nodes, only its own Node object"))
+                    Err(message!("node '{node}' cannot read all nodes, only its own Node object"))
                 }
                 ("", _) if reads => {
-                    Err(format!("node '{node}' cannot read '{name}', only its own Node object"))
+                    Err(message!("node '{node}' cannot read '{name}', only its own Node object"))
                 }
-                _ => Err(String::new()),
+                _ => Err(String::new().into()),
             },
             ("", "pods") => match (subresource, verb) {
                 ("", "get") => get(&of(Sort::Pod)),
@@ -238,35 +238,35 @@ impl Relations {
                 ("", "list" | "watch") if !name.is_empty() => related(of(Sort::Pod)()),
                 ("", "list" | "watch") => Err("can only list/watch pods with spec.nodeName field selector".into()),
                 ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Ok(()),
-                _ => Err(String::new()),
+                _ => Err(String::new().into()),
             },
             _ => by_rules(action, rules),
         }
     }
 }
 
-fn by_rules(action: &Action<'_>, rules: &[PolicyRule]) -> Result<(), String> {
-    if rules.iter().any(|rule| rules::allows(rule, action)) { Ok(()) } else { Err(String::new()) }
+fn by_rules(action: &Action<'_>, rules: &[PolicyRule]) -> Result<(), Message> {
+    if rules.iter().any(|rule| rules::allows(rule, action)) { Ok(()) } else { Err(String::new().into()) }
 }
 
 /// Lets a node at the object that has its name. Of a new one the name is not known yet.
-fn own(action: &Action<'_>, node: &str, one: &str, called: &str) -> Result<(), String> {
+fn own(action: &Action<'_>, node: &str, one: &str, called: &str) -> Result<(), Message> {
     let Action::Resource { verb, resource, subresource, namespace, name, .. } = *action else {
         return Ok(());
     };
     let is_lease = resource == "leases";
     match verb {
         "get" | "create" | "update" | "patch" | "delete" => {}
-        _ => return Err(format!("can only get, create, update, patch, or delete {one}")),
+        _ => return Err(message!("can only get, create, update, patch, or delete {one}")),
     }
     if is_lease && namespace != LEASES {
-        return Err(format!("can only access leases in the {LEASES:?} system namespace"));
+        return Err(message!("can only access leases in the {LEASES:?} system namespace"));
     }
     if !is_lease && !subresource.is_empty() {
         return Err("cannot authorize CSINode subresources".into());
     }
     if verb != "create" && name != node {
-        return Err(format!("can only access {called} with the same name as the requesting node"));
+        return Err(message!("can only access {called} with the same name as the requesting node"));
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //!
 //! Invariant: a decision looks only at the bindings that name the user or one of his groups.
 
+use api::{Message, message};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
@@ -220,7 +221,7 @@ impl Roles {
     ///
     /// # Errors
     /// What keeps roles from being known, if anything does, when it is not.
-    pub fn allow(&self, user: &User, action: &Action<'_>) -> Result<String, String> {
+    pub fn allow(&self, user: &User, action: &Action<'_>) -> Result<String, Message> {
         let mut lost = Vec::new();
         for binding in self.bindings(user, action.namespace()) {
             match self.rules(&binding.role_key) {
@@ -232,7 +233,7 @@ impl Roles {
             }
         }
         let errors = not_found(&lost, None);
-        Err(if errors.is_empty() { errors } else { format!("RBAC: {errors}") })
+        Err(if errors.is_empty() { errors.into() } else { message!("RBAC: {errors}") })
     }
 
     /// All rules for a user in a namespace, and the roles that are not there.

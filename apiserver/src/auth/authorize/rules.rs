@@ -1,6 +1,7 @@
 //! What rules allow, and whether somebody's rules cover others. Counterpart of upstream's
 //! `pkg/apis/rbac/v1/evaluation_helpers.go` and `component-helpers/auth/rbac/validation`.
 
+use api::{Message, message};
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
@@ -122,11 +123,11 @@ fn covers(rule: &PolicyRule, right: &Right<'_>) -> bool {
 ///
 /// # Errors
 /// When it would take too long to say so.
-pub fn missing<'w>(owned: &[&PolicyRule], wanted: &'w [PolicyRule]) -> Result<Vec<Right<'w>>, String> {
+pub fn missing<'w>(owned: &[&PolicyRule], wanted: &'w [PolicyRule]) -> Result<Vec<Right<'w>>, Message> {
     let rights_of = wanted.iter().map(count).fold(0, usize::saturating_add);
     let entries: usize = owned.iter().map(|rule| entries(rule)).sum();
     if rights_of > MOST_RIGHTS || rights_of.saturating_mul(entries.max(1)) > MOST_COMPARED {
-        return Err(format!("the role has too many rights to compare them with those held: {rights_of}"));
+        return Err(message!("the role has too many rights to compare them with those held: {rights_of}"));
     }
     let is_covered = |right: &Right<'_>| owned.iter().any(|rule| covers(rule, right));
     Ok(wanted.iter().flat_map(rights).filter(|right| !is_covered(right)).collect())

@@ -9,7 +9,7 @@ mod scalar;
 
 use std::{borrow::Cow, collections::HashSet};
 
-use api::field::cut;
+use api::{Message, field::cut, message};
 use kinds::json::MAX_DEPTH;
 use serde_json::{Map, Number, Value};
 
@@ -36,7 +36,7 @@ pub struct Read {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn read(bytes: &[u8]) -> Result<Read, String> {
+pub fn read(bytes: &[u8]) -> Result<Read, Message> {
     let text = decoded(bytes)?;
     let Some(document) = Document::parse(&text)? else {
         return Ok(Read { value: Value::Null, doubled: None });
@@ -48,7 +48,7 @@ pub fn read(bytes: &[u8]) -> Result<Read, String> {
 }
 
 /// A body's text: UTF-8, or UTF-16 that says so.
-fn decoded(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
+fn decoded(bytes: &[u8]) -> Result<Cow<'_, str>, Message> {
     let wide = |rest: &[u8], of: fn([u8; 2]) -> u16| {
         let units = rest.as_chunks().0.iter().map(|unit| of(*unit));
         let text: Result<String, _> = char::decode_utf16(units).collect();
@@ -101,7 +101,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Counts a node.
-    fn see(&mut self, id: NodeId) -> Result<(), String> {
+    fn see(&mut self, id: NodeId) -> Result<(), Message> {
         self.seen += 1;
         if !self.inside.is_empty() {
             self.repeated += 1;
@@ -122,10 +122,10 @@ impl<'a> Decoder<'a> {
         &mut self,
         (alias, name): (NodeId, &str),
         target: NodeId,
-        look: impl FnOnce(&mut Self, NodeId) -> Result<T, String>,
-    ) -> Result<T, String> {
+        look: impl FnOnce(&mut Self, NodeId) -> Result<T, Message>,
+    ) -> Result<T, Message> {
         if !self.inside.insert(alias) {
-            return Err(format!("yaml: anchor '{name}' value contains itself"));
+            return Err(message!("yaml: anchor '{name}' value contains itself"));
         }
         self.enter()?;
         let found = look(self, target);
@@ -134,15 +134,15 @@ impl<'a> Decoder<'a> {
         found
     }
 
-    fn enter(&mut self) -> Result<(), String> {
+    fn enter(&mut self) -> Result<(), Message> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(nodes::too_deep());
+            return Err(nodes::too_deep().into());
         }
         Ok(())
     }
 
-    fn value(&mut self, id: NodeId) -> Result<Value, String> {
+    fn value(&mut self, id: NodeId) -> Result<Value, Message> {
         let document = self.document;
         self.see(id)?;
         match document.content(id) {
@@ -150,7 +150,7 @@ impl<'a> Decoder<'a> {
             Content::Scalar { .. } => self.scalar(id).and_then(json),
             Content::List(items) => {
                 self.enter()?;
-                let items: Result<Vec<Value>, String> = items.iter().map(|item| self.value(*item)).collect();
+                let items: Result<Vec<Value>, Message> = items.iter().map(|item| self.value(*item)).collect();
                 self.depth -= 1;
                 items.map(Value::Array)
             }
@@ -162,7 +162,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn scalar(&self, id: NodeId) -> Result<Scalar, String> {
+    fn scalar(&self, id: NodeId) -> Result<Scalar, Message> {
         match self.document.content(id) {
             Content::Scalar { tag: None, text, plain: false } => Ok(Scalar::Text(text.to_string())),
             Content::Scalar { tag, text, .. } => scalar::resolve(tag.as_deref().unwrap_or(""), text),
@@ -171,7 +171,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Puts pairs into a map, those that are merged where they stand.
-    fn fill(&mut self, pairs: &[(NodeId, NodeId)], map: &mut Map<String, Value>) -> Result<(), String> {
+    fn fill(&mut self, pairs: &[(NodeId, NodeId)], map: &mut Map<String, Value>) -> Result<(), Message> {
         self.enter()?;
         for (key, value) in pairs {
             if self.document.is_merge(*key) {
@@ -198,7 +198,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Merges a map, or several of which the first counts most.
-    fn merge(&mut self, id: NodeId, map: &mut Map<String, Value>) -> Result<(), String> {
+    fn merge(&mut self, id: NodeId, map: &mut Map<String, Value>) -> Result<(), Message> {
         let document = self.document;
         match document.content(id) {
             Content::List(items) => items.iter().rev().try_for_each(|item| self.merge_one(*item, map)),
@@ -206,7 +206,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn merge_one(&mut self, id: NodeId, map: &mut Map<String, Value>) -> Result<(), String> {
+    fn merge_one(&mut self, id: NodeId, map: &mut Map<String, Value>) -> Result<(), Message> {
         const NO_MAP: &str = "yaml: map merge requires map or sequence of maps as the value";
         let document = self.document;
         self.see(id)?;
@@ -225,7 +225,7 @@ impl<'a> Decoder<'a> {
 }
 
 /// The JSON of a scalar, of which JSON knows neither infinities nor what is no number.
-fn json(scalar: Scalar) -> Result<Value, String> {
+fn json(scalar: Scalar) -> Result<Value, Message> {
     Ok(match scalar {
         Scalar::Null => Value::Null,
         Scalar::Bool(is) => is.into(),
@@ -239,14 +239,14 @@ fn json(scalar: Scalar) -> Result<Value, String> {
         }
         Scalar::Float(number) => match Number::from_f64(number) {
             Some(number) => Value::Number(number),
-            None => return Err(format!("json: unsupported value: {}", scalar::odd(number))),
+            None => return Err(message!("json: unsupported value: {}", scalar::odd(number))),
         },
         Scalar::Text(text) => text.into(),
     })
 }
 
 /// A key as JSON has it, and as complaints show it.
-fn name(key: Scalar) -> Result<(String, String), String> {
+fn name(key: Scalar) -> Result<(String, String), Message> {
     let plain = |text: String| Ok((text.clone(), text));
     match key {
         Scalar::Text(text) => {
@@ -256,7 +256,7 @@ fn name(key: Scalar) -> Result<(String, String), String> {
         Scalar::Int(number) => plain(number.to_string()),
         Scalar::Bool(is) => plain(is.to_string()),
         Scalar::Float(number) => plain(scalar::shown(number)),
-        Scalar::Uint(number) => Err(format!("unsupported map key of type: uint64, key: {number:#x}")),
+        Scalar::Uint(number) => Err(message!("unsupported map key of type: uint64, key: {number:#x}")),
         Scalar::Null => Err("unsupported map key of type: %!s(<nil>), key: <nil>".into()),
     }
 }

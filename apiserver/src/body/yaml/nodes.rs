@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use api::field::cut;
+use api::{Message, field::cut, message};
 use kinds::json::MAX_DEPTH;
 use libyaml_safer::{Encoding, Error, ErrorKind, Event, EventData, Parser, ScalarStyle};
 
@@ -44,15 +44,15 @@ impl Document {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Option<Self>, String> {
+    pub fn parse(text: &str) -> Result<Option<Self>, Message> {
         // The parser stumbles over a tag before a comma. Go says this of what its parser does not explain.
         let parsed = std::panic::catch_unwind(|| Self::parse_all(text));
         parsed.unwrap_or_else(|_stumbled| Err("yaml: unknown problem parsing YAML content".into()))
     }
 
-    fn parse_all(text: &str) -> Result<Option<Self>, String> {
+    fn parse_all(text: &str) -> Result<Option<Self>, Message> {
         if directives(text) > MAX_DIRECTIVES {
-            return Err(format!("yaml: exceeded max length of directives of {MAX_DIRECTIVES}"));
+            return Err(message!("yaml: exceeded max length of directives of {MAX_DIRECTIVES}"));
         }
         let (text, unended) = ended(text);
         let mut input = text.as_bytes();
@@ -132,12 +132,12 @@ struct Composer<'i, 't> {
 }
 
 impl Composer<'_, '_> {
-    fn event(&mut self) -> Result<Event, String> {
-        self.parser.parse().map_err(|e| said(&e))
+    fn event(&mut self) -> Result<Event, Message> {
+        self.parser.parse().map_err(|e| said(&e)).map_err(Message::from)
     }
 
     /// The node that begins with an event.
-    fn node(&mut self, event: Event) -> Result<NodeId, String> {
+    fn node(&mut self, event: Event) -> Result<NodeId, Message> {
         let line = u32::try_from(event.start_mark.line + 1).unwrap_or(u32::MAX);
         let id = NodeId::try_from(self.nodes.len()).unwrap_or(NodeId::MAX);
         // Its place comes before those of what it holds, and an anchor may be meant below itself.
@@ -146,7 +146,7 @@ impl Composer<'_, '_> {
             EventData::Alias { anchor } => match self.anchors.get(&anchor) {
                 Some(target) => Content::Alias(*target, cut(&anchor, MAX_ANCHOR).into()),
                 None => {
-                    return Err(format!("yaml: unknown anchor '{}' referenced", cut(&anchor, MAX_ANCHOR)));
+                    return Err(message!("yaml: unknown anchor '{}' referenced", cut(&anchor, MAX_ANCHOR)));
                 }
             },
             EventData::Scalar { anchor, tag, mut value, plain_implicit, style, .. } => {
@@ -192,11 +192,11 @@ impl Composer<'_, '_> {
     /// The members of a list or map.
     fn below(
         &mut self,
-        mut member: impl FnMut(&mut Self, Event) -> Result<(), String>,
-    ) -> Result<(), String> {
+        mut member: impl FnMut(&mut Self, Event) -> Result<(), Message>,
+    ) -> Result<(), Message> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(too_deep());
+            return Err(too_deep().into());
         }
         loop {
             let event = self.event()?;

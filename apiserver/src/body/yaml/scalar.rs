@@ -2,7 +2,7 @@
 //!
 //! Numbers to the base of 60 and times are strings. Counterpart: `go.yaml.in/yaml/v2/resolve.go`.
 
-use api::field::cut;
+use api::{Message, field::cut, message};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 /// What a scalar is.
@@ -25,7 +25,7 @@ const SHOWN: usize = 256;
 ///
 /// # Errors
 /// When it is not what its tag says.
-pub fn resolve(tag: &str, text: &str) -> Result<Scalar, String> {
+pub fn resolve(tag: &str, text: &str) -> Result<Scalar, Message> {
     let short = tag.strip_prefix(TAGS);
     let found = match short {
         Some("binary") => return binary(text).map(Scalar::Text),
@@ -46,7 +46,7 @@ pub fn resolve(tag: &str, text: &str) -> Result<Scalar, String> {
     };
     match short {
         Some(wanted) if wanted != kind => {
-            Err(format!("yaml: cannot decode !!{kind} `{}` as a !!{wanted}", cut(text, SHOWN)))
+            Err(message!("yaml: cannot decode !!{kind} `{}` as a !!{wanted}", cut(text, SHOWN)))
         }
         _ => Ok(found),
     }
@@ -130,7 +130,7 @@ fn float(text: &str) -> Option<Scalar> {
     number.is_finite().then_some(Scalar::Float(number))
 }
 
-fn binary(text: &str) -> Result<String, String> {
+fn binary(text: &str) -> Result<String, Message> {
     let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
     let bytes = BASE64_STANDARD.decode(text);
     let bytes = bytes.map_err(|_| "yaml: !!binary value contains invalid base64 data".to_owned())?;

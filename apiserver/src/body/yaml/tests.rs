@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 
 fn value(text: &str) -> Result<Value, String> {
-    read(text.as_bytes()).map(|read| read.value)
+    read(text.as_bytes()).map(|read| read.value).map_err(String::from)
 }
 
 /// What `sigs.k8s.io/yaml`, of the same release as Kubernetes, makes of texts, one a line.
@@ -21,7 +21,7 @@ fn texts_are_what_they_are_to_go() {
         let text = row["yaml"].as_str().unwrap();
         let wanted = match row["json"].as_str() {
             Some(json) => Ok(serde_json::from_str::<Value>(json).unwrap()),
-            None => Err(row["error"].as_str().unwrap().to_owned()),
+            None => Err(api::Message::from(row["error"].as_str().unwrap())),
         };
         let read = read(text.as_bytes());
         let doubled = read.as_ref().ok().and_then(|read| read.doubled.as_deref());
@@ -30,7 +30,7 @@ fn texts_are_what_they_are_to_go() {
         }
         let read = read.map(|read| read.value);
         // Go shows keys that are none as it shows its own values.
-        let is_begun = |ours: &String, all: &String| ours.contains("map key") && all.starts_with(ours);
+        let is_begun = |ours: &str, all: &str| ours.contains("map key") && all.starts_with(ours);
         let is_shorter = matches!((&read, &wanted), (Err(ours), Err(all)) if is_begun(ours, all));
         if read != wanted && !is_shorter {
             different.push(format!("{text:?}: {read:?} is not {wanted:?}"));

@@ -64,7 +64,7 @@ impl Servers {
             Some(Ok(address)) => Some(Own::new(SocketAddr::new(address, port), lasts)),
             // The server serves all the same.
             Some(Err(reason)) => {
-                tracing::warn!(reason, "cannot publish this server as an endpoint");
+                tracing::warn!(%reason, "cannot publish this server as an endpoint");
                 None
             }
             None => None,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::{object::ObjectExt as _, validation::not_special_ip};
+use api::{Message, message, object::ObjectExt as _, validation::not_special_ip};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -123,9 +123,9 @@ pub fn listed(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr
 }
 
 /// The address, unless no endpoint may have it, such as a loopback address: why not, then.
-pub fn publishable(address: IpAddr) -> Result<IpAddr, String> {
+pub fn publishable(address: IpAddr) -> Result<IpAddr, Message> {
     let wrong = not_special_ip(&address.to_string());
-    if wrong.is_empty() { Ok(address) } else { Err(format!("{address}: {}", wrong.join(", "))) }
+    if wrong.is_empty() { Ok(address) } else { Err(message!("{address}: {}", wrong.join(", "))) }
 }
 
 /// What the Lease of a server at an address is called.

@@ -65,12 +65,12 @@ pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         }
         let read = body::try_read(&kind, patched).and_then(|object| match validation {
             FieldValidation::Strict if !found.is_empty() => {
-                Err(format!("strict decoding error: {}", found.join(", ")))
+                Err(kinds::kind::DecodeError(format!("strict decoding error: {}", found.join(", "))))
             }
             _ => Ok(object),
         });
         read.map_err(|why| match apply_patch(patch_type, types, root, current, &bytes) {
-            Ok(patched) => unreadable(patch_type, &patched, &bytes, &why),
+            Ok(patched) => unreadable(patch_type, &patched, &bytes, &why.0),
             Err(refusal) => refusal,
         })
     })

@@ -287,7 +287,7 @@ fn provision(view: &View, class: &StorageClass) -> Vec<Action> {
                 Refusal::Node(why) => {
                     let mut freed = claim.clone();
                     strip(&mut freed.metadata, SELECTED_NODE);
-                    (why, Action::change(claim, &freed, None))
+                    (why.into(), Action::change(claim, &freed, None))
                 }
             };
             let class = owners::name(&class.metadata);

@@ -85,7 +85,7 @@ fn without_a_selected_node_a_ready_one_is_taken() {
 #[test]
 fn what_cannot_be_made_is_said() {
     let spec = |spec: Value| json!({"spec": spec});
-    let asked = |why: &str| Refusal::Asked(why.to_owned());
+    let asked = |why: &str| Refusal::Asked(why.to_owned().into());
     let cases = [
         (
             selected("z"),

@@ -2,9 +2,10 @@
 //!
 //! Counterpart of upstream's `admission/plugin/policy/validating/validator.go` and `mutating/patch`.
 
+use api::{Message, message};
 use std::sync::{Arc, LazyLock};
 
-use cel::{Answer, Authorizer, Binding, Decl, Program, Question, Session, Unanswered};
+use cel::{Answer, Authorizer, Binding, CompileError, Decl, Program, Question, Session, Unanswered};
 use k8s_openapi::api::admissionregistration::v1::{
     AuditAnnotation, MatchCondition, MatchResources, Mutation, ParamKind, ParamRef, Validation, Variable,
 };
@@ -141,7 +142,7 @@ static DECLARED: LazyLock<Declared> = LazyLock::new(|| {
 });
 
 impl Expression {
-    pub(super) fn of(text: &str, environment: &Environment) -> Result<Self, String> {
+    pub(super) fn of(text: &str, environment: &Environment) -> Result<Self, Message> {
         let program = environment.compile(text).map_err(|why| format!("compilation error: {why}"))?;
         Ok(Self { text: text.to_owned(), program })
     }
@@ -160,7 +161,7 @@ impl Compiled {
     ///
     /// # Errors
     /// For one that this server does not understand, though another has.
-    pub fn of(spec: &PolicySpec) -> Result<Self, String> {
+    pub fn of(spec: &PolicySpec) -> Result<Self, Message> {
         let environments = Environments::of(&any(), spec.param_kind.is_some());
         let conditions = Conditions::of(&spec.match_conditions, &environments.conditions)?;
         let mut variables = Vec::new();
@@ -168,13 +169,17 @@ impl Compiled {
             let program = environment.compile(&variable.expression)?;
             let decl = program.decl();
             variables.push((variable.name.clone(), program));
-            Ok::<_, String>(decl)
-        })?;
+            Ok(decl)
+        });
+        let environments = environments.map_err(|why: CompileError| Message::of(why))?;
         let validations = spec.validations.iter().map(|validation| {
             let made = validation.message_expression.as_deref().filter(|text| !text.is_empty());
             Ok(Rule {
                 expression: Expression::of(&validation.expression, &environments.rules)?,
-                made: made.map(|text| environments.messages.compile(text)).transpose()?,
+                made: made
+                    .map(|text| environments.messages.compile(text))
+                    .transpose()
+                    .map_err(Message::of)?,
                 message: validation.message.as_deref().unwrap_or_default().trim().to_owned(),
                 reason: validation.reason.clone(),
             })
@@ -191,7 +196,7 @@ impl Compiled {
         Ok(Self {
             conditions,
             variables,
-            validations: validations.collect::<Result<_, String>>()?,
+            validations: validations.collect::<Result<_, Message>>()?,
             annotations: annotations.collect::<Result<_, _>>()?,
             mutations: mutations.collect::<Result<_, _>>()?,
         })
@@ -201,7 +206,7 @@ impl Compiled {
     ///
     /// # Errors
     /// As [`Conditions::hold`].
-    pub fn applies(&self, given: &Given, authorizer: &dyn Authorizer) -> Result<bool, String> {
+    pub fn applies(&self, given: &Given, authorizer: &dyn Authorizer) -> Result<bool, Message> {
         self.conditions.hold(given, authorizer)
     }
 
@@ -212,7 +217,7 @@ impl Compiled {
         match self.applies(given, authorizer) {
             Ok(true) => {}
             Ok(false) => return Vec::new(),
-            Err(why) => return failed(why).into_iter().collect(),
+            Err(why) => return failed(why.into()).into_iter().collect(),
         }
         let bindings = given.bindings();
         let mut session = self.session(&bindings, given, authorizer);
@@ -269,7 +274,7 @@ impl Compiled {
         object_type: Option<(&Types, TypeRef)>,
         given: &Given,
         authorizer: &dyn Authorizer,
-    ) -> Result<Value, String> {
+    ) -> Result<Value, Message> {
         let Some(Change { is_patch, expression }) = self.mutations.get(which) else {
             return Ok(given.object.clone());
         };
@@ -281,7 +286,7 @@ impl Compiled {
                 return Err("type mismatch: JSONPatchType.expression should evaluate to array".into());
             };
             let patched = patch::operate(&given.object, operations);
-            return patched.map_err(|refusal| format!("JSON Patch: {}", refusal.message));
+            return patched.map_err(|refusal| message!("JSON Patch: {}", refusal.message));
         }
         let (types, root) = object_type.ok_or("the type of the object is not known")?;
         let mut made = made;
@@ -289,7 +294,7 @@ impl Compiled {
             made[field] = given.object[field].clone();
         }
         apply::overlay(types, root, &given.object, &made)
-            .map_err(|why| format!("error applying patch: {why}"))
+            .map_err(|why| message!("error applying patch: {why}"))
     }
 
     fn session<'a>(

@@ -1,6 +1,7 @@
 //! The conditions under which a webhook or a policy is asked, compiled. Counterpart of upstream's
 //! `admission/plugin/webhook/matchconditions`, which serves both, too.
 
+use api::{Message, message};
 use cel::{Answer, Authorizer, Session, Unanswered};
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 use serde_json::Value;
@@ -22,12 +23,12 @@ impl Conditions {
     ///
     /// # Errors
     /// Why one cannot be.
-    pub fn of_webhook(conditions: &[MatchCondition]) -> Result<Self, String> {
+    pub fn of_webhook(conditions: &[MatchCondition]) -> Result<Self, Message> {
         Self::of(conditions, &Environment::new(&any()).with_authorizer())
     }
 
     /// Compiles conditions.
-    pub(super) fn of(conditions: &[MatchCondition], environment: &Environment) -> Result<Self, String> {
+    pub(super) fn of(conditions: &[MatchCondition], environment: &Environment) -> Result<Self, Message> {
         let compiled = conditions.iter().map(|condition| Expression::of(&condition.expression, environment));
         compiled.collect::<Result<_, _>>().map(Self)
     }
@@ -41,7 +42,7 @@ impl Conditions {
     ///
     /// # Errors
     /// Why that is not known: none of them is false, and some came to nothing.
-    pub fn hold(&self, given: &Given, authorizer: &dyn Authorizer) -> Result<bool, String> {
+    pub fn hold(&self, given: &Given, authorizer: &dyn Authorizer) -> Result<bool, Message> {
         let mut bindings = given.bindings();
         // The namespace is for what comes after the conditions.
         bindings[3].value = Some(&Value::Null);
@@ -51,14 +52,14 @@ impl Conditions {
             match session.eval(&condition.program, EXPRESSION) {
                 Ok(Answer::Bool(false)) => return Ok(false),
                 Ok(_) => {}
-                Err(why @ Unanswered::OutOfBudget) => return Err(why.to_string()),
+                Err(why @ Unanswered::OutOfBudget) => return Err(Message::of(why)),
                 Err(why) => wrong.push(condition.failed(&why)),
             }
         }
         match &wrong[..] {
             [] => Ok(true),
-            [one] => Err(one.clone()),
-            several => Err(format!("[{}]", several.join(", "))),
+            [one] => Err(one.as_str().into()),
+            several => Err(message!("[{}]", several.join(", "))),
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use api::field::{Errors, Path};
-use cel::{self, Decl, ListKind, Program, Shape, Wanted};
+use cel::{self, CompileError, Decl, ListKind, Program, Shape, Wanted};
 
 /// The variables that expressions of one place may use.
 #[derive(Clone)]
@@ -81,7 +81,7 @@ impl Environment {
     ///
     /// # Errors
     /// Why it cannot be compiled, with the places marked.
-    pub fn compile(&self, expression: &str) -> Result<Program, String> {
+    pub fn compile(&self, expression: &str) -> Result<Program, CompileError> {
         let variables: Vec<cel::Variable<'_>> = self
             .variables
             .iter()

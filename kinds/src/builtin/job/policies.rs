@@ -10,6 +10,7 @@ use k8s_openapi::api::batch::v1::{
 };
 use serde::Serialize;
 
+use super::status::intervals;
 use api::{
     field::{ErrorType, Errors, Path},
     validation::{each, not_negative, qualified_name},
@@ -179,10 +180,15 @@ fn success_rule(rule: &SuccessPolicyRule, completions: i32, at: &Path, errors: &
         if text.len() > LONGEST_INDEXES {
             errors.too_long(&at, LONGEST_INDEXES);
         }
-        named = Some(indexes(text, completions).unwrap_or_else(|why| {
-            errors.invalid(&at, text, format!("error parsing succeededIndexes: {why}"));
-            0
-        }));
+        named = Some(match intervals(text, completions) {
+            Ok(all) => {
+                all.iter().fold(0i32, |sum, (from, to)| sum.saturating_add(to - from).saturating_add(1))
+            }
+            Err(why) => {
+                errors.invalid(&at, text, format!("error parsing succeededIndexes: {why}"));
+                0
+            }
+        });
     }
     let Some(count) = rule.succeeded_count else { return };
     let at = at.child("succeededCount");
@@ -197,46 +203,5 @@ fn success_rule(rule: &SuccessPolicyRule, completions: i32, at: &Path, errors: &
             "must be less than or equal to {named} (the number of indexes in the specified succeededIndexes field)"
         );
         errors.invalid(&at, count, words);
-    }
-}
-
-/// How many indexes `0,2-4` names, or what is wrong with it.
-fn indexes(text: &str, completions: i32) -> Result<i32, String> {
-    let mut last: Option<i32> = None;
-    let mut count: i32 = 0;
-    for interval in text.split(',').filter(|_| !text.is_empty()) {
-        let (from, to) = interval_of(interval, completions)?;
-        if let Some(last) = last.filter(|last| *last >= from) {
-            return Err(format!("non-increasing order, previous: {last}, current: {from}"));
-        }
-        count = count.saturating_add(to.saturating_sub(from)).saturating_add(1);
-        last = Some(to);
-    }
-    Ok(count)
-}
-
-fn interval_of(interval: &str, completions: i32) -> Result<(i32, i32), String> {
-    let limits: Vec<&str> = interval.split('-').collect();
-    let number = |text: &str| {
-        let number: i64 =
-            text.parse().map_err(|_| format!("cannot convert string to integer for index: {text:?}"))?;
-        match i32::try_from(number) {
-            Ok(n) if n < completions => Ok(n),
-            _ => Err(format!("too large index: {text:?}")),
-        }
-    };
-    match limits[..] {
-        [one] => number(one).map(|n| (n, n)),
-        [from, to] => {
-            let (from, to) = (number(from)?, number(to)?);
-            if from < to {
-                Ok((from, to))
-            } else {
-                Err(format!("non-increasing order, previous: {from}, current: {to}"))
-            }
-        }
-        _ => Err(format!(
-            "the fragment {interval:?} violates the requirement that an index interval can have at most two parts separated by '-'"
-        )),
     }
 }

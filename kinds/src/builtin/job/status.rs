@@ -12,7 +12,9 @@ use k8s_openapi::{
 use serde::Serialize;
 
 use api::{
+    Message,
     field::{ErrorType, Errors, Path},
+    message,
     validation::not_negative,
 };
 
@@ -245,17 +247,17 @@ fn indexes(job: &Job, status: &JobStatus, was: &JobStatus, at: &Path, errors: &m
 }
 
 /// The intervals of a text such as `1,3-5`, or what is wrong with it.
-fn intervals(text: &str, completions: i32) -> Result<Vec<(i32, i32)>, String> {
-    let index = |text: &str| -> Result<i32, String> {
+pub(super) fn intervals(text: &str, completions: i32) -> Result<Vec<(i32, i32)>, Message> {
+    let index = |text: &str| -> Result<i32, Message> {
         let index: i64 =
             text.parse().map_err(|_| format!("cannot convert string to integer for index: {text:?}"))?;
         i32::try_from(index)
             .ok()
             .filter(|index| *index < completions)
-            .ok_or_else(|| format!("too large index: {text:?}"))
+            .ok_or_else(|| message!("too large index: {text:?}"))
     };
     let disorder =
-        |before: i32, now: i32| format!("non-increasing order, previous: {before}, current: {now}");
+        |before: i32, now: i32| message!("non-increasing order, previous: {before}, current: {now}");
     let mut intervals: Vec<(i32, i32)> = Vec::new();
     for part in text.split(',').filter(|_| !text.is_empty()) {
         let ends: Vec<&str> = part.split('-').collect();
@@ -269,7 +271,7 @@ fn intervals(text: &str, completions: i32) -> Result<Vec<(i32, i32)>, String> {
                 (first, last)
             }
             _ => {
-                return Err(format!(
+                return Err(message!(
                     "the fragment {part:?} violates the requirement that an index interval can have at most two parts separated by '-'"
                 ));
             }

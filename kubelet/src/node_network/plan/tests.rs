@@ -1,4 +1,5 @@
 use super::*;
+use api::Message;
 
 fn peer(name: &str, ip: &str, pods: &str) -> Peer {
     Peer { made: None, name: name.into(), ip: ip.parse().unwrap(), pods: pods.parse().unwrap() }
@@ -96,7 +97,7 @@ fn a_node_is_read_once_it_has_address_and_range() {
         ("10.244.1.7/24", "node n: 10.244.1.7/24 is an address in a range and no range"),
         ("fd00::/64", "node n: no IPv4 among fd00::/64 at 192.0.2.1"),
     ] {
-        assert_eq!(node(json!({"podCIDR": range}), addresses.clone()), Err(why.to_owned()));
+        assert_eq!(node(json!({"podCIDR": range}), addresses.clone()), Err(Message::from(why.to_owned())));
     }
 }
 

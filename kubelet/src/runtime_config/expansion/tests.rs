@@ -1,4 +1,5 @@
 use super::*;
+use api::{Message, message};
 
 #[test]
 fn names_are_replaced_by_values() {
@@ -25,19 +26,19 @@ fn growth_ends_at_the_bounds() {
     let twice = expand("$(E)$(E)", value);
     assert_eq!(twice.map(|text| text.len()), Ok(LONGEST));
     let why = format!("its variables make it longer than {LONGEST} bytes");
-    assert_eq!(expand("$(E)$(E)$(E)", value), Err(why));
+    assert_eq!(expand("$(E)$(E)$(E)", value), Err(Message::from(why)));
     // What was long to begin with grows by nothing.
     let long = "y".repeat(2 * LONGEST);
     assert_eq!(expand(&long, value), Ok(long));
 
     let words = |count: usize| vec!["$(E)$(E)".to_owned(); count];
     assert_eq!(expand_all(&words(6), value).map(|words| words.len()), Ok(6));
-    assert_eq!(expand_all(&words(7), value), Err(format!("the command takes more than {LARGEST} bytes")));
+    assert_eq!(expand_all(&words(7), value), Err(message!("the command takes more than {LARGEST} bytes")));
 
     let mut environment = Environment::default();
     for round in 0..100 {
         environment.put("SAME", "x".repeat(LONGEST + round)).expect("it is there once");
     }
     let filled = (0..10).try_for_each(|n| environment.put(&format!("V{n}"), "x".repeat(LONGEST)));
-    assert_eq!(filled, Err(format!("the environment takes more than {LARGEST} bytes")));
+    assert_eq!(filled, Err(message!("the environment takes more than {LARGEST} bytes")));
 }

@@ -1,3 +1,4 @@
+use api::Message;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -36,10 +37,13 @@ fn a_volume_must_belong_to_the_claim() {
     let volume = |claim: Value| read::<PersistentVolume>(json!({"spec": {"claimRef": claim}}));
     assert!(belonging_to(volume(json!({"uid": "u1"})), "pv", &claim).is_ok());
     let other = "found PV object pv but its pv.Spec.ClaimRef.UID u2 does not point to claim.UID u1";
-    assert_eq!(belonging_to(volume(json!({"uid": "u2"})), "pv", &claim), Err(other.to_owned()));
+    assert_eq!(
+        belonging_to(volume(json!({"uid": "u2"})), "pv", &claim),
+        Err(Message::from(other.to_owned()))
+    );
     let unbound =
         "found PV object pv but it has a nil pv.Spec.ClaimRef indicating it is not yet bound to the claim";
-    assert_eq!(belonging_to(volume(Value::Null), "pv", &claim), Err(unbound.to_owned()));
+    assert_eq!(belonging_to(volume(Value::Null), "pv", &claim), Err(Message::from(unbound.to_owned())));
 }
 
 #[test]

@@ -56,5 +56,8 @@ fn a_key_under_many_names_is_held_once_and_a_volume_is_no_larger_than_it_may_be(
     let files = named(100).expect("they fit");
     let places: std::collections::BTreeSet<_> = files.values().map(|file| file.bytes.as_ptr()).collect();
     assert_eq!((files.len(), places.len()), (100, 1));
-    assert_eq!(named(101).err(), Some(format!("the files of the volume hold more than {MOST_BYTES} bytes")));
+    assert_eq!(
+        named(101).err(),
+        Some(api::message!("the files of the volume hold more than {MOST_BYTES} bytes"))
+    );
 }

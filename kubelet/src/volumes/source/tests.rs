@@ -16,11 +16,12 @@ fn source_in(volume: Value, limits: Value) -> Result<Source, String> {
     let pod = json!({"spec": {"containers": [{"name": "c", "resources": {"limits": limits}}]}});
     let pod: Pod = serde_json::from_value(pod).expect("the test's pod is one");
     let volume: v1::Volume = serde_json::from_value(volume).expect("the test's volume is one");
-    Source::of(&pod, &volume, &node)
+    Source::of(&pod, &volume, &node).map_err(String::from)
 }
 
 fn persistent(spec: Value) -> Result<Source, String> {
     Source::of_persistent(&serde_json::from_value(spec).expect("the test's volume is one"), true)
+        .map_err(String::from)
 }
 
 #[test]

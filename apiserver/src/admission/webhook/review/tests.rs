@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use api::Message;
 
 #[test]
 fn answers_are_read_as_upstream_reads_them() {
@@ -80,7 +81,11 @@ fn answers_are_read_as_upstream_reads_them() {
         ("v1beta1", answer("v1beta1", json!({"allowed": true, "patch": patch})), false, Ok((true, None))),
     ] {
         let read = response(text.as_bytes(), version, "u", mutating);
-        assert_eq!(read.map(|(response, patch)| (response.allowed, patch)), expected, "{text}");
+        assert_eq!(
+            read.map(|(response, patch)| (response.allowed, patch)),
+            expected.map_err(Message::from),
+            "{text}"
+        );
     }
     let garbage = response(b"garbage", "v1", "u", true).unwrap_err();
     assert!(garbage.starts_with("failed to call webhook: couldn't get version/kind; json parse error: "));

@@ -1,4 +1,4 @@
-use api::selector::FieldSelector;
+use api::{Message, selector::FieldSelector};
 use serde_json::json;
 
 use super::*;
@@ -187,6 +187,6 @@ fn a_node_is_told_why_not() {
         ("list", "services", "", None, Err("")),
     ] {
         let answer = relations.allow("one", &ask(verb, resource, key, fields), &[]);
-        assert_eq!(answer, expected.map_err(str::to_owned), "{verb} {resource} {key}");
+        assert_eq!(answer, expected.map_err(str::to_owned).map_err(Message::from), "{verb} {resource} {key}");
     }
 }

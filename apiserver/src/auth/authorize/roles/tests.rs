@@ -1,3 +1,4 @@
+use api::Message;
 use serde_json::{Value, json};
 
 use super::*;
@@ -51,7 +52,25 @@ impl Cluster {
             name: "x",
             fields: None,
         };
-        self.roles.read().allow(user, &action)
+        self.roles
+            .read()
+            .allow(user, &action)
+            .map_err(Message::from)
+            .map_err(Message::from)
+            .map_err(Message::from)
+            .map_err(Message::from)
+            .map_err(Message::from)
+            .map_err(Message::from)
+            .map_err(Message::from)
+            .map_err(Message::from)
+            .map_err(Message::from)
+            .map_err(Message::from)
+            .map_err(Message::from)
+            .map_err(Message::from)
+            .map_err(Message::from)
+            .map_err(Message::from)
+            .map_err(Message::from)
+            .map_err(Message::from)
     }
 }
 
