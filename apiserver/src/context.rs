@@ -96,7 +96,7 @@ impl Ctx {
             api: api.clone(),
             user: User {
                 name: "system:apiserver".into(),
-                groups: vec!["system:masters".into(), "system:authenticated".into()],
+                groups: vec![machinery::pki::MASTERS.into(), "system:authenticated".into()],
                 ..User::default()
             },
             kind: kind.clone(),

@@ -80,7 +80,7 @@ fn clients(cluster: &Cluster) -> Vec<(String, IssueRequest)> {
     let client =
         |name: &str, user: &str, groups: &[&str]| (name.to_owned(), IssueRequest::client(user, groups));
     let mut all = vec![
-        client(ADMIN, "kubernetes-admin", &["system:masters"]),
+        client(ADMIN, "kubernetes-admin", &[machinery::pki::MASTERS]),
         client("scheduler", "system:kube-scheduler", &[]),
         client("controller-manager", "system:kube-controller-manager", &[]),
         client("proxy", "system:kube-proxy", &[]),

@@ -5,6 +5,7 @@
 mod host_port;
 pub mod placement;
 mod qos;
+pub mod references;
 mod resources;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};

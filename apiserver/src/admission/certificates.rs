@@ -6,13 +6,13 @@ use api::{object::ObjectExt as _, status::Status};
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cel::{Authorizer, Question};
+use machinery::pki::MASTERS;
 
 use super::{Operation, Step, Verb, request::Asker};
 use crate::resources::CERTIFICATE_SIGNING_REQUESTS;
 
 /// The signer of certificates by which the API server knows its callers.
 const CLIENTS: &str = "kubernetes.io/kube-apiserver-client";
-const MASTERS: &str = "system:masters";
 
 /// A step that lets only those write a part of a request who have a right to its signer.
 pub struct SignerRight {

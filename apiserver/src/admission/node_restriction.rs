@@ -14,7 +14,7 @@ use x509_parser::{certification_request::X509CertificationRequest, prelude::From
 
 use super::{Operation, Step, Verb};
 use crate::{
-    auth::authorize::{Action, named_object, node_identity},
+    auth::authorize::{Action, node_identity},
     context::Ctx,
     forms::value,
     resources::{
@@ -142,7 +142,7 @@ fn mirror_pod(ctx: &Ctx, pod: &Value, node: &str) -> Result<Option<String>, Stat
         let (expected, got) = (part("uid"), found.uid());
         return Ok(Some(format!("node {node} UID mismatch: expected {expected} got {got}")));
     }
-    let what = named_object(pod);
+    let what = api::pod::references::named_object(pod);
     Ok(what.map(|what| format!("node {node:?} can not create pods that reference {what}")))
 }
 

@@ -1,6 +1,6 @@
 //! Pods run as a service account of their namespace, and have its token mounted.
 
-use api::{object::ObjectExt as _, status::Status};
+use api::{object::ObjectExt as _, pod::references, status::Status};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ impl Step for ServiceAccount {
         };
         let why = if !pod.str_at(&["spec", "serviceAccountName"]).is_empty() {
             "a mirror pod may not reference service accounts"
-        } else if names_secret(pod) {
+        } else if references::names_secret(pod) {
             "a mirror pod may not reference secrets"
         } else if pod.list_at(&["spec", "volumes"]).iter().any(token) {
             "a mirror pod may not use ServiceAccountToken volume projections"
@@ -75,30 +75,7 @@ impl Step for ServiceAccount {
 }
 
 fn is_mirror(pod: &Value) -> bool {
-    pod.at(&["metadata", "annotations", "kubernetes.io/config.mirror"]).is_some()
-}
-
-/// Whether a pod pulls images, sets variables or mounts volumes with a secret.
-fn names_secret(pod: &Value) -> bool {
-    let any = |of: &Value, list: &str, name: &[&str]| {
-        of.list_at(&[list]).iter().any(|item| !item.str_at(name).is_empty())
-    };
-    let spec = &pod["spec"];
-    let lists = ["initContainers", "containers", "ephemeralContainers"];
-    let mut containers = lists.iter().flat_map(|list| spec.list_at(&[list]));
-    let volumes = spec.list_at(&["volumes"]).iter();
-    let mut sources = volumes.filter_map(Value::as_object).flat_map(serde_json::Map::values);
-    any(spec, "imagePullSecrets", &["name"])
-        || containers.any(|container| {
-            any(container, "env", &["valueFrom", "secretKeyRef", "name"])
-                || any(container, "envFrom", &["secretRef", "name"])
-        })
-        || sources.any(|source| {
-            let names: [&[&str]; 3] =
-                [&["secretName"], &["secretRef", "name"], &["nodePublishSecretRef", "name"]];
-            names.iter().any(|name| !source.str_at(name).is_empty())
-                || any(source, "sources", &["secret", "name"])
-        })
+    pod.at(&["metadata", "annotations", api::pod::MIRROR]).is_some()
 }
 
 /// Adds the volume with token, CA and namespace, and mounts it where containers have nothing yet.

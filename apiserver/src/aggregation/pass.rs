@@ -125,7 +125,7 @@ impl Remote {
         let failed = |why: Message| message!("failing or missing response from {url}: {why}");
         let own = User {
             name: "system:kube-aggregator".into(),
-            groups: vec!["system:masters".into()],
+            groups: vec![machinery::pki::MASTERS.into()],
             ..User::default()
         };
         let mut request = Request::get(path)

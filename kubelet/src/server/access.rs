@@ -10,13 +10,11 @@ use http::{HeaderMap, Method, StatusCode, header};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::{Api, PostParams};
+use machinery::pki::MASTERS;
 use machinery::pki::{KUBELET_API_ADMIN, KUBELET_CLIENT, Subject};
 use machinery::serve::Peer;
 
 use super::{Backend, Refusal};
-
-/// The group that may do everything.
-const MASTERS: &str = "system:masters";
 
 /// Lets a request pass, or says why not: whoever shows no certificate of one who may is judged by its token.
 pub(super) async fn check(

@@ -1,8 +1,9 @@
 //! A manifest → the static pod that it describes. Pure. Defaults and validation are the API's own; what would need the
 //! API server to run is refused. Corresponds to upstream's `config/common.go` and `HasAPIObjectReference`.
 
+use api::pod::references;
 use api::validation::path_segment;
-use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, Toleration, Volume};
+use k8s_openapi::api::core::v1::{Pod, Toleration};
 use kinds::builtin::pod::Pods;
 use kinds::builtin::priority_class;
 use kinds::kind::{Rules as _, Typed};
@@ -10,7 +11,6 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::labels::{CONFIG_HASH, CONFIG_SOURCE};
-use crate::pod_spec;
 
 /// Why a manifest is no pod for this node.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +79,7 @@ pub fn read(text: &[u8], file: &str, node: &str) -> Result<Pod, ManifestError> {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         return Err(invalid(texts.join(", ")));
     }
-    match reference(&pod) {
+    match references::named_object(&object) {
         Some(resource) => Err(ManifestError::References(resource)),
         None => Ok(pod),
     }
@@ -93,50 +93,4 @@ fn hash(pod: &Pod, name: &str, file: &str, node: &str) -> String {
         hash.update([0]);
     }
     hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The objects of the API that a pod refers to, if it does.
-fn reference(pod: &Pod) -> Option<&'static str> {
-    let spec = pod_spec::spec(pod);
-    let volumes = || spec.volumes.iter().flatten();
-    let sources = || volumes().filter_map(|v| v.projected.as_ref()).flat_map(|p| p.sources.iter().flatten());
-    let containers = || pod_spec::init_containers(pod).iter().chain(&spec.containers);
-    let env = |refers: fn(&EnvVar) -> bool| containers().flat_map(|c| c.env.iter().flatten()).any(refers);
-    let env_from = |secret: bool| {
-        let lists = containers().flat_map(|c: &Container| c.env_from.iter().flatten());
-        lists
-            .into_iter()
-            .any(|from| if secret { from.secret_ref.is_some() } else { from.config_map_ref.is_some() })
-    };
-    let any = |is: fn(&Volume) -> bool| volumes().any(is);
-    let rows = [
-        ("serviceaccounts", spec.service_account_name.as_deref().is_some_and(|name| !name.is_empty())),
-        (
-            "secrets",
-            spec.image_pull_secrets.as_ref().is_some_and(|list| !list.is_empty())
-                || env(|var| var.value_from.as_ref().is_some_and(|from| from.secret_key_ref.is_some()))
-                || env_from(true)
-                || any(|v| v.secret.is_some() || v.azure_file.is_some())
-                || sources().any(|source| source.secret.is_some()),
-        ),
-        (
-            "configmaps",
-            env(|var| var.value_from.as_ref().is_some_and(|from| from.config_map_key_ref.is_some()))
-                || env_from(false)
-                || any(|v| v.config_map.is_some())
-                || sources().any(|source| source.config_map.is_some()),
-        ),
-        ("resourceclaims", spec.resource_claims.as_ref().is_some_and(|claims| !claims.is_empty())),
-        ("csidrivers (via CSI volumes)", any(|v| v.csi.is_some())),
-        ("endpoints (via glusterFS volumes)", any(|v| v.glusterfs.is_some())),
-        ("persistentvolumeclaims", any(|v| v.persistent_volume_claim.is_some())),
-        ("persistentvolumeclaims (via ephemeral volumes)", any(|v| v.ephemeral.is_some())),
-        (
-            "serviceaccounts (via projected volumes)",
-            sources().any(|source| source.service_account_token.is_some()),
-        ),
-        ("clustertrustbundles", sources().any(|source| source.cluster_trust_bundle.is_some())),
-        ("podcertificates", sources().any(|source| source.pod_certificate.is_some())),
-    ];
-    rows.into_iter().find(|(_, refers)| *refers).map(|(resource, _)| resource)
 }

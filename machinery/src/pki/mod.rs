@@ -32,6 +32,9 @@ const AUTHORITY_LIFE: Duration = Duration::from_secs(3650 * DAY.as_secs());
 /// How long issued certificates hold unless the request says otherwise.
 const CERTIFICATE_LIFE: Duration = Duration::from_secs(3650 * DAY.as_secs());
 
+/// The group whose members may do everything.
+pub const MASTERS: &str = "system:masters";
+
 /// What went wrong with keys, certificates or their files.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {

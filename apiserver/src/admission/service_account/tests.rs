@@ -29,6 +29,6 @@ fn secrets_are_found_wherever_a_pod_names_them() {
         (json!({"volumes": [{"name": "v", "csi": {"nodePublishSecretRef": {"name": "s"}}}]}), true),
         (json!({"volumes": [{"name": "v", "csi": {"volumeAttributes": {"secretName": "s"}}}]}), false),
     ] {
-        assert_eq!(names_secret(&json!({"spec": spec})), found, "{spec}");
+        assert_eq!(references::names_secret(&json!({"spec": spec})), found, "{spec}");
     }
 }

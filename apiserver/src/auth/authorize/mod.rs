@@ -19,13 +19,11 @@ use super::{ANONYMOUS, User};
 use crate::watch_cache::{Index, WatchCache};
 
 pub use escalation::check as check_escalation;
+pub use machinery::pki::MASTERS;
 use nodes::Relations;
-pub use nodes::{identity as node_identity, named_object};
+pub use nodes::identity as node_identity;
 use roles::Roles;
 pub use rules::quoted;
-
-/// The group that may do everything.
-pub const MASTERS: &str = "system:masters";
 
 /// What somebody wants to do, in RBAC's words.
 #[derive(Debug, Clone, Copy)]

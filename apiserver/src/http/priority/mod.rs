@@ -172,7 +172,7 @@ impl Priority {
             (&self.reading, self.limits.reading, "readOnly")
         };
         let admitted = Admitted { _held: Held::Nothing, uids: None };
-        if limit == 0 || request.user.groups.iter().any(|g| g == "system:masters") {
+        if limit == 0 || request.user.groups.iter().any(|g| g == machinery::pki::MASTERS) {
             return Ok(admitted);
         }
         if counter.fetch_add(1, Ordering::AcqRel) >= limit {
