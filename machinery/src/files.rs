@@ -16,6 +16,14 @@ pub fn replace_durably(path: &Path, content: &[u8], mode: u32) -> io::Result<()>
     put(path, content, mode, true)
 }
 
+/// Opens a file that is there to be locked, and makes it if need be. Only its owner may open it: whoever can may hold the
+/// lock for as long as he likes.
+pub fn open_lock(path: &Path) -> io::Result<fs::File> {
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
 fn put(path: &Path, content: &[u8], mode: u32, durably: bool) -> io::Result<()> {
     static DRAFTS: AtomicU32 = AtomicU32::new(0);
     let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "a file needs a folder and a name");

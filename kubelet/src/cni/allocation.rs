@@ -11,7 +11,6 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::{CniError, PortMapping};
@@ -64,7 +63,7 @@ pub struct Allocations {
     file: PathBuf,
     /// What was read, and what `save` writes.
     pub table: Table,
-    _lock: Flock<File>,
+    _lock: File,
 }
 
 impl Allocations {
@@ -78,14 +77,9 @@ impl Allocations {
         let folder = data_dir.join(name);
         fs::create_dir_all(&folder).map_err(|e| CniError::io("create", &folder, &e))?;
         let lock_path = folder.join("lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(|e| CniError::io("open", &lock_path, &e))?;
-        let lock = Flock::lock(lock, FlockArg::LockExclusive)
-            .map_err(|(_, errno)| CniError::io("lock", &lock_path, &errno.into()))?;
+        let lock =
+            machinery::files::open_lock(&lock_path).map_err(|e| CniError::io("open", &lock_path, &e))?;
+        lock.lock().map_err(|e| CniError::io("lock", &lock_path, &e))?;
         let file = folder.join("addresses.json");
         let table = match fs::read(&file) {
             Ok(text) => serde_json::from_slice(&text)
