@@ -1,7 +1,9 @@
 //! The embedded store's file: frames of commits, appended and synced, each with a checksum.
 //!
 //! Invariant: a frame is written only after the one before it is on disk, so only the last
-//! frame can be torn; a bad frame with a good one behind it is damage and refuses to open.
+//! frame can be torn; a bad frame with a good one behind it is damage and refuses to open. An
+//! empty frame follows each that is on disk, so that this holds for the last one, too. Room for
+//! the next compaction is held, so that a disk that fills up can still be emptied.
 //! A database library (redb) was turned down: it syncs the same once per group, but writes
 //! whole pages and keeps no history, while a log gives watch, recovery and group commit in one.
 
@@ -13,6 +15,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 
 use super::super::{Change, Revision, StoreError};
 
@@ -42,6 +46,8 @@ pub(super) struct Log {
     path: PathBuf,
     file: Arc<File>,
     length: u64,
+    /// The end of the room that the file system holds for this file.
+    held: u64,
     _lock: File,
 }
 
@@ -52,12 +58,7 @@ impl Log {
             std::fs::create_dir_all(folder).map_err(|e| failed(folder, &e))?;
         }
         let lock_path = path.with_added_extension("lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(|e| failed(&lock_path, &e))?;
+        let lock = machinery::files::open_lock(&lock_path).map_err(|e| failed(&lock_path, &e))?;
         let deadline = Instant::now() + LOCK_WAIT;
         loop {
             match lock.try_lock() {
@@ -73,16 +74,12 @@ impl Log {
                 Err(TryLockError::Error(e)) => return Err(failed(&lock_path, &e)),
             }
         }
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(OURS_ALONE)
-            .open(path)
-            .map_err(|e| failed(path, &e))?;
+        if !path.try_exists().map_err(|e| failed(path, &e))? {
+            put_in_place::<&str>(path, &[], 1, |_| Ok(Bytes::new())).map_err(|e| failed(path, &e))?;
+        }
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(|e| failed(path, &e))?;
         let size = file.metadata().map_err(|e| failed(path, &e))?.len();
-        let mut log = Self { path: path.to_owned(), file: Arc::new(file), length: 0, _lock: lock };
+        let mut log = Self { path: path.to_owned(), file: Arc::new(file), length: 0, held: 0, _lock: lock };
         log.length = log.recover(size, &mut replay)?;
         Ok(log)
     }
@@ -93,13 +90,8 @@ impl Log {
         let mut magic = vec![0; MAGIC.len().min(size as usize)];
         reader.read_exact(&mut magic).map_err(|e| failed(&self.path, &e))?;
         if magic != MAGIC {
-            // Killed before the first line was on disk? Then there is nothing behind it.
-            let torn = magic.iter().zip(MAGIC).all(|(&found, &meant)| found == meant || found == 0);
-            if size > MAGIC.len() as u64 || !torn {
-                return Err(StoreError::Damaged(format!("{} is not a store", self.path.display())));
-            }
-            self.begin().map_err(|e| failed(&self.path, &e))?;
-            return Ok(MAGIC.len() as u64);
+            let what = if size == 0 { "is empty" } else { "is not a store" };
+            return Err(StoreError::Damaged(format!("{} {what}", self.path.display())));
         }
         let mut offset = MAGIC.len() as u64;
         loop {
@@ -118,13 +110,6 @@ impl Log {
                 }
             }
         }
-    }
-
-    fn begin(&self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.write_all_at(MAGIC, 0)?;
-        self.file.sync_all()?;
-        sync_folder(&self.path)
     }
 
     /// Cuts the file at `offset` unless something good follows the bad frame there.
@@ -160,10 +145,12 @@ impl Log {
 
     /// Appends commits as one frame and syncs. Returns the offsets of the values of their
     /// puts, in order. On [`AppendError::Undone`] the file is as before; after
-    /// [`AppendError::Broken`] nothing may be appended any more.
+    /// [`AppendError::Broken`] nothing may be appended any more. There must be room for `spare`
+    /// bytes beside; what is to make room asks for none.
     pub fn append<'a>(
         &mut self,
         commits: impl Iterator<Item = (Revision, &'a [Change])>,
+        spare: u64,
     ) -> Result<Vec<u64>, AppendError> {
         let mut frame = Frame::new(self.length);
         for (revision, changes) in commits {
@@ -176,8 +163,10 @@ impl Log {
             }
         }
         let (bytes, offsets) = frame.finish();
-        if let Err(error) = self.file.write_all_at(&bytes, self.length) {
-            return Err(match self.file.set_len(self.length) {
+        let needed = bytes.len() as u64 + spare;
+        let held = if spare == 0 { Ok(()) } else { self.hold(needed) };
+        if let Err(error) = held.and_then(|()| self.file.write_all_at(&bytes, self.length)) {
+            return Err(match self.let_go() {
                 Ok(()) => AppendError::Undone(error),
                 Err(_) => AppendError::Broken(error),
             });
@@ -185,7 +174,38 @@ impl Log {
         // After a failed sync nobody knows what is on disk, so there is no way to go on.
         self.file.sync_data().map_err(AppendError::Broken)?;
         self.length += bytes.len() as u64;
+        // Says that what is before it was on disk. Where it cannot be written, that remains unsaid.
+        let (mark, _) = Frame::new(self.length).finish();
+        if self.file.write_all_at(&mark, self.length).is_ok() {
+            self.length += mark.len() as u64;
+        }
         Ok(offsets)
+    }
+
+    /// Has the file system hold room for so many more bytes, where it can do that.
+    fn hold(&mut self, bytes: u64) -> io::Result<()> {
+        const AT_ONCE: u64 = 1 << 20;
+        if self.length + bytes <= self.held {
+            return Ok(());
+        }
+        for more in [AT_ONCE, 0] {
+            let size = i64::try_from(bytes + more).map_err(io::Error::other)?;
+            let start = i64::try_from(self.length).map_err(io::Error::other)?;
+            match fallocate(&*self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, start, size) {
+                Ok(()) => self.held = self.length + bytes + more,
+                Err(Errno::ENOSPC | Errno::EDQUOT) if more > 0 => continue,
+                Err(error @ (Errno::ENOSPC | Errno::EDQUOT)) => return Err(error.into()),
+                Err(_) => self.held = u64::MAX,
+            }
+            break;
+        }
+        Ok(())
+    }
+
+    /// Gives the room back that is held, and takes away what is half written.
+    fn let_go(&mut self) -> io::Result<()> {
+        self.held = 0;
+        self.file.set_len(self.length)
     }
 
     /// Replaces the file by one that holds only `live` (sorted by revision) and stands at
@@ -196,17 +216,29 @@ impl Log {
         revision: Revision,
         read: impl FnMut(usize) -> io::Result<Bytes>,
     ) -> io::Result<Vec<u64>> {
-        let path = self.path.with_added_extension("compact");
-        let (file, length, offsets) = write_anew(&path, live, revision, read).inspect_err(|_| {
-            // What is there of it takes room that may be short. If it cannot go, the next one replaces it.
-            let _ = std::fs::remove_file(&path);
-        })?;
-        std::fs::rename(&path, &self.path)?;
-        sync_folder(&self.path)?;
+        self.let_go()?;
+        let (file, length, offsets) = put_in_place(&self.path, live, revision, read)?;
         self.file = Arc::new(file);
         self.length = length;
         Ok(offsets)
     }
+}
+
+/// Puts a file that holds only `live` in place of what is there: returns it as [`write_anew`] does.
+fn put_in_place<K: AsRef<str>>(
+    path: &Path,
+    live: &[(Revision, K)],
+    revision: Revision,
+    read: impl FnMut(usize) -> io::Result<Bytes>,
+) -> io::Result<(File, u64, Vec<u64>)> {
+    let draft = path.with_added_extension("compact");
+    let written = write_anew(&draft, live, revision, read).inspect_err(|_| {
+        // What is there of it takes room that may be short. If it cannot go, the next one replaces it.
+        let _ = std::fs::remove_file(&draft);
+    })?;
+    std::fs::rename(&draft, path)?;
+    sync_folder(path)?;
+    Ok(written)
 }
 
 /// Writes a file that holds only `live`: returns it with its length and the offsets of the values.
@@ -240,7 +272,8 @@ fn write_anew<K: AsRef<str>>(
         }
     }
     frame.commit(revision, 0);
-    let (bytes, places) = frame.finish();
+    let (mut bytes, places) = frame.finish();
+    bytes.extend(Frame::new(length + bytes.len() as u64).finish().0);
     file.write_all_at(&bytes, length)?;
     length += bytes.len() as u64;
     offsets.extend(places);

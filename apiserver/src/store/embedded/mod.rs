@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -194,6 +195,12 @@ impl EmbeddedStore {
                 key: ops.swap_remove(index).key,
                 revision: state.assigned,
             });
+        }
+        if let Some((until, error)) = &state.full
+            && Instant::now() < *until
+            && ops.iter().all(|op| op.value.is_some())
+        {
+            return Err(error.clone());
         }
         let revision = state.assigned + 1;
         let changes: Vec<Change> = ops

@@ -43,6 +43,8 @@ pub(super) struct State {
     pub file: Option<Arc<File>>,
     /// Why nothing can be committed any more.
     pub broken: Option<StoreError>,
+    /// Until when nothing is committed that takes room, because there is none.
+    pub full: Option<(Instant, StoreError)>,
     pub closing: bool,
 }
 
@@ -176,6 +178,11 @@ impl State {
         }
         self.assigned = self.durable;
     }
+}
+
+/// Whether a commit is one that takes something away.
+pub(super) fn makes_room(changes: &[Change]) -> bool {
+    changes.iter().any(|change| matches!(change, Change::Delete { .. }))
 }
 
 pub(super) fn weight(changes: &[Change]) -> usize {

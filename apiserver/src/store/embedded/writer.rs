@@ -3,16 +3,20 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use super::super::{Change, Revision, StoreError};
 use super::log::{AppendError, Log};
-use super::state::{Past, Place, Slot, Staged, State, record_size, weight};
+use super::state::{Past, Place, Slot, Staged, State, makes_room, record_size, weight};
 
 const MAX_FRAME: usize = 8 << 20;
+/// How long nothing that takes room is tried after the disk was full, so that it is not in the way of what makes some.
+const FULL_FOR: Duration = Duration::from_secs(1);
+/// What is gone from the log must take as much, and an eighth of what is live, before a full disk is worth a compaction.
+const LITTLE: u64 = 4096;
 
 /// What the store's users and its writer share.
 pub(super) struct Shared {
@@ -104,15 +108,21 @@ impl Writer {
                 })
                 .map(|staged| (staged.revision, staged.changes.clone()))
                 .collect();
+            let frees = group.iter().all(|(_, changes)| makes_room(changes));
+            // The next compaction writes all that is live once more.
+            let spare = if frees { 0 } else { state.live + size as u64 };
             drop(state);
-            let written = self.log.append(group.iter().map(|(revision, changes)| (*revision, &changes[..])));
+            let commits = group.iter().map(|(revision, changes)| (*revision, &changes[..]));
+            let written = self.log.append(commits, spare);
             let taken_back = written.is_err();
             let mut state = shared.state.lock();
             match written {
                 Ok(offsets) => shared.publish(&mut state, group.len(), Some(offsets)),
                 Err(AppendError::Undone(error)) => {
                     tracing::error!(%error, "Cannot write to the store's file");
-                    state.roll_back(&StoreError::NoSpace(error.to_string()));
+                    let error = StoreError::NoSpace(error.to_string());
+                    state.roll_back(&error);
+                    state.full = Some((Instant::now() + FULL_FOR, error));
                 }
                 Err(AppendError::Broken(error)) => {
                     tracing::error!(%error, "Cannot write to the store's file, giving up");
@@ -121,7 +131,10 @@ impl Writer {
                     state.broken = Some(error);
                 }
             }
-            let due = self.log.length() > self.compact_from.max(2 * state.live).max(self.not_before);
+            let due = self.log.length() > self.compact_from.max(2 * state.live).max(self.not_before)
+                || (state.full.is_some()
+                    && taken_back
+                    && self.log.length() > state.live + state.live / 8 + LITTLE);
             drop(state);
             if taken_back {
                 shared.durable.send_modify(|_| ());
@@ -172,6 +185,7 @@ impl Writer {
             past.undo.clear();
         }
         state.undo_start = revision;
+        state.full = None;
         state.file = Some(self.log.file());
         tracing::info!(before, after = self.log.length(), revision, "Compacted the store's file");
         Ok(())

@@ -36,31 +36,32 @@ async fn cut_anywhere_it_opens_at_a_commit_that_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let mut states = vec![(0, BTreeMap::new(), 1)];
+    // Without the mark that the last commit is on disk.
+    let length = || std::fs::metadata(&path).unwrap().len() - 12;
     {
         let store = open(&path);
         for i in 0..12_u8 {
             let revision = put(&store, &format!("/registry/{}", i % 5), vec![i + 1; 40]).await;
-            states.push((std::fs::metadata(&path).unwrap().len(), state(&store).await, revision));
+            states.push((length(), state(&store).await, revision));
         }
         let key = "/registry/0";
         let revision = state(&store).await[key].1;
         store.commit(vec![Op::delete(key, revision), Op::create("/registry/z", "z")]).await.unwrap();
-        states.push((
-            std::fs::metadata(&path).unwrap().len(),
-            state(&store).await,
-            store.revision().await.unwrap(),
-        ));
+        states.push((length(), state(&store).await, store.revision().await.unwrap()));
     }
     let whole = std::fs::read(&path).unwrap();
     let copy = folder.path().join("copy");
     for length in 0..=whole.len() {
         // A torn end is either missing or something else than what was meant.
-        // The first line is on disk before anything else is written.
-        let most = if length < 16 { 16 } else { whole.len() };
-        for rest in [0, most - length] {
+        for rest in [0, whole.len() - length] {
             let mut bytes = whole[..length].to_vec();
             bytes.resize(length + rest, 0);
             std::fs::write(&copy, &bytes).unwrap();
+            if length < 16 {
+                // The file comes to be with its first line on disk.
+                assert!(matches!(EmbeddedStore::open(&copy).err(), Some(StoreError::Damaged(_))), "{length}");
+                continue;
+            }
             let store = open(&copy);
             let (_, expected, revision) = states.iter().rev().find(|s| s.0 <= length as u64).unwrap();
             assert_eq!(&state(&store).await, expected, "cut at {length}");
@@ -91,6 +92,91 @@ async fn refuses_a_file_with_damage_in_the_middle() {
     assert!(matches!(refused, Some(StoreError::Damaged(_))), "{refused:?}");
     std::fs::write(&path, "something else entirely").unwrap();
     assert!(matches!(EmbeddedStore::open(&path).err(), Some(StoreError::Damaged(_))));
+}
+
+#[tokio::test]
+async fn refuses_a_file_whose_last_commit_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let before = {
+        let store = open(&path);
+        put(&store, "/registry/a", vec![1; 40]).await;
+        let before = std::fs::metadata(&path).unwrap().len() as usize;
+        put(&store, "/registry/b", vec![2; 40]).await;
+        before
+    };
+    let whole = std::fs::read(&path).unwrap();
+    for at in before..whole.len() - 12 {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 4;
+        std::fs::write(&path, bytes).unwrap();
+        let refused = EmbeddedStore::open(&path).err();
+        assert!(matches!(refused, Some(StoreError::Damaged(_))), "at {at}: {refused:?}");
+    }
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(state(&open(&path)).await.len(), 2);
+    std::fs::write(&path, "").unwrap();
+    let refused = EmbeddedStore::open(&path).err();
+    assert!(matches!(&refused, Some(StoreError::Damaged(why)) if why.ends_with("is empty")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn only_its_owner_may_hold_its_lock() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join("store.lock");
+    std::fs::write(&lock, "").unwrap();
+    drop(open(&folder.path().join("store")));
+    assert_eq!(std::fs::metadata(&lock).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// Not a test by itself: the process that `a_full_disk_can_be_emptied` gives a small disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn fills_and_empties_a_disk() {
+    let Some(folder) = std::env::var_os("STORE_TEST_SMALL_DISK") else { return };
+    let path = Path::new(&folder).join("store");
+    let mut store = open(&path);
+    for round in 0..4_usize {
+        let (mut kept, mut refused) = (0, 0);
+        // What was deleted makes room with the first refusal.
+        while refused < 2 {
+            let op = Op::create(format!("/registry/{round}/{kept}"), vec![b'x'; 10_000]);
+            match store.commit(vec![op]).await {
+                Ok(_) => kept += 1,
+                Err(StoreError::NoSpace(_)) => {
+                    refused += 1;
+                    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        assert!(kept > 100, "round {round}: {kept} of 10 kB on 4 MB");
+        let all = state(&store).await;
+        assert_eq!(all.len(), kept);
+        for (key, (_, revision)) in all {
+            store.commit(vec![Op::delete(key, revision)]).await.unwrap();
+        }
+        drop(store);
+        store = open(&path);
+        assert!(state(&store).await.is_empty());
+    }
+}
+
+#[test]
+fn a_full_disk_can_be_emptied() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs -o size=4m none \"$STORE_TEST_SMALL_DISK\" && exec \"$@\"";
+    let child = std::process::Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["store::tests::file::fills_and_empties_a_disk", "--exact", "--nocapture"])
+        .env("STORE_TEST_SMALL_DISK", folder.path())
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
 }
 
 #[tokio::test]
@@ -237,7 +323,9 @@ async fn writes_beyond_a_limit() {
     let left_over = Path::new(&path).with_added_extension("compact");
     assert!(!left_over.exists(), "a compaction that failed leaves nothing");
     // What is small still fits, and with room again everything does. No revision is missing or doubled.
-    put(&store, "/registry/small", b"x".to_vec()).await;
+    while store.commit(vec![Op::create("/registry/small", "x")]).await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
     limit("unlimited");
     let end = put(&store, "/registry/large", vec![b'y'; 20_000]).await;
     assert_eq!(end, start + kept as Revision + 2);
