@@ -84,6 +84,8 @@ pub struct NodeKeeper {
     /// What the API holds as far as known, and when the kubelet last wrote it.
     written: Option<(NodeStatus, Timestamp)>,
     began: Timestamp,
+    /// Whether the node was last seen to take no more pods.
+    unschedulable: bool,
 }
 
 impl NodeKeeper {
@@ -98,6 +100,7 @@ impl NodeKeeper {
             listed: Arc::default(),
             written: None,
             began: machinery::clock::now(),
+            unschedulable: false,
         }
     }
 
@@ -222,6 +225,7 @@ impl NodeKeeper {
         });
         loop {
             self.catch_up()?;
+            self.tell_schedulable();
             if let Err(error) = self.report().await {
                 tracing::warn!(error = chain(&error), "Cannot write the node's status");
                 if matches!(&error, kube::Error::Api(answer) if answer.code == 404) {
@@ -268,6 +272,14 @@ impl NodeKeeper {
             written.clone_from(status);
         }
         Ok(())
+    }
+
+    fn tell_schedulable(&mut self) {
+        let Some(node) = self.of.nodes.get(None, &self.of.config.node) else { return };
+        let now = node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true));
+        if std::mem::replace(&mut self.unschedulable, now) != now {
+            self.tell(if now { "NodeNotSchedulable" } else { "NodeSchedulable" });
+        }
     }
 
     async fn status(&mut self) -> NodeStatus {
@@ -325,10 +337,16 @@ impl NodeKeeper {
             if before.is_some_and(|b| b.status == condition.status) {
                 continue;
             }
-            let Some(reason) = render::event_reason(condition) else { continue };
-            let message = format!("Node {} status is now: {reason}", self.of.config.node);
-            self.note(EventType::Normal, reason, &message);
+            if let Some(reason) = render::event_reason(condition) {
+                self.tell(reason);
+            }
         }
+    }
+
+    /// Tells what the node has become.
+    fn tell(&self, reason: &str) {
+        let message = format!("Node {} status is now: {reason}", self.of.config.node);
+        self.note(EventType::Normal, reason, &message);
     }
 
     fn note(&self, kind: EventType, reason: &str, message: &str) {

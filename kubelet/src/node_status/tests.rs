@@ -69,6 +69,35 @@ async fn a_node_that_was_thought_lost_says_at_once_that_it_is_not() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_cordoned_says_so_and_when_it_is_no_more() {
+    let tasks = Tasks::new();
+    let client = api(&tasks).await;
+    let nodes: Api<Node> = Api::all(client.clone());
+    let events: Api<k8s_openapi::api::core::v1::Event> = Api::all(client.clone());
+    keeper(&client, &tasks, "192.0.2.1").spawn(&tasks).await.unwrap();
+    ready(&nodes, "True").await;
+    for (unschedulable, reason) in [(true, "NodeNotSchedulable"), (false, "NodeSchedulable")] {
+        let spec = json!({"spec": {"unschedulable": unschedulable}});
+        nodes.patch("node-1", &PatchParams::default(), &Patch::Merge(spec)).await.unwrap();
+        let told = async || {
+            let all = events.list(&Default::default()).await.unwrap().items;
+            let found = all.into_iter().find(|event| event.reason.as_deref() == Some(reason));
+            found.and_then(|event| event.message)
+        };
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
+        let message = loop {
+            if let Some(message) = told().await {
+                break message;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{reason} is not told");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert_eq!(message, format!("Node node-1 status is now: {reason}"));
+    }
+    tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_kubelet_whose_name_was_given_away_stops() {
     let tasks = Tasks::new();
     let client = api(&tasks).await;
