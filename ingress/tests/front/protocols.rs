@@ -100,8 +100,11 @@ fn names_choose_certificates_which_change_while_it_runs() {
             Issued { cert_pem: "-----BEGIN CERTIFICATE-----\nrubbish".into(), key_pem: String::new() };
         let problems = scene.serve(&objects(&[secret("one", 3, &mixed), secret("wild", 2, &broken)]));
         assert_eq!(problems.len(), 2, "{problems:?}");
-        for (problem, name) in problems.iter().zip(["one", "wild"]) {
-            let words = format!("BadCertificate: the Secret shop/{name} cannot be used: ");
+        for (problem, (name, why)) in problems.iter().zip([
+            ("one", "private key does not match public key"),
+            ("wild", "unable to load the certificate: "),
+        ]) {
+            let words = format!("BadCertificate: the Secret shop/{name} cannot be used: {why}");
             assert!(problem.starts_with(&words), "{problem}");
         }
         assert_eq!(scene.shown("one.test").await, default);

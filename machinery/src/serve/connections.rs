@@ -27,7 +27,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::Instant,
@@ -194,13 +194,30 @@ async fn connection<B: Content>(
         let peer = Peer { address, certificate: None };
         return answer(stream, socket, welcome(peer), limits).await;
     };
-    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream))
-        .await
-        .context("TLS handshake")?
-        .context("TLS handshake")?;
+    let handshake = async {
+        let mut begin = [0];
+        // What begins with a letter is the name of a method.
+        if stream.peek(&mut begin).await? > 0 && begin[0].is_ascii_uppercase() {
+            refuse_plain(stream).await?;
+            return Ok(None);
+        }
+        tls.accept(stream).await.map(Some)
+    };
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.context("TLS handshake")?;
+    let Some(stream) = handshake.context("TLS handshake")? else { return Ok(()) };
     let chain = stream.get_ref().1.peer_certificates();
     let certificate = clients.zip(chain).and_then(|(clients, chain)| Shown::new(clients, chain));
     answer(stream, socket, welcome(Peer { address, certificate }), limits).await
+}
+
+/// Answers plain HTTP where TLS is spoken, in Go's words.
+async fn refuse_plain(mut stream: TcpStream) -> std::io::Result<()> {
+    // What was not read when a connection is closed takes the answer with it.
+    let mut request = [0; 4096];
+    let _length = stream.read(&mut request).await?;
+    let answer = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await
 }
 
 /// Answers the requests of a connection, whose socket is that of `stream`.

@@ -36,6 +36,12 @@ pub enum TlsError {
     /// A bundle of certificates is no PEM text.
     #[error("unable to load root certificates: {0}")]
     Bundle(rustls::pki_types::pem::Error),
+    /// A certificate is no PEM text.
+    #[error("unable to load the certificate: {0}")]
+    Chain(rustls::pki_types::pem::Error),
+    /// A key is another certificate's.
+    #[error("private key does not match public key")]
+    Mismatch,
     /// A key is no PEM text.
     #[error("unable to load the private key: {0}")]
     Key(rustls::pki_types::pem::Error),
@@ -144,12 +150,15 @@ pub fn choosing_server_config(
 /// For texts that hold none, and when the key is not the certificate's.
 pub fn certified_key(cert: &[u8], key: &[u8]) -> Result<CertifiedKey, TlsError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert).collect();
-    let chain = chain.map_err(TlsError::Bundle)?;
+    let chain = chain.map_err(TlsError::Chain)?;
     if chain.is_empty() {
-        return Err(TlsError::Bundle(rustls::pki_types::pem::Error::NoItemsFound));
+        return Err(TlsError::Chain(rustls::pki_types::pem::Error::NoItemsFound));
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(TlsError::Key)?;
-    Ok(CertifiedKey::from_der(chain, key, &provider())?)
+    CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => TlsError::Mismatch,
+        error => error.into(),
+    })
 }
 
 /// A client's configuration: trusts the authorities in `ca`, and presents the certificate

@@ -51,6 +51,24 @@ async fn a_connection_without_traffic_is_closed() {
 }
 
 #[tokio::test]
+async fn plain_http_is_told_that_tls_is_spoken() {
+    let tasks = Tasks::new();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let source = crate::tls::TlsSource::SelfSigned(vec!["x".to_owned()]);
+    let config = crate::tls::server_config(&source, crate::tls::ClientCertificates::Ignored, &[]).unwrap();
+    let welcome: Welcome<Full<Bytes>> = Arc::new(|_| Box::new(|_| Box::pin(std::future::pending())));
+    let server = Server::new(listener, Some(config), tasks.token());
+    tasks.spawn("server", server.run(tasks.clone(), welcome));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let words = last_words(stream).await;
+    let expected = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    assert_eq!(words, expected);
+    tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_head_without_end_is_not_waited_for() {
     let tasks = Tasks::new();
     let address = listen(&tasks, SHORT).await;
