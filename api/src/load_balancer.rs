@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use k8s_openapi::api::core::v1::Service;
 
 /// Annotation of a Service: the node that answers on the network for its load balancer's addresses.
-pub const NODE: &str = "skiff.dev/load-balancer-node";
+pub const NODE: &str = "skiff.local/load-balancer-node";
 
 /// Whether the cluster itself is asked for a load balancer. One with a class is for somebody else to make.
 pub fn is_wanted(service: &Service) -> bool {

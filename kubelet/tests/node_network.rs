@@ -57,7 +57,7 @@ impl Machine {
         let nodes = Cache::fixed(nodes.to_vec());
         let service = answers.map(|node| {
             json!({
-                "metadata": {"annotations": {"skiff.dev/load-balancer-node": node}},
+                "metadata": {"annotations": {"skiff.local/load-balancer-node": node}},
                 "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.129", "ipMode": "VIP"}]}},
             })
         });

@@ -54,7 +54,7 @@ fn address(cluster: &Cluster, service: &str) -> Ipv4Addr {
 /// The node that answers for a service.
 fn answering(cluster: &Cluster, service: &str) -> String {
     let service = cluster.json(&format!("get service {service}"));
-    service["metadata"]["annotations"]["skiff.dev/load-balancer-node"].as_str().unwrap().to_owned()
+    service["metadata"]["annotations"]["skiff.local/load-balancer-node"].as_str().unwrap().to_owned()
 }
 
 /// Plugs a node's cable in or pulls it.

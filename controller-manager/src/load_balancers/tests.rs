@@ -87,7 +87,7 @@ fn a_service_is_held_before_it_is_given_anything() {
     assert_eq!(
         shown(serve(&held)),
         [
-            r#"{"metadata":{"annotations":{"skiff.dev/load-balancer-node":"n1"}}}"#,
+            r#"{"metadata":{"annotations":{"skiff.local/load-balancer-node":"n1"}}}"#,
             r#"{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.130","ipMode":"VIP"}]}}}"#,
             "EnsuredLoadBalancer",
         ]
@@ -143,7 +143,7 @@ fn another_node_answers_when_one_may_not() {
     };
     let moved = |to: &str| {
         vec![
-            format!(r#"{{"metadata":{{"annotations":{{"skiff.dev/load-balancer-node":"{to}"}}}}}}"#),
+            format!(r#"{{"metadata":{{"annotations":{{"skiff.local/load-balancer-node":"{to}"}}}}}}"#),
             "UpdatedLoadBalancer".to_owned(),
         ]
     };
@@ -184,7 +184,7 @@ fn what_one_has_is_taken_back() {
         assert_eq!(serve(&snapshot), Plan::default());
         shown(plan(&snapshot))
     };
-    let let_go = r#"{"metadata":{"annotations":{"skiff.dev/load-balancer-node":null},"finalizers":[]}}"#;
+    let let_go = r#"{"metadata":{"annotations":{"skiff.local/load-balancer-node":null},"finalizers":[]}}"#;
     assert_eq!(
         served(json!({"metadata": {"deletionTimestamp": "2026-01-02T00:00:00Z"}})),
         ["DeletingLoadBalancer", let_go, "DeletedLoadBalancer"]

@@ -130,7 +130,7 @@ fn rules_and_configuration_as_text() {
 fn a_node_answers_for_the_load_balancers_that_are_given_to_it() {
     let service = |node: &str, ingress: serde_json::Value| {
         let service = json!({
-            "metadata": {"annotations": {"skiff.dev/load-balancer-node": node}},
+            "metadata": {"annotations": {"skiff.local/load-balancer-node": node}},
             "status": {"loadBalancer": {"ingress": ingress}},
         });
         Arc::new(serde_json::from_value(service).unwrap())
