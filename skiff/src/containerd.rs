@@ -12,6 +12,7 @@ use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUP
 
 use crate::cluster::{Cluster, Node, Registry};
 use crate::files;
+use crate::image::Archive;
 
 /// The image that holds a pod's namespaces.
 pub const PAUSE_IMAGE: &str = "skiff.local/pause:1";
@@ -140,26 +141,18 @@ fn mounts_overlay(dir: &Path) -> Result<bool> {
     Ok(true)
 }
 
-fn ctr(node: &Node, args: &[&str]) -> Result<String> {
-    let output = crate::program::command("ctr")
-        .arg("--address")
-        .arg(node.socket())
-        .args(["--namespace", CRI_NAMESPACE])
-        .args(args)
-        .output()
-        .context("cannot start ctr")?;
+/// Loads an image archive into the node.
+pub fn import(cluster: &Cluster, node: &Node, path: &Path) -> Result<()> {
+    let archive = Archive::open(path)?;
+    let mut command = crate::program::command("ctr");
+    command.arg("--address").arg(node.socket()).args(["--namespace", CRI_NAMESPACE]);
+    command.args(["images", "import", "--snapshotter", &cluster.snapshotter, "-"]);
+    let output = command.stdin(archive.input()?).output().context("cannot start ctr")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{}", said.trim().trim_start_matches("ctr: "));
+        bail!("{} does not take {}: {}", node.name, path.display(), said.trim().trim_start_matches("ctr: "));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Loads an image archive into the node.
-pub fn import(cluster: &Cluster, node: &Node, archive: &Path) -> Result<()> {
-    let archive = archive.to_str().context("the path of an image must be plain text")?;
-    let result = ctr(node, &["images", "import", "--snapshotter", &cluster.snapshotter, archive]);
-    result.map(drop).with_context(|| format!("{} does not take {archive}", node.name))
+    Ok(())
 }
 
 /// The sockets of the node's shims, which containerd keeps outside of its state folder.

@@ -3,8 +3,12 @@
 //! An [`Image`] has one layer and is written as an archive that containerd, Docker
 //! and `skiff load` take, or as the blobs and the manifest that registries take.
 
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -135,32 +139,86 @@ impl Image {
     }
 }
 
-/// Says which images an archive holds; refuses a file that is no image archive.
+/// Names of images that begin like this are Skiff's own.
+pub const OWN_DOMAIN: &str = "skiff.local/";
+/// How what is packed begins, and the program that unpacks it.
+const PACKERS: [(&[u8], &str); 4] =
+    [(b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2")];
+/// No index of an archive, and no name in it, is longer.
+const LONGEST_INDEX: u64 = 4 << 20;
+
+/// An archive as a stream, unpacked by another program if it is packed.
+pub struct Archive {
+    stream: File,
+    unpacker: Option<Child>,
+}
+
+impl Archive {
+    /// Opens an archive.
+    ///
+    /// # Errors
+    /// What is no file, and what is packed in a way for which there is no program.
+    pub fn open(path: &Path) -> Result<Archive> {
+        let shown = path.display();
+        // Asked before it is opened: a pipe would wait there for somebody to write.
+        if !std::fs::metadata(path).with_context(|| format!("cannot read {shown}"))?.is_file() {
+            bail!("{shown} is no image archive: it is not even a file");
+        }
+        let open = || File::open(path).with_context(|| format!("cannot read {shown}"));
+        let mut begin = Vec::new();
+        open()?.take(8).read_to_end(&mut begin).with_context(|| format!("cannot read {shown}"))?;
+        let Some((_, program)) = PACKERS.iter().find(|(magic, _)| begin.starts_with(magic)) else {
+            return Ok(Archive { stream: open()?, unpacker: None });
+        };
+        let mut command = Command::new(program);
+        command.arg("-dc").stdin(open()?).stdout(Stdio::piped()).stderr(Stdio::null());
+        let unpacker = command.spawn().with_context(|| format!("cannot unpack {shown} with {program}"))?;
+        let mut archive = Archive { stream: open()?, unpacker: Some(unpacker) };
+        if let Some(output) = archive.unpacker.as_mut().and_then(|unpacker| unpacker.stdout.take()) {
+            archive.stream = OwnedFd::from(output).into();
+        }
+        Ok(archive)
+    }
+
+    /// The stream, for another program to read.
+    pub fn input(&self) -> Result<Stdio> {
+        Ok(self.stream.try_clone().context("cannot share an archive")?.into())
+    }
+}
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        if let Some(unpacker) = &mut self.unpacker {
+            // It may have ended by itself, or been left in the middle: either is fine.
+            let _ = unpacker.kill().and_then(|()| unpacker.wait());
+        }
+    }
+}
+
+/// Says which images an archive of a user's holds; refuses a file that is no image archive, and one with Skiff's own.
 pub fn names_in(path: &Path) -> Result<Vec<String>> {
     let shown = path.display();
-    let mut file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}"))?;
-    if !file.metadata().with_context(|| format!("cannot read {shown}"))?.is_file() {
-        bail!("{shown} is no image archive: it is not even a file");
-    }
-    let mut magic = [0; 2];
-    let packed =
-        file.read(&mut magic).with_context(|| format!("cannot read {shown}"))? == 2 && magic == [0x1f, 0x8b];
-    let file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}"))?;
+    let archive = Archive::open(path)?;
     let mut begun = false;
-    let found = match packed {
-        true => index_of(flate2::read::GzDecoder::new(file), &mut begun),
-        false => index_of(file, &mut begun),
-    };
-    match found {
-        Ok(Some(names)) => Ok(names),
-        Ok(None) => {
+    let names = match index_of(&archive.stream, &mut begun) {
+        Ok(Some(names)) => names,
+        Ok(None) if begun => {
             bail!("{shown} is a tar file but no image archive: neither manifest.json nor index.json is in it")
         }
         Err(e) if begun => bail!("{shown} begins as a tar file but is damaged or cut off: {e:#}"),
-        Err(_) => bail!(
+        _ => bail!(
             "{shown} is no image archive: expected a tar file as `docker save` or `ctr images export` write it"
         ),
+    };
+    if names.is_empty() {
+        bail!(
+            "{shown} holds no image with a name: save it by its name, as in `docker save -o {shown} NAME:TAG`"
+        );
     }
+    if let Some(own) = names.iter().find(|name| name.starts_with(OWN_DOMAIN)) {
+        bail!("{shown} holds {own}: names that begin with {OWN_DOMAIN} are Skiff's own");
+    }
+    Ok(names)
 }
 
 /// The name as people type it: without what is the same for all of Docker's.
@@ -169,43 +227,65 @@ fn familiar(name: &str) -> String {
     name.strip_prefix("library/").unwrap_or(name).to_owned()
 }
 
+/// A path as containerd compares it.
+fn clean(path: &[u8]) -> String {
+    let mut parts = Vec::new();
+    for part in String::from_utf8_lossy(path).split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part.to_owned()),
+        }
+    }
+    parts.join("/")
+}
+
+fn small(entry: impl Read) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    entry.take(LONGEST_INDEX + 1).read_to_end(&mut content)?;
+    anyhow::ensure!(content.len() as u64 <= LONGEST_INDEX, "an index in it is too long");
+    Ok(content)
+}
+
 /// The names in an archive; `None` if it is a tar of something else. Notes whether it began as a tar.
 fn index_of(archive: impl Read, begun: &mut bool) -> Result<Option<Vec<String>>> {
-    let mut found = None;
+    let (mut found, mut renamed) = (None, None);
     let mut archive = tar::Archive::new(archive);
-    for entry in archive.entries()? {
-        let mut entry = entry?;
+    // Raw: long names are of whatever length the archive says.
+    for entry in archive.entries()?.raw(true) {
+        let entry = entry?;
         *begun = true;
-        let path = entry.path()?.to_string_lossy().into_owned();
-        let name = path.trim_start_matches("./");
-        if !matches!(name, "manifest.json" | "index.json") {
+        let kind = entry.header().entry_type();
+        if kind.is_gnu_longname() {
+            renamed = small(entry)?.split(|byte| *byte == 0).next().map(clean);
             continue;
         }
-        let mut text = String::new();
-        entry.read_to_string(&mut text)?;
-        let index: serde_json::Value = serde_json::from_str(&text)?;
-        let names: Vec<String> = match name {
-            "manifest.json" => index
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|image| image["RepoTags"].as_array())
-                .flatten()
-                .filter_map(|tag| tag.as_str().map(familiar))
-                .collect(),
-            _ => index["manifests"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|image| image["annotations"]["io.containerd.image.name"].as_str().map(familiar))
-                .collect(),
-        };
-        let known: &mut Vec<String> = found.get_or_insert_default();
-        known.extend(names);
-        known.sort();
-        known.dedup();
+        if kind.is_pax_local_extensions() {
+            let extensions = small(entry)?;
+            let mut extensions = tar::PaxExtensions::new(&extensions).flatten();
+            renamed =
+                extensions.find(|e| e.key_bytes() == b"path").map(|e| clean(e.value_bytes())).or(renamed);
+            continue;
+        }
+        let name = renamed.take().unwrap_or_else(|| clean(&entry.path_bytes()));
+        if !matches!(name.as_str(), "manifest.json" | "index.json") {
+            continue;
+        }
+        let index: serde_json::Value = serde_json::from_slice(&small(entry)?)?;
+        let known: &mut BTreeSet<String> = found.get_or_insert_default();
+        for image in index.as_array().into_iter().flatten() {
+            let tags = image["RepoTags"].as_array().into_iter().flatten();
+            known.extend(tags.filter_map(|tag| tag.as_str().map(familiar)));
+        }
+        for image in index["manifests"].as_array().into_iter().flatten() {
+            let named = |annotation: &str| image["annotations"][annotation].as_str();
+            // What is only a tag names nothing.
+            let reference =
+                named("org.opencontainers.image.ref.name").filter(|name| name.contains([':', '/']));
+            known.extend(named("io.containerd.image.name").or(reference).map(familiar));
+        }
     }
-    Ok(found)
+    Ok(found.map(|names| names.into_iter().collect()))
 }
 
 #[cfg(test)]

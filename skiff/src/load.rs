@@ -47,7 +47,7 @@ pub fn run(flags: &LoadArgs) -> Result<()> {
     let archives: Vec<PathBuf> = flags.images.iter().map(|path| absolute(path)).collect::<Result<_>>()?;
     into_all(&cluster, &archives)?;
     let nodes: Vec<String> = cluster.all_nodes().into_iter().map(|node| node.name).collect();
-    say!("Loaded {} into {}", names.join(", "), nodes.join(", "));
+    say!("Loaded into {}:\n  {}", nodes.join(", "), names.join("\n  "));
     Ok(())
 }
 

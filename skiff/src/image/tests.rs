@@ -23,6 +23,60 @@ fn an_archive_names_its_image() {
     std::io::Write::write_all(&mut packed, &image().archive().unwrap()).unwrap();
     std::fs::write(&path, packed.finish().unwrap()).unwrap();
     assert_eq!(names_in(&path).unwrap(), ["hello:v1"]);
+    let mut unpacked = Vec::new();
+    Archive::open(&path).unwrap().stream.read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, image().archive().unwrap());
+}
+
+/// An archive with a `manifest.json` that was called so by a header before it, or by itself.
+fn archive(tags: &serde_json::Value, header: Option<(tar::EntryType, &[u8])>) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    if let Some((kind, content)) = header {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_size(content.len() as u64);
+        tar.append_data(&mut header, "header", content).unwrap();
+    }
+    let name = if header.is_some() { "other" } else { "./a/../manifest.json" };
+    let mut header = tar::Header::new_ustar();
+    header.as_ustar_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+    let content = json!([{"RepoTags": tags}]).to_string();
+    header.set_size(content.len() as u64);
+    header.set_cksum();
+    tar.append(&header, content.as_bytes()).unwrap();
+    tar.into_inner().unwrap()
+}
+
+#[test]
+fn an_archive_takes_no_name_of_skiffs_and_says_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.tar");
+    let refusal = |content: Vec<u8>| {
+        std::fs::write(&path, content).unwrap();
+        names_in(&path).unwrap_err().to_string()
+    };
+    let pause = json!(["a:1", "skiff.local/pause:1"]);
+    for header in [
+        None,
+        Some((tar::EntryType::XHeader, &b"22 path=manifest.json\n"[..])),
+        Some((tar::EntryType::GNULongName, &b"manifest.json\0"[..])),
+    ] {
+        let refusal = refusal(archive(&pause, header));
+        assert!(refusal.contains("holds skiff.local/pause:1: names that begin"), "{refusal}");
+    }
+    assert!(refusal(archive(&json!(null), None)).contains("holds no image with a name"));
+    let long = json!(["a".repeat(5 << 20)]);
+    assert!(refusal(archive(&long, None)).contains("an index in it is too long"));
+    let long_name = Some((tar::EntryType::GNULongName, &[b'a'; 5 << 20][..]));
+    assert!(refusal(archive(&pause, long_name)).contains("an index in it is too long"));
+}
+
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(names_in(&path).unwrap_err().to_string().contains("not even a file"));
 }
 
 #[test]
@@ -31,8 +85,10 @@ fn all_kinds_of_archives_name_all_images_alike() {
     let path = dir.path().join("two.tar");
     let manifest = json!([{"RepoTags": ["nginx:alpine"]}, {"RepoTags": ["a/b:1", "localhost:5000/c:1"]}]);
     let named = |name: &str| json!({"annotations": {"io.containerd.image.name": name}});
+    let referred = |name: &str| json!({"annotations": {"org.opencontainers.image.ref.name": name}});
     let index = json!({"manifests":
-            [named("docker.io/library/nginx:alpine"), named("docker.io/a/b:1"), named("localhost:5000/c:1")]});
+            [named("docker.io/library/nginx:alpine"), named("docker.io/a/b:1"),
+        referred("localhost:5000/c:1"), referred("latest")]});
     let files = [("manifest.json", &manifest), ("index.json", &index)];
     for wanted in [&files[..1], &files[1..], &files[..]] {
         let mut tar = tar::Builder::new(Vec::new());
