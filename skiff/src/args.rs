@@ -102,9 +102,9 @@ pub struct UpArgs {
     /// Leave out what else the cluster has
     #[arg(long, value_name = "ADDON", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(crate::addons::names()))]
     pub without: Vec<String>,
-    /// Keep pods and nodes away from everything beyond this machine
-    #[arg(long)]
-    pub no_outbound: bool,
+    /// Keep pods and nodes away from everything beyond this machine, until --no-outbound=false
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub no_outbound: Option<bool>,
     /// How much the daemons log
     #[arg(short = 'v', long = "v", value_name = "N")]
     pub verbosity: Option<u8>,

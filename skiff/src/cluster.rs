@@ -354,13 +354,22 @@ impl Cluster {
         dir.join("cluster.json")
     }
 
+    /// What stands in for that file when it is damaged: without it nobody could take the cluster down.
+    fn copy_in(dir: &Path) -> PathBuf {
+        dir.join("cluster.copy.json")
+    }
+
     /// Reads the description of the cluster in `dir`, if there is one.
     pub fn load(dir: &Path) -> Result<Option<Cluster>> {
         let path = Self::file_in(dir);
         match std::fs::read(&path) {
-            Ok(bytes) => Ok(Some(
-                serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?,
-            )),
+            Ok(bytes) => {
+                let read = serde_json::from_slice(&bytes).or_else(|e| {
+                    let copy = std::fs::read(Self::copy_in(dir)).unwrap_or_default();
+                    serde_json::from_slice(&copy).map_err(|_| e)
+                });
+                read.map(Some).with_context(|| format!("{} is damaged", path.display()))
+            }
             Err(e)
                 if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
             {
@@ -376,6 +385,7 @@ impl Cluster {
     /// Writes the description.
     pub fn save(&self) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(self)?;
+        files::replace(&Self::copy_in(&self.dir), &bytes, 0o600)?;
         files::replace(&Self::file_in(&self.dir), &bytes, 0o600)
     }
 }

@@ -10,7 +10,8 @@ use anyhow::{Context, Result};
 use crate::args::ClusterArgs;
 use crate::cluster::{self, Cluster, Store};
 use crate::{
-    cgroups, cni_cache, containerd, files, firewall, kubeconfig, network, processes, registration, supervisor,
+    cgroups, cni_cache, containerd, files, firewall, kubeconfig, machine, network, processes, registration,
+    supervisor,
 };
 
 /// Ends processes and removes all that does not outlive a boot.
@@ -32,14 +33,9 @@ fn halt(cluster: &Cluster) -> Result<()> {
     files::remove_tree(&cluster.run_dir())
 }
 
-fn must_be_root() -> Result<()> {
-    anyhow::ensure!(nix::unistd::geteuid().is_root(), "stopping a cluster needs root: put sudo in front");
-    Ok(())
-}
-
 /// Stops the cluster and keeps its data.
 pub fn stop(flags: &ClusterArgs) -> Result<()> {
-    must_be_root()?;
+    machine::must_be_root()?;
     let cluster = flags.existing()?;
     halt(&cluster)?;
     network::close(&cluster)?;
@@ -66,7 +62,7 @@ pub fn down(flags: &ClusterArgs) -> Result<()> {
         say!("Nothing to do: {}", flags.missing());
         return Ok(());
     };
-    must_be_root()?;
+    machine::must_be_root()?;
     remove(&cluster)
         .with_context(|| format!("something of {} is left: type skiff down again", cluster.name))?;
     say!("Cluster {} is gone", cluster.name);
@@ -76,7 +72,9 @@ pub fn down(flags: &ClusterArgs) -> Result<()> {
 fn remove(cluster: &Cluster) -> Result<()> {
     halt(cluster)?;
     cni_cache::remove(cluster)?;
-    kubeconfig::remove(&cluster.kubeconfig, &cluster.context())?;
+    if let Err(e) = kubeconfig::remove(&cluster.kubeconfig, &cluster.context()) {
+        say!("The context {} is left in your kubeconfig: {e:#}", cluster.context());
+    }
     let lock = registration::lock()?;
     empty(&cluster.dir)?;
     registration::forget(&cluster.name, &cluster.dir, &lock)?;

@@ -82,11 +82,20 @@ fn merge(file: &mut Mapping, identity: &Identity) {
     };
     default("apiVersion", "v1");
     default("kind", "Config");
-    for (list, entry) in entries(identity) {
+    for (list, mut entry) in entries(identity) {
         let name = entry.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut present = file.get(list).and_then(Value::as_sequence).cloned().unwrap_or_default();
         match present.iter_mut().find(|other| named(other, &name)) {
-            Some(place) => *place = entry,
+            Some(place) => {
+                // What a person set there, as a namespace, stays.
+                let kept = place.get("context").and_then(Value::as_mapping);
+                if let Some(context) = entry.get_mut("context").and_then(Value::as_mapping_mut) {
+                    for (key, value) in kept.into_iter().flatten() {
+                        context.entry(key.clone()).or_insert_with(|| value.clone());
+                    }
+                }
+                *place = entry;
+            }
             None => present.push(entry),
         }
         file.insert(list.into(), Value::Sequence(present));
@@ -172,13 +181,10 @@ fn parse(path: &Path, content: &str) -> Result<Mapping> {
     }
 }
 
-/// Fails unless `path` can take a cluster's entries.
+/// Fails unless `path` can take a cluster's entries, whose folder is made if need be.
 pub fn check(path: &Path) -> Result<()> {
-    match fs::read_to_string(path) {
-        Ok(content) => parse(path, &content).map(drop),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
-    }
+    make_parent(path)?;
+    change(path, |_| false)
 }
 
 fn change(path: &Path, edit: impl FnOnce(&mut Mapping) -> bool) -> Result<()> {
@@ -186,6 +192,9 @@ fn change(path: &Path, edit: impl FnOnce(&mut Mapping) -> bool) -> Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let parent = path.parent().with_context(|| format!("{} is no file", path.display()))?;
     let _lock = Lock::take(&path)?;
+    if path.exists() && !path.is_file() {
+        bail!("{} is no file", path.display());
+    }
     let (content, mode) = match fs::read_to_string(&path) {
         Ok(content) => (content, fs::metadata(&path)?.permissions().mode() & 0o777),
         Err(e) if e.kind() == ErrorKind::NotFound => (String::new(), 0o600),
@@ -202,8 +211,7 @@ fn change(path: &Path, edit: impl FnOnce(&mut Mapping) -> bool) -> Result<()> {
         .with_context(|| format!("cannot give {} back to its owner", path.display()))
 }
 
-/// Adds the identity to the user's kubeconfig and makes it current.
-pub fn add(path: &Path, identity: &Identity) -> Result<()> {
+fn make_parent(path: &Path) -> Result<()> {
     let parent = path.parent().with_context(|| format!("{} is no file", path.display()))?;
     if !parent.exists() {
         files::make_dir(parent)?;
@@ -212,6 +220,12 @@ pub fn add(path: &Path, identity: &Identity) -> Result<()> {
                 .with_context(|| format!("cannot give {} to its owner", parent.display()))?;
         }
     }
+    Ok(())
+}
+
+/// Adds the identity to the user's kubeconfig and makes it current.
+pub fn add(path: &Path, identity: &Identity) -> Result<()> {
+    make_parent(path)?;
     change(path, |file| {
         merge(file, identity);
         true

@@ -25,7 +25,10 @@ fn find(cluster: &Cluster, wanted: &str) -> Result<(PathBuf, bool)> {
         DEFAULT_NAME => wanted.to_owned(),
         name => format!("{name}-{wanted}"),
     };
-    match table.iter().find(|daemon| daemon.name == wanted || daemon.name == long) {
+    // As Kubernetes calls the programs, and as their pods are called.
+    let plain = wanted.strip_prefix("kube-").unwrap_or(wanted);
+    let plain = plain.strip_suffix(&format!("-{}", cluster.node(0).name)).unwrap_or(plain);
+    match table.iter().find(|daemon| [wanted, &long, plain].contains(&daemon.name.as_str())) {
         Some(daemon) => {
             let in_pod = static_pods::log(cluster, daemon);
             Ok((in_pod.unwrap_or_else(|| daemon.log.clone()), daemon.pod.is_some()))

@@ -162,6 +162,12 @@ pub fn missing(machine: &Machine, store: &Store) -> Vec<String> {
     list
 }
 
+/// Fails for whoever may neither start nor end what a cluster is made of.
+pub fn must_be_root() -> Result<()> {
+    anyhow::ensure!(nix::unistd::geteuid().is_root(), "this needs root: put sudo in front");
+    Ok(())
+}
+
 /// Fails with the whole list if something is missing.
 pub fn check(machine: &Machine, store: &Store) -> Result<()> {
     let list = missing(machine, store);

@@ -3,12 +3,10 @@
 //! under which names and address ranges are handed out.
 
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use nix::fcntl::{Flock, FlockArg};
 
 use crate::cluster::{Cluster, DEFAULT_ROOT};
 use crate::files;
@@ -19,20 +17,20 @@ const DIR: &str = "/run/skiff";
 const FORWARDING: &str = "ip_forward";
 
 /// Held while a cluster gets its name and ranges, or gives them back.
-pub struct Lock(#[allow(dead_code, reason = "held for its Drop")] Flock<OwnedFd>);
+pub struct Lock(#[allow(dead_code, reason = "held for its Drop")] fs::File);
 
 /// Takes the machine-wide lock.
 pub fn lock() -> Result<Lock> {
     let path = Path::new(DIR).join("lock");
     loop {
         files::make_dir(Path::new(DIR))?;
-        let file = fs::File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let file =
+            machinery::files::open_lock(&path).with_context(|| format!("cannot open {}", path.display()))?;
         let mine = file.metadata().context("cannot look at a lock")?.ino();
-        let lock = Flock::lock(OwnedFd::from(file), FlockArg::LockExclusive);
-        let lock = lock.map_err(|(_, e)| e).with_context(|| format!("cannot lock {}", path.display()))?;
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
         // Whoever held it may have removed the file, and the next one made another.
         if fs::metadata(&path).is_ok_and(|now| now.ino() == mine) {
-            return Ok(Lock(lock));
+            return Ok(Lock(file));
         }
     }
 }
@@ -67,9 +65,16 @@ fn candidates(root: &Path) -> Vec<PathBuf> {
     dirs
 }
 
-/// All clusters of this machine: registered ones and those below `root`.
-pub fn known(root: &Path) -> Result<Vec<Cluster>> {
-    candidates(root).iter().map(|dir| Cluster::load(dir)).filter_map(Result::transpose).collect()
+/// All clusters of this machine: registered ones and those below `root`. One that cannot be read keeps no other from
+/// coming up; while it runs its addresses are found in the machine's routes.
+pub fn known(root: &Path) -> Vec<Cluster> {
+    let read = |dir: &PathBuf| {
+        Cluster::load(dir).unwrap_or_else(|e| {
+            say!("Passed over another cluster: {e:#}");
+            None
+        })
+    };
+    candidates(root).iter().filter_map(read).collect()
 }
 
 /// The names of all clusters, also of those that only root may look into.
@@ -128,3 +133,6 @@ pub fn switch_forwarding_on(_lock: &Lock) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! is linked with, and a manifest in the folder that the node's kubelet looks at. Names, labels and probes are
 //! kubeadm's.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -12,14 +13,14 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, Store};
 use crate::daemons::{self, Daemon, ETCD_HEALTH_PORT};
 use crate::supervisor::Record;
-use crate::{addons, containerd, files, processes};
+use crate::{addons, containerd, files, image, processes};
 
 /// Loads the images and writes the manifests, while the node's containerd runs.
 pub fn ensure(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(0);
     for daemon in daemons::table(cluster) {
         let Some(pod) = &daemon.pod else { continue };
-        let image = format!("skiff.local/{pod}:{}", env!("CARGO_PKG_VERSION"));
+        let image = addons::image(pod);
         let archive = addons::program_archive(cluster, &daemon.name, &image)?;
         containerd::import(cluster, &node, &archive)?;
         let manifest = serde_yaml_ng::to_string(&manifest(cluster, &daemon, pod, &image))?;
@@ -28,16 +29,27 @@ pub fn ensure(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// The folders of this machine that a daemon works in: a name, the path, and whether it only reads there.
-fn folders(cluster: &Cluster, daemon: &Daemon) -> Vec<(&'static str, PathBuf, bool)> {
+/// The files of keys and certificates that a daemon is told of.
+fn secrets(cluster: &Cluster, daemon: &Daemon) -> BTreeSet<PathBuf> {
+    let values = daemon.arguments.iter().filter_map(|argument| argument.rsplit('=').next());
+    values.map(PathBuf::from).filter(|path| path.starts_with(cluster.pki_dir())).collect()
+}
+
+/// What of this machine a daemon works with: a volume's name, the path, its type, and whether it is only read.
+fn paths(cluster: &Cluster, daemon: &Daemon) -> Vec<(String, PathBuf, &'static str, bool)> {
     let data = match (daemon.name.as_str(), &cluster.store) {
         ("etcd", _) => Some(cluster.etcd_dir()),
         ("apiserver", Store::File(None)) => Some(cluster.control_plane_dir()),
         ("apiserver", Store::File(Some(file))) => file.parent().map(Path::to_owned),
         _ => None,
     };
-    let read = [("k8s-certs", cluster.pki_dir(), true), ("ca-certs", "/etc/ssl/certs".into(), true)];
-    read.into_iter().chain(data.map(|path| ("data", path, false))).collect()
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().replace('.', "-");
+    let secrets = secrets(cluster, daemon).into_iter().map(|path| (name(&path), path, "File", true));
+    // Servers beyond the cluster, such as webhooks by URL, show certificates of the world's.
+    let of_world = (daemon.name == "apiserver").then(|| PathBuf::from("/etc/ssl/certs"));
+    let of_world = of_world.map(|path| ("ca-certs".to_owned(), path, "DirectoryOrCreate", true));
+    let data = data.map(|path| ("data".to_owned(), path, "DirectoryOrCreate", false));
+    secrets.chain(of_world).chain(data).collect()
 }
 
 /// Where a daemon tells how it is, and how much CPU it asks for.
@@ -60,9 +72,16 @@ fn manifest(cluster: &Cluster, daemon: &Daemon, pod: &str, image: &str) -> Value
         let get = json!({"host": host, "port": port, "path": path, "scheme": scheme});
         json!({"httpGet": get, "periodSeconds": period, "failureThreshold": failures, "timeoutSeconds": 15})
     };
-    let folders = folders(cluster, daemon);
-    let mount = |(name, path, read_only): &(&str, PathBuf, bool)| json!({"name": name, "mountPath": path, "readOnly": read_only});
-    let volume = |(name, path, _): &(&str, PathBuf, bool)| json!({"name": name, "hostPath": {"path": path, "type": "DirectoryOrCreate"}});
+    // A file that is replaced is another one in the pod only when that is made anew.
+    let secrets: Vec<u8> =
+        secrets(cluster, daemon).iter().filter_map(|path| fs::read(path).ok()).flatten().collect();
+    let paths = paths(cluster, daemon);
+    let mounts = paths
+        .iter()
+        .map(|(name, path, _, read_only)| json!({"name": name, "mountPath": path, "readOnly": read_only}));
+    let volumes = paths
+        .iter()
+        .map(|(name, path, kind, _)| json!({"name": name, "hostPath": {"path": path, "type": kind}}));
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -70,6 +89,7 @@ fn manifest(cluster: &Cluster, daemon: &Daemon, pod: &str, image: &str) -> Value
             "name": pod,
             "namespace": "kube-system",
             "labels": {"component": pod, "tier": "control-plane"},
+            "annotations": {"skiff.local/secrets": image::digest(&secrets)},
         },
         "spec": {
             "hostNetwork": true,
@@ -84,9 +104,9 @@ fn manifest(cluster: &Cluster, daemon: &Daemon, pod: &str, image: &str) -> Value
                 "startupProbe": probe(live, 1, 240),
                 "livenessProbe": probe(live, 10, 8),
                 "readinessProbe": probe(ready, 1, 3),
-                "volumeMounts": folders.iter().map(mount).collect::<Vec<_>>(),
+                "volumeMounts": mounts.collect::<Vec<_>>(),
             }],
-            "volumes": folders.iter().map(volume).collect::<Vec<_>>(),
+            "volumes": volumes.collect::<Vec<_>>(),
         },
     })
 }

@@ -14,6 +14,8 @@ use crate::args::ClusterArgs;
 use crate::cluster::Cluster;
 use crate::{addons, daemons, pki, processes, supervisor};
 
+/// What `--no-outbound` did.
+pub const SHUT_IN: &str = "Pods and nodes reach nothing beyond this machine (--no-outbound).";
 /// How long the API server may take to tell its nodes.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -140,6 +142,9 @@ pub async fn run(flags: &ClusterArgs) -> Result<()> {
     let alive = supervisor::any_runs(&cluster);
     let lost = alive && supervisor::running(&cluster).is_none();
     say!("Cluster {} in {}, API server {}\n", cluster.name, cluster.dir.display(), cluster.server());
+    if !cluster.outbound {
+        say!("{SHUT_IN}\n");
+    }
     let now = machinery::clock::now();
     let mut rows = vec![["DAEMON", "STATE", "PID", "UPTIME", "RESTARTS"].map(String::from).to_vec()];
     rows.extend(table.iter().zip(records).map(|(daemon, record)| row(&daemon.name, record, now)));

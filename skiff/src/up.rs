@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::addons::{self, Addon, State};
 use crate::args::{self, UpArgs};
-use crate::cluster::{self, Cluster, DEFAULT_NAME, DEFAULT_ROOT, Node, Store};
+use crate::cluster::{self, Cluster, ControlPlane, DEFAULT_NAME, DEFAULT_ROOT, Node, Store};
 use crate::progress::Progress;
 use crate::ranges::Ranges;
 use crate::{
-    containerd, daemons, files, firewall, image, kubeconfig, load, machine, network, nodes, pki,
+    containerd, daemons, files, firewall, image, kubeconfig, load, machine, network, nodes, pki, processes,
     registration, static_pods, status, supervisor,
 };
 
@@ -30,6 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const ADDON_PATIENCE: Duration = Duration::from_secs(30);
 /// How often `up` looks at what it waits for.
 const LOOK: Duration = Duration::from_millis(25);
+
+/// A daemon that has ended this often while `up` waited will do so again.
+const HOPELESS: u32 = 5;
+/// As much of the end of a log is looked at.
+const LAST_WORDS: usize = 4096;
 
 /// How long somebody else's etcd may take to answer.
 const ETCD_PATIENCE: Duration = Duration::from_secs(2);
@@ -52,7 +57,7 @@ fn describe(
             store: store.unwrap_or(Store::Etcd),
             control_plane: flags.control_plane.unwrap_or_default(),
             ranges: ranges()?,
-            outbound: !flags.no_outbound,
+            outbound: !flags.no_outbound.unwrap_or_default(),
             registries: flags.registry.clone(),
             bin_dir,
             kubeconfig,
@@ -96,7 +101,7 @@ fn describe(
     if flags.kubeconfig.is_some() {
         cluster.kubeconfig = kubeconfig;
     }
-    cluster.outbound &= !flags.no_outbound;
+    cluster.outbound = flags.no_outbound.map_or(cluster.outbound, |without| !without);
     cluster.verbosity = flags.verbosity.unwrap_or(cluster.verbosity);
     cluster.bin_dir = bin_dir;
     cluster.resolver = machine::resolver();
@@ -132,9 +137,22 @@ fn check_etcd(store: &Store) -> Result<()> {
     Ok(())
 }
 
-fn choose_ranges(name: &str, root: &Path) -> Result<Ranges> {
+/// Fails if objects cannot be kept in the file that the flags name.
+fn check_file(store: &Store) -> Result<()> {
+    let Store::File(Some(path)) = store else { return Ok(()) };
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let words = || format!("cannot keep objects in {}", path.display());
+    files::make_dir(folder).with_context(words)?;
+    anyhow::ensure!(!path.exists() || path.is_file(), "{}: it is no file", words());
+    tempfile::tempfile_in(folder).map(drop).with_context(words)
+}
+
+/// Chooses addresses for a new cluster; fails if another one keeps its objects in the same place.
+fn choose_ranges(name: &str, root: &Path, store: &Store) -> Result<Ranges> {
     let mut taken = network::routed_ranges()?;
-    for other in registration::known(root)?.iter().filter(|other| other.name != name) {
+    for other in registration::known(root).iter().filter(|other| other.name != name) {
+        let own = matches!(store, Store::Etcd | Store::File(None) | Store::Memory);
+        anyhow::ensure!(own || other.store != *store, "the cluster {} keeps its objects there", other.name);
         taken.extend([other.ranges.nodes, other.ranges.pods, other.ranges.services]);
     }
     Ranges::choose(u8::from(name != DEFAULT_NAME), &taken)
@@ -146,11 +164,6 @@ fn prepare(flags: &UpArgs) -> Result<Cluster> {
     cluster::check_name(name)?;
     let dir = flags.cluster.dir();
     cluster::check_dir(&dir, name)?;
-    flags.image.iter().try_for_each(|archive| image::names_in(archive).map(drop))?;
-    let variable = std::env::var("KUBECONFIG").ok();
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let kubeconfig = kubeconfig::path(flags.kubeconfig.as_deref(), variable.as_deref(), home.as_deref())?;
-    kubeconfig::check(&kubeconfig)?;
     let present = Cluster::load(&dir)?;
     let store =
         flags.store.as_ref().or(flags.etcd.as_ref()).or(present.as_ref().map(|cluster| &cluster.store));
@@ -158,11 +171,17 @@ fn prepare(flags: &UpArgs) -> Result<Cluster> {
     let bin_dir = args::bin_dir()?;
     machine::check(&machine::observe(&bin_dir)?, &store)?;
     check_etcd(&store)?;
+    check_file(&store)?;
+    flags.image.iter().try_for_each(|archive| image::names_in(archive).map(drop))?;
+    let variable = std::env::var("KUBECONFIG").ok();
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let kubeconfig = kubeconfig::path(flags.kubeconfig.as_deref(), variable.as_deref(), home.as_deref())?;
+    kubeconfig::check(&kubeconfig)?;
 
     let lock = registration::lock()?;
     let root = dir.parent().unwrap_or(Path::new(DEFAULT_ROOT)).to_path_buf();
     let mut cluster =
-        describe(flags, dir.clone(), present, kubeconfig, bin_dir, || choose_ranges(name, &root))?;
+        describe(flags, dir.clone(), present, kubeconfig, bin_dir, || choose_ranges(name, &root, &store))?;
     registration::register(name, &dir)?;
     files::make_dir(&dir)?;
     if cluster.snapshotter.is_empty() {
@@ -199,19 +218,43 @@ async fn until<F: Future<Output = Option<T>>, T>(mut look: impl FnMut() -> F) ->
     tokio::time::timeout(PATIENCE, wait).await.ok()
 }
 
+/// Ends when a daemon has ended often enough to show that it never will do.
+async fn given_up(cluster: &Cluster) {
+    let restarts = |daemon| supervisor::record_of(cluster, daemon).map_or(0, |record| record.restarts);
+    let table = daemons::table(cluster);
+    let before: Vec<u32> = table.iter().map(restarts).collect();
+    while table.iter().zip(&before).all(|(daemon, before)| restarts(daemon) < before + HOPELESS) {
+        tokio::time::sleep(10 * LOOK).await;
+    }
+}
+
+/// The last thing that a daemon has said.
+fn last_words(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let end = String::from_utf8_lossy(&text[text.len().saturating_sub(LAST_WORDS)..]).into_owned();
+    end.lines()
+        .rfind(|line| !line.trim().is_empty())
+        .map(|line| format!("\n      {line}"))
+        .unwrap_or_default()
+}
+
+fn waited(what: &str) -> String {
+    format!("{what} within {} s", PATIENCE.as_secs())
+}
+
 /// Says what the daemons did while `up` waited in vain.
 fn complaint(cluster: &Cluster, what: &str) -> anyhow::Error {
-    let mut lines = vec![format!("{what} within {} s", PATIENCE.as_secs())];
+    let mut lines = vec![what.to_owned()];
     for daemon in daemons::table(cluster) {
         let record = supervisor::record_of(cluster, &daemon);
         let state = match &record {
-            Some(record) if !crate::processes::runs(record.process) => "does not run".to_owned(),
+            Some(record) if !processes::runs(record.process) => "does not run".to_owned(),
             Some(record) if record.restarts > 0 => format!("was started again {} times", record.restarts),
             Some(_) => continue,
             None => "was not started".to_owned(),
         };
-        lines
-            .push(format!("  - {} {state}: skiff logs {} --name {}", daemon.name, daemon.name, cluster.name));
+        let words = last_words(&daemon.log);
+        lines.push(format!("  - {0} {state}: skiff logs {0} --name {1}{words}", daemon.name, cluster.name));
     }
     lines.push(format!("the cluster stays as it is; `skiff down --name {}` removes it", cluster.name));
     anyhow::anyhow!(lines.join("\n"))
@@ -246,11 +289,19 @@ async fn wait_for_nodes(cluster: &Cluster, client: &kube::Client) -> Result<()> 
             let route = supervisor::pod_route(&cluster.ranges, &known, &[]).ok()??;
             is_ready(&known, since).then_some(route)
         });
-        let route =
-            ready.await.ok_or_else(|| complaint(cluster, &format!("{} did not become Ready", node.name)))?;
+        let route = ready
+            .await
+            .ok_or_else(|| complaint(cluster, &waited(&format!("{} did not become Ready", node.name))))?;
         if let Some(error) = network::ensure_pod_routes(cluster, &mut Vec::new(), &[route]).pop() {
             return Err(error.context("cannot set a route to pods"));
         }
+    }
+    if cluster.control_plane == ControlPlane::Pods {
+        // A kubelet may not say so itself.
+        let role = serde_json::json!({"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}});
+        let (first, role) = (cluster.node(0).name, kube::api::Patch::Merge(role));
+        let labelled = api.patch(&first, &Default::default(), &role).await;
+        labelled.context("cannot say which node has the control plane")?;
     }
     Ok(())
 }
@@ -259,8 +310,9 @@ async fn load_images(cluster: &Cluster, archives: &[PathBuf]) -> Result<()> {
     for node in cluster.all_nodes() {
         let socket = node.socket();
         let up = until(|| async { tokio::net::UnixStream::connect(&socket).await.ok() });
-        up.await
-            .ok_or_else(|| complaint(cluster, &format!("containerd on {} did not come up", node.name)))?;
+        up.await.ok_or_else(|| {
+            complaint(cluster, &waited(&format!("containerd on {} did not come up", node.name)))
+        })?;
     }
     let (cluster, archives) = (cluster.clone(), archives.to_vec());
     let load = move || {
@@ -278,6 +330,10 @@ pub async fn run(flags: UpArgs) -> Result<()> {
     step.done();
 
     let step = progress.begin("Certificates, network and files");
+    if processes::of(&cluster)?.is_empty() {
+        // What the daemons of before were is of no use to the next ones.
+        files::remove_tree(&cluster.run_dir())?;
+    }
     together(&[
         &|| pki::ensure(&cluster),
         &|| network::ensure(&cluster),
@@ -289,21 +345,26 @@ pub async fn run(flags: UpArgs) -> Result<()> {
         archives.extend(addon.archive(&cluster).transpose()?);
     }
     archives.extend(flags.image.iter().cloned());
+    kubeconfig::add(&cluster.kubeconfig, &pki::admin(&cluster)?)?;
     step.done();
 
     let step = progress.begin("Start the daemons");
+    let began = supervisor::began(&cluster)?;
     supervisor::ensure(&cluster)?;
     let client = machine_client(&cluster).await?;
     let images = load_images(&cluster, &archives);
     let stop = CancellationToken::new();
     let server = tokio::time::timeout(PATIENCE, machinery::client::wait_ready(&client, &stop));
-    let (server, images) = tokio::join!(server, images);
+    let started = async { tokio::join!(server, images) };
+    let (server, images) = tokio::select! {
+        started = started => started,
+        () = given_up(&cluster) => return Err(complaint(&cluster, "the daemons do not start")),
+    };
     if !matches!(server, Ok(true)) {
-        return Err(complaint(&cluster, "the API server did not become ready"));
+        return Err(complaint(&cluster, &waited("the API server did not become ready")));
     }
     images?;
     install_addons(&mut cluster, &client).await?;
-    kubeconfig::add(&cluster.kubeconfig, &pki::admin(&cluster)?)?;
     step.done();
 
     let count = cluster.nodes;
@@ -312,9 +373,9 @@ pub async fn run(flags: UpArgs) -> Result<()> {
     wait_for_nodes(&cluster, &client).await?;
     step.done();
 
-    if addons::of(&cluster).any(Addon::is_awaited) {
+    if addons::of(&cluster).any(Addon::has_pods) {
         let step = progress.begin("Wait for what runs in it");
-        wait_for_addons(&cluster, &client).await;
+        wait_for_addons(&cluster, &client, began).await;
         step.done();
     }
     farewell(&cluster, progress.elapsed());
@@ -335,11 +396,11 @@ async fn install_addons(cluster: &mut Cluster, client: &kube::Client) -> Result<
 }
 
 /// Waits until it works. The cluster is of use without, so it is no failure if not; and the user may have removed it.
-async fn wait_for_addons(cluster: &Cluster, client: &kube::Client) {
+async fn wait_for_addons(cluster: &Cluster, client: &kube::Client, began: jiff::Timestamp) {
     let deadline = tokio::time::Instant::now() + ADDON_PATIENCE;
-    for addon in addons::of(cluster).filter(|addon| addon.is_awaited()) {
+    for addon in addons::of(cluster) {
         loop {
-            match addon.state(client).await {
+            match addon.state(client, began).await {
                 State::Works | State::Removed => break,
                 State::Starting if tokio::time::Instant::now() > deadline => {
                     say!(
@@ -367,6 +428,9 @@ fn farewell(cluster: &Cluster, seconds: f32) {
         cluster.context(),
         cluster.kubeconfig.display(),
     );
+    if !cluster.outbound {
+        say!("\n{} `skiff up --no-outbound=false{name}` lets them.", status::SHUT_IN);
+    }
 }
 
 #[cfg(test)]

@@ -95,9 +95,10 @@ fn every_daemon_may_die() {
         Some(_) => Err("it runs".to_owned()),
     });
     assert!(cluster.skiff(&["status"]).contains("has been started again"));
-    eventually("a supervisor runs again", 10, || {
+    let again = eventually("a supervisor runs again", 10, || {
         skiff::supervisor::running(&cluster.description()).ok_or_else(String::new)
     });
+    assert_eq!(again.restarts, supervisor.restarts + 1);
     let after: Vec<_> = cluster.daemons().iter().map(|daemon| cluster.daemon(daemon)).collect();
     assert_eq!(before, after);
     cluster.kill("scheduler");

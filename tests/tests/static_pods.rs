@@ -110,6 +110,11 @@ fn the_control_plane_may_be_pods_of_the_first_node() {
     }
     let listed = cluster.items("get pods -n kube-system -l tier=control-plane");
     assert_eq!(listed.len(), pods.len());
+    let roles = cluster.kubectl(&format!("get node {node} --no-headers")).ok();
+    assert_eq!(roles.split_whitespace().nth(2), Some("control-plane"), "{roles}");
+    for name in ["kube-scheduler", &format!("kube-scheduler-{node}")] {
+        assert_eq!(cluster.skiff(&["logs", name]), cluster.skiff(&["logs", "scheduler"]), "{name}");
+    }
 
     // They do their work, on the other node, too.
     cluster.load(&[http_go("http-go:v1", "v1", 0)]);

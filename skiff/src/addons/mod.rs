@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use api::volume_binding::LOCAL_PROVISIONER;
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{ApiResource, DynamicObject, PostParams, TypeMeta};
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams, TypeMeta};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 
 use crate::cluster::Cluster;
-use crate::image::{ImageFile, Recipe};
+use crate::image::{ImageFile, OWN_DOMAIN, Recipe};
 use crate::{files, machine};
 
 /// One of them.
@@ -37,8 +38,8 @@ struct Pods {
     program: &'static str,
     /// The Deployment in kube-system that tells when they work.
     deployment: &'static str,
-    /// Whether a cluster is of little use until they do.
-    awaited: bool,
+    /// What the API server answers then.
+    path: Option<&'static str>,
 }
 
 /// How far an add-on is.
@@ -57,17 +58,21 @@ pub const ALL: &[Addon] = &[
     Addon {
         name: "dns",
         manifest: include_str!("dns.yaml"),
-        pods: Some(Pods { program: "dns", deployment: "coredns", awaited: true }),
+        pods: Some(Pods { program: "dns", deployment: "coredns", path: None }),
     },
     Addon {
         name: "ingress",
         manifest: include_str!("ingress.yaml"),
-        pods: Some(Pods { program: "ingress", deployment: "ingress", awaited: false }),
+        pods: Some(Pods { program: "ingress", deployment: "ingress", path: None }),
     },
     Addon {
         name: "metrics-server",
         manifest: include_str!("metrics-server.yaml"),
-        pods: Some(Pods { program: "metrics-server", deployment: "metrics-server", awaited: false }),
+        pods: Some(Pods {
+            program: "metrics-server",
+            deployment: "metrics-server",
+            path: Some("/apis/metrics.k8s.io/v1beta1/nodes"),
+        }),
     },
     Addon { name: "storage", manifest: include_str!("storage.yaml"), pods: None },
 ];
@@ -106,10 +111,24 @@ pub fn program_archive(cluster: &Cluster, program: &str, image: &str) -> Result<
     Ok(path)
 }
 
+/// The name of the image of one of our programs.
+pub fn image(program: &str) -> String {
+    format!("{OWN_DOMAIN}{program}:{}", env!("CARGO_PKG_VERSION"))
+}
+
 impl Pods {
     fn image(&self) -> String {
-        format!("skiff.local/{}:{}", self.program, env!("CARGO_PKG_VERSION"))
+        image(self.program)
     }
+}
+
+/// Whether a pod is ready; and whether what it says is of containers that have run since `began`.
+fn ready_and_fresh(pod: &Pod, began: Timestamp) -> (bool, bool) {
+    let Some(status) = &pod.status else { return (false, true) };
+    let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
+    let states = status.container_statuses.iter().flatten().filter_map(|status| status.state.as_ref());
+    let mut since = states.filter_map(|state| state.running.as_ref()?.started_at.as_ref());
+    (ready, since.all(|time| time.0.as_second() >= began.as_second()))
 }
 
 impl Addon {
@@ -155,13 +174,14 @@ impl Addon {
         Ok(())
     }
 
-    /// Whether a cluster is of little use until it works.
-    pub fn is_awaited(&self) -> bool {
-        self.pods.as_ref().is_some_and(|pods| pods.awaited)
+    /// Whether pods run for it.
+    pub fn has_pods(&self) -> bool {
+        self.pods.is_some()
     }
 
-    /// How far it is. An API server that does not answer may do so soon.
-    pub async fn state(&self, client: &Client) -> State {
+    /// How far it is in a cluster that has run since `began`: the API still holds what was so before. An API server that
+    /// does not answer may do so soon.
+    pub async fn state(&self, client: &Client, began: Timestamp) -> State {
         let Some(pods) = &self.pods else { return State::Works };
         let api: Api<Deployment> = Api::namespaced(client.clone(), "kube-system");
         let deployment = match api.get_opt(pods.deployment).await {
@@ -169,15 +189,24 @@ impl Addon {
             Ok(None) => return State::Removed,
             Err(_) => return State::Starting,
         };
-        let none_wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(0);
-        let conditions = deployment.status.and_then(|status| status.conditions).unwrap_or_default();
-        let available =
-            conditions.iter().any(|condition| condition.type_ == "Available" && condition.status == "True");
-        match (none_wanted, available) {
-            (true, _) => State::Removed,
-            (_, true) => State::Works,
-            _ => State::Starting,
+        let Some(spec) = deployment.spec.filter(|spec| spec.replicas != Some(0)) else {
+            return State::Removed;
+        };
+        let labels =
+            spec.selector.match_labels.into_iter().flatten().map(|(key, value)| format!("{key}={value}"));
+        let labels = ListParams::default().labels(&labels.collect::<Vec<_>>().join(","));
+        let Ok(found) = Api::<Pod>::namespaced(client.clone(), "kube-system").list(&labels).await else {
+            return State::Starting;
+        };
+        let found: Vec<_> =
+            found.iter().map(|pod| ready_and_fresh(pod, began)).filter(|(ready, _)| *ready).collect();
+        if found.is_empty() || found.iter().any(|(_, fresh)| !fresh) {
+            return State::Starting;
         }
+        let Some(Ok(request)) = pods.path.map(|path| http::Request::get(path).body(Vec::new())) else {
+            return State::Works;
+        };
+        if client.request_text(request).await.is_ok() { State::Works } else { State::Starting }
     }
 }
 

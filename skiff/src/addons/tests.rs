@@ -2,6 +2,27 @@ use super::*;
 use crate::cluster::sample;
 
 #[test]
+fn what_was_said_of_containers_of_before_is_old() {
+    let began: Timestamp = "2026-01-01T00:00:10.7Z".parse().expect("a time");
+    let pod = |ready: &str, since: &str| -> Pod {
+        let state = serde_json::json!({"running": {"startedAt": since}});
+        let containers = serde_json::json!([{"name": "c", "image": "i", "imageID": "", "ready": true,
+            "restartCount": 0, "state": state}]);
+        let ready = serde_json::json!([{"type": "Ready", "status": ready}]);
+        let status = serde_json::json!({"conditions": ready, "containerStatuses": containers});
+        serde_json::from_value(serde_json::json!({"metadata": {}, "status": status})).expect("a pod")
+    };
+    for (pod, expected) in [
+        (pod("True", "2026-01-01T00:00:10Z"), (true, true)),
+        (pod("True", "2026-01-01T00:00:09Z"), (true, false)),
+        (pod("False", "2026-01-01T00:00:11Z"), (false, true)),
+        (Pod::default(), (false, true)),
+    ] {
+        assert_eq!(ready_and_fresh(&pod, began), expected, "{pod:?}");
+    }
+}
+
+#[test]
 fn manifests_say_what_the_cluster_says() {
     let cluster = sample(1);
     for addon in ALL {

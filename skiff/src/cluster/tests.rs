@@ -58,3 +58,16 @@ fn registries_are_read() {
         assert!(bad.parse::<Registry>().is_err(), "{bad}");
     }
 }
+
+#[test]
+fn a_damaged_description_is_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster { dir: dir.path().into(), ..sample(2) };
+    cluster.save().unwrap();
+    for damage in ["", "{", "{}"] {
+        std::fs::write(Cluster::file_in(dir.path()), damage).unwrap();
+        assert_eq!(Cluster::load(dir.path()).unwrap().as_ref(), Some(&cluster), "{damage:?}");
+    }
+    std::fs::write(Cluster::copy_in(dir.path()), "{").unwrap();
+    assert!(Cluster::load(dir.path()).unwrap_err().to_string().contains("is damaged"));
+}

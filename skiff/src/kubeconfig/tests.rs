@@ -34,6 +34,36 @@ fn entries_of_others_stay() {
 }
 
 #[test]
+fn what_a_person_set_in_the_context_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config");
+    add(&path, &identity("skiff")).unwrap();
+    let set =
+        fs::read_to_string(&path).unwrap().replace("    user: skiff\n", "    user: x\n    namespace: shop\n");
+    fs::write(&path, set).unwrap();
+    add(&path, &identity("skiff")).unwrap();
+    let file: Value = serde_yaml_ng::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let context = &file["contexts"][0]["context"];
+    assert_eq!((&context["namespace"], &context["user"]), (&text("shop"), &text("skiff")));
+}
+
+#[test]
+fn a_file_that_cannot_be_changed_is_found_before_it_has_to_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = dir.path().join("kube/config");
+    check(&free).unwrap();
+    assert!(!free.exists() && fs::read_dir(dir.path().join("kube")).unwrap().next().is_none());
+    fs::write(dir.path().join("kube/config.lock"), "").unwrap();
+    assert!(check(&free).unwrap_err().to_string().contains("remove"));
+    assert!(check(dir.path()).unwrap_err().to_string().contains("is no file"));
+    let pipe = dir.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(check(&pipe).unwrap_err().to_string().contains("is no file"));
+    fs::write(dir.path().join("file"), "").unwrap();
+    assert!(check(&dir.path().join("file/config")).is_err());
+}
+
+#[test]
 fn a_file_that_is_no_kubeconfig_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config");

@@ -23,6 +23,9 @@ fn manifests_are_pods_that_the_kubelet_takes() {
         let mounts = container["volumeMounts"].as_array().unwrap();
         let has =
             |path: &str| mounts.iter().any(|mount| path.starts_with(mount["mountPath"].as_str().unwrap()));
+        for mount in mounts.iter().filter_map(|mount| mount["mountPath"].as_str()) {
+            assert_ne!(Path::new(mount), cluster.pki_dir(), "{} has no secrets of others", daemon.name);
+        }
         let root = cluster.dir.to_str().unwrap();
         for argument in &daemon.arguments {
             let path = argument.find(root).map(|at| &argument[at..]);
@@ -42,10 +45,10 @@ fn a_store_in_a_file_lies_in_a_folder_of_the_api_server() {
         let cluster = in_pods(store);
         let data: Vec<_> = daemons::table(&cluster)
             .iter()
-            .flat_map(|daemon| folders(&cluster, daemon))
-            .filter(|(name, ..)| *name == "data")
+            .flat_map(|daemon| paths(&cluster, daemon))
+            .filter(|(name, ..)| name == "data")
             .collect();
-        assert_eq!(data, [("data", PathBuf::from(folder), false)]);
+        assert_eq!(data, [("data".to_owned(), PathBuf::from(folder), "DirectoryOrCreate", false)]);
     }
 }
 

@@ -10,15 +10,14 @@ mod log_files;
 mod record;
 mod routes;
 
-use std::fs;
-use std::os::fd::OwnedFd;
+use std::fs::{self, File, TryLockError};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
 use machinery::tasks::Tasks;
-use nix::fcntl::{Flock, FlockArg};
 
 use crate::cluster::Cluster;
 use crate::processes::{self, Identity};
@@ -40,6 +39,14 @@ fn record_path(cluster: &Cluster) -> PathBuf {
 pub fn running(cluster: &Cluster) -> Option<Record> {
     let record = record::read(&record_path(cluster))?;
     processes::runs(record.process).then_some(record)
+}
+
+/// Since when anything of the cluster has run without a break.
+pub fn began(cluster: &Cluster) -> Result<Timestamp> {
+    let path = cluster.run_dir().join("began");
+    files::ensure(&path, b"", 0o644)?;
+    let made = fs::metadata(&path).and_then(|metadata| metadata.modified());
+    Ok(made.with_context(|| format!("cannot look at {}", path.display()))?.try_into()?)
 }
 
 /// Whether any daemon of the cluster runs.
@@ -65,13 +72,14 @@ pub fn ensure(cluster: &Cluster) -> Result<bool> {
 }
 
 /// The lock that only one supervisor of a cluster holds.
-fn sole(cluster: &Cluster) -> Result<Flock<OwnedFd>> {
+fn sole(cluster: &Cluster) -> Result<File> {
     let path = cluster.run_dir().join("supervisor.lock");
-    let file = fs::File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    match Flock::lock(OwnedFd::from(file), FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(lock),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => bail!("another supervisor of {} runs", cluster.name),
-        Err((_, e)) => Err(e).with_context(|| format!("cannot lock {}", path.display())),
+    let file =
+        machinery::files::open_lock(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!("another supervisor of {} runs", cluster.name),
+        Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("cannot lock {}", path.display())),
     }
 }
 
@@ -84,7 +92,8 @@ pub async fn run(dir: &Path) -> Result<()> {
     cgroups::enter(&cluster)?;
     let this = i32::try_from(std::process::id()).context("a process number beyond i32")?;
     let process = processes::identity(this).context("cannot find this process in /proc")?;
-    Record::new(process, 0).write(&record_path(&cluster))?;
+    let restarts = record::read(&record_path(&cluster)).map_or(0, |before| before.restarts + 1);
+    Record::new(process, restarts).write(&record_path(&cluster))?;
 
     let tasks = Tasks::new();
     for daemon in daemons::table(&cluster).into_iter().filter(|daemon| daemon.pod.is_none()) {

@@ -49,6 +49,34 @@ fn a_new_cluster_is_what_the_flags_say() {
 }
 
 #[test]
+fn being_shut_in_lasts_until_it_is_taken_back() {
+    let shut = asked("skiff up --no-outbound", None).unwrap();
+    let again = |line: &str| asked(line, Some(Cluster { nodes: 1, ..shut.clone() })).unwrap().outbound;
+    assert!(!shut.outbound && !again("skiff up") && again("skiff up --no-outbound=false"));
+}
+
+#[test]
+fn a_store_that_can_never_be_made_is_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let check = |path: &Path| check_file(&Store::File(Some(path.into())));
+    for bad in [dir.path().join("file/store"), dir.path().into(), "/proc/none/store".into()] {
+        assert!(check(&bad).unwrap_err().to_string().contains("cannot keep objects in"), "{}", bad.display());
+    }
+    check(&dir.path().join("new/store")).unwrap();
+    check(&dir.path().join("file")).unwrap();
+}
+
+#[test]
+fn the_last_words_are_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    assert_eq!(last_words(&log), "");
+    std::fs::write(&log, "é".repeat(5000) + "\nit broke\n\n").unwrap();
+    assert_eq!(last_words(&log), "\n      it broke");
+}
+
+#[test]
 fn a_present_cluster_keeps_what_cannot_change() {
     let cluster = asked("skiff up --name two --registry a:1=http://b", Some(sample(2))).unwrap();
     assert_eq!((cluster.nodes, cluster.ranges.index, cluster.registries.len()), (2, 1, 1));
