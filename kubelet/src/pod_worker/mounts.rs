@@ -175,8 +175,6 @@ impl Worker {
         prepared
             .await
             .map_err(|error| message!("cannot write the kubelet's files for the container: {error}"))?
-            .map_err(String::from)
-            .map_err(Message::from)
     }
 }
 

@@ -105,9 +105,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// Whom the peer's certificate names, if it has shown one.
 fn caller(peer: &Peer) -> Result<Option<Subject>, Message> {
-    peer.certificate.as_ref().map_or(Ok(None), |shown| {
-        Subject::of(shown.certificate()?).map_err(String::from).map_err(Message::from)
-    })
+    peer.certificate.as_ref().map_or(Ok(None), |shown| Subject::of(shown.certificate()?))
 }
 
 fn may_call(caller: &Subject) -> bool {

@@ -119,14 +119,11 @@ impl Folder {
                 Some(known) => known,
                 None => {
                     changed = true;
-                    let pod = mark
-                        .clone()
-                        .and_then(|_| pod(&path, &self.node).map_err(String::from).map_err(Message::from))
-                        .map(|mut pod| {
-                            let annotations = pod.metadata.annotations.get_or_insert_default();
-                            annotations.insert(CONFIG_SEEN.to_owned(), self.clock.now().to_string());
-                            Arc::new(pod)
-                        });
+                    let pod = mark.clone().and_then(|_| pod(&path, &self.node)).map(|mut pod| {
+                        let annotations = pod.metadata.annotations.get_or_insert_default();
+                        annotations.insert(CONFIG_SEEN.to_owned(), self.clock.now().to_string());
+                        Arc::new(pod)
+                    });
                     if let Err(error) = &pod {
                         tracing::warn!(path = %path.display(), %error, "No static pod");
                     }

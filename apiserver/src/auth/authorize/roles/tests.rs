@@ -1,4 +1,3 @@
-use api::Message;
 use serde_json::{Value, json};
 
 use super::*;
@@ -52,25 +51,7 @@ impl Cluster {
             name: "x",
             fields: None,
         };
-        self.roles
-            .read()
-            .allow(user, &action)
-            .map_err(Message::from)
-            .map_err(Message::from)
-            .map_err(Message::from)
-            .map_err(Message::from)
-            .map_err(Message::from)
-            .map_err(Message::from)
-            .map_err(Message::from)
-            .map_err(Message::from)
-            .map_err(Message::from)
-            .map_err(Message::from)
-            .map_err(Message::from)
-            .map_err(Message::from)
-            .map_err(Message::from)
-            .map_err(Message::from)
-            .map_err(Message::from)
-            .map_err(Message::from)
+        self.roles.read().allow(user, &action).map_err(String::from)
     }
 }
 
