@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -170,7 +170,7 @@ impl Archive {
         let Some((_, program)) = PACKERS.iter().find(|(magic, _)| begin.starts_with(magic)) else {
             return Ok(Archive { stream: open()?, unpacker: None });
         };
-        let mut command = Command::new(program);
+        let mut command = crate::program::command(program);
         command.arg("-dc").stdin(open()?).stdout(Stdio::piped()).stderr(Stdio::null());
         let unpacker = command.spawn().with_context(|| format!("cannot unpack {shown} with {program}"))?;
         let mut archive = Archive { stream: open()?, unpacker: Some(unpacker) };
