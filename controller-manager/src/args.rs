@@ -62,6 +62,18 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     root_ca_file: Option<PathBuf>,
 
+    /// Certificate authority that signs CertificateSigningRequests of the signers `kubernetes.io/…`; nobody does without.
+    #[arg(long, value_name = "FILE", requires = "cluster_signing_key_file")]
+    cluster_signing_cert_file: Option<PathBuf>,
+
+    /// Its key.
+    #[arg(long, value_name = "FILE", requires = "cluster_signing_cert_file")]
+    cluster_signing_key_file: Option<PathBuf>,
+
+    /// The longest life of a signed certificate; requests may ask for a shorter one.
+    #[arg(long, value_name = "TIME", default_value = "8760h", value_parser = duration::parse_unsigned)]
+    cluster_signing_duration: Duration,
+
     /// Image of the pods that remove the data of volumes; it has to have the program `/pause` of Skiff.
     #[arg(long, value_name = "IMAGE")]
     volume_helper_image: Option<String>,
@@ -90,6 +102,10 @@ pub struct Config {
     pub load_balancers: Option<Ipv4Net>,
     /// The certificate authority to publish.
     pub root_ca: Option<Arc<str>>,
+    /// The files, certificate and key, of the authority that signs requests.
+    pub signing: Option<(PathBuf, PathBuf)>,
+    /// The longest life of a signed certificate.
+    pub signing_duration: Duration,
     /// The image of the pods that remove the data of volumes; nothing is removed without.
     pub volume_helper_image: Option<Arc<str>>,
     /// How long a node may be silent.
@@ -129,6 +145,8 @@ impl Args {
                 .transpose()?,
             load_balancers: self.load_balancer_ip_range.map(|range| range.trunc()),
             root_ca,
+            signing: self.cluster_signing_cert_file.zip(self.cluster_signing_key_file),
+            signing_duration: self.cluster_signing_duration,
             volume_helper_image: self.volume_helper_image.map(Arc::from),
             node_grace: self.node_monitor_grace_period,
             clock: Clock::default(),

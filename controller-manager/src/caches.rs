@@ -7,6 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
@@ -114,6 +115,7 @@ caches! {
     attributes_classes: VolumeAttributesClass, ALL;
     budgets: PodDisruptionBudget, ALL;
     claims: PersistentVolumeClaim, ALL;
+    certificate_requests: CertificateSigningRequest, ALL;
     cluster_roles: ClusterRole, ALL;
     classes: StorageClass, ALL;
     controller_revisions: ControllerRevision, ALL;

@@ -5,6 +5,7 @@
 
 pub mod args;
 mod caches;
+mod certificates;
 mod cluster_roles;
 mod cron_job;
 mod daemon_set;
@@ -154,6 +155,7 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
         });
     }
     horizontal_pod_autoscaler::start(&start);
+    certificates::start(&start, config);
     namespace::start(&start);
     let kinds = resource_quota::Kinds::default();
     let gone = resource_quota::start(&start, kinds.clone());

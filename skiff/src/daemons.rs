@@ -241,7 +241,9 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
         ("cluster-cidr", cluster.ranges.pods.to_string()),
         ("node-cidr-mask-size", NODE_PREFIX.to_string()),
         ("load-balancer-ip-range", cluster.ranges.load_balancers().to_string()),
-        ("root-ca-file", ca),
+        ("root-ca-file", ca.clone()),
+        ("cluster-signing-cert-file", ca),
+        ("cluster-signing-key-file", show(pki::pair(cluster, "ca").key)),
         ("volume-helper-image", containerd::PAUSE_IMAGE.into()),
     ]);
     arguments.push("--leader-elect=true".into());

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use machinery::pki::{Authority, IssueRequest, KUBELET_API_ADMIN, KUBELET_CLIENT};
+use machinery::pki::{self, Authority, IssueRequest, KUBELET_API_ADMIN, KUBELET_CLIENT};
 use rcgen::{KeyPair, PublicKeyData};
 
 use crate::cluster::{Cluster, ControlPlane, Node};
@@ -110,16 +110,7 @@ fn ensure_service_account_keys(cluster: &Cluster) -> Result<()> {
     }
     let key = KeyPair::generate().context("cannot make the key of service accounts")?;
     files::replace(&private, key.serialize_pem().as_bytes(), 0o600)?;
-    files::replace(&public, public_pem(&key).as_bytes(), 0o644)
-}
-
-fn public_pem(key: &KeyPair) -> String {
-    use base64::Engine as _;
-    let text = base64::engine::general_purpose::STANDARD.encode(key.subject_public_key_info());
-    // Base64 is ASCII, so every 64 bytes are whole characters.
-    let lines: Vec<&str> =
-        (0..text.len()).step_by(64).map(|at| &text[at..(at + 64).min(text.len())]).collect();
-    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
+    files::replace(&public, pki::pem("PUBLIC KEY", &key.subject_public_key_info()).as_bytes(), 0o644)
 }
 
 /// An etcd that listens on an address takes nobody who has a certificate of the cluster's own CA: many do.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod autoscalers;
+mod certificates;
 mod crashes;
 mod cron_jobs;
 mod daemon_sets;

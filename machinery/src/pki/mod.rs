@@ -3,13 +3,15 @@
 //! Private keys are written with mode 0600 and appear under their name only when complete.
 //! Upstream counterpart: kubeadm's `certs` phase.
 
-use api::{Message, message};
+mod sign;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use api::{Message, message};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, SanType,
@@ -19,6 +21,8 @@ use x509_parser::der_parser::{asn1_rs::Oid, oid};
 use x509_parser::prelude::{
     AttributeTypeAndValue, FromDer as _, GeneralName, X509Certificate, X509CertificationRequest,
 };
+
+pub use sign::{Requested, not_after};
 
 /// The user as which API servers call kubelets.
 pub const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
@@ -41,6 +45,12 @@ pub enum PkiError {
     /// A certificate could not be made or read.
     #[error("certificate is unusable")]
     Certificate(#[from] rcgen::Error),
+    /// Something is not the certificate, or the well signed request for one, that it should be.
+    #[error("certificate or request is unusable: {0}")]
+    Malformed(String),
+    /// The authority is too old to sign.
+    #[error("the signer has expired: NotAfter={0}")]
+    RunOut(jiff::Timestamp),
     /// The certificate library writes one organization of a kind.
     #[error("a certificate can name at most one group, not {}", .0.join(", "))]
     TooManyGroups(Vec<String>),
@@ -53,6 +63,22 @@ pub enum PkiError {
         #[source]
         source: io::Error,
     },
+}
+
+impl PkiError {
+    fn malformed(why: impl std::fmt::Display) -> Self {
+        Self::Malformed(why.to_string())
+    }
+}
+
+/// DER as PEM under a label.
+pub fn pem(label: &str, der: &[u8]) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    // Base64 is ASCII, so every 64 bytes are whole characters.
+    let lines: Vec<&str> =
+        (0..text.len()).step_by(64).map(|at| &text[at..(at + 64).min(text.len())]).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 /// A certificate and its private key, as PEM.
