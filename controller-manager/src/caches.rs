@@ -11,7 +11,7 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-    ReplicationController, ResourceQuota, Service, ServiceAccount,
+    ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
@@ -27,6 +27,8 @@ use crate::{namespace_defaults, volumes};
 
 /// Where nodes leave their signs of life.
 const NODE_LEASES: &str = "kube-node-lease";
+/// Where the tokens are that nodes join with.
+const SYSTEM: &str = "kube-system";
 
 /// Which objects of a kind a cache holds.
 #[derive(Clone, Copy)]
@@ -136,6 +138,7 @@ caches! {
     services: Service, ALL;
     slices: EndpointSlice, ALL;
     stateful_sets: StatefulSet, ALL;
+    system_secrets: Secret, within(SYSTEM);
     volumes: PersistentVolume, ALL;
 }
 

@@ -2,6 +2,7 @@
 //! signers `kubernetes.io/…`, and what is of no more use goes. Upstream: `pkg/controller/certificates`.
 
 mod rules;
+mod token_cleaner;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::args::Config;
 use crate::frame::{Key, Timestamp, api_time, queue, run_queue, span};
 use crate::kit::follow;
 use rules::Step;
+pub use token_cleaner::TokenCleaner;
 
 const WORKERS: usize = 4;
 
