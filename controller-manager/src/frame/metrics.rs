@@ -5,55 +5,57 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use machinery::metrics::Registry;
-use machinery::queue::Queue;
+use machinery::queue::{BUCKETS, Queue, Tally};
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Unit;
 
 type Labels = [(&'static str, &'static str); 1];
-type Depth = Box<dyn Fn() -> usize + Send + Sync>;
-
-/// Bounds of the buckets of durations, in seconds, as client-go has them.
-const BUCKETS: [f64; 10] = [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0];
+/// How many keys wait in a queue, and what has gone through it.
+type State = Box<dyn Fn() -> (usize, Tally) + Send + Sync>;
 
 /// The metrics. Clones share them.
 #[derive(Clone)]
 pub struct Metrics {
     retries: Family<Labels, Counter>,
     durations: Family<Labels, Histogram, fn() -> Histogram>,
-    depths: Depths,
+    queues: Queues,
 }
 
 #[derive(Clone, Default)]
-struct Depths {
-    queues: Arc<Mutex<Vec<(&'static str, Depth)>>>,
-}
+struct Queues(Arc<Mutex<Vec<(&'static str, State)>>>);
 
-impl fmt::Debug for Depths {
+impl fmt::Debug for Queues {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_list().entries(self.queues.lock().iter().map(|(name, _)| name)).finish()
+        out.debug_list().entries(self.0.lock().iter().map(|(name, _)| name)).finish()
     }
 }
 
-impl Collector for Depths {
+impl Collector for Queues {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let mut family = encoder.encode_descriptor(
-            "workqueue_depth",
-            "Current depth of workqueue",
-            None::<&Unit>,
-            MetricType::Gauge,
-        )?;
-        for (name, depth) in self.queues.lock().iter() {
-            let depth = i64::try_from(depth()).unwrap_or(i64::MAX);
-            ConstGauge::new(depth).encode(family.encode_family(&[("name", *name)])?)?;
-        }
-        Ok(())
+        let queues = self.0.lock();
+        let all = || queues.iter().map(|(name, state)| ([("name", *name)], state()));
+        let mut family = |name, help, kind, of: &dyn Fn((usize, Tally), MetricEncoder<'_>) -> fmt::Result| {
+            let mut family = encoder.encode_descriptor(name, help, None::<&Unit>, kind)?;
+            all().try_for_each(|(labels, state)| of(state, family.encode_family(&labels)?))
+        };
+        let help = "Current depth of workqueue";
+        family("workqueue_depth", help, MetricType::Gauge, &|(depth, _), to| {
+            ConstGauge::new(i64::try_from(depth).unwrap_or(i64::MAX)).encode(to)
+        })?;
+        let help = "Total number of adds handled by workqueue";
+        family("workqueue_adds", help, MetricType::Counter, &|(_, tally), to| {
+            ConstCounter::new(tally.added).encode(to)
+        })?;
+        let help = "How long in seconds an item stays in workqueue before being requested.";
+        let name = "workqueue_queue_duration_seconds";
+        family(name, help, MetricType::Histogram, &|(_, tally), to| tally.waited.encode(to))
     }
 }
 
@@ -63,7 +65,7 @@ impl Metrics {
         let metrics = Metrics {
             retries: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
-            depths: Depths::default(),
+            queues: Queues::default(),
         };
         registry.register(
             "workqueue_retries",
@@ -72,7 +74,7 @@ impl Metrics {
         );
         let help = "How long in seconds processing an item from workqueue takes.";
         registry.register("workqueue_work_duration_seconds", help, metrics.durations.clone());
-        registry.register_collector(Box::new(metrics.depths.clone()));
+        registry.register_collector(Box::new(metrics.queues.clone()));
         metrics
     }
 
@@ -83,7 +85,7 @@ impl Metrics {
         queue: &Queue<T>,
     ) -> Watch {
         let queue = queue.clone();
-        self.depths.queues.lock().push((name, Box::new(move || queue.len())));
+        self.queues.0.lock().push((name, Box::new(move || (queue.len(), queue.tally()))));
         let labels = [("name", name)];
         Watch {
             retries: self.retries.get_or_create(&labels).clone(),

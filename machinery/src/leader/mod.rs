@@ -14,6 +14,11 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Api, ObjectMeta, PostParams};
 use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
@@ -56,7 +61,7 @@ impl LeaderConfig {
 const TOLERANCE: Duration = Duration::from_secs(20);
 
 /// The part that a process has in an election. Clones share it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Leadership {
     config: LeaderConfig,
     /// When the lease was last renewed, if this process leads.
@@ -83,6 +88,13 @@ impl Leadership {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Says in a registry whether this process leads, under upstream's name.
+    #[must_use]
+    pub fn told_to(self, registry: &mut Registry) -> Self {
+        registry.register_collector(Box::new(self.clone()));
+        self
     }
 
     /// Waits to become the leader; from then on holds the lease until the process stops, and
@@ -115,6 +127,17 @@ impl Leadership {
         };
         tasks.token().run_until_cancelled(leading).await;
         election.release().await;
+    }
+}
+
+impl Collector for Leadership {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let help = "Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 \
+            indicates master. 'name' is the string used to identify the lease. Please make sure to group by name.";
+        let name = "leader_election_master_status";
+        let mut family = encoder.encode_descriptor(name, help, None::<&Unit>, MetricType::Gauge)?;
+        let leads = i64::from(self.renewed.lock().is_some());
+        ConstGauge::new(leads).encode(family.encode_family(&[("name", self.config.name.as_str())])?)
     }
 }
 

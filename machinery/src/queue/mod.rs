@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -46,15 +47,34 @@ struct State<T> {
     max: Duration,
     /// Keys whose turn it is, oldest first; none of them is in `working`.
     ready: VecDeque<T>,
-    /// Keys that wait for a worker: those in `ready`, and those in `working` that were added again.
-    waiting: HashSet<T>,
+    /// Keys that wait for a worker, and since when: those in `ready`, and those in `working` that were added again.
+    waiting: HashMap<T, Instant>,
     working: HashSet<T>,
+    tally: Tally,
     failures: HashMap<T, u32>,
     /// When each delayed key is due. `timers` may hold outdated entries besides.
     due: HashMap<T, Instant>,
     timers: BinaryHeap<Reverse<Timer<T>>>,
     closed: bool,
 }
+
+/// What has gone through a queue.
+#[derive(Debug, Clone)]
+pub struct Tally {
+    /// How often a key was added that did not wait already.
+    pub added: u64,
+    /// How long keys have waited for a worker, in seconds.
+    pub waited: Histogram,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { added: 0, waited: Histogram::new(BUCKETS) }
+    }
+}
+
+/// Bounds of the buckets of durations, in seconds, as client-go has them.
+pub const BUCKETS: [f64; 10] = [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0];
 
 #[derive(Debug)]
 struct Timer<T> {
@@ -85,8 +105,9 @@ impl<T: Eq + Hash + Clone> State<T> {
             base,
             max,
             ready: VecDeque::new(),
-            waiting: HashSet::new(),
+            waiting: HashMap::new(),
             working: HashSet::new(),
+            tally: Tally::default(),
             failures: HashMap::new(),
             due: HashMap::new(),
             timers: BinaryHeap::new(),
@@ -94,10 +115,12 @@ impl<T: Eq + Hash + Clone> State<T> {
         }
     }
 
-    fn add(&mut self, key: T) {
-        if self.closed || !self.waiting.insert(key.clone()) {
+    fn add(&mut self, key: T, now: Instant) {
+        if self.closed || self.waiting.contains_key(&key) {
             return;
         }
+        self.waiting.insert(key.clone(), now);
+        self.tally.added += 1;
         if !self.working.contains(&key) {
             self.ready.push_back(key);
         }
@@ -124,7 +147,7 @@ impl<T: Eq + Hash + Clone> State<T> {
                 && current
             {
                 self.due.remove(&timer.key);
-                self.add(timer.key);
+                self.add(timer.key, now);
             }
         }
         None
@@ -134,14 +157,16 @@ impl<T: Eq + Hash + Clone> State<T> {
     fn take(&mut self, now: Instant) -> Result<T, Option<Instant>> {
         let next_due = self.ripen(now);
         let key = self.ready.pop_front().ok_or(next_due)?;
-        self.waiting.remove(&key);
+        if let Some(since) = self.waiting.remove(&key) {
+            self.tally.waited.observe(now.saturating_duration_since(since).as_secs_f64());
+        }
         self.working.insert(key.clone());
         Ok(key)
     }
 
     fn finish(&mut self, key: T, end: End, now: Instant) {
         self.working.remove(&key);
-        if self.waiting.contains(&key) {
+        if self.waiting.contains_key(&key) {
             self.ready.push_back(key.clone());
         }
         match end {
@@ -171,7 +196,7 @@ impl<T: Eq + Hash + Clone> Queue<T> {
 
     /// Adds a key, unless it waits already.
     pub fn add(&self, key: T) {
-        self.shared.state.lock().add(key);
+        self.shared.state.lock().add(key, self.shared.clock.instant());
         self.shared.changed.notify_one();
     }
 
@@ -223,6 +248,11 @@ impl<T: Eq + Hash + Clone> Queue<T> {
     /// How many keys wait for their turn, delayed ones not counted.
     pub fn len(&self) -> usize {
         self.shared.state.lock().waiting.len()
+    }
+
+    /// What has gone through it.
+    pub fn tally(&self) -> Tally {
+        self.shared.state.lock().tally.clone()
     }
 
     /// Whether no key waits for its turn.

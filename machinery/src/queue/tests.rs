@@ -12,7 +12,7 @@ fn state() -> (State<&'static str>, Instant) {
 fn a_key_waits_once_and_in_order() {
     let (mut state, now) = state();
     for key in ["b", "a", "b"] {
-        state.add(key);
+        state.add(key, now);
     }
     assert_eq!([state.take(now), state.take(now), state.take(now)], [Ok("b"), Ok("a"), Err(None)]);
 }
@@ -20,9 +20,9 @@ fn a_key_waits_once_and_in_order() {
 #[test]
 fn a_key_is_in_one_pair_of_hands_and_comes_again_if_added_meanwhile() {
     let (mut state, now) = state();
-    state.add("a");
+    state.add("a", now);
     assert_eq!(state.take(now), Ok("a"));
-    state.add("a");
+    state.add("a", now);
     assert_eq!(state.take(now), Err(None));
     state.finish("a", End::Done, now);
     assert_eq!(state.take(now), Ok("a"));
@@ -33,7 +33,7 @@ fn a_key_is_in_one_pair_of_hands_and_comes_again_if_added_meanwhile() {
 #[test]
 fn failures_back_off_until_done() {
     let (mut state, mut now) = state();
-    state.add("a");
+    state.add("a", now);
     let mut waits = Vec::new();
     for _ in 0..10 {
         assert_eq!(state.take(now), Ok("a"));
@@ -46,7 +46,7 @@ fn failures_back_off_until_done() {
     assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
     assert_eq!(state.take(now), Ok("a"));
     state.finish("a", End::Done, now);
-    state.add("a");
+    state.add("a", now);
     assert_eq!(state.take(now), Ok("a"));
     state.finish("a", End::Failed, now);
     assert_eq!(state.take(now), Err(Some(now + 5 * MS)), "done forgets failures");
