@@ -34,8 +34,8 @@ pub async fn delegate(
         || request.headers().contains_key(header::UPGRADE)
         || digest.resource.is_some_and(|path| streams::is_passed_on(&Target::Resource(path.clone())));
     let passing = async {
-        // The seat is free again at once: what another server does costs this one nothing.
-        drop(admit(api, &digest, mutating, 1).await?);
+        // Kept until the answer begins, as upstream: whoever floods another server waits here.
+        let _seat = admit(api, &digest, mutating, 1).await?;
         pass::pass(api, remote, digest.user, (!lasts).then_some(end), request).await
     };
     timeout_at(end, passing).await.unwrap_or_else(|_| Err(deadline::exceeded()))

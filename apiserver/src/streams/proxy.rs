@@ -23,7 +23,7 @@ use crate::{
     http::metrics::Running,
     resources::{ENDPOINT_SLICES, PODS, SERVICES},
     response::{self, Body},
-    watch_cache::Scope,
+    watch_cache::{CachedObject, Scope},
 };
 
 /// Answers a request to a `proxy` subresource.
@@ -171,10 +171,10 @@ pub fn endpoints(
     port: &str,
 ) -> Result<Option<Vec<(Dialable, u16)>>, Status> {
     let (mut found, mut any) = (Vec::new(), false);
-    for slice in api.values(ENDPOINT_SLICES, &Scope::Namespace(namespace.to_owned()))? {
-        if slice.str_at(&["metadata", "labels", "kubernetes.io/service-name"]) != service {
-            continue;
-        }
+    let (all, scope) = (api.objects(ENDPOINT_SLICES), Scope::Namespace(namespace.to_owned()));
+    let of_service = |slice: &&Arc<CachedObject>| slice.label("kubernetes.io/service-name") == Some(service);
+    for slice in all.scan(&scope, None).filter(of_service) {
+        let slice = value(slice)?;
         any = true;
         let ports = slice["ports"].as_array().into_iter().flatten();
         let number = ports.filter(|p| p.str_at(&["name"]) == port).find_map(|p| p["port"].as_u64());
