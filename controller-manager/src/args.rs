@@ -1,7 +1,6 @@
 //! The flags of the controller manager, and the configuration they make: read
 //! and checked completely before anything starts.
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +9,9 @@ use anyhow::{Context, bail};
 use api::duration;
 use clap::{ArgAction, Parser};
 use ipnet::{IpNet, Ipv4Net};
-use machinery::args::{ClientArgs, CommonArgs};
+use machinery::args::{ClientArgs, CommonArgs, ServingArgs};
 use machinery::clock::Clock;
-use machinery::tls::TlsSource;
+use machinery::serve::Serving;
 
 /// Runs the loops that bring the cluster to the state its objects ask for.
 #[derive(Debug, Clone, Parser)]
@@ -26,21 +25,12 @@ pub struct Args {
     #[command(flatten)]
     pub client: ClientArgs,
 
-    /// Address for health and metrics.
-    #[arg(long, default_value = "127.0.0.1")]
-    bind_address: IpAddr,
+    #[command(flatten)]
+    serving: ServingArgs,
 
     /// Port for health and metrics.
     #[arg(long, default_value_t = 10257)]
     secure_port: u16,
-
-    /// Certificate for health and metrics; a self-signed one is made without it.
-    #[arg(long, value_name = "FILE")]
-    tls_cert_file: Option<PathBuf>,
-
-    /// Key of the certificate.
-    #[arg(long, value_name = "FILE")]
-    tls_private_key_file: Option<PathBuf>,
 
     /// Whether to work only while holding the Lease `kube-controller-manager`.
     #[arg(long, action = ArgAction::Set, default_value_t = true, num_args = 0..=1, default_missing_value = "true")]
@@ -91,9 +81,7 @@ pub struct Args {
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where health and metrics are served.
-    pub listen: SocketAddr,
-    /// With which certificate.
-    pub tls: TlsSource,
+    pub serving: Serving,
     /// Whether to work only as the leader.
     pub leader_elect: bool,
     /// All pods' addresses and the prefix length of a node's part; nodes get none without.
@@ -132,12 +120,7 @@ impl Args {
             bail!("--node-monitor-grace-period must not be shorter than --node-monitor-period");
         }
         Ok(Config {
-            listen: SocketAddr::new(self.bind_address, self.secure_port),
-            tls: TlsSource::from_flags(
-                self.tls_cert_file,
-                self.tls_private_key_file,
-                &["localhost", "controller-manager"],
-            ),
+            serving: self.serving.on(self.secure_port, &["controller-manager"]),
             leader_elect: self.leader_elect,
             node_ranges: self
                 .cluster_cidr

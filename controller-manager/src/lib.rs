@@ -54,13 +54,13 @@ pub const NAME: &str = "kube-controller-manager";
 pub async fn run(config: Config, client: kube::Client, tasks: &Tasks) -> anyhow::Result<()> {
     let mut registry = machinery::metrics::registry();
     let metrics = Metrics::register(&mut registry);
-    let leadership = Leadership::new(LeaderConfig::new(NAME));
+    let leadership = Leadership::new(LeaderConfig::new(NAME)).told_to(&mut registry);
     let synced = Gate::closed("the API server has not answered yet");
     let (elected, filled) = (leadership.clone(), synced.clone());
     let health = Health::new()
         .live("leaderElection", move || elected.check())
         .ready("informer-sync", move || filled.check());
-    serve::spawn(tasks, config.listen, Some(&config.tls), registry, health).await?;
+    serve::spawn(tasks, &config.serving, client.clone(), registry, health).await?;
     let owner = tasks.clone();
     tasks.spawn_finite("controllers", async move {
         if !machinery::client::wait_ready(&client, &owner.token()).await {

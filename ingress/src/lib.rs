@@ -69,7 +69,7 @@ pub async fn start(
     let gate = Gate::closed("the API server has not told everything yet");
     let ready = gate.clone();
     let health = Health::new().ready("ingresses", move || ready.check());
-    serve::spawn(tasks, args.health, None, registry, health).await?;
+    serve::spawn_plain(tasks, args.health, registry, health).await?;
 
     let feeds = Feeds::start(&client, tasks);
     let (sender, mut tables) = watch::channel(Arc::new(Table::default()));

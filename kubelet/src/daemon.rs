@@ -13,6 +13,7 @@ use machinery::clock::Clock;
 use machinery::events::EventType::Warning;
 use machinery::events::Recorder;
 use machinery::metrics;
+use machinery::serve::access::{Access, Terms};
 use machinery::serve::{Gate, Health};
 use machinery::tasks::Tasks;
 use parking_lot::RwLock;
@@ -33,7 +34,7 @@ use crate::pod_worker::Notes;
 use crate::pod_workers::PodWorkers;
 use crate::referenced_objects::Objects;
 use crate::server::backend::Backend;
-use crate::server::{self, ServerConfig};
+use crate::server::{self, ServerConfig, configz};
 use crate::sources::{Folder, Sources};
 use crate::stats::{ClaimMetrics, Stats};
 use crate::volumes::{Rounds, Volumes};
@@ -130,8 +131,14 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         clock: Clock::default(),
         tasks: tasks.clone(),
     });
-    let server =
-        ServerConfig { address: config.listen, tls: config.tls.clone(), client_ca: config.client_ca.clone() };
+    let server = ServerConfig {
+        address: config.listen,
+        tls: config.tls.clone(),
+        client_ca: config.client_ca.clone(),
+        node: config.node.clone(),
+        configz: configz::of(&config),
+    };
+    let access = Access::new(kubelet.client.clone(), Terms::KUBELET);
     let backend = Arc::new(Backend(kubelet.clone()));
     let started = working.clone();
     let health = Health::new()
@@ -141,7 +148,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     let mut registry = metrics::registry();
     let claims = ClaimMetrics { root: config.root_dir.clone(), pods: kubelet.pods.api.clone() };
     registry.register_collector(Box::new(claims));
-    server::spawn(tasks, &server, backend, registry, health).await?;
+    server::spawn(tasks, server, access, backend, registry, health).await?;
     let workers = PodWorkers::new(kubelet.clone());
     if let Some(path) = config.manifests.clone() {
         let folder = || Folder::new(path.clone(), &config.node, kubelet.clock.clone());

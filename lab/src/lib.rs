@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use clap::Parser as _;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use machinery::clock::Clock;
+use machinery::serve::Serving;
 use machinery::tasks::Tasks;
 use machinery::tls::TlsSource;
 use serde_json::json;
@@ -155,8 +156,11 @@ impl Lab {
     pub async fn scheduler(&self, leader_elect: bool) -> Daemon {
         let config = scheduler::Config {
             kubeconfig: self.kubeconfig_of(SCHEDULER),
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            tls: TlsSource::SelfSigned(vec!["localhost".into()]),
+            serving: Serving {
+                address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                tls: TlsSource::SelfSigned(vec!["localhost".into()]),
+                client_ca: None,
+            },
             leader_elect,
         };
         let tasks = Tasks::new();

@@ -2,7 +2,11 @@
 //!
 //! Upstream counterpart: component-base's global flag sets.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+
+use crate::serve::Serving;
+use crate::tls::TlsSource;
 
 /// Flags of every daemon.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -22,4 +26,36 @@ pub struct ClientArgs {
     /// File with the API server's address and this daemon's credentials.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: PathBuf,
+}
+
+/// Flags of daemons that serve health and metrics over TLS, on a port of their own.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct ServingArgs {
+    /// Address on which health and metrics are served.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    bind_address: IpAddr,
+
+    /// Certificate for that port; a self-signed one is made if none is given.
+    #[arg(long, value_name = "FILE", requires = "tls_private_key_file")]
+    tls_cert_file: Option<PathBuf>,
+
+    /// Key of that certificate.
+    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
+    tls_private_key_file: Option<PathBuf>,
+
+    /// Authorities of clients; certificates identify nobody there without.
+    #[arg(long, value_name = "FILE")]
+    client_ca_file: Option<PathBuf>,
+}
+
+impl ServingArgs {
+    /// How a port is served, under further names than `localhost` if it has no certificate.
+    pub fn on(self, port: u16, names: &[&str]) -> Serving {
+        let names = [&["localhost", "127.0.0.1"], names].concat();
+        Serving {
+            address: SocketAddr::new(self.bind_address, port),
+            tls: TlsSource::from_flags(self.tls_cert_file, self.tls_private_key_file, &names),
+            client_ca: self.client_ca_file,
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What a test says that cannot run on this machine.
+//! What a test says that cannot run on this machine, and a stand-in for the API server.
 
 use std::io::Write as _;
 
@@ -28,4 +28,36 @@ pub fn may_run_as_root() -> bool {
         skip("it needs root");
     }
     root
+}
+
+/// A client whose requests are answered without a server.
+pub mod fake_api {
+    use bytes::Bytes;
+    use http::{Request, Response, StatusCode};
+    use http_body_util::{BodyExt as _, Full};
+    use kube::client::Body;
+    use serde_json::Value;
+
+    /// Answers each request by its path and body; with 503 where there is no answer.
+    ///
+    /// # Panics
+    /// When a body is no JSON.
+    pub fn client(answer: impl Fn(&str, Value) -> Option<Value> + Clone + Send + 'static) -> kube::Client {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let answer = answer.clone();
+            async move {
+                let path = request.uri().path().to_owned();
+                let body = request.into_body().collect().await?.to_bytes();
+                let told = answer(&path, serde_json::from_slice(&body).expect("bodies are JSON"));
+                let (code, body) = match told {
+                    Some(value) => (StatusCode::CREATED, value.to_string()),
+                    None => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
+                };
+                let mut response = Response::new(Full::new(Bytes::from(body)));
+                *response.status_mut() = code;
+                Ok::<_, tower::BoxError>(response)
+            }
+        });
+        kube::Client::new(service, "default")
+    }
 }

@@ -49,13 +49,13 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     let client = client::connect(&config.kubeconfig, "skiff-scheduler").await?;
     let mut registry = registry();
     let metrics = Metrics::new(&mut registry);
-    let leadership = Leadership::new(LeaderConfig::new("kube-scheduler"));
+    let leadership = Leadership::new(LeaderConfig::new("kube-scheduler")).told_to(&mut registry);
     let synced = Gate::closed("the API server has not answered yet");
     let (elected, filled) = (leadership.clone(), synced.clone());
     let health = Health::new()
         .live("leaderElection", move || elected.check())
         .ready("informer-sync", move || filled.check());
-    serve::spawn(tasks, config.address, Some(&config.tls), registry, health).await?;
+    serve::spawn(tasks, &config.serving, client.clone(), registry, health).await?;
     let worker = tasks.clone();
     tasks.spawn("scheduler", async move {
         let tasks = worker;

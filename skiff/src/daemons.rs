@@ -231,6 +231,7 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
         ("kubeconfig", show(cluster.kubeconfig_of("scheduler"))),
         ("bind-address", "127.0.0.1".into()),
         ("secure-port", "10259".into()),
+        ("client-ca-file", ca.clone()),
     ]);
     arguments.push("--leader-elect=true".into());
     table.ours(None, "scheduler", server.clone(), arguments);
@@ -238,6 +239,7 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
         ("kubeconfig", show(cluster.kubeconfig_of("controller-manager"))),
         ("bind-address", "127.0.0.1".into()),
         ("secure-port", "10257".into()),
+        ("client-ca-file", ca.clone()),
         ("cluster-cidr", cluster.ranges.pods.to_string()),
         ("node-cidr-mask-size", NODE_PREFIX.to_string()),
         ("load-balancer-ip-range", cluster.ranges.load_balancers().to_string()),

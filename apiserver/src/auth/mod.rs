@@ -13,13 +13,13 @@ pub mod websocket;
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use api::{Message, message, status::Status};
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use certificate::Certificate;
-use machinery::serve::Peer;
+use machinery::serve::{Peer, access::bearer};
 use service_account::{Bound, Claims, LEEWAY, ObjectRef, TokenIssuer};
 use token_file::TokenFile;
 
@@ -237,13 +237,6 @@ fn check_bound(claims: &Claims, cache: &WatchCache, now: i64) -> Result<(), Refu
         && secret.as_ref().is_none_or(|secret| is_there(SECRETS, secret))
         && node.is_none_or(|node| lives(cache, NODES, &node.name, node, now));
     if all { Ok(()) } else { Err(Refused::because("service account token has been invalidated")) }
-}
-
-/// The token of an `Authorization: Bearer` header: the word behind the first space.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut words = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim().split(' ');
-    let (scheme, token) = (words.next()?, words.next()?);
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 #[cfg(test)]

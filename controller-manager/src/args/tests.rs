@@ -20,7 +20,7 @@ fn flags_become_a_configuration() {
     assert_eq!(config.node_ranges, Some(("10.244.0.0/16".parse().unwrap(), 24)));
     assert_eq!(config.node_grace, Duration::from_secs(90));
     assert!(!config.leader_elect);
-    assert_eq!(config.listen.port(), 10257);
+    assert_eq!(config.serving.address.port(), 10257);
 }
 
 #[test]

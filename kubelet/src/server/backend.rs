@@ -13,7 +13,6 @@ use crate::cri::CriError;
 use crate::kubelet::Kubelet;
 use crate::labels;
 use crate::pod_spec;
-use crate::server::access::{self, Review};
 use crate::server::{self, Found};
 use crate::stats::{Sources, Summary};
 
@@ -73,11 +72,6 @@ impl server::Backend for Backend {
             })
         });
         read.await.map_err(Message::of)
-    }
-
-    async fn review(&self, token: &str, verb: &str, subresource: &str) -> Result<Review, Message> {
-        let (client, node) = (&self.0.client, &self.0.node_name);
-        access::review(client, node, token, verb, subresource).await.map_err(Message::of)
     }
 
     async fn exec(&self, request: ExecRequest) -> Result<String, Message> {

@@ -1,14 +1,15 @@
 //! The kubelet's server on port 10250: logs, exec, attach, port-forward, and what the kubelet
 //! knows of its pods and itself.
 //!
-//! Callers must present a certificate that the cluster's authority signed, or a token, and be among those who
-//! may call ([`access`]); only health is open to all. Sessions are prepared by the runtime, which gives an address that only this
+//! Callers must present a certificate that the cluster's authority signed, or a token, and the API server must let them
+//! ([`access`]); only health is open to all. Sessions are prepared by the runtime, which gives an address that only this
 //! node can reach; the server joins it with the client's connection. Upstream counterpart:
 //! the kubelet's `server` package.
 
-pub mod access;
+mod access;
 pub mod backend;
 mod channels;
+pub mod configz;
 mod logs;
 mod protocol;
 mod routes;
@@ -28,10 +29,12 @@ use k8s_openapi::api::core::v1::Pod;
 use machinery::beneath::Below;
 use machinery::metrics::Registry;
 use machinery::query::Query;
+use machinery::serve::access::Access;
 use machinery::serve::{self, Health};
 use machinery::tasks::Tasks;
 use machinery::tls::{self, ClientAuthorities, ClientCertificates, TlsSource};
 use proto::cri::{AttachRequest, ExecRequest, PortForwardRequest};
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::stats::Summary;
@@ -51,8 +54,6 @@ pub trait Backend: Send + Sync + 'static {
     async fn container(&self, id: &str) -> Result<Found, Message>;
     /// What the node and its pods use; disks only when they are asked for.
     async fn stats(&self, disks: bool) -> Result<Summary, Message>;
-    /// Who has a token, and whether he may do this with a part of the node.
-    async fn review(&self, token: &str, verb: &str, subresource: &str) -> Result<access::Review, Message>;
     /// Prepares an exec session; the answer is the runtime's streaming address.
     async fn exec(&self, request: ExecRequest) -> Result<String, Message>;
     /// Prepares an attach session.
@@ -71,7 +72,7 @@ pub struct Found {
 }
 
 /// Where and how the server listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ServerConfig {
     /// Address and port.
     pub address: SocketAddr,
@@ -79,12 +80,17 @@ pub struct ServerConfig {
     pub tls: TlsSource,
     /// The authority that signs callers' certificates.
     pub client_ca: PathBuf,
+    /// The node whose subresources callers need rights to.
+    pub node: String,
+    /// What `/configz` shows.
+    pub configz: Value,
 }
 
 /// Starts the server. Returns the address it listens on.
 pub async fn spawn(
     tasks: &Tasks,
-    config: &ServerConfig,
+    config: ServerConfig,
+    access: Access,
     backend: Arc<dyn Backend>,
     registry: Registry,
     health: Health,
@@ -96,7 +102,10 @@ pub async fn spawn(
         .await
         .with_context(|| format!("cannot listen on {}", config.address))?;
     let address = listener.local_addr().context("listening address")?;
-    let server = Arc::new(routes::Server { backend, registry, health, tasks: tasks.clone() });
+    let (tasks_of_requests, ServerConfig { node, configz, .. }) = (tasks.clone(), config);
+    let server =
+        routes::Server { access, node, configz, backend, registry, health, tasks: tasks_of_requests };
+    let server = Arc::new(server);
     let welcome: serve::Welcome<_> = Arc::new(move |peer| {
         let (server, peer) = (Arc::clone(&server), Arc::new(peer));
         Box::new(move |request| {

@@ -14,9 +14,11 @@ use hyper::body::{Frame, Incoming};
 use k8s_openapi::List;
 use k8s_openapi::api::core::v1::Pod;
 use machinery::metrics::Registry;
+use machinery::serve::access::Access;
 use machinery::serve::{self, Health, Peer};
 use machinery::tasks::Tasks;
 use proto::cri::{AttachRequest, ExecRequest, PortForwardRequest};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -40,6 +42,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 pub(super) struct Server {
+    pub access: Access,
+    pub node: String,
+    pub configz: Value,
     pub backend: Arc<dyn Backend>,
     pub registry: Registry,
     pub health: Health,
@@ -48,14 +53,9 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
-        let is_health =
-            ["/healthz", "/livez", "/readyz"].iter().any(|path| request.uri().path().starts_with(path));
         let target = format!("{} {}", request.method(), request.uri().path());
         let (method, path) = (request.method(), request.uri().path());
-        let checked = match is_health {
-            true => Ok(()),
-            false => access::check(peer, &*self.backend, method, path, request.headers()).await,
-        };
+        let checked = access::check(&self.access, &self.node, peer, method, path, request.headers()).await;
         let answer = match checked {
             Err(refusal) => Err(refusal),
             Ok(()) => self.route(request).await,
@@ -86,6 +86,7 @@ impl Server {
                 self.port_forward(request, namespace, pod, &query).await
             }
             ["pods"] if reads => self.pods(),
+            ["configz"] if reads => Ok(whole(StatusCode::OK, JSON, self.configz.to_string().into())),
             ["stats", "summary"] if reads => self.summary(query.flag("only_cpu_and_memory")).await,
             ["metrics", "resource"] if reads => self.resource_metrics().await,
             _ => Ok(serve::respond(&self.registry, &self.health, &request).map(BodyExt::boxed_unsync)),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use machinery::pki::{Authority, IssueRequest};
+use machinery::serve::access::Terms;
+use machinery::testing::fake_api;
 use machinery::{metrics, tls};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -63,16 +65,6 @@ impl Backend for Runtime {
         Err("no stats".to_owned().into())
     }
 
-    async fn review(
-        &self,
-        token: &str,
-        verb: &str,
-        subresource: &str,
-    ) -> Result<access::Review, api::Message> {
-        let user = (token != "old").then(|| token.to_owned());
-        Ok(access::Review { user, allowed: token == "scraper" && (verb, subresource) == ("get", "metrics") })
-    }
-
     async fn attach(&self, request: AttachRequest) -> Result<String, api::Message> {
         let place = if request.tty && !request.stderr { "attach/terminal" } else { "gone" };
         Ok(format!("http://{}/{place}", self.streaming))
@@ -81,6 +73,22 @@ impl Backend for Runtime {
     async fn port_forward(&self, _request: PortForwardRequest) -> Result<String, api::Message> {
         Err("no ports".to_owned().into())
     }
+}
+
+/// The API server: a scraper may read metrics and pods, a prober may read health and configuration.
+fn review(path: &str, body: Value) -> Option<Value> {
+    let spec = &body["spec"];
+    if path.ends_with("/tokenreviews") {
+        let token = spec["token"].as_str().unwrap();
+        return (token != "away")
+            .then(|| json!({"status": {"authenticated": token != "old", "user": {"username": token}}}));
+    }
+    let what = &spec["resourceAttributes"];
+    assert!(what["resource"] == "nodes" && what["name"] == "node-1" && what["version"] == "v1", "{spec}");
+    let may = [("scraper", "metrics"), ("scraper", "pods"), ("prober", "healthz"), ("admin", "proxy")];
+    let asked = (spec["user"].as_str().unwrap(), what["subresource"].as_str().unwrap());
+    let allowed = what["verb"] == "get" && may.contains(&asked);
+    (asked.0 != "unlucky").then(|| json!({"spec": {}, "status": {"allowed": allowed}}))
 }
 
 /// Answers one request: upgrades the exec session and plays it, refuses all else.
@@ -131,13 +139,18 @@ impl Lab {
         authority.save(&at("ca.crt"), &at("ca.key")).unwrap();
         let server = authority.issue(&IssueRequest::server("kubelet", &["localhost"], &[])).unwrap();
         server.save(&at("server.crt"), &at("server.key")).unwrap();
-        let callers = [("client", "kube-apiserver-kubelet-client"), ("node", "system:node:node-1")];
-        for (file, user) in callers {
-            let issued = authority.issue(&IssueRequest::client(user, &[])).unwrap();
+        let callers = [
+            ("client", "kube-apiserver-kubelet-client", "system:kubelet-api-admin"),
+            ("node", "system:node:node-1", "system:nodes"),
+        ];
+        for (file, user, group) in callers {
+            let issued = authority.issue(&IssueRequest::client(user, &[group])).unwrap();
             issued.save(&at(&format!("{file}.crt")), &at(&format!("{file}.key"))).unwrap();
         }
-        let stranger =
-            Authority::new("other").unwrap().issue(&IssueRequest::client(callers[0].1, &[])).unwrap();
+        let stranger = Authority::new("other")
+            .unwrap()
+            .issue(&IssueRequest::client(callers[0].1, &[callers[0].2]))
+            .unwrap();
         stranger.save(&at("stranger.crt"), &at("stranger.key")).unwrap();
         std::fs::write(at("0.log"), "2026-01-02T03:04:05Z stdout F one\n2026-01-02T03:04:06Z stderr F two\n")
             .unwrap();
@@ -158,9 +171,13 @@ impl Lab {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: TlsSource::Files { cert: at("server.crt"), key: at("server.key") },
             client_ca: at("ca.crt"),
+            node: "node-1".into(),
+            configz: json!({"kubeletconfig": {"port": 10250}}),
         };
+        let access = Access::new(fake_api::client(review), Terms::KUBELET);
         let backend = Arc::clone(&runtime) as Arc<dyn Backend>;
-        let address = spawn(&tasks, &config, backend, metrics::registry(), Health::new()).await.unwrap();
+        let address =
+            spawn(&tasks, config, access, backend, metrics::registry(), Health::new()).await.unwrap();
         Self { dir, tasks, address, runtime }
     }
 
@@ -218,23 +235,34 @@ async fn answers() {
             "/pods",
             "",
             403,
-            "Forbidden (user=system:node:node-1, verb=get, resource=nodes, subresource=proxy)",
+            "Forbidden (user=system:node:node-1, verb=get, resource=nodes, subresource(s)=[pods proxy])\n",
         ),
         (
             NODE,
             "/metrics",
             "",
             403,
-            "Forbidden (user=system:node:node-1, verb=get, resource=nodes, subresource=metrics)",
+            "Forbidden (user=system:node:node-1, verb=get, resource=nodes, subresource(s)=[metrics])\n",
         ),
         (None, "/containerLogs/default/web/c", "", 401, "Unauthorized"),
         (None, "/metrics/resource", "authorization: Bearer scraper\r\n", 500, "no stats"),
         (
             None,
-            "/pods",
+            "/configz",
             "authorization: Bearer scraper\r\n",
             403,
-            "Forbidden (user=scraper, verb=get, resource=nodes, subresource=proxy)",
+            "Forbidden (user=scraper, verb=get, resource=nodes, subresource(s)=[configz proxy])\n",
+        ),
+        (None, "/configz", "authorization: Bearer admin\r\n", 200, r#"{"kubeletconfig":{"port":10250}}"#),
+        (None, "/healthz/ping", "authorization: Bearer prober\r\n", 200, "ok"),
+        (None, "/healthz/ping", "", 401, "Unauthorized"),
+        (None, "/metrics", "authorization: Bearer away\r\n", 401, "Unauthorized"),
+        (
+            None,
+            "/pods",
+            "authorization: Bearer unlucky\r\n",
+            500,
+            "Authorization error (user=unlucky, verb=get, resource=nodes, subresource=pods)",
         ),
         (None, "/metrics/resource", "authorization: Bearer old\r\n", 401, "Unauthorized"),
         (None, "/metrics/resource", "authorization: Basic scraper\r\n", 401, "Unauthorized"),
@@ -280,7 +308,7 @@ async fn answers() {
     for (caller, path, headers, status, body) in cases {
         assert_eq!(lab.get(caller, path, headers).await, (status, body.to_owned()), "{path}");
     }
-    let (status, pods) = lab.get(SERVER, "/pods", "").await;
+    let (status, pods) = lab.get(None, "/pods", "authorization: Bearer scraper\r\n").await;
     assert!(status == 200 && pods.contains("\"kind\":\"PodList\"") && pods.contains("\"web\""), "{pods}");
     assert!(lab.get(SERVER, "/metrics", "").await.1.contains("process_cpu_seconds_total"));
     lab.runtime.runs.store(false, Ordering::SeqCst);

@@ -1,34 +1,24 @@
 use super::*;
 
+/// The list above `GetRequestAttributes` upstream.
 #[test]
-fn only_the_api_server_and_masters_may_call() {
-    let caller = |user: &str, groups: &[&str]| Subject {
-        user: user.to_owned(),
-        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
-        ..Subject::default()
-    };
-    for (user, groups, may) in [
-        ("kubernetes-admin", &["system:masters"][..], true),
-        ("kube-apiserver-kubelet-client", &[], true),
-        ("any", &["system:kubelet-api-admin"], true),
-        ("system:node:node-1", &["system:nodes"], false),
-        ("system:kube-scheduler", &[], false),
-        ("jane", &["dev"], false),
-        ("system:masters", &[], false),
-    ] {
-        assert_eq!(may_call(&caller(user, groups)), may, "{user}");
-    }
-}
-
-#[test]
-fn a_path_belongs_to_a_subresource() {
+fn a_path_belongs_to_subresources() {
     for (path, expected) in [
         ("/metrics", "metrics"),
         ("/metrics/resource", "metrics"),
         ("/stats/summary", "stats"),
         ("/statsx", "proxy"),
-        ("/pods", "proxy"),
+        ("/logs/", "log"),
+        ("/checkpoint/ns/pod/c", "checkpoint"),
+        ("/pods", "pods proxy"),
+        ("/podsx", "proxy"),
+        ("/runningpods/", "pods proxy"),
+        ("/healthz/syncloop", "healthz proxy"),
+        ("/configz", "configz proxy"),
+        ("/containerLogs/ns/pod/c", "proxy"),
+        ("/exec/ns/pod/c", "proxy"),
+        ("/", "proxy"),
     ] {
-        assert_eq!(subresource(path), expected, "{path}");
+        assert_eq!(subresources(path).join(" "), expected, "{path}");
     }
 }
