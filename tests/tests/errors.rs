@@ -1,5 +1,7 @@
 //! Sources, as a test reads them: what no lint of the compiler's can hold.
 
+#![allow(missing_docs, clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 /// Files of production code below a folder.

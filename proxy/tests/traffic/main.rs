@@ -1,5 +1,6 @@
 //! Rules in the real kernel: one node, pods, and a neighbour, each a network namespace.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
 
 #[path = "../fixture/mod.rs"]
 mod fixture;
