@@ -14,7 +14,7 @@ use ipnet::Ipv4Net;
 use machinery::args::CommonArgs;
 
 pub use crate::auth::authorize::Mode;
-use crate::store::{EtcdAccess, StoreConfig};
+use crate::store::{EncryptionConfig, EtcdAccess, StoreConfig};
 
 /// Skiff's API server.
 #[derive(Debug, Parser)]
@@ -43,6 +43,12 @@ pub struct Args {
     /// How often etcd drops history that is older than this; 0 for never.
     #[arg(long, default_value = "5m0s", value_parser = duration::parse_unsigned)]
     etcd_compaction_interval: Duration,
+    /// EncryptionConfiguration: which resources are encrypted in the store, and how.
+    #[arg(long)]
+    encryption_provider_config: Option<PathBuf>,
+    /// Read it again when it changes.
+    #[arg(long, requires = "encryption_provider_config")]
+    encryption_provider_config_automatic_reload: bool,
     /// Address to listen on.
     #[arg(long, default_value = "0.0.0.0")]
     bind_address: IpAddr,
@@ -220,6 +226,8 @@ impl TokenRules {
 pub struct Config {
     /// Where state is kept.
     pub store: StoreConfig,
+    /// What is encrypted in it.
+    pub encryption: Option<EncryptionConfig>,
     /// Address and port to listen on.
     pub listen: (IpAddr, u16),
     /// The endpoint of the `kubernetes` service; none is published without it.
@@ -307,6 +315,10 @@ impl Args {
         }
         Ok(Config {
             store,
+            encryption: self.encryption_provider_config.map(|file| EncryptionConfig {
+                file,
+                reload: self.encryption_provider_config_automatic_reload,
+            }),
             listen: (self.bind_address, self.secure_port),
             advertise: self.advertise_address.map(|address| address.to_canonical()).or_else(|| {
                 let address = self.bind_address.to_canonical();

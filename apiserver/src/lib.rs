@@ -198,7 +198,8 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
         .await
         .with_context(|| format!("cannot listen on {}:{}", config.listen.0, config.listen.1))?;
     let address = listener.local_addr()?;
-    let store = store::open(&config.store).await.context("cannot open the store")?;
+    let store =
+        store::open(&config.store, config.encryption.as_ref()).await.context("cannot open the store")?;
     let registry = Registry::builtin();
     let specs: Vec<_> = registry.table().resources().map(|rows| resource_spec(rows)).collect();
     let cache = WatchCache::load(store.clone(), specs).await.context("cannot read the store")?;

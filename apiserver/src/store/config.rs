@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::encryption::{EncryptedStore, EncryptionConfig, EncryptionError};
 use super::{EmbeddedStore, EtcdConfig, EtcdStore, Store, StoreError};
 
 /// Which store to use: `etcd:URL[,URL…]`, `etcd:unix:///PATH`, `file:PATH` or `memory`.
@@ -118,12 +119,34 @@ impl StoreConfig {
 }
 
 /// Opens the store for an API server. An etcd that does not answer yet is no error, see [`Store::healthy`].
-pub async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
-    Ok(match config {
+/// What `encryption` says is encrypted in it.
+///
+/// # Errors
+/// When it cannot be opened, or the configuration of the encryption is wrong.
+pub async fn open(
+    config: &StoreConfig,
+    encryption: Option<&EncryptionConfig>,
+) -> Result<Arc<dyn Store>, OpenError> {
+    let store: Arc<dyn Store> = match config {
         StoreConfig::Etcd(etcd) => Arc::new(EtcdStore::connect(etcd).await?.for_a_server()),
         StoreConfig::File(path) => Arc::new(EmbeddedStore::open(path)?),
         StoreConfig::Memory => Arc::new(EmbeddedStore::memory()),
+    };
+    Ok(match encryption {
+        Some(encryption) => Arc::new(EncryptedStore::new(store, encryption.clone())?),
+        None => store,
     })
+}
+
+/// Why there is no store.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It cannot be encrypted as wanted.
+    #[error("failed to load encryption provider config: {0}")]
+    Encryption(#[from] EncryptionError),
 }
 
 #[cfg(test)]

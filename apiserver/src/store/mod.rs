@@ -6,6 +6,7 @@
 
 mod config;
 mod embedded;
+mod encryption;
 mod etcd;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -18,8 +19,9 @@ use bytes::Bytes;
 use futures::Stream;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{EtcdAccess, StoreConfig, StoreConfigError, open};
+pub use config::{EtcdAccess, OpenError, StoreConfig, StoreConfigError, open};
 pub use embedded::EmbeddedStore;
+pub use encryption::{EncryptionConfig, EncryptionError};
 pub use etcd::{EtcdConfig, EtcdStore};
 
 /// The number of a commit: the store's clock.
@@ -222,6 +224,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Follows everything below a prefix that happens after a revision.
     async fn watch(&self, prefix: &str, after: Revision) -> Result<ChangeStream, StoreError>;
+
+    /// Whether what is stored under a key should be written again, though it would not change: with the key for
+    /// encryption that is the first one now.
+    async fn is_stale(&self, _key: &str) -> Result<bool, StoreError> {
+        Ok(false)
+    }
 
     /// Whether the store can serve reads and writes now.
     async fn healthy(&self) -> Result<(), StoreError>;

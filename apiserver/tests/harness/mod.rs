@@ -62,6 +62,7 @@ pub fn config(dir: &Path) -> Config {
         in_flight: InFlight::default(),
         request_timeout: Duration::from_secs(60),
         shutdown_delay: Duration::ZERO,
+        encryption: None,
         listed_for: Duration::from_secs(15),
     }
 }

@@ -148,10 +148,13 @@ pub async fn write_on(
         };
         if !write.ends && !write.dry_run && write.bytes()? == current.bytes {
             match current.changed(ctx).await? {
-                Some(newer) => current = newer,
+                Some(newer) => {
+                    current = newer;
+                    continue;
+                }
+                None if ctx.api.store.is_stale(&ctx.key(ctx.name())).await? => {}
                 None => return Ok(Written::unstored(old)),
             }
-            continue;
         }
         match commit::commit(&mut write, &mut riders).await? {
             Outcome::Done(revision) => return Written::stored(write, revision),

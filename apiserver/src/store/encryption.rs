@@ -1,0 +1,232 @@
+//! A store whose values are encrypted on their way in and decrypted on their way out.
+//!
+//! Invariant: nothing above it sees ciphertext, nothing below it the plain values of what the configuration names; the
+//! bytes are upstream's, so that either reads what the other has written. What does not decrypt is an error, never an
+//! empty value. Upstream counterpart: `k8s.io/apiserver/pkg/storage/value`.
+
+mod cipher;
+mod config;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
+
+use super::{Batch, Change, ChangeStream, Committed, KeyValue, Loaded, Op, Revision, Store, StoreError};
+use cipher::Cipher;
+pub use config::{EncryptionConfig, EncryptionError};
+
+/// How often the file is looked at, as upstream.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
+/// What all encrypted values begin with.
+const ENCRYPTED: &[u8] = b"k8s:enc:";
+
+/// One way to store a value.
+enum Provider {
+    /// As it is.
+    Identity,
+    /// Encrypted, behind a prefix that names provider and key.
+    Cipher(Vec<u8>, Box<dyn Cipher>),
+}
+
+/// Group and resource.
+type Name = (String, String);
+
+/// Which providers are for which resources: the first one writes, all read.
+struct Rules(Vec<(Vec<Name>, Vec<Provider>)>);
+
+impl Rules {
+    fn new(entries: Vec<(Vec<Name>, Vec<Provider>)>) -> Result<Self, EncryptionError> {
+        let shown = |(group, resource): &Name| match group.as_str() {
+            "" if resource != "*" => resource.clone(),
+            _ => format!("{resource}.{group}"),
+        };
+        for (i, (names, _)) in entries.iter().enumerate() {
+            for name in names {
+                let masks = |other: &&Name| other.1 == "*" && (other.0 == name.0 || other.0 == "*");
+                if let Some(earlier) = entries[..i].iter().flat_map(|(names, _)| names).find(masks) {
+                    return Err(EncryptionError::Masked(shown(name), shown(earlier)));
+                }
+            }
+        }
+        Ok(Self(entries))
+    }
+
+    /// The providers for a key of the store; none for what is stored as it is.
+    fn of(&self, key: &str) -> Vec<&Provider> {
+        let Some((group, resource)) = resource_of(key) else { return Vec::new() };
+        // The most special rule; a resource that is named again has the later providers as well.
+        [(group, resource), (group, "*"), ("*", "*")]
+            .into_iter()
+            .map(|wanted| {
+                let named = |names: &[Name]| names.iter().any(|(g, r)| (g.as_str(), r.as_str()) == wanted);
+                self.0.iter().filter(|(names, _)| named(names)).flat_map(|(_, providers)| providers).collect()
+            })
+            .find(|found: &Vec<_>| !found.is_empty())
+            .unwrap_or_default()
+    }
+
+    fn seal(&self, key: &str, value: Bytes) -> Result<Bytes, StoreError> {
+        match self.of(key).first() {
+            None | Some(Provider::Identity) => Ok(value),
+            Some(Provider::Cipher(prefix, cipher)) => {
+                let sealed = cipher.seal(&value, key);
+                let sealed = sealed.ok_or_else(|| StoreError::TooLarge("too long to be encrypted".into()))?;
+                Ok([prefix.as_slice(), &sealed].concat().into())
+            }
+        }
+    }
+
+    /// The plain value, and whether another provider than the first one had written it.
+    fn open(&self, key: &str, value: Bytes) -> Result<(Bytes, bool), StoreError> {
+        let (providers, mut why) = (self.of(key), "no matching prefix found");
+        if providers.is_empty() {
+            return Ok((value, false));
+        }
+        for (i, provider) in providers.into_iter().enumerate() {
+            match provider {
+                Provider::Identity if !value.starts_with(ENCRYPTED) => return Ok((value, i != 0)),
+                Provider::Identity => {}
+                Provider::Cipher(prefix, cipher) => {
+                    let Some(sealed) = value.strip_prefix(prefix.as_slice()) else { continue };
+                    if let Some(plain) = cipher.open(sealed, key) {
+                        return Ok((plain.into(), i != 0));
+                    }
+                    why = "the key does not decrypt it";
+                }
+            }
+        }
+        Err(StoreError::Damaged(format!("unable to transform key {key:?}: {why}")))
+    }
+
+    fn open_one(&self, found: KeyValue) -> Result<KeyValue, StoreError> {
+        let (value, _) = self.open(&found.key, found.value)?;
+        Ok(KeyValue { value, ..found })
+    }
+
+    fn open_batch(&self, mut batch: Batch) -> Result<Batch, StoreError> {
+        for change in &mut batch.changes {
+            if let Change::Put { key, value, .. } = change {
+                (*value, _) = self.open(key, std::mem::take(value))?;
+            }
+        }
+        Ok(batch)
+    }
+}
+
+/// Group and resource of what a key holds; `None` for what is no object.
+fn resource_of(key: &str) -> Option<(&str, &str)> {
+    let (first, rest) = key.strip_prefix(crate::watch_cache::REGISTRY)?.split_once('/')?;
+    // Resources have no dots, and the groups without one are all ours.
+    match first {
+        "skiff" => None,
+        "apps" | "autoscaling" | "batch" | "policy" => Some((first, rest.split('/').next()?)),
+        _ if first.contains('.') => Some((first, rest.split('/').next()?)),
+        _ => Some(("", first)),
+    }
+}
+
+/// The store.
+pub(super) struct EncryptedStore {
+    inner: Arc<dyn Store>,
+    config: EncryptionConfig,
+    /// The file's bytes, and what they say.
+    current: Arc<RwLock<(Vec<u8>, Arc<Rules>)>>,
+}
+
+impl EncryptedStore {
+    /// A store that keeps its values in another one.
+    ///
+    /// # Errors
+    /// When the configuration is wrong.
+    pub(super) fn new(inner: Arc<dyn Store>, config: EncryptionConfig) -> Result<Self, EncryptionError> {
+        let bytes = config::content(&config.file)?;
+        let rules = Arc::new(config::parse(&config.file, &bytes)?);
+        Ok(Self { inner, config, current: Arc::new(RwLock::new((bytes, rules))) })
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.current.read().1)
+    }
+
+    /// Takes up a file that has changed; a wrong one leaves what is.
+    fn reload(&self) -> Result<(), EncryptionError> {
+        let bytes = config::content(&self.config.file)?;
+        if self.current.read().0 != bytes {
+            let rules = Arc::new(config::parse(&self.config.file, &bytes)?);
+            *self.current.write() = (bytes, rules);
+            tracing::info!("Reloaded the encryption provider configuration");
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for EncryptedStore {
+    async fn commit(&self, mut ops: Vec<Op>) -> Result<Committed, StoreError> {
+        let rules = self.rules();
+        for op in &mut ops {
+            op.value = op.value.take().map(|value| rules.seal(&op.key, value)).transpose()?;
+        }
+        Ok(match self.inner.commit(ops).await? {
+            Committed::Conflict { index, current } => Committed::Conflict {
+                index,
+                current: current.map(|found| rules.open_one(found)).transpose()?,
+            },
+            done => done,
+        })
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError> {
+        self.inner.get(key).await?.map(|found| self.rules().open_one(found)).transpose()
+    }
+
+    async fn load(&self, prefix: &str, at: Option<Revision>) -> Result<Loaded, StoreError> {
+        let (rules, loaded) = (self.rules(), self.inner.load(prefix, at).await?);
+        let items = loaded.items.into_iter().map(|found| rules.open_one(found)).collect::<Result<_, _>>()?;
+        Ok(Loaded { items, ..loaded })
+    }
+
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        self.inner.revision().await
+    }
+
+    fn local_revision(&self) -> Option<Revision> {
+        self.inner.local_revision()
+    }
+
+    async fn watch(&self, prefix: &str, after: Revision) -> Result<ChangeStream, StoreError> {
+        let (changes, current) = (self.inner.watch(prefix, after).await?, Arc::clone(&self.current));
+        Ok(Box::pin(changes.map(move |batch| {
+            let rules = Arc::clone(&current.read().1);
+            rules.open_batch(batch?)
+        })))
+    }
+
+    async fn is_stale(&self, key: &str) -> Result<bool, StoreError> {
+        let Some(found) = self.inner.get(key).await? else { return Ok(false) };
+        Ok(self.rules().open(key, found.value)?.1)
+    }
+
+    async fn healthy(&self) -> Result<(), StoreError> {
+        self.inner.healthy().await
+    }
+
+    async fn upkeep(&self, stop: &CancellationToken) {
+        let reload = async {
+            while self.config.reload {
+                tokio::time::sleep(RELOAD_INTERVAL).await;
+                if let Err(error) = self.reload() {
+                    tracing::error!(%error, "Cannot reload the encryption provider configuration");
+                }
+            }
+        };
+        tokio::join!(self.inner.upkeep(stop), stop.run_until_cancelled(reload));
+    }
+}
+
+#[cfg(test)]
+mod tests;
