@@ -212,7 +212,13 @@ async fn some_kinds_are_created_by_an_update() {
     let lease = json!({"metadata": {"name": "a"}, "spec": {"holderIdentity": "me"}});
     let made = server.send("PUT", &format!("{leases}/a"), &lease).await;
     assert_eq!((made.code, &made.body["spec"]["holderIdentity"]), (201, &json!("me")));
-    assert_eq!(server.send("PUT", &format!("{leases}/a"), &lease).await.code, 200);
+    // Of one that is there the caller has to know the state.
+    let blind = server.send("PUT", &format!("{leases}/a"), &lease).await;
+    let words = "leases.coordination.k8s.io \"a\" is invalid: metadata.resourceVersion: Invalid value: 0: must be \
+                 specified for an update";
+    assert_eq!((blind.code, blind.body["message"].as_str()), (422, Some(words)));
+    assert_eq!(blind.body["details"]["kind"], "leases");
+    assert_eq!(server.send("PUT", &format!("{leases}/a"), &made.body).await.code, 200);
     // Whoever means a certain lease does not mean a new one, and most kinds are made by POST only.
     let certain = json!({"metadata": {"name": "b", "uid": "u"}});
     assert_eq!(server.send("PUT", &format!("{leases}/b"), &certain).await.code, 404);

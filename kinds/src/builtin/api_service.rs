@@ -66,6 +66,8 @@ pub struct ApiServices;
 impl Strategy for ApiServices {
     type Object = APIService;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     // What exactly is allowed is checked below.
     const NAME_RULE: NameRule = NameRule::PathSegment;
 

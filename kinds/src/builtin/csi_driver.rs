@@ -21,6 +21,8 @@ pub struct CsiDrivers;
 impl Strategy for CsiDrivers {
     type Object = CSIDriver;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     fn default(&self, driver: &mut CSIDriver) {
         let spec = &mut driver.spec;
         set(&mut spec.attach_required, true);

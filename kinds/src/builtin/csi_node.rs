@@ -18,6 +18,8 @@ pub struct CsiNodes;
 impl Strategy for CsiNodes {
     type Object = CSINode;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     fn after_writing(&self, value: &mut Value) {
         if value.list_at(&["spec", "drivers"]).is_empty() {
             value["spec"]["drivers"] = Value::Null;

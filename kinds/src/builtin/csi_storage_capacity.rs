@@ -18,6 +18,8 @@ pub struct CsiStorageCapacities;
 impl Strategy for CsiStorageCapacities {
     type Object = CSIStorageCapacity;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     fn default(&self, capacity: &mut CSIStorageCapacity) {
         for wire in [&mut capacity.capacity, &mut capacity.maximum_volume_size].into_iter().flatten() {
             canonical(wire);

@@ -15,6 +15,7 @@ pub struct Leases;
 impl Strategy for Leases {
     type Object = Lease;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
     const CREATES_ON_UPDATE: bool = true;
 
     fn takes_plain_finalizers(&self) -> bool {

@@ -54,6 +54,7 @@ fn count_from_nothing(status: &mut PodDisruptionBudgetStatus) {
 impl Strategy for PodDisruptionBudgets {
     type Object = PodDisruptionBudget;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
     const HAS_GENERATION: bool = true;
 
     fn takes_plain_finalizers(&self) -> bool {

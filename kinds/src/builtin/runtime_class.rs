@@ -21,6 +21,7 @@ pub struct RuntimeClasses;
 impl Strategy for RuntimeClasses {
     type Object = RuntimeClass;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
     const CREATES_ON_UPDATE: bool = true;
 
     fn takes_plain_finalizers(&self) -> bool {

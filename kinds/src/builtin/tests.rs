@@ -44,6 +44,37 @@ fn described(kind: &Kind) -> String {
     lines
 }
 
+/// Asked of a v1.36.2 server with `PUT`s that carry no `resourceVersion`.
+#[test]
+fn some_kinds_are_updated_only_by_who_says_which_state_he_knows() {
+    let strict: BTreeSet<_> = all()
+        .into_iter()
+        .filter(|k| !k.rules.updates_unconditionally())
+        .map(|k| k.plural.into_owned())
+        .collect();
+    let strict: Vec<_> = strict.iter().map(String::as_str).collect();
+    assert_eq!(
+        strict,
+        [
+            "apiservices",
+            "csidrivers",
+            "csinodes",
+            "csistoragecapacities",
+            "customresourcedefinitions",
+            "leases",
+            "mutatingadmissionpolicies",
+            "mutatingadmissionpolicybindings",
+            "mutatingwebhookconfigurations",
+            "poddisruptionbudgets",
+            "runtimeclasses",
+            "validatingadmissionpolicies",
+            "validatingadmissionpolicybindings",
+            "validatingwebhookconfigurations",
+            "volumeattachments",
+        ]
+    );
+}
+
 #[test]
 fn field_selectors_see_every_field_that_may_be_selected() {
     let cases = [

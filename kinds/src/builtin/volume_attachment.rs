@@ -16,6 +16,8 @@ pub struct VolumeAttachments;
 impl Strategy for VolumeAttachments {
     type Object = VolumeAttachment;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     fn default(&self, attachment: &mut VolumeAttachment) {
         attachment.status.get_or_insert_default();
     }

@@ -237,6 +237,10 @@ impl Rules for CustomRules {
         Ok(object)
     }
 
+    fn updates_unconditionally(&self) -> bool {
+        false
+    }
+
     fn drop_undeclared(&self, object: &mut Value) {
         fill::prune(object, &self.schema, true);
         fill::drop_nulls(object, &self.schema);

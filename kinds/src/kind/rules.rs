@@ -91,6 +91,11 @@ pub trait Rules: Send + Sync {
         false
     }
 
+    /// Whether an update need not say which state of the object it is of.
+    fn updates_unconditionally(&self) -> bool {
+        true
+    }
+
     /// Resets what a client may not set at creation (beyond status, which the path itself resets).
     fn prepare_create(&self, _object: &mut Value) {}
 

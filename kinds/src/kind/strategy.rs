@@ -41,6 +41,9 @@ pub trait Strategy: Send + Sync + 'static {
     /// See [`Rules::creates_on_update`].
     const CREATES_ON_UPDATE: bool = false;
 
+    /// See [`Rules::updates_unconditionally`].
+    const UNCONDITIONAL_UPDATE: bool = true;
+
     /// See [`Rules::takes_plain_finalizers`].
     fn takes_plain_finalizers(&self) -> bool {
         false
@@ -204,6 +207,10 @@ impl<S: Strategy> Rules for Typed<S> {
 
     fn creates_on_update(&self) -> bool {
         S::CREATES_ON_UPDATE
+    }
+
+    fn updates_unconditionally(&self) -> bool {
+        S::UNCONDITIONAL_UPDATE
     }
 
     fn prepare_create(&self, object: &mut Value) {

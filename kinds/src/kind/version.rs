@@ -213,6 +213,10 @@ impl Rules for Converted {
         self.hub.creates_on_update()
     }
 
+    fn updates_unconditionally(&self) -> bool {
+        self.hub.updates_unconditionally()
+    }
+
     fn prepare_create(&self, object: &mut Value) {
         let mut stored = self.hub(object);
         self.hub.prepare_create(&mut stored);

@@ -43,8 +43,7 @@ pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     check_address(&ctx, &mut given)?;
     let expected = Expected::of(&given)?;
     let may_create = ctx.kind.rules.creates_on_update() && part(&ctx) == Part::Main && expected.uid.is_none();
-    // Whoever updates a custom resource says which state of it he knows.
-    let blind = ctx.kind.is_custom() && expected.revision.is_none();
+    let blind = expected.revision.is_none() && !ctx.kind.rules.updates_unconditionally();
     let change = |_: &Value| if blind { Err(unconditional(&ctx)) } else { Ok(given.clone()) };
     let (code, written) = match write(&ctx, part(&ctx), expected, change).await {
         Err(refusal) if may_create && refusal.reason == "NotFound" => {
@@ -56,11 +55,11 @@ pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     Ok(written.answer(&ctx, code))
 }
 
-/// The refusal of an update that does not say which state it is of.
+/// The refusal of an update that does not say which state it is of. As upstream, it names the resource for the kind.
 fn unconditional(ctx: &Ctx) -> Status {
     let mut errors = Errors::default();
     errors.invalid(&Path::new("metadata.resourceVersion"), 0, "must be specified for an update");
-    ctx.invalid(ctx.name(), &errors)
+    Status::invalid(&ctx.kind.plural, &ctx.kind.group, ctx.name(), &errors)
 }
 
 /// The refusal of an object that does not say what it is called.

@@ -47,6 +47,7 @@ pub struct MutatingAdmissionPolicyBindings;
 impl Strategy for ValidatingAdmissionPolicies {
     type Object = ValidatingAdmissionPolicy;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
     const HAS_GENERATION: bool = true;
 
     fn takes_plain_finalizers(&self) -> bool {
@@ -131,6 +132,7 @@ impl Strategy for ValidatingAdmissionPolicies {
 impl Strategy for MutatingAdmissionPolicies {
     type Object = MutatingAdmissionPolicy;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
     const HAS_GENERATION: bool = true;
 
     fn takes_plain_finalizers(&self) -> bool {
@@ -176,6 +178,7 @@ impl Strategy for MutatingAdmissionPolicies {
 impl Strategy for ValidatingAdmissionPolicyBindings {
     type Object = ValidatingAdmissionPolicyBinding;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
     const HAS_GENERATION: bool = true;
 
     fn takes_plain_finalizers(&self) -> bool {
@@ -217,6 +220,7 @@ impl Strategy for ValidatingAdmissionPolicyBindings {
 impl Strategy for MutatingAdmissionPolicyBindings {
     type Object = MutatingAdmissionPolicyBinding;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
     const HAS_GENERATION: bool = true;
 
     fn takes_plain_finalizers(&self) -> bool {

@@ -60,6 +60,7 @@ fn default_client(config: &mut WebhookClientConfig) {
 impl Strategy for ValidatingWebhookConfigurations {
     type Object = ValidatingWebhookConfiguration;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
     const HAS_GENERATION: bool = true;
 
     fn takes_plain_finalizers(&self) -> bool {
@@ -91,6 +92,7 @@ impl Strategy for ValidatingWebhookConfigurations {
 impl Strategy for MutatingWebhookConfigurations {
     type Object = MutatingWebhookConfiguration;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
     const HAS_GENERATION: bool = true;
 
     fn takes_plain_finalizers(&self) -> bool {

@@ -28,6 +28,7 @@ type Definition = CustomResourceDefinition;
 impl Strategy for CustomResourceDefinitions {
     type Object = Definition;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
     const HAS_GENERATION: bool = true;
 
     const NOTES_GRACE: bool = false;
