@@ -216,8 +216,11 @@ impl Store for EncryptedStore {
     }
 
     async fn upkeep(&self, stop: &CancellationToken) {
+        if !self.config.reload {
+            return self.inner.upkeep(stop).await;
+        }
         let reload = async {
-            while self.config.reload {
+            loop {
                 tokio::time::sleep(RELOAD_INTERVAL).await;
                 if let Err(error) = self.reload() {
                     tracing::error!(%error, "Cannot reload the encryption provider configuration");

@@ -64,7 +64,8 @@ async fn a_daemon_answers_over_https_whom_the_api_server_lets_ask() {
             tokio_rustls::TlsConnector::from(tls::client_config(&at("ca.crt"), identity).unwrap());
         let stream = TcpStream::connect(address).await.unwrap();
         let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
-        let header = caller.contains(' ').then(|| format!("authorization: {caller}\r\n")).unwrap_or_default();
+        let header =
+            if caller.contains(' ') { format!("authorization: {caller}\r\n") } else { String::new() };
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{header}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();

@@ -77,3 +77,19 @@ async fn what_is_remembered_is_bounded() {
     }
     assert_eq!(answers.0.lock().len(), 1);
 }
+
+#[test]
+fn a_token_is_the_word_behind_bearer() {
+    for (header, token) in [
+        ("Bearer a", Some("a")),
+        (" bearer a b", Some("a")),
+        ("BEARER  a", None),
+        ("Bearer", None),
+        ("Bearer ", None),
+        ("Basic a", None),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::AUTHORIZATION, header.parse().unwrap());
+        assert_eq!(bearer(&headers), token, "{header}");
+    }
+}
