@@ -44,7 +44,7 @@ fn described(kind: &Kind) -> String {
     lines
 }
 
-/// Asked of a v1.36.2 server with `PUT`s that carry no `resourceVersion`.
+/// As `AllowUnconditionalUpdate` of upstream's strategies says, v1.36.2.
 #[test]
 fn some_kinds_are_updated_only_by_who_says_which_state_he_knows() {
     let strict: BTreeSet<_> = all()
