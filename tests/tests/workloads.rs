@@ -93,7 +93,6 @@ fn each_node_has_one_and_each_name_its_place() {
 
     // A node that may not have one loses it, and gets it back.
     let second = cluster.node(2);
-    cluster.kubectl(&format!("taint node {second} team=a:NoExecute")).ok();
     let until_ready = |wanted: usize| {
         eventually("each node that may have a daemon has one", 60, || match ready(&cluster, "agent") {
             count if count == wanted => Ok(()),
