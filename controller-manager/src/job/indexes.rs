@@ -86,3 +86,6 @@ impl fmt::Display for Indexes {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
