@@ -54,17 +54,7 @@ impl Ctx {
     /// # Errors
     /// 403.
     pub fn permit(&self, verb: &str) -> Result<(), Status> {
-        let path = &self.path;
-        let action = Action::Resource {
-            verb,
-            group: &path.group,
-            resource: &path.resource,
-            subresource: path.subresource.as_deref().unwrap_or(""),
-            namespace: path.place().unwrap_or(""),
-            name: path.name.as_deref().unwrap_or(""),
-            fields: None,
-        };
-        self.api.authorizer.permit(&self.user, &action)
+        self.api.authorizer.permit(&self.user, &Action::on(&self.path, verb, None, None))
     }
 
     /// A request of the server itself, as the system's own user.

@@ -193,16 +193,7 @@ fn permit(api: &Api, user: &User, verb: &str, path: &ResourcePath, query: &str) 
     let selected = fields.as_ref().filter(|_| verb != "deletecollection");
     let selected = selected.and_then(|fields| fields.required_value("metadata.name"));
     let selected = selected.filter(|name| api::validation::path_segment(name).is_empty());
-    let action = Action::Resource {
-        verb,
-        group: &path.group,
-        resource: &path.resource,
-        subresource: path.subresource.as_deref().unwrap_or(""),
-        namespace: path.place().unwrap_or(""),
-        name: path.name.as_deref().or(selected).unwrap_or(""),
-        fields: fields.as_ref(),
-    };
-    api.authorizer.permit(user, &action)
+    api.authorizer.permit(user, &Action::on(path, verb, selected, fields.as_ref()))
 }
 
 /// How many seats a request takes: a list of many objects takes several, as upstream counts them.

@@ -16,7 +16,10 @@ use machinery::pki::{KUBELET_API_ADMIN, KUBELET_CLIENT};
 use serde_json::{Value, json};
 
 use super::{ANONYMOUS, User};
-use crate::watch_cache::{Index, WatchCache};
+use crate::{
+    request::ResourcePath,
+    watch_cache::{Index, WatchCache},
+};
 
 pub use escalation::check as check_escalation;
 pub use machinery::pki::MASTERS;
@@ -54,7 +57,25 @@ pub enum Action<'a> {
     },
 }
 
-impl Action<'_> {
+impl<'a> Action<'a> {
+    /// What is done to the resource that a path leads to; `selected` is the one object if the path names none.
+    pub fn on(
+        path: &'a ResourcePath,
+        verb: &'a str,
+        selected: Option<&'a str>,
+        fields: Option<&'a FieldSelector>,
+    ) -> Self {
+        Self::Resource {
+            verb,
+            group: &path.group,
+            resource: &path.resource,
+            subresource: path.subresource.as_deref().unwrap_or(""),
+            namespace: path.place().unwrap_or(""),
+            name: path.name.as_deref().or(selected).unwrap_or(""),
+            fields,
+        }
+    }
+
     fn namespace(&self) -> &str {
         match self {
             Self::Resource { namespace, .. } => namespace,
