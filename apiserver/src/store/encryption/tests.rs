@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::store::EmbeddedStore;
+use crate::{
+    harness::Server,
+    store::{EmbeddedStore, StoreConfig},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 const CONFIG: &str = r#"
@@ -107,18 +110,18 @@ fn the_most_special_rule_is_for_a_key() {
     }
 }
 
+/// Secrets under these keys, the first one for what is written.
+fn keys(names: &[&str]) -> String {
+    let keys = names.iter().map(|n| format!("{{name: {n}, secret: {}}}", STANDARD.encode(n.repeat(16))));
+    let keys = keys.collect::<Vec<_>>().join(", ");
+    one("[secrets]", &format!("[{{secretbox: {{keys: [{keys}]}}}}, identity: {{}}]"))
+}
+
 #[tokio::test]
 async fn a_store_shows_plain_values_and_keys_are_changed() {
     const KEY: &str = "/registry/secrets/a/b";
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.yaml");
-    let keys = |names: &[&str]| {
-        let keys = names.iter().map(|n| format!("{{name: {n}, secret: {}}}", STANDARD.encode(n.repeat(16))));
-        one(
-            "[secrets]",
-            &format!("[{{secretbox: {{keys: [{}]}}}}, identity: {{}}]", keys.collect::<Vec<_>>().join(", ")),
-        )
-    };
     std::fs::write(&file, keys(&["k1"])).unwrap();
     let inner: Arc<dyn Store> = Arc::new(EmbeddedStore::memory());
     let plain = Bytes::from_static(b"plain");
@@ -155,4 +158,43 @@ async fn a_store_shows_plain_values_and_keys_are_changed() {
     std::fs::write(&file, "kind: Other").unwrap();
     assert!(store.reload().is_err());
     assert_eq!(store.get(KEY).await.unwrap().unwrap().value, plain);
+}
+
+#[tokio::test]
+async fn a_server_encrypts_and_an_update_that_changes_nothing_writes_with_the_new_key() {
+    const PATH: &str = "/api/v1/namespaces/default/secrets";
+    let folder = tempfile::tempdir().unwrap();
+    let (file, data) = (folder.path().join("config.yaml"), folder.path().join("store"));
+    let start = async || {
+        Server::start_with(|config| {
+            config.store = StoreConfig::File(data.clone());
+            config.encryption = Some(EncryptionConfig { file: file.clone(), reload: false });
+        })
+        .await
+    };
+    let stored = async || {
+        let store = EmbeddedStore::open(&data).unwrap();
+        store.get("/registry/secrets/default/a").await.unwrap().unwrap()
+    };
+    std::fs::write(&file, keys(&["k1"])).unwrap();
+    let server = start().await;
+    let secret = serde_json::json!({"metadata": {"name": "a"}, "data": {"x": "aGlkZGVu"}});
+    assert_eq!(server.send("POST", PATH, &secret).await.code, 201);
+    server.stop().await;
+    let first = stored().await;
+    assert!(first.value.starts_with(b"k8s:enc:secretbox:v1:k1:"));
+
+    std::fs::write(&file, keys(&["k2", "k1"])).unwrap();
+    let server = start().await;
+    let path = format!("{PATH}/a");
+    let found = server.get(&path).await.body;
+    assert_eq!(found["data"]["x"], "aGlkZGVu");
+    let written = server.send("PUT", &path, &found).await;
+    assert_eq!(written.code, 200);
+    assert_ne!(written.body["metadata"]["resourceVersion"], found["metadata"]["resourceVersion"]);
+    // Now it is up to date.
+    let again = server.send("PUT", &path, &written.body).await;
+    assert_eq!(again.body["metadata"]["resourceVersion"], written.body["metadata"]["resourceVersion"]);
+    server.stop().await;
+    assert!(stored().await.value.starts_with(b"k8s:enc:secretbox:v1:k2:"));
 }
