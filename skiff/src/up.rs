@@ -4,7 +4,7 @@
 //! missing and keeps what is there, so that `up` also repairs a cluster that was
 //! killed, or whose machine was started again.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(25);
 /// A daemon that has ended this often while `up` waited will do so again.
 const HOPELESS: u32 = 5;
 /// As much of the end of a log is looked at.
-const LAST_WORDS: usize = 4096;
+const LAST_WORDS: u64 = 4096;
 
 /// How long somebody else's etcd may take to answer.
 const ETCD_PATIENCE: Duration = Duration::from_secs(2);
@@ -230,12 +230,19 @@ async fn given_up(cluster: &Cluster) {
 
 /// The last thing that a daemon has said.
 fn last_words(log: &Path) -> String {
-    let text = std::fs::read(log).unwrap_or_default();
-    let end = String::from_utf8_lossy(&text[text.len().saturating_sub(LAST_WORDS)..]).into_owned();
-    end.lines()
-        .rfind(|line| !line.trim().is_empty())
-        .map(|line| format!("\n      {line}"))
-        .unwrap_or_default()
+    let read = || {
+        let mut file = std::fs::File::open(log)?;
+        let start = file.metadata()?.len().saturating_sub(LAST_WORDS);
+        file.seek(SeekFrom::Start(start))?;
+        let mut end = Vec::new();
+        file.take(LAST_WORDS).read_to_end(&mut end)?;
+        std::io::Result::Ok(end)
+    };
+    // A daemon that could not be started has no log.
+    let end = read().unwrap_or_default();
+    let end = String::from_utf8_lossy(&end);
+    let last = end.lines().rfind(|line| !line.trim().is_empty());
+    last.map(|line| format!("\n      {line}")).unwrap_or_default()
 }
 
 fn waited(what: &str) -> String {
