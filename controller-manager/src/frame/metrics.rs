@@ -113,3 +113,6 @@ impl Watch {
         result
     }
 }
+
+#[cfg(test)]
+mod tests;

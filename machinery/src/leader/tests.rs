@@ -82,3 +82,15 @@ fn only_a_leader_whose_lease_ran_out_is_ill() {
     *leadership.renewed.lock() = None;
     assert_eq!(after(36), Ok(()), "it gave up");
 }
+
+#[test]
+fn it_is_told_who_leads() {
+    let mut registry = crate::metrics::registry();
+    let leadership = Leadership::new(config()).told_to(&mut registry);
+    for (renewed, value) in [(None, 0), (Some(Instant::now()), 1)] {
+        *leadership.renewed.lock() = renewed;
+        let line = format!("leader_election_master_status{{name=\"scheduler\"}} {value}");
+        let text = crate::metrics::text(&registry);
+        assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
+    }
+}
