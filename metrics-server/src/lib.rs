@@ -35,7 +35,7 @@ use kubelets::Kubelets;
 use storage::Storage;
 
 /// The first two answers of kubelets come in soon after another, so that there is something to tell.
-const SOON: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_millis(500);
 
 /// What requests are answered from.
 struct Server {
