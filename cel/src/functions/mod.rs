@@ -114,30 +114,26 @@ pub(super) fn arithmetic<'a>(operator: Operator, a: &Value<'a>, b: &Value<'a>) -
     }
 }
 
-fn integers<'a>(operator: Operator, a: i64, b: i64) -> Evaluated<'a> {
-    let result = match operator {
-        Operator::Add => a.checked_add(b),
-        Operator::Subtract => a.checked_sub(b),
-        Operator::Multiply => a.checked_mul(b),
-        Operator::Divide if b == 0 => return Err(Failure::error("division by zero")),
-        Operator::Modulo if b == 0 => return Err(Failure::error("modulus by zero")),
-        Operator::Divide => a.checked_div(b),
-        Operator::Modulo => a.checked_rem(b),
-        _ => return Err(Failure::no_overload()),
+/// Arithmetic of whole numbers: nothing where the result does not fit.
+macro_rules! whole {
+    ($operator:ident, $a:ident, $b:ident) => {
+        match $operator {
+            Operator::Add => $a.checked_add($b),
+            Operator::Subtract => $a.checked_sub($b),
+            Operator::Multiply => $a.checked_mul($b),
+            Operator::Divide if $b == 0 => return Err(Failure::error("division by zero")),
+            Operator::Modulo if $b == 0 => return Err(Failure::error("modulus by zero")),
+            Operator::Divide => $a.checked_div($b),
+            Operator::Modulo => $a.checked_rem($b),
+            _ => return Err(Failure::no_overload()),
+        }
     };
-    result.map(Value::Int).ok_or_else(overflow)
+}
+
+fn integers<'a>(operator: Operator, a: i64, b: i64) -> Evaluated<'a> {
+    whole!(operator, a, b).map(Value::Int).ok_or_else(overflow)
 }
 
 fn unsigned<'a>(operator: Operator, a: u64, b: u64) -> Evaluated<'a> {
-    let result = match operator {
-        Operator::Add => a.checked_add(b),
-        Operator::Subtract => a.checked_sub(b),
-        Operator::Multiply => a.checked_mul(b),
-        Operator::Divide if b == 0 => return Err(Failure::error("division by zero")),
-        Operator::Modulo if b == 0 => return Err(Failure::error("modulus by zero")),
-        Operator::Divide => a.checked_div(b),
-        Operator::Modulo => a.checked_rem(b),
-        _ => return Err(Failure::no_overload()),
-    };
-    result.map(Value::Uint).ok_or_else(|| Failure::error("unsigned integer overflow"))
+    whole!(operator, a, b).map(Value::Uint).ok_or_else(|| Failure::error("unsigned integer overflow"))
 }
