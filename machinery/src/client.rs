@@ -124,7 +124,7 @@ pub fn from_config(config: &kube::Config) -> Result<kube::Client, kube::Error> {
 /// Waits until the API server says it is ready, asking again with growing pauses. Returns
 /// false when told to stop before that.
 pub async fn wait_ready(client: &kube::Client, stop: &CancellationToken) -> bool {
-    let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
+    let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(200));
     loop {
         let asked = tokio::select! {
             () = stop.cancelled() => return false,

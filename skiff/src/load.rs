@@ -8,13 +8,14 @@ use crate::args::LoadArgs;
 use crate::cluster::Cluster;
 use crate::{containerd, image, supervisor};
 
-/// Loads archives into every node, the nodes at the same time.
+/// Loads archives into every node, all at the same time: most of it is waiting for the disk.
 pub fn into_all(cluster: &Cluster, archives: &[PathBuf]) -> Result<()> {
     let nodes = cluster.all_nodes();
+    let jobs = nodes.iter().flat_map(|node| {
+        archives.iter().map(move |archive| move || containerd::import(cluster, node, archive))
+    });
     std::thread::scope(|scope| {
-        let load =
-            |node| move || archives.iter().try_for_each(|archive| containerd::import(cluster, node, archive));
-        let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(load(node))).collect();
+        let threads: Vec<_> = jobs.map(|import| scope.spawn(import)).collect();
         let results: Vec<Result<()>> = threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

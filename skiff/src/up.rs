@@ -313,7 +313,7 @@ async fn wait_for_nodes(cluster: &Cluster, client: &kube::Client) -> Result<()> 
     Ok(())
 }
 
-async fn load_images(cluster: &Cluster, archives: &[PathBuf]) -> Result<()> {
+async fn wait_for_runtimes(cluster: &Cluster) -> Result<()> {
     for node in cluster.all_nodes() {
         let socket = node.socket();
         let up = until(|| async { tokio::net::UnixStream::connect(&socket).await.ok() });
@@ -321,12 +321,46 @@ async fn load_images(cluster: &Cluster, archives: &[PathBuf]) -> Result<()> {
             complaint(cluster, &waited(&format!("containerd on {} did not come up", node.name)))
         })?;
     }
-    let (cluster, archives) = (cluster.clone(), archives.to_vec());
-    let load = move || {
-        load::into_all(&cluster, &archives)?;
-        static_pods::ensure(&cluster)
-    };
-    tokio::task::spawn_blocking(load).await.context("loading images broke off")?
+    Ok(())
+}
+
+async fn wait_for_server(cluster: &Cluster, client: &kube::Client) -> Result<()> {
+    let stop = CancellationToken::new();
+    match tokio::time::timeout(PATIENCE, machinery::client::wait_ready(client, &stop)).await {
+        Ok(true) => Ok(()),
+        _ => Err(complaint(cluster, &waited("the API server did not become ready"))),
+    }
+}
+
+/// Works on files and images of a cluster while others wait for it.
+async fn aside(cluster: &Cluster, work: impl FnOnce(&Cluster) -> Result<()> + Send + 'static) -> Result<()> {
+    let cluster = cluster.clone();
+    tokio::task::spawn_blocking(move || work(&cluster)).await.context("loading images broke off")?
+}
+
+/// Loads all images, and makes what the cluster has beyond its daemons: each as soon as its image is there, names first.
+/// What was made once is the user's.
+async fn fill(cluster: &Cluster, client: &kube::Client, images: &[PathBuf]) -> Result<()> {
+    wait_for_runtimes(cluster).await?;
+    aside(cluster, |cluster| {
+        let pause = addons::program_archive(cluster, "pause", containerd::PAUSE_IMAGE)?;
+        load::into_all(cluster, &[pause])?;
+        static_pods::ensure(cluster)
+    })
+    .await?;
+    for addon in addons::of(cluster) {
+        aside(cluster, |cluster| match addon.archive(cluster) {
+            Some(archive) => load::into_all(cluster, &[archive?]),
+            None => Ok(()),
+        })
+        .await?;
+        if !cluster.addons_made {
+            wait_for_server(cluster, client).await?;
+            addon.install(cluster, client).await?;
+        }
+    }
+    let images = images.to_vec();
+    aside(cluster, move |cluster| load::into_all(cluster, &images)).await
 }
 
 /// Brings the cluster up.
@@ -347,11 +381,6 @@ pub async fn run(flags: UpArgs) -> Result<()> {
         &|| nodes::ensure(&cluster),
         &|| firewall::ensure(&cluster),
     ])?;
-    let mut archives = vec![addons::program_archive(&cluster, "pause", containerd::PAUSE_IMAGE)?];
-    for addon in addons::of(&cluster) {
-        archives.extend(addon.archive(&cluster).transpose()?);
-    }
-    archives.extend(flags.image.iter().cloned());
     kubeconfig::add(&cluster.kubeconfig, &pki::admin(&cluster)?)?;
     step.done();
 
@@ -359,26 +388,32 @@ pub async fn run(flags: UpArgs) -> Result<()> {
     let began = supervisor::began(&cluster)?;
     supervisor::ensure(&cluster)?;
     let client = machine_client(&cluster).await?;
-    let images = load_images(&cluster, &archives);
-    let stop = CancellationToken::new();
-    let server = tokio::time::timeout(PATIENCE, machinery::client::wait_ready(&client, &stop));
-    let started = async { tokio::join!(server, images) };
-    let (server, images) = tokio::select! {
-        started = started => started,
+    let started = async {
+        let fill = fill(&cluster, &client, &flags.image);
+        let wait = async {
+            wait_for_server(&cluster, &client).await?;
+            step.done();
+            let what = match cluster.nodes {
+                1 => "Wait for the node".to_owned(),
+                count => format!("Wait for {count} nodes"),
+            };
+            let step = progress.begin(&what);
+            wait_for_nodes(&cluster, &client).await?;
+            step.done();
+            anyhow::Ok(progress.begin("Load images"))
+        };
+        let (step, ()) = tokio::try_join!(wait, fill)?;
+        step.done();
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        started = started => started?,
         () = given_up(&cluster) => return Err(complaint(&cluster, "the daemons do not start")),
     };
-    if !matches!(server, Ok(true)) {
-        return Err(complaint(&cluster, &waited("the API server did not become ready")));
+    if !cluster.addons_made {
+        cluster.addons_made = true;
+        cluster.save()?;
     }
-    images?;
-    install_addons(&mut cluster, &client).await?;
-    step.done();
-
-    let count = cluster.nodes;
-    let what = if count == 1 { "Wait for the node".to_owned() } else { format!("Wait for {count} nodes") };
-    let step = progress.begin(&what);
-    wait_for_nodes(&cluster, &client).await?;
-    step.done();
 
     if addons::of(&cluster).any(Addon::has_pods) {
         let step = progress.begin("Wait for what runs in it");
@@ -387,18 +422,6 @@ pub async fn run(flags: UpArgs) -> Result<()> {
     }
     farewell(&cluster, progress.elapsed());
     status::tell_services(&cluster, &client).await;
-    Ok(())
-}
-
-/// Makes what the cluster has beyond its daemons, once: afterwards it is the user's.
-async fn install_addons(cluster: &mut Cluster, client: &kube::Client) -> Result<()> {
-    if !cluster.addons_made {
-        for addon in addons::of(cluster) {
-            addon.install(cluster, client).await?;
-        }
-        cluster.addons_made = true;
-        cluster.save()?;
-    }
     Ok(())
 }
 

@@ -84,6 +84,9 @@ impl Kind {
     }
 }
 
+/// A program that has just started answers nobody yet; asked at once, it would be asked again a whole period later.
+const SETTLE: Duration = Duration::from_millis(100);
+
 /// When a probe asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
@@ -103,7 +106,7 @@ impl Timing {
             Duration::from_secs(value.max(least))
         };
         Self {
-            delay: seconds(probe.initial_delay_seconds, 0, 0),
+            delay: seconds(probe.initial_delay_seconds, 0, 0).max(SETTLE),
             period: seconds(probe.period_seconds, 10, 1),
             timeout: seconds(probe.timeout_seconds, 1, 1),
         }

@@ -99,7 +99,10 @@ fn events_tell_what_is_wrong() {
 fn times_have_defaults_and_least_values() {
     let seconds = Duration::from_secs;
     let timing = Timing::of(&probe(json!({})));
-    assert_eq!(timing, Timing { delay: seconds(0), period: seconds(10), timeout: seconds(1) });
+    assert_eq!(
+        timing,
+        Timing { delay: Duration::from_millis(100), period: seconds(10), timeout: seconds(1) }
+    );
     let timing =
         Timing::of(&probe(json!({"initialDelaySeconds": 5, "periodSeconds": 0, "timeoutSeconds": 3})));
     assert_eq!(timing, Timing { delay: seconds(5), period: seconds(1), timeout: seconds(3) });
