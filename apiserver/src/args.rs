@@ -13,6 +13,7 @@ use clap::Parser;
 use ipnet::Ipv4Net;
 use machinery::args::CommonArgs;
 
+pub use crate::admission::Choice;
 pub use crate::auth::authorize::Mode;
 use crate::store::{EncryptionConfig, EtcdAccess, StoreConfig};
 
@@ -71,6 +72,12 @@ pub struct Args {
     /// Who decides what callers may do, asked in this order: Node, RBAC, AlwaysAllow or AlwaysDeny.
     #[arg(long, value_delimiter = ',', default_value = "AlwaysAllow")]
     authorization_mode: Vec<Mode>,
+    /// Admission plugins that are asked beside the usual ones.
+    #[arg(long, value_delimiter = ',', value_name = "PLUGIN,…")]
+    enable_admission_plugins: Vec<String>,
+    /// Usual admission plugins that are not asked.
+    #[arg(long, value_delimiter = ',', value_name = "PLUGIN,…")]
+    disable_admission_plugins: Vec<String>,
     /// Static bearer tokens: `token,user,uid[,"group,…"]` a line.
     #[arg(long)]
     token_auth_file: Option<PathBuf>,
@@ -238,6 +245,8 @@ pub struct Config {
     pub client_ca: Option<PathBuf>,
     /// Who decides what callers may do.
     pub authorization: Vec<Mode>,
+    /// What else looks at what is written.
+    pub admission: Choice,
     /// Static tokens.
     pub token_file: Option<PathBuf>,
     /// Signing key and further accepted keys of service account tokens.
@@ -327,6 +336,10 @@ impl Args {
             serving: self.tls_cert_file.zip(self.tls_private_key_file),
             client_ca: self.client_ca_file,
             authorization: self.authorization_mode,
+            admission: Choice {
+                enabled: self.enable_admission_plugins,
+                disabled: self.disable_admission_plugins,
+            },
             token_file: self.token_auth_file,
             service_account_keys: self
                 .service_account_signing_key_file

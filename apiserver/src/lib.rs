@@ -171,9 +171,10 @@ impl Api {
 /// Starts a server on `tasks` and returns once it listens.
 ///
 /// # Errors
-/// When certificates, keys or the store cannot be used, or the port is taken.
+/// When certificates, keys, the store or the choice of admission steps cannot be used, or the port is taken.
 pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
-    start_with(config, Steps::all(), tasks).await
+    let admission = Steps::new(&config.admission)?;
+    start_with(config, admission, tasks).await
 }
 
 async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {

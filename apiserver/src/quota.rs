@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
+    admission::RESOURCE_QUOTA,
     commit::{Rider, Write},
     context::Ctx,
     resources::RESOURCE_QUOTAS,
@@ -64,6 +65,7 @@ struct Charges {
 pub fn rider(write: &Write<'_>) -> Option<Box<dyn Rider>> {
     let ctx = write.ctx;
     let namespace = ctx.path.namespace.clone().filter(|_| ctx.kind.namespaced && !write.ends)?;
+    ctx.api.config.admission.has(RESOURCE_QUOTA).then_some(())?;
     let within = Scope::Namespace(namespace);
     ctx.api.objects(RESOURCE_QUOTAS).scan(&within, None).next()?;
     let Scope::Namespace(namespace) = within else { return None };

@@ -8,6 +8,7 @@
 mod certificates;
 mod default_class;
 mod default_toleration_seconds;
+mod deny_service_external_ips;
 mod derived;
 mod limit_ranger;
 mod matching;
@@ -27,6 +28,7 @@ mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
 mod webhook;
 
+use anyhow::ensure;
 use api::status::Status;
 use async_trait::async_trait;
 
@@ -49,12 +51,73 @@ pub trait Step: Send + Sync {
     }
 }
 
+/// The names of upstream's plugins, in the order in which they are asked.
+const PLUGINS: &str = "AlwaysAdmit NamespaceAutoProvision NamespaceLifecycle NamespaceExists \
+LimitPodHardAntiAffinityTopology LimitRanger ServiceAccount NodeRestriction TaintNodesByCondition AlwaysPullImages \
+ImagePolicyWebhook PodSecurity PodNodeSelector Priority DefaultTolerationSeconds PodTolerationRestriction \
+EventRateLimit ExtendedResourceToleration DefaultStorageClass StorageObjectInUseProtection PodGroupProtection \
+OwnerReferencesPermissionEnforcement PersistentVolumeClaimResize RuntimeClass CertificateApproval CertificateSigning \
+ClusterTrustBundleAttest CertificateSubjectRestriction DefaultIngressClass DenyServiceExternalIPs PodTopologyLabels \
+PodGroupWorkloadExists NodeDeclaredFeatureValidator JobValidation PodResizeValidator MutatingAdmissionPolicy \
+MutatingAdmissionWebhook ValidatingAdmissionPolicy ValidatingAdmissionWebhook ResourceQuota AlwaysDeny";
+
+/// Charges what is written in its own transaction, and so is no step ([`crate::quota`]).
+pub const RESOURCE_QUOTA: &str = "ResourceQuota";
+
+/// Steps that are asked only where they are enabled.
+const OPTIONAL: &[&str] = &["DenyServiceExternalIPs"];
+
+/// Which steps are asked beside the usual ones, and which are not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// `--enable-admission-plugins`
+    pub enabled: Vec<String>,
+    /// `--disable-admission-plugins`
+    pub disabled: Vec<String>,
+}
+
+impl Choice {
+    /// Whether a step is asked.
+    pub fn has(&self, name: &str) -> bool {
+        let named = |names: &[String]| names.iter().any(|other| other == name);
+        !named(&self.disabled) && (!OPTIONAL.contains(&name) || named(&self.enabled))
+    }
+
+    fn check(&self, steps: &[(&str, Box<dyn Step>)]) -> anyhow::Result<()> {
+        for (flag, names) in [("enable", &self.enabled), ("disable", &self.disabled)] {
+            for name in names {
+                let known = PLUGINS.split(' ').any(|plugin| plugin == name);
+                ensure!(known, "{flag}-admission-plugins plugin {name:?} is unknown");
+            }
+        }
+        for name in &self.enabled {
+            ensure!(
+                !self.disabled.contains(name),
+                "[{name}] in enable-admission-plugins and disable-admission-plugins overlapped"
+            );
+            let is_there = name == RESOURCE_QUOTA || steps.iter().any(|(step, _)| step == name);
+            ensure!(is_there, "--enable-admission-plugins: Skiff has no {name}");
+        }
+        Ok(())
+    }
+}
+
 /// The steps by upstream's names, in the order in which they are asked.
 pub struct Steps(Vec<(&'static str, Box<dyn Step>)>);
 
 impl Steps {
-    /// Those of every server.
-    pub fn all() -> Self {
+    /// Those that are chosen.
+    ///
+    /// # Errors
+    /// A choice that names what there is not, or contradicts itself.
+    pub fn new(choice: &Choice) -> anyhow::Result<Self> {
+        let Self(mut steps) = Self::all();
+        choice.check(&steps)?;
+        steps.retain(|(name, _)| choice.has(name));
+        Ok(Self(steps))
+    }
+
+    fn all() -> Self {
         Self(vec![
             ("NamespaceLifecycle", Box::new(namespace_lifecycle::NamespaceLifecycle)),
             ("LimitRanger", Box::new(limit_ranger::LimitRanger)),
@@ -78,6 +141,7 @@ impl Steps {
             ("CertificateSigning", Box::new(certificates::SIGNING)),
             ("CertificateSubjectRestriction", Box::new(certificates::SubjectRestriction)),
             ("DefaultIngressClass", Box::new(default_class::INGRESS_CLASS)),
+            ("DenyServiceExternalIPs", Box::new(deny_service_external_ips::DenyServiceExternalIPs)),
             ("PodTopologyLabels", Box::new(pod_topology_labels::PodTopologyLabels)),
             ("MutatingAdmissionPolicy", Box::new(policies::MutatingAdmissionPolicy::new())),
             ("MutatingAdmissionWebhook", Box::new(webhook::MutatingAdmissionWebhook::new())),

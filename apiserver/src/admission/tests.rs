@@ -9,61 +9,72 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{harness::Server, start_with};
 
-/// `AllOrderedPlugins` of upstream's `pkg/kubeapiserver/options/plugins.go`.
-const UPSTREAM: &[&str] = &[
-    "AlwaysAdmit",
-    "NamespaceAutoProvision",
-    "NamespaceLifecycle",
-    "NamespaceExists",
-    "LimitPodHardAntiAffinityTopology",
-    "LimitRanger",
-    "ServiceAccount",
-    "NodeRestriction",
-    "TaintNodesByCondition",
-    "AlwaysPullImages",
-    "ImagePolicyWebhook",
-    "PodSecurity",
-    "PodNodeSelector",
-    "Priority",
-    "DefaultTolerationSeconds",
-    "PodTolerationRestriction",
-    "EventRateLimit",
-    "ExtendedResourceToleration",
-    "DefaultStorageClass",
-    "StorageObjectInUseProtection",
-    "PodGroupProtection",
-    "OwnerReferencesPermissionEnforcement",
-    "PersistentVolumeClaimResize",
-    "RuntimeClass",
-    "CertificateApproval",
-    "CertificateSigning",
-    "ClusterTrustBundleAttest",
-    "CertificateSubjectRestriction",
-    "DefaultIngressClass",
-    "DenyServiceExternalIPs",
-    "PodTopologyLabels",
-    "PodGroupWorkloadExists",
-    "NodeDeclaredFeatureValidator",
-    "JobValidation",
-    "PodResizeValidator",
-    "MutatingAdmissionPolicy",
-    "MutatingAdmissionWebhook",
-    "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionWebhook",
-    "ResourceQuota",
-    "AlwaysDeny",
-];
-
 #[test]
 fn steps_are_asked_in_upstreams_order() {
     let ours: Vec<&str> = Steps::all().0.iter().map(|(name, _)| *name).collect();
-    let ordered: Vec<&str> = UPSTREAM.iter().copied().filter(|name| ours.contains(name)).collect();
+    let ordered: Vec<&str> = PLUGINS.split(' ').filter(|name| ours.contains(name)).collect();
     assert_eq!(ours, ordered);
+}
+
+fn chosen(enabled: &[&str], disabled: &[&str]) -> anyhow::Result<Steps> {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    Steps::new(&Choice { enabled: names(enabled), disabled: names(disabled) })
+}
+
+#[test]
+fn flags_say_which_steps_are_asked() {
+    let has = |enabled: &[&str], disabled: &[&str], name| {
+        chosen(enabled, disabled).unwrap().0.iter().any(|(step, _)| *step == name)
+    };
+    assert!(has(&[], &[], "ServiceAccount"));
+    assert!(!has(&[], &["ServiceAccount", "AlwaysAdmit"], "ServiceAccount"));
+    assert!(!has(&[], &[], "DenyServiceExternalIPs"));
+    assert!(has(&["DenyServiceExternalIPs", "ResourceQuota"], &[], "DenyServiceExternalIPs"));
+    for (enabled, disabled, words) in [
+        (&["Nonsense"][..], &[][..], r#"enable-admission-plugins plugin "Nonsense" is unknown"#),
+        (&[], &["Nonsense"], r#"disable-admission-plugins plugin "Nonsense" is unknown"#),
+        (
+            &["Priority"],
+            &["Priority"],
+            "[Priority] in enable-admission-plugins and disable-admission-plugins overlapped",
+        ),
+        (&["AlwaysPullImages"], &[], "--enable-admission-plugins: Skiff has no AlwaysPullImages"),
+    ] {
+        let refusal = chosen(enabled, disabled).map(|_| ()).unwrap_err();
+        assert_eq!(refusal.to_string(), words);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_get_no_external_addresses_where_that_is_denied() {
+    let server =
+        Server::start_with(|config| config.admission.enabled = vec!["DenyServiceExternalIPs".into()]).await;
+    let path = "/api/v1/namespaces/default/services";
+    let service = |name: &str, addresses: &[&str]| json!({"metadata": {"name": name}, "spec": {"ports": [{"port": 80}], "externalIPs": addresses}});
+    assert_eq!(server.send("POST", path, &service("plain", &[])).await.code, 201);
+    let refusal = server.send("POST", path, &service("outside", &["192.0.2.1"])).await;
+    assert_eq!(refusal.code, 403);
+    assert_eq!(
+        refusal.body["message"],
+        r#"services "outside" is forbidden: Use of external IPs is denied by admission control"#
+    );
+    let widened = json!({"spec": {"externalIPs": ["192.0.2.1"]}});
+    assert_eq!(server.send("PATCH", &format!("{path}/plain"), &widened).await.code, 403);
+}
+
+#[test]
+fn addresses_that_a_service_has_may_stay_and_go() {
+    let with = |addresses: &[&str]| json!({"spec": {"externalIPs": addresses}});
+    let gains = deny_service_external_ips::gains;
+    assert!(!gains(None, Some(&json!({"spec": {}}))));
+    assert!(gains(None, Some(&with(&["192.0.2.1"]))));
+    assert!(!gains(Some(&with(&["192.0.2.1", "192.0.2.2"])), Some(&with(&["192.0.2.2"]))));
+    assert!(gains(Some(&with(&["192.0.2.1"])), Some(&with(&["192.0.2.1", "192.0.2.2"]))));
 }
 
 /// A server on which `step` is asked last.
 pub async fn server_with(step: impl Step + 'static) -> Server {
-    let mut steps = Steps::all();
+    let mut steps = chosen(&[], &[]).unwrap();
     steps.0.push(("Last", Box::new(step)));
     let start = async |config, tasks| start_with(config, steps, &tasks).await.unwrap();
     Server::start_as(|_| {}, start).await

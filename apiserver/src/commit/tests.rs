@@ -63,7 +63,9 @@ async fn server() -> (Server, Arc<Api>) {
     let server = Server::start_as(
         |_| {},
         async |config, tasks| {
-            let api = start_with(config, crate::admission::Steps::all(), &tasks).await.unwrap();
+            let api = start_with(config, crate::admission::Steps::new(&config.admission).unwrap(), &tasks)
+                .await
+                .unwrap();
             started = Some(api.clone());
             api
         },

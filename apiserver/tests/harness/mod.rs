@@ -11,7 +11,7 @@ use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use apiserver::{
     Api,
-    args::{Config, InFlight, Mode, Ranges, TokenRules},
+    args::{Choice, Config, InFlight, Mode, Ranges, TokenRules},
 };
 use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
 use http::Request;
@@ -52,6 +52,7 @@ pub fn config(dir: &Path) -> Config {
         serving: None,
         client_ca: None,
         authorization: vec![Mode::AlwaysAllow],
+        admission: Choice::default(),
         token_file: Some(tokens),
         service_account_keys: Some((key, Vec::new())),
         issuer: "https://kubernetes.default.svc.cluster.local".into(),

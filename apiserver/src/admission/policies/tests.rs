@@ -15,7 +15,9 @@ use crate::{
 async fn what_another_server_wrote_and_nobody_can_read_fails_as_it_says() {
     let mut started = None;
     let start = async |config, tasks| {
-        let api = start_with(config, crate::admission::Steps::all(), &tasks).await.unwrap();
+        let api = start_with(config, crate::admission::Steps::new(&config.admission).unwrap(), &tasks)
+            .await
+            .unwrap();
         started = Some(Arc::clone(&api));
         api
     };

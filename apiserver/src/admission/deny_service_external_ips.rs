@@ -1,0 +1,36 @@
+//! Services get no external addresses that they do not have: whoever may make one could take traffic for any address
+//! (CVE-2020-8554). Off unless asked for.
+
+use api::{object::ObjectExt as _, status::Status};
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::{Operation, Step, Verb};
+use crate::resources::SERVICES;
+
+/// The step.
+pub struct DenyServiceExternalIPs;
+
+#[async_trait]
+impl Step for DenyServiceExternalIPs {
+    fn handles(&self, operation: &Operation<'_>) -> bool {
+        matches!(operation.verb, Verb::Create | Verb::Update) && operation.is_of(SERVICES)
+    }
+
+    async fn validate(&self, operation: &Operation<'_>) -> Result<(), Status> {
+        match gains(operation.old, operation.new.as_deref()) {
+            true => Err(operation.forbidden("Use of external IPs is denied by admission control")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Whether a service has an address that it had not.
+pub fn gains(old: Option<&Value>, new: Option<&Value>) -> bool {
+    let had = addresses(old);
+    addresses(new).iter().any(|address| !had.contains(address))
+}
+
+fn addresses(service: Option<&Value>) -> &[Value] {
+    service.and_then(|service| service.at(&["spec", "externalIPs"])?.as_array()).map_or(&[], Vec::as_slice)
+}
