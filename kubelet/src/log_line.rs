@@ -30,6 +30,17 @@ pub fn parse(line: &[u8]) -> Option<Line<'_>> {
     Some(Line { time, text: parts.next().unwrap_or_default(), partial })
 }
 
+/// A time with all nine decimals, of which runtimes leave out zeros at the end.
+fn with_nanoseconds(time: &str) -> String {
+    let Some((seconds, rest)) = time.split_at_checked("2026-01-02T03:04:05".len()) else {
+        return time.to_owned();
+    };
+    let decimals = rest.strip_prefix('.').unwrap_or(rest);
+    let zone = decimals.find(|c: char| !c.is_ascii_digit()).unwrap_or(decimals.len());
+    let (decimals, zone) = decimals.split_at(zone);
+    format!("{seconds}.{decimals:0<9}{zone}")
+}
+
 /// Which lines are wanted and how they are shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -40,16 +51,18 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Appends a line of the file as it is to be shown.
-    pub fn show(&self, raw: &[u8], shown: &mut Vec<u8>) {
+    /// Appends a line of the file as it is to be shown; `goes_on` says whether it continues the one before it, and is
+    /// kept up to date.
+    pub fn show(&self, raw: &[u8], goes_on: &mut bool, shown: &mut Vec<u8>) {
         let Some(line) = parse(raw) else { return };
+        let continues = std::mem::replace(goes_on, line.partial);
         if let Some(since) = self.since
             && line.time.parse::<Timestamp>().is_ok_and(|time| time < since)
         {
             return;
         }
-        if self.timestamps {
-            shown.extend_from_slice(line.time.as_bytes());
+        if self.timestamps && !continues {
+            shown.extend_from_slice(with_nanoseconds(line.time).as_bytes());
             shown.push(b' ');
         }
         shown.extend_from_slice(line.text);

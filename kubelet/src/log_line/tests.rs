@@ -25,7 +25,7 @@ fn lines() {
 #[test]
 fn what_is_shown() {
     let shown = |filter: &Filter| {
-        let mut shown = Vec::new();
+        let (mut shown, mut goes_on) = (Vec::new(), false);
         for raw in [
             "2026-01-01T00:00:00Z stdout F old",
             "2026-01-02T00:00:00Z stdout P half and ",
@@ -33,11 +33,15 @@ fn what_is_shown() {
             "nonsense",
             "2026-01-03T00:00:00.5+01:00 stderr F new",
         ] {
-            filter.show(raw.as_bytes(), &mut shown);
+            filter.show(raw.as_bytes(), &mut goes_on, &mut shown);
         }
         String::from_utf8(shown).unwrap()
     };
     assert_eq!(shown(&Filter::default()), "old\nhalf and half\nnew\n");
     let since = Some("2026-01-02T12:00:00Z".parse().unwrap());
-    assert_eq!(shown(&Filter { since, timestamps: true }), "2026-01-03T00:00:00.5+01:00 new\n");
+    assert_eq!(shown(&Filter { since, timestamps: true }), "2026-01-03T00:00:00.500000000+01:00 new\n");
+    let stamped = "2026-01-01T00:00:00.000000000Z old\n\
+                   2026-01-02T00:00:00.000000000Z half and half\n\
+                   2026-01-03T00:00:00.500000000+01:00 new\n";
+    assert_eq!(shown(&Filter { since: None, timestamps: true }), stamped);
 }

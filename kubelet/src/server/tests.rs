@@ -272,7 +272,7 @@ async fn answers() {
             "/containerLogs/default/web/c?tailLines=1&timestamps=true",
             "",
             200,
-            "2026-01-02T03:04:06Z two\n",
+            "2026-01-02T03:04:06.000000000Z two\n",
         ),
         (SERVER, "/containerLogs/default/web/c?tailLines=-1", "", 400, "tailLines: Invalid value: \"-1\""),
         (SERVER, "/containerLogs/default/no/c", "", 404, "pod \"no\" not found\n"),

@@ -30,7 +30,7 @@ pub(super) async fn show<Asked: Future<Output = bool>>(
         file.seek(SeekFrom::Start(start)).await?;
     }
     let mut left = options.limit.unwrap_or(u64::MAX);
-    let mut rest = Vec::new();
+    let (mut rest, mut goes_on) = (Vec::new(), false);
     let mut chunk = vec![0; CHUNK];
     let mut asked: Option<Instant> = None;
     let mut ended = false;
@@ -40,7 +40,7 @@ pub(super) async fn show<Asked: Future<Output = bool>>(
         let mut shown = Vec::new();
         let whole = rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         for raw in rest[..whole].split_inclusive(|&byte| byte == b'\n') {
-            options.filter.show(raw.strip_suffix(b"\n").unwrap_or(raw), &mut shown);
+            options.filter.show(raw.strip_suffix(b"\n").unwrap_or(raw), &mut goes_on, &mut shown);
         }
         rest.drain(..whole);
         shown.truncate(usize::try_from(left).unwrap_or(usize::MAX));
