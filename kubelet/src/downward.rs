@@ -55,8 +55,32 @@ fn subscript(path: &str) -> Option<(&str, &str)> {
 /// A map as lines of `key="value"`.
 fn map_as_text(map: Option<&BTreeMap<String, String>>) -> String {
     let lines: Vec<String> =
-        map.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
+        map.into_iter().flatten().map(|(key, value)| format!("{key}={}", quoted(value))).collect();
     lines.join("\n")
+}
+
+/// A text in quotation marks, as Go's `%q` writes it.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            ' '..='~' => out.push(c),
+            '\x07' => out.push_str("\\a"),
+            '\x08' => out.push_str("\\b"),
+            '\x0c' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\x0b' => out.push_str("\\v"),
+            '\0'..='\x7f' => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            // Marks that join the letter before them can be printed behind one.
+            _ if String::from_iter(['a', c]).escape_debug().count() == 2 => out.push(c),
+            '\u{80}'..='\u{ffff}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => out.push_str(&format!("\\U{:08x}", u32::from(c))),
+        }
+    }
+    out + "\""
 }
 
 /// One resource of a container in units of `divisor`, rounded up. A container without a limit may use
@@ -87,3 +111,6 @@ pub fn resource(
     let divisor = divisor.max(1);
     Ok((amount.div_euclid(divisor) + i64::from(amount.rem_euclid(divisor) > 0)).to_string())
 }
+
+#[cfg(test)]
+mod tests;
