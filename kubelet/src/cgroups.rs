@@ -126,10 +126,12 @@ impl Cgroups {
     /// Removes a cgroup with all that is below it. Processes that are still in it are killed: nothing of
     /// the pod may stay.
     pub fn remove(&self, path: &str) -> io::Result<()> {
-        for dir in self.dirs(path) {
-            remove_tree(&dir)?;
+        let mut dirs = self.dirs(path);
+        // Runtimes join processes to the unified hierarchy, too, that a machine has beside those of v1.
+        if let Self::V1(base) = self {
+            dirs.push(base.join("unified").join(path.trim_start_matches('/')));
         }
-        Ok(())
+        dirs.iter().try_for_each(|dir| remove_tree(dir))
     }
 
     /// Names of the cgroups right below one.

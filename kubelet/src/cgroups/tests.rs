@@ -25,3 +25,23 @@ fn memory_and_processes_of_all_pods_are_bounded_in_both_layouts() {
         assert_eq!(files.map(read), ["1073741824", "1000"]);
     }
 }
+
+#[test]
+fn nothing_of_a_pod_stays_in_any_hierarchy() {
+    let dir = tempfile::tempdir().expect("there is a place for temporary files");
+    for (cgroups, hierarchies) in [
+        (Cgroups::V1(dir.path().join("v1")), &["cpu", "memory", "unified"][..]),
+        (Cgroups::V2(dir.path().join("v2")), &[""]),
+    ] {
+        let (Cgroups::V1(root) | Cgroups::V2(root)) = &cgroups;
+        let of_pod = |hierarchy: &&str| root.join(hierarchy).join("n/kubepods/podu");
+        for made in hierarchies.iter().map(of_pod) {
+            fs::create_dir_all(made.join("container")).expect("the folder is ours");
+        }
+        cgroups.remove("/n/kubepods/podu").expect("the folders are ours");
+        for gone in hierarchies.iter().map(of_pod) {
+            assert!(!gone.exists() && gone.parent().is_some_and(Path::is_dir), "{}", gone.display());
+        }
+        cgroups.remove("/n/kubepods/podu").expect("what is gone needs no removal");
+    }
+}
