@@ -5,7 +5,9 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use api::pod::is_sidecar;
 use api::quantity::Quantity;
-use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerRestartRule, EphemeralContainer, Pod, PodSpec, ResourceRequirements,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use sha2::{Digest, Sha256};
 
@@ -44,8 +46,8 @@ impl RestartPolicy {
         }
     }
 
-    /// Whether a container that answered `exit_code` is started again.
-    pub fn restarts(self, exit_code: i32) -> bool {
+    /// Whether a container that answered `exit_code` is started again where no rule of its own says so.
+    fn restarts(self, exit_code: i32) -> bool {
         match self {
             Self::Always => true,
             Self::OnFailure => exit_code != 0,
@@ -129,6 +131,18 @@ pub fn restart_policy(pod: &Pod, container: &Container, role: Role) -> RestartPo
         (None, Role::Init) if of_pod() == RestartPolicy::Always => RestartPolicy::OnFailure,
         (None, _) => of_pod(),
     }
+}
+
+/// Whether a container that answered `exit_code` is started again: since one of its own rules matches, else by its
+/// restart policy.
+pub fn restarts(pod: &Pod, container: &Container, role: Role, exit_code: i32) -> bool {
+    let matches = |rule: &ContainerRestartRule| {
+        let Some(on) = &rule.exit_codes else { return false };
+        let named = on.values.iter().flatten().any(|code| *code == exit_code);
+        matches!((on.operator.as_str(), named), ("In", true) | ("NotIn", false))
+    };
+    container.restart_policy_rules.iter().flatten().any(matches)
+        || restart_policy(pod, container, role).restarts(exit_code)
 }
 
 /// Whether the pod lives on the host's network.

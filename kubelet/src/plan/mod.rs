@@ -243,7 +243,7 @@ fn nothing_left_to_run(s: &Situation<'_>) -> bool {
     main.iter().filter(seen).count() > 0
         && main.iter().all(|c| match s.view.newest(&c.name) {
             Some(dead) if dead.state == State::Exited => {
-                !pod_spec::restart_policy(s.pod, c, Role::Main).restarts(dead.exit_code)
+                !pod_spec::restarts(s.pod, c, Role::Main, dead.exit_code)
             }
             Some(_) => false,
             None => never,
@@ -253,8 +253,11 @@ fn nothing_left_to_run(s: &Situation<'_>) -> bool {
 /// Whether a plain init container failed and may not try again.
 fn gave_up(s: &Situation<'_>, container: &Container) -> bool {
     pod_spec::init_role(container) == Role::Init
-        && pod_spec::restart_policy(s.pod, container, Role::Init) == RestartPolicy::Never
-        && s.view.newest(&container.name).is_some_and(|c| c.state == State::Exited && c.exit_code != 0)
+        && s.view.newest(&container.name).is_some_and(|c| {
+            c.state == State::Exited
+                && c.exit_code != 0
+                && !pod_spec::restarts(s.pod, container, Role::Init, c.exit_code)
+        })
 }
 
 fn run_in(s: &Situation<'_>, sandbox: &SandboxView, plan: &mut Plan) {
@@ -296,11 +299,10 @@ fn run_in(s: &Situation<'_>, sandbox: &SandboxView, plan: &mut Plan) {
 
 /// Whether a main container has ended and is not started again.
 fn ended_for_good(s: &Situation<'_>, container: &Container, view: Option<&ContainerView>) -> bool {
-    let policy = pod_spec::restart_policy(s.pod, container, Role::Main);
     view.is_some_and(|c| {
         c.state == State::Exited
             && c.hash == pod_spec::container_hash(container)
-            && !policy.restarts(c.exit_code)
+            && !pod_spec::restarts(s.pod, container, Role::Main, c.exit_code)
     })
 }
 
@@ -373,8 +375,7 @@ fn keep_up(
             plan.steps.push(Step::Stop(vec![stop_for_restart(s, view, &message)]));
         }
         State::Exited => {
-            let policy = pod_spec::restart_policy(s.pod, container, role);
-            if !changed && !policy.restarts(view.exit_code) {
+            if !changed && !pod_spec::restarts(s.pod, container, role, view.exit_code) {
                 return;
             }
             if held(s, container, plan) {

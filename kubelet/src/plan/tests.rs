@@ -446,3 +446,28 @@ fn a_pod_ends_in_order() {
     let unknown = short(&stop_steps(&Pod::default(), &within(&[runs("s"), runs("a")]), 9));
     assert_eq!(unknown, [format!("stop {s}, {a}")], "of a pod that nobody knows all end at once");
 }
+
+#[test]
+fn a_rule_of_its_own_starts_a_container_again_that_its_policy_would_not() {
+    let rule = |operator: &str, values: &[i32]| json!([{"action": "Restart", "exitCodes": {"operator": operator, "values": values}}]);
+    let one_of = json!({"restartPolicy": "Never", "containers": [
+        {"name": "a", "restartPolicy": "Never", "restartPolicyRules": rule("In", &[42])},
+    ]});
+    check(
+        &one_of,
+        &[
+            ("an exit that is named", within(&[ended("a", 0, 42)]), &["start Main a1 again"]),
+            ("another", within(&[ended("a", 0, 1)]), &["stop sandbox s0"]),
+        ],
+    );
+    let none_of = json!({"restartPolicy": "Never", "initContainers": [
+        {"name": "i", "restartPolicy": "Never", "restartPolicyRules": rule("NotIn", &[3])},
+    ], "containers": [{"name": "a"}]});
+    check(
+        &none_of,
+        &[
+            ("an exit that is not named", within(&[ended("i", 0, 1)]), &["start Init i1 again"]),
+            ("the one that is", within(&[ended("i", 0, 3)]), &["stop sandbox s0"]),
+        ],
+    );
+}

@@ -18,7 +18,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::plan::{HealthMap, Waiting};
-use crate::pod_spec::{self, RestartPolicy, Role};
+use crate::pod_spec::{self, Role};
 use crate::runtime_state::PodView;
 
 /// The conditions that the kubelet writes; others belong to others.
@@ -199,10 +199,7 @@ fn phase(facts: &Facts<'_>, init: &[ContainerStatus], main: &[ContainerStatus]) 
         }
         match (exit, last_end(status)) {
             (Some(0), _) => {}
-            (Some(_), _) => {
-                init_failed |=
-                    pod_spec::restart_policy(facts.pod, container, Role::Init) == RestartPolicy::Never;
-            }
+            (Some(code), _) => init_failed |= !pod_spec::restarts(facts.pod, container, Role::Init, code),
             (None, Some(_)) if now.waiting.is_some() => {}
             (None, _) => initializing += 1,
         }
@@ -237,9 +234,8 @@ fn phase(facts: &Facts<'_>, init: &[ContainerStatus], main: &[ContainerStatus]) 
     }
     // Nothing runs, everything ran: finished, unless something is started again.
     let restarts = pod_spec::spec(facts.pod).containers.iter().zip(main).any(|(container, status)| {
-        let policy = pod_spec::restart_policy(facts.pod, container, Role::Main);
         let end = state(status).terminated.or_else(|| last_end(status));
-        policy.restarts(end.map_or(1, |end| end.exit_code))
+        pod_spec::restarts(facts.pod, container, Role::Main, end.map_or(1, |end| end.exit_code))
     });
     match (restarts, ended == succeeded) {
         (true, _) => "Running",

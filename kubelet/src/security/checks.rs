@@ -158,8 +158,10 @@ fn no_container(container: &Container, why: &str) -> Refusal {
 }
 
 pub(super) fn restart_rules(subject: &Subject<'_>, _node: &Abilities) -> Result<(), Refusal> {
-    let ruled = |c: &&Container| c.restart_policy_rules.as_ref().is_some_and(|rules| !rules.is_empty());
-    subject.containers.iter().find(ruled).map_or(Ok(()), |c| Err(no_container(c, "restartPolicyRules")))
+    let others =
+        |c: &&Container| c.restart_policy_rules.iter().flatten().any(|rule| rule.action != "Restart");
+    let ruled = subject.containers.iter().find(others);
+    ruled.map_or(Ok(()), |c| Err(no_container(c, "restartPolicyRules with another action than Restart")))
 }
 
 pub(super) fn file_keys(subject: &Subject<'_>, _node: &Abilities) -> Result<(), Refusal> {
