@@ -61,6 +61,42 @@ pub fn for_pod(pod: &Pod, node: &DnsConfig, cluster_dns: &[String], cluster_doma
     config
 }
 
+/// How many servers resolvers ask.
+const MOST_SERVERS: usize = 3;
+/// How many domains resolvers search, the longest of them, and the longest line of all.
+const MOST_SEARCHES: usize = 32;
+const LONGEST_SEARCH: usize = 253;
+const LONGEST_LINE: usize = 2048;
+
+/// Cuts what resolvers would not take; answers what is to be told of it.
+pub fn fit(config: &mut DnsConfig) -> Vec<String> {
+    let mut told = Vec::new();
+    if config.servers.len() > MOST_SERVERS {
+        config.servers.truncate(MOST_SERVERS);
+        told.push(format!(
+            "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: {}",
+            config.servers.join(" ")
+        ));
+    }
+    let asked = config.searches.len();
+    config.searches.truncate(MOST_SEARCHES);
+    config.searches.retain(|search| search.len() <= LONGEST_SEARCH);
+    let mut line = 0;
+    let fitting = config.searches.iter().take_while(|search| {
+        line += search.len() + 1;
+        line <= LONGEST_LINE + 1
+    });
+    let fitting = fitting.count();
+    config.searches.truncate(fitting);
+    if config.searches.len() < asked {
+        told.push(format!(
+            "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: {}",
+            config.searches.join(" ")
+        ));
+    }
+    told
+}
+
 fn append<'a>(list: &mut Vec<String>, more: impl Iterator<Item = &'a String>) {
     for item in more {
         if !list.contains(item) {

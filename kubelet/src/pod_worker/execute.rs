@@ -197,9 +197,16 @@ impl Worker {
         .await
     }
 
-    pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32) -> proto::cri::PodSandboxConfig {
+    pub(super) fn sandbox_config(
+        &self,
+        pod: &Pod,
+        attempt: u32,
+    ) -> Result<proto::cri::PodSandboxConfig, Message> {
         let places = &self.kubelet.places;
-        let resolver = dns::for_pod(pod, &places.node_dns(), &places.cluster_dns, &places.cluster_domain);
+        let mut resolver = dns::for_pod(pod, &places.node_dns(), &places.cluster_dns, &places.cluster_domain);
+        for told in dns::fit(&mut resolver) {
+            self.kubelet.notes.pod(pod, Warning, "DNSConfigForming", told);
+        }
         let around = sandbox::Around {
             log_root: &places.logs,
             cgroup_root: &places.cgroup_root,
@@ -210,7 +217,7 @@ impl Worker {
     }
 
     async fn run_sandbox(&self, pod: &Pod, attempt: u32, handler: &str) -> Result<(), Message> {
-        let config = self.sandbox_config(pod, attempt);
+        let config = self.sandbox_config(pod, attempt)?;
         self.kubelet
             .runtime
             .run_sandbox(config, handler)

@@ -134,7 +134,7 @@ impl Worker {
         };
         let config = container::config(pod, container, role, attempt, prepared).map_err(config_error)?;
 
-        let sandbox_config = self.sandbox_config(pod, sandbox.attempt);
+        let sandbox_config = self.sandbox_config(pod, sandbox.attempt).map_err(config_error)?;
         let made = kubelet.runtime.create_container(&sandbox.id, config.clone(), sandbox_config).await;
         let id = made.map_err(|error| Failed {
             reason: "CreateContainerError",

@@ -81,8 +81,11 @@ pub fn hostname(pod: &Pod) -> String {
     cut.trim_end_matches(['-', '.']).to_owned()
 }
 
-/// The pod's domain, when it belongs to a subdomain.
+/// The pod's domain, when it belongs to a subdomain and does not name itself.
 pub fn domain(pod: &Pod, cluster_domain: &str) -> Option<String> {
+    if pod_spec::spec(pod).hostname_override.is_some() {
+        return None;
+    }
     let subdomain = pod_spec::spec(pod).subdomain.as_deref().filter(|name| !name.is_empty())?;
     Some(format!("{subdomain}.{}.svc.{cluster_domain}", pod_spec::namespace(pod)))
 }

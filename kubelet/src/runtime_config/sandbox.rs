@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use api::pod::Qos;
+use api::{Message, message};
 use k8s_openapi::api::core::v1::{Pod, SELinuxOptions};
 use proto::cri::{
     DnsConfig, Int64Value, LinuxPodSandboxConfig, LinuxSandboxSecurityContext, NamespaceMode,
@@ -28,18 +29,24 @@ pub struct Around<'a> {
     pub cluster_domain: &'a str,
 }
 
+/// The longest name of a host that the kernel takes.
+const LONGEST_HOSTNAME: usize = 64;
+
 /// The configuration of the pod's sandbox.
-pub fn config(pod: &Pod, attempt: u32, around: &Around<'_>) -> PodSandboxConfig {
+///
+/// # Errors
+/// When its host name is longer than the kernel takes.
+pub fn config(pod: &Pod, attempt: u32, around: &Around<'_>) -> Result<PodSandboxConfig, Message> {
     let host_network = pod_spec::host_network(pod);
     let limits = resources::of_pod(pod);
-    PodSandboxConfig {
+    Ok(PodSandboxConfig {
         metadata: Some(PodSandboxMetadata {
             name: pod_spec::name(pod).to_owned(),
             uid: pod_spec::uid(pod).to_owned(),
             namespace: pod_spec::namespace(pod).to_owned(),
             attempt,
         }),
-        hostname: if host_network { String::new() } else { hostname(pod, around.cluster_domain) },
+        hostname: if host_network { String::new() } else { hostname(pod, around.cluster_domain)? },
         log_directory: names::log_dir(around.log_root, pod).to_string_lossy().into_owned(),
         dns_config: Some(around.dns.clone()),
         port_mappings: if host_network { Vec::new() } else { port_mappings(pod) },
@@ -59,14 +66,23 @@ pub fn config(pod: &Pod, attempt: u32, around: &Around<'_>) -> PodSandboxConfig 
             }),
         }),
         windows: None,
-    }
+    })
 }
 
-fn hostname(pod: &Pod, cluster_domain: &str) -> String {
+fn hostname(pod: &Pod, cluster_domain: &str) -> Result<String, Message> {
     let name = names::hostname(pod);
     match names::domain(pod, cluster_domain) {
-        Some(domain) if pod_spec::spec(pod).set_hostname_as_fqdn == Some(true) => format!("{name}.{domain}"),
-        _ => name,
+        Some(domain) if pod_spec::spec(pod).set_hostname_as_fqdn == Some(true) => {
+            let (fqdn, length) = (format!("{name}.{domain}"), name.len() + 1 + domain.len());
+            match length <= LONGEST_HOSTNAME {
+                true => Ok(fqdn),
+                false => Err(message!(
+                    "failed to construct FQDN from pod hostname and cluster domain, FQDN {fqdn} is too long \
+                     ({LONGEST_HOSTNAME} characters is the max, {length} characters requested)"
+                )),
+            }
+        }
+        _ => Ok(name),
     }
 }
 

@@ -167,6 +167,11 @@ fn things_lie_where_people_look_for_them() {
         (json!({"containers": []}), "p", None),
         (json!({"containers": [], "hostname": "h"}), "h", None),
         (json!({"containers": [], "hostname": "h", "subdomain": "s"}), "h", Some("s.d.svc.cluster.local")),
+        (
+            json!({"containers": [], "hostname": "h", "subdomain": "s", "hostnameOverride": "o.x"}),
+            "o.x",
+            None,
+        ),
         (json!({"containers": [], "hostname": format!("{}-b", "a".repeat(62))}), &"a".repeat(62), None),
     ] {
         let pod = pod(&spec);
@@ -183,7 +188,28 @@ fn made_sandbox(spec: &Value) -> proto::cri::PodSandboxConfig {
         dns: &dns,
         cluster_domain: "cluster.local",
     };
-    sandbox::config(&pod(spec), 2, &around)
+    sandbox::config(&pod(spec), 2, &around).expect("its name is short")
+}
+
+#[test]
+fn a_name_longer_than_the_kernel_takes_is_refused() {
+    let named = |length: usize| {
+        let spec = json!({"containers": [], "hostname": "h".repeat(length), "subdomain": "s", "setHostnameAsFQDN": true});
+        let dns = DnsConfig::default();
+        let (log_root, cgroup_root, cluster_domain) = (Path::new("/logs"), "/n", "cluster.local");
+        let around = sandbox::Around { log_root, cgroup_root, dns: &dns, cluster_domain };
+        sandbox::config(&pod(&spec), 0, &around).map(|config| config.hostname).map_err(String::from)
+    };
+    let domain = "s.d.svc.cluster.local";
+    assert_eq!(named(42), Ok(format!("{}.{domain}", "h".repeat(42))));
+    let fqdn = format!("{}.{domain}", "h".repeat(43));
+    assert_eq!(
+        named(43),
+        Err(format!(
+            "failed to construct FQDN from pod hostname and cluster domain, FQDN {fqdn} is too long \
+             (64 characters is the max, 65 characters requested)"
+        ))
+    );
 }
 
 #[test]
