@@ -7,6 +7,7 @@ pub mod life;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use api::duration;
@@ -42,7 +43,7 @@ pub enum Step {
         /// When the one before it ended; none the first time.
         after_end: Option<Timestamp>,
     },
-    /// Stop containers side by side.
+    /// Stop containers, side by side but for those that come after others.
     Stop(Vec<Stop>),
     /// Stop a sandbox and take its network down.
     StopSandbox {
@@ -80,6 +81,9 @@ pub struct Stop {
     pub message: String,
     /// Seconds between asking and killing.
     pub grace: i64,
+    /// Those of the same step that it outlives, by their ids: it is asked only when they have ended or the grace is
+    /// over. Its hook does not wait for them.
+    pub after: Vec<String>,
 }
 
 /// Why a container does not run yet, as its status shows it.
@@ -168,28 +172,32 @@ pub fn next_steps(situation: &Situation<'_>) -> Plan {
     plan
 }
 
-/// The steps that end a pod: its own containers side by side, then sidecars from last to first, then the
+/// The steps that end a pod: its own containers side by side, sidecars from last to first after them, then the
 /// sandbox. `grace` is what is left of the grace period.
 pub fn stop_steps(pod: &Pod, view: &PodView, grace: i64) -> Plan {
     let mut plan = Plan::default();
     let alive = |c: &&ContainerView| matches!(c.state, State::Running | State::Unknown);
-    let sidecar =
-        |c: &&ContainerView| pod_spec::container(pod, &c.name).is_some_and(|(_, role)| role == Role::Sidecar);
-    let stop = |c: &ContainerView| Stop {
+    let role = |c: &ContainerView| pod_spec::container(pod, &c.name).map(|(_, role)| role);
+    let stop = |c: &ContainerView, after: &[String]| Stop {
         id: c.id.clone(),
         name: c.name.clone(),
         message: format!("Stopping container {}", c.name),
         grace,
+        after: after.to_vec(),
     };
-    let others = view.containers.iter().filter(alive).filter(|c| !sidecar(c));
-    let mut first: Vec<Stop> = others.map(stop).collect();
-    if first.is_empty() {
-        let names = pod_spec::init_containers(pod).iter().rev().map(|c| c.name.as_str());
-        let last_sidecar = names.filter_map(|name| view.of_name(name).find(|c| alive(c))).next();
-        first.extend(last_sidecar.map(stop));
+    let (mut sidecars, others): (Vec<_>, Vec<_>) =
+        view.containers.iter().filter(alive).partition(|c| role(c) == Some(Role::Sidecar));
+    let mut stops: Vec<Stop> = others.iter().map(|c| stop(c, &[])).collect();
+    let mains = others.iter().filter(|c| role(c) == Some(Role::Main));
+    let mut before: Vec<String> = mains.map(|c| c.id.clone()).collect();
+    sidecars
+        .sort_by_key(|c| Reverse(pod_spec::init_containers(pod).iter().position(|init| init.name == c.name)));
+    for sidecar in sidecars {
+        stops.push(stop(sidecar, &before));
+        before = vec![sidecar.id.clone()];
     }
-    if !first.is_empty() {
-        plan.steps.push(Step::Stop(first));
+    if !stops.is_empty() {
+        plan.steps.push(Step::Stop(stops));
         return plan;
     }
     let ready = view.sandboxes.iter().filter(|s| s.ready);
@@ -447,7 +455,13 @@ fn stop_for_restart(s: &Situation<'_>, view: &ContainerView, message: &str) -> S
         probe?.termination_grace_period_seconds
     });
     let grace = of_probe.or(spec.termination_grace_period_seconds).unwrap_or(30).max(1);
-    Stop { id: view.id.clone(), name: view.name.clone(), message: message.to_owned(), grace }
+    Stop {
+        id: view.id.clone(),
+        name: view.name.clone(),
+        message: message.to_owned(),
+        grace,
+        after: Vec::new(),
+    }
 }
 
 /// The pod's work is done: stops what is left, keeping the dead for their logs.

@@ -67,7 +67,11 @@ fn within(containers: &[ContainerView]) -> PodView {
 
 /// A plan in short words.
 fn short(plan: &Plan) -> Vec<String> {
-    let stop = |stop: &Stop| format!("{} in {}s: {}", stop.id, stop.grace, stop.message);
+    let stop = |stop: &Stop| {
+        let after =
+            if stop.after.is_empty() { String::new() } else { format!(" after {}", stop.after.join("+")) };
+        format!("{}{after} in {}s: {}", stop.id, stop.grace, stop.message)
+    };
     let mut words: Vec<String> = plan
         .steps
         .iter()
@@ -428,12 +432,20 @@ fn a_pod_ends_in_order() {
     }));
     let sidecars = || [runs("s"), runs("t")];
     let all = within(&[runs("a"), runs("b"), sidecars()[0].clone(), sidecars()[1].clone()]);
-    let ends = |name: &str| format!("{name}0 in 9s: Stopping container {name}");
+    let ends_after = |name: &str, after: &str| format!("{name}0{after} in 9s: Stopping container {name}");
+    let ends = |name: &str| ends_after(name, "");
     let [a, b, s, t] = ["a", "b", "s", "t"].map(ends);
+    let (s_after_t, t_after_main) = (ends_after("s", " after t0"), ends_after("t", " after a0+b0"));
+    let init_too = within(&[runs("s"), runs("i")]);
     for (case, view, expected) in [
-        ("main containers side by side", all, vec![format!("stop {a}, {b}")]),
-        ("the last sidecar", within(&sidecars()), vec![format!("stop {t}")]),
+        (
+            "main containers side by side, sidecars from the last to the first after them",
+            all,
+            vec![format!("stop {a}, {b}, {t_after_main}, {s_after_t}")],
+        ),
+        ("the sidecars alone", within(&sidecars()), vec![format!("stop {t}, {s_after_t}")]),
         ("the one before", within(&[runs("s"), ended("t", 0, 0)]), vec![format!("stop {s}")]),
+        ("nobody waits for an init container", init_too, vec![format!("stop {}, {s}", ends("i"))]),
         (
             "the sandbox",
             within(&[ended("s", 0, 0), made("a", 0, State::Created)]),

@@ -1,6 +1,7 @@
 //! Carries out the steps of a plan. A step that fails says when to try again; the plan after it looks at
 //! what became of it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,10 @@ use kube::api::{DeleteParams, Preconditions};
 use machinery::beneath::{self, Below, Handle};
 use machinery::events::EventType::{Normal, Warning};
 
+use tokio_util::sync::CancellationToken;
+
 use super::{PAUSE, Subject, Worker, hooks};
+use crate::cri::CriError;
 use crate::dns;
 use crate::log_rotation;
 use crate::plan::life::{self, Life};
@@ -239,22 +243,36 @@ impl Worker {
         }
     }
 
-    /// Stops containers side by side: their hooks first, then the signal, then the kill.
+    /// Stops containers: their hooks at once, the signal when it is their turn, then the kill.
     async fn stop(&mut self, pod: &Arc<Pod>, stops: &[Stop]) -> Result<(), Timestamp> {
         for stop in stops {
             if let Some((container, role)) = pod_spec::container(pod, &stop.name) {
                 self.kubelet.notes.container(pod, &container, role, Normal, "Killing", stop.message.clone());
             }
         }
-        let kubelet = &self.kubelet;
+        let ended = stops.iter().map(|stop| (stop.id.as_str(), CancellationToken::new()));
+        let (kubelet, ended) = (&self.kubelet, &ended.collect::<BTreeMap<_, _>>());
         let all = join_all(stops.iter().map(|stop| async move {
-            let mut grace = u64::try_from(stop.grace).unwrap_or(0);
+            let grace = Duration::from_secs(u64::try_from(stop.grace).unwrap_or(0));
+            let over = kubelet.clock.instant() + grace;
             if let Some((container, role)) = pod_spec::container(pod, &stop.name)
-                && grace > 0
+                && !grace.is_zero()
             {
-                grace = hooks::before_stop(kubelet, pod, &container, role, &stop.id, grace).await;
+                hooks::before_stop(kubelet, pod, &container, role, &stop.id, grace).await;
             }
-            kubelet.runtime.stop_container(&stop.id, Duration::from_secs(grace)).await
+            let before = stop.after.iter().filter_map(|id| ended.get(id.as_str()));
+            tokio::select! {
+                _ = join_all(before.map(CancellationToken::cancelled)) => {}
+                () = kubelet.clock.sleep_until(over) => {}
+            }
+            // As upstream, what was waited for is counted in whole seconds.
+            let waited = Duration::from_secs((kubelet.clock.instant() + grace - over).as_secs());
+            let left = grace.saturating_sub(waited).max(hooks::LEAST);
+            let answer = kubelet.runtime.stop_container(&stop.id, left).await;
+            if answer.as_ref().err().is_none_or(CriError::not_found) {
+                ended[stop.id.as_str()].cancel();
+            }
+            answer
         }));
         // A deletion may leave less time than that; the stop is then asked for again.
         let longest = stops.iter().map(|stop| stop.grace).max().unwrap_or(0);

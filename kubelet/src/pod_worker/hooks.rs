@@ -16,35 +16,33 @@ use crate::runtime_state;
 
 /// For how long a hook after the start may run.
 pub(super) const LONGEST: Duration = Duration::from_secs(60 * 60);
-/// Seconds that a program has to end in, however long its hook took.
-const LEAST: u64 = 2;
+/// What a program has to end in, however long its hook took.
+pub(super) const LEAST: Duration = Duration::from_secs(2);
 /// How long a server has to answer.
 const ANSWER: Duration = Duration::from_secs(60);
 /// What servers are told about who asks.
 const AGENT: &str = "kube-lifecycle/1.36";
 
-/// Runs the hook before the end within the grace period; answers the seconds that are left of it.
+/// Runs the hook before the end within the grace period.
 pub(super) async fn before_stop(
     kubelet: &Arc<Kubelet>,
     pod: &Pod,
     container: &Container,
     role: Role,
     id: &str,
-    grace: u64,
-) -> u64 {
+    grace: Duration,
+) {
     let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
-    let Some(hook) = hook else { return grace.max(LEAST) };
-    let began = kubelet.clock.instant();
-    let limit = Duration::from_secs(grace);
+    let Some(hook) = hook else { return };
     let hooked = async {
         let pod_ips = match needs_address(hook) {
             true => addresses(kubelet, pod).await.map_err(|error| error.message)?,
             false => Vec::new(),
         };
-        run(kubelet, pod, container, hook, id, &pod_ips, limit).await
+        run(kubelet, pod, container, hook, id, &pod_ips, grace).await
     };
     let described = || pod_spec::described(pod);
-    match tokio::time::timeout(limit, hooked).await {
+    match tokio::time::timeout(grace, hooked).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::info!(pod = described(), container = container.name, %error, "preStop hook failed");
@@ -54,12 +52,11 @@ pub(super) async fn before_stop(
             tracing::info!(
                 pod = described(),
                 container = container.name,
-                grace,
+                ?grace,
                 "preStop hook did not end in time"
             );
         }
     }
-    grace.saturating_sub((kubelet.clock.instant() - began).as_secs()).max(LEAST)
 }
 
 fn needs_address(hook: &LifecycleHandler) -> bool {

@@ -171,6 +171,37 @@ async fn a_pods_life_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hooks_of_sidecars_run_when_the_end_begins_and_their_signals_come_after_the_work() {
+    let lab = Lab::new().await;
+    let sidecar = |name: &str| {
+        json!({"name": name, "image": "i:1", "command": ["run"], "restartPolicy": "Always",
+            "lifecycle": {"preStop": {"exec": {"command": ["farewell", "0"]}}}})
+    };
+    let spec = json!({
+        "terminationGracePeriodSeconds": 9000,
+        "initContainers": [sidecar("first"), sidecar("second")],
+        "containers": [{"name": "main", "image": "i:1", "command": ["run"]}],
+    });
+    let stops = |calls: &[String]| -> Vec<String> {
+        calls.iter().filter(|call| call.starts_with("stop ")).cloned().collect()
+    };
+    let (_, _, calls) = life(&lab, &spec, None).await;
+    assert_eq!(stops(&calls), ["stop main", "stop second", "stop first", "stop sandbox"]);
+
+    let mut node = Node::new(&lab).await;
+    let never_ends = Trap { call: "stop main".to_owned(), after: false, fault: Fault::Hang };
+    node.runtime.state().trap = Some(never_ends);
+    node.boot().await;
+    node.create("p", &spec, &[]).await;
+    node.until("p", |pod| settled(pod).then_some(())).await;
+    node.delete("p").await;
+    let farewells = |state: &State| state.ran.iter().filter(|what| what.contains("farewell")).count();
+    node.until_runtime(|state| farewells(state) == 2).await;
+    let stops = stops(&node.runtime.state().calls);
+    assert!(stops.iter().all(|stop| stop == "stop main"), "{stops:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_crashes_waits_longer_each_time() {
     let lab = Lab::new().await;
     let mut node = Node::new(&lab).await;
