@@ -2,7 +2,8 @@
 
 use api::{Message, message};
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use super::Worker;
 use crate::dns;
 use crate::pod_spec;
 use crate::runtime_config::container::{self, VolumePath, absolute};
-use crate::runtime_config::expansion::Environment;
-use crate::runtime_config::names;
+use crate::runtime_config::expansion::{Environment, LARGEST};
+use crate::runtime_config::{env, names};
 use crate::volumes::{self, Around, make_private, sub_path};
 
 const HOSTS: &str = "/etc/hosts";
@@ -123,6 +124,21 @@ impl Worker {
         Err(self.volumes.stay(self.now()))
     }
 
+    /// Reads the files of volumes that a container's environment draws on, as far as they can be read.
+    pub(super) async fn env_files(&self, container: &Container) -> Result<env::Files, Message> {
+        let mut files = env::Files::new();
+        for (volume, path) in env::files(container) {
+            let at = self.volumes.paths.as_ref().and_then(|paths| paths.get(&volume));
+            let missing = || message!("cannot find the volume {volume:?} referenced by FileKeyRef");
+            let (at, inside) = (at.ok_or_else(missing)?.path.clone(), path.clone());
+            match beneath::blocking(move || text(Handle::open(&at)?.read(inside)?)).await {
+                Ok(text) => drop(files.insert((volume, path), text)),
+                Err(error) => tracing::warn!(volume, path, %error, "Cannot read a file of variables"),
+            }
+        }
+        Ok(files)
+    }
+
     /// Prepares all that is mounted into a container, and the folder of its log; on refusal says why.
     pub(super) async fn mounts(
         &self,
@@ -176,6 +192,15 @@ impl Worker {
             .await
             .map_err(|error| message!("cannot write the kubelet's files for the container: {error}"))?
     }
+}
+
+/// What is in a file, if an environment could hold it.
+fn text(file: File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    if file.take(LARGEST as u64 + 1).read_to_end(&mut bytes)? > LARGEST {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn mount(inside: &str, outside: &Path) -> Mount {

@@ -152,7 +152,7 @@ impl Worker {
         Ok(id)
     }
 
-    /// The ConfigMaps and Secrets of the container's environment.
+    /// What the container's environment draws on.
     async fn env_objects(&self, pod: &Pod, container: &Container) -> Result<env::Objects, Message> {
         let (maps, secrets) = env::references(container);
         let mut objects = env::Objects::default();
@@ -170,6 +170,7 @@ impl Worker {
                 objects.secrets.insert(name.to_owned(), data.collect());
             }
         }
+        objects.files = self.env_files(container).await?;
         Ok(objects)
     }
 

@@ -202,6 +202,26 @@ async fn the_hooks_of_sidecars_run_when_the_end_begins_and_their_signals_come_af
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_variable_comes_from_a_file_that_is_there_by_then() {
+    let lab = Lab::new().await;
+    let mut node = Node::new(&lab).await;
+    node.boot().await;
+    let from = json!({"fileKeyRef": {"volumeName": "scratch", "path": "env", "key": "A"}});
+    let main = json!({"name": "main", "image": "i:1", "command": ["run"], "env": [{"name": "A", "valueFrom": from}]});
+    node.create("p", &json!({"containers": [main]}), &[]).await;
+    let waits = |pod: &Value| {
+        let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+        (waiting["reason"] == "CreateContainerConfigError").then(|| waiting["message"].clone())
+    };
+    assert_eq!(node.until("p", waits).await, "couldn't parse env file");
+    node.scribble("p", "env", b"A='of the file'\n").await;
+    node.until("p", |pod| settled(pod).then_some(())).await;
+    let state = node.runtime.state();
+    let mut variables = state.containers.values().flat_map(|made| &made.config.envs);
+    assert!(variables.any(|variable| variable.key == "A" && variable.value == "of the file"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_crashes_waits_longer_each_time() {
     let lab = Lab::new().await;
     let mut node = Node::new(&lab).await;

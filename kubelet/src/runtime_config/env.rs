@@ -4,7 +4,7 @@
 use api::{Message, message};
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
 };
 
 use k8s_openapi::api::core::v1::{Container, Pod, Service};
@@ -13,9 +13,14 @@ use super::super::downward::{self, NodeFacts};
 use super::expansion::{Environment, expand};
 use crate::pod_spec;
 
-/// The ConfigMaps and Secrets that a container's environment draws on, as far as they exist.
+/// Texts of files by volume and path.
+pub type Files = BTreeMap<(String, String), String>;
+
+/// What a container's environment draws on, as far as it exists.
 #[derive(Debug, Clone, Default)]
 pub struct Objects {
+    /// Files of the pod's volumes.
+    pub files: Files,
     /// Data of ConfigMaps by name.
     pub config_maps: BTreeMap<String, BTreeMap<String, String>>,
     /// Data of Secrets by name.
@@ -38,6 +43,13 @@ pub fn references(container: &Container) -> (Vec<&str>, Vec<&str>) {
         list.dedup();
     }
     (maps, secrets)
+}
+
+/// Which files of volumes a container's environment draws on, by volume and path.
+pub fn files(container: &Container) -> BTreeSet<(String, String)> {
+    let from =
+        container.env.iter().flatten().filter_map(|var| var.value_from.as_ref()?.file_key_ref.as_ref());
+    from.map(|file| (file.volume_name.clone(), file.path.clone())).collect()
 }
 
 /// Whatever an environment is made from.
@@ -148,7 +160,57 @@ fn reference(
     if let Some(r) = &from.secret_key_ref {
         return key(&input.objects.secrets, "secret", "Secret", &r.name, &r.key, r.optional);
     }
-    Ok(None)
+    let Some(r) = &from.file_key_ref else { return Ok(None) };
+    // As upstream, a file that is not there is not optional, and what is wrong with it is not for the pod.
+    let text = input.objects.files.get(&(r.volume_name.clone(), r.path.clone()));
+    let value = text.and_then(|text| value_in_file(text, &r.key)).ok_or("couldn't parse env file")?;
+    match value.filter(|value| !value.is_empty()) {
+        None if r.optional != Some(true) => {
+            Err(message!("environment variable key {:?} not found in file {:?}", r.key, r.path))
+        }
+        value => Ok(value),
+    }
+}
+
+/// The value of a variable in a file of `NAME='value'`, as upstream's strict reading of shell syntax has it: nothing in
+/// the quotes is special, not even the end of a line, and nothing but a comment follows them. None when the
+/// file up to there is not of that form.
+fn value_in_file(text: &str, key: &str) -> Option<Option<String>> {
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let line = line.trim_start_matches([' ', '\t']);
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, value) = line.split_once('=')?;
+        if name.is_empty() || name.ends_with([' ', '\t']) {
+            return None;
+        }
+        // What is apart from its name is nothing to a shell, either.
+        if value.starts_with([' ', '\t']) {
+            if name == key {
+                return Some(None);
+            }
+            continue;
+        }
+        let mut rest = value.strip_prefix('\'')?;
+        let mut value = String::new();
+        let after = loop {
+            if let Some((end, after)) = rest.split_once('\'') {
+                value.push_str(end);
+                break after.trim_start_matches([' ', '\t']);
+            }
+            value.extend([rest, "\n"]);
+            rest = lines.next()?;
+        };
+        if !(after.is_empty() || after.starts_with('#')) {
+            return None;
+        }
+        if name == key {
+            return Some(Some(value));
+        }
+    }
+    Some(None)
 }
 
 /// The variables that tell a pod of services: always of the API server, and of those in its own namespace

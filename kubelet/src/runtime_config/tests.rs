@@ -416,6 +416,12 @@ fn variables(container: Value, services: &[(String, String)]) -> Result<Vec<(Str
 #[test]
 fn variables_that_double_each_other_are_refused() {
     let mut env = vec![json!({"name": "E0", "value": "x".repeat(1024)})];
+        files: [
+            ("good", "# of\n\n A='of file' # so\nB= 'x'\nC=''\nD='1\n2'\n"),
+            ("bad", "A='1'\nB=2\nC='3'\n"),
+        ]
+        .map(|(path, text)| (("v".to_owned(), path.to_owned()), text.to_owned()))
+        .into(),
     env.extend((1..30).map(|n| json!({"name": format!("E{n}"), "value": format!("$(E{0})$(E{0})", n - 1)})));
     let refused = variables(json!({"env": env}), &[]);
     let words = "environment variable \"E11\" is too long: its variables make it longer than 1048576 bytes";
@@ -446,6 +452,11 @@ fn environments() {
         (from(json!({"fieldRef": {"fieldPath": "status.podIP"}})), a("10.0.0.2")),
         (from(json!({"fieldRef": {"fieldPath": "status.hostIP"}})), a("192.0.2.1")),
         (from(json!({"fieldRef": {"fieldPath": "spec.nodeName"}})), a("n")),
+    let file = |path: &str, key: &str, optional: bool| {
+        from(json!({"fileKeyRef": {"volumeName": "v", "path": path, "key": key, "optional": optional}}))
+    };
+    let not_in_file =
+        |key: &str| Err(format!("environment variable key \"{key}\" not found in file \"good\""));
         (from(json!({"resourceFieldRef": {"resource": "limits.cpu"}})), a("4")),
         (from(json!({"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}})), a("4000")),
         (from(json!({"resourceFieldRef": {"resource": "requests.cpu"}})), a("0")),
@@ -459,6 +470,15 @@ fn environments() {
     });
     let all: Vec<String> = variables(container, &services)
         .expect("all that is needed is there")
+        (file("good", "A", false), a("of file")),
+        (file("good", "D", false), a("1\n2")),
+        (file("good", "B", true), Ok(vec![])),
+        (file("good", "C", false), not_in_file("C")),
+        (file("good", "E", false), not_in_file("E")),
+        (file("good", "E", true), Ok(vec![])),
+        (file("bad", "A", false), a("1")),
+        (file("bad", "C", true), Err("couldn't parse env file".to_owned())),
+        (file("none", "A", true), Err("couldn't parse env file".to_owned())),
         .into_iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();

@@ -152,27 +152,19 @@ pub(super) fn proc_mount(subject: &Subject<'_>, _node: &Abilities) -> Result<(),
     }
 }
 
-fn no_container(container: &Container, why: &str) -> Refusal {
-    let message = format!("container {:?} has {why}, which this node does not do", container.name);
-    Refusal { reason: "CreateContainerConfigError", message }
-}
-
 pub(super) fn restart_rules(subject: &Subject<'_>, _node: &Abilities) -> Result<(), Refusal> {
     let others =
         |c: &&Container| c.restart_policy_rules.iter().flatten().any(|rule| rule.action != "Restart");
-    let ruled = subject.containers.iter().find(others);
-    ruled.map_or(Ok(()), |c| Err(no_container(c, "restartPolicyRules with another action than Restart")))
-}
-
-pub(super) fn file_keys(subject: &Subject<'_>, _node: &Abilities) -> Result<(), Refusal> {
-    for container in &subject.containers {
-        for var in container.env.iter().flatten() {
-            if var.value_from.as_ref().is_some_and(|from| from.file_key_ref.is_some()) {
-                return Err(no_container(container, &format!("variable {:?} from a fileKeyRef", var.name)));
-            }
-        }
+    match subject.containers.iter().find(others) {
+        Some(container) => Err(Refusal {
+            reason: "CreateContainerConfigError",
+            message: format!(
+                "container {:?} has restartPolicyRules with another action than Restart, which this node does not do",
+                container.name
+            ),
+        }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether a mount is to be read-only with all that is mounted below it; when that cannot be had, a sentence.

@@ -127,7 +127,7 @@ const TABLE: &[Row] = &[
 
     ("EnvVarSource", "configMapKeyRef", Other),
     ("EnvVarSource", "fieldRef", Other),
-    ("EnvVarSource", "fileKeyRef", AtContainer(checks::file_keys)),
+    ("EnvVarSource", "fileKeyRef", Other),
     ("EnvVarSource", "resourceFieldRef", Other),
     ("EnvVarSource", "secretKeyRef", Other),
 

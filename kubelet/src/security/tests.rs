@@ -179,7 +179,6 @@ fn a_container_that_comes_later_is_checked_like_the_others() {
 #[test]
 fn a_container_that_asks_for_what_is_not_done_is_not_made() {
     let rules = |action: &str| json!({"restartPolicyRules": [{"action": action, "exitCodes": {"operator": "In", "values": [1]}}]});
-    let from_file = json!({"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}});
     for (own, expected) in [
         (json!({"restartPolicy": "Never"}), None),
         (json!({"env": [{"name": "A", "value": "a"}]}), None),
@@ -189,10 +188,6 @@ fn a_container_that_asks_for_what_is_not_done_is_not_made() {
             Some(
                 "container \"c\" has restartPolicyRules with another action than Restart, which this node does not do",
             ),
-        ),
-        (
-            json!({"env": [{"name": "A", "valueFrom": from_file}]}),
-            Some("container \"c\" has variable \"A\" from a fileKeyRef, which this node does not do"),
         ),
     ] {
         let mut own = own;

@@ -141,6 +141,15 @@ impl Node {
         // As tools do it that want no half of a file to be seen.
         let (hidden, shown) = (self.manifest(&format!(".{file}")), self.manifest(file));
         std::fs::write(&hidden, text).and_then(|()| std::fs::rename(hidden, shown)).expect("there is room");
+    /// Writes a file into the volume that a pod was made with.
+    pub(super) async fn scribble(&self, pod: &str, file: &str, bytes: &[u8]) {
+        let uid = self.until(pod, |pod| pod["metadata"]["uid"].as_str().map(str::to_owned)).await;
+        let volumes = format!("root/pods/{uid}/volumes/kubernetes.io~empty-dir/scratch");
+        let volume = self.dir.path().join(volumes);
+        self.until_runtime(|_| volume.is_dir()).await;
+        std::fs::write(volume.join(file), bytes).expect("there is room");
+    }
+
     }
 
     /// Where a manifest lies.
