@@ -23,6 +23,7 @@ use crate::args::Config;
 use crate::cgroups::Cgroups;
 use crate::cri::{CriError, Runtime, RuntimeVersion};
 use crate::downward::NodeFacts;
+use crate::eviction::{self, Evictions};
 use crate::images::Images;
 use crate::images::collect::{self, Collector};
 use crate::kubelet::{Kubelet, Places};
@@ -118,6 +119,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         stats: Stats::default(),
         sysctls: config.sysctls.clone(),
         admission: Admission::default(),
+        evictions: Evictions::default(),
         pods: Sources::new(pods),
         services,
         nodes: nodes.clone(),
@@ -188,6 +190,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         "The kubelet looks after its pods"
     );
     working.open();
+    tasks.spawn_loop("local storage", eviction::keep(kubelet.clone(), workers));
     keep_disk_free(&config, &kubelet, tasks);
     Ok(())
 }

@@ -14,6 +14,7 @@ use crate::admission::{Admission, Room};
 use crate::cgroups::Cgroups;
 use crate::cri::{CriResult, Features, Runtime};
 use crate::downward::NodeFacts;
+use crate::eviction::Evictions;
 use crate::images::Images;
 use crate::pod_status::Ended;
 use crate::pod_worker::Notes;
@@ -79,6 +80,8 @@ pub struct Kubelet {
     pub sysctls: Sysctls,
     /// Who may run here.
     pub admission: Admission,
+    /// Who is to go.
+    pub evictions: Evictions,
     /// The pods of this node.
     pub pods: Sources,
     /// All services.

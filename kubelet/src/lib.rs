@@ -13,7 +13,8 @@
 //! - `probes` watches running containers; `pod_status`* says what the API is told;
 //! - `node_status` keeps the Node and its lease; `node_limits` what all pods may take together; `node_network`
 //!   the routes to other nodes' pods;
-//! - `server` answers on port 10250, with `stats`; `log_rotation` keeps logs small.
+//! - `server` answers on port 10250, with `stats`; `log_rotation` keeps logs small, `eviction` ends pods that
+//!   take more of the disk than they may.
 //!
 //! `cni` is the pod-network plugin, a program of its own (`bin/cni.rs`); `netlink` serves
 //! both. Upstream: `cmd/kubelet`, `pkg/kubelet`.
@@ -29,6 +30,7 @@ mod cri;
 mod daemon;
 mod dns;
 mod downward;
+mod eviction;
 mod images;
 mod kubelet;
 mod labels;

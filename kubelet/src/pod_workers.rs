@@ -121,7 +121,7 @@ impl PodWorkers {
     }
 
     /// Something of a pod has changed: its worker looks, and if it is there and has none it gets one.
-    fn look(self: &Arc<Self>, changed: &Subject) {
+    pub fn look(self: &Arc<Self>, changed: &Subject) {
         match self.kubelet.pods.of(changed) {
             Some(_) => self.work(changed.clone()),
             None => {

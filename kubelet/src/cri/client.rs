@@ -1,6 +1,7 @@
 //! CRI v1 over the runtime's unix socket. The connection is made lazily and again after the runtime went
 //! away, so a restart of the runtime shows as failing calls and heals by itself.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,14 +10,14 @@ use hyper_util::rt::TokioIo;
 use proto::cri::image_service_client::ImageServiceClient;
 use proto::cri::runtime_service_client::RuntimeServiceClient;
 use proto::cri::{
-    AttachRequest, AuthConfig, Container, ContainerConfig, ContainerFilter, ContainerStatusRequest,
-    CreateContainerRequest, ExecRequest, ExecSyncRequest, ExecSyncResponse, Image, ImageFsInfoRequest,
-    ImageSpec, ImageStatusRequest, LinuxContainerResources, ListContainerStatsRequest, ListContainersRequest,
-    ListImagesRequest, ListPodSandboxRequest, PodSandbox, PodSandboxConfig, PodSandboxFilter,
-    PodSandboxStatusRequest, PortForwardRequest, PullImageRequest, RemoveContainerRequest,
+    AttachRequest, AuthConfig, Container, ContainerConfig, ContainerFilter, ContainerStats,
+    ContainerStatusRequest, CreateContainerRequest, ExecRequest, ExecSyncRequest, ExecSyncResponse, Image,
+    ImageFsInfoRequest, ImageSpec, ImageStatusRequest, LinuxContainerResources, ListContainerStatsRequest,
+    ListContainersRequest, ListImagesRequest, ListPodSandboxRequest, PodSandbox, PodSandboxConfig,
+    PodSandboxFilter, PodSandboxStatusRequest, PortForwardRequest, PullImageRequest, RemoveContainerRequest,
     RemoveImageRequest, RemovePodSandboxRequest, ReopenContainerLogRequest, RunPodSandboxRequest,
     RuntimeCondition, StartContainerRequest, StatusRequest, StopContainerRequest, StopPodSandboxRequest,
-    UInt64Value, UpdateContainerResourcesRequest, VersionRequest,
+    UpdateContainerResourcesRequest, VersionRequest,
 };
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -285,22 +286,26 @@ impl Runtime {
 
     /// The disk that images and writable layers take.
     pub async fn disk(&self) -> CriResult<Disk> {
-        let (mut images, mut runtime) = (self.images(), self.runtime());
-        let (images, layers) = tokio::try_join!(
-            limited(CALL, images.image_fs_info(ImageFsInfoRequest {})),
-            limited(CALL, runtime.list_container_stats(ListContainerStatsRequest { filter: None })),
-        )?;
-        let bytes = |value: Option<UInt64Value>| value.map_or(0, |value| value.value);
-        let mut disk = Disk::default();
+        let mut images = self.images();
+        let (images, layers) =
+            tokio::try_join!(limited(CALL, images.image_fs_info(ImageFsInfoRequest {})), self.layers(),)?;
+        let mut disk = Disk { layers, ..Disk::default() };
         for fs in images.image_filesystems {
-            disk.used += bytes(fs.used_bytes);
+            disk.used += fs.used_bytes.map_or(0, |used| used.value);
             disk.images = fs.fs_id.map(|id| PathBuf::from(id.mountpoint)).unwrap_or_default();
         }
-        for container in layers.stats {
-            let used = container.writable_layer.map_or(0, |layer| bytes(layer.used_bytes));
-            disk.layers.insert(container.attributes.map(|a| a.id).unwrap_or_default(), used);
-        }
         Ok(disk)
+    }
+
+    /// Bytes that each container has written beside its volumes, by its id.
+    pub async fn layers(&self) -> CriResult<HashMap<String, u64>> {
+        let request = ListContainerStatsRequest { filter: None };
+        let answer = limited(CALL, self.runtime().list_container_stats(request)).await?;
+        let layer = |container: ContainerStats| {
+            let used = container.writable_layer.and_then(|layer| layer.used_bytes);
+            (container.attributes.map(|a| a.id).unwrap_or_default(), used.map_or(0, |used| used.value))
+        };
+        Ok(answer.stats.into_iter().map(layer).collect())
     }
 
     /// Fetches an image; answers its reference.

@@ -46,6 +46,8 @@ pub(crate) struct State {
     pub(crate) sandboxes: BTreeMap<String, PodSandboxStatus>,
     pub(crate) containers: BTreeMap<String, Made>,
     pub(crate) images: Vec<Image>,
+    /// Bytes that containers have written, by id.
+    pub(crate) layers: BTreeMap<String, u64>,
     pub(crate) images_at: String,
     pub(crate) refuse_logs: bool,
     /// What was asked for that changes something.
@@ -475,7 +477,16 @@ impl RuntimeService for Scripted {
         &self,
         _: Request<ListContainerStatsRequest>,
     ) -> Answer<ListContainerStatsResponse> {
-        Ok(Response::new(ListContainerStatsResponse::default()))
+        let stats = |(id, used): (&String, &u64)| ContainerStats {
+            attributes: Some(ContainerAttributes { id: id.clone(), ..ContainerAttributes::default() }),
+            writable_layer: Some(FilesystemUsage {
+                used_bytes: Some(UInt64Value { value: *used }),
+                ..FilesystemUsage::default()
+            }),
+            ..ContainerStats::default()
+        };
+        let stats = self.state().layers.iter().map(stats).collect();
+        Ok(Response::new(ListContainerStatsResponse { stats }))
     }
 }
 

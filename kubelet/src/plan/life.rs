@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{Plan, Situation, Step, next_steps, stop_steps};
+use crate::eviction;
 use crate::pod_spec;
 use crate::pod_status::Ended;
 
@@ -54,6 +55,8 @@ pub struct Sight<'a> {
     pub known: Option<&'a Pod>,
     /// When it began to be active.
     pub began: Timestamp,
+    /// Why the node ends it, if it does.
+    pub evicted: Option<&'a Ended>,
     /// The clock.
     pub now: Timestamp,
 }
@@ -78,7 +81,7 @@ pub fn deadline(pod: &Pod, began: Timestamp) -> Option<Timestamp> {
 impl Life {
     /// The stage after what was seen.
     pub fn next(mut self, sight: &Sight<'_>) -> Self {
-        let Sight { pod, known, began, now } = *sight;
+        let Sight { pod, known, began, evicted, now } = *sight;
         match (&mut self, grace(pod, known), pod) {
             // Another deletion may leave it less time, from now on.
             (Self::Ending { since, grace, .. }, Some(asked), _) if asked < *grace => {
@@ -92,12 +95,15 @@ impl Life {
             (Self::New | Self::Running, None, Some(pod)) if is_finished(pod) => {
                 return Self::Finished { why: None, swept: false };
             }
-            (Self::Running, None, Some(pod)) if deadline(pod, began).is_some_and(|due| due <= now) => {
-                let why = Ended {
+            (Self::Running, None, Some(pod)) => {
+                let is_late = deadline(pod, began).is_some_and(|due| due <= now);
+                let late = is_late.then(|| Ended {
                     reason: "DeadlineExceeded".to_owned(),
                     message: "Pod was active on the node longer than the specified deadline".to_owned(),
-                };
-                return Self::Finished { why: Some(why), swept: false };
+                });
+                if let Some(why) = late.or_else(|| evicted.cloned()) {
+                    return Self::Finished { why: Some(why), swept: false };
+                }
             }
             _ => {}
         }
@@ -109,8 +115,10 @@ impl Life {
         match self {
             Self::New => Plan::default(),
             Self::Running => next_steps(s),
-            Self::Finished { swept, .. } => {
-                let mut plan = stop_steps(s.pod, s.view, pod_spec::grace_period(s.pod));
+            Self::Finished { swept, why } => {
+                let is_evicted = why.as_ref().is_some_and(|why| why.reason == eviction::EVICTED);
+                let grace = if is_evicted { eviction::GRACE } else { pod_spec::grace_period(s.pod) };
+                let mut plan = stop_steps(s.pod, s.view, grace);
                 if plan.done && !swept {
                     plan.steps.push(Step::Sweep);
                 }

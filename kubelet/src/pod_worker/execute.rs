@@ -291,6 +291,7 @@ impl Worker {
     /// Frees the pod's room on the node. Nothing of it runs any more.
     async fn sweep(&mut self) {
         self.kubelet.admission.release(&self.subject.uid);
+        self.kubelet.evictions.lock().remove(&self.subject.uid);
         self.kubelet.images.forget(&self.subject.uid);
         self.kubelet.objects.forget(&self.subject.uid);
         for qos in Qos::ALL {

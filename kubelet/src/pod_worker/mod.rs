@@ -224,7 +224,14 @@ impl Worker {
     async fn go_on(&mut self, current: Option<&Arc<Pod>>, view: &PodView) -> Result<(), CriError> {
         let pod = Arc::clone(&self.known);
         let began = self.reporter.began(&pod);
-        let sight = Sight { pod: current.map(|pod| &**pod), known: Some(&pod), began, now: self.now() };
+        let (evicted, now) = (self.kubelet.evictions.lock().get(&self.subject.uid).cloned(), self.now());
+        let sight = Sight {
+            pod: current.map(|pod| &**pod),
+            known: Some(&pod),
+            began,
+            evicted: evicted.as_ref(),
+            now,
+        };
         let had_reason = self.life.why().is_some();
         self.life = mem::take(&mut self.life).next(&sight);
         if self.life == Life::New {

@@ -202,6 +202,38 @@ async fn the_hooks_of_sidecars_run_when_the_end_begins_and_their_signals_come_af
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_takes_more_of_the_disk_than_it_may_is_ended() {
+    let lab = Lab::new().await;
+    let mut node = Node::new(&lab).await;
+    node.boot().await;
+    let spec = |limits: Value, dir: Value| {
+        json!({"containers": [{"name": "main", "image": "i:1", "command": ["deaf"], "resources": {"limits": limits}}],
+            "volumes": [{"name": "scratch", "emptyDir": dir}]})
+    };
+    node.create("volume", &spec(json!({}), json!({"sizeLimit": "1Mi"})), &[]).await;
+    node.create("layer", &spec(json!({"ephemeral-storage": "1Mi"}), json!({})), &[]).await;
+    for (pod, expected) in [
+        ("volume", "Usage of EmptyDir volume \"scratch\" exceeds the limit \"1Mi\". "),
+        ("layer", "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. "),
+    ] {
+        let uid = node
+            .until(pod, |pod| settled(pod).then(|| pod["metadata"]["uid"].as_str().map(str::to_owned)))
+            .await
+            .expect("it has one");
+        if pod == "volume" {
+            node.scribble(pod, "file", &vec![1; 2 << 20]).await;
+        } else {
+            node.runtime.state().layers.insert(format!("{uid}-0-main-0"), 2 << 20);
+        }
+        let status = node.until(pod, |pod| finished(pod).then(|| pod["status"].clone())).await;
+        assert_eq!(json!([status["phase"], status["reason"]]), json!(["Failed", "Evicted"]));
+        assert_eq!(status["message"], expected);
+        node.delete(pod).await;
+    }
+    node.until_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_variable_comes_from_a_file_that_is_there_by_then() {
     let lab = Lab::new().await;
     let mut node = Node::new(&lab).await;

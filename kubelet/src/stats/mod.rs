@@ -247,7 +247,7 @@ fn disk_of(dir: &Path, time: Timestamp) -> Option<FsStats> {
 }
 
 /// Bytes in the files of a container's log, as far as they can be seen.
-fn size_of_logs(root: &Path, pod: &Pod, container: &str) -> u64 {
+pub(crate) fn size_of_logs(root: &Path, pod: &Pod, container: &str) -> u64 {
     let sizes = || -> std::io::Result<u64> {
         let dir = names::log_dir(root, pod).join(container);
         let dir = Handle::open(root)?.dir(dir.strip_prefix(root).unwrap_or(&dir))?;

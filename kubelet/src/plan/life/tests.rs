@@ -49,15 +49,18 @@ fn a_life_goes_on_in_one_direction() {
         ("it is removed by force", ending(40, 7), None, &runs, 45, ending(45, 1)),
         ("another of its kind has come", ending(40, 1), Some(&runs), &runs, 45, ending(40, 1)),
     ] {
-        let sight = Sight { pod, known: Some(known), began: at(0), now: at(now) };
+        let sight = Sight { pod, known: Some(known), began: at(0), evicted: None, now: at(now) };
         assert_eq!(life.next(&sight), next, "{case}");
     }
-    let sight = Sight { pod: Some(&runs), known: Some(&runs), began: at(0), now: at(100) };
+    let sight = Sight { pod: Some(&runs), known: Some(&runs), began: at(0), evicted: None, now: at(100) };
     let late = Life::Running.next(&sight);
     assert_eq!(late.why().map(|why| why.reason.as_str()), Some("DeadlineExceeded"));
     let (deleted, now) = (deleted(7), at(101));
     let late = late.next(&Sight { pod: Some(&deleted), now, ..sight });
     assert_eq!(late.why().map(|why| why.reason.as_str()), Some("DeadlineExceeded"), "it is not forgotten");
+    let evicted = Ended { reason: "Evicted".to_owned(), message: "too large".to_owned() };
+    let ends = Life::Running.next(&Sight { evicted: Some(&evicted), now: at(50), ..sight });
+    assert_eq!(ends, Life::Finished { why: Some(evicted), swept: false });
 }
 
 #[test]
@@ -85,6 +88,7 @@ fn what_ends_is_stopped_told_and_taken_away() {
     let released = Life::Ending { since: at(40), grace: 7, why: None, released: true, cleared: false };
     let cleared = Life::Ending { since: at(40), grace: 7, why: None, released: true, cleared: true };
     let api = deleted(7);
+    let evicted = Ended { reason: "Evicted".to_owned(), message: String::new() };
     for (life, pod, view, steps) in [
         (&ending(40, 7), &api, &runs, vec!["Stop in 2"]),
         (&ending(30, 7), &api, &runs, vec!["Stop in 0"]),
@@ -97,6 +101,8 @@ fn what_ends_is_stopped_told_and_taken_away() {
         ),
         (&ending(40, 7), &of_folder(), &gone, vec!["Sweep", "Release", "RemoveFiles"]),
         (&released, &api, &gone, vec!["RemoveFiles"]),
+        (&Life::Finished { why: None, swept: false }, &api, &runs, vec!["Stop in 7"]),
+        (&Life::Finished { why: Some(evicted), swept: false }, &api, &runs, vec!["Stop in 1"]),
         (&cleared, &api, &view(false, State::Exited), vec!["RemoveContainer", "RemoveSandbox"]),
         (&cleared, &api, &gone, vec![]),
         (&Life::Finished { why: None, swept: false }, &api, &view(false, State::Exited), vec!["Sweep"]),

@@ -18,6 +18,7 @@ use crate::admission::Admission;
 use crate::cgroups::Cgroups;
 use crate::cri::scripted::{Scripted, State};
 use crate::downward::NodeFacts;
+use crate::eviction::{self, Evictions};
 use crate::images::Images;
 use crate::kubelet::{Kubelet, Places};
 use crate::pod_worker::Notes;
@@ -105,10 +106,12 @@ impl Node {
         let booted = runtime.spawn(async move {
             let client = machinery::client::connect(&kubeconfig, "kubelet").await.expect("it is well-formed");
             let manifests = Folder::new(dir.join("manifests"), &name, scripted.clock.clone());
-            let workers = PodWorkers::new(kubelet(&dir, client, name, &scripted));
+            let kubelet = kubelet(&dir, client, name, &scripted);
+            let workers = PodWorkers::new(kubelet.clone());
             workers.start_folder(manifests).await.expect("the runtime answers");
             if with_api {
                 workers.start_api().await.expect("the runtime answers");
+                kubelet.tasks.spawn_loop("local storage", eviction::keep(kubelet.clone(), workers));
             }
         });
         booted.await.expect("it does not panic");
@@ -129,18 +132,15 @@ impl Node {
         let mut spec = spec.clone();
         spec["nodeName"] = json!(self.name);
         spec["automountServiceAccountToken"] = json!(false);
-        spec["volumes"] = json!([{"name": "scratch", "emptyDir": {}}]);
+        if spec["volumes"].is_null() {
+            spec["volumes"] = json!([{"name": "scratch", "emptyDir": {}}]);
+        }
         spec["containers"][0]["volumeMounts"] = json!([{"name": "scratch", "mountPath": "/scratch"}]);
         let pod = json!({"metadata": {"name": self.called(name), "finalizers": finalizers}, "spec": spec});
         let pod = serde_json::from_value(pod).expect("the test's pod is well-formed");
         self.pods.create(&PostParams::default(), &pod).await.expect("the API takes it");
     }
 
-    /// Puts a manifest into its folder.
-    pub(super) fn put(&self, file: &str, text: &str) {
-        // As tools do it that want no half of a file to be seen.
-        let (hidden, shown) = (self.manifest(&format!(".{file}")), self.manifest(file));
-        std::fs::write(&hidden, text).and_then(|()| std::fs::rename(hidden, shown)).expect("there is room");
     /// Writes a file into the volume that a pod was made with.
     pub(super) async fn scribble(&self, pod: &str, file: &str, bytes: &[u8]) {
         let uid = self.until(pod, |pod| pod["metadata"]["uid"].as_str().map(str::to_owned)).await;
@@ -150,6 +150,11 @@ impl Node {
         std::fs::write(volume.join(file), bytes).expect("there is room");
     }
 
+    /// Puts a manifest into its folder.
+    pub(super) fn put(&self, file: &str, text: &str) {
+        // As tools do it that want no half of a file to be seen.
+        let (hidden, shown) = (self.manifest(&format!(".{file}")), self.manifest(file));
+        std::fs::write(&hidden, text).and_then(|()| std::fs::rename(hidden, shown)).expect("there is room");
     }
 
     /// Where a manifest lies.
@@ -298,6 +303,7 @@ fn kubelet(dir: &Path, client: kube::Client, node_name: String, scripted: &Scrip
         stats: Stats::default(),
         sysctls: Sysctls::new("6.18.0", &[]).expect("there are no others"),
         admission: Admission::default(),
+        evictions: Evictions::default(),
         pods: Sources::new(Cache::start(Api::all(client.clone()), mine, &tasks)),
         services: Cache::fixed([]),
         nodes: Cache::fixed([node]),

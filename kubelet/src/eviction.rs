@@ -1,0 +1,194 @@
+//! Ends pods that take more of the node's disk than their `emptyDir.sizeLimit` and their limits of `ephemeral-storage` let
+//! them. Nothing is measured of pods that have neither. Corresponds to upstream's `localStorageEviction`.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::pod::{self, is_finished};
+use api::quantity::Quantity;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, Volume};
+use kinds::builtin::priority_class::CRITICAL;
+use machinery::beneath::{self, Handle};
+use parking_lot::Mutex;
+
+use crate::cri::CriError;
+use crate::kubelet::Kubelet;
+use crate::pod_spec;
+use crate::pod_status::Ended;
+use crate::pod_workers::PodWorkers;
+use crate::runtime_config::names::{self, VOLUMES};
+use crate::sources;
+use crate::stats::size_of_logs;
+
+/// Why a pod is ended.
+pub const EVICTED: &str = "Evicted";
+/// Seconds that it has to end in.
+pub const GRACE: i64 = 1;
+
+/// How often pods are looked at.
+const LOOK: Duration = Duration::from_secs(10);
+/// How many times as long as a look took nobody looks again: millions of files are no more work than that.
+const REST: u32 = 10;
+const RESOURCE: &str = "ephemeral-storage";
+const UNIT: u64 = 512;
+
+/// The pods that are to end, by uid, and why.
+pub type Evictions = Mutex<HashMap<String, Ended>>;
+
+/// What a pod takes of the node's disk, in bytes.
+#[derive(Default)]
+struct Usage {
+    /// Each emptyDir by name.
+    volumes: HashMap<String, u64>,
+    /// Logs and writable layer of each container by name.
+    containers: HashMap<String, u64>,
+    /// All together.
+    pod: u64,
+}
+
+/// Looks at the pods of the node again and again.
+///
+/// # Errors
+/// Never.
+pub async fn keep(kubelet: Arc<Kubelet>, workers: Arc<PodWorkers>) -> anyhow::Result<()> {
+    let (clock, mut pause) = (kubelet.clock.clone(), LOOK);
+    loop {
+        clock.sleep_until(clock.instant() + pause).await;
+        let began = clock.instant();
+        if let Err(error) = look(&kubelet, &workers).await {
+            tracing::warn!(%error, "Cannot ask what containers have written");
+        }
+        pause = LOOK.max((clock.instant() - began) * REST);
+    }
+}
+
+/// Looks once, and tells the workers of pods that are to end.
+async fn look(kubelet: &Arc<Kubelet>, workers: &Arc<PodWorkers>) -> Result<(), CriError> {
+    let pods = kubelet.pods.list();
+    kubelet.evictions.lock().retain(|uid, _| pods.iter().any(|pod| pod_spec::uid(pod) == uid));
+    let watched: Vec<Arc<Pod>> = pods.into_iter().filter(|pod| is_limited(pod)).collect();
+    let layers = match watched.iter().any(|pod| storage_limit(pod).is_some()) {
+        true => Arc::new(kubelet.runtime.layers().await?),
+        false => Arc::default(),
+    };
+    for pod in watched {
+        let (places, layers, of) = (kubelet.places.clone(), Arc::clone(&layers), Arc::clone(&pod));
+        let usage = beneath::blocking(move || usage(&places.root, &places.logs, &of, &layers)).await;
+        let message = match usage {
+            Ok(usage) => excess(&pod, &usage),
+            Err(error) => {
+                tracing::warn!(pod = pod_spec::described(&pod), %error, "Cannot tell what a pod takes of the disk");
+                continue;
+            }
+        };
+        if let Some(message) = message {
+            let ended = Ended { reason: EVICTED.to_owned(), message };
+            kubelet.evictions.lock().insert(pod_spec::uid(&pod).to_owned(), ended);
+            workers.look(&sources::subject(&pod));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a pod may be ended for what it takes: it has a limit and the cluster can do without it.
+fn is_limited(pod: &Pod) -> bool {
+    let spec = pod_spec::spec(pod);
+    let is_critical = pod_spec::is_static(pod) || spec.priority.unwrap_or(0) >= CRITICAL;
+    let limited = spec.volumes.iter().flatten().any(|volume| size_limit(volume).is_some());
+    !is_critical && !is_finished(pod) && (limited || storage_limit(pod).is_some())
+}
+
+/// An emptyDir on disk.
+fn is_empty_dir(volume: &Volume) -> bool {
+    volume.empty_dir.as_ref().is_some_and(|dir| dir.medium.as_deref().unwrap_or_default().is_empty())
+}
+
+/// How large an emptyDir on disk may grow; the kernel keeps those in memory small.
+fn size_limit(volume: &Volume) -> Option<Quantity> {
+    let limit = volume.empty_dir.as_ref().filter(|_| is_empty_dir(volume))?.size_limit.as_ref();
+    limit.map(Quantity::of).filter(|limit| *limit > Quantity::ZERO)
+}
+
+/// How much the containers of a pod may take together.
+fn storage_limit(pod: &Pod) -> Option<Quantity> {
+    pod::limits(pod_spec::spec(pod)).get(RESOURCE).copied().filter(|limit| !limit.is_zero())
+}
+
+/// Why a pod takes too much, if it does.
+fn excess(pod: &Pod, usage: &Usage) -> Option<String> {
+    let spec = pod_spec::spec(pod);
+    let exceeds =
+        |used: u64, limit: &Quantity| i64::try_from(used).is_ok_and(|used| Quantity::bytes(used) > *limit);
+    for volume in spec.volumes.iter().flatten() {
+        let used = usage.volumes.get(&volume.name).copied().unwrap_or(0);
+        if let Some(limit) = size_limit(volume).filter(|limit| exceeds(used, limit)) {
+            let limit = limit.to_string();
+            return Some(format!("Usage of EmptyDir volume {:?} exceeds the limit {limit:?}. ", volume.name));
+        }
+    }
+    if let Some(limit) = storage_limit(pod).filter(|limit| exceeds(usage.pod, limit)) {
+        return Some(format!(
+            "Pod ephemeral local storage usage exceeds the total limit of containers {limit}. "
+        ));
+    }
+    spec.containers.iter().find_map(|container| {
+        let used = usage.containers.get(&container.name).copied().unwrap_or(0);
+        let limit = pod_spec::limit(container, RESOURCE).filter(|limit| exceeds(used, limit))?.to_string();
+        Some(format!("Container {} exceeded its local ephemeral storage limit {limit:?}. ", container.name))
+    })
+}
+
+/// Measures what a pod takes; `layers` are those of all containers by their ids.
+fn usage(root: &Path, logs: &Path, pod: &Pod, layers: &HashMap<String, u64>) -> io::Result<Usage> {
+    let volumes = names::pod_dir(root, pod_spec::uid(pod)).join(VOLUMES);
+    let place =
+        |plugin, volume: &Volume| -> PathBuf { volumes.join(names::volume_place(plugin, &volume.name)) };
+    let mut usage = Usage::default();
+    for volume in pod_spec::spec(pod).volumes.iter().flatten() {
+        if is_empty_dir(volume) {
+            let used = taken(&place("empty-dir", volume))?;
+            usage.volumes.insert(volume.name.clone(), used);
+            usage.pod += used;
+        } else if volume.config_map.is_some() {
+            usage.pod += taken(&place("configmap", volume))?;
+        }
+    }
+    let status = pod.status.as_ref();
+    let lists = status.map(|status| [&status.init_container_statuses, &status.container_statuses]);
+    for container in lists.into_iter().flatten().flatten().flatten() {
+        let layer = id(container).and_then(|id| layers.get(id)).copied().unwrap_or(0);
+        let used = layer + size_of_logs(logs, pod, &container.name);
+        usage.containers.insert(container.name.clone(), used);
+        usage.pod += used;
+    }
+    Ok(usage)
+}
+
+/// The runtime's id of a container that runs.
+fn id(container: &ContainerStatus) -> Option<&str> {
+    container.state.as_ref()?.running.as_ref()?;
+    Some(container.container_id.as_deref()?.split_once("://")?.1)
+}
+
+/// The bytes that a folder takes on its disk with all in it. A file with several names counts once, in parts.
+fn taken(dir: &Path) -> io::Result<u64> {
+    let root = match Handle::open(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        root => root?,
+    };
+    let own = root.metadata()?;
+    let mut bytes = own.blocks() * UNIT;
+    root.walk(|_, metadata| {
+        let names = if metadata.is_dir() { 1 } else { metadata.nlink().max(1) };
+        bytes += if metadata.dev() == own.dev() { metadata.blocks() * UNIT / names } else { 0 };
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;
