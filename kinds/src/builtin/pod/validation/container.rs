@@ -145,6 +145,7 @@ pub fn ephemeral_containers(spec: &PodSpec, around: &Around<'_>, at: &Path, erro
             ("lifecycle", e.lifecycle.is_some()),
             ("resources", resources.is_some_and(|r| r.limits.is_some() || r.requests.is_some())),
             ("restartPolicy", e.restart_policy.is_some()),
+            ("restartPolicyRules", e.restart_policy_rules.as_ref().is_some_and(|r| !r.is_empty())),
             ("resizePolicy", e.resize_policy.is_some()),
         ] {
             if is_set {

@@ -404,6 +404,35 @@ fn ephemeral_containers_only_come() {
 }
 
 #[test]
+fn an_ephemeral_container_lives_by_no_rules() {
+    let probe = json!({"exec": {"command": ["x"]}});
+    let mut debug = json!({"name": "debug", "image": "sh"});
+    let fields = [
+        ("ports", json!([{"containerPort": 80}])),
+        ("livenessProbe", probe.clone()),
+        ("readinessProbe", probe.clone()),
+        ("startupProbe", probe),
+        ("lifecycle", json!({"preStop": {"sleep": {"seconds": 1}}})),
+        ("resources", json!({"requests": {"cpu": "1"}})),
+        ("restartPolicy", json!("Never")),
+        (
+            "restartPolicyRules",
+            json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [1]}}]),
+        ),
+        ("resizePolicy", json!([{"resourceName": "cpu", "restartPolicy": "NotRequired"}])),
+    ];
+    let words = |field| {
+        format!("spec.ephemeralContainers[0].{field}: Forbidden: cannot be set for an Ephemeral Container")
+    };
+    let expected = fields.each_ref().map(|(field, _)| words(field));
+    for (field, value) in fields {
+        debug[field] = value;
+    }
+    let with_debug = with(json!({"ephemeralContainers": [debug]}));
+    assert_eq!(change(with(json!({})), with_debug, Part::Other("ephemeralcontainers")), expected);
+}
+
+#[test]
 fn users_of_its_own_go_with_no_other_namespace_of_the_host() {
     check(vec![
         (with(json!({"hostUsers": false})), &[]),
