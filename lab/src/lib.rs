@@ -61,7 +61,8 @@ const DAEMONS: [&str; 2] = [CONTROLLERS, SCHEDULER];
 const CONTROLLERS: &str = "kube-controller-manager";
 const SCHEDULER: &str = "kube-scheduler";
 
-/// Starts an API server on its memory store, whose files lie in `folder`: the kubeconfig of a `system:masters`.
+/// Starts an API server on its memory store, whose files lie in `folder`: the kubeconfig of a `system:masters`. It gives
+/// tokens to service accounts if the folder has a `sa.key` to sign them with.
 pub async fn api_server(folder: &Path, tasks: &Tasks) -> PathBuf {
     machinery::tls::use_ring();
     let tokens = folder.join("tokens.csv");
@@ -69,7 +70,10 @@ pub async fn api_server(folder: &Path, tasks: &Tasks) -> PathBuf {
     std::fs::write(&tokens, format!("tester,tester,1,\"system:masters\"\n{}", daemons.concat())).unwrap();
     let flags = ["apiserver", "--store=memory", "--bind-address=127.0.0.1", "--secure-port=0"];
     let flags = flags.into_iter().chain(["--authorization-mode=Node,RBAC", "--token-auth-file"]);
-    let args = apiserver::args::Args::try_parse_from(flags.chain(tokens.to_str())).unwrap();
+    let key = folder.join("sa.key");
+    let signs = key.exists().then(|| format!("--service-account-signing-key-file={}", key.display()));
+    let flags = flags.chain(tokens.to_str()).chain(signs.as_deref());
+    let args = apiserver::args::Args::try_parse_from(flags).unwrap();
     let port = apiserver::start(args.into_config().unwrap(), tasks).await.unwrap().port();
     for name in DAEMONS.into_iter().chain(["tester"]) {
         let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "lab",

@@ -148,13 +148,19 @@ fn slices_hold_a_hundred_and_change_little() {
 #[test]
 fn pods_with_other_named_ports_get_other_slices() {
     let service =
-        service_of(&json!({"ports": [{"name": "web", "port": 80, "targetPort": "http", "protocol": "TCP"}]}));
+        service_of(&json!({"ports": [{"name": "web", "port": 80, "targetPort": "http", "protocol": "TCP",
+            "appProtocol": "kubernetes.io/h2c"}]}));
     let mut slices = vec![];
     slices_after(&service, vec![pod(1, true, false), pod(2, true, false)], &mut slices);
     let mut ports: Vec<i32> =
         slices.iter().map(|slice| slice.ports.as_ref().unwrap()[0].port.unwrap()).collect();
     ports.sort_unstable();
     assert_eq!(ports, [9000, 9001]);
+    let named = |slice: &Arc<EndpointSlice>| {
+        let port = slice.ports.as_ref().unwrap()[0].clone();
+        (port.name.unwrap(), port.app_protocol.unwrap())
+    };
+    assert_eq!(named(&slices[0]), ("web".to_owned(), "kubernetes.io/h2c".to_owned()));
 }
 
 #[test]

@@ -503,8 +503,10 @@ impl ImageService for Scripted {
     }
 
     async fn pull_image(&self, request: Request<PullImageRequest>) -> Answer<PullImageResponse> {
-        let id = request.into_inner().image.unwrap_or_default().image;
-        self.change(format!("pull {id}"), |state| {
+        let request = request.into_inner();
+        let (id, who) = (request.image.unwrap_or_default().image, request.auth.unwrap_or_default().username);
+        let who = if who.is_empty() { who } else { format!(" as {who}") };
+        self.change(format!("pull {id}{who}"), |state| {
             state.images.push(Image { id: id.clone(), ..Image::default() });
             Ok(PullImageResponse { image_ref: id })
         })

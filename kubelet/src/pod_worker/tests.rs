@@ -3,8 +3,13 @@
 
 mod node;
 
+use std::io::{BufRead as _, BufReader, Write as _};
+
 use futures::{StreamExt as _, stream};
 use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::PostParams;
 use node::{Lab, Node};
 use serde_json::{Value, json};
 
@@ -251,6 +256,71 @@ async fn a_variable_comes_from_a_file_that_is_there_by_then() {
     let state = node.runtime.state();
     let mut variables = state.containers.values().flat_map(|made| &made.config.envs);
     assert!(variables.any(|variable| variable.key == "A" && variable.value == "of the file"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn images_are_had_as_the_pod_says() {
+    let lab = Lab::new().await;
+    let mut node = Node::new(&lab).await;
+    node.boot().await;
+    let login = json!({"auths": {"registry.test": {"username": "somebody", "password": "word"}}}).to_string();
+    let login = json!({"metadata": {"name": "login"}, "type": "kubernetes.io/dockerconfigjson",
+        "stringData": {".dockerconfigjson": login}});
+    let login: Secret = serde_json::from_value(login).expect("it is well-formed");
+    let secrets: Api<Secret> = Api::namespaced(lab.client.clone(), "default");
+    secrets.create(&PostParams::default(), &login).await.expect("nobody else makes it");
+    let spec = |image: &str, policy: &str, secrets: Value| {
+        json!({"imagePullSecrets": secrets, "containers": [
+            {"name": "main", "image": image, "imagePullPolicy": policy, "command": ["run"]}]})
+    };
+    let (image, login) = ("registry.test/i:1", json!([{"name": "login"}]));
+    let pulls = |node: &Node| -> Vec<String> {
+        node.runtime.state().calls.iter().filter(|call| call.starts_with("pull")).cloned().collect()
+    };
+    let (by_somebody, by_nobody) = ("pull registry.test/i:1 as somebody", "pull registry.test/i:1");
+    for (pod, policy, secrets, expected) in [
+        ("first", "IfNotPresent", &login, vec![by_somebody]),
+        ("second", "IfNotPresent", &login, vec![by_somebody]),
+        ("third", "Never", &login, vec![by_somebody]),
+        ("fourth", "Always", &json!([]), vec![by_somebody, by_nobody]),
+    ] {
+        node.create(pod, &spec(image, policy, secrets.clone()), &[]).await;
+        node.until(pod, |pod| settled(pod).then_some(())).await;
+        assert_eq!(pulls(&node), expected, "{pod}");
+    }
+    node.create("never", &spec("registry.test/other:1", "Never", json!([])), &[]).await;
+    let waits = |pod: &Value| {
+        let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+        (waiting["reason"] == "ErrImageNeverPull").then_some(())
+    };
+    node.until("never", waits).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hooks_wait_and_tell_servers() {
+    let lab = Lab::new().await;
+    let mut node = Node::new(&lab).await;
+    node.boot().await;
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let port = server.local_addr().expect("it is bound").port();
+    let heard = std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().expect("somebody comes");
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).expect("he says something");
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").expect("he listens");
+        line
+    });
+    let hooks = json!({"postStart": {"sleep": {"seconds": 7}},
+        "preStop": {"httpGet": {"host": "127.0.0.1", "port": port, "path": "/farewell"}}});
+    let main = json!({"name": "main", "image": "i:1", "command": ["run"], "lifecycle": hooks});
+    let began = node.runtime.clock.now();
+    node.create("p", &json!({"hostNetwork": true, "containers": [main]}), &[]).await;
+    node.until("p", |pod| settled(pod).then_some(())).await;
+    let took = node.runtime.clock.now().duration_since(began).as_secs();
+    assert!(took >= 7, "{took}");
+    node.delete("p").await;
+    node.until("p", |pod| pod.is_null().then_some(())).await;
+    assert_eq!(heard.join().expect("it does not panic").trim_end(), "GET /farewell HTTP/1.1");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use api::{Message, pod::Qos};
 use k8s_openapi::api::core::v1::{Container, Pod, Service, VolumeMount};
 use proto::cri::security_profile::ProfileType;
-use proto::cri::{DnsConfig, LinuxContainerResources, NamespaceMode, SupplementalGroupsPolicy};
+use proto::cri::{
+    DnsConfig, LinuxContainerResources, MountPropagation, NamespaceMode, SupplementalGroupsPolicy,
+};
 use serde_json::{Value, json};
 
 use super::container::{Prepared, VolumePath};
@@ -63,6 +65,17 @@ fn an_ephemeral_container_sees_the_processes_of_its_target() {
             (mode as i32, target.unwrap_or_default())
         );
     }
+}
+
+#[test]
+fn a_debugger_has_what_every_container_has() {
+    let own = json!({"name": "e", "image": "i", "command": ["a"], "args": ["b"], "imagePullPolicy": "Always",
+        "env": [{"name": "A", "value": "1"}], "envFrom": [{"prefix": "P", "secretRef": {"name": "s"}}],
+        "stdin": true, "stdinOnce": true, "terminationMessagePath": "/w", "workingDir": "/x",
+        "terminationMessagePolicy": "FallbackToLogsOnError"});
+    let pod = pod(&json!({"containers": [], "ephemeralContainers": [own]}));
+    let container = pod_spec::as_container(&pod_spec::ephemeral_containers(&pod)[0]);
+    assert_eq!(serde_json::to_value(container).expect("it is plain data"), own);
 }
 
 #[test]
@@ -260,6 +273,7 @@ fn containers() {
     let pod = pod(&json!({"terminationGracePeriodSeconds": 7, "containers": [{
         "name": "c", "image": "busybox", "command": ["echo", "$(A) $(B) $$(A)"], "args": ["$(A)"], "tty": true,
         "terminationMessagePath": "/w", "terminationMessagePolicy": "File", "workingDir": "/x",
+        "stdin": true, "stdinOnce": true,
     }]}));
     let made =
         container::config(&pod, only(&pod), Role::Main, 3, prepared(Some(5), "")).expect("it is allowed");
@@ -268,6 +282,7 @@ fn containers() {
     assert_eq!(made.command, ["echo", "1 $(B) $(A)"]);
     assert_eq!(made.args, ["1"]);
     assert_eq!((made.log_path.as_str(), made.working_dir.as_str(), made.tty), ("c/3.log", "/x", true));
+    assert!(made.stdin && made.stdin_once);
     assert_eq!(made.labels["io.kubernetes.container.name"], "c");
     for (key, value) in [
         ("io.kubernetes.container.restartCount", "3"),
@@ -356,7 +371,7 @@ fn programs_that_must_not_be_root() {
 #[test]
 fn volumes_are_mounted() {
     let pod = pod(&json!({"containers": [{"name": "c", "volumeMounts": [
-        {"name": "v", "mountPath": "/v"},
+        {"name": "v", "mountPath": "/v", "mountPropagation": "HostToContainer"},
         {"name": "r", "mountPath": "r", "subPath": "x"},
         {"name": "v", "mountPath": "/e", "subPathExpr": "$(A)/y", "readOnly": true},
     ]}]}));
@@ -372,6 +387,8 @@ fn volumes_are_mounted() {
         mounts.iter().map(|m| (m.container_path.as_str(), m.host_path.as_str(), m.readonly)).collect();
     let expected = [("/v", "/host/v", false), ("/r", "/host/r/1/x", true), ("/e", "/host/v/2/1/y", true)];
     assert_eq!(short, expected);
+    let propagation = [MountPropagation::PropagationHostToContainer, MountPropagation::PropagationPrivate];
+    assert_eq!([mounts[0].propagation, mounts[1].propagation], propagation.map(|p| p as i32));
     for (value, refusal) in [
         ("", "missing value for A"),
         ("/etc", "error SubPath `/etc/y` must not be an absolute path"),
@@ -399,6 +416,12 @@ fn variables(container: Value, services: &[(String, String)]) -> Result<Vec<(Str
     let objects = env::Objects {
         config_maps: [("m".to_owned(), data("of map"))].into(),
         secrets: [("s".to_owned(), data("of secret"))].into(),
+        files: [
+            ("good", "# of\n\n A='of file' # so\nB= 'x'\nC=''\nD='1\n2'\n"),
+            ("bad", "A='1'\nB=2\nC='3'\n"),
+        ]
+        .map(|(path, text)| (("v".to_owned(), path.to_owned()), text.to_owned()))
+        .into(),
     };
     let node = NodeFacts {
         host_ips: vec!["192.0.2.1".to_owned()],
@@ -416,12 +439,6 @@ fn variables(container: Value, services: &[(String, String)]) -> Result<Vec<(Str
 #[test]
 fn variables_that_double_each_other_are_refused() {
     let mut env = vec![json!({"name": "E0", "value": "x".repeat(1024)})];
-        files: [
-            ("good", "# of\n\n A='of file' # so\nB= 'x'\nC=''\nD='1\n2'\n"),
-            ("bad", "A='1'\nB=2\nC='3'\n"),
-        ]
-        .map(|(path, text)| (("v".to_owned(), path.to_owned()), text.to_owned()))
-        .into(),
     env.extend((1..30).map(|n| json!({"name": format!("E{n}"), "value": format!("$(E{0})$(E{0})", n - 1)})));
     let refused = variables(json!({"env": env}), &[]);
     let words = "environment variable \"E11\" is too long: its variables make it longer than 1048576 bytes";
@@ -435,6 +452,11 @@ fn environments() {
     let map = |name: &str, key: &str, optional: bool| {
         from(json!({"configMapKeyRef": {"name": name, "key": key, "optional": optional}}))
     };
+    let file = |path: &str, key: &str, optional: bool| {
+        from(json!({"fileKeyRef": {"volumeName": "v", "path": path, "key": key, "optional": optional}}))
+    };
+    let not_in_file =
+        |key: &str| Err(format!("environment variable key \"{key}\" not found in file \"good\""));
     for (container, expected) in [
         (json!({"env": [{"name": "A", "value": "x"}]}), a("x")),
         (json!({"env": [{"name": "A"}]}), a("")),
@@ -448,16 +470,25 @@ fn environments() {
             from(json!({"secretKeyRef": {"name": "nope", "key": "k"}})),
             Err("secret \"nope\" not found".to_owned()),
         ),
+        (file("good", "A", false), a("of file")),
+        (file("good", "D", false), a("1\n2")),
+        (file("good", "B", true), Ok(vec![])),
+        (file("good", "C", false), not_in_file("C")),
+        (file("good", "E", false), not_in_file("E")),
+        (file("good", "E", true), Ok(vec![])),
+        (file("bad", "A", false), a("1")),
+        (file("bad", "C", true), Err("couldn't parse env file".to_owned())),
+        (file("none", "A", true), Err("couldn't parse env file".to_owned())),
         (from(json!({"fieldRef": {"fieldPath": "metadata.labels['app']"}})), a("x")),
         (from(json!({"fieldRef": {"fieldPath": "status.podIP"}})), a("10.0.0.2")),
         (from(json!({"fieldRef": {"fieldPath": "status.hostIP"}})), a("192.0.2.1")),
         (from(json!({"fieldRef": {"fieldPath": "spec.nodeName"}})), a("n")),
-    let file = |path: &str, key: &str, optional: bool| {
-        from(json!({"fileKeyRef": {"volumeName": "v", "path": path, "key": key, "optional": optional}}))
-    };
-    let not_in_file =
-        |key: &str| Err(format!("environment variable key \"{key}\" not found in file \"good\""));
         (from(json!({"resourceFieldRef": {"resource": "limits.cpu"}})), a("4")),
+        (from(json!({"resourceFieldRef": {"containerName": "c", "resource": "limits.cpu"}})), a("4")),
+        (
+            from(json!({"resourceFieldRef": {"containerName": "d", "resource": "limits.cpu"}})),
+            Err("container d not found".to_owned()),
+        ),
         (from(json!({"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}})), a("4000")),
         (from(json!({"resourceFieldRef": {"resource": "requests.cpu"}})), a("0")),
     ] {
@@ -470,15 +501,6 @@ fn environments() {
     });
     let all: Vec<String> = variables(container, &services)
         .expect("all that is needed is there")
-        (file("good", "A", false), a("of file")),
-        (file("good", "D", false), a("1\n2")),
-        (file("good", "B", true), Ok(vec![])),
-        (file("good", "C", false), not_in_file("C")),
-        (file("good", "E", false), not_in_file("E")),
-        (file("good", "E", true), Ok(vec![])),
-        (file("bad", "A", false), a("1")),
-        (file("bad", "C", true), Err("couldn't parse env file".to_owned())),
-        (file("none", "A", true), Err("couldn't parse env file".to_owned())),
         .into_iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();

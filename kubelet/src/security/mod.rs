@@ -1,10 +1,9 @@
 //! Whether this node enforces what a pod's spec says about its isolation. What it does not enforce it refuses
 //! before anything of the pod runs.
 //!
-//! [`TABLE`] has a row for every field that can say something about isolation, and for those of other types whose new
-//! fields must not be passed over in silence; a test holds it against the API's schema. Reasons and words are
-//! upstream's where it has them (`lifecycle`, `security/apparmor`, `sysctl`, `userns`); upstream passes over SELinux
-//! options on nodes without SELinux.
+//! [`TABLE`] has a row for every field that is checked; `docs/fields.md` says what becomes of all of them. Reasons and
+//! words are upstream's where it has them (`lifecycle`, `security/apparmor`, `sysctl`, `userns`); upstream passes over
+//! SELinux options on nodes without SELinux.
 
 mod checks;
 mod host;
@@ -39,153 +38,45 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// What becomes of a field.
+/// What becomes of a field that the node does not do.
 #[derive(Clone, Copy)]
 enum Rule {
-    /// Done by this kubelet or the runtime, or the container that has it is not made.
-    Enforced,
-    /// The pod fails unless the node can do it.
+    /// The pod fails.
     Admitted(Check),
-    /// The pod gets no sandbox unless the node can do it.
+    /// The pod gets no sandbox.
     AtSandbox(Check),
     /// The container that has it is not made.
     AtContainer(Check),
-    /// Means something on other systems, or together with another field, only.
-    Moot,
-    /// Not about isolation.
-    Other,
 }
 
-/// A field of a type, and its rule.
-type Row = (&'static str, &'static str, Rule);
+impl Rule {
+    fn check(self) -> Check {
+        match self {
+            Admitted(check) | AtSandbox(check) | AtContainer(check) => check,
+        }
+    }
+}
 
-use Rule::{Admitted, AtContainer, AtSandbox, Enforced, Moot, Other};
+use Rule::{Admitted, AtContainer, AtSandbox};
 
-#[rustfmt::skip]
-const TABLE: &[Row] = &[
-    ("PodSecurityContext", "appArmorProfile", Admitted(checks::app_armor)),
-    ("PodSecurityContext", "fsGroup", Enforced),
-    ("PodSecurityContext", "fsGroupChangePolicy", Enforced),
-    ("PodSecurityContext", "runAsGroup", Enforced),
-    ("PodSecurityContext", "runAsNonRoot", Enforced),
-    ("PodSecurityContext", "runAsUser", Enforced),
-    // How the labels of seLinuxOptions get onto files.
-    ("PodSecurityContext", "seLinuxChangePolicy", Moot),
-    ("PodSecurityContext", "seLinuxOptions", Admitted(checks::selinux)),
-    ("PodSecurityContext", "seccompProfile", Enforced),
-    ("PodSecurityContext", "supplementalGroups", Enforced),
-    ("PodSecurityContext", "supplementalGroupsPolicy", Admitted(checks::groups_policy)),
-    ("PodSecurityContext", "sysctls", Admitted(checks::sysctls)),
-    ("PodSecurityContext", "windowsOptions", Moot),
-
-    ("SecurityContext", "allowPrivilegeEscalation", Enforced),
-    ("SecurityContext", "appArmorProfile", Admitted(checks::app_armor)),
-    ("SecurityContext", "capabilities", Enforced),
-    ("SecurityContext", "privileged", Enforced),
-    ("SecurityContext", "procMount", AtSandbox(checks::proc_mount)),
-    ("SecurityContext", "readOnlyRootFilesystem", Enforced),
-    ("SecurityContext", "runAsGroup", Enforced),
-    ("SecurityContext", "runAsNonRoot", Enforced),
-    ("SecurityContext", "runAsUser", Enforced),
-    ("SecurityContext", "seLinuxOptions", Admitted(checks::selinux)),
-    ("SecurityContext", "seccompProfile", Enforced),
-    ("SecurityContext", "windowsOptions", Moot),
-
-    ("VolumeMount", "mountPath", Enforced),
-    ("VolumeMount", "mountPropagation", Enforced),
-    ("VolumeMount", "name", Enforced),
-    ("VolumeMount", "readOnly", Enforced),
-    ("VolumeMount", "recursiveReadOnly", Enforced),
-    ("VolumeMount", "subPath", Enforced),
-    ("VolumeMount", "subPathExpr", Enforced),
-
-    ("Container", "args", Other),
-    ("Container", "command", Other),
-    ("Container", "env", Other),
-    ("Container", "envFrom", Other),
-    ("Container", "image", Other),
-    ("Container", "imagePullPolicy", Other),
-    ("Container", "lifecycle", Other),
-    ("Container", "livenessProbe", Other),
-    ("Container", "name", Other),
-    ("Container", "ports", Other),
-    ("Container", "readinessProbe", Other),
-    ("Container", "resizePolicy", Other),
-    ("Container", "resources", Enforced),
-    ("Container", "restartPolicy", Other),
-    ("Container", "restartPolicyRules", AtContainer(checks::restart_rules)),
-    ("Container", "securityContext", Other),
-    ("Container", "startupProbe", Other),
-    ("Container", "stdin", Other),
-    ("Container", "stdinOnce", Other),
-    ("Container", "terminationMessagePath", Other),
-    ("Container", "terminationMessagePolicy", Other),
-    ("Container", "tty", Other),
-    ("Container", "volumeDevices", Other),
-    ("Container", "volumeMounts", Other),
-    ("Container", "workingDir", Other),
-
-    ("EnvVarSource", "configMapKeyRef", Other),
-    ("EnvVarSource", "fieldRef", Other),
-    ("EnvVarSource", "fileKeyRef", Other),
-    ("EnvVarSource", "resourceFieldRef", Other),
-    ("EnvVarSource", "secretKeyRef", Other),
-
-    // Others than memory and the node's disk fail the volume.
-    ("EmptyDirVolumeSource", "medium", Enforced),
-    // On a disk it bounds nothing.
-    ("EmptyDirVolumeSource", "sizeLimit", Other),
-
-    ("PodSpec", "activeDeadlineSeconds", Other),
-    ("PodSpec", "affinity", Other),
-    ("PodSpec", "automountServiceAccountToken", Enforced),
-    ("PodSpec", "containers", Other),
-    ("PodSpec", "dnsConfig", Other),
-    ("PodSpec", "dnsPolicy", Other),
-    ("PodSpec", "enableServiceLinks", Other),
-    ("PodSpec", "ephemeralContainers", Other),
-    ("PodSpec", "hostAliases", Other),
-    ("PodSpec", "hostIPC", Enforced),
-    ("PodSpec", "hostNetwork", Enforced),
-    ("PodSpec", "hostPID", Enforced),
-    ("PodSpec", "hostUsers", AtSandbox(checks::host_users)),
-    ("PodSpec", "hostname", Other),
-    ("PodSpec", "hostnameOverride", Other),
-    ("PodSpec", "imagePullSecrets", Other),
-    ("PodSpec", "initContainers", Other),
-    ("PodSpec", "nodeName", Other),
-    ("PodSpec", "nodeSelector", Other),
-    ("PodSpec", "os", Admitted(checks::system)),
-    ("PodSpec", "overhead", Enforced),
-    ("PodSpec", "preemptionPolicy", Other),
-    ("PodSpec", "priority", Other),
-    ("PodSpec", "priorityClassName", Other),
-    ("PodSpec", "readinessGates", Other),
-    ("PodSpec", "resourceClaims", AtSandbox(checks::claims)),
-    ("PodSpec", "resources", Enforced),
-    ("PodSpec", "restartPolicy", Other),
-    // The runtime is asked for the class's handler, and refuses one that it does not have.
-    ("PodSpec", "runtimeClassName", Enforced),
-    ("PodSpec", "schedulerName", Other),
-    ("PodSpec", "schedulingGates", Other),
-    ("PodSpec", "schedulingGroup", Other),
-    ("PodSpec", "securityContext", Other),
-    ("PodSpec", "serviceAccount", Other),
-    ("PodSpec", "serviceAccountName", Other),
-    ("PodSpec", "setHostnameAsFQDN", Other),
-    ("PodSpec", "shareProcessNamespace", Enforced),
-    ("PodSpec", "subdomain", Other),
-    ("PodSpec", "terminationGracePeriodSeconds", Other),
-    ("PodSpec", "tolerations", Other),
-    ("PodSpec", "topologySpreadConstraints", Other),
-    ("PodSpec", "volumes", Other),
+/// A field, its rule, and whether containers have it, which may come later than their pod.
+const TABLE: &[(&str, Rule, bool)] = &[
+    ("appArmorProfile", Admitted(checks::app_armor), true),
+    ("seLinuxOptions", Admitted(checks::selinux), true),
+    ("supplementalGroupsPolicy", Admitted(checks::groups_policy), false),
+    ("sysctls", Admitted(checks::sysctls), false),
+    ("os", Admitted(checks::system), false),
+    ("procMount", AtSandbox(checks::proc_mount), true),
+    ("hostUsers", AtSandbox(checks::host_users), false),
+    ("resourceClaims", AtSandbox(checks::claims), false),
+    ("restartPolicyRules", AtContainer(checks::restart_rules), true),
 ];
 
 /// Whether a pod may begin on this node.
 pub fn admit(pod: &Pod, node: &Abilities) -> Result<(), Ended> {
     let subject = Subject { pod, containers: pod_spec::all_containers(pod).collect() };
     let mut checks =
-        TABLE.iter().filter_map(|(_, _, rule)| if let Admitted(check) = rule { Some(check) } else { None });
+        TABLE.iter().filter_map(|(_, rule, _)| if let Admitted(check) = rule { Some(check) } else { None });
     checks.try_for_each(|check| check(&subject, node)).map_err(|refusal| Ended {
         reason: refusal.reason.to_owned(),
         message: format!("Pod was rejected: {}", refusal.message),
@@ -196,7 +87,7 @@ pub fn admit(pod: &Pod, node: &Abilities) -> Result<(), Ended> {
 pub fn sandbox(pod: &Pod, node: &Abilities) -> Result<(), Refusal> {
     let subject = Subject { pod, containers: pod_spec::all_containers(pod).collect() };
     let mut checks =
-        TABLE.iter().filter_map(|(_, _, rule)| if let AtSandbox(check) = rule { Some(check) } else { None });
+        TABLE.iter().filter_map(|(_, rule, _)| if let AtSandbox(check) = rule { Some(check) } else { None });
     checks.try_for_each(|check| check(&subject, node))
 }
 
@@ -204,13 +95,9 @@ pub fn sandbox(pod: &Pod, node: &Abilities) -> Result<(), Refusal> {
 /// have begun under a kubelet that could do more.
 pub fn container(pod: &Pod, container: &Container, node: &Abilities) -> Result<(), Message> {
     let subject = Subject { pod, containers: vec![container.clone()] };
-    let mut checks = TABLE.iter().filter_map(|(kind, _, rule)| match rule {
-        Admitted(check) | AtSandbox(check) if *kind == "SecurityContext" => Some(check),
-        AtContainer(check) => Some(check),
-        _ => None,
-    });
+    let mut checks = TABLE.iter().filter(|(_, _, of_containers)| *of_containers);
     checks
-        .try_for_each(|check| check(&subject, node))
+        .try_for_each(|(_, rule, _)| rule.check()(&subject, node))
         .map_err(|refusal| refusal.message)
         .map_err(Message::from)
 }
@@ -221,13 +108,8 @@ pub fn asks_runtime(pod: &Pod) -> bool {
     let subject = Subject { pod, containers: pod_spec::all_containers(pod).collect() };
     let mut mounts = subject.containers.iter().flat_map(|container| container.volume_mounts.iter().flatten());
     let [least, most] = Abilities::of_runtimes();
-    let differs = |rule: &Rule| match rule {
-        Admitted(check) | AtSandbox(check) | AtContainer(check) => {
-            check(&subject, &least) != check(&subject, &most)
-        }
-        Enforced | Moot | Other => false,
-    };
-    TABLE.iter().any(|(_, _, rule)| differs(rule))
+    let differs = |rule: Rule| rule.check()(&subject, &least) != rule.check()(&subject, &most);
+    TABLE.iter().any(|(_, rule, _)| differs(*rule))
         || mounts.any(|mount| {
             recursive_read_only(mount, least.recursive_read_only)
                 != recursive_read_only(mount, most.recursive_read_only)

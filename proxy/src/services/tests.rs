@@ -64,6 +64,14 @@ fn fields_mean_what_they_mean_together() {
     assert_eq!(plain.health_check_port, None, "only with the policy Local");
     assert_eq!(lb(json!({"externalTrafficPolicy": "Local"})).health_check_port, Some(31000));
     assert_eq!(lb(json!({"sessionAffinity": "ClientIP"})).affinity, Some(10_800));
+    let shorter =
+        json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 7}}});
+    assert_eq!(lb(shorter).affinity, Some(7));
+    assert!(!plain.internal_local && lb(json!({"internalTrafficPolicy": "Local"})).internal_local);
+    assert!(!plain.prefers_node && lb(json!({"trafficDistribution": "PreferSameNode"})).prefers_node);
+    let external = lb(json!({"externalIPs": ["198.51.100.1", "fd00::1"]})).external_ips;
+    assert_eq!(external, [Ipv4Addr::new(198, 51, 100, 1)]);
+    assert_eq!(plain.node_port, Some(30080));
 }
 
 #[test]

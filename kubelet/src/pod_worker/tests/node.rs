@@ -36,7 +36,7 @@ const LOOKS: usize = 4000;
 
 /// An API server for all nodes of a test.
 pub(super) struct Lab {
-    client: kube::Client,
+    pub(super) client: kube::Client,
     kubeconfig: PathBuf,
     nodes: AtomicUsize,
     _dir: tempfile::TempDir,

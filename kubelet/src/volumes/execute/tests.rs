@@ -249,3 +249,17 @@ fn of_two_pods_at_once_one_has_what_is_for_one_alone() {
         }
     });
 }
+
+#[test]
+fn a_volume_is_given_to_the_pods_group_as_often_as_the_pod_says() {
+    let node = Node::new();
+    for (policy, unless_seen) in [("Always", false), ("OnRootMismatch", true)] {
+        let mut work = node.work("u");
+        let context = json!({"fsGroup": 5, "fsGroupChangePolicy": policy});
+        let pod = json!({"spec": {"containers": [], "securityContext": context}});
+        work.pod = Arc::new(serde_json::from_value(pod).expect("the test's pod is one"));
+        let volume = work.wanted[3].volume.clone();
+        let give = work.give(&volume, Group::of(&work.pod, false)).ok().flatten();
+        assert_eq!(give.map(|give| give.unless_seen), Some(unless_seen), "{policy}");
+    }
+}

@@ -1,4 +1,105 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use kube::Api;
+use kube::api::PostParams;
+use machinery::tasks::Tasks;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
 use super::*;
+
+/// Makes an object in the API.
+async fn make<K>(client: &kube::Client, object: Value) -> K
+where
+    K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + std::fmt::Debug + serde::Serialize + DeserializeOwned,
+{
+    let object = serde_json::from_value(object).expect("the test's object is well-formed");
+    let api = Api::<K>::namespaced(client.clone(), "default");
+    api.create(&PostParams::default(), &object).await.expect("the API takes it")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_made_from_all_that_the_api_has() {
+    let (tasks, dir) = (Tasks::new(), tempfile::tempdir().expect("the test has a temporary folder"));
+    let signer = machinery::pki::Authority::new("tokens").expect("there are numbers enough");
+    signer.save(&dir.path().join("sa.crt"), &dir.path().join("sa.key")).expect("there is room");
+    let kubeconfig = lab::api_server(dir.path(), &tasks).await;
+    let client = machinery::client::connect(&kubeconfig, "test").await.expect("the file is well-formed");
+    assert!(machinery::client::wait_ready(&client, &tasks.token()).await);
+    let _: ServiceAccount = make(&client, json!({"metadata": {"name": "robot"}})).await;
+    let _: ConfigMap = make(&client, json!({"metadata": {"name": "m"}, "data": {"a": "1", "b": "2"}})).await;
+    let _: Secret =
+        make(&client, json!({"metadata": {"name": "s"}, "data": {"k": STANDARD.encode("hidden")}})).await;
+    let keys = json!([{"key": "a", "path": "x/a", "mode": 0o400}, {"key": "b", "path": "b"}]);
+    let downward = json!([{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}},
+        {"path": "cpu", "mode": 0o444, "resourceFieldRef": {"containerName": "c", "resource": "limits.cpu"}}]);
+    let some = json!([{"key": "k", "path": "key"}, {"key": "none", "path": "none"}]);
+    let token = json!({"audience": "somebody", "expirationSeconds": 700, "path": "token"});
+    let spec = json!({
+        "serviceAccountName": "robot",
+        "containers": [{"name": "c", "image": "i:1", "resources": {"limits": {"cpu": "2"}}}],
+        "volumes": [
+            {"name": "map", "configMap": {"name": "m", "defaultMode": 0o440, "items": keys}},
+            {"name": "no-map", "configMap": {"name": "none", "optional": true}},
+            {"name": "secret", "secret": {"secretName": "s", "defaultMode": 0o400, "items": some, "optional": true}},
+            {"name": "downward", "downwardAPI": {"defaultMode": 0o600, "items": downward}},
+            {"name": "all", "projected": {"defaultMode": 0o640, "sources": [
+                {"configMap": {"name": "m", "items": keys}}, {"secret": {"name": "s"}},
+                {"configMap": {"name": "none", "optional": true}}, {"secret": {"name": "none", "optional": true}},
+                {"downwardAPI": {"items": downward}}, {"serviceAccountToken": token},
+            ]}},
+        ],
+    });
+    let pod: Pod = make(&client, json!({"metadata": {"name": "p"}, "spec": spec})).await;
+    let mut still = spec.clone();
+    still["automountServiceAccountToken"] = json!(false);
+    let still: Pod = make(&client, json!({"metadata": {"name": "still"}, "spec": still})).await;
+    let volumes = |pod: &Pod| pod_spec::spec(pod).volumes.clone().unwrap_or_default();
+    assert_eq!(
+        (volumes(&pod).len(), volumes(&still).len()),
+        (6, 5),
+        "the API adds a token, unless it is told not to"
+    );
+    assert_eq!(pod_spec::spec(&pod).service_account.as_deref(), Some("robot"));
+
+    let (objects, node) = (Objects::new(client), NodeFacts::default());
+    let mut found = BTreeMap::new();
+    for volume in volumes(&still) {
+        let source = projected(&volume).expect("its files follow the API");
+        let files = collect(&objects, &still, &source, &node, Duration::ZERO)
+            .await
+            .expect("all that is needed is there");
+        for (path, file) in files {
+            let place = format!("{}/{path}", volume.name);
+            found.insert(place, (String::from_utf8_lossy(&file.bytes).into_owned(), file.mode));
+        }
+    }
+    let (jwt, mode) = found.remove("all/token").expect("it was asked for");
+    assert_eq!(mode, 0o640);
+    let claims =
+        jwt.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).expect("it is a token");
+    let claims: Value = serde_json::from_slice(&claims).expect("they are JSON");
+    assert_eq!(claims["sub"], "system:serviceaccount:default:robot");
+    assert_eq!(claims["aud"], json!(["somebody"]));
+    assert_eq!(claims["exp"].as_i64().zip(claims["iat"].as_i64()).map(|(exp, iat)| exp - iat), Some(700));
+    let files: Vec<(&str, &str, u32)> =
+        found.iter().map(|(place, (text, mode))| (place.as_str(), text.as_str(), *mode)).collect();
+    let expected = [
+        ("all/b", "2", 0o640),
+        ("all/cpu", "2", 0o444),
+        ("all/k", "hidden", 0o640),
+        ("all/name", "still", 0o640),
+        ("all/x/a", "1", 0o400),
+        ("downward/cpu", "2", 0o444),
+        ("downward/name", "still", 0o600),
+        ("map/b", "2", 0o440),
+        ("map/x/a", "1", 0o400),
+        ("secret/key", "hidden", 0o400),
+    ];
+    assert_eq!(files, expected);
+}
 
 fn picked(items: &[(&str, &str, Option<i32>)], optional: bool) -> Result<Vec<(String, u32)>, String> {
     let data = BTreeMap::from([("a", b"1".as_slice()), ("b", b"2".as_slice())]);

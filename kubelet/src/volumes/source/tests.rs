@@ -78,7 +78,7 @@ fn a_record_reads_what_it_wrote() {
     for spec in [
         json!({"hostPath": {"path": "/data", "type": "Directory"}}),
         json!({"local": {"path": "/disk"}}),
-        json!({"nfs": {"server": "s", "path": "/p"}, "mountOptions": ["hard"]}),
+        json!({"nfs": {"server": "s", "path": "/p", "readOnly": true}, "mountOptions": ["hard"]}),
         json!({"csi": {"driver": "d", "volumeHandle": "1"}}),
     ] {
         let source = persistent(spec).expect("it is one");
