@@ -81,6 +81,9 @@ pub struct Args {
     /// Static bearer tokens: `token,user,uid[,"group,…"]` a line.
     #[arg(long)]
     token_auth_file: Option<PathBuf>,
+    /// Whether Secrets of type `bootstrap.kubernetes.io/token` in `kube-system` are tokens that nodes join with.
+    #[arg(long, action = clap::ArgAction::Set, default_value_t = false, num_args = 0..=1, default_missing_value = "true")]
+    enable_bootstrap_token_auth: bool,
     /// Further keys whose service account tokens are accepted: all that are in the files (PEM), public, private, or
     /// of certificates; RSA, or ECDSA on P-256 or P-384.
     #[arg(long)]
@@ -210,11 +213,19 @@ pub struct TokenRules {
     pub extend: bool,
     /// The longest life that may be asked for, in seconds.
     pub longest: Option<i64>,
+    /// Whether bootstrap tokens are taken.
+    pub bootstrap: bool,
 }
 
 impl Default for TokenRules {
     fn default() -> Self {
-        Self { former_issuers: Vec::new(), audiences: Vec::new(), extend: true, longest: None }
+        Self {
+            former_issuers: Vec::new(),
+            audiences: Vec::new(),
+            extend: true,
+            longest: None,
+            bootstrap: false,
+        }
     }
 }
 
@@ -350,6 +361,7 @@ impl Args {
                 audiences: self.api_audiences,
                 extend: self.service_account_extend_token_expiration,
                 longest: i64::try_from(longest).ok().filter(|seconds| *seconds > 0),
+                bootstrap: self.enable_bootstrap_token_auth,
             },
             ranges: Ranges { addresses: self.service_cluster_ip_range.trunc(), node_ports: low..=high },
             in_flight: InFlight {

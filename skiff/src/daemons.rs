@@ -206,6 +206,7 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
         ("tls-private-key-file", show(serving.key)),
         ("client-ca-file", ca.clone()),
         ("authorization-mode", "Node,RBAC".into()),
+        ("enable-bootstrap-token-auth", "true".into()),
         ("service-account-key-file", show(public)),
         ("service-account-signing-key-file", show(private)),
         ("service-account-issuer", "https://kubernetes.default.svc.cluster.local".into()),

@@ -3,6 +3,7 @@
 //! Who shows neither is anonymous, and may ask for little. Counterpart of upstream's `apiserver/pkg/authentication`.
 
 pub mod authorize;
+mod bootstrap_token;
 mod certificate;
 pub mod impersonation;
 mod keys;
@@ -111,6 +112,8 @@ impl Refused {
 pub struct Authenticator {
     tokens: Option<TokenFile>,
     service_accounts: Option<TokenIssuer>,
+    /// Whether bootstrap tokens are taken.
+    bootstrap: bool,
     /// For whom credentials are that say nothing of it, and whom a token must be for to be taken here.
     audiences: Vec<String>,
 }
@@ -127,7 +130,8 @@ impl Authenticator {
         rules: &TokenRules,
     ) -> anyhow::Result<Self> {
         let tokens = token_file.map(TokenFile::read).transpose()?;
-        Ok(Self { tokens, service_accounts, audiences: rules.audiences_of(issuer) })
+        let (bootstrap, audiences) = (rules.bootstrap, rules.audiences_of(issuer));
+        Ok(Self { tokens, service_accounts, bootstrap, audiences })
     }
 
     /// The caller behind a request: whom the connection's client certificate names, else its bearer token; nobody in
@@ -167,7 +171,10 @@ impl Authenticator {
         cache: &WatchCache,
     ) -> Result<(User, Vec<String>), Refused> {
         let wanted = if audiences.is_empty() { &self.audiences } else { audiences };
-        if let Some(user) = self.tokens.as_ref().and_then(|tokens| tokens.find(token)) {
+        let listed = self.tokens.as_ref().and_then(|tokens| tokens.find(token));
+        let joining =
+            || self.bootstrap.then(|| bootstrap_token::find(token, cache, machinery::clock::now())).flatten();
+        if let Some(user) = listed.or_else(joining) {
             // It is for this server alone.
             let ours = wanted.iter().filter(|audience| self.audiences.contains(audience));
             let ours: Vec<_> = ours.cloned().collect();

@@ -24,8 +24,13 @@ async fn cache(deleted: BuiltIn, seconds_ago: i64) -> Arc<WatchCache> {
         let create = Op::create(format!("{}{key}", resource.prefix), object.to_string());
         store.commit(vec![create]).await.unwrap();
     }
-    let spec = |resource: BuiltIn| ResourceSpec { prefix: resource.prefix.into(), fields: None, read: None };
-    let cache = WatchCache::load(store, all.map(spec)).await.unwrap();
+    cache_of(store, &all).await
+}
+
+/// What a store holds of some resources by now.
+async fn cache_of(store: Arc<EmbeddedStore>, resources: &[BuiltIn]) -> Arc<WatchCache> {
+    let spec = |resource: &BuiltIn| ResourceSpec { prefix: resource.prefix.into(), fields: None, read: None };
+    let cache = WatchCache::load(store, resources.iter().map(spec)).await.unwrap();
     let following = cache.clone().run(CancellationToken::new());
     tokio::select! {
         _ended = following => unreachable!("nothing stops it"),
@@ -103,5 +108,35 @@ async fn a_static_token_is_for_this_server_alone() {
                 ("jane".to_owned(), meant.iter().map(|audience| (*audience).to_owned()).collect())
             })
         );
+    }
+}
+
+#[tokio::test]
+async fn bootstrap_tokens_are_taken_where_they_are_enabled() {
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+    let data = [
+        ("token-id", "abcdef"),
+        ("token-secret", "0123456789abcdef"),
+        ("usage-bootstrap-authentication", "true"),
+    ];
+    let data: BTreeMap<_, _> =
+        data.into_iter().map(|(key, value)| (key, BASE64_STANDARD.encode(value))).collect();
+    let secret = json!({
+        "metadata": {"name": "bootstrap-token-abcdef"},
+        "type": "bootstrap.kubernetes.io/token",
+        "data": data,
+    });
+    let store = Arc::new(EmbeddedStore::memory());
+    let key = format!("{}kube-system/bootstrap-token-abcdef", SECRETS.prefix);
+    store.commit(vec![Op::create(key, secret.to_string())]).await.unwrap();
+    let cache = cache_of(store, &[SECRETS]).await;
+    for bootstrap in [true, false] {
+        let rules = TokenRules { bootstrap, ..TokenRules::default() };
+        let known = Authenticator::new(None, None, "issuer", &rules).unwrap();
+        let found = known.review("abcdef.0123456789abcdef", &[], &cache).await;
+        let expected = bootstrap.then(|| "system:bootstrap:abcdef".to_owned());
+        assert_eq!(found.ok().map(|(user, _)| user.name), expected);
+        assert!(known.review("abcdef.0123456789abcdee", &[], &cache).await.is_err());
     }
 }
