@@ -19,7 +19,7 @@ use machinery::{
     pki::{Authority, IssueRequest},
     tls::client_config,
 };
-use rustls::HandshakeKind;
+use rustls::{HandshakeKind, client::Resumption};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -75,7 +75,8 @@ async fn a_certificate_that_ends_lets_nobody_in_over_what_it_opened() {
     let life = Some(Duration::from_secs(3));
     let short = IssueRequest { life, ..IssueRequest::client("jane", &["dev"]) };
     signer.unwrap().issue(&short).unwrap().save(&at("jane.crt"), &at("jane.key")).unwrap();
-    let config = client_config(&at("ca.crt"), Some((&at("jane.crt"), &at("jane.key")))).unwrap();
+    let mut config = client_config(&at("ca.crt"), Some((&at("jane.crt"), &at("jane.key")))).unwrap();
+    Arc::make_mut(&mut config).resumption = Resumption::default();
     let (mut open, kind) = connect(config.clone(), server.port).await;
     assert_eq!(kind, HandshakeKind::Full);
     let (code, told) = who(&mut open, None).await;

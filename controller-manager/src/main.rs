@@ -10,7 +10,7 @@ async fn main() -> anyhow::Result<()> {
     machinery::logging::init(&args.common);
     let kubeconfig = args.client.kubeconfig.clone();
     let config = args.into_config()?;
-    let client = machinery::client::connect(&kubeconfig, controller_manager::NAME).await?;
+    let client = machinery::client::connect(&kubeconfig, controller_manager::NAME)?;
     let tasks = Tasks::new();
     controller_manager::run(config, client, &tasks).await?;
     tasks.run_until_stopped().await

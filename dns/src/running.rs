@@ -141,7 +141,7 @@ impl Running {
         if before.as_ref().is_some_and(|index| index.has_pods() || !pods) {
             return Ok(before);
         }
-        let client = machinery::client::in_pod(self.kubeconfig.as_deref(), "dns").await?;
+        let client = machinery::client::in_pod(self.kubeconfig.as_deref(), "dns")?;
         let index = Feeds::start(&client, pods, &self.tasks).index();
         if !self.ports.is_empty() {
             let synced = tokio::time::timeout(PATIENCE, index.wait_synced()).await;

@@ -50,7 +50,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// Runs the controller until it is stopped.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let tasks = Tasks::new();
-    let client = machinery::client::in_pod(args.kubeconfig.as_deref(), "ingress").await?;
+    let client = machinery::client::in_pod(args.kubeconfig.as_deref(), "ingress")?;
     start(&args, client, &tasks).await?;
     tasks.run_until_stopped().await
 }

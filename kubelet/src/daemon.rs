@@ -67,7 +67,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", config.root_dir.display()))?;
     std::fs::create_dir_all(&config.log_dir)
         .with_context(|| format!("cannot make {}", config.log_dir.display()))?;
-    let client = client::connect(&config.kubeconfig, "kubelet").await?;
+    let client = client::connect(&config.kubeconfig, "kubelet")?;
     let runtime: Arc<Runtime> =
         Arc::new(Runtime::new(&config.runtime).context("container runtime endpoint")?);
     let version = wait_for(&runtime).await;

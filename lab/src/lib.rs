@@ -91,7 +91,7 @@ impl Lab {
     pub async fn bare() -> Self {
         let (folder, tasks) = (tempfile::tempdir().unwrap(), Tasks::new());
         let kubeconfig = api_server(folder.path(), &tasks).await;
-        let client = machinery::client::connect(&kubeconfig, "lab").await.unwrap();
+        let client = machinery::client::connect(&kubeconfig, "lab").unwrap();
         assert!(machinery::client::wait_ready(&client, &tasks.token()).await);
         Self { client, clock: Clock::default(), tasks, folder }
     }
@@ -114,7 +114,7 @@ impl Lab {
 
     /// A client like the controllers' own.
     pub async fn new_client(&self) -> kube::Client {
-        machinery::client::connect(&self.kubeconfig_of(CONTROLLERS), "lab").await.unwrap()
+        machinery::client::connect(&self.kubeconfig_of(CONTROLLERS), "lab").unwrap()
     }
 
     /// Starts controllers with further flags.
@@ -135,7 +135,7 @@ impl Lab {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.spawn(async move {
             let tasks = Tasks::new();
-            let client = machinery::client::connect(&kubeconfig, "lab").await.unwrap();
+            let client = machinery::client::connect(&kubeconfig, "lab").unwrap();
             controller_manager::run(config, client, &tasks).await.unwrap();
             tasks.run_until_stopped().await
         });

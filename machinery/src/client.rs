@@ -9,16 +9,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use http::{HeaderValue, Request, header};
+use base64::Engine as _;
+use http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, ConfigExt as _};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::Kubeconfig;
 use tokio_util::sync::CancellationToken;
-use tower::BoxError;
+use tower::util::BoxCloneService;
+use tower::{BoxError, ServiceExt as _};
 
 use crate::backoff::Backoff;
-use crate::nulls::without_nulls;
+use crate::files::Current;
+use crate::nulls::{WithoutNulls, without_nulls};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,26 +64,77 @@ pub enum ClientError {
     },
 }
 
-/// Makes a client from a kubeconfig file. Does not connect yet: see [`wait_ready`].
-pub async fn connect(kubeconfig: &Path, user_agent: &str) -> Result<kube::Client, ClientError> {
-    let unusable = |source| ClientError::Kubeconfig { path: kubeconfig.to_owned(), source: Box::new(source) };
-    let file = Kubeconfig::read_from(kubeconfig).map_err(unusable)?;
-    let mut config =
-        kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(unusable)?;
+/// Makes a client from a kubeconfig file. Does not connect yet: see [`wait_ready`]. When the file changes, or another that
+/// it names, requests go by the new one; what is under way stays on its connection.
+///
+/// # Errors
+/// When the file cannot be read, is none, or its credentials are unusable.
+pub fn connect(kubeconfig: &Path, user_agent: &str) -> Result<kube::Client, ClientError> {
+    connect_as(kubeconfig, None, user_agent)
+}
+
+/// The same, showing the certificate of a file that also has its key, rather than the kubeconfig's, once it is there.
+///
+/// # Errors
+/// Those of [`connect`].
+pub fn connect_as(
+    kubeconfig: &Path,
+    identity: Option<&Path>,
+    user_agent: &str,
+) -> Result<kube::Client, ClientError> {
     let agent =
         HeaderValue::from_str(user_agent).map_err(|_| ClientError::UserAgent(user_agent.to_owned()))?;
-    config.headers.push((header::USER_AGENT, agent));
-    from_config(&config)
-        .map_err(|source| ClientError::Credentials { path: kubeconfig.to_owned(), source: Box::new(source) })
+    let (path, identity) = (kubeconfig.to_owned(), identity.map(Path::to_owned));
+    let (file, config) = load(&path, identity.as_deref())?;
+    let users = file.auth_infos.iter().filter_map(|user| user.auth_info.as_ref());
+    let shown = users.flat_map(|user| [&user.client_certificate, &user.client_key]);
+    let clusters = file.clusters.iter().filter_map(|cluster| cluster.cluster.as_ref());
+    let named = shown.chain(clusters.map(|cluster| &cluster.certificate_authority));
+    let files = named.flatten().map(PathBuf::from).chain(identity.clone()).chain([path.clone()]).collect();
+    let current = Current::read(files, move || {
+        let (_, mut config) = load(&path, identity.as_deref())?;
+        config.headers.push((header::USER_AGENT, agent.clone()));
+        way(&config)
+            .map_err(|source| ClientError::Credentials { path: path.clone(), source: Box::new(source) })
+    })?;
+    let service = tower::service_fn(move |request| current.get().oneshot(request));
+    Ok(kube::Client::new(service, config.default_namespace))
+}
+
+/// Reads a kubeconfig file.
+fn load(path: &Path, identity: Option<&Path>) -> Result<(Kubeconfig, kube::Config), ClientError> {
+    let unusable = |source| ClientError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
+    let mut file = Kubeconfig::read_from(path).map_err(unusable)?;
+    if let Some(identity) = identity.filter(|identity| identity.exists()) {
+        for user in file.auth_infos.iter_mut().filter_map(|user| user.auth_info.as_mut()) {
+            (user.client_certificate_data, user.client_key_data) = (None, None);
+            user.client_certificate = Some(identity.display().to_string());
+            user.client_key.clone_from(&user.client_certificate);
+        }
+    }
+    let config = kube::Config::try_from(file.clone()).map_err(unusable)?;
+    Ok((file, config))
+}
+
+/// The certificate (PEM) that a kubeconfig's user shows, if it is one that can be used.
+pub fn certificate(kubeconfig: &Path) -> Option<Vec<u8>> {
+    crate::tls::use_ring();
+    let (_, config) = load(kubeconfig, None).ok()?;
+    config.rustls_client_config().ok()?;
+    let user = config.auth_info;
+    match user.client_certificate_data {
+        Some(data) => base64::engine::general_purpose::STANDARD.decode(data).ok(),
+        None => std::fs::read(user.client_certificate?).ok(),
+    }
 }
 
 /// Makes a client for what usually runs in a pod: of its service account, or of a kubeconfig file if one is named.
 ///
 /// # Errors
 /// Those of [`connect`]; outside of pods, without a file.
-pub async fn in_pod(kubeconfig: Option<&Path>, user_agent: &str) -> anyhow::Result<kube::Client> {
+pub fn in_pod(kubeconfig: Option<&Path>, user_agent: &str) -> anyhow::Result<kube::Client> {
     match kubeconfig {
-        Some(file) => Ok(connect(file, user_agent).await?),
+        Some(file) => Ok(connect(file, user_agent)?),
         None => {
             let config = kube::Config::incluster().context("not in a pod, and no --kubeconfig")?;
             Ok(from_config(&config)?)
@@ -89,6 +144,13 @@ pub async fn in_pod(kubeconfig: Option<&Path>, user_agent: &str) -> anyhow::Resu
 
 /// Makes a client from an already loaded configuration.
 pub fn from_config(config: &kube::Config) -> Result<kube::Client, kube::Error> {
+    Ok(kube::Client::new(way(config)?, config.default_namespace.clone()))
+}
+
+/// Where requests go, with connections of its own.
+type Way = BoxCloneService<Request<Body>, Response<WithoutNulls<Incoming>>, BoxError>;
+
+fn way(config: &kube::Config) -> Result<Way, kube::Error> {
     crate::tls::use_ring();
     let mut tcp = legacy::connect::HttpConnector::new();
     tcp.enforce_http(false);
@@ -118,7 +180,7 @@ pub fn from_config(config: &kube::Config) -> Result<kube::Client, kube::Error> {
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .service(answered_in_time);
-    Ok(kube::Client::new(service, config.default_namespace.clone()))
+    Ok(BoxCloneService::new(service))
 }
 
 /// Waits until the API server says it is ready, asking again with growing pauses. Returns

@@ -1,10 +1,14 @@
 //! Files that are either the old ones or the new ones, never half of each.
 
+mod current;
+
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+pub use current::Current;
 
 /// Puts a file in place of whatever is there, in one step. A crash of the machine may bring the old one back.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {

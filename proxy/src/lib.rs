@@ -43,7 +43,7 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     let metrics = Metrics::new(&mut registry);
     serve(&config, &tasks, &health, registry)?;
 
-    let client = machinery::client::connect(&config.kubeconfig, "proxy").await?;
+    let client = machinery::client::connect(&config.kubeconfig, "proxy")?;
     // Before that, its roles may not be there.
     if !machinery::client::wait_ready(&client, &tasks.token()).await {
         return Ok(());

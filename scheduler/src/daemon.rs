@@ -46,7 +46,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 /// Starts the scheduler on `tasks`; it begins to work when the API server is ready and, if
 /// so configured, when it leads.
 pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
-    let client = client::connect(&config.kubeconfig, "skiff-scheduler").await?;
+    let client = client::connect(&config.kubeconfig, "skiff-scheduler")?;
     let mut registry = registry();
     let metrics = Metrics::new(&mut registry);
     let leadership = Leadership::new(LeaderConfig::new("kube-scheduler")).told_to(&mut registry);

@@ -108,7 +108,7 @@ fn service_rows(cluster: &Cluster, service: &Service) -> Vec<Vec<String>> {
 }
 
 async fn ask(cluster: &Cluster) -> Result<(Vec<Node>, Vec<Service>)> {
-    let client = machinery::client::connect(&cluster.kubeconfig_of(pki::ADMIN), "skiff").await?;
+    let client = machinery::client::connect(&cluster.kubeconfig_of(pki::ADMIN), "skiff")?;
     let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?.items;
     Ok((nodes, services(&client).await?))
 }

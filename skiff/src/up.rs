@@ -387,7 +387,7 @@ pub async fn run(flags: UpArgs) -> Result<()> {
     let step = progress.begin("Start the daemons");
     let began = supervisor::began(&cluster)?;
     supervisor::ensure(&cluster)?;
-    let client = machine_client(&cluster).await?;
+    let client = machinery::client::connect(&cluster.kubeconfig_of(pki::ADMIN), "skiff")?;
     let started = async {
         let fill = fill(&cluster, &client, &flags.image);
         let wait = async {
@@ -443,10 +443,6 @@ async fn wait_for_addons(cluster: &Cluster, client: &kube::Client, began: jiff::
             }
         }
     }
-}
-
-async fn machine_client(cluster: &Cluster) -> Result<kube::Client> {
-    Ok(machinery::client::connect(&cluster.kubeconfig_of(pki::ADMIN), "skiff").await?)
 }
 
 fn farewell(cluster: &Cluster, seconds: f32) {

@@ -10,7 +10,7 @@ use crate::referenced_objects::Objects;
 pub(super) async fn api(tasks: &Tasks) -> kube::Client {
     let dir = tempfile::tempdir().unwrap();
     let path = lab::api_server(dir.path(), tasks).await;
-    let client = machinery::client::connect(&path, "test").await.unwrap();
+    let client = machinery::client::connect(&path, "test").unwrap();
     assert!(machinery::client::wait_ready(&client, &tasks.token()).await);
     client
 }

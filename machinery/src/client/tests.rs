@@ -1,3 +1,7 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
@@ -5,7 +9,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
 use super::*;
 use crate::cache::{Cache, Selectors};
+use crate::pki::{Authority, IssueRequest, Subject};
+use crate::serve::{Server, Welcome};
 use crate::tasks::Tasks;
+use crate::tls::{ClientAuthorities, ClientCertificates, TlsSource, server_config};
 
 #[test]
 fn an_answer_is_told_in_few_words() {
@@ -86,6 +93,74 @@ async fn a_null_is_an_empty_list_to_whatever_asks_through_the_client() {
 
 #[tokio::test]
 async fn a_missing_kubeconfig_is_named() {
-    let error = connect(Path::new("/nowhere/kubeconfig"), "test").await.err().unwrap();
+    let error = connect(Path::new("/nowhere/kubeconfig"), "test").err().unwrap();
     assert!(error.to_string().contains("/nowhere/kubeconfig"), "{error}");
+}
+
+/// Tells its callers whom their certificates name.
+async fn tell_names(folder: &Path, tasks: &Tasks) -> String {
+    let at = |name: &str| folder.join(name);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let source = TlsSource::Files { cert: at("server.crt"), key: at("server.key") };
+    let config = server_config(&source, ClientCertificates::Asked, &["h2"]).unwrap();
+    let clients = Some(Arc::new(ClientAuthorities::load(&at("ca.crt")).unwrap()));
+    let welcome: Welcome<Full<Bytes>> = Arc::new(|peer| {
+        let subject = Subject::of(peer.certificate.unwrap().certificate().unwrap()).unwrap().unwrap();
+        Box::new(move |_| {
+            Box::pin(std::future::ready(Response::new(Full::from(subject.user.clone().into_bytes()))))
+        })
+    });
+    let server = Server { clients, ..Server::new(listener, Some(config), tasks.token()) };
+    tasks.spawn("server", server.run(tasks.clone(), welcome));
+    url
+}
+
+#[tokio::test]
+async fn a_client_shows_the_certificate_that_its_files_have_now() {
+    let (folder, tasks) = (tempfile::tempdir().unwrap(), Tasks::new());
+    let at = |name: &str| folder.path().join(name);
+    let authority = Authority::new("ca").unwrap();
+    authority.save(&at("ca.crt"), &at("ca.key")).unwrap();
+    let server = IssueRequest::server("server", &[], &[[127, 0, 0, 1].into()]);
+    authority.issue(&server).unwrap().save(&at("server.crt"), &at("server.key")).unwrap();
+    let url = tell_names(folder.path(), &tasks).await;
+    let issue = |user: &str, file: &str| {
+        let issued = authority.issue(&IssueRequest::client(user, &[])).unwrap();
+        issued.save(&at(&format!("{file}.crt")), &at(&format!("{file}.key"))).unwrap();
+        issued.cert_pem + &issued.key_pem
+    };
+    let configure = |file: &str| {
+        let user = serde_json::json!({"client-certificate": format!("{file}.crt"), "client-key": format!("{file}.key")});
+        let config = serde_json::json!({"current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": url, "certificate-authority": "ca.crt"}}],
+            "users": [{"name": "c", "user": user}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}]});
+        std::fs::write(at("config"), config.to_string()).unwrap();
+    };
+    issue("jane", "one");
+    configure("one");
+    let client = connect_as(&at("config"), Some(&at("rotated.pem")), "test").unwrap();
+    assert_eq!(certificate(&at("config")), std::fs::read(at("one.crt")).ok());
+    let told = async |name: &str| {
+        let look = async {
+            while client.request_text(Request::get("/").body(Vec::new()).unwrap()).await.unwrap() != name {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(ANSWER_TIMEOUT, look).await.unwrap_or_else(|_| panic!("{name} does not come"));
+    };
+    told("jane").await;
+    issue("joe", "one");
+    told("joe").await;
+    issue("eve", "two");
+    configure("two");
+    told("eve").await;
+    std::fs::write(at("config"), "no kubeconfig").unwrap();
+    let rotated = issue("node", "three");
+    told("eve").await;
+    configure("two");
+    std::fs::write(at("rotated.pem"), rotated).unwrap();
+    told("node").await;
+    tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
 }

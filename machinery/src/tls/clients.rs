@@ -5,9 +5,8 @@
 //! counterpart: `authentication/request/x509` with `dynamiccertificates`.
 
 use api::Message;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use rustls::RootCertStore;
@@ -17,24 +16,15 @@ use rustls::server::danger::ClientCertVerifier;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{TlsError, certificates, provider};
+use crate::files::Current;
 
 /// The authorities of client certificates: those in a file, as it is now.
-pub struct ClientAuthorities {
-    path: PathBuf,
-    read: Mutex<Read>,
-}
+pub struct ClientAuthorities(Current<Arc<Known>>);
 
-/// What was read, and when.
-struct Read {
-    /// The second in which the file was looked at.
-    looked: u64,
-    stamp: Option<Stamp>,
+struct Known {
     authorities: Vec<Authority>,
-    verifier: Option<Verifier>,
+    verifier: Mutex<Option<Verifier>>,
 }
-
-/// What differs between two contents of a file.
-type Stamp = (SystemTime, u64);
 
 struct Authority {
     certificate: CertificateDer<'static>,
@@ -54,16 +44,15 @@ impl ClientAuthorities {
     /// # Errors
     /// When there is no certificate in it, or one is malformed.
     pub fn load(path: &Path) -> Result<Self, TlsError> {
-        let stamp = stamp(path);
-        let read = Read { looked: 0, stamp, authorities: authorities(path)?, verifier: None };
-        Ok(Self { path: path.to_owned(), read: Mutex::new(read) })
+        let file = path.to_owned();
+        let read =
+            move || Ok(Arc::new(Known { authorities: authorities(&file)?, verifier: Mutex::default() }));
+        Current::read(vec![path.to_owned()], read).map(Self)
     }
 
     /// The certificates of the authorities, as the file has them now.
     pub fn certificates(&self) -> Vec<CertificateDer<'static>> {
-        let mut read = self.read.lock();
-        read.look(&self.path, UnixTime::now().as_secs());
-        read.authorities.iter().map(|authority| authority.certificate.clone()).collect()
+        self.0.get().authorities.iter().map(|authority| authority.certificate.clone()).collect()
     }
 
     /// Whether a client may show these certificates, its own first, at a time.
@@ -75,51 +64,22 @@ impl ClientAuthorities {
     }
 
     fn verifier(&self, now: UnixTime) -> Option<Arc<dyn ClientCertVerifier>> {
-        let mut read = self.read.lock();
-        read.look(&self.path, now.as_secs());
-        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let is_valid = |authority: &Authority| (authority.valid.0..=authority.valid.1).contains(&seconds);
-        let valid: Vec<bool> = read.authorities.iter().map(is_valid).collect();
-        if let Some(made) = read.verifier.as_ref().filter(|made| made.valid == valid) {
+        let second = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let known = self.0.get_in(second);
+        let is_valid = |authority: &Authority| (authority.valid.0..=authority.valid.1).contains(&second);
+        let valid: Vec<bool> = known.authorities.iter().map(is_valid).collect();
+        let mut kept = known.verifier.lock();
+        if let Some(made) = kept.as_ref().filter(|made| made.valid == valid) {
             return made.verifier.clone();
         }
         let mut roots = RootCertStore::empty();
-        let of_them = read.authorities.iter().zip(&valid).filter(|(_, valid)| **valid);
+        let of_them = known.authorities.iter().zip(&valid).filter(|(_, valid)| **valid);
         roots.add_parsable_certificates(of_them.map(|(authority, _)| authority.certificate.clone()));
         // Fails without any authority.
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().ok();
-        read.verifier = Some(Verifier { valid, verifier: verifier.clone() });
+        *kept = Some(Verifier { valid, verifier: verifier.clone() });
         verifier
     }
-}
-
-impl Read {
-    /// Reads the file again if it has changed; at most once a second. One that cannot be used changes nothing.
-    fn look(&mut self, path: &Path, second: u64) {
-        if std::mem::replace(&mut self.looked, second) == second {
-            return;
-        }
-        let stamp = stamp(path);
-        if stamp == self.stamp {
-            return;
-        }
-        match authorities(path) {
-            Ok(authorities) => {
-                tracing::info!(path = %path.display(), count = authorities.len(), "Read the authorities of clients");
-                (self.authorities, self.verifier) = (authorities, None);
-            }
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "The authorities of clients stay as they were"
-            ),
-        }
-        self.stamp = stamp;
-    }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 fn authorities(path: &Path) -> Result<Vec<Authority>, TlsError> {

@@ -1,18 +1,20 @@
 //! TLS set-up from PEM files, with ring as the only cryptography.
 //!
-//! Files are read once, when a configuration is made; connections share it. Only the authorities of clients are
-//! read again ([`ClientAuthorities`]). Upstream counterpart: component-base's `cert` options and client-go's
-//! `transport`.
+//! What a server or a client shows, and who vouches for a server's clients ([`ClientAuthorities`]), is read again when
+//! the files change; who vouches for a client's server is read once. Upstream counterpart: component-base's `cert` options
+//! and client-go's `transport`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::ResolvesServerCert;
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 
+use crate::files::Current;
 use crate::pki;
 
 mod clients;
@@ -77,6 +79,8 @@ pub enum TlsSource {
         /// Private key.
         key: PathBuf,
     },
+    /// A PEM file of both, which may come later: until then nobody can connect.
+    Awaited(PathBuf),
 }
 
 impl TlsSource {
@@ -109,6 +113,42 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
+/// A certificate that is shown, as its files have it now.
+#[derive(Debug)]
+struct Own(Current<Option<Arc<CertifiedKey>>>);
+
+impl Own {
+    /// One whose files are there, or may come.
+    fn of(cert: &Path, key: &Path, awaited: bool) -> Result<Arc<Self>, TlsError> {
+        let files = (cert.to_owned(), key.to_owned());
+        let read = move || {
+            if awaited && !files.0.exists() {
+                return Ok(None);
+            }
+            let certified =
+                CertifiedKey::from_der(certificates(&files.0)?, private_key(&files.1)?, &provider())?;
+            Ok(Some(Arc::new(certified)))
+        };
+        Current::read(vec![cert.to_owned(), key.to_owned()], read).map(Self).map(Arc::new)
+    }
+}
+
+impl ResolvesServerCert for Own {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.get()
+    }
+}
+
+impl ResolvesClientCert for Own {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.get()
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
 /// A server's configuration. `alpn` names the protocols it speaks, best first, such as
 /// `["h2", "http/1.1"]`.
 pub fn server_config(
@@ -116,18 +156,16 @@ pub fn server_config(
     clients: ClientCertificates,
     alpn: &[&str],
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let (chain, key) = match source {
-        TlsSource::SelfSigned(names) => self_signed(names)?,
-        TlsSource::Files { cert, key } => (certificates(cert)?, private_key(key)?),
+    let own: Arc<dyn ResolvesServerCert> = match source {
+        TlsSource::SelfSigned(names) => {
+            let made = pki::self_signed(names)?;
+            let key = certified_key(made.cert_pem.as_bytes(), made.key_pem.as_bytes())?;
+            Arc::new(SingleCertAndKey::from(key))
+        }
+        TlsSource::Files { cert, key } => Own::of(cert, key, false)?,
+        TlsSource::Awaited(file) => Own::of(file, file, true)?,
     };
-    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let builder = match clients {
-        ClientCertificates::Ignored => builder.with_no_client_auth(),
-        ClientCertificates::Asked => builder.with_client_cert_verifier(trusting::any_client()),
-    };
-    let mut config = builder.with_single_cert(chain, key)?;
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-    Ok(Arc::new(config))
+    serving(own, clients, alpn)
 }
 
 /// A server's configuration whose certificate is chosen for each connection.
@@ -138,8 +176,20 @@ pub fn choosing_server_config(
     certificates: Arc<dyn ResolvesServerCert>,
     alpn: &[&str],
 ) -> Result<Arc<ServerConfig>, TlsError> {
+    serving(certificates, ClientCertificates::Ignored, alpn)
+}
+
+fn serving(
+    own: Arc<dyn ResolvesServerCert>,
+    clients: ClientCertificates,
+    alpn: &[&str],
+) -> Result<Arc<ServerConfig>, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let mut config = builder.with_no_client_auth().with_cert_resolver(certificates);
+    let builder = match clients {
+        ClientCertificates::Ignored => builder.with_no_client_auth(),
+        ClientCertificates::Asked => builder.with_client_cert_verifier(trusting::any_client()),
+    };
+    let mut config = builder.with_cert_resolver(own);
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
 }
@@ -167,11 +217,11 @@ pub fn client_config(ca: &Path, identity: Option<(&Path, &Path)>) -> Result<Arc<
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(ca)?);
-    let config = match identity {
-        None => builder.with_no_client_auth(),
-        Some((cert, key)) => builder.with_client_auth_cert(certificates(cert)?, private_key(key)?)?,
-    };
-    Ok(Arc::new(config))
+    let config = builder.with_no_client_auth();
+    match identity {
+        None => Ok(Arc::new(config)),
+        Some((cert, key)) => identified(&config, cert, key),
+    }
 }
 
 /// A client's configuration: trusts the authorities of a PEM text, or those that this system trusts if it is empty.
@@ -197,18 +247,11 @@ pub fn bundle_client_config(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
 /// # Errors
 /// As [`client_config`].
 pub fn identified(config: &ClientConfig, cert: &Path, key: &Path) -> Result<Arc<ClientConfig>, TlsError> {
-    let certified = CertifiedKey::from_der(certificates(cert)?, private_key(key)?, &provider())?;
     let mut config = config.clone();
-    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+    config.client_auth_cert_resolver = Own::of(cert, key, false)?;
+    // A session that is taken up again brings along the certificate that it began with.
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
-}
-
-fn self_signed(names: &[String]) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
-    let made = pki::self_signed(names)?;
-    let usable = "a certificate just made is well-formed PEM";
-    let cert = CertificateDer::from_pem_slice(made.cert_pem.as_bytes()).expect(usable);
-    let key = PrivateKeyDer::from_pem_slice(made.key_pem.as_bytes()).expect(usable);
-    Ok((vec![cert], key))
 }
 
 /// All certificates of a PEM file; at least one.

@@ -105,7 +105,7 @@ pub async fn run(dir: &Path) -> Result<()> {
         tasks.spawn("daemon", keeper::keep(daemon, record, stop));
     }
     tasks.spawn("logs", log_files::bound(cluster.clone(), tasks.token()));
-    routes::start(&cluster, &tasks).await?;
+    routes::start(&cluster, &tasks)?;
     tasks.run_until_stopped().await
 }
 

@@ -64,8 +64,8 @@ pub fn pod_route(ranges: &Ranges, node: &Node, older: &[PodRoute]) -> Result<Opt
 }
 
 /// Starts to follow the nodes.
-pub async fn start(cluster: &Cluster, tasks: &Tasks) -> Result<()> {
-    let client = machinery::client::connect(&cluster.kubeconfig_of(pki::SUPERVISOR), "skiff").await?;
+pub fn start(cluster: &Cluster, tasks: &Tasks) -> Result<()> {
+    let client = machinery::client::connect(&cluster.kubeconfig_of(pki::SUPERVISOR), "skiff")?;
     let (cluster, stop, inner) = (cluster.clone(), tasks.token(), tasks.clone());
     tasks.spawn("routes", async move {
         if !machinery::client::wait_ready(&client, &stop).await {

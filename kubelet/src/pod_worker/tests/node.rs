@@ -48,7 +48,7 @@ impl Lab {
     pub(super) async fn new() -> Self {
         let (tasks, dir) = (Tasks::new(), tempfile::tempdir().expect("the test has a temporary folder"));
         let kubeconfig = lab::api_server(dir.path(), &tasks).await;
-        let client = machinery::client::connect(&kubeconfig, "test").await.expect("the file is well-formed");
+        let client = machinery::client::connect(&kubeconfig, "test").expect("the file is well-formed");
         assert!(machinery::client::wait_ready(&client, &tasks.token()).await);
         let account: ServiceAccount =
             serde_json::from_value(json!({"metadata": {"name": "default"}})).expect("it is well-formed");
@@ -104,7 +104,7 @@ impl Node {
         let kubeconfig = if with_api { kubeconfig } else { nowhere(&dir) };
         let scripted = self.runtime.clone();
         let booted = runtime.spawn(async move {
-            let client = machinery::client::connect(&kubeconfig, "kubelet").await.expect("it is well-formed");
+            let client = machinery::client::connect(&kubeconfig, "kubelet").expect("it is well-formed");
             let manifests = Folder::new(dir.join("manifests"), &name, scripted.clock.clone());
             let kubelet = kubelet(&dir, client, name, &scripted);
             let workers = PodWorkers::new(kubelet.clone());

@@ -3,6 +3,8 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
+use crate::pki::{Authority, IssueRequest};
+use crate::tls::{ClientCertificates, TlsSource, client_config, server_config};
 
 /// Short, but not so short that a client on a busy machine does not come to speak.
 const SHORT: Duration = Duration::from_secs(1);
@@ -55,8 +57,8 @@ async fn plain_http_is_told_that_tls_is_spoken() {
     let tasks = Tasks::new();
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let source = crate::tls::TlsSource::SelfSigned(vec!["x".to_owned()]);
-    let config = crate::tls::server_config(&source, crate::tls::ClientCertificates::Ignored, &[]).unwrap();
+    let source = TlsSource::SelfSigned(vec!["x".to_owned()]);
+    let config = server_config(&source, ClientCertificates::Ignored, &[]).unwrap();
     let welcome: Welcome<Full<Bytes>> = Arc::new(|_| Box::new(|_| Box::pin(std::future::pending())));
     let server = Server::new(listener, Some(config), tasks.token());
     tasks.spawn("server", server.run(tasks.clone(), welcome));
@@ -65,6 +67,59 @@ async fn plain_http_is_told_that_tls_is_spoken() {
     let words = last_words(stream).await;
     let expected = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
     assert_eq!(words, expected);
+    tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_to_whoever_comes_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let authority = Authority::new("ca").unwrap();
+    authority.save(&at("ca.crt"), &at("ca.key")).unwrap();
+    let tasks = Tasks::new();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // As a kubelet's, which is there when somebody has approved it.
+    let file = at("tls.pem");
+    let config =
+        server_config(&TlsSource::Awaited(file.clone()), ClientCertificates::Ignored, &["http/1.1"]).unwrap();
+    let welcome: Welcome<Full<Bytes>> =
+        Arc::new(|_| Box::new(|_| Box::pin(std::future::ready(Response::default()))));
+    tasks.spawn("server", Server::new(listener, Some(config), tasks.token()).run(tasks.clone(), welcome));
+    let connect = async || {
+        // One of its own each time: no session is taken up again.
+        let connector = tokio_rustls::TlsConnector::from(client_config(&at("ca.crt"), None).unwrap());
+        connector.connect("localhost".try_into().unwrap(), TcpStream::connect(address).await.unwrap()).await
+    };
+    let shown = async |until: &dyn Fn(&[u8]) -> bool| {
+        let look = async {
+            loop {
+                if let Ok(stream) = connect().await
+                    && until(&stream.get_ref().1.peer_certificates().unwrap()[0])
+                {
+                    return stream;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(IDLE_TIMEOUT / 3, look).await.expect("it is shown in the end")
+    };
+    let renew = || {
+        let made = authority.issue(&IssueRequest::server("server", &["localhost"], &[])).unwrap();
+        crate::files::replace(&file, (made.cert_pem + &made.key_pem).as_bytes(), 0o600).unwrap();
+    };
+    assert!(connect().await.is_err(), "there is none yet");
+    renew();
+    let mut open = shown(&|_| true).await;
+    let first = open.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+    std::fs::write(&file, "half of").unwrap();
+    shown(&|now| now == first).await;
+    renew();
+    shown(&|now| now != first).await;
+    open.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut words = String::new();
+    open.read_to_string(&mut words).await.unwrap();
+    assert!(words.starts_with("HTTP/1.1 200 OK"), "{words}");
     tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
 }
 

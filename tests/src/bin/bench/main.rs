@@ -67,7 +67,7 @@ fn measure_clusters(quick: bool) {
     idle::measure(&cluster, Duration::from_secs(idle));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let client = machinery::client::connect(&cluster.kubeconfig(), "bench").await.expect("a client");
+        let client = machinery::client::connect(&cluster.kubeconfig(), "bench").expect("a client");
         pods::one_by_one(&client, &cluster.node(1), starts).await;
         pods::at_once(&client, &cluster.node(1), 30).await;
         jobs::complete(&client, 200, 20).await;
