@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Taint;
 use machinery::args::{ClientArgs, CommonArgs};
 use machinery::tls::TlsSource;
 
+use crate::certificates;
 use crate::images::collect::Thresholds;
 use crate::log_rotation;
 use crate::security::Sysctls;
@@ -24,6 +25,20 @@ pub struct Args {
     pub common: CommonArgs,
     #[command(flatten)]
     client: ClientArgs,
+    /// File with the API server's address and a token, by which the node is given credentials of its own while
+    /// `--kubeconfig` has none that are good: they are written there.
+    #[arg(long, value_name = "FILE")]
+    bootstrap_kubeconfig: Option<PathBuf>,
+    /// Folder of certificates that were issued to this kubelet; `pki` below `--root-dir` by default.
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+    /// Whether the credentials are renewed before they run out.
+    #[arg(long, action = clap::ArgAction::Set, default_value_t = false, num_args = 0..=1, default_missing_value = "true")]
+    rotate_certificates: bool,
+    /// Whether the API server is asked for the serving certificate, and again before that runs out. Somebody has to approve
+    /// it.
+    #[arg(long, action = clap::ArgAction::Set, default_value_t = false, num_args = 0..=1, default_missing_value = "true", conflicts_with = "tls_cert_file")]
+    rotate_server_certificates: bool,
     /// The node's name; the host's name by default.
     #[arg(long, value_name = "NAME")]
     hostname_override: Option<String>,
@@ -111,6 +126,12 @@ pub struct Args {
 pub struct Config {
     /// The API server and the node's credentials.
     pub kubeconfig: PathBuf,
+    /// The API server, and how to get such.
+    pub bootstrap_kubeconfig: Option<PathBuf>,
+    /// Folder of the certificates that were issued here.
+    pub cert_dir: PathBuf,
+    /// Whether the credentials are renewed.
+    pub rotate_certificates: bool,
     /// The node's name.
     pub node: String,
     /// Its address.
@@ -192,6 +213,15 @@ impl Args {
         })?;
         let kernel =
             std::fs::read_to_string("/proc/sys/kernel/osrelease").context("which kernel is this?")?;
+        let cert_dir = self.cert_dir.unwrap_or_else(|| self.root_dir.join("pki"));
+        let tls = match self.rotate_server_certificates {
+            true => TlsSource::Awaited(certificates::current(&cert_dir, "server")),
+            false => TlsSource::from_flags(
+                self.tls_cert_file,
+                self.tls_private_key_file,
+                &[&node, &self.node_ip.to_string()],
+            ),
+        };
         let sysctls = Sysctls::new(&kernel, &self.allowed_unsafe_sysctls);
         Ok(Config {
             sysctls: sysctls.map_err(|why| anyhow::anyhow!("--allowed-unsafe-sysctls: {why}"))?,
@@ -203,11 +233,10 @@ impl Args {
             kubeconfig: self.client.kubeconfig,
             labels: labels.collect::<anyhow::Result<_>>()?,
             taints: self.register_with_taints.iter().map(|t| taint(t)).collect::<anyhow::Result<_>>()?,
-            tls: TlsSource::from_flags(
-                self.tls_cert_file,
-                self.tls_private_key_file,
-                &[&node, &self.node_ip.to_string()],
-            ),
+            bootstrap_kubeconfig: self.bootstrap_kubeconfig,
+            cert_dir,
+            rotate_certificates: self.rotate_certificates,
+            tls,
             node,
             node_ip: self.node_ip,
             root_dir: self.root_dir,

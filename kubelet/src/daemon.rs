@@ -20,6 +20,7 @@ use parking_lot::RwLock;
 
 use crate::admission::Admission;
 use crate::args::Config;
+use crate::certificates;
 use crate::cgroups::Cgroups;
 use crate::cri::{CriError, Runtime, RuntimeVersion};
 use crate::downward::NodeFacts;
@@ -67,7 +68,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", config.root_dir.display()))?;
     std::fs::create_dir_all(&config.log_dir)
         .with_context(|| format!("cannot make {}", config.log_dir.display()))?;
-    let client = client::connect(&config.kubeconfig, "kubelet")?;
+    let client = certificates::client(&config, &Clock::default(), tasks).await?;
     let runtime: Arc<Runtime> =
         Arc::new(Runtime::new(&config.runtime).context("container runtime endpoint")?);
     let version = wait_for(&runtime).await;

@@ -24,6 +24,7 @@
 mod admission;
 pub mod args;
 mod backoff;
+mod certificates;
 mod cgroups;
 pub mod cni;
 mod cri;

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use clap::Parser as _;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use machinery::clock::Clock;
+use machinery::pki::Authority;
 use machinery::serve::Serving;
 use machinery::tasks::Tasks;
 use machinery::tls::TlsSource;
@@ -65,14 +66,16 @@ const SCHEDULER: &str = "kube-scheduler";
 /// tokens to service accounts if the folder has a `sa.key` to sign them with.
 pub async fn api_server(folder: &Path, tasks: &Tasks) -> PathBuf {
     machinery::tls::use_ring();
-    let tokens = folder.join("tokens.csv");
+    let (ca, tokens) = (folder.join("ca.crt"), folder.join("tokens.csv"));
+    Authority::new("lab").unwrap().save(&ca, &folder.join("ca.key")).unwrap();
     let daemons = DAEMONS.map(|name| format!("{name},system:{name},\n"));
     std::fs::write(&tokens, format!("tester,tester,1,\"system:masters\"\n{}", daemons.concat())).unwrap();
     let flags = ["apiserver", "--store=memory", "--bind-address=127.0.0.1", "--secure-port=0"];
-    let flags = flags.into_iter().chain(["--authorization-mode=Node,RBAC", "--token-auth-file"]);
+    let flags = flags.into_iter().chain(["--authorization-mode=Node,RBAC", "--enable-bootstrap-token-auth"]);
+    let flags = flags.chain(["--client-ca-file"]).chain(ca.to_str());
     let key = folder.join("sa.key");
     let signs = key.exists().then(|| format!("--service-account-signing-key-file={}", key.display()));
-    let flags = flags.chain(tokens.to_str()).chain(signs.as_deref());
+    let flags = flags.chain(["--token-auth-file"]).chain(tokens.to_str()).chain(signs.as_deref());
     let args = apiserver::args::Args::try_parse_from(flags).unwrap();
     let port = apiserver::start(args.into_config().unwrap(), tasks).await.unwrap().port();
     for name in DAEMONS.into_iter().chain(["tester"]) {
@@ -143,12 +146,11 @@ impl Lab {
     }
 
     fn controllers_config(&self, flags: &[&str]) -> controller_manager::args::Config {
-        let ca = self.folder.path().join("ca.pem");
-        std::fs::write(&ca, "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n").unwrap();
-        let ca = ca.display().to_string();
+        let [ca, key] = ["ca.crt", "ca.key"].map(|name| self.folder.path().join(name).display().to_string());
         let fixed =
             ["controller-manager", "--kubeconfig", "none", "--secure-port", "0", "--leader-elect=false"];
         let fixed = fixed.into_iter().chain(["--cluster-cidr", "10.244.0.0/16", "--root-ca-file", &ca]);
+        let fixed = fixed.chain(["--cluster-signing-cert-file", &ca, "--cluster-signing-key-file", &key]);
         let fixed = fixed.chain(["--volume-helper-image", "helper"]).chain(flags.iter().copied());
         let args = controller_manager::args::Args::try_parse_from(fixed).unwrap();
         let mut config = args.into_config().unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
-use machinery::pki::{Requested, not_after};
+use machinery::pki::{self, Requested};
 
 use crate::frame::{Timestamp, plus_seconds};
 
@@ -137,8 +137,8 @@ pub fn end(request: &CertificateSigningRequest) -> Option<Timestamp> {
             ("Approved", None) => 24 * HOUR,
             _ => return None,
         };
-        let out = issued.filter(|_| condition.type_ == "Approved").and_then(not_after);
-        since.map(|since| plus_seconds(since, kept)).into_iter().chain(out).min()
+        let out = issued.filter(|_| condition.type_ == "Approved").and_then(pki::validity);
+        since.map(|since| plus_seconds(since, kept)).into_iter().chain(out.map(|(_, end)| end)).min()
     });
     each.min()
 }

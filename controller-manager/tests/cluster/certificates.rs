@@ -6,19 +6,14 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::api::{Api, PostParams};
 use lab::Lab;
-use machinery::pki::{Authority, Requested};
+use machinery::pki::Requested;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kubelet_is_given_its_certificate_unseen_and_the_request_goes() {
     let cluster = Lab::bare().await;
-    let folder = tempfile::tempdir().unwrap();
-    let (cert, key) = (folder.path().join("ca.crt"), folder.path().join("ca.key"));
-    Authority::new("ca").unwrap().save(&cert, &key).unwrap();
-    let (cert, key) = (cert.display().to_string(), key.display().to_string());
-    let flags = ["--cluster-signing-cert-file", &cert, "--cluster-signing-key-file", &key];
-    let _controllers = cluster.controllers(&flags).await;
+    let _controllers = cluster.controllers(&[]).await;
 
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();

@@ -8,7 +8,7 @@ use api::{
     conditions,
     field::{Errors, Path},
     object::ObjectExt,
-    validation::{dns_label, dns_subdomain, immutable},
+    validation::{NameRule, dns_label, dns_subdomain, immutable},
 };
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
 use serde_json::Value;
@@ -52,6 +52,9 @@ pub struct CertificateSigningRequests;
 
 impl Strategy for CertificateSigningRequests {
     type Object = CertificateSigningRequest;
+
+    // Kubelets that join name theirs after a digest.
+    const NAME_RULE: NameRule = NameRule::PathSegment;
 
     fn default(&self, request: &mut CertificateSigningRequest) {
         request.status.get_or_insert_default();

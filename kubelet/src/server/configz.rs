@@ -22,6 +22,8 @@ pub fn of(config: &Config) -> Value {
             "mode": "Webhook",
             "webhook": {"cacheAuthorizedTTL": "5m0s", "cacheUnauthorizedTTL": "30s"},
         },
+        "rotateCertificates": config.rotate_certificates,
+        "serverTLSBootstrap": matches!(config.tls, TlsSource::Awaited(_)),
         "clusterDomain": config.cluster_domain,
         "clusterDNS": config.cluster_dns,
         "maxPods": config.max_pods,

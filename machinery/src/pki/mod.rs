@@ -12,17 +12,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::{Message, message};
+use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType,
 };
 use rustls::pki_types::CertificateDer;
 use x509_parser::der_parser::{asn1_rs::Oid, oid};
 use x509_parser::prelude::{
-    AttributeTypeAndValue, FromDer as _, GeneralName, X509Certificate, X509CertificationRequest,
+    ASN1Time, AttributeTypeAndValue, FromDer as _, GeneralName, X509Certificate, X509CertificationRequest,
 };
 
-pub use sign::{Requested, not_after};
+pub use sign::Requested;
 
 /// The user as which API servers call kubelets.
 pub const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
@@ -50,7 +51,7 @@ pub enum PkiError {
     Malformed(String),
     /// The authority is too old to sign.
     #[error("the signer has expired: NotAfter={0}")]
-    RunOut(jiff::Timestamp),
+    RunOut(Timestamp),
     /// The certificate library writes one organization of a kind.
     #[error("a certificate can name at most one group, not {}", .0.join(", "))]
     TooManyGroups(Vec<String>),
@@ -261,16 +262,20 @@ pub fn self_signed(names: &[String]) -> Result<Issued, PkiError> {
 
 fn params(common_name: &str, organizations: &[String], life: Duration) -> CertificateParams {
     let mut params = CertificateParams::default();
+    params.distinguished_name = distinguished_name(common_name, organizations);
+    let now = std::time::SystemTime::from(crate::clock::now());
+    params.not_before = (now - CLOCK_SKEW).into();
+    params.not_after = (now + life).into();
+    params
+}
+
+fn distinguished_name(common_name: &str, organizations: &[String]) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     for organization in organizations {
         name.push(DnType::OrganizationName, DnValue::Utf8String(organization.clone()));
     }
     name.push(DnType::CommonName, DnValue::Utf8String(common_name.to_owned()));
-    params.distinguished_name = name;
-    let now = std::time::SystemTime::from(crate::clock::now());
-    params.not_before = (now - CLOCK_SKEW).into();
-    params.not_after = (now + life).into();
-    params
+    name
 }
 
 fn sans(dns: &[String], ips: &[IpAddr]) -> Result<Vec<SanType>, PkiError> {
@@ -284,6 +289,53 @@ fn sans(dns: &[String], ips: &[IpAddr]) -> Result<Vec<SanType>, PkiError> {
 
 /// Where a certificate says its user's uid, as upstream has it: `1.3.6.1.4.1.57683.2`.
 const UID: Oid<'static> = oid!(1.3.6.1.4.1.57683.2);
+
+/// From when to when a certificate (PEM) holds, if it is one.
+pub fn validity(certificate: &[u8]) -> Option<(Timestamp, Timestamp)> {
+    let (_, block) = x509_parser::pem::parse_x509_pem(certificate).ok()?;
+    let validity = block.parse_x509().ok()?.validity().clone();
+    let at = |time: ASN1Time| Timestamp::from_second(time.timestamp()).ok();
+    Some((at(validity.not_before)?, at(validity.not_after)?))
+}
+
+/// When such a share of a certificate's life is over.
+pub fn at_share(certificate: &[u8], share: f64) -> Option<Timestamp> {
+    let (from, to) = validity(certificate)?;
+    from.checked_add(to.duration_since(from).mul_f64(share)).ok()
+}
+
+/// A key whose owner asks others for certificates.
+pub struct Key(KeyPair);
+
+impl Key {
+    /// A new one.
+    pub fn generate() -> Result<Self, PkiError> {
+        Ok(Self(KeyPair::generate()?))
+    }
+
+    /// Reads one (PEM).
+    pub fn read(pem: &str) -> Result<Self, PkiError> {
+        Ok(Self(KeyPair::from_pem(pem)?))
+    }
+
+    /// The key (PKCS#8 as PEM).
+    pub fn pem(&self) -> String {
+        self.0.serialize_pem()
+    }
+
+    /// Its public half, as DER.
+    pub fn public(&self) -> Vec<u8> {
+        self.0.subject_public_key_info()
+    }
+
+    /// A request (PEM) for a certificate of this key. What it is for and how long, the request does not say.
+    pub fn request(&self, wanted: &IssueRequest) -> Result<String, PkiError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = distinguished_name(&wanted.common_name, &wanted.organizations);
+        params.subject_alt_names = sans(&wanted.dns, &wanted.ips)?;
+        Ok(params.serialize_request(&self.0)?.pem()?)
+    }
+}
 
 /// Whom a client certificate names: its common name is a user, each organization a group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

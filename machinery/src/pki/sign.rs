@@ -150,12 +150,6 @@ impl Requested {
     }
 }
 
-/// When a certificate (PEM) runs out, if it is one.
-pub fn not_after(certificate: &[u8]) -> Option<Timestamp> {
-    let (_, block) = x509_parser::pem::parse_x509_pem(certificate).ok()?;
-    Timestamp::from_second(block.parse_x509().ok()?.validity().not_after.timestamp()).ok()
-}
-
 impl Authority {
     /// Signs a certificate request (PEM): its subject, alternative names and key, for these usages (as
     /// CertificateSigningRequests call them) and this time, cut at the authority's own end. Answers the certificate (PEM).
