@@ -23,7 +23,7 @@ use machinery::tasks::Tasks;
 
 use crate::frame::{Cached, Index, Kind, Watched, watched};
 use crate::kit::{owners, pods};
-use crate::{namespace_defaults, volumes};
+use crate::{certificates, namespace_defaults, volumes};
 
 /// Where nodes leave their signs of life.
 const NODE_LEASES: &str = "kube-node-lease";
@@ -48,6 +48,11 @@ const fn within(namespace: &'static str) -> Scope {
 /// Those of one name, in every namespace.
 const fn named(name: &'static str) -> Scope {
     Scope { namespace: None, name: Some(name) }
+}
+
+/// The one of a namespace and name.
+const fn exactly((namespace, name): (&'static str, &'static str)) -> Scope {
+    Scope { namespace: Some(namespace), name: Some(name) }
 }
 
 impl Scope {
@@ -118,6 +123,7 @@ caches! {
     budgets: PodDisruptionBudget, ALL;
     claims: PersistentVolumeClaim, ALL;
     certificate_requests: CertificateSigningRequest, ALL;
+    cluster_info: ConfigMap, exactly(certificates::CLUSTER_INFO);
     cluster_roles: ClusterRole, ALL;
     classes: StorageClass, ALL;
     controller_revisions: ControllerRevision, ALL;

@@ -155,6 +155,7 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
         });
     }
     horizontal_pod_autoscaler::start(&start);
+    start.controller("bootstrap-signer", certificates::ClusterInfo::new);
     start.controller("token-cleaner", certificates::TokenCleaner::new);
     certificates::start(&start, config);
     namespace::start(&start);

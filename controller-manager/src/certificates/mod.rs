@@ -1,6 +1,7 @@
 //! CertificateSigningRequests: kubelets' client certificates are approved unseen, what is approved is signed by the
 //! signers `kubernetes.io/…`, and what is of no more use goes. Upstream: `pkg/controller/certificates`.
 
+mod cluster_info;
 mod rules;
 mod token_cleaner;
 
@@ -22,6 +23,7 @@ use crate::Start;
 use crate::args::Config;
 use crate::frame::{Key, Timestamp, api_time, queue, run_queue, span};
 use crate::kit::follow;
+pub use cluster_info::{CLUSTER_INFO, ClusterInfo};
 use rules::Step;
 pub use token_cleaner::TokenCleaner;
 
