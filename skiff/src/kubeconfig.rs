@@ -232,6 +232,19 @@ pub fn add(path: &Path, identity: &Identity) -> Result<()> {
     })
 }
 
+/// Puts the identity's renewed credentials in the place of those that are still in the user's kubeconfig.
+pub fn renew(path: &Path, identity: &Identity) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    change(path, |file| {
+        let users = file.get_mut("users").and_then(Value::as_sequence_mut);
+        let present = users.and_then(|users| users.iter_mut().find(|user| named(user, &identity.user)));
+        let [_, (_, renewed), _] = entries(identity);
+        present.is_some_and(|present| std::mem::replace(present, renewed.clone()) != renewed)
+    })
+}
+
 /// Takes the context and what belongs to it out of the user's kubeconfig.
 pub fn remove(path: &Path, context: &str) -> Result<()> {
     if !path.exists() {

@@ -1,16 +1,16 @@
 //! The cluster's certificates, keys and kubeconfigs, below `pki/`.
 //!
 //! What is there and still says what it should is kept, so that a cluster that
-//! comes back knows its daemons and its users' kubeconfigs stay good. Corresponds to kubeadm's phases
-//! `certs` and `kubeconfig`.
+//! comes back knows its daemons and its users' kubeconfigs stay good. Certificates hold for a year and are renewed before,
+//! also while the cluster runs; daemons see that. Corresponds to kubeadm's phases `certs` and `kubeconfig`.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use machinery::pki::{self, Authority, IssueRequest, KUBELET_API_ADMIN, KUBELET_CLIENT};
-use rcgen::{KeyPair, PublicKeyData};
+use jiff::Timestamp;
+use machinery::pki::{self, Authority, IssueRequest, KUBELET_API_ADMIN, KUBELET_CLIENT, Key};
 
 use crate::cluster::{Cluster, ControlPlane, Node};
 use crate::files;
@@ -92,15 +92,42 @@ fn clients(cluster: &Cluster) -> Vec<(String, IssueRequest)> {
     all
 }
 
-fn issue(authority: &Authority, cluster: &Cluster, name: &str, request: &IssueRequest) -> Result<Pair> {
-    let files = pair(cluster, name);
-    if !(files.key.exists() && fs::read(&files.cert).is_ok_and(|cert| request.is_met_by(&cert))) {
-        let issued =
-            authority.issue(request).with_context(|| format!("cannot issue the certificate of {name}"))?;
+/// An authority, who has it issue certificates, and when that is.
+struct Issuing<'a> {
+    authority: Authority,
+    cluster: &'a Cluster,
+    now: Timestamp,
+}
+
+/// After this share of its life a certificate is issued anew: four months before its end.
+const RENEWED_AFTER: f64 = 2.0 / 3.0;
+
+impl<'a> Issuing<'a> {
+    fn by(name: &str, common_name: &str, cluster: &'a Cluster, now: Timestamp) -> Result<Self> {
+        let files = pair(cluster, name);
+        let authority = Authority::load_or_new(common_name, &files.cert, &files.key)
+            .with_context(|| format!("cannot use the authority {name}"))?;
+        Ok(Self { authority, cluster, now })
+    }
+
+    /// Sees to it that there is a certificate that says what it should, and will for a while.
+    fn issue(&self, name: &str, request: &IssueRequest) -> Result<Pair> {
+        let files = pair(self.cluster, name);
+        let is_fine = |cert: Vec<u8>| {
+            let due = pki::at_share(&cert, RENEWED_AFTER);
+            request.is_met_by(&cert) && due.is_some_and(|due| self.now < due)
+        };
+        if files.key.exists() && fs::read(&files.cert).is_ok_and(is_fine) {
+            return Ok(files);
+        }
+        tracing::info!(name, "Issuing a certificate");
+        let issued = self.authority.issue(request);
+        let issued = issued.with_context(|| format!("cannot issue the certificate of {name}"))?;
+        // Who is cut off in between finds the certificate to be due still.
         files::replace(&files.key, issued.key_pem.as_bytes(), 0o600)?;
         files::replace(&files.cert, issued.cert_pem.as_bytes(), 0o644)?;
+        Ok(files)
     }
-    Ok(files)
 }
 
 fn ensure_service_account_keys(cluster: &Cluster) -> Result<()> {
@@ -108,46 +135,41 @@ fn ensure_service_account_keys(cluster: &Cluster) -> Result<()> {
     if public.exists() && private.exists() {
         return Ok(());
     }
-    let key = KeyPair::generate().context("cannot make the key of service accounts")?;
-    files::replace(&private, key.serialize_pem().as_bytes(), 0o600)?;
-    files::replace(&public, pki::pem("PUBLIC KEY", &key.subject_public_key_info()).as_bytes(), 0o644)
+    let key = Key::generate().context("cannot make the key of service accounts")?;
+    files::replace(&private, key.pem().as_bytes(), 0o600)?;
+    files::replace(&public, pki::pem("PUBLIC KEY", &key.public()).as_bytes(), 0o644)
 }
 
 /// An etcd that listens on an address takes nobody who has a certificate of the cluster's own CA: many do.
-fn ensure_etcd(cluster: &Cluster) -> Result<()> {
-    let ca = pair(cluster, "etcd-ca");
-    let authority = Authority::load_or_new("etcd-ca", &ca.cert, &ca.key).context("cannot use etcd's CA")?;
+fn ensure_etcd(cluster: &Cluster, now: Timestamp) -> Result<()> {
+    let etcd = Issuing::by("etcd-ca", "etcd-ca", cluster, now)?;
     let server = IssueRequest::server("kube-etcd", &["localhost"], &[Ipv4Addr::LOCALHOST.into()]);
-    issue(&authority, cluster, "etcd", &IssueRequest { client: true, ..server })?;
+    etcd.issue("etcd", &IssueRequest { client: true, ..server })?;
     let client = IssueRequest::client("kube-apiserver-etcd-client", &[]);
-    issue(&authority, cluster, "apiserver-etcd-client", &client).map(drop)
+    etcd.issue("apiserver-etcd-client", &client).map(drop)
 }
 
-/// Makes all certificates, keys and kubeconfigs that are not there yet.
-pub fn ensure(cluster: &Cluster) -> Result<()> {
+/// Makes all certificates, keys and kubeconfigs that are not there yet, and anew the certificates that are due by `now`.
+/// The authorities stay for their ten years.
+pub fn ensure(cluster: &Cluster, now: Timestamp) -> Result<()> {
     files::make_private_dir(&cluster.pki_dir())?;
-    let ca = pair(cluster, "ca");
-    let authority =
-        Authority::load_or_new("kubernetes", &ca.cert, &ca.key).context("cannot use the cluster's CA")?;
+    // The supervisor does so at any time.
+    let lock = cluster.pki_dir().join(".lock");
+    let lock = machinery::files::open_lock(&lock).and_then(|lock| lock.lock().map(|()| lock));
+    let _lock = lock.context("cannot lock the certificates")?;
+    let own = Issuing::by("ca", "kubernetes", cluster, now)?;
     for (name, request) in servers(cluster) {
-        issue(&authority, cluster, &name, &request)?;
+        own.issue(&name, &request)?;
     }
-    issue(
-        &authority,
-        cluster,
-        "apiserver-kubelet-client",
-        &IssueRequest::client(KUBELET_CLIENT, &[KUBELET_API_ADMIN]),
-    )?;
-    let front = pair(cluster, FRONT_PROXY_CA);
-    let front = Authority::load_or_new(FRONT_PROXY_CA, &front.cert, &front.key)
-        .context("cannot use the CA of the front proxy")?;
-    issue(&front, cluster, FRONT_PROXY, &IssueRequest::client(FRONT_PROXY, &[]))?;
+    own.issue("apiserver-kubelet-client", &IssueRequest::client(KUBELET_CLIENT, &[KUBELET_API_ADMIN]))?;
+    let front = Issuing::by(FRONT_PROXY_CA, FRONT_PROXY_CA, cluster, now)?;
+    front.issue(FRONT_PROXY, &IssueRequest::client(FRONT_PROXY, &[]))?;
     ensure_service_account_keys(cluster)?;
     if cluster.control_plane == ControlPlane::Pods {
-        ensure_etcd(cluster)?;
+        ensure_etcd(cluster, now)?;
     }
     for (name, request) in clients(cluster) {
-        let files = issue(&authority, cluster, &name, &request)?;
+        let files = own.issue(&name, &request)?;
         let user = if name == ADMIN { cluster.context() } else { request.common_name };
         let identity = read_identity(cluster, &files, &user)?;
         files::ensure(&cluster.kubeconfig_of(&name), kubeconfig::render(&identity)?.as_bytes(), 0o600)?;

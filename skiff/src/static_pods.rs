@@ -17,13 +17,20 @@ use crate::{addons, containerd, files, image, processes};
 
 /// Loads the images and writes the manifests, while the node's containerd runs.
 pub fn ensure(cluster: &Cluster) -> Result<()> {
+    for daemon in daemons::table(cluster) {
+        let Some(pod) = &daemon.pod else { continue };
+        let archive = addons::program_archive(cluster, &daemon.name, &addons::image(pod))?;
+        containerd::import(cluster, &cluster.node(0), &archive)?;
+    }
+    ensure_manifests(cluster)
+}
+
+/// Writes the manifests that are not as they should be.
+pub fn ensure_manifests(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(0);
     for daemon in daemons::table(cluster) {
         let Some(pod) = &daemon.pod else { continue };
-        let image = addons::image(pod);
-        let archive = addons::program_archive(cluster, &daemon.name, &image)?;
-        containerd::import(cluster, &node, &archive)?;
-        let manifest = serde_yaml_ng::to_string(&manifest(cluster, &daemon, pod, &image))?;
+        let manifest = serde_yaml_ng::to_string(&manifest(cluster, &daemon, pod, &addons::image(pod)))?;
         files::ensure(&node.manifests_dir().join(format!("{pod}.yaml")), manifest.as_bytes(), 0o600)?;
     }
     Ok(())

@@ -376,7 +376,7 @@ pub async fn run(flags: UpArgs) -> Result<()> {
         files::remove_tree(&cluster.run_dir())?;
     }
     together(&[
-        &|| pki::ensure(&cluster),
+        &|| pki::ensure(&cluster, machinery::clock::now()),
         &|| network::ensure(&cluster),
         &|| nodes::ensure(&cluster),
         &|| firewall::ensure(&cluster),

@@ -35,7 +35,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long authorities hold.
 const AUTHORITY_LIFE: Duration = Duration::from_secs(3650 * DAY.as_secs());
 /// How long issued certificates hold unless the request says otherwise.
-const CERTIFICATE_LIFE: Duration = Duration::from_secs(3650 * DAY.as_secs());
+const CERTIFICATE_LIFE: Duration = Duration::from_secs(365 * DAY.as_secs());
 
 /// The group whose members may do everything.
 pub const MASTERS: &str = "system:masters";
@@ -120,7 +120,7 @@ pub struct IssueRequest {
     pub server: bool,
     /// Whether a client may present it.
     pub client: bool,
-    /// How long it holds; ten years if not said.
+    /// How long it holds; a year if not said.
     pub life: Option<Duration>,
 }
 
@@ -251,7 +251,7 @@ impl Authority {
 /// A server certificate that vouches for itself, for host names and addresses.
 pub fn self_signed(names: &[String]) -> Result<Issued, PkiError> {
     let key = KeyPair::generate()?;
-    let mut params = params(names.first().map_or("localhost", String::as_str), &[], CERTIFICATE_LIFE);
+    let mut params = params(names.first().map_or("localhost", String::as_str), &[], AUTHORITY_LIFE);
     let (ips, dns): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.parse::<IpAddr>().is_ok());
     let ips: Vec<IpAddr> = ips.iter().filter_map(|ip| ip.parse().ok()).collect();
     params.subject_alt_names = sans(&dns.into_iter().cloned().collect::<Vec<_>>(), &ips)?;

@@ -7,10 +7,11 @@ fn what_is_there_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let mut cluster = sample(1);
     cluster.dir = dir.path().to_path_buf();
-    ensure(&cluster).unwrap();
+    let now = machinery::clock::now();
+    ensure(&cluster, now).unwrap();
     let before = fs::read(cluster.kubeconfig_of(ADMIN)).unwrap();
     cluster.nodes = 2;
-    ensure(&cluster).unwrap();
+    ensure(&cluster, now).unwrap();
     assert_eq!(fs::read(cluster.kubeconfig_of(ADMIN)).unwrap(), before);
     assert!(cluster.kubeconfig_of("kubelet-two-node-2").exists());
     // Of an earlier version, with more names and more rights.
@@ -19,11 +20,47 @@ fn what_is_there_is_kept() {
     let client = pair(&cluster, "apiserver-kubelet-client");
     let masterly = IssueRequest::client(KUBELET_CLIENT, &["system:masters"]);
     authority.issue(&masterly).unwrap().save(&client.cert, &client.key).unwrap();
-    ensure(&cluster).unwrap();
+    ensure(&cluster, now).unwrap();
     assert!(!masterly.is_met_by(&fs::read(&client.cert).unwrap()));
     assert_eq!(fs::read(cluster.kubeconfig_of(ADMIN)).unwrap(), before);
     let (_, kubelet) = servers(&cluster).pop().unwrap();
     assert!(kubelet.ips.iter().all(|ip| !ip.is_loopback()) && !kubelet.dns.contains(&"localhost".to_owned()));
     let (public, _) = service_account_keys(&cluster);
     assert!(fs::read_to_string(public).unwrap().lines().all(|line| line.len() <= 64));
+}
+
+#[test]
+fn certificates_are_renewed_four_months_before_their_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = sample(1);
+    (cluster.dir, cluster.kubeconfig) = (dir.path().to_path_buf(), dir.path().join("config"));
+    cluster.control_plane = ControlPlane::Pods;
+    let (now, day) = (machinery::clock::now(), jiff::SignedDuration::from_hours(24));
+    ensure(&cluster, now).unwrap();
+    kubeconfig::add(&cluster.kubeconfig, &admin(&cluster).unwrap()).unwrap();
+    let all = || -> Vec<(String, Vec<u8>)> {
+        let files = fs::read_dir(cluster.pki_dir()).unwrap().map(|file| file.unwrap().path());
+        let mut files: Vec<_> = files.filter(|file| !file.ends_with(".lock")).collect();
+        files.sort();
+        let name = |file: &Path| file.file_name().unwrap().to_str().unwrap().to_owned();
+        files.into_iter().map(|file| (name(&file), fs::read(file).unwrap())).collect()
+    };
+    let (before, mine) = (all(), fs::read(&cluster.kubeconfig).unwrap());
+    ensure(&cluster, now + 240 * day).unwrap();
+    assert_eq!(all(), before);
+    ensure(&cluster, now + 250 * day).unwrap();
+    kubeconfig::renew(&cluster.kubeconfig, &admin(&cluster).unwrap()).unwrap();
+    let kept: Vec<_> = all().into_iter().filter(|file| before.contains(file)).map(|(name, _)| name).collect();
+    let authorities =
+        ["ca", "etcd-ca", "front-proxy-ca"].map(|name| [format!("{name}.crt"), format!("{name}.key")]);
+    assert_eq!(kept, [authorities.concat(), vec!["sa.key".to_owned(), "sa.pub".to_owned()]].concat());
+    assert_eq!(all().len(), before.len());
+    let renewed = fs::read_to_string(&cluster.kubeconfig).unwrap();
+    assert_ne!(renewed.as_bytes(), mine);
+    assert_eq!(renewed.lines().filter(|line| line.contains("client-certificate-data")).count(), 1);
+    // Who took the cluster out of it does not find it there again.
+    kubeconfig::remove(&cluster.kubeconfig, &cluster.context()).unwrap();
+    let without = fs::read(&cluster.kubeconfig).unwrap();
+    kubeconfig::renew(&cluster.kubeconfig, &admin(&cluster).unwrap()).unwrap();
+    assert_eq!(fs::read(&cluster.kubeconfig).unwrap(), without);
 }

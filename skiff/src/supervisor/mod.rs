@@ -1,5 +1,5 @@
 //! The supervisor: one process per cluster that starts its daemons, starts them
-//! again after a crash, bounds their logs and keeps the routes to pods.
+//! again after a crash, bounds their logs, renews certificates and keeps the routes to pods.
 //!
 //! Invariant: a daemon runs at most once. What already runs (recorded with its
 //! start time) is adopted, so the supervisor may be killed and started again at
@@ -14,6 +14,7 @@ use std::fs::{self, File, TryLockError};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
@@ -21,10 +22,13 @@ use machinery::tasks::Tasks;
 
 use crate::cluster::Cluster;
 use crate::processes::{self, Identity};
-use crate::{cgroups, daemons, files, static_pods};
+use crate::{cgroups, daemons, files, kubeconfig, pki, static_pods};
 
 pub use record::Record;
 pub use routes::pod_route;
+
+/// How often it is looked whether certificates are due.
+const RENEW: Duration = Duration::from_secs(3600);
 
 /// The supervisor's log.
 pub fn log_path(cluster: &Cluster) -> PathBuf {
@@ -106,7 +110,25 @@ pub async fn run(dir: &Path) -> Result<()> {
     }
     tasks.spawn("logs", log_files::bound(cluster.clone(), tasks.token()));
     routes::start(&cluster, &tasks)?;
+    tasks.spawn_loop("certificates", renew(cluster));
     tasks.run_until_stopped().await
+}
+
+/// Renews certificates when it is time. Daemons see that their files have changed; only those in pods, whose files do not
+/// change, begin anew with them.
+async fn renew(cluster: Cluster) -> Result<()> {
+    loop {
+        tokio::time::sleep(RENEW).await;
+        let cluster = cluster.clone();
+        let renew = move || {
+            pki::ensure(&cluster, machinery::clock::now())?;
+            kubeconfig::renew(&cluster.kubeconfig, &pki::admin(&cluster)?)?;
+            static_pods::ensure_manifests(&cluster)
+        };
+        if let Err(error) = tokio::task::spawn_blocking(renew).await? {
+            tracing::warn!(error = format!("{error:#}"), "Cannot renew certificates");
+        }
+    }
 }
 
 /// Stops the supervisor so that it starts nothing any more; the daemons go on.
