@@ -242,13 +242,18 @@ async fn tokens_are_asked_for_as_upstream_has_it() {
 }
 
 #[tokio::test]
-async fn keys_of_other_installations_sign_and_check_tokens() {
+async fn keys_of_other_installations_sign_and_check_tokens_and_give_way_to_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("file:{}", folder.path().join("store").display());
     let file = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys").join(name);
     let with_keys = |signing: &'static str, trusted: &'static str| {
+        let store = store.parse().unwrap();
         Server::start_with(move |config| {
+            config.store = store;
             config.service_account_keys = Some((file(signing), vec![file(trusted)]));
         })
     };
+    let mut tokens = Vec::new();
     for (signing, trusted, algorithm) in [
         ("rsa.pkcs1.pem", "rsa.pub.pem", "RS256"),
         ("p256.params.pem", "rsa.crt.pem", "ES256"),
@@ -256,11 +261,17 @@ async fn keys_of_other_installations_sign_and_check_tokens() {
     ] {
         let server = with_keys(signing, trusted).await;
         let token = server.send("POST", TOKENS, &json!({})).await.body["status"]["token"].clone();
-        let bearer = client(server.port, token.as_str());
-        let reviews = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
-        let json = [("content-type", "application/json")];
-        let told = send(&bearer, "POST", reviews, &json, b"{}".to_vec()).await;
-        assert_eq!(told.body["status"]["userInfo"]["username"], "system:serviceaccount:default:default");
+        tokens.push(token.as_str().unwrap().to_owned());
+        // With the key before the last one went what it had signed.
+        for (age, token) in tokens.iter().rev().enumerate() {
+            let bearer = client(server.port, Some(token));
+            let reviews = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+            let json = [("content-type", "application/json")];
+            let told = send(&bearer, "POST", reviews, &json, b"{}".to_vec()).await;
+            assert_eq!(told.code, if age < 2 { 201 } else { 401 }, "{signing}: {}", told.body);
+            let user = &told.body["status"]["userInfo"]["username"];
+            assert!(age == 2 || user == "system:serviceaccount:default:default", "{user}");
+        }
         let said = server.get("/.well-known/openid-configuration").await.body;
         let algorithms = said["id_token_signing_alg_values_supported"].as_array().unwrap();
         assert!(algorithms.contains(&json!(algorithm)), "{algorithms:?}");
