@@ -12,6 +12,8 @@ pub use shown::{Shown, cut};
 
 use serde::Serialize;
 
+use crate::{Message, message};
+
 /// How long a path may become, in bytes. What lies below a longer one is not told apart.
 const MAX_PATH: usize = 2048;
 /// How much of a value an error shows, in bytes.
@@ -191,6 +193,16 @@ impl Errors {
     /// How many of them are not kept.
     pub fn more(&self) -> usize {
         self.more
+    }
+
+    /// All errors as one, as upstream joins them; `None` if there are none.
+    pub fn aggregate(&self) -> Option<Message> {
+        let texts: Vec<String> = self.kept.iter().map(ToString::to_string).collect();
+        match texts.as_slice() {
+            [] => None,
+            [one] => Some(one.as_str().into()),
+            several => Some(message!("[{}]", several.join(", "))),
+        }
     }
 
     /// Those that are kept.

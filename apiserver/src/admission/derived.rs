@@ -7,7 +7,12 @@ use api::status::Status;
 use tokio::sync::Mutex;
 
 use super::request::apart;
-use crate::{Api, resources::BuiltIn, store::Revision, watch_cache::Objects};
+use crate::{
+    Api,
+    resources::BuiltIn,
+    store::Revision,
+    watch_cache::{Objects, Scope},
+};
 
 /// What is made of the objects of `N` resources.
 pub struct Derived<T, const N: usize> {
@@ -32,7 +37,7 @@ impl<T: Default + Send + Sync + 'static, const N: usize> Derived<T, N> {
     /// that answer everybody, and who writes in the meantime waits for it.
     ///
     /// # Errors
-    /// 500 when it panics.
+    /// 500 when it panics, and when one of the objects cannot be read.
     pub async fn current(
         &self,
         api: &Api,
@@ -44,6 +49,12 @@ impl<T: Default + Send + Sync + 'static, const N: usize> Derived<T, N> {
         let at = self.resources.map(changed);
         if made.0 != at {
             let (last, objects) = (Arc::clone(&made.1), self.resources.map(|resource| api.objects(resource)));
+            if let Some(key) = objects.iter().find_map(|objects| objects.unread(&Scope::All)) {
+                // Nobody knows what it would say.
+                return Err(Status::internal(format!(
+                    "cannot read {key:?}, which admission may have to ask"
+                )));
+            }
             *made = (at, Arc::new(apart(move || make(&last, &objects)).await?));
         }
         Ok(Arc::clone(&made.1))

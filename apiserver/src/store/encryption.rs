@@ -1,8 +1,8 @@
 //! A store whose values are encrypted on their way in and decrypted on their way out.
 //!
 //! Invariant: nothing above it sees ciphertext, nothing below it the plain values of what the configuration names; the
-//! bytes are upstream's, so that either reads what the other has written. What does not decrypt is an error, never an
-//! empty value. Upstream counterpart: `k8s.io/apiserver/pkg/storage/value`.
+//! bytes are upstream's, so that either reads what the other has written. What does not decrypt is an error to who reads it
+//! alone; among others its value is empty, which no object's is. Upstream counterpart: `k8s.io/apiserver/pkg/storage/value`.
 
 mod cipher;
 mod config;
@@ -15,7 +15,7 @@ use futures::StreamExt as _;
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
-use super::{Batch, Change, ChangeStream, Committed, KeyValue, Loaded, Op, Revision, Store, StoreError};
+use super::{Change, ChangeStream, Committed, KeyValue, Loaded, Op, Revision, Store, StoreError};
 use cipher::Cipher;
 pub use config::{EncryptionConfig, EncryptionError};
 
@@ -24,12 +24,28 @@ const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
 /// What all encrypted values begin with.
 const ENCRYPTED: &[u8] = b"k8s:enc:";
 
+/// What is said of a value that no provider knows.
+const NO_PREFIX: &str = "no matching prefix found";
+
+/// What is said of a value that none of a provider's keys has encrypted, and of one that its key does not decrypt.
+fn in_upstreams_words(provider: &str) -> (&'static str, &'static str) {
+    const NO_KEY: &str = "no matching key was found for the provided AES transformer";
+    match provider {
+        "aesgcm" => (NO_KEY, "cipher: message authentication failed"),
+        "aescbc" => (NO_KEY, "invalid padding on input"),
+        _ => (
+            "no matching key was found for the provided Secretbox transformer",
+            "output array was not large enough for encryption",
+        ),
+    }
+}
+
 /// One way to store a value.
 enum Provider {
     /// As it is.
     Identity,
     /// Encrypted, behind a prefix that names provider and key.
-    Cipher(Vec<u8>, Box<dyn Cipher>),
+    Cipher { name: &'static str, prefix: Vec<u8>, cipher: Box<dyn Cipher> },
 }
 
 /// Group and resource.
@@ -72,7 +88,7 @@ impl Rules {
     fn seal(&self, key: &str, value: Bytes) -> Result<Bytes, StoreError> {
         match self.of(key).first() {
             None | Some(Provider::Identity) => Ok(value),
-            Some(Provider::Cipher(prefix, cipher)) => {
+            Some(Provider::Cipher { prefix, cipher, .. }) => {
                 let sealed = cipher.seal(&value, key);
                 let sealed = sealed.ok_or_else(|| StoreError::TooLarge("too long to be encrypted".into()))?;
                 Ok([prefix.as_slice(), &sealed].concat().into())
@@ -82,7 +98,7 @@ impl Rules {
 
     /// The plain value, and whether another provider than the first one had written it.
     fn open(&self, key: &str, value: Bytes) -> Result<(Bytes, bool), StoreError> {
-        let (providers, mut why) = (self.of(key), "no matching prefix found");
+        let (providers, mut why) = (self.of(key), NO_PREFIX);
         if providers.is_empty() {
             return Ok((value, false));
         }
@@ -90,16 +106,21 @@ impl Rules {
             match provider {
                 Provider::Identity if !value.starts_with(ENCRYPTED) => return Ok((value, i != 0)),
                 Provider::Identity => {}
-                Provider::Cipher(prefix, cipher) => {
-                    let Some(sealed) = value.strip_prefix(prefix.as_slice()) else { continue };
-                    if let Some(plain) = cipher.open(sealed, key) {
-                        return Ok((plain.into(), i != 0));
+                Provider::Cipher { name, prefix, cipher } => {
+                    let (no_key, failed) = in_upstreams_words(name);
+                    if let Some(sealed) = value.strip_prefix(prefix.as_slice()) {
+                        if let Some(plain) = cipher.open(sealed, key) {
+                            return Ok((plain.into(), i != 0));
+                        }
+                        why = failed;
+                    } else if why == NO_PREFIX && value.starts_with(format!("k8s:enc:{name}:v1:").as_bytes())
+                    {
+                        why = no_key;
                     }
-                    why = "the key does not decrypt it";
                 }
             }
         }
-        Err(StoreError::Damaged(format!("unable to transform key {key:?}: {why}")))
+        Err(StoreError::Unreadable { key: key.to_owned(), why })
     }
 
     fn open_one(&self, found: KeyValue) -> Result<KeyValue, StoreError> {
@@ -107,13 +128,16 @@ impl Rules {
         Ok(KeyValue { value, ..found })
     }
 
-    fn open_batch(&self, mut batch: Batch) -> Result<Batch, StoreError> {
-        for change in &mut batch.changes {
-            if let Change::Put { key, value, .. } = change {
-                (*value, _) = self.open(key, std::mem::take(value))?;
-            }
-        }
-        Ok(batch)
+    /// The plain value of one of several; nothing, which the log tells, for what cannot be read.
+    fn open_some(&self, key: &str, value: &mut Bytes) {
+        let opened = self.open(key, std::mem::take(value));
+        *value = opened.map_or_else(
+            |error| {
+                tracing::error!(%error, "Cannot decrypt what is stored");
+                Bytes::new()
+            },
+            |(plain, _)| plain,
+        );
     }
 }
 
@@ -185,9 +209,9 @@ impl Store for EncryptedStore {
     }
 
     async fn load(&self, prefix: &str, at: Option<Revision>) -> Result<Loaded, StoreError> {
-        let (rules, loaded) = (self.rules(), self.inner.load(prefix, at).await?);
-        let items = loaded.items.into_iter().map(|found| rules.open_one(found)).collect::<Result<_, _>>()?;
-        Ok(Loaded { items, ..loaded })
+        let (rules, mut loaded) = (self.rules(), self.inner.load(prefix, at).await?);
+        loaded.items.iter_mut().for_each(|found| rules.open_some(&found.key, &mut found.value));
+        Ok(loaded)
     }
 
     async fn revision(&self) -> Result<Revision, StoreError> {
@@ -201,8 +225,13 @@ impl Store for EncryptedStore {
     async fn watch(&self, prefix: &str, after: Revision) -> Result<ChangeStream, StoreError> {
         let (changes, current) = (self.inner.watch(prefix, after).await?, Arc::clone(&self.current));
         Ok(Box::pin(changes.map(move |batch| {
-            let rules = Arc::clone(&current.read().1);
-            rules.open_batch(batch?)
+            let (rules, mut batch) = (Arc::clone(&current.read().1), batch?);
+            for change in &mut batch.changes {
+                if let Change::Put { key, value, .. } = change {
+                    rules.open_some(key, value);
+                }
+            }
+            Ok(batch)
         })))
     }
 

@@ -178,6 +178,14 @@ pub enum StoreError {
     /// The store refuses what we are or what we ask.
     #[error("store refused the request: {0}")]
     Refused(String),
+    /// What is stored was encrypted in a way that is not known here.
+    #[error("unable to transform key {key:?}: {why}")]
+    Unreadable {
+        /// Under which key.
+        key: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The store's file cannot be trusted.
     #[error("store is damaged: {0}")]
     Damaged(String),
@@ -191,6 +199,7 @@ impl From<StoreError> for Status {
                 tracing::debug!(why, "an object is too large for the store");
                 Self::too_large("Request entity too large: etcdserver: request is too large")
             }
+            StoreError::Unreadable { why, .. } => Self::internal(why),
             StoreError::Unavailable(_) | StoreError::Lost(_) => Self::unavailable(error.to_string()),
             other => Self::internal(other),
         }
@@ -209,7 +218,7 @@ pub trait Store: Send + Sync + 'static {
     async fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError>;
 
     /// Reads everything below a prefix, at the current revision or at an older one that the
-    /// store may have forgotten ([`StoreError::Compacted`]).
+    /// store may have forgotten ([`StoreError::Compacted`]). The value of what cannot be decrypted is empty.
     async fn load(&self, prefix: &str, at: Option<Revision>) -> Result<Loaded, StoreError>;
 
     /// The current revision, linearizably: not lower than that of any commit that was
@@ -222,7 +231,7 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
-    /// Follows everything below a prefix that happens after a revision.
+    /// Follows everything below a prefix that happens after a revision. Values are as for [`Self::load`].
     async fn watch(&self, prefix: &str, after: Revision) -> Result<ChangeStream, StoreError>;
 
     /// Whether what is stored under a key should be written again, though it would not change: with the key for

@@ -5,7 +5,10 @@
 use api::Message;
 use std::{sync::Arc, time::Duration};
 
-use api::status::{Cause, Status};
+use api::{
+    object::ObjectExt as _,
+    status::{Cause, Status},
+};
 use base64::{
     Engine as _, alphabet,
     engine::general_purpose::{GeneralPurpose, NO_PAD},
@@ -23,8 +26,8 @@ use crate::{
     publish::table,
     query,
     response::{self, Body, Form},
-    store::Revision,
-    watch_cache::{CachedObject, Snapshot},
+    store::{Revision, StoreError},
+    watch_cache::{CachedObject, Objects, Scope, Snapshot},
 };
 
 /// How long a request waits for a revision that lies ahead of the cache, as upstream.
@@ -241,6 +244,7 @@ pub async fn select(ctx: &Ctx) -> Result<Listed, Status> {
             ctx.resource.snapshot()
         }
     };
+    check_read(ctx, &snapshot.objects, &ctx.scope()).await?;
     let start = token.as_ref().map(|token| keys_of(ctx) + &token.start);
     let listed = page(ctx, &snapshot, start.as_deref(), &filter);
     // Of later pages the first one's is kept already, if it is not too old.
@@ -248,6 +252,29 @@ pub async fn select(ctx: &Ctx) -> Result<Listed, Status> {
         ctx.resource.keep(&snapshot);
     }
     Ok(listed)
+}
+
+/// Refuses to show objects among which something is stored that cannot be read.
+///
+/// # Errors
+/// 500 that says why; 429 where it can be by now, and the cache shows it soon.
+pub async fn check_read(ctx: &Ctx, objects: &Objects, scope: &Scope) -> Result<(), Status> {
+    let Some(key) = objects.unread(scope) else { return Ok(()) };
+    let key = ctx.kind.storage_prefix() + key;
+    let found = match ctx.api.store.get(&key).await {
+        // Of one object among others it is told which.
+        Err(why @ StoreError::Unreadable { .. }) if !matches!(scope, Scope::Object(_)) => {
+            return Err(Status::internal(why));
+        }
+        found => found?,
+    };
+    if let Some(found) = found
+        && ctx.loaded(&found.value, found.revision)?.metadata().is_none()
+    {
+        return Err(Status::internal(format!("what is stored under {key:?} is no object")));
+    }
+    ctx.api.cache.reread();
+    Err(Status::too_many_requests("storage is (re)initializing", 1))
 }
 
 /// The resource as it was at a revision, if that is still known.

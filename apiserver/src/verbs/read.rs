@@ -10,7 +10,7 @@ use crate::{
     context::Ctx,
     forms::shown,
     response::{self, Body},
-    watch_cache::CachedObject,
+    watch_cache::{CachedObject, Scope},
 };
 
 /// `GET` of one object (or of its `status`, which shows the same).
@@ -31,5 +31,10 @@ pub async fn get(ctx: Ctx) -> Result<Response<Body>, Status> {
 /// As [`get`].
 pub async fn find(ctx: &Ctx) -> Result<Arc<CachedObject>, Status> {
     list::catch_up(ctx).await?;
-    ctx.resource.get(&ctx.cache_key(ctx.name())).ok_or_else(|| ctx.not_found())
+    let key = ctx.cache_key(ctx.name());
+    if let Some(object) = ctx.resource.get(&key) {
+        return Ok(object);
+    }
+    list::check_read(ctx, &ctx.resource.snapshot().objects, &Scope::Object(key)).await?;
+    Err(ctx.not_found())
 }

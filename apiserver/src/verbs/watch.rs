@@ -65,6 +65,7 @@ pub async fn watch(ctx: Ctx) -> Result<Response<Body>, Status> {
     if revision.is_none() {
         ctx.api.cache.fresh().await?;
     }
+    list::check_read(&ctx, &ctx.resource.snapshot().objects, &ctx.scope()).await?;
     let keep: Option<crate::watch_cache::Filter> = if filter.is_everything() {
         None
     } else {

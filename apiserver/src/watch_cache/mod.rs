@@ -234,6 +234,11 @@ impl WatchCache {
         }
     }
 
+    /// Loads everything again, since something can be read that could not be.
+    pub fn reread(&self) {
+        self.distrust.notify_one();
+    }
+
     async fn expire_snapshots(&self) {
         loop {
             tokio::time::sleep(Duration::from_secs(60)).await;

@@ -4,7 +4,7 @@
 //! everything; a later change copies one leaf and the list of leaves. Home-made because lists
 //! walk contiguous leaves and the crates for persistent trees bring many dependencies.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
 use super::object::CachedObject;
 
@@ -48,6 +48,8 @@ impl Scope {
 pub struct Objects {
     leaves: Arc<Vec<Leaf>>,
     count: usize,
+    /// The keys under which something is stored that cannot be read.
+    unread: Arc<BTreeSet<String>>,
 }
 
 impl Objects {
@@ -56,7 +58,7 @@ impl Objects {
         objects.sort_by(|a, b| a.key().cmp(b.key()));
         let count = objects.len();
         let leaves = objects.chunks(LEAF).map(|chunk| Arc::new(chunk.to_vec())).collect();
-        Self { leaves: Arc::new(leaves), count }
+        Self { leaves: Arc::new(leaves), count, unread: Arc::default() }
     }
 
     /// How many there are.
@@ -64,9 +66,34 @@ impl Objects {
         self.count
     }
 
-    /// Whether there are none.
+    /// Whether there are none, also none that cannot be read.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.count == 0 && self.unread.is_empty()
+    }
+
+    /// The first key in scope under which something is stored that cannot be read: then nobody knows what else is there.
+    pub fn unread(&self, scope: &Scope) -> Option<&str> {
+        let first = scope.first();
+        let key = self.unread.range::<str, _>((Bound::Included(&*first), Bound::Unbounded)).next()?;
+        let is_meant = match scope {
+            Scope::Object(wanted) => key == wanted,
+            _ => key.starts_with(&first),
+        };
+        is_meant.then_some(key)
+    }
+
+    /// All such keys.
+    pub(super) fn all_unread(&self) -> impl Iterator<Item = &str> {
+        self.unread.iter().map(String::as_str)
+    }
+
+    /// Notes whether what is stored under a key can be read.
+    pub(super) fn set_unread(&mut self, key: &str, is_unread: bool) {
+        if is_unread {
+            Arc::make_mut(&mut self.unread).insert(key.to_owned());
+        } else if self.unread.contains(key) {
+            Arc::make_mut(&mut self.unread).remove(key);
+        }
     }
 
     /// The first leaf that may hold `key`, and the place in it.

@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -171,7 +172,12 @@ impl Resource {
             value: object.stored(),
             revision: object.revision(),
         };
-        objects.scan(&Scope::All, None).map(item).collect()
+        let unread = objects.all_unread().map(|key| KeyValue {
+            key: format!("{}{key}", self.spec.prefix),
+            value: Bytes::new(),
+            revision: 0,
+        });
+        objects.scan(&Scope::All, None).map(item).chain(unread).collect()
     }
 
     /// The revision of the last change of the resource, or of the load.
@@ -279,9 +285,10 @@ impl Resource {
         Ok(Watcher::new(Arc::clone(self), queue, initial, backlog))
     }
 
-    /// Applies changes of one revision and tells the watchers.
+    /// Applies changes of one revision and tells the watchers. What cannot be read is told to nobody: the watches end.
     pub(super) fn apply(&self, revision: Revision, changes: &[&Change]) {
         let mut events = Vec::with_capacity(changes.len());
+        let mut unread = Vec::new();
         let mut watchers = self.watchers.lock();
         for change in changes {
             let key = &change.key()[self.spec.prefix.len()..];
@@ -294,6 +301,10 @@ impl Resource {
                 }
                 Change::Delete { .. } => None,
             };
+            if object.is_none() && matches!(change, Change::Put { .. }) {
+                unread.push(key);
+                continue;
+            }
             if object.is_some() || previous.is_some() {
                 events.push(Arc::new(Event::new(revision, object, previous)));
             }
@@ -309,10 +320,23 @@ impl Resource {
                 }
                 state.remember(event, &mut forgotten);
             }
+            for change in changes {
+                let key = &change.key()[self.spec.prefix.len()..];
+                state.objects.set_unread(key, unread.contains(&key));
+            }
+            for key in &unread {
+                state.objects.remove(key);
+            }
             state.changed = revision;
+            if !unread.is_empty() {
+                state.forget();
+            }
         }
         for event in &events {
             watchers.offer(event);
+        }
+        if !unread.is_empty() {
+            watchers.end(Ended::Expired);
         }
     }
 
@@ -324,9 +348,7 @@ impl Resource {
             let mut state = self.state.write();
             state.objects = objects;
             state.changed = revision;
-            state.history.clear();
-            state.history_bytes = 0;
-            state.oldest = revision;
+            state.forget();
         }
         self.kept.lock().clear();
         watchers.end(Ended::Expired);
@@ -345,6 +367,13 @@ impl Resource {
 }
 
 impl State {
+    /// Forgets what has led to the present.
+    fn forget(&mut self) {
+        self.history.clear();
+        self.history_bytes = 0;
+        self.oldest = self.changed;
+    }
+
     /// Adds to the history. What has to go is handed out, to be freed without the lock.
     fn remember(&mut self, event: &Arc<Event>, forgotten: &mut Vec<Arc<Event>>) {
         self.history_bytes += weight(event);
@@ -378,14 +407,21 @@ fn object(
         CachedObject::new(key, shown.as_deref().unwrap_or(value), revision, verb, spec.fields.as_ref());
     let object = object.map(|object| if shown.is_some() { object.stored_as(value) } else { object });
     if object.is_none() {
-        tracing::warn!(prefix = spec.prefix, key, revision, "Ignored a stored value that is no object");
+        tracing::error!(prefix = spec.prefix, key, revision, "Cannot read what is stored");
     }
     object.map(Arc::new)
 }
 
 pub(super) fn decode(spec: &ResourceSpec, items: &[KeyValue]) -> Objects {
-    let decoded = items.iter().filter_map(|item| {
-        object(spec, item.key.get(spec.prefix.len()..)?, &item.value, item.revision, Verb::Added)
-    });
-    Objects::from_unsorted(decoded.collect())
+    let (mut decoded, mut unread) = (Vec::with_capacity(items.len()), Vec::new());
+    for item in items {
+        let key = item.key.get(spec.prefix.len()..).unwrap_or_default();
+        match object(spec, key, &item.value, item.revision, Verb::Added) {
+            Some(object) => decoded.push(object),
+            None => unread.push(key),
+        }
+    }
+    let mut objects = Objects::from_unsorted(decoded);
+    unread.into_iter().for_each(|key| objects.set_unread(key, true));
+    objects
 }

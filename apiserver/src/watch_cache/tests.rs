@@ -193,3 +193,40 @@ async fn watches_and_pages_go_on_after_a_restart() {
     pods.keep(&present);
     assert!(pods.kept(present.revision, in_seconds(301)).is_none());
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_is_not_told_as_gone() {
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::memory());
+    let a = commit(&*store, vec![Op::create("/registry/pods/x/a", labelled("1"))]).await;
+    commit(&*store, vec![Op::create("/registry/pods/y/b", "")]).await;
+    let (cache, _stop) = started(Arc::clone(&store)).await;
+    let pods = cache.resource("/registry/pods/").unwrap();
+    cache.fresh().await.unwrap();
+    let unread = |scope: Scope| pods.snapshot().objects.unread(&scope).map(str::to_owned);
+    let (x, y) = (Scope::Namespace("x".into()), Scope::Namespace("y".into()));
+    assert_eq!(unread(Scope::All).as_deref(), Some("y/b"));
+    assert_eq!((unread(x.clone()), unread(y.clone()).as_deref()), (None, Some("y/b")));
+    assert_eq!(unread(Scope::Object("y/b".into())).as_deref(), Some("y/b"));
+    assert_eq!(unread(Scope::Object("y/a".into())), None);
+
+    let mut watcher = pods.watch(WatchFrom::Now, x.clone(), None).unwrap();
+    let b = commit(&*store, vec![Op::update("/registry/pods/x/a", a, "no object")]).await;
+    cache.fresh().await.unwrap();
+    assert_eq!(watcher.next(9).await.unwrap_err(), Ended::Expired);
+    assert!(pods.watch(WatchFrom::Revision(a), Scope::All, None).is_err());
+    assert!(pods.get("x/a").is_none() && !pods.is_empty());
+    assert_eq!(unread(x.clone()).as_deref(), Some("x/a"));
+    // It is kept in mind when the resource is seen in another way.
+    cache.replace(spec("/registry/pods/"));
+    let pods = cache.resource("/registry/pods/").unwrap();
+    let unread = |scope: Scope| pods.snapshot().objects.unread(&scope).map(str::to_owned);
+    assert_eq!((unread(x.clone()).as_deref(), unread(y).as_deref()), (Some("x/a"), Some("y/b")));
+    // Until somebody writes it, or takes it away.
+    commit(&*store, vec![Op::update("/registry/pods/x/a", b, labelled("2"))]).await;
+    cache.fresh().await.unwrap();
+    assert_eq!((unread(x), pods.get("x/a").unwrap().label("l")), (None, Some("2")));
+    let found = store.get("/registry/pods/y/b").await.unwrap().unwrap();
+    commit(&*store, vec![Op::delete("/registry/pods/y/b", found.revision)]).await;
+    cache.fresh().await.unwrap();
+    assert_eq!(unread(Scope::All), None);
+}

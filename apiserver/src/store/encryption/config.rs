@@ -5,7 +5,10 @@
 
 use std::path::{Path as FilePath, PathBuf};
 
-use api::field::{Errors, Path};
+use api::{
+    Message,
+    field::{Errors, Path},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
@@ -34,7 +37,7 @@ pub enum EncryptionError {
     Decode(PathBuf, String),
     /// What it says makes no sense.
     #[error("error while parsing file: {0}")]
-    Invalid(String),
+    Invalid(Message),
     /// A rule that an earlier one leaves nothing.
     #[error("resource {0:?} is masked by earlier rule {1:?}")]
     Masked(String, String),
@@ -124,12 +127,7 @@ pub(super) fn parse(file: &FilePath, bytes: &[u8]) -> Result<Rules, EncryptionEr
         }
         rules.push((entry.resources.iter().map(|name| group_resource(name)).collect(), providers));
     }
-    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    match texts.as_slice() {
-        [] => Rules::new(rules),
-        [one] => Err(EncryptionError::Invalid(one.clone())),
-        many => Err(EncryptionError::Invalid(format!("[{}]", many.join(", ")))),
-    }
+    errors.aggregate().map_or_else(|| Rules::new(rules), |why| Err(EncryptionError::Invalid(why)))
 }
 
 /// `resource.group` taken apart.
@@ -204,7 +202,7 @@ fn provider(wanted: &Wanted, at: &Path, errors: &mut Errors) -> Vec<Provider> {
     Vec::new()
 }
 
-fn ciphers(name: &str, keys: &[Key], at: &Path, errors: &mut Errors) -> Vec<Provider> {
+fn ciphers(name: &'static str, keys: &[Key], at: &Path, errors: &mut Errors) -> Vec<Provider> {
     let at = at.child(name).child("keys");
     if keys.is_empty() {
         errors.required(&at, "at least one keys is required");
@@ -225,7 +223,8 @@ fn ciphers(name: &str, keys: &[Key], at: &Path, errors: &mut Errors) -> Vec<Prov
         };
         match cipher::make(name, &bytes) {
             Some(cipher) => {
-                made.push(Provider::Cipher(format!("k8s:enc:{name}:v1:{}:", key.name).into_bytes(), cipher));
+                let prefix = format!("k8s:enc:{name}:v1:{}:", key.name).into_bytes();
+                made.push(Provider::Cipher { name, prefix, cipher });
             }
             None => {
                 let sizes = if name == "secretbox" { "[32]" } else { "[16 24 32]" };

@@ -51,7 +51,7 @@ fn values_of_upstream_are_read_and_ours_look_alike() {
     }
     // Sealed for another key of the store.
     let moved = rules.open("/registry/secrets/default/other", STANDARD.decode(GCM).unwrap().into());
-    assert!(moved.unwrap_err().to_string().contains("the key does not decrypt it"));
+    assert!(moved.unwrap_err().to_string().contains("cipher: message authentication failed"));
     let plain = rules.open("/registry/secrets/default/golden", Bytes::from_static(b"{}"));
     assert!(plain.unwrap_err().to_string().contains("no matching prefix found"));
     assert!(rules.open("/registry/configmaps/default/a", Bytes::from_static(b"{}")).unwrap().1);
@@ -197,4 +197,70 @@ async fn a_server_encrypts_and_an_update_that_changes_nothing_writes_with_the_ne
     assert_eq!(again.body["metadata"]["resourceVersion"], written.body["metadata"]["resourceVersion"]);
     server.stop().await;
     assert!(stored().await.value.starts_with(b"k8s:enc:secretbox:v1:k2:"));
+}
+
+#[tokio::test]
+async fn a_value_of_a_lost_key_is_an_error_of_its_own() {
+    const SECRETS: &str = "/api/v1/namespaces/default/secrets";
+    const NO_KEY: &str = "no matching key was found for the provided Secretbox transformer";
+    let folder = tempfile::tempdir().unwrap();
+    let (file, data) = (folder.path().join("config.yaml"), folder.path().join("store"));
+    let start = async |names: &[&str]| {
+        std::fs::write(&file, keys(names)).unwrap();
+        Server::start_with(|config| {
+            config.store = StoreConfig::File(data.clone());
+            config.encryption = Some(EncryptionConfig { file: file.clone(), reload: false });
+        })
+        .await
+    };
+    let secret = |name: &str| serde_json::json!({"metadata": {"name": name}});
+    let server = start(&["k1"]).await;
+    assert_eq!(server.send("POST", SECRETS, &secret("lost")).await.code, 201);
+    server.stop().await;
+
+    let server = start(&["k2"]).await;
+    let nothing = serde_json::Value::Null;
+    assert_eq!(server.send("POST", SECRETS, &secret("kept")).await.code, 201);
+    let listed = format!("unable to transform key \"/registry/secrets/default/lost\": {NO_KEY}");
+    for (method, path, body, why) in [
+        ("GET", "/lost", &nothing, NO_KEY),
+        ("PUT", "/lost", &secret("lost"), NO_KEY),
+        ("PATCH", "/lost", &serde_json::json!({}), NO_KEY),
+        ("DELETE", "/lost", &nothing, NO_KEY),
+        ("GET", "", &nothing, &*listed),
+        ("GET", "?watch=true", &nothing, &*listed),
+        ("GET", "?watch=true&resourceVersion=1", &nothing, &*listed),
+        ("DELETE", "", &nothing, &*listed),
+    ] {
+        let answer = server.send(method, &format!("{SECRETS}{path}"), body).await;
+        assert_eq!(answer.code, 500, "{method} {path}: {}", answer.body);
+        assert_eq!(answer.body["message"], format!("Internal error occurred: {why}"), "{method} {path}");
+    }
+    // All else is there.
+    assert_eq!(server.get(&format!("{SECRETS}/kept")).await.code, 200);
+    let one = server.get(&format!("{SECRETS}?fieldSelector=metadata.name%3Dkept")).await;
+    assert_eq!(one.body["items"].as_array().map(Vec::len), Some(1), "{}", one.body);
+    assert_eq!(server.get("/api/v1/namespaces/kube-system/secrets").await.code, 200);
+    assert_eq!(server.get("/api/v1/pods").await.code, 200);
+    server.stop().await;
+
+    let server = start(&["k2", "k1"]).await;
+    let all = server.get(SECRETS).await;
+    assert_eq!(all.body["items"].as_array().map(Vec::len), Some(2), "{}", all.body);
+    server.stop().await;
+}
+
+#[test]
+fn every_kind_is_known_by_its_key() {
+    let registry = crate::registry::Registry::builtin();
+    for kind in registry.table().kinds() {
+        let prefix = kind.storage_prefix();
+        let parts: Vec<&str> = prefix.trim_matches('/').split('/').skip(1).collect();
+        let wanted = match parts[..] {
+            [resource] => ("", resource),
+            [group, resource] => (group, resource),
+            _ => panic!("{prefix}"),
+        };
+        assert_eq!(resource_of(&format!("{prefix}a/b")), Some(wanted), "{prefix}");
+    }
 }
