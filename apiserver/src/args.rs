@@ -14,6 +14,7 @@ use ipnet::Ipv4Net;
 use machinery::args::CommonArgs;
 
 pub use crate::admission::Choice;
+pub use crate::audit::{AuditArgs, AuditConfig};
 pub use crate::auth::authorize::Mode;
 use crate::store::{EncryptionConfig, EtcdAccess, StoreConfig};
 
@@ -147,6 +148,8 @@ pub struct Args {
     /// The names that certificates of that authority may have; all if empty. Published likewise.
     #[arg(long, value_delimiter = ',')]
     requestheader_allowed_names: Vec<String>,
+    #[command(flatten)]
+    audit: AuditArgs,
 }
 
 /// How this server passes requests on to others.
@@ -278,6 +281,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How long the server goes on, unready, when told to stop.
     pub shutdown_delay: Duration,
+    /// Which requests are told of, and where.
+    pub audit: Option<AuditConfig>,
     /// How long the server is listed as an endpoint after it was last heard of.
     pub listed_for: Duration,
 }
@@ -371,6 +376,7 @@ impl Args {
             },
             request_timeout: self.request_timeout,
             shutdown_delay: self.shutdown_delay_duration,
+            audit: self.audit.into_config()?,
             listed_for: LISTED_FOR,
             front_proxy: self.requestheader_client_ca_file.map(|authority| FrontProxy {
                 authority,

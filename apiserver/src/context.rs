@@ -9,12 +9,14 @@ use serde_json::Value;
 
 use crate::{
     Api,
+    audit::Trail,
     auth::{User, authorize::Action},
     forms,
+    http::metrics::Running,
     publish::table,
     query::Query,
     registry::Table,
-    request::ResourcePath,
+    request::{ResourcePath, Verb},
     resources::BuiltIn,
     response::{self, Accept, Body, Form, Warnings},
     store::Revision,
@@ -46,6 +48,8 @@ pub struct Ctx {
     pub user_agent: String,
     /// What the caller is warned of.
     pub warnings: Warnings,
+    /// What is told of it in the audit log.
+    pub trail: Trail,
 }
 
 impl Ctx {
@@ -105,7 +109,13 @@ impl Ctx {
             media: "application/json".into(),
             user_agent: "apiserver".into(),
             warnings: Warnings::default(),
+            trail: Trail::default(),
         })
+    }
+
+    /// Counts the request as one that lasts, and is told of as one, for as long as what is returned is kept.
+    pub fn running(&self, verb: Verb) -> Running {
+        self.api.metrics.long_running(verb, &self.path, self.trail.clone())
     }
 
     /// The same request, to the object's status.

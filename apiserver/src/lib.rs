@@ -11,6 +11,7 @@ mod admission;
 mod aggregation;
 mod allocate;
 pub mod args;
+mod audit;
 mod auth;
 pub mod body;
 mod bootstrap;
@@ -64,6 +65,7 @@ use crate::{
     admission::Steps,
     aggregation::Aggregation,
     args::{Config, Mode},
+    audit::Audit,
     auth::Authenticator,
     auth::authorize::Authorizer,
     auth::service_account::TokenIssuer,
@@ -100,6 +102,8 @@ pub struct Api {
     pub(crate) authorizer: Arc<Authorizer>,
     /// Who vouches for clients' certificates.
     pub(crate) clients: Option<Arc<ClientAuthorities>>,
+    /// Who is told of in the audit log, if there is one.
+    pub(crate) audit: Option<Arc<Audit>>,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// How to talk to kubelets.
@@ -211,6 +215,9 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
         kept.upkeep(&stop).await;
         Ok(())
     });
+    let metrics = Metrics::default();
+    let audit = config.audit.as_ref().map(|config| Audit::start(config, &metrics.audit, tasks));
+    let audit = audit.transpose().context("cannot open the audit log")?;
     let priority = Priority::new(config.in_flight);
     let servers = Servers::new(config.advertise, address.port(), config.listed_for);
     let node_rules =
@@ -231,7 +238,8 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
         admission,
         auth,
         clients,
-        metrics: Metrics::default(),
+        audit,
+        metrics,
         kubelet_tls,
         priority,
         quota_turns: quota::Turns::default(),

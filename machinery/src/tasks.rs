@@ -176,7 +176,7 @@ pub async fn caught<T>(name: &'static str, work: impl Future<Output = T>) -> Opt
 }
 
 /// What a panic said, as far as it said it in words.
-pub(crate) fn panic_words(panic: &(dyn std::any::Any + Send)) -> &str {
+pub fn panic_words(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

@@ -21,6 +21,11 @@ pub struct Reinvocation {
 }
 
 impl Reinvocation {
+    /// The round: 0, or 1 for the second.
+    pub fn round(&self) -> u8 {
+        self.second.into()
+    }
+
     /// Notes that the object was changed by somebody outside.
     pub fn changed(&mut self) {
         self.wanted = true;

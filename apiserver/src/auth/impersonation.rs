@@ -17,13 +17,14 @@ use super::{
     ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User,
     authorize::{Action, Authorizer},
 };
+use crate::audit::Trail;
 
 const USER: &str = "impersonate-user";
 const GROUP: &str = "impersonate-group";
 const UID: &str = "impersonate-uid";
 const EXTRA: &str = "impersonate-extra-";
 
-/// Whom a request is to be taken for: its caller, or who its headers name, if the caller may ask for that. The log says
+/// Whom a request is to be taken for: its caller, or who its headers name, if the caller may ask for that. The logs say
 /// so, with the request's `Audit-Id`.
 ///
 /// # Errors
@@ -31,7 +32,7 @@ const EXTRA: &str = "impersonate-extra-";
 pub fn act(
     caller: User,
     headers: &mut HeaderMap,
-    audit: &HeaderValue,
+    trail: &Trail,
     authorizer: &Authorizer,
 ) -> Result<User, Status> {
     let Some(wanted) = take(headers)? else { return Ok(caller) };
@@ -59,7 +60,8 @@ pub fn act(
         }
     }
     let user = complete(wanted);
-    tracing::info!(caller = caller.name, user = user.name, ?audit, "impersonation");
+    tracing::info!(caller = caller.name, user = user.name, audit = ?trail.id(), "impersonation");
+    trail.acts_for(&user);
     Ok(user)
 }
 

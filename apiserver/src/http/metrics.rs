@@ -12,6 +12,7 @@ use prometheus_client::{
 
 use super::priority::{Priority, Refused};
 use crate::{
+    audit::{self, Trail},
     registry::Table,
     request::{ResourcePath, Target, Verb},
     response::{self, Body},
@@ -94,6 +95,8 @@ pub struct Metrics {
     durations: Durations,
     rejected: Family<Rejected, Counter>,
     running: Family<Labels, Gauge>,
+    /// Those of the audit log.
+    pub audit: audit::Counters,
 }
 
 /// A watch or another stream that is being served; it counts as such until all its clones are dropped.
@@ -102,11 +105,15 @@ pub struct Running {
     _counted: Arc<CountedRunning>,
 }
 
-struct CountedRunning(Gauge);
+struct CountedRunning {
+    gauge: Gauge,
+    /// The end of the stream is that of the request.
+    _trail: Trail,
+}
 
 impl Drop for CountedRunning {
     fn drop(&mut self) {
-        self.0.dec();
+        self.gauge.dec();
     }
 }
 
@@ -152,7 +159,9 @@ impl Default for Metrics {
             "Watches and other streams being served",
             running.clone(),
         );
-        Self { registry, requests, durations, rejected, running }
+        let audit = audit::Counters::default();
+        audit.register(&mut registry);
+        Self { registry, requests, durations, rejected, running, audit }
     }
 }
 
@@ -174,10 +183,10 @@ impl Metrics {
     }
 
     /// Counts a request that lasts.
-    pub fn long_running(&self, verb: Verb, path: &ResourcePath) -> Running {
+    pub fn long_running(&self, verb: Verb, path: &ResourcePath, trail: Trail) -> Running {
         let gauge = self.running.get_or_create(&Labels::of_resource(verb, path)).clone();
         gauge.inc();
-        Running { _counted: Arc::new(CountedRunning(gauge)) }
+        Running { _counted: Arc::new(CountedRunning { gauge, _trail: trail }) }
     }
 
     /// `/metrics`.

@@ -14,16 +14,16 @@ mod resource;
 pub mod websocket;
 mod while_sent;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use api::status::Status;
 use bytes::Bytes;
 use futures::FutureExt as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 use machinery::{
     serve::{Server, Welcome},
-    tasks::Tasks,
+    tasks::{Tasks, panic_words},
 };
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -33,13 +33,14 @@ use priority::{Admitted, RequestDigest};
 use crate::{
     Api,
     aggregation::Remote,
-    auth::{self, Caller, authorize::Action, impersonation},
+    audit::{AUDIT_ID, Arrival, Trail},
+    auth::{self, Caller, User, authorize::Action, impersonation},
     body::{self, Upload},
     publish, query,
     registry::Table,
-    request::{self, Discovery, Target},
+    request::{self, Discovery, Target, Verb},
     response::{self, Body},
-    stamp, streams,
+    streams,
 };
 
 /// Accepts connections until the server stops, and answers their requests.
@@ -70,14 +71,17 @@ pub async fn handle(api: Arc<Api>, caller: Arc<Caller>, request: Request<Incomin
     let head = request.method() == Method::HEAD;
     let target = request::parse(request.uri().path());
     let pretty = !streams::is_passed_on(&target) && response::wants_pretty(&request);
-    let audit = audit_id(request.headers());
+    let mut trail = Trail::of(request.headers());
     let watch = query::wants_watch(request.uri().query().unwrap_or(""));
     let labels = metrics::Labels::of(request.method(), &target, watch);
     let (request, unread) = body::watched(request);
-    let answering = AssertUnwindSafe(route(api.clone(), caller, target, request, &audit)).catch_unwind();
+    let answering = AssertUnwindSafe(route(api.clone(), caller, target, request, &mut trail)).catch_unwind();
     // What panicked has said so in the log.
-    let answered = answering.await.unwrap_or_else(|_panicked| Err(response::stumbled()));
-    let mut response = answered.unwrap_or_else(|status| response::status(&status));
+    let answered = answering.await.unwrap_or_else(|panic| {
+        trail.panicked(panic_words(&*panic));
+        Err(response::stumbled())
+    });
+    let mut response = trail.answered(answered.unwrap_or_else(|status| response::status(&status)));
     api.metrics.observe(labels.known_to(&api.table()), response.status(), started.elapsed());
     unread.discard().await;
     if pretty {
@@ -87,20 +91,47 @@ pub async fn handle(api: Arc<Api>, caller: Arc<Caller>, request: Request<Incomin
         *response.body_mut() = response::full(Bytes::new());
     }
     let headers = response.headers_mut();
-    headers.entry(AUDIT_ID).or_insert(audit);
+    headers.entry(AUDIT_ID).or_insert_with(|| trail.id().clone());
     // What is shown to one caller is not for others.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     response
 }
 
-const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
-
-/// The name of a request in all that is written of it: its client's, or a new one.
-fn audit_id(headers: &HeaderMap) -> HeaderValue {
-    if let Some(given) = headers.get(AUDIT_ID).filter(|id| !id.is_empty()) {
-        return given.clone();
+/// Tells the audit log of a request that has come.
+fn begin(
+    api: &Api,
+    trail: &mut Trail,
+    user: Option<&User>,
+    peer: IpAddr,
+    target: &Target,
+    request: &Request<Upload>,
+) -> Result<(), Status> {
+    let Some(audit) = &api.audit else { return Ok(()) };
+    let (headers, uri) = (request.headers(), request.uri());
+    let query = uri.query().unwrap_or("");
+    let verb = match target {
+        Target::Resource(path) => {
+            let watch = !streams::is_passed_on(target) && query::wants_watch(query);
+            Verb::of(request.method(), path, watch).map_or("", Verb::as_str)
+        }
+        _ => &request.method().as_str().to_ascii_lowercase(),
+    };
+    let lasts = streams::is_passed_on(target) || verb == "watch";
+    let mut arrival = Arrival { headers, uri, peer, user, lasts, objects: *target != Target::Other };
+    match target {
+        Target::Resource(path) => {
+            arrival.objects = api.table().remote(&path.group, &path.version).is_none();
+            resource::asked(path, verb, query, |action| trail.begin(audit, &arrival, action, &path.version))
+        }
+        _ => trail.begin(audit, &arrival, &Action::Path { verb, path: uri.path() }, ""),
     }
-    HeaderValue::try_from(stamp::new_uid()).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Lets a request in, or refuses it.
+fn permit(api: &Api, trail: &Trail, user: &User, action: &Action<'_>) -> Result<(), Status> {
+    let decision = api.authorizer.authorize(user, action);
+    trail.decided(&decision);
+    decision.refusing(user, action)
 }
 
 async fn route(
@@ -108,21 +139,22 @@ async fn route(
     caller: Arc<Caller>,
     target: Target,
     mut request: Request<Upload>,
-    audit: &HeaderValue,
+    trail: &mut Trail,
 ) -> Result<Response<Body>, Status> {
     auth::websocket::adopt(request.headers_mut())?;
-    let user = api.auth.identify(&caller, request.headers(), &api.cache).await?;
-    let user = impersonation::act(user, request.headers_mut(), audit, &api.authorizer)?;
+    let known = api.auth.identify(&caller, request.headers(), &api.cache).await;
+    begin(&api, trail, known.as_ref().ok(), caller.address.ip(), &target, &request)?;
+    let user = impersonation::act(known?, request.headers_mut(), trail, &api.authorizer)?;
     let path = request.uri().path();
     if path.len() > MAX_PATH || request.uri().query().is_some_and(|q| q.len() > MAX_QUERY) {
         return Err(Status::failure(414, "RequestURITooLong", "the request URI is too long"));
     }
     let target = match target {
-        Target::Resource(target) => return resource::serve(api, user, caller, target, request).await,
+        Target::Resource(target) => return resource::serve(api, user, caller, target, request, trail).await,
         other => other,
     };
     let verb = request.method().as_str().to_ascii_lowercase();
-    api.authorizer.permit(&user, &Action::Path { verb: &verb, path })?;
+    permit(&api, trail, &user, &Action::Path { verb: &verb, path })?;
     let table = api.table();
     if let Some(remote) = of_another(&table, &target, path) {
         let (uri, _) = (request.uri().clone(), request.extensions_mut().insert(caller));

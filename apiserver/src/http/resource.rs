@@ -9,12 +9,13 @@ use kinds::kind::Kind;
 use tokio::time::Instant;
 
 use super::{
-    admit, apart, deadline, delegate::delegate, priority::RequestDigest, websocket::InMessages, while_sent,
-    with_uids,
+    admit, apart, deadline, delegate::delegate, permit, priority::RequestDigest, websocket::InMessages,
+    while_sent, with_uids,
 };
 use crate::{
     Api,
     aggregation::pass,
+    audit::Trail,
     auth::{Caller, User, authorize::Action},
     body::{self, Upload},
     context::Ctx,
@@ -37,15 +38,18 @@ pub async fn serve(
     caller: Arc<Caller>,
     path: ResourcePath,
     mut request: Request<Upload>,
+    trail: &Trail,
 ) -> Result<Response<Body>, Status> {
     let is_passed_on = path.subresource.as_deref() == Some("proxy");
     let watch = !is_passed_on && query::wants_watch(request.uri().query().unwrap_or(""));
     let verb = Verb::of(request.method(), &path, watch);
     let verb_name = verb.map_or("", Verb::as_str);
-    permit(&api, &user, verb_name, &path, request.uri().query().unwrap_or(""))?;
+    asked(&path, verb_name, request.uri().query().unwrap_or(""), |action| {
+        permit(&api, trail, &user, action)
+    })?;
     if request.method() == Method::GET && path.connects() {
         // Whoever opens a WebSocket does more than to read.
-        permit(&api, &user, "create", &path, "")?;
+        permit(&api, trail, &user, &Action::on(&path, "create", None, None))?;
     }
     let table = api.table();
     if let Some(remote) = table.remote(&path.group, &path.version) {
@@ -77,8 +81,9 @@ pub async fn serve(
         return Err(Status::no_such_resource());
     }
     let deprecation = kind.deprecation.clone();
-    let answered = known(api, user, caller, path, request, (table, kind)).await;
+    let answered = known(api, user, caller, path, request, (table, kind), trail).await;
     let Some(warning) = deprecation else { return answered };
+    trail.annotate("k8s.io/deprecated", "true");
     let mut response = answered.unwrap_or_else(|status| response::status(&status));
     response::warn_first(&mut response, &warning);
     Ok(response)
@@ -110,6 +115,7 @@ async fn known(
     path: ResourcePath,
     mut request: Request<Upload>,
     (table, kind): (Arc<Table>, Arc<Kind>),
+    trail: &Trail,
 ) -> Result<Response<Body>, Status> {
     let streaming = streams::is_stream(&kind, path.subresource.as_deref());
     let proxied = streams::is_proxy(&kind, path.subresource.as_deref());
@@ -154,6 +160,7 @@ async fn known(
         path,
         query,
         warnings: warnings.clone(),
+        trail: trail.clone(),
     };
     if streaming {
         // It takes as long as its ends like, and costs this server nothing but passing bytes on.
@@ -185,15 +192,15 @@ async fn known(
     tokio::time::timeout_at(end, answering).await.unwrap_or_else(|_| Err(deadline::exceeded()))
 }
 
-/// Refuses what the caller may not do.
-fn permit(api: &Api, user: &User, verb: &str, path: &ResourcePath, query: &str) -> Result<(), Status> {
+/// What a request asks for, in the words of roles and of audit policies.
+pub fn asked<T>(path: &ResourcePath, verb: &str, query: &str, then: impl FnOnce(&Action<'_>) -> T) -> T {
     let selects = matches!(verb, "list" | "watch" | "deletecollection");
     let fields = if selects { query::field_selector(query) } else { None };
     // Who selects one name reads one object.
     let selected = fields.as_ref().filter(|_| verb != "deletecollection");
     let selected = selected.and_then(|fields| fields.required_value("metadata.name"));
     let selected = selected.filter(|name| api::validation::path_segment(name).is_empty());
-    api.authorizer.permit(user, &Action::on(path, verb, selected, fields.as_ref()))
+    then(&Action::on(path, verb, selected, fields.as_ref()))
 }
 
 /// How many seats a request takes: a list of many objects takes several, as upstream counts them.
@@ -251,7 +258,7 @@ async fn read(ctx: Ctx, verb: Verb) -> Result<Response<Body>, Status> {
         (_, Some("scale")) => scale(ctx, Verb::Get, Bytes::new()).await,
         (Verb::List, None) => verbs::list::list(ctx).await,
         (Verb::Watch, None) => {
-            let running = ctx.api.metrics.long_running(verb, &ctx.path);
+            let running = ctx.running(verb);
             Ok(running.until_end_of(verbs::watch::watch(ctx).await?))
         }
         _ => verbs::read::get(ctx).await,
@@ -260,6 +267,9 @@ async fn read(ctx: Ctx, verb: Verb) -> Result<Response<Body>, Status> {
 
 async fn write(ctx: Ctx, verb: Verb, bytes: Bytes) -> Result<Response<Body>, Status> {
     let subresource = ctx.path.subresource.clone();
+    if verb == Verb::Patch {
+        ctx.trail.was_patched(&bytes);
+    }
     match (verb, subresource.as_deref()) {
         (_, Some("scale")) => scale(ctx, verb, bytes).await,
         (Verb::Create, Some("binding")) => verbs::binding::bind(ctx, bytes).await,

@@ -45,7 +45,7 @@ pub fn is_passed_on(target: &Target) -> bool {
 /// # Errors
 /// As [`kubelet::serve`] and [`proxy::serve`].
 pub async fn serve(ctx: Ctx, verb: Verb, request: Request<Upload>) -> Result<Response<Body>, Status> {
-    let running = ctx.api.metrics.long_running(verb, &ctx.path);
+    let running = ctx.running(verb);
     if is_proxy(&ctx.kind, ctx.path.subresource.as_deref()) {
         return proxy::serve(ctx, running, request).await;
     }

@@ -18,6 +18,7 @@ use crate::{admission::Operation, body, context::Ctx, resources::PODS, response:
 /// 409 when the pod has a node or is being deleted, 500 for a binding without a target.
 pub async fn bind(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let mut binding = body::parse_kind(&ctx.media, &bytes, &["v1"], "Binding")?;
+    ctx.trail.was_sent(&binding);
     let name = ctx.path.name.clone().unwrap_or_else(|| binding.name().to_owned());
     ctx.api.admission.mutate(&mut Operation::create(&ctx, &name, &mut binding)).await?;
     check(&binding)?;

@@ -58,6 +58,9 @@ pub async fn create_object(ctx: &Ctx, mut object: Value, tracking: Tracking) -> 
         Tracking::Update => body::read_as(kind, object)?,
         Tracking::Done => body::read_applied(kind, object)?,
     };
+    if tracking == Tracking::Update {
+        ctx.trail.was_sent(&object);
+    }
     if !object.resource_version().is_empty() && object.resource_version() != "0" {
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
     }

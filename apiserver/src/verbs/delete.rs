@@ -73,6 +73,7 @@ impl DeleteOptions {
             Self::of_query(&ctx.query)
         } else {
             let value = body::parse(&ctx.media, bytes, "DeleteOptions")?;
+            ctx.trail.was_sent(&value);
             check_type(ctx, &value)?;
             serde_json::from_value(value).map_err(|e| Status::bad_request(e.to_string()))?
         };

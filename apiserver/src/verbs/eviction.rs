@@ -44,6 +44,7 @@ const TRIES: usize = 20;
 /// a budget allows no disruption now, 500 when several budgets are about the pod.
 pub async fn evict(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let mut eviction = body::parse_kind(&ctx.media, &bytes, &["policy/v1", "policy/v1beta1"], "Eviction")?;
+    ctx.trail.was_sent(&eviction);
     let steps = &ctx.api.admission;
     steps.mutate(&mut Operation::create(&ctx, ctx.name(), &mut eviction)).await?;
     if !eviction.name().is_empty() && eviction.name() != ctx.name() {

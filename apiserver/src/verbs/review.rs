@@ -34,6 +34,7 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
     ctx.warnings.add(decoded.warnings);
     let mut review = body::read_as(&ctx.kind, decoded.object)?;
+    ctx.trail.was_sent(&review);
     if let Some(namespace) = &ctx.path.namespace {
         super::create::put_into(namespace, &mut review)?;
     }

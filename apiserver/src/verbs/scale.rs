@@ -101,6 +101,7 @@ pub async fn serve(ctx: Ctx, verb: Verb, paths: &ScalePaths, bytes: Bytes) -> Re
         }
         Verb::Update => {
             let scale = body::parse_kind(&ctx.media, &bytes, &["autoscaling/v1"], "Scale")?;
+            ctx.trail.was_sent(&scale);
             if !scale.name().is_empty() && scale.name() != ctx.name() {
                 return Err(Status::bad_request(format!(
                     "the name of the object ({}) does not match the name on the URL ({})",

@@ -37,6 +37,7 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         return Err(Status::failure(404, "NotFound", "this server issues no service account tokens"));
     };
     let mut request = body::parse_kind(&ctx.media, &bytes, &["authentication.k8s.io/v1"], KIND)?;
+    ctx.trail.was_sent(&request);
     // Only a spec of the right form is worked on below.
     spec_of(&request)?;
     let name = ctx.name();
@@ -98,6 +99,7 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         sub: format!("system:serviceaccount:{}:{}", account.namespace(), account.name()),
         bound,
     };
+    ctx.trail.annotate("authentication.kubernetes.io/issued-credential-id", format!("JTI={}", claims.jti));
     let token = issuer.sign(&claims).map_err(Status::internal)?;
     let expires = now + SignedDuration::from_secs(seconds);
     request["kind"] = json!(KIND);

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
 
+pub mod audit;
 pub mod etcd;
 pub mod namespace;
 pub mod raw;
@@ -64,6 +65,7 @@ pub fn config(dir: &Path) -> Config {
         request_timeout: Duration::from_secs(60),
         shutdown_delay: Duration::ZERO,
         encryption: None,
+        audit: None,
         listed_for: Duration::from_secs(15),
     }
 }

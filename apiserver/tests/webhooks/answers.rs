@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
-    harness::{Server, namespace},
+    harness::{Server, audit::Log, namespace},
     hook::{CONFIG_MAPS, Hook, PODS, both, config_map, configure, message, pod, remove},
 };
 
@@ -269,4 +269,50 @@ fn a_service_is_reached_through_its_pods_under_its_own_name() {
         assert_eq!(hook.paths(), ["/way"]);
         server.stop().await;
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_webhooks_do_is_noted_for_the_audit_log() {
+    let log = Log::new();
+    let server = Server::start_with(|config| log.of(config, json!([{"level": "Request"}]), &[])).await;
+    let hook = Hook::start("127.0.0.1", &["127.0.0.1"]).await;
+    let patch = json!([{"op": "add", "path": "/metadata/labels/one", "value": "one"}]);
+    hook.says("/one", json!({"allowed": true, "patch": patch, "auditAnnotations": {"why": "because"}}));
+    let mut broken = hook.about("/broken", "*");
+    broken["failurePolicy"] = "Ignore".into();
+    configure(
+        &server,
+        "mutating",
+        "a",
+        &[hook.about("/other", "pods"), hook.about("/one", "*"), broken.clone()],
+    )
+    .await;
+    configure(&server, "validating", "a", &[hook.about("/other", "pods"), broken]).await;
+    let made = async |id: &str, path: &str| {
+        let headers = [("audit-id", id), ("content-type", "application/json")];
+        let mut object = config_map(id);
+        object["data"] = json!({});
+        let answer = server.send_raw("POST", path, &headers, object.to_string().into()).await;
+        assert_eq!(answer.code, 201, "{}", answer.body);
+        log.annotations(id).await
+    };
+    let noted = |hook: &str, mutated: bool| {
+        format!(r#"{{"configuration":"a","webhook":"{hook}.hooks.test","mutated":{mutated}}}"#)
+    };
+    let patched = format!(
+        r#"{{"configuration":"a","webhook":"one.hooks.test","patch":{patch},"patchType":"JSONPatch"}}"#
+    );
+    let mut wanted = json!({
+        "one.hooks.test/why": "because",
+        "mutation.webhook.admission.k8s.io/round_0_index_1": noted("one", true),
+        "patch.webhook.admission.k8s.io/round_0_index_1": patched,
+        "mutation.webhook.admission.k8s.io/round_0_index_2": noted("broken", false),
+        "failed-open.mutation.webhook.admission.k8s.io/round_0_index_2": "broken.hooks.test",
+        "failed-open.validating.webhook.admission.k8s.io/round_0_index_0": "broken.hooks.test",
+    });
+    assert_eq!(made("map", CONFIG_MAPS).await, wanted);
+    // A patch may repeat what a Secret holds.
+    wanted.as_object_mut().unwrap().remove("patch.webhook.admission.k8s.io/round_0_index_1");
+    assert_eq!(made("secret", "/api/v1/namespaces/default/secrets").await, wanted);
+    server.stop().await;
 }

@@ -28,7 +28,8 @@ fn objects(present: &mut Map<String, Value>, changes: Map<String, Value>) {
     }
 }
 
-pub(super) fn drop_nulls(value: &mut Value) {
+/// Takes out what is null, which is no value to Go.
+pub fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|_, value| !value.is_null());

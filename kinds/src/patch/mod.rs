@@ -14,6 +14,7 @@ use api::{
     field::{Errors, Path},
     status::{Details, Status},
 };
+pub use merge::drop_nulls;
 use serde_json::Value;
 
 use crate::{

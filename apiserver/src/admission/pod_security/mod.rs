@@ -1,5 +1,5 @@
-//! Holds pods to the standards that their namespace's labels name (`pod-security.kubernetes.io/enforce` and `warn`), and
-//! warns the authors of pods and of workloads. What `audit` says is only read for being right: there is no audit log.
+//! Holds pods to the standards that their namespace's labels name (`pod-security.kubernetes.io/enforce`), and warns the
+//! authors of pods and of workloads (`warn`), or the reader of the audit log (`audit`).
 //!
 //! Counterpart of upstream's `pod-security-admission`.
 
@@ -25,7 +25,7 @@ use crate::{
     watch_cache::{Objects, Scope},
 };
 use checks::{Pod, Violation, violations};
-use standard::{Level, Policy, Standard};
+use standard::{Level, PREFIX, Policy, Standard};
 
 /// Where pods, or what pods are made from, are in objects.
 const TEMPLATES: &[(BuiltIn, &[&str])] = &[
@@ -91,6 +91,9 @@ async fn workload(operation: &Operation<'_>, namespace: &str, pod: Option<&Value
         return Ok(());
     }
     let pod = Pod(pod);
+    if operation.ctx.trail.is_kept() {
+        tell(operation, &policy, &pod, is_pod);
+    }
     let enforced = if is_pod { violations(policy.enforce, &pod) } else { Vec::new() };
     if !enforced.is_empty() {
         let told = in_detail(&enforced);
@@ -102,6 +105,27 @@ async fn workload(operation: &Operation<'_>, namespace: &str, pod: Option<&Value
         operation.ctx.warnings.add([format!("would violate PodSecurity \"{}\": {told}", policy.warn)]);
     }
     Ok(())
+}
+
+/// Tells the audit log what a pod, or one that is to be made, is held to, and what of it is not as it should be.
+fn tell(operation: &Operation<'_>, policy: &Policy, pod: &Pod<'_>, is_pod: bool) {
+    let note = |what: &str, words: String| operation.ctx.trail.annotate(format!("{PREFIX}{what}"), words);
+    let held = [policy.audit, policy.warn, policy.enforce];
+    let is_free = |standard: &Standard| standard.level == Level::Privileged;
+    if policy.wrong.is_empty() && held.iter().take(if is_pod { 3 } else { 2 }).all(is_free) {
+        return;
+    }
+    if let Some(why) = policy.wrong.aggregate() {
+        note("error", format!("Failed to parse policy: {why}"));
+    }
+    if is_pod {
+        note("enforce-policy", policy.enforce.to_string());
+    }
+    let found = violations(policy.audit, pod);
+    if !found.is_empty() {
+        let told = in_detail(&found);
+        note("audit-violations", format!("would violate PodSecurity \"{}\": {told}", policy.audit));
+    }
 }
 
 fn in_detail(violations: &[Violation]) -> String {

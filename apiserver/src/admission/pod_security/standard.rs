@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, fmt};
 
 use api::field::{Errors, Path};
 
-/// What the labels begin with.
-const PREFIX: &str = "pod-security.kubernetes.io/";
+/// What the labels begin with, and what is told in the audit log.
+pub const PREFIX: &str = "pod-security.kubernetes.io/";
 
 /// How much pods may ask for, from everything to least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +33,8 @@ pub struct Standard {
 pub struct Policy {
     /// What pods are held to.
     pub enforce: Standard,
+    /// What the audit log tells of.
+    pub audit: Standard,
     /// What their authors are warned of.
     pub warn: Standard,
     /// The labels that say nothing that can be understood.
@@ -47,7 +49,7 @@ impl Policy {
         let mut wrong = Errors::default();
         let modes =
             [("enforce", Level::Restricted), ("audit", Level::Privileged), ("warn", Level::Privileged)];
-        let [enforce, _, mut warn] = modes.map(|(mode, unclear)| {
+        let [enforce, audit, mut warn] = modes.map(|(mode, unclear)| {
             let mut unread = |label: &str, value: &str, why: &str| {
                 wrong.invalid(&Path::new("metadata.labels").key(&format!("{PREFIX}{label}")), value, why);
             };
@@ -67,7 +69,7 @@ impl Policy {
                 warn.version = enforce.version;
             }
         }
-        Self { enforce, warn, wrong }
+        Self { enforce, audit, warn, wrong }
     }
 }
 

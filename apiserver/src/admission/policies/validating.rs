@@ -1,14 +1,18 @@
 //! ValidatingAdmissionPolicies: rules that the server itself evaluates.
 
-use api::Message;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use api::status::{Cause, Status};
+use api::{
+    Message,
+    field::cut,
+    status::{Cause, Status},
+};
 use async_trait::async_trait;
 use kinds::{
-    builtin::admission_registration::{Denial, Given},
+    builtin::admission_registration::{Denial, Given, Judgement},
     kind::Kind,
 };
+use serde_json::json;
 
 use super::{Call, Policies, given};
 use crate::{
@@ -18,6 +22,9 @@ use crate::{
     },
     resources::{VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS},
 };
+
+/// How much is told of what a policy wants told in the audit log.
+const LONGEST: usize = 10 * 1024;
 
 /// The step.
 pub struct ValidatingAdmissionPolicy(Policies);
@@ -48,17 +55,21 @@ impl Step for ValidatingAdmissionPolicy {
         }
         let asker = Asker::of(operation);
         let judge = move |call: Call| (judge(&call, &mut seen, &asker), call);
-        let judged: Vec<_> = apart(move || calls.into_iter().map(judge).collect()).await?;
+        let mut judged: Vec<_> = apart(move || calls.into_iter().map(judge).collect()).await?;
+        note(operation, &mut judged);
         // All are asked, for their warnings; the first to deny is the one that is told.
         let mut refusal = None;
-        for (denials, call) in judged {
-            for denial in denials {
+        for (judgement, call) in judged {
+            for denial in judgement.denials {
                 let does = |wanted: &str| {
                     let actions = call.bound.as_ref().map(|bound| &bound.spec.validation_actions);
                     actions.is_some_and(|actions| actions.iter().any(|action| action == wanted))
                 };
                 if does("Warn") && !denial.always && call.with.is_ok() {
                     operation.ctx.warnings.add([call.say("Validation failed for ", ": ", &denial.message)]);
+                }
+                if does("Audit") && !denial.always && call.with.is_ok() {
+                    note_failure(operation, &call, &denial);
                 }
                 if refusal.is_none() && (denial.always || call.with.is_err() || does("Deny")) {
                     refusal = Some(refused(operation, &call, &denial));
@@ -69,10 +80,39 @@ impl Step for ValidatingAdmissionPolicy {
     }
 }
 
+/// Notes what policies want told in the audit log; of different words under one key all.
+fn note(operation: &Operation<'_>, judged: &mut [(Judgement, Call)]) {
+    let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (judgement, call) in judged {
+        for (key, value) in judgement.annotations.drain(..) {
+            let told = told.entry(format!("{}/{key}", call.policy.name)).or_default();
+            let value = cut(&value, LONGEST);
+            if !told.contains(&value) {
+                told.push(value);
+            }
+        }
+    }
+    told.into_iter().for_each(|(key, values)| operation.ctx.trail.annotate(key, values.join(", ")));
+}
+
+/// Tells the audit log of a rule that does not hold.
+fn note_failure(operation: &Operation<'_>, call: &Call, denial: &Denial) {
+    let Some(bound) = &call.bound else { return };
+    let noted = format!(
+        r#"[{{"message":{},"policy":{:?},"binding":{:?},"expressionIndex":{},"validationActions":{}}}]"#,
+        json!(denial.message),
+        call.policy.name,
+        bound.name,
+        denial.rule,
+        json!(bound.spec.validation_actions),
+    );
+    operation.ctx.trail.annotate("validation.policy.admission.k8s.io/validation_failure", noted);
+}
+
 /// Why a policy does not let the object in, of which `seen` is what can be seen in each version.
-fn judge(call: &Call, seen: &mut [(Arc<Kind>, Given)], asker: &Asker) -> Vec<Denial> {
+fn judge(call: &Call, seen: &mut [(Arc<Kind>, Given)], asker: &Asker) -> Judgement {
     let fails = call.policy.fails();
-    let unknown = |why: &Message| fails.then(|| Denial::of(why.to_string())).into_iter().collect();
+    let unknown = |why: &Message| Judgement::from(fails.then(|| Denial::of(why.to_string())));
     let judged = call.with.as_ref().and_then(|(row, params)| {
         let compiled = call.policy.compiled.as_ref()?;
         let given = seen.iter_mut().find(|(known, _)| Arc::ptr_eq(known, row));

@@ -37,6 +37,7 @@ use crate::{
     watch_cache::{CachedObject, Objects, Scope},
 };
 use client::Client;
+use review::JSON_PATCH;
 
 /// How long a webhook that does not say it may take.
 const TIMEOUT: i32 = 10;
@@ -69,17 +70,26 @@ impl Step for MutatingAdmissionWebhook {
 
     async fn mutate(&self, operation: &mut Operation<'_>) -> Result<(), Status> {
         let configurations = self.0.current(&operation.ctx.api).await?;
-        for hook in configurations.iter().flat_map(|c| &c.hooks) {
+        for (i, hook) in configurations.iter().flat_map(|c| &c.hooks).enumerate() {
             let Some(row) = hook.wanted(operation).await? else { continue };
             if !operation.reinvocation.is_due(&hook.key, operation.new.as_deref()) {
                 continue;
             }
+            let place =
+                format!("webhook.admission.k8s.io/round_{}_index_{i}", operation.reinvocation.round());
             let called = match hook.call(operation, &row, true).await {
-                Ok(Some(patch)) => hook.apply(operation, &row, &patch),
+                Ok(Some(patch)) => hook.apply(operation, &row, &patch).inspect(|_| {
+                    hook.note_patch(operation, &place, &patch);
+                }),
                 Ok(None) => Ok(false),
                 Err(failure) => Err(failure),
             };
-            if hook.open(called)? == Some(true) {
+            let mutated = matches!(called, Ok(true));
+            let (of, name) = (&hook.configuration, &hook.name);
+            let noted = format!(r#"{{"configuration":{of:?},"webhook":{name:?},"mutated":{mutated}}}"#);
+            operation.ctx.trail.annotate(format!("mutation.{place}"), noted);
+            hook.open(operation, &format!("failed-open.mutation.{place}"), called)?;
+            if mutated {
                 operation.reinvocation.changed();
             }
             if hook.asked_again {
@@ -104,9 +114,10 @@ impl Step for ValidatingAdmissionWebhook {
                 wanted.push((hook, row));
             }
         }
-        let calls = wanted.iter().map(|(hook, row)| async {
+        let calls = wanted.iter().enumerate().map(|(i, (hook, row))| async move {
             let called = hook.call(operation, row, false).await;
-            hook.open(called).map(drop)
+            let key = format!("failed-open.validating.webhook.admission.k8s.io/round_0_index_{i}");
+            hook.open(operation, &key, called.map(drop))
         });
         join_all(calls).await.into_iter().collect()
     }
@@ -160,6 +171,8 @@ impl Configuration {
 /// One webhook.
 struct Hook {
     name: String,
+    /// The object that it is of.
+    configuration: String,
     /// Which one it is of all.
     key: String,
     /// Or why nobody can tell what it is about.
@@ -215,6 +228,7 @@ impl Hook {
         let known = |said: &String| ["v1", "v1beta1"].into_iter().find(|version| version == said);
         let seconds = u64::try_from(hook.timeout_seconds.unwrap_or(TIMEOUT)).unwrap_or_default();
         Self {
+            configuration: configuration.to_owned(),
             key: format!("webhook/{configuration}/{}", hook.name),
             matching,
             conditions: conditions.map(Arc::new),
@@ -270,6 +284,9 @@ impl Hook {
             self.client.post(&operation.ctx.api, asked.into(), self.timeout).await.map_err(failed)?;
         let (mut response, patch) =
             review::response(&answer, version, &uid, mutating).map_err(Failure::Call)?;
+        for (key, value) in std::mem::take(&mut response.audit_annotations) {
+            operation.ctx.trail.annotate(format!("{}/{key}", self.name), value);
+        }
         operation.ctx.warnings.add(std::mem::take(&mut response.warnings));
         if response.allowed {
             return Ok(patch);
@@ -277,15 +294,37 @@ impl Hook {
         Err(Failure::Refused(Box::new(review::denied(&self.name, response.status))))
     }
 
-    /// What a call came to; nothing where it may fail.
-    fn open<T>(&self, called: Result<T, Failure>) -> Result<Option<T>, Status> {
+    /// Tells the audit log of a patch, where it may show what was sent.
+    fn note_patch(&self, operation: &Operation<'_>, place: &str, patch: &[u8]) {
+        let (configuration, name, trail) = (&self.configuration, &self.name, &operation.ctx.trail);
+        if trail.shows_sent()
+            && let Ok(patch @ Value::Array(_)) = serde_json::from_slice(patch)
+        {
+            let noted = format!(
+                r#"{{"configuration":{configuration:?},"webhook":{name:?},"patch":{patch},"patchType":"{JSON_PATCH}"}}"#
+            );
+            trail.annotate(format!("patch.{place}"), noted);
+        }
+    }
+
+    /// Lets a call fail where it may, which is noted.
+    fn open<T>(
+        &self,
+        operation: &Operation<'_>,
+        key: &str,
+        called: Result<T, Failure>,
+    ) -> Result<(), Status> {
         match called {
-            Ok(answer) => Ok(Some(answer)),
+            Ok(_) => Ok(()),
             Err(Failure::Refused(status)) => Err(*status),
             Err(Failure::Call(why)) => {
                 let why = format!("failed calling webhook {:?}: {why}", self.name);
                 tracing::warn!(why, open = self.fails_open, "cannot ask a webhook");
-                if self.fails_open { Ok(None) } else { Err(Status::internal(why)) }
+                if !self.fails_open {
+                    return Err(Status::internal(why));
+                }
+                operation.ctx.trail.annotate(key, &*self.name);
+                Ok(())
             }
         }
     }

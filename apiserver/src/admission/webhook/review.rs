@@ -1,14 +1,17 @@
 //! What a webhook is asked and answers: `admission.k8s.io` AdmissionReview.
 
+use std::collections::BTreeMap;
+
 use api::{Message, message, object::ObjectExt as _, status::Status};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use kinds::patch::drop_nulls;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 const GROUP: &str = "admission.k8s.io";
 const KIND: &str = "AdmissionReview";
 /// The only form of a patch.
-const JSON_PATCH: &str = "JSONPatch";
+pub const JSON_PATCH: &str = "JSONPatch";
 
 /// The review that is sent.
 pub fn review(
@@ -37,6 +40,8 @@ pub struct Response {
     patch_type: Option<String>,
     /// What the caller is to be warned of.
     pub warnings: Vec<String>,
+    /// What is to be noted of the request.
+    pub audit_annotations: BTreeMap<String, String>,
 }
 
 /// Reads an answer, with its patch.
@@ -98,14 +103,6 @@ pub fn response(
     let patch = patch.map(|patch| STANDARD.decode(patch)).transpose();
     let patch = patch.map_err(|why| unreadable(format!("illegal base64 data: {why}")))?;
     Ok((response, patch))
-}
-
-/// A null is no value, as for Go.
-fn drop_nulls(value: &mut Value) {
-    if let Value::Object(fields) = value {
-        fields.retain(|_, field| !field.is_null());
-        fields.values_mut().for_each(drop_nulls);
-    }
 }
 
 /// The refusal of a webhook that does not allow an operation.

@@ -93,6 +93,26 @@ pub struct Decision {
     pub reason: String,
 }
 
+impl Decision {
+    /// What `user` is told who has asked for `action`.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn refusing(self, user: &User, action: &Action<'_>) -> Result<(), Status> {
+        if self.allowed {
+            return Ok(());
+        }
+        let mut why = refusal(user, action);
+        if !self.reason.is_empty() {
+            why = format!("{why}: {}", self.reason);
+        }
+        Err(match action {
+            Action::Resource { group, resource, name, .. } => Status::forbidden(resource, group, name, why),
+            Action::Path { .. } => Status::forbidden("", "", "", why),
+        })
+    }
+}
+
 /// Who decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -196,18 +216,7 @@ impl Authorizer {
     /// # Errors
     /// 403.
     pub fn permit(&self, user: &User, action: &Action<'_>) -> Result<(), Status> {
-        let Decision { allowed, reason } = self.authorize(user, action);
-        if allowed {
-            return Ok(());
-        }
-        let mut why = refusal(user, action);
-        if !reason.is_empty() {
-            why = format!("{why}: {reason}");
-        }
-        Err(match action {
-            Action::Resource { group, resource, name, .. } => Status::forbidden(resource, group, name, why),
-            Action::Path { .. } => Status::forbidden("", "", "", why),
-        })
+        self.authorize(user, action).refusing(user, action)
     }
 
     /// What `user` may do in a namespace, as the status of a SelfSubjectRulesReview.

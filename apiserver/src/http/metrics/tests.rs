@@ -43,7 +43,7 @@ fn what_lasts_is_counted_as_long_as_it_lasts() {
     let Target::Resource(path) = request::parse("/api/v1/pods") else { panic!("a resource") };
     let now = || lines(&metrics, &priority, "apiserver_longrunning_requests{");
     assert_eq!(now(), [""; 0]);
-    let [one, other] = [(); 2].map(|()| metrics.long_running(Verb::Watch, &path));
+    let [one, other] = [(); 2].map(|()| metrics.long_running(Verb::Watch, &path, Trail::default()));
     let labels = r#"{verb="WATCH",group="",version="v1",resource="pods",subresource=""}"#;
     let answer = one.until_end_of(response::text(StatusCode::OK, Bytes::from_static(b"x")));
     assert_eq!(now(), [format!("apiserver_longrunning_requests{labels} 2")]);

@@ -37,6 +37,7 @@ pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let decoded = body::object(&ctx.kind, &ctx.media, &bytes, ctx.query.field_validation)?;
     ctx.warnings.add(decoded.warnings);
     let mut given = body::read_as(&ctx.kind, decoded.object)?;
+    ctx.trail.was_sent(&given);
     if given.name().is_empty() {
         return Err(nameless(&ctx));
     }

@@ -68,7 +68,7 @@ pub struct Compiled {
     conditions: Conditions,
     variables: Vec<(String, Program)>,
     validations: Vec<Rule>,
-    annotations: Vec<Expression>,
+    annotations: Vec<(String, Expression)>,
     mutations: Vec<Change>,
 }
 
@@ -119,12 +119,29 @@ pub struct Denial {
     pub reason: Option<String>,
     /// Whether the binding has no say in what is done about it.
     pub always: bool,
+    /// Which rule it is that does not hold.
+    pub rule: usize,
+}
+
+/// What a policy makes of an object.
+#[derive(Debug, Default)]
+pub struct Judgement {
+    /// Why it does not let it in.
+    pub denials: Vec<Denial>,
+    /// What it wants told in the audit log, by key.
+    pub annotations: Vec<(String, String)>,
+}
+
+impl From<Option<Denial>> for Judgement {
+    fn from(denial: Option<Denial>) -> Self {
+        Self { denials: denial.into_iter().collect(), annotations: Vec::new() }
+    }
 }
 
 impl Denial {
     /// That a policy cannot be asked.
     pub fn of(message: String) -> Self {
-        Self { message, reason: None, always: false }
+        Self { message, reason: None, always: false, rule: 0 }
     }
 }
 
@@ -185,7 +202,8 @@ impl Compiled {
             })
         });
         let annotations = spec.audit_annotations.iter();
-        let annotations = annotations.map(|a| Expression::of(&a.value_expression, &environments.rules));
+        let annotations = annotations
+            .map(|a| Ok((a.key.clone(), Expression::of(&a.value_expression, &environments.rules)?)));
         let making = environments.rules.clone().with_patches();
         let mutations = spec.mutations.iter().map(|mutation| {
             let patch = mutation.json_patch.as_ref().and_then(|patch| patch.expression.as_deref());
@@ -197,7 +215,7 @@ impl Compiled {
             conditions,
             variables,
             validations: validations.collect::<Result<_, Message>>()?,
-            annotations: annotations.collect::<Result<_, _>>()?,
+            annotations: annotations.collect::<Result<_, Message>>()?,
             mutations: mutations.collect::<Result<_, _>>()?,
         })
     }
@@ -210,14 +228,14 @@ impl Compiled {
         self.conditions.hold(given, authorizer)
     }
 
-    /// Why the policy does not let an object in: for each rule that does not hold, or that comes to nothing while the
-    /// policy `fails` closed.
-    pub fn judge(&self, given: &Given, authorizer: &dyn Authorizer, fails: bool) -> Vec<Denial> {
+    /// What the policy makes of an object. It does not let it in for each rule that does not hold, or that comes to nothing
+    /// while the policy `fails` closed.
+    pub fn judge(&self, given: &Given, authorizer: &dyn Authorizer, fails: bool) -> Judgement {
         let failed = |why: String| fails.then(|| Denial::of(why));
         match self.applies(given, authorizer) {
             Ok(true) => {}
-            Ok(false) => return Vec::new(),
-            Err(why) => return failed(why.into()).into_iter().collect(),
+            Ok(false) => return Judgement::default(),
+            Err(why) => return failed(why.into()).into(),
         }
         let bindings = given.bindings();
         let mut session = self.session(&bindings, given, authorizer);
@@ -225,29 +243,38 @@ impl Compiled {
         for rule in &self.validations {
             match session.eval(&rule.expression.program, EXPRESSION) {
                 Err(why @ Unanswered::OutOfBudget) => {
-                    return failed(why.to_string()).into_iter().collect();
+                    return failed(why.to_string()).into();
                 }
                 answer => answers.push((rule, answer)),
             }
         }
         let mut denials = Vec::new();
-        for (rule, answer) in answers {
-            denials.extend(match answer {
+        for (i, (rule, answer)) in answers.into_iter().enumerate() {
+            let denial = match answer {
                 Ok(Answer::Bool(true)) => None,
                 Ok(_) => match rule.message(&mut session) {
                     Ok(message) => {
                         let reason = rule.reason.clone().or_else(|| Some("Invalid".into()));
-                        Some(Denial { message, reason, always: false })
+                        Some(Denial { reason, ..Denial::of(message) })
                     }
                     Err(why) => failed(format!("failed messageExpression: {why}")),
                 },
                 Err(why) => failed(rule.expression.failed(&why)),
-            });
+            };
+            denials.extend(denial.map(|denial| Denial { rule: i, ..denial }));
         }
         let mut session = self.session(&bindings, given, authorizer);
-        for annotation in &self.annotations {
+        let mut annotations = Vec::new();
+        for (key, annotation) in &self.annotations {
             let why = match session.eval(&annotation.program, EXPRESSION) {
-                Ok(Answer::String(_) | Answer::Null) => continue,
+                Ok(Answer::String(value)) => {
+                    let value = value.trim();
+                    if !value.is_empty() {
+                        annotations.push((key.clone(), value.to_owned()));
+                    }
+                    continue;
+                }
+                Ok(Answer::Null) => continue,
                 Ok(_) => format!(
                     "valueExpression '{}' resulted in unsupported return type. Return type must be either string or null.",
                     annotation.text
@@ -256,7 +283,7 @@ impl Compiled {
             };
             denials.extend(failed(why).map(|denial| Denial { always: true, ..denial }));
         }
-        denials
+        Judgement { denials, annotations }
     }
 
     /// How many changes the policy makes.

@@ -11,7 +11,7 @@ mod policy;
 mod warnings;
 mod webhook;
 
-pub use compiled::{BindingSpec, Compiled, Denial, Given, PolicySpec};
+pub use compiled::{BindingSpec, Compiled, Denial, Given, Judgement, PolicySpec};
 pub use conditions::Conditions;
 pub use policy::{
     MutatingAdmissionPolicies, MutatingAdmissionPolicyBindings, ValidatingAdmissionPolicies,

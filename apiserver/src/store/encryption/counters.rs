@@ -1,0 +1,76 @@
+//! What is counted of encrypting and decrypting, under upstream's names.
+
+use std::time::Instant;
+
+use machinery::metrics::Registry;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        histogram::{Histogram, exponential_buckets},
+    },
+};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Way {
+    transformation_type: &'static str,
+    transformer_prefix: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Operation {
+    resource: String,
+    status: &'static str,
+    #[prometheus(flatten)]
+    way: Way,
+}
+
+/// The counters. All clones are the same.
+#[derive(Clone)]
+pub struct Transformations {
+    operations: Family<Operation, Counter>,
+    durations: Family<Way, Histogram, fn() -> Histogram>,
+}
+
+impl Default for Transformations {
+    fn default() -> Self {
+        let buckets = || Histogram::new(exponential_buckets(5e-6, 2.0, 25));
+        Self { operations: Family::default(), durations: Family::new_with_constructor(buckets) }
+    }
+}
+
+impl Transformations {
+    /// Adds them to those of a server.
+    pub fn register(&self, registry: &mut Registry) {
+        let help = "Values encrypted (to_storage) or decrypted (from_storage), by provider";
+        registry.register("apiserver_storage_transformation_operations", help, self.operations.clone());
+        let help = "Time to encrypt or decrypt a value";
+        registry.register("apiserver_storage_transformation_duration_seconds", help, self.durations.clone());
+    }
+
+    /// Counts what a provider has done to a value of a resource since `begun`.
+    pub(super) fn count(
+        &self,
+        resource: Option<(&str, &str)>,
+        transformation_type: &'static str,
+        provider: &str,
+        begun: Instant,
+        is_done: bool,
+    ) {
+        let transformer_prefix = match provider {
+            "identity" | "unknown" => provider.to_owned(),
+            name => format!("k8s:enc:{name}:v1:"),
+        };
+        let way = Way { transformation_type, transformer_prefix };
+        if is_done {
+            self.durations.get_or_create(&way).observe(begun.elapsed().as_secs_f64());
+        }
+        let resource = match resource.unwrap_or_default() {
+            ("", resource) => resource.to_owned(),
+            (group, resource) => format!("{resource}.{group}"),
+        };
+        let status = if is_done { "OK" } else { "unknown-non-grpc" };
+        self.operations.get_or_create(&Operation { resource, status, way }).inc();
+    }
+}
