@@ -6,6 +6,7 @@
 //! Upstream counterpart: client-go's `rest` and `clientcmd`.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,6 +17,9 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, ConfigExt as _};
 use kube::config::Kubeconfig;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::{counter::Counter, family::Family};
+use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tower::util::BoxCloneService;
 use tower::{BoxError, ServiceExt as _};
@@ -37,6 +41,23 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// Idle connections kept for the next burst of requests.
 const IDLE_CONNECTIONS: usize = 32;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What requests of this process are counted under.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    code: String,
+    host: String,
+    method: String,
+}
+
+/// The requests that this process has made to API servers.
+static REQUESTS: LazyLock<Family<Answered, Counter>> = LazyLock::new(Family::default);
+
+/// Adds the count of requests to a registry.
+pub(crate) fn register(registry: &mut Registry) {
+    let help = "Number of HTTP requests, partitioned by status code, method, and host";
+    registry.register("rest_client_requests", help, REQUESTS.clone());
+}
 
 /// Why no client could be made.
 #[derive(Debug, thiserror::Error)]
@@ -167,12 +188,16 @@ fn way(config: &kube::Config) -> Result<Way, kube::Error> {
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .build(connector);
     let answered_in_time = tower::service_fn(move |request: Request<Body>| {
+        let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        let method = request.method().to_string();
         let answer = client.request(request);
         async move {
-            match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
-                Ok(answer) => answer.map(without_nulls).map_err(BoxError::from),
-                Err(elapsed) => Err(BoxError::from(elapsed)),
-            }
+            let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await.map_err(BoxError::from);
+            let answer = answer.and_then(|answer| answer.map(without_nulls).map_err(BoxError::from));
+            let code =
+                answer.as_ref().map_or("<error>".to_owned(), |answer| answer.status().as_u16().to_string());
+            REQUESTS.get_or_create(&Answered { code, host, method }).inc();
+            answer
         }
     });
     let service = tower::ServiceBuilder::new()

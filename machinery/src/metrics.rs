@@ -12,10 +12,11 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 pub use prometheus_client::registry::Registry;
 
-/// A registry that holds the metrics every process has (`process_*`).
+/// A registry that holds the metrics every process has: `process_*`, and its requests to API servers.
 pub fn registry() -> Registry {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Process));
+    crate::client::register(&mut registry);
     registry
 }
 

@@ -62,7 +62,8 @@ async fn answer_with_nulls(mut stream: tokio::net::TcpStream) -> std::io::Result
 #[tokio::test]
 async fn a_null_is_an_empty_list_to_whatever_asks_through_the_client() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let host = listener.local_addr().unwrap();
+    let url = format!("http://{host}").parse().unwrap();
     let server = async {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
@@ -79,6 +80,13 @@ async fn a_null_is_an_empty_list_to_whatever_asks_through_the_client() {
         assert_eq!(pods.get("p").await.unwrap().metadata.labels, None);
         let deleted = pods.delete_collection(&DeleteParams::default(), &ListParams::default()).await;
         assert!(deleted.unwrap().left().unwrap().items.is_empty());
+        let metrics = crate::metrics::text(&crate::metrics::registry());
+        for (method, count) in [("GET", 3), ("DELETE", 1)] {
+            let line = format!(
+                "rest_client_requests_total{{code=\"200\",host=\"{host}\",method=\"{method}\"}} {count}\n"
+            );
+            assert!(metrics.contains(&line), "{line} in {metrics}");
+        }
         let cache = Cache::start(pods, Selectors::all(), &tasks);
         let mut changes = cache.subscribe();
         while cache.get(None, "p").is_none() {
@@ -163,4 +171,14 @@ async fn a_client_shows_the_certificate_that_its_files_have_now() {
     std::fs::write(at("rotated.pem"), rotated).unwrap();
     told("node").await;
     tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_not_answered_is_counted() {
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let client = from_config(&kube::Config::new(format!("http://{gone}").parse().unwrap())).unwrap();
+    assert!(is_ready(&client).await.is_err());
+    let metrics = crate::metrics::text(&crate::metrics::registry());
+    let line = format!("rest_client_requests_total{{code=\"<error>\",host=\"{gone}\",method=\"GET\"}} ");
+    assert!(metrics.contains(&line), "{line} in {metrics}");
 }
