@@ -203,8 +203,9 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
         .await
         .with_context(|| format!("cannot listen on {}:{}", config.listen.0, config.listen.1))?;
     let address = listener.local_addr()?;
-    let store =
-        store::open(&config.store, config.encryption.as_ref()).await.context("cannot open the store")?;
+    let metrics = Metrics::default();
+    let store = store::open(&config.store, config.encryption.as_ref(), &metrics.transformations);
+    let store = store.await.context("cannot open the store")?;
     let registry = Registry::builtin();
     let specs: Vec<_> = registry.table().resources().map(|rows| resource_spec(rows)).collect();
     let cache = WatchCache::load(store.clone(), specs).await.context("cannot read the store")?;
@@ -215,7 +216,6 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
         kept.upkeep(&stop).await;
         Ok(())
     });
-    let metrics = Metrics::default();
     let audit = config.audit.as_ref().map(|config| Audit::start(config, &metrics.audit, tasks));
     let audit = audit.transpose().context("cannot open the audit log")?;
     let priority = Priority::new(config.in_flight);

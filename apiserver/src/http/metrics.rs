@@ -16,6 +16,7 @@ use crate::{
     registry::Table,
     request::{ResourcePath, Target, Verb},
     response::{self, Body},
+    store::Transformations,
 };
 
 /// What a request is counted under.
@@ -97,6 +98,8 @@ pub struct Metrics {
     running: Family<Labels, Gauge>,
     /// Those of the audit log.
     pub audit: audit::Counters,
+    /// Those of encryption.
+    pub transformations: Transformations,
 }
 
 /// A watch or another stream that is being served; it counts as such until all its clones are dropped.
@@ -161,7 +164,9 @@ impl Default for Metrics {
         );
         let audit = audit::Counters::default();
         audit.register(&mut registry);
-        Self { registry, requests, durations, rejected, running, audit }
+        let transformations = Transformations::default();
+        transformations.register(&mut registry);
+        Self { registry, requests, durations, rejected, running, audit, transformations }
     }
 }
 

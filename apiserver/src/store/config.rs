@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::encryption::{EncryptedStore, EncryptionConfig, EncryptionError};
+use super::encryption::{EncryptedStore, EncryptionConfig, EncryptionError, Transformations};
 use super::{EmbeddedStore, EtcdConfig, EtcdStore, Store, StoreError};
 
 /// Which store to use: `etcd:URL[,URL…]`, `etcd:unix:///PATH`, `file:PATH` or `memory`.
@@ -126,6 +126,7 @@ impl StoreConfig {
 pub async fn open(
     config: &StoreConfig,
     encryption: Option<&EncryptionConfig>,
+    counters: &Transformations,
 ) -> Result<Arc<dyn Store>, OpenError> {
     let store: Arc<dyn Store> = match config {
         StoreConfig::Etcd(etcd) => Arc::new(EtcdStore::connect(etcd).await?.for_a_server()),
@@ -133,7 +134,7 @@ pub async fn open(
         StoreConfig::Memory => Arc::new(EmbeddedStore::memory()),
     };
     Ok(match encryption {
-        Some(encryption) => Arc::new(EncryptedStore::new(store, encryption.clone())?),
+        Some(encryption) => Arc::new(EncryptedStore::new(store, encryption.clone(), counters.clone())?),
         None => store,
     })
 }

@@ -6,8 +6,12 @@
 
 mod cipher;
 mod config;
+mod counters;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Change, ChangeStream, Committed, KeyValue, Loaded, Op, Revision, Store, StoreError};
 use cipher::Cipher;
 pub use config::{EncryptionConfig, EncryptionError};
+pub use counters::Transformations;
 
 /// How often the file is looked at, as upstream.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
@@ -52,7 +57,10 @@ enum Provider {
 type Name = (String, String);
 
 /// Which providers are for which resources: the first one writes, all read.
-struct Rules(Vec<(Vec<Name>, Vec<Provider>)>);
+struct Rules {
+    entries: Vec<(Vec<Name>, Vec<Provider>)>,
+    counters: Transformations,
+}
 
 impl Rules {
     fn new(entries: Vec<(Vec<Name>, Vec<Provider>)>) -> Result<Self, EncryptionError> {
@@ -68,7 +76,7 @@ impl Rules {
                 }
             }
         }
-        Ok(Self(entries))
+        Ok(Self { entries, counters: Transformations::default() })
     }
 
     /// The providers for a key of the store; none for what is stored as it is.
@@ -79,17 +87,20 @@ impl Rules {
             .into_iter()
             .map(|wanted| {
                 let named = |names: &[Name]| names.iter().any(|(g, r)| (g.as_str(), r.as_str()) == wanted);
-                self.0.iter().filter(|(names, _)| named(names)).flat_map(|(_, providers)| providers).collect()
+                let named = self.entries.iter().filter(|(names, _)| named(names));
+                named.flat_map(|(_, providers)| providers).collect()
             })
             .find(|found: &Vec<_>| !found.is_empty())
             .unwrap_or_default()
     }
 
     fn seal(&self, key: &str, value: Bytes) -> Result<Bytes, StoreError> {
+        let begun = Instant::now();
         match self.of(key).first() {
             None | Some(Provider::Identity) => Ok(value),
-            Some(Provider::Cipher { prefix, cipher, .. }) => {
+            Some(Provider::Cipher { name, prefix, cipher }) => {
                 let sealed = cipher.seal(&value, key);
+                self.counters.count(resource_of(key), "to_storage", name, begun, sealed.is_some());
                 let sealed = sealed.ok_or_else(|| StoreError::TooLarge("too long to be encrypted".into()))?;
                 Ok([prefix.as_slice(), &sealed].concat().into())
             }
@@ -98,28 +109,34 @@ impl Rules {
 
     /// The plain value, and whether another provider than the first one had written it.
     fn open(&self, key: &str, value: Bytes) -> Result<(Bytes, bool), StoreError> {
-        let (providers, mut why) = (self.of(key), NO_PREFIX);
+        let (providers, mut why, mut by, begun) = (self.of(key), NO_PREFIX, "unknown", Instant::now());
         if providers.is_empty() {
             return Ok((value, false));
         }
+        let count = |by, is_done| self.counters.count(resource_of(key), "from_storage", by, begun, is_done);
         for (i, provider) in providers.into_iter().enumerate() {
             match provider {
-                Provider::Identity if !value.starts_with(ENCRYPTED) => return Ok((value, i != 0)),
+                Provider::Identity if !value.starts_with(ENCRYPTED) => {
+                    count("identity", true);
+                    return Ok((value, i != 0));
+                }
                 Provider::Identity => {}
                 Provider::Cipher { name, prefix, cipher } => {
                     let (no_key, failed) = in_upstreams_words(name);
                     if let Some(sealed) = value.strip_prefix(prefix.as_slice()) {
                         if let Some(plain) = cipher.open(sealed, key) {
+                            count(name, true);
                             return Ok((plain.into(), i != 0));
                         }
-                        why = failed;
+                        (why, by) = (failed, *name);
                     } else if why == NO_PREFIX && value.starts_with(format!("k8s:enc:{name}:v1:").as_bytes())
                     {
-                        why = no_key;
+                        (why, by) = (no_key, *name);
                     }
                 }
             }
         }
+        count(by, false);
         Err(StoreError::Unreadable { key: key.to_owned(), why })
     }
 
@@ -166,9 +183,13 @@ impl EncryptedStore {
     ///
     /// # Errors
     /// When the configuration is wrong.
-    pub(super) fn new(inner: Arc<dyn Store>, config: EncryptionConfig) -> Result<Self, EncryptionError> {
+    pub(super) fn new(
+        inner: Arc<dyn Store>,
+        config: EncryptionConfig,
+        counters: Transformations,
+    ) -> Result<Self, EncryptionError> {
         let bytes = config::content(&config.file)?;
-        let rules = Arc::new(config::parse(&config.file, &bytes)?);
+        let rules = Arc::new(Rules { counters, ..config::parse(&config.file, &bytes)? });
         Ok(Self { inner, config, current: Arc::new(RwLock::new((bytes, rules))) })
     }
 
@@ -180,7 +201,8 @@ impl EncryptedStore {
     fn reload(&self) -> Result<(), EncryptionError> {
         let bytes = config::content(&self.config.file)?;
         if self.current.read().0 != bytes {
-            let rules = Arc::new(config::parse(&self.config.file, &bytes)?);
+            let counters = self.rules().counters.clone();
+            let rules = Arc::new(Rules { counters, ..config::parse(&self.config.file, &bytes)? });
             *self.current.write() = (bytes, rules);
             tracing::info!("Reloaded the encryption provider configuration");
         }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::{EtcdAccess, OpenError, StoreConfig, StoreConfigError, open};
 pub use embedded::EmbeddedStore;
-pub use encryption::{EncryptionConfig, EncryptionError};
+pub use encryption::{EncryptionConfig, EncryptionError, Transformations};
 pub use etcd::{EtcdConfig, EtcdStore};
 
 /// The number of a commit: the store's clock.

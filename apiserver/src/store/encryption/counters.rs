@@ -3,34 +3,19 @@
 use std::time::Instant;
 
 use machinery::metrics::Registry;
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{
-        counter::Counter,
-        family::Family,
-        histogram::{Histogram, exponential_buckets},
-    },
+use prometheus_client::metrics::{
+    counter::Counter,
+    family::Family,
+    histogram::{Histogram, exponential_buckets},
 };
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Way {
-    transformation_type: &'static str,
-    transformer_prefix: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Operation {
-    resource: String,
-    status: &'static str,
-    #[prometheus(flatten)]
-    way: Way,
-}
+type Labels<const N: usize> = [(&'static str, String); N];
 
 /// The counters. All clones are the same.
 #[derive(Clone)]
 pub struct Transformations {
-    operations: Family<Operation, Counter>,
-    durations: Family<Way, Histogram, fn() -> Histogram>,
+    operations: Family<Labels<4>, Counter>,
+    durations: Family<Labels<2>, Histogram, fn() -> Histogram>,
 }
 
 impl Default for Transformations {
@@ -62,7 +47,10 @@ impl Transformations {
             "identity" | "unknown" => provider.to_owned(),
             name => format!("k8s:enc:{name}:v1:"),
         };
-        let way = Way { transformation_type, transformer_prefix };
+        let way = [
+            ("transformation_type", transformation_type.to_owned()),
+            ("transformer_prefix", transformer_prefix),
+        ];
         if is_done {
             self.durations.get_or_create(&way).observe(begun.elapsed().as_secs_f64());
         }
@@ -71,6 +59,8 @@ impl Transformations {
             (group, resource) => format!("{resource}.{group}"),
         };
         let status = if is_done { "OK" } else { "unknown-non-grpc" };
-        self.operations.get_or_create(&Operation { resource, status, way }).inc();
+        let [kind, prefix] = way;
+        let labels = [("resource", resource), ("status", status.to_owned()), kind, prefix];
+        self.operations.get_or_create(&labels).inc();
     }
 }

@@ -125,8 +125,12 @@ async fn a_store_shows_plain_values_and_keys_are_changed() {
     std::fs::write(&file, keys(&["k1"])).unwrap();
     let inner: Arc<dyn Store> = Arc::new(EmbeddedStore::memory());
     let plain = Bytes::from_static(b"plain");
-    let store =
-        EncryptedStore::new(inner.clone(), EncryptionConfig { file: file.clone(), reload: true }).unwrap();
+    let store = EncryptedStore::new(
+        inner.clone(),
+        EncryptionConfig { file: file.clone(), reload: true },
+        Transformations::default(),
+    )
+    .unwrap();
     let now = store.revision().await.unwrap();
     let mut changes = store.watch("/registry/", now).await.unwrap();
     let Committed::Done(first) = store.commit(vec![Op::create(KEY, plain.clone())]).await.unwrap() else {
@@ -235,6 +239,14 @@ async fn a_value_of_a_lost_key_is_an_error_of_its_own() {
         let answer = server.send(method, &format!("{SECRETS}{path}"), body).await;
         assert_eq!(answer.code, 500, "{method} {path}: {}", answer.body);
         assert_eq!(answer.body["message"], format!("Internal error occurred: {why}"), "{method} {path}");
+    }
+    let metrics = server.get("/metrics").await.body;
+    for (kind, status) in [("from_storage", "unknown-non-grpc"), ("to_storage", "OK")] {
+        let name = "apiserver_storage_transformation_operations_total";
+        let labels = format!(
+            r#"resource="secrets",status="{status}",transformation_type="{kind}",transformer_prefix="k8s:enc:secretbox:v1:""#
+        );
+        assert!(metrics.as_str().unwrap().contains(&format!("{name}{{{labels}}} ")), "{labels}: {metrics}");
     }
     // All else is there.
     assert_eq!(server.get(&format!("{SECRETS}/kept")).await.code, 200);
