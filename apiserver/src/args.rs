@@ -1,5 +1,7 @@
 //! The command line, and the checked [`Config`] it becomes before anything binds.
 
+mod authentication;
+
 use std::{
     net::{IpAddr, Ipv4Addr},
     ops::RangeInclusive,
@@ -13,9 +15,11 @@ use clap::Parser;
 use ipnet::Ipv4Net;
 use machinery::args::CommonArgs;
 
+use authentication::AuthenticationArgs;
+
 pub use crate::admission::Choice;
 pub use crate::audit::{AuditArgs, AuditConfig};
-pub use crate::auth::authorize::Mode;
+pub use crate::auth::{authorize::Mode, oidc::Authentication};
 use crate::store::{EncryptionConfig, EtcdAccess, StoreConfig};
 
 /// Skiff's API server.
@@ -79,6 +83,8 @@ pub struct Args {
     /// Usual admission plugins that are not asked.
     #[arg(long, value_delimiter = ',', value_name = "PLUGIN,…")]
     disable_admission_plugins: Vec<String>,
+    #[command(flatten)]
+    authentication: AuthenticationArgs,
     /// Static bearer tokens: `token,user,uid[,"group,…"]` a line.
     #[arg(long)]
     token_auth_file: Option<PathBuf>,
@@ -235,9 +241,11 @@ impl Default for TokenRules {
 impl TokenRules {
     /// For whom tokens must be meant where `issuer` issues them.
     pub fn audiences_of(&self, issuer: &str) -> Vec<String> {
-        if !self.audiences.is_empty() {
-            return self.audiences.clone();
-        }
+        if self.audiences.is_empty() { self.issuers(issuer) } else { self.audiences.clone() }
+    }
+
+    /// The issuers whose tokens are this server's own where `issuer` issues them.
+    pub fn issuers(&self, issuer: &str) -> Vec<String> {
         std::iter::once(issuer.to_owned()).chain(self.former_issuers.iter().cloned()).collect()
     }
 }
@@ -261,6 +269,8 @@ pub struct Config {
     pub authorization: Vec<Mode>,
     /// What else looks at what is written.
     pub admission: Choice,
+    /// Callers whom other systems know.
+    pub authentication: Authentication,
     /// Static tokens.
     pub token_file: Option<PathBuf>,
     /// Signing key and further accepted keys of service account tokens.
@@ -356,6 +366,7 @@ impl Args {
                 enabled: self.enable_admission_plugins,
                 disabled: self.disable_admission_plugins,
             },
+            authentication: self.authentication.into_config()?,
             token_file: self.token_auth_file,
             service_account_keys: self
                 .service_account_signing_key_file

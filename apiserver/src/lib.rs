@@ -68,6 +68,7 @@ use crate::{
     audit::Audit,
     auth::Authenticator,
     auth::authorize::Authorizer,
+    auth::oidc::Issuers,
     auth::service_account::TokenIssuer,
     controllers::servers::{self, Servers},
     custom::Definitions,
@@ -198,7 +199,9 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
         .as_ref()
         .map(|(signing, trusted)| TokenIssuer::load(&config.issuer, &config.tokens, signing, trusted))
         .transpose()?;
-    let auth = Authenticator::new(config.token_file.as_deref(), issuer, &config.issuer, &config.tokens)?;
+    let others = Issuers::new(config.authentication.clone(), &config.tokens.issuers(&config.issuer))?;
+    let auth =
+        Authenticator::new(config.token_file.as_deref(), issuer, &config.issuer, &config.tokens, others)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}:{}", config.listen.0, config.listen.1))?;
@@ -263,6 +266,8 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
     });
     tasks.spawn("https", http::serve(api.clone(), listener, tls_config, tasks.clone()));
     controllers::start(&api, tasks);
+    let known = api.clone();
+    tasks.spawn_loop("issuers", async move { known.auth.others().follow().await });
     tasks.spawn_finite("bootstrap", bootstrap_until_done(api.clone()));
     info!(%address, version = api::VERSION, "serving");
     Ok(api)

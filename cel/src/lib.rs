@@ -168,6 +168,11 @@ impl Program {
         self.names.contains(name)
     }
 
+    /// Whether it asks for a field of a variable, as `of.field`.
+    pub fn selects(&self, of: &str, field: &str) -> bool {
+        selects(&self.root, of, field)
+    }
+
     /// Evaluates it; answers also what that cost.
     pub fn eval(&self, bindings: &[Binding<'_>], limit: u64) -> (Result<Answer, EvalError>, u64) {
         let mut run = eval::Run::new(bindings);
@@ -205,4 +210,14 @@ fn collect_names(expr: &Expr, names: &mut BTreeSet<String>) {
         names.insert(name.clone());
     }
     expr.kind.parts().into_iter().for_each(|part| collect_names(part, names));
+}
+
+fn selects(expr: &Expr, variable: &str, wanted: &str) -> bool {
+    let here = match &expr.kind {
+        Kind::Select { of, field, .. } | Kind::Has { of, field } => {
+            field == wanted && matches!(&of.kind, Kind::Ident(name) if name == variable)
+        }
+        _ => false,
+    };
+    here || expr.kind.parts().into_iter().any(|part| selects(part, variable, wanted))
 }

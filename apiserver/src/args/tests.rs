@@ -103,3 +103,60 @@ fn flags_about_etcd_that_cannot_be_meant_are_refused() {
         assert!(refused.contains(why), "{flags:?}: {refused}");
     }
 }
+
+#[test]
+fn flags_name_an_issuer_as_upstream_does() {
+    let config = |flags: &[&str]| {
+        let args = Args::try_parse_from(["apiserver", "--store=memory"].iter().chain(flags))?;
+        args.into_config().map(|config| config.authentication)
+    };
+    let issuer = ["--oidc-issuer-url=https://issuer/x", "--oidc-client-id=me"];
+    for (more, prefix) in [
+        (&[][..], "https://issuer/x#"),
+        (&["--oidc-username-claim=email"], ""),
+        (&["--oidc-username-prefix=-"], ""),
+        (&["--oidc-username-prefix=o:", "--oidc-username-claim=email"], "o:"),
+    ] {
+        let said = config(&[&issuer[..], more].concat()).unwrap();
+        let username = &said.jwt[0].claim_mappings.username;
+        assert_eq!(username.prefix.as_deref(), Some(prefix), "{more:?}");
+        assert_eq!(said.algorithms, ["RS256"]);
+        assert_eq!(
+            (said.jwt[0].issuer.audiences[0].as_str(), &said.jwt[0].claim_mappings.groups.claim),
+            ("me", &String::new())
+        );
+    }
+    let flags = [
+        "--oidc-groups-claim=roles",
+        "--oidc-groups-prefix=g:",
+        "--oidc-required-claim=hd=a=b",
+        "--oidc-signing-algs=ES256,PS512",
+    ];
+    let said = config(&[&issuer[..], &flags].concat()).unwrap();
+    let rule = &said.jwt[0].claim_validation_rules[0];
+    assert_eq!((rule.claim.as_str(), rule.required_value.as_str()), ("hd", "a=b"));
+    assert_eq!(said.jwt[0].claim_mappings.groups.prefix.as_deref(), Some("g:"));
+    assert_eq!(said.algorithms, ["ES256", "PS512"]);
+    for (flags, why) in [
+        (&issuer[..1], "--oidc-client-id"),
+        (&issuer[1..], "--oidc-issuer-url"),
+        (&["--oidc-groups-claim=roles"], "--oidc-issuer-url"),
+        (
+            &["--oidc-issuer-url=https://i", "--oidc-client-id=me", "--authentication-config=f"],
+            "cannot be used with",
+        ),
+        (&["--oidc-issuer-url=https://i", "--oidc-client-id="], "must be specified together"),
+        (
+            &["--oidc-issuer-url=https://i", "--oidc-client-id=me", "--oidc-required-claim=x"],
+            "malformed pair",
+        ),
+        (
+            &["--oidc-issuer-url=https://i", "--oidc-client-id=me", "--oidc-ca-file=/nowhere"],
+            "cannot read /nowhere",
+        ),
+    ] {
+        let refused = format!("{:#}", config(flags).unwrap_err());
+        assert!(refused.contains(why), "{flags:?}: {refused}");
+    }
+    assert_eq!(config(&["--anonymous-auth=false"]).unwrap().anonymous, Some(false));
+}

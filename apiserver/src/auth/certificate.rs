@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Refused, User};
 
 /// Where upstream says which credential a user has shown.
-const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
 /// A certificate that a client has shown.
 pub struct Certificate {

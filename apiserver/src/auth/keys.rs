@@ -13,7 +13,9 @@ use ring::{
     signature::{
         ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED,
         ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as _,
-        RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+        RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PKCS1_SHA256,
+        RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, UnparsedPublicKey,
+        VerificationAlgorithm,
     },
 };
 use serde_json::{Value, json};
@@ -24,7 +26,10 @@ use x509_parser::{
     public_key::RSAPublicKey,
 };
 
-/// How a key signs, by its name in JSON Web Tokens.
+/// The names of all ways in which a signature can be checked here.
+pub const ALGORITHMS: [&str; 8] = ["ES256", "ES384", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"];
+
+/// A kind of key, named by how it signs here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Algorithm {
     Es256,
@@ -49,12 +54,19 @@ impl Algorithm {
         }
     }
 
-    fn verification(self) -> &'static dyn VerificationAlgorithm {
-        match self {
-            Self::Es256 => &ECDSA_P256_SHA256_FIXED,
-            Self::Es384 => &ECDSA_P384_SHA384_FIXED,
-            Self::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
-        }
+    /// How the signature of such a key is checked that calls itself so.
+    fn verification(self, name: &str) -> Option<&'static dyn VerificationAlgorithm> {
+        Some(match (self, name) {
+            (Self::Es256, "ES256") => &ECDSA_P256_SHA256_FIXED,
+            (Self::Es384, "ES384") => &ECDSA_P384_SHA384_FIXED,
+            (Self::Rs256, "RS256") => &RSA_PKCS1_2048_8192_SHA256,
+            (Self::Rs256, "RS384") => &RSA_PKCS1_2048_8192_SHA384,
+            (Self::Rs256, "RS512") => &RSA_PKCS1_2048_8192_SHA512,
+            (Self::Rs256, "PS256") => &RSA_PSS_2048_8192_SHA256,
+            (Self::Rs256, "PS384") => &RSA_PSS_2048_8192_SHA384,
+            (Self::Rs256, "PS512") => &RSA_PSS_2048_8192_SHA512,
+            _ => return None,
+        })
     }
 
     /// The AlgorithmIdentifier of its keys.
@@ -251,9 +263,34 @@ impl PublicKey {
         self.algorithm.name()
     }
 
-    /// Whether the key's owner signed a message so.
-    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(self.algorithm.verification(), &self.key).verify(message, signature).is_ok()
+    /// Whether the key's owner signed a message in the way that is called so.
+    pub fn verify(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
+        let how = self.algorithm.verification(algorithm);
+        how.is_some_and(|how| UnparsedPublicKey::new(how, &self.key).verify(message, signature).is_ok())
+    }
+
+    /// The key in a JSON Web Key, by the name it has there; `None` for one of another kind.
+    pub fn of_json(key: &Value) -> Option<Self> {
+        let text = |part: &str| key.get(part).and_then(Value::as_str);
+        let number = |part: &str| URL_SAFE_NO_PAD.decode(text(part)?).ok();
+        let (algorithm, bytes) = match (text("kty")?, text("crv"), text("use")) {
+            (_, _, Some(other)) if other != "sig" => return None,
+            ("EC", Some("P-256"), _) => (Algorithm::Es256, [vec![4], number("x")?, number("y")?].concat()),
+            ("EC", Some("P-384"), _) => (Algorithm::Es384, [vec![4], number("x")?, number("y")?].concat()),
+            ("RSA", ..) => {
+                let [modulus, exponent] = ["n", "e"].map(number);
+                // As short as can be, and no less than nothing, as DER has it.
+                let positive = |number: Vec<u8>| {
+                    let number = &number[number.iter().take_while(|byte| **byte == 0).count()..];
+                    let sign: &[u8] =
+                        if number.first().is_some_and(|first| *first >= 0x80) { &[0] } else { &[] };
+                    der(INTEGER, &[sign, number])
+                };
+                (Algorithm::Rs256, der(SEQUENCE, &[&positive(modulus?), &positive(exponent?)]))
+            }
+            _ => return None,
+        };
+        Some(Self { id: text("kid").unwrap_or_default().to_owned(), ..Self::new(algorithm, &bytes) })
     }
 
     /// The key as a JSON Web Key.

@@ -6,7 +6,9 @@ pub mod authorize;
 mod bootstrap_token;
 mod certificate;
 pub mod impersonation;
+mod jwt;
 mod keys;
+pub mod oidc;
 pub mod service_account;
 mod token_file;
 pub mod websocket;
@@ -19,8 +21,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use certificate::Certificate;
+use certificate::{CREDENTIAL_ID, Certificate};
 use machinery::serve::{Peer, access::bearer};
+use oidc::Issuers;
 use service_account::{Bound, Claims, LEEWAY, ObjectRef, TokenIssuer};
 use token_file::TokenFile;
 
@@ -116,6 +119,8 @@ pub struct Authenticator {
     bootstrap: bool,
     /// For whom credentials are that say nothing of it, and whom a token must be for to be taken here.
     audiences: Vec<String>,
+    /// Whose tokens are taken besides.
+    others: Issuers,
 }
 
 impl Authenticator {
@@ -128,20 +133,22 @@ impl Authenticator {
         service_accounts: Option<TokenIssuer>,
         issuer: &str,
         rules: &TokenRules,
+        others: Issuers,
     ) -> anyhow::Result<Self> {
         let tokens = token_file.map(TokenFile::read).transpose()?;
         let (bootstrap, audiences) = (rules.bootstrap, rules.audiences_of(issuer));
-        Ok(Self { tokens, service_accounts, bootstrap, audiences })
+        Ok(Self { tokens, service_accounts, bootstrap, audiences, others })
     }
 
     /// The caller behind a request: whom the connection's client certificate names, else its bearer token; nobody in
     /// particular when it shows none.
     ///
     /// # Errors
-    /// 401 for a credential that is not good now, when there is no other one that is.
+    /// 401 for a credential that is not good now, when there is no other one that is; for none where nobody may come so.
     pub async fn identify(
         &self,
         caller: &Caller,
+        path: &str,
         headers: &HeaderMap,
         cache: &WatchCache,
     ) -> Result<User, Status> {
@@ -151,6 +158,7 @@ impl Authenticator {
         }
         let known = match bearer(headers) {
             Some(token) => self.review(token, &[], cache).await.map(|(user, _)| user),
+            None if certified.is_ok() && !self.others.admit_anonymous(path) => Err(Refused::Unknown),
             None => certified.map(|_nobody| User::anonymous()),
         };
         known.map_err(|why| {
@@ -171,18 +179,26 @@ impl Authenticator {
         cache: &WatchCache,
     ) -> Result<(User, Vec<String>), Refused> {
         let wanted = if audiences.is_empty() { &self.audiences } else { audiences };
-        let listed = self.tokens.as_ref().and_then(|tokens| tokens.find(token));
-        let joining =
-            || self.bootstrap.then(|| bootstrap_token::find(token, cache, machinery::clock::now())).flatten();
-        if let Some(user) = listed.or_else(joining) {
-            // It is for this server alone.
+        // What says nothing of audiences is for this server alone.
+        let ours = |user: User| {
             let ours = wanted.iter().filter(|audience| self.audiences.contains(audience));
             let ours: Vec<_> = ours.cloned().collect();
-            return if ours.is_empty() { Err(Refused::Unknown) } else { Ok((user, ours)) };
+            if ours.is_empty() { Err(Refused::Unknown) } else { Ok((user, ours)) }
+        };
+        let now = machinery::clock::now();
+        let listed = self.tokens.as_ref().and_then(|tokens| tokens.find(token));
+        let joining = || self.bootstrap.then(|| bootstrap_token::find(token, cache, now)).flatten();
+        if let Some(user) = listed.or_else(joining) {
+            return ours(user);
         }
-        let now = machinery::clock::now().as_second();
-        let issuer = self.service_accounts.as_ref().ok_or(Refused::Unknown)?;
-        let (claims, meant) = issuer.verify(token, wanted, now)?;
+        let issuer = self.service_accounts.as_ref();
+        let issued =
+            issuer.map_or(Err(Refused::Unknown), |issuer| issuer.verify(token, wanted, now.as_second()));
+        let (claims, meant) = match issued {
+            Err(Refused::Unknown) => return ours(self.others.review(token, now).await?),
+            issued => issued?,
+        };
+        let now = now.as_second();
         // Another server may have issued it for what this one's cache does not show yet.
         if check_bound(&claims, cache, now).is_err() {
             if let Err(error) = cache.fresh().await {
@@ -191,6 +207,11 @@ impl Authenticator {
             check_bound(&claims, cache, now)?;
         }
         Ok((claims.user(), meant))
+    }
+
+    /// The issuers whose tokens are taken besides this server's own.
+    pub fn others(&self) -> &Issuers {
+        &self.others
     }
 
     /// Whether this server issues service account tokens.

@@ -4,7 +4,7 @@
 //! Written on `ring`, which TLS brings anyway: the JWT crates would bring a second cryptography library. Counterpart of
 //! upstream's `serviceaccount/jwt.go` and `claims.go`.
 
-use api::message;
+use api::{Message, message};
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Refused, User,
     authorize::quoted,
+    jwt::Jwt,
     keys::{PublicKey, SigningKey},
 };
 use crate::args::TokenRules;
@@ -265,41 +266,19 @@ impl TokenIssuer {
     }
 
     fn check_signature(&self, token: &str) -> Result<Claims, Refused> {
-        #[derive(Deserialize)]
-        struct Header {
-            alg: String,
-            #[serde(default)]
-            kid: String,
-        }
-        #[derive(Deserialize)]
-        struct Issuer {
-            iss: String,
-        }
-        let (signed, signature) = token.rsplit_once('.').ok_or(Refused::Unknown)?;
-        let (header, body) = signed.split_once('.').ok_or(Refused::Unknown)?;
-        let body = decoded(body).ok_or(Refused::Unknown)?;
-        let issuer: Issuer = serde_json::from_slice(&body).map_err(|_| Refused::Unknown)?;
-        let header = decoded(header).and_then(|header| serde_json::from_slice::<Header>(&header).ok());
-        let (Some(header), Some(signature)) = (header, decoded(signature)) else {
-            return Err(Refused::Unknown);
-        };
-        if !self.issuers.contains(&issuer.iss) {
-            return Err(Refused::Unknown);
-        }
-        let is_named = |key: &&PublicKey| header.kid.is_empty() || key.id() == header.kid;
-        let mut keys = self.trusted.iter().filter(is_named).peekable();
-        if keys.peek().is_none() {
+        let jwt =
+            Jwt::read(token).filter(|jwt| self.issuers.contains(&jwt.issuer)).ok_or(Refused::Unknown)?;
+        let mut keys = jwt.candidates(&self.trusted);
+        if keys.is_empty() {
             return Err(Refused::because("invalid signature, no keys found"));
         }
-        if !keys.any(|key| key.algorithm() == header.alg && key.verify(signed.as_bytes(), &signature)) {
+        // Ours are used in one way each.
+        keys.retain(|key| key.algorithm() == jwt.algorithm());
+        if !jwt.is_signed_by(&keys) {
             return Err(Refused::because("go-jose/go-jose: error in cryptographic primitive"));
         }
-        serde_json::from_slice(&body).map_err(|why| Refused::Because(why.to_string().into()))
+        serde_json::from_slice(&jwt.body).map_err(|why| Refused::Because(Message::of(why)))
     }
-}
-
-fn decoded(part: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(part).ok()
 }
 
 #[cfg(test)]

@@ -92,7 +92,8 @@ async fn a_static_token_is_for_this_server_alone() {
     let file = folder.path().join("tokens");
     std::fs::write(&file, "secret,jane,1").unwrap();
     let rules = TokenRules { audiences: vec!["api".into(), "more".into()], ..TokenRules::default() };
-    let known = Authenticator::new(Some(&file), None, "issuer", &rules).unwrap();
+    let others = Issuers::new(oidc::Authentication::default(), &[]).unwrap();
+    let known = Authenticator::new(Some(&file), None, "issuer", &rules, others).unwrap();
     let cache = cache(PODS, 0).await;
     for (wanted, expected) in [
         (&[][..], Some(&["api", "more"][..])),

@@ -138,7 +138,8 @@ fn parse_with(
 }
 
 /// A value's type in the words of Go's decoder.
-fn json_type(value: &Value) -> &'static str {
+/// What Go's decoder calls a value's type.
+pub(crate) fn json_type(value: &Value) -> &'static str {
     match value {
         Value::Object(_) => "object",
         Value::Array(_) => "array",

@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 use super::joined::Joined;
 use crate::{
+    body::json_type,
     context::Ctx,
     forms::shown_value,
     publish::table,
@@ -136,13 +137,8 @@ impl Token {
 /// The refusal of a value of another type, in the words of Go's decoder.
 fn mistyped(found: &Value, wanted: &str) -> String {
     let what = match found {
-        Value::Array(_) => "array".to_owned(),
-        Value::Object(_) => "object".to_owned(),
-        Value::String(_) => "string".to_owned(),
-        Value::Bool(_) => "bool".to_owned(),
         Value::Number(number) if wanted.ends_with("int64") => format!("number {number}"),
-        Value::Number(_) => "number".to_owned(),
-        Value::Null => "null".to_owned(),
+        other => json_type(other).to_owned(),
     };
     format!("json: cannot unmarshal {what} into Go {wanted}")
 }

@@ -12,7 +12,7 @@ use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use apiserver::{
     Api,
-    args::{Choice, Config, InFlight, Mode, Ranges, TokenRules},
+    args::{Authentication, Choice, Config, InFlight, Mode, Ranges, TokenRules},
 };
 use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
 use http::Request;
@@ -54,6 +54,7 @@ pub fn config(dir: &Path) -> Config {
         client_ca: None,
         authorization: vec![Mode::AlwaysAllow],
         admission: Choice::default(),
+        authentication: Authentication::default(),
         token_file: Some(tokens),
         service_account_keys: Some((key, Vec::new())),
         issuer: "https://kubernetes.default.svc.cluster.local".into(),

@@ -22,8 +22,8 @@ fn keys_are_read_in_every_form_and_check_what_they_sign() {
             for name in private.iter().chain(public) {
                 let found = PublicKey::load_all(&file(name)).unwrap();
                 assert_eq!(found, [key.public().clone()], "{name}");
-                assert!(found[0].verify(b"message", &signature), "{name}");
-                assert!(!found[0].verify(b"massage", &signature), "{name}");
+                assert!(found[0].verify(algorithm, b"message", &signature), "{name}");
+                assert!(!found[0].verify(algorithm, b"massage", &signature), "{name}");
             }
         }
     }
@@ -68,5 +68,18 @@ fn others_find_keys_by_their_names_and_parts() {
     let names = std::fs::read_to_string(file("names")).unwrap();
     for (line, key) in names.lines().zip([p256, p384, rsa]) {
         assert_eq!(key["kid"], line.trim_end_matches('='));
+        assert_eq!(PublicKey::of_json(&key).unwrap().json(), key, "what is read is what was written");
+        let mut other = key.clone();
+        other["use"] = "enc".into();
+        assert!(PublicKey::of_json(&other).is_none());
+    }
+    for other in [
+        json!({}),
+        json!({"kty": "oct", "k": "AAAA"}),
+        json!({"kty": "RSA", "n": "AQAB"}),
+        json!({"kty": "RSA", "n": "not base64", "e": "AQAB"}),
+        json!({"kty": "EC", "crv": "P-521", "x": "AA", "y": "AA"}),
+    ] {
+        assert!(PublicKey::of_json(&other).is_none(), "{other}");
     }
 }

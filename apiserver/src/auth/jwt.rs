@@ -1,0 +1,63 @@
+//! JSON Web Tokens in the form that clients send (RFC 7515, compact), read and not yet believed.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::keys::PublicKey;
+
+/// A token's parts.
+pub struct Jwt<'a> {
+    /// What the signature is about.
+    signed: &'a str,
+    signature: Vec<u8>,
+    header: Header,
+    /// Its claims, in JSON.
+    pub body: Vec<u8>,
+    /// Who has issued it, as it says itself.
+    pub issuer: String,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    #[serde(default)]
+    kid: String,
+    /// What readers must understand; we do not.
+    crit: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Issuer {
+    iss: String,
+}
+
+impl<'a> Jwt<'a> {
+    /// Takes a token apart; `None` for what is none.
+    pub fn read(token: &'a str) -> Option<Self> {
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, body) = signed.split_once('.')?;
+        let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
+        let header: Header = serde_json::from_slice(&decoded(header)?).ok()?;
+        let body = decoded(body)?;
+        let issuer: Issuer = serde_json::from_slice(&body).ok()?;
+        let signature = decoded(signature)?;
+        header.crit.is_none().then_some(Self { signed, signature, header, body, issuer: issuer.iss })
+    }
+
+    /// How it is signed, as it says itself.
+    pub fn algorithm(&self) -> &str {
+        &self.header.alg
+    }
+
+    /// Those of the keys that may have signed it: all when it names none.
+    pub fn candidates<'k>(&self, keys: &'k [PublicKey]) -> Vec<&'k PublicKey> {
+        let named = |key: &&PublicKey| self.header.kid.is_empty() || key.id() == self.header.kid;
+        keys.iter().filter(named).collect()
+    }
+
+    /// Whether one of these keys has signed it in the way that it says.
+    pub fn is_signed_by(&self, keys: &[&PublicKey]) -> bool {
+        keys.iter().any(|key| key.verify(&self.header.alg, self.signed.as_bytes(), &self.signature))
+    }
+}
