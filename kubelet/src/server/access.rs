@@ -28,7 +28,7 @@ pub(super) async fn check(
     });
     let user = user.ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized"))?;
     let name = user.username.as_deref().unwrap_or_default();
-    let (verb, subresources) = (verb(method), subresources(path));
+    let (verb, subresources) = (verb(method, path), subresources(path));
     for subresource in subresources {
         let what = ResourceAttributes {
             verb: Some(verb.to_owned()),
@@ -55,7 +55,12 @@ pub(super) async fn check(
     Err(Refusal::new(StatusCode::FORBIDDEN, words))
 }
 
-fn verb(method: &Method) -> &'static str {
+/// What a request does. Whoever opens a session in a container creates it, also with the GET that a WebSocket begins
+/// with: who may only read of a node runs nothing there.
+fn verb(method: &Method, path: &str) -> &'static str {
+    if matches!(first(path), "exec" | "attach" | "portForward" | "run") {
+        return "create";
+    }
     match method.as_str() {
         "POST" => "create",
         "GET" => "get",
@@ -66,18 +71,22 @@ fn verb(method: &Method) -> &'static str {
     }
 }
 
+fn first(path: &str) -> &str {
+    path.trim_start_matches('/').split('/').next().unwrap_or_default()
+}
+
 /// The subresources any of which lets a caller read a path, the finest first.
 fn subresources(path: &str) -> &'static [&'static str] {
-    match path.trim_start_matches('/').split('/').next() {
-        Some("pods" | "runningpods") => &["pods", "proxy"],
-        Some("healthz") => &["healthz", "proxy"],
-        Some("configz") => &["configz", "proxy"],
-        Some("flagz") => &["configz"],
-        Some("statusz") => &["statusz"],
-        Some("stats") => &["stats"],
-        Some("metrics") => &["metrics"],
-        Some("logs") => &["log"],
-        Some("checkpoint") => &["checkpoint"],
+    match first(path) {
+        "pods" | "runningpods" => &["pods", "proxy"],
+        "healthz" => &["healthz", "proxy"],
+        "configz" => &["configz", "proxy"],
+        "flagz" => &["configz"],
+        "statusz" => &["statusz"],
+        "stats" => &["stats"],
+        "metrics" => &["metrics"],
+        "logs" => &["log"],
+        "checkpoint" => &["checkpoint"],
         _ => &["proxy"],
     }
 }

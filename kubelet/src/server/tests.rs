@@ -225,6 +225,7 @@ async fn answers() {
     let negotiation = "unable to negotiate protocol: client supports [\"other\"], \
          server accepts [\"v5.channel.k8s.io\", \"v4.channel.k8s.io\", \
          \"v4.base64.channel.k8s.io\", \"channel.k8s.io\", \"base64.channel.k8s.io\"]";
+    let as_reader = format!("{UPGRADE}authorization: Bearer admin\r\n");
     let cases = [
         (None, "/healthz", "", 200, "ok"),
         (None, "/pods", "", 401, "Unauthorized"),
@@ -254,6 +255,13 @@ async fn answers() {
             "Forbidden (user=scraper, verb=get, resource=nodes, subresource(s)=[configz proxy])\n",
         ),
         (None, "/configz", "authorization: Bearer admin\r\n", 200, r#"{"kubeletconfig":{"port":10250}}"#),
+        (
+            None,
+            "/exec/default/web/c?command=x&output=1",
+            &as_reader,
+            403,
+            "Forbidden (user=admin, verb=create, resource=nodes, subresource(s)=[proxy])\n",
+        ),
         (None, "/healthz/ping", "authorization: Bearer prober\r\n", 200, "ok"),
         (None, "/healthz/ping", "", 401, "Unauthorized"),
         (None, "/metrics", "authorization: Bearer away\r\n", 401, "Unauthorized"),
