@@ -28,6 +28,8 @@ mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
 mod webhook;
 
+use std::time::Instant;
+
 use anyhow::ensure;
 use api::status::Status;
 use async_trait::async_trait;
@@ -155,6 +157,13 @@ impl Steps {
     /// # Errors
     /// The refusal of the first step that refuses.
     pub async fn mutate(&self, operation: &mut Operation<'_>) -> Result<(), Status> {
+        let (metrics, began) = (&operation.ctx.api.metrics, Instant::now());
+        let completed = self.complete(operation).await;
+        metrics.admitted("admit", operation.verb.as_str(), completed.is_err(), began.elapsed());
+        completed
+    }
+
+    async fn complete(&self, operation: &mut Operation<'_>) -> Result<(), Status> {
         loop {
             for (name, step) in &self.0 {
                 if step.handles(operation) {
@@ -172,6 +181,14 @@ impl Steps {
     /// # Errors
     /// The refusal of the first step that refuses.
     pub async fn validate(&self, operation: &Operation<'_>) -> Result<(), Status> {
+        let began = Instant::now();
+        let looked_at = self.look_at(operation).await;
+        let metrics = &operation.ctx.api.metrics;
+        metrics.admitted("validate", operation.verb.as_str(), looked_at.is_err(), began.elapsed());
+        looked_at
+    }
+
+    async fn look_at(&self, operation: &Operation<'_>) -> Result<(), Status> {
         for (name, step) in &self.0 {
             if step.handles(operation) {
                 step.validate(operation).await.inspect_err(|refusal| tell(name, refusal))?;

@@ -87,13 +87,22 @@ struct OfLevel {
     priority_level: String,
 }
 
-type Durations = Family<Labels, Histogram, fn() -> Histogram>;
+/// One pass over the steps of admission.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Admission {
+    r#type: &'static str,
+    operation: &'static str,
+    rejected: &'static str,
+}
+
+type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// All metrics of the server.
 pub struct Metrics {
     registry: Registry,
     requests: Family<Counted, Counter>,
-    durations: Durations,
+    durations: Durations<Labels>,
+    admissions: Durations<Admission>,
     rejected: Family<Rejected, Counter>,
     running: Family<Labels, Gauge>,
     /// Those of the audit log.
@@ -143,7 +152,9 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = machinery::metrics::registry();
         let requests = Family::<Counted, Counter>::default();
-        let durations: Durations = Family::new_with_constructor(buckets);
+        let durations: Durations<Labels> = Family::new_with_constructor(buckets);
+        let admissions: Durations<Admission> =
+            Family::new_with_constructor(|| Histogram::new([0.005, 0.025, 0.1, 0.5, 1.0, 2.5]));
         let rejected = Family::<Rejected, Counter>::default();
         let running = Family::<Labels, Gauge>::default();
         registry.register(
@@ -158,6 +169,11 @@ impl Default for Metrics {
             durations.clone(),
         );
         registry.register(
+            "apiserver_admission_step_admission_duration_seconds",
+            "Time in all steps of admission that complete objects (admit), or look at them (validate)",
+            admissions.clone(),
+        );
+        registry.register(
             "apiserver_longrunning_requests",
             "Watches and other streams being served",
             running.clone(),
@@ -166,7 +182,7 @@ impl Default for Metrics {
         audit.register(&mut registry);
         let transformations = Transformations::default();
         transformations.register(&mut registry);
-        Self { registry, requests, durations, rejected, running, audit, transformations }
+        Self { registry, requests, durations, admissions, rejected, running, audit, transformations }
     }
 }
 
@@ -177,6 +193,13 @@ impl Metrics {
             self.durations.get_or_create(&labels).observe(took.as_secs_f64());
         }
         self.requests.get_or_create(&Counted { labels, code: code.as_u16() }).inc();
+    }
+
+    /// Counts a pass over the steps of admission.
+    pub fn admitted(&self, pass: &'static str, operation: &'static str, refused: bool, took: Duration) {
+        let rejected = if refused { "true" } else { "false" };
+        let labels = Admission { r#type: pass, operation, rejected };
+        self.admissions.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
     /// Counts a request that was refused.

@@ -35,6 +35,10 @@ fn requests_are_counted_by_what_they_ask_for_and_their_code() {
         lines(&metrics, &priority, "apiserver_request_total"),
         [format!("apiserver_request_total{{{labels},code=\"404\"}} 1")]
     );
+    metrics.admitted("admit", "CREATE", false, Duration::from_millis(20));
+    let name = "apiserver_admission_step_admission_duration_seconds";
+    let labels = r#"type="admit",operation="CREATE",rejected="false""#;
+    assert_eq!(lines(&metrics, &priority, &format!("{name}_sum")), [format!("{name}_sum{{{labels}}} 0.02")]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api;
+mod claims;
 mod dns;
 mod idle;
 mod ingress;
@@ -73,9 +74,21 @@ fn measure_clusters(quick: bool) {
         jobs::complete(&client, 200, 20).await;
         rollout::thousand(&client).await;
         volumes::bind_many(&client).await;
+        claims::measure(&client, quick).await;
     });
     println!("the same daemons after that work:");
     idle::measure(&cluster, Duration::from_secs(idle));
+}
+
+/// Measures pods with claims on a cluster of two nodes.
+fn measure_claims(quick: bool) {
+    let cluster = Cluster::up("bench-claims", 2);
+    cluster.load(&[http_go("http-go:v1", "v1", 0)]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let client = machinery::client::connect(&cluster.kubeconfig(), "bench").await.expect("a client");
+        claims::measure(&client, quick).await;
+    });
 }
 
 /// Measures Skiff on this machine: clusters, and the API and DNS servers beside servers that do nothing but answer.
@@ -94,6 +107,8 @@ struct Args {
 enum What {
     /// Start-up, pods, roll-outs and idle daemons of a cluster.
     Cluster,
+    /// Pods with claims of a cluster, which are among those.
+    Claims,
     /// What the proxy takes for many services and policies.
     Rules,
     /// What requests cost the API server.
@@ -130,6 +145,7 @@ fn main() {
         }
         Some(What::Rules) => rules::measure(),
         Some(What::Ingress) => ingress::measure(scope.span),
+        Some(What::Claims) => measure_claims(args.quick),
         Some(What::Cluster) => measure_clusters(args.quick),
         Some(What::Api { store, load }) => api::measure(scope, &store, &load),
         Some(What::Dns) => dns::measure(scope.span),

@@ -18,6 +18,7 @@ use crate::process::cpu;
 /// One connection.
 pub struct Client {
     sender: SendRequest<Full<Bytes>>,
+    authorization: Option<String>,
 }
 
 impl Client {
@@ -30,7 +31,7 @@ impl Client {
         let stream = tls.connect(name, stream).await.expect("a TLS session");
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("an HTTP connection");
         tokio::spawn(connection);
-        Self { sender }
+        Self { sender, authorization: server.token().map(|token| format!("Bearer {token}")) }
     }
 
     /// Sends a request that must be granted; the head of the answer, with its body to come.
@@ -41,15 +42,23 @@ impl Client {
     }
 
     async fn ask(&mut self, method: &Method, path: &str, body: Bytes) -> Response<Incoming> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "127.0.0.1")
-            .header("content-type", "application/json")
-            .body(Full::new(body))
-            .expect("a request");
+            .header("content-type", "application/json");
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let request = request.body(Full::new(body)).expect("a request");
         self.sender.ready().await.expect("the connection is open");
         self.sender.send_request(request).await.expect("an answer")
+    }
+
+    /// Sends a request and reads the answer.
+    pub async fn read(&mut self, method: &Method, path: &str, body: Bytes) -> Bytes {
+        let answer = self.send(method, path, body).await.into_body();
+        answer.collect().await.expect("the answer's body").to_bytes()
     }
 
     /// Sends a request and reads the whole answer; its size in bytes.

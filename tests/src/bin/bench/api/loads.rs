@@ -17,10 +17,14 @@ use crate::process::{cpu, resident};
 
 /// The size of the floor's list, about that of a thousand pods.
 pub const LIST_BYTES: usize = 4 << 20;
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
-const PODS: &str = "/api/v1/namespaces/default/pods";
-const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
-const ANY: usize = usize::MAX;
+/// Where objects are made.
+pub const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+/// The same of pods.
+pub const PODS: &str = "/api/v1/namespaces/default/pods";
+/// And of accounts.
+pub const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
+/// As many as there is time for.
+pub const ANY: usize = usize::MAX;
 /// How many events a second watchers are told in all. About what etcd's disk allows, and the same for each server: one
 /// that works without a pause finds its caches warm and takes less for each.
 const EVENTS: f64 = 40_000.0;
@@ -34,7 +38,7 @@ pub fn config_map(name: &str, number: usize) -> Bytes {
 }
 
 /// A pod as deployments make them: about 4 KB once it is stored.
-fn pod(name: &str) -> Bytes {
+pub fn pod(name: &str) -> Bytes {
     let variable =
         |number: usize| json!({"name": format!("SETTING_{number}"), "value": format!("value-{number}")});
     let probe = json!({"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 5});
@@ -72,6 +76,8 @@ pub enum Load {
     Pod,
     /// Listing them.
     List,
+    /// Creating them as an account with a token, among many roles.
+    Account,
 }
 
 /// Loads on one server.
@@ -82,7 +88,8 @@ pub struct Bench<'a> {
     pods: usize,
 }
 
-fn ms(time: Duration) -> String {
+/// A time in milliseconds.
+pub fn ms(time: Duration) -> String {
     format!("{:.3} ms", time.as_secs_f64() * 1e3)
 }
 

@@ -4,6 +4,7 @@
 //! machine with the server. What counts is the server's processor time per operation: it depends little on
 //! how fast the client is. The floor is a bare hyper and rustls server with ready-made bytes.
 
+mod account;
 mod client;
 mod floor;
 mod loads;
@@ -52,5 +53,9 @@ pub fn measure(scope: Scope, stores: &[StoreKind], loads: &[Load]) {
         let server = Server::start(kind);
         println!("{}:", server.title());
         runtime.block_on(Bench::new(&server, scope, loads).run());
+        if loads.contains(&Load::Account) && !server.is_floor() {
+            drop(server);
+            runtime.block_on(account::measure(&mut Server::start_guarded(kind), scope.span));
+        }
     }
 }

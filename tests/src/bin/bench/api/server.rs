@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +35,9 @@ pub struct Server {
     process: Child,
     etcd: Option<Child>,
     address: SocketAddr,
-    tls: Arc<ClientConfig>,
+    /// How an administrator talks to it, by his certificate, and how those do who show none.
+    tls: [Arc<ClientConfig>; 2],
+    token: Option<String>,
     ready_after: Duration,
     dir: tempfile::TempDir,
 }
@@ -56,7 +58,7 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-fn start_etcd(dir: &std::path::Path, endpoint: &str) -> Child {
+fn start_etcd(dir: &Path, endpoint: &str) -> Child {
     let peer = format!("http://127.0.0.1:{}", free_port());
     Command::new("etcd")
         .args(["--name", "bench", "--listen-client-urls", endpoint, "--advertise-client-urls", endpoint])
@@ -71,8 +73,23 @@ fn start_etcd(dir: &std::path::Path, endpoint: &str) -> Child {
 }
 
 impl Server {
-    /// Starts one and waits until it is ready.
+    /// Starts one that lets everybody do everything, and waits until it is ready.
     pub fn start(kind: StoreKind) -> Self {
+        Self::start_with(kind, |_| Vec::new())
+    }
+
+    /// The same for one with roles and tokens of accounts.
+    pub fn start_guarded(kind: StoreKind) -> Self {
+        Self::start_with(kind, |key| {
+            vec![
+                "--authorization-mode=Node,RBAC".to_owned(),
+                format!("--service-account-signing-key-file={}", key.display()),
+            ]
+        })
+    }
+
+    /// `flags` are made from the file of a key.
+    fn start_with(kind: StoreKind, flags: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let path = |name: &str| dir.path().join(name);
         let authority = Authority::new("bench").expect("an authority");
@@ -83,7 +100,9 @@ impl Server {
         };
         issue("server", &IssueRequest::server("bench", &["localhost"], &[Ipv4Addr::LOCALHOST.into()]));
         issue("client", &IssueRequest::client("bench", &["system:masters"]));
-        let tls = tls::client_config(&path("ca.crt"), Some((&path("client.crt"), &path("client.key"))));
+        let (cert, key) = (path("client.crt"), path("client.key"));
+        let tls = [Some((cert.as_path(), key.as_path())), None]
+            .map(|identity| tls::client_config(&path("ca.crt"), identity).expect("a TLS configuration"));
         let port = free_port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let etcd_endpoint = format!("http://127.0.0.1:{}", free_port());
@@ -109,20 +128,14 @@ impl Server {
             command.args(file("--tls-cert-file", "server.crt"));
             command.args(file("--tls-private-key-file", "server.key"));
             command.args(file("--client-ca-file", "ca.crt"));
+            command.args(flags(&path("server.key")));
             command
         };
         let log = fs::File::create(path("log")).expect("a file");
         let began = Instant::now();
         let process = command.stdout(Stdio::null()).stderr(log).spawn().expect("the program can be run");
-        let mut server = Self {
-            kind,
-            process,
-            etcd,
-            address,
-            tls: tls.expect("a TLS configuration"),
-            ready_after: Duration::ZERO,
-            dir,
-        };
+        let mut server =
+            Self { kind, process, etcd, address, tls, token: None, ready_after: Duration::ZERO, dir };
         server.wait_ready(began);
         server
     }
@@ -159,7 +172,17 @@ impl Server {
 
     /// How to talk to it.
     pub fn tls(&self) -> &Arc<ClientConfig> {
-        &self.tls
+        &self.tls[usize::from(self.token.is_some())]
+    }
+
+    /// The token that clients show, if it is not a certificate.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// Has clients show a token from now on, or the administrator's certificate again.
+    pub fn act_as(&mut self, token: Option<String>) {
+        self.token = token;
     }
 
     /// A file with which programs find it.
