@@ -18,6 +18,7 @@ pub mod queue;
 mod requests;
 pub mod storage;
 #[cfg(test)]
+#[path = "tests/testing.rs"]
 mod testing;
 mod verdict;
 

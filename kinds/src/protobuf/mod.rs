@@ -13,8 +13,6 @@ use serde_json::{Map, Number, Value};
 use crate::schema::{push_index, push_name};
 
 #[cfg(test)]
-mod schemas;
-#[cfg(test)]
 mod tests;
 
 /// What every such body begins with.

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod schemas;
+
 use proptest::prelude::*;
 use serde_json::json;
 

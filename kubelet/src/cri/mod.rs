@@ -4,6 +4,7 @@
 
 mod client;
 #[cfg(test)]
+#[path = "tests/scripted.rs"]
 pub(crate) mod scripted;
 
 use std::collections::HashMap;

@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use schemars::{JsonSchema as _, Schema, SchemaGenerator};
 
-use super::*;
+use super::super::*;
 use crate::{
     builtin,
     schema::{Node, Scalar, TypeRef, Types},
