@@ -54,6 +54,11 @@ impl Path {
         self.below(format_args!("[{i}]"))
     }
 
+    /// The items of a list here, each with its path.
+    pub fn items<T>(&self, list: impl IntoIterator<Item = T>) -> impl Iterator<Item = (Self, T)> {
+        list.into_iter().enumerate().map(|(i, item)| (self.index(i), item))
+    }
+
     /// The path of map entry `key`.
     pub fn key(&self, key: &str) -> Self {
         self.below(format_args!("[{}]", Part(key)))

@@ -105,8 +105,8 @@ async fn attempt(ctx: &Ctx, name: &str, mut object: Value) -> Result<Written, St
     stamp(ctx, &mut object);
     strategies::prepare_create(ctx, &mut object)?;
     apply::without_managers(&mut object, |object| kind.rules.prepare_create(object));
-    let mut errors = api::validation::object_meta(&object, kind.rules.name_rule(), kind.namespaced);
-    if !kind.rules.takes_plain_finalizers() {
+    let mut errors = api::validation::object_meta(&object, kind.facts.names, kind.namespaced);
+    if !kind.facts.takes_plain_finalizers {
         api::validation::owned_finalizers(&object, &mut errors);
     }
     let findings = apply::without_managers(&mut object, |object| kind.rules.validate(object));
@@ -190,11 +190,11 @@ fn stamp(ctx: &Ctx, object: &mut Value) {
     object.set_meta("creationTimestamp", now());
     let meta = object.metadata_mut();
     meta.remove("generation");
-    if ctx.kind.rules.has_generation() {
+    if ctx.kind.facts.has_generation {
         meta.insert("generation".into(), 1.into());
     }
     if ctx.kind.has_status()
-        && !ctx.kind.rules.status_at_creation()
+        && !ctx.kind.facts.status_at_creation
         && let Some(map) = object.as_object_mut()
         && map.contains_key("status")
     {

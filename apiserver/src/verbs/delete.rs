@@ -129,7 +129,7 @@ impl DeleteOptions {
     /// The finalizer through which the garbage collector is told what to do with dependents: as asked for, else as
     /// the object already says, else as its kind has it.
     fn finalizer(&self, kind: &Kind, object: &Value) -> Option<&'static str> {
-        let default = match kind.rules.dependents() {
+        let default = match kind.facts.dependents {
             Dependents::None => return None,
             Dependents::Orphaned => Some(ORPHAN),
             Dependents::Collected => None,
@@ -149,7 +149,7 @@ impl DeleteOptions {
     /// What the caller is warned of who does not say what becomes of dependents.
     fn warning(&self, kind: &Kind) -> Option<String> {
         let says = self.propagation_policy.is_some() || self.orphan_dependents.is_some();
-        kind.rules.deletion_warning().filter(|_| !says).map(str::to_owned)
+        kind.facts.deletion_warning.filter(|_| !says).map(str::to_owned)
     }
 }
 
@@ -339,7 +339,7 @@ fn begin(kind: &Kind, options: &DeleteOptions, object: &mut Value) {
     let grace = period.unwrap_or(0).max(0);
     if !object.is_deleting() {
         end_after(kind, grace, machinery::clock::now(), object);
-        if kind.rules.notes_grace() && object.generation() > 0 {
+        if kind.facts.notes_grace && object.generation() > 0 {
             object.set_meta("generation", object.generation() + 1);
         }
         kind.rules.begin_deletion(object);
@@ -369,7 +369,7 @@ fn end_after(kind: &Kind, grace: i64, began: Timestamp, object: &mut Value) {
     // A grace period beyond the end of time lasts until then.
     let deadline = began.checked_add(SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX);
     object.set_meta("deletionTimestamp", deadline.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
-    if kind.rules.notes_grace() {
+    if kind.facts.notes_grace {
         object.set_meta("deletionGracePeriodSeconds", grace);
     }
 }

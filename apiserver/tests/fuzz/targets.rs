@@ -219,7 +219,7 @@ fn objects(media: &str, input: &[u8]) -> String {
         Err(status) => status.message,
         Ok(mut object) => {
             kind.rules.prepare_create(&mut object);
-            let mut errors = api::validation::object_meta(&object, kind.rules.name_rule(), kind.namespaced);
+            let mut errors = api::validation::object_meta(&object, kind.facts.names, kind.namespaced);
             errors.extend(kind.rules.validate(&object).errors);
             kind.cells(&object, Timestamp::UNIX_EPOCH);
             kind.rules.selectable_fields(&object);
@@ -256,7 +256,7 @@ pub fn whole(kind: &'static Kind, media: &str, input: &[u8]) -> usize {
     };
     let mut new = apply::track_update(versions, None, object.clone(), &options);
     apply::without_managers(&mut new, |new| kind.rules.prepare_create(new));
-    let mut errors = api::validation::object_meta(&new, kind.rules.name_rule(), kind.namespaced);
+    let mut errors = api::validation::object_meta(&new, kind.facts.names, kind.namespaced);
     let findings = kind.rules.validate(&new);
     errors.extend(findings.errors);
     kind.cells(&new, Timestamp::UNIX_EPOCH);

@@ -1,19 +1,10 @@
 //! APIService: who serves a group version, this server ("local") or another one behind a Service.
 
-use api::validation::NameRule;
-use api::{
-    conditions,
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{between, dns_1035_label, dns_subdomain, each},
-};
+use api::conditions;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, APIServiceSpec};
-use serde_json::Value;
 
-use crate::{
-    builtin::defaults::{absent_when_zero, set},
-    kind::{Column, Kind, Part, Strategy},
-};
+use crate::builtin::prelude::*;
+use crate::kind::Kind;
 
 const MAX_GROUP_PRIORITY: i32 = 20_000;
 const MAX_VERSION_PRIORITY: i32 = 1000;
@@ -60,49 +51,43 @@ pub fn version_priority(kind: &Kind) -> i32 {
     }
 }
 
-/// The rules of APIServices.
-pub struct ApiServices;
+impl Strategy for APIService {
+    const FACTS: Facts = Facts {
+        updates_unconditionally: false,
+        // What exactly is allowed is checked below.
+        names: NameRule::PathSegment,
+        takes_plain_finalizers: true,
+        ..Facts::PLAIN
+    };
 
-impl Strategy for ApiServices {
-    type Object = APIService;
-
-    const UNCONDITIONAL_UPDATE: bool = false;
-
-    // What exactly is allowed is checked below.
-    const NAME_RULE: NameRule = NameRule::PathSegment;
-
-    fn takes_plain_finalizers(&self) -> bool {
-        true
-    }
-
-    fn default(&self, service: &mut APIService) {
-        let spec = service.spec.get_or_insert_default();
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
         absent_when_zero(&mut spec.insecure_skip_tls_verify);
         if let Some(service) = &mut spec.service {
             set(&mut service.port, 443);
         }
-        service.status.get_or_insert_default();
+        self.status.get_or_insert_default();
     }
 
-    fn validate(&self, service: &APIService, errors: &mut Errors) {
-        let name = service.metadata.name.as_deref().unwrap_or_default();
+    fn validate(&self, errors: &mut Errors) {
+        let name = self.metadata.name.as_deref().unwrap_or_default();
         let none = APIServiceSpec::default();
-        spec(service.spec.as_ref().unwrap_or(&none), name, errors);
+        spec(self.spec.as_ref().unwrap_or(&none), name, errors);
     }
 
-    fn validate_update(&self, new: &APIService, _old: &APIService, part: Part<'_>, errors: &mut Errors) {
+    fn validate_update(&self, _old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part != Part::Status {
-            return self.validate(new, errors);
+            return self.validate(errors);
         }
         const STATES: &[&str] = &["True", "False", "Unknown"];
-        let given = new.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        let given = self.status.iter().flat_map(|s| s.conditions.iter().flatten());
         for (i, condition) in given.enumerate().filter(|(_, c)| !STATES.contains(&c.status.as_str())) {
             let at = Path::new("status.conditions").index(i).child("status");
             errors.not_supported(&at, &condition.status, STATES);
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         vec![
             Column::name(),
             Column::text("Service", "Who serves it.", |service| {
@@ -163,9 +148,7 @@ fn spec(spec: &APIServiceSpec, name: &str, errors: &mut Errors) {
     };
     let service_at = at.child("service");
     for (field, value) in [("namespace", text(&service.namespace)), ("name", text(&service.name))] {
-        if value.is_empty() {
-            errors.required(&service_at.child(field), "");
-        }
+        given(&value, &service_at.child(field), errors);
     }
     if let Some(port) = service.port.filter(|p| !(1..=65535).contains(p)) {
         let why = format!("port is not valid: {}", between(1, 65535));

@@ -4,19 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use api::{
-    conditions,
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{NameRule, dns_label, dns_subdomain, immutable},
-};
+use api::conditions;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
-use serde_json::Value;
 
-use crate::{
-    builtin::cells::text_or,
-    kind::{Column, Draft, Part, Strategy, cell},
-};
+use crate::builtin::prelude::*;
 
 const USAGES: &[&str] = &[
     "any",
@@ -47,25 +38,15 @@ const LEGACY_SIGNER: &str = "kubernetes.io/legacy-unknown";
 /// The shortest life that may be asked for, in seconds.
 const SHORTEST: i32 = 600;
 
-/// The rules of CertificateSigningRequests.
-pub struct CertificateSigningRequests;
-
-impl Strategy for CertificateSigningRequests {
-    type Object = CertificateSigningRequest;
-
+impl Strategy for CertificateSigningRequest {
     // Kubelets that join name theirs after a digest.
     const NAME_RULE: NameRule = NameRule::PathSegment;
 
-    fn default(&self, request: &mut CertificateSigningRequest) {
-        request.status.get_or_insert_default();
+    fn fill_in(&mut self) {
+        self.status.get_or_insert_default();
     }
 
-    fn prepare_update(
-        &self,
-        new: &mut Draft<CertificateSigningRequest>,
-        old: &Draft<CertificateSigningRequest>,
-        part: Part<'_>,
-    ) {
+    fn prepare_update(new: &mut Draft<Self>, old: &Draft<Self>, part: Part<'_>) {
         new.spec.clone_from(&old.spec);
         if part == Part::Other("approval") {
             let given = new.status.take().and_then(|s| s.conditions);
@@ -74,8 +55,8 @@ impl Strategy for CertificateSigningRequests {
         }
     }
 
-    fn validate(&self, request: &CertificateSigningRequest, errors: &mut Errors) {
-        let spec = &request.spec;
+    fn validate(&self, errors: &mut Errors) {
+        let spec = &self.spec;
         let at = Path::new("spec");
         let usages_at = at.child("usages");
         let usages = spec.usages.as_deref().unwrap_or_default();
@@ -83,9 +64,7 @@ impl Strategy for CertificateSigningRequests {
             errors.required(&usages_at, "");
         }
         for (i, usage) in usages.iter().enumerate() {
-            if !USAGES.contains(&usage.as_str()) {
-                errors.not_supported(&usages_at.index(i), usage, USAGES);
-            }
+            one_of(usage.as_str(), USAGES, &usages_at.index(i), errors);
         }
         let mut seen = BTreeSet::new();
         for (i, usage) in usages.iter().enumerate().filter(|(_, usage)| !seen.insert(*usage)) {
@@ -96,24 +75,18 @@ impl Strategy for CertificateSigningRequests {
             let why = format!("may not specify a duration less than {SHORTEST} seconds (10 minutes)");
             errors.invalid(&at.child("expirationSeconds"), seconds, why);
         }
-        conditions(conditions_of(request), errors);
+        conditions(conditions_of(self), errors);
     }
 
-    fn validate_update(
-        &self,
-        new: &CertificateSigningRequest,
-        old: &CertificateSigningRequest,
-        part: Part<'_>,
-        errors: &mut Errors,
-    ) {
-        immutable(&new.spec, &old.spec, &Path::new("spec"), errors);
-        conditions(conditions_of(new), errors);
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
+        immutable(&self.spec, &old.spec, &Path::new("spec"), errors);
+        conditions(conditions_of(self), errors);
         let at = Path::new("status.conditions");
         for kind in ["Approved", "Denied", "Failed"] {
             let of = |request: &CertificateSigningRequest| -> Vec<_> {
                 conditions_of(request).iter().filter(|c| c.type_ == kind).cloned().collect()
             };
-            let (present, before) = (of(new), of(old));
+            let (present, before) = (of(self), of(old));
             if present.len() < before.len() {
                 errors.forbidden(&at, format!("updates may not remove a condition of type {kind:?}"));
             } else if kind == "Failed" || part == Part::Other("approval") {
@@ -129,7 +102,7 @@ impl Strategy for CertificateSigningRequests {
             issued.map(|c| c.0.clone()).unwrap_or_default()
         };
         let at = Path::new("status.certificate");
-        if certificate(new) != certificate(old) {
+        if certificate(self) != certificate(old) {
             if part != Part::Status {
                 errors.forbidden(&at, "updates may not set certificate content");
             } else if !certificate(old).is_empty() {
@@ -138,12 +111,12 @@ impl Strategy for CertificateSigningRequests {
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         vec![
             Column::name(),
             Column::age(),
             Column::text("SignerName", "Who is to sign.", |r| text_or(r, &["spec", "signerName"], "<none>")),
-            Column::text("Requestor", "Who asks.", |r| r.str_at(&["spec", "username"]).into()),
+            Column::field("Requestor", "Who asks.", &["spec", "username"]),
             Column::text("RequestedDuration", "How long the certificate shall live.", |r| {
                 let duration = r.at(&["spec", "expirationSeconds"]).and_then(Value::as_i64);
                 duration.map_or("<none>".into(), cell::human_duration).into()
@@ -152,7 +125,7 @@ impl Strategy for CertificateSigningRequests {
         ]
     }
 
-    fn selectable_fields(&self, request: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(request: &Value) -> Vec<(&'static str, String)> {
         vec![("spec.signerName", request.str_at(&["spec", "signerName"]).to_owned())]
     }
 }
@@ -181,12 +154,9 @@ fn conditions_of(request: &CertificateSigningRequest) -> &[CertificateSigningReq
 fn conditions(conditions: &[CertificateSigningRequestCondition], errors: &mut Errors) {
     const STATES: &[&str] = &["False", "True", "Unknown"];
     let mut before = BTreeSet::new();
-    for (i, condition) in conditions.iter().enumerate() {
-        let at = Path::new("status.conditions").index(i);
+    for (at, condition) in Path::new("status.conditions").items(conditions.iter()) {
         let (kind, status) = (condition.type_.as_str(), condition.status.as_str());
-        if kind.is_empty() {
-            errors.required(&at.child("type"), "");
-        }
+        given(kind, &at.child("type"), errors);
         match status {
             "" => errors.required(&at.child("status"), ""),
             _ if !STATES.contains(&status) => errors.not_supported(&at.child("status"), status, STATES),
@@ -195,9 +165,7 @@ fn conditions(conditions: &[CertificateSigningRequestCondition], errors: &mut Er
         if matches!(kind, "Approved" | "Denied" | "Failed") && status != "True" {
             errors.not_supported(&at.child("status"), status, &["True"]);
         }
-        if !before.insert(kind) {
-            errors.duplicate(&at.child("type"), kind);
-        }
+        unique(&mut before, kind, &at.child("type"), errors);
         if (kind == "Approved" && before.contains("Denied"))
             || (kind == "Denied" && before.contains("Approved"))
         {

@@ -1,18 +1,11 @@
 //! ComponentStatus: whether a daemon of the control plane answers. Looked up when asked for, never kept.
 
-use api::object::ObjectExt;
 use k8s_openapi::api::core::v1::ComponentStatus;
-use serde_json::Value;
 
-use crate::kind::{Column, Strategy};
+use crate::builtin::prelude::*;
 
-/// The rules of ComponentStatuses.
-pub struct ComponentStatuses;
-
-impl Strategy for ComponentStatuses {
-    type Object = ComponentStatus;
-
-    fn columns(&self) -> Vec<Column> {
+impl Strategy for ComponentStatus {
+    fn columns() -> Vec<Column> {
         fn says<'a>(component: &'a Value, field: &str) -> &'a str {
             let conditions = component.list_at(&["conditions"]);
             let health = conditions.iter().find(|c| c.str_at(&["type"]) == "Healthy");

@@ -1,43 +1,23 @@
 //! ControllerRevision: a snapshot of a controller's template, kept for going back.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{immutable, not_negative},
-};
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use serde_json::Value;
 
-use crate::{
-    builtin::cells::int,
-    kind::{Column, Part, Strategy},
-};
+use crate::builtin::prelude::*;
 
-/// The rules of ControllerRevisions.
-pub struct ControllerRevisions;
-
-impl Strategy for ControllerRevisions {
-    type Object = ControllerRevision;
-
-    fn validate(&self, revision: &ControllerRevision, errors: &mut Errors) {
-        if revision.data.is_none() {
+impl Strategy for ControllerRevision {
+    fn validate(&self, errors: &mut Errors) {
+        if self.data.is_none() {
             errors.required(&Path::new("data"), "data is mandatory");
         }
-        not_negative(Some(revision.revision), &Path::new("revision"), errors);
+        not_negative(Some(self.revision), &Path::new("revision"), errors);
     }
 
-    fn validate_update(
-        &self,
-        new: &ControllerRevision,
-        old: &ControllerRevision,
-        _part: Part<'_>,
-        errors: &mut Errors,
-    ) {
-        self.validate(new, errors);
-        immutable(&new.data, &old.data, &Path::new("data"), errors);
+    fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
+        self.validate(errors);
+        immutable(&self.data, &old.data, &Path::new("data"), errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         vec![
             Column::name(),
             Column::text("Controller", "The object that the revision belongs to.", |revision| {

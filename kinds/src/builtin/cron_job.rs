@@ -1,52 +1,34 @@
 //! CronJob: Jobs at set times.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    schedule::{self, Schedule},
-    validation::not_negative,
-};
+use api::schedule::{self, Schedule};
 use k8s_openapi::api::batch::v1::CronJob;
-use serde_json::Value;
 
-use crate::{
-    builtin::{
-        cells::{self, text_or},
-        defaults::{set, set_text},
-        job, pod,
-    },
-    kind::{Column, Draft, Strategy, cell},
-};
+use crate::builtin::{job, pod, prelude::*};
 
 /// The longest name: the Jobs' own add eleven characters, and 63 is the limit of a label.
 const LONGEST_NAME: usize = 52;
 
-/// The rules of CronJobs.
-pub struct CronJobs;
+impl Strategy for CronJob {
+    const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
 
-impl Strategy for CronJobs {
-    type Object = CronJob;
-
-    const HAS_GENERATION: bool = true;
-
-    fn default(&self, cron_job: &mut CronJob) {
-        let spec = &mut cron_job.spec;
+    fn fill_in(&mut self) {
+        let spec = &mut self.spec;
         set_text(&mut spec.concurrency_policy, "Allow");
         set(&mut spec.suspend, false);
         set(&mut spec.successful_jobs_history_limit, 3);
         set(&mut spec.failed_jobs_history_limit, 1);
         spec.job_template.metadata.get_or_insert_default();
         pod::defaults::pod_template(&mut spec.job_template.spec.get_or_insert_default().template);
-        cron_job.status.get_or_insert_default();
+        self.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, cron_job: &mut Draft<CronJob>) {
+    fn prepare_create(cron_job: &mut Draft<Self>) {
         cron_job.status = Some(Default::default());
     }
 
-    fn validate(&self, cron_job: &CronJob, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         let at = Path::new("spec");
-        let spec = &cron_job.spec;
+        let spec = &self.spec;
         let schedule_at = at.child("schedule");
         if spec.schedule.is_empty() {
             errors.required(&schedule_at, "");
@@ -72,43 +54,41 @@ impl Strategy for CronJobs {
             }
         }
         let policy = spec.concurrency_policy.as_deref().unwrap_or_default();
-        if !["Allow", "Forbid", "Replace"].contains(&policy) {
-            errors.not_supported(&at.child("concurrencyPolicy"), policy, &["Allow", "Forbid", "Replace"]);
-        }
+        one_of(policy, &["Allow", "Forbid", "Replace"], &at.child("concurrencyPolicy"), errors);
         if let Some(template) = &spec.job_template.spec {
             job_template(template, &at.child("jobTemplate.spec"), errors);
         }
         not_negative(spec.successful_jobs_history_limit, &at.child("successfulJobsHistoryLimit"), errors);
         not_negative(spec.failed_jobs_history_limit, &at.child("failedJobsHistoryLimit"), errors);
-        let name = cron_job.metadata.name.as_deref().unwrap_or_default();
+        let name = self.metadata.name.as_deref().unwrap_or_default();
         if name.len() > LONGEST_NAME {
             let words = format!("must be no more than {LONGEST_NAME} characters");
             errors.invalid(&Path::new("metadata.name"), name, words);
         }
     }
 
-    fn warnings(&self, new: &CronJob, old: Option<&CronJob>) -> Vec<String> {
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let mut said = match old {
-            None => job::name_warning(&new.metadata),
+            None => job::name_warning(&self.metadata),
             Some(_) => Vec::new(),
         };
-        if old.is_none_or(|old| old.spec != new.spec)
-            && let Some(spec) = &new.spec.job_template.spec
+        if old.is_none_or(|old| old.spec != self.spec)
+            && let Some(spec) = &self.spec.job_template.spec
         {
             said.extend(job::warnings(spec, &Path::new("spec.jobTemplate.spec")));
         }
-        if old.is_some() && new.spec.schedule.contains("TZ") {
+        if old.is_some() && self.spec.schedule.contains("TZ") {
             said.push("cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details".into());
         }
         said
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         const CONTAINERS: &[&str] = &["spec", "jobTemplate", "spec", "template", "spec", "containers"];
         let [containers, images] = cells::template_columns(CONTAINERS);
         vec![
             Column::name(),
-            Column::text("Schedule", "When Jobs start.", |c| c.str_at(&["spec", "schedule"]).into()),
+            Column::field("Schedule", "When Jobs start.", &["spec", "schedule"]),
             Column::text("Timezone", "Whose clock the schedule follows.", |c| {
                 text_or(c, &["spec", "timeZone"], "<none>")
             }),

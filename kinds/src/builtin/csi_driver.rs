@@ -1,30 +1,16 @@
 //! CSIDriver: what a storage driver can do and wants.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{immutable, token_lifetime},
-};
 use k8s_openapi::api::storage::v1::CSIDriver;
-use serde_json::Value;
 
-use crate::{
-    builtin::defaults::set,
-    kind::{Column, Part, Strategy},
-};
+use crate::builtin::prelude::*;
 
-/// The rules of drivers.
-pub struct CsiDrivers;
+impl Strategy for CSIDriver {
+    const FACTS: Facts = Facts { updates_unconditionally: false, ..Facts::PLAIN };
 
-impl Strategy for CsiDrivers {
-    type Object = CSIDriver;
-
-    const UNCONDITIONAL_UPDATE: bool = false;
-
-    fn default(&self, driver: &mut CSIDriver) {
-        let spec = &mut driver.spec;
+    fn fill_in(&mut self) {
+        let spec = &mut self.spec;
         set(&mut spec.attach_required, true);
         set(&mut spec.pod_info_on_mount, false);
         set(&mut spec.storage_capacity, false);
@@ -36,45 +22,40 @@ impl Strategy for CsiDrivers {
         }
     }
 
-    fn validate(&self, driver: &CSIDriver, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         const POLICIES: &[&str] = &["File", "None", "ReadWriteOnceWithFSType"];
         const MODES: &[&str] = &["Ephemeral", "Persistent"];
         let at = Path::new("spec");
-        let spec = &driver.spec;
-        let name = driver.metadata.name.as_deref().unwrap_or_default();
+        let spec = &self.spec;
+        let name = self.metadata.name.as_deref().unwrap_or_default();
         if name.len() > 63 {
             errors.too_long(&Path::new("metadata.name"), 63);
         }
         let audiences_at = at.child("tokenRequests");
-        let mut audiences = HashSet::new();
-        for (i, request) in spec.token_requests.iter().flatten().enumerate() {
-            let at = audiences_at.index(i);
-            if !audiences.insert(request.audience.as_str()) {
-                errors.duplicate(&at.child("audience"), &request.audience);
-            }
+        let mut audiences = BTreeSet::new();
+        for (at, request) in audiences_at.items(spec.token_requests.iter().flatten()) {
+            unique(&mut audiences, request.audience.as_str(), &at.child("audience"), errors);
             if let Some(seconds) = request.expiration_seconds {
                 token_lifetime(seconds, &at.child("expirationSeconds"), errors);
             }
         }
-        if let Some(policy) = spec.fs_group_policy.as_deref().filter(|p| !POLICIES.contains(p)) {
-            errors.not_supported(&at.child("fsGroupPolicy"), policy, POLICIES);
-        }
+        one_of(spec.fs_group_policy.as_deref(), POLICIES, &at.child("fsGroupPolicy"), errors);
         let modes = spec.volume_lifecycle_modes.iter().flatten();
         for mode in modes.filter(|m| !MODES.contains(&m.as_str())) {
             errors.not_supported(&at.child("volumeLifecycleModes"), mode, MODES);
         }
     }
 
-    fn validate_update(&self, new: &CSIDriver, old: &CSIDriver, _part: Part<'_>, errors: &mut Errors) {
-        self.validate(new, errors);
+    fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
+        self.validate(errors);
         let at = Path::new("spec");
-        let (new, old) = (&new.spec, &old.spec);
+        let (new, old) = (&self.spec, &old.spec);
         immutable(&new.attach_required, &old.attach_required, &at.child("attachedRequired"), errors);
         let modes_at = at.child("volumeLifecycleModes");
         immutable(&new.volume_lifecycle_modes, &old.volume_lifecycle_modes, &modes_at, errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let flag = |name, words, field| {
             Column::flag(name, words, move |driver| {
                 driver.at(&["spec", field]).and_then(Value::as_bool).unwrap_or(false).into()

@@ -2,40 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt as _,
-    validation::{each, qualified_name},
-};
 use k8s_openapi::api::storage::v1::CSINode;
-use serde_json::Value;
 
-use crate::kind::{Column, Strategy};
+use crate::builtin::prelude::*;
 
-/// The rules of nodes' drivers.
-pub struct CsiNodes;
+impl Strategy for CSINode {
+    const FACTS: Facts = Facts { updates_unconditionally: false, ..Facts::PLAIN };
 
-impl Strategy for CsiNodes {
-    type Object = CSINode;
-
-    const UNCONDITIONAL_UPDATE: bool = false;
-
-    fn after_writing(&self, value: &mut Value) {
+    fn after_writing(value: &mut Value) {
         if value.list_at(&["spec", "drivers"]).is_empty() {
             value["spec"]["drivers"] = Value::Null;
         }
     }
 
-    fn validate(&self, node: &CSINode, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         let mut names = BTreeSet::new();
-        for (i, driver) in node.spec.drivers.iter().enumerate() {
-            let at = Path::new("spec.drivers").index(i);
-            if driver.name.is_empty() {
-                errors.required(&at.child("name"), "");
-            }
-            if !names.insert(&driver.name) {
-                errors.duplicate(&at.child("name"), &driver.name);
-            }
+        for (at, driver) in Path::new("spec.drivers").items(self.spec.drivers.iter()) {
+            given(&driver.name, &at.child("name"), errors);
+            unique(&mut names, &driver.name, &at.child("name"), errors);
             if driver.node_id.is_empty() {
                 errors.required(&at.child("nodeID"), "");
             } else if driver.node_id.len() > 256 {
@@ -50,7 +34,7 @@ impl Strategy for CsiNodes {
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let drivers = Column::number("Drivers", "How many drivers the node has.", |node| {
             node.list_at(&["spec", "drivers"]).len().into()
         });

@@ -1,48 +1,28 @@
 //! DaemonSet: one pod of a template on every node.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{
-        at_most_100_percent, label_selector, not_negative, number_or_percent, plain_number, selects_all,
-    },
-};
 use k8s_openapi::{
     api::apps::v1::{DaemonSet, DaemonSetUpdateStrategy},
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use serde_json::Value;
 
-use crate::{
-    builtin::{
-        cells::{self, int},
-        defaults::{absent_when_zero, set, set_text},
-        pod, workload,
-    },
-    kind::{Column, Draft, Part, Strategy},
-};
+use crate::builtin::{pod, prelude::*};
 
 /// The annotation that counts changes of the template, for old clients.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
-/// The rules of DaemonSets.
-pub struct DaemonSets;
+impl Strategy for DaemonSet {
+    const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
 
-impl Strategy for DaemonSets {
-    type Object = DaemonSet;
-
-    const HAS_GENERATION: bool = true;
-
-    fn before_reading(&self, value: &mut Value) {
+    fn before_reading(value: &mut Value) {
         workload::keep_empty_selector(value);
     }
 
-    fn after_writing(&self, value: &mut Value) {
+    fn after_writing(value: &mut Value) {
         workload::drop_missing_selector(value);
     }
 
-    fn default(&self, daemon_set: &mut DaemonSet) {
-        let spec = daemon_set.spec.get_or_insert_default();
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
         set(&mut spec.revision_history_limit, 10);
         absent_when_zero(&mut spec.min_ready_seconds);
         let strategy = spec.update_strategy.get_or_insert_default();
@@ -53,15 +33,15 @@ impl Strategy for DaemonSets {
             set(&mut rolling.max_surge, IntOrString::Int(0));
         }
         pod::defaults::pod_template(&mut spec.template);
-        daemon_set.status.get_or_insert_default();
+        self.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, daemon_set: &mut Draft<DaemonSet>) {
+    fn prepare_create(daemon_set: &mut Draft<Self>) {
         let annotations = daemon_set.metadata.annotations.get_or_insert_default();
         annotations.insert(TEMPLATE_GENERATION.into(), "1".into());
     }
 
-    fn prepare_update(&self, new: &mut Draft<DaemonSet>, old: &Draft<DaemonSet>, part: Part<'_>) {
+    fn prepare_update(new: &mut Draft<Self>, old: &Draft<Self>, part: Part<'_>) {
         if part != Part::Main {
             return;
         }
@@ -75,9 +55,9 @@ impl Strategy for DaemonSets {
         annotations.insert(TEMPLATE_GENERATION.into(), generation.to_string());
     }
 
-    fn validate(&self, daemon_set: &DaemonSet, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         let at = Path::new("spec");
-        let Some(spec) = &daemon_set.spec else { return errors.required(&at, "") };
+        let Some(spec) = &self.spec else { return errors.required(&at, "") };
         let selector_at = at.child("selector");
         label_selector(Some(&spec.selector), &selector_at, errors);
         let template_at = at.child("template");
@@ -91,9 +71,9 @@ impl Strategy for DaemonSets {
         not_negative(spec.revision_history_limit, &at.child("revisionHistoryLimit"), errors);
     }
 
-    fn validate_update(&self, new: &DaemonSet, old: &DaemonSet, part: Part<'_>, errors: &mut Errors) {
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
-            let Some(status) = &new.status else { return };
+            let Some(status) = &self.status else { return };
             let n = |count: Option<i32>| count.unwrap_or(0);
             workload::counts(
                 &[
@@ -109,17 +89,17 @@ impl Strategy for DaemonSets {
             );
             return;
         }
-        self.validate(new, errors);
-        if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
+        self.validate(errors);
+        if let (Some(new), Some(old)) = (&self.spec, &old.spec) {
             workload::same_selector(&new.selector, &old.selector, errors);
         }
     }
 
-    fn warnings(&self, new: &DaemonSet, old: Option<&DaemonSet>) -> Vec<String> {
-        workload::warnings(new.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| Some(&s.template))
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        workload::warnings(self.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| Some(&s.template))
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let count =
             |name, words, field| Column::number(name, words, move |set| int(set, &["status", field]).into());
         let [containers, images] = cells::template_columns(cells::CONTAINERS);

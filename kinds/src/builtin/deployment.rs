@@ -1,42 +1,25 @@
 //! Deployment: pods of one template, rolled from one version to the next.
 
-use api::{
-    field::{Errors, Path},
-    validation::{at_most_100_percent, not_negative, number_or_percent, plain_number},
-};
 use k8s_openapi::{
     api::apps::v1::{Deployment, DeploymentStrategy, RollingUpdateDeployment},
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use serde_json::Value;
 
-use crate::{
-    builtin::{
-        cells::{self, int},
-        defaults::{absent_when_zero, set, set_text},
-        pod, workload,
-    },
-    kind::{Column, Draft, Part, Strategy},
-};
+use crate::builtin::{pod, prelude::*};
 
-/// The rules of Deployments.
-pub struct Deployments;
+impl Strategy for Deployment {
+    const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
 
-impl Strategy for Deployments {
-    type Object = Deployment;
-
-    const HAS_GENERATION: bool = true;
-
-    fn before_reading(&self, value: &mut Value) {
+    fn before_reading(value: &mut Value) {
         workload::keep_empty_selector(value);
     }
 
-    fn after_writing(&self, value: &mut Value) {
+    fn after_writing(value: &mut Value) {
         workload::drop_missing_selector(value);
     }
 
-    fn default(&self, deployment: &mut Deployment) {
-        let spec = deployment.spec.get_or_insert_default();
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
         set(&mut spec.replicas, 1);
         set(&mut spec.revision_history_limit, 10);
         set(&mut spec.progress_deadline_seconds, 600);
@@ -51,18 +34,18 @@ impl Strategy for Deployments {
             set(&mut rolling.max_surge, quarter());
         }
         pod::defaults::pod_template(&mut spec.template);
-        deployment.status.get_or_insert_default();
+        self.status.get_or_insert_default();
     }
 
-    fn prepare_update(&self, new: &mut Draft<Deployment>, old: &Draft<Deployment>, part: Part<'_>) {
+    fn prepare_update(new: &mut Draft<Self>, old: &Draft<Self>, part: Part<'_>) {
         if part == Part::Status {
             new.metadata.labels.clone_from(&old.metadata.labels);
         }
     }
 
-    fn validate(&self, deployment: &Deployment, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         let at = Path::new("spec");
-        let Some(spec) = &deployment.spec else { return errors.required(&at, "") };
+        let Some(spec) = &self.spec else { return errors.required(&at, "") };
         not_negative(spec.replicas, &at.child("replicas"), errors);
         workload::selector(&spec.selector, "deployment", &at.child("selector"), errors);
         let template_at = at.child("template");
@@ -79,9 +62,9 @@ impl Strategy for Deployments {
         }
     }
 
-    fn validate_update(&self, new: &Deployment, old: &Deployment, part: Part<'_>, errors: &mut Errors) {
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
-            let Some(status) = &new.status else { return };
+            let Some(status) = &self.status else { return };
             let n = |count: Option<i32>| count.unwrap_or(0);
             let whole = Some(("status.replicas", n(status.replicas)));
             let ready = n(status.ready_replicas);
@@ -98,17 +81,17 @@ impl Strategy for Deployments {
             );
             return;
         }
-        self.validate(new, errors);
-        if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
+        self.validate(errors);
+        if let (Some(new), Some(old)) = (&self.spec, &old.spec) {
             workload::same_selector(&new.selector, &old.selector, errors);
         }
     }
 
-    fn warnings(&self, new: &Deployment, old: Option<&Deployment>) -> Vec<String> {
-        workload::warnings(new.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| Some(&s.template))
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        workload::warnings(self.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| Some(&s.template))
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let [containers, images] = cells::template_columns(cells::CONTAINERS);
         vec![
             Column::name(),

@@ -2,45 +2,26 @@
 
 use std::collections::BTreeSet;
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{
-        canonical_ip, dns_label, dns_subdomain, each, immutable, in_range, ip, ip_warning, not_special_ip,
-        qualified_name,
-    },
-};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
-use serde_json::Value;
 
-use crate::{
-    builtin::{
-        cells::first_three,
-        defaults::{absent_when_zero, set},
-    },
-    kind::{Column, Draft, Part, Strategy},
-};
+use crate::builtin::cells::first_three;
+use crate::builtin::prelude::*;
 
-/// The rules of EndpointSlices.
-pub struct EndpointSlices;
+impl Strategy for EndpointSlice {
+    const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
 
-impl Strategy for EndpointSlices {
-    type Object = EndpointSlice;
-
-    const HAS_GENERATION: bool = true;
-
-    fn default(&self, slice: &mut EndpointSlice) {
-        for endpoint in slice.endpoints.iter_mut().flatten() {
+    fn fill_in(&mut self) {
+        for endpoint in self.endpoints.iter_mut().flatten() {
             endpoint.conditions.get_or_insert_default();
         }
-        absent_when_zero(&mut slice.ports);
-        for port in slice.ports.iter_mut().flatten() {
+        absent_when_zero(&mut self.ports);
+        for port in self.ports.iter_mut().flatten() {
             set(&mut port.name, "");
             set(&mut port.protocol, "TCP");
         }
     }
 
-    fn prepare_update(&self, new: &mut Draft<EndpointSlice>, old: &Draft<EndpointSlice>, _part: Part<'_>) {
+    fn prepare_update(new: &mut Draft<Self>, old: &Draft<Self>, _part: Part<'_>) {
         // There is no spec: everything but metadata counts.
         let generation = old.metadata.generation.unwrap_or(0);
         let changed = new.endpoints != old.endpoints
@@ -50,45 +31,40 @@ impl Strategy for EndpointSlices {
         new.metadata.generation = Some(generation + i64::from(changed));
     }
 
-    fn validate(&self, slice: &EndpointSlice, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         const TYPES: &[&str] = &["FQDN", "IPv4", "IPv6"];
         const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
         const MOST: usize = 1000;
         const MOST_PORTS: usize = 20_000;
         let at = Path::new("addressType");
-        match slice.address_type.as_str() {
+        match self.address_type.as_str() {
             "" => errors.required(&at, ""),
             known if TYPES.contains(&known) => {}
             other => errors.not_supported(&at, other, TYPES),
         }
         let at = Path::new("endpoints");
-        let all = slice.endpoints.as_deref().unwrap_or_default();
+        let all = self.endpoints.as_deref().unwrap_or_default();
         if all.len() > MOST {
             errors.too_many(&at, all.len(), MOST);
         } else {
             for (i, one) in all.iter().enumerate() {
-                endpoint(one, &slice.address_type, &at.index(i), errors);
+                endpoint(one, &self.address_type, &at.index(i), errors);
             }
         }
         let at = Path::new("ports");
-        let ports = slice.ports.as_deref().unwrap_or_default();
+        let ports = self.ports.as_deref().unwrap_or_default();
         if ports.len() > MOST_PORTS {
             return errors.too_many(&at, ports.len(), MOST_PORTS);
         }
         let mut names = BTreeSet::new();
-        for (i, port) in ports.iter().enumerate() {
-            let at = at.index(i);
+        for (at, port) in at.items(ports.iter()) {
             let name = port.name.as_deref().unwrap_or_default();
             if !name.is_empty() {
                 each(errors, &at.child("name"), name, dns_label(name));
             }
-            if !names.insert(name) {
-                errors.duplicate(&at.child("name"), name);
-            }
+            unique(&mut names, name, &at.child("name"), errors);
             let protocol = port.protocol.as_deref().unwrap_or_default();
-            if !PROTOCOLS.contains(&protocol) {
-                errors.not_supported(&at.child("protocol"), protocol, PROTOCOLS);
-            }
+            one_of(protocol, PROTOCOLS, &at.child("protocol"), errors);
             if let Some(number) = port.port {
                 in_range(i64::from(number), 1, 65535, &at.child("port"), errors);
             }
@@ -98,30 +74,24 @@ impl Strategy for EndpointSlices {
         }
     }
 
-    fn validate_update(
-        &self,
-        new: &EndpointSlice,
-        old: &EndpointSlice,
-        _part: Part<'_>,
-        errors: &mut Errors,
-    ) {
-        self.validate(new, errors);
-        immutable(&new.address_type, &old.address_type, &Path::new("addressType"), errors);
+    fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
+        self.validate(errors);
+        immutable(&self.address_type, &old.address_type, &Path::new("addressType"), errors);
     }
 
-    fn warnings(&self, new: &EndpointSlice, _old: Option<&EndpointSlice>) -> Vec<String> {
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
         /// They write addresses in their shortest form.
         const OURS: [&str; 2] =
             ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
-        if new.address_type == "FQDN" {
+        if self.address_type == "FQDN" {
             return vec!["spec.addressType: FQDN endpoints are deprecated".into()];
         }
         let maker =
-            new.metadata.labels.as_ref().and_then(|l| l.get("endpointslice.kubernetes.io/managed-by"));
+            self.metadata.labels.as_ref().and_then(|l| l.get("endpointslice.kubernetes.io/managed-by"));
         if maker.is_some_and(|maker| OURS.contains(&maker.as_str())) {
             return Vec::new();
         }
-        let endpoints = new.endpoints.iter().flatten().enumerate();
+        let endpoints = self.endpoints.iter().flatten().enumerate();
         let addresses = endpoints.flat_map(|(i, one)| {
             let at = Path::new("endpoints").index(i).child("addresses");
             one.addresses.iter().enumerate().map(move |(i, address)| (at.index(i), address))
@@ -129,7 +99,7 @@ impl Strategy for EndpointSlices {
         addresses.filter_map(|(at, address)| ip_warning(address, &at)).collect()
     }
 
-    fn after_writing(&self, value: &mut Value) {
+    fn after_writing(value: &mut Value) {
         if let Some(map) = value.as_object_mut() {
             for required in ["endpoints", "ports"] {
                 map.entry(required).or_insert(Value::Null);
@@ -137,7 +107,7 @@ impl Strategy for EndpointSlices {
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         fn unset(items: impl Iterator<Item = String>) -> Value {
             match &*items.collect::<Vec<_>>() {
                 [] => "<unset>".into(),
@@ -146,9 +116,7 @@ impl Strategy for EndpointSlices {
         }
         vec![
             Column::name(),
-            Column::text("AddressType", "What kind of addresses the slice holds.", |slice| {
-                slice.str_at(&["addressType"]).into()
-            }),
+            Column::field("AddressType", "What kind of addresses the slice holds.", &["addressType"]),
             Column::text("Ports", "The ports of every endpoint.", |slice| {
                 let ports = slice.list_at(&["ports"]).iter();
                 unset(ports.map(|p| match (p.at(&["port"]).and_then(Value::as_i64), p.str_at(&["name"])) {
@@ -174,8 +142,7 @@ fn endpoint(endpoint: &Endpoint, address_type: &str, at: &Path, errors: &mut Err
     } else if endpoint.addresses.len() > MOST {
         errors.too_many(&list_at, endpoint.addresses.len(), MOST);
     }
-    for (i, address) in endpoint.addresses.iter().enumerate() {
-        let at = list_at.index(i);
+    for (at, address) in list_at.items(endpoint.addresses.iter()) {
         let (wrong, is_of_type) = match address_type {
             "FQDN" => (dns_subdomain(address), true),
             "IPv4" => (ip(address), !address.contains(':')),

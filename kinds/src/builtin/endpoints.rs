@@ -1,32 +1,16 @@
 //! Endpoints: the addresses behind a service, in the old form.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{dns_label, dns_subdomain, each, in_range, ip, ip_warning, not_special_ip, qualified_name},
-};
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, Endpoints};
-use serde_json::Value;
 
-use crate::{
-    builtin::{
-        cells::{first_three, int},
-        defaults::{absent_when_zero, set_text},
-    },
-    kind::{Column, Part, Strategy},
-};
+use crate::builtin::cells::first_three;
+use crate::builtin::prelude::*;
 
-/// The rules of Endpoints.
-pub struct EndpointsRules;
+impl Strategy for Endpoints {
+    const FACTS: Facts = Facts { creates_on_update: true, ..Facts::PLAIN };
 
-impl Strategy for EndpointsRules {
-    type Object = Endpoints;
-
-    const CREATES_ON_UPDATE: bool = true;
-
-    fn default(&self, endpoints: &mut Endpoints) {
-        absent_when_zero(&mut endpoints.subsets);
-        for subset in endpoints.subsets.iter_mut().flatten() {
+    fn fill_in(&mut self) {
+        absent_when_zero(&mut self.subsets);
+        for subset in self.subsets.iter_mut().flatten() {
             absent_when_zero(&mut subset.addresses);
             absent_when_zero(&mut subset.not_ready_addresses);
             absent_when_zero(&mut subset.ports);
@@ -37,8 +21,8 @@ impl Strategy for EndpointsRules {
         }
     }
 
-    fn validate(&self, endpoints: &Endpoints, errors: &mut Errors) {
-        for (i, subset) in endpoints.subsets.iter().flatten().enumerate() {
+    fn validate(&self, errors: &mut Errors) {
+        for (i, subset) in self.subsets.iter().flatten().enumerate() {
             let at = Path::new("subsets").index(i);
             let ready = subset.addresses.as_deref().unwrap_or_default();
             let other = subset.not_ready_addresses.as_deref().unwrap_or_default();
@@ -57,14 +41,14 @@ impl Strategy for EndpointsRules {
         }
     }
 
-    fn validate_update(&self, new: &Endpoints, old: &Endpoints, _part: Part<'_>, errors: &mut Errors) {
-        if new.subsets != old.subsets {
-            self.validate(new, errors);
+    fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
+        if self.subsets != old.subsets {
+            self.validate(errors);
         }
     }
 
-    fn warnings(&self, new: &Endpoints, _old: Option<&Endpoints>) -> Vec<String> {
-        let subsets = new.subsets.iter().flatten().enumerate();
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let subsets = self.subsets.iter().flatten().enumerate();
         let addresses = subsets.flat_map(|(i, subset)| {
             let at = Path::new("subsets").index(i);
             let lists =
@@ -77,7 +61,7 @@ impl Strategy for EndpointsRules {
         addresses.filter_map(|(at, address)| ip_warning(address, &at)).collect()
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let shown = Column::text("Endpoints", "The addresses that take traffic.", |e| addresses(e).into());
         vec![Column::name(), shown, Column::age()]
     }
@@ -103,9 +87,7 @@ fn port(port: &EndpointPort, needs_name: bool, at: &Path, errors: &mut Errors) {
     }
     in_range(i64::from(port.port), 1, 65535, &at.child("port"), errors);
     let protocol = port.protocol.as_deref().unwrap_or_default();
-    if !PROTOCOLS.contains(&protocol) {
-        errors.not_supported(&at.child("protocol"), protocol, PROTOCOLS);
-    }
+    one_of(protocol, PROTOCOLS, &at.child("protocol"), errors);
     if let Some(protocol) = &port.app_protocol {
         each(errors, &at.child("appProtocol"), protocol, qualified_name(protocol));
     }

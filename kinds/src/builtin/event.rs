@@ -1,31 +1,23 @@
 //! Event: something that happened to an object. core/v1 and events.k8s.io/v1 are two views of one object.
 
-use api::{
-    field::{Errors, Path},
-    object::{ObjectExt, is_zero_time},
-    validation::{each, immutable, qualified_name},
-};
+use api::object::is_zero_time;
 use k8s_openapi::api::{core::v1::Event, events::v1 as new};
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, json};
 
-use crate::{
-    builtin::{
-        cells::int,
-        defaults::{absent_when_zero, set},
-    },
-    kind::{Column, Dependents, Part, Strategy, cell, version::Convert},
-};
+use crate::builtin::prelude::*;
+use crate::kind::{Dependents, version::Convert};
 
 /// The most characters of a reporting instance, an action and a reason.
 const WORD: usize = 128;
 /// The most characters of a message.
 const NOTE: usize = 1024;
 
-/// The rules of events, in the words of core/v1.
-pub struct Events {
-    /// What events.k8s.io/v1 insists on besides.
-    pub strict: bool,
-}
+/// An event that is held to what events.k8s.io/v1 insists on besides.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct StrictEvent(Event);
 
 fn or<'a>(a: &'a str, b: &'a str) -> &'a str {
     if a.is_empty() { b } else { a }
@@ -38,9 +30,6 @@ fn first_at(event: &Value) -> &str {
 fn has_series(event: &Value) -> bool {
     event.at(&["series"]).is_some_and(Value::is_object)
 }
-
-/// How events.k8s.io/v1 reads events.
-pub struct NewEvents;
 
 /// What core/v1 and events.k8s.io/v1 call the same field.
 const NAMES: [(&str, &str); 7] = [
@@ -98,19 +87,15 @@ impl Convert for Renamed {
     }
 }
 
-impl Strategy for NewEvents {
-    type Object = new::Event;
-
-    const CREATES_ON_UPDATE: bool = true;
-    const DEPENDENTS: Dependents = Dependents::None;
-
-    fn default(&self, event: &mut new::Event) {
-        event.deprecated_source.get_or_insert_default();
-        event.regarding.get_or_insert_default();
-        absent_when_zero(&mut event.deprecated_count);
+/// Only reads and writes: the rules are those of [`StrictEvent`].
+impl Strategy for new::Event {
+    fn fill_in(&mut self) {
+        self.deprecated_source.get_or_insert_default();
+        self.regarding.get_or_insert_default();
+        absent_when_zero(&mut self.deprecated_count);
     }
 
-    fn after_writing(&self, value: &mut Value) {
+    fn after_writing(value: &mut Value) {
         if let Some(map) = value.as_object_mut() {
             for time in ["eventTime", "deprecatedFirstTimestamp", "deprecatedLastTimestamp"] {
                 map.entry(time).or_insert(Value::Null);
@@ -119,90 +104,40 @@ impl Strategy for NewEvents {
     }
 }
 
-impl Strategy for Events {
-    type Object = Event;
+impl Strategy for Event {
+    const FACTS: Facts = Facts {
+        creates_on_update: true,
+        takes_plain_finalizers: true,
+        dependents: Dependents::None,
+        ..Facts::PLAIN
+    };
 
-    const CREATES_ON_UPDATE: bool = true;
-    const DEPENDENTS: Dependents = Dependents::None;
-
-    fn takes_plain_finalizers(&self) -> bool {
-        !self.strict
-    }
-
-    fn default(&self, event: &mut Event) {
-        set(&mut event.reporting_component, "");
-        set(&mut event.reporting_instance, "");
-        event.source.get_or_insert_default();
+    fn fill_in(&mut self) {
+        set(&mut self.reporting_component, "");
+        set(&mut self.reporting_instance, "");
+        self.source.get_or_insert_default();
         // The newer group's series must have a time; here one that is none is absent.
-        event.event_time.take_if(|time| is_zero_time(time.0));
-        if let Some(series) = &mut event.series {
+        self.event_time.take_if(|time| is_zero_time(time.0));
+        if let Some(series) = &mut self.series {
             series.last_observed_time.take_if(|time| is_zero_time(time.0));
         }
     }
 
-    fn validate(&self, event: &Event, errors: &mut Errors) {
-        self.involved(event, errors);
-        if !self.strict {
-            return;
-        }
-        series(event, errors);
-        if event.event_time.is_none() {
-            errors.required(&Path::new("eventTime"), "");
-        }
-        let kind = event.type_.as_deref().unwrap_or_default();
-        if !matches!(kind, "Normal" | "Warning") {
-            errors.invalid(&Path::new("type"), "", format!("has invalid value: {kind}"));
-        }
-        let source = event.source.as_ref();
-        let filled = |text: Option<&String>| text.is_some_and(|t| !t.is_empty());
-        for (field, set) in [
-            ("firstTimestamp", event.first_timestamp.is_some()),
-            ("lastTimestamp", event.last_timestamp.is_some()),
-            ("count", event.count.is_some_and(|n| n != 0)),
-            ("source", source.is_some_and(|s| filled(s.component.as_ref()) || filled(s.host.as_ref()))),
-        ] {
-            if set {
-                errors.invalid(&Path::new(field), "", "needs to be unset");
-            }
-        }
+    fn validate(&self, errors: &mut Errors) {
+        involved(self, "reportingComponent", errors);
     }
 
-    fn validate_update(&self, new: &Event, old: &Event, _part: Part<'_>, errors: &mut Errors) {
-        self.involved(new, errors);
-        if !self.strict {
-            return;
-        }
-        if new.series != old.series {
-            series(new, errors);
-        }
-        immutable(&new.involved_object, &old.involved_object, &Path::new("involvedObject"), errors);
-        immutable(&new.reason, &old.reason, &Path::new("reason"), errors);
-        immutable(&new.message, &old.message, &Path::new("message"), errors);
-        immutable(&new.source, &old.source, &Path::new("source"), errors);
-        immutable(&new.first_timestamp, &old.first_timestamp, &Path::new("firstTimestamp"), errors);
-        immutable(&new.last_timestamp, &old.last_timestamp, &Path::new("lastTimestamp"), errors);
-        immutable(&new.count, &old.count, &Path::new("count"), errors);
-        immutable(&new.reason, &old.reason, &Path::new("reason"), errors);
-        immutable(&new.type_, &old.type_, &Path::new("type"), errors);
-        immutable(&new.event_time, &old.event_time, &Path::new("eventTime"), errors);
-        immutable(&new.action, &old.action, &Path::new("action"), errors);
-        immutable(&new.related, &old.related, &Path::new("related"), errors);
-        immutable(
-            &new.reporting_component,
-            &old.reporting_component,
-            &Path::new("reportingController"),
-            errors,
-        );
-        immutable(&new.reporting_instance, &old.reporting_instance, &Path::new("reportingInstance"), errors);
+    fn validate_update(&self, _old: &Self, _part: Part<'_>, errors: &mut Errors) {
+        self.validate(errors);
     }
 
-    fn after_writing(&self, value: &mut Value) {
+    fn after_writing(value: &mut Value) {
         if let Some(map) = value.as_object_mut() {
             complete(map);
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let text = |name, words, path: &'static [&'static str]| {
             Column::text(name, words, move |event| event.str_at(path).trim().into())
         };
@@ -251,7 +186,7 @@ impl Strategy for Events {
         ]
     }
 
-    fn selectable_fields(&self, event: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(event: &Value) -> Vec<(&'static str, String)> {
         let involved = |field| event.str_at(&["involvedObject", field]).to_owned();
         let source = match event.str_at(&["source", "component"]) {
             "" => event.str_at(&["reportingComponent"]),
@@ -270,6 +205,78 @@ impl Strategy for Events {
             ("source", source.to_owned()),
             ("type", event.str_at(&["type"]).to_owned()),
         ]
+    }
+}
+
+impl Strategy for StrictEvent {
+    const FACTS: Facts = Facts { takes_plain_finalizers: false, ..Event::FACTS };
+
+    fn fill_in(&mut self) {
+        self.0.fill_in();
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        let event = &self.0;
+        involved(event, "reportingController", errors);
+        series(event, errors);
+        if event.event_time.is_none() {
+            errors.required(&Path::new("eventTime"), "");
+        }
+        let kind = event.type_.as_deref().unwrap_or_default();
+        if !matches!(kind, "Normal" | "Warning") {
+            errors.invalid(&Path::new("type"), "", format!("has invalid value: {kind}"));
+        }
+        let source = event.source.as_ref();
+        let filled = |text: Option<&String>| text.is_some_and(|t| !t.is_empty());
+        for (field, set) in [
+            ("firstTimestamp", event.first_timestamp.is_some()),
+            ("lastTimestamp", event.last_timestamp.is_some()),
+            ("count", event.count.is_some_and(|n| n != 0)),
+            ("source", source.is_some_and(|s| filled(s.component.as_ref()) || filled(s.host.as_ref()))),
+        ] {
+            if set {
+                errors.invalid(&Path::new(field), "", "needs to be unset");
+            }
+        }
+    }
+
+    fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
+        let (new, old) = (&self.0, &old.0);
+        involved(new, "reportingController", errors);
+        if new.series != old.series {
+            series(new, errors);
+        }
+        immutable(&new.involved_object, &old.involved_object, &Path::new("involvedObject"), errors);
+        immutable(&new.reason, &old.reason, &Path::new("reason"), errors);
+        immutable(&new.message, &old.message, &Path::new("message"), errors);
+        immutable(&new.source, &old.source, &Path::new("source"), errors);
+        immutable(&new.first_timestamp, &old.first_timestamp, &Path::new("firstTimestamp"), errors);
+        immutable(&new.last_timestamp, &old.last_timestamp, &Path::new("lastTimestamp"), errors);
+        immutable(&new.count, &old.count, &Path::new("count"), errors);
+        immutable(&new.reason, &old.reason, &Path::new("reason"), errors);
+        immutable(&new.type_, &old.type_, &Path::new("type"), errors);
+        immutable(&new.event_time, &old.event_time, &Path::new("eventTime"), errors);
+        immutable(&new.action, &old.action, &Path::new("action"), errors);
+        immutable(&new.related, &old.related, &Path::new("related"), errors);
+        immutable(
+            &new.reporting_component,
+            &old.reporting_component,
+            &Path::new("reportingController"),
+            errors,
+        );
+        immutable(&new.reporting_instance, &old.reporting_instance, &Path::new("reportingInstance"), errors);
+    }
+
+    fn after_writing(value: &mut Value) {
+        Event::after_writing(value);
+    }
+
+    fn columns() -> Vec<Column> {
+        Event::columns()
+    }
+
+    fn selectable_fields(event: &Value) -> Vec<(&'static str, String)> {
+        Event::selectable_fields(event)
     }
 }
 
@@ -296,48 +303,42 @@ fn series(event: &Event, errors: &mut Errors) {
     }
 }
 
-impl Events {
-    /// What is asked of every event: more of those that say when they happened than of the old ones.
-    fn involved(&self, event: &Event, errors: &mut Errors) {
-        let own = event.metadata.namespace.as_deref().unwrap_or_default();
-        let involved = event.involved_object.namespace.as_deref().unwrap_or_default();
-        let is_new = event.event_time.is_some();
-        let agree = match (involved.is_empty(), is_new) {
-            (true, false) => matches!(own, "" | "default"),
-            (true, true) => matches!(own, "default" | "kube-system"),
-            (false, false) => own == involved,
-            (false, true) => true,
-        };
-        if !agree {
-            let at = Path::new("involvedObject.namespace");
-            errors.invalid(&at, involved, "does not match event.namespace");
+/// What is asked of every event: more of those that say when they happened than of the old ones.
+fn involved(event: &Event, reporter: &str, errors: &mut Errors) {
+    let own = event.metadata.namespace.as_deref().unwrap_or_default();
+    let involved = event.involved_object.namespace.as_deref().unwrap_or_default();
+    let is_new = event.event_time.is_some();
+    let agree = match (involved.is_empty(), is_new) {
+        (true, false) => matches!(own, "" | "default"),
+        (true, true) => matches!(own, "default" | "kube-system"),
+        (false, false) => own == involved,
+        (false, true) => true,
+    };
+    if !agree {
+        let at = Path::new("involvedObject.namespace");
+        errors.invalid(&at, involved, "does not match event.namespace");
+    }
+    if !is_new {
+        return;
+    }
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let controller = text(&event.reporting_component);
+    let at = Path::new(reporter);
+    given(&controller, &at, errors);
+    each(errors, &at, &controller, qualified_name(&controller));
+    for (field, value) in [
+        ("reportingInstance", text(&event.reporting_instance)),
+        ("action", text(&event.action)),
+        ("reason", text(&event.reason)),
+    ] {
+        let at = Path::new(field);
+        given(&value, &at, errors);
+        if value.len() > WORD {
+            errors.invalid(&at, "", format!("can have at most {WORD} characters"));
         }
-        if !is_new {
-            return;
-        }
-        let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        let controller = text(&event.reporting_component);
-        let at = Path::new(if self.strict { "reportingController" } else { "reportingComponent" });
-        if controller.is_empty() {
-            errors.required(&at, "");
-        }
-        each(errors, &at, &controller, qualified_name(&controller));
-        for (field, value) in [
-            ("reportingInstance", text(&event.reporting_instance)),
-            ("action", text(&event.action)),
-            ("reason", text(&event.reason)),
-        ] {
-            let at = Path::new(field);
-            if value.is_empty() {
-                errors.required(&at, "");
-            }
-            if value.len() > WORD {
-                errors.invalid(&at, "", format!("can have at most {WORD} characters"));
-            }
-        }
-        if text(&event.message).len() > NOTE {
-            errors.invalid(&Path::new("message"), "", format!("can have at most {NOTE} characters"));
-        }
+    }
+    if text(&event.message).len() > NOTE {
+        errors.invalid(&Path::new("message"), "", format!("can have at most {NOTE} characters"));
     }
 }
 

@@ -1,55 +1,34 @@
 //! Ingress: HTTP(S) traffic from outside, sent on by host and path.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{
-        dns_1035_label, dns_subdomain, each, in_range, ip_warning, loose_ip, path_segment, port_name,
-        wildcard_subdomain,
-    },
-};
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend, IngressSpec};
-use serde_json::Value;
 
-use crate::{
-    builtin::{
-        cells::{first_three, text_or},
-        defaults::absent_when_zero,
-        load_balancer,
-    },
-    kind::{Column, Draft, Part, Strategy},
-};
+use crate::builtin::{cells::first_three, load_balancer, prelude::*};
 
 /// The annotation that named the class before there was a field.
 const CLASS: &str = "kubernetes.io/ingress.class";
 
-/// The rules of Ingresses.
-pub struct Ingresses;
+impl Strategy for Ingress {
+    const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
 
-impl Strategy for Ingresses {
-    type Object = Ingress;
-
-    const HAS_GENERATION: bool = true;
-
-    fn default(&self, ingress: &mut Ingress) {
-        let spec = ingress.spec.get_or_insert_default();
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
         absent_when_zero(&mut spec.rules);
         absent_when_zero(&mut spec.tls);
         for rule in spec.rules.iter_mut().flatten() {
             absent_when_zero(&mut rule.host);
         }
-        ingress.status.get_or_insert_default().load_balancer.get_or_insert_default();
+        self.status.get_or_insert_default().load_balancer.get_or_insert_default();
     }
 
-    fn prepare_create(&self, ingress: &mut Draft<Ingress>) {
+    fn prepare_create(ingress: &mut Draft<Self>) {
         ingress.status = None;
         ingress.status.get_or_insert_default().load_balancer.get_or_insert_default();
     }
 
-    fn validate(&self, ingress: &Ingress, errors: &mut Errors) {
-        let Some(spec) = &ingress.spec else { return };
+    fn validate(&self, errors: &mut Errors) {
+        let Some(spec) = &self.spec else { return };
         sound(spec, errors);
-        let noted = ingress.metadata.annotations.as_ref().and_then(|notes| notes.get(CLASS));
+        let noted = self.metadata.annotations.as_ref().and_then(|notes| notes.get(CLASS));
         if let (Some(noted), Some(class)) = (noted, &spec.ingress_class_name)
             && noted != class
         {
@@ -58,30 +37,30 @@ impl Strategy for Ingresses {
         }
     }
 
-    fn validate_update(&self, new: &Ingress, _old: &Ingress, part: Part<'_>, errors: &mut Errors) {
+    fn validate_update(&self, _old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
-            let status = new.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+            let status = self.status.as_ref().and_then(|status| status.load_balancer.as_ref());
             let at = Path::new("status.loadBalancer.ingress");
             for (i, entry) in status.iter().flat_map(|status| status.ingress.iter().flatten()).enumerate() {
                 load_balancer::address(entry.ip.as_ref(), &at.index(i), errors);
                 load_balancer::hostname(entry.hostname.as_ref(), &at.index(i), errors);
             }
-        } else if let Some(spec) = &new.spec {
+        } else if let Some(spec) = &self.spec {
             sound(spec, errors);
         }
     }
 
-    fn warnings(&self, new: &Ingress, old: Option<&Ingress>) -> Vec<String> {
-        if old.is_none_or(|old| new.spec != old.spec) {
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        if old.is_none_or(|old| self.spec != old.spec) {
             return Vec::new();
         }
         let at = Path::new("status.loadBalancer.ingress");
-        let status = new.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+        let status = self.status.as_ref().and_then(|status| status.load_balancer.as_ref());
         let entries = status.into_iter().flat_map(|status| status.ingress.iter().flatten()).enumerate();
         entries.filter_map(|(i, entry)| ip_warning(entry.ip.as_deref()?, &at.index(i))).collect()
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         vec![
             Column::name(),
             Column::text("Class", "Which controller serves it.", |ingress| {
@@ -203,11 +182,7 @@ fn backend(backend: &IngressBackend, at: &Path, errors: &mut Errors) {
         (None, Some(service)) => {
             let backend_at = at;
             let at = at.child("service");
-            if service.name.is_empty() {
-                errors.required(&at.child("name"), "");
-            } else {
-                each(errors, &at.child("name"), &service.name, dns_1035_label(&service.name));
-            }
+            formed(&service.name, dns_1035_label, &at.child("name"), errors);
             let port_at = at.child("port");
             let port = service.port.clone().unwrap_or_default();
             let name = port.name.as_deref().unwrap_or_default();

@@ -1,34 +1,21 @@
 //! IngressClass: which controller serves which Ingresses.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{dns_subdomain, each, immutable},
-};
 use k8s_openapi::api::networking::v1::IngressClass;
 
-use crate::{
-    builtin::{defaults::set_text, ingress},
-    kind::{Column, Part, Strategy},
-};
+use crate::builtin::{ingress, prelude::*};
 
-/// The rules of IngressClasses.
-pub struct IngressClasses;
+impl Strategy for IngressClass {
+    const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
 
-impl Strategy for IngressClasses {
-    type Object = IngressClass;
-
-    const HAS_GENERATION: bool = true;
-
-    fn default(&self, class: &mut IngressClass) {
-        if let Some(parameters) = &mut class.spec.get_or_insert_default().parameters {
+    fn fill_in(&mut self) {
+        if let Some(parameters) = &mut self.spec.get_or_insert_default().parameters {
             set_text(&mut parameters.scope, "Cluster");
         }
     }
 
-    fn validate(&self, class: &IngressClass, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         let at = Path::new("spec");
-        let Some(spec) = &class.spec else { return };
+        let Some(spec) = &self.spec else { return };
         let controller = spec.controller.as_deref().unwrap_or_default();
         let controller_at = at.child("controller");
         if controller.is_empty() {
@@ -63,18 +50,16 @@ impl Strategy for IngressClasses {
         }
     }
 
-    fn validate_update(&self, new: &IngressClass, old: &IngressClass, _part: Part<'_>, errors: &mut Errors) {
-        self.validate(new, errors);
+    fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
+        self.validate(errors);
         let controller = |c: &IngressClass| c.spec.as_ref().and_then(|s| s.controller.clone());
-        immutable(&controller(new), &controller(old), &Path::new("spec.controller"), errors);
+        immutable(&controller(self), &controller(old), &Path::new("spec.controller"), errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         vec![
             Column::name(),
-            Column::text("Controller", "The controller that serves the class.", |class| {
-                class.str_at(&["spec", "controller"]).into()
-            }),
+            Column::field("Controller", "The controller that serves the class.", &["spec", "controller"]),
             Column::text("Parameters", "An object with more about the class.", |class| {
                 let Some(parameters) = class.at(&["spec", "parameters"]).filter(|p| p.is_object()) else {
                     return "<none>".into();

@@ -1,33 +1,23 @@
 //! Lease: who leads, and who is alive.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::not_negative,
-};
 use k8s_openapi::api::coordination::v1::Lease;
 
-use crate::kind::{Column, Strategy};
+use crate::builtin::prelude::*;
 
-/// The rules of leases.
-pub struct Leases;
+impl Strategy for Lease {
+    const FACTS: Facts = Facts {
+        updates_unconditionally: false,
+        creates_on_update: true,
+        takes_plain_finalizers: true,
+        ..Facts::PLAIN
+    };
 
-impl Strategy for Leases {
-    type Object = Lease;
-
-    const UNCONDITIONAL_UPDATE: bool = false;
-    const CREATES_ON_UPDATE: bool = true;
-
-    fn takes_plain_finalizers(&self) -> bool {
-        true
+    fn fill_in(&mut self) {
+        self.spec.get_or_insert_default();
     }
 
-    fn default(&self, lease: &mut Lease) {
-        lease.spec.get_or_insert_default();
-    }
-
-    fn validate(&self, lease: &Lease, errors: &mut Errors) {
-        let Some(spec) = &lease.spec else { return };
+    fn validate(&self, errors: &mut Errors) {
+        let Some(spec) = &self.spec else { return };
         let at = Path::new("spec");
         if let Some(seconds) = spec.lease_duration_seconds.filter(|s| *s <= 0) {
             errors.invalid(&at.child("leaseDurationSeconds"), seconds, "must be greater than 0");
@@ -39,10 +29,8 @@ impl Strategy for Leases {
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
-        let holder = Column::text("Holder", "Who holds the lease.", |lease| {
-            lease.str_at(&["spec", "holderIdentity"]).into()
-        });
+    fn columns() -> Vec<Column> {
+        let holder = Column::field("Holder", "Who holds the lease.", &["spec", "holderIdentity"]);
         vec![Column::name(), holder, Column::age()]
     }
 }

@@ -2,33 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::{
-    field::{Errors, Path},
-    quantity::Quantity,
-    resource_names::resource_name,
-};
+use api::{quantity::Quantity, resource_names::resource_name};
 use k8s_openapi::{
     api::core::v1::{LimitRange, LimitRangeItem},
     apimachinery::pkg::api::resource::Quantity as Wire,
 };
 
-use crate::{
-    builtin::defaults::canonical_list,
-    kind::{Column, Strategy},
-};
-
-/// The rules of LimitRanges.
-pub struct LimitRanges;
+use crate::builtin::prelude::*;
 
 type List = Option<BTreeMap<String, Wire>>;
 
-impl Strategy for LimitRanges {
-    type Object = LimitRange;
+impl Strategy for LimitRange {
+    const FACTS: Facts = Facts { creates_on_update: true, ..Facts::PLAIN };
 
-    const CREATES_ON_UPDATE: bool = true;
-
-    fn default(&self, range: &mut LimitRange) {
-        for item in &mut range.spec.get_or_insert_default().limits {
+    fn fill_in(&mut self) {
+        for item in &mut self.spec.get_or_insert_default().limits {
             for list in [
                 &mut item.default,
                 &mut item.default_request,
@@ -48,24 +36,21 @@ impl Strategy for LimitRanges {
         }
     }
 
-    fn validate(&self, range: &LimitRange, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         let mut types = BTreeSet::new();
-        for (i, item) in range.spec.iter().flat_map(|s| &s.limits).enumerate() {
-            let at = Path::new("spec.limits").index(i);
+        for (at, item) in Path::new("spec.limits").items(self.spec.iter().flat_map(|s| &s.limits)) {
             if !["Container", "Pod", "PersistentVolumeClaim"].contains(&item.type_.as_str())
                 && !item.type_.contains('/')
             {
                 let words = "must be a standard limit type or fully qualified";
                 errors.invalid(&at.child("type"), &item.type_, words);
             }
-            if !types.insert(&item.type_) {
-                errors.duplicate(&at.child("type"), &item.type_);
-            }
+            unique(&mut types, &item.type_, &at.child("type"), errors);
             limit(item, &at, errors);
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         vec![Column::name(), Column::created("When it was created.")]
     }
 }

@@ -1,9 +1,6 @@
 //! Where a load balancer is reached: what statuses of Services and Ingresses say alike.
 
-use api::{
-    field::{Errors, Path},
-    validation::{dns_subdomain, each, ip, loose_ip},
-};
+use crate::builtin::prelude::*;
 
 /// The address of an entry.
 pub fn address(text: Option<&String>, at: &Path, errors: &mut Errors) {

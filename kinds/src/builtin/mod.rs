@@ -36,6 +36,7 @@ mod persistent_volume_claim;
 pub mod pod;
 mod pod_disruption_budget;
 mod pod_template;
+mod prelude;
 pub mod priority_class;
 mod rbac;
 mod replica_set;
@@ -53,6 +54,7 @@ mod stateful_set;
 mod storage_class;
 mod table;
 #[cfg(test)]
+#[path = "tests/testing.rs"]
 mod testing;
 mod volume_attachment;
 mod volume_attributes_class;

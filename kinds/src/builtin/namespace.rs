@@ -1,23 +1,14 @@
 //! Namespace: a place for names.
 
-use api::validation::NameRule;
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{each, qualified_name},
-};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::kind::{Column, Draft, Part, Strategy};
+use crate::builtin::prelude::*;
 
 /// The finalizer behind which a namespace empties before it goes.
 const FINALIZER: &str = "kubernetes";
 /// The label that holds every namespace's name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
-
-/// The rules of namespaces.
-pub struct Namespaces;
 
 fn label(namespace: &mut Namespace) {
     if let Some(name) = namespace.metadata.name.clone().filter(|n| !n.is_empty()) {
@@ -25,23 +16,19 @@ fn label(namespace: &mut Namespace) {
     }
 }
 
-impl Strategy for Namespaces {
-    type Object = Namespace;
+impl Strategy for Namespace {
+    const FACTS: Facts = Facts { names: NameRule::Label, notes_grace: false, ..Facts::PLAIN };
 
-    const NAME_RULE: NameRule = NameRule::Label;
-
-    const NOTES_GRACE: bool = false;
-
-    fn default(&self, namespace: &mut Namespace) {
-        label(namespace);
-        namespace.spec.get_or_insert_default();
-        let status = namespace.status.get_or_insert_default();
+    fn fill_in(&mut self) {
+        label(self);
+        self.spec.get_or_insert_default();
+        let status = self.status.get_or_insert_default();
         if status.phase.is_none() {
             status.phase = Some("Active".into());
         }
     }
 
-    fn prepare_create(&self, namespace: &mut Draft<Namespace>) {
+    fn prepare_create(namespace: &mut Draft<Self>) {
         label(namespace);
         namespace.status = Some(NamespaceStatus { phase: Some("Active".into()), ..Default::default() });
         let finalizers = namespace.spec.get_or_insert_default().finalizers.get_or_insert_default();
@@ -50,17 +37,16 @@ impl Strategy for Namespaces {
         }
     }
 
-    fn prepare_update(&self, new: &mut Draft<Namespace>, old: &Draft<Namespace>, part: Part<'_>) {
+    fn prepare_update(new: &mut Draft<Self>, old: &Draft<Self>, part: Part<'_>) {
         match part {
             Part::Main | Part::Status => new.spec.clone_from(&old.spec),
             Part::Other(_) => new.status.clone_from(&old.status),
         }
     }
 
-    fn validate(&self, namespace: &Namespace, errors: &mut Errors) {
-        let finalizers = namespace.spec.as_ref().and_then(|s| s.finalizers.as_deref());
-        for (i, finalizer) in finalizers.unwrap_or_default().iter().enumerate() {
-            let at = Path::new("spec.finalizers").index(i);
+    fn validate(&self, errors: &mut Errors) {
+        let finalizers = self.spec.as_ref().and_then(|s| s.finalizers.as_deref());
+        for (at, finalizer) in Path::new("spec.finalizers").items(finalizers.unwrap_or_default().iter()) {
             let wrong = qualified_name(finalizer);
             let known = finalizer.contains('/') || finalizer == FINALIZER;
             if wrong.is_empty() && !known {
@@ -71,12 +57,12 @@ impl Strategy for Namespaces {
         }
     }
 
-    fn validate_update(&self, new: &Namespace, old: &Namespace, part: Part<'_>, errors: &mut Errors) {
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
         match part {
             Part::Main => {}
-            Part::Other(_) => self.validate(new, errors),
+            Part::Other(_) => self.validate(errors),
             Part::Status => {
-                let phase = new.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
+                let phase = self.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
                 let going = old.metadata.deletion_timestamp.is_some();
                 let at = Path::new("status.Phase");
                 if going && phase != "Terminating" {
@@ -89,22 +75,21 @@ impl Strategy for Namespaces {
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
-        let phase = Column::text("Status", "Whether the namespace is in use or going.", |namespace| {
-            namespace.str_at(&["status", "phase"]).into()
-        });
+    fn columns() -> Vec<Column> {
+        let phase =
+            Column::field("Status", "Whether the namespace is in use or going.", &["status", "phase"]);
         vec![Column::name(), phase, Column::age()]
     }
 
-    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(object: &Value) -> Vec<(&'static str, String)> {
         vec![("status.phase", object.str_at(&["status", "phase"]).to_owned())]
     }
 
-    fn holds_deletion(&self, object: &Value) -> bool {
+    fn holds_deletion(object: &Value) -> bool {
         !object.list_at(&["spec", "finalizers"]).is_empty()
     }
 
-    fn begin_deletion(&self, object: &mut Value) {
+    fn begin_deletion(object: &mut Value) {
         if let Some(map) = object.as_object_mut() {
             let status = map.entry("status").or_insert_with(|| json!({}));
             status["phase"] = "Terminating".into();

@@ -2,34 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{cidr, cidr_warning, each, label_selector, port_number_or_name, range},
-};
 use k8s_openapi::{
     api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use crate::{
-    builtin::{
-        cells::selector,
-        defaults::{absent_when_zero, set_text},
-    },
-    kind::{Column, Part, Strategy},
-};
+use crate::builtin::cells::selector;
+use crate::builtin::prelude::*;
 
-/// The rules of NetworkPolicies.
-pub struct NetworkPolicies;
+impl Strategy for NetworkPolicy {
+    const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
 
-impl Strategy for NetworkPolicies {
-    type Object = NetworkPolicy;
-
-    const HAS_GENERATION: bool = true;
-
-    fn default(&self, policy: &mut NetworkPolicy) {
-        let spec = policy.spec.get_or_insert_default();
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
         spec.pod_selector.get_or_insert_default();
         absent_when_zero(&mut spec.ingress);
         absent_when_zero(&mut spec.egress);
@@ -47,30 +32,24 @@ impl Strategy for NetworkPolicies {
         }
     }
 
-    fn validate(&self, policy: &NetworkPolicy, errors: &mut Errors) {
-        check(policy, &BTreeSet::new(), errors);
+    fn validate(&self, errors: &mut Errors) {
+        check(self, &BTreeSet::new(), errors);
     }
 
-    fn validate_update(
-        &self,
-        new: &NetworkPolicy,
-        old: &NetworkPolicy,
-        _part: Part<'_>,
-        errors: &mut Errors,
-    ) {
+    fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
         // Ranges that were taken when less was asked of them may stay.
         let known = blocks(old).into_iter().flat_map(|(_, block)| ranges(block)).map(|(_, range)| range);
-        check(new, &known.collect(), errors);
+        check(self, &known.collect(), errors);
     }
 
-    fn warnings(&self, new: &NetworkPolicy, _old: Option<&NetworkPolicy>) -> Vec<String> {
-        let all = blocks(new);
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let all = blocks(self);
         let ranges =
             all.iter().flat_map(|(at, block)| ranges(block).map(move |(field, range)| (at, field, range)));
         ranges.filter_map(|(at, field, range)| cidr_warning(range, &at.child(&field))).collect()
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let pods = Column::text("Pod-Selector", "Which pods the policy is about.", |policy| {
             selector(policy.at(&["spec", "podSelector"])).into()
         });
@@ -83,13 +62,11 @@ fn check(policy: &NetworkPolicy, known: &BTreeSet<&str>, errors: &mut Errors) {
     let at = Path::new("spec");
     let Some(spec) = &policy.spec else { return };
     label_selector(spec.pod_selector.as_ref(), &at.child("podSelector"), errors);
-    for (i, rule) in spec.ingress.iter().flatten().enumerate() {
-        let at = at.child("ingress").index(i);
+    for (at, rule) in at.child("ingress").items(spec.ingress.iter().flatten()) {
         ports(rule.ports.as_deref().unwrap_or_default(), &at.child("ports"), errors);
         peers(rule.from.as_deref().unwrap_or_default(), known, &at.child("from"), errors);
     }
-    for (i, rule) in spec.egress.iter().flatten().enumerate() {
-        let at = at.child("egress").index(i);
+    for (at, rule) in at.child("egress").items(spec.egress.iter().flatten()) {
         ports(rule.ports.as_deref().unwrap_or_default(), &at.child("ports"), errors);
         peers(rule.to.as_deref().unwrap_or_default(), known, &at.child("to"), errors);
     }
@@ -100,9 +77,7 @@ fn check(policy: &NetworkPolicy, known: &BTreeSet<&str>, errors: &mut Errors) {
         return;
     }
     for (i, kind) in types.iter().enumerate() {
-        if !["Egress", "Ingress"].contains(&kind.as_str()) {
-            errors.not_supported(&types_at.index(i), kind, &["Egress", "Ingress"]);
-        }
+        one_of(kind.as_str(), &["Egress", "Ingress"], &types_at.index(i), errors);
     }
 }
 
@@ -129,11 +104,8 @@ fn ranges(block: &IPBlock) -> impl Iterator<Item = (String, &str)> {
 
 fn ports(ports: &[NetworkPolicyPort], at: &Path, errors: &mut Errors) {
     const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
-    for (i, port) in ports.iter().enumerate() {
-        let at = at.index(i);
-        if let Some(protocol) = port.protocol.as_deref().filter(|p| !PROTOCOLS.contains(p)) {
-            errors.not_supported(&at.child("protocol"), protocol, PROTOCOLS);
-        }
+    for (at, port) in at.items(ports.iter()) {
+        one_of(port.protocol.as_deref(), PROTOCOLS, &at.child("protocol"), errors);
         if let Some(number) = &port.port {
             port_number_or_name(number, &at.child("port"), errors);
         }
@@ -155,8 +127,7 @@ fn ports(ports: &[NetworkPolicyPort], at: &Path, errors: &mut Errors) {
 }
 
 fn peers(peers: &[NetworkPolicyPeer], known: &BTreeSet<&str>, at: &Path, errors: &mut Errors) {
-    for (i, peer) in peers.iter().enumerate() {
-        let at = at.index(i);
+    for (at, peer) in at.items(peers.iter()) {
         let mut count = 0;
         if peer.pod_selector.is_some() {
             count += 1;

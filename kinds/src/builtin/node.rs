@@ -2,35 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use api::{
-    conditions,
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{cidr, cidr_warning, each, label_value, qualified_name},
-};
+use api::conditions;
 use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeSpec};
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::{
-    builtin::{
-        cells::text_or,
-        defaults::{absent_when_zero, canonical},
-        pod::validation::{resources::amount, taint_effect},
-    },
-    kind::{Column, Draft, Part, Strategy},
-};
+use crate::builtin::pod::validation::{resources::amount, taint_effect};
+use crate::builtin::prelude::*;
 
-/// The rules of nodes.
-pub struct Nodes;
+impl Strategy for Node {
+    const FACTS: Facts = Facts { status_at_creation: true, ..Facts::PLAIN };
 
-impl Strategy for Nodes {
-    type Object = Node;
-
-    const STATUS_AT_CREATION: bool = true;
-
-    fn default(&self, node: &mut Node) {
-        let spec = node.spec.get_or_insert_default();
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
         absent_when_zero(&mut spec.unschedulable);
         absent_when_zero(&mut spec.taints);
         for text in [&mut spec.pod_cidr, &mut spec.provider_id] {
@@ -44,7 +27,7 @@ impl Strategy for Nodes {
         if let Some(first) = spec.pod_cidrs.as_ref().and_then(|l| l.first()) {
             spec.pod_cidr = Some(first.clone());
         }
-        let status = node.status.get_or_insert_default();
+        let status = self.status.get_or_insert_default();
         status.daemon_endpoints.get_or_insert_default().kubelet_endpoint.get_or_insert_default();
         status.node_info.get_or_insert_default();
         if status.allocatable.is_none() {
@@ -57,23 +40,23 @@ impl Strategy for Nodes {
         }
     }
 
-    fn prepare_update(&self, new: &mut Draft<Node>, old: &Draft<Node>, part: Part<'_>) {
+    fn prepare_update(new: &mut Draft<Self>, old: &Draft<Self>, part: Part<'_>) {
         if part == Part::Status {
             new.spec.clone_from(&old.spec);
         }
     }
 
-    fn validate(&self, node: &Node, errors: &mut Errors) {
-        if let Some(spec) = &node.spec {
+    fn validate(&self, errors: &mut Errors) {
+        if let Some(spec) = &self.spec {
             sound(spec, errors);
         }
-        amounts(node, errors);
+        amounts(self, errors);
     }
 
-    fn validate_update(&self, new: &Node, old: &Node, part: Part<'_>, errors: &mut Errors) {
-        amounts(new, errors);
-        addresses(new, errors);
-        let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
+        amounts(self, errors);
+        addresses(self, errors);
+        let (Some(new), Some(old)) = (&self.spec, &old.spec) else { return };
         if part != Part::Main {
             return;
         }
@@ -93,13 +76,13 @@ impl Strategy for Nodes {
         }
     }
 
-    fn warnings(&self, new: &Node, _old: Option<&Node>) -> Vec<String> {
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
         let at = Path::new("spec.podCIDRs");
-        let ranges = new.spec.iter().flat_map(|spec| spec.pod_cidrs.iter().flatten()).enumerate();
+        let ranges = self.spec.iter().flat_map(|spec| spec.pod_cidrs.iter().flatten()).enumerate();
         ranges.filter_map(|(i, range)| cidr_warning(range, &at.index(i))).collect()
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let address = |name, words, kind| {
             Column::text(name, words, move |node| {
                 let mut addresses = node.list_at(&["status", "addresses"]).iter();
@@ -117,9 +100,7 @@ impl Strategy for Nodes {
             Column::text("Status", "Whether the node is ready and takes pods.", |node| state(node).into()),
             Column::text("Roles", "The node's roles, from its labels.", |node| roles(node).into()),
             Column::age(),
-            Column::text("Version", "The kubelet's version.", |node| {
-                node.str_at(&["status", "nodeInfo", "kubeletVersion"]).into()
-            }),
+            Column::field("Version", "The kubelet's version.", &["status", "nodeInfo", "kubeletVersion"]),
             address("Internal-IP", "The node's address inside the cluster.", "InternalIP"),
             address("External-IP", "The node's address outside the cluster.", "ExternalIP"),
             info("OS-Image", "The node's operating system.", "osImage"),
@@ -128,7 +109,7 @@ impl Strategy for Nodes {
         ]
     }
 
-    fn selectable_fields(&self, node: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(node: &Value) -> Vec<(&'static str, String)> {
         vec![("spec.unschedulable", is_unschedulable(node).to_string())]
     }
 }
@@ -170,8 +151,7 @@ fn addresses(node: &Node, errors: &mut Errors) {
 fn sound(spec: &NodeSpec, errors: &mut Errors) {
     let at = Path::new("spec");
     let mut seen = BTreeSet::new();
-    for (i, taint) in spec.taints.iter().flatten().enumerate() {
-        let at = at.child("taints").index(i);
+    for (at, taint) in at.child("taints").items(spec.taints.iter().flatten()) {
         each(errors, &at.child("key"), &taint.key, qualified_name(&taint.key));
         if let Some(value) = &taint.value {
             let wrong = label_value(value);

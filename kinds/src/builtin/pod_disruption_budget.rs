@@ -1,24 +1,12 @@
 //! PodDisruptionBudget: how many pods may be taken away at once.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{at_most_100_percent, conditions, label_selector, not_negative, number_or_percent},
-};
 use k8s_openapi::{
     api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::{
-    builtin::cells::int,
-    kind::{Column, Draft, Part, Strategy},
-};
-
-/// The rules of budgets.
-pub struct PodDisruptionBudgets;
+use crate::builtin::prelude::*;
 
 /// A spec as upstream shows one that asks for two things.
 #[derive(Serialize)]
@@ -51,30 +39,28 @@ fn count_from_nothing(status: &mut PodDisruptionBudgetStatus) {
     }
 }
 
-impl Strategy for PodDisruptionBudgets {
-    type Object = PodDisruptionBudget;
+impl Strategy for PodDisruptionBudget {
+    const FACTS: Facts = Facts {
+        updates_unconditionally: false,
+        has_generation: true,
+        takes_plain_finalizers: true,
+        ..Facts::PLAIN
+    };
 
-    const UNCONDITIONAL_UPDATE: bool = false;
-    const HAS_GENERATION: bool = true;
-
-    fn takes_plain_finalizers(&self) -> bool {
-        true
+    fn fill_in(&mut self) {
+        self.spec.get_or_insert_default();
+        count_from_nothing(self.status.get_or_insert_default());
     }
 
-    fn default(&self, budget: &mut PodDisruptionBudget) {
-        budget.spec.get_or_insert_default();
-        count_from_nothing(budget.status.get_or_insert_default());
-    }
-
-    fn prepare_create(&self, budget: &mut Draft<PodDisruptionBudget>) {
+    fn prepare_create(budget: &mut Draft<Self>) {
         let mut status = PodDisruptionBudgetStatus::default();
         count_from_nothing(&mut status);
         budget.status = Some(status);
     }
 
-    fn validate(&self, budget: &PodDisruptionBudget, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         let at = Path::new("spec");
-        let Some(spec) = &budget.spec else { return };
+        let Some(spec) = &self.spec else { return };
         if spec.min_available.is_some() && spec.max_unavailable.is_some() {
             let words = "minAvailable and maxUnavailable cannot be both set";
             errors.invalid(&at, shown(spec), words);
@@ -89,24 +75,20 @@ impl Strategy for PodDisruptionBudgets {
         }
         label_selector(spec.selector.as_ref(), &at.child("selector"), errors);
         const POLICIES: &[&str] = &["AlwaysAllow", "IfHealthyBudget"];
-        if let Some(policy) = spec.unhealthy_pod_eviction_policy.as_deref().filter(|p| !POLICIES.contains(p))
-        {
-            errors.not_supported(&at.child("unhealthyPodEvictionPolicy"), policy, POLICIES);
-        }
+        one_of(
+            spec.unhealthy_pod_eviction_policy.as_deref(),
+            POLICIES,
+            &at.child("unhealthyPodEvictionPolicy"),
+            errors,
+        );
     }
 
-    fn validate_update(
-        &self,
-        new: &PodDisruptionBudget,
-        _old: &PodDisruptionBudget,
-        part: Part<'_>,
-        errors: &mut Errors,
-    ) {
+    fn validate_update(&self, _old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part != Part::Status {
-            return self.validate(new, errors);
+            return self.validate(errors);
         }
         let at = Path::new("status");
-        let Some(status) = &new.status else { return };
+        let Some(status) = &self.status else { return };
         conditions(status.conditions.as_ref(), &at.child("conditions"), errors);
         for (field, count) in [
             ("disruptionsAllowed", status.disruptions_allowed),
@@ -118,7 +100,7 @@ impl Strategy for PodDisruptionBudgets {
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let amount = |name, words, field| {
             Column::text(name, words, move |budget| match budget.at(&["spec", field]) {
                 Some(Value::String(text)) => text.clone().into(),

@@ -1,20 +1,9 @@
 //! PriorityClass: which pods go first.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::immutable,
-};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::{
-    builtin::{
-        cells::int,
-        defaults::{absent_when_zero, set, set_text},
-    },
-    kind::{Column, Draft, Part, Strategy},
-};
+use crate::builtin::prelude::*;
 
 /// The highest value of classes that users make.
 const HIGHEST: i32 = 1_000_000_000;
@@ -42,28 +31,23 @@ pub fn of_system(name: &str) -> Option<i32> {
     SYSTEM.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
 }
 
-/// The rules of PriorityClasses.
-pub struct PriorityClasses;
+impl Strategy for PriorityClass {
+    const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
 
-impl Strategy for PriorityClasses {
-    type Object = PriorityClass;
-
-    const HAS_GENERATION: bool = true;
-
-    fn default(&self, class: &mut PriorityClass) {
-        set_text(&mut class.preemption_policy, "PreemptLowerPriority");
-        set(&mut class.value, 0);
-        absent_when_zero(&mut class.global_default);
-        absent_when_zero(&mut class.description);
+    fn fill_in(&mut self) {
+        set_text(&mut self.preemption_policy, "PreemptLowerPriority");
+        set(&mut self.value, 0);
+        absent_when_zero(&mut self.global_default);
+        absent_when_zero(&mut self.description);
     }
 
-    fn prepare_create(&self, class: &mut Draft<PriorityClass>) {
+    fn prepare_create(class: &mut Draft<Self>) {
         class.metadata.generation = Some(1);
     }
 
-    fn validate(&self, class: &PriorityClass, errors: &mut Errors) {
-        let name = class.metadata.name.as_deref().unwrap_or_default();
-        let value = class.value.unwrap_or(0);
+    fn validate(&self, errors: &mut Errors) {
+        let name = self.metadata.name.as_deref().unwrap_or_default();
+        let value = self.value.unwrap_or(0);
         if name.starts_with("system-") {
             let known = SYSTEM.iter().find(|(n, _)| *n == name);
             let why = match known {
@@ -84,26 +68,18 @@ impl Strategy for PriorityClasses {
             errors.forbidden(&Path::new("value"), &words);
         }
         const POLICIES: &[&str] = &["Never", "PreemptLowerPriority"];
-        if let Some(policy) = class.preemption_policy.as_deref().filter(|p| !POLICIES.contains(p)) {
-            errors.not_supported(&Path::new("preemptionPolicy"), policy, POLICIES);
-        }
+        one_of(self.preemption_policy.as_deref(), POLICIES, &Path::new("preemptionPolicy"), errors);
     }
 
-    fn validate_update(
-        &self,
-        new: &PriorityClass,
-        old: &PriorityClass,
-        _part: Part<'_>,
-        errors: &mut Errors,
-    ) {
-        if new.value != old.value {
+    fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
+        if self.value != old.value {
             errors.forbidden(&Path::new("value"), "may not be changed in an update.");
         }
         let at = Path::new("preemptionPolicy");
-        immutable(&new.preemption_policy, &old.preemption_policy, &at, errors);
+        immutable(&self.preemption_policy, &old.preemption_policy, &at, errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         vec![
             Column::name(),
             Column::number("Value", "The priority of the class's pods.", |class| {
@@ -113,9 +89,11 @@ impl Strategy for PriorityClasses {
                 class.at(&["globalDefault"]).and_then(Value::as_bool).unwrap_or(false).into()
             }),
             Column::age(),
-            Column::text("PreemptionPolicy", "Whether the class's pods push others away.", |class| {
-                class.str_at(&["preemptionPolicy"]).into()
-            }),
+            Column::field(
+                "PreemptionPolicy",
+                "Whether the class's pods push others away.",
+                &["preemptionPolicy"],
+            ),
         ]
     }
 }

@@ -2,33 +2,14 @@
 //!
 //! One file, since the pairs differ in scope only.
 
-use api::validation::NameRule;
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{dns_subdomain, each, label_selector, path_segment},
-};
 use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::{
-    builtin::defaults::absent_when_zero,
-    kind::{Column, Part, Strategy},
-};
+use crate::builtin::prelude::*;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
-
-/// The rules of Roles.
-pub struct Roles;
-/// The rules of ClusterRoles.
-pub struct ClusterRoles;
-/// The rules of RoleBindings.
-pub struct RoleBindings;
-/// The rules of ClusterRoleBindings.
-pub struct ClusterRoleBindings;
 
 /// `rules` is always there, as `null` when there are none.
 fn rules_written(value: &mut Value) {
@@ -50,8 +31,7 @@ fn trim(rules: &mut Option<Vec<PolicyRule>>) {
 }
 
 fn policy_rules(rules: Option<&Vec<PolicyRule>>, namespaced: bool, errors: &mut Errors) {
-    for (i, rule) in rules.into_iter().flatten().enumerate() {
-        let at = Path::new("rules").index(i);
+    for (at, rule) in Path::new("rules").items(rules.into_iter().flatten()) {
         let empty = |list: &Option<Vec<String>>| list.as_ref().is_none_or(Vec::is_empty);
         if rule.verbs.is_empty() {
             errors.required(&at.child("verbs"), "verbs must contain at least one value");
@@ -78,46 +58,40 @@ fn policy_rules(rules: Option<&Vec<PolicyRule>>, namespaced: bool, errors: &mut 
     }
 }
 
-impl Strategy for Roles {
-    type Object = Role;
+impl Strategy for Role {
+    const FACTS: Facts = Facts { creates_on_update: true, names: NameRule::PathSegment, ..Facts::PLAIN };
 
-    const CREATES_ON_UPDATE: bool = true;
-    const NAME_RULE: NameRule = NameRule::PathSegment;
-
-    fn default(&self, role: &mut Role) {
-        trim(&mut role.rules);
+    fn fill_in(&mut self) {
+        trim(&mut self.rules);
     }
 
-    fn after_writing(&self, value: &mut Value) {
+    fn after_writing(value: &mut Value) {
         rules_written(value);
     }
 
-    fn validate(&self, role: &Role, errors: &mut Errors) {
-        policy_rules(role.rules.as_ref(), true, errors);
+    fn validate(&self, errors: &mut Errors) {
+        policy_rules(self.rules.as_ref(), true, errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         vec![Column::name(), Column::created("When the role was created.")]
     }
 }
 
-impl Strategy for ClusterRoles {
-    type Object = ClusterRole;
+impl Strategy for ClusterRole {
+    const FACTS: Facts = Facts { creates_on_update: true, names: NameRule::PathSegment, ..Facts::PLAIN };
 
-    const CREATES_ON_UPDATE: bool = true;
-    const NAME_RULE: NameRule = NameRule::PathSegment;
-
-    fn default(&self, role: &mut ClusterRole) {
-        trim(&mut role.rules);
+    fn fill_in(&mut self) {
+        trim(&mut self.rules);
     }
 
-    fn after_writing(&self, value: &mut Value) {
+    fn after_writing(value: &mut Value) {
         rules_written(value);
     }
 
-    fn validate(&self, role: &ClusterRole, errors: &mut Errors) {
-        policy_rules(role.rules.as_ref(), false, errors);
-        if let Some(aggregation) = &role.aggregation_rule {
+    fn validate(&self, errors: &mut Errors) {
+        policy_rules(self.rules.as_ref(), false, errors);
+        if let Some(aggregation) = &self.aggregation_rule {
             let at = Path::new("aggregationRule.clusterRoleSelectors");
             let selectors = aggregation.cluster_role_selectors.as_deref().unwrap_or_default();
             if selectors.is_empty() {
@@ -130,7 +104,7 @@ impl Strategy for ClusterRoles {
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         vec![Column::name(), Column::created("When the role was created.")]
     }
 }
@@ -180,20 +154,11 @@ fn binding(
     if group != GROUP {
         errors.not_supported(&at.child("apiGroup"), group, &[GROUP]);
     }
-    if !kinds.contains(&role_ref.kind.as_str()) {
-        errors.not_supported(&at.child("kind"), &role_ref.kind, kinds);
-    }
-    if role_ref.name.is_empty() {
-        errors.required(&at.child("name"), "");
-    } else {
-        each(errors, &at.child("name"), &role_ref.name, path_segment(&role_ref.name));
-    }
-    for (i, subject) in subjects.into_iter().flatten().enumerate() {
-        let at = Path::new("subjects").index(i);
+    one_of(role_ref.kind.as_str(), kinds, &at.child("kind"), errors);
+    formed(&role_ref.name, path_segment, &at.child("name"), errors);
+    for (at, subject) in Path::new("subjects").items(subjects.into_iter().flatten()) {
         let group = subject.api_group.as_deref().unwrap_or_default();
-        if subject.name.is_empty() {
-            errors.required(&at.child("name"), "");
-        }
+        given(&subject.name, &at.child("name"), errors);
         match subject.kind.as_str() {
             "ServiceAccount" => {
                 if !subject.name.is_empty() {
@@ -245,56 +210,44 @@ fn binding_columns() -> Vec<Column> {
     ]
 }
 
-impl Strategy for RoleBindings {
-    type Object = RoleBinding;
+impl Strategy for RoleBinding {
+    const FACTS: Facts = Facts { creates_on_update: true, names: NameRule::PathSegment, ..Facts::PLAIN };
 
-    const CREATES_ON_UPDATE: bool = true;
-    const NAME_RULE: NameRule = NameRule::PathSegment;
-
-    fn default(&self, b: &mut RoleBinding) {
-        fill(&mut b.role_ref, &mut b.subjects);
+    fn fill_in(&mut self) {
+        fill(&mut self.role_ref, &mut self.subjects);
     }
 
-    fn validate(&self, b: &RoleBinding, errors: &mut Errors) {
-        binding(&b.role_ref, b.subjects.as_ref(), &["ClusterRole", "Role"], true, errors);
+    fn validate(&self, errors: &mut Errors) {
+        binding(&self.role_ref, self.subjects.as_ref(), &["ClusterRole", "Role"], true, errors);
     }
 
-    fn validate_update(&self, new: &RoleBinding, old: &RoleBinding, _part: Part<'_>, errors: &mut Errors) {
-        self.validate(new, errors);
-        same_role(&new.role_ref, &old.role_ref, errors);
+    fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
+        self.validate(errors);
+        same_role(&self.role_ref, &old.role_ref, errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         binding_columns()
     }
 }
 
-impl Strategy for ClusterRoleBindings {
-    type Object = ClusterRoleBinding;
+impl Strategy for ClusterRoleBinding {
+    const FACTS: Facts = Facts { creates_on_update: true, names: NameRule::PathSegment, ..Facts::PLAIN };
 
-    const CREATES_ON_UPDATE: bool = true;
-    const NAME_RULE: NameRule = NameRule::PathSegment;
-
-    fn default(&self, b: &mut ClusterRoleBinding) {
-        fill(&mut b.role_ref, &mut b.subjects);
+    fn fill_in(&mut self) {
+        fill(&mut self.role_ref, &mut self.subjects);
     }
 
-    fn validate(&self, b: &ClusterRoleBinding, errors: &mut Errors) {
-        binding(&b.role_ref, b.subjects.as_ref(), &["ClusterRole"], false, errors);
+    fn validate(&self, errors: &mut Errors) {
+        binding(&self.role_ref, self.subjects.as_ref(), &["ClusterRole"], false, errors);
     }
 
-    fn validate_update(
-        &self,
-        new: &ClusterRoleBinding,
-        old: &ClusterRoleBinding,
-        _part: Part<'_>,
-        errors: &mut Errors,
-    ) {
-        self.validate(new, errors);
-        same_role(&new.role_ref, &old.role_ref, errors);
+    fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
+        self.validate(errors);
+        same_role(&self.role_ref, &old.role_ref, errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         binding_columns()
     }
 }

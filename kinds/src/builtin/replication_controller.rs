@@ -1,55 +1,37 @@
 //! ReplicationController: what ReplicaSets came from; its selector is a plain map.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::not_negative,
-};
 use k8s_openapi::{api::core::v1::ReplicationController, apimachinery::pkg::apis::meta::v1::LabelSelector};
-use serde_json::Value;
 
-use crate::{
-    builtin::{
-        cells::{self, int},
-        defaults::{absent_when_zero, set},
-        pod, workload,
-    },
-    kind::{Column, Dependents, Draft, Part, Strategy},
-};
+use crate::builtin::prelude::*;
+use crate::{builtin::pod, kind::Dependents};
 
-/// The rules of ReplicationControllers.
-pub struct ReplicationControllers;
+impl Strategy for ReplicationController {
+    const FACTS: Facts = Facts { has_generation: true, dependents: Dependents::Orphaned, ..Facts::PLAIN };
 
-impl Strategy for ReplicationControllers {
-    type Object = ReplicationController;
-
-    const HAS_GENERATION: bool = true;
-    const DEPENDENTS: Dependents = Dependents::Orphaned;
-
-    fn default(&self, controller: &mut ReplicationController) {
-        let spec = controller.spec.get_or_insert_default();
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
         let labels = spec.template.as_ref().and_then(|t| t.metadata.as_ref()?.labels.clone());
         absent_when_zero(&mut spec.selector);
-        absent_when_zero(&mut controller.metadata.labels);
+        absent_when_zero(&mut self.metadata.labels);
         if let Some(labels) = labels.filter(|l| !l.is_empty()) {
             set(&mut spec.selector, labels.clone());
-            set(&mut controller.metadata.labels, labels);
+            set(&mut self.metadata.labels, labels);
         }
         set(&mut spec.replicas, 1);
         absent_when_zero(&mut spec.min_ready_seconds);
         if let Some(template) = &mut spec.template {
             pod::defaults::pod_template(template);
         }
-        controller.status.get_or_insert_default();
+        self.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, controller: &mut Draft<ReplicationController>) {
+    fn prepare_create(controller: &mut Draft<Self>) {
         controller.status = Some(Default::default());
     }
 
-    fn validate(&self, controller: &ReplicationController, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         let at = Path::new("spec");
-        let Some(spec) = &controller.spec else { return errors.required(&at, "") };
+        let Some(spec) = &self.spec else { return errors.required(&at, "") };
         not_negative(spec.min_ready_seconds, &at.child("minReadySeconds"), errors);
         if spec.selector.is_none() {
             errors.required(&at.child("selector"), "");
@@ -63,14 +45,8 @@ impl Strategy for ReplicationControllers {
         workload::template(template, &selector, "ReplicationController", &at.child("template"), errors);
     }
 
-    fn validate_update(
-        &self,
-        new: &ReplicationController,
-        _old: &ReplicationController,
-        part: Part<'_>,
-        errors: &mut Errors,
-    ) {
-        match (&new.status, part) {
+    fn validate_update(&self, _old: &Self, part: Part<'_>, errors: &mut Errors) {
+        match (&self.status, part) {
             (Some(status), Part::Status) => {
                 let replicas = workload::Replicas {
                     all: status.replicas,
@@ -82,22 +58,22 @@ impl Strategy for ReplicationControllers {
                 workload::replicas(&replicas, errors);
             }
             (None, Part::Status) => {}
-            _ => self.validate(new, errors),
+            _ => self.validate(errors),
         }
     }
 
-    fn warnings(&self, new: &ReplicationController, old: Option<&ReplicationController>) -> Vec<String> {
-        workload::warnings(new.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| s.template.as_ref())
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        workload::warnings(self.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| s.template.as_ref())
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let selector = Column::text("Selector", "Which pods belong to the controller.", |controller| {
             cells::labels(controller.at(&["spec", "selector"])).into()
         });
         workload::replica_columns(selector.wide())
     }
 
-    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(object: &Value) -> Vec<(&'static str, String)> {
         vec![("status.replicas", int(object, &["status", "replicas"]).to_string())]
     }
 }

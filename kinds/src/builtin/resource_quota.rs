@@ -2,25 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    resource_names::{is_known, resource_name},
-};
+use api::resource_names::{is_known, resource_name};
 use k8s_openapi::{
     api::core::v1::{ResourceQuota, ResourceQuotaSpec, ScopedResourceSelectorRequirement},
     apimachinery::pkg::api::resource::Quantity as Wire,
 };
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::{
-    builtin::{
-        defaults::{absent_when_zero, canonical_list},
-        pod::validation::resources::amount,
-    },
-    kind::{Column, Draft, Part, Strategy},
-};
+use crate::builtin::pod::validation::resources::amount;
+use crate::builtin::prelude::*;
 
 const SCOPES: &[&str] = &[
     "BestEffort",
@@ -32,52 +22,47 @@ const SCOPES: &[&str] = &[
     "VolumeAttributesClass",
 ];
 
-/// The rules of quotas.
-pub struct ResourceQuotas;
-
-impl Strategy for ResourceQuotas {
-    type Object = ResourceQuota;
-
-    fn default(&self, quota: &mut ResourceQuota) {
-        let spec = quota.spec.get_or_insert_default();
+impl Strategy for ResourceQuota {
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
         canonical_list(&mut spec.hard);
         absent_when_zero(&mut spec.scopes);
-        let status = quota.status.get_or_insert_default();
+        let status = self.status.get_or_insert_default();
         canonical_list(&mut status.hard);
         canonical_list(&mut status.used);
     }
 
-    fn prepare_create(&self, quota: &mut Draft<ResourceQuota>) {
+    fn prepare_create(quota: &mut Draft<Self>) {
         quota.status = Some(Default::default());
     }
 
-    fn validate(&self, quota: &ResourceQuota, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         let at = Path::new("spec");
-        let Some(spec) = &quota.spec else { return };
+        let Some(spec) = &self.spec else { return };
         amounts(spec.hard.as_ref(), &at.child("hard"), errors);
         scopes(spec, &at.child("scopes"), errors);
         scope_selector(spec, &at.child("scopeSelector.matchExpressions"), errors);
     }
 
-    fn validate_update(&self, new: &ResourceQuota, old: &ResourceQuota, part: Part<'_>, errors: &mut Errors) {
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
             let at = Path::new("status");
-            let Some(status) = &new.status else { return };
+            let Some(status) = &self.status else { return };
             amounts(status.hard.as_ref(), &at.child("hard"), errors);
             amounts(status.used.as_ref(), &at.child("used"), errors);
             return;
         }
-        self.validate(new, errors);
+        self.validate(errors);
         let scopes = |q: &ResourceQuota| {
             let list = q.spec.as_ref().and_then(|s| s.scopes.clone()).unwrap_or_default();
             list.into_iter().collect::<BTreeSet<_>>()
         };
-        if scopes(new) != scopes(old) {
-            errors.invalid(&Path::new("spec.scopes"), scopes(new), "field is immutable");
+        if scopes(self) != scopes(old) {
+            errors.invalid(&Path::new("spec.scopes"), scopes(self), "field is immutable");
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let used = |name, words, limits| {
             Column::text(name, words, move |quota| {
                 let hard = quota.at(&["status", "hard"]).and_then(Value::as_object).into_iter().flatten();

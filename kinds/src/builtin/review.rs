@@ -3,7 +3,6 @@
 //! The rules here check the question; the API server answers it. Counterpart of upstream's
 //! `pkg/apis/{authentication,authorization}`.
 
-use api::field::{Errors, Path};
 use k8s_openapi::{
     api::{
         authentication::v1::{SelfSubjectReview, TokenReview},
@@ -16,73 +15,44 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use crate::kind::Strategy;
+use crate::builtin::prelude::*;
 
-/// The rules of TokenReviews.
-pub struct TokenReviews;
-/// The rules of SelfSubjectReviews.
-pub struct SelfSubjectReviews;
-/// The rules of SubjectAccessReviews.
-pub struct SubjectAccessReviews;
-/// The rules of SelfSubjectAccessReviews.
-pub struct SelfSubjectAccessReviews;
-/// The rules of LocalSubjectAccessReviews.
-pub struct LocalSubjectAccessReviews;
-/// The rules of SelfSubjectRulesReviews.
-pub struct SelfSubjectRulesReviews;
-/// The rules of Bindings.
-pub struct Bindings;
+impl Strategy for TokenReview {}
 
-impl Strategy for TokenReviews {
-    type Object = TokenReview;
-}
+impl Strategy for SelfSubjectReview {}
 
-impl Strategy for SelfSubjectReviews {
-    type Object = SelfSubjectReview;
-}
+impl Strategy for SelfSubjectRulesReview {}
 
-impl Strategy for SelfSubjectRulesReviews {
-    type Object = SelfSubjectRulesReview;
-}
+impl Strategy for Binding {}
 
-impl Strategy for Bindings {
-    type Object = Binding;
-}
-
-impl Strategy for SubjectAccessReviews {
-    type Object = SubjectAccessReview;
-
-    fn validate(&self, review: &SubjectAccessReview, errors: &mut Errors) {
-        subject(&review.spec, errors);
-        if !is_empty(&review.metadata) {
-            errors.invalid(&Path::new("metadata"), &review.metadata, "must be empty");
+impl Strategy for SubjectAccessReview {
+    fn validate(&self, errors: &mut Errors) {
+        subject(&self.spec, errors);
+        if !is_empty(&self.metadata) {
+            errors.invalid(&Path::new("metadata"), &self.metadata, "must be empty");
         }
     }
 }
 
-impl Strategy for SelfSubjectAccessReviews {
-    type Object = SelfSubjectAccessReview;
-
-    fn validate(&self, review: &SelfSubjectAccessReview, errors: &mut Errors) {
-        let spec = &review.spec;
+impl Strategy for SelfSubjectAccessReview {
+    fn validate(&self, errors: &mut Errors) {
+        let spec = &self.spec;
         attributes(spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref(), errors);
-        if !is_empty(&review.metadata) {
-            errors.invalid(&Path::new("metadata"), &review.metadata, "must be empty");
+        if !is_empty(&self.metadata) {
+            errors.invalid(&Path::new("metadata"), &self.metadata, "must be empty");
         }
     }
 }
 
-impl Strategy for LocalSubjectAccessReviews {
-    type Object = LocalSubjectAccessReview;
-
-    fn validate(&self, review: &LocalSubjectAccessReview, errors: &mut Errors) {
-        let spec = &review.spec;
+impl Strategy for LocalSubjectAccessReview {
+    fn validate(&self, errors: &mut Errors) {
+        let spec = &self.spec;
         subject(spec, errors);
-        let mut rest = review.metadata.clone();
+        let mut rest = self.metadata.clone();
         let namespace = rest.namespace.take().unwrap_or_default();
         if !is_empty(&rest) {
             let why = "must be empty except for namespace";
-            errors.invalid(&Path::new("metadata"), &review.metadata, why);
+            errors.invalid(&Path::new("metadata"), &self.metadata, why);
         }
         let asked = spec.resource_attributes.as_ref().map(|a| a.namespace.clone().unwrap_or_default());
         if let Some(asked) = asked.filter(|asked| *asked != namespace) {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use api::object::api_version;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, Resource};
 
 use crate::kind::{
     ALL_VERBS, Kind, ScalePaths, Strategy, Subresource, Typed,
@@ -12,61 +13,66 @@ use crate::kind::{
 pub(super) const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 pub(super) const PROXY_VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
 
-/// A version of a group.
-pub(super) struct Version(pub &'static str, pub &'static str);
+/// Whether the objects of a scope live in namespaces.
+pub trait Scope {
+    /// Says so.
+    const IS_NAMESPACED: bool;
+}
 
-impl Version {
-    /// A namespaced kind with every verb and no subresources.
-    pub fn kind(&self, kind: &'static str, plural: &'static str, strategy: impl Strategy) -> Kind {
-        Kind {
-            group: self.0.into(),
-            version: self.1.into(),
-            kind: kind.into(),
-            plural: plural.into(),
-            singular: kind.to_lowercase().into(),
-            short_names: Vec::new(),
-            categories: Vec::new(),
-            namespaced: true,
-            verbs: ALL_VERBS,
-            subresources: Vec::new(),
-            transient: false,
-            returns_deleted: false,
-            status_leaves: &[],
-            scale: None,
-            stored_as: None,
-            types: None,
-            rules: Arc::new(Typed(strategy)),
-            deprecation: None,
-            root: OnceLock::new(),
-            columns: OnceLock::new(),
-        }
+impl Scope for ClusterResourceScope {
+    const IS_NAMESPACED: bool = false;
+}
+
+impl Scope for NamespaceResourceScope {
+    const IS_NAMESPACED: bool = true;
+}
+
+/// The kind of a type, with every verb and no subresources.
+pub(super) fn kind<T: Strategy + Resource<Scope: Scope>>() -> Kind {
+    Kind {
+        group: T::GROUP.into(),
+        version: T::VERSION.into(),
+        kind: T::KIND.into(),
+        plural: T::URL_PATH_SEGMENT.into(),
+        singular: T::KIND.to_lowercase().into(),
+        short_names: Vec::new(),
+        categories: Vec::new(),
+        namespaced: T::Scope::IS_NAMESPACED,
+        verbs: ALL_VERBS,
+        subresources: Vec::new(),
+        transient: false,
+        returns_deleted: false,
+        status_leaves: &[],
+        scale: None,
+        stored_as: None,
+        types: None,
+        facts: T::FACTS,
+        rules: Arc::new(Typed::<T>::RULES),
+        deprecation: None,
+        root: OnceLock::new(),
+        columns: OnceLock::new(),
     }
 }
 
 impl Kind {
-    /// Stores the objects as another version, whose rules are `hub`; the row's own strategy only reads and
+    /// Stores the objects as another version, with the rules of `Hub`; the row's own strategy only reads and
     /// defaults its type.
-    pub(super) fn stored_as(
+    pub(super) fn stored_as<Hub: Strategy>(
         mut self,
         (group, version): (&'static str, &'static str),
-        hub: impl Strategy,
         convert: impl Convert + 'static,
     ) -> Self {
         let convert: Arc<dyn Convert> = Arc::new(convert);
+        self.facts = Hub::FACTS;
         self.rules = Arc::new(Converted {
             own_version: self.api_version(),
             own: self.rules,
             hub_version: api_version(group, version),
-            hub: Arc::new(Typed(hub)),
+            hub: Arc::new(Typed::<Hub>::RULES),
             convert: convert.clone(),
         });
         let conversion = Conversion::Fields(convert);
         self.stored_as = Some(StoredAs { group: group.into(), version: version.into(), conversion });
-        self
-    }
-
-    pub(super) fn cluster_wide(mut self) -> Self {
-        self.namespaced = false;
         self
     }
 
@@ -129,13 +135,13 @@ impl Kind {
         self.status()
     }
 
-    /// `scale`, on `spec.replicas` and `status.replicas`.
-    pub(super) fn scale(mut self, selector: &str) -> Self {
-        let path = |p: &str| p.split('.').skip(1).map(str::to_owned).collect::<Vec<_>>();
+    /// `scale`, on `spec.replicas`, `status.replicas` and `spec.selector`.
+    pub(super) fn scale(mut self) -> Self {
+        let path = |part: &str, field: &str| vec![part.to_owned(), field.to_owned()];
         self.scale = Some(ScalePaths {
-            spec_replicas: path(".spec.replicas"),
-            status_replicas: path(".status.replicas"),
-            selector: Some(path(selector)),
+            spec_replicas: path("spec", "replicas"),
+            status_replicas: path("status", "replicas"),
+            selector: Some(path("spec", "selector")),
         });
         self.sub_of("scale", ("autoscaling", "v1", "Scale"), STATUS_VERBS)
     }

@@ -1,45 +1,30 @@
 //! RuntimeClass: which way a node runs a pod's containers.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{dns_label, each, immutable, label_map},
-};
 use k8s_openapi::api::node::v1::RuntimeClass;
 
-use crate::{
-    builtin::{
-        defaults::canonical_list,
-        pod::validation::{resources::container_resource, tolerations},
-    },
-    kind::{Column, Part, Strategy},
-};
+use crate::builtin::pod::validation::{resources::container_resource, tolerations};
+use crate::builtin::prelude::*;
 
-/// The rules of RuntimeClasses.
-pub struct RuntimeClasses;
+impl Strategy for RuntimeClass {
+    const FACTS: Facts = Facts {
+        updates_unconditionally: false,
+        creates_on_update: true,
+        takes_plain_finalizers: true,
+        ..Facts::PLAIN
+    };
 
-impl Strategy for RuntimeClasses {
-    type Object = RuntimeClass;
-
-    const UNCONDITIONAL_UPDATE: bool = false;
-    const CREATES_ON_UPDATE: bool = true;
-
-    fn takes_plain_finalizers(&self) -> bool {
-        true
-    }
-
-    fn default(&self, class: &mut RuntimeClass) {
-        if let Some(overhead) = &mut class.overhead {
+    fn fill_in(&mut self) {
+        if let Some(overhead) = &mut self.overhead {
             canonical_list(&mut overhead.pod_fixed);
         }
     }
 
-    fn validate(&self, class: &RuntimeClass, errors: &mut Errors) {
-        each(errors, &Path::new("handler"), &class.handler, dns_label(&class.handler));
-        for (name, wire) in class.overhead.iter().filter_map(|o| o.pod_fixed.as_ref()).flatten() {
+    fn validate(&self, errors: &mut Errors) {
+        each(errors, &Path::new("handler"), &self.handler, dns_label(&self.handler));
+        for (name, wire) in self.overhead.iter().filter_map(|o| o.pod_fixed.as_ref()).flatten() {
             container_resource(name, wire, &Path::new("overhead.podFixed").key(name), errors);
         }
-        if let Some(scheduling) = &class.scheduling {
+        if let Some(scheduling) = &self.scheduling {
             let at = Path::new("scheduling");
             label_map(scheduling.node_selector.as_ref(), &at.child("nodeSelector"), errors);
             let list = scheduling.tolerations.as_deref().unwrap_or_default();
@@ -47,14 +32,13 @@ impl Strategy for RuntimeClasses {
         }
     }
 
-    fn validate_update(&self, new: &RuntimeClass, old: &RuntimeClass, _part: Part<'_>, errors: &mut Errors) {
-        immutable(&new.handler, &old.handler, &Path::new("handler"), errors);
+    fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
+        immutable(&self.handler, &old.handler, &Path::new("handler"), errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
-        let handler = Column::text("Handler", "The name by which the node's runtime knows it.", |class| {
-            class.str_at(&["handler"]).into()
-        });
+    fn columns() -> Vec<Column> {
+        let handler =
+            Column::field("Handler", "The name by which the node's runtime knows it.", &["handler"]);
         vec![Column::name(), handler, Column::age()]
     }
 }

@@ -1,80 +1,69 @@
 //! Secret: data that few should see.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{config_key, each, immutable},
-};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
-use serde_json::Value;
 
+use crate::builtin::prelude::*;
 use crate::{
     builtin::{
         cells::size,
         config_map::{LOCKED, MAX_SIZE},
-        defaults::{absent_when_zero, set_text},
     },
     json,
-    kind::{Column, Draft, Part, Strategy},
 };
 
-/// The rules of secrets.
-pub struct Secrets;
-
-impl Strategy for Secrets {
-    type Object = Secret;
-
-    fn default(&self, secret: &mut Secret) {
-        set_text(&mut secret.type_, "Opaque");
-        for (key, text) in secret.string_data.take().into_iter().flatten() {
-            secret.data.get_or_insert_default().insert(key, ByteString(text.into_bytes()));
+impl Strategy for Secret {
+    fn fill_in(&mut self) {
+        set_text(&mut self.type_, "Opaque");
+        for (key, text) in self.string_data.take().into_iter().flatten() {
+            self.data.get_or_insert_default().insert(key, ByteString(text.into_bytes()));
         }
-        absent_when_zero(&mut secret.data);
+        absent_when_zero(&mut self.data);
     }
 
-    fn prepare_update(&self, new: &mut Draft<Secret>, old: &Draft<Secret>, _part: Part<'_>) {
+    fn prepare_update(new: &mut Draft<Self>, old: &Draft<Self>, _part: Part<'_>) {
         // A type that is not spoken of stays as it is.
         if new.type_.as_deref().is_none_or(str::is_empty) {
             new.type_.clone_from(&old.type_);
         }
     }
 
-    fn validate(&self, secret: &Secret, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         let at = Path::new("data");
         let mut size = 0;
-        for (key, value) in secret.data.iter().flatten() {
+        for (key, value) in self.data.iter().flatten() {
             each(errors, &at.key(key), key, config_key(key));
             size += value.0.len();
         }
         if size > MAX_SIZE {
             errors.too_long(&at, MAX_SIZE);
         }
-        by_type(secret, &at, errors);
+        by_type(self, &at, errors);
     }
 
-    fn validate_update(&self, new: &Secret, old: &Secret, _part: Part<'_>, errors: &mut Errors) {
-        immutable(&new.type_, &old.type_, &Path::new("type"), errors);
+    fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
+        immutable(&self.type_, &old.type_, &Path::new("type"), errors);
         if old.immutable == Some(true) {
-            for (field, same) in [("immutable", new.immutable == Some(true)), ("data", new.data == old.data)]
+            for (field, same) in
+                [("immutable", self.immutable == Some(true)), ("data", self.data == old.data)]
             {
                 if !same {
                     errors.forbidden(&Path::new(field), LOCKED);
                 }
             }
         }
-        self.validate(new, errors);
+        self.validate(errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         vec![
             Column::name(),
-            Column::text("Type", "What the secret is for.", |secret| secret.str_at(&["type"]).into()),
+            Column::field("Type", "What the secret is for.", &["type"]),
             Column::text("Data", "How many keys the secret has.", |secret| size(secret, &["data"]).into()),
             Column::age(),
         ]
     }
 
-    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(object: &Value) -> Vec<(&'static str, String)> {
         vec![("type", object.str_at(&["type"]).to_owned())]
     }
 }

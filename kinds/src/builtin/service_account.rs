@@ -4,14 +4,9 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 
 use crate::{builtin::defaults::absent_when_zero, kind::Strategy};
 
-/// The rules of service accounts.
-pub struct ServiceAccounts;
-
-impl Strategy for ServiceAccounts {
-    type Object = ServiceAccount;
-
-    fn default(&self, account: &mut ServiceAccount) {
-        absent_when_zero(&mut account.secrets);
-        absent_when_zero(&mut account.image_pull_secrets);
+impl Strategy for ServiceAccount {
+    fn fill_in(&mut self) {
+        absent_when_zero(&mut self.secrets);
+        absent_when_zero(&mut self.image_pull_secrets);
     }
 }

@@ -1,34 +1,23 @@
 //! ServiceCIDR: a range of addresses that services draw from.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt as _,
-    validation::{IMMUTABLE, canonical_cidr, each},
-};
 use k8s_openapi::api::networking::v1::ServiceCIDR;
-use serde_json::Value;
 
-use crate::kind::{Column, Part, Strategy};
+use crate::builtin::prelude::*;
 
-/// The rules of ServiceCIDRs.
-pub struct ServiceCidrs;
-
-impl Strategy for ServiceCidrs {
-    type Object = ServiceCIDR;
-
-    fn default(&self, range: &mut ServiceCIDR) {
-        range.status.get_or_insert_default();
+impl Strategy for ServiceCIDR {
+    fn fill_in(&mut self) {
+        self.status.get_or_insert_default();
     }
 
-    fn validate(&self, range: &ServiceCIDR, errors: &mut Errors) {
-        ranges(given(range), errors);
+    fn validate(&self, errors: &mut Errors) {
+        ranges(given(self), errors);
     }
 
-    fn validate_update(&self, new: &ServiceCIDR, old: &ServiceCIDR, part: Part<'_>, errors: &mut Errors) {
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
             return;
         }
-        let (new, old) = (given(new), given(old));
+        let (new, old) = (given(self), given(old));
         let at = Path::new("spec.cidrs");
         let grows = old.len() == 1 && new.len() == 2;
         if old.len() != new.len() && !grows {
@@ -44,7 +33,7 @@ impl Strategy for ServiceCidrs {
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let ranges = Column::text("CIDRs", "The ranges.", |range| {
             let all: Vec<&str> = range.list_at(&["spec", "cidrs"]).iter().filter_map(Value::as_str).collect();
             all.join(",").into()

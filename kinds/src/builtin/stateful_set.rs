@@ -2,34 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use api::{
-    field::{Errors, Path},
-    validation::{at_most_100_percent, dns_label, each, not_negative, number_or_percent},
-};
 use k8s_openapi::api::{
     apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy},
     core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume},
 };
-use serde_json::Value;
 
-use crate::{
-    builtin::{
-        cells::{self},
-        defaults::{absent_when_zero, set, set_text},
-        persistent_volume_claim, pod, workload,
-    },
-    kind::{Column, Draft, Part, Strategy},
-};
+use crate::builtin::{persistent_volume_claim, pod, prelude::*};
 
-/// The rules of StatefulSets.
-pub struct StatefulSets;
+impl Strategy for StatefulSet {
+    const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
 
-impl Strategy for StatefulSets {
-    type Object = StatefulSet;
-
-    const HAS_GENERATION: bool = true;
-
-    fn before_reading(&self, value: &mut Value) {
+    fn before_reading(value: &mut Value) {
         workload::keep_empty_selector(value);
         // The claims may leave out what they are.
         let claims = value.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut);
@@ -39,12 +22,12 @@ impl Strategy for StatefulSets {
         }
     }
 
-    fn after_writing(&self, value: &mut Value) {
+    fn after_writing(value: &mut Value) {
         workload::drop_missing_selector(value);
     }
 
-    fn default(&self, stateful_set: &mut StatefulSet) {
-        let spec = stateful_set.spec.get_or_insert_default();
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
         set_text(&mut spec.pod_management_policy, "OrderedReady");
         let strategy = spec.update_strategy.get_or_insert_default();
         set_text(&mut strategy.type_, "RollingUpdate");
@@ -66,25 +49,25 @@ impl Strategy for StatefulSets {
             persistent_volume_claim::fill(claim);
         }
         pod::defaults::pod_template(&mut spec.template);
-        set(&mut stateful_set.status.get_or_insert_default().available_replicas, 0);
+        set(&mut self.status.get_or_insert_default().available_replicas, 0);
     }
 
-    fn prepare_create(&self, stateful_set: &mut Draft<StatefulSet>) {
+    fn prepare_create(stateful_set: &mut Draft<Self>) {
         stateful_set.status = None;
         set(&mut stateful_set.status.get_or_insert_default().available_replicas, 0);
     }
 
-    fn validate(&self, stateful_set: &StatefulSet, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         let at = Path::new("spec");
-        match &stateful_set.spec {
+        match &self.spec {
             Some(spec) => validate_spec(spec, None, &at, errors),
             None => errors.required(&at, ""),
         }
     }
 
-    fn validate_update(&self, new: &StatefulSet, old: &StatefulSet, part: Part<'_>, errors: &mut Errors) {
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
-            let Some(status) = &new.status else { return };
+            let Some(status) = &self.status else { return };
             let n = |count: Option<i32>| count.unwrap_or(0);
             let whole = Some(("status.replicas", status.replicas));
             let ready = n(status.ready_replicas);
@@ -104,7 +87,7 @@ impl Strategy for StatefulSets {
             );
             return;
         }
-        let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
+        let (Some(new), Some(old)) = (&self.spec, &old.spec) else { return };
         validate_spec(new, Some(old), &Path::new("spec"), errors);
         let fixed = StatefulSetSpec {
             replicas: old.replicas,
@@ -122,16 +105,16 @@ impl Strategy for StatefulSets {
         }
     }
 
-    fn warnings(&self, new: &StatefulSet, old: Option<&StatefulSet>) -> Vec<String> {
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let mut said =
-            workload::warnings(new.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| Some(&s.template));
-        if new.spec.as_ref().and_then(|spec| spec.revision_history_limit).is_some_and(|most| most < 0) {
+            workload::warnings(self.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| Some(&s.template));
+        if self.spec.as_ref().and_then(|spec| spec.revision_history_limit).is_some_and(|most| most < 0) {
             said.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".into());
         }
         said
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let [containers, images] = cells::template_columns(cells::CONTAINERS);
         vec![Column::name(), cells::ready_column(), Column::age(), containers, images]
     }
@@ -181,9 +164,7 @@ fn validate_spec(spec: &StatefulSetSpec, old: Option<&StatefulSetSpec>, at: &Pat
             [("whenDeleted", &retention.when_deleted), ("whenScaled", &retention.when_scaled)]
         {
             let policy = policy.as_deref().unwrap_or_default();
-            if !["Delete", "Retain"].contains(&policy) {
-                errors.not_supported(&at.child(field), policy, &["Delete", "Retain"]);
-            }
+            one_of(policy, &["Delete", "Retain"], &at.child(field), errors);
         }
     }
     let claims = spec.volume_claim_templates.iter().flatten().filter_map(|claim| claim.spec.as_ref());

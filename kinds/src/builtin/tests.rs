@@ -49,7 +49,7 @@ fn described(kind: &Kind) -> String {
 fn some_kinds_are_updated_only_by_who_says_which_state_he_knows() {
     let strict: BTreeSet<_> = all()
         .into_iter()
-        .filter(|k| !k.rules.updates_unconditionally())
+        .filter(|k| !k.facts.updates_unconditionally)
         .map(|k| k.plural.into_owned())
         .collect();
     let strict: Vec<_> = strict.iter().map(String::as_str).collect();

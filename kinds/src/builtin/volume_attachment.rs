@@ -1,34 +1,23 @@
 //! VolumeAttachment: a volume that is to be attached to a node.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{dns_subdomain, each, immutable, qualified_name},
-};
 use k8s_openapi::api::storage::v1::VolumeAttachment;
-use serde_json::Value;
 
-use crate::kind::{Column, Draft, Part, Strategy};
+use crate::builtin::prelude::*;
 
-/// The rules of attachments.
-pub struct VolumeAttachments;
+impl Strategy for VolumeAttachment {
+    const FACTS: Facts = Facts { updates_unconditionally: false, ..Facts::PLAIN };
 
-impl Strategy for VolumeAttachments {
-    type Object = VolumeAttachment;
-
-    const UNCONDITIONAL_UPDATE: bool = false;
-
-    fn default(&self, attachment: &mut VolumeAttachment) {
-        attachment.status.get_or_insert_default();
+    fn fill_in(&mut self) {
+        self.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, attachment: &mut Draft<VolumeAttachment>) {
+    fn prepare_create(attachment: &mut Draft<Self>) {
         attachment.status = Some(Default::default());
     }
 
-    fn validate(&self, attachment: &VolumeAttachment, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         let at = Path::new("spec");
-        let spec = &attachment.spec;
+        let spec = &self.spec;
         if spec.attacher.is_empty() {
             errors.required(&at.child("attacher"), "");
         } else {
@@ -64,28 +53,19 @@ impl Strategy for VolumeAttachments {
         each(errors, &at.child("nodeName"), &spec.node_name, dns_subdomain(&spec.node_name));
     }
 
-    fn validate_update(
-        &self,
-        new: &VolumeAttachment,
-        old: &VolumeAttachment,
-        _part: Part<'_>,
-        errors: &mut Errors,
-    ) {
-        self.validate(new, errors);
-        immutable(&new.spec, &old.spec, &Path::new("spec"), errors);
+    fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
+        self.validate(errors);
+        immutable(&self.spec, &old.spec, &Path::new("spec"), errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
-        let text = |name, words, path: &'static [&'static str]| {
-            Column::text(name, words, move |attachment| attachment.str_at(path).into())
-        };
-        let mut attacher = text("Attacher", "What attaches the volume.", &["spec", "attacher"]);
+    fn columns() -> Vec<Column> {
+        let mut attacher = Column::field("Attacher", "What attaches the volume.", &["spec", "attacher"]);
         attacher.format = "name".into();
         vec![
             Column::name(),
             attacher,
-            text("PV", "The volume.", &["spec", "source", "persistentVolumeName"]),
-            text("Node", "The node.", &["spec", "nodeName"]),
+            Column::field("PV", "The volume.", &["spec", "source", "persistentVolumeName"]),
+            Column::field("Node", "The node.", &["spec", "nodeName"]),
             Column::flag("Attached", "Whether the volume is attached.", |attachment| {
                 attachment.at(&["status", "attached"]).cloned().unwrap_or(Value::Bool(false))
             }),

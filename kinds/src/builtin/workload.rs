@@ -2,18 +2,11 @@
 //!
 //! Counterpart of the shared parts of upstream's `pkg/apis/apps/validation`.
 
-use api::{
-    field::{Errors, Path},
-    validation::{immutable, label_selector, not_negative, selects, selects_all},
-};
 use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::LabelSelector};
-use serde_json::{Map, Value};
+use serde_json::Map;
 
-use super::{
-    cells::{self, int},
-    pod,
-};
-use crate::kind::Column;
+use super::pod;
+use crate::builtin::prelude::*;
 
 /// Makes `spec.selector: {}` differ from none at all once it is read as a type.
 pub fn keep_empty_selector(value: &mut Value) {

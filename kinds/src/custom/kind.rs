@@ -2,7 +2,6 @@
 //!
 //! Objects go the way of built-in ones; where those have a type, these have a schema.
 
-use api::validation::NameRule;
 use std::sync::{Arc, OnceLock};
 
 use api::{
@@ -18,7 +17,7 @@ use super::{columns, fill, lists, publish, rules::Node, schema::Schema, validate
 use crate::{
     builtin::METADATA,
     kind::{
-        ALL_VERBS, Column, DecodeError, Findings, Kind, Part, Rules, ScalePaths, Subresource, Text,
+        ALL_VERBS, Column, DecodeError, Facts, Findings, Kind, Part, Rules, ScalePaths, Subresource, Text,
         version::{Conversion, StoredAs},
     },
     schema::Types,
@@ -94,6 +93,12 @@ fn row(definition: &Value, version: &Value, stored: Option<&Arc<CustomRules>>) -
         }),
         types: Some(Arc::new(types)),
         deprecation: deprecation(version, &rules.name),
+        facts: Facts {
+            has_generation: true,
+            takes_plain_finalizers: true,
+            updates_unconditionally: false,
+            ..Facts::PLAIN
+        },
         rules: Arc::new(rules),
         root: OnceLock::new(),
         columns: OnceLock::new(),
@@ -237,10 +242,6 @@ impl Rules for CustomRules {
         Ok(object)
     }
 
-    fn updates_unconditionally(&self) -> bool {
-        false
-    }
-
     fn drop_undeclared(&self, object: &mut Value) {
         fill::prune(object, &self.schema, true);
         fill::drop_nulls(object, &self.schema);
@@ -248,18 +249,6 @@ impl Rules for CustomRules {
 
     fn fill_in(&self, object: &mut Value) {
         fill::defaults(object, &self.schema);
-    }
-
-    fn has_generation(&self) -> bool {
-        true
-    }
-
-    fn name_rule(&self) -> NameRule {
-        NameRule::Subdomain
-    }
-
-    fn takes_plain_finalizers(&self) -> bool {
-        true
     }
 
     fn prepare_create(&self, object: &mut Value) {

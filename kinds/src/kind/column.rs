@@ -61,6 +61,11 @@ impl Column {
         Self::new(name, "string", description, move |object, _| cell(object))
     }
 
+    /// A column of the text at a path; nothing where there is none.
+    pub fn field(name: &'static str, description: &'static str, path: &'static [&'static str]) -> Self {
+        Self::text(name, description, move |object| object.str_at(path).into())
+    }
+
     /// A column of texts that time changes.
     pub fn timed(
         name: &'static str,

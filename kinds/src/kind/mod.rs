@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::schema::{TypeRef, Types};
 pub use column::{Column, cells};
-pub use rules::{DecodeError, Dependents, Findings, Part, Rules};
+pub use rules::{DecodeError, Dependents, Facts, Findings, Part, Rules};
 pub use strategy::{Draft, Strategy, Typed};
 use version::StoredAs;
 
@@ -63,6 +63,8 @@ pub struct Kind {
     pub stored_as: Option<StoredAs>,
     /// The types of a custom kind; those of all built-in kinds are in one tree.
     pub types: Option<Arc<Types>>,
+    /// What is so of all objects.
+    pub facts: Facts,
     /// Defaulting, validation, printing.
     pub rules: Arc<dyn Rules>,
     /// What every request to the kind is told when it is deprecated.

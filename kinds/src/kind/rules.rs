@@ -54,6 +54,44 @@ pub enum Dependents {
     None,
 }
 
+/// What is so of all objects of a kind, whatever is in them.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// Whether `metadata.generation` counts changes of the spec.
+    pub has_generation: bool,
+    /// Which names are allowed.
+    pub names: NameRule,
+    /// Whether finalizers may have names that are neither Kubernetes' own nor qualified by a domain.
+    pub takes_plain_finalizers: bool,
+    /// Whether the beginning of a deletion is noted with its grace period and a new generation.
+    pub notes_grace: bool,
+    /// Whether a client may set the status at creation although the kind has a `status` subresource.
+    pub status_at_creation: bool,
+    /// Whether an update of what is not there creates it.
+    pub creates_on_update: bool,
+    /// Whether an update need not say which state of the object it is of.
+    pub updates_unconditionally: bool,
+    /// What becomes of dependents by default.
+    pub dependents: Dependents,
+    /// What a deletion that says nothing of dependents is warned of.
+    pub deletion_warning: Option<&'static str>,
+}
+
+impl Facts {
+    /// What is so of most kinds.
+    pub const PLAIN: Self = Self {
+        has_generation: false,
+        names: NameRule::Subdomain,
+        takes_plain_finalizers: false,
+        notes_grace: true,
+        status_at_creation: false,
+        creates_on_update: false,
+        updates_unconditionally: true,
+        dependents: Dependents::Collected,
+        deletion_warning: None,
+    };
+}
+
 /// The rules of a kind's objects, whatever their type. Objects go in and out as JSON values.
 pub trait Rules: Send + Sync {
     /// Reads the value as the kind and fills in the defaults.
@@ -64,37 +102,6 @@ pub trait Rules: Send + Sync {
 
     /// Puts in the defaults of a custom kind's schema.
     fn fill_in(&self, _object: &mut Value) {}
-
-    /// Whether `metadata.generation` counts changes of the spec.
-    fn has_generation(&self) -> bool;
-
-    /// Which names are allowed.
-    fn name_rule(&self) -> NameRule;
-
-    /// Whether finalizers may have names that are neither Kubernetes' own nor qualified by a domain.
-    fn takes_plain_finalizers(&self) -> bool {
-        false
-    }
-
-    /// Whether the beginning of a deletion is noted with its grace period and a new generation.
-    fn notes_grace(&self) -> bool {
-        true
-    }
-
-    /// Whether a client may set the status at creation although the kind has a `status` subresource.
-    fn status_at_creation(&self) -> bool {
-        false
-    }
-
-    /// Whether an update of what is not there creates it.
-    fn creates_on_update(&self) -> bool {
-        false
-    }
-
-    /// Whether an update need not say which state of the object it is of.
-    fn updates_unconditionally(&self) -> bool {
-        true
-    }
 
     /// Resets what a client may not set at creation (beyond status, which the path itself resets).
     fn prepare_create(&self, _object: &mut Value) {}
@@ -136,16 +143,6 @@ pub trait Rules: Send + Sync {
 
     /// What else changes when the deletion begins (a namespace's phase).
     fn begin_deletion(&self, _object: &mut Value) {}
-
-    /// What becomes of dependents by default.
-    fn dependents(&self) -> Dependents {
-        Dependents::Collected
-    }
-
-    /// What a deletion that says nothing of dependents is warned of.
-    fn deletion_warning(&self) -> Option<&'static str> {
-        None
-    }
 
     /// The OpenAPI schema: for a type that has a name, a reference to it in the generator's definitions.
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema;

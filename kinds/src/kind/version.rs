@@ -4,14 +4,13 @@
 //! Invariant: no conversion of built-in kinds loses anything, so that an object may be read and written in any version.
 //! Versions of a custom kind lose what the other's schema does not declare. Upstream converts through internal types.
 
-use api::validation::NameRule;
 use std::{borrow::Cow, sync::Arc};
 
 use api::object::{ObjectExt as _, api_version};
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
-use super::{Column, DecodeError, Dependents, Findings, Kind, Part, Rules, Text};
+use super::{Column, DecodeError, Findings, Kind, Part, Rules, Text};
 use crate::schema::{TypeRef, Types};
 
 /// Where the objects of a row lie when its own version is not the stored one.
@@ -189,34 +188,6 @@ impl Rules for Converted {
         Ok(self.back(self.hub.default(self.hub(&object))?))
     }
 
-    fn has_generation(&self) -> bool {
-        self.hub.has_generation()
-    }
-
-    fn name_rule(&self) -> NameRule {
-        self.hub.name_rule()
-    }
-
-    fn takes_plain_finalizers(&self) -> bool {
-        self.hub.takes_plain_finalizers()
-    }
-
-    fn notes_grace(&self) -> bool {
-        self.hub.notes_grace()
-    }
-
-    fn status_at_creation(&self) -> bool {
-        self.hub.status_at_creation()
-    }
-
-    fn creates_on_update(&self) -> bool {
-        self.hub.creates_on_update()
-    }
-
-    fn updates_unconditionally(&self) -> bool {
-        self.hub.updates_unconditionally()
-    }
-
     fn prepare_create(&self, object: &mut Value) {
         let mut stored = self.hub(object);
         self.hub.prepare_create(&mut stored);
@@ -261,14 +232,6 @@ impl Rules for Converted {
         let mut stored = self.hub(object);
         self.hub.begin_deletion(&mut stored);
         *object = self.back(stored);
-    }
-
-    fn dependents(&self) -> Dependents {
-        self.hub.dependents()
-    }
-
-    fn deletion_warning(&self) -> Option<&'static str> {
-        self.hub.deletion_warning()
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {

@@ -4,9 +4,8 @@
 use api::pod::references;
 use api::validation::path_segment;
 use k8s_openapi::api::core::v1::{Pod, Toleration};
-use kinds::builtin::pod::Pods;
 use kinds::builtin::priority_class;
-use kinds::kind::{Rules as _, Typed};
+use kinds::kind::{Rules as _, Strategy as _, Typed};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -39,7 +38,7 @@ pub fn read(text: &[u8], file: &str, node: &str) -> Result<Pod, ManifestError> {
             format!("{} {}", word("apiVersion"), word("kind")).trim().to_owned(),
         ));
     }
-    let rules = Typed(Pods);
+    let rules = Typed::<Pod>::RULES;
     let invalid = |why: String| ManifestError::Invalid(why);
     let object = rules.default(object).map_err(|error| invalid(error.to_string()))?;
     let mut pod: Pod = serde_json::from_value(object).map_err(|error| invalid(error.to_string()))?;
@@ -73,7 +72,7 @@ pub fn read(text: &[u8], file: &str, node: &str) -> Result<Pod, ManifestError> {
         tolerations.push(stays);
     }
     let object = serde_json::to_value(&pod).map_err(|error| invalid(error.to_string()))?;
-    let mut errors = api::validation::object_meta(&object, rules.name_rule(), true);
+    let mut errors = api::validation::object_meta(&object, Pod::FACTS.names, true);
     errors.extend(rules.validate(&object).errors);
     if !errors.is_empty() {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();

@@ -43,8 +43,8 @@ pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     }
     check_address(&ctx, &mut given)?;
     let expected = Expected::of(&given)?;
-    let may_create = ctx.kind.rules.creates_on_update() && part(&ctx) == Part::Main && expected.uid.is_none();
-    let blind = expected.revision.is_none() && !ctx.kind.rules.updates_unconditionally();
+    let may_create = ctx.kind.facts.creates_on_update && part(&ctx) == Part::Main && expected.uid.is_none();
+    let blind = expected.revision.is_none() && !ctx.kind.facts.updates_unconditionally;
     let change = |_: &Value| if blind { Err(unconditional(&ctx)) } else { Ok(given.clone()) };
     let (code, written) = match write(&ctx, part(&ctx), expected, change).await {
         Err(refusal) if may_create && refusal.reason == "NotFound" => {

@@ -71,11 +71,11 @@ pub(super) fn next_state(
     });
     // Which node a pod is bound to is the scheduler's word, not another will of the pod's owner.
     let counts = !part.is_of_status() && part != Part::Other("binding");
-    if kind.rules.has_generation() && counts && spec_changed(kind, &new, old) {
+    if kind.facts.has_generation && counts && spec_changed(kind, &new, old) {
         new.set_meta("generation", old.generation() + 1);
     }
     let mut errors = api::validation::object_meta_update(&new, old);
-    if !kind.rules.takes_plain_finalizers() {
+    if !kind.facts.takes_plain_finalizers {
         api::validation::owned_finalizers(&new, &mut errors);
     }
     let findings = apply::without_managers(&mut new, |new| {

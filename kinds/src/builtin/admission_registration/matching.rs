@@ -2,16 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use api::{
-    field::{Errors, Path},
-    validation::{each, label_selector, path_segment},
-};
 use k8s_openapi::api::admissionregistration::v1::{
     MatchResources, NamedRuleWithOperations, RuleWithOperations,
 };
 
-use super::{MATCH_POLICIES, one_of};
-use crate::builtin::defaults::set;
+use super::MATCH_POLICIES;
+use crate::builtin::prelude::*;
 
 const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 const SCOPES: &[&str] = &["*", "Cluster", "Namespaced"];
@@ -60,12 +56,9 @@ pub(super) fn match_resources(resources: &MatchResources, at: &Path, errors: &mu
 
 fn named_rule(rule: &NamedRuleWithOperations, at: &Path, errors: &mut Errors) {
     let mut seen = BTreeSet::new();
-    for (i, name) in rule.resource_names.iter().flatten().enumerate() {
-        let at = at.child("resourceNames").index(i);
+    for (at, name) in at.child("resourceNames").items(rule.resource_names.iter().flatten()) {
         each(errors, &at, name, path_segment(name));
-        if !seen.insert(name) {
-            errors.duplicate(&at, name);
-        }
+        unique(&mut seen, name, &at, errors);
     }
     let plain = RuleWithOperations {
         api_groups: rule.api_groups.clone(),
@@ -82,7 +75,7 @@ pub(super) fn rule(rule: &RuleWithOperations, at: &Path, errors: &mut Errors) {
     let operations_at = at.child("operations");
     some_or_all(operations, "operations", &operations_at, errors);
     for (i, operation) in operations.iter().enumerate() {
-        one_of(Some(operation), OPERATIONS, &operations_at.index(i), errors);
+        one_of(operation.as_str(), OPERATIONS, &operations_at.index(i), errors);
     }
     some_or_all(rule.api_groups.as_deref().unwrap_or_default(), "API groups", &at.child("apiGroups"), errors);
     let versions = rule.api_versions.as_deref().unwrap_or_default();
@@ -112,8 +105,7 @@ fn resources(resources: &[String], at: &Path, errors: &mut Errors) {
     }
     let (mut all_subresources, mut of_all): (BTreeSet<&str>, BTreeSet<&str>) = Default::default();
     let mut plain = false;
-    for (i, entry) in resources.iter().enumerate() {
-        let at = at.index(i);
+    for (at, entry) in at.items(resources.iter()) {
         if entry.is_empty() {
             errors.required(&at, "");
             continue;

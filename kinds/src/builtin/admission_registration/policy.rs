@@ -2,31 +2,19 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{
-        conditions, dns_1035_label, dns_subdomain, each, label_selector, path_segment, qualified_name,
-    },
-};
 use cel::{self, Decl};
 use k8s_openapi::api::admissionregistration::v1::{
     AuditAnnotation, MatchResources, MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, Mutation,
     ParamKind, ParamRef, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, Validation, Variable,
 };
-use serde_json::Value;
 
 use super::{
     FAILURE_POLICIES, REINVOCATION_POLICIES,
     expressions::{Environment, Variables, any},
     match_conditions,
     matching::{self, default_match},
-    one_of,
 };
-use crate::{
-    builtin::defaults::set,
-    kind::{Column, Part, Strategy},
-};
+use crate::builtin::prelude::*;
 
 const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
 const ACTIONS: &[&str] = &["Audit", "Deny", "Warn"];
@@ -35,34 +23,23 @@ const MAX_AUDIT_ANNOTATIONS: usize = 20;
 const MAX_VARIABLES: usize = 1000;
 const MAX_VALUE_EXPRESSION: usize = 5 * 1024;
 
-/// The rules of ValidatingAdmissionPolicies.
-pub struct ValidatingAdmissionPolicies;
-/// The rules of MutatingAdmissionPolicies.
-pub struct MutatingAdmissionPolicies;
-/// The rules of ValidatingAdmissionPolicyBindings.
-pub struct ValidatingAdmissionPolicyBindings;
-/// The rules of MutatingAdmissionPolicyBindings.
-pub struct MutatingAdmissionPolicyBindings;
+impl Strategy for ValidatingAdmissionPolicy {
+    const FACTS: Facts = Facts {
+        updates_unconditionally: false,
+        has_generation: true,
+        takes_plain_finalizers: true,
+        ..Facts::PLAIN
+    };
 
-impl Strategy for ValidatingAdmissionPolicies {
-    type Object = ValidatingAdmissionPolicy;
-
-    const UNCONDITIONAL_UPDATE: bool = false;
-    const HAS_GENERATION: bool = true;
-
-    fn takes_plain_finalizers(&self) -> bool {
-        true
-    }
-
-    fn default(&self, policy: &mut ValidatingAdmissionPolicy) {
-        let spec = policy.spec.get_or_insert_default();
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
         set(&mut spec.failure_policy, "Fail");
         spec.match_constraints.iter_mut().for_each(default_match);
-        policy.status.get_or_insert_default();
+        self.status.get_or_insert_default();
     }
 
-    fn validate(&self, policy: &ValidatingAdmissionPolicy, errors: &mut Errors) {
-        let Some(spec) = &policy.spec else { return };
+    fn validate(&self, errors: &mut Errors) {
+        let Some(spec) = &self.spec else { return };
         let at = Path::new("spec");
         begin(
             spec.failure_policy.as_deref(),
@@ -89,65 +66,53 @@ impl Strategy for ValidatingAdmissionPolicies {
             let why = format!("must not have more than {MAX_AUDIT_ANNOTATIONS} auditAnnotations");
             errors.invalid(&annotations_at, annotations, why);
         }
-        let name = policy.metadata.name.as_deref().unwrap_or_default();
+        let name = self.metadata.name.as_deref().unwrap_or_default();
         let mut keys = BTreeSet::new();
-        for (i, annotation) in annotations.iter().enumerate() {
-            let at = annotations_at.index(i);
+        for (at, annotation) in annotations_at.items(annotations.iter()) {
             audit_annotation(annotation, name, &environments.rules, &at, errors);
-            if !keys.insert(&annotation.key) {
-                errors.duplicate(&at.child("key"), &annotation.key);
-            }
+            unique(&mut keys, &annotation.key, &at.child("key"), errors);
         }
     }
 
-    fn validate_update(
-        &self,
-        new: &ValidatingAdmissionPolicy,
-        _old: &ValidatingAdmissionPolicy,
-        part: Part<'_>,
-        errors: &mut Errors,
-    ) {
+    fn validate_update(&self, _old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part != Part::Status {
-            return self.validate(new, errors);
+            return self.validate(errors);
         }
-        let Some(status) = &new.status else { return };
+        let Some(status) = &self.status else { return };
         let at = Path::new("status");
         let warnings = status.type_checking.as_ref().and_then(|t| t.expression_warnings.as_deref());
-        for (i, warning) in warnings.unwrap_or_default().iter().enumerate() {
-            let at = at.child("typeChecking.expressionWarnings").index(i);
+        for (at, warning) in
+            at.child("typeChecking.expressionWarnings").items(warnings.unwrap_or_default().iter())
+        {
             for (field, text) in [("warning", &*warning.warning), ("fieldRef", warning.field_ref.trim())] {
-                if text.is_empty() {
-                    errors.required(&at.child(field), "");
-                }
+                given(text, &at.child(field), errors);
             }
         }
         conditions(status.conditions.as_ref(), &at.child("conditions"), errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         policy_columns("Validations", "How many rules there are.", "validations")
     }
 }
 
-impl Strategy for MutatingAdmissionPolicies {
-    type Object = MutatingAdmissionPolicy;
+impl Strategy for MutatingAdmissionPolicy {
+    const FACTS: Facts = Facts {
+        updates_unconditionally: false,
+        has_generation: true,
+        takes_plain_finalizers: true,
+        ..Facts::PLAIN
+    };
 
-    const UNCONDITIONAL_UPDATE: bool = false;
-    const HAS_GENERATION: bool = true;
-
-    fn takes_plain_finalizers(&self) -> bool {
-        true
-    }
-
-    fn default(&self, policy: &mut MutatingAdmissionPolicy) {
-        let spec = policy.spec.get_or_insert_default();
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
         set(&mut spec.failure_policy, "Fail");
         set(&mut spec.reinvocation_policy, "Never");
         spec.match_constraints.iter_mut().for_each(default_match);
     }
 
-    fn validate(&self, policy: &MutatingAdmissionPolicy, errors: &mut Errors) {
-        let Some(spec) = &policy.spec else { return };
+    fn validate(&self, errors: &mut Errors) {
+        let Some(spec) = &self.spec else { return };
         let at = Path::new("spec");
         begin(
             spec.failure_policy.as_deref(),
@@ -170,37 +135,33 @@ impl Strategy for MutatingAdmissionPolicies {
         one_of(spec.reinvocation_policy.as_deref(), REINVOCATION_POLICIES, &again_at, errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         policy_columns("Mutations", "How many changes it makes.", "mutations")
     }
 }
 
-impl Strategy for ValidatingAdmissionPolicyBindings {
-    type Object = ValidatingAdmissionPolicyBinding;
+impl Strategy for ValidatingAdmissionPolicyBinding {
+    const FACTS: Facts = Facts {
+        updates_unconditionally: false,
+        has_generation: true,
+        takes_plain_finalizers: true,
+        ..Facts::PLAIN
+    };
 
-    const UNCONDITIONAL_UPDATE: bool = false;
-    const HAS_GENERATION: bool = true;
-
-    fn takes_plain_finalizers(&self) -> bool {
-        true
+    fn fill_in(&mut self) {
+        self.spec.match_resources.iter_mut().for_each(default_match);
+        self.spec.param_ref.iter_mut().for_each(default_param);
     }
 
-    fn default(&self, binding: &mut ValidatingAdmissionPolicyBinding) {
-        binding.spec.match_resources.iter_mut().for_each(default_match);
-        binding.spec.param_ref.iter_mut().for_each(default_param);
-    }
-
-    fn validate(&self, binding: &ValidatingAdmissionPolicyBinding, errors: &mut Errors) {
-        let spec = &binding.spec;
+    fn validate(&self, errors: &mut Errors) {
+        let spec = &self.spec;
         self::binding(&spec.policy_name, spec.param_ref.as_ref(), spec.match_resources.as_ref(), errors);
         let at = Path::new("spec.validationActions");
         let actions = &spec.validation_actions;
         let mut seen = BTreeSet::new();
         for (i, action) in actions.iter().enumerate() {
-            one_of(Some(action), ACTIONS, &at.index(i), errors);
-            if !seen.insert(action) {
-                errors.duplicate(&at.index(i), action);
-            }
+            one_of(action.as_str(), ACTIONS, &at.index(i), errors);
+            unique(&mut seen, action, &at.index(i), errors);
         }
         let has = |wanted: &str| actions.iter().any(|a| a == wanted);
         if has("Deny") && has("Warn") {
@@ -212,34 +173,32 @@ impl Strategy for ValidatingAdmissionPolicyBindings {
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         binding_columns()
     }
 }
 
-impl Strategy for MutatingAdmissionPolicyBindings {
-    type Object = MutatingAdmissionPolicyBinding;
+impl Strategy for MutatingAdmissionPolicyBinding {
+    const FACTS: Facts = Facts {
+        updates_unconditionally: false,
+        has_generation: true,
+        takes_plain_finalizers: true,
+        ..Facts::PLAIN
+    };
 
-    const UNCONDITIONAL_UPDATE: bool = false;
-    const HAS_GENERATION: bool = true;
-
-    fn takes_plain_finalizers(&self) -> bool {
-        true
-    }
-
-    fn default(&self, binding: &mut MutatingAdmissionPolicyBinding) {
-        let spec = binding.spec.get_or_insert_default();
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
         spec.match_resources.iter_mut().for_each(default_match);
         spec.param_ref.iter_mut().for_each(default_param);
     }
 
-    fn validate(&self, binding: &MutatingAdmissionPolicyBinding, errors: &mut Errors) {
-        let Some(spec) = &binding.spec else { return };
+    fn validate(&self, errors: &mut Errors) {
+        let Some(spec) = &self.spec else { return };
         let policy = spec.policy_name.as_deref().unwrap_or_default();
         self::binding(policy, spec.param_ref.as_ref(), spec.match_resources.as_ref(), errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         binding_columns()
     }
 }
@@ -260,9 +219,7 @@ fn policy_columns(count: &'static str, words: &'static str, items: &'static str)
 fn binding_columns() -> Vec<Column> {
     vec![
         Column::name(),
-        Column::text("PolicyName", "The policy that is put to use.", |binding| {
-            binding.str_at(&["spec", "policyName"]).into()
-        }),
+        Column::field("PolicyName", "The policy that is put to use.", &["spec", "policyName"]),
         Column::text("ParamRef", "The parameters it gets.", |binding| {
             let of = |field| binding.str_at(&["spec", "paramRef", field]);
             let given = binding.at(&["spec", "paramRef"]).is_some_and(Value::is_object);
@@ -389,8 +346,7 @@ impl Environments {
         if variables.len() > MAX_VARIABLES {
             errors.too_many(at, variables.len(), MAX_VARIABLES);
         }
-        for (i, variable) in variables.iter().take(MAX_VARIABLES).enumerate() {
-            let at = at.index(i);
+        for (at, variable) in at.items(variables.iter().take(MAX_VARIABLES)) {
             let name = variable.name.as_str();
             let first = |c: char| c == '_' || c.is_ascii_alphabetic();
             let is_name = name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit());
@@ -500,11 +456,7 @@ fn mutation(mutation: &Mutation, environment: &Environment, at: &Path, errors: &
 fn binding(policy: &str, param: Option<&ParamRef>, resources: Option<&MatchResources>, errors: &mut Errors) {
     let at = Path::new("spec");
     let policy_at = at.child("policyName");
-    if policy.is_empty() {
-        errors.required(&policy_at, "");
-    } else {
-        each(errors, &policy_at, policy, dns_subdomain(policy));
-    }
+    formed(policy, dns_subdomain, &policy_at, errors);
     if let Some(param) = param {
         param_ref(param, &at.child("paramRef"), errors);
     }
@@ -534,6 +486,6 @@ fn param_ref(param: &ParamRef, at: &Path, errors: &mut Errors) {
     let action_at = at.child("parameterNotFoundAction");
     match param.parameter_not_found_action.as_deref().unwrap_or_default() {
         "" => errors.required(&action_at, ""),
-        action => one_of(Some(action), &["Deny", "Allow"], &action_at, errors),
+        action => one_of(action, &["Deny", "Allow"], &action_at, errors),
     }
 }

@@ -1,8 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingAdmissionPolicy, MutatingWebhookConfiguration, ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
+};
 use serde_json::{Value, json};
 
-use super::*;
 use crate::builtin::testing::{made, wrong};
 
 fn rule() -> Value {
@@ -18,7 +21,7 @@ fn hooks(change: &Value) -> Value {
 
 #[test]
 fn webhooks_get_what_they_leave_out() {
-    let object = made(MutatingWebhookConfigurations, hooks(&json!({})));
+    let object = made::<MutatingWebhookConfiguration>(hooks(&json!({})));
     let hook = &object["webhooks"][0];
     for (field, value) in [
         ("failurePolicy", json!("Fail")),
@@ -33,7 +36,7 @@ fn webhooks_get_what_they_leave_out() {
         (&hook["rules"][0]["scope"], &hook["clientConfig"]["service"]["port"]),
         (&json!("*"), &json!(443))
     );
-    let object = made(ValidatingWebhookConfigurations, hooks(&json!({})));
+    let object = made::<ValidatingWebhookConfiguration>(hooks(&json!({})));
     assert_eq!(object["webhooks"][0].get("reinvocationPolicy"), None);
 }
 
@@ -93,8 +96,8 @@ fn what_is_wrong_with_webhooks_is_named() {
             ],
         ),
     ] {
-        let object = made(ValidatingWebhookConfigurations, hooks(&change));
-        assert_eq!(wrong(ValidatingWebhookConfigurations, &object), expected, "{change}");
+        let object = made::<ValidatingWebhookConfiguration>(hooks(&change));
+        assert_eq!(wrong::<ValidatingWebhookConfiguration>(&object), expected, "{change}");
     }
 }
 
@@ -104,7 +107,7 @@ fn policies_match_something_and_say_something() {
         let mut spec =
             json!({"matchConstraints": {"resourceRules": [rule()]}, "validations": [{"expression": "true"}]});
         json_patch::merge(&mut spec, &change);
-        made(ValidatingAdmissionPolicies, json!({"metadata": {"name": "p"}, "spec": spec}))
+        made::<ValidatingAdmissionPolicy>(json!({"metadata": {"name": "p"}, "spec": spec}))
     };
     let whole = policy(json!({}));
     assert_eq!(whole["spec"]["matchConstraints"]["matchPolicy"], "Equivalent");
@@ -134,16 +137,15 @@ fn policies_match_something_and_say_something() {
             ],
         ),
     ] {
-        assert_eq!(wrong(ValidatingAdmissionPolicies, &policy(change.clone())), expected, "{change}");
+        assert_eq!(wrong::<ValidatingAdmissionPolicy>(&policy(change.clone())), expected, "{change}");
     }
-    let mutating = made(
-        MutatingAdmissionPolicies,
+    let mutating = made::<MutatingAdmissionPolicy>(
         json!({"metadata": {"name": "p"}, "spec": {"matchConstraints": {"resourceRules": [rule()]},
             "mutations": [{"patchType": "JSONPatch", "applyConfiguration": {"expression": "x"}}, {"patchType": "Odd"}]}}),
     );
     assert_eq!(mutating["spec"]["reinvocationPolicy"], "Never");
     assert_eq!(
-        wrong(MutatingAdmissionPolicies, &mutating),
+        wrong::<MutatingAdmissionPolicy>(&mutating),
         [
             "spec.mutations[0].jsonPatch: Required value: must be specified when patchType is JSONPatch",
             "spec.mutations[0].applyConfiguration: Forbidden: must not be specified when patchType is JSONPatch",
@@ -208,13 +210,13 @@ fn expressions_are_compiled_with_what_their_place_knows() {
         let mut spec =
             json!({"matchConstraints": {"resourceRules": [rule()]}, "validations": [{"expression": "true"}]});
         json_patch::merge(&mut spec, &change);
-        let policy = made(ValidatingAdmissionPolicies, json!({"metadata": {"name": "p"}, "spec": spec}));
-        assert_eq!(wrong(ValidatingAdmissionPolicies, &policy), expected, "{change}");
+        let policy = made::<ValidatingAdmissionPolicy>(json!({"metadata": {"name": "p"}, "spec": spec}));
+        assert_eq!(wrong::<ValidatingAdmissionPolicy>(&policy), expected, "{change}");
     }
     let mutation = |kind: &str, field: &str, expression: &str| {
         let spec = json!({"matchConstraints": {"resourceRules": [rule()]}, "mutations": [{"patchType": kind, field: {"expression": expression}}]});
-        let policy = made(MutatingAdmissionPolicies, json!({"metadata": {"name": "p"}, "spec": spec}));
-        wrong(MutatingAdmissionPolicies, &policy).join("")
+        let policy = made::<MutatingAdmissionPolicy>(json!({"metadata": {"name": "p"}, "spec": spec}));
+        wrong::<MutatingAdmissionPolicy>(&policy).join("")
     };
     let apply = |expression| mutation("ApplyConfiguration", "applyConfiguration", expression);
     let patch = |expression| mutation("JSONPatch", "jsonPatch", expression);
@@ -238,7 +240,7 @@ fn expressions_are_compiled_with_what_their_place_knows() {
 #[test]
 fn bindings_name_a_policy_and_an_action() {
     let binding = |spec: Value| {
-        made(ValidatingAdmissionPolicyBindings, json!({"metadata": {"name": "b"}, "spec": spec}))
+        made::<ValidatingAdmissionPolicyBinding>(json!({"metadata": {"name": "b"}, "spec": spec}))
     };
     for (spec, expected) in [
         (json!({"policyName": "p", "validationActions": ["Deny"]}), vec![]),
@@ -261,6 +263,6 @@ fn bindings_name_a_policy_and_an_action() {
             ],
         ),
     ] {
-        assert_eq!(wrong(ValidatingAdmissionPolicyBindings, &binding(spec.clone())), expected, "{spec}");
+        assert_eq!(wrong::<ValidatingAdmissionPolicyBinding>(&binding(spec.clone())), expected, "{spec}");
     }
 }

@@ -2,11 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt as _,
-    validation::{between, dns_1035_label, dns_subdomain, each, label_selector},
-};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhook, MutatingWebhookConfiguration, ServiceReference, ValidatingWebhook,
     ValidatingWebhookConfiguration, WebhookClientConfig,
@@ -15,22 +10,14 @@ use k8s_openapi::api::admissionregistration::v1::{
 use super::{
     FAILURE_POLICIES, MATCH_POLICIES, REINVOCATION_POLICIES,
     expressions::{Environment, any},
-    match_conditions, matching, one_of,
+    match_conditions, matching,
 };
-use crate::{
-    builtin::defaults::set,
-    kind::{Column, Strategy},
-};
+use crate::builtin::prelude::*;
 
 /// The versions of AdmissionReview that servers may speak.
 const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 const SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun"];
 const MAX_TIMEOUT: i32 = 30;
-
-/// The rules of ValidatingWebhookConfigurations.
-pub struct ValidatingWebhookConfigurations;
-/// The rules of MutatingWebhookConfigurations.
-pub struct MutatingWebhookConfigurations;
 
 /// A validating webhook has all that a mutating one has but the policy of asking it again.
 fn as_mutating(hook: &ValidatingWebhook) -> MutatingWebhook {
@@ -57,18 +44,16 @@ fn default_client(config: &mut WebhookClientConfig) {
     }
 }
 
-impl Strategy for ValidatingWebhookConfigurations {
-    type Object = ValidatingWebhookConfiguration;
+impl Strategy for ValidatingWebhookConfiguration {
+    const FACTS: Facts = Facts {
+        updates_unconditionally: false,
+        has_generation: true,
+        takes_plain_finalizers: true,
+        ..Facts::PLAIN
+    };
 
-    const UNCONDITIONAL_UPDATE: bool = false;
-    const HAS_GENERATION: bool = true;
-
-    fn takes_plain_finalizers(&self) -> bool {
-        true
-    }
-
-    fn default(&self, configuration: &mut ValidatingWebhookConfiguration) {
-        for hook in configuration.webhooks.iter_mut().flatten() {
+    fn fill_in(&mut self) {
+        for hook in self.webhooks.iter_mut().flatten() {
             set(&mut hook.failure_policy, "Fail");
             set(&mut hook.match_policy, "Equivalent");
             hook.namespace_selector.get_or_insert_default();
@@ -79,28 +64,26 @@ impl Strategy for ValidatingWebhookConfigurations {
         }
     }
 
-    fn validate(&self, configuration: &ValidatingWebhookConfiguration, errors: &mut Errors) {
-        let hooks: Vec<_> = configuration.webhooks.iter().flatten().map(as_mutating).collect();
+    fn validate(&self, errors: &mut Errors) {
+        let hooks: Vec<_> = self.webhooks.iter().flatten().map(as_mutating).collect();
         webhooks(&hooks, errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         columns()
     }
 }
 
-impl Strategy for MutatingWebhookConfigurations {
-    type Object = MutatingWebhookConfiguration;
+impl Strategy for MutatingWebhookConfiguration {
+    const FACTS: Facts = Facts {
+        updates_unconditionally: false,
+        has_generation: true,
+        takes_plain_finalizers: true,
+        ..Facts::PLAIN
+    };
 
-    const UNCONDITIONAL_UPDATE: bool = false;
-    const HAS_GENERATION: bool = true;
-
-    fn takes_plain_finalizers(&self) -> bool {
-        true
-    }
-
-    fn default(&self, configuration: &mut MutatingWebhookConfiguration) {
-        for hook in configuration.webhooks.iter_mut().flatten() {
+    fn fill_in(&mut self) {
+        for hook in self.webhooks.iter_mut().flatten() {
             set(&mut hook.failure_policy, "Fail");
             set(&mut hook.match_policy, "Equivalent");
             hook.namespace_selector.get_or_insert_default();
@@ -112,11 +95,11 @@ impl Strategy for MutatingWebhookConfigurations {
         }
     }
 
-    fn validate(&self, configuration: &MutatingWebhookConfiguration, errors: &mut Errors) {
-        webhooks(configuration.webhooks.as_deref().unwrap_or_default(), errors);
+    fn validate(&self, errors: &mut Errors) {
+        webhooks(self.webhooks.as_deref().unwrap_or_default(), errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         columns()
     }
 }
@@ -129,8 +112,7 @@ fn columns() -> Vec<Column> {
 
 fn webhooks(hooks: &[MutatingWebhook], errors: &mut Errors) {
     let mut seen = BTreeSet::new();
-    for (i, hook) in hooks.iter().enumerate() {
-        let at = Path::new("webhooks").index(i);
+    for (at, hook) in Path::new("webhooks").items(hooks.iter()) {
         webhook(hook, &at, errors);
         review_versions(&hook.admission_review_versions, &at.child("admissionReviewVersions"), errors);
         if !seen.insert(&hook.name) && !hook.name.is_empty() {
@@ -150,7 +132,7 @@ fn webhook(hook: &MutatingWebhook, at: &Path, errors: &mut Errors) {
     if hook.side_effects.is_empty() {
         errors.required(&effects_at, format!("must specify one of {}", SIDE_EFFECTS.join(", ")));
     } else {
-        one_of(Some(&hook.side_effects), SIDE_EFFECTS, &effects_at, errors);
+        one_of(hook.side_effects.as_str(), SIDE_EFFECTS, &effects_at, errors);
     }
     if let Some(timeout) = hook.timeout_seconds.filter(|t| !(1..=MAX_TIMEOUT).contains(t)) {
         let why = format!("the timeout value must be between 1 and {MAX_TIMEOUT} seconds");

@@ -16,7 +16,7 @@ fn names_follow_from_group_and_version() {
         let mut spec =
             json!({"group": "a.b", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1});
         json_patch::merge(&mut spec, &change);
-        made(ApiServices, json!({"metadata": {"name": name}, "spec": spec}))
+        made::<APIService>(json!({"metadata": {"name": name}, "spec": spec}))
     };
     for (name, change, expected) in [
         ("v1.a.b", json!({}), vec![]),
@@ -37,9 +37,9 @@ fn names_follow_from_group_and_version() {
         ),
         ("v1.a.b", json!({"service": {"name": "s"}}), vec!["spec.service.namespace: Required value"]),
     ] {
-        assert_eq!(wrong(ApiServices, &service(name, change.clone())), expected, "{name} {change}");
+        assert_eq!(wrong::<APIService>(&service(name, change.clone())), expected, "{name} {change}");
     }
     let remote = service("v1.a.b", json!({"service": {"name": "s", "namespace": "n"}}));
     assert_eq!(remote["spec"]["service"]["port"], 443);
-    assert_eq!(cells(ApiServices, &remote)[1..3], [json!("n/s"), json!("Unknown")]);
+    assert_eq!(cells::<APIService>(&remote)[1..3], [json!("n/s"), json!("Unknown")]);
 }

@@ -11,7 +11,7 @@ use crate::{
 fn request(change: &Value) -> Value {
     let mut spec = json!({"request": "eA==", "signerName": "example.com/s", "usages": ["client auth"]});
     json_patch::merge(&mut spec, change);
-    made(CertificateSigningRequests, json!({"metadata": {"name": "r"}, "spec": spec}))
+    made::<CertificateSigningRequest>(json!({"metadata": {"name": "r"}, "spec": spec}))
 }
 
 fn texts(errors: &Errors) -> Vec<String> {
@@ -39,13 +39,13 @@ fn requests_say_what_for() {
                 vec!["spec.signerName: Invalid value: \"com\": should be a domain with at least two segments separated by dots".into()],
             ),
         ] {
-            assert_eq!(wrong(CertificateSigningRequests, &request(&change)), expected, "{change}");
+            assert_eq!(wrong::<CertificateSigningRequest>(&request(&change)), expected, "{change}");
         }
 }
 
 #[test]
 fn approval_is_a_door_of_its_own() {
-    let rules = Typed(CertificateSigningRequests);
+    let rules = Typed::<CertificateSigningRequest>::RULES;
     let old = request(&json!({}));
     let mut approved = old.clone();
     approved["status"] =

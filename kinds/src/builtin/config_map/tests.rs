@@ -23,7 +23,7 @@ fn keys_are_words_and_values_fit() {
         ),
     ] {
         let said: Vec<String> =
-            Typed(ConfigMaps).validate(&map(fields)).errors.iter().map(ToString::to_string).collect();
+            Typed::<ConfigMap>::RULES.validate(&map(fields)).errors.iter().map(ToString::to_string).collect();
         assert_eq!(said, expected);
     }
 }
@@ -32,7 +32,7 @@ fn keys_are_words_and_values_fit() {
 fn immutable_is_for_ever() {
     let old = map(json!({"immutable": true, "data": {"a": "1"}}));
     let new = map(json!({"data": {"a": "2"}}));
-    let found = Typed(ConfigMaps).validate_update(&new, &old, Part::Main);
+    let found = Typed::<ConfigMap>::RULES.validate_update(&new, &old, Part::Main);
     let fields: Vec<&str> = found.errors.iter().map(|e| e.field.as_str()).collect();
     assert_eq!(fields, ["immutable", "data"]);
 }

@@ -7,8 +7,7 @@ fn cron_job(change: &Value) -> Value {
     let mut spec = json!({"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": {"spec": {
             "restartPolicy": "Never", "containers": [{"name": "c", "image": "i:1"}]}}}}});
     json_patch::merge(&mut spec, change);
-    made(
-        CronJobs,
+    made::<CronJob>(
         json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "c"}, "spec": spec}),
     )
 }
@@ -39,6 +38,6 @@ fn what_is_wrong_is_named() {
             ],
         ),
     ] {
-        assert_eq!(wrong(CronJobs, &cron_job(&change)), expected, "{change}");
+        assert_eq!(wrong::<CronJob>(&cron_job(&change)), expected, "{change}");
     }
 }

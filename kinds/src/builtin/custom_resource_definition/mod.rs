@@ -1,18 +1,13 @@
 //! CustomResourceDefinition: a kind that users add. What it makes of objects is in [`crate::custom`].
 
-use api::{
-    conditions,
-    field::{Errors, Path},
-    object::ObjectExt as _,
-    validation::immutable,
-};
+use api::conditions;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionSpec, CustomResourceDefinitionStatus,
     CustomResourceDefinitionVersion,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::kind::{Column, Draft, Part, Strategy};
+use crate::builtin::prelude::*;
 use validation::{approval, preserve, spec, status, stored_versions};
 
 mod validation;
@@ -20,24 +15,18 @@ mod validation;
 /// Keeps a definition until its objects are gone.
 pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
-/// The rules of definitions.
-pub struct CustomResourceDefinitions;
-
 type Definition = CustomResourceDefinition;
 
-impl Strategy for CustomResourceDefinitions {
-    type Object = Definition;
+impl Strategy for Definition {
+    const FACTS: Facts = Facts {
+        updates_unconditionally: false,
+        has_generation: true,
+        notes_grace: false,
+        takes_plain_finalizers: true,
+        ..Facts::PLAIN
+    };
 
-    const UNCONDITIONAL_UPDATE: bool = false;
-    const HAS_GENERATION: bool = true;
-
-    const NOTES_GRACE: bool = false;
-
-    fn takes_plain_finalizers(&self) -> bool {
-        true
-    }
-
-    fn after_writing(&self, value: &mut Value) {
+    fn after_writing(value: &mut Value) {
         let Some(map) = value.as_object_mut() else { return };
         let status = map.entry("status").or_insert_with(|| json!({}));
         for (field, empty) in [
@@ -53,15 +42,15 @@ impl Strategy for CustomResourceDefinitions {
         versions.into_iter().flatten().filter_map(|v| v.get_mut("schema")).for_each(whole_bounds);
     }
 
-    fn default(&self, definition: &mut Definition) {
-        let names = &mut definition.spec.names;
+    fn fill_in(&mut self) {
+        let names = &mut self.spec.names;
         if names.singular.as_deref().unwrap_or_default().is_empty() {
             names.singular = Some(names.kind.to_lowercase()).filter(|name| !name.is_empty());
         }
         if names.list_kind.as_deref().unwrap_or_default().is_empty() && !names.kind.is_empty() {
             names.list_kind = Some(format!("{}List", names.kind));
         }
-        let conversion = definition.spec.conversion.get_or_insert_default();
+        let conversion = self.spec.conversion.get_or_insert_default();
         if conversion.strategy.is_empty() {
             conversion.strategy = "None".into();
         }
@@ -70,16 +59,16 @@ impl Strategy for CustomResourceDefinitions {
             service.port.get_or_insert(443);
         }
         // `false` is what there is; only `true` was ever worth saying.
-        definition.spec.preserve_unknown_fields.take_if(|preserve| !*preserve);
+        self.spec.preserve_unknown_fields.take_if(|preserve| !*preserve);
     }
 
-    fn prepare_create(&self, definition: &mut Draft<Definition>) {
+    fn prepare_create(definition: &mut Draft<Self>) {
         let stored = storage_version(&definition.spec).map(|version| vec![version.name.clone()]);
         definition.status =
             Some(CustomResourceDefinitionStatus { stored_versions: stored, ..Default::default() });
     }
 
-    fn prepare_update(&self, new: &mut Draft<Definition>, _old: &Draft<Definition>, part: Part<'_>) {
+    fn prepare_update(new: &mut Draft<Self>, _old: &Draft<Self>, part: Part<'_>) {
         if part == Part::Status {
             return;
         }
@@ -90,40 +79,40 @@ impl Strategy for CustomResourceDefinitions {
         }
     }
 
-    fn validate(&self, definition: &Definition, errors: &mut Errors) {
-        let wanted = format!("{}.{}", definition.spec.names.plural, definition.spec.group);
-        let name = definition.metadata.name.as_deref().unwrap_or_default();
+    fn validate(&self, errors: &mut Errors) {
+        let wanted = format!("{}.{}", self.spec.names.plural, self.spec.group);
+        let name = self.metadata.name.as_deref().unwrap_or_default();
         if name != wanted {
             let why = "must be spec.names.plural+\".\"+spec.group";
             errors.invalid(&Path::new("metadata.name"), name, why);
         }
-        spec(definition, None, errors);
-        status(definition, errors);
-        stored_versions(definition, errors);
-        approval(definition, None, errors);
-        preserve(definition, None, errors);
+        spec(self, None, errors);
+        status(self, errors);
+        stored_versions(self, errors);
+        approval(self, None, errors);
+        preserve(self, None, errors);
     }
 
-    fn validate_update(&self, new: &Definition, old: &Definition, part: Part<'_>, errors: &mut Errors) {
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
-            return status(new, errors);
+            return status(self, errors);
         }
-        spec(new, Some(old), errors);
+        spec(self, Some(old), errors);
         let at = Path::new("spec");
         if is_established(old) {
-            immutable(&new.spec.scope, &old.spec.scope, &at.child("scope"), errors);
-            immutable(&new.spec.names.kind, &old.spec.names.kind, &at.child("names.kind"), errors);
+            immutable(&self.spec.scope, &old.spec.scope, &at.child("scope"), errors);
+            immutable(&self.spec.names.kind, &old.spec.names.kind, &at.child("names.kind"), errors);
         }
-        immutable(&new.spec.group, &old.spec.group, &at.child("group"), errors);
-        immutable(&new.spec.names.plural, &old.spec.names.plural, &at.child("names.plural"), errors);
-        status(new, errors);
-        stored_versions(new, errors);
-        approval(new, Some(old), errors);
-        preserve(new, Some(old), errors);
+        immutable(&self.spec.group, &old.spec.group, &at.child("group"), errors);
+        immutable(&self.spec.names.plural, &old.spec.names.plural, &at.child("names.plural"), errors);
+        status(self, errors);
+        stored_versions(self, errors);
+        approval(self, Some(old), errors);
+        preserve(self, Some(old), errors);
     }
 
-    fn warnings(&self, new: &Definition, _old: Option<&Definition>) -> Vec<String> {
-        let webhook = new.spec.conversion.as_ref().is_some_and(|c| c.strategy == "Webhook");
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let webhook = self.spec.conversion.as_ref().is_some_and(|c| c.strategy == "Webhook");
         webhook
             .then(|| {
                 "spec.conversion.strategy: conversion webhooks are not supported yet: only the storage version is served"
@@ -133,11 +122,11 @@ impl Strategy for CustomResourceDefinitions {
             .collect()
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         vec![Column::name(), Column::created("Time at which the definition was created.")]
     }
 
-    fn begin_deletion(&self, object: &mut Value) {
+    fn begin_deletion(object: &mut Value) {
         let missing = (!object.finalizers().contains(&CLEANUP)).then_some(CLEANUP);
         let all = object.finalizers().into_iter().chain(missing).map(str::to_owned).collect();
         object.set_finalizers(all);

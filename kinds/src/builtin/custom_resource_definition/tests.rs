@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::kind::{Part, Rules, Typed};
 
-use super::{CLEANUP, CustomResourceDefinitions};
+use super::{CLEANUP, Definition};
 
-const RULES: Typed<CustomResourceDefinitions> = Typed(CustomResourceDefinitions);
+const RULES: Typed<Definition> = Typed::<Definition>::RULES;
 
 fn definition(change: impl Fn(&mut Value)) -> Value {
     let mut definition = json!({

@@ -2,19 +2,15 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use api::{
-    field::{Errors, Path},
-    validation::{dns_1035_label, dns_subdomain},
-};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceColumnDefinition, CustomResourceConversion, CustomResourceDefinitionNames,
     CustomResourceDefinitionSpec, CustomResourceDefinitionVersion, CustomResourceSubresources,
     SelectableField,
 };
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Definition, storage_version};
+use crate::builtin::prelude::*;
 use crate::custom::{check, paths, schema::Schema};
 
 /// Who may add kinds to Kubernetes' own groups.
@@ -124,9 +120,7 @@ pub(super) fn spec(definition: &Definition, old: Option<&Definition>, errors: &m
         ("kind", spec.names.kind.as_str()),
         ("listKind", spec.names.list_kind.as_deref().unwrap_or_default()),
     ] {
-        if value.is_empty() {
-            errors.required(&at.child("names").child(name), "");
-        }
+        given(value, &at.child("names").child(name), errors);
     }
     names_of(&spec.names, &at.child("names"), errors);
     if let Some(schema) = said.schemas.shared() {
@@ -275,11 +269,8 @@ fn scale(subresources: &CustomResourceSubresources, at: &Path, errors: &mut Erro
 fn printed(columns: &[CustomResourceColumnDefinition], at: &Path, errors: &mut Errors) {
     const TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
     const FORMATS: &[&str] = &["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
-    for (i, column) in columns.iter().enumerate() {
-        let at = at.index(i);
-        if column.name.is_empty() {
-            errors.required(&at.child("name"), "");
-        }
+    for (at, column) in at.items(columns.iter()) {
+        given(&column.name, &at.child("name"), errors);
         let one_of = |allowed: &[&str]| format!("must be one of {}", allowed.join(","));
         if column.type_.is_empty() {
             errors.required(&at.child("type"), one_of(TYPES));
@@ -358,8 +349,7 @@ fn converted(conversion: &CustomResourceConversion, at: &Path, errors: &mut Erro
                 errors.invalid(&versions_at, reviews, "must include at least one of v1, v1beta1");
             }
             let mut seen = BTreeSet::new();
-            for (i, version) in reviews.iter().enumerate() {
-                let at = versions_at.index(i);
+            for (at, version) in versions_at.items(reviews.iter()) {
                 if !seen.insert(version) {
                     errors.invalid(&at, version, "duplicate version");
                 } else {

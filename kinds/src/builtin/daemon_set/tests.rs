@@ -10,8 +10,7 @@ fn daemon_set(change: &Value) -> Value {
                      "spec": {"containers": [{"name": "log", "image": "log:1"}]}},
     });
     json_patch::merge(&mut spec, change);
-    made(
-        DaemonSets,
+    made::<DaemonSet>(
         json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d"}, "spec": spec}),
     )
 }
@@ -40,7 +39,7 @@ fn what_is_wrong_is_named() {
         ),
         (json!({"updateStrategy": {"type": "OnDelete"}}), vec![]),
     ] {
-        assert_eq!(wrong(DaemonSets, &daemon_set(&change)), expected, "{change}");
+        assert_eq!(wrong::<DaemonSet>(&daemon_set(&change)), expected, "{change}");
     }
 }
 
@@ -50,6 +49,6 @@ fn changes_of_the_template_are_counted() {
     let old = daemon_set(&json!({}));
     assert_eq!(old["metadata"]["annotations"][TEMPLATE_GENERATION], "1");
     let mut new = daemon_set(&json!({"template": {"spec": {"hostNetwork": true}}}));
-    Typed(DaemonSets).prepare_update(&mut new, &old, Part::Main);
+    Typed::<DaemonSet>::RULES.prepare_update(&mut new, &old, Part::Main);
     assert_eq!(new["metadata"]["annotations"][TEMPLATE_GENERATION], "2");
 }

@@ -13,7 +13,7 @@ fn deployment(change: &Value) -> Value {
     });
     json_patch::merge(&mut spec, change);
     let raw = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec});
-    Typed(Deployments).default(raw).unwrap()
+    Typed::<Deployment>::RULES.default(raw).unwrap()
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn what_is_wrong_is_named() {
             vec!["spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds"],
         ),
     ] {
-        let found = Typed(Deployments).validate(&deployment(&change));
+        let found = Typed::<Deployment>::RULES.validate(&deployment(&change));
         let said: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
         assert_eq!(said, expected, "{change}");
     }
@@ -72,12 +72,12 @@ fn the_selector_stays_and_the_status_adds_up() {
     let old = deployment(&json!({}));
     let new = deployment(&json!({"selector": {"matchLabels": {"app": "web", "tier": "front"}},
             "template": {"metadata": {"labels": {"tier": "front"}}}}));
-    let found = Typed(Deployments).validate_update(&new, &old, Part::Main);
+    let found = Typed::<Deployment>::RULES.validate_update(&new, &old, Part::Main);
     assert_eq!(found.errors.len(), 1);
     assert_eq!(found.errors.iter().next().unwrap().field, "spec.selector");
     let mut status = old.clone();
     status["status"] = json!({"replicas": 1, "readyReplicas": 2, "observedGeneration": 1});
-    let found = Typed(Deployments).validate_update(&status, &old, Part::Status);
+    let found = Typed::<Deployment>::RULES.validate_update(&status, &old, Part::Status);
     assert_eq!(
         found.errors.iter().next().unwrap().to_string(),
         "status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas"

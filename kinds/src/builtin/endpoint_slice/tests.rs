@@ -9,12 +9,12 @@ fn slice(fields: Value) -> Value {
     let mut slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
             "metadata": {"name": "s", "generation": 1}, "addressType": "IPv4", "endpoints": []});
     json_patch::merge(&mut slice, &fields);
-    Typed(EndpointSlices).default(slice).unwrap()
+    Typed::<EndpointSlice>::RULES.default(slice).unwrap()
 }
 
 #[test]
 fn addresses_are_of_the_slices_type() {
-    let found = Typed(EndpointSlices).validate(&slice(json!({
+    let found = Typed::<EndpointSlice>::RULES.validate(&slice(json!({
             "endpoints": [{"addresses": ["10.0.0.1"]}, {"addresses": ["fd00::1"]}, {"addresses": []}, {"addresses": ["127.0.0.1"]}],
             "ports": [{"port": 80}, {"port": 0, "name": "x", "protocol": "GRE"}, {}]})));
     let said: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
@@ -33,7 +33,7 @@ fn addresses_are_of_the_slices_type() {
 
 #[test]
 fn what_is_special_is_refused_in_every_dress() {
-    let found = Typed(EndpointSlices).validate(&slice(json!({"addressType": "IPv6",
+    let found = Typed::<EndpointSlice>::RULES.validate(&slice(json!({"addressType": "IPv6",
             "endpoints": [{"addresses": ["fd00::1", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1"]}]})));
     let said: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
     let mapped = "must not be an IPv4-mapped IPv6 address";
@@ -55,9 +55,9 @@ fn what_is_special_is_refused_in_every_dress() {
 fn every_change_but_of_annotations_counts() {
     let old = slice(json!({}));
     let mut same = slice(json!({"metadata": {"annotations": {"a": "b"}}}));
-    Typed(EndpointSlices).prepare_update(&mut same, &old, Part::Main);
+    Typed::<EndpointSlice>::RULES.prepare_update(&mut same, &old, Part::Main);
     assert_eq!(same["metadata"]["generation"], 1);
     let mut more = slice(json!({"endpoints": [{"addresses": ["10.0.0.1"]}]}));
-    Typed(EndpointSlices).prepare_update(&mut more, &old, Part::Main);
+    Typed::<EndpointSlice>::RULES.prepare_update(&mut more, &old, Part::Main);
     assert_eq!(more["metadata"]["generation"], 2);
 }

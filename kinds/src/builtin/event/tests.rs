@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn series_and_single_events_show_when_and_how_often() {
     let now: Timestamp = "2026-01-01T00:10:00Z".parse().expect("a time");
-    let columns = Events { strict: false }.columns();
+    let columns = Event::columns();
     let cells = crate::kind::cells(
         &columns,
         &json!({"metadata": {"name": "e"}, "type": "Warning", "reason": "BackOff", "message": " again\n",

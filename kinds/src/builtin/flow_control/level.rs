@@ -1,38 +1,24 @@
 //! PriorityLevelConfiguration: a part of the server's attention.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::in_range,
-};
 use k8s_openapi::api::flowcontrol::v1::{
     LimitResponse, LimitedPriorityLevelConfiguration, PriorityLevelConfiguration,
     PriorityLevelConfigurationSpec, QueuingConfiguration,
 };
-use serde_json::Value;
 
 use super::{BOOTSTRAP, MANDATORY, conditions};
-use crate::{
-    builtin::defaults::set,
-    kind::{Column, Part, Strategy},
-};
+use crate::builtin::prelude::*;
 
 const MAX_QUEUES: i32 = 10_000_000;
 /// A hand is dealt by a hash of so many bits.
 const HASH_BITS: i32 = 60;
 const NOT_NEGATIVE: &str = "must be a non-negative integer";
 
-/// The rules of PriorityLevelConfigurations.
-pub struct PriorityLevelConfigurations;
+impl Strategy for PriorityLevelConfiguration {
+    const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
 
-impl Strategy for PriorityLevelConfigurations {
-    type Object = PriorityLevelConfiguration;
-
-    const HAS_GENERATION: bool = true;
-
-    fn default(&self, level: &mut PriorityLevelConfiguration) {
-        level.status.get_or_insert_default();
-        let spec = level.spec.get_or_insert_default();
+    fn fill_in(&mut self) {
+        self.status.get_or_insert_default();
+        let spec = self.spec.get_or_insert_default();
         if let Some(limited) = &mut spec.limited {
             set(&mut limited.nominal_concurrency_shares, 30);
             set(&mut limited.lendable_percent, 0);
@@ -48,30 +34,24 @@ impl Strategy for PriorityLevelConfigurations {
         }
     }
 
-    fn validate(&self, level: &PriorityLevelConfiguration, errors: &mut Errors) {
-        let name = level.metadata.name.as_deref().unwrap_or_default();
-        if let Some(spec) = &level.spec {
+    fn validate(&self, errors: &mut Errors) {
+        let name = self.metadata.name.as_deref().unwrap_or_default();
+        if let Some(spec) = &self.spec {
             self::spec(spec, name, errors);
         }
-        let given = level.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        let given = self.status.iter().flat_map(|s| s.conditions.iter().flatten());
         conditions(given.map(|c| c.type_.as_ref()), errors);
     }
 
-    fn validate_update(
-        &self,
-        new: &PriorityLevelConfiguration,
-        _old: &PriorityLevelConfiguration,
-        part: Part<'_>,
-        errors: &mut Errors,
-    ) {
+    fn validate_update(&self, _old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part != Part::Status {
-            return self.validate(new, errors);
+            return self.validate(errors);
         }
-        let given = new.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        let given = self.status.iter().flat_map(|s| s.conditions.iter().flatten());
         conditions(given.map(|c| c.type_.as_ref()), errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let number = |name, words, path: &'static [&'static str]| {
             Column::text(name, words, move |level| {
                 let limited = level.at(&["spec", "limited"]).and_then(|limited| limited.at(path));
@@ -82,7 +62,7 @@ impl Strategy for PriorityLevelConfigurations {
         let most = "How many requests wait in a queue at most.";
         vec![
             Column::name(),
-            Column::text("Type", "Limited or Exempt.", |level| level.str_at(&["spec", "type"]).into()),
+            Column::field("Type", "Limited or Exempt.", &["spec", "type"]),
             number("NominalConcurrencyShares", shares, &["nominalConcurrencyShares"]),
             number("Queues", "How many queues it has.", &["limitResponse", "queuing", "queues"]),
             number("HandSize", "How many queues a flow may use.", &["limitResponse", "queuing", "handSize"]),

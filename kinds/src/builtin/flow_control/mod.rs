@@ -12,12 +12,9 @@ use std::{
 };
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-pub use level::PriorityLevelConfigurations;
-pub use schema::FlowSchemas;
-
-use api::field::{Errors, Path};
+use crate::builtin::prelude::*;
 
 /// Names of the mandatory objects of both kinds.
 const MANDATORY: [&str; 2] = ["catch-all", "exempt"];
@@ -51,9 +48,7 @@ fn conditions<'a>(types: impl Iterator<Item = Option<&'a String>>, errors: &mut 
     for (i, kind) in types.enumerate() {
         let at = Path::new("status.conditions").index(i).child("type");
         let kind = kind.map(String::as_str).unwrap_or_default();
-        if !seen.insert(kind) {
-            errors.duplicate(&at, kind);
-        }
+        unique(&mut seen, kind, &at, errors);
         if kind.is_empty() {
             errors.required(&at, "must not be empty");
         }

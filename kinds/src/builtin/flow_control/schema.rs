@@ -1,45 +1,29 @@
 //! FlowSchema: which requests belong together, and to which priority level.
 
-use api::{
-    conditions,
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{dns_label, dns_subdomain, each},
-};
+use api::conditions;
 use k8s_openapi::api::flowcontrol::v1::{
     FlowSchema, FlowSchemaSpec, NonResourcePolicyRule, PolicyRulesWithSubjects, ResourcePolicyRule, Subject,
 };
 
 use super::{BOOTSTRAP, MANDATORY, conditions};
-use crate::{
-    builtin::{
-        cells::{int, text_or},
-        defaults::set_number,
-    },
-    kind::{Column, Part, Strategy},
-};
+use crate::builtin::prelude::*;
 
 const MAX_PRECEDENCE: i32 = 10_000;
 const METHODS: &[&str] = &["ByNamespace", "ByUser"];
 const VERBS: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
 
-/// The rules of FlowSchemas.
-pub struct FlowSchemas;
+impl Strategy for FlowSchema {
+    const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
 
-impl Strategy for FlowSchemas {
-    type Object = FlowSchema;
-
-    const HAS_GENERATION: bool = true;
-
-    fn default(&self, schema: &mut FlowSchema) {
-        set_number(&mut schema.spec.get_or_insert_default().matching_precedence, 1000);
-        schema.status.get_or_insert_default();
+    fn fill_in(&mut self) {
+        set_number(&mut self.spec.get_or_insert_default().matching_precedence, 1000);
+        self.status.get_or_insert_default();
     }
 
-    fn validate(&self, schema: &FlowSchema, errors: &mut Errors) {
-        let name = schema.metadata.name.as_deref().unwrap_or_default();
-        if let Some(spec) = &schema.spec {
+    fn validate(&self, errors: &mut Errors) {
+        let name = self.metadata.name.as_deref().unwrap_or_default();
+        if let Some(spec) = &self.spec {
             self::spec(spec, name, errors);
             let given = serde_json::to_value(spec).unwrap_or_default();
             if MANDATORY.contains(&name) && BOOTSTRAP.schemas.get(name) != Some(&given) {
@@ -47,24 +31,26 @@ impl Strategy for FlowSchemas {
                 errors.invalid(&Path::new("spec"), given, why);
             }
         }
-        let given = schema.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        let given = self.status.iter().flat_map(|s| s.conditions.iter().flatten());
         conditions(given.map(|c| c.type_.as_ref()), errors);
     }
 
-    fn validate_update(&self, new: &FlowSchema, _old: &FlowSchema, part: Part<'_>, errors: &mut Errors) {
+    fn validate_update(&self, _old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part != Part::Status {
-            return self.validate(new, errors);
+            return self.validate(errors);
         }
-        let given = new.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        let given = self.status.iter().flat_map(|s| s.conditions.iter().flatten());
         conditions(given.map(|c| c.type_.as_ref()), errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         vec![
             Column::name(),
-            Column::text("PriorityLevel", "The priority level of its requests.", |schema| {
-                schema.str_at(&["spec", "priorityLevelConfiguration", "name"]).into()
-            }),
+            Column::field(
+                "PriorityLevel",
+                "The priority level of its requests.",
+                &["spec", "priorityLevelConfiguration", "name"],
+            ),
             Column::text("MatchingPrecedence", "Schemas with smaller numbers are asked first.", |schema| {
                 int(schema, &["spec", "matchingPrecedence"]).into()
             }),

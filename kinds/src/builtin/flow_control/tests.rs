@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
+
 use super::*;
 use crate::builtin::testing::{changed, made, wrong};
 
@@ -10,11 +12,11 @@ fn schema(name: &str, change: &Value) -> Value {
             "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["/x"]}]}],
     });
     json_patch::merge(&mut spec, change);
-    made(FlowSchemas, json!({"metadata": {"name": name}, "spec": spec}))
+    made::<FlowSchema>(json!({"metadata": {"name": name}, "spec": spec}))
 }
 
 fn level(name: &str, spec: Value) -> Value {
-    made(PriorityLevelConfigurations, json!({"metadata": {"name": name}, "spec": spec}))
+    made::<PriorityLevelConfiguration>(json!({"metadata": {"name": name}, "spec": spec}))
 }
 
 #[test]
@@ -22,30 +24,30 @@ fn what_every_cluster_begins_with_is_right_and_stays() {
     let (levels, schemas) = bootstrap();
     assert_eq!((levels.len(), schemas.len()), (8, 11));
     for raw in schemas {
-        let object = made(FlowSchemas, raw.clone());
+        let object = made::<FlowSchema>(raw.clone());
         assert_eq!(object["spec"], raw["spec"]);
-        assert_eq!(wrong(FlowSchemas, &object), [""; 0], "{raw}");
+        assert_eq!(wrong::<FlowSchema>(&object), [""; 0], "{raw}");
     }
     for raw in levels {
-        let object = made(PriorityLevelConfigurations, raw.clone());
+        let object = made::<PriorityLevelConfiguration>(raw.clone());
         assert_eq!(object["spec"], raw["spec"]);
-        assert_eq!(wrong(PriorityLevelConfigurations, &object), [""; 0], "{raw}");
+        assert_eq!(wrong::<PriorityLevelConfiguration>(&object), [""; 0], "{raw}");
     }
     let (levels, schemas) = bootstrap();
     let of = |objects: &[Value], name: &str| {
         objects.iter().find(|o| o["metadata"]["name"] == name).unwrap().clone()
     };
-    let old = made(FlowSchemas, of(&schemas, "catch-all"));
+    let old = made::<FlowSchema>(of(&schemas, "catch-all"));
     let mut new = old.clone();
     new["spec"]["matchingPrecedence"] = json!(9);
-    let said = changed(FlowSchemas, &new, &old);
+    let said = changed::<FlowSchema>(&new, &old);
     assert!(said[0].ends_with("spec of 'catch-all' must equal the fixed value"), "{said:?}");
-    let old = made(PriorityLevelConfigurations, of(&levels, "exempt"));
+    let old = made::<PriorityLevelConfiguration>(of(&levels, "exempt"));
     let mut new = old.clone();
     new["spec"]["exempt"]["lendablePercent"] = json!(7);
-    assert_eq!(changed(PriorityLevelConfigurations, &new, &old), [""; 0]);
+    assert_eq!(changed::<PriorityLevelConfiguration>(&new, &old), [""; 0]);
     new["spec"] = json!({"type": "Limited", "exempt": {}});
-    let said = changed(PriorityLevelConfigurations, &new, &old);
+    let said = changed::<PriorityLevelConfiguration>(&new, &old);
     assert_eq!(
         said[1..],
         [
@@ -95,7 +97,7 @@ fn schemas_name_subjects_and_requests() {
             ],
         ),
     ] {
-        assert_eq!(wrong(FlowSchemas, &schema("s", &change)), expected, "{change}");
+        assert_eq!(wrong::<FlowSchema>(&schema("s", &change)), expected, "{change}");
     }
 }
 
@@ -132,6 +134,6 @@ fn levels_reject_or_queue() {
             ],
         ),
     ] {
-        assert_eq!(wrong(PriorityLevelConfigurations, &level("l", spec.clone())), expected, "{spec}");
+        assert_eq!(wrong::<PriorityLevelConfiguration>(&level("l", spec.clone())), expected, "{spec}");
     }
 }

@@ -9,33 +9,19 @@ use k8s_openapi::api::autoscaling::v2::{
     HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler, MetricSpec, MetricTarget,
     ResourceMetricSource,
 };
-use serde_json::Value;
 
-pub use v1::{V1, ViaAnnotations};
+pub use v1::ViaAnnotations;
 
-use api::{field::Errors, object::ObjectExt};
-
-use crate::{
-    builtin::{
-        cells::int,
-        defaults::{absent_when_zero, set},
-    },
-    kind::{Column, Part, Strategy},
-};
+use crate::builtin::prelude::*;
 
 /// The processor use, in percent of what is requested, that is aimed at unless something else is said.
 const DEFAULT_UTILIZATION: i32 = 80;
 /// How many metrics the table shows.
 const SHOWN: usize = 2;
 
-/// The rules of HorizontalPodAutoscalers.
-pub struct HorizontalPodAutoscalers;
-
-impl Strategy for HorizontalPodAutoscalers {
-    type Object = HorizontalPodAutoscaler;
-
-    fn default(&self, autoscaler: &mut HorizontalPodAutoscaler) {
-        let spec = &mut autoscaler.spec;
+impl Strategy for HorizontalPodAutoscaler {
+    fn fill_in(&mut self) {
+        let spec = &mut self.spec;
         set(&mut spec.min_replicas, 1);
         if spec.metrics.as_ref().is_none_or(Vec::is_empty) {
             spec.metrics = Some(vec![default_metric()]);
@@ -45,35 +31,29 @@ impl Strategy for HorizontalPodAutoscalers {
             complete(behavior.scale_up.get_or_insert_default(), Some(0), up);
             complete(behavior.scale_down.get_or_insert_default(), None, vec![policy("Percent", 100)]);
         }
-        let status = autoscaler.status.get_or_insert_default();
+        let status = self.status.get_or_insert_default();
         absent_when_zero(&mut status.current_replicas);
         absent_when_zero(&mut status.current_metrics);
     }
 
-    fn after_writing(&self, value: &mut Value) {
+    fn after_writing(value: &mut Value) {
         if let Some(status) = value.get_mut("status").and_then(Value::as_object_mut) {
             status.entry("currentMetrics").or_insert(Value::Null);
         }
     }
 
-    fn validate(&self, autoscaler: &HorizontalPodAutoscaler, errors: &mut Errors) {
-        validation::spec(&autoscaler.spec, errors);
+    fn validate(&self, errors: &mut Errors) {
+        validation::spec(&self.spec, errors);
     }
 
-    fn validate_update(
-        &self,
-        new: &HorizontalPodAutoscaler,
-        _old: &HorizontalPodAutoscaler,
-        part: Part<'_>,
-        errors: &mut Errors,
-    ) {
-        match (part, &new.status) {
+    fn validate_update(&self, _old: &Self, part: Part<'_>, errors: &mut Errors) {
+        match (part, &self.status) {
             (Part::Status, Some(status)) => validation::status(status, errors),
-            _ => self.validate(new, errors),
+            _ => self.validate(errors),
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         vec![
             Column::name(),
             Column::text("Reference", "What is scaled.", |scaler| {

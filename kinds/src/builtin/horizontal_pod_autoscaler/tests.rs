@@ -16,10 +16,9 @@ fn autoscaler(spec: &Value) -> Value {
 
 #[test]
 fn defaults_aim_at_the_processor() {
-    let object = made(
-        HorizontalPodAutoscalers,
-        autoscaler(&json!({"behavior": {"scaleDown": {"selectPolicy": "Min"}}})),
-    );
+    let object = made::<HorizontalPodAutoscaler>(autoscaler(
+        &json!({"behavior": {"scaleDown": {"selectPolicy": "Min"}}}),
+    ));
     assert_eq!(object["spec"]["minReplicas"], 1);
     assert_eq!(object["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
     let behavior = &object["spec"]["behavior"];
@@ -86,8 +85,8 @@ fn what_is_wrong_is_named() {
             ],
         ),
     ] {
-        let object = made(HorizontalPodAutoscalers, autoscaler(&spec));
-        assert_eq!(wrong(HorizontalPodAutoscalers, &object), expected, "{spec}");
+        let object = made::<HorizontalPodAutoscaler>(autoscaler(&spec));
+        assert_eq!(wrong::<HorizontalPodAutoscaler>(&object), expected, "{spec}");
     }
 }
 
@@ -103,7 +102,7 @@ fn targets_show_what_is_and_what_is_wanted() {
         "status": {"currentReplicas": 2, "currentMetrics": [
             {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 7}}}]},
     });
-    let cells = cells(HorizontalPodAutoscalers, &object);
+    let cells = cells::<HorizontalPodAutoscaler>(&object);
     assert_eq!(
         cells[1..6],
         [
@@ -123,24 +122,21 @@ fn the_old_version_keeps_everything() {
         kinds.iter().find(|k| k.kind == "HorizontalPodAutoscaler" && k.version == version).unwrap()
     };
     let (v1, v2) = (row("v1"), row("v2"));
-    let mut object = made(
-        HorizontalPodAutoscalers,
-        autoscaler(&json!({
-            "metrics": [
-                {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}},
-                {"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}},
-                {"type": "ContainerResource", "containerResource": {"name": "cpu", "container": "c",
-                    "target": {"type": "Utilization", "averageUtilization": 60}}},
-                {"type": "Pods", "pods": {"metric": {"name": "p", "selector": {"matchLabels": {"a": "b"}}},
-                    "target": {"type": "AverageValue", "averageValue": "5"}}},
-                {"type": "Object", "object": {"describedObject": {"kind": "Service", "name": "s"}, "metric": {"name": "o"},
-                    "target": {"type": "Value", "value": "9"}}},
-                {"type": "External", "external": {"metric": {"name": "e", "selector": {"matchLabels": {"a": "b"}}},
-                    "target": {"type": "Value", "value": "7"}}},
-            ],
-            "behavior": {"scaleUp": {"tolerance": "100m"}},
-        })),
-    );
+    let mut object = made::<HorizontalPodAutoscaler>(autoscaler(&json!({
+        "metrics": [
+            {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}},
+            {"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}},
+            {"type": "ContainerResource", "containerResource": {"name": "cpu", "container": "c",
+                "target": {"type": "Utilization", "averageUtilization": 60}}},
+            {"type": "Pods", "pods": {"metric": {"name": "p", "selector": {"matchLabels": {"a": "b"}}},
+                "target": {"type": "AverageValue", "averageValue": "5"}}},
+            {"type": "Object", "object": {"describedObject": {"kind": "Service", "name": "s"}, "metric": {"name": "o"},
+                "target": {"type": "Value", "value": "9"}}},
+            {"type": "External", "external": {"metric": {"name": "e", "selector": {"matchLabels": {"a": "b"}}},
+                "target": {"type": "Value", "value": "7"}}},
+        ],
+        "behavior": {"scaleUp": {"tolerance": "100m"}},
+    })));
     object["status"] = json!({"desiredReplicas": 2, "currentReplicas": 1,
         "conditions": [{"type": "AbleToScale", "status": "True"}],
         "currentMetrics": [

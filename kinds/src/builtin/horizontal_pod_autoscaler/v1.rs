@@ -3,25 +3,20 @@
 //! The annotations have upstream's names and forms. An autoscaler that is written in this version has its
 //! processor target first among its metrics from then on.
 
-use api::object::ObjectExt;
 use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
-use crate::kind::{Strategy, version::Convert};
+use crate::builtin::prelude::*;
+use crate::kind::version::Convert;
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
 const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
 
-/// How autoscaling/v1 reads autoscalers.
-pub struct V1;
-
-impl Strategy for V1 {
-    type Object = HorizontalPodAutoscaler;
-
-    fn default(&self, autoscaler: &mut HorizontalPodAutoscaler) {
-        autoscaler.status.get_or_insert_default();
+impl Strategy for HorizontalPodAutoscaler {
+    fn fill_in(&mut self) {
+        self.status.get_or_insert_default();
     }
 }
 

@@ -8,11 +8,9 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity as Wire,
 };
 
-use api::{
-    field::{Errors, Path},
-    quantity::Quantity,
-    validation::{dns_label, each, label_selector, not_negative, path_segment},
-};
+use api::quantity::Quantity;
+
+use crate::builtin::prelude::*;
 
 const SOURCES: &[&str] = &["ContainerResource", "External", "Object", "Pods", "Resource"];
 /// The longest window that scaling decisions look back on.
@@ -51,11 +49,7 @@ pub(super) fn status(status: &HorizontalPodAutoscalerStatus, errors: &mut Errors
 fn reference(reference: &CrossVersionObjectReference, at: &Path, errors: &mut Errors) {
     for (field, value) in [("kind", &reference.kind), ("name", &reference.name)] {
         let at = at.child(field);
-        if value.is_empty() {
-            errors.required(&at, "");
-        } else {
-            each(errors, &at, value, path_segment(value));
-        }
+        formed(value, path_segment, &at, errors);
     }
 }
 
@@ -80,8 +74,7 @@ fn rules(rules: Option<&HPAScalingRules>, at: &Path, errors: &mut Errors) {
     if policies.is_empty() {
         errors.required(&policies_at, "must specify at least one Policy");
     }
-    for (i, policy) in policies.iter().enumerate() {
-        let at = policies_at.index(i);
+    for (at, policy) in policies_at.items(policies.iter()) {
         if !matches!(policy.type_.as_str(), "Pods" | "Percent") {
             errors.not_supported(&at.child("type"), &policy.type_, &["Percent", "Pods"]);
         }
@@ -109,9 +102,7 @@ fn metric(metric: &MetricSpec, at: &Path, errors: &mut Errors) {
     if kind.is_empty() {
         errors.required(&at.child("type"), "must specify a metric source type");
     }
-    if !SOURCES.contains(&kind) {
-        errors.not_supported(&at.child("type"), kind, SOURCES);
-    }
+    one_of(kind, SOURCES, &at.child("type"), errors);
     let mut present: Vec<&str> = Vec::new();
     let mut first = |name: &'static str, given: bool| {
         if given {

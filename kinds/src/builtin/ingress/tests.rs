@@ -5,8 +5,7 @@ use crate::builtin::testing::{changed, changed_in, made, wrong};
 
 fn rule(path: Value) -> Value {
     let spec = json!({"rules": [{"host": "*.example.org", "http": {"paths": [path]}}]});
-    made(
-        Ingresses,
+    made::<Ingress>(
         json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "i"}, "spec": spec}),
     )
 }
@@ -52,7 +51,7 @@ fn what_is_wrong_is_named() {
             ],
         ),
     ] {
-        assert_eq!(wrong(Ingresses, &rule(path.clone())), expected, "{path}");
+        assert_eq!(wrong::<Ingress>(&rule(path.clone())), expected, "{path}");
     }
 }
 
@@ -63,15 +62,15 @@ fn a_new_ingress_names_one_class() {
     );
     ingress["spec"]["ingressClassName"] = "new".into();
     ingress["metadata"]["annotations"] = json!({CLASS: "new"});
-    assert_eq!(wrong(Ingresses, &ingress), Vec::<String>::new());
+    assert_eq!(wrong::<Ingress>(&ingress), Vec::<String>::new());
     ingress["metadata"]["annotations"][CLASS] = "old".into();
     assert_eq!(
-        wrong(Ingresses, &ingress),
+        wrong::<Ingress>(&ingress),
         [
             "annotations.kubernetes.io/ingress.class: Invalid value: \"old\": must match `ingressClassName` when both are specified"
         ]
     );
-    assert_eq!(changed(Ingresses, &ingress, &ingress), Vec::<String>::new());
+    assert_eq!(changed::<Ingress>(&ingress, &ingress), Vec::<String>::new());
 }
 
 #[test]
@@ -89,6 +88,6 @@ fn a_status_says_where_the_load_balancer_is() {
     ] {
         let mut new = old.clone();
         new["status"] = json!({"loadBalancer": {"ingress": [entry]}});
-        assert_eq!(changed_in(Ingresses, Part::Status, &new, &old), expected, "{entry}");
+        assert_eq!(changed_in::<Ingress>(Part::Status, &new, &old), expected, "{entry}");
     }
 }

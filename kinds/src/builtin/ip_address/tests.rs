@@ -7,14 +7,13 @@ use api::validation::object_meta;
 #[test]
 fn the_name_is_the_address() {
     let address = |name: &str| {
-        made(
-            IpAddresses,
+        made::<IPAddress>(
             json!({"apiVersion": "networking.k8s.io/v1", "kind": "IPAddress", "metadata": {"name": name},
             "spec": {"parentRef": {"resource": "services", "namespace": "n", "name": "s"}}}),
         )
     };
-    assert_eq!(wrong(IpAddresses, &address("10.96.0.7")), Vec::<String>::new());
-    let named = |name: &str| object_meta(&address(name), IpAddresses::NAME_RULE, false);
+    assert_eq!(wrong::<IPAddress>(&address("10.96.0.7")), Vec::<String>::new());
+    let named = |name: &str| object_meta(&address(name), IPAddress::FACTS.names, false);
     assert!(named("10.96.0.7").is_empty());
     for (name, why) in [
         ("fd00:0::1", "must be in canonical form (\"fd00::1\")"),
@@ -25,6 +24,6 @@ fn the_name_is_the_address() {
         let said: Vec<_> = named(name).iter().map(ToString::to_string).collect();
         assert_eq!(said, [format!("metadata.name: Invalid value: {name:?}: {why}")]);
     }
-    let cells = cells(IpAddresses, &address("10.96.0.7"));
+    let cells = cells::<IPAddress>(&address("10.96.0.7"));
     assert_eq!(cells[1], "services/n/s");
 }

@@ -1,11 +1,6 @@
 //! Job: pods that run to an end.
 
-use api::{
-    conditions,
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{dns_label, dns_subdomain, each, immutable, label_selector, not_negative, selects},
-};
+use api::conditions;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
@@ -14,16 +9,9 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
-use serde_json::Value;
 
-use crate::{
-    builtin::{
-        cells::{self, int},
-        defaults::{set, set_text},
-        pod,
-    },
-    kind::{Column, Dependents, Draft, Part, Strategy, cell},
-};
+use crate::builtin::prelude::*;
+use crate::{builtin::pod, kind::Dependents};
 
 mod policies;
 mod status;
@@ -37,9 +25,6 @@ const OLD_NAME_LABEL: &str = "job-name";
 const MOST: i32 = 100_000;
 /// How many of something a Job with more indexes than that may have.
 const MOST_OF_MANY: i32 = 10_000;
-
-/// The rules of Jobs.
-pub struct Jobs;
 
 /// The defaults of a Job's spec, on its own.
 fn fill(spec: &mut JobSpec) {
@@ -61,21 +46,22 @@ fn fill(spec: &mut JobSpec) {
     pod::defaults::pod_template(&mut spec.template);
 }
 
-impl Strategy for Jobs {
-    type Object = Job;
+impl Strategy for Job {
+    const FACTS: Facts = Facts {
+        has_generation: true,
+        dependents: Dependents::Orphaned,
+        deletion_warning: Some(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",
+        ),
+        ..Facts::PLAIN
+    };
 
-    const HAS_GENERATION: bool = true;
-    const DEPENDENTS: Dependents = Dependents::Orphaned;
-    const DELETION_WARNING: Option<&'static str> = Some(
-        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",
-    );
-
-    fn default(&self, job: &mut Job) {
-        fill(job.spec.get_or_insert_default());
-        job.status.get_or_insert_default();
+    fn fill_in(&mut self) {
+        fill(self.spec.get_or_insert_default());
+        self.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, job: &mut Draft<Job>) {
+    fn prepare_create(job: &mut Draft<Self>) {
         job.status = Some(Default::default());
         let uid = job.metadata.uid.clone().unwrap_or_default();
         let name = job.metadata.name.clone().unwrap_or_default();
@@ -89,11 +75,11 @@ impl Strategy for Jobs {
         }
     }
 
-    fn validate(&self, job: &Job, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         let at = Path::new("spec");
-        let Some(spec) = &job.spec else { return errors.required(&at, "") };
+        let Some(spec) = &self.spec else { return errors.required(&at, "") };
         if spec.manual_selector != Some(true) {
-            generated_selector(job, spec, errors);
+            generated_selector(self, spec, errors);
         }
         validate_spec(spec, &at, errors);
         let selector_at = at.child("selector");
@@ -108,17 +94,17 @@ impl Strategy for Jobs {
                 }
             }
         }
-        host_names(job, spec, errors);
+        host_names(self, spec, errors);
     }
 
-    fn validate_update(&self, new: &Job, old: &Job, part: Part<'_>, errors: &mut Errors) {
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
-            return status::validate(new, old, errors);
+            return status::validate(self, old, errors);
         }
         let at = Path::new("spec");
-        self.validate(new, errors);
+        self.validate(errors);
         let waits = waits(old);
-        let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
+        let (Some(new), Some(old)) = (&self.spec, &old.spec) else { return };
         let completions_at = at.child("completions");
         if new.completion_mode.as_deref() != Some("Indexed") {
             immutable(&new.completions, &old.completions, &completions_at, errors);
@@ -146,10 +132,10 @@ impl Strategy for Jobs {
         immutable(&new.success_policy, &old.success_policy, &at.child("successPolicy"), errors);
     }
 
-    fn warnings(&self, new: &Job, old: Option<&Job>) -> Vec<String> {
-        let Some(spec) = new.spec.as_ref() else { return Vec::new() };
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let Some(spec) = self.spec.as_ref() else { return Vec::new() };
         let mut said = match old {
-            None => name_warning(&new.metadata),
+            None => name_warning(&self.metadata),
             Some(_) => Vec::new(),
         };
         if old.is_none_or(|old| old.spec.as_ref() != Some(spec)) {
@@ -158,7 +144,7 @@ impl Strategy for Jobs {
         said
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let [containers, images] = cells::template_columns(cells::CONTAINERS);
         vec![
             Column::name(),
@@ -185,7 +171,7 @@ impl Strategy for Jobs {
         ]
     }
 
-    fn selectable_fields(&self, job: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(job: &Value) -> Vec<(&'static str, String)> {
         vec![("status.successful", int(job, &["status", "succeeded"]).to_string())]
     }
 }
@@ -208,9 +194,7 @@ fn generated_selector(job: &Job, spec: &JobSpec, errors: &mut Errors) {
     let Some(selector) = &spec.selector else { return };
     let uid = job.metadata.uid.as_deref().unwrap_or_default();
     let name = job.metadata.name.as_deref().unwrap_or_default();
-    if uid.is_empty() {
-        errors.required(&Path::new("metadata.uid"), "");
-    }
+    given(uid, &Path::new("metadata.uid"), errors);
     let expected = [(OLD_UID_LABEL, uid), (OLD_NAME_LABEL, name), (UID_LABEL, uid), (NAME_LABEL, name)];
     let labels = spec.template.metadata.as_ref().and_then(|m| m.labels.as_ref());
     let labels_at = Path::new("spec.template.metadata.labels");

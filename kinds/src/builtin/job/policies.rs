@@ -11,10 +11,9 @@ use k8s_openapi::api::batch::v1::{
 use serde::Serialize;
 
 use super::status::intervals;
-use api::{
-    field::{ErrorType, Errors, Path},
-    validation::{each, not_negative, qualified_name},
-};
+use api::field::ErrorType;
+
+use crate::builtin::prelude::*;
 
 /// The most rules of a policy, and the most conditions of a rule.
 const MOST_RULES: usize = 20;
@@ -30,9 +29,7 @@ pub fn validate(spec: &JobSpec, at: &Path, errors: &mut Errors) {
         Some(_) => &["Failed"],
         None => &["Failed", "TerminatingOrFailed"],
     };
-    if !allowed.contains(&replacement) {
-        errors.not_supported(&at.child("podReplacementPolicy"), replacement, allowed);
-    }
+    one_of(replacement, allowed, &at.child("podReplacementPolicy"), errors);
 }
 
 fn failure(spec: &JobSpec, at: &Path, errors: &mut Errors) {
@@ -77,8 +74,7 @@ fn pod_conditions(conditions: &[PodFailurePolicyOnPodConditionsPattern], at: &Pa
     if conditions.len() > MOST_RULES {
         errors.too_many(at, conditions.len(), MOST_RULES);
     }
-    for (i, pattern) in conditions.iter().enumerate() {
-        let at = at.index(i);
+    for (at, pattern) in at.items(conditions.iter()) {
         each(errors, &at.child("type"), &pattern.type_, qualified_name(&pattern.type_));
         match pattern.status.as_deref().unwrap_or_default() {
             "" => errors.required(&at.child("status"), r#"valid values: ["False" "True" "Unknown"]"#),
@@ -115,9 +111,7 @@ fn exit_codes(
         if *code == 0 && codes.operator == "In" {
             errors.invalid(&values_at.index(i), code, "must not be 0 for the In operator");
         }
-        if !seen.insert(code) {
-            errors.duplicate(&values_at.index(i), code);
-        }
+        unique(&mut seen, code, &values_at.index(i), errors);
     }
     if !codes.values.is_sorted() {
         errors.invalid(&values_at, &codes.values, "must be ordered");

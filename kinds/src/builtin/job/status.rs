@@ -11,12 +11,9 @@ use k8s_openapi::{
 };
 use serde::Serialize;
 
-use api::{
-    Message,
-    field::{ErrorType, Errors, Path},
-    message,
-    validation::not_negative,
-};
+use api::{Message, field::ErrorType, message};
+
+use crate::builtin::prelude::*;
 
 /// What a Job's conditions say.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,8 +97,7 @@ fn counts(status: &JobStatus, at: &Path, errors: &mut Errors) {
     let at = at.child("uncountedTerminatedPods");
     let mut seen = BTreeSet::new();
     for (field, pods) in [("succeeded", &uncounted.succeeded), ("failed", &uncounted.failed)] {
-        for (i, uid) in pods.iter().flatten().enumerate() {
-            let at = at.child(field).index(i);
+        for (at, uid) in at.child(field).items(pods.iter().flatten()) {
             if uid.is_empty() {
                 errors.invalid(&at, uid, "must not be empty");
             } else if !seen.insert(uid) {

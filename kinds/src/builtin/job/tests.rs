@@ -6,8 +6,7 @@ use crate::builtin::testing::{changed, made, wrong};
 fn job(change: &Value) -> Value {
     let mut spec = json!({"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i:1"}]}}});
     json_patch::merge(&mut spec, change);
-    made(
-        Jobs,
+    made::<Job>(
         json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "uid": "u"}, "spec": spec}),
     )
 }
@@ -64,7 +63,7 @@ fn what_is_wrong_is_named() {
             ],
         ),
     ] {
-        assert_eq!(wrong(Jobs, &job(&change)), expected, "{change}");
+        assert_eq!(wrong::<Job>(&job(&change)), expected, "{change}");
     }
     let mut dotted = job(&json!({"completionMode": "Indexed", "completions": 3}));
     dotted["metadata"]["name"] = "a.b".into();
@@ -72,7 +71,7 @@ fn what_is_wrong_is_named() {
         dotted["spec"]["template"]["metadata"]["labels"][label] = "a.b".into();
     }
     assert_eq!(
-        wrong(Jobs, &dotted),
+        wrong::<Job>(&dotted),
         ["metadata.name: Invalid value: \"a.b\": will not able to create pod with invalid DNS label: a.b-2"]
     );
 }
@@ -80,12 +79,15 @@ fn what_is_wrong_is_named() {
 #[test]
 fn what_runs_stays_as_it_is() {
     let old = job(&json!({}));
-    assert_eq!(changed(Jobs, &job(&json!({"parallelism": 4, "completions": 1})), &old), Vec::<String>::new());
+    assert_eq!(
+        changed::<Job>(&job(&json!({"parallelism": 4, "completions": 1})), &old),
+        Vec::<String>::new()
+    );
     let other = job(&json!({"template": {"spec": {"hostNetwork": true}}}));
-    assert!(changed(Jobs, &other, &old)[0].ends_with("field is immutable"));
+    assert!(changed::<Job>(&other, &old)[0].ends_with("field is immutable"));
     let waiting = job(&json!({"suspend": true}));
     let moved = job(&json!({"suspend": true, "template": {"spec": {"nodeSelector": {"a": "b"}}}}));
-    assert_eq!(changed(Jobs, &moved, &waiting), Vec::<String>::new());
+    assert_eq!(changed::<Job>(&moved, &waiting), Vec::<String>::new());
 }
 
 #[test]
@@ -111,18 +113,18 @@ fn while_a_job_waits_its_pods_may_be_placed_and_measured_otherwise() {
         json_patch::merge(&mut change["template"]["spec"], &spec);
         let new = job(&change);
         for old in [&waiting, &stopped] {
-            let said = changed(Jobs, &new, old);
+            let said = changed::<Job>(&new, old);
             let at: Vec<_> = said.iter().filter_map(|text| text.split(": ").next()).collect();
             assert_eq!(at, refused_at.into_iter().collect::<Vec<_>>(), "{spec} {said:?}");
         }
         // While pods of it run, nothing may change.
-        assert_eq!(changed(Jobs, &new, &stopping).len(), 1, "{spec}");
+        assert_eq!(changed::<Job>(&new, &stopping).len(), 1, "{spec}");
     }
 }
 
 fn expect(cases: Vec<(Value, Vec<&str>)>) {
     for (change, expected) in cases {
-        assert_eq!(wrong(Jobs, &job(&change)), expected, "{change}");
+        assert_eq!(wrong::<Job>(&job(&change)), expected, "{change}");
     }
 }
 

@@ -5,7 +5,7 @@ use crate::builtin::testing::{made, wrong};
 
 fn range(limits: Value) -> Value {
     let raw = json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": limits}});
-    made(LimitRanges, raw)
+    made::<LimitRange>(raw)
 }
 
 #[test]
@@ -46,6 +46,6 @@ fn bounds_are_in_order() {
             ],
         ),
     ] {
-        assert_eq!(wrong(LimitRanges, &range(limits.clone())), expected, "{limits}");
+        assert_eq!(wrong::<LimitRange>(&range(limits.clone())), expected, "{limits}");
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 
 fn policy(spec: Value) -> Value {
     let raw = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "n"}, "spec": spec});
-    made(NetworkPolicies, raw)
+    made::<NetworkPolicy>(raw)
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn what_is_wrong_is_named() {
             ],
         ),
     ] {
-        assert_eq!(wrong(NetworkPolicies, &policy(spec.clone())), expected, "{spec}");
+        assert_eq!(wrong::<NetworkPolicy>(&policy(spec.clone())), expected, "{spec}");
     }
 }
 
@@ -63,11 +63,11 @@ fn ranges_have_one_meaning_unless_they_were_there_before() {
             "{at}.except[0]: Invalid value: \"010.1.0.0/16\": must not have leading 0s in IP or prefix length"
         ),
     ];
-    assert_eq!(wrong(NetworkPolicies, &old), expected);
-    assert_eq!(changed(NetworkPolicies, &old, &old), Vec::<String>::new());
+    assert_eq!(wrong::<NetworkPolicy>(&old), expected);
+    assert_eq!(changed::<NetworkPolicy>(&old, &old), Vec::<String>::new());
     let other = block("10.0.0.1/8", &["11.1.0.1/16"]);
     assert_eq!(
-        changed(NetworkPolicies, &other, &old),
+        changed::<NetworkPolicy>(&other, &old),
         [
             format!(
                 "{at}.except[0]: Invalid value: \"11.1.0.1/16\": must not have bits set beyond the prefix length"
@@ -75,7 +75,7 @@ fn ranges_have_one_meaning_unless_they_were_there_before() {
             format!("{at}.except[0]: Invalid value: \"11.1.0.1/16\": must be a strict subset of `cidr`"),
         ]
     );
-    let said = Typed(NetworkPolicies).validate(&block("2001:DB8::/32", &[])).warnings;
+    let said = Typed::<NetworkPolicy>::RULES.validate(&block("2001:DB8::/32", &[])).warnings;
     let form = "should be in RFC 5952 canonical format (\"2001:db8::/32\")";
     assert_eq!(said, [format!("{at}.cidr: IPv6 CIDR value \"2001:DB8::/32\" {form}")]);
 }

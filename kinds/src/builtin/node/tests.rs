@@ -6,7 +6,7 @@ use crate::builtin::testing::{changed_in, made, wrong};
 #[test]
 fn a_status_says_amounts_and_different_addresses() {
     let node = |status: Value| {
-        made(Nodes, json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": status}))
+        made::<Node>(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": status}))
     };
     let address = |kind: &str| json!({"type": kind, "address": "192.0.2.1"});
     for (status, expected) in [
@@ -27,9 +27,13 @@ fn a_status_says_amounts_and_different_addresses() {
         ),
     ] {
         let new = node(status.clone());
-        assert_eq!(changed_in(Nodes, Part::Status, &new, &node(json!({}))), expected, "{status}");
+        assert_eq!(changed_in::<Node>(Part::Status, &new, &node(json!({}))), expected, "{status}");
     }
-    assert_eq!(wrong(Nodes, &node(json!({"capacity": {"pods": "-1"}}))).len(), 2, "capacity and allocatable");
+    assert_eq!(
+        wrong::<Node>(&node(json!({"capacity": {"pods": "-1"}}))).len(),
+        2,
+        "capacity and allocatable"
+    );
 }
 
 #[test]
@@ -37,9 +41,9 @@ fn taints_are_well_formed_and_ranges_stay() {
     use crate::kind::{Rules, Typed};
     let node = |spec: Value| {
         let raw = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "spec": spec});
-        Typed(Nodes).default(raw).expect("a node that can be read")
+        Typed::<Node>::RULES.default(raw).expect("a node that can be read")
     };
-    let found = Typed(Nodes).validate(&node(json!({"taints": [
+    let found = Typed::<Node>::RULES.validate(&node(json!({"taints": [
             {"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule", "value": "b"},
             {"key": "", "effect": "Never"}]})));
     let fields: Vec<&str> = found.errors.iter().map(|e| e.field.as_str()).collect();
@@ -49,7 +53,8 @@ fn taints_are_well_formed_and_ranges_stay() {
     );
     let old = node(json!({"podCIDR": "10.244.0.0/24"}));
     assert_eq!(old["spec"]["podCIDRs"], json!(["10.244.0.0/24"]));
-    let found = Typed(Nodes).validate_update(&node(json!({"podCIDR": "10.244.1.0/24"})), &old, Part::Main);
+    let found =
+        Typed::<Node>::RULES.validate_update(&node(json!({"podCIDR": "10.244.1.0/24"})), &old, Part::Main);
     assert_eq!(
         found.errors.iter().next().unwrap().to_string(),
         "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid"

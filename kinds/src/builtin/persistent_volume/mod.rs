@@ -1,27 +1,11 @@
 //! PersistentVolume: storage that there is.
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    quantity::Quantity,
-    validation::{dns_subdomain, each, immutable},
-};
+use api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeSpec};
 
-use crate::{
-    builtin::{
-        cells::{self, text_or},
-        defaults::{absent_when_zero, canonical_list, set, set_text},
-        persistent_volume_claim::access_modes,
-        pod,
-    },
-    kind::{Column, Draft, Part, Strategy},
-};
+use crate::builtin::{persistent_volume_claim::access_modes, pod, prelude::*};
 
 mod sources;
-
-/// The rules of volumes.
-pub struct PersistentVolumes;
 
 /// The volume with everything taken away that is not its source.
 fn source(spec: &PersistentVolumeSpec) -> PersistentVolumeSpec {
@@ -44,11 +28,9 @@ fn is_root(path: &str) -> bool {
     path.starts_with('/') && path.split('/').all(|part| matches!(part, "" | "." | ".."))
 }
 
-impl Strategy for PersistentVolumes {
-    type Object = PersistentVolume;
-
-    fn default(&self, volume: &mut PersistentVolume) {
-        let spec = volume.spec.get_or_insert_default();
+impl Strategy for PersistentVolume {
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
         set_text(&mut spec.persistent_volume_reclaim_policy, "Retain");
         set_text(&mut spec.volume_mode, "Filesystem");
         canonical_list(&mut spec.capacity);
@@ -57,10 +39,10 @@ impl Strategy for PersistentVolumes {
         if let Some(path) = &mut spec.host_path {
             set(&mut path.type_, "");
         }
-        set_text(&mut volume.status.get_or_insert_default().phase, "Pending");
+        set_text(&mut self.status.get_or_insert_default().phase, "Pending");
     }
 
-    fn prepare_create(&self, volume: &mut Draft<PersistentVolume>) {
+    fn prepare_create(volume: &mut Draft<Self>) {
         // Since when it is Pending was written by the server.
         let since = volume.status.take().and_then(|status| status.last_phase_transition_time);
         let status = volume.status.get_or_insert_default();
@@ -68,11 +50,11 @@ impl Strategy for PersistentVolumes {
         set_text(&mut status.phase, "Pending");
     }
 
-    fn validate(&self, volume: &PersistentVolume, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
         const POLICIES: &[&str] = &["Delete", "Recycle", "Retain"];
         let at = Path::new("spec");
-        let Some(spec) = &volume.spec else { return };
+        let Some(spec) = &self.spec else { return };
         let modes = spec.access_modes.as_deref().unwrap_or_default();
         let modes_at = at.child("accessModes");
         if modes.is_empty() {
@@ -108,7 +90,7 @@ impl Strategy for PersistentVolumes {
         if let Some(required) = spec.node_affinity.as_ref().and_then(|a| a.required.as_ref()) {
             pod::validation::node_selector(required, &at.child("nodeAffinity").child("required"), errors);
         }
-        let name = volume.metadata.name.as_deref().unwrap_or_default();
+        let name = self.metadata.name.as_deref().unwrap_or_default();
         sources::validate(spec, &source(spec), name, &at, errors);
         let recycled = spec.persistent_volume_reclaim_policy.as_deref() == Some("Recycle");
         if recycled && spec.host_path.as_ref().is_some_and(|host| is_root(&host.path)) {
@@ -125,18 +107,12 @@ impl Strategy for PersistentVolumes {
         }
     }
 
-    fn validate_update(
-        &self,
-        new: &PersistentVolume,
-        old: &PersistentVolume,
-        part: Part<'_>,
-        errors: &mut Errors,
-    ) {
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
             return;
         }
-        self.validate(new, errors);
-        let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
+        self.validate(errors);
+        let (Some(new), Some(old)) = (&self.spec, &old.spec) else { return };
         if source(new) != source(old) {
             let why = "spec.persistentvolumesource is immutable after creation";
             errors.forbidden(&Path::new("spec.persistentvolumesource"), why);
@@ -147,17 +123,14 @@ impl Strategy for PersistentVolumes {
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
-        let text = |name, words, path: &'static [&'static str]| {
-            Column::text(name, words, move |volume| volume.str_at(path).into())
-        };
+    fn columns() -> Vec<Column> {
         vec![
             Column::name(),
-            text("Capacity", "What the volume holds.", &["spec", "capacity", "storage"]),
+            Column::field("Capacity", "What the volume holds.", &["spec", "capacity", "storage"]),
             Column::text("Access Modes", "How the volume may be mounted.", |volume| {
                 access_modes(volume.list_at(&["spec", "accessModes"])).into()
             }),
-            text(
+            Column::field(
                 "Reclaim Policy",
                 "What becomes of the volume when its claim goes.",
                 &["spec", "persistentVolumeReclaimPolicy"],
@@ -169,11 +142,11 @@ impl Strategy for PersistentVolumes {
                     name => format!("{}/{name}", volume.str_at(&["spec", "claimRef", "namespace"])).into(),
                 }
             }),
-            text("StorageClass", "The volume's class.", &["spec", "storageClassName"]),
+            Column::field("StorageClass", "The volume's class.", &["spec", "storageClassName"]),
             Column::text("VolumeAttributesClass", "The class of the volume's attributes.", |volume| {
                 text_or(volume, &["spec", "volumeAttributesClassName"], "<unset>")
             }),
-            text("Reason", "Why the volume is in its state.", &["status", "reason"]),
+            Column::field("Reason", "Why the volume is in its state.", &["status", "reason"]),
             Column::age(),
             cells::volume_mode_column(),
         ]

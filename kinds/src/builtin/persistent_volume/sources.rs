@@ -1,15 +1,13 @@
 //! Where a volume's storage is. What makers of storage need beyond what is common is not looked at.
 
-use api::{
-    field::{ErrorType, Errors, Path},
-    validation::{dns_label, dns_subdomain, each, in_range},
-};
+use api::field::ErrorType;
 use k8s_openapi::api::core::v1::{
     CSIPersistentVolumeSource, FCVolumeSource, ISCSIPersistentVolumeSource, PersistentVolumeSpec,
     SecretReference,
 };
 
 use crate::builtin::pod::validation::{escapes, host_path, iscsi_name, nfs, required};
+use crate::builtin::prelude::*;
 
 /// Exactly one source, and what it needs. `only` is the spec with nothing but sources.
 pub fn validate(

@@ -9,7 +9,7 @@ fn volume(change: &Value) -> Value {
     json_patch::merge(&mut spec, change);
     let raw =
         json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "v"}, "spec": spec});
-    made(PersistentVolumes, raw)
+    made::<PersistentVolume>(raw)
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn what_is_wrong_is_named() {
             vec!["spec.nodeAffinity: Required value: Local volume requires node affinity"],
         ),
     ] {
-        assert_eq!(wrong(PersistentVolumes, &volume(&change)), expected, "{change}");
+        assert_eq!(wrong::<PersistentVolume>(&volume(&change)), expected, "{change}");
     }
 }
 
@@ -47,10 +47,10 @@ fn what_is_wrong_is_named() {
 fn the_source_stays() {
     let old = volume(&json!({}));
     let taken = volume(&json!({"claimRef": {"name": "c", "namespace": "n"}}));
-    assert_eq!(changed(PersistentVolumes, &taken, &old), Vec::<String>::new());
+    assert_eq!(changed::<PersistentVolume>(&taken, &old), Vec::<String>::new());
     let moved = volume(&json!({"hostPath": {"path": "/w"}}));
     assert_eq!(
-        changed(PersistentVolumes, &moved, &old),
+        changed::<PersistentVolume>(&moved, &old),
         ["spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation"]
     );
 }

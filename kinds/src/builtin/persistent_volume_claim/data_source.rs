@@ -8,10 +8,7 @@ use k8s_openapi::api::core::v1::{
 };
 use serde_json::Map;
 
-use api::{
-    field::{Errors, Path},
-    validation::{dns_subdomain, each},
-};
+use crate::builtin::prelude::*;
 
 /// Makes the two one. A `dataSource` that is neither a claim nor a snapshot is dropped, as old servers did, unless the
 /// claim already had one.
@@ -71,9 +68,7 @@ pub fn validate(spec: &PersistentVolumeClaimSpec, at: &Path, errors: &mut Errors
 
 fn reference(group: Option<&str>, kind: &str, name: &str, at: &Path, errors: &mut Errors) {
     for (field, value) in [("name", name), ("kind", kind)] {
-        if value.is_empty() {
-            errors.required(&at.child(field), "");
-        }
+        given(value, &at.child(field), errors);
     }
     let group = group.unwrap_or_default();
     if !group.is_empty() {

@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 
 use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
     quantity::Quantity,
     resource_names::is_native,
-    validation::{dns_subdomain, each, immutable, label_selector, qualified_name},
     volume_binding::{BETA_CLASS, annotation},
 };
 use k8s_openapi::{
@@ -18,21 +15,11 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity as Wire, apis::meta::v1::LabelSelector},
 };
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::{
-    builtin::{
-        cells::{self, text_or},
-        defaults::{absent_when_zero, canonical_list, set_text},
-        difference::{line_diff, shown},
-    },
-    kind::{Column, Draft, Part, Strategy},
-};
+use crate::builtin::difference::{line_diff, shown};
+use crate::builtin::prelude::*;
 
 mod data_source;
-
-/// The rules of claims.
-pub struct PersistentVolumeClaims;
 
 /// The defaults of a claim, on its own and in a StatefulSet.
 pub fn fill(claim: &mut PersistentVolumeClaim) {
@@ -104,14 +91,12 @@ impl<'a> From<&'a PersistentVolumeClaimSpec> for Shown<'a> {
     }
 }
 
-impl Strategy for PersistentVolumeClaims {
-    type Object = PersistentVolumeClaim;
-
-    fn default(&self, claim: &mut PersistentVolumeClaim) {
-        fill(claim);
+impl Strategy for PersistentVolumeClaim {
+    fn fill_in(&mut self) {
+        fill(self);
     }
 
-    fn prepare_create(&self, claim: &mut Draft<PersistentVolumeClaim>) {
+    fn prepare_create(claim: &mut Draft<Self>) {
         claim.status = None;
         set_text(&mut claim.status.get_or_insert_default().phase, "Pending");
         if let Some(spec) = &mut claim.spec {
@@ -119,12 +104,7 @@ impl Strategy for PersistentVolumeClaims {
         }
     }
 
-    fn prepare_update(
-        &self,
-        new: &mut Draft<PersistentVolumeClaim>,
-        old: &Draft<PersistentVolumeClaim>,
-        part: Part<'_>,
-    ) {
+    fn prepare_update(new: &mut Draft<Self>, old: &Draft<Self>, part: Part<'_>) {
         if part == Part::Main
             && let Some(spec) = &mut new.spec
         {
@@ -132,30 +112,24 @@ impl Strategy for PersistentVolumeClaims {
         }
     }
 
-    fn validate(&self, claim: &PersistentVolumeClaim, errors: &mut Errors) {
-        if let Some(spec) = &claim.spec {
+    fn validate(&self, errors: &mut Errors) {
+        if let Some(spec) = &self.spec {
             claim_spec(spec, &Path::new("spec"), errors);
         }
     }
 
-    fn validate_update(
-        &self,
-        new: &PersistentVolumeClaim,
-        old: &PersistentVolumeClaim,
-        part: Part<'_>,
-        errors: &mut Errors,
-    ) {
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
-            if let Some(status) = &new.status {
+            if let Some(status) = &self.status {
                 validate_status(status, errors);
             }
             return;
         }
-        self.validate(new, errors);
+        self.validate(errors);
         let class =
             |claim: &PersistentVolumeClaim| annotation(&claim.metadata, BETA_CLASS).map(str::to_owned);
-        let (named, had) = (class(new), class(old));
-        let (Some(new), Some(was)) = (&new.spec, &old.spec) else { return };
+        let (named, had) = (class(self), class(old));
+        let (Some(new), Some(was)) = (&self.spec, &old.spec) else { return };
         let status = old.status.clone().unwrap_or_default();
         let mut rest = new.clone();
         if was.volume_name.is_none() {
@@ -214,25 +188,21 @@ impl Strategy for PersistentVolumeClaims {
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         fn of_volume(claim: &Value, cell: impl Fn(&Value) -> Value) -> Value {
             if claim.str_at(&["spec", "volumeName"]).is_empty() { "".into() } else { cell(claim) }
         }
         vec![
             Column::name(),
             Column::text("Status", "Whether the claim has its volume.", cells::phase),
-            Column::text("Volume", "The volume that the claim has.", |claim| {
-                claim.str_at(&["spec", "volumeName"]).into()
-            }),
+            Column::field("Volume", "The volume that the claim has.", &["spec", "volumeName"]),
             Column::text("Capacity", "What the volume holds.", |claim| {
                 of_volume(claim, |claim| claim.str_at(&["status", "capacity", "storage"]).into())
             }),
             Column::text("Access Modes", "How the volume may be mounted.", |claim| {
                 of_volume(claim, |claim| access_modes(claim.list_at(&["status", "accessModes"])).into())
             }),
-            Column::text("StorageClass", "The class the volume must be of.", |claim| {
-                claim.str_at(&["spec", "storageClassName"]).into()
-            }),
+            Column::field("StorageClass", "The class the volume must be of.", &["spec", "storageClassName"]),
             Column::text("VolumeAttributesClass", "The class of attributes the volume must have.", |claim| {
                 text_or(claim, &["spec", "volumeAttributesClassName"], "<unset>")
             }),

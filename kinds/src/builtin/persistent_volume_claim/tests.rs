@@ -8,7 +8,7 @@ fn claim(change: &Value) -> Value {
     json_patch::merge(&mut spec, change);
     let raw =
         json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": spec});
-    made(PersistentVolumeClaims, raw)
+    made::<PersistentVolumeClaim>(raw)
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn what_is_wrong_is_named() {
             vec!["spec.volumeMode: Unsupported value: \"Tape\": supported values: \"Block\", \"Filesystem\""],
         ),
     ] {
-        assert_eq!(wrong(PersistentVolumeClaims, &claim(&change)), expected, "{change}");
+        assert_eq!(wrong::<PersistentVolumeClaim>(&claim(&change)), expected, "{change}");
     }
 }
 
@@ -54,7 +54,7 @@ fn a_status_says_storage() {
     ] {
         let mut new = old.clone();
         new["status"] = status.clone();
-        assert_eq!(changed_in(PersistentVolumeClaims, Part::Status, &new, &old), expected, "{status}");
+        assert_eq!(changed_in::<PersistentVolumeClaim>(Part::Status, &new, &old), expected, "{status}");
     }
 }
 
@@ -63,15 +63,15 @@ fn bound_claims_grow_and_do_not_shrink() {
     let mut old = claim(&json!({}));
     let bigger = claim(&json!({"resources": {"requests": {"storage": "2Gi"}}}));
     assert!(
-        changed(PersistentVolumeClaims, &bigger, &old)[0].starts_with("spec: Forbidden: spec is immutable")
+        changed::<PersistentVolumeClaim>(&bigger, &old)[0].starts_with("spec: Forbidden: spec is immutable")
     );
     let bind = claim(&json!({"volumeName": "pv"}));
-    assert_eq!(changed(PersistentVolumeClaims, &bind, &old), Vec::<String>::new());
+    assert_eq!(changed::<PersistentVolumeClaim>(&bind, &old), Vec::<String>::new());
     old["status"] = json!({"phase": "Bound", "capacity": {"storage": "1Gi"}});
-    assert_eq!(changed(PersistentVolumeClaims, &bigger, &old), Vec::<String>::new());
+    assert_eq!(changed::<PersistentVolumeClaim>(&bigger, &old), Vec::<String>::new());
     let smaller = claim(&json!({"resources": {"requests": {"storage": "5Mi"}}}));
     assert_eq!(
-        changed(PersistentVolumeClaims, &smaller, &old),
+        changed::<PersistentVolumeClaim>(&smaller, &old),
         ["spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"]
     );
 }
@@ -80,11 +80,11 @@ fn bound_claims_grow_and_do_not_shrink() {
 fn a_class_is_named_once() {
     let old = claim(&json!({}));
     let named = claim(&json!({"storageClassName": "standard"}));
-    assert_eq!(changed(PersistentVolumeClaims, &named, &old), Vec::<String>::new());
+    assert_eq!(changed::<PersistentVolumeClaim>(&named, &old), Vec::<String>::new());
     let other = claim(&json!({"storageClassName": "other"}));
     for (new, old) in [(&other, &named), (&old, &named)] {
         assert!(
-            changed(PersistentVolumeClaims, new, old)[0].starts_with("spec: Forbidden: spec is immutable")
+            changed::<PersistentVolumeClaim>(new, old)[0].starts_with("spec: Forbidden: spec is immutable")
         );
     }
     let annotated = |claim: &Value, class: &str| {
@@ -92,9 +92,9 @@ fn a_class_is_named_once() {
         claim["metadata"]["annotations"] = json!({BETA_CLASS: class});
         claim
     };
-    assert_eq!(changed(PersistentVolumeClaims, &named, &annotated(&old, "standard")), Vec::<String>::new());
+    assert_eq!(changed::<PersistentVolumeClaim>(&named, &annotated(&old, "standard")), Vec::<String>::new());
     assert_eq!(
-        changed(PersistentVolumeClaims, &annotated(&old, "b"), &annotated(&old, "a")),
+        changed::<PersistentVolumeClaim>(&annotated(&old, "b"), &annotated(&old, "a")),
         [
             "metadata.annotations.volume.beta.kubernetes.io/storage-class: Invalid value: \"b\": field is immutable"
         ]
@@ -109,8 +109,8 @@ fn attributes_that_a_volume_has_are_not_taken_away() {
     let why = "is forbidden when status.currentVolumeAttributesClassName is not nil";
     for (class, to) in [(json!(null), "nil"), (json!(""), "empty string")] {
         let new = claim(&json!({"volumeAttributesClassName": class}));
-        assert_eq!(changed(PersistentVolumeClaims, &new, &old), [format!("{at} {to} {why}")]);
+        assert_eq!(changed::<PersistentVolumeClaim>(&new, &old), [format!("{at} {to} {why}")]);
     }
     let silver = claim(&json!({"volumeAttributesClassName": "silver"}));
-    assert_eq!(changed(PersistentVolumeClaims, &silver, &old), Vec::<String>::new());
+    assert_eq!(changed::<PersistentVolumeClaim>(&silver, &old), Vec::<String>::new());
 }

@@ -4,14 +4,10 @@
 
 use std::collections::HashSet;
 
-use api::{conditions, object::ObjectExt, pod::is_final};
+use api::{conditions, pod::is_final};
 use jiff::Timestamp;
-use serde_json::Value;
 
-use crate::{
-    builtin::cells::{int, text_or},
-    kind::{Column, cell},
-};
+use crate::builtin::prelude::*;
 
 /// The columns of pods.
 pub fn columns() -> Vec<Column> {

@@ -3,11 +3,9 @@
 //! Numbers that are none are left to the kubelet. Counterpart of `ValidatePodLogOptions` in upstream's
 //! `pkg/apis/core/validation`.
 
-use api::{
-    field::{Errors, Path},
-    status::Status,
-    validation::NOT_NEGATIVE,
-};
+use api::status::Status;
+
+use crate::builtin::prelude::*;
 
 /// Checks the options in a query.
 ///

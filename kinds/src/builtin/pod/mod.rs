@@ -4,21 +4,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    pod::{Qos, is_final},
-};
+use api::pod::{Qos, is_final};
 use k8s_openapi::{
     api::core::v1::{Container, Pod, PodCondition, PodStatus},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use serde_json::Value;
 
-use crate::{
-    builtin::cells::int,
-    kind::{Column, Draft, Part, Strategy},
-};
+use crate::builtin::prelude::*;
 
 mod columns;
 pub mod defaults;
@@ -27,22 +19,17 @@ pub mod log_options;
 pub mod validation;
 pub mod warnings;
 
-/// The rules of pods.
-pub struct Pods;
+impl Strategy for Pod {
+    const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
 
-impl Strategy for Pods {
-    type Object = Pod;
-
-    const HAS_GENERATION: bool = true;
-
-    fn default(&self, pod: &mut Pod) {
-        let spec = pod.spec.get_or_insert_default();
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
         defaults::pod_spec(spec);
         defaults::pod_only(spec);
-        pod.status.get_or_insert_default();
+        self.status.get_or_insert_default();
     }
 
-    fn prepare_create(&self, pod: &mut Draft<Pod>) {
+    fn prepare_create(pod: &mut Draft<Self>) {
         let spec = pod.spec.get_or_insert_default();
         let mut status = PodStatus {
             phase: Some("Pending".into()),
@@ -63,7 +50,7 @@ impl Strategy for Pods {
         label_keys::merge(pod.spec.get_or_insert_default(), labels.as_ref());
     }
 
-    fn prepare_update(&self, new: &mut Draft<Pod>, old: &Draft<Pod>, part: Part<'_>) {
+    fn prepare_update(new: &mut Draft<Self>, old: &Draft<Self>, part: Part<'_>) {
         match part {
             Part::Status => {
                 new.metadata.deletion_timestamp.clone_from(&old.metadata.deletion_timestamp);
@@ -98,10 +85,10 @@ impl Strategy for Pods {
         }
     }
 
-    fn validate(&self, pod: &Pod, errors: &mut Errors) {
+    fn validate(&self, errors: &mut Errors) {
         let at = Path::new("spec");
-        let Some(spec) = &pod.spec else { return errors.required(&at.child("containers"), "") };
-        validation::pod(&pod.metadata, spec, errors);
+        let Some(spec) = &self.spec else { return errors.required(&at.child("containers"), "") };
+        validation::pod(&self.metadata, spec, errors);
         if spec.ephemeral_containers.as_ref().is_some_and(|c| !c.is_empty()) {
             errors.forbidden(&at.child("ephemeralContainers"), "cannot be set on create");
         }
@@ -112,34 +99,34 @@ impl Strategy for Pods {
         }
     }
 
-    fn validate_update(&self, new: &Pod, old: &Pod, part: Part<'_>, errors: &mut Errors) {
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part != Part::Status
-            && let Some(spec) = &new.spec
+            && let Some(spec) = &self.spec
         {
-            validation::pod(&new.metadata, spec, errors);
+            validation::pod(&self.metadata, spec, errors);
         }
         match part {
-            Part::Main => validation::update(new, old, errors),
-            Part::Other("ephemeralcontainers") => validation::ephemeral_update(new, old, errors),
-            Part::Other("resize") => validation::resize_update(new, old, errors),
-            Part::Status => validation::status_update(new, old, errors),
+            Part::Main => validation::update(self, old, errors),
+            Part::Other("ephemeralcontainers") => validation::ephemeral_update(self, old, errors),
+            Part::Other("resize") => validation::resize_update(self, old, errors),
+            Part::Status => validation::status_update(self, old, errors),
             Part::Other(_) => {}
         }
     }
 
-    fn warnings(&self, new: &Pod, old: Option<&Pod>) -> Vec<String> {
-        match (&new.spec, old) {
-            (Some(spec), None) => warnings::of_pod(&new.metadata, spec),
-            (_, Some(old)) if new.status != old.status => warnings::of_status(new),
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        match (&self.spec, old) {
+            (Some(spec), None) => warnings::of_pod(&self.metadata, spec),
+            (_, Some(old)) if self.status != old.status => warnings::of_status(self),
             _ => Vec::new(),
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         columns::columns()
     }
 
-    fn selectable_fields(&self, pod: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(pod: &Value) -> Vec<(&'static str, String)> {
         let text = |path: &[&str]| pod.str_at(path).to_owned();
         let addresses: Vec<&str> =
             pod.list_at(&["status", "podIPs"]).iter().map(|ip| ip.str_at(&["ip"])).collect();
@@ -157,7 +144,7 @@ impl Strategy for Pods {
         ]
     }
 
-    fn grace_period(&self, pod: &Value, requested: Option<i64>) -> Option<i64> {
+    fn grace_period(pod: &Value, requested: Option<i64>) -> Option<i64> {
         let phase = pod.str_at(&["status", "phase"]);
         if pod.str_at(&["spec", "nodeName"]).is_empty() || is_final(phase) {
             return Some(0);

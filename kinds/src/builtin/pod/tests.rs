@@ -7,7 +7,7 @@ use crate::kind::{Rules, Typed};
 
 fn defaulted(spec: Value) -> Value {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec});
-    Typed(Pods).default(pod).unwrap()
+    Typed::<Pod>::RULES.default(pod).unwrap()
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_status_does_not_forget_what_generation_it_is_of() {
             condition("A", Some(2)), condition("B", None), condition("A", Some(1))]}));
     let mut new = pod(json!({"conditions": [
             condition("A", None), condition("A", Some(0)), condition("A", None), condition("B", Some(2)), condition("C", None)]}));
-    Typed(Pods).prepare_update(&mut new, &old, Part::Status);
+    Typed::<Pod>::RULES.prepare_update(&mut new, &old, Part::Status);
     assert_eq!(new["status"]["observedGeneration"], 2);
     let kept: Vec<&Value> =
         new["status"]["conditions"].as_array().unwrap().iter().map(|c| &c["observedGeneration"]).collect();
@@ -119,6 +119,6 @@ fn grace_ends_at_once_where_nothing_runs() {
         (pod("", "Pending"), Some(5), 0),
         (pod("n", "Succeeded"), None, 0),
     ] {
-        assert_eq!(Pods.grace_period(&pod, requested), Some(expected), "{pod} {requested:?}");
+        assert_eq!(Pod::grace_period(&pod, requested), Some(expected), "{pod} {requested:?}");
     }
 }

@@ -12,11 +12,9 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use api::{
-    field::Path,
-    quantity::Quantity,
-    validation::{dns_label, ip_warning},
-};
+use api::quantity::Quantity;
+
+use crate::builtin::prelude::*;
 
 /// The warnings about a pod.
 pub fn of_pod(meta: &ObjectMeta, spec: &PodSpec) -> Vec<String> {

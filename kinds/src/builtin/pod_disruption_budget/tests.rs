@@ -6,8 +6,7 @@ use crate::builtin::testing::{changed_in, made, wrong};
 #[test]
 fn a_budget_is_one_amount() {
     let budget = |spec: Value| {
-        made(
-            PodDisruptionBudgets,
+        made::<PodDisruptionBudget>(
             json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"}, "spec": spec}),
         )
     };
@@ -24,7 +23,7 @@ fn a_budget_is_one_amount() {
             ],
         ),
     ] {
-        assert_eq!(wrong(PodDisruptionBudgets, &budget(spec.clone())), expected, "{spec}");
+        assert_eq!(wrong::<PodDisruptionBudget>(&budget(spec.clone())), expected, "{spec}");
     }
 }
 
@@ -67,6 +66,6 @@ fn a_status_counts_from_nothing() {
     ] {
         let mut new = old.clone();
         new["status"] = status.clone();
-        assert_eq!(changed_in(PodDisruptionBudgets, Part::Status, &new, &old), expected, "{status}");
+        assert_eq!(changed_in::<PodDisruptionBudget>(Part::Status, &new, &old), expected, "{status}");
     }
 }

@@ -12,29 +12,29 @@ fn rbac(kind: &str, fields: Value) -> Value {
 
 #[test]
 fn rules_say_what_and_where() {
-    let role = made(Roles, rbac("Role", json!({"rules": []})));
+    let role = made::<Role>(rbac("Role", json!({"rules": []})));
     assert_eq!(role["rules"], Value::Null);
     let urls = json!({"rules": [{"verbs": ["get"], "nonResourceURLs": ["/healthz"]}]});
     assert_eq!(
-        wrong(Roles, &made(Roles, rbac("Role", urls.clone()))),
+        wrong::<Role>(&made::<Role>(rbac("Role", urls.clone()))),
         [
             "rules[0].nonResourceURLs: Invalid value: [\"/healthz\"]: namespaced rules cannot apply to non-resource URLs"
         ]
     );
-    assert_eq!(wrong(ClusterRoles, &made(ClusterRoles, rbac("ClusterRole", urls))), Vec::<String>::new());
+    assert_eq!(wrong::<ClusterRole>(&made::<ClusterRole>(rbac("ClusterRole", urls))), Vec::<String>::new());
 }
 
 #[test]
 fn a_binding_keeps_its_role() {
     let bind = |name: &str, subject: Value| {
         let fields = json!({"roleRef": {"kind": "Role", "name": name}, "subjects": [subject]});
-        made(RoleBindings, rbac("RoleBinding", fields))
+        made::<RoleBinding>(rbac("RoleBinding", fields))
     };
     let old = bind("r", json!({"kind": "User", "name": "eve"}));
-    assert_eq!(wrong(RoleBindings, &old), Vec::<String>::new());
+    assert_eq!(wrong::<RoleBinding>(&old), Vec::<String>::new());
     assert_eq!(old["subjects"][0]["apiGroup"], GROUP);
     assert_eq!(
-        changed(RoleBindings, &bind("s", json!({"kind": "Robot", "name": "r"})), &old),
+        changed::<RoleBinding>(&bind("s", json!({"kind": "Robot", "name": "r"})), &old),
         [
             "subjects[0].kind: Unsupported value: \"Robot\": supported values: \"Group\", \"ServiceAccount\", \"User\"",
             "roleRef: Invalid value: {\"APIGroup\":\"rbac.authorization.k8s.io\",\"Kind\":\"Role\",\"Name\":\"s\"}: cannot change roleRef",

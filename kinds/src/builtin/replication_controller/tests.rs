@@ -27,7 +27,7 @@ fn counts_of_a_status_fit_together() {
     ] {
         let mut new = old.clone();
         new["status"] = status.clone();
-        assert_eq!(changed_in(ReplicationControllers, Part::Status, &new, &old), expected, "{status}");
+        assert_eq!(changed_in::<ReplicationController>(Part::Status, &new, &old), expected, "{status}");
     }
 }
 
@@ -36,14 +36,14 @@ fn labels_and_selector_come_from_the_template() {
     let spec = json!({"template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}});
     let raw =
         json!({"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "r"}, "spec": spec});
-    let made = made(ReplicationControllers, raw);
+    let made = made::<ReplicationController>(raw);
     assert_eq!(made["spec"]["selector"], json!({"a": "b"}));
     assert_eq!(made["metadata"]["labels"], json!({"a": "b"}));
-    assert_eq!(wrong(ReplicationControllers, &made), Vec::<String>::new());
+    assert_eq!(wrong::<ReplicationController>(&made), Vec::<String>::new());
     let mut other = made;
     other["spec"]["selector"] = json!({"a": "c"});
     assert_eq!(
-        wrong(ReplicationControllers, &other),
+        wrong::<ReplicationController>(&other),
         [
             "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`"
         ]

@@ -2,56 +2,40 @@
 
 use std::collections::BTreeSet;
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{dns_label, dns_subdomain, each, immutable, qualified_name},
-};
 use k8s_openapi::api::resource::v1::{
     DeviceClaim, DeviceConstraint, DeviceRequest, DeviceSelector, DeviceToleration, ResourceClaim,
     ResourceClaimStatus, ResourceClaimTemplate,
 };
-use serde_json::Value;
 
 use super::{MOST, at_most, opaque, selectors};
-use crate::{
-    builtin::defaults::{set, set_number},
-    kind::{Column, Part, Strategy},
-};
+use crate::builtin::prelude::*;
 
 const MODES: &[&str] = &["All", "ExactCount"];
 const MAX_ALTERNATIVES: usize = 8;
 const MAX_CONSUMERS: usize = 256;
 
-/// The rules of ResourceClaims.
-pub struct ResourceClaims;
-/// The rules of ResourceClaimTemplates.
-pub struct ResourceClaimTemplates;
-
-impl Strategy for ResourceClaims {
-    type Object = ResourceClaim;
-
-    fn default(&self, claim: &mut ResourceClaim) {
-        default_devices(claim.spec.devices.get_or_insert_default());
-        claim.status.get_or_insert_default();
+impl Strategy for ResourceClaim {
+    fn fill_in(&mut self) {
+        default_devices(self.spec.devices.get_or_insert_default());
+        self.status.get_or_insert_default();
     }
 
-    fn validate(&self, claim: &ResourceClaim, errors: &mut Errors) {
-        if let Some(wanted) = &claim.spec.devices {
+    fn validate(&self, errors: &mut Errors) {
+        if let Some(wanted) = &self.spec.devices {
             devices(wanted, &Path::new("spec.devices"), errors);
         }
     }
 
-    fn validate_update(&self, new: &ResourceClaim, old: &ResourceClaim, part: Part<'_>, errors: &mut Errors) {
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
             let none = ResourceClaimStatus::default();
             let of = |claim: &ResourceClaim| claim.status.clone().unwrap_or_else(|| none.clone());
-            return status(&of(new), &of(old), errors);
+            return status(&of(self), &of(old), errors);
         }
-        immutable(&new.spec, &old.spec, &Path::new("spec"), errors);
+        immutable(&self.spec, &old.spec, &Path::new("spec"), errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         let words = "How far it has come: pending, allocated, reserved or deleted.";
         let state = Column::text("State", words, |claim| {
             let allocated = claim.at(&["status", "allocation"]).is_some_and(Value::is_object);
@@ -69,27 +53,19 @@ impl Strategy for ResourceClaims {
     }
 }
 
-impl Strategy for ResourceClaimTemplates {
-    type Object = ResourceClaimTemplate;
-
-    fn default(&self, template: &mut ResourceClaimTemplate) {
-        default_devices(template.spec.spec.devices.get_or_insert_default());
+impl Strategy for ResourceClaimTemplate {
+    fn fill_in(&mut self) {
+        default_devices(self.spec.spec.devices.get_or_insert_default());
     }
 
-    fn validate(&self, template: &ResourceClaimTemplate, errors: &mut Errors) {
-        if let Some(wanted) = &template.spec.spec.devices {
+    fn validate(&self, errors: &mut Errors) {
+        if let Some(wanted) = &self.spec.spec.devices {
             devices(wanted, &Path::new("spec.spec.devices"), errors);
         }
     }
 
-    fn validate_update(
-        &self,
-        new: &ResourceClaimTemplate,
-        old: &ResourceClaimTemplate,
-        _part: Part<'_>,
-        errors: &mut Errors,
-    ) {
-        immutable(&new.spec, &old.spec, &Path::new("spec"), errors);
+    fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
+        immutable(&self.spec, &old.spec, &Path::new("spec"), errors);
     }
 }
 
@@ -120,11 +96,8 @@ fn devices(devices: &DeviceClaim, at: &Path, errors: &mut Errors) {
     let requests_at = at.child("requests");
     at_most(requests.len(), MOST, &requests_at, errors);
     let mut names = BTreeSet::new();
-    for (i, request) in requests.iter().enumerate() {
-        let at = requests_at.index(i);
-        if !names.insert(&request.name) {
-            errors.duplicate(&at.child("name"), &request.name);
-        }
+    for (at, request) in requests_at.items(requests.iter()) {
+        unique(&mut names, &request.name, &at.child("name"), errors);
         self::request(request, &at, errors);
     }
     let known = known(requests);
@@ -152,11 +125,7 @@ struct Wish<'a> {
 }
 
 fn name(name: &str, at: &Path, errors: &mut Errors) {
-    if name.is_empty() {
-        errors.required(at, "");
-    } else {
-        each(errors, at, name, dns_label(name));
-    }
+    formed(name, dns_label, at, errors);
 }
 
 fn request(request: &DeviceRequest, at: &Path, errors: &mut Errors) {
@@ -183,11 +152,8 @@ fn request(request: &DeviceRequest, at: &Path, errors: &mut Errors) {
             let at = at.child("firstAvailable");
             at_most(alternatives.len(), MAX_ALTERNATIVES, &at, errors);
             let mut names = BTreeSet::new();
-            for (i, other) in alternatives.iter().enumerate() {
-                let at = at.index(i);
-                if !names.insert(&other.name) {
-                    errors.duplicate(&at.child("name"), &other.name);
-                }
+            for (at, other) in at.items(alternatives.iter()) {
+                unique(&mut names, &other.name, &at.child("name"), errors);
                 name(&other.name, &at.child("name"), errors);
                 let wished = Wish {
                     class: &other.device_class_name,
@@ -204,11 +170,7 @@ fn request(request: &DeviceRequest, at: &Path, errors: &mut Errors) {
 
 fn wish(wish: &Wish<'_>, at: &Path, errors: &mut Errors) {
     let class_at = at.child("deviceClassName");
-    if wish.class.is_empty() {
-        errors.required(&class_at, "");
-    } else {
-        each(errors, &class_at, wish.class, dns_subdomain(wish.class));
-    }
+    formed(&wish.class, dns_subdomain, &class_at, errors);
     selectors(wish.selectors, &at.child("selectors"), errors);
     let count_at = at.child("count");
     match wish.mode {
@@ -264,9 +226,7 @@ fn request_names(names: Option<&Vec<String>>, known: &Known<'_>, at: &Path, erro
     at_most(names.len(), MOST, at, errors);
     let mut seen = BTreeSet::new();
     for (i, name) in names.iter().enumerate() {
-        if !seen.insert(name) {
-            errors.duplicate(&at.index(i), name);
-        }
+        unique(&mut seen, name, &at.index(i), errors);
         let asked = name.split_once('/').map_or((name.as_str(), None), |(r, a)| (r, Some(a)));
         if !known.contains(&asked) {
             let why = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
@@ -301,18 +261,13 @@ fn status(new: &ResourceClaimStatus, old: &ResourceClaimStatus, errors: &mut Err
     let consumers_at = at.child("reservedFor");
     at_most(consumers.len(), MAX_CONSUMERS, &consumers_at, errors);
     let mut uids = BTreeSet::new();
-    for (i, consumer) in consumers.iter().enumerate() {
-        let at = consumers_at.index(i);
+    for (at, consumer) in consumers_at.items(consumers.iter()) {
         for (field, value) in
             [("resource", &consumer.resource), ("name", &consumer.name), ("uid", &consumer.uid)]
         {
-            if value.is_empty() {
-                errors.required(&at.child(field), "");
-            }
+            given(value, &at.child(field), errors);
         }
-        if !uids.insert(&consumer.uid) {
-            errors.duplicate(&at.child("uid"), &consumer.uid);
-        }
+        unique(&mut uids, &consumer.uid, &at.child("uid"), errors);
     }
     if new.allocation.is_none() && !consumers.is_empty() {
         errors.forbidden(&consumers_at, "may not be specified when `allocated` is not set");

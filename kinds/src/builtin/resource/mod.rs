@@ -5,16 +5,9 @@ mod claim;
 mod class;
 mod slice;
 
-pub use claim::{ResourceClaimTemplates, ResourceClaims};
-pub use class::DeviceClasses;
-pub use slice::ResourceSlices;
-
 use k8s_openapi::api::resource::v1::{DeviceSelector, OpaqueDeviceConfiguration};
 
-use api::{
-    field::{Errors, Path},
-    validation::{dns_subdomain, each},
-};
+use crate::builtin::prelude::*;
 
 /// The most requests, constraints, configurations, and selectors of a list.
 const MOST: usize = 32;
@@ -28,9 +21,7 @@ fn at_most(count: usize, most: usize, at: &Path, errors: &mut Errors) {
 
 /// The name of a driver: a domain, not too long for a label.
 fn driver(name: &str, at: &Path, errors: &mut Errors) {
-    if name.is_empty() {
-        errors.required(at, "");
-    }
+    given(name, at, errors);
     if name.len() > MAX_DRIVER {
         errors.too_long(at, MAX_DRIVER);
     }

@@ -2,62 +2,42 @@
 
 use std::collections::BTreeSet;
 
-use api::{
-    field::{Errors, Path},
-    object::ObjectExt,
-    validation::{dns_label, dns_subdomain, each, immutable, not_negative},
-};
 use k8s_openapi::api::resource::v1::{Device, ResourceSlice, ResourceSliceSpec};
-use serde_json::Value;
 
 use super::{at_most, driver};
-use crate::kind::{Column, Part, Strategy};
+use crate::builtin::prelude::*;
 
 const MAX_DEVICES: usize = 128;
 const MAX_POOL_NAME: usize = 253;
 /// The most attributes and capacities of a device, together.
 const MAX_ATTRIBUTES: usize = 32;
 
-/// The rules of ResourceSlices.
-pub struct ResourceSlices;
+impl Strategy for ResourceSlice {
+    const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
 
-impl Strategy for ResourceSlices {
-    type Object = ResourceSlice;
-
-    const HAS_GENERATION: bool = true;
-
-    fn validate(&self, slice: &ResourceSlice, errors: &mut Errors) {
-        spec(&slice.spec, errors);
+    fn validate(&self, errors: &mut Errors) {
+        spec(&self.spec, errors);
     }
 
-    fn validate_update(
-        &self,
-        new: &ResourceSlice,
-        old: &ResourceSlice,
-        _part: Part<'_>,
-        errors: &mut Errors,
-    ) {
+    fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
         let at = Path::new("spec");
-        spec(&new.spec, errors);
-        immutable(&new.spec.driver, &old.spec.driver, &at.child("driver"), errors);
-        immutable(&new.spec.pool.name, &old.spec.pool.name, &at.child("pool.name"), errors);
-        immutable(&new.spec.node_name, &old.spec.node_name, &at.child("nodeName"), errors);
+        spec(&self.spec, errors);
+        immutable(&self.spec.driver, &old.spec.driver, &at.child("driver"), errors);
+        immutable(&self.spec.pool.name, &old.spec.pool.name, &at.child("pool.name"), errors);
+        immutable(&self.spec.node_name, &old.spec.node_name, &at.child("nodeName"), errors);
     }
 
-    fn columns(&self) -> Vec<Column> {
-        let text = |name, words, path: &'static [&'static str]| {
-            Column::text(name, words, move |slice| slice.str_at(path).into())
-        };
+    fn columns() -> Vec<Column> {
         vec![
             Column::name(),
-            text("Node", "The node that has the devices.", &["spec", "nodeName"]),
-            text("Driver", "Who publishes them.", &["spec", "driver"]),
-            text("Pool", "The pool they are part of.", &["spec", "pool", "name"]),
+            Column::field("Node", "The node that has the devices.", &["spec", "nodeName"]),
+            Column::field("Driver", "Who publishes them.", &["spec", "driver"]),
+            Column::field("Pool", "The pool they are part of.", &["spec", "pool", "name"]),
             Column::age(),
         ]
     }
 
-    fn selectable_fields(&self, slice: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(slice: &Value) -> Vec<(&'static str, String)> {
         let of = |field| slice.str_at(&["spec", field]).to_owned();
         vec![("spec.nodeName", of("nodeName")), ("spec.driver", of("driver"))]
     }
@@ -92,11 +72,8 @@ fn spec(spec: &ResourceSliceSpec, errors: &mut Errors) {
     let devices_at = at.child("devices");
     at_most(devices.len(), MAX_DEVICES, &devices_at, errors);
     let mut names = BTreeSet::new();
-    for (i, device) in devices.iter().enumerate() {
-        let at = devices_at.index(i);
-        if !names.insert(&device.name) {
-            errors.duplicate(&at.child("name"), &device.name);
-        }
+    for (at, device) in devices_at.items(devices.iter()) {
+        unique(&mut names, &device.name, &at.child("name"), errors);
         self::device(device, &at, errors);
     }
 }
@@ -122,11 +99,7 @@ fn pool(spec: &ResourceSliceSpec, at: &Path, errors: &mut Errors) {
 }
 
 fn device(device: &Device, at: &Path, errors: &mut Errors) {
-    if device.name.is_empty() {
-        errors.required(&at.child("name"), "");
-    } else {
-        each(errors, &at.child("name"), &device.name, dns_label(&device.name));
-    }
+    formed(&device.name, dns_label, &at.child("name"), errors);
     let attributes = device.attributes.as_ref().map_or(0, std::collections::BTreeMap::len);
     let together = attributes + device.capacity.as_ref().map_or(0, std::collections::BTreeMap::len);
     if together > MAX_ATTRIBUTES {

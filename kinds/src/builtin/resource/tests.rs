@@ -1,15 +1,15 @@
 #![allow(clippy::unwrap_used)]
 
+use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceSlice};
 use serde_json::{Value, json};
 
-use super::*;
 use crate::{
     builtin::testing::{cells, changed, made, wrong},
     kind::{Part, Rules, Typed},
 };
 
 fn claim(devices: &Value) -> Value {
-    made(ResourceClaims, json!({"metadata": {"name": "c", "namespace": "n"}, "spec": {"devices": devices}}))
+    made::<ResourceClaim>(json!({"metadata": {"name": "c", "namespace": "n"}, "spec": {"devices": devices}}))
 }
 
 fn exactly(change: &Value) -> Value {
@@ -54,10 +54,10 @@ fn what_is_wrong_with_claims_is_named() {
             ],
         ),
     ] {
-        assert_eq!(wrong(ResourceClaims, &claim(&devices)), expected, "{devices}");
+        assert_eq!(wrong::<ResourceClaim>(&claim(&devices)), expected, "{devices}");
     }
     let old = claim(&exactly(&json!({})));
-    let said = changed(ResourceClaims, &claim(&exactly(&json!({"count": 2}))), &old);
+    let said = changed::<ResourceClaim>(&claim(&exactly(&json!({"count": 2}))), &old);
     assert!(
         said[0].starts_with("spec: Invalid value") && said[0].ends_with("field is immutable"),
         "{said:?}"
@@ -66,9 +66,9 @@ fn what_is_wrong_with_claims_is_named() {
 
 #[test]
 fn claims_are_pending_allocated_and_reserved() {
-    let rules = Typed(ResourceClaims);
+    let rules = Typed::<ResourceClaim>::RULES;
     let old = claim(&exactly(&json!({})));
-    let state = |object: &Value| cells(ResourceClaims, object)[1].clone();
+    let state = |object: &Value| cells::<ResourceClaim>(object)[1].clone();
     assert_eq!(state(&old), "pending");
     let mut new = old.clone();
     new["status"] = json!({"reservedFor": [{"resource": "pods", "name": "p", "uid": "u"}]});
@@ -85,7 +85,7 @@ fn slices_belong_somewhere() {
     let slice = |change: Value| {
         let mut spec = json!({"driver": "d.example.com", "nodeName": "n", "pool": {"name": "p", "generation": 0, "resourceSliceCount": 1}});
         json_patch::merge(&mut spec, &change);
-        made(ResourceSlices, json!({"metadata": {"name": "s"}, "spec": spec}))
+        made::<ResourceSlice>(json!({"metadata": {"name": "s"}, "spec": spec}))
     };
     const ONE: &str =
         "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
@@ -108,21 +108,20 @@ fn slices_belong_somewhere() {
             ],
         ),
     ] {
-        assert_eq!(wrong(ResourceSlices, &slice(change.clone())), expected, "{change}");
+        assert_eq!(wrong::<ResourceSlice>(&slice(change.clone())), expected, "{change}");
     }
-    let said = changed(ResourceSlices, &slice(json!({"nodeName": "m"})), &slice(json!({})));
+    let said = changed::<ResourceSlice>(&slice(json!({"nodeName": "m"})), &slice(json!({})));
     assert_eq!(said, ["spec.nodeName: Invalid value: \"m\": field is immutable"]);
 }
 
 #[test]
 fn classes_select_and_configure() {
-    let class = |spec: Value| made(DeviceClasses, json!({"metadata": {"name": "c"}, "spec": spec}));
-    assert_eq!(wrong(DeviceClasses, &class(json!({}))), [""; 0]);
+    let class = |spec: Value| made::<DeviceClass>(json!({"metadata": {"name": "c"}, "spec": spec}));
+    assert_eq!(wrong::<DeviceClass>(&class(json!({}))), [""; 0]);
     assert_eq!(
-        wrong(
-            DeviceClasses,
-            &class(json!({"selectors": [{}], "config": [{"opaque": {"driver": "d", "parameters": 1}}]}))
-        ),
+        wrong::<DeviceClass>(&class(
+            json!({"selectors": [{}], "config": [{"opaque": {"driver": "d", "parameters": 1}}]})
+        )),
         [
             "spec.selectors[0].cel: Required value",
             "spec.config[0].opaque.parameters: Invalid value: \"<value omitted>\": must be a valid JSON object",

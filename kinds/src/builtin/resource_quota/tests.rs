@@ -6,8 +6,7 @@ use crate::builtin::testing::{cells, changed_in, made, wrong};
 #[test]
 fn quotas_count_what_they_know() {
     let quota = |spec: Value| {
-        made(
-            ResourceQuotas,
+        made::<ResourceQuota>(
             json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": spec}),
         )
     };
@@ -60,17 +59,14 @@ fn quotas_count_what_they_know() {
             vec!["spec.scopes: Invalid value: [\"Often\"]: unsupported scope"],
         ),
     ] {
-        assert_eq!(wrong(ResourceQuotas, &quota(spec.clone())), expected, "{spec}");
+        assert_eq!(wrong::<ResourceQuota>(&quota(spec.clone())), expected, "{spec}");
     }
 }
 
 #[test]
 fn use_is_shown_beside_the_limit() {
-    let cells = cells(
-        ResourceQuotas,
-        &json!({"metadata": {"name": "q"}, "status": {
-                "hard": {"pods": "10", "limits.cpu": "4", "cpu": "2"}, "used": {"pods": "3", "limits.cpu": "1", "cpu": "0"}}}),
-    );
+    let cells = cells::<ResourceQuota>(&json!({"metadata": {"name": "q"}, "status": {
+                "hard": {"pods": "10", "limits.cpu": "4", "cpu": "2"}, "used": {"pods": "3", "limits.cpu": "1", "cpu": "0"}}}));
     assert_eq!((&cells[1], &cells[2]), (&json!("cpu: 0/2, pods: 3/10"), &json!("limits.cpu: 1/4")));
 }
 
@@ -100,6 +96,6 @@ fn a_status_says_known_amounts() {
     ] {
         let mut new = old.clone();
         new["status"] = status.clone();
-        assert_eq!(changed_in(ResourceQuotas, Part::Status, &new, &old), expected, "{status}");
+        assert_eq!(changed_in::<ResourceQuota>(Part::Status, &new, &old), expected, "{status}");
     }
 }

@@ -6,18 +6,17 @@ use crate::builtin::testing::{changed, made, wrong};
 #[test]
 fn the_handler_is_a_label_and_stays() {
     let class = |handler: &str| {
-        made(
-            RuntimeClasses,
+        made::<RuntimeClass>(
             json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "r"}, "handler": handler}),
         )
     };
-    assert_eq!(wrong(RuntimeClasses, &class("runc")), Vec::<String>::new());
+    assert_eq!(wrong::<RuntimeClass>(&class("runc")), Vec::<String>::new());
     assert_eq!(
-        wrong(RuntimeClasses, &class("a.b")),
+        wrong::<RuntimeClass>(&class("a.b")),
         ["handler: Invalid value: \"a.b\": must not contain dots"]
     );
     assert_eq!(
-        changed(RuntimeClasses, &class("kata"), &class("runc")),
+        changed::<RuntimeClass>(&class("kata"), &class("runc")),
         ["handler: Invalid value: \"kata\": field is immutable"]
     );
 }

@@ -8,7 +8,7 @@ use crate::kind::{Rules, Typed};
 fn secret(fields: Value) -> Value {
     let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}});
     json_patch::merge(&mut secret, &fields);
-    Typed(Secrets).default(secret).unwrap()
+    Typed::<Secret>::RULES.default(secret).unwrap()
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn types_ask_for_their_keys() {
             ],
         ),
     ] {
-        let found = Typed(Secrets).validate(&secret(fields));
+        let found = Typed::<Secret>::RULES.validate(&secret(fields));
         let said: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
         assert_eq!(said, expected);
     }

@@ -3,32 +3,20 @@
 //! Addresses and node ports are handed out by the API server's allocators; here is what follows from the
 //! object alone.
 
-use api::validation::NameRule;
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::{field::Errors, object::ObjectExt};
 use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use serde::Deserialize as _;
-use serde_json::Value;
 
-use crate::{
-    builtin::{
-        cells::{self, int},
-        defaults::{absent_when_zero, set, set_text},
-    },
-    kind::{Column, Draft, Part, Strategy},
-};
+use crate::builtin::prelude::*;
 
 mod families;
 mod status;
 mod validation;
 mod warnings;
-
-/// The rules of services.
-pub struct Services;
 
 /// Whether the type comes with node ports.
 fn has_node_ports(spec: &ServiceSpec) -> bool {
@@ -52,15 +40,11 @@ fn is_external_name(spec: &ServiceSpec) -> bool {
     spec.type_.as_deref() == Some("ExternalName")
 }
 
-impl Strategy for Services {
-    type Object = Service;
+impl Strategy for Service {
+    const FACTS: Facts = Facts { creates_on_update: true, names: NameRule::Label, ..Facts::PLAIN };
 
-    const CREATES_ON_UPDATE: bool = true;
-
-    const NAME_RULE: NameRule = NameRule::Label;
-
-    fn default(&self, service: &mut Service) {
-        let spec = service.spec.get_or_insert_default();
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
         set_text(&mut spec.session_affinity, "None");
         match spec.session_affinity.as_deref() {
             Some("None") => spec.session_affinity_config = None,
@@ -105,7 +89,7 @@ impl Strategy for Services {
             set(&mut spec.allocate_load_balancer_node_ports, true);
         }
         let balanced = kind == Some("LoadBalancer");
-        let status = service.status.get_or_insert_default().load_balancer.get_or_insert_default();
+        let status = self.status.get_or_insert_default().load_balancer.get_or_insert_default();
         for entry in status.ingress.iter_mut().flatten().filter(|_| balanced) {
             if entry.ip.as_ref().is_some_and(|ip| !ip.is_empty()) {
                 set(&mut entry.ip_mode, "VIP");
@@ -113,14 +97,14 @@ impl Strategy for Services {
         }
     }
 
-    fn prepare_create(&self, service: &mut Draft<Service>) {
+    fn prepare_create(service: &mut Draft<Self>) {
         service.status = Some(Default::default());
         service.status.get_or_insert_default().load_balancer.get_or_insert_default();
         let spec = service.spec.get_or_insert_default();
         families::pair(spec);
     }
 
-    fn prepare_update(&self, new: &mut Draft<Service>, old: &Draft<Service>, part: Part<'_>) {
+    fn prepare_update(new: &mut Draft<Self>, old: &Draft<Self>, part: Part<'_>) {
         if part != Part::Main {
             return;
         }
@@ -130,8 +114,8 @@ impl Strategy for Services {
         drop_what_the_type_has_not(new, old);
     }
 
-    fn validate(&self, service: &Service, errors: &mut Errors) {
-        let Some(spec) = &service.spec else { return };
+    fn validate(&self, errors: &mut Errors) {
+        let Some(spec) = &self.spec else { return };
         let mut settled = spec.clone();
         families::settle(&mut settled, None, errors);
         // Where the addresses make no sense, the rest is not looked at, as upstream.
@@ -140,11 +124,11 @@ impl Strategy for Services {
         }
     }
 
-    fn validate_update(&self, new: &Service, old: &Service, part: Part<'_>, errors: &mut Errors) {
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
-            return status::validate(new, errors);
+            return status::validate(self, errors);
         }
-        let (Part::Main, Some(new), Some(old)) = (part, &new.spec, &old.spec) else { return };
+        let (Part::Main, Some(new), Some(old)) = (part, &self.spec, &old.spec) else { return };
         let mut settled = new.clone();
         families::settle(&mut settled, Some(old), errors);
         if errors.is_empty() {
@@ -152,16 +136,14 @@ impl Strategy for Services {
         }
     }
 
-    fn warnings(&self, new: &Service, old: Option<&Service>) -> Vec<String> {
-        warnings::warnings(new, old)
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        warnings::warnings(self, old)
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns() -> Vec<Column> {
         vec![
             Column::name(),
-            Column::text("Type", "How the service is reached.", |service| {
-                service.str_at(&["spec", "type"]).into()
-            }),
+            Column::field("Type", "How the service is reached.", &["spec", "type"]),
             Column::text("Cluster-IP", "The service's address inside the cluster.", |service| {
                 let first = service.list_at(&["spec", "clusterIPs"]).first().and_then(Value::as_str);
                 first.unwrap_or("<none>").into()
@@ -190,7 +172,7 @@ impl Strategy for Services {
         ]
     }
 
-    fn selectable_fields(&self, service: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(service: &Value) -> Vec<(&'static str, String)> {
         vec![
             ("spec.clusterIP", service.str_at(&["spec", "clusterIP"]).to_owned()),
             ("spec.type", service.str_at(&["spec", "type"]).to_owned()),

@@ -4,18 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use api::{
-    field::{Errors, Path},
-    validation::{
-        cidr, dns_label, dns_subdomain, each, in_range, ip, label_map, not_special_ip, port_number_or_name,
-        qualified_name,
-    },
-};
 use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{is_external_name, needs_health_port};
+
+use crate::builtin::prelude::*;
 
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const POLICIES: &[&str] = &["Cluster", "Local"];
@@ -54,15 +48,12 @@ pub fn spec(spec: &ServiceSpec, errors: &mut Errors) {
     if !is_external_name(spec) {
         addresses(spec, &at, errors);
     }
-    for (i, address) in spec.external_ips.iter().flatten().enumerate() {
-        let at = at.child("externalIPs").index(i);
+    for (at, address) in at.child("externalIPs").items(spec.external_ips.iter().flatten()) {
         let wrong = ip(address);
         let wrong = if wrong.is_empty() { not_special_ip(address) } else { wrong };
         each(errors, &at, address, wrong);
     }
-    if !TYPES.contains(&type_) {
-        errors.not_supported(&at.child("type"), type_, TYPES);
-    }
+    one_of(type_, TYPES, &at.child("type"), errors);
     if type_ == "ClusterIP" {
         for (i, _) in ports.iter().enumerate().filter(|(_, p)| p.node_port.is_some()) {
             let why = "may not be used when `type` is 'ClusterIP'";
@@ -85,26 +76,19 @@ fn external_name(spec: &ServiceSpec, at: &Path, errors: &mut Errors) {
     }
     let name = spec.external_name.as_deref().unwrap_or_default();
     let name = name.strip_suffix('.').unwrap_or(name);
-    if name.is_empty() {
-        errors.required(&at.child("externalName"), "");
-    } else {
-        each(errors, &at.child("externalName"), name, dns_subdomain(name));
-    }
+    formed(name, dns_subdomain, &at.child("externalName"), errors);
 }
 
 fn each_port(ports: &[ServicePort], at: &Path, errors: &mut Errors) {
     const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
     let mut names = BTreeSet::new();
-    for (i, port) in ports.iter().enumerate() {
-        let at = at.index(i);
+    for (at, port) in at.items(ports.iter()) {
         match port.name.as_ref().filter(|n| !n.is_empty()) {
             None if ports.len() > 1 => errors.required(&at.child("name"), ""),
             None => {}
             Some(name) => {
                 each(errors, &at.child("name"), name, dns_label(name));
-                if !names.insert(name) {
-                    errors.duplicate(&at.child("name"), name);
-                }
+                unique(&mut names, name, &at.child("name"), errors);
             }
         }
         in_range(i64::from(port.port), 1, 65535, &at.child("port"), errors);
@@ -165,16 +149,10 @@ pub fn addresses(spec: &ServiceSpec, at: &Path, errors: &mut Errors) {
     let families = spec.ip_families.as_deref().unwrap_or_default();
     let mut seen = BTreeSet::new();
     for (i, family) in families.iter().enumerate() {
-        if !["IPv4", "IPv6"].contains(&family.as_str()) {
-            errors.not_supported(&families_at.index(i), family, &["IPv4", "IPv6"]);
-        }
-        if !seen.insert(family) {
-            errors.duplicate(&families_at.index(i), family);
-        }
+        one_of(family.as_str(), &["IPv4", "IPv6"], &families_at.index(i), errors);
+        unique(&mut seen, family, &families_at.index(i), errors);
     }
-    if let Some(policy) = spec.ip_family_policy.as_deref().filter(|p| !FAMILY_POLICIES.contains(p)) {
-        errors.not_supported(&at.child("ipFamilyPolicy"), policy, FAMILY_POLICIES);
-    }
+    one_of(spec.ip_family_policy.as_deref(), FAMILY_POLICIES, &at.child("ipFamilyPolicy"), errors);
     let mut unreadable = false;
     for (i, address) in list.iter().enumerate() {
         if i == 0 && address == "None" {
@@ -253,8 +231,9 @@ fn doubles(ports: &[ServicePort], at: &Path, errors: &mut Errors) {
 fn policies(spec: &ServiceSpec, at: &Path, errors: &mut Errors) {
     let type_ = spec.type_.as_deref().unwrap_or_default();
     let balanced = type_ == "LoadBalancer";
-    for (i, range) in spec.load_balancer_source_ranges.iter().flatten().enumerate() {
-        let at = at.child("LoadBalancerSourceRanges").index(i);
+    for (at, range) in
+        at.child("LoadBalancerSourceRanges").items(spec.load_balancer_source_ranges.iter().flatten())
+    {
         each(errors, &at, range.trim(), cidr(range.trim()));
     }
     if spec.load_balancer_source_ranges.as_ref().is_some_and(|l| !l.is_empty()) && !balanced {
@@ -308,9 +287,7 @@ fn policies(spec: &ServiceSpec, at: &Path, errors: &mut Errors) {
         }
     }
     const DISTRIBUTIONS: &[&str] = &["PreferClose", "PreferSameNode", "PreferSameZone"];
-    if let Some(policy) = spec.traffic_distribution.as_deref().filter(|p| !DISTRIBUTIONS.contains(p)) {
-        errors.not_supported(&at.child("trafficDistribution"), policy, DISTRIBUTIONS);
-    }
+    one_of(spec.traffic_distribution.as_deref(), DISTRIBUTIONS, &at.child("trafficDistribution"), errors);
 }
 
 /// What a change may not do to a list of addresses or families: the first stays, a second one may come, and go by

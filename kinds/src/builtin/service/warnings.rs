@@ -1,12 +1,10 @@
 //! What a service may say but had better not. Counterpart of upstream's `pkg/api/service/warnings.go`.
 
-use api::{
-    field::Path,
-    validation::{cidr_warning, ip_warning},
-};
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 
 use super::{is_external_name, validation::is_headless};
+
+use crate::builtin::prelude::*;
 
 /// The warnings about a service: about its status where that alone was written.
 pub fn warnings(new: &Service, old: Option<&Service>) -> Vec<String> {

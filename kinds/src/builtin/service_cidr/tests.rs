@@ -4,7 +4,7 @@ use super::*;
 use crate::builtin::testing::{changed, made, wrong};
 
 fn range(cidrs: Value) -> Value {
-    made(ServiceCidrs, json!({"metadata": {"name": "r"}, "spec": {"cidrs": cidrs}}))
+    made::<ServiceCIDR>(json!({"metadata": {"name": "r"}, "spec": {"cidrs": cidrs}}))
 }
 
 #[test]
@@ -21,20 +21,20 @@ fn one_range_of_each_family() {
         ),
         (json!(["10/8"]), vec!["spec.cidrs[0]: Invalid value: \"10/8\": must be a valid CIDR value,"]),
     ] {
-        assert_eq!(wrong(ServiceCidrs, &range(cidrs.clone())), expected, "{cidrs}");
+        assert_eq!(wrong::<ServiceCIDR>(&range(cidrs.clone())), expected, "{cidrs}");
     }
 }
 
 #[test]
 fn ranges_stay_and_a_family_may_be_added() {
     let old = range(json!(["10.0.0.0/8"]));
-    assert_eq!(changed(ServiceCidrs, &range(json!(["10.0.0.0/8", "fd00::/64"])), &old), [""; 0]);
+    assert_eq!(changed::<ServiceCIDR>(&range(json!(["10.0.0.0/8", "fd00::/64"])), &old), [""; 0]);
     assert_eq!(
-        changed(ServiceCidrs, &range(json!(["11.0.0.0/8"])), &old),
+        changed::<ServiceCIDR>(&range(json!(["11.0.0.0/8"])), &old),
         ["spec.cidrs[0]: Invalid value: \"11.0.0.0/8\": field is immutable"]
     );
     assert_eq!(
-        changed(ServiceCidrs, &range(json!([])), &old),
+        changed::<ServiceCIDR>(&range(json!([])), &old),
         ["spec.cidrs: Invalid value: []: field is immutable"]
     );
 }

@@ -15,7 +15,7 @@ fn stateful_set(change: &Value) -> Value {
     json_patch::merge(&mut spec, change);
     let raw =
         json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "s"}, "spec": spec});
-    made(StatefulSets, raw)
+    made::<StatefulSet>(raw)
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn what_is_wrong_is_named() {
             ],
         ),
     ] {
-        assert_eq!(wrong(StatefulSets, &stateful_set(&change)), expected, "{change}");
+        assert_eq!(wrong::<StatefulSet>(&stateful_set(&change)), expected, "{change}");
     }
 }
 
@@ -76,9 +76,9 @@ fn what_pods_and_claims_are_made_from_can_work() {
         ),
     ] {
         let made = stateful_set(&change);
-        let found = wrong(StatefulSets, &made);
+        let found = wrong::<StatefulSet>(&made);
         assert!(found.len() == 1 && found[0].starts_with(expected), "{change}: {found:?}");
-        assert_eq!(changed(StatefulSets, &made, &made), Vec::<String>::new(), "one that is there stays");
+        assert_eq!(changed::<StatefulSet>(&made, &made), Vec::<String>::new(), "one that is there stays");
     }
 }
 
@@ -86,9 +86,9 @@ fn what_pods_and_claims_are_made_from_can_work() {
 fn some_of_the_spec_may_change() {
     let old = stateful_set(&json!({}));
     let free = stateful_set(&json!({"replicas": 5, "template": {"spec": {"hostNetwork": true}}}));
-    assert_eq!(changed(StatefulSets, &free, &old), Vec::<String>::new());
+    assert_eq!(changed::<StatefulSet>(&free, &old), Vec::<String>::new());
     let fixed = stateful_set(&json!({"podManagementPolicy": "Parallel"}));
     assert!(
-        changed(StatefulSets, &fixed, &old)[0].starts_with("spec: Forbidden: updates to statefulset spec")
+        changed::<StatefulSet>(&fixed, &old)[0].starts_with("spec: Forbidden: updates to statefulset spec")
     );
 }

@@ -9,14 +9,13 @@ fn a_class_stays_what_it_is() {
         let mut raw = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
                 "metadata": {"name": "fast"}, "provisioner": "disk.example.org"});
         json_patch::merge(&mut raw, &fields);
-        made(StorageClasses, raw)
+        made::<StorageClass>(raw)
     };
     let old = class(json!({}));
-    assert_eq!(wrong(StorageClasses, &old), Vec::<String>::new());
-    assert_eq!(wrong(StorageClasses, &class(json!({"provisioner": "a b"}))).len(), 1);
+    assert_eq!(wrong::<StorageClass>(&old), Vec::<String>::new());
+    assert_eq!(wrong::<StorageClass>(&class(json!({"provisioner": "a b"}))).len(), 1);
     assert_eq!(
-        changed(
-            StorageClasses,
+        changed::<StorageClass>(
             &class(json!({"parameters": {"a": "b"}, "volumeBindingMode": "WaitForFirstConsumer"})),
             &old
         ),
@@ -48,7 +47,7 @@ fn topologies_are_different_sets() {
     ] {
         let raw = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
                 "metadata": {"name": "fast"}, "provisioner": "disk.example.org", "allowedTopologies": terms});
-        let said = wrong(StorageClasses, &made(StorageClasses, raw));
+        let said = wrong::<StorageClass>(&made::<StorageClass>(raw));
         assert_eq!(said, expected.into_iter().collect::<Vec<_>>(), "{terms}");
     }
 }

@@ -6,20 +6,18 @@ use crate::builtin::testing::{changed, made, wrong};
 #[test]
 fn one_volume_goes_to_one_node() {
     let attachment = |spec: Value| {
-        made(
-            VolumeAttachments,
+        made::<VolumeAttachment>(
             json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": {"name": "a"}, "spec": spec}),
         )
     };
     let old = attachment(
         json!({"attacher": "d.example", "nodeName": "n", "source": {"persistentVolumeName": "v"}}),
     );
-    assert_eq!(wrong(VolumeAttachments, &old), Vec::<String>::new());
+    assert_eq!(wrong::<VolumeAttachment>(&old), Vec::<String>::new());
     assert_eq!(
-        wrong(
-            VolumeAttachments,
-            &attachment(json!({"attacher": "d.example", "nodeName": "n", "source": {}}))
-        ),
+        wrong::<VolumeAttachment>(&attachment(
+            json!({"attacher": "d.example", "nodeName": "n", "source": {}})
+        )),
         [
             "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName"
         ]
@@ -27,5 +25,5 @@ fn one_volume_goes_to_one_node() {
     let moved = attachment(
         json!({"attacher": "d.example", "nodeName": "m", "source": {"persistentVolumeName": "v"}}),
     );
-    assert!(changed(VolumeAttachments, &moved, &old)[0].ends_with("field is immutable"));
+    assert!(changed::<VolumeAttachment>(&moved, &old)[0].ends_with("field is immutable"));
 }

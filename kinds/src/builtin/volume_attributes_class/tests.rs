@@ -6,18 +6,17 @@ use crate::builtin::testing::{changed, made, wrong};
 #[test]
 fn a_class_has_parameters_that_stay() {
     let class = |parameters: Value| {
-        made(
-            VolumeAttributesClasses,
+        made::<VolumeAttributesClass>(
             json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttributesClass",
             "metadata": {"name": "c"}, "driverName": "d.example", "parameters": parameters}),
         )
     };
     assert_eq!(
-        wrong(VolumeAttributesClasses, &class(json!({}))),
+        wrong::<VolumeAttributesClass>(&class(json!({}))),
         ["parameters: Required value: must contain at least one key/value pair"]
     );
     assert_eq!(
-        changed(VolumeAttributesClasses, &class(json!({"a": "1"})), &class(json!({"a": "2"}))),
+        changed::<VolumeAttributesClass>(&class(json!({"a": "1"})), &class(json!({"a": "2"}))),
         ["parameters: Forbidden: updates to parameters are forbidden."]
     );
 }

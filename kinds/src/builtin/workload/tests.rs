@@ -2,18 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::builtin::{
-    cron_job::CronJobs,
-    daemon_set::DaemonSets,
-    deployment::Deployments,
-    job::Jobs,
-    pod::Pods,
-    pod_template::PodTemplates,
-    replica_set::ReplicaSets,
-    replication_controller::ReplicationControllers,
-    stateful_set::StatefulSets,
-    testing::{changed, made, wrong},
+use k8s_openapi::api::{
+    apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
+    batch::v1::{CronJob, Job},
+    core::v1::{Pod, PodTemplate, ReplicationController},
 };
+
+use crate::builtin::testing::{changed, made, wrong};
 
 /// What is wrong with each owner of a template with these labels, annotations and pods, beside a pod of its own; the
 /// place of the template is written `T`.
@@ -33,24 +28,24 @@ fn wrong_everywhere(metadata: &Value, pods: &Value) -> Vec<(&'static str, Vec<St
     let selected =
         || object(json!({"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}}));
     macro_rules! said {
-        ($strategy:expr, $at:literal, $body:expr) => {{
-            let texts = wrong($strategy, &made($strategy, $body));
+        ($kind:ty, $at:literal, $body:expr) => {{
+            let texts = wrong::<$kind>(&made::<$kind>($body));
             ($at, texts.into_iter().map(|text| text.replacen(&format!("{}.", $at), "T.", 1)).collect())
         }};
     }
     vec![
-        said!(Deployments, "spec.template", selected()),
-        said!(ReplicaSets, "spec.template", selected()),
-        said!(DaemonSets, "spec.template", selected()),
-        said!(StatefulSets, "spec.template", selected()),
-        said!(ReplicationControllers, "spec.template", object(json!({"spec": {"template": template}}))),
-        said!(Jobs, "spec.template", object(json!({"spec": {"template": ends}}))),
+        said!(Deployment, "spec.template", selected()),
+        said!(ReplicaSet, "spec.template", selected()),
+        said!(DaemonSet, "spec.template", selected()),
+        said!(StatefulSet, "spec.template", selected()),
+        said!(ReplicationController, "spec.template", object(json!({"spec": {"template": template}}))),
+        said!(Job, "spec.template", object(json!({"spec": {"template": ends}}))),
         said!(
-            CronJobs,
+            CronJob,
             "spec.jobTemplate.spec.template",
             object(json!({"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": ends}}}}))
         ),
-        said!(PodTemplates, "template", object(json!({"template": template}))),
+        said!(PodTemplate, "template", object(json!({"template": template}))),
     ]
 }
 
@@ -60,7 +55,7 @@ fn wrong_pod(metadata: &Value, pods: &Value) -> Vec<String> {
     json_patch::merge(&mut pod["metadata"], metadata);
     json_patch::merge(&mut pod["spec"], pods);
     // A pod's defaults would hide what a template lacks.
-    let strategy = crate::kind::Typed(Pods);
+    let strategy = crate::kind::Typed::<Pod>::RULES;
     crate::kind::Rules::validate(&strategy, &crate::kind::Rules::default(&strategy, pod).expect("a pod"))
         .errors
         .iter()
@@ -171,7 +166,7 @@ fn a_stateful_sets_pods_have_its_claims_and_names() {
             "selector": {"matchLabels": {"a": "b"}},
             "template": {"metadata": {"labels": {"a": "b"}}, "spec": spec},
             "volumeClaimTemplates": claims}});
-        made(StatefulSets, raw)
+        made::<StatefulSet>(raw)
     };
     let claim = |name: &str| {
         json!({"metadata": {"name": name}, "spec": {"accessModes": ["ReadWriteOnce"],
@@ -205,7 +200,7 @@ fn a_stateful_sets_pods_have_its_claims_and_names() {
         ),
     ] {
         let made = set(pods.clone(), claims.clone());
-        assert_eq!(wrong(StatefulSets, &made), expected, "{pods} {claims}");
+        assert_eq!(wrong::<StatefulSet>(&made), expected, "{pods} {claims}");
         // Nothing of this is written.
         let volumes = made.pointer("/spec/template/spec/volumes").cloned();
         assert_eq!(volumes.is_some(), pods.get("volumes").is_some(), "{pods} {claims}");
@@ -214,9 +209,9 @@ fn a_stateful_sets_pods_have_its_claims_and_names() {
     let old = set(json!({}), json!([claim("other")]));
     let mut new = old.clone();
     new["spec"]["replicas"] = 3.into();
-    assert_eq!(changed(StatefulSets, &new, &old), Vec::<String>::new());
+    assert_eq!(changed::<StatefulSet>(&new, &old), Vec::<String>::new());
     let good = set(json!({}), json!([claim("data")]));
     let mut bad = good.clone();
     bad["spec"]["template"]["spec"]["containers"][0]["name"] = "a.b".into();
-    assert_eq!(changed(StatefulSets, &bad, &good).len(), 1);
+    assert_eq!(changed::<StatefulSet>(&bad, &good).len(), 1);
 }

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::super::Jobs;
+use super::super::Job;
 use crate::{
     builtin::testing::{changed_in, made},
     kind::Part,
@@ -13,11 +13,11 @@ fn said(spec: &Value, old: &Value, new: &Value) -> Vec<String> {
     let mut whole = json!({"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i:1"}]}}});
     json_patch::merge(&mut whole, spec);
     let raw = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "uid": "u"}, "spec": whole});
-    let mut before = made(Jobs, raw);
+    let mut before = made::<Job>(raw);
     let mut after = before.clone();
     before["status"] = old.clone();
     after["status"] = new.clone();
-    changed_in(Jobs, Part::Status, &after, &before)
+    changed_in::<Job>(Part::Status, &after, &before)
 }
 
 fn with(conditions: &[&str], rest: Value) -> Value {

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::super::PersistentVolumes;
+use super::super::PersistentVolume;
 use crate::builtin::testing::{made, wrong};
 
 #[test]
@@ -48,6 +48,6 @@ fn each_source_has_what_it_needs() {
         json_patch::merge(&mut spec, &source);
         let raw: Value =
             json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "v"}, "spec": spec});
-        assert_eq!(wrong(PersistentVolumes, &made(PersistentVolumes, raw)), expected, "{source}");
+        assert_eq!(wrong::<PersistentVolume>(&made::<PersistentVolume>(raw)), expected, "{source}");
     }
 }

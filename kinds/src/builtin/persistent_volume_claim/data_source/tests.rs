@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::super::PersistentVolumeClaims;
+use super::super::PersistentVolumeClaim;
 use crate::builtin::testing::{changed, made, wrong};
 
 fn claim(source: &Value) -> Value {
@@ -8,7 +8,7 @@ fn claim(source: &Value) -> Value {
     json_patch::merge(&mut spec, source);
     let raw =
         json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": spec});
-    made(PersistentVolumeClaims, raw)
+    made::<PersistentVolumeClaim>(raw)
 }
 
 #[test]
@@ -28,8 +28,8 @@ fn either_source_fills_the_other() {
             (source, reference),
             "{given}"
         );
-        assert_eq!(wrong(PersistentVolumeClaims, &made), Vec::<String>::new());
-        assert_eq!(changed(PersistentVolumeClaims, &claim(&given), &made), Vec::<String>::new());
+        assert_eq!(wrong::<PersistentVolumeClaim>(&made), Vec::<String>::new());
+        assert_eq!(changed::<PersistentVolumeClaim>(&claim(&given), &made), Vec::<String>::new());
     }
     let mut elsewhere = foreign.clone();
     elsewhere["namespace"] = "other".into();
@@ -56,6 +56,6 @@ fn a_source_is_named_well() {
             vec!["spec.dataSource.name: Required value", "spec.dataSourceRef.name: Required value"],
         ),
     ] {
-        assert_eq!(wrong(PersistentVolumeClaims, &claim(&given)), expected, "{given}");
+        assert_eq!(wrong::<PersistentVolumeClaim>(&claim(&given)), expected, "{given}");
     }
 }

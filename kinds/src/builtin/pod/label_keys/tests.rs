@@ -1,20 +1,17 @@
 use serde_json::{Value, json};
 
 use crate::builtin::{
-    pod::Pods,
+    pod::Pod,
     testing::{made, wrong},
 };
 
 fn pod(selector: Value, keys: Value) -> Value {
-    made(
-        Pods,
-        json!({"metadata": {"name": "p", "labels": {"a": "1", "b": "2"}}, "spec": {
+    made::<Pod>(json!({"metadata": {"name": "p", "labels": {"a": "1", "b": "2"}}, "spec": {
                 "containers": [{"name": "c", "image": "i"}],
                 "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
                     {"topologyKey": "t", "labelSelector": selector, "matchLabelKeys": keys, "mismatchLabelKeys": ["b"]}]}},
                 "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "t", "whenUnsatisfiable": "DoNotSchedule",
-                    "labelSelector": selector, "matchLabelKeys": keys}]}}),
-    )
+                    "labelSelector": selector, "matchLabelKeys": keys}]}}))
 }
 
 #[test]
@@ -32,21 +29,21 @@ fn values_come_from_the_pod() {
         terms[0]["labelSelector"]["matchExpressions"],
         json!([expression("a", "In", "1"), expression("b", "NotIn", "2")])
     );
-    assert_eq!(wrong(Pods, &made), Vec::<String>::new());
+    assert_eq!(wrong::<Pod>(&made), Vec::<String>::new());
 }
 
 #[test]
 fn a_key_stands_in_one_place() {
     let at = "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0]";
     assert_eq!(
-            wrong(Pods, &pod(json!({"matchLabels": {"a": "3"}}), json!(["a"]))),
+            wrong::<Pod>(&pod(json!({"matchLabels": {"a": "3"}}), json!(["a"]))),
             [
                 format!("{at}[0]: Invalid value: \"a\": exists in both matchLabelKeys and labelSelector"),
                 "spec.topologySpreadConstraints[0][0]: Invalid value: \"a\": exists in both matchLabelKeys and labelSelector".to_owned(),
             ]
         );
     assert_eq!(
-        wrong(Pods, &pod(json!({}), json!(["b"]))),
+        wrong::<Pod>(&pod(json!({}), json!(["b"]))),
         [
             format!("{at}[0]: Invalid value: \"b\": exists in both matchLabelKeys and labelSelector"),
             format!(
@@ -55,7 +52,7 @@ fn a_key_stands_in_one_place() {
         ]
     );
     assert_eq!(
-        wrong(Pods, &pod(json!(null), json!(["b"])))[..2],
+        wrong::<Pod>(&pod(json!(null), json!(["b"])))[..2],
         [
             format!("{at}.matchLabelKeys: Forbidden: must not be specified when labelSelector is not set"),
             format!("{at}.mismatchLabelKeys: Forbidden: must not be specified when labelSelector is not set"),

@@ -2,11 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use api::{
-    field::{Errors, Path},
-    pod::{HostPort, is_sidecar},
-    validation::{dns_label, each, in_range, port_name},
-};
+use api::pod::{HostPort, is_sidecar};
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, ContainerResizePolicy, EphemeralContainer, PodSpec, VolumeDevice, VolumeMount,
 };
@@ -14,11 +10,12 @@ use k8s_openapi::api::core::v1::{
 use super::{
     Around, env,
     handler::{Purpose, lifecycle, probe},
-    one_of,
     resources::{container_resource, requirements},
     security,
     volume::{descending_path, escapes},
 };
+
+use crate::builtin::prelude::*;
 
 /// The main containers.
 pub fn containers(containers: &[Container], around: &Around<'_>, at: &Path, errors: &mut Errors) {
@@ -27,8 +24,7 @@ pub fn containers(containers: &[Container], around: &Around<'_>, at: &Path, erro
         return;
     }
     let mut names = BTreeSet::new();
-    for (i, c) in containers.iter().enumerate() {
-        let at = at.index(i);
+    for (at, c) in at.items(containers.iter()) {
         common(c, around, &at, errors);
         if !names.insert(&c.name) && !c.name.is_empty() {
             errors.duplicate(&at.child("name"), &c.name);
@@ -62,19 +58,14 @@ fn restart_policy(c: &Container, at: &Path, errors: &mut Errors) {
     if rules.len() > 20 {
         errors.too_many(&at, rules.len(), 20);
     }
-    for (i, rule) in rules.iter().enumerate() {
-        let at = at.index(i);
-        if !ACTIONS.contains(&rule.action.as_str()) {
-            errors.not_supported(&at.child("action"), &rule.action, ACTIONS);
-        }
+    for (at, rule) in at.items(rules.iter()) {
+        one_of(rule.action.as_str(), ACTIONS, &at.child("action"), errors);
         let at = at.child("exitCodes");
         let Some(codes) = &rule.exit_codes else {
             errors.required(&at, "must be specified");
             continue;
         };
-        if !["In", "NotIn"].contains(&codes.operator.as_str()) {
-            errors.not_supported(&at.child("operator"), &codes.operator, &["In", "NotIn"]);
-        }
+        one_of(codes.operator.as_str(), &["In", "NotIn"], &at.child("operator"), errors);
         let count = codes.values.as_ref().map_or(0, Vec::len);
         if count > 255 {
             errors.too_many(&at.child("values"), count, 255);
@@ -86,13 +77,10 @@ fn restart_policy(c: &Container, at: &Path, errors: &mut Errors) {
 pub fn init_containers(spec: &PodSpec, around: &Around<'_>, at: &Path, errors: &mut Errors) {
     let mut names: BTreeSet<&String> = spec.containers.iter().map(|c| &c.name).collect();
     let all = spec.init_containers.as_deref().unwrap_or_default();
-    for (i, c) in all.iter().enumerate() {
-        let at = at.index(i);
+    for (at, c) in at.items(all.iter()) {
         common(c, around, &at, errors);
         restart_policy(c, &at, errors);
-        if !names.insert(&c.name) {
-            errors.duplicate(&at.child("name"), &c.name);
-        }
+        unique(&mut names, &c.name, &at.child("name"), errors);
         host_ports(std::slice::from_ref(c), &at, errors);
         if is_sidecar(c) {
             hooks_and_probes(c, around.grace, &at, errors);
@@ -124,14 +112,11 @@ pub fn ephemeral_containers(spec: &PodSpec, around: &Around<'_>, at: &Path, erro
     let fixed: BTreeSet<&String> =
         spec.containers.iter().chain(spec.init_containers.iter().flatten()).map(|c| &c.name).collect();
     let mut names = fixed.clone();
-    for (i, e) in spec.ephemeral_containers.iter().flatten().enumerate() {
-        let at = at.index(i);
+    for (at, e) in at.items(spec.ephemeral_containers.iter().flatten()) {
         let plain = plain(e);
         common(&plain, around, &at, errors);
         image_of_pod(&plain, &at, errors);
-        if !names.insert(&e.name) {
-            errors.duplicate(&at.child("name"), &e.name);
-        }
+        unique(&mut names, &e.name, &at.child("name"), errors);
         if let Some(target) = e.target_container_name.as_ref().filter(|t| !t.is_empty() && !fixed.contains(t))
         {
             errors.not_found(&at.child("targetContainerName"), target);
@@ -196,16 +181,10 @@ fn image_of_pod(c: &Container, at: &Path, errors: &mut Errors) {
 /// What every container is checked for.
 fn common(c: &Container, around: &Around<'_>, at: &Path, errors: &mut Errors) {
     let name_at = at.child("name");
-    if c.name.is_empty() {
-        errors.required(&name_at, "");
-    } else {
-        each(errors, &name_at, &c.name, dns_label(&c.name));
-    }
+    formed(&c.name, dns_label, &name_at, errors);
     let image = c.image.as_deref().unwrap_or_default();
-    if image.is_empty() {
-        errors.required(&at.child("image"), "");
-    }
-    one_of(
+    given(image, &at.child("image"), errors);
+    given_one_of(
         c.termination_message_policy.as_deref(),
         &["File", "FallbackToLogsOnError"],
         &at.child("terminationMessagePolicy"),
@@ -221,7 +200,7 @@ fn common(c: &Container, around: &Around<'_>, at: &Path, errors: &mut Errors) {
     let devices = c.volume_devices.as_deref().unwrap_or_default();
     mounts(c, devices, around, &at.child("volumeMounts"), errors);
     volume_devices(c, devices, around, &at.child("volumeDevices"), errors);
-    one_of(
+    given_one_of(
         c.image_pull_policy.as_deref(),
         &["Always", "IfNotPresent", "Never"],
         &at.child("imagePullPolicy"),
@@ -237,8 +216,7 @@ fn common(c: &Container, around: &Around<'_>, at: &Path, errors: &mut Errors) {
 
 fn ports(ports: &[ContainerPort], at: &Path, errors: &mut Errors) {
     let mut names = BTreeSet::new();
-    for (i, port) in ports.iter().enumerate() {
-        let at = at.index(i);
+    for (at, port) in at.items(ports.iter()) {
         if let Some(name) = port.name.as_ref().filter(|n| !n.is_empty()) {
             let wrong = port_name(name);
             if !wrong.is_empty() {
@@ -255,7 +233,7 @@ fn ports(ports: &[ContainerPort], at: &Path, errors: &mut Errors) {
         if let Some(host) = port.host_port.filter(|p| *p != 0) {
             in_range(i64::from(host), 1, 65535, &at.child("hostPort"), errors);
         }
-        one_of(port.protocol.as_deref(), &["SCTP", "TCP", "UDP"], &at.child("protocol"), errors);
+        given_one_of(port.protocol.as_deref(), &["SCTP", "TCP", "UDP"], &at.child("protocol"), errors);
     }
 }
 
@@ -279,17 +257,12 @@ fn mounts(c: &Container, devices: &[VolumeDevice], around: &Around<'_>, list_at:
     let device_names: BTreeSet<&str> = devices.iter().map(|d| d.name.as_str()).collect();
     let device_paths: BTreeSet<&str> = devices.iter().map(|d| d.device_path.as_str()).collect();
     let mut paths = BTreeSet::new();
-    for (i, m) in c.volume_mounts.iter().flatten().enumerate() {
-        let at = list_at.index(i);
-        if m.name.is_empty() {
-            errors.required(&at.child("name"), "");
-        }
+    for (at, m) in list_at.items(c.volume_mounts.iter().flatten()) {
+        given(&m.name, &at.child("name"), errors);
         if !around.volumes.contains_key(m.name.as_str()) {
             errors.not_found(&at.child("name"), &m.name);
         }
-        if m.mount_path.is_empty() {
-            errors.required(&at.child("mountPath"), "");
-        }
+        given(&m.mount_path, &at.child("mountPath"), errors);
         if !paths.insert(&m.mount_path) {
             errors.invalid(&at.child("mountPath"), &m.mount_path, "must be unique");
         }
@@ -321,9 +294,7 @@ fn propagation(m: &VolumeMount, c: &Container, at: &Path, errors: &mut Errors) {
     if let Some(mode) = &m.mount_propagation {
         let at = at.child("mountPropagation");
         let privileged = c.security_context.as_ref().is_some_and(|s| s.privileged == Some(true));
-        if !MODES.contains(&mode.as_str()) {
-            errors.not_supported(&at, mode, MODES);
-        }
+        one_of(mode.as_str(), MODES, &at, errors);
         if mode == "Bidirectional" && !privileged {
             let why = "Bidirectional mount propagation is available only to privileged containers";
             errors.forbidden(&at, why);
@@ -356,11 +327,8 @@ fn volume_devices(
     let mount_names: BTreeSet<&str> = mounts().map(|m| m.name.as_str()).collect();
     let mount_paths: BTreeSet<&str> = mounts().map(|m| m.mount_path.as_str()).collect();
     let (mut paths, mut names) = (BTreeSet::new(), BTreeSet::new());
-    for (i, d) in devices.iter().enumerate() {
-        let at = at.index(i);
-        if d.name.is_empty() {
-            errors.required(&at.child("name"), "");
-        }
+    for (at, d) in at.items(devices.iter()) {
+        given(&d.name, &at.child("name"), errors);
         if !names.insert(&d.name) {
             errors.invalid(&at.child("name"), &d.name, "must be unique");
         }
@@ -373,9 +341,7 @@ fn volume_devices(
             Some(true) => {}
             None => errors.not_found(&at.child("name"), &d.name),
         }
-        if d.device_path.is_empty() {
-            errors.required(&at.child("devicePath"), "");
-        }
+        given(&d.device_path, &at.child("devicePath"), errors);
         if !paths.insert(&d.device_path) {
             errors.invalid(&at.child("devicePath"), &d.device_path, "must be unique");
         }
@@ -396,11 +362,9 @@ fn volume_devices(
 fn resize_policies(policies: &[ContainerResizePolicy], runs_once: bool, at: &Path, errors: &mut Errors) {
     let mut seen = BTreeSet::new();
     for (i, p) in policies.iter().enumerate() {
-        if !seen.insert(&p.resource_name) {
-            errors.duplicate(&at.index(i), &p.resource_name);
-        }
-        one_of(Some(&p.resource_name), &["cpu", "memory"], at, errors);
-        one_of(Some(&p.restart_policy), &["NotRequired", "RestartContainer"], at, errors);
+        unique(&mut seen, &p.resource_name, &at.index(i), errors);
+        given_one_of(p.resource_name.as_str(), &["cpu", "memory"], at, errors);
+        given_one_of(p.restart_policy.as_str(), &["NotRequired", "RestartContainer"], at, errors);
         if runs_once && p.restart_policy != "NotRequired" {
             let words = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
             errors.invalid(at, &p.restart_policy, words);

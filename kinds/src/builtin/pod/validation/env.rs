@@ -1,22 +1,15 @@
 //! Where a container's variables come from.
 
-use api::{
-    field::{Errors, Path},
-    quantity::Quantity,
-    resource_names::is_huge_page,
-    validation::{config_key, dns_subdomain, each, qualified_name, variable_name},
-};
+use api::{quantity::Quantity, resource_names::is_huge_page};
 use k8s_openapi::api::core::v1::{
     EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector,
 };
 
+use crate::builtin::prelude::*;
+
 /// A variable.
 pub fn variable(variable: &EnvVar, at: &Path, errors: &mut Errors) {
-    if variable.name.is_empty() {
-        errors.required(&at.child("name"), "");
-    } else {
-        each(errors, &at.child("name"), &variable.name, variable_name(&variable.name));
-    }
+    formed(&variable.name, variable_name, &at.child("name"), errors);
     if let Some(from) = &variable.value_from {
         let with_value = variable.value.as_deref().is_some_and(|v| !v.is_empty());
         value_from(from, with_value, &at.child("valueFrom"), errors);
@@ -25,14 +18,8 @@ pub fn variable(variable: &EnvVar, at: &Path, errors: &mut Errors) {
 
 /// A named key of a ConfigMap or Secret.
 fn key_ref(name: &str, key: &str, at: &Path, errors: &mut Errors) {
-    if name.is_empty() {
-        errors.required(&at.child("name"), "");
-    }
-    if key.is_empty() {
-        errors.required(&at.child("key"), "");
-    } else {
-        each(errors, &at.child("key"), key, config_key(key));
-    }
+    given(name, &at.child("name"), errors);
+    formed(key, config_key, &at.child("key"), errors);
 }
 
 fn value_from(from: &EnvVarSource, with_value: bool, at: &Path, errors: &mut Errors) {
@@ -68,9 +55,7 @@ fn value_from(from: &EnvVarSource, with_value: bool, at: &Path, errors: &mut Err
         sources += 1;
         let at = at.child("fileKeyRef");
         for (field, value) in [("volumeName", &file.volume_name), ("path", &file.path), ("key", &file.key)] {
-            if value.is_empty() {
-                errors.required(&at.child(field), "");
-            }
+            given(value, &at.child(field), errors);
         }
     }
     if sources == 0 {
@@ -185,11 +170,7 @@ pub fn variables_from(source: &EnvFromSource, at: &Path, errors: &mut Errors) {
         let Some(name) = name else { continue };
         sources += 1;
         let at = at.child(field).child("name");
-        if name.is_empty() {
-            errors.required(&at, "");
-        } else {
-            each(errors, &at, name, dns_subdomain(name));
-        }
+        formed(name, dns_subdomain, &at, errors);
     }
     match sources {
         0 => errors.invalid(at, "", "must specify one of: `configMapRef` or `secretRef`"),

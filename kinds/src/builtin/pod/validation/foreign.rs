@@ -1,14 +1,12 @@
 //! Storage of particular makers: what a volume of theirs must say. Nothing here mounts them.
 
-use api::{
-    field::{Errors, Path},
-    validation::{between, dns_label, each},
-};
 use k8s_openapi::api::core::v1::{
     AzureDiskVolumeSource, FCVolumeSource, FlockerVolumeSource, QuobyteVolumeSource, Volume,
 };
 
 use super::volume::required;
+
+use crate::builtin::prelude::*;
 
 /// Calls `found` for each source there is; where that says that it is the volume's only one, it is checked.
 pub fn sources(v: &Volume, at: &Path, errors: &mut Errors, mut found: impl FnMut(&str, &mut Errors) -> bool) {
@@ -205,9 +203,7 @@ fn azure_disk(s: &AzureDiskVolumeSource, at: &Path, errors: &mut Errors) {
     required(&s.disk_name, "diskName", at, errors);
     required(&s.disk_uri, "diskURI", at, errors);
     for (field, value, known) in [("cachingMode", &s.caching_mode, MODES), ("kind", &s.kind, KINDS)] {
-        if let Some(value) = value.as_deref().filter(|value| !known.contains(value)) {
-            errors.not_supported(&at.child(field), value, known);
-        }
+        one_of(value.as_deref(), known, &at.child(field), errors);
     }
     let uri_at = at.child("diskURI");
     match s.kind.as_deref() {

@@ -1,14 +1,10 @@
 //! Probes and lifecycle hooks.
 
-use api::{
-    field::{Errors, Path},
-    validation::{each, header_name, in_range, not_negative, port_number_or_name},
-};
 use k8s_openapi::api::core::v1::{
     ExecAction, HTTPGetAction, Lifecycle, LifecycleHandler, Probe, TCPSocketAction,
 };
 
-use super::one_of;
+use crate::builtin::prelude::*;
 
 /// The ways to ask, of which one must be chosen.
 struct Ways<'a> {
@@ -42,7 +38,7 @@ fn one_way(ways: &Ways<'_>, grace: i64, at: &Path, errors: &mut Errors) {
             errors.required(&at.child("path"), "");
         }
         port_number_or_name(&get.port, &at.child("port"), errors);
-        one_of(get.scheme.as_deref(), &["HTTP", "HTTPS"], &at.child("scheme"), errors);
+        given_one_of(get.scheme.as_deref(), &["HTTP", "HTTPS"], &at.child("scheme"), errors);
         for (i, header) in get.http_headers.iter().flatten().enumerate() {
             let at = at.child("httpHeaders").index(i).child("name");
             each(errors, &at, &header.name, header_name(&header.name));

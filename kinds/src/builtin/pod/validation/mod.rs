@@ -12,13 +12,9 @@ use k8s_openapi::{
 
 use serde::Serialize;
 
-use api::{
-    field::{Errors, Path},
-    pod,
-    quantity::Quantity,
-    resource_names::is_huge_page,
-    validation::{annotation_map, dns_label, dns_search, dns_subdomain, each, in_range, ip, label_map},
-};
+use api::{pod, quantity::Quantity, resource_names::is_huge_page};
+
+use crate::builtin::prelude::*;
 
 mod annotations;
 mod container;
@@ -95,15 +91,6 @@ pub fn template(template: &PodTemplateSpec, at: &Path, errors: &mut Errors) {
     }
 }
 
-/// A name that must be one of some.
-fn one_of(value: Option<&str>, allowed: &[&str], at: &Path, errors: &mut Errors) {
-    match value {
-        None | Some("") => errors.required(at, ""),
-        Some(v) if allowed.contains(&v) => {}
-        Some(v) => errors.not_supported(at, v, allowed),
-    }
-}
-
 /// A pod: its spec and what its annotations say of it.
 pub fn pod(meta: &ObjectMeta, pod: &PodSpec, errors: &mut Errors) {
     let at = Path::new("spec");
@@ -139,13 +126,13 @@ fn spec(spec: &PodSpec, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
         fits_whole(spec, pod_level, &at, errors);
     }
     host_ports(spec, owner, &at.child("containers"), errors);
-    one_of(
+    given_one_of(
         spec.restart_policy.as_deref(),
         &["Always", "OnFailure", "Never"],
         &at.child("restartPolicy"),
         errors,
     );
-    one_of(
+    given_one_of(
         spec.dns_policy.as_deref(),
         &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"],
         &at.child("dnsPolicy"),
@@ -306,8 +293,7 @@ fn names(spec: &PodSpec, at: &Path, errors: &mut Errors) {
 
 fn resource_claims<'a>(spec: &'a PodSpec, at: &Path, errors: &mut Errors) -> BTreeSet<&'a str> {
     let mut names = BTreeSet::new();
-    for (i, claim) in spec.resource_claims.iter().flatten().enumerate() {
-        let at = at.index(i);
+    for (at, claim) in at.items(spec.resource_claims.iter().flatten()) {
         if claim.name.is_empty() {
             errors.required(&at.child("name"), "");
         } else if !names.insert(claim.name.as_str()) {
@@ -389,12 +375,9 @@ fn fits_whole(spec: &PodSpec, whole: &ResourceRequirements, at: &Path, errors: &
 
 fn scheduling_gates(spec: &PodSpec, at: &Path, errors: &mut Errors) {
     let mut seen = BTreeSet::new();
-    for (i, gate) in spec.scheduling_gates.iter().flatten().enumerate() {
-        let at = at.index(i);
+    for (at, gate) in at.items(spec.scheduling_gates.iter().flatten()) {
         each(errors, &at, &gate.name, api::validation::qualified_name(&gate.name));
-        if !seen.insert(&gate.name) {
-            errors.duplicate(&at, &gate.name);
-        }
+        unique(&mut seen, &gate.name, &at, errors);
     }
 }
 

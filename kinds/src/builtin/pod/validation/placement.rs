@@ -10,10 +10,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 
-use api::{
-    field::{Errors, Path},
-    validation::{dns_label, each, label_selector, label_value, qualified_name},
-};
+use crate::builtin::prelude::*;
 
 fn weight(weight: i32, at: &Path, errors: &mut Errors) {
     if !(1..=100).contains(&weight) {
@@ -31,8 +28,7 @@ pub fn affinity(affinity: Option<&Affinity>, at: &Path, errors: &mut Errors) {
             node_selector(required, &at.child(REQUIRED), errors);
         }
         let preferred = node.preferred_during_scheduling_ignored_during_execution.iter().flatten();
-        for (i, term) in preferred.enumerate() {
-            let at = at.child(PREFERRED).index(i);
+        for (at, term) in at.child(PREFERRED).items(preferred) {
             weight(term.weight, &at, errors);
             node_term(&term.preference, &at.child("preference"), errors);
         }
@@ -44,8 +40,7 @@ pub fn affinity(affinity: Option<&Affinity>, at: &Path, errors: &mut Errors) {
         for (i, term) in required.into_iter().flatten().enumerate() {
             pod_term(term, &at.child(REQUIRED).index(i), errors);
         }
-        for (i, term) in preferred.into_iter().flatten().enumerate() {
-            let at = at.child(PREFERRED).index(i);
+        for (at, term) in at.child(PREFERRED).items(preferred.into_iter().flatten()) {
             weight(term.weight, &at, errors);
             pod_term(&term.pod_affinity_term, &at.child("podAffinityTerm"), errors);
         }
@@ -191,17 +186,14 @@ pub fn spread(constraints: &[TopologySpreadConstraint], at: &Path, errors: &mut 
     const WHEN: &[&str] = &["DoNotSchedule", "ScheduleAnyway"];
     const POLICIES: &[&str] = &["Honor", "Ignore"];
     let mut seen = BTreeSet::new();
-    for (i, c) in constraints.iter().enumerate() {
-        let at = at.index(i);
+    for (at, c) in at.items(constraints.iter()) {
         if c.max_skew <= 0 {
             errors.invalid(&at.child("maxSkew"), c.max_skew, "must be greater than zero");
         }
         if c.topology_key.is_empty() {
             errors.required(&at.child("topologyKey"), "can not be empty");
         }
-        if !WHEN.contains(&c.when_unsatisfiable.as_str()) {
-            errors.not_supported(&at.child("whenUnsatisfiable"), &c.when_unsatisfiable, WHEN);
-        }
+        one_of(c.when_unsatisfiable.as_str(), WHEN, &at.child("whenUnsatisfiable"), errors);
         if !seen.insert((&c.topology_key, &c.when_unsatisfiable)) {
             let pair = format!("{{{}, {}}}", c.topology_key, c.when_unsatisfiable);
             errors.duplicate(&at.child("{topologyKey, whenUnsatisfiable}"), pair);
@@ -239,15 +231,12 @@ pub fn spread(constraints: &[TopologySpreadConstraint], at: &Path, errors: &mut 
 /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
 pub fn taint_effect(effect: &str, at: &Path, errors: &mut Errors) {
     const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
-    if !EFFECTS.contains(&effect) {
-        errors.not_supported(at, effect, EFFECTS);
-    }
+    one_of(effect, EFFECTS, at, errors);
 }
 
 /// Which taints a pod tolerates.
 pub fn tolerations(tolerations: &[Toleration], at: &Path, errors: &mut Errors) {
-    for (i, t) in tolerations.iter().enumerate() {
-        let at = at.index(i);
+    for (at, t) in at.items(tolerations.iter()) {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let (key, operator, value, effect) =
             (text(&t.key), text(&t.operator), text(&t.value), text(&t.effect));

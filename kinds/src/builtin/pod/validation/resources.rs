@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::{
-    field::{ErrorType, Errors, Path},
+    field::ErrorType,
     quantity::Quantity,
     resource_names::{COUNTS, is_extended, is_huge_page, is_native, may_overcommit, resource_name},
-    validation::{NOT_NEGATIVE, dns_label, each},
 };
 use k8s_openapi::{
     api::core::v1::{ResourceClaim, ResourceRequirements},
     apimachinery::pkg::api::resource::Quantity as Wire,
 };
+
+use crate::builtin::prelude::*;
 
 fn container_resource_name(name: &str, at: &Path, errors: &mut Errors) {
     resource_name(name, at, errors);
@@ -107,8 +108,7 @@ const MOST_SHOWN: usize = 16;
 /// The pod's claims that are used: each as a whole once, or requests of it once each.
 fn claims_used(used: &[ResourceClaim], claims: &BTreeSet<&str>, at: &Path, errors: &mut Errors) {
     let mut requests: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (i, claim) in used.iter().enumerate() {
-        let at = at.index(i);
+    for (at, claim) in at.items(used.iter()) {
         let (name, request) = (claim.name.as_str(), claim.request.as_deref().unwrap_or_default());
         if name.is_empty() {
             errors.required(&at, "");

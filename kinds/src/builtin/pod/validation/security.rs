@@ -7,10 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use serde::Serialize;
 
-use api::{
-    field::{Errors, Path},
-    validation::in_range,
-};
+use crate::builtin::prelude::*;
 
 /// A user or group.
 fn id(value: Option<i64>, at: &Path, errors: &mut Errors) {
@@ -39,9 +36,7 @@ fn profile(what: &str, type_: &str, local: Option<&str>, at: &Path, errors: &mut
             if let Some(path) = local {
                 errors.invalid(&local_at, path, format!("can only be set when {what} type is Localhost"));
             }
-            if !TYPES.contains(&t) {
-                errors.not_supported(&at.child("type"), t, TYPES);
-            }
+            one_of(t, TYPES, &at.child("type"), errors);
         }
     }
 }

@@ -9,10 +9,7 @@ use std::collections::{HashMap, HashSet};
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodStatus};
 use serde::Serialize;
 
-use api::{
-    field::{Errors, Path},
-    validation::{dns_subdomain, each, ip, qualified_name},
-};
+use crate::builtin::prelude::*;
 
 /// What is wrong with a new status.
 pub fn status_update(new: &Pod, old: &Pod, errors: &mut Errors) {

@@ -1,19 +1,19 @@
 use serde_json::{Value, json};
 
 use crate::{
-    builtin::pod::Pods,
+    builtin::pod::Pod,
     kind::{Part, Rules, Typed},
 };
 
 fn pod(spec: Value) -> Value {
     let raw =
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}, "spec": spec});
-    Typed(Pods).default(raw).expect("a pod that can be read")
+    Typed::<Pod>::RULES.default(raw).expect("a pod that can be read")
 }
 
 /// What is wrong with a pod, without the long explanations of name forms.
 fn wrong(spec: Value) -> Vec<String> {
-    let found = Typed(Pods).validate(&pod(spec));
+    let found = Typed::<Pod>::RULES.validate(&pod(spec));
     found.errors.iter().map(|e| e.to_string().split(" (e.g.").next().unwrap_or_default().to_owned()).collect()
 }
 
@@ -358,8 +358,8 @@ fn security_and_names_are_checked() {
 
 fn change(old: Value, new: Value, part: Part<'_>) -> Vec<String> {
     let (old, mut new) = (pod(old), pod(new));
-    Typed(Pods).prepare_update(&mut new, &old, part);
-    let found = Typed(Pods).validate_update(&new, &old, part);
+    Typed::<Pod>::RULES.prepare_update(&mut new, &old, part);
+    let found = Typed::<Pod>::RULES.validate_update(&new, &old, part);
     found.errors.iter().map(|e| e.to_string().lines().next().unwrap_or_default().to_owned()).collect()
 }
 
@@ -684,7 +684,7 @@ fn nobody_makes_a_pod_a_mirror_or_a_mirror_a_pod() {
         (mirror("1"), noted(json!({})), Some("remove or update")),
         (noted(json!({})), mirror("1"), Some("add")),
     ] {
-        let found = Typed(Pods).validate_update(&new, &old, Part::Main);
+        let found = Typed::<Pod>::RULES.validate_update(&new, &old, Part::Main);
         let found: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
         let expected: Vec<String> =
             wrong.iter().map(|done| format!("{at} {done} mirror pod annotation")).collect();

@@ -2,16 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use api::{
-    field::{Errors, Path},
-    pod::MIRROR,
-    validation::between,
-};
+use api::pod::MIRROR;
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Toleration};
-use serde_json::Value;
 
 use super::{annotations, gated};
 use crate::builtin::difference::{line_diff, shown};
+use crate::builtin::prelude::*;
 
 /// What an ordinary update changes beyond the few fields that may change.
 pub fn update(new: &Pod, old: &Pod, errors: &mut Errors) {

@@ -2,11 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::{
-    field::{Errors, Path},
-    quantity::Quantity,
-    validation::{dns_label, dns_subdomain, each, token_lifetime},
-};
+use api::quantity::Quantity;
 use k8s_openapi::{
     api::core::v1::{
         DownwardAPIVolumeFile, KeyToPath, NFSVolumeSource, ProjectedVolumeSource, Volume, VolumeProjection,
@@ -20,6 +16,7 @@ use super::{
     foreign,
 };
 use crate::builtin::persistent_volume_claim::claim_spec;
+use crate::builtin::prelude::*;
 
 /// Whether a path climbs.
 pub fn escapes(path: &str) -> bool {
@@ -53,9 +50,7 @@ fn mode(mode: Option<i32>, field: &str, at: &Path, errors: &mut Errors) {
 
 /// A text that must be given.
 pub fn required(value: &str, field: &str, at: &Path, errors: &mut Errors) {
-    if value.is_empty() {
-        errors.required(&at.child(field), "");
-    }
+    given(value, &at.child(field), errors);
 }
 
 /// Checks all volumes; returns those that are sound, with whether they are claims.
@@ -66,15 +61,10 @@ pub fn volumes<'a>(
     errors: &mut Errors,
 ) -> BTreeMap<&'a str, bool> {
     let mut sound = BTreeMap::new();
-    for (i, v) in volumes.iter().enumerate() {
-        let at = at.index(i);
+    for (at, v) in at.items(volumes.iter()) {
         let before = errors.len();
         source(v, owner, &at, errors);
-        if v.name.is_empty() {
-            errors.required(&at.child("name"), "");
-        } else {
-            each(errors, &at.child("name"), &v.name, dns_label(&v.name));
-        }
+        formed(&v.name, dns_label, &at.child("name"), errors);
         if sound.contains_key(v.name.as_str()) {
             errors.duplicate(&at.child("name"), &v.name);
         }
@@ -200,7 +190,7 @@ fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
         if owner.is_pod() {
             required(i.reference.as_deref().unwrap_or_default(), "reference", &at, errors);
         }
-        super::one_of(
+        given_one_of(
             i.pull_policy.as_deref(),
             &["Always", "IfNotPresent", "Never"],
             &at.child("pullPolicy"),
@@ -266,14 +256,11 @@ pub fn host_path(path: &str, kind: Option<&str>, at: &Path, errors: &mut Errors)
     if escapes(path) {
         errors.invalid(&at.child("path"), path, "must not contain '..'");
     }
-    if let Some(kind) = kind.filter(|k| !TYPES.contains(k)) {
-        errors.not_supported(&at.child("type"), kind, TYPES);
-    }
+    one_of(kind, TYPES, &at.child("type"), errors);
 }
 
 fn items(items: &[KeyToPath], at: &Path, errors: &mut Errors) {
-    for (i, item) in items.iter().enumerate() {
-        let at = at.child("items").index(i);
+    for (at, item) in at.child("items").items(items.iter()) {
         required(&item.key, "key", &at, errors);
         required(&item.path, "path", &at, errors);
         file_path(&item.path, &at.child("path"), errors);

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::super::{Services, settle_families};
+use super::super::{Service, settle_families};
 use crate::{
     builtin::testing::{made, wrong},
     kind::{Part, Rules, Typed},
@@ -10,8 +10,8 @@ use crate::{
 fn new(spec: &Value) -> Result<Value, Vec<String>> {
     let mut whole = json!({"ports": [{"port": 80}], "selector": {"a": "b"}});
     json_patch::merge(&mut whole, spec);
-    let mut service = made(Services, json!({"metadata": {"name": "s"}, "spec": whole}));
-    match wrong(Services, &service) {
+    let mut service = made::<Service>(json!({"metadata": {"name": "s"}, "spec": whole}));
+    match wrong::<Service>(&service) {
         said if said.is_empty() => {
             settle_families(&mut service, None);
             Ok(shown(&service))
@@ -135,7 +135,7 @@ fn changes_go_through_the_policy() {
     let service = |spec: Value| {
         let mut whole = json!({"ports": [{"port": 80}], "selector": {"a": "b"}});
         json_patch::merge(&mut whole, &spec);
-        let mut service = made(Services, json!({"metadata": {"name": "s"}, "spec": whole}));
+        let mut service = made::<Service>(json!({"metadata": {"name": "s"}, "spec": whole}));
         settle_families(&mut service, None);
         service
     };
@@ -143,7 +143,7 @@ fn changes_go_through_the_policy() {
         let mut raw =
             json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], "selector": {"a": "b"}}});
         json_patch::merge(&mut raw["spec"], &spec);
-        let rules = Typed(Services);
+        let rules = Typed::<Service>::RULES;
         let mut new = rules.default(raw).expect("a service");
         rules.prepare_update(&mut new, old, Part::Main);
         let found = rules.validate_update(&new, old, Part::Main).errors;
@@ -235,11 +235,8 @@ fn changes_go_through_the_policy() {
 
 #[test]
 fn node_ports_stay_with_the_names_of_their_ports() {
-    let old = made(
-        Services,
-        json!({"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": [
-                {"name": "a", "port": 80, "nodePort": 30080}, {"name": "b", "port": 81, "nodePort": 30081}]}}),
-    );
+    let old = made::<Service>(json!({"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": [
+                {"name": "a", "port": 80, "nodePort": 30080}, {"name": "b", "port": 81, "nodePort": 30081}]}}));
     for (ports, expected) in [
         (json!([{"name": "a", "port": 90}, {"name": "b", "port": 91}]), json!([30080, 30081])),
         (
@@ -249,7 +246,7 @@ fn node_ports_stay_with_the_names_of_their_ports() {
         (json!([{"name": "c", "port": 80}, {"name": "b", "port": 80}]), json!([null, 30081])),
     ] {
         let raw = json!({"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": ports}});
-        let rules = Typed(Services);
+        let rules = Typed::<Service>::RULES;
         let mut new = rules.default(raw).expect("a service");
         rules.prepare_update(&mut new, &old, Part::Main);
         let kept: Vec<&Value> =

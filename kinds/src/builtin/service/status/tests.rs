@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::super::Services;
+use super::super::Service;
 use crate::{
     builtin::testing::made,
     kind::{Part, Rules, Typed},
@@ -43,11 +43,11 @@ fn a_status_says_where_the_load_balancer_is() {
         ),
     ] {
         let raw = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec});
-        let old = made(Services, raw);
+        let old = made::<Service>(raw);
         let mut new = old.clone();
         new["status"] = json!({"loadBalancer": {"ingress": [entry]}});
-        let new = Typed(Services).default(new).expect("a service that can be read");
-        let found = Typed(Services).validate_update(&new, &old, Part::Status).errors;
+        let new = Typed::<Service>::RULES.default(new).expect("a service that can be read");
+        let found = Typed::<Service>::RULES.validate_update(&new, &old, Part::Status).errors;
         let said: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(said, expected.iter().map(|text| format!("{at}{text}")).collect::<Vec<_>>(), "{new}");
     }

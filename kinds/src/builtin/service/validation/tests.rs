@@ -2,19 +2,19 @@
 
 use serde_json::json;
 
-use super::{super::Services, *};
+use super::{super::Service, *};
 use crate::kind::{Part, Rules, Typed};
 
 fn service(spec: Value) -> Value {
     let raw = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec});
-    let mut value = Typed(Services).default(raw).unwrap();
-    Typed(Services).prepare_create(&mut value);
+    let mut value = Typed::<Service>::RULES.default(raw).unwrap();
+    Typed::<Service>::RULES.prepare_create(&mut value);
     super::super::settle_families(&mut value, None);
     value
 }
 
 fn wrong(spec: Value) -> Vec<String> {
-    Typed(Services).validate(&service(spec)).errors.iter().map(ToString::to_string).collect()
+    Typed::<Service>::RULES.validate(&service(spec)).errors.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -96,9 +96,9 @@ fn updates_keep_what_was_handed_out() {
     );
     let update = |old: &Value, spec: Value| {
         let raw = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec});
-        let mut new = Typed(Services).default(raw).unwrap();
-        Typed(Services).prepare_update(&mut new, old, Part::Main);
-        let found = Typed(Services).validate_update(&new, old, Part::Main);
+        let mut new = Typed::<Service>::RULES.default(raw).unwrap();
+        Typed::<Service>::RULES.prepare_update(&mut new, old, Part::Main);
+        let found = Typed::<Service>::RULES.validate_update(&new, old, Part::Main);
         let said: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
         super::super::settle_families(&mut new, Some(old));
         (new, said)

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::super::Services;
+use super::super::Service;
 use crate::{
     builtin::testing::made,
     kind::{Rules as _, Typed},
@@ -9,8 +9,8 @@ use crate::{
 #[test]
 fn what_is_ignored_or_oddly_written_is_said() {
     let said = |spec: Value| {
-        let service = made(Services, json!({"metadata": {"name": "s"}, "spec": spec}));
-        let found = Typed(Services).validate(&service);
+        let service = made::<Service>(json!({"metadata": {"name": "s"}, "spec": spec}));
+        let found = Typed::<Service>::RULES.validate(&service);
         assert!(found.errors.is_empty(), "{:?}", found.errors);
         found.warnings
     };

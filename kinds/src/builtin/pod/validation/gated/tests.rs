@@ -1,14 +1,14 @@
 use serde_json::{Value, json};
 
 use crate::builtin::{
-    pod::Pods,
+    pod::Pod,
     testing::{changed, made, wrong},
 };
 
 fn pod(spec: &Value) -> Value {
     let mut whole = json!({"containers": [{"name": "c", "image": "i"}], "schedulingGates": [{"name": "g"}]});
     json_patch::merge(&mut whole, spec);
-    made(Pods, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": whole}))
+    made::<Pod>(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": whole}))
 }
 
 fn affinity(terms: Value) -> Value {
@@ -18,14 +18,14 @@ fn affinity(terms: Value) -> Value {
 #[test]
 fn gates_come_before_a_node_and_only_go() {
     assert_eq!(
-        wrong(Pods, &pod(&json!({"nodeName": "n"}))),
+        wrong::<Pod>(&pod(&json!({"nodeName": "n"}))),
         ["spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared"]
     );
     let open = pod(&json!({"schedulingGates": null}));
-    assert_eq!(changed(Pods, &open, &pod(&json!({}))), Vec::<String>::new());
+    assert_eq!(changed::<Pod>(&open, &pod(&json!({}))), Vec::<String>::new());
     let other = pod(&json!({"schedulingGates": [{"name": "h"}]}));
     assert_eq!(
-        changed(Pods, &other, &pod(&json!({}))),
+        changed::<Pod>(&other, &pod(&json!({}))),
         ["spec.schedulingGates: Forbidden: only deletion is allowed, but found new scheduling gate 'h'"]
     );
 }
@@ -57,17 +57,17 @@ fn where_a_gated_pod_may_run_is_only_narrowed() {
                 Some(format!("{terms_at}: Invalid value: null: no additions/deletions to non-empty NodeSelectorTerms list are allowed")),
             ),
         ] {
-            let said = changed(Pods, &pod(&new), &pod(&old));
+            let said = changed::<Pod>(&pod(&new), &pod(&old));
             assert_eq!(said, expected.into_iter().collect::<Vec<_>>(), "{old} {new}");
         }
     let near = json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]}}});
-    let said = changed(Pods, &pod(&near), &pod(&json!({})));
+    let said = changed::<Pod>(&pod(&near), &pod(&json!({})));
     assert!(
         said.len() == 1 && said[0].starts_with("spec: Forbidden: pod updates may not change"),
         "{said:?}"
     );
     let old = pod(&json!({"schedulingGates": null}));
-    let said = changed(Pods, &pod(&json!({"schedulingGates": null, "nodeSelector": {"a": "b"}})), &old);
+    let said = changed::<Pod>(&pod(&json!({"schedulingGates": null, "nodeSelector": {"a": "b"}})), &old);
     assert!(
         said.len() == 1 && said[0].starts_with("spec: Forbidden: pod updates may not change"),
         "{said:?}"

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use crate::{
     builtin::{
-        pod::Pods,
+        pod::Pod,
         testing::{changed_in, made},
     },
     kind::Part,
@@ -17,11 +17,11 @@ fn pod(resources: &Value) -> Value {
     web["resizePolicy"] = resources["policy"].clone();
     let spec =
         json!({"initContainers": [container("init"), sidecar], "containers": [web], "os": resources["os"]});
-    made(Pods, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}))
+    made::<Pod>(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}))
 }
 
 fn resized(new: &Value, old: &Value) -> Vec<String> {
-    changed_in(Pods, Part::Other("resize"), new, old)
+    changed_in::<Pod>(Part::Other("resize"), new, old)
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_resize_neither_adds_nor_moves_containers() {
     let container = |name: &str| json!({"name": name, "image": "i", "resources": {"requests": {"cpu": "1"}}});
     let with = |containers: Value, inits: Value| {
         let spec = json!({"containers": containers, "initContainers": inits});
-        made(Pods, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}))
+        made::<Pod>(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}))
     };
     let old = with(json!([container("a"), container("b")]), json!([container("i")]));
     let moved = "containers may not be renamed or reordered on resize";

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use crate::{
     builtin::{
-        pod::Pods,
+        pod::Pod,
         testing::{changed_in, made},
     },
     kind::Part,
@@ -12,11 +12,11 @@ fn said(spec: &Value, old: &Value, new: &Value) -> Vec<String> {
     let mut whole = json!({"containers": [{"name": "c", "image": "i"}]});
     json_patch::merge(&mut whole, spec);
     let mut before =
-        made(Pods, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": whole}));
+        made::<Pod>(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": whole}));
     json_patch::merge(&mut before["status"], old);
     let mut after = before.clone();
     json_patch::merge(&mut after["status"], new);
-    changed_in(Pods, Part::Status, &after, &before)
+    changed_in::<Pod>(Part::Status, &after, &before)
 }
 
 fn container(list: &str, state: Value) -> Value {
