@@ -69,10 +69,7 @@ async fn daemon(api: &Api, port: u16) -> Result<String, Message> {
         let healthy = answer.status().is_success();
         let said = Limited::new(answer.into_body(), MOST).collect().await.map_err(Message::of)?;
         let said = String::from_utf8_lossy(&said.to_bytes()).trim().to_owned();
-        if healthy { Ok(said) } else { Err(said) }
+        if healthy { Ok(said) } else { Err(Message::from(said)) }
     };
-    tokio::time::timeout(TIMEOUT, asked)
-        .await
-        .unwrap_or_else(|_| Err("it does not answer".into()))
-        .map_err(Message::from)
+    tokio::time::timeout(TIMEOUT, asked).await.unwrap_or_else(|_| Err("it does not answer".into()))
 }

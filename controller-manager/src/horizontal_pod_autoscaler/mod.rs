@@ -263,7 +263,7 @@ impl Targets {
             Err(error) if is_no_resource(error) => self.kinds.lock().remove(&wanted),
             _ => self.kinds.lock().insert(wanted, kind.clone()),
         };
-        scale.map(|scale| (kind, scale)).map_err(|error| failure(&error).message).map_err(Message::from)
+        scale.map(|scale| (kind, scale)).map_err(|error| failure(&error).message.into())
     }
 
     async fn discover(&self, group: &str, kind: &str) -> Result<Kind, Message> {

@@ -249,7 +249,7 @@ pub async fn probe(request: &Request, limit: Duration) -> Outcome {
 
 /// Opens a connection; errors are Go's. What is looked up is what is dialled.
 pub async fn dial(host: &Host, port: u16) -> Result<TcpStream, Message> {
-    let refused = |to: &str, error: &std::io::Error| format!("dial tcp {to}: connect: {}", words(error));
+    let refused = |to: &str, error: &std::io::Error| message!("dial tcp {to}: connect: {}", words(error));
     let allowed = |to: SocketAddr| match Dialable::new(to.ip()) {
         Err(error) if !host.anywhere => Err(message!("dial tcp {to}: {error}")),
         _ => Ok(to),
@@ -257,15 +257,12 @@ pub async fn dial(host: &Host, port: u16) -> Result<TcpStream, Message> {
     let host_name = &host.name;
     if let Ok(ip) = host_name.parse::<IpAddr>() {
         let to = allowed(SocketAddr::new(ip, port))?;
-        return TcpStream::connect(to)
-            .await
-            .map_err(|error| refused(&to.to_string(), &error))
-            .map_err(Message::from);
+        return TcpStream::connect(to).await.map_err(|error| refused(&to.to_string(), &error));
     }
     let found = tokio::net::lookup_host((host_name.as_str(), port)).await;
     let found: Vec<SocketAddr> =
         found.map_err(|_| format!("dial tcp: lookup {host_name}: no such host"))?.collect();
-    let mut last = format!("dial tcp: lookup {host_name}: no such host");
+    let mut last = message!("dial tcp: lookup {host_name}: no such host");
     for to in found {
         let to = allowed(to)?;
         match TcpStream::connect(to).await {
@@ -273,7 +270,7 @@ pub async fn dial(host: &Host, port: u16) -> Result<TcpStream, Message> {
             Err(error) => last = refused(&to.to_string(), &error),
         }
     }
-    Err(last.into())
+    Err(last)
 }
 
 /// The system's words for an error, as Go writes them.

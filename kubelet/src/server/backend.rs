@@ -19,8 +19,8 @@ use crate::stats::{Sources, Summary};
 /// The kubelet as its server sees it.
 pub struct Backend(pub Arc<Kubelet>);
 
-fn words(error: CriError) -> String {
-    error.rpc()
+fn words(error: CriError) -> Message {
+    error.rpc().into()
 }
 
 #[async_trait]
@@ -75,14 +75,14 @@ impl server::Backend for Backend {
     }
 
     async fn exec(&self, request: ExecRequest) -> Result<String, Message> {
-        self.0.runtime.exec(request).await.map_err(words).map_err(Message::from)
+        self.0.runtime.exec(request).await.map_err(words)
     }
 
     async fn attach(&self, request: AttachRequest) -> Result<String, Message> {
-        self.0.runtime.attach(request).await.map_err(words).map_err(Message::from)
+        self.0.runtime.attach(request).await.map_err(words)
     }
 
     async fn port_forward(&self, request: PortForwardRequest) -> Result<String, Message> {
-        self.0.runtime.port_forward(request).await.map_err(words).map_err(Message::from)
+        self.0.runtime.port_forward(request).await.map_err(words)
     }
 }

@@ -246,7 +246,7 @@ impl Relations {
                 ("", _) if reads => {
                     Err(message!("node '{node}' cannot read '{name}', only its own Node object"))
                 }
-                _ => Err(String::new().into()),
+                _ => Err("".into()),
             },
             ("", "pods") => match (subresource, verb) {
                 ("", "get") => get(&of(Sort::Pod)),
@@ -254,7 +254,7 @@ impl Relations {
                 ("", "list" | "watch") if !name.is_empty() => related(of(Sort::Pod)()),
                 ("", "list" | "watch") => Err("can only list/watch pods with spec.nodeName field selector".into()),
                 ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Ok(()),
-                _ => Err(String::new().into()),
+                _ => Err("".into()),
             },
             _ => by_rules(action, rules),
         }
@@ -262,7 +262,7 @@ impl Relations {
 }
 
 fn by_rules(action: &Action<'_>, rules: &[PolicyRule]) -> Result<(), Message> {
-    if rules.iter().any(|rule| rules::allows(rule, action)) { Ok(()) } else { Err(String::new().into()) }
+    if rules.iter().any(|rule| rules::allows(rule, action)) { Ok(()) } else { Err("".into()) }
 }
 
 /// Lets a node at the object that has its name. Of a new one the name is not known yet.

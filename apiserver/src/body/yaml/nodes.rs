@@ -133,7 +133,7 @@ struct Composer<'i, 't> {
 
 impl Composer<'_, '_> {
     fn event(&mut self) -> Result<Event, Message> {
-        self.parser.parse().map_err(|e| said(&e)).map_err(Message::from)
+        self.parser.parse().map_err(|e| said(&e).into())
     }
 
     /// The node that begins with an event.

@@ -3,7 +3,10 @@
 #![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "../harness/mod.rs"]
 mod harness;
+mod kubelet;
+mod messages;
 
 use std::{
     convert::Infallible,
@@ -24,6 +27,7 @@ use hyper::{
     upgrade::Upgraded,
 };
 use hyper_util::rt::TokioIo;
+use kubelet::{node_status, with_kubelet};
 use machinery::tls::{ClientCertificates, TlsSource, server_config};
 use serde_json::{Value, json};
 use tokio::{
@@ -366,46 +370,6 @@ fn an_answer_without_end_does_not_hold_the_server_up() {
     });
 }
 
-/// A kubelet's certificate for its address, and the authority that signed it, as files.
-fn kubelet_certificate(folder: &std::path::Path) -> TlsSource {
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-    let key = KeyPair::generate().unwrap();
-    let mut ca = CertificateParams::new(Vec::new()).unwrap();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    std::fs::write(folder.join("ca.pem"), ca.self_signed(&key).unwrap().pem()).unwrap();
-    let issuer = Issuer::new(ca, key);
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec![namespace::ADDRESS.into()]).unwrap();
-    std::fs::write(folder.join("kubelet.pem"), params.signed_by(&key, &issuer).unwrap().pem()).unwrap();
-    std::fs::write(folder.join("kubelet.key"), key.serialize_pem()).unwrap();
-    TlsSource::Files { cert: folder.join("kubelet.pem"), key: folder.join("kubelet.key") }
-}
-
-/// The status of a node whose kubelet listens here.
-fn node_status(port: u16) -> Value {
-    json!({"status": {
-        "addresses": [{"type": "InternalIP", "address": namespace::ADDRESS}],
-        "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
-    }})
-}
-
-/// A cluster with a pod on a node, whose kubelet is the backend.
-async fn with_kubelet(folder: &std::path::Path) -> Server {
-    let source = kubelet_certificate(folder);
-    let port = listen_as(Some(&source)).await;
-    let authority = folder.join("ca.pem");
-    let server = Server::start_with(|c| c.kubelet = Some(KubeletTls { authority, identity: None })).await;
-    let node = json!({"metadata": {"name": "n"}});
-    assert_eq!(server.send("POST", "/api/v1/nodes", &node).await.code, 201);
-    assert_eq!(server.send("PATCH", "/api/v1/nodes/n/status", &node_status(port)).await.code, 200);
-    let pod = json!({
-        "metadata": {"name": "p"},
-        "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "x"}]},
-    });
-    assert_eq!(server.send("POST", PODS, &pod).await.code, 201);
-    server
-}
-
 /// Upgrades a request and says something, which comes back louder.
 async fn echoes(server: &Server, method: &str, path: &str) -> TokioIo<Upgraded> {
     let mut client = raw::http1(server.port).await;
@@ -432,134 +396,6 @@ async fn refused(server: &Server, method: &str, path: &str) -> (u16, String) {
     let text = raw::text(answer).await;
     let status: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
     (code, status["message"].as_str().unwrap().to_owned())
-}
-
-#[test]
-fn attach_and_port_forward_reach_the_kubelet() {
-    namespace::run(|| async {
-        machinery::tls::use_ring();
-        let folder = tempfile::tempdir().unwrap();
-        let server = with_kubelet(folder.path()).await;
-        let attach = format!("{PODS}/p/attach");
-        let forward = format!("{PODS}/p/portforward");
-        for method in ["GET", "POST"] {
-            for (path, expected) in [
-                (
-                    format!("{attach}?container=c&stdin=true&stdout=true&tty=true"),
-                    "/attach/default/p/c?input=1&output=1&tty=1",
-                ),
-                (
-                    format!("{attach}?stdout=1&stderr=true&stdin=false"),
-                    "/attach/default/p/c?output=1&error=1",
-                ),
-                (format!("{forward}?ports=80"), "/portForward/default/p?port=80"),
-                (format!("{forward}?ports=80,443&ports=8080"), "/portForward/default/p?port=80,443,8080"),
-                (forward.clone(), "/portForward/default/p?"),
-            ] {
-                // The kubelet refuses by telling what it was asked.
-                let (code, told) = refused(&server, method, &path).await;
-                let told: Value = serde_json::from_str(&told).unwrap_or_else(|_| panic!("{path}: {told}"));
-                assert_eq!(code, 500, "{told}");
-                assert_eq!((&told["method"], &told["path"]), (&json!(method), &json!(expected)));
-                assert_eq!(told["headers"]["authorization"], Value::Null);
-                echoes(&server, method, &path).await;
-            }
-        }
-        for path in [&attach, &forward] {
-            let plain = server.get(path).await;
-            assert_eq!((plain.code, plain.body["message"].as_str()), (400, Some("Upgrade request required")));
-            assert_eq!(server.send("PUT", path, &json!({})).await.code, 405);
-            assert_eq!(server.send("DELETE", path, &Value::Null).await.code, 405);
-        }
-        for (path, code, message) in [
-            (format!("{attach}?container=none"), 400, "container none is not valid for pod p"),
-            (
-                format!("{forward}?ports=x"),
-                400,
-                "cannot convert to []int32: strconv.ParseUint: parsing \"x\": invalid syntax",
-            ),
-            (format!("{PODS}/none/attach"), 404, "pods \"none\" not found"),
-            (format!("{PODS}/none/portforward"), 404, "pods \"none\" not found"),
-        ] {
-            assert_eq!(refused(&server, "GET", &path).await, (code, message.to_owned()), "{path}");
-        }
-        let lonely =
-            json!({"metadata": {"name": "lonely"}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
-        assert_eq!(server.send("POST", PODS, &lonely).await.code, 201);
-        for part in ["attach", "portforward"] {
-            let (code, message) = refused(&server, "GET", &format!("{PODS}/lonely/{part}")).await;
-            assert_eq!((code, message.as_str()), (400, "pod lonely does not have a host assigned"));
-        }
-    });
-}
-
-#[test]
-fn a_nodes_proxy_passes_every_method_and_upgrades() {
-    namespace::run(|| async {
-        machinery::tls::use_ring();
-        let folder = tempfile::tempdir().unwrap();
-        let server = with_kubelet(folder.path()).await;
-        let path = "/api/v1/nodes/n/proxy/run/x?y=1";
-        let mut client = raw::http1(server.port).await;
-        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
-            let body = if matches!(method, "GET" | "OPTIONS") { "" } else { "hello" };
-            let answer = client.send_request(raw::request(method, path, &[], body)).await.unwrap();
-            assert_eq!(answer.status(), 203, "{method}");
-            let told: Value = serde_json::from_str(&raw::text(answer).await).unwrap();
-            assert_eq!(
-                (&told["method"], &told["path"], &told["body"]),
-                (&json!(method), &json!("/run/x?y=1"), &json!(body))
-            );
-            assert_eq!(told["headers"]["authorization"], Value::Null);
-        }
-        let head = client.send_request(raw::request("HEAD", path, &[], "")).await.unwrap();
-        assert_eq!((head.status().as_u16(), raw::text(head).await), (203, String::new()));
-        for method in ["GET", "POST"] {
-            echoes(&server, method, path).await;
-        }
-    });
-}
-
-#[test]
-fn the_kubelet_of_a_pods_node_answers_for_it() {
-    namespace::run(|| async {
-        machinery::tls::use_ring();
-        let folder = tempfile::tempdir().unwrap();
-        let server = with_kubelet(folder.path()).await;
-
-        // A kubelet's answers are 200; this one's are not, which shows that it was asked, and what.
-        let log = server.get(&format!("{PODS}/p/log?container=c&tailLines=5")).await;
-        assert_eq!((log.code, log.body["reason"].as_str()), (500, Some("InternalError")));
-        let told = log.body["message"].as_str().unwrap();
-        assert!(told.contains("/containerLogs/default/p/c?tailLines=5"), "{told}");
-        let log = server.get(&format!("{PODS}/p/log?tailLines=-1")).await;
-        assert_eq!((log.code, log.body["reason"].as_str()), (422, Some("Invalid")));
-        let proxied = server.get("/api/v1/nodes/n/proxy/metrics?x=y").await;
-        assert_eq!((proxied.code, proxied.body["path"].as_str()), (203, Some("/metrics?x=y")));
-
-        let mut client = raw::http1(server.port).await;
-        let path = format!("{PODS}/p/exec?command=ls&stdin=true&stdout=true");
-        let plain = client.send_request(raw::request("GET", &path, &[], "")).await.unwrap();
-        assert_eq!(plain.status(), 400);
-        assert!(raw::text(plain).await.contains("Upgrade request required"));
-        echoes(&server, "GET", &path).await;
-        let mut client = raw::http1(server.port).await;
-        let headers = [("connection", "Upgrade"), ("upgrade", "refused")];
-        let answer = client.send_request(raw::request("GET", &path, &headers, "")).await.unwrap();
-        assert_eq!(answer.status(), 500);
-        let told: Value = serde_json::from_str(&raw::text(answer).await).unwrap();
-        assert_eq!(
-            (&told["reason"], &told["message"]),
-            (&json!("InternalError"), &json!("container not found (\"c\")"))
-        );
-
-        let closed = TcpListener::bind((namespace::ADDRESS, 0)).await.unwrap().local_addr().unwrap().port();
-        server.send("PATCH", "/api/v1/nodes/n/status", &node_status(closed)).await;
-        let log = server.get(&format!("{PODS}/p/log")).await;
-        let refused = format!("dial tcp {}:{closed}: connect: connection refused", namespace::ADDRESS);
-        let expected = format!("Internal error occurred: error dialing backend: {refused}");
-        assert_eq!((log.code, log.body["message"].as_str()), (500, Some(expected.as_str())));
-    });
 }
 
 #[test]
@@ -641,160 +477,5 @@ fn no_object_leads_to_this_machine() {
                 assert_eq!(refused, (400, "address not allowed".to_owned()), "{address} {part}");
             }
         }
-    });
-}
-
-#[test]
-fn a_node_that_claims_to_be_here_gives_nobody_our_rights() {
-    use machinery::pki::{Authority, IssueRequest, KUBELET_API_ADMIN, KUBELET_CLIENT};
-    namespace::run(|| async {
-        machinery::tls::use_ring();
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let authority = Authority::new("ca").unwrap();
-        authority.save(&at("ca.crt"), &at("ca.key")).unwrap();
-        let address = namespace::ADDRESS.parse().unwrap();
-        let serving =
-            authority.issue(&IssueRequest::server("kube-apiserver", &["localhost"], &[address])).unwrap();
-        serving.save(&at("server.crt"), &at("server.key")).unwrap();
-        for group in [KUBELET_API_ADMIN, "system:masters"] {
-            let client = authority.issue(&IssueRequest::client(KUBELET_CLIENT, &[group])).unwrap();
-            client.save(&at("client.crt"), &at("client.key")).unwrap();
-            let server = Server::start_with(|c| {
-                c.listen = ("0.0.0.0".parse().unwrap(), 0);
-                c.serving = Some((at("server.crt"), at("server.key")));
-                c.client_ca = Some(at("ca.crt"));
-                let identity = Some((at("client.crt"), at("client.key")));
-                c.kubelet = Some(KubeletTls { authority: at("ca.crt"), identity });
-            })
-            .await;
-            let node = json!({"metadata": {"name": "n"}});
-            assert_eq!(server.send("POST", "/api/v1/nodes", &node).await.code, 201);
-            let status = node_status(server.port);
-            assert_eq!(server.send("PATCH", "/api/v1/nodes/n/status", &status).await.code, 200);
-            for path in ["api/v1/secrets", "api", "metrics", "apis/apps/v1/deployments"] {
-                let answer = server.get(&format!("/api/v1/nodes/n/proxy/{path}")).await;
-                assert_eq!(
-                    (answer.code, &answer.body["reason"]),
-                    (403, &json!("Forbidden")),
-                    "{}",
-                    answer.body
-                );
-            }
-            let mut client = raw::http1(server.port).await;
-            let headers = [("impersonate-user", "root"), ("impersonate-group", "system:masters")];
-            let request = raw::request("GET", "/api/v1/nodes/n/proxy/api/v1/secrets", &headers, "");
-            assert_eq!(client.send_request(request).await.unwrap().status(), 403);
-            server.stop().await;
-        }
-    });
-}
-
-/// A session in messages: what the handshake agreed on, and all messages, each in its kind.
-async fn messages(
-    server: &Server,
-    path: &str,
-    protocols: &str,
-    count: usize,
-) -> (Option<String>, Vec<Message>) {
-    let mut client = raw::http1(server.port).await;
-    let mut headers = vec![
-        ("connection", "Upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
-    if !protocols.is_empty() {
-        headers.push(("sec-websocket-protocol", protocols));
-    }
-    let mut answer = client.send_request(raw::request("GET", path, &headers, "")).await.unwrap();
-    assert_eq!(answer.status(), 101, "{path}");
-    assert_eq!(answer.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    let agreed = answer.headers().get("sec-websocket-protocol").map(|p| p.to_str().unwrap().to_owned());
-    let stream = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
-    let mut session = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
-    let mut all = Vec::new();
-    while all.len() < count
-        && let Some(message) = session.next().await
-    {
-        all.push(message.unwrap());
-    }
-    (agreed, all)
-}
-
-#[test]
-fn logs_are_told_in_messages() {
-    namespace::run(|| async {
-        machinery::tls::use_ring();
-        let folder = tempfile::tempdir().unwrap();
-        let server = with_kubelet(folder.path()).await;
-        let path = format!("{PODS}/p/log?tailLines=2");
-        assert_eq!(server.get(&path).await.body, json!("one\ntwo\n"));
-        let binary = |text: &'static str| Message::Binary(Bytes::from(text));
-        for (asked, agreed, expected) in [
-            ("", None, [binary(""), binary("one\ntwo\n")]),
-            ("binary.k8s.io", Some("binary.k8s.io"), [binary(""), binary("one\ntwo\n")]),
-            (
-                "other, base64.binary.k8s.io",
-                Some("base64.binary.k8s.io"),
-                [Message::Text("".into()), Message::Text("b25lCnR3bwo=".into())],
-            ),
-        ] {
-            let (told, mut all) = messages(&server, &path, asked, 9).await;
-            assert_eq!(told.as_deref(), agreed);
-            assert!(all.pop().unwrap().is_close());
-            assert_eq!(all, expected);
-        }
-        let headers = [
-            ("connection", "Upgrade"),
-            ("upgrade", "websocket"),
-            ("sec-websocket-key", "x"),
-            ("sec-websocket-protocol", "channel.k8s.io"),
-        ];
-        let mut client = raw::http1(server.port).await;
-        let refused = client.send_request(raw::request("GET", &path, &headers, "")).await.unwrap();
-        assert_eq!(refused.status(), 403);
-    });
-}
-
-#[test]
-fn watches_are_told_in_messages() {
-    namespace::run(|| async {
-        machinery::tls::use_ring();
-        let server = Server::start().await;
-        for name in ["a", "b", "c"] {
-            let map = json!({"metadata": {"name": name, "labels": {"told": "yes"}}});
-            assert_eq!(server.send("POST", "/api/v1/namespaces/default/configmaps", &map).await.code, 201);
-        }
-        let path = "/api/v1/namespaces/default/configmaps?watch=true&labelSelector=told&timeoutSeconds=1";
-        let (agreed, mut all) = messages(&server, path, "", 9).await;
-        assert_eq!(agreed, None);
-        assert!(all.pop().unwrap().is_close());
-        let names: Vec<String> = all
-            .into_iter()
-            .map(|message| {
-                let Message::Text(text) = message else { panic!("{message:?}") };
-                assert!(text.ends_with('\n'));
-                let event: Value = serde_json::from_str(&text).unwrap();
-                assert_eq!(event["type"], "ADDED");
-                event["object"]["metadata"]["name"].as_str().unwrap().to_owned()
-            })
-            .collect();
-        assert_eq!(names, ["a", "b", "c"]);
-        // A client that goes ends its watch.
-        let running = async || {
-            server.get("/metrics").await.body.as_str().unwrap().contains(
-                "verb=\"WATCH\",group=\"\",version=\"v1\",resource=\"configmaps\",subresource=\"\"} 1",
-            )
-        };
-        let path = "/api/v1/namespaces/default/configmaps?watch=true";
-        let (_, all) = messages(&server, path, "", 1).await;
-        assert_eq!(all.len(), 1);
-        let over = async {
-            while running().await {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), over).await.expect("it is over");
     });
 }
