@@ -37,11 +37,7 @@ impl Strategy for EndpointSlice {
         const MOST: usize = 1000;
         const MOST_PORTS: usize = 20_000;
         let at = Path::new("addressType");
-        match self.address_type.as_str() {
-            "" => errors.required(&at, ""),
-            known if TYPES.contains(&known) => {}
-            other => errors.not_supported(&at, other, TYPES),
-        }
+        given_one_of(self.address_type.as_str(), TYPES, &at, errors);
         let at = Path::new("endpoints");
         let all = self.endpoints.as_deref().unwrap_or_default();
         if all.len() > MOST {

@@ -98,11 +98,7 @@ pub(super) fn spec(definition: &Definition, old: Option<&Definition>, errors: &m
         }
         joined(errors, &group_at, &spec.group, &wrong);
     }
-    match spec.scope.as_str() {
-        "" => errors.required(&at.child("scope"), ""),
-        "Cluster" | "Namespaced" => {}
-        other => errors.not_supported(&at.child("scope"), other, &["Cluster", "Namespaced"]),
-    }
+    given_one_of(spec.scope.as_str(), &["Cluster", "Namespaced"], &at.child("scope"), errors);
     let before: HashMap<&str, Option<Value>> = old
         .into_iter()
         .flat_map(|old| &old.spec.versions)

@@ -82,11 +82,12 @@ impl Strategy for PersistentVolume {
                 errors.invalid(&capacity_at.key(name), size.to_string(), "must be greater than zero");
             }
         }
-        if let Some(policy) = spec.persistent_volume_reclaim_policy.as_deref()
-            && !POLICIES.contains(&policy)
-        {
-            errors.not_supported(&at.child("persistentVolumeReclaimPolicy"), policy, POLICIES);
-        }
+        one_of(
+            spec.persistent_volume_reclaim_policy.as_deref(),
+            POLICIES,
+            &at.child("persistentVolumeReclaimPolicy"),
+            errors,
+        );
         if let Some(required) = spec.node_affinity.as_ref().and_then(|a| a.required.as_ref()) {
             pod::validation::node_selector(required, &at.child("nodeAffinity").child("required"), errors);
         }
@@ -100,11 +101,7 @@ impl Strategy for PersistentVolume {
         if let Some(class) = spec.storage_class_name.as_ref().filter(|class| !class.is_empty()) {
             each(errors, &at.child("storageClassName"), class, dns_subdomain(class));
         }
-        if let Some(mode) = &spec.volume_mode
-            && !["Block", "Filesystem"].contains(&mode.as_str())
-        {
-            errors.not_supported(&at.child("volumeMode"), mode, &["Block", "Filesystem"]);
-        }
+        one_of(spec.volume_mode.as_deref(), &["Block", "Filesystem"], &at.child("volumeMode"), errors);
     }
 
     fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {

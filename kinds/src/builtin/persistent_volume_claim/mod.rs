@@ -285,11 +285,7 @@ pub fn claim_spec(spec: &PersistentVolumeClaimSpec, at: &Path, errors: &mut Erro
         let wrong = dns_subdomain(class);
         each(errors, &at.child("storageClassName"), class, wrong);
     }
-    if let Some(mode) = &spec.volume_mode
-        && !["Block", "Filesystem"].contains(&mode.as_str())
-    {
-        errors.not_supported(&at.child("volumeMode"), mode, &["Block", "Filesystem"]);
-    }
+    one_of(spec.volume_mode.as_deref(), &["Block", "Filesystem"], &at.child("volumeMode"), errors);
     data_source::validate(spec, at, errors);
     if let Some(class) = spec.volume_attributes_class_name.as_ref().filter(|class| !class.is_empty()) {
         each(errors, &at.child("volumeAttributesClassName"), class, dns_subdomain(class));

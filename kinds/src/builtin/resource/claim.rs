@@ -170,7 +170,7 @@ fn request(request: &DeviceRequest, at: &Path, errors: &mut Errors) {
 
 fn wish(wish: &Wish<'_>, at: &Path, errors: &mut Errors) {
     let class_at = at.child("deviceClassName");
-    formed(&wish.class, dns_subdomain, &class_at, errors);
+    formed(wish.class, dns_subdomain, &class_at, errors);
     selectors(wish.selectors, &at.child("selectors"), errors);
     let count_at = at.child("count");
     match wish.mode {

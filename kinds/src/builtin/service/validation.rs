@@ -92,11 +92,7 @@ fn each_port(ports: &[ServicePort], at: &Path, errors: &mut Errors) {
             }
         }
         in_range(i64::from(port.port), 1, 65535, &at.child("port"), errors);
-        match port.protocol.as_deref().unwrap_or_default() {
-            "" => errors.required(&at.child("protocol"), ""),
-            known if PROTOCOLS.contains(&known) => {}
-            other => errors.not_supported(&at.child("protocol"), other, PROTOCOLS),
-        }
+        given_one_of(port.protocol.as_deref(), PROTOCOLS, &at.child("protocol"), errors);
         if let Some(target) = &port.target_port {
             port_number_or_name(target, &at.child("targetPort"), errors);
         }
