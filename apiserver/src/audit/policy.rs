@@ -175,7 +175,7 @@ impl Rule {
             }
         }
         let omitted = stages(&self.omit_stages, &at.child("omitStages"), errors);
-        if !self.paths.is_empty() && !(self.resources.is_empty() && self.namespaces.is_empty()) {
+        if !(self.paths.is_empty() || self.resources.is_empty() && self.namespaces.is_empty()) {
             let why = "rules cannot apply to both regular resources and non-resource URLs";
             errors.invalid(&paths, &self.paths, why);
         }

@@ -134,7 +134,8 @@ async fn bootstrap_tokens_are_taken_where_they_are_enabled() {
     let cache = cache_of(store, &[SECRETS]).await;
     for bootstrap in [true, false] {
         let rules = TokenRules { bootstrap, ..TokenRules::default() };
-        let known = Authenticator::new(None, None, "issuer", &rules).unwrap();
+        let others = Issuers::new(oidc::Authentication::default(), &[]).unwrap();
+        let known = Authenticator::new(None, None, "issuer", &rules, others).unwrap();
         let found = known.review("abcdef.0123456789abcdef", &[], &cache).await;
         let expected = bootstrap.then(|| "system:bootstrap:abcdef".to_owned());
         assert_eq!(found.ok().map(|(user, _)| user.name), expected);

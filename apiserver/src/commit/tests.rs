@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::*;
-use crate::{Api, harness::Server, resources::CONFIG_MAPS, start_with};
+use crate::{Api, harness::Server, resources::CONFIG_MAPS};
 
 const MARK: &str = "/registry/skiff/test/mark";
 const COUNT: &str = "/registry/skiff/test/count";
@@ -63,9 +63,7 @@ async fn server() -> (Server, Arc<Api>) {
     let server = Server::start_as(
         |_| {},
         async |config, tasks| {
-            let api = start_with(config, crate::admission::Steps::new(&config.admission).unwrap(), &tasks)
-                .await
-                .unwrap();
+            let api = crate::start(config, &tasks).await.unwrap();
             started = Some(api.clone());
             api
         },

@@ -40,7 +40,7 @@ const SHORTEST: i32 = 600;
 
 impl Strategy for CertificateSigningRequest {
     // Kubelets that join name theirs after a digest.
-    const NAME_RULE: NameRule = NameRule::PathSegment;
+    const FACTS: Facts = Facts { names: NameRule::PathSegment, ..Facts::PLAIN };
 
     fn fill_in(&mut self) {
         self.status.get_or_insert_default();

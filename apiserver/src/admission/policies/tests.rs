@@ -7,7 +7,6 @@ use crate::{
         MUTATING_ADMISSION_POLICIES, MUTATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICIES,
         VALIDATING_ADMISSION_POLICY_BINDINGS,
     },
-    start_with,
     store::{Committed, Op},
 };
 
@@ -15,9 +14,7 @@ use crate::{
 async fn what_another_server_wrote_and_nobody_can_read_fails_as_it_says() {
     let mut started = None;
     let start = async |config, tasks| {
-        let api = start_with(config, crate::admission::Steps::new(&config.admission).unwrap(), &tasks)
-            .await
-            .unwrap();
+        let api = crate::start(config, &tasks).await.unwrap();
         started = Some(Arc::clone(&api));
         api
     };

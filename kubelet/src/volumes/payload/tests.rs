@@ -26,7 +26,7 @@ async fn files_are_made_from_all_that_the_api_has() {
     let signer = machinery::pki::Authority::new("tokens").expect("there are numbers enough");
     signer.save(&dir.path().join("sa.crt"), &dir.path().join("sa.key")).expect("there is room");
     let kubeconfig = lab::api_server(dir.path(), &tasks).await;
-    let client = machinery::client::connect(&kubeconfig, "test").await.expect("the file is well-formed");
+    let client = machinery::client::connect(&kubeconfig, "test").expect("the file is well-formed");
     assert!(machinery::client::wait_ready(&client, &tasks.token()).await);
     let _: ServiceAccount = make(&client, json!({"metadata": {"name": "robot"}})).await;
     let _: ConfigMap = make(&client, json!({"metadata": {"name": "m"}, "data": {"a": "1", "b": "2"}})).await;

@@ -86,7 +86,7 @@ fn measure_claims(quick: bool) {
     cluster.load(&[http_go("http-go:v1", "v1", 0)]);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let client = machinery::client::connect(&cluster.kubeconfig(), "bench").await.expect("a client");
+        let client = machinery::client::connect(&cluster.kubeconfig(), "bench").expect("a client");
         claims::measure(&client, quick).await;
     });
 }
