@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
 
@@ -37,7 +38,11 @@ pub fn decide(
         };
     }
     let (mut solid, mut waiting, mut dangling, mut unknown) = (vec![], vec![], vec![], vec![]);
+    let mut plan = Plan::default();
     for owner in &object.owners {
+        if graph.get(&owner.uid).is_some_and(|found| !is_in_reach(object, found)) {
+            plan.actions.push(astray(object, owner));
+        }
         match graph.get(&owner.uid).filter(|found| is_in_reach(object, found)) {
             Some(found) if found.waits_for_dependents() => waiting.push(owner.uid.clone()),
             Some(_) => solid.push(owner.uid.clone()),
@@ -49,7 +54,6 @@ pub fn decide(
     if !unknown.is_empty() {
         return Decision::Ask(unknown);
     }
-    let mut plan = Plan::default();
     if !solid.is_empty() {
         dangling.extend(waiting);
         if !dangling.is_empty() {
@@ -83,6 +87,27 @@ fn closes_a_circle(graph: &Graph, object: &Object) -> bool {
 /// An owner is cluster-wide or in the object's own namespace.
 fn is_in_reach(object: &Object, owner: &Object) -> bool {
     owner.namespace.is_empty() || owner.namespace == object.namespace
+}
+
+/// Tells that an owner is in another namespace than the object.
+fn astray(object: &Object, owner: &Owner) -> Action {
+    let namespace = &object.namespace;
+    Action::Tell {
+        about: ObjectReference {
+            api_version: Some(object.kind.api_version()),
+            kind: Some(object.kind.kind.clone()),
+            namespace: Some(namespace.to_string()).filter(|namespace| !namespace.is_empty()),
+            name: Some(object.name.to_string()),
+            uid: Some(object.uid.to_string()),
+            ..ObjectReference::default()
+        },
+        warning: true,
+        reason: "OwnerRefInvalidNamespace",
+        message: format!(
+            "ownerRef [{}/{}, namespace: {namespace}, name: {}, uid: {}] does not exist in namespace {namespace:?}",
+            owner.api_version, owner.kind, owner.name, owner.uid
+        ),
+    }
 }
 
 /// A foreground deletion: dependents that block it go first.

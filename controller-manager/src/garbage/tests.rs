@@ -63,6 +63,7 @@ fn told(graph: &Graph, of: &str, gone: &[&str]) -> Vec<String> {
                         format!("{name} owners {names:?}")
                     }
                 }
+                Action::Tell { reason, message, .. } => format!("{reason}: {message}"),
                 other => panic!("{other:?}"),
             });
             actions.chain(next.iter().map(|uid| format!("look at {uid}"))).collect()
@@ -101,7 +102,10 @@ fn fates() {
             vec![owner(&elsewhere), object("a", &["owner"], &plain)],
             "a",
             vec!["owner"],
-            vec!["delete a Background"],
+            vec![
+                "OwnerRefInvalidNamespace: ownerRef [v1/ConfigMap, namespace: d, name: owner, uid: owner] does not exist in namespace \"d\"",
+                "delete a Background",
+            ],
         ),
         (
             "foreground: blocking dependents first",
