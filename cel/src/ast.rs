@@ -69,6 +69,12 @@ pub(super) enum Kind {
         fields: Vec<(String, Expr, bool)>,
     },
     Fold(Box<Fold>),
+    /// The body, with a name for a value.
+    Bind {
+        var: String,
+        value: Box<Expr>,
+        body: Box<Expr>,
+    },
     /// `target.optMap(var, body)` and `target.optFlatMap(var, body)`.
     OptMap {
         target: Box<Expr>,
@@ -76,6 +82,31 @@ pub(super) enum Kind {
         body: Box<Expr>,
         flat: bool,
     },
+}
+
+impl Expr {
+    /// Whether this is a name and steps from there.
+    pub fn is_attribute(&self) -> bool {
+        match &self.kind {
+            Kind::Ident(_) => true,
+            Kind::Select { of, optional, .. } | Kind::Index { of, optional, .. } => {
+                !optional && of.is_attribute()
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether this is the same for every object, as written.
+    pub fn is_constant(&self) -> bool {
+        match &self.kind {
+            Kind::Literal(_) => true,
+            Kind::List(items) => items.iter().all(|(item, optional)| !optional && item.is_constant()),
+            Kind::Map(entries) => entries
+                .iter()
+                .all(|(key, value, optional)| !optional && key.is_constant() && value.is_constant()),
+            _ => false,
+        }
+    }
 }
 
 impl Kind {
@@ -88,7 +119,8 @@ impl Kind {
             | Self::Binary(_, a, b)
             | Self::And(a, b)
             | Self::Or(a, b)
-            | Self::OptMap { target: a, body: b, .. } => vec![a, b],
+            | Self::OptMap { target: a, body: b, .. }
+            | Self::Bind { value: a, body: b, .. } => vec![a, b],
             Self::Conditional(a, b, c) => vec![a, b, c],
             Self::Call { target, args, .. } => target.as_deref().into_iter().chain(args).collect(),
             Self::List(items) => items.iter().map(|(item, _)| item).collect(),

@@ -110,6 +110,13 @@ impl Checker {
             }
             Kind::Message { name, fields } => self.message(expr.at, name, fields),
             Kind::Fold(fold) => self.fold(expr.at, fold),
+            Kind::Bind { var, value, body } => {
+                let value = self.check(value);
+                self.scope.push((var.clone(), value));
+                let result = self.check(body);
+                self.scope.pop();
+                result
+            }
             Kind::OptMap { target, var, body, flat } => {
                 let of = match self.check(target) {
                     Type::Optional(of) => (*of).clone(),

@@ -3,7 +3,8 @@
 use serde_json::Value as Json;
 
 use super::{
-    ast::{How, Operator},
+    ast::{Expr, How, Kind, Operator},
+    library::SORT_BY,
     value::{Opaque, Value},
 };
 
@@ -44,13 +45,28 @@ pub(super) fn scale(size: u64, factor: f64) -> u64 {
     }
 }
 
+/// A step into a value: one that has no name is a place of its own.
+pub(super) fn of_step(of: &Expr) -> u64 {
+    match &of.kind {
+        Kind::Ident(_) | Kind::Select { .. } | Kind::Index { .. } => 1,
+        _ => 2,
+    }
+}
+
+/// Whether `cel-go` makes a call before it evaluates anything.
+pub(super) fn is_constant_call(name: &str, args: &[Expr]) -> bool {
+    const CONVERSIONS: &[&str] =
+        &["bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "uint"];
+    CONVERSIONS.contains(&name) && matches!(args, [only] if matches!(only.kind, Kind::Literal(_)))
+}
+
 /// What is written as a list or map, at what an empty one costs. To `cel-go` all cost the same; making a long one is
 /// work, which is paid for.
 pub(super) fn of_written(empty: u64, length: usize) -> u64 {
     empty + length.saturating_sub(WRITTEN) as u64
 }
 
-/// Before the first item of a macro.
+/// Before the first item of a macro, as it is estimated: what is made begins as a constant.
 pub(super) fn fold_start(how: How) -> u64 {
     match how {
         How::All | How::Exists | How::ExistsOne => 0,
@@ -113,38 +129,81 @@ pub(super) fn of_call(name: &str, args: &[Value<'_>], limit: u64) -> u64 {
                 much => args.first().map_or(0, traversal).max(much),
             }
         }
+        "slice" | "reverse" | "flatten" => {
+            let [depth, count] = match (name, args) {
+                ("flatten", [_, Value::Int(depth)]) => [u64::try_from(*depth).unwrap_or(0), size(0)],
+                ("slice", [_, Value::Int(from), Value::Int(to)]) => {
+                    [1, u64::try_from(to.saturating_sub(*from)).unwrap_or(0)]
+                }
+                _ => [1, size(0)],
+            };
+            let made = if name == "flatten" { walking(args.first(), limit) } else { 0 };
+            made_list(depth.saturating_mul(count).max(made))
+        }
+        "lists.range" => match args {
+            [Value::Int(count)] => made_list(u64::try_from(*count).unwrap_or(0)),
+            _ => 1,
+        },
+        "distinct" | "sort" => self_compared(args.first(), limit),
+        SORT_BY => self_compared(args.get(1), limit),
+        "unwrapOpt" | "optional.unwrap" => (size(0) / 10).max(1),
         // As `cel-go` has it: two for each expression.
         "check" => ACCESS,
         "fieldSelector" | "labelSelector" => LIST + scale(size(1), TRAVERSAL) + scale(size(1), 0.5),
-        "jsonpatch.escapeKey" | "url" | "isURL" | "lowerAscii" | "upperAscii" | "substring" | "trim" => {
-            text(0)
-        }
+        "jsonpatch.escapeKey" | "url" | "lowerAscii" | "upperAscii" | "substring" | "trim" => text(0),
         "replace" | "split" => scale(size(0), 2.0 * TRAVERSAL),
         "join" => scale(joined(args), 2.0 * TRAVERSAL),
         "matches" | "find" | "findAll" => scale(size(0) + 1, TRAVERSAL).saturating_mul(scale(size(1), REGEX)),
-        "validate" => scale(size(1) + 1, TRAVERSAL).saturating_mul(scale(FORMAT_REGEX, REGEX)),
+        "validate" => scale(size(1) + 1, TRAVERSAL).saturating_mul(scale(regex_of(args.first()), REGEX)),
         "contains" => text(0).saturating_mul(text(1)),
-        "startsWith" | "endsWith" => text(1).max(1),
+        // As `cel-go` has it: the text that is looked at.
+        "startsWith" | "endsWith" => text(0).max(text(1)),
         "cidr" | "isIP" | "isCIDR" | "quantity" | "isQuantity" | "semver" | "isSemver" => text(0),
         "ip" if matches!(args, [Value::String(_)]) => text(0),
-        "ip.isCanonical" => scale(size(0), 2.0 * TRAVERSAL),
+        "ip.isCanonical" => text(0).saturating_mul(2),
         "containsIP" | "containsCIDR" => contains(name, args),
-        "sets.contains" | "sets.intersects" => of_sets(args, limit),
-        "sets.equivalent" => of_sets(args, limit).saturating_mul(2),
-        "string" | "bytes" => match args {
-            [Value::String(_) | Value::Bytes(_)] => text(0),
-            _ => 1,
-        },
+        "sets.contains" | "sets.intersects" => of_sets(args, limit).saturating_add(1),
+        "sets.equivalent" => of_sets(args, limit).saturating_mul(2).saturating_add(1),
+        "string" if matches!(args, [Value::Bytes(_)]) => text(0),
+        "bytes" if matches!(args, [Value::String(_)]) => text(0),
         "format" | "strings.quote" => text(0).max(1).max(walking(args.get(1), limit)),
         _ => 1,
     }
+}
+
+/// How long the regular expression behind a format is taken to be.
+fn regex_of(format: Option<&Value<'_>>) -> u64 {
+    let Some(Value::Opaque(format)) = format else { return FORMAT_REGEX };
+    match &**format {
+        Opaque::Format("dns1123Label" | "dns1035Label" | "dns1123LabelPrefix" | "dns1035LabelPrefix") => 30,
+        Opaque::Format("dns1123Subdomain" | "dns1123SubdomainPrefix" | "qualifiedName") => 60,
+        Opaque::Format("labelValue") => 40,
+        _ => FORMAT_REGEX,
+    }
+}
+
+/// A call that makes a list.
+fn made_list(work: u64) -> u64 {
+    work.saturating_add(1 + LIST)
+}
+
+/// Comparing all items of a list with one another.
+fn self_compared(list: Option<&Value<'_>>, limit: u64) -> u64 {
+    let Some(Value::List(list)) = list else { return made_list(0) };
+    let size = list.len() as u64;
+    let texts = matches!(list.get(0), Some(Value::String(_) | Value::Bytes(_)));
+    let pairs = size.saturating_mul(size);
+    let work = pairs.saturating_mul(2).saturating_add(if texts { pairs / 10 } else { 0 });
+    // Each item may be large.
+    let walked = list.iter().fold(0, |sum: u64, item| sum.saturating_add(walking(Some(&item), limit)));
+    made_list(work.max(walked.saturating_mul(size)))
 }
 
 /// Comparing all items of one list with all of another.
 fn of_sets(args: &[Value<'_>], limit: u64) -> u64 {
     let [one, other, ..] = args else { return 1 };
     let all = |of: &Value<'_>, with: &Value<'_>| walking(Some(of), limit).saturating_mul(with.size());
-    one.size().saturating_mul(other.size()).max(all(one, other).min(all(other, one))).max(1)
+    one.size().saturating_mul(other.size()).max(all(one, other).min(all(other, one)))
 }
 
 /// How long the joined texts are.

@@ -55,14 +55,26 @@ struct Part {
     /// The size of items, of a list that the expression makes.
     items: Option<Range>,
     /// Where the value comes from.
-    decl: Option<Arc<Decl>>,
+    place: Place,
     /// The value is a key of a map: of those the schema tells nothing.
     scalar: bool,
 }
 
+/// Where a value comes from.
+#[derive(Debug, Clone, Default)]
+enum Place {
+    /// It is made by a call or a macro.
+    #[default]
+    Nowhere,
+    /// From what a schema says nothing of.
+    Lost,
+    /// From what has a place in a schema.
+    At(Arc<Decl>),
+}
+
 impl Part {
     fn costing(cost: Range) -> Self {
-        Self { cost, size: None, items: None, decl: None, scalar: false }
+        Self { cost, size: None, items: None, place: Place::Nowhere, scalar: false }
     }
 
     fn sized(mut self, size: Range) -> Self {
@@ -71,21 +83,21 @@ impl Part {
     }
 
     fn size(&self) -> Range {
-        match (&self.size, &self.decl) {
+        match (&self.size, &self.place) {
             (Some(size), _) => *size,
-            (None, Some(decl)) => Range { min: 0, max: decl.max_elements },
-            (None, None) if self.scalar => Range::fixed(1),
-            (None, None) => Range::UNKNOWN,
+            (None, Place::At(decl)) => Range { min: 0, max: decl.max_elements },
+            (None, _) if self.scalar => Range::fixed(1),
+            (None, _) => Range::UNKNOWN,
         }
     }
 
-    /// The size of the value's items.
+    /// The size of the value's items, as the schema has it.
     fn item_size(&self) -> Range {
-        match (&self.items, self.decl.as_ref().and_then(|decl| decl.element())) {
-            (Some(size), _) => *size,
-            (None, Some(decl)) => Range { min: 0, max: decl.max_elements },
-            (None, None) => Range::UNKNOWN,
-        }
+        let element = match &self.place {
+            Place::At(decl) => decl.element(),
+            _ => None,
+        };
+        element.map_or(Range::UNKNOWN, |decl| Range { min: 0, max: decl.max_elements })
     }
 }
 
@@ -94,18 +106,32 @@ pub(super) fn estimate(expr: &Expr, types: &[Type], variables: &[(&str, Option<A
     let scope = variables
         .iter()
         .map(|(name, decl)| {
-            ((*name).to_owned(), Part { decl: decl.clone(), ..Part::costing(Range::fixed(0)) })
+            let place = decl.clone().map_or(Place::Nowhere, Place::At);
+            ((*name).to_owned(), Part { place, ..Part::costing(Range::fixed(0)) })
         })
         .collect();
-    Estimator { types, scope }.part(expr).cost.max
+    let root = variables.first().and_then(|(_, decl)| decl.clone());
+    Estimator { types, scope, root }.part(expr).cost.max
 }
 
 struct Estimator<'a> {
     types: &'a [Type],
     scope: Vec<(String, Part)>,
+    /// The type of `self`.
+    root: Option<Arc<Decl>>,
 }
 
 impl Estimator<'_> {
+    /// The place of a part of a value. As `cel-go` has it, the first step from a value that comes from nowhere leads to the
+    /// root of the schema.
+    fn below(&self, place: &Place, step: impl Fn(&Decl) -> Option<&Arc<Decl>>) -> Place {
+        match place {
+            Place::At(decl) => step(decl).cloned().map_or(Place::Lost, Place::At),
+            Place::Lost => Place::Lost,
+            Place::Nowhere => self.root.clone().map_or(Place::Lost, Place::At),
+        }
+    }
+
     fn part(&mut self, expr: &Expr) -> Part {
         let mut part = self.of(expr);
         part.scalar |= self.types[expr.id].is_scalar();
@@ -121,27 +147,35 @@ impl Estimator<'_> {
             })),
             Kind::Ident(name) => {
                 let known = self.scope.iter().rev().find(|(n, _)| n == name).map(|(_, part)| part.clone());
-                Part { cost: Range::fixed(NAME), ..known.unwrap_or(Part::costing(Range::fixed(0))) }
+                let unknown = || {
+                    let place = self.below(&Place::Nowhere, |_| None);
+                    Part { place, ..Part::costing(Range::fixed(0)) }
+                };
+                Part { cost: Range::fixed(NAME), ..known.unwrap_or_else(unknown) }
             }
-            Kind::Select { of, field, .. } => {
+            Kind::Select { of, field, optional } => {
                 let of = self.part(of);
-                let decl = of.decl.as_ref().and_then(|decl| decl.field(field)).cloned();
-                Part { decl, ..Part::costing(of.cost.plus(Range::fixed(1))) }
+                let place = self.below(&of.place, |decl| decl.field(field));
+                let place = if *optional { Place::Nowhere } else { place };
+                Part { place, ..Part::costing(of.cost.plus(Range::fixed(1))) }
             }
             Kind::Has { of, .. } => Part::costing(self.part(of).cost),
-            Kind::Index { of, key, .. } => {
+            Kind::Index { of, key, optional } => {
                 let (of, key) = (self.part(of), self.part(key));
-                let decl = of.decl.as_ref().and_then(|decl| decl.element()).cloned();
                 let cost = of.cost.plus(key.cost).plus(Range::fixed(1));
-                Part { decl, size: of.items, ..Part::costing(cost) }
+                if *optional {
+                    return Part::costing(cost);
+                }
+                let place = self.below(&of.place, Decl::element);
+                Part { place, size: of.items, ..Part::costing(cost) }
             }
             Kind::Not(of) | Kind::Negate(of) => {
                 Part::costing(self.part(of).cost.plus(Range::fixed(1))).sized(Range::fixed(1))
             }
             Kind::Binary(operator, left, right) => {
-                let opaque = matches!(self.types[left.id], Type::Opaque(_));
+                let (own, other) = (&self.types[left.id], &self.types[right.id]);
                 let (left, right) = (self.part(left), self.part(right));
-                binary(*operator, &left, &right, opaque)
+                binary(*operator, (&left, own), (&right, other))
             }
             Kind::And(left, right) | Kind::Or(left, right) => {
                 let (left, right) = (self.part(left).cost, self.part(right).cost);
@@ -181,13 +215,23 @@ impl Estimator<'_> {
                 Part::costing(cost)
             }
             Kind::Fold(fold) => self.fold(fold),
-            Kind::OptMap { target, var, body, .. } => {
-                let target = self.part(target);
-                let cost = target.cost;
-                self.scope.push((var.clone(), target));
+            Kind::Bind { var, value, body } => {
+                let value = self.part(value);
+                // `cel-go` makes an empty list to go through.
+                let cost = value.cost.plus(Range::fixed(LIST));
+                self.scope.push((var.clone(), value));
                 let body = self.part(body);
                 self.scope.pop();
-                Part { cost: cost.plus(body.cost).plus(Range { min: 1, max: 2 }), ..body }
+                Part { cost: cost.plus(body.cost), ..body }
+            }
+            Kind::OptMap { target, var, body, flat } => {
+                // `t.hasValue() ? optional.of(bind(var, t.value(), body)) : optional.none()`
+                let target = self.part(target).cost;
+                self.scope.push((var.clone(), Part::costing(Range::fixed(0))));
+                let body = self.part(body).cost;
+                self.scope.pop();
+                let made = Range::fixed(LIST + 1 + u64::from(!flat)).plus(target).plus(body);
+                Part::costing(target.plus(Range::fixed(1)).plus(made.union(Range::fixed(1))))
             }
         }
     }
@@ -196,11 +240,9 @@ impl Estimator<'_> {
         let range = self.part(&fold.range);
         let keyed = matches!(self.types[fold.range.id], Type::Map(..));
         let unknown = Part::costing(Range::fixed(0));
-        let item = Part {
-            size: range.items,
-            decl: range.decl.as_ref().and_then(|decl| decl.element()).cloned(),
-            ..unknown.clone()
-        };
+        let place = self.below(&range.place, Decl::element);
+        let size = range.items.filter(|_| matches!(place, Place::Lost));
+        let item = Part { size, place, ..unknown.clone() };
         // Keys of a map are texts of which the schema says nothing.
         let key = Part { size: keyed.then_some(Range::fixed(0)), scalar: !keyed, ..unknown };
         let depth = self.scope.len();
@@ -235,8 +277,14 @@ impl Estimator<'_> {
         let result = Part::costing(cost);
         match fold.how {
             How::All | How::Exists | How::ExistsOne => result.sized(Range::fixed(1)),
-            How::Filter => Part { items: range.items, decl: range.decl, ..result.sized(count) },
-            _ => Part { items: body.map(|body| body.size()), ..result.sized(count) },
+            How::Filter => {
+                let item = range.items.unwrap_or(range.item_size());
+                Part { items: Some(item.union(Range::fixed(0))), ..result.sized(count) }
+            }
+            _ => {
+                let items = body.map(|body| body.size().union(Range::fixed(0)));
+                Part { items, ..result.sized(count) }
+            }
         }
     }
 
@@ -247,10 +295,18 @@ impl Estimator<'_> {
         };
         let of_opaque = target.and_then(opaque);
         let text_argument = args.first().is_some_and(|arg| opaque(arg).is_none());
-        let limit = match args.get(1).map(|arg| &arg.kind) {
-            Some(Kind::Literal(Literal::Int(n))) => u64::try_from(*n).ok(),
+        let bounds = args.iter().map(|arg| match arg.kind {
+            Kind::Literal(Literal::Int(n)) => Some(u64::try_from(n).unwrap_or(0)),
             _ => None,
-        };
+        });
+        let bounds: Vec<Option<u64>> = bounds.collect();
+        let compared = if name == library::SORT_BY { args.first() } else { target };
+        let compared = compared.and_then(|list| match &self.types[list.id] {
+            Type::List(item) if matches!(**item, Type::String | Type::Bytes) => Some(Compared::Texts),
+            Type::List(_) => Some(Compared::Others),
+            _ => None,
+        });
+        let first = args.first().map_or(&Type::Dyn, |arg| &self.types[arg.id]);
         let target = target.map(|target| self.part(target));
         let args: Vec<Part> = args.iter().map(|arg| self.part(arg)).collect();
         let given = target.iter().chain(&args).fold(Range::fixed(0), |sum, part| sum.plus(part.cost));
@@ -261,71 +317,110 @@ impl Estimator<'_> {
         }
         let mut call = match (&target, of_opaque) {
             (Some(_), Some(kind)) => opaque_call(kind, name, &args, text_argument),
-            (Some(target), None) => member_call(name, target, &args, limit),
-            (None, _) => global_call(name, &args),
+            (Some(target), None) => member_call(name, target, &args, &bounds, compared),
+            (None, _) => global_call(name, &args, &bounds, first),
         };
         call.cost = call.cost.plus(given);
         call
     }
 }
 
+/// What of a list is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compared {
+    Texts,
+    Others,
+}
+
+/// The most that a named format is taken to be.
+const MAX_FORMAT: u64 = 64;
+
+/// A call that makes a list of a size.
+fn made_list(factor: f64, size: Range) -> Part {
+    Part::costing(size.scaled(factor).plus(Range::fixed(1 + LIST))).sized(size)
+}
+
 fn one() -> Part {
     Part::costing(Range::fixed(1))
 }
 
-fn binary(operator: Operator, left: &Part, right: &Part, opaque: bool) -> Part {
+fn binary(operator: Operator, (left, ty): (&Part, &Type), (right, other): (&Part, &Type)) -> Part {
     let given = left.cost.plus(right.cost);
     let (a, b) = (left.size(), right.size());
-    match operator {
-        Operator::Equal | Operator::NotEqual if opaque => Part::costing(given.plus(Range::fixed(1))),
-        Operator::Equal
-        | Operator::NotEqual
-        | Operator::Less
-        | Operator::LessEqual
-        | Operator::Greater
-        | Operator::GreaterEqual => {
-            let max = a.max.min(b.max);
-            let compared = Range { min: u64::from(max > 0), max };
-            Part::costing(given.plus(compared.scaled(TRAVERSAL))).sized(Range::fixed(1))
+    let is_text = |ty: &Type| matches!(ty, Type::String | Type::Bytes | Type::Dyn);
+    let is_list = |ty: &Type| matches!(ty, Type::List(_));
+    let compared = || {
+        let max = a.max.min(b.max);
+        Range { min: u64::from(max > 0), max }.scaled(TRAVERSAL)
+    };
+    let cost = match (operator, ty) {
+        (Operator::Equal, Type::Opaque(library::URL)) => {
+            let size = right.size.map_or(1, |size| size.max);
+            Range { min: 1, max: size }.scaled(TRAVERSAL)
         }
-        Operator::Add if left.scalar || right.scalar => Part::costing(given.plus(Range::fixed(1))),
-        Operator::Add => {
-            let size = a.plus(b);
+        (Operator::Equal, Type::Opaque(library::FORMAT)) => {
+            Range { min: 1, max: MAX_FORMAT }.scaled(TRAVERSAL)
+        }
+        (Operator::Equal, Type::Opaque(_)) => Range::fixed(1),
+        (Operator::Equal | Operator::NotEqual, _) => compared(),
+        (Operator::Less | Operator::LessEqual | Operator::Greater | Operator::GreaterEqual, ty)
+            if is_text(ty) =>
+        {
+            compared()
+        }
+        (Operator::Add, _) if is_list(ty) || is_list(other) => {
             let items = left.items.zip(right.items).map(|(a, b)| a.union(b));
-            let list =
-                left.decl.as_ref().or(right.decl.as_ref()).is_some_and(|decl| decl.element().is_some());
-            let cost = if list || items.is_some() { Range::fixed(1) } else { size.scaled(TRAVERSAL) };
-            Part { items, ..Part::costing(given.plus(cost)).sized(size) }
+            return Part { items, ..Part::costing(given.plus(Range::fixed(1))).sized(a.plus(b)) };
         }
-        Operator::In => {
-            let map = right.decl.as_ref().is_some_and(|decl| {
-                matches!(decl.shape, super::types::Shape::Map { .. } | super::types::Shape::Object { .. })
-            });
-            let cost = if map { Range::fixed(1) } else { b };
-            Part::costing(given.plus(cost)).sized(Range::fixed(1))
+        (Operator::Add, ty) if is_text(ty) => {
+            let size = a.plus(b);
+            return Part::costing(given.plus(size.scaled(TRAVERSAL))).sized(size);
         }
-        _ => Part::costing(given.plus(Range::fixed(1))),
-    }
+        (Operator::In, _) if is_list(other) || *other == Type::Dyn => b,
+        _ => Range::fixed(1),
+    };
+    Part::costing(given.plus(cost))
 }
 
 fn regex_cost(text: Range, expression: Range) -> Range {
     text.plus(Range::fixed(1)).scaled(TRAVERSAL).times(expression.scaled(REGEX))
 }
 
-fn member_call(name: &str, target: &Part, args: &[Part], limit: Option<u64>) -> Part {
+/// `bounds`: those arguments that are whole numbers. `compared`: what items of lists are compared.
+fn member_call(
+    name: &str,
+    target: &Part,
+    args: &[Part],
+    bounds: &[Option<u64>],
+    compared: Option<Compared>,
+) -> Part {
     let size = target.size();
     let argument = |at: usize| args.get(at).map_or(Range::UNKNOWN, Part::size);
+    let pairs = if compared == Some(Compared::Texts) { 2.0 + TRAVERSAL } else { 2.0 };
     match name {
-        "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => {
-            let element = target.decl.as_ref().and_then(|decl| decl.element());
-            let texts = element.is_some_and(|decl| {
-                matches!(decl.shape, super::types::Shape::String | super::types::Shape::Bytes)
-            });
-            Part::costing(match (element, target.items) {
-                (None, None) => size.scaled(TRAVERSAL),
-                _ if texts => size.times(Range::fixed(1).plus(target.item_size().scaled(TRAVERSAL))),
-                _ => size,
-            })
+        "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => Part::costing(match compared {
+            None => size.scaled(TRAVERSAL),
+            Some(Compared::Texts) => size.times(Range::fixed(1).plus(target.item_size().scaled(TRAVERSAL))),
+            Some(Compared::Others) => size,
+        }),
+        "slice" => made_list(
+            1.0,
+            Range::fixed({
+                let bound = |at: usize| bounds.get(at).copied().flatten();
+                bound(1).unwrap_or(size.max).wrapping_sub(bound(0).unwrap_or(0))
+            }),
+        ),
+        "reverse" => made_list(1.0, size),
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        "flatten" => made_list(
+            args.first().map_or(1.0, |_| bounds.first().copied().flatten().unwrap_or(u64::MAX) as f64),
+            size,
+        ),
+        "distinct" => made_list(2.0, size.times(size)),
+        "sort" => made_list(pairs, size.times(size)),
+        library::SORT_BY => {
+            let keys = argument(0);
+            made_list(pairs, keys.times(keys))
         }
         "lowerAscii" | "upperAscii" | "substring" | "trim" => {
             Part::costing(size.scaled(TRAVERSAL)).sized(size)
@@ -334,8 +429,8 @@ fn member_call(name: &str, target: &Part, args: &[Part], limit: Option<u64>) -> 
             Part::costing(size.scaled(2.0 * TRAVERSAL)).sized(replaced(size, argument(0), argument(1)))
         }
         "split" => {
-            let parts = Range { min: 0, max: limit.unwrap_or(size.max) };
-            Part { items: Some(size), ..Part::costing(size.scaled(2.0 * TRAVERSAL)).sized(parts) }
+            let parts = Range { min: 0, max: bounds.get(1).copied().flatten().unwrap_or(size.max) };
+            Part::costing(size.scaled(2.0 * TRAVERSAL)).sized(parts)
         }
         "join" => {
             let separators = Range { min: size.min.saturating_sub(1), max: size.max.saturating_sub(1) };
@@ -346,19 +441,11 @@ fn member_call(name: &str, target: &Part, args: &[Part], limit: Option<u64>) -> 
         "matches" => Part::costing(regex_cost(size, argument(0))),
         "find" | "findAll" => {
             let found = Range { min: 0, max: size.max };
-            Part { items: Some(found), ..Part::costing(regex_cost(size, argument(0))).sized(found) }
+            Part::costing(regex_cost(size, argument(0))).sized(found)
         }
         "contains" => Part::costing(size.scaled(TRAVERSAL).times(argument(0).scaled(TRAVERSAL))),
         "startsWith" | "endsWith" => Part::costing(argument(0).scaled(TRAVERSAL)),
-        "format" => {
-            let all = size.plus(argument(0));
-            Part::costing(size.scaled(TRAVERSAL)).sized(all)
-        }
-        "charAt" => one().sized(Range { min: 0, max: 1 }),
-        "value" | "or" | "orValue" => {
-            let sizes = args.iter().map(Part::size).fold(size, Range::union);
-            Part { decl: target.decl.clone(), items: target.items, ..one().sized(sizes) }
-        }
+        "format" => Part::costing(size.scaled(TRAVERSAL)),
         _ => one(),
     }
 }
@@ -404,16 +491,24 @@ fn opaque_call(kind: &str, name: &str, args: &[Part], text_argument: bool) -> Pa
     }
 }
 
-fn global_call(name: &str, args: &[Part]) -> Part {
+fn global_call(name: &str, args: &[Part], bounds: &[Option<u64>], ty: &Type) -> Part {
     let size = |at: usize| args.get(at).map_or(Range::UNKNOWN, Part::size);
     match name {
         "url" => Part::costing(size(0).scaled(TRAVERSAL)).sized(size(0)),
         "matches" => Part::costing(regex_cost(size(0), size(1))),
-        "bytes" | "string" if args.first().is_some_and(|arg| !arg.scalar) => {
-            Part::costing(size(0).scaled(TRAVERSAL)).sized(size(0))
+        "bytes" if *ty == Type::String => {
+            let bytes = Range { min: size(0).min, max: size(0).max.saturating_mul(4) };
+            Part::costing(size(0).scaled(TRAVERSAL)).sized(bytes)
         }
-        // The longest number or moment.
-        "string" => one().sized(Range { min: 1, max: 64 }),
+        "string" if *ty == Type::Bytes => {
+            let text = Range { min: size(0).min / 4, max: size(0).max };
+            Part::costing(size(0).scaled(TRAVERSAL)).sized(text)
+        }
+        "cidr" | "ip" | "isIP" | "isCIDR" | "quantity" | "isQuantity" | "semver" | "isSemver" => {
+            Part::costing(size(0).scaled(TRAVERSAL))
+        }
+        "ip.isCanonical" => Part::costing(size(0).scaled(2.0 * TRAVERSAL)),
+        "jsonpatch.escapeKey" => Part::costing(size(0).scaled(TRAVERSAL)).sized(size(0)),
         "strings.quote" => {
             let quoted = Range {
                 min: size(0).min.saturating_add(2),
@@ -421,14 +516,14 @@ fn global_call(name: &str, args: &[Part]) -> Part {
             };
             Part::costing(size(0).scaled(TRAVERSAL)).sized(quoted)
         }
+        "lists.range" => {
+            let count = bounds.first().copied().flatten().unwrap_or(u64::MAX);
+            made_list(1.0, Range::fixed(count))
+        }
         "sets.contains" | "sets.intersects" => Part::costing(size(0).times(size(1)).plus(Range::fixed(1))),
         "sets.equivalent" => {
             Part::costing(size(0).times(size(1)).times(Range::fixed(2)).plus(Range::fixed(1)))
         }
-        "optional.of" | "optional.ofNonZeroValue" => match args {
-            [arg] => Part { cost: Range::fixed(1), ..arg.clone() },
-            _ => one(),
-        },
         _ => one(),
     }
 }

@@ -71,8 +71,10 @@ impl<'a> Run<'a> {
         match &expr.kind {
             Kind::Literal(literal) => Ok(constant(literal)),
             Kind::Ident(name) => {
-                self.pay(cost::NAME)?;
-                self.variable(name)
+                let value = self.variable(name)?;
+                // The name of a type is a constant.
+                self.pay(if matches!(value, Value::Type(_)) { 0 } else { cost::NAME })?;
+                Ok(value)
             }
             Kind::Select { of, field, optional } => self.select(of, field, *optional),
             Kind::Has { of, field } if self.composed(of, field).is_some() => Ok(Value::Bool(true)),
@@ -97,15 +99,18 @@ impl<'a> Run<'a> {
                 functions::negate(&value)
             }
             Kind::Binary(operator, left, right) => {
+                // What a list that is written holds is known beforehand.
+                let listed = *operator == Operator::In && right.is_constant();
                 let (left, right) = (self.value(left)?, self.value(right)?);
-                self.pay(cost::of_operator(*operator, &left, &right, self.limit - self.cost))?;
+                if !listed {
+                    self.pay(cost::of_operator(*operator, &left, &right, self.limit - self.cost))?;
+                }
                 binary(*operator, left, right)
             }
             Kind::And(left, right) => self.logic(left, right, false),
             Kind::Or(left, right) => self.logic(left, right, true),
             Kind::Conditional(condition, yes, no) => match self.value(condition)? {
-                Value::Bool(true) => self.value(yes),
-                Value::Bool(false) => self.value(no),
+                Value::Bool(holds) => self.referred(if holds { yes } else { no }),
                 _ => Err(Failure::no_overload()),
             },
             Kind::Call { target, name, args } => self.call(target.as_deref(), name, args),
@@ -114,7 +119,23 @@ impl<'a> Run<'a> {
             Kind::Message { name, fields } => self.message(name, fields),
             Kind::Fold(fold) => self.fold(fold),
             Kind::OptMap { target, var, body, flat } => self.opt_map(target, var, body, *flat),
+            Kind::Bind { var, value, body } => {
+                let value = self.value(value)?;
+                self.variables.push((var, value));
+                let result = self.value(body);
+                self.variables.pop();
+                result
+            }
         }
+    }
+
+    /// A value that `cel-go` looks up without paying for its name.
+    fn referred(&mut self, expr: &'a Expr) -> Evaluated<'a> {
+        let value = self.value(expr);
+        if expr.is_attribute() {
+            self.cost = self.cost.saturating_sub(cost::NAME);
+        }
+        value
     }
 
     fn variable(&self, name: &str) -> Evaluated<'a> {
@@ -188,7 +209,7 @@ impl<'a> Run<'a> {
             return Ok(Value::Type(format!("google.protobuf.{field}").into()));
         }
         let value = self.value(of)?;
-        self.pay(1)?;
+        self.pay(cost::of_step(of))?;
         match value {
             Value::Optional(inner) => {
                 Ok(Value::Optional(inner.and_then(|value| value.member(field)).map(Into::into)))
@@ -203,8 +224,8 @@ impl<'a> Run<'a> {
     }
 
     fn index(&mut self, of: &'a Expr, key: &'a Expr, optional: bool) -> Evaluated<'a> {
-        let (value, key) = (self.value(of)?, self.value(key)?);
-        self.pay(1)?;
+        let (value, key) = (self.value(of)?, self.referred(key)?);
+        self.pay(cost::of_step(of))?;
         match value {
             Value::Optional(None) => Ok(Value::Optional(None)),
             Value::Optional(Some(inner)) => {
@@ -238,7 +259,6 @@ impl<'a> Run<'a> {
         if let (Some(target), [other], "or" | "orValue") = (target, args, name)
             && let Value::Optional(inner) = self.value(target)?
         {
-            self.pay(1)?;
             return match inner {
                 Some(value) if name == "orValue" => Ok((*value).clone()),
                 Some(value) => Ok(Value::Optional(Some(value))),
@@ -249,7 +269,9 @@ impl<'a> Run<'a> {
         for arg in target.into_iter().chain(args) {
             values.push(self.value(arg)?);
         }
-        self.pay(cost::of_call(name, &values, self.limit - self.cost))?;
+        if !cost::is_constant_call(name, args) {
+            self.pay(cost::of_call(name, &values, self.limit - self.cost))?;
+        }
         if let ("check", [Value::Opaque(of), Value::String(verb)]) = (name, &values[..])
             && let Opaque::Access(access) = &**of
             && let Some(question) = access.question(verb)
@@ -261,7 +283,8 @@ impl<'a> Run<'a> {
     }
 
     fn list(&mut self, items: &'a [(Expr, bool)]) -> Evaluated<'a> {
-        self.pay(cost::of_written(cost::LIST, items.len()))?;
+        let empty = if items.iter().all(|(item, _)| item.is_constant()) { 0 } else { cost::LIST };
+        self.pay(cost::of_written(empty, items.len()))?;
         let mut values = Vec::with_capacity(items.len());
         for (item, optional) in items {
             match self.value(item)? {
@@ -273,7 +296,8 @@ impl<'a> Run<'a> {
     }
 
     fn map(&mut self, items: &'a [(Expr, Expr, bool)]) -> Evaluated<'a> {
-        self.pay(cost::of_written(cost::MAP, items.len()))?;
+        let is_constant = items.iter().all(|(key, value, _)| key.is_constant() && value.is_constant());
+        self.pay(cost::of_written(if is_constant { 0 } else { cost::MAP }, items.len()))?;
         let mut entries = Entries::default();
         for (key, value, optional) in items {
             let key = self.value(key)?;
@@ -302,19 +326,25 @@ impl<'a> Run<'a> {
     }
 
     fn opt_map(&mut self, target: &'a Expr, var: &'a str, body: &'a Expr, flat: bool) -> Evaluated<'a> {
+        let before = self.cost;
         let Value::Optional(inner) = self.value(target)? else { return Err(Failure::no_overload()) };
+        // `cel-go` looks at it twice, and makes another one.
+        let twice = self.cost - before;
         self.pay(1)?;
-        let Some(inner) = inner else { return Ok(Value::Optional(None)) };
+        let Some(inner) = inner else {
+            self.pay(1)?;
+            return Ok(Value::Optional(None));
+        };
+        self.pay(twice.saturating_add(1))?;
         self.variables.push((var, (*inner).clone()));
         let result = self.value(body);
         self.variables.pop();
-        self.pay(1)?;
+        self.pay(u64::from(!flat))?;
         Ok(if flat { result? } else { Value::some(result?) })
     }
 
     fn fold(&mut self, fold: &'a Fold) -> Evaluated<'a> {
         let range = self.value(&fold.range)?;
-        self.pay(cost::fold_start(fold.how))?;
         let mut made = Made::new(fold.how);
         // One after the other: a fold may be decided by the first.
         let (items, keyed): (Box<dyn Iterator<Item = (Value<'a>, Value<'a>)> + '_>, bool) = match &range {
@@ -361,7 +391,7 @@ impl<'a> Run<'a> {
         }
         match filter.transpose()? {
             None | Some(Value::Bool(true)) => {}
-            Some(Value::Bool(false)) => return self.pay(1),
+            Some(Value::Bool(false)) => return Ok(()),
             Some(_) => return Err(Failure::no_overload()),
         }
         match (fold.how, &fold.body) {

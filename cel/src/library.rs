@@ -142,6 +142,14 @@ list(int):sum() int
 list(uint):sum() uint
 list(double):sum() double
 list(duration):sum() duration
+list(A):distinct() list(A)
+list(list(A)):flatten() list(A)
+list(dyn):flatten(int) list(dyn)
+list(A):slice(int, int) list(A)
+list(A):reverse() list(A)
+list(A):first() optional(A)
+list(A):last() optional(A)
+lists.range(int) list(int)
 string:find(string) string
 string:findAll(string) list(string)
 string:findAll(string, int) list(string)
@@ -222,8 +230,12 @@ optional(A):hasValue() bool
 optional(A):value() A
 optional(A):or(optional(A)) optional(A)
 optional(A):orValue(A) A
+optional.unwrap(list(optional(A))) list(A)
+list(optional(A)):unwrapOpt() list(A)
 ";
 
+/// What `sortBy` becomes: the list, put into the order of another one that was made of it.
+pub(super) const SORT_BY: &str = "@sortByAssociatedKeys";
 /// What can be ordered, alone and in lists.
 const ORDERED: &[&str] = &["bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration"];
 /// Numbers compare across their types.
@@ -269,6 +281,8 @@ static TABLE: LazyLock<HashMap<String, Vec<Overload>>> = LazyLock::new(|| {
     }
     for ty in ORDERED {
         lines.push(format!("list({ty}):isSorted() bool"));
+        lines.push(format!("list({ty}):sort() list({ty})"));
+        lines.push(format!("list(A):{SORT_BY}(list({ty})) list(A)"));
         lines.extend(["min", "max"].map(|name| format!("list({ty}):{name}() {ty}")));
     }
     for name in MOMENT {

@@ -29,7 +29,7 @@ pub(super) fn parse(text: &str) -> Result<(Expr, usize), Unreadable> {
     let expr = parser.expression()?;
     match parser.peek() {
         What::End => Ok((expr, parser.nodes)),
-        other => Err(parser.unexpected(&other.clone())),
+        other => Err(parser.mismatched(&other.clone(), "<EOF>")),
     }
 }
 
@@ -75,6 +75,10 @@ impl Parser {
     }
 
     fn unexpected(&self, what: &What) -> Unreadable {
+        self.mismatched(what, "an expression or operator")
+    }
+
+    fn mismatched(&self, what: &What, wanted: &str) -> Unreadable {
         let shown = match what {
             What::End => "<EOF>".to_owned(),
             What::Sign(s) => (*s).to_owned(),
@@ -83,10 +87,7 @@ impl Parser {
             What::Literal(Literal::Int(n)) => n.to_string(),
             What::Literal(literal) => format!("{literal:?}"),
         };
-        Unreadable {
-            at: self.at(),
-            why: format!("mismatched input '{shown}' expecting an expression or operator"),
-        }
+        Unreadable { at: self.at(), why: format!("mismatched input '{shown}' expecting {wanted}") }
     }
 
     fn node(&mut self, at: usize, kind: Kind) -> Parsed {
@@ -94,7 +95,9 @@ impl Parser {
         // What goes into a macro may stand in what its body makes: the value is as high as both.
         let height = 1 + match &kind {
             Kind::Fold(fold) => highest.max(fold.range.height + fold.body.as_ref().map_or(0, |b| b.height)),
-            Kind::OptMap { target, body, .. } => target.height + body.height,
+            Kind::OptMap { target: a, body: b, .. } | Kind::Bind { value: a, body: b, .. } => {
+                a.height + b.height
+            }
             _ => highest,
         };
         if height > MAX_HEIGHT {
@@ -399,6 +402,7 @@ impl Parser {
             ("transformList", 3 | 4) => Some((How::Map, 2)),
             ("transformMap", 3 | 4) => Some((How::TransformMap, 2)),
             ("transformMapEntry", 3 | 4) => Some((How::TransformMapEntry, 2)),
+            ("sortBy", 2) => return self.sort_by(at, target, args),
             ("optMap" | "optFlatMap", 2) => return self.opt_map(at, target, name == "optFlatMap", args),
             _ => None,
         };
@@ -419,6 +423,18 @@ impl Parser {
         };
         let fold = Fold { how, range, vars: names, filter, body };
         self.node(at, Kind::Fold(fold.into()))
+    }
+
+    /// `list.sortBy(x, key)`: the list bound to a name, and ordered by what `map` makes of it.
+    fn sort_by(&mut self, at: usize, list: Expr, args: Vec<Expr>) -> Parsed {
+        const INPUT: &str = "@__sortBy_input__";
+        let input = |parser: &mut Self| parser.node(at, Kind::Ident(INPUT.into()));
+        let range = input(self)?;
+        let keys = self.fold(at, range, How::Map, 1, args)?;
+        let call =
+            Kind::Call { target: Some(input(self)?.into()), name: library::SORT_BY.into(), args: vec![keys] };
+        let body = self.node(at, call)?;
+        self.node(at, Kind::Bind { var: INPUT.into(), value: list.into(), body: body.into() })
     }
 
     fn opt_map(&mut self, at: usize, target: Expr, flat: bool, mut args: Vec<Expr>) -> Parsed {

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod costs;
 mod paths;
 mod schemas;
 
