@@ -277,7 +277,11 @@ impl Errors {
 
     /// `Invalid value: <value>: <detail>`.
     pub fn invalid(&mut self, at: &Path, value: impl Serialize, detail: impl fmt::Display) {
-        self.about_value(ErrorType::Invalid, at, value, format_args!(": {detail}"));
+        let detail = Lazy(|| {
+            let detail = detail.to_string();
+            if detail.is_empty() { detail } else { format!(": {detail}") }
+        });
+        self.about_value(ErrorType::Invalid, at, value, format_args!("{detail}"));
     }
 
     /// An error that shows the value and says more.
@@ -317,6 +321,11 @@ impl Errors {
             if allowed.is_empty() { allowed } else { format!(": supported values: {allowed}") }
         });
         self.about_value(ErrorType::NotSupported, at, value, format_args!("{allowed}"));
+    }
+
+    /// `Duplicate value: <value>: <why>`.
+    pub fn duplicate_because(&mut self, at: &Path, value: impl Serialize, why: &str) {
+        self.about_value(ErrorType::Duplicate, at, value, format_args!(": {why}"));
     }
 
     /// `Duplicate value: <value>`.

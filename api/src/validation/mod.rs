@@ -41,6 +41,8 @@ pub enum NameRule {
     Label1035,
     /// Anything that can stand in a path (RBAC).
     PathSegment,
+    /// Likewise, but looked at only where nothing else is wrong.
+    PathSegmentLast,
     /// An IP address in its shortest form.
     Address,
 }
@@ -61,7 +63,7 @@ pub fn name(rule: NameRule, name: &str, prefix: bool) -> Vec<String> {
         NameRule::Address => canonical_ip(name),
         NameRule::Label => dns_label(name),
         NameRule::Label1035 => dns_1035_label(name),
-        NameRule::PathSegment => path_segment(name),
+        NameRule::PathSegment | NameRule::PathSegmentLast => path_segment(name),
     }
 }
 
@@ -216,6 +218,22 @@ fn owners(object: &Value, at: &Path, errors: &mut Errors) {
             }
         }
     }
+}
+
+/// Keeps an owner that is named several times once. Answers the uids of what was taken away.
+pub fn distinct_owners(object: &mut Value) -> Vec<String> {
+    let owners = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut);
+    let (mut seen, mut doubled) = (BTreeSet::new(), Vec::new());
+    if let Some(owners) = owners {
+        owners.retain(|owner| {
+            let is_new = seen.insert(owner.to_string());
+            if !is_new {
+                doubled.push(owner.str_at(&["uid"]).to_owned());
+            }
+            is_new
+        });
+    }
+    doubled
 }
 
 fn finalizers(finalizers: &[&str], at: &Path, errors: &mut Errors) {

@@ -7,6 +7,11 @@ fn too_long(max: usize) -> String {
     format!("must be no more than {max} characters")
 }
 
+/// The same of what labels and qualified names are made of.
+fn too_many_bytes(max: usize) -> String {
+    format!("must be no more than {max} bytes")
+}
+
 fn lower_alnum(b: u8) -> bool {
     b.is_ascii_lowercase() || b.is_ascii_digit()
 }
@@ -122,7 +127,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
     if name.is_empty() {
         wrong.push("name part must be non-empty".into());
     } else if name.len() > 63 {
-        wrong.push(format!("name part {}", too_long(63)));
+        wrong.push(format!("name part {}", too_many_bytes(63)));
     }
     if !is_word(name) {
         wrong.push(format!("name part {NAME_FORM}"));
@@ -134,7 +139,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
 pub fn label_value(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > 63 {
-        wrong.push(too_long(63));
+        wrong.push(too_many_bytes(63));
     }
     if !text.is_empty() && !is_word(text) {
         wrong.push(
@@ -143,6 +148,17 @@ pub fn label_value(text: &str) -> Vec<String> {
         );
     }
     wrong
+}
+
+/// An identifier as in C.
+pub fn c_identifier(text: &str) -> Vec<String> {
+    let first = |c: char| c == '_' || c.is_ascii_alphabetic();
+    if text.starts_with(first) && text.chars().all(|c| first(c) || c.is_ascii_digit()) {
+        return Vec::new();
+    }
+    vec![
+        "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')".into(),
+    ]
 }
 
 /// A key of a ConfigMap or Secret.

@@ -274,7 +274,9 @@ pub fn try_read(kind: &Kind, mut object: Value) -> Result<Value, DecodeError> {
     if let Some((types, root)) = kind.object_type() {
         types.conform(&mut object, root)?;
     }
-    kind.rules.default(object)
+    let mut object = kind.rules.default(object)?;
+    kind.complete(&mut object);
+    Ok(object)
 }
 
 /// Refuses an object of another kind or version than the path names.

@@ -7,7 +7,7 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use kinds::{
     builtin::api_service::{group_priority, version_priority},
-    kind::{Kind, Subresource},
+    kind::{Kind, Subresource, version::stability},
 };
 use serde_json::{Map, Value, json};
 
@@ -46,21 +46,6 @@ fn group_versions(table: &Table) -> Vec<(&str, Vec<&str>)> {
         (group, versions.into_iter().map(|(version, _)| version).collect())
     });
     sorted.collect()
-}
-
-/// Orders versions as Kubernetes does: v2 before v1 before v1beta2 before v1alpha1.
-fn stability(version: &str) -> (u8, u32, u32) {
-    let parse = || {
-        let rest = version.strip_prefix('v')?;
-        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let major: u32 = rest[..end].parse().ok()?;
-        let rank =
-            |name: &str, rank: u8| rest[end..].strip_prefix(name).map(|n| (rank, n.parse().unwrap_or(0)));
-        let (rank, minor) =
-            if end == rest.len() { (3, 0) } else { rank("beta", 2).or_else(|| rank("alpha", 1))? };
-        Some((rank, major, minor))
-    };
-    parse().unwrap_or((0, 0, 0))
 }
 
 fn group_object(group: &str, versions: &[&str]) -> Value {

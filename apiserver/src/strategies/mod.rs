@@ -2,7 +2,9 @@
 //! mutating admission, before the rules prepare and validate.
 
 pub mod api_service;
+mod app_armor;
 mod certificate;
+mod tls_secret;
 mod volume_phase;
 
 use api::status::Status;
@@ -11,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     context::Ctx,
-    resources::{API_SERVICES, CERTIFICATE_SIGNING_REQUESTS, PERSISTENT_VOLUMES},
+    resources::{API_SERVICES, CERTIFICATE_SIGNING_REQUESTS, PERSISTENT_VOLUMES, PODS, SECRETS},
 };
 
 /// Completes a new object.
@@ -25,8 +27,16 @@ pub fn prepare_create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
         api_service::tell(object);
     } else if PERSISTENT_VOLUMES.is(&ctx.kind) {
         volume_phase::create(object);
+    } else if PODS.is(&ctx.kind) {
+        app_armor::create(ctx, object);
     }
     Ok(())
+}
+
+/// What only the server can tell of an object that is allowed but unwise.
+pub fn warnings(ctx: &Ctx, object: &Value) -> Vec<String> {
+    let pair = SECRETS.is(&ctx.kind).then(|| tls_secret::warning(object)).flatten();
+    pair.into_iter().collect()
 }
 
 /// Completes a changed object.

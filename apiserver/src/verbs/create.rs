@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use api::{field::Errors, field::Path, object::ObjectExt as _, status::Status};
+use api::{object::ObjectExt as _, status::Status, validation::NameRule};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use kinds::{apply, kind::Kind};
 use serde_json::Value;
 
-use super::{Tracking, Written, apply_options};
+use super::{MUTATED, Tracking, Written, apply_options, keep_owners_once};
 use crate::{
     admission::Operation,
     auth::authorize::check_escalation,
@@ -61,6 +61,7 @@ pub async fn create_object(ctx: &Ctx, mut object: Value, tracking: Tracking) -> 
     if tracking == Tracking::Update {
         ctx.trail.was_sent(&object);
     }
+    keep_owners_once(ctx, &mut object, "");
     if !object.resource_version().is_empty() && object.resource_version() != "0" {
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
     }
@@ -72,6 +73,7 @@ pub async fn create_object(ctx: &Ctx, mut object: Value, tracking: Tracking) -> 
     wipe(&mut object);
     let name = object.name().to_owned();
     ctx.api.admission.mutate(&mut Operation::create(ctx, &name, &mut object)).await?;
+    keep_owners_once(ctx, &mut object, MUTATED);
     // What others have changed is held to the same.
     place(ctx, &mut object)?;
     check_escalation(ctx, None, &object).await?;
@@ -105,16 +107,22 @@ async fn attempt(ctx: &Ctx, name: &str, mut object: Value) -> Result<Written, St
     stamp(ctx, &mut object);
     strategies::prepare_create(ctx, &mut object)?;
     apply::without_managers(&mut object, |object| kind.rules.prepare_create(object));
+    kind.complete(&mut object);
     let mut errors = api::validation::object_meta(&object, kind.facts.names, kind.namespaced);
     if !kind.facts.takes_plain_finalizers {
         api::validation::owned_finalizers(&object, &mut errors);
     }
     let findings = apply::without_managers(&mut object, |object| kind.rules.validate(object));
-    errors.extend(findings.errors);
+    if rule == NameRule::PathSegmentLast && !findings.errors.is_empty() {
+        errors = findings.errors;
+    } else {
+        errors.extend(findings.errors);
+    }
     if !errors.is_empty() {
         return Err(ctx.invalid(object.name(), &errors));
     }
     ctx.warnings.add(findings.warnings);
+    ctx.warnings.add(strategies::warnings(ctx, &object));
     kind.rules.drop_undeclared(&mut object);
     let mut write = Write::create(ctx, object);
     let mut riders = commit::riders(&mut write).await?;
@@ -160,11 +168,6 @@ fn place(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
             object.metadata_mut().remove("namespace");
         }
     }
-    if object.name().is_empty() && object.meta_str("generateName").is_empty() {
-        let mut errors = Errors::default();
-        errors.required(&Path::new("metadata.name"), "name or generateName is required");
-        return Err(ctx.invalid("", &errors));
-    }
     Ok(())
 }
 
@@ -188,10 +191,8 @@ fn stamp(ctx: &Ctx, object: &mut Value) {
     wipe(object);
     object.set_meta("uid", new_uid());
     object.set_meta("creationTimestamp", now());
-    let meta = object.metadata_mut();
-    meta.remove("generation");
     if ctx.kind.facts.has_generation {
-        meta.insert("generation".into(), 1.into());
+        object.set_meta("generation", 1);
     }
     if ctx.kind.has_status()
         && !ctx.kind.facts.status_at_creation

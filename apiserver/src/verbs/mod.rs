@@ -88,6 +88,19 @@ pub fn apply_options(ctx: &Ctx) -> apply::Options<'_> {
     }
 }
 
+/// Keeps each owner of an object once, and warns of those that are named again. `when`: what has happened before.
+fn keep_owners_once(ctx: &Ctx, object: &mut Value, when: &str) {
+    let doubled = api::validation::distinct_owners(object);
+    if !doubled.is_empty() {
+        ctx.warnings.add([format!(
+            ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+            doubled.join(", ")
+        )]);
+    }
+}
+/// What may have doubled the owners of an object that has been read.
+const MUTATED: &str = " after mutating admission happens";
+
 /// The answer to whoever has posted what is no object of its own.
 fn created() -> Response<Body> {
     let status = Status { status: "Success".into(), code: 201, ..Status::default() };

@@ -112,7 +112,7 @@ fn spec(spec: &APIServiceSpec, name: &str, errors: &mut Errors) {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let (group, version) = (text(&spec.group), text(&spec.version));
     let required = format!("{version}.{group}");
-    if name != required {
+    if !name.is_empty() && name != required {
         let why = format!("must be `spec.version+\".\"+spec.group`: {required:?}");
         errors.invalid(&Path::new("metadata.name"), name, why);
     }

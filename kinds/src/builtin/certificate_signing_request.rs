@@ -40,7 +40,7 @@ const SHORTEST: i32 = 600;
 
 impl Strategy for CertificateSigningRequest {
     // Kubelets that join name theirs after a digest.
-    const FACTS: Facts = Facts { names: NameRule::PathSegment, ..Facts::PLAIN };
+    const FACTS: Facts = Facts { names: NameRule::PathSegmentLast, ..Facts::PLAIN };
 
     fn fill_in(&mut self) {
         self.status.get_or_insert_default();

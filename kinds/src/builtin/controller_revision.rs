@@ -6,14 +6,17 @@ use crate::builtin::prelude::*;
 
 impl Strategy for ControllerRevision {
     fn validate(&self, errors: &mut Errors) {
-        if self.data.is_none() {
-            errors.required(&Path::new("data"), "data is mandatory");
+        let at = Path::new("data");
+        match self.data.as_ref().map(|data| &data.0) {
+            None | Some(Value::Null) => errors.required(&at, "data is mandatory"),
+            Some(data) if !data.is_object() => errors.required(&at, "data must be a valid JSON object"),
+            Some(_) => {}
         }
         not_negative(Some(self.revision), &Path::new("revision"), errors);
     }
 
     fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
-        self.validate(errors);
+        not_negative(Some(self.revision), &Path::new("revision"), errors);
         immutable(&self.data, &old.data, &Path::new("data"), errors);
     }
 

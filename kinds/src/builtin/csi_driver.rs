@@ -24,7 +24,7 @@ impl Strategy for CSIDriver {
 
     fn validate(&self, errors: &mut Errors) {
         const POLICIES: &[&str] = &["File", "None", "ReadWriteOnceWithFSType"];
-        const MODES: &[&str] = &["Ephemeral", "Persistent"];
+        const MODES: &[&str] = &["Persistent", "Ephemeral"];
         let at = Path::new("spec");
         let spec = &self.spec;
         let name = self.metadata.name.as_deref().unwrap_or_default();

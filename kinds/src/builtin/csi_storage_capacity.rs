@@ -3,7 +3,7 @@
 use api::quantity::Quantity;
 use k8s_openapi::api::storage::v1::CSIStorageCapacity;
 
-use crate::builtin::prelude::*;
+use crate::builtin::{pod::warnings::deprecated_label, prelude::*};
 
 impl Strategy for CSIStorageCapacity {
     const FACTS: Facts = Facts { updates_unconditionally: false, ..Facts::PLAIN };
@@ -31,6 +31,21 @@ impl Strategy for CSIStorageCapacity {
         immutable(&self.node_topology, &old.node_topology, &Path::new("nodeTopology"), errors);
         let at = Path::new("storageClassName");
         immutable(&self.storage_class_name, &old.storage_class_name, &at, errors);
+    }
+
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let Some(topology) = &self.node_topology else { return Vec::new() };
+        let at = Path::new("nodeTopology");
+        let mut said = Vec::new();
+        for (at, expression) in at.child("matchExpressions").items(topology.match_expressions.iter().flatten()) {
+            let why = deprecated_label(&expression.key);
+            said.extend(why.map(|why| format!("{}: {} is {why}", at.child("key"), expression.key)));
+        }
+        for label in topology.match_labels.iter().flatten().map(|(label, _)| label) {
+            let at = at.child("matchLabels").child(label);
+            said.extend(deprecated_label(label).map(|why| format!("{at}: {why}")));
+        }
+        said
     }
 
     fn columns() -> Vec<Column> {

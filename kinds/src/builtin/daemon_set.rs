@@ -4,6 +4,7 @@ use k8s_openapi::{
     api::apps::v1::{DaemonSet, DaemonSetUpdateStrategy},
     apimachinery::pkg::util::intstr::IntOrString,
 };
+use serde::Serialize;
 
 use crate::builtin::{pod, prelude::*};
 
@@ -30,6 +31,9 @@ impl Strategy for DaemonSet {
         if strategy.type_.as_deref() == Some("RollingUpdate") {
             let rolling = strategy.rolling_update.get_or_insert_default();
             set(&mut rolling.max_unavailable, IntOrString::Int(1));
+            set(&mut rolling.max_surge, IntOrString::Int(0));
+        } else if let Some(rolling) = &mut strategy.rolling_update {
+            set(&mut rolling.max_unavailable, IntOrString::Int(0));
             set(&mut rolling.max_surge, IntOrString::Int(0));
         }
         pod::defaults::pod_template(&mut spec.template);
@@ -61,7 +65,11 @@ impl Strategy for DaemonSet {
         let selector_at = at.child("selector");
         label_selector(Some(&spec.selector), &selector_at, errors);
         let template_at = at.child("template");
-        workload::template(Some(&spec.template), &spec.selector, "DaemonSet", &template_at, errors);
+        if workload::is_sound(&spec.selector) {
+            workload::matching(&spec.template, &spec.selector, &template_at, errors);
+        }
+        pod::validation::template(&spec.template, &template_at, errors);
+        workload::runs_for_ever(&spec.template, "DaemonSet", &template_at, errors);
         if workload::is_given(&spec.selector) && selects_all(&spec.selector) {
             let words = "empty selector is invalid for daemonset";
             errors.invalid(&selector_at, serde_json::Map::new(), words);
@@ -147,8 +155,31 @@ fn update_strategy(strategy: Option<&DaemonSetUpdateStrategy>, at: &Path, errors
                 _ => {}
             }
         }
-        other => errors.not_supported(&at.child("type"), other, &["OnDelete", "RollingUpdate"]),
+        other => {
+            let rolling_update = rolling.map(|rolling| ShownRolling {
+                max_unavailable: &rolling.max_unavailable,
+                max_surge: &rolling.max_surge,
+            });
+            let shown = Shown { type_: other, rolling_update };
+            errors.not_supported(at, shown, &["RollingUpdate", "OnDelete"]);
+        }
     }
+}
+
+/// A strategy as upstream shows one that is wrong.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown<'a> {
+    #[serde(rename = "Type")]
+    type_: &'a str,
+    rolling_update: Option<ShownRolling<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownRolling<'a> {
+    max_unavailable: &'a Option<IntOrString>,
+    max_surge: &'a Option<IntOrString>,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use crate::builtin::{pod, prelude::*};
+use crate::builtin::{job, pod, prelude::*};
 
 impl Strategy for Deployment {
     const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
@@ -47,9 +47,17 @@ impl Strategy for Deployment {
         let at = Path::new("spec");
         let Some(spec) = &self.spec else { return errors.required(&at, "") };
         not_negative(spec.replicas, &at.child("replicas"), errors);
-        workload::selector(&spec.selector, "deployment", &at.child("selector"), errors);
+        workload::selector(
+            &spec.selector,
+            "deployment",
+            "invalid label selector",
+            &at.child("selector"),
+            errors,
+        );
         let template_at = at.child("template");
-        workload::template(Some(&spec.template), &spec.selector, "ReplicaSet", &template_at, errors);
+        if workload::is_sound(&spec.selector) {
+            workload::template(Some(&spec.template), &spec.selector, "ReplicaSet", &template_at, errors);
+        }
         strategy(spec.strategy.as_ref(), &at.child("strategy"), errors);
         not_negative(spec.min_ready_seconds, &at.child("minReadySeconds"), errors);
         not_negative(spec.revision_history_limit, &at.child("revisionHistoryLimit"), errors);
@@ -88,7 +96,11 @@ impl Strategy for Deployment {
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
-        workload::warnings(self.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| Some(&s.template))
+        let mut said = if old.is_none() { job::name_warning(&self.metadata) } else { Vec::new() };
+        said.extend(workload::warnings(self.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| {
+            Some(&s.template)
+        }));
+        said
     }
 
     fn columns() -> Vec<Column> {

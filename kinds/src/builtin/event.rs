@@ -106,6 +106,7 @@ impl Strategy for new::Event {
 
 impl Strategy for Event {
     const FACTS: Facts = Facts {
+        names: NameRule::PathSegmentLast,
         creates_on_update: true,
         takes_plain_finalizers: true,
         dependents: Dependents::None,

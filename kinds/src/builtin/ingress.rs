@@ -51,8 +51,12 @@ impl Strategy for Ingress {
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
-        if old.is_none_or(|old| self.spec != old.spec) {
-            return Vec::new();
+        if old.is_none() {
+            let noted = self.metadata.annotations.as_ref().is_some_and(|notes| notes.contains_key(CLASS));
+            let named = self.spec.as_ref().is_some_and(|spec| spec.ingress_class_name.is_some());
+            let words =
+                format!("annotation {CLASS:?} is deprecated, please use 'spec.ingressClassName' instead");
+            return (noted && !named).then_some(words).into_iter().collect();
         }
         let at = Path::new("status.loadBalancer.ingress");
         let status = self.status.as_ref().and_then(|status| status.load_balancer.as_ref());
@@ -182,7 +186,7 @@ fn backend(backend: &IngressBackend, at: &Path, errors: &mut Errors) {
         (None, Some(service)) => {
             let backend_at = at;
             let at = at.child("service");
-            formed(&service.name, dns_1035_label, &at.child("name"), errors);
+            formed(&service.name, dns_label, &at.child("name"), errors);
             let port_at = at.child("port");
             let port = service.port.clone().unwrap_or_default();
             let name = port.name.as_deref().unwrap_or_default();

@@ -20,9 +20,10 @@ impl Strategy for IngressClass {
         let controller_at = at.child("controller");
         if controller.is_empty() {
             errors.required(&controller_at, "");
-        } else if controller.len() > 250 {
-            errors.too_long(&controller_at, 250);
         } else {
+            if controller.len() > 250 {
+                errors.too_long(&controller_at, 250);
+            }
             match controller.split_once('/') {
                 Some((domain, path)) if !path.is_empty() => {
                     each(errors, &controller_at, domain, dns_subdomain(domain));

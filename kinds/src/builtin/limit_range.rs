@@ -36,10 +36,20 @@ impl Strategy for LimitRange {
         }
     }
 
+    fn prepare_create(range: &mut Draft<Self>) {
+        // One that has no name is named after itself.
+        if range.metadata.name.as_deref().is_none_or(str::is_empty) {
+            range.metadata.name = range.metadata.uid.clone();
+        }
+    }
+
     fn validate(&self, errors: &mut Errors) {
         let mut types = BTreeSet::new();
         for (at, item) in Path::new("spec.limits").items(self.spec.iter().flat_map(|s| &s.limits)) {
-            if !["Container", "Pod", "PersistentVolumeClaim"].contains(&item.type_.as_str())
+            let wrong = qualified_name(&item.type_);
+            if !wrong.is_empty() {
+                each(errors, &at.child("type"), &item.type_, wrong);
+            } else if !["Container", "Pod", "PersistentVolumeClaim"].contains(&item.type_.as_str())
                 && !item.type_.contains('/')
             {
                 let words = "must be a standard limit type or fully qualified";

@@ -28,7 +28,7 @@ impl Strategy for NetworkPolicy {
         let ingress = spec.ingress.iter_mut().flatten().map(|r| &mut r.ports);
         let egress = spec.egress.iter_mut().flatten().map(|r| &mut r.ports);
         for port in ingress.chain(egress).flat_map(|ports| ports.iter_mut().flatten()) {
-            set_text(&mut port.protocol, "TCP");
+            set(&mut port.protocol, "TCP");
         }
     }
 
@@ -77,7 +77,7 @@ fn check(policy: &NetworkPolicy, known: &BTreeSet<&str>, errors: &mut Errors) {
         return;
     }
     for (i, kind) in types.iter().enumerate() {
-        one_of(kind.as_str(), &["Egress", "Ingress"], &types_at.index(i), errors);
+        one_of(kind.as_str(), &["Ingress", "Egress"], &types_at.index(i), errors);
     }
 }
 
@@ -103,7 +103,7 @@ fn ranges(block: &IPBlock) -> impl Iterator<Item = (String, &str)> {
 }
 
 fn ports(ports: &[NetworkPolicyPort], at: &Path, errors: &mut Errors) {
-    const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+    const PROTOCOLS: &[&str] = &["TCP", "UDP", "SCTP"];
     for (at, port) in at.items(ports.iter()) {
         one_of(port.protocol.as_deref(), PROTOCOLS, &at.child("protocol"), errors);
         if let Some(number) = &port.port {

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use api::conditions;
-use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeSpec};
+use k8s_openapi::{
+    api::core::v1::{Node, NodeAddress, NodeSpec},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 use serde::Serialize;
 
 use crate::builtin::pod::validation::{resources::amount, taint_effect};
@@ -14,6 +17,8 @@ impl Strategy for Node {
 
     fn fill_in(&mut self) {
         let spec = self.spec.get_or_insert_default();
+        // The feature is gone.
+        spec.config_source = None;
         absent_when_zero(&mut spec.unschedulable);
         absent_when_zero(&mut spec.taints);
         for text in [&mut spec.pod_cidr, &mut spec.provider_id] {
@@ -77,9 +82,14 @@ impl Strategy for Node {
     }
 
     fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let spec = self.spec.as_ref();
+        let old_name = spec.and_then(|spec| spec.external_id.as_ref()).filter(|id| !id.is_empty());
+        let old_name = old_name
+            .map(|_| "spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
         let at = Path::new("spec.podCIDRs");
-        let ranges = self.spec.iter().flat_map(|spec| spec.pod_cidrs.iter().flatten()).enumerate();
-        ranges.filter_map(|(i, range)| cidr_warning(range, &at.index(i))).collect()
+        let ranges = at.items(spec.iter().flat_map(|spec| spec.pod_cidrs.iter().flatten()));
+        let ranges = ranges.filter_map(|(at, range)| cidr_warning(range, &at));
+        old_name.into_iter().chain(ranges).collect()
     }
 
     fn columns() -> Vec<Column> {
@@ -134,6 +144,16 @@ struct ShownAddress<'a> {
     address: &'a str,
 }
 
+/// A taint, likewise.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownTaint<'a> {
+    key: &'a str,
+    value: &'a str,
+    effect: &'a str,
+    time_added: &'a Option<Time>,
+}
+
 /// No address comes twice.
 fn addresses(node: &Node, errors: &mut Errors) {
     let at = Path::new("status.addresses");
@@ -151,7 +171,8 @@ fn addresses(node: &Node, errors: &mut Errors) {
 fn sound(spec: &NodeSpec, errors: &mut Errors) {
     let at = Path::new("spec");
     let mut seen = BTreeSet::new();
-    for (at, taint) in at.child("taints").items(spec.taints.iter().flatten()) {
+    // The path is upstream's.
+    for (at, taint) in Path::new("metadata.taints").items(spec.taints.iter().flatten()) {
         each(errors, &at.child("key"), &taint.key, qualified_name(&taint.key));
         if let Some(value) = &taint.value {
             let wrong = label_value(value);
@@ -165,7 +186,13 @@ fn sound(spec: &NodeSpec, errors: &mut Errors) {
             taint_effect(&taint.effect, &at.child("effect"), errors);
         }
         if !seen.insert((&taint.key, &taint.effect)) {
-            errors.duplicate(&at, taint);
+            let shown = ShownTaint {
+                key: &taint.key,
+                value: taint.value.as_deref().unwrap_or_default(),
+                effect: &taint.effect,
+                time_added: &taint.time_added,
+            };
+            errors.duplicate_because(&at, shown, "taints must be unique by key and effect pair");
         }
     }
     for (i, range) in spec.pod_cidrs.iter().flatten().enumerate() {

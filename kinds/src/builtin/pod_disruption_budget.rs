@@ -43,6 +43,7 @@ impl Strategy for PodDisruptionBudget {
     const FACTS: Facts = Facts {
         updates_unconditionally: false,
         has_generation: true,
+        names: NameRule::PathSegmentLast,
         takes_plain_finalizers: true,
         ..Facts::PLAIN
     };

@@ -35,7 +35,7 @@ impl Strategy for PriorityClass {
     const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
 
     fn fill_in(&mut self) {
-        set_text(&mut self.preemption_policy, "PreemptLowerPriority");
+        set(&mut self.preemption_policy, "PreemptLowerPriority");
         set(&mut self.value, 0);
         absent_when_zero(&mut self.global_default);
         absent_when_zero(&mut self.description);
@@ -67,8 +67,10 @@ impl Strategy for PriorityClass {
             let words = format!("maximum allowed value of a user defined priority is {HIGHEST}");
             errors.forbidden(&Path::new("value"), &words);
         }
-        const POLICIES: &[&str] = &["Never", "PreemptLowerPriority"];
-        one_of(self.preemption_policy.as_deref(), POLICIES, &Path::new("preemptionPolicy"), errors);
+        const POLICIES: &[&str] = &["PreemptLowerPriority", "Never"];
+        if let Some(policy) = self.preemption_policy.as_deref() {
+            given_one_of(policy, POLICIES, &Path::new("preemptionPolicy"), errors);
+        }
     }
 
     fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {

@@ -177,7 +177,7 @@ fn binding(
                 }
             }
             other => {
-                errors.not_supported(&at.child("kind"), other, &["Group", "ServiceAccount", "User"]);
+                errors.not_supported(&at.child("kind"), other, &["ServiceAccount", "User", "Group"]);
             }
         }
     }
@@ -218,7 +218,7 @@ impl Strategy for RoleBinding {
     }
 
     fn validate(&self, errors: &mut Errors) {
-        binding(&self.role_ref, self.subjects.as_ref(), &["ClusterRole", "Role"], true, errors);
+        binding(&self.role_ref, self.subjects.as_ref(), &["Role", "ClusterRole"], true, errors);
     }
 
     fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {

@@ -32,9 +32,17 @@ impl Strategy for ReplicaSet {
         let Some(spec) = &self.spec else { return errors.required(&at, "") };
         not_negative(spec.replicas, &at.child("replicas"), errors);
         not_negative(spec.min_ready_seconds, &at.child("minReadySeconds"), errors);
-        workload::selector(&spec.selector, "deployment", &at.child("selector"), errors);
+        workload::selector(
+            &spec.selector,
+            "deployment",
+            "invalid label selector",
+            &at.child("selector"),
+            errors,
+        );
         let template = spec.template.as_ref();
-        workload::template(template, &spec.selector, "ReplicaSet", &at.child("template"), errors);
+        if workload::is_sound(&spec.selector) {
+            workload::template(template, &spec.selector, "ReplicaSet", &at.child("template"), errors);
+        }
     }
 
     fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {

@@ -3,7 +3,10 @@
 use k8s_openapi::{api::core::v1::ReplicationController, apimachinery::pkg::apis::meta::v1::LabelSelector};
 
 use crate::builtin::prelude::*;
-use crate::{builtin::pod, kind::Dependents};
+use crate::{
+    builtin::{job, pod},
+    kind::Dependents,
+};
 
 impl Strategy for ReplicationController {
     const FACTS: Facts = Facts { has_generation: true, dependents: Dependents::Orphaned, ..Facts::PLAIN };
@@ -63,7 +66,11 @@ impl Strategy for ReplicationController {
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
-        workload::warnings(self.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| s.template.as_ref())
+        let mut said = if old.is_none() { job::name_warning(&self.metadata) } else { Vec::new() };
+        said.extend(workload::warnings(self.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| {
+            s.template.as_ref()
+        }));
+        said
     }
 
     fn columns() -> Vec<Column> {

@@ -2,7 +2,10 @@
 
 use k8s_openapi::api::node::v1::RuntimeClass;
 
-use crate::builtin::pod::validation::{resources::container_resource, tolerations};
+use crate::builtin::pod::{
+    validation::{resources::container_resource, tolerations},
+    warnings::deprecated_label,
+};
 use crate::builtin::prelude::*;
 
 impl Strategy for RuntimeClass {
@@ -20,7 +23,7 @@ impl Strategy for RuntimeClass {
     }
 
     fn validate(&self, errors: &mut Errors) {
-        each(errors, &Path::new("handler"), &self.handler, dns_label(&self.handler));
+        formed(&self.handler, dns_label, &Path::new("handler"), errors);
         for (name, wire) in self.overhead.iter().filter_map(|o| o.pod_fixed.as_ref()).flatten() {
             container_resource(name, wire, &Path::new("overhead.podFixed").key(name), errors);
         }
@@ -34,6 +37,12 @@ impl Strategy for RuntimeClass {
 
     fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
         immutable(&self.handler, &old.handler, &Path::new("handler"), errors);
+    }
+
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let labels = self.scheduling.iter().flat_map(|on| on.node_selector.iter().flatten());
+        let why = labels.filter_map(|(label, _)| deprecated_label(label));
+        why.map(|why| format!("scheduling.nodeSelector: {why}")).collect()
     }
 
     fn columns() -> Vec<Column> {

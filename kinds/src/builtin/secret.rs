@@ -115,7 +115,9 @@ fn by_type(secret: &Secret, at: &Path, errors: &mut Errors) {
             need("username", errors);
             need("password", errors);
         }
-        "kubernetes.io/ssh-auth" => need("ssh-privatekey", errors),
+        "kubernetes.io/ssh-auth" if value("ssh-privatekey").is_none_or(|key| key.0.is_empty()) => {
+            errors.required(&at.key("ssh-privatekey"), "");
+        }
         "kubernetes.io/tls" => {
             need("tls.crt", errors);
             need("tls.key", errors);

@@ -9,4 +9,17 @@ impl Strategy for ServiceAccount {
         absent_when_zero(&mut self.secrets);
         absent_when_zero(&mut self.image_pull_secrets);
     }
+
+    fn warnings(&self, new: &ServiceAccount, old: Option<&ServiceAccount>) -> Vec<String> {
+        const KEY: &str = "kubernetes.io/enforce-mountable-secrets";
+        let has = |account: &ServiceAccount| {
+            account.metadata.annotations.as_ref().is_some_and(|notes| notes.contains_key(KEY))
+        };
+        if !has(new) || old.is_some_and(has) {
+            return Vec::new();
+        }
+        vec![format!(
+            "metadata.annotations[{KEY}]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
+        )]
+    }
 }

@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::{
-    apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy},
-    core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume},
+use k8s_openapi::{
+    api::{
+        apps::v1::{
+            RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy,
+        },
+        core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume},
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
 };
+use serde::Serialize;
 
 use crate::builtin::{persistent_volume_claim, pod, prelude::*};
 
 impl Strategy for StatefulSet {
-    const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
+    const FACTS: Facts = Facts { has_generation: true, names: NameRule::Label, ..Facts::PLAIN };
 
     fn before_reading(value: &mut Value) {
         workload::keep_empty_selector(value);
@@ -30,9 +36,15 @@ impl Strategy for StatefulSet {
         let spec = self.spec.get_or_insert_default();
         set_text(&mut spec.pod_management_policy, "OrderedReady");
         let strategy = spec.update_strategy.get_or_insert_default();
-        set_text(&mut strategy.type_, "RollingUpdate");
-        if strategy.type_.as_deref() == Some("RollingUpdate") {
-            set(&mut strategy.rolling_update.get_or_insert_default().partition, 0);
+        // Only who names no strategy is told what the usual one does.
+        if strategy.type_.as_deref().unwrap_or_default().is_empty() {
+            strategy.type_ = Some("RollingUpdate".into());
+            strategy.rolling_update.get_or_insert_default();
+        }
+        if let Some(rolling) = &mut strategy.rolling_update {
+            set(&mut rolling.partition, 0);
+            // Waits for a feature that is off by default.
+            rolling.max_unavailable = None;
         }
         let retention = spec.persistent_volume_claim_retention_policy.get_or_insert_default();
         set_text(&mut retention.when_deleted, "Retain");
@@ -108,6 +120,13 @@ impl Strategy for StatefulSet {
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let mut said =
             workload::warnings(self.spec.as_ref(), old.map(|old| old.spec.as_ref()), |s| Some(&s.template));
+        let claims = self.spec.iter().flat_map(|spec| spec.volume_claim_templates.iter().flatten());
+        for (at, claim) in Path::new("spec.volumeClaimTemplates").items(claims) {
+            // The path is upstream's.
+            let at = if old.is_some() { at.child("Spec") } else { at };
+            let spec = claim.spec.as_ref();
+            said.extend(spec.into_iter().flat_map(|spec| persistent_volume_claim::spec_warnings(spec, &at)));
+        }
         if self.spec.as_ref().and_then(|spec| spec.revision_history_limit).is_some_and(|most| most < 0) {
             said.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".into());
         }
@@ -179,16 +198,28 @@ fn validate_spec(spec: &StatefulSetSpec, old: Option<&StatefulSetSpec>, at: &Pat
     if let Some(name) = spec.service_name.as_ref().filter(|name| is_new && !name.is_empty()) {
         each(errors, &at.child("serviceName"), name, dns_label(name));
     }
-    workload::selector(&spec.selector, "statefulset", &at.child("selector"), errors);
+    workload::selector(&spec.selector, "statefulset", "", &at.child("selector"), errors);
     let template_at = at.child("template");
     let was_wrong = old.is_some_and(|old| {
         let mut wrong = Errors::default();
         pod::validation::template(&template_of_pods(old), &template_at, &mut wrong);
         !wrong.is_empty()
     });
-    workload::matching(&spec.template, &spec.selector, &template_at, errors);
-    if !was_wrong {
-        pod::validation::template(&template_of_pods(spec), &template_at, errors);
+    if workload::is_sound(&spec.selector) {
+        workload::matching(&spec.template, &spec.selector, &template_at, errors);
+        if !was_wrong {
+            pod::validation::template(&template_of_pods(spec), &template_at, errors);
+        }
+        // Upstream looks at these twice.
+        if let Some(meta) = &spec.template.metadata {
+            label_map(meta.labels.as_ref(), &template_at.child("labels"), errors);
+            let at = template_at.child("annotations");
+            annotation_map(meta.annotations.as_ref(), &at, errors);
+            let pods = spec.template.spec.as_ref();
+            pods.inspect(|pods| {
+                pod::validation::annotations::validate(meta.annotations.as_ref(), pods, &at, errors)
+            });
+        }
     }
     workload::runs_for_ever(&spec.template, "StatefulSet", &template_at, errors);
 }
@@ -201,7 +232,7 @@ fn update_strategy(strategy: Option<&StatefulSetUpdateStrategy>, at: &Path, erro
         "OnDelete" => {
             if rolling.is_some() {
                 let words = "only allowed for updateStrategy 'RollingUpdate'";
-                errors.invalid(&rolling_at, rolling, words);
+                errors.invalid(&rolling_at, rolling.map(ShownRolling::from), words);
             }
         }
         "RollingUpdate" => {
@@ -212,7 +243,32 @@ fn update_strategy(strategy: Option<&StatefulSetUpdateStrategy>, at: &Path, erro
                 at_most_100_percent(unavailable, &rolling_at.child("maxUnavailable"), errors);
             }
         }
-        _ => errors.invalid(at, strategy, "must be 'RollingUpdate' or 'OnDelete'"),
+        other => {
+            let shown = Shown { type_: other, rolling_update: rolling.map(ShownRolling::from) };
+            errors.invalid(at, shown, "must be 'RollingUpdate' or 'OnDelete'");
+        }
+    }
+}
+
+/// A strategy as upstream shows one that is wrong.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown<'a> {
+    #[serde(rename = "Type")]
+    type_: &'a str,
+    rolling_update: Option<ShownRolling<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownRolling<'a> {
+    partition: i32,
+    max_unavailable: &'a Option<IntOrString>,
+}
+
+impl<'a> From<&'a RollingUpdateStatefulSetStrategy> for ShownRolling<'a> {
+    fn from(rolling: &'a RollingUpdateStatefulSetStrategy) -> Self {
+        Self { partition: rolling.partition.unwrap_or(0), max_unavailable: &rolling.max_unavailable }
     }
 }
 

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::volume_binding::DEFAULT_CLASS;
 use k8s_openapi::api::{core::v1::TopologySelectorTerm, storage::v1::StorageClass};
 
-use crate::builtin::prelude::*;
+use crate::builtin::{pod::warnings::deprecated_label, prelude::*};
 
 impl Strategy for StorageClass {
     fn fill_in(&mut self) {
-        set_text(&mut self.reclaim_policy, "Delete");
-        set_text(&mut self.volume_binding_mode, "Immediate");
+        set(&mut self.reclaim_policy, "Delete");
+        set(&mut self.volume_binding_mode, "Immediate");
         absent_when_zero(&mut self.parameters);
     }
 
@@ -26,7 +26,10 @@ impl Strategy for StorageClass {
             ("volumeBindingMode", &self.volume_binding_mode, ["Immediate", "WaitForFirstConsumer"]),
         ] {
             let value = value.as_deref().unwrap_or_default();
-            one_of(value, &allowed, &Path::new(field), errors);
+            // Nothing is no policy, but not a wrong one either.
+            if (field, value) != ("reclaimPolicy", "") {
+                one_of(value, &allowed, &Path::new(field), errors);
+            }
         }
         topologies(self.allowed_topologies.as_deref().unwrap_or_default(), errors);
     }
@@ -43,6 +46,18 @@ impl Strategy for StorageClass {
         }
         let at = Path::new("volumeBindingMode");
         immutable(&self.volume_binding_mode, &old.volume_binding_mode, &at, errors);
+    }
+
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let mut said = Vec::new();
+        for (at, term) in Path::new("allowedTopologies").items(self.allowed_topologies.iter().flatten()) {
+            let at = at.child("matchLabelExpressions");
+            for (at, requirement) in at.items(term.match_label_expressions.iter().flatten()) {
+                let why = deprecated_label(&requirement.key);
+                said.extend(why.map(|why| format!("{}: {why}", at.child("key"))));
+            }
+        }
+        said
     }
 
     fn columns() -> Vec<Column> {

@@ -30,16 +30,27 @@ pub fn is_given(selector: &LabelSelector) -> bool {
     selector.match_labels.is_some() || selector.match_expressions.is_some()
 }
 
-/// A selector that may be neither missing nor empty.
-pub fn selector(selector: &LabelSelector, kind: &str, at: &Path, errors: &mut Errors) {
+/// A selector that may be neither missing nor empty. `broken` is said of one that selects nothing since it is wrong.
+pub fn selector(selector: &LabelSelector, kind: &str, broken: &str, at: &Path, errors: &mut Errors) {
     if !is_given(selector) {
         errors.required(at, "");
         return;
     }
+    let before = errors.len();
     label_selector(Some(selector), at, errors);
+    if errors.len() > before {
+        errors.invalid(at, selector, broken);
+    }
     if selects_all(selector) {
         errors.invalid(at, Map::new(), format!("empty selector is invalid for {kind}"));
     }
+}
+
+/// Whether a selector can be used at all.
+pub fn is_sound(selector: &LabelSelector) -> bool {
+    let mut errors = Errors::default();
+    label_selector(Some(selector), &Path::root(), &mut errors);
+    errors.is_empty()
 }
 
 /// A template whose pods the selector selects and that run for ever.

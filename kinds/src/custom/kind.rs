@@ -18,7 +18,7 @@ use crate::{
     builtin::METADATA,
     kind::{
         ALL_VERBS, Column, DecodeError, Facts, Findings, Kind, Part, Rules, ScalePaths, Subresource, Text,
-        version::{Conversion, StoredAs},
+        version::{Conversion, StoredAs, stability},
     },
     schema::Types,
 };
@@ -92,7 +92,7 @@ fn row(definition: &Value, version: &Value, stored: Option<&Arc<CustomRules>>) -
             conversion: Conversion::Declared(stored.clone()),
         }),
         types: Some(Arc::new(types)),
-        deprecation: deprecation(version, &rules.name),
+        deprecation: deprecation(definition, version, &rules.name),
         facts: Facts {
             has_generation: true,
             takes_plain_finalizers: true,
@@ -106,12 +106,20 @@ fn row(definition: &Value, version: &Value, stored: Option<&Arc<CustomRules>>) -
 }
 
 /// What requests to a version are told.
-fn deprecation(version: &Value, [group, name, kind]: &[String; 3]) -> Option<Text> {
-    let deprecated = version.get("deprecated") == Some(&Value::Bool(true));
-    deprecated.then(|| match version.str_at(&["deprecationWarning"]) {
-        "" => format!("{group}/{name} {kind} is deprecated").into(),
-        said => said.to_owned().into(),
-    })
+fn deprecation(definition: &Value, version: &Value, [group, name, kind]: &[String; 3]) -> Option<Text> {
+    let is = |version: &Value, what: &str| version.get(what) == Some(&Value::Bool(true));
+    if !is(version, "deprecated") {
+        return None;
+    }
+    if let Some(said) = version.get("deprecationWarning").and_then(Value::as_str) {
+        return Some(said.to_owned().into());
+    }
+    let all = definition.list_at(&["spec", "versions"]).iter();
+    let others = all.filter(|other| is(other, "served") && !is(other, "deprecated"));
+    let newest = others.map(|other| other.str_at(&["name"])).max_by_key(|other| stability(other));
+    let instead = newest.filter(|newest| stability(newest) > stability(name));
+    let instead = instead.map(|newest| format!("; use {group}/{newest} {kind}")).unwrap_or_default();
+    Some(format!("{group}/{name} {kind} is deprecated{instead}").into())
 }
 
 fn scale_paths(scale: &Value) -> ScalePaths {

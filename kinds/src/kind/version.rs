@@ -110,6 +110,30 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Writes what Go always writes of an object of the kind; see [`Types::complete`].
+    pub fn complete(&self, object: &mut Value) {
+        if let Some((types, root)) = self.object_type() {
+            types.complete(object, root);
+        }
+    }
+}
+
+/// Orders versions as Kubernetes does: v2 before v1 before v1beta2 before v1alpha1.
+pub fn stability(version: &str) -> (u8, u32, u32) {
+    let parse = || {
+        let rest = version.strip_prefix('v')?;
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let major: u32 = rest[..end].parse().ok()?;
+        let rank =
+            |name: &str, rank: u8| rest[end..].strip_prefix(name).map(|n| (rank, n.parse().unwrap_or(0)));
+        let (rank, minor) =
+            if end == rest.len() { (3, 0) } else { rank("beta", 2).or_else(|| rank("alpha", 1))? };
+        Some((rank, major, minor))
+    };
+    parse().unwrap_or((0, 0, 0))
+}
+
 fn rename(object: &mut Value, api_version: &str) {
     if let Some(map) = object.as_object_mut() {
         map.insert("apiVersion".into(), api_version.into());

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::{
-    Field, Key, ListKind, Node, Object, Patch, Scalar, TypeRef,
-    facts::{Fact, facts, key_default, last_segments},
+    Field, Key, ListKind, Node, Object, Patch, Scalar, Tag, TypeRef,
+    facts::{Fact, facts, key_default, last_segments, tag},
 };
 
 const REFERENCE: &str = "#/components/schemas/";
@@ -86,7 +86,10 @@ impl<'a> Builder<'a> {
         }
         if let Node::Object(o) = &mut self.nodes[object.0 as usize] {
             for (name, ty) in [("apiVersion", text), ("kind", text), ("metadata", metadata)] {
-                o.fields.insert(name.into(), Field { ty, required: false, patch: Patch::default() });
+                o.fields.insert(
+                    name.into(),
+                    Field { ty, required: false, patch: Patch::default(), tag: Tag::AsIs },
+                );
             }
         }
     }
@@ -256,7 +259,21 @@ impl<'a> Builder<'a> {
             retain_keys: strategies().any(|s| s == "retainKeys"),
             merge_key: (!fact.merge_key.is_empty()).then(|| fact.merge_key.into()),
         };
-        Field { ty, required, patch }
+        let may_be_zero = !required
+            && self.metadata.is_none()
+            && matches!(
+                self.nodes[ty.0 as usize],
+                Node::Scalar(
+                    Scalar::String
+                        | Scalar::Bytes
+                        | Scalar::Boolean
+                        | Scalar::Int32
+                        | Scalar::Int64
+                        | Scalar::Number
+                )
+            );
+        let tag = tag(parent, name).unwrap_or(if may_be_zero { Tag::DropsZero } else { Tag::AsIs });
+        Field { ty, required, patch, tag }
     }
 
     fn list_kind(&self, fact: Fact, schema: &Value) -> ListKind {

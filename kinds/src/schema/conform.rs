@@ -1,7 +1,7 @@
 //! Makes a decoded object what Go's decoder would have made of it, or says why Go would refuse it.
 //!
 //! Nulls vanish (or become zero values inside lists and maps), numbers given as quantities become text,
-//! moments become UTC, empty optional lists and maps are left out. What must be there and is not is the zero of its
+//! moments become UTC, empty optional lists and maps are left out, and so are zeros that Go would not write. What must be there and is not is the zero of its
 //! type: for most types reading them sees to that, moments get [`ZERO_TIME`] here. Messages are those of
 //! `encoding/json`.
 
@@ -12,7 +12,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use serde_json::Value;
 
-use super::{Node, Scalar, TypeRef, Types};
+use super::{Node, Scalar, Tag, TypeRef, Types};
 use crate::kind::DecodeError;
 
 impl Types {
@@ -93,9 +93,10 @@ impl Types {
                     fields.push(name);
                     failure = self.walk(member, field.ty, &object.name, fields).err();
                     fields.pop();
-                    // No entries at all is something else than no list: it resets them.
-                    let kept = field.required || &**name == "managedFields";
-                    kept || !self.says_nothing(member, field.ty)
+                    let kept = field.required || field.tag == Tag::KeptEmpty;
+                    let dropped =
+                        self.says_nothing(member, field.ty) || field.tag == Tag::DropsZero && is_zero(member);
+                    kept || !dropped
                 });
                 for moment in &object.moments {
                     if !map.contains_key(&**moment) {
@@ -164,6 +165,16 @@ impl Scalar {
             Self::Quantity => "resource.Quantity",
             Self::IntOrString => "intstr.IntOrString",
         }
+    }
+}
+
+/// Whether a scalar is the zero of its type.
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        _ => false,
     }
 }
 

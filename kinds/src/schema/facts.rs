@@ -1,6 +1,8 @@
-//! What the Go types' tags say and the schemas of `k8s-openapi` do not: how lists and maps merge.
+//! What the Go types' tags say and the schemas of `k8s-openapi` do not: how lists and maps merge, which values there are, and what Go writes of nothing.
 
 use std::{collections::HashMap, sync::LazyLock};
+
+use super::Tag;
 
 /// The facts about one field of a type, or (field `*`) about the type itself. Empty means not said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,6 +17,8 @@ pub struct Fact {
     pub merge_key: &'static str,
     /// `atomic`, `granular`.
     pub map_type: &'static str,
+    /// The values of an enumeration, or of a list's items, comma-separated.
+    pub values: &'static str,
 }
 
 type Table = HashMap<(&'static str, &'static str), Fact>;
@@ -33,11 +37,32 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
                 patch_strategy: next(),
                 merge_key: next(),
                 map_type: next(),
+                values: next(),
             };
             (key, fact)
         })
         .collect()
 });
+
+static TAGS: LazyLock<HashMap<(&'static str, &'static str), Tag>> = LazyLock::new(|| {
+    let rows = include_str!("go_tags.tsv").lines().filter(|line| !line.starts_with('#'));
+    let rows = rows.filter_map(|line| {
+        let [ty, field, tag] = <[&str; 3]>::try_from(line.split('\t').collect::<Vec<_>>()).ok()?;
+        let tag = match tag {
+            "null" => Tag::Null,
+            "omitted" => Tag::OmittedEmpty,
+            "kept" => Tag::KeptEmpty,
+            _ => Tag::AsIs,
+        };
+        Some(((ty, field), tag))
+    });
+    rows.collect()
+});
+
+/// How Go writes a field of the type called `schema`, if it is not by its type alone.
+pub fn tag(schema: &str, field: &str) -> Option<Tag> {
+    TAGS.get(&(short(schema), field)).copied()
+}
 
 /// The facts about a field (`*`: the type itself) of the type called `schema`, a name such as
 /// `io.k8s.api.core.v1.PodSpec`.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::Value;
 
-pub use facts::{Fact, facts};
+pub use facts::{Fact, facts, tag};
 
 use api::field::cut;
 
@@ -28,6 +28,8 @@ pub struct Types {
     nodes: Vec<Node>,
     /// Sorted by group, version, kind.
     roots: Vec<([Box<str>; 3], TypeRef)>,
+    /// Of each node, whether something in it is for [`Self::complete`].
+    incomplete: Vec<bool>,
 }
 
 /// What a value may be.
@@ -110,6 +112,24 @@ pub struct Field {
     pub required: bool,
     /// How strategic merge patch treats it.
     pub patch: Patch,
+    /// How Go writes it.
+    pub tag: Tag,
+}
+
+/// How Go's encoder writes a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tag {
+    /// When it is there.
+    #[default]
+    AsIs,
+    /// Unless it is zero.
+    DropsZero,
+    /// When it is there, a list also when it is empty.
+    KeptEmpty,
+    /// Always, as null when it is not there.
+    Null,
+    /// Unless it is an empty text, although it must be there.
+    OmittedEmpty,
 }
 
 /// What strategic merge patch does with a field.
@@ -161,7 +181,8 @@ impl Types {
             .map(|(names, schema)| (<[Box<str>; 3]>::clone(names), builder.add(schema)))
             .collect();
         roots.sort_by(|a, b| a.0.cmp(&b.0));
-        Self { nodes: builder.finish(), roots }
+        let nodes = builder.finish();
+        Self { incomplete: incomplete(&nodes), nodes, roots }
     }
 
     /// The types of one custom kind, by the structural schema of its version. The object's own
@@ -174,7 +195,8 @@ impl Types {
         let definitions = generator.take_definitions(false);
         let mut builder = build::Builder::custom(&definitions, &metadata);
         let root = builder.add_root(schema);
-        Self { nodes: builder.finish(), roots: vec![([group.into(), version.into(), kind.into()], root)] }
+        let roots = vec![([group.into(), version.into(), kind.into()], root)];
+        Self { nodes: builder.finish(), roots, incomplete: Vec::new() }
     }
 
     /// The type of a kind's objects.
@@ -189,6 +211,34 @@ impl Types {
     /// What a type is.
     pub fn node(&self, ty: TypeRef) -> &Node {
         &self.nodes[ty.0 as usize]
+    }
+
+    /// Writes what Go writes of an object that has become what it is: null where nothing is, and no text where it is empty.
+    pub fn complete(&self, value: &mut Value, ty: TypeRef) {
+        if !self.incomplete.get(ty.0 as usize).is_some_and(|has| *has) {
+            return;
+        }
+        match (self.node(ty), value) {
+            (Node::Object(object), Value::Object(map)) => {
+                for (name, field) in &object.fields {
+                    match (field.tag, map.get_mut(&**name)) {
+                        (Tag::Null, None) => drop(map.insert(name.to_string(), Value::Null)),
+                        (Tag::OmittedEmpty, Some(Value::String(text))) if text.is_empty() => {
+                            map.remove(&**name);
+                        }
+                        (_, Some(member)) => self.complete(member, field.ty),
+                        _ => {}
+                    }
+                }
+            }
+            (Node::Map { value: ty, .. }, Value::Object(map)) => {
+                map.values_mut().for_each(|value| self.complete(value, *ty));
+            }
+            (Node::List { item, .. }, Value::Array(items)) => {
+                items.iter_mut().for_each(|value| self.complete(value, *item));
+            }
+            _ => {}
+        }
     }
 
     /// Drops the fields that the types do not have.
@@ -258,6 +308,30 @@ impl Types {
             }
             _ => {}
         }
+    }
+}
+
+/// Of each node, whether it or something in it has a field that is written although it is not there, or the other way round.
+fn incomplete(nodes: &[Node]) -> Vec<bool> {
+    let mut found = vec![false; nodes.len()];
+    loop {
+        let of = |ty: &TypeRef| found[ty.0 as usize];
+        let next: Vec<bool> = nodes
+            .iter()
+            .map(|node| match node {
+                Node::Object(object) => object
+                    .fields
+                    .values()
+                    .any(|field| matches!(field.tag, Tag::Null | Tag::OmittedEmpty) || of(&field.ty)),
+                Node::Map { value, .. } => of(value),
+                Node::List { item, .. } => of(item),
+                Node::Any | Node::Raw | Node::Scalar(_) => false,
+            })
+            .collect();
+        if next == found {
+            return found;
+        }
+        found = next;
     }
 }
 

@@ -15,7 +15,7 @@ use http::{Response, StatusCode};
 use kinds::kind::Part;
 use serde_json::Value;
 
-use super::{Tracking, create};
+use super::{Tracking, create, keep_owners_once};
 use crate::{body, context::Ctx, response::Body};
 pub use patch::{check_manager, patch};
 pub use write::{Expected, Lens, Seen, Terms, edit, write, write_on};
@@ -38,6 +38,7 @@ pub async fn update(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     ctx.warnings.add(decoded.warnings);
     let mut given = body::read_as(&ctx.kind, decoded.object)?;
     ctx.trail.was_sent(&given);
+    keep_owners_once(&ctx, &mut given, "");
     if given.name().is_empty() {
         return Err(nameless(&ctx));
     }

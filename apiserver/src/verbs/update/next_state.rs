@@ -69,6 +69,7 @@ pub(super) fn next_state(
     apply::without_managers(&mut new, |new| {
         apply::without_managers(old, |old| kind.rules.prepare_update(new, old, part));
     });
+    kind.complete(&mut new);
     // Which node a pod is bound to is the scheduler's word, not another will of the pod's owner.
     let counts = !part.is_of_status() && part != Part::Other("binding");
     if kind.facts.has_generation && counts && spec_changed(kind, &new, old) {
@@ -86,6 +87,7 @@ pub(super) fn next_state(
         return Err(ctx.invalid(ctx.name(), &errors));
     }
     ctx.warnings.add(findings.warnings);
+    ctx.warnings.add(strategies::warnings(ctx, &new));
     kind.rules.drop_undeclared(&mut new);
     if tracking == Tracking::Done {
         apply::keep_times(old, &mut new);

@@ -69,13 +69,13 @@ pub async fn patch(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
             }
             _ => Ok(object),
         });
+        ctx.warnings.add(found.clone());
         read.map_err(|why| match apply_patch(patch_type, types, root, current, &bytes) {
             Ok(patched) => unreadable(patch_type, &patched, &bytes, &why.0),
             Err(refusal) => refusal,
         })
     })
     .await?;
-    ctx.warnings.add(found);
     Ok(written.answer(&ctx, StatusCode::OK))
 }
 

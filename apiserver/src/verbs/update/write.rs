@@ -14,7 +14,7 @@ use crate::{
     context::Ctx,
     query,
     store::{KeyValue, Revision},
-    verbs::{Tracking, Written, delete},
+    verbs::{MUTATED, Tracking, Written, delete, keep_owners_once},
 };
 
 /// How often a change is tried on a new state when others write in between, as upstream tries a patch.
@@ -185,6 +185,7 @@ async fn next_write<'a>(
         Seen::Whole => {
             let mut wanted = next_state::wanted(ctx, expected, tracking, old, wanted)?;
             steps.mutate(&mut Operation::update(ctx, old, &mut wanted)).await?;
+            keep_owners_once(ctx, &mut wanted, MUTATED);
             check_escalation(ctx, Some(old), &wanted).await?;
             wanted
         }

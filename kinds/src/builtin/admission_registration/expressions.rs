@@ -24,9 +24,10 @@ impl Variables {
     }
 
     /// Adds one; false when there is one of that name, in whose place it comes.
-    pub fn add(&mut self, name: &str, decl: Arc<Decl>) -> bool {
-        let Shape::Object { fields } = &mut Arc::make_mut(&mut self.0).shape else { return true };
-        fields.insert(name.to_owned(), (name.to_owned(), decl)).is_none()
+    pub fn add(&mut self, name: &str, decl: Arc<Decl>) {
+        if let Shape::Object { fields } = &mut Arc::make_mut(&mut self.0).shape {
+            fields.insert(name.to_owned(), (name.to_owned(), decl));
+        }
     }
 }
 

@@ -17,6 +17,8 @@ use super::{
 use crate::builtin::prelude::*;
 
 const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
+/// What can be changed while it is asked for.
+const MUTATED: &[&str] = &["*", "CONNECT", "CREATE", "UPDATE"];
 const ACTIONS: &[&str] = &["Audit", "Deny", "Warn"];
 const MAX_AUDIT_ANNOTATIONS: usize = 20;
 /// How many variables are looked at: each may use all before it.
@@ -107,7 +109,6 @@ impl Strategy for MutatingAdmissionPolicy {
     fn fill_in(&mut self) {
         let spec = self.spec.get_or_insert_default();
         set(&mut spec.failure_policy, "Fail");
-        set(&mut spec.reinvocation_policy, "Never");
         spec.match_constraints.iter_mut().for_each(default_match);
     }
 
@@ -120,6 +121,11 @@ impl Strategy for MutatingAdmissionPolicy {
             spec.match_constraints.as_ref(),
             errors,
         );
+        let rules = spec.match_constraints.iter().flat_map(|all| all.resource_rules.iter().flatten());
+        for operation in rules.flat_map(|rule| rule.operations.iter().flatten()) {
+            let at = at.child("matchConstraints.resourceRules.operations");
+            one_of(Some(operation), MUTATED, &at, errors);
+        }
         let environments = Environments::of(&any(), spec.param_kind.is_some());
         let conditions_at = at.child("matchConditions");
         match_conditions(spec.match_conditions.as_ref(), &environments.conditions, &conditions_at, errors);
@@ -132,7 +138,10 @@ impl Strategy for MutatingAdmissionPolicy {
             self::mutation(mutation, &environments.rules, &at.child("mutations").index(i), errors);
         }
         let again_at = at.child("reinvocationPolicy");
-        one_of(spec.reinvocation_policy.as_deref(), REINVOCATION_POLICIES, &again_at, errors);
+        match spec.reinvocation_policy.as_deref().unwrap_or_default() {
+            "" => errors.required(&again_at, ""),
+            policy => one_of(Some(policy), REINVOCATION_POLICIES, &again_at, errors),
+        }
     }
 
     fn columns() -> Vec<Column> {
@@ -354,7 +363,7 @@ impl Environments {
             if name.trim().is_empty() {
                 errors.required(&at.child("name"), "name is not specified");
             } else if !is_name {
-                errors.invalid(&at.child("name"), name, "name is not a valid CEL identifier");
+                errors.invalid(&at.child("name"), name, "must be a valid CEL identifier");
             }
             let expression_at = at.child("expression");
             if variable.expression.trim().is_empty() {
@@ -364,9 +373,7 @@ impl Environments {
             let environment = self.rules.clone().with_variables(&known);
             let decl = environment.check(&variable.expression, &[], &expression_at, errors);
             drop(environment);
-            if !known.add(name, decl) {
-                errors.duplicate(&at.child("name"), name);
-            }
+            known.add(name, decl);
         }
         self.with_known(&known)
     }
@@ -438,7 +445,7 @@ fn mutation(mutation: &Mutation, environment: &Environment, at: &Path, errors: &
     match wanted.2 {
         None => errors.required(&wanted_at, format!("must be specified when patchType is {kind}")),
         Some(expression) if expression.as_deref().unwrap_or_default().trim().is_empty() => {
-            errors.required(&wanted_at.child("expression"), "expression is not specified");
+            errors.required(&wanted_at.child("expression"), "");
         }
         Some(expression) => {
             let result = if kind == "JSONPatch" { "list(JSONPatch)" } else { cel::OBJECT };
@@ -461,8 +468,7 @@ fn binding(policy: &str, param: Option<&ParamRef>, resources: Option<&MatchResou
         param_ref(param, &at.child("paramRef"), errors);
     }
     if let Some(resources) = resources {
-        // The field's name is upstream's slip.
-        matching::match_resources(resources, &at.child("matchResouces"), errors);
+        matching::match_resources(resources, &at.child("matchResources"), errors);
     }
 }
 

@@ -1,9 +1,11 @@
 //! CustomResourceDefinition: a kind that users add. What it makes of objects is in [`crate::custom`].
 
+use std::collections::BTreeSet;
+
 use api::conditions;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionSpec, CustomResourceDefinitionStatus,
-    CustomResourceDefinitionVersion,
+    CustomResourceDefinitionVersion, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use serde_json::json;
 
@@ -82,7 +84,7 @@ impl Strategy for Definition {
     fn validate(&self, errors: &mut Errors) {
         let wanted = format!("{}.{}", self.spec.names.plural, self.spec.group);
         let name = self.metadata.name.as_deref().unwrap_or_default();
-        if name != wanted {
+        if !name.is_empty() && name != wanted {
             let why = "must be spec.names.plural+\".\"+spec.group";
             errors.invalid(&Path::new("metadata.name"), name, why);
         }
@@ -111,7 +113,10 @@ impl Strategy for Definition {
         preserve(self, Some(old), errors);
     }
 
-    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let known: BTreeSet<&str> = old.map(strange_formats).unwrap_or_default().into_iter().collect();
+        let formats = strange_formats(self).into_iter().filter(|format| !known.contains(format));
+        let formats: Vec<String> = formats.map(|format| format!("unrecognized format {format:?}")).collect();
         let webhook = self.spec.conversion.as_ref().is_some_and(|c| c.strategy == "Webhook");
         webhook
             .then(|| {
@@ -119,6 +124,7 @@ impl Strategy for Definition {
                     .to_owned()
             })
             .into_iter()
+            .chain(formats)
             .collect()
     }
 
@@ -135,6 +141,48 @@ impl Strategy for Definition {
         let told = conditions::told("Terminating", true, "InstanceDeletionPending", why, &now);
         conditions::set_in(object, told);
     }
+}
+
+/// The formats in a definition's schemas that mean nothing for the type they are of.
+fn strange_formats(definition: &Definition) -> Vec<&str> {
+    const OF_TEXT: &str = "bsonobjectid byte cidr creditcard date datetime duration email hexcolor hostname ipv4 ipv6 isbn isbn10 isbn13 k8slongname k8sshortname mac password rgbcolor ssn uri uuid uuid3 uuid4 uuid5";
+    let versions = definition.spec.versions.iter().filter_map(|version| version.schema.as_ref());
+    let mut left: Vec<&JSONSchemaProps> = versions.filter_map(|v| v.open_api_v3_schema.as_ref()).collect();
+    let mut found = Vec::new();
+    while let Some(schema) = left.pop() {
+        let format = schema.format.as_deref().unwrap_or_default();
+        let is_known = match schema.type_.as_deref().unwrap_or_default() {
+            "" | "string" => OF_TEXT.split(' ').any(|known| known == format.replace('-', "")),
+            "integer" => matches!(format, "int32" | "int64"),
+            "number" => matches!(format, "float" | "double"),
+            _ => false,
+        };
+        if !format.is_empty() && !is_known {
+            found.push(format);
+        }
+        left.extend(below(schema));
+    }
+    found
+}
+
+/// The schemas right below one.
+fn below(schema: &JSONSchemaProps) -> Vec<&JSONSchemaProps> {
+    let maps = [&schema.properties, &schema.pattern_properties, &schema.definitions];
+    let mut found: Vec<_> = maps.into_iter().flatten().flat_map(|map| map.values()).collect();
+    let lists = [&schema.all_of, &schema.any_of, &schema.one_of];
+    found.extend(lists.into_iter().flatten().flatten());
+    found.extend(schema.not.as_deref());
+    match &schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => found.push(items),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => found.extend(items),
+        None => {}
+    }
+    for either in [&schema.additional_properties, &schema.additional_items].into_iter().flatten() {
+        if let JSONSchemaPropsOrBool::Schema(schema) = either {
+            found.push(schema);
+        }
+    }
+    found
 }
 
 /// Bounds are floating point numbers, and whole ones are written without a fraction.

@@ -176,7 +176,7 @@ fn versions(
     }
     if spec.versions.iter().filter(|v| v.storage).count() != 1 {
         let why = "must have exactly one version marked as storage version";
-        errors.invalid(all_at, &spec.versions, why);
+        errors.invalid(all_at, (!spec.versions.is_empty()).then_some(&spec.versions), why);
     }
 }
 
@@ -373,10 +373,7 @@ pub(super) fn stored_versions(definition: &Definition, errors: &mut Errors) {
     let stored = definition.status.as_ref().and_then(|status| status.stored_versions.as_deref());
     let stored = stored.unwrap_or_default();
     if stored.is_empty() {
-        // Without a storage version there is nothing to be stored, which has been said already.
-        if storage_version(&definition.spec).is_some() {
-            errors.invalid(&at, stored, "must have at least one stored version");
-        }
+        errors.invalid(&at, Value::Null, "must have at least one stored version");
         return;
     }
     if let Some(version) = storage_version(&definition.spec).filter(|v| !stored.contains(&v.name)) {

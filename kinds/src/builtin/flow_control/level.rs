@@ -23,9 +23,9 @@ impl Strategy for PriorityLevelConfiguration {
             set(&mut limited.nominal_concurrency_shares, 30);
             set(&mut limited.lendable_percent, 0);
             if let Some(queuing) = limited.limit_response.as_mut().and_then(|r| r.queuing.as_mut()) {
-                set(&mut queuing.queues, 64);
-                set(&mut queuing.queue_length_limit, 50);
-                set(&mut queuing.hand_size, 8);
+                set_number(&mut queuing.queues, 64);
+                set_number(&mut queuing.queue_length_limit, 50);
+                set_number(&mut queuing.hand_size, 8);
             }
         }
         if let Some(exempt) = &mut spec.exempt {

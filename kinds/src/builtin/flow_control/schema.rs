@@ -82,7 +82,11 @@ fn spec(spec: &FlowSchemaSpec, name: &str, errors: &mut Errors) {
     if let Some(method) = &spec.distinguisher_method
         && !METHODS.contains(&method.type_.as_str())
     {
-        errors.not_supported(&at.child("distinguisherMethod.type"), method, METHODS);
+        errors.not_supported(
+            &at.child("distinguisherMethod.type"),
+            serde_json::json!({"Type": method.type_}),
+            METHODS,
+        );
     }
     let level = &spec.priority_level_configuration.name;
     let level_at = at.child("priorityLevelConfiguration.name");

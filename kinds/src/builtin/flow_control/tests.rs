@@ -67,7 +67,7 @@ fn schemas_name_subjects_and_requests() {
             json!({"matchingPrecedence": 1, "distinguisherMethod": {"type": "ByAge"}, "priorityLevelConfiguration": {"name": ""}}),
             vec![
                 "spec.matchingPrecedence: Invalid value: 1: only the schema named 'exempt' may have matchingPrecedence 1",
-                "spec.distinguisherMethod.type: Unsupported value: {\"type\":\"ByAge\"}: supported values: \"ByNamespace\", \"ByUser\"",
+                "spec.distinguisherMethod.type: Unsupported value: {\"Type\":\"ByAge\"}: supported values: \"ByNamespace\", \"ByUser\"",
                 "spec.priorityLevelConfiguration.name: Required value: must reference a priority level",
             ],
         ),

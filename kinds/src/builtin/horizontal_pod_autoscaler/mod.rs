@@ -6,8 +6,8 @@ mod v1;
 mod validation;
 
 use k8s_openapi::api::autoscaling::v2::{
-    HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler, MetricSpec, MetricTarget,
-    ResourceMetricSource,
+    HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler, HorizontalPodAutoscalerStatus, MetricSpec,
+    MetricTarget, ResourceMetricSource,
 };
 
 pub use v1::ViaAnnotations;
@@ -36,6 +36,11 @@ impl Strategy for HorizontalPodAutoscaler {
         absent_when_zero(&mut status.current_metrics);
     }
 
+    fn prepare_create(autoscaler: &mut Draft<Self>) {
+        // The older version tells of a status in annotations, too.
+        autoscaler.status = Some(HorizontalPodAutoscalerStatus::default());
+    }
+
     fn after_writing(value: &mut Value) {
         if let Some(status) = value.get_mut("status").and_then(Value::as_object_mut) {
             status.entry("currentMetrics").or_insert(Value::Null);
@@ -43,13 +48,13 @@ impl Strategy for HorizontalPodAutoscaler {
     }
 
     fn validate(&self, errors: &mut Errors) {
-        validation::spec(&self.spec, errors);
+        validation::spec(&self.spec, None, errors);
     }
 
-    fn validate_update(&self, _old: &Self, part: Part<'_>, errors: &mut Errors) {
+    fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
         match (part, &self.status) {
             (Part::Status, Some(status)) => validation::status(status, errors),
-            _ => self.validate(errors),
+            _ => validation::spec(&self.spec, Some(&old.spec), errors),
         }
     }
 

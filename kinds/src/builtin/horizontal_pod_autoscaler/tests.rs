@@ -9,7 +9,7 @@ use crate::builtin::{
 };
 
 fn autoscaler(spec: &Value) -> Value {
-    let mut all = json!({"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d"}});
+    let mut all = json!({"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}});
     json_patch::merge(&mut all, spec);
     json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h"}, "spec": all})
 }
@@ -39,8 +39,24 @@ fn what_is_wrong_is_named() {
             json!({"minReplicas": 0, "maxReplicas": 0}),
             vec![
                 "spec.minReplicas: Invalid value: 0: must be greater than or equal to 1",
-                "spec.maxReplicas: Invalid value: 0: must be greater than 0",
+                "spec.maxReplicas: Required value: must be set and greater than 0",
+                "spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero replicas",
             ],
+        ),
+        (
+            json!({"scaleTargetRef": {"apiVersion": null}}),
+            vec!["spec.scaleTargetRef.apiVersion: Invalid value: \"\": apiVersion must specify API group"],
+        ),
+        (
+            json!({"scaleTargetRef": {"apiVersion": "a/b/c"}}),
+            vec![
+                "spec.scaleTargetRef.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: a/b/c",
+            ],
+        ),
+        (json!({"scaleTargetRef": {"apiVersion": null, "kind": "ReplicationController"}}), vec![]),
+        (
+            json!({"behavior": {"scaleUp": {"policies": []}}}),
+            vec!["spec.behavior.scaleUp.policies: Required value: must specify at least one Policy"],
         ),
         (
             json!({"minReplicas": 5}),

@@ -18,21 +18,50 @@ const MAX_WINDOW: i32 = 3600;
 /// The longest period of a scaling policy.
 const MAX_PERIOD: i32 = 1800;
 
-pub(super) fn spec(spec: &HorizontalPodAutoscalerSpec, errors: &mut Errors) {
+/// `old`: as it was, of which what is refused today may stay.
+pub(super) fn spec(
+    spec: &HorizontalPodAutoscalerSpec,
+    old: Option<&HorizontalPodAutoscalerSpec>,
+    errors: &mut Errors,
+) {
     let at = Path::new("spec");
     let most_at = at.child("maxReplicas");
-    if let Some(least) = spec.min_replicas.filter(|n| *n < 1) {
-        errors.invalid(&at.child("minReplicas"), least, "must be greater than or equal to 1");
+    let fewest = i32::from(old.is_none_or(|old| old.min_replicas != Some(0)));
+    if let Some(least) = spec.min_replicas.filter(|n| *n < fewest) {
+        let words = format!("must be greater than or equal to {fewest}");
+        errors.invalid(&at.child("minReplicas"), least, words);
     }
-    if spec.max_replicas < 1 {
-        errors.invalid(&most_at, spec.max_replicas, "must be greater than 0");
+    match spec.max_replicas {
+        0 => errors.required(&most_at, "must be set and greater than 0"),
+        ..0 => errors.invalid(&most_at, spec.max_replicas, "must be greater than or equal to 1"),
+        _ => {}
     }
     if spec.min_replicas.is_some_and(|least| spec.max_replicas < least) {
         errors.invalid(&most_at, spec.max_replicas, "must be greater than or equal to `minReplicas`");
     }
-    reference(&spec.scale_target_ref, &at.child("scaleTargetRef"), errors);
-    for (i, metric) in spec.metrics.iter().flatten().enumerate() {
-        self::metric(metric, &at.child("metrics").index(i), errors);
+    let target = &spec.scale_target_ref;
+    reference(target, &at.child("scaleTargetRef"), errors);
+    let is_same = |old: &CrossVersionObjectReference| {
+        (&old.api_version, &old.kind) == (&target.api_version, &target.kind)
+    };
+    if !old.is_some_and(|old| is_same(&old.scale_target_ref)) {
+        let in_group = target.kind != "ReplicationController";
+        api_version(target, in_group, &at.child("scaleTargetRef.apiVersion"), errors);
+    }
+    let metrics_at = at.child("metrics");
+    let metrics = spec.metrics.as_deref().unwrap_or_default();
+    for (i, metric) in metrics.iter().enumerate() {
+        self::metric(metric, &metrics_at.index(i), errors);
+        let was = old.and_then(|old| old.metrics.as_ref()?.get(i)?.object.as_ref());
+        if let Some(object) = metric.object.as_ref().filter(|object| was != Some(object)) {
+            let at = metrics_at.index(i).child("object.describedObject.apiVersion");
+            api_version(&object.described_object, false, &at, errors);
+        }
+    }
+    let outside = |metric: &MetricSpec| matches!(metric.type_.as_str(), "Object" | "External");
+    if spec.min_replicas == Some(0) && !metrics.iter().any(outside) {
+        let why = "must specify at least one Object or External metric to support scaling to zero replicas";
+        errors.forbidden(&metrics_at, why);
     }
     if let Some(behavior) = &spec.behavior {
         let at = at.child("behavior");
@@ -50,6 +79,17 @@ fn reference(reference: &CrossVersionObjectReference, at: &Path, errors: &mut Er
     for (field, value) in [("kind", &reference.kind), ("name", &reference.name)] {
         let at = at.child(field);
         formed(value, path_segment, &at, errors);
+    }
+}
+
+/// The version of something else; `in_group`: which must be in a group that has a name.
+fn api_version(reference: &CrossVersionObjectReference, in_group: bool, at: &Path, errors: &mut Errors) {
+    let given = reference.api_version.as_deref().unwrap_or_default();
+    let slashes = given.matches('/').count();
+    if slashes > 1 {
+        errors.invalid(at, given, format!("unexpected GroupVersion string: {given}"));
+    } else if in_group && (slashes == 0 || given.starts_with('/')) {
+        errors.invalid(at, given, "apiVersion must specify API group");
     }
 }
 
@@ -93,7 +133,7 @@ fn rules(rules: Option<&HPAScalingRules>, at: &Path, errors: &mut Errors) {
     if let Some(tolerance) = &rules.tolerance
         && sign(tolerance) < 0
     {
-        errors.invalid(&at.child("tolerance"), &tolerance.0, "must be greater or equal to zero");
+        errors.invalid(&at.child("tolerance"), &tolerance.0, NOT_NEGATIVE);
     }
 }
 

@@ -42,7 +42,7 @@ fn what_is_wrong_is_named() {
         (
             json!({"policyTypes": ["Sideways"]}),
             vec![
-                "spec.policyTypes[0]: Unsupported value: \"Sideways\": supported values: \"Egress\", \"Ingress\"",
+                "spec.policyTypes[0]: Unsupported value: \"Sideways\": supported values: \"Ingress\", \"Egress\"",
             ],
         ),
     ] {

@@ -49,7 +49,12 @@ fn taints_are_well_formed_and_ranges_stay() {
     let fields: Vec<&str> = found.errors.iter().map(|e| e.field.as_str()).collect();
     assert_eq!(
         fields,
-        ["spec.taints[1]", "spec.taints[2].key", "spec.taints[2].key", "spec.taints[2].effect"]
+        [
+            "metadata.taints[1]",
+            "metadata.taints[2].key",
+            "metadata.taints[2].key",
+            "metadata.taints[2].effect"
+        ]
     );
     let old = node(json!({"podCIDR": "10.244.0.0/24"}));
     assert_eq!(old["spec"]["podCIDRs"], json!(["10.244.0.0/24"]));

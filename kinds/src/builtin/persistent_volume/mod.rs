@@ -1,11 +1,21 @@
 //! PersistentVolume: storage that there is.
 
-use api::quantity::Quantity;
+use api::{
+    quantity::Quantity,
+    volume_binding::{BETA_CLASS, annotation},
+};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeSpec};
 
-use crate::builtin::{persistent_volume_claim::access_modes, pod, prelude::*};
+use crate::builtin::{
+    persistent_volume_claim::{access_modes, beta_class_warning},
+    pod,
+    prelude::*,
+};
 
 mod sources;
+
+/// The annotation that held mount options before there was a field.
+const MOUNT_OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";
 
 /// The volume with everything taken away that is not its source.
 fn source(spec: &PersistentVolumeSpec) -> PersistentVolumeSpec {
@@ -38,6 +48,24 @@ impl Strategy for PersistentVolume {
         absent_when_zero(&mut spec.storage_class_name);
         if let Some(path) = &mut spec.host_path {
             set(&mut path.type_, "");
+        }
+        if let Some(target) = &mut spec.iscsi {
+            set_text(&mut target.iscsi_interface, "default");
+        }
+        if let Some(image) = &mut spec.rbd {
+            set_text(&mut image.pool, "rbd");
+            set_text(&mut image.user, "admin");
+            set_text(&mut image.keyring, "/etc/ceph/keyring");
+        }
+        if let Some(disk) = &mut spec.azure_disk {
+            set(&mut disk.caching_mode, "ReadWrite");
+            set(&mut disk.kind, "Shared");
+            set(&mut disk.fs_type, "ext4");
+            set(&mut disk.read_only, false);
+        }
+        if let Some(volume) = &mut spec.scale_io {
+            set_text(&mut volume.storage_mode, "ThinProvisioned");
+            set_text(&mut volume.fs_type, "xfs");
         }
         set_text(&mut self.status.get_or_insert_default().phase, "Pending");
     }
@@ -118,6 +146,39 @@ impl Strategy for PersistentVolume {
         if old.node_affinity.is_some() {
             immutable(&new.node_affinity, &old.node_affinity, &Path::new("spec.nodeAffinity"), errors);
         }
+    }
+
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let mut said = Vec::new();
+        let at = Path::new("spec");
+        said.extend(annotation(&self.metadata, BETA_CLASS).map(|_| beta_class_warning()));
+        if annotation(&self.metadata, MOUNT_OPTIONS).is_some() {
+            let at = Path::new("metadata.annotations").key(MOUNT_OPTIONS);
+            said.push(format!("{at}: deprecated since v1.31; use \"mountOptions\" attribute instead"));
+        }
+        let Some(spec) = &self.spec else { return said };
+        if spec.persistent_volume_reclaim_policy.as_deref() == Some("Recycle") {
+            let at = at.child("persistentVolumeReclaimPolicy");
+            said.push(format!("{at}: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning."));
+        }
+        let required = spec.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
+        for (i, term) in required.iter().flat_map(|all| &all.node_selector_terms).enumerate() {
+            let at = at.child("nodeAffinity.required.nodeSelectorTerms").index(i);
+            pod::warnings::term(term, false, &at, &mut said);
+        }
+        for (field, is_set, since, gone) in [
+            ("cephfs", spec.cephfs.is_some(), "v1.28", "v1.31"),
+            ("photonPersistentDisk", spec.photon_persistent_disk.is_some(), "v1.11", "v1.16"),
+            ("scaleIO", spec.scale_io.is_some(), "v1.16", "v1.22"),
+            ("storageOS", spec.storageos.is_some(), "v1.22", "v1.25"),
+            ("glusterfs", spec.glusterfs.is_some(), "v1.25", "v1.26"),
+            ("rbd", spec.rbd.is_some(), "v1.28", "v1.31"),
+        ] {
+            if is_set {
+                said.push(format!("{}: deprecated in {since}, non-functional in {gone}+", at.child(field)));
+            }
+        }
+        said
     }
 
     fn columns() -> Vec<Column> {

@@ -1,12 +1,14 @@
-//! Where a volume's storage is. What makers of storage need beyond what is common is not looked at.
+//! Where a volume's storage is.
 
 use api::field::ErrorType;
 use k8s_openapi::api::core::v1::{
-    CSIPersistentVolumeSource, FCVolumeSource, ISCSIPersistentVolumeSource, PersistentVolumeSpec,
-    SecretReference,
+    CSIPersistentVolumeSource, ISCSIPersistentVolumeSource, PersistentVolumeSpec, SecretReference, Volume,
 };
+use serde::Deserialize;
 
-use crate::builtin::pod::validation::{escapes, host_path, iscsi_name, nfs, required};
+use crate::builtin::pod::validation::{
+    csi_driver, escapes, host_path, iscsi_name, makers_volumes, nfs, required,
+};
 use crate::builtin::prelude::*;
 
 /// Exactly one source, and what it needs. `only` is the spec with nothing but sources.
@@ -38,8 +40,15 @@ pub fn validate(
     if let Some(source) = &spec.iscsi {
         iscsi(source, name, &at.child("iscsi"), errors);
     }
-    if let Some(source) = &spec.fc {
-        fc(source, &at.child("fc"), errors);
+    if let Ok(volume) = Volume::deserialize(&value) {
+        makers_volumes(&volume, at, errors, |_, _| true);
+    }
+    if let Some(secret) = spec.cinder.as_ref().and_then(|source| source.secret_ref.as_ref()) {
+        required(secret.namespace.as_deref().unwrap_or_default(), "cinder.secretRef.namespace", at, errors);
+    }
+    let noted = spec.azure_file.as_ref().and_then(|source| source.secret_namespace.as_deref());
+    if noted == Some("") {
+        errors.required(&at.child("azureFile.secretNamespace"), "");
     }
     if let Some(source) = &spec.csi {
         csi(source, &at.child("csi"), errors);
@@ -81,33 +90,8 @@ fn iscsi(source: &ISCSIPersistentVolumeSource, name: &str, at: &Path, errors: &m
     }
 }
 
-fn fc(source: &FCVolumeSource, at: &Path, errors: &mut Errors) {
-    let names = source.target_wwns.as_deref().unwrap_or_default();
-    let ids = source.wwids.as_deref().unwrap_or_default();
-    let names_at = at.child("targetWWNs");
-    match (names.is_empty(), ids.is_empty()) {
-        (true, true) => errors.required(&names_at, "must specify either targetWWNs or wwids, but not both"),
-        (false, false) => {
-            errors.invalid(&names_at, names, "targetWWNs and wwids can not be specified simultaneously");
-        }
-        _ => {}
-    }
-    if !names.is_empty() {
-        match source.lun {
-            None => errors.required(&at.child("lun"), "lun is required if targetWWNs is specified"),
-            Some(lun) => in_range(i64::from(lun), 0, 255, &at.child("lun"), errors),
-        }
-    }
-}
-
 fn csi(source: &CSIPersistentVolumeSource, at: &Path, errors: &mut Errors) {
-    const MAX_NAME: usize = 63;
-    let driver_at = at.child("driver");
-    required(&source.driver, "driver", at, errors);
-    if source.driver.len() > MAX_NAME {
-        errors.too_long(&driver_at, MAX_NAME);
-    }
-    each(errors, &driver_at, &source.driver, dns_subdomain(&source.driver.to_lowercase()));
+    csi_driver(&source.driver, &at.child("driver"), errors);
     required(&source.volume_handle, "volumeHandle", at, errors);
     for (field, secret) in [
         ("controllerPublishSecretRef", &source.controller_publish_secret_ref),

@@ -17,7 +17,7 @@ use k8s_openapi::{
 use serde::Serialize;
 
 use crate::builtin::difference::{line_diff, shown};
-use crate::builtin::prelude::*;
+use crate::builtin::{pod::warnings::fraction, prelude::*};
 
 mod data_source;
 
@@ -37,6 +37,15 @@ pub fn fill_spec(spec: &mut PersistentVolumeClaimSpec) {
     absent_when_zero(&mut spec.access_modes);
 }
 
+/// What is to be said of a claim's spec that stands at `at`.
+pub fn spec_warnings(spec: &PersistentVolumeClaimSpec, at: &Path) -> Vec<String> {
+    let Some(resources) = &spec.resources else { return Vec::new() };
+    let at = at.child("resources");
+    let lists = [("requests", &resources.requests), ("limits", &resources.limits)];
+    let fractions = lists.map(|(field, list)| fraction(list.as_ref(), "storage", &at.child(field)));
+    fractions.into_iter().flatten().collect()
+}
+
 /// `RWO,ROX` for a list of access modes.
 pub fn access_modes(modes: &[Value]) -> String {
     let all = [
@@ -47,6 +56,12 @@ pub fn access_modes(modes: &[Value]) -> String {
     ];
     let has = |mode: &str| modes.iter().any(|m| m.as_str() == Some(mode));
     all.iter().filter(|(mode, _)| has(mode)).map(|(_, short)| *short).collect::<Vec<_>>().join(",")
+}
+
+/// What is to be said of a class in an annotation.
+pub fn beta_class_warning() -> String {
+    let at = Path::new("metadata.annotations").key(BETA_CLASS);
+    format!("{at}: deprecated since v1.8; use \"storageClassName\" attribute instead")
 }
 
 /// A spec as upstream shows one that changed: every field, in its order there.
@@ -110,6 +125,12 @@ impl Strategy for PersistentVolumeClaim {
         {
             data_source::pair(spec, old.spec.as_ref());
         }
+    }
+
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let noted = annotation(&self.metadata, BETA_CLASS).map(|_| beta_class_warning());
+        let spec = self.spec.as_ref().map(|spec| spec_warnings(spec, &Path::new("spec")));
+        noted.into_iter().chain(spec.into_iter().flatten()).collect()
     }
 
     fn validate(&self, errors: &mut Errors) {

@@ -166,37 +166,66 @@ fn drop_disabled(spec: &mut PodSpec) {
     }
 }
 
-/// Whether the image's tag is `latest`, spoken or implied. A digest implies nothing.
-fn is_latest(image: &str) -> bool {
-    let (reference, digest) = match image.split_once('@') {
-        Some((reference, _)) => (reference, true),
-        None => (image, false),
+/// The tag of an image: `latest` where its name implies it, none where it cannot be read as an image's name.
+///
+/// Counterpart of `ParseNormalizedNamed` of `github.com/distribution/reference`.
+fn tag_of(image: &str) -> Option<&str> {
+    let (named, digest) =
+        image.split_once('@').map_or((image, None), |(named, digest)| (named, Some(digest)));
+    let last = named.rfind('/').map_or(0, |slash| slash + 1);
+    let (name, tag) = match named[last..].find(':') {
+        Some(colon) => (&named[..last + colon], Some(&named[last + colon + 1..])),
+        None => (named, None),
     };
-    // What cannot be read as an image's name has no tag.
-    if reference.contains(char::is_whitespace)
-        || path_of(reference).contains(|c: char| c.is_ascii_uppercase())
-    {
-        return false;
-    }
-    let last = reference.rsplit('/').next().unwrap_or(reference);
-    match last.split_once(':') {
-        Some((_, tag)) => tag == "latest",
-        None => !digest && !reference.is_empty(),
-    }
+    let (host, path) = match name.split_once('/') {
+        Some((host, path))
+            if host == "localhost" || host.contains(|c: char| ".:".contains(c) || c.is_uppercase()) =>
+        {
+            (Some(host), path)
+        }
+        _ => (None, name),
+    };
+    let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_sound = host.is_none_or(is_registry)
+        && path.split('/').all(is_path_part)
+        && name.len() <= 255
+        && !(image.len() == 64 && is_hex(image))
+        && tag.is_none_or(is_tag)
+        && digest.is_none_or(|digest| {
+            digest.split_once(':').is_some_and(|(how, hex)| !how.is_empty() && hex.len() >= 32 && is_hex(hex))
+        });
+    is_sound.then(|| tag.unwrap_or(if digest.is_some() { "" } else { "latest" }))
 }
 
-/// The part of an image's name that is no registry's host and no tag.
-fn path_of(reference: &str) -> &str {
-    let path = match reference.split_once('/') {
-        Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => rest,
-        _ => reference,
+/// `example.com:5000`
+fn is_registry(host: &str) -> bool {
+    let (name, port) = host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    let name = path.rfind('/').map_or(0, |slash| slash + 1);
-    path[name..].find(':').map_or(path, |colon| &path[..name + colon])
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    name.split('.').all(is_label) && port.is_none_or(is_number)
+}
+
+/// Letters and digits with `.`, `_`, `__` or dashes between them.
+fn is_path_part(part: &str) -> bool {
+    let own = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let joins =
+        |between: &str| matches!(between, "" | "." | "_" | "__") || between.bytes().all(|b| b == b'-');
+    part.starts_with(own) && part.ends_with(own) && part.split(own).all(joins)
+}
+
+fn is_tag(tag: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    tag.len() <= 128 && tag.starts_with(word) && tag.chars().all(|c| word(c) || ".-".contains(c))
 }
 
 fn pull_policy(policy: &mut Option<String>, image: Option<&str>) {
-    set_text(policy, if is_latest(image.unwrap_or_default()) { "Always" } else { "IfNotPresent" });
+    let is_latest = tag_of(image.unwrap_or_default()) == Some("latest");
+    set_text(policy, if is_latest { "Always" } else { "IfNotPresent" });
 }
 
 fn pod_container(c: &mut Container) {

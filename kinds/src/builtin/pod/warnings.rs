@@ -9,12 +9,14 @@ use k8s_openapi::{
         Container, ContainerPort, NodeSelectorTerm, Pod, PodSpec, PodTemplateSpec, SeccompProfile, Volume,
         VolumeProjection,
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::{api::resource::Quantity as Wire, apis::meta::v1::ObjectMeta},
 };
 
 use api::quantity::Quantity;
 
 use crate::builtin::prelude::*;
+
+use crate::builtin::persistent_volume_claim;
 
 /// The warnings about a pod.
 pub fn of_pod(meta: &ObjectMeta, spec: &PodSpec) -> Vec<String> {
@@ -36,7 +38,12 @@ fn warnings(spec: &PodSpec, at: &Path) -> Vec<String> {
     let mut said = Vec::new();
     placement(spec, at, &mut said);
     for (i, volume) in spec.volumes.iter().flatten().enumerate() {
-        volume_of_the_past(volume, &at.child("volumes").index(i), &mut said);
+        let at = at.child("volumes").index(i);
+        volume_of_the_past(volume, &at, &mut said);
+        if let Some(template) = volume.ephemeral.as_ref().and_then(|e| e.volume_claim_template.as_ref()) {
+            let at = at.child("ephemeral.volumeClaimTemplate.spec");
+            said.extend(persistent_volume_claim::spec_warnings(&template.spec, &at));
+        }
     }
     let mut hosts = BTreeSet::new();
     for (i, alias) in spec.host_aliases.iter().flatten().enumerate() {
@@ -59,6 +66,9 @@ fn warnings(spec: &PodSpec, at: &Path) -> Vec<String> {
         } else if !secrets.insert(&secret.name) {
             said.push(format!("{at}: duplicate name {:?}", secret.name));
         }
+    }
+    for name in ["memory", "ephemeral-storage"] {
+        said.extend(fraction(spec.overhead.as_ref(), name, &at.child("overhead")));
     }
     let init = spec.init_containers.as_deref().unwrap_or_default();
     for (field, list) in [("initContainers", init), ("containers", &spec.containers)] {
@@ -175,28 +185,28 @@ fn ports(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
     let host = |port: &ContainerPort| -> OnHost {
         (port.host_ip.clone().unwrap_or_default(), port.host_port.unwrap_or(0))
     };
-    // All that share a number are told of the first; that keeps the work and the words within bounds.
-    let mut first: BTreeMap<(i32, Option<&str>), (&Path, OnHost)> = BTreeMap::new();
+    /// So many of those that share a number are told apart: that keeps the work and the words within bounds.
+    const MOST: usize = 100;
+    let mut others: BTreeMap<(i32, Option<&str>), Vec<(&Path, OnHost)>> = BTreeMap::new();
     let mut names: BTreeMap<&str, &Path> = BTreeMap::new();
     for (at, port) in &all {
         let (ip, number) = host(port);
         let key = (port.container_port, port.protocol.as_deref());
-        match first.get(&key) {
-            None => {
-                first.insert(key, (at, (ip, number)));
-            }
-            Some((other, (other_ip, other_number))) => {
-                let how = if (&ip, &number) == (other_ip, other_number) {
-                    Some("duplicate")
-                } else if number == 0 || *other_number == 0 {
-                    Some("overlapping")
-                } else if number == *other_number && ip.is_empty() != other_ip.is_empty() {
-                    Some("dangerously ambiguous")
-                } else {
-                    None
-                };
-                said.extend(how.map(|how| format!("{at}: {how} port definition with {other}")));
-            }
+        let others = others.entry(key).or_default();
+        for (other, (other_ip, other_number)) in others.iter() {
+            let how = if (&ip, &number) == (other_ip, other_number) {
+                Some("duplicate")
+            } else if number == 0 || *other_number == 0 {
+                Some("overlapping")
+            } else if number == *other_number && ip.is_empty() != other_ip.is_empty() {
+                Some("dangerously ambiguous")
+            } else {
+                None
+            };
+            said.extend(how.map(|how| format!("{at}: {how} port definition with {other}")));
+        }
+        if others.len() < MOST {
+            others.push((at, (ip, number)));
         }
     }
     for (at, port) in &all {
@@ -235,7 +245,7 @@ pub fn of_status(pod: &Pod) -> Vec<String> {
 }
 
 /// What is to be said about a node's label that something else stands for today.
-fn deprecated_label(label: &str) -> Option<&'static str> {
+pub fn deprecated_label(label: &str) -> Option<&'static str> {
     Some(match label {
         "beta.kubernetes.io/arch" => "deprecated since v1.14; use \"kubernetes.io/arch\" instead",
         "beta.kubernetes.io/os" => "deprecated since v1.14; use \"kubernetes.io/os\" instead",
@@ -269,12 +279,12 @@ fn placement(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
         let required = node.required_during_scheduling_ignored_during_execution.as_ref();
         let terms = at.child("requiredDuringSchedulingIgnoredDuringExecution").child("nodeSelectorTerms");
         for (i, one) in required.iter().flat_map(|selector| &selector.node_selector_terms).enumerate() {
-            term(one, &terms.index(i), said);
+            term(one, false, &terms.index(i), said);
         }
         let preferred = node.preferred_during_scheduling_ignored_during_execution.as_deref();
         let terms = at.child("preferredDuringSchedulingIgnoredDuringExecution");
         for (i, one) in preferred.unwrap_or_default().iter().enumerate() {
-            term(&one.preference, &terms.index(i).child("preference"), said);
+            term(&one.preference, true, &terms.index(i).child("preference"), said);
         }
     }
     for (i, constraint) in spec.topology_spread_constraints.iter().flatten().enumerate() {
@@ -320,26 +330,35 @@ fn no_selector(at: &Path, said: &mut Vec<String>) {
     said.push(format!("{}: a null labelSelector results in matching no pod", at.child("labelSelector")));
 }
 
-fn term(term: &NodeSelectorTerm, at: &Path, said: &mut Vec<String>) {
+/// Deprecated labels in a term; `weighed`: of a preference, whose values nothing else looks at.
+pub fn term(term: &NodeSelectorTerm, weighed: bool, at: &Path, said: &mut Vec<String>) {
     for (i, expression) in term.match_expressions.iter().flatten().enumerate() {
+        let at = at.child("matchExpressions").index(i);
         if let Some(why) = deprecated_label(&expression.key) {
-            let at = at.child("matchExpressions").index(i).child("key");
-            said.push(format!("{at}: {} is {why}", expression.key));
+            said.push(format!("{}: {} is {why}", at.child("key"), expression.key));
+        }
+        for (i, value) in expression.values.iter().flatten().enumerate().filter(|_| weighed) {
+            let at = at.child("values").index(i);
+            said.extend(label_value(value).iter().map(|why| format!("{at}: {value} is invalid, {why}")));
         }
     }
 }
 
+/// What is to be said of an amount of bytes that is not whole.
+pub fn fraction(list: Option<&BTreeMap<String, Wire>>, name: &str, at: &Path) -> Option<String> {
+    let amount = list?.get(name).map(Quantity::of).filter(|amount| !amount.is_whole())?;
+    let at = at.key(name);
+    Some(format!("{at}: fractional byte value \"{amount}\" is invalid, must be an integer"))
+}
+
 fn container(c: &Container, at: &Path, said: &mut Vec<String>) {
-    for (field, list) in [
-        ("limits", c.resources.as_ref().and_then(|r| r.limits.as_ref())),
-        ("requests", c.resources.as_ref().and_then(|r| r.requests.as_ref())),
-    ] {
-        for name in ["memory", "ephemeral-storage"] {
-            let amount = list.and_then(|l| l.get(name)).map(Quantity::of);
-            if let Some(amount) = amount.filter(|a| !a.is_whole()) {
-                let at = at.child("resources").child(field).key(name);
-                said.push(format!("{at}: fractional byte value \"{amount}\" is invalid, must be an integer"));
-            }
+    let resources = c.resources.as_ref();
+    for name in ["memory", "ephemeral-storage"] {
+        for (field, list) in [
+            ("limits", resources.and_then(|r| r.limits.as_ref())),
+            ("requests", resources.and_then(|r| r.requests.as_ref())),
+        ] {
+            said.extend(fraction(list, name, &at.child("resources").child(field)));
         }
     }
     let mut names = BTreeSet::new();

@@ -36,7 +36,7 @@ fn a_binding_keeps_its_role() {
     assert_eq!(
         changed::<RoleBinding>(&bind("s", json!({"kind": "Robot", "name": "r"})), &old),
         [
-            "subjects[0].kind: Unsupported value: \"Robot\": supported values: \"Group\", \"ServiceAccount\", \"User\"",
+            "subjects[0].kind: Unsupported value: \"Robot\": supported values: \"ServiceAccount\", \"User\", \"Group\"",
             "roleRef: Invalid value: {\"APIGroup\":\"rbac.authorization.k8s.io\",\"Kind\":\"Role\",\"Name\":\"s\"}: cannot change roleRef",
         ]
     );

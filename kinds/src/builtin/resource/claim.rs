@@ -7,12 +7,14 @@ use k8s_openapi::api::resource::v1::{
     ResourceClaimStatus, ResourceClaimTemplate,
 };
 
-use super::{MOST, at_most, opaque, selectors};
+use super::{MOST, at_most, driver, opaque, selectors};
 use crate::builtin::prelude::*;
 
 const MODES: &[&str] = &["All", "ExactCount"];
 const MAX_ALTERNATIVES: usize = 8;
 const MAX_CONSUMERS: usize = 256;
+/// The longest identifier of an attribute.
+const MAX_IDENTIFIER: usize = 32;
 
 impl Strategy for ResourceClaim {
     fn fill_in(&mut self) {
@@ -55,10 +57,16 @@ impl Strategy for ResourceClaim {
 
 impl Strategy for ResourceClaimTemplate {
     fn fill_in(&mut self) {
+        self.spec.metadata.get_or_insert_default();
         default_devices(self.spec.spec.devices.get_or_insert_default());
     }
 
     fn validate(&self, errors: &mut Errors) {
+        if let Some(meta) = &self.spec.metadata {
+            let at = Path::new("spec.metadata");
+            annotation_map(meta.annotations.as_ref(), &at.child("annotations"), errors);
+            label_map(meta.labels.as_ref(), &at.child("labels"), errors);
+        }
         if let Some(wanted) = &self.spec.spec.devices {
             devices(wanted, &Path::new("spec.spec.devices"), errors);
         }
@@ -73,12 +81,12 @@ fn default_devices(devices: &mut DeviceClaim) {
     let complete = |mode: &mut Option<String>,
                     count: &mut Option<i64>,
                     tolerations: &mut Option<Vec<DeviceToleration>>| {
-        set(mode, "ExactCount");
+        set_text(mode, "ExactCount");
         if mode.as_deref() == Some("ExactCount") {
             set_number(count, 1);
         }
         for toleration in tolerations.iter_mut().flatten() {
-            set(&mut toleration.operator, "Equal");
+            set_text(&mut toleration.operator, "Equal");
         }
     };
     for request in devices.requests.iter_mut().flatten() {
@@ -97,7 +105,7 @@ fn devices(devices: &DeviceClaim, at: &Path, errors: &mut Errors) {
     at_most(requests.len(), MOST, &requests_at, errors);
     let mut names = BTreeSet::new();
     for (at, request) in requests_at.items(requests.iter()) {
-        unique(&mut names, &request.name, &at.child("name"), errors);
+        unique(&mut names, &request.name, &at, errors);
         self::request(request, &at, errors);
     }
     let known = known(requests);
@@ -125,7 +133,7 @@ struct Wish<'a> {
 }
 
 fn name(name: &str, at: &Path, errors: &mut Errors) {
-    formed(name, dns_label, at, errors);
+    each(errors, at, name, dns_label(name));
 }
 
 fn request(request: &DeviceRequest, at: &Path, errors: &mut Errors) {
@@ -153,7 +161,7 @@ fn request(request: &DeviceRequest, at: &Path, errors: &mut Errors) {
             at_most(alternatives.len(), MAX_ALTERNATIVES, &at, errors);
             let mut names = BTreeSet::new();
             for (at, other) in at.items(alternatives.iter()) {
-                unique(&mut names, &other.name, &at.child("name"), errors);
+                unique(&mut names, &other.name, &at, errors);
                 name(&other.name, &at.child("name"), errors);
                 let wished = Wish {
                     class: &other.device_class_name,
@@ -196,10 +204,8 @@ fn toleration(toleration: &DeviceToleration, at: &Path, errors: &mut Errors) {
         "Exists" if !value.is_empty() => {
             errors.invalid(&at.child("value"), value, "must be empty for operator `Exists`");
         }
-        "Equal" if key.is_empty() => {
-            errors.required(&at.child("key"), "must not be empty for operator `Equal`")
-        }
-        "Exists" | "Equal" => {}
+        "Equal" => each(errors, &at.child("value"), &value, label_value(&value)),
+        "Exists" => {}
         other => errors.not_supported(&at.child("operator"), other, &["Equal", "Exists"]),
     }
     const EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "None"];
@@ -227,6 +233,10 @@ fn request_names(names: Option<&Vec<String>>, known: &Known<'_>, at: &Path, erro
     let mut seen = BTreeSet::new();
     for (i, name) in names.iter().enumerate() {
         unique(&mut seen, name, &at.index(i), errors);
+        let segments = name.split('/').take(3).collect::<Vec<_>>();
+        for segment in segments.iter().filter(|_| segments.len() < 3) {
+            self::name(segment, &at.index(i), errors);
+        }
         let asked = name.split_once('/').map_or((name.as_str(), None), |(r, a)| (r, Some(a)));
         if !known.contains(&asked) {
             let why = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
@@ -241,17 +251,40 @@ fn constraint(constraint: &DeviceConstraint, known: &Known<'_>, at: &Path, error
         ("matchAttribute", &constraint.match_attribute),
         ("distinctAttribute", &constraint.distinct_attribute),
     ];
-    if given.iter().all(|(_, attribute)| attribute.is_none()) {
-        errors.required(at, "exactly one of `matchAttribute` or `distinctAttribute` is required");
+    match given.into_iter().find_map(|(field, attribute)| Some((field, attribute.as_ref()?))) {
+        // The words are upstream's.
+        None => errors.required(
+            at,
+            r#"exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set"#,
+        ),
+        Some((field, attribute)) => qualified(attribute, &at.child(field), errors),
     }
-    for (field, attribute) in given {
-        let Some(attribute) = attribute else { continue };
-        let at = at.child(field);
-        match attribute.split_once('/') {
-            None if attribute.is_empty() => errors.required(&at, "name required"),
-            None => errors.invalid(&at, attribute, "must include a domain"),
-            Some((domain, _)) => each(errors, &at, domain, dns_subdomain(domain)),
+}
+
+/// `domain/identifier`
+fn qualified(name: &str, at: &Path, errors: &mut Errors) {
+    let identifier = |name: &str, errors: &mut Errors| {
+        if name.len() > MAX_IDENTIFIER {
+            errors.too_long(at, MAX_IDENTIFIER);
         }
+        each(errors, at, name, c_identifier(name));
+    };
+    match *name.split('/').take(3).collect::<Vec<_>>() {
+        [name] => identifier(name, errors),
+        [domain, name] => {
+            match domain {
+                "" => errors.invalid(at, "", "the domain must not be empty"),
+                domain => driver(domain, at, errors),
+            }
+            match name {
+                "" => errors.invalid(at, "", "the name must not be empty"),
+                name => identifier(name, errors),
+            }
+        }
+        _ => {}
+    }
+    if !name.contains('/') {
+        errors.invalid(at, name, "a fully qualified name must be a domain and a name separated by a slash");
     }
 }
 

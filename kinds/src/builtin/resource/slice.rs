@@ -27,6 +27,14 @@ impl Strategy for ResourceSlice {
         immutable(&self.spec.node_name, &old.spec.node_name, &at.child("nodeName"), errors);
     }
 
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let driver = &self.spec.driver;
+        let words = format!(
+            "spec.driver: driver names should be lowercase; {driver:?} contains uppercase characters"
+        );
+        (*driver != driver.to_lowercase()).then_some(words).into_iter().collect()
+    }
+
     fn columns() -> Vec<Column> {
         vec![
             Column::name(),

@@ -45,11 +45,11 @@ fn what_is_wrong_with_claims_is_named() {
                 "constraints": [{"requests": ["r/s", "r/t", "q"], "matchAttribute": "x"}], "config": [{"requests": ["r"]}]}),
             vec![
                 "spec.devices.requests[0]: Required value: exactly one of `exactly` or `firstAvailable` is required",
-                "spec.devices.requests[1].name: Duplicate value: \"r\"",
+                "spec.devices.requests[1]: Duplicate value: \"r\"",
                 "spec.devices.requests[1].firstAvailable[0].count: Invalid value: 2: must not be specified when allocationMode is 'All'",
                 "spec.devices.constraints[0].requests[1]: Invalid value: \"r/t\": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'",
                 "spec.devices.constraints[0].requests[2]: Invalid value: \"q\": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'",
-                "spec.devices.constraints[0].matchAttribute: Invalid value: \"x\": must include a domain",
+                "spec.devices.constraints[0].matchAttribute: Invalid value: \"x\": a fully qualified name must be a domain and a name separated by a slash",
                 "spec.devices.config[0].opaque: Required value",
             ],
         ),

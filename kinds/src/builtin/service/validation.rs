@@ -282,7 +282,7 @@ fn policies(spec: &ServiceSpec, at: &Path, errors: &mut Errors) {
             Some(_) => {}
         }
     }
-    const DISTRIBUTIONS: &[&str] = &["PreferClose", "PreferSameNode", "PreferSameZone"];
+    const DISTRIBUTIONS: &[&str] = &["PreferClose", "PreferSameZone", "PreferSameNode"];
     one_of(spec.traffic_distribution.as_deref(), DISTRIBUTIONS, &at.child("trafficDistribution"), errors);
 }
 

@@ -35,7 +35,7 @@ fn what_is_wrong_is_named() {
         (
             json!({"updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 1}}}),
             vec![
-                "spec.updateStrategy.rollingUpdate: Invalid value: {\"partition\":1}: only allowed for updateStrategy 'RollingUpdate'",
+                "spec.updateStrategy.rollingUpdate: Invalid value: {\"Partition\":1,\"MaxUnavailable\":null}: only allowed for updateStrategy 'RollingUpdate'",
             ],
         ),
         (

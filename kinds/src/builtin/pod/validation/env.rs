@@ -18,7 +18,7 @@ pub fn variable(variable: &EnvVar, at: &Path, errors: &mut Errors) {
 
 /// A named key of a ConfigMap or Secret.
 fn key_ref(name: &str, key: &str, at: &Path, errors: &mut Errors) {
-    given(name, &at.child("name"), errors);
+    each(errors, &at.child("name"), name, dns_subdomain(name));
     formed(key, config_key, &at.child("key"), errors);
 }
 

@@ -16,7 +16,7 @@ use api::{pod, quantity::Quantity, resource_names::is_huge_page};
 
 use crate::builtin::prelude::*;
 
-mod annotations;
+pub mod annotations;
 mod container;
 mod env;
 mod foreign;
@@ -31,11 +31,12 @@ mod status;
 mod update;
 mod volume;
 
+pub use foreign::sources as makers_volumes;
 pub use placement::{node_selector, taint_effect, tolerations};
 pub use resize::resize_update;
 pub use status::status_update;
 pub use update::{ephemeral_update, update};
-pub use volume::{escapes, host_path, iscsi_name, nfs, required};
+pub use volume::{csi_driver, escapes, host_path, iscsi_name, nfs, required};
 
 /// Whose spec it is. A template is held to less: what is made from it gets more defaults, and a name.
 #[derive(Clone, Copy)]

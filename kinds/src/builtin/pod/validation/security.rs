@@ -20,7 +20,10 @@ fn profile(what: &str, type_: &str, local: Option<&str>, at: &Path, errors: &mut
     const TYPES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
     let local_at = at.child("localhostProfile");
     match (type_, local) {
-        ("", _) => errors.required(&at.child("type"), format!("type is required when {what} is set")),
+        ("", _) => {
+            let field = if what == "seccomp" { "seccompProfile" } else { what };
+            errors.required(&at.child("type"), format!("type is required when {field} is set"));
+        }
         ("Localhost", None | Some("")) => {
             errors.required(&local_at, format!("must be set when {what} type is Localhost"));
         }

@@ -122,7 +122,7 @@ fn variables_come_from_one_place() {
             container(json!({"env": [{"name": "A", "valueFrom": {
             "configMapKeyRef": {"name": "", "key": "a b"}}}]})),
             &[
-                "spec.containers[0].env[0].valueFrom.configMapKeyRef.name: Required value",
+                "spec.containers[0].env[0].valueFrom.configMapKeyRef.name: Invalid value: \"\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
                 "spec.containers[0].env[0].valueFrom.configMapKeyRef.key: Invalid value: \"a b\": a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
             ],
         ),

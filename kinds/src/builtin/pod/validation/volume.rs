@@ -159,9 +159,11 @@ fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
         && first(&mut n, "csi", at, errors)
     {
         let at = at.child("csi");
-        required(&c.driver, "driver", &at, errors);
-        if c.node_publish_secret_ref.as_ref().is_some_and(|r| r.name.is_empty()) {
-            errors.required(&at.child("nodePublishSecretRef").child("name"), "");
+        csi_driver(&c.driver, &at.child("driver"), errors);
+        match c.node_publish_secret_ref.as_ref().map(|secret| secret.name.as_str()) {
+            None => {}
+            Some("") => errors.required(&at.child("nodePublishSecretRef.name"), ""),
+            Some(name) => each(errors, &at.child("name"), name, dns_subdomain(name)),
         }
     }
     if let Some(e) = &v.ephemeral
@@ -201,6 +203,18 @@ fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
     if n == 0 {
         errors.required(at, "must specify a volume type");
     }
+}
+
+/// The name of a CSI driver.
+pub fn csi_driver(name: &str, at: &Path, errors: &mut Errors) {
+    const MOST: usize = 63;
+    if name.is_empty() {
+        return errors.required(at, "");
+    }
+    if name.len() > MOST {
+        errors.too_long(at, MOST);
+    }
+    each(errors, at, name, dns_subdomain(&name.to_lowercase()));
 }
 
 /// A share of a file server.
