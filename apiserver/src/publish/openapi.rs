@@ -6,8 +6,12 @@
 use std::sync::Arc;
 
 use api::VERSION;
-use kinds::{kind::Kind, schema::facts};
-use schemars::{SchemaGenerator, generate::SchemaSettings};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta};
+use kinds::{
+    kind::{Kind, Subresource},
+    schema::{Tag, facts, tag},
+};
+use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -64,17 +68,11 @@ fn hash_with(sources: &str, kinds: &[Arc<Kind>]) -> String {
 
 /// The v3 document of the kinds of a group version.
 pub fn v3(kinds: &[Arc<Kind>]) -> Value {
-    let schemas = schemas(kinds, REFERENCES);
-    let paths = paths(
-        kinds,
-        &|schema| json!({"content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}}}),
-        false,
-    );
     json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": VERSION},
-        "paths": paths,
-        "components": {"schemas": schemas},
+        "paths": paths(kinds, REFERENCES),
+        "components": {"schemas": schemas(kinds, REFERENCES)},
     })
 }
 
@@ -82,12 +80,11 @@ pub fn v3(kinds: &[Arc<Kind>]) -> Value {
 pub fn v2(table: &Table) -> Value {
     let own = table.kinds().iter().filter(|kind| table.remote(&kind.group, &kind.version).is_none());
     let kinds: &[Arc<Kind>] = &own.cloned().collect::<Vec<_>>();
-    let mut definitions = schemas(kinds, "#/definitions/");
+    let mut definitions = schemas(kinds, DEFINITIONS);
     for schema in definitions.values_mut() {
         open_to_clients(schema);
     }
-    let mut paths =
-        paths(kinds, &|schema| json!({"schema": {"$ref": format!("#/definitions/{schema}")}}), true);
+    let mut paths = paths(kinds, DEFINITIONS);
     for told in table.remotes().map(|remote| &remote.told.v2) {
         for (all, more) in [(&mut paths, &told.paths), (&mut definitions, &told.definitions)] {
             for (name, part) in more {
@@ -117,6 +114,9 @@ fn open_to_clients(schema: &mut Value) {
 /// Where v3 documents keep their schemas.
 const REFERENCES: &str = "#/components/schemas/";
 
+/// Where the v2 document keeps its schemas.
+const DEFINITIONS: &str = "#/definitions/";
+
 fn generator(prefix: &str) -> SchemaGenerator {
     let mut settings = SchemaSettings::openapi3();
     settings.definitions_path = prefix.trim_matches(['#', '/']).to_owned().into();
@@ -130,25 +130,50 @@ struct Root {
     inline: Option<Value>,
 }
 
+/// The name of the schema that another only refers to.
+fn referred(schema: &Schema) -> Option<String> {
+    Some(schema.get("$ref")?.as_str()?.rsplit('/').next()?.to_owned())
+}
+
 fn root(kind: &Kind, generator: &mut SchemaGenerator) -> Root {
-    let schema = kind.rules.schema(generator).to_value();
-    match schema.get("$ref").and_then(Value::as_str).and_then(|r| r.rsplit('/').next()) {
-        Some(name) => Root { name: name.to_owned(), inline: None },
+    let schema = kind.rules.schema(generator);
+    match referred(&schema) {
+        Some(name) => Root { name, inline: None },
         None => {
             // Custom kinds: `com.example.v1.Widget`.
             let mut parts: Vec<&str> = kind.group.split('.').rev().collect();
             parts.extend([kind.version.as_ref(), kind.kind.as_ref()]);
-            Root { name: parts.join("."), inline: Some(schema) }
+            Root { name: parts.join("."), inline: Some(schema.to_value()) }
         }
     }
 }
 
+/// The schema of what a subresource carries, where that is a kind of its own.
+fn carried(sub: &Subresource, generator: &mut SchemaGenerator) -> Option<Schema> {
+    use k8s_openapi::api::{authentication, autoscaling, core, policy};
+    Some(match sub.gvk?.2 {
+        "Binding" => generator.subschema_for::<core::v1::Binding>(),
+        "Eviction" => generator.subschema_for::<policy::v1::Eviction>(),
+        "Scale" => generator.subschema_for::<autoscaling::v1::Scale>(),
+        "TokenRequest" => generator.subschema_for::<authentication::v1::TokenRequest>(),
+        _ => return None,
+    })
+}
+
+/// What comes with a patch; its media type says what it is.
+const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
+/// What may come with a request to delete.
+const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+
 /// The schemas of some kinds and all they refer to, with Kubernetes' extensions.
 fn schemas(kinds: &[Arc<Kind>], prefix: &str) -> Map<String, Value> {
     let mut generator = generator(prefix);
-    let mut all = Map::new();
+    let patch = "Patch is provided to give a concrete name and type to the Kubernetes PATCH request body.";
+    let mut all = Map::from_iter([(PATCH.to_owned(), json!({"type": "object", "description": patch}))]);
     let mut roots = Vec::new();
+    generator.subschema_for::<DeleteOptions>();
     for kind in kinds {
+        kind.subresources.iter().for_each(|sub| drop(carried(sub, &mut generator)));
         let Root { name, inline } = root(kind, &mut generator);
         all.insert(format!("{name}List"), list_schema(kind, prefix, &name, &mut generator));
         if let Some(schema) = inline {
@@ -157,9 +182,10 @@ fn schemas(kinds: &[Arc<Kind>], prefix: &str) -> Map<String, Value> {
         roots.push((kind, name));
     }
     for (name, mut schema) in generator.take_definitions(true) {
-        // Kubernetes' types let all metadata be missing; `k8s-openapi` has it always.
+        // Kubernetes' types let all metadata and what is left out when empty be missing; `k8s-openapi` has them always.
         if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
-            required.retain(|field| field != "metadata");
+            let omitted = |field| tag(&name, field) == Some(Tag::OmittedEmpty);
+            required.retain(|field| field != "metadata" && !field.as_str().is_some_and(omitted));
             if required.is_empty()
                 && let Some(schema) = schema.as_object_mut()
             {
@@ -181,7 +207,6 @@ fn schemas(kinds: &[Arc<Kind>], prefix: &str) -> Map<String, Value> {
 const LIST_METADATA: &str = "Standard list metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
 
 fn list_schema(kind: &Kind, prefix: &str, name: &str, generator: &mut SchemaGenerator) -> Value {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
     let mut meta = generator.subschema_for::<ListMeta>().to_value();
     meta["description"] = LIST_METADATA.into();
     json!({
@@ -200,7 +225,7 @@ fn list_schema(kind: &Kind, prefix: &str, name: &str, generator: &mut SchemaGene
     })
 }
 
-/// Adds to a schema what `k8s-openapi` leaves out: how lists and maps merge. `alone` says that references stand
+/// Adds to a schema what `k8s-openapi` leaves out: how lists and maps merge, and the values there are. `alone` says that references stand
 /// alone, as OpenAPI 3.0 has it; clients of version 2 look for them beside the description.
 fn extend(name: &str, schema: &mut Value, alone: bool) {
     let own = facts(name, "*");
@@ -237,6 +262,10 @@ fn extend(name: &str, schema: &mut Value, alone: bool) {
         if !keys.is_empty() {
             property["x-kubernetes-list-map-keys"] = json!(keys);
         }
+        if !fact.values.is_empty() {
+            let of = if property["type"] == "array" { &mut property["items"] } else { property };
+            of["enum"] = fact.values.split(',').collect();
+        }
     }
     if schema.get("properties").is_some_and(Value::is_null)
         && let Some(object) = schema.as_object_mut()
@@ -245,8 +274,23 @@ fn extend(name: &str, schema: &mut Value, alone: bool) {
     }
 }
 
-/// A verb's HTTP method, upstream's name for the action, and the parameters of its query.
-fn operation(verb: &str) -> Option<(&'static str, &'static str, &'static [&'static str])> {
+/// What OpenAPI says of a verb.
+struct Operation {
+    method: &'static str,
+    /// Upstream's name for the action.
+    action: &'static str,
+    /// What its id begins with.
+    word: &'static str,
+    /// The schema of the request's body and whether there must be one; empty: the one of the answer.
+    body: Option<(&'static str, bool)>,
+    codes: &'static [(&'static str, &'static str)],
+    query: &'static [&'static str],
+}
+
+fn operation(verb: &str) -> Option<Operation> {
+    const OK: (&str, &str) = ("200", "OK");
+    const CREATED: (&str, &str) = ("201", "Created");
+    const ACCEPTED: (&str, &str) = ("202", "Accepted");
     const LIST: &[&str] = &[
         "allowWatchBookmarks",
         "continue",
@@ -260,18 +304,21 @@ fn operation(verb: &str) -> Option<(&'static str, &'static str, &'static [&'stat
         "watch",
     ];
     const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
-    const PATCH: &[&str] = &["dryRun", "fieldManager", "fieldValidation", "force"];
+    const FORCE: &[&str] = &["dryRun", "fieldManager", "fieldValidation", "force"];
     const DELETE: &[&str] = &["dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy"];
-    Some(match verb {
-        "get" => ("get", "get", &[]),
-        "list" => ("get", "list", LIST),
-        "create" => ("post", "post", WRITE),
-        "update" => ("put", "put", WRITE),
-        "patch" => ("patch", "patch", PATCH),
-        "delete" => ("delete", "delete", DELETE),
-        "deletecollection" => ("delete", "deletecollection", DELETE),
+    let (method, action, word, body, codes, query): (_, _, _, _, &'static [_], &'static [_]) = match verb {
+        "get" => ("get", "get", "read", None, &[OK], &[]),
+        "list" => ("get", "list", "list", None, &[OK], LIST),
+        "create" => ("post", "post", "create", Some(("", true)), &[OK, CREATED, ACCEPTED], WRITE),
+        "update" => ("put", "put", "replace", Some(("", true)), &[OK, CREATED], WRITE),
+        "patch" => ("patch", "patch", "patch", Some((PATCH, true)), &[OK, CREATED], FORCE),
+        "delete" => ("delete", "delete", "delete", Some((DELETE_OPTIONS, false)), &[OK, ACCEPTED], DELETE),
+        "deletecollection" => {
+            ("delete", "deletecollection", "delete", Some((DELETE_OPTIONS, false)), &[OK], DELETE)
+        }
         _ => return None,
-    })
+    };
+    Some(Operation { method, action, word, body, codes, query })
 }
 
 fn parameter(name: &str, place: &str, swagger: bool) -> Value {
@@ -293,63 +340,137 @@ fn parameter(name: &str, place: &str, swagger: bool) -> Value {
     parameter
 }
 
-/// The paths of some kinds; `answer` describes an answer that carries the schema of a name.
-fn paths(kinds: &[Arc<Kind>], answer: &dyn Fn(&str) -> Value, swagger: bool) -> Map<String, Value> {
+/// `FlowcontrolApiserver` of a group, as operation ids have it.
+fn group_words(group: &str) -> String {
+    let group = if group.is_empty() { "core" } else { group.strip_suffix(".k8s.io").unwrap_or(group) };
+    group.split(|c: char| !c.is_ascii_alphanumeric()).map(title).collect()
+}
+
+fn title(word: &str) -> String {
+    word.get(..1).map(|first| first.to_ascii_uppercase() + &word[1..]).unwrap_or_default()
+}
+
+/// What a request or an answer carries.
+#[derive(Clone)]
+struct Carried {
+    gvk: Value,
+    /// The schema's name; none where it is a stream.
+    schema: Option<String>,
+}
+
+/// The paths of some kinds, whose schemas are at `prefix`.
+fn paths(kinds: &[Arc<Kind>], prefix: &str) -> Map<String, Value> {
     let mut paths = Map::new();
     for kind in kinds {
         let base = format!("/{}/", document_name(kind));
         let scoped = if kind.namespaced { format!("{base}namespaces/{{namespace}}/") } else { base.clone() };
         let collection = format!("{scoped}{}", kind.plural);
-        let Root { name, .. } = root(kind, &mut generator(REFERENCES));
-        let mut add = |path: String, verb: &str, gvk: Value, schema: &str| {
-            let Some((method, action, query)) = operation(verb) else { return };
-            let mut described = answer(schema);
-            described["description"] = json!("OK");
-            let mut parameters: Vec<Value> = query.iter().map(|p| parameter(p, "query", swagger)).collect();
-            parameters.extend(
-                ["namespace", "name"]
-                    .iter()
-                    .filter(|p| path.contains(&format!("{{{p}}}")))
-                    .map(|p| parameter(p, "path", swagger)),
-            );
-            paths.entry(path).or_insert_with(|| json!({}))[method] = json!({
-                "operationId": "",
-                "parameters": parameters,
-                "responses": {"200": described},
-                "x-kubernetes-action": action,
-                "x-kubernetes-group-version-kind": gvk,
-            });
+        let Root { name, inline } = root(kind, &mut generator(prefix));
+        let mut add = |path: String, verb: &str, subject: &str, carried: Carried| {
+            if let Some((method, described)) =
+                describe(kind, inline.is_none(), &path, verb, subject, carried, prefix)
+            {
+                paths.entry(path).or_insert_with(|| json!({}))[method] = described;
+            }
         };
         let gvk = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
+        let one = Carried { gvk, schema: Some(name.clone()) };
+        let many = Carried { schema: Some(format!("{name}List")), ..one.clone() };
+        let subject = format!("{}{}", if kind.namespaced { "Namespaced" } else { "" }, kind.kind);
         for verb in kind.verbs {
-            let of_collection = matches!(*verb, "list" | "create" | "deletecollection");
-            let path = if of_collection { collection.clone() } else { format!("{collection}/{{name}}") };
-            let schema = if *verb == "list" { format!("{name}List") } else { name.clone() };
-            add(path, verb, gvk.clone(), &schema);
+            let (path, carried) = match *verb {
+                "list" => (collection.clone(), &many),
+                "create" | "deletecollection" => (collection.clone(), &one),
+                _ => (format!("{collection}/{{name}}"), &one),
+            };
+            let of = if *verb == "deletecollection" { "Collection" } else { "" };
+            add(path, verb, &format!("{of}{subject}"), carried.clone());
         }
         if kind.namespaced && kind.verbs.contains(&"list") {
-            add(format!("{base}{}", kind.plural), "list", gvk.clone(), &format!("{name}List"));
+            let subject = format!("{}ForAllNamespaces", kind.kind);
+            add(format!("{base}{}", kind.plural), "list", &subject, many);
         }
         for sub in &kind.subresources {
-            let gvk = sub.gvk.map_or(gvk.clone(), |(g, v, k)| json!({"group": g, "version": v, "kind": k}));
+            let carried = sub.gvk.map_or(one.clone(), |(group, version, kind)| Carried {
+                gvk: json!({"group": group, "version": version, "kind": kind}),
+                schema: carried(sub, &mut generator(prefix)).as_ref().and_then(referred),
+            });
             for verb in sub.verbs {
-                add(format!("{collection}/{{name}}/{}", sub.name), verb, gvk.clone(), &name);
+                let subject = format!("{subject}{}", title(&sub.name));
+                add(format!("{collection}/{{name}}/{}", sub.name), verb, &subject, carried.clone());
             }
-        }
-    }
-    // Operation ids must differ: the method and the path make one.
-    for (path, item) in &mut paths {
-        for (method, operation) in item.as_object_mut().into_iter().flatten() {
-            let words: String = path
-                .chars()
-                .filter(|c| !matches!(c, '{' | '}'))
-                .map(|c| if c.is_alphanumeric() { c } else { '_' })
-                .collect();
-            operation["operationId"] = json!(format!("{method}{words}"));
         }
     }
     paths
 }
+
+/// The method and the description of one verb at a path.
+fn describe(
+    kind: &Kind,
+    built_in: bool,
+    path: &str,
+    verb: &str,
+    subject: &str,
+    carried: Carried,
+    prefix: &str,
+) -> Option<(&'static str, Value)> {
+    let swagger = prefix == DEFINITIONS;
+    let Operation { method, mut action, mut word, mut body, codes, mut query } = operation(verb)?;
+    let group = group_words(&kind.group);
+    let mut subject = subject.to_owned();
+    let refer = |name: &str| json!({"$ref": format!("{prefix}{name}")});
+    let schema = match &carried.schema {
+        Some(name) => refer(name),
+        None => {
+            subject.insert_str(0, &title(method));
+            (action, word, body, query) = ("connect", "connect", None, &[]);
+            json!({"type": "string"})
+        }
+    };
+    let mut parameters: Vec<Value> = query.iter().map(|p| parameter(p, "query", swagger)).collect();
+    let in_path = ["namespace", "name"].into_iter().filter(|p| path.contains(&format!("{{{p}}}")));
+    parameters.extend(in_path.map(|p| parameter(p, "path", swagger)));
+    let body =
+        body.map(|(name, required)| (if name.is_empty() { schema.clone() } else { refer(name) }, required));
+    if swagger && let Some((schema, required)) = &body {
+        parameters.push(json!({"name": "body", "in": "body", "required": required, "schema": schema}));
+    }
+    let mut answers: Map<String, Value> = codes
+        .iter()
+        .map(|(code, description)| {
+            let mut answer = match swagger {
+                true => json!({"schema": schema}),
+                false => json!({"content": {"application/json": {"schema": schema}}}),
+            };
+            answer["description"] = json!(description);
+            ((*code).to_owned(), answer)
+        })
+        .collect();
+    answers.insert("401".into(), json!({"description": "Unauthorized"}));
+    let mut described = json!({
+        "tags": [format!("{}{}_{}", group[..1].to_ascii_lowercase(), &group[1..], kind.version)],
+        "operationId": format!("{word}{group}{}{subject}", title(&kind.version)),
+        "parameters": parameters,
+        "responses": answers,
+        "x-kubernetes-action": action,
+        "x-kubernetes-group-version-kind": carried.gvk,
+    });
+    if !swagger && let Some((schema, required)) = body {
+        let media: &[&str] = if verb == "patch" { &PATCHES[usize::from(!built_in)..] } else { &["*/*"] };
+        let content: Map<String, Value> =
+            media.iter().map(|media| ((*media).to_owned(), json!({"schema": schema}))).collect();
+        described["requestBody"] = json!({"content": content, "required": required});
+    }
+    Some((method, described))
+}
+
+/// The media types of patches, the one that only built-in kinds take first.
+const PATCHES: [&str; 4] = [
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+];
 
 #[cfg(test)]
 mod tests;

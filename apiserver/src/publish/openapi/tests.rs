@@ -130,6 +130,66 @@ fn lists_say_how_they_merge() {
     let pod = &schemas["io.k8s.api.core.v1.Pod"];
     assert_eq!(pod["x-kubernetes-group-version-kind"][0]["kind"], "Pod");
     let patch = &document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"];
+    assert!(patch["requestBody"]["content"]["application/strategic-merge-patch+json"].is_object());
     let parameters = patch["parameters"].as_array().unwrap();
     assert!(parameters.iter().any(|p| p["name"] == "fieldValidation"));
+}
+
+#[test]
+fn fields_say_which_values_there_are_and_which_may_be_missing() {
+    let document = of_version("api/v1");
+    let schemas = &document["components"]["schemas"];
+    let container = &schemas["io.k8s.api.core.v1.Container"]["properties"];
+    assert_eq!(container["imagePullPolicy"]["enum"], json!(["Always", "IfNotPresent", "Never"]));
+    let claim = &schemas["io.k8s.api.core.v1.PersistentVolumeClaimSpec"]["properties"]["accessModes"];
+    assert_eq!(
+        claim["items"]["enum"],
+        json!(["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"])
+    );
+    assert_eq!(schemas["io.k8s.api.core.v1.LocalObjectReference"]["required"], Value::Null);
+    assert_eq!(schemas["io.k8s.api.core.v1.SecretKeySelector"]["required"], json!(["key"]));
+}
+
+#[test]
+fn operations_are_called_and_carry_what_they_do_upstream() {
+    let pods = "/api/v1/namespaces/{namespace}/pods";
+    let body = |schema: &str| json!({"$ref": format!("#/components/schemas/io.k8s.{schema}")});
+    for (document, path, method, id, carried) in [
+        ("api/v1", "/api/v1/pods".to_owned(), "get", "listCoreV1PodForAllNamespaces", Value::Null),
+        ("api/v1", pods.to_owned(), "post", "createCoreV1NamespacedPod", body("api.core.v1.Pod")),
+        (
+            "api/v1",
+            pods.to_owned(),
+            "delete",
+            "deleteCoreV1CollectionNamespacedPod",
+            body("apimachinery.pkg.apis.meta.v1.DeleteOptions"),
+        ),
+        ("api/v1", format!("{pods}/{{name}}/exec"), "get", "connectCoreV1GetNamespacedPodExec", Value::Null),
+        (
+            "api/v1",
+            format!("{pods}/{{name}}/eviction"),
+            "post",
+            "createCoreV1NamespacedPodEviction",
+            body("api.policy.v1.Eviction"),
+        ),
+        (
+            "apis/apps/v1",
+            "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale".to_owned(),
+            "put",
+            "replaceAppsV1NamespacedDeploymentScale",
+            body("api.autoscaling.v1.Scale"),
+        ),
+        (
+            "apis/rbac.authorization.k8s.io/v1",
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}".to_owned(),
+            "get",
+            "readRbacAuthorizationV1ClusterRole",
+            Value::Null,
+        ),
+    ] {
+        let document = of_version(document);
+        let operation = &document["paths"][&path][method];
+        assert_eq!(operation["operationId"], id);
+        assert_eq!(operation["requestBody"]["content"]["*/*"]["schema"], carried, "{id}");
+    }
 }
