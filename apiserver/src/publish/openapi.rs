@@ -184,7 +184,7 @@ fn schemas(kinds: &[Arc<Kind>], prefix: &str) -> Map<String, Value> {
     for (name, mut schema) in generator.take_definitions(true) {
         // Kubernetes' types let all metadata and what is left out when empty be missing; `k8s-openapi` has them always.
         if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
-            let omitted = |field| tag(&name, field) == Some(Tag::OmittedEmpty);
+            let omitted = |field: &str| tag(&name, field) == Some(Tag::OmittedEmpty);
             required.retain(|field| field != "metadata" && !field.as_str().is_some_and(omitted));
             if required.is_empty()
                 && let Some(schema) = schema.as_object_mut()

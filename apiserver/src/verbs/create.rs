@@ -113,7 +113,7 @@ async fn attempt(ctx: &Ctx, name: &str, mut object: Value) -> Result<Written, St
         api::validation::owned_finalizers(&object, &mut errors);
     }
     let findings = apply::without_managers(&mut object, |object| kind.rules.validate(object));
-    if rule == NameRule::PathSegmentLast && !findings.errors.is_empty() {
+    if kind.facts.names == NameRule::PathSegmentLast && !findings.errors.is_empty() {
         errors = findings.errors;
     } else {
         errors.extend(findings.errors);

@@ -37,7 +37,9 @@ impl Strategy for CSIStorageCapacity {
         let Some(topology) = &self.node_topology else { return Vec::new() };
         let at = Path::new("nodeTopology");
         let mut said = Vec::new();
-        for (at, expression) in at.child("matchExpressions").items(topology.match_expressions.iter().flatten()) {
+        for (at, expression) in
+            at.child("matchExpressions").items(topology.match_expressions.iter().flatten())
+        {
             let why = deprecated_label(&expression.key);
             said.extend(why.map(|why| format!("{}: {} is {why}", at.child("key"), expression.key)));
         }

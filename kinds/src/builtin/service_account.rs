@@ -10,12 +10,12 @@ impl Strategy for ServiceAccount {
         absent_when_zero(&mut self.image_pull_secrets);
     }
 
-    fn warnings(&self, new: &ServiceAccount, old: Option<&ServiceAccount>) -> Vec<String> {
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         const KEY: &str = "kubernetes.io/enforce-mountable-secrets";
-        let has = |account: &ServiceAccount| {
+        let has = |account: &Self| {
             account.metadata.annotations.as_ref().is_some_and(|notes| notes.contains_key(KEY))
         };
-        if !has(new) || old.is_some_and(has) {
+        if !has(self) || old.is_some_and(has) {
             return Vec::new();
         }
         vec![format!(

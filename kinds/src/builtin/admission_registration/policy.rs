@@ -124,7 +124,7 @@ impl Strategy for MutatingAdmissionPolicy {
         let rules = spec.match_constraints.iter().flat_map(|all| all.resource_rules.iter().flatten());
         for operation in rules.flat_map(|rule| rule.operations.iter().flatten()) {
             let at = at.child("matchConstraints.resourceRules.operations");
-            one_of(Some(operation), MUTATED, &at, errors);
+            one_of(operation.as_str(), MUTATED, &at, errors);
         }
         let environments = Environments::of(&any(), spec.param_kind.is_some());
         let conditions_at = at.child("matchConditions");

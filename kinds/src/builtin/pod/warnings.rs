@@ -187,7 +187,7 @@ fn ports(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
     };
     /// So many of those that share a number are told apart: that keeps the work and the words within bounds.
     const MOST: usize = 100;
-    let mut others: BTreeMap<(i32, Option<&str>), Vec<(&Path, OnHost)>> = BTreeMap::new();
+    let mut others: BTreeMap<(i32, Option<&str>), Vec<_>> = BTreeMap::new();
     let mut names: BTreeMap<&str, &Path> = BTreeMap::new();
     for (at, port) in &all {
         let (ip, number) = host(port);
