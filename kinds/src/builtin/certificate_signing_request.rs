@@ -39,7 +39,6 @@ const LEGACY_SIGNER: &str = "kubernetes.io/legacy-unknown";
 const SHORTEST: i32 = 600;
 
 impl Strategy for CertificateSigningRequest {
-    // Kubelets that join name theirs after a digest.
     const FACTS: Facts = Facts { names: NameRule::PathSegmentLast, ..Facts::PLAIN };
 
     fn fill_in(&mut self) {

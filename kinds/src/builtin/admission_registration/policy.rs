@@ -138,10 +138,7 @@ impl Strategy for MutatingAdmissionPolicy {
             self::mutation(mutation, &environments.rules, &at.child("mutations").index(i), errors);
         }
         let again_at = at.child("reinvocationPolicy");
-        match spec.reinvocation_policy.as_deref().unwrap_or_default() {
-            "" => errors.required(&again_at, ""),
-            policy => one_of(Some(policy), REINVOCATION_POLICIES, &again_at, errors),
-        }
+        given_one_of(spec.reinvocation_policy.as_deref(), REINVOCATION_POLICIES, &again_at, errors);
     }
 
     fn columns() -> Vec<Column> {
