@@ -10,7 +10,6 @@ use api::{
     message,
     validation::dns_subdomain,
 };
-use kinds::patch::drop_nulls;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -53,8 +52,6 @@ pub struct Policy(Vec<(Rule, Handling)>);
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 struct File {
-    api_version: String,
-    kind: String,
     #[serde(rename = "metadata")]
     _metadata: Value,
     omit_stages: Vec<String>,
@@ -102,15 +99,8 @@ impl Policy {
 
     /// What the file says.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Message> {
-        let failed = |why: &str| message!("failed decoding: {why}");
-        let yaml::Read { mut value, doubled } = yaml::read(bytes).map_err(|why| failed(&why))?;
-        doubled.map_or(Ok(()), |why| Err(failed(&why)))?;
-        drop_nulls(&mut value);
-        let file: File = serde_json::from_value(value).map_err(|why| failed(&why.to_string()))?;
-        let File { api_version, kind, .. } = &file;
-        if (api_version.as_str(), kind.as_str()) != ("audit.k8s.io/v1", "Policy") {
-            return Err(failed(&format!("no kind {kind:?} is registered for version {api_version:?}")));
-        }
+        let file: File = yaml::read_file(bytes, "Policy", &["audit.k8s.io/v1"])
+            .map_err(|why| message!("failed decoding: {why}"))?;
         let mut errors = Errors::default();
         let stages = stages(&file.omit_stages, &Path::new("omitStages"), &mut errors);
         let mut rules = Vec::new();

@@ -7,7 +7,6 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 use api::{
     Message,
     field::{Errors, Path},
-    message,
     validation::dns_subdomain,
 };
 use cel::{Decl, Program, Variable, Wanted};
@@ -18,7 +17,14 @@ use super::{
     Issuer,
     claims::{CLAIMS, Mapping, Rule, Source, USER},
 };
-use crate::auth::{authorize::quoted, keys};
+use crate::{
+    auth::{authorize::quoted, keys},
+    body::yaml::read_file,
+};
+
+/// The versions of the file, which have the same fields.
+const VERSIONS: [&str; 3] =
+    ["apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1", "apiserver.config.k8s.io/v1alpha1"];
 
 /// What is said of callers whom other systems know, and of those who show no credential.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +50,7 @@ pub enum ConfigError {
     Decode(PathBuf, Message),
     /// What it says makes no sense.
     #[error("invalid authentication configuration: {0}")]
-    Invalid(String),
+    Invalid(Message),
     /// No signatures of that name can be checked.
     #[error("oidc: unsupported signing alg: {0:?}")]
     Algorithm(String),
@@ -59,8 +65,6 @@ pub enum ConfigError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct File {
-    api_version: String,
-    kind: String,
     #[serde(default)]
     jwt: Vec<JwtAuthenticator>,
     anonymous: Option<Anonymous>,
@@ -88,7 +92,7 @@ pub struct JwtAuthenticator {
     pub issuer: IssuerConfig,
     pub claim_validation_rules: Vec<ClaimRule>,
     pub claim_mappings: ClaimMappings,
-    pub user_validation_rules: Vec<UserRule>,
+    pub user_validation_rules: Vec<ClaimRule>,
 }
 
 /// Who issues, and for whom.
@@ -104,20 +108,12 @@ pub struct IssuerConfig {
     pub egress_selector_type: String,
 }
 
-/// What must be true of claims.
+/// What must be true of claims or, by an expression alone, of the user.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct ClaimRule {
     pub claim: String,
     pub required_value: String,
-    pub expression: String,
-    pub message: String,
-}
-
-/// What must be true of the user.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct UserRule {
     pub expression: String,
     pub message: String,
 }
@@ -172,7 +168,8 @@ impl Authentication {
     ) -> Result<(Vec<Issuer>, Anonymous), ConfigError> {
         let (mut jwt, mut anonymous) = (self.jwt.clone(), None);
         if let (Some(path), Some(content)) = (&self.file, content) {
-            let file = parse(content).map_err(|why| ConfigError::Decode(path.clone(), why))?;
+            let file: File = read_file(content, "AuthenticationConfiguration", &VERSIONS)
+                .map_err(|why| ConfigError::Decode(path.clone(), why))?;
             (jwt, anonymous) = (file.jwt, file.anonymous);
         }
         let all = keys::ALGORITHMS.map(str::to_owned);
@@ -181,52 +178,33 @@ impl Authentication {
             return Err(ConfigError::Algorithm(other.clone()));
         }
         let (mut errors, root) = (Errors::default(), Path::new("jwt"));
-        let issuers: Vec<_> =
-            jwt.iter().enumerate().map(|(i, one)| (root.index(i).child("issuer"), &one.issuer)).collect();
-        unique(issuers.iter().map(|(at, issuer)| (at.child("url"), issuer.url.as_str())), &mut errors);
-        let discovered =
-            issuers.iter().map(|(at, issuer)| (at.child("discoveryURL"), issuer.discovery_url.as_str()));
-        unique(discovered, &mut errors);
-        let checked = jwt.iter().enumerate();
-        let checked: Vec<_> =
-            checked.filter_map(|(i, one)| one.check(&root.index(i), ours, algorithms, &mut errors)).collect();
+        let issuers = || each(&jwt, &root).map(|(at, one)| (at.child("issuer"), &one.issuer));
+        unique(issuers().map(|(at, issuer)| (at.child("url"), &issuer.url)), &mut errors);
+        unique(issuers().map(|(at, issuer)| (at.child("discoveryURL"), &issuer.discovery_url)), &mut errors);
+        let checked = each(&jwt, &root).filter_map(|(at, one)| one.check(&at, ours, algorithms, &mut errors));
+        let checked = checked.collect();
         if anonymous.as_ref().is_some_and(|said| !said.enabled && !said.conditions.is_empty()) {
             let at = Path::new("anonymous").child("conditions");
             errors.invalid(&at, "", "enabled should be set to true when conditions are defined");
         }
-        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        match (texts.as_slice(), anonymous, self.anonymous) {
-            ([], None, flag) => {
+        errors.aggregate().map_or(Ok(()), |why| Err(ConfigError::Invalid(why)))?;
+        match (anonymous, self.anonymous) {
+            (None, flag) => {
                 Ok((checked, Anonymous { enabled: flag.unwrap_or(true), conditions: Vec::new() }))
             }
-            ([], Some(said), None) => Ok((checked, said)),
-            ([], Some(_), Some(_)) => Err(ConfigError::Anonymous),
-            ([one], ..) => Err(ConfigError::Invalid(one.clone())),
-            (many, ..) => Err(ConfigError::Invalid(format!("[{}]", many.join(", ")))),
+            (Some(said), None) => Ok((checked, said)),
+            (Some(_), Some(_)) => Err(ConfigError::Anonymous),
         }
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<File, Message> {
-    if bytes.is_empty() {
-        return Err("empty config data".into());
-    }
-    let read = crate::body::yaml::read(bytes)?;
-    if let Some(doubled) = read.doubled {
-        return Err(doubled.into());
-    }
-    let file: File = serde_json::from_value(read.value).map_err(Message::of)?;
-    let File { api_version, kind, .. } = &file;
-    // The earlier versions have the same fields.
-    let version = api_version.strip_prefix("apiserver.config.k8s.io/").unwrap_or_default();
-    if kind != "AuthenticationConfiguration" || !["v1", "v1beta1", "v1alpha1"].contains(&version) {
-        return Err(message!("no kind {kind:?} is registered for version {api_version:?}"));
-    }
-    Ok(file)
+/// What a list has, and where it is.
+fn each<'a, T>(items: &'a [T], at: &Path) -> impl Iterator<Item = (Path, &'a T)> {
+    items.iter().enumerate().map(|(i, item)| (at.index(i), item))
 }
 
 /// Finds what is said twice.
-fn unique<'a>(texts: impl Iterator<Item = (Path, &'a str)>, errors: &mut Errors) {
+fn unique<'a>(texts: impl Iterator<Item = (Path, &'a String)>, errors: &mut Errors) {
     let mut seen = BTreeSet::new();
     for (at, text) in texts.filter(|(_, text)| !text.is_empty()) {
         if !seen.insert(text) {
@@ -253,43 +231,44 @@ impl JwtAuthenticator {
     ) -> Option<Issuer> {
         let at_issuer = at.child("issuer");
         self.issuer.check(&at_issuer, ours, errors);
-        let (required, of_claims) = self.claim_rules(&at.child("claimValidationRules"), errors);
+        let claim_rules = at.child("claimValidationRules");
+        let (required, of_claims) = check_rules(&self.claim_validation_rules, "claims", &claim_rules, errors);
         let mapping = self.claim_mappings.check(&at.child("claimMappings"), required, of_claims, errors);
-        let at_rules = at.child("userValidationRules");
-        let rules =
-            || self.user_validation_rules.iter().enumerate().map(|(i, rule)| (at_rules.index(i), rule));
-        unique(rules().map(|(at, rule)| (at.child("expression"), rule.expression.as_str())), errors);
-        let of_user =
-            rules().filter_map(|(at, rule)| condition(&rule.expression, &rule.message, "user", &at, errors));
-        let of_user = of_user.collect();
+        let user_rules = at.child("userValidationRules");
+        let (_, of_user) = check_rules(&self.user_validation_rules, "user", &user_rules, errors);
         let tls = tls::bundle_client_config(self.issuer.certificate_authority.as_bytes());
         let tls = tls
             .map_err(|why| errors.invalid(&at_issuer.child("certificateAuthority"), "<omitted>", why))
             .ok()?;
         Some(Issuer::new(self.clone(), algorithms.to_vec(), Mapping { of_user, ..mapping? }, tls))
     }
+}
 
-    fn claim_rules(&self, at: &Path, errors: &mut Errors) -> (Vec<(String, String)>, Vec<Rule>) {
-        let (mut required, mut conditions) = (Vec::new(), Vec::new());
-        let rules = || self.claim_validation_rules.iter().enumerate().map(|(i, rule)| (at.index(i), rule));
-        unique(rules().map(|(at, rule)| (at.child("claim"), rule.claim.as_str())), errors);
-        unique(rules().map(|(at, rule)| (at.child("expression"), rule.expression.as_str())), errors);
-        for (at, ClaimRule { claim, required_value, expression, message }) in rules() {
-            match (claim.is_empty(), expression.is_empty()) {
-                (false, false) => errors.invalid(&at, claim, "claim and expression can't both be set"),
-                (true, true) => errors.required(&at, "claim or expression is required"),
-                (false, true) => {
-                    unwanted(message, "claim", &at.child("message"), errors);
-                    required.push((claim.clone(), required_value.clone()));
-                }
-                (true, false) => {
-                    unwanted(required_value, "expression", &at.child("requiredValue"), errors);
-                    conditions.extend(condition(expression, message, "claims", &at, errors));
-                }
+/// The claims that must be there, and the conditions. Of the user there are conditions alone.
+fn check_rules(
+    rules: &[ClaimRule],
+    over: &str,
+    at: &Path,
+    errors: &mut Errors,
+) -> (Vec<(String, String)>, Vec<Rule>) {
+    let (mut required, mut conditions) = (Vec::new(), Vec::new());
+    unique(each(rules, at).map(|(at, rule)| (at.child("claim"), &rule.claim)), errors);
+    unique(each(rules, at).map(|(at, rule)| (at.child("expression"), &rule.expression)), errors);
+    for (at, ClaimRule { claim, required_value, expression, message }) in each(rules, at) {
+        match (claim.is_empty(), expression.is_empty()) {
+            (false, false) => errors.invalid(&at, claim, "claim and expression can't both be set"),
+            (true, true) if over == "claims" => errors.required(&at, "claim or expression is required"),
+            (false, true) if over == "claims" => {
+                unwanted(message, "claim", &at.child("message"), errors);
+                required.push((claim.clone(), required_value.clone()));
+            }
+            _ => {
+                unwanted(required_value, "expression", &at.child("requiredValue"), errors);
+                conditions.extend(condition(expression, message, over, &at, errors));
             }
         }
-        (required, conditions)
     }
+    (required, conditions)
 }
 
 impl ClaimMappings {
@@ -307,9 +286,10 @@ impl ClaimMappings {
         let username = self.username.source(&at_name, true, errors);
         let groups = self.groups.source(&at.child("groups"), true, errors);
         let uid = self.uid.source(&at.child("uid"), false, errors);
-        let more = || self.extra.iter().enumerate().map(|(i, extra)| (at.child("extra").index(i), extra));
-        unique(more().map(|(at, extra)| (at.child("key"), extra.key.as_str())), errors);
-        let extra = more().filter_map(|(at, extra)| extra.check(&at, errors)).collect::<Vec<_>>();
+        let more = at.child("extra");
+        unique(each(&self.extra, &more).map(|(at, extra)| (at.child("key"), &extra.key)), errors);
+        let extra = each(&self.extra, &more).filter_map(|(at, extra)| extra.check(&at, errors));
+        let extra: Vec<_> = extra.collect();
         if let Some(Source::Expression(name)) = &username
             && name.selects("claims", "email")
         {
@@ -338,13 +318,7 @@ impl Claimed {
                 None
             }
             (true, false) => {
-                if let Some(prefix) = prefix {
-                    errors.invalid(
-                        &at.child("prefix"),
-                        prefix,
-                        "may not be specified when expression is set",
-                    );
-                }
+                unwanted(prefix.as_deref().unwrap_or_default(), "expression", &at.child("prefix"), errors);
                 compile(expression, "claims", &at.child("expression"), errors).map(Source::Expression)
             }
             (false, true) => {
@@ -370,10 +344,8 @@ impl Extra {
         if key.to_lowercase() != *key {
             errors.invalid(&at_key, key, "must be lowercase");
         }
-        if ["kubernetes.io", "k8s.io"]
-            .iter()
-            .any(|owner| format!(".{domain}").ends_with(&format!(".{owner}")))
-        {
+        let owned = format!(".{domain}");
+        if owned.ends_with(".kubernetes.io") || owned.ends_with(".k8s.io") {
             let why = "k8s.io, kubernetes.io and their subdomains are reserved for Kubernetes use";
             errors.invalid(&at_key, key, why);
         }
@@ -400,10 +372,10 @@ impl IssuerConfig {
         if self.audiences.is_empty() {
             errors.required(&audiences, format_args!("at least one {audiences} is required"));
         }
-        let each =
-            || self.audiences.iter().enumerate().map(|(i, audience)| (audiences.index(i), audience.as_str()));
-        each().filter(|(_, audience)| audience.is_empty()).for_each(|(at, _)| errors.required(&at, ""));
-        unique(each(), errors);
+        for (at, _) in each(&self.audiences, &audiences).filter(|(_, audience)| audience.is_empty()) {
+            errors.required(&at, "");
+        }
+        unique(each(&self.audiences, &audiences), errors);
         let (policy, several) = (self.audience_match_policy.as_str(), self.audiences.len() > 1);
         if policy != "MatchAny" && (several || !policy.is_empty()) {
             let how = if several {

@@ -174,14 +174,10 @@ enum FetchError {
     Url(String),
     #[error("no answer within {PATIENCE:?}")]
     Late(#[from] tokio::time::error::Elapsed),
-    #[error("cannot ask {0}")]
-    Unreachable(Uri, #[source] legacy::Error),
+    #[error("cannot learn anything from {0}")]
+    Failed(Uri, #[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("{0} answers {1}")]
     Refused(Uri, StatusCode),
-    #[error("cannot read what {0} answers")]
-    Body(Uri, #[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("{0} answers something else")]
-    Content(Uri, #[source] serde_json::Error),
     #[error("issuer did not match the issuer returned by provider, expected {0:?} got {1:?}")]
     Other(String, String),
 }
@@ -261,14 +257,13 @@ impl Issuer {
         let client: legacy::Client<_, Empty<Bytes>> =
             legacy::Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
         let asking = async {
-            let asked = client.get(place.clone()).await;
-            let answer = asked.map_err(|why| FetchError::Unreachable(place.clone(), why))?;
+            let failed = |why| FetchError::Failed(place.clone(), why);
+            let answer = client.get(place.clone()).await.map_err(|why| failed(why.into()))?;
             if answer.status() != StatusCode::OK {
                 return Err(FetchError::Refused(place.clone(), answer.status()));
             }
-            let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await;
-            let body = body.map_err(|why| FetchError::Body(place.clone(), why))?.to_bytes();
-            serde_json::from_slice(&body).map_err(|why| FetchError::Content(place.clone(), why))
+            let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await.map_err(failed)?;
+            serde_json::from_slice(&body.to_bytes()).map_err(|why| failed(why.into()))
         };
         timeout(PATIENCE, asking).await?
     }

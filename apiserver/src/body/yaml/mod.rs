@@ -10,7 +10,8 @@ mod scalar;
 use std::{borrow::Cow, collections::HashSet};
 
 use api::{Message, field::cut, message};
-use kinds::json::MAX_DEPTH;
+use kinds::{json::MAX_DEPTH, patch::drop_nulls};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
 use nodes::{Content, Document, NodeId};
@@ -30,6 +31,22 @@ pub struct Read {
     pub value: Value,
     /// The complaint about keys that a map has twice.
     pub doubled: Option<String>,
+}
+
+/// Reads a configuration file of one kind, in one of some versions, and gives what it says beside the two.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_file<T: DeserializeOwned>(bytes: &[u8], kind: &str, versions: &[&str]) -> Result<T, Message> {
+    let Read { mut value, doubled } = read(bytes)?;
+    doubled.map_or(Ok(()), |why| Err(Message::from(why)))?;
+    drop_nulls(&mut value);
+    let mut take = |field| value.as_object_mut().and_then(|file| file.remove(field)).unwrap_or_default();
+    let (version, named) = (take("apiVersion"), take("kind"));
+    if named != kind || !versions.iter().any(|one| version == *one) {
+        return Err(message!("no kind {named} is registered for version {version}"));
+    }
+    serde_json::from_value(value).map_err(Message::of)
 }
 
 /// Reads a body.

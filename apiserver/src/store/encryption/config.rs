@@ -13,6 +13,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
 use super::{Provider, Rules, cipher};
+use crate::body::yaml::read_file;
 
 /// Where the configuration is.
 #[derive(Debug, Clone)]
@@ -34,7 +35,7 @@ pub enum EncryptionError {
     Empty(PathBuf),
     /// It is no EncryptionConfiguration.
     #[error("error decoding encryption provider configuration file {0:?}: {1}")]
-    Decode(PathBuf, String),
+    Decode(PathBuf, Message),
     /// What it says makes no sense.
     #[error("error while parsing file: {0}")]
     Invalid(Message),
@@ -46,8 +47,6 @@ pub enum EncryptionError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct File {
-    api_version: String,
-    kind: String,
     #[serde(default)]
     resources: Vec<Entry>,
 }
@@ -99,18 +98,8 @@ pub(super) fn content(file: &FilePath) -> Result<Vec<u8>, EncryptionError> {
 
 /// The rules that they are.
 pub(super) fn parse(file: &FilePath, bytes: &[u8]) -> Result<Rules, EncryptionError> {
-    let decode = |why: String| EncryptionError::Decode(file.into(), why);
-    let read = crate::body::yaml::read(bytes).map_err(|why| decode(why.to_string()))?;
-    if let Some(doubled) = read.doubled {
-        return Err(decode(doubled));
-    }
-    let config: File = serde_json::from_value(read.value).map_err(|why| decode(why.to_string()))?;
-    if (config.api_version.as_str(), config.kind.as_str())
-        != ("apiserver.config.k8s.io/v1", "EncryptionConfiguration")
-    {
-        let File { api_version, kind, .. } = config;
-        return Err(decode(format!("no kind {kind:?} is registered for version {api_version:?}")));
-    }
+    let config: File = read_file(bytes, "EncryptionConfiguration", &["apiserver.config.k8s.io/v1"])
+        .map_err(|why| EncryptionError::Decode(file.into(), why))?;
     let (mut errors, mut rules, root) = (Errors::default(), Vec::new(), Path::new("resources"));
     if config.resources.is_empty() {
         errors.required(&root, "at least one resources is required");
