@@ -239,24 +239,7 @@ fn what_does_not_fit_is_found_before() {
 }
 
 #[test]
-fn costs_are_counted_as_upstream_counts_them() {
-    for (text, cost) in [
-        ("true", 0),
-        ("self.i == 7", 3),
-        ("self.i + self.i > 0", 6),
-        ("self.b && true", 2),
-        ("self.s.startsWith('hello world')", 4),
-        ("[1, 2] == [1]", 21),
-        ("self.ints.all(x, x > 0)", 2 + 3 * (3 + 2) + 1),
-        ("self.ints.exists(x, x == 3)", 2 + (4 + 2) + 3 + 1),
-        ("self.ints.map(x, x) == []", 2 + 10 + 3 * (12 + 1) + 1 + 10),
-        ("has(self.part)", 1),
-        ("2 in self.ints", 2 + 3),
-        ("self.s.matches('hello')", 2 + 2),
-        ("self.b ? true : self.i > 0", 2),
-    ] {
-        assert_eq!(run_with(text, Wanted::Bool, 1_000_000).unwrap().1, cost, "{text}");
-    }
+fn what_costs_too_much_is_given_up() {
     let nested = "self.ints.all(a, self.ints.all(b, self.ints.all(c, a + b + c > 0)))";
     assert_eq!(run(nested), Ok(true));
     assert_eq!(
@@ -273,10 +256,6 @@ fn costs_are_estimated_from_the_sizes() {
         Program::compile(text, &[variable], Wanted::Bool).unwrap().max_cost()
     };
     assert_eq!(cost("true"), 0);
-    assert_eq!(cost("self.b"), 2);
-    // 100 characters, a tenth each.
-    assert_eq!(cost("self.s == 'x'.format([]) + self.s"), 4 + 10 + 1 + 11 + 10);
-    assert_eq!(cost("self.ints.all(x, x > 0)"), 2 + 10 * (2 + 1 + 1) + 1);
     assert!(cost("self.ints.all(x, self.ints.all(y, x == y))") > 10 * cost("self.ints.all(x, x > 0)") / 4);
     assert!(cost("self.names.exists(n, n.matches('^a+$'))") > cost("self.names.exists(n, n == 'a')"));
 }
