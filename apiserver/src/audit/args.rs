@@ -15,7 +15,7 @@ pub enum Mode {
     BlockingStrict,
 }
 
-/// The flags.
+/// The flags: what is told, and how it is written.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AuditArgs {
     /// File (audit.k8s.io/v1 Policy) that says how much of which requests is told in the audit log.

@@ -188,7 +188,7 @@ impl Trail {
         event.user_agent = user_agent(arrival.headers);
         event.omit_managed_fields = handling.omit_managed_fields;
         if arrival.user.is_none() {
-            // Of who is not known only this is told.
+            // As upstream: of callers who are not known this is told, and nothing before or after.
             event.stage = Stage::ResponseStarted;
         }
         let record = Record {

@@ -1,5 +1,5 @@
-//! Keys of service account tokens: the one that signs, and those that check signatures. ECDSA on P-256 and P-384, and RSA,
-//! in every form that upstream reads but P-521, which `ring` does not know.
+//! Keys of tokens: the one that signs those of service accounts, and those, ours and other issuers', that check signatures.
+//! ECDSA on P-256 and P-384, and RSA, in every form that upstream reads but P-521, which `ring` does not know.
 //!
 //! Counterpart of client-go's `keyutil` and of `serviceaccount/jwt.go`.
 
@@ -253,7 +253,7 @@ impl PublicKey {
         Ok(Self::new(algorithm, key))
     }
 
-    /// What the key is called: the digest of its DER form, as upstream has it.
+    /// What the key is called: one of ours by the digest of its DER form, as upstream has it; another issuer's as that says.
     pub fn id(&self) -> &str {
         &self.id
     }

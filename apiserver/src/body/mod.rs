@@ -137,7 +137,6 @@ fn parse_with(
     Err(unreadable(format!("json: cannot unmarshal {} into Go value of type {TYPE_META}", json_type(&value))))
 }
 
-/// A value's type in the words of Go's decoder.
 /// What Go's decoder calls a value's type.
 pub(crate) fn json_type(value: &Value) -> &'static str {
     match value {

@@ -1,7 +1,7 @@
 //! Discovery: which groups, versions and resources there are, in the plain and the aggregated form.
 //!
-//! Pure functions of the table of kinds, and of what other servers told of theirs. The aggregated form (KEP-3352) tells everything in two answers
-//! with an ETag, so that clients fetch it once.
+//! Pure functions of the table of kinds, and of what other servers told of theirs. The aggregated form (KEP-3352) tells
+//! everything in two answers with an ETag, so that clients fetch it once.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 

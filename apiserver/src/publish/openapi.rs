@@ -225,8 +225,8 @@ fn list_schema(kind: &Kind, prefix: &str, name: &str, generator: &mut SchemaGene
     })
 }
 
-/// Adds to a schema what `k8s-openapi` leaves out: how lists and maps merge, and the values there are. `alone` says that references stand
-/// alone, as OpenAPI 3.0 has it; clients of version 2 look for them beside the description.
+/// Adds to a schema what `k8s-openapi` leaves out: how lists and maps merge, and the values there are. `alone` says that
+/// references stand alone, as OpenAPI 3.0 has it; clients of version 2 look for them beside the description.
 fn extend(name: &str, schema: &mut Value, alone: bool) {
     let own = facts(name, "*");
     if !own.map_type.is_empty() {

@@ -1,5 +1,5 @@
-//! What the strategies of single kinds need the caller or the clock for, which rules (`kinds::builtin`) do not know. Comes after
-//! mutating admission, before the rules prepare and validate.
+//! What the strategies of single kinds need the caller, the clock or cryptography for, which rules (`kinds::builtin`) do not
+//! have. Comes after mutating admission, before the rules prepare and validate; warnings come after these.
 
 pub mod api_service;
 mod app_armor;

@@ -98,6 +98,7 @@ fn keep_owners_once(ctx: &Ctx, object: &mut Value, when: &str) {
         )]);
     }
 }
+
 /// What may have doubled the owners of an object that has been read.
 const MUTATED: &str = " after mutating admission happens";
 

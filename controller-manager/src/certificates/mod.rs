@@ -1,5 +1,6 @@
 //! CertificateSigningRequests: kubelets' client certificates are approved unseen, what is approved is signed by the
-//! signers `kubernetes.io/…`, and what is of no more use goes. Upstream: `pkg/controller/certificates`.
+//! signers `kubernetes.io/…`, and what is of no more use goes. Upstream: `pkg/controller/certificates`. Beside them the
+//! bootstrap tokens by which nodes come to ask: they sign `cluster_info`, and `token_cleaner` takes them away.
 
 mod cluster_info;
 mod rules;

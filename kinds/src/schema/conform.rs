@@ -1,9 +1,9 @@
 //! Makes a decoded object what Go's decoder would have made of it, or says why Go would refuse it.
 //!
 //! Nulls vanish (or become zero values inside lists and maps), numbers given as quantities become text,
-//! moments become UTC, empty optional lists and maps are left out, and so are zeros that Go would not write. What must be there and is not is the zero of its
-//! type: for most types reading them sees to that, moments get [`ZERO_TIME`] here. Messages are those of
-//! `encoding/json`.
+//! moments become UTC, empty optional lists and maps are left out, and so are zeros that Go would not write. What must be
+//! there and is not is the zero of its type: for most types reading them sees to that, moments get [`ZERO_TIME`] here.
+//! Messages are those of `encoding/json`.
 
 use std::fmt::Write;
 

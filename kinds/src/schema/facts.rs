@@ -1,4 +1,5 @@
-//! What the Go types' tags say and the schemas of `k8s-openapi` do not: how lists and maps merge, which values there are, and what Go writes of nothing.
+//! What the Go types' tags say and the schemas of `k8s-openapi` do not: how lists and maps merge, which values there are,
+//! and what Go writes of nothing.
 
 use std::{collections::HashMap, sync::LazyLock};
 
