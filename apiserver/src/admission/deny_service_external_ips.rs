@@ -1,6 +1,8 @@
 //! Services get no external addresses that they do not have: whoever may make one could take traffic for any address
 //! (CVE-2020-8554). Off unless asked for.
 
+use std::collections::HashSet;
+
 use api::{object::ObjectExt as _, status::Status};
 use async_trait::async_trait;
 use serde_json::Value;
@@ -27,10 +29,11 @@ impl Step for DenyServiceExternalIPs {
 
 /// Whether a service has an address that it had not.
 pub fn gains(old: Option<&Value>, new: Option<&Value>) -> bool {
-    let had = addresses(old);
-    addresses(new).iter().any(|address| !had.contains(address))
+    let had: HashSet<&str> = addresses(old).collect();
+    addresses(new).any(|address| !had.contains(address))
 }
 
-fn addresses(service: Option<&Value>) -> &[Value] {
-    service.and_then(|service| service.at(&["spec", "externalIPs"])?.as_array()).map_or(&[], Vec::as_slice)
+fn addresses(service: Option<&Value>) -> impl Iterator<Item = &str> {
+    let all = service.and_then(|service| service.at(&["spec", "externalIPs"])?.as_array());
+    all.into_iter().flatten().filter_map(Value::as_str)
 }

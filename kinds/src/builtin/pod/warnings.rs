@@ -187,6 +187,8 @@ fn ports(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
     };
     /// So many of those that share a number are told apart: that keeps the work and the words within bounds.
     const MOST: usize = 100;
+    /// And when so much is said nobody is shown more.
+    const ENOUGH: usize = 1000;
     let mut others: BTreeMap<(i32, Option<&str>), Vec<_>> = BTreeMap::new();
     let mut names: BTreeMap<&str, &Path> = BTreeMap::new();
     for (at, port) in &all {
@@ -207,6 +209,9 @@ fn ports(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
         }
         if others.len() < MOST {
             others.push((at, (ip, number)));
+        }
+        if said.len() > ENOUGH {
+            break;
         }
     }
     for (at, port) in &all {
