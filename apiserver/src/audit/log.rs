@@ -29,7 +29,7 @@ use super::{
 
 /// How much of bodies waits at most.
 const MOST_WAITING: usize = 64 << 20;
-/// How many events are written together.
+/// How many events a thread that may wait for the disk takes at once.
 const TOGETHER: usize = 256;
 /// How the moment is written at which a file was put aside.
 const ASIDE: &str = "%Y-%m-%dT%H-%M-%S%.3f";
@@ -142,7 +142,12 @@ impl Written {
         let most = u64::from(self.config.megabytes) << 20;
         if most > 0 && self.size > 0 && self.size + length > most {
             let now = machinery::clock::now();
-            fs::rename(&self.path, aside(&self.path, now))?;
+            // It is not there where somebody took it away, or no new one could be opened the last time.
+            if let Err(error) = fs::rename(&self.path, aside(&self.path, now))
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(error);
+            }
             *file = append(&self.path)?;
             self.size = 0;
             // What is old stays for now, and the log goes on.
