@@ -108,9 +108,7 @@ impl Kind {
         let root = self.root.get_or_init(|| types.root(&self.group, &self.version, &self.kind));
         root.map(|root| (types, root))
     }
-}
 
-impl Kind {
     /// Writes what Go always writes of an object of the kind; see [`Types::complete`].
     pub fn complete(&self, object: &mut Value) {
         if let Some((types, root)) = self.object_type() {

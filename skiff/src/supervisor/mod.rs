@@ -141,7 +141,7 @@ pub fn stop(cluster: &Cluster) -> Result<()> {
 
 fn wait_gone(process: Identity) {
     while processes::runs(process) {
-        std::thread::sleep(std::time::Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -117,7 +117,7 @@ impl Step for ValidatingAdmissionWebhook {
         let calls = wanted.iter().enumerate().map(|(i, (hook, row))| async move {
             let called = hook.call(operation, row, false).await;
             let key = format!("failed-open.validating.webhook.admission.k8s.io/round_0_index_{i}");
-            hook.open(operation, &key, called.map(drop))
+            hook.open(operation, &key, called)
         });
         join_all(calls).await.into_iter().collect()
     }

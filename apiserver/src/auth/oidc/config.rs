@@ -178,10 +178,10 @@ impl Authentication {
             return Err(ConfigError::Algorithm(other.clone()));
         }
         let (mut errors, root) = (Errors::default(), Path::new("jwt"));
-        let issuers = || each(&jwt, &root).map(|(at, one)| (at.child("issuer"), &one.issuer));
+        let issuers = || root.items(&jwt).map(|(at, one)| (at.child("issuer"), &one.issuer));
         unique(issuers().map(|(at, issuer)| (at.child("url"), &issuer.url)), &mut errors);
         unique(issuers().map(|(at, issuer)| (at.child("discoveryURL"), &issuer.discovery_url)), &mut errors);
-        let checked = each(&jwt, &root).filter_map(|(at, one)| one.check(&at, ours, algorithms, &mut errors));
+        let checked = root.items(&jwt).filter_map(|(at, one)| one.check(&at, ours, algorithms, &mut errors));
         let checked = checked.collect();
         if anonymous.as_ref().is_some_and(|said| !said.enabled && !said.conditions.is_empty()) {
             let at = Path::new("anonymous").child("conditions");
@@ -196,11 +196,6 @@ impl Authentication {
             (Some(_), Some(_)) => Err(ConfigError::Anonymous),
         }
     }
-}
-
-/// What a list has, and where it is.
-fn each<'a, T>(items: &'a [T], at: &Path) -> impl Iterator<Item = (Path, &'a T)> {
-    items.iter().enumerate().map(|(i, item)| (at.index(i), item))
 }
 
 /// Finds what is said twice.
@@ -252,9 +247,9 @@ fn check_rules(
     errors: &mut Errors,
 ) -> (Vec<(String, String)>, Vec<Rule>) {
     let (mut required, mut conditions) = (Vec::new(), Vec::new());
-    unique(each(rules, at).map(|(at, rule)| (at.child("claim"), &rule.claim)), errors);
-    unique(each(rules, at).map(|(at, rule)| (at.child("expression"), &rule.expression)), errors);
-    for (at, ClaimRule { claim, required_value, expression, message }) in each(rules, at) {
+    unique(at.items(rules).map(|(at, rule)| (at.child("claim"), &rule.claim)), errors);
+    unique(at.items(rules).map(|(at, rule)| (at.child("expression"), &rule.expression)), errors);
+    for (at, ClaimRule { claim, required_value, expression, message }) in at.items(rules) {
         match (claim.is_empty(), expression.is_empty()) {
             (false, false) => errors.invalid(&at, claim, "claim and expression can't both be set"),
             (true, true) if over == "claims" => errors.required(&at, "claim or expression is required"),
@@ -287,8 +282,8 @@ impl ClaimMappings {
         let groups = self.groups.source(&at.child("groups"), true, errors);
         let uid = self.uid.source(&at.child("uid"), false, errors);
         let more = at.child("extra");
-        unique(each(&self.extra, &more).map(|(at, extra)| (at.child("key"), &extra.key)), errors);
-        let extra = each(&self.extra, &more).filter_map(|(at, extra)| extra.check(&at, errors));
+        unique(more.items(&self.extra).map(|(at, extra)| (at.child("key"), &extra.key)), errors);
+        let extra = more.items(&self.extra).filter_map(|(at, extra)| extra.check(&at, errors));
         let extra: Vec<_> = extra.collect();
         if let Some(Source::Expression(name)) = &username
             && name.selects("claims", "email")
@@ -372,10 +367,10 @@ impl IssuerConfig {
         if self.audiences.is_empty() {
             errors.required(&audiences, format_args!("at least one {audiences} is required"));
         }
-        for (at, _) in each(&self.audiences, &audiences).filter(|(_, audience)| audience.is_empty()) {
+        for (at, _) in audiences.items(&self.audiences).filter(|(_, audience)| audience.is_empty()) {
             errors.required(&at, "");
         }
-        unique(each(&self.audiences, &audiences), errors);
+        unique(audiences.items(&self.audiences), errors);
         let (policy, several) = (self.audience_match_policy.as_str(), self.audiences.len() > 1);
         if policy != "MatchAny" && (several || !policy.is_empty()) {
             let how = if several {
