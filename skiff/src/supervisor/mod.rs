@@ -122,8 +122,9 @@ async fn renew(cluster: Cluster) -> Result<()> {
         let cluster = cluster.clone();
         let renew = move || {
             pki::ensure(&cluster, machinery::clock::now())?;
-            kubeconfig::renew(&cluster.kubeconfig, &pki::admin(&cluster)?)?;
-            static_pods::ensure_manifests(&cluster)
+            static_pods::ensure_manifests(&cluster)?;
+            // Last: a file of the user's that is in disorder is in nobody else's way.
+            kubeconfig::renew(&cluster.kubeconfig, &pki::admin(&cluster)?)
         };
         if let Err(error) = tokio::task::spawn_blocking(renew).await? {
             tracing::warn!(error = format!("{error:#}"), "Cannot renew certificates");
