@@ -245,7 +245,8 @@ impl NodeKeeper {
                 tokio::select! {
                     () = &mut pause => break,
                     () = changed.notified() => {
-                        if self.news().is_some() {
+                        // What came in before a write of ours is no news, but may not have been told yet.
+                        if self.news().is_some() || self.takes_no_pods() != Some(self.unschedulable) {
                             break;
                         }
                     }
@@ -274,9 +275,14 @@ impl NodeKeeper {
         Ok(())
     }
 
+    /// Whether the node takes no more pods, as far as it is known.
+    fn takes_no_pods(&self) -> Option<bool> {
+        let node = self.of.nodes.get(None, &self.of.config.node)?;
+        Some(node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)))
+    }
+
     fn tell_schedulable(&mut self) {
-        let Some(node) = self.of.nodes.get(None, &self.of.config.node) else { return };
-        let now = node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true));
+        let Some(now) = self.takes_no_pods() else { return };
         if std::mem::replace(&mut self.unschedulable, now) != now {
             self.tell(if now { "NodeNotSchedulable" } else { "NodeSchedulable" });
         }
