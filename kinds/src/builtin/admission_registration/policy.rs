@@ -156,7 +156,6 @@ impl Strategy for ValidatingAdmissionPolicyBinding {
 
     fn fill_in(&mut self) {
         self.spec.match_resources.iter_mut().for_each(default_match);
-        self.spec.param_ref.iter_mut().for_each(default_param);
     }
 
     fn validate(&self, errors: &mut Errors) {
@@ -193,9 +192,7 @@ impl Strategy for MutatingAdmissionPolicyBinding {
     };
 
     fn fill_in(&mut self) {
-        let spec = self.spec.get_or_insert_default();
-        spec.match_resources.iter_mut().for_each(default_match);
-        spec.param_ref.iter_mut().for_each(default_param);
+        self.spec.get_or_insert_default().match_resources.iter_mut().for_each(default_match);
     }
 
     fn validate(&self, errors: &mut Errors) {
@@ -237,10 +234,6 @@ fn binding_columns() -> Vec<Column> {
         }),
         Column::age(),
     ]
-}
-
-fn default_param(param: &mut ParamRef) {
-    set(&mut param.parameter_not_found_action, "Deny");
 }
 
 /// What policies of both sorts begin with.

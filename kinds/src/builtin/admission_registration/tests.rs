@@ -249,6 +249,7 @@ fn bindings_name_a_policy_and_an_action() {
                 "spec.policyName: Required value",
                 "spec.paramRef.name: Forbidden: name and selector are mutually exclusive",
                 "spec.paramRef.selector: Forbidden: name and selector are mutually exclusive",
+                "spec.paramRef.parameterNotFoundAction: Required value",
                 "spec.validationActions[2]: Duplicate value: \"Warn\"",
                 "spec.validationActions[3]: Unsupported value: \"Cry\": supported values: \"Audit\", \"Deny\", \"Warn\"",
                 "spec.validationActions: Invalid value: [\"Deny\",\"Warn\",\"Warn\",\"Cry\"]: must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)",
@@ -258,6 +259,7 @@ fn bindings_name_a_policy_and_an_action() {
             json!({"policyName": "p", "paramRef": {}}),
             vec![
                 "spec.paramRef: Required value: one of name or selector must be specified",
+                "spec.paramRef.parameterNotFoundAction: Required value",
                 "spec.validationActions: Required value: at least one validation action is required",
             ],
         ),

@@ -30,10 +30,12 @@ impl Strategy for Pod {
     }
 
     fn prepare_create(pod: &mut Draft<Self>) {
+        // Upstream believes a class that is given.
+        let given = pod.status.take().and_then(|status| status.qos_class).filter(|class| !class.is_empty());
         let spec = pod.spec.get_or_insert_default();
         let mut status = PodStatus {
             phase: Some("Pending".into()),
-            qos_class: Some(Qos::from_spec(spec).word().into()),
+            qos_class: given.or_else(|| Some(Qos::from_spec(spec).word().into())),
             ..PodStatus::default()
         };
         if spec.scheduling_gates.as_ref().is_some_and(|g| !g.is_empty()) {

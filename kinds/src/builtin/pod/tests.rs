@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::kind::{Rules, Typed};
+use crate::{
+    builtin::testing::made,
+    kind::{Rules, Typed},
+};
 
 fn defaulted(spec: Value) -> Value {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec});
@@ -121,4 +124,20 @@ fn grace_ends_at_once_where_nothing_runs() {
     ] {
         assert_eq!(Pod::grace_period(&pod, requested), Some(expected), "{pod} {requested:?}");
     }
+}
+
+#[test]
+fn the_class_follows_from_the_spec_unless_it_is_given() {
+    let class = |status: Value| {
+        let containers = json!([{"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}]);
+        let pod = made::<Pod>(
+            json!({"metadata": {"name": "p"}, "spec": {"containers": containers}, "status": status}),
+        );
+        pod["status"].clone()
+    };
+    assert_eq!(class(json!({"phase": "Running"})), json!({"phase": "Pending", "qosClass": "Burstable"}));
+    assert_eq!(
+        class(json!({"qosClass": "BestEffort"})),
+        json!({"phase": "Pending", "qosClass": "BestEffort"})
+    );
 }
