@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(long)]
     encryption_provider_config: Option<PathBuf>,
     /// Read it again when it changes.
-    #[arg(long, requires = "encryption_provider_config")]
+    #[arg(long, action = clap::ArgAction::Set, default_value_t = false, num_args = 0..=1, default_missing_value = "true", requires = "encryption_provider_config")]
     encryption_provider_config_automatic_reload: bool,
     /// Address to listen on.
     #[arg(long, default_value = "0.0.0.0")]

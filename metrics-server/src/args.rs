@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub kubelet_certificate_authority: Option<PathBuf>,
     /// Take any certificate from kubelets.
-    #[arg(long)]
+    #[arg(long, action = clap::ArgAction::Set, default_value_t = false, num_args = 0..=1, default_missing_value = "true")]
     pub kubelet_insecure_tls: bool,
     /// File with the API server's address and credentials, when not run in a pod.
     #[arg(long, value_name = "FILE")]

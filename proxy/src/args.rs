@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "RANGE")]
     pub cluster_cidr: Option<Ipv4Net>,
     /// Masquerade all traffic to services.
-    #[arg(long)]
+    #[arg(long, action = clap::ArgAction::Set, default_value_t = false, num_args = 0..=1, default_missing_value = "true")]
     pub masquerade_all: bool,
     /// Where health is asked for.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:10256")]
@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value = "30")]
     pub iptables_sync_period_s: u64,
     /// Remove all rules of the proxy and end.
-    #[arg(long)]
+    #[arg(long, action = clap::ArgAction::Set, default_value_t = false, num_args = 0..=1, default_missing_value = "true")]
     pub cleanup: bool,
 }
 

@@ -23,7 +23,7 @@ pub struct Args {
     secure_port: u16,
 
     /// Whether to work only while holding the lease `kube-system/kube-scheduler`.
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    #[arg(long, action = clap::ArgAction::Set, default_value_t = true, num_args = 0..=1, default_missing_value = "true")]
     leader_elect: bool,
 }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use machinery::pki::{self, Authority, IssueRequest, KUBELET_API_ADMIN, KUBELET_CLIENT, Key};
 
@@ -95,9 +95,14 @@ fn clients(cluster: &Cluster) -> Vec<(String, IssueRequest)> {
 /// An authority, who has it issue certificates, and when that is.
 struct Issuing<'a> {
     authority: Authority,
+    /// Nothing that it signed can be there yet.
+    is_new: bool,
     cluster: &'a Cluster,
     now: Timestamp,
 }
+
+/// What helps a cluster whose authority is not whole.
+const BACK: &str = "put back what was there, or take the cluster down and up again";
 
 /// After this share of its life a certificate is issued anew: four months before its end.
 const RENEWED_AFTER: f64 = 2.0 / 3.0;
@@ -105,9 +110,26 @@ const RENEWED_AFTER: f64 = 2.0 / 3.0;
 impl<'a> Issuing<'a> {
     fn by(name: &str, common_name: &str, cluster: &'a Cluster, now: Timestamp) -> Result<Self> {
         let files = pair(cluster, name);
+        for (lost, left) in [(&files.cert, &files.key), (&files.key, &files.cert)] {
+            let both = lost.exists() || !left.exists();
+            // A new one would be strange to all who trust this one: daemons, pods, kubeconfigs.
+            ensure!(
+                both,
+                "{} is gone, without which {} is of no use: {BACK}",
+                lost.display(),
+                left.display()
+            );
+        }
+        let is_new = !files.cert.exists();
         let authority = Authority::load_or_new(common_name, &files.cert, &files.key)
             .with_context(|| format!("cannot use the authority {name}"))?;
-        Ok(Self { authority, cluster, now })
+        ensure!(
+            matches(&files),
+            "{} is not the key of {}: {BACK}",
+            files.key.display(),
+            files.cert.display()
+        );
+        Ok(Self { authority, is_new, cluster, now })
     }
 
     /// Sees to it that there is a certificate that says what it should, and will for a while.
@@ -117,7 +139,7 @@ impl<'a> Issuing<'a> {
             let due = pki::at_share(&cert, RENEWED_AFTER);
             request.is_met_by(&cert) && due.is_some_and(|due| self.now < due)
         };
-        if files.key.exists() && fs::read(&files.cert).is_ok_and(is_fine) {
+        if !self.is_new && matches(&files) && fs::read(&files.cert).is_ok_and(is_fine) {
             return Ok(files);
         }
         tracing::info!(name, "Issuing a certificate");
@@ -130,9 +152,16 @@ impl<'a> Issuing<'a> {
     }
 }
 
+/// Whether a certificate and a key belong together.
+fn matches(files: &Pair) -> bool {
+    let key = fs::read_to_string(&files.key).ok().and_then(|pem| Key::read(&pem).ok());
+    fs::read(&files.cert).is_ok_and(|cert| key.is_some_and(|key| key.is_of(&cert)))
+}
+
 fn ensure_service_account_keys(cluster: &Cluster) -> Result<()> {
     let (public, private) = service_account_keys(cluster);
-    if public.exists() && private.exists() {
+    let known = fs::read_to_string(&private).ok().and_then(|pem| Key::read(&pem).ok());
+    if public.exists() && known.is_some() {
         return Ok(());
     }
     let key = Key::generate().context("cannot make the key of service accounts")?;

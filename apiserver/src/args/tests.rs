@@ -160,3 +160,21 @@ fn flags_name_an_issuer_as_upstream_does() {
     }
     assert_eq!(config(&["--anonymous-auth=false"]).unwrap().anonymous, Some(false));
 }
+
+#[test]
+fn a_yes_or_no_may_be_said() {
+    let files = ["--encryption-provider-config=none", "--store=memory"];
+    for flag in [
+        "audit-log-compress",
+        "encryption-provider-config-automatic-reload",
+        "enable-bootstrap-token-auth",
+        "anonymous-auth",
+        "enable-priority-and-fairness",
+    ] {
+        for said in ["", "=true", "=false"] {
+            let flag = format!("--{flag}{said}");
+            let args = Args::try_parse_from(["apiserver"].into_iter().chain(files).chain([flag.as_str()]));
+            assert!(args.is_ok(), "{flag}");
+        }
+    }
+}

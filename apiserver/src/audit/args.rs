@@ -42,7 +42,7 @@ pub struct LogArgs {
     #[arg(long = "audit-log-maxsize", default_value_t = 100)]
     pub megabytes: u32,
     /// Compress the files that were put aside with gzip.
-    #[arg(long = "audit-log-compress")]
+    #[arg(long = "audit-log-compress", action = clap::ArgAction::Set, default_value_t = false, num_args = 0..=1, default_missing_value = "true")]
     pub compress: bool,
     /// How events of the audit log are written.
     #[arg(long = "audit-log-mode", value_enum, default_value = "batch")]
@@ -68,6 +68,9 @@ impl AuditArgs {
     /// When the policy makes no sense.
     pub fn into_config(self) -> anyhow::Result<Option<AuditConfig>> {
         let policy = self.audit_policy_file.as_deref().map(Policy::load).transpose()?;
+        if policy.is_some() && self.log.path.is_none() {
+            tracing::warn!("An audit policy without --audit-log-path: no events will be recorded");
+        }
         if policy.is_none() && self.log.path.is_some() {
             tracing::info!("No audit policy file provided, no events will be recorded for log backend");
         }

@@ -328,6 +328,12 @@ impl Key {
         self.0.subject_public_key_info()
     }
 
+    /// Whether a certificate (PEM) is about it.
+    pub fn is_of(&self, certificate: &[u8]) -> bool {
+        let Ok((_, block)) = x509_parser::pem::parse_x509_pem(certificate) else { return false };
+        block.parse_x509().is_ok_and(|certificate| certificate.public_key().raw == self.public())
+    }
+
     /// A request (PEM) for a certificate of this key. What it is for and how long, the request does not say.
     pub fn request(&self, wanted: &IssueRequest) -> Result<String, PkiError> {
         let mut params = CertificateParams::default();

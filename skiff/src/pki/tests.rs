@@ -30,6 +30,41 @@ fn what_is_there_is_kept() {
 }
 
 #[test]
+fn what_is_damaged_is_made_anew_but_for_authorities() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = sample(1);
+    cluster.dir = dir.path().to_path_buf();
+    let now = machinery::clock::now();
+    super::ensure(&cluster, now).unwrap();
+    let (ca, server) = (pair(&cluster, "ca"), pair(&cluster, "apiserver"));
+    fs::write(&server.key, "").unwrap();
+    super::ensure(&cluster, now).unwrap();
+    assert!(matches(&server));
+    fs::copy(pair(&cluster, "proxy").key, &server.key).unwrap();
+    super::ensure(&cluster, now).unwrap();
+    assert!(matches(&server));
+    let (_, private) = service_account_keys(&cluster);
+    fs::write(&private, "").unwrap();
+    super::ensure(&cluster, now).unwrap();
+    Key::read(&fs::read_to_string(private).unwrap()).unwrap();
+    let (cert, key) = (fs::read(&ca.cert).unwrap(), fs::read(&ca.key).unwrap());
+    for (lost, content) in [(&ca.key, &key), (&ca.cert, &cert)] {
+        fs::remove_file(lost).unwrap();
+        let refusal = super::ensure(&cluster, now).unwrap_err().to_string();
+        assert!(refusal.starts_with(&format!("{} is gone", lost.display())), "{refusal}");
+        fs::write(lost, content).unwrap();
+    }
+    fs::copy(&server.key, &ca.key).unwrap();
+    let refusal = super::ensure(&cluster, now).unwrap_err().to_string();
+    assert!(refusal.contains("is not the key of"), "{refusal}");
+    fs::remove_file(&ca.key).unwrap();
+    fs::remove_file(&ca.cert).unwrap();
+    let before = fs::read(&server.cert).unwrap();
+    super::ensure(&cluster, now).unwrap();
+    assert_ne!(fs::read(&server.cert).unwrap(), before);
+}
+
+#[test]
 fn certificates_are_renewed_four_months_before_their_end() {
     let dir = tempfile::tempdir().unwrap();
     let mut cluster = sample(1);
