@@ -116,17 +116,21 @@ impl Visit for Fields {
     }
 }
 
-/// An error and what caused it on one line, each cause said once.
+/// An error and what caused it on one line, each cause said once. Of an answer of the API server, what it says: kube would
+/// show all of it.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let (words, cause) = match error.downcast_ref() {
+            Some(kube::Error::Api(answer)) => (format!("{} ({})", answer.message, answer.code), None),
+            _ => (error.to_string(), error.source()),
+        };
         if !text.contains(&words) {
-            text.push_str(": ");
+            text.push_str(if text.is_empty() { "" } else { ": " });
             text.push_str(&words);
         }
-        source = cause.source();
+        next = cause;
     }
     text
 }

@@ -28,6 +28,12 @@ fn a_chain_names_each_cause_once() {
 }
 
 #[test]
+fn an_answer_of_the_api_server_is_told_in_its_words() {
+    let answer = kube::core::Status::failure("leases are read-only", "Forbidden").with_code(403).boxed();
+    assert_eq!(chain(&kube::Error::Api(answer)), "leases are read-only (403)");
+}
+
+#[test]
 fn more_verbosity_shows_more() {
     assert!(directives(2).starts_with("info"));
     assert!(directives(3).starts_with("debug"));
