@@ -27,6 +27,8 @@ pub(super) struct Run<'a> {
     known: Known<'a>,
     /// What that has cost besides.
     pub composed_cost: u64,
+    /// What was done that costs nothing by `cel-go`'s count, in all evaluations of this run.
+    unpaid: u64,
     /// How high the trees are that are being evaluated for one another.
     height: usize,
     /// How high they have been, with those whose values were known.
@@ -56,6 +58,7 @@ impl<'a> Run<'a> {
             composed: HashMap::new(),
             known: HashMap::new(),
             composed_cost: 0,
+            unpaid: 0,
             height: 0,
             reached: 0,
             authorizer: None,
@@ -65,6 +68,12 @@ impl<'a> Run<'a> {
     fn pay(&mut self, cost: u64) -> Result<(), Failure> {
         self.cost = self.cost.saturating_add(cost);
         if self.cost > self.limit { Err(Failure::Cost) } else { Ok(()) }
+    }
+
+    /// Work that `cel-go` does not count: there may be as much of it as one evaluation may cost.
+    fn unpaid(&mut self, work: u64) -> Result<(), Failure> {
+        self.unpaid = self.unpaid.saturating_add(work);
+        if self.unpaid > self.limit { Err(Failure::Cost) } else { Ok(()) }
     }
 
     pub fn value(&mut self, expr: &'a Expr) -> Evaluated<'a> {
@@ -102,8 +111,11 @@ impl<'a> Run<'a> {
                 // What a list that is written holds is known beforehand.
                 let listed = *operator == Operator::In && right.is_constant();
                 let (left, right) = (self.value(left)?, self.value(right)?);
-                if !listed {
-                    self.pay(cost::of_operator(*operator, &left, &right, self.limit - self.cost))?;
+                let cost = cost::of_operator(*operator, &left, &right, self.limit - self.cost);
+                if listed {
+                    self.unpaid(cost)?
+                } else {
+                    self.pay(cost)?
                 }
                 binary(*operator, left, right)
             }
@@ -131,9 +143,11 @@ impl<'a> Run<'a> {
 
     /// A value that `cel-go` looks up without paying for its name.
     fn referred(&mut self, expr: &'a Expr) -> Evaluated<'a> {
+        let before = self.cost;
         let value = self.value(expr);
-        if expr.is_attribute() {
-            self.cost = self.cost.saturating_sub(cost::NAME);
+        // The name of a type has cost nothing.
+        if expr.is_attribute() && self.cost > before {
+            self.cost -= cost::NAME;
         }
         value
     }
@@ -269,7 +283,9 @@ impl<'a> Run<'a> {
         for arg in target.into_iter().chain(args) {
             values.push(self.value(arg)?);
         }
-        if !cost::is_constant_call(name, args) {
+        if cost::is_constant_call(name, args) {
+            self.unpaid(values.iter().map(Value::size).sum::<u64>() / 10)?;
+        } else {
             self.pay(cost::of_call(name, &values, self.limit - self.cost))?;
         }
         if let ("check", [Value::Opaque(of), Value::String(verb)]) = (name, &values[..])
@@ -356,6 +372,7 @@ impl<'a> Run<'a> {
         };
         let depth = self.variables.len();
         for (key, value) in items {
+            let before = self.cost;
             self.pay(cost::fold_check(fold.how))?;
             if made.decided() {
                 break;
@@ -371,6 +388,7 @@ impl<'a> Run<'a> {
             let step = self.step(fold, &mut made, &key, &value);
             self.variables.truncate(depth);
             step?;
+            self.unpaid(u64::from(self.cost == before))?;
         }
         self.pay(cost::fold_end(fold.how))?;
         made.result()

@@ -249,6 +249,26 @@ fn what_costs_too_much_is_given_up() {
 }
 
 #[test]
+fn what_costs_nothing_is_not_done_for_ever_either() {
+    let over = |count: usize, text: &str| {
+        run_with(&format!("[lists.range({count})].all(l, {text})"), Wanted::Bool, 100_000)
+            .map(|(answer, _)| answer)
+    };
+    let (types, long) = (vec!["true ? int : int"; 100].join(", "), "x".repeat(90_000));
+    for (count, text) in [
+        (1000, "l.filter(a, l.filter(b, false).size() > 0).size() == 0".to_owned()),
+        (1000, "l.all(a, !l.exists_one(b, false))".to_owned()),
+        (100, format!("l.all(a, l.all(b, size([{types}]) == 100))")),
+        (1000, format!("l.all(a, size(bytes('{long}')) > 0)")),
+    ] {
+        let few = over(3, &text);
+        assert_eq!(few, Ok(Answer::Bool(true)), "{text:.80}");
+        let told = over(count, &text).unwrap_err();
+        assert_eq!(told, "operation cancelled: actual cost limit exceeded", "{text:.80}");
+    }
+}
+
+#[test]
 fn costs_are_estimated_from_the_sizes() {
     let decl = declared();
     let cost = |text: &str| {
