@@ -338,9 +338,9 @@ async fn aside(cluster: &Cluster, work: impl FnOnce(&Cluster) -> Result<()> + Se
     tokio::task::spawn_blocking(move || work(&cluster)).await.context("loading images broke off")?
 }
 
-/// Loads all images, and makes what the cluster has beyond its daemons: each as soon as its image is there, names first.
-/// What was made once is the user's.
-async fn fill(cluster: &Cluster, client: &kube::Client, images: &[PathBuf]) -> Result<()> {
+/// Loads the images of a cluster, and makes what it has beyond its daemons: each as soon as its image is there, names
+/// first. What was made once is the user's.
+async fn fill(cluster: &Cluster, client: &kube::Client) -> Result<()> {
     wait_for_runtimes(cluster).await?;
     aside(cluster, |cluster| {
         let pause = addons::program_archive(cluster, "pause", containerd::PAUSE_IMAGE)?;
@@ -359,8 +359,7 @@ async fn fill(cluster: &Cluster, client: &kube::Client, images: &[PathBuf]) -> R
             addon.install(cluster, client).await?;
         }
     }
-    let images = images.to_vec();
-    aside(cluster, move |cluster| load::into_all(cluster, &images)).await
+    Ok(())
 }
 
 /// Brings the cluster up.
@@ -389,7 +388,7 @@ pub async fn run(flags: UpArgs) -> Result<()> {
     supervisor::ensure(&cluster)?;
     let client = machinery::client::connect(&cluster.kubeconfig_of(pki::ADMIN), "skiff")?;
     let started = async {
-        let fill = fill(&cluster, &client, &flags.image);
+        let fill = fill(&cluster, &client);
         let wait = async {
             wait_for_server(&cluster, &client).await?;
             step.done();
@@ -402,11 +401,9 @@ pub async fn run(flags: UpArgs) -> Result<()> {
             step.done();
             anyhow::Ok(progress.begin("Load images"))
         };
-        let (step, ()) = tokio::try_join!(wait, fill)?;
-        step.done();
-        anyhow::Ok(())
+        tokio::try_join!(wait, fill)
     };
-    tokio::select! {
+    let (step, ()) = tokio::select! {
         started = started => started?,
         () = given_up(&cluster) => return Err(complaint(&cluster, "the daemons do not start")),
     };
@@ -414,6 +411,9 @@ pub async fn run(flags: UpArgs) -> Result<()> {
         cluster.addons_made = true;
         cluster.save()?;
     }
+    let images = flags.image.clone();
+    aside(&cluster, move |cluster| load::into_all(cluster, &images)).await?;
+    step.done();
 
     if addons::of(&cluster).any(Addon::has_pods) {
         let step = progress.begin("Wait for what runs in it");
