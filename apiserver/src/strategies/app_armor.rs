@@ -12,8 +12,10 @@ pub fn create(ctx: &Ctx, pod: &mut Value) {
     if pod.str_at(&["spec", "os", "name"]) == "windows" {
         return;
     }
+    let noted = pod.at(&["metadata", "annotations"]).and_then(Value::as_object);
+    let noted = noted.filter(|all| all.keys().any(|key| key.starts_with(PREFIX)));
+    let Some(noted) = noted.cloned() else { return };
     let of_pod = pod.at(&["spec", "securityContext", "appArmorProfile"]).cloned();
-    let noted = pod.at(&["metadata", "annotations"]).cloned().unwrap_or_default();
     for list in ["initContainers", "containers", "ephemeralContainers"] {
         let containers =
             pod.get_mut("spec").and_then(|spec| spec.get_mut(list)).and_then(Value::as_array_mut);

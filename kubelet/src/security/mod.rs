@@ -96,10 +96,7 @@ pub fn sandbox(pod: &Pod, node: &Abilities) -> Result<(), Refusal> {
 pub fn container(pod: &Pod, container: &Container, node: &Abilities) -> Result<(), Message> {
     let subject = Subject { pod, containers: vec![container.clone()] };
     let mut checks = TABLE.iter().filter(|(_, _, of_containers)| *of_containers);
-    checks
-        .try_for_each(|(_, rule, _)| rule.check()(&subject, node))
-        .map_err(|refusal| refusal.message)
-        .map_err(Message::from)
+    checks.try_for_each(|(_, rule, _)| rule.check()(&subject, node)).map_err(|refusal| refusal.message.into())
 }
 
 /// Whether what becomes of a pod depends on the runtime, so that it has to be asked: whether the answers differ for

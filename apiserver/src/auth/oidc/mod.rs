@@ -224,8 +224,10 @@ impl Issuer {
             };
             sleep(if failed { RETRY } else { PAUSE }).await;
             if !failed {
-                // Not being asked is no failure.
-                let _ = timeout(LIFE, self.wanted.notified()).await;
+                tokio::select! {
+                    () = self.wanted.notified() => {}
+                    () = sleep(LIFE) => {}
+                }
             }
         }
     }

@@ -22,6 +22,13 @@ use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
 use crate::builtin::prelude::*;
 
+/// What is so of all kinds of the group.
+const FACTS: Facts = Facts {
+    updates_unconditionally: false,
+    has_generation: true,
+    takes_plain_finalizers: true,
+    ..Facts::PLAIN
+};
 const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
 const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
 const REINVOCATION_POLICIES: &[&str] = &["IfNeeded", "Never"];

@@ -9,7 +9,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 
 use super::{
-    FAILURE_POLICIES, REINVOCATION_POLICIES,
+    FACTS, FAILURE_POLICIES, REINVOCATION_POLICIES,
     expressions::{Environment, Variables, any},
     match_conditions,
     matching::{self, default_match},
@@ -26,12 +26,7 @@ const MAX_VARIABLES: usize = 1000;
 const MAX_VALUE_EXPRESSION: usize = 5 * 1024;
 
 impl Strategy for ValidatingAdmissionPolicy {
-    const FACTS: Facts = Facts {
-        updates_unconditionally: false,
-        has_generation: true,
-        takes_plain_finalizers: true,
-        ..Facts::PLAIN
-    };
+    const FACTS: Facts = FACTS;
 
     fn fill_in(&mut self) {
         let spec = self.spec.get_or_insert_default();
@@ -99,12 +94,7 @@ impl Strategy for ValidatingAdmissionPolicy {
 }
 
 impl Strategy for MutatingAdmissionPolicy {
-    const FACTS: Facts = Facts {
-        updates_unconditionally: false,
-        has_generation: true,
-        takes_plain_finalizers: true,
-        ..Facts::PLAIN
-    };
+    const FACTS: Facts = FACTS;
 
     fn fill_in(&mut self) {
         let spec = self.spec.get_or_insert_default();
@@ -147,12 +137,7 @@ impl Strategy for MutatingAdmissionPolicy {
 }
 
 impl Strategy for ValidatingAdmissionPolicyBinding {
-    const FACTS: Facts = Facts {
-        updates_unconditionally: false,
-        has_generation: true,
-        takes_plain_finalizers: true,
-        ..Facts::PLAIN
-    };
+    const FACTS: Facts = FACTS;
 
     fn fill_in(&mut self) {
         self.spec.match_resources.iter_mut().for_each(default_match);
@@ -184,12 +169,7 @@ impl Strategy for ValidatingAdmissionPolicyBinding {
 }
 
 impl Strategy for MutatingAdmissionPolicyBinding {
-    const FACTS: Facts = Facts {
-        updates_unconditionally: false,
-        has_generation: true,
-        takes_plain_finalizers: true,
-        ..Facts::PLAIN
-    };
+    const FACTS: Facts = FACTS;
 
     fn fill_in(&mut self) {
         self.spec.get_or_insert_default().match_resources.iter_mut().for_each(default_match);

@@ -8,7 +8,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 
 use super::{
-    FAILURE_POLICIES, MATCH_POLICIES, REINVOCATION_POLICIES,
+    FACTS, FAILURE_POLICIES, MATCH_POLICIES, REINVOCATION_POLICIES,
     expressions::{Environment, any},
     match_conditions, matching,
 };
@@ -45,12 +45,7 @@ fn default_client(config: &mut WebhookClientConfig) {
 }
 
 impl Strategy for ValidatingWebhookConfiguration {
-    const FACTS: Facts = Facts {
-        updates_unconditionally: false,
-        has_generation: true,
-        takes_plain_finalizers: true,
-        ..Facts::PLAIN
-    };
+    const FACTS: Facts = FACTS;
 
     fn fill_in(&mut self) {
         for hook in self.webhooks.iter_mut().flatten() {
@@ -75,12 +70,7 @@ impl Strategy for ValidatingWebhookConfiguration {
 }
 
 impl Strategy for MutatingWebhookConfiguration {
-    const FACTS: Facts = Facts {
-        updates_unconditionally: false,
-        has_generation: true,
-        takes_plain_finalizers: true,
-        ..Facts::PLAIN
-    };
+    const FACTS: Facts = FACTS;
 
     fn fill_in(&mut self) {
         for hook in self.webhooks.iter_mut().flatten() {
