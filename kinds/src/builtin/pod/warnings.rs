@@ -14,9 +14,7 @@ use k8s_openapi::{
 
 use api::quantity::Quantity;
 
-use crate::builtin::prelude::*;
-
-use crate::builtin::persistent_volume_claim;
+use crate::builtin::{persistent_volume_claim, prelude::*};
 
 /// The warnings about a pod.
 pub fn of_pod(meta: &ObjectMeta, spec: &PodSpec) -> Vec<String> {
