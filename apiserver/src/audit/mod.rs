@@ -11,18 +11,12 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    mem::take,
-    net::IpAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{mem::take, net::IpAddr, sync::Arc};
 
 use api::status::Status;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header};
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use machinery::{metrics::Registry, tasks::Tasks};
@@ -35,7 +29,7 @@ use crate::{
         User,
         authorize::{Action, Decision},
     },
-    response::{Body, Broken},
+    response::Body,
     stamp,
 };
 pub use args::{AuditArgs, AuditConfig};
@@ -271,9 +265,10 @@ impl Trail {
             record.tell(Stage::ResponseStarted);
         }
         let starts_later = record.lasts && !starts;
-        let record = record.clone();
-        response
-            .map(|body| Told { body, record, pieces: Vec::new(), left: MOST, starts_later }.boxed_unsync())
+        let mut told = Told { record: record.clone(), pieces: Vec::new(), left: MOST, starts_later };
+        let hear =
+            move |frame: &Frame<Bytes>| frame.data_ref().into_iter().for_each(|piece| told.hear(piece));
+        response.map(|body| body.inspect_frame(hear).boxed_unsync())
     }
 }
 
@@ -319,9 +314,8 @@ impl Drop for Record {
     }
 }
 
-/// The body of an answer, of which is kept what is told.
+/// What is told of an answer, while it is sent.
 struct Told {
-    body: Body,
     record: Arc<Record>,
     pieces: Vec<Bytes>,
     /// How much may still be kept.
@@ -329,40 +323,22 @@ struct Told {
     starts_later: bool,
 }
 
-impl http_body::Body for Told {
-    type Data = Bytes;
-    type Error = Broken;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(piece) = frame.data_ref()
-            && (self.record.objects || self.pieces.is_empty() && piece.starts_with(STATUS))
-        {
-            match self.left.checked_sub(piece.len()) {
-                Some(left) => {
-                    self.left = left;
-                    self.pieces.push(piece.clone());
-                }
-                None if self.left > 0 => {
-                    (self.left, self.pieces) = (0, Vec::new());
-                    self.record.event.lock().truncate();
-                }
-                None => {}
-            }
+impl Told {
+    fn hear(&mut self, piece: &Bytes) {
+        if !(self.record.objects || self.pieces.is_empty() && piece.starts_with(STATUS)) {
+            return;
         }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match self.left.checked_sub(piece.len()) {
+            Some(left) => {
+                self.left = left;
+                self.pieces.push(piece.clone());
+            }
+            None if self.left > 0 => {
+                (self.left, self.pieces) = (0, Vec::new());
+                self.record.event.lock().truncate();
+            }
+            None => {}
+        }
     }
 }
 

@@ -2,18 +2,11 @@
 //!
 //! Counterpart of upstream's `isPrettyPrint`.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
-
-use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::Frame;
 
-use super::{Body, Broken, HasEnd, JSON};
+use super::{Body, HasEnd, JSON};
 use crate::query;
 
 /// Clients behind which sits a person.
@@ -47,7 +40,8 @@ pub async fn prettified(response: Response<Body>) -> Response<Body> {
         return response;
     }
     let (parts, body) = response.into_parts();
-    let body = Indented { body, indenter: Indenter::default() };
+    let mut indenter = Indenter::default();
+    let body = body.map_frame(move |frame| frame.map_data(|json| indenter.indent(&json).into()));
     if size.is_none_or(|size| size > AT_ONCE) {
         return Response::from_parts(parts, body.boxed_unsync());
     }
@@ -62,32 +56,6 @@ pub async fn prettified(response: Response<Body>) -> Response<Body> {
 
 /// Answers up to this size are indented whole, and say how long they are.
 const AT_ONCE: u64 = 64 * 1024;
-
-/// A body whose JSON is indented as it passes.
-struct Indented {
-    body: Body,
-    indenter: Indenter,
-}
-
-impl http_body::Body for Indented {
-    type Data = Bytes;
-    type Error = Broken;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        let indenter = &mut self.indenter;
-        Poll::Ready(
-            frame.map(|frame| frame.map(|frame| frame.map_data(|json| indenter.indent(&json).into()))),
-        )
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-}
 
 /// Writes JSON text with a line for each field and item, as Go's `json.MarshalIndent` does. The text may come in any pieces.
 #[derive(Default)]

@@ -160,21 +160,13 @@ fn update_strategy(strategy: Option<&DaemonSetUpdateStrategy>, at: &Path, errors
                 max_unavailable: &rolling.max_unavailable,
                 max_surge: &rolling.max_surge,
             });
-            let shown = Shown { type_: other, rolling_update };
+            let shown = workload::ShownStrategy { type_: other, rolling_update };
             errors.not_supported(at, shown, &["RollingUpdate", "OnDelete"]);
         }
     }
 }
 
-/// A strategy as upstream shows one that is wrong.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Shown<'a> {
-    #[serde(rename = "Type")]
-    type_: &'a str,
-    rolling_update: Option<ShownRolling<'a>>,
-}
-
+/// The parameters of a rolling update as upstream shows them in a strategy that is wrong.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct ShownRolling<'a> {

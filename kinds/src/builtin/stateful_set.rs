@@ -244,21 +244,14 @@ fn update_strategy(strategy: Option<&StatefulSetUpdateStrategy>, at: &Path, erro
             }
         }
         other => {
-            let shown = Shown { type_: other, rolling_update: rolling.map(ShownRolling::from) };
+            let shown =
+                workload::ShownStrategy { type_: other, rolling_update: rolling.map(ShownRolling::from) };
             errors.invalid(at, shown, "must be 'RollingUpdate' or 'OnDelete'");
         }
     }
 }
 
-/// A strategy as upstream shows one that is wrong.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Shown<'a> {
-    #[serde(rename = "Type")]
-    type_: &'a str,
-    rolling_update: Option<ShownRolling<'a>>,
-}
-
+/// The parameters of a rolling update as upstream shows them in a strategy that is wrong.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct ShownRolling<'a> {

@@ -3,6 +3,7 @@
 //! Counterpart of the shared parts of upstream's `pkg/apis/apps/validation`.
 
 use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::LabelSelector};
+use serde::Serialize;
 use serde_json::Map;
 
 use super::pod;
@@ -92,6 +93,15 @@ pub fn runs_for_ever(template: &PodTemplateSpec, kind: &str, at: &Path, errors: 
 /// A selector that stays as it was.
 pub fn same_selector(new: &LabelSelector, old: &LabelSelector, errors: &mut Errors) {
     immutable(new, old, &Path::new("spec.selector"), errors);
+}
+
+/// The update strategy of a kind, as upstream shows one that is wrong: Go's fields, by their names.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ShownStrategy<'a, R> {
+    #[serde(rename = "Type")]
+    pub type_: &'a str,
+    pub rolling_update: Option<R>,
 }
 
 /// Name and value of a count, and of the count that it is a part of.

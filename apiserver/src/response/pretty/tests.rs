@@ -1,6 +1,14 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use hyper::body::Frame;
 use serde_json::json;
 
 use super::*;
+use crate::response::Broken;
 
 #[test]
 fn json_is_indented_and_nothing_else() {
