@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use machinery::cache::{Cache, Change, Selectors};
 use machinery::tasks::Tasks;
 use parking_lot::{RwLock, RwLockReadGuard};
@@ -161,6 +162,32 @@ impl Contents {
     }
 }
 
+/// Takes from a service what names are not made of.
+fn slim_service(service: &mut Service) {
+    slim_meta(&mut service.metadata);
+    service.metadata.labels = None;
+    service.status = None;
+    if let Some(spec) = &mut service.spec {
+        spec.selector = None;
+    }
+}
+
+/// Takes from a slice what names are not made of.
+fn slim_slice(slice: &mut EndpointSlice) {
+    slim_meta(&mut slice.metadata);
+    slice.metadata.labels.iter_mut().for_each(|labels| labels.retain(|label, _| label == SERVICE_NAME));
+    for endpoint in slice.endpoints.iter_mut().flatten() {
+        (endpoint.hints, endpoint.node_name, endpoint.zone) = (None, None, None);
+        if let Some(pod) = &mut endpoint.target_ref {
+            *pod = ObjectReference { name: pod.name.take(), ..ObjectReference::default() };
+        }
+    }
+}
+
+fn slim_meta(meta: &mut ObjectMeta) {
+    (meta.annotations, meta.owner_references, meta.generate_name) = (None, None, None);
+}
+
 /// The cluster addresses of a service.
 pub(super) fn cluster_addresses(service: &Service) -> impl Iterator<Item = IpAddr> {
     let addresses = service.spec.as_ref().and_then(|spec| spec.cluster_ips.as_ref());
@@ -201,8 +228,13 @@ impl Feeds {
     pub fn start(client: &kube::Client, pods: bool, tasks: &Tasks) -> Self {
         let all = Selectors::all;
         Self {
-            services: Cache::start(kube::Api::all(client.clone()), all(), tasks),
-            slices: Cache::start(kube::Api::all(client.clone()), Selectors::labels(SERVICE_NAME), tasks),
+            services: Cache::start_slim(kube::Api::all(client.clone()), all(), slim_service, tasks),
+            slices: Cache::start_slim(
+                kube::Api::all(client.clone()),
+                Selectors::labels(SERVICE_NAME),
+                slim_slice,
+                tasks,
+            ),
             namespaces: Cache::start(kube::Api::all(client.clone()), all(), tasks),
             pods: pods.then(|| Cache::start(kube::Api::all(client.clone()), all(), tasks)),
         }
@@ -210,11 +242,13 @@ impl Feeds {
 
     /// Objects that nothing changes, for tests.
     pub fn fixed(
-        services: Vec<Service>,
-        slices: Vec<EndpointSlice>,
+        mut services: Vec<Service>,
+        mut slices: Vec<EndpointSlice>,
         namespaces: Vec<Namespace>,
         pods: Vec<Pod>,
     ) -> Self {
+        services.iter_mut().for_each(slim_service);
+        slices.iter_mut().for_each(slim_slice);
         Self {
             services: Cache::fixed(services),
             slices: Cache::fixed(slices),

@@ -41,16 +41,15 @@ impl<K: Resource> Contents<K> {
 
     /// Makes `objects` the contents and returns what is different: first what is gone, then
     /// what is new or changed, each by namespace and name.
-    pub(super) fn replace(&mut self, objects: Vec<K>, revision: u64) -> Vec<Change<K>> {
+    pub(super) fn replace(&mut self, objects: Vec<Arc<K>>, revision: u64) -> Vec<Change<K>> {
         let mut before = std::mem::take(&mut self.namespaces);
         self.revision = revision;
         for object in objects {
-            let object = stripped(object);
-            let (namespace, name) = key(&object);
+            let (namespace, name) = key(&*object);
             let kept = before.get(namespace).and_then(|objects| objects.get(name));
             let object = match kept {
-                Some(kept) if same(kept.as_ref(), &object) => Arc::clone(kept),
-                _ => Arc::new(object),
+                Some(kept) if same(&**kept, &*object) => Arc::clone(kept),
+                _ => object,
             };
             self.insert(object);
         }
@@ -78,9 +77,9 @@ impl<K: Resource> Contents<K> {
     }
 
     /// Puts in one event; one that is older than what is there changes nothing.
-    pub(super) fn apply(&mut self, object: K, deleted: bool) -> Option<Change<K>> {
-        let revision = revision_of(&object).unwrap_or(0);
-        let (namespace, name) = key(&object);
+    pub(super) fn apply(&mut self, object: Arc<K>, deleted: bool) -> Option<Change<K>> {
+        let revision = revision_of(&*object).unwrap_or(0);
+        let (namespace, name) = key(&*object);
         let old = self.get(namespace, name).cloned();
         let outdated = old
             .as_ref()
@@ -93,9 +92,8 @@ impl<K: Resource> Contents<K> {
             self.remove(namespace, name);
             None
         } else {
-            let new = Arc::new(stripped(object));
-            self.insert(Arc::clone(&new));
-            Some(new)
+            self.insert(Arc::clone(&object));
+            Some(object)
         };
         self.advance(revision);
         (old.is_some() || new.is_some()).then_some(Change { old, new })
@@ -133,10 +131,4 @@ fn key<K: Resource>(object: &K) -> (&str, &str) {
 fn same<K: Resource>(one: &K, other: &K) -> bool {
     let (one, other) = (one.meta(), other.meta());
     one.uid == other.uid && one.resource_version.is_some() && one.resource_version == other.resource_version
-}
-
-/// Nobody behind a cache needs to know who set which field, and it is much to remember.
-fn stripped<K: Resource>(mut object: K) -> K {
-    object.meta_mut().managed_fields = None;
-    object
 }

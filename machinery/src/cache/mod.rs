@@ -105,11 +105,28 @@ where
         Self::start_at(api.into_client(), url, selectors, tasks)
     }
 
+    /// Like [`Cache::start`]; what `slim` takes from objects is not remembered. Names, the UID and the version must stay.
+    pub fn start_slim(api: kube::Api<K>, selectors: Selectors, slim: fn(&mut K), tasks: &Tasks) -> Self {
+        let url = api.resource_url().to_owned();
+        Self::fill(api.into_client(), url, selectors, slim, tasks)
+    }
+
     /// Like [`Cache::start`], from the path of the collection.
     pub fn start_at(client: kube::Client, url: String, selectors: Selectors, tasks: &Tasks) -> Self {
+        Self::fill(client, url, selectors, |_| (), tasks)
+    }
+
+    fn fill(
+        client: kube::Client,
+        url: String,
+        selectors: Selectors,
+        slim: fn(&mut K),
+        tasks: &Tasks,
+    ) -> Self {
         let stop = tasks.child();
         let cache = Self::empty(stop.clone());
-        let reflection = reflect::Reflection::new(client, url, selectors, Arc::clone(&cache.shared));
+        let reflection =
+            reflect::Reflection { client, url, selectors, slim, shared: Arc::clone(&cache.shared) };
         tasks.spawn_finite("cache", async move {
             stop.run_until_cancelled(reflection.run()).await;
         });
@@ -142,7 +159,7 @@ impl<K: Resource> Cache<K> {
     /// A filled cache that nothing feeds, for tests of what reads caches.
     pub fn fixed(objects: impl IntoIterator<Item = K>) -> Self {
         let cache = Self::empty(CancellationToken::new());
-        cache.shared.replace(objects.into_iter().collect(), 0);
+        cache.shared.replace(objects.into_iter().map(Arc::new).collect(), 0);
         cache
     }
 
@@ -219,7 +236,7 @@ impl<K: Resource> Cache<K> {
 
 impl<K: Resource> Shared<K> {
     /// Puts in the whole truth as of a revision, and tells what is different.
-    fn replace(&self, objects: Vec<K>, revision: u64) {
+    fn replace(&self, objects: Vec<Arc<K>>, revision: u64) {
         let handlers = self.handlers.lock();
         let (changes, reset) = {
             let mut contents = self.contents.write();
@@ -235,7 +252,7 @@ impl<K: Resource> Shared<K> {
     }
 
     /// Puts in one event of a watch.
-    fn apply(&self, object: K, deleted: bool) {
+    fn apply(&self, object: Arc<K>, deleted: bool) {
         let handlers = self.handlers.lock();
         let (change, revision) = {
             let mut contents = self.contents.write();

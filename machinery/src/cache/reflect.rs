@@ -18,14 +18,18 @@ use crate::logging::chain;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Objects that are read at a time: as many are in memory twice.
+const PAGE: u32 = 200;
 /// A watch is opened anew at least so often (seconds).
 const WATCH_LIFE: u32 = 290;
 
 pub(super) struct Reflection<K> {
-    client: kube::Client,
-    url: String,
-    selectors: Selectors,
-    shared: Arc<Shared<K>>,
+    pub(super) client: kube::Client,
+    pub(super) url: String,
+    pub(super) selectors: Selectors,
+    /// Takes from an object what nobody behind the cache needs.
+    pub(super) slim: fn(&mut K),
+    pub(super) shared: Arc<Shared<K>>,
 }
 
 /// Where the loop goes on from.
@@ -56,19 +60,16 @@ struct List<K> {
     items: Option<Vec<K>>,
 }
 
+impl<K> List<K> {
+    fn revision(&self) -> u64 {
+        self.metadata.resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+}
+
 impl<K> Reflection<K>
 where
     K: Resource + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
 {
-    pub(super) fn new(
-        client: kube::Client,
-        url: String,
-        selectors: Selectors,
-        shared: Arc<Shared<K>>,
-    ) -> Self {
-        Self { client, url, selectors, shared }
-    }
-
     pub(super) async fn run(self) {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut state = State::List;
@@ -97,8 +98,9 @@ where
                         State::Resume(revision)
                     }
                 },
-                State::Resume(seen) => match self.request_list(Some(1)).await {
-                    Ok((_, now)) if now < seen => {
+                State::Resume(seen) => match self.page(1, None).await {
+                    Ok(page) if page.revision() < seen => {
+                        let now = page.revision();
                         let end = WatchEnd::Reset { seen, now };
                         tracing::info!(url = self.url, reason = chain(&end), "Listing again");
                         State::List
@@ -129,24 +131,39 @@ where
     }
 
     async fn list(&self) -> Result<u64, kube::Error> {
-        let (items, revision) = self.request_list(None).await?;
-        self.shared.replace(items, revision);
-        Ok(revision)
+        let mut objects = Vec::new();
+        let mut next = None;
+        loop {
+            let page = self.page(PAGE, next).await?;
+            let revision = page.revision();
+            objects.extend(page.items.into_iter().flatten().map(|object| self.kept(object)));
+            next = page.metadata.continue_.filter(|token| !token.is_empty());
+            if next.is_none() {
+                self.shared.replace(objects, revision);
+                return Ok(revision);
+            }
+        }
     }
 
-    /// The objects, at most `limit` of them, and the revision at which they were read.
-    async fn request_list(&self, limit: Option<u32>) -> Result<(Vec<K>, u64), kube::Error> {
+    /// What is remembered of an object. Nobody needs to know who set which field, and it is much.
+    fn kept(&self, mut object: K) -> Arc<K> {
+        object.meta_mut().managed_fields = None;
+        (self.slim)(&mut object);
+        Arc::new(object)
+    }
+
+    /// The first objects, or those that follow a page; all pages of a list show one revision.
+    async fn page(&self, limit: u32, follows: Option<String>) -> Result<List<K>, kube::Error> {
         let params = ListParams {
             label_selector: self.selectors.labels.clone(),
             field_selector: self.selectors.fields.clone(),
-            limit,
+            limit: Some(limit),
+            continue_token: follows,
             ..ListParams::default()
         };
         let request = Request::new(&self.url);
         let request = if K::metadata_api() { request.list_metadata(&params) } else { request.list(&params) };
-        let list: List<K> = self.client.request(request.map_err(kube::Error::BuildRequest)?).await?;
-        let revision = list.metadata.resource_version.and_then(|text| text.parse().ok()).unwrap_or(0);
-        Ok((list.items.unwrap_or_default(), revision))
+        self.client.request(request.map_err(kube::Error::BuildRequest)?).await
     }
 
     /// Follows the changes after a revision until the watch ends; returns the revision reached.
@@ -180,9 +197,9 @@ where
                 }
                 None => return Ok(reached),
                 Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
-                    self.shared.apply(object, false);
+                    self.shared.apply(self.kept(object), false);
                 }
-                Some(WatchEvent::Deleted(object)) => self.shared.apply(object, true),
+                Some(WatchEvent::Deleted(object)) => self.shared.apply(self.kept(object), true),
                 Some(WatchEvent::Bookmark(bookmark)) => {
                     let now = bookmark.metadata.resource_version.parse().unwrap_or(reached);
                     if now < reached {

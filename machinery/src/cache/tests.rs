@@ -22,7 +22,7 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 fn object(name: &str, revision: u64) -> Value {
     json!({"metadata": {"name": name, "namespace": "default", "uid": format!("uid-{name}"),
-        "resourceVersion": revision.to_string(), "managedFields": [{"manager": "test"}]}})
+        "resourceVersion": revision.to_string(), "managedFields": [{"manager": "test"}]}, "data": {"much": "text"}})
 }
 
 fn configmap(name: &str, revision: u64) -> ConfigMap {
@@ -95,7 +95,9 @@ impl Server {
         });
         let config = kube::Config::new(format!("http://{address}").parse().unwrap());
         let client = crate::client::from_config(&config).unwrap();
-        let cache = Cache::start(kube::Api::<ConfigMap>::all(client), Selectors::fields("x=y"), &tasks);
+        let slim = |object: &mut ConfigMap| object.data = None;
+        let cache =
+            Cache::start_slim(kube::Api::<ConfigMap>::all(client), Selectors::fields("x=y"), slim, &tasks);
         Self { asked, cache, tasks }
     }
 
@@ -137,6 +139,7 @@ impl Drop for Server {
 
 fn brief(object: &ConfigMap) -> String {
     assert!(object.metadata.managed_fields.is_none(), "managedFields are stripped");
+    assert!(object.data.is_none(), "what its user does not need is stripped");
     let meta = &object.metadata;
     format!("{}@{}", meta.name.as_deref().unwrap(), meta.resource_version.as_deref().unwrap())
 }
@@ -176,6 +179,23 @@ async fn lists_then_follows() {
     assert_eq!(*told.lock(), ["- a@4", "- b@3", "- c@6", "a@4 a@7", "b@3 -"]);
     assert_eq!(server.asked(), ["list", "5"]);
     assert!(server.cache.get(Some("default"), "c").is_some() && server.cache.list_in("other").is_empty());
+}
+
+#[tokio::test]
+async fn a_long_list_is_read_page_by_page() {
+    let (_watch, stream) = stream();
+    let mut first = json!({"metadata": {"resourceVersion": "5", "continue": "there"}});
+    first["items"] = json!([object("a", 3)]);
+    let lost = Answer::Whole(410, json!({"kind": "Status", "code": 410, "reason": "Expired"}));
+    let last = list(7, &[object("b", 6)]);
+    let answers = vec![Answer::Whole(200, first.clone()), lost, Answer::Whole(200, first), last, stream];
+    let server = Server::start(answers).await;
+    server.reaches(7).await;
+    assert_eq!(server.contents(), ["a@3", "b@6"], "all of the list, once");
+    assert_eq!(server.asked()[..4], ["list"; 4]);
+    let follows =
+        server.asked.lock().iter().map(|query| query.contains("continue=there")).collect::<Vec<_>>();
+    assert_eq!(follows[..4], [false, true, false, true], "from the start when a page is no longer to be had");
 }
 
 #[tokio::test]
@@ -276,11 +296,11 @@ async fn a_dropped_cache_stops_asking() {
 #[test]
 fn old_news_changes_nothing() {
     let mut contents = Contents::default();
-    contents.replace(vec![configmap("a", 5)], 10);
-    assert!(contents.apply(configmap("a", 5), false).is_none());
-    assert!(contents.apply(configmap("a", 4), true).is_none());
-    assert!(contents.apply(configmap("b", 9), false).is_none(), "deleted before the list was made");
+    contents.replace(vec![Arc::new(configmap("a", 5))], 10);
+    assert!(contents.apply(Arc::new(configmap("a", 5)), false).is_none());
+    assert!(contents.apply(Arc::new(configmap("a", 4)), true).is_none());
+    assert!(contents.apply(Arc::new(configmap("b", 9)), false).is_none(), "deleted before the list was made");
     assert_eq!((contents.revision(), contents.len()), (10, 1));
-    assert!(contents.apply(configmap("a", 11), true).is_some());
+    assert!(contents.apply(Arc::new(configmap("a", 11)), true).is_some());
     assert_eq!((contents.revision(), contents.len()), (11, 0));
 }

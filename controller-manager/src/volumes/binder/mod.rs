@@ -200,7 +200,7 @@ impl Controller for Binder {
 
     const NAME: &'static str = "persistentvolume-binder-controller";
 
-    const WORKERS: usize = 64;
+    const WORKERS: usize = 32;
 
     fn writes() -> Vec<Kind> {
         vec![Kind::of::<PersistentVolume>(), Kind::of::<PersistentVolumeClaim>(), Kind::of::<Pod>()]

@@ -80,13 +80,14 @@ fn measure_clusters(quick: bool) {
     idle::measure(&cluster, Duration::from_secs(idle));
 }
 
-/// Measures pods with claims on a cluster of two nodes.
+/// Measures claims, and pods with them, on a cluster of two nodes.
 fn measure_claims(quick: bool) {
     let cluster = Cluster::up("bench-claims", 2);
     cluster.load(&[http_go("http-go:v1", "v1", 0)]);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let client = machinery::client::connect(&cluster.kubeconfig(), "bench").expect("a client");
+        volumes::bind_many(&client).await;
         claims::measure(&client, quick).await;
     });
 }
@@ -107,7 +108,7 @@ struct Args {
 enum What {
     /// Start-up, pods, roll-outs and idle daemons of a cluster.
     Cluster,
-    /// Pods with claims of a cluster, which are among those.
+    /// Claims of a cluster, and pods with them, which are among those.
     Claims,
     /// What the proxy takes for many services and policies.
     Rules,
