@@ -166,11 +166,13 @@ impl Verb {
         !matches!(self, Self::Get | Self::List | Self::Watch)
     }
 
-    /// The verb of a request; `None` for methods the API does not know.
+    /// The verb of a request; `None` for methods the API does not know. Below `watch/` the path alone says it, as
+    /// upstream; nothing but GET is answered there.
     pub fn of(method: &Method, path: &ResourcePath, watch: bool) -> Option<Self> {
         let named = path.name.is_some();
         Some(match *method {
-            Method::GET | Method::HEAD if watch || path.watch_prefix => Self::Watch,
+            _ if path.watch_prefix => Self::Watch,
+            Method::GET | Method::HEAD if watch => Self::Watch,
             Method::GET | Method::HEAD if named => Self::Get,
             Method::GET | Method::HEAD => Self::List,
             Method::POST => Self::Create,

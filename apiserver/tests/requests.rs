@@ -377,6 +377,29 @@ async fn built_in_kinds_are_not_asked_for_their_heads() {
 }
 
 #[tokio::test]
+async fn below_watch_nothing_is_written() {
+    let server = Server::start().await;
+    let mut client = raw::http1(server.port).await;
+    let namespace = r#"{"metadata": {"name": "made"}}"#;
+    for (method, path) in [
+        ("POST", "/api/v1/watch/namespaces"),
+        ("PUT", "/api/v1/watch/namespaces/default"),
+        ("PATCH", "/api/v1/watch/namespaces/default"),
+        ("DELETE", "/api/v1/watch/namespaces/default"),
+        ("DELETE", "/api/v1/watch/namespaces/default/configmaps"),
+    ] {
+        let answer = client.send_request(raw::request(method, path, &[], namespace)).await.unwrap();
+        assert_eq!(answer.status(), 405, "{method} {path}");
+        raw::text(answer).await;
+    }
+    let path = "/api/v1/watch/namespaces/default/pods/web/log";
+    let answer = client.send_request(raw::request("GET", path, &[], "")).await.unwrap();
+    assert_eq!(answer.status(), 404, "what is below an object is not watched");
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_finalizer_of_a_core_kind_says_whose_it_is() {
     let server = Server::start().await;
     let map = json!({"metadata": {"name": "a", "finalizers": ["hold"]}});

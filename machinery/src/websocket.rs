@@ -13,10 +13,13 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 /// How long a client that has said goodbye may take to take ours.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The most that a client says in one message, which is in memory whole. Clients write whole files into containers in one.
+const LARGEST: usize = 8 << 20;
 
 /// All words of a header that lists some, in their order.
 pub fn listed(headers: &HeaderMap, name: &str) -> Vec<String> {
@@ -85,7 +88,12 @@ impl Asked {
 
 /// The server's end of an upgraded connection.
 pub async fn server(upgraded: Upgraded) -> WebSocketStream<TokioIo<Upgraded>> {
-    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await
+    over(TokioIo::new(upgraded)).await
+}
+
+async fn over<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> WebSocketStream<S> {
+    let limits = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
+    WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await
 }
 
 /// The last message: everything has been said.

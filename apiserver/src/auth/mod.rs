@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use certificate::{CREDENTIAL_ID, Certificate};
-use machinery::serve::{Peer, access::bearer};
+use machinery::serve::{Peer, Stranger, access::bearer};
 use oidc::Issuers;
 use service_account::{Bound, Claims, LEEWAY, ObjectRef, TokenIssuer};
 use token_file::TokenFile;
@@ -86,11 +86,16 @@ pub struct Caller {
     certificate: Option<Certificate>,
     /// Where it calls from.
     pub address: SocketAddr,
+    stranger: Stranger,
 }
 
 impl From<Peer> for Caller {
     fn from(peer: Peer) -> Self {
-        Self { certificate: peer.certificate.map(Certificate::from), address: peer.address }
+        Self {
+            certificate: peer.certificate.map(Certificate::from),
+            address: peer.address,
+            stranger: peer.stranger,
+        }
     }
 }
 
@@ -154,10 +159,13 @@ impl Authenticator {
     ) -> Result<User, Status> {
         let certified = caller.certificate.as_ref().map_or(Ok(None), Certificate::user);
         if let Ok(Some(user)) = &certified {
+            caller.stranger.met();
             return Ok(User::clone(user));
         }
         let known = match bearer(headers) {
-            Some(token) => self.review(token, &[], cache).await.map(|(user, _)| user),
+            Some(token) => {
+                self.review(token, &[], cache).await.map(|(user, _)| user).inspect(|_| caller.stranger.met())
+            }
             None if certified.is_ok() && !self.others.admit_anonymous(path) => Err(Refused::Unknown),
             None => certified.map(|_nobody| User::anonymous()),
         };

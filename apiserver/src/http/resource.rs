@@ -128,6 +128,12 @@ async fn known(
         None if proxied => Verb::Get,
         verb => verb.ok_or_else(Status::method_not_allowed)?,
     };
+    if path.watch_prefix && path.subresource.is_some() {
+        return Err(Status::no_such_resource());
+    }
+    if path.watch_prefix && request.method() != Method::GET {
+        return Err(Status::method_not_allowed());
+    }
     if request.method() == Method::HEAD && !proxied && !kind.is_custom() {
         return Err(Status::method_not_allowed());
     }

@@ -111,11 +111,15 @@ impl Access {
     /// # Errors
     /// When what is shown is not good, or the API server does not say.
     pub async fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Option<UserInfo>, AccessError> {
-        match (certified(peer), bearer(headers)) {
-            (Ok(Some(user)), _) => Ok(Some(user)),
-            (_, Some(token)) => self.owner(token).await?.map(Some).ok_or(AccessError::Token),
-            (certified, None) => certified,
+        let user = match (certified(peer), bearer(headers)) {
+            (Ok(Some(user)), _) => Some(user),
+            (_, Some(token)) => Some(self.owner(token).await?.ok_or(AccessError::Token)?),
+            (certified, None) => certified?,
+        };
+        if user.is_some() {
+            peer.stranger.met();
         }
+        Ok(user)
     }
 
     async fn owner(&self, token: &str) -> Result<Option<UserInfo>, AccessError> {

@@ -15,9 +15,11 @@ use std::{
 };
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Request, Response, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Either, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -35,7 +37,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::HangUp;
+use super::{HangUp, Stranger, Strangers};
 use crate::{
     tasks::Tasks,
     tls::{ClientAuthorities, Shown},
@@ -61,16 +63,18 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The certificate it has shown, if it was asked for one and has one.
     pub certificate: Option<Shown>,
+    /// To be told when a request has shown who it is.
+    pub stranger: Stranger,
 }
 
 /// What answers carry.
 pub trait Content:
-    Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + Send + 'static
+    Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + Send + 'static
 {
 }
 
 impl<B> Content for B where
-    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + Send + 'static
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + Send + 'static
 {
 }
 
@@ -87,6 +91,8 @@ pub struct Server {
     pub tls: Option<Arc<ServerConfig>>,
     /// Who vouches for clients; their certificates are not looked at without.
     pub clients: Option<Arc<ClientAuthorities>>,
+    /// Those of whom it is not known who they are; not counted where nobody is asked.
+    pub strangers: Arc<Strangers>,
     /// Fires when no more connections are taken, and those that there are come to their end.
     pub stop: CancellationToken,
     /// The connections that are open.
@@ -106,6 +112,7 @@ impl Server {
             listener,
             tls,
             clients: None,
+            strangers: Strangers::of_process(),
             stop,
             open: TaskTracker::new(),
             idle: IDLE_TIMEOUT,
@@ -133,11 +140,20 @@ impl Server {
                     continue;
                 }
             };
+            let stranger = match self.clients {
+                Some(_) => self.strangers.arrive(address.ip()),
+                None => Some(Stranger::default()),
+            };
+            let Some(stranger) = stranger else {
+                tracing::debug!(%address, "Too many connections of nobody knows whom");
+                continue;
+            };
             let (stop, end) = (self.stop.clone(), tasks.token());
             // Boxed: what wraps a future holds it twice, and there are many connections.
             let limits = Limits { stop, idle: self.idle, stall: self.stall };
             let tls = tls.clone().map(|tls| (tls, self.clients.clone()));
-            let connection = Box::pin(connection(stream, address, tls, limits, welcome.clone()));
+            let peer = Peer { address, certificate: None, stranger };
+            let connection = Box::pin(connection(stream, peer, tls, limits, welcome.clone()));
             tasks.spawn_scoped(
                 "connection",
                 self.open.track_future(async move {
@@ -183,7 +199,7 @@ pub fn keep_alive(stream: &TcpStream) -> anyhow::Result<()> {
 
 async fn connection<B: Content>(
     stream: TcpStream,
-    address: SocketAddr,
+    mut peer: Peer,
     tls: Option<(TlsAcceptor, Option<Arc<ClientAuthorities>>)>,
     limits: Limits,
     welcome: Welcome<B>,
@@ -191,7 +207,6 @@ async fn connection<B: Content>(
     tune(&stream, limits.stall)?;
     let socket = stream.as_raw_fd();
     let Some((tls, clients)) = tls else {
-        let peer = Peer { address, certificate: None };
         return answer(stream, socket, welcome(peer), limits).await;
     };
     let handshake = async {
@@ -206,8 +221,8 @@ async fn connection<B: Content>(
     let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.context("TLS handshake")?;
     let Some(stream) = handshake.context("TLS handshake")? else { return Ok(()) };
     let chain = stream.get_ref().1.peer_certificates();
-    let certificate = clients.zip(chain).and_then(|(clients, chain)| Shown::new(clients, chain));
-    answer(stream, socket, welcome(Peer { address, certificate }), limits).await
+    peer.certificate = clients.zip(chain).and_then(|(clients, chain)| Shown::new(clients, chain));
+    answer(stream, socket, welcome(peer), limits).await
 }
 
 /// Answers plain HTTP where TLS is spoken, in Go's words.
@@ -238,9 +253,16 @@ async fn answer<B: Content>(
                 Err(error) => tracing::debug!(%error, "Cannot look at a connection"),
             }
         }
-        let (answer, busy) = (handler(request), activity.begin());
-        // The request is over when its answer has been sent.
-        async move { Ok::<_, Infallible>(answer.await.map(|body| Holding::new(body, busy))) }
+        let answer = host_fault(&request).map_or_else(|| Ok(handler(request)), Err);
+        let busy = activity.begin();
+        async move {
+            let answer = match answer {
+                Ok(answer) => answer.await.map(Either::Left),
+                Err(fault) => refuse(fault).map(Either::Right),
+            };
+            // The request is over when its answer has been sent.
+            Ok::<_, Infallible>(answer.map(|body| Holding::new(body, busy)))
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(MAX_HEADERS as usize * 2);
@@ -260,6 +282,28 @@ async fn answer<B: Content>(
         }
     };
     ended.map_err(|error| anyhow::anyhow!(error))
+}
+
+/// What is wrong with the host that a request names, in the words of Go's server: of two hosts, those who pass requests on
+/// and those who answer them may each believe another one.
+fn host_fault<B>(request: &Request<B>) -> Option<&'static str> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte);
+    match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => Some("too many Host headers"),
+        (Some(host), None) if !host.as_bytes().iter().all(allowed) => Some("malformed Host header"),
+        (None, _) if request.version() == Version::HTTP_11 => Some("missing required Host header"),
+        _ => None,
+    }
+}
+
+fn refuse(fault: &str) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::from(format!("400 Bad Request: {fault}")));
+    *answer.status_mut() = StatusCode::BAD_REQUEST;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(super::PLAIN));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// What happens on a connection: how many requests are under way, and since when there is none.

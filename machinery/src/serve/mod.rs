@@ -7,6 +7,7 @@ mod connections;
 mod hang_up;
 mod health;
 pub mod pages;
+mod strangers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use tokio::net::TcpListener;
 pub use connections::{Content, Handler, Holding, Peer, Server, Welcome, keep_alive};
 pub use hang_up::{HangUp, Upgrade};
 pub use health::{Asked, Gate, Health};
+pub use strangers::{Stranger, Strangers};
 
 use access::{Access, OPEN_PATHS, Terms, Verdict};
 

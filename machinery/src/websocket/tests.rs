@@ -1,5 +1,8 @@
+use futures::{SinkExt as _, StreamExt as _};
+
 use super::*;
 use api::Message;
+use tokio_tungstenite::tungstenite;
 
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -28,4 +31,22 @@ fn an_upgrade_is_asked_for_by_two_headers_and_a_key() {
     let plain = Asked { protocols: Vec::new(), ..asked };
     assert_eq!((plain.choose(&["", "x"]), plain.choose(&["x"]).is_err()), (Ok(""), true));
     assert!(!plain.accept("").contains_key("sec-websocket-protocol"));
+}
+
+#[tokio::test]
+async fn a_message_is_bounded() {
+    for (size, fits) in [(LARGEST, true), (LARGEST + 1, false)] {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let mut client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
+        let mut server = over(far).await;
+        // Whoever is not listened to any more fails to say it.
+        let saying = async { drop(client.send(tungstenite::Message::Binary(vec![0; size].into())).await) };
+        let hearing = async {
+            let heard = server.next().await.expect("something is heard");
+            drop(server);
+            heard.map(|message| message.len())
+        };
+        let ((), heard) = tokio::join!(saying, hearing);
+        assert_eq!(heard.ok(), fits.then_some(size));
+    }
 }

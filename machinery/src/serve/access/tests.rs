@@ -4,16 +4,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 
 use super::*;
+use crate::serve::Stranger;
 use crate::testing::fake_api;
 
 fn shows(token: &str) -> HeaderMap {
     HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())])
 }
 
-const PEER: Peer = Peer {
-    address: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1),
-    certificate: None,
-};
+fn peer() -> Peer {
+    let address = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 1));
+    Peer { address, certificate: None, stranger: Stranger::default() }
+}
 
 /// An API server that knows everybody and allows all to `good`, and counts what it is asked.
 fn asked(terms: Terms) -> (Access, Arc<AtomicUsize>) {
@@ -33,7 +34,7 @@ fn asked(terms: Terms) -> (Access, Arc<AtomicUsize>) {
 }
 
 async fn is_allowed(access: &Access, token: &str) -> bool {
-    let user = access.identify(&PEER, &shows(token)).await.unwrap().unwrap();
+    let user = access.identify(&peer(), &shows(token)).await.unwrap().unwrap();
     access.judge(&user, SubjectAccessReviewSpec::default()).await.unwrap().allowed
 }
 
@@ -61,7 +62,8 @@ async fn answers_live_as_long_as_the_terms_say() {
 async fn a_question_is_asked_once_at_a_time_and_again_after_a_failure() {
     let (access, count) = asked(Terms::DAEMON);
     let headers = shows("flaky");
-    let many = || futures::future::join_all((0..20).map(|_| access.identify(&PEER, &headers)));
+    let peer = peer();
+    let many = || futures::future::join_all((0..20).map(|_| access.identify(&peer, &headers)));
     assert!(many().await.iter().all(|told| matches!(told, Err(AccessError::Unanswered(_)))));
     assert_eq!(count.load(Ordering::SeqCst), 1);
     assert!(many().await.iter().all(|told| matches!(told, Ok(Some(_)))));

@@ -124,6 +124,72 @@ async fn a_renewed_certificate_is_shown_to_whoever_comes_next() {
 }
 
 #[tokio::test]
+async fn a_request_names_one_host() {
+    let tasks = Tasks::new();
+    let address = listen(&tasks, SHORT).await;
+    for (hosts, expected) in [
+        ("Host: a\r\n", "HTTP/1.1 200 OK\r\n"),
+        ("Host: [::1]:80\r\n", "HTTP/1.1 200 OK\r\n"),
+        ("Host: a\r\nHost: a\r\n", "400 Bad Request: too many Host headers"),
+        ("Host: a\r\nX: y\r\nhost: b\r\n", "400 Bad Request: too many Host headers"),
+        ("", "400 Bad Request: missing required Host header"),
+        ("Host: a/b\r\n", "400 Bad Request: malformed Host header"),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("GET / HTTP/1.1\r\n{hosts}\r\n").as_bytes()).await.unwrap();
+        let words = last_words(stream).await;
+        assert!(words.contains(expected), "{hosts}: {words}");
+        assert_eq!(words.contains("here"), expected.contains("200"), "{hosts}: {words}");
+    }
+    tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn strangers_of_one_address_leave_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("ca.crt"), folder.path().join("ca.key"));
+    Authority::new("ca").unwrap().save(&cert, &key).unwrap();
+    let tasks = Tasks::new();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // Whoever asks for something has said who it is.
+    let welcome: Welcome<Full<Bytes>> = Arc::new(|peer| {
+        Box::new(move |_| {
+            peer.stranger.met();
+            Box::pin(std::future::ready(Response::new(Full::from("here"))))
+        })
+    });
+    let clients = Some(Arc::new(ClientAuthorities::load(&cert).unwrap()));
+    let server = Server::new(listener, None, tasks.token());
+    let server = Server { clients, strangers: Strangers::new(2), ..server };
+    tasks.spawn("server", server.run(tasks.clone(), welcome));
+    let ask = async |mut stream: TcpStream| {
+        let asked = stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let mut answer = [0; 15];
+        let answered = asked.is_ok() && stream.read_exact(&mut answer).await.is_ok();
+        answered.then_some(stream)
+    };
+    let connect = async || TcpStream::connect(address).await.unwrap();
+    let mut known = Vec::new();
+    for _ in 0..5 {
+        known.push(ask(connect().await).await.expect("who is known does not count"));
+    }
+    let (first, second) = (connect().await, connect().await);
+    assert!(ask(connect().await).await.is_none(), "a third stranger is sent away");
+    assert!(ask(known.remove(0)).await.is_some(), "the others are not disturbed");
+    assert!(ask(first).await.is_some());
+    drop(second);
+    // The server notices in its own time.
+    let room = async {
+        while ask(connect().await).await.is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(IDLE_TIMEOUT / 3, room).await.expect("there is room again");
+    tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_head_without_end_is_not_waited_for() {
     let tasks = Tasks::new();
     let address = listen(&tasks, SHORT).await;
