@@ -22,6 +22,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use certificate::{CREDENTIAL_ID, Certificate};
+use jwt::Jwt;
 use machinery::serve::{Peer, access::bearer};
 use oidc::Issuers;
 use service_account::{Bound, Claims, LEEWAY, ObjectRef, TokenIssuer};
@@ -191,11 +192,12 @@ impl Authenticator {
         if let Some(user) = listed.or_else(joining) {
             return ours(user);
         }
+        let jwt = Jwt::read(token).ok_or(Refused::Unknown)?;
         let issuer = self.service_accounts.as_ref();
         let issued =
-            issuer.map_or(Err(Refused::Unknown), |issuer| issuer.verify(token, wanted, now.as_second()));
+            issuer.map_or(Err(Refused::Unknown), |issuer| issuer.verify(&jwt, wanted, now.as_second()));
         let (claims, meant) = match issued {
-            Err(Refused::Unknown) => return ours(self.others.review(token, now).await?),
+            Err(Refused::Unknown) => return ours(self.others.review(&jwt, now).await?),
             issued => issued?,
         };
         let now = now.as_second();

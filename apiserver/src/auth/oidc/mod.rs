@@ -8,7 +8,7 @@ mod config;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use api::{Message, message};
 use bytes::Bytes;
@@ -22,13 +22,17 @@ use parking_lot::{Mutex, RwLock};
 use rustls::ClientConfig;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
 };
 
-use super::{Refused, User, authorize::quoted, jwt::Jwt, keys::PublicKey};
+use super::{
+    Refused, User,
+    authorize::quoted,
+    jwt::{Good, Jwt},
+    keys::PublicKey,
+};
 use claims::Mapping;
 use config::Anonymous;
 pub use config::{
@@ -49,8 +53,6 @@ const LOOK: Duration = Duration::from_secs(10);
 const LEEWAY: i64 = 60;
 /// The end of a token that says none: Go's first moment.
 const NEVER: Timestamp = Timestamp::constant(-62_135_596_800, 0);
-/// How many tokens are remembered of an issuer.
-const MOST_TOKENS: usize = 4096;
 
 /// The issuers whose tokens are taken besides this server's own, and what is done without a token.
 pub struct Issuers {
@@ -83,11 +85,10 @@ impl Issuers {
     ///
     /// # Errors
     /// When none of the issuers has issued it, or why it is not good.
-    pub async fn review(&self, token: &str, now: Timestamp) -> Result<User, Refused> {
-        let jwt = Jwt::read(token).ok_or(Refused::Unknown)?;
+    pub async fn review(&self, jwt: &Jwt<'_>, now: Timestamp) -> Result<User, Refused> {
         let current = self.current.read().clone();
         let issuer = current.0.iter().find(|issuer| issuer.rules.issuer.url == jwt.issuer);
-        issuer.ok_or(Refused::Unknown)?.user(token, &jwt, now).await.map_err(Refused::Because)
+        issuer.ok_or(Refused::Unknown)?.user(jwt, now).await.map_err(Refused::Because)
     }
 
     /// Learns the issuers' keys, and looks at the file. Runs until it is cut off.
@@ -141,10 +142,10 @@ impl Issuers {
     }
 }
 
-/// The keys that an issuer told, and whom the tokens stand for that these have signed, by the tokens' digests.
+/// The keys that an issuer told, and whom the tokens stand for that these have signed, and until when.
 struct Keys {
     all: Vec<PublicKey>,
-    good: Mutex<HashMap<[u8; 32], (User, Timestamp)>>,
+    good: Good<(User, Timestamp)>,
 }
 
 /// What is known of an issuer.
@@ -211,7 +212,7 @@ impl Issuer {
         loop {
             let failed = match self.ask(&mut place).await {
                 Ok(all) => {
-                    let keys = Some(Arc::new(Keys { all, good: Mutex::default() }));
+                    let keys = Some(Arc::new(Keys { all, good: Good::default() }));
                     self.told.send_replace(Told { keys, failed: false });
                     false
                 }
@@ -271,15 +272,12 @@ impl Issuer {
     }
 
     /// The user that a token of this issuer stands for.
-    async fn user(&self, token: &str, jwt: &Jwt<'_>, now: Timestamp) -> Result<User, Message> {
-        let digest: [u8; 32] = Sha256::digest(token).into();
+    async fn user(&self, jwt: &Jwt<'_>, now: Timestamp) -> Result<User, Message> {
         let bad = |why: Message| message!("oidc: verify token: {why}");
         let told = self.told.subscribe();
         let keys = told.borrow().keys.clone().ok_or("oidc: authenticator not initialized")?;
-        if let Some((user, until)) = keys.good.lock().get(&digest)
-            && *until >= now
-        {
-            return Ok(user.clone());
+        if let Some((user, _)) = keys.good.get(jwt).filter(|(_, until)| *until >= now) {
+            return Ok(user);
         }
         if !self.algorithms.iter().any(|name| name == jwt.algorithm()) {
             let (wanted, found) = (quoted(&self.algorithms), jwt.algorithm());
@@ -294,11 +292,7 @@ impl Issuer {
             .map_err(|why| bad(message!("oidc: failed to unmarshal claims: {why}")))?;
         let until = self.check(&claims, now).map_err(bad)?;
         let user = self.mapping.user(&claims)?;
-        let mut good = keys.good.lock();
-        if good.len() >= MOST_TOKENS {
-            good.clear();
-        }
-        good.insert(digest, (user.clone(), until));
+        keys.good.insert(jwt, (user.clone(), until));
         Ok(user)
     }
 
