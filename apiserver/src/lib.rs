@@ -68,8 +68,6 @@ use crate::{
     audit::Audit,
     auth::Authenticator,
     auth::authorize::Authorizer,
-    auth::oidc::Issuers,
-    auth::service_account::TokenIssuer,
     controllers::servers::{self, Servers},
     custom::Definitions,
     http::{metrics::Metrics, priority::Priority},
@@ -194,14 +192,7 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
         })
         .transpose()
         .context("cannot set up TLS to kubelets")?;
-    let issuer = config
-        .service_account_keys
-        .as_ref()
-        .map(|(signing, trusted)| TokenIssuer::load(&config.issuer, &config.tokens, signing, trusted))
-        .transpose()?;
-    let others = Issuers::new(config.authentication.clone(), &config.tokens.issuers(&config.issuer))?;
-    let auth =
-        Authenticator::new(config.token_file.as_deref(), issuer, &config.issuer, &config.tokens, others)?;
+    let auth = Authenticator::new(&config)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}:{}", config.listen.0, config.listen.1))?;

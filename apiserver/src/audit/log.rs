@@ -21,11 +21,8 @@ use machinery::tasks::Tasks;
 use parking_lot::Mutex;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-use super::{
-    Counters,
-    args::{LogArgs, Mode},
-    event::Event,
-};
+use super::{Counters, event::Event};
+use crate::args::{LogArgs, LogMode};
 
 /// How much of bodies waits at most.
 const MOST_WAITING: usize = 64 << 20;
@@ -36,7 +33,7 @@ const ASIDE: &str = "%Y-%m-%dT%H-%M-%S%.3f";
 
 /// The log.
 pub struct Log {
-    mode: Mode,
+    mode: LogMode,
     queue: mpsc::Sender<Event>,
     /// How much of bodies waits.
     waiting: AtomicUsize,
@@ -83,8 +80,8 @@ impl Log {
     /// Takes an event. Answers whether it may go on: `false` where it had to be written, and was not.
     pub fn take(&self, mut event: Event) -> bool {
         self.counters.events.inc();
-        if self.mode != Mode::Batch {
-            return self.write(event) || self.mode == Mode::Blocking;
+        if self.mode != LogMode::Batch {
+            return self.write(event) || self.mode == LogMode::Blocking;
         }
         let weight = event.weight();
         if self.waiting.fetch_add(weight, Ordering::Relaxed) + weight > MOST_WAITING {
@@ -100,7 +97,7 @@ impl Log {
     }
 
     fn write(&self, event: Event) -> bool {
-        if self.mode == Mode::Batch {
+        if self.mode == LogMode::Batch {
             self.waiting.fetch_sub(event.weight(), Ordering::Relaxed);
         }
         let id = event.id.clone();

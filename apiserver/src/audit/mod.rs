@@ -4,7 +4,6 @@
 //! told; invariant: the last stage is told when the last of them lets go of it, however the request ends. Counterparts:
 //! upstream's `apiserver/pkg/audit` and `pkg/endpoints/filters/audit.go`.
 
-mod args;
 mod event;
 mod log;
 mod policy;
@@ -25,6 +24,7 @@ use prometheus_client::metrics::{counter::Counter, family::Family};
 use serde_json::Value;
 
 use crate::{
+    args::AuditConfig,
     auth::{
         User,
         authorize::{Action, Decision},
@@ -32,11 +32,11 @@ use crate::{
     response::Body,
     stamp,
 };
-pub use args::{AuditArgs, AuditConfig};
 use event::Event;
 pub use event::{Level, Stage};
 use log::Log;
-use policy::{LEVELS, Policy};
+use policy::LEVELS;
+pub use policy::Policy;
 
 /// The header that names a request in all that is written of it.
 pub const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");

@@ -128,9 +128,6 @@ pub fn groups(namespace: &str) -> Vec<String> {
 
 /// Issues and checks tokens.
 pub struct TokenIssuer {
-    /// Who issues, first, and who did so before.
-    issuers: Vec<String>,
-    audiences: Vec<String>,
     rules: TokenRules,
     key: SigningKey,
     /// Keys whose signatures are accepted: our own, and those of servers that issued before us.
@@ -145,7 +142,6 @@ impl TokenIssuer {
     /// # Errors
     /// When a file cannot be read or holds no such key.
     pub fn load(
-        issuer: &str,
         rules: &TokenRules,
         signing: &Path,
         also_trusted: &[impl AsRef<Path>],
@@ -159,25 +155,17 @@ impl TokenIssuer {
                 }
             }
         }
-        let issuers = std::iter::once(issuer).chain(rules.former_issuers.iter().map(String::as_str));
-        Ok(Self {
-            issuers: issuers.map(str::to_owned).collect(),
-            audiences: rules.audiences_of(issuer),
-            rules: rules.clone(),
-            key,
-            trusted,
-            good: Good::default(),
-        })
+        Ok(Self { rules: rules.clone(), key, trusted, good: Good::default() })
     }
 
     /// The issuer's name.
     pub fn issuer(&self) -> &str {
-        &self.issuers[0]
+        &self.rules.issuers[0]
     }
 
     /// For whom tokens are that nobody said otherwise about: this server.
     pub fn audiences(&self) -> &[String] {
-        &self.audiences
+        &self.rules.audiences
     }
 
     /// The longest life a token may be asked for, in seconds, if there is a limit.
@@ -188,7 +176,7 @@ impl TokenIssuer {
     /// The life of a token that is asked for: its seconds, and after how many its holder should have read a new one, if
     /// that is sooner. Only a pod's token for this server lives longer than was asked.
     pub fn lifetime(&self, seconds: i64, bound: &Bound, audiences: &[String]) -> (i64, Option<i64>) {
-        let is_ours = audiences.iter().all(|audience| self.audiences.contains(audience));
+        let is_ours = audiences.iter().all(|audience| self.rules.audiences.contains(audience));
         if self.rules.extend && bound.pod.is_some() && seconds == POD_SECONDS && is_ours {
             return (EXTENDED_SECONDS, Some(seconds));
         }
@@ -232,7 +220,7 @@ impl TokenIssuer {
         now: i64,
     ) -> Result<(Arc<Claims>, Vec<String>), Refused> {
         let claims = self.signed(jwt)?;
-        let meant = if claims.aud.is_empty() { &self.audiences } else { &claims.aud };
+        let meant = if claims.aud.is_empty() { &self.rules.audiences } else { &claims.aud };
         let audiences: Vec<_> = wanted.iter().filter(|audience| meant.contains(audience)).cloned().collect();
         if audiences.is_empty() {
             let (meant, wanted) = (quoted(meant), quoted(wanted));
@@ -249,7 +237,7 @@ impl TokenIssuer {
         if let Some(claims) = self.good.get(jwt) {
             return Ok(claims);
         }
-        if !self.issuers.contains(&jwt.issuer) {
+        if !self.rules.issuers.contains(&jwt.issuer) {
             return Err(Refused::Unknown);
         }
         let mut keys = jwt.candidates(&self.trusted);

@@ -1,9 +1,10 @@
 use super::*;
 
 fn issuer_of(key: &Path, change: impl FnOnce(&mut TokenRules)) -> TokenIssuer {
-    let mut rules = TokenRules::default();
+    let us = texts(&["https://issuer"]);
+    let mut rules = TokenRules { issuers: us.clone(), audiences: us, ..TokenRules::default() };
     change(&mut rules);
-    TokenIssuer::load("https://issuer", &rules, key, &[] as &[&Path]).unwrap()
+    TokenIssuer::load(&rules, key, &[] as &[&Path]).unwrap()
 }
 
 fn issuer(dir: &Path, name: &str) -> TokenIssuer {
@@ -94,7 +95,7 @@ fn tokens_of_other_issuers_and_audiences_are_taken_as_configured() {
     let dir = tempfile::tempdir().unwrap();
     issuer(dir.path(), "a");
     let rules = |rules: &mut TokenRules| {
-        rules.former_issuers = texts(&["https://old"]);
+        rules.issuers.push("https://old".into());
         rules.audiences = texts(&["api"]);
     };
     let ours = issuer_of(&dir.path().join("a"), rules);
