@@ -121,7 +121,7 @@ impl Own {
     /// One whose files are there, or may come.
     fn of(cert: &Path, key: &Path, awaited: bool) -> Result<Arc<Self>, TlsError> {
         let files = (cert.to_owned(), key.to_owned());
-        let read = move || {
+        let read = move |_: Option<&_>| {
             if awaited && !files.0.exists() {
                 return Ok(None);
             }
