@@ -11,6 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::keys::PublicKey;
 
+/// How many keys are tried on a token that may be by several.
+const MOST_TRIED: usize = 64;
 /// How many tokens are remembered of those who sign with the same keys.
 const MAX_REMEMBERED: usize = 4096;
 
@@ -59,10 +61,10 @@ impl<'a> Jwt<'a> {
         &self.header.alg
     }
 
-    /// Those of the keys that may have signed it: all when it names none.
+    /// Those of the keys that may have signed it: all when it names none, as upstream and go-oidc have it, up to a number.
     pub fn candidates<'k>(&self, keys: &'k [PublicKey]) -> Vec<&'k PublicKey> {
         let named = |key: &&PublicKey| self.header.kid.is_empty() || key.id() == self.header.kid;
-        keys.iter().filter(named).collect()
+        keys.iter().filter(named).take(MOST_TRIED).collect()
     }
 
     /// Whether one of these keys has signed it in the way that it says.
@@ -100,3 +102,6 @@ impl<T: Clone> Good<T> {
         good.insert(jwt.digest(), known);
     }
 }
+
+#[cfg(test)]
+mod tests;

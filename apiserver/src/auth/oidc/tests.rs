@@ -2,8 +2,8 @@ use std::{collections::HashMap, convert::Infallible, net::SocketAddr, path::Path
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use http::{Request, Response};
 use futures::future::pending;
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -12,12 +12,12 @@ use machinery::{
     tasks::Tasks,
     tls::{self, ClientCertificates, TlsSource},
 };
+use parking_lot::Mutex;
 use ring::{
     rand::SystemRandom,
     rsa,
     signature::{RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaEncoding},
 };
-use parking_lot::Mutex;
 use serde_json::json;
 use tokio::{net::TcpListener, time::Instant};
 use tokio_rustls::TlsAcceptor;
@@ -518,6 +518,7 @@ fn what_makes_no_sense_is_said_in_upstreams_words() {
         (with(&["issuer", "audiences"], json!([])), format!("{issuer}.audiences: Required value: at least one jwt[0].issuer.audiences is required")),
         (with(&["issuer", "audiences"], json!(["a", "b"])), format!("{issuer}.audienceMatchPolicy: Invalid value: \"\": audienceMatchPolicy must be MatchAny for multiple audiences")),
         (with(&["issuer", "certificateAuthority"], json!("-----BEGIN CERTIFICATE-----\nAAAA\n")), format!("{issuer}.certificateAuthority: Invalid value: \"<omitted>\": ")),
+        (with(&["issuer", "certificateAuthority"], json!("none")), format!("{issuer}.certificateAuthority: Invalid value: \"<omitted>\": data does not contain any valid RSA or ECDSA certificates")),
         (with(&["claimMappings", "username"], json!({})), format!("{mappings}.username: Required value: claim or expression is required")),
         (with(&["claimMappings", "username"], json!({"claim": "sub"})), format!("{mappings}.username.prefix: Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing")),
         (with(&["claimMappings", "username"], json!({"claim": "sub", "expression": "claims.sub", "prefix": ""})), format!("{mappings}.username: Invalid value: \"\": claim and expression can't both be set")),
@@ -575,6 +576,10 @@ fn a_file_that_changes_is_taken_up_and_one_that_is_wrong_is_not() {
     write("anonymous: {enabled: false}\n");
     issuers.0.get_in(0);
     assert!(!issuers.admit_anonymous("/livez"));
+    std::fs::write(&file, "").unwrap();
+    let empty = Issuers::new(source.clone(), &[]).err().unwrap().to_string();
+    assert!(empty.ends_with("config.yaml\": empty config data"), "{empty}");
+    write("anonymous: {enabled: false}\n");
     let both = Authentication { anonymous: Some(true), ..source };
     assert!(matches!(Issuers::new(both, &[]), Err(ConfigError::Anonymous)));
     let other = Authentication { algorithms: vec!["HS256".into()], ..Authentication::default() };
