@@ -10,7 +10,7 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-use std::{mem::take, net::IpAddr, sync::Arc};
+use std::{fmt::Display, mem::take, net::IpAddr, sync::Arc};
 
 use api::status::Status;
 use bytes::Bytes;
@@ -213,17 +213,15 @@ impl Trail {
 
     /// Notes whether the request was let in.
     pub fn decided(&self, decision: &Decision) {
-        if self.is_kept() {
-            let decided = if decision.allowed { "allow" } else { "forbid" };
-            self.annotate("authorization.k8s.io/decision", decided);
-            self.annotate("authorization.k8s.io/reason", &*decision.reason);
-        }
+        let decided = if decision.allowed { "allow" } else { "forbid" };
+        self.annotate("authorization.k8s.io/decision", decided);
+        self.annotate("authorization.k8s.io/reason", &decision.reason);
     }
 
-    /// Notes something; what was noted before under this key stays.
-    pub fn annotate(&self, key: impl Into<String>, value: impl Into<String>) {
+    /// Notes something, which is put into words only if it is told; what was noted before under this key stays.
+    pub fn annotate(&self, key: impl Display, value: impl Display) {
         self.note(|event| {
-            event.annotations.entry(key.into()).or_insert_with(|| value.into());
+            event.annotations.entry(key.to_string()).or_insert_with(|| value.to_string());
         });
     }
 
