@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use machinery::metrics::{CONTENT_TYPE, Registry, text};
+use machinery::{
+    metrics::{CONTENT_TYPE, Registry, text},
+    serve::Holding,
+};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -132,13 +135,7 @@ impl Drop for CountedRunning {
 impl Running {
     /// The response, whose body's end is that of the stream.
     pub fn until_end_of(self, response: Response<Body>) -> Response<Body> {
-        response.map(|body| {
-            let with_running = move |frame| {
-                let _still = &self;
-                frame
-            };
-            body.map_frame(with_running).boxed_unsync()
-        })
+        response.map(|body| Holding::new(body, self).boxed_unsync())
     }
 }
 
