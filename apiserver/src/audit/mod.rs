@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
-use machinery::{metrics::Registry, tasks::Tasks};
+use machinery::tasks::Tasks;
 use parking_lot::Mutex;
 use prometheus_client::metrics::{counter::Counter, family::Family};
 use serde_json::Value;
@@ -68,33 +68,18 @@ impl Audit {
 /// One label, and its value.
 type Label = [(&'static str, &'static str); 1];
 
-/// What is counted, under upstream's names.
-#[derive(Clone, Default)]
-pub struct Counters {
-    events: Counter,
-    errors: Family<Label, Counter>,
-    levels: Family<Label, Counter>,
-    rejected: Counter,
+machinery::metrics! {
+    /// What is counted, under upstream's names.
+    pub struct Counters {
+        events: Counter = "apiserver_audit_event", "Audit events that were sent to the log";
+        errors: Family<Label, Counter> = "apiserver_audit_error", "Audit events that were lost";
+        levels: Family<Label, Counter> = "apiserver_audit_level", "Requests by how much is told of them";
+        rejected: Counter = "apiserver_audit_requests_rejected",
+            "Requests that were refused since they could not be told of";
+    }
 }
 
 impl Counters {
-    /// Adds them to those of a server.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "apiserver_audit_event",
-            "Audit events that were sent to the log",
-            self.events.clone(),
-        );
-        registry.register("apiserver_audit_error", "Audit events that were lost", self.errors.clone());
-        registry.register(
-            "apiserver_audit_level",
-            "Requests by how much is told of them",
-            self.levels.clone(),
-        );
-        let help = "Requests that were refused since they could not be told of";
-        registry.register("apiserver_audit_requests_rejected", help, self.rejected.clone());
-    }
-
     fn error(&self, plugin: &'static str) {
         self.errors.get_or_create(&[("plugin", plugin)]).inc();
     }
