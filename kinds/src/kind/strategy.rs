@@ -25,7 +25,10 @@ pub trait Strategy: Serialize + DeserializeOwned + Default + JsonSchema + Send +
     /// Keeps in the value what its type would lose on reading (missing or empty).
     fn before_reading(_value: &mut Value) {}
 
-    /// Puts into the value what its type cannot write (fields that are always there, if only as `null`).
+    /// Fields that are always there, if only as `null`, where what they are fields of is.
+    const ALWAYS_THERE: &'static [&'static str] = &[];
+
+    /// Puts into the value what else its type cannot write.
     fn after_writing(_value: &mut Value) {}
 
     /// Fills in defaults.
@@ -165,6 +168,12 @@ impl<T: Strategy> Typed<T> {
         let mut value = serde_json::to_value(typed)?;
         if T::NEEDS_SELECTOR {
             drop_missing_selector(&mut value);
+        }
+        for pointer in T::ALWAYS_THERE {
+            let (of, field) = pointer.rsplit_once('/').unwrap_or_default();
+            if let Some(Value::Object(of)) = value.pointer_mut(of) {
+                of.entry(field).or_insert(Value::Null);
+            }
         }
         T::after_writing(&mut value);
         Ok(value)
