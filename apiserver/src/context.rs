@@ -235,7 +235,7 @@ impl Ctx {
             }
         };
         if self.accept.yaml {
-            return response::yaml(code, object.to_string().as_bytes());
+            return response::yaml(code, object);
         }
         response::json(code, object)
     }

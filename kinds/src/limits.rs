@@ -2,7 +2,10 @@
 //!
 //! Pure. Upstream: the admission plugin LimitRanger.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use api::{
     Message, message,
@@ -202,18 +205,18 @@ impl Wrong {
 
     fn least(&mut self, item: &LimitRangeItem, asked: &Asked<'_>) {
         let [requests, limits] = [("request", &asked.requests), ("limit", &asked.limits)];
-        self.bounds(("minimum", &item.min, |amount, least| amount < least), item, [requests, limits]);
+        self.bounds(("minimum", &item.min, Ordering::Less), item, [requests, limits]);
     }
 
     fn most(&mut self, item: &LimitRangeItem, asked: &Asked<'_>) {
         let [requests, limits] = [("request", &asked.requests), ("limit", &asked.limits)];
-        self.bounds(("maximum", &item.max, |amount, most| amount > most), item, [limits, requests]);
+        self.bounds(("maximum", &item.max, Ordering::Greater), item, [limits, requests]);
     }
 
-    /// Holds what is asked for to bounds that `breaks` says are not kept. The first list must say something.
+    /// Holds what is asked for to bounds, beyond which is what compares so. The first list must say something.
     fn bounds(
         &mut self,
-        (which, bounds, breaks): (&str, &Option<List>, fn(Quantity, Quantity) -> bool),
+        (which, bounds, beyond): (&str, &Option<List>, Ordering),
         item: &LimitRangeItem,
         lists: [(&str, &Resources<'_>); 2],
     ) {
@@ -222,7 +225,7 @@ impl Wrong {
                 return;
             }
             let broken = |(what, list): (&str, &Resources<'_>)| {
-                let amount = list.get(name).filter(|amount| breaks(**amount, bound))?;
+                let amount = list.get(name).filter(|amount| amount.partial_cmp(&&bound) == Some(beyond))?;
                 Some(format!(", but {what} is {amount}"))
             };
             let (what, first) = lists[0];

@@ -101,11 +101,11 @@ impl<'a> Sources<'a> {
 
 fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
     let mut found = Sources::of(at);
-    if let Some(e) = found.first("emptyDir", &v.empty_dir, errors) {
-        if e.size_limit.as_ref().is_some_and(|l| Quantity::of(l).is_negative()) {
-            let why = "SizeLimit field must be a valid resource quantity";
-            errors.forbidden(&at.child("emptyDir").child("sizeLimit"), why);
-        }
+    if let Some(e) = found.first("emptyDir", &v.empty_dir, errors)
+        && e.size_limit.as_ref().is_some_and(|l| Quantity::of(l).is_negative())
+    {
+        let why = "SizeLimit field must be a valid resource quantity";
+        errors.forbidden(&at.child("emptyDir").child("sizeLimit"), why);
     }
     if let Some(h) = found.first("hostPath", &v.host_path, errors) {
         host_path(&h.path, h.type_.as_deref(), &at.child("hostPath"), errors);
