@@ -1,9 +1,10 @@
 //! What every daemon has to know of Kubernetes' API: quantities, durations, addresses, names, selectors, conditions,
-//! schedules, views of objects, `Status`.
+//! schedules, bootstrap tokens, views of objects, `Status`.
 //!
 //! Nothing here does I/O or knows an async runtime. What objects of one kind must look like is in `kinds`.
 
 pub mod address;
+pub mod bootstrap_token;
 pub mod conditions;
 pub mod duration;
 pub mod field;

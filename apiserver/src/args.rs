@@ -1,6 +1,9 @@
 //! The command line, and the checked [`Config`] it becomes before anything binds.
 
+mod audit;
 mod authentication;
+mod service_accounts;
+mod store;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -15,12 +18,16 @@ use clap::Parser;
 use ipnet::Ipv4Net;
 use machinery::args::CommonArgs;
 
+use audit::AuditArgs;
 use authentication::AuthenticationArgs;
+use service_accounts::ServiceAccountArgs;
+use store::StoreArgs;
 
 pub use crate::admission::Choice;
-pub use crate::audit::{AuditArgs, AuditConfig};
 pub use crate::auth::{authorize::Mode, oidc::Authentication};
-use crate::store::{EncryptionConfig, EtcdAccess, StoreConfig};
+use crate::store::{EncryptionConfig, StoreConfig};
+pub use audit::{AuditConfig, LogArgs, LogMode};
+pub use service_accounts::{TokenKeys, TokenRules};
 
 /// Skiff's API server.
 #[derive(Debug, Parser)]
@@ -28,33 +35,8 @@ use crate::store::{EncryptionConfig, EtcdAccess, StoreConfig};
 pub struct Args {
     #[command(flatten)]
     common: CommonArgs,
-    /// Where state is kept: `etcd:http://host:2379[,…]`, `etcd:unix:///PATH`, `file:PATH` or `memory`.
-    #[arg(long, default_value = "etcd:http://127.0.0.1:2379")]
-    store: String,
-    /// Addresses of etcd's members, as `--store etcd:…` takes them.
-    #[arg(long, value_name = "URL,…", conflicts_with = "store")]
-    etcd_servers: Option<String>,
-    /// Authority of etcd's certificates (PEM).
-    #[arg(long)]
-    etcd_cafile: Option<PathBuf>,
-    /// Certificate shown to etcd (PEM).
-    #[arg(long, requires = "etcd_keyfile")]
-    etcd_certfile: Option<PathBuf>,
-    /// Its key (PEM).
-    #[arg(long, requires = "etcd_certfile")]
-    etcd_keyfile: Option<PathBuf>,
-    /// File with `NAME:PASSWORD` of a user of etcd.
-    #[arg(long)]
-    etcd_user_file: Option<PathBuf>,
-    /// How often etcd drops history that is older than this; 0 for never.
-    #[arg(long, default_value = "5m0s", value_parser = duration::parse_unsigned)]
-    etcd_compaction_interval: Duration,
-    /// EncryptionConfiguration: which resources are encrypted in the store, and how.
-    #[arg(long)]
-    encryption_provider_config: Option<PathBuf>,
-    /// Read it again when it changes.
-    #[arg(long, action = clap::ArgAction::Set, default_value_t = false, num_args = 0..=1, default_missing_value = "true", requires = "encryption_provider_config")]
-    encryption_provider_config_automatic_reload: bool,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Address to listen on.
     #[arg(long, default_value = "0.0.0.0")]
     bind_address: IpAddr,
@@ -91,26 +73,8 @@ pub struct Args {
     /// Whether Secrets of type `bootstrap.kubernetes.io/token` in `kube-system` are tokens that nodes join with.
     #[arg(long, action = clap::ArgAction::Set, default_value_t = false, num_args = 0..=1, default_missing_value = "true")]
     enable_bootstrap_token_auth: bool,
-    /// Further keys whose service account tokens are accepted: all that are in the files (PEM), public, private, or
-    /// of certificates; RSA, or ECDSA on P-256 or P-384.
-    #[arg(long)]
-    service_account_key_file: Vec<PathBuf>,
-    /// The private key that signs service account tokens, of the same kinds; without it none are issued.
-    #[arg(long)]
-    service_account_signing_key_file: Option<PathBuf>,
-    /// The issuer named in service account tokens. Given several times, the first one is, and tokens of the others are
-    /// accepted.
-    #[arg(long, default_values = ["https://kubernetes.default.svc.cluster.local"])]
-    service_account_issuer: Vec<String>,
-    /// For whom a token must be meant to be accepted here, and is when nobody says otherwise; the issuers by default.
-    #[arg(long, value_delimiter = ',')]
-    api_audiences: Vec<String>,
-    /// Let tokens that are mounted into pods, which are asked for 3607 seconds, live a year.
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
-    service_account_extend_token_expiration: bool,
-    /// The longest life that service account tokens may be asked for, at least an hour; 0 for no limit.
-    #[arg(long, default_value = "0s", value_parser = duration::parse_unsigned)]
-    service_account_max_token_expiration: Duration,
+    #[command(flatten)]
+    service_accounts: ServiceAccountArgs,
     /// Range of cluster addresses for services.
     #[arg(long, default_value = "10.96.0.0/16")]
     service_cluster_ip_range: Ipv4Net,
@@ -211,45 +175,6 @@ impl Default for InFlight {
     }
 }
 
-/// What holds for service account tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenRules {
-    /// Issuers of before, whose tokens are still accepted.
-    pub former_issuers: Vec<String>,
-    /// For whom tokens must be meant; the issuers if empty.
-    pub audiences: Vec<String>,
-    /// Whether tokens that are mounted into pods live longer than was asked.
-    pub extend: bool,
-    /// The longest life that may be asked for, in seconds.
-    pub longest: Option<i64>,
-    /// Whether bootstrap tokens are taken.
-    pub bootstrap: bool,
-}
-
-impl Default for TokenRules {
-    fn default() -> Self {
-        Self {
-            former_issuers: Vec::new(),
-            audiences: Vec::new(),
-            extend: true,
-            longest: None,
-            bootstrap: false,
-        }
-    }
-}
-
-impl TokenRules {
-    /// For whom tokens must be meant where `issuer` issues them.
-    pub fn audiences_of(&self, issuer: &str) -> Vec<String> {
-        if self.audiences.is_empty() { self.issuers(issuer) } else { self.audiences.clone() }
-    }
-
-    /// The issuers whose tokens are this server's own where `issuer` issues them.
-    pub fn issuers(&self, issuer: &str) -> Vec<String> {
-        std::iter::once(issuer.to_owned()).chain(self.former_issuers.iter().cloned()).collect()
-    }
-}
-
 /// Everything the server needs to know, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -273,10 +198,10 @@ pub struct Config {
     pub authentication: Authentication,
     /// Static tokens.
     pub token_file: Option<PathBuf>,
+    /// Whether bootstrap tokens are taken.
+    pub bootstrap_tokens: bool,
     /// Signing key and further accepted keys of service account tokens.
-    pub service_account_keys: Option<(PathBuf, Vec<PathBuf>)>,
-    /// Their issuer.
-    pub issuer: String,
+    pub service_account_keys: Option<TokenKeys>,
     /// What else holds for them.
     pub tokens: TokenRules,
     /// Ranges of cluster addresses and node ports.
@@ -325,35 +250,11 @@ impl Args {
             self.service_cluster_ip_range
         );
         anyhow::ensure!(!self.request_timeout.is_zero(), "--request-timeout must be longer than nothing");
-        anyhow::ensure!(
-            self.service_account_key_file.is_empty() || self.service_account_signing_key_file.is_some(),
-            "--service-account-key-file needs --service-account-signing-key-file"
-        );
-        let longest = self.service_account_max_token_expiration.as_secs();
-        anyhow::ensure!(
-            longest == 0 || (3600..=1 << 32).contains(&longest),
-            "the service-account-max-token-expiration must be between 1 hour and 2^32 seconds"
-        );
-        let mut issuers = self.service_account_issuer.into_iter();
-        let issuer = issuers.next().context("--service-account-issuer must not be empty")?;
-        let store = self.etcd_servers.map_or(self.store, |servers| format!("etcd:{servers}"));
-        let mut store: StoreConfig = store
-            .parse::<StoreConfig>()
-            .with_context(|| format!("--store {store:?}"))?
-            .with_access(EtcdAccess {
-                ca_file: self.etcd_cafile,
-                identity: self.etcd_certfile.zip(self.etcd_keyfile),
-                user_file: self.etcd_user_file,
-            })?;
-        if let StoreConfig::Etcd(etcd) = &mut store {
-            etcd.compaction_interval = Some(self.etcd_compaction_interval);
-        }
+        let (store, encryption) = self.store.into_config()?;
+        let (service_account_keys, tokens) = self.service_accounts.into_config()?;
         Ok(Config {
             store,
-            encryption: self.encryption_provider_config.map(|file| EncryptionConfig {
-                file,
-                reload: self.encryption_provider_config_automatic_reload,
-            }),
+            encryption,
             listen: (self.bind_address, self.secure_port),
             advertise: self.advertise_address.map(|address| address.to_canonical()).or_else(|| {
                 let address = self.bind_address.to_canonical();
@@ -368,17 +269,9 @@ impl Args {
             },
             authentication: self.authentication.into_config()?,
             token_file: self.token_auth_file,
-            service_account_keys: self
-                .service_account_signing_key_file
-                .map(|signing| (signing, self.service_account_key_file)),
-            issuer,
-            tokens: TokenRules {
-                former_issuers: issuers.collect(),
-                audiences: self.api_audiences,
-                extend: self.service_account_extend_token_expiration,
-                longest: i64::try_from(longest).ok().filter(|seconds| *seconds > 0),
-                bootstrap: self.enable_bootstrap_token_auth,
-            },
+            bootstrap_tokens: self.enable_bootstrap_token_auth,
+            service_account_keys,
+            tokens,
             ranges: Ranges { addresses: self.service_cluster_ip_range.trunc(), node_ports: low..=high },
             in_flight: InFlight {
                 reading: self.max_requests_inflight,

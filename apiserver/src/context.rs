@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{object::ObjectExt as _, status::Status};
+use api::status::Status;
 use http::{Response, StatusCode};
 use kinds::kind::{Kind, version::Versions};
 use serde_json::Value;
@@ -228,21 +228,14 @@ impl Ctx {
                 &shaped
             }
             Form::Table => {
-                let include = self.query.include_object.as_deref();
-                let version = self.accept.api_version;
-                let rows = vec![table::row(
-                    version,
-                    self.kind.cells(object, machinery::clock::now()),
-                    object,
-                    include,
-                )];
-                let meta = serde_json::json!({"resourceVersion": object.resource_version()});
-                shaped = table::table(version, self.kind.columns(), meta, rows);
+                let (version, include) = (self.accept.api_version, self.query.include_object.as_deref());
+                let cells = self.kind.cells(object, machinery::clock::now());
+                shaped = table::of_one(version, self.kind.columns(), cells, object, include);
                 &shaped
             }
         };
         if self.accept.yaml {
-            return response::yaml(code, object.to_string().as_bytes());
+            return response::yaml(code, object);
         }
         response::json(code, object)
     }

@@ -68,8 +68,6 @@ use crate::{
     audit::Audit,
     auth::Authenticator,
     auth::authorize::Authorizer,
-    auth::oidc::Issuers,
-    auth::service_account::TokenIssuer,
     controllers::servers::{self, Servers},
     custom::Definitions,
     http::{metrics::Metrics, priority::Priority},
@@ -185,44 +183,21 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
 async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
     let tls_config = serving_tls(&config)?;
     let clients = config.client_ca.as_deref().map(ClientAuthorities::load).transpose()?.map(Arc::new);
-    let kubelet_tls = config
-        .kubelet
-        .as_ref()
-        .map(|k| {
-            let identity = k.identity.as_ref().map(|(c, k)| (c.as_path(), k.as_path()));
-            tls::client_config(&k.authority, identity)
-        })
-        .transpose()
-        .context("cannot set up TLS to kubelets")?;
-    let issuer = config
-        .service_account_keys
-        .as_ref()
-        .map(|(signing, trusted)| TokenIssuer::load(&config.issuer, &config.tokens, signing, trusted))
-        .transpose()?;
-    let others = Issuers::new(config.authentication.clone(), &config.tokens.issuers(&config.issuer))?;
-    let auth =
-        Authenticator::new(config.token_file.as_deref(), issuer, &config.issuer, &config.tokens, others)?;
+    let kubelet_tls = config.kubelet.as_ref().map(|kubelet| {
+        let identity = kubelet.identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
+        tls::client_config(&kubelet.authority, identity)
+    });
+    let kubelet_tls = kubelet_tls.transpose().context("cannot set up TLS to kubelets")?;
+    let auth = Authenticator::new(&config)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}:{}", config.listen.0, config.listen.1))?;
     let address = listener.local_addr()?;
     let metrics = Metrics::default();
-    let store = store::open(&config.store, config.encryption.as_ref(), &metrics.transformations);
-    let store = store.await.context("cannot open the store")?;
     let registry = Registry::builtin();
-    let specs: Vec<_> = registry.table().resources().map(|rows| resource_spec(rows)).collect();
-    let cache = WatchCache::load(store.clone(), specs).await.context("cannot read the store")?;
-    tasks.spawn("watch-cache", cache.clone().run(tasks.token()));
-    let (kept, stop) = (store.clone(), tasks.token());
-    // Not with the cache, which may be busy for seconds when it loads everything again.
-    tasks.spawn("store", async move {
-        kept.upkeep(&stop).await;
-        Ok(())
-    });
+    let (store, cache) = open_store(&config, &registry, &metrics, tasks).await?;
     let audit = config.audit.as_ref().map(|config| Audit::start(config, &metrics.audit, tasks));
     let audit = audit.transpose().context("cannot open the audit log")?;
-    let priority = Priority::new(config.in_flight);
-    let servers = Servers::new(config.advertise, address.port(), config.listed_for);
     let node_rules =
         bootstrap::roles::rules("system:node").map_err(|status| anyhow::anyhow!(status.message))?;
     let authorizer = Arc::new(Authorizer::new(&config.authorization, &cache, node_rules));
@@ -232,7 +207,6 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
             &cache,
             config.front_proxy.as_ref().and_then(|front| front.identity.clone()),
         ),
-        config,
         registry,
         documents: Documents::default(),
         store,
@@ -244,9 +218,9 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
         audit,
         metrics,
         kubelet_tls,
-        priority,
+        priority: Priority::new(config.in_flight),
         quota_turns: quota::Turns::default(),
-        servers,
+        servers: Servers::new(config.advertise, address.port(), config.listed_for),
         stop: tasks.child(),
         connections: TaskTracker::new(),
         tasks: tasks.clone(),
@@ -254,23 +228,50 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
         bootstrapped: AtomicBool::new(false),
         been_ready: AtomicBool::new(false),
         shutting_down: AtomicBool::new(false),
+        config,
     });
+    serve(&api, listener, tls_config, tasks);
+    info!(%address, version = api::VERSION, "serving");
+    Ok(api)
+}
+
+/// Opens the store and keeps it, with a cache of what is in it.
+async fn open_store(
+    config: &Config,
+    registry: &Registry,
+    metrics: &Metrics,
+    tasks: &Tasks,
+) -> anyhow::Result<(Arc<dyn Store>, Arc<WatchCache>)> {
+    let store = store::open(&config.store, config.encryption.as_ref(), &metrics.transformations);
+    let store = store.await.context("cannot open the store")?;
+    let specs: Vec<_> = registry.table().resources().map(|rows| resource_spec(rows)).collect();
+    let cache = WatchCache::load(store.clone(), specs).await.context("cannot read the store")?;
+    tasks.spawn("watch-cache", cache.clone().run(tasks.token()));
+    let (kept, stop) = (store.clone(), tasks.token());
+    // Not with the cache, which may be busy for seconds when it loads everything again.
+    tasks.spawn("store", async move {
+        kept.upkeep(&stop).await;
+        Ok(())
+    });
+    Ok((store, cache))
+}
+
+/// Takes requests, and starts the loops, until the process stops.
+fn serve(api: &Arc<Api>, listener: TcpListener, tls_config: Arc<rustls::ServerConfig>, tasks: &Tasks) {
     // Custom kinds are served from the first request on.
     api.table();
     // Weak: the tasks' owner must not keep alive what owns it.
-    let stopping = Arc::downgrade(&api);
+    let stopping = Arc::downgrade(api);
     tasks.before_stop("finish requests", async move {
         if let Some(api) = stopping.upgrade() {
             api.shut_down().await;
         }
     });
     tasks.spawn("https", http::serve(api.clone(), listener, tls_config, tasks.clone()));
-    controllers::start(&api, tasks);
+    controllers::start(api, tasks);
     let known = api.clone();
     tasks.spawn_loop("issuers", async move { known.auth.others().follow().await });
     tasks.spawn_finite("bootstrap", bootstrap_until_done(api.clone()));
-    info!(%address, version = api::VERSION, "serving");
-    Ok(api)
 }
 
 async fn bootstrap_until_done(api: Arc<Api>) {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::{counter::Counter, family::Family, histogram::Histogram};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -17,31 +19,18 @@ struct Response {
     rcode: &'static str,
 }
 
-/// The counters. Clones share them.
-#[derive(Debug, Clone)]
-pub struct Metrics {
-    requests: Family<Request, Counter>,
-    responses: Family<Response, Counter>,
-    durations: Histogram,
+machinery::metrics! {
+    /// The counters. Clones share them.
+    pub struct Metrics {
+        requests: Family<Request, Counter> = "coredns_dns_requests", "Questions by protocol and type";
+        responses: Family<Response, Counter> = "coredns_dns_responses", "Answers by code";
+        // 0.25 ms doubling up to 8 s, as CoreDNS has them.
+        durations: Histogram = "coredns_dns_request_duration_seconds", "How long answers took",
+            Histogram::new(exponential_buckets(0.00025, 2.0, 16));
+    }
 }
 
 impl Metrics {
-    /// Counters in a registry.
-    pub fn new(registry: &mut machinery::metrics::Registry) -> Self {
-        // 0.25 ms doubling up to 8 s, as CoreDNS has them.
-        let durations =
-            Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(0.00025, 2.0, 16));
-        let metrics = Self { requests: Family::default(), responses: Family::default(), durations };
-        registry.register("coredns_dns_requests", "Questions by protocol and type", metrics.requests.clone());
-        registry.register("coredns_dns_responses", "Answers by code", metrics.responses.clone());
-        registry.register(
-            "coredns_dns_request_duration_seconds",
-            "How long answers took",
-            metrics.durations.clone(),
-        );
-        metrics
-    }
-
     /// Counts an answer to a question of a type, with its [`crate::reply::code`].
     pub fn answered(
         &self,

@@ -2,7 +2,10 @@
 //!
 //! Pure. Upstream: the admission plugin LimitRanger.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use api::{
     Message, message,
@@ -201,38 +204,36 @@ impl Wrong {
     }
 
     fn least(&mut self, item: &LimitRangeItem, asked: &Asked<'_>) {
-        for (name, least) in amounts(&item.min) {
-            if self.is_enough() {
-                return;
-            }
-            let below = |amount: Option<&Quantity>| amount.filter(|amount| **amount < least).copied();
-            let (request, limit) = (asked.requests.get(name), asked.limits.get(name));
-            let how = if request.is_none() {
-                Some(".  No request is specified".to_owned())
-            } else if let Some(request) = below(request) {
-                Some(format!(", but request is {request}"))
-            } else {
-                below(limit).map(|limit| format!(", but limit is {limit}"))
-            };
-            self.bound(("minimum", name, item, least), how);
-        }
+        let [requests, limits] = [("request", &asked.requests), ("limit", &asked.limits)];
+        self.bounds(("minimum", &item.min, Ordering::Less), item, [requests, limits]);
     }
 
     fn most(&mut self, item: &LimitRangeItem, asked: &Asked<'_>) {
-        for (name, most) in amounts(&item.max) {
+        let [requests, limits] = [("request", &asked.requests), ("limit", &asked.limits)];
+        self.bounds(("maximum", &item.max, Ordering::Greater), item, [limits, requests]);
+    }
+
+    /// Holds what is asked for to bounds, beyond which is what compares so. The first list must say something.
+    fn bounds(
+        &mut self,
+        (which, bounds, beyond): (&str, &Option<List>, Ordering),
+        item: &LimitRangeItem,
+        lists: [(&str, &Resources<'_>); 2],
+    ) {
+        for (name, bound) in amounts(bounds) {
             if self.is_enough() {
                 return;
             }
-            let above = |amount: Option<&Quantity>| amount.filter(|amount| **amount > most).copied();
-            let (request, limit) = (asked.requests.get(name), asked.limits.get(name));
-            let how = if limit.is_none() {
-                Some(".  No limit is specified".to_owned())
-            } else if let Some(limit) = above(limit) {
-                Some(format!(", but limit is {limit}"))
-            } else {
-                above(request).map(|request| format!(", but request is {request}"))
+            let broken = |(what, list): (&str, &Resources<'_>)| {
+                let amount = list.get(name).filter(|amount| amount.partial_cmp(&&bound) == Some(beyond))?;
+                Some(format!(", but {what} is {amount}"))
             };
-            self.bound(("maximum", name, item, most), how);
+            let (what, first) = lists[0];
+            let how = match first.get(name) {
+                None => Some(format!(".  No {what} is specified")),
+                Some(_) => lists.into_iter().find_map(broken),
+            };
+            self.bound((which, name, item, bound), how);
         }
     }
 

@@ -79,6 +79,68 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         () = Folder::has_files(config.manifests.as_deref()) => {}
     }
 
+    let (kubelet, keeper) = assemble(&config, client, runtime, version, tasks);
+    let (pulse, registered) = (keeper.pulse(), keeper.registered());
+    let working = Gate::closed("the pods of this node are not known yet");
+    let is_ours = keeper.spawn(tasks);
+    let started = working.clone();
+    let health = Health::new()
+        .live("syncloop", move || pulse.check())
+        .ready("node-registration", move || registered.check())
+        .ready("pod-workers", move || started.check());
+    serve(&config, &kubelet, health, tasks).await?;
+    let workers = PodWorkers::new(kubelet.clone());
+    if let Some(path) = config.manifests.clone() {
+        let folder = || Folder::new(path.clone(), &config.node, kubelet.clock.clone());
+        while let Err(error) = workers.start_folder(folder()).await {
+            again(&error).await;
+        }
+    }
+    // Nothing is done in the name of a node that another machine keeps alive. When the keeper has ended
+    // instead, the process is about to.
+    if is_ours.await.is_err() {
+        return Ok(());
+    }
+    if let Some(conf_dir) = config.cni_conf_dir.clone() {
+        let network = node_network::Config {
+            node: config.node.clone(),
+            cluster_cidr: config.cluster_cidr,
+            load_balancers: config.load_balancers,
+            conf_dir,
+            data_dir: config.root_dir.join("cni"),
+        };
+        tasks.spawn(
+            "node network",
+            node_network::run(network, kubelet.nodes.clone(), kubelet.services.clone(), tasks.token()),
+        );
+    }
+    // Variables for services are part of a pod's start, its fit is judged by the node's own object.
+    kubelet.services.wait_synced().await;
+    kubelet.nodes.wait_synced().await;
+    node_limits::enforce(&kubelet, tasks);
+    while let Err(error) = workers.start_api().await {
+        again(&error).await;
+    }
+    tracing::info!(
+        version = api::VERSION,
+        node = config.node,
+        pods = kubelet.pods.list().len(),
+        "The kubelet looks after its pods"
+    );
+    working.open();
+    tasks.spawn_loop("local storage", eviction::keep(kubelet.clone(), workers));
+    keep_disk_free(&config, &kubelet, tasks);
+    Ok(())
+}
+
+/// The kubelet, and the keeper of its node, from what they share.
+fn assemble(
+    config: &Arc<Config>,
+    client: kube::Client,
+    runtime: Arc<Runtime>,
+    version: RuntimeVersion,
+    tasks: &Tasks,
+) -> (Arc<Kubelet>, NodeKeeper) {
     let nodes = Cache::<Node>::start(Api::all(client.clone()), Selectors::all(), tasks);
     let mine = Selectors::fields(format!("spec.nodeName={}", config.node));
     let pods = Cache::<Pod>::start(Api::all(client.clone()), mine, tasks);
@@ -97,9 +159,6 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         nodes: nodes.clone(),
         images: images.clone(),
     });
-    let (pulse, registered) = (keeper.pulse(), keeper.registered());
-    let working = Gate::closed("the pods of this node are not known yet");
-    let is_ours = keeper.spawn(tasks);
     let kubelet = Arc::new(Kubelet {
         places: Places {
             root: config.root_dir.clone(),
@@ -123,7 +182,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         evictions: Evictions::default(),
         pods: Sources::new(pods),
         services,
-        nodes: nodes.clone(),
+        nodes,
         node_name: config.node.clone(),
         node: RwLock::new(NodeFacts {
             host_ips: vec![config.node_ip.to_string()],
@@ -134,65 +193,24 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         clock: Clock::default(),
         tasks: tasks.clone(),
     });
+    (kubelet, keeper)
+}
+
+/// Serves the kubelet's port.
+async fn serve(config: &Config, kubelet: &Arc<Kubelet>, health: Health, tasks: &Tasks) -> anyhow::Result<()> {
     let server = ServerConfig {
         address: config.listen,
         tls: config.tls.clone(),
         client_ca: config.client_ca.clone(),
         node: config.node.clone(),
-        configz: configz::of(&config),
+        configz: configz::of(config),
     };
     let access = Access::new(kubelet.client.clone(), Terms::KUBELET);
     let backend = Arc::new(Backend(kubelet.clone()));
-    let started = working.clone();
-    let health = Health::new()
-        .live("syncloop", move || pulse.check())
-        .ready("node-registration", move || registered.check())
-        .ready("pod-workers", move || started.check());
     let mut registry = metrics::registry();
     let claims = ClaimMetrics { root: config.root_dir.clone(), pods: kubelet.pods.api.clone() };
     registry.register_collector(Box::new(claims));
     server::spawn(tasks, server, access, backend, registry, health).await?;
-    let workers = PodWorkers::new(kubelet.clone());
-    if let Some(path) = config.manifests.clone() {
-        let folder = || Folder::new(path.clone(), &config.node, kubelet.clock.clone());
-        while let Err(error) = workers.start_folder(folder()).await {
-            again(&error).await;
-        }
-    }
-    // Nothing is done in the name of a node that another machine keeps alive. When the keeper has ended
-    // instead, the process is about to.
-    if is_ours.await.is_err() {
-        return Ok(());
-    }
-    if let Some(conf_dir) = config.cni_conf_dir.clone() {
-        let network = node_network::Config {
-            node: config.node.clone(),
-            cluster_cidr: config.cluster_cidr,
-            load_balancers: config.load_balancers,
-            conf_dir,
-            data_dir: config.root_dir.join("cni"),
-        };
-        tasks.spawn(
-            "node network",
-            node_network::run(network, nodes.clone(), kubelet.services.clone(), tasks.token()),
-        );
-    }
-    // Variables for services are part of a pod's start, its fit is judged by the node's own object.
-    kubelet.services.wait_synced().await;
-    kubelet.nodes.wait_synced().await;
-    node_limits::enforce(&kubelet, tasks);
-    while let Err(error) = workers.start_api().await {
-        again(&error).await;
-    }
-    tracing::info!(
-        version = api::VERSION,
-        node = config.node,
-        pods = kubelet.pods.list().len(),
-        "The kubelet looks after its pods"
-    );
-    working.open();
-    tasks.spawn_loop("local storage", eviction::keep(kubelet.clone(), workers));
-    keep_disk_free(&config, &kubelet, tasks);
     Ok(())
 }
 

@@ -112,7 +112,7 @@ pub fn connect_as(
     let clusters = file.clusters.iter().filter_map(|cluster| cluster.cluster.as_ref());
     let named = shown.chain(clusters.map(|cluster| &cluster.certificate_authority));
     let files = named.flatten().map(PathBuf::from).chain(identity.clone()).chain([path.clone()]).collect();
-    let current = Current::read(files, move || {
+    let current = Current::read(files, move |_| {
         let (_, mut config) = load(&path, identity.as_deref())?;
         config.headers.push((header::USER_AGENT, agent.clone()));
         way(&config)

@@ -20,6 +20,41 @@ pub fn registry() -> Registry {
     registry
 }
 
+/// A struct of metrics, each written with its name, its help and, where it is not its type's default, how it is made. Clones
+/// share them; `new` makes them and puts them into a registry.
+#[macro_export]
+macro_rules! metrics {
+    (
+        $(#[$about:meta])*
+        $vis:vis struct $all:ident {
+            $($(#[$doc:meta])* $field_vis:vis $field:ident: $kind:ty = $name:expr, $help:expr $(, $made:expr)?;)*
+        }
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone)]
+        $vis struct $all {
+            $($(#[$doc])* $field_vis $field: $kind,)*
+        }
+
+        impl Default for $all {
+            fn default() -> Self {
+                Self { $($field: $crate::metrics!(@made $($made)?),)* }
+            }
+        }
+
+        impl $all {
+            /// Metrics in a registry.
+            $vis fn new(registry: &mut $crate::metrics::Registry) -> Self {
+                let all = Self::default();
+                $(registry.register($name, $help, all.$field.clone());)*
+                all
+            }
+        }
+    };
+    (@made) => { Default::default() };
+    (@made $made:expr) => { $made };
+}
+
 /// All metrics in Prometheus' text format.
 pub fn text(registry: &Registry) -> String {
     let mut open = String::new();

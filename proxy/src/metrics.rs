@@ -7,7 +7,6 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
 
 use crate::ruleset::{Ruleset, Table};
 
@@ -38,106 +37,48 @@ fn quarter_seconds_up() -> Histogram {
     Histogram::new(upstream)
 }
 
-/// All metrics of the proxy. Clones share them.
-#[derive(Debug, Clone)]
-pub struct Metrics {
-    sync: Seconds,
-    full: Seconds,
-    partial: Seconds,
-    programming: Seconds,
-    last: Timestamp,
-    last_queued: Timestamp,
-    rules: Family<PerTable, Gauge>,
-    failures: Family<IpFamily, Counter>,
-    partial_failures: Family<IpFamily, Counter>,
-    forgotten: Family<IpFamily, Counter>,
-    /// Changes of services seen.
-    pub service_changes: Family<IpFamily, Counter>,
-    /// Changes of endpoint slices seen.
-    pub endpoint_changes: Family<IpFamily, Counter>,
+machinery::metrics! {
+    /// All metrics of the proxy. Clones share them.
+    pub struct Metrics {
+        sync: Seconds = "kubeproxy_sync_proxy_rules_duration_seconds",
+            "SyncProxyRules latency in seconds", Family::new_with_constructor(milliseconds_up);
+        full: Seconds = "kubeproxy_sync_full_proxy_rules_duration_seconds",
+            "Latency of full resyncs in seconds", Family::new_with_constructor(milliseconds_up);
+        partial: Seconds = "kubeproxy_sync_partial_proxy_rules_duration_seconds",
+            "Latency of partial resyncs in seconds", Family::new_with_constructor(milliseconds_up);
+        programming: Seconds = "kubeproxy_network_programming_duration_seconds",
+            "Time from the change of a pod or service to the rules for it in seconds",
+            Family::new_with_constructor(quarter_seconds_up);
+        last: Timestamp = "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
+            "The last time proxy rules were successfully synced";
+        last_queued: Timestamp = "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
+            "The last time a sync of proxy rules was queued";
+        rules: Family<PerTable, Gauge> = "kubeproxy_sync_proxy_rules_iptables_total",
+            "Number of iptables rules owned by the proxy";
+        failures: Family<IpFamily, Counter> = "kubeproxy_sync_proxy_rules_iptables_restore_failures",
+            "Cumulative proxy iptables restore failures", from_zero();
+        partial_failures: Family<IpFamily, Counter> =
+            "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures",
+            "Cumulative proxy iptables partial restore failures", from_zero();
+        forgotten: Family<IpFamily, Counter> = "kubeproxy_conntrack_reconciler_deleted_entries",
+            "Cumulative conntrack flows deleted by the conntrack reconciler";
+        /// Changes of services seen.
+        pub service_changes: Family<IpFamily, Counter> = "kubeproxy_sync_proxy_rules_service_changes",
+            "Cumulative proxy rules Service changes";
+        /// Changes of endpoint slices seen.
+        pub endpoint_changes: Family<IpFamily, Counter> = "kubeproxy_sync_proxy_rules_endpoint_changes",
+            "Cumulative proxy rules Endpoint changes";
+    }
+}
+
+/// A count that is told before there is anything to count.
+fn from_zero() -> Family<IpFamily, Counter> {
+    let family = Family::<IpFamily, Counter>::default();
+    family.get_or_create(&IPV4).inc_by(0);
+    family
 }
 
 impl Metrics {
-    /// Registers them.
-    pub fn new(registry: &mut Registry) -> Metrics {
-        let histogram = |make: fn() -> Histogram| Seconds::new_with_constructor(make);
-        let metrics = Metrics {
-            sync: histogram(milliseconds_up),
-            full: histogram(milliseconds_up),
-            partial: histogram(milliseconds_up),
-            programming: histogram(quarter_seconds_up),
-            last: Timestamp::default(),
-            last_queued: Timestamp::default(),
-            rules: Family::default(),
-            failures: Family::default(),
-            partial_failures: Family::default(),
-            forgotten: Family::default(),
-            service_changes: Family::default(),
-            endpoint_changes: Family::default(),
-        };
-        let m = metrics.clone();
-        let registry = registry.sub_registry_with_prefix("kubeproxy");
-        registry.register("sync_proxy_rules_duration_seconds", "SyncProxyRules latency in seconds", m.sync);
-        registry.register(
-            "sync_full_proxy_rules_duration_seconds",
-            "Latency of full resyncs in seconds",
-            m.full,
-        );
-        registry.register(
-            "sync_partial_proxy_rules_duration_seconds",
-            "Latency of partial resyncs in seconds",
-            m.partial,
-        );
-        registry.register(
-            "network_programming_duration_seconds",
-            "Time from the change of a pod or service to the rules for it in seconds",
-            m.programming,
-        );
-        registry.register(
-            "sync_proxy_rules_last_timestamp_seconds",
-            "The last time proxy rules were successfully synced",
-            m.last,
-        );
-        registry.register(
-            "sync_proxy_rules_last_queued_timestamp_seconds",
-            "The last time a sync of proxy rules was queued",
-            m.last_queued,
-        );
-        registry.register(
-            "sync_proxy_rules_iptables_total",
-            "Number of iptables rules owned by the proxy",
-            m.rules,
-        );
-        registry.register(
-            "sync_proxy_rules_iptables_restore_failures",
-            "Cumulative proxy iptables restore failures",
-            m.failures,
-        );
-        registry.register(
-            "sync_proxy_rules_iptables_partial_restore_failures",
-            "Cumulative proxy iptables partial restore failures",
-            m.partial_failures,
-        );
-        registry.register(
-            "conntrack_reconciler_deleted_entries",
-            "Cumulative conntrack flows deleted by the conntrack reconciler",
-            m.forgotten,
-        );
-        registry.register(
-            "sync_proxy_rules_service_changes",
-            "Cumulative proxy rules Service changes",
-            m.service_changes,
-        );
-        registry.register(
-            "sync_proxy_rules_endpoint_changes",
-            "Cumulative proxy rules Endpoint changes",
-            m.endpoint_changes,
-        );
-        metrics.failures.get_or_create(&IPV4).inc_by(0);
-        metrics.partial_failures.get_or_create(&IPV4).inc_by(0);
-        metrics
-    }
-
     /// A change was seen.
     pub fn changed(&self, of: &Family<IpFamily, Counter>) {
         of.get_or_create(&IPV4).inc();

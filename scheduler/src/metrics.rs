@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use machinery::metrics::Registry;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -41,82 +40,38 @@ struct InCache {
     r#type: &'static str,
 }
 
-#[derive(Debug, Clone)]
-pub(crate) struct Metrics {
-    attempts: Family<Attempt, Counter>,
-    attempt_duration: Family<Attempt, Histogram>,
-    algorithm_duration: Histogram,
-    pending: Family<InQueue, Gauge>,
-    sli_duration: Family<Attempts, Histogram>,
-    attempts_until_scheduled: Histogram,
-    cache_size: Family<InCache, Gauge>,
-    preemption_attempts: Counter,
-    preemption_victims: Histogram,
+fn short() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 15))
+}
+
+fn long() -> Histogram {
+    Histogram::new(exponential_buckets(0.01, 2.0, 20))
+}
+
+machinery::metrics! {
+    pub(crate) struct Metrics {
+        attempts: Family<Attempt, Counter> = "scheduler_schedule_attempts",
+            "Number of attempts to schedule pods, by the result";
+        attempt_duration: Family<Attempt, Histogram> = "scheduler_scheduling_attempt_duration_seconds",
+            "Scheduling attempt latency in seconds (scheduling algorithm and binding)",
+            Family::new_with_constructor(short);
+        algorithm_duration: Histogram = "scheduler_scheduling_algorithm_duration_seconds",
+            "Scheduling algorithm latency in seconds", short();
+        pending: Family<InQueue, Gauge> = "scheduler_pending_pods", "Number of pending pods, by the queue";
+        sli_duration: Family<Attempts, Histogram> = "scheduler_pod_scheduling_sli_duration_seconds",
+            "Time from a pod's first wait to its binding", Family::new_with_constructor(long);
+        attempts_until_scheduled: Histogram = "scheduler_pod_scheduling_attempts",
+            "Number of attempts until a pod is scheduled", Histogram::new(exponential_buckets(1.0, 2.0, 5));
+        cache_size: Family<InCache, Gauge> = "scheduler_scheduler_cache_size",
+            "Number of nodes, pods and assumed pods in the scheduler's view";
+        preemption_attempts: Counter = "scheduler_preemption_attempts",
+            "Number of times that others were sought who could make room for a pod";
+        preemption_victims: Histogram = "scheduler_preemption_victims",
+            "Number of pods that made room for one", Histogram::new(exponential_buckets(1.0, 2.0, 7));
+    }
 }
 
 impl Metrics {
-    pub(crate) fn new(registry: &mut Registry) -> Self {
-        let short = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
-        let long = || Histogram::new(exponential_buckets(0.01, 2.0, 20));
-        let metrics = Self {
-            attempts: Family::default(),
-            attempt_duration: Family::new_with_constructor(short),
-            algorithm_duration: short(),
-            pending: Family::default(),
-            sli_duration: Family::new_with_constructor(long),
-            attempts_until_scheduled: Histogram::new(exponential_buckets(1.0, 2.0, 5)),
-            cache_size: Family::default(),
-            preemption_attempts: Counter::default(),
-            preemption_victims: Histogram::new(exponential_buckets(1.0, 2.0, 7)),
-        };
-        registry.register(
-            "scheduler_schedule_attempts",
-            "Number of attempts to schedule pods, by the result",
-            metrics.attempts.clone(),
-        );
-        registry.register(
-            "scheduler_scheduling_attempt_duration_seconds",
-            "Scheduling attempt latency in seconds (scheduling algorithm and binding)",
-            metrics.attempt_duration.clone(),
-        );
-        registry.register(
-            "scheduler_scheduling_algorithm_duration_seconds",
-            "Scheduling algorithm latency in seconds",
-            metrics.algorithm_duration.clone(),
-        );
-        registry.register(
-            "scheduler_pending_pods",
-            "Number of pending pods, by the queue",
-            metrics.pending.clone(),
-        );
-        registry.register(
-            "scheduler_pod_scheduling_sli_duration_seconds",
-            "Time from a pod's first wait to its binding",
-            metrics.sli_duration.clone(),
-        );
-        registry.register(
-            "scheduler_pod_scheduling_attempts",
-            "Number of attempts until a pod is scheduled",
-            metrics.attempts_until_scheduled.clone(),
-        );
-        registry.register(
-            "scheduler_scheduler_cache_size",
-            "Number of nodes, pods and assumed pods in the scheduler's view",
-            metrics.cache_size.clone(),
-        );
-        registry.register(
-            "scheduler_preemption_attempts",
-            "Number of times that others were sought who could make room for a pod",
-            metrics.preemption_attempts.clone(),
-        );
-        registry.register(
-            "scheduler_preemption_victims",
-            "Number of pods that made room for one",
-            metrics.preemption_victims.clone(),
-        );
-        metrics
-    }
-
     pub(crate) fn decided(&self, took: Duration) {
         self.algorithm_duration.observe(took.as_secs_f64());
     }

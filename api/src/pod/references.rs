@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::object::ObjectExt as _;
 
 /// The sort of an object that a pod names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sort {
     /// A ServiceAccount.
     Account,

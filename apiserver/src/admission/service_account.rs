@@ -49,7 +49,7 @@ impl Step for ServiceAccount {
             pod["spec"]["imagePullSecrets"] = secrets.clone().into();
         }
         let says = |v: &Value| v.get("automountServiceAccountToken").and_then(Value::as_bool);
-        if says(&pod["spec"]).or_else(|| says(&found)).unwrap_or(true) && api.auth.issues_tokens() {
+        if says(&pod["spec"]).or_else(|| says(&found)).unwrap_or(true) && api.auth.issuer().is_some() {
             mount_token(pod);
         }
         Ok(())

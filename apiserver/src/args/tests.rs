@@ -69,7 +69,7 @@ fn flags_say_what_holds_for_tokens() {
     };
     let usual = config(&[]).unwrap();
     assert_eq!(usual.tokens, TokenRules::default());
-    assert_eq!(usual.tokens.audiences_of(&usual.issuer), ["https://kubernetes.default.svc.cluster.local"]);
+    assert_eq!(usual.tokens.audiences, ["https://kubernetes.default.svc.cluster.local"]);
     let flags = [
         "--service-account-issuer=https://new",
         "--service-account-issuer=https://old",
@@ -77,12 +77,10 @@ fn flags_say_what_holds_for_tokens() {
         "--service-account-max-token-expiration=2h",
     ];
     let said = config(&flags).unwrap();
-    assert_eq!(
-        (said.issuer.as_str(), said.tokens.longest, said.tokens.extend),
-        ("https://new", Some(7200), false)
-    );
-    assert_eq!(said.tokens.audiences_of(&said.issuer), ["https://new", "https://old"]);
-    assert_eq!(config(&["--api-audiences=a,b"]).unwrap().tokens.audiences_of("c"), ["a", "b"]);
+    assert_eq!((said.tokens.longest, said.tokens.extend), (Some(7200), false));
+    assert_eq!(said.tokens.issuers, ["https://new", "https://old"]);
+    assert_eq!(said.tokens.audiences, said.tokens.issuers);
+    assert_eq!(config(&["--api-audiences=a,b"]).unwrap().tokens.audiences, ["a", "b"]);
     let refused = config(&["--service-account-max-token-expiration=59m"]).unwrap_err().to_string();
     assert!(refused.contains("between 1 hour and 2^32 seconds"), "{refused}");
 }
@@ -159,6 +157,17 @@ fn flags_name_an_issuer_as_upstream_does() {
         assert!(refused.contains(why), "{flags:?}: {refused}");
     }
     assert_eq!(config(&["--anonymous-auth=false"]).unwrap().anonymous, Some(false));
+}
+
+#[test]
+fn flags_about_the_audit_log_that_make_no_sense_are_refused() {
+    let config = |flag: &str| Args::try_parse_from(["apiserver", "--store=memory", flag])?.into_config();
+    assert!(config("--audit-log-path=a").unwrap().audit.is_none(), "no policy");
+    let refused = config("--audit-policy-file=/none").unwrap_err().to_string();
+    assert_eq!(refused, "loading audit policy file: failed to read file path \"/none\"");
+    for wrong in ["--audit-log-mode=soon", "--audit-log-maxage=-1", "--audit-log-batch-buffer-size=0"] {
+        assert!(config(wrong).unwrap_err().to_string().contains("invalid value"), "{wrong}");
+    }
 }
 
 #[test]

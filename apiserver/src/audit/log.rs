@@ -1,12 +1,12 @@
 //! Where events are written: a file that is put aside when it is full, or standard output.
 //!
 //! Invariant: in batch mode nobody waits for the disk; what comes faster than it is written waits, within a number and a
-//! size, and beyond these bodies, then events, are lost and counted. Counterparts: upstream's `plugin/pkg/audit/{log,buffered}`
-//! and lumberjack, whose names old files have.
+//! size, and beyond these bodies, then events, are lost and counted. In no mode anybody waits for old files, which a task of
+//! its own sees to. Counterparts: upstream's `plugin/pkg/audit/{log,buffered}` and lumberjack, whose names old files have.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{
@@ -16,27 +16,30 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
-use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{SignedDuration, civil::DateTime, tz::TimeZone};
 use machinery::tasks::Tasks;
 use parking_lot::Mutex;
-use tokio::{sync::mpsc, task::spawn_blocking};
-
-use super::{
-    Counters,
-    args::{LogArgs, Mode},
-    event::Event,
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::spawn_blocking,
 };
+use tokio_util::sync::CancellationToken;
+
+use super::{Counters, event::Event};
+use crate::args::{LogArgs, LogMode};
 
 /// How much of bodies waits at most.
 const MOST_WAITING: usize = 64 << 20;
 /// How many events a thread that may wait for the disk takes at once.
 const TOGETHER: usize = 256;
+/// How much of an old file is compressed before it is asked whether the process stops.
+const PIECE: u64 = 1 << 20;
 /// How the moment is written at which a file was put aside.
 const ASIDE: &str = "%Y-%m-%dT%H-%M-%S%.3f";
 
 /// The log.
 pub struct Log {
-    mode: Mode,
+    mode: LogMode,
     queue: mpsc::Sender<Event>,
     /// How much of bodies waits.
     waiting: AtomicUsize,
@@ -51,11 +54,13 @@ impl Log {
     /// When the file cannot be opened.
     pub fn open(config: &LogArgs, counters: Counters, tasks: &Tasks) -> io::Result<Arc<Self>> {
         let (queue, mut events) = mpsc::channel(config.buffer.get());
-        let written = Mutex::new(Written::open(config.clone())?);
+        let old = Arc::<Notify>::default();
+        let written = Mutex::new(Written::open(config.clone(), Arc::clone(&old))?);
         let log =
             Arc::new(Self { mode: config.mode, queue, waiting: AtomicUsize::new(0), written, counters });
+        tasks.spawn("old audit logs", see_to(old, config.clone(), tasks.token()));
         let (ours, stop) = (log.clone(), tasks.token());
-        let (last, rest) = tokio::sync::oneshot::channel();
+        let (last, rest) = oneshot::channel();
         tasks.spawn("audit", async move {
             let mut due = Vec::new();
             while let Some(1..) = stop.run_until_cancelled(events.recv_many(&mut due, TOGETHER)).await {
@@ -83,8 +88,8 @@ impl Log {
     /// Takes an event. Answers whether it may go on: `false` where it had to be written, and was not.
     pub fn take(&self, mut event: Event) -> bool {
         self.counters.events.inc();
-        if self.mode != Mode::Batch {
-            return self.write(event) || self.mode == Mode::Blocking;
+        if self.mode != LogMode::Batch {
+            return self.write(event) || self.mode == LogMode::Blocking;
         }
         let weight = event.weight();
         if self.waiting.fetch_add(weight, Ordering::Relaxed) + weight > MOST_WAITING {
@@ -100,7 +105,7 @@ impl Log {
     }
 
     fn write(&self, event: Event) -> bool {
-        if self.mode == Mode::Batch {
+        if self.mode == LogMode::Batch {
             self.waiting.fetch_sub(event.weight(), Ordering::Relaxed);
         }
         let id = event.id.clone();
@@ -121,18 +126,22 @@ pub(super) struct Written {
     /// None for standard output.
     file: Option<File>,
     size: u64,
+    /// Rings when there may be old files to see to.
+    old: Arc<Notify>,
 }
 
 impl Written {
-    pub(super) fn open(config: LogArgs) -> io::Result<Self> {
+    pub(super) fn open(config: LogArgs, old: Arc<Notify>) -> io::Result<Self> {
         let path = config.path.clone().unwrap_or_default();
         if path == Path::new("-") {
-            return Ok(Self { config, path, file: None, size: 0 });
+            return Ok(Self { config, path, file: None, size: 0, old });
         }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder_of(&path))?;
         let file = append(&path)?;
         let size = file.metadata()?.len();
-        Ok(Self { config, path, file: Some(file), size })
+        // Of those that were put aside before the last end.
+        old.notify_one();
+        Ok(Self { config, path, file: Some(file), size, old })
     }
 
     /// Writes a line.
@@ -141,19 +150,15 @@ impl Written {
         let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
         let most = u64::from(self.config.megabytes) << 20;
         if most > 0 && self.size > 0 && self.size + length > most {
-            let now = machinery::clock::now();
             // It is not there where somebody took it away, or no new one could be opened the last time.
-            if let Err(error) = fs::rename(&self.path, aside(&self.path, now))
+            if let Err(error) = fs::rename(&self.path, aside(&self.path))
                 && error.kind() != io::ErrorKind::NotFound
             {
                 return Err(error);
             }
             *file = append(&self.path)?;
             self.size = 0;
-            // What is old stays for now, and the log goes on.
-            if let Err(error) = tidy(&self.path, &self.config, now) {
-                tracing::warn!(%error, "cannot tidy up old audit logs");
-            }
+            self.old.notify_one();
         }
         self.size += length;
         file.write_all(line)
@@ -176,13 +181,25 @@ fn parts(path: &Path) -> (String, String) {
 }
 
 /// The name of a file that is put aside.
-fn aside(path: &Path, now: Timestamp) -> PathBuf {
+fn aside(path: &Path) -> PathBuf {
     let (before, after) = parts(path);
-    path.with_file_name(format!("{before}{}{after}", now.strftime(ASIDE)))
+    path.with_file_name(format!("{before}{}{after}", machinery::clock::now().strftime(ASIDE)))
 }
 
-/// Removes old files that are too many or too old, and compresses the others if that is wanted.
-fn tidy(path: &Path, config: &LogArgs, now: Timestamp) -> io::Result<()> {
+/// Tidies up whenever it is asked to. What cannot be done stays for the next time.
+async fn see_to(old: Arc<Notify>, config: LogArgs, stop: CancellationToken) -> anyhow::Result<()> {
+    while stop.run_until_cancelled(old.notified()).await.is_some() {
+        let (config, stop) = (config.clone(), stop.clone());
+        if let Err(error) = spawn_blocking(move || tidy(&config, &stop)).await? {
+            tracing::warn!(%error, "cannot tidy up old audit logs");
+        }
+    }
+    Ok(())
+}
+
+/// Removes old files that are too many or too old, and compresses the others if that is wanted, until it is to stop.
+pub(super) fn tidy(config: &LogArgs, stop: &CancellationToken) -> io::Result<()> {
+    let path = config.path.as_deref().unwrap_or(Path::new(""));
     let (before, after) = parts(path);
     let mut old = Vec::new();
     for entry in fs::read_dir(folder_of(path))? {
@@ -196,24 +213,29 @@ fn tidy(path: &Path, config: &LogArgs, now: Timestamp) -> io::Result<()> {
         }
     }
     old.sort_by(|one, other| other.cmp(one));
+    let now = machinery::clock::now();
     let age = SignedDuration::from_hours(24 * i64::from(config.days));
-    for (i, (at, path)) in old.iter().enumerate() {
+    for (i, (at, path)) in old.iter().enumerate().take_while(|_| !stop.is_cancelled()) {
         let is_too_many = config.files > 0 && i >= usize::try_from(config.files).unwrap_or(usize::MAX);
         if is_too_many || config.days > 0 && now.duration_since(*at) > age {
             fs::remove_file(path)?;
         } else if config.compress && path.extension().is_none_or(|extension| extension != "gz") {
-            compress(path)?;
+            compress(path, stop)?;
         }
     }
     Ok(())
 }
 
-fn compress(path: &Path) -> io::Result<()> {
+fn compress(path: &Path, stop: &CancellationToken) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".gz");
     let compressed = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&name)?;
-    let mut encoder = GzEncoder::new(compressed, Compression::default());
-    io::copy(&mut File::open(path)?, &mut encoder)?;
+    let (plain, mut encoder) = (File::open(path)?, GzEncoder::new(compressed, Compression::default()));
+    while io::copy(&mut (&plain).take(PIECE), &mut encoder)? > 0 {
+        if stop.is_cancelled() {
+            return fs::remove_file(&name);
+        }
+    }
     encoder.finish()?;
     fs::remove_file(path)
 }

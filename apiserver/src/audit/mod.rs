@@ -4,14 +4,13 @@
 //! told; invariant: the last stage is told when the last of them lets go of it, however the request ends. Counterparts:
 //! upstream's `apiserver/pkg/audit` and `pkg/endpoints/filters/audit.go`.
 
-mod args;
 mod event;
 mod log;
 mod policy;
 #[cfg(test)]
 mod tests;
 
-use std::{mem::take, net::IpAddr, sync::Arc};
+use std::{fmt::Display, mem::take, net::IpAddr, sync::Arc};
 
 use api::status::Status;
 use bytes::Bytes;
@@ -19,12 +18,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
-use machinery::{metrics::Registry, tasks::Tasks};
+use machinery::tasks::Tasks;
 use parking_lot::Mutex;
 use prometheus_client::metrics::{counter::Counter, family::Family};
 use serde_json::Value;
 
 use crate::{
+    args::AuditConfig,
     auth::{
         User,
         authorize::{Action, Decision},
@@ -32,11 +32,11 @@ use crate::{
     response::Body,
     stamp,
 };
-pub use args::{AuditArgs, AuditConfig};
 use event::Event;
 pub use event::{Level, Stage};
 use log::Log;
-use policy::{LEVELS, Policy};
+use policy::LEVELS;
+pub use policy::Policy;
 
 /// The header that names a request in all that is written of it.
 pub const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -68,33 +68,18 @@ impl Audit {
 /// One label, and its value.
 type Label = [(&'static str, &'static str); 1];
 
-/// What is counted, under upstream's names.
-#[derive(Clone, Default)]
-pub struct Counters {
-    events: Counter,
-    errors: Family<Label, Counter>,
-    levels: Family<Label, Counter>,
-    rejected: Counter,
+machinery::metrics! {
+    /// What is counted, under upstream's names.
+    pub struct Counters {
+        events: Counter = "apiserver_audit_event", "Audit events that were sent to the log";
+        errors: Family<Label, Counter> = "apiserver_audit_error", "Audit events that were lost";
+        levels: Family<Label, Counter> = "apiserver_audit_level", "Requests by how much is told of them";
+        rejected: Counter = "apiserver_audit_requests_rejected",
+            "Requests that were refused since they could not be told of";
+    }
 }
 
 impl Counters {
-    /// Adds them to those of a server.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "apiserver_audit_event",
-            "Audit events that were sent to the log",
-            self.events.clone(),
-        );
-        registry.register("apiserver_audit_error", "Audit events that were lost", self.errors.clone());
-        registry.register(
-            "apiserver_audit_level",
-            "Requests by how much is told of them",
-            self.levels.clone(),
-        );
-        let help = "Requests that were refused since they could not be told of";
-        registry.register("apiserver_audit_requests_rejected", help, self.rejected.clone());
-    }
-
     fn error(&self, plugin: &'static str) {
         self.errors.get_or_create(&[("plugin", plugin)]).inc();
     }
@@ -213,17 +198,15 @@ impl Trail {
 
     /// Notes whether the request was let in.
     pub fn decided(&self, decision: &Decision) {
-        if self.is_kept() {
-            let decided = if decision.allowed { "allow" } else { "forbid" };
-            self.annotate("authorization.k8s.io/decision", decided);
-            self.annotate("authorization.k8s.io/reason", &*decision.reason);
-        }
+        let decided = if decision.allowed { "allow" } else { "forbid" };
+        self.annotate("authorization.k8s.io/decision", decided);
+        self.annotate("authorization.k8s.io/reason", &decision.reason);
     }
 
-    /// Notes something; what was noted before under this key stays.
-    pub fn annotate(&self, key: impl Into<String>, value: impl Into<String>) {
+    /// Notes something, which is put into words only if it is told; what was noted before under this key stays.
+    pub fn annotate(&self, key: impl Display, value: impl Display) {
         self.note(|event| {
-            event.annotations.entry(key.into()).or_insert_with(|| value.into());
+            event.annotations.entry(key.to_string()).or_insert_with(|| value.to_string());
         });
     }
 

@@ -99,6 +99,9 @@ impl Policy {
 
     /// What the file says.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Message> {
+        if bytes.trim_ascii().is_empty() {
+            return Err("unknown group version field audit.k8s.io/__internal, Kind=Policy in policy".into());
+        }
         let file: File = yaml::read_file(bytes, "Policy", &["audit.k8s.io/v1"])
             .map_err(|why| message!("failed decoding: {why}"))?;
         let mut errors = Errors::default();

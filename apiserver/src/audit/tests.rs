@@ -5,13 +5,16 @@ use std::{fs, num::NonZeroUsize, path::Path};
 use clap::Parser as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    args::{AuditArgs, LogArgs, Mode},
-    log::Written,
+    log::{Written, tidy},
     *,
 };
-use crate::request::{self, Target};
+use crate::{
+    args::{LogArgs, LogMode},
+    request::{self, Target},
+};
 
 fn user(name: &str, groups: &[&str]) -> User {
     User { name: name.into(), groups: groups.iter().map(|&g| g.to_owned()).collect(), ..User::default() }
@@ -127,6 +130,13 @@ fn a_policy_is_checked_in_upstreams_words() {
         let refused = Policy::parse(format!("{head}{rest}\n").as_bytes()).expect_err(rest).to_string();
         assert!(refused.starts_with(wrong), "{rest}: {refused}");
     }
+    for (file, why) in [
+        ("", "unknown group version field audit.k8s.io/__internal, Kind=Policy in policy"),
+        ("# Nothing.", "failed decoding: Object 'Kind' is missing"),
+        ("kind: Policy", "failed decoding: Object 'apiVersion' is missing"),
+    ] {
+        assert_eq!(&*Policy::parse(file.as_bytes()).expect_err("refused"), why);
+    }
     let other = Policy::parse(b"apiVersion: audit.k8s.io/v1beta1\nkind: Policy\nrules: [{level: None}]");
     assert!(other.expect_err("another version").contains("no kind \"Policy\" is registered"));
     let read = Policy::parse(
@@ -231,72 +241,91 @@ fn bodies_are_told_as_the_policy_has_it() {
     assert_eq!(event["requestObject"], Value::Null);
 }
 
-/// As a flag names it.
+/// As flags say it.
 #[derive(clap::Parser)]
 struct Flags {
     #[command(flatten)]
-    audit: AuditArgs,
-}
-
-fn flags(flags: &[&str]) -> Result<AuditArgs, String> {
-    let parsed = Flags::try_parse_from(std::iter::once(&"x").chain(flags));
-    parsed.map(|flags| flags.audit).map_err(|why| why.to_string())
+    log: LogArgs,
 }
 
 fn log(path: &Path) -> LogArgs {
     let path = format!("--audit-log-path={}", path.display());
     let none = ["--audit-log-maxage=0", "--audit-log-maxbackup=0", "--audit-log-maxsize=1"];
-    flags(&[&[path.as_str()], &none[..]].concat()).expect("flags").log
+    Flags::try_parse_from(["x", path.as_str()].into_iter().chain(none)).expect("flags").log
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("the folder");
+    let mut names: Vec<String> =
+        entries.map(|e| e.expect("an entry").file_name().into_string().expect("text")).collect();
+    names.sort();
+    names
 }
 
 #[test]
 fn a_full_file_is_put_aside() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("deep/audit.log");
-    let names = || {
-        let entries = fs::read_dir(folder.path().join("deep")).expect("the folder");
-        let mut names: Vec<String> =
-            entries.map(|e| e.expect("an entry").file_name().into_string().expect("text")).collect();
-        names.sort();
-        names
-    };
+    let (names, going) = (|| names(&folder.path().join("deep")), CancellationToken::new());
     let line = vec![b'x'; 600 << 10];
-    let mut written = Written::open(log(&path)).expect("a new file");
+    let mut written = Written::open(log(&path), Arc::default()).expect("a new file");
     written.write(&line).expect("written");
     // Another start goes on with the file.
-    let mut written = Written::open(LogArgs { files: 2, compress: true, ..log(&path) }).expect("the file");
+    let mut written = Written::open(log(&path), Arc::default()).expect("the file");
     // Older than they may be, too many, and none of ours.
     let ancient = ["audit-2006-01-02T15-04-05.000.log", "audit-2007-01-02T15-04-05.000.log.gz"];
     for name in ancient.iter().chain(&["audit-x.log", "other-2006-01-02T15-04-05.000.log"]) {
         fs::write(path.with_file_name(name), "old").expect("written");
     }
     written.write(&line).expect("written");
+    assert_eq!(fs::metadata(&path).expect("the file").len(), 600 << 10);
+    let compressed = LogArgs { files: 2, compress: true, ..log(&path) };
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    let before = names();
+    tidy(&compressed, &stopped).expect("nothing done");
+    assert_eq!(names(), before);
+    tidy(&compressed, &going).expect("tidied up");
     let [younger, new, x, _log, other] = &names()[..] else { panic!("{:?}", names()) };
     assert_eq!((younger.as_str(), x.as_str()), (ancient[1], "audit-x.log"));
     assert!(new.starts_with("audit-20") && new.ends_with(".log.gz"), "{new}");
     assert!(other.starts_with("other-"));
-    assert_eq!(fs::metadata(&path).expect("the file").len(), 600 << 10);
     let moment = new.trim_start_matches("audit-").trim_end_matches(".log.gz");
     assert_eq!(moment.len(), "2006-01-02T15-04-05.000".len());
     // By age.
-    let mut written = Written::open(LogArgs { days: 2, ..log(&path) }).expect("the file");
     let day_before = machinery::clock::now() - SignedDuration::from_hours(24);
     let recent = format!("audit-{}.log", day_before.strftime("%Y-%m-%dT%H-%M-%S.000"));
     fs::write(path.with_file_name(&recent), "new").expect("written");
-    written.write(&line).expect("written");
+    tidy(&LogArgs { days: 2, ..log(&path) }, &going).expect("tidied up");
     let left = names();
     assert!(!left.contains(&ancient[1].to_owned()) && left.contains(&recent), "{left:?}");
 }
 
-#[test]
-fn flags_that_make_no_sense_are_refused() {
-    let config = |given: &[&str]| flags(given).expect("known flags").into_config();
-    assert!(config(&["--audit-log-path=a"]).expect("no policy").is_none());
-    let refused = config(&["--audit-policy-file=/none"]).expect_err("no file").to_string();
-    assert_eq!(refused, "loading audit policy file: failed to read file path \"/none\"");
-    for wrong in ["--audit-log-mode=soon", "--audit-log-maxage=-1", "--audit-log-batch-buffer-size=0"] {
-        assert!(flags(&[wrong]).expect_err(wrong).contains("invalid value"), "{wrong}");
+#[tokio::test]
+async fn old_files_are_compressed_beside_the_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = LogArgs { mode: LogMode::Blocking, compress: true, ..log(&folder.path().join("audit.log")) };
+    // One that an earlier run has left.
+    fs::write(folder.path().join("audit-2007-01-02T15-04-05.000.log"), "old").expect("written");
+    let tasks = Tasks::new();
+    let log = Log::open(&config, Counters::default(), &tasks).expect("a log");
+    let compressed = async |count: usize| {
+        let is_done = |names: &[String]| {
+            names.len() == count + 1 && names.iter().filter(|name| name.ends_with(".gz")).count() == count
+        };
+        while !is_done(&names(folder.path())) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    compressed(1).await;
+    for _ in 0..2 {
+        let action = Action::Path { verb: "get", path: "/" };
+        let mut event = Event::of(Level::Request, Timestamp::UNIX_EPOCH, &action, "");
+        event.was_patched(&json!({"a": "b".repeat(600 << 10)}).to_string().into());
+        assert!(log.take(event));
     }
+    compressed(2).await;
+    tasks.stop_and_join(std::time::Duration::from_secs(5)).await.expect("ends");
 }
 
 #[tokio::test]
@@ -304,7 +333,7 @@ async fn what_does_not_fit_is_lost_and_counted() {
     let folder = tempfile::tempdir().expect("a folder");
     let (counters, tasks) = (Counters::default(), Tasks::new());
     let config =
-        LogArgs { buffer: NonZeroUsize::MIN, mode: Mode::Batch, ..log(&folder.path().join("a.log")) };
+        LogArgs { buffer: NonZeroUsize::MIN, mode: LogMode::Batch, ..log(&folder.path().join("a.log")) };
     // Nobody writes while this test holds the only thread.
     let log = Log::open(&config, counters.clone(), &tasks).expect("a log");
     for id in ["one", "two", "three"] {

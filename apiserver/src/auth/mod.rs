@@ -13,7 +13,7 @@ pub mod service_account;
 mod token_file;
 pub mod websocket;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use api::{Message, message, status::Status};
 use http::HeaderMap;
@@ -22,13 +22,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use certificate::{CREDENTIAL_ID, Certificate};
+use jwt::Jwt;
 use machinery::serve::{Peer, Stranger, access::bearer};
 use oidc::Issuers;
 use service_account::{Bound, Claims, LEEWAY, ObjectRef, TokenIssuer};
 use token_file::TokenFile;
 
 use crate::{
-    args::TokenRules,
+    args::Config,
     resources::{BuiltIn, NODES, PODS, SECRETS, SERVICE_ACCOUNTS},
     watch_cache::WatchCache,
 };
@@ -129,20 +130,20 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Reads the static token file, if one is configured.
+    /// Reads the files that the configuration names.
     ///
     /// # Errors
-    /// When the file cannot be read or a line of it is malformed.
-    pub fn new(
-        token_file: Option<&Path>,
-        service_accounts: Option<TokenIssuer>,
-        issuer: &str,
-        rules: &TokenRules,
-        others: Issuers,
-    ) -> anyhow::Result<Self> {
-        let tokens = token_file.map(TokenFile::read).transpose()?;
-        let (bootstrap, audiences) = (rules.bootstrap, rules.audiences_of(issuer));
-        Ok(Self { tokens, service_accounts, bootstrap, audiences, others })
+    /// When one cannot be read or is malformed.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let keys = config.service_account_keys.as_ref();
+        let issuer = keys.map(|(signing, trusted)| TokenIssuer::load(&config.tokens, signing, trusted));
+        Ok(Self {
+            tokens: config.token_file.as_deref().map(TokenFile::read).transpose()?,
+            service_accounts: issuer.transpose()?,
+            bootstrap: config.bootstrap_tokens,
+            audiences: config.tokens.audiences.clone(),
+            others: Issuers::new(config.authentication.clone(), &config.tokens.issuers)?,
+        })
     }
 
     /// The caller behind a request: whom the connection's client certificate names, else its bearer token; nobody in
@@ -199,11 +200,12 @@ impl Authenticator {
         if let Some(user) = listed.or_else(joining) {
             return ours(user);
         }
+        let jwt = Jwt::read(token).ok_or(Refused::Unknown)?;
         let issuer = self.service_accounts.as_ref();
         let issued =
-            issuer.map_or(Err(Refused::Unknown), |issuer| issuer.verify(token, wanted, now.as_second()));
+            issuer.map_or(Err(Refused::Unknown), |issuer| issuer.verify(&jwt, wanted, now.as_second()));
         let (claims, meant) = match issued {
-            Err(Refused::Unknown) => return ours(self.others.review(token, now).await?),
+            Err(Refused::Unknown) => return ours(self.others.review(&jwt, now).await?),
             issued => issued?,
         };
         let now = now.as_second();
@@ -222,12 +224,7 @@ impl Authenticator {
         &self.others
     }
 
-    /// Whether this server issues service account tokens.
-    pub fn issues_tokens(&self) -> bool {
-        self.service_accounts.is_some()
-    }
-
-    /// The issuer of service account tokens.
+    /// The issuer of service account tokens, if this server issues any.
     pub fn issuer(&self) -> Option<&TokenIssuer> {
         self.service_accounts.as_ref()
     }

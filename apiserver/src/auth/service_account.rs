@@ -5,17 +5,15 @@
 //! upstream's `serviceaccount/jwt.go` and `claims.go`.
 
 use api::{Message, message};
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::{
     Refused, User,
     authorize::quoted,
-    jwt::Jwt,
+    jwt::{Good, Jwt},
     keys::{PublicKey, SigningKey},
 };
 use crate::args::TokenRules;
@@ -130,20 +128,13 @@ pub fn groups(namespace: &str) -> Vec<String> {
 
 /// Issues and checks tokens.
 pub struct TokenIssuer {
-    /// Who issues, first, and who did so before.
-    issuers: Vec<String>,
-    audiences: Vec<String>,
     rules: TokenRules,
     key: SigningKey,
     /// Keys whose signatures are accepted: our own, and those of servers that issued before us.
     trusted: Vec<PublicKey>,
-    /// What tokens say whose signatures were found good, by the tokens' digests: clients show theirs with every
-    /// request, and checking a signature takes longer than most of them. Nothing else is remembered of them.
-    good: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
+    /// What good tokens say.
+    good: Good<Arc<Claims>>,
 }
-
-/// How many tokens are remembered.
-const MAX_REMEMBERED: usize = 4096;
 
 impl TokenIssuer {
     /// Reads the signing key and further public keys to accept.
@@ -151,7 +142,6 @@ impl TokenIssuer {
     /// # Errors
     /// When a file cannot be read or holds no such key.
     pub fn load(
-        issuer: &str,
         rules: &TokenRules,
         signing: &Path,
         also_trusted: &[impl AsRef<Path>],
@@ -165,25 +155,17 @@ impl TokenIssuer {
                 }
             }
         }
-        let issuers = std::iter::once(issuer).chain(rules.former_issuers.iter().map(String::as_str));
-        Ok(Self {
-            issuers: issuers.map(str::to_owned).collect(),
-            audiences: rules.audiences_of(issuer),
-            rules: rules.clone(),
-            key,
-            trusted,
-            good: Mutex::default(),
-        })
+        Ok(Self { rules: rules.clone(), key, trusted, good: Good::default() })
     }
 
     /// The issuer's name.
     pub fn issuer(&self) -> &str {
-        &self.issuers[0]
+        &self.rules.issuers[0]
     }
 
     /// For whom tokens are that nobody said otherwise about: this server.
     pub fn audiences(&self) -> &[String] {
-        &self.audiences
+        &self.rules.audiences
     }
 
     /// The longest life a token may be asked for, in seconds, if there is a limit.
@@ -194,7 +176,7 @@ impl TokenIssuer {
     /// The life of a token that is asked for: its seconds, and after how many its holder should have read a new one, if
     /// that is sooner. Only a pod's token for this server lives longer than was asked.
     pub fn lifetime(&self, seconds: i64, bound: &Bound, audiences: &[String]) -> (i64, Option<i64>) {
-        let is_ours = audiences.iter().all(|audience| self.audiences.contains(audience));
+        let is_ours = audiences.iter().all(|audience| self.rules.audiences.contains(audience));
         if self.rules.extend && bound.pod.is_some() && seconds == POD_SECONDS && is_ours {
             return (EXTENDED_SECONDS, Some(seconds));
         }
@@ -233,12 +215,12 @@ impl TokenIssuer {
     /// When it is none of our tokens, or why it is not good.
     pub fn verify(
         &self,
-        token: &str,
+        jwt: &Jwt<'_>,
         wanted: &[String],
         now: i64,
     ) -> Result<(Arc<Claims>, Vec<String>), Refused> {
-        let claims = self.signed(token)?;
-        let meant = if claims.aud.is_empty() { &self.audiences } else { &claims.aud };
+        let claims = self.signed(jwt)?;
+        let meant = if claims.aud.is_empty() { &self.rules.audiences } else { &claims.aud };
         let audiences: Vec<_> = wanted.iter().filter(|audience| meant.contains(audience)).cloned().collect();
         if audiences.is_empty() {
             let (meant, wanted) = (quoted(meant), quoted(wanted));
@@ -251,23 +233,13 @@ impl TokenIssuer {
     }
 
     /// The claims of a token of our issuers that bears a signature we trust.
-    fn signed(&self, token: &str) -> Result<Arc<Claims>, Refused> {
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        if let Some(claims) = self.good.lock().get(&digest) {
-            return Ok(claims.clone());
+    fn signed(&self, jwt: &Jwt<'_>) -> Result<Arc<Claims>, Refused> {
+        if let Some(claims) = self.good.get(jwt) {
+            return Ok(claims);
         }
-        let claims = Arc::new(self.check_signature(token)?);
-        let mut good = self.good.lock();
-        if good.len() >= MAX_REMEMBERED {
-            good.clear();
+        if !self.rules.issuers.contains(&jwt.issuer) {
+            return Err(Refused::Unknown);
         }
-        good.insert(digest, claims.clone());
-        Ok(claims)
-    }
-
-    fn check_signature(&self, token: &str) -> Result<Claims, Refused> {
-        let jwt =
-            Jwt::read(token).filter(|jwt| self.issuers.contains(&jwt.issuer)).ok_or(Refused::Unknown)?;
         let mut keys = jwt.candidates(&self.trusted);
         if keys.is_empty() {
             return Err(Refused::because("invalid signature, no keys found"));
@@ -277,7 +249,10 @@ impl TokenIssuer {
         if !jwt.is_signed_by(&keys) {
             return Err(Refused::because("go-jose/go-jose: error in cryptographic primitive"));
         }
-        serde_json::from_slice(&jwt.body).map_err(|why| Refused::Because(Message::of(why)))
+        let claims = serde_json::from_slice(&jwt.body).map_err(|why| Refused::Because(Message::of(why)))?;
+        let claims = Arc::new(claims);
+        self.good.insert(jwt, Arc::clone(&claims));
+        Ok(claims)
     }
 }
 

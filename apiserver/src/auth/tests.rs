@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
+    harness,
     store::{EmbeddedStore, Op, Store as _},
     watch_cache::ResourceSpec,
 };
@@ -89,20 +90,18 @@ async fn a_token_ends_with_what_it_is_bound_to_though_a_finalizer_holds_that() {
 #[tokio::test]
 async fn a_static_token_is_for_this_server_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("tokens");
-    std::fs::write(&file, "secret,jane,1").unwrap();
-    let rules = TokenRules { audiences: vec!["api".into(), "more".into()], ..TokenRules::default() };
-    let others = Issuers::new(oidc::Authentication::default(), &[]).unwrap();
-    let known = Authenticator::new(Some(&file), None, "issuer", &rules, others).unwrap();
+    let mut config = harness::config(folder.path());
+    config.tokens.audiences = vec!["api".into(), "more".into()];
+    let known = Authenticator::new(&config).unwrap();
     let cache = cache(PODS, 0).await;
     for (wanted, expected) in [
         (&[][..], Some(&["api", "more"][..])),
         (&["more", "vault"], Some(&["more"])),
         (&["vault"], None),
-        (&["issuer"], None),
+        (&["https://kubernetes.default.svc.cluster.local"], None),
     ] {
         let wanted: Vec<String> = wanted.iter().map(|audience| (*audience).to_owned()).collect();
-        let found = known.review("secret", &wanted, &cache).await.ok();
+        let found = known.review("jane", &wanted, &cache).await.ok();
         assert_eq!(
             found.map(|(user, meant)| (user.name, meant)),
             expected.map(|meant| {
@@ -132,10 +131,10 @@ async fn bootstrap_tokens_are_taken_where_they_are_enabled() {
     let key = format!("{}kube-system/bootstrap-token-abcdef", SECRETS.prefix);
     store.commit(vec![Op::create(key, secret.to_string())]).await.unwrap();
     let cache = cache_of(store, &[SECRETS]).await;
+    let folder = tempfile::tempdir().unwrap();
     for bootstrap in [true, false] {
-        let rules = TokenRules { bootstrap, ..TokenRules::default() };
-        let others = Issuers::new(oidc::Authentication::default(), &[]).unwrap();
-        let known = Authenticator::new(None, None, "issuer", &rules, others).unwrap();
+        let config = Config { bootstrap_tokens: bootstrap, ..harness::config(folder.path()) };
+        let known = Authenticator::new(&config).unwrap();
         let found = known.review("abcdef.0123456789abcdef", &[], &cache).await;
         let expected = bootstrap.then(|| "system:bootstrap:abcdef".to_owned());
         assert_eq!(found.ok().map(|(user, _)| user.name), expected);

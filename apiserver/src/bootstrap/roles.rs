@@ -147,7 +147,7 @@ async fn one(api: &Arc<Api>, resource: BuiltIn, wanted: Value) -> Result<(), Sta
         // A binding never changes its role.
         let preconditions = Preconditions { uid: Some(found.uid().to_owned()), ..Preconditions::default() };
         let options = DeleteOptions { preconditions: Some(preconditions), ..DeleteOptions::default() };
-        delete::delete_object(&ctx, wanted.name(), &options).await?;
+        delete::delete_object(&ctx, wanted.name(), &options, true).await?;
         api.cache.fresh().await?;
         return ensure(api, resource, wanted).await;
     }

@@ -38,7 +38,7 @@ pub async fn look(api: Arc<Api>) -> Result<Left, Status> {
     for object in api.objects(API_SERVICES).scan(&Scope::All, None) {
         if object.label(MANAGED) == Some("true") && !wanted.contains_key(object.name()) {
             let ctx = Ctx::internal(&api, API_SERVICES, None, Some(object.name()))?;
-            match delete::delete_object(&ctx, object.name(), &delete::DeleteOptions::default()).await {
+            match delete::delete_object(&ctx, object.name(), &delete::DeleteOptions::default(), true).await {
                 Err(status) if status.code != 404 => return Err(status),
                 _ => {}
             }

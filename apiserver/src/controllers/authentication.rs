@@ -55,7 +55,7 @@ type Data = Map<String, Value>;
 
 /// What is followed.
 pub fn followed() -> [Followed; 1] {
-    [Followed { resource: CONFIG_MAPS, scope: Scope::Namespace(NAMESPACE.to_owned()) }]
+    [Followed { resource: CONFIG_MAPS, scope: Scope::Namespace(NAMESPACE.to_owned()), filter: None }]
 }
 
 /// Makes both what they are to be.

@@ -140,7 +140,7 @@ async fn delete_all(api: &Arc<Api>, definition: &Value) -> Result<usize, Status>
         }
         let namespace = kind.namespaced.then(|| object.namespace().to_owned());
         let one: Ctx = ctx.in_namespace(namespace);
-        match delete_object(&one, object.name(), &DeleteOptions::default()).await {
+        match delete_object(&one, object.name(), &DeleteOptions::default(), true).await {
             Err(status) if status.reason != "NotFound" => return Err(status),
             _ => {}
         }

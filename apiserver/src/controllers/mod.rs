@@ -27,7 +27,7 @@ use machinery::{backoff::Backoff, tasks::Tasks};
 use crate::{
     Api,
     resources::BuiltIn,
-    watch_cache::{Resource, Scope, WatchCache, WatchFrom},
+    watch_cache::{Filter, Resource, Scope, WatchCache, WatchFrom},
 };
 
 /// The pauses before what could not be brought in order is looked at again: the first and the longest.
@@ -35,23 +35,21 @@ const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::
 
 /// Starts all of them.
 pub fn start(api: &Arc<Api>, tasks: &Tasks) {
+    macro_rules! follow {
+        ($name:literal, $followed:expr, $subject:expr, $look:path) => {
+            tasks.spawn_loop($name, follow(api.cache.clone(), $followed, ($subject, $look)));
+        };
+    }
     tasks.spawn_loop("event-expiry", event_expiry::run(api.clone()));
     let places = first_objects::places(api);
     let followed: BTreeSet<_> = places.iter().map(|(resource, _)| *resource).collect();
-    let look = ((api.clone(), places), first_objects::look);
-    tasks.spawn_loop("first-objects", follow(api.cache.clone(), followed, look));
-    let look = (api.clone(), authentication::look);
-    tasks.spawn_loop("authentication", follow(api.cache.clone(), authentication::followed(), look));
-    let look = (api.clone(), flow_schemas::look);
-    tasks.spawn_loop("flow-schemas", follow(api.cache.clone(), flow_schemas::FOLLOWED, look));
-    let look = (api.clone(), custom_kinds::look);
-    tasks.spawn_loop("custom-kinds", follow(api.cache.clone(), custom_kinds::FOLLOWED, look));
-    let look = (api.clone(), policy_types::look);
-    tasks.spawn_loop("policy-types", follow(api.cache.clone(), policy_types::FOLLOWED, look));
-    let look = (api.clone(), api_services::look);
-    tasks.spawn_loop("api-services", follow(api.cache.clone(), api_services::FOLLOWED, look));
-    let look = ((api.clone(), remotes::Asked::default()), remotes::look);
-    tasks.spawn_loop("remotes", follow(api.cache.clone(), remotes::FOLLOWED, look));
+    follow!("first-objects", followed, (api.clone(), places), first_objects::look);
+    follow!("authentication", authentication::followed(), api.clone(), authentication::look);
+    follow!("flow-schemas", flow_schemas::FOLLOWED, api.clone(), flow_schemas::look);
+    follow!("custom-kinds", custom_kinds::FOLLOWED, api.clone(), custom_kinds::look);
+    follow!("policy-types", policy_types::FOLLOWED, api.clone(), policy_types::look);
+    follow!("api-services", api_services::FOLLOWED, api.clone(), api_services::look);
+    follow!("remotes", remotes::FOLLOWED, (api.clone(), remotes::Asked::default()), remotes::look);
 }
 
 /// Whether a look left anything to do.
@@ -66,11 +64,12 @@ enum Left {
 struct Followed {
     resource: BuiltIn,
     scope: Scope,
+    filter: Option<Filter>,
 }
 
 impl From<BuiltIn> for Followed {
     fn from(resource: BuiltIn) -> Self {
-        Self { resource, scope: Scope::All }
+        Self { resource, scope: Scope::All, filter: None }
     }
 }
 
@@ -93,23 +92,25 @@ where
     Looking: Future<Output = Result<Left, Status>>,
 {
     let followed = followed.into_iter().map(|followed| {
-        let Followed { resource, scope } = followed.into();
-        Ok((cached(&cache, resource)?, scope))
+        let Followed { resource, scope, filter } = followed.into();
+        Ok((cached(&cache, resource)?, scope, filter))
     });
     let followed = followed.collect::<anyhow::Result<Vec<_>>>()?;
     let (first, longest) = LOOK_AGAIN;
     let mut backoff = Backoff::new(first, longest);
     loop {
         // They begin before the look, so that nothing that changes during it is missed.
-        let watch =
-            |(resource, scope): &(Arc<Resource>, Scope)| resource.watch(WatchFrom::Now, scope.clone(), None);
-        let mut watchers = followed.iter().map(watch).collect::<Result<Vec<_>, _>>()?;
+        let watchers = followed
+            .iter()
+            .map(|(resource, scope, filter)| resource.watch(WatchFrom::Now, scope.clone(), filter.clone()));
+        let mut watchers = watchers.collect::<Result<Vec<_>, _>>()?;
         let pause = match look(subject.clone()).await {
             Ok(Left::Nothing) => Duration::MAX,
             Ok(Left::Later(pause)) => pause,
             Ok(Left::Something) => backoff.pause(),
             Err(error) => {
-                let prefixes: Vec<_> = followed.iter().map(|(resource, _)| &resource.spec().prefix).collect();
+                let prefixes: Vec<_> =
+                    followed.iter().map(|(resource, ..)| &resource.spec().prefix).collect();
                 tracing::warn!(?prefixes, %error, "cannot bring everything in order yet");
                 backoff.pause()
             }

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use machinery::metrics::{CONTENT_TYPE, Registry, text};
+use machinery::{
+    metrics::{CONTENT_TYPE, Registry, text},
+    serve::Holding,
+};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -95,16 +98,25 @@ struct Admission {
     rejected: &'static str,
 }
 
-type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
+machinery::metrics! {
+    struct Counters {
+        requests: Family<Counted, Counter> = "apiserver_request", "Requests by verb, resource and code";
+        durations: Family<Labels, Histogram> = "apiserver_request_duration_seconds",
+            "Time to answer by verb and resource", Family::new_with_constructor(buckets);
+        admissions: Family<Admission, Histogram> = "apiserver_admission_step_admission_duration_seconds",
+            "Time in all steps of admission that complete objects (admit), or look at them (validate)",
+            Family::new_with_constructor(|| Histogram::new([0.005, 0.025, 0.1, 0.5, 1.0, 2.5]));
+        rejected: Family<Rejected, Counter> = "apiserver_flowcontrol_rejected_requests",
+            "Requests refused for want of seats";
+        running: Family<Labels, Gauge> = "apiserver_longrunning_requests",
+            "Watches and other streams being served";
+    }
+}
 
 /// All metrics of the server.
 pub struct Metrics {
     registry: Registry,
-    requests: Family<Counted, Counter>,
-    durations: Durations<Labels>,
-    admissions: Durations<Admission>,
-    rejected: Family<Rejected, Counter>,
-    running: Family<Labels, Gauge>,
+    counters: Counters,
     /// Those of the audit log.
     pub audit: audit::Counters,
     /// Those of encryption.
@@ -132,13 +144,7 @@ impl Drop for CountedRunning {
 impl Running {
     /// The response, whose body's end is that of the stream.
     pub fn until_end_of(self, response: Response<Body>) -> Response<Body> {
-        response.map(|body| {
-            let with_running = move |frame| {
-                let _still = &self;
-                frame
-            };
-            body.map_frame(with_running).boxed_unsync()
-        })
+        response.map(|body| Holding::new(body, self).boxed_unsync())
     }
 }
 
@@ -151,38 +157,10 @@ fn buckets() -> Histogram {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = machinery::metrics::registry();
-        let requests = Family::<Counted, Counter>::default();
-        let durations: Durations<Labels> = Family::new_with_constructor(buckets);
-        let admissions: Durations<Admission> =
-            Family::new_with_constructor(|| Histogram::new([0.005, 0.025, 0.1, 0.5, 1.0, 2.5]));
-        let rejected = Family::<Rejected, Counter>::default();
-        let running = Family::<Labels, Gauge>::default();
-        registry.register(
-            "apiserver_flowcontrol_rejected_requests",
-            "Requests refused for want of seats",
-            rejected.clone(),
-        );
-        registry.register("apiserver_request", "Requests by verb, resource and code", requests.clone());
-        registry.register(
-            "apiserver_request_duration_seconds",
-            "Time to answer by verb and resource",
-            durations.clone(),
-        );
-        registry.register(
-            "apiserver_admission_step_admission_duration_seconds",
-            "Time in all steps of admission that complete objects (admit), or look at them (validate)",
-            admissions.clone(),
-        );
-        registry.register(
-            "apiserver_longrunning_requests",
-            "Watches and other streams being served",
-            running.clone(),
-        );
-        let audit = audit::Counters::default();
-        audit.register(&mut registry);
-        let transformations = Transformations::default();
-        transformations.register(&mut registry);
-        Self { registry, requests, durations, admissions, rejected, running, audit, transformations }
+        let counters = Counters::new(&mut registry);
+        let audit = audit::Counters::new(&mut registry);
+        let transformations = Transformations::new(&mut registry);
+        Self { registry, counters, audit, transformations }
     }
 }
 
@@ -190,16 +168,16 @@ impl Metrics {
     /// Counts an answered request.
     pub fn observe(&self, labels: Labels, code: StatusCode, took: Duration) {
         if labels.verb != "WATCH" {
-            self.durations.get_or_create(&labels).observe(took.as_secs_f64());
+            self.counters.durations.get_or_create(&labels).observe(took.as_secs_f64());
         }
-        self.requests.get_or_create(&Counted { labels, code: code.as_u16() }).inc();
+        self.counters.requests.get_or_create(&Counted { labels, code: code.as_u16() }).inc();
     }
 
     /// Counts a pass over the steps of admission.
     pub fn admitted(&self, pass: &'static str, operation: &'static str, refused: bool, took: Duration) {
         let rejected = if refused { "true" } else { "false" };
         let labels = Admission { r#type: pass, operation, rejected };
-        self.admissions.get_or_create(&labels).observe(took.as_secs_f64());
+        self.counters.admissions.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
     /// Counts a request that was refused.
@@ -207,12 +185,12 @@ impl Metrics {
         let Refused { schema, level, why } = refused;
         let labels =
             Rejected { flow_schema: schema.clone(), priority_level: level.clone(), reason: why.as_str() };
-        self.rejected.get_or_create(&labels).inc();
+        self.counters.rejected.get_or_create(&labels).inc();
     }
 
     /// Counts a request that lasts.
     pub fn long_running(&self, verb: Verb, path: &ResourcePath, trail: Trail) -> Running {
-        let gauge = self.running.get_or_create(&Labels::of_resource(verb, path)).clone();
+        let gauge = self.counters.running.get_or_create(&Labels::of_resource(verb, path)).clone();
         gauge.inc();
         Running { _counted: Arc::new(CountedRunning { gauge, _trail: trail }) }
     }

@@ -26,6 +26,18 @@ pub fn row(api_version: &str, cells: Vec<Value>, object: &Value, include: Option
     row
 }
 
+/// The table that shows one object.
+pub fn of_one(
+    api_version: &str,
+    columns: &[Column],
+    cells: Vec<Value>,
+    object: &Value,
+    include: Option<&str>,
+) -> Value {
+    let meta = json!({"resourceVersion": object.resource_version()});
+    table(api_version, columns, meta, vec![row(api_version, cells, object, include)])
+}
+
 /// A table of rows.
 pub fn table(api_version: &str, columns: &[Column], meta: Value, rows: Vec<Value>) -> Value {
     json!({

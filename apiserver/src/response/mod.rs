@@ -200,15 +200,7 @@ pub fn negotiate(headers: &http::HeaderMap, offer: Offer) -> Result<Accept, Stat
     if accept == JSON {
         return Ok(Accept::default());
     }
-    let accept = accept.to_str().unwrap_or("");
-    if !accept.contains("q=") && !accept.contains('*') {
-        // All are liked alike.
-        return accept
-            .split(',')
-            .find_map(|media| servable(media, offer))
-            .ok_or_else(|| not_acceptable(offer));
-    }
-    let mut medias: Vec<&str> = accept.split(',').collect();
+    let mut medias: Vec<&str> = accept.to_str().unwrap_or("").split(',').collect();
     // Of those liked alike, what is said exactly comes first.
     let stars = |media: &str| media.matches('*').count();
     medias.sort_by(|a, b| likes(b).total_cmp(&likes(a)).then(stars(a).cmp(&stars(b))));
@@ -258,16 +250,10 @@ pub fn yaml_text(value: &Value) -> String {
 }
 
 /// An object in YAML, as `Accept: application/yaml` asks for.
-pub fn yaml(code: StatusCode, json: &[u8]) -> Response<Body> {
-    let rendered = serde_json::from_slice::<Value>(json).map(|value| yaml::document(&value));
-    match rendered {
-        Ok(text) => {
-            let mut response = json_bytes(code, text);
-            response.headers_mut().insert(header::CONTENT_TYPE, YAML);
-            response
-        }
-        Err(e) => status(&Status::internal(e)),
-    }
+pub fn yaml(code: StatusCode, object: &Value) -> Response<Body> {
+    let mut response = json_bytes(code, yaml_text(object));
+    response.headers_mut().insert(header::CONTENT_TYPE, YAML);
+    response
 }
 
 #[cfg(test)]

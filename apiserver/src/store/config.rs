@@ -79,24 +79,18 @@ impl FromStr for StoreConfig {
     }
 }
 
-/// How to show oneself to etcd, as the command line has it.
-#[derive(Clone, Debug, Default)]
-pub struct EtcdAccess {
-    /// PEM file with the CA of the members' certificates.
-    pub ca_file: Option<PathBuf>,
-    /// PEM files with our certificate and its key.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// File with `NAME:PASSWORD`.
-    pub user_file: Option<PathBuf>,
-}
-
 impl StoreConfig {
-    /// The same store, reached with these.
+    /// The same store, reached with the authority of its certificates (PEM), our certificate and its key (PEM), and what a file
+    /// holds: `NAME:PASSWORD`.
     ///
     /// # Errors
     /// When they do not fit the store.
-    pub fn with_access(mut self, access: EtcdAccess) -> Result<Self, StoreConfigError> {
-        let EtcdAccess { ca_file, identity, user_file } = access;
+    pub fn with_access(
+        mut self,
+        ca_file: Option<PathBuf>,
+        identity: Option<(PathBuf, PathBuf)>,
+        user_file: Option<PathBuf>,
+    ) -> Result<Self, StoreConfigError> {
         let tls = ca_file.is_some() || identity.is_some();
         let Self::Etcd(etcd) = &mut self else {
             let any = tls || user_file.is_some();

@@ -8,15 +8,12 @@ mod cipher;
 mod config;
 mod counters;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use parking_lot::RwLock;
+use machinery::files::Current;
 use tokio_util::sync::CancellationToken;
 
 use super::{Change, ChangeStream, Committed, KeyValue, Loaded, Op, Revision, Store, StoreError};
@@ -24,8 +21,6 @@ use cipher::Cipher;
 pub use config::{EncryptionConfig, EncryptionError};
 pub use counters::Transformations;
 
-/// How often the file is looked at, as upstream.
-const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
 /// What all encrypted values begin with.
 const ENCRYPTED: &[u8] = b"k8s:enc:";
 
@@ -173,9 +168,7 @@ fn resource_of(key: &str) -> Option<(&str, &str)> {
 /// The store.
 pub(super) struct EncryptedStore {
     inner: Arc<dyn Store>,
-    config: EncryptionConfig,
-    /// The file's bytes, and what they say.
-    current: Arc<RwLock<(Vec<u8>, Arc<Rules>)>>,
+    current: Arc<Current<Arc<Rules>>>,
 }
 
 impl EncryptedStore {
@@ -188,25 +181,17 @@ impl EncryptedStore {
         config: EncryptionConfig,
         counters: Transformations,
     ) -> Result<Self, EncryptionError> {
-        let bytes = config::content(&config.file)?;
-        let rules = Arc::new(Rules { counters, ..config::parse(&config.file, &bytes)? });
-        Ok(Self { inner, config, current: Arc::new(RwLock::new((bytes, rules))) })
+        let EncryptionConfig { file, reload } = config;
+        let watched = reload.then(|| file.clone()).into_iter().collect();
+        let read = move |_: Option<&_>| {
+            let rules = config::parse(&file, &config::content(&file)?)?;
+            Ok(Arc::new(Rules { counters: counters.clone(), ..rules }))
+        };
+        Ok(Self { inner, current: Arc::new(Current::read(watched, read)?) })
     }
 
     fn rules(&self) -> Arc<Rules> {
-        Arc::clone(&self.current.read().1)
-    }
-
-    /// Takes up a file that has changed; a wrong one leaves what is.
-    fn reload(&self) -> Result<(), EncryptionError> {
-        let bytes = config::content(&self.config.file)?;
-        if self.current.read().0 != bytes {
-            let counters = self.rules().counters.clone();
-            let rules = Arc::new(Rules { counters, ..config::parse(&self.config.file, &bytes)? });
-            *self.current.write() = (bytes, rules);
-            tracing::info!("Reloaded the encryption provider configuration");
-        }
-        Ok(())
+        self.current.get()
     }
 }
 
@@ -247,7 +232,7 @@ impl Store for EncryptedStore {
     async fn watch(&self, prefix: &str, after: Revision) -> Result<ChangeStream, StoreError> {
         let (changes, current) = (self.inner.watch(prefix, after).await?, Arc::clone(&self.current));
         Ok(Box::pin(changes.map(move |batch| {
-            let (rules, mut batch) = (Arc::clone(&current.read().1), batch?);
+            let (rules, mut batch) = (current.get(), batch?);
             for change in &mut batch.changes {
                 if let Change::Put { key, value, .. } = change {
                     rules.open_some(key, value);
@@ -267,18 +252,7 @@ impl Store for EncryptedStore {
     }
 
     async fn upkeep(&self, stop: &CancellationToken) {
-        if !self.config.reload {
-            return self.inner.upkeep(stop).await;
-        }
-        let reload = async {
-            loop {
-                tokio::time::sleep(RELOAD_INTERVAL).await;
-                if let Err(error) = self.reload() {
-                    tracing::error!(%error, "Cannot reload the encryption provider configuration");
-                }
-            }
-        };
-        tokio::join!(self.inner.upkeep(stop), stop.run_until_cancelled(reload));
+        self.inner.upkeep(stop).await;
     }
 }
 

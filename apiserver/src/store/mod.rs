@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures::Stream;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{EtcdAccess, OpenError, StoreConfig, StoreConfigError, open};
+pub use config::{OpenError, StoreConfig, StoreConfigError, open};
 pub use embedded::EmbeddedStore;
 pub use encryption::{EncryptionConfig, EncryptionError, Transformations};
 pub use etcd::{EtcdConfig, EtcdStore};

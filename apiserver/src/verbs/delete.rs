@@ -197,7 +197,7 @@ pub enum Deleted {
 pub async fn delete(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
     let options = DeleteOptions::of(&ctx, &bytes)?;
     ctx.warnings.add(options.warning(&ctx.kind));
-    Ok(match delete_object(&ctx, ctx.name(), &options).await? {
+    Ok(match delete_object(&ctx, ctx.name(), &options, true).await? {
         Deleted::Gone(object) if ctx.kind.returns_deleted => ctx.answer(StatusCode::OK, &object),
         Deleted::Gone(object) => response::json(
             StatusCode::OK,
@@ -231,10 +231,9 @@ pub async fn delete_collection(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>,
             let namespace = object.key().rsplit_once('/').map(|(ns, _)| ns.to_owned());
             let name = object.key().rsplit('/').next().unwrap_or_default();
             let one = ctx.in_namespace(namespace);
-            match delete_object(&one, name, options).await {
-                Err(s) if s.reason == "NotFound" => Ok(()),
-                Err(s) => Err(s),
-                Ok(_) => Ok(()),
+            match delete_object(&one, name, options, true).await {
+                Err(refusal) if refusal.reason != "NotFound" => Err(refusal),
+                _ => Ok(()),
             }
         }
     });
@@ -243,23 +242,16 @@ pub async fn delete_collection(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>,
     list::respond(&ctx, &listed)
 }
 
-/// Deletes one object, or begins to.
+/// Deletes one object, or begins to; `admit` unless it was asked for in other words, which were admitted.
 ///
 /// # Errors
 /// As [`delete`].
-pub async fn delete_object(ctx: &Ctx, name: &str, options: &DeleteOptions) -> Result<Deleted, Status> {
-    carry_out(ctx, name, options, true).await
-}
-
-/// The same, for who asked for it in other words, which were admitted.
-///
-/// # Errors
-/// As [`delete`].
-pub async fn delete_admitted(ctx: &Ctx, name: &str, options: &DeleteOptions) -> Result<Deleted, Status> {
-    carry_out(ctx, name, options, false).await
-}
-
-async fn carry_out(ctx: &Ctx, name: &str, options: &DeleteOptions, admit: bool) -> Result<Deleted, Status> {
+pub async fn delete_object(
+    ctx: &Ctx,
+    name: &str,
+    options: &DeleteOptions,
+    admit: bool,
+) -> Result<Deleted, Status> {
     let kind = &ctx.kind;
     let not_found = || Status::not_found(&kind.plural, &kind.group, name);
     let mut found = ctx.api.store.get(&ctx.key(name)).await?;
@@ -304,31 +296,16 @@ pub fn check_preconditions(
     object: &Value,
 ) -> Result<(), Status> {
     let Some(wanted) = &options.preconditions else { return Ok(()) };
-    if let Some(uid) = &wanted.uid
-        && uid != object.uid()
-    {
-        return Err(Status::conflict(
-            &kind.kind,
-            &kind.group,
-            name,
-            format!(
-                "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
-                object.uid()
-            ),
-        ));
-    }
-    if let Some(version) = &wanted.resource_version
-        && version != object.resource_version()
-    {
-        return Err(Status::conflict(
-            &kind.kind,
-            &kind.group,
-            name,
-            format!(
-                "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified",
-                object.resource_version()
-            ),
-        ));
+    for (what, wanted, found, happened) in [
+        ("UID", &wanted.uid, object.uid(), "deleted and then recreated"),
+        ("ResourceVersion", &wanted.resource_version, object.resource_version(), "modified"),
+    ] {
+        if let Some(wanted) = wanted.as_ref().filter(|wanted| *wanted != found) {
+            let why = format!(
+                "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {happened}"
+            );
+            return Err(Status::conflict(&kind.kind, &kind.group, name, why));
+        }
     }
     Ok(())
 }

@@ -236,7 +236,7 @@ async fn go(ctx: &Ctx, mut options: DeleteOptions, dry_run: bool) -> Result<(), 
         meant.into_iter().for_each(|meant| meant.clone_from(&version));
     }
     // As upstream: what was admitted is the eviction.
-    delete::delete_admitted(ctx, ctx.name(), &options).await.map(drop)
+    delete::delete_object(ctx, ctx.name(), &options, false).await.map(drop)
 }
 
 /// Says in the status of the pod that is meant why it goes. Answers the version that it has then.

@@ -80,11 +80,9 @@ fn printed(ctx: &Ctx, scale: &Value) -> Value {
         number("Available", "The number of instances there are.", "status"),
         Column::age(),
     ];
-    let version = ctx.accept.api_version;
     let include = ctx.query.include_object.as_deref();
-    let row = table::row(version, cells(&columns, scale, machinery::clock::now()), scale, include);
-    let meta = json!({"resourceVersion": scale.resource_version()});
-    table::table(version, &columns, meta, vec![row])
+    let cells = cells(&columns, scale, machinery::clock::now());
+    table::of_one(ctx.accept.api_version, &columns, cells, scale, include)
 }
 
 /// Reads or changes a scale.

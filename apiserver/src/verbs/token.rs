@@ -99,7 +99,8 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         sub: format!("system:serviceaccount:{}:{}", account.namespace(), account.name()),
         bound,
     };
-    ctx.trail.annotate("authentication.kubernetes.io/issued-credential-id", format!("JTI={}", claims.jti));
+    ctx.trail
+        .annotate("authentication.kubernetes.io/issued-credential-id", format_args!("JTI={}", claims.jti));
     let token = issuer.sign(&claims).map_err(Status::internal)?;
     let expires = now + SignedDuration::from_secs(seconds);
     request["kind"] = json!(KIND);

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
-use api::{object::ObjectExt as _, status::Status};
+use api::status::Status;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use http::{Response, StatusCode};
@@ -246,9 +246,8 @@ impl Render {
             return table::partial(self.api_version, object);
         }
         let cells = self.kind.cells(object, machinery::clock::now());
-        let row = table::row(self.api_version, cells, object, self.include.as_deref());
-        let meta = json!({"resourceVersion": object.resource_version()});
-        let mut whole = table::table(self.api_version, self.kind.columns(), meta, vec![row]);
+        let (columns, include) = (self.kind.columns(), self.include.as_deref());
+        let mut whole = table::of_one(self.api_version, columns, cells, object, include);
         if std::mem::replace(&mut self.columns_told, true) {
             whole["columnDefinitions"] = Value::Null;
         }

@@ -5,12 +5,11 @@
 //! cut off. Upstream counterpart: `cacheWatcher`.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
-use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::object::{CachedObject, Verb};
 use super::objects::{Objects, Scope};
@@ -132,18 +131,19 @@ pub(super) struct Queue {
     /// Changes up to this revision are known to the watcher.
     pub after: Revision,
     inner: Mutex<Inner>,
+    /// Rings when there is something new in it.
+    told: Notify,
 }
 
 #[derive(Default)]
 struct Inner {
     events: VecDeque<(Verb, Arc<Event>)>,
     ended: Option<Ended>,
-    waker: Option<Waker>,
 }
 
 impl Queue {
     pub fn new(scope: Scope, filter: Option<Filter>, after: Revision) -> Self {
-        Self { scope, filter, after, inner: Mutex::default() }
+        Self { scope, filter, after, inner: Mutex::default(), told: Notify::new() }
     }
 
     /// Adds a change if it concerns the watcher. False if the watcher is at its end.
@@ -162,11 +162,8 @@ impl Queue {
             return false;
         }
         inner.events.push_back((verb, Arc::clone(event)));
-        let waker = inner.waker.take();
         drop(inner);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.told.notify_one();
         true
     }
 
@@ -176,10 +173,22 @@ impl Queue {
         if why != Ended::Removed {
             inner.events.clear();
         }
-        let waker = inner.waker.take();
         drop(inner);
-        if let Some(waker) = waker {
-            waker.wake();
+        self.told.notify_one();
+    }
+
+    /// The next changes, at most so many; waits for one.
+    async fn take(&self, most: usize) -> Result<Vec<(Verb, Arc<Event>)>, Ended> {
+        loop {
+            {
+                let mut inner = self.inner.lock();
+                if !inner.events.is_empty() {
+                    let count = inner.events.len().min(most);
+                    return Ok(inner.events.drain(..count).collect());
+                }
+                inner.ended.map_or(Ok(()), Err)?;
+            }
+            self.told.notified().await;
         }
     }
 }
@@ -225,19 +234,7 @@ impl Watcher {
             if !known.is_empty() {
                 return Ok(known);
             }
-            let told: Vec<(Verb, Arc<Event>)> = poll_fn(|context| {
-                let mut inner = self.queue.inner.lock();
-                if !inner.events.is_empty() {
-                    let count = inner.events.len().min(most.max(1));
-                    return Poll::Ready(Ok(inner.events.drain(..count).collect()));
-                }
-                if let Some(ended) = inner.ended {
-                    return Poll::Ready(Err(ended));
-                }
-                inner.waker = Some(context.waker().clone());
-                Poll::Pending
-            })
-            .await?;
+            let told = self.queue.take(most.max(1)).await?;
             self.seen = told.last().map_or(self.seen, |(_, event)| event.revision);
             let told: Vec<WatchEvent> = told.iter().filter_map(|(verb, event)| event.told(*verb)).collect();
             if !told.is_empty() {

@@ -57,7 +57,7 @@ pub fn config(dir: &Path) -> Config {
         authentication: Authentication::default(),
         token_file: Some(tokens),
         service_account_keys: Some((key, Vec::new())),
-        issuer: "https://kubernetes.default.svc.cluster.local".into(),
+        bootstrap_tokens: false,
         tokens: TokenRules::default(),
         ranges: Ranges { addresses: "10.96.0.0/16".parse().unwrap(), node_ports: 30000..=30009 },
         kubelet: None,

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use api::bootstrap_token::{BootstrapToken, SIGNS};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -65,22 +66,9 @@ fn signed(info: &ConfigMap, secrets: &[Arc<Secret>], now: Timestamp) -> ConfigMa
     let data = info.data.get_or_insert_default();
     let Some(content) = data.get(SIGNED).cloned() else { return info };
     data.retain(|key, _| !key.starts_with(SIGNATURE));
-    let tokens = secrets.iter().filter_map(|secret| token(secret, now));
-    data.extend(tokens.map(|(id, secret)| (format!("{SIGNATURE}{id}"), signature(&content, id, secret))));
+    let tokens = secrets.iter().filter_map(|secret| BootstrapToken::of(secret)?.good_for(SIGNS, now));
+    data.extend(tokens.map(|(id, secret)| (format!("{SIGNATURE}{id}"), signature(&content, &id, &secret))));
     info
-}
-
-/// Id and secret of a token that may sign.
-fn token(secret: &Secret, now: Timestamp) -> Option<(&str, &str)> {
-    let id = secret.metadata.name.as_ref()?.strip_prefix("bootstrap-token-")?;
-    let text = |key: &str| std::str::from_utf8(&secret.data.as_ref()?.get(key)?.0).ok();
-    let lives = text("expiration")
-        .is_none_or(|end| end.is_empty() || end.parse().is_ok_and(|end: Timestamp| now < end));
-    let signs = secret.type_.as_deref() == Some("bootstrap.kubernetes.io/token")
-        && text("usage-bootstrap-signing") == Some("true")
-        && text("token-id") == Some(id);
-    let key = text("token-secret").filter(|key| !key.is_empty())?;
-    (signs && lives).then_some((id, key))
 }
 
 /// A JWS whose content is left out.

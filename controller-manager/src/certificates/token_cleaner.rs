@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::bootstrap_token::BootstrapToken;
 use k8s_openapi::api::core::v1::Secret;
 use machinery::queue::Queue;
 
@@ -35,8 +36,7 @@ impl Controller for TokenCleaner {
 
     fn observe(&self, key: &Key, _now: Timestamp) -> Option<Arc<Secret>> {
         let secret = self.caches.system_secrets.get(Some(&key.namespace), &key.name)?;
-        let alive = secret.metadata.deletion_timestamp.is_none();
-        (alive && secret.type_.as_deref() == Some("bootstrap.kubernetes.io/token")).then_some(secret)
+        secret.metadata.deletion_timestamp.is_none().then_some(secret)
     }
 
     fn plan(&self, secret: &Arc<Secret>, now: Timestamp) -> Plan {
@@ -46,12 +46,10 @@ impl Controller for TokenCleaner {
 
 fn plan(secret: &Secret, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
-    let end = secret.data.as_ref().and_then(|data| data.get("expiration")).filter(|end| !end.0.is_empty());
-    let Some(end) = end else { return plan };
-    // What is no time is in the past.
-    match std::str::from_utf8(&end.0).ok().and_then(|end| end.parse().ok()) {
+    match BootstrapToken::of(secret).and_then(BootstrapToken::end) {
+        None => {}
         Some(end) if end > now => plan.look_again_at(end, now),
-        _ => plan.actions.push(Action::delete(secret, None)),
+        Some(_) => plan.actions.push(Action::delete(secret, None)),
     }
     plan
 }

@@ -9,14 +9,7 @@ use crate::builtin::{job, pod, prelude::*};
 
 impl Strategy for Deployment {
     const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
-
-    fn before_reading(value: &mut Value) {
-        workload::keep_empty_selector(value);
-    }
-
-    fn after_writing(value: &mut Value) {
-        workload::drop_missing_selector(value);
-    }
+    const NEEDS_SELECTOR: bool = true;
 
     fn fill_in(&mut self) {
         let spec = self.spec.get_or_insert_default();

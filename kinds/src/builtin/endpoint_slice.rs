@@ -9,6 +9,7 @@ use crate::builtin::prelude::*;
 
 impl Strategy for EndpointSlice {
     const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
+    const ALWAYS_THERE: &'static [&'static str] = &["/endpoints", "/ports"];
 
     fn fill_in(&mut self) {
         for endpoint in self.endpoints.iter_mut().flatten() {
@@ -93,14 +94,6 @@ impl Strategy for EndpointSlice {
             one.addresses.iter().enumerate().map(move |(i, address)| (at.index(i), address))
         });
         addresses.filter_map(|(at, address)| ip_warning(address, &at)).collect()
-    }
-
-    fn after_writing(value: &mut Value) {
-        if let Some(map) = value.as_object_mut() {
-            for required in ["endpoints", "ports"] {
-                map.entry(required).or_insert(Value::Null);
-            }
-        }
     }
 
     fn columns() -> Vec<Column> {

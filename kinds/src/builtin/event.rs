@@ -89,18 +89,13 @@ impl Convert for Renamed {
 
 /// Only reads and writes: the rules are those of [`StrictEvent`].
 impl Strategy for new::Event {
+    const ALWAYS_THERE: &'static [&'static str] =
+        &["/eventTime", "/deprecatedFirstTimestamp", "/deprecatedLastTimestamp"];
+
     fn fill_in(&mut self) {
         self.deprecated_source.get_or_insert_default();
         self.regarding.get_or_insert_default();
         absent_when_zero(&mut self.deprecated_count);
-    }
-
-    fn after_writing(value: &mut Value) {
-        if let Some(map) = value.as_object_mut() {
-            for time in ["eventTime", "deprecatedFirstTimestamp", "deprecatedLastTimestamp"] {
-                map.entry(time).or_insert(Value::Null);
-            }
-        }
     }
 }
 

@@ -11,16 +11,11 @@ use crate::builtin::prelude::*;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// `rules` is always there, as `null` when there are none.
-fn rules_written(value: &mut Value) {
-    if value.get("rules").and_then(Value::as_array).is_none_or(Vec::is_empty)
-        && let Some(map) = value.as_object_mut()
-    {
-        map.insert("rules".into(), Value::Null);
-    }
-}
+/// What a role without rules writes all the same.
+const RULES: &[&str] = &["/rules"];
 
 fn trim(rules: &mut Option<Vec<PolicyRule>>) {
+    absent_when_zero(rules);
     for rule in rules.iter_mut().flatten() {
         for list in
             [&mut rule.api_groups, &mut rule.resources, &mut rule.resource_names, &mut rule.non_resource_urls]
@@ -60,13 +55,10 @@ fn policy_rules(rules: Option<&Vec<PolicyRule>>, namespaced: bool, errors: &mut 
 
 impl Strategy for Role {
     const FACTS: Facts = Facts { creates_on_update: true, names: NameRule::PathSegment, ..Facts::PLAIN };
+    const ALWAYS_THERE: &'static [&'static str] = RULES;
 
     fn fill_in(&mut self) {
         trim(&mut self.rules);
-    }
-
-    fn after_writing(value: &mut Value) {
-        rules_written(value);
     }
 
     fn validate(&self, errors: &mut Errors) {
@@ -80,13 +72,10 @@ impl Strategy for Role {
 
 impl Strategy for ClusterRole {
     const FACTS: Facts = Facts { creates_on_update: true, names: NameRule::PathSegment, ..Facts::PLAIN };
+    const ALWAYS_THERE: &'static [&'static str] = RULES;
 
     fn fill_in(&mut self) {
         trim(&mut self.rules);
-    }
-
-    fn after_writing(value: &mut Value) {
-        rules_written(value);
     }
 
     fn validate(&self, errors: &mut Errors) {

@@ -6,14 +6,7 @@ use crate::builtin::{pod, prelude::*};
 
 impl Strategy for ReplicaSet {
     const FACTS: Facts = Facts { has_generation: true, ..Facts::PLAIN };
-
-    fn before_reading(value: &mut Value) {
-        workload::keep_empty_selector(value);
-    }
-
-    fn after_writing(value: &mut Value) {
-        workload::drop_missing_selector(value);
-    }
+    const NEEDS_SELECTOR: bool = true;
 
     fn fill_in(&mut self) {
         let spec = self.spec.get_or_insert_default();
@@ -48,15 +41,8 @@ impl Strategy for ReplicaSet {
     fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {
         if part == Part::Status {
             let Some(status) = &self.status else { return };
-            let replicas = workload::Replicas {
-                all: status.replicas,
-                fully_labeled: status.fully_labeled_replicas,
-                ready: status.ready_replicas,
-                available: status.available_replicas,
-                observed_generation: status.observed_generation,
-            };
-            workload::replicas(&replicas, errors);
-            return;
+            let parts = [status.fully_labeled_replicas, status.ready_replicas, status.available_replicas];
+            return workload::replicas(status.observed_generation, status.replicas, parts, errors);
         }
         self.validate(errors);
         if let (Some(new), Some(old)) = (&self.spec, &old.spec) {

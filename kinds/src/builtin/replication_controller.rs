@@ -51,14 +51,8 @@ impl Strategy for ReplicationController {
     fn validate_update(&self, _old: &Self, part: Part<'_>, errors: &mut Errors) {
         match (&self.status, part) {
             (Some(status), Part::Status) => {
-                let replicas = workload::Replicas {
-                    all: status.replicas,
-                    fully_labeled: status.fully_labeled_replicas,
-                    ready: status.ready_replicas,
-                    available: status.available_replicas,
-                    observed_generation: status.observed_generation,
-                };
-                workload::replicas(&replicas, errors);
+                let parts = [status.fully_labeled_replicas, status.ready_replicas, status.available_replicas];
+                workload::replicas(status.observed_generation, status.replicas, parts, errors);
             }
             (None, Part::Status) => {}
             _ => self.validate(errors),

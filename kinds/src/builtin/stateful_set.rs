@@ -17,19 +17,15 @@ use crate::builtin::{persistent_volume_claim, pod, prelude::*};
 
 impl Strategy for StatefulSet {
     const FACTS: Facts = Facts { has_generation: true, names: NameRule::Label, ..Facts::PLAIN };
+    const NEEDS_SELECTOR: bool = true;
 
     fn before_reading(value: &mut Value) {
-        workload::keep_empty_selector(value);
         // The claims may leave out what they are.
         let claims = value.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut);
         for claim in claims.into_iter().flatten().filter_map(Value::as_object_mut) {
             claim.entry("apiVersion").or_insert_with(|| "v1".into());
             claim.entry("kind").or_insert_with(|| "PersistentVolumeClaim".into());
         }
-    }
-
-    fn after_writing(value: &mut Value) {
-        workload::drop_missing_selector(value);
     }
 
     fn fill_in(&mut self) {

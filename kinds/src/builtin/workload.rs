@@ -9,24 +9,7 @@ use serde_json::Map;
 use super::pod;
 use crate::builtin::prelude::*;
 
-/// Makes `spec.selector: {}` differ from none at all once it is read as a type.
-pub fn keep_empty_selector(value: &mut Value) {
-    if let Some(selector) = value.pointer_mut("/spec/selector").and_then(Value::as_object_mut)
-        && selector.is_empty()
-    {
-        selector.insert("matchLabels".into(), Map::new().into());
-    }
-}
-
-/// Takes away the empty selector that the type writes when there was none; see [`keep_empty_selector`].
-pub fn drop_missing_selector(value: &mut Value) {
-    let spec = value.get_mut("spec").and_then(Value::as_object_mut);
-    if let Some(spec) = spec.filter(|s| s.get("selector") == Some(&Value::Object(Map::new()))) {
-        spec.remove("selector");
-    }
-}
-
-/// Whether there is a selector at all; see [`keep_empty_selector`].
+/// Whether there is a selector at all; see [`Strategy::NEEDS_SELECTOR`].
 pub fn is_given(selector: &LabelSelector) -> bool {
     selector.match_labels.is_some() || selector.match_expressions.is_some()
 }
@@ -126,30 +109,16 @@ pub fn counts(counts: &[Count<'_>], errors: &mut Errors) {
     }
 }
 
-/// What a status says of a number of pods that are kept.
-pub struct Replicas {
-    /// All pods.
-    pub all: i32,
-    /// Those with all labels of the template.
-    pub fully_labeled: Option<i32>,
-    /// Those that are ready.
-    pub ready: Option<i32>,
-    /// Those that have been ready for long enough.
-    pub available: Option<i32>,
-    /// The generation that the counts are of.
-    pub observed_generation: Option<i64>,
-}
-
-/// The counts of a status of what keeps a number of pods.
-pub fn replicas(status: &Replicas, errors: &mut Errors) {
-    let whole = Some(("status.replicas", status.all));
-    let ready = status.ready.unwrap_or(0);
-    let available = status.available.unwrap_or(0);
-    not_negative(status.observed_generation, &Path::new("status.observedGeneration"), errors);
+/// What the status of a kind that keeps a number of pods says of them: the generation that it is about, how many there are,
+/// and of these how many have all labels of the template, are ready, and have been for long enough.
+pub fn replicas(observed: Option<i64>, all: i32, parts: [Option<i32>; 3], errors: &mut Errors) {
+    let whole = Some(("status.replicas", all));
+    let [fully_labeled, ready, available] = parts.map(Option::unwrap_or_default);
+    not_negative(observed, &Path::new("status.observedGeneration"), errors);
     counts(
         &[
-            ("replicas", status.all, None),
-            ("fullyLabeledReplicas", status.fully_labeled.unwrap_or(0), whole),
+            ("replicas", all, None),
+            ("fullyLabeledReplicas", fully_labeled, whole),
             ("readyReplicas", ready, whole),
             ("availableReplicas", available, whole),
             ("availableReplicas", available, Some(("readyReplicas", ready))),

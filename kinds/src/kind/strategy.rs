@@ -10,7 +10,7 @@ use std::{
 use api::field::{ErrorType, Errors, Path};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Column, DecodeError, Facts, Findings, Part, Rules, Text};
 
@@ -19,10 +19,16 @@ pub trait Strategy: Serialize + DeserializeOwned + Default + JsonSchema + Send +
     /// What is so of all objects.
     const FACTS: Facts = Facts::PLAIN;
 
+    /// Whether `spec.selector: {}` is something else than none at all. It is told apart on reading by an empty `matchLabels`.
+    const NEEDS_SELECTOR: bool = false;
+
     /// Keeps in the value what its type would lose on reading (missing or empty).
     fn before_reading(_value: &mut Value) {}
 
-    /// Puts into the value what its type cannot write (fields that are always there, if only as `null`).
+    /// Fields that are always there, if only as `null`, where what they are fields of is.
+    const ALWAYS_THERE: &'static [&'static str] = &[];
+
+    /// Puts into the value what else its type cannot write.
     fn after_writing(_value: &mut Value) {}
 
     /// Fills in defaults.
@@ -117,6 +123,23 @@ impl<T: DeserializeOwned> DerefMut for Draft<'_, T> {
     }
 }
 
+/// Makes `spec.selector: {}` differ from none at all once it is read as a type.
+fn keep_empty_selector(value: &mut Value) {
+    if let Some(selector) = value.pointer_mut("/spec/selector").and_then(Value::as_object_mut)
+        && selector.is_empty()
+    {
+        selector.insert("matchLabels".into(), Map::new().into());
+    }
+}
+
+/// Takes away the empty selector that the type writes when there was none; see [`keep_empty_selector`].
+fn drop_missing_selector(value: &mut Value) {
+    let spec = value.get_mut("spec").and_then(Value::as_object_mut);
+    if let Some(spec) = spec.filter(|s| s.get("selector") == Some(&Value::Object(Map::new()))) {
+        spec.remove("selector");
+    }
+}
+
 /// The [`Rules`] of a built-in kind.
 pub struct Typed<T>(PhantomData<fn() -> T>);
 
@@ -136,22 +159,37 @@ impl<T: Strategy> Typed<T> {
     }
 
     fn encode(typed: &T, into: &mut Value) {
-        if let Ok(value) = serde_json::to_value(typed) {
+        if let Ok(value) = Self::written(typed) {
             *into = value;
-            T::after_writing(into);
         }
+    }
+
+    fn written(typed: &T) -> serde_json::Result<Value> {
+        let mut value = serde_json::to_value(typed)?;
+        if T::NEEDS_SELECTOR {
+            drop_missing_selector(&mut value);
+        }
+        for pointer in T::ALWAYS_THERE {
+            let (of, field) = pointer.rsplit_once('/').unwrap_or_default();
+            if let Some(Value::Object(of)) = value.pointer_mut(of) {
+                of.entry(field).or_insert(Value::Null);
+            }
+        }
+        T::after_writing(&mut value);
+        Ok(value)
     }
 }
 
 /// Values that come here have passed `default` and thus can be read; should one not, validation reports it.
 impl<T: Strategy> Rules for Typed<T> {
     fn default(&self, mut object: Value) -> Result<Value, DecodeError> {
+        if T::NEEDS_SELECTOR {
+            keep_empty_selector(&mut object);
+        }
         T::before_reading(&mut object);
         let mut typed = T::deserialize(object).map_err(|e| DecodeError(e.to_string()))?;
         typed.fill_in();
-        let mut value = serde_json::to_value(&typed).map_err(|e| DecodeError(e.to_string()))?;
-        T::after_writing(&mut value);
-        Ok(value)
+        Self::written(&typed).map_err(|e| DecodeError(e.to_string()))
     }
 
     fn prepare_create(&self, object: &mut Value) {

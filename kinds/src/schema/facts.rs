@@ -25,7 +25,7 @@ pub struct Fact {
 type Table = HashMap<(&'static str, &'static str), Fact>;
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
-    include_str!("list_types.tsv")
+    include_str!("go_markers.tsv")
         .lines()
         .filter(|l| !l.starts_with('#'))
         .map(|line| {

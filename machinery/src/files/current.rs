@@ -9,12 +9,13 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 type BoxError = Box<dyn Error + Send + Sync>;
+type Read<T> = Box<dyn Fn(Option<&T>) -> Result<T, BoxError> + Send + Sync>;
 
 /// What was made of some files. They are looked at when it is asked for, at most once a second. While they hold nothing that
 /// can be used, it stays as it was.
 pub struct Current<T> {
     files: Vec<PathBuf>,
-    read: Box<dyn Fn() -> Result<T, BoxError> + Send + Sync>,
+    read: Read<T>,
     known: Mutex<Known<T>>,
 }
 
@@ -29,18 +30,18 @@ struct Known<T> {
 type Stamp = (SystemTime, u64, u64);
 
 impl<T: Clone> Current<T> {
-    /// Reads the files.
+    /// Reads the files by `read`, which is told what was made of them before. Without files it stays as it is.
     ///
     /// # Errors
     /// Those of `read`.
     pub fn read<E: Into<BoxError>>(
         files: Vec<PathBuf>,
-        read: impl Fn() -> Result<T, E> + Send + Sync + 'static,
+        read: impl Fn(Option<&T>) -> Result<T, E> + Send + Sync + 'static,
     ) -> Result<Self, E> {
         // Before they are read: what changes meanwhile is seen later.
         let stamps = stamps(&files);
-        let known = Mutex::new(Known { looked: 0, stamps, value: read()? });
-        Ok(Self { files, read: Box::new(move || read().map_err(E::into)), known })
+        let known = Mutex::new(Known { looked: 0, stamps, value: read(None)? });
+        Ok(Self { files, read: Box::new(move |before| read(before).map_err(E::into)), known })
     }
 
     /// What they hold now.
@@ -48,13 +49,13 @@ impl<T: Clone> Current<T> {
         self.get_in(crate::clock::now().as_second())
     }
 
-    /// The same in a second of a test's choice.
-    pub(crate) fn get_in(&self, second: i64) -> T {
+    /// The same in a second that the caller knows, or a test chooses.
+    pub fn get_in(&self, second: i64) -> T {
         let mut known = self.known.lock();
         if std::mem::replace(&mut known.looked, second) != second {
             let stamps = stamps(&self.files);
             if stamps != known.stamps {
-                match (self.read)() {
+                match (self.read)(Some(&known.value)) {
                     Ok(value) => {
                         tracing::info!(files = ?self.files, "Read files that have changed");
                         known.value = value;

@@ -4,8 +4,7 @@
 //! Invariant: a key added while it is being worked on is worked on again afterwards. No
 //! timer runs while nothing waits. Upstream counterpart: client-go's `util/workqueue`.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
 use std::future::Future;
 use std::hash::Hash;
@@ -52,9 +51,9 @@ struct State<T> {
     working: HashSet<T>,
     tally: Tally,
     failures: HashMap<T, u32>,
-    /// When each delayed key is due. `timers` may hold outdated entries besides.
+    /// When each delayed key is due, and which are due then.
     due: HashMap<T, Instant>,
-    timers: BinaryHeap<Reverse<Timer<T>>>,
+    timers: BTreeMap<Instant, Vec<T>>,
     closed: bool,
 }
 
@@ -76,29 +75,6 @@ impl Default for Tally {
 /// Bounds of the buckets of durations, in seconds, as client-go has them.
 pub const BUCKETS: [f64; 10] = [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0];
 
-#[derive(Debug)]
-struct Timer<T> {
-    at: Instant,
-    key: T,
-}
-
-impl<T> PartialEq for Timer<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.at == other.at
-    }
-}
-impl<T> Eq for Timer<T> {}
-impl<T> PartialOrd for Timer<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl<T> Ord for Timer<T> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.at.cmp(&other.at)
-    }
-}
-
 impl<T: Eq + Hash + Clone> State<T> {
     fn new(base: Duration, max: Duration) -> Self {
         Self {
@@ -110,7 +86,7 @@ impl<T: Eq + Hash + Clone> State<T> {
             tally: Tally::default(),
             failures: HashMap::new(),
             due: HashMap::new(),
-            timers: BinaryHeap::new(),
+            timers: BTreeMap::new(),
             closed: false,
         }
     }
@@ -127,27 +103,26 @@ impl<T: Eq + Hash + Clone> State<T> {
     }
 
     fn add_at(&mut self, key: T, at: Instant) {
-        match self.due.get(&key) {
-            Some(&sooner) if sooner <= at => {}
-            _ => {
-                self.due.insert(key.clone(), at);
-                self.timers.push(Reverse(Timer { at, key }));
-            }
+        let later = match self.due.get(&key) {
+            Some(&sooner) if sooner <= at => return,
+            later => later.copied(),
+        };
+        if let Some(keys) = later.and_then(|later| self.timers.get_mut(&later)) {
+            keys.retain(|other| *other != key);
         }
+        self.due.insert(key.clone(), at);
+        self.timers.entry(at).or_default().push(key);
     }
 
     /// Moves the keys that are due to the others; returns when the next one will be.
     fn ripen(&mut self, now: Instant) -> Option<Instant> {
-        while let Some(Reverse(timer)) = self.timers.peek() {
-            let current = self.due.get(&timer.key) == Some(&timer.at);
-            if current && timer.at > now {
-                return Some(timer.at);
+        while let Some(first) = self.timers.first_entry() {
+            if *first.key() > now && !first.get().is_empty() {
+                return Some(*first.key());
             }
-            if let Some(Reverse(timer)) = self.timers.pop()
-                && current
-            {
-                self.due.remove(&timer.key);
-                self.add(timer.key, now);
+            for key in first.remove() {
+                self.due.remove(&key);
+                self.add(key, now);
             }
         }
         None

@@ -45,8 +45,9 @@ impl ClientAuthorities {
     /// When there is no certificate in it, or one is malformed.
     pub fn load(path: &Path) -> Result<Self, TlsError> {
         let file = path.to_owned();
-        let read =
-            move || Ok(Arc::new(Known { authorities: authorities(&file)?, verifier: Mutex::default() }));
+        let read = move |_: Option<&_>| {
+            Ok(Arc::new(Known { authorities: authorities(&file)?, verifier: Mutex::default() }))
+        };
         Current::read(vec![path.to_owned()], read).map(Self)
     }
 

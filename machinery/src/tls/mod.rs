@@ -38,6 +38,9 @@ pub enum TlsError {
     /// A bundle of certificates is no PEM text.
     #[error("unable to load root certificates: {0}")]
     Bundle(rustls::pki_types::pem::Error),
+    /// A bundle holds none.
+    #[error("data does not contain any valid RSA or ECDSA certificates")]
+    NoneInBundle,
     /// A certificate is no PEM text.
     #[error("unable to load the certificate: {0}")]
     Chain(rustls::pki_types::pem::Error),
@@ -121,7 +124,7 @@ impl Own {
     /// One whose files are there, or may come.
     fn of(cert: &Path, key: &Path, awaited: bool) -> Result<Arc<Self>, TlsError> {
         let files = (cert.to_owned(), key.to_owned());
-        let read = move || {
+        let read = move |_: Option<&_>| {
             if awaited && !files.0.exists() {
                 return Ok(None);
             }
@@ -236,6 +239,9 @@ pub fn bundle_client_config(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
     } else {
         for certificate in CertificateDer::pem_slice_iter(pem) {
             store.add(certificate.map_err(TlsError::Bundle)?)?;
+        }
+        if store.is_empty() {
+            return Err(TlsError::NoneInBundle);
         }
     }
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;

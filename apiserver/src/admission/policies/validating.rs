@@ -82,6 +82,9 @@ impl Step for ValidatingAdmissionPolicy {
 
 /// Notes what policies want told in the audit log; of different words under one key all.
 fn note(operation: &Operation<'_>, judged: &mut [(Judgement, Call)]) {
+    if !operation.ctx.trail.is_kept() {
+        return;
+    }
     let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (judgement, call) in judged {
         for (key, value) in judgement.annotations.drain(..) {
@@ -97,7 +100,7 @@ fn note(operation: &Operation<'_>, judged: &mut [(Judgement, Call)]) {
 
 /// Tells the audit log of a rule that does not hold.
 fn note_failure(operation: &Operation<'_>, call: &Call, denial: &Denial) {
-    let Some(bound) = &call.bound else { return };
+    let Some(bound) = call.bound.as_ref().filter(|_| operation.ctx.trail.is_kept()) else { return };
     let noted = format!(
         r#"[{{"message":{},"policy":{:?},"binding":{:?},"expressionIndex":{},"validationActions":{}}}]"#,
         json!(denial.message),

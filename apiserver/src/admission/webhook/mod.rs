@@ -7,7 +7,12 @@
 mod client;
 mod review;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt::{self, Display},
+    sync::Arc,
+    time::Duration,
+};
 
 use api::{Message, message, object::ObjectExt as _, status::Status};
 use async_trait::async_trait;
@@ -75,20 +80,21 @@ impl Step for MutatingAdmissionWebhook {
             if !operation.reinvocation.is_due(&hook.key, operation.new.as_deref()) {
                 continue;
             }
-            let place =
-                format!("webhook.admission.k8s.io/round_{}_index_{i}", operation.reinvocation.round());
+            let place = Place { phase: "mutation", round: operation.reinvocation.round(), index: i };
             let called = match hook.call(operation, &row, true).await {
                 Ok(Some(patch)) => hook.apply(operation, &row, &patch).inspect(|_| {
-                    hook.note_patch(operation, &place, &patch);
+                    hook.note_patch(operation, place, &patch);
                 }),
                 Ok(None) => Ok(false),
                 Err(failure) => Err(failure),
             };
             let mutated = matches!(called, Ok(true));
             let (of, name) = (&hook.configuration, &hook.name);
-            let noted = format!(r#"{{"configuration":{of:?},"webhook":{name:?},"mutated":{mutated}}}"#);
-            operation.ctx.trail.annotate(format!("mutation.{place}"), noted);
-            hook.open(operation, &format!("failed-open.mutation.{place}"), called)?;
+            operation.ctx.trail.annotate(
+                place,
+                format_args!(r#"{{"configuration":{of:?},"webhook":{name:?},"mutated":{mutated}}}"#),
+            );
+            hook.open(operation, place, called)?;
             if mutated {
                 operation.reinvocation.changed();
             }
@@ -116,8 +122,7 @@ impl Step for ValidatingAdmissionWebhook {
         }
         let calls = wanted.iter().enumerate().map(|(i, (hook, row))| async move {
             let called = hook.call(operation, row, false).await;
-            let key = format!("failed-open.validating.webhook.admission.k8s.io/round_0_index_{i}");
-            hook.open(operation, &key, called)
+            hook.open(operation, Place { phase: "validating", round: 0, index: i }, called)
         });
         join_all(calls).await.into_iter().collect()
     }
@@ -165,6 +170,21 @@ impl Configuration {
         let read = value(object).unwrap_or_else(|_| json!({"webhooks": [null]}));
         let hooks = read.list_at(&["webhooks"]).iter().map(|hook| Hook::of(&name, hook)).collect();
         Self { name, revision: object.revision(), hooks }
+    }
+}
+
+/// Where a webhook was asked, as annotations name it.
+#[derive(Clone, Copy)]
+struct Place {
+    phase: &'static str,
+    round: u8,
+    index: usize,
+}
+
+impl Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { phase, round, index } = self;
+        write!(out, "{phase}.webhook.admission.k8s.io/round_{round}_index_{index}")
     }
 }
 
@@ -285,7 +305,7 @@ impl Hook {
         let (mut response, patch) =
             review::response(&answer, version, &uid, mutating).map_err(Failure::Call)?;
         for (key, value) in std::mem::take(&mut response.audit_annotations) {
-            operation.ctx.trail.annotate(format!("{}/{key}", self.name), value);
+            operation.ctx.trail.annotate(format_args!("{}/{key}", self.name), value);
         }
         operation.ctx.warnings.add(std::mem::take(&mut response.warnings));
         if response.allowed {
@@ -295,15 +315,15 @@ impl Hook {
     }
 
     /// Tells the audit log of a patch, where it may show what was sent.
-    fn note_patch(&self, operation: &Operation<'_>, place: &str, patch: &[u8]) {
+    fn note_patch(&self, operation: &Operation<'_>, place: Place, patch: &[u8]) {
         let (configuration, name, trail) = (&self.configuration, &self.name, &operation.ctx.trail);
         if trail.shows_sent()
             && let Ok(patch @ Value::Array(_)) = serde_json::from_slice(patch)
         {
-            let noted = format!(
+            let noted = format_args!(
                 r#"{{"configuration":{configuration:?},"webhook":{name:?},"patch":{patch},"patchType":"{JSON_PATCH}"}}"#
             );
-            trail.annotate(format!("patch.{place}"), noted);
+            trail.annotate(Place { phase: "patch", ..place }, noted);
         }
     }
 
@@ -311,7 +331,7 @@ impl Hook {
     fn open<T>(
         &self,
         operation: &Operation<'_>,
-        key: &str,
+        place: Place,
         called: Result<T, Failure>,
     ) -> Result<(), Status> {
         match called {
@@ -323,7 +343,7 @@ impl Hook {
                 if !self.fails_open {
                     return Err(Status::internal(why));
                 }
-                operation.ctx.trail.annotate(key, &*self.name);
+                operation.ctx.trail.annotate(format_args!("failed-open.{place}"), &self.name);
                 Ok(())
             }
         }

@@ -31,27 +31,14 @@ const LEASES: &str = "kube-node-lease";
 /// Something that a kubelet may need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Sort {
-    Account,
     Attachment,
-    Claim,
-    ConfigMap,
     Pod,
-    ResourceClaim,
-    Secret,
     Slice,
+    /// What pods name.
+    Of(references::Sort),
 }
 
-impl From<references::Sort> for Sort {
-    fn from(sort: references::Sort) -> Self {
-        match sort {
-            references::Sort::Account => Self::Account,
-            references::Sort::Claim => Self::Claim,
-            references::Sort::ConfigMap => Self::ConfigMap,
-            references::Sort::ResourceClaim => Self::ResourceClaim,
-            references::Sort::Secret => Self::Secret,
-        }
-    }
-}
+use Sort::Of;
 
 /// A sort and a key.
 type Thing = (Sort, Box<str>);
@@ -165,13 +152,16 @@ impl Relations {
         let named = self.nodes.get(&(sort, Box::from(key))).is_some_and(|nodes| nodes.contains_key(node));
         let mounted = || {
             let volumes = self.volumes_by_secret.get(key).into_iter().flatten();
-            sort == Sort::Secret && volumes.into_iter().any(|volume| self.volume_leads(volume, node))
+            sort == Of(references::Sort::Secret)
+                && volumes.into_iter().any(|volume| self.volume_leads(volume, node))
         };
         named || mounted()
     }
 
     fn volume_leads(&self, volume: &str, node: &str) -> bool {
-        self.volumes.get(volume).is_some_and(|(claim, _)| self.leads(Sort::Claim, claim, node))
+        self.volumes
+            .get(volume)
+            .is_some_and(|(claim, _)| self.leads(Of(references::Sort::Claim), claim, node))
     }
 
     /// Lets a node do something; `rules` are about what is the same for all nodes.
@@ -207,19 +197,19 @@ impl Relations {
             move || self.leads(sort, key, node)
         };
         match (group, resource) {
-            ("", "secrets") => read(Sort::Secret),
-            ("", "configmaps") => read(Sort::ConfigMap),
+            ("", "secrets") => read(Of(references::Sort::Secret)),
+            ("", "configmaps") => read(Of(references::Sort::ConfigMap)),
             ("", "persistentvolumeclaims") if subresource == "status" => match verb {
-                "update" | "patch" => related(of(Sort::Claim)()),
+                "update" | "patch" => related(of(Of(references::Sort::Claim))()),
                 _ => Err("can only get/update/patch this type".into()),
             },
-            ("", "persistentvolumeclaims") => get(&of(Sort::Claim)),
+            ("", "persistentvolumeclaims") => get(&of(Of(references::Sort::Claim))),
             ("", "persistentvolumes") => get(&|| self.volume_leads(name, node)),
-            ("resource.k8s.io", "resourceclaims") => get(&of(Sort::ResourceClaim)),
+            ("resource.k8s.io", "resourceclaims") => get(&of(Of(references::Sort::ResourceClaim))),
             ("storage.k8s.io", "volumeattachments") => get(&of(Sort::Attachment)),
-            ("", "serviceaccounts") if verb == "get" && subresource.is_empty() => read(Sort::Account),
+            ("", "serviceaccounts") if verb == "get" && subresource.is_empty() => read(Of(references::Sort::Account)),
             ("", "serviceaccounts") => match (verb, subresource) {
-                ("create", "token") if !name.is_empty() => related(of(Sort::Account)()),
+                ("create", "token") if !name.is_empty() => related(of(Of(references::Sort::Account))()),
                 ("create", _) if !name.is_empty() => {
                     Err("can only create token subresource of serviceaccount".into())
                 }
@@ -296,7 +286,7 @@ fn needs(pod: &Value) -> Vec<Thing> {
     }
     let key = |name: String| format!("{}/{name}", pod.namespace()).into();
     std::iter::once(own)
-        .chain(references::named(pod).into_iter().map(|(sort, name)| (sort.into(), key(name))))
+        .chain(references::named(pod).into_iter().map(|(sort, name)| (Of(sort), key(name))))
         .collect()
 }
 

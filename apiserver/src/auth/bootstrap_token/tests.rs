@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::json;
 
@@ -33,9 +35,12 @@ fn a_token_is_good_as_its_secret_says() {
         data.extend(changes.iter().copied());
         let data: BTreeMap<_, _> =
             data.into_iter().map(|(key, value)| (key, BASE64_STANDARD.encode(value))).collect();
-        let token = json!({"type": "bootstrap.kubernetes.io/token", "data": data});
-        let token: Token = serde_json::from_value(token).unwrap();
-        token.user(ID, SECRET, now).map(|user| {
+        let token = json!({
+            "metadata": {"name": format!("bootstrap-token-{ID}")},
+            "type": "bootstrap.kubernetes.io/token",
+            "data": data,
+        });
+        user(&serde_json::from_value(token).unwrap(), SECRET, now).map(|user| {
             assert_eq!(user.name, "system:bootstrap:abcdef");
             user.groups.join(" ")
         })
@@ -59,5 +64,5 @@ fn a_token_is_good_as_its_secret_says() {
     ] {
         assert_eq!(groups(changes).as_deref(), expected, "{changes:?}");
     }
-    assert!(Token::default().user(ID, SECRET, now).is_none());
+    assert!(user(&Secret::default(), SECRET, now).is_none());
 }

@@ -168,8 +168,11 @@ impl Authentication {
     ) -> Result<(Vec<Issuer>, Anonymous), ConfigError> {
         let (mut jwt, mut anonymous) = (self.jwt.clone(), None);
         if let (Some(path), Some(content)) = (&self.file, content) {
-            let file: File = read_file(content, "AuthenticationConfiguration", &VERSIONS)
-                .map_err(|why| ConfigError::Decode(path.clone(), why))?;
+            let wrong = |why| ConfigError::Decode(path.clone(), why);
+            if content.is_empty() {
+                return Err(wrong("empty config data".into()));
+            }
+            let file: File = read_file(content, "AuthenticationConfiguration", &VERSIONS).map_err(wrong)?;
             (jwt, anonymous) = (file.jwt, file.anonymous);
         }
         let all = keys::ALGORITHMS.map(str::to_owned);

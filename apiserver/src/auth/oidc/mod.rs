@@ -8,27 +8,31 @@ mod config;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use api::{Message, message};
 use bytes::Bytes;
-use futures::future::{join_all, pending};
+use futures::future::join_all;
 use http::{StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use jiff::Timestamp;
-use parking_lot::{Mutex, RwLock};
+use machinery::files::Current;
 use rustls::ClientConfig;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
 };
 
-use super::{Refused, User, authorize::quoted, jwt::Jwt, keys::PublicKey};
+use super::{
+    Refused, User,
+    authorize::quoted,
+    jwt::{Good, Jwt},
+    keys::PublicKey,
+};
 use claims::Mapping;
 use config::Anonymous;
 pub use config::{
@@ -43,108 +47,73 @@ const PAUSE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_secs(10);
 /// How long keys are good that no token asks others for: of one that is withdrawn nobody tells.
 const LIFE: Duration = Duration::from_secs(3600);
-/// How often the file is looked at.
-const LOOK: Duration = Duration::from_secs(10);
+/// How often it is looked whether the file has changed.
+const LOOK: Duration = Duration::from_secs(1);
 /// How far an issuer's clock may be ahead, as upstream.
 const LEEWAY: i64 = 60;
 /// The end of a token that says none: Go's first moment.
 const NEVER: Timestamp = Timestamp::constant(-62_135_596_800, 0);
-/// How many tokens are remembered of an issuer.
-const MOST_TOKENS: usize = 4096;
 
 /// The issuers whose tokens are taken besides this server's own, and what is done without a token.
-pub struct Issuers {
-    source: Authentication,
-    ours: Vec<String>,
-    /// What the file has said last.
-    content: Mutex<Option<Vec<u8>>>,
-    current: RwLock<Arc<(Vec<Arc<Issuer>>, Anonymous)>>,
-}
+pub struct Issuers(Current<Arc<(Vec<Arc<Issuer>>, Anonymous)>>);
 
 impl Issuers {
-    /// Those of a configuration; `ours` are the names of this server.
+    /// Those of a configuration; `ours` are the names of this server. Of an issuer about which a file that has changed says
+    /// the same, the keys stay known.
     ///
     /// # Errors
     /// When the configuration is wrong.
     pub fn new(source: Authentication, ours: &[String]) -> Result<Self, ConfigError> {
-        let content = source.content()?;
-        let (issuers, anonymous) = source.read(content.as_deref(), ours)?;
-        let current = Arc::new((issuers.into_iter().map(Arc::new).collect(), anonymous));
-        let (content, current) = (Mutex::new(content), RwLock::new(current));
-        Ok(Self { source, ours: ours.to_vec(), content, current })
+        let (files, ours) = (source.file.iter().cloned().collect(), ours.to_vec());
+        let read = move |before: Option<&Arc<(Vec<Arc<Issuer>>, _)>>| {
+            let (issuers, anonymous) = source.read(source.content()?.as_deref(), &ours)?;
+            let kept = |one: Issuer| {
+                let mut known = before.iter().flat_map(|before| &before.0);
+                let same = known.find(|known| known.rules == one.rules).cloned();
+                same.unwrap_or_else(|| Arc::new(one))
+            };
+            Ok(Arc::new((issuers.into_iter().map(kept).collect(), anonymous)))
+        };
+        Current::read(files, read).map(Self)
     }
 
     /// Whether a request without a credential is looked at, which asks for a path.
     pub fn admit_anonymous(&self, path: &str) -> bool {
-        self.current.read().1.admits(path)
+        self.0.get().1.admits(path)
     }
 
     /// The user that a token stands for.
     ///
     /// # Errors
     /// When none of the issuers has issued it, or why it is not good.
-    pub async fn review(&self, token: &str, now: Timestamp) -> Result<User, Refused> {
-        let jwt = Jwt::read(token).ok_or(Refused::Unknown)?;
-        let current = self.current.read().clone();
+    pub async fn review(&self, jwt: &Jwt<'_>, now: Timestamp) -> Result<User, Refused> {
+        let current = self.0.get();
         let issuer = current.0.iter().find(|issuer| issuer.rules.issuer.url == jwt.issuer);
-        issuer.ok_or(Refused::Unknown)?.user(token, &jwt, now).await.map_err(Refused::Because)
+        issuer.ok_or(Refused::Unknown)?.user(jwt, now).await.map_err(Refused::Because)
     }
 
-    /// Learns the issuers' keys, and looks at the file. Runs until it is cut off.
+    /// Learns the keys of the issuers that there are. Runs until it is cut off.
     pub async fn follow(&self) -> anyhow::Result<()> {
         loop {
-            let current = self.current.read().clone();
+            let current = self.0.get();
             let following = join_all(current.0.iter().map(|issuer| issuer.follow()));
-            // Without issuers there is nobody to follow.
-            let following = async {
-                following.await;
-                pending::<()>().await;
+            let changed = async {
+                while Arc::ptr_eq(&current, &self.0.get()) {
+                    sleep(LOOK).await;
+                }
             };
             tokio::select! {
-                () = following => {}
-                () = self.changed() => {}
+                _endless = following, if !current.0.is_empty() => {}
+                () = changed => {}
             }
         }
-    }
-
-    /// Waits until the file says something else. What makes no sense in it changes nothing.
-    async fn changed(&self) {
-        if self.source.file.is_none() {
-            return pending().await;
-        }
-        loop {
-            sleep(LOOK).await;
-            match self.reload() {
-                Ok(false) => {}
-                Ok(true) => return tracing::info!("Reloaded the authentication configuration"),
-                Err(error) => tracing::error!(%error, "Cannot reload the authentication configuration"),
-            }
-        }
-    }
-
-    /// Takes up the file if it says something else, and says whether it does. Of an issuer about which it says the same,
-    /// the keys stay known.
-    fn reload(&self) -> Result<bool, ConfigError> {
-        let content = self.source.content()?;
-        if *self.content.lock() == content {
-            return Ok(false);
-        }
-        let (issuers, anonymous) = self.source.read(content.as_deref(), &self.ours)?;
-        let current = self.current.read().clone();
-        let kept = |one: Issuer| {
-            let known = current.0.iter().find(|known| known.rules == one.rules);
-            known.cloned().unwrap_or_else(|| Arc::new(one))
-        };
-        *self.current.write() = Arc::new((issuers.into_iter().map(kept).collect(), anonymous));
-        *self.content.lock() = content;
-        Ok(true)
     }
 }
 
-/// The keys that an issuer told, and whom the tokens stand for that these have signed, by the tokens' digests.
+/// The keys that an issuer told, and whom the tokens stand for that these have signed, and until when.
 struct Keys {
     all: Vec<PublicKey>,
-    good: Mutex<HashMap<[u8; 32], (User, Timestamp)>>,
+    good: Good<(User, Timestamp)>,
 }
 
 /// What is known of an issuer.
@@ -211,7 +180,7 @@ impl Issuer {
         loop {
             let failed = match self.ask(&mut place).await {
                 Ok(all) => {
-                    let keys = Some(Arc::new(Keys { all, good: Mutex::default() }));
+                    let keys = Some(Arc::new(Keys { all, good: Good::default() }));
                     self.told.send_replace(Told { keys, failed: false });
                     false
                 }
@@ -271,15 +240,12 @@ impl Issuer {
     }
 
     /// The user that a token of this issuer stands for.
-    async fn user(&self, token: &str, jwt: &Jwt<'_>, now: Timestamp) -> Result<User, Message> {
-        let digest: [u8; 32] = Sha256::digest(token).into();
+    async fn user(&self, jwt: &Jwt<'_>, now: Timestamp) -> Result<User, Message> {
         let bad = |why: Message| message!("oidc: verify token: {why}");
         let told = self.told.subscribe();
         let keys = told.borrow().keys.clone().ok_or("oidc: authenticator not initialized")?;
-        if let Some((user, until)) = keys.good.lock().get(&digest)
-            && *until >= now
-        {
-            return Ok(user.clone());
+        if let Some((user, _)) = keys.good.get(jwt).filter(|(_, until)| *until >= now) {
+            return Ok(user);
         }
         if !self.algorithms.iter().any(|name| name == jwt.algorithm()) {
             let (wanted, found) = (quoted(&self.algorithms), jwt.algorithm());
@@ -294,11 +260,7 @@ impl Issuer {
             .map_err(|why| bad(message!("oidc: failed to unmarshal claims: {why}")))?;
         let until = self.check(&claims, now).map_err(bad)?;
         let user = self.mapping.user(&claims)?;
-        let mut good = keys.good.lock();
-        if good.len() >= MOST_TOKENS {
-            good.clear();
-        }
-        good.insert(digest, (user.clone(), until));
+        keys.good.insert(jwt, (user.clone(), until));
         Ok(user)
     }
 

@@ -1,7 +1,8 @@
-use std::{convert::Infallible, net::SocketAddr, path::Path};
+use std::{collections::HashMap, convert::Infallible, net::SocketAddr, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use futures::future::pending;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -11,6 +12,7 @@ use machinery::{
     tasks::Tasks,
     tls::{self, ClientCertificates, TlsSource},
 };
+use parking_lot::Mutex;
 use ring::{
     rand::SystemRandom,
     rsa,
@@ -145,10 +147,14 @@ fn changed(claims: &Value, field: &str, value: Value) -> Value {
     claims
 }
 
+async fn review(issuers: &Issuers, token: &str, now: Timestamp) -> Result<User, Refused> {
+    issuers.review(&Jwt::read(token).ok_or(Refused::Unknown)?, now).await
+}
+
 /// Asks until the keys are known.
 async fn initialized(issuers: &Issuers, token: &str) -> User {
     loop {
-        match issuers.review(token, machinery::clock::now()).await {
+        match review(issuers, token, machinery::clock::now()).await {
             Ok(user) => return user,
             Err(why) => assert!(why.to_string().contains("not initialized"), "{why}"),
         }
@@ -173,7 +179,7 @@ async fn only_good_tokens_of_the_issuer_stand_for_somebody() {
     let claims = provider.claims();
     let now = machinery::clock::now();
     let good = token(&es256, &claims);
-    let early = issuers.review(&good, now).await.unwrap_err().to_string();
+    let early = review(&issuers, &good, now).await.unwrap_err().to_string();
     assert_eq!(early, "[invalid bearer token, oidc: authenticator not initialized]");
 
     let judging = async {
@@ -185,7 +191,7 @@ async fn only_good_tokens_of_the_issuer_stand_for_somebody() {
         // The second time it is remembered, and ends all the same.
         for (seconds, ends) in [(0, false), (599, false), (605, true)] {
             let at = Timestamp::from_second(now.as_second() + seconds).unwrap();
-            let told = issuers.review(&good, at).await.map_err(|why| why.to_string());
+            let told = review(&issuers, &good, at).await.map_err(|why| why.to_string());
             assert_eq!(told.is_err_and(|why| why.contains("oidc: token is expired")), ends, "{seconds}");
         }
         let pair = rsa::KeyPair::from_pkcs8(
@@ -210,7 +216,7 @@ async fn only_good_tokens_of_the_issuer_stand_for_somebody() {
             rsa_signed("PS256", &RSA_PSS_SHA256),
             nameless,
         ] {
-            assert_eq!(issuers.review(&good, now).await.unwrap().name, "oidc:jane");
+            assert_eq!(review(&issuers, &good, now).await.unwrap().name, "oidc:jane");
         }
         let (signed, signature) = good.rsplit_once('.').unwrap();
         let other_claims = changed(&claims, "sub", json!("root"));
@@ -294,14 +300,14 @@ async fn only_good_tokens_of_the_issuer_stand_for_somebody() {
                 "oidc: parse groups claim \"groups\": json: cannot unmarshal array into Go value of type string",
             ),
         ] {
-            let told = issuers.review(&bad, now).await.unwrap_err().to_string();
+            let told = review(&issuers, &bad, now).await.unwrap_err().to_string();
             let refused = if why.is_empty() { told == "invalid bearer token" } else { told.contains(why) };
             assert!(refused, "{what}: {told}");
         }
         let soon = token(&es256, &changed(&claims, "nbf", second(50)));
-        assert!(issuers.review(&soon, now).await.is_ok(), "clocks may differ a little");
+        assert!(review(&issuers, &soon, now).await.is_ok(), "clocks may differ a little");
         let one = token(&es256, &changed(&claims, "groups", json!("dev")));
-        assert_eq!(issuers.review(&one, now).await.unwrap().groups[0], "oidc:dev");
+        assert_eq!(review(&issuers, &one, now).await.unwrap().groups[0], "oidc:dev");
     };
     tokio::select! {
         _endless = issuers.follow() => unreachable!("nothing ends it"),
@@ -323,14 +329,14 @@ async fn keys_are_asked_for_again_when_a_token_names_another_and_not_too_often()
         initialized(&issuers, &token(&old, &claims)).await;
         provider.publish(&[&new]);
         let began = Instant::now();
-        assert_eq!(issuers.review(&token(&new, &claims), now).await.unwrap().name, "oidc:jane");
+        assert_eq!(review(&issuers, &token(&new, &claims), now).await.unwrap().name, "oidc:jane");
         let before = token(&old, &claims);
-        assert!(issuers.review(&before, now).await.is_err(), "it is withdrawn");
+        assert!(review(&issuers, &before, now).await.is_err(), "it is withdrawn");
         // Many who name keys that are not there make it no more.
         let guess =
             |n: usize| token_with(&json!({"alg": "ES256", "kid": n.to_string()}), &claims, |_| vec![0; 64]);
         let guesses: Vec<_> = (0..200).map(guess).collect();
-        let told = join_all(guesses.iter().map(|guess| issuers.review(guess, now))).await;
+        let told = join_all(guesses.iter().map(|guess| review(&issuers, guess, now))).await;
         assert!(told.iter().all(Result::is_err));
         let most = 3 + began.elapsed().as_secs() / PAUSE.as_secs();
         let asked = provider.asked.lock().iter().filter(|path| *path == "/keys").count();
@@ -512,6 +518,7 @@ fn what_makes_no_sense_is_said_in_upstreams_words() {
         (with(&["issuer", "audiences"], json!([])), format!("{issuer}.audiences: Required value: at least one jwt[0].issuer.audiences is required")),
         (with(&["issuer", "audiences"], json!(["a", "b"])), format!("{issuer}.audienceMatchPolicy: Invalid value: \"\": audienceMatchPolicy must be MatchAny for multiple audiences")),
         (with(&["issuer", "certificateAuthority"], json!("-----BEGIN CERTIFICATE-----\nAAAA\n")), format!("{issuer}.certificateAuthority: Invalid value: \"<omitted>\": ")),
+        (with(&["issuer", "certificateAuthority"], json!("none")), format!("{issuer}.certificateAuthority: Invalid value: \"<omitted>\": data does not contain any valid RSA or ECDSA certificates")),
         (with(&["claimMappings", "username"], json!({})), format!("{mappings}.username: Required value: claim or expression is required")),
         (with(&["claimMappings", "username"], json!({"claim": "sub"})), format!("{mappings}.username.prefix: Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing")),
         (with(&["claimMappings", "username"], json!({"claim": "sub", "expression": "claims.sub", "prefix": ""})), format!("{mappings}.username: Invalid value: \"\": claim and expression can't both be set")),
@@ -544,28 +551,35 @@ fn a_file_that_changes_is_taken_up_and_one_that_is_wrong_is_not() {
     write(&format!("jwt:\n{}", jwt("https://one")));
     let source = Authentication { file: Some(file.clone()), ..Authentication::default() };
     let issuers = Issuers::new(source.clone(), &[]).unwrap();
-    let first = issuers.current.read().0[0].clone();
-    assert!(!issuers.reload().unwrap() && issuers.admit_anonymous("/api"));
+    let first = issuers.0.get().0[0].clone();
+    assert!(issuers.admit_anonymous("/api"));
     write(&format!(
         "jwt:\n{}{}anonymous: {{enabled: true, conditions: [{{path: /livez}}]}}\n",
         jwt("https://two"),
         jwt("https://one")
     ));
-    assert!(issuers.reload().unwrap());
+    let second = issuers.0.get_in(1);
     assert!(issuers.admit_anonymous("/livez") && !issuers.admit_anonymous("/api"));
-    assert!(Arc::ptr_eq(&first, &issuers.current.read().0[1]), "its keys stay known");
-    for wrong in [
+    assert!(Arc::ptr_eq(&first, &second.0[1]), "its keys stay known");
+    for (wrong, at) in [
         "jwt: 7\n",
         "jwt:\n- issuer: {}\n",
         "kind: Other\n",
         "anonymous: {enabled: false, conditions: [{path: /x}]}\n",
-    ] {
+    ]
+    .into_iter()
+    .zip(2..)
+    {
         write(wrong);
-        assert!(issuers.reload().is_err(), "{wrong}");
-        assert_eq!(issuers.current.read().0.len(), 2);
+        assert!(Arc::ptr_eq(&second, &issuers.0.get_in(at)), "{wrong}");
     }
     write("anonymous: {enabled: false}\n");
-    assert!(issuers.reload().unwrap() && !issuers.admit_anonymous("/livez"));
+    issuers.0.get_in(0);
+    assert!(!issuers.admit_anonymous("/livez"));
+    std::fs::write(&file, "").unwrap();
+    let empty = Issuers::new(source.clone(), &[]).err().unwrap().to_string();
+    assert!(empty.ends_with("config.yaml\": empty config data"), "{empty}");
+    write("anonymous: {enabled: false}\n");
     let both = Authentication { anonymous: Some(true), ..source };
     assert!(matches!(Issuers::new(both, &[]), Err(ConfigError::Anonymous)));
     let other = Authentication { algorithms: vec!["HS256".into()], ..Authentication::default() };

@@ -1,9 +1,10 @@
 use super::*;
 
 fn issuer_of(key: &Path, change: impl FnOnce(&mut TokenRules)) -> TokenIssuer {
-    let mut rules = TokenRules::default();
+    let us = texts(&["https://issuer"]);
+    let mut rules = TokenRules { issuers: us.clone(), audiences: us, ..TokenRules::default() };
     change(&mut rules);
-    TokenIssuer::load("https://issuer", &rules, key, &[] as &[&Path]).unwrap()
+    TokenIssuer::load(&rules, key, &[] as &[&Path]).unwrap()
 }
 
 fn issuer(dir: &Path, name: &str) -> TokenIssuer {
@@ -38,6 +39,16 @@ fn bound() -> Bound {
     }
 }
 
+/// Reads and verifies.
+fn verified(
+    issuer: &TokenIssuer,
+    token: &str,
+    wanted: &[String],
+    now: i64,
+) -> Result<(Arc<Claims>, Vec<String>), Refused> {
+    issuer.verify(&Jwt::read(token).ok_or(Refused::Unknown)?, wanted, now)
+}
+
 fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
@@ -50,7 +61,7 @@ fn only_own_living_tokens_are_accepted() {
     let for_us = texts(&["vault", "https://issuer"]);
     let why = |refused: Refused| refused.to_string();
     let because = |why: &str| Err(format!("[invalid bearer token, {why}]"));
-    let verify = |token: &str, now| ours.verify(token, &for_us, now).map_err(why);
+    let verify = |token: &str, now| verified(&ours, token, &for_us, now).map_err(why);
     // The second time it is remembered; that makes it live no longer.
     for _ in 0..2 {
         for now in [940, 1500, 2060] {
@@ -62,9 +73,9 @@ fn only_own_living_tokens_are_accepted() {
     let late = ours.sign(&Claims { iat: 1500, ..claims(2000) }).unwrap();
     assert_eq!(verify(&late, 1400), because("service account token is issued in the future"));
     let audiences = "token audiences [\"https://issuer\"] is invalid for the target audiences [\"vault\"]";
-    assert_eq!(ours.verify(&token, &texts(&["vault"]), 1500).map_err(why), because(audiences));
+    assert_eq!(verified(&ours, &token, &texts(&["vault"]), 1500).map_err(why), because(audiences));
     let no_key = because("invalid signature, no keys found");
-    assert_eq!(other.verify(&token, &for_us, 1500).map_err(why), no_key, "another key");
+    assert_eq!(verified(&other, &token, &for_us, 1500).map_err(why), no_key, "another key");
     let (signed, _) = token.rsplit_once('.').unwrap();
     let forged = because("go-jose/go-jose: error in cryptographic primitive");
     assert_eq!(verify(&format!("{signed}.{}", "A".repeat(86)), 1500), forged);
@@ -84,15 +95,15 @@ fn tokens_of_other_issuers_and_audiences_are_taken_as_configured() {
     let dir = tempfile::tempdir().unwrap();
     issuer(dir.path(), "a");
     let rules = |rules: &mut TokenRules| {
-        rules.former_issuers = texts(&["https://old"]);
+        rules.issuers.push("https://old".into());
         rules.audiences = texts(&["api"]);
     };
     let ours = issuer_of(&dir.path().join("a"), rules);
     assert_eq!(ours.audiences(), ["api"]);
     let old = Claims { iss: "https://old".into(), aud: Vec::new(), ..claims(2000) };
     let token = ours.sign(&old).unwrap();
-    assert!(ours.verify(&token, &texts(&["api"]), 1500).is_ok(), "of before, for nobody in particular");
-    assert!(ours.verify(&token, &texts(&["https://old"]), 1500).is_err());
+    assert!(verified(&ours, &token, &texts(&["api"]), 1500).is_ok(), "of before, for nobody in particular");
+    assert!(verified(&ours, &token, &texts(&["https://old"]), 1500).is_err());
 }
 
 #[test]

@@ -43,6 +43,12 @@ pub fn read_file<T: DeserializeOwned>(bytes: &[u8], kind: &str, versions: &[&str
     drop_nulls(&mut value);
     let mut take = |field| value.as_object_mut().and_then(|file| file.remove(field)).unwrap_or_default();
     let (version, named) = (take("apiVersion"), take("kind"));
+    // Upstream repeats the file here, which may hold keys.
+    for (field, said) in [("Kind", &named), ("apiVersion", &version)] {
+        if said.as_str().unwrap_or_default().is_empty() {
+            return Err(message!("Object '{field}' is missing"));
+        }
+    }
     if named != kind || !versions.iter().any(|one| version == *one) {
         return Err(message!("no kind {named} is registered for version {version}"));
     }

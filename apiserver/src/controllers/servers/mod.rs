@@ -14,17 +14,14 @@ use std::{
 };
 
 use api::{object::ObjectExt as _, status::Status};
-use futures::{FutureExt as _, future::select_all, try_join};
+use futures::try_join;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kinds::kind::Part;
 use plan::{Held, Memory, Own, Plan, held, listed, publishable};
 use serde_json::{Value, json};
-use tokio::{
-    sync::Mutex,
-    time::{sleep_until, timeout},
-};
+use tokio::{sync::Mutex, time::timeout};
 
-use super::cached;
+use super::{Followed, Left, follow};
 use crate::{
     Api,
     context::Ctx,
@@ -35,7 +32,7 @@ use crate::{
         create, delete,
         update::{self, Expected},
     },
-    watch_cache::{CachedObject, Filter, Scope, WatchFrom, Watcher},
+    watch_cache::{CachedObject, Scope},
 };
 
 /// Where the Leases are.
@@ -84,51 +81,30 @@ fn leases(api: &Api) -> Vec<Held> {
     objects.scan(&scope, None).filter(|object| is_of_a_server(object)).filter_map(read).collect()
 }
 
-/// Keeps this server's Lease and the list, for ever.
+/// Keeps this server's Lease and the list, for ever, and follows what others may change: the Leases of servers, and the list
+/// itself.
 ///
 /// # Errors
 /// When one of the kinds is not served.
 pub async fn run(api: Arc<Api>) -> anyhow::Result<()> {
-    loop {
-        // They begin before the look, so that nothing that changes during it is missed.
-        let mut watchers = watch(&api)?;
-        let again = match look(&api).await {
-            Ok(again) => again,
-            Err(error) => {
-                tracing::warn!(%error, "cannot bring the list of API servers in order yet");
-                Some(Instant::now() + TRY_AGAIN)
-            }
-        };
-        // Whatever a watch tells, also that it ended: look again.
-        let changed = select_all(watchers.iter_mut().map(|watcher| watcher.next(1).boxed()));
-        let due = async {
-            match again {
-                Some(again) => sleep_until(again.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _told = changed => {}
-            () = due => {}
-        }
-    }
+    let list =
+        |resource| Followed { resource, scope: Scope::Object(format!("default/{SERVICE}")), filter: None };
+    let servers = Followed {
+        resource: LEASES,
+        scope: Scope::Namespace(NAMESPACE.into()),
+        filter: Some(Arc::new(is_of_a_server)),
+    };
+    let followed = [servers, list(ENDPOINTS), list(ENDPOINT_SLICES)];
+    follow(api.cache.clone(), followed, (api, keep)).await
 }
 
-/// Follows what others may change: the Leases of servers, and the list itself.
-fn watch(api: &Arc<Api>) -> anyhow::Result<Vec<Watcher>> {
-    let servers: Filter = Arc::new(is_of_a_server);
-    let own = |namespace: &str| Scope::Object(format!("{namespace}/{SERVICE}"));
-    let all = [
-        (LEASES, Scope::Namespace(NAMESPACE.into()), Some(servers)),
-        (ENDPOINTS, own("default"), None),
-        (ENDPOINT_SLICES, own("default"), None),
-    ];
-    all.into_iter()
-        .map(|(resource, scope, filter)| {
-            let resource = cached(&api.cache, resource)?;
-            Ok(resource.watch(WatchFrom::Now, scope, filter)?)
-        })
-        .collect()
+async fn keep(api: Arc<Api>) -> Result<Left, Status> {
+    let again = look(&api).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot bring the list of API servers in order yet");
+        Some(Instant::now() + TRY_AGAIN)
+    });
+    let left = |again: Instant| Left::Later(again.saturating_duration_since(Instant::now()));
+    Ok(again.map_or(Left::Nothing, left))
 }
 
 /// Renews this server's Lease when that is due, removes what has run out, and lists who is there. Answers when to look
@@ -222,7 +198,7 @@ async fn remove(
     let preconditions =
         delete::Preconditions { resource_version: revision.map(|r| r.to_string()), uid: None };
     let options = delete::DeleteOptions { preconditions: Some(preconditions), ..Default::default() };
-    match delete::delete_object(&ctx, name, &options).await {
+    match delete::delete_object(&ctx, name, &options, true).await {
         // Somebody was faster, or has changed it after all.
         Err(status) if status.code == 404 => Ok(true),
         Err(status) if status.code == 409 => Ok(false),

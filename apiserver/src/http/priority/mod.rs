@@ -9,18 +9,14 @@ mod seats;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::hash_map::RandomState,
-    hash::BuildHasher as _,
-    sync::{Arc, atomic::AtomicU32, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::hash_map::RandomState, hash::BuildHasher as _, sync::Arc, time::Duration};
 
 use api::object::ObjectExt as _;
 use http::HeaderValue;
 use kinds::builtin::flow_control;
 use parking_lot::RwLock;
 use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::args::InFlight;
 
@@ -36,16 +32,11 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub struct Priority {
     limits: InFlight,
     seats: Arc<Seats>,
-    table: RwLock<Arc<Table>>,
+    /// Schemas in the order in which they are tried, each with its level.
+    table: RwLock<Arc<Vec<Entry>>>,
     hasher: RandomState,
-    reading: Arc<AtomicU32>,
-    mutating: Arc<AtomicU32>,
-}
-
-/// Schemas in the order in which they are tried, each with its level.
-#[derive(Default)]
-struct Table {
-    entries: Vec<Entry>,
+    reading: Arc<Semaphore>,
+    mutating: Arc<Semaphore>,
 }
 
 struct Entry {
@@ -66,15 +57,7 @@ pub struct Admitted {
 enum Held {
     Nothing,
     Seat { _seat: Seat },
-    Count(Arc<AtomicU32>),
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Self::Count(counter) = self {
-            counter.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
+    Place { _place: OwnedSemaphorePermit },
 }
 
 /// A request that is not served: its schema, its level and why.
@@ -96,8 +79,8 @@ impl Priority {
             seats: Arc::default(),
             table: RwLock::default(),
             hasher: RandomState::new(),
-            reading: Arc::default(),
-            mutating: Arc::default(),
+            reading: Arc::new(Semaphore::new(limits.reading as usize)),
+            mutating: Arc::new(Semaphore::new(limits.mutating as usize)),
         };
         let (levels, schemas) = flow_control::bootstrap();
         priority.set(&levels, &schemas);
@@ -130,7 +113,7 @@ impl Priority {
             })
             .collect();
         entries.sort_by(|a, b| a.schema.order().cmp(&b.schema.order()));
-        *self.table.write() = Arc::new(Table { entries });
+        *self.table.write() = Arc::new(entries);
     }
 
     /// Lets a request in, at once or when its turn comes. `width` is how many seats it takes.
@@ -147,8 +130,7 @@ impl Priority {
             return self.count(request, mutating);
         }
         let table = self.table.read().clone();
-        let Some((index, entry)) = table.entries.iter().enumerate().find(|(_, e)| e.schema.matches(request))
-        else {
+        let Some((index, entry)) = table.iter().enumerate().find(|(_, e)| e.schema.matches(request)) else {
             // Nobody is left out by the catch-all; a caller without groups might be.
             return Ok(Admitted { _held: Held::Nothing, uids: None });
         };
@@ -166,20 +148,18 @@ impl Priority {
 
     /// Without fairness: one limit for those who read and one for those who write.
     fn count(&self, request: &RequestDigest<'_>, mutating: bool) -> Result<Admitted, Refused> {
-        let (counter, limit, kind) = if mutating {
+        let (places, limit, kind) = if mutating {
             (&self.mutating, self.limits.mutating, "mutating")
         } else {
             (&self.reading, self.limits.reading, "readOnly")
         };
-        let admitted = Admitted { _held: Held::Nothing, uids: None };
         if limit == 0 || request.user.groups.iter().any(|g| g == machinery::pki::MASTERS) {
-            return Ok(admitted);
+            return Ok(Admitted { _held: Held::Nothing, uids: None });
         }
-        if counter.fetch_add(1, Ordering::AcqRel) >= limit {
-            counter.fetch_sub(1, Ordering::AcqRel);
-            return Err(Refused { schema: String::new(), level: kind.to_owned(), why: Refusal::NoSeat });
+        match Arc::clone(places).try_acquire_owned() {
+            Ok(place) => Ok(Admitted { _held: Held::Place { _place: place }, uids: None }),
+            Err(_) => Err(Refused { schema: String::new(), level: kind.to_owned(), why: Refusal::NoSeat }),
         }
-        Ok(Admitted { _held: Held::Count(counter.clone()), uids: None })
     }
 
     /// Name, taken seats and waiting requests of each level.

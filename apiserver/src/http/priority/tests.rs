@@ -19,7 +19,7 @@ fn schema_of(priority: &Priority, user: &User, verb: &str, path: &str) -> (Strin
     };
     let request = RequestDigest { user, verb, path, resource };
     let table = priority.table.read().clone();
-    let entry = table.entries.iter().find(|e| e.schema.matches(&request)).unwrap();
+    let entry = table.iter().find(|e| e.schema.matches(&request)).unwrap();
     (entry.schema.name.clone(), entry.schema.distinguisher(&request).to_owned())
 }
 

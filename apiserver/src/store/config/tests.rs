@@ -6,26 +6,21 @@ fn access_fits_the_store() {
     let user = folder.path().join("user");
     std::fs::write(&user, "root:pass:word\n").unwrap();
     let store = |text: &str| text.parse::<StoreConfig>().unwrap();
-    let access = |tls: bool, user_file: Option<&PathBuf>| EtcdAccess {
-        ca_file: tls.then(|| "ca.pem".into()),
-        identity: tls.then(|| ("a.pem".into(), "a.key".into())),
-        user_file: user_file.cloned(),
+    let with = |text: &str, tls: bool, user_file: Option<&PathBuf>| {
+        let identity = tls.then(|| ("a.pem".into(), "a.key".into()));
+        store(text).with_access(tls.then(|| "ca.pem".into()), identity, user_file.cloned())
     };
-    let Ok(StoreConfig::Etcd(etcd)) = store("etcd:https://a:1").with_access(access(true, Some(&user))) else {
+    let Ok(StoreConfig::Etcd(etcd)) = with("etcd:https://a:1", true, Some(&user)) else {
         panic!("an etcd");
     };
     assert_eq!(etcd.user, Some(("root".into(), "pass:word".into())));
     assert_eq!((etcd.ca_file, etcd.key_file), (Some("ca.pem".into()), Some("a.key".into())));
-    let refused = |text: &str, access| store(text).with_access(access).err();
-    assert_eq!(refused("memory", access(false, None)), None);
-    assert_eq!(refused("memory", access(true, None)), Some(StoreConfigError::NoEtcd));
-    assert_eq!(refused("file:/x", access(false, Some(&user))), Some(StoreConfigError::NoEtcd));
-    assert_eq!(refused("etcd:http://a:1", access(true, None)), Some(StoreConfigError::NoTls));
+    assert_eq!(with("memory", false, None), Ok(StoreConfig::Memory));
+    assert_eq!(with("memory", true, None), Err(StoreConfigError::NoEtcd));
+    assert_eq!(with("file:/x", false, Some(&user)), Err(StoreConfigError::NoEtcd));
+    assert_eq!(with("etcd:http://a:1", true, None), Err(StoreConfigError::NoTls));
     std::fs::write(&user, "nobody").unwrap();
-    assert_eq!(
-        refused("etcd:http://a:1", access(false, Some(&user))),
-        Some(StoreConfigError::User(user.clone()))
-    );
+    assert_eq!(with("etcd:http://a:1", false, Some(&user)), Err(StoreConfigError::User(user.clone())));
 }
 
 #[test]

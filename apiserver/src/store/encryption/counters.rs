@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use machinery::metrics::Registry;
 use prometheus_client::metrics::{
     counter::Counter,
     family::Family,
@@ -11,29 +10,18 @@ use prometheus_client::metrics::{
 
 type Labels<const N: usize> = [(&'static str, String); N];
 
-/// The counters. All clones are the same.
-#[derive(Clone)]
-pub struct Transformations {
-    operations: Family<Labels<4>, Counter>,
-    durations: Family<Labels<2>, Histogram, fn() -> Histogram>,
-}
-
-impl Default for Transformations {
-    fn default() -> Self {
-        let buckets = || Histogram::new(exponential_buckets(5e-6, 2.0, 25));
-        Self { operations: Family::default(), durations: Family::new_with_constructor(buckets) }
+machinery::metrics! {
+    /// The counters. All clones are the same.
+    pub struct Transformations {
+        operations: Family<Labels<4>, Counter> = "apiserver_storage_transformation_operations",
+            "Values encrypted (to_storage) or decrypted (from_storage), by provider";
+        durations: Family<Labels<2>, Histogram> = "apiserver_storage_transformation_duration_seconds",
+            "Time to encrypt or decrypt a value",
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(5e-6, 2.0, 25)));
     }
 }
 
 impl Transformations {
-    /// Adds them to those of a server.
-    pub fn register(&self, registry: &mut Registry) {
-        let help = "Values encrypted (to_storage) or decrypted (from_storage), by provider";
-        registry.register("apiserver_storage_transformation_operations", help, self.operations.clone());
-        let help = "Time to encrypt or decrypt a value";
-        registry.register("apiserver_storage_transformation_duration_seconds", help, self.durations.clone());
-    }
-
     /// Counts what a provider has done to a value of a resource since `begun`.
     pub(super) fn count(
         &self,

@@ -38,10 +38,19 @@ fn as_mutating(hook: &ValidatingWebhook) -> MutatingWebhook {
     }
 }
 
-fn default_client(config: &mut WebhookClientConfig) {
-    if let Some(service) = &mut config.service {
-        set(&mut service.port, 443);
-    }
+/// What a webhook of either kind says where it says nothing.
+macro_rules! default_webhook {
+    ($hook:ident) => {
+        set(&mut $hook.failure_policy, "Fail");
+        set(&mut $hook.match_policy, "Equivalent");
+        $hook.namespace_selector.get_or_insert_default();
+        $hook.object_selector.get_or_insert_default();
+        set(&mut $hook.timeout_seconds, 10);
+        matching::default_rules(&mut $hook.rules);
+        if let Some(service) = &mut $hook.client_config.service {
+            set(&mut service.port, 443);
+        }
+    };
 }
 
 impl Strategy for ValidatingWebhookConfiguration {
@@ -49,13 +58,7 @@ impl Strategy for ValidatingWebhookConfiguration {
 
     fn fill_in(&mut self) {
         for hook in self.webhooks.iter_mut().flatten() {
-            set(&mut hook.failure_policy, "Fail");
-            set(&mut hook.match_policy, "Equivalent");
-            hook.namespace_selector.get_or_insert_default();
-            hook.object_selector.get_or_insert_default();
-            set(&mut hook.timeout_seconds, 10);
-            matching::default_rules(&mut hook.rules);
-            default_client(&mut hook.client_config);
+            default_webhook!(hook);
         }
     }
 
@@ -74,14 +77,8 @@ impl Strategy for MutatingWebhookConfiguration {
 
     fn fill_in(&mut self) {
         for hook in self.webhooks.iter_mut().flatten() {
-            set(&mut hook.failure_policy, "Fail");
-            set(&mut hook.match_policy, "Equivalent");
-            hook.namespace_selector.get_or_insert_default();
-            hook.object_selector.get_or_insert_default();
-            set(&mut hook.timeout_seconds, 10);
+            default_webhook!(hook);
             set(&mut hook.reinvocation_policy, "Never");
-            matching::default_rules(&mut hook.rules);
-            default_client(&mut hook.client_config);
         }
     }
 

@@ -20,6 +20,7 @@ const DEFAULT_UTILIZATION: i32 = 80;
 const SHOWN: usize = 2;
 
 impl Strategy for HorizontalPodAutoscaler {
+    const ALWAYS_THERE: &'static [&'static str] = &["/status/currentMetrics"];
     fn fill_in(&mut self) {
         let spec = &mut self.spec;
         set(&mut spec.min_replicas, 1);
@@ -39,12 +40,6 @@ impl Strategy for HorizontalPodAutoscaler {
     fn prepare_create(autoscaler: &mut Draft<Self>) {
         // The older version tells of a status in annotations, too.
         autoscaler.status = Some(HorizontalPodAutoscalerStatus::default());
-    }
-
-    fn after_writing(value: &mut Value) {
-        if let Some(status) = value.get_mut("status").and_then(Value::as_object_mut) {
-            status.entry("currentMetrics").or_insert(Value::Null);
-        }
     }
 
     fn validate(&self, errors: &mut Errors) {

@@ -137,6 +137,11 @@ fn rules(rules: Option<&HPAScalingRules>, at: &Path, errors: &mut Errors) {
     }
 }
 
+/// A source, if it is there and the first; its name is added to those that are.
+fn first<'a, T>(name: &'static str, source: &'a Option<T>, present: &mut Vec<&'static str>) -> Option<&'a T> {
+    source.as_ref().inspect(|_| present.push(name)).filter(|_| present.len() == 1)
+}
+
 fn metric(metric: &MetricSpec, at: &Path, errors: &mut Errors) {
     let kind = metric.type_.as_str();
     if kind.is_empty() {
@@ -144,15 +149,7 @@ fn metric(metric: &MetricSpec, at: &Path, errors: &mut Errors) {
     }
     one_of(kind, SOURCES, &at.child("type"), errors);
     let mut present: Vec<&str> = Vec::new();
-    let mut first = |name: &'static str, given: bool| {
-        if given {
-            present.push(name);
-        }
-        given && present.len() == 1
-    };
-    if first("object", metric.object.is_some())
-        && let Some(source) = &metric.object
-    {
+    if let Some(source) = first("object", &metric.object, &mut present) {
         let at = at.child("object");
         reference(&source.described_object, &at.child("describedObject"), errors);
         identifier(&source.metric, &at.child("metric"), errors);
@@ -162,9 +159,7 @@ fn metric(metric: &MetricSpec, at: &Path, errors: &mut Errors) {
             errors.required(&target_at.child("averageValue"), why);
         }
     }
-    if first("external", metric.external.is_some())
-        && let Some(source) = &metric.external
-    {
+    if let Some(source) = first("external", &metric.external, &mut present) {
         let at = at.child("external");
         identifier(&source.metric, &at.child("metric"), errors);
         let target_at = target(&source.target, &at, errors);
@@ -177,9 +172,7 @@ fn metric(metric: &MetricSpec, at: &Path, errors: &mut Errors) {
             errors.forbidden(&target_at.child("value"), why);
         }
     }
-    if first("pods", metric.pods.is_some())
-        && let Some(source) = &metric.pods
-    {
+    if let Some(source) = first("pods", &metric.pods, &mut present) {
         let at = at.child("pods");
         identifier(&source.metric, &at.child("metric"), errors);
         let target_at = target(&source.target, &at, errors);
@@ -187,14 +180,10 @@ fn metric(metric: &MetricSpec, at: &Path, errors: &mut Errors) {
             errors.required(&target_at.child("averageValue"), "must specify a positive target averageValue");
         }
     }
-    if first("resource", metric.resource.is_some())
-        && let Some(source) = &metric.resource
-    {
+    if let Some(source) = first("resource", &metric.resource, &mut present) {
         resource(&source.name, &source.target, &at.child("resource"), errors);
     }
-    if first("containerResource", metric.container_resource.is_some())
-        && let Some(source) = &metric.container_resource
-    {
+    if let Some(source) = first("containerResource", &metric.container_resource, &mut present) {
         let at = at.child("containerResource");
         let container_at = at.child("container");
         if source.container.is_empty() {

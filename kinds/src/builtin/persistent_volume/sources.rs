@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 use serde::Deserialize;
 
 use crate::builtin::pod::validation::{
-    csi_driver, escapes, host_path, iscsi_name, makers_volumes, nfs, required,
+    Sources, csi_driver, escapes, host_path, iscsi_name, makers_volumes, nfs, required,
 };
 use crate::builtin::prelude::*;
 
@@ -41,7 +41,7 @@ pub fn validate(
         iscsi(source, name, &at.child("iscsi"), errors);
     }
     if let Ok(volume) = Volume::deserialize(&value) {
-        makers_volumes(&volume, at, errors, |_, _| true);
+        makers_volumes(&volume, &mut Sources::of(at), errors);
     }
     if let Some(secret) = spec.cinder.as_ref().and_then(|source| source.secret_ref.as_ref()) {
         required(secret.namespace.as_deref().unwrap_or_default(), "cinder.secretRef.namespace", at, errors);

@@ -228,15 +228,25 @@ fn pull_policy(policy: &mut Option<String>, image: Option<&str>) {
     set_text(policy, if is_latest { "Always" } else { "IfNotPresent" });
 }
 
+/// What containers and ephemeral ones get.
+macro_rules! default_container {
+    ($c:ident) => {
+        absent_when_zero(&mut $c.image);
+        pull_policy(&mut $c.image_pull_policy, $c.image.as_deref());
+        set_text(&mut $c.termination_message_path, "/dev/termination-log");
+        set_text(&mut $c.termination_message_policy, "File");
+        resource_requirements($c.resources.get_or_insert_default());
+        for flag in [&mut $c.stdin, &mut $c.stdin_once, &mut $c.tty] {
+            absent_when_zero(flag);
+        }
+        for variable in $c.env.iter_mut().flatten() {
+            env(variable);
+        }
+    };
+}
+
 fn pod_container(c: &mut Container) {
-    absent_when_zero(&mut c.image);
-    pull_policy(&mut c.image_pull_policy, c.image.as_deref());
-    set_text(&mut c.termination_message_path, "/dev/termination-log");
-    set_text(&mut c.termination_message_policy, "File");
-    resource_requirements(c.resources.get_or_insert_default());
-    for flag in [&mut c.stdin, &mut c.stdin_once, &mut c.tty] {
-        absent_when_zero(flag);
-    }
+    default_container!(c);
     absent_when_zero(&mut c.working_dir);
     absent_when_zero(&mut c.command);
     absent_when_zero(&mut c.args);
@@ -251,9 +261,6 @@ fn pod_container(c: &mut Container) {
         absent_when_zero(&mut port.host_ip);
         absent_when_zero(&mut port.name);
     }
-    for variable in c.env.iter_mut().flatten() {
-        env(variable);
-    }
     for mount in c.volume_mounts.iter_mut().flatten() {
         absent_when_zero(&mut mount.read_only);
         absent_when_zero(&mut mount.sub_path);
@@ -267,20 +274,9 @@ fn pod_container(c: &mut Container) {
     }
 }
 
-/// An ephemeral container gets what other containers get.
 fn ephemeral_container(c: &mut EphemeralContainer) {
-    absent_when_zero(&mut c.image);
-    pull_policy(&mut c.image_pull_policy, c.image.as_deref());
-    set_text(&mut c.termination_message_path, "/dev/termination-log");
-    set_text(&mut c.termination_message_policy, "File");
-    resource_requirements(c.resources.get_or_insert_default());
-    for flag in [&mut c.stdin, &mut c.stdin_once, &mut c.tty] {
-        absent_when_zero(flag);
-    }
+    default_container!(c);
     absent_when_zero(&mut c.target_container_name);
-    for variable in c.env.iter_mut().flatten() {
-        env(variable);
-    }
 }
 
 fn resource_requirements(resources: &mut ResourceRequirements) {

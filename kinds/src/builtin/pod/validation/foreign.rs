@@ -4,78 +4,60 @@ use k8s_openapi::api::core::v1::{
     AzureDiskVolumeSource, FCVolumeSource, FlockerVolumeSource, QuobyteVolumeSource, Volume,
 };
 
-use super::volume::required;
+use super::volume::{Sources, required};
 
 use crate::builtin::prelude::*;
 
-/// Calls `found` for each source there is; where that says that it is the volume's only one, it is checked.
-pub fn sources(v: &Volume, at: &Path, errors: &mut Errors, mut found: impl FnMut(&str, &mut Errors) -> bool) {
+/// Checks such a source, if it is the volume's first one.
+pub fn sources(v: &Volume, found: &mut Sources<'_>, errors: &mut Errors) {
+    let at = found.at;
     let texts = |at: &Path, fields: &[(&str, &str)], errors: &mut Errors| {
         for (field, text) in fields {
             required(text, field, at, errors);
         }
     };
-    if let Some(s) = &v.gce_persistent_disk
-        && found("gcePersistentDisk", errors)
-    {
+    if let Some(s) = found.first("gcePersistentDisk", &v.gce_persistent_disk, errors) {
         let at = at.child("persistentDisk");
         texts(&at, &[("pdName", &s.pd_name)], errors);
         partition(s.partition, &at, errors);
     }
-    if let Some(s) = &v.aws_elastic_block_store
-        && found("awsElasticBlockStore", errors)
-    {
+    if let Some(s) = found.first("awsElasticBlockStore", &v.aws_elastic_block_store, errors) {
         let at = at.child("awsElasticBlockStore");
         texts(&at, &[("volumeID", &s.volume_id)], errors);
         partition(s.partition, &at, errors);
     }
-    if let Some(s) = &v.glusterfs
-        && found("glusterfs", errors)
-    {
+    if let Some(s) = found.first("glusterfs", &v.glusterfs, errors) {
         texts(&at.child("glusterfs"), &[("endpoints", &s.endpoints), ("path", &s.path)], errors);
     }
-    if let Some(s) = &v.flocker
-        && found("flocker", errors)
-    {
+    if let Some(s) = found.first("flocker", &v.flocker, errors) {
         flocker(s, &at.child("flocker"), errors);
     }
-    if let Some(s) = &v.rbd
-        && found("rbd", errors)
-    {
+    if let Some(s) = found.first("rbd", &v.rbd, errors) {
         let at = at.child("rbd");
         if s.monitors.is_empty() {
             errors.required(&at.child("monitors"), "");
         }
         texts(&at, &[("image", &s.image)], errors);
     }
-    if let Some(s) = &v.cinder
-        && found("cinder", errors)
-    {
+    if let Some(s) = found.first("cinder", &v.cinder, errors) {
         let at = at.child("cinder");
         texts(&at, &[("volumeID", &s.volume_id)], errors);
         if let Some(secret) = &s.secret_ref {
             texts(&at, &[("secretRef.name", &secret.name)], errors);
         }
     }
-    if let Some(s) = &v.cephfs
-        && found("cephfs", errors)
+    if let Some(s) = found.first("cephfs", &v.cephfs, errors)
         && s.monitors.is_empty()
     {
         errors.required(&at.child("cephfs.monitors"), "");
     }
-    if let Some(s) = &v.quobyte
-        && found("quobyte", errors)
-    {
+    if let Some(s) = found.first("quobyte", &v.quobyte, errors) {
         quobyte(s, &at.child("quobyte"), errors);
     }
-    if let Some(s) = &v.fc
-        && found("fc", errors)
-    {
+    if let Some(s) = found.first("fc", &v.fc, errors) {
         fibre_channel(s, &at.child("fc"), errors);
     }
-    if let Some(s) = &v.flex_volume
-        && found("flexVolume", errors)
-    {
+    if let Some(s) = found.first("flexVolume", &v.flex_volume, errors) {
         let at = at.child("flexVolume");
         texts(&at, &[("driver", &s.driver)], errors);
         for key in s.options.iter().flatten().map(|(key, _)| key) {
@@ -87,35 +69,23 @@ pub fn sources(v: &Volume, at: &Path, errors: &mut Errors, mut found: impl FnMut
             }
         }
     }
-    if let Some(s) = &v.azure_file
-        && found("azureFile", errors)
-    {
+    if let Some(s) = found.first("azureFile", &v.azure_file, errors) {
         let fields = [("secretName", &*s.secret_name), ("shareName", &*s.share_name)];
         texts(&at.child("azureFile"), &fields, errors);
     }
-    if let Some(s) = &v.azure_disk
-        && found("azureDisk", errors)
-    {
+    if let Some(s) = found.first("azureDisk", &v.azure_disk, errors) {
         azure_disk(s, &at.child("azureDisk"), errors);
     }
-    if let Some(s) = &v.vsphere_volume
-        && found("vsphereVolume", errors)
-    {
+    if let Some(s) = found.first("vsphereVolume", &v.vsphere_volume, errors) {
         texts(&at.child("vsphereVolume"), &[("volumePath", &s.volume_path)], errors);
     }
-    if let Some(s) = &v.photon_persistent_disk
-        && found("photonPersistentDisk", errors)
-    {
+    if let Some(s) = found.first("photonPersistentDisk", &v.photon_persistent_disk, errors) {
         texts(&at.child("photonPersistentDisk"), &[("pdID", &s.pd_id)], errors);
     }
-    if let Some(s) = &v.portworx_volume
-        && found("portworxVolume", errors)
-    {
+    if let Some(s) = found.first("portworxVolume", &v.portworx_volume, errors) {
         texts(&at.child("portworxVolume"), &[("volumeID", &s.volume_id)], errors);
     }
-    if let Some(s) = &v.storageos
-        && found("storageos", errors)
-    {
+    if let Some(s) = found.first("storageos", &v.storageos, errors) {
         let at = at.child("storageos");
         match s.volume_name.as_deref().unwrap_or_default() {
             "" => errors.required(&at.child("volumeName"), ""),
@@ -128,9 +98,7 @@ pub fn sources(v: &Volume, at: &Path, errors: &mut Errors, mut found: impl FnMut
             texts(&at, &[("secretRef.name", &secret.name)], errors);
         }
     }
-    if let Some(s) = &v.scale_io
-        && found("scaleIO", errors)
-    {
+    if let Some(s) = found.first("scaleIO", &v.scale_io, errors) {
         let name = s.volume_name.as_deref().unwrap_or_default();
         let fields = [("gateway", &*s.gateway), ("system", &s.system), ("volumeName", name)];
         texts(&at.child("scaleIO"), &fields, errors);

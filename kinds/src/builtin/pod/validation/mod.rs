@@ -36,7 +36,7 @@ pub use placement::{node_selector, taint_effect, tolerations};
 pub use resize::resize_update;
 pub use status::status_update;
 pub use update::{ephemeral_update, update};
-pub use volume::{csi_driver, escapes, host_path, iscsi_name, nfs, required};
+pub use volume::{Sources, csi_driver, escapes, host_path, iscsi_name, nfs, required};
 
 /// Whose spec it is. A template is held to less: what is made from it gets more defaults, and a name.
 #[derive(Clone, Copy)]

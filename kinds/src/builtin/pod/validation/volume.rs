@@ -75,52 +75,56 @@ pub fn volumes<'a>(
     sound
 }
 
-/// Whether this is the first source found; more than one is refused.
-fn first(found: &mut usize, field: &str, at: &Path, errors: &mut Errors) -> bool {
-    *found += 1;
-    if *found > 1 {
-        errors.forbidden(&at.child(field), "may not specify more than 1 volume type");
+/// The sources of a volume that were found: the first is looked at, more are refused.
+pub struct Sources<'a> {
+    /// Where the volume is.
+    pub at: &'a Path,
+    found: usize,
+}
+
+impl<'a> Sources<'a> {
+    /// None yet.
+    pub fn of(at: &'a Path) -> Self {
+        Self { at, found: 0 }
     }
-    *found == 1
+
+    /// What a field says, if it says anything and is the first that does.
+    pub fn first<'v, T>(&mut self, field: &str, said: &'v Option<T>, errors: &mut Errors) -> Option<&'v T> {
+        let said = said.as_ref()?;
+        self.found += 1;
+        if self.found > 1 {
+            errors.forbidden(&self.at.child(field), "may not specify more than 1 volume type");
+        }
+        (self.found == 1).then_some(said)
+    }
 }
 
 fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
-    let mut n = 0;
-    if let Some(e) = &v.empty_dir {
-        n += 1;
-        if e.size_limit.as_ref().is_some_and(|l| Quantity::of(l).is_negative()) {
-            let why = "SizeLimit field must be a valid resource quantity";
-            errors.forbidden(&at.child("emptyDir").child("sizeLimit"), why);
-        }
-    }
-    if let Some(h) = &v.host_path
-        && first(&mut n, "hostPath", at, errors)
+    let mut found = Sources::of(at);
+    if let Some(e) = found.first("emptyDir", &v.empty_dir, errors)
+        && e.size_limit.as_ref().is_some_and(|l| Quantity::of(l).is_negative())
     {
+        let why = "SizeLimit field must be a valid resource quantity";
+        errors.forbidden(&at.child("emptyDir").child("sizeLimit"), why);
+    }
+    if let Some(h) = found.first("hostPath", &v.host_path, errors) {
         host_path(&h.path, h.type_.as_deref(), &at.child("hostPath"), errors);
     }
-    if let Some(g) = &v.git_repo
-        && first(&mut n, "gitRepo", at, errors)
-    {
+    if let Some(g) = found.first("gitRepo", &v.git_repo, errors) {
         let at = at.child("gitRepo");
         required(&g.repository, "repository", &at, errors);
         descending_path(g.directory.as_deref().unwrap_or_default(), &at.child("directory"), errors);
     }
-    if let Some(s) = &v.secret
-        && first(&mut n, "secret", at, errors)
-    {
+    if let Some(s) = found.first("secret", &v.secret, errors) {
         let at = at.child("secret");
         required(s.secret_name.as_deref().unwrap_or_default(), "secretName", &at, errors);
         mode(s.default_mode, "defaultMode", &at, errors);
         items(s.items.as_deref().unwrap_or_default(), &at, errors);
     }
-    if let Some(nfs) = &v.nfs
-        && first(&mut n, "nfs", at, errors)
-    {
+    if let Some(nfs) = found.first("nfs", &v.nfs, errors) {
         self::nfs(nfs, &at.child("nfs"), errors);
     }
-    if let Some(i) = &v.iscsi
-        && first(&mut n, "iscsi", at, errors)
-    {
+    if let Some(i) = found.first("iscsi", &v.iscsi, errors) {
         let at = at.child("iscsi");
         required(&i.target_portal, "targetPortal", &at, errors);
         required(&i.iqn, "iqn", &at, errors);
@@ -128,36 +132,26 @@ fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
             errors.invalid(&at.child("iqn"), &i.iqn, "must be valid format");
         }
     }
-    if let Some(c) = &v.persistent_volume_claim
-        && first(&mut n, "persistentVolumeClaim", at, errors)
-    {
+    if let Some(c) = found.first("persistentVolumeClaim", &v.persistent_volume_claim, errors) {
         required(&c.claim_name, "claimName", &at.child("persistentVolumeClaim"), errors);
     }
-    if let Some(d) = &v.downward_api
-        && first(&mut n, "downwardAPI", at, errors)
-    {
+    if let Some(d) = found.first("downwardAPI", &v.downward_api, errors) {
         let at = at.child("downwardAPI");
         mode(d.default_mode, "defaultMode", &at, errors);
         for file in d.items.iter().flatten() {
             downward_file(file, &at, errors);
         }
     }
-    if let Some(c) = &v.config_map
-        && first(&mut n, "configMap", at, errors)
-    {
+    if let Some(c) = found.first("configMap", &v.config_map, errors) {
         let at = at.child("configMap");
         required(&c.name, "name", &at, errors);
         mode(c.default_mode, "defaultMode", &at, errors);
         items(c.items.as_deref().unwrap_or_default(), &at, errors);
     }
-    if let Some(p) = &v.projected
-        && first(&mut n, "projected", at, errors)
-    {
+    if let Some(p) = found.first("projected", &v.projected, errors) {
         projected(p, &at.child("projected"), errors);
     }
-    if let Some(c) = &v.csi
-        && first(&mut n, "csi", at, errors)
-    {
+    if let Some(c) = found.first("csi", &v.csi, errors) {
         let at = at.child("csi");
         csi_driver(&c.driver, &at.child("driver"), errors);
         match c.node_publish_secret_ref.as_ref().map(|secret| secret.name.as_str()) {
@@ -166,9 +160,7 @@ fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
             Some(name) => each(errors, &at.child("name"), name, dns_subdomain(name)),
         }
     }
-    if let Some(e) = &v.ephemeral
-        && first(&mut n, "ephemeral", at, errors)
-    {
+    if let Some(e) = found.first("ephemeral", &v.ephemeral, errors) {
         let template_at = at.child("ephemeral").child("volumeClaimTemplate");
         match &e.volume_claim_template {
             None => errors.required(&template_at, ""),
@@ -185,9 +177,7 @@ fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
             }
         }
     }
-    if let Some(i) = &v.image
-        && first(&mut n, "image", at, errors)
-    {
+    if let Some(i) = found.first("image", &v.image, errors) {
         let at = at.child("image");
         if owner.is_pod() {
             required(i.reference.as_deref().unwrap_or_default(), "reference", &at, errors);
@@ -199,8 +189,8 @@ fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
             errors,
         );
     }
-    foreign::sources(v, at, errors, |field, errors| first(&mut n, field, at, errors));
-    if n == 0 {
+    foreign::sources(v, &mut found, errors);
+    if found.found == 0 {
         errors.required(at, "must specify a volume type");
     }
 }

@@ -1,12 +1,12 @@
-//! The flags of the audit log, under upstream's names.
+//! Flags about the audit log.
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
-use super::policy::Policy;
+use crate::audit::Policy;
 
 /// How events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Mode {
+pub enum LogMode {
     /// Apart from requests, which never wait; what is too much is lost, and counted.
     Batch,
     /// By requests themselves.
@@ -15,15 +15,14 @@ pub enum Mode {
     BlockingStrict,
 }
 
-/// The flags: what is told, and how it is written.
-#[derive(Debug, Clone, clap::Args)]
-pub struct AuditArgs {
+#[derive(Debug, clap::Args)]
+pub(super) struct AuditArgs {
     /// File (audit.k8s.io/v1 Policy) that says how much of which requests is told in the audit log.
     #[arg(long)]
     audit_policy_file: Option<PathBuf>,
     /// Where and how it is written.
     #[command(flatten)]
-    pub(super) log: LogArgs,
+    log: LogArgs,
 }
 
 /// Those that say where and how it is written.
@@ -46,7 +45,7 @@ pub struct LogArgs {
     pub compress: bool,
     /// How events of the audit log are written.
     #[arg(long = "audit-log-mode", value_enum, default_value = "batch")]
-    pub mode: Mode,
+    pub mode: LogMode,
     /// How many events wait at most in batch mode.
     #[arg(long = "audit-log-batch-buffer-size", default_value = "10000")]
     pub buffer: NonZeroUsize,
@@ -62,11 +61,8 @@ pub struct AuditConfig {
 }
 
 impl AuditArgs {
-    /// What the flags ask for. `None` when that is no audit log.
-    ///
-    /// # Errors
-    /// When the policy makes no sense.
-    pub fn into_config(self) -> anyhow::Result<Option<AuditConfig>> {
+    /// What they ask for, if that is an audit log.
+    pub(super) fn into_config(self) -> anyhow::Result<Option<AuditConfig>> {
         let policy = self.audit_policy_file.as_deref().map(Policy::load).transpose()?;
         if policy.is_some() && self.log.path.is_none() {
             tracing::warn!("An audit policy without --audit-log-path: no events will be recorded");
