@@ -150,7 +150,9 @@ impl Lab {
         let fixed =
             ["controller-manager", "--kubeconfig", "none", "--secure-port", "0", "--leader-elect=false"];
         let fixed = fixed.into_iter().chain(["--cluster-cidr", "10.244.0.0/16", "--root-ca-file", &ca]);
-        let fixed = fixed.chain(["--cluster-signing-cert-file", &ca, "--cluster-signing-key-file", &key]);
+        let signing = ["--cluster-signing-cert-file", &ca, "--cluster-signing-key-file", &key];
+        let others = flags.iter().any(|flag| flag.starts_with("--cluster-signing-ku"));
+        let fixed = fixed.chain(signing.into_iter().filter(|_| !others));
         let fixed = fixed.chain(["--volume-helper-image", "helper"]).chain(flags.iter().copied());
         let args = controller_manager::args::Args::try_parse_from(fixed).unwrap();
         let mut config = args.into_config().unwrap();

@@ -81,3 +81,18 @@ fn every_daemon_is_found_by_its_command_line() {
         assert!(!processes::is_ours(&command, "other", "/elsewhere/two".as_ref()), "{}", daemon.name);
     }
 }
+
+#[test]
+fn kubelets_certificates_are_signed_by_those_by_whom_they_are_checked() {
+    let daemons = table(&sample(1));
+    let value = |daemon: &str, flag: &str| {
+        let daemon = daemons.iter().find(|known| known.name == daemon).unwrap();
+        let at = daemon.arguments.iter().position(|argument| *argument == format!("--{flag}")).unwrap();
+        daemon.arguments[at + 1].clone()
+    };
+    let signer = value("controller-manager", "cluster-signing-cert-file");
+    assert_eq!(value("apiserver", "kubelet-certificate-authority"), signer);
+    assert_eq!(value("apiserver", "client-ca-file"), signer);
+    assert_eq!(value("two-node-1/kubelet", "client-ca-file"), signer);
+    assert_ne!(value("apiserver", "requestheader-client-ca-file"), signer);
+}
