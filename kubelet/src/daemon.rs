@@ -68,7 +68,8 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", config.root_dir.display()))?;
     std::fs::create_dir_all(&config.log_dir)
         .with_context(|| format!("cannot make {}", config.log_dir.display()))?;
-    let client = certificates::client(&config, &Clock::default(), tasks).await?;
+    let mut registry = metrics::registry();
+    let client = certificates::client(&config, &Clock::default(), tasks, &mut registry).await?;
     let runtime: Arc<Runtime> =
         Arc::new(Runtime::new(&config.runtime).context("container runtime endpoint")?);
     let version = wait_for(&runtime).await;
@@ -148,7 +149,6 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         .live("syncloop", move || pulse.check())
         .ready("node-registration", move || registered.check())
         .ready("pod-workers", move || started.check());
-    let mut registry = metrics::registry();
     let claims = ClaimMetrics { root: config.root_dir.clone(), pods: kubelet.pods.api.clone() };
     registry.register_collector(Box::new(claims));
     server::spawn(tasks, server, access, backend, registry, health).await?;

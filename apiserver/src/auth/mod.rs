@@ -88,6 +88,13 @@ pub struct Caller {
     pub address: SocketAddr,
 }
 
+impl Caller {
+    /// When the certificate ends that it has shown.
+    pub fn certificate_end(&self) -> Option<Timestamp> {
+        self.certificate.as_ref()?.end
+    }
+}
+
 impl From<Peer> for Caller {
     fn from(peer: Peer) -> Self {
         Self { certificate: peer.certificate.map(Certificate::from), address: peer.address }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
+use jiff::Timestamp;
 use machinery::metrics::{CONTENT_TYPE, Registry, text};
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -105,6 +106,7 @@ pub struct Metrics {
     admissions: Durations<Admission>,
     rejected: Family<Rejected, Counter>,
     running: Family<Labels, Gauge>,
+    certificates: Histogram,
     /// Those of the audit log.
     pub audit: audit::Counters,
     /// Those of encryption.
@@ -148,6 +150,12 @@ fn buckets() -> Histogram {
     ])
 }
 
+/// How long certificates may still hold, in seconds: over, minutes, hours, days, a month to a year.
+const LIVES: [f64; 14] = [
+    0.0, 1800.0, 3600.0, 7200.0, 21600.0, 43200.0, 86400.0, 172800.0, 345600.0, 604800.0, 2592000.0,
+    7776000.0, 15552000.0, 31104000.0,
+];
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = machinery::metrics::registry();
@@ -178,11 +186,27 @@ impl Default for Metrics {
             "Watches and other streams being served",
             running.clone(),
         );
+        let certificates = Histogram::new(LIVES);
+        registry.register(
+            "apiserver_client_certificate_expiration_seconds",
+            "Distribution of the remaining lifetime on the certificate used to authenticate a request.",
+            certificates.clone(),
+        );
         let audit = audit::Counters::default();
         audit.register(&mut registry);
         let transformations = Transformations::default();
         transformations.register(&mut registry);
-        Self { registry, requests, durations, admissions, rejected, running, audit, transformations }
+        Self {
+            registry,
+            requests,
+            durations,
+            admissions,
+            rejected,
+            running,
+            certificates,
+            audit,
+            transformations,
+        }
     }
 }
 
@@ -193,6 +217,12 @@ impl Metrics {
             self.durations.get_or_create(&labels).observe(took.as_secs_f64());
         }
         self.requests.get_or_create(&Counted { labels, code: code.as_u16() }).inc();
+    }
+
+    /// Counts a client certificate, by its end.
+    pub fn shown(&self, end: Option<Timestamp>) {
+        let left = end.map(|end| end.duration_since(machinery::clock::now()));
+        left.into_iter().for_each(|left| self.certificates.observe(left.as_secs_f64()));
     }
 
     /// Counts a pass over the steps of admission.
