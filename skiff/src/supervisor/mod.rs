@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use machinery::tasks::Tasks;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Store};
 use crate::processes::{self, Identity};
 use crate::{cgroups, daemons, files, kubeconfig, pki, static_pods};
 
@@ -119,8 +119,10 @@ pub async fn run(dir: &Path) -> Result<()> {
 async fn renew(cluster: Cluster) -> Result<()> {
     loop {
         tokio::time::sleep(RENEW).await;
-        let cluster = cluster.clone();
+        let dir = cluster.dir.clone();
         let renew = move || {
+            // The description may have changed since.
+            let cluster = Cluster::load(&dir)?.context("the cluster is gone")?;
             pki::ensure(&cluster, machinery::clock::now())?;
             static_pods::ensure_manifests(&cluster)?;
             // Last: a file of the user's that is in disorder is in nobody else's way.
@@ -138,6 +140,25 @@ pub fn stop(cluster: &Cluster) -> Result<()> {
     processes::signal(process, nix::sys::signal::Signal::SIGKILL)?;
     wait_gone(process);
     Ok(())
+}
+
+/// Ends daemons that run with other flags than they are to have, and the supervisor, who knows no others. An API server
+/// that has all objects in its memory is left alone.
+pub fn end_outdated(cluster: &Cluster) -> Result<()> {
+    let outdated = |daemon: &daemons::Daemon| {
+        let kept = daemon.pod.is_some() || (cluster.store == Store::Memory && daemon.name == "apiserver");
+        let process = record_of(cluster, daemon).filter(|_| !kept)?.process;
+        (processes::runs(process) && processes::command_line(process.pid) != daemon.command()).then_some(process)
+    };
+    let outdated: Vec<Identity> = daemons::table(cluster).iter().filter_map(outdated).collect();
+    if !outdated.is_empty() {
+        stop(cluster)?;
+    }
+    outdated.into_iter().try_for_each(|process| {
+        processes::signal(process, nix::sys::signal::Signal::SIGKILL)?;
+        wait_gone(process);
+        Ok(())
+    })
 }
 
 fn wait_gone(process: Identity) {
