@@ -1,6 +1,7 @@
 //! The command line, and the checked [`Config`] it becomes before anything binds.
 
 mod authentication;
+mod runtime_config;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -21,6 +22,7 @@ pub use crate::admission::Choice;
 pub use crate::audit::{AuditArgs, AuditConfig};
 pub use crate::auth::{authorize::Mode, oidc::Authentication};
 use crate::store::{EncryptionConfig, EtcdAccess, StoreConfig};
+pub use runtime_config::RuntimeConfig;
 
 /// Skiff's API server.
 #[derive(Debug, Parser)]
@@ -83,6 +85,10 @@ pub struct Args {
     /// Usual admission plugins that are not asked.
     #[arg(long, value_delimiter = ',', value_name = "PLUGIN,…")]
     disable_admission_plugins: Vec<String>,
+    /// Which of the built-in APIs are served beside the usual ones, or not: `api/all`, `api/ga`, `api/beta`,
+    /// `GROUP/VERSION` or `GROUP/VERSION/RESOURCE`, each `=true` or `=false`.
+    #[arg(long, value_delimiter = ',', value_name = "KEY=BOOL,…")]
+    runtime_config: Vec<String>,
     #[command(flatten)]
     authentication: AuthenticationArgs,
     /// Static bearer tokens: `token,user,uid[,"group,…"]` a line.
@@ -269,6 +275,8 @@ pub struct Config {
     pub authorization: Vec<Mode>,
     /// What else looks at what is written.
     pub admission: Choice,
+    /// Which of the built-in kinds are served.
+    pub runtime: RuntimeConfig,
     /// Callers whom other systems know.
     pub authentication: Authentication,
     /// Static tokens.
@@ -366,6 +374,7 @@ impl Args {
                 enabled: self.enable_admission_plugins,
                 disabled: self.disable_admission_plugins,
             },
+            runtime: RuntimeConfig::read(&self.runtime_config)?,
             authentication: self.authentication.into_config()?,
             token_file: self.token_auth_file,
             service_account_keys: self

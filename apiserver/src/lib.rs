@@ -209,7 +209,7 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
     let metrics = Metrics::default();
     let store = store::open(&config.store, config.encryption.as_ref(), &metrics.transformations);
     let store = store.await.context("cannot open the store")?;
-    let registry = Registry::builtin();
+    let registry = Registry::new(&config.runtime);
     let specs: Vec<_> = registry.table().resources().map(|rows| resource_spec(rows)).collect();
     let cache = WatchCache::load(store.clone(), specs).await.context("cannot read the store")?;
     tasks.spawn("watch-cache", cache.clone().run(tasks.token()));
@@ -223,8 +223,8 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
     let audit = audit.transpose().context("cannot open the audit log")?;
     let priority = Priority::new(config.in_flight);
     let servers = Servers::new(config.advertise, address.port(), config.listed_for);
-    let node_rules =
-        bootstrap::roles::rules("system:node").map_err(|status| anyhow::anyhow!(status.message))?;
+    let node_rules = bootstrap::roles::rules(&registry.table(), "system:node")
+        .map_err(|status| anyhow::anyhow!(status.message))?;
     let authorizer = Arc::new(Authorizer::new(&config.authorization, &cache, node_rules));
     let api = Arc::new(Api {
         definitions: Definitions::new(&cache),

@@ -72,7 +72,9 @@ pub async fn api_server(folder: &Path, tasks: &Tasks) -> PathBuf {
     std::fs::write(&tokens, format!("tester,tester,1,\"system:masters\"\n{}", daemons.concat())).unwrap();
     let flags = ["apiserver", "--store=memory", "--bind-address=127.0.0.1", "--secure-port=0"];
     let flags = flags.into_iter().chain(["--authorization-mode=Node,RBAC", "--enable-bootstrap-token-auth"]);
-    let flags = flags.chain(["--client-ca-file"]).chain(ca.to_str());
+    let flags = flags
+        .chain(["--runtime-config=certificates.k8s.io/v1beta1=true", "--client-ca-file"])
+        .chain(ca.to_str());
     let key = folder.join("sa.key");
     let signs = key.exists().then(|| format!("--service-account-signing-key-file={}", key.display()));
     let flags = flags.chain(["--token-auth-file"]).chain(tokens.to_str()).chain(signs.as_deref());
