@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
+use machinery::clock::Clock;
 use machinery::tasks::Tasks;
 
 use crate::cluster::{Cluster, Store};
@@ -110,20 +111,20 @@ pub async fn run(dir: &Path) -> Result<()> {
     }
     tasks.spawn("logs", log_files::bound(cluster.clone(), tasks.token()));
     routes::start(&cluster, &tasks)?;
-    tasks.spawn_loop("certificates", renew(cluster));
+    tasks.spawn_loop("certificates", renew(cluster, Clock::default()));
     tasks.run_until_stopped().await
 }
 
 /// Renews certificates when it is time. Daemons see that their files have changed; only those in pods, whose files do not
 /// change, begin anew with them.
-async fn renew(cluster: Cluster) -> Result<()> {
+async fn renew(cluster: Cluster, clock: Clock) -> Result<()> {
     loop {
-        tokio::time::sleep(RENEW).await;
-        let dir = cluster.dir.clone();
+        clock.sleep_until(clock.instant() + RENEW).await;
+        let (dir, now) = (cluster.dir.clone(), clock.now());
         let renew = move || {
             // The description may have changed since.
             let cluster = Cluster::load(&dir)?.context("the cluster is gone")?;
-            pki::ensure(&cluster, machinery::clock::now())?;
+            pki::ensure(&cluster, now)?;
             static_pods::ensure_manifests(&cluster)?;
             // Last: a file of the user's that is in disorder is in nobody else's way.
             kubeconfig::renew(&cluster.kubeconfig, &pki::admin(&cluster)?)
@@ -148,7 +149,8 @@ pub fn end_outdated(cluster: &Cluster) -> Result<()> {
     let outdated = |daemon: &daemons::Daemon| {
         let kept = daemon.pod.is_some() || (cluster.store == Store::Memory && daemon.name == "apiserver");
         let process = record_of(cluster, daemon).filter(|_| !kept)?.process;
-        (processes::runs(process) && processes::command_line(process.pid) != daemon.command()).then_some(process)
+        (processes::runs(process) && processes::command_line(process.pid) != daemon.command())
+            .then_some(process)
     };
     let outdated: Vec<Identity> = daemons::table(cluster).iter().filter_map(outdated).collect();
     if !outdated.is_empty() {
@@ -174,3 +176,6 @@ pub fn record_of(cluster: &Cluster, daemon: &daemons::Daemon) -> Option<Record> 
     }
     record::read(&cluster.run_dir().join(daemon.record()))
 }
+
+#[cfg(test)]
+mod tests;
