@@ -2,6 +2,7 @@
 
 mod audit;
 mod authentication;
+mod runtime_config;
 mod service_accounts;
 mod store;
 
@@ -27,6 +28,7 @@ pub use crate::admission::Choice;
 pub use crate::auth::{authorize::Mode, oidc::Authentication};
 use crate::store::{EncryptionConfig, StoreConfig};
 pub use audit::{AuditConfig, LogArgs, LogMode};
+pub use runtime_config::RuntimeConfig;
 pub use service_accounts::{TokenKeys, TokenRules};
 
 /// Skiff's API server.
@@ -65,6 +67,10 @@ pub struct Args {
     /// Usual admission plugins that are not asked.
     #[arg(long, value_delimiter = ',', value_name = "PLUGIN,…")]
     disable_admission_plugins: Vec<String>,
+    /// Which of the built-in APIs are served beside the usual ones, or not: `api/all`, `api/ga`, `api/beta`,
+    /// `GROUP/VERSION` or `GROUP/VERSION/RESOURCE`, each `=true` or `=false`.
+    #[arg(long, value_delimiter = ',', value_name = "KEY=BOOL,…")]
+    runtime_config: Vec<String>,
     #[command(flatten)]
     authentication: AuthenticationArgs,
     /// Static bearer tokens: `token,user,uid[,"group,…"]` a line.
@@ -194,6 +200,8 @@ pub struct Config {
     pub authorization: Vec<Mode>,
     /// What else looks at what is written.
     pub admission: Choice,
+    /// Which of the built-in kinds are served.
+    pub runtime: RuntimeConfig,
     /// Callers whom other systems know.
     pub authentication: Authentication,
     /// Static tokens.
@@ -267,6 +275,7 @@ impl Args {
                 enabled: self.enable_admission_plugins,
                 disabled: self.disable_admission_plugins,
             },
+            runtime: RuntimeConfig::read(&self.runtime_config)?,
             authentication: self.authentication.into_config()?,
             token_file: self.token_auth_file,
             bootstrap_tokens: self.enable_bootstrap_token_auth,

@@ -194,12 +194,12 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
         .with_context(|| format!("cannot listen on {}:{}", config.listen.0, config.listen.1))?;
     let address = listener.local_addr()?;
     let metrics = Metrics::default();
-    let registry = Registry::builtin();
+    let registry = Registry::new(&config.runtime);
     let (store, cache) = open_store(&config, &registry, &metrics, tasks).await?;
     let audit = config.audit.as_ref().map(|config| Audit::start(config, &metrics.audit, tasks));
     let audit = audit.transpose().context("cannot open the audit log")?;
-    let node_rules =
-        bootstrap::roles::rules("system:node").map_err(|status| anyhow::anyhow!(status.message))?;
+    let node_rules = bootstrap::roles::rules(&registry.table(), "system:node")
+        .map_err(|status| anyhow::anyhow!(status.message))?;
     let authorizer = Arc::new(Authorizer::new(&config.authorization, &cache, node_rules));
     let api = Arc::new(Api {
         definitions: Definitions::new(&cache),

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::{
     aggregation::Remote,
+    args::RuntimeConfig,
     watch_cache::{Fields, FieldsFn, ReadFn, ResourceSpec},
 };
 
@@ -90,9 +91,16 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The table of the built-in kinds.
+    /// The table of the built-in kinds that are served by default.
+    #[cfg(test)]
     pub fn builtin() -> Self {
-        let builtin: Vec<_> = kinds::builtin::all().into_iter().map(Arc::new).collect();
+        Self::new(&RuntimeConfig::default())
+    }
+
+    /// The table of the built-in kinds that are to be served.
+    pub fn new(runtime: &RuntimeConfig) -> Self {
+        let builtin = kinds::builtin::all().into_iter().filter(|kind| runtime.serves(kind));
+        let builtin: Vec<_> = builtin.map(Arc::new).collect();
         Self { table: RwLock::new(Arc::new(Table::new(builtin.clone(), Remotes::new()))), builtin }
     }
 

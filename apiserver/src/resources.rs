@@ -108,6 +108,14 @@ built_in! {
     VOLUME_ATTRIBUTES_CLASSES: "volumeattributesclasses" in "storage.k8s.io";
 }
 
+/// Served only where somebody asks for it.
+pub const CLUSTER_TRUST_BUNDLES: BuiltIn = BuiltIn {
+    group: "certificates.k8s.io",
+    version: "v1beta1",
+    plural: "clustertrustbundles",
+    prefix: "/registry/certificates.k8s.io/clustertrustbundles/",
+};
+
 impl Api {
     /// An object as the cache has it.
     pub fn cached(&self, resource: BuiltIn, key: &str) -> Option<Arc<CachedObject>> {

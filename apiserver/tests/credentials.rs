@@ -98,6 +98,15 @@ async fn a_certificate_that_ends_lets_nobody_in_over_what_it_opened() {
     // Another credential is one.
     assert_eq!(who(&mut resumed, Some("joe")).await.1["status"]["userInfo"]["username"], "joe");
     assert_eq!(who(&mut resumed, Some("guess")).await.0, 401);
+    let metrics = server.get("/metrics").await.body;
+    let metrics = metrics.as_str().unwrap();
+    let count = |what: &str| {
+        let name = format!("apiserver_client_certificate_expiration_seconds_{what} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap();
+        line.parse::<u64>().unwrap()
+    };
+    let over = count("bucket{le=\"0.0\"}");
+    assert!(over >= 4 && count("bucket{le=\"1800.0\"}") > over, "{metrics}");
     server.stop().await;
 }
 

@@ -1,17 +1,20 @@
 //! The flags of the controller manager, and the configuration they make: read
 //! and checked completely before anything starts.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use api::duration;
 use clap::{ArgAction, Parser};
 use ipnet::{IpNet, Ipv4Net};
 use machinery::args::{ClientArgs, CommonArgs, ServingArgs};
 use machinery::clock::Clock;
 use machinery::serve::Serving;
+
+use crate::certificates::{CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY_UNKNOWN};
 
 /// Runs the loops that bring the cluster to the state its objects ask for.
 #[derive(Debug, Clone, Parser)]
@@ -52,13 +55,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     root_ca_file: Option<PathBuf>,
 
-    /// Certificate authority that signs CertificateSigningRequests of the signers `kubernetes.io/…`; nobody does without.
-    #[arg(long, value_name = "FILE", requires = "cluster_signing_key_file")]
-    cluster_signing_cert_file: Option<PathBuf>,
-
-    /// Its key.
-    #[arg(long, value_name = "FILE", requires = "cluster_signing_cert_file")]
-    cluster_signing_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    signing: SigningArgs,
 
     /// The longest life of a signed certificate; requests may ask for a shorter one.
     #[arg(long, value_name = "TIME", default_value = "8760h", value_parser = duration::parse_unsigned)]
@@ -77,6 +75,82 @@ pub struct Args {
     node_monitor_grace_period: Duration,
 }
 
+/// Who signs CertificateSigningRequests: one authority, or one for each signer; nobody does without.
+#[derive(Debug, Clone, clap::Args)]
+struct SigningArgs {
+    /// Certificate authority that signs CertificateSigningRequests of all signers `kubernetes.io/…`.
+    #[arg(long, value_name = "FILE", requires = "cluster_signing_key_file")]
+    cluster_signing_cert_file: Option<PathBuf>,
+
+    /// Its key.
+    #[arg(long, value_name = "FILE", requires = "cluster_signing_cert_file")]
+    cluster_signing_key_file: Option<PathBuf>,
+
+    /// Certificate authority of the signer `kubernetes.io/kubelet-serving` alone.
+    #[arg(long = "cluster-signing-kubelet-serving-cert-file", value_name = "FILE")]
+    kubelet_serving_cert: Option<PathBuf>,
+
+    /// Its key.
+    #[arg(long = "cluster-signing-kubelet-serving-key-file", value_name = "FILE")]
+    kubelet_serving_key: Option<PathBuf>,
+
+    /// Certificate authority of the signer `kubernetes.io/kube-apiserver-client-kubelet` alone.
+    #[arg(long = "cluster-signing-kubelet-client-cert-file", value_name = "FILE")]
+    kubelet_client_cert: Option<PathBuf>,
+
+    /// Its key.
+    #[arg(long = "cluster-signing-kubelet-client-key-file", value_name = "FILE")]
+    kubelet_client_key: Option<PathBuf>,
+
+    /// Certificate authority of the signer `kubernetes.io/kube-apiserver-client` alone.
+    #[arg(long = "cluster-signing-kube-apiserver-client-cert-file", value_name = "FILE")]
+    client_cert: Option<PathBuf>,
+
+    /// Its key.
+    #[arg(long = "cluster-signing-kube-apiserver-client-key-file", value_name = "FILE")]
+    client_key: Option<PathBuf>,
+
+    /// Certificate authority of the signer `kubernetes.io/legacy-unknown` alone.
+    #[arg(long = "cluster-signing-legacy-unknown-cert-file", value_name = "FILE")]
+    legacy_unknown_cert: Option<PathBuf>,
+
+    /// Its key.
+    #[arg(long = "cluster-signing-legacy-unknown-key-file", value_name = "FILE")]
+    legacy_unknown_key: Option<PathBuf>,
+}
+
+/// The files, certificate and key, of the authority that signs for each of the signers that there are.
+pub type Signers = BTreeMap<&'static str, (PathBuf, PathBuf)>;
+
+impl SigningArgs {
+    fn signers(self) -> anyhow::Result<Signers> {
+        let all = self.cluster_signing_cert_file.zip(self.cluster_signing_key_file);
+        // Refusals call the second and third by upstream's words, not by their flags.
+        let each = [
+            (KUBELET_SERVING, "kubelet-serving", self.kubelet_serving_cert, self.kubelet_serving_key),
+            (KUBELET_CLIENT, "kube-apiserver-client", self.kubelet_client_cert, self.kubelet_client_key),
+            (CLIENT, "kube-apiserver", self.client_cert, self.client_key),
+            (LEGACY_UNKNOWN, "legacy-unknown", self.legacy_unknown_cert, self.legacy_unknown_key),
+        ];
+        let mut signers = Signers::new();
+        for (signer, called, cert, key) in each {
+            let half = |what| anyhow!("\"cluster-signing-{called}\": cannot specify {what}");
+            let files = match (cert, key) {
+                (Some(_), Some(_)) if all.is_some() => bail!(
+                    "cannot specify --cluster-signing-{{cert,key}}-file and other --cluster-signing-*-file flags at \
+                     the same time"
+                ),
+                (Some(cert), Some(key)) => Some((cert, key)),
+                (None, Some(_)) => return Err(half("key without cert")),
+                (Some(_), None) => return Err(half("cert without key")),
+                (None, None) => all.clone(),
+            };
+            signers.extend(files.map(|files| (signer, files)));
+        }
+        Ok(signers)
+    }
+}
+
 /// What the controller manager is to do.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -90,8 +164,8 @@ pub struct Config {
     pub load_balancers: Option<Ipv4Net>,
     /// The certificate authority to publish.
     pub root_ca: Option<Arc<str>>,
-    /// The files, certificate and key, of the authority that signs requests.
-    pub signing: Option<(PathBuf, PathBuf)>,
+    /// Who signs requests.
+    pub signers: Signers,
     /// The longest life of a signed certificate.
     pub signing_duration: Duration,
     /// The image of the pods that remove the data of volumes; nothing is removed without.
@@ -128,7 +202,7 @@ impl Args {
                 .transpose()?,
             load_balancers: self.load_balancer_ip_range.map(|range| range.trunc()),
             root_ca,
-            signing: self.cluster_signing_cert_file.zip(self.cluster_signing_key_file),
+            signers: self.signing.signers()?,
             signing_duration: self.cluster_signing_duration,
             volume_helper_image: self.volume_helper_image.map(Arc::from),
             node_grace: self.node_monitor_grace_period,

@@ -16,10 +16,14 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::config::Kubeconfig;
 use machinery::backoff::Backoff;
 use machinery::clock::Clock;
+use machinery::metrics::Registry;
 use machinery::pki::{self, IssueRequest, Key, PkiError};
 use machinery::tasks::Tasks;
 use machinery::tls::{self, TlsError, TlsSource};
 use machinery::{client, files};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::{MetricType, counter::Counter, gauge::ConstGauge, histogram::Histogram};
 use serde_json::json;
 use sha2::{Digest as _, Sha512_256};
 
@@ -55,7 +59,12 @@ enum CertificateError {
 ///
 /// # Errors
 /// When a kubeconfig cannot be used or written.
-pub async fn client(config: &Config, clock: &Clock, tasks: &Tasks) -> anyhow::Result<kube::Client> {
+pub async fn client(
+    config: &Config,
+    clock: &Clock,
+    tasks: &Tasks,
+    metrics: &mut Registry,
+) -> anyhow::Result<kube::Client> {
     let own = Certificate::new(config, clock, "client", IssueRequest::client);
     let mut joining = None;
     if let Some(bootstrap) = &config.bootstrap_kubeconfig {
@@ -72,6 +81,7 @@ pub async fn client(config: &Config, clock: &Clock, tasks: &Tasks) -> anyhow::Re
     let client = client::connect_as(&config.kubeconfig, rotated.as_deref(), "kubelet")?;
     if rotated.is_some() {
         let own = Certificate { before: Some(config.kubeconfig.clone()), ..own };
+        metrics.register_collector(Box::new(own.clone()));
         tasks.spawn_loop("client certificate", own.keep(client.clone(), joining));
     }
     if matches!(config.tls, TlsSource::Awaited(_)) {
@@ -81,6 +91,12 @@ pub async fn client(config: &Config, clock: &Clock, tasks: &Tasks) -> anyhow::Re
             ..IssueRequest::client(user, groups)
         };
         let own = Certificate::new(config, clock, "server", names);
+        metrics.register_collector(Box::new(own.clone()));
+        metrics.register(
+            "kubelet_certificate_manager_server_rotation_seconds",
+            "Histogram of the number of seconds the previous certificate lived before being rotated.",
+            own.ages.clone(),
+        );
         tasks.spawn_loop("serving certificate", own.keep(client.clone(), None));
     }
     Ok(client)
@@ -92,6 +108,7 @@ pub fn current(folder: &Path, kind: &str) -> PathBuf {
 }
 
 /// One of the kubelet's certificates.
+#[derive(Debug, Clone)]
 struct Certificate {
     /// `client` or `server`.
     kind: &'static str,
@@ -100,6 +117,38 @@ struct Certificate {
     clock: Clock,
     /// The kubeconfig whose certificate it is as long as there is no file.
     before: Option<PathBuf>,
+    /// How often it could not be renewed.
+    errors: Counter,
+    /// How many seconds those lived that were replaced.
+    ages: Histogram,
+}
+
+/// From a minute to four years.
+const AGES: [f64; 10] =
+    [60., 3600., 14400., 86400., 604800., 2592000., 7776000., 15552000., 31104000., 124416000.];
+const CLIENT_TTL: &str = "Gauge of the TTL (time-to-live) of the Kubelet's client certificate. The value is in seconds \
+    until certificate expiry (negative if already expired). If client certificate is invalid or unused, the value will \
+    be +INF..";
+const SERVER_TTL: &str = "Gauge of the shortest TTL (time-to-live) of the Kubelet's serving certificate. The value is \
+    in seconds until certificate expiry (negative if already expired). If serving certificate is invalid or unused, \
+    the value will be +INF..";
+
+/// How long it holds, and how often it could not be renewed, under upstream's names.
+impl Collector for Certificate {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let (ttl, errors) = match self.kind {
+            "client" => (CLIENT_TTL, "kubelet_certificate_manager_client_expiration_renew_errors"),
+            _ => (SERVER_TTL, "kubelet_server_expiration_renew_errors"),
+        };
+        let end = self.known().as_deref().and_then(pki::validity).map(|(_, end)| end);
+        let left = end.map(|end| end.duration_since(self.clock.now()).as_secs() as f64);
+        let name = format!("kubelet_certificate_manager_{}_ttl_seconds", self.kind);
+        let ttl = encoder.encode_descriptor(&name, ttl, None, MetricType::Gauge)?;
+        ConstGauge::new(left.unwrap_or(f64::INFINITY)).encode(ttl)?;
+        let help = "Counter of certificate renewal errors..";
+        let failed = encoder.encode_descriptor(errors, help, None, MetricType::Counter)?;
+        ConstGauge::new(self.errors.get() as i64).encode(failed)
+    }
 }
 
 impl Certificate {
@@ -110,7 +159,15 @@ impl Certificate {
         names: impl Fn(&str, &[&str]) -> IssueRequest,
     ) -> Self {
         let names = names(&format!("system:node:{}", config.node), &["system:nodes"]);
-        Self { kind, names, folder: config.cert_dir.clone(), clock: clock.clone(), before: None }
+        Self {
+            kind,
+            names,
+            folder: config.cert_dir.clone(),
+            clock: clock.clone(),
+            before: None,
+            errors: Counter::default(),
+            ages: Histogram::new(AGES),
+        }
     }
 
     fn file(&self) -> PathBuf {
@@ -162,11 +219,17 @@ impl Certificate {
                 self.clock.sleep_until(self.clock.instant() + left.min(NAP)).await;
                 continue;
             }
-            let is_good = known.is_some_and(|known| is_good(&known, now));
+            let life = known.as_deref().and_then(pki::validity);
+            let is_good = life.is_some_and(|(_, end)| now < end);
             let asking = joining.as_ref().filter(|_| !is_good).unwrap_or(&client);
             match self.renew(asking).await {
-                Ok(()) => draw = rand::random(),
+                Ok(()) => {
+                    draw = rand::random();
+                    let age = life.map(|(from, _)| self.clock.now().duration_since(from));
+                    age.into_iter().for_each(|age| self.ages.observe(age.as_secs_f64()));
+                }
                 Err(error) => {
+                    self.errors.inc();
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(error, kind = self.kind, "Cannot renew a certificate");
                 }

@@ -68,7 +68,8 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", config.root_dir.display()))?;
     std::fs::create_dir_all(&config.log_dir)
         .with_context(|| format!("cannot make {}", config.log_dir.display()))?;
-    let client = certificates::client(&config, &Clock::default(), tasks).await?;
+    let mut registry = metrics::registry();
+    let client = certificates::client(&config, &Clock::default(), tasks, &mut registry).await?;
     let runtime: Arc<Runtime> =
         Arc::new(Runtime::new(&config.runtime).context("container runtime endpoint")?);
     let version = wait_for(&runtime).await;
@@ -88,7 +89,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         .live("syncloop", move || pulse.check())
         .ready("node-registration", move || registered.check())
         .ready("pod-workers", move || started.check());
-    serve(&config, &kubelet, health, tasks).await?;
+    serve(&config, &kubelet, health, registry, tasks).await?;
     let workers = PodWorkers::new(kubelet.clone());
     if let Some(path) = config.manifests.clone() {
         let folder = || Folder::new(path.clone(), &config.node, kubelet.clock.clone());
@@ -197,7 +198,13 @@ fn assemble(
 }
 
 /// Serves the kubelet's port.
-async fn serve(config: &Config, kubelet: &Arc<Kubelet>, health: Health, tasks: &Tasks) -> anyhow::Result<()> {
+async fn serve(
+    config: &Config,
+    kubelet: &Arc<Kubelet>,
+    health: Health,
+    mut registry: metrics::Registry,
+    tasks: &Tasks,
+) -> anyhow::Result<()> {
     let server = ServerConfig {
         address: config.listen,
         tls: config.tls.clone(),
@@ -207,7 +214,6 @@ async fn serve(config: &Config, kubelet: &Arc<Kubelet>, health: Health, tasks: &
     };
     let access = Access::new(kubelet.client.clone(), Terms::KUBELET);
     let backend = Arc::new(Backend(kubelet.clone()));
-    let mut registry = metrics::registry();
     let claims = ClaimMetrics { root: config.root_dir.clone(), pods: kubelet.pods.api.clone() };
     registry.register_collector(Box::new(claims));
     server::spawn(tasks, server, access, backend, registry, health).await?;

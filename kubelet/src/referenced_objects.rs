@@ -1,6 +1,6 @@
 //! ConfigMaps, Secrets and tokens that pods on this node refer to, asked of the API when they are needed.
 //! Many pods refer to the same object, so a refresh may take an answer that is a few seconds old; the
-//! start of a pod never does. Corresponds to upstream's `configmap`, `secret` and `token` managers.
+//! start of a pod never does. Corresponds to upstream's `configmap`, `secret`, `token` and `clustertrustbundle` managers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::certificates::v1beta1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::{
     ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, ServiceAccount,
 };
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use parking_lot::Mutex;
 
 use crate::pod_spec;
@@ -38,12 +39,19 @@ pub struct Objects {
     config_maps: Answers<ConfigMap>,
     secrets: Answers<Secret>,
     tokens: Mutex<HashMap<TokenKey, Token>>,
+    trust_bundles: Mutex<Option<(Instant, Arc<[ClusterTrustBundle]>)>>,
 }
 
 impl Objects {
     /// Objects asked of this client.
     pub fn new(client: kube::Client) -> Self {
-        Self { client, config_maps: Mutex::default(), secrets: Mutex::default(), tokens: Mutex::default() }
+        Self {
+            client,
+            config_maps: Mutex::default(),
+            secrets: Mutex::default(),
+            tokens: Mutex::default(),
+            trust_bundles: Mutex::default(),
+        }
     }
 
     /// A ConfigMap, none when there is none.
@@ -66,6 +74,18 @@ impl Objects {
     ) -> Result<Option<Arc<Secret>>, kube::Error> {
         let api = Api::namespaced(self.client.clone(), namespace);
         ask(&self.secrets, api, namespace, name, age).await
+    }
+
+    /// All bundles of certificates that are to be trusted.
+    pub async fn trust_bundles(&self, age: Duration) -> Result<Arc<[ClusterTrustBundle]>, kube::Error> {
+        if let Some((_, all)) = self.trust_bundles.lock().as_ref().filter(|(asked, _)| asked.elapsed() < age)
+        {
+            return Ok(Arc::clone(all));
+        }
+        let all = Api::all(self.client.clone()).list(&ListParams::default()).await?;
+        let all: Arc<[_]> = all.items.into();
+        *self.trust_bundles.lock() = Some((Instant::now(), Arc::clone(&all)));
+        Ok(all)
     }
 
     /// A claim, none when there is none.
@@ -123,6 +143,7 @@ impl Objects {
         self.tokens.lock().retain(|(uid, _, _), _| uid != pod_uid);
         self.config_maps.lock().retain(|_, (asked, _)| asked.elapsed() < REFRESH_AGE);
         self.secrets.lock().retain(|_, (asked, _)| asked.elapsed() < REFRESH_AGE);
+        self.trust_bundles.lock().take_if(|(asked, _)| asked.elapsed() >= REFRESH_AGE);
     }
 }
 

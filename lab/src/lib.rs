@@ -72,7 +72,9 @@ pub async fn api_server(folder: &Path, tasks: &Tasks) -> PathBuf {
     std::fs::write(&tokens, format!("tester,tester,1,\"system:masters\"\n{}", daemons.concat())).unwrap();
     let flags = ["apiserver", "--store=memory", "--bind-address=127.0.0.1", "--secure-port=0"];
     let flags = flags.into_iter().chain(["--authorization-mode=Node,RBAC", "--enable-bootstrap-token-auth"]);
-    let flags = flags.chain(["--client-ca-file"]).chain(ca.to_str());
+    let flags = flags
+        .chain(["--runtime-config=certificates.k8s.io/v1beta1=true", "--client-ca-file"])
+        .chain(ca.to_str());
     let key = folder.join("sa.key");
     let signs = key.exists().then(|| format!("--service-account-signing-key-file={}", key.display()));
     let flags = flags.chain(["--token-auth-file"]).chain(tokens.to_str()).chain(signs.as_deref());
@@ -150,7 +152,9 @@ impl Lab {
         let fixed =
             ["controller-manager", "--kubeconfig", "none", "--secure-port", "0", "--leader-elect=false"];
         let fixed = fixed.into_iter().chain(["--cluster-cidr", "10.244.0.0/16", "--root-ca-file", &ca]);
-        let fixed = fixed.chain(["--cluster-signing-cert-file", &ca, "--cluster-signing-key-file", &key]);
+        let signing = ["--cluster-signing-cert-file", &ca, "--cluster-signing-key-file", &key];
+        let others = flags.iter().any(|flag| flag.starts_with("--cluster-signing-ku"));
+        let fixed = fixed.chain(signing.into_iter().filter(|_| !others));
         let fixed = fixed.chain(["--volume-helper-image", "helper"]).chain(flags.iter().copied());
         let args = controller_manager::args::Args::try_parse_from(fixed).unwrap();
         let mut config = args.into_config().unwrap();

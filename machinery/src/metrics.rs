@@ -65,12 +65,13 @@ pub fn text(registry: &Registry) -> String {
 /// The content type of [`text`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Turns OpenMetrics text into Prometheus' older one: a counter's family is named with its
-/// `_total`, there are no units and no end mark.
+/// Turns OpenMetrics text into Prometheus' older one: a counter's family is named as its value, mostly with
+/// `_total`, infinity is Go's, there are no units and no end mark.
 fn classic(open: &str) -> String {
     let mut text = String::with_capacity(open.len());
     let mut held_help: Option<(&str, &str)> = None;
-    for line in open.lines() {
+    let mut lines = open.lines().peekable();
+    while let Some(line) = lines.next() {
         if line == "# EOF" || line.starts_with("# UNIT ") {
             continue;
         }
@@ -79,7 +80,10 @@ fn classic(open: &str) -> String {
             continue;
         }
         if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|line| line.split_once(' ')) {
-            let suffix = if kind == "counter" { "_total" } else { "" };
+            // Of a counter that has upstream's older form of a name, as a collector can give it, there is a value at once.
+            let value = lines.peek().and_then(|next| next.strip_prefix(name));
+            let bare = value.is_some_and(|rest| rest.starts_with([' ', '{']));
+            let suffix = if kind == "counter" && !bare { "_total" } else { "" };
             let kind = if kind == "unknown" { "untyped" } else { kind };
             if let Some((_, help)) = held_help.take() {
                 let help = help.strip_suffix('.').unwrap_or(help);
@@ -88,7 +92,10 @@ fn classic(open: &str) -> String {
             writeln!(text, "# TYPE {name}{suffix} {kind}").expect("writing to a String cannot fail");
             continue;
         }
-        text.push_str(line);
+        match line.strip_suffix(" inf") {
+            Some(name) => text.extend([name, " +Inf"]),
+            None => text.push_str(line),
+        }
         text.push('\n');
     }
     text

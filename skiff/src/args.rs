@@ -1,7 +1,9 @@
 //! The command line of `skiff`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use api::Message;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cluster::{Cluster, ControlPlane, DEFAULT_NAME, Registry, Store};
@@ -20,7 +22,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Bring a cluster up, or bring one that was stopped or killed back
-    Up(UpArgs),
+    Up(Box<UpArgs>),
     /// Stop a cluster and remove everything of it, also from the kubeconfig that `up` put it into
     Down(ClusterArgs),
     /// Stop a cluster; the next `up` finds its data
@@ -105,9 +107,54 @@ pub struct UpArgs {
     /// Keep pods and nodes away from everything beyond this machine, until --no-outbound=false
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub no_outbound: Option<bool>,
+    /// Further flags of the API server; what is given to a daemon takes the place of what it was given before, '' of all
+    #[arg(long, value_name = "KEY=VALUE", value_parser = argument)]
+    pub kube_apiserver_arg: Vec<String>,
+    /// Further flags of the controller manager
+    #[arg(long, value_name = "KEY=VALUE", value_parser = argument)]
+    pub kube_controller_manager_arg: Vec<String>,
+    /// Further flags of the scheduler
+    #[arg(long, value_name = "KEY=VALUE", value_parser = argument)]
+    pub kube_scheduler_arg: Vec<String>,
+    /// Further flags of each node's kubelet
+    #[arg(long, value_name = "KEY=VALUE", value_parser = argument)]
+    pub kubelet_arg: Vec<String>,
+    /// Further flags of each node's proxy
+    #[arg(long, value_name = "KEY=VALUE", value_parser = argument)]
+    pub kube_proxy_arg: Vec<String>,
     /// How much the daemons log
     #[arg(short = 'v', long = "v", value_name = "N")]
     pub verbosity: Option<u8>,
+}
+
+impl UpArgs {
+    /// What is given to daemons, by program.
+    pub fn arguments(&self) -> BTreeMap<String, Vec<String>> {
+        let all = [
+            ("apiserver", &self.kube_apiserver_arg),
+            ("controller-manager", &self.kube_controller_manager_arg),
+            ("scheduler", &self.kube_scheduler_arg),
+            ("kubelet", &self.kubelet_arg),
+            ("proxy", &self.kube_proxy_arg),
+        ];
+        let given = all.into_iter().filter(|(_, given)| !given.is_empty());
+        let some = |given: &[String]| given.iter().filter(|argument| !argument.is_empty()).cloned().collect();
+        given.map(|(program, given)| (program.to_owned(), some(given))).collect()
+    }
+}
+
+/// Reads a daemon's flag as it is given to `up`; nothing stays nothing.
+fn argument(text: &str) -> Result<String, Message> {
+    let key = text.split_once('=').map(|(key, _)| key);
+    let is_flag = |key: &str| {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        key.starts_with(|c: char| c.is_ascii_lowercase()) && key.chars().all(fits)
+    };
+    match key.is_some_and(is_flag) {
+        true => Ok(format!("--{text}")),
+        false if text.is_empty() => Ok(String::new()),
+        false => Err("expected KEY=VALUE, as in audit-log-maxage=7".into()),
+    }
 }
 
 /// Flags of `skiff load`.

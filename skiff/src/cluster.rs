@@ -5,6 +5,7 @@
 //! folder, namespace, interface, address or cgroup.
 
 use api::{Message, message};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -159,6 +160,9 @@ pub struct Cluster {
     /// Whether the objects of these were made; from then on they are the user's.
     #[serde(default)]
     pub addons_made: bool,
+    /// What the user gives daemons beside what they have from here: `--KEY=VALUE`, by program.
+    #[serde(default)]
+    pub arguments: BTreeMap<String, Vec<String>>,
 }
 
 /// Checks a cluster's name: a DNS label that leaves room for what is derived from it.
@@ -409,6 +413,7 @@ pub fn sample(nodes: u8) -> Cluster {
         resolver: machine::plain_resolver(),
         addons: vec!["dns".into()],
         addons_made: false,
+        arguments: BTreeMap::new(),
     }
 }
 

@@ -1,10 +1,13 @@
 //! The table of a cluster's daemons: which program runs where with which flags.
 //!
-//! Pure: the same description always gives the same table, so `up`, the
+//! Pure but for [`check_given`]: the same description always gives the same table, so `up`, the
 //! supervisor, `status` and `logs` agree without talking to each other.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
 
 use crate::cluster::{Cluster, ControlPlane, Node, Store};
 use crate::ranges::NODE_PREFIX;
@@ -49,6 +52,16 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// The program's name.
+    pub fn short(&self) -> &str {
+        self.name.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// What the user gives it; the last of its arguments.
+    pub fn given<'a>(&self, cluster: &'a Cluster) -> &'a [String] {
+        cluster.arguments.get(self.short()).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// Its command line.
     pub fn command(&self) -> Vec<String> {
         std::iter::once(show(self.program.clone())).chain(self.arguments.iter().cloned()).collect()
@@ -124,8 +137,42 @@ impl Table<'_> {
         let common =
             flags([("cluster", self.cluster.name.clone()), ("v", self.cluster.verbosity.to_string())]);
         arguments.splice(0..0, common);
+        arguments.extend(self.cluster.arguments.get(program).into_iter().flatten().cloned());
         self.add(node, self.cluster.bin_dir.join(program), after, arguments);
     }
+}
+
+/// Checks what the user gives daemons, before any of them is touched.
+///
+/// # Errors
+/// A flag that a daemon has from here already, or, in its own words, one that it does not know.
+pub fn check_given(cluster: &Cluster) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for daemon in table(cluster) {
+        let given = daemon.given(cluster);
+        if given.is_empty() || !seen.insert(daemon.short().to_owned()) {
+            continue;
+        }
+        let flag = |argument: &String| argument.split('=').next().unwrap_or_default().to_owned();
+        let own: BTreeSet<_> =
+            daemon.arguments[..daemon.arguments.len() - given.len()].iter().map(flag).collect();
+        let name = daemon.short();
+        if let Some(twice) = given.iter().map(flag).find(|given| own.contains(given)) {
+            bail!("the {name} has the flag {twice} from skiff up itself: it cannot be given once more");
+        }
+        // The help is shown when all that comes before it could be read.
+        let mut command = crate::program::command(cluster.bin_dir.join(name));
+        let told = command.args(&daemon.arguments).arg("--help").output();
+        let told = told.with_context(|| format!("cannot ask the {name} for its flags"))?;
+        if !told.status.success() {
+            let words = String::from_utf8_lossy(&told.stderr);
+            bail!(
+                "the {name} does not take what it is given: {}",
+                words.split("\n\n").next().unwrap_or_default()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// All daemons of a cluster, in the order in which they are started.

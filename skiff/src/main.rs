@@ -36,7 +36,7 @@ fn end_with_the_reader() {
 
 fn run(arguments: Arguments) -> Result<()> {
     match arguments.verb {
-        Verb::Up(flags) => block_on(2, up::run(flags)),
+        Verb::Up(flags) => block_on(2, up::run(*flags)),
         Verb::Down(flags) => down::down(&flags),
         Verb::Stop(flags) => down::stop(&flags),
         Verb::Load(flags) => load::run(&flags),

@@ -42,6 +42,16 @@ fn secrets(cluster: &Cluster, daemon: &Daemon) -> BTreeSet<PathBuf> {
     values.map(PathBuf::from).filter(|path| path.starts_with(cluster.pki_dir())).collect()
 }
 
+/// The files that the user names to a daemon, and the folders in which it is to write files.
+fn given_paths<'a>(cluster: &'a Cluster, daemon: &Daemon) -> BTreeSet<(&'a Path, bool)> {
+    let given = daemon.given(cluster).iter().filter_map(|argument| argument.split_once('='));
+    let paths = given.map(|(flag, value)| (Path::new(value), flag.ends_with("-path")));
+    let paths = paths.filter(|(path, _)| path.is_absolute() && !path.starts_with(cluster.pki_dir()));
+    let mounted =
+        |(path, written): (&'a Path, bool)| Some((if written { path.parent()? } else { path }, written));
+    paths.filter_map(mounted).collect()
+}
+
 /// What of this machine a daemon works with: a volume's name, the path, its type, and whether it is only read.
 fn paths(cluster: &Cluster, daemon: &Daemon) -> Vec<(String, PathBuf, &'static str, bool)> {
     let data = match (daemon.name.as_str(), &cluster.store) {
@@ -56,7 +66,11 @@ fn paths(cluster: &Cluster, daemon: &Daemon) -> Vec<(String, PathBuf, &'static s
     let of_world = (daemon.name == "apiserver").then(|| PathBuf::from("/etc/ssl/certs"));
     let of_world = of_world.map(|path| ("ca-certs".to_owned(), path, "DirectoryOrCreate", true));
     let data = data.map(|path| ("data".to_owned(), path, "DirectoryOrCreate", false));
-    secrets.chain(of_world).chain(data).collect()
+    let given = given_paths(cluster, daemon).into_iter().enumerate().map(|(at, (path, written))| {
+        let kind = if written { "DirectoryOrCreate" } else { "File" };
+        (format!("given-{at}"), path.to_owned(), kind, !written)
+    });
+    secrets.chain(of_world).chain(data).chain(given).collect()
 }
 
 /// Where a daemon tells how it is, and how much CPU it asks for.
@@ -80,9 +94,9 @@ fn manifest(cluster: &Cluster, daemon: &Daemon, pod: &str, image: &str) -> Value
         json!({"httpGet": get, "periodSeconds": period, "failureThreshold": failures, "timeoutSeconds": 15})
     };
     // A file that is replaced is another one in the pod only when that is made anew.
-    let secrets: Vec<u8> =
-        secrets(cluster, daemon).iter().filter_map(|path| fs::read(path).ok()).flatten().collect();
     let paths = paths(cluster, daemon);
+    let files = paths.iter().filter(|(_, _, kind, _)| *kind == "File");
+    let secrets: Vec<u8> = files.filter_map(|(_, path, ..)| fs::read(path).ok()).flatten().collect();
     let mounts = paths
         .iter()
         .map(|(name, path, _, read_only)| json!({"name": name, "mountPath": path, "readOnly": read_only}));
@@ -134,11 +148,15 @@ fn attempt(log: &Path) -> Option<u32> {
     log.file_stem()?.to_str()?.parse().ok()
 }
 
+/// How often a daemon's container was started again.
+pub fn restarts(cluster: &Cluster, daemon: &Daemon) -> u32 {
+    log(cluster, daemon).and_then(|log| attempt(&log)).unwrap_or_default()
+}
+
 /// The process of a daemon that runs in its pod.
 pub fn record(cluster: &Cluster, daemon: &Daemon) -> Option<Record> {
     let process = processes::with_command_line(&daemon.command()).ok()??;
-    let restarts = log(cluster, daemon).and_then(|log| attempt(&log)).unwrap_or_default();
-    Some(Record { process, since: processes::since(process)?, restarts })
+    Some(Record { process, since: processes::since(process)?, restarts: restarts(cluster, daemon) })
 }
 
 #[cfg(test)]

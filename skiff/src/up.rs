@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::addons::{self, Addon, State};
 use crate::args::{self, UpArgs};
 use crate::cluster::{self, Cluster, ControlPlane, DEFAULT_NAME, DEFAULT_ROOT, Node, Store};
+use crate::daemons::Daemon;
 use crate::progress::Progress;
 use crate::ranges::Ranges;
 use crate::{
@@ -33,6 +34,8 @@ const LOOK: Duration = Duration::from_millis(25);
 
 /// A daemon that has ended this often while `up` waited will do so again.
 const HOPELESS: u32 = 5;
+/// A kubelet gives a container longer pauses.
+const HOPELESS_IN_POD: u32 = 2;
 /// As much of the end of a log is looked at.
 const LAST_WORDS: u64 = 4096;
 
@@ -70,6 +73,7 @@ fn describe(
                 .map(String::from)
                 .collect(),
             addons_made: false,
+            arguments: flags.arguments(),
         });
     };
     let name = &cluster.name;
@@ -103,6 +107,7 @@ fn describe(
     }
     cluster.outbound = flags.no_outbound.map_or(cluster.outbound, |without| !without);
     cluster.verbosity = flags.verbosity.unwrap_or(cluster.verbosity);
+    cluster.arguments.extend(flags.arguments());
     cluster.bin_dir = bin_dir;
     cluster.resolver = machine::resolver();
     Ok(cluster)
@@ -180,8 +185,16 @@ fn prepare(flags: &UpArgs) -> Result<Cluster> {
 
     let lock = registration::lock()?;
     let root = dir.parent().unwrap_or(Path::new(DEFAULT_ROOT)).to_path_buf();
-    let mut cluster =
-        describe(flags, dir.clone(), present, kubeconfig, bin_dir, || choose_ranges(name, &root, &store))?;
+    let ranges = || choose_ranges(name, &root, &store);
+    let mut cluster = describe(flags, dir.clone(), present.clone(), kubeconfig, bin_dir, ranges)?;
+    daemons::check_given(&cluster)?;
+    if let Some(present) = present.filter(|present| present.store == Store::Memory) {
+        let same = present.arguments.get("apiserver") == cluster.arguments.get("apiserver");
+        anyhow::ensure!(
+            same || !supervisor::any_runs(&present),
+            "the objects of the cluster {name} are in the memory of its API server, which cannot get other flags while it runs"
+        );
+    }
     registration::register(name, &dir)?;
     files::make_dir(&dir)?;
     if cluster.snapshotter.is_empty() {
@@ -220,15 +233,19 @@ async fn until<F: Future<Output = Option<T>>, T>(mut look: impl FnMut() -> F) ->
 
 /// Ends when a daemon has ended often enough to show that it never will do.
 async fn given_up(cluster: &Cluster) {
-    let restarts = |daemon| supervisor::record_of(cluster, daemon).map_or(0, |record| record.restarts);
+    let restarts = |daemon: &Daemon| match daemon.pod {
+        Some(_) => static_pods::restarts(cluster, daemon),
+        None => supervisor::record_of(cluster, daemon).map_or(0, |record| record.restarts),
+    };
+    let most = |daemon: &Daemon| if daemon.pod.is_some() { HOPELESS_IN_POD } else { HOPELESS };
     let table = daemons::table(cluster);
     let before: Vec<u32> = table.iter().map(restarts).collect();
-    while table.iter().zip(&before).all(|(daemon, before)| restarts(daemon) < before + HOPELESS) {
+    while table.iter().zip(&before).all(|(daemon, before)| restarts(daemon) < before + most(daemon)) {
         tokio::time::sleep(10 * LOOK).await;
     }
 }
 
-/// The last thing that a daemon has said.
+/// The last thing that a daemon has said: one line, or how its end came about.
 fn last_words(log: &Path) -> String {
     let read = || {
         let mut file = std::fs::File::open(log)?;
@@ -241,8 +258,10 @@ fn last_words(log: &Path) -> String {
     // A daemon that could not be started has no log.
     let end = read().unwrap_or_default();
     let end = String::from_utf8_lossy(&end);
-    let last = end.lines().rfind(|line| !line.trim().is_empty());
-    last.map(|line| format!("\n      {line}")).unwrap_or_default()
+    let lines: Vec<&str> = end.lines().filter(|line| !line.trim().is_empty()).collect();
+    let ended = lines.iter().rposition(|line| line.starts_with("Error: ") || line.contains(" F Error: "));
+    let last = &lines[ended.unwrap_or(lines.len().saturating_sub(1))..];
+    last.iter().map(|line| format!("\n      {line}")).collect()
 }
 
 fn waited(what: &str) -> String {
@@ -260,7 +279,7 @@ fn complaint(cluster: &Cluster, what: &str) -> anyhow::Error {
             Some(_) => continue,
             None => "was not started".to_owned(),
         };
-        let words = last_words(&daemon.log);
+        let words = last_words(&static_pods::log(cluster, &daemon).unwrap_or_else(|| daemon.log.clone()));
         lines.push(format!("  - {0} {state}: skiff logs {0} --name {1}{words}", daemon.name, cluster.name));
     }
     lines.push(format!("the cluster stays as it is; `skiff down --name {}` removes it", cluster.name));
@@ -280,7 +299,7 @@ fn is_ready(node: &ApiNode, kubelet_since: jiff::Timestamp) -> bool {
 
 async fn wait_for_nodes(cluster: &Cluster, client: &kube::Client) -> Result<()> {
     let api: Api<ApiNode> = Api::all(client.clone());
-    let kubelets: Vec<(Node, daemons::Daemon)> = cluster
+    let kubelets: Vec<(Node, Daemon)> = cluster
         .all_nodes()
         .into_iter()
         .filter_map(|node| {
@@ -322,6 +341,15 @@ async fn wait_for_runtimes(cluster: &Cluster) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Waits until what runs in static pods does so with the flags of now.
+async fn wait_for_pods(cluster: &Cluster, client: &kube::Client) -> Result<()> {
+    for daemon in daemons::table(cluster).iter().filter(|daemon| daemon.pod.is_some()) {
+        let runs = until(|| async { static_pods::record(cluster, daemon) }).await;
+        runs.ok_or_else(|| complaint(cluster, &waited(&format!("{} did not start", daemon.name))))?;
+    }
+    wait_for_server(cluster, client).await
 }
 
 async fn wait_for_server(cluster: &Cluster, client: &kube::Client) -> Result<()> {
@@ -384,6 +412,7 @@ pub async fn run(flags: UpArgs) -> Result<()> {
     step.done();
 
     let step = progress.begin("Start the daemons");
+    supervisor::end_outdated(&cluster)?;
     let began = supervisor::began(&cluster)?;
     supervisor::ensure(&cluster)?;
     let client = machinery::client::connect(&cluster.kubeconfig_of(pki::ADMIN), "skiff")?;
@@ -401,7 +430,9 @@ pub async fn run(flags: UpArgs) -> Result<()> {
             step.done();
             anyhow::Ok(progress.begin("Load images"))
         };
-        tokio::try_join!(wait, fill)
+        let done = tokio::try_join!(wait, fill)?;
+        wait_for_pods(&cluster, &client).await?;
+        anyhow::Ok(done)
     };
     let (step, ()) = tokio::select! {
         started = started => started?,

@@ -9,7 +9,8 @@ use cel::{Authorizer, Question};
 use machinery::pki::MASTERS;
 
 use super::{Operation, Step, Verb, request::Asker};
-use crate::resources::CERTIFICATE_SIGNING_REQUESTS;
+use crate::auth::authorize::escalation::is_same;
+use crate::resources::{CERTIFICATE_SIGNING_REQUESTS, CLUSTER_TRUST_BUNDLES};
 
 /// The signer of certificates by which the API server knows its callers.
 const CLIENTS: &str = "kubernetes.io/kube-apiserver-client";
@@ -40,7 +41,7 @@ impl Step for SignerRight {
             return Ok(());
         }
         let signer = old.str_at(&["spec", "signerName"]);
-        if self.is_given(&Asker::of(operation), signer) {
+        if may(self.verb, &Asker::of(operation), signer) {
             return Ok(());
         }
         let why = format!("user not permitted to {} requests with signerName {signer:?}", self.verb);
@@ -48,15 +49,33 @@ impl Step for SignerRight {
     }
 }
 
-impl SignerRight {
-    /// Whether somebody has the right to a signer, or to all of its domain.
-    fn is_given(&self, asker: &dyn Authorizer, signer: &str) -> bool {
-        let domain = signer.split('/').next().unwrap_or_default();
-        [signer.to_owned(), format!("{domain}/*")].into_iter().any(|name| {
-            let (verb, group) = (self.verb.to_owned(), "certificates.k8s.io".to_owned());
-            let question = Question { verb, group, resource: "signers".into(), name, ..Question::default() };
-            asker.decide(&question).allowed
-        })
+/// Whether somebody has a right to a signer, or to all of its domain.
+fn may(verb: &str, asker: &dyn Authorizer, signer: &str) -> bool {
+    let domain = signer.split('/').next().unwrap_or_default();
+    [signer.to_owned(), format!("{domain}/*")].into_iter().any(|name| {
+        let (verb, group) = (verb.to_owned(), "certificates.k8s.io".to_owned());
+        let question = Question { verb, group, resource: "signers".into(), name, ..Question::default() };
+        asker.decide(&question).allowed
+    })
+}
+
+/// A step that lets only those say whom a signer's certificates lead to who have that right to it.
+pub struct TrustBundleAttest;
+
+#[async_trait]
+impl Step for TrustBundleAttest {
+    fn handles(&self, operation: &Operation<'_>) -> bool {
+        matches!(operation.verb, Verb::Create | Verb::Update) && CLUSTER_TRUST_BUNDLES.is(&operation.ctx.kind)
+    }
+
+    async fn validate(&self, operation: &Operation<'_>) -> Result<(), Status> {
+        let Some(new) = operation.new.as_deref() else { return Ok(()) };
+        let signer = new.str_at(&["spec", "signerName"]);
+        let is_same = operation.old.is_some_and(|old| is_same(old, new));
+        if signer.is_empty() || is_same || may("attest", &Asker::of(operation), signer) {
+            return Ok(());
+        }
+        Err(operation.forbidden(format!("user not permitted to attest for signerName {signer:?}")))
     }
 }
 

@@ -141,6 +141,7 @@ impl Steps {
             ("RuntimeClass", Box::new(runtime_class::RuntimeClass)),
             ("CertificateApproval", Box::new(certificates::APPROVAL)),
             ("CertificateSigning", Box::new(certificates::SIGNING)),
+            ("ClusterTrustBundleAttest", Box::new(certificates::TrustBundleAttest)),
             ("CertificateSubjectRestriction", Box::new(certificates::SubjectRestriction)),
             ("DefaultIngressClass", Box::new(default_class::INGRESS_CLASS)),
             ("DenyServiceExternalIPs", Box::new(deny_service_external_ips::DenyServiceExternalIPs)),

@@ -1,5 +1,6 @@
 //! Client certificates: the common name is the user, each organization a group.
 
+use jiff::Timestamp;
 use machinery::{pki::Subject, tls::Shown};
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
@@ -12,13 +13,15 @@ pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 /// A certificate that a client has shown.
 pub struct Certificate {
     shown: Shown,
+    /// When it ends, be it good or not.
+    pub end: Option<Timestamp>,
     /// Whom it names, should it be good; read once a connection.
     user: std::sync::OnceLock<Result<Option<User>, Refused>>,
 }
 
 impl From<Shown> for Certificate {
     fn from(shown: Shown) -> Self {
-        Self { shown, user: std::sync::OnceLock::new() }
+        Self { end: shown.end(), shown, user: std::sync::OnceLock::new() }
     }
 }
 

@@ -90,6 +90,13 @@ pub struct Caller {
     stranger: Stranger,
 }
 
+impl Caller {
+    /// When the certificate ends that it has shown.
+    pub fn certificate_end(&self) -> Option<Timestamp> {
+        self.certificate.as_ref()?.end
+    }
+}
+
 impl From<Peer> for Caller {
     fn from(peer: Peer) -> Self {
         Self {

@@ -17,7 +17,8 @@ use crate::{
     body::yaml,
     context::Ctx,
     forms::value,
-    resources::{BuiltIn, CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES},
+    registry::Table,
+    resources::{BuiltIn, CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, CLUSTER_TRUST_BUNDLES, ROLE_BINDINGS, ROLES},
     verbs::{
         create::ensure,
         delete::{self, DeleteOptions, Preconditions},
@@ -25,7 +26,7 @@ use crate::{
     },
 };
 
-const TABLE: &str = include_str!("roles.yaml");
+const ROWS: &str = include_str!("roles.yaml");
 const GROUP: &str = "rbac.authorization.k8s.io";
 const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 
@@ -46,9 +47,14 @@ struct Row {
     union_of: Option<String>,
 }
 
-fn rows() -> Result<Vec<Row>, Status> {
-    let read = yaml::read(TABLE.as_bytes()).map_err(Status::internal)?;
+fn rows(table: &Table) -> Result<Vec<Row>, Status> {
+    let read = yaml::read(ROWS.as_bytes()).map_err(Status::internal)?;
     let mut rows: Vec<Row> = serde_json::from_value(read.value).map_err(Status::internal)?;
+    if CLUSTER_TRUST_BUNDLES.row(table).is_err() {
+        let only = [CLUSTER_TRUST_BUNDLES.plural.to_owned()];
+        rows.iter_mut().for_each(|row| row.rules.retain(|rule| rule.resources.as_deref() != Some(&only)));
+        rows.retain(|row| row.aggregated || row.union_of.is_some() || !row.rules.is_empty());
+    }
     for at in 0..rows.len() {
         let (above, rest) = rows.split_at_mut(at);
         let Some(prefix) = &rest[0].union_of else { continue };
@@ -111,20 +117,20 @@ impl Row {
     }
 }
 
-/// All of them.
+/// All of them that are about what the table has.
 ///
 /// # Errors
 /// Never, with the table that a test reads.
-pub fn objects() -> Result<Vec<(BuiltIn, Value)>, Status> {
-    Ok(rows()?.iter().flat_map(|row| [Some(row.role()), row.bound()]).flatten().collect())
+pub fn objects(table: &Table) -> Result<Vec<(BuiltIn, Value)>, Status> {
+    Ok(rows(table)?.iter().flat_map(|row| [Some(row.role()), row.bound()]).flatten().collect())
 }
 
 /// The rules that a role has from the start.
 ///
 /// # Errors
 /// As [`objects`].
-pub fn rules(role: &str) -> Result<Vec<PolicyRule>, Status> {
-    Ok(rows()?.into_iter().find(|row| row.name == role).map(|row| row.rules).unwrap_or_default())
+pub fn rules(table: &Table, role: &str) -> Result<Vec<PolicyRule>, Status> {
+    Ok(rows(table)?.into_iter().find(|row| row.name == role).map(|row| row.rules).unwrap_or_default())
 }
 
 /// Brings them up to date.
@@ -132,7 +138,9 @@ pub fn rules(role: &str) -> Result<Vec<PolicyRule>, Status> {
 /// # Errors
 /// When the store does not answer, or an object is refused.
 pub async fn reconcile(api: &Arc<Api>) -> Result<(), Status> {
-    try_join_all(objects()?.into_iter().map(|(resource, wanted)| one(api, resource, wanted))).await.map(drop)
+    try_join_all(objects(&api.table())?.into_iter().map(|(resource, wanted)| one(api, resource, wanted)))
+        .await
+        .map(drop)
 }
 
 async fn one(api: &Arc<Api>, resource: BuiltIn, wanted: Value) -> Result<(), Status> {

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
+use jiff::Timestamp;
 use machinery::{
     metrics::{CONTENT_TYPE, Registry, text},
     serve::Holding,
@@ -110,6 +111,9 @@ machinery::metrics! {
             "Requests refused for want of seats";
         running: Family<Labels, Gauge> = "apiserver_longrunning_requests",
             "Watches and other streams being served";
+        certificates: Histogram = "apiserver_client_certificate_expiration_seconds",
+            "Distribution of the remaining lifetime on the certificate used to authenticate a request.",
+            Histogram::new(LIVES);
     }
 }
 
@@ -154,6 +158,12 @@ fn buckets() -> Histogram {
     ])
 }
 
+/// How long certificates may still hold, in seconds: over, minutes, hours, days, a month to a year.
+const LIVES: [f64; 14] = [
+    0.0, 1800.0, 3600.0, 7200.0, 21600.0, 43200.0, 86400.0, 172800.0, 345600.0, 604800.0, 2592000.0,
+    7776000.0, 15552000.0, 31104000.0,
+];
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = machinery::metrics::registry();
@@ -171,6 +181,12 @@ impl Metrics {
             self.counters.durations.get_or_create(&labels).observe(took.as_secs_f64());
         }
         self.counters.requests.get_or_create(&Counted { labels, code: code.as_u16() }).inc();
+    }
+
+    /// Counts a client certificate, by its end.
+    pub fn shown(&self, end: Option<Timestamp>) {
+        let left = end.map(|end| end.duration_since(machinery::clock::now()));
+        left.into_iter().for_each(|left| self.counters.certificates.observe(left.as_secs_f64()));
     }
 
     /// Counts a pass over the steps of admission.

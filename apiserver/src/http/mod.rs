@@ -142,6 +142,7 @@ async fn route(
     trail: &mut Trail,
 ) -> Result<Response<Body>, Status> {
     auth::websocket::adopt(request.headers_mut())?;
+    api.metrics.shown(caller.certificate_end());
     let known = api.auth.identify(&caller, request.uri().path(), request.headers(), &api.cache).await;
     begin(&api, trail, known.as_ref().ok(), caller.address.ip(), &target, &request)?;
     let user = impersonation::act(known?, request.headers_mut(), trail, &api.authorizer)?;

@@ -118,6 +118,7 @@ async fn attempt(ctx: &Ctx, name: &str, mut object: Value) -> Result<Written, St
     } else {
         errors.extend(findings.errors);
     }
+    errors.extend(strategies::errors(ctx, &object, None));
     if !errors.is_empty() {
         return Err(ctx.invalid(object.name(), &errors));
     }

@@ -12,7 +12,7 @@ use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use apiserver::{
     Api,
-    args::{Authentication, Choice, Config, InFlight, Mode, Ranges, TokenRules},
+    args::{Authentication, Choice, Config, InFlight, Mode, Ranges, RuntimeConfig, TokenRules},
 };
 use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
 use http::Request;
@@ -54,6 +54,7 @@ pub fn config(dir: &Path) -> Config {
         client_ca: None,
         authorization: vec![Mode::AlwaysAllow],
         admission: Choice::default(),
+        runtime: RuntimeConfig::default(),
         authentication: Authentication::default(),
         token_file: Some(tokens),
         service_account_keys: Some((key, Vec::new())),

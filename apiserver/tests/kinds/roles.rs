@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use apiserver::args::Mode;
+use apiserver::args::{Mode, RuntimeConfig};
 use serde_json::{Value, json};
 
 use crate::harness::{self, Answer, Server};
@@ -342,5 +342,42 @@ async fn what_is_not_there_is_made_only_by_who_may_create() {
     grant(&server, "jane", "default", create).await;
     assert_eq!(apply().await.code, 201);
     assert_eq!(apply().await.code, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_signer_s_bundles_are_written_by_who_may_attest_for_it() {
+    let on = ["certificates.k8s.io/v1beta1=true".to_owned()];
+    let server = Server::start_with(|config| {
+        config.authorization = vec![Mode::Rbac];
+        config.runtime = RuntimeConfig::read(&on).unwrap();
+    })
+    .await;
+    let path = "/apis/certificates.k8s.io/v1beta1/clustertrustbundles";
+    let certificates = |resource: &str, verbs: &[&str]| json!([{"apiGroups": ["certificates.k8s.io"], "resources": [resource], "verbs": verbs}]);
+    grant(&server, "jane", "", certificates("clustertrustbundles", &["create", "update"])).await;
+    let pem = machinery::pki::Authority::new("ca").unwrap().cert_pem().to_owned();
+    let bundle = |name: &str, signer: &str| json!({"metadata": {"name": name}, "spec": {"signerName": signer, "trustBundle": pem}});
+    assert_eq!(ask(&server, "jane", "POST", path, &bundle("b", "")).await.code, 201);
+    let of_signer = bundle("example.com:s:b", "example.com/s");
+    let refused = ask(&server, "jane", "POST", path, &of_signer).await;
+    assert_eq!(refused.code, 403);
+    let why = "clustertrustbundles.certificates.k8s.io \"example.com:s:b\" is forbidden: user not permitted to attest \
+               for signerName \"example.com/s\"";
+    assert_eq!(refused.body["message"], why);
+    let mut right = certificates("signers", &["attest"]);
+    right[0]["resourceNames"] = json!(["example.com/*"]);
+    grant(&server, "jane", "", right).await;
+    let mut made = ask(&server, "jane", "POST", path, &of_signer).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    // Somebody else may still do what garbage collection does.
+    grant(&server, "joe", "", certificates("clustertrustbundles", &["update"])).await;
+    made.body["metadata"]["finalizers"] = json!(["example.com/f"]);
+    let path = format!("{path}/example.com:s:b");
+    let kept = ask(&server, "joe", "PUT", &path, &made.body).await;
+    assert_eq!(kept.code, 200, "{}", kept.body);
+    let mut labelled = kept.body;
+    labelled["metadata"]["labels"] = json!({"a": "b"});
+    assert_eq!(ask(&server, "joe", "PUT", &path, &labelled).await.code, 403);
     server.stop().await;
 }

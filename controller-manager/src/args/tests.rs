@@ -25,7 +25,7 @@ fn flags_become_a_configuration() {
 
 #[test]
 fn wrong_flags_are_refused_in_words() {
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 9] = [
         (
             &["--cluster-cidr", "10.244.0.0/16", "--node-cidr-mask-size", "8"],
             "does not fit into --cluster-cidr",
@@ -34,9 +34,43 @@ fn wrong_flags_are_refused_in_words() {
         (&["--node-monitor-grace-period", "5 apples"], "unknown unit \" apples\""),
         (&["--node-monitor-grace-period", "1s"], "must not be shorter"),
         (&["--root-ca-file", "/does/not/exist"], "--root-ca-file /does/not/exist"),
+        (&["--cluster-signing-key-file=k"], "--cluster-signing-cert-file <FILE>"),
+        (
+            &["--cluster-signing-kubelet-client-cert-file=c"],
+            "\"cluster-signing-kube-apiserver-client\": cannot specify cert without key",
+        ),
+        (
+            &["--cluster-signing-legacy-unknown-key-file=k"],
+            "\"cluster-signing-legacy-unknown\": cannot specify key without cert",
+        ),
+        (
+            &[
+                "--cluster-signing-cert-file=c",
+                "--cluster-signing-key-file=k",
+                "--cluster-signing-kubelet-serving-cert-file=c",
+                "--cluster-signing-kubelet-serving-key-file=k",
+            ],
+            "cannot specify --cluster-signing-{cert,key}-file and other --cluster-signing-*-file flags at the same time",
+        ),
     ];
     for (flags, words) in cases {
         let error = config(flags).unwrap_err();
         assert!(error.contains(words), "{flags:?}: {error}");
     }
+}
+
+#[test]
+fn signers_share_an_authority_or_have_their_own() {
+    let one = config(&["--cluster-signing-cert-file=c", "--cluster-signing-key-file=k"]).unwrap().signers;
+    assert_eq!(one.len(), 4);
+    assert!(one.values().all(|files| *files == ("c".into(), "k".into())));
+    let own = config(&[
+        "--cluster-signing-kube-apiserver-client-cert-file=c",
+        "--cluster-signing-kube-apiserver-client-key-file=k",
+        "--cluster-signing-kubelet-serving-cert-file=s",
+        "--cluster-signing-kubelet-serving-key-file=t",
+    ]);
+    let expected = [(CLIENT, ("c".into(), "k".into())), (KUBELET_SERVING, ("s".into(), "t".into()))];
+    assert_eq!(own.unwrap().signers, Signers::from(expected));
+    assert!(config(&[]).unwrap().signers.is_empty());
 }

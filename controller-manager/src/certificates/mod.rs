@@ -6,7 +6,6 @@ mod cluster_info;
 mod rules;
 mod token_cleaner;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,11 +20,12 @@ use machinery::pki::{Authority, PkiError};
 use machinery::queue::Queue;
 
 use crate::Start;
-use crate::args::Config;
+use crate::args::{Config, Signers};
 use crate::frame::{Key, Timestamp, api_time, queue, run_queue, span};
 use crate::kit::follow;
 pub use cluster_info::{CLUSTER_INFO, ClusterInfo};
 use rules::Step;
+pub use rules::{CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY_UNKNOWN};
 pub use token_cleaner::TokenCleaner;
 
 const WORKERS: usize = 4;
@@ -40,7 +40,7 @@ pub fn start(start: &Start, config: &Config) {
         reviews: Api::all(start.client.clone()),
         cache: start.caches.certificate_requests.clone(),
         clock: start.clock.clone(),
-        authority: config.signing.clone(),
+        signers: config.signers.clone(),
         longest: config.signing_duration,
     });
     run_queue(start.tasks, "certificate", WORKERS, queue, start.metrics, move |key: Key| {
@@ -54,8 +54,8 @@ struct Worker {
     reviews: Api<SubjectAccessReview>,
     cache: Cache<CertificateSigningRequest>,
     clock: Clock,
-    /// Files of certificate and key, read for each signature: a renewed one is used at once.
-    authority: Option<(PathBuf, PathBuf)>,
+    /// Read for each signature: a renewed authority is used at once.
+    signers: Signers,
     longest: Duration,
 }
 
@@ -96,7 +96,8 @@ impl Worker {
     ) -> Result<(), Error> {
         let mut new = request.clone();
         let params = PostParams::default();
-        match rules::step(request, self.authority.is_some()) {
+        let signer = self.signers.get(request.spec.signer_name.as_str());
+        match rules::step(request, signer.is_some()) {
             Step::Wait => {}
             Step::Review(rights) => {
                 for (right, message) in rights {
@@ -112,7 +113,7 @@ impl Worker {
                 self.requests.replace_status(name, &params, &new).await?;
             }
             Step::Sign => {
-                let Some((cert, key)) = &self.authority else { return Ok(()) };
+                let Some((cert, key)) = signer else { return Ok(()) };
                 let (from, to) = rules::validity(request.spec.expiration_seconds, self.longest, now);
                 let usages = request.spec.usages.as_deref().unwrap_or_default();
                 let signed = Authority::load(cert, key)?.sign(&request.spec.request.0, usages, from, to)?;

@@ -8,7 +8,14 @@ use machinery::pki::{self, Requested};
 
 use crate::frame::{Timestamp, plus_seconds};
 
-const KUBELET_CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
+/// The signer of certificates for the clients of the API server …
+pub const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
+/// … for kubelets among these …
+pub const KUBELET_CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
+/// … for kubelets' own servers …
+pub const KUBELET_SERVING: &str = "kubernetes.io/kubelet-serving";
+/// … and for whatever somebody who may approves.
+pub const LEGACY_UNKNOWN: &str = "kubernetes.io/legacy-unknown";
 const HOUR: i64 = 3600;
 /// Who asks for less gets this.
 const SHORTEST: Duration = Duration::from_secs(600);
@@ -30,7 +37,7 @@ pub enum Step {
     Fail(String),
 }
 
-/// What a request needs next; `signs` says whether there is a signer here.
+/// What a request needs next; `signs` says whether its signer is here.
 pub fn step(request: &CertificateSigningRequest, signs: bool) -> Step {
     let has = |kind: &str| conditions(request).iter().any(|condition| condition.type_ == kind);
     if issued(request).is_some() || has("Denied") || has("Failed") {
@@ -52,10 +59,10 @@ pub fn step(request: &CertificateSigningRequest, signs: bool) -> Step {
     }
     let checked = match spec.signer_name.as_str() {
         _ if !signs => return Step::Wait,
-        "kubernetes.io/kube-apiserver-client" => client(spec.usages.as_deref().unwrap_or_default()),
+        CLIENT => client(spec.usages.as_deref().unwrap_or_default()),
         KUBELET_CLIENT => kubelet_client(&asked, &usages),
-        "kubernetes.io/kubelet-serving" => kubelet_serving(&asked, &usages),
-        "kubernetes.io/legacy-unknown" => Ok(()),
+        KUBELET_SERVING => kubelet_serving(&asked, &usages),
+        LEGACY_UNKNOWN => Ok(()),
         _ => return Step::Wait,
     };
     checked.map_or_else(|Broken(why)| Step::Fail(why), |()| Step::Sign)

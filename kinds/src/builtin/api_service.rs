@@ -47,6 +47,7 @@ pub fn version_priority(kind: &Kind) -> i32 {
         (_, _, true) => 100,
         ("", ..) => 1,
         (_, "v2", _) => 30,
+        (_, "v1beta1", _) => 9,
         _ => 15,
     }
 }

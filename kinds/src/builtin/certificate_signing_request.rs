@@ -69,7 +69,13 @@ impl Strategy for CertificateSigningRequest {
         for (i, usage) in usages.iter().enumerate().filter(|(_, usage)| !seen.insert(*usage)) {
             errors.duplicate(&usages_at.index(i), usage);
         }
-        signer_name(&spec.signer_name, &at.child("signerName"), errors);
+        match spec.signer_name.as_str() {
+            LEGACY_SIGNER => {
+                let why = "the legacy signerName is not allowed via this API version";
+                errors.invalid(&at.child("signerName"), LEGACY_SIGNER, why);
+            }
+            name => signer_name(name, &at.child("signerName"), errors),
+        }
         if let Some(seconds) = spec.expiration_seconds.filter(|s| *s < SHORTEST) {
             let why = format!("may not specify a duration less than {SHORTEST} seconds (10 minutes)");
             errors.invalid(&at.child("expirationSeconds"), seconds, why);
@@ -175,10 +181,7 @@ fn conditions(conditions: &[CertificateSigningRequestCondition], errors: &mut Er
 }
 
 /// `example.com/signer-name`
-fn signer_name(name: &str, at: &Path, errors: &mut Errors) {
-    if name == LEGACY_SIGNER {
-        return errors.invalid(at, name, "the legacy signerName is not allowed via this API version");
-    }
+pub fn signer_name(name: &str, at: &Path, errors: &mut Errors) {
     if name.is_empty() {
         return errors.required(at, "");
     }

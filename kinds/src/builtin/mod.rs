@@ -4,6 +4,7 @@ pub mod admission_registration;
 pub mod api_service;
 pub mod cells;
 mod certificate_signing_request;
+mod cluster_trust_bundle;
 mod component_status;
 mod config_map;
 mod controller_revision;

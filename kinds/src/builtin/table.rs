@@ -4,8 +4,8 @@ use k8s_openapi::{
     api::{
         admissionregistration::v1 as admissionregistration, apps::v1 as apps,
         authentication::v1 as authentication, authorization::v1 as authorization, autoscaling,
-        batch::v1 as batch, certificates::v1 as certificates, coordination::v1 as coordination,
-        core::v1 as core, discovery::v1 as discovery, events::v1 as events, flowcontrol::v1 as flowcontrol,
+        batch::v1 as batch, certificates, coordination::v1 as coordination, core::v1 as core,
+        discovery::v1 as discovery, events::v1 as events, flowcontrol::v1 as flowcontrol,
         networking::v1 as networking, node::v1 as node, policy::v1 as policy, rbac::v1 as rbac,
         resource::v1 as resource, scheduling::v1 as scheduling, storage::v1 as storage,
     },
@@ -110,10 +110,11 @@ pub fn all() -> Vec<Kind> {
             .stored_as::<autoscaling::v2::HorizontalPodAutoscaler>(("autoscaling", "v2"), ViaAnnotations),
         kind::<batch::CronJob>().short(&["cj"]).categories(&["all"]).status(),
         kind::<batch::Job>().categories(&["all"]).status(),
-        kind::<certificates::CertificateSigningRequest>()
+        kind::<certificates::v1::CertificateSigningRequest>()
             .short(&["csr"])
             .sub("approval", STATUS_VERBS)
             .status(),
+        kind::<certificates::v1beta1::ClusterTrustBundle>(),
         kind::<coordination::Lease>(),
         kind::<discovery::EndpointSlice>(),
         kind::<events::Event>().short(&["ev"]).stored_as::<event::StrictEvent>(("", "v1"), event::Renamed),

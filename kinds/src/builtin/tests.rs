@@ -57,6 +57,7 @@ fn some_kinds_are_updated_only_by_who_says_which_state_he_knows() {
         strict,
         [
             "apiservices",
+            "clustertrustbundles",
             "csidrivers",
             "csinodes",
             "csistoragecapacities",
@@ -117,6 +118,11 @@ fn field_selectors_see_every_field_that_may_be_selected() {
         (("batch/v1", "Job"), json!({}), "status.successful=0"),
         (
             ("certificates.k8s.io/v1", "CertificateSigningRequest"),
+            json!({"spec": {"signerName": "example.com/s"}}),
+            "spec.signerName=example.com/s",
+        ),
+        (
+            ("certificates.k8s.io/v1beta1", "ClusterTrustBundle"),
             json!({"spec": {"signerName": "example.com/s"}}),
             "spec.signerName=example.com/s",
         ),

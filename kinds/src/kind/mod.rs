@@ -112,6 +112,11 @@ impl Kind {
         self.types.is_some()
     }
 
+    /// Whether it is served unless somebody says otherwise: as upstream's are, versions that may change yet are not.
+    pub fn is_on_by_default(&self) -> bool {
+        self.is_custom() || version::stability(&self.version).0 == 3
+    }
+
     /// The prefix of the keys of this kind's objects in the store. Rows of one resource have the same.
     pub fn storage_prefix(&self) -> String {
         let group = self.stored_as.as_ref().map_or(&self.group, |stored| &stored.group);

@@ -73,6 +73,7 @@ async fn who(client: &kube::Client) -> Result<(String, String), String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kubelet_joins_by_a_token_and_renews_its_certificates() {
     let (lab, folder, tasks) = (Lab::bare().await, tempfile::tempdir().unwrap(), Tasks::new());
+    let (mut registry, mut unread) = (Registry::default(), Registry::default());
     let at = |name: &str| folder.path().join(name).display().to_string();
     admit(&lab, folder.path()).await;
     let flags = [
@@ -96,11 +97,11 @@ async fn a_kubelet_joins_by_a_token_and_renews_its_certificates() {
     // Nobody answers yet, and it ends.
     let made = lab.until(async || asked().await.pop().ok_or_else(|| "no request".to_owned()));
     let pending = tokio::select! {
-        _ = client(&config, &lab.clock, &tasks) => panic!("nobody signs here"),
+        _ = client(&config, &lab.clock, &tasks, &mut unread) => panic!("nobody signs here"),
         pending = made => pending.metadata.name.unwrap(),
     };
     let _controllers = lab.controllers(&["--cluster-signing-duration=100s"]).await;
-    let client = client(&config, &lab.clock, &tasks).await.unwrap();
+    let client = client(&config, &lab.clock, &tasks, &mut registry).await.unwrap();
     let (user, first) = who(&client).await.unwrap();
     assert_eq!(user, "system:node:n");
     let names = asked().await.into_iter().map(|request| request.metadata.name.unwrap());
@@ -119,6 +120,16 @@ async fn a_kubelet_joins_by_a_token_and_renews_its_certificates() {
     let mut request = lab.until(of_server).await;
     let file = current(&config.cert_dir, "server");
     assert!(!file.exists());
+    let told = |name: &str| {
+        let text = machinery::metrics::text(&registry);
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")).map(str::to_owned));
+        line.unwrap_or_else(|| panic!("no {name} in {text}"))
+    };
+    let of_server = |what: &str| told(&format!("kubelet_certificate_manager_server_{what}"));
+    assert_eq!(of_server("ttl_seconds"), "+Inf");
+    let left: f64 = told("kubelet_certificate_manager_client_ttl_seconds").parse().unwrap();
+    assert!((1.0..=100.0).contains(&left), "{left}");
+    assert_eq!(told("kubelet_certificate_manager_client_expiration_renew_errors"), "0");
     let approved = CertificateSigningRequestCondition {
         type_: "Approved".to_owned(),
         status: "True".to_owned(),
@@ -134,6 +145,8 @@ async fn a_kubelet_joins_by_a_token_and_renews_its_certificates() {
         ..IssueRequest::client("system:node:n", &["system:nodes"])
     };
     assert!(server.is_met_by(&issued));
+    assert_ne!(of_server("ttl_seconds"), "+Inf");
+    assert_eq!(of_server("rotation_seconds_count"), "0");
 
     // From 300 s before until 100 s after it was signed it holds: nine tenths are over 60 s after that.
     lab.clock.advance(Duration::from_secs(61));
@@ -142,5 +155,31 @@ async fn a_kubelet_joins_by_a_token_and_renews_its_certificates() {
         (user, _) => Ok(user),
     });
     assert_eq!(renewed.await, "system:node:n");
+    // The server's next one is refused.
+    let refused = |mut request: CertificateSigningRequest| {
+        let mut conditions = request.status.take().and_then(|status| status.conditions).unwrap_or_default();
+        let open = conditions.is_empty();
+        conditions.push(CertificateSigningRequestCondition {
+            type_: "Denied".to_owned(),
+            status: "True".to_owned(),
+            ..Default::default()
+        });
+        request.status.get_or_insert_default().conditions = Some(conditions);
+        open.then_some(request)
+    };
+    let errors = lab.until(async || {
+        for request in
+            asked().await.into_iter().filter(|r| r.spec.signer_name == "kubernetes.io/kubelet-serving")
+        {
+            let Some(request) = refused(request) else { continue };
+            let name = request.metadata.name.clone().unwrap();
+            requests.replace_subresource("approval", &name, &PostParams::default(), &request).await.unwrap();
+        }
+        match told("kubelet_server_expiration_renew_errors").as_str() {
+            "0" => Err("no error yet".to_owned()),
+            count => Ok(count.to_owned()),
+        }
+    });
+    assert_eq!(errors.await, "1");
     tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
 }

@@ -1,14 +1,17 @@
 //! The files of volumes that follow objects of the API: which keys, under which paths, with which modes.
 
+use api::selector::LabelSelector;
 use api::{Message, message};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use k8s_openapi::api::certificates::v1beta1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, DownwardAPIProjection, KeyToPath, Pod, ProjectedVolumeSource, SecretProjection,
-    Volume, VolumeProjection,
+    ClusterTrustBundleProjection, ConfigMapProjection, DownwardAPIProjection, KeyToPath, Pod,
+    ProjectedVolumeSource, SecretProjection, Volume, VolumeProjection,
 };
+use machinery::pki;
 
 use super::ownership::{self, Group};
 use crate::downward::{self, NodeFacts};
@@ -127,11 +130,41 @@ pub(super) async fn collect(
             let (mode, user) = token_access(pod, default_mode);
             collected.put(&token.path, text.into(), mode, user)?;
         }
+        if let Some(wanted) = &source.cluster_trust_bundle {
+            let all = objects.trust_bundles(age).await.map_err(Message::of)?;
+            let (mode, user) = token_access(pod, default_mode);
+            collected.put(&wanted.path, trust_anchors(&all, wanted)?.into(), mode, user)?;
+        }
     }
     Ok(collected.files)
 }
 
-/// Mode and owner of a token: only those may read it who need it, where the pod says who that is.
+/// The certificates (PEM) of the bundles that are wanted, each once, however they are written there.
+fn trust_anchors(
+    all: &[ClusterTrustBundle],
+    wanted: &ClusterTrustBundleProjection,
+) -> Result<String, Message> {
+    let selector = LabelSelector::from_label_selector(wanted.label_selector.as_ref())?;
+    let (none, bundles) = (BTreeMap::new(), all.iter());
+    let found: Vec<_> = match (&wanted.name, &wanted.signer_name) {
+        (Some(name), _) => bundles.filter(|bundle| bundle.metadata.name.as_ref() == Some(name)).collect(),
+        (None, signer) => bundles
+            .filter(|bundle| bundle.spec.signer_name == *signer)
+            .filter(|bundle| selector.matches(bundle.metadata.labels.as_ref().unwrap_or(&none)))
+            .collect(),
+    };
+    if found.is_empty() && !wanted.optional.unwrap_or(false) {
+        return Err(match &wanted.name {
+            Some(name) => message!("clustertrustbundle.certificates.k8s.io {name:?} not found"),
+            None => "combination of signerName and labelSelector matched zero ClusterTrustBundles".into(),
+        });
+    }
+    let blocks = found.iter().flat_map(|bundle| pki::blocks(bundle.spec.trust_bundle.as_bytes()));
+    let anchors: BTreeSet<Vec<u8>> = blocks.collect();
+    Ok(anchors.iter().map(|anchor| pki::pem("CERTIFICATE", anchor)).collect())
+}
+
+/// Mode and owner of a token, and of what else is kept so: only those may read it who need it, where the pod says who that is.
 fn token_access(pod: &Pod, default_mode: i32) -> (i32, Option<u32>) {
     let user = ownership::only_user(pod);
     let known = user.is_some() || Group::of(pod, true).is_some();

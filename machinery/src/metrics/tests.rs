@@ -18,6 +18,30 @@ fn text_is_what_scrapers_of_kubernetes_read() {
     );
 }
 
+/// Upstream's counters without `_total`, and what lasts for ever.
+#[derive(Debug)]
+struct Odd;
+
+impl Collector for Odd {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let errors = encoder.encode_descriptor("renew_errors", "Errors..", None, MetricType::Counter)?;
+        ConstGauge::new(2).encode(errors)?;
+        let left = encoder.encode_descriptor("ttl_seconds", "Left", None, MetricType::Gauge)?;
+        ConstGauge::new(f64::INFINITY).encode(left)
+    }
+}
+
+#[test]
+fn counters_may_have_upstreams_older_names() {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Odd));
+    assert_eq!(
+        text(&registry),
+        "# HELP renew_errors Errors.\n# TYPE renew_errors counter\nrenew_errors 2\n\
+         # HELP ttl_seconds Left\n# TYPE ttl_seconds gauge\nttl_seconds +Inf\n"
+    );
+}
+
 #[test]
 fn a_process_measures_itself() {
     let text = text(&registry());

@@ -82,6 +82,11 @@ pub fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
+/// What is in the blocks of a PEM text (DER); what is none is passed over.
+pub fn blocks(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    x509_parser::pem::Pem::iter_from_buffer(text).filter_map(|block| Some(block.ok()?.contents))
+}
+
 /// A certificate and its private key, as PEM.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Issued {

@@ -111,6 +111,12 @@ impl Shown {
         (!chain.is_empty()).then(|| Self { authorities, chain, judged: Mutex::default() })
     }
 
+    /// When the client's certificate ends, be it good or not.
+    pub fn end(&self) -> Option<jiff::Timestamp> {
+        let (_, certificate) = X509Certificate::from_der(&self.chain[0]).ok()?;
+        jiff::Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
+    }
+
     /// The client's certificate, if it is good now.
     ///
     /// # Errors

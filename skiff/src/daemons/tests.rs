@@ -81,3 +81,59 @@ fn every_daemon_is_found_by_its_command_line() {
         assert!(!processes::is_ours(&command, "other", "/elsewhere/two".as_ref()), "{}", daemon.name);
     }
 }
+
+#[test]
+fn kubelets_certificates_are_signed_by_those_by_whom_they_are_checked() {
+    let daemons = table(&sample(1));
+    let value = |daemon: &str, flag: &str| {
+        let daemon = daemons.iter().find(|known| known.name == daemon).unwrap();
+        let at = daemon.arguments.iter().position(|argument| *argument == format!("--{flag}")).unwrap();
+        daemon.arguments[at + 1].clone()
+    };
+    let signer = value("controller-manager", "cluster-signing-cert-file");
+    assert_eq!(value("apiserver", "kubelet-certificate-authority"), signer);
+    assert_eq!(value("apiserver", "client-ca-file"), signer);
+    assert_eq!(value("two-node-1/kubelet", "client-ca-file"), signer);
+    assert_ne!(value("apiserver", "requestheader-client-ca-file"), signer);
+}
+
+#[test]
+fn daemons_have_what_the_user_gives_them_last() {
+    let given = |program: &str, flag: &str| {
+        std::collections::BTreeMap::from([(program.to_owned(), vec![flag.to_owned()])])
+    };
+    for control_plane in [ControlPlane::Processes, ControlPlane::Pods] {
+        let cluster = Cluster { control_plane, arguments: given("apiserver", "--a=/b"), ..sample(2) };
+        let with: Vec<_> =
+            table(&cluster).into_iter().filter(|d| d.arguments.contains(&"--a=/b".into())).collect();
+        assert_eq!(with.len(), 1);
+        assert_eq!(
+            (with[0].name.as_str(), with[0].arguments.last().unwrap().as_str()),
+            ("apiserver", "--a=/b")
+        );
+    }
+    let nodes = Cluster { arguments: given("kubelet", "--a=b"), ..sample(2) };
+    assert_eq!(table(&nodes).iter().filter(|daemon| !daemon.given(&nodes).is_empty()).count(), 2);
+}
+
+#[test]
+fn flags_are_refused_before_anything_runs() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("apiserver");
+    let script = "#!/bin/sh\nfor last; do :; done\n[ \"$last\" = --help ] || exit 9\n\
+                  case \"$*\" in *--odd*) printf 'error: unexpected --odd\\n\\nUsage: x\\n' >&2; exit 2;; esac\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let check = |flag: &str| {
+        let arguments = [("apiserver".to_owned(), vec![flag.to_owned()])].into();
+        let told = check_given(&Cluster { arguments, bin_dir: dir.path().into(), ..sample(1) });
+        told.map_err(|why| why.to_string())
+    };
+    assert_eq!(check("--fine=1"), Ok(()));
+    let odd = "the apiserver does not take what it is given: error: unexpected --odd";
+    assert_eq!(check("--odd=1"), Err(odd.to_owned()));
+    let twice = check("--authorization-mode=AlwaysAllow").unwrap_err();
+    assert!(twice.contains("has the flag --authorization-mode from skiff up itself"), "{twice}");
+    assert!(check("--leader-elect=1").is_ok(), "it is another daemon's");
+}

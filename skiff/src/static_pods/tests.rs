@@ -74,3 +74,36 @@ fn the_log_is_that_of_the_latest_container() {
     assert_eq!(log(&cluster, &daemon), Some(latest.clone()));
     assert_eq!(attempt(&latest), Some(2));
 }
+
+#[test]
+fn what_the_user_names_to_a_daemon_is_in_its_pod() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = dir.path().join("Policy.yaml");
+    fs::write(&policy, "one").unwrap();
+    let given = [
+        format!("--audit-policy-file={}", policy.display()),
+        "--audit-log-path=/var/log/skiff/audit.log".to_owned(),
+        "--oidc-issuer-url=https://a.test".to_owned(),
+    ];
+    let arguments = [("apiserver".to_owned(), given.to_vec())].into();
+    let cluster = Cluster { arguments, ..in_pods(Store::Memory) };
+    let daemon = daemons::table(&cluster).remove(0);
+    let found: Vec<_> =
+        paths(&cluster, &daemon).into_iter().filter(|(name, ..)| name.starts_with("given-")).collect();
+    let expected = [
+        ("given-0".to_owned(), policy.clone(), "File", true),
+        ("given-1".to_owned(), PathBuf::from("/var/log/skiff"), "DirectoryOrCreate", false),
+    ];
+    assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 2);
+    assert!(
+        expected.iter().all(|(_, path, kind, read_only)| {
+            found.iter().any(|(_, p, k, r)| (p, k, r) == (path, kind, read_only))
+        }),
+        "{found:?}"
+    );
+    let made = || manifest(&cluster, &daemon, "kube-apiserver", "i:1");
+    let before = made();
+    assert_eq!(made(), before);
+    fs::write(&policy, "two").unwrap();
+    assert_ne!(made(), before, "a file that changes makes the pod anew");
+}

@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
+use machinery::clock::Clock;
 use machinery::tasks::Tasks;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Store};
 use crate::processes::{self, Identity};
 use crate::{cgroups, daemons, files, kubeconfig, pki, static_pods};
 
@@ -110,18 +111,20 @@ pub async fn run(dir: &Path) -> Result<()> {
     }
     tasks.spawn("logs", log_files::bound(cluster.clone(), tasks.token()));
     routes::start(&cluster, &tasks)?;
-    tasks.spawn_loop("certificates", renew(cluster));
+    tasks.spawn_loop("certificates", renew(cluster, Clock::default()));
     tasks.run_until_stopped().await
 }
 
 /// Renews certificates when it is time. Daemons see that their files have changed; only those in pods, whose files do not
 /// change, begin anew with them.
-async fn renew(cluster: Cluster) -> Result<()> {
+async fn renew(cluster: Cluster, clock: Clock) -> Result<()> {
     loop {
-        tokio::time::sleep(RENEW).await;
-        let cluster = cluster.clone();
+        clock.sleep_until(clock.instant() + RENEW).await;
+        let (dir, now) = (cluster.dir.clone(), clock.now());
         let renew = move || {
-            pki::ensure(&cluster, machinery::clock::now())?;
+            // The description may have changed since.
+            let cluster = Cluster::load(&dir)?.context("the cluster is gone")?;
+            pki::ensure(&cluster, now)?;
             static_pods::ensure_manifests(&cluster)?;
             // Last: a file of the user's that is in disorder is in nobody else's way.
             kubeconfig::renew(&cluster.kubeconfig, &pki::admin(&cluster)?)
@@ -140,6 +143,26 @@ pub fn stop(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Ends daemons that run with other flags than they are to have, and the supervisor, who knows no others. An API server
+/// that has all objects in its memory is left alone.
+pub fn end_outdated(cluster: &Cluster) -> Result<()> {
+    let outdated = |daemon: &daemons::Daemon| {
+        let kept = daemon.pod.is_some() || (cluster.store == Store::Memory && daemon.name == "apiserver");
+        let process = record_of(cluster, daemon).filter(|_| !kept)?.process;
+        (processes::runs(process) && processes::command_line(process.pid) != daemon.command())
+            .then_some(process)
+    };
+    let outdated: Vec<Identity> = daemons::table(cluster).iter().filter_map(outdated).collect();
+    if !outdated.is_empty() {
+        stop(cluster)?;
+    }
+    outdated.into_iter().try_for_each(|process| {
+        processes::signal(process, nix::sys::signal::Signal::SIGKILL)?;
+        wait_gone(process);
+        Ok(())
+    })
+}
+
 fn wait_gone(process: Identity) {
     while processes::runs(process) {
         std::thread::sleep(Duration::from_millis(2));
@@ -153,3 +176,6 @@ pub fn record_of(cluster: &Cluster, daemon: &daemons::Daemon) -> Option<Record> 
     }
     record::read(&cluster.run_dir().join(daemon.record()))
 }
+
+#[cfg(test)]
+mod tests;

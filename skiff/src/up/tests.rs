@@ -7,7 +7,7 @@ use crate::cluster::sample;
 
 fn flags(line: &str) -> UpArgs {
     match Arguments::parse_from(line.split_whitespace()).verb {
-        Verb::Up(flags) => flags,
+        Verb::Up(flags) => *flags,
         other => panic!("{other:?}"),
     }
 }
@@ -74,6 +74,8 @@ fn the_last_words_are_a_line() {
     assert_eq!(last_words(&log), "");
     std::fs::write(&log, "é".repeat(5000) + "\nit broke\n\n").unwrap();
     assert_eq!(last_words(&log), "\n      it broke");
+    std::fs::write(&log, "at work\nError: no policy\n\nCaused by:\n    no such file\n").unwrap();
+    assert_eq!(last_words(&log), "\n      Error: no policy\n      Caused by:\n          no such file");
 }
 
 #[test]
@@ -87,6 +89,22 @@ fn a_present_cluster_keeps_what_cannot_change() {
     assert!(asked("skiff up --name two --store etcd", Some(sample(2))).is_ok());
     assert!(asked("skiff up --name two --control-plane pods", Some(sample(2))).is_err());
     assert!(asked("skiff up --name two --control-plane processes", Some(sample(2))).is_ok());
+}
+
+#[test]
+fn what_daemons_are_given_is_kept_until_they_are_given_something_else() {
+    let line = "skiff up --kube-apiserver-arg audit-log-maxage=7 --kube-apiserver-arg audit-log-path=/a=b --kubelet-arg max-pods=9";
+    let cluster = asked(line, None).unwrap();
+    assert_eq!(cluster.arguments["apiserver"], ["--audit-log-maxage=7", "--audit-log-path=/a=b"]);
+    let kept = serde_json::from_slice(&serde_json::to_vec(&cluster).unwrap()).unwrap();
+    let again = asked("skiff up --kubelet-arg= --kube-proxy-arg x=y", Some(kept)).unwrap();
+    assert_eq!(again.arguments["apiserver"], cluster.arguments["apiserver"]);
+    assert!(again.arguments["kubelet"].is_empty() && again.arguments["proxy"] == ["--x=y"]);
+    for wrong in ["--x=y", "x", "=y", "X=y", "a b=c"] {
+        let line = ["skiff", "up", &format!("--kubelet-arg={wrong}")].map(str::to_owned);
+        let refusal = Arguments::try_parse_from(line).unwrap_err().to_string();
+        assert!(refusal.contains("expected KEY=VALUE"), "{wrong}: {refusal}");
+    }
 }
 
 #[test]

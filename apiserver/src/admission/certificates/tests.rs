@@ -20,14 +20,14 @@ impl Authorizer for Named {
 
 #[test]
 fn a_right_is_to_a_signer_or_to_all_of_a_domain() {
-    for (right, signer, may) in [
+    for (right, signer, allowed) in [
         ("example.com/a", "example.com/a", true),
         ("example.com/a", "example.com/b", false),
         ("example.com/*", "example.com/b", true),
         ("example.com/*", "other.com/b", false),
         ("*", "example.com/a", false),
     ] {
-        assert_eq!(APPROVAL.is_given(&Named(right), signer), may, "{right} {signer}");
+        assert_eq!(may("approve", &Named(right), signer), allowed, "{right} {signer}");
     }
 }
 

@@ -72,7 +72,7 @@ fn everything() -> [PolicyRule; 2] {
 }
 
 /// Whether nothing changes but what garbage collection needs changed.
-fn is_same(old: &Value, new: &Value) -> bool {
+pub fn is_same(old: &Value, new: &Value) -> bool {
     let rest = |object: &Value| {
         let mut rest = object.clone();
         let metadata = rest.metadata_mut();

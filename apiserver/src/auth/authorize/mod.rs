@@ -3,7 +3,7 @@
 //! The modes are asked in the order of `--authorization-mode`, and the first one that allows an action decides;
 //! `system:masters` may do everything. Counterpart of upstream's `apiserver/pkg/authorization`.
 
-mod escalation;
+pub mod escalation;
 mod nodes;
 mod roles;
 pub mod rules;

@@ -1,12 +1,12 @@
 use kinds::kind::Kind;
 
 use super::*;
-use crate::registry::Registry;
+use crate::{args::RuntimeConfig, registry::Registry};
 
 #[test]
 fn all_are_good_objects() {
     let table = Registry::builtin().table();
-    let all = objects().unwrap();
+    let all = objects(&table).unwrap();
     assert!(all.len() > 135, "{}", all.len());
     for (resource, object) in &all {
         let kind: &Arc<Kind> = resource.row(&table).unwrap();
@@ -29,6 +29,22 @@ fn all_are_good_objects() {
     assert_eq!(bound("cluster-admin"), Some(masters));
     assert_eq!(bound("system:node"), Some(Value::Null));
     assert_eq!(bound("admin"), None);
+    assert_eq!(bound("system:cluster-trust-bundle-discovery"), None);
+}
+
+#[test]
+fn bundles_are_everybodys_where_there_are_some() {
+    let on = RuntimeConfig::read(&["certificates.k8s.io/v1beta1=true".to_owned()]).unwrap();
+    let tables = [Registry::builtin(), Registry::new(&on)].map(|registry| registry.table());
+    let named = tables.each_ref().map(|table| {
+        let all = objects(table).unwrap().into_iter();
+        all.map(|(resource, object)| (resource, object.name().to_owned())).collect::<Vec<_>>()
+    });
+    let new: Vec<_> = named[1].iter().filter(|object| !named[0].contains(object)).collect();
+    let name = "system:cluster-trust-bundle-discovery".to_owned();
+    assert_eq!(new, [&(CLUSTER_ROLES, name.clone()), &(CLUSTER_ROLE_BINDINGS, name)]);
+    let of_nodes = tables.map(|table| rules(&table, "system:node").unwrap().len());
+    assert_eq!(of_nodes[0] + 1, of_nodes[1]);
 }
 
 #[test]

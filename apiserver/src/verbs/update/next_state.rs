@@ -83,6 +83,7 @@ pub(super) fn next_state(
         apply::without_managers(old, |old| kind.rules.validate_update(new, old, part))
     });
     errors.extend(findings.errors);
+    errors.extend(strategies::errors(ctx, &new, Some(old)));
     if !errors.is_empty() {
         return Err(ctx.invalid(ctx.name(), &errors));
     }

@@ -160,7 +160,6 @@ fn drop_disabled(spec: &mut PodSpec) {
     }
     for projected in spec.volumes.iter_mut().flatten().filter_map(|v| v.projected.as_mut()) {
         for source in projected.sources.iter_mut().flatten() {
-            source.cluster_trust_bundle = None;
             source.pod_certificate = None;
         }
     }

@@ -33,11 +33,10 @@ fn a_small_pod_gets_its_defaults() {
 fn what_is_off_by_default_is_taken_away() {
     let spec = json!({"containers": [{"name": "c", "image": "i:1", "lifecycle": {"stopSignal": "SIGUSR1"}}],
         "schedulingGroup": {"podGroupName": "g"}, "volumes": [{"name": "v", "projected": {"sources": [
-            {"clusterTrustBundle": {"name": "b", "path": "b"}},
             {"podCertificate": {"signerName": "s", "keyType": "ED25519", "keyPath": "k"}}]}}]});
     let spec = &defaulted(spec)["spec"];
     assert_eq!((&spec["containers"][0]["lifecycle"], &spec["schedulingGroup"]), (&Value::Null, &Value::Null));
-    assert_eq!(spec["volumes"][0]["projected"]["sources"], json!([{}, {}]));
+    assert_eq!(spec["volumes"][0]["projected"]["sources"], json!([{}]));
 }
 
 #[test]

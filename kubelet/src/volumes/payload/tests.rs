@@ -101,6 +101,60 @@ async fn files_are_made_from_all_that_the_api_has() {
     assert_eq!(files, expected);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trust_is_given_by_bundles_and_each_authority_once() {
+    let lab = lab::Lab::bare().await;
+    let [one, other] = ["one", "other"]
+        .map(|name| pki::Authority::new(name).expect("there are numbers enough").cert_pem().to_owned());
+    for (name, signer, labels, pem) in [
+        ("plain", None, json!({}), format!("# of nobody\n{one}")),
+        ("a.test:s:a", Some("a.test/s"), json!({"live": "yes"}), format!("{one}{other}")),
+        ("a.test:s:b", Some("a.test/s"), json!({"live": "yes"}), other.clone()),
+        ("a.test:s:c", Some("a.test/s"), json!({}), one.clone()),
+    ] {
+        let object = json!({"metadata": {"name": name, "labels": labels},
+            "spec": {"signerName": signer, "trustBundle": pem}});
+        let object: ClusterTrustBundle = serde_json::from_value(object).expect("it is well-formed");
+        let api = Api::all(lab.client.clone());
+        api.create(&PostParams::default(), &object).await.expect("the API takes it");
+    }
+    let objects = Objects::new(lab.client.clone());
+    let all = objects.trust_bundles(Duration::ZERO).await.expect("the API answers");
+    assert_eq!(all.len(), 4);
+    let found = |wanted: Value| {
+        let wanted = serde_json::from_value(wanted).expect("it is well-formed");
+        trust_anchors(&all, &wanted).map_err(|why| why.to_string())
+    };
+    let live = json!({"matchLabels": {"live": "yes"}});
+    let both = {
+        let mut both = [&one, &other].map(|pem| pki::blocks(pem.as_bytes()).next());
+        both.sort();
+        both.map(|anchor| pki::pem("CERTIFICATE", &anchor.expect("it is one"))).concat()
+    };
+    let none = "combination of signerName and labelSelector matched zero ClusterTrustBundles";
+    let missing = "clustertrustbundle.certificates.k8s.io \"x\" not found";
+    for (wanted, expected) in [
+        (json!({"name": "plain", "path": "p"}), Ok(one.clone())),
+        (json!({"signerName": "a.test/s", "labelSelector": live, "path": "p"}), Ok(both.clone())),
+        (json!({"signerName": "a.test/s", "labelSelector": {}, "path": "p"}), Ok(both.clone())),
+        // Without a selector nothing is selected.
+        (json!({"signerName": "a.test/s", "path": "p"}), Err(none.to_owned())),
+        (json!({"signerName": "b.test/s", "labelSelector": {}, "path": "p"}), Err(none.to_owned())),
+        (json!({"name": "x", "path": "p"}), Err(missing.to_owned())),
+        (json!({"name": "x", "path": "p", "optional": true}), Ok(String::new())),
+    ] {
+        assert_eq!(found(wanted.clone()), expected, "{wanted}");
+    }
+    let pod = json!({"metadata": {"name": "p", "uid": "u"}, "spec": {"containers": [],
+        "securityContext": {"fsGroup": 1}}});
+    let pod = serde_json::from_value(pod).expect("it is well-formed");
+    let source = json!({"sources": [{"clusterTrustBundle": {"name": "plain", "path": "tls/ca.crt"}}]});
+    let source = serde_json::from_value(source).expect("it is well-formed");
+    let files = collect(&objects, &pod, &source, &NodeFacts::default(), Duration::from_secs(60)).await;
+    let file = &files.expect("it is there")["tls/ca.crt"];
+    assert_eq!((&*file.bytes, file.mode), (one.as_bytes(), 0o600));
+}
+
 fn picked(items: &[(&str, &str, Option<i32>)], optional: bool) -> Result<Vec<(String, u32)>, String> {
     let data = BTreeMap::from([("a", b"1".as_slice()), ("b", b"2".as_slice())]);
     let items: Vec<KeyToPath> = items

@@ -250,12 +250,26 @@ fn volumes_have_one_source_and_mounts_a_volume() {
             {"secret": {"name": "s", "items": [{"key": "k", "path": "t"}]}}]}}]})),
             &["spec.volumes[0].projected: Invalid value: \"s\": conflicting duplicate paths"],
         ),
-        // What belongs to features that are off is gone before anybody looks.
         (
-            with(
-                json!({"volumes": [{"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"path": "x"}}]}}]}),
-            ),
+            with(json!({"volumes": [{"name": "v", "projected": {"sources": [
+            {"clusterTrustBundle": {"path": "a", "name": "example.com:s:b"}},
+            {"clusterTrustBundle": {"path": "b", "signerName": "example.com/s", "labelSelector": {}}}]}}]})),
             &[],
+        ),
+        (
+            with(json!({"volumes": [{"name": "v", "projected": {"sources": [
+            {"clusterTrustBundle": {"path": "../x"}},
+            {"clusterTrustBundle": {"path": "a", "name": "A", "labelSelector": {}}},
+            {"clusterTrustBundle": {"path": "a", "signerName": ""}}]}}]})),
+            &[
+                "spec.volumes[0].projected.sources[0].clusterTrustBundle: Required value: either name or signerName must be specified",
+                "spec.volumes[0].projected.sources[0].clusterTrustBundle.path: Invalid value: \"../x\": must not contain '..'",
+                "spec.volumes[0].projected.sources[1].clusterTrustBundle.name: Invalid value: \"A\": not a valid clustertrustbundlename: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
+                "spec.volumes[0].projected.sources[1].clusterTrustBundle.labelSelector: Invalid value: {}: labelSelector must be unset if name is specified",
+                "spec.volumes[0].projected.sources[2].clusterTrustBundle.signerName: Required value: must be a valid signer name",
+                "spec.volumes[0].projected.sources[2].clusterTrustBundle.signerName: Required value",
+                "spec.volumes[0].projected: Invalid value: \"a\": conflicting duplicate paths",
+            ],
         ),
     ]);
 }

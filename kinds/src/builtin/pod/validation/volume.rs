@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::quantity::Quantity;
 use k8s_openapi::{
     api::core::v1::{
-        DownwardAPIVolumeFile, KeyToPath, NFSVolumeSource, ProjectedVolumeSource, Volume, VolumeProjection,
+        ClusterTrustBundleProjection, DownwardAPIVolumeFile, KeyToPath, NFSVolumeSource,
+        ProjectedVolumeSource, Volume, VolumeProjection,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -15,6 +16,8 @@ use super::{
     env::{field_ref, resource_ref},
     foreign,
 };
+use crate::builtin::certificate_signing_request::signer_name;
+use crate::builtin::cluster_trust_bundle::wrong_name;
 use crate::builtin::persistent_volume_claim::claim_spec;
 use crate::builtin::prelude::*;
 
@@ -299,6 +302,37 @@ fn projected(p: &ProjectedVolumeSource, at: &Path, errors: &mut Errors) {
     }
 }
 
+fn trust_bundle(bundle: &ClusterTrustBundleProjection, at: &Path, errors: &mut Errors) {
+    let selector_at = at.child("labelSelector");
+    match (&bundle.name, &bundle.signer_name) {
+        (Some(_), Some(_)) => errors.invalid(at, bundle, "only one of name and signerName may be used"),
+        (Some(name), None) => {
+            let name_at = at.child("name");
+            if name.is_empty() {
+                errors.required(&name_at, "must be a valid object name");
+            }
+            let signer = name.rsplit_once(':').map(|(signer, _)| signer.replace(':', "/"));
+            for why in wrong_name(&signer.unwrap_or_default(), name) {
+                errors.invalid(&name_at, name, format!("not a valid clustertrustbundlename: {why}"));
+            }
+            if let Some(selector) = &bundle.label_selector {
+                errors.invalid(&selector_at, selector, "labelSelector must be unset if name is specified");
+            }
+        }
+        (None, Some(signer)) => {
+            let signer_at = at.child("signerName");
+            if signer.is_empty() {
+                errors.required(&signer_at, "must be a valid signer name");
+            }
+            signer_name(signer, &signer_at, errors);
+            label_selector(bundle.label_selector.as_ref(), &selector_at, errors);
+        }
+        (None, None) => errors.required(at, "either name or signerName must be specified"),
+    }
+    required(&bundle.path, "path", at, errors);
+    file_path(&bundle.path, &at.child("path"), errors);
+}
+
 /// Source `i` of the projected volume at `at`. Upstream names the volume where the paths of two sources meet.
 fn project<'a>(
     p: &'a VolumeProjection,
@@ -342,6 +376,11 @@ fn project<'a>(
         } else {
             file_path(&t.path, &at.child("path"), errors);
         }
+    }
+    if let Some(bundle) = &p.cluster_trust_bundle {
+        count += 1;
+        trust_bundle(bundle, &source_at.child("clusterTrustBundle"), errors);
+        take(&bundle.path, &bundle.path, errors);
     }
     if count > 1 {
         errors.forbidden(&source_at, "may not specify more than 1 volume type per source");
