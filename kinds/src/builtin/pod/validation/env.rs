@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{
     EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector,
 };
 
+use super::volume::escapes;
 use crate::builtin::prelude::*;
 
 /// A variable.
@@ -54,9 +55,11 @@ fn value_from(from: &EnvVarSource, with_value: bool, at: &Path, errors: &mut Err
     if let Some(file) = &from.file_key_ref {
         sources += 1;
         let at = at.child("fileKeyRef");
-        for (field, value) in [("volumeName", &file.volume_name), ("path", &file.path), ("key", &file.key)] {
-            given(value, &at.child(field), errors);
-        }
+        formed(&file.key, variable_name, &at.child("key"), errors);
+        formed(&file.volume_name, dns_label, &at.child("volumeName"), errors);
+        let steps_back =
+            |path: &str| escapes(path).then(|| "must not contain '..'".into()).into_iter().collect();
+        formed(&file.path, steps_back, &at.child("path"), errors);
     }
     if sources == 0 {
         errors.invalid(

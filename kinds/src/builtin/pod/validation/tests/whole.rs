@@ -172,6 +172,14 @@ fn what_a_pod_says_in_two_places_fits_together() {
             ],
         ),
         (
+            json!({"volumes": [{"name": "v", "emptyDir": {}}], "containers": [{"name": "c", "image": "i", "env": [
+                {"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "a/../b", "key": "K=V"}}}]}]}),
+            &[
+                "spec.containers[0].env[0].valueFrom.fileKeyRef.key: Invalid value: \"K=V\": a valid environment variable name must consist only of printable ASCII characters other than '='",
+                "spec.containers[0].env[0].valueFrom.fileKeyRef.path: Invalid value: \"a/../b\": must not contain '..'",
+            ],
+        ),
+        (
             file(json!({"name": "w", "emptyDir": {}})),
             &["spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Not found: \"v\""],
         ),
