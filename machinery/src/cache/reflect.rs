@@ -131,11 +131,11 @@ where
     }
 
     async fn list(&self) -> Result<u64, kube::Error> {
-        let mut objects = Vec::new();
-        let mut next = None;
+        let (mut objects, mut next, mut revision) = (Vec::new(), None, None);
         loop {
             let page = self.page(PAGE, next).await?;
-            let revision = page.revision();
+            // Changes since the first page are told by the watch, whatever other pages show of them.
+            let revision = *revision.get_or_insert(page.revision());
             objects.extend(page.items.into_iter().flatten().map(|object| self.kept(object)));
             next = page.metadata.continue_.filter(|token| !token.is_empty());
             if next.is_none() {
@@ -152,7 +152,7 @@ where
         Arc::new(object)
     }
 
-    /// The first objects, or those that follow a page; all pages of a list show one revision.
+    /// The first objects, or those that follow a page.
     async fn page(&self, limit: u32, follows: Option<String>) -> Result<List<K>, kube::Error> {
         let params = ListParams {
             label_selector: self.selectors.labels.clone(),

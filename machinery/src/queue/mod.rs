@@ -107,8 +107,13 @@ impl<T: Eq + Hash + Clone> State<T> {
             Some(&sooner) if sooner <= at => return,
             later => later.copied(),
         };
-        if let Some(keys) = later.and_then(|later| self.timers.get_mut(&later)) {
+        if let Some(later) = later
+            && let Some(keys) = self.timers.get_mut(&later)
+        {
             keys.retain(|other| *other != key);
+            if keys.is_empty() {
+                self.timers.remove(&later);
+            }
         }
         self.due.insert(key.clone(), at);
         self.timers.entry(at).or_default().push(key);
@@ -117,7 +122,7 @@ impl<T: Eq + Hash + Clone> State<T> {
     /// Moves the keys that are due to the others; returns when the next one will be.
     fn ripen(&mut self, now: Instant) -> Option<Instant> {
         while let Some(first) = self.timers.first_entry() {
-            if *first.key() > now && !first.get().is_empty() {
+            if *first.key() > now {
                 return Some(*first.key());
             }
             for key in first.remove() {

@@ -140,14 +140,9 @@ impl Server {
                     continue;
                 }
             };
-            let stranger = match self.clients {
-                Some(_) => self.strangers.arrive(address.ip()),
-                None => Some(Stranger::default()),
-            };
-            let Some(stranger) = stranger else {
-                tracing::debug!(%address, "Too many connections of nobody knows whom");
-                continue;
-            };
+            let stranger =
+                self.clients.as_ref().map(|_| self.strangers.arrive(address.ip())).unwrap_or_default();
+            let sent_away = stranger.sent_away.clone();
             let (stop, end) = (self.stop.clone(), tasks.token());
             // Boxed: what wraps a future holds it twice, and there are many connections.
             let limits = Limits { stop, idle: self.idle, stall: self.stall };
@@ -158,7 +153,8 @@ impl Server {
                 "connection",
                 self.open.track_future(async move {
                     let _room = room;
-                    if let Some(Err(error)) = end.run_until_cancelled(connection).await {
+                    let ended = sent_away.run_until_cancelled(end.run_until_cancelled(connection)).await;
+                    if let Some(Some(Err(error))) = ended {
                         tracing::debug!(%address, error = format!("{error:#}"), "Connection ended");
                     }
                 }),
@@ -290,15 +286,19 @@ fn host_fault<B>(request: &Request<B>) -> Option<&'static str> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte);
     match (hosts.next(), hosts.next()) {
-        (Some(_), Some(_)) => Some("too many Host headers"),
-        (Some(host), None) if !host.as_bytes().iter().all(allowed) => Some("malformed Host header"),
-        (None, _) if request.version() == Version::HTTP_11 => Some("missing required Host header"),
+        (Some(_), Some(_)) => Some("400 Bad Request"),
+        (Some(host), None) if !host.as_bytes().iter().all(allowed) => {
+            Some("400 Bad Request: malformed Host header")
+        }
+        (None, _) if request.version() == Version::HTTP_11 => {
+            Some("400 Bad Request: missing required Host header")
+        }
         _ => None,
     }
 }
 
-fn refuse(fault: &str) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::from(format!("400 Bad Request: {fault}")));
+fn refuse(fault: &'static str) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::from(fault));
     *answer.status_mut() = StatusCode::BAD_REQUEST;
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(super::PLAIN));

@@ -1,10 +1,15 @@
 //! How many connections those may hold who have not said who they are: of each address so many that there is room for
-//! others, however many it opens.
+//! others, however many it opens. Whoever has been silent longest makes room for the next.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
 
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 /// Of the files that the process may open, the part that strangers of one address may hold as connections.
 const SHARE: u64 = 4;
@@ -14,47 +19,66 @@ const FILES: u64 = 1024;
 /// Connections of strangers, by where they call from.
 pub struct Strangers {
     most: usize,
-    by_source: Mutex<HashMap<IpAddr, usize>>,
+    pub(super) by_source: Mutex<HashMap<IpAddr, Waiting>>,
+}
+
+/// Those of one address in the order of their coming.
+#[derive(Default)]
+pub(super) struct Waiting {
+    next: u64,
+    pub(super) connections: BTreeMap<u64, CancellationToken>,
 }
 
 impl Strangers {
     /// At most so many of one address.
     pub fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, by_source: Mutex::default() })
+        Arc::new(Self { most: most.max(1), by_source: Mutex::default() })
     }
 
-    /// As many as this process can bear.
+    /// As many as this process can bear, which may from now on open as many files as the system lets it, as programs in
+    /// Go may.
     pub fn of_process() -> Arc<Self> {
-        let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(FILES, |(soft, _)| soft);
+        let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(FILES, |(soft, hard)| {
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard)
+        });
         Self::new(usize::try_from(files / SHARE).unwrap_or(usize::MAX))
     }
 
-    /// A connection from an address; `None` if there are too many of them.
-    pub fn arrive(self: &Arc<Self>, source: IpAddr) -> Option<Stranger> {
+    /// A connection from an address.
+    pub fn arrive(self: &Arc<Self>, source: IpAddr) -> Stranger {
         let source = source.to_canonical();
         let mut by_source = self.by_source.lock();
-        let count = by_source.entry(source).or_default();
-        if *count >= self.most {
-            return None;
+        let waiting = by_source.entry(source).or_default();
+        if waiting.connections.len() >= self.most
+            && let Some((_, oldest)) = waiting.connections.pop_first()
+        {
+            tracing::debug!(%source, "Too many connections of nobody knows whom: the oldest is closed");
+            oldest.cancel();
         }
-        *count += 1;
-        Some(Stranger(Mutex::new(Some((Arc::clone(self), source)))))
+        let (number, sent_away) = (waiting.next, CancellationToken::new());
+        waiting.next += 1;
+        waiting.connections.insert(number, sent_away.clone());
+        Stranger { among: Some((Arc::clone(self), source, number)), sent_away }
     }
 }
 
 /// The other end of a connection, for as long as nobody knows who it is.
 #[derive(Default)]
-pub struct Stranger(Mutex<Option<(Arc<Strangers>, IpAddr)>>);
+pub struct Stranger {
+    among: Option<(Arc<Strangers>, IpAddr, u64)>,
+    /// Fires when it has to make room.
+    pub sent_away: CancellationToken,
+}
 
 impl Stranger {
     /// It has said who it is, and its connection counts no longer.
     pub fn met(&self) {
-        let Some((among, source)) = self.0.lock().take() else { return };
+        let Some((among, source, number)) = &self.among else { return };
         let mut by_source = among.by_source.lock();
-        if let Some(count) = by_source.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                by_source.remove(&source);
+        if let Some(waiting) = by_source.get_mut(source) {
+            waiting.connections.remove(number);
+            if waiting.connections.is_empty() {
+                by_source.remove(source);
             }
         }
     }
