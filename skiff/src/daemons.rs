@@ -79,8 +79,8 @@ fn flags<const N: usize>(pairs: [(&str, String); N]) -> Vec<String> {
     set.flat_map(|(flag, value)| [format!("--{flag}"), value]).collect()
 }
 
-fn show(path: PathBuf) -> String {
-    path.display().to_string()
+fn show(path: impl AsRef<Path>) -> String {
+    path.as_ref().display().to_string()
 }
 
 /// What etcd's clients and peers call it. It takes no paths, so this is a file in the folder it runs in.
@@ -230,7 +230,7 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
     let address = cluster.ranges.control_plane().to_string();
     let answers = |ip: Ipv4Addr, port: u16| vec![Awaited::Tcp(SocketAddrV4::new(ip, port))];
     let server = answers(cluster.ranges.control_plane(), 6443);
-    let ca = show(pki::pair(cluster, "ca").cert);
+    let (ca, clients) = (pki::pair(cluster, pki::CA), pki::pair(cluster, pki::CLIENT_CA));
     let serving = pki::pair(cluster, "apiserver");
     let client = pki::pair(cluster, "apiserver-kubelet-client");
     let front = pki::pair(cluster, pki::FRONT_PROXY);
@@ -251,7 +251,7 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
         ("advertise-address", address),
         ("tls-cert-file", show(serving.cert)),
         ("tls-private-key-file", show(serving.key)),
-        ("client-ca-file", ca.clone()),
+        ("client-ca-file", show(&clients.cert)),
         ("authorization-mode", "Node,RBAC".into()),
         ("enable-bootstrap-token-auth", "true".into()),
         ("service-account-key-file", show(public)),
@@ -261,7 +261,7 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
         ("service-node-port-range", "30000-32767".into()),
         ("kubelet-client-certificate", show(client.cert)),
         ("kubelet-client-key", show(client.key)),
-        ("kubelet-certificate-authority", ca.clone()),
+        ("kubelet-certificate-authority", show(&ca.cert)),
         ("proxy-client-cert-file", show(front.cert)),
         ("proxy-client-key-file", show(front.key)),
         ("requestheader-client-ca-file", show(pki::pair(cluster, pki::FRONT_PROXY_CA).cert)),
@@ -279,7 +279,7 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
         ("kubeconfig", show(cluster.kubeconfig_of("scheduler"))),
         ("bind-address", "127.0.0.1".into()),
         ("secure-port", "10259".into()),
-        ("client-ca-file", ca.clone()),
+        ("client-ca-file", show(&clients.cert)),
     ]);
     arguments.push("--leader-elect=true".into());
     table.ours(None, "scheduler", server.clone(), arguments);
@@ -287,13 +287,19 @@ fn control_plane(cluster: &Cluster, table: &mut Table<'_>) {
         ("kubeconfig", show(cluster.kubeconfig_of("controller-manager"))),
         ("bind-address", "127.0.0.1".into()),
         ("secure-port", "10257".into()),
-        ("client-ca-file", ca.clone()),
+        ("client-ca-file", show(&clients.cert)),
         ("cluster-cidr", cluster.ranges.pods.to_string()),
         ("node-cidr-mask-size", NODE_PREFIX.to_string()),
         ("load-balancer-ip-range", cluster.ranges.load_balancers().to_string()),
-        ("root-ca-file", ca.clone()),
-        ("cluster-signing-cert-file", ca),
-        ("cluster-signing-key-file", show(pki::pair(cluster, "ca").key)),
+        ("root-ca-file", show(&ca.cert)),
+        ("cluster-signing-kubelet-serving-cert-file", show(&ca.cert)),
+        ("cluster-signing-kubelet-serving-key-file", show(&ca.key)),
+        ("cluster-signing-legacy-unknown-cert-file", show(&ca.cert)),
+        ("cluster-signing-legacy-unknown-key-file", show(&ca.key)),
+        ("cluster-signing-kubelet-client-cert-file", show(&clients.cert)),
+        ("cluster-signing-kubelet-client-key-file", show(&clients.key)),
+        ("cluster-signing-kube-apiserver-client-cert-file", show(&clients.cert)),
+        ("cluster-signing-kube-apiserver-client-key-file", show(&clients.key)),
         ("volume-helper-image", containerd::PAUSE_IMAGE.into()),
     ]);
     arguments.push("--leader-elect=true".into());
@@ -315,7 +321,7 @@ fn workers(cluster: &Cluster, node: &Node, table: &mut Table<'_>) {
         ("pod-manifest-path", show(node.manifests_dir())),
         ("pod-log-dir", show(node.dir.join("logs/pods"))),
         ("container-runtime-endpoint", format!("unix://{}", node.socket().display())),
-        ("client-ca-file", show(pki::pair(cluster, "ca").cert)),
+        ("client-ca-file", show(pki::pair(cluster, pki::CLIENT_CA).cert)),
         ("tls-cert-file", show(serving.cert)),
         ("tls-private-key-file", show(serving.key)),
         ("address", address.clone()),

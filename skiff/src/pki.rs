@@ -16,6 +16,10 @@ use crate::cluster::{Cluster, ControlPlane, Node};
 use crate::files;
 use crate::kubeconfig::{self, Identity};
 
+/// The authority of servers: the API server, kubelets. All who call one know it.
+pub const CA: &str = "ca";
+/// The authority of clients: a server that it vouches for is nobody's user, and no client can be taken for a server.
+pub const CLIENT_CA: &str = "client-ca";
 /// The kubeconfig of the person who runs the cluster.
 pub const ADMIN: &str = "admin";
 
@@ -186,10 +190,11 @@ pub fn ensure(cluster: &Cluster, now: Timestamp) -> Result<()> {
     let lock = cluster.pki_dir().join(".lock");
     let lock = machinery::files::open_lock(&lock).and_then(|lock| lock.lock().map(|()| lock));
     let _lock = lock.context("cannot lock the certificates")?;
-    let own = Issuing::by("ca", "kubernetes", cluster, now)?;
+    let serving = Issuing::by(CA, "kubernetes", cluster, now)?;
     for (name, request) in servers(cluster) {
-        own.issue(&name, &request)?;
+        serving.issue(&name, &request)?;
     }
+    let own = Issuing::by(CLIENT_CA, "kubernetes-client", cluster, now)?;
     own.issue("apiserver-kubelet-client", &IssueRequest::client(KUBELET_CLIENT, &[KUBELET_API_ADMIN]))?;
     let front = Issuing::by(FRONT_PROXY_CA, FRONT_PROXY_CA, cluster, now)?;
     front.issue(FRONT_PROXY, &IssueRequest::client(FRONT_PROXY, &[]))?;
@@ -215,7 +220,7 @@ fn read_identity(cluster: &Cluster, files: &Pair, user: &str) -> Result<Identity
         context: cluster.context(),
         user: user.to_owned(),
         server: cluster.server(),
-        authority: read(&pair(cluster, "ca").cert)?,
+        authority: read(&pair(cluster, CA).cert)?,
         cert: read(&files.cert)?,
         key: read(&files.key)?,
     })

@@ -90,11 +90,15 @@ fn kubelets_certificates_are_signed_by_those_by_whom_they_are_checked() {
         let at = daemon.arguments.iter().position(|argument| *argument == format!("--{flag}")).unwrap();
         daemon.arguments[at + 1].clone()
     };
-    let signer = value("controller-manager", "cluster-signing-cert-file");
-    assert_eq!(value("apiserver", "kubelet-certificate-authority"), signer);
-    assert_eq!(value("apiserver", "client-ca-file"), signer);
-    assert_eq!(value("two-node-1/kubelet", "client-ca-file"), signer);
-    assert_ne!(value("apiserver", "requestheader-client-ca-file"), signer);
+    let signer = |name: &str| value("controller-manager", &format!("cluster-signing-{name}-cert-file"));
+    assert_eq!(value("apiserver", "kubelet-certificate-authority"), signer("kubelet-serving"));
+    for daemon in ["apiserver", "scheduler", "controller-manager", "two-node-1/kubelet"] {
+        assert_eq!(value(daemon, "client-ca-file"), signer("kubelet-client"), "{daemon}");
+    }
+    assert_eq!(signer("kube-apiserver-client"), signer("kubelet-client"));
+    let front = value("apiserver", "requestheader-client-ca-file");
+    assert!(signer("kubelet-serving") != signer("kubelet-client"), "servers are no clients");
+    assert!(![signer("kubelet-serving"), signer("kubelet-client")].contains(&front));
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn what_is_there_is_kept() {
     assert_eq!(fs::read(cluster.kubeconfig_of(ADMIN)).unwrap(), before);
     assert!(cluster.kubeconfig_of("kubelet-two-node-2").exists());
     // Of an earlier version, with more names and more rights.
-    let ca = pair(&cluster, "ca");
+    let ca = pair(&cluster, CLIENT_CA);
     let authority = Authority::load(&ca.cert, &ca.key).unwrap();
     let client = pair(&cluster, "apiserver-kubelet-client");
     let masterly = IssueRequest::client(KUBELET_CLIENT, &["system:masters"]);
@@ -25,6 +25,12 @@ fn what_is_there_is_kept() {
     assert_eq!(fs::read(cluster.kubeconfig_of(ADMIN)).unwrap(), before);
     let (_, kubelet) = servers(&cluster).pop().unwrap();
     assert!(kubelet.ips.iter().all(|ip| !ip.is_loopback()) && !kubelet.dns.contains(&"localhost".to_owned()));
+    // A cluster of an earlier version, whose one authority was that of clients, too.
+    for file in [&ca.cert, &ca.key] {
+        fs::remove_file(file).unwrap();
+    }
+    ensure(&cluster, now).unwrap();
+    assert_ne!(fs::read(cluster.kubeconfig_of(ADMIN)).unwrap(), before);
     let (public, _) = service_account_keys(&cluster);
     assert!(fs::read_to_string(public).unwrap().lines().all(|line| line.len() <= 64));
 }
@@ -86,8 +92,8 @@ fn certificates_are_renewed_four_months_before_their_end() {
     ensure(&cluster, now + 250 * day).unwrap();
     kubeconfig::renew(&cluster.kubeconfig, &admin(&cluster).unwrap()).unwrap();
     let kept: Vec<_> = all().into_iter().filter(|file| before.contains(file)).map(|(name, _)| name).collect();
-    let authorities =
-        ["ca", "etcd-ca", "front-proxy-ca"].map(|name| [format!("{name}.crt"), format!("{name}.key")]);
+    let authorities = ["ca", "client-ca", "etcd-ca", "front-proxy-ca"]
+        .map(|name| [format!("{name}.crt"), format!("{name}.key")]);
     assert_eq!(kept, [authorities.concat(), vec!["sa.key".to_owned(), "sa.pub".to_owned()]].concat());
     assert_eq!(all().len(), before.len());
     let renewed = fs::read_to_string(&cluster.kubeconfig).unwrap();
