@@ -127,10 +127,7 @@ pub async fn open(
         StoreConfig::File(path) => Arc::new(EmbeddedStore::open(path)?),
         StoreConfig::Memory => Arc::new(EmbeddedStore::memory()),
     };
-    Ok(match encryption {
-        Some(encryption) => Arc::new(EncryptedStore::new(store, encryption.clone(), counters.clone())?),
-        None => store,
-    })
+    Ok(Arc::new(EncryptedStore::new(store, encryption.cloned(), counters.clone())?))
 }
 
 /// Why there is no store.

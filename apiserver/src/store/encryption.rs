@@ -106,7 +106,9 @@ impl Rules {
     fn open(&self, key: &str, value: Bytes) -> Result<(Bytes, bool), StoreError> {
         let (providers, mut why, mut by, begun) = (self.of(key), NO_PREFIX, "unknown", Instant::now());
         if providers.is_empty() {
-            return Ok((value, false));
+            let why = "identity transformer tried to read encrypted data";
+            let encrypted = value.starts_with(ENCRYPTED);
+            return if encrypted { Err(unreadable(key, why)) } else { Ok((value, false)) };
         }
         let count = |by, is_done| self.counters.count(resource_of(key), "from_storage", by, begun, is_done);
         for (i, provider) in providers.into_iter().enumerate() {
@@ -132,7 +134,7 @@ impl Rules {
             }
         }
         count(by, false);
-        Err(StoreError::Unreadable { key: key.to_owned(), why })
+        Err(unreadable(key, why))
     }
 
     fn open_one(&self, found: KeyValue) -> Result<KeyValue, StoreError> {
@@ -151,6 +153,10 @@ impl Rules {
             |(plain, _)| plain,
         );
     }
+}
+
+fn unreadable(key: &str, why: &'static str) -> StoreError {
+    StoreError::Unreadable { key: key.to_owned(), why }
 }
 
 /// Group and resource of what a key holds; `None` for what is no object.
@@ -172,16 +178,21 @@ pub(super) struct EncryptedStore {
 }
 
 impl EncryptedStore {
-    /// A store that keeps its values in another one.
+    /// A store that keeps its values in another one. Without a configuration all is stored as it is, and what was
+    /// encrypted under one is told from what is damaged.
     ///
     /// # Errors
     /// When the configuration is wrong.
     pub(super) fn new(
         inner: Arc<dyn Store>,
-        config: EncryptionConfig,
+        config: Option<EncryptionConfig>,
         counters: Transformations,
     ) -> Result<Self, EncryptionError> {
-        let EncryptionConfig { file, reload } = config;
+        let Some(EncryptionConfig { file, reload }) = config else {
+            let plain = Arc::new(Rules::new(Vec::new())?);
+            let read = move |_: Option<&_>| Ok::<_, EncryptionError>(Arc::clone(&plain));
+            return Ok(Self { inner, current: Arc::new(Current::read(Vec::new(), read)?) });
+        };
         let watched = reload.then(|| file.clone()).into_iter().collect();
         let read = move |_: Option<&_>| {
             let rules = config::parse(&file, &config::content(&file)?)?;

@@ -127,7 +127,7 @@ async fn a_store_shows_plain_values_and_keys_are_changed() {
     let plain = Bytes::from_static(b"plain");
     let store = EncryptedStore::new(
         inner.clone(),
-        EncryptionConfig { file: file.clone(), reload: true },
+        Some(EncryptionConfig { file: file.clone(), reload: true }),
         Transformations::default(),
     )
     .unwrap();
@@ -162,6 +162,20 @@ async fn a_store_shows_plain_values_and_keys_are_changed() {
     std::fs::write(&file, "kind: Other").unwrap();
     store.current.get_in(2);
     assert_eq!(store.get(KEY).await.unwrap().unwrap().value, plain);
+}
+
+#[tokio::test]
+async fn without_a_configuration_what_is_encrypted_is_told() {
+    let inner: Arc<dyn Store> = Arc::new(EmbeddedStore::memory());
+    let (plain, sealed) = ("/registry/secrets/a/plain", "/registry/secrets/a/sealed");
+    let ops = vec![Op::create(plain, "{}"), Op::create(sealed, "k8s:enc:aescbc:v1:k:xyz")];
+    inner.commit(ops).await.unwrap();
+    let store = EncryptedStore::new(inner, None, Transformations::default()).unwrap();
+    assert_eq!(store.get(plain).await.unwrap().unwrap().value, "{}");
+    let why = store.get(sealed).await.unwrap_err().to_string();
+    assert!(why.contains("identity transformer tried to read encrypted data"), "{why}");
+    let items = store.load("/registry/secrets/", None).await.unwrap().items;
+    assert_eq!(items.into_iter().map(|item| item.value).collect::<Vec<_>>(), ["{}", ""]);
 }
 
 #[tokio::test]
