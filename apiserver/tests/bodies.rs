@@ -41,6 +41,29 @@ async fn of_a_body_that_is_no_object_only_the_beginning_is_shown() {
 }
 
 #[tokio::test]
+async fn what_does_not_fit_is_told_before_what_is_too_much() {
+    let server = Server::start().await;
+    let path = "/apis/apps/v1/namespaces/default/deployments?fieldValidation=Strict";
+    let send = async |cpu: Value| {
+        let limits = json!({"limits": {"cpu": cpu}});
+        let container = json!({"name": "c", "image": "i", "resources": limits});
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container]}});
+        let spec = json!({"replica": 2, "selector": {"matchLabels": {"a": "b"}}, "template": template});
+        let answer = server.send("POST", path, &json!({"metadata": {"name": "x"}, "spec": spec})).await;
+        (answer.code, answer.body["message"].as_str().unwrap_or_default().to_owned())
+    };
+    for (cpu, words) in [
+        (json!("abc"), "quantities must match the regular expression"),
+        (json!("1"), "strict decoding error: unknown field \"spec.replica\""),
+    ] {
+        let (code, message) = send(cpu).await;
+        let begin = "Deployment in version \"v1\" cannot be handled as a Deployment: ";
+        assert!(code == 400 && message.starts_with(&format!("{begin}{words}")), "{message}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn yaml_is_what_it_is_to_upstream() {
     const YAML: &str = "application/yaml";
     const APPLY: &str = "application/apply-patch+yaml";

@@ -195,8 +195,13 @@ pub fn object(
         parse_as(kind, media, bytes, &mut problems)?
     };
     check_type(kind, &object)?;
-    let warnings = judge(kind, validation, problems)?;
-    Ok(Decoded { object, warnings })
+    if validation == FieldValidation::Strict && !problems.is_empty() {
+        // What does not fit the type is told before what is too much.
+        read_as(kind, object)?;
+        let strange = format!("strict decoding error: {}", problems.join(", "));
+        return Err(unreadable_as(kind, &DecodeError(strange)));
+    }
+    Ok(Decoded { object, warnings: problems })
 }
 
 /// Decodes the body of a server-side apply, of exactly the kind: YAML, which JSON is, too.
@@ -333,18 +338,4 @@ pub fn unregistered(version: &str, kind: &str) -> String {
 pub fn unknown_in(kind: &Kind, object: &Value) -> Vec<String> {
     let paths = kind.object_type().map(|(types, root)| types.unknown_fields(object, root));
     paths.into_iter().flatten().map(|path| format!("unknown field {path:?}")).collect()
-}
-
-/// What is strange about a body is a refusal when `validation` is strict, else a warning.
-fn judge(kind: &Kind, validation: FieldValidation, problems: Vec<String>) -> Result<Vec<String>, Status> {
-    if validation == FieldValidation::Strict && !problems.is_empty() {
-        return Err(Status::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
-            kind.kind,
-            kind.version,
-            kind.kind,
-            problems.join(", ")
-        )));
-    }
-    Ok(problems)
 }
