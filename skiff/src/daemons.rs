@@ -170,7 +170,7 @@ pub fn check_given(cluster: &Cluster) -> Result<()> {
         let mut command = crate::program::command(cluster.bin_dir.join(name));
         command.args(&daemon.arguments).arg("--check-flags").current_dir(&daemon.folder);
         // It is to say nothing but what is wrong.
-        let told = command.env("RUST_LOG", "off").output();
+        let told = command.envs([("RUST_LOG", "off"), ("RUST_BACKTRACE", "0")]).output();
         let told = told.with_context(|| format!("cannot ask the {name} for its flags"))?;
         if !told.status.success() {
             let words = String::from_utf8_lossy(&told.stderr);
