@@ -171,6 +171,41 @@ impl Api {
     }
 }
 
+/// What a server reads of the files that its configuration names.
+struct Credentials {
+    serving: Arc<rustls::ServerConfig>,
+    clients: Option<Arc<ClientAuthorities>>,
+    kubelet: Option<Arc<rustls::ClientConfig>>,
+    auth: Authenticator,
+}
+
+impl Credentials {
+    fn read(config: &Config) -> anyhow::Result<Self> {
+        let kubelet = config.kubelet.as_ref().map(|kubelet| {
+            let identity = kubelet.identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
+            tls::client_config(&kubelet.authority, identity)
+        });
+        Ok(Self {
+            serving: serving_tls(config)?,
+            clients: config.client_ca.as_deref().map(ClientAuthorities::load).transpose()?.map(Arc::new),
+            kubelet: kubelet.transpose().context("cannot set up TLS to kubelets")?,
+            auth: Authenticator::new(config)?,
+        })
+    }
+}
+
+/// Looks whether a server could start so, without its store and its port.
+///
+/// # Errors
+/// When certificates, keys, the choice of admission steps or another file cannot be used.
+pub async fn check(config: &Config) -> anyhow::Result<()> {
+    Steps::new(&config.admission)?;
+    Credentials::read(config)?;
+    store::open(&store::StoreConfig::Memory, config.encryption.as_ref(), &Metrics::default().transformations)
+        .await?;
+    Ok(())
+}
+
 /// Starts a server on `tasks` and returns once it listens.
 ///
 /// # Errors
@@ -181,14 +216,8 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
 }
 
 async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::Result<Arc<Api>> {
-    let tls_config = serving_tls(&config)?;
-    let clients = config.client_ca.as_deref().map(ClientAuthorities::load).transpose()?.map(Arc::new);
-    let kubelet_tls = config.kubelet.as_ref().map(|kubelet| {
-        let identity = kubelet.identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
-        tls::client_config(&kubelet.authority, identity)
-    });
-    let kubelet_tls = kubelet_tls.transpose().context("cannot set up TLS to kubelets")?;
-    let auth = Authenticator::new(&config)?;
+    let Credentials { serving: tls_config, clients, kubelet: kubelet_tls, auth } =
+        Credentials::read(&config)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}:{}", config.listen.0, config.listen.1))?;

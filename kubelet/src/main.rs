@@ -9,5 +9,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> anyhow::Result<()> {
     let args = kubelet::args::Args::parse();
     machinery::logging::init(&args.common);
-    kubelet::run(args.into_config()?).await
+    let only_check = args.common.check_flags;
+    let config = args.into_config()?;
+    if only_check {
+        return Ok(());
+    }
+    kubelet::run(config).await
 }

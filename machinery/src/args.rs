@@ -18,6 +18,10 @@ pub struct CommonArgs {
     /// How much to log: 0 to 2 what matters, 3 and 4 details, 5 and more everything.
     #[arg(short = 'v', long = "v", value_name = "N", default_value_t = 1)]
     pub verbosity: u8,
+
+    /// Only check the flags, and the files that they name: end well, or say what is wrong, before anything is begun.
+    #[arg(long, hide = true, action = clap::ArgAction::Set, default_value_t = false, num_args = 0..=1, default_missing_value = "true")]
+    pub check_flags: bool,
 }
 
 /// Flags of every daemon that talks to the API server.

@@ -5,6 +5,9 @@ use clap::Parser as _;
 fn main() -> anyhow::Result<()> {
     let args = proxy::args::Args::parse();
     machinery::logging::init(&args.common);
+    if args.common.check_flags {
+        return args.config().map(drop);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if args.cleanup {
         return runtime.block_on(proxy::cleanup());

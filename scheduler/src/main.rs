@@ -9,5 +9,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> anyhow::Result<()> {
     let args = scheduler::Args::parse();
     machinery::logging::init(&args.common);
+    if args.common.check_flags {
+        return Ok(());
+    }
     scheduler::run(args.into()).await
 }

@@ -142,11 +142,18 @@ impl Table<'_> {
     }
 }
 
-/// Checks what the user gives daemons, before any of them is touched.
+/// Checks what the user gives daemons, before any of them is touched: with certificates of its own, since the cluster's
+/// may not be there yet.
 ///
 /// # Errors
-/// A flag that a daemon has from here already, or, in its own words, one that it does not know.
+/// A flag that a daemon has from here already, or, in its own words, one that it does not take.
 pub fn check_given(cluster: &Cluster) -> Result<()> {
+    if cluster.arguments.is_empty() {
+        return Ok(());
+    }
+    let dir = tempfile::tempdir().context("cannot make a folder to check flags in")?;
+    let cluster = &Cluster { dir: dir.path().into(), ..cluster.clone() };
+    pki::ensure(cluster, machinery::clock::now())?;
     let mut seen = BTreeSet::new();
     for daemon in table(cluster) {
         let given = daemon.given(cluster);
@@ -160,16 +167,16 @@ pub fn check_given(cluster: &Cluster) -> Result<()> {
         if let Some(twice) = given.iter().map(flag).find(|given| own.contains(given)) {
             bail!("the {name} has the flag {twice} from skiff up itself: it cannot be given once more");
         }
-        // The help is shown when all that comes before it could be read.
         let mut command = crate::program::command(cluster.bin_dir.join(name));
-        let told = command.args(&daemon.arguments).arg("--help").output();
+        command.args(&daemon.arguments).arg("--check-flags").current_dir(&daemon.folder);
+        // It is to say nothing but what is wrong.
+        let told = command.envs([("RUST_LOG", "off"), ("RUST_BACKTRACE", "0")]).output();
         let told = told.with_context(|| format!("cannot ask the {name} for its flags"))?;
         if !told.status.success() {
             let words = String::from_utf8_lossy(&told.stderr);
-            bail!(
-                "the {name} does not take what it is given: {}",
-                words.split("\n\n").next().unwrap_or_default()
-            );
+            let why = words.split("\n\n").filter(|part| !part.starts_with("Usage: "));
+            let why: Vec<_> = why.filter(|part| !part.starts_with("For more information")).collect();
+            bail!("the {name} does not take what it is given: {}", why.join("\n").trim_end());
         }
     }
     Ok(())

@@ -49,7 +49,11 @@ fn run(arguments: Arguments) -> Result<()> {
             logs::run(&flags)
         }
         Verb::Supervise(flags) => {
-            machinery::logging::init(&machinery::args::CommonArgs { cluster: flags.cluster, verbosity: 2 });
+            machinery::logging::init(&machinery::args::CommonArgs {
+                cluster: flags.cluster,
+                verbosity: 2,
+                check_flags: false,
+            });
             block_on(1, supervisor::run(&flags.dir))
         }
     }

@@ -15,25 +15,57 @@ use crate::daemons::{self, Daemon, ETCD_HEALTH_PORT};
 use crate::supervisor::Record;
 use crate::{addons, containerd, files, image, processes};
 
-/// Loads the images and writes the manifests, while the node's containerd runs.
-pub fn ensure(cluster: &Cluster) -> Result<()> {
+/// Loads the images and writes the manifests, while the node's containerd runs. An API server that has had all objects in
+/// its memory since before (`runs`) goes on with the files that it has, and the user is told.
+pub fn ensure(cluster: &Cluster, runs: bool) -> Result<()> {
     for daemon in daemons::table(cluster) {
         let Some(pod) = &daemon.pod else { continue };
         let archive = addons::program_archive(cluster, &daemon.name, &addons::image(pod))?;
         containerd::import(cluster, &cluster.node(0), &archive)?;
     }
-    ensure_manifests(cluster)
-}
-
-/// Writes the manifests that are not as they should be.
-pub fn ensure_manifests(cluster: &Cluster) -> Result<()> {
-    let node = cluster.node(0);
-    for daemon in daemons::table(cluster) {
-        let Some(pod) = &daemon.pod else { continue };
-        let manifest = serde_yaml_ng::to_string(&manifest(cluster, &daemon, pod, &addons::image(pod)))?;
-        files::ensure(&node.manifests_dir().join(format!("{pod}.yaml")), manifest.as_bytes(), 0o600)?;
+    if write_manifests(cluster, runs, |_, _| true)? {
+        say!(
+            "  The API server has its objects in memory and goes on with the files that it has: only `skiff stop`, which loses them, changes that"
+        );
     }
     Ok(())
+}
+
+/// Writes the manifests of those whose certificates have changed. Files of the user's are none of its business: they may
+/// be half written.
+pub fn renew_manifests(cluster: &Cluster) -> Result<()> {
+    let renewed = |daemon: &Daemon, before: &str| !before.contains(&digest(&secrets(cluster, daemon)));
+    if write_manifests(cluster, true, renewed)? {
+        tracing::warn!("The API server keeps its objects in its memory, and its old certificates with them");
+    }
+    Ok(())
+}
+
+/// Writes the manifests that are not as they should be and, given what they are, are `wanted` to be. Says whether that of
+/// an API server was left that `runs` with all objects in its memory.
+fn write_manifests(cluster: &Cluster, runs: bool, wanted: impl Fn(&Daemon, &str) -> bool) -> Result<bool> {
+    let mut left = false;
+    for daemon in daemons::table(cluster) {
+        let Some(pod) = &daemon.pod else { continue };
+        let path = cluster.node(0).manifests_dir().join(format!("{pod}.yaml"));
+        let manifest = serde_yaml_ng::to_string(&manifest(cluster, &daemon, pod, &addons::image(pod)))?;
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        if before == manifest || !wanted(&daemon, &before) {
+            continue;
+        }
+        if runs && cluster.store == Store::Memory && daemon.name == "apiserver" && !before.is_empty() {
+            left = true;
+            continue;
+        }
+        files::replace(&path, manifest.as_bytes(), 0o600)?;
+    }
+    Ok(left)
+}
+
+/// A digest of what is in files.
+fn digest<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> String {
+    let content: Vec<u8> = files.into_iter().filter_map(|path| fs::read(path).ok()).flatten().collect();
+    image::digest(&content)
 }
 
 /// The files of keys and certificates that a daemon is told of.
@@ -95,8 +127,8 @@ fn manifest(cluster: &Cluster, daemon: &Daemon, pod: &str, image: &str) -> Value
     };
     // A file that is replaced is another one in the pod only when that is made anew.
     let paths = paths(cluster, daemon);
-    let files = paths.iter().filter(|(_, _, kind, _)| *kind == "File");
-    let secrets: Vec<u8> = files.filter_map(|(_, path, ..)| fs::read(path).ok()).flatten().collect();
+    let given = paths.iter().filter(|(name, _, kind, _)| *kind == "File" && name.starts_with("given-"));
+    let given = digest(given.map(|(_, path, ..)| path));
     let mounts = paths
         .iter()
         .map(|(name, path, _, read_only)| json!({"name": name, "mountPath": path, "readOnly": read_only}));
@@ -110,7 +142,7 @@ fn manifest(cluster: &Cluster, daemon: &Daemon, pod: &str, image: &str) -> Value
             "name": pod,
             "namespace": "kube-system",
             "labels": {"component": pod, "tier": "control-plane"},
-            "annotations": {"skiff.local/secrets": image::digest(&secrets)},
+            "annotations": {"skiff.local/secrets": digest(&secrets(cluster, daemon)), "skiff.local/files": given},
         },
         "spec": {
             "hostNetwork": true,

@@ -189,7 +189,11 @@ fn prepare(flags: &UpArgs) -> Result<Cluster> {
     let mut cluster = describe(flags, dir.clone(), present.clone(), kubeconfig, bin_dir, ranges)?;
     daemons::check_given(&cluster)?;
     if let Some(present) = present.filter(|present| present.store == Store::Memory) {
-        let same = present.arguments.get("apiserver") == cluster.arguments.get("apiserver");
+        let flags = |cluster| {
+            let server = daemons::table(cluster).into_iter().find(|daemon| daemon.name == "apiserver");
+            server.map(|server| server.arguments)
+        };
+        let same = flags(&present) == flags(&cluster);
         anyhow::ensure!(
             same || !supervisor::any_runs(&present),
             "the objects of the cluster {name} are in the memory of its API server, which cannot get other flags while it runs"
@@ -367,13 +371,13 @@ async fn aside(cluster: &Cluster, work: impl FnOnce(&Cluster) -> Result<()> + Se
 }
 
 /// Loads the images of a cluster, and makes what it has beyond its daemons: each as soon as its image is there, names
-/// first. What was made once is the user's.
-async fn fill(cluster: &Cluster, client: &kube::Client) -> Result<()> {
+/// first. What was made once is the user's. `ran` says whether it ran before this `up`.
+async fn fill(cluster: &Cluster, client: &kube::Client, ran: bool) -> Result<()> {
     wait_for_runtimes(cluster).await?;
-    aside(cluster, |cluster| {
+    aside(cluster, move |cluster| {
         let pause = addons::program_archive(cluster, "pause", containerd::PAUSE_IMAGE)?;
         load::into_all(cluster, &[pause])?;
-        static_pods::ensure(cluster)
+        static_pods::ensure(cluster, ran)
     })
     .await?;
     for addon in addons::of(cluster) {
@@ -412,12 +416,13 @@ pub async fn run(flags: UpArgs) -> Result<()> {
     step.done();
 
     let step = progress.begin("Start the daemons");
+    let ran = supervisor::any_runs(&cluster);
     supervisor::end_outdated(&cluster)?;
     let began = supervisor::began(&cluster)?;
     supervisor::ensure(&cluster)?;
     let client = machinery::client::connect(&cluster.kubeconfig_of(pki::ADMIN), "skiff")?;
     let started = async {
-        let fill = fill(&cluster, &client);
+        let fill = fill(&cluster, &client, ran);
         let wait = async {
             wait_for_server(&cluster, &client).await?;
             step.done();

@@ -187,3 +187,26 @@ fn a_yes_or_no_may_be_said() {
         }
     }
 }
+
+#[tokio::test]
+async fn all_that_flags_name_can_be_checked_without_a_start() {
+    machinery::tls::use_ring();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    let check = async |flag: &str| {
+        let named = format!("--{flag}={}", file.display());
+        let config = Args::try_parse_from(["apiserver", "--secure-port=1", &named])?.into_config()?;
+        crate::check(&config).await
+    };
+    let identity = "{apiVersion: apiserver.config.k8s.io/v1, kind: EncryptionConfiguration, \
+                    resources: [{resources: [secrets], providers: [{identity: {}}]}]}";
+    for (content, fine) in [("", false), ("kind: Odd", false), (identity, true)] {
+        std::fs::write(&file, content).unwrap();
+        assert_eq!(check("encryption-provider-config").await.is_ok(), fine, "{content}");
+        for flag in ["authentication-config", "client-ca-file", "audit-policy-file"] {
+            check(flag).await.unwrap_err();
+        }
+    }
+    std::fs::remove_file(&file).unwrap();
+    check("token-auth-file").await.unwrap_err();
+}

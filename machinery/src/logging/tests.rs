@@ -4,7 +4,7 @@ use super::*;
 fn a_full_disk_stops_nobody() {
     const INSIDE: &str = "SKIFF_TEST_LOGS_TO_FULL_DISK";
     if std::env::var_os(INSIDE).is_some() {
-        init(&CommonArgs { cluster: "full".to_owned(), verbosity: 1 });
+        init(&CommonArgs { cluster: "full".to_owned(), verbosity: 1, check_flags: false });
         return tracing::error!("nobody hears this");
     }
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();

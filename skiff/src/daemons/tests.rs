@@ -125,8 +125,8 @@ fn flags_are_refused_before_anything_runs() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("apiserver");
-    let script = "#!/bin/sh\nfor last; do :; done\n[ \"$last\" = --help ] || exit 9\n\
-                  case \"$*\" in *--odd*) printf 'error: unexpected --odd\\n\\nUsage: x\\n' >&2; exit 2;; esac\n";
+    let script = "#!/bin/sh\nfor last; do :; done\n[ \"$last\" = --check-flags ] || exit 9\n\
+                  case \"$*\" in *--odd*) printf 'error: unexpected --odd\\n\\nUsage: x\\n\\nFor more information, ask\\n' >&2; exit 2;; esac\n";
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let check = |flag: &str| {

@@ -107,3 +107,31 @@ fn what_the_user_names_to_a_daemon_is_in_its_pod() {
     fs::write(&policy, "two").unwrap();
     assert_ne!(made(), before, "a file that changes makes the pod anew");
 }
+
+#[test]
+fn only_up_takes_changed_files_to_pods_and_nobody_those_of_a_store_in_memory() {
+    for (store, in_memory) in [(Store::Etcd, false), (Store::Memory, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let policy = dir.path().join("policy.yaml");
+        fs::write(&policy, "one").unwrap();
+        let arguments = [("apiserver".to_owned(), vec![format!("--audit-policy-file={}", policy.display())])];
+        let cluster = Cluster { dir: dir.path().join("two"), arguments: arguments.into(), ..in_pods(store) };
+        files::make_dir(&cluster.node(0).manifests_dir()).unwrap();
+        files::make_dir(&cluster.pki_dir()).unwrap();
+        let read =
+            || fs::read_to_string(cluster.node(0).manifests_dir().join("kube-apiserver.yaml")).unwrap();
+        let up = |runs| write_manifests(&cluster, runs, |_, _| true).unwrap();
+        assert!(!up(true));
+        let first = read();
+        fs::write(&policy, "two").unwrap();
+        renew_manifests(&cluster).unwrap();
+        assert_eq!(read(), first, "the hour brings no file of the user's");
+        assert_eq!((up(true), read() == first), (in_memory, in_memory));
+        assert!(!up(false));
+        let second = read();
+        assert_ne!(second, first);
+        fs::write(cluster.pki_dir().join("ca.crt"), "new").unwrap();
+        renew_manifests(&cluster).unwrap();
+        assert_eq!(read() == second, in_memory, "certificates are taken at once");
+    }
+}

@@ -14,12 +14,13 @@ use std::fs::{self, File, TryLockError};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use machinery::clock::Clock;
 use machinery::tasks::Tasks;
+use nix::sys::signal::Signal;
 
 use crate::cluster::{Cluster, Store};
 use crate::processes::{self, Identity};
@@ -28,6 +29,8 @@ use crate::{cgroups, daemons, files, kubeconfig, pki, static_pods};
 pub use record::Record;
 pub use routes::pod_route;
 
+/// How long daemons that are to end may take, to finish requests and what waits to be written.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How often it is looked whether certificates are due.
 const RENEW: Duration = Duration::from_secs(3600);
 
@@ -125,7 +128,7 @@ async fn renew(cluster: Cluster, clock: Clock) -> Result<()> {
             // The description may have changed since.
             let cluster = Cluster::load(&dir)?.context("the cluster is gone")?;
             pki::ensure(&cluster, now)?;
-            static_pods::ensure_manifests(&cluster)?;
+            static_pods::renew_manifests(&cluster)?;
             // Last: a file of the user's that is in disorder is in nobody else's way.
             kubeconfig::renew(&cluster.kubeconfig, &pki::admin(&cluster)?)
         };
@@ -138,13 +141,13 @@ async fn renew(cluster: Cluster, clock: Clock) -> Result<()> {
 /// Stops the supervisor so that it starts nothing any more; the daemons go on.
 pub fn stop(cluster: &Cluster) -> Result<()> {
     let Some(Record { process, .. }) = running(cluster) else { return Ok(()) };
-    processes::signal(process, nix::sys::signal::Signal::SIGKILL)?;
+    processes::signal(process, Signal::SIGKILL)?;
     wait_gone(process);
     Ok(())
 }
 
-/// Ends daemons that run with other flags than they are to have, and the supervisor, who knows no others. An API server
-/// that has all objects in its memory is left alone.
+/// Ends daemons that run with other flags than they are to have, or from another folder, and the supervisor, who knows no
+/// others. An API server that has all objects in its memory is left alone.
 pub fn end_outdated(cluster: &Cluster) -> Result<()> {
     let outdated = |daemon: &daemons::Daemon| {
         let kept = daemon.pod.is_some() || (cluster.store == Store::Memory && daemon.name == "apiserver");
@@ -156,17 +159,32 @@ pub fn end_outdated(cluster: &Cluster) -> Result<()> {
     if !outdated.is_empty() {
         stop(cluster)?;
     }
-    outdated.into_iter().try_for_each(|process| {
-        processes::signal(process, nix::sys::signal::Signal::SIGKILL)?;
-        wait_gone(process);
+    end(&outdated, FAREWELL)
+}
+
+/// Asks processes to end, and after a while kills them.
+fn end(those: &[Identity], patience: Duration) -> Result<()> {
+    those.iter().try_for_each(|process| processes::signal(*process, Signal::SIGTERM))?;
+    let deadline = Instant::now() + patience;
+    those.iter().try_for_each(|process| {
+        if !gone(*process, deadline) {
+            processes::signal(*process, Signal::SIGKILL)?;
+            wait_gone(*process);
+        }
         Ok(())
     })
 }
 
-fn wait_gone(process: Identity) {
-    while processes::runs(process) {
+/// Waits for the end of a process; says whether it came in time.
+fn gone(process: Identity, deadline: Instant) -> bool {
+    while processes::runs(process) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(2));
     }
+    !processes::runs(process)
+}
+
+fn wait_gone(process: Identity) {
+    while !gone(process, Instant::now() + FAREWELL) {}
 }
 
 /// A daemon's record: who it is, since when, how often it was started again.

@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
-use std::time::Instant;
 
 use clap::Parser as _;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
@@ -86,4 +85,28 @@ async fn certificates_are_renewed_in_time_and_those_who_run_take_them() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
+
+#[test]
+fn those_who_are_to_end_are_asked_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ready, said) = (dir.path().join("ready"), dir.path().join("said"));
+    let begin = |on_term: &str| {
+        let script = format!("trap '{on_term}' TERM; : > {}; while :; do sleep 0.01; done", ready.display());
+        let child = crate::program::command("sh").args(["-c", &script]).spawn().unwrap();
+        while !ready.exists() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        fs::remove_file(&ready).unwrap();
+        let process = processes::identity(i32::try_from(child.id()).unwrap()).unwrap();
+        (child, process)
+    };
+    let (mut polite, first) = begin(&format!("echo bye > {}; exit 0", said.display()));
+    let (mut deaf, second) = begin("");
+    let began = Instant::now();
+    end(&[second, first], Duration::from_millis(500)).unwrap();
+    assert!(!processes::runs(first) && !processes::runs(second) && began.elapsed() < FAREWELL);
+    assert_eq!(fs::read_to_string(&said).unwrap(), "bye\n");
+    assert!(polite.wait().unwrap().success());
+    assert!(!deaf.wait().unwrap().success());
 }
