@@ -263,7 +263,8 @@ fn last_words(log: &Path) -> String {
     let end = read().unwrap_or_default();
     let end = String::from_utf8_lossy(&end);
     let lines: Vec<&str> = end.lines().filter(|line| !line.trim().is_empty()).collect();
-    let ended = lines.iter().rposition(|line| line.starts_with("Error: ") || line.contains(" F Error: "));
+    let is_error = |line: &&str| ["Error: ", "error: "].iter().any(|word| line.starts_with(word));
+    let ended = lines.iter().rposition(|line| is_error(line) || line.contains(" F Error: "));
     let last = &lines[ended.unwrap_or(lines.len().saturating_sub(1))..];
     last.iter().map(|line| format!("\n      {line}")).collect()
 }

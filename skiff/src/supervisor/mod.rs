@@ -147,7 +147,8 @@ pub fn stop(cluster: &Cluster) -> Result<()> {
 }
 
 /// Ends daemons that run with other flags than they are to have, or from another folder, and the supervisor, who knows no
-/// others. An API server that has all objects in its memory is left alone.
+/// others; also one that only waits until it starts a daemon again. An API server that has all objects in its memory is
+/// left alone.
 pub fn end_outdated(cluster: &Cluster) -> Result<()> {
     let outdated = |daemon: &daemons::Daemon| {
         let kept = daemon.pod.is_some() || (cluster.store == Store::Memory && daemon.name == "apiserver");
@@ -155,8 +156,13 @@ pub fn end_outdated(cluster: &Cluster) -> Result<()> {
         (processes::runs(process) && processes::command_line(process.pid) != daemon.command())
             .then_some(process)
     };
-    let outdated: Vec<Identity> = daemons::table(cluster).iter().filter_map(outdated).collect();
-    if !outdated.is_empty() {
+    let table = daemons::table(cluster);
+    let waits = |daemon: &daemons::Daemon| {
+        daemon.pod.is_none()
+            && record_of(cluster, daemon).is_some_and(|record| !processes::runs(record.process))
+    };
+    let outdated: Vec<Identity> = table.iter().filter_map(outdated).collect();
+    if !outdated.is_empty() || table.iter().any(waits) {
         stop(cluster)?;
     }
     end(&outdated, FAREWELL)

@@ -76,6 +76,8 @@ fn the_last_words_are_a_line() {
     assert_eq!(last_words(&log), "\n      it broke");
     std::fs::write(&log, "at work\nError: no policy\n\nCaused by:\n    no such file\n").unwrap();
     assert_eq!(last_words(&log), "\n      Error: no policy\n      Caused by:\n          no such file");
+    std::fs::write(&log, "error: --b is missing\n\nFor more information, try '--help'.\n").unwrap();
+    assert!(last_words(&log).contains("--b is missing"));
 }
 
 #[test]
