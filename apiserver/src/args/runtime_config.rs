@@ -54,20 +54,29 @@ impl RuntimeConfig {
             }
             config.0.insert(key.to_owned(), on);
         }
-        if unknown.is_empty() {
-            return Ok(config);
+        if !unknown.is_empty() {
+            return Err(message!("unknown api groups {}", Vec::from_iter(unknown).join(",")));
         }
-        Err(message!("unknown api groups {}", Vec::from_iter(unknown).join(",")))
+        // Daemons cannot do without, this one neither: upstream's end or wait for ever then, and do not say why.
+        match known.iter().find(|kind| level_of(kind) == "api/ga" && !config.serves(kind)) {
+            Some(Kind { group, version, plural, .. }) => Err(message!(
+                "runtime-config switches {plural} of {group}/{version} off: stable APIs are always served"
+            )),
+            None => Ok(config),
+        }
     }
 
     /// Whether a built-in kind is served: what is said of less counts before what is said of more.
     pub fn serves(&self, kind: &Kind) -> bool {
         let version = format!("{}/{}", kind.group, kind.version);
-        let level = LEVELS[usize::from(stability(&kind.version).0.clamp(1, 3)) - 1];
-        let said = [&format!("{version}/{}", kind.plural), &version, level, ALL];
+        let said = [&format!("{version}/{}", kind.plural), &version, level_of(kind), ALL];
         let said = said.into_iter().find_map(|key| self.0.get(key));
         said.copied().unwrap_or(kind.is_on_by_default())
     }
+}
+
+fn level_of(kind: &Kind) -> &'static str {
+    LEVELS[usize::from(stability(&kind.version).0.clamp(1, 3)) - 1]
 }
 
 /// As Go reads a yes or no; nothing is a yes.
@@ -102,9 +111,9 @@ mod tests {
         for (text, expected) in [
             ("", [&jobs[..], &requests].concat()),
             ("api/all=true", [&jobs[..], &requests, &bundles].concat()),
-            ("api/beta=true,api/all=false", bundles.to_vec()),
-            ("api/ga=false,batch/v1", jobs.to_vec()),
-            ("batch/v1=0,batch/v1/jobs=T", [&jobs[1..], &requests].concat()),
+            ("api/all=false,api/ga=true", [&jobs[..], &requests].concat()),
+            ("api/beta=true", [&jobs[..], &requests, &bundles].concat()),
+            ("batch/v1=0,batch/v1/jobs=T,batch/v1/cronjobs=1", [&jobs[..], &requests].concat()),
             (
                 "certificates.k8s.io/v1beta1/clustertrustbundles=true",
                 [&jobs[..], &requests, &bundles].concat(),
@@ -135,5 +144,21 @@ mod tests {
         ] {
             assert_eq!(read(text).unwrap_err(), why);
         }
+    }
+
+    #[test]
+    fn what_is_stable_cannot_be_switched_off() {
+        for text in [
+            "batch/v1=false",
+            "batch/v1/jobs=0",
+            "api/ga=false",
+            "api/all=false,api/beta=true",
+            "batch/v1=0,batch/v1/cronjobs=T",
+        ] {
+            let why = read(text).unwrap_err();
+            assert!(why.ends_with(" off: stable APIs are always served"), "{text}: {why}");
+        }
+        let why = "runtime-config switches jobs of batch/v1 off: stable APIs are always served";
+        assert_eq!(read("batch/v1/jobs=0").unwrap_err(), why);
     }
 }
