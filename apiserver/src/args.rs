@@ -67,7 +67,7 @@ pub struct Args {
     /// Usual admission plugins that are not asked.
     #[arg(long, value_delimiter = ',', value_name = "PLUGIN,…")]
     disable_admission_plugins: Vec<String>,
-    /// Which of the built-in APIs are served beside the usual ones, or not: `api/all`, `api/ga`, `api/beta`,
+    /// Which of the built-in APIs are served beside the stable ones, which always are: `api/all`, `api/beta`,
     /// `GROUP/VERSION` or `GROUP/VERSION/RESOURCE`, each `=true` or `=false`.
     #[arg(long, value_delimiter = ',', value_name = "KEY=BOOL,…")]
     runtime_config: Vec<String>,

@@ -20,6 +20,7 @@ mod context;
 mod controllers;
 mod custom;
 mod forms;
+mod garbage_collection;
 mod http;
 mod publish;
 pub mod query;

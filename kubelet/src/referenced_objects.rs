@@ -15,6 +15,7 @@ use k8s_openapi::api::core::v1::{
 use kube::Api;
 use kube::api::{ListParams, PostParams};
 use parking_lot::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::pod_spec;
 
@@ -39,7 +40,9 @@ pub struct Objects {
     config_maps: Answers<ConfigMap>,
     secrets: Answers<Secret>,
     tokens: Mutex<HashMap<TokenKey, Token>>,
-    trust_bundles: Mutex<Option<(Instant, Arc<[ClusterTrustBundle]>)>>,
+    trust_bundles: Answers<ClusterTrustBundle>,
+    /// Held while they are asked for: who waits takes the answer to a question that came after its own.
+    all_trust_bundles: AsyncMutex<Option<(Instant, Vec<Arc<ClusterTrustBundle>>)>>,
 }
 
 impl Objects {
@@ -51,6 +54,7 @@ impl Objects {
             secrets: Mutex::default(),
             tokens: Mutex::default(),
             trust_bundles: Mutex::default(),
+            all_trust_bundles: AsyncMutex::default(),
         }
     }
 
@@ -76,15 +80,29 @@ impl Objects {
         ask(&self.secrets, api, namespace, name, age).await
     }
 
-    /// All bundles of certificates that are to be trusted.
-    pub async fn trust_bundles(&self, age: Duration) -> Result<Arc<[ClusterTrustBundle]>, kube::Error> {
-        if let Some((_, all)) = self.trust_bundles.lock().as_ref().filter(|(asked, _)| asked.elapsed() < age)
-        {
-            return Ok(Arc::clone(all));
+    /// A bundle of certificates, none when there is none.
+    pub async fn trust_bundle(
+        &self,
+        name: &str,
+        age: Duration,
+    ) -> Result<Option<Arc<ClusterTrustBundle>>, kube::Error> {
+        ask(&self.trust_bundles, Api::all(self.client.clone()), "", name, age).await
+    }
+
+    /// All bundles of certificates. Of many who ask at once two ask the API, the others for the second's answer.
+    pub async fn all_trust_bundles(
+        &self,
+        age: Duration,
+    ) -> Result<Vec<Arc<ClusterTrustBundle>>, kube::Error> {
+        let called = Instant::now();
+        let mut known = self.all_trust_bundles.lock().await;
+        if let Some((_, all)) = known.as_ref().filter(|(asked, _)| *asked + age >= called) {
+            return Ok(all.clone());
         }
+        let asked = Instant::now();
         let all = Api::all(self.client.clone()).list(&ListParams::default()).await?;
-        let all: Arc<[_]> = all.items.into();
-        *self.trust_bundles.lock() = Some((Instant::now(), Arc::clone(&all)));
+        let all: Vec<_> = all.items.into_iter().map(Arc::new).collect();
+        *known = Some((asked, all.clone()));
         Ok(all)
     }
 
@@ -143,7 +161,11 @@ impl Objects {
         self.tokens.lock().retain(|(uid, _, _), _| uid != pod_uid);
         self.config_maps.lock().retain(|_, (asked, _)| asked.elapsed() < REFRESH_AGE);
         self.secrets.lock().retain(|_, (asked, _)| asked.elapsed() < REFRESH_AGE);
-        self.trust_bundles.lock().take_if(|(asked, _)| asked.elapsed() >= REFRESH_AGE);
+        self.trust_bundles.lock().retain(|_, (asked, _)| asked.elapsed() < REFRESH_AGE);
+        // Whoever holds it has a new answer soon.
+        if let Ok(mut all) = self.all_trust_bundles.try_lock() {
+            all.take_if(|(asked, _)| asked.elapsed() >= REFRESH_AGE);
+        }
     }
 }
 
@@ -166,3 +188,6 @@ where
     answers.lock().insert(key, (Instant::now(), answer.clone()));
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests;

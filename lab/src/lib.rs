@@ -62,23 +62,29 @@ const DAEMONS: [&str; 2] = [CONTROLLERS, SCHEDULER];
 const CONTROLLERS: &str = "kube-controller-manager";
 const SCHEDULER: &str = "kube-scheduler";
 
+/// Who may have an authority of its own to sign certificates with.
+const SIGNERS: [&str; 4] = ["kubelet-serving", "kubelet-client", "kube-apiserver-client", "legacy-unknown"];
+
 /// Starts an API server on its memory store, whose files lie in `folder`: the kubeconfig of a `system:masters`. It gives
 /// tokens to service accounts if the folder has a `sa.key` to sign them with.
 pub async fn api_server(folder: &Path, tasks: &Tasks) -> PathBuf {
+    api_server_with(folder, tasks, &[]).await
+}
+
+/// The same, with further flags.
+pub async fn api_server_with(folder: &Path, tasks: &Tasks, flags: &[&str]) -> PathBuf {
     machinery::tls::use_ring();
     let (ca, tokens) = (folder.join("ca.crt"), folder.join("tokens.csv"));
     Authority::new("lab").unwrap().save(&ca, &folder.join("ca.key")).unwrap();
     let daemons = DAEMONS.map(|name| format!("{name},system:{name},\n"));
     std::fs::write(&tokens, format!("tester,tester,1,\"system:masters\"\n{}", daemons.concat())).unwrap();
-    let flags = ["apiserver", "--store=memory", "--bind-address=127.0.0.1", "--secure-port=0"];
-    let flags = flags.into_iter().chain(["--authorization-mode=Node,RBAC", "--enable-bootstrap-token-auth"]);
-    let flags = flags
-        .chain(["--runtime-config=certificates.k8s.io/v1beta1=true", "--client-ca-file"])
-        .chain(ca.to_str());
+    let fixed = ["apiserver", "--store=memory", "--bind-address=127.0.0.1", "--secure-port=0"];
+    let fixed = fixed.into_iter().chain(["--authorization-mode=Node,RBAC", "--enable-bootstrap-token-auth"]);
+    let fixed = fixed.chain(["--client-ca-file"]).chain(ca.to_str());
     let key = folder.join("sa.key");
     let signs = key.exists().then(|| format!("--service-account-signing-key-file={}", key.display()));
-    let flags = flags.chain(["--token-auth-file"]).chain(tokens.to_str()).chain(signs.as_deref());
-    let args = apiserver::args::Args::try_parse_from(flags).unwrap();
+    let fixed = fixed.chain(["--token-auth-file"]).chain(tokens.to_str()).chain(signs.as_deref());
+    let args = apiserver::args::Args::try_parse_from(fixed.chain(flags.iter().copied())).unwrap();
     let port = apiserver::start(args.into_config().unwrap(), tasks).await.unwrap().port();
     for name in DAEMONS.into_iter().chain(["tester"]) {
         let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "lab",
@@ -94,8 +100,13 @@ pub async fn api_server(folder: &Path, tasks: &Tasks) -> PathBuf {
 impl Lab {
     /// An API server and nothing else.
     pub async fn bare() -> Self {
+        Self::bare_with(&[]).await
+    }
+
+    /// The same, with further flags.
+    pub async fn bare_with(flags: &[&str]) -> Self {
         let (folder, tasks) = (tempfile::tempdir().unwrap(), Tasks::new());
-        let kubeconfig = api_server(folder.path(), &tasks).await;
+        let kubeconfig = api_server_with(folder.path(), &tasks, flags).await;
         let client = machinery::client::connect(&kubeconfig, "lab").unwrap();
         assert!(machinery::client::wait_ready(&client, &tasks.token()).await);
         Self { client, clock: Clock::default(), tasks, folder }
@@ -153,8 +164,10 @@ impl Lab {
             ["controller-manager", "--kubeconfig", "none", "--secure-port", "0", "--leader-elect=false"];
         let fixed = fixed.into_iter().chain(["--cluster-cidr", "10.244.0.0/16", "--root-ca-file", &ca]);
         let signing = ["--cluster-signing-cert-file", &ca, "--cluster-signing-key-file", &key];
-        let others = flags.iter().any(|flag| flag.starts_with("--cluster-signing-ku"));
-        let fixed = fixed.chain(signing.into_iter().filter(|_| !others));
+        // Where a signer has an authority of its own, none may be given for all.
+        let own = SIGNERS.map(|signer| format!("--cluster-signing-{signer}-"));
+        let for_all = !flags.iter().any(|flag| own.iter().any(|own| flag.starts_with(own)));
+        let fixed = fixed.chain(signing.into_iter().filter(|_| for_all));
         let fixed = fixed.chain(["--volume-helper-image", "helper"]).chain(flags.iter().copied());
         let args = controller_manager::args::Args::try_parse_from(fixed).unwrap();
         let mut config = args.into_config().unwrap();

@@ -117,7 +117,8 @@ fn describe(
 fn is_etcd(mut stream: TcpStream, host: &str) -> std::io::Result<bool> {
     stream.set_read_timeout(Some(ETCD_PATIENCE))?;
     stream.set_write_timeout(Some(ETCD_PATIENCE))?;
-    write!(stream, "GET /version HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
+    // In one piece: whoever answers before all of it has come may close the connection on the rest.
+    stream.write_all(format!("GET /version HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.take(4096).read_to_string(&mut answer)?;
     Ok(answer.contains("etcdserver"))

@@ -9,7 +9,7 @@ use cel::{Authorizer, Question};
 use machinery::pki::MASTERS;
 
 use super::{Operation, Step, Verb, request::Asker};
-use crate::auth::authorize::escalation::is_same;
+use crate::garbage_collection::changes_only_for_collection;
 use crate::resources::{CERTIFICATE_SIGNING_REQUESTS, CLUSTER_TRUST_BUNDLES};
 
 /// The signer of certificates by which the API server knows its callers.
@@ -71,8 +71,8 @@ impl Step for TrustBundleAttest {
     async fn validate(&self, operation: &Operation<'_>) -> Result<(), Status> {
         let Some(new) = operation.new.as_deref() else { return Ok(()) };
         let signer = new.str_at(&["spec", "signerName"]);
-        let is_same = operation.old.is_some_and(|old| is_same(old, new));
-        if signer.is_empty() || is_same || may("attest", &Asker::of(operation), signer) {
+        let collects = operation.old.is_some_and(|old| changes_only_for_collection(old, new));
+        if signer.is_empty() || collects || may("attest", &Asker::of(operation), signer) {
             return Ok(());
         }
         Err(operation.forbidden(format!("user not permitted to attest for signerName {signer:?}")))

@@ -54,20 +54,29 @@ impl RuntimeConfig {
             }
             config.0.insert(key.to_owned(), on);
         }
-        if unknown.is_empty() {
-            return Ok(config);
+        if !unknown.is_empty() {
+            return Err(message!("unknown api groups {}", Vec::from_iter(unknown).join(",")));
         }
-        Err(message!("unknown api groups {}", Vec::from_iter(unknown).join(",")))
+        // Daemons cannot do without, this one neither: upstream's end or wait for ever then, and do not say why.
+        match known.iter().find(|kind| level_of(kind) == "api/ga" && !config.serves(kind)) {
+            Some(Kind { group, version, plural, .. }) => Err(message!(
+                "runtime-config switches {plural} of {group}/{version} off: stable APIs are always served"
+            )),
+            None => Ok(config),
+        }
     }
 
     /// Whether a built-in kind is served: what is said of less counts before what is said of more.
     pub fn serves(&self, kind: &Kind) -> bool {
         let version = format!("{}/{}", kind.group, kind.version);
-        let level = LEVELS[usize::from(stability(&kind.version).0.clamp(1, 3)) - 1];
-        let said = [&format!("{version}/{}", kind.plural), &version, level, ALL];
+        let said = [&format!("{version}/{}", kind.plural), &version, level_of(kind), ALL];
         let said = said.into_iter().find_map(|key| self.0.get(key));
         said.copied().unwrap_or(kind.is_on_by_default())
     }
+}
+
+fn level_of(kind: &Kind) -> &'static str {
+    LEVELS[usize::from(stability(&kind.version).0.clamp(1, 3)) - 1]
 }
 
 /// As Go reads a yes or no; nothing is a yes.
@@ -80,60 +89,4 @@ fn truth(text: &str) -> Option<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    fn read(text: &str) -> Result<RuntimeConfig, String> {
-        let pairs: Vec<String> = text.split(',').map(str::to_owned).collect();
-        RuntimeConfig::read(&pairs).map_err(|why| why.to_string())
-    }
-
-    #[test]
-    fn what_is_said_of_less_counts_before_what_is_said_of_more() {
-        let served = |text: &str| -> Vec<String> {
-            let (config, all) = (read(text).unwrap(), kinds::builtin::all());
-            let all = all.iter().filter(|kind| ["certificates.k8s.io", "batch"].contains(&&*kind.group));
-            all.filter(|kind| config.serves(kind)).map(|kind| kind.plural.to_string()).collect()
-        };
-        let (jobs, requests) = (["cronjobs", "jobs"], ["certificatesigningrequests"]);
-        let bundles = ["clustertrustbundles"];
-        for (text, expected) in [
-            ("", [&jobs[..], &requests].concat()),
-            ("api/all=true", [&jobs[..], &requests, &bundles].concat()),
-            ("api/beta=true,api/all=false", bundles.to_vec()),
-            ("api/ga=false,batch/v1", jobs.to_vec()),
-            ("batch/v1=0,batch/v1/jobs=T", [&jobs[1..], &requests].concat()),
-            (
-                "certificates.k8s.io/v1beta1/clustertrustbundles=true",
-                [&jobs[..], &requests, &bundles].concat(),
-            ),
-            ("api/all=true,certificates.k8s.io/v1beta1=false", [&jobs[..], &requests].concat()),
-        ] {
-            assert_eq!(served(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused_in_upstreams_words() {
-        for (text, why) in [
-            ("api/all=false", "invalid runtime-config with only api/all=false"),
-            ("api/all=1", "invalid value api/all=1"),
-            ("v1=true", "runtime-config invalid key v1"),
-            ("apps/v1/deployments/scale", "runtime-config invalid key apps/v1/deployments/scale"),
-            ("b.test/v1=true,a.test/v1=true,/v1=true", "unknown api groups a.test/v1,b.test/v1"),
-            ("apps/v9=true", "group version apps/v9 that has not been registered"),
-            (
-                "apps/v1=x",
-                "invalid value of apps/v1: x, err: strconv.ParseBool: parsing \"x\": invalid syntax",
-            ),
-            (
-                "apps/v1/Deployments=true",
-                "invalid key apps/v1/Deployments: group/version/resource and resource is always lowercase plural, not \"Deployments\"",
-            ),
-        ] {
-            assert_eq!(read(text).unwrap_err(), why);
-        }
-    }
-}
+mod tests;

@@ -197,7 +197,8 @@ async fn see_to(old: Arc<Notify>, config: LogArgs, stop: CancellationToken) -> a
     Ok(())
 }
 
-/// Removes old files that are too many or too old, and compresses the others if that is wanted, until it is to stop.
+/// Removes old files that are too many or too old, then compresses the others if that is wanted, until it is to stop. What
+/// fails keeps nothing else back.
 pub(super) fn tidy(config: &LogArgs, stop: &CancellationToken) -> io::Result<()> {
     let path = config.path.as_deref().unwrap_or(Path::new(""));
     let (before, after) = parts(path);
@@ -213,29 +214,42 @@ pub(super) fn tidy(config: &LogArgs, stop: &CancellationToken) -> io::Result<()>
         }
     }
     old.sort_by(|one, other| other.cmp(one));
-    let now = machinery::clock::now();
+    let (now, most) = (machinery::clock::now(), usize::try_from(config.files).unwrap_or(usize::MAX));
     let age = SignedDuration::from_hours(24 * i64::from(config.days));
-    for (i, (at, path)) in old.iter().enumerate().take_while(|_| !stop.is_cancelled()) {
-        let is_too_many = config.files > 0 && i >= usize::try_from(config.files).unwrap_or(usize::MAX);
-        if is_too_many || config.days > 0 && now.duration_since(*at) > age {
-            fs::remove_file(path)?;
-        } else if config.compress && path.extension().is_none_or(|extension| extension != "gz") {
-            compress(path, stop)?;
+    let (mut result, mut kept) = (Ok(()), Vec::new());
+    // A file and what was begun to be made of it are one.
+    let each = old.chunk_by(|(one, _), (other, _)| one == other).enumerate();
+    for (i, files) in each.take_while(|_| !stop.is_cancelled()) {
+        let is_old = config.days > 0 && now.duration_since(files[0].0) > age;
+        let files = files.iter().map(|(_, path)| path);
+        if is_old || config.files > 0 && i >= most {
+            result = files.map(fs::remove_file).fold(result, Result::and);
+        } else {
+            kept.extend(files.filter(|path| path.extension().is_none_or(|extension| extension != "gz")));
         }
     }
-    Ok(())
+    let kept = kept.into_iter().filter(|_| config.compress).take_while(|_| !stop.is_cancelled());
+    kept.map(|path| compress(path, stop)).fold(result, Result::and)
 }
 
 fn compress(path: &Path, stop: &CancellationToken) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".gz");
-    let compressed = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&name)?;
+    match write_compressed(path, Path::new(&name), stop) {
+        Ok(true) => fs::remove_file(path),
+        undone => undone.map(drop).and(fs::remove_file(&name)),
+    }
+}
+
+/// Whether it came to the end.
+fn write_compressed(path: &Path, name: &Path, stop: &CancellationToken) -> io::Result<bool> {
+    let compressed = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(name)?;
     let (plain, mut encoder) = (File::open(path)?, GzEncoder::new(compressed, Compression::default()));
     while io::copy(&mut (&plain).take(PIECE), &mut encoder)? > 0 {
         if stop.is_cancelled() {
-            return fs::remove_file(&name);
+            return Ok(false);
         }
     }
     encoder.finish()?;
-    fs::remove_file(path)
+    Ok(true)
 }

@@ -1,6 +1,6 @@
 //! The policy's table, what is left out of bodies, and the files of the log.
 
-use std::{fs, num::NonZeroUsize, path::Path};
+use std::{fs, num::NonZeroUsize, path::Path, time::Duration};
 
 use clap::Parser as _;
 use jiff::{SignedDuration, Timestamp};
@@ -301,6 +301,23 @@ fn a_full_file_is_put_aside() {
     assert!(!left.contains(&ancient[1].to_owned()) && left.contains(&recent), "{left:?}");
 }
 
+#[test]
+fn what_cannot_be_compressed_keeps_nothing_else_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // As if the disk failed: a folder can be opened and not read.
+    fs::create_dir(folder.path().join("audit-2009-01-02T15-04-05.000.log")).expect("made");
+    // Of the second, the last attempt ended in its midst.
+    for name in ["8-01-02T15-04-05.000.log", "8-01-02T15-04-05.000.log.gz", "7-01-02T15-04-05.000.log"] {
+        fs::write(folder.path().join(format!("audit-200{name}")), "old").expect("written");
+    }
+    let config = LogArgs { files: 2, compress: true, ..log(&folder.path().join("audit.log")) };
+    let error = tidy(&config, &CancellationToken::new()).expect_err("one is no file");
+    assert_eq!(error.kind(), std::io::ErrorKind::IsADirectory);
+    let left = ["audit-2008-01-02T15-04-05.000.log.gz", "audit-2009-01-02T15-04-05.000.log"];
+    assert_eq!(names(folder.path()), left);
+    assert_ne!(fs::read(folder.path().join(left[0])).expect("the file"), b"old");
+}
+
 #[tokio::test]
 async fn old_files_are_compressed_beside_the_log() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -313,9 +330,12 @@ async fn old_files_are_compressed_beside_the_log() {
         let is_done = |names: &[String]| {
             names.len() == count + 1 && names.iter().filter(|name| name.ends_with(".gz")).count() == count
         };
-        while !is_done(&names(folder.path())) {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        let done = async {
+            while !is_done(&names(folder.path())) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), done).await.expect("compressed");
     };
     compressed(1).await;
     for _ in 0..2 {
@@ -325,7 +345,7 @@ async fn old_files_are_compressed_beside_the_log() {
         assert!(log.take(event));
     }
     compressed(2).await;
-    tasks.stop_and_join(std::time::Duration::from_secs(5)).await.expect("ends");
+    tasks.stop_and_join(Duration::from_secs(5)).await.expect("ends");
 }
 
 #[tokio::test]
@@ -345,7 +365,7 @@ async fn what_does_not_fit_is_lost_and_counted() {
     }
     assert_eq!(counters.events.get(), 3);
     assert_eq!(counters.errors.get_or_create(&[("plugin", "buffered")]).get(), 2);
-    tasks.stop_and_join(std::time::Duration::from_secs(5)).await.expect("ends");
+    tasks.stop_and_join(Duration::from_secs(5)).await.expect("ends");
     let text = fs::read_to_string(folder.path().join("a.log")).expect("the log");
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains(r#""auditID":"one""#) && text.contains("requestObject"), "{text}");

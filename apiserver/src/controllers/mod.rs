@@ -35,21 +35,36 @@ const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::
 
 /// Starts all of them.
 pub fn start(api: &Arc<Api>, tasks: &Tasks) {
-    macro_rules! follow {
-        ($name:literal, $followed:expr, $subject:expr, $look:path) => {
-            tasks.spawn_loop($name, follow(api.cache.clone(), $followed, ($subject, $look)));
-        };
-    }
+    let cache = || api.cache.clone();
     tasks.spawn_loop("event-expiry", event_expiry::run(api.clone()));
     let places = first_objects::places(api);
     let followed: BTreeSet<_> = places.iter().map(|(resource, _)| *resource).collect();
-    follow!("first-objects", followed, (api.clone(), places), first_objects::look);
-    follow!("authentication", authentication::followed(), api.clone(), authentication::look);
-    follow!("flow-schemas", flow_schemas::FOLLOWED, api.clone(), flow_schemas::look);
-    follow!("custom-kinds", custom_kinds::FOLLOWED, api.clone(), custom_kinds::look);
-    follow!("policy-types", policy_types::FOLLOWED, api.clone(), policy_types::look);
-    follow!("api-services", api_services::FOLLOWED, api.clone(), api_services::look);
-    follow!("remotes", remotes::FOLLOWED, (api.clone(), remotes::Asked::default()), remotes::look);
+    tasks
+        .spawn_loop("first-objects", follow(cache(), followed, ((api.clone(), places), first_objects::look)));
+    tasks.spawn_loop(
+        "authentication",
+        follow(cache(), authentication::followed(), (api.clone(), authentication::look)),
+    );
+    tasks.spawn_loop(
+        "flow-schemas",
+        follow(cache(), flow_schemas::FOLLOWED, (api.clone(), flow_schemas::look)),
+    );
+    tasks.spawn_loop(
+        "custom-kinds",
+        follow(cache(), custom_kinds::FOLLOWED, (api.clone(), custom_kinds::look)),
+    );
+    tasks.spawn_loop(
+        "policy-types",
+        follow(cache(), policy_types::FOLLOWED, (api.clone(), policy_types::look)),
+    );
+    tasks.spawn_loop(
+        "api-services",
+        follow(cache(), api_services::FOLLOWED, (api.clone(), api_services::look)),
+    );
+    tasks.spawn_loop(
+        "remotes",
+        follow(cache(), remotes::FOLLOWED, ((api.clone(), remotes::Asked::default()), remotes::look)),
+    );
 }
 
 /// Whether a look left anything to do.

@@ -6,6 +6,7 @@ mod app_armor;
 mod certificate;
 mod tls_secret;
 mod trust_bundle;
+mod unserved_sources;
 mod volume_phase;
 
 use api::{field::Errors, status::Status};
@@ -24,7 +25,7 @@ use crate::{
 /// # Errors
 /// 422.
 pub fn prepare_create(ctx: &Ctx, object: &mut Value) -> Result<(), Status> {
-    trust_bundle::drop_unserved(ctx, object, None);
+    unserved_sources::drop_from(ctx, object, None);
     if CERTIFICATE_SIGNING_REQUESTS.is(&ctx.kind) {
         certificate::create(ctx, object)?;
     } else if API_SERVICES.is(&ctx.kind) {
@@ -50,7 +51,7 @@ pub fn warnings(ctx: &Ctx, object: &Value) -> Vec<String> {
 
 /// Completes a changed object.
 pub fn prepare_update(ctx: &Ctx, part: Part<'_>, new: &mut Value, old: &Value) {
-    trust_bundle::drop_unserved(ctx, new, Some(old));
+    unserved_sources::drop_from(ctx, new, Some(old));
     if CERTIFICATE_SIGNING_REQUESTS.is(&ctx.kind) && part.is_of_status() {
         certificate::stamp(new, old);
     } else if PERSISTENT_VOLUMES.is(&ctx.kind) && part.is_of_status() {

@@ -1,7 +1,6 @@
-//! Whether a ClusterTrustBundle holds certificates of authorities, and what becomes of volumes of bundles where there are
-//! none.
+//! Whether a ClusterTrustBundle holds certificates of authorities.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Cursor, iter};
 
 use api::{
     field::{Errors, Path},
@@ -9,11 +8,10 @@ use api::{
 };
 use serde_json::Value;
 use x509_parser::{
+    error::PEMError,
     pem::Pem,
     prelude::{FromDer as _, X509Certificate},
 };
-
-use crate::{context::Ctx, resources::CLUSTER_TRUST_BUNDLES};
 
 /// How large a bundle may be, in bytes.
 const LARGEST: usize = 1 << 20;
@@ -32,13 +30,13 @@ pub fn errors(new: &Value, old: Option<&Value>) -> Errors {
     }
     let mut wrong = |why: String| errors.invalid(&at, "<value omitted>", why);
     let (mut seen, mut broken) = (BTreeMap::<Vec<u8>, Vec<usize>>::new(), false);
-    // What is no block is not counted; what has a colon in it has headers.
-    let blocks = Pem::iter_from_buffer(pem.as_bytes()).filter(|block| block.is_ok() || pem.contains(':'));
-    for (i, block) in blocks.enumerate() {
+    for (i, block) in blocks(&pem).enumerate() {
         let why = match &block {
-            Err(_) => Some("has PEM block headers".to_owned()),
-            Ok(block) if block.label != "CERTIFICATE" => Some(format!("has bad block type: {}", block.label)),
-            Ok(block) => match X509Certificate::from_der(&block.contents) {
+            None => Some("has PEM block headers".to_owned()),
+            Some(block) if block.label != "CERTIFICATE" => {
+                Some(format!("has bad block type: {}", block.label))
+            }
+            Some(block) => match X509Certificate::from_der(&block.contents) {
                 Ok(([], certificate)) if certificate.is_ca() => None,
                 Ok(([], _)) => Some("does not have the CA bit set".to_owned()),
                 _ => Some("does not parse as X.509".to_owned()),
@@ -65,38 +63,24 @@ pub fn errors(new: &Value, old: Option<&Value>) -> Errors {
     errors
 }
 
-/// Where the pods' volumes of built-in kinds are.
-const VOLUMES: [&str; 4] = [
-    "/spec/volumes",
-    "/spec/template/spec/volumes",
-    "/spec/jobTemplate/spec/template/spec/volumes",
-    "/template/spec/volumes",
-];
-
-/// Takes volumes of bundles away where bundles are not served, without a word, as upstream does, unless there were some.
-pub fn drop_unserved(ctx: &Ctx, new: &mut Value, old: Option<&Value>) {
-    let used = |object: &Value| VOLUMES.iter().any(|at| object.pointer(at).is_some_and(has_bundle));
-    if ctx.kind.is_custom()
-        || !used(new)
-        || old.is_some_and(used)
-        || CLUSTER_TRUST_BUNDLES.row(&ctx.api.table()).is_ok()
-    {
-        return;
-    }
-    let volumes = VOLUMES.iter().find_map(|at| new.pointer(at).is_some().then_some(*at));
-    let volumes = volumes.and_then(|at| new.pointer_mut(at)).and_then(Value::as_array_mut);
-    for volume in volumes.into_iter().flatten() {
-        let sources = volume.pointer_mut("/projected/sources").and_then(Value::as_array_mut);
-        for source in sources.into_iter().flatten().filter_map(Value::as_object_mut) {
-            source.remove("clusterTrustBundle");
+/// The blocks of a text, none for one that has headers. What does not decode is no block.
+fn blocks(pem: &str) -> impl Iterator<Item = Option<Pem>> {
+    let mut at = Cursor::new(pem);
+    iter::from_fn(move || {
+        loop {
+            let before = usize::try_from(at.position()).ok()?;
+            match Pem::read(&mut at) {
+                Ok((block, _)) => return Some(Some(block)),
+                Err(PEMError::MissingHeader) => return None,
+                Err(_) => {}
+            }
+            let read = pem.get(before..usize::try_from(at.position()).ok()?)?;
+            let block = read.split_once("-----BEGIN ").map_or("", |(_comment, block)| block);
+            if block.lines().nth(1).is_some_and(|line| line.contains(':')) {
+                return Some(None);
+            }
         }
-    }
-}
-
-fn has_bundle(volumes: &Value) -> bool {
-    let volumes = volumes.as_array().into_iter().flatten();
-    let mut sources = volumes.flat_map(|volume| volume.list_at(&["projected", "sources"]));
-    sources.any(|source| source.get("clusterTrustBundle").is_some())
+    })
 }
 
 #[cfg(test)]

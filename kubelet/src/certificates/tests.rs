@@ -167,7 +167,7 @@ async fn a_kubelet_joins_by_a_token_and_renews_its_certificates() {
         request.status.get_or_insert_default().conditions = Some(conditions);
         open.then_some(request)
     };
-    let errors = lab.until(async || {
+    lab.until(async || {
         for request in
             asked().await.into_iter().filter(|r| r.spec.signer_name == "kubernetes.io/kubelet-serving")
         {
@@ -177,9 +177,9 @@ async fn a_kubelet_joins_by_a_token_and_renews_its_certificates() {
         }
         match told("kubelet_server_expiration_renew_errors").as_str() {
             "0" => Err("no error yet".to_owned()),
-            count => Ok(count.to_owned()),
+            _one_or_more => Ok(()),
         }
-    });
-    assert_eq!(errors.await, "1");
+    })
+    .await;
     tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
 }

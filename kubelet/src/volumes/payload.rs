@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use k8s_openapi::api::certificates::v1beta1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::{
     ClusterTrustBundleProjection, ConfigMapProjection, DownwardAPIProjection, KeyToPath, Pod,
     ProjectedVolumeSource, SecretProjection, Volume, VolumeProjection,
@@ -131,27 +130,30 @@ pub(super) async fn collect(
             collected.put(&token.path, text.into(), mode, user)?;
         }
         if let Some(wanted) = &source.cluster_trust_bundle {
-            let all = objects.trust_bundles(age).await.map_err(Message::of)?;
+            let anchors = trust_anchors(objects, wanted, age).await?;
             let (mode, user) = token_access(pod, default_mode);
-            collected.put(&wanted.path, trust_anchors(&all, wanted)?.into(), mode, user)?;
+            collected.put(&wanted.path, anchors.into(), mode, user)?;
         }
     }
     Ok(collected.files)
 }
 
 /// The certificates (PEM) of the bundles that are wanted, each once, however they are written there.
-fn trust_anchors(
-    all: &[ClusterTrustBundle],
+async fn trust_anchors(
+    objects: &Objects,
     wanted: &ClusterTrustBundleProjection,
+    age: Duration,
 ) -> Result<String, Message> {
-    let selector = LabelSelector::from_label_selector(wanted.label_selector.as_ref())?;
-    let (none, bundles) = (BTreeMap::new(), all.iter());
-    let found: Vec<_> = match (&wanted.name, &wanted.signer_name) {
-        (Some(name), _) => bundles.filter(|bundle| bundle.metadata.name.as_ref() == Some(name)).collect(),
-        (None, signer) => bundles
-            .filter(|bundle| bundle.spec.signer_name == *signer)
-            .filter(|bundle| selector.matches(bundle.metadata.labels.as_ref().unwrap_or(&none)))
-            .collect(),
+    let found: Vec<_> = if let Some(name) = &wanted.name {
+        Vec::from_iter(objects.trust_bundle(name, age).await.map_err(Message::of)?)
+    } else {
+        let selector = LabelSelector::from_label_selector(wanted.label_selector.as_ref())?;
+        let (mut found, none) = (objects.all_trust_bundles(age).await.map_err(Message::of)?, BTreeMap::new());
+        found.retain(|bundle| {
+            bundle.spec.signer_name == wanted.signer_name
+                && selector.matches(bundle.metadata.labels.as_ref().unwrap_or(&none))
+        });
+        found
     };
     if found.is_empty() && !wanted.optional.unwrap_or(false) {
         return Err(match &wanted.name {

@@ -10,7 +10,7 @@ use super::{
     roles::{not_found, role_key},
     rules,
 };
-use crate::context::Ctx;
+use crate::{context::Ctx, garbage_collection::changes_only_for_collection};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -27,7 +27,9 @@ pub async fn check(ctx: &Ctx, old: Option<&Value>, new: &Value) -> Result<(), St
     let name = new.name();
     if &*ctx.kind.plural == "roles" || &*ctx.kind.plural == "clusterroles" {
         let own_name = ctx.path.name.as_deref().unwrap_or("");
-        if may(ctx, "escalate", &ctx.kind.plural, own_name) || old.is_some_and(|old| is_same(old, new)) {
+        if may(ctx, "escalate", &ctx.kind.plural, own_name)
+            || old.is_some_and(|old| changes_only_for_collection(old, new))
+        {
             return Ok(());
         }
         let granted: Vec<PolicyRule> = read(new.get("rules"))?.unwrap_or_default();
@@ -40,7 +42,7 @@ pub async fn check(ctx: &Ctx, old: Option<&Value>, new: &Value) -> Result<(), St
     }
     let role: RoleRef = read(new.get("roleRef"))?.unwrap_or_default();
     let plural = if role.kind == "Role" { "roles" } else { "clusterroles" };
-    if old.is_some_and(|old| is_same(old, new)) || may(ctx, "bind", plural, &role.name) {
+    if old.is_some_and(|old| changes_only_for_collection(old, new)) || may(ctx, "bind", plural, &role.name) {
         return Ok(());
     }
     let namespace = ctx.path.namespace.as_deref().unwrap_or("");
@@ -69,19 +71,6 @@ fn everything() -> [PolicyRule; 2] {
         PolicyRule { api_groups: all(), resources: all(), ..on.clone() },
         PolicyRule { non_resource_urls: all(), ..on },
     ]
-}
-
-/// Whether nothing changes but what garbage collection needs changed.
-pub fn is_same(old: &Value, new: &Value) -> bool {
-    let rest = |object: &Value| {
-        let mut rest = object.clone();
-        let metadata = rest.metadata_mut();
-        for field in ["ownerReferences", "finalizers", "managedFields", "selfLink"] {
-            metadata.remove(field);
-        }
-        rest
-    };
-    rest(old) == rest(new)
 }
 
 fn may(ctx: &Ctx, verb: &str, resource: &str, name: &str) -> bool {

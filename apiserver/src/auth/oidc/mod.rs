@@ -55,7 +55,15 @@ const LEEWAY: i64 = 60;
 const NEVER: Timestamp = Timestamp::constant(-62_135_596_800, 0);
 
 /// The issuers whose tokens are taken besides this server's own, and what is done without a token.
-pub struct Issuers(Current<Arc<(Vec<Arc<Issuer>>, Anonymous)>>);
+pub struct Issuers {
+    current: Current<Arc<Admitted>>,
+}
+
+/// What a configuration says.
+struct Admitted {
+    issuers: Vec<Arc<Issuer>>,
+    anonymous: Anonymous,
+}
 
 impl Issuers {
     /// Those of a configuration; `ours` are the names of this server. Of an issuer about which a file that has changed says
@@ -65,21 +73,21 @@ impl Issuers {
     /// When the configuration is wrong.
     pub fn new(source: Authentication, ours: &[String]) -> Result<Self, ConfigError> {
         let (files, ours) = (source.file.iter().cloned().collect(), ours.to_vec());
-        let read = move |before: Option<&Arc<(Vec<Arc<Issuer>>, _)>>| {
+        let read = move |before: Option<&Arc<Admitted>>| {
             let (issuers, anonymous) = source.read(source.content()?.as_deref(), &ours)?;
             let kept = |one: Issuer| {
-                let mut known = before.iter().flat_map(|before| &before.0);
+                let mut known = before.iter().flat_map(|before| &before.issuers);
                 let same = known.find(|known| known.rules == one.rules).cloned();
                 same.unwrap_or_else(|| Arc::new(one))
             };
-            Ok(Arc::new((issuers.into_iter().map(kept).collect(), anonymous)))
+            Ok(Arc::new(Admitted { issuers: issuers.into_iter().map(kept).collect(), anonymous }))
         };
-        Current::read(files, read).map(Self)
+        Ok(Self { current: Current::read(files, read)? })
     }
 
     /// Whether a request without a credential is looked at, which asks for a path.
     pub fn admit_anonymous(&self, path: &str) -> bool {
-        self.0.get().1.admits(path)
+        self.current.get().anonymous.admits(path)
     }
 
     /// The user that a token stands for.
@@ -87,23 +95,23 @@ impl Issuers {
     /// # Errors
     /// When none of the issuers has issued it, or why it is not good.
     pub async fn review(&self, jwt: &Jwt<'_>, now: Timestamp) -> Result<User, Refused> {
-        let current = self.0.get();
-        let issuer = current.0.iter().find(|issuer| issuer.rules.issuer.url == jwt.issuer);
+        let current = self.current.get();
+        let issuer = current.issuers.iter().find(|issuer| issuer.rules.issuer.url == jwt.issuer);
         issuer.ok_or(Refused::Unknown)?.user(jwt, now).await.map_err(Refused::Because)
     }
 
     /// Learns the keys of the issuers that there are. Runs until it is cut off.
     pub async fn follow(&self) -> anyhow::Result<()> {
         loop {
-            let current = self.0.get();
-            let following = join_all(current.0.iter().map(|issuer| issuer.follow()));
+            let current = self.current.get();
+            let following = join_all(current.issuers.iter().map(|issuer| issuer.follow()));
             let changed = async {
-                while Arc::ptr_eq(&current, &self.0.get()) {
+                while Arc::ptr_eq(&current, &self.current.get()) {
                     sleep(LOOK).await;
                 }
             };
             tokio::select! {
-                _endless = following, if !current.0.is_empty() => {}
+                _endless = following, if !current.issuers.is_empty() => {}
                 () = changed => {}
             }
         }

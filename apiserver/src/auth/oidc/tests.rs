@@ -551,16 +551,16 @@ fn a_file_that_changes_is_taken_up_and_one_that_is_wrong_is_not() {
     write(&format!("jwt:\n{}", jwt("https://one")));
     let source = Authentication { file: Some(file.clone()), ..Authentication::default() };
     let issuers = Issuers::new(source.clone(), &[]).unwrap();
-    let first = issuers.0.get().0[0].clone();
+    let first = issuers.current.get().issuers[0].clone();
     assert!(issuers.admit_anonymous("/api"));
     write(&format!(
         "jwt:\n{}{}anonymous: {{enabled: true, conditions: [{{path: /livez}}]}}\n",
         jwt("https://two"),
         jwt("https://one")
     ));
-    let second = issuers.0.get_in(1);
+    let second = issuers.current.get_in(1);
     assert!(issuers.admit_anonymous("/livez") && !issuers.admit_anonymous("/api"));
-    assert!(Arc::ptr_eq(&first, &second.0[1]), "its keys stay known");
+    assert!(Arc::ptr_eq(&first, &second.issuers[1]), "its keys stay known");
     for (wrong, at) in [
         "jwt: 7\n",
         "jwt:\n- issuer: {}\n",
@@ -571,10 +571,10 @@ fn a_file_that_changes_is_taken_up_and_one_that_is_wrong_is_not() {
     .zip(2..)
     {
         write(wrong);
-        assert!(Arc::ptr_eq(&second, &issuers.0.get_in(at)), "{wrong}");
+        assert!(Arc::ptr_eq(&second, &issuers.current.get_in(at)), "{wrong}");
     }
     write("anonymous: {enabled: false}\n");
-    issuers.0.get_in(0);
+    issuers.current.get_in(0);
     assert!(!issuers.admit_anonymous("/livez"));
     std::fs::write(&file, "").unwrap();
     let empty = Issuers::new(source.clone(), &[]).err().unwrap().to_string();

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::{args::RuntimeConfig, harness::Server};
 
+const UNDECODABLE: &str = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
 const BUNDLES: &str = "/apis/certificates.k8s.io/v1beta1/clustertrustbundles";
 
 fn bundle(name: &str, signer: &str, pem: &str) -> Value {
@@ -21,14 +22,12 @@ fn a_bundle_holds_certificates_of_authorities_each_once() {
     for (pem, why) in [
         (format!("# both\n{one}{other}"), None),
         (String::new(), Some("at least one trust anchor must be provided")),
-        (
-            "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n".into(),
-            Some("at least one trust anchor must be provided"),
-        ),
+        (UNDECODABLE.into(), Some("at least one trust anchor must be provided")),
         (format!("{one}{}", leaf.key_pem), Some("entry 1 has bad block type: PRIVATE KEY")),
         (leaf.cert_pem, Some("entry 0 does not have the CA bit set")),
         (machinery::pki::pem("CERTIFICATE", b"x"), Some("entry 0 does not parse as X.509")),
-        (with_headers, Some("entry 0 has PEM block headers")),
+        (format!("# of: nobody\n{with_headers}"), Some("entry 0 has PEM block headers")),
+        (format!("# Subject: none\n{UNDECODABLE}# Subject: CN=one\n{one}"), None),
         (format!("{one}{other}{one}"), Some("duplicate trust anchor (indices [0 2])")),
     ] {
         let found: Vec<String> =
