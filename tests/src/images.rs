@@ -43,6 +43,22 @@ pub fn busybox(name: &str) -> Image {
     recipe.build().expect("a recipe of one readable file")
 }
 
+/// `curl` as Debian has it, and a shell to call it from.
+pub fn curl(name: &str) -> Image {
+    let programs =
+        [(PathBuf::from("/usr/bin/curl"), "bin/curl"), (PathBuf::from("/bin/busybox"), "bin/busybox")];
+    let recipe = Recipe {
+        name: name.to_owned(),
+        files: with_libraries(&programs),
+        links: ["sh", "cat", "sleep"]
+            .map(|applet| ImageLink { path: format!("bin/{applet}"), target: "busybox".into() })
+            .to_vec(),
+        entrypoint: Vec::new(),
+        env: vec!["PATH=/bin".into()],
+    };
+    recipe.build().expect("a recipe of readable files")
+}
+
 /// `redis` as Debian has it: the server, which one of the tools becomes when it is called so, and its client.
 pub fn redis(name: &str) -> Image {
     let programs = [

@@ -15,6 +15,6 @@ mod wait;
 
 pub use cluster::{Cluster, Kubectl, bin_dir};
 pub use http::{Answer, get, request};
-pub use images::{busybox, http_go, redis};
+pub use images::{busybox, curl, http_go, redis};
 pub use registry::Registry;
 pub use wait::{eventually, holds_for};

@@ -3,7 +3,9 @@
 //!
 //! VERSION comes from the environment, as does LINGER_MS: how long it still answers
 //! after SIGTERM, until the last client has heard that it is going. `http-go get ADDRESS:PORT`
-//! is a client: it prints the body of the answer.
+//! is a client: it prints the body of the answer. `http-go hook CERT KEY` is a webhook.
+
+mod hook;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -63,6 +65,17 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("http-go: {address}: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    if let [_, verb, cert, key] = arguments.as_slice()
+        && verb == "hook"
+    {
+        return match hook::serve(cert, key) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("http-go: {error}");
                 ExitCode::FAILURE
             }
         };
