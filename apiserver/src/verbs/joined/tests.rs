@@ -64,7 +64,12 @@ async fn a_client_is_told_of_a_list_that_broke_off() {
     });
     tasks.spawn("server", Server::new(listener, None, tasks.token()).run(tasks.clone(), welcome));
     let connect = async || TokioIo::new(TcpStream::connect(address).await.expect("it listens"));
-    let request = || Request::get("http://skiff/").body(Empty::<Bytes>::new()).expect("is a request");
+    let request = || {
+        Request::get("http://skiff/")
+            .header("host", "skiff")
+            .body(Empty::<Bytes>::new())
+            .expect("is a request")
+    };
 
     let (mut client, connection) = http1::handshake(connect().await).await.expect("speaks HTTP/1.1");
     tasks.spawn_scoped("client", connection.map(drop));
