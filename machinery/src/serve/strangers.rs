@@ -4,7 +4,10 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -58,7 +61,8 @@ impl Strangers {
         let (number, sent_away) = (waiting.next, CancellationToken::new());
         waiting.next += 1;
         waiting.connections.insert(number, sent_away.clone());
-        Stranger { among: Some((Arc::clone(self), source, number)), sent_away }
+        let among = Some((Arc::clone(self), source, number));
+        Stranger { among, is_met: AtomicBool::new(false), sent_away }
     }
 }
 
@@ -66,14 +70,18 @@ impl Strangers {
 #[derive(Default)]
 pub struct Stranger {
     among: Option<(Arc<Strangers>, IpAddr, u64)>,
+    is_met: AtomicBool,
     /// Fires when it has to make room.
     pub sent_away: CancellationToken,
 }
 
 impl Stranger {
-    /// It has said who it is, and its connection counts no longer.
+    /// It has said who it is, and its connection counts no longer. Every request says so; the first one matters.
     pub fn met(&self) {
         let Some((among, source, number)) = &self.among else { return };
+        if self.is_met.load(Ordering::Relaxed) || self.is_met.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let mut by_source = among.by_source.lock();
         if let Some(waiting) = by_source.get_mut(source) {
             waiting.connections.remove(number);
@@ -89,3 +97,6 @@ impl Drop for Stranger {
         self.met();
     }
 }
+
+#[cfg(test)]
+mod tests;
