@@ -44,6 +44,11 @@ impl<T: Clone> Current<T> {
         Ok(Self { files, read: Box::new(move |before| read(before).map_err(E::into)), known })
     }
 
+    /// Whether it may ever become something else.
+    pub fn may_change(&self) -> bool {
+        !self.files.is_empty()
+    }
+
     /// What they hold now.
     pub fn get(&self) -> T {
         self.get_in(crate::clock::now().as_second())

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use api::{Message, message};
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::future::{join_all, pending};
 use http::{StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_rustls::HttpsConnectorBuilder;
@@ -106,6 +106,9 @@ impl Issuers {
             let current = self.current.get();
             let following = join_all(current.issuers.iter().map(|issuer| issuer.follow()));
             let changed = async {
+                if !self.current.may_change() {
+                    pending::<()>().await;
+                }
                 while Arc::ptr_eq(&current, &self.current.get()) {
                     sleep(LOOK).await;
                 }
