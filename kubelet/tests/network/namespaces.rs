@@ -1,7 +1,6 @@
 //! Network namespaces for tests, and the CNI plugin in them.
 
 #![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
-#![allow(dead_code, reason = "each test file uses what it needs")]
 
 use std::fs::File;
 use std::io::{Read, Write};

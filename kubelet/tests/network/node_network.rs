@@ -1,7 +1,4 @@
 //! Three nodes, two on one network and one behind a router: their pods reach each other.
-#![allow(clippy::unwrap_used)]
-
-mod namespaces;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -10,8 +7,9 @@ use k8s_openapi::api::core::v1::{Node, Service};
 use kubelet::node_network::{Config, run};
 use machinery::CancellationToken;
 use machinery::cache::Cache;
-use namespaces::{Namespace, address, call, need_root};
 use serde_json::{Value, json};
+
+use crate::namespaces::{Namespace, address, call, need_root};
 
 struct Machine {
     name: &'static str,

@@ -1,14 +1,12 @@
 //! The CNI plugin as a runtime calls it, in network namespaces of the test's own.
-#![allow(clippy::unwrap_used)]
-
-mod namespaces;
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use namespaces::{Namespace, address, call, need_root};
 use serde_json::{Value, json};
+
+use crate::namespaces::{Namespace, address, call, need_root};
 
 struct Node {
     namespace: Namespace,
