@@ -35,36 +35,31 @@ const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::
 
 /// Starts all of them.
 pub fn start(api: &Arc<Api>, tasks: &Tasks) {
-    let cache = || api.cache.clone();
     tasks.spawn_loop("event-expiry", event_expiry::run(api.clone()));
     let places = first_objects::places(api);
     let followed: BTreeSet<_> = places.iter().map(|(resource, _)| *resource).collect();
-    tasks
-        .spawn_loop("first-objects", follow(cache(), followed, ((api.clone(), places), first_objects::look)));
-    tasks.spawn_loop(
-        "authentication",
-        follow(cache(), authentication::followed(), (api.clone(), authentication::look)),
-    );
-    tasks.spawn_loop(
-        "flow-schemas",
-        follow(cache(), flow_schemas::FOLLOWED, (api.clone(), flow_schemas::look)),
-    );
-    tasks.spawn_loop(
-        "custom-kinds",
-        follow(cache(), custom_kinds::FOLLOWED, (api.clone(), custom_kinds::look)),
-    );
-    tasks.spawn_loop(
-        "policy-types",
-        follow(cache(), policy_types::FOLLOWED, (api.clone(), policy_types::look)),
-    );
-    tasks.spawn_loop(
-        "api-services",
-        follow(cache(), api_services::FOLLOWED, (api.clone(), api_services::look)),
-    );
-    tasks.spawn_loop(
-        "remotes",
-        follow(cache(), remotes::FOLLOWED, ((api.clone(), remotes::Asked::default()), remotes::look)),
-    );
+    let subject = (api.clone(), places);
+    tasks.spawn_loop("first-objects", follow(api.cache.clone(), followed, (subject, first_objects::look)));
+    keep(api, tasks, "authentication", authentication::followed(), authentication::look);
+    keep(api, tasks, "flow-schemas", flow_schemas::FOLLOWED, flow_schemas::look);
+    keep(api, tasks, "custom-kinds", custom_kinds::FOLLOWED, custom_kinds::look);
+    keep(api, tasks, "policy-types", policy_types::FOLLOWED, policy_types::look);
+    keep(api, tasks, "api-services", api_services::FOLLOWED, api_services::look);
+    let subject = (api.clone(), remotes::Asked::default());
+    tasks.spawn_loop("remotes", follow(api.cache.clone(), remotes::FOLLOWED, (subject, remotes::look)));
+}
+
+/// Starts a loop that needs nothing but the server.
+fn keep<Looking>(
+    api: &Arc<Api>,
+    tasks: &Tasks,
+    name: &'static str,
+    followed: impl IntoIterator<Item: Into<Followed>> + Send + 'static,
+    look: impl Fn(Arc<Api>) -> Looking + Send + Sync + 'static,
+) where
+    Looking: Future<Output = Result<Left, Status>> + Send + 'static,
+{
+    tasks.spawn_loop(name, follow(api.cache.clone(), followed, (api.clone(), look)));
 }
 
 /// Whether a look left anything to do.

@@ -8,7 +8,10 @@ use std::collections::{BTreeSet, HashMap};
 use api::{
     Message, message,
     object::ObjectExt as _,
-    pod::{MIRROR, references},
+    pod::{
+        MIRROR,
+        references::{self, Sort as Referred},
+    },
 };
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde_json::Value;
@@ -30,18 +33,18 @@ const LEASES: &str = "kube-node-lease";
 
 /// Something that a kubelet may need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Sort {
+enum Needed {
     Attachment,
     Pod,
     Slice,
     /// What pods name.
-    Of(references::Sort),
+    Of(Referred),
 }
 
-use Sort::Of;
+use Needed::Of;
 
-/// A sort and a key.
-type Thing = (Sort, Box<str>);
+/// What is needed, and its key.
+type Thing = (Needed, Box<str>);
 
 /// What an object names, and for which node.
 type Named = (Box<str>, Vec<Thing>);
@@ -76,8 +79,8 @@ impl Indexed for Relations {
         let (node, things) = match part {
             0 => (read.str_at(&["spec", "nodeName"]), needs(&read)),
             1 => return self.take_volume(key, &read),
-            2 => (read.str_at(&["spec", "nodeName"]), vec![(Sort::Attachment, key.clone())]),
-            _ => (read.str_at(&["spec", "nodeName"]), vec![(Sort::Slice, key.clone())]),
+            2 => (read.str_at(&["spec", "nodeName"]), vec![(Needed::Attachment, key.clone())]),
+            _ => (read.str_at(&["spec", "nodeName"]), vec![(Needed::Slice, key.clone())]),
         };
         if node.is_empty() {
             return;
@@ -148,20 +151,17 @@ impl Relations {
         }
     }
 
-    fn leads(&self, sort: Sort, key: &str, node: &str) -> bool {
+    fn leads(&self, sort: Needed, key: &str, node: &str) -> bool {
         let named = self.nodes.get(&(sort, Box::from(key))).is_some_and(|nodes| nodes.contains_key(node));
         let mounted = || {
             let volumes = self.volumes_by_secret.get(key).into_iter().flatten();
-            sort == Of(references::Sort::Secret)
-                && volumes.into_iter().any(|volume| self.volume_leads(volume, node))
+            sort == Of(Referred::Secret) && volumes.into_iter().any(|volume| self.volume_leads(volume, node))
         };
         named || mounted()
     }
 
     fn volume_leads(&self, volume: &str, node: &str) -> bool {
-        self.volumes
-            .get(volume)
-            .is_some_and(|(claim, _)| self.leads(Of(references::Sort::Claim), claim, node))
+        self.volumes.get(volume).is_some_and(|(claim, _)| self.leads(Of(Referred::Claim), claim, node))
     }
 
     /// Lets a node do something; `rules` are about what is the same for all nodes.
@@ -197,19 +197,19 @@ impl Relations {
             move || self.leads(sort, key, node)
         };
         match (group, resource) {
-            ("", "secrets") => read(Of(references::Sort::Secret)),
-            ("", "configmaps") => read(Of(references::Sort::ConfigMap)),
+            ("", "secrets") => read(Of(Referred::Secret)),
+            ("", "configmaps") => read(Of(Referred::ConfigMap)),
             ("", "persistentvolumeclaims") if subresource == "status" => match verb {
-                "update" | "patch" => related(of(Of(references::Sort::Claim))()),
+                "update" | "patch" => related(of(Of(Referred::Claim))()),
                 _ => Err("can only get/update/patch this type".into()),
             },
-            ("", "persistentvolumeclaims") => get(&of(Of(references::Sort::Claim))),
+            ("", "persistentvolumeclaims") => get(&of(Of(Referred::Claim))),
             ("", "persistentvolumes") => get(&|| self.volume_leads(name, node)),
-            ("resource.k8s.io", "resourceclaims") => get(&of(Of(references::Sort::ResourceClaim))),
-            ("storage.k8s.io", "volumeattachments") => get(&of(Sort::Attachment)),
-            ("", "serviceaccounts") if verb == "get" && subresource.is_empty() => read(Of(references::Sort::Account)),
+            ("resource.k8s.io", "resourceclaims") => get(&of(Of(Referred::ResourceClaim))),
+            ("storage.k8s.io", "volumeattachments") => get(&of(Needed::Attachment)),
+            ("", "serviceaccounts") if verb == "get" && subresource.is_empty() => read(Of(Referred::Account)),
             ("", "serviceaccounts") => match (verb, subresource) {
-                ("create", "token") if !name.is_empty() => related(of(Of(references::Sort::Account))()),
+                ("create", "token") if !name.is_empty() => related(of(Of(Referred::Account))()),
                 ("create", _) if !name.is_empty() => {
                     Err("can only create token subresource of serviceaccount".into())
                 }
@@ -220,7 +220,7 @@ impl Relations {
             ("resource.k8s.io", "resourceslices") => match verb {
                 _ if !subresource.is_empty() => Err("cannot authorize ResourceSlice subresources".into()),
                 "create" => Ok(()),
-                "get" | "update" | "patch" | "delete" => related(of(Sort::Slice)()),
+                "get" | "update" | "patch" | "delete" => related(of(Needed::Slice)()),
                 "watch" | "list" | "deletecollection" if selected("spec.nodeName") => Ok(()),
                 "watch" | "list" | "deletecollection" => {
                     Err("can only list/watch/deletecollection resourceslices with nodeName field selector".into())
@@ -239,9 +239,9 @@ impl Relations {
                 _ => Err("".into()),
             },
             ("", "pods") => match (subresource, verb) {
-                ("", "get") => get(&of(Sort::Pod)),
+                ("", "get") => get(&of(Needed::Pod)),
                 ("", "list" | "watch") if selected("spec.nodeName") => Ok(()),
-                ("", "list" | "watch") if !name.is_empty() => related(of(Sort::Pod)()),
+                ("", "list" | "watch") if !name.is_empty() => related(of(Needed::Pod)()),
                 ("", "list" | "watch") => Err("can only list/watch pods with spec.nodeName field selector".into()),
                 ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Ok(()),
                 _ => Err("".into()),
@@ -279,7 +279,7 @@ fn own(action: &Action<'_>, node: &str, one: &str, called: &str) -> Result<(), M
 
 /// What a pod needs of others, and itself.
 fn needs(pod: &Value) -> Vec<Thing> {
-    let own = (Sort::Pod, pod.key().into());
+    let own = (Needed::Pod, pod.key().into());
     if pod.at(&["metadata", "annotations", MIRROR]).is_some() {
         // What a node says that it runs gives it nothing.
         return vec![own];
