@@ -17,7 +17,9 @@ const DIR: &str = "/run/skiff";
 const FORWARDING: &str = "ip_forward";
 
 /// Held while a cluster gets its name and ranges, or gives them back.
-pub struct Lock(#[allow(dead_code, reason = "held for its Drop")] fs::File);
+pub struct Lock {
+    _file: fs::File,
+}
 
 /// Takes the machine-wide lock.
 pub fn lock() -> Result<Lock> {
@@ -30,7 +32,7 @@ pub fn lock() -> Result<Lock> {
         file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
         // Whoever held it may have removed the file, and the next one made another.
         if fs::metadata(&path).is_ok_and(|now| now.ino() == mine) {
-            return Ok(Lock(file));
+            return Ok(Lock { _file: file });
         }
     }
 }
