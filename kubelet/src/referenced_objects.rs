@@ -89,7 +89,7 @@ impl Objects {
         ask(&self.trust_bundles, Api::all(self.client.clone()), "", name, age).await
     }
 
-    /// All bundles of certificates. Of many who ask at once two ask the API, the others for the second's answer.
+    /// All bundles of certificates. Of many who ask at once two ask the API; the others take the second's answer.
     pub async fn all_trust_bundles(
         &self,
         age: Duration,
