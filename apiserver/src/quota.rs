@@ -1,6 +1,7 @@
 //! Charges a namespace's ResourceQuotas for an object, in the transaction that writes it: however many write on however
-//! many servers, `status.used` is never less than what there is, and a crash leaves nothing to repair. What is deleted the
-//! controller gives back (`resource_quota` in `controller-manager`).
+//! many servers, `status.used` is never less than what there is, and a crash leaves nothing to repair. That holds from
+//! when a server's cache shows a quota: what was let through before, and what is deleted, the controller counts
+//! (`resource_quota` in `controller-manager`).
 //!
 //! Counterpart of upstream's admission plugin ResourceQuota, which charges before it writes.
 

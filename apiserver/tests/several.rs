@@ -363,8 +363,10 @@ async fn a_quota_is_exact_whoever_creates_at_once() {
     let Some(etcd) = Etcd::start().await else { return };
     let (one, other) = two_servers(&etcd).await;
     with_quota(&one, "storm", 40).await;
-    // Both know the quota.
-    other.get("/api/v1/namespaces/storm/resourcequotas").await;
+    // Both know the quotas: one that is as new as its maker's answer may not be in the maker's cache yet.
+    for server in [&one, &other] {
+        server.get("/api/v1/namespaces/storm/resourcequotas").await;
+    }
     let made = storm([one.clone(), other.clone()], "storm", |answer| {
         let words = "exceeded quota: maps, requested: count/configmaps=1, used: count/configmaps=40, limited: count/configmaps=40";
         let fine = answer.code == 201
@@ -383,7 +385,9 @@ async fn a_quota_is_exact_when_a_server_dies() {
     let other = Arc::new(Server::start_with(|c| c.store = store.parse().unwrap()).await);
     with_quota(&other, "storm", 90).await;
     let doomed = Arc::new(doomed);
-    doomed.get("/api/v1/namespaces/storm/resourcequotas").await;
+    for server in [&doomed, &other] {
+        server.get("/api/v1/namespaces/storm/resourcequotas").await;
+    }
     let storm = tokio::spawn(storm([doomed.clone(), other.clone()], "storm", |_| {}));
     let maps = "/api/v1/namespaces/storm/configmaps";
     other

@@ -5,9 +5,10 @@
 //! of the object that it is for. So objects are read as of the quota's revision or later, and the result is written
 //! over that revision of the quota alone.
 //!
-//! Pods, services and claims are read from the caches if something of their kind has changed since, so that they are
-//! that new; otherwise, and all else, from the API server. All else is only counted, in a list of the API server for each kind that a quota names: few are named, and keeping the
-//! names of everything in every namespace for them would cost more. Upstream: `pkg/controller/resourcequota`.
+//! Pods, services and claims are read from the caches if something of their kind has changed since, so that they
+//! are that new; otherwise, and all else, from the API server. All else is only counted, in a list of the API
+//! server for each kind that a quota names: few are named, and keeping the names of everything in every namespace
+//! for them would cost more. Upstream: `pkg/controller/resourcequota`.
 
 mod plan;
 #[cfg(test)]
