@@ -32,11 +32,14 @@ use crate::{
 
 /// How many namespaces are charged at a time, at most.
 const TURNS: usize = 64;
+/// How many quotas one leaves to the next.
+const LEFT: usize = 16;
 
 /// Who charges the quotas of a namespace. All who do so at once would be in each other's way, so on one server they take
-/// turns; those of several servers are kept apart by the store.
+/// turns; those of several servers are kept apart by the store. Each leaves to the next what it has written, which the
+/// caches may not show yet.
 pub struct Turns {
-    turns: Vec<Arc<Mutex<()>>>,
+    turns: Vec<Arc<Mutex<Vec<Held>>>>,
     hasher: RandomState,
 }
 
@@ -47,7 +50,7 @@ impl Default for Turns {
 }
 
 impl Turns {
-    fn of(&self, namespace: &str) -> Arc<Mutex<()>> {
+    fn of(&self, namespace: &str) -> Arc<Mutex<Vec<Held>>> {
         let hash = usize::try_from(self.hasher.hash_one(namespace) % TURNS as u64).unwrap_or(0);
         self.turns[hash].clone()
     }
@@ -57,8 +60,10 @@ impl Turns {
 struct Charges {
     namespace: String,
     counted: Counted,
-    turn: Option<OwnedMutexGuard<()>>,
-    /// What the cache says may be old: somebody else has charged.
+    turn: Option<OwnedMutexGuard<Vec<Held>>>,
+    /// What the transaction writes.
+    writing: Vec<Held>,
+    /// What the cache and those before have said is old: somebody on another server has charged.
     ask_store: bool,
 }
 
@@ -73,21 +78,15 @@ pub fn rider(write: &Write<'_>) -> Option<Box<dyn Rider>> {
     let counted = Counted::of(&ctx.kind.group, &ctx.kind.plural)?;
     let subresource = ctx.path.subresource.as_deref();
     let grows = write.old.is_none_or(|old| counted.may_grow(subresource, old, &write.new));
-    grows.then(|| Box::new(Charges { namespace, counted, turn: None, ask_store: false }) as Box<dyn Rider>)
+    let charges = Charges { namespace, counted, turn: None, writing: Vec::new(), ask_store: false };
+    grows.then(|| Box::new(charges) as Box<dyn Rider>)
 }
 
 #[async_trait]
 impl Rider for Charges {
     async fn operations(&mut self, write: &Write<'_>) -> Result<Vec<Op>, Status> {
         if self.turn.is_none() {
-            let turn = write.ctx.api.quota_turns.of(&self.namespace);
-            self.turn = Some(match turn.clone().try_lock_owned() {
-                Ok(turn) => turn,
-                Err(_) => {
-                    self.ask_store = true;
-                    turn.lock_owned().await
-                }
-            });
+            self.turn = Some(write.ctx.api.quota_turns.of(&self.namespace).lock_owned().await);
         }
         let object = self.counted.read(&write.new).map_err(Status::internal)?;
         let old = write.old.map(|old| self.counted.read(old)).transpose().map_err(Status::internal)?;
@@ -96,10 +95,13 @@ impl Rider for Charges {
             let quotas: Vec<ResourceQuota> = held.iter().map(Held::quota).collect::<Result<_, _>>()?;
             match charge(&quotas, &self.counted, &*object, old.as_deref(), machinery::clock::now()) {
                 Ok(charged) => {
-                    return charged
-                        .into_iter()
-                        .map(|(place, used)| held[place].charged(&json!(used)))
-                        .collect();
+                    self.writing.clear();
+                    for (place, used) in charged {
+                        let mut held = held[place].clone();
+                        held.object["status"]["used"] = json!(used);
+                        self.writing.push(held);
+                    }
+                    return self.writing.iter().map(Held::op).collect();
                 }
                 // A refusal may come from a cache that lags: what the store holds decides.
                 Err(_) if !self.ask_store => self.ask_store = true,
@@ -114,6 +116,14 @@ impl Rider for Charges {
     async fn conflict(&mut self, _write: &mut Write<'_>, _index: usize) -> Result<(), Status> {
         self.ask_store = true;
         Ok(())
+    }
+
+    fn done(&mut self, revision: Revision) {
+        let Some(left) = self.turn.as_mut() else { return };
+        left.retain(|held| self.writing.iter().all(|written| written.key != held.key));
+        left.extend(self.writing.drain(..).map(|held| Held { revision, ..held }));
+        let surplus = left.len().saturating_sub(LEFT);
+        left.drain(..surplus);
     }
 }
 
@@ -130,14 +140,20 @@ impl Charges {
         }
         let within = Scope::Namespace(self.namespace.clone());
         let cached = ctx.api.objects(RESOURCE_QUOTAS);
+        let left = self.turn.as_deref().map(Vec::as_slice).unwrap_or_default();
         let held = |key: &str, revision, bytes: &[u8]| {
-            Held::read(format!("{}{key}", RESOURCE_QUOTAS.prefix), revision, bytes)
+            let key = format!("{}{key}", RESOURCE_QUOTAS.prefix);
+            match left.iter().find(|left| left.key == key && left.revision > revision) {
+                Some(newer) => Ok(newer.clone()),
+                None => Held::read(key, revision, bytes),
+            }
         };
         cached.scan(&within, None).map(|o| held(o.key(), o.revision(), &o.stored())).collect()
     }
 }
 
 /// A quota as it is stored.
+#[derive(Clone)]
 struct Held {
     key: String,
     revision: Revision,
@@ -153,11 +169,9 @@ impl Held {
         ResourceQuota::deserialize(&self.object).map_err(Status::internal)
     }
 
-    /// Writes what is used of it now, if nobody else has charged it meanwhile.
-    fn charged(&self, used: &Value) -> Result<Op, Status> {
-        let mut object = self.object.clone();
-        object["status"]["used"] = used.clone();
-        let bytes = serde_json::to_vec(&object).map_err(Status::internal)?;
+    /// Writes it, if nobody else has charged it meanwhile.
+    fn op(&self) -> Result<Op, Status> {
+        let bytes = serde_json::to_vec(&self.object).map_err(Status::internal)?;
         Ok(Op::update(self.key.clone(), self.revision, bytes))
     }
 }

@@ -96,6 +96,9 @@ pub trait Rider: Send {
     async fn conflict(&mut self, _write: &mut Write<'_>, _index: usize) -> Result<(), Status> {
         Ok(())
     }
+
+    /// All was written at this revision, its last operations too.
+    fn done(&mut self, _revision: Revision) {}
 }
 
 /// The rider of a write, if one has to do with it.
@@ -143,7 +146,10 @@ pub async fn commit(write: &mut Write<'_>, riders: &mut [Box<dyn Rider>]) -> Res
             return write.tried().await;
         }
         match write.ctx.api.store.commit(ops).await? {
-            Committed::Done(revision) => return Ok(Outcome::Done(revision)),
+            Committed::Done(revision) => {
+                riders.iter_mut().for_each(|rider| rider.done(revision));
+                return Ok(Outcome::Done(revision));
+            }
             Committed::Conflict { index, current } => {
                 let rider = begins.partition_point(|begin| *begin <= index).checked_sub(1);
                 let Some(rider) = rider else { return Ok(Outcome::Conflict(current)) };
