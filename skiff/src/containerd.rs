@@ -141,11 +141,22 @@ fn mounts_overlay(dir: &Path) -> Result<bool> {
     Ok(true)
 }
 
+fn ctr(node: &Node) -> std::process::Command {
+    let mut command = crate::program::command("ctr");
+    command.arg("--address").arg(node.socket()).args(["--namespace", CRI_NAMESPACE]);
+    command
+}
+
+/// Whether the node has an image of this name. One that does not answer has none.
+pub fn knows(node: &Node, image: &str) -> bool {
+    let listed = ctr(node).args(["images", "list", "--quiet", &format!("name=={image}")]).output();
+    listed.is_ok_and(|listed| String::from_utf8_lossy(&listed.stdout).trim() == image)
+}
+
 /// Loads an image archive into the node.
 pub fn import(cluster: &Cluster, node: &Node, path: &Path) -> Result<()> {
     let archive = Archive::open(path)?;
-    let mut command = crate::program::command("ctr");
-    command.arg("--address").arg(node.socket()).args(["--namespace", CRI_NAMESPACE]);
+    let mut command = ctr(node);
     command.args(["images", "import", "--snapshotter", &cluster.snapshotter, "-"]);
     let output = command.stdin(archive.input()?).output().context("cannot start ctr")?;
     if !output.status.success() {

@@ -141,6 +141,12 @@ impl Image {
 
 /// Names of images that begin like this are Skiff's own.
 pub const OWN_DOMAIN: &str = "skiff.local/";
+
+/// The name of the image of one of our programs.
+pub fn of_program(program: &str) -> String {
+    format!("{OWN_DOMAIN}{program}:{}", env!("CARGO_PKG_VERSION"))
+}
+
 /// How what is packed begins, and the program that unpacks it.
 const PACKERS: [(&[u8], &str); 4] =
     [(b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2")];

@@ -13,15 +13,14 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, Store};
 use crate::daemons::{self, Daemon, ETCD_HEALTH_PORT};
 use crate::supervisor::Record;
-use crate::{addons, containerd, files, image, processes};
+use crate::{files, image, load, processes};
 
 /// Loads the images and writes the manifests, while the node's containerd runs. An API server that has had all objects in
 /// its memory since before (`runs`) goes on with the files that it has, and the user is told.
 pub fn ensure(cluster: &Cluster, runs: bool) -> Result<()> {
     for daemon in daemons::table(cluster) {
         let Some(pod) = &daemon.pod else { continue };
-        let archive = addons::program_archive(cluster, &daemon.name, &addons::image(pod))?;
-        containerd::import(cluster, &cluster.node(0), &archive)?;
+        load::program(cluster, vec![cluster.node(0)], &daemon.name, &image::of_program(pod))?;
     }
     if write_manifests(cluster, runs, |_, _| true)? {
         say!(
@@ -48,7 +47,7 @@ fn write_manifests(cluster: &Cluster, runs: bool, wanted: impl Fn(&Daemon, &str)
     for daemon in daemons::table(cluster) {
         let Some(pod) = &daemon.pod else { continue };
         let path = cluster.node(0).manifests_dir().join(format!("{pod}.yaml"));
-        let manifest = serde_yaml_ng::to_string(&manifest(cluster, &daemon, pod, &addons::image(pod)))?;
+        let manifest = serde_yaml_ng::to_string(&manifest(cluster, &daemon, pod, &image::of_program(pod)))?;
         let before = fs::read_to_string(&path).unwrap_or_default();
         if before == manifest || !wanted(&daemon, &before) {
             continue;

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Node as ApiNode;
 use kube::Api;
 use tokio_util::sync::CancellationToken;
 
-use crate::addons::{self, Addon, State};
+use crate::addons::{self, State};
 use crate::args::{self, UpArgs};
 use crate::cluster::{self, Cluster, ControlPlane, DEFAULT_NAME, DEFAULT_ROOT, Node, Store};
 use crate::daemons::Daemon;
@@ -372,28 +372,35 @@ async fn aside(cluster: &Cluster, work: impl FnOnce(&Cluster) -> Result<()> + Se
     tokio::task::spawn_blocking(move || work(&cluster)).await.context("loading images broke off")?
 }
 
-/// Loads the images of a cluster, and makes what it has beyond its daemons: each as soon as its image is there, names
-/// first. What was made once is the user's. `ran` says whether it ran before this `up`.
+/// Loads the images of a cluster, and makes what it has beyond its daemons: each as soon as its image is there. What was
+/// made once is the user's. `ran` says whether it ran before this `up`.
 async fn fill(cluster: &Cluster, client: &kube::Client, ran: bool) -> Result<()> {
     wait_for_runtimes(cluster).await?;
-    aside(cluster, move |cluster| {
-        let pause = addons::program_archive(cluster, "pause", containerd::PAUSE_IMAGE)?;
-        load::into_all(cluster, &[pause])?;
+    let sandbox = aside(cluster, move |cluster| {
+        load::program(cluster, cluster.all_nodes(), "pause", containerd::PAUSE_IMAGE)?;
         static_pods::ensure(cluster, ran)
-    })
-    .await?;
+    });
+    // Beside the first image; no pod can do without.
+    let mut sandbox = Some(sandbox);
     for addon in addons::of(cluster) {
-        aside(cluster, |cluster| match addon.archive(cluster) {
-            Some(archive) => load::into_all(cluster, &[archive?]),
-            None => Ok(()),
-        })
-        .await?;
+        let load = aside(cluster, |cluster| {
+            let program = addon.program().map(|program| (program, image::of_program(program)));
+            program
+                .map_or(Ok(()), |(program, name)| load::program(cluster, cluster.all_nodes(), program, &name))
+        });
+        match sandbox.take() {
+            Some(sandbox) => drop(tokio::try_join!(sandbox, load)?),
+            None => load.await?,
+        }
         if !cluster.addons_made {
             wait_for_server(cluster, client).await?;
             addon.install(cluster, client).await?;
         }
     }
-    Ok(())
+    match sandbox {
+        Some(sandbox) => sandbox.await,
+        None => Ok(()),
+    }
 }
 
 /// Brings the cluster up.
@@ -450,10 +457,10 @@ pub async fn run(flags: UpArgs) -> Result<()> {
         cluster.save()?;
     }
     let images = flags.image.clone();
-    aside(&cluster, move |cluster| load::into_all(cluster, &images)).await?;
+    aside(&cluster, move |cluster| load::into(cluster, &cluster.all_nodes(), &images)).await?;
     step.done();
 
-    if addons::of(&cluster).any(Addon::has_pods) {
+    if addons::of(&cluster).any(|addon| addon.program().is_some()) {
         let step = progress.begin("Wait for what runs in it");
         wait_for_addons(&cluster, &client, began).await;
         step.done();

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -118,10 +119,25 @@ fn down_leaves_nothing_also_after_a_kill_of_everything() {
     // The same after an orderly stop.
     cluster.skiff(&["stop"]);
     assert!(!Path::new("/sys/class/net").join(&bridge).exists());
+    let loaded = || std::fs::metadata(root.join(&name).join("pause.tar")).unwrap().ino();
+    let before = loaded();
     cluster.skiff(&["up"]);
     assert_eq!(cluster.json("get configmap kept")["data"]["a"], "b");
 
+    // An image that all nodes have is not loaded again; one that is missing is.
+    assert_eq!(loaded(), before);
     let description = cluster.description();
+    let ctr = |verb: &str| {
+        let socket = description.node(0).socket();
+        said("ctr", &format!("--address {} --namespace k8s.io images {verb}", socket.display()))
+    };
+    let pause = ctr("list --quiet").into_iter().find(|name| name.contains("pause")).unwrap();
+    ctr(&format!("remove --sync {pause}"));
+    assert!(!ctr("list --quiet").contains(&pause));
+    cluster.skiff(&["up"]);
+    assert!(ctr("list --quiet").contains(&pause));
+    assert_ne!(loaded(), before);
+
     skiff::supervisor::stop(&description).unwrap();
     skiff::processes::kill_all(&description).unwrap();
     cluster.skiff(&["down"]);

@@ -4,8 +4,6 @@
 //! They are made once, with the cluster; from then on they are the user's, who may change or delete them and put
 //! something else in their place.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context, Result};
 use api::volume_binding::LOCAL_PROVISIONER;
 use jiff::Timestamp;
@@ -17,8 +15,7 @@ use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 
 use crate::cluster::Cluster;
-use crate::image::{ImageFile, OWN_DOMAIN, Recipe};
-use crate::{files, machine};
+use crate::image;
 
 /// One of them.
 #[derive(Debug)]
@@ -53,17 +50,12 @@ pub enum State {
     Removed,
 }
 
-/// All of them.
+/// All of them, in the order in which they are made: names first, then what takes longest until it works.
 pub const ALL: &[Addon] = &[
     Addon {
         name: "dns",
         manifest: include_str!("dns.yaml"),
         pods: Some(Pods { program: "dns", deployment: "coredns", path: None }),
-    },
-    Addon {
-        name: "ingress",
-        manifest: include_str!("ingress.yaml"),
-        pods: Some(Pods { program: "ingress", deployment: "ingress", path: None }),
     },
     Addon {
         name: "metrics-server",
@@ -73,6 +65,11 @@ pub const ALL: &[Addon] = &[
             deployment: "metrics-server",
             path: Some("/apis/metrics.k8s.io/v1beta1/nodes"),
         }),
+    },
+    Addon {
+        name: "ingress",
+        manifest: include_str!("ingress.yaml"),
+        pods: Some(Pods { program: "ingress", deployment: "ingress", path: None }),
     },
     Addon { name: "storage", manifest: include_str!("storage.yaml"), pods: None },
 ];
@@ -87,41 +84,6 @@ pub fn of(cluster: &Cluster) -> impl Iterator<Item = &'static Addon> {
     ALL.iter().filter(|addon| cluster.addons.iter().any(|name| name == addon.name))
 }
 
-/// Writes the archive of an image that holds nothing but a program, and the libraries it is linked with.
-///
-/// # Errors
-/// A program that is not there.
-pub fn program_archive(cluster: &Cluster, program: &str, image: &str) -> Result<PathBuf> {
-    let path = cluster.dir.join(format!("{program}.tar"));
-    let file = machine::program_path(&cluster.bin_dir, program);
-    let file = file.with_context(|| format!("the program {program} is gone"))?;
-    let part = |path: &str, file: &Path| {
-        let content = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-        anyhow::Ok(ImageFile { path: path.trim_start_matches('/').to_owned(), content, mode: 0o755 })
-    };
-    let libraries = machine::libraries(&file)?;
-    let libraries = libraries.iter().map(|library| part(&library.to_string_lossy(), library));
-    let recipe = Recipe {
-        name: image.into(),
-        files: std::iter::once(part(program, &file)).chain(libraries).collect::<Result<_>>()?,
-        entrypoint: vec![format!("/{program}")],
-        ..Recipe::default()
-    };
-    files::ensure(&path, &recipe.build()?.archive()?, 0o644)?;
-    Ok(path)
-}
-
-/// The name of the image of one of our programs.
-pub fn image(program: &str) -> String {
-    format!("{OWN_DOMAIN}{program}:{}", env!("CARGO_PKG_VERSION"))
-}
-
-impl Pods {
-    fn image(&self) -> String {
-        image(self.program)
-    }
-}
-
 /// Whether a pod is ready; and whether what it says is of containers that have run since `began`.
 fn ready_and_fresh(pod: &Pod, began: Timestamp) -> (bool, bool) {
     let Some(status) = &pod.status else { return (false, true) };
@@ -132,19 +94,15 @@ fn ready_and_fresh(pod: &Pod, began: Timestamp) -> (bool, bool) {
 }
 
 impl Addon {
-    /// Writes the archive of its image, if it has one.
-    ///
-    /// # Errors
-    /// As [`program_archive`].
-    pub fn archive(&self, cluster: &Cluster) -> Option<Result<PathBuf>> {
-        let pods = self.pods.as_ref()?;
-        Some(program_archive(cluster, pods.program, &pods.image()))
+    /// The program that its pods run, if it has any.
+    pub fn program(&self) -> Option<&'static str> {
+        self.pods.as_ref().map(|pods| pods.program)
     }
 
     fn objects(&self, cluster: &Cluster) -> Result<Vec<DynamicObject>> {
         let text = self
             .manifest
-            .replace("@IMAGE@", &self.pods.as_ref().map(Pods::image).unwrap_or_default())
+            .replace("@IMAGE@", &self.program().map(image::of_program).unwrap_or_default())
             .replace("@LOCAL_PROVISIONER@", LOCAL_PROVISIONER)
             .replace("@CLUSTER_DNS@", &cluster.ranges.dns().to_string());
         let documents = serde_yaml_ng::Deserializer::from_str(&text);
@@ -172,11 +130,6 @@ impl Addon {
             }
         }
         Ok(())
-    }
-
-    /// Whether pods run for it.
-    pub fn has_pods(&self) -> bool {
-        self.pods.is_some()
     }
 
     /// How far it is in a cluster that has run since `began`: the API still holds what was so before. An API server that

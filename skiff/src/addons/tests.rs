@@ -36,7 +36,7 @@ fn manifests_say_what_the_cluster_says() {
             });
             let image =
                 &deployment.expect("it has one").data["spec"]["template"]["spec"]["containers"][0]["image"];
-            assert_eq!(*image, pods.image());
+            assert_eq!(*image, image::of_program(pods.program));
         }
         for object in &objects {
             resource(object.types.as_ref().expect("it has a kind")).expect("it is one");
