@@ -254,7 +254,7 @@ async fn tokens_are_asked_for_as_upstream_has_it() {
 async fn keys_of_other_installations_sign_and_check_tokens_and_give_way_to_others() {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("file:{}", folder.path().join("store").display());
-    let file = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys").join(name);
+    let file = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../machinery/tests/keys").join(name);
     let with_keys = |signing: &'static str, trusted: &'static str| {
         let store = store.parse().unwrap();
         Server::start_with(move |config| {

@@ -22,7 +22,7 @@ const SERVICES: &str = "/api/v1/namespaces/default/services";
 
 /// Both sign and know tokens by the same key.
 async fn two_servers(etcd: &Etcd) -> (Arc<Server>, Arc<Server>) {
-    let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys/p256.sec1.pem");
+    let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("../machinery/tests/keys/p256.sec1.pem");
     let start = || {
         Server::start_with(|config| {
             config.store = format!("etcd:{}", etcd.endpoint()).parse().unwrap();

@@ -13,6 +13,7 @@ use ipnet::{IpNet, Ipv4Net};
 use machinery::args::{ClientArgs, CommonArgs, ServingArgs};
 use machinery::clock::Clock;
 use machinery::serve::Serving;
+use machinery::token_keys::SigningKey;
 
 use crate::certificates::{CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY_UNKNOWN};
 
@@ -54,6 +55,10 @@ pub struct Args {
     /// Certificate authority to publish in every namespace.
     #[arg(long, value_name = "FILE")]
     root_ca_file: Option<PathBuf>,
+
+    /// Key that signs the tokens in Secrets of the type kubernetes.io/service-account-token; they stay empty without.
+    #[arg(long, value_name = "FILE")]
+    service_account_private_key_file: Option<PathBuf>,
 
     #[command(flatten)]
     signing: SigningArgs,
@@ -164,6 +169,8 @@ pub struct Config {
     pub load_balancers: Option<Ipv4Net>,
     /// The certificate authority to publish.
     pub root_ca: Option<Arc<str>>,
+    /// The key of the tokens that Secrets hold.
+    pub token_key: Option<Arc<SigningKey>>,
     /// Who signs requests.
     pub signers: Signers,
     /// The longest life of a signed certificate.
@@ -190,6 +197,8 @@ impl Args {
             }
             None => None,
         };
+        let token_key = self.service_account_private_key_file.as_deref().map(SigningKey::load);
+        let token_key = token_key.transpose().context("--service-account-private-key-file")?.map(Arc::new);
         if self.node_monitor_grace_period < self.node_monitor_period {
             bail!("--node-monitor-grace-period must not be shorter than --node-monitor-period");
         }
@@ -202,6 +211,7 @@ impl Args {
                 .transpose()?,
             load_balancers: self.load_balancer_ip_range.map(|range| range.trunc()),
             root_ca,
+            token_key,
             signers: self.signing.signers()?,
             signing_duration: self.cluster_signing_duration,
             volume_helper_image: self.volume_helper_image.map(Arc::from),

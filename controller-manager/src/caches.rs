@@ -23,7 +23,7 @@ use machinery::tasks::Tasks;
 
 use crate::frame::{Cached, Index, Kind, Watched, watched};
 use crate::kit::{owners, pods};
-use crate::{certificates, namespace_defaults, volumes};
+use crate::{account_tokens, certificates, namespace_defaults, volumes};
 
 /// Where nodes leave their signs of life.
 const NODE_LEASES: &str = "kube-node-lease";
@@ -35,24 +35,31 @@ const SYSTEM: &str = "kube-system";
 struct Scope {
     namespace: Option<&'static str>,
     name: Option<&'static str>,
+    /// The type of Secrets.
+    kind: Option<&'static str>,
 }
 
 /// All of a kind.
-const ALL: Scope = Scope { namespace: None, name: None };
+const ALL: Scope = Scope { namespace: None, name: None, kind: None };
 
 /// Those of one namespace.
 const fn within(namespace: &'static str) -> Scope {
-    Scope { namespace: Some(namespace), name: None }
+    Scope { namespace: Some(namespace), ..ALL }
 }
 
 /// Those of one name, in every namespace.
 const fn named(name: &'static str) -> Scope {
-    Scope { namespace: None, name: Some(name) }
+    Scope { name: Some(name), ..ALL }
+}
+
+/// Secrets of one type.
+const fn of_type(kind: &'static str) -> Scope {
+    Scope { kind: Some(kind), ..ALL }
 }
 
 /// The one of a namespace and name.
 const fn exactly((namespace, name): (&'static str, &'static str)) -> Scope {
-    Scope { namespace: Some(namespace), name: Some(name) }
+    Scope { namespace: Some(namespace), name: Some(name), ..ALL }
 }
 
 impl Scope {
@@ -62,12 +69,14 @@ impl Scope {
         tasks: &Tasks,
     ) -> Cache<K> {
         let path = Kind::of::<K>().path(self.namespace.unwrap_or_default());
-        let selectors = self.name.map(|name| Selectors::fields(format!("metadata.name={name}")));
+        let fields = [("metadata.name", self.name), ("type", self.kind)];
+        let field = fields.into_iter().find_map(|(field, value)| Some(format!("{field}={}", value?)));
+        let selectors = field.map(Selectors::fields);
         Cache::start_at(client.clone(), path, selectors.unwrap_or_default(), tasks)
     }
 
     fn is_all(self) -> bool {
-        self.namespace.is_none() && self.name.is_none()
+        self.namespace.is_none() && self.name.is_none() && self.kind.is_none()
     }
 
     fn covers(self, namespace: &str, name: &str) -> bool {
@@ -116,7 +125,8 @@ macro_rules! caches {
 }
 
 caches! {
-    accounts: ServiceAccount, named(namespace_defaults::ACCOUNT);
+    account_tokens: Secret, of_type(account_tokens::TYPE);
+    accounts: ServiceAccount, ALL;
     addresses: IPAddress, ALL;
     autoscalers: HorizontalPodAutoscaler, ALL;
     attributes_classes: VolumeAttributesClass, ALL;

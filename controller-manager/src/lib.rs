@@ -3,6 +3,7 @@
 //! other modules are what the controllers know. Nothing is kept here that could
 //! not be read from the API again. Upstream: `kube-controller-manager`.
 
+mod account_tokens;
 pub mod args;
 mod caches;
 mod certificates;
@@ -128,6 +129,11 @@ async fn start(config: &Config, client: &kube::Client, tasks: &Tasks, metrics: &
     start.controller("serviceaccount-controller", |caches, keys| {
         namespace_defaults::NamespaceDefaults::new(caches, keys, config.root_ca.clone())
     });
+    if let Some(key) = &config.token_key {
+        start.controller("serviceaccount-token-controller", |caches, keys| {
+            account_tokens::AccountTokens::new(caches, keys, key.clone(), config.root_ca.clone())
+        });
+    }
     start.controller("node-controller", |caches, keys| {
         node_lifecycle::Health::new(caches, keys, clock, config.node_grace)
     });

@@ -26,7 +26,10 @@ impl NamespaceDefaults {
         caches.namespaces.on_change(move |change| keys.add(Key::of(&change.latest().metadata)));
         let keys = queue.clone();
         caches.accounts.on_change(move |change| {
-            keys.add(Key::cluster(owners::namespace(&change.latest().metadata)));
+            let account = &change.latest().metadata;
+            if owners::name(account) == ACCOUNT {
+                keys.add(Key::cluster(owners::namespace(account)));
+            }
         });
         let keys = queue.clone();
         caches.root_cas.on_change(move |change| {
@@ -68,7 +71,7 @@ const ROOT_CA_NOTE: (&str, &str) = (
     "The authority that vouches for the API server towards programs inside the cluster.",
 );
 /// Name of the ServiceAccount.
-pub const ACCOUNT: &str = "default";
+const ACCOUNT: &str = "default";
 
 /// All that a plan for one namespace looks at.
 #[derive(Clone, Debug)]

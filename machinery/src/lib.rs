@@ -31,6 +31,7 @@ pub mod sysctl;
 pub mod tasks;
 pub mod testing;
 pub mod tls;
+pub mod token_keys;
 pub mod websocket;
 
 pub use tokio_util::sync::CancellationToken;

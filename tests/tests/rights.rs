@@ -41,12 +41,30 @@ fn an_account_in_a_pod_does_what_its_roles_say() {
     });
     assert_eq!(cluster.kubectl(can_list).out.trim(), "yes");
 
+    // A Secret holds a token for whoever lives outside.
+    let annotations = json!({"kubernetes.io/service-account.name": "robot"});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": {"name": "robot-token", "annotations": annotations}});
+    cluster.apply(&secret.to_string());
+    cluster.kubectl("wait --for=jsonpath={.data.token} secret/robot-token --timeout=30s").ok();
+    assert!(cluster.kubectl("describe secret robot-token").ok().contains("token:      ey"));
+    let token = cluster.kubectl("get secret robot-token --template={{.data.token|base64decode}}").ok();
+    let server = cluster.kubectl("config view --minify -o jsonpath={.clusters[0].cluster.server}").ok();
+    let outside = format!(
+        "--kubeconfig=/dev/null --server={server} --insecure-skip-tls-verify --token={} --namespace=default",
+        token.trim()
+    );
+    assert!(cluster.kubectl(&format!("{outside} get pods")).ok().contains("asks"));
+    let refused = cluster.kubectl(&format!("{outside} delete pod asks")).refused();
+    assert!(refused.contains("\"system:serviceaccount:default:robot\" cannot delete"), "{refused}");
+
     // A token does not outlive its account.
     cluster.kubectl("delete serviceaccount robot").ok();
     eventually("the token is good no longer", 30, || match ask() {
         answer if answer["code"] == 401 => Ok(()),
         answer => Err(answer.to_string()),
     });
+    cluster.kubectl("wait --for=delete secret/robot-token --timeout=30s").ok();
 }
 
 #[test]

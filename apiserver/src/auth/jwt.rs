@@ -4,12 +4,11 @@
 use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use machinery::token_keys::PublicKey;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-
-use super::keys::PublicKey;
 
 /// How many keys are tried on a token that may be by several.
 const MOST_TRIED: usize = 64;

@@ -7,14 +7,14 @@
 use api::{Message, message};
 use std::{path::Path, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use machinery::token_keys::{PublicKey, SigningKey};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Refused, User,
     authorize::quoted,
     jwt::{Good, Jwt},
-    keys::{PublicKey, SigningKey},
+    secret_token,
 };
 use crate::args::TokenRules;
 
@@ -106,6 +106,11 @@ impl Claims {
         user
     }
 
+    /// Whether it is one that lies in a Secret, and not one that is bound to it.
+    pub fn lies_in_secret(&self) -> bool {
+        self.bound.secret.as_ref().is_some_and(|secret| secret.uid.is_empty())
+    }
+
     /// Whether it is a time of the token's life.
     fn check_time(&self, now: i64) -> Result<(), Refused> {
         let why = if now.saturating_add(LEEWAY) < self.nbf {
@@ -188,12 +193,7 @@ impl TokenIssuer {
     /// # Errors
     /// Only when the system has no randomness.
     pub fn sign(&self, claims: &Claims) -> anyhow::Result<String> {
-        let (algorithm, kid) = (self.key.public().algorithm(), self.key.public().id());
-        let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{algorithm}","kid":"{kid}"}}"#));
-        let body = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims)?);
-        let signed = format!("{header}.{body}");
-        let signature = self.key.sign(signed.as_bytes())?;
-        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+        self.key.token(claims)
     }
 
     /// The keys by which others can check our tokens, as a JSON Web Key Set.
@@ -237,7 +237,8 @@ impl TokenIssuer {
         if let Some(claims) = self.good.get(jwt) {
             return Ok(claims);
         }
-        if !self.rules.issuers.contains(&jwt.issuer) {
+        let of_secrets = jwt.issuer == secret_token::ISSUER;
+        if !of_secrets && !self.rules.issuers.contains(&jwt.issuer) {
             return Err(Refused::Unknown);
         }
         let mut keys = jwt.candidates(&self.trusted);
@@ -249,7 +250,10 @@ impl TokenIssuer {
         if !jwt.is_signed_by(&keys) {
             return Err(Refused::because("go-jose/go-jose: error in cryptographic primitive"));
         }
-        let claims = serde_json::from_slice(&jwt.body).map_err(|why| Refused::Because(Message::of(why)))?;
+        let claims = match serde_json::from_slice(&jwt.body) {
+            Err(_) if of_secrets => secret_token::claims(&jwt.body)?,
+            read => read.map_err(|why| Refused::Because(Message::of(why)))?,
+        };
         let claims = Arc::new(claims);
         self.good.insert(jwt, Arc::clone(&claims));
         Ok(claims)

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start tasks and programs of their own")]
 #![allow(clippy::unwrap_used)]
 
+mod account_tokens;
 mod autoscalers;
 mod certificates;
 mod crashes;

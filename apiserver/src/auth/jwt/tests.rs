@@ -1,10 +1,12 @@
 use std::path::Path;
 
-use super::{super::keys::SigningKey, *};
+use machinery::token_keys::SigningKey;
+
+use super::*;
 
 #[test]
 fn a_token_without_a_keys_name_is_tried_with_so_many_keys_and_no_more() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../machinery/tests/keys");
     let [one, other] = ["p256.pkcs8.pem", "p384.pkcs8.pem"]
         .map(|name| SigningKey::load(&folder.join(name)).unwrap().public().clone());
     let candidates = |header: &str, keys: &[PublicKey]| {

@@ -10,17 +10,14 @@ use api::{
     validation::dns_subdomain,
 };
 use cel::{Decl, Program, Variable, Wanted};
-use machinery::tls;
+use machinery::{tls, token_keys};
 use serde::Deserialize;
 
 use super::{
     Issuer,
     claims::{CLAIMS, Mapping, Rule, Source, USER},
 };
-use crate::{
-    auth::{authorize::quoted, keys},
-    body::yaml::read_file,
-};
+use crate::{auth::authorize::quoted, body::yaml::read_file};
 
 /// The versions of the file, which have the same fields.
 const VERSIONS: [&str; 3] =
@@ -175,7 +172,7 @@ impl Authentication {
             let file: File = read_file(content, "AuthenticationConfiguration", &VERSIONS).map_err(wrong)?;
             (jwt, anonymous) = (file.jwt, file.anonymous);
         }
-        let all = keys::ALGORITHMS.map(str::to_owned);
+        let all = token_keys::ALGORITHMS.map(str::to_owned);
         let algorithms = if self.algorithms.is_empty() { &all[..] } else { &self.algorithms };
         if let Some(other) = algorithms.iter().find(|name| !all.contains(name)) {
             return Err(ConfigError::Algorithm(other.clone()));

@@ -18,7 +18,7 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use jiff::Timestamp;
-use machinery::files::Current;
+use machinery::{files::Current, token_keys::PublicKey};
 use rustls::ClientConfig;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -31,7 +31,6 @@ use super::{
     Refused, User,
     authorize::quoted,
     jwt::{Good, Jwt},
-    keys::PublicKey,
 };
 use claims::Mapping;
 use config::Anonymous;

@@ -22,7 +22,9 @@ use serde_json::json;
 use tokio::{net::TcpListener, time::Instant};
 use tokio_rustls::TlsAcceptor;
 
-use super::{super::keys::SigningKey, *};
+use machinery::token_keys::SigningKey;
+
+use super::*;
 use crate::harness::{Server, client, send};
 
 /// An issuer of the test's own, on a port of the loopback.
@@ -37,7 +39,7 @@ struct Provider {
 }
 
 fn key_file(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../machinery/tests/keys").join(name)
 }
 
 impl Provider {
