@@ -118,7 +118,7 @@ fn room(pod: &Pod, others: &[&Pod], node: &Node) -> Room {
 }
 
 fn refusal(reason: &str, text: String) -> Ended {
-    Ended { reason: reason.to_owned(), message: format!("Pod was rejected: {text}") }
+    Ended::new(reason, format!("Pod was rejected: {text}"))
 }
 
 /// Whether a pod fits on a node beside the others there.

@@ -24,7 +24,7 @@ use crate::certificates;
 use crate::cgroups::Cgroups;
 use crate::cri::{CriError, Runtime, RuntimeVersion};
 use crate::downward::NodeFacts;
-use crate::eviction::{self, Evictions};
+use crate::eviction::{self, Evictions, Pressures};
 use crate::images::Images;
 use crate::images::collect::{self, Collector};
 use crate::kubelet::{Kubelet, Places};
@@ -129,7 +129,7 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         "The kubelet looks after its pods"
     );
     working.open();
-    tasks.spawn_loop("local storage", eviction::keep(kubelet.clone(), workers));
+    tasks.spawn_loop("eviction", eviction::keep(kubelet.clone(), workers));
     keep_disk_free(&config, &kubelet, tasks);
     Ok(())
 }
@@ -150,6 +150,7 @@ fn assemble(
     let notes = Notes::new(Recorder::new(client.clone(), "kubelet", Some(&config.node), tasks));
     let objects = Arc::new(Objects::new(client.clone()));
     let images = Arc::new(Images::new(runtime.clone(), objects.clone()));
+    let pressures = Pressures::default();
     let keeper = NodeKeeper::new(node_status::Around {
         config: config.clone(),
         client: client.clone(),
@@ -159,6 +160,7 @@ fn assemble(
         notes: notes.clone(),
         nodes: nodes.clone(),
         images: images.clone(),
+        pressures: pressures.clone(),
     });
     let kubelet = Arc::new(Kubelet {
         places: Places {
@@ -181,6 +183,7 @@ fn assemble(
         sysctls: config.sysctls.clone(),
         admission: Admission::default(),
         evictions: Evictions::default(),
+        pressures,
         pods: Sources::new(pods),
         services,
         nodes,

@@ -1,5 +1,8 @@
 //! Ends pods that take more of the node's disk than their `emptyDir.sizeLimit` and their limits of `ephemeral-storage` let
-//! them. Nothing is measured of pods that have neither. Corresponds to upstream's `localStorageEviction`.
+//! them, and others while the node is short of memory or disk ([`pressure`]). Nothing is measured of pods without limits
+//! on a node that is not. Corresponds to upstream's `localStorageEviction` and `synchronize`.
+
+mod pressure;
 
 use std::collections::HashMap;
 use std::io;
@@ -17,12 +20,14 @@ use parking_lot::Mutex;
 
 use crate::cri::CriError;
 use crate::kubelet::Kubelet;
+use crate::node_status::machine::Left;
 use crate::pod_spec;
 use crate::pod_status::Ended;
 use crate::pod_workers::PodWorkers;
 use crate::runtime_config::names::{self, VOLUMES};
 use crate::sources;
-use crate::stats::size_of_logs;
+use crate::stats::{ComputeStats, size_of_logs};
+use pressure::Taken;
 
 /// Why a pod is ended.
 pub const EVICTED: &str = "Evicted";
@@ -38,6 +43,8 @@ const UNIT: u64 = 512;
 
 /// The pods that are to end, by uid, and why.
 pub type Evictions = Mutex<HashMap<String, Ended>>;
+
+pub use pressure::Pressures;
 
 /// What a pod takes of the node's disk, in bytes.
 #[derive(Default)]
@@ -70,36 +77,103 @@ pub async fn keep(kubelet: Arc<Kubelet>, workers: Arc<PodWorkers>) -> anyhow::Re
 async fn look(kubelet: &Arc<Kubelet>, workers: &Arc<PodWorkers>) -> Result<(), CriError> {
     let pods = kubelet.pods.list();
     kubelet.evictions.lock().retain(|uid, _| pods.iter().any(|pod| pod_spec::uid(pod) == uid));
-    let watched: Vec<Arc<Pod>> = pods.into_iter().filter(|pod| is_limited(pod)).collect();
-    let layers = match watched.iter().any(|pod| storage_limit(pod).is_some()) {
-        true => Arc::new(kubelet.runtime.layers().await?),
-        false => Arc::default(),
+    let dispensable: Vec<Arc<Pod>> = pods.into_iter().filter(|pod| is_dispensable(pod)).collect();
+    let end = |pod: &Pod, why: Ended| {
+        kubelet.evictions.lock().insert(pod_spec::uid(pod).to_owned(), why);
+        workers.look(&sources::subject(pod));
     };
-    for pod in watched {
-        let (places, layers, of) = (kubelet.places.clone(), Arc::clone(&layers), Arc::clone(&pod));
-        let usage = beneath::blocking(move || usage(&places.root, &places.logs, &of, &layers)).await;
-        let message = match usage {
-            Ok(usage) => excess(&pod, &usage),
-            Err(error) => {
-                tracing::warn!(pod = pod_spec::described(&pod), %error, "Cannot tell what a pod takes of the disk");
-                continue;
-            }
-        };
-        if let Some(message) = message {
-            let ended = Ended { reason: EVICTED.to_owned(), message };
-            kubelet.evictions.lock().insert(pod_spec::uid(&pod).to_owned(), ended);
-            workers.look(&sources::subject(&pod));
+    let limited: Vec<Arc<Pod>> = dispensable.iter().filter(|pod| is_limited(pod)).cloned().collect();
+    let needs_layers = limited.iter().any(|pod| storage_limit(pod).is_some());
+    for (pod, usage) in measured(kubelet, limited, needs_layers).await? {
+        if let Some(message) = excess(&pod, &usage) {
+            end(&pod, Ended::new(EVICTED, message));
         }
+    }
+    let left = Left::look(&kubelet.places.root);
+    kubelet.pressures.note(left.pressure(), machinery::clock::now());
+    // What goes already may be enough.
+    let shortage = left.shortages().into_iter().next().filter(|_| kubelet.evictions.lock().is_empty());
+    let Some(shortage) = shortage else { return Ok(()) };
+    let all = match shortage.resource {
+        RESOURCE => {
+            let all = measured(kubelet, dispensable, true).await?.into_iter();
+            all.map(|(pod, usage)| Taken {
+                pod,
+                all: usage.pod,
+                containers: usage.containers.into_iter().collect(),
+            })
+            .collect()
+        }
+        _ => in_memory(kubelet, dispensable).await,
+    };
+    match pressure::first(all, shortage.resource) {
+        Some(taken) => end(&taken.pod, pressure::reason(&shortage, &taken)),
+        None => tracing::warn!(
+            resource = shortage.resource,
+            "The node is short of something, and no pod can go for it"
+        ),
     }
     Ok(())
 }
 
-/// Whether a pod may be ended for what it takes: it has a limit and the cluster can do without it.
+/// What pods take of the disk; those are left out of which nobody can tell.
+async fn measured(
+    kubelet: &Arc<Kubelet>,
+    pods: Vec<Arc<Pod>>,
+    with_layers: bool,
+) -> Result<Vec<(Arc<Pod>, Usage)>, CriError> {
+    let layers = match with_layers {
+        true => Arc::new(kubelet.runtime.layers().await?),
+        false => Arc::default(),
+    };
+    let mut all = Vec::new();
+    for pod in pods {
+        let (places, layers, of) = (kubelet.places.clone(), Arc::clone(&layers), Arc::clone(&pod));
+        match beneath::blocking(move || usage(&places.root, &places.logs, &of, &layers)).await {
+            Ok(usage) => all.push((pod, usage)),
+            Err(error) => {
+                tracing::warn!(pod = pod_spec::described(&pod), %error, "Cannot tell what a pod takes of the disk");
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// What pods take of the memory; those are left out of which nobody can tell.
+async fn in_memory(kubelet: &Arc<Kubelet>, pods: Vec<Arc<Pod>>) -> Vec<Taken> {
+    let of = Arc::clone(kubelet);
+    let summary = match beneath::blocking(move || Ok(of.summary(None))).await {
+        Ok(summary) => summary,
+        Err(error) => {
+            tracing::warn!(%error, "Cannot tell what pods take of the memory");
+            return Vec::new();
+        }
+    };
+    let working_set = |compute: &ComputeStats| Some(compute.memory?.working_set_bytes);
+    let taken = |pod: Arc<Pod>| {
+        let stats = summary.pods.iter().find(|stats| stats.pod_ref.uid == pod_spec::uid(&pod))?;
+        let containers = stats.containers.iter();
+        let containers =
+            containers.filter_map(|c| Some((c.name.clone(), working_set(&c.compute)?))).collect();
+        Some(Taken { all: working_set(&stats.compute)?, containers, pod })
+    };
+    pods.into_iter().filter_map(taken).collect()
+}
+
+/// Whether the cluster cannot do without a pod.
+fn is_critical(pod: &Pod) -> bool {
+    pod_spec::is_static(pod) || pod_spec::spec(pod).priority.unwrap_or(0) >= CRITICAL
+}
+
+/// Whether a pod may be ended.
+fn is_dispensable(pod: &Pod) -> bool {
+    !is_critical(pod) && !is_finished(pod)
+}
+
+/// Whether a pod has a limit of what it may take of the disk.
 fn is_limited(pod: &Pod) -> bool {
-    let spec = pod_spec::spec(pod);
-    let is_critical = pod_spec::is_static(pod) || spec.priority.unwrap_or(0) >= CRITICAL;
-    let limited = spec.volumes.iter().flatten().any(|volume| size_limit(volume).is_some());
-    !is_critical && !is_finished(pod) && (limited || storage_limit(pod).is_some())
+    let limited = pod_spec::spec(pod).volumes.iter().flatten().any(|volume| size_limit(volume).is_some());
+    limited || storage_limit(pod).is_some()
 }
 
 /// An emptyDir on disk.

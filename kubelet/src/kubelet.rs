@@ -12,16 +12,16 @@ use proto::cri::DnsConfig;
 
 use crate::admission::{Admission, Room};
 use crate::cgroups::Cgroups;
-use crate::cri::{CriResult, Features, Runtime};
+use crate::cri::{CriResult, Disk, Features, Runtime};
 use crate::downward::NodeFacts;
-use crate::eviction::Evictions;
+use crate::eviction::{Evictions, Pressures};
 use crate::images::Images;
 use crate::pod_status::Ended;
 use crate::pod_worker::Notes;
 use crate::referenced_objects::Objects;
 use crate::security::{self, Abilities, Sysctls};
 use crate::sources::Sources;
-use crate::stats::Stats;
+use crate::stats::{self, Stats, Summary};
 use crate::volumes::{Rounds, Volumes};
 
 /// Folders and names, from the command line.
@@ -82,6 +82,8 @@ pub struct Kubelet {
     pub admission: Admission,
     /// Who is to go.
     pub evictions: Evictions,
+    /// What the node is short of.
+    pub pressures: Pressures,
     /// The pods of this node.
     pub pods: Sources,
     /// All services.
@@ -114,6 +116,7 @@ impl Kubelet {
 
     /// Lets a pod run here if the node enforces what it says, and if it fits beside the others; else says why not.
     pub fn admit(&self, pod: &Arc<Pod>, abilities: &Abilities) -> Result<(), Ended> {
+        self.pressures.admit(pod)?;
         security::admit(pod, abilities)?;
         self.admission.admit(pod, self.nodes.get(None, &self.node_name).as_deref())
     }
@@ -121,6 +124,19 @@ impl Kubelet {
     /// Whether a pod that runs here may have what it asks for now; from then on it has it.
     pub fn resize(&self, pod: &Arc<Pod>) -> Room {
         self.admission.resize(pod, self.nodes.get(None, &self.node_name).as_deref())
+    }
+
+    /// What the node and its pods use now; of their disks only where it is known what the runtime says of them.
+    pub fn summary(&self, disk: Option<&Disk>) -> Summary {
+        self.stats.read(&stats::Sources {
+            node: &self.node_name,
+            cgroup_root: &self.places.cgroup_root,
+            cgroups: &self.cgroups,
+            root: &self.places.root,
+            logs: &self.places.logs,
+            pods: &self.pods.list(),
+            disk,
+        })
     }
 
     /// What pods may learn of the node now.

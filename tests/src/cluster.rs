@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use skiff::image::Image;
@@ -57,7 +58,35 @@ impl Kubectl {
 /// A cluster that lives as long as this value.
 pub struct Cluster {
     name: String,
+    /// Let go before the folder is removed.
+    _disk: Option<Disk>,
     root: tempfile::TempDir,
+}
+
+/// A folder with a short path: sockets are below it.
+fn folder() -> tempfile::TempDir {
+    let mut folder = tempfile::Builder::new();
+    folder.prefix("skiff-").rand_bytes(5).tempdir_in("/tmp").expect("/tmp is writable")
+}
+
+/// A small disk in memory.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: &Path, bytes: u64) -> Self {
+        let size = format!("size={bytes}");
+        mount(Some("skiff"), at, Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
+            .expect("root may mount");
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if let Err(error) = umount2(&self.0, MntFlags::MNT_DETACH) {
+            eprintln!("cannot take away the disk at {}: {error}", self.0.display());
+        }
+    }
 }
 
 impl Cluster {
@@ -74,12 +103,19 @@ impl Cluster {
 
     /// Brings a cluster up as users do, with further flags.
     pub fn up_whole(label: &str, nodes: u8, flags: &[&str]) -> Cluster {
-        let root = tempfile::Builder::new()
-            .prefix("skiff-")
-            .rand_bytes(5)
-            .tempdir_in("/tmp")
-            .expect("/tmp is writable");
-        let cluster = Cluster { name: format!("{label}-{}", std::process::id()), root };
+        Self::up_in(folder(), None, label, nodes, flags)
+    }
+
+    /// Brings up one node on a disk of so many bytes, with its objects in memory.
+    pub fn up_on_disk(label: &str, bytes: u64) -> Cluster {
+        let root = folder();
+        let disk = Disk::mount(root.path(), bytes);
+        let flags = ["--store", "memory", "--without", "dns,ingress,metrics-server"];
+        Self::up_in(root, Some(disk), label, 1, &flags)
+    }
+
+    fn up_in(root: tempfile::TempDir, disk: Option<Disk>, label: &str, nodes: u8, flags: &[&str]) -> Cluster {
+        let cluster = Cluster { name: format!("{label}-{}", std::process::id()), _disk: disk, root };
         let nodes = nodes.to_string();
         let mut all = vec!["up", "--nodes", &nodes, "--no-outbound"];
         all.extend(flags);

@@ -179,3 +179,45 @@ fn a_node_refuses_what_it_does_not_enforce_and_keeps_what_it_needs() {
     });
     assert_eq!(routes(), before);
 }
+
+#[test]
+fn a_node_whose_disk_is_full_ends_who_filled_it() {
+    let cluster = Cluster::up_on_disk("full", 400 << 20);
+    cluster.load(&[busybox("skiff.test/busybox:1")]);
+    cluster.apply(&pod("bystander", json!({})));
+    cluster.kubectl("wait --for=condition=Ready pod/bystander --timeout=60s").ok();
+    let eats = json!({"name": "c", "image": "skiff.test/busybox:1",
+        "command": ["sh", "-c", "dd if=/dev/zero of=/data/all bs=1M; sleep 3600"],
+        "volumeMounts": [{"name": "v", "mountPath": "/data"}]});
+    cluster.apply(&pod("eater", json!({"containers": [eats], "volumes": [{"name": "v", "emptyDir": {}}]})));
+    eventually("it is evicted", 90, || {
+        let status = cluster.json("get pod eater")["status"].clone();
+        if status["reason"] == "Evicted" { Ok(()) } else { Err(status.to_string()) }
+    });
+    let status = cluster.json("get pod eater")["status"].clone();
+    let words = "The node was low on resource: ephemeral-storage. Threshold quantity: 20Mi, available: ";
+    assert!(status["message"].as_str().unwrap().starts_with(words), "{status}");
+    let conditions = status["conditions"].as_array().unwrap();
+    let target = conditions.iter().find(|condition| condition["type"] == "DisruptionTarget").unwrap();
+    assert_eq!(target["reason"], "TerminationByKubelet");
+    assert!(events(&cluster, "eater").contains("\"Evicted\": \"The node was low"));
+
+    // There is room again; but for some minutes the node takes nothing that could fill it.
+    eventually("the node says what it is short of", 30, || {
+        let node = cluster.json(&format!("get node {}", cluster.node(1)));
+        let taints = node["spec"]["taints"].to_string();
+        if taints.contains("node.kubernetes.io/disk-pressure") { Ok(()) } else { Err(taints) }
+    });
+    cluster.apply(&pod("next", json!({"nodeName": cluster.node(1)})));
+    eventually("the next pod is refused", 30, || {
+        let status = cluster.json("get pod next")["status"].clone();
+        let is_refused =
+            status["reason"] == "Evicted" && status["message"] == "The node had condition: [DiskPressure]. ";
+        if is_refused { Ok(()) } else { Err(status.to_string()) }
+    });
+    let bystander = cluster.json("get pod bystander")["status"].clone();
+    assert_eq!(
+        (&bystander["phase"], &bystander["containerStatuses"][0]["restartCount"]),
+        (&json!("Running"), &json!(0))
+    );
+}

@@ -39,15 +39,16 @@ fn only_pods_with_limits_that_the_cluster_can_do_without_are_looked_at() {
         (with_volume(json!({"sizeLimit": "1Mi"})), true),
         (with_volume(json!({"sizeLimit": "1Mi", "medium": "Memory"})), false),
     ] {
-        assert_eq!(is_limited(&pod(spec.clone())), looked_at, "{spec}");
+        let pod = pod(spec.clone());
+        assert_eq!(is_dispensable(&pod) && is_limited(&pod), looked_at, "{spec}");
     }
     let mut of_folder = pod(with_limits("1Mi", ""));
     of_folder.metadata.annotations =
         Some([(crate::labels::CONFIG_SOURCE.to_owned(), "file".to_owned())].into());
-    assert!(!is_limited(&of_folder));
+    assert!(!is_dispensable(&of_folder));
     let mut finished = pod(with_limits("1Mi", ""));
     finished.status.as_mut().expect("it has one").phase = Some("Succeeded".to_owned());
-    assert!(!is_limited(&finished));
+    assert!(!is_dispensable(&finished));
 }
 
 #[test]

@@ -15,6 +15,8 @@ const RESERVED_KIB: u64 = 100 * 1024;
 const RESERVED_DISK_PERCENT: u64 = 10;
 /// So many free bytes are enough on any disk.
 const LITTLE_DISK: u64 = 1 << 30;
+/// So many more files are enough on any disk.
+const FEW_FILES: u64 = 10_000;
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
@@ -120,37 +122,92 @@ pub fn info(runtime: &RuntimeVersion) -> NodeSystemInfo {
     }
 }
 
-/// How much the machine is under pressure.
+/// Of what too little is left, and of what processes hardly find any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pressure {
-    /// Less memory is free than pods must leave.
+    /// Memory.
     pub memory: bool,
-    /// Less disk is free than pods must leave.
+    /// Bytes or files of the disk.
     pub disk: bool,
-    /// Hardly a process id is free.
+    /// Process ids.
     pub pids: bool,
 }
 
-/// Whether a disk counts as full. A share of it alone would not do: what is little of a big disk is still
-/// plenty for a toy cluster.
-fn full(free: u64, size: u64) -> bool {
-    free < (size / 100 * RESERVED_DISK_PERCENT / 2).min(LITTLE_DISK)
+/// Too little of something: less is there than there should be, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortage {
+    /// How pods ask for it.
+    pub resource: &'static str,
+    /// How much is to be left.
+    pub threshold: u64,
+    /// How much there is.
+    pub available: u64,
 }
 
-/// Looks how much is free.
-pub fn pressure(disk: &Path) -> Pressure {
-    let text = read("/proc/meminfo");
-    let available = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let available = available.and_then(|t| t.split_whitespace().next()?.parse::<u64>().ok());
-    let full = nix::sys::statvfs::statvfs(disk)
-        .is_ok_and(|s| full(s.blocks_available() * s.fragment_size(), s.blocks() * s.fragment_size()));
-    let load = read("/proc/loadavg");
-    let processes = load.split_whitespace().nth(3).and_then(|p| p.split('/').nth(1)?.parse::<u64>().ok());
-    let most = read("/proc/sys/kernel/pid_max").parse::<u64>().ok();
-    Pressure {
-        memory: available.is_some_and(|kib| kib < RESERVED_KIB),
-        disk: full,
-        pids: processes.zip(most).is_some_and(|(now, most)| now * 10 > most * 9),
+/// What is free of something that there is so much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Free {
+    free: u64,
+    size: u64,
+}
+
+impl Free {
+    /// How much is to be left, where so much is enough on any machine: a share alone would not do, for what is little of a
+    /// big disk is still plenty for a toy cluster.
+    fn threshold(self, enough: u64) -> u64 {
+        (self.size / 100 * RESERVED_DISK_PERCENT / 2).min(enough)
+    }
+}
+
+/// What the machine has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Left {
+    memory: Option<u64>,
+    disk: Option<Free>,
+    files: Option<Free>,
+    processes: Option<Free>,
+}
+
+impl Left {
+    /// Looks; `disk` is a folder on the disk that pods write to.
+    pub fn look(disk: &Path) -> Self {
+        let text = read("/proc/meminfo");
+        let memory = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+        let kib: Option<u64> = memory.and_then(|t| t.split_whitespace().next()?.parse().ok());
+        let fs = nix::sys::statvfs::statvfs(disk).ok();
+        let load = read("/proc/loadavg");
+        let running = load.split_whitespace().nth(3).and_then(|p| p.split('/').nth(1)?.parse::<u64>().ok());
+        let most = read("/proc/sys/kernel/pid_max").parse::<u64>().ok();
+        Self {
+            memory: kib.map(|kib| kib << 10),
+            disk: fs.map(|fs| Free {
+                free: fs.blocks_available() * fs.fragment_size(),
+                size: fs.blocks() * fs.fragment_size(),
+            }),
+            files: fs.map(|fs| Free { free: fs.files_available(), size: fs.files() }),
+            processes: running
+                .zip(most)
+                .map(|(now, most)| Free { free: most.saturating_sub(now), size: most }),
+        }
+    }
+
+    /// Of what too little is left that pods can be ended for, in the order in which that is to be mended.
+    pub fn shortages(&self) -> Vec<Shortage> {
+        let memory = self.memory.map(|free| ("memory", RESERVED_KIB << 10, free));
+        let disk = self.disk.map(|disk| ("ephemeral-storage", disk.threshold(LITTLE_DISK), disk.free));
+        let all = memory.into_iter().chain(disk).filter(|(_, threshold, available)| available < threshold);
+        all.map(|(resource, threshold, available)| Shortage { resource, threshold, available }).collect()
+    }
+
+    /// What the node is to say of itself.
+    pub fn pressure(&self) -> Pressure {
+        let short_of = |resource| self.shortages().iter().any(|shortage| shortage.resource == resource);
+        Pressure {
+            memory: short_of("memory"),
+            disk: short_of("ephemeral-storage")
+                || self.files.is_some_and(|files| files.free < files.threshold(FEW_FILES)),
+            pids: self.processes.is_some_and(|processes| processes.free < processes.size / 10),
+        }
     }
 }
 

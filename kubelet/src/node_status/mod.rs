@@ -33,10 +33,11 @@ pub use render::{Observed, render};
 
 use crate::args::Config;
 use crate::cri::{Runtime, RuntimeVersion};
+use crate::eviction::Pressures;
 use crate::images::Images;
 use crate::pod_worker::Notes;
 use crate::runtime_config::names;
-use machine::Resources;
+use machine::{Left, Resources};
 use registration::{Held, Machine, Registration, RegistrationError};
 
 /// How often the node is looked at.
@@ -68,6 +69,8 @@ pub struct Around {
     pub nodes: Cache<Node>,
     /// The node's images.
     pub images: Arc<Images>,
+    /// What the node is short of.
+    pub pressures: Pressures,
 }
 
 /// Keeps the node's object up to date.
@@ -297,16 +300,17 @@ impl NodeKeeper {
             Ok(images) => self.listed = images,
             Err(error) => tracing::debug!(error = error.rpc(), "Cannot list images; the last list stays"),
         }
+        let (left, now) = (Left::look(&self.of.config.root_dir), machinery::clock::now());
         let before = self.written.as_ref().map(|(status, _)| status);
         render(&Observed {
             config: &self.of.config,
             resources: &self.of.resources,
             version: &self.of.version,
             runtime: &conditions,
-            pressure: machine::pressure(&self.of.config.root_dir),
+            pressure: self.of.pressures.note(left.pressure(), now),
             images: &self.listed,
             before,
-            now: machinery::clock::now(),
+            now,
         })
     }
 

@@ -39,6 +39,7 @@ fn keeper(client: &kube::Client, tasks: &Tasks, address: &str) -> NodeKeeper {
         notes: Notes::new(machinery::events::Recorder::new(client.clone(), "kubelet", Some("node-1"), tasks)),
         nodes: Cache::start(Api::all(client.clone()), machinery::cache::Selectors::all(), tasks),
         images: Arc::new(Images::new(runtime, Arc::new(Objects::new(client.clone())))),
+        pressures: Pressures::default(),
     })
 }
 

@@ -97,9 +97,9 @@ impl Life {
             }
             (Self::Running, None, Some(pod)) => {
                 let is_late = deadline(pod, began).is_some_and(|due| due <= now);
-                let late = is_late.then(|| Ended {
-                    reason: "DeadlineExceeded".to_owned(),
-                    message: "Pod was active on the node longer than the specified deadline".to_owned(),
+                let late = is_late.then(|| {
+                    let message = "Pod was active on the node longer than the specified deadline";
+                    Ended::new("DeadlineExceeded", message.to_owned())
                 });
                 if let Some(why) = late.or_else(|| evicted.cloned()) {
                     return Self::Finished { why: Some(why), swept: false };

@@ -32,6 +32,15 @@ pub struct Ended {
     pub reason: String,
     /// A sentence.
     pub message: String,
+    /// Whether it was ended for the node's sake and not for what it did: `DisruptionTarget`.
+    pub disrupted: bool,
+}
+
+impl Ended {
+    /// Ended or refused for what the pod is or did.
+    pub fn new(reason: &str, message: String) -> Self {
+        Self { reason: reason.to_owned(), message, disrupted: false }
+    }
 }
 
 /// Why running containers do not have the resources that their pod says.
@@ -133,11 +142,10 @@ pub fn render(facts: &Facts<'_>) -> PodStatus {
 
 /// The status of a pod that never got to run here.
 fn refused(facts: &Facts<'_>, old: PodStatus) -> PodStatus {
-    let ended = facts.ended.cloned().unwrap_or(Ended { reason: String::new(), message: String::new() });
     PodStatus {
         phase: Some("Failed".to_owned()),
-        reason: Some(ended.reason),
-        message: Some(ended.message),
+        reason: facts.ended.map(|ended| ended.reason.clone()),
+        message: facts.ended.map(|ended| ended.message.clone()),
         start_time: old.start_time.or(Some(Time(whole(facts.seen)))),
         qos_class: Some(Qos::of(facts.pod).word().to_owned()),
         observed_generation: facts.pod.metadata.generation,
@@ -324,9 +332,14 @@ fn conditions(
     });
     let resize =
         resize.map(|(kind, reason, message)| (kind, (true, Some(reason.to_owned()), Some(message.clone()))));
+    let disrupted = facts.ended.filter(|ended| ended.disrupted).map(|ended| {
+        let why = (true, Some("TerminationByKubelet".to_owned()), Some(ended.message.clone()));
+        ("DisruptionTarget", why)
+    });
     let mut all: Vec<PodCondition> = own
         .into_iter()
         .chain(resize)
+        .chain(disrupted)
         .map(|(kind, (holds, reason, message))| {
             let status = if holds { "True" } else { "False" };
             let before = old.conditions.iter().flatten().find(|c| c.type_ == kind);

@@ -378,7 +378,7 @@ fn readiness_gates_wait_for_others() {
 fn the_node_ends_or_refuses_a_pod() {
     let spec = json!({"containers": [{"name": "c"}]});
     let deadline = |over| Case {
-        ended: Some(Ended { reason: "DeadlineExceeded".to_owned(), message: "too long".to_owned() }),
+        ended: Some(Ended::new("DeadlineExceeded", "too long".to_owned())),
         over,
         ..Case::default()
     };

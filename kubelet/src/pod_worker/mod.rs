@@ -237,7 +237,7 @@ impl Worker {
         if self.life == Life::New {
             self.life = self.admit(&pod, view).await?.next(&sight);
         }
-        if let Some(Ended { reason, message }) = self.life.why().filter(|_| !had_reason) {
+        if let Some(Ended { reason, message, .. }) = self.life.why().filter(|_| !had_reason) {
             let kind = if reason == "DeadlineExceeded" { Normal } else { Warning };
             let text = message.trim_start_matches("Pod was rejected: ").to_owned();
             self.kubelet.notes.pod(&pod, kind, reason, text);

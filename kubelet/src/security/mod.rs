@@ -77,10 +77,9 @@ pub fn admit(pod: &Pod, node: &Abilities) -> Result<(), Ended> {
     let subject = Subject { pod, containers: pod_spec::all_containers(pod).collect() };
     let mut checks =
         TABLE.iter().filter_map(|(_, rule, _)| if let Admitted(check) = rule { Some(check) } else { None });
-    checks.try_for_each(|check| check(&subject, node)).map_err(|refusal| Ended {
-        reason: refusal.reason.to_owned(),
-        message: format!("Pod was rejected: {}", refusal.message),
-    })
+    checks
+        .try_for_each(|check| check(&subject, node))
+        .map_err(|refusal| Ended::new(refusal.reason, format!("Pod was rejected: {}", refusal.message)))
 }
 
 /// Whether a pod may have a sandbox on this node.

@@ -14,7 +14,7 @@ use crate::kubelet::Kubelet;
 use crate::labels;
 use crate::pod_spec;
 use crate::server::{self, Found};
-use crate::stats::{Sources, Summary};
+use crate::stats::Summary;
 
 /// The kubelet as its server sees it.
 pub struct Backend(pub Arc<Kubelet>);
@@ -60,17 +60,7 @@ impl server::Backend for Backend {
             false => None,
         };
         let kubelet = Arc::clone(&self.0);
-        let read = tokio::task::spawn_blocking(move || {
-            kubelet.stats.read(&Sources {
-                node: &kubelet.node_name,
-                cgroup_root: &kubelet.places.cgroup_root,
-                cgroups: &kubelet.cgroups,
-                root: &kubelet.places.root,
-                logs: &kubelet.places.logs,
-                pods: &kubelet.pods.list(),
-                disk: disk.as_ref(),
-            })
-        });
+        let read = tokio::task::spawn_blocking(move || kubelet.summary(disk.as_ref()));
         read.await.map_err(Message::of)
     }
 

@@ -27,10 +27,10 @@ use crate::pod_spec;
 use crate::runtime_config::names;
 pub use claims::ClaimMetrics;
 pub use metrics::render;
-pub use summary::Summary;
+pub use summary::{ComputeStats, Summary};
 use summary::{
-    ComputeStats, ContainerStats, CpuStats, FsStats, InterfaceStats, MemoryStats, NetworkStats, NodeStats,
-    PodReference, PodStats, ProcessStats, RlimitStats, RuntimeStats, SwapStats,
+    ContainerStats, CpuStats, FsStats, InterfaceStats, MemoryStats, NetworkStats, NodeStats, PodReference,
+    PodStats, ProcessStats, RlimitStats, RuntimeStats, SwapStats,
 };
 use usage::{Interface, Memory, Usage};
 

@@ -58,7 +58,7 @@ fn a_life_goes_on_in_one_direction() {
     let (deleted, now) = (deleted(7), at(101));
     let late = late.next(&Sight { pod: Some(&deleted), now, ..sight });
     assert_eq!(late.why().map(|why| why.reason.as_str()), Some("DeadlineExceeded"), "it is not forgotten");
-    let evicted = Ended { reason: "Evicted".to_owned(), message: "too large".to_owned() };
+    let evicted = Ended::new("Evicted", "too large".to_owned());
     let ends = Life::Running.next(&Sight { evicted: Some(&evicted), now: at(50), ..sight });
     assert_eq!(ends, Life::Finished { why: Some(evicted), swept: false });
 }
@@ -88,7 +88,7 @@ fn what_ends_is_stopped_told_and_taken_away() {
     let released = Life::Ending { since: at(40), grace: 7, why: None, released: true, cleared: false };
     let cleared = Life::Ending { since: at(40), grace: 7, why: None, released: true, cleared: true };
     let api = deleted(7);
-    let evicted = Ended { reason: "Evicted".to_owned(), message: String::new() };
+    let evicted = Ended::new("Evicted", String::new());
     for (life, pod, view, steps) in [
         (&ending(40, 7), &api, &runs, vec!["Stop in 2"]),
         (&ending(30, 7), &api, &runs, vec!["Stop in 0"]),

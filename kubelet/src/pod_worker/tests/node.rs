@@ -18,7 +18,7 @@ use crate::admission::Admission;
 use crate::cgroups::Cgroups;
 use crate::cri::scripted::{Scripted, State};
 use crate::downward::NodeFacts;
-use crate::eviction::{self, Evictions};
+use crate::eviction::{self, Evictions, Pressures};
 use crate::images::Images;
 use crate::kubelet::{Kubelet, Places};
 use crate::pod_worker::Notes;
@@ -111,7 +111,7 @@ impl Node {
             workers.start_folder(manifests).await.expect("the runtime answers");
             if with_api {
                 workers.start_api().await.expect("the runtime answers");
-                kubelet.tasks.spawn_loop("local storage", eviction::keep(kubelet.clone(), workers));
+                kubelet.tasks.spawn_loop("eviction", eviction::keep(kubelet.clone(), workers));
             }
         });
         booted.await.expect("it does not panic");
@@ -304,6 +304,7 @@ fn kubelet(dir: &Path, client: kube::Client, node_name: String, scripted: &Scrip
         sysctls: Sysctls::new("6.18.0", &[]).expect("there are no others"),
         admission: Admission::default(),
         evictions: Evictions::default(),
+        pressures: Pressures::default(),
         pods: Sources::new(Cache::start(Api::all(client.clone()), mine, &tasks)),
         services: Cache::fixed([]),
         nodes: Cache::fixed([node]),
