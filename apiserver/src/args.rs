@@ -33,7 +33,7 @@ pub use service_accounts::{TokenKeys, TokenRules};
 
 /// Skiff's API server.
 #[derive(Debug, Parser)]
-#[command(name = "apiserver", version = api::VERSION)]
+#[command(name = "apiserver", version = api::VERSION, args_override_self = true)]
 pub struct Args {
     #[command(flatten)]
     common: CommonArgs,
@@ -55,6 +55,12 @@ pub struct Args {
     /// Its key (PEM).
     #[arg(long, requires = "tls_cert_file")]
     tls_private_key_file: Option<PathBuf>,
+    /// Folder where the serving certificate is, or is put, if no file of it is named: `apiserver.crt` and `apiserver.key`.
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+    /// Whether this server keeps itself among the endpoints of the `kubernetes` service.
+    #[arg(long, value_enum, default_value_t = Endpoints::Lease)]
+    endpoint_reconciler_type: Endpoints,
     /// Authorities whose client certificates identify callers.
     #[arg(long)]
     client_ca_file: Option<PathBuf>,
@@ -103,6 +109,12 @@ pub struct Args {
     /// How long the server goes on as before, but unready, when told to stop, so that load balancers see it.
     #[arg(long, default_value = "0s", value_parser = duration::parse_unsigned)]
     shutdown_delay_duration: Duration,
+    /// Whether pods may be privileged, which nothing here but Pod Security forbids.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    allow_privileged: bool,
+    /// By which of its addresses a node is reached: the first of these types that it has. Names are passed over.
+    #[arg(long, value_delimiter = ',', value_name = "TYPE,…", default_value = "InternalIP,ExternalIP")]
+    kubelet_preferred_address_types: Vec<String>,
     /// Client certificate shown to kubelets.
     #[arg(long, requires = "kubelet_client_key")]
     kubelet_client_certificate: Option<PathBuf>,
@@ -124,8 +136,26 @@ pub struct Args {
     /// The names that certificates of that authority may have; all if empty. Published likewise.
     #[arg(long, value_delimiter = ',')]
     requestheader_allowed_names: Vec<String>,
+    /// The header that tells those servers the caller's name; this one alone.
+    #[arg(long, value_name = "HEADER", value_parser = ["X-Remote-User"])]
+    requestheader_username_headers: Option<String>,
+    /// The header of the caller's groups; this one alone.
+    #[arg(long, value_name = "HEADER", value_parser = ["X-Remote-Group"])]
+    requestheader_group_headers: Option<String>,
+    /// How the headers begin that say what else is known of the caller; so alone.
+    #[arg(long, value_name = "PREFIX", value_parser = ["X-Remote-Extra-"])]
+    requestheader_extra_headers_prefix: Option<String>,
     #[command(flatten)]
     audit: AuditArgs,
+}
+
+/// Who keeps the endpoints of the `kubernetes` service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Endpoints {
+    /// Every server itself, by a Lease.
+    Lease,
+    /// Somebody else.
+    None,
 }
 
 /// How this server passes requests on to others.
@@ -194,6 +224,8 @@ pub struct Config {
     pub advertise: Option<IpAddr>,
     /// Serving certificate and key.
     pub serving: Option<(PathBuf, PathBuf)>,
+    /// The folder of those that are made if they are not there.
+    pub cert_dir: Option<PathBuf>,
     /// Authorities of client certificates.
     pub client_ca: Option<PathBuf>,
     /// Who decides what callers may do.
@@ -214,6 +246,8 @@ pub struct Config {
     pub tokens: TokenRules,
     /// Ranges of cluster addresses and node ports.
     pub ranges: Ranges,
+    /// By which of its addresses a node is reached: types, the best first.
+    pub node_addresses: Vec<String>,
     /// How to talk to kubelets; without it logs and exec answer 501.
     pub kubelet: Option<KubeletTls>,
     /// How to talk to servers of other group versions; without it they do not believe who calls.
@@ -258,17 +292,27 @@ impl Args {
             self.service_cluster_ip_range
         );
         anyhow::ensure!(!self.request_timeout.is_zero(), "--request-timeout must be longer than nothing");
+        anyhow::ensure!(
+            self.allow_privileged,
+            "--allow-privileged=false is not followed: forbid privileged pods by Pod Security"
+        );
+        let listed = self.endpoint_reconciler_type == Endpoints::Lease;
         let (store, encryption) = self.store.into_config()?;
         let (service_account_keys, tokens) = self.service_accounts.into_config()?;
         Ok(Config {
             store,
             encryption,
             listen: (self.bind_address, self.secure_port),
-            advertise: self.advertise_address.map(|address| address.to_canonical()).or_else(|| {
-                let address = self.bind_address.to_canonical();
-                (!address.is_unspecified() && !address.is_loopback()).then_some(address)
-            }),
+            advertise: self
+                .advertise_address
+                .map(|address| address.to_canonical())
+                .or_else(|| {
+                    let address = self.bind_address.to_canonical();
+                    (!address.is_unspecified() && !address.is_loopback()).then_some(address)
+                })
+                .filter(|_| listed),
             serving: self.tls_cert_file.zip(self.tls_private_key_file),
+            cert_dir: self.cert_dir,
             client_ca: self.client_ca_file,
             authorization: self.authorization_mode,
             admission: Choice {
@@ -296,6 +340,7 @@ impl Args {
                 allowed_names: self.requestheader_allowed_names,
                 identity: self.proxy_client_cert_file.zip(self.proxy_client_key_file),
             }),
+            node_addresses: self.kubelet_preferred_address_types,
             kubelet: self.kubelet_certificate_authority.map(|authority| KubeletTls {
                 authority,
                 identity: self.kubelet_client_certificate.zip(self.kubelet_client_key),

@@ -55,6 +55,7 @@ use std::{
 
 use anyhow::Context as _;
 use machinery::{
+    pki,
     tasks::Tasks,
     tls::{self, ClientAuthorities, ClientCertificates, TlsSource},
 };
@@ -326,9 +327,19 @@ async fn bootstrap_until_done(api: Arc<Api>) {
 fn serving_tls(config: &Config) -> anyhow::Result<Arc<rustls::ServerConfig>> {
     let clients =
         if config.client_ca.is_some() { ClientCertificates::Asked } else { ClientCertificates::Ignored };
-    let source = match &config.serving {
-        Some((cert, key)) => TlsSource::Files { cert: cert.clone(), key: key.clone() },
-        None => TlsSource::SelfSigned(vec!["localhost".into(), "127.0.0.1".into()]),
+    let names = vec!["localhost".into(), "127.0.0.1".into()];
+    let source = match (&config.serving, &config.cert_dir) {
+        (Some((cert, key)), _) => TlsSource::Files { cert: cert.clone(), key: key.clone() },
+        (None, Some(dir)) => {
+            let [cert, key] = ["apiserver.crt", "apiserver.key"].map(|name| dir.join(name));
+            if !cert.exists() && !key.exists() {
+                std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+                let made = pki::self_signed(&names).and_then(|made| made.save(&cert, &key));
+                made.context("cannot make a serving certificate")?;
+            }
+            TlsSource::Files { cert, key }
+        }
+        (None, None) => TlsSource::SelfSigned(names),
     };
     tls::server_config(&source, clients, &["h2", "http/1.1"]).context("cannot set up TLS")
 }

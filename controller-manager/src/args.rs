@@ -19,7 +19,7 @@ use crate::certificates::{CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY_UNKNOW
 
 /// Runs the loops that bring the cluster to the state its objects ask for.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "controller-manager", version)]
+#[command(name = "controller-manager", version = api::VERSION, args_override_self = true)]
 pub struct Args {
     /// Flags of every daemon.
     #[command(flatten)]

@@ -18,7 +18,7 @@ use crate::security::Sysctls;
 
 /// Runs the pods of a node through a container runtime.
 #[derive(Debug, clap::Parser)]
-#[command(name = "kubelet", version = api::VERSION)]
+#[command(name = "kubelet", version = api::VERSION, args_override_self = true)]
 pub struct Args {
     /// Flags of every daemon.
     #[command(flatten)]

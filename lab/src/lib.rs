@@ -183,6 +183,7 @@ impl Lab {
                 address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
                 tls: TlsSource::SelfSigned(vec!["localhost".into()]),
                 client_ca: None,
+                open_paths: Vec::new(),
             },
             leader_elect,
         };

@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::serve::Serving;
+use crate::serve::{Serving, access::OPEN_PATHS};
 use crate::tls::TlsSource;
 
 /// Flags of every daemon.
@@ -25,11 +25,19 @@ pub struct CommonArgs {
 }
 
 /// Flags of every daemon that talks to the API server.
-#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[derive(Debug, Clone, PartialEq, clap::Args)]
 pub struct ClientArgs {
     /// File with the API server's address and this daemon's credentials.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: PathBuf,
+
+    /// Upstream's bound on requests a second; accepted, but the API server alone says how many are served.
+    #[arg(long, value_name = "N", default_value_t = 0.0)]
+    kube_api_qps: f32,
+
+    /// Upstream's bound on requests at once; likewise.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    kube_api_burst: i32,
 }
 
 /// Flags of daemons that serve health and metrics over TLS, on a port of their own.
@@ -50,6 +58,10 @@ pub struct ServingArgs {
     /// Authorities of clients; certificates identify nobody there without.
     #[arg(long, value_name = "FILE")]
     client_ca_file: Option<PathBuf>,
+
+    /// Paths that everybody may read there; one that ends with `*` stands for all that begin so.
+    #[arg(long, value_name = "PATH,…", value_delimiter = ',', default_values = OPEN_PATHS)]
+    authorization_always_allow_paths: Vec<String>,
 }
 
 impl ServingArgs {
@@ -60,6 +72,7 @@ impl ServingArgs {
             address: SocketAddr::new(self.bind_address, port),
             tls: TlsSource::from_flags(self.tls_cert_file, self.tls_private_key_file, &names),
             client_ca: self.client_ca_file,
+            open_paths: self.authorization_always_allow_paths,
         }
     }
 }

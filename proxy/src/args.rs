@@ -14,7 +14,7 @@ use crate::render::Rules;
 
 /// Flags of the proxy.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "proxy", version, about = "Turns services and endpoints into iptables rules.")]
+#[command(name = "proxy", version = api::VERSION, args_override_self = true, about = "Turns services and endpoints into iptables rules.")]
 pub struct Args {
     /// Flags of every daemon.
     #[command(flatten)]

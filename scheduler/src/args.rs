@@ -7,7 +7,7 @@ use machinery::serve::Serving;
 
 /// Places pods on nodes.
 #[derive(Debug, clap::Parser)]
-#[command(name = "scheduler", version)]
+#[command(name = "scheduler", version = api::VERSION, args_override_self = true)]
 pub struct Args {
     /// Flags of every daemon.
     #[command(flatten)]

@@ -15,6 +15,9 @@ pub(super) struct StoreArgs {
     /// Addresses of etcd's members, as `--store etcd:…` takes them.
     #[arg(long, value_name = "URL,…", conflicts_with = "store")]
     etcd_servers: Option<String>,
+    /// What all keys begin with; this alone.
+    #[arg(long, value_name = "PREFIX", value_parser = ["/registry"])]
+    etcd_prefix: Option<String>,
     /// Authority of etcd's certificates (PEM).
     #[arg(long)]
     etcd_cafile: Option<PathBuf>,

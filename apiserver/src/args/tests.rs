@@ -210,3 +210,24 @@ async fn all_that_flags_name_can_be_checked_without_a_start() {
     std::fs::remove_file(&file).unwrap();
     check("token-auth-file").await.unwrap_err();
 }
+
+#[test]
+fn what_is_not_followed_is_refused() {
+    for flag in [
+        "--allow-privileged=false",
+        "--etcd-prefix=/other",
+        "--requestheader-username-headers=X-User",
+        "--endpoint-reconciler-type=master-count",
+    ] {
+        let args = Args::try_parse_from(["apiserver", "--store=memory", flag]);
+        assert!(args.map_err(anyhow::Error::from).and_then(Args::into_config).is_err(), "{flag}");
+    }
+    let config = |flags: &[&str]| {
+        let fixed = ["apiserver", "--store=memory", "--advertise-address=192.0.2.1"];
+        Args::try_parse_from(fixed.iter().chain(flags)).unwrap().into_config().unwrap()
+    };
+    assert!(config(&[]).advertise.is_some());
+    assert!(config(&["--endpoint-reconciler-type=none"]).advertise.is_none());
+    // The last one holds.
+    assert_eq!(config(&["--secure-port=1", "--secure-port", "2"]).listen.1, 2);
+}

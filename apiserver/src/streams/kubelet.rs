@@ -169,11 +169,19 @@ pub fn address_of_node(api: &Api, name: &str) -> Result<(Dialable, u16), Status>
     let node = api.cached(NODES, name).ok_or_else(|| Status::not_found("nodes", "", name))?;
     let node = value(&node)?;
     let addresses = node.at(&["status", "addresses"]).and_then(Value::as_array);
-    let internal = addresses.into_iter().flatten().find(|a| a["type"] == "InternalIP");
-    let address = internal.map(|a| a.str_at(&["address"]).to_owned()).filter(|a| !a.is_empty());
+    // Names would have to be looked up.
+    let types = api.config.node_addresses.iter().filter(|kind| kind.ends_with("IP"));
+    let of_type = |kind: &String| {
+        let mut found = addresses.into_iter().flatten().filter(|a| a["type"] == kind.as_str());
+        found.find_map(|a| Some(a.str_at(&["address"]).to_owned()).filter(|a| !a.is_empty()))
+    };
+    let address = types.clone().find_map(of_type);
     let port = node.at(&["status", "daemonEndpoints", "kubeletEndpoint", "Port"]).and_then(Value::as_u64);
-    let address =
-        address.ok_or_else(|| Status::internal(format!("node {name} has no address of type InternalIP")))?;
+    let address = address.ok_or_else(|| {
+        let known = addresses.into_iter().flatten().map(|address| address.str_at(&["address"]));
+        let known = known.collect::<Vec<_>>().join(" ");
+        Status::internal(format!("no preferred addresses found; known addresses: [{known}]"))
+    })?;
     Ok((
         Dialable::parse(&address).map_err(|e| Status::bad_request(e.to_string()))?,
         port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p != 0).unwrap_or(KUBELET_PORT),

@@ -51,6 +51,8 @@ pub fn config(dir: &Path) -> Config {
         listen: (Ipv4Addr::LOCALHOST.into(), 0),
         advertise: None,
         serving: None,
+        cert_dir: None,
+        node_addresses: vec!["InternalIP".into()],
         client_ca: None,
         authorization: vec![Mode::AlwaysAllow],
         admission: Choice::default(),

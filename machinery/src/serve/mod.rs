@@ -27,7 +27,7 @@ pub use hang_up::{HangUp, Upgrade};
 pub use health::{Asked, Gate, Health};
 pub use strangers::{Stranger, Strangers};
 
-use access::{Access, OPEN_PATHS, Terms, Verdict};
+use access::{Access, Terms, Verdict};
 
 use crate::metrics::{self, Registry};
 use crate::tasks::Tasks;
@@ -44,6 +44,16 @@ pub struct Serving {
     pub tls: TlsSource,
     /// The file of the authorities of clients; their certificates are not looked at without.
     pub client_ca: Option<PathBuf>,
+    /// What everybody may read; a path that ends with `*` stands for all that begin so.
+    pub open_paths: Vec<String>,
+}
+
+/// Whether everybody may read a path.
+fn is_open(path: &str, open: &[String]) -> bool {
+    open.iter().any(|open| match open.strip_suffix('*') {
+        Some(begin) => path.starts_with(begin),
+        None => path == open,
+    })
 }
 
 /// Starts the server of health and metrics of a daemon, which asks with its own client who may read more than its health.
@@ -62,15 +72,18 @@ pub async fn spawn(
     let tls = tls::server_config(&serving.tls, ClientCertificates::Asked, &["h2", "http/1.1"])?;
     let access = Access::new(client, Terms::DAEMON);
     let (listener, address) = bind(serving.address).await?;
-    let endpoints = Arc::new((registry, health, access));
+    let endpoints = Arc::new((registry, health, access, serving.open_paths.clone()));
     let welcome: Welcome<_> = Arc::new(move |peer| {
         let (endpoints, peer) = (Arc::clone(&endpoints), Arc::new(peer));
         Box::new(move |request| {
             let (endpoints, peer) = (Arc::clone(&endpoints), Arc::clone(&peer));
             Box::pin(async move {
-                let (registry, health, access) = &*endpoints;
-                let refused = admit(access, &peer, &request).await;
-                refused.err().unwrap_or_else(|| respond(registry, health, &request))
+                let (registry, health, access, open) = &*endpoints;
+                let admitted = match is_open(request.uri().path(), open) {
+                    true => Ok(()),
+                    false => admit(access, &peer, &request).await,
+                };
+                admitted.err().unwrap_or_else(|| respond(registry, health, &request))
             })
         })
     });
@@ -109,9 +122,6 @@ async fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> 
 /// Lets a request pass, or says why not, as an API server does.
 async fn admit<B>(access: &Access, peer: &Peer, request: &Request<B>) -> Result<(), Response<Full<Bytes>>> {
     let path = request.uri().path();
-    if OPEN_PATHS.contains(&path) {
-        return Ok(());
-    }
     let user = access.identify(peer, request.headers()).await.map_err(|why| {
         tracing::warn!(%why, address = %peer.address, "Unable to authenticate the request");
         refusal(&Status::unauthorized())

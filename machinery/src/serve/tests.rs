@@ -19,6 +19,7 @@ async fn a_daemon_answers_over_https_whom_the_api_server_lets_ask() {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         tls: TlsSource::Files { cert: at("tls.crt"), key: at("tls.key") },
         client_ca: Some(at("ca.crt")),
+        open_paths: ["/healthz", "/livez", "/readyz", "/open/*"].map(String::from).into(),
     };
     for (file, user, group) in [("master", "admin", "system:masters"), ("jane", "jane", "dev")] {
         let issued = authority.issue(&IssueRequest::client(user, &[group])).unwrap();
@@ -47,6 +48,8 @@ async fn a_daemon_answers_over_https_whom_the_api_server_lets_ask() {
             "403 Forbidden",
             r#"forbidden: User \"system:anonymous\" cannot get path \"/metrics\""#,
         ),
+        ("", "/open/to-all", "404 Not Found", "404 page not found"),
+        ("", "/open", "403 Forbidden", r#""code":403"#),
         ("", "/readyz/ping", "403 Forbidden", r#""code":403"#),
         ("Bearer scraper", "/metrics", "200 OK", "process_cpu_seconds_total"),
         ("bearer scraper", "/nowhere", "403 Forbidden", r#"User \"scraper\" cannot get path \"/nowhere\""#),
