@@ -70,6 +70,7 @@ pub async fn run(config: Config, client: kube::Client, tasks: &Tasks) -> anyhow:
         // Whoever stands by is ready to take over.
         synced.open();
         if !config.leader_elect || leadership.lead(client.clone(), &owner).await {
+            let client = if config.leader_elect { leadership.fenced(client) } else { client };
             synced.close("not all informers are synced");
             start(&config, &client, &owner, &metrics, &synced).await;
         }

@@ -68,6 +68,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         if config.leader_elect && !leadership.lead(client.clone(), &tasks).await {
             return Ok(());
         }
+        let client = if config.leader_elect { leadership.fenced(client) } else { client };
         synced.close("not all informers are synced");
         let recorder = Recorder::new(client.clone(), NAME, None, &tasks);
         let scheduler = Scheduler::new(client, recorder, metrics);

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io::{Read as _, Write as _},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use api::status::Status;
@@ -37,7 +37,40 @@ pub struct Document {
 
 enum Content {
     Plain(Bytes),
-    Gzip(Bytes),
+    Gzip(Packed),
+}
+
+/// Compressed bytes. However many clients want them plain, they are unpacked once for all to whom they are being sent.
+struct Packed {
+    packed: Bytes,
+    plain: Mutex<Weak<Vec<u8>>>,
+}
+
+/// Plain bytes that several answers share.
+struct Shared(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Packed {
+    fn plain(&self) -> std::io::Result<Bytes> {
+        let mut plain = self.plain.lock();
+        let shared = match plain.upgrade() {
+            Some(shared) => shared,
+            None => {
+                let mut bytes = Vec::with_capacity(self.packed.len() * 8);
+                GzDecoder::new(&self.packed[..]).read_to_end(&mut bytes)?;
+                bytes.shrink_to_fit();
+                let shared = Arc::new(bytes);
+                *plain = Arc::downgrade(&shared);
+                shared
+            }
+        };
+        Ok(Bytes::from_owner(Shared(shared)))
+    }
 }
 
 impl Document {
@@ -46,7 +79,7 @@ impl Document {
         let hash = Sha256::digest(&bytes).iter().map(|b| format!("{b:02X}")).collect::<String>();
         let etag = HeaderValue::try_from(format!("\"{hash}\"")).unwrap_or(HeaderValue::from_static("\"\""));
         let content = match compress(&bytes) {
-            Some(packed) => Content::Gzip(packed),
+            Some(packed) => Content::Gzip(Packed { packed, plain: Mutex::default() }),
             None => Content::Plain(bytes.into()),
         };
         Self { media, etag, content }
@@ -68,17 +101,14 @@ impl Document {
         }
         let bytes = match &self.content {
             Content::Plain(bytes) => bytes.clone(),
-            Content::Gzip(packed) if takes_gzip(request.headers()) => {
+            Content::Gzip(Packed { packed, .. }) if takes_gzip(request.headers()) => {
                 headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
                 packed.clone()
             }
-            Content::Gzip(packed) => {
-                let mut bytes = Vec::with_capacity(packed.len() * 8);
-                if let Err(error) = GzDecoder::new(&packed[..]).read_to_end(&mut bytes) {
-                    return response::status(&Status::internal(error));
-                }
-                bytes.into()
-            }
+            Content::Gzip(packed) => match packed.plain() {
+                Ok(plain) => plain,
+                Err(error) => return response::status(&Status::internal(error)),
+            },
         };
         *response.body_mut() = response::full(bytes);
         response

@@ -38,7 +38,7 @@ pub async fn serve(ctx: Ctx) -> Result<Response<Body>, Status> {
     match (&ctx.path.name, found.first()) {
         (Some(_), None) => Err(ctx.not_found()),
         (Some(_), Some(one)) => Ok(ctx.answer(StatusCode::OK, one)),
-        (None, _) => list::respond_with(&ctx, &json!({"resourceVersion": ""}), found.into_iter().map(Ok)),
+        (None, _) => list::respond_with(&ctx, &json!({"resourceVersion": ""}), 0, found.into_iter().map(Ok)),
     }
 }
 

@@ -1,5 +1,5 @@
 //! The body of a list, joined while it is sent: however long the list, little more than one piece of it is copied or made
-//! at a time.
+//! at a time. What is large is not copied at all.
 
 use std::{
     pin::Pin,
@@ -25,6 +25,8 @@ pub struct Joined<I> {
     /// Whether an item has been sent, so that the separator stands before the next.
     begun: bool,
     tail: Option<String>,
+    /// The next piece, an item as it is.
+    large: Option<Bytes>,
     /// Bytes not sent yet, where that is known.
     left: Option<usize>,
 }
@@ -32,7 +34,7 @@ pub struct Joined<I> {
 impl<I: Iterator<Item = Result<Bytes, Status>>> Joined<I> {
     /// A list of items between a head and a tail.
     pub fn new(head: String, items: I, separator: &'static str, tail: String) -> Self {
-        Self { head: Some(head), items, separator, begun: false, tail: Some(tail), left: None }
+        Self { head: Some(head), items, separator, begun: false, tail: Some(tail), large: None, left: None }
     }
 
     /// The same, of which it is known how long it is.
@@ -55,6 +57,10 @@ impl<I: Iterator<Item = Result<Bytes, Status>>> Joined<I> {
     }
 
     fn piece(&mut self) -> Result<Option<Bytes>, Status> {
+        if let Some(item) = self.large.take() {
+            self.left = self.left.map(|left| left.saturating_sub(item.len()));
+            return Ok(Some(item));
+        }
         if self.tail.is_none() {
             return Ok(None);
         }
@@ -71,6 +77,13 @@ impl<I: Iterator<Item = Result<Bytes, Status>>> Joined<I> {
             let item = item.inspect_err(|_| self.tail = None)?;
             if std::mem::replace(&mut self.begun, true) {
                 piece.put_slice(self.separator.as_bytes());
+            }
+            if item.len() >= PIECE {
+                self.large = Some(item);
+                if piece.is_empty() {
+                    return self.piece();
+                }
+                break;
             }
             piece.put_slice(&item);
         }

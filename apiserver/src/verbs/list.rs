@@ -368,20 +368,22 @@ pub fn respond(ctx: &Ctx, listed: &Listed) -> Result<Response<Body>, Status> {
         return Ok(joined(ctx, &meta, &listed.items));
     }
     let (kind, items) = (ctx.kind.clone(), listed.items.clone());
-    respond_with(ctx, &meta, items.into_iter().map(move |object| shown_value(&kind, &object)))
+    let bytes = items.iter().map(|object| object.json().len()).sum();
+    respond_with(ctx, &meta, bytes, items.into_iter().map(move |object| shown_value(&kind, &object)))
 }
 
-/// Lists of up to so many objects are made whole, and say how long they are.
-const AT_ONCE: usize = 500;
+/// Lists of up to so many objects, and so many bytes, are made whole, and say how long they are.
+const AT_ONCE: (usize, usize) = (500, 1 << 20);
 
-/// The answer that carries a list of these objects, in the representation the caller wants. The objects of a long list are
-/// made while it is sent.
+/// The answer that carries a list of these objects of so many bytes, in the representation the caller wants. The objects of
+/// a long list are made while it is sent.
 ///
 /// # Errors
 /// Those of the objects.
 pub fn respond_with(
     ctx: &Ctx,
     meta: &Value,
+    bytes: usize,
     values: impl ExactSizeIterator<Item = Result<Value, Status>> + Unpin + Send + 'static,
 ) -> Result<Response<Body>, Status> {
     let (api_version, is_yaml, form) = (ctx.accept.api_version, ctx.accept.yaml, ctx.accept.form);
@@ -404,7 +406,7 @@ pub fn respond_with(
     };
     let items = values.map(move |value| value.map(|value| Bytes::from(text(value))));
     let body = Joined::new(head, items, separator, tail);
-    let mut answer = if count > AT_ONCE {
+    let mut answer = if count > AT_ONCE.0 || bytes > AT_ONCE.1 {
         let mut answer = Response::new(body.boxed_unsync());
         answer.extensions_mut().insert(response::HasEnd);
         answer

@@ -1,7 +1,8 @@
 //! Leader election by a Lease: of several instances of a daemon one works.
 //!
-//! A leader that cannot renew in time stops its process; one that stops in order gives the
-//! lease back after its tasks have ended. Times of others' clocks are never compared: a
+//! A leader that cannot renew in time stops its process, and writes nothing more: one that was held up, by its machine
+//! or a signal, learns too late that another may lead. One that stops in order gives the lease back after its tasks have
+//! ended. Times of others' clocks are never compared: a
 //! lease is expired when it has not changed for its duration as seen from here. Upstream
 //! counterpart: client-go's `tools/leaderelection`.
 
@@ -9,10 +10,12 @@ use api::{Message, message};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Method, Request};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Api, ObjectMeta, PostParams};
+use kube::client::Body;
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -20,6 +23,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
+use tower::BoxError;
 
 use crate::backoff::Backoff;
 use crate::logging::chain;
@@ -88,6 +92,28 @@ impl Leadership {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether nobody else can lead.
+    fn is_sure(&self) -> bool {
+        self.renewed.lock().is_some_and(|at| at.elapsed() < self.config.renew_deadline)
+    }
+
+    /// A client that writes only while this process is sure to lead; what it reads is nobody's loss.
+    #[must_use]
+    pub fn fenced(&self, client: kube::Client) -> kube::Client {
+        let (leadership, namespace) = (self.clone(), client.default_namespace().to_owned());
+        let fence = tower::service_fn(move |request: Request<Body>| {
+            let refused = request.method() != Method::GET && !leadership.is_sure();
+            let client = client.clone();
+            async move {
+                if refused {
+                    return Err(BoxError::from("the lease may be another's by now"));
+                }
+                client.send(request).await.map_err(BoxError::from)
+            }
+        });
+        kube::Client::new(fence, namespace)
     }
 
     /// Says in a registry whether this process leads, under upstream's name.
@@ -202,10 +228,12 @@ impl Election {
         let mut renewed = Instant::now();
         loop {
             tokio::time::sleep(self.config.retry_period).await;
+            let began = Instant::now();
             let left = self.config.renew_deadline.saturating_sub(renewed.elapsed());
             match tokio::time::timeout(left, self.try_once()).await {
                 Ok(Ok(true)) => {
-                    renewed = Instant::now();
+                    // Others count from when they see it, which is later.
+                    renewed = began;
                     self.set_renewed(Some(renewed));
                 }
                 Ok(Ok(false)) => {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::testing::fake_api;
 use api::Message;
 
 fn config() -> LeaderConfig {
@@ -81,6 +82,27 @@ fn only_a_leader_whose_lease_ran_out_is_ill() {
     assert_eq!(after(36), Err(Message::from(words.to_owned())));
     *leadership.renewed.lock() = None;
     assert_eq!(after(36), Ok(()), "it gave up");
+}
+
+#[tokio::test]
+async fn who_may_have_lost_the_lease_writes_no_more() {
+    let leadership = Leadership::new(config());
+    let client = leadership.fenced(fake_api::client(|_, _| Some(serde_json::json!({}))));
+    let write = async || {
+        let request = http::Request::post("/api/v1/nodes").body(b"{}".to_vec()).unwrap();
+        client.request::<serde_json::Value>(request).await.map_err(|error| chain(&error))
+    };
+    let (sure, late) = (Duration::from_secs(9), Duration::from_secs(11));
+    *leadership.renewed.lock() = Instant::now().checked_sub(sure);
+    write().await.unwrap();
+    *leadership.renewed.lock() = Instant::now().checked_sub(late);
+    let refused = write().await.unwrap_err();
+    assert!(refused.contains("the lease may be another's by now"), "{refused}");
+    // Reading goes on.
+    let read = http::Request::get("/api/v1/nodes").body(b"{}".to_vec()).unwrap();
+    client.request::<serde_json::Value>(read).await.unwrap();
+    *leadership.renewed.lock() = None;
+    write().await.unwrap_err();
 }
 
 #[test]
