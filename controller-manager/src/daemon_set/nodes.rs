@@ -48,19 +48,20 @@ pub fn spec_of(template: &PodSpec) -> PodSpec {
     let mut spec = template.clone();
     let bear = |spec: &mut PodSpec, key: &str, effect: &str| {
         let tolerations = spec.tolerations.get_or_insert_default();
-        let is_same = |known: &Toleration| {
-            known.key.as_deref() == Some(key)
-                && known.effect.as_deref() == Some(effect)
-                && known.operator.as_deref() == Some("Exists")
-                && known.toleration_seconds.is_none()
+        let always = Toleration {
+            key: Some(key.to_owned()),
+            operator: Some("Exists".to_owned()),
+            effect: Some(effect.to_owned()),
+            ..Toleration::default()
         };
-        if !tolerations.iter().any(is_same) {
-            tolerations.push(Toleration {
-                key: Some(key.to_owned()),
-                operator: Some("Exists".to_owned()),
-                effect: Some(effect.to_owned()),
-                ..Toleration::default()
-            });
+        // What bears it for some time is made to bear it always: of two the shorter would hold.
+        let is_same =
+            |known: &&mut Toleration| Toleration { toleration_seconds: None, ..(**known).clone() } == always;
+        let mut known = tolerations.iter_mut().filter(is_same).peekable();
+        if known.peek().is_some() {
+            known.for_each(|known| *known = always.clone());
+        } else {
+            tolerations.push(always);
         }
     };
     bear(&mut spec, "node.kubernetes.io/not-ready", "NoExecute");

@@ -287,3 +287,25 @@ fn the_status_counts_nodes() {
     let outcome = Outcome { failure: Some(taken), created: 0 };
     assert_eq!(reported(&world, &outcome)["collisionCount"], 1);
 }
+
+#[test]
+fn what_a_daemon_bears_for_a_while_it_bears_always() {
+    let spec = |tolerations: Value| -> k8s_openapi::api::core::v1::PodSpec {
+        serde_json::from_value(json!({"containers": [], "tolerations": tolerations})).unwrap()
+    };
+    let unreachable = |seconds: Value| {
+        json!({"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute",
+            "tolerationSeconds": seconds})
+    };
+    let others = json!({"key": "team", "operator": "Exists", "tolerationSeconds": 3, "effect": "NoExecute"});
+    let tolerations =
+        super::nodes::spec_of(&spec(json!([unreachable(json!(15)), others, unreachable(json!(20))])));
+    let tolerations = tolerations.tolerations.unwrap();
+    let seconds = |key: &str| {
+        let found = tolerations.iter().filter(|toleration| toleration.key.as_deref() == Some(key));
+        found.map(|toleration| toleration.toleration_seconds).collect::<Vec<_>>()
+    };
+    assert_eq!(seconds("node.kubernetes.io/unreachable"), [None, None]);
+    assert_eq!(seconds("node.kubernetes.io/not-ready"), [None]);
+    assert_eq!(seconds("team"), [Some(3)]);
+}

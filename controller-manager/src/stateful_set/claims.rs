@@ -74,20 +74,16 @@ impl Policy {
     }
 }
 
-/// The reference by which something goes with its owner and is not controlled by it.
-fn goes_with(kind: &Kind, owner: &ObjectMeta) -> OwnerReference {
-    OwnerReference { controller: None, block_owner_deletion: None, ..owners::controller_ref(kind, owner) }
-}
-
 fn set_reference(set: &StatefulSet) -> OwnerReference {
-    goes_with(&Kind::of::<StatefulSet>(), &set.metadata)
+    owners::controller_ref(&Kind::of::<StatefulSet>(), &set.metadata)
 }
 
-/// Lets a pod's claims belong to what they are to go with: to the set, or to a pod that is to be scaled away.
+/// Lets a pod's claims belong to what they are to go with: to the set, or to a pod that is to be scaled away; but not to
+/// two controllers.
 pub(super) fn assign(snapshot: &Snapshot, pod: &Pod, condemned: bool) -> Vec<Action> {
     let policy = Policy::of(&snapshot.set);
     let by_set = set_reference(&snapshot.set);
-    let by_pod = goes_with(&Kind::of::<Pod>(), &pod.metadata);
+    let by_pod = owners::controller_ref(&Kind::of::<Pod>(), &pod.metadata);
     let mut owners = Vec::new();
     if condemned && policy.with_pod {
         owners.push(by_pod.clone());
@@ -103,12 +99,15 @@ pub(super) fn assign(snapshot: &Snapshot, pod: &Pod, condemned: bool) -> Vec<Act
         let is_ours = |owner: &OwnerReference| {
             owner.uid == by_set.uid || (owner.kind == by_pod.kind && owner.name == by_pod.name)
         };
-        let had: Vec<OwnerReference> = references.iter().filter(|owner| is_ours(owner)).cloned().collect();
-        if had.iter().map(|owner| &owner.uid).eq(owners.iter().map(|owner| &owner.uid)) {
+        let is_anothers = references.iter().any(|owner| owner.controller == Some(true) && !is_ours(owner));
+        let wanted: &[OwnerReference] = if is_anothers { &[] } else { &owners };
+        let known = |owner: &OwnerReference| (owner.uid.clone(), owner.controller);
+        let had = references.iter().filter(|owner| is_ours(owner)).map(known);
+        if had.eq(wanted.iter().map(known)) {
             return None;
         }
         references.retain(|owner| !is_ours(owner));
-        references.extend(owners.iter().cloned());
+        references.extend_from_slice(wanted);
         changed.metadata.owner_references = Some(references).filter(|references| !references.is_empty());
         Action::change(claim, &changed, None)
     };

@@ -249,6 +249,18 @@ fn claims_go_with_pod_or_set_when_they_are_told_to() {
     let owner =
         |world: &World, claim: usize| world.claims[claim]["metadata"]["ownerReferences"][0]["kind"].clone();
     assert_eq!((owner(&world, 0), owner(&world, 1)), (json!("StatefulSet"), json!("StatefulSet")));
+    assert_eq!(world.claims[0]["metadata"]["ownerReferences"][0]["controller"], true);
+    // Another controller's is left to it.
+    let others =
+        json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "c", "controller": true}]);
+    let ours = std::mem::replace(&mut world.claims[0]["metadata"]["ownerReferences"], others.clone());
+    assert_eq!(world.step(), NOTHING);
+    world.claims[0]["metadata"]["ownerReferences"] = json!([others[0], ours[0]]);
+    assert_eq!(world.step(), ["www-web-0 goes with ConfigMap"]);
+    world.claims[0]["metadata"]["ownerReferences"] = ours;
+    // One that does not control it yet is to.
+    world.claims[0]["metadata"]["ownerReferences"][0]["controller"] = json!(false);
+    assert_eq!(world.step(), ["www-web-0 goes with StatefulSet"]);
     world.edit("/spec/replicas", json!(1));
     assert_eq!(world.step(), ["www-web-1 goes with Pod", "-web-1"]);
     world.edit(

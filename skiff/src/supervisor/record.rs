@@ -1,7 +1,8 @@
 //! A running process as written in the cluster's `run` folder.
 
-use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::{fs, io};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -27,13 +28,25 @@ impl Record {
         Record { process, since: machinery::clock::now(), restarts }
     }
 
-    /// Writes it.
+    /// Writes it. On a full disk it takes the room of the one before: a daemon that helps to empty it is to be startable.
     pub fn write(&self, path: &Path) -> Result<()> {
-        files::replace(path, &serde_json::to_vec(self)?, 0o644)
+        let record = serde_json::to_vec(self)?;
+        files::replace(path, &record, 0o644).or_else(|error| overwrite(path, record).map_err(|_| error))
     }
+}
+
+/// Writes a record over the one that is there, with blanks behind it if it is shorter.
+fn overwrite(path: &Path, mut record: Vec<u8>) -> io::Result<()> {
+    let file = fs::OpenOptions::new().write(true).open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    record.resize(record.len().max(length), b' ');
+    file.write_all_at(&record, 0)
 }
 
 /// Reads a record; none, or one that was damaged by a crash of the machine, is none.
 pub fn read(path: &Path) -> Option<Record> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests;
