@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use machinery::CancellationToken;
+use machinery::serve::Strangers;
 use machinery::tasks::Tasks;
 use parking_lot::RwLock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -24,6 +25,8 @@ use crate::reply::{self, Question, Reply};
 const BURST: usize = 64;
 /// Streams open at a time.
 const MAX_STREAMS: usize = 512;
+/// Those of one address: for the next its oldest is closed.
+const MAX_OF_ONE: usize = MAX_STREAMS / 4;
 /// How long a stream may be idle (RFC 7766 leaves it to the server), and an answer be taken.
 const IDLE: Duration = Duration::from_secs(10);
 /// Questions of one stream that are worked on at a time; further ones wait.
@@ -168,14 +171,19 @@ impl Answering {
 
     async fn streams(self, listener: TcpListener, stop: CancellationToken) {
         let room = Arc::new(Semaphore::new(MAX_STREAMS));
+        let strangers = Strangers::new(MAX_OF_ONE);
         loop {
             let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, from)) => {
-                    let (this, stop) = (self.clone(), stop.clone());
+                    let (this, stop, stranger) = (self.clone(), stop.clone(), strangers.arrive(from.ip()));
                     self.tasks.spawn_finite("stream", async move {
-                        if let Some(Err(error)) = stop.run_until_cancelled(this.stream(stream, from)).await {
-                            tracing::debug!(%from, %error, "A stream ended");
+                        tokio::select! {
+                            () = stop.cancelled() => {}
+                            () = stranger.sent_away.cancelled() => {}
+                            ended = this.stream(stream, from) => if let Err(error) = ended {
+                                tracing::debug!(%from, %error, "A stream ended");
+                            }
                         }
                         drop(place);
                     });

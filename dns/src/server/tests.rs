@@ -7,7 +7,7 @@ use machinery::tasks::Tasks;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 
-use super::{LARGEST_QUESTION, Port, serve};
+use super::{LARGEST_QUESTION, MAX_STREAMS, Port, serve};
 use crate::chain::Chain;
 use crate::corefile;
 use crate::metrics::Metrics;
@@ -101,6 +101,17 @@ async fn a_stream_takes_many_questions_at_once_and_only_whole_ones() {
     ids.sort_unstable();
     assert_eq!(ids, (0..100).collect::<Vec<u16>>());
 
+    // Whoever connects and says nothing leaves others room.
+    let mut silent = Vec::new();
+    for _ in 0..MAX_STREAMS + 1 {
+        silent.push(connect().await);
+    }
+    let mut next = connect().await;
+    next.write_all(&framed(&query(7, "small.corp."))).await.unwrap();
+    assert_eq!(answer(&mut next).await.metadata.id, 7);
+    closed(stream).await;
+    drop(silent);
+
     let mut cut = connect().await;
     cut.write_all(&framed(&query(1, "small.corp."))[..20]).await.unwrap();
     cut.shutdown().await.unwrap();
@@ -109,7 +120,8 @@ async fn a_stream_takes_many_questions_at_once_and_only_whole_ones() {
     large.write_all(&(LARGEST_QUESTION + 1).to_be_bytes()).await.unwrap();
     closed(large).await;
     // Who is connected when the port is given up is let go.
+    let open = connect().await;
     drop(port);
-    closed(stream).await;
+    closed(open).await;
     tasks.stop();
 }

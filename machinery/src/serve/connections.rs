@@ -249,7 +249,7 @@ async fn answer<B: Content>(
                 Err(error) => tracing::debug!(%error, "Cannot look at a connection"),
             }
         }
-        let answer = host_fault(&request).map_or_else(|| Ok(handler(request)), Err);
+        let answer = fault(&request).map_or_else(|| Ok(handler(request)), Err);
         let busy = activity.begin();
         async move {
             let answer = match answer {
@@ -280,9 +280,19 @@ async fn answer<B: Content>(
     ended.map_err(|error| anyhow::anyhow!(error))
 }
 
-/// What is wrong with the host that a request names, in the words of Go's server: of two hosts, those who pass requests on
-/// and those who answer them may each believe another one.
-fn host_fault<B>(request: &Request<B>) -> Option<&'static str> {
+/// Whether a path has a `%` that escapes nothing.
+fn is_miswritten(path: &str) -> bool {
+    let escaped =
+        |rest: &str| rest.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+    !path.split('%').skip(1).all(escaped)
+}
+
+/// What is wrong with the path or the host that a request names, in the words of Go's server: of two hosts, those who pass
+/// requests on and those who answer them may each believe another one.
+fn fault<B>(request: &Request<B>) -> Option<&'static str> {
+    if is_miswritten(request.uri().path()) {
+        return Some("400 Bad Request");
+    }
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte);
     match (hosts.next(), hosts.next()) {

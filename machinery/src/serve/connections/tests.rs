@@ -124,7 +124,7 @@ async fn a_renewed_certificate_is_shown_to_whoever_comes_next() {
 }
 
 #[tokio::test]
-async fn a_request_names_one_host() {
+async fn a_request_names_one_host_and_a_path() {
     let tasks = Tasks::new();
     let address = listen(&tasks, SHORT).await;
     for (hosts, expected) in [
@@ -134,9 +134,14 @@ async fn a_request_names_one_host() {
         ("Host: a\r\nX: y\r\nhost: b\r\n", "\r\n\r\n400 Bad Request"),
         ("", "400 Bad Request: missing required Host header"),
         ("Host: a/b\r\n", "400 Bad Request: malformed Host header"),
+        ("%2f%2F%61?%zz", "HTTP/1.1 200 OK\r\n"),
+        ("%zz", "\r\n\r\n400 Bad Request"),
+        ("%4", "\r\n\r\n400 Bad Request"),
+        ("a%", "\r\n\r\n400 Bad Request"),
     ] {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(format!("GET / HTTP/1.1\r\n{hosts}\r\n").as_bytes()).await.unwrap();
+        let (path, hosts) = if hosts.contains('%') { (hosts, "Host: a\r\n") } else { ("", hosts) };
+        stream.write_all(format!("GET /{path} HTTP/1.1\r\n{hosts}\r\n").as_bytes()).await.unwrap();
         let words = last_words(stream).await;
         assert!(words.contains(expected), "{hosts}: {words}");
         assert_eq!(words.contains("here"), expected.contains("200"), "{hosts}: {words}");
