@@ -161,6 +161,7 @@ fn assemble(
         nodes: nodes.clone(),
         images: images.clone(),
         pressures: pressures.clone(),
+        clock: Clock::default(),
     });
     let kubelet = Arc::new(Kubelet {
         places: Places {
