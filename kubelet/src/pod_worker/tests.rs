@@ -324,6 +324,25 @@ async fn hooks_wait_and_tell_servers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_whose_first_hook_fails_has_its_last_one_before_it_is_stopped() {
+    let lab = Lab::new().await;
+    let does = |command: [&str; 2]| json!({"exec": {"command": command}});
+    for (grace, expected) in
+        [(30, "main: run, main does exit 3, main does farewell 0"), (0, "main: run, main does exit 3")]
+    {
+        let mut node = Node::new(&lab).await;
+        node.boot().await;
+        let hooks = json!({"postStart": does(["exit", "3"]), "preStop": does(["farewell", "0"])});
+        let main = json!({"name": "main", "image": "i:1", "command": ["run"], "lifecycle": hooks});
+        let spec =
+            json!({"restartPolicy": "Never", "terminationGracePeriodSeconds": grace, "containers": [main]});
+        node.create("p", &spec, &[]).await;
+        node.until_runtime(|state| state.calls.iter().any(|call| call == "stop main")).await;
+        assert_eq!(node.runtime.state().ran.join(", "), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_crashes_waits_longer_each_time() {
     let lab = Lab::new().await;
     let mut node = Node::new(&lab).await;
