@@ -57,6 +57,8 @@ const HURRY: SignedDuration = SignedDuration::from_secs(30);
 const LOOK_SILENT: Duration = Duration::from_secs(1);
 /// How long the runtime may be silent until it counts as down: upstream's `maxWaitForContainerRuntime`.
 const DOWN: Duration = Duration::from_secs(30);
+/// Who attaches volumes: no kubelet does.
+const CONTROLLER_ATTACHES: &str = "volumes.kubernetes.io/controller-managed-attach-detach";
 /// The longest pause between tries to register the node.
 const REGISTER_AGAIN: Duration = Duration::from_secs(5);
 
@@ -206,7 +208,13 @@ impl NodeKeeper {
             metadata: ObjectMeta {
                 name: Some(self.of.config.node.clone()),
                 labels: Some(self.labels()),
-                annotations: Some([(LOCAL_VOLUMES.to_owned(), self.volumes())].into()),
+                annotations: Some(
+                    [
+                        (LOCAL_VOLUMES.to_owned(), self.volumes()),
+                        (CONTROLLER_ATTACHES.to_owned(), "true".to_owned()),
+                    ]
+                    .into(),
+                ),
                 ..ObjectMeta::default()
             },
             spec: Some(NodeSpec {
@@ -373,12 +381,14 @@ impl NodeKeeper {
         Ok(())
     }
 
+    /// Tells what has changed since the kubelet last wrote the status; at first, all.
     fn tell_changes(&self, status: &NodeStatus) {
+        let written = self.written.as_ref().filter(|(_, at)| *at != Timestamp::UNIX_EPOCH);
         let of = |status: &NodeStatus, kind: &str| -> Option<NodeCondition> {
             status.conditions.iter().flatten().find(|c| c.type_ == kind).cloned()
         };
         for condition in status.conditions.iter().flatten() {
-            let before = self.written.as_ref().and_then(|(before, _)| of(before, &condition.type_));
+            let before = written.and_then(|(before, _)| of(before, &condition.type_));
             if before.is_some_and(|b| b.status == condition.status) {
                 continue;
             }

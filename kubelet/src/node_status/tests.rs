@@ -104,6 +104,31 @@ async fn a_node_that_is_cordoned_says_so_and_when_it_is_no_more() {
 }
 
 #[tokio::test]
+async fn a_kubelet_tells_at_first_all_that_it_finds() {
+    let tasks = Tasks::new();
+    let client = api(&tasks).await;
+    let (nodes, events): (Api<Node>, Api<k8s_openapi::api::core::v1::Event>) =
+        (Api::all(client.clone()), Api::all(client.clone()));
+    keeper(&client, &tasks, "192.0.2.1").spawn(&tasks).await.unwrap();
+    let expected =
+        ["NodeHasNoDiskPressure", "NodeHasSufficientMemory", "NodeHasSufficientPID", "NodeReady", "Starting"];
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
+    loop {
+        let all = events.list(&Default::default()).await.unwrap().items;
+        let mut reasons: Vec<_> = all.into_iter().filter_map(|event| event.reason).collect();
+        reasons.sort();
+        if reasons == expected {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{reasons:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let annotations = nodes.get("node-1").await.unwrap().metadata.annotations.unwrap_or_default();
+    assert_eq!(annotations.get(CONTROLLER_ATTACHES).map(String::as_str), Some("true"));
+    tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_runtime_that_hangs_holds_nothing_up_and_is_down_after_a_while() {
     let tasks = Tasks::new();
     let client = kube::Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
