@@ -60,6 +60,12 @@ impl Worker {
                 return Err(until);
             }
         };
+        // The one before it may have ended for another size.
+        if attempt > 0
+            && let Err(error) = self.limit(pod).await
+        {
+            tracing::warn!(pod = pod_spec::described(pod), %error, "Cannot limit the pod");
+        }
         let made = self.create_and_start(pod, view, &container, role, attempt, &image).await;
         if let Some(ended) = after_end {
             let backoff = Backoff::after(self.retries.backoffs.get(name).copied(), ended, self.now());

@@ -343,6 +343,56 @@ async fn a_container_whose_first_hook_fails_has_its_last_one_before_it_is_stoppe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_goes_by_the_size_that_was_granted_last() {
+    let lab = Lab::new().await;
+    let mut node = Node::new(&lab).await;
+    node.boot().await;
+    let size = |cpu: &str, memory: &str| json!({"limits": {"cpu": cpu, "memory": memory}, "requests": {"cpu": cpu, "memory": memory}});
+    let main = json!({"name": "main", "image": "i:1", "command": ["run"], "resources": size("1", "64Mi"),
+        "resizePolicy": [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]});
+    node.create("p", &json!({"containers": [main]}), &[]).await;
+    node.until("p", |pod| settled(pod).then_some(())).await;
+    let made = |state: &State| {
+        let resources = |attempt: &str| {
+            let made = state.containers.iter().find(|(id, _)| id.ends_with(attempt))?.1;
+            let linux = made.config.linux.as_ref()?.resources.as_ref()?;
+            Some((linux.cpu_quota, linux.memory_limit_in_bytes >> 20))
+        };
+        (resources("main-0"), resources("main-1"))
+    };
+    // The restart for more memory does not come off until the node was asked for more than it has.
+    node.runtime.state().stubborn = vec!["create main".to_owned()];
+    node.resize("p", "main", size("1", "128Mi")).await;
+    node.until_runtime(|state| state.calls.iter().filter(|call| *call == "create main").count() > 1).await;
+    node.resize("p", "main", size("900", "128Mi")).await;
+    let infeasible = |pod: &Value| {
+        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let pending =
+            conditions.iter().find(|c| c["type"] == "PodResizePending" && c["reason"] == "Infeasible");
+        pending.map(|pending| pending["message"].clone())
+    };
+    let words = "Node didn't have enough capacity: cpu, requested: 900000, capacity: 4000";
+    assert_eq!(node.until("p", infeasible).await, words);
+    node.runtime.state().stubborn.clear();
+    node.until_runtime(|state| made(state).1.is_some()).await;
+    assert_eq!(made(&node.runtime.state()), (Some((100_000, 64)), Some((100_000, 128))));
+    node.until("p", |pod| settled(pod).then_some(())).await;
+
+    // The next kubelet does not take what was refused for granted.
+    node.kill();
+    node.boot().await;
+    let later = node.runtime.clock.now() + SignedDuration::from_secs(20);
+    node.until_runtime(|_| node.runtime.clock.now() > later).await;
+    assert_eq!(node.until("p", infeasible).await, words);
+    assert!(!node.runtime.state().calls.contains(&"update".to_owned()));
+
+    // What fits is granted without a restart.
+    node.resize("p", "main", size("2", "128Mi")).await;
+    node.until_runtime(|state| state.calls.contains(&"update".to_owned())).await;
+    node.until("p", |pod| infeasible(pod).is_none().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_crashes_waits_longer_each_time() {
     let lab = Lab::new().await;
     let mut node = Node::new(&lab).await;
