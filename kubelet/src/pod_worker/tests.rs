@@ -4,12 +4,13 @@
 mod node;
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use node::{Lab, Node};
 use serde_json::{Value, json};
 
@@ -390,6 +391,41 @@ async fn a_start_goes_by_the_size_that_was_granted_last() {
     node.resize("p", "main", size("2", "128Mi")).await;
     node.until_runtime(|state| state.calls.contains(&"update".to_owned())).await;
     node.until("p", |pod| infeasible(pod).is_none().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_volume_that_cannot_be_mounted_is_told_and_after_a_while_all_together() {
+    let lab = Lab::new().await;
+    let mut node = Node::new(&lab).await;
+    node.boot().await;
+    let missing = |name: &str| json!({"name": name, "hostPath": {"path": format!("/none/{name}"), "type": "Directory"}});
+    let spec = json!({"containers": [{"name": "main", "image": "i:1", "command": ["run"]}],
+        "volumes": [missing("b"), {"name": "scratch", "emptyDir": {}}, missing("a")]});
+    node.create("p", &spec, &[]).await;
+    let later = node.runtime.clock.now() + SignedDuration::from_secs(126);
+    node.until_runtime(|_| node.runtime.clock.now() > later).await;
+    let failed = |name: &str| {
+        format!(
+            "MountVolume.SetUp failed for volume {name:?} : hostPath type check failed: /none/{name} is not a directory"
+        )
+    };
+    let late = "Unable to attach or mount volumes: unmounted volumes=[a b], unattached volumes=[], \
+        failed to process volumes=[]: context deadline exceeded";
+    let expected = [failed("a"), failed("b"), late.to_owned()];
+    let events: Api<Event> = Api::namespaced(lab.client.clone(), "default");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
+    loop {
+        let all = events.list(&ListParams::default()).await.expect("the API answers").items;
+        let told = all.into_iter().filter(|event| event.reason.as_deref() == Some("FailedMount"));
+        let mut told: Vec<String> = told.filter_map(|event| event.message).collect();
+        told.sort();
+        told.dedup();
+        if told == expected {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{told:#?}");
+        node.hold().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
