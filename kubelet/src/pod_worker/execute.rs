@@ -196,6 +196,9 @@ impl Worker {
         beneath::blocking(move || {
             kubelet.cgroups.create(&path)?;
             kubelet.cgroups.limit(&path, &limits)?;
+            if let Some(most) = kubelet.pod_processes {
+                kubelet.cgroups.bound_processes(&path, most)?;
+            }
             Handle::open(&kubelet.places.logs)?.make_dirs(logs, 0o755).map(drop)
         })
         .await

@@ -303,6 +303,7 @@ fn kubelet(dir: &Path, client: kube::Client, node_name: String, scripted: &Scrip
             resolver: "/dev/null".into(),
         },
         memory: 1 << 30,
+        pod_processes: None,
         images: Arc::new(Images::new(runtime.clone(), objects.clone())),
         runtime,
         runtime_name: "scripted".to_owned(),
