@@ -23,9 +23,28 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Lets a pod in that runs already.
+    /// Lets a pod in that runs already. A kubelet that was started again believes the status in what it was granted.
     pub fn keep(&self, pod: &Arc<Pod>) {
-        self.admitted.lock().insert(pod_spec::uid(pod).to_owned(), Arc::clone(pod));
+        let status = pod.status.as_ref();
+        let lists = status.map(|s| [&s.container_statuses, &s.init_container_statuses]);
+        let statuses: Vec<_> = lists.into_iter().flatten().flatten().flatten().collect();
+        let shown = |name: &str| statuses.iter().find(|c| c.name == name)?.resources.clone();
+        let granted = pod_spec::with_resources(pod, shown).map_or_else(|| Arc::clone(pod), Arc::new);
+        self.admitted.lock().insert(pod_spec::uid(pod).to_owned(), granted);
+    }
+
+    /// The pod with the resources that it was granted last, if it asks for others now.
+    pub fn granted(&self, pod: &Pod) -> Option<Pod> {
+        let granted = self.admitted.lock().get(pod_spec::uid(pod)).cloned()?;
+        let of =
+            |name: &str| Some(pod_spec::container(&granted, name)?.0.resources.clone().unwrap_or_default());
+        let whole = &pod_spec::spec(&granted).resources;
+        let mut other = pod_spec::with_resources(pod, of);
+        if *whole != pod_spec::spec(pod).resources {
+            let spec = other.get_or_insert_with(|| pod.clone()).spec.get_or_insert_default();
+            spec.resources.clone_from(whole);
+        }
+        other
     }
 
     /// Lets a pod in if it fits beside the others; else says why not.

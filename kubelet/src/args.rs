@@ -87,6 +87,9 @@ pub struct Args {
     /// How many pods the node takes.
     #[arg(long, value_name = "N", default_value_t = 110)]
     max_pods: u32,
+    /// How many processes a pod may have; -1 is no limit but that of the node.
+    #[arg(long, value_name = "N", default_value_t = -1, allow_hyphen_values = true)]
+    pod_max_pids: i64,
     /// Folder in which the runtime looks for network configurations; without it another network plugin is
     /// in charge.
     #[arg(long, value_name = "DIR")]
@@ -160,6 +163,8 @@ pub struct Config {
     pub cgroup_root: String,
     /// How many pods the node takes.
     pub max_pods: u32,
+    /// How many processes a pod may have, if that is limited.
+    pub pod_processes: Option<u64>,
     /// Where network configurations are written, if that is ours to do.
     pub cni_conf_dir: Option<PathBuf>,
     /// Where manifests of static pods lie.
@@ -250,6 +255,7 @@ impl Args {
             cluster_cidr: self.cluster_cidr,
             cgroup_root: self.cgroup_root,
             max_pods: self.max_pods,
+            pod_processes: u64::try_from(self.pod_max_pids).ok().filter(|most| *most > 0),
             manifests: self.pod_manifest_path,
             cni_conf_dir: self.cni_conf_dir,
             resolver: self.resolv_conf,

@@ -120,6 +120,11 @@ impl Cgroups {
             Self::V1(_) => self.file("memory", path, "memory.limit_in_bytes"),
         };
         write(&bytes, &memory.to_string())?;
+        self.bound_processes(path, processes)
+    }
+
+    /// Bounds how many processes there are in a cgroup.
+    pub fn bound_processes(&self, path: &str, processes: u64) -> io::Result<()> {
         write(&self.file("pids", path, "pids.max"), &processes.to_string())
     }
 

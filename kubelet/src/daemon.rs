@@ -161,6 +161,7 @@ fn assemble(
         nodes: nodes.clone(),
         images: images.clone(),
         pressures: pressures.clone(),
+        clock: Clock::default(),
     });
     let kubelet = Arc::new(Kubelet {
         places: Places {
@@ -172,6 +173,7 @@ fn assemble(
             resolver: config.resolver.clone(),
         },
         memory: i64::try_from(machine::memory_kib() * 1024).unwrap_or(i64::MAX),
+        pod_processes: config.pod_processes,
         images,
         runtime,
         runtime_name: version.name,

@@ -60,6 +60,8 @@ pub struct Kubelet {
     pub places: Places,
     /// The node's memory in bytes.
     pub memory: i64,
+    /// How many processes a pod may have, if that is limited.
+    pub pod_processes: Option<u64>,
     /// The container runtime.
     pub runtime: Arc<Runtime>,
     /// The runtime's name, for container ids.

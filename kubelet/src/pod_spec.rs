@@ -145,6 +145,23 @@ pub fn restarts(pod: &Pod, container: &Container, role: Role, exit_code: i32) ->
         || restart_policy(pod, container, role).restarts(exit_code)
 }
 
+/// A pod with other resources of containers, which are known by name; none if it has these already.
+pub fn with_resources(pod: &Pod, known: impl Fn(&str) -> Option<ResourceRequirements>) -> Option<Pod> {
+    let differs = |container: &Container| {
+        let known = known(&container.name)?;
+        (known != container.resources.clone().unwrap_or_default()).then_some(known)
+    };
+    if !init_containers(pod).iter().chain(&spec(pod).containers).any(|c| differs(c).is_some()) {
+        return None;
+    }
+    let mut other = pod.clone();
+    let spec = other.spec.get_or_insert_default();
+    for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
+        container.resources = differs(container).or(container.resources.take());
+    }
+    Some(other)
+}
+
 /// Whether the pod lives on the host's network.
 pub fn host_network(pod: &Pod) -> bool {
     spec(pod).host_network.unwrap_or(false)

@@ -12,6 +12,10 @@ fn limits_are_checked() {
     let usual = config(&[]).unwrap();
     assert_eq!(usual.logs, log_rotation::Limits { size: Some(10 << 20), files: 5 });
     assert_eq!(usual.image_gc, Thresholds { high: 85, low: 80 });
+    let processes = |flags: &[&str]| config(flags).unwrap().pod_processes;
+    assert_eq!(processes(&[]), None);
+    assert_eq!(processes(&["--pod-max-pids", "-1"]), None);
+    assert_eq!(processes(&["--pod-max-pids=100"]), Some(100));
     assert_eq!(config(&["--container-log-max-size=-1"]).unwrap().logs.size, None);
     for (flags, words) in [
         (&["--container-log-max-size=big"][..], "--container-log-max-size: \"big\" is no size such as 10Mi"),

@@ -98,9 +98,23 @@ pub fn id() -> String {
     read("/etc/machine-id")
 }
 
-/// The id that the machine was built with.
+/// Where the id that a machine was built with is found, in the order in which they are tried: firmware of PCs, device trees,
+/// and where a mainframe or container has nothing else.
+const UUIDS: [&str; 4] = [
+    "/sys/class/dmi/id/product_uuid",
+    "/proc/device-tree/system-id",
+    "/proc/device-tree/vm,uuid",
+    "/etc/machine-id",
+];
+
+/// The id that the machine was built with, or was installed with where nothing else can be read.
 pub fn uuid() -> String {
-    read("/sys/class/dmi/id/product_uuid")
+    uuid_in(&UUIDS.map(Path::new))
+}
+
+fn uuid_in(paths: &[&Path]) -> String {
+    let found = paths.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    found.trim_end_matches('\0').trim().to_owned()
 }
 
 /// What the node says of itself.

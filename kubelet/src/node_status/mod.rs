@@ -7,6 +7,7 @@
 mod heartbeat;
 pub mod machine;
 mod pulse;
+mod question;
 mod registration;
 mod render;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::volume_binding::LOCAL_VOLUMES;
+use api::{Message, message};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeSpec, NodeStatus, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -21,10 +23,12 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use machinery::backoff::Backoff;
 use machinery::cache::{Cache, revision_of};
+use machinery::clock::Clock;
 use machinery::events::EventType;
 use machinery::logging::chain;
 use machinery::serve::Gate;
 use machinery::tasks::Tasks;
+use proto::cri::{Image, RuntimeCondition};
 use serde_json::json;
 use tokio::sync::{Notify, oneshot};
 
@@ -38,6 +42,7 @@ use crate::images::Images;
 use crate::pod_worker::Notes;
 use crate::runtime_config::names;
 use machine::{Left, Resources};
+use question::Question;
 use registration::{Held, Machine, Registration, RegistrationError};
 
 /// How often the node is looked at.
@@ -48,6 +53,12 @@ const LOOK_UNREADY: Duration = Duration::from_millis(100);
 const REPORT: SignedDuration = SignedDuration::from_secs(300);
 /// For how long the quick looks go on before they slow down to one a second.
 const HURRY: SignedDuration = SignedDuration::from_secs(30);
+/// How often while the runtime owes an answer.
+const LOOK_SILENT: Duration = Duration::from_secs(1);
+/// How long the runtime may be silent until it counts as down: upstream's `maxWaitForContainerRuntime`.
+const DOWN: Duration = Duration::from_secs(30);
+/// Who attaches volumes: no kubelet does.
+const CONTROLLER_ATTACHES: &str = "volumes.kubernetes.io/controller-managed-attach-detach";
 /// The longest pause between tries to register the node.
 const REGISTER_AGAIN: Duration = Duration::from_secs(5);
 
@@ -71,6 +82,8 @@ pub struct Around {
     pub images: Arc<Images>,
     /// What the node is short of.
     pub pressures: Pressures,
+    /// The time that the runtime's silence is measured by.
+    pub clock: Clock,
 }
 
 /// Keeps the node's object up to date.
@@ -82,8 +95,12 @@ pub struct NodeKeeper {
     ours_at: u64,
     /// Left from a registration that was refused: what it saw of the other holder.
     registration: Option<Registration>,
-    /// The images as last seen.
-    listed: Arc<Vec<proto::cri::Image>>,
+    /// What the runtime is asked about itself, and what it said last.
+    asked: Question<Vec<RuntimeCondition>>,
+    said: Result<Vec<RuntimeCondition>, Message>,
+    /// The images, and which there were last.
+    asked_images: Question<Arc<Vec<Image>>>,
+    listed: Arc<Vec<Image>>,
     /// What the API holds as far as known, and when the kubelet last wrote it.
     written: Option<(NodeStatus, Timestamp)>,
     began: Timestamp,
@@ -95,11 +112,14 @@ impl NodeKeeper {
     /// A keeper of this node.
     pub fn new(of: Around) -> Self {
         Self {
+            pulse: Pulse::new(of.clock.clone()),
             of,
-            pulse: Pulse::new(),
             registered: Gate::closed("the node is not registered yet"),
             ours_at: 0,
             registration: None,
+            asked: Question::new(),
+            said: Ok(Vec::new()),
+            asked_images: Question::new(),
             listed: Arc::default(),
             written: None,
             began: machinery::clock::now(),
@@ -188,7 +208,13 @@ impl NodeKeeper {
             metadata: ObjectMeta {
                 name: Some(self.of.config.node.clone()),
                 labels: Some(self.labels()),
-                annotations: Some([(LOCAL_VOLUMES.to_owned(), self.volumes())].into()),
+                annotations: Some(
+                    [
+                        (LOCAL_VOLUMES.to_owned(), self.volumes()),
+                        (CONTROLLER_ATTACHES.to_owned(), "true".to_owned()),
+                    ]
+                    .into(),
+                ),
                 ..ObjectMeta::default()
             },
             spec: Some(NodeSpec {
@@ -239,6 +265,7 @@ impl NodeKeeper {
             let ready = self.written.as_ref().is_some_and(|(status, _)| render::is_ready(status));
             let hurry = machinery::clock::now().duration_since(self.began) < HURRY;
             let pause = tokio::time::sleep(match (ready, hurry) {
+                _ if self.asked.is_open() => LOOK_SILENT,
                 (true, _) => LOOK,
                 (false, true) => LOOK_UNREADY,
                 (false, false) => Duration::from_secs(1),
@@ -292,13 +319,29 @@ impl NodeKeeper {
     }
 
     async fn status(&mut self) -> NodeStatus {
-        let conditions = self.of.runtime.conditions().await.map_err(|error| api::Message::from(error.rpc()));
-        if conditions.is_ok() {
-            self.pulse.beat();
+        let (runtime, images) = (Arc::clone(&self.of.runtime), Arc::clone(&self.of.images));
+        let (said, images) = tokio::join!(
+            self.asked.ask(async move { runtime.conditions().await }),
+            self.asked_images.ask(async move { images.list().await }),
+        );
+        match said {
+            Some(Ok(conditions)) => {
+                self.pulse.beat();
+                self.said = Ok(conditions);
+            }
+            Some(Err(error)) => self.said = Err(error.rpc().into()),
+            // One that is slow holds what it said before for a while.
+            None if self.pulse.silence() >= DOWN => {
+                self.said = Err(message!("it has not answered for {} s", DOWN.as_secs()));
+            }
+            None => {}
         }
-        match self.of.images.list().await {
-            Ok(images) => self.listed = images,
-            Err(error) => tracing::debug!(error = error.rpc(), "Cannot list images; the last list stays"),
+        match images {
+            Some(Ok(images)) => self.listed = images,
+            Some(Err(error)) => {
+                tracing::debug!(error = error.rpc(), "Cannot list images; the last list stays")
+            }
+            None => {}
         }
         let (left, now) = (Left::look(&self.of.config.root_dir), machinery::clock::now());
         let before = self.written.as_ref().map(|(status, _)| status);
@@ -306,7 +349,7 @@ impl NodeKeeper {
             config: &self.of.config,
             resources: &self.of.resources,
             version: &self.of.version,
-            runtime: &conditions,
+            runtime: &self.said,
             pressure: self.of.pressures.note(left.pressure(), now),
             images: &self.listed,
             before,
@@ -338,12 +381,14 @@ impl NodeKeeper {
         Ok(())
     }
 
+    /// Tells what has changed since the kubelet last wrote the status; at first, all.
     fn tell_changes(&self, status: &NodeStatus) {
+        let written = self.written.as_ref().filter(|(_, at)| *at != Timestamp::UNIX_EPOCH);
         let of = |status: &NodeStatus, kind: &str| -> Option<NodeCondition> {
             status.conditions.iter().flatten().find(|c| c.type_ == kind).cloned()
         };
         for condition in status.conditions.iter().flatten() {
-            let before = self.written.as_ref().and_then(|(before, _)| of(before, &condition.type_));
+            let before = written.and_then(|(before, _)| of(before, &condition.type_));
             if before.is_some_and(|b| b.status == condition.status) {
                 continue;
             }

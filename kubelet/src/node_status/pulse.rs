@@ -3,45 +3,45 @@
 
 use api::{Message, message};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use machinery::clock::Clock;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// How long the runtime may be silent: the longest that one of its answers is waited for, as upstream.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// When the runtime answered last. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Pulse(Arc<Mutex<Instant>>);
+pub struct Pulse {
+    clock: Clock,
+    last: Arc<Mutex<Instant>>,
+}
 
 impl Pulse {
     /// As if it had answered now.
-    pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+    pub fn new(clock: Clock) -> Self {
+        Self { last: Arc::new(Mutex::new(clock.instant())), clock }
     }
 
     /// The runtime has answered.
     pub fn beat(&self) {
-        *self.0.lock() = Instant::now();
+        *self.last.lock() = self.clock.instant();
+    }
+
+    /// For how long it has not answered.
+    pub fn silence(&self) -> Duration {
+        self.clock.instant().duration_since(*self.last.lock())
     }
 
     /// The health check `syncloop`.
     pub fn check(&self) -> Result<(), Message> {
-        self.check_at(Instant::now())
-    }
-
-    fn check_at(&self, now: Instant) -> Result<(), Message> {
-        let silent = now.duration_since(*self.0.lock());
+        let silent = self.silence();
         if silent <= PATIENCE {
             return Ok(());
         }
         Err(message!("the container runtime has not answered for {} s", silent.as_secs()))
-    }
-}
-
-impl Default for Pulse {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

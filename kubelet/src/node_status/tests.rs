@@ -29,7 +29,11 @@ fn config(address: &str) -> Arc<Config> {
 }
 
 fn keeper(client: &kube::Client, tasks: &Tasks, address: &str) -> NodeKeeper {
-    let runtime = Scripted::new().client();
+    keeper_with(&Scripted::new(), client, tasks, address)
+}
+
+fn keeper_with(scripted: &Scripted, client: &kube::Client, tasks: &Tasks, address: &str) -> NodeKeeper {
+    let runtime = scripted.client();
     NodeKeeper::new(Around {
         config: config(address),
         client: client.clone(),
@@ -40,6 +44,7 @@ fn keeper(client: &kube::Client, tasks: &Tasks, address: &str) -> NodeKeeper {
         nodes: Cache::start(Api::all(client.clone()), machinery::cache::Selectors::all(), tasks),
         images: Arc::new(Images::new(runtime, Arc::new(Objects::new(client.clone())))),
         pressures: Pressures::default(),
+        clock: scripted.clock.clone(),
     })
 }
 
@@ -94,6 +99,58 @@ async fn a_node_that_is_cordoned_says_so_and_when_it_is_no_more() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
         assert_eq!(message, format!("Node node-1 status is now: {reason}"));
+    }
+    tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_kubelet_tells_at_first_all_that_it_finds() {
+    let tasks = Tasks::new();
+    let client = api(&tasks).await;
+    let (nodes, events): (Api<Node>, Api<k8s_openapi::api::core::v1::Event>) =
+        (Api::all(client.clone()), Api::all(client.clone()));
+    keeper(&client, &tasks, "192.0.2.1").spawn(&tasks).await.unwrap();
+    let expected =
+        ["NodeHasNoDiskPressure", "NodeHasSufficientMemory", "NodeHasSufficientPID", "NodeReady", "Starting"];
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
+    loop {
+        let all = events.list(&Default::default()).await.unwrap().items;
+        let mut reasons: Vec<_> = all.into_iter().filter_map(|event| event.reason).collect();
+        reasons.sort();
+        if reasons == expected {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{reasons:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let annotations = nodes.get("node-1").await.unwrap().metadata.annotations.unwrap_or_default();
+    assert_eq!(annotations.get(CONTROLLER_ATTACHES).map(String::as_str), Some("true"));
+    tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_runtime_that_hangs_holds_nothing_up_and_is_down_after_a_while() {
+    let tasks = Tasks::new();
+    let client = kube::Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+    let runtime = Scripted::new();
+    let mut keeper = keeper_with(&runtime, &client, &tasks, "192.0.2.1");
+    let ready = |status: &NodeStatus| {
+        let conditions = status.conditions.clone().unwrap_or_default();
+        let kinds: Vec<_> = conditions.iter().map(|condition| condition.type_.as_str()).collect();
+        assert_eq!(kinds, ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"]);
+        conditions.last().and_then(|ready| ready.message.clone()).unwrap_or_default()
+    };
+    let fine = "kubelet is posting ready status";
+    assert_eq!(ready(&keeper.status().await), fine);
+    runtime.state().stopped = true;
+    assert_eq!(ready(&keeper.status().await), fine);
+    runtime.clock.advance(DOWN);
+    let down = "container runtime is down: it has not answered for 30 s";
+    assert_eq!(ready(&keeper.status().await), down);
+    runtime.state().stopped = false;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
+    while ready(&keeper.status().await) != fine {
+        assert!(tokio::time::Instant::now() < deadline, "the answer does not count");
     }
     tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
 }

@@ -367,7 +367,9 @@ fn keep_up(
                 let message = format!("Container {name} definition changed, will be restarted");
                 plan.steps.push(Step::Stop(vec![stop_for_restart(s, view, &message)]));
             } else if let Some(probe) = failed {
-                let message = format!("Container {name} failed {probe} probe, will be restarted");
+                let restarts = pod_spec::restart_policy(s.pod, container, role) != RestartPolicy::Never;
+                let intent = if restarts { ", will be restarted" } else { "" };
+                let message = format!("Container {name} failed {probe} probe{intent}");
                 plan.steps.push(Step::Stop(vec![stop_for_restart(s, view, &message)]));
             }
         }

@@ -362,22 +362,29 @@ fn a_lost_sandbox_is_replaced_with_all_in_it() {
 
 #[test]
 fn a_probe_that_failed_ends_its_container() {
-    let pod = pod(&json!({
-        "terminationGracePeriodSeconds": 20,
-        "containers": [
-            {"name": "a", "livenessProbe": {"exec": {"command": ["x"]}, "terminationGracePeriodSeconds": 5},
-             "startupProbe": {"exec": {"command": ["x"]}}},
-            {"name": "b"},
-        ],
-    }));
-    for (failed, expected) in [
-        (None, vec![]),
-        (Some("liveness"), vec!["stop a0 in 5s: Container a failed liveness probe, will be restarted"]),
-        (Some("startup"), vec!["stop a0 in 20s: Container a failed startup probe, will be restarted"]),
+    let pod = |policy: &str| {
+        pod(&json!({
+            "restartPolicy": policy,
+            "terminationGracePeriodSeconds": 20,
+            "containers": [
+                {"name": "a", "livenessProbe": {"exec": {"command": ["x"]}, "terminationGracePeriodSeconds": 5},
+                 "startupProbe": {"exec": {"command": ["x"]}}},
+                {"name": "b"},
+            ],
+        }))
+    };
+    let (liveness, startup) = (Some("liveness"), Some("startup"));
+    for (failed, policy, expected) in [
+        (None, "Always", vec![]),
+        (liveness, "Always", vec!["stop a0 in 5s: Container a failed liveness probe, will be restarted"]),
+        (liveness, "OnFailure", vec!["stop a0 in 5s: Container a failed liveness probe, will be restarted"]),
+        (liveness, "Never", vec!["stop a0 in 5s: Container a failed liveness probe"]),
+        (startup, "Always", vec!["stop a0 in 20s: Container a failed startup probe, will be restarted"]),
+        (startup, "Never", vec!["stop a0 in 20s: Container a failed startup probe"]),
     ] {
         let health = Health { started: true, ready: true, failed };
         let around = Around { health: [("a0".to_owned(), health)].into(), ..Around::default() };
-        assert_eq!(planned(&pod, &within(&[runs("a"), runs("b")]), &around), expected);
+        assert_eq!(planned(&pod(policy), &within(&[runs("a"), runs("b")]), &around), expected, "{policy}");
     }
 }
 

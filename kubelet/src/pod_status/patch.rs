@@ -5,6 +5,8 @@
 use k8s_openapi::api::core::v1::PodStatus;
 use serde_json::{Map, Value, json};
 
+use super::RESIZE_CONDITIONS;
+
 /// The patch from `old` to `new`, or nothing when they are equal. The uid makes sure that a pod of the
 /// same name that came later is left alone.
 pub fn between(uid: &str, old: &PodStatus, new: &PodStatus) -> Option<Value> {
@@ -62,6 +64,10 @@ fn conditions(old: Option<&Value>, new: &Value, patch: &mut Map<String, Value>) 
         }
         changed.push(condition);
     }
+    // Of the kubelet's own, these alone go again; what others take away they take away themselves.
+    let has = |list: &[Value], kind: &str| list.iter().any(|condition| condition["type"] == kind);
+    let gone = RESIZE_CONDITIONS.into_iter().filter(|kind| has(old, kind) && !has(new, kind));
+    changed.extend(gone.map(|kind| json!({"type": kind, "$patch": "delete"})));
     let order: Vec<Value> = new.iter().map(|condition| json!({"type": condition["type"]})).collect();
     patch.insert("$setElementOrder/conditions".to_owned(), Value::Array(order));
     if !changed.is_empty() {

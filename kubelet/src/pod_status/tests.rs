@@ -473,6 +473,20 @@ fn all_fields_of_a_running_pod() {
 }
 
 #[test]
+fn a_patch_takes_away_what_is_no_longer_so_of_resizing_and_leaves_what_others_say() {
+    let with = |kinds: &[&str]| {
+        let conditions: Vec<Value> =
+            kinds.iter().map(|kind| json!({"type": kind, "status": "True"})).collect();
+        serde_json::from_value(json!({"conditions": conditions})).expect("it is well-formed")
+    };
+    let all = ["Ready", "PodResizePending", "PodResizeInProgress", "example.com/other"];
+    let patch = patch::between("u", &with(&all), &with(&["Ready"])).expect("something changed");
+    let gone =
+        ["PodResizePending", "PodResizeInProgress"].map(|kind| json!({"type": kind, "$patch": "delete"}));
+    assert_eq!(patch["status"]["conditions"], json!(gone));
+}
+
+#[test]
 fn patches_only_what_changed() {
     let spec = json!({"containers": [{"name": "c"}]});
     let up = rendered(&spec, &view(true, &[runs("c")]), &Case::default());

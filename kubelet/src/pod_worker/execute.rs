@@ -196,6 +196,9 @@ impl Worker {
         beneath::blocking(move || {
             kubelet.cgroups.create(&path)?;
             kubelet.cgroups.limit(&path, &limits)?;
+            if let Some(most) = kubelet.pod_processes {
+                kubelet.cgroups.bound_processes(&path, most)?;
+            }
             Handle::open(&kubelet.places.logs)?.make_dirs(logs, 0o755).map(drop)
         })
         .await
@@ -265,9 +268,7 @@ impl Worker {
                 _ = join_all(before.map(CancellationToken::cancelled)) => {}
                 () = kubelet.clock.sleep_until(over) => {}
             }
-            // As upstream, what was waited for is counted in whole seconds.
-            let waited = Duration::from_secs((kubelet.clock.instant() + grace - over).as_secs());
-            let left = grace.saturating_sub(waited).max(hooks::LEAST);
+            let left = hooks::left(&kubelet.clock, grace, over);
             let answer = kubelet.runtime.stop_container(&stop.id, left).await;
             if answer.as_ref().err().is_none_or(CriError::not_found) {
                 ended[stop.id.as_str()].cancel();

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction, LifecycleHandler, Pod};
+use machinery::clock::Clock;
 use machinery::events::EventType::Warning;
+use tokio::time::Instant;
 
 use crate::cri::CriResult;
 use crate::kubelet::Kubelet;
@@ -17,11 +19,18 @@ use crate::runtime_state;
 /// For how long a hook after the start may run.
 pub(super) const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// What a program has to end in, however long its hook took.
-pub(super) const LEAST: Duration = Duration::from_secs(2);
+const LEAST: Duration = Duration::from_secs(2);
 /// How long a server has to answer.
 const ANSWER: Duration = Duration::from_secs(60);
 /// What servers are told about who asks.
 const AGENT: &str = "kube-lifecycle/1.36";
+
+/// What a program has left of the grace that is over at some time. As upstream, what was waited for is counted in whole
+/// seconds.
+pub(super) fn left(clock: &Clock, grace: Duration, over: Instant) -> Duration {
+    let waited = Duration::from_secs((clock.instant() + grace - over).as_secs());
+    grace.saturating_sub(waited).max(LEAST)
+}
 
 /// Runs the hook before the end within the grace period.
 pub(super) async fn before_stop(

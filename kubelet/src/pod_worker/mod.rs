@@ -160,8 +160,11 @@ impl Worker {
             }
             self.known = self.reporter.with_own_status(pod);
         }
-        let pod = Arc::clone(&self.known);
+        let mut pod = Arc::clone(&self.known);
         self.go_on(current.as_ref().map(|_| &pod), &view).await?;
+        if self.life == Life::Running {
+            pod = self.allot(pod);
+        }
         let mut look_again = match self.life {
             Life::Running => self.look_after(&pod, &view).await,
             _ => None,

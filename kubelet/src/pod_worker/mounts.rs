@@ -1,14 +1,14 @@
 //! What is mounted into a container: its volumes, and files of the kubelet's own.
 
 use api::{Message, message};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 use machinery::backoff::Backoff;
 use machinery::beneath::{self, Handle};
@@ -21,7 +21,7 @@ use crate::pod_spec;
 use crate::runtime_config::container::{self, VolumePath, absolute};
 use crate::runtime_config::expansion::{Environment, LARGEST};
 use crate::runtime_config::{env, names};
-use crate::volumes::{self, Around, make_private, sub_path};
+use crate::volumes::{self, Around, VolumeError, make_private, sub_path};
 
 const HOSTS: &str = "/etc/hosts";
 
@@ -48,6 +48,16 @@ impl Tries {
     }
 }
 
+/// How long volumes are waited for until that is told: upstream's `podAttachAndMountTimeout`.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_secs(123);
+
+/// Volumes that are waited for.
+struct Late {
+    /// Since when, or since it was told last.
+    since: Timestamp,
+    volumes: BTreeSet<String>,
+}
+
 /// The pod's volumes as far as the worker has seen to them.
 pub(super) struct Mounted {
     /// Where they can be mounted from; none while that is not known.
@@ -56,12 +66,13 @@ pub(super) struct Mounted {
     round: u64,
     mounting: Tries,
     unmounting: Tries,
+    late: Option<Late>,
 }
 
 impl Mounted {
     /// Nothing is known yet.
     pub(super) fn new() -> Self {
-        Self { paths: None, round: 0, mounting: Tries::new(), unmounting: Tries::new() }
+        Self { paths: None, round: 0, mounting: Tries::new(), unmounting: Tries::new(), late: None }
     }
 
     /// Whether they are there.
@@ -78,6 +89,18 @@ impl Mounted {
     pub(super) fn forget(&mut self) {
         self.paths = None;
     }
+
+    /// Some could not be mounted, in a try that began at some time. Where it is not even clear what to mount, each try
+    /// tells so, and nobody waits for anything.
+    fn failed(&mut self, began: Timestamp, errors: &[VolumeError]) {
+        let names = |error: &VolumeError| match error {
+            VolumeError::Mount { names, .. } => Some(names.clone()),
+            _ => None,
+        };
+        let since = self.late.as_ref().map_or(began, |late| late.since);
+        let volumes: Option<Vec<Vec<String>>> = errors.iter().map(names).collect();
+        self.late = volumes.map(|all| Late { since, volumes: all.into_iter().flatten().collect() });
+    }
 }
 
 impl Worker {
@@ -89,7 +112,10 @@ impl Worker {
         if self.volumes.are_there() && is_done {
             return Ok(());
         }
-        self.volumes.mounting.wait_over(self.now())?;
+        let began = self.now();
+        if let Err(next) = self.volumes.mounting.wait_over(began) {
+            return Err(self.tell_late(pod, next));
+        }
         let kubelet = Arc::clone(&self.kubelet);
         let (facts, node) = (kubelet.node_facts(), kubelet.nodes.get(None, &kubelet.node_name));
         let around = Around { facts: &facts, node: node.as_deref() };
@@ -102,16 +128,35 @@ impl Worker {
         };
         self.volumes.round = round;
         match kept {
-            Ok(()) => self.volumes.mounting = Tries::new(),
-            Err(error) => {
-                kubelet.notes.pod(pod, Warning, "FailedMount", error.to_string());
+            Ok(()) => {
+                self.volumes.mounting = Tries::new();
+                self.volumes.late = None;
+            }
+            Err(errors) => {
+                for error in &errors {
+                    kubelet.notes.pod(pod, Warning, "FailedMount", error.to_string());
+                }
                 // What is there, if not up to date, is good enough until the next round.
                 if !self.volumes.are_there() {
-                    return Err(self.volumes.mounting.failed(self.now()));
+                    self.volumes.failed(began, &errors);
+                    let next = self.volumes.mounting.failed(self.now());
+                    return Err(self.tell_late(pod, next));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Tells of volumes that were waited for too long; answers when to look again, the next try being at some time.
+    fn tell_late(&mut self, pod: &Pod, next: Timestamp) -> Timestamp {
+        let now = self.now();
+        let Some(late) = &mut self.volumes.late else { return next };
+        if late.since + LONGEST_WAIT <= now {
+            late.since = now;
+            let error = VolumeError::Late { volumes: late.volumes.iter().cloned().collect() };
+            self.kubelet.notes.pod(pod, Warning, "FailedMount", error.to_string());
+        }
+        next.min(late.since + LONGEST_WAIT)
     }
 
     /// Takes the pod's volumes away, when nothing of it runs any more; on failure tells why and answers when to try

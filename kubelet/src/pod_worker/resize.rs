@@ -1,9 +1,11 @@
 //! Brings cpu and memory of running containers to what their pod says now, without a restart. Corresponds to upstream's
 //! `allocation` manager and `doPodResizeAction` (KEP-1287).
 //!
-//! A change that the node has no room for waits, and the status says so; containers then keep what they have.
+//! A change that the node has no room for waits, and the status says so; until then all that is done for the pod, also a
+//! start of its containers, goes by what it was granted before.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use api::pod::Qos;
@@ -54,6 +56,19 @@ impl Sizes {
 }
 
 impl Worker {
+    /// The pod with what it is granted: what it asks for if there is room, else what it was granted before.
+    pub(super) fn allot(&mut self, pod: Arc<Pod>) -> Arc<Pod> {
+        self.sizes.unresized = None;
+        let Some(before) = self.kubelet.admission.granted(&pod) else { return pod };
+        let (reason, message) = match self.kubelet.resize(&pod) {
+            Room::Enough => return pod,
+            Room::NotNow(message) => ("Deferred", message),
+            Room::Never(message) => ("Infeasible", message),
+        };
+        self.sizes.unresized = Some(Unresized::Pending { reason, message });
+        Arc::new(before)
+    }
+
     /// Resizes what has to be; on failure notes why and answers when to try again.
     pub(super) async fn resize(&mut self, pod: &Arc<Pod>, view: &PodView) -> Option<Timestamp> {
         self.sizes.told.retain(|id, _| view.by_id(id).is_some());
@@ -73,11 +88,11 @@ impl Worker {
             }
             wanted.push((running.id.clone(), size));
         }
-        if wanted.is_empty() {
-            self.sizes.unresized = None;
-            return None;
+        if !wanted.is_empty()
+            && let Err(failed) = self.carry_out_resize(pod, wanted).await
+        {
+            self.sizes.unresized.get_or_insert(failed);
         }
-        self.sizes.unresized = self.carry_out_resize(pod, wanted).await.err();
         self.sizes.unresized.as_ref().map(|_| self.now() + AGAIN)
     }
 
@@ -87,26 +102,23 @@ impl Worker {
         wanted: Vec<(String, LinuxContainerResources)>,
     ) -> Result<(), Unresized> {
         let kubelet = Arc::clone(&self.kubelet);
-        match kubelet.resize(pod) {
-            Room::Enough => {}
-            Room::NotNow(message) => return Err(Unresized::Pending { reason: "Deferred", message }),
-            Room::Never(message) => return Err(Unresized::Pending { reason: "Infeasible", message }),
-        }
         let failed = |message: String| Unresized::Failed { message };
-        let path = names::cgroup(&kubelet.places.cgroup_root, Qos::of(pod), pod_spec::uid(pod));
-        let limit = || {
-            let (kubelet, path, limits) = (Arc::clone(&kubelet), path.clone(), resources::of_pod(pod));
-            beneath::blocking(move || kubelet.cgroups.limit(&path, &limits))
-        };
         // A pod that grows has to grow before its containers, one that shrinks may have to shrink after them.
-        let before = limit().await;
+        let before = self.limit(pod).await;
         for (id, size) in wanted {
             let updated = kubelet.runtime.update_container(&id, size.clone()).await;
             updated.map_err(|error| failed(error.message))?;
             self.sizes.told.insert(id, size);
         }
-        let after = if before.is_err() { limit().await } else { Ok(()) };
+        let after = if before.is_err() { self.limit(pod).await } else { Ok(()) };
         after.map_err(|error| failed(error.to_string()))
+    }
+
+    /// Has the pod's cgroup hold as much as the pod is granted.
+    pub(super) async fn limit(&self, pod: &Pod) -> io::Result<()> {
+        let (kubelet, limits) = (Arc::clone(&self.kubelet), resources::of_pod(pod));
+        let path = names::cgroup(&kubelet.places.cgroup_root, Qos::of(pod), pod_spec::uid(pod));
+        beneath::blocking(move || kubelet.cgroups.limit(&path, &limits)).await
     }
 }
 

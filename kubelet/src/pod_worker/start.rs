@@ -60,6 +60,12 @@ impl Worker {
                 return Err(until);
             }
         };
+        // The one before it may have ended for another size.
+        if attempt > 0
+            && let Err(error) = self.limit(pod).await
+        {
+            tracing::warn!(pod = pod_spec::described(pod), %error, "Cannot limit the pod");
+        }
         let made = self.create_and_start(pod, view, &container, role, attempt, &image).await;
         if let Some(ended) = after_end {
             let backoff = Backoff::after(self.retries.backoffs.get(name).copied(), ended, self.now());
@@ -202,7 +208,12 @@ impl Worker {
             kubelet.notes.container(pod, container, role, Normal, "Killing", "FailedPostStartHook");
             let grace = u64::try_from(pod_spec::spec(pod).termination_grace_period_seconds.unwrap_or(30));
             let grace = Duration::from_secs(grace.unwrap_or(0));
-            if let Err(error) = kubelet.runtime.stop_container(id, grace).await {
+            let over = kubelet.clock.instant() + grace;
+            if !grace.is_zero() {
+                hooks::before_stop(&kubelet, pod, container, role, id, grace).await;
+            }
+            let left = hooks::left(&kubelet.clock, grace, over);
+            if let Err(error) = kubelet.runtime.stop_container(id, left).await {
                 tracing::warn!(pod = pod_spec::described(pod), %error, "Cannot stop a container after its hook failed");
             }
         }

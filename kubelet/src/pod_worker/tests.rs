@@ -4,12 +4,13 @@
 mod node;
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use node::{Lab, Node};
 use serde_json::{Value, json};
 
@@ -321,6 +322,110 @@ async fn hooks_wait_and_tell_servers() {
     node.delete("p").await;
     node.until("p", |pod| pod.is_null().then_some(())).await;
     assert_eq!(heard.join().expect("it does not panic").trim_end(), "GET /farewell HTTP/1.1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_whose_first_hook_fails_has_its_last_one_before_it_is_stopped() {
+    let lab = Lab::new().await;
+    let does = |command: [&str; 2]| json!({"exec": {"command": command}});
+    for (grace, expected) in
+        [(30, "main: run, main does exit 3, main does farewell 0"), (0, "main: run, main does exit 3")]
+    {
+        let mut node = Node::new(&lab).await;
+        node.boot().await;
+        let hooks = json!({"postStart": does(["exit", "3"]), "preStop": does(["farewell", "0"])});
+        let main = json!({"name": "main", "image": "i:1", "command": ["run"], "lifecycle": hooks});
+        let spec =
+            json!({"restartPolicy": "Never", "terminationGracePeriodSeconds": grace, "containers": [main]});
+        node.create("p", &spec, &[]).await;
+        node.until_runtime(|state| state.calls.iter().any(|call| call == "stop main")).await;
+        assert_eq!(node.runtime.state().ran.join(", "), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_goes_by_the_size_that_was_granted_last() {
+    let lab = Lab::new().await;
+    let mut node = Node::new(&lab).await;
+    node.boot().await;
+    let size = |cpu: &str, memory: &str| json!({"limits": {"cpu": cpu, "memory": memory}, "requests": {"cpu": cpu, "memory": memory}});
+    let main = json!({"name": "main", "image": "i:1", "command": ["run"], "resources": size("1", "64Mi"),
+        "resizePolicy": [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]});
+    node.create("p", &json!({"containers": [main]}), &[]).await;
+    node.until("p", |pod| settled(pod).then_some(())).await;
+    let made = |state: &State| {
+        let resources = |attempt: &str| {
+            let made = state.containers.iter().find(|(id, _)| id.ends_with(attempt))?.1;
+            let linux = made.config.linux.as_ref()?.resources.as_ref()?;
+            Some((linux.cpu_quota, linux.memory_limit_in_bytes >> 20))
+        };
+        (resources("main-0"), resources("main-1"))
+    };
+    // The restart for more memory does not come off until the node was asked for more than it has.
+    node.runtime.state().stubborn = vec!["create main".to_owned()];
+    node.resize("p", "main", size("1", "128Mi")).await;
+    node.until_runtime(|state| state.calls.iter().filter(|call| *call == "create main").count() > 1).await;
+    node.resize("p", "main", size("900", "128Mi")).await;
+    let infeasible = |pod: &Value| {
+        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let pending =
+            conditions.iter().find(|c| c["type"] == "PodResizePending" && c["reason"] == "Infeasible");
+        pending.map(|pending| pending["message"].clone())
+    };
+    let words = "Node didn't have enough capacity: cpu, requested: 900000, capacity: 4000";
+    assert_eq!(node.until("p", infeasible).await, words);
+    node.runtime.state().stubborn.clear();
+    node.until_runtime(|state| made(state).1.is_some()).await;
+    assert_eq!(made(&node.runtime.state()), (Some((100_000, 64)), Some((100_000, 128))));
+    node.until("p", |pod| settled(pod).then_some(())).await;
+
+    // The next kubelet does not take what was refused for granted.
+    node.kill();
+    node.boot().await;
+    let later = node.runtime.clock.now() + SignedDuration::from_secs(20);
+    node.until_runtime(|_| node.runtime.clock.now() > later).await;
+    assert_eq!(node.until("p", infeasible).await, words);
+    assert!(!node.runtime.state().calls.contains(&"update".to_owned()));
+
+    // What fits is granted without a restart.
+    node.resize("p", "main", size("2", "128Mi")).await;
+    node.until_runtime(|state| state.calls.contains(&"update".to_owned())).await;
+    node.until("p", |pod| infeasible(pod).is_none().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_volume_that_cannot_be_mounted_is_told_and_after_a_while_all_together() {
+    let lab = Lab::new().await;
+    let mut node = Node::new(&lab).await;
+    node.boot().await;
+    let missing = |name: &str| json!({"name": name, "hostPath": {"path": format!("/none/{name}"), "type": "Directory"}});
+    let spec = json!({"containers": [{"name": "main", "image": "i:1", "command": ["run"]}],
+        "volumes": [missing("b"), {"name": "scratch", "emptyDir": {}}, missing("a")]});
+    node.create("p", &spec, &[]).await;
+    let later = node.runtime.clock.now() + SignedDuration::from_secs(126);
+    node.until_runtime(|_| node.runtime.clock.now() > later).await;
+    let failed = |name: &str| {
+        format!(
+            "MountVolume.SetUp failed for volume {name:?} : hostPath type check failed: /none/{name} is not a directory"
+        )
+    };
+    let late = "Unable to attach or mount volumes: unmounted volumes=[a b], unattached volumes=[], \
+        failed to process volumes=[]: context deadline exceeded";
+    let expected = [failed("a"), failed("b"), late.to_owned()];
+    let events: Api<Event> = Api::namespaced(lab.client.clone(), "default");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
+    loop {
+        let all = events.list(&ListParams::default()).await.expect("the API answers").items;
+        let told = all.into_iter().filter(|event| event.reason.as_deref() == Some("FailedMount"));
+        let mut told: Vec<String> = told.filter_map(|event| event.message).collect();
+        told.sort();
+        told.dedup();
+        if told == expected {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{told:#?}");
+        node.hold().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

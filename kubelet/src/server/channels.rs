@@ -41,6 +41,9 @@ const HOLD_FOR_RESULT: Duration = Duration::from_secs(2);
 const ASK: Duration = Duration::from_secs(5);
 /// How many pings may wait for the runtime to take their answers.
 const PINGS: usize = 16;
+/// What a command's client is told when the runtime goes without a result: without a word, kubectl would take the command
+/// for a success.
+const NO_RESULT: &[u8] = br#"{"metadata":{},"status":"Failure","message":"Internal error occurred: the container runtime broke the session off before it told a result","reason":"InternalError","details":{"causes":[{"message":"the container runtime broke the session off before it told a result"}]},"code":500}"#;
 /// The largest result that is read to be told in other words.
 const LARGEST_RESULT: usize = 64 * 1024;
 
@@ -205,6 +208,7 @@ async fn outward<C, R>(
         channels.iter().filter(|channel| channel.outward).map(|channel| channel.number).collect();
     let mut taken = true;
     let mut result = Vec::new();
+    let (mut told, mut broken) = (false, false);
     let over = pin!(over);
     let mut silent = UntilSilent::new(over);
     while !open.is_empty() {
@@ -217,10 +221,13 @@ async fn outward<C, R>(
             }
         };
         let frame = match frame {
-            None | Some(Ok(None | Some(Frame::GoAway))) => break,
-            Some(Ok(Some(frame))) => frame,
-            Some(Err(error)) => {
-                tracing::debug!(%error, "The runtime broke a session off");
+            None => break,
+            Some(Ok(Some(frame))) if frame != Frame::GoAway => frame,
+            end => {
+                if let Some(Err(error)) = end {
+                    tracing::debug!(%error, "The runtime broke a session off");
+                }
+                broken = true;
                 break;
             }
         };
@@ -236,6 +243,7 @@ async fn outward<C, R>(
         };
         let Some(channel) = channels.iter().find(|channel| channel.stream == stream) else { continue };
         let mut said = bytes;
+        told |= channel.result && !said.is_empty();
         if channel.result && !protocol.status {
             result.extend_from_slice(&said[..said.len().min(LARGEST_RESULT - result.len())]);
             said = if last { protocol.result(&std::mem::take(&mut result)).into() } else { Bytes::new() };
@@ -249,6 +257,9 @@ async fn outward<C, R>(
                 left.send_replace(Left::Result);
             }
         }
+    }
+    if broken && !told && channels.iter().any(|channel| channel.result && open.contains(&channel.number)) {
+        result = NO_RESULT.to_vec();
     }
     if taken && !result.is_empty() {
         taken = tell(client, protocol.encode(STATUS, &protocol.result(&result)), ends).await;

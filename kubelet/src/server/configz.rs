@@ -27,6 +27,7 @@ pub fn of(config: &Config) -> Value {
         "clusterDomain": config.cluster_domain,
         "clusterDNS": config.cluster_dns,
         "maxPods": config.max_pods,
+        "podPidsLimit": config.pod_processes.map_or(json!(-1), |most| json!(most)),
         "resolvConf": config.resolver,
         "cgroupRoot": config.cgroup_root,
         "containerRuntimeEndpoint": config.runtime,

@@ -139,7 +139,12 @@ fn wanted(
         return Err(VolumeError::Process { volume: volume.name.clone(), message });
     }
     let Found { name, claim, read_only } = found;
-    let refused = |step, message| VolumeError::Mount { step, volume: name.clone(), message };
+    let refused = |step, message| VolumeError::Mount {
+        step,
+        volume: name.clone(),
+        message,
+        names: vec![volume.name.clone()],
+    };
     let labels = |node: &Node| node.metadata.labels.clone().unwrap_or_default();
     if around.node.is_some_and(|node| !reaches(spec, &labels(node))) {
         return Err(refused("NodeAffinity check failed", "no matching NodeSelectorTerms".to_owned()));

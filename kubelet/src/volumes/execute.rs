@@ -37,11 +37,26 @@ pub(super) struct Work {
 pub(super) type Turns = Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>;
 
 impl Work {
-    /// Brings the pod's volumes to where they are wanted.
-    pub(super) fn carry_out(&self) -> Result<(), VolumeError> {
+    /// Brings the pod's volumes to where they are wanted, each as if it were the only one.
+    pub(super) fn carry_out(&self) -> Result<(), Vec<VolumeError>> {
+        match self.take_all() {
+            Ok(failed) if failed.is_empty() => Ok(()),
+            Ok(failed) => Err(failed),
+            Err(error) => Err(vec![error]),
+        }
+    }
+
+    /// Answers what could not be done for single volumes.
+    fn take_all(&self) -> Result<Vec<VolumeError>, VolumeError> {
         let (steps, mut record) = self.begin()?;
         let points = nested::mount_points(&self.pod);
+        let (mut failed, mut stuck) = (Vec::new(), None);
         for step in &steps {
+            if let Step::Mount(volume) = step
+                && stuck == Some(volume)
+            {
+                continue;
+            }
             let turn = self.turn(step);
             let _held = turn.as_ref().map(|turn| turn.lock());
             let done = self.take(step, &points);
@@ -53,12 +68,17 @@ impl Work {
             if done.is_err() || turn.is_some() {
                 record.write(&self.pod_dir())?;
             }
-            done?;
+            if let Step::Unmount(volume) = step
+                && done.is_err()
+            {
+                stuck = Some(volume);
+            }
+            failed.extend(done.err());
         }
         if mounts_something(&steps) {
             record.write(&self.pod_dir())?;
         }
-        Ok(())
+        Ok(failed)
     }
 
     /// What is to be held for a step that other pods of the node may stand in the way of.
@@ -106,10 +126,12 @@ impl Work {
             Step::Refresh(volume) => (volume, self.write(volume, volumes, points)),
             Step::Unmount(volume) => return unmount(volume, volumes),
         };
+        let named = self.wanted.iter().filter(|wanted| wanted.volume == *volume);
         taken.map_err(|Refused { step, message }| VolumeError::Mount {
             step,
             volume: volume.name.clone(),
             message,
+            names: named.map(|wanted| wanted.name.clone()).collect(),
         })
     }
 

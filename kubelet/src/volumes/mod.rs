@@ -51,9 +51,16 @@ pub enum VolumeError {
          failed to process volumes=[{volume}]: {message}"
     )]
     Process { volume: String, message: String },
-    /// One cannot be mounted.
+    /// Some were not mounted in time.
+    #[error(
+        "Unable to attach or mount volumes: unmounted volumes=[{}], unattached volumes=[], \
+         failed to process volumes=[]: context deadline exceeded",
+        volumes.join(" ")
+    )]
+    Late { volumes: Vec<String> },
+    /// One cannot be mounted; the pod has its own names for it.
     #[error("MountVolume.{step} for volume {volume:?} : {message}")]
-    Mount { step: &'static str, volume: String, message: String },
+    Mount { step: &'static str, volume: String, message: String, names: Vec<String> },
     /// One cannot be unmounted.
     #[error("UnmountVolume.TearDown failed for volume {volume:?} : {message}")]
     Unmount { volume: String, message: String },
@@ -151,18 +158,23 @@ impl Volumes {
         Self { root: root.to_owned(), objects, working: Mutex::default(), turns: Arc::default() }
     }
 
-    /// Makes all volumes of a pod, as far as they are not there; answers where they can be mounted from.
+    /// Makes all volumes of a pod, as far as they are not there; answers where they can be mounted from, or what could
+    /// not be done for each that failed.
     pub async fn set_up(
         &self,
         pod: &Arc<Pod>,
         around: Around<'_>,
-    ) -> Result<BTreeMap<String, VolumePath>, VolumeError> {
-        let mut wanted = Vec::new();
+    ) -> Result<BTreeMap<String, VolumePath>, Vec<VolumeError>> {
+        let (mut wanted, mut failed) = (Vec::new(), Vec::new());
         for volume in pod_spec::spec(pod).volumes.iter().flatten() {
-            wanted.push(match self.claimed(pod, volume, around).await {
-                Some(claimed) => claimed?,
-                None => named(pod, volume, around)?,
-            });
+            let found = match self.claimed(pod, volume, around).await {
+                Some(claimed) => claimed,
+                None => named(pod, volume, around),
+            };
+            match found {
+                Ok(found) => wanted.push(found),
+                Err(error) => failed.push(error),
+            }
         }
         let volumes = names::pod_dir(&self.root, pod_spec::uid(pod)).join(VOLUMES);
         let path = |wanted: &Wanted| {
@@ -170,74 +182,85 @@ impl Volumes {
             (wanted.name.clone(), VolumePath { path, read_only })
         };
         let paths = wanted.iter().map(path).collect();
-        self.bring(pod, wanted, around, Duration::ZERO).await?;
-        Ok(paths)
+        failed.extend(self.bring(pod, wanted, around, Duration::ZERO).await);
+        if failed.is_empty() { Ok(paths) } else { Err(failed) }
     }
 
     /// Brings the files of volumes that follow the API up to date.
-    pub async fn refresh(&self, pod: &Arc<Pod>, around: Around<'_>) -> Result<(), VolumeError> {
+    pub async fn refresh(&self, pod: &Arc<Pod>, around: Around<'_>) -> Result<(), Vec<VolumeError>> {
         let volumes = pod_spec::spec(pod).volumes.iter().flatten().filter(|volume| payload::follows(volume));
-        let wanted = volumes.map(|volume| named(pod, volume, around)).collect::<Result<_, _>>()?;
-        self.bring(pod, wanted, around, REFRESH_AGE).await
+        let wanted = volumes.map(|volume| named(pod, volume, around)).collect::<Result<_, _>>();
+        let failed = self.bring(pod, wanted.map_err(|error| vec![error])?, around, REFRESH_AGE).await;
+        if failed.is_empty() { Ok(()) } else { Err(failed) }
     }
 
-    /// Brings volumes to where they are wanted, with answers of the API that are at most so old.
+    /// Brings volumes to where they are wanted, with answers of the API that are at most so old; answers what could not
+    /// be done.
     async fn bring(
         &self,
         pod: &Arc<Pod>,
-        wanted: Vec<Wanted>,
+        mut wanted: Vec<Wanted>,
         around: Around<'_>,
         age: Duration,
-    ) -> Result<(), VolumeError> {
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let mut files = BTreeMap::new();
+    ) -> Vec<VolumeError> {
+        let (mut files, mut errors) = (BTreeMap::new(), Vec::new());
         for volume in pod_spec::spec(pod).volumes.iter().flatten() {
             let Some(source) = payload::projected(volume) else { continue };
-            let collected = payload::collect(&self.objects, pod, &source, around.facts, age).await;
-            files.insert(volume.name.clone(), collected.map_err(|message| failed(volume, message.into()))?);
+            match payload::collect(&self.objects, pod, &source, around.facts, age).await {
+                Ok(collected) => drop(files.insert(volume.name.clone(), collected)),
+                Err(message) => {
+                    wanted.retain(|wanted| wanted.name != volume.name);
+                    errors.push(failed(volume, message.into()));
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return errors;
         }
         let (root, pod, first) = (self.root.clone(), Arc::clone(pod), age.is_zero());
         let turns = Arc::clone(&self.turns);
         let work = Work { root, pod: Arc::clone(&pod), wanted, files, first, turns };
-        self.on_disk(pod_spec::uid(&pod), move || work.carry_out()).await
+        match self.on_disk(pod_spec::uid(&pod), move || work.carry_out()).await {
+            Ok(done) => errors.extend(done.err().into_iter().flatten()),
+            Err(error) => errors.push(error.into()),
+        }
+        errors
     }
 
     /// Takes away all volumes of a pod: unmounts them, and deletes what was the pod's alone.
     pub async fn tear_down(&self, uid: &str) -> Result<(), VolumeError> {
         let dir = names::pod_dir(&self.root, uid);
-        self.on_disk(uid, move || execute::clear(&dir)).await
+        self.on_disk(uid, move || execute::clear(&dir)).await?
     }
 
     /// Takes away all that was kept for a pod, its volumes first.
     pub async fn remove(&self, uid: &str) -> Result<(), VolumeError> {
         let (pods, name) = (names::pods(&self.root), PathBuf::from(uid));
-        self.on_disk(uid, move || {
+        let removed = self.on_disk(uid, move || {
             execute::clear(&pods.join(&name))?;
             match Handle::open(&pods) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                pods => Ok(pods?.remove(&name)?),
+                pods => Ok::<_, VolumeError>(pods?.remove(&name)?),
             }
-        })
-        .await?;
+        });
+        removed.await??;
         self.working.lock().remove(uid);
         Ok(())
     }
 
     /// Does work on a pod's folder, where it may wait for a disk, and after all other such work for the pod.
-    async fn on_disk(
+    async fn on_disk<T: Send + 'static>(
         &self,
         uid: &str,
-        work: impl FnOnce() -> Result<(), VolumeError> + Send + 'static,
-    ) -> Result<(), VolumeError> {
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
         let lock = Arc::clone(self.working.lock().entry(uid.to_owned()).or_default());
         let turn = lock.lock_owned().await;
         let done = beneath::blocking(move || {
             let _turn = turn;
             Ok(work())
         });
-        done.await?
+        done.await
     }
 
     /// The pods that something is kept for; without a record they have no names.
@@ -281,7 +304,8 @@ fn named(pod: &Pod, volume: &v1::Volume, around: Around<'_>) -> Result<Wanted, V
 }
 
 fn failed(volume: &v1::Volume, message: String) -> VolumeError {
-    VolumeError::Mount { step: "SetUp failed", volume: volume.name.clone(), message }
+    let name = volume.name.clone();
+    VolumeError::Mount { step: "SetUp failed", volume: name.clone(), message, names: vec![name] }
 }
 
 /// Whether a pod has volumes that follow objects of the API.

@@ -23,9 +23,15 @@ fn errors_read_as_upstreams() {
         "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], \
          failed to process volumes=[data]: error processing PVC default/c: PVC is not bound"
     );
+    let volumes = vec!["data".to_owned(), "more".to_owned()];
+    assert_eq!(
+        VolumeError::Late { volumes }.to_string(),
+        "Unable to attach or mount volumes: unmounted volumes=[data more], unattached volumes=[], \
+         failed to process volumes=[]: context deadline exceeded"
+    );
     let message = "hostPath type check failed: /x is not a directory".to_owned();
     assert_eq!(
-        VolumeError::Mount { step: "SetUp failed", volume, message }.to_string(),
+        VolumeError::Mount { step: "SetUp failed", volume, message, names: Vec::new() }.to_string(),
         "MountVolume.SetUp failed for volume \"data\" : hostPath type check failed: /x is not a directory"
     );
 }

@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) layers: BTreeMap<String, u64>,
     pub(crate) images_at: String,
     pub(crate) refuse_logs: bool,
+    /// It is stopped: what is asked of it and its images is answered when it goes on.
+    pub(crate) stopped: bool,
     /// What was asked for that changes something.
     pub(crate) calls: Vec<String>,
     /// The programs that were started, by container and command, in order.
@@ -137,6 +139,12 @@ impl Scripted {
 
     fn time(&self) -> i64 {
         i64::try_from(self.clock.now().as_nanosecond()).expect("the test is not that late")
+    }
+
+    async fn unless_stopped(&self) {
+        while self.state().stopped {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     async fn spring(&self, trap: Option<&Trap>) -> Result<(), Status> {
@@ -241,6 +249,7 @@ impl RuntimeService for Scripted {
     }
 
     async fn status(&self, _: Request<StatusRequest>) -> Answer<StatusResponse> {
+        self.unless_stopped().await;
         let condition = |kind: &str| RuntimeCondition {
             r#type: kind.to_owned(),
             status: true,
@@ -493,6 +502,7 @@ impl RuntimeService for Scripted {
 #[tonic::async_trait]
 impl ImageService for Scripted {
     async fn list_images(&self, _: Request<ListImagesRequest>) -> Answer<ListImagesResponse> {
+        self.unless_stopped().await;
         Ok(Response::new(ListImagesResponse { images: self.state().images.clone() }))
     }
 

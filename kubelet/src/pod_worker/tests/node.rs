@@ -173,6 +173,15 @@ impl Node {
         panic!("the runtime did {:?}", self.runtime.state().calls);
     }
 
+    /// Asks for other resources of a pod's container.
+    pub(super) async fn resize(&self, name: &str, container: &str, resources: Value) {
+        let containers = json!([{"name": container, "resources": resources}]);
+        let patch = Patch::Strategic(json!({"spec": {"containers": containers}}));
+        let (name, params) = (self.called(name), PatchParams::default());
+        let patched = self.pods.patch_subresource("resize", &name, &params, &patch).await;
+        patched.expect("the API takes it");
+    }
+
     /// Asks for a pod's end.
     pub(super) async fn delete(&self, name: &str) {
         match self.pods.delete(&self.called(name), &DeleteParams::default()).await {
@@ -281,7 +290,8 @@ fn kubelet(dir: &Path, client: kube::Client, node_name: String, scripted: &Scrip
     let objects = Arc::new(Objects::new(client.clone()));
     let runtime = scripted.client();
     let root = dir.join("root");
-    let node = json!({"metadata": {"name": node_name, "uid": "of-the-node"}});
+    let allocatable = json!({"cpu": "4", "memory": "4Gi", "pods": "110", "ephemeral-storage": "4Gi"});
+    let node = json!({"metadata": {"name": node_name, "uid": "of-the-node"}, "status": {"allocatable": allocatable}});
     let node = serde_json::from_value(node).expect("it is well-formed");
     Arc::new(Kubelet {
         places: Places {
@@ -293,6 +303,7 @@ fn kubelet(dir: &Path, client: kube::Client, node_name: String, scripted: &Scrip
             resolver: "/dev/null".into(),
         },
         memory: 1 << 30,
+        pod_processes: None,
         images: Arc::new(Images::new(runtime.clone(), objects.clone())),
         runtime,
         runtime_name: "scripted".to_owned(),

@@ -105,6 +105,35 @@ async fn the_session_ends_when_the_runtime_goes_without_closing_its_streams() {
 }
 
 #[tokio::test]
+async fn a_runtime_that_goes_without_a_result_is_told_as_a_failure() {
+    for protocol in [V5, V4, "channel.k8s.io"] {
+        let mut session = session(ALL, protocol).await;
+        assert_eq!(session.received().await, Some(vec![STDOUT]));
+        session.send(5, false, b"out").await;
+        drop(session.runtime);
+        let mut received = Vec::new();
+        while let Some(Ok(Message::Binary(bytes))) = session.client.next().await {
+            received.push(bytes);
+        }
+        let text = String::from_utf8_lossy(&received.pop().unwrap()[1..]).into_owned();
+        let words =
+            "Internal error occurred: the container runtime broke the session off before it told a result";
+        match serde_json::from_str::<serde_json::Value>(&text) {
+            Ok(status) => {
+                assert_eq!(
+                    [&status["status"], &status["reason"]],
+                    ["Failure", "InternalError"],
+                    "{protocol}"
+                );
+                assert_eq!(status["message"], words, "{protocol}");
+            }
+            Err(_) => assert_eq!((text.as_str(), protocol), (words, "channel.k8s.io")),
+        }
+        assert_eq!(received.last().unwrap(), &b"\x01out"[..]);
+    }
+}
+
+#[tokio::test]
 async fn before_v5_there_is_no_close_signal() {
     let mut session = session(ALL, V4).await;
     session.client.send(binary(CLOSE, &[STDIN])).await.unwrap();

@@ -215,7 +215,8 @@ fn a_volume_for_one_pod_is_not_given_to_a_second_one() {
     with_own_mounts(|| {
         let node = Node::new();
         node.work("a").carry_out().expect("there is room");
-        let error = node.work("b").carry_out().expect_err("the other one has it").to_string();
+        let errors = node.work("b").carry_out().expect_err("the other one has it");
+        let error = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let words = "volume uses the ReadWriteOncePod access mode and is already in use by another pod";
         assert_eq!(error, format!("MountVolume.SetUp failed for volume \"local\" : {words}"));
         clear(&node.dir("a")).expect("it can go");
@@ -262,4 +263,40 @@ fn a_volume_is_given_to_the_pods_group_as_often_as_the_pod_says() {
         let give = work.give(&volume, Group::of(&work.pod, false)).ok().flatten();
         assert_eq!(give.map(|give| give.unless_seen), Some(unless_seen), "{policy}");
     }
+}
+
+#[test]
+fn each_volume_is_mounted_whatever_becomes_of_the_others() {
+    with_own_mounts(|| {
+        let node = Node::new();
+        let volume = |name: &str, source: Source| Wanted {
+            name: name.to_owned(),
+            volume: Volume { name: name.to_owned(), claim: None, source },
+            read_only: false,
+            alone: false,
+        };
+        let mut work = node.work("u");
+        let csi = |driver: &str| Source::Csi { driver: driver.to_owned() };
+        work.wanted = vec![
+            volume("first", csi("one")),
+            volume("second", Source::HostPath { path: "/none".into(), kind: "Directory".to_owned() }),
+            volume("disk", Source::EmptyDir),
+        ];
+        work.wanted[0].volume.name = "of-the-claim".to_owned();
+        let errors = work.carry_out().expect_err("two cannot be mounted");
+        let names: Vec<_> = errors
+            .iter()
+            .map(|error| match error {
+                VolumeError::Mount { step, volume, names, .. } => {
+                    format!("{volume} {step} {}", names.join(" "))
+                }
+                other => panic!("{other}"),
+            })
+            .collect();
+        assert_eq!(names, ["of-the-claim MountDevice failed first", "second SetUp failed second"]);
+        assert!(node.dir("u").join(VOLUMES).join("kubernetes.io~empty-dir/disk").is_dir());
+        let record = Record::read(&node.dir("u")).expect("it can be read").expect("it is there");
+        let ready = record.volumes.values().filter(|kept| kept.ready).map(|kept| kept.volume.name.as_str());
+        assert_eq!(ready.collect::<Vec<_>>(), ["disk"]);
+    });
 }
