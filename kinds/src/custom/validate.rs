@@ -159,6 +159,12 @@ fn order(a: &Number, b: &Number) -> Option<std::cmp::Ordering> {
     }
 }
 
+/// A bound as Go shows it: without a fraction that is none.
+fn plain(bound: &Number) -> String {
+    let text = bound.to_string();
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
 fn of_number(number: &Number, schema: &Schema, at: &Path, errors: &mut Errors) {
     let checks = &schema.checks;
     let place = named(at);
@@ -182,13 +188,13 @@ fn of_number(number: &Number, schema: &Schema, at: &Path, errors: &mut Errors) {
         && order(number, min).is_some_and(|o| o.is_lt() || (*exclusive && o.is_eq()))
     {
         let than = if *exclusive { "greater than" } else { "greater than or equal to" };
-        errors.invalid(at, number, format!("{place} in body should be {than} {min}"));
+        errors.invalid(at, number, format!("{place} in body should be {than} {}", plain(min)));
     }
     if let Some((max, exclusive)) = &checks.maximum
         && order(number, max).is_some_and(|o| o.is_gt() || (*exclusive && o.is_eq()))
     {
         let than = if *exclusive { "less than" } else { "less than or equal to" };
-        errors.invalid(at, number, format!("{place} in body should be {than} {max}"));
+        errors.invalid(at, number, format!("{place} in body should be {than} {}", plain(max)));
     }
 }
 
@@ -210,7 +216,7 @@ fn multiple(number: &Number, factor: &Number, at: &Path, errors: &mut Errors) {
         }
     };
     if !divides {
-        errors.invalid(at, number, format!("{at} in body should be a multiple of {factor}"));
+        errors.invalid(at, number, format!("{at} in body should be a multiple of {}", plain(factor)));
     }
 }
 

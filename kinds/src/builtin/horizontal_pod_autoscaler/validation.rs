@@ -181,20 +181,23 @@ fn metric(metric: &MetricSpec, at: &Path, errors: &mut Errors) {
         }
     }
     if let Some(source) = first("resource", &metric.resource, &mut present) {
-        resource(&source.name, &source.target, &at.child("resource"), errors);
+        let at = at.child("resource");
+        resource_named(&source.name, &at, errors);
+        of_resource(&source.target, &at, errors);
     }
     if let Some(source) = first("containerResource", &metric.container_resource, &mut present) {
         let at = at.child("containerResource");
+        resource_named(&source.name, &at, errors);
+        if !source.name.is_empty() {
+            container_resource_name(&source.name, &at.child("name"), errors);
+        }
         let container_at = at.child("container");
         if source.container.is_empty() {
             errors.required(&container_at, "must specify a container");
         } else {
             each(errors, &container_at, &source.container, dns_label(&source.container));
         }
-        if !source.name.is_empty() {
-            container_resource_name(&source.name, &at.child("name"), errors);
-        }
-        resource(&source.name, &source.target, &at, errors);
+        of_resource(&source.target, &at, errors);
     }
     let expected = match kind {
         "Object" => "object",
@@ -215,10 +218,13 @@ fn metric(metric: &MetricSpec, at: &Path, errors: &mut Errors) {
     }
 }
 
-fn resource(name: &str, wanted: &MetricTarget, at: &Path, errors: &mut Errors) {
+fn resource_named(name: &str, at: &Path, errors: &mut Errors) {
     if name.is_empty() {
         errors.required(&at.child("name"), "must specify a resource name");
     }
+}
+
+fn of_resource(wanted: &MetricTarget, at: &Path, errors: &mut Errors) {
     let target_at = target(wanted, at, errors);
     if wanted.average_utilization.is_none() && wanted.average_value.is_none() {
         let why = "must set either a target raw value or a target utilization";

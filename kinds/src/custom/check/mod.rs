@@ -120,7 +120,16 @@ fn defaults(schema: &Schema, resource: bool, inside_meta: bool, at: &Path, error
         let mut found = Errors::default();
         lists::embedded(default, schema, &at, &mut found);
         if found.is_empty() {
-            validate::check(default, None, schema, &at, &mut found);
+            // Upstream's words name what lies inside of the default from there.
+            let mut inside = Errors::default();
+            validate::check(default, None, schema, &Path::root(), &mut inside);
+            for mut error in inside {
+                error.field = match error.field.as_str() {
+                    "" | "<nil>" => at.to_string(),
+                    below => format!("{at}.{below}"),
+                };
+                found.add(error);
+            }
         }
         errors.extend(found);
     }
