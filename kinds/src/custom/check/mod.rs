@@ -345,13 +345,13 @@ impl Checker {
         if !field.is_empty() {
             let at = at.child("fieldPath");
             if field.trim().is_empty() {
-                errors.invalid(&at, field, "fieldPath must be non-empty if specified");
+                errors.invalid(&at, field, "must be non-empty if specified");
             }
             if breaks(field) {
-                errors.invalid(&at, field, "fieldPath must not contain line breaks");
+                errors.invalid(&at, field, "must not contain line breaks");
             }
             if paths::resolve(field, schema, true).is_err() {
-                errors.invalid(&at, field, "fieldPath must be a valid path");
+                errors.invalid(&at, field, "must be a valid path");
             }
         }
     }

@@ -138,7 +138,7 @@ fn rules_of_a_schema_are_checked() {
             "must evaluate to a string",
         ),
         (json!({"rule": "true", "reason": "Nope"}), "reason", "Unsupported value: \"Nope\""),
-        (json!({"rule": "true", "fieldPath": ".nope"}), "fieldPath", "fieldPath must be a valid path"),
+        (json!({"rule": "true", "fieldPath": ".nope"}), "fieldPath", "must be a valid path"),
         (
             json!({"rule": "true", "optionalOldSelf": true}),
             "optionalOldSelf",
