@@ -72,8 +72,21 @@ fn of_type(value: &Value, schema: &Schema, at: &Path, errors: &mut Errors) {
         "number" => matches!(found, "integer" | "number"),
         wanted => wanted == found,
     };
-    if !fits {
-        invalid_type(at, found, wanted, errors);
+    if fits {
+        return;
+    }
+    // Where a format is asked for, upstream names it, and the format that Go's type has, if any.
+    let format = schema.checks.format.as_str();
+    let has_format = match wanted {
+        "integer" | "number" => matches!(format, "int32" | "int64" | "float" | "double"),
+        "string" => !format.is_empty() && formats::is_checked(format),
+        _ => false,
+    };
+    match value {
+        Value::Number(_) if has_format && found == "number" => invalid_type(at, "float64", format, errors),
+        Value::Number(_) if has_format => invalid_type(at, "int64", format, errors),
+        Value::Bool(_) | Value::Object(_) if has_format => invalid_type(at, "", format, errors),
+        _ => invalid_type(at, found, wanted, errors),
     }
 }
 

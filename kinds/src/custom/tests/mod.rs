@@ -52,6 +52,26 @@ fn values_keep_to_their_schema() {
             "spec: Invalid value: \"string\": spec in body must be of type integer: \"string\"",
         ),
         (
+            json!({"type": "string", "format": "ipv4"}),
+            json!(5),
+            "spec: Invalid value: \"int64\": spec in body must be of type ipv4: \"int64\"",
+        ),
+        (
+            json!({"type": "string", "format": "unheard-of"}),
+            json!(5),
+            "spec: Invalid value: \"integer\": spec in body must be of type string: \"integer\"",
+        ),
+        (
+            json!({"type": "integer", "format": "int32"}),
+            json!(true),
+            "spec: Invalid value: \"\": spec in body must be of type int32: \"\"",
+        ),
+        (
+            json!({"type": "integer", "format": "int32"}),
+            json!("x"),
+            "spec: Invalid value: \"string\": spec in body must be of type integer: \"string\"",
+        ),
+        (
             json!({"type": "integer", "multipleOf": 2.5}),
             json!(3),
             "spec: Invalid value: 3: spec in body should be a multiple of 2.5",
