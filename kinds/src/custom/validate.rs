@@ -182,10 +182,12 @@ fn of_number(number: &Number, schema: &Schema, at: &Path, errors: &mut Errors) {
     let checks = &schema.checks;
     let place = named(at);
     if schema.ty == "integer" {
-        let whole =
-            number.as_i64().is_some() || number.as_f64().is_some_and(|f| f.fract() == 0.0 && f.abs() < 9e18);
-        let fits =
-            whole && (checks.format != "int32" || number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()));
+        let whole = |f: f64| f.fract() == 0.0 && f.abs() < 9e18;
+        let short = f64::from(i32::MIN)..=f64::from(i32::MAX);
+        let fits = number.as_f64().is_some_and(|f| match checks.format.as_str() {
+            "int32" => whole(f) && short.contains(&f),
+            _ => number.as_i64().is_some() || whole(f),
+        });
         if !fits {
             let format = match checks.format.as_str() {
                 "" => "(default format)".to_owned(),

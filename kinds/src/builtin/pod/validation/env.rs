@@ -159,8 +159,8 @@ pub fn resource_ref(r: &ResourceFieldSelector, in_volume: bool, at: &Path, error
     }
 }
 
-/// Variables out of all keys of an object: source `i` of those at `list_at`, which upstream names where a source says too
-/// little or too much.
+/// Variables out of all keys of an object: source `i` of those at `list_at`, which upstream names where a source
+/// says too little or too much.
 pub fn variables_from(source: &EnvFromSource, list_at: &Path, i: usize, errors: &mut Errors) {
     let at = list_at.index(i);
     if let Some(prefix) = source.prefix.as_ref().filter(|p| !p.is_empty()) {

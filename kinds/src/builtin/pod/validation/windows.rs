@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{PodSpec, WindowsSecurityContextOptions};
 use super::os::contexts;
 use crate::builtin::prelude::*;
 
-/// Half of what a node takes for the secret of a group's account, in kibibytes.
+/// How long the description of a group's account may be, in kibibytes.
 const LONGEST_SECRET: usize = 64;
 const LONGEST_DOMAIN: usize = 256;
 const LONGEST_USER: usize = 104;
