@@ -343,9 +343,14 @@ impl Errors {
         self.push(ErrorType::TooLong, at, format_args!("Too long: may not be more than {max} bytes"));
     }
 
-    /// `Too many: <actual>: must have at most <max> items`.
+    /// `Too many: <actual>: must have at most <max> items`, of one: `item`.
     pub fn too_many(&mut self, at: &Path, actual: usize, max: usize) {
-        self.push(ErrorType::TooMany, at, format_args!("Too many: {actual}: must have at most {max} items"));
+        let items = if max == 1 { "item" } else { "items" };
+        self.push(
+            ErrorType::TooMany,
+            at,
+            format_args!("Too many: {actual}: must have at most {max} {items}"),
+        );
     }
 }
 

@@ -14,6 +14,7 @@ fn texts_say_what_upstream_says() {
     errors.not_found(&at, "y");
     errors.too_long(&at, 3);
     errors.too_many(&at, 4, 3);
+    errors.too_many(&at, 4, 1);
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let wanted = [
         "Invalid value: \"x\": must not be",
@@ -25,6 +26,7 @@ fn texts_say_what_upstream_says() {
         "Not found: \"y\"",
         "Too long: may not be more than 3 bytes",
         "Too many: 4: must have at most 3 items",
+        "Too many: 4: must have at most 1 item",
     ];
     assert_eq!(texts, wanted.map(|text| format!("spec.a[3][k]: {text}")));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::each;
+use super::{dns_subdomain, each};
 use crate::field::{Errors, Path};
 
 /// A text that must be there.
@@ -34,6 +34,24 @@ pub fn given_one_of<'a>(word: impl Into<Option<&'a str>>, allowed: &[&str], at: 
     let word = word.into().unwrap_or_default();
     given(word, at, errors);
     one_of(Some(word).filter(|word| !word.is_empty()), allowed, at, errors);
+}
+
+/// `example.com/path`: a domain, and what may stand in a path.
+pub fn domain_prefixed_path(text: &str, at: &Path, errors: &mut Errors) {
+    if text.is_empty() {
+        return errors.required(at, "");
+    }
+    let Some((domain, path)) =
+        text.split_once('/').filter(|(domain, path)| !domain.is_empty() && !path.is_empty())
+    else {
+        return errors.invalid(at, text, "must be a domain-prefixed path (such as \"acme.io/foo\")");
+    };
+    each(errors, at, domain, dns_subdomain(domain));
+    let in_path = |c: char| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:".contains(c);
+    if !path.chars().all(in_path) {
+        let why = r"Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')";
+        errors.invalid(at, path, why);
+    }
 }
 
 /// Something of which there may be no other.

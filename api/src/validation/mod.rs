@@ -24,7 +24,7 @@ mod text;
 
 pub use address::*;
 pub use conditions::conditions;
-pub use field::{formed, given, given_one_of, one_of, unique};
+pub use field::{domain_prefixed_path, formed, given, given_one_of, one_of, unique};
 pub use text::*;
 
 /// The most that the keys and values of an object's annotations may take together.

@@ -25,12 +25,11 @@ impl Strategy for CSIDriver {
     fn validate(&self, errors: &mut Errors) {
         const POLICIES: &[&str] = &["File", "None", "ReadWriteOnceWithFSType"];
         const MODES: &[&str] = &["Persistent", "Ephemeral"];
+        /// How seldom at most a driver may be asked how much a node takes, in seconds.
+        const SHORTEST: i64 = 10;
         let at = Path::new("spec");
         let spec = &self.spec;
-        let name = self.metadata.name.as_deref().unwrap_or_default();
-        if name.len() > 63 {
-            errors.too_long(&Path::new("metadata.name"), 63);
-        }
+        one_of(spec.fs_group_policy.as_deref(), POLICIES, &at.child("fsGroupPolicy"), errors);
         let audiences_at = at.child("tokenRequests");
         let mut audiences = BTreeSet::new();
         for (at, request) in audiences_at.items(spec.token_requests.iter().flatten()) {
@@ -39,10 +38,19 @@ impl Strategy for CSIDriver {
                 token_lifetime(seconds, &at.child("expirationSeconds"), errors);
             }
         }
-        one_of(spec.fs_group_policy.as_deref(), POLICIES, &at.child("fsGroupPolicy"), errors);
         let modes = spec.volume_lifecycle_modes.iter().flatten();
         for mode in modes.filter(|m| !MODES.contains(&m.as_str())) {
             errors.not_supported(&at.child("volumeLifecycleModes"), mode, MODES);
+        }
+        if let Some(period) =
+            spec.node_allocatable_update_period_seconds.filter(|seconds| *seconds < SHORTEST)
+        {
+            let why = format!("must be greater than or equal to {SHORTEST} seconds");
+            errors.invalid(&at.child("nodeAllocatableUpdatePeriodSeconds"), period, why);
+        }
+        if let Some(flag) = spec.service_account_token_in_secrets.filter(|_| !wants_tokens(self)) {
+            let why = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+            errors.invalid(&at.child("serviceAccountTokenInSecrets"), flag, why);
         }
     }
 
@@ -53,6 +61,14 @@ impl Strategy for CSIDriver {
         immutable(&new.attach_required, &old.attach_required, &at.child("attachedRequired"), errors);
         let modes_at = at.child("volumeLifecycleModes");
         immutable(&new.volume_lifecycle_modes, &old.volume_lifecycle_modes, &modes_at, errors);
+    }
+
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let same = old.is_some_and(|old| old.spec.token_requests == self.spec.token_requests);
+        if same || !wants_tokens(self) || self.spec.service_account_token_in_secrets.is_some() {
+            return Vec::new();
+        }
+        vec!["spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes".into()]
     }
 
     fn columns() -> Vec<Column> {
@@ -82,6 +98,10 @@ impl Strategy for CSIDriver {
             Column::age(),
         ]
     }
+}
+
+fn wants_tokens(driver: &CSIDriver) -> bool {
+    driver.spec.token_requests.as_ref().is_some_and(|requests| !requests.is_empty())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::storage::v1::CSINode;
 
-use crate::builtin::prelude::*;
+use crate::builtin::{pod::validation::csi_driver, prelude::*};
 
 impl Strategy for CSINode {
     const FACTS: Facts = Facts { updates_unconditionally: false, ..Facts::PLAIN };
@@ -18,8 +18,7 @@ impl Strategy for CSINode {
     fn validate(&self, errors: &mut Errors) {
         let mut names = BTreeSet::new();
         for (at, driver) in Path::new("spec.drivers").items(self.spec.drivers.iter()) {
-            given(&driver.name, &at.child("name"), errors);
-            unique(&mut names, &driver.name, &at.child("name"), errors);
+            csi_driver(&driver.name, &at.child("name"), errors);
             if driver.node_id.is_empty() {
                 errors.required(&at.child("nodeID"), "");
             } else if driver.node_id.len() > 256 {
@@ -28,7 +27,11 @@ impl Strategy for CSINode {
             if let Some(count) = driver.allocatable.as_ref().and_then(|a| a.count) {
                 api::validation::not_negative(Some(count), &at.child("allocatable.count"), errors);
             }
+            unique(&mut names, &driver.name, &at.child("name"), errors);
+            let mut keys = BTreeSet::new();
             for key in driver.topology_keys.iter().flatten() {
+                given(key, &at, errors);
+                unique(&mut keys, key, &at, errors);
                 each(errors, &at, key, qualified_name(key));
             }
         }

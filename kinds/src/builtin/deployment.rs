@@ -5,6 +5,8 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
+use serde::Serialize;
+
 use crate::builtin::{job, pod, prelude::*};
 
 impl Strategy for Deployment {
@@ -140,8 +142,23 @@ fn strategy(strategy: Option<&DeploymentStrategy>, at: &Path, errors: &mut Error
             }
             at_most_100_percent(unavailable, &unavailable_at, errors);
         }
-        other => errors.not_supported(&at.child("type"), other, TYPES),
+        other => {
+            let zero = IntOrString::Int(0);
+            let rolling_update = rolling.map(|rolling| ShownRolling {
+                max_unavailable: rolling.max_unavailable.clone().unwrap_or(zero.clone()),
+                max_surge: rolling.max_surge.clone().unwrap_or(zero),
+            });
+            errors.not_supported(at, workload::ShownStrategy { type_: other, rolling_update }, TYPES);
+        }
     }
+}
+
+/// The parameters of a rolling update as upstream shows them in a strategy that is wrong.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownRolling {
+    max_unavailable: IntOrString,
+    max_surge: IntOrString,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 
 use crate::builtin::cells::first_three;
 use crate::builtin::prelude::*;
@@ -33,46 +33,18 @@ impl Strategy for EndpointSlice {
     }
 
     fn validate(&self, errors: &mut Errors) {
-        const TYPES: &[&str] = &["FQDN", "IPv4", "IPv6"];
-        const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
-        const MOST: usize = 1000;
-        const MOST_PORTS: usize = 20_000;
-        let at = Path::new("addressType");
-        given_one_of(self.address_type.as_str(), TYPES, &at, errors);
-        let at = Path::new("endpoints");
-        let all = self.endpoints.as_deref().unwrap_or_default();
-        if all.len() > MOST {
-            errors.too_many(&at, all.len(), MOST);
-        } else {
-            for (i, one) in all.iter().enumerate() {
-                endpoint(one, &self.address_type, &at.index(i), errors);
-            }
-        }
-        let at = Path::new("ports");
-        let ports = self.ports.as_deref().unwrap_or_default();
-        if ports.len() > MOST_PORTS {
-            return errors.too_many(&at, ports.len(), MOST_PORTS);
-        }
-        let mut names = BTreeSet::new();
-        for (at, port) in at.items(ports.iter()) {
-            let name = port.name.as_deref().unwrap_or_default();
-            if !name.is_empty() {
-                each(errors, &at.child("name"), name, dns_label(name));
-            }
-            unique(&mut names, name, &at.child("name"), errors);
-            let protocol = port.protocol.as_deref().unwrap_or_default();
-            one_of(protocol, PROTOCOLS, &at.child("protocol"), errors);
-            if let Some(number) = port.port {
-                in_range(i64::from(number), 1, 65535, &at.child("port"), errors);
-            }
-            if let Some(protocol) = &port.app_protocol {
-                each(errors, &at.child("appProtocol"), protocol, qualified_name(protocol));
-            }
-        }
+        address_type(self, errors);
+        ports(self.ports.as_deref().unwrap_or_default(), &Path::new("ports"), errors);
+        endpoints(self, errors);
     }
 
     fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {
-        self.validate(errors);
+        address_type(self, errors);
+        ports(self.ports.as_deref().unwrap_or_default(), &Path::new("ports"), errors);
+        // What was taken before may stay.
+        if self.endpoints != old.endpoints {
+            endpoints(self, errors);
+        }
         immutable(&self.address_type, &old.address_type, &Path::new("addressType"), errors);
     }
 
@@ -123,6 +95,45 @@ impl Strategy for EndpointSlice {
     }
 }
 
+fn address_type(slice: &EndpointSlice, errors: &mut Errors) {
+    const TYPES: &[&str] = &["FQDN", "IPv4", "IPv6"];
+    given_one_of(slice.address_type.as_str(), TYPES, &Path::new("addressType"), errors);
+}
+
+fn ports(ports: &[EndpointPort], at: &Path, errors: &mut Errors) {
+    const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+    const MOST: usize = 20_000;
+    if ports.len() > MOST {
+        return errors.too_many(at, ports.len(), MOST);
+    }
+    let mut names = BTreeSet::new();
+    // Their numbers may be anything.
+    for (at, port) in at.items(ports.iter()) {
+        let name = port.name.as_deref().unwrap_or_default();
+        if !name.is_empty() {
+            each(errors, &at.child("name"), name, dns_label(name));
+        }
+        unique(&mut names, name, &at.child("name"), errors);
+        let protocol = port.protocol.as_deref().unwrap_or_default();
+        one_of(protocol, PROTOCOLS, &at.child("protocol"), errors);
+        if let Some(protocol) = &port.app_protocol {
+            each(errors, &at.child("appProtocol"), protocol, qualified_name(protocol));
+        }
+    }
+}
+
+fn endpoints(slice: &EndpointSlice, errors: &mut Errors) {
+    const MOST: usize = 1000;
+    let at = Path::new("endpoints");
+    let all = slice.endpoints.as_deref().unwrap_or_default();
+    if all.len() > MOST {
+        return errors.too_many(&at, all.len(), MOST);
+    }
+    for (at, one) in at.items(all.iter()) {
+        endpoint(one, &slice.address_type, &at, errors);
+    }
+}
+
 fn endpoint(endpoint: &Endpoint, address_type: &str, at: &Path, errors: &mut Errors) {
     const MOST: usize = 100;
     let list_at = at.child("addresses");
@@ -153,6 +164,30 @@ fn endpoint(endpoint: &Endpoint, address_type: &str, at: &Path, errors: &mut Err
     if let Some(name) = &endpoint.hostname {
         each(errors, &at.child("hostname"), name, dns_label(name));
     }
+    if let Some(hints) = &endpoint.hints {
+        let zones = hints.for_zones.iter().flatten().map(|zone| zone.name.as_str()).collect();
+        let nodes = hints.for_nodes.iter().flatten().map(|node| node.name.as_str()).collect();
+        let at = at.child("hints");
+        if hint(zones, label_value, &at.child("forZones"), errors) {
+            hint(nodes, dns_subdomain, &at.child("forNodes"), errors);
+        }
+    }
+}
+
+/// For whom an endpoint is meant; false where there are too many to be looked at.
+fn hint(names: Vec<&str>, wrong: fn(&str) -> Vec<String>, at: &Path, errors: &mut Errors) -> bool {
+    const MOST: usize = 8;
+    if names.len() > MOST {
+        errors.too_many(at, names.len(), MOST);
+        return false;
+    }
+    let mut seen = BTreeSet::new();
+    for (at, name) in at.items(names) {
+        let at = at.child("name");
+        unique(&mut seen, name, &at, errors);
+        each(errors, &at, name, wrong(name));
+    }
+    true
 }
 
 #[cfg(test)]

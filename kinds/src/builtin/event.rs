@@ -214,6 +214,8 @@ impl Strategy for StrictEvent {
     fn validate(&self, errors: &mut Errors) {
         let event = &self.0;
         involved(event, "reportingController", errors);
+        let name = event.metadata.name.as_deref().unwrap_or_default();
+        each(errors, &Path::new("metadata.name"), name, dns_subdomain(name));
         series(event, errors);
         if event.event_time.is_none() {
             errors.required(&Path::new("eventTime"), "");

@@ -207,7 +207,7 @@ pub fn reference(group: Option<&str>, kind: &str, name: &str, at: &Path, errors:
     }
     for (field, value) in [("kind", kind), ("name", name)] {
         if value.is_empty() {
-            errors.required(&at.child(field), format!("{field} is required"));
+            errors.required(&at.child(field), "");
         } else {
             each(errors, &at.child(field), value, path_segment(value));
         }

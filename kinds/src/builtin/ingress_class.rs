@@ -9,7 +9,7 @@ impl Strategy for IngressClass {
 
     fn fill_in(&mut self) {
         if let Some(parameters) = &mut self.spec.get_or_insert_default().parameters {
-            set_text(&mut parameters.scope, "Cluster");
+            set(&mut parameters.scope, "Cluster");
         }
     }
 
@@ -18,28 +18,19 @@ impl Strategy for IngressClass {
         let Some(spec) = &self.spec else { return };
         let controller = spec.controller.as_deref().unwrap_or_default();
         let controller_at = at.child("controller");
-        if controller.is_empty() {
-            errors.required(&controller_at, "");
-        } else {
-            if controller.len() > 250 {
-                errors.too_long(&controller_at, 250);
-            }
-            match controller.split_once('/') {
-                Some((domain, path)) if !path.is_empty() => {
-                    each(errors, &controller_at, domain, dns_subdomain(domain));
-                }
-                _ => {
-                    let words = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-                    errors.invalid(&controller_at, controller, words);
-                }
-            }
+        if controller.len() > 250 {
+            errors.too_long(&controller_at, 250);
         }
+        domain_prefixed_path(controller, &controller_at, errors);
         let Some(parameters) = &spec.parameters else { return };
         let at = at.child("parameters");
         let group = parameters.api_group.as_deref();
         ingress::reference(group, &parameters.kind, &parameters.name, &at, errors);
         match (parameters.scope.as_deref().unwrap_or_default(), &parameters.namespace) {
-            ("Cluster", None) | ("Namespace", Some(_)) => {}
+            ("Cluster", None) => {}
+            ("Namespace", Some(namespace)) => {
+                each(errors, &at.child("namespace"), namespace, dns_label(namespace));
+            }
             ("Cluster", Some(_)) => {
                 let why = "`parameters.scope` is set to 'Cluster'";
                 errors.forbidden(&at.child("namespace"), why);

@@ -10,12 +10,18 @@ impl Strategy for IPAddress {
     fn validate(&self, errors: &mut Errors) {
         let at = Path::new("spec.parentRef");
         let parent = &self.spec.parent_ref;
-        if parent.resource.is_empty() && parent.name.is_empty() {
+        if *parent == Default::default() {
             return errors.required(&at, "");
         }
-        for (field, value) in [("resource", &parent.resource), ("name", &parent.name)] {
-            given(value, &at.child(field), errors);
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let (group, namespace) = (text(&parent.group), text(&parent.namespace));
+        if !group.is_empty() {
+            each(errors, &at.child("group"), &group, dns_subdomain(&group));
         }
+        for (field, value) in [("resource", &parent.resource), ("name", &parent.name)] {
+            formed(value, path_segment, &at.child(field), errors);
+        }
+        each(errors, &at.child("namespace"), &namespace, path_segment(&namespace));
     }
 
     fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {

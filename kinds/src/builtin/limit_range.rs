@@ -133,7 +133,7 @@ fn order(item: &LimitRangeItem, name: &str, at: &Path, errors: &mut Errors) {
         ("default request", request),
         ("default limit", default),
     );
-    above("default", default.unwrap_or(zero), ("min", min), ("default", default));
+    above("default", min.unwrap_or(zero), ("min", min), ("default", default));
     above("default", max.unwrap_or(zero), ("default", default), ("max", max));
     if let Some(ratio) = ratio {
         let ratio_at = at.child("maxLimitRequestRatio").key(name);

@@ -112,16 +112,16 @@ fn ports(ports: &[NetworkPolicyPort], at: &Path, errors: &mut Errors) {
         let Some(end) = port.end_port else { continue };
         let end_at = at.child("endPort");
         match &port.port {
-            Some(IntOrString::Int(start)) if end < *start => {
-                errors.invalid(&end_at, *start, "must be greater than or equal to `port`");
-            }
-            Some(IntOrString::Int(_)) => {
+            Some(IntOrString::Int(start)) => {
+                if end < *start {
+                    errors.invalid(&end_at, *start, "must be greater than or equal to `port`");
+                }
                 api::validation::in_range(i64::from(end), 1, 65535, &end_at, errors);
             }
-            Some(IntOrString::String(name)) => {
-                errors.invalid(&end_at, name, "may not be specified when `port` is non-numeric");
+            Some(IntOrString::String(_)) => {
+                errors.invalid(&end_at, end, "may not be specified when `port` is non-numeric");
             }
-            None => errors.required(&at.child("port"), "must be specified when `endPort` is specified"),
+            None => errors.invalid(&end_at, end, "may not be specified when `port` is not specified"),
         }
     }
 }

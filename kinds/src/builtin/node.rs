@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use api::conditions;
+use api::{conditions, field::ErrorType};
 use k8s_openapi::{
     api::core::v1::{Node, NodeAddress, NodeSpec},
     apimachinery::pkg::apis::meta::v1::Time,
@@ -26,7 +26,9 @@ impl Strategy for Node {
         }
         absent_when_zero(&mut spec.pod_cidrs);
         // The single range and the first of the list are one.
-        if let (Some(range), None) = (&spec.pod_cidr, &spec.pod_cidrs) {
+        if let Some(range) = &spec.pod_cidr
+            && spec.pod_cidrs.as_ref().and_then(|list| list.first()) != Some(range)
+        {
             spec.pod_cidrs = Some(vec![range.clone()]);
         }
         if let Some(first) = spec.pod_cidrs.as_ref().and_then(|l| l.first()) {
@@ -195,8 +197,27 @@ fn sound(spec: &NodeSpec, errors: &mut Errors) {
             errors.duplicate_because(&at, shown, "taints must be unique by key and effect pair");
         }
     }
-    for (i, range) in spec.pod_cidrs.iter().flatten().enumerate() {
-        each(errors, &at.child("podCIDRs").index(i), range, cidr(range));
+    ranges(spec.pod_cidrs.as_deref().unwrap_or_default(), &at.child("podCIDRs"), errors);
+}
+
+/// A node has a range of addresses of each family at most.
+fn ranges(list: &[String], at: &Path, errors: &mut Errors) {
+    for (at, text) in at.items(list) {
+        each(errors, &at, text, cidr(text));
+    }
+    if list.len() < 2 {
+        return;
+    }
+    let broken = list.iter().enumerate().find(|(_, text)| range(text).is_none());
+    if let Some((i, text)) = broken {
+        let why = format!(
+            "invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[{i}]: <nil> (invalid CIDR address: {text})"
+        );
+        errors.plain(ErrorType::Internal, at, why);
+    }
+    let [one, other] = [true, false].map(|v6| list.iter().any(|text| text.contains(':') == v6));
+    if broken.is_some() || list.len() > 2 || !one || !other {
+        errors.invalid(at, list, "may specify no more than one CIDR for each IP family");
     }
 }
 

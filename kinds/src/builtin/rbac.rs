@@ -88,7 +88,11 @@ impl Strategy for ClusterRole {
                 errors.required(&at, why);
             }
             for (i, selector) in selectors.iter().enumerate() {
-                label_selector(Some(selector), &at.index(i), errors);
+                let (at, before) = (at.index(i), errors.len());
+                label_selector(Some(selector), &at, errors);
+                if errors.len() > before {
+                    errors.invalid(&at, Value::Null, "invalid label selector.");
+                }
             }
         }
     }

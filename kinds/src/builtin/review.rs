@@ -15,6 +15,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
+use serde::Serialize;
+
 use crate::builtin::prelude::*;
 
 impl Strategy for TokenReview {}
@@ -38,6 +40,7 @@ impl Strategy for SelfSubjectAccessReview {
     fn validate(&self, errors: &mut Errors) {
         let spec = &self.spec;
         attributes(spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref(), errors);
+        selectors(spec.resource_attributes.as_ref(), errors);
         if !is_empty(&self.metadata) {
             errors.invalid(&Path::new("metadata"), &self.metadata, "must be empty");
         }
@@ -61,7 +64,7 @@ impl Strategy for LocalSubjectAccessReview {
         }
         if let Some(path) = &spec.non_resource_attributes {
             let at = Path::new("spec.nonResourceAttributes");
-            errors.invalid(&at, path, "disallowed on this kind of request");
+            errors.invalid(&at, Shown::from(path), "disallowed on this kind of request");
         }
     }
 }
@@ -76,6 +79,7 @@ fn subject(spec: &SubjectAccessReviewSpec, errors: &mut Errors) {
     if user.is_empty() && spec.groups.as_ref().is_none_or(Vec::is_empty) {
         errors.invalid(&Path::new("spec.user"), user, "at least one of user or group must be specified");
     }
+    selectors(spec.resource_attributes.as_ref(), errors);
 }
 
 /// A question is about a resource or about a path.
@@ -86,11 +90,82 @@ fn attributes(
 ) {
     if resource.is_some() && path.is_some() {
         let why = "cannot be specified in combination with resourceAttributes";
-        errors.invalid(&Path::new("spec.nonResourceAttributes"), path, why);
+        errors.invalid(&Path::new("spec.nonResourceAttributes"), path.map(Shown::from), why);
     }
     if resource.is_none() && path.is_none() {
         let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-        errors.invalid(&Path::new("spec.resourceAttributes"), path, why);
+        errors.invalid(&Path::new("spec.resourceAttributes"), Value::Null, why);
+    }
+}
+
+/// A path as upstream shows one that nobody may ask about here.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown<'a> {
+    path: &'a str,
+    verb: &'a str,
+}
+
+impl<'a> From<&'a NonResourceAttributes> for Shown<'a> {
+    fn from(asked: &'a NonResourceAttributes) -> Self {
+        let text = |text: &'a Option<String>| text.as_deref().unwrap_or_default();
+        Self { path: text(&asked.path), verb: text(&asked.verb) }
+    }
+}
+
+/// Which objects a question is about. Operators that nobody knows are let through: clients may be newer.
+fn selectors(resource: Option<&ResourceAttributes>, errors: &mut Errors) {
+    let Some(resource) = resource else { return };
+    let at = Path::new("spec.resourceAttributes");
+    if let Some(selector) = &resource.field_selector {
+        let requirements = selector.requirements.as_deref().unwrap_or_default();
+        let at = at.child("fieldSelector");
+        either(selector.raw_selector.as_deref(), requirements.is_empty(), &at, errors);
+        for (at, one) in at.child("requirements").items(requirements) {
+            if one.key.is_empty() {
+                errors.required(&at.child("key"), "must be specified");
+            }
+            values(&one.operator, one.values.as_deref(), &at.child("values"), errors);
+        }
+    }
+    if let Some(selector) = &resource.label_selector {
+        let requirements = selector.requirements.as_deref().unwrap_or_default();
+        let at = at.child("labelSelector");
+        either(selector.raw_selector.as_deref(), requirements.is_empty(), &at, errors);
+        for (at, one) in at.child("requirements").items(requirements) {
+            values(&one.operator, one.values.as_deref(), &at.child("values"), errors);
+            each(errors, &at.child("key"), &one.key, qualified_name(&one.key));
+            for (at, value) in at.child("values").items(one.values.iter().flatten()) {
+                each(errors, &at, value, label_value(value));
+            }
+        }
+    }
+}
+
+/// A selector is a text or a list.
+fn either(raw: Option<&str>, is_empty: bool, at: &Path, errors: &mut Errors) {
+    match raw.filter(|raw| !raw.is_empty()) {
+        Some(raw) if !is_empty => {
+            let why = "may not specified at the same time as requirements";
+            errors.invalid(&at.child("rawSelector"), raw, why);
+        }
+        None if is_empty => {
+            let why = format!("when {at} is specified, requirements or rawSelector is required");
+            errors.required(&at.child("requirements"), why);
+        }
+        _ => {}
+    }
+}
+
+fn values(operator: &str, values: Option<&[String]>, at: &Path, errors: &mut Errors) {
+    match (operator, values.is_none_or(<[_]>::is_empty)) {
+        ("In" | "NotIn", true) => {
+            errors.required(at, "must be specified when `operator` is 'In' or 'NotIn'");
+        }
+        ("Exists" | "DoesNotExist", false) => {
+            errors.forbidden(at, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+        }
+        _ => {}
     }
 }
 

@@ -1,12 +1,39 @@
 //! RuntimeClass: which way a node runs a pod's containers.
 
-use k8s_openapi::api::node::v1::RuntimeClass;
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::{core::v1::Toleration, node::v1::RuntimeClass};
+use serde::Serialize;
 
 use crate::builtin::pod::{
     validation::{resources::container_resource, tolerations},
     warnings::deprecated_label,
 };
 use crate::builtin::prelude::*;
+
+/// A toleration as upstream shows one that comes again.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown<'a> {
+    key: &'a str,
+    operator: &'a str,
+    value: &'a str,
+    effect: &'a str,
+    toleration_seconds: Option<i64>,
+}
+
+impl<'a> From<&'a Toleration> for Shown<'a> {
+    fn from(one: &'a Toleration) -> Self {
+        let text = |text: &'a Option<String>| text.as_deref().unwrap_or_default();
+        Self {
+            key: text(&one.key),
+            operator: text(&one.operator),
+            value: text(&one.value),
+            effect: text(&one.effect),
+            toleration_seconds: one.toleration_seconds,
+        }
+    }
+}
 
 impl Strategy for RuntimeClass {
     const FACTS: Facts = Facts {
@@ -31,7 +58,15 @@ impl Strategy for RuntimeClass {
             let at = Path::new("scheduling");
             label_map(scheduling.node_selector.as_ref(), &at.child("nodeSelector"), errors);
             let list = scheduling.tolerations.as_deref().unwrap_or_default();
-            tolerations(list, &at.child("tolerations"), errors);
+            let at = at.child("tolerations");
+            tolerations(list, &at, errors);
+            let mut seen = BTreeSet::new();
+            for (at, one) in at.items(list) {
+                let shown = Shown::from(one);
+                if !seen.insert((shown.key, shown.operator, shown.value, shown.effect)) {
+                    errors.duplicate(&at, shown);
+                }
+            }
         }
     }
 

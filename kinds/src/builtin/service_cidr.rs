@@ -49,19 +49,18 @@ fn given(range: &ServiceCIDR) -> &[String] {
 /// One range, or one of each address family.
 fn ranges(ranges: &[String], errors: &mut Errors) {
     let at = Path::new("spec.cidrs");
-    let shown = || serde_json::json!({ "CIDRs": ranges });
     if ranges.is_empty() {
         return errors.required(&at, "at least one CIDR required");
     }
     if ranges.len() > 2 {
-        return errors.invalid(&at, shown(), "may only hold up to 2 values");
+        return errors.invalid(&at, serde_json::json!({ "CIDRs": ranges }), "may only hold up to 2 values");
     }
     if let [one, other] = ranges {
         let family = |range: &str| range.parse::<ipnet::IpNet>().ok().map(|net| net.addr().is_ipv4());
-        if family(one).zip(family(other)).is_none_or(|(one, other)| one == other) {
+        if family(one).zip(family(other)).is_some_and(|(one, other)| one == other) {
             let why =
                 "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
-            return errors.invalid(&at, shown(), why);
+            errors.invalid(&at, ranges, why);
         }
     }
     for (i, range) in ranges.iter().enumerate() {

@@ -179,7 +179,7 @@ fn validate_spec(spec: &StatefulSetSpec, old: Option<&StatefulSetSpec>, at: &Pat
             [("whenDeleted", &retention.when_deleted), ("whenScaled", &retention.when_scaled)]
         {
             let policy = policy.as_deref().unwrap_or_default();
-            one_of(policy, &["Delete", "Retain"], &at.child(field), errors);
+            one_of(policy, &["Retain", "Delete"], &at.child(field), errors);
         }
     }
     let claims = spec.volume_claim_templates.iter().flatten().filter_map(|claim| claim.spec.as_ref());

@@ -19,7 +19,8 @@ impl Strategy for StorageClass {
         if self.provisioner.is_empty() {
             errors.required(&at, "");
         } else {
-            each(errors, &at, &self.provisioner, qualified_name(&self.provisioner.to_lowercase()));
+            let name = self.provisioner.to_lowercase();
+            each(errors, &at, &name, qualified_name(&name));
         }
         for (field, value, allowed) in [
             ("reclaimPolicy", &self.reclaim_policy, ["Delete", "Retain"]),

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::storage::v1::VolumeAttachment;
 
-use crate::builtin::prelude::*;
+use crate::builtin::{pod::validation::csi_driver, prelude::*};
 
 impl Strategy for VolumeAttachment {
     const FACTS: Facts = Facts { updates_unconditionally: false, ..Facts::PLAIN };
@@ -18,12 +18,7 @@ impl Strategy for VolumeAttachment {
     fn validate(&self, errors: &mut Errors) {
         let at = Path::new("spec");
         let spec = &self.spec;
-        if spec.attacher.is_empty() {
-            errors.required(&at.child("attacher"), "");
-        } else {
-            let wrong = qualified_name(&spec.attacher.to_lowercase());
-            each(errors, &at.child("attacher"), &spec.attacher, wrong);
-        }
+        csi_driver(&spec.attacher, &at.child("attacher"), errors);
         let source_at = at.child("source");
         match (&spec.source.persistent_volume_name, &spec.source.inline_volume_spec) {
             (None, None) => {
@@ -44,13 +39,14 @@ impl Strategy for VolumeAttachment {
                         &source_at.child("persistentVolumeName"),
                         "must specify non empty persistentVolumeName",
                     );
-                } else {
-                    each(errors, &source_at.child("persistentVolumeName"), name, dns_subdomain(name));
                 }
             }
             (None, Some(_)) => {}
         }
         each(errors, &at.child("nodeName"), &spec.node_name, dns_subdomain(&spec.node_name));
+        if let Some(name) = &spec.source.persistent_volume_name {
+            each(errors, &source_at.child("persistentVolumeName"), name, dns_subdomain(name));
+        }
     }
 
     fn validate_update(&self, old: &Self, _part: Part<'_>, errors: &mut Errors) {

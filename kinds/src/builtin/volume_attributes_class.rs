@@ -11,7 +11,8 @@ impl Strategy for VolumeAttributesClass {
         if self.driver_name.is_empty() {
             errors.required(&at, "");
         } else {
-            each(errors, &at, &self.driver_name, qualified_name(&self.driver_name.to_lowercase()));
+            let name = self.driver_name.to_lowercase();
+            each(errors, &at, &name, qualified_name(&name));
         }
         let at = Path::new("parameters");
         let parameters = self.parameters.as_ref();

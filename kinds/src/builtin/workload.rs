@@ -2,7 +2,12 @@
 //!
 //! Counterpart of the shared parts of upstream's `pkg/apis/apps/validation`.
 
-use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::LabelSelector};
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::PodTemplateSpec,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
+};
 use serde::Serialize;
 use serde_json::Map;
 
@@ -14,6 +19,25 @@ pub fn is_given(selector: &LabelSelector) -> bool {
     selector.match_labels.is_some() || selector.match_expressions.is_some()
 }
 
+/// A selector as upstream shows it: its fields in their order there, and none that is empty.
+#[derive(PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    match_labels: Option<&'a BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    match_expressions: Option<&'a Vec<LabelSelectorRequirement>>,
+}
+
+impl<'a> From<&'a LabelSelector> for Shown<'a> {
+    fn from(selector: &'a LabelSelector) -> Self {
+        Self {
+            match_labels: selector.match_labels.as_ref().filter(|labels| !labels.is_empty()),
+            match_expressions: selector.match_expressions.as_ref().filter(|list| !list.is_empty()),
+        }
+    }
+}
+
 /// A selector that may be neither missing nor empty. `broken` is said of one that selects nothing since it is wrong.
 pub fn selector(selector: &LabelSelector, kind: &str, broken: &str, at: &Path, errors: &mut Errors) {
     if !is_given(selector) {
@@ -23,7 +47,7 @@ pub fn selector(selector: &LabelSelector, kind: &str, broken: &str, at: &Path, e
     let before = errors.len();
     label_selector(Some(selector), at, errors);
     if errors.len() > before {
-        errors.invalid(at, selector, broken);
+        errors.invalid(at, Shown::from(selector), broken);
     }
     if selects_all(selector) {
         errors.invalid(at, Map::new(), format!("empty selector is invalid for {kind}"));
@@ -75,7 +99,8 @@ pub fn runs_for_ever(template: &PodTemplateSpec, kind: &str, at: &Path, errors: 
 
 /// A selector that stays as it was.
 pub fn same_selector(new: &LabelSelector, old: &LabelSelector, errors: &mut Errors) {
-    immutable(new, old, &Path::new("spec.selector"), errors);
+    let shown = |selector| is_given(selector).then(|| Shown::from(selector));
+    immutable(&shown(new), &shown(old), &Path::new("spec.selector"), errors);
 }
 
 /// The update strategy of a kind, as upstream shows one that is wrong: Go's fields, by their names.

@@ -47,11 +47,11 @@ fn column(declared: &Value) -> Column {
     }
 }
 
-/// The cell of what was found of an object.
+/// The cell of what was found of an object: of several values, the first.
 fn shown(kind: &str, found: &[&Value], now: Timestamp) -> Value {
     let Some(first) = found.first() else { return Value::Null };
     match (kind, first) {
-        ("string", _) => found.iter().map(|value| text(value)).collect::<Vec<_>>().join(" ").into(),
+        ("string", _) => text(first).into(),
         #[expect(clippy::cast_possible_truncation, reason = "casts from floating point saturate")]
         ("integer", Value::Number(n)) => {
             n.as_i64().or_else(|| n.as_f64().map(|f| f as i64)).map_or(Value::Null, Value::from)

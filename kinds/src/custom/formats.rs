@@ -39,6 +39,11 @@ pub fn fits(format: &str, text: &str) -> bool {
     }
 }
 
+/// Whether texts of a format are looked at: then not everything fits it.
+pub fn is_checked(format: &str) -> bool {
+    !fits(format, "\0")
+}
+
 fn is_mac(text: &str) -> bool {
     let parts: Vec<&str> = text.split([':', '-']).collect();
     matches!(parts.len(), 6 | 8 | 20)

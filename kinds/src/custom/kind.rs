@@ -13,7 +13,7 @@ use api::{
 use schemars::{Schema as Described, SchemaGenerator};
 use serde_json::{Value, json};
 
-use super::{columns, fill, lists, publish, rules::Node, schema::Schema, validate};
+use super::{columns, fill, lists, publish, rules::Node, scale, schema::Schema, validate};
 use crate::{
     builtin::METADATA,
     kind::{
@@ -67,7 +67,7 @@ fn row(definition: &Value, version: &Value, stored: Option<&Arc<CustomRules>>) -
     if rules.has_status {
         subresources.push(subresource("status", None));
     }
-    let scale = version.at(&["subresources", "scale"]).map(scale_paths);
+    let scale = rules.scale.clone();
     if scale.is_some() {
         subresources.push(subresource("scale", Some(("autoscaling", "v1", "Scale"))));
     }
@@ -141,6 +141,7 @@ pub struct CustomRules {
     json: Value,
     nodes: Option<Node>,
     has_status: bool,
+    scale: Option<ScalePaths>,
     columns: Vec<Column>,
     /// The fields that selectors may name, without their leading dot.
     selectable: Vec<Text>,
@@ -163,6 +164,7 @@ impl CustomRules {
         Self {
             nodes: Node::of_resource(&schema),
             has_status: version.at(&["subresources", "status"]).is_some_and(|s| !s.is_null()),
+            scale: version.at(&["subresources", "scale"]).map(scale_paths),
             columns: columns::of_version(version),
             selectable: version
                 .get("selectableFields")
@@ -186,11 +188,14 @@ impl CustomRules {
         json
     }
 
-    fn check(&self, object: &Value, old: Option<&Value>) -> Errors {
+    fn check(&self, object: &Value, old: Option<&Value>, part: Part<'_>) -> Errors {
         let mut errors = Errors::default();
         let root = Path::root();
         // Metadata has been checked as every object's is; the schema may only restrict names.
         validate::check(object, old, &self.schema, &root, &mut errors);
+        if let Some(paths) = &self.scale {
+            scale::check(object, paths, part, &mut errors);
+        }
         lists::embedded(object, &self.schema, &root, &mut errors);
         let mut doubles = Errors::default();
         lists::unique(object, &self.schema, &root, &mut doubles);
@@ -207,7 +212,7 @@ impl CustomRules {
     }
 
     /// CEL rules are asked only about objects whose values have the right types and sizes.
-    fn findings(&self, object: &Value, old: Option<&Value>) -> Findings {
+    fn findings(&self, object: &Value, old: Option<&Value>, part: Part<'_>) -> Findings {
         const BLOCKING: &[ErrorType] = &[
             ErrorType::NotSupported,
             ErrorType::Required,
@@ -215,12 +220,12 @@ impl CustomRules {
             ErrorType::TooMany,
             ErrorType::TypeInvalid,
         ];
-        let mut errors = self.check(object, old);
+        let mut errors = self.check(object, old, part);
         let mut warnings = finalizer_warnings(object, old);
         let Some(node) = &self.nodes else { return Findings { errors, warnings } };
         if errors.iter().any(|error| BLOCKING.contains(&error.kind)) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
-            errors.invalid(&Path::new("<nil>"), "null", why);
+            errors.invalid(&Path::new("<nil>"), Value::Null, why);
         } else {
             errors.extend(node.check(object, old, &mut warnings));
         }
@@ -269,11 +274,11 @@ impl Rules for CustomRules {
     }
 
     fn validate(&self, object: &Value) -> Findings {
-        self.findings(object, None)
+        self.findings(object, None, Part::Main)
     }
 
-    fn validate_update(&self, new: &Value, old: &Value, _part: Part<'_>) -> Findings {
-        self.findings(new, Some(old))
+    fn validate_update(&self, new: &Value, old: &Value, part: Part<'_>) -> Findings {
+        self.findings(new, Some(old), part)
     }
 
     fn columns(&self) -> Vec<Column> {

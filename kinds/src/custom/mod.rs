@@ -13,6 +13,7 @@ pub mod names;
 pub(crate) mod paths;
 mod publish;
 pub(crate) mod rules;
+mod scale;
 pub(crate) mod schema;
 mod structural;
 #[cfg(test)]

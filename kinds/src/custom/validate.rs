@@ -49,6 +49,11 @@ fn invalid_type(at: &Path, shown: &str, wanted: &str, errors: &mut Errors) {
     errors.push(ErrorType::TypeInvalid, at, body);
 }
 
+/// An error to which upstream gives no field: Go prints that so.
+fn unnamed(why: String, errors: &mut Errors) {
+    errors.invalid(&Path::new("<nil>"), "", why);
+}
+
 fn of_type(value: &Value, schema: &Schema, at: &Path, errors: &mut Errors) {
     let found = match value {
         Value::Null => "null",
@@ -67,17 +72,26 @@ fn of_type(value: &Value, schema: &Schema, at: &Path, errors: &mut Errors) {
         "number" => matches!(found, "integer" | "number"),
         wanted => wanted == found,
     };
-    if !fits {
-        invalid_type(at, found, wanted, errors);
+    if fits {
+        return;
+    }
+    // Where a format is asked for, upstream names it, and the format that Go's type has, if any.
+    let format = schema.checks.format.as_str();
+    let has_format = match wanted {
+        "integer" | "number" => matches!(format, "int32" | "int64" | "float" | "double"),
+        "string" => !format.is_empty() && formats::is_checked(format),
+        _ => false,
+    };
+    match value {
+        Value::Number(_) if has_format && found == "number" => invalid_type(at, "float64", format, errors),
+        Value::Number(_) if has_format => invalid_type(at, "int64", format, errors),
+        Value::Bool(_) | Value::Object(_) if has_format => invalid_type(at, "", format, errors),
+        _ => invalid_type(at, found, wanted, errors),
     }
 }
 
 /// `allOf`, `anyOf`, `oneOf`, `not`.
 fn logic(value: &Value, checks: &Checks, at: &Path, errors: &mut Errors) {
-    let tell = |why: String, errors: &mut Errors| {
-        // Upstream gives these no field, and Go prints that so.
-        errors.push(ErrorType::Invalid, &Path::new("<nil>"), format!("Invalid value: \"\": {why}"));
-    };
     let place = format!("{:?}", named(at));
     let tried = |schemas: &[Schema]| -> Vec<Errors> {
         schemas
@@ -92,7 +106,7 @@ fn logic(value: &Value, checks: &Checks, at: &Path, errors: &mut Errors) {
     if !checks.any_of.is_empty() {
         let found = tried(&checks.any_of);
         if found.iter().all(|e| !e.is_empty()) {
-            tell(format!("{place} must validate at least one schema (anyOf)"), errors);
+            unnamed(format!("{place} must validate at least one schema (anyOf)"), errors);
             errors.extend(closest(found));
         }
     }
@@ -102,12 +116,12 @@ fn logic(value: &Value, checks: &Checks, at: &Path, errors: &mut Errors) {
             1 => {}
             0 => {
                 let why = "must validate one and only one schema (oneOf). Found none valid";
-                tell(format!("{place} {why}"), errors);
+                unnamed(format!("{place} {why}"), errors);
                 errors.extend(closest(found));
             }
             several => {
                 let why = "must validate one and only one schema (oneOf). Found";
-                tell(format!("{place} {why} {several} valid alternatives"), errors);
+                unnamed(format!("{place} {why} {several} valid alternatives"), errors);
             }
         }
     }
@@ -117,14 +131,14 @@ fn logic(value: &Value, checks: &Checks, at: &Path, errors: &mut Errors) {
         if valid < found.len() {
             found.into_iter().for_each(|found| errors.extend(found));
             let none = if valid == 0 { ". None validated" } else { "" };
-            tell(format!("{place} must validate all the schemas (allOf){none}"), errors);
+            unnamed(format!("{place} must validate all the schemas (allOf){none}"), errors);
         }
     }
     if let Some(not) = &checks.not {
         let mut found = Errors::default();
         check(value, None, not, at, &mut found);
         if found.is_empty() {
-            tell(format!("{place} must not validate the schema (not)"), errors);
+            unnamed(format!("{place} must not validate the schema (not)"), errors);
         }
     }
 }
@@ -136,13 +150,12 @@ fn closest(found: Vec<Errors>) -> Errors {
 
 fn of_text(text: &str, checks: &Checks, at: &Path, errors: &mut Errors) {
     let length = || i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+    // Of length and pattern the first that is broken is told.
     if let Some(max) = checks.max_length.filter(|max| length() > *max) {
         errors.push(ErrorType::TooLong, at, format!("Too long: may not be more than {max} bytes"));
-    }
-    if let Some(min) = checks.min_length.filter(|min| length() < *min) {
+    } else if let Some(min) = checks.min_length.filter(|min| length() < *min) {
         errors.invalid(at, text, format!("{} in body should be at least {min} chars long", named(at)));
-    }
-    if let Some(pattern) = &checks.pattern
+    } else if let Some(pattern) = &checks.pattern
         && pattern.regex.as_ref().is_ok_and(|regex| !regex.is_match(text))
     {
         errors.invalid(at, text, format!("{} in body should match '{}'", named(at), pattern.text));
@@ -159,43 +172,66 @@ fn order(a: &Number, b: &Number) -> Option<std::cmp::Ordering> {
     }
 }
 
+/// A bound as Go shows it: without a fraction that is none.
+fn plain(bound: &Number) -> String {
+    let text = bound.to_string();
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
 fn of_number(number: &Number, schema: &Schema, at: &Path, errors: &mut Errors) {
     let checks = &schema.checks;
     let place = named(at);
     if schema.ty == "integer" {
-        let fits = match checks.format.as_str() {
-            "int32" => number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()),
-            _ => number.as_i64().is_some() || number.as_f64().is_some_and(|f| f.abs() < 9e18),
-        };
+        let whole = |f: f64| f.fract() == 0.0 && f.abs() < 9e18;
+        let short = f64::from(i32::MIN)..=f64::from(i32::MAX);
+        let fits = number.as_f64().is_some_and(|f| match checks.format.as_str() {
+            "int32" => whole(f) && short.contains(&f),
+            _ => number.as_i64().is_some() || whole(f),
+        });
         if !fits {
-            let format = if checks.format.is_empty() { "int64" } else { &checks.format };
-            let why = format!("Checked value must be of type integer with format {format}");
-            errors.invalid(at, number, why);
+            let format = match checks.format.as_str() {
+                "" => "(default format)".to_owned(),
+                format => format!("with format {format}"),
+            };
+            unnamed(format!("Checked value must be of type integer {format} in {place}"), errors);
         }
     }
     if let Some(factor) = &checks.multiple_of {
-        let divides = match (number.as_i64(), factor.as_i64()) {
-            (Some(n), Some(f)) if f != 0 => n % f == 0,
-            _ => {
-                let quotient = number.as_f64().unwrap_or(0.0) / factor.as_f64().unwrap_or(1.0);
-                (quotient - quotient.round()).abs() < 1e-9
-            }
-        };
-        if !divides {
-            errors.invalid(at, number, format!("{place} in body should be a multiple of {factor}"));
-        }
-    }
-    if let Some((max, exclusive)) = &checks.maximum
-        && order(number, max).is_some_and(|o| o.is_gt() || (*exclusive && o.is_eq()))
-    {
-        let than = if *exclusive { "less than" } else { "less than or equal to" };
-        errors.invalid(at, number, format!("{place} in body should be {than} {max}"));
+        multiple(number, factor, at, errors);
     }
     if let Some((min, exclusive)) = &checks.minimum
         && order(number, min).is_some_and(|o| o.is_lt() || (*exclusive && o.is_eq()))
     {
         let than = if *exclusive { "greater than" } else { "greater than or equal to" };
-        errors.invalid(at, number, format!("{place} in body should be {than} {min}"));
+        errors.invalid(at, number, format!("{place} in body should be {than} {}", plain(min)));
+    }
+    if let Some((max, exclusive)) = &checks.maximum
+        && order(number, max).is_some_and(|o| o.is_gt() || (*exclusive && o.is_eq()))
+    {
+        let than = if *exclusive { "less than" } else { "less than or equal to" };
+        errors.invalid(at, number, format!("{place} in body should be {than} {}", plain(max)));
+    }
+}
+
+fn multiple(number: &Number, factor: &Number, at: &Path, errors: &mut Errors) {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "upstream compares whole numbers with the whole part"
+    )]
+    let whole = factor.as_i64().or_else(|| factor.as_f64().map(|f| f as i64));
+    let divides = match (number.as_i64(), whole) {
+        (Some(_), Some(factor)) if factor <= 0 => {
+            let why = format!("factor MultipleOf declared for {at} must be positive: {factor}");
+            return errors.invalid(at, factor, why);
+        }
+        (Some(n), Some(factor)) => n % factor == 0,
+        _ => {
+            let quotient = number.as_f64().unwrap_or(0.0) / factor.as_f64().unwrap_or(1.0);
+            (quotient - quotient.round()).abs() < 1e-9
+        }
+    };
+    if !divides {
+        errors.invalid(at, number, format!("{at} in body should be a multiple of {}", plain(factor)));
     }
 }
 

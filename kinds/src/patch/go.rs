@@ -1,9 +1,9 @@
-//! Values in refusals of patches, in upstream's words: those of Go's `fmt`.
+//! Values in refusals, in upstream's words: those of Go's `fmt`.
 
 use serde_json::{Map, Value};
 
 /// A value as `%v` prints it.
-pub(super) fn go_value(value: &Value) -> String {
+pub(crate) fn go_value(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".into(),
         Value::String(s) => s.clone(),
@@ -37,7 +37,7 @@ pub(super) fn go_text(value: &Value) -> String {
 }
 
 /// The type that Go's decoder gives a value.
-pub(super) fn go_type(value: &Value) -> &'static str {
+pub(crate) fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
         Value::Bool(_) => "bool",

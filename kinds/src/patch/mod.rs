@@ -4,7 +4,7 @@
 //! kind again. Refusals are those of upstream's `handlers/patch.go`.
 
 mod document;
-mod go;
+pub(crate) mod go;
 mod json;
 mod merge;
 mod order;

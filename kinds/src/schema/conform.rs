@@ -26,9 +26,11 @@ impl Types {
         {
             for name in ["apiVersion", "kind", "metadata"] {
                 let Some(field) = object.fields.get(name) else { continue };
+                // Upstream reads the metadata alone, and names places from there.
+                let mut fields = if name == "metadata" { vec![] } else { vec![name] };
                 match map.get_mut(name) {
                     Some(Value::Null) => drop(map.remove(name)),
-                    Some(member) => self.walk(member, field.ty, "", &mut vec![name])?,
+                    Some(member) => self.walk(member, field.ty, "", &mut fields)?,
                     None => {}
                 }
             }

@@ -73,6 +73,10 @@ fn what_is_wrong_with_webhooks_is_named() {
             ],
         ),
         (
+            json!({"clientConfig": {"service": {"name": "", "namespace": "n"}}}),
+            vec!["webhooks[0].clientConfig.service.namespace: Required value"],
+        ),
+        (
             json!({"clientConfig": {"service": null}}),
             vec!["webhooks[0].clientConfig: Required value: exactly one of url or service is required"],
         ),

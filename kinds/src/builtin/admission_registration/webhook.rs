@@ -199,12 +199,9 @@ fn url(url: &str, at: &Path, errors: &mut Errors) {
 }
 
 fn service(service: &ServiceReference, at: &Path, errors: &mut Errors) {
-    if service.name.is_empty() {
-        errors.required(&at.child("name"), "");
-    }
-    if service.namespace.is_empty() {
-        errors.required(&at.child("namespace"), "");
-    }
+    // Upstream takes one for the other.
+    given(&service.namespace, &at.child("name"), errors);
+    given(&service.name, &at.child("namespace"), errors);
     if let Some(port) = service.port.filter(|p| !(1..=65535).contains(p)) {
         errors.invalid(&at.child("port"), port, format!("port is not valid: {}", between(1, 65535)));
     }

@@ -25,3 +25,29 @@ fn a_driver_says_what_it_can() {
         ["spec.attachedRequired: Invalid value: false: field is immutable"]
     );
 }
+
+#[test]
+fn periods_and_tokens_make_sense() {
+    let driver = |spec: Value| {
+        made::<CSIDriver>(
+            json!({"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "d"}, "spec": spec}),
+        )
+    };
+    assert_eq!(
+        wrong::<CSIDriver>(&driver(
+            json!({"nodeAllocatableUpdatePeriodSeconds": 9, "serviceAccountTokenInSecrets": false})
+        )),
+        [
+            "spec.nodeAllocatableUpdatePeriodSeconds: Invalid value: 9: must be greater than or equal to 10 seconds",
+            "spec.serviceAccountTokenInSecrets: Invalid value: false: serviceAccountTokenInSecrets is set but no tokenRequests are specified",
+        ]
+    );
+    let warned = |new: &Value, old: Option<&Value>| {
+        let read = |driver: &Value| serde_json::from_value::<CSIDriver>(driver.clone()).unwrap();
+        read(new).warnings(old.map(read).as_ref()).len()
+    };
+    let unset = driver(json!({"tokenRequests": [{"audience": "a"}]}));
+    let set = driver(json!({"tokenRequests": [{"audience": "a"}], "serviceAccountTokenInSecrets": false}));
+    assert_eq!((warned(&unset, None), warned(&set, None), warned(&driver(json!({})), None)), (1, 0, 0));
+    assert_eq!((warned(&unset, Some(&unset)), warned(&unset, Some(&driver(json!({}))))), (0, 1));
+}

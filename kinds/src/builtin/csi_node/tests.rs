@@ -13,6 +13,15 @@ fn drivers_are_named_once() {
     assert_eq!(node(json!([]))["spec"], json!({"drivers": null}));
     assert_eq!(
         wrong::<CSINode>(&node(json!([{"name": "a", "nodeID": "1"}, {"name": "a", "nodeID": ""}]))),
-        ["spec.drivers[1].name: Duplicate value: \"a\"", "spec.drivers[1].nodeID: Required value"]
+        ["spec.drivers[1].nodeID: Required value", "spec.drivers[1].name: Duplicate value: \"a\""]
+    );
+    let form = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
+    assert_eq!(
+        wrong::<CSINode>(&node(json!([
+            {"name": "a_", "nodeID": "1"}, {"name": "b", "nodeID": "1", "topologyKeys": ["k", "k"]}]))),
+        [
+            format!("spec.drivers[0].name: Invalid value: \"a_\": {form}"),
+            "spec.drivers[1]: Duplicate value: \"k\"".to_owned(),
+        ]
     );
 }

@@ -45,9 +45,22 @@ fn what_is_wrong_is_named() {
             ],
         ),
         (
+            json!({"selector": {"matchLabels": {"a": "b!"}, "matchExpressions": [{"key": "a", "operator": "Exists"}]}}),
+            vec![
+                "spec.selector.matchLabels: Invalid value: \"b!\": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+                "spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"b!\",\"app\":\"web\"},\"matchExpressions\":[{\"key\":\"a\",\"operator\":\"Exists\"}]}: invalid label selector",
+            ],
+        ),
+        (
+            json!({"strategy": {"type": "Slow", "rollingUpdate": {"maxSurge": "1%"}}}),
+            vec![
+                "spec.strategy: Unsupported value: {\"Type\":\"Slow\",\"RollingUpdate\":{\"MaxUnavailable\":0,\"MaxSurge\":\"1%\"}}: supported values: \"Recreate\", \"RollingUpdate\"",
+            ],
+        ),
+        (
             json!({"strategy": {"type": "Slow"}}),
             vec![
-                "spec.strategy.type: Unsupported value: \"Slow\": supported values: \"Recreate\", \"RollingUpdate\"",
+                "spec.strategy: Unsupported value: {\"Type\":\"Slow\",\"RollingUpdate\":null}: supported values: \"Recreate\", \"RollingUpdate\"",
             ],
         ),
         (

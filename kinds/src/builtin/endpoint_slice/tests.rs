@@ -21,12 +21,11 @@ fn addresses_are_of_the_slices_type() {
     assert_eq!(
         said,
         [
+            "ports[1].protocol: Unsupported value: \"GRE\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+            "ports[2].name: Duplicate value: \"\"",
             "endpoints[1].addresses: Invalid value: \"fd00::1\": must be an IPv4 address",
             "endpoints[2].addresses: Required value: must contain at least 1 address",
             "endpoints[3].addresses[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
-            "ports[1].protocol: Unsupported value: \"GRE\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
-            "ports[1].port: Invalid value: 0: must be between 1 and 65535, inclusive",
-            "ports[2].name: Duplicate value: \"\"",
         ]
     );
 }
@@ -60,4 +59,34 @@ fn every_change_but_of_annotations_counts() {
     let mut more = slice(json!({"endpoints": [{"addresses": ["10.0.0.1"]}]}));
     Typed::<EndpointSlice>::RULES.prepare_update(&mut more, &old, Part::Main);
     assert_eq!(more["metadata"]["generation"], 2);
+}
+
+#[test]
+fn hints_are_few_and_ports_any_number() {
+    let hints = |hints: Value| json!({"ports": [{"port": -1}], "endpoints": [{"addresses": ["10.0.0.1"], "hints": hints}]});
+    let named = |names: &[&str]| -> Value { names.iter().map(|name| json!({"name": name})).collect() };
+    let at = "endpoints[0].hints";
+    for (given, expected) in [
+        (json!({"forZones": named(&[""]), "forNodes": named(&["n"])}), vec![]),
+        (
+            json!({"forZones": named(&["z", "z"]), "forNodes": named(&[""])}),
+            vec![format!("{at}.forZones[1].name"), format!("{at}.forNodes[0].name")],
+        ),
+        (json!({"forZones": named(&["z"; 9]), "forNodes": named(&[""])}), vec![format!("{at}.forZones")]),
+        (json!({"forNodes": named(&["n"; 9])}), vec![format!("{at}.forNodes")]),
+    ] {
+        let found = Typed::<EndpointSlice>::RULES.validate(&slice(hints(given.clone())));
+        let fields: Vec<&str> = found.errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(fields, expected, "{given}");
+    }
+}
+
+#[test]
+fn endpoints_that_were_taken_may_stay() {
+    let old = slice(json!({"endpoints": [{"addresses": []}]}));
+    let mut new = old.clone();
+    new["ports"] = json!([{"name": "", "protocol": "X"}]);
+    let found = Typed::<EndpointSlice>::RULES.validate_update(&new, &old, Part::Main);
+    let fields: Vec<&str> = found.errors.iter().map(|error| error.field.as_str()).collect();
+    assert_eq!(fields, ["ports[0].protocol"]);
 }

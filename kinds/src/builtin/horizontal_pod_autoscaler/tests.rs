@@ -55,6 +55,19 @@ fn what_is_wrong_is_named() {
         ),
         (json!({"scaleTargetRef": {"apiVersion": null, "kind": "ReplicationController"}}), vec![]),
         (
+            one(json!({"type": "Pods", "pods": {
+                "metric": {"name": "m", "selector": {"matchLabels": {"a": "b!"}}},
+                "target": {"type": "AverageValue", "averageValue": "1"}}})),
+            vec![],
+        ),
+        (
+            one(json!({"type": "ContainerResource", "containerResource": {
+                "name": "requests.cpu", "container": "c", "target": {"type": "Utilization", "averageUtilization": 1}}})),
+            vec![
+                "spec.metrics[0].containerResource.name: Invalid value: \"requests.cpu\": must be a standard resource for containers",
+            ],
+        ),
+        (
             json!({"behavior": {"scaleUp": {"policies": []}}}),
             vec!["spec.behavior.scaleUp.policies: Required value: must specify at least one Policy"],
         ),

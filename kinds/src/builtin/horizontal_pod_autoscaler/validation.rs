@@ -10,7 +10,7 @@ use k8s_openapi::{
 
 use api::quantity::Quantity;
 
-use crate::builtin::prelude::*;
+use crate::builtin::{pod::validation::resources::container_resource_name, prelude::*};
 
 const SOURCES: &[&str] = &["ContainerResource", "External", "Object", "Pods", "Resource"];
 /// The longest window that scaling decisions look back on.
@@ -181,17 +181,23 @@ fn metric(metric: &MetricSpec, at: &Path, errors: &mut Errors) {
         }
     }
     if let Some(source) = first("resource", &metric.resource, &mut present) {
-        resource(&source.name, &source.target, &at.child("resource"), errors);
+        let at = at.child("resource");
+        resource_named(&source.name, &at, errors);
+        of_resource(&source.target, &at, errors);
     }
     if let Some(source) = first("containerResource", &metric.container_resource, &mut present) {
         let at = at.child("containerResource");
+        resource_named(&source.name, &at, errors);
+        if !source.name.is_empty() {
+            container_resource_name(&source.name, &at.child("name"), errors);
+        }
         let container_at = at.child("container");
         if source.container.is_empty() {
             errors.required(&container_at, "must specify a container");
         } else {
             each(errors, &container_at, &source.container, dns_label(&source.container));
         }
-        resource(&source.name, &source.target, &at, errors);
+        of_resource(&source.target, &at, errors);
     }
     let expected = match kind {
         "Object" => "object",
@@ -212,10 +218,13 @@ fn metric(metric: &MetricSpec, at: &Path, errors: &mut Errors) {
     }
 }
 
-fn resource(name: &str, wanted: &MetricTarget, at: &Path, errors: &mut Errors) {
+fn resource_named(name: &str, at: &Path, errors: &mut Errors) {
     if name.is_empty() {
         errors.required(&at.child("name"), "must specify a resource name");
     }
+}
+
+fn of_resource(wanted: &MetricTarget, at: &Path, errors: &mut Errors) {
     let target_at = target(wanted, at, errors);
     if wanted.average_utilization.is_none() && wanted.average_value.is_none() {
         let why = "must set either a target raw value or a target utilization";
@@ -234,7 +243,7 @@ fn identifier(metric: &MetricIdentifier, at: &Path, errors: &mut Errors) {
     } else {
         each(errors, &name_at, &metric.name, path_segment(&metric.name));
     }
-    label_selector(metric.selector.as_ref(), &at.child("selector"), errors);
+    // Nobody looks at the selector.
 }
 
 /// Checks the target below `at`; answers its path.

@@ -47,7 +47,7 @@ fn what_is_wrong_is_named() {
             json!({"path": "/", "pathType": "Prefix", "backend": {"resource": {"kind": "a/b", "name": ""}}}),
             vec![
                 "spec.rules[0].http.paths[0].backend.resource.kind: Invalid value: \"a/b\": may not contain '/'",
-                "spec.rules[0].http.paths[0].backend.resource.name: Required value: name is required",
+                "spec.rules[0].http.paths[0].backend.resource.name: Required value",
             ],
         ),
     ] {

@@ -27,3 +27,27 @@ fn the_name_is_the_address() {
     let cells = cells::<IPAddress>(&address("10.96.0.7"));
     assert_eq!(cells[1], "services/n/s");
 }
+
+#[test]
+fn the_parent_can_stand_in_a_path() {
+    let address = |parent: Value| {
+        made::<IPAddress>(json!({"apiVersion": "networking.k8s.io/v1", "kind": "IPAddress",
+            "metadata": {"name": "10.0.0.1"}, "spec": {"parentRef": parent}}))
+    };
+    for (parent, fields) in [
+        (json!({"resource": "services", "name": "n"}), vec![]),
+        (json!({}), vec![""]),
+        (json!({"group": "x"}), vec![".resource", ".name"]),
+        (
+            json!({"group": "b_", "resource": "a/b", "name": "..", "namespace": "a%b"}),
+            vec![".group", ".resource", ".name", ".namespace"],
+        ),
+    ] {
+        let said = wrong::<IPAddress>(&address(parent.clone()));
+        let places: Vec<&str> = said
+            .iter()
+            .map(|why| why.split(": ").next().unwrap().strip_prefix("spec.parentRef").unwrap())
+            .collect();
+        assert_eq!(places, fields, "{parent}");
+    }
+}

@@ -34,11 +34,11 @@ fn fill(spec: &mut JobSpec) {
     set(&mut spec.parallelism, 1);
     let most = if spec.backoff_limit_per_index.is_some() { i32::MAX } else { 6 };
     set(&mut spec.backoff_limit, most);
-    set_text(&mut spec.completion_mode, "NonIndexed");
+    set(&mut spec.completion_mode, "NonIndexed");
     set(&mut spec.suspend, false);
     set(&mut spec.manual_selector, false);
     let policy = if spec.pod_failure_policy.is_some() { "Failed" } else { "TerminatingOrFailed" };
-    set_text(&mut spec.pod_replacement_policy, policy);
+    set(&mut spec.pod_replacement_policy, policy);
     let rules = spec.pod_failure_policy.iter_mut().flat_map(|p| &mut p.rules);
     for pattern in rules.flat_map(|r| r.on_pod_conditions.iter_mut().flatten()) {
         set(&mut pattern.status, "True");
@@ -308,12 +308,11 @@ pub fn validate_spec(spec: &JobSpec, at: &Path, errors: &mut Errors) {
         errors.required(&per_index_at, "when maxFailedIndexes is specified");
     }
     if let Some(manager) = &spec.managed_by {
-        let (domain, path) = manager.split_once('/').unwrap_or((manager, ""));
+        const MOST: usize = 63;
         let at = at.child("managedBy");
-        if path.is_empty() {
-            errors.invalid(&at, manager, "must be a domain-prefixed path (such as \"acme.io/foo\")");
-        } else {
-            each(errors, &at, manager, dns_subdomain(domain));
+        domain_prefixed_path(manager, &at, errors);
+        if manager.len() > MOST {
+            errors.too_long(&at, MOST);
         }
     }
     completion_mode(spec, at, errors);
@@ -346,7 +345,7 @@ fn completion_mode(spec: &JobSpec, at: &Path, errors: &mut Errors) {
             }
         }
         Some(other) => {
-            errors.not_supported(&at.child("completionMode"), other, &["Indexed", "NonIndexed"]);
+            errors.not_supported(&at.child("completionMode"), other, &["NonIndexed", "Indexed"]);
         }
     }
 }

@@ -154,6 +154,18 @@ fn failures_are_told_apart_by_rules_that_make_sense() {
             ],
         ),
         (
+            json!({"podReplacementPolicy": "", "completionMode": ""}),
+            vec![
+                "spec.completionMode: Unsupported value: \"\": supported values: \"NonIndexed\", \"Indexed\"",
+                "spec.podReplacementPolicy: Unsupported value: \"\": supported values: \"Failed\", \"TerminatingOrFailed\"",
+            ],
+        ),
+        (json!({"managedBy": ""}), vec!["spec.managedBy: Required value"]),
+        (
+            json!({"managedBy": "acme.io/".to_owned() + &"x".repeat(64)}),
+            vec!["spec.managedBy: Too long: may not be more than 63 bytes"],
+        ),
+        (
             json!({"podReplacementPolicy": "TerminatingOrFailed", "podFailurePolicy": {"rules": []}}),
             vec![
                 "spec.podReplacementPolicy: Unsupported value: \"TerminatingOrFailed\": supported values: \"Failed\"",

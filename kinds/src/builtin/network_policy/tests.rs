@@ -34,9 +34,16 @@ fn what_is_wrong_is_named() {
         (
             json!({"egress": [{"to": [{"podSelector": {}, "ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": "web", "endPort": 5}, {"endPort": 5}]}]}),
             vec![
-                "spec.egress[0].ports[0].endPort: Invalid value: \"web\": may not be specified when `port` is non-numeric",
-                "spec.egress[0].ports[1].port: Required value: must be specified when `endPort` is specified",
+                "spec.egress[0].ports[0].endPort: Invalid value: 5: may not be specified when `port` is non-numeric",
+                "spec.egress[0].ports[1].endPort: Invalid value: 5: may not be specified when `port` is not specified",
                 "spec.egress[0].to[0]: Forbidden: may not specify both ipBlock and another peer",
+            ],
+        ),
+        (
+            json!({"egress": [{"ports": [{"port": 80, "endPort": 0}]}]}),
+            vec![
+                "spec.egress[0].ports[0].endPort: Invalid value: 80: must be greater than or equal to `port`",
+                "spec.egress[0].ports[0].endPort: Invalid value: 0: must be between 1 and 65535, inclusive",
             ],
         ),
         (

@@ -67,6 +67,36 @@ fn taints_are_well_formed_and_ranges_stay() {
 }
 
 #[test]
+fn a_node_has_a_range_of_each_family() {
+    let said = |spec: Value| {
+        wrong::<Node>(&made::<Node>(
+            json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "spec": spec}),
+        ))
+    };
+    let form = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+    for (spec, expected) in [
+        (json!({"podCIDRs": ["10.0.0.0/24", "fd00::/64"]}), vec![]),
+        // The single range says what the list is.
+        (json!({"podCIDR": "10.0.0.0/24", "podCIDRs": ["x", "10.0.0.0/24"]}), vec![]),
+        (json!({"podCIDR": "x"}), vec![format!("spec.podCIDRs[0]: Invalid value: \"x\": {}", form.split(" (e.g.").next().unwrap())]),
+        (
+            json!({"podCIDRs": ["10.0.0.0/24", "10.0.1.0/24"]}),
+            vec!["spec.podCIDRs: Invalid value: [\"10.0.0.0/24\",\"10.0.1.0/24\"]: may specify no more than one CIDR for each IP family".to_owned()],
+        ),
+        (
+            json!({"podCIDRs": ["10.0.0.0/24", "x"]}),
+            vec![
+                format!("spec.podCIDRs[1]: Invalid value: \"x\": {}", form.split(" (e.g.").next().unwrap()),
+                "spec.podCIDRs: Internal error: invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[1]: <nil> (invalid CIDR address: x)".to_owned(),
+                "spec.podCIDRs: Invalid value: [\"10.0.0.0/24\",\"x\"]: may specify no more than one CIDR for each IP family".to_owned(),
+            ],
+        ),
+    ] {
+        assert_eq!(said(spec.clone()), expected, "{spec}");
+    }
+}
+
+#[test]
 fn state_and_roles_are_shown() {
     for (node, expected_state, expected_roles) in [
         (json!({}), "Unknown", "<none>"),

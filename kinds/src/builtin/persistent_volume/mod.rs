@@ -42,7 +42,7 @@ impl Strategy for PersistentVolume {
     fn fill_in(&mut self) {
         let spec = self.spec.get_or_insert_default();
         set_text(&mut spec.persistent_volume_reclaim_policy, "Retain");
-        set_text(&mut spec.volume_mode, "Filesystem");
+        set(&mut spec.volume_mode, "Filesystem");
         canonical_list(&mut spec.capacity);
         absent_when_zero(&mut spec.access_modes);
         absent_when_zero(&mut spec.storage_class_name);
@@ -116,8 +116,12 @@ impl Strategy for PersistentVolume {
             &at.child("persistentVolumeReclaimPolicy"),
             errors,
         );
-        if let Some(required) = spec.node_affinity.as_ref().and_then(|a| a.required.as_ref()) {
-            pod::validation::node_selector(required, &at.child("nodeAffinity").child("required"), errors);
+        if let Some(affinity) = &spec.node_affinity {
+            let at = at.child("nodeAffinity.required");
+            match &affinity.required {
+                Some(required) => pod::validation::node_selector(required, &at, errors),
+                None => errors.required(&at, "must specify required node constraints"),
+            }
         }
         let name = self.metadata.name.as_deref().unwrap_or_default();
         sources::validate(spec, &source(spec), name, &at, errors);
@@ -130,6 +134,18 @@ impl Strategy for PersistentVolume {
             each(errors, &at.child("storageClassName"), class, dns_subdomain(class));
         }
         one_of(spec.volume_mode.as_deref(), &["Block", "Filesystem"], &at.child("volumeMode"), errors);
+        if let Some(class) = &spec.volume_attributes_class_name {
+            let class_at = at.child("volumeAttributesClassName");
+            if class.is_empty() {
+                errors.required(&class_at, "an empty string is disallowed");
+            } else {
+                each(errors, &class_at, class, dns_subdomain(class));
+            }
+            if spec.csi.is_none() {
+                let why = "has to be specified when using volumeAttributesClassName";
+                errors.required(&at.child("csi"), why);
+            }
+        }
     }
 
     fn validate_update(&self, old: &Self, part: Part<'_>, errors: &mut Errors) {

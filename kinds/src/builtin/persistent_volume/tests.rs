@@ -35,6 +35,24 @@ fn what_is_wrong_is_named() {
             ],
         ),
         (
+            json!({"volumeMode": "", "nodeAffinity": {}}),
+            vec![
+                "spec.nodeAffinity.required: Required value: must specify required node constraints",
+                "spec.volumeMode: Unsupported value: \"\": supported values: \"Block\", \"Filesystem\"",
+            ],
+        ),
+        (
+            json!({"volumeAttributesClassName": ""}),
+            vec![
+                "spec.volumeAttributesClassName: Required value: an empty string is disallowed",
+                "spec.csi: Required value: has to be specified when using volumeAttributesClassName",
+            ],
+        ),
+        (
+            json!({"volumeAttributesClassName": "a", "hostPath": null, "csi": {"driver": "d", "volumeHandle": "h"}}),
+            vec![],
+        ),
+        (
             json!({"hostPath": null, "local": {"path": "/l"}}),
             vec!["spec.nodeAffinity: Required value: Local volume requires node affinity"],
         ),

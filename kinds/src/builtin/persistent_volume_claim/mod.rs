@@ -29,7 +29,7 @@ pub fn fill(claim: &mut PersistentVolumeClaim) {
 
 /// The defaults of a claim's spec, on its own and inside an ephemeral volume.
 pub fn fill_spec(spec: &mut PersistentVolumeClaimSpec) {
-    set_text(&mut spec.volume_mode, "Filesystem");
+    set(&mut spec.volume_mode, "Filesystem");
     absent_when_zero(&mut spec.volume_name);
     let resources = spec.resources.get_or_insert_default();
     canonical_list(&mut resources.limits);

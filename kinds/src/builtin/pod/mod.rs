@@ -44,6 +44,8 @@ impl Strategy for Pod {
                 status: "False".into(),
                 reason: Some("SchedulingGated".into()),
                 message: Some("Scheduling is blocked due to non-empty scheduling gates".into()),
+                // Objects are stamped before they are prepared.
+                last_transition_time: pod.metadata.creation_timestamp.clone(),
                 ..PodCondition::default()
             }]);
         }

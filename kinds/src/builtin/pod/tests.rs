@@ -140,3 +140,18 @@ fn the_class_follows_from_the_spec_unless_it_is_given() {
         json!({"phase": "Pending", "qosClass": "BestEffort"})
     );
 }
+
+#[test]
+fn a_gated_pod_says_since_when_it_waits() {
+    let pod = |gates: Value| {
+        made::<Pod>(json!({
+            "metadata": {"name": "p", "creationTimestamp": "2024-01-01T00:00:00Z"},
+            "spec": {"containers": [{"name": "c", "image": "i"}], "schedulingGates": gates},
+        }))
+    };
+    let waiting = pod(json!([{"name": "g"}]));
+    let condition = &waiting["status"]["conditions"][0];
+    assert_eq!(condition["reason"], "SchedulingGated");
+    assert_eq!(condition["lastTransitionTime"], "2024-01-01T00:00:00Z");
+    assert_eq!(pod(json!([]))["status"].get("conditions"), None);
+}

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     api::core::v1::{
-        Container, ContainerPort, NodeSelectorTerm, Pod, PodSpec, PodTemplateSpec, SeccompProfile, Volume,
-        VolumeProjection,
+        Container, ContainerPort, DownwardAPIVolumeFile, KeyToPath, NodeSelectorTerm, Pod, PodSpec,
+        PodTemplateSpec, SeccompProfile, Volume, VolumeProjection,
     },
     apimachinery::pkg::{api::resource::Quantity as Wire, apis::meta::v1::ObjectMeta},
 };
@@ -26,23 +26,20 @@ pub fn of_pod(meta: &ObjectMeta, spec: &PodSpec) -> Vec<String> {
             wrong.join(" ")
         ));
     }
-    annotations(meta, spec, &Path::new("metadata.annotations"), &mut said);
-    said.extend(warnings(spec, &Path::new("spec")));
+    said.extend(warnings(meta, spec, &Path::root(), false));
     said
 }
 
-/// The warnings about a spec that stands at `at`.
-fn warnings(spec: &PodSpec, at: &Path) -> Vec<String> {
+/// The warnings about the spec and the annotations of what stands at `base`.
+fn warnings(meta: &ObjectMeta, spec: &PodSpec, base: &Path, in_template: bool) -> Vec<String> {
     let mut said = Vec::new();
-    placement(spec, at, &mut said);
+    let (at, notes_at) = (&base.child("spec"), &base.child("metadata.annotations"));
+    nodes(spec, at, &mut said);
+    dead_annotations(meta, notes_at, &mut said);
     for (i, volume) in spec.volumes.iter().flatten().enumerate() {
-        let at = at.child("volumes").index(i);
-        volume_of_the_past(volume, &at, &mut said);
-        if let Some(template) = volume.ephemeral.as_ref().and_then(|e| e.volume_claim_template.as_ref()) {
-            let at = at.child("ephemeral.volumeClaimTemplate.spec");
-            said.extend(persistent_volume_claim::spec_warnings(&template.spec, &at));
-        }
+        volume_of_the_past(volume, &at.child("volumes").index(i), &mut said);
     }
+    spec.volumes.iter().flatten().for_each(|volume| overlapping_paths(volume, &mut said));
     let mut hosts = BTreeSet::new();
     for (i, alias) in spec.host_aliases.iter().flatten().enumerate() {
         if !hosts.insert(&alias.ip) {
@@ -50,43 +47,58 @@ fn warnings(spec: &PodSpec, at: &Path) -> Vec<String> {
             said.push(format!("{at}: duplicate ip {:?}", alias.ip));
         }
     }
+    pull_secrets(spec, &at.child("imagePullSecrets"), &mut said);
+    for name in ["memory", "ephemeral-storage"] {
+        said.extend(fraction(spec.overhead.as_ref(), name, &at.child("overhead")));
+    }
+    let own = spec.security_context.as_ref().and_then(|c| c.seccomp_profile.as_ref());
+    seccomp(meta, own, "seccomp.security.alpha.kubernetes.io/pod", notes_at, &mut said);
+    let init = spec.init_containers.as_deref().unwrap_or_default();
+    for (field, list) in [("initContainers", init), ("containers", &spec.containers)] {
+        for (i, c) in list.iter().enumerate() {
+            let own = c.security_context.as_ref().and_then(|c| c.seccomp_profile.as_ref());
+            let key = format!("container.seccomp.security.alpha.kubernetes.io/{}", c.name);
+            seccomp(meta, own, &key, notes_at, &mut said);
+            if in_template {
+                app_armor(meta, spec, c, notes_at, &mut said);
+            }
+            container(c, &at.child(field).index(i), &mut said);
+        }
+    }
+    ports(spec, at, &mut said);
     if spec.termination_grace_period_seconds.is_some_and(|s| s < 0) {
         said.push(format!(
             "{}: must be >= 0; negative values are invalid and will be treated as 1",
             at.child("terminationGracePeriodSeconds")
         ));
     }
-    let mut secrets = BTreeSet::new();
-    for (i, secret) in spec.image_pull_secrets.iter().flatten().enumerate() {
-        let at = at.child("imagePullSecrets").index(i).child("name");
-        if secret.name.is_empty() {
-            said.push(format!("{at}: invalid empty name {:?}", secret.name));
-        } else if !secrets.insert(&secret.name) {
-            said.push(format!("{at}: duplicate name {:?}", secret.name));
-        }
-    }
-    for name in ["memory", "ephemeral-storage"] {
-        said.extend(fraction(spec.overhead.as_ref(), name, &at.child("overhead")));
-    }
-    let init = spec.init_containers.as_deref().unwrap_or_default();
-    for (field, list) in [("initContainers", init), ("containers", &spec.containers)] {
-        for (i, c) in list.iter().enumerate() {
-            container(c, &at.child(field).index(i), &mut said);
-        }
-    }
+    neighbours(spec, &at.child("affinity"), &mut said);
     let servers = spec.dns_config.iter().flat_map(|config| config.nameservers.iter().flatten()).enumerate();
     let servers_at = at.child("dnsConfig.nameservers");
     said.extend(servers.filter_map(|(i, server)| ip_warning(server, &servers_at.index(i))));
     let aliases = spec.host_aliases.iter().flatten().enumerate();
     let aliases_at = at.child("hostAliases");
     said.extend(aliases.filter_map(|(i, alias)| ip_warning(&alias.ip, &aliases_at.index(i).child("ip"))));
-    ports(spec, at, &mut said);
     said
 }
 
-/// Annotations that do nothing any more, or that a field stands for today.
-fn annotations(meta: &ObjectMeta, spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
-    let has = |key: &str| meta.annotations.as_ref().is_some_and(|notes| notes.contains_key(key));
+fn pull_secrets(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
+    let mut names = BTreeSet::new();
+    let mut empty = Vec::new();
+    for (i, secret) in spec.image_pull_secrets.iter().flatten().enumerate() {
+        let at = at.index(i).child("name");
+        if !names.insert(&secret.name) {
+            said.push(format!("{at}: duplicate name {:?}", secret.name));
+        }
+        if secret.name.is_empty() {
+            empty.push(format!("{at}: invalid empty name {:?}", secret.name));
+        }
+    }
+    said.extend(empty);
+}
+
+/// Annotations that do nothing any more.
+fn dead_annotations(meta: &ObjectMeta, at: &Path, said: &mut Vec<String>) {
     for (key, why) in [
         (
             "scheduler.alpha.kubernetes.io/critical-pod",
@@ -101,40 +113,40 @@ fn annotations(meta: &ObjectMeta, spec: &PodSpec, at: &Path, said: &mut Vec<Stri
             "non-functional in v1.11+; use the \"sysctls\" field instead",
         ),
     ] {
-        if has(key) {
+        if meta.annotations.as_ref().is_some_and(|notes| notes.contains_key(key)) {
             said.push(format!("{}: {why}", at.key(key)));
         }
-    }
-    let seccomp = |profile: Option<&SeccompProfile>, key: &str, said: &mut Vec<String>| {
-        if profile.is_none() && has(key) {
-            let why = "non-functional in v1.27+; use the \"seccompProfile\" field instead";
-            said.push(format!("{}: {why}", at.key(key)));
-        }
-    };
-    let own = spec.security_context.as_ref().and_then(|c| c.seccomp_profile.as_ref());
-    seccomp(own, "seccomp.security.alpha.kubernetes.io/pod", said);
-    for c in spec.init_containers.iter().flatten().chain(&spec.containers) {
-        let own = c.security_context.as_ref().and_then(|c| c.seccomp_profile.as_ref());
-        seccomp(own, &format!("container.seccomp.security.alpha.kubernetes.io/{}", c.name), said);
     }
 }
 
-/// AppArmor profiles of a template's containers in annotations. Those of a pod become fields.
-fn app_armor(meta: &ObjectMeta, spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
+/// A seccomp profile in an annotation, for which a field stands today.
+fn seccomp(
+    meta: &ObjectMeta,
+    profile: Option<&SeccompProfile>,
+    key: &str,
+    at: &Path,
+    said: &mut Vec<String>,
+) {
+    if profile.is_none() && meta.annotations.as_ref().is_some_and(|notes| notes.contains_key(key)) {
+        let why = "non-functional in v1.27+; use the \"seccompProfile\" field instead";
+        said.push(format!("{}: {why}", at.key(key)));
+    }
+}
+
+/// The AppArmor profile of a template's container in an annotation. Those of a pod become fields.
+fn app_armor(meta: &ObjectMeta, spec: &PodSpec, c: &Container, at: &Path, said: &mut Vec<String>) {
+    let key = format!("container.apparmor.security.beta.kubernetes.io/{}", c.name);
+    let Some(noted) = meta.annotations.as_ref().and_then(|notes| notes.get(&key)) else { return };
     let of_pod = spec.security_context.as_ref().and_then(|c| c.app_armor_profile.as_ref());
-    for c in spec.init_containers.iter().flatten().chain(&spec.containers) {
-        let key = format!("container.apparmor.security.beta.kubernetes.io/{}", c.name);
-        let Some(noted) = meta.annotations.as_ref().and_then(|notes| notes.get(&key)) else { continue };
-        let own = c.security_context.as_ref().and_then(|c| c.app_armor_profile.as_ref());
-        let same = of_pod.is_some_and(|profile| match profile.type_.as_str() {
-            "RuntimeDefault" => noted == "runtime/default",
-            "Unconfined" => noted == "unconfined",
-            _ => noted.strip_prefix("localhost/") == profile.localhost_profile.as_deref(),
-        });
-        if own.is_none() && !same {
-            let why = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
-            said.push(format!("{}: {why}", at.key(&key)));
-        }
+    let own = c.security_context.as_ref().and_then(|c| c.app_armor_profile.as_ref());
+    let same = of_pod.is_some_and(|profile| match profile.type_.as_str() {
+        "RuntimeDefault" => noted == "runtime/default",
+        "Unconfined" => noted == "unconfined",
+        _ => noted.strip_prefix("localhost/") == profile.localhost_profile.as_deref(),
+    });
+    if own.is_none() && !same {
+        let why = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
+        said.push(format!("{}: {why}", at.key(&key)));
     }
 }
 
@@ -160,9 +172,83 @@ fn volume_of_the_past(v: &Volume, at: &Path, said: &mut Vec<String>) {
             said.push(format!("{}: {why}", at.child(field)));
         }
     }
-    let sources = v.projected.as_ref().and_then(|p| p.sources.as_deref()).unwrap_or_default();
-    for _ in sources.iter().filter(|source| **source == VolumeProjection::default()) {
-        said.push(format!("volume {:?} (Projected) has no sources provided", v.name));
+    if let Some(template) = v.ephemeral.as_ref().and_then(|e| e.volume_claim_template.as_ref()) {
+        let at = at.child("ephemeral.volumeClaimTemplate.spec");
+        said.extend(persistent_volume_claim::spec_warnings(&template.spec, &at));
+    }
+}
+
+/// Files of a volume of which one would lie where another does, or below it.
+fn overlapping_paths(v: &Volume, said: &mut Vec<String>) {
+    let files = |items: &Option<Vec<KeyToPath>>| -> Vec<String> {
+        items.iter().flatten().map(|item| item.path.clone()).collect()
+    };
+    let downward = |items: &Option<Vec<DownwardAPIVolumeFile>>| -> Vec<String> {
+        items.iter().flatten().map(|file| file.path.clone()).collect()
+    };
+    let mut of_volume = |what: &str, paths: Vec<String>| {
+        let mut taken = Vec::new();
+        paths.iter().for_each(|path| meet(path, "", &mut taken, &v.name, what, said));
+    };
+    if let Some(map) = &v.config_map {
+        of_volume(&format!("ConfigMap {:?}", map.name), files(&map.items));
+    }
+    if let Some(secret) = &v.secret {
+        let name = secret.secret_name.as_deref().unwrap_or_default();
+        of_volume(&format!("Secret {name:?}"), files(&secret.items));
+    }
+    if let Some(fields) = &v.downward_api {
+        of_volume("DownwardAPI", downward(&fields.items));
+    }
+    let mut taken = Vec::new();
+    for source in v.projected.iter().flat_map(|p| p.sources.iter().flatten()) {
+        if *source == VolumeProjection::default() {
+            said.push(format!("volume {:?} (Projected) has no sources provided", v.name));
+        }
+        let (from, paths) = if let Some(map) = &source.config_map {
+            (format!(" (ConfigMap {:?})", map.name), files(&map.items))
+        } else if let Some(secret) = &source.secret {
+            (format!(" (Secret {:?})", secret.name), files(&secret.items))
+        } else if let Some(fields) = &source.downward_api {
+            (" (DownwardAPI)".into(), downward(&fields.items))
+        } else if let Some(token) = &source.service_account_token {
+            (" (ServiceAccountToken)".into(), vec![token.path.clone()])
+        } else if let Some(bundle) = &source.cluster_trust_bundle {
+            let name = bundle.name.as_ref().or(bundle.signer_name.as_ref());
+            let name = name.map(String::as_str).unwrap_or_default();
+            (format!(" (ClusterTrustBundle {name:?})"), vec![bundle.path.clone()])
+        } else {
+            continue;
+        };
+        paths.iter().for_each(|path| meet(path, &from, &mut taken, &v.name, "Projected", said));
+    }
+}
+
+/// Tells of a path and those before it that meet it.
+fn meet(
+    path: &str,
+    from: &str,
+    taken: &mut Vec<(String, String)>,
+    volume: &str,
+    what: &str,
+    said: &mut Vec<String>,
+) {
+    /// With so many of a volume others are compared, and so much is said: nobody is shown more.
+    const MOST: usize = 500;
+    let path = path.trim_end_matches('/');
+    let below = |lower: &str, upper: &str| {
+        lower.strip_prefix(upper).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if path.is_empty() || said.len() > MOST {
+        return;
+    }
+    for (other, other_from) in taken.iter().filter(|(other, _)| below(path, other) || below(other, path)) {
+        said.push(format!(
+            "volume {volume:?} ({what}): overlapping paths: {path:?}{from} with {other:?}{other_from}"
+        ));
+    }
+    if taken.len() < MOST {
+        taken.push((path.to_owned(), from.to_owned()));
     }
 }
 
@@ -191,6 +277,15 @@ fn ports(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
     let mut names: BTreeMap<&str, &Path> = BTreeMap::new();
     for (at, port) in &all {
         let (ip, number) = host(port);
+        if number == 0 && !ip.is_empty() {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            said.push(format!(
+                "{at}: hostIP set without hostPort: {{Name:{} HostPort:0 ContainerPort:{} Protocol:{} HostIP:{ip}}}",
+                text(&port.name),
+                port.container_port,
+                text(&port.protocol),
+            ));
+        }
         let key = (port.container_port, port.protocol.as_deref());
         let others = others.entry(key).or_default();
         for (other, (other_ip, other_number)) in others.iter() {
@@ -228,13 +323,8 @@ fn ports(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
 /// The warnings about a template that stands at `at`.
 pub fn of_template(template: &PodTemplateSpec, at: &Path) -> Vec<String> {
     let Some(spec) = &template.spec else { return Vec::new() };
-    let mut said = Vec::new();
-    if let Some(meta) = &template.metadata {
-        annotations(meta, spec, &at.child("metadata.annotations"), &mut said);
-        app_armor(meta, spec, &at.child("metadata.annotations"), &mut said);
-    }
-    said.extend(warnings(spec, &at.child("spec")));
-    said
+    let none = ObjectMeta::default();
+    warnings(template.metadata.as_ref().unwrap_or(&none), spec, at, true)
 }
 
 /// The warnings about what a pod's status says.
@@ -270,8 +360,8 @@ pub fn deprecated_label(label: &str) -> Option<&'static str> {
     })
 }
 
-/// Deprecated labels of nodes where a pod says where it runs.
-fn placement(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
+/// Labels of nodes where a pod says where it runs.
+fn nodes(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
     for label in spec.node_selector.iter().flatten().map(|(label, _)| label) {
         if let Some(why) = deprecated_label(label) {
             said.push(format!("{}: {why}", at.child("nodeSelector").key(label)));
@@ -300,6 +390,10 @@ fn placement(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
             no_selector(&at, said);
         }
     }
+}
+
+/// Neighbours that a pod asks for and cannot get.
+fn neighbours(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
     let Some(affinity) = &spec.affinity else { return };
     let near = affinity.pod_affinity.as_ref().map(|a| {
         (
@@ -315,7 +409,7 @@ fn placement(spec: &PodSpec, at: &Path, said: &mut Vec<String>) {
     });
     for (field, terms) in [("podAffinity", near), ("podAntiAffinity", far)] {
         let Some((required, preferred)) = terms else { continue };
-        let at = at.child("affinity").child(field);
+        let at = at.child(field);
         let terms = at.child("requiredDuringSchedulingIgnoredDuringExecution");
         for (i, _) in required.iter().flatten().enumerate().filter(|(_, t)| t.label_selector.is_none()) {
             no_selector(&terms.index(i), said);

@@ -41,3 +41,22 @@ fn a_binding_keeps_its_role() {
         ]
     );
 }
+
+#[test]
+fn what_is_aggregated_is_selected() {
+    let role = |selectors: Value| {
+        let fields = json!({"aggregationRule": {"clusterRoleSelectors": selectors}});
+        wrong::<ClusterRole>(&made::<ClusterRole>(rbac("ClusterRole", fields)))
+    };
+    let at = "aggregationRule.clusterRoleSelectors";
+    assert_eq!(role(json!([{"matchLabels": {"a": "b"}}])), Vec::<String>::new());
+    assert_eq!(
+        role(json!([{"matchExpressions": [{"key": "a", "operator": "In"}]}])),
+        [
+            format!(
+                "{at}[0].matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'"
+            ),
+            format!("{at}[0]: Invalid value: null: invalid label selector."),
+        ]
+    );
+}

@@ -227,14 +227,13 @@ fn doubles(ports: &[ServicePort], at: &Path, errors: &mut Errors) {
 fn policies(spec: &ServiceSpec, at: &Path, errors: &mut Errors) {
     let type_ = spec.type_.as_deref().unwrap_or_default();
     let balanced = type_ == "LoadBalancer";
-    for (at, range) in
-        at.child("LoadBalancerSourceRanges").items(spec.load_balancer_source_ranges.iter().flatten())
-    {
-        each(errors, &at, range.trim(), cidr(range.trim()));
-    }
+    // The path is upstream's.
+    let ranges_at = at.child("LoadBalancerSourceRanges");
     if spec.load_balancer_source_ranges.as_ref().is_some_and(|l| !l.is_empty()) && !balanced {
-        let why = "may only be used when `type` is 'LoadBalancer'";
-        errors.forbidden(&at.child("loadBalancerSourceRanges"), why);
+        errors.forbidden(&ranges_at, "may only be used when `type` is 'LoadBalancer'");
+    }
+    for (at, range) in ranges_at.items(spec.load_balancer_source_ranges.iter().flatten()) {
+        each(errors, &at, range.trim(), cidr(range.trim()));
     }
     let allocate_at = at.child("allocateLoadBalancerNodePorts");
     match (balanced, spec.allocate_load_balancer_node_ports) {

@@ -16,7 +16,7 @@ fn one_range_of_each_family() {
         (
             json!(["10.0.0.0/8", "11.0.0.0/8"]),
             vec![
-                "spec.cidrs: Invalid value: {\"CIDRs\":[\"10.0.0.0/8\",\"11.0.0.0/8\"]}: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
+                "spec.cidrs: Invalid value: [\"10.0.0.0/8\",\"11.0.0.0/8\"]: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
             ],
         ),
         (json!(["10/8"]), vec!["spec.cidrs[0]: Invalid value: \"10/8\": must be a valid CIDR value,"]),

@@ -41,7 +41,7 @@ fn what_is_wrong_is_named() {
         (
             json!({"persistentVolumeClaimRetentionPolicy": {"whenScaled": "Hide"}}),
             vec![
-                "spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: \"Hide\": supported values: \"Delete\", \"Retain\"",
+                "spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: \"Hide\": supported values: \"Retain\", \"Delete\"",
             ],
         ),
         (

@@ -120,7 +120,16 @@ fn defaults(schema: &Schema, resource: bool, inside_meta: bool, at: &Path, error
         let mut found = Errors::default();
         lists::embedded(default, schema, &at, &mut found);
         if found.is_empty() {
-            validate::check(default, None, schema, &at, &mut found);
+            // Upstream's words name what lies inside of the default from there.
+            let mut inside = Errors::default();
+            validate::check(default, None, schema, &Path::root(), &mut inside);
+            for mut error in inside {
+                error.field = match error.field.as_str() {
+                    "" | "<nil>" => at.to_string(),
+                    below => format!("{at}.{below}"),
+                };
+                found.add(error);
+            }
         }
         errors.extend(found);
     }
@@ -336,13 +345,13 @@ impl Checker {
         if !field.is_empty() {
             let at = at.child("fieldPath");
             if field.trim().is_empty() {
-                errors.invalid(&at, field, "fieldPath must be non-empty if specified");
+                errors.invalid(&at, field, "must be non-empty if specified");
             }
             if breaks(field) {
-                errors.invalid(&at, field, "fieldPath must not contain line breaks");
+                errors.invalid(&at, field, "must not contain line breaks");
             }
             if paths::resolve(field, schema, true).is_err() {
-                errors.invalid(&at, field, "fieldPath must be a valid path");
+                errors.invalid(&at, field, "must be a valid path");
             }
         }
     }

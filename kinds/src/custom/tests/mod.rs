@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{check, fill, kind, names, schema::Schema};
-use crate::kind::Kind;
+use crate::kind::{Kind, Part};
 
 /// A definition of widgets with one version, accepted.
 fn definition(schema: Value, version: Value) -> Value {
@@ -52,9 +52,44 @@ fn values_keep_to_their_schema() {
             "spec: Invalid value: \"string\": spec in body must be of type integer: \"string\"",
         ),
         (
-            json!({"type": "integer"}),
-            json!(1.5),
-            "spec: Invalid value: \"number\": spec in body must be of type integer: \"number\"",
+            json!({"type": "string", "format": "ipv4"}),
+            json!(5),
+            "spec: Invalid value: \"int64\": spec in body must be of type ipv4: \"int64\"",
+        ),
+        (
+            json!({"type": "string", "format": "unheard-of"}),
+            json!(5),
+            "spec: Invalid value: \"integer\": spec in body must be of type string: \"integer\"",
+        ),
+        (
+            json!({"type": "integer", "format": "int32"}),
+            json!(true),
+            "spec: Invalid value: \"\": spec in body must be of type int32: \"\"",
+        ),
+        (
+            json!({"type": "integer", "format": "int32"}),
+            json!("x"),
+            "spec: Invalid value: \"string\": spec in body must be of type integer: \"string\"",
+        ),
+        (
+            json!({"type": "integer", "multipleOf": 2.5}),
+            json!(3),
+            "spec: Invalid value: 3: spec in body should be a multiple of 2.5",
+        ),
+        (
+            json!({"type": "number", "multipleOf": 0.5}),
+            json!(1),
+            "spec: Invalid value: 0: factor MultipleOf declared for spec must be positive: 0",
+        ),
+        (
+            json!({"type": "integer", "format": "int32"}),
+            json!(2_147_483_648_i64),
+            "<nil>: Invalid value: \"\": Checked value must be of type integer with format int32 in spec",
+        ),
+        (
+            json!({"type": "string", "pattern": "^a+$", "minLength": 2}),
+            json!("b"),
+            "spec: Invalid value: \"b\": spec in body should be at least 2 chars long",
         ),
         (
             json!({"type": "string"}),
@@ -114,7 +149,7 @@ fn values_keep_to_their_schema() {
         (
             json!({"type": "array", "maxItems": 1, "items": {"type": "integer"}}),
             json!([1, 2]),
-            "spec: Too many: 2: must have at most 1 items",
+            "spec: Too many: 2: must have at most 1 item",
         ),
         (
             json!({"type": "array", "minItems": 1, "items": {"type": "integer"}}),
@@ -134,7 +169,7 @@ fn values_keep_to_their_schema() {
         (
             json!({"type": "object", "maxProperties": 1, "additionalProperties": {"type": "string"}}),
             json!({"a": "1", "b": "2"}),
-            "spec: Too many: 2: must have at most 1 items",
+            "spec: Too many: 2: must have at most 1 item",
         ),
         (
             json!({"type": "object", "additionalProperties": {"type": "string"}}),
@@ -163,6 +198,64 @@ fn values_keep_to_their_schema() {
         ),
     ] {
         assert_eq!(errors(&schema, value.clone()), [expected], "{schema} {value}");
+    }
+}
+
+#[test]
+fn of_numbers_all_that_is_wrong_is_told() {
+    let schema = json!({"type": "integer", "minimum": 3, "maximum": 1});
+    assert_eq!(
+        errors(&schema, json!(1.5)),
+        [
+            "spec: Invalid value: \"number\": spec in body must be of type integer: \"number\"",
+            "<nil>: Invalid value: \"\": Checked value must be of type integer (default format) in spec",
+            "spec: Invalid value: 1.5: spec in body should be greater than or equal to 3",
+            "spec: Invalid value: 1.5: spec in body should be less than or equal to 1",
+        ]
+    );
+}
+
+#[test]
+fn scales_can_be_shown() {
+    let open = json!({"x-kubernetes-preserve-unknown-fields": true});
+    let paths = json!({"specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n", "labelSelectorPath": ".status.s"});
+    let kind = row(of_spec(open), json!({"subresources": {"status": {}, "scale": paths}}));
+    let tell = |object: &Value, part| -> Vec<String> {
+        let found = kind.rules.validate_update(object, &json!({}), part);
+        found.errors.iter().map(ToString::to_string).collect()
+    };
+    for (spec, why) in [
+        (json!({"n": "x"}), "0: .spec.n accessor error: x is of the type string, expected int64"),
+        (
+            json!({"n": [1, {"a": null}]}),
+            "0: .spec.n accessor error: [1 map[a:<nil>]] is of the type []interface {}, expected int64",
+        ),
+        (json!(5), "0: .spec.n accessor error: 5 is of the type int64, expected map[string]interface{}"),
+        (json!({"n": -1}), "-1: should be a non-negative integer"),
+        (json!({"n": 2_147_483_648_i64}), "2147483648: should be less than or equal to 2147483647"),
+    ] {
+        assert_eq!(tell(&object(spec.clone()), Part::Main), [format!(".spec.n: Invalid value: {why}")]);
+        assert!(tell(&object(spec), Part::Status).is_empty());
+    }
+    for fine in [json!({}), json!({"n": 0}), json!(null)] {
+        assert!(tell(&object(fine), Part::Main).is_empty());
+    }
+    let mut object = object(json!({}));
+    object["status"] = json!({"s": 5});
+    let why = "accessor error: 5 is of the type int64, expected string";
+    assert_eq!(tell(&object, Part::Status), [format!(".status.s: Invalid value: \"\": .status.s {why}")]);
+}
+
+#[test]
+fn wrong_metadata_is_named_from_where_it_begins() {
+    let kind = row(json!({"type": "object"}), json!({}));
+    let (types, root) = kind.object_type().unwrap();
+    for (metadata, why) in [
+        (json!({"labels": {"a": 5}}), "number into Go struct field ObjectMeta.labels of type string"),
+        (json!("x"), "string into Go value of type v1.ObjectMeta"),
+    ] {
+        let refused = types.conform(&mut json!({"metadata": metadata}), root).unwrap_err();
+        assert_eq!(refused.0, format!("json: cannot unmarshal {why}"));
     }
 }
 
@@ -240,7 +333,7 @@ fn long_lists_are_compared_once() {
     let old = of(&|k| if k == 7 { "long" } else { "a" });
     let new = of(&|k| if k == 7 { "long" } else { "b" });
     let begun = std::time::Instant::now();
-    let found = kind.rules.validate_update(&new, &old, crate::kind::Part::Main);
+    let found = kind.rules.validate_update(&new, &old, Part::Main);
     assert!(found.errors.is_empty(), "what was too long may stay");
     assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
 }
@@ -391,22 +484,17 @@ fn what_was_wrong_before_may_stay() {
     let old = object(json!({"a": "long", "b": "x", "parts": [{"k": "p", "v": 5}], "atoms": [5]}));
     let tell = |spec: Value| -> Vec<String> {
         let new = object(spec);
-        kind.rules
-            .validate_update(&new, &old, crate::kind::Part::Main)
-            .errors
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        kind.rules.validate_update(&new, &old, Part::Main).errors.iter().map(ToString::to_string).collect()
     };
     let same = json!({"a": "long", "b": "x", "parts": [{"k": "o"}, {"k": "p", "v": 5}], "atoms": [5]});
     assert!(tell(same.clone()).is_empty());
-    let told = kind.rules.validate_update(&object(same), &old, crate::kind::Part::Main).warnings;
+    let told = kind.rules.validate_update(&object(same), &old, Part::Main).warnings;
     assert_eq!(told, ["spec.b: Invalid value: \"x\": failed rule: self.startsWith('b')"]);
     assert_eq!(
         tell(json!({"a": "other", "b": "x"})),
         [
             "spec.a: Too long: may not be more than 1 bytes",
-            "<nil>: Invalid value: \"null\": some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+            "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
         ]
     );
     assert_eq!(tell(json!({"b": "y"})), ["spec.b: Invalid value: \"y\": failed rule: self.startsWith('b')"]);
@@ -435,7 +523,7 @@ fn rules_hold_objects() {
     let tell = |new: &Value, old: Option<&Value>| -> Vec<String> {
         let found = match old {
             None => kind.rules.validate(new),
-            Some(old) => kind.rules.validate_update(new, old, crate::kind::Part::Main),
+            Some(old) => kind.rules.validate_update(new, old, Part::Main),
         };
         found.errors.iter().map(ToString::to_string).collect()
     };
@@ -479,6 +567,7 @@ fn rows_are_made_from_a_definition() {
             {"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status", "priority": 1},
             {"name": "When", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
             {"name": "All", "type": "string", "jsonPath": ".spec.list"},
+            {"name": "First", "type": "string", "jsonPath": ".spec.list[*]"},
         ],
         "selectableFields": [{"jsonPath": ".spec.color"}, {"jsonPath": ".spec.n"}],
         "deprecated": true,
@@ -500,7 +589,7 @@ fn rows_are_made_from_a_definition() {
     let now = "2024-01-01T00:01:00Z".parse().unwrap();
     assert_eq!(
         row.cells(&object, now),
-        [json!("a"), json!(3), json!("True"), json!("60s"), json!("[\"x\",\"y\"]")]
+        [json!("a"), json!(3), json!("True"), json!("60s"), json!("[\"x\",\"y\"]"), json!("x")]
     );
     assert_eq!(row.rules.columns()[2].priority, 1);
     assert_eq!(
@@ -577,6 +666,6 @@ proptest! {
         fill::defaults(&mut filled, &read);
         fill::prune(&mut filled, &read, true);
         let kind = row(schema, json!({}));
-        kind.rules.validate_update(&filled, &value, crate::kind::Part::Main);
+        kind.rules.validate_update(&filled, &value, Part::Main);
     }
 }

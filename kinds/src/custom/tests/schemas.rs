@@ -49,7 +49,15 @@ fn schemas_are_structural() {
         ),
         (
             json!({"type": "object", "properties": {"a": {"type": "string", "default": 1}}}),
-            "at.properties[a].default: Invalid value: \"integer\": at.properties[a].default in body must be of type string: \"integer\"",
+            "at.properties[a].default: Invalid value: \"integer\":  in body must be of type string: \"integer\"",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}, "default": [1]}}}),
+            "at.properties[a].default.[0]: Invalid value: \"integer\": [0] in body must be of type string: \"integer\"",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "integer", "default": 1, "minimum": 5.0}}}),
+            "at.properties[a].default: Invalid value: 1:  in body should be greater than or equal to 5",
         ),
         (
             json!({"type": "object", "properties": {"a": {"type": "object", "default": {"b": 1}}}}),
@@ -130,7 +138,7 @@ fn rules_of_a_schema_are_checked() {
             "must evaluate to a string",
         ),
         (json!({"rule": "true", "reason": "Nope"}), "reason", "Unsupported value: \"Nope\""),
-        (json!({"rule": "true", "fieldPath": ".nope"}), "fieldPath", "fieldPath must be a valid path"),
+        (json!({"rule": "true", "fieldPath": ".nope"}), "fieldPath", "must be a valid path"),
         (
             json!({"rule": "true", "optionalOldSelf": true}),
             "optionalOldSelf",

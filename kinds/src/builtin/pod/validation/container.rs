@@ -195,7 +195,7 @@ fn common(c: &Container, around: &Around<'_>, at: &Path, errors: &mut Errors) {
         env::variable(variable, &at.child("env").index(i), errors);
     }
     for (i, source) in c.env_from.iter().flatten().enumerate() {
-        env::variables_from(source, &at.child("envFrom").index(i), errors);
+        env::variables_from(source, &at.child("envFrom"), i, errors);
     }
     let devices = c.volume_devices.as_deref().unwrap_or_default();
     mounts(c, devices, around, &at.child("volumeMounts"), errors);

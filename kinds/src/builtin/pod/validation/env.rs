@@ -143,24 +143,26 @@ pub fn resource_ref(r: &ResourceFieldSelector, in_volume: bool, at: &Path, error
     if let Some(divisor) = &r.divisor {
         let divisor = Quantity::of(divisor);
         let text = divisor.to_string();
-        let fine: &[&str] = if r.resource.ends_with(".cpu") {
-            &["1m", "1"]
-        } else {
-            &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"]
+        let units = ["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
+        let (fine, what): (&[&str], _) = match r.resource.split_once('.').map(|(_, what)| what) {
+            Some("cpu") => (&["1m", "1"], "cpu"),
+            Some("memory") => (&units, "memory"),
+            Some("ephemeral-storage") => (&units, "local ephemeral storage"),
+            _ if huge => (&units, "hugepages"),
+            _ => return,
         };
         if !divisor.is_zero() && !fine.contains(&text.as_str()) {
-            let what = if r.resource.ends_with(".cpu") {
-                "only divisor's values 1m and 1 are supported with the cpu resource"
-            } else {
-                "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the memory resource"
-            };
-            errors.invalid(&at.child("divisor"), &r.resource, what);
+            let fine = if what == "cpu" { "1m and 1".to_owned() } else { fine.join(", ") };
+            let why = format!("only divisor's values {fine} are supported with the {what} resource");
+            errors.invalid(&at.child("divisor"), &r.resource, why);
         }
     }
 }
 
-/// Variables out of all keys of an object.
-pub fn variables_from(source: &EnvFromSource, at: &Path, errors: &mut Errors) {
+/// Variables out of all keys of an object: source `i` of those at `list_at`, which upstream names where a source
+/// says too little or too much.
+pub fn variables_from(source: &EnvFromSource, list_at: &Path, i: usize, errors: &mut Errors) {
+    let at = list_at.index(i);
     if let Some(prefix) = source.prefix.as_ref().filter(|p| !p.is_empty()) {
         each(errors, &at.child("prefix"), prefix, variable_name(prefix));
     }
@@ -176,8 +178,8 @@ pub fn variables_from(source: &EnvFromSource, at: &Path, errors: &mut Errors) {
         formed(name, dns_subdomain, &at, errors);
     }
     match sources {
-        0 => errors.invalid(at, "", "must specify one of: `configMapRef` or `secretRef`"),
+        0 => errors.invalid(list_at, "", "must specify one of: `configMapRef` or `secretRef`"),
         1 => {}
-        _ => errors.invalid(at, "", "may not have more than one field specified at a time"),
+        _ => errors.invalid(list_at, "", "may not have more than one field specified at a time"),
     }
 }

@@ -39,9 +39,8 @@ fn one_way(ways: &Ways<'_>, grace: i64, at: &Path, errors: &mut Errors) {
         }
         port_number_or_name(&get.port, &at.child("port"), errors);
         given_one_of(get.scheme.as_deref(), &["HTTP", "HTTPS"], &at.child("scheme"), errors);
-        for (i, header) in get.http_headers.iter().flatten().enumerate() {
-            let at = at.child("httpHeaders").index(i).child("name");
-            each(errors, &at, &header.name, header_name(&header.name));
+        for header in get.http_headers.iter().flatten() {
+            each(errors, &at.child("httpHeaders"), &header.name, header_name(&header.name));
         }
     }
     if let Some(socket) = ways.tcp

@@ -30,6 +30,7 @@ mod security;
 mod status;
 mod update;
 mod volume;
+mod windows;
 
 pub use foreign::sources as makers_volumes;
 pub use placement::{node_selector, taint_effect, tolerations};
@@ -153,6 +154,7 @@ fn spec(spec: &PodSpec, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
         &at.child("topologySpreadConstraints"),
         errors,
     );
+    windows::host_process(spec, at, errors);
     host_users(spec, at, errors);
     hostname_override(spec, &at.child("hostnameOverride"), errors);
     names(spec, at, errors);

@@ -11,7 +11,7 @@ pub fn validate(spec: &PodSpec, at: &Path, errors: &mut Errors) {
     let Some(os) = &spec.os else { return };
     let os_at = at.child("os");
     match os.name.as_str() {
-        "" => errors.required(&os_at.child("name"), "cannot be empty"),
+        "" => errors.required(&os_at.child("name"), ""),
         "linux" => linux(spec, at, errors),
         "windows" => windows(spec, at, errors),
         other => errors.not_supported(&os_at, other, &["linux", "windows"]),
@@ -19,21 +19,22 @@ pub fn validate(spec: &PodSpec, at: &Path, errors: &mut Errors) {
 }
 
 /// The security contexts of all containers, in the order upstream visits them.
-fn contexts<'a>(spec: &'a PodSpec, at: &Path) -> Vec<(Path, &'a SecurityContext)> {
+pub(super) fn contexts<'a>(spec: &'a PodSpec, at: &Path) -> Vec<(Path, Option<&'a SecurityContext>)> {
     let init = spec.init_containers.iter().flatten().map(|c| c.security_context.as_ref());
     let main = spec.containers.iter().map(|c| c.security_context.as_ref());
     let late = spec.ephemeral_containers.iter().flatten().map(|c| c.security_context.as_ref());
     let at = |list: &str, i: usize| at.child(list).index(i).child("securityContext");
     let mut found = Vec::new();
-    found.extend(init.enumerate().filter_map(|(i, c)| Some((at("initContainers", i), c?))));
-    found.extend(main.enumerate().filter_map(|(i, c)| Some((at("containers", i), c?))));
-    found.extend(late.enumerate().filter_map(|(i, c)| Some((at("ephemeralContainers", i), c?))));
+    found.extend(init.enumerate().map(|(i, c)| (at("initContainers", i), c)));
+    found.extend(main.enumerate().map(|(i, c)| (at("containers", i), c)));
+    found.extend(late.enumerate().map(|(i, c)| (at("ephemeralContainers", i), c)));
     found
 }
 
 fn linux(spec: &PodSpec, at: &Path, errors: &mut Errors) {
     let of_pod = spec.security_context.as_ref().and_then(|c| c.windows_options.as_ref());
-    let of_containers = contexts(spec, at).into_iter().map(|(at, c)| (at, c.windows_options.as_ref()));
+    let of_containers =
+        contexts(spec, at).into_iter().map(|(at, c)| (at, c.and_then(|c| c.windows_options.as_ref())));
     for (at, options) in [(at.child("securityContext"), of_pod)].into_iter().chain(of_containers) {
         if options.is_some() {
             let words = "windows options cannot be set for a linux pod";
@@ -87,6 +88,7 @@ fn windows(spec: &PodSpec, at: &Path, errors: &mut Errors) {
         ],
     );
     for (at, context) in contexts(spec, at) {
+        let Some(context) = context else { continue };
         forbid(
             &at,
             &[

@@ -30,7 +30,8 @@ pub fn affinity(affinity: Option<&Affinity>, at: &Path, errors: &mut Errors) {
         let preferred = node.preferred_during_scheduling_ignored_during_execution.iter().flatten();
         for (at, term) in at.child(PREFERRED).items(preferred) {
             weight(term.weight, &at, errors);
-            node_term(&term.preference, &at.child("preference"), errors);
+            // What no label can be chooses no node; that is a warning.
+            node_term(&term.preference, false, &at.child("preference"), errors);
         }
     }
     let pods = |required: Option<&Vec<PodAffinityTerm>>,
@@ -70,13 +71,18 @@ pub fn node_selector(selector: &NodeSelector, at: &Path, errors: &mut Errors) {
         errors.required(&at, "must have at least one node selector term");
     }
     for (i, term) in selector.node_selector_terms.iter().enumerate() {
-        node_term(term, &at.index(i), errors);
+        node_term(term, true, &at.index(i), errors);
     }
 }
 
-fn node_term(term: &NodeSelectorTerm, at: &Path, errors: &mut Errors) {
+/// `values`: whether values must be what labels can be.
+fn node_term(term: &NodeSelectorTerm, values: bool, at: &Path, errors: &mut Errors) {
     for (i, requirement) in term.match_expressions.iter().flatten().enumerate() {
-        node_expression(requirement, &at.child("matchExpressions").index(i), errors);
+        let at = at.child("matchExpressions").index(i);
+        node_expression(requirement, &at, errors);
+        for (i, value) in requirement.values.iter().flatten().enumerate().filter(|_| values) {
+            each(errors, &at.child("values").index(i), value, label_value(value));
+        }
     }
     for (i, requirement) in term.match_fields.iter().flatten().enumerate() {
         node_field(requirement, &at.child("matchFields").index(i), errors);
@@ -101,9 +107,6 @@ fn node_expression(r: &NodeSelectorRequirement, at: &Path, errors: &mut Errors) 
         other => errors.invalid(&at.child("operator"), other, "not a valid selector operator"),
     }
     each(errors, &at.child("key"), &r.key, qualified_name(&r.key));
-    for (i, value) in values.iter().enumerate() {
-        each(errors, &values_at.index(i), value, label_value(value));
-    }
 }
 
 fn node_field(r: &NodeSelectorRequirement, at: &Path, errors: &mut Errors) {
@@ -185,7 +188,11 @@ fn label_keys(
 pub fn spread(constraints: &[TopologySpreadConstraint], at: &Path, errors: &mut Errors) {
     const WHEN: &[&str] = &["DoNotSchedule", "ScheduleAnyway"];
     const POLICIES: &[&str] = &["Honor", "Ignore"];
-    let mut seen = BTreeSet::new();
+    let pair = |c: &TopologySpreadConstraint| (c.topology_key.clone(), c.when_unsatisfiable.clone());
+    let mut to_come = BTreeMap::new();
+    for c in constraints {
+        *to_come.entry(pair(c)).or_insert(0_usize) += 1;
+    }
     for (at, c) in at.items(constraints.iter()) {
         if c.max_skew <= 0 {
             errors.invalid(&at.child("maxSkew"), c.max_skew, "must be greater than zero");
@@ -194,7 +201,10 @@ pub fn spread(constraints: &[TopologySpreadConstraint], at: &Path, errors: &mut 
             errors.required(&at.child("topologyKey"), "can not be empty");
         }
         one_of(c.when_unsatisfiable.as_str(), WHEN, &at.child("whenUnsatisfiable"), errors);
-        if !seen.insert((&c.topology_key, &c.when_unsatisfiable)) {
+        // Upstream names those that come again, and not those that came before.
+        let same = to_come.entry(pair(c)).or_default();
+        *same = same.saturating_sub(1);
+        if *same > 0 {
             let pair = format!("{{{}, {}}}", c.topology_key, c.when_unsatisfiable);
             errors.duplicate(&at.child("{topologyKey, whenUnsatisfiable}"), pair);
         }

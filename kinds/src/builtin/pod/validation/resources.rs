@@ -14,7 +14,8 @@ use k8s_openapi::{
 
 use crate::builtin::prelude::*;
 
-fn container_resource_name(name: &str, at: &Path, errors: &mut Errors) {
+/// The name of a resource that a container asks for.
+pub fn container_resource_name(name: &str, at: &Path, errors: &mut Errors) {
     resource_name(name, at, errors);
     if !name.contains('/') {
         if !["cpu", "memory", "ephemeral-storage"].contains(&name) && !is_huge_page(name) {

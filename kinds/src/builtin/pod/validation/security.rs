@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use serde::Serialize;
 
+use super::{volume::descending_path, windows};
 use crate::builtin::prelude::*;
 
 /// A user or group.
@@ -16,43 +17,48 @@ fn id(value: Option<i64>, at: &Path, errors: &mut Errors) {
     }
 }
 
-fn profile(what: &str, type_: &str, local: Option<&str>, at: &Path, errors: &mut Errors) {
-    const TYPES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
+const PROFILES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
+
+fn seccomp(profile: Option<&SeccompProfile>, at: &Path, errors: &mut Errors) {
+    let Some(profile) = profile else { return };
+    if profile.type_.is_empty() {
+        errors.required(&at.child("type"), "type is required when seccompProfile is set");
+    } else {
+        one_of(profile.type_.as_str(), PROFILES, &at.child("type"), errors);
+    }
+    let at = at.child("localhostProfile");
+    match (profile.type_.as_str(), &profile.localhost_profile) {
+        ("Localhost", None) => errors.required(&at, "must be set when seccomp type is Localhost"),
+        ("Localhost", Some(path)) => descending_path(path, &at, errors),
+        (_, Some(_)) => {
+            let why = "can only be set when seccomp type is Localhost";
+            errors.invalid(&at, ShownProfile::from(profile), why);
+        }
+        (_, None) => {}
+    }
+}
+
+fn app_armor(profile: Option<&AppArmorProfile>, at: &Path, errors: &mut Errors) {
+    const LONGEST: usize = 4095;
+    let Some(profile) = profile else { return };
     let local_at = at.child("localhostProfile");
-    match (type_, local) {
-        ("", _) => {
-            let field = if what == "seccomp" { "seccompProfile" } else { what };
-            errors.required(&at.child("type"), format!("type is required when {field} is set"));
-        }
-        ("Localhost", None | Some("")) => {
-            errors.required(&local_at, format!("must be set when {what} type is Localhost"));
-        }
-        ("Localhost", Some(path)) => {
-            if path.starts_with('/') {
-                errors.invalid(&local_at, path, "must be a relative path");
+    match (profile.type_.as_str(), &profile.localhost_profile) {
+        ("", _) => errors.required(&at.child("type"), "type is required when appArmorProfile is set"),
+        ("Localhost", local) => {
+            let local = local.as_deref().unwrap_or_default();
+            if local.trim() != local {
+                errors.invalid(&local_at, local, "must not be padded with whitespace");
+            } else if local.is_empty() {
+                errors.required(&local_at, "must be set when AppArmor type is Localhost");
             }
-            if path.split('/').any(|p| p == "..") {
-                errors.invalid(&local_at, path, "must not contain '..'");
+            if local.len() > LONGEST {
+                errors.too_long(&local_at, LONGEST);
             }
         }
-        (t, local) => {
-            if let Some(path) = local {
-                errors.invalid(&local_at, path, format!("can only be set when {what} type is Localhost"));
-            }
-            one_of(t, TYPES, &at.child("type"), errors);
+        ("RuntimeDefault" | "Unconfined", Some(local)) => {
+            errors.invalid(&local_at, local, "can only be set when AppArmor type is Localhost");
         }
-    }
-}
-
-fn seccomp(p: Option<&SeccompProfile>, at: &Path, errors: &mut Errors) {
-    if let Some(p) = p {
-        profile("seccomp", &p.type_, p.localhost_profile.as_deref(), at, errors);
-    }
-}
-
-fn app_armor(p: Option<&AppArmorProfile>, at: &Path, errors: &mut Errors) {
-    if let Some(p) = p {
-        profile("AppArmor", &p.type_, p.localhost_profile.as_deref(), at, errors);
+        (other, _) => one_of(other, PROFILES, &at.child("type"), errors),
     }
 }
 
@@ -80,6 +86,7 @@ pub fn pod(spec: &PodSpec, spec_at: &Path, errors: &mut Errors) {
         errors.not_supported(&at.child("fsGroupChangePolicy"), policy, &["Always", "OnRootMismatch"]);
     }
     seccomp(context.seccomp_profile.as_ref(), &at.child("seccompProfile"), errors);
+    windows::options(context.windows_options.as_ref(), &at.child("windowsOptions"), errors);
     app_armor(context.app_armor_profile.as_ref(), &at.child("appArmorProfile"), errors);
     if let Some(policy) = &context.supplemental_groups_policy
         && !["Merge", "Strict"].contains(&policy.as_str())
@@ -140,16 +147,78 @@ struct Shown<'a> {
     capabilities: Option<ShownCapabilities<'a>>,
     privileged: Option<bool>,
     #[serde(rename = "SELinuxOptions")]
-    se_linux_options: &'a Option<SELinuxOptions>,
-    windows_options: &'a Option<WindowsSecurityContextOptions>,
+    se_linux_options: Option<ShownSeLinux<'a>>,
+    windows_options: Option<ShownWindows<'a>>,
     run_as_user: Option<i64>,
     run_as_group: Option<i64>,
     run_as_non_root: Option<bool>,
     read_only_root_filesystem: Option<bool>,
     allow_privilege_escalation: Option<bool>,
     proc_mount: &'a Option<String>,
-    seccomp_profile: &'a Option<SeccompProfile>,
-    app_armor_profile: &'a Option<AppArmorProfile>,
+    seccomp_profile: Option<ShownProfile<'a>>,
+    app_armor_profile: Option<ShownProfile<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownSeLinux<'a> {
+    user: &'a str,
+    role: &'a str,
+    r#type: &'a str,
+    level: &'a str,
+}
+
+impl<'a> From<&'a SELinuxOptions> for ShownSeLinux<'a> {
+    fn from(options: &'a SELinuxOptions) -> Self {
+        let text = |text: &'a Option<String>| text.as_deref().unwrap_or_default();
+        Self {
+            user: text(&options.user),
+            role: text(&options.role),
+            r#type: text(&options.type_),
+            level: text(&options.level),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownWindows<'a> {
+    #[serde(rename = "GMSACredentialSpecName")]
+    gmsa_credential_spec_name: &'a Option<String>,
+    #[serde(rename = "GMSACredentialSpec")]
+    gmsa_credential_spec: &'a Option<String>,
+    run_as_user_name: &'a Option<String>,
+    host_process: Option<bool>,
+}
+
+impl<'a> From<&'a WindowsSecurityContextOptions> for ShownWindows<'a> {
+    fn from(options: &'a WindowsSecurityContextOptions) -> Self {
+        Self {
+            gmsa_credential_spec_name: &options.gmsa_credential_spec_name,
+            gmsa_credential_spec: &options.gmsa_credential_spec,
+            run_as_user_name: &options.run_as_user_name,
+            host_process: options.host_process,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownProfile<'a> {
+    r#type: &'a str,
+    localhost_profile: &'a Option<String>,
+}
+
+impl<'a> From<&'a SeccompProfile> for ShownProfile<'a> {
+    fn from(profile: &'a SeccompProfile) -> Self {
+        Self { r#type: &profile.type_, localhost_profile: &profile.localhost_profile }
+    }
+}
+
+impl<'a> From<&'a AppArmorProfile> for ShownProfile<'a> {
+    fn from(profile: &'a AppArmorProfile) -> Self {
+        Self { r#type: &profile.type_, localhost_profile: &profile.localhost_profile }
+    }
 }
 
 #[derive(Serialize)]
@@ -165,16 +234,16 @@ impl<'a> From<&'a SecurityContext> for Shown<'a> {
         Self {
             capabilities: capabilities.map(|c| ShownCapabilities { add: &c.add, drop: &c.drop }),
             privileged: context.privileged,
-            se_linux_options: &context.se_linux_options,
-            windows_options: &context.windows_options,
+            se_linux_options: context.se_linux_options.as_ref().map(Into::into),
+            windows_options: context.windows_options.as_ref().map(Into::into),
             run_as_user: context.run_as_user,
             run_as_group: context.run_as_group,
             run_as_non_root: context.run_as_non_root,
             read_only_root_filesystem: context.read_only_root_filesystem,
             allow_privilege_escalation: context.allow_privilege_escalation,
             proc_mount: &context.proc_mount,
-            seccomp_profile: &context.seccomp_profile,
-            app_armor_profile: &context.app_armor_profile,
+            seccomp_profile: context.seccomp_profile.as_ref().map(Into::into),
+            app_armor_profile: context.app_armor_profile.as_ref().map(Into::into),
         }
     }
 }
@@ -210,5 +279,6 @@ pub fn container(context: Option<&SecurityContext>, host_users: bool, at: &Path,
             );
         }
     }
+    windows::options(context.windows_options.as_ref(), &at.child("windowsOptions"), errors);
     app_armor(context.app_armor_profile.as_ref(), &at.child("appArmorProfile"), errors);
 }

@@ -146,7 +146,7 @@ fn variables_come_from_one_place() {
             container(json!({"envFrom": [{"prefix": "a="}]})),
             &[
                 "spec.containers[0].envFrom[0].prefix: Invalid value: \"a=\": a valid environment variable name must consist only of printable ASCII characters other than '='",
-                "spec.containers[0].envFrom[0]: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`",
+                "spec.containers[0].envFrom: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`",
             ],
         ),
     ]);
@@ -502,4 +502,200 @@ fn nobody_makes_a_pod_a_mirror_or_a_mirror_a_pod() {
             wrong.iter().map(|done| format!("{at} {done} mirror pod annotation")).collect();
         assert_eq!(found, expected, "{old} {new}");
     }
+}
+
+#[test]
+fn windows_options_are_looked_at_on_every_system() {
+    let user =
+        |name: &str| container(json!({"securityContext": {"windowsOptions": {"runAsUserName": name}}}));
+    let tell = |name: &str| -> Vec<String> {
+        let shown = format!("{name:?}");
+        let at = "spec.containers[0].securityContext.windowsOptions.runAsUserName: Invalid value: ";
+        wrong(user(name)).iter().map(|why| why.replace(at, "").replace(&shown, "")).collect()
+    };
+    for (name, expected) in [
+        ("ContainerUser", &[] as &[&str]),
+        ("NT AUTHORITY\\NETWORK SERVICE", &[]),
+        ("My.Domain-of-more-letters\\u", &[]),
+        ("", &[": runAsUserName cannot be an empty string"]),
+        ("a\n", &[": runAsUserName cannot contain control characters"]),
+        ("a\\b\\c", &[": runAsUserName cannot contain more than one backslash"]),
+        ("a\\b:", &[": runAsUserName's User cannot contain the following characters: \"/\\:;|=,+*?<>@[]"]),
+        (
+            ".longer than a name\\. .",
+            &[
+                ": runAsUserName's Domain doesn't match the NetBios nor the DNS format",
+                ": runAsUserName's User cannot contain only periods or spaces",
+            ],
+        ),
+        ("a\\", &[": runAsUserName's User cannot be empty"]),
+    ] {
+        assert_eq!(tell(name), expected, "{name}");
+    }
+    let long = tell(&format!("{}\\{}", "x".repeat(256), "y".repeat(105)));
+    assert_eq!(
+        long,
+        [
+            ": runAsUserName's Domain length must be under 256 characters",
+            ": runAsUserName's Domain doesn't match the NetBios nor the DNS format",
+            ": runAsUserName's User length must not be longer than 104 characters",
+        ]
+    );
+    let options = |options: Value| json!({"windowsOptions": options});
+    let process = |is: bool| options(json!({"hostProcess": is}));
+    let network = "spec.hostNetwork: Invalid value: false: hostNetwork must be true if pod contains any hostProcess containers";
+    check(vec![
+        (with(json!({"securityContext": process(true)})), &[network]),
+        (container(json!({"securityContext": process(true)})), &[network]),
+        (with(json!({"securityContext": process(true), "hostNetwork": true})), &[]),
+        (
+            json!({
+                "hostNetwork": true, "securityContext": process(false),
+                "containers": [{"name": "a", "image": "i", "securityContext": process(true)}, {"name": "b", "image": "i"}],
+            }),
+            &[
+                "spec.containers[0].securityContext.windowsOptions.hostProcess: Invalid value: true: pod hostProcess value must be identical if both are specified, was false",
+                "spec: Invalid value: \"\": If pod contains any hostProcess containers then all containers must be HostProcess containers",
+            ],
+        ),
+        (
+            with(
+                json!({"securityContext": options(json!({"gmsaCredentialSpecName": "A", "gmsaCredentialSpec": ""}))}),
+            ),
+            &[
+                "spec.securityContext.windowsOptions.gmsaCredentialSpecName: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
+                "spec.securityContext.windowsOptions.gmsaCredentialSpec: Invalid value: \"\": gmsaCredentialSpec cannot be an empty string",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn profiles_are_named_where_they_are_the_nodes() {
+    let at = |field: &str, why: &str| format!("spec.securityContext.{field}{why}");
+    let long = "x".repeat(4096);
+    for (type_, local, of_seccomp, of_app_armor) in [
+        (
+            "Localhost",
+            Some(""),
+            "",
+            ".localhostProfile: Required value: must be set when AppArmor type is Localhost",
+        ),
+        (
+            "Localhost",
+            None,
+            ".localhostProfile: Required value: must be set when seccomp type is Localhost",
+            ".localhostProfile: Required value: must be set when AppArmor type is Localhost",
+        ),
+        ("Localhost", Some("/a"), ".localhostProfile: Invalid value: \"/a\": must be a relative path", ""),
+        ("Localhost", Some("../a"), ".localhostProfile: Invalid value: \"../a\": must not contain '..'", ""),
+        (
+            "Localhost",
+            Some(" a"),
+            "",
+            ".localhostProfile: Invalid value: \" a\": must not be padded with whitespace",
+        ),
+        ("Localhost", Some(&long), "", ".localhostProfile: Too long: may not be more than 4095 bytes"),
+        (
+            "Unconfined",
+            Some("a"),
+            ".localhostProfile: Invalid value: {\"Type\":\"Unconfined\",\"LocalhostProfile\":\"a\"}: can only be set when seccomp type is Localhost",
+            ".localhostProfile: Invalid value: \"a\": can only be set when AppArmor type is Localhost",
+        ),
+        (
+            "",
+            None,
+            ".type: Required value: type is required when seccompProfile is set",
+            ".type: Required value: type is required when appArmorProfile is set",
+        ),
+    ] {
+        for (field, why) in [("seccompProfile", of_seccomp), ("appArmorProfile", of_app_armor)] {
+            let mut profile = json!({"type": type_});
+            if let Some(local) = local {
+                profile["localhostProfile"] = local.into();
+            }
+            let expected = Some(at(field, why)).filter(|_| !why.is_empty());
+            let found = wrong(with(json!({"securityContext": {field: profile}})));
+            assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{field} {type_} {local:?}");
+        }
+    }
+}
+
+#[test]
+fn claims_and_targets_of_volumes_are_formed() {
+    let volume = |source: Value| {
+        let mut volume = json!({"name": "v"});
+        volume.as_object_mut().unwrap().extend(source.as_object().cloned().unwrap());
+        with(json!({"volumes": [volume]}))
+    };
+    let claim = |meta: Value| {
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1"}}});
+        volume(json!({"ephemeral": {"volumeClaimTemplate": {"metadata": meta, "spec": spec}}}))
+    };
+    let iscsi = |iqn: &str, lun: i32| volume(json!({"iscsi": {"targetPortal": "a", "iqn": iqn, "lun": lun}}));
+    check(vec![
+        (claim(json!({"labels": {"a": "b"}, "annotations": {"a": "b!"}})), &[]),
+        (
+            claim(json!({"labels": {"a": "b!"}, "name": "x", "finalizers": ["a/b"]})),
+            &[
+                "spec.volumes[0].ephemeral.volumeClaimTemplate.metadata.labels: Invalid value: \"b!\": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
+                "spec.volumes[0].ephemeral.volumeClaimTemplate.metadata.name: Forbidden: cannot be set",
+                "spec.volumes[0].ephemeral.volumeClaimTemplate.metadata.finalizers: Forbidden: cannot be set",
+            ],
+        ),
+        (
+            iscsi("Bad", 256),
+            &[
+                "spec.volumes[0].iscsi.iqn: Invalid value: \"Bad\": must be valid format starting with iqn, eui, or naa",
+                "spec.volumes[0].iscsi.lun: Invalid value: 256: must be between 0 and 255, inclusive",
+            ],
+        ),
+        (iscsi("eui.x", 0), &["spec.volumes[0].iscsi.iqn: Invalid value: \"eui.x\": must be valid format"]),
+        (
+            volume(
+                json!({"iscsi": {"targetPortal": "a", "iqn": "eui.0123456789abcdef", "lun": 0, "chapAuthSession": true, "initiatorName": "x"}}),
+            ),
+            &[
+                "spec.volumes[0].iscsi.secretRef: Required value",
+                "spec.volumes[0].iscsi.initiatorname: Invalid value: \"x\": must be valid format starting with iqn, eui, or naa",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn what_a_node_is_only_hoped_to_have_may_be_what_no_label_is() {
+    let spread = json!({"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule"});
+    let term = json!({"matchExpressions": [{"key": "a", "operator": "In", "values": ["b!"]}]});
+    let hoped =
+        json!({"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": term}]});
+    check(vec![
+        (with(json!({"affinity": {"nodeAffinity": hoped}})), &[]),
+        (
+            with(json!({"topologySpreadConstraints": [spread, spread]})),
+            &[
+                "spec.topologySpreadConstraints[0].{topologyKey, whenUnsatisfiable}: Duplicate value: \"{a, DoNotSchedule}\"",
+            ],
+        ),
+        (
+            with(json!({"tolerations": [{"key": "a/b/c", "operator": "Exists"}]})),
+            &[
+                "spec.tolerations[0].key: Invalid value: \"a/b/c\": a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
+            ],
+        ),
+        (
+            container(json!({"livenessProbe": {"httpGet": {"port": 1, "httpHeaders": [{"name": "a b"}]}}})),
+            &[
+                "spec.containers[0].livenessProbe.httpGet.httpHeaders: Invalid value: \"a b\": a valid HTTP header must consist of alphanumeric characters or '-'",
+            ],
+        ),
+        (
+            container(
+                json!({"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.ephemeral-storage", "divisor": "3"}}}]}),
+            ),
+            &[
+                "spec.containers[0].env[0].valueFrom.resourceFieldRef.divisor: Invalid value: \"limits.ephemeral-storage\": only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the local ephemeral storage resource",
+            ],
+        ),
+    ]);
 }

@@ -22,9 +22,11 @@ pub fn update(new: &Pod, old: &Pod, errors: &mut Errors) {
     let gates_at = at.child("schedulingGates");
     let had = old.scheduling_gates.as_deref().unwrap_or_default();
     let known: HashSet<&str> = had.iter().map(|gate| gate.name.as_str()).collect();
-    for gate in new.scheduling_gates.iter().flatten().filter(|g| !known.contains(g.name.as_str())) {
-        let why = format!("only deletion is allowed, but found new scheduling gate '{}'", gate.name);
-        errors.forbidden(&gates_at, &why);
+    for (at, gate) in gates_at.items(new.scheduling_gates.iter().flatten()) {
+        if !known.contains(gate.name.as_str()) {
+            let why = format!("only deletion is allowed, but found new scheduling gate '{}'", gate.name);
+            errors.forbidden(&at.child("name"), &why);
+        }
     }
 
     // What may change is taken from the old spec; the rest must be equal.

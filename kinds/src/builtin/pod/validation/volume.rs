@@ -131,8 +131,15 @@ fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
         let at = at.child("iscsi");
         required(&i.target_portal, "targetPortal", &at, errors);
         required(&i.iqn, "iqn", &at, errors);
-        if !i.iqn.is_empty() && !iscsi_name(&i.iqn) {
-            errors.invalid(&at.child("iqn"), &i.iqn, "must be valid format");
+        if !i.iqn.is_empty() {
+            iscsi_node(&i.iqn, &at.child("iqn"), errors);
+        }
+        in_range(i64::from(i.lun), 0, 255, &at.child("lun"), errors);
+        if [i.chap_auth_discovery, i.chap_auth_session].contains(&Some(true)) && i.secret_ref.is_none() {
+            errors.required(&at.child("secretRef"), "");
+        }
+        if let Some(initiator) = &i.initiator_name {
+            iscsi_node(initiator, &at.child("initiatorname"), errors);
         }
     }
     if let Some(c) = found.first("persistentVolumeClaim", &v.persistent_volume_claim, errors) {
@@ -167,11 +174,16 @@ fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
         let template_at = at.child("ephemeral").child("volumeClaimTemplate");
         match &e.volume_claim_template {
             None => errors.required(&template_at, ""),
-            Some(template) => claim_spec(&template.spec, &template_at.child("spec"), errors),
+            Some(template) => {
+                if let Some(meta) = &template.metadata {
+                    template_meta(meta, &template_at.child("metadata"), errors);
+                }
+                claim_spec(&template.spec, &template_at.child("spec"), errors);
+            }
         }
-        // The claim is named after the pod, which a template does not name. Of a pod whose name is too long, that is said.
+        // The claim is named after the pod, which a template does not name.
         if let Owner::Pod(ObjectMeta { name: Some(pod), .. }) = owner
-            && (1..=253).contains(&pod.len())
+            && !pod.is_empty()
             && !v.name.is_empty()
         {
             let claim = format!("{pod}-{}", v.name);
@@ -198,6 +210,32 @@ fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
     }
 }
 
+/// What is made from a claim's template is named and owned by others: it has labels and annotations only.
+fn template_meta(meta: &ObjectMeta, at: &Path, errors: &mut Errors) {
+    annotation_map(meta.annotations.as_ref(), &at.child("annotations"), errors);
+    label_map(meta.labels.as_ref(), &at.child("labels"), errors);
+    let text = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    for (field, is_set) in [
+        ("name", text(&meta.name)),
+        ("generateName", text(&meta.generate_name)),
+        ("namespace", text(&meta.namespace)),
+        ("selfLink", text(&meta.self_link)),
+        ("uid", text(&meta.uid)),
+        ("resourceVersion", text(&meta.resource_version)),
+        ("generation", meta.generation.is_some_and(|n| n != 0)),
+        ("creationTimestamp", meta.creation_timestamp.is_some()),
+        ("deletionTimestamp", meta.deletion_timestamp.is_some()),
+        ("deletionGracePeriodSeconds", meta.deletion_grace_period_seconds.is_some()),
+        ("ownerReferences", meta.owner_references.is_some()),
+        ("finalizers", meta.finalizers.is_some()),
+        ("managedFields", meta.managed_fields.is_some()),
+    ] {
+        if is_set {
+            errors.forbidden(&at.child(field), "cannot be set");
+        }
+    }
+}
+
 /// The name of a CSI driver.
 pub fn csi_driver(name: &str, at: &Path, errors: &mut Errors) {
     const MOST: usize = 63;
@@ -216,6 +254,14 @@ pub fn nfs(share: &NFSVolumeSource, at: &Path, errors: &mut Errors) {
     required(&share.path, "path", at, errors);
     if !share.path.starts_with('/') {
         errors.invalid(&at.child("path"), &share.path, "must be an absolute path");
+    }
+}
+
+fn iscsi_node(name: &str, at: &Path, errors: &mut Errors) {
+    if !["iqn", "eui", "naa"].iter().any(|sort| name.starts_with(sort)) {
+        errors.invalid(at, name, "must be valid format starting with iqn, eui, or naa");
+    } else if !iscsi_name(name) {
+        errors.invalid(at, name, "must be valid format");
     }
 }
 

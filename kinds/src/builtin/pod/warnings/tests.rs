@@ -16,7 +16,7 @@ fn deprecated_labels_of_nodes_are_named() {
                 "topologyKey": "failure-domain.beta.kubernetes.io/zone"}]}))
         .expect("a spec");
     assert_eq!(
-        warnings(&spec, &Path::new("spec")),
+        of_pod(&ObjectMeta { name: Some("p".into()), ..ObjectMeta::default() }, &spec),
         [
             "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
             "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[1].key: beta.kubernetes.io/arch is deprecated since v1.14; use \"kubernetes.io/arch\" instead",
@@ -37,13 +37,13 @@ fn what_is_unwise_is_said() {
                 "resources": {"limits": {"memory": "100m"}}}]}))
     .expect("a spec");
     assert_eq!(
-        warnings(&spec, &Path::new("spec")),
+        of_pod(&ObjectMeta { name: Some("p".into()), ..ObjectMeta::default() }, &spec),
         [
-            "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1",
             "spec.imagePullSecrets[1].name: duplicate name \"a\"",
             "spec.containers[0].resources.limits[memory]: fractional byte value \"100m\" is invalid, must be an integer",
             "spec.containers[0].env[1]: hides previous definition of \"A\", which may be dropped when using apply",
             "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
+            "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1",
         ]
     );
 }
@@ -72,16 +72,44 @@ fn what_means_nothing_any_more_is_said() {
     assert_eq!(
         of_template(&template, &Path::new("spec.template")),
         [
-            "spec.template.metadata.annotations[scheduler.alpha.kubernetes.io/critical-pod]: non-functional in v1.16+; use the \"priorityClassName\" field instead",
-            "spec.template.metadata.annotations[container.seccomp.security.alpha.kubernetes.io/c]: non-functional in v1.27+; use the \"seccompProfile\" field instead",
-            "spec.template.metadata.annotations[container.apparmor.security.beta.kubernetes.io/c]: deprecated since v1.30; use the \"appArmorProfile\" field instead",
             "spec.template.spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no pod",
-            "spec.template.spec.affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.labelSelector: a null labelSelector results in matching no pod",
+            "spec.template.metadata.annotations[scheduler.alpha.kubernetes.io/critical-pod]: non-functional in v1.16+; use the \"priorityClassName\" field instead",
             "spec.template.spec.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+",
             "volume \"p\" (Projected) has no sources provided",
             "spec.template.spec.hostAliases[1].ip: duplicate ip \"10.0.0.1\"",
+            "spec.template.metadata.annotations[container.seccomp.security.alpha.kubernetes.io/c]: non-functional in v1.27+; use the \"seccompProfile\" field instead",
+            "spec.template.metadata.annotations[container.apparmor.security.beta.kubernetes.io/c]: deprecated since v1.30; use the \"appArmorProfile\" field instead",
             "spec.template.spec.containers[0].ports[1]: overlapping port definition with spec.template.spec.containers[0].ports[0]",
             "spec.template.spec.containers[1].ports[0]: duplicate port name \"a\" with spec.template.spec.containers[0].ports[0], services and probes that select ports by name will use spec.template.spec.containers[0].ports[0]",
+            "spec.template.spec.affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.labelSelector: a null labelSelector results in matching no pod",
+        ]
+    );
+}
+
+#[test]
+fn files_that_meet_and_ports_of_no_host_are_told() {
+    let items = json!([{"key": "a", "path": "a/b"}, {"key": "b", "path": "a/b/"}, {"key": "c", "path": "a"}, {"key": "d", "path": "ab"}]);
+    let name = json!({"path": "p", "fieldRef": {"fieldPath": "metadata.name"}});
+    let spec: PodSpec = serde_json::from_value(json!({
+        "initContainers": [{"name": "i", "ports": [{"containerPort": 80, "hostIP": "1.2.3.4", "protocol": "UDP"}]}],
+        "containers": [{"name": "c", "ports": [{"containerPort": 81, "hostIP": "1.2.3.4", "hostPort": 81}]}],
+        "volumes": [
+            {"name": "m", "configMap": {"name": "c", "items": items}},
+            {"name": "d", "downwardAPI": {"items": [name, name]}},
+            {"name": "p", "projected": {"sources": [
+                {"secret": {"name": "s", "items": [{"key": "a", "path": "t/x"}]}}, {}, {"serviceAccountToken": {"path": "t"}}]}},
+        ]}))
+    .expect("a spec");
+    assert_eq!(
+        of_pod(&ObjectMeta { name: Some("p".into()), ..ObjectMeta::default() }, &spec),
+        [
+            "volume \"m\" (ConfigMap \"c\"): overlapping paths: \"a/b\" with \"a/b\"",
+            "volume \"m\" (ConfigMap \"c\"): overlapping paths: \"a\" with \"a/b\"",
+            "volume \"m\" (ConfigMap \"c\"): overlapping paths: \"a\" with \"a/b\"",
+            "volume \"d\" (DownwardAPI): overlapping paths: \"p\" with \"p\"",
+            "volume \"p\" (Projected) has no sources provided",
+            "volume \"p\" (Projected): overlapping paths: \"t\" (ServiceAccountToken) with \"t/x\" (Secret \"s\")",
+            "spec.initContainers[0].ports[0]: hostIP set without hostPort: {Name: HostPort:0 ContainerPort:80 Protocol:UDP HostIP:1.2.3.4}",
         ]
     );
 }

@@ -26,7 +26,9 @@ fn gates_come_before_a_node_and_only_go() {
     let other = pod(&json!({"schedulingGates": [{"name": "h"}]}));
     assert_eq!(
         changed::<Pod>(&other, &pod(&json!({}))),
-        ["spec.schedulingGates: Forbidden: only deletion is allowed, but found new scheduling gate 'h'"]
+        [
+            "spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'h'"
+        ]
     );
 }
 
