@@ -319,7 +319,7 @@ fn not_custom(kind: &Kind, object: &Value, version: &str, named: &str) -> Status
     }
     let mut errors = Errors::default();
     errors.invalid(&Path::new("kind"), named, format!("must be {}", kind.kind));
-    Status::invalid(&kind.kind, &kind.group, object.name(), &errors)
+    Status::invalid(named, &kind.group, object.name(), &errors)
 }
 
 /// A group as upstream calls its own types' package.
