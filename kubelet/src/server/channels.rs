@@ -14,6 +14,7 @@ use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
 use machinery::join::{Ends, UntilSilent};
 use machinery::websocket;
+use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -41,9 +42,8 @@ const HOLD_FOR_RESULT: Duration = Duration::from_secs(2);
 const ASK: Duration = Duration::from_secs(5);
 /// How many pings may wait for the runtime to take their answers.
 const PINGS: usize = 16;
-/// What a command's client is told when the runtime goes without a result: without a word, kubectl would take the command
-/// for a success.
-const NO_RESULT: &[u8] = br#"{"metadata":{},"status":"Failure","message":"Internal error occurred: the container runtime broke the session off before it told a result","reason":"InternalError","details":{"causes":[{"message":"the container runtime broke the session off before it told a result"}]},"code":500}"#;
+/// Why there is no result of a command.
+const BROKEN_OFF: &str = "the container runtime broke the session off before it told a result";
 /// The largest result that is read to be told in other words.
 const LARGEST_RESULT: usize = 64 * 1024;
 
@@ -259,7 +259,7 @@ async fn outward<C, R>(
         }
     }
     if broken && !told && channels.iter().any(|channel| channel.result && open.contains(&channel.number)) {
-        result = NO_RESULT.to_vec();
+        result = no_result();
     }
     if taken && !result.is_empty() {
         taken = tell(client, protocol.encode(STATUS, &protocol.result(&result)), ends).await;
@@ -267,6 +267,20 @@ async fn outward<C, R>(
     if taken {
         tell(client, websocket::goodbye(), ends).await;
     }
+}
+
+/// What a command's client is told when the runtime goes without a result. Without a word, kubectl would take the
+/// command for a success.
+fn no_result() -> Vec<u8> {
+    let status = json!({
+        "metadata": {},
+        "status": "Failure",
+        "message": format!("Internal error occurred: {BROKEN_OFF}"),
+        "reason": "InternalError",
+        "details": {"causes": [{"message": BROKEN_OFF}]},
+        "code": 500,
+    });
+    status.to_string().into_bytes()
 }
 
 /// Tells the client something; whether it takes it.
