@@ -222,6 +222,8 @@ pub struct Config {
     pub listen: (IpAddr, u16),
     /// The endpoint of the `kubernetes` service; none is published without it.
     pub advertise: Option<IpAddr>,
+    /// Whether it is published by this server itself.
+    pub listed: bool,
     /// Serving certificate and key.
     pub serving: Option<(PathBuf, PathBuf)>,
     /// The folder of those that are made if they are not there.
@@ -296,6 +298,12 @@ impl Args {
             self.allow_privileged,
             "--allow-privileged=false is not followed: forbid privileged pods by Pod Security"
         );
+        anyhow::ensure!(
+            self.kubelet_preferred_address_types
+                .iter()
+                .any(|kind| ["InternalIP", "ExternalIP"].contains(&&**kind)),
+            "--kubelet-preferred-address-types: names are not looked up, and there is neither InternalIP nor ExternalIP"
+        );
         let listed = self.endpoint_reconciler_type == Endpoints::Lease;
         let (store, encryption) = self.store.into_config()?;
         let (service_account_keys, tokens) = self.service_accounts.into_config()?;
@@ -303,14 +311,11 @@ impl Args {
             store,
             encryption,
             listen: (self.bind_address, self.secure_port),
-            advertise: self
-                .advertise_address
-                .map(|address| address.to_canonical())
-                .or_else(|| {
-                    let address = self.bind_address.to_canonical();
-                    (!address.is_unspecified() && !address.is_loopback()).then_some(address)
-                })
-                .filter(|_| listed),
+            advertise: self.advertise_address.map(|address| address.to_canonical()).or_else(|| {
+                let address = self.bind_address.to_canonical();
+                (!address.is_unspecified() && !address.is_loopback()).then_some(address)
+            }),
+            listed,
             serving: self.tls_cert_file.zip(self.tls_private_key_file),
             cert_dir: self.cert_dir,
             client_ca: self.client_ca_file,

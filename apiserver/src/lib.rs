@@ -251,7 +251,7 @@ async fn start_with(config: Config, admission: Steps, tasks: &Tasks) -> anyhow::
         kubelet_tls,
         priority: Priority::new(config.in_flight),
         quota_turns: quota::Turns::default(),
-        servers: Servers::new(config.advertise, address.port(), config.listed_for),
+        servers: Servers::new(config.advertise.filter(|_| config.listed), address.port(), config.listed_for),
         stop: tasks.child(),
         connections: TaskTracker::new(),
         tasks: tasks.clone(),

@@ -74,14 +74,15 @@ pub async fn start(
     let feeds = Feeds::start(&client, tasks);
     let (sender, mut tables) = watch::channel(Arc::new(Table::default()));
     tasks.spawn_loop("tables", feeds.clone().make_tables(sender));
+    let (leadership, of_leader) = (Leadership::new(LeaderConfig::new("ingress")), tasks.clone());
+    let fenced = leadership.fenced(client.clone());
     let duties = Duties {
-        client: client.clone(),
+        client: fenced.clone(),
         feeds,
         tables: tables.clone(),
         service: args.publish_service.clone(),
-        recorder: Recorder::new(client.clone(), "ingress-controller", None, tasks),
+        recorder: Recorder::new(fenced, "ingress-controller", None, tasks),
     };
-    let (leadership, of_leader) = (Leadership::new(LeaderConfig::new("ingress")), tasks.clone());
     tasks.spawn_finite("leader", async move {
         leadership.lead_at_times(client, &of_leader, || duties.fulfil()).await;
     });

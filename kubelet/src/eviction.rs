@@ -76,7 +76,8 @@ pub async fn keep(kubelet: Arc<Kubelet>, workers: Arc<PodWorkers>) -> anyhow::Re
 /// Looks once, and tells the workers of pods that are to end.
 async fn look(kubelet: &Arc<Kubelet>, workers: &Arc<PodWorkers>) -> Result<(), CriError> {
     let pods = kubelet.pods.list();
-    kubelet.evictions.lock().retain(|uid, _| pods.iter().any(|pod| pod_spec::uid(pod) == uid));
+    let lives = |uid: &String| pods.iter().any(|pod| pod_spec::uid(pod) == uid && !is_finished(pod));
+    kubelet.evictions.lock().retain(|uid, _| lives(uid));
     let dispensable: Vec<Arc<Pod>> = pods.into_iter().filter(|pod| is_dispensable(pod)).collect();
     let end = |pod: &Pod, why: Ended| {
         kubelet.evictions.lock().insert(pod_spec::uid(pod).to_owned(), why);
@@ -165,9 +166,9 @@ fn is_critical(pod: &Pod) -> bool {
     pod_spec::is_static(pod) || pod_spec::spec(pod).priority.unwrap_or(0) >= CRITICAL
 }
 
-/// Whether a pod may be ended.
+/// Whether a pod may be ended; one that is to end has its own time for it.
 fn is_dispensable(pod: &Pod) -> bool {
-    !is_critical(pod) && !is_finished(pod)
+    !is_critical(pod) && !is_finished(pod) && pod.metadata.deletion_timestamp.is_none()
 }
 
 /// Whether a pod has a limit of what it may take of the disk.

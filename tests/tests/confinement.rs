@@ -186,10 +186,10 @@ fn a_node_whose_disk_is_full_ends_who_filled_it() {
     cluster.load(&[busybox("skiff.test/busybox:1")]);
     cluster.apply(&pod("bystander", json!({})));
     cluster.kubectl("wait --for=condition=Ready pod/bystander --timeout=60s").ok();
+    // Into its own layer: what is in volumes is given back with them.
     let eats = json!({"name": "c", "image": "skiff.test/busybox:1",
-        "command": ["sh", "-c", "dd if=/dev/zero of=/data/all bs=1M; sleep 3600"],
-        "volumeMounts": [{"name": "v", "mountPath": "/data"}]});
-    cluster.apply(&pod("eater", json!({"containers": [eats], "volumes": [{"name": "v", "emptyDir": {}}]})));
+        "command": ["sh", "-c", "dd if=/dev/zero of=/all bs=1M; sleep 3600"]});
+    cluster.apply(&pod("eater", json!({"containers": [eats]})));
     eventually("it is evicted", 90, || {
         let status = cluster.json("get pod eater")["status"].clone();
         if status["reason"] == "Evicted" { Ok(()) } else { Err(status.to_string()) }
@@ -202,7 +202,15 @@ fn a_node_whose_disk_is_full_ends_who_filled_it() {
     assert_eq!(target["reason"], "TerminationByKubelet");
     assert!(events(&cluster, "eater").contains("\"Evicted\": \"The node was low"));
 
-    // There is room again; but for some minutes the node takes nothing that could fill it.
+    eventually("there is room again", 30, || {
+        let left = nix::sys::statvfs::statvfs(cluster.root()).unwrap();
+        let free = left.blocks_available() * left.fragment_size();
+        if free > 200 << 20 { Ok(()) } else { Err(free.to_string()) }
+    });
+    let ended = cluster.json("get pod eater")["status"]["containerStatuses"][0]["state"].clone();
+    assert_eq!(ended["terminated"]["exitCode"], 137, "{ended}");
+
+    // But for some minutes the node takes nothing that could fill it.
     eventually("the node says what it is short of", 30, || {
         let node = cluster.json(&format!("get node {}", cluster.node(1)));
         let taints = node["spec"]["taints"].to_string();

@@ -218,6 +218,7 @@ fn what_is_not_followed_is_refused() {
         "--etcd-prefix=/other",
         "--requestheader-username-headers=X-User",
         "--endpoint-reconciler-type=master-count",
+        "--kubelet-preferred-address-types=Hostname",
     ] {
         let args = Args::try_parse_from(["apiserver", "--store=memory", flag]);
         assert!(args.map_err(anyhow::Error::from).and_then(Args::into_config).is_err(), "{flag}");
@@ -226,8 +227,9 @@ fn what_is_not_followed_is_refused() {
         let fixed = ["apiserver", "--store=memory", "--advertise-address=192.0.2.1"];
         Args::try_parse_from(fixed.iter().chain(flags)).unwrap().into_config().unwrap()
     };
-    assert!(config(&[]).advertise.is_some());
-    assert!(config(&["--endpoint-reconciler-type=none"]).advertise.is_none());
+    assert!(config(&[]).listed);
+    let unlisted = config(&["--endpoint-reconciler-type=none"]);
+    assert!(!unlisted.listed && unlisted.advertise.is_some(), "clients are told the address all the same");
     // The last one holds.
     assert_eq!(config(&["--secure-port=1", "--secure-port", "2"]).listen.1, 2);
 }

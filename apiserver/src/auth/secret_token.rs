@@ -21,7 +21,7 @@ use crate::{
 
 /// Who issues them.
 pub const ISSUER: &str = "kubernetes/serviceaccount";
-/// A Secret with this label holds none any more.
+/// Of a Secret with this label, if it says anything, the token is not taken.
 const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
 
 /// What such a token says.
@@ -85,7 +85,12 @@ pub fn claims(body: &[u8]) -> Result<Claims, Refused> {
 struct Holder {
     metadata: HolderMeta,
     #[serde(default)]
-    data: BTreeMap<String, ByteString>,
+    data: HolderData,
+}
+
+#[derive(Default, Deserialize)]
+struct HolderData {
+    token: Option<ByteString>,
 }
 
 #[derive(Deserialize)]
@@ -111,7 +116,7 @@ pub fn check(token: &str, claims: &Claims, cache: &WatchCache) -> Result<(), Ref
     let held = find(SECRETS, secret).filter(|held| held.metadata.deletion_timestamp.is_none());
     let Some(held) = held else { return Err(Refused::because("Token has been invalidated")) };
     // Its signature is ours, so how far they agree tells nobody anything.
-    if held.data.get("token").is_none_or(|held| held.0 != token.as_bytes()) {
+    if held.data.token.as_ref().is_none_or(|held| held.0 != token.as_bytes()) {
         return Err(Refused::because("Token does not match server's copy"));
     }
     let name = &account.name;

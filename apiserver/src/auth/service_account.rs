@@ -77,7 +77,7 @@ pub struct Bound {
 pub struct ObjectRef {
     /// Name.
     pub name: String,
-    /// Uid; empty for the node of a pod that is not known.
+    /// Uid; empty for the node of a pod that is not known, and for the Secret that a token lies in.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
 }
@@ -237,8 +237,9 @@ impl TokenIssuer {
         if let Some(claims) = self.good.get(jwt) {
             return Ok(claims);
         }
-        let of_secrets = jwt.issuer == secret_token::ISSUER;
-        if !of_secrets && !self.rules.issuers.contains(&jwt.issuer) {
+        let (is_ours, of_secrets) =
+            (self.rules.issuers.contains(&jwt.issuer), jwt.issuer == secret_token::ISSUER);
+        if !is_ours && !of_secrets {
             return Err(Refused::Unknown);
         }
         let mut keys = jwt.candidates(&self.trusted);
@@ -250,8 +251,10 @@ impl TokenIssuer {
         if !jwt.is_signed_by(&keys) {
             return Err(Refused::because("go-jose/go-jose: error in cryptographic primitive"));
         }
-        let claims = match serde_json::from_slice(&jwt.body) {
-            Err(_) if of_secrets => secret_token::claims(&jwt.body)?,
+        let bound = serde_json::from_slice(&jwt.body);
+        let claims = match bound {
+            Ok(claims) if is_ours => claims,
+            _ if of_secrets => secret_token::claims(&jwt.body)?,
             read => read.map_err(|why| Refused::Because(Message::of(why)))?,
         };
         let claims = Arc::new(claims);

@@ -247,7 +247,7 @@ async fn cluster_wide_kinds_and_free_ones_are_served() {
         .await;
     assert_eq!(
         wrong.body["message"],
-        "Thing.example.org \"u\" is invalid: kind: Invalid value: \"Thong\": must be Thing"
+        "Thong.example.org \"u\" is invalid: kind: Invalid value: \"Thong\": must be Thing"
     );
 
     // What no version serves goes with the definition, too.

@@ -52,6 +52,7 @@ pub fn config(dir: &Path) -> Config {
         advertise: None,
         serving: None,
         cert_dir: None,
+        listed: true,
         node_addresses: vec!["InternalIP".into()],
         client_ca: None,
         authorization: vec![Mode::AlwaysAllow],

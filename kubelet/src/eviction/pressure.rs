@@ -94,8 +94,9 @@ fn bytes(bytes: u64) -> Quantity {
 }
 
 /// Who is to go first for want of a resource: who takes more than it asked for, is worth less, and takes most beyond that.
+/// Nobody whose end would give nothing back.
 pub fn first(all: Vec<Taken>, resource: &str) -> Option<Taken> {
-    all.into_iter().max_by_key(|taken| {
+    all.into_iter().filter(|taken| taken.all > 0).max_by_key(|taken| {
         let spec = pod_spec::spec(&taken.pod);
         let asked = pod::requests(spec).get(resource).copied().unwrap_or(Quantity::ZERO);
         let beyond = bytes(taken.all) - asked;

@@ -76,12 +76,16 @@ pub fn huge_page_sizes(dir: &Path) -> Vec<u64> {
 /// How many processes pods may run together: what the kernel can hold less a tenth, with which the node goes
 /// on and people can look what is the matter.
 pub fn processes_for_pods() -> io::Result<u64> {
+    let most = most_processes()?;
+    Ok(most - most / 10)
+}
+
+fn most_processes() -> io::Result<u64> {
     let number = |path: &str| -> io::Result<u64> {
         let text = fs::read_to_string(path)?;
         text.trim().parse().map_err(|_| io::Error::other(format!("{path} holds no number")))
     };
-    let most = number("/proc/sys/kernel/pid_max")?.min(number("/proc/sys/kernel/threads-max")?);
-    Ok(most - most / 10)
+    Ok(number("/proc/sys/kernel/pid_max")?.min(number("/proc/sys/kernel/threads-max")?))
 }
 
 /// The processor architecture as Kubernetes names it.
@@ -136,7 +140,7 @@ pub fn info(runtime: &RuntimeVersion) -> NodeSystemInfo {
     }
 }
 
-/// Of what too little is left, and of what processes hardly find any.
+/// What the node is short of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pressure {
     /// Memory.
@@ -191,7 +195,7 @@ impl Left {
         let fs = nix::sys::statvfs::statvfs(disk).ok();
         let load = read("/proc/loadavg");
         let running = load.split_whitespace().nth(3).and_then(|p| p.split('/').nth(1)?.parse::<u64>().ok());
-        let most = read("/proc/sys/kernel/pid_max").parse::<u64>().ok();
+        let most = most_processes().ok();
         Self {
             memory: kib.map(|kib| kib << 10),
             disk: fs.map(|fs| Free {

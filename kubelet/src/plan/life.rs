@@ -121,6 +121,10 @@ impl Life {
                 let mut plan = stop_steps(s.pod, s.view, grace);
                 if plan.done && !swept {
                     plan.steps.push(Step::Sweep);
+                } else if plan.done && why.as_ref().is_some_and(|why| why.disrupted) {
+                    // What they have written is what the node wants back; the status tells how they ended.
+                    let containers = s.view.containers.iter();
+                    plan.steps.extend(containers.map(|c| Step::RemoveContainer { id: c.id.clone() }));
                 }
                 plan
             }

@@ -99,7 +99,7 @@ impl Leadership {
         self.renewed.lock().is_some_and(|at| at.elapsed() < self.config.renew_deadline)
     }
 
-    /// A client that writes only while this process is sure to lead; what it reads is nobody's loss.
+    /// A client that only reads (by GET) while this process is not sure to lead.
     #[must_use]
     pub fn fenced(&self, client: kube::Client) -> kube::Client {
         let (leadership, namespace) = (self.clone(), client.default_namespace().to_owned());
@@ -208,9 +208,10 @@ impl Election {
     async fn acquire(&mut self) {
         tracing::info!(lease = self.config.name, "Attempting to acquire leader lease");
         let mut backoff = Backoff::new(Duration::from_millis(100), self.config.retry_period);
-        loop {
+        let began = loop {
+            let began = Instant::now();
             let pause = match self.try_once().await {
-                Ok(true) => break,
+                Ok(true) => break began,
                 Ok(false) => self.config.retry_period,
                 Err(error) => {
                     tracing::debug!(error = chain(&error), "Cannot ask for the lease");
@@ -218,14 +219,14 @@ impl Election {
                 }
             };
             tokio::time::sleep(pause).await;
-        }
-        self.set_renewed(Some(Instant::now()));
+        };
+        self.set_renewed(Some(began));
         tracing::info!(lease = self.config.name, identity = self.config.identity, "Leading");
     }
 
     /// Renews until that fails for too long.
     async fn hold(&mut self) -> anyhow::Result<()> {
-        let mut renewed = Instant::now();
+        let mut renewed = self.renewed.lock().unwrap_or_else(Instant::now);
         loop {
             tokio::time::sleep(self.config.retry_period).await;
             let began = Instant::now();
@@ -298,6 +299,7 @@ impl Election {
         if !self.leading() {
             return;
         }
+        self.set_renewed(None);
         let released = async {
             let Some(mut lease) = self.api.get_opt(&self.config.name).await? else { return Ok(()) };
             let spec = lease.spec.get_or_insert_default();

@@ -25,6 +25,7 @@ fn who_takes_more_than_he_asked_for_goes_first() {
     assert_eq!(goes(vec![greedier(), modest(), greedy(), worthless()]).as_deref(), Some("worthless"));
     assert_eq!(goes(vec![greedy(), greedier(), modest()]).as_deref(), Some("greedier"));
     assert_eq!(goes(vec![frugal(), modest()]).as_deref(), Some("modest"));
+    assert_eq!(goes(vec![taken(asking("idle", "1Mi", 0), 0)]), None);
     assert_eq!(goes(Vec::new()), None);
 }
 

@@ -89,6 +89,7 @@ fn what_ends_is_stopped_told_and_taken_away() {
     let cleared = Life::Ending { since: at(40), grace: 7, why: None, released: true, cleared: true };
     let api = deleted(7);
     let evicted = Ended::new("Evicted", String::new());
+    let disrupted = Ended { disrupted: true, ..evicted.clone() };
     for (life, pod, view, steps) in [
         (&ending(40, 7), &api, &runs, vec!["Stop in 2"]),
         (&ending(30, 7), &api, &runs, vec!["Stop in 0"]),
@@ -107,6 +108,12 @@ fn what_ends_is_stopped_told_and_taken_away() {
         (&cleared, &api, &gone, vec![]),
         (&Life::Finished { why: None, swept: false }, &api, &view(false, State::Exited), vec!["Sweep"]),
         (&Life::Finished { why: None, swept: true }, &api, &view(false, State::Exited), vec![]),
+        (
+            &Life::Finished { why: Some(disrupted), swept: true },
+            &api,
+            &view(false, State::Exited),
+            vec!["RemoveContainer"],
+        ),
     ] {
         assert_eq!(words(life, pod, view), steps, "{life:?}");
     }
