@@ -21,6 +21,9 @@ use crate::builtin::cluster_trust_bundle::wrong_name;
 use crate::builtin::persistent_volume_claim::claim_spec;
 use crate::builtin::prelude::*;
 
+/// No name of an object is longer.
+const LONGEST_NAME: usize = 253;
+
 /// Whether a path climbs.
 pub fn escapes(path: &str) -> bool {
     path.split('/').any(|part| part == "..")
@@ -181,9 +184,10 @@ fn source(v: &Volume, owner: Owner<'_>, at: &Path, errors: &mut Errors) {
                 claim_spec(&template.spec, &template_at.child("spec"), errors);
             }
         }
-        // The claim is named after the pod, which a template does not name.
+        // The claim is named after the pod, which a template does not name. A pod's name of any length is not looked
+        // through again for each volume: one that is too long is refused for itself.
         if let Owner::Pod(ObjectMeta { name: Some(pod), .. }) = owner
-            && !pod.is_empty()
+            && (1..=LONGEST_NAME).contains(&pod.len())
             && !v.name.is_empty()
         {
             let claim = format!("{pod}-{}", v.name);
