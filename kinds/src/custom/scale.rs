@@ -1,6 +1,7 @@
 //! What the `scale` subresource reads of an object must be what it can show, whatever the schema lets through.
 
 use api::field::{Errors, Path};
+use api::{Message, message};
 use serde_json::Value;
 
 use crate::{
@@ -41,7 +42,7 @@ fn replicas(object: &Value, path: &[String], errors: &mut Errors) {
 }
 
 /// What lies at a path, or why nothing can.
-fn find<'a>(object: &'a Value, path: &[String]) -> Result<Option<&'a Value>, String> {
+fn find<'a>(object: &'a Value, path: &[String]) -> Result<Option<&'a Value>, Message> {
     let mut value = object;
     for (i, name) in path.iter().enumerate() {
         value = match value {
@@ -57,9 +58,9 @@ fn find<'a>(object: &'a Value, path: &[String]) -> Result<Option<&'a Value>, Str
 }
 
 /// In Go's words.
-fn unlike(path: &[String], value: &Value, wanted: &str) -> String {
+fn unlike(path: &[String], value: &Value, wanted: &str) -> Message {
     let at = field(path);
-    format!("{at} accessor error: {} is of the type {}, expected {wanted}", go_value(value), go_type(value))
+    message!("{at} accessor error: {} is of the type {}, expected {wanted}", go_value(value), go_type(value))
 }
 
 fn field(path: &[String]) -> Path {
