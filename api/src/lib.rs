@@ -3,6 +3,7 @@
 //!
 //! Nothing here does I/O or knows an async runtime. What objects of one kind must look like is in `kinds`.
 
+pub mod account_token;
 pub mod address;
 pub mod bootstrap_token;
 pub mod conditions;

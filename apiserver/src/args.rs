@@ -248,7 +248,7 @@ pub struct Config {
     pub tokens: TokenRules,
     /// Ranges of cluster addresses and node ports.
     pub ranges: Ranges,
-    /// By which of its addresses a node is reached: types, the best first.
+    /// By which of its addresses a node is reached: types that are no names, the best first.
     pub node_addresses: Vec<String>,
     /// How to talk to kubelets; without it logs and exec answer 501.
     pub kubelet: Option<KubeletTls>,
@@ -298,10 +298,10 @@ impl Args {
             self.allow_privileged,
             "--allow-privileged=false is not followed: forbid privileged pods by Pod Security"
         );
+        let mut node_addresses = self.kubelet_preferred_address_types;
+        node_addresses.retain(|kind| ["InternalIP", "ExternalIP"].contains(&&**kind));
         anyhow::ensure!(
-            self.kubelet_preferred_address_types
-                .iter()
-                .any(|kind| ["InternalIP", "ExternalIP"].contains(&&**kind)),
+            !node_addresses.is_empty(),
             "--kubelet-preferred-address-types: names are not looked up, and there is neither InternalIP nor ExternalIP"
         );
         let listed = self.endpoint_reconciler_type == Endpoints::Lease;
@@ -345,7 +345,7 @@ impl Args {
                 allowed_names: self.requestheader_allowed_names,
                 identity: self.proxy_client_cert_file.zip(self.proxy_client_key_file),
             }),
-            node_addresses: self.kubelet_preferred_address_types,
+            node_addresses,
             kubelet: self.kubelet_certificate_authority.map(|authority| KubeletTls {
                 authority,
                 identity: self.kubelet_client_certificate.zip(self.kubelet_client_key),

@@ -4,6 +4,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use api::account_token;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
@@ -35,7 +36,7 @@ const SYSTEM: &str = "kube-system";
 struct Scope {
     namespace: Option<&'static str>,
     name: Option<&'static str>,
-    /// The type of Secrets.
+    /// The type of Secrets, which their names do not tell: nobody may write others of those that such a cache covers.
     kind: Option<&'static str>,
 }
 
@@ -125,7 +126,7 @@ macro_rules! caches {
 }
 
 caches! {
-    account_tokens: Secret, of_type(account_tokens::TYPE);
+    account_tokens: Secret, of_type(account_token::TYPE);
     accounts: ServiceAccount, ALL;
     addresses: IPAddress, ALL;
     autoscalers: HorizontalPodAutoscaler, ALL;
@@ -168,6 +169,7 @@ pub struct Caches {
     pub pods_by_owner: Index<Pod>,
     pub pods_by_node: Index<Pod>,
     pub slices_by_service: Index<EndpointSlice>,
+    pub tokens_by_account: Index<Secret>,
 }
 
 impl Deref for Caches {
@@ -195,6 +197,7 @@ impl Caches {
                 Some(pods::node_name(pod).to_owned()).filter(|node| !node.is_empty())
             }),
             slices_by_service: Index::follow(&kinds.slices, slice_service),
+            tokens_by_account: Index::follow(&kinds.account_tokens, account_tokens::account_key),
             kinds,
         }
     }

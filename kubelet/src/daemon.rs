@@ -129,7 +129,8 @@ async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<()> {
         "The kubelet looks after its pods"
     );
     working.open();
-    tasks.spawn_loop("eviction", eviction::keep(kubelet.clone(), workers));
+    tasks.spawn_loop("limits of storage", eviction::keep_limits(kubelet.clone(), workers.clone()));
+    tasks.spawn_loop("room", eviction::keep_room(kubelet.clone(), workers));
     keep_disk_free(&config, &kubelet, tasks);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Ends pods that take more of the node's disk than their `emptyDir.sizeLimit` and their limits of `ephemeral-storage` let
-//! them, and others while the node is short of memory or disk ([`pressure`]). Nothing is measured of pods without limits
-//! on a node that is not. Corresponds to upstream's `localStorageEviction` and `synchronize`.
+//! them, and others while the node is short of memory or disk ([`pressure`]). While it is not, nothing is measured of pods
+//! without limits. Corresponds to upstream's `localStorageEviction` and `synchronize`.
 
 mod pressure;
 
@@ -28,6 +28,7 @@ use crate::runtime_config::names::{self, VOLUMES};
 use crate::sources;
 use crate::stats::{ComputeStats, size_of_logs};
 use pressure::Taken;
+pub use pressure::{Pressure, Pressures};
 
 /// Why a pod is ended.
 pub const EVICTED: &str = "Evicted";
@@ -38,13 +39,11 @@ pub const GRACE: i64 = 1;
 const LOOK: Duration = Duration::from_secs(10);
 /// How many times as long as a look took nobody looks again: millions of files are no more work than that.
 const REST: u32 = 10;
-const RESOURCE: &str = "ephemeral-storage";
+const STORAGE: &str = "ephemeral-storage";
 const UNIT: u64 = 512;
 
 /// The pods that are to end, by uid, and why.
 pub type Evictions = Mutex<HashMap<String, Ended>>;
-
-pub use pressure::Pressures;
 
 /// What a pod takes of the node's disk, in bytes.
 #[derive(Default)]
@@ -57,11 +56,11 @@ struct Usage {
     pod: u64,
 }
 
-/// Looks at the pods of the node again and again.
+/// Ends pods that take more than their limits, as often as looking at them lets it.
 ///
 /// # Errors
 /// Never.
-pub async fn keep(kubelet: Arc<Kubelet>, workers: Arc<PodWorkers>) -> anyhow::Result<()> {
+pub async fn keep_limits(kubelet: Arc<Kubelet>, workers: Arc<PodWorkers>) -> anyhow::Result<()> {
     let (clock, mut pause) = (kubelet.clock.clone(), LOOK);
     loop {
         clock.sleep_until(clock.instant() + pause).await;
@@ -73,42 +72,67 @@ pub async fn keep(kubelet: Arc<Kubelet>, workers: Arc<PodWorkers>) -> anyhow::Re
     }
 }
 
-/// Looks once, and tells the workers of pods that are to end.
-async fn look(kubelet: &Arc<Kubelet>, workers: &Arc<PodWorkers>) -> Result<(), CriError> {
+/// Ends pods while the node is short of something; looks at none of them while it is not.
+///
+/// # Errors
+/// Never.
+pub async fn keep_room(kubelet: Arc<Kubelet>, workers: Arc<PodWorkers>) -> anyhow::Result<()> {
+    loop {
+        kubelet.clock.sleep_until(kubelet.clock.instant() + LOOK).await;
+        if let Err(error) = relieve(&kubelet, &workers).await {
+            tracing::warn!(%error, "Cannot ask what containers have written");
+        }
+    }
+}
+
+/// The pods that the cluster can do without.
+fn dispensable(kubelet: &Kubelet) -> Vec<Arc<Pod>> {
     let pods = kubelet.pods.list();
     let lives = |uid: &String| pods.iter().any(|pod| pod_spec::uid(pod) == uid && !is_finished(pod));
     kubelet.evictions.lock().retain(|uid, _| lives(uid));
-    let dispensable: Vec<Arc<Pod>> = pods.into_iter().filter(|pod| is_dispensable(pod)).collect();
-    let end = |pod: &Pod, why: Ended| {
-        kubelet.evictions.lock().insert(pod_spec::uid(pod).to_owned(), why);
-        workers.look(&sources::subject(pod));
-    };
-    let limited: Vec<Arc<Pod>> = dispensable.iter().filter(|pod| is_limited(pod)).cloned().collect();
+    pods.into_iter().filter(|pod| is_dispensable(pod)).collect()
+}
+
+/// Has the worker of a pod end it.
+fn end(kubelet: &Kubelet, workers: &Arc<PodWorkers>, pod: &Pod, why: Ended) {
+    kubelet.evictions.lock().insert(pod_spec::uid(pod).to_owned(), why);
+    workers.look(&sources::subject(pod));
+}
+
+/// Looks once at all pods with limits.
+async fn look(kubelet: &Arc<Kubelet>, workers: &Arc<PodWorkers>) -> Result<(), CriError> {
+    let limited: Vec<Arc<Pod>> = dispensable(kubelet).into_iter().filter(|pod| is_limited(pod)).collect();
     let needs_layers = limited.iter().any(|pod| storage_limit(pod).is_some());
     for (pod, usage) in measured(kubelet, limited, needs_layers).await? {
         if let Some(message) = excess(&pod, &usage) {
-            end(&pod, Ended::new(EVICTED, message));
+            end(kubelet, workers, &pod, Ended::new(EVICTED, message));
         }
     }
+    Ok(())
+}
+
+/// Looks once at what the node has left.
+async fn relieve(kubelet: &Arc<Kubelet>, workers: &Arc<PodWorkers>) -> Result<(), CriError> {
     let left = Left::look(&kubelet.places.root);
-    kubelet.pressures.note(left.pressure(), machinery::clock::now());
-    // What goes already may be enough.
-    let shortage = left.shortages().into_iter().next().filter(|_| kubelet.evictions.lock().is_empty());
-    let Some(shortage) = shortage else { return Ok(()) };
-    let all = match shortage.resource {
-        RESOURCE => {
-            let all = measured(kubelet, dispensable, true).await?.into_iter();
-            all.map(|(pod, usage)| Taken {
-                pod,
-                all: usage.pod,
-                containers: usage.containers.into_iter().collect(),
-            })
-            .collect()
-        }
-        _ => in_memory(kubelet, dispensable).await,
+    kubelet.pressures.note(&left, machinery::clock::now());
+    let Some(shortage) = pressure::shortages(&left).into_iter().next() else { return Ok(()) };
+    let pods = dispensable(kubelet);
+    if !kubelet.evictions.lock().is_empty() {
+        // What goes already may be enough.
+        return Ok(());
+    }
+    let all = if shortage.resource == STORAGE {
+        let all = measured(kubelet, pods, true).await?.into_iter();
+        let taken = |(pod, usage): (Arc<Pod>, Usage)| {
+            let containers = usage.containers.into_iter().collect();
+            Taken { pod, all: usage.pod, containers }
+        };
+        all.map(taken).collect()
+    } else {
+        in_memory(kubelet, pods).await
     };
     match pressure::first(all, shortage.resource) {
-        Some(taken) => end(&taken.pod, pressure::reason(&shortage, &taken)),
+        Some(taken) => end(kubelet, workers, &taken.pod, pressure::reason(&shortage, &taken)),
         None => tracing::warn!(
             resource = shortage.resource,
             "The node is short of something, and no pod can go for it"
@@ -190,7 +214,7 @@ fn size_limit(volume: &Volume) -> Option<Quantity> {
 
 /// How much the containers of a pod may take together.
 fn storage_limit(pod: &Pod) -> Option<Quantity> {
-    pod::limits(pod_spec::spec(pod)).get(RESOURCE).copied().filter(|limit| !limit.is_zero())
+    pod::limits(pod_spec::spec(pod)).get(STORAGE).copied().filter(|limit| !limit.is_zero())
 }
 
 /// Why a pod takes too much, if it does.
@@ -212,7 +236,7 @@ fn excess(pod: &Pod, usage: &Usage) -> Option<String> {
     }
     spec.containers.iter().find_map(|container| {
         let used = usage.containers.get(&container.name).copied().unwrap_or(0);
-        let limit = pod_spec::limit(container, RESOURCE).filter(|limit| exceeds(used, limit))?.to_string();
+        let limit = pod_spec::limit(container, STORAGE).filter(|limit| exceeds(used, limit))?.to_string();
         Some(format!("Container {} exceeded its local ephemeral storage limit {limit:?}. ", container.name))
     })
 }
@@ -225,11 +249,11 @@ fn usage(root: &Path, logs: &Path, pod: &Pod, layers: &HashMap<String, u64>) -> 
     let mut usage = Usage::default();
     for volume in pod_spec::spec(pod).volumes.iter().flatten() {
         if is_empty_dir(volume) {
-            let used = taken(&place("empty-dir", volume))?;
+            let used = bytes_in(&place("empty-dir", volume))?;
             usage.volumes.insert(volume.name.clone(), used);
             usage.pod += used;
         } else if volume.config_map.is_some() {
-            usage.pod += taken(&place("configmap", volume))?;
+            usage.pod += bytes_in(&place("configmap", volume))?;
         }
     }
     let status = pod.status.as_ref();
@@ -250,7 +274,7 @@ fn id(container: &ContainerStatus) -> Option<&str> {
 }
 
 /// The bytes that a folder takes on its disk with all in it. A file with several names counts once, in parts.
-fn taken(dir: &Path) -> io::Result<u64> {
+fn bytes_in(dir: &Path) -> io::Result<u64> {
     let root = match Handle::open(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         root => root?,

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Node as ApiNode;
 use kube::Api;
 use tokio_util::sync::CancellationToken;
 
-use crate::addons::{self, State};
+use crate::addons::{self, Addon, State};
 use crate::args::{self, UpArgs};
 use crate::cluster::{self, Cluster, ControlPlane, DEFAULT_NAME, DEFAULT_ROOT, Node, Store};
 use crate::daemons::Daemon;
@@ -380,27 +380,29 @@ async fn fill(cluster: &Cluster, client: &kube::Client, ran: bool) -> Result<()>
         load::program(cluster, cluster.all_nodes(), "pause", containerd::PAUSE_IMAGE)?;
         static_pods::ensure(cluster, ran)
     });
-    // Beside the first image; no pod can do without.
-    let mut sandbox = Some(sandbox);
-    for addon in addons::of(cluster) {
-        let load = aside(cluster, |cluster| {
-            let program = addon.program().map(|program| (program, image::of_program(program)));
-            program
-                .map_or(Ok(()), |(program, name)| load::program(cluster, cluster.all_nodes(), program, &name))
-        });
-        match sandbox.take() {
-            Some(sandbox) => drop(tokio::try_join!(sandbox, load)?),
-            None => load.await?,
+    let image_of = async |addon: &Addon| match addon.program() {
+        Some(program) => {
+            let load = |cluster: &Cluster| {
+                load::program(cluster, cluster.all_nodes(), program, &image::of_program(program))
+            };
+            aside(cluster, load).await
         }
+        None => Ok(()),
+    };
+    let mut addons = addons::of(cluster).peekable();
+    let first = async { if let Some(first) = addons.peek() { image_of(first).await } else { Ok(()) } };
+    // No pod can do without the first; names are waited for.
+    tokio::try_join!(sandbox, first)?;
+    while let Some(addon) = addons.next() {
         if !cluster.addons_made {
             wait_for_server(cluster, client).await?;
             addon.install(cluster, client).await?;
         }
+        if let Some(next) = addons.peek() {
+            image_of(next).await?;
+        }
     }
-    match sandbox {
-        Some(sandbox) => sandbox.await,
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Brings the cluster up.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::status::Status;
+use api::{account_token, status::Status};
 use cel::{Decision, Question};
 use kinds::{builtin::admission_registration::Given, kind::Kind};
 use serde_json::{Value, json};
@@ -149,7 +149,7 @@ impl cel::Authorizer for Asker {
         let account = question.service_account.as_ref().map(|(namespace, name)| {
             let mut groups = service_account::groups(namespace);
             groups.push("system:authenticated".into());
-            User { name: format!("system:serviceaccount:{namespace}:{name}"), groups, ..User::default() }
+            User { name: account_token::subject(&namespace, &name), groups, ..User::default() }
         });
         let verb = question.verb.to_lowercase();
         let action = match &question.path {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use api::{Message, message};
+use api::{Message, account_token, message};
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use serde::Deserialize;
@@ -19,35 +19,16 @@ use crate::{
     watch_cache::WatchCache,
 };
 
-/// Who issues them.
-pub const ISSUER: &str = "kubernetes/serviceaccount";
 /// Of a Secret with this label, if it says anything, the token is not taken.
 const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
-
-/// What such a token says.
-#[derive(Deserialize)]
-struct Written {
-    #[serde(default)]
-    sub: String,
-    #[serde(default)]
-    aud: Vec<String>,
-    #[serde(rename = "kubernetes.io/serviceaccount/namespace", default)]
-    namespace: String,
-    #[serde(rename = "kubernetes.io/serviceaccount/secret.name", default)]
-    secret: String,
-    #[serde(rename = "kubernetes.io/serviceaccount/service-account.name", default)]
-    account: String,
-    #[serde(rename = "kubernetes.io/serviceaccount/service-account.uid", default)]
-    uid: String,
-}
 
 /// Reads the claims of one that bears a signature we trust.
 ///
 /// # Errors
 /// Claims that are missing or contradict each other.
 pub fn claims(body: &[u8]) -> Result<Claims, Refused> {
-    let written: Written = serde_json::from_slice(body).map_err(|why| Refused::Because(Message::of(why)))?;
-    let Written { sub, aud, namespace, secret, account, uid } = written;
+    let written = serde_json::from_slice(body).map_err(|why| Refused::Because(Message::of(why)))?;
+    let account_token::Claims { iss, sub, aud, namespace, secret, account, uid } = written;
     let all = [
         ("sub", &sub),
         ("namespace", &namespace),
@@ -58,14 +39,14 @@ pub fn claims(body: &[u8]) -> Result<Claims, Refused> {
     if let Some((missing, _)) = all.iter().find(|(_, claim)| claim.is_empty()) {
         return Err(Refused::Because(message!("{missing} claim is missing")));
     }
-    if sub != format!("system:serviceaccount:{namespace}:{account}") {
+    if sub != account_token::subject(&namespace, &account) {
         return Err(Refused::because("sub claim is invalid"));
     }
     Ok(Claims {
         aud,
         exp: i64::MAX,
         iat: 0,
-        iss: ISSUER.into(),
+        iss,
         jti: String::new(),
         nbf: 0,
         sub,

@@ -4,7 +4,7 @@
 //! Written on `ring`, which TLS brings anyway: the JWT crates would bring a second cryptography library. Counterpart of
 //! upstream's `serviceaccount/jwt.go` and `claims.go`.
 
-use api::{Message, message};
+use api::{Message, account_token, message};
 use std::{path::Path, sync::Arc};
 
 use machinery::token_keys::{PublicKey, SigningKey};
@@ -238,7 +238,7 @@ impl TokenIssuer {
             return Ok(claims);
         }
         let (is_ours, of_secrets) =
-            (self.rules.issuers.contains(&jwt.issuer), jwt.issuer == secret_token::ISSUER);
+            (self.rules.issuers.contains(&jwt.issuer), jwt.issuer == account_token::ISSUER);
         if !is_ours && !of_secrets {
             return Err(Refused::Unknown);
         }

@@ -43,33 +43,20 @@ enum Content {
 /// Compressed bytes. However many clients want them plain, they are unpacked once for all to whom they are being sent.
 struct Packed {
     packed: Bytes,
-    plain: Mutex<Weak<Vec<u8>>>,
-}
-
-/// Plain bytes that several answers share.
-struct Shared(Arc<Vec<u8>>);
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
+    plain: Mutex<Option<Weak<[u8]>>>,
 }
 
 impl Packed {
     fn plain(&self) -> std::io::Result<Bytes> {
         let mut plain = self.plain.lock();
-        let shared = match plain.upgrade() {
-            Some(shared) => shared,
-            None => {
-                let mut bytes = Vec::with_capacity(self.packed.len() * 8);
-                GzDecoder::new(&self.packed[..]).read_to_end(&mut bytes)?;
-                bytes.shrink_to_fit();
-                let shared = Arc::new(bytes);
-                *plain = Arc::downgrade(&shared);
-                shared
-            }
-        };
-        Ok(Bytes::from_owner(Shared(shared)))
+        if let Some(shared) = plain.as_ref().and_then(Weak::upgrade) {
+            return Ok(Bytes::from_owner(shared));
+        }
+        let mut bytes = Vec::with_capacity(self.packed.len() * 8);
+        GzDecoder::new(&self.packed[..]).read_to_end(&mut bytes)?;
+        let shared: Arc<[u8]> = bytes.into();
+        *plain = Some(Arc::downgrade(&shared));
+        Ok(Bytes::from_owner(shared))
     }
 }
 

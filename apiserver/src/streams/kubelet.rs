@@ -169,13 +169,11 @@ pub fn address_of_node(api: &Api, name: &str) -> Result<(Dialable, u16), Status>
     let node = api.cached(NODES, name).ok_or_else(|| Status::not_found("nodes", "", name))?;
     let node = value(&node)?;
     let addresses = node.at(&["status", "addresses"]).and_then(Value::as_array);
-    // Names would have to be looked up.
-    let types = api.config.node_addresses.iter().filter(|kind| kind.ends_with("IP"));
     let of_type = |kind: &String| {
         let mut found = addresses.into_iter().flatten().filter(|a| a["type"] == kind.as_str());
         found.find_map(|a| Some(a.str_at(&["address"]).to_owned()).filter(|a| !a.is_empty()))
     };
-    let address = types.clone().find_map(of_type);
+    let address = api.config.node_addresses.iter().find_map(of_type);
     let port = node.at(&["status", "daemonEndpoints", "kubeletEndpoint", "Port"]).and_then(Value::as_u64);
     let address = address.ok_or_else(|| {
         let known = addresses.into_iter().flatten().map(|address| address.str_at(&["address"]));

@@ -64,7 +64,7 @@ impl<I: Iterator<Item = Result<Bytes, Status>>> Joined<I> {
         if self.tail.is_none() {
             return Ok(None);
         }
-        let mut piece = BytesMut::with_capacity(self.left.unwrap_or(PIECE).min(PIECE + PIECE / 4));
+        let mut piece = BytesMut::new();
         if let Some(head) = self.head.take() {
             piece.put_slice(head.as_bytes());
         }
@@ -84,6 +84,9 @@ impl<I: Iterator<Item = Result<Bytes, Status>>> Joined<I> {
                     return self.piece();
                 }
                 break;
+            }
+            if piece.capacity() < PIECE {
+                piece.reserve(self.left.unwrap_or(PIECE).min(PIECE + PIECE / 4));
             }
             piece.put_slice(&item);
         }

@@ -373,7 +373,8 @@ pub fn respond(ctx: &Ctx, listed: &Listed) -> Result<Response<Body>, Status> {
 }
 
 /// Lists of up to so many objects, and so many bytes, are made whole, and say how long they are.
-const AT_ONCE: (usize, usize) = (500, 1 << 20);
+const AT_ONCE: usize = 500;
+const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// The answer that carries a list of these objects of so many bytes, in the representation the caller wants. The objects of
 /// a long list are made while it is sent.
@@ -406,7 +407,7 @@ pub fn respond_with(
     };
     let items = values.map(move |value| value.map(|value| Bytes::from(text(value))));
     let body = Joined::new(head, items, separator, tail);
-    let mut answer = if count > AT_ONCE.0 || bytes > AT_ONCE.1 {
+    let mut answer = if count > AT_ONCE || bytes > BYTES_AT_ONCE {
         let mut answer = Response::new(body.boxed_unsync());
         answer.extensions_mut().insert(response::HasEnd);
         answer

@@ -1,6 +1,7 @@
 //! `POST …/serviceaccounts/<name>/token`: a signed token (`authentication.k8s.io/v1 TokenRequest`).
 
 use api::{
+    account_token,
     field::{Errors, Path},
     object::ObjectExt as _,
     status::Status,
@@ -96,7 +97,7 @@ pub async fn create(ctx: Ctx, bytes: Bytes) -> Result<Response<Body>, Status> {
         iss: issuer.issuer().to_owned(),
         jti: stamp::new_uid(),
         nbf: now.as_second(),
-        sub: format!("system:serviceaccount:{}:{}", account.namespace(), account.name()),
+        sub: account_token::subject(account.namespace(), account.name()),
         bound,
     };
     ctx.trail

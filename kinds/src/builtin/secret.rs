@@ -1,5 +1,6 @@
 //! Secret: data that few should see.
 
+use api::account_token;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 
 use crate::builtin::prelude::*;
@@ -98,15 +99,10 @@ fn by_type(secret: &Secret, at: &Path, errors: &mut Errors) {
         }
     };
     match secret.type_.as_deref().unwrap_or_default() {
-        "kubernetes.io/service-account-token" => {
-            const NAME: &str = "kubernetes.io/service-account.name";
-            let named = secret
-                .metadata
-                .annotations
-                .as_ref()
-                .is_some_and(|a| a.get(NAME).is_some_and(|n| !n.is_empty()));
-            if !named {
-                errors.required(&Path::new("metadata.annotations").key(NAME), "");
+        account_token::TYPE => {
+            let name = secret.metadata.annotations.as_ref().and_then(|a| a.get(account_token::NAME));
+            if name.is_none_or(String::is_empty) {
+                errors.required(&Path::new("metadata.annotations").key(account_token::NAME), "");
             }
         }
         "kubernetes.io/dockercfg" => need_json(".dockercfg", errors),

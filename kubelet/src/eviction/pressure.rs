@@ -12,13 +12,62 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Taint};
 use parking_lot::Mutex;
 
-use super::{EVICTED, is_critical};
-use crate::node_status::machine::{Pressure, Shortage};
+use super::{EVICTED, STORAGE, is_critical};
+use crate::node_status::machine::{Free, Left, RESERVED_KIB};
 use crate::pod_spec;
 use crate::pod_status::Ended;
 
+const MEMORY: &str = "memory";
 /// For how long a pressure is told of after its end.
 const HELD: SignedDuration = SignedDuration::from_secs(5 * 60);
+/// The share of a disk, of its bytes and files, that is to be left, in percent …
+const LEAST_PERCENT: u64 = 5;
+/// … but so much is enough on any: what is little of a big disk is still plenty for a toy cluster.
+const LITTLE_DISK: u64 = 1 << 30;
+const FEW_FILES: u64 = 10_000;
+
+/// What the node is short of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pressure {
+    /// Memory.
+    pub memory: bool,
+    /// Bytes or files of the disk.
+    pub disk: bool,
+    /// Process ids.
+    pub pids: bool,
+}
+
+/// Too little of something: less is there than there should be, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortage {
+    /// How pods ask for it.
+    pub resource: &'static str,
+    /// How much is to be left.
+    pub threshold: u64,
+    /// How much there is.
+    pub available: u64,
+}
+
+fn threshold(of: Free, enough: u64) -> u64 {
+    (of.size / 100 * LEAST_PERCENT).min(enough)
+}
+
+/// Of what too little is left that pods can be ended for, in the order in which that is to be mended.
+pub fn shortages(left: &Left) -> Vec<Shortage> {
+    let memory = left.memory.map(|free| (MEMORY, RESERVED_KIB << 10, free));
+    let disk = left.disk.map(|disk| (STORAGE, threshold(disk, LITTLE_DISK), disk.free));
+    let all = memory.into_iter().chain(disk).filter(|(_, threshold, available)| available < threshold);
+    all.map(|(resource, threshold, available)| Shortage { resource, threshold, available }).collect()
+}
+
+fn seen(left: &Left) -> Pressure {
+    let short_of = |resource| shortages(left).iter().any(|shortage| shortage.resource == resource);
+    Pressure {
+        memory: short_of(MEMORY),
+        disk: short_of(STORAGE) || left.files.is_some_and(|files| files.free < threshold(files, FEW_FILES)),
+        pids: left.processes.is_some_and(|processes| processes.free < processes.size / 10),
+    }
+}
 
 /// The pressures that the node tells of.
 #[derive(Debug, Clone, Default)]
@@ -33,8 +82,9 @@ struct Seen {
 }
 
 impl Pressures {
-    /// Notes what is seen at a time; answers what to tell.
-    pub fn note(&self, seen: Pressure, now: Timestamp) -> Pressure {
+    /// Notes what is left at a time; answers what to tell.
+    pub fn note(&self, left: &Left, now: Timestamp) -> Pressure {
+        let seen = seen(left);
         let mut last = self.0.lock();
         let Seen { memory, disk, pids } = &mut *last;
         for (last, now_seen) in [(memory, seen.memory), (disk, seen.disk), (pids, seen.pids)] {

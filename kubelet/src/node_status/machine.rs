@@ -10,13 +10,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use crate::cri::RuntimeVersion;
 
 /// Memory that pods may not use, so that the node itself keeps going: upstream's eviction threshold.
-const RESERVED_KIB: u64 = 100 * 1024;
-/// The share of the disk that pods may not use, in percent: upstream's eviction threshold.
+pub const RESERVED_KIB: u64 = 100 * 1024;
+/// The share of the disk that pods may not ask for together, in percent: upstream's eviction threshold.
 const RESERVED_DISK_PERCENT: u64 = 10;
-/// So many free bytes are enough on any disk.
-const LITTLE_DISK: u64 = 1 << 30;
-/// So many more files are enough on any disk.
-const FEW_FILES: u64 = 10_000;
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
@@ -24,9 +20,12 @@ fn read(path: &str) -> String {
 
 /// The machine's memory in KiB.
 pub fn memory_kib() -> u64 {
+    meminfo_kib("MemTotal:").unwrap_or(0)
+}
+
+fn meminfo_kib(name: &str) -> Option<u64> {
     let text = read("/proc/meminfo");
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    total.and_then(|t| t.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
 /// What the node has, and what pods may use of it.
@@ -140,91 +139,43 @@ pub fn info(runtime: &RuntimeVersion) -> NodeSystemInfo {
     }
 }
 
-/// What the node is short of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pressure {
-    /// Memory.
-    pub memory: bool,
-    /// Bytes or files of the disk.
-    pub disk: bool,
-    /// Process ids.
-    pub pids: bool,
-}
-
-/// Too little of something: less is there than there should be, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shortage {
-    /// How pods ask for it.
-    pub resource: &'static str,
-    /// How much is to be left.
-    pub threshold: u64,
-    /// How much there is.
-    pub available: u64,
-}
-
 /// What is free of something that there is so much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Free {
-    free: u64,
-    size: u64,
+pub struct Free {
+    /// Free.
+    pub free: u64,
+    /// All together.
+    pub size: u64,
 }
 
-impl Free {
-    /// How much is to be left, where so much is enough on any machine: a share alone would not do, for what is little of a
-    /// big disk is still plenty for a toy cluster.
-    fn threshold(self, enough: u64) -> u64 {
-        (self.size / 100 * RESERVED_DISK_PERCENT / 2).min(enough)
-    }
-}
-
-/// What the machine has left.
+/// What the machine has left; what it does not tell is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Left {
-    memory: Option<u64>,
-    disk: Option<Free>,
-    files: Option<Free>,
-    processes: Option<Free>,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes of the disk.
+    pub disk: Option<Free>,
+    /// Files on it.
+    pub files: Option<Free>,
+    /// Processes.
+    pub processes: Option<Free>,
 }
 
 impl Left {
     /// Looks; `disk` is a folder on the disk that pods write to.
     pub fn look(disk: &Path) -> Self {
-        let text = read("/proc/meminfo");
-        let memory = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-        let kib: Option<u64> = memory.and_then(|t| t.split_whitespace().next()?.parse().ok());
         let fs = nix::sys::statvfs::statvfs(disk).ok();
         let load = read("/proc/loadavg");
         let running = load.split_whitespace().nth(3).and_then(|p| p.split('/').nth(1)?.parse::<u64>().ok());
-        let most = most_processes().ok();
+        let processes = running.zip(most_processes().ok());
         Self {
-            memory: kib.map(|kib| kib << 10),
+            memory: meminfo_kib("MemAvailable:").map(|kib| kib << 10),
             disk: fs.map(|fs| Free {
                 free: fs.blocks_available() * fs.fragment_size(),
                 size: fs.blocks() * fs.fragment_size(),
             }),
             files: fs.map(|fs| Free { free: fs.files_available(), size: fs.files() }),
-            processes: running
-                .zip(most)
-                .map(|(now, most)| Free { free: most.saturating_sub(now), size: most }),
-        }
-    }
-
-    /// Of what too little is left that pods can be ended for, in the order in which that is to be mended.
-    pub fn shortages(&self) -> Vec<Shortage> {
-        let memory = self.memory.map(|free| ("memory", RESERVED_KIB << 10, free));
-        let disk = self.disk.map(|disk| ("ephemeral-storage", disk.threshold(LITTLE_DISK), disk.free));
-        let all = memory.into_iter().chain(disk).filter(|(_, threshold, available)| available < threshold);
-        all.map(|(resource, threshold, available)| Shortage { resource, threshold, available }).collect()
-    }
-
-    /// What the node is to say of itself.
-    pub fn pressure(&self) -> Pressure {
-        let short_of = |resource| self.shortages().iter().any(|shortage| shortage.resource == resource);
-        Pressure {
-            memory: short_of("memory"),
-            disk: short_of("ephemeral-storage")
-                || self.files.is_some_and(|files| files.free < files.threshold(FEW_FILES)),
-            pids: self.processes.is_some_and(|processes| processes.free < processes.size / 10),
+            processes: processes.map(|(now, most)| Free { free: most.saturating_sub(now), size: most }),
         }
     }
 }

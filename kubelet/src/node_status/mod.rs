@@ -350,7 +350,7 @@ impl NodeKeeper {
             resources: &self.of.resources,
             version: &self.of.version,
             runtime: &self.said,
-            pressure: self.of.pressures.note(left.pressure(), now),
+            pressure: self.of.pressures.note(&left, now),
             images: &self.listed,
             before,
             now,

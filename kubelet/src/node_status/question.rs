@@ -1,5 +1,5 @@
 //! A question to the runtime that outlives the look at the node in which it was asked: however long the answer takes, it
-//! counts when it comes, and what else there is to say of the node does not wait for it.
+//! counts in the next look after it came, and what else there is to say of the node does not wait for it.
 
 use std::time::Duration;
 

@@ -8,9 +8,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proto::cri::{Image, RuntimeCondition};
 
-use super::machine::{self, Pressure, Resources};
+use super::machine::{self, Resources};
 use crate::args::Config;
 use crate::cri::RuntimeVersion;
+use crate::eviction::Pressure;
 
 /// How many images the status lists.
 const IMAGES: usize = 50;

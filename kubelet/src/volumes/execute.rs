@@ -39,18 +39,18 @@ pub(super) type Turns = Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>;
 impl Work {
     /// Brings the pod's volumes to where they are wanted, each as if it were the only one.
     pub(super) fn carry_out(&self) -> Result<(), Vec<VolumeError>> {
-        match self.take_all() {
-            Ok(failed) if failed.is_empty() => Ok(()),
-            Ok(failed) => Err(failed),
-            Err(error) => Err(vec![error]),
+        let mut failed = Vec::new();
+        if let Err(error) = self.take_all(&mut failed) {
+            failed.push(error);
         }
+        if failed.is_empty() { Ok(()) } else { Err(failed) }
     }
 
-    /// Answers what could not be done for single volumes.
-    fn take_all(&self) -> Result<Vec<VolumeError>, VolumeError> {
+    fn take_all(&self, failed: &mut Vec<VolumeError>) -> Result<(), VolumeError> {
         let (steps, mut record) = self.begin()?;
         let points = nested::mount_points(&self.pod);
-        let (mut failed, mut stuck) = (Vec::new(), None);
+        // What could not be taken away, before it is to be made anew.
+        let mut stuck = None;
         for step in &steps {
             if let Step::Mount(volume) = step
                 && stuck == Some(volume)
@@ -60,25 +60,25 @@ impl Work {
             let turn = self.turn(step);
             let _held = turn.as_ref().map(|turn| turn.lock());
             let done = self.take(step, &points);
-            if let Step::Mount(volume) = step
-                && let Some(kept) = record.volumes.get_mut(&volume.place())
-            {
-                kept.ready = done.is_ok();
+            let is_done = done.is_ok();
+            failed.extend(done.err());
+            match step {
+                Step::Mount(volume) => {
+                    if let Some(kept) = record.volumes.get_mut(&volume.place()) {
+                        kept.ready = is_done;
+                    }
+                }
+                Step::Unmount(volume) if !is_done => stuck = Some(volume),
+                _ => {}
             }
-            if done.is_err() || turn.is_some() {
+            if !is_done || turn.is_some() {
                 record.write(&self.pod_dir())?;
             }
-            if let Step::Unmount(volume) = step
-                && done.is_err()
-            {
-                stuck = Some(volume);
-            }
-            failed.extend(done.err());
         }
         if mounts_something(&steps) {
             record.write(&self.pod_dir())?;
         }
-        Ok(failed)
+        Ok(())
     }
 
     /// What is to be held for a step that other pods of the node may stand in the way of.

@@ -165,7 +165,7 @@ impl Volumes {
         pod: &Arc<Pod>,
         around: Around<'_>,
     ) -> Result<BTreeMap<String, VolumePath>, Vec<VolumeError>> {
-        let (mut wanted, mut failed) = (Vec::new(), Vec::new());
+        let (mut wanted, mut errors) = (Vec::new(), Vec::new());
         for volume in pod_spec::spec(pod).volumes.iter().flatten() {
             let found = match self.claimed(pod, volume, around).await {
                 Some(claimed) => claimed,
@@ -173,7 +173,7 @@ impl Volumes {
             };
             match found {
                 Ok(found) => wanted.push(found),
-                Err(error) => failed.push(error),
+                Err(error) => errors.push(error),
             }
         }
         let volumes = names::pod_dir(&self.root, pod_spec::uid(pod)).join(VOLUMES);
@@ -182,19 +182,25 @@ impl Volumes {
             (wanted.name.clone(), VolumePath { path, read_only })
         };
         let paths = wanted.iter().map(path).collect();
-        failed.extend(self.bring(pod, wanted, around, Duration::ZERO).await);
-        if failed.is_empty() { Ok(paths) } else { Err(failed) }
+        self.bring(pod, wanted, around, Duration::ZERO, &mut errors).await;
+        if errors.is_empty() { Ok(paths) } else { Err(errors) }
     }
 
     /// Brings the files of volumes that follow the API up to date.
     pub async fn refresh(&self, pod: &Arc<Pod>, around: Around<'_>) -> Result<(), Vec<VolumeError>> {
         let volumes = pod_spec::spec(pod).volumes.iter().flatten().filter(|volume| payload::follows(volume));
-        let wanted = volumes.map(|volume| named(pod, volume, around)).collect::<Result<_, _>>();
-        let failed = self.bring(pod, wanted.map_err(|error| vec![error])?, around, REFRESH_AGE).await;
-        if failed.is_empty() { Ok(()) } else { Err(failed) }
+        let (mut wanted, mut errors) = (Vec::new(), Vec::new());
+        for volume in volumes {
+            match named(pod, volume, around) {
+                Ok(found) => wanted.push(found),
+                Err(error) => errors.push(error),
+            }
+        }
+        self.bring(pod, wanted, around, REFRESH_AGE, &mut errors).await;
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
-    /// Brings volumes to where they are wanted, with answers of the API that are at most so old; answers what could not
+    /// Brings volumes to where they are wanted, with answers of the API that are at most so old, and adds what could not
     /// be done.
     async fn bring(
         &self,
@@ -202,10 +208,14 @@ impl Volumes {
         mut wanted: Vec<Wanted>,
         around: Around<'_>,
         age: Duration,
-    ) -> Vec<VolumeError> {
-        let (mut files, mut errors) = (BTreeMap::new(), Vec::new());
+        errors: &mut Vec<VolumeError>,
+    ) {
+        let mut files = BTreeMap::new();
         for volume in pod_spec::spec(pod).volumes.iter().flatten() {
             let Some(source) = payload::projected(volume) else { continue };
+            if !wanted.iter().any(|wanted| wanted.name == volume.name) {
+                continue;
+            }
             match payload::collect(&self.objects, pod, &source, around.facts, age).await {
                 Ok(collected) => drop(files.insert(volume.name.clone(), collected)),
                 Err(message) => {
@@ -215,7 +225,7 @@ impl Volumes {
             }
         }
         if wanted.is_empty() {
-            return errors;
+            return;
         }
         let (root, pod, first) = (self.root.clone(), Arc::clone(pod), age.is_zero());
         let turns = Arc::clone(&self.turns);
@@ -224,7 +234,6 @@ impl Volumes {
             Ok(done) => errors.extend(done.err().into_iter().flatten()),
             Err(error) => errors.push(error.into()),
         }
-        errors
     }
 
     /// Takes away all volumes of a pod: unmounts them, and deletes what was the pod's alone.

@@ -2,9 +2,8 @@
 //!
 //! A leader that cannot renew in time stops its process, and writes nothing more: one that was held up, by its machine
 //! or a signal, learns too late that another may lead. One that stops in order gives the lease back after its tasks have
-//! ended. Times of others' clocks are never compared: a
-//! lease is expired when it has not changed for its duration as seen from here. Upstream
-//! counterpart: client-go's `tools/leaderelection`.
+//! ended. Times of others' clocks are never compared: a lease is expired when it has not changed for its duration as
+//! seen from here. Upstream counterpart: client-go's `tools/leaderelection`.
 
 use api::{Message, message};
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 //!
 //! Invariant: a decision looks only at the bindings that name the user or one of his groups.
 
-use api::{Message, message};
+use api::{Message, account_token, message};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
@@ -82,7 +82,7 @@ impl<'s> Known<'s> {
             "Group" => Self::Group(&subject.name),
             _ => {
                 let namespace = binding.namespace_of(subject);
-                Self::User(format!("system:serviceaccount:{namespace}:{}", subject.name).into())
+                Self::User(account_token::subject(namespace, &subject.name).into())
             }
         }
     }

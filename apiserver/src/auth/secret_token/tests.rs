@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn claims_are_whole_and_agree() {
     let whole = json!({
-        "iss": ISSUER,
+        "iss": account_token::ISSUER,
         "sub": "system:serviceaccount:ns:robot",
         "kubernetes.io/serviceaccount/namespace": "ns",
         "kubernetes.io/serviceaccount/secret.name": "robots",

@@ -50,10 +50,43 @@ fn the_reason_is_upstreams() {
 }
 
 #[test]
+fn what_is_scarce_is_said_by_share_and_by_amount() {
+    let gib = 1 << 30;
+    let short = |disk: Free, files: Free, memory: u64| {
+        let left = Left { memory: Some(memory), disk: Some(disk), files: Some(files), processes: None };
+        let short = shortages(&left).into_iter().map(|shortage| shortage.resource);
+        (short.collect::<Vec<_>>(), seen(&left).disk, seen(&left).memory)
+    };
+    let of = |free, size| Free { free, size };
+    let (enough, disk) = (of(1_000_000, 1_000_000), "ephemeral-storage");
+    assert_eq!(
+        short(of(gib / 4, 10 * gib), enough, gib),
+        (vec![disk], true, false),
+        "a twentieth of a small disk"
+    );
+    assert_eq!(short(of(gib, 10 * gib), enough, gib), (vec![], false, false));
+    assert_eq!(
+        short(of(2 * gib, 1000 * gib), enough, gib),
+        (vec![], false, false),
+        "little of a big disk, but enough"
+    );
+    assert_eq!(short(of(gib - 1, 1000 * gib), enough, 99 << 20), (vec!["memory", disk], true, true));
+    // Nobody is ended for want of files, and some file systems do not count them.
+    assert_eq!(short(of(gib, 10 * gib), of(9_999, 1_000_000), gib), (vec![], true, false));
+    assert_eq!(short(of(gib, 10 * gib), of(0, 0), gib), (vec![], false, false));
+
+    let left = Left { memory: Some(99 << 20), ..Left::default() };
+    let shortage = Shortage { resource: "memory", threshold: 100 << 20, available: 99 << 20 };
+    assert_eq!(shortages(&left), [shortage]);
+    assert!(seen(&Left { processes: Some(of(9, 100)), ..Left::default() }).pids);
+}
+
+#[test]
 fn a_pressure_is_told_of_for_a_while_and_keeps_pods_out() {
     let at = |seconds: i64| Timestamp::from_second(seconds).expect("a time");
     let (pressures, none) = (Pressures::default(), Pressure::default());
     let memory = Pressure { memory: true, ..none };
+    let (enough, little) = (Left::default(), Left { memory: Some(0), ..Left::default() });
     let (plain, asks) = (pod("plain", json!({"containers": [{"name": "c"}]})), asking("asks", "1Mi", 0));
     let critical = pod("critical", json!({"priority": 2_000_000_000, "containers": [{"name": "c"}]}));
     let bears = json!({"containers": [{"name": "c"}],
@@ -61,18 +94,18 @@ fn a_pressure_is_told_of_for_a_while_and_keeps_pods_out() {
     let bears = pod("bears", bears);
     let out = |pressures: &Pressures, pod: &Pod| pressures.admit(pod).err().map(|why| why.message);
 
-    assert_eq!(pressures.note(none, at(0)), none);
+    assert_eq!(pressures.note(&enough, at(0)), none);
     assert_eq!(out(&pressures, &plain), None);
-    assert_eq!(pressures.note(memory, at(10)), memory);
-    assert_eq!(pressures.note(none, at(309)), memory);
+    assert_eq!(pressures.note(&little, at(10)), memory);
+    assert_eq!(pressures.note(&enough, at(309)), memory);
     assert_eq!(out(&pressures, &plain).as_deref(), Some("The node had condition: [MemoryPressure]. "));
     for fits in [&asks, &critical, &bears] {
         assert_eq!(out(&pressures, fits), None, "{}", pod_spec::name(fits));
     }
-    assert_eq!(pressures.note(none, at(310)), none);
+    assert_eq!(pressures.note(&enough, at(310)), none);
     assert_eq!(out(&pressures, &plain), None);
 
-    pressures.note(Pressure { disk: true, ..memory }, at(400));
+    pressures.note(&Left { disk: Some(Free { free: 0, size: 100 }), ..little }, at(400));
     let words = "The node had condition: [DiskPressure MemoryPressure]. ";
     assert_eq!(out(&pressures, &asks).as_deref(), Some(words));
     assert_eq!(out(&pressures, &critical), None);

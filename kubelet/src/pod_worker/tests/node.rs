@@ -111,7 +111,7 @@ impl Node {
             workers.start_folder(manifests).await.expect("the runtime answers");
             if with_api {
                 workers.start_api().await.expect("the runtime answers");
-                kubelet.tasks.spawn_loop("eviction", eviction::keep(kubelet.clone(), workers));
+                kubelet.tasks.spawn_loop("limits", eviction::keep_limits(kubelet.clone(), workers));
             }
         });
         booted.await.expect("it does not panic");
