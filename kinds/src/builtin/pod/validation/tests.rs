@@ -1,3 +1,5 @@
+mod security;
+mod volumes;
 mod whole;
 
 use serde_json::{Value, json};
@@ -194,87 +196,6 @@ fn resources_are_known_and_requests_within_limits() {
 }
 
 #[test]
-fn volumes_have_one_source_and_mounts_a_volume() {
-    let mounted = |volume: Value, mount: Value| json!({"volumes": [volume], "containers": [{"name": "c", "image": "i", "volumeMounts": [mount]}]});
-    check(vec![
-        (mounted(json!({"name": "v", "emptyDir": {}}), json!({"name": "v", "mountPath": "/v"})), &[]),
-        (
-            mounted(json!({"name": "v", "secret": {}}), json!({"name": "v", "mountPath": "/v"})),
-            &[
-                "spec.volumes[0].secret.secretName: Required value",
-                "spec.containers[0].volumeMounts[0].name: Not found: \"v\"",
-            ],
-        ),
-        (
-            mounted(
-                json!({"name": "v", "emptyDir": {}}),
-                json!({"name": "v", "mountPath": "/v", "subPath": "../x"}),
-            ),
-            &["spec.containers[0].volumeMounts.subPath: Invalid value: \"../x\": must not contain '..'"],
-        ),
-        (
-            mounted(
-                json!({"name": "v", "emptyDir": {}}),
-                json!({"name": "v", "mountPath": "/v", "mountPropagation": "Bidirectional"}),
-            ),
-            &[
-                "spec.containers[0].volumeMounts.mountPropagation: Forbidden: Bidirectional mount propagation is available only to privileged containers",
-            ],
-        ),
-        (
-            with(
-                json!({"volumes": [{"name": "v", "configMap": {"name": "m", "defaultMode": 512, "items": [{"key": "k", "path": "/abs"}]}}]}),
-            ),
-            &[
-                "spec.volumes[0].configMap.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both inclusive",
-                "spec.volumes[0].configMap.items[0].path: Invalid value: \"/abs\": must be a relative path",
-            ],
-        ),
-        (
-            with(json!({"volumes": [{"name": "v", "hostPath": {"path": "/x", "type": "Odd"}}]})),
-            &[
-                "spec.volumes[0].hostPath.type: Unsupported value: \"Odd\": supported values: \"\", \"BlockDevice\", \"CharDevice\", \"Directory\", \"DirectoryOrCreate\", \"File\", \"FileOrCreate\", \"Socket\"",
-            ],
-        ),
-        (
-            with(json!({"volumes": [{"name": "v", "projected": {"sources": [
-            {"serviceAccountToken": {"path": "t", "expirationSeconds": 5}},
-            {"secret": {"name": "s", "items": [{"key": "k", "path": "t"}]}}]}}]})),
-            &[
-                "spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds: Invalid value: 5: may not specify a duration less than 10 minutes",
-            ],
-        ),
-        (
-            with(json!({"volumes": [{"name": "v", "projected": {"sources": [
-            {"configMap": {"name": "m", "items": [{"key": "k", "path": "t"}]}},
-            {"secret": {"name": "s", "items": [{"key": "k", "path": "t"}]}}]}}]})),
-            &["spec.volumes[0].projected: Invalid value: \"s\": conflicting duplicate paths"],
-        ),
-        (
-            with(json!({"volumes": [{"name": "v", "projected": {"sources": [
-            {"clusterTrustBundle": {"path": "a", "name": "example.com:s:b"}},
-            {"clusterTrustBundle": {"path": "b", "signerName": "example.com/s", "labelSelector": {}}}]}}]})),
-            &[],
-        ),
-        (
-            with(json!({"volumes": [{"name": "v", "projected": {"sources": [
-            {"clusterTrustBundle": {"path": "../x"}},
-            {"clusterTrustBundle": {"path": "a", "name": "A", "labelSelector": {}}},
-            {"clusterTrustBundle": {"path": "a", "signerName": ""}}]}}]})),
-            &[
-                "spec.volumes[0].projected.sources[0].clusterTrustBundle: Required value: either name or signerName must be specified",
-                "spec.volumes[0].projected.sources[0].clusterTrustBundle.path: Invalid value: \"../x\": must not contain '..'",
-                "spec.volumes[0].projected.sources[1].clusterTrustBundle.name: Invalid value: \"A\": not a valid clustertrustbundlename: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
-                "spec.volumes[0].projected.sources[1].clusterTrustBundle.labelSelector: Invalid value: {}: labelSelector must be unset if name is specified",
-                "spec.volumes[0].projected.sources[2].clusterTrustBundle.signerName: Required value: must be a valid signer name",
-                "spec.volumes[0].projected.sources[2].clusterTrustBundle.signerName: Required value",
-                "spec.volumes[0].projected: Invalid value: \"a\": conflicting duplicate paths",
-            ],
-        ),
-    ]);
-}
-
-#[test]
 fn probes_have_one_handler() {
     check(vec![
         (
@@ -337,36 +258,6 @@ fn placement_is_well_formed() {
                 "spec.tolerations[0].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
                 "spec.tolerations[1].effect: Invalid value: \"\": effect must be 'NoExecute' when `tolerationSeconds` is set",
                 "spec.tolerations[2].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
-            ],
-        ),
-    ]);
-}
-
-#[test]
-fn security_and_names_are_checked() {
-    check(vec![
-        (
-            container(json!({"securityContext": {"runAsUser": -5, "seccompProfile": {"type": "Localhost"}}})),
-            &[
-                "spec.containers[0].securityContext.runAsUser: Invalid value: -5: must be between 0 and 2147483647, inclusive",
-                "spec.containers[0].securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost",
-            ],
-        ),
-        (
-            with(json!({"hostPID": true, "shareProcessNamespace": true})),
-            &[
-                "spec.securityContext.shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled",
-            ],
-        ),
-        (
-            with(json!({"dnsPolicy": "None"})),
-            &["spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"],
-        ),
-        (
-            with(json!({"hostname": "A", "activeDeadlineSeconds": -1})),
-            &[
-                "spec.activeDeadlineSeconds: Invalid value: -1: must be between 1 and 2147483647, inclusive",
-                "spec.hostname: Invalid value: \"A\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character",
             ],
         ),
     ]);
@@ -449,38 +340,6 @@ fn an_ephemeral_container_lives_by_no_rules() {
 }
 
 #[test]
-fn users_of_its_own_go_with_no_other_namespace_of_the_host() {
-    check(vec![
-        (with(json!({"hostUsers": false})), &[]),
-        (with(json!({"hostUsers": true, "hostPID": true})), &[]),
-        (
-            with(json!({"hostUsers": false, "hostNetwork": true, "hostPID": true, "hostIPC": true})),
-            &[
-                "spec.hostNetwork: Forbidden: when `hostUsers` is false",
-                "spec.HostPID: Forbidden: when `hostUsers` is false",
-                "spec.HostIPC: Forbidden: when `hostUsers` is false",
-            ],
-        ),
-    ]);
-}
-
-#[test]
-fn a_bare_proc_needs_users_of_its_own() {
-    let pod = |host_users: Option<bool>, mount: &str| {
-        let mut pod = container(json!({"securityContext": {"procMount": mount}}));
-        pod["hostUsers"] = json!(host_users);
-        pod
-    };
-    let words = "spec.containers[0].securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`";
-    check(vec![
-        (pod(None, "Default"), &[]),
-        (pod(None, "Unmasked"), &[words]),
-        (pod(Some(true), "Unmasked"), &[words]),
-        (pod(Some(false), "Unmasked"), &[]),
-    ]);
-}
-
-#[test]
 fn nobody_makes_a_pod_a_mirror_or_a_mirror_a_pod() {
     let noted = |annotations: Value| {
         let mut pod = pod(with(json!({"nodeName": "n"})));
@@ -502,165 +361,6 @@ fn nobody_makes_a_pod_a_mirror_or_a_mirror_a_pod() {
             wrong.iter().map(|done| format!("{at} {done} mirror pod annotation")).collect();
         assert_eq!(found, expected, "{old} {new}");
     }
-}
-
-#[test]
-fn windows_options_are_looked_at_on_every_system() {
-    let user =
-        |name: &str| container(json!({"securityContext": {"windowsOptions": {"runAsUserName": name}}}));
-    let tell = |name: &str| -> Vec<String> {
-        let shown = format!("{name:?}");
-        let at = "spec.containers[0].securityContext.windowsOptions.runAsUserName: Invalid value: ";
-        wrong(user(name)).iter().map(|why| why.replace(at, "").replace(&shown, "")).collect()
-    };
-    for (name, expected) in [
-        ("ContainerUser", &[] as &[&str]),
-        ("NT AUTHORITY\\NETWORK SERVICE", &[]),
-        ("My.Domain-of-more-letters\\u", &[]),
-        ("", &[": runAsUserName cannot be an empty string"]),
-        ("a\n", &[": runAsUserName cannot contain control characters"]),
-        ("a\\b\\c", &[": runAsUserName cannot contain more than one backslash"]),
-        ("a\\b:", &[": runAsUserName's User cannot contain the following characters: \"/\\:;|=,+*?<>@[]"]),
-        (
-            ".longer than a name\\. .",
-            &[
-                ": runAsUserName's Domain doesn't match the NetBios nor the DNS format",
-                ": runAsUserName's User cannot contain only periods or spaces",
-            ],
-        ),
-        ("a\\", &[": runAsUserName's User cannot be empty"]),
-    ] {
-        assert_eq!(tell(name), expected, "{name}");
-    }
-    let long = tell(&format!("{}\\{}", "x".repeat(256), "y".repeat(105)));
-    assert_eq!(
-        long,
-        [
-            ": runAsUserName's Domain length must be under 256 characters",
-            ": runAsUserName's Domain doesn't match the NetBios nor the DNS format",
-            ": runAsUserName's User length must not be longer than 104 characters",
-        ]
-    );
-    let options = |options: Value| json!({"windowsOptions": options});
-    let process = |is: bool| options(json!({"hostProcess": is}));
-    let network = "spec.hostNetwork: Invalid value: false: hostNetwork must be true if pod contains any hostProcess containers";
-    check(vec![
-        (with(json!({"securityContext": process(true)})), &[network]),
-        (container(json!({"securityContext": process(true)})), &[network]),
-        (with(json!({"securityContext": process(true), "hostNetwork": true})), &[]),
-        (
-            json!({
-                "hostNetwork": true, "securityContext": process(false),
-                "containers": [{"name": "a", "image": "i", "securityContext": process(true)}, {"name": "b", "image": "i"}],
-            }),
-            &[
-                "spec.containers[0].securityContext.windowsOptions.hostProcess: Invalid value: true: pod hostProcess value must be identical if both are specified, was false",
-                "spec: Invalid value: \"\": If pod contains any hostProcess containers then all containers must be HostProcess containers",
-            ],
-        ),
-        (
-            with(
-                json!({"securityContext": options(json!({"gmsaCredentialSpecName": "A", "gmsaCredentialSpec": ""}))}),
-            ),
-            &[
-                "spec.securityContext.windowsOptions.gmsaCredentialSpecName: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
-                "spec.securityContext.windowsOptions.gmsaCredentialSpec: Invalid value: \"\": gmsaCredentialSpec cannot be an empty string",
-            ],
-        ),
-    ]);
-}
-
-#[test]
-fn profiles_are_named_where_they_are_the_nodes() {
-    let at = |field: &str, why: &str| format!("spec.securityContext.{field}{why}");
-    let long = "x".repeat(4096);
-    for (type_, local, of_seccomp, of_app_armor) in [
-        (
-            "Localhost",
-            Some(""),
-            "",
-            ".localhostProfile: Required value: must be set when AppArmor type is Localhost",
-        ),
-        (
-            "Localhost",
-            None,
-            ".localhostProfile: Required value: must be set when seccomp type is Localhost",
-            ".localhostProfile: Required value: must be set when AppArmor type is Localhost",
-        ),
-        ("Localhost", Some("/a"), ".localhostProfile: Invalid value: \"/a\": must be a relative path", ""),
-        ("Localhost", Some("../a"), ".localhostProfile: Invalid value: \"../a\": must not contain '..'", ""),
-        (
-            "Localhost",
-            Some(" a"),
-            "",
-            ".localhostProfile: Invalid value: \" a\": must not be padded with whitespace",
-        ),
-        ("Localhost", Some(&long), "", ".localhostProfile: Too long: may not be more than 4095 bytes"),
-        (
-            "Unconfined",
-            Some("a"),
-            ".localhostProfile: Invalid value: {\"Type\":\"Unconfined\",\"LocalhostProfile\":\"a\"}: can only be set when seccomp type is Localhost",
-            ".localhostProfile: Invalid value: \"a\": can only be set when AppArmor type is Localhost",
-        ),
-        (
-            "",
-            None,
-            ".type: Required value: type is required when seccompProfile is set",
-            ".type: Required value: type is required when appArmorProfile is set",
-        ),
-    ] {
-        for (field, why) in [("seccompProfile", of_seccomp), ("appArmorProfile", of_app_armor)] {
-            let mut profile = json!({"type": type_});
-            if let Some(local) = local {
-                profile["localhostProfile"] = local.into();
-            }
-            let expected = Some(at(field, why)).filter(|_| !why.is_empty());
-            let found = wrong(with(json!({"securityContext": {field: profile}})));
-            assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{field} {type_} {local:?}");
-        }
-    }
-}
-
-#[test]
-fn claims_and_targets_of_volumes_are_formed() {
-    let volume = |source: Value| {
-        let mut volume = json!({"name": "v"});
-        volume.as_object_mut().unwrap().extend(source.as_object().cloned().unwrap());
-        with(json!({"volumes": [volume]}))
-    };
-    let claim = |meta: Value| {
-        let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1"}}});
-        volume(json!({"ephemeral": {"volumeClaimTemplate": {"metadata": meta, "spec": spec}}}))
-    };
-    let iscsi = |iqn: &str, lun: i32| volume(json!({"iscsi": {"targetPortal": "a", "iqn": iqn, "lun": lun}}));
-    check(vec![
-        (claim(json!({"labels": {"a": "b"}, "annotations": {"a": "b!"}})), &[]),
-        (
-            claim(json!({"labels": {"a": "b!"}, "name": "x", "finalizers": ["a/b"]})),
-            &[
-                "spec.volumes[0].ephemeral.volumeClaimTemplate.metadata.labels: Invalid value: \"b!\": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
-                "spec.volumes[0].ephemeral.volumeClaimTemplate.metadata.name: Forbidden: cannot be set",
-                "spec.volumes[0].ephemeral.volumeClaimTemplate.metadata.finalizers: Forbidden: cannot be set",
-            ],
-        ),
-        (
-            iscsi("Bad", 256),
-            &[
-                "spec.volumes[0].iscsi.iqn: Invalid value: \"Bad\": must be valid format starting with iqn, eui, or naa",
-                "spec.volumes[0].iscsi.lun: Invalid value: 256: must be between 0 and 255, inclusive",
-            ],
-        ),
-        (iscsi("eui.x", 0), &["spec.volumes[0].iscsi.iqn: Invalid value: \"eui.x\": must be valid format"]),
-        (
-            volume(
-                json!({"iscsi": {"targetPortal": "a", "iqn": "eui.0123456789abcdef", "lun": 0, "chapAuthSession": true, "initiatorName": "x"}}),
-            ),
-            &[
-                "spec.volumes[0].iscsi.secretRef: Required value",
-                "spec.volumes[0].iscsi.initiatorname: Invalid value: \"x\": must be valid format starting with iqn, eui, or naa",
-            ],
-        ),
-    ]);
 }
 
 #[test]
