@@ -149,7 +149,7 @@ impl cel::Authorizer for Asker {
         let account = question.service_account.as_ref().map(|(namespace, name)| {
             let mut groups = service_account::groups(namespace);
             groups.push("system:authenticated".into());
-            User { name: account_token::subject(&namespace, &name), groups, ..User::default() }
+            User { name: account_token::subject(namespace, name), groups, ..User::default() }
         });
         let verb = question.verb.to_lowercase();
         let action = match &question.path {

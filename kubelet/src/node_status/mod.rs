@@ -381,7 +381,8 @@ impl NodeKeeper {
         Ok(())
     }
 
-    /// Tells what has changed since the kubelet last wrote the status; at first, all.
+    /// Tells what has changed since the kubelet last wrote the status: at first all, but for a node that is not ready
+    /// yet, which would be told of as ready no more.
     fn tell_changes(&self, status: &NodeStatus) {
         let written = self.written.as_ref().filter(|(_, at)| *at != Timestamp::UNIX_EPOCH);
         let of = |status: &NodeStatus, kind: &str| -> Option<NodeCondition> {
@@ -389,7 +390,8 @@ impl NodeKeeper {
         };
         for condition in status.conditions.iter().flatten() {
             let before = written.and_then(|(before, _)| of(before, &condition.type_));
-            if before.is_some_and(|b| b.status == condition.status) {
+            let not_yet_ready = condition.type_ == "Ready" && condition.status != "True";
+            if before.map_or(not_yet_ready, |before| before.status == condition.status) {
                 continue;
             }
             if let Some(reason) = render::event_reason(condition) {

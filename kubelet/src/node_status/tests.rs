@@ -1,6 +1,7 @@
 //! The keeper against the real API server on its memory store, with a runtime that is none.
 
 use clap::Parser as _;
+use k8s_openapi::api::core::v1::Event;
 
 use super::*;
 use crate::cri::scripted::Scripted;
@@ -79,7 +80,7 @@ async fn a_node_that_is_cordoned_says_so_and_when_it_is_no_more() {
     let tasks = Tasks::new();
     let client = api(&tasks).await;
     let nodes: Api<Node> = Api::all(client.clone());
-    let events: Api<k8s_openapi::api::core::v1::Event> = Api::all(client.clone());
+    let events: Api<Event> = Api::all(client.clone());
     keeper(&client, &tasks, "192.0.2.1").spawn(&tasks).await.unwrap();
     ready(&nodes, "True").await;
     for (unschedulable, reason) in [(true, "NodeNotSchedulable"), (false, "NodeSchedulable")] {
@@ -103,15 +104,8 @@ async fn a_node_that_is_cordoned_says_so_and_when_it_is_no_more() {
     tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_kubelet_tells_at_first_all_that_it_finds() {
-    let tasks = Tasks::new();
-    let client = api(&tasks).await;
-    let (nodes, events): (Api<Node>, Api<k8s_openapi::api::core::v1::Event>) =
-        (Api::all(client.clone()), Api::all(client.clone()));
-    keeper(&client, &tasks, "192.0.2.1").spawn(&tasks).await.unwrap();
-    let expected =
-        ["NodeHasNoDiskPressure", "NodeHasSufficientMemory", "NodeHasSufficientPID", "NodeReady", "Starting"];
+/// Waits until these are the reasons of all events, in order of the alphabet.
+async fn told(events: &Api<Event>, expected: &[&str]) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
     loop {
         let all = events.list(&Default::default()).await.unwrap().items;
@@ -123,8 +117,35 @@ async fn a_kubelet_tells_at_first_all_that_it_finds() {
         assert!(tokio::time::Instant::now() < deadline, "{reasons:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+const AT_FIRST: [&str; 5] =
+    ["NodeHasNoDiskPressure", "NodeHasSufficientMemory", "NodeHasSufficientPID", "NodeReady", "Starting"];
+
+#[tokio::test]
+async fn a_kubelet_tells_at_first_all_that_it_finds() {
+    let tasks = Tasks::new();
+    let client = api(&tasks).await;
+    let (nodes, events): (Api<Node>, Api<Event>) = (Api::all(client.clone()), Api::all(client.clone()));
+    keeper(&client, &tasks, "192.0.2.1").spawn(&tasks).await.unwrap();
+    told(&events, &AT_FIRST).await;
     let annotations = nodes.get("node-1").await.unwrap().metadata.annotations.unwrap_or_default();
     assert_eq!(annotations.get(CONTROLLER_ATTACHES).map(String::as_str), Some("true"));
+    tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_ready_yet_is_not_told_of_as_ready_no_more() {
+    let tasks = Tasks::new();
+    let client = api(&tasks).await;
+    let (nodes, events): (Api<Node>, Api<Event>) = (Api::all(client.clone()), Api::all(client.clone()));
+    let runtime = Scripted::new();
+    runtime.state().without_network = true;
+    keeper_with(&runtime, &client, &tasks, "192.0.2.1").spawn(&tasks).await.unwrap();
+    ready(&nodes, "False").await;
+    runtime.state().without_network = false;
+    ready(&nodes, "True").await;
+    told(&events, &AT_FIRST).await;
     tasks.stop_and_join(Duration::from_secs(5)).await.unwrap();
 }
 

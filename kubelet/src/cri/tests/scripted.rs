@@ -52,6 +52,7 @@ pub(crate) struct State {
     pub(crate) refuse_logs: bool,
     /// It is stopped: what is asked of it and its images is answered when it goes on.
     pub(crate) stopped: bool,
+    pub(crate) without_network: bool,
     /// What was asked for that changes something.
     pub(crate) calls: Vec<String>,
     /// The programs that were started, by container and command, in order.
@@ -250,9 +251,10 @@ impl RuntimeService for Scripted {
 
     async fn status(&self, _: Request<StatusRequest>) -> Answer<StatusResponse> {
         self.unless_stopped().await;
+        let without_network = self.state().without_network;
         let condition = |kind: &str| RuntimeCondition {
             r#type: kind.to_owned(),
-            status: true,
+            status: kind != "NetworkReady" || !without_network,
             ..RuntimeCondition::default()
         };
         let status = RuntimeStatus { conditions: ["RuntimeReady", "NetworkReady"].map(condition).into() };
