@@ -16,6 +16,7 @@ use machinery::serve::Serving;
 use machinery::token_keys::SigningKey;
 
 use crate::certificates::{CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY_UNKNOWN};
+use crate::selection::Selection;
 
 /// Runs the loops that bring the cluster to the state its objects ask for.
 #[derive(Debug, Clone, Parser)]
@@ -39,6 +40,20 @@ pub struct Args {
     /// Whether to work only while holding the Lease `kube-controller-manager`.
     #[arg(long, action = ArgAction::Set, default_value_t = true, num_args = 0..=1, default_missing_value = "true")]
     leader_elect: bool,
+
+    /// Which controllers run: `*` is all, and `-NAME` not that one; what names a controller first counts.
+    #[arg(
+        long,
+        value_name = "NAME,…",
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        default_value = "*"
+    )]
+    controllers: Vec<String>,
+
+    /// Whether nodes get parts of `--cluster-cidr`.
+    #[arg(long, action = ArgAction::Set, default_value_t = true, num_args = 0..=1, default_missing_value = "true")]
+    allocate_node_cidrs: bool,
 
     /// Range of all pods' addresses; every node is given a part of it.
     #[arg(long, value_name = "CIDR")]
@@ -163,6 +178,8 @@ pub struct Config {
     pub serving: Serving,
     /// Whether to work only as the leader.
     pub leader_elect: bool,
+    /// Which controllers run.
+    pub controllers: Selection,
     /// All pods' addresses and the prefix length of a node's part; nodes get none without.
     pub node_ranges: Option<(IpNet, u8)>,
     /// The addresses of load balancers.
@@ -205,8 +222,10 @@ impl Args {
         Ok(Config {
             serving: self.serving.on(self.secure_port, &["controller-manager"]),
             leader_elect: self.leader_elect,
+            controllers: Selection::new(&self.controllers).map_err(|why| anyhow!("--controllers: {why}"))?,
             node_ranges: self
                 .cluster_cidr
+                .filter(|_| self.allocate_node_cidrs)
                 .map(|cidr| node_ranges(cidr, self.node_cidr_mask_size))
                 .transpose()?,
             load_balancers: self.load_balancer_ip_range.map(|range| range.trunc()),

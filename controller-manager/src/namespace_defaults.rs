@@ -16,12 +16,19 @@ use crate::kit::owners;
 /// The controller.
 pub struct NamespaceDefaults {
     caches: Caches,
+    makes_account: bool,
     certificate: Option<Arc<str>>,
 }
 
 impl NamespaceDefaults {
-    /// Sees to it that changes reach the queue.
-    pub fn new(caches: &Caches, queue: &Queue<Key>, certificate: Option<Arc<str>>) -> Self {
+    /// Sees to it that changes reach the queue. Namespaces get an account, and the certificate of an authority, if they are
+    /// to.
+    pub fn new(
+        caches: &Caches,
+        queue: &Queue<Key>,
+        makes_account: bool,
+        certificate: Option<Arc<str>>,
+    ) -> Self {
         let keys = queue.clone();
         caches.namespaces.on_change(move |change| keys.add(Key::of(&change.latest().metadata)));
         let keys = queue.clone();
@@ -35,7 +42,7 @@ impl NamespaceDefaults {
         caches.root_cas.on_change(move |change| {
             keys.add(Key::cluster(owners::namespace(&change.latest().metadata)));
         });
-        NamespaceDefaults { caches: caches.clone(), certificate }
+        NamespaceDefaults { caches: caches.clone(), makes_account, certificate }
     }
 }
 
@@ -51,7 +58,7 @@ impl Controller for NamespaceDefaults {
     fn observe(&self, key: &Key, _now: Timestamp) -> Option<Snapshot> {
         Some(Snapshot {
             namespace: self.caches.namespaces.get(None, &key.name)?,
-            account: self.caches.accounts.get(Some(&key.name), ACCOUNT),
+            lacks_account: self.makes_account && self.caches.accounts.get(Some(&key.name), ACCOUNT).is_none(),
             root_ca: self.caches.root_cas.get(Some(&key.name), ROOT_CA),
             certificate: self.certificate.clone(),
         })
@@ -78,8 +85,8 @@ const ACCOUNT: &str = "default";
 pub struct Snapshot {
     /// The namespace.
     pub namespace: Arc<Namespace>,
-    /// Its default account.
-    pub account: Option<Arc<ServiceAccount>>,
+    /// Whether it is to have a default account and has none.
+    pub lacks_account: bool,
     /// Its root certificate.
     pub root_ca: Option<Arc<ConfigMap>>,
     /// The certificate it should hold, if this cluster publishes one.
@@ -100,7 +107,7 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
         namespace: snapshot.namespace.metadata.name.clone(),
         ..Default::default()
     };
-    if snapshot.account.is_none() {
+    if snapshot.lacks_account {
         plan.actions
             .push(Action::create(&ServiceAccount { metadata: metadata(ACCOUNT), ..Default::default() }));
     }

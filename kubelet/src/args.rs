@@ -1,7 +1,9 @@
-//! The kubelet's flags and the configuration they become.
+//! The kubelet's flags, its configuration file, and the configuration they become.
+
+mod file;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -12,6 +14,7 @@ use machinery::args::{ClientArgs, CommonArgs};
 use machinery::tls::TlsSource;
 
 use crate::certificates;
+use crate::eviction;
 use crate::images::collect::Thresholds;
 use crate::log_rotation;
 use crate::security::Sysctls;
@@ -25,6 +28,9 @@ pub struct Args {
     pub common: CommonArgs,
     #[command(flatten)]
     client: ClientArgs,
+    /// File of a KubeletConfiguration (`kubelet.config.k8s.io/v1beta1`), whose fields stand for flags that are not given.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// File with the API server's address and a token, by which the node is given credentials of its own while
     /// `--kubeconfig` has none that are good: they are written there.
     #[arg(long, value_name = "FILE")]
@@ -37,14 +43,17 @@ pub struct Args {
     rotate_certificates: bool,
     /// Whether the API server is asked for the serving certificate, and again before that runs out. Somebody has to approve
     /// it.
-    #[arg(long, action = clap::ArgAction::Set, default_value_t = false, num_args = 0..=1, default_missing_value = "true", conflicts_with = "tls_cert_file")]
+    #[arg(long, action = clap::ArgAction::Set, default_value_t = false, num_args = 0..=1, default_missing_value = "true")]
     rotate_server_certificates: bool,
     /// The node's name; the host's name by default.
     #[arg(long, value_name = "NAME")]
     hostname_override: Option<String>,
-    /// The node's address, published as its InternalIP.
+    /// The node's address, published as its InternalIP; by default that with which it talks to other networks.
     #[arg(long, value_name = "ADDRESS")]
-    node_ip: IpAddr,
+    node_ip: Option<IpAddr>,
+    /// What a cloud calls the node, published as its `spec.providerID`.
+    #[arg(long, value_name = "ID", default_value = "")]
+    provider_id: String,
     /// Folder of all that the kubelet keeps.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet")]
     root_dir: PathBuf,
@@ -69,6 +78,12 @@ pub struct Args {
     /// Port to listen on.
     #[arg(long, value_name = "PORT", default_value_t = 10250)]
     port: u16,
+    /// Where `/healthz` is answered without TLS.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    healthz_bind_address: IpAddr,
+    /// The port of that; 0 answers nowhere.
+    #[arg(long, value_name = "PORT", default_value_t = 10248)]
+    healthz_port: u16,
     /// Name servers of the cluster.
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     cluster_dns: Vec<IpAddr>,
@@ -116,6 +131,11 @@ pub struct Args {
     /// How full the disk may remain then.
     #[arg(long, value_name = "PERCENT", default_value_t = 80, value_parser = clap::value_parser!(u8).range(0..=100))]
     image_gc_low_threshold: u8,
+    /// How little may be left of the node's memory, disk and process ids before it ends pods and takes no more:
+    /// `memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,pid.available<10%`. What is not named then may run
+    /// out. By default 100Mi of memory, and of the disk 5% or 1Gi and 10,000 files, what is less.
+    #[arg(long, value_name = "THRESHOLDS")]
+    eviction_hard: Option<eviction::Thresholds>,
     /// Kernel settings that pods may have besides those that do no harm to others: `kernel.sem,net.*,…`.
     #[arg(long, value_name = "SYSCTLS", value_delimiter = ',')]
     allowed_unsafe_sysctls: Vec<String>,
@@ -139,6 +159,8 @@ pub struct Config {
     pub node: String,
     /// Its address.
     pub node_ip: IpAddr,
+    /// What a cloud calls it.
+    pub provider_id: String,
     /// Folder of all that the kubelet keeps.
     pub root_dir: PathBuf,
     /// Folder of the pods' logs.
@@ -151,6 +173,8 @@ pub struct Config {
     pub tls: TlsSource,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where health is answered without TLS.
+    pub healthz: Option<SocketAddr>,
     /// Name servers of the cluster.
     pub cluster_dns: Vec<IpAddr>,
     /// The cluster's domain.
@@ -175,6 +199,8 @@ pub struct Config {
     pub taints: Vec<Taint>,
     /// How large logs may grow.
     pub logs: log_rotation::Limits,
+    /// How little may be left.
+    pub eviction: eviction::Thresholds,
     /// The kernel settings that pods may have.
     pub sysctls: Sysctls,
     /// When unused images are removed.
@@ -184,11 +210,20 @@ pub struct Config {
 }
 
 impl Args {
+    /// The flags of this process, and what its configuration file stands for.
+    ///
+    /// # Errors
+    /// When that file cannot be used. Flags that cannot be read end the process.
+    pub fn of_process() -> anyhow::Result<Self> {
+        Ok(clap::Parser::parse_from(file::CONFIGURATION.arguments(std::env::args_os())?))
+    }
+
     /// Checks the flags.
     ///
     /// # Errors
     /// When one of them makes no sense.
     pub fn into_config(self) -> anyhow::Result<Config> {
+        let node_ip = self.node_ip.map_or_else(own_address, Ok)?;
         let node = match self.hostname_override {
             Some(name) => name,
             None => nix::unistd::gethostname()?.to_string_lossy().to_lowercase(),
@@ -218,13 +253,17 @@ impl Args {
         })?;
         let kernel =
             std::fs::read_to_string("/proc/sys/kernel/osrelease").context("which kernel is this?")?;
+        anyhow::ensure!(
+            !self.rotate_server_certificates || self.tls_cert_file.is_none(),
+            "--rotate-server-certificates asks for what --tls-cert-file gives: only one can be used"
+        );
         let cert_dir = self.cert_dir.unwrap_or_else(|| self.root_dir.join("pki"));
         let tls = match self.rotate_server_certificates {
             true => TlsSource::Awaited(certificates::current(&cert_dir, "server")),
             false => TlsSource::from_flags(
                 self.tls_cert_file,
                 self.tls_private_key_file,
-                &[&node, &self.node_ip.to_string()],
+                &[&node, &node_ip.to_string()],
             ),
         };
         let sysctls = Sysctls::new(&kernel, &self.allowed_unsafe_sysctls);
@@ -243,12 +282,16 @@ impl Args {
             rotate_certificates: self.rotate_certificates,
             tls,
             node,
-            node_ip: self.node_ip,
+            node_ip,
+            provider_id: self.provider_id,
             root_dir: self.root_dir,
             log_dir: self.pod_log_dir,
             runtime: self.container_runtime_endpoint,
             client_ca: self.client_ca_file,
             listen: SocketAddr::new(self.address, self.port),
+            healthz: (self.healthz_port > 0)
+                .then(|| SocketAddr::new(self.healthz_bind_address, self.healthz_port)),
+            eviction: self.eviction_hard.unwrap_or_default(),
             cluster_dns: self.cluster_dns,
             cluster_domain: self.cluster_domain,
             load_balancers: self.load_balancer_ip_range,
@@ -261,6 +304,17 @@ impl Args {
             resolver: self.resolv_conf,
         })
     }
+}
+
+/// The address with which this machine would talk to a network that it is not on; nothing is sent.
+fn own_address() -> anyhow::Result<IpAddr> {
+    let source = || -> std::io::Result<IpAddr> {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        // An address that is nobody's (RFC 5737).
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        Ok(socket.local_addr()?.ip())
+    };
+    source().context("this machine has no way to other networks: say its address with --node-ip")
 }
 
 /// Reads `key[=value]:effect`.

@@ -14,7 +14,7 @@ use machinery::events::EventType::Warning;
 use machinery::events::Recorder;
 use machinery::metrics;
 use machinery::serve::access::{Access, Terms};
-use machinery::serve::{Gate, Health};
+use machinery::serve::{Gate, Health, pages};
 use machinery::tasks::Tasks;
 use parking_lot::RwLock;
 
@@ -147,11 +147,11 @@ fn assemble(
     let mine = Selectors::fields(format!("spec.nodeName={}", config.node));
     let pods = Cache::<Pod>::start(Api::all(client.clone()), mine, tasks);
     let services = Cache::<Service>::start(Api::all(client.clone()), Selectors::all(), tasks);
-    let resources = machine::resources(config.max_pods, &config.root_dir);
+    let resources = machine::resources(config.max_pods, &config.root_dir, &config.eviction);
     let notes = Notes::new(Recorder::new(client.clone(), "kubelet", Some(&config.node), tasks));
     let objects = Arc::new(Objects::new(client.clone()));
     let images = Arc::new(Images::new(runtime.clone(), objects.clone()));
-    let pressures = Pressures::default();
+    let pressures = Pressures::new(config.eviction);
     let keeper = NodeKeeper::new(node_status::Around {
         config: config.clone(),
         client: client.clone(),
@@ -203,7 +203,7 @@ fn assemble(
     (kubelet, keeper)
 }
 
-/// Serves the kubelet's port.
+/// Serves the kubelet's ports.
 async fn serve(
     config: &Config,
     kubelet: &Arc<Kubelet>,
@@ -218,6 +218,15 @@ async fn serve(
         node: config.node.clone(),
         configz: configz::of(config),
     };
+    if let Some(address) = config.healthz {
+        let live = health.clone();
+        let handler = move |path: &str| match live.answer(path, None) {
+            Some((status, body)) => pages::answer(status, "text/plain; charset=utf-8", body),
+            None => pages::not_found(),
+        };
+        pages::listen(tasks, address, tasks.token(), Arc::new(handler))
+            .with_context(|| format!("cannot listen for health on {address}"))?;
+    }
     let access = Access::new(kubelet.client.clone(), Terms::KUBELET);
     let backend = Arc::new(Backend(kubelet.clone()));
     let claims = ClaimMetrics { root: config.root_dir.clone(), pods: kubelet.pods.api.clone() };

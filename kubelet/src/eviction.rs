@@ -3,6 +3,7 @@
 //! without limits. Corresponds to upstream's `localStorageEviction` and `synchronize`.
 
 mod pressure;
+mod thresholds;
 
 use std::collections::HashMap;
 use std::io;
@@ -29,6 +30,7 @@ use crate::sources;
 use crate::stats::{ComputeStats, size_of_logs};
 use pressure::Taken;
 pub use pressure::{Pressure, Pressures};
+pub use thresholds::Thresholds;
 
 /// Why a pod is ended.
 pub const EVICTED: &str = "Evicted";
@@ -115,7 +117,7 @@ async fn look(kubelet: &Arc<Kubelet>, workers: &Arc<PodWorkers>) -> Result<(), C
 async fn relieve(kubelet: &Arc<Kubelet>, workers: &Arc<PodWorkers>) -> Result<(), CriError> {
     let left = Left::look(&kubelet.places.root);
     kubelet.pressures.note(&left, machinery::clock::now());
-    let Some(shortage) = pressure::shortages(&left).into_iter().next() else { return Ok(()) };
+    let Some(shortage) = kubelet.pressures.shortage(&left) else { return Ok(()) };
     let pods = dispensable(kubelet);
     if !kubelet.evictions.lock().is_empty() {
         // What goes already may be enough.

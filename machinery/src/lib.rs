@@ -12,6 +12,7 @@ pub mod beneath;
 pub mod cache;
 pub mod client;
 pub mod clock;
+pub mod config_file;
 pub mod events;
 pub mod files;
 pub mod iptables;

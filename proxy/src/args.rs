@@ -1,11 +1,14 @@
-//! The proxy's flags, and the checked configuration made from them.
+//! The proxy's flags and configuration file, and the checked configuration made from them.
 //!
-//! Upstream counterpart: kube-proxy's flags of the same names.
+//! Upstream counterpart: kube-proxy's flags of the same names, and its `KubeProxyConfiguration`.
+
+mod file;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use api::duration;
 use clap::Parser;
 use ipnet::Ipv4Net;
 use machinery::args::CommonArgs;
@@ -19,6 +22,9 @@ pub struct Args {
     /// Flags of every daemon.
     #[command(flatten)]
     pub common: CommonArgs,
+    /// File of a KubeProxyConfiguration (`kubeproxy.config.k8s.io/v1alpha1`), whose fields stand for flags that are not given.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// File with the API server's address and the proxy's credentials.
     #[arg(long, value_name = "FILE", required_unless_present = "cleanup")]
     pub kubeconfig: Option<PathBuf>,
@@ -41,11 +47,11 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:10249")]
     pub metrics_bind_address: SocketAddr,
     /// Shortest time between two changes of the rules.
-    #[arg(long, value_name = "MILLISECONDS", default_value = "100")]
-    pub iptables_min_sync_period_ms: u64,
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration::parse_unsigned)]
+    pub iptables_min_sync_period: Duration,
     /// How often to look whether someone has flushed the rules.
-    #[arg(long, value_name = "SECONDS", default_value = "30")]
-    pub iptables_sync_period_s: u64,
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse_unsigned)]
+    pub iptables_sync_period: Duration,
     /// Remove all rules of the proxy and end.
     #[arg(long, action = clap::ArgAction::Set, default_value_t = false, num_args = 0..=1, default_missing_value = "true")]
     pub cleanup: bool,
@@ -69,6 +75,14 @@ pub struct Config {
 }
 
 impl Args {
+    /// The flags of this process, and what its configuration file stands for.
+    ///
+    /// # Errors
+    /// When that file cannot be used. Flags that cannot be read end the process.
+    pub fn of_process() -> anyhow::Result<Self> {
+        Ok(Self::parse_from(file::CONFIGURATION.arguments(std::env::args_os())?))
+    }
+
     /// Checks the flags.
     pub fn config(self) -> anyhow::Result<Config> {
         let node = match self.hostname_override {
@@ -78,7 +92,7 @@ impl Args {
                 .map_err(|name| anyhow::anyhow!("the host's name {name:?} cannot be a node's"))?,
         };
         anyhow::ensure!(!node.trim().is_empty(), "--hostname-override is empty");
-        anyhow::ensure!(self.iptables_sync_period_s > 0, "--iptables-sync-period-s must not be 0");
+        anyhow::ensure!(!self.iptables_sync_period.is_zero(), "--iptables-sync-period must not be 0");
         let node_ip: Option<Ipv4Addr> = match self.node_ip {
             None => None,
             Some(IpAddr::V4(ip)) => Some(ip),
@@ -96,8 +110,11 @@ impl Args {
             },
             healthz: self.healthz_bind_address,
             metrics: self.metrics_bind_address,
-            min_sync_period: Duration::from_millis(self.iptables_min_sync_period_ms),
-            sync_period: Duration::from_secs(self.iptables_sync_period_s),
+            min_sync_period: self.iptables_min_sync_period,
+            sync_period: self.iptables_sync_period,
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

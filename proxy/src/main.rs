@@ -1,9 +1,7 @@
 //! Entry point of the proxy daemon.
 
-use clap::Parser as _;
-
 fn main() -> anyhow::Result<()> {
-    let args = proxy::args::Args::parse();
+    let args = proxy::args::Args::of_process()?;
     machinery::logging::init(&args.common);
     if args.common.check_flags {
         return args.config().map(drop);

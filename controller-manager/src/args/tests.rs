@@ -21,11 +21,13 @@ fn flags_become_a_configuration() {
     assert_eq!(config.node_grace, Duration::from_secs(90));
     assert!(!config.leader_elect);
     assert_eq!(config.serving.address.port(), 10257);
+    assert!(config.controllers.has("job-controller"));
 }
 
 #[test]
 fn wrong_flags_are_refused_in_words() {
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 10] = [
+        (&["--controllers=*,jobs"], "--controllers: \"jobs\" is not in the list of controllers: bootstrap"),
         (
             &["--cluster-cidr", "10.244.0.0/16", "--node-cidr-mask-size", "8"],
             "does not fit into --cluster-cidr",

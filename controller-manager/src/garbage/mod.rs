@@ -29,7 +29,7 @@ use crate::caches::Visitor;
 use crate::discovery::{Served, discover};
 use crate::frame::{Actor, Cached, Kind, Metrics, Writes, failure, queue, run_queue};
 use crate::kit::owners;
-use crate::resource_quota::Kinds;
+use crate::resource_quota::{GoneFrom, Kinds};
 use graph::{Graph, Object, Owner, Uid};
 use plan::Decision;
 
@@ -48,9 +48,6 @@ const WORKERS: usize = 8;
 const MOST_GONE: usize = 4096;
 
 type Metadatas = Cache<PartialObjectMeta<DynamicObject>>;
-
-/// What is told the kind and namespace of an object that is gone.
-type GoneFrom = Box<dyn Fn(&Kind, &str) + Send + Sync>;
 
 /// The collector's memory.
 struct Collector {
@@ -72,7 +69,7 @@ struct Collector {
 
 /// Starts the collector. It notes the kinds that are served, and tells `gone_from` of the kind and namespace of every
 /// object that goes.
-pub fn start(start: &Start, kinds: Kinds, gone_from: impl Fn(&Kind, &str) + Send + Sync + 'static) {
+pub fn start(start: &Start, kinds: Kinds, gone_from: GoneFrom) {
     let collector = Arc::new(Collector {
         client: start.client.clone(),
         actor: start.actor("garbage-collector-controller", Writes::Any),
@@ -81,7 +78,7 @@ pub fn start(start: &Start, kinds: Kinds, gone_from: impl Fn(&Kind, &str) + Send
         metrics: start.metrics.clone(),
         gone: Mutex::default(),
         served: kinds,
-        gone_from: Box::new(gone_from),
+        gone_from,
         kinds_changed: Notify::new(),
         puzzling: Mutex::default(),
     });

@@ -52,8 +52,11 @@ const WORKERS: usize = 4;
 /// The kinds that the API serves, as the garbage collector finds them.
 pub type Kinds = Arc<Mutex<Vec<Served>>>;
 
+/// What is told the kind and namespace of an object that is gone.
+pub type GoneFrom = Box<dyn Fn(&Kind, &str) + Send + Sync>;
+
 /// Starts the controller. What it returns is to be told of every object that goes: its kind and its namespace.
-pub fn start(start: &Start, kinds: Kinds) -> impl Fn(&Kind, &str) + Send + Sync + 'static {
+pub fn start(start: &Start, kinds: Kinds) -> GoneFrom {
     let caches = start.caches;
     let keys: Queue<Key> = queue(start.clock);
     let changed = keys.clone();
@@ -77,14 +80,14 @@ pub fn start(start: &Start, kinds: Kinds) -> impl Fn(&Kind, &str) + Send + Sync 
         async move { worker.reconcile(&key).await }
     });
     let quotas = caches.quotas.clone();
-    move |kind, namespace| {
+    Box::new(move |kind, namespace| {
         let Some(counted) = Counted::of(&kind.group, &kind.plural) else { return };
         for quota in quotas.list_in(namespace) {
             if plan::names(&quota).any(|name| counted.counts(name)) {
                 keys.add(Key::of(&quota.metadata));
             }
         }
-    }
+    })
 }
 
 /// An object that lives on can cost less than before, or belong to another quota.

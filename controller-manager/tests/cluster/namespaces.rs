@@ -1,5 +1,6 @@
 //! What a namespace has from the start, and how it ends.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::json;
@@ -99,4 +100,31 @@ async fn a_namespace_stays_while_another_server_does_not_tell_what_is_in_it() {
             Some(left) => Err(format!("{:?}", left.status)),
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_controllers_that_are_named_run() {
+    let cluster = Lab::bare().await;
+    let flags = ["--controllers=garbage-collector-controller,root-ca-certificate-publisher-controller"];
+    let some = cluster.controllers(&flags).await;
+    cluster.create(deployment("web", 1, "v1")).await;
+    let owner = Api::<Deployment>::namespaced(cluster.client.clone(), "default");
+    let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), "default");
+    let accounts = Api::<ServiceAccount>::namespaced(cluster.client.clone(), "default");
+    let uid = owner.get("web").await.unwrap().metadata.uid;
+    let owned = json!({"name": "owned", "ownerReferences": [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": uid}]});
+    cluster.create(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": owned})).await;
+    owner.delete("web", &DeleteParams::default()).await.unwrap();
+    let is_so = |found: bool, what: &str| if found { Ok(()) } else { Err(what.to_owned()) };
+    cluster.until(async || is_so(maps.get_opt("owned").await.unwrap().is_none(), "it is collected")).await;
+    cluster
+        .until(async || is_so(maps.get_opt("kube-root-ca.crt").await.unwrap().is_some(), "it is published"))
+        .await;
+    some.stop().await;
+
+    // What the others would have made long ago is made when they run.
+    assert!(accounts.get_opt("default").await.unwrap().is_none());
+    let _all = cluster.controllers(&[]).await;
+    cluster.until(async || is_so(accounts.get_opt("default").await.unwrap().is_some(), "it is made")).await;
 }

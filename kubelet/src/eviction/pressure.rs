@@ -12,19 +12,15 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Taint};
 use parking_lot::Mutex;
 
+use super::thresholds::{Least, Thresholds};
 use super::{EVICTED, STORAGE, is_critical};
-use crate::node_status::machine::{Free, Left, RESERVED_KIB};
+use crate::node_status::machine::{Free, Left};
 use crate::pod_spec;
 use crate::pod_status::Ended;
 
 const MEMORY: &str = "memory";
 /// For how long a pressure is told of after its end.
 const HELD: SignedDuration = SignedDuration::from_secs(5 * 60);
-/// The share of a disk, of its bytes and files, that is to be left, in percent …
-const LEAST_PERCENT: u64 = 5;
-/// … but so much is enough on any: what is little of a big disk is still plenty for a toy cluster.
-const LITTLE_DISK: u64 = 1 << 30;
-const FEW_FILES: u64 = 10_000;
 
 /// What the node is short of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,30 +44,34 @@ pub struct Shortage {
     pub available: u64,
 }
 
-fn threshold(of: Free, enough: u64) -> u64 {
-    (of.size / 100 * LEAST_PERCENT).min(enough)
-}
-
 /// Of what too little is left that pods can be ended for, in the order in which that is to be mended.
-pub fn shortages(left: &Left) -> Vec<Shortage> {
-    let memory = left.memory.map(|free| (MEMORY, RESERVED_KIB << 10, free));
-    let disk = left.disk.map(|disk| (STORAGE, threshold(disk, LITTLE_DISK), disk.free));
-    let all = memory.into_iter().chain(disk).filter(|(_, threshold, available)| available < threshold);
-    all.map(|(resource, threshold, available)| Shortage { resource, threshold, available }).collect()
+pub fn shortages(left: &Left, least: &Thresholds) -> Vec<Shortage> {
+    let all = [(MEMORY, least.memory, left.memory), (STORAGE, least.disk, left.disk)];
+    let all = all.into_iter().filter_map(|(resource, least, left)| Some((resource, least, left?)));
+    let short = all.filter(|(_, least, left)| least.is_short(*left));
+    let told = |(resource, least, left): (_, Least, Free)| Shortage {
+        resource,
+        threshold: least.of(left.size),
+        available: left.free,
+    };
+    short.map(told).collect()
 }
 
-fn seen(left: &Left) -> Pressure {
-    let short_of = |resource| shortages(left).iter().any(|shortage| shortage.resource == resource);
+fn seen(left: &Left, least: &Thresholds) -> Pressure {
+    let short = |least: Least, left: Option<Free>| left.is_some_and(|left| least.is_short(left));
     Pressure {
-        memory: short_of(MEMORY),
-        disk: short_of(STORAGE) || left.files.is_some_and(|files| files.free < threshold(files, FEW_FILES)),
-        pids: left.processes.is_some_and(|processes| processes.free < processes.size / 10),
+        memory: short(least.memory, left.memory),
+        disk: short(least.disk, left.disk) || short(least.files, left.files),
+        pids: short(least.pids, left.processes),
     }
 }
 
 /// The pressures that the node tells of.
 #[derive(Debug, Clone, Default)]
-pub struct Pressures(Arc<Mutex<Seen>>);
+pub struct Pressures {
+    least: Thresholds,
+    seen: Arc<Mutex<Seen>>,
+}
 
 /// When each was last seen.
 #[derive(Debug, Default)]
@@ -82,10 +82,15 @@ struct Seen {
 }
 
 impl Pressures {
+    /// None yet, of a node that is to have so much left.
+    pub fn new(least: Thresholds) -> Self {
+        Self { least, ..Self::default() }
+    }
+
     /// Notes what is left at a time; answers what to tell.
     pub fn note(&self, left: &Left, now: Timestamp) -> Pressure {
-        let seen = seen(left);
-        let mut last = self.0.lock();
+        let seen = seen(left, &self.least);
+        let mut last = self.seen.lock();
         let Seen { memory, disk, pids } = &mut *last;
         for (last, now_seen) in [(memory, seen.memory), (disk, seen.disk), (pids, seen.pids)] {
             if now_seen {
@@ -97,9 +102,14 @@ impl Pressures {
         last.told()
     }
 
+    /// What pods are to be ended for most urgently, now that so much is left.
+    pub fn shortage(&self, left: &Left) -> Option<Shortage> {
+        shortages(left, &self.least).into_iter().next()
+    }
+
     /// Lets a pod in unless it would make a pressure worse; else says why not.
     pub fn admit(&self, pod: &Pod) -> Result<(), Ended> {
-        let told = self.0.lock().told();
+        let told = self.seen.lock().told();
         let taint = Taint {
             key: "node.kubernetes.io/memory-pressure".to_owned(),
             effect: "NoSchedule".to_owned(),

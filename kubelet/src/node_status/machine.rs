@@ -8,11 +8,7 @@ use k8s_openapi::api::core::v1::NodeSystemInfo;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::cri::RuntimeVersion;
-
-/// Memory that pods may not use, so that the node itself keeps going: upstream's eviction threshold.
-pub const RESERVED_KIB: u64 = 100 * 1024;
-/// The share of the disk that pods may not ask for together, in percent: upstream's eviction threshold.
-const RESERVED_DISK_PERCENT: u64 = 10;
+use crate::eviction::Thresholds;
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
@@ -37,8 +33,9 @@ pub struct Resources {
     pub allocatable: BTreeMap<String, Quantity>,
 }
 
-/// The node's resources; `disk` is a folder on the disk that pods write to.
-pub fn resources(max_pods: u32, disk: &Path) -> Resources {
+/// The node's resources, of which pods may not ask for what is to be left; `disk` is a folder on the disk that they write
+/// to.
+pub fn resources(max_pods: u32, disk: &Path, least: &Thresholds) -> Resources {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = memory_kib();
     let bytes = nix::sys::statvfs::statvfs(disk).map_or(0, |s| s.blocks() * s.fragment_size());
@@ -52,9 +49,9 @@ pub fn resources(max_pods: u32, disk: &Path) -> Resources {
         capacity.insert(size.to_owned(), Quantity("0".to_owned()));
     }
     let mut allocatable = capacity.clone();
-    let left = memory.saturating_sub(RESERVED_KIB);
+    let left = memory.saturating_sub(least.memory.of(memory << 10) >> 10);
     allocatable.insert("memory".to_owned(), Quantity(format!("{left}Ki")));
-    let left = bytes / 100 * (100 - RESERVED_DISK_PERCENT);
+    let left = bytes.saturating_sub(least.disk.of(bytes));
     allocatable.insert("ephemeral-storage".to_owned(), Quantity(left.to_string()));
     Resources { capacity, allocatable }
 }
@@ -152,7 +149,7 @@ pub struct Free {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Left {
     /// Bytes of memory.
-    pub memory: Option<u64>,
+    pub memory: Option<Free>,
     /// Bytes of the disk.
     pub disk: Option<Free>,
     /// Files on it.
@@ -169,7 +166,8 @@ impl Left {
         let running = load.split_whitespace().nth(3).and_then(|p| p.split('/').nth(1)?.parse::<u64>().ok());
         let processes = running.zip(most_processes().ok());
         Self {
-            memory: meminfo_kib("MemAvailable:").map(|kib| kib << 10),
+            memory: meminfo_kib("MemAvailable:")
+                .map(|kib| Free { free: kib << 10, size: memory_kib() << 10 }),
             disk: fs.map(|fs| Free {
                 free: fs.blocks_available() * fs.fragment_size(),
                 size: fs.blocks() * fs.fragment_size(),

@@ -218,6 +218,7 @@ impl NodeKeeper {
                 ..ObjectMeta::default()
             },
             spec: Some(NodeSpec {
+                provider_id: Some(self.of.config.provider_id.clone()).filter(|id| !id.is_empty()),
                 taints: Some(self.of.config.taints.iter().cloned().chain([unready]).collect()),
                 ..NodeSpec::default()
             }),

@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::Event;
 
 use super::*;
 use crate::cri::scripted::Scripted;
+use crate::eviction::Thresholds;
 use crate::referenced_objects::Objects;
 
 /// A client of an API server of the test's own.
@@ -40,7 +41,7 @@ fn keeper_with(scripted: &Scripted, client: &kube::Client, tasks: &Tasks, addres
         client: client.clone(),
         runtime: runtime.clone(),
         version: RuntimeVersion::default(),
-        resources: machine::resources(110, std::path::Path::new("/tmp")),
+        resources: machine::resources(110, std::path::Path::new("/tmp"), &Thresholds::default()),
         notes: Notes::new(machinery::events::Recorder::new(client.clone(), "kubelet", Some("node-1"), tasks)),
         nodes: Cache::start(Api::all(client.clone()), machinery::cache::Selectors::all(), tasks),
         images: Arc::new(Images::new(runtime, Arc::new(Objects::new(client.clone())))),

@@ -4,6 +4,7 @@ use machinery::tls::TlsSource;
 use serde_json::{Value, json};
 
 use crate::args::Config;
+use crate::eviction::Thresholds;
 
 /// The fields that this kubelet can be told, and how it lets callers in.
 pub fn of(config: &Config) -> Value {
@@ -28,6 +29,7 @@ pub fn of(config: &Config) -> Value {
         "clusterDNS": config.cluster_dns,
         "maxPods": config.max_pods,
         "podPidsLimit": config.pod_processes.map_or(json!(-1), |most| json!(most)),
+        "healthzPort": config.healthz.map_or(0, |healthz| healthz.port()),
         "resolvConf": config.resolver,
         "cgroupRoot": config.cgroup_root,
         "containerRuntimeEndpoint": config.runtime,
@@ -36,6 +38,15 @@ pub fn of(config: &Config) -> Value {
         "imageGCHighThresholdPercent": config.image_gc.high,
         "imageGCLowThresholdPercent": config.image_gc.low,
     });
+    if let Some(healthz) = config.healthz {
+        fields["healthzBindAddress"] = json!(healthz.ip());
+    }
+    if !config.provider_id.is_empty() {
+        fields["providerID"] = json!(config.provider_id);
+    }
+    if config.eviction != Thresholds::default() {
+        fields["evictionHard"] = json!(config.eviction.told());
+    }
     if let Some(manifests) = &config.manifests {
         fields["staticPodPath"] = json!(manifests);
     }

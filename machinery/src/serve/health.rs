@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 
 use crate::query::Query;
 
-type Check = Box<dyn Fn() -> Result<(), Message> + Send + Sync>;
+type Check = Arc<dyn Fn() -> Result<(), Message> + Send + Sync>;
 
 /// The checks behind `/healthz`, `/livez` and `/readyz`. Each answers at once.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Health {
     checks: Vec<(String, bool, Check)>,
 }
@@ -31,7 +31,7 @@ impl Health {
         name: &str,
         check: impl Fn() -> Result<(), Message> + Send + Sync + 'static,
     ) -> Self {
-        self.checks.push((name.to_owned(), true, Box::new(check)));
+        self.checks.push((name.to_owned(), true, Arc::new(check)));
         self
     }
 
@@ -42,7 +42,7 @@ impl Health {
         name: &str,
         check: impl Fn() -> Result<(), Message> + Send + Sync + 'static,
     ) -> Self {
-        self.checks.push((name.to_owned(), false, Box::new(check)));
+        self.checks.push((name.to_owned(), false, Arc::new(check)));
         self
     }
 

@@ -51,13 +51,15 @@ fn the_reason_is_upstreams() {
 
 #[test]
 fn what_is_scarce_is_said_by_share_and_by_amount() {
-    let gib = 1 << 30;
-    let short = |disk: Free, files: Free, memory: u64| {
-        let left = Left { memory: Some(memory), disk: Some(disk), files: Some(files), processes: None };
-        let short = shortages(&left).into_iter().map(|shortage| shortage.resource);
-        (short.collect::<Vec<_>>(), seen(&left).disk, seen(&left).memory)
-    };
+    let (gib, usual) = (1 << 30, Thresholds::default());
     let of = |free, size| Free { free, size };
+    let short = |disk: Free, files: Free, memory: u64| {
+        let memory = Free { free: memory, size: 8 * gib };
+        let left = Left { memory: Some(memory), disk: Some(disk), files: Some(files), processes: None };
+        let short = shortages(&left, &usual).into_iter().map(|shortage| shortage.resource);
+        let seen = seen(&left, &usual);
+        (short.collect::<Vec<_>>(), seen.disk, seen.memory)
+    };
     let (enough, disk) = (of(1_000_000, 1_000_000), "ephemeral-storage");
     assert_eq!(
         short(of(gib / 4, 10 * gib), enough, gib),
@@ -75,10 +77,11 @@ fn what_is_scarce_is_said_by_share_and_by_amount() {
     assert_eq!(short(of(gib, 10 * gib), of(9_999, 1_000_000), gib), (vec![], true, false));
     assert_eq!(short(of(gib, 10 * gib), of(0, 0), gib), (vec![], false, false));
 
-    let left = Left { memory: Some(99 << 20), ..Left::default() };
+    let left = Left { memory: Some(of(99 << 20, gib)), ..Left::default() };
     let shortage = Shortage { resource: "memory", threshold: 100 << 20, available: 99 << 20 };
-    assert_eq!(shortages(&left), [shortage]);
-    assert!(seen(&Left { processes: Some(of(9, 100)), ..Left::default() }).pids);
+    assert_eq!(shortages(&left, &usual), [shortage]);
+    assert_eq!(Pressures::new("memory.available<5%".parse().expect("it is good")).shortage(&left), None);
+    assert!(seen(&Left { processes: Some(of(9, 100)), ..Left::default() }, &usual).pids);
 }
 
 #[test]
@@ -86,7 +89,8 @@ fn a_pressure_is_told_of_for_a_while_and_keeps_pods_out() {
     let at = |seconds: i64| Timestamp::from_second(seconds).expect("a time");
     let (pressures, none) = (Pressures::default(), Pressure::default());
     let memory = Pressure { memory: true, ..none };
-    let (enough, little) = (Left::default(), Left { memory: Some(0), ..Left::default() });
+    let (enough, little) =
+        (Left::default(), Left { memory: Some(Free { free: 0, size: 100 }), ..Left::default() });
     let (plain, asks) = (pod("plain", json!({"containers": [{"name": "c"}]})), asking("asks", "1Mi", 0));
     let critical = pod("critical", json!({"priority": 2_000_000_000, "containers": [{"name": "c"}]}));
     let bears = json!({"containers": [{"name": "c"}],
