@@ -113,8 +113,14 @@ impl View<'_> {
             }
             _ if is_table => Ok(table(&found)),
             Some(_) => Ok(found.swap_remove(0)),
-            None => Ok(json!({"kind": format!("{kind}List"), "apiVersion": GROUP_VERSION,
-                "metadata": {}, "items": found})),
+            None => {
+                for item in found.iter_mut().filter_map(Value::as_object_mut) {
+                    // The list says it for all of them.
+                    item.retain(|field, _| !["kind", "apiVersion"].contains(&field.as_str()));
+                }
+                let kind = format!("{kind}List");
+                Ok(json!({"kind": kind, "apiVersion": GROUP_VERSION, "metadata": {}, "items": found}))
+            }
         }
     }
 

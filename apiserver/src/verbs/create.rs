@@ -62,9 +62,7 @@ pub async fn create_object(ctx: &Ctx, mut object: Value, tracking: Tracking) -> 
         ctx.trail.was_sent(&object);
     }
     keep_owners_once(ctx, &mut object, "");
-    if !object.resource_version().is_empty() && object.resource_version() != "0" {
-        return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
-    }
+    let said = object.resource_version().to_owned();
     place(ctx, &mut object)?;
     // The creator manages what he wrote and its defaults, not what the server adds from here on.
     if tracking == Tracking::Update {
@@ -78,14 +76,14 @@ pub async fn create_object(ctx: &Ctx, mut object: Value, tracking: Tracking) -> 
     place(ctx, &mut object)?;
     check_escalation(ctx, None, &object).await?;
     if !object.name().is_empty() || object.meta_str("generateName").is_empty() {
-        return attempt(ctx, &name, object).await;
+        return attempt(ctx, &name, &said, object).await;
     }
     let mut tries = GENERATE_TRIES;
     loop {
         // Some kinds' rules write the name into the object, so it comes first.
         let generated = generated(object.meta_str("generateName"));
         object.set_meta("name", generated);
-        match attempt(ctx, &name, object.clone()).await {
+        match attempt(ctx, &name, &said, object.clone()).await {
             Err(s) if s.reason == "AlreadyExists" && tries > 1 => tries -= 1,
             other => return other,
         }
@@ -101,8 +99,9 @@ pub fn refused(kind: &Kind) -> Status {
     Status { message: why.into(), ..Status::method_not_allowed() }
 }
 
-/// Creates an object that has been mutated and has a name; `name` is what the request calls it.
-async fn attempt(ctx: &Ctx, name: &str, mut object: Value) -> Result<Written, Status> {
+/// Creates an object that has been mutated and has a name; `name` is what the request calls it, `said` the resource version
+/// that it names. Only who stores objects cares about that, as upstream.
+async fn attempt(ctx: &Ctx, name: &str, said: &str, mut object: Value) -> Result<Written, Status> {
     let kind = &ctx.kind;
     stamp(ctx, &mut object);
     strategies::prepare_create(ctx, &mut object)?;
@@ -128,9 +127,17 @@ async fn attempt(ctx: &Ctx, name: &str, mut object: Value) -> Result<Written, St
     let mut write = Write::create(ctx, object);
     let mut riders = commit::riders(&mut write).await?;
     ctx.api.admission.validate(&Operation::create(ctx, name, &mut write.new)).await?;
+    if !ctx.query.dry_run && said.parse::<u64>().is_ok_and(|version| version > 0) {
+        return Err(Status::failure(500, "", "resourceVersion should not be set on objects to be created"));
+    }
     match commit::commit(&mut write, &mut riders).await? {
         Outcome::Done(revision) => Written::stored(write, revision),
-        Outcome::Tried => Ok(Written::unstored(write.new)),
+        Outcome::Tried => {
+            if !said.is_empty() {
+                write.new.set_meta("resourceVersion", said);
+            }
+            Ok(Written::unstored(write.new))
+        }
         Outcome::Conflict(_) => Err(Status::already_exists(&kind.plural, &kind.group, write.new.name())),
     }
 }

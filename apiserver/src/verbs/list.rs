@@ -396,8 +396,15 @@ pub fn respond_with(
     let count = values.len();
     let (head, separator, tail) = around(&empty, list, is_yaml && count > 0, is_yaml);
     let (kind, include, now) = (ctx.kind.clone(), ctx.query.include_object.clone(), machinery::clock::now());
-    let shaped = move |value: Value| match form {
-        Form::Object => value,
+    let says_kind = kind.is_custom();
+    let shaped = move |mut value: Value| match form {
+        Form::Object => {
+            if let Some(object) = value.as_object_mut().filter(|_| !says_kind) {
+                object.remove("apiVersion");
+                object.remove("kind");
+            }
+            value
+        }
         Form::Metadata => table::partial(api_version, &value),
         Form::Table => table::row(api_version, kind.cells(&value, now), &value, include.as_deref()),
     };
@@ -447,13 +454,26 @@ fn joined(ctx: &Ctx, meta: &Value, items: &[Arc<CachedObject>]) -> Response<Body
         ctx.kind.kind,
         ctx.kind.api_version()
     );
-    let items: Vec<Bytes> = items.iter().map(|object| object.json()).collect();
-    let between = items.len().saturating_sub(1);
-    let size = head.len() + items.iter().map(Bytes::len).sum::<usize>() + between + TAIL.len();
-    let body = Joined::new(head, items.into_iter().map(Ok), ",", TAIL.into()).sized(size);
+    let parts = || parts(items.to_vec(), ctx.kind.is_custom());
+    let size = head.len() + parts().map(|part| part.len()).sum::<usize>() + TAIL.len();
+    let body = Joined::new(head, parts().map(Ok), "", TAIL.into()).sized(size);
     let mut answer = Response::new(body.boxed_unsync());
     answer.headers_mut().insert(header::CONTENT_TYPE, response::JSON);
     answer
+}
+
+/// The items of a list in parts, with what stands between them. They have no `apiVersion` and `kind` of their own, unless a
+/// definition made their kind.
+fn parts(items: Vec<Arc<CachedObject>>, says_kind: bool) -> impl Iterator<Item = Bytes> + Unpin + Send {
+    let parts = items.into_iter().enumerate().flat_map(move |(at, object)| {
+        let between = |first, other| Bytes::from_static(if at == 0 { first } else { other });
+        if says_kind {
+            return [between(b"", b","), object.json(), Bytes::new()];
+        }
+        let [before, behind] = object.item();
+        [between(b"{", b",{"), before, behind]
+    });
+    parts.filter(|part| !part.is_empty())
 }
 
 #[cfg(test)]

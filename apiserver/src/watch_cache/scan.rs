@@ -14,21 +14,26 @@ pub(super) struct Scan {
     pub metadata_empty: bool,
     /// `metadata.labels`, sorted by key.
     pub labels: Vec<(Box<str>, Box<str>)>,
+    /// The member `kind` with its comma, if it stands before `metadata`.
+    pub kind: Option<Range<usize>>,
 }
 
 /// Looks through an object's JSON up to the end of its metadata.
 pub(super) fn scan(json: &[u8]) -> Option<Scan> {
     let mut cursor = Cursor { json, at: 0 };
-    let mut found = None;
+    let (mut found, mut kind) = (None, None);
     cursor.members(|cursor, key| {
-        if &cursor.json[key] != b"metadata" {
+        if &cursor.json[key.clone()] != b"metadata" {
             cursor.skip_value()?;
+            if &cursor.json[key.clone()] == b"kind" && cursor.json.get(cursor.at) == Some(&b',') {
+                kind = Some(key.start - 1..cursor.at + 1);
+            }
             return Some(true);
         }
         found = Some(cursor.metadata()?);
         Some(false)
     })?;
-    found
+    found.map(|found| Scan { kind, ..found })
 }
 
 struct Cursor<'a> {
@@ -136,7 +141,7 @@ impl Cursor<'_> {
             Some(true)
         })?;
         labels.sort_unstable();
-        Some(Scan { metadata: start, metadata_empty: empty, labels })
+        Some(Scan { metadata: start, metadata_empty: empty, labels, kind: None })
     }
 }
 

@@ -18,6 +18,7 @@ use crate::files::Current;
 use crate::pki;
 
 mod clients;
+mod servers;
 mod trusting;
 
 pub use clients::{ClientAuthorities, Shown};
@@ -217,12 +218,9 @@ pub fn certified_key(cert: &[u8], key: &[u8]) -> Result<CertifiedKey, TlsError> 
 /// A client's configuration: trusts the authorities in `ca`, and presents the certificate
 /// and key of `identity` when asked.
 pub fn client_config(ca: &Path, identity: Option<(&Path, &Path)>) -> Result<Arc<ClientConfig>, TlsError> {
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots(ca)?);
-    let config = builder.with_no_client_auth();
+    let config = trusting_those(certificates(ca)?)?;
     match identity {
-        None => Ok(Arc::new(config)),
+        None => Ok(config),
         Some((cert, key)) => identified(&config, cert, key),
     }
 }
@@ -232,20 +230,25 @@ pub fn client_config(ca: &Path, identity: Option<(&Path, &Path)>) -> Result<Arc<
 /// # Errors
 /// For a text that holds no certificate, and for malformed ones.
 pub fn bundle_client_config(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut store = RootCertStore::empty();
-    if pem.is_empty() {
-        // What of them cannot be used is missed only by those who show such.
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    } else {
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            store.add(certificate.map_err(TlsError::Bundle)?)?;
-        }
-        if store.is_empty() {
-            return Err(TlsError::NoneInBundle);
-        }
+    if !pem.is_empty() {
+        let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+        let certificates = certificates.map_err(TlsError::Bundle)?;
+        return match certificates.is_empty() {
+            true => Err(TlsError::NoneInBundle),
+            false => trusting_those(certificates),
+        };
     }
+    let mut store = RootCertStore::empty();
+    // What of them cannot be used is missed only by those who show such.
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     Ok(Arc::new(builder.with_root_certificates(store).with_no_client_auth()))
+}
+
+fn trusting_those(certificates: Vec<CertificateDer<'static>>) -> Result<Arc<ClientConfig>, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = builder.dangerous().with_custom_certificate_verifier(servers::trusted(certificates)?);
+    Ok(Arc::new(builder.with_no_client_auth()))
 }
 
 /// The same configuration, showing a certificate when asked for one.
@@ -276,14 +279,6 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErro
 /// The private key of a PEM file.
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_file(path).map_err(|source| TlsError::Pem { path: path.to_owned(), source })
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
-    let mut store = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        store.add(certificate)?;
-    }
-    Ok(store)
 }
 
 #[cfg(test)]

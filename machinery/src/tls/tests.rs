@@ -84,6 +84,40 @@ fn a_server_is_known_by_its_names_only() {
 }
 
 #[test]
+fn a_server_is_known_by_its_own_certificate() {
+    let files = Files::new();
+    let shown = |name: &str, host: &str| {
+        let source = TlsSource::Files {
+            cert: files.at(&format!("{name}.crt")),
+            key: files.at(&format!("{name}.key")),
+        };
+        let server = server_config(&source, ClientCertificates::Ignored, &[]).unwrap();
+        let bundle = std::fs::read(files.at(&format!("{name}.crt"))).unwrap();
+        handshake(server, bundle_client_config(&bundle).unwrap(), host)
+    };
+    // What an authority that nobody knows issued, and what could be one itself, as OpenSSL makes them.
+    let key = rcgen::KeyPair::generate().unwrap();
+    let itself = |change: fn(&mut rcgen::CertificateParams)| {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        change(&mut params);
+        std::fs::write(files.at("itself.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(files.at("itself.key"), key.serialize_pem()).unwrap();
+    };
+    itself(|_| {});
+    for name in ["server", "itself"] {
+        assert_eq!(shown(name, "localhost"), Ok(0));
+        assert!(shown(name, "elsewhere").unwrap_err().contains("not valid for name"), "{name}");
+    }
+    itself(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    assert!(shown("itself", "localhost").unwrap_err().contains("expired"));
+    itself(|params| params.not_before = rcgen::date_time_ymd(4000, 1, 1));
+    assert!(shown("itself", "localhost").unwrap_err().contains("not valid yet"));
+    itself(|params| params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth]);
+    assert!(shown("itself", "localhost").unwrap_err().contains("InvalidPurpose"));
+}
+
+#[test]
 fn unusable_files_are_named() {
     let files = Files::new();
     std::fs::write(files.at("empty"), "").unwrap();

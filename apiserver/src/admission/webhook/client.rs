@@ -75,10 +75,9 @@ impl Client {
                 (Place::Named, authority(host), host.to_owned(), path.to_owned())
             }
         };
-        let path = if path.starts_with('/') { path } else { format!("/{path}") };
         let bundle = config.ca_bundle.as_ref().map_or(&[][..], |bundle| &bundle.0);
         let tls = tls::bundle_client_config(bundle).map_err(Message::of);
-        Self { place, authority, host, path, tls, idle: Mutex::default() }
+        Self { place, authority, host, path: clean(&path), tls, idle: Mutex::default() }
     }
 
     /// Posts a review and answers what comes back.
@@ -185,6 +184,19 @@ impl Client {
     }
 }
 
+/// A path in its shortest form, as Go's `path.Join` makes it: tools configure `//path`, which servers redirect.
+fn clean(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
 /// Host and port of a URL's authority.
 fn authority(text: &str) -> (String, u16) {
     let bare = |host: &str| host.trim_matches(['[', ']']).to_owned();
@@ -218,3 +230,6 @@ fn refusal(status: StatusCode, body: &[u8]) -> String {
         code => format!("the server responded with the status code {code} but did not return more information"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,3 +27,32 @@ fn is_deleted_at_a_later_revision() {
     );
     assert_eq!(gone.deleted_at(5).json(), r#"{"metadata":{"resourceVersion":"5","name":"a"}}"#);
 }
+
+#[test]
+fn an_item_of_a_list_says_no_kind() {
+    let item = |json: &str| object(json, 7).item().concat();
+    for (json, expected) in [
+        (
+            r#"{"apiVersion":"v1","kind":"A","metadata":{},"spec":{}}"#,
+            r#""metadata":{"resourceVersion":"7"},"spec":{}}"#,
+        ),
+        (
+            r#"{"apiVersion":"v1","data":{"kind":"b"},"kind":"A","metadata":{"name":"a"}}"#,
+            r#""data":{"kind":"b"},"metadata":{"resourceVersion":"7","name":"a"}}"#,
+        ),
+        // Other orders are other programs', and stay as they are.
+        (
+            r#"{"kind":"A","metadata":{},"apiVersion":"v1"}"#,
+            r#""kind":"A","metadata":{"resourceVersion":"7"},"apiVersion":"v1"}"#,
+        ),
+        (
+            r#"{"apiVersion":"v1","metadata":{},"kind":"A"}"#,
+            r#""apiVersion":"v1","metadata":{"resourceVersion":"7"},"kind":"A"}"#,
+        ),
+        (r#"{"metadata":{}}"#, r#""metadata":{"resourceVersion":"7"}}"#),
+    ] {
+        assert_eq!(item(json), expected.as_bytes(), "{json}");
+    }
+    let gone = object(r#"{"apiVersion":"v1","kind":"A","metadata":{}}"#, 7).deleted_at(10);
+    assert_eq!(gone.item().concat(), br#""metadata":{"resourceVersion":"10"}}"#);
+}
