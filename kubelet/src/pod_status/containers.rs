@@ -106,24 +106,13 @@ fn without_container(
         restart_count = old.restart_count;
         last_state = old.last_state.clone().unwrap_or_default();
         if let Some(running) = old_state(old).running {
-            let lost = ContainerState {
-                terminated: Some(ContainerStateTerminated {
-                    exit_code: 137,
-                    reason: Some("ContainerStatusUnknown".to_owned()),
-                    message: Some(
-                        "The container could not be located when the pod was terminated".to_owned(),
-                    ),
-                    started_at: running.started_at,
-                    container_id: old.container_id.clone(),
-                    ..ContainerStateTerminated::default()
-                }),
-                ..ContainerState::default()
+            let lost = ContainerStateTerminated {
+                started_at: running.started_at,
+                container_id: old.container_id.clone(),
+                ..lost()
             };
-            if facts.over {
-                state = lost;
-            } else {
-                last_state = lost;
-            }
+            let into = if facts.over { &mut state } else { &mut last_state };
+            *into = ContainerState { terminated: Some(lost), ..ContainerState::default() };
         }
     }
     ContainerStatus {
@@ -135,6 +124,35 @@ fn without_container(
         image: container.image.clone().unwrap_or_default(),
         volume_mounts: mounts(container, &[]),
         ..ContainerStatus::default()
+    }
+}
+
+/// An end that nobody saw.
+fn lost() -> ContainerStateTerminated {
+    ContainerStateTerminated {
+        exit_code: 137,
+        reason: Some("ContainerStatusUnknown".to_owned()),
+        message: Some("The container could not be located when the pod was terminated".to_owned()),
+        ..ContainerStateTerminated::default()
+    }
+}
+
+/// Gives an end to containers of a pod that is over and that never had one: to all when it was initialized, else to the init
+/// containers up to the last that was begun, at least the first.
+pub(super) fn end(init: &mut [ContainerStatus], main: &mut [ContainerStatus]) {
+    let has_ended = |state: &Option<ContainerState>| state.as_ref().is_some_and(|s| s.terminated.is_some());
+    let was_begun = |status: &ContainerStatus| {
+        has_ended(&status.last_state) || status.state.as_ref().is_some_and(|state| state.waiting.is_none())
+    };
+    let ended_well = |status: &ContainerStatus| {
+        let ends = [&status.state, &status.last_state].into_iter().flatten();
+        ends.filter_map(|state| state.terminated.as_ref()).any(|end| end.exit_code == 0)
+    };
+    let initialized = init.last().is_none_or(ended_well) || main.iter().any(was_begun);
+    let begun = init.iter().rposition(was_begun).map_or(1, |last| last + 1).min(init.len());
+    let main = if initialized { main } else { &mut [] };
+    for status in main.iter_mut().chain(&mut init[..begun]).filter(|status| !has_ended(&status.state)) {
+        status.state = Some(ContainerState { terminated: Some(lost()), ..ContainerState::default() });
     }
 }
 

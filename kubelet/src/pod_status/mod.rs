@@ -102,7 +102,10 @@ pub fn render(facts: &Facts<'_>) -> PodStatus {
     if is_finished(pod) && never_ran {
         return old;
     }
-    let (init, main) = (containers::of_init(facts), containers::of_main(facts));
+    let (mut init, mut main) = (containers::of_init(facts), containers::of_main(facts));
+    if facts.over {
+        containers::end(&mut init, &mut main);
+    }
     let ephemeral = containers::of_ephemeral(facts);
     let phase = match facts.ended {
         Some(_) if facts.over => "Failed",

@@ -420,6 +420,43 @@ fn keeps_what_the_runtime_forgot() {
 }
 
 #[test]
+fn what_never_began_has_failed_when_its_pod_is_over() {
+    let spec = json!({"initContainers": [{"name": "a"}, {"name": "b"}], "containers": [{"name": "c"}]});
+    let plain = json!({"containers": [{"name": "c"}]});
+    let waits = |name: &str| {
+        json!({"name": name, "ready": false, "restartCount": 0, "image": "", "imageID": "",
+            "state": {"waiting": {"reason": "PodInitializing"}}})
+    };
+    let ended = |name: &str, code: i32| {
+        json!({"name": name, "ready": false, "restartCount": 0, "image": "", "imageID": "",
+            "state": {"terminated": {"exitCode": code, "reason": "Completed"}}})
+    };
+    let containers = |spec: &Value, init: &[Value]| {
+        let status =
+            json!({"phase": "Pending", "initContainerStatuses": init, "containerStatuses": [waits("c")]});
+        let status = rendered(spec, &PodView::default(), &Case { status, over: true, ..Case::default() });
+        assert_eq!(status.phase.as_deref(), Some("Failed"));
+        short(&status).into_iter().filter(|line| line.contains("0 ")).collect::<Vec<_>>()
+    };
+    let lost = |name: &str| format!("{name}0 ContainerStatusUnknown 137");
+    assert_eq!(containers(&plain, &[]), [lost("c")]);
+    // The first is taken for begun, and nothing behind the last that was.
+    let none = [waits("a"), waits("b")];
+    assert_eq!(
+        containers(&spec, &none),
+        [lost("a"), "b0 waits PodInitializing".into(), "c0 waits PodInitializing".into()]
+    );
+    let one = [ended("a", 0), waits("b")];
+    let a = "a0 Completed 0".to_owned();
+    assert_eq!(
+        containers(&spec, &one),
+        [a.clone(), "b0 waits PodInitializing".into(), "c0 waits PodInitializing".into()]
+    );
+    let both = [ended("a", 0), ended("b", 0)];
+    assert_eq!(containers(&spec, &both), [a, "b0 Completed 0".into(), lost("c")]);
+}
+
+#[test]
 fn all_fields_of_a_running_pod() {
     let amounts = json!({"cpu": "100m", "memory": "32Mi"});
     let spec = json!({"containers": [{
