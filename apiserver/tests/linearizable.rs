@@ -444,10 +444,21 @@ async fn run(store: String, count: usize, seed: u64, mut shake: impl AsyncFnMut(
     for client in clients {
         client.await.unwrap();
     }
-    // Whatever happened unanswered is over once a list shows a revision behind it.
-    let (_, list) = first.ask("GET", MAPS, "application/json", String::new()).await.unwrap();
-    let last = list["items"].as_array().unwrap().iter().map(revision).max();
-    world.last.store(last.unwrap_or(begin), Ordering::SeqCst);
+    // Whatever happened unanswered is over once something is written behind it.
+    let body = json!({"metadata": {"name": "last"}, "data": {"v": "last"}}).to_string();
+    let last = loop {
+        wrote(
+            &world,
+            "last".to_owned(),
+            Some("last".to_owned()),
+            first.ask("POST", MAPS, "application/json", body.clone()).await,
+        );
+        let found = first.ask("GET", &format!("{MAPS}/last"), "application/json", String::new()).await;
+        if let Some((StatusCode::OK, object)) = found {
+            break revision(&object);
+        }
+    };
+    world.last.store(last, Ordering::SeqCst);
     historian.await.unwrap();
     for other in others {
         other.await.unwrap();

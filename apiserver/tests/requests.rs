@@ -572,6 +572,15 @@ async fn long_lists_are_whole_in_every_form() {
     assert_eq!(lines[..3], ["apiVersion: v1", "items:", "- metadata:"]);
     assert_eq!(lines.iter().filter(|line| line.starts_with("    name: m")).count(), COUNT);
     assert_eq!(lines[lines.len() - 3..lines.len() - 1], ["kind: ConfigMapList", "metadata:"]);
+    // Of a kind that has a field before `apiVersion`, too.
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    let slice = json!({"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": []});
+    assert_eq!(server.send("POST", slices, &slice).await.code, 201);
+    let item = server.get(slices).await.body["items"][0].clone();
+    assert_eq!(
+        (&item["addressType"], item.get("kind"), item.get("apiVersion")),
+        (&json!("IPv4"), None, None)
+    );
     let mut client = raw::http1(server.port).await;
     let request = raw::request("GET", MAPS, &[("accept", table), ("user-agent", "curl/8.5.0")], "");
     let text = raw::text(client.send_request(request).await.unwrap()).await;

@@ -102,6 +102,34 @@ async fn a_body_that_is_no_object_is_refused() {
 }
 
 #[tokio::test]
+async fn a_resource_version_on_a_new_object_is_refused_where_it_is_stored() {
+    let server = Server::start().await;
+    let versioned = |name: &str, version: &str| {
+        let mut map = map(name, json!({}));
+        map["metadata"]["resourceVersion"] = json!(version);
+        map
+    };
+    let create = async |query: &str, name: &str, version: &str| {
+        let answer = server.send("POST", &format!("{MAPS}{query}"), &versioned(name, version)).await;
+        let reason = answer.body["reason"].as_str().unwrap_or_default().to_owned();
+        (answer.code, reason, answer.body)
+    };
+    let (code, reason, refused) = create("", "a", "5").await;
+    let words = "resourceVersion should not be set on objects to be created";
+    assert_eq!((code, reason.as_str(), &refused["message"]), (500, "", &json!(words)));
+    // Whatever else is wrong is told first, but for a name that is taken.
+    let (code, reason, _) = create("", "A", "5").await;
+    assert_eq!((code, reason.as_str()), (422, "Invalid"));
+    for fine in ["0", "", "abc"] {
+        assert_eq!(create("", &format!("fine{fine}"), fine).await.0, 201, "{fine}");
+    }
+    assert_eq!(create("", "fine0", "5").await.0, 500);
+    let (code, _, tried) = create("?dryRun=All", "b", "5").await;
+    assert_eq!((code, &tried["metadata"]["resourceVersion"]), (201, &json!("5")));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn create_get_update_delete() {
     let server = Server::start().await;
     let created = server.send("POST", MAPS, &map("a", json!({"k": "1"}))).await;

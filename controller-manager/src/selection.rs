@@ -41,9 +41,23 @@ pub const CONTROLLERS: [&str; 35] = [
     "volumeattributesclass-protection-controller",
 ];
 
-/// What kubeadm still calls some of them.
-const ALIASES: [(&str, &str); 2] =
-    [("bootstrapsigner", "bootstrap-signer-controller"), ("tokencleaner", "token-cleaner-controller")];
+/// What some were called before, where that is more than `-controller` left out.
+const OLD_NAMES: [(&str, &str); 14] = [
+    ("bootstrapsigner", "bootstrap-signer-controller"),
+    ("csrsigning", "certificatesigningrequest-signing-controller"),
+    ("endpoint", "endpoints-controller"),
+    ("endpointslicemirroring", "endpointslice-mirroring-controller"),
+    ("garbagecollector", "garbage-collector-controller"),
+    ("horizontalpodautoscaling", "horizontal-pod-autoscaler-controller"),
+    ("nodeipam", "node-ipam-controller"),
+    ("nodelifecycle", "node-lifecycle-controller"),
+    ("podgc", "pod-garbage-collector-controller"),
+    ("pv-protection", "persistentvolume-protection-controller"),
+    ("pvc-protection", "persistentvolumeclaim-protection-controller"),
+    ("root-ca-cert-publisher", "root-ca-certificate-publisher-controller"),
+    ("service", "service-lb-controller"),
+    ("tokencleaner", "token-cleaner-controller"),
+];
 
 /// Removes what nobody owns any more; it also finds out which kinds there are.
 pub const GARBAGE_COLLECTOR: &str = "garbage-collector-controller";
@@ -62,10 +76,14 @@ impl Selection {
     pub fn new(names: &[String]) -> Result<Self, Message> {
         let full = |name: &String| {
             let (sign, bare) = name.strip_prefix('-').map_or(("", &**name), |bare| ("-", bare));
-            let bare = ALIASES.iter().find(|(alias, _)| *alias == bare).map_or(bare, |(_, name)| name);
-            match bare == "*" && sign.is_empty() || CONTROLLERS.contains(&bare) {
-                true => Ok(format!("{sign}{bare}")),
-                false => {
+            let renamed = OLD_NAMES.iter().find(|(old, _)| *old == bare).map(|(_, name)| *name);
+            let is_it = |name: &&str| {
+                *name == renamed.unwrap_or(bare) || name.strip_suffix("-controller") == Some(bare)
+            };
+            match CONTROLLERS.into_iter().find(is_it) {
+                Some(name) => Ok(format!("{sign}{name}")),
+                None if name == "*" => Ok(name.clone()),
+                None => {
                     Err(message!("{bare:?} is not in the list of controllers: {}", CONTROLLERS.join(", ")))
                 }
             }

@@ -276,7 +276,9 @@ impl Args {
             image_gc: Thresholds { high: self.image_gc_high_threshold, low: self.image_gc_low_threshold },
             kubeconfig: self.client.kubeconfig,
             labels: labels.collect::<anyhow::Result<_>>()?,
-            taints: self.register_with_taints.iter().map(|t| taint(t)).collect::<anyhow::Result<_>>()?,
+            taints: (self.register_with_taints.iter().filter(|text| !text.is_empty()))
+                .map(|text| taint(text))
+                .collect::<anyhow::Result<_>>()?,
             bootstrap_kubeconfig: self.bootstrap_kubeconfig,
             cert_dir,
             rotate_certificates: self.rotate_certificates,

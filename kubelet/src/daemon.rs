@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use http::StatusCode;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::Api;
 use machinery::cache::{Cache, Selectors};
@@ -219,13 +220,16 @@ async fn serve(
         configz: configz::of(config),
     };
     if let Some(address) = config.healthz {
-        let live = health.clone();
-        let handler = move |path: &str| match live.answer(path, None) {
-            Some((status, body)) => pages::answer(status, "text/plain; charset=utf-8", body),
+        let (live, text) = (health.clone(), "text/plain; charset=utf-8");
+        // Everybody may ask here, so what is wrong is not told.
+        let handler = move |path: &str| match live.answer(path, None).filter(|_| path == "/healthz") {
+            Some((StatusCode::OK, body)) => pages::answer(StatusCode::OK, text, body),
+            Some((status, _)) => pages::answer(status, text, "healthz check failed\n".to_owned()),
             None => pages::not_found(),
         };
-        pages::listen(tasks, address, tasks.token(), Arc::new(handler))
-            .with_context(|| format!("cannot listen for health on {address}"))?;
+        if let Err(error) = pages::listen(tasks, address, tasks.token(), Arc::new(handler)) {
+            tracing::error!(%error, %address, "Cannot listen for health");
+        }
     }
     let access = Access::new(kubelet.client.clone(), Terms::KUBELET);
     let backend = Arc::new(Backend(kubelet.clone()));

@@ -4,7 +4,7 @@
 
 mod file;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{AddrParseError, IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,10 +41,10 @@ pub struct Args {
     #[arg(long, action = clap::ArgAction::Set, default_value_t = false, num_args = 0..=1, default_missing_value = "true")]
     pub masquerade_all: bool,
     /// Where health is asked for.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:10256")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:10256", value_parser = |text: &str| address(text, 10256))]
     pub healthz_bind_address: SocketAddr,
     /// Where metrics are read.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:10249")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:10249", value_parser = |text: &str| address(text, 10249))]
     pub metrics_bind_address: SocketAddr,
     /// Shortest time between two changes of the rules.
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration::parse_unsigned)]
@@ -72,6 +72,11 @@ pub struct Config {
     pub min_sync_period: Duration,
     /// How often to look whether someone has flushed the rules.
     pub sync_period: Duration,
+}
+
+/// Reads an address, with its port or without.
+fn address(text: &str, port: u16) -> Result<SocketAddr, AddrParseError> {
+    text.parse().or_else(|_| Ok(SocketAddr::new(text.parse()?, port)))
 }
 
 impl Args {

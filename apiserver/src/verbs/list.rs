@@ -468,10 +468,10 @@ fn parts(items: Vec<Arc<CachedObject>>, says_kind: bool) -> impl Iterator<Item =
     let parts = items.into_iter().enumerate().flat_map(move |(at, object)| {
         let between = |first, other| Bytes::from_static(if at == 0 { first } else { other });
         if says_kind {
-            return [between(b"", b","), object.json(), Bytes::new()];
+            return [between(b"", b","), object.json(), Bytes::new(), Bytes::new()];
         }
-        let [before, behind] = object.item();
-        [between(b"{", b",{"), before, behind]
+        let [before, within, behind] = object.item();
+        [between(b"{", b",{"), before, within, behind]
     });
     parts.filter(|part| !part.is_empty())
 }

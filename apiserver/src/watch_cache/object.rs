@@ -65,8 +65,8 @@ pub struct CachedObject {
     verb: Verb,
     /// Where the digits of the resource version are in `frame`.
     digits: u32,
-    /// Where the member `kind` begins and ends in the object's JSON; nowhere if it is not found before its metadata.
-    kind: (u32, u32),
+    /// Where the members `apiVersion` and `kind` are in the object's JSON, if they are found before its metadata.
+    types: Option<[(u32, u32); 2]>,
     labels: Box<[(Box<str>, Box<str>)]>,
     fields: Box<[(Cow<'static, str>, String)]>,
     /// The stored bytes, where they are not what is seen.
@@ -91,7 +91,7 @@ impl CachedObject {
             frame: frame.into(),
             verb,
             digits: digits as u32,
-            kind: found.kind.map_or((0, 0), |kind| (kind.start as u32, kind.end as u32)),
+            types: found.types.map(|types| types.map(|at| (at.start as u32, at.end as u32))),
             labels: found.labels.into(),
             fields: fields.map(|fields| fields(value).into()).unwrap_or_default(),
             stored: None,
@@ -130,19 +130,13 @@ impl CachedObject {
     }
 
     /// The same without `apiVersion`, `kind` and the brace that opens it, as an item of a list, which says them for all of
-    /// its items: two parts.
-    pub fn item(&self) -> [Bytes; 2] {
-        const FIRST: &[u8] = br#"{"apiVersion":""#;
+    /// its items: three parts.
+    pub fn item(&self) -> [Bytes; 3] {
         let json = self.json();
-        let version = json
-            .strip_prefix(FIRST)
-            .and_then(|rest| Some(FIRST.len() + memchr::memmem::find(rest, br#"","#)? + 2));
-        let (start, end) = (self.kind.0 as usize, self.kind.1 as usize);
-        match version {
-            Some(version) if version <= start => [json.slice(version..start), json.slice(end..)],
-            // Another program has written it.
-            _ => [Bytes::new(), json.slice(1..)],
-        }
+        // Another program may have written it in another order.
+        let Some([version, kind]) = self.types else { return [json.slice(1..), Bytes::new(), Bytes::new()] };
+        let at = |offset: u32| offset as usize;
+        [json.slice(1..at(version.0)), json.slice(at(version.1)..at(kind.0)), json.slice(at(kind.1)..)]
     }
 
     /// A label's value.
@@ -190,7 +184,7 @@ impl CachedObject {
             frame: frame.into(),
             verb: Verb::Deleted,
             digits: (start - old_head + head.len()) as u32,
-            kind: self.kind,
+            types: self.types,
             labels: self.labels.clone(),
             fields: self.fields.clone(),
             stored: None,

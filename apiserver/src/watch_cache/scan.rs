@@ -14,26 +14,31 @@ pub(super) struct Scan {
     pub metadata_empty: bool,
     /// `metadata.labels`, sorted by key.
     pub labels: Vec<(Box<str>, Box<str>)>,
-    /// The member `kind` with its comma, if it stands before `metadata`.
-    pub kind: Option<Range<usize>>,
+    /// The members `apiVersion` and `kind` with their commas, where they stand before `metadata`, in this order.
+    pub types: Option<[Range<usize>; 2]>,
 }
 
 /// Looks through an object's JSON up to the end of its metadata.
 pub(super) fn scan(json: &[u8]) -> Option<Scan> {
     let mut cursor = Cursor { json, at: 0 };
-    let (mut found, mut kind) = (None, None);
+    let (mut found, mut version, mut kind) = (None, None, None);
     cursor.members(|cursor, key| {
         if &cursor.json[key.clone()] != b"metadata" {
             cursor.skip_value()?;
-            if &cursor.json[key.clone()] == b"kind" && cursor.json.get(cursor.at) == Some(&b',') {
-                kind = Some(key.start - 1..cursor.at + 1);
+            let member =
+                || Some(key.start - 1..cursor.at + 1).filter(|_| cursor.json.get(cursor.at) == Some(&b','));
+            match &cursor.json[key.clone()] {
+                b"apiVersion" => version = member(),
+                b"kind" => kind = member(),
+                _ => {}
             }
             return Some(true);
         }
         found = Some(cursor.metadata()?);
         Some(false)
     })?;
-    found.map(|found| Scan { kind, ..found })
+    let types = version.zip(kind).filter(|(version, kind)| version.end <= kind.start).map(<[_; 2]>::from);
+    found.map(|found| Scan { types, ..found })
 }
 
 struct Cursor<'a> {
@@ -141,7 +146,7 @@ impl Cursor<'_> {
             Some(true)
         })?;
         labels.sort_unstable();
-        Some(Scan { metadata: start, metadata_empty: empty, labels, kind: None })
+        Some(Scan { metadata: start, metadata_empty: empty, labels, types: None })
     }
 }
 

@@ -13,6 +13,7 @@ fn the_first_that_names_a_controller_counts() {
         ("*,bootstrapsigner,tokencleaner", true, true),
         ("*,-job-controller", false, true),
         ("-tokencleaner,*", true, false),
+        ("job", true, false),
         ("job-controller", true, false),
         ("job-controller,-job-controller", true, false),
         ("-job-controller,job-controller,token-cleaner-controller", false, true),
@@ -25,7 +26,7 @@ fn the_first_that_names_a_controller_counts() {
 
 #[test]
 fn what_is_no_controller_is_refused() {
-    for name in ["", "-", "-*", "job", "jobs-controller", "--job-controller"] {
+    for name in ["", "-", "-*", "jobs", "jobs-controller", "--job-controller"] {
         assert!(
             selection(name).is_err_and(|why| why.contains("is not in the list of controllers")),
             "{name}"
@@ -36,6 +37,15 @@ fn what_is_no_controller_is_refused() {
         refusal,
         "resourcequota-controller learns of kinds by garbage-collector-controller, which is not to run"
     );
+}
+
+#[test]
+fn names_of_before_are_known() {
+    for (old, name) in OLD_NAMES {
+        assert!(CONTROLLERS.contains(&name), "{old}");
+        assert!(selection(&format!("*,{old}")).expect("it is known").has(name), "{old}");
+        assert!(!selection(&format!("-{old},garbagecollector")).expect("it is known").has(name), "{old}");
+    }
 }
 
 #[test]

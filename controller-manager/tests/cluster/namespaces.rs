@@ -1,6 +1,6 @@
 //! What a namespace has from the start, and how it ends.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::json;
@@ -108,6 +108,7 @@ async fn only_the_controllers_that_are_named_run() {
     let flags = ["--controllers=garbage-collector-controller,root-ca-certificate-publisher-controller"];
     let some = cluster.controllers(&flags).await;
     cluster.create(deployment("web", 1, "v1")).await;
+    let sets = Api::<ReplicaSet>::namespaced(cluster.client.clone(), "default");
     let owner = Api::<Deployment>::namespaced(cluster.client.clone(), "default");
     let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), "default");
     let accounts = Api::<ServiceAccount>::namespaced(cluster.client.clone(), "default");
@@ -125,6 +126,7 @@ async fn only_the_controllers_that_are_named_run() {
 
     // What the others would have made long ago is made when they run.
     assert!(accounts.get_opt("default").await.unwrap().is_none());
+    assert_eq!(sets.list(&Default::default()).await.unwrap().items, []);
     let _all = cluster.controllers(&[]).await;
     cluster.until(async || is_so(accounts.get_opt("default").await.unwrap().is_some(), "it is made")).await;
 }

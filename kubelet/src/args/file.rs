@@ -1,4 +1,5 @@
-//! The kubelet's configuration file: upstream's `KubeletConfiguration`, as kubeadm and kind write it.
+//! The kubelet's configuration file: upstream's `KubeletConfiguration`. Of those that kubeadm and kind write, the cgroup
+//! driver has to be changed: cgroups are the kubelet's own work here, not systemd's.
 
 use machinery::config_file::{ConfigFile, Field};
 use serde_json::Value;
@@ -22,7 +23,7 @@ pub const CONFIGURATION: ConfigFile = ConfigFile {
         ("cgroupsPerQOS", Field::Only("true")),
         ("clusterDNS", Field::Flag("cluster-dns")),
         ("clusterDomain", Field::Flag("cluster-domain")),
-        ("containerLogMaxFiles", Field::Flag("container-log-max-files")),
+        ("containerLogMaxFiles", Field::Exactly("container-log-max-files")),
         ("containerLogMaxSize", Field::Flag("container-log-max-size")),
         ("containerRuntimeEndpoint", Field::Flag("container-runtime-endpoint")),
         ("cpuManagerPolicy", Field::Only("none")),
@@ -41,12 +42,12 @@ pub const CONFIGURATION: ConfigFile = ConfigFile {
         ("maxPods", Field::Flag("max-pods")),
         ("memoryManagerPolicy", Field::Only("None")),
         ("podLogsDir", Field::Flag("pod-log-dir")),
-        ("podPidsLimit", Field::Flag("pod-max-pids")),
+        ("podPidsLimit", Field::Exactly("pod-max-pids")),
         ("port", Field::Flag("port")),
         ("providerID", Field::Flag("provider-id")),
         ("registerNode", Field::Only("true")),
         ("registerWithTaints", Field::Written("register-with-taints", taints)),
-        ("resolvConf", Field::Flag("resolv-conf")),
+        ("resolvConf", Field::Exactly("resolv-conf")),
         ("rotateCertificates", Field::Flag("rotate-certificates")),
         ("serverTLSBootstrap", Field::Flag("rotate-server-certificates")),
         ("staticPodPath", Field::Flag("pod-manifest-path")),

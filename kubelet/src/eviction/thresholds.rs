@@ -20,6 +20,9 @@ pub enum Least {
     ShareUpTo(f64, u64),
 }
 
+/// It may run out.
+const NONE: Least = Least::Share(0.0);
+
 impl Least {
     /// How much that is of something.
     pub fn of(self, all: u64) -> u64 {
@@ -89,8 +92,7 @@ impl FromStr for Thresholds {
 
     /// Reads `memory.available<100Mi,nodefs.available<10%`. What is not named may run out.
     fn from_str(text: &str) -> Result<Self, Message> {
-        let none = Least::Amount(0);
-        let mut all = Self { memory: none, disk: none, files: none, pids: none };
+        let mut all = Self { memory: NONE, disk: NONE, files: NONE, pids: NONE };
         let mut seen = Vec::new();
         for part in text.split(',').filter(|part| !part.is_empty()) {
             let (signal, value) = part
@@ -103,7 +105,7 @@ impl FromStr for Thresholds {
             seen.push(signal);
             match all.signals().into_iter().find(|(name, _)| *name == signal) {
                 Some((_, of)) => *of = least,
-                None if signal.starts_with("imagefs.") && least.of(u64::MAX) == 0 => {}
+                None if signal.starts_with("imagefs.") && least == NONE => {}
                 None if signal.starts_with("imagefs.") => {
                     return Err(message!("{signal} is not looked at: images lie on the disk of pods"));
                 }
@@ -114,14 +116,16 @@ impl FromStr for Thresholds {
     }
 }
 
+/// Reads an amount above 0, or a share; nothing and all of it are no thresholds.
 fn least(text: &str) -> Option<Least> {
     match text.strip_suffix('%') {
-        Some(percent) => {
-            percent.parse().ok().filter(|percent| (0.0..=100.0).contains(percent)).map(Least::Share)
-        }
+        Some(percent) => match percent.parse::<f64>().ok()? {
+            0.0 | 100.0 => Some(NONE),
+            percent => (0.0..100.0).contains(&percent).then_some(Least::Share(percent)),
+        },
         None => {
             let amount: Quantity = text.parse().ok()?;
-            u64::try_from(amount.value()).ok().map(Least::Amount)
+            u64::try_from(amount.value()).ok().filter(|amount| *amount > 0).map(Least::Amount)
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use api::pod;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
     ContainerStatus, Pod, ResourceRequirements, VolumeMountStatus,
@@ -138,8 +139,8 @@ fn lost() -> ContainerStateTerminated {
 }
 
 /// Gives an end to containers of a pod that is over and that never had one: to all when it was initialized, else to the init
-/// containers up to the last that was begun, at least the first.
-pub(super) fn end(init: &mut [ContainerStatus], main: &mut [ContainerStatus]) {
+/// containers up to the last that was begun, at least the first. Upstream's `TerminatePod`.
+pub(super) fn end(of: &Pod, init: &mut [ContainerStatus], main: &mut [ContainerStatus]) {
     let has_ended = |state: &Option<ContainerState>| state.as_ref().is_some_and(|s| s.terminated.is_some());
     let was_begun = |status: &ContainerStatus| {
         has_ended(&status.last_state) || status.state.as_ref().is_some_and(|state| state.waiting.is_none())
@@ -148,7 +149,10 @@ pub(super) fn end(init: &mut [ContainerStatus], main: &mut [ContainerStatus]) {
         let ends = [&status.state, &status.last_state].into_iter().flatten();
         ends.filter_map(|state| state.terminated.as_ref()).any(|end| end.exit_code == 0)
     };
-    let initialized = init.last().is_none_or(ended_well) || main.iter().any(was_begun);
+    let last_is_sidecar = pod_spec::init_containers(of).last().is_some_and(pod::is_sidecar);
+    let is_through =
+        |last: &ContainerStatus| if last_is_sidecar { was_begun(last) } else { ended_well(last) };
+    let initialized = init.last().is_none_or(is_through) || main.iter().any(was_begun);
     let begun = init.iter().rposition(was_begun).map_or(1, |last| last + 1).min(init.len());
     let main = if initialized { main } else { &mut [] };
     for status in main.iter_mut().chain(&mut init[..begun]).filter(|status| !has_ended(&status.state)) {

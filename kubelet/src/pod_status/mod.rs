@@ -104,7 +104,7 @@ pub fn render(facts: &Facts<'_>) -> PodStatus {
     }
     let (mut init, mut main) = (containers::of_init(facts), containers::of_main(facts));
     if facts.over {
-        containers::end(&mut init, &mut main);
+        containers::end(pod, &mut init, &mut main);
     }
     let ephemeral = containers::of_ephemeral(facts);
     let phase = match facts.ended {

@@ -452,6 +452,11 @@ fn what_never_began_has_failed_when_its_pod_is_over() {
         containers(&spec, &one),
         [a.clone(), "b0 waits PodInitializing".into(), "c0 waits PodInitializing".into()]
     );
+    let sidecar = json!({"initContainers": [{"name": "a"}, {"name": "b", "restartPolicy": "Always"}],
+        "containers": [{"name": "c"}]});
+    let begun = [ended("a", 0), ended("b", 143)];
+    assert_eq!(containers(&sidecar, &begun), [a.clone(), "b0 Completed 143".into(), lost("c")]);
+    assert_eq!(containers(&spec, &begun)[2], "c0 waits PodInitializing");
     let both = [ended("a", 0), ended("b", 0)];
     assert_eq!(containers(&spec, &both), [a, "b0 Completed 0".into(), lost("c")]);
 }

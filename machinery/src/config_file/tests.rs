@@ -11,6 +11,8 @@ const FILE: ConfigFile = ConfigFile {
         ("healthzPort", Field::Exactly("healthz-port")),
         ("inner.deep.file", Field::Flag("file")),
         ("inner.on", Field::Only("true")),
+        ("inner.time", Field::Only("2m0s")),
+        ("inner.number", Field::Only("14")),
         ("pairs", Field::Written("pairs", |value| Some(value.as_object()?.keys().cloned().collect()))),
     ],
 };
@@ -33,12 +35,16 @@ fn of_text(text: &str) -> Result<Vec<String>, String> {
     Ok(made.into_iter().map(text).filter(|argument| *argument != named).collect())
 }
 
+fn made_of(fields: &Value) -> Vec<String> {
+    made(fields.clone()).expect("it is good")
+}
+
 #[test]
-fn a_file_stands_for_flags_before_those_of_the_command_line() {
+fn a_file_stands_for_flags_that_the_command_line_does_not_give() {
     let fields = json!({
         "clusterDNS": ["10.0.0.10", "10.0.0.11"], "port": 5, "healthzPort": 0, "pairs": {"a": "b"},
         "inner": {"deep": {"file": "/f"}, "on": true},
-        "elsewhere": {"left": 0, "at": "0s", "nothing": {"at": [], "all": false, "null": null}},
+        "elsewhere": {"left": 0, "at": "0s", "nothing": {"at": [], "all": {}, "null": null}},
     });
     let expected = [
         "toy",
@@ -46,24 +52,27 @@ fn a_file_stands_for_flags_before_those_of_the_command_line() {
         "--healthz-port=0",
         "--file=/f",
         "--pairs=a",
-        "--port=5",
         "--port=7",
     ];
     let mut made = made(fields).expect("it is good");
-    made[1..6].sort_unstable();
+    made[1..5].sort_unstable();
     let mut sorted = expected;
-    sorted[1..6].sort_unstable();
-    assert_eq!(made, sorted);
+    sorted[1..5].sort_unstable();
+    assert_eq!(made, sorted, "the command line's port takes the place of the file's");
+    let times = json!({"inner": {"on": true, "time": "2m"}});
+    assert_eq!(made_of(&times), ["toy", "--port=7"]);
 }
 
 #[test]
 fn what_cannot_be_told_is_refused_by_name() {
     for (fields, words) in [
+        (json!({"inner": {"number": 0}}), "inner.number: 0 cannot be had, only 14"),
+        (json!({"inner": {"other": false}}), "inner.other: this field is not known here"),
         (json!({"inner": {"on": false}}), "inner.on: false cannot be had, only true"),
         (json!({"inner": {"deep": {"other": 1}}}), "inner.deep.other: this field is not known here"),
         (json!({"inner": 3}), "inner: this field is not known here"),
         (json!({"prot": 5}), "prot: this field is not known here"),
-        (json!({"port": {"number": 5}}), "port: {\"number\":5} is no value of it"),
+        (json!({"healthzPort": {"number": 5}}), "healthzPort: {\"number\":5} is no value of it"),
         (json!({"pairs": [1]}), "pairs: [1] is no value of it"),
         (json!({"kind": "Toy"}), "kind is \"Toy\", not \"ToyConfiguration\""),
         (json!({"apiVersion": null}), "apiVersion is null, not \"toy.config.k8s.io/v1\""),

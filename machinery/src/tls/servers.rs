@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 
 use super::TlsError;
 
-/// Takes certificates that are among these, or that one of these vouches for.
+/// Takes certificates that are among these, or that one of these vouches for, if it may.
 ///
 /// # Errors
 /// When one of them is malformed.
@@ -22,22 +23,40 @@ pub(super) fn trusted(
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in &certificates {
-        roots.add(certificate.clone())?;
+        if may_vouch(certificate)? {
+            roots.add(certificate.clone())?;
+        }
     }
-    let vouched = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), super::provider());
-    let vouched = vouched.build().map_err(|error| Error::General(error.to_string()))?;
-    Ok(Arc::new(Trusted { certificates, vouched }))
+    let provider = super::provider();
+    let vouched = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    // Where there are no authorities, there is none.
+    Ok(Arc::new(Trusted { certificates, vouched: vouched.build().ok(), provider }))
 }
 
 #[derive(Debug)]
 struct Trusted {
     certificates: Vec<CertificateDer<'static>>,
-    vouched: Arc<WebPkiServerVerifier>,
+    vouched: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
+
+fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, CertificateError> {
+    X509Certificate::from_der(certificate)
+        .map(|(_, parsed)| parsed)
+        .map_err(|_| CertificateError::BadEncoding)
+}
+
+/// Whether a certificate may vouch for others; the oldest do not say.
+fn may_vouch(certificate: &CertificateDer<'_>) -> Result<bool, Error> {
+    let parsed = parse(certificate)?;
+    let signs = parsed.key_usage().map_err(|_| CertificateError::BadEncoding)?;
+    let signs = signs.is_none_or(|usage| usage.value.key_cert_sign());
+    Ok(signs && (parsed.version() != X509Version::V3 || parsed.is_ca()))
 }
 
 /// Whether a certificate is for a server, of that name, now.
 fn is_good(certificate: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), Error> {
-    let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    let parsed = parse(certificate)?;
     let at =
         |time: i64| UnixTime::since_unix_epoch(std::time::Duration::from_secs(time.max(0).unsigned_abs()));
     let (not_before, not_after) =
@@ -67,28 +86,9 @@ impl ServerCertVerifier for Trusted {
         if self.certificates.contains(end_entity) {
             return is_good(end_entity, server_name, now).map(|()| ServerCertVerified::assertion());
         }
-        self.vouched.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        let vouched = self.vouched.as_ref().ok_or(CertificateError::UnknownIssuer)?;
+        vouched.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.vouched.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.vouched.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.vouched.supported_verify_schemes()
-    }
+    signatures!();
 }

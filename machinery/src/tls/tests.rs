@@ -109,6 +109,20 @@ fn a_server_is_known_by_its_own_certificate() {
         assert_eq!(shown(name, "localhost"), Ok(0));
         assert!(shown(name, "elsewhere").unwrap_err().contains("not valid for name"), "{name}");
     }
+    // Only what may vouch for others does: a server that has such a certificate is no authority.
+    let issuer = rcgen::Issuer::from_ca_cert_pem(
+        &std::fs::read_to_string(files.at("server.crt")).unwrap(),
+        rcgen::KeyPair::from_pem(&std::fs::read_to_string(files.at("server.key")).unwrap()).unwrap(),
+    );
+    let false_key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(files.at("false.crt"), params.signed_by(&false_key, &issuer.unwrap()).unwrap().pem())
+        .unwrap();
+    std::fs::write(files.at("false.key"), false_key.serialize_pem()).unwrap();
+    let source = TlsSource::Files { cert: files.at("false.crt"), key: files.at("false.key") };
+    let server = server_config(&source, ClientCertificates::Ignored, &[]).unwrap();
+    let pinned = bundle_client_config(&std::fs::read(files.at("server.crt")).unwrap()).unwrap();
+    assert!(handshake(server, pinned, "localhost").unwrap_err().contains("UnknownIssuer"));
     itself(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
     assert!(shown("itself", "localhost").unwrap_err().contains("expired"));
     itself(|params| params.not_before = rcgen::date_time_ymd(4000, 1, 1));

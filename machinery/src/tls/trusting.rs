@@ -17,46 +17,19 @@ pub fn trusting_client_config() -> Arc<ClientConfig> {
         .with_safe_default_protocol_versions()
         .expect("ring speaks the default versions of TLS")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Trusting(provider)))
+        .with_custom_certificate_verifier(Arc::new(Trusting { provider }))
         .with_no_client_auth();
     Arc::new(config)
 }
 
 /// Asks clients for a certificate, of any authority: a list of those that are taken could not change with them.
 pub(super) fn any_client() -> Arc<dyn ClientCertVerifier> {
-    Arc::new(Trusting(super::provider()))
+    Arc::new(Trusting { provider: super::provider() })
 }
 
 #[derive(Debug)]
-struct Trusting(Arc<CryptoProvider>);
-
-/// That the other end has the certificate's key; the same for both.
-macro_rules! signatures {
-    () => {
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            let algorithms = &self.0.signature_verification_algorithms;
-            rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            let algorithms = &self.0.signature_verification_algorithms;
-            rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.0.signature_verification_algorithms.supported_schemes()
-        }
-    };
+struct Trusting {
+    provider: Arc<CryptoProvider>,
 }
 
 impl ServerCertVerifier for Trusting {

@@ -27,7 +27,7 @@ fn a_file_of_kubeadm_is_understood_but_for_what_is_not_done_here() {
         "ipvs": {"excludeCIDRs": null, "minSyncPeriod": "0s", "scheduler": "", "strictARP": false},
         "logging": {"flushFrequency": 0, "options": {"json": {"infoBufferSize": "0"}}, "verbosity": 0},
         "metricsBindAddress": "", "mode": "iptables", "nodePortAddresses": null, "oomScoreAdj": null,
-        "portRange": "", "winkernel": {"enableDSR": false, "networkName": ""},
+        "portRange": "", "winkernel": {"enableDSR": false, "forwardHealthCheckVip": false, "networkName": ""},
     });
     let config = with_file(&fields, &["--hostname-override=node-1"]).expect("it is understood");
     assert_eq!(config.kubeconfig, PathBuf::from("/var/lib/kube-proxy/kubeconfig.conf"));
@@ -36,6 +36,10 @@ fn a_file_of_kubeadm_is_understood_but_for_what_is_not_done_here() {
     assert_eq!(config.sync_period, Duration::from_secs(30));
     let config = with_file(&fields, &["--iptables-min-sync-period=10ms"]).expect("flags go before the file");
     assert_eq!(config.min_sync_period, Duration::from_millis(10));
+    fields["metricsBindAddress"] = json!("0.0.0.0");
+    let addresses = with_file(&fields, &["--healthz-bind-address=127.0.0.1:7"]).expect("both are understood");
+    assert_eq!(addresses.metrics.to_string(), "0.0.0.0:10249");
+    assert_eq!(addresses.healthz.to_string(), "127.0.0.1:7");
     fields["mode"] = json!("ipvs");
     let refusal = format!("{:#}", with_file(&fields, &[]).expect_err("there is one mode"));
     assert!(refusal.ends_with("mode: \"ipvs\" cannot be had, only iptables"), "{refusal}");

@@ -40,6 +40,10 @@ fn an_item_of_a_list_says_no_kind() {
             r#"{"apiVersion":"v1","data":{"kind":"b"},"kind":"A","metadata":{"name":"a"}}"#,
             r#""data":{"kind":"b"},"metadata":{"resourceVersion":"7","name":"a"}}"#,
         ),
+        (
+            r#"{"action":"x","apiVersion":"v1","kind":"A","metadata":{}}"#,
+            r#""action":"x","metadata":{"resourceVersion":"7"}}"#,
+        ),
         // Other orders are other programs', and stay as they are.
         (
             r#"{"kind":"A","metadata":{},"apiVersion":"v1"}"#,

@@ -2,8 +2,7 @@ use super::*;
 
 #[test]
 fn thresholds_are_read_as_upstream_writes_them() {
-    let none = Least::Amount(0);
-    let nothing = Thresholds { memory: none, disk: none, files: none, pids: none };
+    let nothing = Thresholds { memory: NONE, disk: NONE, files: NONE, pids: NONE };
     for (text, expected) in [
         ("", nothing),
         ("memory.available<500Mi", Thresholds { memory: Least::Amount(500 << 20), ..nothing }),
@@ -16,7 +15,7 @@ fn thresholds_are_read_as_upstream_writes_them() {
                 ..nothing
             },
         ),
-        ("imagefs.available<0%,nodefs.available<0%", Thresholds { disk: Least::Share(0.0), ..nothing }),
+        ("imagefs.available<0%,nodefs.available<0%,memory.available<100%", nothing),
     ] {
         assert_eq!(text.parse(), Ok(expected), "{text}");
     }
@@ -24,6 +23,7 @@ fn thresholds_are_read_as_upstream_writes_them() {
         ("memory.available", "\"memory.available\" is no threshold such as memory.available<100Mi"),
         ("memory.available>1", "\"memory.available>1\" is no threshold such as memory.available<100Mi"),
         ("memory.available<much", "\"much\" is neither an amount nor a share"),
+        ("memory.available<0", "\"0\" is neither an amount nor a share"),
         ("memory.available<-1", "\"-1\" is neither an amount nor a share"),
         ("nodefs.available<101%", "\"101%\" is neither an amount nor a share"),
         ("nodefs.available<NaN%", "\"NaN%\" is neither an amount nor a share"),
