@@ -42,10 +42,13 @@ async fn get(path: &str) -> (u16, Value) {
 
 #[tokio::test]
 async fn nodes_and_pods_are_told_of_as_upstream_does() {
-    let node = json!({"kind": "NodeMetrics", "apiVersion": GROUP_VERSION,
+    let mut node = json!({"kind": "NodeMetrics", "apiVersion": GROUP_VERSION,
         "metadata": {"name": "node", "creationTimestamp": "1970-01-01T00:02:00Z", "labels": {"app": "node"}},
         "timestamp": "1970-01-01T00:01:55Z", "window": "15s", "usage": {"cpu": "100000000n", "memory": "4Ki"}});
     assert_eq!(get("/nodes/node").await, (200, node.clone()));
+    node.as_object_mut()
+        .expect("it is one")
+        .retain(|field, _| !["kind", "apiVersion"].contains(&field.as_str()));
     let list =
         json!({"kind": "NodeMetricsList", "apiVersion": GROUP_VERSION, "metadata": {}, "items": [node]});
     assert_eq!(get("/nodes").await, (200, list));
